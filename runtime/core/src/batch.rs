@@ -1,0 +1,354 @@
+//! A fetched piece of one source partition: records in offset order, their bytes in one arena.
+//!
+//! One arena and a small descriptor per record, instead of a structure of vectors per record: a fetch costs a handful of
+//! allocations however many records it has, its memory is exactly known, and plugins get their columns by copying slices.
+
+use std::sync::Arc;
+
+use crate::offset::{LeaderEpoch, SourceOffset};
+
+/// What a record's timestamp means (`message.timestamp.type` of the source topic).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimestampType {
+    /// Set by the producer.
+    #[default]
+    Create,
+    /// Set by the source broker when it appended the record.
+    Append,
+}
+
+/// Where a nullable run of bytes stands in the arena.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: usize,
+    /// `None` is Kafka's null, which is not the same as empty.
+    len: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Meta {
+    offset: SourceOffset,
+    timestamp_ms: i64,
+    key: Span,
+    value: Span,
+    headers_start: usize,
+    headers_end: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct HeaderMeta {
+    name: Span,
+    value: Span,
+}
+
+/// Records of one source partition in ascending offset order.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    topic: Arc<str>,
+    partition: i32,
+    timestamp_type: TimestampType,
+    leader_epoch: LeaderEpoch,
+    records: Vec<Meta>,
+    headers: Vec<HeaderMeta>,
+    data: Vec<u8>,
+}
+
+/// Fills a [`Batch`].
+#[derive(Debug)]
+pub struct BatchBuilder {
+    batch: Batch,
+}
+
+/// One record of a batch, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    /// Its offset in the source partition.
+    pub offset: SourceOffset,
+    /// Milliseconds since the Unix epoch; -1 where the message format has none.
+    pub timestamp_ms: i64,
+    /// `None` is a null key.
+    pub key: Option<&'a [u8]>,
+    /// `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The record's headers in their order, duplicates included.
+    pub headers: Headers<'a>,
+}
+
+/// One header, its name as the bytes on the wire: names are not always UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderRef<'a> {
+    /// Name; may be empty, repeated or not UTF-8.
+    pub name: &'a [u8],
+    /// `None` is a null value.
+    pub value: Option<&'a [u8]>,
+}
+
+/// The headers of one record.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers<'a> {
+    metas: &'a [HeaderMeta],
+    data: &'a [u8],
+}
+
+impl<'a> Headers<'a> {
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.metas.len()
+    }
+
+    /// Whether the record has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.metas.is_empty()
+    }
+
+    /// In the order of the record.
+    pub fn iter(&self) -> impl Iterator<Item = HeaderRef<'a>> + use<'a> {
+        let data = self.data;
+        self.metas.iter().map(move |meta| HeaderRef {
+            name: slice(data, meta.name).unwrap_or_default(),
+            value: slice(data, meta.value),
+        })
+    }
+}
+
+#[inline]
+fn slice(data: &[u8], span: Span) -> Option<&[u8]> {
+    let len = span.len?;
+    // Spans are only made by the builder from the arena's own length, so the lookup cannot miss.
+    Some(data.get(span.start..span.start + len).unwrap_or_default())
+}
+
+impl BatchBuilder {
+    /// An empty batch of one partition.
+    #[must_use]
+    pub fn new(topic: Arc<str>, partition: i32, timestamp_type: TimestampType, leader_epoch: LeaderEpoch) -> Self {
+        Self {
+            batch: Batch {
+                topic,
+                partition,
+                timestamp_type,
+                leader_epoch,
+                records: Vec::new(),
+                headers: Vec::new(),
+                data: Vec::new(),
+            },
+        }
+    }
+
+    /// Makes room for `records` records of `bytes` bytes together.
+    #[must_use]
+    pub fn with_capacity(mut self, records: usize, bytes: usize) -> Self {
+        self.batch.records.reserve(records);
+        self.batch.data.reserve(bytes);
+        self
+    }
+
+    /// Appends a record without headers; they follow by [`BatchBuilder::push_header`].
+    pub fn push(&mut self, offset: SourceOffset, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let key = self.append(key);
+        let value = self.append(value);
+        let headers = self.batch.headers.len();
+        self.batch.records.push(Meta {
+            offset,
+            timestamp_ms,
+            key,
+            value,
+            headers_start: headers,
+            headers_end: headers,
+        });
+    }
+
+    /// Appends a header to the record pushed last; without one it is ignored.
+    pub fn push_header(&mut self, name: &[u8], value: Option<&[u8]>) {
+        let name = self.append(Some(name));
+        let value = self.append(value);
+        let Some(record) = self.batch.records.last_mut() else {
+            return;
+        };
+        self.batch.headers.push(HeaderMeta { name, value });
+        record.headers_end = self.batch.headers.len();
+    }
+
+    /// Records so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.batch.records.len()
+    }
+
+    /// Whether nothing was pushed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.records.is_empty()
+    }
+
+    /// Bytes of keys, values and headers so far.
+    #[must_use]
+    pub fn data_bytes(&self) -> usize {
+        self.batch.data.len()
+    }
+
+    /// The finished batch.
+    #[must_use]
+    pub fn build(self) -> Batch {
+        self.batch
+    }
+
+    #[inline]
+    fn append(&mut self, bytes: Option<&[u8]>) -> Span {
+        let start = self.batch.data.len();
+        let Some(bytes) = bytes else {
+            return Span { start, len: None };
+        };
+        self.batch.data.extend_from_slice(bytes);
+        Span {
+            start,
+            len: Some(bytes.len()),
+        }
+    }
+}
+
+impl Batch {
+    /// Source topic.
+    #[must_use]
+    pub fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// Source partition.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// What the timestamps mean; one kind per batch.
+    #[must_use]
+    pub fn timestamp_type(&self) -> TimestampType {
+        self.timestamp_type
+    }
+
+    /// Leader epoch of the records; a batch never mixes epochs.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// Number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether the batch has no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Memory that the batch holds, in bytes: what the window counts.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.data.capacity()
+            + self.records.capacity() * size_of::<Meta>()
+            + self.headers.capacity() * size_of::<HeaderMeta>()
+    }
+
+    /// Bytes of keys, values and headers.
+    #[must_use]
+    pub fn data_bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Offset of the first record.
+    #[must_use]
+    pub fn first_offset(&self) -> Option<SourceOffset> {
+        self.records.first().map(|r| r.offset)
+    }
+
+    /// Offset of the last record.
+    #[must_use]
+    pub fn last_offset(&self) -> Option<SourceOffset> {
+        self.records.last().map(|r| r.offset)
+    }
+
+    /// The record at `index`, counted from 0 in this batch.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
+        self.records.get(index).map(|meta| self.view(meta))
+    }
+
+    /// All records in offset order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> {
+        self.records.iter().map(|meta| self.view(meta))
+    }
+
+    #[inline]
+    fn view(&self, meta: &Meta) -> RecordRef<'_> {
+        RecordRef {
+            offset: meta.offset,
+            timestamp_ms: meta.timestamp_ms,
+            key: slice(&self.data, meta.key),
+            value: slice(&self.data, meta.value),
+            headers: Headers {
+                metas: self
+                    .headers
+                    .get(meta.headers_start..meta.headers_end)
+                    .unwrap_or_default(),
+                data: &self.data,
+            },
+        }
+    }
+}
+
+impl RecordRef<'_> {
+    /// Bytes of key, value and headers.
+    #[must_use]
+    pub fn data_bytes(&self) -> usize {
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|h| h.name.len() + h.value.map_or(0, <[u8]>::len))
+            .sum();
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_keeps_null_apart_from_empty_and_headers_in_order() {
+        let mut builder = BatchBuilder::new("t".into(), 3, TimestampType::Create, LeaderEpoch(1));
+        builder.push(SourceOffset(5), 0, None, Some(b""));
+        builder.push_header(b"\xff\xfe", None);
+        builder.push_header(b"a", Some(b"1"));
+        builder.push_header(b"a", Some(b""));
+        builder.push(SourceOffset(9), -1, Some(b""), None);
+        let batch = builder.build();
+
+        let first = batch.get(0).unwrap();
+        assert_eq!((first.key, first.value), (None, Some(&b""[..])));
+        let headers: Vec<_> = first.headers.iter().map(|h| (h.name, h.value)).collect();
+        assert_eq!(
+            headers,
+            [
+                (&b"\xff\xfe"[..], None),
+                (&b"a"[..], Some(&b"1"[..])),
+                (&b"a"[..], Some(&b""[..]))
+            ]
+        );
+        let second = batch.get(1).unwrap();
+        assert_eq!(
+            (second.key, second.value, second.headers.len()),
+            (Some(&b""[..]), None, 0)
+        );
+        assert_eq!(
+            (batch.first_offset(), batch.last_offset()),
+            (Some(SourceOffset(5)), Some(SourceOffset(9)))
+        );
+        assert!(batch.get(2).is_none());
+    }
+}

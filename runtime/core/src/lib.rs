@@ -1,0 +1,26 @@
+//! The nouns and the rules of Strait: records, batches, edits, offsets, progress, the offset map, configuration.
+//!
+//! Pure on purpose: no async, no clock, no randomness, no input or output. Whatever is decided here can be tested as a
+//! function, and is what the simulation and the property tests hold the rest of the runtime to.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+pub mod batch;
+pub mod edit;
+pub mod event;
+pub mod lanes;
+pub mod ledger;
+pub mod map;
+pub mod offset;
+pub mod progress;
+pub mod topic;
+
+pub use batch::{Batch, BatchBuilder, HeaderRef, RecordRef, TimestampType};
+pub use edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
+pub use event::{Event, Severity};
+pub use lanes::LaneId;
+pub use ledger::Ledger;
+pub use offset::{LeaderEpoch, OwnerEpoch, SourceOffset, TargetOffset};
+pub use topic::{PartitionKey, TopicId};

@@ -1,0 +1,217 @@
+//! What a lane writes to `strait.<link>.progress`, in the same transaction as the data.
+//!
+//! JSON, so that an operator can read it with any console consumer; the topic is compacted and small.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::offset::{LeaderEpoch, OwnerEpoch, SourceOffset};
+use crate::topic::PartitionKey;
+
+/// Name of the progress topic of a link, on the target cluster; one partition per lane.
+#[must_use]
+pub fn progress_topic(link: &str) -> String {
+    format!("strait.{link}.progress")
+}
+
+/// Name of the offset map topic of a link, on the target cluster; one partition per lane.
+#[must_use]
+pub fn map_topic(link: &str) -> String {
+    format!("strait.{link}.map")
+}
+
+/// Name of the quarantine topic of a link, on the source cluster.
+#[must_use]
+pub fn quarantine_topic(link: &str) -> String {
+    format!("strait.{link}.quarantine")
+}
+
+/// The key of a progress record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ProgressKey {
+    /// Position of one source partition.
+    Partition(PartitionKey),
+    /// Facts about the lane itself, written once when it is first taken.
+    Lane,
+}
+
+/// The value under [`ProgressKey::Partition`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The next source offset to read: everything before it is settled and committed.
+    pub next: SourceOffset,
+    /// Leader epoch of the last record before `next`, for the truncation check when reading resumes.
+    #[serde(default)]
+    pub leader_epoch: LeaderEpoch,
+    /// The plugins that let the last offsets pass.
+    pub generation: Arc<str>,
+    /// Who wrote it: later owners write larger numbers. Decides in at-least-once mode, where the log alone does not.
+    pub owner: OwnerEpoch,
+    /// Number of lanes when it was written.
+    pub lanes: u32,
+    /// Hash of the link's configuration when it was written.
+    pub config: Arc<str>,
+}
+
+/// The value under [`ProgressKey::Lane`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneRecord {
+    /// Source topics and their partition counts when the lane was first taken: `start` is for these, later ones begin at
+    /// the start of their log.
+    pub created_with: BTreeMap<String, i32>,
+    /// Set by `strait lanes resize`: the link's lanes have moved on and this one must not be used any more.
+    #[serde(default)]
+    pub closed: bool,
+}
+
+/// A progress record, before encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProgressRecord {
+    /// Position of one source partition.
+    Partition(PartitionKey, Position),
+    /// Facts about the lane.
+    Lane(LaneRecord),
+}
+
+/// A record of the progress topic that does not read as one.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "progress record at offset {offset} cannot be read ({reason}): was it written by another program, or by a newer strait?"
+)]
+pub struct ProgressError {
+    /// Offset in the progress topic.
+    pub offset: i64,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl ProgressRecord {
+    /// Key and value as they stand in the topic.
+    #[must_use]
+    pub fn encode(&self) -> (Vec<u8>, Vec<u8>) {
+        // Maps with string keys, numbers and strings only: serialising them cannot fail.
+        let (key, value) = match self {
+            Self::Partition(key, position) => (
+                serde_json::to_vec(&ProgressKey::Partition(key.clone())),
+                serde_json::to_vec(position),
+            ),
+            Self::Lane(lane) => (serde_json::to_vec(&ProgressKey::Lane), serde_json::to_vec(lane)),
+        };
+        (key.unwrap_or_default(), value.unwrap_or_default())
+    }
+}
+
+/// All that a takeover knows of a lane: the fold of its progress partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneProgress {
+    /// Positions by source partition, old incarnations of topics included.
+    pub positions: BTreeMap<PartitionKey, Position>,
+    /// Facts about the lane, `None` before it was first taken.
+    pub lane: Option<LaneRecord>,
+}
+
+impl LaneProgress {
+    /// Takes in one record of the progress topic, in log order. A larger (owner, next) wins whatever the order: in
+    /// at-least-once mode an old owner's record can land behind a newer one's.
+    ///
+    /// # Errors
+    /// [`ProgressError`] when key or value cannot be read; nothing is guessed.
+    pub fn fold(&mut self, offset: i64, key: &[u8], value: Option<&[u8]>) -> Result<(), ProgressError> {
+        let broken = |reason: serde_json::Error| ProgressError {
+            offset,
+            reason: reason.to_string(),
+        };
+        let key: ProgressKey = serde_json::from_slice(key).map_err(broken)?;
+        match key {
+            ProgressKey::Partition(partition) => {
+                let Some(value) = value else {
+                    self.positions.remove(&partition);
+                    return Ok(());
+                };
+                let new: Position = serde_json::from_slice(value).map_err(broken)?;
+                let newer = self
+                    .positions
+                    .get(&partition)
+                    .is_none_or(|old| (new.owner, new.next) >= (old.owner, old.next));
+                if newer {
+                    self.positions.insert(partition, new);
+                }
+            }
+            ProgressKey::Lane => self.lane = value.map(serde_json::from_slice).transpose().map_err(broken)?,
+        }
+        Ok(())
+    }
+
+    /// The owner epoch that a new owner writes.
+    #[must_use]
+    pub fn next_owner(&self) -> OwnerEpoch {
+        let largest = self.positions.values().map(|p| p.owner.0).max().unwrap_or(0);
+        OwnerEpoch(largest.saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topic::TopicId;
+
+    fn key(partition: i32) -> PartitionKey {
+        PartitionKey {
+            topic: "orders".into(),
+            topic_id: TopicId([7; 16]),
+            partition,
+        }
+    }
+
+    fn position(owner: u64, next: i64) -> Position {
+        Position {
+            next: SourceOffset(next),
+            leader_epoch: LeaderEpoch(3),
+            generation: "none".into(),
+            owner: OwnerEpoch(owner),
+            lanes: 4,
+            config: "c".into(),
+        }
+    }
+
+    fn put(progress: &mut LaneProgress, record: &ProgressRecord) {
+        let (k, v) = record.encode();
+        progress.fold(0, &k, Some(&v)).unwrap();
+    }
+
+    #[test]
+    fn a_record_reads_back_and_the_largest_owner_and_offset_win() {
+        let mut progress = LaneProgress::default();
+        let lane = LaneRecord {
+            created_with: [("orders".to_owned(), 4)].into(),
+            closed: false,
+        };
+        put(&mut progress, &ProgressRecord::Lane(lane.clone()));
+        for (owner, next) in [(1, 10), (2, 5), (1, 99), (2, 7), (2, 6)] {
+            put(&mut progress, &ProgressRecord::Partition(key(0), position(owner, next)));
+        }
+        assert_eq!(progress.positions.get(&key(0)), Some(&position(2, 7)));
+        assert_eq!(progress.lane, Some(lane));
+        assert_eq!(progress.next_owner(), OwnerEpoch(3));
+        let (k, _) = ProgressRecord::Partition(key(0), position(1, 1)).encode();
+        progress.fold(9, &k, None).unwrap();
+        assert!(progress.positions.is_empty());
+    }
+
+    #[test]
+    fn a_foreign_record_is_an_error_and_changes_nothing() {
+        let mut progress = LaneProgress::default();
+        assert!(
+            progress
+                .fold(4, b"not json", Some(b"{}"))
+                .unwrap_err()
+                .to_string()
+                .contains("offset 4")
+        );
+        assert!(progress.fold(4, br#"{"kind":"newer"}"#, Some(b"{}")).is_err());
+        assert_eq!(progress, LaneProgress::default());
+    }
+}

@@ -1,0 +1,178 @@
+//! Topics: their identity, the names Kafka allows and the names Strait keeps for itself.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Kafka's 16-byte topic id (KIP-516): a topic that was deleted and created again has another one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub [u8; 16]);
+
+impl TopicId {
+    /// A topic whose id the cluster does not tell (brokers before 2.8, embedded test clusters).
+    pub const UNKNOWN: Self = Self([0; 16]);
+
+    /// Whether the cluster told the id.
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        self != Self::UNKNOWN
+    }
+}
+
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0 {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TopicId({self})")
+    }
+}
+
+impl FromStr for TopicId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let value = u128::from_str_radix(text, 16).map_err(|_| format!("'{text}' is not a topic id"))?;
+        if text.len() != 32 {
+            return Err(format!("'{text}' is not a topic id: 32 hexadecimal digits expected"));
+        }
+        Ok(Self(value.to_be_bytes()))
+    }
+}
+
+impl Serialize for TopicId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TopicId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// One source partition of one incarnation of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartitionKey {
+    /// Name of the source topic.
+    pub topic: Arc<str>,
+    /// Which incarnation of the topic.
+    pub topic_id: TopicId,
+    /// Partition number.
+    pub partition: i32,
+}
+
+impl fmt::Display for PartitionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// Why a name cannot be a target topic's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Kafka itself would refuse it.
+    #[error(
+        "'{name}' is not a topic name that Kafka accepts: 1 to 249 of letters, digits, '.', '_' and '-', not '.' or '..'"
+    )]
+    Illegal {
+        /// The name as given.
+        name: String,
+    },
+    /// It belongs to Strait, Kafka or MirrorMaker 2.
+    #[error(
+        "'{name}' is reserved (strait.*, __* and MirrorMaker 2's internal topics cannot be selected or written by a link)"
+    )]
+    Reserved {
+        /// The name as given.
+        name: String,
+    },
+}
+
+/// Checks a topic name against Kafka's rules (`org.apache.kafka.common.internals.Topic.validate`).
+///
+/// # Errors
+/// [`NameError::Illegal`] with the name.
+pub fn validate_name(name: &str) -> Result<(), NameError> {
+    let legal = !name.is_empty()
+        && name.len() <= 249
+        && name != "."
+        && name != ".."
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if legal {
+        Ok(())
+    } else {
+        Err(NameError::Illegal { name: name.to_owned() })
+    }
+}
+
+/// Whether no link may select the topic and no plugin may name it: Strait's own topics, Kafka's, and MirrorMaker 2's
+/// internal ones (`MirrorUtils`, `DefaultReplicationPolicy.isInternalTopic`).
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with("strait.")
+        || name.starts_with("__")
+        || (name.starts_with("mm2") && name.ends_with(".internal"))
+        || name.ends_with(".checkpoints.internal")
+        || name.ends_with("-internal")
+}
+
+/// Checks a name that a link would write to.
+///
+/// # Errors
+/// [`NameError`] when Kafka would refuse the name or it is reserved.
+pub fn validate_target_name(name: &str) -> Result<(), NameError> {
+    validate_name(name)?;
+    if is_reserved(name) {
+        return Err(NameError::Reserved { name: name.to_owned() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_kafka_and_the_reserved_list() {
+        for good in ["orders", "a.b_c-9", "x", "strait", "aws.orders", &"a".repeat(249)] {
+            assert_eq!(validate_target_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", ".", "..", "a b", "ä", "a/b", &"a".repeat(250)] {
+            assert!(
+                matches!(validate_target_name(bad), Err(NameError::Illegal { .. })),
+                "{bad}"
+            );
+        }
+        for reserved in [
+            "strait.l.progress",
+            "__consumer_offsets",
+            "mm2-offset-syncs.b.internal",
+            "a.checkpoints.internal",
+        ] {
+            assert!(
+                matches!(validate_target_name(reserved), Err(NameError::Reserved { .. })),
+                "{reserved}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_topic_id_reads_back_what_it_prints() {
+        let id = TopicId([0xab; 16]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!("zz".parse::<TopicId>().is_err());
+        assert!("ab".parse::<TopicId>().is_err());
+    }
+}

@@ -1,0 +1,33 @@
+//! Real Kafka clusters for tests, benchmarks and demos: brokers as child processes, a TCP proxy in
+//! front of each, and faults for both.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), strait_rig::RigError> {
+//! use strait_rig::{Cluster, ClusterSpec};
+//! let cluster = Cluster::start(ClusterSpec { per_broker_proxy: true, ..ClusterSpec::new("source") }).await?;
+//! println!("{}", cluster.bootstrap());
+//! cluster.proxy(0)?.reset();
+//! cluster.broker(0)?.kill()?;
+//! cluster.broker(0)?.restart().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod broker;
+mod cluster;
+mod error;
+mod jars;
+mod ports;
+mod process;
+mod properties;
+mod proxy;
+mod spec;
+mod wire;
+
+pub use broker::Broker;
+pub use cluster::Cluster;
+pub use error::RigError;
+pub use jars::KafkaJars;
+pub use ports::HeldPort;
+pub use proxy::Proxy;
+pub use spec::{ClusterSpec, Security, User};
