@@ -59,7 +59,9 @@ pub enum RigError {
         tail: String,
     },
     /// A broker did not become ready, or did not stop, in time.
-    #[error("cluster {cluster}, broker {broker} was not {wanted} after {waited_s} s (last: {last}); end of {log}:\n{tail}")]
+    #[error(
+        "cluster {cluster}, broker {broker} was not {wanted} after {waited_s} s (last: {last}); end of {log}:\n{tail}"
+    )]
     Deadline {
         /// Name of the cluster.
         cluster: String,

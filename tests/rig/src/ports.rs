@@ -30,7 +30,10 @@ impl HeldPort {
                 return Ok(Self { port, listener });
             }
         }
-        Err(RigError::NoPort { first: FIRST, last: LAST })
+        Err(RigError::NoPort {
+            first: FIRST,
+            last: LAST,
+        })
     }
 
     /// The port's number.

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::spec::{ClusterSpec, Security};
@@ -61,7 +60,10 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
     );
     set(
         "advertised.listeners",
-        format!("CLIENT://127.0.0.1:{},INTERNAL://127.0.0.1:{}", own.advertised, own.internal),
+        format!(
+            "CLIENT://127.0.0.1:{},INTERNAL://127.0.0.1:{}",
+            own.advertised, own.internal
+        ),
     );
     set(
         "listener.security.protocol.map",
@@ -70,7 +72,11 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
     set("controller.listener.names", "CONTROLLER".into());
     set("inter.broker.listener.name", "INTERNAL".into());
 
-    for log in ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"] {
+    for log in [
+        "offsets.topic",
+        "transaction.state.log",
+        "share.coordinator.state.topic",
+    ] {
         set(&format!("{log}.replication.factor"), count.to_string());
         set(&format!("{log}.num.partitions"), "1".into());
     }
@@ -85,7 +91,10 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
     // Tests look at failover and at hanging transactions, so both are noticed sooner than by default.
     set("broker.session.timeout.ms", "6000".into());
     set("broker.heartbeat.interval.ms", "1000".into());
-    set("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000".into());
+    set(
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        "1000".into(),
+    );
     if !spec.production_jvm {
         set("log.cleaner.dedupe.buffer.size", (8 << 20).to_string());
         set("num.io.threads", "4".into());
@@ -93,8 +102,14 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
         set("background.threads", "2".into());
     }
     if let Security::Sasl { users, acls } = &spec.security {
-        let listed: String = users.iter().map(|user| format!(" user_{}=\"{}\"", user.name, user.password)).collect();
-        set("listener.name.client.sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-512".into());
+        let listed: String = users
+            .iter()
+            .map(|user| format!(" user_{}=\"{}\"", user.name, user.password))
+            .collect();
+        set(
+            "listener.name.client.sasl.enabled.mechanisms",
+            "PLAIN,SCRAM-SHA-512".into(),
+        );
         set(
             "listener.name.client.plain.sasl.jaas.config",
             format!("org.apache.kafka.common.security.plain.PlainLoginModule required{listed};"),
@@ -104,7 +119,10 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
             "org.apache.kafka.common.security.scram.ScramLoginModule required;".into(),
         );
         if *acls {
-            set("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer".into());
+            set(
+                "authorizer.class.name",
+                "org.apache.kafka.metadata.authorizer.StandardAuthorizer".into(),
+            );
             set("super.users", "User:ANONYMOUS;User:admin".into());
         }
     }
@@ -112,9 +130,5 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
         set(key, value.clone());
     }
 
-    lines.iter().fold(String::new(), |mut text, (key, value)| {
-        // Writing to a String cannot fail.
-        drop(writeln!(text, "{key}={value}"));
-        text
-    })
+    lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
 }

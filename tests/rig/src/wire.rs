@@ -27,16 +27,26 @@ pub(crate) async fn live_brokers(address: SocketAddr) -> Result<Vec<i32>, RigErr
 
 async fn probe(address: SocketAddr) -> Result<Vec<i32>, RigError> {
     let io = |what: &'static str| RigError::io(format!("{what} {address}"));
-    let malformed = || RigError::Wire { address: address.to_string(), reason: "a malformed response".into() };
+    let malformed = || RigError::Wire {
+        address: address.to_string(),
+        reason: "a malformed response".into(),
+    };
 
     let mut stream = TcpStream::connect(address).await.map_err(io("connecting to"))?;
-    let versions = exchange(&mut stream, API_VERSIONS, 0, &[]).await.map_err(io("asking ApiVersions of"))?;
+    let versions = exchange(&mut stream, API_VERSIONS, 0, &[])
+        .await
+        .map_err(io("asking ApiVersions of"))?;
     let error = Reader(&versions).i16().ok_or_else(malformed)?;
     if error != 0 {
-        return Err(RigError::Wire { address: address.to_string(), reason: format!("ApiVersions with error {error}") });
+        return Err(RigError::Wire {
+            address: address.to_string(),
+            reason: format!("ApiVersions with error {error}"),
+        });
     }
     // No topics (an empty array), no auto creation.
-    let metadata = exchange(&mut stream, METADATA, 4, &[0, 0, 0, 0, 0]).await.map_err(io("asking Metadata of"))?;
+    let metadata = exchange(&mut stream, METADATA, 4, &[0, 0, 0, 0, 0])
+        .await
+        .map_err(io("asking Metadata of"))?;
     Reader(&metadata).broker_ids().ok_or_else(malformed)
 }
 

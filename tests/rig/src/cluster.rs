@@ -1,0 +1,357 @@
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, thread};
+
+use rand::RngExt as _;
+use tempfile::TempDir;
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::broker::{BrokerSetup, tail_of};
+use crate::ports::loopback;
+use crate::properties::{self, BrokerPorts};
+use crate::spec::{ClusterSpec, Security};
+use crate::{Broker, HeldPort, KafkaJars, Proxy, RigError, process};
+
+const BROKERS_MAX: usize = 3;
+/// Another process may take a port between its release here and the broker's bind.
+const ATTEMPTS: usize = 3;
+const FORMAT_DEADLINE: Duration = Duration::from_secs(90);
+
+/// A running Kafka cluster. Dropping it ends every process and removes its folder; the logs are kept,
+/// and their path printed, if a test is panicking, starting failed, or `STRAIT_KEEP_LOGS` is set.
+#[derive(Debug)]
+pub struct Cluster {
+    name: String,
+    brokers: Vec<Broker>,
+    proxies: Vec<Proxy>,
+    folder: Option<TempDir>,
+    keep_logs: bool,
+}
+
+impl Cluster {
+    /// Formats, starts and waits until every broker counts all of them as alive.
+    ///
+    /// # Errors
+    /// Any [`RigError`]; nothing is left running.
+    pub async fn start(spec: ClusterSpec) -> Result<Self, RigError> {
+        if !(1..=BROKERS_MAX).contains(&spec.brokers) {
+            let reason = format!("{} brokers: 1 to {BROKERS_MAX} are possible", spec.brokers);
+            return Err(RigError::Spec {
+                cluster: spec.name,
+                reason,
+            });
+        }
+        let jars = KafkaJars::locate()?;
+        let mut attempt = 1;
+        loop {
+            match Self::start_once(&spec, &jars).await {
+                Err(RigError::Ended { tail, .. }) if attempt < ATTEMPTS && tail.contains("Address already in use") => {
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn start_once(spec: &ClusterSpec, jars: &KafkaJars) -> Result<Self, RigError> {
+        let prefix = format!("strait-rig-{}-", spec.name);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix);
+        let folder = match &spec.base_dir {
+            Some(base) => builder.tempdir_in(base),
+            None => builder.tempdir(),
+        }
+        .map_err(RigError::io(format!("making the folder of cluster {}", spec.name)))?;
+
+        let mut held = Vec::new();
+        let mut proxies = Vec::new();
+        let mut ports = Vec::new();
+        for _ in 0..spec.brokers {
+            let [client, internal, controller] = [HeldPort::take()?, HeldPort::take()?, HeldPort::take()?];
+            let mut advertised = client.port();
+            if spec.per_broker_proxy {
+                let proxy = Proxy::start(HeldPort::take()?, loopback(client.port()))?;
+                advertised = proxy.port();
+                proxies.push(proxy);
+            }
+            ports.push(BrokerPorts {
+                client: client.port(),
+                advertised,
+                internal: internal.port(),
+                controller: controller.port(),
+            });
+            held.extend([client, internal, controller]);
+        }
+
+        let brokers = Self::lay_out(spec, jars, &ports, folder.path())?;
+        let mut cluster = Self {
+            name: spec.name.clone(),
+            brokers,
+            proxies,
+            folder: Some(folder),
+            keep_logs: false,
+        };
+        let started = cluster.bring_up(spec, jars, held).await;
+        cluster.keep_logs = started.is_err();
+        started.map(|()| cluster)
+    }
+
+    /// Writes every broker's files.
+    fn lay_out(
+        spec: &ClusterSpec,
+        jars: &KafkaJars,
+        ports: &[BrokerPorts],
+        folder: &Path,
+    ) -> Result<Vec<Broker>, RigError> {
+        let write = |path: &Path, text: &str| {
+            fs::write(path, text).map_err(RigError::io(format!("writing {}", path.display())))
+        };
+        let log4j = folder.join("log4j2.properties");
+        write(&log4j, properties::LOG4J)?;
+        let mut brokers = Vec::new();
+        for (index, own) in ports.iter().enumerate() {
+            let id = index + 1;
+            let properties = properties_path(folder, id);
+            let text = properties::server_properties(spec, ports, index, &data_path(folder, id));
+            write(&properties, &text)?;
+            brokers.push(Broker::new(BrokerSetup {
+                cluster: spec.name.clone(),
+                id,
+                ports: *own,
+                jars: jars.clone(),
+                jvm: jvm_flags(spec),
+                properties,
+                log4j: log4j.clone(),
+                log: folder.join(format!("broker-{id}.log")),
+                deadline: spec.ready_deadline,
+            }));
+        }
+        Ok(brokers)
+    }
+
+    async fn bring_up(&self, spec: &ClusterSpec, jars: &KafkaJars, held: Vec<HeldPort>) -> Result<(), RigError> {
+        self.format(spec, jars).await?;
+        for port in held {
+            port.release();
+        }
+        for broker in &self.brokers {
+            broker.spawn()?;
+        }
+        let ids: Vec<usize> = self.brokers.iter().map(Broker::id).collect();
+        for broker in &self.brokers {
+            broker.wait_ready(&ids).await?;
+        }
+        Ok(())
+    }
+
+    /// Formats the storage of all brokers at once, one StorageTool each.
+    async fn format(&self, spec: &ClusterSpec, jars: &KafkaJars) -> Result<(), RigError> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let cluster_id = random_uuid();
+        let mut tools = Vec::new();
+        for broker in &self.brokers {
+            let id = broker.id();
+            let log = folder.path().join(format!("format-{id}.log"));
+            let what = || format!("formatting broker {id} of {}", spec.name);
+            let output = File::create(&log).map_err(RigError::io(what()))?;
+            let errors = output.try_clone().map_err(RigError::io(what()))?;
+            let mut command = Command::new("java");
+            command
+                .args([
+                    "-Xmx128m",
+                    "-XX:+UseSerialGC",
+                    "-XX:TieredStopAtLevel=1",
+                    "-XX:-UsePerfData",
+                    "-cp",
+                ])
+                .arg(jars.class_path())
+                .args(["kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"])
+                .arg(properties_path(folder.path(), id))
+                .args(format_options(spec))
+                .stdin(Stdio::null())
+                .stdout(output)
+                .stderr(errors);
+            tools.push((id, log, process::spawn(command).map_err(RigError::io(what()))?));
+        }
+        let deadline = Instant::now() + FORMAT_DEADLINE;
+        let mut outcome = Ok(());
+        for (id, log, mut tool) in tools {
+            let status = loop {
+                match tool.try_wait() {
+                    Ok(None) if Instant::now() < deadline && outcome.is_ok() => sleep(Duration::from_millis(20)).await,
+                    Ok(None) => {
+                        tool.kill().map_err(RigError::io("killing StorageTool"))?;
+                    }
+                    Ok(Some(status)) => break status,
+                    Err(error) => return Err(RigError::io("waiting for StorageTool")(error)),
+                }
+            };
+            if !status.success() && outcome.is_ok() {
+                outcome = Err(RigError::Format {
+                    cluster: spec.name.clone(),
+                    broker: id,
+                    output: tail_of(&log),
+                });
+            }
+        }
+        outcome
+    }
+
+    /// The cluster's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `bootstrap.servers` of the client listener: through the proxies and the security asked for.
+    #[must_use]
+    pub fn bootstrap(&self) -> String {
+        self.addresses(Broker::advertised_port)
+    }
+
+    /// `bootstrap.servers` of the internal listener: plaintext, as super user, around the proxies. For
+    /// setting up and for checking, so that neither suffers from the faults.
+    #[must_use]
+    pub fn internal_bootstrap(&self) -> String {
+        self.addresses(Broker::internal_port)
+    }
+
+    /// All brokers, by node id.
+    #[must_use]
+    pub fn brokers(&self) -> &[Broker] {
+        &self.brokers
+    }
+
+    /// The broker with this index, from 0.
+    ///
+    /// # Errors
+    /// [`RigError::NoSuch`].
+    pub fn broker(&self, index: usize) -> Result<&Broker, RigError> {
+        self.brokers.get(index).ok_or_else(|| self.no_such("broker", index))
+    }
+
+    /// All proxies, in the order of the brokers; empty without `per_broker_proxy`.
+    #[must_use]
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
+    }
+
+    /// The proxy of the broker with this index, from 0.
+    ///
+    /// # Errors
+    /// [`RigError::NoSuch`].
+    pub fn proxy(&self, index: usize) -> Result<&Proxy, RigError> {
+        self.proxies.get(index).ok_or_else(|| self.no_such("proxy", index))
+    }
+
+    /// The folder of properties, data and logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+
+    fn addresses(&self, port: impl Fn(&Broker) -> u16) -> String {
+        let addresses: Vec<String> = self
+            .brokers
+            .iter()
+            .map(|broker| loopback(port(broker)).to_string())
+            .collect();
+        addresses.join(",")
+    }
+
+    fn no_such(&self, what: &'static str, index: usize) -> RigError {
+        RigError::NoSuch {
+            cluster: self.name.clone(),
+            what,
+            index,
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let ids: Vec<usize> = self.brokers.iter().map(Broker::id).collect();
+        self.brokers.clear();
+        let Some(folder) = self.folder.take() else {
+            return;
+        };
+        if !(self.keep_logs || thread::panicking() || env::var_os("STRAIT_KEEP_LOGS").is_some()) {
+            return;
+        }
+        let kept = folder.keep();
+        for id in ids {
+            let data = data_path(&kept, id);
+            if let Err(error) = fs::remove_dir_all(&data) {
+                eprintln!("rig: removing {}: {error}", data.display());
+            }
+        }
+        eprintln!("rig: logs of cluster {} kept in {}", self.name, kept.display());
+    }
+}
+
+fn properties_path(folder: &Path, id: usize) -> PathBuf {
+    folder.join(format!("broker-{id}.properties"))
+}
+
+fn data_path(folder: &Path, id: usize) -> PathBuf {
+    folder.join(format!("data-{id}"))
+}
+
+fn jvm_flags(spec: &ClusterSpec) -> Vec<String> {
+    let heap = spec.heap_mb;
+    let flags: &[&str] = if spec.production_jvm {
+        // As Kafka's own kafka-run-class.sh and kafka-server-start.sh set them.
+        &[
+            "-server",
+            "-XX:+UseG1GC",
+            "-XX:MaxGCPauseMillis=20",
+            "-XX:InitiatingHeapOccupancyPercent=35",
+            "-XX:+ExplicitGCInvokesConcurrent",
+        ]
+    } else {
+        &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
+    };
+    let start = if spec.production_jvm { heap } else { heap.min(128) };
+    let sizes = [
+        format!("-Xmx{heap}m"),
+        format!("-Xms{start}m"),
+        "-Djava.awt.headless=true".to_owned(),
+    ];
+    sizes
+        .into_iter()
+        .chain(flags.iter().map(|flag| (*flag).to_owned()))
+        .collect()
+}
+
+fn format_options(spec: &ClusterSpec) -> Vec<String> {
+    let mut options = Vec::new();
+    for (feature, level) in &spec.features {
+        options.extend(["--feature".to_owned(), format!("{feature}={level}")]);
+    }
+    if let Security::Sasl { users, .. } = &spec.security {
+        for user in users {
+            let credential = format!("SCRAM-SHA-512=[name={},password={}]", user.name, user.password);
+            options.extend(["--add-scram".to_owned(), credential]);
+        }
+    }
+    options
+}
+
+/// A cluster id as Kafka's `Uuid` prints it: 16 bytes in URL-safe base64 without padding.
+fn random_uuid() -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bits: u128 = rand::rng().random();
+    // Cleared top bit: the text then never starts with '-', which the tool would take for an option.
+    bits &= u128::MAX >> 1;
+    let mut text = String::new();
+    for digit in 0..22_u32 {
+        // 22 digits of 6 bits are 132: the last digit holds the lowest 2 bits and 4 zeros.
+        let shift = 122_i64 - i64::from(digit) * 6;
+        let value = if shift >= 0 { bits >> shift } else { bits << -shift } & 63;
+        text.extend(ALPHABET.get(value as usize).map(|letter| char::from(*letter)));
+    }
+    text
+}
