@@ -14,6 +14,7 @@ pub mod lanes;
 pub mod ledger;
 pub mod map;
 pub mod offset;
+pub mod partitioner;
 pub mod progress;
 pub mod topic;
 
