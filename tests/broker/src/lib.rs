@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Tests against real brokers: making source topics with everything Kafka allows in them, reading whole
+//! logs, and judging a copy.
+
+mod checker;
+mod client;
+mod error;
+mod ffi;
+mod generate;
+mod record;
+
+pub use checker::{Aborted, Anomaly, AnomalyKind, LISTED_MAX, Report, check, offset_pairs};
+pub use client::{Isolation, TestClient};
+pub use error::ClientError;
+pub use generate::{Generated, GeneratedRecord, Generator, GeneratorSpec, generate};
+pub use record::{Header, ID_HEADER, ID_MAGIC, LogRecord, Record, id_bytes};

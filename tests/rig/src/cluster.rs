@@ -284,7 +284,10 @@ impl Drop for Cluster {
         let kept = folder.keep();
         for id in ids {
             let data = data_path(&kept, id);
-            if let Err(error) = fs::remove_dir_all(&data) {
+            // A broker that was never formatted has no data.
+            if data.exists()
+                && let Err(error) = fs::remove_dir_all(&data)
+            {
                 eprintln!("rig: removing {}: {error}", data.display());
             }
         }
