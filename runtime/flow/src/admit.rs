@@ -1,0 +1,396 @@
+//! From a fetched batch to the queue: order is checked, the chain judges, refused records are kept at the source.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use strait_core::{Batch, Disposition, Event, OutRecord, Processed, Route, SourceOffset};
+
+use crate::lane::{Lane, LaneError};
+use crate::ports::{QuarantineRecord, ReadEpoch, TargetTopic};
+use crate::spec::{OnRefused, OnTimestampZero};
+use crate::window::{Pause, Queued};
+
+/// A record that cannot go on as it is.
+struct Refusal {
+    index: usize,
+    by: Arc<str>,
+    code: Arc<str>,
+    text: String,
+    /// Policy says that the partition stops before it.
+    stop: bool,
+}
+
+impl Refusal {
+    fn new(index: usize, by: &str, code: &str, text: String, stop: bool) -> Self {
+        Self {
+            index,
+            by: by.into(),
+            code: code.into(),
+            text,
+            stop,
+        }
+    }
+}
+
+impl Lane<'_> {
+    /// The stream of a partition, if what was fetched belongs to its present assignment.
+    pub(crate) fn current(&self, topic: &Arc<str>, partition: i32, epoch: ReadEpoch) -> Option<u32> {
+        let stream = *self.by_place.get(&(Arc::clone(topic), partition))?;
+        let window = self.partitions.get(stream as usize)?;
+        (window.read_epoch == epoch && window.pause.is_none()).then_some(stream)
+    }
+
+    /// The reader passed offsets that hold no record for us.
+    pub(crate) fn on_moved(&mut self, stream: u32, next: SourceOffset) {
+        let Some(partition) = self.partitions.get_mut(stream as usize) else {
+            return;
+        };
+        partition.expected = partition.expected.max(next);
+        partition.moved_to = partition.moved_to.max(next);
+        partition.pass_moved();
+    }
+
+    /// Takes a batch in: checks its order, has the chain judge it, keeps what is refused, queues the rest.
+    pub(crate) async fn admit(&mut self, stream: u32, batch: Batch) -> Result<(), LaneError> {
+        let Some(partition) = self.partitions.get_mut(stream as usize) else {
+            return Ok(());
+        };
+        let (Some(first), Some(last)) = (batch.first_offset(), batch.last_offset()) else {
+            return Ok(());
+        };
+        let key = partition.key.clone();
+        if first < partition.expected {
+            let event = Event::OffsetRegression {
+                partition: key,
+                expected: partition.expected,
+                found: first,
+            };
+            return self.stop(stream, event).await;
+        }
+        if batch.leader_epoch() < partition.leader_epoch {
+            let (seen, found) = (partition.leader_epoch, batch.leader_epoch());
+            return self
+                .stop(
+                    stream,
+                    Event::EpochRegression {
+                        partition: key,
+                        seen,
+                        found,
+                        offset: first,
+                    },
+                )
+                .await;
+        }
+        partition.expected = last.next();
+        partition.leader_epoch = batch.leader_epoch();
+        let source_partitions = partition.source_partitions;
+        let records = batch.len();
+        self.deps.status.add(|t| t.records_read += records as u64);
+
+        let processed = match self.chain.apply(batch, source_partitions) {
+            Ok(processed) => processed,
+            Err(error) => {
+                let first = error.offset.unwrap_or(first);
+                let last = error.offset.unwrap_or(last);
+                let reason = error.to_string();
+                return self
+                    .stop(
+                        stream,
+                        Event::PluginFailed {
+                            partition: key,
+                            plugin: error.plugin,
+                            first,
+                            last,
+                            reason,
+                        },
+                    )
+                    .await;
+            }
+        };
+        let Some(topic) = self.open_topics(stream, &processed).await? else {
+            return Ok(());
+        };
+        self.judge_and_queue(stream, processed, topic).await
+    }
+
+    async fn judge_and_queue(
+        &mut self,
+        stream: u32,
+        mut processed: Processed,
+        topic: TargetTopic,
+    ) -> Result<(), LaneError> {
+        let refusals = self.refusals(stream, &mut processed, &topic);
+        let mut end = processed.batch.len();
+        let mut stopped = None;
+        if let Some(refusal) = refusals.iter().find(|r| r.stop) {
+            end = refusal.index;
+            stopped = Some(format!(
+                "{} refused it ({}): {}",
+                refusal.by, refusal.code, refusal.text
+            ));
+        }
+        let kept: Vec<&Refusal> = refusals.iter().filter(|r| r.index < end).collect();
+        if let Err(reason) = self.keep(stream, &processed, &kept).await {
+            end = kept.first().map_or(end, |r| r.index);
+            stopped = Some(reason);
+        }
+        for refusal in kept.iter().filter(|r| r.index < end) {
+            // No copy goes out, and it is not counted as dropped by a plugin.
+            set_disposition(&mut processed, refusal.index, Disposition::Replace(Vec::new()));
+        }
+        let stop_at = processed.batch.get(end).map(|r| r.offset);
+        let queued = Queued::new(processed, topic, end);
+        self.queued_bytes += queued.held_bytes;
+        let Some(partition) = self.partitions.get_mut(stream as usize) else {
+            return Ok(());
+        };
+        partition.moved_to = stop_at.unwrap_or(partition.expected).max(partition.moved_to);
+        partition.queue.push_back(queued);
+        let (Some(reason), Some(offset)) = (stopped, stop_at) else {
+            return Ok(());
+        };
+        let event = Event::RecordStopped {
+            partition: partition.key.clone(),
+            offset,
+            reason,
+        };
+        self.stop(stream, event).await
+    }
+
+    /// Every record that cannot go on as it is, ascending. Where policy says `now`, timestamps are replaced here.
+    fn refusals(&mut self, stream: u32, processed: &mut Processed, topic: &TargetTopic) -> Vec<Refusal> {
+        let Some(partition) = self.partitions.get(stream as usize) else {
+            return Vec::new();
+        };
+        let (Some(first), Some(last)) = (processed.batch.first_offset(), processed.batch.last_offset()) else {
+            return Vec::new();
+        };
+        let stop = self.spec.policies.on_refused == OnRefused::Stop;
+        let mut refusals = Vec::new();
+        let mut dropped = BTreeSet::new();
+        for (index, disposition) in &processed.dispositions {
+            match disposition {
+                Disposition::Drop => {
+                    dropped.insert(*index);
+                }
+                Disposition::Reject(reject) => {
+                    dropped.insert(*index);
+                    refusals.push(Refusal::new(
+                        *index,
+                        &reject.plugin,
+                        &reject.code,
+                        reject.text.clone(),
+                        stop,
+                    ));
+                }
+                Disposition::Replace(copies) => {
+                    if let Some(text) = copies.iter().find_map(|copy| self.missing_partition(copy, topic)) {
+                        dropped.insert(*index);
+                        refusals.push(Refusal::new(*index, "strait", "no-such-partition", text, stop));
+                    }
+                }
+            }
+        }
+        for (offset, reason) in self.memory.doomed_in(&partition.key, first, last) {
+            let Some(index) = processed.batch.iter().position(|r| r.offset == offset) else {
+                continue;
+            };
+            if dropped.insert(index) {
+                refusals.push(Refusal::new(index, "target", "refused", reason, stop));
+            }
+        }
+        self.judge_timestamps(processed, topic, &dropped, &mut refusals);
+        refusals.sort_by_key(|r| r.index);
+        refusals
+    }
+
+    fn missing_partition(&self, copy: &OutRecord, batch_topic: &TargetTopic) -> Option<String> {
+        let Route::Partition(partition) = copy.route else {
+            return None;
+        };
+        let topic = copy
+            .topic
+            .as_ref()
+            .and_then(|t| self.topics.get(t))
+            .unwrap_or(batch_topic);
+        let exists = u32::try_from(partition).is_ok_and(|p| p < topic.partitions);
+        (!exists).then(|| {
+            format!(
+                "partition {partition} does not exist, the topic has {}",
+                topic.partitions
+            )
+        })
+    }
+
+    /// librdkafka cannot send the timestamps 0 and -1, and a broker refuses those too far from its clock, with the whole
+    /// batch around them: so they are dealt with before they are produced.
+    fn judge_timestamps(
+        &mut self,
+        processed: &mut Processed,
+        topic: &TargetTopic,
+        dropped: &BTreeSet<usize>,
+        refusals: &mut Vec<Refusal>,
+    ) {
+        let now_ms = self.deps.clock.unix_ms();
+        let latest = now_ms.saturating_add(topic.timestamp_after_max_ms);
+        let earliest = now_ms.saturating_sub(topic.timestamp_before_max_ms);
+        let stop = self.spec.policies.on_refused == OnRefused::Stop;
+        let mut replace = Vec::new();
+        for (index, record) in processed.batch.iter().enumerate() {
+            let timestamp_ms = record.timestamp_ms;
+            if timestamp_ms > 0 && (topic.log_append_time || (earliest..=latest).contains(&timestamp_ms)) {
+                continue;
+            }
+            if dropped.contains(&index) {
+                continue;
+            }
+            if timestamp_ms > 0 {
+                let text = format!(
+                    "timestamp {timestamp_ms} ms is further from the target's clock than message.timestamp.after.max.ms or before.max.ms of the topic allow"
+                );
+                refusals.push(Refusal::new(index, "strait", "timestamp", text, stop));
+                continue;
+            }
+            let text = format!("timestamp {timestamp_ms} cannot be sent (see on_timestamp_zero)");
+            match self.spec.policies.on_timestamp_zero {
+                OnTimestampZero::Stop => refusals.push(Refusal::new(index, "strait", "timestamp-zero", text, true)),
+                OnTimestampZero::Quarantine => {
+                    refusals.push(Refusal::new(index, "strait", "timestamp-zero", text, false))
+                }
+                OnTimestampZero::Now => replace.push(index),
+            }
+        }
+        self.deps.status.add(|t| t.timestamps_replaced += replace.len() as u64);
+        for index in replace {
+            stamp(processed, index, now_ms);
+        }
+    }
+
+    /// Keeps refused records in the quarantine topic; they are acknowledged there before anything that passes them begins.
+    async fn keep(&mut self, stream: u32, processed: &Processed, refusals: &[&Refusal]) -> Result<(), String> {
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        let Some(partition) = self.partitions.get(stream as usize) else {
+            return Ok(());
+        };
+        let mut records = Vec::with_capacity(refusals.len());
+        for refusal in refusals {
+            let Some(record) = processed.batch.get(refusal.index) else {
+                continue;
+            };
+            records.push(QuarantineRecord {
+                partition: &partition.key,
+                record,
+                by: &refusal.by,
+                code: &refusal.code,
+                text: &refusal.text,
+                generation: &processed.generation,
+            });
+        }
+        if let Err(error) = self.quarantine.keep(&records).await {
+            return Err(format!("the record is refused and quarantine cannot take it: {error}"));
+        }
+        self.deps.status.add(|t| t.records_quarantined += records.len() as u64);
+        for record in &records {
+            self.emit(Event::Quarantined {
+                partition: partition.key.clone(),
+                offset: record.record.offset,
+                reason: format!("{} ({}): {}", record.by, record.code, record.text),
+            });
+        }
+        Ok(())
+    }
+
+    /// Opens every topic that the batch goes to; `None` when the partition was stopped because one cannot take it.
+    async fn open_topics(&mut self, stream: u32, processed: &Processed) -> Result<Option<TargetTopic>, LaneError> {
+        let mut topic = None;
+        let replaced = processed
+            .dispositions
+            .iter()
+            .filter_map(|(_, disposition)| match disposition {
+                Disposition::Replace(copies) => Some(copies.iter().filter_map(|c| c.topic.as_ref())),
+                _ => None,
+            });
+        let mut names: Vec<&Arc<str>> = vec![&processed.target_topic];
+        names.extend(replaced.flatten());
+        names.dedup();
+        for name in names {
+            let opened = self.open_topic(stream, name).await?;
+            topic = topic.or(opened);
+            if opened.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(topic)
+    }
+
+    async fn open_topic(&mut self, stream: u32, name: &Arc<str>) -> Result<Option<TargetTopic>, LaneError> {
+        let Some(partition) = self.partitions.get(stream as usize) else {
+            return Ok(None);
+        };
+        let needed = partition.source_partitions;
+        let known = self.topics.get(name).copied();
+        let topic = match known {
+            Some(topic) if topic.partitions >= needed => topic,
+            _ => {
+                let topic = self.target.open_topic(name, needed).await?;
+                self.topics.insert(Arc::clone(name), topic);
+                self.topic_names.insert(topic.handle.0, Arc::clone(name));
+                topic
+            }
+        };
+        if topic.partitions >= needed {
+            return Ok(Some(topic));
+        }
+        let event = Event::TargetPartitionsMissing {
+            partition: partition.key.clone(),
+            target_topic: Arc::clone(name),
+            found: topic.partitions,
+            needed,
+        };
+        self.stop(stream, event).await?;
+        Ok(None)
+    }
+
+    /// Stops a partition: nothing more is read, what is queued goes out, the others go on.
+    pub(crate) async fn stop(&mut self, stream: u32, event: Event) -> Result<(), LaneError> {
+        let Some(partition) = self.partitions.get_mut(stream as usize) else {
+            return Ok(());
+        };
+        partition.pause = Some(Pause::Stopped);
+        let key = partition.key.clone();
+        self.deps.status.set(&key, partition.committed, partition.activity());
+        if self.memory.stopped.insert(key.clone()) {
+            self.emit(event);
+        }
+        Ok(self.source.unassign(&[key]).await?)
+    }
+}
+
+fn set_disposition(processed: &mut Processed, index: usize, disposition: Disposition) {
+    match processed.dispositions.binary_search_by_key(&index, |(i, _)| *i) {
+        Ok(at) => {
+            if let Some(entry) = processed.dispositions.get_mut(at) {
+                entry.1 = disposition;
+            }
+        }
+        Err(at) => processed.dispositions.insert(at, (index, disposition)),
+    }
+}
+
+/// Gives a record the present time; copies that have a time of their own keep it.
+fn stamp(processed: &mut Processed, index: usize, now_ms: i64) {
+    let at = processed.dispositions.binary_search_by_key(&index, |(i, _)| *i);
+    if let Some((_, Disposition::Replace(copies))) = at.ok().and_then(|at| processed.dispositions.get_mut(at)) {
+        for copy in copies {
+            copy.timestamp_ms.get_or_insert(now_ms);
+        }
+        return;
+    }
+    let stamped = OutRecord {
+        timestamp_ms: Some(now_ms),
+        ..OutRecord::default()
+    };
+    set_disposition(processed, index, Disposition::Replace(vec![stamped]));
+}

@@ -1,0 +1,286 @@
+//! When a transaction begins, closes and commits, and what is written with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::SourceOffset;
+use strait_core::map::MapRecord;
+use strait_core::progress::{Position, ProgressRecord};
+
+use crate::lane::{CONTROL_STREAM, Lane, LaneError};
+use crate::ports::{ProduceError, ReadEpoch, ReadFrom, Slot};
+use crate::spec::Delivery as Mode;
+use crate::transaction::Phase;
+
+/// Over a line shorter than this, part of the next batch may wait behind the one in flight without librdkafka spinning: its
+/// linger is longer than the round trip.
+const SHORT_LINE: Duration = Duration::from_millis(4);
+
+impl Lane<'_> {
+    /// Bytes of a partition that may be released now.
+    pub(crate) fn quota(&self, stream: usize) -> usize {
+        let Some(partition) = self.partitions.get(stream) else {
+            return 0;
+        };
+        let Some(queued) = partition.queue.front() else {
+            return 0;
+        };
+        let limits = &self.spec.limits;
+        let round_trip = self.target.round_trip();
+        let in_flight = partition.ledger.in_flight_bytes();
+        // The broker's limit is on the compressed batch; staying below it uncompressed is always safe.
+        let batch_max = queued.topic.max_message_bytes.saturating_sub(64 << 10).max(64 << 10);
+        if round_trip <= SHORT_LINE {
+            return (limits.release_bytes * 3 / 2).min(batch_max).saturating_sub(in_flight);
+        }
+        if in_flight > 0 {
+            return 0;
+        }
+        let factor = usize::try_from(round_trip.as_millis() / SHORT_LINE.as_millis()).unwrap_or(usize::MAX);
+        limits
+            .release_bytes
+            .saturating_mul(factor.max(1))
+            .min(limits.release_bytes_max)
+            .min(batch_max)
+    }
+
+    /// Whether a partition may join the open transaction.
+    pub(crate) fn may_touch(&self, stream: usize) -> bool {
+        if self.spec.delivery == Mode::AtLeastOnce {
+            return true;
+        }
+        let touched = self.partitions.get(stream).is_some_and(|p| p.touched);
+        match self.transactions.phase {
+            Phase::Open { partitions, .. } => touched || partitions < self.spec.limits.transaction_partitions_max,
+            Phase::Idle => true,
+            _ => false,
+        }
+    }
+
+    /// Counts a partition into the open transaction; begins one where there is none.
+    pub(crate) fn touch(&mut self, stream: usize) -> Result<(), LaneError> {
+        if self.spec.delivery == Mode::AtLeastOnce {
+            return Ok(());
+        }
+        self.begin()?;
+        let Some(partition) = self.partitions.get_mut(stream) else {
+            return Ok(());
+        };
+        if partition.touched {
+            return Ok(());
+        }
+        partition.touched = true;
+        if let Phase::Open { partitions, .. } = &mut self.transactions.phase {
+            *partitions += 1;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), LaneError> {
+        if self.transactions.phase == Phase::Idle {
+            self.target.begin(self.transactions.slot)?;
+            self.transactions.phase = Phase::Open {
+                since: self.now,
+                bytes: 0,
+                partitions: 0,
+            };
+        }
+        Ok(())
+    }
+
+    /// Moves the transactions on as far as they can go now.
+    pub(crate) async fn advance_transaction(&mut self, draining: bool) -> Result<(), LaneError> {
+        if self.spec.delivery == Mode::AtLeastOnce {
+            return self.advance_plain(draining).await;
+        }
+        if self.transactions.phase == Phase::Idle && self.transactions.can_begin() && self.progress_is_due(draining) {
+            self.begin()?;
+        }
+        let backlog = !draining && self.partitions.iter().any(|p| p.has_queued());
+        let due = self.transactions.is_due(self.now, &self.spec.limits, backlog);
+        // A transaction that only carries progress, and one at the end of a drain, has nothing to wait for.
+        let empty = matches!(
+            self.transactions.phase,
+            Phase::Open {
+                bytes: 0,
+                partitions: 0,
+                ..
+            }
+        );
+        if matches!(self.transactions.phase, Phase::Open { .. }) && (due || draining || empty) {
+            self.transactions.phase = Phase::Settling { closed_at: self.now };
+        }
+        if let Phase::Settling { closed_at } = self.transactions.phase
+            && self.partitions.iter().all(|p| p.ledger.in_flight() == 0)
+        {
+            self.write_progress(self.transactions.slot)?;
+            self.transactions.phase = Phase::Sealing { closed_at };
+        }
+        if let Phase::Sealing { closed_at } = self.transactions.phase
+            && self.control_outstanding == 0
+        {
+            self.transactions.phase = Phase::Sealed { closed_at };
+        }
+        if let Phase::Sealed { closed_at } = self.transactions.phase
+            && self.transactions.committing.is_none()
+        {
+            self.target.commit(self.transactions.slot);
+            self.transactions.committing(closed_at);
+            self.turn = self.turn.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// At-least-once: progress follows the acknowledgements, without a transaction around it.
+    async fn advance_plain(&mut self, draining: bool) -> Result<(), LaneError> {
+        if self.control_outstanding > 0 {
+            return Ok(());
+        }
+        if !self.transactions.promises.is_empty() {
+            let promises = std::mem::take(&mut self.transactions.promises);
+            self.keep_promises(&promises).await?;
+        }
+        let settled = self.partitions.iter().all(|p| p.ledger.in_flight() == 0);
+        if self.progress_is_due(draining) && (!draining || settled) {
+            self.write_progress(Slot::A)?;
+        }
+        Ok(())
+    }
+
+    /// Whether progress should be written although no record asks for it: partitions that moved over offsets without
+    /// records, and partitions seen for the first time.
+    fn progress_is_due(&self, draining: bool) -> bool {
+        let waited = self.now.saturating_sub(self.last_progress) >= self.spec.limits.idle_interval;
+        let fresh = self.lane_record.is_some() || self.partitions.iter().any(|p| p.fresh);
+        (waited || draining || fresh) && (self.lane_record.is_some() || self.partitions.iter().any(|p| p.is_dirty()))
+    }
+
+    /// Writes progress and the offset map of every partition that moved.
+    fn write_progress(&mut self, slot: Slot) -> Result<(), LaneError> {
+        let mut progress = Vec::new();
+        let mut map: Vec<MapRecord> = Vec::new();
+        if let Some(record) = self.lane_record.take() {
+            progress.push(ProgressRecord::Lane(record));
+        }
+        let Self {
+            partitions,
+            transactions,
+            topic_names,
+            spec,
+            owner,
+            ..
+        } = self;
+        for (stream, partition) in partitions.iter_mut().enumerate() {
+            partition.touched = false;
+            if !partition.is_dirty() {
+                continue;
+            }
+            let next = partition.ledger.settled();
+            let position = Position {
+                next,
+                leader_epoch: partition.leader_epoch,
+                generation: Arc::clone(&partition.generation),
+                owner: *owner,
+                lanes: spec.lanes,
+                config: Arc::clone(&spec.config_hash),
+            };
+            progress.push(ProgressRecord::Partition(partition.key.clone(), position));
+            for (topic, builder) in &mut partition.map {
+                if let Some(name) = topic_names.get(topic) {
+                    map.append(&mut builder.finish(&partition.key, name, partition.written, next));
+                }
+            }
+            partition.written = next;
+            partition.fresh = false;
+            transactions
+                .promises
+                .push((u32::try_from(stream).unwrap_or(CONTROL_STREAM), next));
+        }
+        self.last_progress = self.now;
+        let count = progress.len() + map.len();
+        if count == 0 {
+            return Ok(());
+        }
+        self.target
+            .produce_progress(slot, CONTROL_STREAM, self.control_sequence, &progress, &map)
+            .map_err(|error| match error {
+                ProduceError::QueueFull => LaneError::Delivery("no room for progress in the client's queue".to_owned()),
+                ProduceError::Refused(reason) | ProduceError::Broken(reason) => {
+                    LaneError::Delivery(format!("progress: {reason}"))
+                }
+            })?;
+        self.control_sequence += count as u64;
+        self.control_outstanding += count;
+        Ok(())
+    }
+
+    pub(crate) async fn on_committed(&mut self, slot: Slot) -> Result<(), LaneError> {
+        let Some(promises) = self.transactions.committed(slot, self.now) else {
+            return Err(LaneError::Delivery(
+                "a commit came back that was not asked for".to_owned(),
+            ));
+        };
+        self.deps.status.add(|t| t.transactions += 1);
+        self.keep_promises(&promises).await
+    }
+
+    /// What a commit made true. Partitions whose first position is committed now begin to be read.
+    async fn keep_promises(&mut self, promises: &[(u32, SourceOffset)]) -> Result<(), LaneError> {
+        let mut starting = Vec::new();
+        for (stream, next) in promises {
+            let Some(partition) = self.partitions.get_mut(*stream as usize) else {
+                continue;
+            };
+            partition.committed = *next;
+            self.memory.forget_below(&partition.key, *next);
+            self.deps.status.set(&partition.key, *next, partition.activity());
+            if std::mem::take(&mut partition.awaits_start) && partition.pause.is_none() {
+                starting.push(*stream);
+            }
+        }
+        self.start_reading(&starting).await
+    }
+
+    /// Assigns partitions at their own next offset, under a new read epoch.
+    pub(crate) async fn start_reading(&mut self, streams: &[u32]) -> Result<(), LaneError> {
+        if streams.is_empty() {
+            return Ok(());
+        }
+        self.read_epochs += 1;
+        let epoch = ReadEpoch(self.read_epochs);
+        let mut places = Vec::with_capacity(streams.len());
+        for stream in streams {
+            let Some(partition) = self.partitions.get_mut(*stream as usize) else {
+                continue;
+            };
+            partition.read_epoch = epoch;
+            places.push(ReadFrom {
+                partition: partition.key.clone(),
+                next: partition.expected,
+                leader_epoch: partition.leader_epoch,
+            });
+        }
+        Ok(self.source.assign(epoch, &places).await?)
+    }
+
+    /// Whether everything that was released is committed.
+    pub(crate) fn is_drained(&self) -> bool {
+        let settled = self.partitions.iter().all(|p| p.ledger.in_flight() == 0);
+        settled
+            && self.control_outstanding == 0
+            && self.transactions.is_quiet()
+            && self.transactions.promises.is_empty()
+            && !self.progress_is_due(true)
+    }
+
+    /// How long the loop may sleep when nothing happens.
+    pub(crate) fn wake_after(&self) -> Duration {
+        let idle = Duration::from_millis(200);
+        let Phase::Open { since, .. } = self.transactions.phase else {
+            return idle;
+        };
+        let backlog = self.partitions.iter().any(|p| p.has_queued());
+        let due = since + self.transactions.interval(&self.spec.limits, backlog);
+        due.saturating_sub(self.now).clamp(Duration::from_millis(1), idle)
+    }
+}

@@ -1,0 +1,129 @@
+//! The lanes that this process has: one thread each, so that a plugin that computes for long delays its own lane only.
+
+use std::collections::BTreeMap;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use strait_core::LaneId;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::lane::LaneDeps;
+use crate::ports::{Class, PortError};
+use crate::spec::LaneSpec;
+use crate::supervisor::supervise;
+
+struct Running {
+    stop: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+pub(crate) struct LaneSet {
+    spec: LaneSpec,
+    deps: LaneDeps,
+    lanes: BTreeMap<LaneId, Running>,
+    ended_sender: mpsc::Sender<PortError>,
+    ended: mpsc::Receiver<PortError>,
+}
+
+impl LaneSet {
+    pub fn new(spec: LaneSpec, deps: LaneDeps) -> Self {
+        let (ended_sender, ended) = mpsc::channel(1);
+        Self {
+            spec,
+            deps,
+            lanes: BTreeMap::new(),
+            ended_sender,
+            ended,
+        }
+    }
+
+    pub fn running(&self) -> Vec<LaneId> {
+        self.lanes.keys().copied().collect()
+    }
+
+    /// Waits for a lane that ended by itself and can never run again. Cancel safe.
+    pub async fn ended(&mut self) -> PortError {
+        match self.ended.recv().await {
+            Some(error) => error,
+            // Not reachable while `self` holds a sender.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Starts a lane, unless it runs already.
+    pub fn start(&mut self, lane: LaneId) {
+        if self.lanes.contains_key(&lane) {
+            return;
+        }
+        tracing::info!(link = %self.spec.link, %lane, "taking the lane");
+        let spec = LaneSpec {
+            lane,
+            ..self.spec.clone()
+        };
+        let deps = self.deps.clone();
+        let stop = CancellationToken::new();
+        let lane_stop = stop.clone();
+        let ended = self.ended_sender.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("lane-{}-{lane}", spec.link))
+            .spawn(move || {
+                let failed = |reason: String| PortError {
+                    class: Class::Stop,
+                    context: format!("lane {lane}"),
+                    reason,
+                };
+                let result = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => {
+                        let result = runtime.block_on(supervise(spec, deps, lane_stop));
+                        runtime.shutdown_timeout(Duration::from_secs(5));
+                        result
+                    }
+                    Err(error) => Err(failed(format!("no runtime: {error}"))),
+                };
+                if let Err(error) = result {
+                    // Full means that another lane's end is being told already: the link stops either way.
+                    drop(ended.try_send(error));
+                }
+            });
+        match thread {
+            Ok(thread) => {
+                self.lanes.insert(lane, Running { stop, thread });
+            }
+            Err(error) => {
+                let failed = PortError {
+                    class: Class::Stop,
+                    context: format!("lane {lane}"),
+                    reason: format!("no thread: {error}"),
+                };
+                drop(self.ended_sender.try_send(failed));
+            }
+        }
+    }
+
+    /// Stops lanes and waits until what they had released is committed or aborted: they bound that themselves.
+    pub async fn stop(&mut self, lanes: &[LaneId]) {
+        let mut threads = Vec::new();
+        for lane in lanes {
+            let Some(running) = self.lanes.remove(lane) else {
+                continue;
+            };
+            tracing::info!(link = %self.spec.link, %lane, "giving the lane up");
+            running.stop.cancel();
+            threads.push((*lane, running.thread));
+        }
+        for (lane, thread) in threads {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!(link = %self.spec.link, %lane, "the lane's thread panicked: please report this as a bug");
+            }
+        }
+        let mine = self.running();
+        for key in self.deps.status.partitions().into_keys() {
+            let lane = strait_core::lanes::lane_of(&key.topic, key.partition, self.spec.lanes);
+            if !mine.contains(&lane) {
+                self.deps.status.forget(&key);
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What a lane remembers from one generation to the next, in this process: never positions, only caution.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use strait_core::{PartitionKey, SourceOffset};
+
+/// A partition that the target did not acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stuck {
+    pub retry_at: Duration,
+    pub retry_after: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct LaneMemory {
+    /// Records that the target refused, with its reason: dealt with by policy when they come again.
+    doomed: BTreeMap<PartitionKey, BTreeMap<SourceOffset, String>>,
+    /// Records below this offset go one per request, so that a refusal names its record.
+    careful: BTreeMap<PartitionKey, SourceOffset>,
+    /// Partitions out of the flow for a while.
+    pub stuck: BTreeMap<PartitionKey, Stuck>,
+    /// Where to read again after a truncation, when policy says `continue`.
+    pub rewind: BTreeMap<PartitionKey, SourceOffset>,
+    /// Partitions that stand still until an operator acts; their event was emitted.
+    pub stopped: BTreeSet<PartitionKey>,
+}
+
+impl LaneMemory {
+    /// The record itself is refused.
+    pub fn doom(&mut self, partition: &PartitionKey, offset: SourceOffset, reason: &str) {
+        self.doomed
+            .entry(partition.clone())
+            .or_default()
+            .insert(offset, reason.to_owned());
+    }
+
+    /// Some record below `until` is refused, and it is not known which.
+    pub fn suspect(&mut self, partition: &PartitionKey, until: SourceOffset) {
+        let careful = self.careful.entry(partition.clone()).or_default();
+        *careful = (*careful).max(until);
+    }
+
+    pub fn careful_until(&self, partition: &PartitionKey) -> SourceOffset {
+        self.careful.get(partition).copied().unwrap_or_default()
+    }
+
+    pub fn doomed_in(
+        &self,
+        partition: &PartitionKey,
+        first: SourceOffset,
+        last: SourceOffset,
+    ) -> Vec<(SourceOffset, String)> {
+        let Some(doomed) = self.doomed.get(partition) else {
+            return Vec::new();
+        };
+        doomed
+            .range(first..=last)
+            .map(|(offset, reason)| (*offset, reason.clone()))
+            .collect()
+    }
+
+    /// Everything below `committed` is history.
+    pub fn forget_below(&mut self, partition: &PartitionKey, committed: SourceOffset) {
+        if let Some(doomed) = self.doomed.get_mut(partition) {
+            *doomed = doomed.split_off(&committed);
+            if doomed.is_empty() {
+                self.doomed.remove(partition);
+            }
+        }
+        if self.careful.get(partition).is_some_and(|until| *until <= committed) {
+            self.careful.remove(partition);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Keeps a lane going: takes it, lets it flow, and when a generation ends with an error takes it again after a backoff.
+
+use std::time::Duration;
+
+use strait_core::Event;
+use tokio_util::sync::CancellationToken;
+
+use crate::lane::{Lane, LaneDeps, LaneError};
+use crate::memory::LaneMemory;
+use crate::ports::{Class, PortError};
+use crate::spec::LaneSpec;
+
+/// A generation that flowed for this long before it broke starts the backoff anew.
+const HEALTHY: Duration = Duration::from_secs(30);
+
+/// Runs a lane until `stop`, then commits what is released within the drain deadline.
+///
+/// # Errors
+/// A [`PortError`] of class `Stop` when the lane can never be used again by this process (its link was resized).
+pub async fn supervise(spec: LaneSpec, deps: LaneDeps, stop: CancellationToken) -> Result<(), PortError> {
+    let mut memory = LaneMemory::default();
+    let mut backoff = spec.limits.restart_backoff.0;
+    while !stop.is_cancelled() {
+        let began = deps.clock.now();
+        let Err(error) = generation(&spec, &deps, &mut memory, &stop).await else {
+            return Ok(());
+        };
+        deps.status.add(|t| t.lane_restarts += 1);
+        if deps.clock.now().saturating_sub(began) >= HEALTHY {
+            backoff = spec.limits.restart_backoff.0;
+        }
+        let wait = match &error {
+            // Not an accident: the next generation is what deals with it.
+            LaneError::Refused(_) | LaneError::Stuck(_) => Duration::ZERO,
+            LaneError::Closed(reason) => {
+                return Err(PortError {
+                    class: Class::Stop,
+                    context: format!("lane {} of link {}", spec.lane, spec.link),
+                    reason: reason.clone(),
+                });
+            }
+            LaneError::Port(PortError { class: Class::Stop, .. }) => spec.limits.restart_backoff.1,
+            _ => backoff,
+        };
+        let event = match &error {
+            LaneError::Port(PortError {
+                class: Class::Fenced,
+                reason,
+                ..
+            }) => Event::Fenced {
+                lane: spec.lane.0,
+                reason: reason.clone(),
+            },
+            _ => Event::LaneRestarted {
+                lane: spec.lane.0,
+                reason: error.to_string(),
+                backoff_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            },
+        };
+        deps.events.emit(&spec.link, event);
+        if !wait.is_zero() {
+            backoff = (backoff * 2).min(spec.limits.restart_backoff.1);
+        }
+        tokio::select! { biased;
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    Ok(())
+}
+
+/// One generation: take, flow, release. On `stop` the drain has a deadline; what is not committed by then is aborted, and
+/// whoever takes the lane next copies it again from committed progress.
+async fn generation(
+    spec: &LaneSpec,
+    deps: &LaneDeps,
+    memory: &mut LaneMemory,
+    stop: &CancellationToken,
+) -> Result<(), LaneError> {
+    let taken = tokio::select! { biased;
+        // Nothing was released yet: dropping a half-taken lane leaves at most an empty transaction to abort.
+        () = stop.cancelled() => return Ok(()),
+        taken = Lane::take(spec, deps, memory) => taken,
+    };
+    let mut lane = taken?;
+    let drained = async {
+        stop.cancelled().await;
+        tokio::time::sleep(spec.limits.drain).await;
+    };
+    let result = tokio::select! { biased;
+        result = lane.flow(stop) => result,
+        () = drained => {
+            tracing::warn!(link = %spec.link, lane = %spec.lane, "drain deadline passed, aborting what is open");
+            Ok(())
+        }
+    };
+    lane.release_clients().await;
+    result
+}

@@ -1,0 +1,173 @@
+//! Taking a lane: initialise both slots, then read progress, then seek. In that order, or a predecessor's transaction could
+//! still be committed after its progress was read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use strait_core::progress::{LaneProgress, LaneRecord};
+use strait_core::{Event, PartitionKey, TopicId, lanes};
+
+use crate::lane::{Lane, LaneDeps, LaneError};
+use crate::memory::LaneMemory;
+use crate::ports::{Class, PortError, SourceTopic};
+use crate::spec::{LaneSpec, OnGap};
+use crate::transaction::Transactions;
+use crate::trouble::is_other;
+use crate::window::{PartitionWindow, Pause};
+
+impl<'a> Lane<'a> {
+    /// Makes the clients, takes the lane and puts every partition at its committed place.
+    pub async fn take(
+        spec: &'a LaneSpec,
+        deps: &'a LaneDeps,
+        memory: &'a mut LaneMemory,
+    ) -> Result<Lane<'a>, LaneError> {
+        let chain = deps.chains.chain().map_err(|e| PortError {
+            class: Class::Retry,
+            context: "making an instance of the plugin chain".to_owned(),
+            reason: e.to_string(),
+        })?;
+        let mut target = deps.connector.target(spec.lane).await?;
+        target.take().await?;
+        let progress = deps.progress.read(spec.lane).await?;
+        if progress.lane.as_ref().is_some_and(|lane| lane.closed) {
+            return Err(LaneError::Closed(
+                "the link's lanes were resized: restart with the new number of lanes".to_owned(),
+            ));
+        }
+        let source = deps.connector.source(spec.lane).await?;
+        let quarantine = deps.connector.quarantine(spec.lane).await?;
+        let topics = Arc::clone(&deps.topics.borrow());
+        let now = deps.clock.now();
+        let created: BTreeMap<String, i32> = topics.iter().map(|t| (t.topic.to_string(), t.partitions)).collect();
+        let new_record = LaneRecord {
+            created_with: created,
+            closed: false,
+        };
+        let created_with = progress.lane.as_ref().unwrap_or(&new_record).created_with.clone();
+        let lane_record = progress.lane.is_none().then_some(new_record);
+        let mut lane = Lane {
+            spec,
+            deps,
+            memory,
+            source,
+            target,
+            quarantine,
+            chain,
+            partitions: Vec::new(),
+            by_place: HashMap::new(),
+            topics: BTreeMap::new(),
+            topic_names: HashMap::new(),
+            transactions: Transactions::new(),
+            owner: progress.next_owner(),
+            lane_record,
+            created_with,
+            queued_bytes: 0,
+            control_sequence: 0,
+            control_outstanding: 0,
+            last_ack: now,
+            last_progress: now,
+            read_epochs: 0,
+            now,
+            next_tick: now,
+            turn: 0,
+        };
+        let placed = lane.place(&topics, &progress).await;
+        match placed {
+            Ok(()) => Ok(lane),
+            Err(error) => {
+                lane.release_clients().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts the lane's partitions where progress says; those without progress are resolved and committed first.
+    async fn place(&mut self, topics: &[SourceTopic], progress: &LaneProgress) -> Result<(), LaneError> {
+        let mine = self.mine(topics).await?;
+        let mut reading = Vec::new();
+        let mut first_seen = Vec::new();
+        for (key, source_partitions) in mine {
+            if let Some(position) = progress.positions.get(&key) {
+                let next = self.memory.rewind.remove(&key).unwrap_or(position.next);
+                let mut window = PartitionWindow::new(key, source_partitions, next, position.leader_epoch);
+                window.committed = position.next;
+                window.careful_until = self.memory.careful_until(&window.key);
+                window.pause = self.remembered_pause(&window.key);
+                let paused = window.pause.is_some();
+                let stream = self.insert(window);
+                if !paused {
+                    reading.push(stream);
+                }
+                continue;
+            }
+            let old = progress.positions.iter().find(|(old, _)| {
+                old.topic == key.topic && old.partition == key.partition && is_other(old.topic_id, key.topic_id)
+            });
+            let Some((old, position)) = old else {
+                first_seen.push((key, source_partitions));
+                continue;
+            };
+            if self.memory.stopped.insert(old.clone()) {
+                let found = key.topic_id;
+                self.emit(Event::TopicRecreated {
+                    partition: old.clone(),
+                    found,
+                    position: position.next,
+                });
+            }
+            if self.spec.policies.on_gap == OnGap::Continue {
+                self.add_first_seen(vec![(key, source_partitions)], true).await?;
+                continue;
+            }
+            let mut window = PartitionWindow::new(old.clone(), source_partitions, position.next, position.leader_epoch);
+            window.pause = Some(Pause::Stopped);
+            self.insert(window);
+        }
+        self.add_first_seen(first_seen, false).await?;
+        self.start_reading(&reading).await
+    }
+
+    /// The partitions of this lane, with the ids that their topics have now.
+    async fn mine(&mut self, topics: &[SourceTopic]) -> Result<Vec<(PartitionKey, u32)>, LaneError> {
+        let is_mine = |topic: &SourceTopic, p: i32| lanes::lane_of(&topic.topic, p, self.spec.lanes) == self.spec.lane;
+        let names: Vec<Arc<str>> = topics
+            .iter()
+            .filter(|t| (0..t.partitions).any(|p| is_mine(t, p)))
+            .map(|t| Arc::clone(&t.topic))
+            .collect();
+        let ids = self.source.topic_ids(&names).await?;
+        let mut mine = Vec::new();
+        for topic in topics {
+            let Some(id) = ids.get(&topic.topic).copied() else {
+                continue;
+            };
+            let id: TopicId = if id.is_known() { id } else { topic.id };
+            for partition in (0..topic.partitions).filter(|p| is_mine(topic, *p)) {
+                let key = PartitionKey {
+                    topic: Arc::clone(&topic.topic),
+                    topic_id: id,
+                    partition,
+                };
+                mine.push((key, topic.partitions.unsigned_abs()));
+            }
+        }
+        Ok(mine)
+    }
+
+    fn remembered_pause(&self, key: &PartitionKey) -> Option<Pause> {
+        if self.memory.stopped.contains(key) {
+            return Some(Pause::Stopped);
+        }
+        let stuck = self.memory.stuck.get(key)?;
+        (stuck.retry_at > self.now).then_some(Pause::Waiting {
+            retry_at: stuck.retry_at,
+        })
+    }
+
+    /// Ends every client of this generation; open transactions are aborted.
+    pub async fn release_clients(mut self) {
+        self.target.release(self.spec.limits.drain).await;
+        self.source.close().await;
+    }
+}

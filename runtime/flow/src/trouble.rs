@@ -1,0 +1,339 @@
+//! What a lane does when the source has a gap, a topic was recreated, or the target refuses or does not answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::{Event, LeaderEpoch, PartitionKey, SourceOffset, TopicId};
+
+use crate::lane::{CONTROL_STREAM, Lane, LaneError};
+use crate::memory::Stuck;
+use crate::ports::{ReadFailure, SourceTopic, Token};
+use crate::spec::OnGap;
+use crate::window::{PartitionWindow, Pause};
+
+/// How often the periodic work is done.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Wait before a source partition that failed for an unclear reason is read again.
+const READ_RETRY: Duration = Duration::from_secs(1);
+
+impl Lane<'_> {
+    pub(crate) async fn on_read_failure(&mut self, stream: u32, failure: ReadFailure) -> Result<(), LaneError> {
+        let Some(partition) = self.partitions.get(stream as usize) else {
+            return Ok(());
+        };
+        let key = partition.key.clone();
+        if let ReadFailure::Other(reason) = failure {
+            tracing::warn!(link = %self.spec.link, partition = %key, %reason, "reading failed, will try again");
+            return self.pause_reading(stream);
+        }
+        let expected = partition.expected;
+        let ids = self.source.topic_ids(std::slice::from_ref(&key.topic)).await?;
+        match ids.get(&key.topic) {
+            None => {
+                return self
+                    .stop(
+                        stream,
+                        Event::SourceGone {
+                            partition: key,
+                            position: expected,
+                        },
+                    )
+                    .await;
+            }
+            Some(found) if is_other(key.topic_id, *found) => return self.on_recreated(stream, *found).await,
+            Some(_) => {}
+        }
+        let bounds = self.source.bounds(std::slice::from_ref(&key)).await?;
+        let Some(bounds) = bounds.get(&key).copied() else {
+            return self
+                .stop(
+                    stream,
+                    Event::SourceGone {
+                        partition: key,
+                        position: expected,
+                    },
+                )
+                .await;
+        };
+        if expected < bounds.log_start {
+            let event = Event::RetentionOverrun {
+                partition: key,
+                expected,
+                log_start: bounds.log_start,
+            };
+            return self.on_gap(stream, event, bounds.log_start).await;
+        }
+        if expected > bounds.high_watermark || failure == ReadFailure::LogTruncation {
+            let end = bounds.high_watermark.min(expected);
+            return self
+                .on_gap(
+                    stream,
+                    Event::Truncated {
+                        partition: key,
+                        expected,
+                        log_end: end,
+                    },
+                    end,
+                )
+                .await;
+        }
+        // The log moved between the failure and the question: the place exists after all.
+        self.pause_reading(stream)
+    }
+
+    fn pause_reading(&mut self, stream: u32) -> Result<(), LaneError> {
+        let Some(partition) = self.partitions.get_mut(stream as usize) else {
+            return Ok(());
+        };
+        partition.pause = Some(Pause::Waiting {
+            retry_at: self.now + READ_RETRY,
+        });
+        Ok(())
+    }
+
+    /// Records are gone, or others stand in their place: stop, or continue at `resume`, as policy says.
+    async fn on_gap(&mut self, stream: u32, event: Event, resume: SourceOffset) -> Result<(), LaneError> {
+        if self.spec.policies.on_gap == OnGap::Stop {
+            return self.stop(stream, event).await;
+        }
+        self.emit(event);
+        let Some(partition) = self.partitions.get_mut(stream as usize) else {
+            return Ok(());
+        };
+        let key = partition.key.clone();
+        if resume < partition.ledger.released() {
+            // Truncated below what was copied: the books of this generation cannot go back. The next one can.
+            self.memory.rewind.insert(key, resume);
+            return Err(LaneError::Delivery(
+                "a source partition was truncated below the copied offset".to_owned(),
+            ));
+        }
+        partition.expected = resume;
+        partition.moved_to = resume;
+        partition.leader_epoch = LeaderEpoch::UNKNOWN;
+        partition.pass_moved();
+        self.emit(Event::Resumed {
+            partition: key,
+            resumed: resume,
+        });
+        self.start_reading(&[stream]).await
+    }
+
+    /// A topic of the same name has another id: the old partition ends; policy says whether the new one is copied.
+    async fn on_recreated(&mut self, stream: u32, found: TopicId) -> Result<(), LaneError> {
+        let Some(partition) = self.partitions.get(stream as usize) else {
+            return Ok(());
+        };
+        let old = partition.key.clone();
+        let source_partitions = partition.source_partitions;
+        let event = Event::TopicRecreated {
+            partition: old.clone(),
+            found,
+            position: partition.expected,
+        };
+        self.stop(stream, event).await?;
+        if self.spec.policies.on_gap == OnGap::Stop {
+            return Ok(());
+        }
+        let key = PartitionKey { topic_id: found, ..old };
+        self.add_first_seen(vec![(key, source_partitions)], true).await
+    }
+
+    /// The topics of the link were looked up again.
+    pub(crate) async fn on_topics(&mut self, topics: &[SourceTopic]) -> Result<(), LaneError> {
+        let mut new = Vec::new();
+        for topic in topics {
+            for partition in 0..topic.partitions {
+                if strait_core::lanes::lane_of(&topic.topic, partition, self.spec.lanes) != self.spec.lane {
+                    continue;
+                }
+                let key = PartitionKey {
+                    topic: Arc::clone(&topic.topic),
+                    topic_id: topic.id,
+                    partition,
+                };
+                let partitions = topic.partitions.unsigned_abs();
+                match self.by_place.get(&(Arc::clone(&topic.topic), partition)).copied() {
+                    None => new.push((key, partitions)),
+                    Some(stream) => {
+                        let Some(window) = self.partitions.get_mut(stream as usize) else {
+                            continue;
+                        };
+                        window.source_partitions = window.source_partitions.max(partitions);
+                        let recreated = is_other(window.key.topic_id, topic.id) && window.pause != Some(Pause::Stopped);
+                        if recreated {
+                            self.on_recreated(stream, topic.id).await?;
+                        }
+                    }
+                }
+            }
+        }
+        self.add_first_seen(new, false).await
+    }
+
+    /// Takes in partitions that have no progress yet: their first offset is committed before anything is fetched.
+    pub(crate) async fn add_first_seen(
+        &mut self,
+        new: Vec<(PartitionKey, u32)>,
+        recreated: bool,
+    ) -> Result<(), LaneError> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        // `start` is for partitions that existed when the lane was first taken; later ones are copied from their beginning.
+        let existed = |key: &PartitionKey| {
+            !recreated
+                && self
+                    .created_with
+                    .get(&*key.topic)
+                    .is_some_and(|count| key.partition < *count)
+        };
+        let (old, young): (Vec<_>, Vec<_>) = new.iter().map(|(key, _)| key.clone()).partition(existed);
+        let mut starts = self.source.resolve(self.spec.start, &old).await?;
+        starts.extend(self.source.resolve(crate::ports::StartAt::Earliest, &young).await?);
+        for (key, source_partitions) in new {
+            // A partition that vanished in between is found again by the next look-up of the topics.
+            let Some(start) = starts.get(&key).copied() else {
+                continue;
+            };
+            let window = PartitionWindow::new(key, source_partitions, start, LeaderEpoch::UNKNOWN).first_seen();
+            self.insert(window);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn insert(&mut self, window: PartitionWindow) -> u32 {
+        let stream = u32::try_from(self.partitions.len()).unwrap_or(CONTROL_STREAM);
+        self.by_place
+            .insert((Arc::clone(&window.key.topic), window.key.partition), stream);
+        self.deps.status.set(&window.key, window.committed, window.activity());
+        self.partitions.push(window);
+        stream
+    }
+
+    /// The target refused a record. This generation ends; the next one quarantines the record, or finds it by sending the
+    /// suspects one by one.
+    pub(crate) fn on_refused(&mut self, token: Token, named: bool, reason: String) -> LaneError {
+        let Some(partition) = self.partitions.get(token.stream as usize) else {
+            return LaneError::Delivery(format!("progress was refused: {reason}"));
+        };
+        let released = partition.ledger.released();
+        let Some(offset) = partition.ledger.source_of(token.sequence) else {
+            return LaneError::Delivery(format!("{}: an unknown record was refused: {reason}", partition.key));
+        };
+        // A record whose request held nothing else is named by the refusal, whatever the broker says.
+        if named || offset < partition.careful_until {
+            self.memory.doom(&partition.key, offset, &reason);
+        } else {
+            self.memory.suspect(&partition.key, released);
+        }
+        LaneError::Refused(format!("{} at offset {offset}: {reason}", partition.key))
+    }
+
+    /// Periodic work: partitions whose retry is due, partitions that the target leaves unanswered.
+    pub(crate) async fn tick(&mut self) -> Result<(), LaneError> {
+        if self.now < self.next_tick {
+            return Ok(());
+        }
+        self.next_tick = self.now + TICK;
+        self.find_stuck().await?;
+        let due: Vec<u32> = (0u32..)
+            .zip(&self.partitions)
+            .filter(|(_, p)| matches!(p.pause, Some(Pause::Waiting { retry_at }) if retry_at <= self.now))
+            .map(|(stream, _)| stream)
+            .collect();
+        for stream in due {
+            self.retry(stream).await?;
+        }
+        Ok(())
+    }
+
+    async fn retry(&mut self, stream: u32) -> Result<(), LaneError> {
+        let Some(key) = self.partitions.get(stream as usize).map(|p| p.key.clone()) else {
+            return Ok(());
+        };
+        if let Some(stuck) = self.memory.stuck.get(&key).copied()
+            && !self.is_writable(&key).await?
+        {
+            let retry_after = (stuck.retry_after * 2).min(self.spec.limits.stuck_retry.1);
+            let retry_at = self.now + retry_after;
+            self.memory.stuck.insert(key, Stuck { retry_at, retry_after });
+            if let Some(partition) = self.partitions.get_mut(stream as usize) {
+                partition.pause = Some(Pause::Waiting { retry_at });
+            }
+            return Ok(());
+        }
+        let Some(partition) = self.partitions.get_mut(stream as usize) else {
+            return Ok(());
+        };
+        partition.pause = None;
+        self.deps.status.set(&key, partition.committed, partition.activity());
+        if partition.awaits_start {
+            return Ok(());
+        }
+        self.start_reading(&[stream]).await
+    }
+
+    /// Whether the target partition with the source's number has a leader and enough replicas in sync.
+    async fn is_writable(&mut self, key: &PartitionKey) -> Result<bool, LaneError> {
+        let partitions = self
+            .partitions
+            .iter()
+            .find(|p| p.key == *key)
+            .map_or(1, |p| p.source_partitions);
+        let Ok(name) = self.chain.target_topic(&key.topic, partitions) else {
+            return Ok(false);
+        };
+        let topic = match self.topics.get(&name).copied() {
+            Some(topic) => topic,
+            None => self.target.open_topic(&name, partitions).await?,
+        };
+        let (in_sync, needed) = self.target.replicas(topic.handle, key.partition).await?;
+        Ok(in_sync.is_some_and(|in_sync| in_sync >= needed))
+    }
+
+    /// Takes out the partition that holds the transaction up, if others are answered meanwhile.
+    async fn find_stuck(&mut self) -> Result<(), LaneError> {
+        let after = self.spec.limits.stuck_after;
+        let stuck = self.partitions.iter().find(|p| {
+            p.waiting_since
+                .is_some_and(|since| self.now.saturating_sub(since) >= after && self.last_ack > since)
+        });
+        let Some(partition) = stuck else { return Ok(()) };
+        let key = partition.key.clone();
+        let waited = self.now.saturating_sub(partition.waiting_since.unwrap_or(self.now));
+        let (first, most) = self.spec.limits.stuck_retry;
+        let retry_after = self
+            .memory
+            .stuck
+            .get(&key)
+            .map_or(first, |s| (s.retry_after * 2).min(most));
+        self.memory.stuck.insert(
+            key.clone(),
+            Stuck {
+                retry_at: self.now + retry_after,
+                retry_after,
+            },
+        );
+        let reason = match self.is_writable(&key).await {
+            Ok(true) => "the target partition has a leader and enough replicas, but does not answer".to_owned(),
+            Ok(false) => {
+                "the target partition has no leader or fewer in-sync replicas than min.insync.replicas".to_owned()
+            }
+            Err(error) => format!("its state cannot be read: {error}"),
+        };
+        self.emit(Event::TargetStuck {
+            partition: key.clone(),
+            waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            retry_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
+            reason,
+        });
+        Err(LaneError::Stuck(key.to_string()))
+    }
+}
+
+/// Whether two ids are those of different incarnations of a topic; unknown ids never are.
+pub(crate) fn is_other(known: TopicId, found: TopicId) -> bool {
+    known.is_known() && found.is_known() && known != found
+}

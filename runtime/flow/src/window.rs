@@ -1,0 +1,184 @@
+//! The records of one source partition between fetch and acknowledgement: a queue of judged batches, and the books.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::map::MapBuilder;
+use strait_core::{Disposition, LeaderEpoch, Ledger, PartitionKey, Processed, SourceOffset};
+
+use crate::ports::{ReadEpoch, TargetTopic};
+use crate::status::Activity;
+
+/// Why a partition is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// Stopped by policy or for a fault that only an operator can mend.
+    Stopped,
+    /// Tried again at this time: the target does not take its records, or the source does not give them.
+    Waiting { retry_at: Duration },
+}
+
+/// A judged batch, released record by record.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub processed: Processed,
+    /// Where untouched records go.
+    pub topic: TargetTopic,
+    /// Index of the next record to release.
+    pub cursor: usize,
+    /// Index behind the last record to release: the batch's end, or the record where its partition stops.
+    pub end: usize,
+    /// Index of the first disposition at or after `cursor`.
+    pub disposition: usize,
+    /// Copies of the record at `cursor` that were sent already (a full queue can stop between two copies).
+    pub copies_sent: usize,
+    /// Memory that the batch holds.
+    pub held_bytes: usize,
+}
+
+impl Queued {
+    pub fn new(processed: Processed, topic: TargetTopic, end: usize) -> Self {
+        let held_bytes = processed.batch.held_bytes();
+        Self {
+            processed,
+            topic,
+            cursor: 0,
+            end,
+            disposition: 0,
+            copies_sent: 0,
+            held_bytes,
+        }
+    }
+
+    /// The disposition of the record at the cursor, if it has one.
+    pub fn current_disposition(&self) -> Option<&Disposition> {
+        let (index, disposition) = self.processed.dispositions.get(self.disposition)?;
+        (*index == self.cursor).then_some(disposition)
+    }
+
+    pub fn advance(&mut self) {
+        if self.current_disposition().is_some() {
+            self.disposition += 1;
+        }
+        self.cursor += 1;
+        self.copies_sent = 0;
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.cursor >= self.end
+    }
+}
+
+/// One source partition of a lane.
+#[derive(Debug)]
+pub(crate) struct PartitionWindow {
+    pub key: PartitionKey,
+    /// Partition count of the source topic, for target topics that are made.
+    pub source_partitions: u32,
+    pub read_epoch: ReadEpoch,
+    pub queue: VecDeque<Queued>,
+    pub ledger: Ledger,
+    pub map: Vec<(u32, MapBuilder)>,
+    /// The smallest offset that the source may give next.
+    pub expected: SourceOffset,
+    /// Largest leader epoch seen.
+    pub leader_epoch: LeaderEpoch,
+    /// Committed progress.
+    pub committed: SourceOffset,
+    /// Progress in the transaction that is being committed (or committed).
+    pub written: SourceOffset,
+    /// Since when something has been in flight without any acknowledgement.
+    pub waiting_since: Option<Duration>,
+    /// Records up to here go one per request, so that a refusal names its record.
+    pub careful_until: SourceOffset,
+    /// Generation of the last released batch.
+    pub generation: Arc<str>,
+    pub pause: Option<Pause>,
+    /// In the open transaction.
+    pub touched: bool,
+    /// Its first position is not written yet.
+    pub fresh: bool,
+    /// Its first position is not committed yet: nothing is fetched before that.
+    pub awaits_start: bool,
+    /// The reader moved here without records behind the last queued one.
+    pub moved_to: SourceOffset,
+}
+
+impl PartitionWindow {
+    pub fn new(key: PartitionKey, source_partitions: u32, next: SourceOffset, leader_epoch: LeaderEpoch) -> Self {
+        Self {
+            key,
+            source_partitions,
+            read_epoch: ReadEpoch::default(),
+            queue: VecDeque::new(),
+            ledger: Ledger::new(next),
+            map: Vec::new(),
+            expected: next,
+            leader_epoch,
+            committed: next,
+            written: next,
+            waiting_since: None,
+            careful_until: SourceOffset(0),
+            generation: "none".into(),
+            pause: None,
+            touched: false,
+            fresh: false,
+            awaits_start: false,
+            moved_to: next,
+        }
+    }
+
+    /// Takes what is acknowledged out of the books and into the map of the open transaction.
+    pub fn settle(&mut self) -> u64 {
+        let Self { ledger, map, .. } = self;
+        let mut settled = 0;
+        ledger.settle(|record| {
+            settled += 1;
+            let builder = match map.iter_mut().position(|(topic, _)| *topic == record.topic) {
+                Some(at) => map.get_mut(at),
+                None => {
+                    map.push((record.topic, MapBuilder::default()));
+                    map.last_mut()
+                }
+            };
+            if let Some((_, builder)) = builder {
+                builder.push(record.source, record.partition, record.target);
+            }
+        });
+        settled
+    }
+
+    /// Whether progress has something to write.
+    pub fn is_dirty(&self) -> bool {
+        self.fresh || self.ledger.settled() > self.written
+    }
+
+    /// A partition seen for the first time: its position is committed before anything is fetched.
+    pub fn first_seen(mut self) -> Self {
+        self.fresh = true;
+        self.awaits_start = true;
+        self
+    }
+
+    /// With nothing queued, offsets that hold no record for us are passed too.
+    pub fn pass_moved(&mut self) {
+        if self.queue.is_empty() {
+            self.ledger.pass(self.moved_to);
+        }
+    }
+
+    /// What it is doing, for status.
+    pub fn activity(&self) -> Activity {
+        match self.pause {
+            None => Activity::Running,
+            Some(Pause::Stopped) => Activity::Stopped,
+            Some(Pause::Waiting { .. }) => Activity::Stuck,
+        }
+    }
+
+    /// Whether records wait to be released.
+    pub fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+}
