@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use strait_core::LaneId;
+use strait_core::{Event, LaneId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -68,22 +68,9 @@ impl LaneSet {
         let thread = std::thread::Builder::new()
             .name(format!("lane-{}-{lane}", spec.link))
             .spawn(move || {
-                let failed = |reason: String| PortError {
-                    class: Class::Stop,
-                    context: format!("lane {lane}"),
-                    reason,
-                };
-                let result = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                    Ok(runtime) => {
-                        let result = runtime.block_on(supervise(spec, deps, lane_stop));
-                        runtime.shutdown_timeout(Duration::from_secs(5));
-                        result
-                    }
-                    Err(error) => Err(failed(format!("no runtime: {error}"))),
-                };
-                if let Err(error) = result {
+                if let Err(error) = run_lane(&spec, &deps, &lane_stop) {
                     // Full means that another lane's end is being told already: the link stops either way.
-                    drop(ended.try_send(error));
+                    ended.try_send(error).ok();
                 }
             });
         match thread {
@@ -96,7 +83,7 @@ impl LaneSet {
                     context: format!("lane {lane}"),
                     reason: format!("no thread: {error}"),
                 };
-                drop(self.ended_sender.try_send(failed));
+                self.ended_sender.try_send(failed).ok();
             }
         }
     }
@@ -126,4 +113,36 @@ impl LaneSet {
             }
         }
     }
+}
+
+/// Runs a lane on this thread. A panic is a bug, but it must not leave the lane lying: it is told and the lane is taken again,
+/// which fences whatever the panic left behind.
+fn run_lane(spec: &LaneSpec, deps: &LaneDeps, stop: &CancellationToken) -> Result<(), PortError> {
+    while !stop.is_cancelled() {
+        let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| PortError {
+                    class: Class::Stop,
+                    context: format!("lane {}", spec.lane),
+                    reason: format!("no runtime: {error}"),
+                })?;
+            let result = runtime.block_on(supervise(spec.clone(), deps.clone(), stop.clone()));
+            runtime.shutdown_timeout(Duration::from_secs(5));
+            result
+        }));
+        if let Ok(result) = attempt {
+            return result;
+        }
+        let event = Event::LaneRestarted {
+            lane: spec.lane.0,
+            reason: "the lane's thread panicked, please report this as a bug".to_owned(),
+            backoff_ms: 1000,
+        };
+        deps.events.emit(&spec.link, event);
+        // This thread has nothing else to do, and no runtime to wait with.
+        std::thread::park_timeout(Duration::from_secs(1));
+    }
+    Ok(())
 }

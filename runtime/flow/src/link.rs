@@ -150,7 +150,7 @@ async fn members(
                 MembershipEvent::Revoked(revoked, done) => {
                     lanes.stop(&revoked).await;
                     // The group may have stopped waiting; then it knows already.
-                    drop(done.send(()));
+                    done.send(()).ok();
                 }
                 MembershipEvent::Lost(lost) => lanes.stop(&lost).await,
                 MembershipEvent::Trouble(error) if error.class == Class::Stop => break Err(error),
