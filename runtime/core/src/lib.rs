@@ -8,6 +8,7 @@
 )]
 
 pub mod batch;
+pub mod config;
 pub mod edit;
 pub mod event;
 pub mod lanes;

@@ -1,0 +1,129 @@
+//! What changed between two configurations, in terms of what has to be done about it.
+
+use std::collections::BTreeSet;
+
+use super::model::{Config, Link};
+
+/// A difference, and with it the least that makes it true.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Start it.
+    LinkAdded {
+        /// Name of the link.
+        link: String,
+    },
+    /// Drain and stop it.
+    LinkRemoved {
+        /// Name of the link.
+        link: String,
+    },
+    /// Swap its chain; nothing stops.
+    Plugins {
+        /// Name of the link.
+        link: String,
+    },
+    /// Drain it and start it anew: options other than its plugins changed, or a cluster that it uses.
+    LinkChanged {
+        /// Name of the link.
+        link: String,
+        /// The options that differ, and `clusters.<name>` for a cluster.
+        options: Vec<String>,
+    },
+    /// Cannot be changed while running.
+    NeedsRestart {
+        /// The option.
+        option: String,
+    },
+}
+
+/// The differences between two valid configurations, sorted. Resolved secrets count: a rotated password is a change.
+#[must_use]
+pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = BTreeSet::new();
+    if old.log != new.log {
+        changes.insert(Change::NeedsRestart {
+            option: "log".to_owned(),
+        });
+    }
+    for before in &old.links {
+        let link = before.name.clone();
+        let Some(after) = new.links.iter().find(|after| after.name == before.name) else {
+            changes.insert(Change::LinkRemoved { link });
+            continue;
+        };
+        let options = changed_options(before, after, old, new);
+        if !options.is_empty() {
+            changes.insert(Change::LinkChanged { link, options });
+            continue;
+        }
+        if before.plugins != after.plugins || old.plugin_dir != new.plugin_dir {
+            changes.insert(Change::Plugins { link });
+        }
+    }
+    for after in &new.links {
+        if !old.links.iter().any(|before| before.name == after.name) {
+            changes.insert(Change::LinkAdded {
+                link: after.name.clone(),
+            });
+        }
+    }
+    changes.into_iter().collect()
+}
+
+fn changed_options(before: &Link, after: &Link, old: &Config, new: &Config) -> Vec<String> {
+    // Destructured so that a new option cannot be forgotten here.
+    let Link {
+        name: _,
+        source,
+        target,
+        topics,
+        topics_exclude,
+        naming,
+        delivery,
+        start,
+        lanes,
+        plugins: _,
+        on_gap,
+        on_refused,
+        on_timestamp_zero,
+        manage_topics,
+        memory_mib_max,
+        commit_interval_ms_max,
+        drain_ms_max,
+        batch_kib_max,
+        fetch_mib_max,
+    } = before;
+    let differs = [
+        ("source", *source != after.source),
+        ("target", *target != after.target),
+        ("topics", *topics != after.topics),
+        ("topics_exclude", *topics_exclude != after.topics_exclude),
+        ("naming", *naming != after.naming),
+        ("delivery", *delivery != after.delivery),
+        ("start", *start != after.start),
+        ("lanes", *lanes != after.lanes),
+        ("on_gap", *on_gap != after.on_gap),
+        ("on_refused", *on_refused != after.on_refused),
+        ("on_timestamp_zero", *on_timestamp_zero != after.on_timestamp_zero),
+        ("manage_topics", *manage_topics != after.manage_topics),
+        ("memory_mib_max", *memory_mib_max != after.memory_mib_max),
+        (
+            "commit_interval_ms_max",
+            *commit_interval_ms_max != after.commit_interval_ms_max,
+        ),
+        ("drain_ms_max", *drain_ms_max != after.drain_ms_max),
+        ("batch_kib_max", *batch_kib_max != after.batch_kib_max),
+        ("fetch_mib_max", *fetch_mib_max != after.fetch_mib_max),
+    ];
+    let mut options: Vec<String> = differs
+        .into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(option, _)| option.to_owned())
+        .collect();
+    for name in [&after.source, &after.target] {
+        if old.cluster(name) != new.cluster(name) {
+            options.push(format!("clusters.{name}"));
+        }
+    }
+    options
+}

@@ -1,0 +1,31 @@
+//! Configuration: the model, everything that can be wrong with it, and what a change of it means.
+//!
+//! The loader (in the app) reads files and the environment into one tree. [`structure::read`] makes the model of the tree,
+//! [`resolve()`] fills in `${env:…}` and `${file:…}`, [`validate()`] judges the whole. Each reports every problem it finds.
+
+pub mod diff;
+mod model;
+mod path;
+mod problem;
+pub mod reference;
+pub mod refused;
+mod routes;
+pub mod secrets;
+mod selector;
+mod setting;
+pub mod structure;
+mod validate;
+
+pub use diff::{Change, diff};
+pub use model::{
+    Cluster, Config, Delivery, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnGap, OnRefused, OnTimestampZero,
+    PluginUse, Start,
+};
+pub use path::{Path, Step};
+pub use problem::{Gravity, Part, Problem, What, nearest};
+pub use selector::Selector;
+pub use setting::{HIDDEN, KafkaProperties, PluginConfig, Setting};
+pub use validate::{BUNDLED_PLUGINS, resolve, validate};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Which values are secrets by their name.
+
+/// librdkafka properties whose value is a secret (`CONFIGURATION.md` of librdkafka 2.12.1; its own redaction knows fewer).
+pub const SECRET_PROPERTIES: [&str; 12] = [
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.config",
+    "sasl.password",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.password",
+    "ssl.truststore.password",
+    "sasl.kerberos.kinit.cmd",
+    "sasl.jaas.config",
+];
+
+/// Whether a librdkafka property is never shown.
+#[must_use]
+pub fn is_secret_property(name: &str) -> bool {
+    SECRET_PROPERTIES.contains(&name)
+}
+
+/// Whether a field of a plugin's configuration looks like a secret by its name.
+#[must_use]
+pub fn is_secret_field(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    [
+        "secret",
+        "password",
+        "passphrase",
+        "token",
+        "private",
+        "credential",
+        "apikey",
+        "api_key",
+        "api-key",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
+}
+
+/// The text with what stands between `://` and `@` hidden: a URL's user name and password.
+#[must_use]
+pub fn without_userinfo(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        shown.push_str(before);
+        shown.push_str("://");
+        let end = after.find(['/', '?', '#', ',', ' ']).unwrap_or(after.len());
+        let (authority, tail) = after.split_at(end);
+        match authority.rsplit_once('@') {
+            Some((_, host)) => {
+                shown.push_str("***@");
+                shown.push_str(host);
+            }
+            None => shown.push_str(authority),
+        }
+        rest = tail;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_lose_their_user_and_password_and_nothing_else() {
+        for (text, shown) in [
+            ("https://u:p@host:1/x?y=z", "https://***@host:1/x?y=z"),
+            ("a://u@h,b://v:w@i/", "a://***@h,b://***@i/"),
+            ("kafka-a:9092,kafka-b:9092", "kafka-a:9092,kafka-b:9092"),
+            ("https://host/a@b", "https://host/a@b"),
+        ] {
+            assert_eq!(without_userinfo(text), shown);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Which topics a link copies.
+
+use regex::RegexSet;
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+use super::model::Link;
+use crate::topic::is_reserved;
+
+/// A link's `topics` and `topics_exclude`, compiled.
+#[derive(Clone, Debug)]
+pub struct Selector {
+    include: RegexSet,
+    exclude: RegexSet,
+}
+
+impl Selector {
+    /// Compiles patterns that must match whole names.
+    ///
+    /// # Errors
+    /// The first pattern that is not a regular expression, as the parser puts it.
+    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, regex::Error> {
+        Ok(Self {
+            include: RegexSet::new(include.iter().map(|pattern| whole(pattern)))?,
+            exclude: RegexSet::new(exclude.iter().map(|pattern| whole(pattern)))?,
+        })
+    }
+
+    /// Whether the link copies the topic. Reserved topics are never copied.
+    #[must_use]
+    pub fn selects(&self, topic: &str) -> bool {
+        self.include.is_match(topic) && !self.exclude.is_match(topic) && !is_reserved(topic)
+    }
+
+    /// Which of `topics` match the topic, by their index, whatever `topics_exclude` says.
+    #[must_use]
+    pub fn matches(&self, topic: &str) -> Vec<usize> {
+        self.include.matches(topic).into_iter().collect()
+    }
+}
+
+impl Link {
+    /// The link's topics, compiled.
+    ///
+    /// # Errors
+    /// A pattern that is not a regular expression; validation has found it before.
+    pub fn selector(&self) -> Result<Selector, regex::Error> {
+        Selector::new(&self.topics, &self.topics_exclude)
+    }
+}
+
+fn whole(pattern: &str) -> String {
+    format!("^(?:{pattern})$")
+}
+
+/// Checks one pattern.
+///
+/// # Errors
+/// What the parser says, on one line.
+pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
+    // Parsed alone as well: `a)(?:b` is only a regular expression once it is wrapped.
+    let parsed = regex_syntax::parse(pattern);
+    let compiled = regex::Regex::new(&whole(pattern));
+    match (parsed, compiled) {
+        (Err(regex_syntax::Error::Parse(error)), _) => {
+            Err(format!("{} (at character {})", error.kind(), error.span().start.column))
+        }
+        (Err(regex_syntax::Error::Translate(error)), _) => {
+            Err(format!("{} (at character {})", error.kind(), error.span().start.column))
+        }
+        (Err(error), _) => Err(error.to_string()),
+        (Ok(_), Err(error)) => Err(error.to_string()),
+        (Ok(_), Ok(_)) => Ok(()),
+    }
+}
+
+/// A topic name that the pattern matches: the pattern's own literal text with an `x` for whatever is open.
+#[must_use]
+pub fn sample(pattern: &str) -> Option<String> {
+    let hir = regex_syntax::parse(pattern).ok()?;
+    let mut text = String::new();
+    push_sample(&hir, &mut text);
+    (!text.is_empty()).then_some(text)
+}
+
+fn push_sample(hir: &Hir, text: &mut String) {
+    match hir.kind() {
+        HirKind::Literal(literal) => text.push_str(&String::from_utf8_lossy(&literal.0)),
+        HirKind::Class(Class::Unicode(class)) => {
+            let usual = "xab019_-.".chars();
+            let chosen = usual
+                .chain(('a'..='z').chain('A'..='Z'))
+                .find(|c| class.iter().any(|range| range.start() <= *c && *c <= range.end()));
+            text.extend(chosen.or_else(|| class.iter().next().map(|range| range.start())));
+        }
+        HirKind::Class(Class::Bytes(_)) => text.push('x'),
+        HirKind::Repetition(repetition) => {
+            // Once where it may be absent: `.*` is meant to match something. Bounded: `x{100000}` is nobody's topic.
+            let once = repetition.max != Some(0);
+            for _ in 0..repetition.min.max(u32::from(once)).min(300) {
+                push_sample(&repetition.sub, text);
+            }
+        }
+        HirKind::Capture(capture) => push_sample(&capture.sub, text),
+        HirKind::Concat(parts) => parts.iter().for_each(|part| push_sample(part, text)),
+        HirKind::Alternation(parts) => {
+            if let Some(first) = parts.first() {
+                push_sample(first, text);
+            }
+        }
+        HirKind::Empty | HirKind::Look(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names_and_never_reserved_ones() {
+        let selector = Selector::new(&["orders".into(), "a|b.*".into()], &["b\\.secret".into()]).unwrap();
+        for (topic, selected) in [
+            ("orders", true),
+            ("orders2", false),
+            ("my-orders", false),
+            ("a", true),
+            ("ab", false),
+            ("b.x", true),
+            ("b.secret", false),
+            ("b-internal", false),
+        ] {
+            assert_eq!(selector.selects(topic), selected, "{topic}");
+        }
+        assert!(
+            !Selector::new(&[".*".into()], &[])
+                .unwrap()
+                .selects("__consumer_offsets")
+        );
+        assert!(check_pattern("a)(?:b").is_err());
+    }
+
+    #[test]
+    fn a_sample_matches_its_pattern() {
+        for pattern in [
+            ".*",
+            "orders",
+            "payments\\..*",
+            "(eu|us)\\.[a-z]{3}[0-9]+",
+            "x?y*",
+            "[^a-z]+",
+            "a{2,3}",
+            "(?i)Orders",
+            "\\w+-v\\d",
+        ] {
+            let sample = sample(pattern).unwrap();
+            assert!(
+                Selector::new(&[pattern.into()], &[]).unwrap().selects(&sample),
+                "{pattern}: {sample}"
+            );
+        }
+        assert_eq!(sample("payments\\..*").unwrap(), "payments.x");
+    }
+}

@@ -1,0 +1,353 @@
+//! String values that may hold secrets: what was written is kept apart from what it resolved to.
+//!
+//! Nothing here prints a resolved value. `Debug` and `Serialize` give the *shown* form: references as they were written,
+//! known secret properties as `***`. Only [`Setting::expose`] and [`PluginConfig::expose`] give the real thing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use super::reference::{self, Lookup, RefError};
+use super::secrets;
+
+/// What stands in for a hidden value.
+pub const HIDDEN: &str = "***";
+
+/// A string in which `${env:NAME}` and `${file:/path}` are resolved by the loader.
+///
+/// Numbers and booleans are taken as their text, since librdkafka's properties are text (`"socket.timeout.ms" = 30000`).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Setting {
+    written: String,
+    resolved: Option<String>,
+}
+
+impl Setting {
+    /// A setting without references that are yet to be resolved.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self {
+            written: text.into(),
+            resolved: None,
+        }
+    }
+
+    /// As it stands in the configuration, references included.
+    #[must_use]
+    pub fn written(&self) -> &str {
+        &self.written
+    }
+
+    /// The value to use. May be a secret: hand it to the client or the plugin and nowhere else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.resolved.as_deref().unwrap_or(&self.written)
+    }
+
+    /// The resolved value where references were resolved: what logs have to mask.
+    #[must_use]
+    pub fn resolved(&self) -> Option<&str> {
+        self.resolved.as_deref()
+    }
+
+    /// Whether the value contains a reference.
+    #[must_use]
+    pub fn has_reference(&self) -> bool {
+        reference::has_reference(&self.written)
+    }
+
+    /// Resolves the references.
+    ///
+    /// # Errors
+    /// [`RefError`], which names what was referred to and never a value.
+    pub fn resolve(&mut self, lookup: &mut Lookup<'_>) -> Result<(), RefError> {
+        self.resolved = reference::resolve(&self.written, lookup)?;
+        Ok(())
+    }
+
+    fn shown(&self, secret: bool) -> String {
+        // A reference says where the secret is, not what it is; text beside a reference may still be one.
+        if secret && !reference::is_only_references(&self.written) {
+            return HIDDEN.to_owned();
+        }
+        secrets::without_userinfo(&self.written)
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without its name a setting does not know whether it is a secret.
+        f.write_str(&self.shown(true))
+    }
+}
+
+impl Serialize for Setting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.shown(false))
+    }
+}
+
+impl<'de> Deserialize<'de> for Setting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self::new(text)),
+            Value::Number(number) => Ok(Self::new(number.to_string())),
+            Value::Bool(flag) => Ok(Self::new(flag.to_string())),
+            // The value is not repeated: it may be a secret.
+            _ => Err(D::Error::invalid_type(
+                Unexpected::Other("a list, a table or null"),
+                &"a string, a number or a boolean",
+            )),
+        }
+    }
+}
+
+impl JsonSchema for Setting {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Setting".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+/// librdkafka properties of a cluster.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct KafkaProperties(pub BTreeMap<String, Setting>);
+
+impl KafkaProperties {
+    /// The value of a property to use; may be a secret.
+    #[must_use]
+    pub fn expose(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(Setting::expose)
+    }
+
+    /// Name and value of every property; values may be secrets.
+    pub fn iter_exposed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.expose()))
+    }
+
+    fn shown(&self) -> BTreeMap<&str, String> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.shown(secrets::is_secret_property(name))))
+            .collect()
+    }
+}
+
+impl fmt::Debug for KafkaProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.shown()).finish()
+    }
+}
+
+impl Serialize for KafkaProperties {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.shown().serialize(serializer)
+    }
+}
+
+/// Configuration of a plugin: any object; references in its strings are resolved, at any depth.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct PluginConfig {
+    written: Value,
+    #[serde(skip)]
+    resolved: Option<Value>,
+}
+
+impl Default for PluginConfig {
+    fn default() -> Self {
+        Self::new(Value::Object(serde_json::Map::new()))
+    }
+}
+
+impl PluginConfig {
+    /// A configuration without references that are yet to be resolved.
+    #[must_use]
+    pub fn new(written: Value) -> Self {
+        Self {
+            written,
+            resolved: None,
+        }
+    }
+
+    /// As it stands in the configuration, references included.
+    #[must_use]
+    pub fn written(&self) -> &Value {
+        &self.written
+    }
+
+    /// What the plugin gets. May hold secrets: hand it to `configure` and nowhere else.
+    #[must_use]
+    pub fn expose(&self) -> &Value {
+        self.resolved.as_ref().unwrap_or(&self.written)
+    }
+
+    /// Resolves the references of every string in it and calls `resolved` with each value that came out.
+    ///
+    /// # Errors
+    /// [`RefError`] with the place inside the object; the first of several.
+    pub fn resolve(&mut self, lookup: &mut Lookup<'_>) -> Result<(), (super::Path, RefError)> {
+        let mut value = self.written.clone();
+        let mut at = super::Path::default();
+        if resolve_value(&mut value, &mut at, lookup).map_err(|error| (at, error))? {
+            self.resolved = Some(value);
+        }
+        Ok(())
+    }
+
+    /// The strings that came out of references: what logs have to mask.
+    #[must_use]
+    pub fn resolved_values(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        if let Some(resolved) = &self.resolved {
+            changed_strings(&self.written, resolved, &mut found);
+        }
+        found
+    }
+}
+
+/// Whether anything was resolved. On an error `at` is left at the place.
+fn resolve_value(value: &mut Value, at: &mut super::Path, lookup: &mut Lookup<'_>) -> Result<bool, RefError> {
+    match value {
+        Value::String(text) => match reference::resolve(text, lookup)? {
+            Some(resolved) => {
+                *text = resolved;
+                Ok(true)
+            }
+            None => Ok(false),
+        },
+        Value::Array(items) => {
+            let mut any = false;
+            for (index, item) in items.iter_mut().enumerate() {
+                at.push_index(index);
+                any |= resolve_value(item, at, lookup)?;
+                at.pop();
+            }
+            Ok(any)
+        }
+        Value::Object(fields) => {
+            let mut any = false;
+            for (name, item) in fields {
+                at.push_key(name);
+                any |= resolve_value(item, at, lookup)?;
+                at.pop();
+            }
+            Ok(any)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(false),
+    }
+}
+
+fn changed_strings<'a>(written: &Value, resolved: &'a Value, found: &mut Vec<&'a str>) {
+    match (written, resolved) {
+        (Value::String(before), Value::String(after)) if before != after => found.push(after),
+        (Value::Array(before), Value::Array(after)) => {
+            for (before, after) in before.iter().zip(after) {
+                changed_strings(before, after, found);
+            }
+        }
+        (Value::Object(before), Value::Object(after)) => {
+            for (name, after) in after {
+                if let Some(before) = before.get(name) {
+                    changed_strings(before, after, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn shown_value(value: &Value, secret: bool) -> Value {
+    match value {
+        Value::String(text) => Value::String(Setting::new(text.as_str()).shown(secret)),
+        Value::Array(items) => items.iter().map(|item| shown_value(item, secret)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, item)| {
+                (
+                    name.clone(),
+                    shown_value(item, secret || secrets::is_secret_field(name)),
+                )
+            })
+            .collect(),
+        Value::Number(_) if secret => Value::String(HIDDEN.to_owned()),
+        other => other.clone(),
+    }
+}
+
+impl fmt::Debug for PluginConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&shown_value(&self.written, false), f)
+    }
+}
+
+impl Serialize for PluginConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        shown_value(&self.written, false).serialize(serializer)
+    }
+}
+
+impl JsonSchema for PluginConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PluginConfig".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::reference::Reference;
+    use serde_json::json;
+
+    const CANARY: &str = "canary-4711";
+
+    #[test]
+    fn what_a_reference_resolved_to_is_only_given_by_expose() {
+        let mut lookup = |_: &Reference<'_>| Ok(CANARY.to_owned());
+        let mut properties: KafkaProperties = serde_json::from_value(json!({
+            "sasl.password": "${env:P}", "ssl.key.password": "literal-secret", "client.id": "x${env:P}",
+            "socket.timeout.ms": 5, "sasl.oauthbearer.token.endpoint.url": "https://u:literal-secret@host/x",
+        }))
+        .unwrap();
+        properties.0.values_mut().for_each(|s| s.resolve(&mut lookup).unwrap());
+        let mut plugin = PluginConfig::new(json!({
+            "rules": [{ "secret": "${file:/k}", "salt": "literal", "text": "a ${env:P}" }], "password": "literal-secret",
+        }));
+        plugin.resolve(&mut lookup).unwrap();
+
+        assert_eq!(properties.expose("client.id"), Some("xcanary-4711"));
+        assert_eq!(plugin.expose()["rules"][0]["text"], "a canary-4711");
+        assert_eq!(plugin.resolved_values(), [CANARY, "a canary-4711"]);
+
+        let shown = format!(
+            "{properties:?} {plugin:?} {:?} {} {}",
+            properties.0["sasl.password"],
+            serde_json::to_string(&properties).unwrap(),
+            serde_json::to_string(&plugin).unwrap()
+        );
+        assert!(!shown.contains(CANARY) && !shown.contains("literal-secret"), "{shown}");
+        for kept in ["${env:P}", "${file:/k}", "***", "https://***@host/x", "x${env:P}"] {
+            assert!(shown.contains(kept), "{kept} in {shown}");
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Checks a configuration tree against the schema of the model and finds everything that is wrong, where serde would stop
+//! at the first thing. The schema is derived from the model, so the two cannot drift apart.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+
+use super::model::{Config, Start};
+use super::path::{Path, Step};
+use super::problem::{Part, Problem, What, nearest};
+
+/// The JSON Schema of a configuration file, for editors and `strait config schema`.
+#[must_use]
+pub fn schema() -> Value {
+    SchemaSettings::draft2020_12()
+        .for_deserialize()
+        .into_generator()
+        .into_root_schema_for::<Config>()
+        .to_value()
+}
+
+/// The same without references between its parts.
+fn inlined() -> Value {
+    SchemaSettings::draft2020_12()
+        .for_deserialize()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<Config>()
+        .to_value()
+}
+
+/// Reads a tree. Unknown keys are reported and left out, so that the rest can still be judged.
+///
+/// # Errors
+/// The problems, if the model cannot be made of the tree; together with those that do not stop that.
+pub fn read(mut tree: Value) -> (Option<Config>, Vec<Problem>) {
+    let mut walk = Walk::default();
+    walk.value(&mut tree, &inlined(), &Path::default());
+    if walk.broken {
+        return (None, walk.problems);
+    }
+    match serde_json::from_value(tree) {
+        Ok(config) => (Some(config), walk.problems),
+        Err(error) => {
+            walk.problem(&Path::default(), Part::Value, What::Refused(error.to_string()));
+            (None, walk.problems)
+        }
+    }
+}
+
+/// What belongs at a place, as far as overrides need to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Text, taken as it is.
+    Text,
+    /// Something that is not text.
+    Other,
+    /// Anything: only the plugin knows.
+    Any,
+    /// Nothing can stand there.
+    Unknown,
+}
+
+/// The schema as overrides see it.
+pub struct Shape(Value);
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self(inlined())
+    }
+}
+
+impl Shape {
+    /// What belongs at a place.
+    #[must_use]
+    pub fn expected(&self, at: &Path) -> Expected {
+        let Some(schema) = self.at(at) else {
+            return Expected::Unknown;
+        };
+        let schema = alternative(schema);
+        if schema.is_boolean() {
+            return Expected::Any;
+        }
+        if is_choice(schema) || types(schema).contains(&"string") {
+            return Expected::Text;
+        }
+        Expected::Other
+    }
+
+    /// Keys that a table at a place can have; empty where any can.
+    #[must_use]
+    pub fn keys(&self, at: &Path) -> Vec<String> {
+        let properties = self.at(at).and_then(|schema| alternative(schema).get("properties"));
+        match properties {
+            Some(Value::Object(properties)) => properties.keys().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn at(&self, at: &Path) -> Option<&Value> {
+        let mut schema = &self.0;
+        for step in at.steps() {
+            schema = alternative(schema);
+            if schema.is_boolean() {
+                return Some(schema);
+            }
+            schema = match step {
+                Step::Index(_) => schema.get("items")?,
+                Step::Key(key) => schema
+                    .get("properties")
+                    .and_then(|properties| properties.get(key))
+                    .or_else(|| {
+                        schema
+                            .get("additionalProperties")
+                            .filter(|more| **more != Value::Bool(false))
+                    })?,
+            };
+        }
+        Some(schema)
+    }
+}
+
+/// Of "this or null", this.
+fn alternative(schema: &Value) -> &Value {
+    let Some(Value::Array(options)) = schema.get("anyOf") else {
+        return schema;
+    };
+    match options
+        .iter()
+        .filter(|option| types(option) != ["null"])
+        .collect::<Vec<_>>()[..]
+    {
+        [only] => only,
+        _ => schema,
+    }
+}
+
+fn types(schema: &Value) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn options(schema: &Value) -> &[Value] {
+    match schema.get("oneOf").or_else(|| schema.get("anyOf")) {
+        Some(Value::Array(options)) => options,
+        _ => &[],
+    }
+}
+
+fn choices(schema: &Value) -> Vec<String> {
+    let listed = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
+    options(schema)
+        .iter()
+        .flat_map(|option| {
+            let several = option.get("enum").and_then(Value::as_array).into_iter().flatten();
+            option.get("const").into_iter().chain(several)
+        })
+        .chain(listed)
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_choice(schema: &Value) -> bool {
+    !choices(schema).is_empty()
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing (null)",
+        Value::Bool(_) => "true or false",
+        Value::Number(number) if number.is_f64() => "a number with a fraction",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a table",
+    }
+}
+
+fn wanted(types: &[&str]) -> String {
+    let words: Vec<&str> = types
+        .iter()
+        .filter(|name| **name != "null")
+        .map(|name| match *name {
+            "string" => "a string",
+            "integer" => "a whole number",
+            "number" => "a number",
+            "boolean" => "true or false",
+            "array" => "a list",
+            "object" => "a table",
+            other => other,
+        })
+        .collect();
+    words.join(" or ")
+}
+
+fn fits(value: &Value, name: &str) -> bool {
+    match name {
+        "null" => value.is_null(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        _ => false,
+    }
+}
+
+#[derive(Default)]
+struct Walk {
+    problems: Vec<Problem>,
+    /// Something is wrong that keeps the model from being made.
+    broken: bool,
+}
+
+impl Walk {
+    fn problem(&mut self, at: &Path, part: Part, what: What) {
+        if !matches!(what, What::UnknownKey { .. }) {
+            self.broken = true;
+        }
+        self.problems.push(Problem {
+            at: at.clone(),
+            part,
+            what,
+        });
+    }
+
+    fn value(&mut self, value: &mut Value, schema: &Value, at: &Path) {
+        if is_choice(schema) {
+            self.choice(value, schema, at);
+            return;
+        }
+        let schema = alternative(schema);
+        let types = types(schema);
+        if !types.is_empty() && !types.iter().any(|name| fits(value, name)) {
+            let what = What::WrongType {
+                expected: wanted(&types),
+                found: kind(value),
+            };
+            self.problem(at, Part::Value, what);
+            return;
+        }
+        match value {
+            Value::Object(fields) => self.table(fields, schema, at),
+            Value::Array(items) => {
+                let schema = schema.get("items").unwrap_or(&Value::Bool(true));
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.value(item, schema, &at.index(index));
+                }
+            }
+            Value::Number(number) => {
+                let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+                let (Some(min), Some(max), Some(found)) = (bound("minimum"), bound("maximum"), number.as_f64()) else {
+                    return;
+                };
+                if found < min || found > max {
+                    let what = What::OutOfRange {
+                        found: number.to_string(),
+                        min: min.to_string(),
+                        max: max.to_string(),
+                    };
+                    self.problem(at, Part::Value, what);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::String(_) => {}
+        }
+    }
+
+    fn choice(&mut self, value: &Value, schema: &Value, at: &Path) {
+        let choices = choices(schema);
+        let Value::String(found) = value else {
+            let what = What::WrongType {
+                expected: format!("one of {}", choices.join(", ")),
+                found: kind(value),
+            };
+            self.problem(at, Part::Value, what);
+            return;
+        };
+        if choices.contains(found) {
+            return;
+        }
+        let takes_times = options(schema)
+            .iter()
+            .any(|option| option.get("format").and_then(Value::as_str) == Some("date-time"));
+        if takes_times {
+            if let Err(reason) = Start::parse(found) {
+                self.problem(at, Part::Value, What::BadStart(reason));
+            }
+            return;
+        }
+        let what = What::NotAChoice {
+            nearest: nearest(found, choices.iter().map(String::as_str)),
+            found: found.clone(),
+            choices,
+        };
+        self.problem(at, Part::Value, what);
+    }
+
+    fn table(&mut self, fields: &mut Map<String, Value>, schema: &Value, at: &Path) {
+        let none = Map::new();
+        let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+        let more = schema.get("additionalProperties");
+        for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
+            let Some(key) = name.as_str().filter(|key| !fields.contains_key(*key)) else {
+                continue;
+            };
+            let doc = properties
+                .get(key)
+                .and_then(|property| property.get("description"))
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let what = What::Missing {
+                key: key.to_owned(),
+                doc: doc.replace('\n', " "),
+            };
+            self.problem(at, Part::Key, what);
+        }
+        let mut unknown = Vec::new();
+        for (key, value) in fields.iter_mut() {
+            let at = at.key(key);
+            if let Some(schema) = properties.get(key) {
+                self.value(value, schema, &at);
+            } else if let Some(schema) = more.filter(|more| **more != Value::Bool(false)) {
+                self.value(value, schema, &at);
+            } else {
+                unknown.push(key.clone());
+            }
+        }
+        for key in unknown {
+            fields.remove(&key);
+            let what = What::UnknownKey {
+                nearest: nearest(&key, properties.keys().map(String::as_str)),
+                known: properties.keys().cloned().collect(),
+                key: key.clone(),
+            };
+            self.problem(&at.key(&key), Part::Key, what);
+        }
+    }
+}

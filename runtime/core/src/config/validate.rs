@@ -1,0 +1,339 @@
+//! What a well-formed configuration can still have wrong.
+
+use std::collections::BTreeMap;
+
+use super::model::{Cluster, Config, Link, PluginUse};
+use super::path::Path;
+use super::problem::{Part, Problem, What, nearest};
+use super::reference::Lookup;
+use super::{refused, routes, secrets, selector};
+use crate::topic::is_reserved;
+
+/// The plugins that come with Strait.
+pub const BUNDLED_PLUGINS: [&str; 4] = ["filter", "redact", "rename", "route"];
+
+const NAME_RULE: &str = "1 to 100 letters, digits, '-' and '_'";
+
+/// Resolves every reference. The problems name what was referred to, never a value.
+#[must_use]
+pub fn resolve(config: &mut Config, lookup: &mut Lookup<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let top = Path::default();
+    let mut keep = |at: Path, result: Result<(), super::reference::RefError>| {
+        if let Err(error) = result {
+            problems.push(Problem {
+                at,
+                part: Part::Value,
+                what: What::Reference(error),
+            });
+        }
+    };
+    keep(top.key("plugin_dir"), config.plugin_dir.resolve(lookup));
+    for (name, cluster) in &mut config.clusters {
+        let at = top.key("clusters").key(name);
+        keep(at.key("bootstrap_servers"), cluster.bootstrap_servers.resolve(lookup));
+        for (property, value) in &mut cluster.kafka.0 {
+            keep(at.key("kafka").key(property), value.resolve(lookup));
+        }
+    }
+    for (index, link) in config.links.iter_mut().enumerate() {
+        for (plugin, used) in link.plugins.iter_mut().enumerate() {
+            let at = top.key("links").index(index).key("plugins").index(plugin).key("config");
+            match used.config.resolve(lookup) {
+                Ok(()) => {}
+                Err((inner, error)) => keep(at.join(&inner), Err(error)),
+            }
+        }
+    }
+    problems
+}
+
+impl Config {
+    /// Every value that came out of a reference: what logs and messages have to mask.
+    #[must_use]
+    pub fn resolved_values(&self) -> Vec<&str> {
+        let clusters = self.clusters.values().flat_map(|cluster| {
+            let properties = cluster.kafka.0.values().filter_map(super::Setting::resolved);
+            let written = cluster
+                .kafka
+                .0
+                .iter()
+                .filter(|(name, value)| secrets::is_secret_property(name) && value.resolved().is_none())
+                .map(|(_, value)| value.expose());
+            properties.chain(written)
+        });
+        let plugins = self
+            .links
+            .iter()
+            .flat_map(|link| &link.plugins)
+            .flat_map(|used| used.config.resolved_values());
+        clusters.chain(plugins).collect()
+    }
+
+    /// A cluster by name; validation has made sure of those that links name.
+    #[must_use]
+    pub fn cluster(&self, name: &str) -> Option<&Cluster> {
+        self.clusters.get(name)
+    }
+}
+
+/// Judges a configuration whose references are resolved. Warnings are among the problems.
+#[must_use]
+pub fn validate(config: &Config) -> Vec<Problem> {
+    let mut check = Check::default();
+    let top = Path::default();
+    if config.links.is_empty() {
+        check.value(
+            &top.key("links"),
+            What::Empty("there is no link: nothing would be copied"),
+        );
+    }
+    for (name, cluster) in &config.clusters {
+        check.cluster(&top.key("clusters").key(name), name, cluster);
+    }
+    let mut seen = BTreeMap::new();
+    for (index, link) in config.links.iter().enumerate() {
+        let at = top.key("links").index(index);
+        check.link(&at, link, config);
+        match seen.get(link.name.as_str()) {
+            Some(first) => check.value(
+                &at.key("name"),
+                What::DuplicateLink {
+                    name: link.name.clone(),
+                    first: *first,
+                },
+            ),
+            None => {
+                seen.insert(link.name.as_str(), index);
+            }
+        }
+    }
+    check.problems.extend(routes::problems(config));
+    check.problems
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+#[derive(Default)]
+struct Check {
+    problems: Vec<Problem>,
+}
+
+impl Check {
+    fn push(&mut self, at: &Path, part: Part, what: What) {
+        self.problems.push(Problem {
+            at: at.clone(),
+            part,
+            what,
+        });
+    }
+
+    fn value(&mut self, at: &Path, what: What) {
+        self.push(at, Part::Value, what);
+    }
+
+    /// Names and patterns are printed everywhere, so a secret must not get into them.
+    fn printed(&mut self, at: &Path, text: &str) -> bool {
+        if super::reference::has_reference(text) {
+            self.value(at, What::ReferenceNotHere);
+            return false;
+        }
+        true
+    }
+
+    fn name(&mut self, at: &Path, part: Part, of: &'static str, name: &str) {
+        if part == Part::Value && !self.printed(at, name) {
+            return;
+        }
+        if !is_name(name) {
+            let what = What::BadName {
+                of,
+                name: name.to_owned(),
+                rule: NAME_RULE,
+            };
+            self.push(at, part, what);
+        }
+    }
+
+    fn cluster(&mut self, at: &Path, name: &str, cluster: &Cluster) {
+        self.name(at, Part::Key, "cluster", name);
+        for (key, text) in [("region", &cluster.region), ("provider", &cluster.provider)] {
+            if let Some(text) = text {
+                self.printed(&at.key(key), text);
+            }
+        }
+        self.addresses(&at.key("bootstrap_servers"), cluster.bootstrap_servers.expose());
+        let at = at.key("kafka");
+        for (property, value) in cluster.kafka.iter_exposed() {
+            let at = at.key(property);
+            if let Some(refused) = refused::refusal(property) {
+                let what = What::RefusedProperty {
+                    property: property.to_owned(),
+                    reason: refused.reason,
+                    instead: refused.instead,
+                };
+                self.push(&at, Part::Key, what);
+                continue;
+            }
+            if !refused::known_properties().any(|known| known == property) {
+                let what = What::UnknownProperty {
+                    property: property.to_owned(),
+                    nearest: nearest(property, refused::known_properties()),
+                };
+                self.push(&at, Part::Key, what);
+                continue;
+            }
+            self.property(&at, property, value, cluster.insecure);
+        }
+    }
+
+    fn property(&mut self, at: &Path, property: &str, value: &str, insecure: bool) {
+        let lower = value.trim().to_ascii_lowercase();
+        let switched_off = match property {
+            "enable.ssl.certificate.verification" => ["false", "f", "0"].contains(&lower.as_str()),
+            "ssl.endpoint.identification.algorithm" => lower == "none",
+            "enable.sasl.oauthbearer.unsecure.jwt" => ["true", "t", "1"].contains(&lower.as_str()),
+            _ => false,
+        };
+        if switched_off && !insecure {
+            self.value(
+                at,
+                What::Insecure {
+                    property: property.to_owned(),
+                },
+            );
+        }
+        if property == "security.protocol" && lower == "sasl_plaintext" && !insecure {
+            self.value(at, What::Plaintext);
+        }
+        let unsupported = match property {
+            "sasl.mechanism" | "sasl.mechanisms" if lower == "gssapi" => Some("Kerberos is not built into Strait"),
+            "sasl.oauthbearer.method" if lower == "oidc" => Some("librdkafka's OIDC client is not built into Strait"),
+            _ => None,
+        };
+        if let Some(reason) = unsupported {
+            let what = What::UnsupportedValue {
+                property: property.to_owned(),
+                value: lower,
+                reason,
+            };
+            self.value(at, what);
+        }
+    }
+
+    fn addresses(&mut self, at: &Path, addresses: &str) {
+        if addresses.trim().is_empty() {
+            self.value(
+                at,
+                What::Empty("no broker to begin with: name at least one, as host:port"),
+            );
+            return;
+        }
+        for address in addresses.split(',').map(str::trim) {
+            let reason = if address.is_empty() {
+                Some("nothing stands between two commas")
+            } else if address.contains("://") {
+                Some("write host:port; the protocol is set by security.protocol")
+            } else if address.contains(char::is_whitespace) {
+                Some("separate addresses with commas")
+            } else {
+                let port = address.rsplit_once(':').map(|(_, port)| port);
+                port.filter(|port| !port.ends_with(']') && port.parse::<u16>().is_err())
+                    .map(|_| "the port is a number up to 65535")
+            };
+            if let Some(reason) = reason {
+                let address = secrets::without_userinfo(address);
+                self.value(at, What::BadAddress { address, reason });
+            }
+        }
+    }
+
+    fn link(&mut self, at: &Path, link: &Link, config: &Config) {
+        self.name(&at.key("name"), Part::Value, "link", &link.name);
+        let known = || config.clusters.keys().map(String::as_str);
+        for (key, name) in [("source", &link.source), ("target", &link.target)] {
+            if self.printed(&at.key(key), name) && !config.clusters.contains_key(name) {
+                let what = What::UnknownCluster {
+                    name: name.clone(),
+                    nearest: nearest(name, known()),
+                    known: known().map(str::to_owned).collect(),
+                };
+                self.value(&at.key(key), what);
+            }
+        }
+        if link.source == link.target {
+            let name = link.source.clone();
+            self.value(&at.key("target"), What::SameCluster { name });
+        }
+        if link.topics.is_empty() {
+            self.value(
+                &at.key("topics"),
+                What::Empty("no topic is selected: name some, or [\".*\"] for all"),
+            );
+        }
+        for (key, patterns) in [("topics", &link.topics), ("topics_exclude", &link.topics_exclude)] {
+            for (index, pattern) in patterns.iter().enumerate() {
+                self.pattern(&at.key(key).index(index), pattern, key == "topics");
+            }
+        }
+        for (index, used) in link.plugins.iter().enumerate() {
+            self.plugin(&at.key("plugins").index(index), used);
+        }
+        if u64::from(link.batch_kib_max) > u64::from(link.memory_mib_max) * 1024 {
+            let text = format!(
+                "a batch of {} KiB does not fit into memory_mib_max = {}",
+                link.batch_kib_max, link.memory_mib_max
+            );
+            self.value(&at.key("batch_kib_max"), What::Conflict(text));
+        }
+        if link.fetch_mib_max > link.memory_mib_max {
+            let text = format!(
+                "a fetch of {} MiB does not fit into memory_mib_max = {}",
+                link.fetch_mib_max, link.memory_mib_max
+            );
+            self.value(&at.key("fetch_mib_max"), What::Conflict(text));
+        }
+    }
+
+    fn pattern(&mut self, at: &Path, pattern: &str, selects: bool) {
+        if !self.printed(at, pattern) {
+            return;
+        }
+        if let Err(reason) = selector::check_pattern(pattern) {
+            self.value(at, What::BadRegex { reason });
+            return;
+        }
+        let sample = selector::sample(pattern).filter(|sample| selects && is_reserved(sample));
+        if let Some(sample) = sample {
+            let pattern = pattern.to_owned();
+            self.value(at, What::ReservedTopics { pattern, sample });
+        }
+    }
+
+    fn plugin(&mut self, at: &Path, used: &PluginUse) {
+        let at = at.key("plugin");
+        if !self.printed(&at, &used.plugin) {
+            return;
+        }
+        let name = used.plugin.as_str();
+        let is_file = !name.is_empty()
+            && name.len() <= 255
+            && !name.starts_with('.')
+            && !name.ends_with('/')
+            && !name.contains(char::is_control)
+            && !name.contains("://")
+            && !name.contains(' ');
+        if !is_file {
+            let what = What::BadPlugin {
+                name: name.to_owned(),
+                nearest: nearest(name, BUNDLED_PLUGINS),
+            };
+            self.value(&at, what);
+        }
+    }
+}
