@@ -5,6 +5,7 @@
 use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::slice;
+use std::time::Duration;
 
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
@@ -99,19 +100,60 @@ where
     if error.is_null() {
         return Ok(());
     }
-    // SAFETY: the call failed, so the headers are still ours and the error is ours too; each is destroyed
-    // once, after its last use.
+    // SAFETY: the call failed, so the headers are still ours and are destroyed once; the error is ours and
+    // alive until `outcome` destroys it.
+    let code = unsafe {
+        sys::rd_kafka_headers_destroy(headers);
+        sys::rd_kafka_error_code(error)
+    };
+    match outcome(error) {
+        Err(_) if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__QUEUE_FULL => Err(ProduceError::QueueFull),
+        Err(reason) => Err(ProduceError::Failed(reason)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Commits. rdkafka's own `commit_transaction` and `flush` wait in steps of 100 ms, which a generator with
+/// hundreds of transactions cannot afford; the producer's thread serves what librdkafka waits for.
+pub(crate) fn commit<C>(producer: &ThreadedProducer<C>, timeout: Duration) -> Result<(), String>
+where
+    C: ProducerContext<DeliveryOpaque = ()> + 'static,
+{
+    // SAFETY: the producer is alive; the error, if any, is passed on to be destroyed.
+    outcome(unsafe { sys::rd_kafka_commit_transaction(producer.client().native_ptr(), millis(timeout)) })
+}
+
+/// Aborts after every record has reached the broker.
+pub(crate) fn flush_and_abort<C>(producer: &ThreadedProducer<C>, timeout: Duration) -> Result<(), String>
+where
+    C: ProducerContext<DeliveryOpaque = ()> + 'static,
+{
+    let native = producer.client().native_ptr();
+    // SAFETY: the producer is alive.
+    let flushed = unsafe { sys::rd_kafka_flush(native, millis(timeout)) };
+    if flushed != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return Err(format!("flushing: {flushed:?}"));
+    }
+    // SAFETY: the producer is alive; the error, if any, is passed on to be destroyed.
+    outcome(unsafe { sys::rd_kafka_abort_transaction(native, millis(timeout)) })
+}
+
+fn millis(timeout: Duration) -> i32 {
+    i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// Turns an error object that is now ours into its text.
+fn outcome(error: *mut sys::rd_kafka_error_t) -> Result<(), String> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the error is ours, is alive until it is destroyed here once, and its text is copied before.
     unsafe {
-        let code = sys::rd_kafka_error_code(error);
         let reason = CStr::from_ptr(sys::rd_kafka_error_string(error))
             .to_string_lossy()
             .into_owned();
         sys::rd_kafka_error_destroy(error);
-        sys::rd_kafka_headers_destroy(headers);
-        if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__QUEUE_FULL {
-            return Err(ProduceError::QueueFull);
-        }
-        Err(ProduceError::Failed(reason))
+        Err(reason)
     }
 }
 

@@ -9,7 +9,6 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{DefaultProducerContext, Producer as _, ThreadedProducer};
 
-use crate::checker::Aborted;
 use crate::error::ClientError;
 use crate::ffi::{self, ProduceError};
 use crate::record::{Header, ID_HEADER, Record, id_bytes};
@@ -73,8 +72,8 @@ pub struct Generated {
     pub transactions_committed: u64,
     /// Ids of committed records that carry one.
     pub committed_ids: HashSet<u64>,
-    /// The aborted records, for the checker.
-    pub aborted: Aborted,
+    /// Ids of the aborted records; unlike committed ones, all of them carry one.
+    pub aborted_ids: HashSet<u64>,
 }
 
 /// One record to produce; its offset means nothing yet.
@@ -212,7 +211,8 @@ impl Iterator for Generator {
 /// One producer and its open transaction.
 struct Transaction {
     producer: ThreadedProducer<DefaultProducerContext>,
-    records: Vec<(Option<u64>, u128, u64)>,
+    /// Id and bytes of each record so far.
+    records: Vec<(Option<u64>, u64)>,
     records_max: u64,
     aborts: bool,
 }
@@ -267,9 +267,15 @@ pub fn generate(config: &ClientConfig, spec: &GeneratorSpec) -> Result<Generated
                     .begin_transaction()
                     .map_err(failed("beginning a transaction"))?;
             }
-            let Some(GeneratedRecord { record, .. }) = records.next() else {
+            let Some(GeneratedRecord { mut record, number }) = records.next() else {
                 continue;
             };
+            // Without an id it could equal a committed record, and nobody could tell which one was copied.
+            if transaction.aborts && record.id().is_none() {
+                record
+                    .headers
+                    .push((ID_HEADER.to_vec(), Some(id_bytes(number).to_vec())));
+            }
             send(transaction, &topic, &record, spec)?;
             pending += u64::from(!transaction.aborts);
         }
@@ -335,47 +341,37 @@ fn send(
             }
         }
     }
-    let summary = record.summary();
-    transaction
-        .records
-        .push((summary.id, summary.content, bytes_of(record)));
+    transaction.records.push((record.id(), bytes_of(record)));
     Ok(())
 }
 
 /// Commits or aborts; an aborted transaction's records reach the log first.
 fn end(transaction: &mut Transaction, generated: &mut Generated, spec: &GeneratorSpec) -> Result<(), ClientError> {
-    let failed = |what| ClientError::kafka(what, &spec.topic);
     let records = std::mem::take(&mut transaction.records);
+    let ids = records.iter().filter_map(|(id, _)| *id);
+    let ended = if transaction.aborts {
+        ffi::flush_and_abort(&transaction.producer, DEADLINE)
+    } else {
+        ffi::commit(&transaction.producer, DEADLINE)
+    };
+    ended.map_err(|reason| ClientError::Raw {
+        what: if transaction.aborts {
+            "aborting a transaction"
+        } else {
+            "committing a transaction"
+        },
+        topic: spec.topic.clone(),
+        reason,
+    })?;
     if transaction.aborts {
-        transaction
-            .producer
-            .flush(DEADLINE)
-            .map_err(failed("flushing a transaction"))?;
-        transaction
-            .producer
-            .abort_transaction(DEADLINE)
-            .map_err(failed("aborting a transaction"))?;
         generated.transactions_aborted += 1;
-        generated
-            .aborted
-            .ids
-            .extend(records.iter().filter_map(|(id, _, _)| *id));
-        generated
-            .aborted
-            .contents
-            .extend(records.iter().map(|(_, content, _)| *content));
+        generated.aborted_ids.extend(ids);
         return Ok(());
     }
-    transaction
-        .producer
-        .commit_transaction(DEADLINE)
-        .map_err(failed("committing a transaction"))?;
     generated.transactions_committed += 1;
+    generated.committed_ids.extend(ids);
     generated.committed += records.len() as u64;
-    generated.committed_bytes += records.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
-    generated
-        .committed_ids
-        .extend(records.iter().filter_map(|(id, _, _)| *id));
+    generated.committed_bytes += records.iter().map(|(_, bytes)| bytes).sum::<u64>();
     Ok(())
 }
 

@@ -8,7 +8,7 @@ mod ffi;
 mod generate;
 mod record;
 
-pub use checker::{Aborted, Anomaly, AnomalyKind, LISTED_MAX, Report, check, offset_pairs};
+pub use checker::{Anomaly, AnomalyKind, LISTED_MAX, Report, check, offset_pairs};
 pub use client::{Isolation, TestClient};
 pub use error::ClientError;
 pub use generate::{Generated, GeneratedRecord, Generator, GeneratorSpec, generate};
