@@ -202,10 +202,7 @@ impl BatchBuilder {
             return Span { start, len: None };
         };
         self.batch.data.extend_from_slice(bytes);
-        Span {
-            start,
-            len: Some(bytes.len()),
-        }
+        Span { start, len: Some(bytes.len()) }
     }
 }
 
@@ -292,10 +289,7 @@ impl Batch {
             key: slice(&self.data, meta.key),
             value: slice(&self.data, meta.value),
             headers: Headers {
-                metas: self
-                    .headers
-                    .get(meta.headers_start..meta.headers_end)
-                    .unwrap_or_default(),
+                metas: self.headers.get(meta.headers_start..meta.headers_end).unwrap_or_default(),
                 data: &self.data,
             },
         }
@@ -306,11 +300,7 @@ impl RecordRef<'_> {
     /// Bytes of key, value and headers.
     #[must_use]
     pub fn data_bytes(&self) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|h| h.name.len() + h.value.map_or(0, <[u8]>::len))
-            .sum();
+        let headers: usize = self.headers.iter().map(|h| h.name.len() + h.value.map_or(0, <[u8]>::len)).sum();
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers
     }
 }
@@ -332,23 +322,10 @@ mod tests {
         let first = batch.get(0).unwrap();
         assert_eq!((first.key, first.value), (None, Some(&b""[..])));
         let headers: Vec<_> = first.headers.iter().map(|h| (h.name, h.value)).collect();
-        assert_eq!(
-            headers,
-            [
-                (&b"\xff\xfe"[..], None),
-                (&b"a"[..], Some(&b"1"[..])),
-                (&b"a"[..], Some(&b""[..]))
-            ]
-        );
+        assert_eq!(headers, [(&b"\xff\xfe"[..], None), (&b"a"[..], Some(&b"1"[..])), (&b"a"[..], Some(&b""[..]))]);
         let second = batch.get(1).unwrap();
-        assert_eq!(
-            (second.key, second.value, second.headers.len()),
-            (Some(&b""[..]), None, 0)
-        );
-        assert_eq!(
-            (batch.first_offset(), batch.last_offset()),
-            (Some(SourceOffset(5)), Some(SourceOffset(9)))
-        );
+        assert_eq!((second.key, second.value, second.headers.len()), (Some(&b""[..]), None, 0));
+        assert_eq!((batch.first_offset(), batch.last_offset()), (Some(SourceOffset(5)), Some(SourceOffset(9))));
         assert!(batch.get(2).is_none());
     }
 }

@@ -75,13 +75,7 @@ impl Ledger {
     /// Opens the books at the next offset to read.
     #[must_use]
     pub fn new(next: SourceOffset) -> Self {
-        Self {
-            entries: VecDeque::new(),
-            first_sequence: 0,
-            released: next,
-            in_flight_bytes: 0,
-            unacknowledged: 0,
-        }
+        Self { entries: VecDeque::new(), first_sequence: 0, released: next, in_flight_bytes: 0, unacknowledged: 0 }
     }
 
     /// The sequence that the next produced record gets.
@@ -102,19 +96,10 @@ impl Ledger {
         bytes: usize,
     ) -> Result<(), LedgerError> {
         if source < self.released {
-            return Err(LedgerError::Backwards {
-                offset: source,
-                released: self.released,
-            });
+            return Err(LedgerError::Backwards { offset: source, released: self.released });
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.entries.push_back(Entry {
-            source,
-            target: None,
-            topic,
-            partition,
-            bytes,
-        });
+        self.entries.push_back(Entry { source, target: None, topic, partition, bytes });
         self.in_flight_bytes += bytes as usize;
         self.unacknowledged += 1;
         Ok(())
@@ -133,11 +118,7 @@ impl Ledger {
         let end = self.next_sequence();
         for step in 0..u64::from(count) {
             let sequence = first + step;
-            let unknown = LedgerError::Unknown {
-                sequence,
-                first: self.first_sequence,
-                end,
-            };
+            let unknown = LedgerError::Unknown { sequence, first: self.first_sequence, end };
             let Some(index) = sequence.checked_sub(self.first_sequence) else {
                 return Err(unknown);
             };
@@ -156,22 +137,10 @@ impl Ledger {
 
     /// Takes out what is acknowledged with everything before it, in source order.
     pub fn settle(&mut self, mut each: impl FnMut(Settled)) {
-        while let Some(Entry {
-            source,
-            target: Some(target),
-            topic,
-            partition,
-            ..
-        }) = self.entries.front().copied()
-        {
+        while let Some(Entry { source, target: Some(target), topic, partition, .. }) = self.entries.front().copied() {
             self.entries.pop_front();
             self.first_sequence += 1;
-            each(Settled {
-                source,
-                topic,
-                partition,
-                target,
-            });
+            each(Settled { source, topic, partition, target });
         }
     }
 
@@ -179,10 +148,7 @@ impl Ledger {
     #[must_use]
     pub fn settled(&self) -> SourceOffset {
         // Entries before the first unacknowledged one may still wait for `settle`; they are settled all the same.
-        self.entries
-            .iter()
-            .find(|e| e.target.is_none())
-            .map_or(self.released, |e| e.source)
+        self.entries.iter().find(|e| e.target.is_none()).map_or(self.released, |e| e.source)
     }
 
     /// Everything below this was released.
@@ -223,25 +189,13 @@ mod tests {
         ledger.produced(SourceOffset(10), 0, 0, 5).unwrap();
         ledger.pass(SourceOffset(11));
         assert_eq!(ledger.settled(), SourceOffset(10));
-        assert!(matches!(
-            ledger.acknowledge(1, 1, TargetOffset(0)),
-            Err(LedgerError::Unknown { .. })
-        ));
+        assert!(matches!(ledger.acknowledge(1, 1, TargetOffset(0)), Err(LedgerError::Unknown { .. })));
         ledger.acknowledge(0, 1, TargetOffset(3)).unwrap();
-        assert_eq!(
-            ledger.acknowledge(0, 1, TargetOffset(3)),
-            Err(LedgerError::Twice { sequence: 0 })
-        );
+        assert_eq!(ledger.acknowledge(0, 1, TargetOffset(3)), Err(LedgerError::Twice { sequence: 0 }));
         assert_eq!((ledger.settled(), ledger.in_flight_bytes()), (SourceOffset(11), 0));
         ledger.settle(|_| ());
-        assert!(matches!(
-            ledger.acknowledge(0, 1, TargetOffset(3)),
-            Err(LedgerError::Unknown { .. })
-        ));
-        assert!(matches!(
-            ledger.produced(SourceOffset(10), 0, 0, 1),
-            Err(LedgerError::Backwards { .. })
-        ));
+        assert!(matches!(ledger.acknowledge(0, 1, TargetOffset(3)), Err(LedgerError::Unknown { .. })));
+        assert!(matches!(ledger.produced(SourceOffset(10), 0, 0, 1), Err(LedgerError::Backwards { .. })));
     }
 
     proptest! {

@@ -2,10 +2,7 @@
 //!
 //! Pure on purpose: no async, no clock, no randomness, no input or output. Whatever is decided here can be tested as a
 //! function, and is what the simulation and the property tests hold the rest of the runtime to.
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod batch;
 pub mod config;

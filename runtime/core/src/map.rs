@@ -79,12 +79,7 @@ impl MapBuilder {
                 return;
             }
         }
-        self.runs.push(Run {
-            source,
-            target_partition,
-            target,
-            count: 1,
-        });
+        self.runs.push(Run { source, target_partition, target, count: 1 });
     }
 
     /// The records for what was collected over `first..next`; the builder is empty afterwards.
@@ -99,9 +94,7 @@ impl MapBuilder {
         let mut records: Vec<MapRecord> = Vec::with_capacity(runs.len() / RUNS_PER_RECORD_MAX + 1);
         let mut from = first;
         for chunk in runs.chunks(RUNS_PER_RECORD_MAX) {
-            let end = chunk
-                .last()
-                .map_or(next, |r| SourceOffset(r.source.0 + i64::from(r.count)));
+            let end = chunk.last().map_or(next, |r| SourceOffset(r.source.0 + i64::from(r.count)));
             records.push(MapRecord {
                 partition: partition.clone(),
                 target_topic: Arc::clone(topic),
@@ -128,10 +121,7 @@ impl MapRecord {
     /// Key and value as they stand in the topic.
     #[must_use]
     pub fn encode(&self) -> (Vec<u8>, Vec<u8>) {
-        let key = Key {
-            partition: self.partition.clone(),
-            target_topic: Arc::clone(&self.target_topic),
-        };
+        let key = Key { partition: self.partition.clone(), target_topic: Arc::clone(&self.target_topic) };
         let mut out = Vec::with_capacity(16 + self.runs.len() * 5);
         put(&mut out, 1);
         put(&mut out, self.first.0.unsigned_abs());
@@ -156,9 +146,7 @@ impl MapRecord {
     /// # Errors
     /// [`MapError`]: another version, cut short, or numbers that cannot be.
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, MapError> {
-        let broken = |reason: &str| MapError {
-            reason: reason.to_owned(),
-        };
+        let broken = |reason: &str| MapError { reason: reason.to_owned() };
         let key: Key = serde_json::from_slice(key).map_err(|e| broken(&e.to_string()))?;
         let mut rest = value;
         let mut take = || get(&mut rest).ok_or_else(|| broken("cut short"));
@@ -203,9 +191,7 @@ impl MapRecord {
     /// commit at or after it was kept.
     #[must_use]
     pub fn translate(&self, source: SourceOffset) -> Option<(i32, TargetOffset)> {
-        let at = self
-            .runs
-            .partition_point(|r| r.source.0 + i64::from(r.count) <= source.0);
+        let at = self.runs.partition_point(|r| r.source.0 + i64::from(r.count) <= source.0);
         let run = self.runs.get(at)?;
         let inside = source.0.saturating_sub(run.source.0).max(0);
         Some((run.target_partition, TargetOffset(run.target.0 + inside)))
@@ -249,11 +235,7 @@ mod tests {
     use crate::topic::TopicId;
 
     fn key() -> PartitionKey {
-        PartitionKey {
-            topic: "orders".into(),
-            topic_id: TopicId([1; 16]),
-            partition: 2,
-        }
+        PartitionKey { topic: "orders".into(), topic_id: TopicId([1; 16]), partition: 2 }
     }
 
     proptest! {

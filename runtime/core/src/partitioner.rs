@@ -13,20 +13,14 @@ fn murmur2(data: &[u8]) -> u32 {
     let mut hash = 0x9747_b28c_u32 ^ (data.len() as u32);
     let mut chunks = data.chunks_exact(4);
     for chunk in &mut chunks {
-        let mut word = chunk
-            .iter()
-            .rev()
-            .fold(0u32, |word, byte| (word << 8) | u32::from(*byte));
+        let mut word = chunk.iter().rev().fold(0u32, |word, byte| (word << 8) | u32::from(*byte));
         word = word.wrapping_mul(M);
         word ^= word >> 24;
         hash = hash.wrapping_mul(M) ^ word.wrapping_mul(M);
     }
     let tail = chunks.remainder();
     if !tail.is_empty() {
-        hash ^= tail
-            .iter()
-            .rev()
-            .fold(0u32, |word, byte| (word << 8) | u32::from(*byte));
+        hash ^= tail.iter().rev().fold(0u32, |word, byte| (word << 8) | u32::from(*byte));
         hash = hash.wrapping_mul(M);
     }
     hash ^= hash >> 13;

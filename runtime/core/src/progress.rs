@@ -94,10 +94,9 @@ impl ProgressRecord {
     pub fn encode(&self) -> (Vec<u8>, Vec<u8>) {
         // Maps with string keys, numbers and strings only: serialising them cannot fail.
         let (key, value) = match self {
-            Self::Partition(key, position) => (
-                serde_json::to_vec(&ProgressKey::Partition(key.clone())),
-                serde_json::to_vec(position),
-            ),
+            Self::Partition(key, position) => {
+                (serde_json::to_vec(&ProgressKey::Partition(key.clone())), serde_json::to_vec(position))
+            }
             Self::Lane(lane) => (serde_json::to_vec(&ProgressKey::Lane), serde_json::to_vec(lane)),
         };
         (key.unwrap_or_default(), value.unwrap_or_default())
@@ -120,10 +119,7 @@ impl LaneProgress {
     /// # Errors
     /// [`ProgressError`] when key or value cannot be read; nothing is guessed.
     pub fn fold(&mut self, offset: i64, key: &[u8], value: Option<&[u8]>) -> Result<(), ProgressError> {
-        let broken = |reason: serde_json::Error| ProgressError {
-            offset,
-            reason: reason.to_string(),
-        };
+        let broken = |reason: serde_json::Error| ProgressError { offset, reason: reason.to_string() };
         let key: ProgressKey = serde_json::from_slice(key).map_err(broken)?;
         match key {
             ProgressKey::Partition(partition) => {
@@ -132,10 +128,8 @@ impl LaneProgress {
                     return Ok(());
                 };
                 let new: Position = serde_json::from_slice(value).map_err(broken)?;
-                let newer = self
-                    .positions
-                    .get(&partition)
-                    .is_none_or(|old| (new.owner, new.next) >= (old.owner, old.next));
+                let newer =
+                    self.positions.get(&partition).is_none_or(|old| (new.owner, new.next) >= (old.owner, old.next));
                 if newer {
                     self.positions.insert(partition, new);
                 }
@@ -159,11 +153,7 @@ mod tests {
     use crate::topic::TopicId;
 
     fn key(partition: i32) -> PartitionKey {
-        PartitionKey {
-            topic: "orders".into(),
-            topic_id: TopicId([7; 16]),
-            partition,
-        }
+        PartitionKey { topic: "orders".into(), topic_id: TopicId([7; 16]), partition }
     }
 
     fn position(owner: u64, next: i64) -> Position {
@@ -185,10 +175,7 @@ mod tests {
     #[test]
     fn a_record_reads_back_and_the_largest_owner_and_offset_win() {
         let mut progress = LaneProgress::default();
-        let lane = LaneRecord {
-            created_with: [("orders".to_owned(), 4)].into(),
-            closed: false,
-        };
+        let lane = LaneRecord { created_with: [("orders".to_owned(), 4)].into(), closed: false };
         put(&mut progress, &ProgressRecord::Lane(lane.clone()));
         for (owner, next) in [(1, 10), (2, 5), (1, 99), (2, 7), (2, 6)] {
             put(&mut progress, &ProgressRecord::Partition(key(0), position(owner, next)));
@@ -204,13 +191,7 @@ mod tests {
     #[test]
     fn a_foreign_record_is_an_error_and_changes_nothing() {
         let mut progress = LaneProgress::default();
-        assert!(
-            progress
-                .fold(4, b"not json", Some(b"{}"))
-                .unwrap_err()
-                .to_string()
-                .contains("offset 4")
-        );
+        assert!(progress.fold(4, b"not json", Some(b"{}")).unwrap_err().to_string().contains("offset 4"));
         assert!(progress.fold(4, br#"{"kind":"newer"}"#, Some(b"{}")).is_err());
         assert_eq!(progress, LaneProgress::default());
     }

@@ -54,9 +54,7 @@ impl Serialize for TopicId {
 
 impl<'de> Deserialize<'de> for TopicId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -107,14 +105,8 @@ pub fn validate_name(name: &str) -> Result<(), NameError> {
         && name.len() <= 249
         && name != "."
         && name != ".."
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    if legal {
-        Ok(())
-    } else {
-        Err(NameError::Illegal { name: name.to_owned() })
-    }
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if legal { Ok(()) } else { Err(NameError::Illegal { name: name.to_owned() }) }
 }
 
 /// Whether no link may select the topic and no plugin may name it: Strait's own topics, Kafka's, and MirrorMaker 2's
@@ -150,21 +142,12 @@ mod tests {
             assert_eq!(validate_target_name(good), Ok(()), "{good}");
         }
         for bad in ["", ".", "..", "a b", "ä", "a/b", &"a".repeat(250)] {
-            assert!(
-                matches!(validate_target_name(bad), Err(NameError::Illegal { .. })),
-                "{bad}"
-            );
+            assert!(matches!(validate_target_name(bad), Err(NameError::Illegal { .. })), "{bad}");
         }
-        for reserved in [
-            "strait.l.progress",
-            "__consumer_offsets",
-            "mm2-offset-syncs.b.internal",
-            "a.checkpoints.internal",
-        ] {
-            assert!(
-                matches!(validate_target_name(reserved), Err(NameError::Reserved { .. })),
-                "{reserved}"
-            );
+        for reserved in
+            ["strait.l.progress", "__consumer_offsets", "mm2-offset-syncs.b.internal", "a.checkpoints.internal"]
+        {
+            assert!(matches!(validate_target_name(reserved), Err(NameError::Reserved { .. })), "{reserved}");
         }
     }
 

@@ -22,13 +22,7 @@ struct Refusal {
 
 impl Refusal {
     fn new(index: usize, by: &str, code: &str, text: String, stop: bool) -> Self {
-        Self {
-            index,
-            by: by.into(),
-            code: code.into(),
-            text,
-            stop,
-        }
+        Self { index, by: by.into(), code: code.into(), text, stop }
     }
 }
 
@@ -60,26 +54,12 @@ impl Lane<'_> {
         };
         let key = partition.key.clone();
         if first < partition.expected {
-            let event = Event::OffsetRegression {
-                partition: key,
-                expected: partition.expected,
-                found: first,
-            };
+            let event = Event::OffsetRegression { partition: key, expected: partition.expected, found: first };
             return self.stop(stream, event).await;
         }
         if batch.leader_epoch() < partition.leader_epoch {
             let (seen, found) = (partition.leader_epoch, batch.leader_epoch());
-            return self
-                .stop(
-                    stream,
-                    Event::EpochRegression {
-                        partition: key,
-                        seen,
-                        found,
-                        offset: first,
-                    },
-                )
-                .await;
+            return self.stop(stream, Event::EpochRegression { partition: key, seen, found, offset: first }).await;
         }
         partition.expected = last.next();
         partition.leader_epoch = batch.leader_epoch();
@@ -94,16 +74,7 @@ impl Lane<'_> {
                 let last = error.offset.unwrap_or(last);
                 let reason = error.to_string();
                 return self
-                    .stop(
-                        stream,
-                        Event::PluginFailed {
-                            partition: key,
-                            plugin: error.plugin,
-                            first,
-                            last,
-                            reason,
-                        },
-                    )
+                    .stop(stream, Event::PluginFailed { partition: key, plugin: error.plugin, first, last, reason })
                     .await;
             }
         };
@@ -124,10 +95,7 @@ impl Lane<'_> {
         let mut stopped = None;
         if let Some(refusal) = refusals.iter().find(|r| r.stop) {
             end = refusal.index;
-            stopped = Some(format!(
-                "{} refused it ({}): {}",
-                refusal.by, refusal.code, refusal.text
-            ));
+            stopped = Some(format!("{} refused it ({}): {}", refusal.by, refusal.code, refusal.text));
         }
         let kept: Vec<&Refusal> = refusals.iter().filter(|r| r.index < end).collect();
         if let Err(reason) = self.keep(stream, &processed, &kept).await {
@@ -145,15 +113,15 @@ impl Lane<'_> {
             return Ok(());
         };
         partition.moved_to = stop_at.unwrap_or(partition.expected).max(partition.moved_to);
-        partition.queue.push_back(queued);
+        if queued.is_done() {
+            self.queued_bytes -= queued.held_bytes;
+        } else {
+            partition.queue.push_back(queued);
+        }
         let (Some(reason), Some(offset)) = (stopped, stop_at) else {
             return Ok(());
         };
-        let event = Event::RecordStopped {
-            partition: partition.key.clone(),
-            offset,
-            reason,
-        };
+        let event = Event::RecordStopped { partition: partition.key.clone(), offset, reason };
         self.stop(stream, event).await
     }
 
@@ -175,13 +143,7 @@ impl Lane<'_> {
                 }
                 Disposition::Reject(reject) => {
                     dropped.insert(*index);
-                    refusals.push(Refusal::new(
-                        *index,
-                        &reject.plugin,
-                        &reject.code,
-                        reject.text.clone(),
-                        stop,
-                    ));
+                    refusals.push(Refusal::new(*index, &reject.plugin, &reject.code, reject.text.clone(), stop));
                 }
                 Disposition::Replace(copies) => {
                     if let Some(text) = copies.iter().find_map(|copy| self.missing_partition(copy, topic)) {
@@ -208,18 +170,9 @@ impl Lane<'_> {
         let Route::Partition(partition) = copy.route else {
             return None;
         };
-        let topic = copy
-            .topic
-            .as_ref()
-            .and_then(|t| self.topics.get(t))
-            .unwrap_or(batch_topic);
+        let topic = copy.topic.as_ref().and_then(|t| self.topics.get(t)).unwrap_or(batch_topic);
         let exists = u32::try_from(partition).is_ok_and(|p| p < topic.partitions);
-        (!exists).then(|| {
-            format!(
-                "partition {partition} does not exist, the topic has {}",
-                topic.partitions
-            )
-        })
+        (!exists).then(|| format!("partition {partition} does not exist, the topic has {}", topic.partitions))
     }
 
     /// librdkafka cannot send the timestamps 0 and -1, and a broker refuses those too far from its clock, with the whole
@@ -305,13 +258,10 @@ impl Lane<'_> {
     /// Opens every topic that the batch goes to; `None` when the partition was stopped because one cannot take it.
     async fn open_topics(&mut self, stream: u32, processed: &Processed) -> Result<Option<TargetTopic>, LaneError> {
         let mut topic = None;
-        let replaced = processed
-            .dispositions
-            .iter()
-            .filter_map(|(_, disposition)| match disposition {
-                Disposition::Replace(copies) => Some(copies.iter().filter_map(|c| c.topic.as_ref())),
-                _ => None,
-            });
+        let replaced = processed.dispositions.iter().filter_map(|(_, disposition)| match disposition {
+            Disposition::Replace(copies) => Some(copies.iter().filter_map(|c| c.topic.as_ref())),
+            _ => None,
+        });
         let mut names: Vec<&Arc<str>> = vec![&processed.target_topic];
         names.extend(replaced.flatten());
         names.dedup();
@@ -388,9 +338,6 @@ fn stamp(processed: &mut Processed, index: usize, now_ms: i64) {
         }
         return;
     }
-    let stamped = OutRecord {
-        timestamp_ms: Some(now_ms),
-        ..OutRecord::default()
-    };
+    let stamped = OutRecord { timestamp_ms: Some(now_ms), ..OutRecord::default() };
     set_disposition(processed, index, Disposition::Replace(vec![stamped]));
 }

@@ -37,11 +37,7 @@ impl Lane<'_> {
             return 0;
         }
         let factor = usize::try_from(round_trip.as_millis() / SHORT_LINE.as_millis()).unwrap_or(usize::MAX);
-        limits
-            .release_bytes
-            .saturating_mul(factor.max(1))
-            .min(limits.release_bytes_max)
-            .min(batch_max)
+        limits.release_bytes.saturating_mul(factor.max(1)).min(limits.release_bytes_max).min(batch_max)
     }
 
     /// Whether a partition may join the open transaction.
@@ -79,11 +75,7 @@ impl Lane<'_> {
     fn begin(&mut self) -> Result<(), LaneError> {
         if self.transactions.phase == Phase::Idle {
             self.target.begin(self.transactions.slot)?;
-            self.transactions.phase = Phase::Open {
-                since: self.now,
-                bytes: 0,
-                partitions: 0,
-            };
+            self.transactions.phase = Phase::Open { since: self.now, bytes: 0, partitions: 0 };
         }
         Ok(())
     }
@@ -99,15 +91,8 @@ impl Lane<'_> {
         let backlog = !draining && self.partitions.iter().any(|p| p.has_queued());
         let due = self.transactions.is_due(self.now, &self.spec.limits, backlog);
         // A transaction that only carries progress, and one at the end of a drain, has nothing to wait for.
-        let empty = matches!(
-            self.transactions.phase,
-            Phase::Open {
-                bytes: 0,
-                partitions: 0,
-                ..
-            }
-        );
-        if matches!(self.transactions.phase, Phase::Open { .. }) && (due || draining || empty) {
+        let empty = matches!(self.transactions.phase, Phase::Open { bytes: 0, partitions: 0, .. });
+        if matches!(self.transactions.phase, Phase::Open { .. }) && (due || draining || empty) && !self.has_partial() {
             self.transactions.phase = Phase::Settling { closed_at: self.now };
         }
         if let Phase::Settling { closed_at } = self.transactions.phase
@@ -162,14 +147,7 @@ impl Lane<'_> {
         if let Some(record) = self.lane_record.take() {
             progress.push(ProgressRecord::Lane(record));
         }
-        let Self {
-            partitions,
-            transactions,
-            topic_names,
-            spec,
-            owner,
-            ..
-        } = self;
+        let Self { partitions, transactions, topic_names, spec, owner, .. } = self;
         for (stream, partition) in partitions.iter_mut().enumerate() {
             partition.touched = false;
             if !partition.is_dirty() {
@@ -192,23 +170,21 @@ impl Lane<'_> {
             }
             partition.written = next;
             partition.fresh = false;
-            transactions
-                .promises
-                .push((u32::try_from(stream).unwrap_or(CONTROL_STREAM), next));
+            transactions.promises.push((u32::try_from(stream).unwrap_or(CONTROL_STREAM), next));
         }
         self.last_progress = self.now;
         let count = progress.len() + map.len();
         if count == 0 {
             return Ok(());
         }
-        self.target
-            .produce_progress(slot, CONTROL_STREAM, self.control_sequence, &progress, &map)
-            .map_err(|error| match error {
+        self.target.produce_progress(slot, CONTROL_STREAM, self.control_sequence, &progress, &map).map_err(
+            |error| match error {
                 ProduceError::QueueFull => LaneError::Delivery("no room for progress in the client's queue".to_owned()),
                 ProduceError::Refused(reason) | ProduceError::Broken(reason) => {
                     LaneError::Delivery(format!("progress: {reason}"))
                 }
-            })?;
+            },
+        )?;
         self.control_sequence += count as u64;
         self.control_outstanding += count;
         Ok(())
@@ -216,9 +192,7 @@ impl Lane<'_> {
 
     pub(crate) async fn on_committed(&mut self, slot: Slot) -> Result<(), LaneError> {
         let Some(promises) = self.transactions.committed(slot, self.now) else {
-            return Err(LaneError::Delivery(
-                "a commit came back that was not asked for".to_owned(),
-            ));
+            return Err(LaneError::Delivery("a commit came back that was not asked for".to_owned()));
         };
         self.deps.status.add(|t| t.transactions += 1);
         self.keep_promises(&promises).await
@@ -233,6 +207,9 @@ impl Lane<'_> {
             };
             partition.committed = *next;
             self.memory.forget_below(&partition.key, *next);
+            if partition.pause.is_none() {
+                self.memory.stuck.remove(&partition.key);
+            }
             self.deps.status.set(&partition.key, *next, partition.activity());
             if std::mem::take(&mut partition.awaits_start) && partition.pause.is_none() {
                 starting.push(*stream);

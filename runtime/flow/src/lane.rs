@@ -98,6 +98,10 @@ pub(crate) struct Lane<'a> {
     pub now: Duration,
     /// When the periodic work is due again.
     pub next_tick: Duration,
+    /// When the target may be asked again about partitions that it does not acknowledge.
+    pub next_probe: Duration,
+    /// Records that plugins left out, not yet added to the totals.
+    pub dropped: u64,
     /// Where the round robin over partitions begins.
     pub turn: usize,
 }
@@ -118,6 +122,12 @@ impl Lane<'_> {
             if !draining {
                 self.tick().await?;
                 self.release()?;
+            } else {
+                self.finish_partial()?;
+            }
+            if self.dropped > 0 {
+                let dropped = std::mem::take(&mut self.dropped);
+                self.deps.status.add(|t| t.records_dropped += dropped);
             }
             self.advance_transaction(draining).await?;
             if draining && self.is_drained() {
@@ -152,24 +162,14 @@ impl Lane<'_> {
                 };
                 self.admit(stream, batch).await
             }
-            Fetched::Moved {
-                epoch,
-                topic,
-                partition,
-                next,
-            } => {
+            Fetched::Moved { epoch, topic, partition, next } => {
                 let Some(stream) = self.current(&topic, partition, epoch) else {
                     return Ok(());
                 };
                 self.on_moved(stream, next);
                 Ok(())
             }
-            Fetched::Failed {
-                epoch,
-                topic,
-                partition,
-                failure,
-            } => {
+            Fetched::Failed { epoch, topic, partition, failure } => {
                 let Some(stream) = self.current(&topic, partition, epoch) else {
                     return Ok(());
                 };
@@ -196,6 +196,22 @@ impl Lane<'_> {
         Ok(())
     }
 
+    /// Whether a record has sent some of its copies and not the rest: no transaction may close on that.
+    pub(crate) fn has_partial(&self) -> bool {
+        self.partitions.iter().any(|p| p.queue.front().is_some_and(|q| q.copies_sent > 0))
+    }
+
+    /// Sends the missing copies of such records, and nothing else.
+    fn finish_partial(&mut self) -> Result<(), LaneError> {
+        for stream in 0..self.partitions.len() {
+            let partial = self.partitions.get(stream).and_then(|p| p.queue.front()).filter(|q| q.copies_sent > 0);
+            if partial.is_some() {
+                self.send_and_pass(stream)?;
+            }
+        }
+        Ok(())
+    }
+
     fn release_partition(&mut self, stream: usize) -> Result<Sent, LaneError> {
         let Some(partition) = self.partitions.get(stream) else {
             return Ok(Sent::Done);
@@ -214,15 +230,7 @@ impl Lane<'_> {
             let Some(partition) = self.partitions.get_mut(stream) else {
                 return Ok(Sent::Done);
             };
-            let Some(queued) = partition.queue.front_mut() else {
-                partition.pass_moved();
-                return Ok(Sent::Done);
-            };
-            if queued.is_done() {
-                let queued = partition.queue.pop_front();
-                self.queued_bytes -= queued.map_or(0, |q| q.held_bytes);
-                continue;
-            }
+            let Some(queued) = partition.queue.front() else { return Ok(Sent::Done) };
             let Some(offset) = queued.processed.batch.get(queued.cursor).map(|r| r.offset) else {
                 return Ok(Sent::Done);
             };
@@ -231,34 +239,33 @@ impl Lane<'_> {
                 return Ok(Sent::Done);
             }
             self.touch(stream)?;
-            let Some(bytes) = self.send_current(stream)? else {
-                return Ok(Sent::Full);
-            };
+            let Some(bytes) = self.send_and_pass(stream)? else { return Ok(Sent::Full) };
             quota = if careful { 0 } else { quota.saturating_sub(bytes.max(1)) };
-            let Some(partition) = self.partitions.get_mut(stream) else {
-                return Ok(Sent::Done);
-            };
-            partition.ledger.pass(offset.next());
-            if let Some(queued) = partition.queue.front_mut() {
-                partition.generation = Arc::clone(&queued.processed.generation.0);
-                queued.advance();
-            }
         }
         Ok(Sent::Done)
     }
 
+    /// Sends the record at a partition's cursor and moves the cursor behind it; `None` when the client's queue is full.
+    fn send_and_pass(&mut self, stream: usize) -> Result<Option<usize>, LaneError> {
+        let Some(bytes) = self.send_current(stream)? else { return Ok(None) };
+        let Some(partition) = self.partitions.get_mut(stream) else { return Ok(Some(bytes)) };
+        let Some(queued) = partition.queue.front_mut() else { return Ok(Some(bytes)) };
+        if let Some(record) = queued.processed.batch.get(queued.cursor) {
+            partition.ledger.pass(record.offset.next());
+        }
+        queued.advance();
+        if queued.is_done() {
+            partition.generation = Arc::clone(&queued.processed.generation.0);
+            self.queued_bytes -= queued.held_bytes;
+            partition.queue.pop_front();
+            partition.pass_moved();
+        }
+        Ok(Some(bytes))
+    }
+
     /// Sends every copy of the record at a partition's cursor; `None` when the client's queue is full.
     fn send_current(&mut self, stream: usize) -> Result<Option<usize>, LaneError> {
-        let Self {
-            partitions,
-            target,
-            topics,
-            transactions,
-            deps,
-            memory,
-            now,
-            ..
-        } = self;
+        let Self { partitions, target, topics, transactions, memory, dropped, now, .. } = self;
         let Some(partition) = partitions.get_mut(stream) else {
             return Ok(Some(0));
         };
@@ -273,7 +280,7 @@ impl Lane<'_> {
             None => &unchanged[..],
             Some(Disposition::Replace(copies)) => copies.as_slice(),
             Some(Disposition::Drop | Disposition::Reject(_)) => {
-                deps.status.add(|t| t.records_dropped += 1);
+                *dropped += 1;
                 return Ok(Some(0));
             }
         };
@@ -281,20 +288,9 @@ impl Lane<'_> {
         let mut sent = 0;
         let mut full = false;
         for copy in copies.iter().skip(queued.copies_sent) {
-            let topic = copy
-                .topic
-                .as_ref()
-                .and_then(|t| topics.get(t))
-                .copied()
-                .unwrap_or(queued.topic);
-            let outgoing = outgoing(
-                &record,
-                copy,
-                &topic,
-                partition.key.partition,
-                stream,
-                partition.ledger.next_sequence(),
-            );
+            let topic = copy.topic.as_ref().and_then(|t| topics.get(t)).copied().unwrap_or(queued.topic);
+            let outgoing =
+                outgoing(&record, copy, &topic, partition.key.partition, stream, partition.ledger.next_sequence());
             match target.produce(transactions.slot, &outgoing) {
                 Ok(()) => {}
                 Err(ProduceError::QueueFull) => {
@@ -303,10 +299,7 @@ impl Lane<'_> {
                 }
                 Err(ProduceError::Refused(reason)) => {
                     memory.doom(&partition.key, record.offset, &reason);
-                    return Err(LaneError::Refused(format!(
-                        "{} at offset {}: {reason}",
-                        partition.key, record.offset
-                    )));
+                    return Err(LaneError::Refused(format!("{} at offset {}: {reason}", partition.key, record.offset)));
                 }
                 Err(ProduceError::Broken(reason)) => return Err(LaneError::Delivery(reason)),
             }
@@ -350,10 +343,7 @@ impl Lane<'_> {
             Delivery::Acknowledged { first, count, offset } => {
                 self.last_ack = self.now;
                 let Some(partition) = self.partitions.get_mut(first.stream as usize) else {
-                    return Err(LaneError::Delivery(format!(
-                        "acknowledgement for unknown stream {}",
-                        first.stream
-                    )));
+                    return Err(LaneError::Delivery(format!("acknowledgement for unknown stream {}", first.stream)));
                 };
                 let before = partition.ledger.in_flight_bytes();
                 partition
@@ -407,10 +397,7 @@ fn outgoing<'a>(
                 None => source_partition % i32::try_from(topic.partitions.max(1)).unwrap_or(i32::MAX),
             },
         },
-        token: Token {
-            stream: u32::try_from(stream).unwrap_or(CONTROL_STREAM),
-            sequence,
-        },
+        token: Token { stream: u32::try_from(stream).unwrap_or(CONTROL_STREAM), sequence },
         key,
         value: copy.value.resolve(record.value),
         headers: match &copy.headers {
@@ -423,9 +410,7 @@ fn outgoing<'a>(
 
 fn outgoing_bytes(record: &Outgoing<'_>) -> usize {
     let mut bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-    record
-        .headers
-        .for_each(|h| bytes += h.name.len() + h.value.map_or(0, <[u8]>::len));
+    record.headers.for_each(|h| bytes += h.name.len() + h.value.map_or(0, <[u8]>::len));
     // What a record costs besides its bytes, so that a flood of empty ones is bounded too.
     bytes + 64
 }

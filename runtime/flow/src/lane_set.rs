@@ -29,13 +29,7 @@ pub(crate) struct LaneSet {
 impl LaneSet {
     pub fn new(spec: LaneSpec, deps: LaneDeps) -> Self {
         let (ended_sender, ended) = mpsc::channel(1);
-        Self {
-            spec,
-            deps,
-            lanes: BTreeMap::new(),
-            ended_sender,
-            ended,
-        }
+        Self { spec, deps, lanes: BTreeMap::new(), ended_sender, ended }
     }
 
     pub fn running(&self) -> Vec<LaneId> {
@@ -57,22 +51,17 @@ impl LaneSet {
             return;
         }
         tracing::info!(link = %self.spec.link, %lane, "taking the lane");
-        let spec = LaneSpec {
-            lane,
-            ..self.spec.clone()
-        };
+        let spec = LaneSpec { lane, ..self.spec.clone() };
         let deps = self.deps.clone();
         let stop = CancellationToken::new();
         let lane_stop = stop.clone();
         let ended = self.ended_sender.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("lane-{}-{lane}", spec.link))
-            .spawn(move || {
-                if let Err(error) = run_lane(&spec, &deps, &lane_stop) {
-                    // Full means that another lane's end is being told already: the link stops either way.
-                    ended.try_send(error).ok();
-                }
-            });
+        let thread = std::thread::Builder::new().name(format!("lane-{}-{lane}", spec.link)).spawn(move || {
+            if let Err(error) = run_lane(&spec, &deps, &lane_stop) {
+                // Full means that another lane's end is being told already: the link stops either way.
+                ended.try_send(error).ok();
+            }
+        });
         match thread {
             Ok(thread) => {
                 self.lanes.insert(lane, Running { stop, thread });
@@ -120,10 +109,8 @@ impl LaneSet {
 fn run_lane(spec: &LaneSpec, deps: &LaneDeps, stop: &CancellationToken) -> Result<(), PortError> {
     while !stop.is_cancelled() {
         let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(|error| PortError {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| PortError {
                     class: Class::Stop,
                     context: format!("lane {}", spec.lane),
                     reason: format!("no runtime: {error}"),

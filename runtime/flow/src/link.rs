@@ -57,14 +57,7 @@ impl LinkService {
     /// A [`PortError`] of class `Stop` when the link cannot be run by this process at all. Passing trouble is retried and
     /// told as events, never returned.
     pub async fn run(self, stop: CancellationToken) -> Result<(), PortError> {
-        let Self {
-            spec,
-            deps,
-            topics,
-            discovery,
-            membership,
-            watch,
-        } = self;
+        let Self { spec, deps, topics, discovery, membership, watch } = self;
         let found = first_topics(&*discovery, &spec.link, &stop).await?;
         topics.send_replace(Arc::new(found));
         let members = members(&spec, &deps, membership, &stop);

@@ -29,10 +29,7 @@ pub(crate) struct LaneMemory {
 impl LaneMemory {
     /// The record itself is refused.
     pub fn doom(&mut self, partition: &PartitionKey, offset: SourceOffset, reason: &str) {
-        self.doomed
-            .entry(partition.clone())
-            .or_default()
-            .insert(offset, reason.to_owned());
+        self.doomed.entry(partition.clone()).or_default().insert(offset, reason.to_owned());
     }
 
     /// Some record below `until` is refused, and it is not known which.
@@ -54,13 +51,10 @@ impl LaneMemory {
         let Some(doomed) = self.doomed.get(partition) else {
             return Vec::new();
         };
-        doomed
-            .range(first..=last)
-            .map(|(offset, reason)| (*offset, reason.clone()))
-            .collect()
+        doomed.range(first..=last).map(|(offset, reason)| (*offset, reason.clone())).collect()
     }
 
-    /// Everything below `committed` is history.
+    /// A partition's progress moved to `committed`: what was remembered of the records before it is history.
     pub fn forget_below(&mut self, partition: &PartitionKey, committed: SourceOffset) {
         if let Some(doomed) = self.doomed.get_mut(partition) {
             *doomed = doomed.split_off(&committed);

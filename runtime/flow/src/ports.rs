@@ -254,10 +254,7 @@ impl OutHeaders<'_> {
             Self::Original(record) => record.headers.iter().for_each(visit),
             Self::List(list) => {
                 for (name, value) in *list {
-                    visit(HeaderRef {
-                        name,
-                        value: value.as_deref(),
-                    });
+                    visit(HeaderRef { name, value: value.as_deref() });
                 }
             }
         }

@@ -69,9 +69,7 @@ impl LinkStatus {
 
     /// Sets a partition's place and activity.
     pub fn set(&self, partition: &PartitionKey, committed: SourceOffset, activity: Activity) {
-        self.lock()
-            .partitions
-            .insert(partition.clone(), PartitionStatus { committed, activity });
+        self.lock().partitions.insert(partition.clone(), PartitionStatus { committed, activity });
     }
 
     /// Forgets a partition that this process does not move any more.

@@ -43,14 +43,9 @@ pub async fn supervise(spec: LaneSpec, deps: LaneDeps, stop: CancellationToken) 
             _ => backoff,
         };
         let event = match &error {
-            LaneError::Port(PortError {
-                class: Class::Fenced,
-                reason,
-                ..
-            }) => Event::Fenced {
-                lane: spec.lane.0,
-                reason: reason.clone(),
-            },
+            LaneError::Port(PortError { class: Class::Fenced, reason, .. }) => {
+                Event::Fenced { lane: spec.lane.0, reason: reason.clone() }
+            }
             _ => Event::LaneRestarted {
                 lane: spec.lane.0,
                 reason: error.to_string(),

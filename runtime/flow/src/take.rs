@@ -40,10 +40,7 @@ impl<'a> Lane<'a> {
         let topics = Arc::clone(&deps.topics.borrow());
         let now = deps.clock.now();
         let created: BTreeMap<String, i32> = topics.iter().map(|t| (t.topic.to_string(), t.partitions)).collect();
-        let new_record = LaneRecord {
-            created_with: created,
-            closed: false,
-        };
+        let new_record = LaneRecord { created_with: created, closed: false };
         let created_with = progress.lane.as_ref().unwrap_or(&new_record).created_with.clone();
         let lane_record = progress.lane.is_none().then_some(new_record);
         let mut lane = Lane {
@@ -70,6 +67,8 @@ impl<'a> Lane<'a> {
             read_epochs: 0,
             now,
             next_tick: now,
+            next_probe: now,
+            dropped: 0,
             turn: 0,
         };
         let placed = lane.place(&topics, &progress).await;
@@ -110,11 +109,7 @@ impl<'a> Lane<'a> {
             };
             if self.memory.stopped.insert(old.clone()) {
                 let found = key.topic_id;
-                self.emit(Event::TopicRecreated {
-                    partition: old.clone(),
-                    found,
-                    position: position.next,
-                });
+                self.emit(Event::TopicRecreated { partition: old.clone(), found, position: position.next });
             }
             if self.spec.policies.on_gap == OnGap::Continue {
                 self.add_first_seen(vec![(key, source_partitions)], true).await?;
@@ -131,11 +126,8 @@ impl<'a> Lane<'a> {
     /// The partitions of this lane, with the ids that their topics have now.
     async fn mine(&mut self, topics: &[SourceTopic]) -> Result<Vec<(PartitionKey, u32)>, LaneError> {
         let is_mine = |topic: &SourceTopic, p: i32| lanes::lane_of(&topic.topic, p, self.spec.lanes) == self.spec.lane;
-        let names: Vec<Arc<str>> = topics
-            .iter()
-            .filter(|t| (0..t.partitions).any(|p| is_mine(t, p)))
-            .map(|t| Arc::clone(&t.topic))
-            .collect();
+        let names: Vec<Arc<str>> =
+            topics.iter().filter(|t| (0..t.partitions).any(|p| is_mine(t, p))).map(|t| Arc::clone(&t.topic)).collect();
         let ids = self.source.topic_ids(&names).await?;
         let mut mine = Vec::new();
         for topic in topics {
@@ -144,11 +136,7 @@ impl<'a> Lane<'a> {
             };
             let id: TopicId = if id.is_known() { id } else { topic.id };
             for partition in (0..topic.partitions).filter(|p| is_mine(topic, *p)) {
-                let key = PartitionKey {
-                    topic: Arc::clone(&topic.topic),
-                    topic_id: id,
-                    partition,
-                };
+                let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: id, partition };
                 mine.push((key, topic.partitions.unsigned_abs()));
             }
         }
@@ -159,10 +147,9 @@ impl<'a> Lane<'a> {
         if self.memory.stopped.contains(key) {
             return Some(Pause::Stopped);
         }
+        // Even when its time has come: whether the target can take its records is asked before it joins again.
         let stuck = self.memory.stuck.get(key)?;
-        (stuck.retry_at > self.now).then_some(Pause::Waiting {
-            retry_at: stuck.retry_at,
-        })
+        Some(Pause::Waiting { retry_at: stuck.retry_at })
     }
 
     /// Ends every client of this generation; open transactions are aborted.

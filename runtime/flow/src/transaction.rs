@@ -17,11 +17,7 @@ pub(crate) enum Phase {
     /// None is open.
     Idle,
     /// Takes records.
-    Open {
-        since: Duration,
-        bytes: usize,
-        partitions: usize,
-    },
+    Open { since: Duration, bytes: usize, partitions: usize },
     /// Takes no more; its records are being acknowledged.
     Settling { closed_at: Duration },
     /// Progress and map are written and being acknowledged.
@@ -48,13 +44,7 @@ pub(crate) struct Transactions {
 
 impl Transactions {
     pub fn new() -> Self {
-        Self {
-            phase: Phase::Idle,
-            slot: Slot::A,
-            promises: Vec::new(),
-            committing: None,
-            commit_time: Duration::ZERO,
-        }
+        Self { phase: Phase::Idle, slot: Slot::A, promises: Vec::new(), committing: None, commit_time: Duration::ZERO }
     }
 
     /// Whether the slot of the next transaction is free to begin.
@@ -74,11 +64,7 @@ impl Transactions {
     /// How long the open transaction may take records: short while nothing waits, long under load, so that the price of a
     /// commit is spread over more records. Follows the measured commit time, and with it the round trip.
     pub fn interval(&self, limits: &Limits, backlog: bool) -> Duration {
-        let (least, times) = if backlog {
-            (Duration::from_millis(250), 10)
-        } else {
-            (limits.interval_min, 1)
-        };
+        let (least, times) = if backlog { (Duration::from_millis(250), 10) } else { (limits.interval_min, 1) };
         least.max(self.commit_time * times).min(limits.interval_max)
     }
 
@@ -107,11 +93,7 @@ impl Transactions {
         }
         let (_, closed_at, promises) = self.committing.take()?;
         let took = now.saturating_sub(closed_at);
-        self.commit_time = if self.commit_time.is_zero() {
-            took
-        } else {
-            (self.commit_time * 7 + took) / 8
-        };
+        self.commit_time = if self.commit_time.is_zero() { took } else { (self.commit_time * 7 + took) / 8 };
         Some(promises)
     }
 

@@ -31,52 +31,22 @@ impl Lane<'_> {
         let ids = self.source.topic_ids(std::slice::from_ref(&key.topic)).await?;
         match ids.get(&key.topic) {
             None => {
-                return self
-                    .stop(
-                        stream,
-                        Event::SourceGone {
-                            partition: key,
-                            position: expected,
-                        },
-                    )
-                    .await;
+                return self.stop(stream, Event::SourceGone { partition: key, position: expected }).await;
             }
             Some(found) if is_other(key.topic_id, *found) => return self.on_recreated(stream, *found).await,
             Some(_) => {}
         }
         let bounds = self.source.bounds(std::slice::from_ref(&key)).await?;
         let Some(bounds) = bounds.get(&key).copied() else {
-            return self
-                .stop(
-                    stream,
-                    Event::SourceGone {
-                        partition: key,
-                        position: expected,
-                    },
-                )
-                .await;
+            return self.stop(stream, Event::SourceGone { partition: key, position: expected }).await;
         };
         if expected < bounds.log_start {
-            let event = Event::RetentionOverrun {
-                partition: key,
-                expected,
-                log_start: bounds.log_start,
-            };
+            let event = Event::RetentionOverrun { partition: key, expected, log_start: bounds.log_start };
             return self.on_gap(stream, event, bounds.log_start).await;
         }
         if expected > bounds.high_watermark || failure == ReadFailure::LogTruncation {
             let end = bounds.high_watermark.min(expected);
-            return self
-                .on_gap(
-                    stream,
-                    Event::Truncated {
-                        partition: key,
-                        expected,
-                        log_end: end,
-                    },
-                    end,
-                )
-                .await;
+            return self.on_gap(stream, Event::Truncated { partition: key, expected, log_end: end }, end).await;
         }
         // The log moved between the failure and the question: the place exists after all.
         self.pause_reading(stream)
@@ -86,9 +56,7 @@ impl Lane<'_> {
         let Some(partition) = self.partitions.get_mut(stream as usize) else {
             return Ok(());
         };
-        partition.pause = Some(Pause::Waiting {
-            retry_at: self.now + READ_RETRY,
-        });
+        partition.pause = Some(Pause::Waiting { retry_at: self.now + READ_RETRY });
         Ok(())
     }
 
@@ -105,18 +73,13 @@ impl Lane<'_> {
         if resume < partition.ledger.released() {
             // Truncated below what was copied: the books of this generation cannot go back. The next one can.
             self.memory.rewind.insert(key, resume);
-            return Err(LaneError::Delivery(
-                "a source partition was truncated below the copied offset".to_owned(),
-            ));
+            return Err(LaneError::Delivery("a source partition was truncated below the copied offset".to_owned()));
         }
         partition.expected = resume;
         partition.moved_to = resume;
         partition.leader_epoch = LeaderEpoch::UNKNOWN;
         partition.pass_moved();
-        self.emit(Event::Resumed {
-            partition: key,
-            resumed: resume,
-        });
+        self.emit(Event::Resumed { partition: key, resumed: resume });
         self.start_reading(&[stream]).await
     }
 
@@ -127,11 +90,7 @@ impl Lane<'_> {
         };
         let old = partition.key.clone();
         let source_partitions = partition.source_partitions;
-        let event = Event::TopicRecreated {
-            partition: old.clone(),
-            found,
-            position: partition.expected,
-        };
+        let event = Event::TopicRecreated { partition: old.clone(), found, position: partition.expected };
         self.stop(stream, event).await?;
         if self.spec.policies.on_gap == OnGap::Stop {
             return Ok(());
@@ -148,11 +107,7 @@ impl Lane<'_> {
                 if strait_core::lanes::lane_of(&topic.topic, partition, self.spec.lanes) != self.spec.lane {
                     continue;
                 }
-                let key = PartitionKey {
-                    topic: Arc::clone(&topic.topic),
-                    topic_id: topic.id,
-                    partition,
-                };
+                let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: topic.id, partition };
                 let partitions = topic.partitions.unsigned_abs();
                 match self.by_place.get(&(Arc::clone(&topic.topic), partition)).copied() {
                     None => new.push((key, partitions)),
@@ -183,11 +138,7 @@ impl Lane<'_> {
         }
         // `start` is for partitions that existed when the lane was first taken; later ones are copied from their beginning.
         let existed = |key: &PartitionKey| {
-            !recreated
-                && self
-                    .created_with
-                    .get(&*key.topic)
-                    .is_some_and(|count| key.partition < *count)
+            !recreated && self.created_with.get(&*key.topic).is_some_and(|count| key.partition < *count)
         };
         let (old, young): (Vec<_>, Vec<_>) = new.iter().map(|(key, _)| key.clone()).partition(existed);
         let mut starts = self.source.resolve(self.spec.start, &old).await?;
@@ -205,8 +156,7 @@ impl Lane<'_> {
 
     pub(crate) fn insert(&mut self, window: PartitionWindow) -> u32 {
         let stream = u32::try_from(self.partitions.len()).unwrap_or(CONTROL_STREAM);
-        self.by_place
-            .insert((Arc::clone(&window.key.topic), window.key.partition), stream);
+        self.by_place.insert((Arc::clone(&window.key.topic), window.key.partition), stream);
         self.deps.status.set(&window.key, window.committed, window.activity());
         self.partitions.push(window);
         stream
@@ -277,11 +227,7 @@ impl Lane<'_> {
 
     /// Whether the target partition with the source's number has a leader and enough replicas in sync.
     async fn is_writable(&mut self, key: &PartitionKey) -> Result<bool, LaneError> {
-        let partitions = self
-            .partitions
-            .iter()
-            .find(|p| p.key == *key)
-            .map_or(1, |p| p.source_partitions);
+        let partitions = self.partitions.iter().find(|p| p.key == *key).map_or(1, |p| p.source_partitions);
         let Ok(name) = self.chain.target_topic(&key.topic, partitions) else {
             return Ok(false);
         };
@@ -293,43 +239,43 @@ impl Lane<'_> {
         Ok(in_sync.is_some_and(|in_sync| in_sync >= needed))
     }
 
-    /// Takes out the partition that holds the transaction up, if others are answered meanwhile.
+    /// Takes out the partitions that hold the transaction up, if the target answers at all: when nothing can be asked of it
+    /// either, this is an outage and everything waits.
     async fn find_stuck(&mut self) -> Result<(), LaneError> {
-        let after = self.spec.limits.stuck_after;
-        let stuck = self.partitions.iter().find(|p| {
-            p.waiting_since
-                .is_some_and(|since| self.now.saturating_sub(since) >= after && self.last_ack > since)
-        });
-        let Some(partition) = stuck else { return Ok(()) };
-        let key = partition.key.clone();
-        let waited = self.now.saturating_sub(partition.waiting_since.unwrap_or(self.now));
-        let (first, most) = self.spec.limits.stuck_retry;
-        let retry_after = self
-            .memory
-            .stuck
-            .get(&key)
-            .map_or(first, |s| (s.retry_after * 2).min(most));
-        self.memory.stuck.insert(
-            key.clone(),
-            Stuck {
-                retry_at: self.now + retry_after,
-                retry_after,
-            },
-        );
-        let reason = match self.is_writable(&key).await {
-            Ok(true) => "the target partition has a leader and enough replicas, but does not answer".to_owned(),
-            Ok(false) => {
-                "the target partition has no leader or fewer in-sync replicas than min.insync.replicas".to_owned()
-            }
-            Err(error) => format!("its state cannot be read: {error}"),
-        };
-        self.emit(Event::TargetStuck {
-            partition: key.clone(),
-            waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
-            retry_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
-            reason,
-        });
-        Err(LaneError::Stuck(key.to_string()))
+        let limits = self.spec.limits;
+        let late = |since: Duration| self.now.saturating_sub(since) >= limits.stuck_after;
+        let waiting: Vec<(PartitionKey, Duration)> = self
+            .partitions
+            .iter()
+            .filter_map(|p| p.waiting_since.filter(|since| late(*since)).map(|since| (p.key.clone(), since)))
+            .collect();
+        if waiting.is_empty() || self.now < self.next_probe {
+            return Ok(());
+        }
+        self.next_probe = self.now + limits.stuck_after;
+        let mut taken_out = Vec::new();
+        for (key, since) in waiting {
+            let reason = match self.is_writable(&key).await {
+                Ok(true) => "the target partition has a leader and enough replicas, but does not answer",
+                Ok(false) => "the target partition has no leader or fewer in-sync replicas than min.insync.replicas",
+                Err(error) => {
+                    tracing::warn!(link = %self.spec.link, partition = %key, %error, "the target does not answer, waiting");
+                    return Ok(());
+                }
+            };
+            let (first, most) = limits.stuck_retry;
+            let retry_after = self.memory.stuck.get(&key).map_or(first, |s| (s.retry_after * 2).min(most));
+            self.memory.stuck.insert(key.clone(), Stuck { retry_at: self.now + retry_after, retry_after });
+            let waited = self.now.saturating_sub(since);
+            self.emit(Event::TargetStuck {
+                partition: key.clone(),
+                waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+                retry_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
+                reason: reason.to_owned(),
+            });
+            taken_out.push(key.to_string());
+        }
+        Err(LaneError::Stuck(taken_out.join(", ")))
     }
 }
 

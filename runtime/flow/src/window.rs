@@ -40,15 +40,7 @@ pub(crate) struct Queued {
 impl Queued {
     pub fn new(processed: Processed, topic: TargetTopic, end: usize) -> Self {
         let held_bytes = processed.batch.held_bytes();
-        Self {
-            processed,
-            topic,
-            cursor: 0,
-            end,
-            disposition: 0,
-            copies_sent: 0,
-            held_bytes,
-        }
+        Self { processed, topic, cursor: 0, end, disposition: 0, copies_sent: 0, held_bytes }
     }
 
     /// The disposition of the record at the cursor, if it has one.
