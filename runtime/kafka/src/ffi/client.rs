@@ -1,0 +1,377 @@
+//! One librdkafka instance: made from settings, observed through callbacks, destroyed once.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka_sys::bindings as b;
+use serde::Deserialize;
+
+use super::producer::ReportedMessage;
+use super::{Code, FfiError, c_string, raw, string, timeout_ms};
+use crate::config::Settings;
+
+/// Producer or consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientKind {
+    /// Writes.
+    Producer,
+    /// Reads.
+    Consumer,
+}
+
+/// The last thing that went wrong with a client as a whole.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Code; for [`Code::FATAL`] the underlying one.
+    pub code: Code,
+    /// What was said.
+    pub text: String,
+    /// The client cannot be used any more.
+    pub fatal: bool,
+}
+
+/// Hears what a client reports. Called on librdkafka's or the polling thread: must be quick.
+pub trait Observer: Send + Sync {
+    /// A produced record's fate is known.
+    fn delivered(&self, message: &ReportedMessage<'_>) {
+        let _ = message;
+    }
+
+    /// The client as a whole is in trouble.
+    fn trouble(&self, trouble: &Trouble) {
+        let _ = trouble;
+    }
+}
+
+/// What callbacks reach through the opaque pointer. Lives in an `Arc` that [`Client`] drops after the instance.
+struct Shared {
+    label: String,
+    secrets: Vec<String>,
+    observer: Option<Arc<dyn Observer>>,
+    trouble: Mutex<Option<Trouble>>,
+    round_trip_us: AtomicU64,
+}
+
+/// An owned `rd_kafka_t`. Thread safe as librdkafka is.
+pub struct Client {
+    rk: NonNull<b::rd_kafka_t>,
+    kind: ClientKind,
+    shared: Arc<Shared>,
+}
+
+// SAFETY: librdkafka's instance functions are thread safe (INTRODUCTION.md, "Threads and callbacks"); those that are not
+// (consume_batch_queue by one caller only) are behind `&mut` in `Consumer`.
+unsafe impl Send for Client {}
+// SAFETY: as above.
+unsafe impl Sync for Client {}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("label", &self.shared.label).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Makes an instance. No connection is waited for.
+    ///
+    /// # Errors
+    /// [`FfiError`] that names the setting that is refused.
+    pub fn new(
+        kind: ClientKind,
+        label: &str,
+        settings: &Settings,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, FfiError> {
+        let shared = Arc::new(Shared {
+            label: label.to_owned(),
+            secrets: settings.secrets(),
+            observer,
+            trouble: Mutex::new(None),
+            round_trip_us: AtomicU64::new(0),
+        });
+        let mut text = [0 as c_char; 512];
+        // SAFETY: plain constructor.
+        let conf = Conf(unsafe { b::rd_kafka_conf_new() });
+        for (name, value) in settings.iter() {
+            let (c_name, c_value) = (c_string(name)?, c_string(value)?);
+            // SAFETY: conf is live, the strings are NUL-terminated, the error buffer has the size given.
+            let result = unsafe {
+                b::rd_kafka_conf_set(conf.0, c_name.as_ptr(), c_value.as_ptr(), text.as_mut_ptr(), text.len())
+            };
+            if result != b::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
+                // SAFETY: librdkafka NUL-terminates the buffer.
+                let reason = shared.mask(unsafe { string(text.as_ptr()) });
+                return Err(FfiError::new(Code::INVALID_ARG, format!("setting '{name}': {reason}")));
+            }
+        }
+        let opaque = Arc::as_ptr(&shared).cast_mut().cast::<c_void>();
+        // SAFETY: the callbacks have the C signatures asked for; the opaque outlives the instance because `Client::drop`
+        // destroys the instance before the Arc's own field is dropped.
+        unsafe {
+            b::rd_kafka_conf_set_opaque(conf.0, opaque);
+            b::rd_kafka_conf_set_log_cb(conf.0, Some(on_log));
+            b::rd_kafka_conf_set_error_cb(conf.0, Some(on_error));
+            b::rd_kafka_conf_set_stats_cb(conf.0, Some(on_stats));
+            if kind == ClientKind::Producer {
+                b::rd_kafka_conf_set_dr_msg_cb(conf.0, Some(on_delivery));
+            }
+        }
+        let native = match kind {
+            ClientKind::Producer => b::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+            ClientKind::Consumer => b::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+        };
+        // SAFETY: on success the instance owns conf, on failure we still do (rdkafka.h, rd_kafka_new).
+        let rk = unsafe { b::rd_kafka_new(native, conf.0, text.as_mut_ptr(), text.len()) };
+        let Some(rk) = NonNull::new(rk) else {
+            // SAFETY: librdkafka NUL-terminates the buffer.
+            let reason = shared.mask(unsafe { string(text.as_ptr()) });
+            return Err(FfiError::new(Code::INVALID_ARG, reason));
+        };
+        std::mem::forget(conf);
+        Ok(Self { rk, kind, shared })
+    }
+
+    pub(super) fn raw(&self) -> *mut b::rd_kafka_t {
+        self.rk.as_ptr()
+    }
+
+    /// The label given at the start, for logs and errors.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.shared.label
+    }
+
+    /// Serves callbacks that are waiting, or waits for one. Returns how many were served.
+    pub fn poll(&self, timeout: Duration) -> i32 {
+        let ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: live instance.
+        unsafe { b::rd_kafka_poll(self.raw(), ms) }
+    }
+
+    /// The last trouble, if there was any; kept.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the last trouble away.
+    #[must_use]
+    pub fn take_trouble(&self) -> Option<Trouble> {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Round trip to the brokers by the last statistics, weighted by requests; zero before the first.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.shared.round_trip_us.load(Ordering::Relaxed))
+    }
+
+    /// Cluster id, if the brokers tell it in time.
+    #[must_use]
+    pub fn cluster_id(&self, timeout: Duration) -> Option<String> {
+        // SAFETY: live instance; the result is ours and freed by rd_kafka_mem_free.
+        unsafe {
+            let id = b::rd_kafka_clusterid(self.raw(), timeout_ms(timeout));
+            if id.is_null() {
+                return None;
+            }
+            let copied = string(id);
+            b::rd_kafka_mem_free(self.raw(), id.cast());
+            Some(copied)
+        }
+    }
+
+    /// Names and partition counts of all topics, or of one; refreshes the client's own view of them as well.
+    ///
+    /// # Errors
+    /// [`FfiError`].
+    pub fn metadata(&self, only: Option<&str>, timeout: Duration) -> Result<Vec<(String, i32, Code)>, FfiError> {
+        let name = only.map(c_string).transpose()?;
+        // SAFETY: live instance; the handle and the metadata are released below on every path; arrays are read within the
+        // counts that come with them.
+        unsafe {
+            let handle = match &name {
+                Some(name) => b::rd_kafka_topic_new(self.raw(), name.as_ptr(), std::ptr::null_mut()),
+                None => std::ptr::null_mut(),
+            };
+            let mut metadata = std::ptr::null();
+            let all = c_int::from(only.is_none());
+            let code = raw::rd_kafka_metadata(self.raw(), all, handle, &raw mut metadata, timeout_ms(timeout));
+            if !handle.is_null() {
+                b::rd_kafka_topic_destroy(handle);
+            }
+            super::check(code)?;
+            let Some(answer) = metadata.as_ref() else {
+                return Ok(Vec::new());
+            };
+            let count = usize::try_from(answer.topic_cnt).unwrap_or(0);
+            let topics = super::slice(answer.topics.cast_const(), count)
+                .iter()
+                .map(|topic| (string(topic.topic), topic.partition_cnt, Code((&raw const topic.err).cast::<i32>().read())))
+                .collect();
+            b::rd_kafka_metadata_destroy(metadata);
+            Ok(topics)
+        }
+    }
+
+    /// Log start and high watermark of one partition, for clusters without the ListOffsets admin request.
+    ///
+    /// # Errors
+    /// [`FfiError`].
+    pub fn watermarks(&self, topic: &str, partition: i32, timeout: Duration) -> Result<(i64, i64), FfiError> {
+        let name = c_string(topic)?;
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: live instance, out parameters are ours.
+        super::check(unsafe {
+            raw::rd_kafka_query_watermark_offsets(
+                self.raw(),
+                name.as_ptr(),
+                partition,
+                &raw mut low,
+                &raw mut high,
+                timeout_ms(timeout),
+            )
+        })?;
+        Ok((low, high))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Without a close: leaving a group is the membership's own business, and a close could wait for a dead broker.
+        let flags = match self.kind {
+            ClientKind::Consumer => b::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE,
+            ClientKind::Producer => 0,
+        };
+        // SAFETY: the only destroy; nothing that borrows the instance outlives its Arc<Client>.
+        unsafe { b::rd_kafka_destroy_flags(self.raw(), flags) };
+    }
+}
+
+/// Owns a configuration until an instance takes it.
+struct Conf(*mut b::rd_kafka_conf_t);
+
+impl Drop for Conf {
+    fn drop(&mut self) {
+        // SAFETY: still ours.
+        unsafe { b::rd_kafka_conf_destroy(self.0) };
+    }
+}
+
+impl Shared {
+    fn mask(&self, mut text: String) -> String {
+        for secret in &self.secrets {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), "***");
+            }
+        }
+        text
+    }
+}
+
+/// # Safety
+/// `opaque` is the pointer set in [`Client::new`].
+unsafe fn shared<'a>(opaque: *mut c_void) -> Option<&'a Shared> {
+    // SAFETY: points into the Arc that the Client keeps until after rd_kafka_destroy.
+    unsafe { opaque.cast::<Shared>().as_ref() }
+}
+
+unsafe extern "C" fn on_log(rk: *const b::rd_kafka_t, level: c_int, facility: *const c_char, text: *const c_char) {
+    // SAFETY: librdkafka passes a live instance and NUL-terminated strings.
+    let (shared, facility, text) = unsafe { (shared(b::rd_kafka_opaque(rk)), string(facility), string(text)) };
+    let Some(shared) = shared else { return };
+    // Settings of the other kind of client (shared by all clients of a cluster) are not worth a line each.
+    if facility == "CONFWARN" {
+        return;
+    }
+    let text = shared.mask(text);
+    let client = shared.label.as_str();
+    match level {
+        // Connection errors repeat for as long as a broker is away; the error callback keeps the last one.
+        0..=3 if facility != "FAIL" => tracing::error!(target: "librdkafka", client, facility, "{text}"),
+        0..=4 => tracing::warn!(target: "librdkafka", client, facility, "{text}"),
+        5 | 6 => tracing::info!(target: "librdkafka", client, facility, "{text}"),
+        _ => tracing::debug!(target: "librdkafka", client, facility, "{text}"),
+    }
+}
+
+unsafe extern "C" fn on_error(rk: *mut b::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
+    // SAFETY: librdkafka passes a live instance, a NUL-terminated string and our opaque.
+    let (shared, mut text) = unsafe { (shared(opaque), string(reason)) };
+    let Some(shared) = shared else { return };
+    let mut code = Code(code);
+    let fatal = code == Code::FATAL;
+    if fatal {
+        let mut buffer = [0 as c_char; 512];
+        // SAFETY: live instance; the buffer has the size given and is NUL-terminated by librdkafka.
+        unsafe {
+            code = Code(raw::rd_kafka_fatal_error(rk, buffer.as_mut_ptr(), buffer.len()));
+            text = string(buffer.as_ptr());
+        }
+    }
+    let trouble = Trouble {
+        code,
+        text: shared.mask(text),
+        fatal,
+    };
+    if let Some(observer) = &shared.observer {
+        observer.trouble(&trouble);
+    }
+    let mut last = shared.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+    // A refused login explains more than the lost connections that follow it.
+    let keeps = last.as_ref().is_some_and(|old| old.code == Code::AUTHENTICATION || old.fatal);
+    if !keeps || fatal {
+        *last = Some(trouble);
+    }
+}
+
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    brokers: std::collections::BTreeMap<String, BrokerStatistics>,
+}
+
+#[derive(Deserialize)]
+struct BrokerStatistics {
+    nodeid: i64,
+    rtt: Window,
+}
+
+#[derive(Deserialize)]
+struct Window {
+    avg: u64,
+    cnt: u64,
+}
+
+unsafe extern "C" fn on_stats(_rk: *mut b::rd_kafka_t, json: *mut c_char, len: usize, opaque: *mut c_void) -> c_int {
+    // SAFETY: our opaque; json has len bytes and stays librdkafka's (we return 0).
+    let (shared, json) = unsafe { (shared(opaque), super::slice(json.cast_const().cast::<u8>(), len)) };
+    let Some(shared) = shared else { return 0 };
+    let Ok(statistics) = serde_json::from_slice::<Statistics>(json) else {
+        return 0;
+    };
+    let mut total = 0_u64;
+    let mut count = 0_u64;
+    for broker in statistics.brokers.values().filter(|broker| broker.nodeid >= 0) {
+        total = total.saturating_add(broker.rtt.avg.saturating_mul(broker.rtt.cnt));
+        count = count.saturating_add(broker.rtt.cnt);
+    }
+    if let Some(average) = total.checked_div(count) {
+        shared.round_trip_us.store(average.max(1), Ordering::Relaxed);
+    }
+    0
+}
+
+unsafe extern "C" fn on_delivery(_rk: *mut b::rd_kafka_t, message: *const b::rd_kafka_message_t, opaque: *mut c_void) {
+    // SAFETY: our opaque; the message lives for the call.
+    let (shared, message) = unsafe { (shared(opaque), message.as_ref()) };
+    let (Some(shared), Some(message)) = (shared, message) else {
+        return;
+    };
+    if let Some(observer) = &shared.observer {
+        observer.delivered(&ReportedMessage::new(message));
+    }
+}

@@ -1,0 +1,140 @@
+//! The reading client: explicit assignment, batch consume, no group.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::thread::Thread;
+use std::time::Duration;
+
+use rdkafka_sys::bindings as b;
+
+use super::partitions::PartitionList;
+use super::{Client, ClientKind, ConsumedMessage, FfiError, Listed, Place, take_error, timeout_ms};
+use crate::config::Settings;
+
+/// A consumer with its queue. One thread uses it.
+pub struct Consumer {
+    client: Arc<Client>,
+    queue: *mut b::rd_kafka_queue_t,
+    messages: Vec<*mut b::rd_kafka_message_t>,
+    wake: Option<Box<Thread>>,
+}
+
+// SAFETY: the queue may be used from any one thread at a time, which `&mut self` ensures; the message pointers are only
+// filled in within a call.
+unsafe impl Send for Consumer {}
+
+impl Consumer {
+    /// Makes a consumer that reads only what it is assigned.
+    ///
+    /// # Errors
+    /// [`FfiError`].
+    pub fn new(label: &str, settings: &Settings) -> Result<Self, FfiError> {
+        let client = Arc::new(Client::new(ClientKind::Consumer, label, settings, None)?);
+        // SAFETY: live instance; sends the main queue's events (errors, statistics) to the consumer queue.
+        unsafe { b::rd_kafka_poll_set_consumer(client.raw()) };
+        // SAFETY: live instance.
+        let queue = unsafe { b::rd_kafka_queue_get_consumer(client.raw()) };
+        Ok(Self {
+            client,
+            queue,
+            messages: Vec::new(),
+            wake: None,
+        })
+    }
+
+    /// The instance, for admin requests beside the reading.
+    #[must_use]
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// Unparks `thread` whenever the queue stops being empty. Set once.
+    pub fn wake(&mut self, thread: Thread) {
+        if self.wake.is_some() {
+            return;
+        }
+        let thread = Box::new(thread);
+        let opaque = std::ptr::from_ref(thread.as_ref()).cast_mut().cast::<c_void>();
+        // SAFETY: the opaque lives in self.wake until the callback is taken away in drop.
+        unsafe { b::rd_kafka_queue_cb_event_enable(self.queue, Some(on_wake), opaque) };
+        self.wake = Some(thread);
+    }
+
+    /// Adds partitions at explicit places; none may be assigned already.
+    ///
+    /// # Errors
+    /// [`FfiError`].
+    pub fn assign(&mut self, places: &[Place]) -> Result<(), FfiError> {
+        let list = PartitionList::new(places)?;
+        // SAFETY: live instance and list; the list is copied.
+        unsafe { take_error(b::rd_kafka_incremental_assign(self.client.raw(), list.raw())) }
+    }
+
+    /// Removes partitions. When it returns, nothing fetched for them before will be handed out: the main thread has raised
+    /// their version (`rdkafka_assignment.c`, `rd_kafka_assignment_serve_removals`).
+    ///
+    /// # Errors
+    /// [`FfiError`].
+    pub fn unassign(&mut self, partitions: &[Place]) -> Result<(), FfiError> {
+        let list = PartitionList::new(partitions)?;
+        // SAFETY: live instance and list; the list is copied.
+        unsafe { take_error(b::rd_kafka_incremental_unassign(self.client.raw(), list.raw())) }
+    }
+
+    /// Moves assigned partitions; unlike [`Consumer::assign`] this checks the leader epoch with the broker
+    /// (`rdkafka_partition.c`: `rd_kafka_toppar_seek` validates, `rd_kafka_toppar_fetch_start` does not).
+    ///
+    /// # Errors
+    /// [`FfiError`] for the call; errors of single partitions are in the answer.
+    pub fn seek(&mut self, places: &[Place], timeout: Duration) -> Result<Vec<Listed>, FfiError> {
+        let list = PartitionList::new(places)?;
+        // SAFETY: live instance and list.
+        unsafe { take_error(b::rd_kafka_seek_partitions(self.client.raw(), list.raw(), timeout_ms(timeout)))? };
+        Ok(list.listed())
+    }
+
+    /// Hands out what is queued, at most `count` messages, and destroys it afterwards. With a zero timeout it does not wait;
+    /// with another it waits until `count` are there or the time is over.
+    pub fn consume<R>(
+        &mut self,
+        count: usize,
+        timeout: Duration,
+        visit: impl FnOnce(&[ConsumedMessage<'_>]) -> R,
+    ) -> R {
+        self.messages.resize(count.max(1), std::ptr::null_mut());
+        let ms = std::ffi::c_int::try_from(timeout.as_millis()).unwrap_or(std::ffi::c_int::MAX);
+        // SAFETY: the array has the size given; one caller at a time because of &mut self.
+        let got = unsafe {
+            b::rd_kafka_consume_batch_queue(self.queue, ms, self.messages.as_mut_ptr(), self.messages.len())
+        };
+        let filled = self.messages.get(..usize::try_from(got).unwrap_or(0)).unwrap_or_default();
+        // SAFETY: the first `got` pointers are live messages that are ours until destroyed below.
+        let borrowed: Vec<ConsumedMessage<'_>> =
+            filled.iter().filter_map(|message| unsafe { message.as_ref() }).map(ConsumedMessage::new).collect();
+        let result = visit(&borrowed);
+        drop(borrowed);
+        for message in filled {
+            // SAFETY: each destroyed once; no borrow is left.
+            unsafe { b::rd_kafka_message_destroy(*message) };
+        }
+        result
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // SAFETY: takes the callback away before its opaque goes; the queue reference is ours.
+        unsafe {
+            b::rd_kafka_queue_cb_event_enable(self.queue, None, std::ptr::null_mut());
+            b::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
+unsafe extern "C" fn on_wake(_rk: *mut b::rd_kafka_t, opaque: *mut c_void) {
+    // SAFETY: the opaque set in `wake`; librdkafka holds the queue's lock while it calls, and drop takes the callback away
+    // under the same lock before the Thread is freed.
+    if let Some(thread) = unsafe { opaque.cast::<Thread>().as_ref() } {
+        thread.unpark();
+    }
+}

@@ -1,0 +1,162 @@
+//! Consumed messages, borrowed for as long as they are copied.
+
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
+use rdkafka_sys::bindings as b;
+
+use super::{Code, slice, string};
+
+/// What a timestamp means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// Set by the producer, or absent (-1).
+    Create,
+    /// Set by the broker.
+    Append,
+}
+
+/// A message on loan from librdkafka.
+#[derive(Clone, Copy)]
+pub struct ConsumedMessage<'a>(&'a b::rd_kafka_message_t);
+
+impl<'a> ConsumedMessage<'a> {
+    pub(super) fn new(message: &'a b::rd_kafka_message_t) -> Self {
+        Self(message)
+    }
+
+    /// Error, [`Code::OK`] for a record.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        // SAFETY: read as the int that it is in C: a newer broker's code may have no variant.
+        Code(unsafe { (&raw const self.0.err).cast::<i32>().read() })
+    }
+
+    /// What an error says.
+    #[must_use]
+    pub fn error_text(&self) -> String {
+        // SAFETY: live message.
+        unsafe { string(b::rd_kafka_message_errstr(self.0)) }
+    }
+
+    /// Identity of the topic object; the same for all messages of a topic while they are on loan.
+    #[must_use]
+    pub fn topic_address(&self) -> usize {
+        self.0.rkt as usize
+    }
+
+    /// Topic; empty where an error is about none.
+    #[must_use]
+    pub fn topic(&self) -> &'a str {
+        if self.0.rkt.is_null() {
+            return "";
+        }
+        // SAFETY: the message holds a reference to the topic object, whose name is NUL-terminated.
+        let name = unsafe { CStr::from_ptr(b::rd_kafka_topic_name(self.0.rkt)) };
+        name.to_str().unwrap_or_default()
+    }
+
+    /// Partition.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.0.partition
+    }
+
+    /// Offset.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.0.offset
+    }
+
+    /// Key; `None` is null.
+    #[must_use]
+    pub fn key(&self) -> Option<&'a [u8]> {
+        // SAFETY: key and key_len belong together and live as long as the message.
+        (!self.0.key.is_null()).then(|| unsafe { slice(self.0.key.cast_const().cast::<u8>(), self.0.key_len) })
+    }
+
+    /// Value; `None` is null.
+    #[must_use]
+    pub fn value(&self) -> Option<&'a [u8]> {
+        // SAFETY: payload and len belong together and live as long as the message.
+        (!self.0.payload.is_null()).then(|| unsafe { slice(self.0.payload.cast_const().cast::<u8>(), self.0.len) })
+    }
+
+    /// Bytes of key and value.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let key = if self.0.key.is_null() { 0 } else { self.0.key_len };
+        let value = if self.0.payload.is_null() { 0 } else { self.0.len };
+        key + value
+    }
+
+    /// Milliseconds since the Unix epoch, -1 where there is none.
+    #[must_use]
+    pub fn timestamp(&self) -> (i64, Stamp) {
+        let mut kind = b::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: live message; librdkafka writes one of its three values.
+        let ms = unsafe { b::rd_kafka_message_timestamp(self.0, &raw mut kind) };
+        match kind {
+            b::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => (ms, Stamp::Append),
+            b::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME => (ms, Stamp::Create),
+            b::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => (-1, Stamp::Create),
+        }
+    }
+
+    /// Leader epoch, -1 where there is none.
+    #[must_use]
+    pub fn leader_epoch(&self) -> i32 {
+        // SAFETY: live message.
+        unsafe { b::rd_kafka_message_leader_epoch(self.0) }
+    }
+
+    /// Visits the headers in order: name as raw bytes, value `None` where null.
+    ///
+    /// # Errors
+    /// [`Code`] where the broker's bytes do not parse as headers.
+    pub fn headers(&self, mut visit: impl FnMut(&'a [u8], Option<&'a [u8]>)) -> Result<(), Code> {
+        let mut headers = std::ptr::null_mut();
+        // SAFETY: live message; the headers stay the message's.
+        let code = unsafe { b::rd_kafka_message_headers(self.0, &raw mut headers) };
+        match code {
+            b::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            b::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__NOENT => return Ok(()),
+            other => return Err(Code(other as i32)),
+        }
+        let mut index = 0;
+        loop {
+            let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0_usize);
+            // SAFETY: live headers; the out parameters are ours; past the end it answers NOENT.
+            let found =
+                unsafe { b::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut size) };
+            if found != b::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Ok(());
+            }
+            // SAFETY: name and value point into the header, which lives as long as the message.
+            unsafe {
+                let name = slice(name.cast::<u8>(), name_size(name));
+                let value = (!value.is_null()).then(|| slice(value.cast::<u8>(), size));
+                visit(name, value);
+            }
+            index += 1;
+        }
+    }
+}
+
+/// Length of a header's name. The public interface gives only a NUL-terminated pointer, which would cut a name with a NUL
+/// byte in it; the pinned version keeps the length two words before the name (`rdkafka_header.h`, `rd_kafka_header_s`).
+///
+/// # Safety
+/// `name` comes from `rd_kafka_header_get_all`.
+unsafe fn name_size(name: *const std::ffi::c_char) -> usize {
+    static PINNED: OnceLock<bool> = OnceLock::new();
+    // SAFETY: no arguments. 0x020c01ff is 2.12.1 final.
+    let pinned = *PINNED.get_or_init(|| unsafe { b::rd_kafka_version() } == 0x020c_01ff);
+    if !pinned {
+        // SAFETY: NUL-terminated by librdkafka.
+        return unsafe { CStr::from_ptr(name) }.to_bytes().len();
+    }
+    // SAFETY: in this version `rkhdr_name_size` (size_t) and `rkhdr_value` (pointer) stand right before `rkhdr_name`, without
+    // padding since both are words; a test checks it with a name that contains a NUL byte.
+    unsafe { name.cast::<usize>().sub(2).read_unaligned() }
+}

@@ -1,0 +1,128 @@
+//! Lists of topic partitions with offsets.
+
+use rdkafka_sys::bindings as b;
+
+use super::{Code, FfiError, c_string};
+
+/// A place to read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset, or an [`OffsetSpec`] as a number.
+    pub offset: i64,
+    /// Leader epoch of the record before `offset`; negative where unknown.
+    pub leader_epoch: i32,
+}
+
+impl Place {
+    /// A partition without a position.
+    pub fn of(topic: impl Into<String>, partition: i32) -> Self {
+        Self {
+            topic: topic.into(),
+            partition,
+            offset: -1001,
+            leader_epoch: -1,
+        }
+    }
+}
+
+/// Which offset to list (values of the ListOffsets request).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetSpec {
+    /// The log's start.
+    Earliest,
+    /// The log's end: last stable offset or high watermark, by isolation level.
+    Latest,
+    /// The first record at or after this time, milliseconds since the Unix epoch.
+    Timestamp(i64),
+}
+
+impl OffsetSpec {
+    pub(super) fn raw(self) -> i64 {
+        match self {
+            Self::Earliest => -2,
+            Self::Latest => -1,
+            // Negative numbers are the special values.
+            Self::Timestamp(ms) => ms.max(0),
+        }
+    }
+}
+
+/// An answer for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// The offset, -1 where there is none.
+    pub offset: i64,
+    /// Error of this partition.
+    pub code: Code,
+}
+
+/// An owned `rd_kafka_topic_partition_list_t`.
+pub(super) struct PartitionList(*mut b::rd_kafka_topic_partition_list_t);
+
+impl PartitionList {
+    pub(super) fn new(places: &[Place]) -> Result<Self, FfiError> {
+        let size = std::ffi::c_int::try_from(places.len()).unwrap_or(0);
+        // SAFETY: plain constructor.
+        let list = Self(unsafe { b::rd_kafka_topic_partition_list_new(size) });
+        for place in places {
+            let name = c_string(&place.topic)?;
+            // SAFETY: the list is live and copies the name; the element is ours to fill in.
+            unsafe {
+                let element = b::rd_kafka_topic_partition_list_add(list.0, name.as_ptr(), place.partition);
+                if let Some(element) = element.as_mut() {
+                    element.offset = place.offset;
+                    if place.leader_epoch >= 0 {
+                        b::rd_kafka_topic_partition_set_leader_epoch(element, place.leader_epoch);
+                    }
+                }
+            }
+        }
+        Ok(list)
+    }
+
+    pub(super) fn raw(&self) -> *mut b::rd_kafka_topic_partition_list_t {
+        self.0
+    }
+
+    pub(super) fn listed(&self) -> Vec<Listed> {
+        // SAFETY: the list is live and has cnt elements.
+        unsafe {
+            let Some(list) = self.0.as_ref() else {
+                return Vec::new();
+            };
+            super::slice(list.elems.cast_const(), usize::try_from(list.cnt).unwrap_or(0))
+                .iter()
+                .map(|element| listed(element))
+                .collect()
+        }
+    }
+}
+
+/// # Safety
+/// `element` is live.
+pub(super) unsafe fn listed(element: &b::rd_kafka_topic_partition_t) -> Listed {
+    // SAFETY: the error is read as the int that it is in C: a newer broker's code may have no variant.
+    unsafe {
+        Listed {
+            topic: super::string(element.topic),
+            partition: element.partition,
+            offset: element.offset,
+            code: Code((&raw const element.err).cast::<i32>().read()),
+        }
+    }
+}
+
+impl Drop for PartitionList {
+    fn drop(&mut self) {
+        // SAFETY: owned, destroyed once.
+        unsafe { b::rd_kafka_topic_partition_list_destroy(self.0) };
+    }
+}

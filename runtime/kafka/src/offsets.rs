@@ -1,0 +1,162 @@
+//! Questions about partitions and topics that any client can ask. All block for a bounded time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use strait_core::TopicId;
+
+use crate::ffi::{Client, Code, FfiError, OffsetSpec, Place, TopicDescription};
+
+/// Names in one DescribeTopics request; a request for all of thousands of topics would exceed answer sizes and deadlines.
+const TOPICS_PER_REQUEST: usize = 500;
+
+/// Whether an error says that the thing asked for does not exist.
+pub(crate) fn is_gone(code: Code) -> bool {
+    matches!(
+        code,
+        Code::UNKNOWN_PARTITION | Code::UNKNOWN_TOPIC | Code::UNKNOWN_TOPIC_OR_PART | Code::UNKNOWN_TOPIC_ID
+    )
+}
+
+/// Whether the cluster lacks the request (old brokers, librdkafka's mock cluster): `UNSUPPORTED_VERSION` and the local kind.
+pub(crate) fn is_unsupported(code: Code) -> bool {
+    matches!(code, Code::UNSUPPORTED_FEATURE | Code(35))
+}
+
+/// Offsets by topic and partition.
+pub(crate) type Offsets = BTreeMap<(String, i32), i64>;
+
+/// Lists one kind of offset. A partition that does not exist is left out; -1 stands for 'none'.
+pub(crate) fn list(
+    client: &Client,
+    partitions: &[Place],
+    spec: OffsetSpec,
+    committed: bool,
+    timeout: Duration,
+) -> Result<Offsets, FfiError> {
+    if partitions.is_empty() {
+        return Ok(Offsets::new());
+    }
+    match client.list_offsets(partitions, spec, committed, timeout) {
+        Ok(listed) => collect(listed),
+        Err(error) if is_unsupported(error.code) => by_watermarks(client, partitions, spec, timeout),
+        // One topic that is gone fails the request for all (the leaders are looked up first): ask again without those.
+        Err(error) => {
+            let present = existing(client, partitions, timeout)?;
+            if present.len() == partitions.len() {
+                return Err(error);
+            }
+            if present.is_empty() {
+                return Ok(Offsets::new());
+            }
+            collect(client.list_offsets(&present, spec, committed, timeout)?)
+        }
+    }
+}
+
+fn collect(listed: Vec<crate::ffi::Listed>) -> Result<Offsets, FfiError> {
+    let mut offsets = Offsets::new();
+    for partition in listed {
+        if partition.code == Code::OK {
+            offsets.insert((partition.topic, partition.partition), partition.offset);
+        } else if !is_gone(partition.code) {
+            let text = format!("{}-{}: {}", partition.topic, partition.partition, partition.code.text());
+            return Err(FfiError::new(partition.code, text));
+        }
+    }
+    Ok(offsets)
+}
+
+/// Without ListOffsets as an admin request there is no last stable offset to be had; such clusters have no transactions
+/// that matter (mock), so the high watermark stands in.
+fn by_watermarks(
+    client: &Client,
+    partitions: &[Place],
+    spec: OffsetSpec,
+    timeout: Duration,
+) -> Result<Offsets, FfiError> {
+    let mut offsets = Offsets::new();
+    for place in partitions {
+        match client.watermarks(&place.topic, place.partition, timeout) {
+            Ok((low, high)) => {
+                let offset = if spec == OffsetSpec::Latest { high } else { low };
+                offsets.insert((place.topic.clone(), place.partition), offset);
+            }
+            Err(error) if is_gone(error.code) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(offsets)
+}
+
+fn existing(client: &Client, partitions: &[Place], timeout: Duration) -> Result<Vec<Place>, FfiError> {
+    let names: BTreeSet<&str> = partitions.iter().map(|place| place.topic.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let counts: BTreeMap<String, usize> = describe(client, &names, false, timeout)?
+        .into_iter()
+        .filter(|topic| topic.code == Code::OK)
+        .map(|topic| (topic.topic, topic.partitions.len()))
+        .collect();
+    let exists = |place: &&Place| {
+        counts.get(&place.topic).is_some_and(|count| usize::try_from(place.partition).is_ok_and(|p| p < *count))
+    };
+    Ok(partitions.iter().filter(exists).cloned().collect())
+}
+
+/// Describes topics in bounded requests; falls back to metadata (no ids) on clusters without the request.
+pub(crate) fn describe(
+    client: &Client,
+    topics: &[&str],
+    authorized: bool,
+    timeout: Duration,
+) -> Result<Vec<TopicDescription>, FfiError> {
+    let mut described = Vec::with_capacity(topics.len());
+    for chunk in topics.chunks(TOPICS_PER_REQUEST) {
+        match client.describe_topics(chunk, authorized, timeout) {
+            Ok(answer) => described.extend(answer),
+            Err(error) if is_unsupported(error.code) => return by_metadata(client, topics, timeout),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(described)
+}
+
+fn by_metadata(client: &Client, topics: &[&str], timeout: Duration) -> Result<Vec<TopicDescription>, FfiError> {
+    let wanted: BTreeSet<&str> = topics.iter().copied().collect();
+    let all = client.metadata(None, timeout)?;
+    let described = all.into_iter().filter(|(topic, ..)| wanted.contains(topic.as_str()));
+    Ok(described
+        .map(|(topic, count, code)| TopicDescription {
+            topic,
+            id: TopicId::UNKNOWN.0,
+            partitions: (0..count)
+                .map(|partition| crate::ffi::PartitionDescription {
+                    partition,
+                    leader: Some(0),
+                    in_sync: 1,
+                })
+                .collect(),
+            operations: Vec::new(),
+            code,
+            text: code.text(),
+        })
+        .collect())
+}
+
+/// One topic, `None` where it does not exist.
+pub(crate) fn describe_one(
+    client: &Client,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Option<TopicDescription>, FfiError> {
+    let Some(described) = describe(client, &[topic], false, timeout)?.into_iter().next() else {
+        return Ok(None);
+    };
+    if is_gone(described.code) {
+        return Ok(None);
+    }
+    if described.code != Code::OK {
+        return Err(FfiError::new(described.code, format!("topic {topic}: {}", described.text)));
+    }
+    Ok(Some(described))
+}

@@ -1,0 +1,106 @@
+//! Reads what a lane has committed: everything, to the very end, and nothing that is not committed.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use strait_core::LaneId;
+use strait_core::progress::{LaneProgress, progress_topic};
+use strait_flow::ports::{Class, PortError, ProgressStore};
+
+use crate::config::{ClusterConfig, Settings, committed_reader};
+use crate::error::{blocking, own, port_error_because};
+use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
+use crate::offsets;
+
+/// A [`ProgressStore`] on the link's progress topic.
+#[derive(Clone, Debug)]
+pub struct KafkaProgressStore {
+    cluster: ClusterConfig,
+    link: String,
+    /// How long one read may take in all.
+    timeout: Duration,
+}
+
+impl KafkaProgressStore {
+    /// A store that reads the target cluster.
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig, link: &str, timeout: Duration) -> Self {
+        Self { cluster: cluster.clone(), link: link.to_owned(), timeout }
+    }
+
+    fn settings(&self, lane: LaneId) -> Settings {
+        let mut settings = Settings::of(&self.cluster, &format!("strait-{}-{lane}-progress", self.link));
+        committed_reader(&mut settings);
+        settings.set("group.id", format!("strait.{}", self.link));
+        settings.set("enable.partition.eof", "true");
+        settings.set("check.crcs", "true");
+        settings.set("fetch.wait.max.ms", 50);
+        settings.set("fetch.queue.backoff.ms", 5);
+        // Only the leader's last stable offset is final; with a rack the broker could send us to a follower.
+        settings.remove("client.rack");
+        settings
+    }
+
+    /// Reads the partition once. Blocks for a bounded time.
+    fn read_now(&self, lane: LaneId) -> Result<LaneProgress, PortError> {
+        let topic = progress_topic(&self.link);
+        let context = format!("link {}, lane {lane}: reading {topic} of cluster {}", self.link, self.cluster.name);
+        let partition = i32::try_from(lane.0).map_err(|_| own(Class::Stop, context.clone(), "lane number out of range"))?;
+        let label = format!("{}/{lane}/progress", self.link);
+        let fail = |error: FfiError, consumer: Option<&Consumer>| {
+            port_error_because(context.clone(), &error, consumer.and_then(|c| c.client().trouble()))
+        };
+        let mut consumer = Consumer::new(&label, &self.settings(lane)).map_err(|error| fail(error, None))?;
+        let deadline = Instant::now() + self.timeout;
+        let place = Place { offset: 0, ..Place::of(topic.as_str(), partition) };
+        let list = |spec| {
+            let offsets = offsets::list(consumer.client(), std::slice::from_ref(&place), spec, true, self.timeout)?;
+            offsets.get(&(topic.clone(), partition)).copied().ok_or_else(|| {
+                FfiError::new(Code::UNKNOWN_TOPIC_OR_PART, format!("{topic}-{partition} does not exist"))
+            })
+        };
+        // Compaction does not move the log's start, but someone may have deleted records.
+        let start = list(OffsetSpec::Earliest).map_err(|error| fail(error, Some(&consumer)))?;
+        let end = list(OffsetSpec::Latest).map_err(|error| fail(error, Some(&consumer)))?;
+        let mut progress = LaneProgress::default();
+        if start >= end {
+            return Ok(progress);
+        }
+        consumer
+            .assign(&[Place { offset: start, ..place }])
+            .map_err(|error| fail(error, Some(&consumer)))?;
+        loop {
+            if Instant::now() > deadline {
+                let error = FfiError::new(Code::TIMED_OUT, format!("offset {end} was not reached within {:?}", self.timeout));
+                return Err(fail(error, Some(&consumer)));
+            }
+            // One message at a time: a batch call would wait for a full batch.
+            let step = consumer.consume(1, Duration::from_millis(100), |messages| {
+                let Some(message) = messages.first() else { return Ok(false) };
+                match message.code() {
+                    Code::OK => {
+                        let key = message.key().unwrap_or_default();
+                        progress.fold(message.offset(), key, message.value()).map_err(|error| {
+                            own(Class::Stop, context.clone(), error.to_string())
+                        })?;
+                        Ok(message.offset() + 1 >= end)
+                    }
+                    // Stands at or behind the end that was listed: aborted and control records are passed too.
+                    Code::PARTITION_EOF => Ok(message.offset() >= end),
+                    code => Err(fail(FfiError::new(code, message.error_text()), None)),
+                }
+            })?;
+            if step {
+                return Ok(progress);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ProgressStore for KafkaProgressStore {
+    async fn read(&self, lane: LaneId) -> Result<LaneProgress, PortError> {
+        let store = self.clone();
+        blocking(&format!("link {}, lane {lane}: reading progress", self.link), move || store.read_now(lane)).await?
+    }
+}

@@ -1,0 +1,230 @@
+//! The reading side of a lane.
+//!
+//! One thread owns the consumer: it takes commands between two pulls and hands batches over a small bounded channel. Not
+//! taking them is the backpressure: the thread then stops pulling, librdkafka's queue fills up to its budget, and fetching
+//! stops.
+
+mod reader;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strait_core::{PartitionKey, SourceOffset, TopicId};
+use strait_flow::ports::{Class, Fetched, LogBounds, PortError, ReadEpoch, ReadFrom, Source, StartAt};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::{ClusterConfig, SourceTuning, reader as reader_settings};
+use crate::error::{blocking, own, port_error, port_error_because};
+use crate::ffi::{Client, Code, Consumer, FfiError, OffsetSpec, Place};
+use crate::offsets::{self, Offsets};
+use reader::{Command, Reader};
+
+/// How many batches may wait for the lane: one being taken and one ready.
+const READY_BATCHES: usize = 2;
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A [`Source`] on librdkafka.
+pub struct KafkaSource {
+    context: String,
+    timeout: Duration,
+    commands: Option<mpsc::Sender<Command>>,
+    fetched: mpsc::Receiver<Result<Fetched, PortError>>,
+    thread: Option<JoinHandle<()>>,
+    client: Arc<Client>,
+}
+
+impl KafkaSource {
+    /// Starts the client and its thread; connects in the background.
+    ///
+    /// # Errors
+    /// [`PortError`] of class `Stop` when a setting is refused.
+    pub fn new(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTuning) -> Result<Self, PortError> {
+        let context = format!("link {link}, lane {lane}: reading cluster {}", cluster.name);
+        let settings = reader_settings(cluster, link, lane, tuning);
+        let consumer = Consumer::new(&format!("{link}/{lane}/source"), &settings)
+            .map_err(|error| port_error(context.clone(), &error))?;
+        let client = Arc::clone(consumer.client());
+        let (commands, command_queue) = mpsc::channel(8);
+        let (batches, fetched) = mpsc::channel(READY_BATCHES);
+        let reader = Reader::new(consumer, command_queue, batches, tuning.pull_bytes, context.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("strait-read-{lane}"))
+            .spawn(move || reader.run())
+            .map_err(|error| own(Class::Retry, context.clone(), format!("cannot start a thread: {error}")))?;
+        Ok(Self {
+            context,
+            timeout: tuning.request_timeout,
+            commands: Some(commands),
+            fetched,
+            thread: Some(thread),
+            client,
+        })
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    async fn command(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<(), FfiError>>) -> Command,
+    ) -> Result<(), PortError> {
+        let gone = || own(Class::Retry, self.context.clone(), "the reading thread has ended");
+        let (answer, answered) = oneshot::channel();
+        let commands = self.commands.as_ref().ok_or_else(gone)?;
+        commands.send(make(answer)).await.map_err(|_| gone())?;
+        self.wake();
+        let result = answered.await.map_err(|_| gone())?;
+        result.map_err(|error| port_error(self.context.clone(), &error))
+    }
+
+    /// Runs a question to the brokers on a blocking thread.
+    async fn ask<T: Send + 'static>(
+        &self,
+        what: &str,
+        question: impl FnOnce(&Client, Duration) -> Result<T, FfiError> + Send + 'static,
+    ) -> Result<T, PortError> {
+        let context = format!("{}, {what}", self.context);
+        let (client, timeout) = (Arc::clone(&self.client), self.timeout);
+        let result = blocking(&context, move || {
+            question(&client, timeout).map_err(|error| (error, client.trouble()))
+        });
+        result.await?.map_err(|(error, trouble)| port_error_because(context, &error, trouble))
+    }
+}
+
+fn places(partitions: &[PartitionKey]) -> Vec<Place> {
+    partitions.iter().map(|key| Place::of(&*key.topic, key.partition)).collect()
+}
+
+fn offset_of(offsets: &Offsets, key: &PartitionKey) -> Option<i64> {
+    offsets.get(&(key.topic.to_string(), key.partition)).copied()
+}
+
+#[async_trait]
+impl Source for KafkaSource {
+    async fn assign(&mut self, epoch: ReadEpoch, places: &[ReadFrom]) -> Result<(), PortError> {
+        let places = places
+            .iter()
+            .map(|place| Place {
+                topic: place.partition.topic.to_string(),
+                partition: place.partition.partition,
+                offset: place.next.0,
+                leader_epoch: place.leader_epoch.0,
+            })
+            .collect();
+        self.command(|answer| Command::Assign(epoch, places, answer)).await
+    }
+
+    async fn unassign(&mut self, partitions: &[PartitionKey]) -> Result<(), PortError> {
+        let places = places(partitions);
+        self.command(|answer| Command::Unassign(places, answer)).await
+    }
+
+    async fn next(&mut self) -> Result<Fetched, PortError> {
+        let next = self.fetched.recv().await;
+        // There is room for one more now.
+        self.wake();
+        next.unwrap_or_else(|| Err(own(Class::Retry, self.context.clone(), "the reading thread has ended")))
+    }
+
+    async fn bounds(&mut self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, LogBounds>, PortError> {
+        let asked = places(partitions);
+        let (start, stable, end) = self
+            .ask("listing log bounds", move |client, timeout| {
+                let list = |spec, committed| offsets::list(client, &asked, spec, committed, timeout);
+                Ok((
+                    list(OffsetSpec::Earliest, false)?,
+                    list(OffsetSpec::Latest, true)?,
+                    list(OffsetSpec::Latest, false)?,
+                ))
+            })
+            .await?;
+        let bounds = |key: &PartitionKey| {
+            Some(LogBounds {
+                log_start: SourceOffset(offset_of(&start, key)?),
+                last_stable: SourceOffset(offset_of(&stable, key)?),
+                high_watermark: SourceOffset(offset_of(&end, key)?),
+            })
+        };
+        Ok(partitions.iter().filter_map(|key| Some((key.clone(), bounds(key)?))).collect())
+    }
+
+    async fn resolve(
+        &mut self,
+        start: StartAt,
+        partitions: &[PartitionKey],
+    ) -> Result<BTreeMap<PartitionKey, SourceOffset>, PortError> {
+        let asked = places(partitions);
+        let found = self
+            .ask("resolving the start", move |client, timeout| {
+                let list = |spec| offsets::list(client, &asked, spec, true, timeout);
+                match start {
+                    StartAt::Earliest => list(OffsetSpec::Earliest),
+                    StartAt::Latest => list(OffsetSpec::Latest),
+                    StartAt::Timestamp(ms) => {
+                        let ends = list(OffsetSpec::Latest)?;
+                        let mut found = list(OffsetSpec::Timestamp(ms))?;
+                        for (key, offset) in &mut found {
+                            if *offset < 0 {
+                                *offset = ends.get(key).copied().unwrap_or(-1);
+                            }
+                        }
+                        Ok(found)
+                    }
+                }
+            })
+            .await?;
+        // Never a logical offset: what has no number is left out, as if the partition were not there.
+        let number = |key: &PartitionKey| offset_of(&found, key).filter(|offset| *offset >= 0);
+        Ok(partitions.iter().filter_map(|key| Some((key.clone(), SourceOffset(number(key)?)))).collect())
+    }
+
+    async fn topic_ids(&mut self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
+        let asked: BTreeSet<Arc<str>> = topics.iter().cloned().collect();
+        let names = asked.clone();
+        let described = self
+            .ask("describing topics", move |client, timeout| {
+                let names: Vec<&str> = names.iter().map(|topic| &**topic).collect();
+                offsets::describe(client, &names, false, timeout)
+            })
+            .await?;
+        let mut ids = BTreeMap::new();
+        for topic in described {
+            if topic.code == Code::OK {
+                ids.insert(Arc::from(topic.topic), TopicId(topic.id));
+            } else if !offsets::is_gone(topic.code) {
+                let error = FfiError::new(topic.code, topic.text);
+                return Err(port_error(format!("{}, topic {}", self.context, topic.topic), &error));
+            }
+        }
+        Ok(ids)
+    }
+
+    async fn close(mut self: Box<Self>) {
+        self.commands = None;
+        self.fetched.close();
+        self.wake();
+        let Some(thread) = self.thread.take() else { return };
+        let joined = tokio::time::timeout(CLOSE_TIMEOUT, tokio::task::spawn_blocking(move || thread.join())).await;
+        match joined {
+            Ok(Ok(Ok(()))) => {}
+            Ok(_) => tracing::error!("{}: the reading thread panicked", self.context),
+            Err(_) => tracing::warn!("{}: closing takes longer than {CLOSE_TIMEOUT:?}", self.context),
+        }
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        // The thread ends by itself once its channels are closed; it holds nothing that anyone waits for.
+        self.commands = None;
+        self.fetched.close();
+        self.wake();
+    }
+}

@@ -1,0 +1,353 @@
+//! The thread that owns a lane's consumer.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use strait_core::{BatchBuilder, LeaderEpoch, SourceOffset, TimestampType};
+use strait_flow::ports::{Fetched, PortError, ReadEpoch, ReadFailure};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::port_error;
+use crate::ffi::{Code, ConsumedMessage, Consumer, FfiError, Place, Stamp};
+use crate::offsets::is_gone;
+
+/// Fewest and most messages of one pull, whatever their size.
+const PULL_MIN: usize = 32;
+const PULL_MAX: usize = 20_000;
+/// Longest sleep: commands, room and records all wake the thread, so this is only a safety net.
+const IDLE: Duration = Duration::from_millis(250);
+/// How long a seek waits for an assignment to take effect.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(super) type Answer = oneshot::Sender<Result<(), FfiError>>;
+
+/// What the lane asks of the thread.
+pub(super) enum Command {
+    Assign(ReadEpoch, Vec<Place>, Answer),
+    Unassign(Vec<Place>, Answer),
+}
+
+struct Assigned {
+    epoch: ReadEpoch,
+    /// Next offset that the lane has not been told about.
+    next: i64,
+}
+
+pub(super) struct Reader {
+    consumer: Consumer,
+    commands: mpsc::Receiver<Command>,
+    out: mpsc::Sender<Result<Fetched, PortError>>,
+    /// What the last pull gave and the channel had no room for.
+    waiting: VecDeque<Result<Fetched, PortError>>,
+    assigned: BTreeMap<Arc<str>, HashMap<i32, Assigned>>,
+    pull_bytes: usize,
+    record_bytes: usize,
+    context: String,
+    last_trouble: Option<Instant>,
+}
+
+/// Messages of one batch, by their place in the pull.
+struct Group {
+    topic: Arc<str>,
+    partition: i32,
+    epoch: ReadEpoch,
+    leader_epoch: i32,
+    stamp: Stamp,
+    messages: Vec<usize>,
+    bytes: usize,
+}
+
+enum Item {
+    Group(Group),
+    Other(Fetched),
+}
+
+impl Reader {
+    pub(super) fn new(
+        consumer: Consumer,
+        commands: mpsc::Receiver<Command>,
+        out: mpsc::Sender<Result<Fetched, PortError>>,
+        pull_bytes: usize,
+        context: String,
+    ) -> Self {
+        Self {
+            consumer,
+            commands,
+            out,
+            waiting: VecDeque::new(),
+            assigned: BTreeMap::new(),
+            pull_bytes,
+            record_bytes: 1024,
+            context,
+            last_trouble: None,
+        }
+    }
+
+    /// Until the lane lets go of either channel.
+    pub(super) fn run(mut self) {
+        self.consumer.wake(std::thread::current());
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => {
+                    self.obey(command);
+                    continue;
+                }
+                Err(mpsc::error::TryRecvError::Disconnected) => return,
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            self.report_trouble();
+            while let Some(item) = self.waiting.pop_front() {
+                match self.out.try_send(item) {
+                    Ok(()) => {}
+                    Err(mpsc::error::TrySendError::Full(item)) => {
+                        self.waiting.push_front(item);
+                        break;
+                    }
+                    Err(mpsc::error::TrySendError::Closed(_)) => return,
+                }
+            }
+            // Woken by a command, by the lane taking a batch, or by records after the queue was empty.
+            if !self.waiting.is_empty() || self.pull() == 0 {
+                std::thread::park_timeout(IDLE);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let (result, answer) = match command {
+            Command::Assign(epoch, places, answer) => (self.assign(epoch, &places), answer),
+            Command::Unassign(places, answer) => (self.unassign(&places), answer),
+        };
+        if answer.send(result).is_err() {
+            tracing::debug!("{}: the lane did not wait for the answer", self.context);
+        }
+    }
+
+    fn assign(&mut self, epoch: ReadEpoch, places: &[Place]) -> Result<(), FfiError> {
+        self.unassign(places)?;
+        self.consumer.assign(places)?;
+        for place in places {
+            let topic = Arc::from(place.topic.as_str());
+            let state = Assigned { epoch, next: place.offset };
+            self.assigned.entry(topic).or_default().insert(place.partition, state);
+        }
+        let checked: Vec<Place> =
+            places.iter().filter(|place| place.leader_epoch >= 0 && place.offset > 0).cloned().collect();
+        self.check_epochs(checked)
+    }
+
+    /// Seeks to where the partitions stand already, because only a seek has the broker check the leader epoch.
+    fn check_epochs(&mut self, mut places: Vec<Place>) -> Result<(), FfiError> {
+        let deadline = Instant::now() + SEEK_TIMEOUT;
+        while !places.is_empty() {
+            let answers = self.consumer.seek(&places, SEEK_TIMEOUT)?;
+            let mut again = Vec::new();
+            for (place, answer) in places.into_iter().zip(answers) {
+                match answer.code {
+                    Code::OK => {}
+                    // Not started yet: an earlier stop of the same partition is still on its way.
+                    _ if Instant::now() < deadline => again.push(place),
+                    code => {
+                        let text = format!("{}-{}: {}", place.topic, place.partition, code.text());
+                        return Err(FfiError::new(code, text));
+                    }
+                }
+            }
+            places = again;
+            if !places.is_empty() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        Ok(())
+    }
+
+    fn unassign(&mut self, places: &[Place]) -> Result<(), FfiError> {
+        let mut present = Vec::new();
+        for place in places {
+            let Some(partitions) = self.assigned.get_mut(place.topic.as_str()) else {
+                continue;
+            };
+            if partitions.remove(&place.partition).is_some() {
+                present.push(place.clone());
+            }
+            if partitions.is_empty() {
+                self.assigned.remove(place.topic.as_str());
+            }
+        }
+        if present.is_empty() {
+            return Ok(());
+        }
+        self.consumer.unassign(&present)
+    }
+
+    /// Takes what librdkafka has queued; returns how many messages that was.
+    fn pull(&mut self) -> usize {
+        let count = (self.pull_bytes / self.record_bytes.max(1)).clamp(PULL_MIN, PULL_MAX);
+        let (assigned, context) = (&mut self.assigned, self.context.as_str());
+        let (got, bytes, ready) = self.consumer.consume(count, Duration::ZERO, |messages| {
+            let items = sort(messages, assigned, context);
+            let bytes: usize = messages.iter().map(ConsumedMessage::bytes).sum();
+            let ready: Vec<Fetched> = items.into_iter().map(|item| copy(item, messages)).collect();
+            (messages.len(), bytes, ready)
+        });
+        let mut failed: Vec<Place> = Vec::new();
+        for fetched in ready {
+            let (topic, partition) = partition_of(&fetched);
+            // Nothing follows a failure until the partition is assigned again.
+            if failed.iter().any(|place| place.topic == **topic && place.partition == partition) {
+                continue;
+            }
+            if matches!(fetched, Fetched::Failed { .. }) {
+                failed.push(Place::of(&**topic, partition));
+            }
+            self.waiting.push_back(Ok(fetched));
+        }
+        if let Err(error) = self.unassign(&failed) {
+            tracing::warn!("{}: unassigning a failed partition: {error}", self.context);
+        }
+        if let Some(average) = bytes.checked_div(got) {
+            // Follows a change of the mix within a few pulls.
+            self.record_bytes = (self.record_bytes * 3 + average + 64) / 4;
+        }
+        got
+    }
+
+    /// A refused login breaks the client as a whole; lost connections do not, librdkafka goes on trying.
+    fn report_trouble(&mut self) {
+        if self.last_trouble.is_some_and(|last| last.elapsed() < Duration::from_secs(10)) {
+            return;
+        }
+        self.last_trouble = Some(Instant::now());
+        let Some(trouble) = self.consumer.client().take_trouble() else {
+            return;
+        };
+        let error = FfiError::new(trouble.code, trouble.text);
+        if trouble.fatal || trouble.code == Code::AUTHENTICATION {
+            self.waiting.push_back(Err(port_error(self.context.clone(), &error)));
+        } else {
+            tracing::warn!("{}: {error}", self.context);
+        }
+    }
+}
+
+fn partition_of(fetched: &Fetched) -> (&Arc<str>, i32) {
+    match fetched {
+        Fetched::Batch { batch, .. } => (batch.topic(), batch.partition()),
+        Fetched::Moved { topic, partition, .. } | Fetched::Failed { topic, partition, .. } => (topic, *partition),
+    }
+}
+
+/// Sorts a pull into batches, one per partition where nothing stands in between, in an order that keeps each partition's.
+fn sort(
+    messages: &[ConsumedMessage<'_>],
+    assigned: &mut BTreeMap<Arc<str>, HashMap<i32, Assigned>>,
+    context: &str,
+) -> Vec<Item> {
+    let mut items: Vec<Item> = Vec::new();
+    let mut open: HashMap<(usize, i32), usize> = HashMap::new();
+    for (index, message) in messages.iter().enumerate() {
+        let identity = (message.topic_address(), message.partition());
+        let state = assigned
+            .get_key_value(message.topic())
+            .map(|(topic, _)| Arc::clone(topic))
+            .and_then(|topic| Some((assigned.get_mut(&*topic)?.get_mut(&message.partition())?, topic)));
+        let Some((state, topic)) = state else {
+            if message.code() != Code::OK && message.topic().is_empty() {
+                tracing::warn!("{context}: {}", message.error_text());
+            }
+            continue;
+        };
+        let partition = message.partition();
+        if message.code() != Code::OK {
+            open.remove(&identity);
+            items.extend(out_of_band(message, state, topic).map(Item::Other));
+            continue;
+        }
+        state.next = message.offset() + 1;
+        let (leader_epoch, (_, stamp)) = (message.leader_epoch(), message.timestamp());
+        let group = open.get(&identity).and_then(|at| match items.get_mut(*at) {
+            Some(Item::Group(group)) if group.leader_epoch == leader_epoch && group.stamp == stamp => Some(group),
+            _ => None,
+        });
+        if let Some(group) = group {
+            group.messages.push(index);
+            group.bytes += message.bytes();
+            continue;
+        }
+        open.insert(identity, items.len());
+        items.push(Item::Group(Group {
+            topic,
+            partition,
+            epoch: state.epoch,
+            leader_epoch,
+            stamp,
+            messages: vec![index],
+            bytes: message.bytes(),
+        }));
+    }
+    items
+}
+
+/// What a message without a record says.
+fn out_of_band(message: &ConsumedMessage<'_>, state: &mut Assigned, topic: Arc<str>) -> Option<Fetched> {
+    let (epoch, partition) = (state.epoch, message.partition());
+    if message.code() == Code::PARTITION_EOF {
+        if message.offset() <= state.next {
+            return None;
+        }
+        state.next = message.offset();
+        return Some(Fetched::Moved {
+            epoch,
+            topic,
+            partition,
+            next: SourceOffset(state.next),
+        });
+    }
+    let text = message.error_text();
+    let failure = match message.code() {
+        // With auto.offset.reset=error every lost position comes as this code; the cause is in the words.
+        Code::AUTO_OFFSET_RESET if text.contains(&Code::LOG_TRUNCATION.text()) => ReadFailure::LogTruncation,
+        Code::AUTO_OFFSET_RESET if text.contains(&Code::OFFSET_OUT_OF_RANGE.text()) => ReadFailure::OutOfRange,
+        code if is_gone(code) => ReadFailure::Gone,
+        code => ReadFailure::Other(format!("{text} ({})", code.name())),
+    };
+    Some(Fetched::Failed {
+        epoch,
+        topic,
+        partition,
+        failure,
+    })
+}
+
+/// Copies the messages of a batch out of librdkafka's memory.
+fn copy(item: Item, messages: &[ConsumedMessage<'_>]) -> Fetched {
+    let group = match item {
+        Item::Other(fetched) => return fetched,
+        Item::Group(group) => group,
+    };
+    let stamp = match group.stamp {
+        Stamp::Create => TimestampType::Create,
+        Stamp::Append => TimestampType::Append,
+    };
+    let topic = Arc::clone(&group.topic);
+    let mut builder = BatchBuilder::new(topic, group.partition, stamp, LeaderEpoch(group.leader_epoch))
+        .with_capacity(group.messages.len(), group.bytes);
+    for message in group.messages.iter().filter_map(|index| messages.get(*index)) {
+        builder.push(SourceOffset(message.offset()), message.timestamp().0, message.key(), message.value());
+        let headers = message.headers(|name, value| builder.push_header(name, value));
+        if let Err(code) = headers {
+            // Passing the record on without them would lose data: the partition stops here.
+            return Fetched::Failed {
+                epoch: group.epoch,
+                topic: group.topic,
+                partition: group.partition,
+                failure: ReadFailure::Other(format!("headers at offset {} cannot be read: {}", message.offset(), code.text())),
+            };
+        }
+    }
+    Fetched::Batch {
+        epoch: group.epoch,
+        batch: builder.build(),
+    }
+}

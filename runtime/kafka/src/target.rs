@@ -1,0 +1,367 @@
+//! The writing side of a lane: two transactional producers, or one idempotent one.
+
+mod deliveries;
+pub(crate) mod topics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strait_core::map::MapRecord;
+use strait_core::progress::{ProgressRecord, map_topic, progress_topic};
+use strait_flow::ports::{
+    Class, Outgoing, PortError, ProduceError, Slot, Target, TargetEvent, TargetTopic, Token, TopicHandle,
+};
+use tokio::task::JoinHandle;
+
+use crate::config::{ClusterConfig, TargetTuning, writer};
+use crate::error::{blocking, own, port_error_because};
+use crate::ffi::{Code, FfiError, Handle, OutHeaderList, OutMessage, Producer};
+use crate::offsets::describe_one;
+use deliveries::{Reports, pack, producer_error};
+use topics::Facts;
+
+/// How long destroying older producers may hold up a take; they go on ending behind it.
+const DESTROY_TIMEOUT: Duration = Duration::from_secs(10);
+
+struct OpenTopic {
+    name: String,
+    facts: Facts,
+    handles: Vec<Handle>,
+}
+
+/// The producers between a take and the next.
+struct Taken {
+    /// Slot A, then B.
+    producers: Vec<Arc<Producer>>,
+    /// Handles of the progress and the map topic, by slot.
+    books: Vec<(Handle, Handle)>,
+    open: Vec<OpenTopic>,
+    reports: Arc<Reports>,
+}
+
+/// A [`Target`] on librdkafka.
+pub struct KafkaTarget {
+    cluster: ClusterConfig,
+    link: String,
+    lane: u32,
+    tuning: TargetTuning,
+    context: String,
+    taken: Option<Taken>,
+    /// Commits that are under way and producers that are being destroyed; each ends by itself.
+    ending: Vec<JoinHandle<()>>,
+}
+
+impl KafkaTarget {
+    /// A target without producers; `take` makes them.
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &TargetTuning) -> Self {
+        Self {
+            context: format!("link {link}, lane {lane}: writing cluster {}", cluster.name),
+            cluster: cluster.clone(),
+            link: link.to_owned(),
+            lane,
+            tuning: tuning.clone(),
+            taken: None,
+            ending: Vec::new(),
+        }
+    }
+
+    fn slots(&self) -> &'static [&'static str] {
+        if self.tuning.exactly_once { &["a", "b"] } else { &["a"] }
+    }
+
+    fn producer(&self, slot: Slot) -> Option<&Arc<Producer>> {
+        self.taken.as_ref()?.producers.get(index(slot))
+    }
+
+    fn not_taken(&self) -> PortError {
+        own(Class::Retry, self.context.clone(), "the lane is not taken")
+    }
+
+    /// Destroys the producers on blocking threads and waits for them, and for older ones, for a while.
+    async fn destroy(&mut self, timeout: Duration) {
+        if let Some(taken) = self.taken.take() {
+            // Releases the target's own references; a commit under way holds another until it returns.
+            let producers = taken.producers;
+            self.ending.push(tokio::task::spawn_blocking(move || drop(producers)));
+        }
+        let deadline = tokio::time::Instant::now() + timeout;
+        while let Some(mut task) = self.ending.pop() {
+            match tokio::time::timeout_at(deadline, &mut task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!("{}: destroying a producer: {error}", self.context),
+                Err(_) => {
+                    tracing::warn!("{}: older producers are still ending", self.context);
+                    self.ending.push(task);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Makes and initialises the producers in order. Blocks for a bounded time.
+    fn make(
+        cluster: &ClusterConfig,
+        link: &str,
+        lane: u32,
+        tuning: &TargetTuning,
+        slots: &[&str],
+        context: &str,
+    ) -> Result<Taken, PortError> {
+        let reports = Reports::new(context.to_owned());
+        let mut taken = Taken { producers: Vec::new(), books: Vec::new(), open: Vec::new(), reports };
+        for slot in slots {
+            let id = format!("{}.{link}.{lane}.{slot}", tuning.transactional_id_prefix);
+            let settings = writer(
+                cluster,
+                &format!("strait-{link}-{lane}-target-{slot}"),
+                tuning,
+                tuning.exactly_once.then_some(id.as_str()),
+            );
+            let (observer, sealed) = (Arc::clone(&taken.reports), Arc::clone(&taken.reports));
+            let label = format!("{link}/{lane}/target/{slot}");
+            let context = if tuning.exactly_once { format!("{context}, transactional id {id}") } else { context.to_owned() };
+            let fail = |error: FfiError| producer_error(context.clone(), &error);
+            let producer = Producer::new(&label, &settings, observer, move || sealed.seal()).map_err(fail)?;
+            if tuning.exactly_once {
+                producer.init_transactions(tuning.transaction_timeout.min(Duration::from_secs(60))).map_err(|error| {
+                    let why = port_error_because(context.clone(), &error, producer.client().trouble());
+                    if why.class == Class::Retry { producer_error(context.clone(), &error).with_reason(why.reason) } else { why }
+                })?;
+            }
+            let progress = producer.open(&progress_topic(link)).map_err(fail)?;
+            let map = producer.open(&map_topic(link)).map_err(fail)?;
+            taken.books.push((progress, map));
+            taken.producers.push(Arc::new(producer));
+        }
+        Ok(taken)
+    }
+
+    fn send(&self, slot: Slot, message: &OutMessage<'_>, headers: Option<OutHeaderList>) -> Result<(), ProduceError> {
+        let producer = self.producer(slot).ok_or_else(|| ProduceError::Broken("the lane is not taken".to_owned()))?;
+        producer.produce(message, headers).map_err(|error| match error.code {
+            Code::QUEUE_FULL => ProduceError::QueueFull,
+            Code::MSG_SIZE_TOO_LARGE => ProduceError::Refused(error.to_string()),
+            _ => ProduceError::Broken(error.to_string()),
+        })
+    }
+}
+
+/// Keeps a class and replaces the words.
+trait WithReason {
+    fn with_reason(self, reason: String) -> Self;
+}
+
+impl WithReason for PortError {
+    fn with_reason(mut self, reason: String) -> Self {
+        self.reason = reason;
+        self
+    }
+}
+
+fn index(slot: Slot) -> usize {
+    match slot {
+        Slot::A => 0,
+        Slot::B => 1,
+    }
+}
+
+#[async_trait]
+impl Target for KafkaTarget {
+    async fn take(&mut self) -> Result<(), PortError> {
+        self.destroy(DESTROY_TIMEOUT).await;
+        let (cluster, link, lane, tuning) = (self.cluster.clone(), self.link.clone(), self.lane, self.tuning.clone());
+        let (slots, context) = (self.slots(), self.context.clone());
+        let made = blocking(&self.context, move || Self::make(&cluster, &link, lane, &tuning, slots, &context)).await??;
+        self.taken = Some(made);
+        Ok(())
+    }
+
+    async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError> {
+        let Some(taken) = &self.taken else { return Err(self.not_taken()) };
+        let clients: Vec<_> = taken.producers.iter().map(|producer| Arc::clone(producer.client())).collect();
+        let (context, name, tuning) = (self.context.clone(), topic.to_owned(), self.tuning.clone());
+        let facts = blocking(&self.context, move || {
+            let mut facts = None;
+            // The second producer only learns of the topic; it finds it made.
+            for client in &clients {
+                facts = Some(topics::open(client, &context, &name, partitions, tuning.manage_topics, tuning.request_timeout)?);
+            }
+            facts.ok_or_else(|| own(Class::Retry, context, "the lane is not taken"))
+        })
+        .await??;
+        let not_taken = self.not_taken();
+        let Some(taken) = &mut self.taken else { return Err(not_taken) };
+        let known = taken.open.iter().position(|open| open.name == topic);
+        let position = match known {
+            Some(position) => position,
+            None => {
+                let mut handles = Vec::new();
+                for producer in &taken.producers {
+                    let handle = producer.open(topic);
+                    handles.push(handle.map_err(|error| producer_error(format!("{}, topic {topic}", self.context), &error))?);
+                }
+                taken.open.push(OpenTopic { name: topic.to_owned(), facts, handles });
+                taken.open.len() - 1
+            }
+        };
+        if let Some(open) = taken.open.get_mut(position) {
+            open.facts = facts;
+        }
+        Ok(TargetTopic {
+            handle: TopicHandle(u32::try_from(position).unwrap_or(u32::MAX)),
+            partitions: facts.partitions,
+            max_message_bytes: facts.max_message_bytes,
+            log_append_time: facts.log_append_time,
+            timestamp_after_max_ms: facts.timestamp_after_max_ms,
+            timestamp_before_max_ms: facts.timestamp_before_max_ms,
+        })
+    }
+
+    fn begin(&mut self, slot: Slot) -> Result<(), PortError> {
+        let producer = self.producer(slot).ok_or_else(|| self.not_taken())?;
+        producer.begin_transaction().map_err(|error| producer_error(format!("{}, begin", self.context), &error))
+    }
+
+    fn produce(&mut self, slot: Slot, record: &Outgoing<'_>) -> Result<(), ProduceError> {
+        let topic = self
+            .taken
+            .as_ref()
+            .and_then(|taken| taken.open.get(record.topic.0 as usize)?.handles.get(index(slot)).copied())
+            .ok_or_else(|| ProduceError::Broken("topic handle of an older take".to_owned()))?;
+        let token = pack(record.token).ok_or_else(|| ProduceError::Broken("token out of range".to_owned()))?;
+        let mut headers = None;
+        if !record.headers.is_empty() {
+            let mut list = OutHeaderList::with_capacity(record.headers.len());
+            record.headers.for_each(|header| list.push(header.name, header.value));
+            headers = Some(list);
+        }
+        let message = OutMessage {
+            topic,
+            partition: record.partition,
+            key: record.key,
+            value: record.value,
+            timestamp_ms: record.timestamp_ms,
+            token,
+        };
+        self.send(slot, &message, headers)
+    }
+
+    fn produce_progress(
+        &mut self,
+        slot: Slot,
+        stream: u32,
+        first_sequence: u64,
+        progress: &[ProgressRecord],
+        map: &[MapRecord],
+    ) -> Result<(), ProduceError> {
+        let broken = |reason: &str| ProduceError::Broken(reason.to_owned());
+        let partition = i32::try_from(self.lane).map_err(|_| broken("lane number out of range"))?;
+        let (producer, (progress_handle, map_handle)) = self
+            .taken
+            .as_ref()
+            .and_then(|taken| Some((taken.producers.get(index(slot))?, *taken.books.get(index(slot))?)))
+            .ok_or_else(|| broken("the lane is not taken"))?;
+        // All or none: what is half queued could not be taken back.
+        if producer.outstanding() + progress.len() + map.len() > self.tuning.queue_records {
+            return Err(ProduceError::QueueFull);
+        }
+        let records = progress
+            .iter()
+            .map(|record| (progress_handle, record.encode()))
+            .chain(map.iter().map(|record| (map_handle, record.encode())));
+        for (sequence, (topic, (key, value))) in (first_sequence..).zip(records) {
+            let token = pack(Token { stream, sequence }).ok_or_else(|| broken("token out of range"))?;
+            let message = OutMessage {
+                topic,
+                partition,
+                key: Some(&key),
+                value: Some(&value),
+                // When it was written: the log is read by people as well.
+                timestamp_ms: 0,
+                token,
+            };
+            self.send(slot, &message, None).map_err(|error| match error {
+                ProduceError::QueueFull => broken("the queue was full in the middle of the progress records"),
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, slot: Slot) {
+        let Some(taken) = &self.taken else { return };
+        let reports = Arc::clone(&taken.reports);
+        let Some(producer) = taken.producers.get(index(slot)).map(Arc::clone) else {
+            reports.tell(TargetEvent::Broken(self.not_taken()));
+            return;
+        };
+        let (context, timeout) = (format!("{}, commit", self.context), self.tuning.transaction_timeout);
+        self.ending.retain(|task| !task.is_finished());
+        self.ending.push(tokio::task::spawn_blocking(move || {
+            let event = match producer.commit_transaction(timeout) {
+                Ok(()) => TargetEvent::Committed(slot),
+                // Also after a timeout: the outcome is unknown and only a new take finds out.
+                Err(error) => TargetEvent::Broken(producer_error(context, &error)),
+            };
+            reports.tell(event);
+        }));
+    }
+
+    async fn event(&mut self) -> TargetEvent {
+        match &self.taken {
+            Some(taken) => taken.reports.event().await,
+            // Nothing can happen before a take.
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn replicas(&mut self, topic: TopicHandle, partition: i32) -> Result<(Option<u32>, u32), PortError> {
+        let open = self.taken.as_ref().and_then(|taken| {
+            let open = taken.open.get(topic.0 as usize)?;
+            Some((open.name.clone(), open.facts.min_in_sync, Arc::clone(taken.producers.first()?.client())))
+        });
+        let Some((name, needed, client)) = open else { return Err(self.not_taken()) };
+        let (context, timeout) = (format!("{}, topic {name}", self.context), self.tuning.request_timeout);
+        let described = blocking(&context, move || {
+            describe_one(&client, &name, timeout).map_err(|error| (error, client.trouble()))
+        })
+        .await?
+        .map_err(|(error, trouble)| port_error_because(context, &error, trouble))?;
+        let found = described
+            .and_then(|topic| topic.partitions.into_iter().find(|p| p.partition == partition))
+            .and_then(|partition| partition.leader.map(|_| partition.in_sync));
+        Ok((found, needed))
+    }
+
+    fn round_trip(&self) -> Duration {
+        let producers = self.taken.iter().flat_map(|taken| &taken.producers);
+        producers.map(|producer| producer.client().round_trip()).max().unwrap_or_default()
+    }
+
+    async fn release(&mut self, deadline: Duration) {
+        let started = tokio::time::Instant::now();
+        if self.tuning.exactly_once
+            && let Some(taken) = &self.taken
+        {
+            for producer in &taken.producers {
+                let (producer, context) = (Arc::clone(producer), self.context.clone());
+                self.ending.push(tokio::task::spawn_blocking(move || {
+                    // Without a transaction this only says so; a commit under way makes it fail. Both are fine: whoever
+                    // takes the lane next ends what is left.
+                    if let Err(error) = producer.abort_transaction(deadline) {
+                        tracing::debug!("{context}: abort at release: {error}");
+                    }
+                }));
+            }
+            let aborts = std::mem::take(&mut self.ending);
+            for mut task in aborts {
+                if tokio::time::timeout_at(started + deadline, &mut task).await.is_err() {
+                    self.ending.push(task);
+                }
+            }
+        }
+        self.destroy(deadline.saturating_sub(started.elapsed()).max(Duration::from_millis(100))).await;
+    }
+}
