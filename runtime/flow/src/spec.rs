@@ -4,46 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::LaneId;
+pub use strait_core::config::{Delivery, OnGap, OnRefused, OnTimestampZero};
 
 use crate::ports::StartAt;
-
-/// How a link delivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// Data, offset map and progress in one target transaction.
-    ExactlyOnce,
-    /// Idempotent producer, progress behind acknowledged records: after a failure records can come again.
-    AtLeastOnce,
-}
-
-/// What to do when source records are gone or not the ones that were read before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnGap {
-    /// Stop the partition with an event; the others go on.
-    Stop,
-    /// Continue at the first place that exists, with an event that states it.
-    Continue,
-}
-
-/// What to do with a record that a plugin or the target refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnRefused {
-    /// Keep it in the quarantine topic on the source and go on.
-    Quarantine,
-    /// Stop the partition before it.
-    Stop,
-}
-
-/// What to do with a record whose timestamp is 0 or missing, which librdkafka cannot send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnTimestampZero {
-    /// Stop the partition before it.
-    Stop,
-    /// Keep it in the quarantine topic.
-    Quarantine,
-    /// Send it with the present time.
-    Now,
-}
 
 /// The policies of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
