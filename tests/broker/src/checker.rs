@@ -87,11 +87,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{} source records, {} target records",
-            self.source_records, self.target_records
-        )?;
+        write!(out, "{} source records, {} target records", self.source_records, self.target_records)?;
         if self.is_clean() {
             return write!(out, ": an exact copy");
         }
@@ -119,11 +115,8 @@ impl fmt::Display for Report {
 /// reads if their id is one of `aborted_ids`, else phantoms.
 #[must_use]
 pub fn check(source: &[LogRecord], target: &[LogRecord], aborted_ids: &HashSet<u64>) -> Report {
-    let mut report = Report {
-        source_records: source.len() as u64,
-        target_records: target.len() as u64,
-        ..Report::default()
-    };
+    let mut report =
+        Report { source_records: source.len() as u64, target_records: target.len() as u64, ..Report::default() };
     let source = by_partition(source);
     let target = by_partition(target);
     let partitions: HashSet<i32> = source.keys().chain(target.keys()).copied().collect();
@@ -147,11 +140,7 @@ pub fn offset_pairs(source: &[LogRecord], target: &[LogRecord]) -> Option<BTreeM
     let mut target = by_partition(target);
     let pair = |(partition, records): (i32, Vec<LogRecord>)| {
         let copies = target.remove(&partition).unwrap_or_default();
-        let pairs = records
-            .iter()
-            .zip(&copies)
-            .map(|(record, copy)| (record.offset, copy.offset))
-            .collect();
+        let pairs = records.iter().zip(&copies).map(|(record, copy)| (record.offset, copy.offset)).collect();
         (partition, pairs)
     };
     Some(by_partition(source).into_iter().map(pair).collect())
@@ -186,11 +175,7 @@ fn check_partition(source: &[LogRecord], target: &[LogRecord], aborted_ids: &Has
         };
         let Some(left) = places.get_mut(&copy.content) else {
             let was_aborted = copy.id.is_some_and(|id| aborted_ids.contains(&id));
-            let kind = if was_aborted {
-                AnomalyKind::AbortedRead
-            } else {
-                AnomalyKind::Phantom
-            };
+            let kind = if was_aborted { AnomalyKind::AbortedRead } else { AnomalyKind::Phantom };
             report.add(anomaly(kind, None));
             continue;
         };

@@ -7,22 +7,12 @@ use super::*;
 /// A record whose content is `content`; contents above 1000 carry an id.
 fn record(partition: i32, offset: i64, content: u128) -> LogRecord {
     let id = (content > 1000).then_some(content as u64);
-    LogRecord {
-        partition,
-        offset,
-        timestamp: 1,
-        id,
-        content,
-    }
+    LogRecord { partition, offset, timestamp: 1, id, content }
 }
 
 /// A log of these contents with gaps in its offsets, as commit markers leave them.
 fn log(partition: i32, contents: &[u128]) -> Vec<LogRecord> {
-    contents
-        .iter()
-        .enumerate()
-        .map(|(place, content)| record(partition, place as i64 * 2, *content))
-        .collect()
+    contents.iter().enumerate().map(|(place, content)| record(partition, place as i64 * 2, *content)).collect()
 }
 
 fn counts(report: &Report) -> Vec<(AnomalyKind, u64)> {
@@ -41,30 +31,14 @@ fn every_anomaly_has_its_name_and_place() {
         ("the tail gone", &[1001, 5], &[(Lost, 3)]),
         ("one of two equal ones gone", &[1001, 5, 1002, 1003], &[(Lost, 1)]),
         ("one twice", &[1001, 5, 5, 1002, 1002, 1003], &[(Duplicate, 1)]),
-        (
-            "one without id three times",
-            &[1001, 5, 5, 5, 1002, 1003],
-            &[(Duplicate, 1)],
-        ),
-        (
-            "a replayed stretch",
-            &[1001, 5, 5, 1002, 5, 1002, 1003],
-            &[(Duplicate, 2)],
-        ),
+        ("one without id three times", &[1001, 5, 5, 5, 1002, 1003], &[(Duplicate, 1)]),
+        ("a replayed stretch", &[1001, 5, 5, 1002, 5, 1002, 1003], &[(Duplicate, 2)]),
         ("two exchanged", &[1001, 5, 5, 1003, 1002], &[(Reordered, 1)]),
         ("past an equal one", &[1001, 5, 1002, 5, 1003], &[(Reordered, 1)]),
-        (
-            "an aborted one, by id",
-            &[1001, 5, 5, 6001, 1002, 1003],
-            &[(AbortedRead, 1)],
-        ),
+        ("an aborted one, by id", &[1001, 5, 5, 6001, 1002, 1003], &[(AbortedRead, 1)]),
         ("one from nowhere", &[1001, 5, 5, 1002, 1003, 9999], &[(Phantom, 1)]),
         ("nothing at all", &[], &[(Lost, 5)]),
-        (
-            "one lost, another twice",
-            &[1001, 5, 5, 1003, 1003],
-            &[(Lost, 1), (Duplicate, 1)],
-        ),
+        ("one lost, another twice", &[1001, 5, 5, 1003, 1003], &[(Lost, 1), (Duplicate, 1)]),
     ];
     for (what, target, expected) in cases {
         let report = check(&source, &log(0, target), &aborted);
@@ -73,18 +47,9 @@ fn every_anomaly_has_its_name_and_place() {
     }
 
     let report = check(&source, &log(0, &[1001, 5, 5, 1003, 1002, 6001]), &aborted);
-    let listed: Vec<_> = report
-        .listed()
-        .iter()
-        .map(|one| (one.kind, one.source_offset, one.target_offset))
-        .collect();
+    let listed: Vec<_> = report.listed().iter().map(|one| (one.kind, one.source_offset, one.target_offset)).collect();
     assert_eq!(listed, [(Reordered, Some(6), Some(8)), (AbortedRead, None, Some(10))]);
-    assert!(
-        report
-            .to_string()
-            .contains("AbortedRead: 1\n  partition 0, target offset 10, id 6001"),
-        "{report}"
-    );
+    assert!(report.to_string().contains("AbortedRead: 1\n  partition 0, target offset 10, id 6001"), "{report}");
 }
 
 #[test]
@@ -100,33 +65,21 @@ fn a_record_on_another_partition_is_missed_there() {
 #[test]
 fn listing_is_bounded_and_counting_is_not() {
     let report = check(&log(0, &(0..500).collect::<Vec<_>>()), &[], &HashSet::new());
-    assert_eq!(
-        (report.count(AnomalyKind::Lost), report.listed().len()),
-        (500, LISTED_MAX)
-    );
+    assert_eq!((report.count(AnomalyKind::Lost), report.listed().len()), (500, LISTED_MAX));
 }
 
 /// Contents with many equal ones, over three partitions.
 fn source_log() -> impl Strategy<Value = Vec<LogRecord>> {
     let contents = prop::collection::vec(prop_oneof![0_u128..4, 1001_u128..1200], 2..40);
     prop::collection::vec(contents, 1..4).prop_map(|partitions| {
-        partitions
-            .iter()
-            .enumerate()
-            .flat_map(|(partition, contents)| log(partition as i32, contents))
-            .collect()
+        partitions.iter().enumerate().flat_map(|(partition, contents)| log(partition as i32, contents)).collect()
     })
 }
 
 /// A copy as a target would have it: other offsets, partitions in another order.
 fn copy_of(source: &[LogRecord]) -> Vec<LogRecord> {
-    let mut copy: Vec<LogRecord> = source
-        .iter()
-        .map(|record| LogRecord {
-            offset: record.offset + 100,
-            ..*record
-        })
-        .collect();
+    let mut copy: Vec<LogRecord> =
+        source.iter().map(|record| LogRecord { offset: record.offset + 100, ..*record }).collect();
     copy.sort_by_key(|record| (-record.partition, record.offset));
     copy
 }

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -48,10 +48,7 @@ impl TestClient {
     /// A plaintext client.
     #[must_use]
     pub fn new(bootstrap: impl Into<String>) -> Self {
-        Self {
-            bootstrap: bootstrap.into(),
-            properties: Vec::new(),
-        }
+        Self { bootstrap: bootstrap.into(), properties: Vec::new() }
     }
 
     /// The same with one more librdkafka property, for security for example.
@@ -65,9 +62,7 @@ impl TestClient {
     #[must_use]
     pub fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &self.bootstrap)
-            .set("allow.auto.create.topics", "false");
+        config.set("bootstrap.servers", &self.bootstrap).set("allow.auto.create.topics", "false");
         for (key, value) in &self.properties {
             config.set(key, value);
         }
@@ -86,9 +81,7 @@ impl TestClient {
         let admin = self.admin(topic)?;
         let results = block_on(admin.create_topics([&new], &options()));
         self.accepted("creating", topic, results)?;
-        self.wait_for(topic, &format!("there with {partitions} partitions"), |found| {
-            found == Some(partitions)
-        })
+        self.wait_for(topic, &format!("there with {partitions} partitions"), |found| found == Some(partitions))
     }
 
     /// Deletes a topic and waits until it is gone.
@@ -111,9 +104,7 @@ impl TestClient {
         let count = usize::try_from(partitions).unwrap_or_default();
         let results = block_on(admin.create_partitions([&NewPartitions::new(topic, count)], &options()));
         self.accepted("growing", topic, results)?;
-        self.wait_for(topic, &format!("of {partitions} partitions"), |found| {
-            found == Some(partitions)
-        })
+        self.wait_for(topic, &format!("of {partitions} partitions"), |found| found == Some(partitions))
     }
 
     /// Deletes a partition's records before `offset`, as retention would.
@@ -123,8 +114,7 @@ impl TestClient {
     pub fn delete_records(&self, topic: &str, partition: i32, offset: i64) -> Result<(), ClientError> {
         let what = "deleting records";
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, partition, Offset::Offset(offset))
-            .map_err(ClientError::kafka(what, topic))?;
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(ClientError::kafka(what, topic))?;
         let admin = self.admin(topic)?;
         let deleted = block_on(admin.delete_records(&list, &options())).map_err(ClientError::kafka(what, topic))?;
         for element in deleted.elements() {
@@ -139,14 +129,8 @@ impl TestClient {
     /// The library's error.
     pub fn topics(&self) -> Result<Vec<(String, usize)>, ClientError> {
         let consumer = self.consumer(Isolation::Uncommitted, "")?;
-        let metadata = consumer
-            .fetch_metadata(None, DEADLINE)
-            .map_err(ClientError::kafka("listing", ""))?;
-        Ok(metadata
-            .topics()
-            .iter()
-            .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
-            .collect())
+        let metadata = consumer.fetch_metadata(None, DEADLINE).map_err(ClientError::kafka("listing", ""))?;
+        Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
     }
 
     /// First offset and end of a partition: the last stable offset or the high watermark, by isolation.
@@ -155,9 +139,7 @@ impl TestClient {
     /// The library's error.
     pub fn offsets(&self, topic: &str, partition: i32, isolation: Isolation) -> Result<(i64, i64), ClientError> {
         let consumer = self.consumer(isolation, topic)?;
-        consumer
-            .fetch_watermarks(topic, partition, DEADLINE)
-            .map_err(ClientError::kafka("asking for offsets", topic))
+        consumer.fetch_watermarks(topic, partition, DEADLINE).map_err(ClientError::kafka("asking for offsets", topic))
     }
 
     /// Reads the whole topic, in the short form: about 64 bytes a record in memory.
@@ -194,8 +176,7 @@ impl TestClient {
         })?;
         let mut list = TopicPartitionList::new();
         for partition in 0..partitions {
-            list.add_partition_offset(topic, partition, Offset::Beginning)
-                .map_err(failed())?;
+            list.add_partition_offset(topic, partition, Offset::Beginning).map_err(failed())?;
         }
         consumer.assign(&list).map_err(failed())?;
         let mut left: HashSet<i32> = (0..partitions).collect();
@@ -210,11 +191,7 @@ impl TestClient {
                         continue;
                     }
                     let record = ffi::record_of(&message);
-                    each(record.map_err(|reason| ClientError::Raw {
-                        what,
-                        topic: topic.to_owned(),
-                        reason,
-                    })?);
+                    each(record.map_err(|reason| ClientError::Raw { what, topic: topic.to_owned(), reason })?);
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     left.remove(&partition);
@@ -245,16 +222,14 @@ impl TestClient {
     }
 
     fn admin(&self, topic: &str) -> Result<AdminClient<DefaultClientContext>, ClientError> {
-        self.config()
-            .create()
-            .map_err(ClientError::kafka("making an admin client", topic))
+        self.config().create().map_err(ClientError::kafka("making an admin client", topic))
     }
 
     fn accepted(
         &self,
         what: &'static str,
         topic: &str,
-        results: Result<Vec<Result<String, (String, RDKafkaErrorCode)>>, KafkaError>,
+        results: Result<Vec<TopicResult>, KafkaError>,
     ) -> Result<(), ClientError> {
         for result in results.map_err(ClientError::kafka(what, topic))? {
             result.map_err(|(_, code)| ClientError::kafka(what, topic)(KafkaError::AdminOp(code)))?;
@@ -267,9 +242,8 @@ impl TestClient {
         let consumer = self.consumer(Isolation::Uncommitted, topic)?;
         let began = Instant::now();
         while began.elapsed() < DEADLINE {
-            let metadata = consumer
-                .fetch_metadata(Some(topic), DEADLINE)
-                .map_err(ClientError::kafka("looking at", topic))?;
+            let metadata =
+                consumer.fetch_metadata(Some(topic), DEADLINE).map_err(ClientError::kafka("looking at", topic))?;
             if done(partitions_of(&metadata, topic)) {
                 return Ok(());
             }
@@ -279,25 +253,14 @@ impl TestClient {
     }
 
     fn overdue(&self, topic: &str, wanted: &str) -> ClientError {
-        ClientError::Deadline {
-            topic: topic.to_owned(),
-            wanted: wanted.to_owned(),
-            waited_s: DEADLINE.as_secs(),
-        }
+        ClientError::Deadline { topic: topic.to_owned(), wanted: wanted.to_owned(), waited_s: DEADLINE.as_secs() }
     }
 }
 
 /// How many partitions of the topic have a leader; `None` if the topic is unknown.
 fn partitions_of(metadata: &rdkafka::metadata::Metadata, topic: &str) -> Option<i32> {
-    let found = metadata
-        .topics()
-        .iter()
-        .find(|found| found.name() == topic && found.error().is_none())?;
-    let led = found
-        .partitions()
-        .iter()
-        .filter(|partition| partition.leader() >= 0)
-        .count();
+    let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none())?;
+    let led = found.partitions().iter().filter(|partition| partition.leader() >= 0).count();
     i32::try_from(led).ok().filter(|led| *led > 0)
 }
 
@@ -314,9 +277,7 @@ fn is_transient(error: &KafkaError) -> bool {
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new()
-        .request_timeout(Some(DEADLINE))
-        .operation_timeout(Some(DEADLINE))
+    AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE))
 }
 
 /// Waits for an answer of the admin client, whose own thread drives it.

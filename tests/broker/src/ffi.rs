@@ -83,12 +83,7 @@ where
     let fields = [
         field(vtype::RD_KAFKA_VTYPE_TOPIC, Union { cstr: topic.as_ptr() }),
         field(vtype::RD_KAFKA_VTYPE_PARTITION, Union { i32_: record.partition }),
-        field(
-            vtype::RD_KAFKA_VTYPE_MSGFLAGS,
-            Union {
-                i: sys::RD_KAFKA_MSG_F_COPY,
-            },
-        ),
+        field(vtype::RD_KAFKA_VTYPE_MSGFLAGS, Union { i: sys::RD_KAFKA_MSG_F_COPY }),
         field(vtype::RD_KAFKA_VTYPE_KEY, bytes(record.key.as_deref())),
         field(vtype::RD_KAFKA_VTYPE_VALUE, bytes(record.value.as_deref())),
         field(vtype::RD_KAFKA_VTYPE_TIMESTAMP, Union { i64_: record.timestamp }),
@@ -149,9 +144,7 @@ fn outcome(error: *mut sys::rd_kafka_error_t) -> Result<(), String> {
     }
     // SAFETY: the error is ours, is alive until it is destroyed here once, and its text is copied before.
     unsafe {
-        let reason = CStr::from_ptr(sys::rd_kafka_error_string(error))
-            .to_string_lossy()
-            .into_owned();
+        let reason = CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned();
         sys::rd_kafka_error_destroy(error);
         Err(reason)
     }
@@ -163,9 +156,8 @@ fn header_list(headers: &[Header]) -> *mut sys::rd_kafka_headers_t {
     unsafe {
         let list = sys::rd_kafka_headers_new(headers.len());
         for (name, value) in headers {
-            let (value, size) = value
-                .as_ref()
-                .map_or((ptr::null(), 0), |value| (value.as_ptr().cast::<c_void>(), value.len()));
+            let (value, size) =
+                value.as_ref().map_or((ptr::null(), 0), |value| (value.as_ptr().cast::<c_void>(), value.len()));
             sys::rd_kafka_header_add(list, name.as_ptr().cast(), name.len() as isize, value, size as isize);
         }
         list

@@ -146,24 +146,15 @@ impl Generator {
     /// Mostly none; else a few, with names that repeat, are empty or not UTF-8, and values that are null,
     /// empty or any bytes.
     fn headers(&mut self) -> Vec<Header> {
-        const NAMES: [&[u8]; 6] = [
-            b"traceparent",
-            b"content-type",
-            b"content-type",
-            b"",
-            b"\xff\xfe\xfd",
-            "s\u{fc}\u{df}".as_bytes(),
-        ];
+        const NAMES: [&[u8]; 6] =
+            [b"traceparent", b"content-type", b"content-type", b"", b"\xff\xfe\xfd", "s\u{fc}\u{df}".as_bytes()];
         if self.rng.random_range(0..100_u32) < 75 {
             return Vec::new();
         }
         let count = self.rng.random_range(1..6);
         let mut headers = Vec::with_capacity(count);
         for _ in 0..count {
-            let name = NAMES
-                .get(self.rng.random_range(0..NAMES.len()))
-                .copied()
-                .unwrap_or_default();
+            let name = NAMES.get(self.rng.random_range(0..NAMES.len())).copied().unwrap_or_default();
             let value = match self.rng.random_range(0..4_u32) {
                 0 => None,
                 1 => Some(Vec::new()),
@@ -196,14 +187,7 @@ impl Iterator for Generator {
         } else if self.rng.random() {
             headers.push((ID_HEADER.to_vec(), Some(id.to_vec())));
         }
-        let record = Record {
-            partition,
-            offset: -1,
-            timestamp: self.timestamp,
-            key,
-            value,
-            headers,
-        };
+        let record = Record { partition, offset: -1, timestamp: self.timestamp, key, value, headers };
         Some(GeneratedRecord { record, number })
     }
 }
@@ -233,15 +217,8 @@ pub fn generate(config: &ClientConfig, spec: &GeneratorSpec) -> Result<Generated
     let mut open = Vec::new();
     for index in 0..spec.producers.max(1) {
         let producer = producer(config, spec, index).map_err(failed("making a producer"))?;
-        producer
-            .init_transactions(DEADLINE)
-            .map_err(failed("initialising transactions"))?;
-        open.push(Transaction {
-            producer,
-            records: Vec::new(),
-            records_max: 0,
-            aborts: false,
-        });
+        producer.init_transactions(DEADLINE).map_err(failed("initialising transactions"))?;
+        open.push(Transaction { producer, records: Vec::new(), records_max: 0, aborts: false });
     }
     let mut records = Generator::new(spec);
     let mut generated = Generated::default();
@@ -250,11 +227,7 @@ pub fn generate(config: &ClientConfig, spec: &GeneratorSpec) -> Result<Generated
         let index = rng.random_range(0..open.len());
         // Enough is on its way: end the transactions that are open, those with records first.
         let enough = generated.committed + pending >= spec.records;
-        let index = if enough {
-            open.iter().position(|one| !one.records.is_empty()).unwrap_or(index)
-        } else {
-            index
-        };
+        let index = if enough { open.iter().position(|one| !one.records.is_empty()).unwrap_or(index) } else { index };
         let Some(transaction) = open.get_mut(index) else {
             continue;
         };
@@ -262,29 +235,20 @@ pub fn generate(config: &ClientConfig, spec: &GeneratorSpec) -> Result<Generated
             if transaction.records.is_empty() {
                 transaction.records_max = rng.random_range(1..=spec.transaction_records_max.max(1));
                 transaction.aborts = rng.random_bool(spec.abort_share.clamp(0.0, 0.95));
-                transaction
-                    .producer
-                    .begin_transaction()
-                    .map_err(failed("beginning a transaction"))?;
+                transaction.producer.begin_transaction().map_err(failed("beginning a transaction"))?;
             }
             let Some(GeneratedRecord { mut record, number }) = records.next() else {
                 continue;
             };
             // Without an id it could equal a committed record, and nobody could tell which one was copied.
             if transaction.aborts && record.id().is_none() {
-                record
-                    .headers
-                    .push((ID_HEADER.to_vec(), Some(id_bytes(number).to_vec())));
+                record.headers.push((ID_HEADER.to_vec(), Some(id_bytes(number).to_vec())));
             }
             send(transaction, &topic, &record, spec)?;
             pending += u64::from(!transaction.aborts);
         }
         if enough || transaction.records.len() as u64 >= transaction.records_max {
-            pending -= if transaction.aborts {
-                0
-            } else {
-                transaction.records.len() as u64
-            };
+            pending -= if transaction.aborts { 0 } else { transaction.records.len() as u64 };
             end(transaction, &mut generated, spec)?;
         }
     }
@@ -326,18 +290,10 @@ fn send(
             }
             Err(ProduceError::QueueFull) => {
                 let wanted = "taking records from the producer's queue".to_owned();
-                return Err(ClientError::Deadline {
-                    topic: spec.topic.clone(),
-                    wanted,
-                    waited_s: DEADLINE.as_secs(),
-                });
+                return Err(ClientError::Deadline { topic: spec.topic.clone(), wanted, waited_s: DEADLINE.as_secs() });
             }
             Err(ProduceError::Failed(reason)) => {
-                return Err(ClientError::Raw {
-                    what: "producing",
-                    topic: spec.topic.clone(),
-                    reason,
-                });
+                return Err(ClientError::Raw { what: "producing", topic: spec.topic.clone(), reason });
             }
         }
     }
@@ -355,11 +311,7 @@ fn end(transaction: &mut Transaction, generated: &mut Generated, spec: &Generato
         ffi::commit(&transaction.producer, DEADLINE)
     };
     ended.map_err(|reason| ClientError::Raw {
-        what: if transaction.aborts {
-            "aborting a transaction"
-        } else {
-            "committing a transaction"
-        },
+        what: if transaction.aborts { "aborting a transaction" } else { "committing a transaction" },
         topic: spec.topic.clone(),
         reason,
     })?;
@@ -377,10 +329,6 @@ fn end(transaction: &mut Transaction, generated: &mut Generated, spec: &Generato
 
 fn bytes_of(record: &Record) -> u64 {
     let length = |field: &Option<Vec<u8>>| field.as_ref().map_or(0, Vec::len);
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + length(value))
-        .sum();
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
     (length(&record.key) + length(&record.value) + headers) as u64
 }

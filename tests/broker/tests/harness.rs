@@ -1,10 +1,5 @@
 //! The harness itself against a real broker: what the generator says it wrote is what a reader finds.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test ends where it fails")]
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
@@ -22,10 +17,7 @@ async fn cluster(name: &str) -> Cluster {
 fn by_partition(records: impl IntoIterator<Item = Record>) -> BTreeMap<i32, Vec<Record>> {
     let mut partitions: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
     for record in records {
-        partitions
-            .entry(record.partition)
-            .or_default()
-            .push(Record { offset: -1, ..record });
+        partitions.entry(record.partition).or_default().push(Record { offset: -1, ..record });
     }
     partitions
 }
@@ -34,56 +26,30 @@ fn by_partition(records: impl IntoIterator<Item = Record>) -> BTreeMap<i32, Vec<
 async fn every_byte_comes_back_and_topics_obey() {
     let cluster = cluster("bytes").await;
     let client = TestClient::new(cluster.internal_bootstrap());
-    client
-        .create_topic("all", 3, &[("max.message.bytes", "2000000")])
-        .unwrap();
+    client.create_topic("all", 3, &[("max.message.bytes", "2000000")]).unwrap();
     assert!(client.topics().unwrap().contains(&("all".into(), 3)));
 
     // One producer and no aborts, so that the order in the log is the generator's.
-    let spec = GeneratorSpec {
-        producers: 1,
-        abort_share: 0.0,
-        ..GeneratorSpec::new("all", 3, 20_000, 7)
-    };
+    let spec = GeneratorSpec { producers: 1, abort_share: 0.0, ..GeneratorSpec::new("all", 3, 20_000, 7) };
     let generated = generate(&TestClient::new(cluster.bootstrap()).config(), &spec).unwrap();
     let expected: Vec<Record> = Generator::new(&spec).take(20_000).map(|one| one.record).collect();
     let has = |what: &dyn Fn(&Record) -> bool| expected.iter().any(what);
     assert!(has(&|one| one.value.is_none()) && has(&|one| one.value.as_deref() == Some(b"")));
     assert!(has(&|one| one.key.is_none()) && has(&|one| one.key.as_deref() == Some(b"")));
-    assert!(has(&|one| one
-        .headers
-        .iter()
-        .any(|(name, _)| std::str::from_utf8(name).is_err())));
-    assert!(has(&|one| one
-        .headers
-        .iter()
-        .any(|(name, value)| name.is_empty() && value.is_none())));
-    assert!(has(&|one| one
-        .headers
-        .iter()
-        .filter(|(name, _)| name == b"content-type")
-        .count()
-        > 1));
-    assert!(has(&|one| one
-        .value
-        .as_ref()
-        .is_some_and(|value| value.len() > 100_000)));
+    assert!(has(&|one| one.headers.iter().any(|(name, _)| std::str::from_utf8(name).is_err())));
+    assert!(has(&|one| one.headers.iter().any(|(name, value)| name.is_empty() && value.is_none())));
+    assert!(has(&|one| one.headers.iter().filter(|(name, _)| name == b"content-type").count() > 1));
+    assert!(has(&|one| one.value.as_ref().is_some_and(|value| value.len() > 100_000)));
     assert!(has(&|one| one.id().is_none()) && has(&|one| one.value.is_none() && one.id().is_some()));
 
     assert_eq!((generated.committed, generated.transactions_aborted), (20_000, 0));
     let read = client.read_records("all", Isolation::Committed).unwrap();
-    assert!(
-        by_partition(read) == by_partition(expected),
-        "what was read differs from what was generated"
-    );
+    assert!(by_partition(read) == by_partition(expected), "what was read differs from what was generated");
 
     client.grow_topic("all", 5).unwrap();
     let (first, end) = client.offsets("all", 0, Isolation::Committed).unwrap();
     client.delete_records("all", 0, end / 2).unwrap();
-    assert_eq!(
-        (first, client.offsets("all", 0, Isolation::Committed).unwrap()),
-        (0, (end / 2, end))
-    );
+    assert_eq!((first, client.offsets("all", 0, Isolation::Committed).unwrap()), (0, (end / 2, end)));
     client.delete_topic("all").unwrap();
     assert!(!client.topics().unwrap().iter().any(|(name, _)| name == "all"));
 }
@@ -123,11 +89,7 @@ async fn aborted_records_are_in_the_log_and_the_checker_names_them() {
     let report = check(&committed, &all, &generated.aborted_ids);
     let aborted_with_markers = (all.len() - committed.len()) as u64;
     assert_eq!(report.count(AnomalyKind::AbortedRead), aborted_with_markers, "{report}");
-    assert_eq!(
-        report.count(AnomalyKind::Lost) + report.count(AnomalyKind::Reordered),
-        0,
-        "{report}"
-    );
+    assert_eq!(report.count(AnomalyKind::Lost) + report.count(AnomalyKind::Reordered), 0, "{report}");
     assert!(check(&committed, &committed, &HashSet::new()).is_clean());
     assert!(offset_pairs(&committed, &committed).is_some());
 
@@ -137,19 +99,32 @@ async fn aborted_records_are_in_the_log_and_the_checker_names_them() {
     assert_eq!(stable, high, "every transaction has ended");
 }
 
+/// The size the delivery tests work at; run by hand: `cargo test --release -p strait-broker -- --ignored`.
+#[tokio::test]
+#[ignore = "measures the harness itself, about half a minute"]
+async fn a_million_records_are_quick_and_small() {
+    let cluster = cluster("million").await;
+    let client = TestClient::new(cluster.internal_bootstrap());
+    client.create_topic("big", 4, &[]).unwrap();
+    let began = Instant::now();
+    let generated = generate(&client.config(), &GeneratorSpec::new("big", 4, 1_000_000, 3)).unwrap();
+    let wrote = began.elapsed();
+    let log = client.read_log("big", Isolation::Committed).unwrap();
+    let read = began.elapsed() - wrote;
+    let report = check(&log, &log, &generated.aborted_ids);
+    println!(
+        "{} MB written in {wrote:?}, read in {read:?}, checked in {:?}",
+        generated.committed_bytes / 1_000_000,
+        began.elapsed() - wrote - read
+    );
+    assert!(report.is_clean() && log.len() as u64 == generated.committed, "{report}");
+}
+
 #[tokio::test]
 async fn sasl_users_need_their_password_and_an_acl() {
-    let users = ["admin", "alice"].map(|name| User {
-        name: name.into(),
-        password: format!("{name}-secret"),
-    });
-    let spec = ClusterSpec {
-        security: Security::Sasl {
-            users: users.to_vec(),
-            acls: true,
-        },
-        ..ClusterSpec::new("sasl")
-    };
+    let users = ["admin", "alice"].map(|name| User { name: name.into(), password: format!("{name}-secret") });
+    let spec =
+        ClusterSpec { security: Security::Sasl { users: users.to_vec(), acls: true }, ..ClusterSpec::new("sasl") };
     let cluster = Cluster::start(spec).await.unwrap();
     let user = |mechanism: &str, name: &str, password: &str| {
         TestClient::new(cluster.bootstrap())
@@ -158,25 +133,12 @@ async fn sasl_users_need_their_password_and_an_acl() {
             .with_property("sasl.username", name)
             .with_property("sasl.password", password)
     };
-    user("PLAIN", "admin", "admin-secret")
-        .create_topic("by-plain", 1, &[])
-        .unwrap();
-    user("SCRAM-SHA-512", "admin", "admin-secret")
-        .create_topic("by-scram", 1, &[])
-        .unwrap();
-    let denied = user("SCRAM-SHA-512", "alice", "alice-secret")
-        .create_topic("denied", 1, &[])
-        .unwrap_err();
+    user("PLAIN", "admin", "admin-secret").create_topic("by-plain", 1, &[]).unwrap();
+    user("SCRAM-SHA-512", "admin", "admin-secret").create_topic("by-scram", 1, &[]).unwrap();
+    let denied = user("SCRAM-SHA-512", "alice", "alice-secret").create_topic("denied", 1, &[]).unwrap_err();
     assert!(denied.to_string().to_lowercase().contains("authorization"), "{denied}");
 
-    let names: HashSet<String> = TestClient::new(cluster.internal_bootstrap())
-        .topics()
-        .unwrap()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    assert!(
-        names.contains("by-plain") && names.contains("by-scram") && !names.contains("denied"),
-        "{names:?}"
-    );
+    let names: HashSet<String> =
+        TestClient::new(cluster.internal_bootstrap()).topics().unwrap().into_iter().map(|(name, _)| name).collect();
+    assert!(names.contains("by-plain") && names.contains("by-scram") && !names.contains("denied"), "{names:?}");
 }

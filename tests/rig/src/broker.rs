@@ -44,29 +44,8 @@ pub(crate) struct BrokerSetup {
 
 impl Broker {
     pub(crate) fn new(setup: BrokerSetup) -> Self {
-        let BrokerSetup {
-            cluster,
-            id,
-            ports,
-            jars,
-            jvm,
-            properties,
-            log4j,
-            log,
-            deadline,
-        } = setup;
-        Self {
-            cluster,
-            id,
-            ports,
-            jars,
-            jvm,
-            properties,
-            log4j,
-            log,
-            deadline,
-            child: Mutex::new(None),
-        }
+        let BrokerSetup { cluster, id, ports, jars, jvm, properties, log4j, log, deadline } = setup;
+        Self { cluster, id, ports, jars, jvm, properties, log4j, log, deadline, child: Mutex::new(None) }
     }
 
     /// Node id, counted from 1.
@@ -107,12 +86,8 @@ impl Broker {
     /// [`RigError::NotRunning`], or the system's refusal.
     pub fn kill(&self) -> Result<(), RigError> {
         let mut child = self.child().take().ok_or_else(|| self.not_running())?;
-        child
-            .kill()
-            .map_err(RigError::io(format!("killing broker {}", self.id)))?;
-        child
-            .wait()
-            .map_err(RigError::io(format!("reaping broker {}", self.id)))?;
+        child.kill().map_err(RigError::io(format!("killing broker {}", self.id)))?;
+        child.wait().map_err(RigError::io(format!("reaping broker {}", self.id)))?;
         Ok(())
     }
 
@@ -168,11 +143,7 @@ impl Broker {
     /// Starts the process without waiting for it.
     pub(crate) fn spawn(&self) -> Result<(), RigError> {
         let what = || format!("starting broker {} of {}", self.id, self.cluster);
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .map_err(RigError::io(what()))?;
+        let log = File::options().create(true).append(true).open(&self.log).map_err(RigError::io(what()))?;
         let errors = log.try_clone().map_err(RigError::io(what()))?;
         let mut command = Command::new("java");
         command
@@ -205,11 +176,7 @@ impl Broker {
                 });
             }
             let answer = wire::live_brokers(loopback(self.ports.internal)).await;
-            let alive = |id: &usize| {
-                answer
-                    .as_ref()
-                    .is_ok_and(|alive| alive.iter().any(|other| *other == *id as i32))
-            };
+            let alive = |id: &usize| answer.as_ref().is_ok_and(|alive| alive.contains(id));
             if ids.iter().all(alive) {
                 return Ok(());
             }
@@ -233,9 +200,7 @@ impl Broker {
     fn exited(&self) -> Result<Option<ExitStatus>, RigError> {
         let mut child = self.child();
         let running = child.as_mut().ok_or_else(|| self.not_running())?;
-        running
-            .try_wait()
-            .map_err(RigError::io(format!("looking after broker {}", self.id)))
+        running.try_wait().map_err(RigError::io(format!("looking after broker {}", self.id)))
     }
 
     fn overdue(&self, wanted: &'static str, last: &str) -> RigError {
@@ -244,21 +209,18 @@ impl Broker {
             broker: self.id,
             wanted,
             waited_s: self.deadline.as_secs(),
-            last: last.to_owned(),
+            last: last.into(),
             log: self.log.clone(),
             tail: self.tail(),
         }
     }
 
     fn not_running(&self) -> RigError {
-        RigError::NotRunning {
-            cluster: self.cluster.clone(),
-            broker: self.id,
-        }
+        RigError::NotRunning { cluster: self.cluster.clone(), broker: self.id }
     }
 
-    fn tail(&self) -> String {
-        tail_of(&self.log)
+    fn tail(&self) -> Box<str> {
+        tail_of(&self.log).into()
     }
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {

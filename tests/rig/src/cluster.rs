@@ -37,10 +37,7 @@ impl Cluster {
     pub async fn start(spec: ClusterSpec) -> Result<Self, RigError> {
         if !(1..=BROKERS_MAX).contains(&spec.brokers) {
             let reason = format!("{} brokers: 1 to {BROKERS_MAX} are possible", spec.brokers);
-            return Err(RigError::Spec {
-                cluster: spec.name,
-                reason,
-            });
+            return Err(RigError::Spec { cluster: spec.name, reason });
         }
         let jars = KafkaJars::locate()?;
         let mut attempt = 1;
@@ -85,13 +82,7 @@ impl Cluster {
         }
 
         let brokers = Self::lay_out(spec, jars, &ports, folder.path())?;
-        let mut cluster = Self {
-            name: spec.name.clone(),
-            brokers,
-            proxies,
-            folder: Some(folder),
-            keep_logs: false,
-        };
+        let mut cluster = Self { name: spec.name.clone(), brokers, proxies, folder: Some(folder), keep_logs: false };
         let started = cluster.bring_up(spec, jars, held).await;
         cluster.keep_logs = started.is_err();
         started.map(|()| cluster)
@@ -160,13 +151,7 @@ impl Cluster {
             let errors = output.try_clone().map_err(RigError::io(what()))?;
             let mut command = Command::new("java");
             command
-                .args([
-                    "-Xmx128m",
-                    "-XX:+UseSerialGC",
-                    "-XX:TieredStopAtLevel=1",
-                    "-XX:-UsePerfData",
-                    "-cp",
-                ])
+                .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp"])
                 .arg(jars.class_path())
                 .args(["kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"])
                 .arg(properties_path(folder.path(), id))
@@ -190,11 +175,7 @@ impl Cluster {
                 }
             };
             if !status.success() && outcome.is_ok() {
-                outcome = Err(RigError::Format {
-                    cluster: spec.name.clone(),
-                    broker: id,
-                    output: tail_of(&log),
-                });
+                outcome = Err(RigError::Format { cluster: spec.name.clone(), broker: id, output: tail_of(&log) });
             }
         }
         outcome
@@ -250,24 +231,16 @@ impl Cluster {
     /// The folder of properties, data and logs.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.folder.as_ref().map_or(Path::new(""), TempDir::path)
+        self.folder.as_ref().map_or_else(|| Path::new(""), TempDir::path)
     }
 
     fn addresses(&self, port: impl Fn(&Broker) -> u16) -> String {
-        let addresses: Vec<String> = self
-            .brokers
-            .iter()
-            .map(|broker| loopback(port(broker)).to_string())
-            .collect();
+        let addresses: Vec<String> = self.brokers.iter().map(|broker| loopback(port(broker)).to_string()).collect();
         addresses.join(",")
     }
 
     fn no_such(&self, what: &'static str, index: usize) -> RigError {
-        RigError::NoSuch {
-            cluster: self.name.clone(),
-            what,
-            index,
-        }
+        RigError::NoSuch { cluster: self.name.clone(), what, index }
     }
 }
 
@@ -318,15 +291,8 @@ fn jvm_flags(spec: &ClusterSpec) -> Vec<String> {
         &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
     };
     let start = if spec.production_jvm { heap } else { heap.min(128) };
-    let sizes = [
-        format!("-Xmx{heap}m"),
-        format!("-Xms{start}m"),
-        "-Djava.awt.headless=true".to_owned(),
-    ];
-    sizes
-        .into_iter()
-        .chain(flags.iter().map(|flag| (*flag).to_owned()))
-        .collect()
+    let sizes = [format!("-Xmx{heap}m"), format!("-Xms{start}m"), "-Djava.awt.headless=true".to_owned()];
+    sizes.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned())).collect()
 }
 
 fn format_options(spec: &ClusterSpec) -> Vec<String> {

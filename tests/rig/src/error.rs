@@ -56,7 +56,7 @@ pub enum RigError {
         /// The broker's log file.
         log: PathBuf,
         /// The last lines of the log.
-        tail: String,
+        tail: Box<str>,
     },
     /// A broker did not become ready, or did not stop, in time.
     #[error(
@@ -72,11 +72,11 @@ pub enum RigError {
         /// Seconds waited.
         waited_s: u64,
         /// The last answer or error seen.
-        last: String,
+        last: Box<str>,
         /// The broker's log file.
         log: PathBuf,
         /// The last lines of the log.
-        tail: String,
+        tail: Box<str>,
     },
     /// A broker or proxy index that the cluster does not have.
     #[error("cluster {cluster} has no {what} {index}")]

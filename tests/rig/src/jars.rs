@@ -17,16 +17,12 @@ impl KafkaJars {
     /// # Errors
     /// [`RigError::NoJars`] if that folder holds no jar of Kafka's server.
     pub fn locate() -> Result<Self, RigError> {
-        let folder = env::var_os("STRAIT_KAFKA_LIBS").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/kafka/libs"),
-            PathBuf::from,
-        );
+        let folder = env::var_os("STRAIT_KAFKA_LIBS")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/kafka/libs"), PathBuf::from);
         let Ok(entries) = fs::read_dir(&folder) else {
             return Err(RigError::NoJars { path: folder });
         };
-        let has_server = entries
-            .flatten()
-            .any(|entry| entry.file_name().to_string_lossy().starts_with("kafka_2.13-"));
+        let has_server = entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("kafka_2.13-"));
         if !has_server {
             return Err(RigError::NoJars { path: folder });
         }

@@ -39,20 +39,12 @@ enum Kafka {
 }
 
 fn main() -> ExitCode {
-    let Command::Kafka {
-        command: Kafka::Up { brokers, heap_mb, name },
-    } = Cli::parse().command;
-    let spec = ClusterSpec {
-        heap_mb,
-        ..ClusterSpec::new(name).with_brokers(brokers)
-    };
+    let Command::Kafka { command: Kafka::Up { brokers, heap_mb, name } } = Cli::parse().command;
+    let spec = ClusterSpec { heap_mb, ..ClusterSpec::new(name).with_brokers(brokers) };
     let ran = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| RigError::Io {
-            what: "starting the runtime".into(),
-            error,
-        })
+        .map_err(|error| RigError::Io { what: "starting the runtime".into(), error })
         .and_then(|runtime| runtime.block_on(up(spec)));
     if let Err(error) = ran {
         eprintln!("strait-rig: {error}");
@@ -62,12 +54,7 @@ fn main() -> ExitCode {
 }
 
 async fn up(spec: ClusterSpec) -> Result<(), RigError> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| RigError::Io {
-            what: "listening for signals".into(),
-            error,
-        })
-    };
+    let listen = |kind| signal(kind).map_err(|error| RigError::Io { what: "listening for signals".into(), error });
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     eprintln!("starting {} broker(s) ...", spec.brokers);

@@ -30,10 +30,7 @@ impl HeldPort {
                 return Ok(Self { port, listener });
             }
         }
-        Err(RigError::NoPort {
-            first: FIRST,
-            last: LAST,
-        })
+        Err(RigError::NoPort { first: FIRST, last: LAST })
     }
 
     /// The port's number.

@@ -38,10 +38,7 @@ pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
     answer.recv().map_err(|_| gone(()))?
 }
 
-#[allow(
-    unsafe_code,
-    reason = "prctl between fork and exec has no safe form in the standard library"
-)]
+#[allow(unsafe_code, reason = "prctl between fork and exec has no safe form in the standard library")]
 fn die_with_parent(command: &mut Command) {
     // SAFETY: the closure runs between fork and exec and calls nothing but prctl, which is
     // async-signal-safe and touches no memory of ours.

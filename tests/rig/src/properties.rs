@@ -37,11 +37,8 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
     };
     let count = ports.len();
     let min_isr = if count >= 3 { 2 } else { 1 };
-    let voters: Vec<String> = ports
-        .iter()
-        .enumerate()
-        .map(|(voter, of)| format!("{}@127.0.0.1:{}", voter + 1, of.controller))
-        .collect();
+    let voters: Vec<String> =
+        ports.iter().enumerate().map(|(voter, of)| format!("{}@127.0.0.1:{}", voter + 1, of.controller)).collect();
     let protocol = match spec.security {
         Security::Plaintext => "PLAINTEXT",
         Security::Sasl { .. } => "SASL_PLAINTEXT",
@@ -58,25 +55,12 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
             own.client, own.internal, own.controller
         ),
     );
-    set(
-        "advertised.listeners",
-        format!(
-            "CLIENT://127.0.0.1:{},INTERNAL://127.0.0.1:{}",
-            own.advertised, own.internal
-        ),
-    );
-    set(
-        "listener.security.protocol.map",
-        format!("CLIENT:{protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"),
-    );
+    set("advertised.listeners", format!("CLIENT://127.0.0.1:{},INTERNAL://127.0.0.1:{}", own.advertised, own.internal));
+    set("listener.security.protocol.map", format!("CLIENT:{protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"));
     set("controller.listener.names", "CONTROLLER".into());
     set("inter.broker.listener.name", "INTERNAL".into());
 
-    for log in [
-        "offsets.topic",
-        "transaction.state.log",
-        "share.coordinator.state.topic",
-    ] {
+    for log in ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"] {
         set(&format!("{log}.replication.factor"), count.to_string());
         set(&format!("{log}.num.partitions"), "1".into());
     }
@@ -91,10 +75,7 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
     // Tests look at failover and at hanging transactions, so both are noticed sooner than by default.
     set("broker.session.timeout.ms", "6000".into());
     set("broker.heartbeat.interval.ms", "1000".into());
-    set(
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
-        "1000".into(),
-    );
+    set("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000".into());
     if !spec.production_jvm {
         set("log.cleaner.dedupe.buffer.size", (8 << 20).to_string());
         set("num.io.threads", "4".into());
@@ -102,14 +83,8 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
         set("background.threads", "2".into());
     }
     if let Security::Sasl { users, acls } = &spec.security {
-        let listed: String = users
-            .iter()
-            .map(|user| format!(" user_{}=\"{}\"", user.name, user.password))
-            .collect();
-        set(
-            "listener.name.client.sasl.enabled.mechanisms",
-            "PLAIN,SCRAM-SHA-512".into(),
-        );
+        let listed: String = users.iter().map(|user| format!(" user_{}=\"{}\"", user.name, user.password)).collect();
+        set("listener.name.client.sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-512".into());
         set(
             "listener.name.client.plain.sasl.jaas.config",
             format!("org.apache.kafka.common.security.plain.PlainLoginModule required{listed};"),
@@ -119,10 +94,7 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
             "org.apache.kafka.common.security.scram.ScramLoginModule required;".into(),
         );
         if *acls {
-            set(
-                "authorizer.class.name",
-                "org.apache.kafka.metadata.authorizer.StandardAuthorizer".into(),
-            );
+            set("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer".into());
             set("super.users", "User:ANONYMOUS;User:admin".into());
         }
     }

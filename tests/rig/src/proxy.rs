@@ -69,26 +69,15 @@ impl Proxy {
         let failed = || RigError::io(format!("starting the proxy on port {port}"));
         let listener = listen.into_listener();
         listener.set_nonblocking(true).map_err(failed())?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed())?;
-        let (sender, toxics) = watch::channel(Toxics {
-            bandwidth: BANDWIDTH_DEFAULT,
-            ..Toxics::default()
-        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed())?;
+        let (sender, toxics) = watch::channel(Toxics { bandwidth: BANDWIDTH_DEFAULT, ..Toxics::default() });
         let counters = Arc::new(Counters::default());
         let shared = Arc::clone(&counters);
         let thread = thread::Builder::new()
             .name(format!("proxy-{port}"))
             .spawn(move || runtime.block_on(serve(listener, port, upstream, toxics, shared)))
             .map_err(failed())?;
-        Ok(Self {
-            port,
-            toxics: Some(sender),
-            counters,
-            thread: Some(thread),
-        })
+        Ok(Self { port, toxics: Some(sender), counters, thread: Some(thread) })
     }
 
     /// The port clients connect to.
@@ -186,12 +175,8 @@ impl Proxy {
     /// Bytes passed on so far, to the broker and to clients.
     #[must_use]
     pub fn bytes(&self) -> [u64; 2] {
-        [TO_BROKER, TO_CLIENT].map(|direction| {
-            self.counters
-                .bytes
-                .get(direction)
-                .map_or(0, |bytes| bytes.load(Ordering::Relaxed))
-        })
+        [TO_BROKER, TO_CLIENT]
+            .map(|direction| self.counters.bytes.get(direction).map_or(0, |bytes| bytes.load(Ordering::Relaxed)))
     }
 
     fn change(&self, change: impl FnOnce(&mut Toxics)) {

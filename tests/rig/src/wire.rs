@@ -16,7 +16,7 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Node ids of the brokers that the broker at `address` knows to be alive.
-pub(crate) async fn live_brokers(address: SocketAddr) -> Result<Vec<i32>, RigError> {
+pub(crate) async fn live_brokers(address: SocketAddr) -> Result<Vec<usize>, RigError> {
     timeout(PROBE_TIMEOUT, probe(address)).await.unwrap_or_else(|_| {
         Err(RigError::Wire {
             address: address.to_string(),
@@ -25,28 +25,18 @@ pub(crate) async fn live_brokers(address: SocketAddr) -> Result<Vec<i32>, RigErr
     })
 }
 
-async fn probe(address: SocketAddr) -> Result<Vec<i32>, RigError> {
+async fn probe(address: SocketAddr) -> Result<Vec<usize>, RigError> {
     let io = |what: &'static str| RigError::io(format!("{what} {address}"));
-    let malformed = || RigError::Wire {
-        address: address.to_string(),
-        reason: "a malformed response".into(),
-    };
+    let malformed = || RigError::Wire { address: address.to_string(), reason: "a malformed response".into() };
 
     let mut stream = TcpStream::connect(address).await.map_err(io("connecting to"))?;
-    let versions = exchange(&mut stream, API_VERSIONS, 0, &[])
-        .await
-        .map_err(io("asking ApiVersions of"))?;
+    let versions = exchange(&mut stream, API_VERSIONS, 0, &[]).await.map_err(io("asking ApiVersions of"))?;
     let error = Reader(&versions).i16().ok_or_else(malformed)?;
     if error != 0 {
-        return Err(RigError::Wire {
-            address: address.to_string(),
-            reason: format!("ApiVersions with error {error}"),
-        });
+        return Err(RigError::Wire { address: address.to_string(), reason: format!("ApiVersions with error {error}") });
     }
     // No topics (an empty array), no auto creation.
-    let metadata = exchange(&mut stream, METADATA, 4, &[0, 0, 0, 0, 0])
-        .await
-        .map_err(io("asking Metadata of"))?;
+    let metadata = exchange(&mut stream, METADATA, 4, &[0, 0, 0, 0, 0]).await.map_err(io("asking Metadata of"))?;
     Reader(&metadata).broker_ids().ok_or_else(malformed)
 }
 
@@ -99,12 +89,12 @@ impl Reader<'_> {
     }
 
     /// Metadata v4: throttle time, then the brokers as (node id, host, port, rack).
-    fn broker_ids(&mut self) -> Option<Vec<i32>> {
+    fn broker_ids(&mut self) -> Option<Vec<usize>> {
         self.i32()?;
         let count = self.i32()?;
         let mut ids = Vec::new();
         for _ in 0..count {
-            ids.push(self.i32()?);
+            ids.push(usize::try_from(self.i32()?).ok()?);
             self.skip_string()?;
             self.i32()?;
             self.skip_string()?;

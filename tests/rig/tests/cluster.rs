@@ -1,16 +1,12 @@
 //! Starting, killing, pausing and ending real brokers.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test ends where it fails")]
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use strait_rig::{Cluster, ClusterSpec, RigError, Security, User};
+use strait_rig::{Cluster, ClusterSpec, RigError};
 
 fn port_is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
@@ -67,10 +63,7 @@ async fn one_broker_survives_kill_pause_and_stop_and_leaves_nothing() {
     assert_eq!(state_of(last), None);
     assert!(ports.into_iter().chain([proxy]).all(port_is_free));
     assert!(!folder.exists());
-    assert!(matches!(
-        Cluster::start(ClusterSpec::new("none").with_brokers(0)).await,
-        Err(RigError::Spec { .. })
-    ));
+    assert!(matches!(Cluster::start(ClusterSpec::new("none").with_brokers(0)).await, Err(RigError::Spec { .. })));
 }
 
 #[tokio::test]
@@ -101,12 +94,8 @@ async fn a_broker_that_cannot_start_says_why_and_keeps_its_log() {
     assert!(matches!(refused, RigError::Format { .. }), "{refused}");
     assert!(refused.to_string().contains("log.segment.bytes"), "{refused}");
 
-    let ended = Cluster::start(spec("authorizer.class.name", "no.such.Authorizer"))
-        .await
-        .unwrap_err();
-    let RigError::Ended { log, tail, .. } = ended else {
-        panic!("{ended}")
-    };
+    let ended = Cluster::start(spec("authorizer.class.name", "no.such.Authorizer")).await.unwrap_err();
+    let RigError::Ended { log, tail, .. } = ended else { panic!("{ended}") };
     assert!(tail.contains("no.such.Authorizer"), "{tail}");
     assert!(log.exists());
 }
@@ -127,19 +116,23 @@ async fn a_panicking_test_leaves_no_process_but_its_logs() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-#[tokio::test]
-async fn security_settings_are_accepted() {
-    let users = ["admin", "alice"].map(|name| User {
-        name: name.into(),
-        password: format!("{name}-secret"),
-    });
-    let spec = ClusterSpec {
-        security: Security::Sasl {
-            users: users.to_vec(),
-            acls: true,
-        },
-        ..ClusterSpec::new("sasl")
-    };
-    let cluster = Cluster::start(spec).await.unwrap();
-    assert!(Path::new(cluster.folder()).join("broker-1.log").exists());
+#[test]
+fn a_killed_process_takes_its_brokers_along() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut rig = Command::new(env!("CARGO_BIN_EXE_strait-rig"))
+        .args(["kafka", "up", "--name", "orphan"])
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(rig.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("bootstrap.servers=").unwrap().to_owned();
+    assert!(TcpStream::connect(&address).is_ok());
+
+    // SIGKILL: nothing of the rig's own runs any more.
+    rig.kill().unwrap();
+    rig.wait().unwrap();
+    wait_until("the broker is gone", || TcpStream::connect(&address).is_err());
 }

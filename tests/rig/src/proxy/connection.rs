@@ -56,22 +56,13 @@ pub(super) async fn run(
         // The broker is down: the client sees its connection closed.
         return;
     };
-    if client
-        .set_nodelay(true)
-        .and_then(|()| server.set_nodelay(true))
-        .is_err()
-    {
+    if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {
         return;
     }
     let end = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let pump = |direction| Pump {
-            direction,
-            toxics: toxics.clone(),
-            counters: &counters,
-            limits: &limits,
-        };
+        let pump = |direction| Pump { direction, toxics: toxics.clone(), counters: &counters, limits: &limits };
         let there = pump::run(pump(TO_BROKER), from_client, to_server);
         let back = pump::run(pump(TO_CLIENT), from_server, to_client);
         tokio::select! {

@@ -74,11 +74,7 @@ impl Pump<'_> {
         let toxics = *self.toxics.borrow_and_update();
         let delay = toxics.delay.get(self.direction).copied().unwrap_or_default();
         let rate = toxics.throttle.get(self.direction).copied().unwrap_or_default();
-        let bandwidth = if rate == 0 {
-            toxics.bandwidth
-        } else {
-            rate.min(toxics.bandwidth)
-        };
+        let bandwidth = if rate == 0 { toxics.bandwidth } else { rate.min(toxics.bandwidth) };
         let in_flight = (bandwidth as f64 * delay.as_secs_f64()) as usize;
         // Under a limit the queue is what a router's buffer is: 50 ms of the line. Reads are small then,
         // so that the limit is smooth.
@@ -212,16 +208,8 @@ fn enqueue(queue: &mut VecDeque<Chunk>, bytes: &[u8], due: Instant) {
             return;
         }
         let due = due.max(last.due);
-        queue.push_back(Chunk {
-            due,
-            bytes: bytes.to_vec(),
-            sent: 0,
-        });
+        queue.push_back(Chunk { due, bytes: bytes.to_vec(), sent: 0 });
         return;
     }
-    queue.push_back(Chunk {
-        due,
-        bytes: bytes.to_vec(),
-        sent: 0,
-    });
+    queue.push_back(Chunk { due, bytes: bytes.to_vec(), sent: 0 });
 }
