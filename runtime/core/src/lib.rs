@@ -8,6 +8,7 @@ pub mod batch;
 pub mod config;
 pub mod edit;
 pub mod event;
+pub mod invariants;
 pub mod lanes;
 pub mod ledger;
 pub mod map;

@@ -1,0 +1,364 @@
+//! What must hold of every copy, as functions: the simulation asks them after every commit, property tests ask them of made-up
+//! histories, and the runtime may ask those that cost nothing.
+//!
+//! They know nothing of how a copy is made. Each looks at one source partition, or one map record, and says what is broken.
+
+use std::collections::BTreeSet;
+
+use crate::map::MapRecord;
+use crate::offset::{LeaderEpoch, SourceOffset, TargetOffset};
+use crate::progress::Position;
+use crate::topic::PartitionKey;
+
+/// A promise that was broken. Any of these is a bug, never an operating condition.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Progress passed a record that is not at the target.
+    #[error("{partition}: progress passed to {next}, but the record at offset {offset} is not at the target")]
+    Gap {
+        /// Where.
+        partition: PartitionKey,
+        /// The record that is missing.
+        offset: SourceOffset,
+        /// The progress that passed it.
+        next: SourceOffset,
+    },
+    /// A record is in a target partition twice.
+    #[error("{partition}: offset {} (copy {}) is committed twice", place.offset, place.copy)]
+    Duplicate {
+        /// Where.
+        partition: PartitionKey,
+        /// The record.
+        place: Place,
+    },
+    /// A record stands behind a later one of its partition.
+    #[error("{partition}: offset {} (copy {}) stands behind offset {} (copy {})", place.offset, place.copy, last.offset, last.copy)]
+    Reorder {
+        /// Where.
+        partition: PartitionKey,
+        /// The record.
+        place: Place,
+        /// The one before it in the target partition.
+        last: Place,
+    },
+    /// Data is committed that progress does not cover: a takeover would copy it again.
+    #[error("{partition}: offset {offset} is committed, but progress is {next}")]
+    Ahead {
+        /// Where.
+        partition: PartitionKey,
+        /// The record.
+        offset: SourceOffset,
+        /// The progress committed with it.
+        next: SourceOffset,
+    },
+    /// Progress went back.
+    #[error("{partition}: progress fell to {new} (owner {new_owner})")]
+    ProgressFell {
+        /// Where.
+        partition: PartitionKey,
+        /// Where it fell to.
+        new: SourceOffset,
+        /// Who wrote it.
+        new_owner: u64,
+    },
+    /// Progress passed a record that is still on its way.
+    #[error("{partition}: progress {next} passes offset {unsettled}, which is not settled")]
+    Unsettled {
+        /// Where.
+        partition: PartitionKey,
+        /// First record on its way.
+        unsettled: SourceOffset,
+        /// The progress.
+        next: SourceOffset,
+    },
+    /// Progress passed a refused record that quarantine does not have.
+    #[error("{partition}: progress passed to {next}, but the refused record at offset {offset} is not in quarantine")]
+    NotQuarantined {
+        /// Where.
+        partition: PartitionKey,
+        /// The record.
+        offset: SourceOffset,
+        /// The progress.
+        next: SourceOffset,
+    },
+    /// Progress passed a record at which policy says to stop.
+    #[error("{partition}: progress passed to {next}, but policy says to stop at offset {offset}")]
+    PassedStop {
+        /// Where.
+        partition: PartitionKey,
+        /// The record.
+        offset: SourceOffset,
+        /// The progress.
+        next: SourceOffset,
+    },
+    /// The offset map is not in order, or says something that is not so.
+    #[error("{partition}: the offset map is wrong at source offset {offset}: {reason}")]
+    Map {
+        /// Where.
+        partition: PartitionKey,
+        /// Source offset it is about.
+        offset: SourceOffset,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Place of a copied record in its source partition. Ordered as a source log is: an unclean election starts a new leader epoch
+/// at lower offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Leader epoch of the record.
+    pub leader_epoch: LeaderEpoch,
+    /// Its offset.
+    pub offset: SourceOffset,
+    /// Which of its copies, counted from 0.
+    pub copy: u32,
+}
+
+/// What became of a source offset that progress passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing is owed: no record, dropped by a plugin, or its loss was announced.
+    Nothing,
+    /// Every copy is committed.
+    Copied,
+    /// A copy is not committed.
+    Missing,
+    /// Refused and in quarantine.
+    Quarantined,
+    /// Refused, and not in quarantine.
+    Lost,
+    /// The partition should have stopped here.
+    Stops,
+}
+
+/// Records of a source partition stand in a target partition in source order, each once: `place` may follow `last`.
+///
+/// # Errors
+/// [`Violation::Duplicate`], [`Violation::Reorder`].
+pub fn follows(partition: &PartitionKey, last: Option<Place>, place: Place) -> Result<(), Violation> {
+    let Some(last) = last else { return Ok(()) };
+    let partition = partition.clone();
+    if place == last {
+        return Err(Violation::Duplicate { partition, place });
+    }
+    if place < last {
+        return Err(Violation::Reorder { partition, place, last });
+    }
+    Ok(())
+}
+
+/// Every offset that progress passes on its way from `old` to `next` is accounted for.
+///
+/// # Errors
+/// [`Violation::Gap`], [`Violation::NotQuarantined`], [`Violation::PassedStop`].
+pub fn accounted(
+    partition: &PartitionKey,
+    old: SourceOffset,
+    next: SourceOffset,
+    mut fate: impl FnMut(SourceOffset) -> Fate,
+) -> Result<(), Violation> {
+    let mut offset = old;
+    while offset < next {
+        let partition = || partition.clone();
+        match fate(offset) {
+            Fate::Nothing | Fate::Copied | Fate::Quarantined => {}
+            Fate::Missing => return Err(Violation::Gap { partition: partition(), offset, next }),
+            Fate::Lost => return Err(Violation::NotQuarantined { partition: partition(), offset, next }),
+            Fate::Stops => return Err(Violation::PassedStop { partition: partition(), offset, next }),
+        }
+        offset = offset.next();
+    }
+    Ok(())
+}
+
+/// No committed record is at or past the progress committed with it.
+///
+/// # Errors
+/// [`Violation::Ahead`].
+pub fn covered(partition: &PartitionKey, last: SourceOffset, next: Option<SourceOffset>) -> Result<(), Violation> {
+    let next = next.unwrap_or_default();
+    if last < next {
+        return Ok(());
+    }
+    Err(Violation::Ahead { partition: partition.clone(), offset: last, next })
+}
+
+/// Progress is overtaken by nothing older: a later owner writes a larger number, the same owner never goes back.
+///
+/// # Errors
+/// [`Violation::ProgressFell`].
+pub fn advances(partition: &PartitionKey, old: Option<&Position>, new: &Position) -> Result<(), Violation> {
+    if old.is_none_or(|old| (old.owner, old.next) <= (new.owner, new.next)) {
+        return Ok(());
+    }
+    Err(Violation::ProgressFell { partition: partition.clone(), new: new.next, new_owner: new.owner.0 })
+}
+
+/// Progress does not pass the first record that is still on its way. Cheap enough to be asked at every commit.
+///
+/// # Errors
+/// [`Violation::Unsettled`].
+pub fn behind_unsettled(
+    partition: &PartitionKey,
+    next: SourceOffset,
+    unsettled: Option<SourceOffset>,
+) -> Result<(), Violation> {
+    match unsettled {
+        Some(unsettled) if unsettled < next => {
+            Err(Violation::Unsettled { partition: partition.clone(), unsettled, next })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A map record begins where the one before it (of the same partition and target topic) ended or later, its runs ascend and
+/// stay within what it covers.
+///
+/// # Errors
+/// [`Violation::Map`].
+pub fn map_ascends(last_next: Option<SourceOffset>, record: &MapRecord) -> Result<(), Violation> {
+    let wrong = |offset: SourceOffset, reason: &str| Violation::Map {
+        partition: record.partition.clone(),
+        offset,
+        reason: reason.to_owned(),
+    };
+    if last_next.is_some_and(|last| record.first < last) {
+        return Err(wrong(record.first, "begins before the record before it ended"));
+    }
+    let mut last = record.first;
+    for run in &record.runs {
+        // Copies of one source record are runs of their own with the same source offset.
+        if run.source < last {
+            return Err(wrong(run.source, "runs do not ascend"));
+        }
+        if run.count == 0 || run.source.0 + i64::from(run.count) > record.next.0 {
+            return Err(wrong(run.source, "a run is empty or leaves the range of its record"));
+        }
+        last = SourceOffset(run.source.0 + i64::from(run.count) - 1);
+    }
+    Ok(())
+}
+
+/// Every entry of a map record names the record that really stands there, and none of `data` (source offset, target partition,
+/// target offset of what the same commit holds of this partition and topic) is left out.
+///
+/// # Errors
+/// [`Violation::Map`].
+pub fn map_exact<'a>(
+    partition: &PartitionKey,
+    records: impl IntoIterator<Item = &'a MapRecord>,
+    data: &BTreeSet<(SourceOffset, i32, TargetOffset)>,
+) -> Result<(), Violation> {
+    let wrong = |offset: SourceOffset, reason: String| Violation::Map {
+        partition: partition.clone(),
+        offset,
+        reason,
+    };
+    let mut left = data.clone();
+    for record in records {
+        for run in &record.runs {
+            for step in 0..i64::from(run.count) {
+                let source = SourceOffset(run.source.0 + step);
+                let target = TargetOffset(run.target.0 + step);
+                if !left.remove(&(source, run.target_partition, target)) {
+                    let reason = format!("it says target partition {} offset {target}", run.target_partition);
+                    return Err(wrong(source, reason));
+                }
+            }
+        }
+    }
+    match left.first() {
+        Some((source, _, _)) => Err(wrong(*source, "a committed record is not in it".to_owned())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::map::MapBuilder;
+    use crate::offset::OwnerEpoch;
+    use crate::topic::TopicId;
+
+    fn key() -> PartitionKey {
+        PartitionKey { topic: "orders".into(), topic_id: TopicId([1; 16]), partition: 0 }
+    }
+
+    fn place(leader_epoch: i32, offset: i64, copy: u32) -> Place {
+        Place { leader_epoch: LeaderEpoch(leader_epoch), offset: SourceOffset(offset), copy }
+    }
+
+    #[test]
+    fn order_tells_a_duplicate_from_a_reorder_and_allows_a_new_epoch_to_begin_lower() {
+        assert_eq!(follows(&key(), None, place(0, 5, 0)), Ok(()));
+        assert_eq!(follows(&key(), Some(place(0, 5, 0)), place(0, 5, 1)), Ok(()));
+        assert_eq!(follows(&key(), Some(place(0, 5, 0)), place(1, 3, 0)), Ok(()));
+        let again = follows(&key(), Some(place(0, 5, 0)), place(0, 5, 0));
+        assert!(matches!(again, Err(Violation::Duplicate { .. })));
+        let back = follows(&key(), Some(place(1, 3, 0)), place(0, 6, 0));
+        assert!(matches!(back, Err(Violation::Reorder { .. })));
+    }
+
+    #[test]
+    fn progress_is_held_to_what_is_accounted_for() {
+        let ask = |bad: Fate| {
+            let fate = |o: SourceOffset| if o.0 == 7 { bad } else { Fate::Copied };
+            accounted(&key(), SourceOffset(5), SourceOffset(9), fate)
+        };
+        assert_eq!(ask(Fate::Quarantined), Ok(()));
+        assert!(matches!(ask(Fate::Missing), Err(Violation::Gap { offset: SourceOffset(7), .. })));
+        assert!(matches!(ask(Fate::Lost), Err(Violation::NotQuarantined { .. })));
+        assert!(matches!(ask(Fate::Stops), Err(Violation::PassedStop { .. })));
+        assert!(covered(&key(), SourceOffset(8), Some(SourceOffset(9))).is_ok());
+        assert!(covered(&key(), SourceOffset(9), Some(SourceOffset(9))).is_err());
+        assert!(behind_unsettled(&key(), SourceOffset(9), Some(SourceOffset(9))).is_ok());
+        assert!(behind_unsettled(&key(), SourceOffset(9), Some(SourceOffset(8))).is_err());
+        let position = |owner, next| Position {
+            next: SourceOffset(next),
+            leader_epoch: LeaderEpoch(0),
+            generation: "none".into(),
+            owner: OwnerEpoch(owner),
+            lanes: 1,
+            config: "c".into(),
+        };
+        assert!(advances(&key(), Some(&position(1, 9)), &position(2, 3)).is_ok());
+        assert!(advances(&key(), Some(&position(1, 9)), &position(1, 8)).is_err());
+    }
+
+    proptest! {
+        /// Whatever the builder makes of a commit is exact and ascending; with one entry moved, left out or added it is not.
+        #[test]
+        fn a_map_is_exact_or_found_out(
+            steps in prop::collection::vec((0i64..3, 0i32..3, 1i64..4), 1..60),
+            broken in 0usize..3,
+            at in any::<prop::sample::Index>(),
+        ) {
+            let mut builder = MapBuilder::default();
+            let mut targets = [0i64; 3];
+            let (mut source, mut data) = (0i64, BTreeSet::new());
+            for (gap, partition, jump) in steps {
+                source += gap;
+                let target = &mut targets[partition as usize];
+                *target += jump;
+                builder.push(SourceOffset(source), partition, TargetOffset(*target));
+                data.insert((SourceOffset(source), partition, TargetOffset(*target)));
+            }
+            let next = SourceOffset(source + 1);
+            let mut records = builder.finish(&key(), &"t".into(), SourceOffset(0), next);
+            prop_assert_eq!(map_exact(&key(), &records, &data), Ok(()));
+            prop_assert_eq!(map_ascends(None, &records[0]), Ok(()));
+            prop_assert!(map_ascends(Some(SourceOffset(1)), &records[0]).is_err());
+            let runs = &mut records[0].runs;
+            let at = at.index(runs.len());
+            match broken {
+                0 => runs[at].target.0 += 1_000,
+                1 => { runs.remove(at); }
+                _ => runs[at].count += 1,
+            }
+            prop_assert!(map_exact(&key(), &records, &data).is_err());
+        }
+    }
+}
