@@ -111,7 +111,7 @@ impl Cluster {
                 id,
                 ports: *own,
                 jars: jars.clone(),
-                jvm: jvm_flags(spec),
+                jvm: jvm_flags(spec, jars),
                 properties,
                 log4j: log4j.clone(),
                 log: folder.join(format!("broker-{id}.log")),
@@ -151,7 +151,9 @@ impl Cluster {
             let errors = output.try_clone().map_err(RigError::io(what()))?;
             let mut command = Command::new("java");
             command
-                .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp"])
+                .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"])
+                .args(jars.class_archive_flag())
+                .arg("-cp")
                 .arg(jars.class_path())
                 .args(["kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"])
                 .arg(properties_path(folder.path(), id))
@@ -276,7 +278,7 @@ fn data_path(folder: &Path, id: usize) -> PathBuf {
     folder.join(format!("data-{id}"))
 }
 
-fn jvm_flags(spec: &ClusterSpec) -> Vec<String> {
+fn jvm_flags(spec: &ClusterSpec, jars: &KafkaJars) -> Vec<String> {
     let heap = spec.heap_mb;
     let flags: &[&str] = if spec.production_jvm {
         // As Kafka's own kafka-run-class.sh and kafka-server-start.sh set them.
@@ -292,7 +294,9 @@ fn jvm_flags(spec: &ClusterSpec) -> Vec<String> {
     };
     let start = if spec.production_jvm { heap } else { heap.min(128) };
     let sizes = [format!("-Xmx{heap}m"), format!("-Xms{start}m"), "-Djava.awt.headless=true".to_owned()];
-    sizes.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned())).collect()
+    let archive = if spec.production_jvm { None } else { jars.class_archive_flag() };
+    let flags = flags.iter().map(|flag| (*flag).to_owned());
+    sizes.into_iter().chain(flags).chain(archive).chain(spec.extra_jvm.iter().cloned()).collect()
 }
 
 fn format_options(spec: &ClusterSpec) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use strait_rig::{Cluster, ClusterSpec, RigError};
+use strait_rig::{Cluster, ClusterSpec, KafkaJars, RigError};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -24,6 +24,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Kafka {
+    /// Make the class archive that test brokers start faster from
+    Archive,
     /// Run a cluster until Ctrl-C; its data is removed at the end
     Up {
         /// How many brokers, 1 to 3
@@ -39,18 +41,26 @@ enum Kafka {
 }
 
 fn main() -> ExitCode {
-    let Command::Kafka { command: Kafka::Up { brokers, heap_mb, name } } = Cli::parse().command;
-    let spec = ClusterSpec { heap_mb, ..ClusterSpec::new(name).with_brokers(brokers) };
+    let Command::Kafka { command } = Cli::parse().command;
     let ran = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| RigError::Io { what: "starting the runtime".into(), error })
-        .and_then(|runtime| runtime.block_on(up(spec)));
+        .and_then(|runtime| runtime.block_on(run(command)));
     if let Err(error) = ran {
         eprintln!("strait-rig: {error}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+async fn run(command: Kafka) -> Result<(), RigError> {
+    match command {
+        Kafka::Archive => KafkaJars::locate()?.archive_classes().await,
+        Kafka::Up { brokers, heap_mb, name } => {
+            up(ClusterSpec { heap_mb, ..ClusterSpec::new(name).with_brokers(brokers) }).await
+        }
+    }
 }
 
 async fn up(spec: ClusterSpec) -> Result<(), RigError> {

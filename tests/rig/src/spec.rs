@@ -38,6 +38,8 @@ pub struct ClusterSpec {
     pub heap_mb: u32,
     /// The JVM flags a production broker has (G1), instead of those that start fastest.
     pub production_jvm: bool,
+    /// JVM flags of the brokers, after the rig's own.
+    pub extra_jvm: Vec<String>,
     /// Lines of server.properties that are added to, or replace, the rig's own.
     pub extra_properties: Vec<(String, String)>,
     /// Features to fix when the storage is formatted, e.g. `("transaction.version", "1")`.
@@ -61,6 +63,7 @@ impl ClusterSpec {
             brokers: 1,
             heap_mb: 384,
             production_jvm: false,
+            extra_jvm: Vec::new(),
             extra_properties: Vec::new(),
             features: Vec::new(),
             per_broker_proxy: false,
