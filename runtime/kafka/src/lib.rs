@@ -7,15 +7,28 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod admin;
 pub mod config;
+mod connector;
+mod discovery;
 pub mod error;
 pub mod ffi;
+mod link_topics;
+mod membership;
 mod offsets;
+pub mod probe;
 mod progress_store;
+mod quarantine;
 mod source;
 mod target;
 
 pub use config::{ClusterConfig, SourceTuning, TargetTuning};
+pub use connector::KafkaConnector;
+pub use discovery::KafkaDiscovery;
+pub use ffi::MockCluster;
+pub use link_topics::{LinkTopicsError, ensure_link_topics};
+pub use membership::KafkaMembership;
 pub use progress_store::KafkaProgressStore;
+pub use quarantine::KafkaQuarantine;
 pub use source::KafkaSource;
 pub use target::KafkaTarget;

@@ -60,8 +60,12 @@ impl KafkaProgressStore {
             })
         };
         // Compaction does not move the log's start, but someone may have deleted records.
-        let start = list(OffsetSpec::Earliest).map_err(|error| fail(error, Some(&consumer)))?;
-        let end = list(OffsetSpec::Latest).map_err(|error| fail(error, Some(&consumer)))?;
+        let bounds = list(OffsetSpec::Earliest).and_then(|start| Ok((start, list(OffsetSpec::Latest)?)));
+        let (start, end) = bounds.map_err(|error| {
+            // Serves the error callback, so that a refused login is named instead of the time-out that follows it.
+            consumer.consume(1, Duration::ZERO, |_| ());
+            fail(error, Some(&consumer))
+        })?;
         let mut progress = LaneProgress::default();
         if start >= end {
             return Ok(progress);

@@ -8,6 +8,7 @@ mod admin;
 mod client;
 mod consumer;
 mod message;
+mod mock;
 mod partitions;
 mod producer;
 
@@ -19,6 +20,7 @@ pub use admin::{ClusterDescription, PartitionDescription, TopicDescription};
 pub use client::{Client, ClientKind, Observer, Trouble};
 pub use consumer::Consumer;
 pub use message::{ConsumedMessage, Stamp};
+pub use mock::MockCluster;
 pub use partitions::{Listed, OffsetSpec, Place};
 pub use producer::{Handle, OutHeaderList, OutMessage, Producer, ReportedMessage};
 

@@ -1,0 +1,46 @@
+//! Makes the clients of a link's lanes.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strait_core::LaneId;
+use strait_flow::ports::{LaneConnector, PortError, Quarantine, Source, Target};
+
+use crate::config::{ClusterConfig, SourceTuning, TargetTuning};
+use crate::quarantine::KafkaQuarantine;
+use crate::source::KafkaSource;
+use crate::target::KafkaTarget;
+
+/// A [`LaneConnector`] between two clusters.
+#[derive(Clone, Debug)]
+pub struct KafkaConnector {
+    /// Name of the link.
+    pub link: String,
+    /// Where records come from, and where quarantine stays.
+    pub source: ClusterConfig,
+    /// Where they go.
+    pub target: ClusterConfig,
+    /// How the source is read.
+    pub source_tuning: SourceTuning,
+    /// How the target is written.
+    pub target_tuning: TargetTuning,
+    /// Whether the quarantine topic is made when it is missing.
+    pub manage_quarantine: bool,
+    /// How long keeping records in quarantine may take.
+    pub quarantine_timeout: Duration,
+}
+
+#[async_trait]
+impl LaneConnector for KafkaConnector {
+    async fn source(&self, lane: LaneId) -> Result<Box<dyn Source>, PortError> {
+        Ok(Box::new(KafkaSource::new(&self.source, &self.link, lane.0, &self.source_tuning)?))
+    }
+
+    async fn target(&self, lane: LaneId) -> Result<Box<dyn Target>, PortError> {
+        Ok(Box::new(KafkaTarget::new(&self.target, &self.link, lane.0, &self.target_tuning)))
+    }
+
+    async fn quarantine(&self, _lane: LaneId) -> Result<Box<dyn Quarantine>, PortError> {
+        Ok(Box::new(KafkaQuarantine::new(&self.source, &self.link, self.manage_quarantine, self.quarantine_timeout)))
+    }
+}

@@ -1,0 +1,238 @@
+//! Looks at a cluster for `strait check`: can it be reached, who is it, what may we do.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use strait_flow::ports::PortError;
+
+use crate::admin::{connect, fail};
+use crate::config::{ClusterConfig, Settings};
+use crate::error::blocking;
+use crate::ffi::{Client, ClientKind, Code, FfiError, Observer, Trouble};
+use crate::offsets::{describe, is_gone};
+
+/// What a cluster says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterInfo {
+    /// Cluster id, where the brokers tell it.
+    pub cluster_id: Option<String>,
+    /// Number of brokers alive.
+    pub brokers: usize,
+    /// Number of topics that our principal can see.
+    pub topics: usize,
+    /// What our principal may do on the cluster; empty where the cluster has no authorizer or does not tell.
+    pub operations: Vec<Operation>,
+}
+
+/// An operation of Kafka's access control (`org.apache.kafka.common.acl.AclOperation`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Read.
+    Read,
+    /// Write.
+    Write,
+    /// Create.
+    Create,
+    /// Alter.
+    Alter,
+    /// Describe.
+    Describe,
+    /// DescribeConfigs.
+    DescribeConfigs,
+    /// Any other, by its number.
+    Other(u32),
+}
+
+impl From<u32> for Operation {
+    fn from(number: u32) -> Self {
+        match number {
+            3 => Self::Read,
+            4 => Self::Write,
+            5 => Self::Create,
+            7 => Self::Alter,
+            8 => Self::Describe,
+            10 => Self::DescribeConfigs,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// Why a cluster cannot be used, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    /// Nobody listens there.
+    #[error("cluster {cluster}: nothing listens at {servers} ({reason}); check bootstrap_servers: host, port, and that the broker is up")]
+    Refused {
+        /// Cluster name.
+        cluster: String,
+        /// Addresses tried.
+        servers: String,
+        /// What was said.
+        reason: String,
+    },
+    /// A name that cannot be resolved.
+    #[error("cluster {cluster}: a host name cannot be resolved ({reason}); check bootstrap_servers and the broker's advertised.listeners")]
+    Unresolved {
+        /// Cluster name.
+        cluster: String,
+        /// What was said.
+        reason: String,
+    },
+    /// The two sides do not speak the same security protocol, or a certificate is not trusted.
+    #[error("cluster {cluster}: the connection is closed or TLS fails ({reason}); check security.protocol (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL) against the broker's listener, and ssl.ca.location")]
+    Security {
+        /// Cluster name.
+        cluster: String,
+        /// What was said.
+        reason: String,
+    },
+    /// The login was refused.
+    #[error("cluster {cluster}: the login was refused ({reason}); check sasl.mechanism, sasl.username and sasl.password")]
+    Authentication {
+        /// Cluster name.
+        cluster: String,
+        /// What was said.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error("cluster {cluster}: no answer from {servers} within {waited:?} ({reason}); a firewall may drop the packets, or the broker advertises addresses that cannot be reached from here")]
+    NoAnswer {
+        /// Cluster name.
+        cluster: String,
+        /// Addresses tried.
+        servers: String,
+        /// How long it was tried.
+        waited: Duration,
+        /// What was said.
+        reason: String,
+    },
+    /// A setting is refused.
+    #[error("cluster {cluster}: {reason}")]
+    Setting {
+        /// Cluster name.
+        cluster: String,
+        /// Which and why.
+        reason: String,
+    },
+}
+
+/// Collects what goes wrong while connecting.
+#[derive(Default)]
+struct Troubles(Mutex<Vec<Trouble>>);
+
+impl Observer for Troubles {
+    fn trouble(&self, trouble: &Trouble) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.len() < 64 {
+            list.push(trouble.clone());
+        }
+    }
+}
+
+/// Connects and asks. Fails as soon as the cause is known.
+///
+/// # Errors
+/// [`ProbeError`] with the remedy.
+pub async fn probe(cluster: &ClusterConfig, deadline: Duration) -> Result<ClusterInfo, ProbeError> {
+    let (cluster, name) = (cluster.clone(), cluster.name.clone());
+    let outcome = blocking("probing", move || look(&cluster, deadline)).await;
+    outcome.map_err(|error| ProbeError::Setting { cluster: name, reason: error.reason })?
+}
+
+fn look(cluster: &ClusterConfig, patience: Duration) -> Result<ClusterInfo, ProbeError> {
+    let setting = |error: FfiError| ProbeError::Setting { cluster: cluster.name.clone(), reason: error.text };
+    let troubles = Arc::new(Troubles::default());
+    let observer: Arc<dyn Observer> = Arc::clone(&troubles) as Arc<dyn Observer>;
+    let settings = Settings::of(cluster, "strait-check");
+    let label = format!("{}/check", cluster.name);
+    let client = Client::new(ClientKind::Producer, &label, &settings, Some(observer)).map_err(setting)?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match client.metadata(None, Duration::from_millis(500)) {
+            Ok(topics) => return Ok(info(&client, topics.len(), patience)),
+            Err(error) => {
+                client.poll(Duration::from_millis(50));
+                let heard = troubles.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let over = Instant::now() > deadline;
+                if let Some(cause) = cause(cluster, &heard) {
+                    return Err(cause);
+                }
+                if over {
+                    let reason = heard.last().map_or_else(|| error.text.clone(), |trouble| trouble.text.clone());
+                    return Err(ProbeError::NoAnswer {
+                        cluster: cluster.name.clone(),
+                        servers: cluster.bootstrap_servers.clone(),
+                        waited: patience,
+                        reason,
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn info(client: &Client, topics: usize, timeout: Duration) -> ClusterInfo {
+    match client.describe_cluster(timeout) {
+        Ok(described) => ClusterInfo {
+            cluster_id: Some(described.id).filter(|id| !id.is_empty()),
+            brokers: described.brokers,
+            topics,
+            operations: described.operations.into_iter().map(Operation::from).collect(),
+        },
+        // Not told (old brokers, mock): what the metadata has.
+        Err(_) => ClusterInfo { cluster_id: client.cluster_id(timeout), brokers: 1, topics, operations: Vec::new() },
+    }
+}
+
+/// The cause, once every broker is known to be down or one has refused the login.
+fn cause(cluster: &ClusterConfig, heard: &[Trouble]) -> Option<ProbeError> {
+    const RESOLVE: Code = Code(-193);
+    const TRANSPORT: Code = Code(-195);
+    const SSL: Code = Code(-181);
+    const ALL_BROKERS_DOWN: Code = Code(-187);
+    let name = cluster.name.clone();
+    let find = |wanted: &dyn Fn(&Trouble) -> bool| heard.iter().find(|trouble| wanted(trouble)).map(|t| t.text.clone());
+    if let Some(reason) = find(&|trouble| trouble.code == Code::AUTHENTICATION) {
+        return Some(ProbeError::Authentication { cluster: name, reason });
+    }
+    if !heard.iter().any(|trouble| trouble.code == ALL_BROKERS_DOWN) {
+        return None;
+    }
+    if let Some(reason) = find(&|trouble| trouble.code == SSL || trouble.text.contains("security.protocol")) {
+        return Some(ProbeError::Security { cluster: name, reason });
+    }
+    if let Some(reason) = find(&|trouble| trouble.code == RESOLVE) {
+        return Some(ProbeError::Unresolved { cluster: name, reason });
+    }
+    let refused = find(&|trouble| trouble.code == TRANSPORT && trouble.text.contains("refused"));
+    if let Some(reason) = refused {
+        return Some(ProbeError::Refused { cluster: name, servers: cluster.bootstrap_servers.clone(), reason });
+    }
+    find(&|trouble| trouble.code == TRANSPORT).map(|reason| ProbeError::Security { cluster: name, reason })
+}
+
+/// What our principal lacks on topics. Topics that do not exist are left out.
+///
+/// # Errors
+/// [`PortError`] when the cluster does not answer.
+pub async fn missing_operations(
+    cluster: &ClusterConfig,
+    wanted: Vec<(String, Vec<Operation>)>,
+    timeout: Duration,
+) -> Result<Vec<(String, Operation)>, PortError> {
+    let (cluster, context) = (cluster.clone(), format!("permissions on cluster {}", cluster.name));
+    blocking(&context.clone(), move || {
+        let client = connect(&cluster, &format!("{}/permissions", cluster.name)).map_err(|error| fail(&context, &error, None))?;
+        let names: Vec<&str> = wanted.iter().map(|(topic, _)| topic.as_str()).collect();
+        let described =
+            describe(&client, &names, true, timeout).map_err(|error| fail(&context, &error, Some(&client)))?;
+        let mut missing = Vec::new();
+        for (topic, needed) in &wanted {
+            let Some(description) = described.iter().find(|d| d.topic == *topic && !is_gone(d.code)) else { continue };
+            let allowed: Vec<Operation> = description.operations.iter().copied().map(Operation::from).collect();
+            missing.extend(needed.iter().filter(|op| !allowed.contains(op)).map(|op| (topic.clone(), *op)));
+        }
+        Ok(missing)
+    })
+    .await?
+}

@@ -1,0 +1,242 @@
+//! Keeps refused records on the source cluster.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strait_core::progress::quarantine_topic;
+use strait_flow::ports::{Class, PortError, Quarantine, QuarantineRecord};
+use tokio::sync::Notify;
+
+use crate::admin::fail;
+use crate::config::{ClusterConfig, TargetTuning, writer};
+use crate::error::{blocking, own, port_error};
+use crate::ffi::{Code, FfiError, Handle, Observer, OutHeaderList, OutMessage, Producer, ReportedMessage, Trouble};
+use crate::link_topics::make;
+use crate::target::topics::{count, wait_for};
+
+#[derive(Default)]
+struct Outcome {
+    batch: u64,
+    kept: usize,
+    failed: Option<(Code, String)>,
+}
+
+#[derive(Default)]
+struct Acknowledgements {
+    outcome: Mutex<Outcome>,
+    notify: Notify,
+}
+
+impl Acknowledgements {
+    fn with<T>(&self, look: impl FnOnce(&mut Outcome) -> T) -> T {
+        look(&mut self.outcome.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn fail(&self, code: Code, text: String) {
+        self.with(|outcome| {
+            outcome.failed.get_or_insert((code, text));
+        });
+        self.notify.notify_one();
+    }
+}
+
+impl Observer for Acknowledgements {
+    fn delivered(&self, message: &ReportedMessage<'_>) {
+        let ours = self.with(|outcome| {
+            if outcome.batch != message.token() {
+                return false;
+            }
+            if message.code() == Code::OK {
+                outcome.kept += 1;
+            } else {
+                outcome.failed.get_or_insert_with(|| (message.code(), message.error_text()));
+            }
+            true
+        });
+        if ours {
+            self.notify.notify_one();
+        }
+    }
+
+    fn trouble(&self, trouble: &Trouble) {
+        if trouble.fatal || trouble.code == Code::AUTHENTICATION {
+            self.fail(trouble.code, trouble.text.clone());
+        }
+    }
+}
+
+struct Open {
+    producer: Arc<Producer>,
+    topic: Handle,
+    partitions: i32,
+}
+
+/// A [`Quarantine`] on the link's quarantine topic. Connects at the first record.
+pub struct KafkaQuarantine {
+    cluster: ClusterConfig,
+    link: String,
+    /// Whether the topic is made when it is missing.
+    manage: bool,
+    timeout: Duration,
+    context: String,
+    acknowledgements: Arc<Acknowledgements>,
+    open: Option<Open>,
+}
+
+impl KafkaQuarantine {
+    /// A quarantine on the source cluster; `timeout` bounds each call.
+    #[must_use]
+    pub fn new(source: &ClusterConfig, link: &str, manage: bool, timeout: Duration) -> Self {
+        Self {
+            context: format!("link {link}: quarantine topic {} on cluster {}", quarantine_topic(link), source.name),
+            cluster: source.clone(),
+            link: link.to_owned(),
+            manage,
+            timeout,
+            acknowledgements: Arc::default(),
+            open: None,
+        }
+    }
+
+    async fn open(&mut self) -> Result<(), PortError> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        self.acknowledgements = Arc::default();
+        let (cluster, link, manage, timeout) = (self.cluster.clone(), self.link.clone(), self.manage, self.timeout);
+        let (context, observer) = (self.context.clone(), Arc::clone(&self.acknowledgements));
+        let opened =
+            blocking(&self.context, move || connect(&cluster, &link, manage, timeout, &context, observer)).await??;
+        self.open = Some(opened);
+        Ok(())
+    }
+
+    /// Queues all records; nothing is kept yet.
+    fn send(&self, open: &Open, batch: u64, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
+        for record in records {
+            let source = record.partition;
+            let message = OutMessage {
+                topic: open.topic,
+                partition: source.partition.rem_euclid(open.partitions.max(1)),
+                key: record.record.key,
+                value: record.record.value,
+                // The time of quarantining: the record's own may be the very reason why it is here.
+                timestamp_ms: 0,
+                token: batch,
+            };
+            open.producer.produce(&message, Some(headers(&self.link, record))).map_err(|error| {
+                let context = format!("{}: {source} offset {}", self.context, record.record.offset);
+                let mut port = port_error(context, &error);
+                if error.code == Code::MSG_SIZE_TOO_LARGE {
+                    port.class = Class::Stop;
+                }
+                port
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The record's own headers, then why and from where; offsets and partitions as decimal text.
+fn headers(link: &str, record: &QuarantineRecord<'_>) -> OutHeaderList {
+    let mut list = OutHeaderList::with_capacity(record.record.headers.len() + 10);
+    for header in record.record.headers.iter() {
+        list.push(header.name, header.value);
+    }
+    let source = record.partition;
+    let mut add = |name: &str, value: &str| list.push(name.as_bytes(), Some(value.as_bytes()));
+    add("strait-link", link);
+    add("strait-plugin", record.by);
+    add("strait-code", record.code);
+    add("strait-text", record.text);
+    add("strait-generation", &record.generation.0);
+    add("strait-source-topic", &source.topic);
+    add("strait-source-topic-id", &source.topic_id.to_string());
+    add("strait-source-partition", &source.partition.to_string());
+    add("strait-source-offset", &record.record.offset.to_string());
+    add("strait-source-timestamp", &record.record.timestamp_ms.to_string());
+    list
+}
+
+fn connect(
+    cluster: &ClusterConfig,
+    link: &str,
+    manage: bool,
+    timeout: Duration,
+    context: &str,
+    observer: Arc<Acknowledgements>,
+) -> Result<Open, PortError> {
+    let tuning = TargetTuning { exactly_once: false, queue_bytes: 256 << 20, ..TargetTuning::default() };
+    let mut settings = writer(cluster, &format!("strait-{link}-quarantine"), &tuning, None);
+    let deadline = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX).max(1);
+    settings.set("message.timeout.ms", deadline);
+    settings.set("statistics.interval.ms", 0);
+    let producer = Producer::new(&format!("{link}/quarantine"), &settings, observer, || {})
+        .map_err(|error| port_error(context, &error))?;
+    let client = Arc::clone(producer.client());
+    let port = |error: FfiError| fail(context, &error, Some(&client));
+    let topic = quarantine_topic(link);
+    let mut partitions = count(&client, &topic, timeout).map_err(port)?;
+    if partitions == 0 {
+        if !manage {
+            let reason = "it does not exist and Strait may not make it; without it a rejected record stops its partition";
+            return Err(own(Class::Stop, context, reason));
+        }
+        let settings = [
+            ("cleanup.policy", "delete".to_owned()),
+            // What was refused waits for a person: it must not vanish by itself.
+            ("retention.ms", "-1".to_owned()),
+            ("max.message.bytes", (32 << 20).to_string()),
+        ];
+        make(&client, &topic, 1, &settings, timeout).map_err(port)?;
+        partitions = wait_for(&client, &topic, 1, timeout).map_err(port)?;
+    }
+    client.metadata(Some(&topic), timeout).map_err(port)?;
+    let topic = producer.open(&topic).map_err(port)?;
+    Ok(Open { producer: Arc::new(producer), topic, partitions: i32::try_from(partitions).unwrap_or(1) })
+}
+
+#[async_trait]
+impl Quarantine for KafkaQuarantine {
+    async fn keep(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.open().await?;
+        let acknowledgements = Arc::clone(&self.acknowledgements);
+        let batch = acknowledgements.with(|outcome| {
+            *outcome = Outcome { batch: outcome.batch + 1, ..Outcome::default() };
+            outcome.batch
+        });
+        let Some(open) = &self.open else {
+            return Err(own(Class::Retry, self.context.clone(), "not connected"));
+        };
+        let sent = self.send(open, batch, records);
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        let result = match sent {
+            Err(error) => Err(error),
+            Ok(()) => loop {
+                let notified = acknowledgements.notify.notified();
+                let (kept, failed) = acknowledgements.with(|outcome| (outcome.kept, outcome.failed.clone()));
+                if let Some((code, text)) = failed {
+                    break Err(port_error(self.context.clone(), &FfiError::new(code, text)));
+                }
+                if kept == records.len() {
+                    break Ok(());
+                }
+                if tokio::time::timeout_at(deadline, notified).await.is_err() {
+                    let reason = format!("{kept} of {} records acknowledged in time", records.len());
+                    break Err(own(Class::Retry, self.context.clone(), reason));
+                }
+            },
+        };
+        if result.is_err() {
+            // What is still queued must not arrive later under another batch's name; the next call starts afresh.
+            if let Some(open) = self.open.take() {
+                blocking(&self.context, move || drop(open)).await?;
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,52 @@
+//! The ports against a real broker: one cluster for all scenarios, which run side by side on topics of their own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+mod group;
+mod reading;
+mod side;
+mod writing;
+
+use std::time::Instant;
+
+use common::Rig;
+use strait_rig::{Cluster, ClusterSpec};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ports_keep_their_word_on_a_real_broker() {
+    let cluster = Cluster::start(ClusterSpec::new("ports")).await.unwrap();
+    let rig = Rig::new(&cluster.bootstrap());
+    let mut scenarios = tokio::task::JoinSet::new();
+    macro_rules! scenario {
+        ($module:ident :: $name:ident) => {
+            let rig = rig.clone();
+            scenarios.spawn(async move {
+                let started = Instant::now();
+                let outcome = tokio::spawn($module::$name(rig)).await;
+                (stringify!($name), started.elapsed(), outcome.is_ok())
+            });
+        };
+    }
+    scenario!(writing::a_committed_transaction_is_read_back_byte_for_byte);
+    scenario!(writing::a_second_taker_fences_the_first);
+    scenario!(writing::refusals_name_the_guilty_record);
+    scenario!(writing::at_least_once_delivers_without_transactions);
+    scenario!(reading::lost_positions_are_told_apart);
+    scenario!(reading::a_seek_voids_what_was_fetched_before);
+    scenario!(reading::starts_and_bounds_are_numbers);
+    scenario!(group::two_members_share_lanes_and_one_inherits);
+    scenario!(side::lanes_are_fixed_when_the_topics_are_made);
+    scenario!(side::quarantine_keeps_the_record_and_its_reason);
+    scenario!(side::discovery_selects_by_full_match);
+    scenario!(side::a_probe_says_what_is_wrong);
+    scenario!(side::a_mock_cluster_serves_a_demonstration);
+    let mut failed = Vec::new();
+    while let Some(done) = scenarios.join_next().await {
+        let (name, took, ok) = done.unwrap();
+        println!("{} {name} ({took:.1?})", if ok { "ok    " } else { "FAILED" });
+        if !ok {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
+}

@@ -1,0 +1,210 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rand::RngExt as _;
+use strait_core::{LaneId, SourceOffset};
+use strait_flow::ports::{Class, Delivery, OutHeaders, Outgoing, ProgressStore, ReadEpoch, Slot, Target, TargetEvent, Token};
+use strait_kafka::{KafkaProgressStore, TargetTuning};
+
+use crate::common::{Rig, STAMP, WAIT, acknowledged, committed, event, from, key, progress, read_to, send};
+
+/// Also: an aborted transaction shows nothing, progress is the last committed one, and the reader reports that it stands
+/// behind the aborted records.
+pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
+    rig.topics("copy", 2).await;
+    let mut target = rig.taken("copy", 1, &TargetTuning::default()).await;
+    let topic = target.open_topic("copied", 3).await.unwrap();
+    assert_eq!((topic.partitions, topic.log_append_time, topic.max_message_bytes), (3, false, 1_048_588));
+    assert_eq!(target.open_topic("copied", 2).await.unwrap().handle, topic.handle);
+    assert_eq!(target.open_topic("copied", 4).await.unwrap().partitions, 4);
+
+    let headers = vec![
+        (b"\xff\xfe\x00tail".to_vec(), Some(b"\x00\xff".to_vec())),
+        (b"".to_vec(), None),
+        (b"same".to_vec(), Some(b"".to_vec())),
+        (b"same".to_vec(), Some(b"2".to_vec())),
+    ];
+    let value = |sequence: u64| match sequence % 10 {
+        0 => None,
+        1 => Some(Vec::new()),
+        _ => Some(sequence.to_string().into_bytes()),
+    };
+    target.begin(Slot::A).unwrap();
+    for sequence in 0..5000 {
+        let own: &[_] = if sequence == 4 { &headers } else { &[] };
+        send(&mut target, Slot::A, topic.handle, sequence, value(sequence).as_deref(), own);
+    }
+    // Every run is exact: sequence and offset go together.
+    let runs = acknowledged(&mut target, 5000).await;
+    assert!(runs.iter().all(|(first, _, offset)| first.stream == 7 && i64::try_from(first.sequence).unwrap() == *offset));
+    assert!(runs.len() < 100, "{} runs", runs.len());
+    target.produce_progress(Slot::A, 9, 100, &[progress(5000)], &[]).unwrap();
+    let books = acknowledged(&mut target, 1).await;
+    assert_eq!((books[0].0, books[0].1), (Token { stream: 9, sequence: 100 }, 1));
+    committed(&mut target, Slot::A).await;
+
+    target.begin(Slot::B).unwrap();
+    for sequence in 5000..5100 {
+        send(&mut target, Slot::B, topic.handle, sequence, Some(b"aborted"), &[]);
+    }
+    target.produce_progress(Slot::B, 9, 101, &[progress(9999)], &[]).unwrap();
+    acknowledged(&mut target, 101).await;
+    assert_eq!(target.replicas(topic.handle, 0).await.unwrap(), (Some(1), 1));
+    target.release(WAIT).await;
+
+    let store = KafkaProgressStore::new(&rig.cluster, "copy", WAIT);
+    let read = store.read(LaneId(1)).await.unwrap();
+    assert_eq!(read.positions.get(&key("orders", 0)).unwrap().next, SourceOffset(5000));
+    assert!(store.read(LaneId(0)).await.unwrap().positions.is_empty());
+
+    let mut source = rig.source("copy");
+    let bounds = source.bounds(&[key("copied", 0)]).await.unwrap()[&key("copied", 0)];
+    // 5000 records, a commit marker, 100 aborted ones, an abort marker.
+    assert_eq!((bounds.log_start.0, bounds.last_stable.0, bounds.high_watermark.0), (0, 5102, 5102));
+    source.assign(ReadEpoch(3), &[from("copied", 0, 0, -1)]).await.unwrap();
+    let records = read_to(&mut source, ReadEpoch(3), bounds.last_stable.0).await;
+    assert_eq!(records.len(), 5000);
+    for (sequence, record) in (0..).zip(&records) {
+        assert_eq!((record.offset, record.timestamp), (i64::try_from(sequence).unwrap(), STAMP));
+        assert_eq!((record.key.as_deref(), &record.value), (Some(&b"k"[..]), &value(sequence)));
+        let own = if sequence == 4 { headers.as_slice() } else { &[] };
+        assert_eq!(record.headers, own);
+    }
+    source.close().await;
+}
+
+pub async fn a_second_taker_fences_the_first(rig: Rig) {
+    rig.topics("fence", 1).await;
+    let mut zombie = rig.taken("fence", 0, &TargetTuning::default()).await;
+    let handle = zombie.open_topic("fenced", 1).await.unwrap().handle;
+    zombie.begin(Slot::A).unwrap();
+    send(&mut zombie, Slot::A, handle, 0, Some(b"zombie"), &[]);
+    zombie.produce_progress(Slot::A, 9, 0, &[progress(77)], &[]).unwrap();
+    acknowledged(&mut zombie, 2).await;
+
+    let mut owner = rig.taken("fence", 0, &TargetTuning::default()).await;
+    let store = KafkaProgressStore::new(&rig.cluster, "fence", WAIT);
+    assert!(store.read(LaneId(0)).await.unwrap().positions.is_empty());
+    zombie.commit(Slot::A);
+    let error = loop {
+        match event(&mut zombie).await {
+            TargetEvent::Broken(error) => break error,
+            TargetEvent::Delivered(_) => {}
+            TargetEvent::Committed(_) => panic!("a zombie has committed"),
+        }
+    };
+    assert_eq!(error.class, Class::Fenced, "{error}");
+
+    let handle = owner.open_topic("fenced", 1).await.unwrap().handle;
+    for (sequence, slot) in [(0, Slot::A), (1, Slot::B), (2, Slot::A)] {
+        owner.begin(slot).unwrap();
+        send(&mut owner, slot, handle, sequence, Some(b"owner"), &[]);
+        acknowledged(&mut owner, 1).await;
+        committed(&mut owner, slot).await;
+    }
+    // Taking it again is how a fenced lane comes back.
+    zombie.take().await.unwrap();
+    zombie.release(WAIT).await;
+    owner.release(WAIT).await;
+
+    let mut source = rig.source("fence");
+    let end = source.bounds(&[key("fenced", 0)]).await.unwrap()[&key("fenced", 0)].last_stable.0;
+    source.assign(ReadEpoch(1), &[from("fenced", 0, 0, 0)]).await.unwrap();
+    let records = read_to(&mut source, ReadEpoch(1), end).await;
+    let values: Vec<_> = records.iter().map(|record| record.value.as_deref().unwrap()).collect();
+    assert_eq!(values, [b"owner"; 3]);
+    source.close().await;
+}
+
+async fn fates(target: &mut strait_kafka::KafkaTarget, count: usize) -> Vec<Delivery> {
+    let mut fates = Vec::new();
+    while fates.len() < count {
+        match event(target).await {
+            TargetEvent::Delivered(deliveries) => fates.extend(deliveries),
+            TargetEvent::Broken(_) => {}
+            TargetEvent::Committed(_) => panic!("nothing was committed"),
+        }
+    }
+    fates
+}
+
+pub async fn refusals_name_the_guilty_record(rig: Rig) {
+    rig.topics("refuse", 1).await;
+    rig.create("small", 1, &[("max.message.bytes", "10000")]).await;
+    rig.create("strict", 1, &[("cleanup.policy", "compact")]).await;
+    let mut target = KafkaTarget::take_slow(&rig).await;
+    let small = target.open_topic("small", 1).await.unwrap();
+    assert_eq!(small.max_message_bytes, 10_000);
+    let mut large = vec![0_u8; 50_000];
+    rand::rng().fill(&mut large[..]);
+    target.begin(Slot::A).unwrap();
+    send(&mut target, Slot::A, small.handle, 0, Some(&large), &[]);
+    let fate = fates(&mut target, 1).await;
+    assert!(matches!(&fate[0], Delivery::Refused { token, named: false, .. } if token.sequence == 0), "{fate:?}");
+
+    // One guilty record in the middle of a batch, by its time and by its missing key.
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    for (late, keyless) in [(true, false), (false, true)] {
+        target.take().await.unwrap();
+        let strict = target.open_topic("strict", 1).await.unwrap();
+        assert_eq!(strict.timestamp_after_max_ms, 3_600_000);
+        target.begin(Slot::A).unwrap();
+        for sequence in 0..5 {
+            let guilty = sequence == 3;
+            let record = Outgoing {
+                topic: strict.handle,
+                partition: 0,
+                token: Token { stream: 1, sequence },
+                key: (!(guilty && keyless)).then_some(b"k"),
+                value: Some(b"v"),
+                headers: OutHeaders::List(&[]),
+                timestamp_ms: if guilty && late { now + 86_400_000 } else { now },
+            };
+            target.produce(Slot::A, &record).unwrap();
+        }
+        let fates = fates(&mut target, 5).await;
+        for fate in fates {
+            match fate {
+                Delivery::Refused { token, named, reason } => assert!(named && token.sequence == 3, "{token:?} {reason}"),
+                Delivery::Failed { token, .. } => assert_ne!(token.sequence, 3),
+                Delivery::Acknowledged { .. } => panic!("{fate:?}"),
+            }
+        }
+    }
+    target.release(WAIT).await;
+}
+
+/// A target that waits long enough for the records of one test to share a batch.
+trait TakeSlow {
+    async fn take_slow(rig: &Rig) -> strait_kafka::KafkaTarget;
+}
+
+use strait_kafka::KafkaTarget;
+
+impl TakeSlow for KafkaTarget {
+    async fn take_slow(rig: &Rig) -> KafkaTarget {
+        let tuning = TargetTuning { linger: Duration::from_millis(500), ..TargetTuning::default() };
+        rig.taken("refuse", 0, &tuning).await
+    }
+}
+
+pub async fn at_least_once_delivers_without_transactions(rig: Rig) {
+    rig.topics("alo", 1).await;
+    let tuning = TargetTuning { exactly_once: false, ..TargetTuning::default() };
+    let mut target = rig.taken("alo", 0, &tuning).await;
+    let handle = target.open_topic("alo-copied", 1).await.unwrap().handle;
+    for sequence in 0..10 {
+        send(&mut target, Slot::A, handle, sequence, Some(b"v"), &[]);
+    }
+    acknowledged(&mut target, 10).await;
+    target.produce_progress(Slot::A, 9, 0, &[progress(10)], &[]).unwrap();
+    acknowledged(&mut target, 1).await;
+    let started = tokio::time::Instant::now();
+    while target.round_trip().is_zero() {
+        assert!(started.elapsed() < WAIT, "no statistics");
+        send(&mut target, Slot::A, handle, 10, Some(b"v"), &[]);
+        acknowledged(&mut target, 1).await;
+    }
+    target.release(WAIT).await;
+    let read = KafkaProgressStore::new(&rig.cluster, "alo", WAIT).read(LaneId(0)).await.unwrap();
+    assert_eq!(read.positions.get(&key("orders", 0)).unwrap().next, SourceOffset(10));
+}
