@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The plugin host: loads Wasm plugins, shows them batches as columns and turns their edits into dispositions.
+//!
+//! The only crate that names wasmtime. A guest is untrusted: it gets memory, time and output bounds on every call, no imports
+//! but its own log and counters, and nothing that it answers can make the host panic.
+
+pub mod api;
+mod bundled;
+mod chain;
+mod columns;
+mod edits;
+mod engine;
+mod error;
+mod factory;
+mod instance;
+mod limits;
+mod package;
+mod patch;
+mod plan;
+mod schema;
+mod text;
+
+pub use bundled::bundled_names;
+pub use engine::HostEngine;
+pub use error::{ConfigMistake, LoadError, LoadProblem};
+pub use factory::{ChainSpec, CounterValue, HostChains, LinkInfo, Naming, PluginSource, PluginSpec};
+pub use limits::Limits;
+pub use package::{Kind, Manifest, PluginInfo, inspect};

@@ -1,0 +1,439 @@
+//! A lane's chain: each plugin sees what the ones before it left, and the link's naming comes last.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, atomic::Ordering},
+};
+
+use strait_core::{
+    batch::Batch,
+    edit::{Disposition, Generation, Processed, Reject},
+    offset::SourceOffset,
+    topic::validate_target_name,
+};
+use strait_flow::ports::{Chain, ChainError};
+
+use crate::{
+    api::v0_1::{exports::strait::plugin::transform as wit, strait::plugin::host::Level},
+    columns::{DATA_BYTES_MAX, Packer, cost, offset},
+    edits::{Rules, apply},
+    factory::{Loaded, Shared},
+    instance::Instance,
+    patch::{Fate, View},
+    plan::{Needs, Plan},
+    text::clean,
+};
+
+/// Topics remembered per chain; more are asked for again. Edits can name topics without end.
+const TOPICS_MAX: usize = 10_000;
+/// Records of one call, where they have no bytes that would bound it.
+const CALL_RECORDS_MAX: usize = 16_384;
+
+/// Code of the host's own reject: a value above `value-max-bytes` of a required plugin.
+const VALUE_TOO_LARGE: &str = "value-too-large";
+
+/// A lane's instances of the plugins of a link.
+pub struct PluginChain {
+    shared: Arc<Shared>,
+    stages: Vec<Stage>,
+    names: Names,
+    /// One per record of the batch at hand.
+    fates: Vec<Fate>,
+    scratch: Scratch,
+}
+
+/// One plugin of the chain.
+struct Stage {
+    plugin: Arc<Loaded>,
+    /// `None` after a fault, until the next call.
+    instance: Option<Instance>,
+    plans: HashMap<Arc<str>, Arc<Plan>>,
+}
+
+/// Final names, by the name that the plugins left.
+struct Names {
+    shared: Arc<Shared>,
+    known: HashMap<Arc<str>, Arc<str>>,
+}
+
+/// Reused from call to call.
+#[derive(Default)]
+struct Scratch {
+    rows: Vec<usize>,
+    packer: Packer,
+}
+
+/// A fault of one stage, to be told with its plugin's name.
+struct StageError {
+    offset: Option<SourceOffset>,
+    reason: String,
+}
+
+impl From<String> for StageError {
+    fn from(reason: String) -> Self {
+        Self { offset: None, reason }
+    }
+}
+
+impl PluginChain {
+    pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, ChainError> {
+        let mut stages = Vec::new();
+        for plugin in &shared.plugins {
+            let mut stage = Stage {
+                plugin: plugin.clone(),
+                instance: None,
+                plans: HashMap::new(),
+            };
+            stage.instance(&shared).map_err(|e| error(&shared, plugin.name.clone(), e))?;
+            stages.push(stage);
+        }
+        Ok(Self {
+            names: Names {
+                shared: shared.clone(),
+                known: HashMap::new(),
+            },
+            shared,
+            stages,
+            fates: Vec::new(),
+            scratch: Scratch::default(),
+        })
+    }
+
+    fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Arc<str>, ChainError> {
+        let mut topic = batch.topic().clone();
+        self.fates.clear();
+        self.fates.resize_with(batch.len(), Fate::default);
+        for stage in &mut self.stages {
+            let mut work = Work {
+                shared: &self.shared,
+                batch,
+                partitions,
+                fates: &mut self.fates,
+                scratch: &mut self.scratch,
+                names: &mut self.names,
+            };
+            topic = stage
+                .run(&topic, &mut work)
+                .map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
+        }
+        self.names.of(&topic).map_err(|reason| self.naming_error(reason))
+    }
+
+    /// The plugins' names and the link's naming together gave a name that cannot be: the last plugin is the nearest culprit.
+    fn naming_error(&self, reason: String) -> ChainError {
+        let plugin = self.stages.last().map_or_else(|| "naming".into(), |stage| stage.plugin.name.clone());
+        error(&self.shared, plugin, reason.into())
+    }
+
+    fn dispositions(&mut self, batch: &Batch) -> Result<Vec<(usize, Disposition)>, ChainError> {
+        let mut dispositions = Vec::new();
+        for (index, fate) in self.fates.iter_mut().enumerate() {
+            let disposition = match mem::take(fate) {
+                Fate::Pass => continue,
+                Fate::Drop => Disposition::Drop,
+                Fate::Reject(reject) => Disposition::Reject(*reject),
+                Fate::Change(mut patch) => {
+                    let Some(record) = batch.get(index) else { continue };
+                    let topic = patch.topic.take().map(|topic| self.names.of(&topic)).transpose();
+                    let topic = topic.map_err(|reason| {
+                        let plugin = self.shared.plugins.last().map_or_else(|| "naming".into(), |p| p.name.clone());
+                        error(&self.shared, plugin, StageError { offset: Some(record.offset), reason })
+                    })?;
+                    Disposition::Replace(vec![patch.finish(record, topic)])
+                }
+            };
+            dispositions.push((index, disposition));
+        }
+        Ok(dispositions)
+    }
+
+    /// What the guests said of an accepted batch counts; what they said of another never happened.
+    fn settle_words(&mut self, accepted: bool) {
+        for stage in &mut self.stages {
+            stage.settle_words(accepted, &self.shared);
+        }
+    }
+}
+
+impl Chain for PluginChain {
+    fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
+        let judged = self.judge(&batch, partitions);
+        let judged = judged.and_then(|topic| Ok((topic, self.dispositions(&batch)?)));
+        self.settle_words(judged.is_ok());
+        let (target_topic, dispositions) = judged?;
+        Ok(Processed {
+            batch,
+            target_topic,
+            dispositions,
+            generation: self.shared.generation.clone(),
+        })
+    }
+
+    fn target_topic(&mut self, topic: &str, partitions: u32) -> Result<Arc<str>, ChainError> {
+        let mut name: Arc<str> = topic.into();
+        for stage in &mut self.stages {
+            let plan = stage.plan(&name, partitions, &self.shared);
+            let plan = plan.map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
+            name = plan.name.clone().unwrap_or(name);
+        }
+        self.settle_words(true);
+        self.names.of(&name).map_err(|reason| self.naming_error(reason))
+    }
+
+    fn generation(&self) -> Generation {
+        self.shared.generation.clone()
+    }
+}
+
+impl Names {
+    fn of(&mut self, topic: &Arc<str>) -> Result<Arc<str>, String> {
+        if let Some(name) = self.known.get(topic) {
+            return Ok(name.clone());
+        }
+        let name = self.shared.naming.apply(topic);
+        validate_target_name(&name).map_err(|e| e.to_string())?;
+        let name: Arc<str> = name.into();
+        if self.known.len() >= TOPICS_MAX {
+            self.known.clear();
+        }
+        self.known.insert(topic.clone(), name.clone());
+        Ok(name)
+    }
+}
+
+/// A batch on its way through the chain.
+struct Work<'a> {
+    shared: &'a Shared,
+    batch: &'a Batch,
+    partitions: u32,
+    fates: &'a mut Vec<Fate>,
+    scratch: &'a mut Scratch,
+    names: &'a mut Names,
+}
+
+impl Work<'_> {
+    /// Topics that earlier plugins gave to single records.
+    fn redirected(&self) -> Vec<Arc<str>> {
+        let mut topics: Vec<Arc<str>> = Vec::new();
+        for fate in self.fates.iter() {
+            if let Fate::Change(patch) = fate
+                && let Some(topic) = &patch.topic
+                && !topics.contains(topic)
+            {
+                topics.push(topic.clone());
+            }
+        }
+        topics
+    }
+}
+
+/// Whether a record goes to the plugin with this group: those of the batch's topic (`None`), or of another.
+fn belongs(fate: &Fate, group: Option<&Arc<str>>) -> bool {
+    match fate {
+        Fate::Pass => group.is_none(),
+        Fate::Change(patch) => patch.topic.as_ref() == group,
+        Fate::Drop | Fate::Reject(_) => false,
+    }
+}
+
+impl Stage {
+    fn instance(&mut self, shared: &Shared) -> Result<&mut Instance, StageError> {
+        if self.instance.as_ref().is_none_or(|instance| !instance.is_sound()) {
+            self.instance = Some(self.plugin.start(&shared.engine, &shared.link)?);
+        }
+        self.instance.as_mut().ok_or_else(|| "no instance".to_owned().into())
+    }
+
+    /// The plan for a topic, asked once.
+    fn plan(&mut self, topic: &Arc<str>, partitions: u32, shared: &Shared) -> Result<Arc<Plan>, StageError> {
+        if let Some(plan) = self.plans.get(topic) {
+            return Ok(plan.clone());
+        }
+        let plugin = self.plugin.clone();
+        let answer = self.instance(shared)?.open_topic(&plugin.limits, topic, partitions);
+        let place = format!("open-topic for '{topic}'");
+        let answer = answer.map_err(|fault| format!("{place}: {}", fault.text(plugin.required)))?;
+        let plan = answer.map_err(|words| format!("{place}: it refuses the topic{}", told(&words, plugin.required)))?;
+        let plan = Plan::check(topic, plan, plugin.manifest.effects).map_err(|e| format!("{place}: {e}"))?;
+        let plan = Arc::new(plan);
+        if self.plans.len() >= TOPICS_MAX {
+            self.plans.clear();
+        }
+        self.plans.insert(topic.clone(), plan.clone());
+        Ok(plan)
+    }
+
+    /// Shows the plugin every record that is still on its way. Gives the name of the batch's topic from here on.
+    fn run(&mut self, topic: &Arc<str>, work: &mut Work<'_>) -> Result<Arc<str>, StageError> {
+        // Collected before anything runs: what this plugin redirects, it does not see again.
+        let redirected = work.redirected();
+        let plan = self.plan(topic, work.partitions, work.shared)?;
+        self.run_group(topic, &plan, None, work)?;
+        for other in redirected {
+            let plan = self.plan(&other, work.partitions, work.shared)?;
+            self.run_group(&other, &plan, Some(&other), work)?;
+        }
+        Ok(plan.name.clone().unwrap_or_else(|| topic.clone()))
+    }
+
+    fn run_group(
+        &mut self,
+        topic: &Arc<str>,
+        plan: &Plan,
+        group: Option<&Arc<str>>,
+        work: &mut Work<'_>,
+    ) -> Result<(), StageError> {
+        // Settled before a call: a record that the plugin itself sends here later is not of this group.
+        let members = match (&plan.needs, &plan.name, group) {
+            (None, None, _) | (None, Some(_), None) => return Ok(()),
+            _ => work.fates.iter().map(|fate| belongs(fate, group)).collect::<Vec<bool>>(),
+        };
+        if let (Some(name), Some(_)) = (&plan.name, group) {
+            for (fate, member) in work.fates.iter_mut().zip(&members) {
+                if let Fate::Change(patch) = fate
+                    && *member
+                {
+                    patch.topic = Some(name.clone());
+                }
+            }
+        }
+        let Some(needs) = &plan.needs else {
+            return Ok(());
+        };
+        self.run_calls(topic, needs, &members, work)
+    }
+
+    fn run_calls(
+        &mut self,
+        topic: &Arc<str>,
+        needs: &Needs,
+        members: &[bool],
+        work: &mut Work<'_>,
+    ) -> Result<(), StageError> {
+        let mut bytes = 0;
+        let mut base_offset = 0;
+        work.scratch.rows.clear();
+        for (row, _) in members.iter().enumerate().filter(|(_, member)| **member) {
+            let (Some(record), Some(fate)) = (work.batch.get(row), work.fates.get(row)) else {
+                continue;
+            };
+            let view = View::new(record, fate);
+            let too_large = needs.value_bytes_max.is_some_and(|max| view.value().is_some_and(|v| v.len() > max));
+            if too_large {
+                self.skip(row, work);
+                continue;
+            }
+            let (cost, offset) = (cost(needs, &view), offset(&view));
+            let full = bytes + cost > DATA_BYTES_MAX
+                || work.scratch.rows.len() >= CALL_RECORDS_MAX
+                || u32::try_from(offset.saturating_sub(base_offset)).is_err();
+            if full && !work.scratch.rows.is_empty() {
+                self.call(topic, needs, base_offset, work)?;
+                work.scratch.rows.clear();
+            }
+            if work.scratch.rows.is_empty() {
+                (bytes, base_offset) = (0, offset);
+            }
+            work.scratch.rows.push(row);
+            bytes += cost;
+        }
+        if work.scratch.rows.is_empty() {
+            return Ok(());
+        }
+        self.call(topic, needs, base_offset, work)
+    }
+
+    /// A value above the plugin's bound: unseen means unjudged.
+    fn skip(&self, row: usize, work: &mut Work<'_>) {
+        if let Some(fate) = work.fates.get_mut(row)
+            && self.plugin.required
+        {
+            *fate = Fate::Reject(Box::new(Reject {
+                plugin: self.plugin.name.clone(),
+                code: VALUE_TOO_LARGE.into(),
+                text: "the value is larger than the plugin takes (value-max-bytes)".into(),
+            }));
+        }
+    }
+
+    fn call(&mut self, topic: &str, needs: &Needs, base_offset: u64, work: &mut Work<'_>) -> Result<(), StageError> {
+        let plugin = self.plugin.clone();
+        let Scratch { rows, packer } = &mut *work.scratch;
+        let packed = packer.pack(needs, work.batch, work.fates, rows, base_offset);
+        packed.map_err(|_| "process: the records are larger than the interface can carry".to_owned())?;
+        let batch = wit::Batch {
+            topic,
+            partition: u32::try_from(work.batch.partition()).unwrap_or(0),
+            count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+            base_offset,
+            mode: 0,
+            origins: &[],
+            columns: &packer.directory,
+            data: &packer.data,
+        };
+        let answer = self.instance(work.shared)?.process(&plugin.limits, batch);
+        let answer = answer.map_err(|fault| format!("process: {}", fault.text(plugin.required)))?;
+        let edits = answer.map_err(|words| format!("process: it gave up{}", told(&words, plugin.required)))?;
+
+        let names = &mut *work.names;
+        let mut rules = Rules {
+            plugin: &plugin.name,
+            needs,
+            reject_codes: &plugin.reject_codes,
+            silent: plugin.required,
+            check_topic: &mut |name| names.of(&name.into()),
+        };
+        apply(&edits, rows, work.batch, work.fates, &mut rules).map_err(|bad| {
+            let what = if plugin.required && bad.what.contains("topic '") { "a topic outside of its output-topics" } else { &bad.what };
+            StageError {
+                offset: bad.offset,
+                reason: format!("process: it answered with a bad edit: {what}; this is a bug in the plugin"),
+            }
+        })
+    }
+
+    fn settle_words(&mut self, accepted: bool, shared: &Shared) {
+        let Some(instance) = &mut self.instance else {
+            return;
+        };
+        let said = instance.said();
+        if accepted {
+            for (counter, sum) in self.plugin.counters.iter().zip(&said.counts) {
+                counter.fetch_add(*sum, Ordering::Relaxed);
+            }
+            let (plugin, link) = (&*self.plugin.name, shared.link.link.as_str());
+            for (level, message) in &said.logs {
+                let message = if self.plugin.required { "(message withheld: the plugin is required)" } else { message };
+                match level {
+                    Level::Trace => tracing::trace!(plugin, link, "{message}"),
+                    Level::Debug => tracing::debug!(plugin, link, "{message}"),
+                    Level::Info => tracing::info!(plugin, link, "{message}"),
+                    Level::Warn => tracing::warn!(plugin, link, "{message}"),
+                    Level::Error => tracing::error!(plugin, link, "{message}"),
+                }
+            }
+            if said.logs_left_out > 0 {
+                tracing::warn!(plugin, link, messages = said.logs_left_out, "the plugin logs too much; messages were left out");
+            }
+        }
+        said.clear();
+    }
+}
+
+/// The guest's own words for an error, unless they may not be told.
+fn told(words: &str, silent: bool) -> String {
+    if silent {
+        return String::new();
+    }
+    format!(": {}", clean(words, 512))
+}
+
+fn error(shared: &Shared, plugin: Arc<str>, error: StageError) -> ChainError {
+    ChainError {
+        plugin,
+        generation: shared.generation.clone(),
+        offset: error.offset,
+        reason: error.reason,
+    }
+}

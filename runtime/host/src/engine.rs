@@ -1,0 +1,150 @@
+//! One compiler and clock for all plugins of a process.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use wasmtime::{
+    Config, Engine, Strategy,
+    component::{Component, HasSelf, Linker},
+};
+
+use crate::{
+    api::v0_1::{Plugin, PluginPre},
+    error::LoadProblem,
+    instance::State,
+};
+
+/// Length of an epoch: deadlines are exact to one.
+pub(crate) const TICK_MS: u64 = 10;
+
+/// Compiled plugins kept for reuse; a bound, not a cache policy: a process has a handful.
+const COMPILED_MAX: usize = 256;
+
+/// The Wasm engine of a process. Cloning shares it.
+#[derive(Clone)]
+pub struct HostEngine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<State>,
+    compiled: Mutex<HashMap<[u8; 32], PluginPre<State>>>,
+    /// Advances the epoch; ends with the engine.
+    _ticker: Ticker,
+}
+
+struct Ticker {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    /// A thread of the operating system, not a task: a guest that spins may hold every worker of the runtime.
+    fn start(engine: &Engine) -> std::io::Result<Self> {
+        let (stop, stopped) = channel();
+        let engine = engine.weak();
+        let thread = std::thread::Builder::new().name("strait-epoch".into()).spawn(move || {
+            while stopped.recv_timeout(Duration::from_millis(TICK_MS)) == Err(RecvTimeoutError::Timeout) {
+                let Some(engine) = engine.upgrade() else { return };
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It only counts, so it cannot have panicked with anything worth telling.
+            drop(thread.join());
+        }
+    }
+}
+
+impl HostEngine {
+    /// Starts an engine. One per process is enough.
+    ///
+    /// # Errors
+    /// What wasmtime or the operating system says, where the machine cannot run it.
+    pub fn new() -> Result<Self, String> {
+        let mut config = Config::new();
+        config
+            .strategy(Strategy::Cranelift)
+            // The interface is synchronous, and support for concurrency costs every call (reference: wasmtime 12311).
+            .concurrency_support(false)
+            .epoch_interruption(true)
+            // The whole 32-bit space and its guards are reserved, so that no access needs a bounds check.
+            .memory_reservation(4 << 30)
+            .memory_guard_size(32 << 20)
+            .max_wasm_stack(512 << 10)
+            // The same input gives the same edits on every machine.
+            .cranelift_nan_canonicalization(true)
+            .relaxed_simd_deterministic(true)
+            .wasm_memory64(false)
+            .parallel_compilation(true);
+        let start = || -> wasmtime::Result<(Engine, Linker<State>)> {
+            let engine = Engine::new(&config)?;
+            let mut linker = Linker::new(&engine);
+            Plugin::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+            Ok((engine, linker))
+        };
+        let (engine, linker) = start().map_err(|e| format!("wasmtime cannot start here: {e:#}"))?;
+        let ticker = Ticker::start(&engine).map_err(|e| format!("the epoch thread cannot be started: {e}"))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                engine,
+                linker,
+                compiled: Mutex::new(HashMap::new()),
+                _ticker: ticker,
+            }),
+        })
+    }
+
+    pub(crate) fn wasmtime(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// Compiles a component, once per digest.
+    pub(crate) fn compile(&self, digest: [u8; 32], component: &[u8]) -> Result<PluginPre<State>, LoadProblem> {
+        if let Some(found) = self.compiled().get(&digest) {
+            return Ok(found.clone());
+        }
+        let component =
+            Component::from_binary(&self.inner.engine, component).map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))?;
+        let pre = self.inner.linker.instantiate_pre(&component);
+        let pre = pre.map_err(|e| LoadProblem::NotAComponent(format!("{e:#}")))?;
+        let pre = PluginPre::new(pre).map_err(|e| LoadProblem::MissingExport {
+            export: "strait:plugin/transform@0.1.0".into(),
+            detail: format!(" ({e:#})"),
+        })?;
+        let mut compiled = self.compiled();
+        if compiled.len() >= COMPILED_MAX {
+            compiled.clear();
+        }
+        compiled.insert(digest, pre.clone());
+        Ok(pre)
+    }
+
+    fn compiled(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], PluginPre<State>>> {
+        self.inner.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for HostEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostEngine").finish_non_exhaustive()
+    }
+}

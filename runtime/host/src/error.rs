@@ -1,0 +1,111 @@
+//! Why a plugin could not be loaded.
+
+use crate::api::SPOKEN;
+
+/// A plugin that could not be loaded: which one, from where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin {plugin} ({origin}): {problem}")]
+pub struct LoadError {
+    /// Its name in the link.
+    pub plugin: String,
+    /// Its file, or `bundled`.
+    pub origin: String,
+    /// What is wrong.
+    pub problem: LoadProblem,
+}
+
+/// A mistake in a plugin's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigMistake {
+    /// JSON Pointer into the configuration; empty is the whole.
+    pub pointer: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// What is wrong with a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadProblem {
+    /// The file cannot be read.
+    #[error("cannot be read: {0}; check the path and plugin_dir")]
+    Unreadable(std::io::Error),
+    /// The binary has no bundled plugin of that name.
+    #[error("no bundled plugin has this name; bundled are: {available}")]
+    NotBundled {
+        /// The names there are.
+        available: String,
+    },
+    /// The binary was built without any.
+    #[error("this binary was built without bundled plugins; run ./dev build")]
+    NothingBundled,
+    /// Larger than allowed.
+    #[error("the file has {bytes} bytes, {bytes_max} are allowed; strip debug information or raise file_bytes_max")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// Not a valid WebAssembly module or component.
+    #[error("not valid WebAssembly: {0}; give the .wasm file that the build made")]
+    NotWasm(String),
+    /// A core module that cannot be made a component.
+    #[error("the core module cannot be made a component: {0}; export the functions of wit/v0.1/plugin.wit")]
+    NotAComponent(String),
+    /// It wants something that no plugin gets.
+    #[error(
+        "it imports '{import}', which Strait does not grant: a plugin gets strait:plugin/host only; build it without WASI (for Rust: wasm32-unknown-unknown)"
+    )]
+    UnknownImport {
+        /// Name of the import.
+        import: String,
+    },
+    /// It was built for another version of the interface.
+    #[error("it speaks strait:plugin@{version}, this host speaks {SPOKEN}; build it with the SDK of this release")]
+    WrongVersion {
+        /// The version it names.
+        version: String,
+    },
+    /// It lacks a part of the interface, or has it in another shape.
+    #[error("it does not export '{export}' as wit/v0.1/plugin.wit has it{detail}; build it with an SDK of this release")]
+    MissingExport {
+        /// Name of the export.
+        export: String,
+        /// What differs, or nothing.
+        detail: String,
+    },
+    /// What it says of itself cannot be.
+    #[error("its description is not valid: {0}; this is a bug in the plugin")]
+    BadManifest(String),
+    /// The configuration does not follow the plugin's schema.
+    #[error("the configuration does not fit the plugin's schema:{}", list(.0))]
+    SchemaMismatch(Vec<ConfigMistake>),
+    /// The plugin refused its configuration.
+    #[error("the plugin refuses its configuration:{}", list(.0))]
+    ConfigureRefused(Vec<ConfigMistake>),
+    /// It trapped.
+    #[error("it broke in {call}: {reason}; this is a bug in the plugin")]
+    Trap {
+        /// start, describe or configure.
+        call: &'static str,
+        /// What happened.
+        reason: String,
+    },
+    /// It did not answer in time.
+    #[error("{call} did not end within {ms_max} ms; this is a bug in the plugin, or the machine is overloaded")]
+    Timeout {
+        /// start, describe or configure.
+        call: &'static str,
+        /// The bound.
+        ms_max: u64,
+    },
+}
+
+fn list(mistakes: &[ConfigMistake]) -> String {
+    let mut text = String::new();
+    for mistake in mistakes {
+        let place = if mistake.pointer.is_empty() { "configuration" } else { &mistake.pointer };
+        text.push_str(&format!("\n  at {place}: {}", mistake.message));
+    }
+    text
+}

@@ -1,0 +1,321 @@
+//! Loads a link's plugins and makes chains of them.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use strait_core::edit::Generation;
+use strait_flow::ports::{Chain, ChainError, ChainFactory};
+
+use crate::{
+    api::v0_1::{PluginPre, exports::strait::plugin::transform as wit},
+    chain::PluginChain,
+    engine::HostEngine,
+    error::{ConfigMistake, LoadError, LoadProblem},
+    instance::{Fault, Instance, State},
+    limits::Limits,
+    package::{Manifest, Package, hex},
+    schema,
+    text::clean,
+};
+
+/// Digits of digests in a generation.
+const DIGEST_DIGITS: usize = 12;
+
+/// Where a plugin comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PluginSource {
+    /// A file.
+    File(PathBuf),
+    /// One of [`crate::bundled_names`].
+    Bundled(String),
+}
+
+impl std::fmt::Display for PluginSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Bundled(_) => f.write_str("bundled"),
+        }
+    }
+}
+
+/// One plugin of a chain.
+#[derive(Clone, Debug)]
+pub struct PluginSpec {
+    /// Its name in the link, for logs, errors and metrics.
+    pub name: String,
+    /// Where it is.
+    pub source: PluginSource,
+    /// Its configuration, secrets resolved; null is an empty object.
+    pub config: Value,
+    /// The configuration as written, before secrets, for the generation; `None` where it holds no secrets.
+    pub config_as_written: Option<Value>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Nothing may pass that it did not judge, and its own words stay out of logs and errors. A plugin that says
+    /// `fails-closed` is required whatever this says.
+    pub required: bool,
+}
+
+impl PluginSpec {
+    /// A plugin with default limits.
+    #[must_use]
+    pub fn new(name: impl Into<String>, source: PluginSource, config: Value) -> Self {
+        Self {
+            name: name.into(),
+            source,
+            config,
+            config_as_written: None,
+            limits: Limits::default(),
+            required: false,
+        }
+    }
+}
+
+/// The link, as its plugins are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Its name.
+    pub link: String,
+    /// Alias of the source cluster.
+    pub source: String,
+    /// Its region.
+    pub source_region: Option<String>,
+    /// Alias of the target cluster.
+    pub target: String,
+    /// Its region.
+    pub target_region: Option<String>,
+}
+
+/// How the link names target topics; applied once, to the name that the last plugin left.
+#[derive(Clone)]
+pub enum Naming {
+    /// The same name.
+    Identity,
+    /// This text before the name, such as `aws.`.
+    Prefix(String),
+    /// As the caller computes it. Must depend on nothing but the name.
+    With(Arc<dyn Fn(&str) -> String + Send + Sync>),
+}
+
+impl std::fmt::Debug for Naming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Identity => f.write_str("Identity"),
+            Self::Prefix(prefix) => write!(f, "Prefix({prefix:?})"),
+            Self::With(_) => f.write_str("With(..)"),
+        }
+    }
+}
+
+impl Naming {
+    pub(crate) fn apply(&self, topic: &str) -> String {
+        match self {
+            Self::Identity => topic.to_owned(),
+            Self::Prefix(prefix) => format!("{prefix}{topic}"),
+            Self::With(name) => name(topic),
+        }
+    }
+}
+
+/// The plugins of a link, in order.
+#[derive(Clone, Debug)]
+pub struct ChainSpec {
+    /// In the order in which they see a record. May be empty: then only naming is applied.
+    pub plugins: Vec<PluginSpec>,
+    /// The link.
+    pub link: LinkInfo,
+    /// Final names.
+    pub naming: Naming,
+}
+
+/// The sum of a plugin's counter over all chains of this factory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterValue {
+    /// Name of the plugin in the link.
+    pub plugin: Arc<str>,
+    /// Name of the counter.
+    pub counter: String,
+    /// Sum.
+    pub value: u64,
+}
+
+/// A loaded chain: one generation, immutable. Makes a chain per lane.
+pub struct HostChains {
+    shared: Arc<Shared>,
+}
+
+/// What all chains of a generation share.
+pub(crate) struct Shared {
+    pub(crate) engine: HostEngine,
+    pub(crate) plugins: Vec<Arc<Loaded>>,
+    pub(crate) link: LinkInfo,
+    pub(crate) naming: Naming,
+    pub(crate) generation: Generation,
+}
+
+/// A plugin that was tried once and can be started again.
+pub(crate) struct Loaded {
+    pub(crate) name: Arc<str>,
+    pub(crate) manifest: Manifest,
+    pub(crate) reject_codes: Vec<Arc<str>>,
+    pub(crate) limits: Limits,
+    pub(crate) required: bool,
+    pub(crate) counters: Vec<AtomicU64>,
+    pre: PluginPre<State>,
+    config: String,
+    /// Name, digest and configuration.
+    identity: String,
+}
+
+impl HostChains {
+    /// Reads, checks, compiles and tries each plugin: start, describe, configure. Blocks for as long as compiling takes.
+    ///
+    /// # Errors
+    /// [`LoadError`] of the first plugin that does not load.
+    pub fn load(engine: &HostEngine, spec: ChainSpec) -> Result<Arc<Self>, LoadError> {
+        let mut plugins = Vec::new();
+        for plugin in spec.plugins {
+            let (name, origin) = (plugin.name.clone(), plugin.source.to_string());
+            let loaded = Loaded::load(engine, plugin, &spec.link).map_err(|problem| LoadError {
+                plugin: name,
+                origin,
+                problem,
+            })?;
+            plugins.push(Arc::new(loaded));
+        }
+        let identities: Vec<&str> = plugins.iter().map(|p| p.identity.as_str()).collect();
+        let generation = match identities.as_slice() {
+            [] => Generation::default(),
+            all => Generation(all.join(",").into()),
+        };
+        Ok(Arc::new(Self {
+            shared: Arc::new(Shared {
+                engine: engine.clone(),
+                plugins,
+                link: spec.link,
+                naming: spec.naming,
+                generation,
+            }),
+        }))
+    }
+
+    /// The plugins' names, digests and configurations: `name@digest+configuration`, in order.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.shared.generation.clone()
+    }
+
+    /// What each plugin says of itself, in order, with its name in the link.
+    pub fn manifests(&self) -> impl Iterator<Item = (&Arc<str>, &Manifest)> {
+        self.shared.plugins.iter().map(|p| (&p.name, &p.manifest))
+    }
+
+    /// What the plugins counted in accepted batches.
+    #[must_use]
+    pub fn counters(&self) -> Vec<CounterValue> {
+        let mut values = Vec::new();
+        for plugin in &self.shared.plugins {
+            for (counter, sum) in plugin.manifest.counters.iter().zip(&plugin.counters) {
+                values.push(CounterValue {
+                    plugin: plugin.name.clone(),
+                    counter: counter.clone(),
+                    value: sum.load(Ordering::Relaxed),
+                });
+            }
+        }
+        values
+    }
+
+    /// A fresh chain, as its own type.
+    ///
+    /// # Errors
+    /// [`ChainError`] when an instance cannot be made.
+    pub fn plugin_chain(&self) -> Result<PluginChain, ChainError> {
+        PluginChain::new(self.shared.clone())
+    }
+}
+
+impl ChainFactory for HostChains {
+    fn chain(&self) -> Result<Box<dyn Chain>, ChainError> {
+        Ok(Box::new(self.plugin_chain()?))
+    }
+}
+
+impl std::fmt::Debug for HostChains {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostChains").field("generation", &self.shared.generation).finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    fn load(engine: &HostEngine, spec: PluginSpec, link: &LinkInfo) -> Result<Self, LoadProblem> {
+        let package = Package::open(&spec.source, &spec.limits)?;
+        let pre = engine.compile(package.digest, &package.component)?;
+        let mut trial = Instance::start(engine, &pre, &spec.limits).map_err(|f| f.at("start"))?;
+        let about = trial.describe(&spec.limits).map_err(|f| f.at("describe"))?;
+        let manifest = Manifest::check(about)?;
+
+        let config = match spec.config {
+            Value::Null => Value::Object(serde_json::Map::new()),
+            config => config,
+        };
+        schema::check(&manifest.config_schema, &config)?;
+        let written = spec.config_as_written.unwrap_or_else(|| config.clone()).to_string();
+        let config_digest = hex(&Sha256::digest(written.as_bytes()));
+        let digest = hex(&package.digest);
+        let loaded = Self {
+            identity: format!(
+                "{}@{}+{}",
+                spec.name,
+                digest.get(..DIGEST_DIGITS).unwrap_or(&digest),
+                config_digest.get(..DIGEST_DIGITS).unwrap_or(&config_digest),
+            ),
+            name: spec.name.into(),
+            reject_codes: manifest.reject_codes.iter().map(|code| code.as_str().into()).collect(),
+            counters: manifest.counters.iter().map(|_| AtomicU64::new(0)).collect(),
+            required: spec.required || manifest.fails_closed,
+            manifest,
+            limits: spec.limits,
+            pre,
+            config: config.to_string(),
+        };
+        let configured = trial.configure(&loaded.limits, &loaded.config, wit_link(link));
+        configured.map_err(|f| f.at("configure"))?.map_err(|mistakes| {
+            let mistakes = mistakes.into_iter().take(20).map(|mistake| ConfigMistake {
+                pointer: clean(&mistake.path, 256),
+                message: clean(&mistake.message, 512),
+            });
+            LoadProblem::ConfigureRefused(mistakes.collect())
+        })?;
+        Ok(loaded)
+    }
+
+    /// A configured instance.
+    pub(crate) fn start(&self, engine: &HostEngine, link: &LinkInfo) -> Result<Instance, String> {
+        let text = |call: &str, fault: Fault| format!("{call}: {}", fault.text(self.required));
+        let mut instance = Instance::start(engine, &self.pre, &self.limits).map_err(|f| text("start", f))?;
+        let configured = instance.configure(&self.limits, &self.config, wit_link(link));
+        match configured.map_err(|f| text("configure", f))? {
+            Ok(()) => Ok(instance),
+            Err(_) => Err("configure: it refuses the configuration that it took when it was loaded".into()),
+        }
+    }
+}
+
+fn wit_link(link: &LinkInfo) -> wit::LinkInfo<'_> {
+    wit::LinkInfo {
+        link: &link.link,
+        source: &link.source,
+        source_region: link.source_region.as_deref(),
+        target: &link.target,
+        target_region: link.target_region.as_deref(),
+    }
+}

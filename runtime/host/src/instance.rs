@@ -1,0 +1,226 @@
+//! One running guest: its store, its bounds, and what it says.
+
+use wasmtime::{Store, Trap};
+
+use crate::{
+    api::v0_1::{
+        Plugin, PluginPre,
+        exports::strait::plugin::transform::{About, Batch, ConfigError, Edits, Guest, LinkInfo, TopicPlan},
+        strait::plugin::{host, types},
+    },
+    engine::{HostEngine, TICK_MS},
+    limits::{DESCRIBE_BYTES_MAX, Limiter, Limits, OPEN_TOPIC_BYTES_MAX},
+    text::clean,
+};
+
+/// Messages kept per batch, and bytes of each; the interface promises these numbers.
+const LOGS_MAX: usize = 64;
+const LOG_BYTES_MAX: usize = 1024;
+/// Counters that a plugin may declare.
+pub(crate) const COUNTERS_MAX: usize = 256;
+
+/// What a guest said during a batch; it counts only if the batch is accepted.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) logs: Vec<(host::Level, String)>,
+    pub(crate) logs_left_out: u64,
+    /// Sums by counter.
+    pub(crate) counts: Vec<u64>,
+}
+
+impl Said {
+    pub(crate) fn clear(&mut self) {
+        self.logs.clear();
+        self.logs_left_out = 0;
+        self.counts.fill(0);
+    }
+}
+
+/// The store's data.
+pub(crate) struct State {
+    limiter: Limiter,
+    said: Said,
+}
+
+impl host::Host for State {
+    fn log(&mut self, level: host::Level, message: String) {
+        if self.said.logs.len() >= LOGS_MAX {
+            self.said.logs_left_out += 1;
+            return;
+        }
+        self.said.logs.push((level, clean(&message, LOG_BYTES_MAX)));
+    }
+
+    fn count(&mut self, counter: u32, delta: u64) {
+        let index = counter as usize;
+        if index >= COUNTERS_MAX {
+            return;
+        }
+        if self.said.counts.len() <= index {
+            self.said.counts.resize(index + 1, 0);
+        }
+        if let Some(sum) = self.said.counts.get_mut(index) {
+            *sum = sum.saturating_add(delta);
+        }
+    }
+}
+
+impl types::Host for State {}
+
+/// Why a call did not give an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Deadline {
+        ms_max: u64,
+    },
+    Broke {
+        reason: String,
+        /// What the guest said last; its words, so they may hold personal data.
+        words: Option<String>,
+    },
+}
+
+impl Fault {
+    /// For an operator. `silent` leaves out the guest's own words.
+    pub(crate) fn text(&self, silent: bool) -> String {
+        match self {
+            Self::Deadline { ms_max } => format!("it did not end within {ms_max} ms"),
+            Self::Broke {
+                reason,
+                words: Some(words),
+            } if !silent => format!("{reason}; its last words: {words}"),
+            Self::Broke { reason, .. } => reason.clone(),
+        }
+    }
+}
+
+/// A guest. After a fault it is never called again: the store of a component that trapped is dead.
+pub(crate) struct Instance {
+    store: Store<State>,
+    plugin: Plugin,
+    /// Set before each call and cleared after a good one, so that no way out of a call leaves a broken guest in use.
+    broken: bool,
+}
+
+impl Instance {
+    /// Starts a guest; its start functions run under the deadline.
+    pub(crate) fn start(engine: &HostEngine, pre: &PluginPre<State>, limits: &Limits) -> Result<Self, Fault> {
+        let state = State {
+            limiter: Limiter::new(limits),
+            said: Said::default(),
+        };
+        let mut store = Store::new(engine.wasmtime(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(ticks(limits.start_ms_max));
+        store.set_hostcall_fuel(DESCRIBE_BYTES_MAX);
+        let plugin = match pre.instantiate(&mut store) {
+            Ok(plugin) => plugin,
+            Err(error) => return Err(fault(&error, store.data(), limits.start_ms_max)),
+        };
+        Ok(Self {
+            store,
+            plugin,
+            broken: false,
+        })
+    }
+
+    pub(crate) fn describe(&mut self, limits: &Limits) -> Result<About, Fault> {
+        self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| guest.call_describe(store))
+    }
+
+    pub(crate) fn configure(
+        &mut self,
+        limits: &Limits,
+        config: &str,
+        link: LinkInfo<'_>,
+    ) -> Result<Result<(), Vec<ConfigError>>, Fault> {
+        self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| {
+            guest.call_configure(store, config, link)
+        })
+    }
+
+    pub(crate) fn open_topic(
+        &mut self,
+        limits: &Limits,
+        topic: &str,
+        partitions: u32,
+    ) -> Result<Result<TopicPlan, String>, Fault> {
+        self.call(limits.open_topic_ms_max, OPEN_TOPIC_BYTES_MAX, |guest, store| {
+            guest.call_open_topic(store, topic, partitions)
+        })
+    }
+
+    pub(crate) fn process(&mut self, limits: &Limits, batch: Batch<'_>) -> Result<Result<Edits, String>, Fault> {
+        let output_bytes_max = limits.output_bytes_max.saturating_add(batch.data.len().saturating_mul(4));
+        self.call(limits.process_ms_max, output_bytes_max, |guest, store| {
+            guest.call_process(store, batch)
+        })
+    }
+
+    /// Whether it may be called.
+    pub(crate) fn is_sound(&self) -> bool {
+        !self.broken
+    }
+
+    pub(crate) fn said(&mut self) -> &mut Said {
+        &mut self.store.data_mut().said
+    }
+
+    /// The one way into a guest: a deadline and a bound on the answer, always.
+    fn call<T>(
+        &mut self,
+        ms_max: u64,
+        output_bytes_max: usize,
+        enter: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
+        if self.broken {
+            return Err(Fault::Broke {
+                reason: "the instance broke earlier and was not replaced".into(),
+                words: None,
+            });
+        }
+        self.broken = true;
+        self.store.data_mut().limiter.refused = None;
+        self.store.set_epoch_deadline(ticks(ms_max));
+        self.store.set_hostcall_fuel(output_bytes_max);
+        match enter(self.plugin.strait_plugin_transform(), &mut self.store) {
+            Ok(answer) => {
+                self.broken = false;
+                Ok(answer)
+            }
+            Err(error) => Err(fault(&error, self.store.data(), ms_max)),
+        }
+    }
+}
+
+/// Epochs until a deadline. One more, as the current one has begun.
+fn ticks(ms_max: u64) -> u64 {
+    ms_max.div_ceil(TICK_MS) + 1
+}
+
+fn fault(error: &wasmtime::Error, state: &State, ms_max: u64) -> Fault {
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::Interrupt) {
+        return Fault::Deadline { ms_max };
+    }
+    // A guest that panics says why in its log before it aborts.
+    let last = state.said.logs.iter().rfind(|(level, _)| matches!(level, host::Level::Error));
+    let refused = state.limiter.refused.clone();
+    Fault::Broke {
+        reason: refused.unwrap_or_else(|| trap.map_or_else(|| error.root_cause().to_string(), ToString::to_string)),
+        words: last.map(|(_, words)| words.clone()),
+    }
+}
+
+impl Fault {
+    /// As a problem at load, in the call named.
+    pub(crate) fn at(self, call: &'static str) -> crate::error::LoadProblem {
+        match self {
+            Self::Deadline { ms_max } => crate::error::LoadProblem::Timeout { call, ms_max },
+            Self::Broke { .. } => crate::error::LoadProblem::Trap {
+                call,
+                reason: self.text(false),
+            },
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a guest may use.
+
+use wasmtime::{ResourceLimiter, Result};
+
+/// Bounds on one plugin. The defaults suit a compiled guest that looks at records; an interpreter may need more memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Size of the file.
+    pub file_bytes_max: usize,
+    /// Linear memories of one instance together.
+    pub memory_bytes_max: usize,
+    /// Starting an instance, `describe` and `configure`, each.
+    pub start_ms_max: u64,
+    /// One `open-topic`.
+    pub open_topic_ms_max: u64,
+    /// One `process`.
+    pub process_ms_max: u64,
+    /// What one `process` may answer, beyond four times what it was given.
+    pub output_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            file_bytes_max: 64 << 20,
+            memory_bytes_max: 64 << 20,
+            start_ms_max: 5_000,
+            open_topic_ms_max: 1_000,
+            process_ms_max: 2_000,
+            output_bytes_max: 4 << 20,
+        }
+    }
+}
+
+/// What `describe` and `configure` may answer: lists can alias, so this bounds what is read, not what the guest holds.
+pub(crate) const DESCRIBE_BYTES_MAX: usize = 1 << 20;
+/// What `open-topic` may answer.
+pub(crate) const OPEN_TOPIC_BYTES_MAX: usize = 4 << 10;
+
+const TABLE_ELEMENTS_MAX: usize = 200_000;
+
+/// Counts what an instance holds.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    memory_bytes_max: usize,
+    memory_bytes: usize,
+    table_elements: usize,
+    /// Something was refused since this was last cleared: the likely reason of a trap that follows.
+    pub(crate) refused: Option<String>,
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_bytes_max: limits.memory_bytes_max,
+            memory_bytes: 0,
+            table_elements: 0,
+            refused: None,
+        }
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let after = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if after > self.memory_bytes_max {
+            self.refused = Some(format!(
+                "it asked for {after} bytes of memory and may have {}; raise memory_bytes_max if that is right",
+                self.memory_bytes_max
+            ));
+            return Ok(false);
+        }
+        self.memory_bytes = after;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let after = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if after > TABLE_ELEMENTS_MAX {
+            self.refused = Some(format!("it asked for {after} table elements and may have {TABLE_ELEMENTS_MAX}"));
+            return Ok(false);
+        }
+        self.table_elements = after;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn tables(&self) -> usize {
+        64
+    }
+
+    fn memories(&self) -> usize {
+        16
+    }
+}

@@ -1,0 +1,339 @@
+//! From a file to a component that may be started: size, validity, imports, version, digest.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use wasmparser::{Encoding, Parser, Payload, Validator};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use crate::{
+    api::{WIT_V0_1, speaks, v0_1::exports::strait::plugin::transform::About},
+    bundled::{bundled, bundled_names},
+    engine::HostEngine,
+    error::{LoadError, LoadProblem},
+    factory::PluginSource,
+    instance::{COUNTERS_MAX, Instance},
+    limits::Limits,
+    plan::{EFFECT_NAMES, effect_names},
+    text::clean,
+};
+
+const PACKAGE: &str = "strait:plugin/";
+const TRANSFORM: &str = "strait:plugin/transform@";
+/// Reject codes go into headers and metrics.
+const CODE_BYTES_MAX: usize = 64;
+const CODES_MAX: usize = 256;
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A component.
+    Component,
+    /// A core module, made a component when it is loaded.
+    CoreModule,
+}
+
+/// A checked file.
+#[derive(Debug)]
+pub(crate) struct Package {
+    pub(crate) component: Vec<u8>,
+    pub(crate) digest: [u8; 32],
+    pub(crate) kind: Kind,
+    pub(crate) size_bytes: usize,
+    /// Version of `strait:plugin` that it exports.
+    pub(crate) version: String,
+    pub(crate) imports: Vec<String>,
+}
+
+/// What a plugin says of itself (`describe`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Manifest {
+    /// Name that its author gave it.
+    pub name: String,
+    /// Version that its author gave it.
+    pub version: String,
+    /// One sentence.
+    pub description: String,
+    /// JSON Schema of its configuration; empty where it has none.
+    pub config_schema: String,
+    /// The most it can ever do, as the bits of the interface.
+    #[serde(skip)]
+    pub effects: u32,
+    /// The same by name.
+    #[serde(rename = "effects")]
+    pub effect_names: Vec<&'static str>,
+    /// Whether records that it cannot judge must not pass.
+    pub fails_closed: bool,
+    /// Names of its counters.
+    pub counters: Vec<String>,
+    /// Codes of its rejects.
+    pub reject_codes: Vec<String>,
+}
+
+/// What `strait plugin inspect` tells.
+#[derive(Clone, Debug, Serialize)]
+pub struct PluginInfo {
+    /// Its file.
+    pub path: PathBuf,
+    /// Component or core module.
+    pub kind: Kind,
+    /// Size of the file.
+    pub size_bytes: usize,
+    /// `sha256:` and 64 hexadecimal digits, of the file.
+    pub digest: String,
+    /// Version of `strait:plugin` that it speaks.
+    pub wit_version: String,
+    /// What it imports; each is granted, else it would have been refused.
+    pub imports: Vec<String>,
+    /// What it says of itself.
+    pub manifest: Manifest,
+}
+
+/// Checks a plugin file, starts it once and asks it for its description. Does not configure it.
+///
+/// # Errors
+/// [`LoadError`] as at load.
+pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError> {
+    let fail = |problem| LoadError {
+        plugin: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        origin: path.display().to_string(),
+        problem,
+    };
+    let limits = Limits::default();
+    let package = Package::open(&PluginSource::File(path.to_owned()), &limits).map_err(fail)?;
+    let pre = engine.compile(package.digest, &package.component).map_err(fail)?;
+    let mut instance = Instance::start(engine, &pre, &limits).map_err(|f| fail(f.at("start")))?;
+    let about = instance.describe(&limits).map_err(|f| fail(f.at("describe")))?;
+    Ok(PluginInfo {
+        path: path.to_owned(),
+        kind: package.kind,
+        size_bytes: package.size_bytes,
+        digest: format!("sha256:{}", hex(&package.digest)),
+        wit_version: package.version,
+        imports: package.imports,
+        manifest: Manifest::check(about).map_err(fail)?,
+    })
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+impl Manifest {
+    pub(crate) fn check(about: About) -> Result<Self, LoadProblem> {
+        let bad = |message: String| Err(LoadProblem::BadManifest(message));
+        if about.name.is_empty() || about.name.len() > 128 {
+            return bad("the name must have 1 to 128 bytes".into());
+        }
+        let unknown = about.effects >> EFFECT_NAMES.len();
+        if unknown != 0 {
+            return bad(format!("effects {:#b} holds bits that this host does not know", about.effects));
+        }
+        if about.counters.len() > COUNTERS_MAX || about.reject_codes.len() > CODES_MAX {
+            return bad(format!("at most {COUNTERS_MAX} counters and {CODES_MAX} reject codes are allowed"));
+        }
+        for name in about.counters.iter().chain(&about.reject_codes) {
+            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+            if name.is_empty() || name.len() > CODE_BYTES_MAX || !plain {
+                return bad(format!(
+                    "'{}' is not a name of a counter or reject code: 1 to {CODE_BYTES_MAX} letters, digits, '-', '_' and '.'",
+                    clean(name, CODE_BYTES_MAX)
+                ));
+            }
+        }
+        Ok(Self {
+            name: clean(&about.name, 128),
+            version: clean(&about.version, 128),
+            description: clean(&about.description, 1024),
+            config_schema: about.config_schema,
+            effects: about.effects,
+            effect_names: effect_names(about.effects),
+            fails_closed: about.fails_closed,
+            counters: about.counters,
+            reject_codes: about.reject_codes,
+        })
+    }
+}
+
+impl Package {
+    /// Reads and checks a plugin without running any of it.
+    pub(crate) fn open(source: &PluginSource, limits: &Limits) -> Result<Self, LoadProblem> {
+        match source {
+            PluginSource::File(path) => {
+                let size = std::fs::metadata(path).map_err(LoadProblem::Unreadable)?.len();
+                // Before it is read: it may be anything.
+                check_size(usize::try_from(size).unwrap_or(usize::MAX), limits)?;
+                Self::check(&std::fs::read(path).map_err(LoadProblem::Unreadable)?, limits)
+            }
+            PluginSource::Bundled(name) => match bundled(name) {
+                Some(bytes) => Self::check(bytes, limits),
+                None if bundled_names().next().is_none() => Err(LoadProblem::NothingBundled),
+                None => Err(LoadProblem::NotBundled {
+                    available: bundled_names().collect::<Vec<_>>().join(", "),
+                }),
+            },
+        }
+    }
+
+    pub(crate) fn check(bytes: &[u8], limits: &Limits) -> Result<Self, LoadProblem> {
+        check_size(bytes.len(), limits)?;
+        // All of it before anything else reads it: later steps take validity for granted.
+        Validator::new().validate_all(bytes).map_err(|e| LoadProblem::NotWasm(e.to_string()))?;
+        let names = Names::read(bytes)?;
+        names.check_imports()?;
+        let version = names.version()?;
+        let component = match names.kind {
+            Kind::Component => bytes.to_vec(),
+            Kind::CoreModule => componentise(bytes)?,
+        };
+        Ok(Self {
+            component,
+            digest: Sha256::digest(bytes).into(),
+            kind: names.kind,
+            size_bytes: bytes.len(),
+            version,
+            imports: names.imports,
+        })
+    }
+}
+
+fn check_size(bytes: usize, limits: &Limits) -> Result<(), LoadProblem> {
+    if bytes > limits.file_bytes_max {
+        return Err(LoadProblem::TooLarge {
+            bytes,
+            bytes_max: limits.file_bytes_max,
+        });
+    }
+    Ok(())
+}
+
+/// The outer imports and exports of a file.
+struct Names {
+    kind: Kind,
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+impl Names {
+    fn read(bytes: &[u8]) -> Result<Self, LoadProblem> {
+        let invalid = |e: wasmparser::BinaryReaderError| LoadProblem::NotWasm(e.to_string());
+        let mut names = Self {
+            kind: Kind::CoreModule,
+            imports: Vec::new(),
+            exports: Vec::new(),
+        };
+        // Inside of a component, its modules and components have names of their own.
+        let mut depth = 0_usize;
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload.map_err(invalid)? {
+                Payload::Version { encoding, .. } if depth == 0 => {
+                    depth = 1;
+                    names.kind = match encoding {
+                        Encoding::Component => Kind::Component,
+                        Encoding::Module => Kind::CoreModule,
+                    };
+                }
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ImportSection(section) if depth == 1 => {
+                    for import in section.into_imports() {
+                        let import = import.map_err(invalid)?;
+                        names.imports.push(core_import(import.module, import.name));
+                    }
+                }
+                Payload::ExportSection(section) if depth == 1 => {
+                    for export in section {
+                        names.exports.push(export.map_err(invalid)?.name.to_owned());
+                    }
+                }
+                Payload::ComponentImportSection(section) if depth == 1 => {
+                    for import in section {
+                        names.imports.push(import.map_err(invalid)?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 1 => {
+                    for export in section {
+                        names.exports.push(export.map_err(invalid)?.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        names.imports.sort();
+        names.imports.dedup();
+        Ok(names)
+    }
+
+    fn check_imports(&self) -> Result<(), LoadProblem> {
+        for import in &self.imports {
+            let (interface, version) = import.split_once('@').unwrap_or((import, ""));
+            if !matches!(interface, "strait:plugin/host" | "strait:plugin/types") {
+                return Err(LoadProblem::UnknownImport {
+                    import: clean(import, 256),
+                });
+            }
+            if !speaks(version) {
+                return Err(LoadProblem::WrongVersion {
+                    version: clean(version, 32),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn version(&self) -> Result<String, LoadProblem> {
+        let Some(rest) = self.exports.iter().find_map(|export| export.strip_prefix(TRANSFORM)) else {
+            return Err(LoadProblem::MissingExport {
+                export: format!("{TRANSFORM}0.1.0"),
+                detail: String::new(),
+            });
+        };
+        // A core module exports functions: `strait:plugin/transform@0.1.0#process`.
+        let version = rest.split('#').next().unwrap_or_default();
+        if !speaks(version) {
+            return Err(LoadProblem::WrongVersion {
+                version: clean(version, 32),
+            });
+        }
+        Ok(version.to_owned())
+    }
+}
+
+/// A core module names the function too; ours are known by their interface.
+fn core_import(module: &str, name: &str) -> String {
+    if module.starts_with(PACKAGE) {
+        return module.to_owned();
+    }
+    format!("{module}.{name}")
+}
+
+/// Makes a core module a component. One without a description of its world (hand-written, AssemblyScript, Zig) is taken to
+/// speak the interface as it is.
+fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadProblem> {
+    // The encoder is written for the output of compilers. Whatever it does with a stranger's metadata, it must not end us.
+    let encoded = catch_unwind(AssertUnwindSafe(|| encode(module)));
+    let encoded = encoded.unwrap_or_else(|_| Err("its description of its world cannot be read".into()));
+    encoded.map_err(LoadProblem::NotAComponent)
+}
+
+fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
+    let describes_itself = Parser::new(0).parse_all(module).any(
+        |payload| matches!(payload, Ok(Payload::CustomSection(section)) if section.name().starts_with("component-type")),
+    );
+    let mut module = module.to_vec();
+    if !describes_itself {
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("plugin.wit", WIT_V0_1).map_err(|e| format!("{e:#}"))?;
+        let world = resolve.select_world(&[package], Some("plugin")).map_err(|e| format!("{e:#}"))?;
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(|e| format!("{e:#}"))?;
+    }
+    let encoder = ComponentEncoder::default().module(&module).map_err(|e| format!("{e:#}"))?;
+    encoder.validate(true).encode().map_err(|e| format!("{e:#}"))
+}

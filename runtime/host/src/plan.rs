@@ -1,0 +1,195 @@
+//! What a plugin wants of one topic, checked against what this host can do and what the plugin may ever do.
+
+use std::sync::Arc;
+
+use regex::{RegexSet, RegexSetBuilder};
+use strait_core::topic::validate_name;
+
+use crate::{
+    api::v0_1::exports::strait::plugin::transform::TopicPlan,
+    text::clean,
+};
+
+/// Effects by bit.
+pub(crate) const EFFECT_NAMES: [&str; 10] =
+    ["drop", "key", "value", "field", "header", "timestamp", "topic", "partition", "emit", "reject"];
+
+pub(crate) const DROP: u32 = 1;
+pub(crate) const KEY: u32 = 1 << 1;
+pub(crate) const VALUE: u32 = 1 << 2;
+pub(crate) const HEADER: u32 = 1 << 4;
+pub(crate) const TIMESTAMP: u32 = 1 << 5;
+pub(crate) const TOPIC: u32 = 1 << 6;
+pub(crate) const PARTITION: u32 = 1 << 7;
+pub(crate) const REJECT: u32 = 1 << 9;
+
+/// Effects that this host carries out.
+const SUPPORTED: u32 = DROP | KEY | VALUE | HEADER | TIMESTAMP | TOPIC | PARTITION | REJECT;
+const PATTERNS_MAX: usize = 64;
+const PATTERN_MEMORY_BYTES_MAX: usize = 1 << 20;
+
+/// The plan of one plugin for one topic.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// New name of the topic, if it changes.
+    pub(crate) name: Option<Arc<str>>,
+    /// `None`: the plugin does not look.
+    pub(crate) needs: Option<Needs>,
+}
+
+/// What it looks at and may do.
+#[derive(Debug)]
+pub(crate) struct Needs {
+    pub(crate) columns: Vec<Column>,
+    pub(crate) headers: Headers,
+    pub(crate) effects: u32,
+    pub(crate) output_topics: RegexSet,
+    pub(crate) value_bytes_max: Option<usize>,
+}
+
+/// Which headers are delivered.
+#[derive(Debug)]
+pub(crate) enum Headers {
+    None,
+    Named(Vec<Vec<u8>>),
+    All,
+}
+
+impl Headers {
+    pub(crate) fn delivers(&self, name: &[u8]) -> bool {
+        match self {
+            Self::None => false,
+            Self::Named(names) => names.iter().any(|n| n == name),
+            Self::All => true,
+        }
+    }
+}
+
+/// Columns that this host fills; the discriminants are the interface's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Column {
+    OffsetDeltas = 1,
+    Timestamps = 2,
+    KeyLengths = 3,
+    Keys = 4,
+    ValueLengths = 5,
+    Values = 6,
+    HeaderCounts = 12,
+    HeaderNameLengths = 13,
+    HeaderNames = 14,
+    HeaderValueLengths = 15,
+    HeaderValues = 16,
+    TimestampTypes = 17,
+}
+
+impl Column {
+    fn new(number: u32) -> Result<Self, String> {
+        Ok(match number {
+            1 => Self::OffsetDeltas,
+            2 => Self::Timestamps,
+            3 => Self::KeyLengths,
+            4 => Self::Keys,
+            5 => Self::ValueLengths,
+            6 => Self::Values,
+            12 => Self::HeaderCounts,
+            13 => Self::HeaderNameLengths,
+            14 => Self::HeaderNames,
+            15 => Self::HeaderValueLengths,
+            16 => Self::HeaderValues,
+            17 => Self::TimestampTypes,
+            7..=11 => {
+                return Err(format!(
+                    "it asks for column {number} (fields of JSON values), which this version of Strait does not fill yet"
+                ));
+            }
+            18 => return Err("it asks for column 18 (origins), which this version of Strait does not fill yet".into()),
+            _ => return Err(format!("it asks for column {number}, which this version of Strait does not know")),
+        })
+    }
+
+    fn is_of_headers(self) -> bool {
+        matches!(self as u32, 12..=16)
+    }
+}
+
+/// The names of effects.
+pub(crate) fn effect_names(effects: u32) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for (bit, name) in EFFECT_NAMES.iter().enumerate() {
+        if effects >> bit & 1 == 1 {
+            names.push(*name);
+        }
+    }
+    names
+}
+
+impl Plan {
+    /// # Errors
+    /// What the plugin asked for and cannot have, by name.
+    pub(crate) fn check(topic: &str, plan: TopicPlan, about_effects: u32) -> Result<Self, String> {
+        let mut name = None;
+        if let Some(new) = plan.name
+            && new != topic
+        {
+            if about_effects & TOPIC == 0 {
+                return Err("it renames the topic without effect 'topic' in its description".into());
+            }
+            validate_name(&new).map_err(|e| format!("it renames the topic: {e}"))?;
+            name = Some(Arc::from(new));
+        }
+        let Some(needs) = plan.needs else {
+            return Ok(Self { name, needs: None });
+        };
+
+        if needs.effects & !about_effects != 0 {
+            let names = effect_names(needs.effects & !about_effects).join(", ");
+            return Err(format!("it wants effects outside of its description ({names}; bits {:#b})", needs.effects));
+        }
+        if needs.effects & !SUPPORTED != 0 {
+            let names = effect_names(needs.effects & !SUPPORTED).join(", ");
+            return Err(format!("it wants the effect '{names}', which this version of Strait does not carry out yet"));
+        }
+        if let Some(field) = needs.fields.first() {
+            let field = clean(field, 128);
+            return Err(format!("it asks for the field '{field}'; this version of Strait does not read fields yet"));
+        }
+        if needs.lookback.is_some() {
+            return Err("it asks for a lookback, which this version of Strait does not give yet".into());
+        }
+        let mut columns = Vec::new();
+        for number in needs.columns {
+            let column = Column::new(number)?;
+            if columns.contains(&column) {
+                return Err(format!("it asks for column {number} twice"));
+            }
+            columns.push(column);
+        }
+        let headers = match (needs.all_headers, needs.header_names.is_empty()) {
+            (true, _) => Headers::All,
+            (false, true) => Headers::None,
+            (false, false) => Headers::Named(needs.header_names),
+        };
+        if matches!(headers, Headers::None) && columns.iter().any(|c| c.is_of_headers()) {
+            return Err("it asks for columns of headers but names no header".into());
+        }
+        if needs.output_topics.len() > PATTERNS_MAX {
+            return Err(format!("it gives {} output-topics, {PATTERNS_MAX} are allowed", needs.output_topics.len()));
+        }
+        let output_topics = RegexSetBuilder::new(needs.output_topics.iter().map(|p| format!("^(?:{p})$")))
+            .size_limit(PATTERN_MEMORY_BYTES_MAX)
+            .dfa_size_limit(PATTERN_MEMORY_BYTES_MAX)
+            .build()
+            .map_err(|e| format!("its output-topics: {e}"))?;
+        Ok(Self {
+            name,
+            needs: Some(Needs {
+                columns,
+                headers,
+                effects: needs.effects,
+                output_topics,
+                value_bytes_max: (needs.value_max_bytes > 0).then_some(needs.value_max_bytes as usize),
+            }),
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! The bundled plugins, as they are built from plugins/.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use serde_json::{Value, json};
+use strait_core::edit::Disposition;
+use strait_flow::ports::ChainFactory;
+use strait_host::{LoadProblem, Naming, bundled_names};
+use support::{Row, batch, bundled, fates, load};
+
+fn filter(config: Value, rows: &[Row<'_>]) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
+    let chains = load(vec![bundled("filter", config)], Naming::Identity).unwrap();
+    let processed = chains.chain().unwrap().apply(batch(rows), 6).unwrap();
+    assert_eq!(&*processed.target_topic, "orders");
+    fates(&processed)
+}
+
+#[test]
+fn the_build_bundles_the_plugins() {
+    let names: Vec<_> = bundled_names().collect();
+    assert_eq!(names, ["filter", "rename"], "run ./dev build");
+}
+
+#[test]
+fn a_key_rule_keeps_null_apart_from_empty() {
+    let rows: [Row<'_>; 5] = [
+        (Some(b"eu-1"), None, &[]),
+        (None, None, &[]),
+        (Some(b""), None, &[]),
+        (Some(b"eu-"), Some(b"x"), &[]),
+        (Some(b"\xff\xfe"), None, &[]),
+    ];
+    assert_eq!(filter(json!({"keep": {"key_prefix": "eu-"}}), &rows), (vec![1, 2, 4], vec![], vec![]));
+    assert_eq!(filter(json!({"drop": {"key_prefix": "eu-"}}), &rows), (vec![0, 3], vec![], vec![]));
+    assert_eq!(filter(json!({"drop": {"key": ""}}), &rows), (vec![2], vec![], vec![]));
+}
+
+#[test]
+fn a_header_rule_looks_at_every_header_of_the_name() {
+    let rows: [Row<'_>; 4] = [
+        (None, None, &[(b"source", Some(b"prod")), (b"source", Some(b"test"))]),
+        (None, None, &[(b"source", None), (b"\xff", Some(b"test"))]),
+        (None, None, &[]),
+        (None, None, &[(b"source", Some(b"test"))]),
+    ];
+    let config = json!({"drop": {"header": {"name": "source", "equals": "test"}}});
+    assert_eq!(filter(config, &rows), (vec![0, 3], vec![], vec![]));
+}
+
+#[test]
+fn a_field_rule_sends_what_it_cannot_judge_to_quarantine_unless_told_otherwise() {
+    let rows: [Row<'_>; 6] = [
+        (None, Some(br#"{"region":"eu"}"#), &[]),
+        (None, Some(br#"{"region":"us"}"#), &[]),
+        (None, Some(br#"{"region":"eu","region":"us"}"#), &[]),
+        (None, Some(b"\xffnot json"), &[]),
+        (None, None, &[]),
+        (None, Some(b"{}"), &[]),
+    ];
+    let rule = json!({"field": "$.region", "equals": "eu"});
+    assert_eq!(filter(json!({"keep": rule}), &rows), (vec![1, 5], vec![2, 3], vec![]));
+    let told = json!({"keep": rule, "unmatched": "drop", "tombstones": "reject"});
+    assert_eq!(filter(told, &rows), (vec![1, 2, 3, 5], vec![4], vec![]));
+    assert_eq!(filter(json!({"drop": rule, "unmatched": "keep"}), &rows), (vec![0], vec![], vec![]));
+}
+
+#[test]
+fn a_reject_names_the_plugin_and_its_code() {
+    let chains = load(
+        vec![bundled("filter", json!({"keep": {"field": "$.a", "equals": 1}}))],
+        Naming::Identity,
+    )
+    .unwrap();
+    let processed = chains.chain().unwrap().apply(batch(&[(None, Some(b"{"), &[])]), 1).unwrap();
+    let [(0, Disposition::Reject(reject))] = processed.dispositions.as_slice() else {
+        panic!("{processed:?}");
+    };
+    assert_eq!((&*reject.plugin, &*reject.code), ("filter", "not-judged"));
+    assert!(!reject.text.is_empty());
+    assert_eq!(processed.generation, chains.generation());
+}
+
+#[test]
+fn rename_costs_no_call_and_naming_comes_last() {
+    let rename = json!({
+        "table": {"orders": "sales"},
+        "pattern": "(.*)\\.v(\\d+)", "replacement": "v${2}_$1",
+        "prefix": "p-", "suffix": "-s",
+    });
+    let plugins = || vec![bundled("rename", rename.clone()), bundled("filter", json!({"keep": {"key": "k"}}))];
+    let chains = load(plugins(), Naming::Prefix("aws.".into())).unwrap();
+    let mut chain = chains.chain().unwrap();
+    assert_eq!(&*chain.target_topic("orders", 6).unwrap(), "aws.sales");
+    assert_eq!(&*chain.target_topic("events.v2", 6).unwrap(), "aws.p-v2_events-s");
+    assert_eq!(&*chain.target_topic("events", 6).unwrap(), "aws.p-events-s");
+
+    let processed = chain.apply(batch(&[(Some(b"k"), None, &[]), (Some(b"x"), None, &[])]), 6).unwrap();
+    assert_eq!(&*processed.target_topic, "aws.sales");
+    assert_eq!(fates(&processed), (vec![1], vec![], vec![]));
+
+    let chains = load(plugins(), Naming::With(std::sync::Arc::new(|name| format!("{name}!")))).unwrap();
+    let error = chains.chain().unwrap().target_topic("orders", 6).unwrap_err();
+    assert!(error.to_string().contains("sales!"), "{error}");
+}
+
+#[test]
+fn a_chain_without_plugins_only_names() {
+    let chains = load(vec![], Naming::Prefix("aws.".into())).unwrap();
+    let processed = chains.chain().unwrap().apply(batch(&[(None, None, &[])]), 1).unwrap();
+    assert_eq!((&*processed.target_topic, &*processed.generation.0), ("aws.orders", "none"));
+    assert!(processed.dispositions.is_empty());
+    let error = chains.chain().unwrap().target_topic("__consumer_offsets", 1);
+    assert_eq!(&*error.unwrap(), "aws.__consumer_offsets");
+}
+
+#[test]
+fn a_generation_says_which_file_and_which_configuration() {
+    let generation = |config| load(vec![bundled("filter", config)], Naming::Identity).unwrap().generation().0;
+    let first = generation(json!({"keep": {"key": "a"}}));
+    assert_eq!(first, generation(json!({"keep": {"key": "a"}})));
+    assert_ne!(first, generation(json!({"keep": {"key": "b"}})));
+    let (name, rest) = first.split_once('@').unwrap();
+    assert_eq!((name, rest.len(), rest.find('+')), ("filter", 25, Some(12)));
+}
+
+#[test]
+fn a_configuration_that_does_not_fit_is_told_by_place() {
+    let problem = |name, config| load(vec![bundled(name, config)], Naming::Identity).unwrap_err().problem;
+    let LoadProblem::SchemaMismatch(mistakes) = problem("rename", json!({"prefix": 1, "table": {"a": ""}})) else {
+        panic!();
+    };
+    let places: Vec<_> = mistakes.iter().map(|m| m.pointer.as_str()).collect();
+    assert_eq!(places, ["/prefix", "/table/a"]);
+    assert!(matches!(problem("filter", json!({})), LoadProblem::SchemaMismatch(_)));
+    assert!(matches!(problem("filter", Value::Null), LoadProblem::SchemaMismatch(_)));
+
+    for (pattern, replacement, place) in [("(", "x", "/pattern"), ("(a)", "$1_x", "/replacement"), ("a", "$1", "/replacement")] {
+        let LoadProblem::ConfigureRefused(mistakes) =
+            problem("rename", json!({"pattern": pattern, "replacement": replacement}))
+        else {
+            panic!("{pattern} {replacement}");
+        };
+        assert_eq!(mistakes[0].pointer, place);
+    }
+    let error = load(vec![bundled("nope", json!({}))], Naming::Identity).unwrap_err();
+    assert!(error.to_string().contains("bundled are: filter, rename"), "{error}");
+}

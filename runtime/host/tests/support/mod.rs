@@ -1,0 +1,60 @@
+//! What the host's tests share.
+#![allow(dead_code)]
+
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+use strait_core::{
+    batch::{Batch, BatchBuilder, TimestampType},
+    edit::{Disposition, Processed},
+    offset::{LeaderEpoch, SourceOffset},
+};
+use strait_host::{ChainSpec, HostChains, HostEngine, LinkInfo, LoadError, Naming, PluginSource, PluginSpec};
+
+/// One engine for all tests: plugins are compiled once.
+pub fn engine() -> &'static HostEngine {
+    static ENGINE: OnceLock<HostEngine> = OnceLock::new();
+    ENGINE.get_or_init(|| HostEngine::new().unwrap())
+}
+
+pub fn bundled(name: &str, config: Value) -> PluginSpec {
+    PluginSpec::new(name, PluginSource::Bundled(name.into()), config)
+}
+
+pub fn load(plugins: Vec<PluginSpec>, naming: Naming) -> Result<Arc<HostChains>, LoadError> {
+    let link = LinkInfo {
+        link: "aws-to-gcp".into(),
+        source: "aws".into(),
+        source_region: Some("eu-west-1".into()),
+        target: "gcp".into(),
+        target_region: None,
+    };
+    HostChains::load(engine(), ChainSpec { plugins, link, naming })
+}
+
+/// Key, value, headers.
+pub type Row<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, &'a [(&'a [u8], Option<&'a [u8]>)]);
+
+/// A batch of `orders`, offsets from 100 in steps of 2, timestamps from 1,000.
+pub fn batch(rows: &[Row<'_>]) -> Batch {
+    let mut builder = BatchBuilder::new("orders".into(), 3, TimestampType::Append, LeaderEpoch(1));
+    for (i, (key, value, headers)) in rows.iter().enumerate() {
+        builder.push(SourceOffset(100 + 2 * i as i64), 1_000 + i as i64, *key, *value);
+        for (name, value) in *headers {
+            builder.push_header(name, *value);
+        }
+    }
+    builder.build()
+}
+
+/// Indexes of dropped, rejected and changed records.
+pub fn fates(processed: &Processed) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
+    let pick = |wanted: fn(&Disposition) -> bool| -> Vec<usize> {
+        processed.dispositions.iter().filter(|(_, d)| wanted(d)).map(|(i, _)| *i).collect()
+    };
+    (
+        pick(|d| matches!(d, Disposition::Drop)),
+        pick(|d| matches!(d, Disposition::Reject(_))),
+        pick(|d| matches!(d, Disposition::Replace(_))),
+    )
+}
