@@ -1,2 +1,32 @@
-//! Placeholder.
-fn main() {}
+//! Strait: one binary that moves records between Kafka clusters, through plugins.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod cli;
+mod commands;
+mod compose;
+mod load;
+mod report;
+mod run;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let log = cli.log.as_deref();
+    let end = match &cli.command {
+        Command::Run(args) => commands::run::run(args, log, cli.log_format),
+        Command::Check(args) => commands::check::check(args),
+        Command::Demo(args) => commands::demo::demo(args),
+        Command::Config(command) => commands::config::config(command),
+        Command::Plugin(command) => commands::plugin::plugin(command),
+    };
+    end.into()
+}

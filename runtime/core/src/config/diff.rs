@@ -41,9 +41,7 @@ pub enum Change {
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = BTreeSet::new();
     if old.log != new.log {
-        changes.insert(Change::NeedsRestart {
-            option: "log".to_owned(),
-        });
+        changes.insert(Change::NeedsRestart { option: "log".to_owned() });
     }
     for before in &old.links {
         let link = before.name.clone();
@@ -62,9 +60,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     }
     for after in &new.links {
         if !old.links.iter().any(|before| before.name == after.name) {
-            changes.insert(Change::LinkAdded {
-                link: after.name.clone(),
-            });
+            changes.insert(Change::LinkAdded { link: after.name.clone() });
         }
     }
     changes.into_iter().collect()
@@ -107,19 +103,13 @@ fn changed_options(before: &Link, after: &Link, old: &Config, new: &Config) -> V
         ("on_timestamp_zero", *on_timestamp_zero != after.on_timestamp_zero),
         ("manage_topics", *manage_topics != after.manage_topics),
         ("memory_mib_max", *memory_mib_max != after.memory_mib_max),
-        (
-            "commit_interval_ms_max",
-            *commit_interval_ms_max != after.commit_interval_ms_max,
-        ),
+        ("commit_interval_ms_max", *commit_interval_ms_max != after.commit_interval_ms_max),
         ("drain_ms_max", *drain_ms_max != after.drain_ms_max),
         ("batch_kib_max", *batch_kib_max != after.batch_kib_max),
         ("fetch_mib_max", *fetch_mib_max != after.fetch_mib_max),
     ];
-    let mut options: Vec<String> = differs
-        .into_iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(option, _)| option.to_owned())
-        .collect();
+    let mut options: Vec<String> =
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(option, _)| option.to_owned()).collect();
     for name in [&after.source, &after.target] {
         if old.cluster(name) != new.cluster(name) {
             options.push(format!("clusters.{name}"));

@@ -338,12 +338,7 @@ pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     let found = found.to_ascii_lowercase().replace('-', "_");
     known
         .into_iter()
-        .map(|name| {
-            (
-                strsim::jaro_winkler(&found, &name.to_ascii_lowercase().replace('-', "_")),
-                name,
-            )
-        })
+        .map(|name| (strsim::jaro_winkler(&found, &name.to_ascii_lowercase().replace('-', "_")), name))
         .filter(|(similarity, _)| *similarity > 0.84)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name.to_owned())

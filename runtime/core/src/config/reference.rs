@@ -72,9 +72,7 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, RefError> {
             continue;
         }
         let inside = from.get(2..).unwrap_or_default();
-        let kind_end = inside
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(inside.len());
+        let kind_end = inside.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inside.len());
         let (kind, tail) = inside.split_at(kind_end);
         let Some(tail) = tail.strip_prefix(':').filter(|_| !kind.is_empty()) else {
             parts.push(Part::Text(before));
@@ -137,10 +135,8 @@ pub fn resolve(text: &str, lookup: &mut Lookup<'_>) -> Result<Option<String>, Re
         match part {
             Part::Text(text) => resolved.push_str(text),
             Part::Ref(reference) => {
-                let value = lookup(&reference).map_err(|reason| RefError::Missing {
-                    reference: reference.to_string(),
-                    reason,
-                })?;
+                let value = lookup(&reference)
+                    .map_err(|reason| RefError::Missing { reference: reference.to_string(), reason })?;
                 resolved.push_str(&value);
             }
         }

@@ -12,19 +12,12 @@ pub struct Refused {
 }
 
 const fn refused(name: &'static str, reason: &'static str) -> Refused {
-    Refused {
-        name,
-        reason,
-        instead: None,
-    }
+    Refused { name, reason, instead: None }
 }
 
 impl Refused {
     const fn use_instead(self, instead: &'static str) -> Self {
-        Self {
-            instead: Some(instead),
-            ..self
-        }
+        Self { instead: Some(instead), ..self }
     }
 
     /// Whether it is about this property.
@@ -40,40 +33,26 @@ impl Refused {
 /// Every refused property. `docs/configuration.md` shows this table; a test compares the two.
 pub const REFUSED: &[Refused] = &[
     refused("acks", "an acknowledged record must be on every in-sync replica"),
-    refused(
-        "allow.auto.create.topics",
-        "a misspelt or deleted topic would come into being with the wrong partitions",
-    )
-    .use_instead("manage_topics"),
+    refused("allow.auto.create.topics", "a misspelt or deleted topic would come into being with the wrong partitions")
+        .use_instead("manage_topics"),
     refused("auto.commit.*", "progress is committed on the target, with the data"),
     refused("auto.offset.reset", "a position is never reset silently").use_instead("start and on_gap"),
+    refused("batch.num.messages", "batches follow the round trip and the memory of the link").use_instead("batch_kib_max"),
+    refused("batch.size", "batches follow the round trip and the memory of the link").use_instead("batch_kib_max"),
     refused("bootstrap.servers", "the brokers are named in one place").use_instead("bootstrap_servers"),
-    refused(
-        "client.rack",
-        "progress must be read from leaders: a follower may not have the last commit yet",
-    ),
-    refused(
-        "delivery.report.only.error",
-        "the offset map is made of delivery reports",
-    ),
+    refused("client.rack", "progress must be read from leaders: a follower may not have the last commit yet"),
+    refused("delivery.report.only.error", "the offset map is made of delivery reports"),
     refused("delivery.timeout.ms", "a timeout leaves a gap in a partition"),
     refused("enable.auto.*", "progress is committed on the target, with the data"),
-    refused(
-        "enable.gapless.guarantee",
-        "Strait stops and rewinds a lane on the first failed delivery itself",
-    ),
+    refused("enable.gapless.guarantee", "Strait stops and rewinds a lane on the first failed delivery itself"),
     refused("enable.idempotence", "without it retries double and reorder records").use_instead("delivery"),
-    refused(
-        "enable.partition.eof",
-        "with batch reads it moves the stored position past records",
-    ),
-    refused(
-        "group.*",
-        "the link's group hands out its lanes; its name and membership follow from the link",
-    )
-    .use_instead("name"),
+    refused("enable.partition.eof", "with batch reads it moves the stored position past records"),
+    refused("group.*", "the link's group hands out its lanes; its name and membership follow from the link")
+        .use_instead("name"),
     refused("isolation.level", "aborted records would be copied").use_instead("delivery"),
+    refused("linger.ms", "the lane decides when a batch goes, so waiting here only adds delay"),
     refused("max.in.flight*", "more than five in flight lose the order"),
+    refused("message.max.bytes", "it follows max.message.bytes of each target topic"),
     refused("message.send.max.retries", "giving up leaves a gap in a partition"),
     refused("message.timeout.ms", "a timeout leaves a gap in a partition"),
     refused("metadata.broker.list", "the brokers are named in one place").use_instead("bootstrap_servers"),
@@ -82,30 +61,17 @@ pub const REFUSED: &[Refused] = &[
         "partition.assignment.strategy",
         "lanes are handed out cooperatively; members that differ cannot share a group",
     ),
-    refused(
-        "partitioner",
-        "a record keeps its partition, or follows its key as with Kafka's own clients",
-    ),
+    refused("partitioner", "a record keeps its partition, or follows its key as with Kafka's own clients"),
     refused("plugin.library.paths", "it loads foreign code into the process").use_instead("plugins of a link"),
-    refused(
-        "queuing.strategy",
-        "another order than first in, first out reorders records",
-    ),
-    refused(
-        "request.required.acks",
-        "an acknowledged record must be on every in-sync replica",
-    ),
+    refused("queue.buffering.max.*", "what is in flight is bounded for the link as a whole").use_instead("memory_mib_max"),
+    refused("queued.max.messages.kbytes", "what is in flight is bounded for the link as a whole").use_instead("memory_mib_max"),
+    refused("queuing.strategy", "another order than first in, first out reorders records"),
+    refused("request.required.acks", "an acknowledged record must be on every in-sync replica"),
     refused("retries", "giving up leaves a gap in a partition"),
-    refused(
-        "session.timeout.ms",
-        "how fast lanes move to another process is part of taking them safely",
-    ),
+    refused("session.timeout.ms", "how fast lanes move to another process is part of taking them safely"),
+    refused("statistics.interval.ms", "pacing and metrics live on these statistics"),
     refused("transaction.timeout.ms", "it must fit the commit interval").use_instead("commit_interval_ms_max"),
-    refused(
-        "transactional.id",
-        "safety rests on ids that follow from link, lane and slot",
-    )
-    .use_instead("name"),
+    refused("transactional.id", "safety rests on ids that follow from link, lane and slot").use_instead("name"),
 ];
 
 /// What refuses a property, if anything does.
@@ -129,10 +95,7 @@ mod tests {
             assert!(known_properties().any(|name| refused.covers(name)), "{}", refused.name);
         }
         for name in known_properties() {
-            assert!(
-                REFUSED.iter().filter(|refused| refused.covers(name)).count() <= 1,
-                "{name}"
-            );
+            assert!(REFUSED.iter().filter(|refused| refused.covers(name)).count() <= 1, "{name}");
         }
         for name in super::super::secrets::SECRET_PROPERTIES {
             let java = ["ssl.truststore.password", "sasl.jaas.config"].contains(&name);

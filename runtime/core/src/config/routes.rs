@@ -38,18 +38,9 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         .filter(|(_, link)| link.source != link.target)
         .filter_map(|(index, link)| {
             let selector = link.selector().ok()?;
-            let samples = link
-                .topics
-                .iter()
-                .take(SAMPLES_MAX)
-                .filter_map(|pattern| sample(pattern));
+            let samples = link.topics.iter().take(SAMPLES_MAX).filter_map(|pattern| sample(pattern));
             let samples = samples.filter(|topic| selector.selects(topic)).collect();
-            Some(Road {
-                index,
-                link,
-                selector,
-                samples,
-            })
+            Some(Road { index, link, selector, samples })
         })
         .collect();
     let mut problems = loops(&roads);
@@ -63,11 +54,7 @@ fn loops(roads: &[Road<'_>]) -> Vec<Problem> {
     let mut steps = 0;
     for start in roads {
         for topic in &start.samples {
-            let mut way = Way {
-                roads,
-                passed: Vec::new(),
-                steps: &mut steps,
-            };
+            let mut way = Way { roads, passed: Vec::new(), steps: &mut steps };
             if !way.goes_round(&start.link.source, topic) {
                 continue;
             }
@@ -77,10 +64,8 @@ fn loops(roads: &[Road<'_>]) -> Vec<Problem> {
                 continue;
             }
             let certain = passed.iter().all(|(road, ..)| road.link.plugins.is_empty());
-            let route: Vec<String> = passed
-                .iter()
-                .map(|(road, topic)| format!("{}:{topic}", road.link.source))
-                .collect();
+            let route: Vec<String> =
+                passed.iter().map(|(road, topic)| format!("{}:{topic}", road.link.source)).collect();
             problems.push(Problem {
                 at: start.at(),
                 part: Part::Value,
@@ -111,11 +96,7 @@ impl Way<'_, '_> {
             if *self.steps > STEPS_MAX || !road.selector.selects(topic) {
                 continue;
             }
-            let times = self
-                .passed
-                .iter()
-                .filter(|(passed, _)| passed.index == road.index)
-                .count();
+            let times = self.passed.iter().filter(|(passed, _)| passed.index == road.index).count();
             if times == 2 {
                 return true;
             }
@@ -152,13 +133,11 @@ fn collision(first: &Road<'_>, second: &Road<'_>) -> Option<Problem> {
         .filter(|topic| first.selector.selects(topic))
         .map(|topic| (first.link.naming.apply(&first.link.source, topic), topic))
         .collect();
-    let found = candidates()
-        .filter(|topic| second.selector.selects(topic))
-        .find_map(|topic| {
-            let name = second.link.naming.apply(&second.link.source, topic);
-            let other = written.get(&name)?;
-            Some((name, *other == topic && first.link.source == second.link.source))
-        });
+    let found = candidates().filter(|topic| second.selector.selects(topic)).find_map(|topic| {
+        let name = second.link.naming.apply(&second.link.source, topic);
+        let other = written.get(&name)?;
+        Some((name, *other == topic && first.link.source == second.link.source))
+    });
     let (topic, same_source) = found?;
     // A plugin may filter or rename, which is how records of one topic are shared out among links.
     let plain = first.link.plugins.is_empty() && second.link.plugins.is_empty();

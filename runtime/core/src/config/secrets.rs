@@ -26,19 +26,9 @@ pub fn is_secret_property(name: &str) -> bool {
 #[must_use]
 pub fn is_secret_field(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    [
-        "secret",
-        "password",
-        "passphrase",
-        "token",
-        "private",
-        "credential",
-        "apikey",
-        "api_key",
-        "api-key",
-    ]
-    .iter()
-    .any(|part| name.contains(part))
+    ["secret", "password", "passphrase", "token", "private", "credential", "apikey", "api_key", "api-key"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 /// The text with what stands between `://` and `@` hidden: a URL's user name and password.

@@ -130,11 +130,7 @@ mod tests {
         ] {
             assert_eq!(selector.selects(topic), selected, "{topic}");
         }
-        assert!(
-            !Selector::new(&[".*".into()], &[])
-                .unwrap()
-                .selects("__consumer_offsets")
-        );
+        assert!(!Selector::new(&[".*".into()], &[]).unwrap().selects("__consumer_offsets"));
         assert!(check_pattern("a)(?:b").is_err());
     }
 
@@ -152,10 +148,7 @@ mod tests {
             "\\w+-v\\d",
         ] {
             let sample = sample(pattern).unwrap();
-            assert!(
-                Selector::new(&[pattern.into()], &[]).unwrap().selects(&sample),
-                "{pattern}: {sample}"
-            );
+            assert!(Selector::new(&[pattern.into()], &[]).unwrap().selects(&sample), "{pattern}: {sample}");
         }
         assert_eq!(sample("payments\\..*").unwrap(), "payments.x");
     }

@@ -30,10 +30,7 @@ impl Setting {
     /// A setting without references that are yet to be resolved.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self {
-            written: text.into(),
-            resolved: None,
-        }
+        Self { written: text.into(), resolved: None }
     }
 
     /// As it stands in the configuration, references included.
@@ -138,10 +135,7 @@ impl KafkaProperties {
     }
 
     fn shown(&self) -> BTreeMap<&str, String> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.shown(secrets::is_secret_property(name))))
-            .collect()
+        self.0.iter().map(|(name, value)| (name.as_str(), value.shown(secrets::is_secret_property(name)))).collect()
     }
 }
 
@@ -176,10 +170,7 @@ impl PluginConfig {
     /// A configuration without references that are yet to be resolved.
     #[must_use]
     pub fn new(written: Value) -> Self {
-        Self {
-            written,
-            resolved: None,
-        }
+        Self { written, resolved: None }
     }
 
     /// As it stands in the configuration, references included.
@@ -275,12 +266,7 @@ fn shown_value(value: &Value, secret: bool) -> Value {
         Value::Array(items) => items.iter().map(|item| shown_value(item, secret)).collect(),
         Value::Object(fields) => fields
             .iter()
-            .map(|(name, item)| {
-                (
-                    name.clone(),
-                    shown_value(item, secret || secrets::is_secret_field(name)),
-                )
-            })
+            .map(|(name, item)| (name.clone(), shown_value(item, secret || secrets::is_secret_field(name))))
             .collect(),
         Value::Number(_) if secret => Value::String(HIDDEN.to_owned()),
         other => other.clone(),

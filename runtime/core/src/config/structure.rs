@@ -11,11 +11,7 @@ use super::problem::{Part, Problem, What, nearest};
 /// The JSON Schema of a configuration file, for editors and `strait config schema`.
 #[must_use]
 pub fn schema() -> Value {
-    SchemaSettings::draft2020_12()
-        .for_deserialize()
-        .into_generator()
-        .into_root_schema_for::<Config>()
-        .to_value()
+    SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<Config>().to_value()
 }
 
 /// The same without references between its parts.
@@ -108,11 +104,7 @@ impl Shape {
                 Step::Key(key) => schema
                     .get("properties")
                     .and_then(|properties| properties.get(key))
-                    .or_else(|| {
-                        schema
-                            .get("additionalProperties")
-                            .filter(|more| **more != Value::Bool(false))
-                    })?,
+                    .or_else(|| schema.get("additionalProperties").filter(|more| **more != Value::Bool(false)))?,
             };
         }
         Some(schema)
@@ -124,11 +116,7 @@ fn alternative(schema: &Value) -> &Value {
     let Some(Value::Array(options)) = schema.get("anyOf") else {
         return schema;
     };
-    match options
-        .iter()
-        .filter(|option| types(option) != ["null"])
-        .collect::<Vec<_>>()[..]
-    {
+    match options.iter().filter(|option| types(option) != ["null"]).collect::<Vec<_>>()[..] {
         [only] => only,
         _ => schema,
     }
@@ -221,11 +209,7 @@ impl Walk {
         if !matches!(what, What::UnknownKey { .. }) {
             self.broken = true;
         }
-        self.problems.push(Problem {
-            at: at.clone(),
-            part,
-            what,
-        });
+        self.problems.push(Problem { at: at.clone(), part, what });
     }
 
     fn value(&mut self, value: &mut Value, schema: &Value, at: &Path) {
@@ -236,10 +220,7 @@ impl Walk {
         let schema = alternative(schema);
         let types = types(schema);
         if !types.is_empty() && !types.iter().any(|name| fits(value, name)) {
-            let what = What::WrongType {
-                expected: wanted(&types),
-                found: kind(value),
-            };
+            let what = What::WrongType { expected: wanted(&types), found: kind(value) };
             self.problem(at, Part::Value, what);
             return;
         }
@@ -257,11 +238,8 @@ impl Walk {
                     return;
                 };
                 if found < min || found > max {
-                    let what = What::OutOfRange {
-                        found: number.to_string(),
-                        min: min.to_string(),
-                        max: max.to_string(),
-                    };
+                    let what =
+                        What::OutOfRange { found: number.to_string(), min: min.to_string(), max: max.to_string() };
                     self.problem(at, Part::Value, what);
                 }
             }
@@ -272,19 +250,15 @@ impl Walk {
     fn choice(&mut self, value: &Value, schema: &Value, at: &Path) {
         let choices = choices(schema);
         let Value::String(found) = value else {
-            let what = What::WrongType {
-                expected: format!("one of {}", choices.join(", ")),
-                found: kind(value),
-            };
+            let what = What::WrongType { expected: format!("one of {}", choices.join(", ")), found: kind(value) };
             self.problem(at, Part::Value, what);
             return;
         };
         if choices.contains(found) {
             return;
         }
-        let takes_times = options(schema)
-            .iter()
-            .any(|option| option.get("format").and_then(Value::as_str) == Some("date-time"));
+        let takes_times =
+            options(schema).iter().any(|option| option.get("format").and_then(Value::as_str) == Some("date-time"));
         if takes_times {
             if let Err(reason) = Start::parse(found) {
                 self.problem(at, Part::Value, What::BadStart(reason));
@@ -312,10 +286,7 @@ impl Walk {
                 .and_then(|property| property.get("description"))
                 .and_then(Value::as_str)
                 .unwrap_or_default();
-            let what = What::Missing {
-                key: key.to_owned(),
-                doc: doc.replace('\n', " "),
-            };
+            let what = What::Missing { key: key.to_owned(), doc: doc.replace('\n', " ") };
             self.problem(at, Part::Key, what);
         }
         let mut unknown = Vec::new();

@@ -21,11 +21,7 @@ pub fn resolve(config: &mut Config, lookup: &mut Lookup<'_>) -> Vec<Problem> {
     let top = Path::default();
     let mut keep = |at: Path, result: Result<(), super::reference::RefError>| {
         if let Err(error) = result {
-            problems.push(Problem {
-                at,
-                part: Part::Value,
-                what: What::Reference(error),
-            });
+            problems.push(Problem { at, part: Part::Value, what: What::Reference(error) });
         }
     };
     keep(top.key("plugin_dir"), config.plugin_dir.resolve(lookup));
@@ -62,11 +58,7 @@ impl Config {
                 .map(|(_, value)| value.expose());
             properties.chain(written)
         });
-        let plugins = self
-            .links
-            .iter()
-            .flat_map(|link| &link.plugins)
-            .flat_map(|used| used.config.resolved_values());
+        let plugins = self.links.iter().flat_map(|link| &link.plugins).flat_map(|used| used.config.resolved_values());
         clusters.chain(plugins).collect()
     }
 
@@ -83,10 +75,7 @@ pub fn validate(config: &Config) -> Vec<Problem> {
     let mut check = Check::default();
     let top = Path::default();
     if config.links.is_empty() {
-        check.value(
-            &top.key("links"),
-            What::Empty("there is no link: nothing would be copied"),
-        );
+        check.value(&top.key("links"), What::Empty("there is no link: nothing would be copied"));
     }
     for (name, cluster) in &config.clusters {
         check.cluster(&top.key("clusters").key(name), name, cluster);
@@ -96,13 +85,7 @@ pub fn validate(config: &Config) -> Vec<Problem> {
         let at = top.key("links").index(index);
         check.link(&at, link, config);
         match seen.get(link.name.as_str()) {
-            Some(first) => check.value(
-                &at.key("name"),
-                What::DuplicateLink {
-                    name: link.name.clone(),
-                    first: *first,
-                },
-            ),
+            Some(first) => check.value(&at.key("name"), What::DuplicateLink { name: link.name.clone(), first: *first }),
             None => {
                 seen.insert(link.name.as_str(), index);
             }
@@ -113,10 +96,7 @@ pub fn validate(config: &Config) -> Vec<Problem> {
 }
 
 fn is_name(name: &str) -> bool {
-    (1..=100).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
 #[derive(Default)]
@@ -126,11 +106,7 @@ struct Check {
 
 impl Check {
     fn push(&mut self, at: &Path, part: Part, what: What) {
-        self.problems.push(Problem {
-            at: at.clone(),
-            part,
-            what,
-        });
+        self.problems.push(Problem { at: at.clone(), part, what });
     }
 
     fn value(&mut self, at: &Path, what: What) {
@@ -151,11 +127,7 @@ impl Check {
             return;
         }
         if !is_name(name) {
-            let what = What::BadName {
-                of,
-                name: name.to_owned(),
-                rule: NAME_RULE,
-            };
+            let what = What::BadName { of, name: name.to_owned(), rule: NAME_RULE };
             self.push(at, part, what);
         }
     }
@@ -201,12 +173,7 @@ impl Check {
             _ => false,
         };
         if switched_off && !insecure {
-            self.value(
-                at,
-                What::Insecure {
-                    property: property.to_owned(),
-                },
-            );
+            self.value(at, What::Insecure { property: property.to_owned() });
         }
         if property == "security.protocol" && lower == "sasl_plaintext" && !insecure {
             self.value(at, What::Plaintext);
@@ -217,21 +184,14 @@ impl Check {
             _ => None,
         };
         if let Some(reason) = unsupported {
-            let what = What::UnsupportedValue {
-                property: property.to_owned(),
-                value: lower,
-                reason,
-            };
+            let what = What::UnsupportedValue { property: property.to_owned(), value: lower, reason };
             self.value(at, what);
         }
     }
 
     fn addresses(&mut self, at: &Path, addresses: &str) {
         if addresses.trim().is_empty() {
-            self.value(
-                at,
-                What::Empty("no broker to begin with: name at least one, as host:port"),
-            );
+            self.value(at, What::Empty("no broker to begin with: name at least one, as host:port"));
             return;
         }
         for address in addresses.split(',').map(str::trim) {
@@ -271,10 +231,7 @@ impl Check {
             self.value(&at.key("target"), What::SameCluster { name });
         }
         if link.topics.is_empty() {
-            self.value(
-                &at.key("topics"),
-                What::Empty("no topic is selected: name some, or [\".*\"] for all"),
-            );
+            self.value(&at.key("topics"), What::Empty("no topic is selected: name some, or [\".*\"] for all"));
         }
         for (key, patterns) in [("topics", &link.topics), ("topics_exclude", &link.topics_exclude)] {
             for (index, pattern) in patterns.iter().enumerate() {
@@ -329,10 +286,7 @@ impl Check {
             && !name.contains("://")
             && !name.contains(' ');
         if !is_file {
-            let what = What::BadPlugin {
-                name: name.to_owned(),
-                nearest: nearest(name, BUNDLED_PLUGINS),
-            };
+            let what = What::BadPlugin { name: name.to_owned(), nearest: nearest(name, BUNDLED_PLUGINS) };
             self.value(&at, what);
         }
     }

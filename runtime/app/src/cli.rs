@@ -1,0 +1,135 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Moves records between Kafka clusters, through plugins.
+///
+/// A configuration names clusters, and links that copy topics from one to another. Begin with `strait demo`, which needs no
+/// broker; then write a strait.toml, try it with `strait check`, and `strait run` it.
+#[derive(Debug, Parser)]
+#[command(name = "strait", version, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 64 the configuration is wrong")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Which log messages: a level, or levels by module as in 'info,strait_kafka=debug'.
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", hide_env_values = true)]
+    pub log: Option<String>,
+    /// How log messages are written [default: text on a terminal, json otherwise].
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the links of a configuration.
+    ///
+    /// Runs until SIGINT or SIGTERM, then finishes what is in flight. Several processes with the same configuration share
+    /// the work: each takes some of a link's lanes.
+    Run(Run),
+    /// Try a configuration out without changing anything.
+    ///
+    /// Reads and judges it, loads its plugins, connects to its clusters, lists the topics that each link would copy and
+    /// asks for the permissions that it would need.
+    Check(Check),
+    /// See Strait work: clusters, traffic and plugins on this machine, no broker needed.
+    Demo(Demo),
+    /// Print the configuration, or the schema of configurations.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look at plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigFile {
+    /// The configuration: TOML, YAML or JSON by its extension. Variables like STRAIT_LINKS__0__NAME override it.
+    #[arg(short, long = "config", value_name = "FILE", default_value = "strait.toml")]
+    pub file: PathBuf,
+}
+
+/// `strait run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// End with 0 once every link has copied what its source held when it started.
+    #[arg(long)]
+    pub until_caught_up: bool,
+}
+
+/// `strait check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// How to print the result.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+/// `strait demo`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Leave its files in place when it ends.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `strait config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the JSON Schema of a configuration, for editors and CI.
+    Schema,
+    /// Print the configuration in effect: file, environment and defaults together.
+    ///
+    /// References to secrets are printed as written, secrets written in the file as ***.
+    Show {
+        /// Which configuration.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// How to print it; text is TOML.
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Output,
+    },
+}
+
+/// `strait plugin …`
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Say what a plugin is, what it declares and what it would import.
+    Inspect {
+        /// The .wasm file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// How to print it.
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Output,
+    },
+}
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How log messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}

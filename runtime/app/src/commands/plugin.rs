@@ -1,0 +1,61 @@
+//! `strait plugin inspect`.
+
+use strait_host::{HostEngine, Kind, PluginInfo, inspect};
+
+use super::{End, print, say};
+use crate::cli::{Output, PluginCommand};
+
+/// Runs the command.
+#[must_use]
+pub fn plugin(command: &PluginCommand) -> End {
+    let PluginCommand::Inspect { file, output } = command;
+    let info = HostEngine::new().and_then(|engine| inspect(&engine, file).map_err(|error| error.to_string()));
+    let info = match info {
+        Ok(info) => info,
+        Err(error) => {
+            say(&error);
+            return End::Failed;
+        }
+    };
+    match output {
+        Output::Text => print(&describe(&info)),
+        Output::Json => match serde_json::to_string_pretty(&info) {
+            Ok(text) => print(&text),
+            Err(error) => {
+                say(&format!("cannot print the result: {error}"));
+                End::Failed
+            }
+        },
+    }
+}
+
+fn describe(info: &PluginInfo) -> String {
+    let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let manifest = &info.manifest;
+    let effects: Vec<String> = manifest.effect_names.iter().map(|name| (*name).to_owned()).collect();
+    let lines = [
+        ("plugin", format!("{} {}", manifest.name, manifest.version)),
+        ("description", manifest.description.clone()),
+        ("file", info.path.display().to_string()),
+        (
+            "kind",
+            match info.kind {
+                Kind::Component => "component".to_owned(),
+                Kind::CoreModule => "core module, made a component when loaded".to_owned(),
+            },
+        ),
+        ("size", format!("{} bytes", info.size_bytes)),
+        ("digest", info.digest.clone()),
+        ("interface", format!("strait:plugin@{}", info.wit_version)),
+        ("imports", list(&info.imports)),
+        ("effects", list(&effects)),
+        ("fails closed", if manifest.fails_closed { "yes" } else { "no" }.to_owned()),
+        ("counters", list(&manifest.counters)),
+        ("reject codes", list(&manifest.reject_codes)),
+    ];
+    let mut text: String = lines.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect();
+    if !manifest.config_schema.is_empty() {
+        text.push_str(&format!("config schema\n{}\n", manifest.config_schema));
+    }
+    text
+}

@@ -1,0 +1,62 @@
+//! From the configuration to what the other crates take.
+
+use std::path::Path;
+
+use strait_core::config::{Cluster, Link, Naming};
+use strait_host::{ChainSpec, LinkInfo, PluginSource, PluginSpec};
+use strait_kafka::config::ClusterConfig;
+
+use crate::load::Loaded;
+
+/// A cluster as its clients take it, secrets included.
+#[must_use]
+pub fn cluster(name: &str, cluster: &Cluster) -> ClusterConfig {
+    let properties = cluster.kafka.iter_exposed();
+    ClusterConfig {
+        name: name.to_owned(),
+        bootstrap_servers: cluster.bootstrap_servers.expose().to_owned(),
+        properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    }
+}
+
+/// A link's plugins as the host loads them, secrets included.
+#[must_use]
+pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
+    let dir = loaded.plugin_dir();
+    let plugins = link.plugins.iter().map(|used| {
+        let mut spec = PluginSpec::new(&used.plugin, plugin_source(&dir, &used.plugin), used.config.expose().clone());
+        spec.config_as_written = Some(used.config.written().clone());
+        spec.required = used.required.unwrap_or(false);
+        spec
+    });
+    let region = |name: &str| loaded.config.cluster(name).and_then(|cluster| cluster.region.clone());
+    ChainSpec {
+        plugins: plugins.collect(),
+        link: LinkInfo {
+            link: link.name.clone(),
+            source: link.source.clone(),
+            source_region: region(&link.source),
+            target: link.target.clone(),
+            target_region: region(&link.target),
+        },
+        naming: match link.naming {
+            Naming::Identity => strait_host::Naming::Identity,
+            Naming::Prefix => strait_host::Naming::Prefix(Naming::Prefix.apply(&link.source, "")),
+        },
+    }
+}
+
+/// Where a plugin is: its file in the folder, else the bundled one of that name. The file goes first, so that an operator
+/// can put another version in the place of a bundled plugin.
+#[must_use]
+pub fn plugin_source(dir: &Path, name: &str) -> PluginSource {
+    let file = if name.ends_with(".wasm") {
+        dir.join(name)
+    } else {
+        dir.join(format!("{name}.wasm"))
+    };
+    if !file.is_file() && strait_host::bundled_names().any(|bundled| bundled == name) {
+        return PluginSource::Bundled(name.to_owned());
+    }
+    PluginSource::File(file)
+}

@@ -1,0 +1,173 @@
+//! Loads a configuration: defaults, then the file, then the environment; then references; then judgement.
+//!
+//! One tree is made of the file and the overrides, so every problem knows its line or its variable.
+
+mod document;
+mod overlay;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use std::path::{Path as FilePath, PathBuf};
+
+use strait_core::config::{self, Config, Gravity, Problem, reference::Reference, structure};
+
+use crate::report::{Finding, Place, Report};
+use document::{Format, Parsed};
+use overlay::Overlay;
+
+/// Largest file that a `${file:…}` reference reads, in bytes.
+const SECRET_BYTES_MAX: u64 = 1 << 20;
+
+/// The environment, given so that tests need not change the process's own.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    variables: Vec<(String, String)>,
+}
+
+impl Environment {
+    /// The process's own. Variables that are not UTF-8 are left out.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self {
+            variables: std::env::vars_os().filter_map(utf8).collect(),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.variables.iter().find(|(variable, _)| variable == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// A valid configuration.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration, references resolved.
+    pub config: Config,
+    /// Warnings.
+    pub report: Report,
+    base: PathBuf,
+}
+
+impl Loaded {
+    /// The folder of the plugins: `plugin_dir`, relative to the file.
+    #[must_use]
+    pub fn plugin_dir(&self) -> PathBuf {
+        self.base.join(self.config.plugin_dir.expose())
+    }
+}
+
+/// Loads and judges a file.
+///
+/// # Errors
+/// A report with everything that is wrong.
+pub fn load(file: &FilePath, environment: &Environment) -> Result<Loaded, Report> {
+    let name = file.display().to_string();
+    let fail = |message: String, help: &str| Report::failure(&name, "unreadable", message, help);
+    let Some(format) = Format::of(file) else {
+        return Err(fail(
+            format!("cannot tell what {name} is written in"),
+            "its name must end in .toml, .yaml, .yml or .json",
+        ));
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => "name the file with -c FILE",
+            std::io::ErrorKind::InvalidData => "a configuration is UTF-8 text",
+            _ => "the process must be allowed to read it",
+        };
+        fail(format!("cannot read {name}: {error}"), help)
+    })?;
+    let base = file.parent().unwrap_or(FilePath::new("")).to_owned();
+    judge(&name, &text, format, &base, environment)
+}
+
+fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &Environment) -> Result<Loaded, Report> {
+    let parsed = document::parse(text, format).map_err(|errors| {
+        let findings = errors.into_iter().map(|error| Finding {
+            code: "syntax",
+            gravity: Gravity::Error,
+            message: format!("not valid {format:?}: {}", error.message),
+            help: None,
+            path: String::new(),
+            place: Place::Span(error.span),
+        });
+        Report::new(name, document::hide_secret_lines(text), findings.collect())
+    })?;
+    let shown = document::hide_secrets(text, &parsed);
+    let Parsed { mut tree, places } = parsed;
+    let Overlay { set, problems } = overlay::overlay(&mut tree, &environment.variables);
+
+    let place = |problem: &Problem| {
+        let mut at = Some(problem.at.clone());
+        while let Some(outer) = at {
+            if let Some(variable) = set.get(&outer) {
+                return Place::Variable(variable.clone());
+            }
+            at = outer.parent();
+        }
+        places.find(&problem.at, problem.part).map_or(Place::Nowhere, Place::Span)
+    };
+    let mut findings: Vec<Finding> = problems
+        .iter()
+        .map(|(variable, problem)| Finding::new(problem, Place::Variable(variable.clone())))
+        .collect();
+
+    let (config, problems) = structure::read(tree);
+    findings.extend(problems.iter().map(|problem| Finding::new(problem, place(problem))));
+    let Some(mut config) = config else {
+        return Err(Report::new(name, shown, findings));
+    };
+    let unresolved = config::resolve(&mut config, &mut |reference| look_up(reference, base, environment));
+    let judged = config::validate(&config);
+    findings.extend(unresolved.iter().map(|problem| Finding::new(problem, place(problem))));
+    findings.extend(judged.iter().map(|problem| Finding::new(problem, place(problem))));
+    // A message may quote a value, and a value may have come out of a reference.
+    let masked = config.resolved_values();
+    for finding in &mut findings {
+        finding.mask(&masked);
+    }
+    let report = Report::new(name, shown, findings);
+    if report.has_errors() {
+        return Err(report);
+    }
+    Ok(Loaded {
+        config,
+        report,
+        base: base.to_owned(),
+    })
+}
+
+fn look_up(reference: &Reference<'_>, base: &FilePath, environment: &Environment) -> Result<String, String> {
+    match reference {
+        Reference::Env(name) => match environment.get(name) {
+            Some(value) => Ok(value.to_owned()),
+            None => Err("is not set".to_owned()),
+        },
+        Reference::File(path) => read_secret(&base.join(path)),
+    }
+}
+
+fn read_secret(path: &FilePath) -> Result<String, String> {
+    // The reference names the path as it was written; the error must not show where that leads on this machine.
+    let metadata = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
+    if !metadata.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    if metadata.len() > SECRET_BYTES_MAX {
+        return Err(format!("is larger than {SECRET_BYTES_MAX} bytes"));
+    }
+    let mut text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    // Editors and `echo` end files with a line break that nobody means.
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}

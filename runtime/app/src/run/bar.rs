@@ -1,0 +1,58 @@
+//! Progress bars for `--until-caught-up`, on a terminal only.
+
+use std::io::IsTerminal;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::catch_up::Remaining;
+
+/// The bars of all links.
+pub struct Bars {
+    all: Option<MultiProgress>,
+}
+
+/// The bar of one link.
+pub struct Bar {
+    bar: Option<ProgressBar>,
+}
+
+impl Bars {
+    /// Bars are drawn when they are wanted and standard error is a terminal.
+    #[must_use]
+    pub fn new(wanted: bool) -> Self {
+        Self { all: (wanted && std::io::stderr().is_terminal()).then(MultiProgress::new) }
+    }
+
+    /// Adds a link.
+    #[must_use]
+    pub fn add(&mut self, link: &str) -> Bar {
+        let bar = self.all.as_ref().map(|all| {
+            let bar = all.add(ProgressBar::new(0));
+            let style = "{prefix} [{bar:40}] {percent:>3} %, {human_pos} of {human_len} offsets, {eta} left, {msg}";
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_prefix(link.to_owned());
+            bar
+        });
+        Bar { bar }
+    }
+}
+
+impl Bar {
+    /// Shows how far the link is. The first look says what there is to do.
+    pub fn show(&self, remaining: &Remaining) {
+        let Some(bar) = &self.bar else { return };
+        let length = bar.length().unwrap_or(0).max(remaining.offsets);
+        bar.set_length(length);
+        bar.set_position(length - remaining.offsets);
+        bar.set_message(format!("{} of {} partitions done", remaining.partitions_done, remaining.partitions));
+    }
+
+    /// Leaves the bar as it is.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.abandon();
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! From a link's configuration to a link that can run: clusters probed, plugins loaded, the link's own topics made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use strait_core::LaneId;
+use strait_core::config::{LANES_DEFAULT, Link, Start};
+use strait_flow::ports::{Discovery, ProgressStore, StartAt};
+use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, Watch};
+use strait_host::{HostChains, HostEngine};
+use strait_kafka::config::{ClusterConfig, SourceTuning, TargetTuning};
+use strait_kafka::{
+    KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, LinkTopicsError, ensure_link_topics, probe,
+};
+use tokio::sync::watch;
+
+use super::RunError;
+use super::clock::SystemClock;
+use super::events::LogEvents;
+use crate::compose;
+use crate::load::Loaded;
+
+/// How long a cluster may take to answer when the process starts.
+const PROBE: Duration = Duration::from_secs(15);
+/// How long one question to a cluster may take.
+const REQUEST: Duration = Duration::from_secs(15);
+/// How long the offset map is kept.
+const MAP_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long keeping a record in quarantine may take.
+const QUARANTINE: Duration = Duration::from_secs(30);
+/// Below this round trip a line is short: small fetches, which stay in the processor's cache.
+const SHORT_LINE: Duration = Duration::from_millis(5);
+/// Time for a revoked lane, within the five seconds that the group waits.
+const REVOKE_DRAIN: Duration = Duration::from_secs(4);
+
+/// A link that can run.
+pub struct Prepared {
+    /// Its name.
+    pub name: String,
+    /// What every lane is told.
+    pub spec: LaneSpec,
+    /// What lanes are made of.
+    pub deps: LaneDeps,
+    /// Its figures.
+    pub status: Arc<LinkStatus>,
+    /// Finds its topics.
+    pub discovery: Arc<dyn Discovery>,
+    topics: watch::Sender<Arc<Vec<strait_flow::ports::SourceTopic>>>,
+    target: ClusterConfig,
+    watch: Watch,
+}
+
+impl Prepared {
+    /// Joins the link's group; the service runs it.
+    ///
+    /// # Errors
+    /// [`RunError::Port`] when a setting is refused.
+    pub fn service(self) -> Result<LinkService, RunError> {
+        let membership = KafkaMembership::join(&self.target, &self.name)?;
+        Ok(LinkService {
+            spec: self.spec,
+            deps: self.deps,
+            topics: self.topics,
+            discovery: self.discovery,
+            membership: Box::new(membership),
+            watch: self.watch,
+        })
+    }
+}
+
+/// Prepares every link. Whatever can be known before a record moves is found out here.
+///
+/// # Errors
+/// The first [`RunError`].
+pub async fn prepare(loaded: &Loaded) -> Result<Vec<Prepared>, RunError> {
+    let mut clusters: BTreeMap<&str, ClusterConfig> = BTreeMap::new();
+    for (name, cluster) in &loaded.config.clusters {
+        let used = loaded.config.links.iter().any(|link| link.source == *name || link.target == *name);
+        if used {
+            let cluster = compose::cluster(name, cluster);
+            let info = probe::probe(&cluster, PROBE).await?;
+            tracing::info!(cluster = name, id = info.cluster_id, brokers = info.brokers, "connected");
+            clusters.insert(name, cluster);
+        }
+    }
+    let engine = HostEngine::new().map_err(RunError::Engine)?;
+    let mut prepared = Vec::new();
+    for link in &loaded.config.links {
+        // Validation has seen to it that both are there.
+        let (Some(source), Some(target)) = (clusters.get(&*link.source), clusters.get(&*link.target)) else { continue };
+        prepared.push(prepare_link(loaded, link, &engine, source, target).await?);
+    }
+    Ok(prepared)
+}
+
+async fn prepare_link(
+    loaded: &Loaded,
+    link: &Link,
+    engine: &HostEngine,
+    source: &ClusterConfig,
+    target: &ClusterConfig,
+) -> Result<Prepared, RunError> {
+    let chains = {
+        let (engine, spec) = (engine.clone(), compose::chain(loaded, link));
+        let loading = tokio::task::spawn_blocking(move || HostChains::load(&engine, spec));
+        loading.await.map_err(|error| RunError::Engine(error.to_string()))??
+    };
+    let lanes = lanes(link, target).await?;
+    let discovery =
+        Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
+    let (partitions, round_trip) = look(&*discovery).await?;
+    let (source_tuning, target_tuning, limits) = tuning(link, lanes, partitions, round_trip);
+    tracing::info!(
+        link = link.name, lanes, partitions, source_round_trip_ms = round_trip.as_millis(),
+        plugins = chains.generation().0.as_ref(), "link prepared"
+    );
+    let status = Arc::new(LinkStatus::default());
+    let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
+    let connector = KafkaConnector {
+        link: link.name.clone(),
+        source: source.clone(),
+        target: target.clone(),
+        source_tuning,
+        target_tuning,
+        manage_quarantine: link.manage_topics,
+        quarantine_timeout: QUARANTINE,
+    };
+    let progress: Arc<dyn ProgressStore> = Arc::new(KafkaProgressStore::new(target, &link.name, REQUEST));
+    let deps = LaneDeps {
+        connector: Arc::new(connector),
+        progress,
+        chains,
+        clock: Arc::new(SystemClock::start()),
+        events: Arc::new(LogEvents),
+        status: Arc::clone(&status),
+        topics: topics_receiver,
+    };
+    let spec = LaneSpec {
+        link: link.name.as_str().into(),
+        lane: LaneId(0),
+        lanes,
+        delivery: link.delivery,
+        start: match link.start {
+            Start::Earliest => StartAt::Earliest,
+            Start::Latest => StartAt::Latest,
+            Start::At { unix_ms } => StartAt::Timestamp(unix_ms),
+        },
+        policies: Policies {
+            on_gap: link.on_gap,
+            on_refused: link.on_refused,
+            on_timestamp_zero: link.on_timestamp_zero,
+        },
+        limits,
+        config_hash: config_hash(link).into(),
+    };
+    Ok(Prepared {
+        name: link.name.clone(),
+        spec,
+        deps,
+        status,
+        discovery,
+        topics,
+        target: target.clone(),
+        watch: Watch::default(),
+    })
+}
+
+/// Makes the link's topics where they are missing. A configuration that does not say how many lanes takes what is there.
+async fn lanes(link: &Link, target: &ClusterConfig) -> Result<u32, RunError> {
+    let ensure = |lanes: u32| {
+        ensure_link_topics(target, &link.name, lanes, Some(MAP_RETENTION), link.manage_topics, REQUEST)
+    };
+    match ensure(link.lanes.unwrap_or(LANES_DEFAULT)).await {
+        Err(LinkTopicsError::Lanes { existing, .. }) if link.lanes.is_none() => Ok(ensure(existing).await?),
+        other => Ok(other?),
+    }
+}
+
+/// How many partitions the link has, and how long the source takes to answer.
+async fn look(discovery: &dyn Discovery) -> Result<(usize, Duration), RunError> {
+    // The first one connects; the second asks two questions over a connection that is there.
+    discovery.topics().await?;
+    let asked = Instant::now();
+    let topics = discovery.topics().await?;
+    let partitions = topics.iter().map(|t| t.partitions.unsigned_abs() as usize).sum();
+    Ok((partitions, asked.elapsed() / 2))
+}
+
+/// Sizes from the link's memory budget and the length of the line to the source; the line to the target is measured while
+/// running (`Lane::quota`).
+fn tuning(link: &Link, lanes: u32, partitions: usize, round_trip: Duration) -> (SourceTuning, TargetTuning, Limits) {
+    let per_lane = (link.memory_mib_max as usize * (1 << 20)) / lanes.max(1) as usize;
+    let fetch_max = link.fetch_mib_max as usize * (1 << 20);
+    let length = usize::try_from(round_trip.as_micros() / SHORT_LINE.as_micros()).unwrap_or(usize::MAX).max(1);
+    let partition_fetch_bytes = (1_usize << 20).saturating_mul(length).min(8 << 20).min(fetch_max);
+    let fetch_bytes = partition_fetch_bytes.saturating_mul(4).min(fetch_max);
+    let source = SourceTuning {
+        fetch_budget_bytes: (partition_fetch_bytes * 4).clamp(4 << 20, (per_lane / 2).max(4 << 20)),
+        partition_fetch_bytes,
+        fetch_bytes,
+        partitions: partitions.div_ceil(lanes.max(1) as usize),
+        request_timeout: REQUEST,
+        ..SourceTuning::default()
+    };
+    let batch_bytes = link.batch_kib_max as usize * 1024;
+    let window_bytes = (per_lane / 2).max(8 << 20);
+    let target = TargetTuning {
+        exactly_once: link.delivery == strait_core::config::Delivery::ExactlyOnce,
+        batch_bytes,
+        batch_records: (batch_bytes / 64).clamp(10_000, 1_000_000),
+        // Room for the whole window and the books, so that the queue is never what holds a lane up.
+        queue_bytes: window_bytes * 2 + (16 << 20),
+        queue_records: 1_000_000,
+        manage_topics: link.manage_topics,
+        request_timeout: REQUEST,
+        ..TargetTuning::default()
+    };
+    let defaults = Limits::default();
+    let limits = Limits {
+        window_bytes,
+        release_bytes_max: batch_bytes,
+        release_bytes: defaults.release_bytes.min(batch_bytes),
+        interval_max: Duration::from_millis(link.commit_interval_ms_max),
+        drain: Duration::from_millis(link.drain_ms_max).min(REVOKE_DRAIN),
+        ..defaults
+    };
+    (source, target, limits)
+}
+
+/// A short name for the link's configuration as written, secrets unresolved.
+fn config_hash(link: &Link) -> String {
+    let text = serde_json::to_string(link).unwrap_or_default();
+    format!("{:016x}", strait_core::lanes::fingerprint(text.as_bytes()))
+}

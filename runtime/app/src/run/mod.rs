@@ -1,0 +1,129 @@
+//! The links of a configuration at work: made, run side by side, stopped together.
+
+pub mod bar;
+pub mod catch_up;
+pub mod clock;
+pub mod events;
+pub mod link;
+
+use std::sync::Arc;
+
+use strait_flow::LinkStatus;
+use strait_flow::ports::PortError;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::load::Loaded;
+use bar::Bars;
+use catch_up::CatchUp;
+use link::Prepared;
+
+/// Why running did not end well; each was told already, or is the caller's to tell.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A cluster cannot be used.
+    #[error(transparent)]
+    Probe(#[from] strait_kafka::probe::ProbeError),
+    /// A plugin does not load.
+    #[error(transparent)]
+    Plugin(#[from] strait_host::LoadError),
+    /// The plugin engine does not start.
+    #[error("the plugin engine does not start: {0}")]
+    Engine(String),
+    /// The link's own topics are not as they must be.
+    #[error(transparent)]
+    LinkTopics(#[from] strait_kafka::LinkTopicsError),
+    /// A cluster refused something for good.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// With `--until-caught-up`: partitions that stand still.
+    #[error("link {link}: {count} of its partitions stand still and were not copied to the end: {partitions}")]
+    Stopped {
+        /// Which link.
+        link: String,
+        /// How many.
+        count: usize,
+        /// The first of them.
+        partitions: String,
+    },
+    /// A link's task panicked.
+    #[error("link {0} panicked: please report this as a bug")]
+    Panicked(String),
+}
+
+/// What a finished run did, per link.
+pub type Summary = Vec<(String, Arc<LinkStatus>)>;
+
+/// Runs every link until `stop`, or until all have caught up.
+///
+/// # Errors
+/// Every [`RunError`] that a link ended with; the others went on.
+pub async fn run(loaded: &Loaded, until_caught_up: bool, stop: CancellationToken) -> Result<Summary, Vec<RunError>> {
+    let prepared = tokio::select! { biased;
+        () = stop.cancelled() => return Ok(Vec::new()),
+        prepared = link::prepare(loaded) => prepared.map_err(|error| vec![error])?,
+    };
+    let summary: Summary = prepared.iter().map(|link| (link.name.clone(), Arc::clone(&link.status))).collect();
+    let mut bars = Bars::new(until_caught_up);
+    let mut tasks = JoinSet::new();
+    for link in prepared {
+        let bar = bars.add(&link.name);
+        let link_stop = stop.child_token();
+        tasks.spawn(async move {
+            if until_caught_up { run_until_caught_up(link, link_stop, bar).await } else { run_link(link, link_stop).await }
+        });
+    }
+    let mut errors = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        let error = match ended {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => error,
+            Err(error) => RunError::Panicked(error.to_string()),
+        };
+        // The other links go on; this one is told now, in case they go on for long.
+        tracing::error!(%error, "a link has ended");
+        errors.push(error);
+    }
+    if errors.is_empty() { Ok(summary) } else { Err(errors) }
+}
+
+async fn run_link(link: Prepared, stop: CancellationToken) -> Result<(), RunError> {
+    Ok(link.service()?.run(stop).await?)
+}
+
+async fn run_until_caught_up(link: Prepared, stop: CancellationToken, bar: bar::Bar) -> Result<(), RunError> {
+    let mut catch_up = CatchUp::note(
+        &link.name,
+        link.spec.lanes,
+        &*link.discovery,
+        &*link.deps.connector,
+        Arc::clone(&link.deps.progress),
+        Arc::clone(&link.status),
+    )
+    .await?;
+    let name = link.name.clone();
+    let service = link.service()?;
+    let done = stop.child_token();
+    let watch = async {
+        let remaining = catch_up.reached(|remaining| bar.show(remaining)).await;
+        done.cancel();
+        remaining
+    };
+    let (ran, remaining) = {
+        let running = service.run(done.clone());
+        tokio::pin!(running, watch);
+        tokio::select! {
+            // Ended by a signal or an error, before it caught up.
+            ran = &mut running => (ran, None),
+            remaining = &mut watch => (running.await, Some(remaining)),
+        }
+    };
+    ran?;
+    bar.finish();
+    let stopped = remaining.map(|r| r.stopped).unwrap_or_default();
+    if stopped.is_empty() {
+        return Ok(());
+    }
+    let first: Vec<String> = stopped.iter().take(10).map(ToString::to_string).collect();
+    Err(RunError::Stopped { link: name, count: stopped.len(), partitions: first.join(", ") })
+}

@@ -1,0 +1,133 @@
+//! Logs: to standard error, with secrets masked.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+
+use strait_core::config::{self, Config, HIDDEN};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::cli;
+
+/// Shorter values would blank out ordinary words.
+const MASKED_LENGTH_MIN: usize = 3;
+
+/// Starts logging. `level` and `format` are the command line's, which go before the configuration's.
+///
+/// # Errors
+/// What is wrong with the filter.
+pub fn start(level: Option<&str>, format: Option<cli::LogFormat>, config: &Config) -> Result<(), String> {
+    let level = level.unwrap_or(&config.log.level);
+    let filter = EnvFilter::try_new(level).map_err(|error| format!("'{level}' is not a log filter: {error}"))?;
+    let json = match (format, config.log.format) {
+        (Some(format), _) => format == cli::LogFormat::Json,
+        (None, config::LogFormat::Auto) => !io::stderr().is_terminal(),
+        (None, format) => format == config::LogFormat::Json,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(Masked::new(&config.resolved_values(), io::stderr))
+        .with_ansi(io::stderr().is_terminal());
+    let result = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.try_init()
+    };
+    result.map_err(|error| format!("logging cannot start: {error}"))
+}
+
+/// Replaces secrets in everything written. Last line of defence: nothing should write one in the first place.
+struct Masked<W> {
+    secrets: Arc<[String]>,
+    inner: W,
+}
+
+impl<W> Masked<W> {
+    fn new(secrets: &[&str], inner: W) -> Self {
+        let mut all: Vec<String> = Vec::new();
+        for secret in secrets.iter().filter(|secret| secret.len() >= MASKED_LENGTH_MIN) {
+            all.push((*secret).to_owned());
+            // As it looks inside JSON, and as `Debug` prints it.
+            for quoted in [serde_json::Value::from(*secret).to_string(), format!("{secret:?}")] {
+                all.push(quoted.trim_matches('"').to_owned());
+            }
+        }
+        // The longest first: one secret may be part of another.
+        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        all.dedup();
+        Self {
+            secrets: all.into(),
+            inner,
+        }
+    }
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Masked<W> {
+    type Writer = MaskedLine<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        MaskedLine {
+            secrets: self.secrets.clone(),
+            inner: self.inner.make_writer(),
+        }
+    }
+}
+
+/// Writes one message; the subscriber hands over whole messages.
+struct MaskedLine<W> {
+    secrets: Arc<[String]>,
+    inner: W,
+}
+
+impl<W: Write> Write for MaskedLine<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.secrets.is_empty() {
+            return self.inner.write(bytes);
+        }
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        for secret in self.secrets.iter() {
+            if text.contains(secret) {
+                text = text.replace(secret, HIDDEN);
+            }
+        }
+        self.inner.write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn no_form_of_a_secret_reaches_the_log() {
+        static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+        struct Sink;
+        impl Write for Sink {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                LOG.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let secret = "can\"ary\n4711";
+        for json in [false, true] {
+            let builder = tracing_subscriber::fmt().with_writer(Masked::new(&[secret, "canary"], || Sink)).with_ansi(false);
+            let dispatch: tracing::Dispatch = if json { builder.json().into() } else { builder.into() };
+            tracing::dispatcher::with_default(&dispatch, || {
+                tracing::info!(plain = secret, debug = ?secret, "{secret} and canary-4711 and visible");
+            });
+        }
+        let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("visible") && log.contains("***"), "{log}");
+        for part in ["ary\\n4711", "ary\n4711", "canary"] {
+            assert!(!log.contains(part), "{part:?} in {log}");
+        }
+    }
+}
