@@ -103,10 +103,7 @@ impl<'de> Visitor<'de> for Field<'_> {
             if found.is_some() {
                 return Err(A::Error::custom(format!("'{name}' occurs twice")));
             }
-            found = Some(map.next_value_seed(Field {
-                path: rest,
-                expected: self.expected,
-            })?);
+            found = Some(map.next_value_seed(Field { path: rest, expected: self.expected })?);
         }
         Ok(found.unwrap_or(false))
     }

@@ -100,10 +100,9 @@ impl Rule {
                 return Err(config_error(format!("{at}/key_prefix"), message));
             }
             RuleConfig::KeyPrefix(rule) => Self::KeyPrefix(rule.key_prefix.into_bytes()),
-            RuleConfig::Header(rule) => Self::Header {
-                name: rule.header.name.into_bytes(),
-                equals: rule.header.equals.into_bytes(),
-            },
+            RuleConfig::Header(rule) => {
+                Self::Header { name: rule.header.name.into_bytes(), equals: rule.header.equals.into_bytes() }
+            }
             RuleConfig::Field(rule) => {
                 let Some(path) = field::parse_path(&rule.field) else {
                     let message = "a path of names is expected, such as $.customer.region";
@@ -113,10 +112,7 @@ impl Rule {
                     let message = "a text, number, true, false or null is expected";
                     return Err(config_error(format!("{at}/equals"), message));
                 }
-                Self::Field {
-                    path,
-                    equals: rule.equals,
-                }
+                Self::Field { path, equals: rule.equals }
             }
         })
     }

@@ -34,8 +34,10 @@ impl Rename {
         if let Some(name) = self.table.get(topic) {
             return name.clone();
         }
-        let captures = self.pattern.as_ref().and_then(|(regex, replacement)| Some((regex.captures(topic)?, replacement)));
-        let middle = captures.map_or_else(|| topic.to_owned(), |(captures, replacement)| expand(&captures, replacement));
+        let captures =
+            self.pattern.as_ref().and_then(|(regex, replacement)| Some((regex.captures(topic)?, replacement)));
+        let middle =
+            captures.map_or_else(|| topic.to_owned(), |(captures, replacement)| expand(&captures, replacement));
         format!("{}{middle}{}", self.prefix, self.suffix)
     }
 }
@@ -106,12 +108,7 @@ impl Plugin for Rename {
             let message = "nothing to rename by: give table, pattern and replacement, prefix or suffix";
             return Err(vec![config_error("", message)]);
         }
-        Ok(Self {
-            table: config.table,
-            pattern,
-            prefix: config.prefix,
-            suffix: config.suffix,
-        })
+        Ok(Self { table: config.table, pattern, prefix: config.prefix, suffix: config.suffix })
     }
 
     fn open_topic(&mut self, topic: &str, _partitions: u32) -> Result<TopicPlan, String> {

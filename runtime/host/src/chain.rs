@@ -80,19 +80,12 @@ impl PluginChain {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, ChainError> {
         let mut stages = Vec::new();
         for plugin in &shared.plugins {
-            let mut stage = Stage {
-                plugin: plugin.clone(),
-                instance: None,
-                plans: HashMap::new(),
-            };
+            let mut stage = Stage { plugin: plugin.clone(), instance: None, plans: HashMap::new() };
             stage.instance(&shared).map_err(|e| error(&shared, plugin.name.clone(), e))?;
             stages.push(stage);
         }
         Ok(Self {
-            names: Names {
-                shared: shared.clone(),
-                known: HashMap::new(),
-            },
+            names: Names { shared: shared.clone(), known: HashMap::new() },
             shared,
             stages,
             fates: Vec::new(),
@@ -113,9 +106,7 @@ impl PluginChain {
                 scratch: &mut self.scratch,
                 names: &mut self.names,
             };
-            topic = stage
-                .run(&topic, &mut work)
-                .map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
+            topic = stage.run(&topic, &mut work).map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
         }
         self.names.of(&topic).map_err(|reason| self.naming_error(reason))
     }
@@ -162,12 +153,7 @@ impl Chain for PluginChain {
         let judged = judged.and_then(|topic| Ok((topic, self.dispositions(&batch)?)));
         self.settle_words(judged.is_ok());
         let (target_topic, dispositions) = judged?;
-        Ok(Processed {
-            batch,
-            target_topic,
-            dispositions,
-            generation: self.shared.generation.clone(),
-        })
+        Ok(Processed { batch, target_topic, dispositions, generation: self.shared.generation.clone() })
     }
 
     fn target_topic(&mut self, topic: &str, partitions: u32) -> Result<Arc<str>, ChainError> {
@@ -385,7 +371,11 @@ impl Stage {
             check_topic: &mut |name| names.of(&name.into()),
         };
         apply(&edits, rows, work.batch, work.fates, &mut rules).map_err(|bad| {
-            let what = if plugin.required && bad.what.contains("topic '") { "a topic outside of its output-topics" } else { &bad.what };
+            let what = if plugin.required && bad.what.contains("topic '") {
+                "a topic outside of its output-topics"
+            } else {
+                &bad.what
+            };
             StageError {
                 offset: bad.offset,
                 reason: format!("process: it answered with a bad edit: {what}; this is a bug in the plugin"),
@@ -414,7 +404,12 @@ impl Stage {
                 }
             }
             if said.logs_left_out > 0 {
-                tracing::warn!(plugin, link, messages = said.logs_left_out, "the plugin logs too much; messages were left out");
+                tracing::warn!(
+                    plugin,
+                    link,
+                    messages = said.logs_left_out,
+                    "the plugin logs too much; messages were left out"
+                );
             }
         }
         said.clear();
@@ -430,10 +425,5 @@ fn told(words: &str, silent: bool) -> String {
 }
 
 fn error(shared: &Shared, plugin: Arc<str>, error: StageError) -> ChainError {
-    ChainError {
-        plugin,
-        generation: shared.generation.clone(),
-        offset: error.offset,
-        reason: error.reason,
-    }
+    ChainError { plugin, generation: shared.generation.clone(), offset: error.offset, reason: error.reason }
 }

@@ -125,13 +125,7 @@ impl Current {
             Some(Fate::Change(patch)) => patch,
             _ => Box::default(),
         };
-        Self {
-            row,
-            patch,
-            headers: None,
-            end: None,
-            routed: false,
-        }
+        Self { row, patch, headers: None, end: None, routed: false }
     }
 
     fn settle(mut self, fates: &mut [Fate]) {
@@ -221,17 +215,11 @@ impl Current {
     fn headers(&mut self, batch: &Batch, needs: &Needs) -> &mut HeaderEdit {
         let (row, patch) = (self.row, &self.patch);
         self.headers.get_or_insert_with(|| {
-            let mut edit = HeaderEdit {
-                all: Vec::new(),
-                delivered: Vec::new(),
-            };
+            let mut edit = HeaderEdit { all: Vec::new(), delivered: Vec::new() };
             let Some(record) = batch.get(row) else {
                 return edit;
             };
-            let view = View {
-                record,
-                patch: Some(patch),
-            };
+            let view = View { record, patch: Some(patch) };
             view.each_header(|header| {
                 if needs.headers.delivers(header.name) {
                     edit.delivered.push(edit.all.len());

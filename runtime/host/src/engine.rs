@@ -57,10 +57,7 @@ impl Ticker {
                 engine.increment_epoch();
             }
         })?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -103,14 +100,7 @@ impl HostEngine {
         };
         let (engine, linker) = start().map_err(|e| format!("wasmtime cannot start here: {e:#}"))?;
         let ticker = Ticker::start(&engine).map_err(|e| format!("the epoch thread cannot be started: {e}"))?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                engine,
-                linker,
-                compiled: Mutex::new(HashMap::new()),
-                _ticker: ticker,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { engine, linker, compiled: Mutex::new(HashMap::new()), _ticker: ticker }) })
     }
 
     pub(crate) fn wasmtime(&self) -> &Engine {
@@ -122,8 +112,8 @@ impl HostEngine {
         if let Some(found) = self.compiled().get(&digest) {
             return Ok(found.clone());
         }
-        let component =
-            Component::from_binary(&self.inner.engine, component).map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))?;
+        let component = Component::from_binary(&self.inner.engine, component)
+            .map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))?;
         let pre = self.inner.linker.instantiate_pre(&component);
         let pre = pre.map_err(|e| LoadProblem::NotAComponent(format!("{e:#}")))?;
         let pre = PluginPre::new(pre).map_err(|e| LoadProblem::MissingExport {

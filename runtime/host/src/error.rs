@@ -67,7 +67,9 @@ pub enum LoadProblem {
         version: String,
     },
     /// It lacks a part of the interface, or has it in another shape.
-    #[error("it does not export '{export}' as wit/v0.1/plugin.wit has it{detail}; build it with an SDK of this release")]
+    #[error(
+        "it does not export '{export}' as wit/v0.1/plugin.wit has it{detail}; build it with an SDK of this release"
+    )]
     MissingExport {
         /// Name of the export.
         export: String,

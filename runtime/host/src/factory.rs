@@ -68,14 +68,7 @@ impl PluginSpec {
     /// A plugin with default limits.
     #[must_use]
     pub fn new(name: impl Into<String>, source: PluginSource, config: Value) -> Self {
-        Self {
-            name: name.into(),
-            source,
-            config,
-            config_as_written: None,
-            limits: Limits::default(),
-            required: false,
-        }
+        Self { name: name.into(), source, config, config_as_written: None, limits: Limits::default(), required: false }
     }
 }
 

@@ -85,10 +85,7 @@ impl Fault {
     pub(crate) fn text(&self, silent: bool) -> String {
         match self {
             Self::Deadline { ms_max } => format!("it did not end within {ms_max} ms"),
-            Self::Broke {
-                reason,
-                words: Some(words),
-            } if !silent => format!("{reason}; its last words: {words}"),
+            Self::Broke { reason, words: Some(words) } if !silent => format!("{reason}; its last words: {words}"),
             Self::Broke { reason, .. } => reason.clone(),
         }
     }
@@ -105,10 +102,7 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts a guest; its start functions run under the deadline.
     pub(crate) fn start(engine: &HostEngine, pre: &PluginPre<State>, limits: &Limits) -> Result<Self, Fault> {
-        let state = State {
-            limiter: Limiter::new(limits),
-            said: Said::default(),
-        };
+        let state = State { limiter: Limiter::new(limits), said: Said::default() };
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(ticks(limits.start_ms_max));
@@ -117,11 +111,7 @@ impl Instance {
             Ok(plugin) => plugin,
             Err(error) => return Err(fault(&error, store.data(), limits.start_ms_max)),
         };
-        Ok(Self {
-            store,
-            plugin,
-            broken: false,
-        })
+        Ok(Self { store, plugin, broken: false })
     }
 
     pub(crate) fn describe(&mut self, limits: &Limits) -> Result<About, Fault> {
@@ -134,9 +124,7 @@ impl Instance {
         config: &str,
         link: LinkInfo<'_>,
     ) -> Result<Result<(), Vec<ConfigError>>, Fault> {
-        self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| {
-            guest.call_configure(store, config, link)
-        })
+        self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| guest.call_configure(store, config, link))
     }
 
     pub(crate) fn open_topic(
@@ -152,9 +140,7 @@ impl Instance {
 
     pub(crate) fn process(&mut self, limits: &Limits, batch: Batch<'_>) -> Result<Result<Edits, String>, Fault> {
         let output_bytes_max = limits.output_bytes_max.saturating_add(batch.data.len().saturating_mul(4));
-        self.call(limits.process_ms_max, output_bytes_max, |guest, store| {
-            guest.call_process(store, batch)
-        })
+        self.call(limits.process_ms_max, output_bytes_max, |guest, store| guest.call_process(store, batch))
     }
 
     /// Whether it may be called.
@@ -174,10 +160,7 @@ impl Instance {
         enter: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
         if self.broken {
-            return Err(Fault::Broke {
-                reason: "the instance broke earlier and was not replaced".into(),
-                words: None,
-            });
+            return Err(Fault::Broke { reason: "the instance broke earlier and was not replaced".into(), words: None });
         }
         self.broken = true;
         self.store.data_mut().limiter.refused = None;
@@ -217,10 +200,7 @@ impl Fault {
     pub(crate) fn at(self, call: &'static str) -> crate::error::LoadProblem {
         match self {
             Self::Deadline { ms_max } => crate::error::LoadProblem::Timeout { call, ms_max },
-            Self::Broke { .. } => crate::error::LoadProblem::Trap {
-                call,
-                reason: self.text(false),
-            },
+            Self::Broke { .. } => crate::error::LoadProblem::Trap { call, reason: self.text(false) },
         }
     }
 }

@@ -51,12 +51,7 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            memory_bytes_max: limits.memory_bytes_max,
-            memory_bytes: 0,
-            table_elements: 0,
-            refused: None,
-        }
+        Self { memory_bytes_max: limits.memory_bytes_max, memory_bytes: 0, table_elements: 0, refused: None }
     }
 }
 

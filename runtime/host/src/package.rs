@@ -175,9 +175,7 @@ impl Package {
             PluginSource::Bundled(name) => match bundled(name) {
                 Some(bytes) => Self::check(bytes, limits),
                 None if bundled_names().next().is_none() => Err(LoadProblem::NothingBundled),
-                None => Err(LoadProblem::NotBundled {
-                    available: bundled_names().collect::<Vec<_>>().join(", "),
-                }),
+                None => Err(LoadProblem::NotBundled { available: bundled_names().collect::<Vec<_>>().join(", ") }),
             },
         }
     }
@@ -206,10 +204,7 @@ impl Package {
 
 fn check_size(bytes: usize, limits: &Limits) -> Result<(), LoadProblem> {
     if bytes > limits.file_bytes_max {
-        return Err(LoadProblem::TooLarge {
-            bytes,
-            bytes_max: limits.file_bytes_max,
-        });
+        return Err(LoadProblem::TooLarge { bytes, bytes_max: limits.file_bytes_max });
     }
     Ok(())
 }
@@ -224,11 +219,7 @@ struct Names {
 impl Names {
     fn read(bytes: &[u8]) -> Result<Self, LoadProblem> {
         let invalid = |e: wasmparser::BinaryReaderError| LoadProblem::NotWasm(e.to_string());
-        let mut names = Self {
-            kind: Kind::CoreModule,
-            imports: Vec::new(),
-            exports: Vec::new(),
-        };
+        let mut names = Self { kind: Kind::CoreModule, imports: Vec::new(), exports: Vec::new() };
         // Inside of a component, its modules and components have names of their own.
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -275,14 +266,10 @@ impl Names {
         for import in &self.imports {
             let (interface, version) = import.split_once('@').unwrap_or((import, ""));
             if !matches!(interface, "strait:plugin/host" | "strait:plugin/types") {
-                return Err(LoadProblem::UnknownImport {
-                    import: clean(import, 256),
-                });
+                return Err(LoadProblem::UnknownImport { import: clean(import, 256) });
             }
             if !speaks(version) {
-                return Err(LoadProblem::WrongVersion {
-                    version: clean(version, 32),
-                });
+                return Err(LoadProblem::WrongVersion { version: clean(version, 32) });
             }
         }
         Ok(())
@@ -290,17 +277,12 @@ impl Names {
 
     fn version(&self) -> Result<String, LoadProblem> {
         let Some(rest) = self.exports.iter().find_map(|export| export.strip_prefix(TRANSFORM)) else {
-            return Err(LoadProblem::MissingExport {
-                export: format!("{TRANSFORM}0.1.0"),
-                detail: String::new(),
-            });
+            return Err(LoadProblem::MissingExport { export: format!("{TRANSFORM}0.1.0"), detail: String::new() });
         };
         // A core module exports functions: `strait:plugin/transform@0.1.0#process`.
         let version = rest.split('#').next().unwrap_or_default();
         if !speaks(version) {
-            return Err(LoadProblem::WrongVersion {
-                version: clean(version, 32),
-            });
+            return Err(LoadProblem::WrongVersion { version: clean(version, 32) });
         }
         Ok(version.to_owned())
     }

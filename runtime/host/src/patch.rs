@@ -82,10 +82,7 @@ impl<'a> View<'a> {
     pub(crate) fn each_header(&self, mut visit: impl FnMut(HeaderRef<'a>)) {
         if let Some(headers) = self.patch.and_then(|p| p.headers.as_ref()) {
             for (name, value) in headers {
-                visit(HeaderRef {
-                    name,
-                    value: value.as_deref(),
-                });
+                visit(HeaderRef { name, value: value.as_deref() });
             }
             return;
         }

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use regex::{RegexSet, RegexSetBuilder};
 use strait_core::topic::validate_name;
 
-use crate::{
-    api::v0_1::exports::strait::plugin::transform::TopicPlan,
-    text::clean,
-};
+use crate::{api::v0_1::exports::strait::plugin::transform::TopicPlan, text::clean};
 
 /// Effects by bit.
 pub(crate) const EFFECT_NAMES: [&str; 10] =

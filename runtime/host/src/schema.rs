@@ -21,13 +21,10 @@ pub(crate) fn check(schema: &str, config: &Value) -> Result<(), LoadProblem> {
     let bad = |e: String| LoadProblem::BadManifest(format!("config-schema: {}", clean(&e, 512)));
     let schema: Value = serde_json::from_str(schema).map_err(|e| bad(e.to_string()))?;
     // The linear-time engine: the patterns are a guest's, and a backtracking one would let it spin in the host.
-    let patterns = PatternOptions::regex()
-        .size_limit(PATTERN_MEMORY_BYTES_MAX)
-        .dfa_size_limit(PATTERN_MEMORY_BYTES_MAX);
-    let validator = jsonschema::options()
-        .with_pattern_options(patterns)
-        .build(&schema)
-        .map_err(|e| bad(e.to_string()))?;
+    let patterns =
+        PatternOptions::regex().size_limit(PATTERN_MEMORY_BYTES_MAX).dfa_size_limit(PATTERN_MEMORY_BYTES_MAX);
+    let validator =
+        jsonschema::options().with_pattern_options(patterns).build(&schema).map_err(|e| bad(e.to_string()))?;
     let mistakes: Vec<ConfigMistake> = validator
         .iter_errors(config)
         .take(MISTAKES_MAX)

@@ -67,11 +67,8 @@ fn a_field_rule_sends_what_it_cannot_judge_to_quarantine_unless_told_otherwise()
 
 #[test]
 fn a_reject_names_the_plugin_and_its_code() {
-    let chains = load(
-        vec![bundled("filter", json!({"keep": {"field": "$.a", "equals": 1}}))],
-        Naming::Identity,
-    )
-    .unwrap();
+    let chains =
+        load(vec![bundled("filter", json!({"keep": {"field": "$.a", "equals": 1}}))], Naming::Identity).unwrap();
     let processed = chains.chain().unwrap().apply(batch(&[(None, Some(b"{"), &[])]), 1).unwrap();
     let [(0, Disposition::Reject(reject))] = processed.dispositions.as_slice() else {
         panic!("{processed:?}");
@@ -135,7 +132,9 @@ fn a_configuration_that_does_not_fit_is_told_by_place() {
     assert!(matches!(problem("filter", json!({})), LoadProblem::SchemaMismatch(_)));
     assert!(matches!(problem("filter", Value::Null), LoadProblem::SchemaMismatch(_)));
 
-    for (pattern, replacement, place) in [("(", "x", "/pattern"), ("(a)", "$1_x", "/replacement"), ("a", "$1", "/replacement")] {
+    for (pattern, replacement, place) in
+        [("(", "x", "/pattern"), ("(a)", "$1_x", "/replacement"), ("a", "$1", "/replacement")]
+    {
         let LoadProblem::ConfigureRefused(mistakes) =
             problem("rename", json!({"pattern": pattern, "replacement": replacement}))
         else {

@@ -136,11 +136,7 @@ impl Needs {
     /// Columns (see [`column`]) and effects (see [`effect`]).
     #[must_use]
     pub fn columns(columns: &[u32], effects: u32) -> Self {
-        Self {
-            columns: columns.to_vec(),
-            effects,
-            ..Self::default()
-        }
+        Self { columns: columns.to_vec(), effects, ..Self::default() }
     }
 
     /// More columns.
@@ -196,10 +192,7 @@ impl TopicPlan {
     /// The plugin sees this topic's records.
     #[must_use]
     pub fn reads(needs: Needs) -> Self {
-        Self {
-            name: None,
-            needs: Some(needs),
-        }
+        Self { name: None, needs: Some(needs) }
     }
 
     /// Renames the topic. It costs nothing per record.
@@ -247,10 +240,7 @@ pub fn count(counter: u32, delta: u64) {
 /// A mistake at `path`, a JSON Pointer into the configuration.
 #[must_use]
 pub fn config_error(path: impl Into<String>, message: impl Into<String>) -> ConfigError {
-    ConfigError {
-        path: path.into(),
-        message: message.into(),
-    }
+    ConfigError { path: path.into(), message: message.into() }
 }
 
 /// Exports a [`Plugin`] as the component's `transform` interface. Call it once, at the root of the crate.
@@ -289,7 +279,7 @@ macro_rules! plugin {
                 }
             }
 
-            $crate::bindings::export_bindings!(Export with_types_in $crate::bindings);
+    $crate::bindings::export_bindings!(Export with_types_in $crate::bindings);
         };
 
         #[cfg(not(target_family = "wasm"))]

@@ -86,18 +86,9 @@ impl<'a> Columns<'a> {
             let name = self.bytes(13, 14, cursor.header, &mut cursor.header_name);
             let value = self.bytes(15, 16, cursor.header, &mut cursor.header_value);
             cursor.header += 1;
-            headers.push(Header {
-                name: name.unwrap_or_default(),
-                value,
-            });
+            headers.push(Header { name: name.unwrap_or_default(), value });
         }
-        Record {
-            columns: self,
-            index,
-            key,
-            value,
-            headers,
-        }
+        Record { columns: self, index, key, value, headers }
     }
 
     fn require(&self, number: usize, what: &str) {

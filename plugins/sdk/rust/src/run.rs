@@ -11,26 +11,8 @@ const NOT_CONFIGURED: &str = "the plugin was called before it was configured";
 
 #[must_use]
 pub fn describe<P: Plugin>() -> wit::About {
-    let About {
-        name,
-        version,
-        description,
-        config_schema,
-        effects,
-        fails_closed,
-        counters,
-        reject_codes,
-    } = P::about();
-    wit::About {
-        name,
-        version,
-        description,
-        config_schema,
-        effects,
-        fails_closed,
-        counters,
-        reject_codes,
-    }
+    let About { name, version, description, config_schema, effects, fails_closed, counters, reject_codes } = P::about();
+    wit::About { name, version, description, config_schema, effects, fails_closed, counters, reject_codes }
 }
 
 pub fn configure<P: Plugin>(config: &str, link: &wit::LinkInfo) -> Result<P, Vec<wit::ConfigError>> {
@@ -42,14 +24,7 @@ pub fn configure<P: Plugin>(config: &str, link: &wit::LinkInfo) -> Result<P, Vec
 pub fn open_topic<P: Plugin>(plugin: Option<&mut P>, topic: &str, partitions: u32) -> Result<wit::TopicPlan, String> {
     let TopicPlan { name, needs } = plugin.ok_or(NOT_CONFIGURED)?.open_topic(topic, partitions)?;
     let needs = needs.map(|needs| {
-        let Needs {
-            columns,
-            header_names,
-            all_headers,
-            effects,
-            output_topics,
-            value_bytes_max,
-        } = needs;
+        let Needs { columns, header_names, all_headers, effects, output_topics, value_bytes_max } = needs;
         wit::Needs {
             columns,
             header_names,
@@ -67,10 +42,7 @@ pub fn open_topic<P: Plugin>(plugin: Option<&mut P>, topic: &str, partitions: u3
 pub fn process<P: Plugin>(plugin: Option<&mut P>, batch: &wit::Batch) -> Result<wit::Edits, String> {
     let plugin = plugin.ok_or(NOT_CONFIGURED)?;
     let columns = Columns::new(batch)?;
-    let mut edits = wit::Edits {
-        ops: Vec::new(),
-        data: Vec::new(),
-    };
+    let mut edits = wit::Edits { ops: Vec::new(), data: Vec::new() };
     let mut cursor = Cursor::default();
     // One list for the headers of all records, so that a record costs no allocation.
     let mut headers: Vec<Header<'_>> = Vec::new();

@@ -58,3 +58,21 @@ pub fn fates(processed: &Processed) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
         pick(|d| matches!(d, Disposition::Replace(_))),
     )
 }
+
+pub mod guest;
+
+/// Writes a guest to a file and loads it as the only plugin.
+pub fn load_bytes(bytes: &[u8], change: impl FnOnce(&mut PluginSpec)) -> Result<Arc<HostChains>, LoadError> {
+    load(vec![file(bytes, change)], Naming::Identity)
+}
+
+/// A plugin from a file of its own. The file stays, so that several specs can be loaded together.
+pub fn file(bytes: &[u8], change: impl FnOnce(&mut PluginSpec)) -> PluginSpec {
+    let (mut file, path) = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap().keep().unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    let mut spec = PluginSpec::new("made", PluginSource::File(path), Value::Null);
+    spec.limits.process_ms_max = 200;
+    spec.limits.start_ms_max = 300;
+    change(&mut spec);
+    spec
+}

@@ -1,0 +1,259 @@
+//! Guests that break the rules: each must end in an error that says what happened, and the host goes on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use serde_json::json;
+use strait_flow::ports::{ChainError, ChainFactory};
+use strait_host::{LoadProblem, inspect};
+use support::{
+    Row, batch, engine, fates,
+    guest::{GROW, Guest, Process, RECURSE, SPIN},
+    load_bytes,
+};
+
+const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[(b"h", None)]), (None, None, &[])];
+
+fn fails(guest: &Guest) -> ChainError {
+    load_bytes(&guest.wasm(), |_| {}).unwrap().chain().unwrap().apply(batch(&ROWS), 6).unwrap_err()
+}
+
+fn problem(guest: &Guest) -> LoadProblem {
+    load_bytes(&guest.wasm(), |_| {}).unwrap_err().problem
+}
+
+#[test]
+fn bad_edits_are_refused_by_name() {
+    const NULL: u32 = u32::MAX;
+    let cases: Vec<(Vec<u32>, &[u8], &str)> = vec![
+        (vec![0, 0, 0], b"", "not four per edit"),
+        (vec![2, 0, 0, 0], b"", "record 2 of 2"),
+        (vec![NULL, 0, 0, 0], b"", "record 4294967295 of 2"),
+        (vec![1, 0, 0, 0, 0, 0, 0, 0], b"", "must ascend"),
+        (vec![0, 0, 0, 0, 0, 0, 0, 0], b"", "follows a drop or reject"),
+        (vec![0, 13, 0, 0, 0, 1, 0, 0], b"", "follows a drop or reject"),
+        (vec![0, 1, 0, 5], b"four", "5 bytes are named, 4 are left"),
+        (vec![0, 1, 0, NULL - 1], b"", "bytes are named, 0 are left"),
+        (vec![0, 1, 0, 1], b"two", "2 bytes belong to no edit"),
+        (vec![], b"x", "1 bytes belong to no edit"),
+        (vec![0, 0, 0, 1], b"x", "takes no bytes"),
+        (vec![0, 0, 7, 0], b"", "takes no argument"),
+        (vec![0, 9, 0, NULL], b"", "takes no null"),
+        (vec![0, 9, 0, 4], b"1234", "8 bytes"),
+        (vec![0, 9, 0, 8], b"\xff\xff\xff\xff\xff\xff\xff\xff", "-1 is not a timestamp"),
+        (vec![0, 3, 0, 1], b"1", "edits fields"),
+        (vec![0, 4, 0, 1], b"1", "edits fields"),
+        (vec![0, 14, 0, 0], b"", "emits"),
+        (vec![0, 15, 0, 0], b"", "operation 15 does not exist"),
+        (vec![0, 5, 1, 0], b"", "header 1 of 1 delivered"),
+        (vec![0, 6, 0, 0, 0, 6, 0, 0], b"", "was removed before"),
+        (vec![0, 6, 0, 0, 0, 5, 0, 0], b"", "was removed before"),
+        (vec![1, 6, 0, 0], b"", "header 0 of 0 delivered"),
+        (vec![0, 7, 2, 1], b"x", "does not fit"),
+        (vec![0, 10, 0, 1], b"\xff", "not UTF-8"),
+        (vec![0, 10, 0, 5], b"other", "output-topics"),
+        (vec![0, 10, 0, 4], b"t..!", "not a topic name"),
+        (vec![0, 10, 0, 3], b"__t", "reserved"),
+        (vec![0, 11, 1 << 31, 0], b"", "is not a partition"),
+        (vec![0, 13, 1, 0], b"", "reject code 1 of 1"),
+        (vec![0, 13, 0, 1], b"\xff", "not UTF-8"),
+    ];
+    for (ops, data, expected) in cases {
+        let guest = Guest {
+            columns: vec![12],
+            all_headers: true,
+            output_topics: vec!["t.*", "__t"],
+            process: Process::Edits(ops.clone(), data.to_vec()),
+            ..Guest::default()
+        };
+        let error = fails(&guest);
+        assert!(error.reason.contains(expected), "{ops:?}: {error}");
+    }
+}
+
+#[test]
+fn an_effect_must_be_granted_for_the_topic() {
+    for (op, bit) in [(0, 0), (1, 1), (2, 2), (8, 4), (9, 5), (10, 6), (11, 7), (12, 7), (13, 9)] {
+        let guest = Guest {
+            topic_effects: 0b10_1111_0111 & !(1 << bit),
+            process: Process::Edits(vec![0, op, 0, 0], vec![]),
+            ..Guest::default()
+        };
+        let error = fails(&guest);
+        assert!(error.reason.contains("is not among those"), "{op}: {error}");
+        assert_eq!(error.offset.map(|o| o.0), Some(100));
+    }
+}
+
+#[test]
+fn what_a_plugin_wants_and_cannot_have_is_named() {
+    let guest = Guest::default;
+    let cases: Vec<(Guest, &str)> = vec![
+        (Guest { columns: vec![8], ..guest() }, "column 8"),
+        (Guest { columns: vec![18], ..guest() }, "column 18"),
+        (Guest { columns: vec![99], ..guest() }, "column 99"),
+        (Guest { columns: vec![3, 3], ..guest() }, "twice"),
+        (Guest { columns: vec![12], ..guest() }, "names no header"),
+        (Guest { fields: vec!["$.a"], ..guest() }, "'$.a'"),
+        (Guest { lookback: true, ..guest() }, "lookback"),
+        (Guest { effects: 0x3ff, topic_effects: 1 << 8, ..guest() }, "'emit'"),
+        (Guest { effects: 0x3ff, topic_effects: 1 << 3, ..guest() }, "'field'"),
+        (Guest { effects: 1, topic_effects: 2, ..guest() }, "outside of its description"),
+        (Guest { effects: 1, topic_effects: 1, rename: Some("x"), ..guest() }, "effect 'topic'"),
+        (Guest { rename: Some("a b"), ..guest() }, "not a topic name"),
+        (Guest { output_topics: vec!["("], ..guest() }, "output-topics"),
+        (Guest { output_topics: vec!["(((a{99}){99}){99}){99}"], ..guest() }, "output-topics"),
+        (Guest { open_topic_fails: Some("not\u{1b}mine"), ..guest() }, "not\\u{1b}mine"),
+    ];
+    for (guest, expected) in cases {
+        let mut chain = load_bytes(&guest.wasm(), |_| {}).unwrap().chain().unwrap();
+        let error = chain.target_topic("orders", 6).unwrap_err();
+        assert!(error.reason.contains(expected) && error.reason.contains("orders"), "{expected}: {error}");
+        assert_eq!(&*error.plugin, "made");
+    }
+}
+
+#[test]
+fn a_broken_call_ends_and_the_next_gets_a_fresh_instance() {
+    // Breaks on batches of two records, drops the first record of others.
+    let breaks = |how: &str| Guest {
+        in_process: format!("(if (i32.eq (local.get $count) (i32.const 2)) (then {how}))"),
+        process: Process::Edits(vec![0, 0, 0, 0], vec![]),
+        ..Guest::default()
+    };
+    for (how, expected) in [
+        ("unreachable", "unreachable"),
+        (SPIN, "200 ms"),
+        (GROW, "memory"),
+        (RECURSE, "call stack exhausted"),
+        ("(i32.store (i32.const -1) (i32.const 0))", "out of bounds"),
+        ("(call $log (i32.const 4) (i32.const 1024) (i32.const 9)) unreachable", "its last words: hand-made"),
+    ] {
+        let chains = load_bytes(&breaks(how).wasm(), |_| {}).unwrap();
+        let mut chain = chains.chain().unwrap();
+        for _ in 0..2 {
+            let error = chain.apply(batch(&ROWS), 6).unwrap_err();
+            assert!(error.reason.contains(expected), "{how}: {error}");
+            assert_eq!(error.generation, chains.generation());
+            let processed = chain.apply(batch(&ROWS[..1]), 6).unwrap();
+            assert_eq!(fates(&processed).0, [0], "{how}");
+        }
+    }
+}
+
+#[test]
+fn answers_are_bounded_before_they_are_read() {
+    let claims = |ops, data| Guest { process: Process::Claims { ops, data }, memory: "700 1024", ..Guest::default() };
+    // Within the guest's memory, but more than an answer may hold; then beyond its memory.
+    for (ops, data) in [(10 << 20, 0), (0, 40 << 20), (u32::MAX, u32::MAX), (u32::MAX / 4, 0)] {
+        let error = fails(&claims(ops, data));
+        assert!(error.reason.starts_with("process: "), "{ops} {data}: {error}");
+    }
+    assert!(fails(&claims(0, 40 << 20)).reason.contains("fuel"), "{}", fails(&claims(0, 40 << 20)));
+    let error = fails(&Guest { process: Process::Fails("gave up\n"), ..Guest::default() });
+    assert!(error.reason.ends_with("gave up\\n"), "{error}");
+}
+
+#[test]
+fn a_required_plugins_words_stay_inside() {
+    let secret = Guest {
+        fails_closed: true,
+        in_process: "(call $log (i32.const 4) (i32.const 1024) (i32.const 9)) unreachable".into(),
+        ..Guest::default()
+    };
+    let error = fails(&secret);
+    assert!(error.reason.contains("unreachable") && !error.reason.contains("hand-made"), "{error}");
+    let error = fails(&Guest { fails_closed: true, process: Process::Fails("alice@example.org"), ..Guest::default() });
+    assert!(!error.reason.contains("alice"), "{error}");
+}
+
+#[test]
+fn what_is_no_plugin_does_not_load() {
+    let load = |bytes: &[u8]| load_bytes(bytes, |_| {}).unwrap_err();
+    assert!(matches!(load(b"").problem, LoadProblem::NotWasm(_)));
+    assert!(matches!(load(b"hello, world").problem, LoadProblem::NotWasm(_)));
+    let good = Guest::default().wasm();
+    assert!(matches!(load(&good[..good.len() - 1]).problem, LoadProblem::NotWasm(_)));
+    assert!(matches!(load(&wat::parse_str("(module)").unwrap()).problem, LoadProblem::MissingExport { .. }));
+    assert!(matches!(load(&wat::parse_str("(component)").unwrap()).problem, LoadProblem::MissingExport { .. }));
+    let error = load_bytes(&good, |spec| spec.limits.file_bytes_max = 100).unwrap_err();
+    assert!(matches!(error.problem, LoadProblem::TooLarge { bytes_max: 100, .. }));
+    assert!(error.to_string().contains("plugin made (/"), "{error}");
+    let error = load_bytes(&good, |spec| spec.source = strait_host::PluginSource::File("/nope/p.wasm".into()));
+    assert!(matches!(error.unwrap_err().problem, LoadProblem::Unreadable(_)));
+}
+
+#[test]
+fn imports_and_versions_are_checked_by_name() {
+    let import = |import| problem(&Guest { import, ..Guest::default() });
+    let LoadProblem::UnknownImport { import: name } =
+        import(r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#)
+    else {
+        panic!();
+    };
+    assert_eq!(name, "wasi_snapshot_preview1.fd_write");
+    let component = r#"(component (import "wasi:cli/environment@0.2.0" (instance)))"#;
+    let error = load_bytes(&wat::parse_str(component).unwrap(), |_| {}).unwrap_err();
+    assert!(error.to_string().contains("'wasi:cli/environment@0.2.0'"), "{error}");
+    assert!(matches!(
+        import(r#"(import "strait:plugin/host@0.2.0" "log" (func (param i32 i32 i32)))"#),
+        LoadProblem::WrongVersion { version } if version == "0.2.0"
+    ));
+    assert!(matches!(import(r#"(import "strait:plugin/host@0.1.0" "shell" (func))"#), LoadProblem::NotAComponent(_)));
+    let version = Guest { version: "0.2.0", ..Guest::default() };
+    assert!(matches!(problem(&version), LoadProblem::WrongVersion { version } if version == "0.2.0"));
+    for without in ["describe", "configure", "open-topic", "process"] {
+        let error = load_bytes(&Guest { without, ..Guest::default() }.wasm(), |_| {}).unwrap_err();
+        assert!(error.to_string().contains(without), "{error}");
+    }
+}
+
+#[test]
+fn loading_is_bounded_too() {
+    let start = |code: &str| problem(&Guest { in_start: code.into(), ..Guest::default() });
+    assert!(matches!(start(SPIN), LoadProblem::Timeout { call: "start", ms_max: 300 }));
+    assert!(matches!(start("unreachable"), LoadProblem::Trap { call: "start", .. }));
+    let configure = |code: &str| problem(&Guest { in_configure: code.into(), ..Guest::default() });
+    assert!(matches!(configure(SPIN), LoadProblem::Timeout { call: "configure", .. }));
+    let LoadProblem::Trap { call: "configure", reason } = configure(GROW) else { panic!() };
+    assert!(reason.contains("memory_bytes_max"), "{reason}");
+    let large = problem(&Guest { memory: "2000", ..Guest::default() });
+    assert!(matches!(&large, LoadProblem::Trap { call: "start", reason } if reason.contains("memory")), "{large}");
+}
+
+#[test]
+fn a_description_and_a_configuration_are_checked() {
+    let refused = problem(&Guest { config_errors: vec![("/a/0", "no"), ("", "not\neither")], ..Guest::default() });
+    let LoadProblem::ConfigureRefused(mistakes) = &refused else { panic!("{refused}") };
+    assert_eq!((mistakes[0].pointer.as_str(), mistakes[1].message.as_str()), ("/a/0", "not\\neither"));
+
+    for bad in [
+        Guest { effects: 1 << 10, ..Guest::default() },
+        Guest { reject_codes: vec!["a\nb"], ..Guest::default() },
+        Guest { schema: "{", ..Guest::default() },
+        Guest { schema: r#"{"type": 7}"#, ..Guest::default() },
+        Guest { schema: r#"{"$ref": "file:///etc/passwd"}"#, ..Guest::default() },
+    ] {
+        let problem = problem(&bad);
+        assert!(matches!(problem, LoadProblem::BadManifest(_)), "{problem}");
+    }
+    let secret = Guest { schema: r#"{"properties": {"key": {"maxLength": 3}}}"#, ..Guest::default() };
+    let error = load_bytes(&secret.wasm(), |spec| spec.config = json!({"key": "hunter2"})).unwrap_err();
+    assert!(error.to_string().contains("/key") && !error.to_string().contains("hunter2"), "{error}");
+}
+
+#[test]
+fn inspect_tells_what_a_file_holds() {
+    let (_, path) = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap().keep().unwrap();
+    std::fs::write(&path, Guest::default().wasm()).unwrap();
+    let info = inspect(engine(), &path).unwrap();
+    assert_eq!(
+        (info.wit_version.as_str(), info.imports.as_slice()),
+        ("0.1.0", &["strait:plugin/host@0.1.0".to_owned()][..])
+    );
+    assert_eq!((info.manifest.name.as_str(), info.digest.len()), ("hand-made", 71));
+    assert_eq!(serde_json::to_value(&info).unwrap()["kind"], "core-module");
+    std::fs::write(&path, b"no").unwrap();
+    assert!(inspect(engine(), &path).unwrap_err().to_string().contains("not valid WebAssembly"));
+    std::fs::remove_file(path).unwrap();
+}
