@@ -1,0 +1,386 @@
+//! What is committed, checked at the moment it becomes so against what the source really held.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use strait_core::invariants::{self, Fate, Place};
+use strait_core::map::MapRecord;
+use strait_core::progress::{Position, ProgressRecord};
+use strait_core::{Event, PartitionKey, SourceOffset, TargetOffset};
+use strait_flow::{Delivery, OnRefused, OnTimestampZero};
+
+use crate::chain::{ROUTED, target_name};
+use crate::source::{Kind, Record};
+use crate::target::{Content, State};
+use crate::world::World;
+
+/// The books of one source partition.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    /// Committed progress.
+    pub position: Option<Position>,
+    /// Everything below was checked.
+    verified: SourceOffset,
+    /// Last committed record by target topic and partition (and client, in at-least-once mode).
+    last: BTreeMap<(usize, i32, usize), Place>,
+    /// End of the last map record by target topic (and client).
+    map_next: BTreeMap<(Arc<str>, usize), SourceOffset>,
+}
+
+/// All books.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// By source partition.
+    pub of: BTreeMap<PartitionKey, Book>,
+    /// Copies that are committed: record, copy, target topic, partition.
+    pub copied: BTreeSet<(u64, u32, usize, i32)>,
+    /// Offsets of deleted incarnations that progress passed without their record: an event must say so by the end of the run.
+    pub owed: BTreeSet<PartitionKey>,
+    /// Records committed.
+    pub records: u64,
+    /// Transactions committed.
+    pub transactions: u64,
+}
+
+struct Datum {
+    topic: usize,
+    partition: i32,
+    offset: i64,
+    record: u64,
+    copy: u32,
+    client: usize,
+}
+
+impl World {
+    fn datum(&self, topic: usize, partition: i32, offset: i64) -> Option<Datum> {
+        let entry = self.target.log(topic, partition)?.entries.get(offset as usize)?;
+        let Content::Data { record, copy } = entry.content else { return None };
+        Some(Datum { topic, partition, offset, record, copy, client: entry.client })
+    }
+
+    fn record(&self, id: u64) -> Record {
+        self.source.records[id as usize].clone()
+    }
+
+    /// A transaction is decided: everything in it becomes true at once.
+    pub fn committed(&mut self, txn: usize) {
+        self.books.transactions += 1;
+        let entries = self.target.txns[txn].entries.clone();
+        let data: Vec<Datum> = entries.iter().filter_map(|(t, p, o)| self.datum(*t, *p, *o)).collect();
+        let mut progress = Vec::new();
+        let mut maps = Vec::new();
+        for (topic, partition, offset) in entries {
+            match self.target.log(topic, partition).map(|log| log.entries[offset as usize].content.clone()) {
+                Some(Content::Progress(record)) => progress.push(record),
+                Some(Content::Map(record)) => maps.push(record),
+                _ => {}
+            }
+        }
+        let claims = self.check_maps(&maps, &data);
+        let mut touched: BTreeMap<PartitionKey, SourceOffset> = BTreeMap::new();
+        for datum in &data {
+            let record = self.record(datum.record);
+            let claimed = claims.get(&(datum.topic, datum.partition, datum.offset));
+            let key = claimed.cloned().unwrap_or_else(|| record.partition.clone());
+            if key.topic_id != record.partition.topic_id && !self.source.recreated.contains(&key.topic) {
+                self.wrong(format!("{key}: a record of another incarnation was copied"));
+            }
+            if key.topic_id != record.partition.topic_id {
+                self.books.owed.insert(key.clone());
+            }
+            self.check_order(&key, datum, &record, 0);
+            touched.insert(key, record.offset);
+        }
+        for record in progress {
+            if let ProgressRecord::Partition(key, position) = record {
+                self.check_progress(&key, position);
+            }
+        }
+        for (key, last) in touched {
+            let next = self.books.of.get(&key).and_then(|b| b.position.as_ref()).map(|p| p.next);
+            self.check(invariants::covered(&key, last, next));
+        }
+    }
+
+    /// Something was written outside of any transaction: true at once.
+    pub fn appended_plainly(&mut self, topic: usize, partition: i32, offset: i64) {
+        let Some(entry) = self.target.log(topic, partition).and_then(|l| l.entries.get(offset as usize)).cloned() else {
+            return;
+        };
+        match entry.content {
+            Content::Data { .. } => {
+                let Some(datum) = self.datum(topic, partition, offset) else { return };
+                let record = self.record(datum.record);
+                let key = record.partition.clone();
+                if self.source.recreated.contains(&key.topic) {
+                    self.books.copied.insert((datum.record, datum.copy, topic, partition));
+                    return;
+                }
+                self.check_order(&key, &datum, &record, datum.client + 1);
+            }
+            Content::Progress(ProgressRecord::Partition(key, position)) => self.check_progress(&key, position),
+            Content::Map(map) => self.check_plain_map(&map, entry.client),
+            _ => {}
+        }
+    }
+
+    fn check_order(&mut self, key: &PartitionKey, datum: &Datum, record: &Record, client: usize) {
+        let place = Place { leader_epoch: record.leader_epoch, offset: record.offset, copy: datum.copy };
+        let book = self.books.of.entry(key.clone()).or_default();
+        let last = book.last.insert((datum.topic, datum.partition, client), place);
+        self.check(invariants::follows(key, last, place));
+        if !record.committed {
+            self.wrong(format!("{key}: offset {} was copied, but its transaction is not committed", record.offset));
+        }
+        let expected = self.copies(record);
+        let name = Arc::clone(&self.target.topics[datum.topic].name);
+        let meant = expected.iter().any(|(topic, partition, copy)| {
+            *topic == *name && *copy == datum.copy && partition.is_none_or(|p| p == datum.partition)
+        });
+        if !meant {
+            self.wrong(format!("{key}: offset {} copy {} was not meant for {name}-{}", record.offset, datum.copy, datum.partition));
+        }
+        self.books.copied.insert((datum.record, datum.copy, datum.topic, datum.partition));
+        self.books.records += 1;
+    }
+
+    /// Where the copies of a record belong: topic, partition (where it is fixed), number of the copy.
+    fn copies(&self, record: &Record) -> Vec<(String, Option<i32>, u32)> {
+        let own = || (target_name(&record.partition.topic), Some(record.partition.partition));
+        let first = |(topic, partition)| vec![(topic, partition, 0)];
+        match record.kind {
+            Kind::Pass | Kind::Refused { .. } => first(own()),
+            Kind::Change => vec![(own().0, own().1, 1)],
+            Kind::Twice => vec![(own().0, own().1, 1), (own().0, own().1, 2)],
+            Kind::Split => vec![(own().0, own().1, 0), (ROUTED.to_owned(), None, 1)],
+            Kind::Route => vec![(ROUTED.to_owned(), None, 0)],
+            Kind::TimestampZero if self.policies.on_timestamp_zero == OnTimestampZero::Now => first(own()),
+            Kind::Drop | Kind::Reject | Kind::Trap | Kind::TimestampZero | Kind::TimestampFar => Vec::new(),
+        }
+    }
+
+    fn is_copied(&self, id: u64, record: &Record) -> bool {
+        self.copies(record).iter().all(|(topic, partition, copy)| {
+            let Some(topic) = self.target.topic(topic) else { return false };
+            let partitions = partition.map_or(i32::MIN..=i32::MAX, |p| p..=p);
+            let range = (id, *copy, topic, *partitions.start())..=(id, *copy, topic, *partitions.end());
+            self.books.copied.range(range).next().is_some()
+        })
+    }
+
+    fn fate_of(&self, id: u64) -> Fate {
+        let record = &self.source.records[id as usize];
+        if !record.committed {
+            return Fate::Nothing;
+        }
+        let refused = |stop: bool| match (stop, self.quarantine.contains(&id)) {
+            (true, _) => Fate::Stops,
+            (false, true) => Fate::Quarantined,
+            (false, false) => Fate::Lost,
+        };
+        let stop = self.policies.on_refused == OnRefused::Stop;
+        match record.kind {
+            Kind::Drop => Fate::Nothing,
+            Kind::Trap => Fate::Stops,
+            Kind::Reject | Kind::Refused { .. } | Kind::TimestampFar => refused(stop),
+            Kind::TimestampZero => match self.policies.on_timestamp_zero {
+                OnTimestampZero::Stop => Fate::Stops,
+                OnTimestampZero::Quarantine => refused(false),
+                OnTimestampZero::Now if self.is_copied(id, record) => Fate::Copied,
+                OnTimestampZero::Now => Fate::Missing,
+            },
+            _ if self.is_copied(id, record) => Fate::Copied,
+            _ => Fate::Missing,
+        }
+    }
+
+    /// What became of a source offset.
+    #[must_use]
+    pub fn fate(&self, key: &PartitionKey, offset: SourceOffset) -> Fate {
+        let Some(ids) = self.source.history.get(key).and_then(|h| h.get(&offset.0)) else { return Fate::Nothing };
+        let fates: Vec<Fate> = ids.iter().map(|id| self.fate_of(*id)).collect();
+        // After an unclean election several records stood there; one of them was read.
+        let good = |f: &&Fate| matches!(f, Fate::Nothing | Fate::Copied | Fate::Quarantined);
+        if let Some(fate) = fates.iter().find(good) {
+            return *fate;
+        }
+        if self.excused(key, offset) {
+            return Fate::Nothing;
+        }
+        fates.first().copied().unwrap_or(Fate::Nothing)
+    }
+
+    /// Whether an event has said that the record at this offset is lost.
+    fn excused(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
+        self.events.iter().any(|(_, _, event)| match event {
+            Event::RetentionOverrun { partition, expected, log_start } => {
+                partition == key && *expected <= offset && offset < *log_start
+            }
+            Event::Truncated { partition, expected, .. } => partition == key && offset < *expected,
+            _ => false,
+        })
+    }
+
+    fn check_progress(&mut self, key: &PartitionKey, position: Position) {
+        let plain = self.delivery == Delivery::AtLeastOnce;
+        let old = self.books.of.entry(key.clone()).or_default().position.clone();
+        let from = match &old {
+            None => self.check_start(key, &position),
+            Some(old) => {
+                if !plain {
+                    self.check(invariants::advances(key, Some(old), &position));
+                }
+                self.books.of.get(key).map_or(old.next, |b| b.verified)
+            }
+        };
+        self.note(format_args!("progress of {key} {} -> {} owner {}", from, position.next, position.owner));
+        let fell = old.as_ref().is_some_and(|old| position.next < old.next);
+        if fell && !plain && !self.was_truncated(key) {
+            self.wrong(format!("{key}: progress fell to {}", position.next));
+        }
+        let world = &*self;
+        let recreated = world.source.recreated.contains(&key.topic);
+        let mut owed = false;
+        let result = invariants::accounted(key, from, position.next, |offset| match world.fate(key, offset) {
+            // Records of a deleted topic are gone for good; the event is due once the deletion is noticed.
+            Fate::Missing | Fate::Lost | Fate::Stops if recreated => {
+                owed = true;
+                Fate::Nothing
+            }
+            fate => fate,
+        });
+        if owed {
+            self.books.owed.insert(key.clone());
+        }
+        self.check(result);
+        let book = self.books.of.entry(key.clone()).or_default();
+        book.verified = book.verified.max(position.next);
+        if fell && !plain {
+            book.verified = position.next;
+            book.map_next.clear();
+        }
+        let newer = old.is_none_or(|old| (position.owner, position.next) >= (old.owner, old.next));
+        if newer {
+            book.position = Some(position);
+        }
+    }
+
+    /// The first position of a partition is its log's start, at the moment it was asked for.
+    fn check_start(&mut self, key: &PartitionKey, position: &Position) -> SourceOffset {
+        let log = self.source.log(&key.topic, key.partition);
+        if self.source.topics.get(&key.topic).is_some_and(|t| t.id == key.topic_id)
+            && log.is_some_and(|log| log.log_start < position.next.0)
+        {
+            self.wrong(format!("{key}: the first position is {}, behind the log's start", position.next));
+        }
+        self.books.of.entry(key.clone()).or_default().verified = position.next;
+        position.next
+    }
+
+    fn was_truncated(&self, key: &PartitionKey) -> bool {
+        self.events.iter().any(|(_, _, e)| matches!(e, Event::Truncated { partition, .. } if partition == key))
+    }
+
+    /// Checks the maps of a transaction against its data; gives the partition that each record was copied under.
+    fn check_maps(&mut self, maps: &[MapRecord], data: &[Datum]) -> BTreeMap<(usize, i32, i64), PartitionKey> {
+        let mut claims = BTreeMap::new();
+        let mut groups: BTreeMap<(Arc<str>, i32, usize), (Vec<&MapRecord>, BTreeSet<(SourceOffset, i32, TargetOffset)>)> =
+            BTreeMap::new();
+        for map in maps {
+            let Some(topic) = self.target.topic(&map.target_topic) else {
+                self.wrong(format!("{}: the map names topic {}, which does not exist", map.partition, map.target_topic));
+                continue;
+            };
+            let book = self.books.of.entry(map.partition.clone()).or_default();
+            let last = book.map_next.insert((Arc::clone(&map.target_topic), 0), map.next);
+            let restarted = last.is_some() && self.was_truncated(&map.partition);
+            self.check(invariants::map_ascends(last.filter(|_| !restarted), map));
+            for run in &map.runs {
+                for step in 0..i64::from(run.count) {
+                    claims.insert((topic, run.target_partition, run.target.0 + step), map.partition.clone());
+                }
+            }
+            let group = (Arc::clone(&map.partition.topic), map.partition.partition, topic);
+            groups.entry(group).or_default().0.push(map);
+        }
+        for datum in data {
+            let record = self.record(datum.record);
+            let group = (Arc::clone(&record.partition.topic), record.partition.partition, datum.topic);
+            let entry = (record.offset, datum.partition, TargetOffset(datum.offset));
+            groups.entry(group).or_default().1.insert(entry);
+        }
+        for ((topic, partition, _), (maps, data)) in groups {
+            let key = maps.first().map(|m| m.partition.clone()).unwrap_or(PartitionKey {
+                topic,
+                topic_id: strait_core::TopicId::UNKNOWN,
+                partition,
+            });
+            self.check(invariants::map_exact(&key, maps, &data));
+        }
+        claims
+    }
+
+    /// At-least-once: each run of the map names a record that stands there.
+    fn check_plain_map(&mut self, map: &MapRecord, client: usize) {
+        let Some(topic) = self.target.topic(&map.target_topic) else { return };
+        let book = self.books.of.entry(map.partition.clone()).or_default();
+        let last = book.map_next.insert((Arc::clone(&map.target_topic), client), map.next);
+        self.check(invariants::map_ascends(last, map));
+        for run in &map.runs {
+            for step in 0..i64::from(run.count) {
+                let found = self.datum(topic, run.target_partition, run.target.0 + step).map(|d| self.record(d.record));
+                let right = found.is_some_and(|r| {
+                    r.partition.topic == map.partition.topic
+                        && r.partition.partition == map.partition.partition
+                        && r.offset.0 == run.source.0 + step
+                });
+                if !right {
+                    self.wrong(format!("{}: the map is wrong at {}", map.partition, run.source.0 + step));
+                }
+            }
+        }
+    }
+
+    /// A reader of committed data from the first offset to the last, once everything is still: nothing twice, nothing out of
+    /// order, nothing left open.
+    pub fn check_whole_target(&mut self) {
+        if self.target.open_transactions() > 0 {
+            self.wrong("a transaction was left open".to_owned());
+        }
+        let mut last: BTreeMap<(PartitionKey, usize, i32), Place> = BTreeMap::new();
+        for topic in 0..self.target.topics.len() {
+            for partition in 0..self.target.topics[topic].logs.len() as i32 {
+                let end = self.target.last_stable(topic, partition);
+                let len = self.target.log(topic, partition).map_or(0, |l| l.entries.len());
+                if end != len {
+                    self.wrong(format!("readers of committed data stop at {end} of {len} in topic {topic}-{partition}"));
+                }
+                for offset in 0..end as i64 {
+                    let Some(datum) = self.datum(topic, partition, offset) else { continue };
+                    let txn = self.target.log(topic, partition).and_then(|l| l.entries[offset as usize].txn);
+                    if txn.is_some_and(|t| self.target.txns[t].state != State::Committed) {
+                        continue;
+                    }
+                    let record = self.record(datum.record);
+                    let place = Place { leader_epoch: record.leader_epoch, offset: record.offset, copy: datum.copy };
+                    if self.delivery == Delivery::AtLeastOnce || self.source.recreated.contains(&record.partition.topic) {
+                        continue;
+                    }
+                    let before = last.insert((record.partition.clone(), topic, partition), place);
+                    self.check(invariants::follows(&record.partition, before, place));
+                }
+            }
+        }
+        for key in self.books.owed.clone() {
+            let told = |e: &Event| match e {
+                Event::TopicRecreated { partition, .. }
+                | Event::SourceGone { partition, .. }
+                | Event::EpochRegression { partition, .. } => *partition == key,
+                _ => false,
+            };
+            if !self.events.iter().any(|(_, _, e)| told(e)) {
+                self.wrong(format!("{key}: records were lost with a deleted topic and no event says so"));
+            }
+        }
+    }
+}

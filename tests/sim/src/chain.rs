@@ -1,0 +1,89 @@
+//! A plugin chain that does to each record what its kind says.
+
+use std::sync::Arc;
+
+use strait_core::edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
+use strait_core::{Batch, SourceOffset};
+use strait_flow::ports::{Chain, ChainError, ChainFactory};
+
+use crate::source::Kind;
+use crate::world::Sim;
+
+/// Topic that several source topics feed.
+pub const ROUTED: &str = "routed";
+
+/// Where untouched records of a topic go.
+#[must_use]
+pub fn target_name(topic: &str) -> String {
+    format!("copy.{topic}")
+}
+
+/// Makes chains.
+pub struct SimChains(pub Sim);
+
+struct SimChain {
+    sim: Sim,
+}
+
+impl ChainFactory for SimChains {
+    fn chain(&self) -> Result<Box<dyn Chain>, ChainError> {
+        Ok(Box::new(SimChain { sim: self.0.clone() }))
+    }
+}
+
+fn numbered(value: Option<&[u8]>, copy: u8) -> OutRecord {
+    let mut bytes = value.unwrap_or_default().to_vec();
+    bytes.push(copy);
+    OutRecord { value: Content::Bytes(bytes), ..OutRecord::default() }
+}
+
+impl Chain for SimChain {
+    fn apply(&mut self, batch: Batch, _partitions: u32) -> Result<Processed, ChainError> {
+        let world = self.sim.lock();
+        let mut dispositions = Vec::new();
+        for (index, record) in batch.iter().enumerate() {
+            let id = record.value.and_then(|v| v.try_into().ok()).map(u64::from_le_bytes);
+            let Some(known) = id.and_then(|id| world.source.records.get(id as usize)) else { continue };
+            let routed = |copy: OutRecord| OutRecord {
+                topic: Some(ROUTED.into()),
+                route: Route::Hash(record.key.unwrap_or_default().to_vec()),
+                ..copy
+            };
+            let disposition = match known.kind {
+                Kind::Drop => Disposition::Drop,
+                Kind::Change => Disposition::Replace(vec![numbered(record.value, 1)]),
+                Kind::Twice => Disposition::Replace(vec![numbered(record.value, 1), numbered(record.value, 2)]),
+                Kind::Split => {
+                    Disposition::Replace(vec![OutRecord::default(), routed(numbered(record.value, 1))])
+                }
+                Kind::Route => Disposition::Replace(vec![routed(OutRecord::default())]),
+                Kind::Reject => Disposition::Reject(Reject {
+                    plugin: "sim".into(),
+                    code: "no".into(),
+                    text: "rejected".to_owned(),
+                }),
+                Kind::Trap => {
+                    return Err(ChainError {
+                        plugin: "sim".into(),
+                        generation: self.generation(),
+                        offset: Some(SourceOffset(record.offset.0)),
+                        reason: "trap".to_owned(),
+                    });
+                }
+                _ => continue,
+            };
+            dispositions.push((index, disposition));
+        }
+        drop(world);
+        let target_topic = target_name(batch.topic()).into();
+        Ok(Processed { batch, target_topic, dispositions, generation: self.generation() })
+    }
+
+    fn target_topic(&mut self, topic: &str, _partitions: u32) -> Result<Arc<str>, ChainError> {
+        Ok(target_name(topic).into())
+    }
+
+    fn generation(&self) -> Generation {
+        Generation("sim-1".into())
+    }
+}

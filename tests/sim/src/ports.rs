@@ -1,0 +1,122 @@
+//! The remaining ports, each a few lines over the world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strait_core::progress::LaneProgress;
+use strait_core::{Event, LaneId};
+use strait_flow::ports::{
+    Clock, EventSink, LaneConnector, PortError, ProgressStore, Quarantine, QuarantineRecord, Source, Target,
+};
+
+use crate::client::SimTarget;
+use crate::reader::SimSource;
+use crate::source::UNIX_START_MS;
+use crate::world::{Bug, Point, Sim, World, retry};
+
+/// Everything that a process has of its own.
+#[derive(Clone)]
+pub struct SimProcess {
+    /// The world.
+    pub sim: Sim,
+    /// Its number.
+    pub proc: usize,
+    early: Arc<std::sync::Mutex<std::collections::BTreeMap<u32, LaneProgress>>>,
+}
+
+impl SimProcess {
+    /// A process's ports.
+    #[must_use]
+    pub fn new(sim: Sim, proc: usize) -> Self {
+        Self { sim, proc, early: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl LaneConnector for SimProcess {
+    async fn source(&self, _lane: LaneId) -> Result<Box<dyn Source>, PortError> {
+        Ok(Box::new(SimSource::new(self.sim.clone())))
+    }
+
+    async fn target(&self, lane: LaneId) -> Result<Box<dyn Target>, PortError> {
+        if self.sim.lock().bug == Some(Bug::ReadBeforeInit) {
+            let progress = self.read_now(lane).await?;
+            if let Ok(mut early) = self.early.lock() {
+                early.insert(lane.0, progress);
+            }
+        }
+        Ok(Box::new(SimTarget::new(self.sim.clone(), self.proc, lane.0)))
+    }
+
+    async fn quarantine(&self, _lane: LaneId) -> Result<Box<dyn Quarantine>, PortError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl SimProcess {
+    async fn read_now(&self, lane: LaneId) -> Result<LaneProgress, PortError> {
+        let proc = self.proc;
+        let read = move |world: &mut World| world.read_progress(lane.0, proc);
+        let progress = self.sim.call("reading progress", read).await?;
+        progress.map_err(|reason| retry("reading progress", &reason))
+    }
+}
+
+#[async_trait]
+impl ProgressStore for SimProcess {
+    async fn read(&self, lane: LaneId) -> Result<LaneProgress, PortError> {
+        if self.sim.lock().bug == Some(Bug::ReadBeforeInit)
+            && let Some(early) = self.early.lock().ok().and_then(|mut e| e.remove(&lane.0))
+        {
+            return Ok(early);
+        }
+        self.read_now(lane).await
+    }
+}
+
+#[async_trait]
+impl Quarantine for SimProcess {
+    async fn keep(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
+        let id = |r: &QuarantineRecord<'_>| r.record.value.and_then(|v| v.try_into().ok()).map(u64::from_le_bytes);
+        let ids: Vec<u64> = records.iter().filter_map(id).collect();
+        let proc = self.proc;
+        let failed = {
+            let mut world = self.sim.lock();
+            let fault = world.faults.quarantine;
+            world.rng.chance(fault)
+        };
+        let keep = move |world: &mut World| {
+            if world.bug == Some(Bug::QuarantineLies) {
+                return;
+            }
+            world.note(format_args!("quarantine keeps {ids:?}"));
+            world.quarantine.extend(ids);
+            world.reached(Point::Kept, proc);
+        };
+        if failed {
+            return Err(retry("quarantine", "no permission"));
+        }
+        self.sim.call("keeping records in quarantine", keep).await
+    }
+}
+
+impl Clock for SimProcess {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.sim.lock().now())
+    }
+
+    fn unix_ms(&self) -> i64 {
+        UNIX_START_MS + self.sim.lock().now() as i64
+    }
+}
+
+impl EventSink for SimProcess {
+    fn emit(&self, _link: &str, event: Event) {
+        let mut world = self.sim.lock();
+        let proc = self.proc;
+        world.note(format_args!("process {proc}: {}: {event}", event.name()));
+        let now = world.now();
+        world.events.push((now, proc, event));
+    }
+}

@@ -1,0 +1,347 @@
+//! The source cluster: topics with ids, logs with gaps, open transactions, retention, unclean elections.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use strait_core::{LeaderEpoch, PartitionKey, SourceOffset, TopicId};
+use strait_flow::ports::{LogBounds, SourceTopic, StartAt};
+
+use crate::world::World;
+
+/// Milliseconds since the Unix epoch at which every run begins.
+pub const UNIX_START_MS: i64 = 1_700_000_000_000;
+
+/// What the plugins and the target do with a record. Decided when it is made, so that it is the same however often it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Passes.
+    Pass,
+    /// A plugin drops it.
+    Drop,
+    /// A plugin changes it.
+    Change,
+    /// Two copies, one behind the other.
+    Twice,
+    /// The original, and a copy for the topic of routed records.
+    Split,
+    /// Goes to the topic of routed records only.
+    Route,
+    /// A plugin rejects it.
+    Reject,
+    /// The target refuses it.
+    Refused {
+        /// And says which one it was.
+        named: bool,
+    },
+    /// Its timestamp is 0.
+    TimestampZero,
+    /// Its timestamp is out of the target's range.
+    TimestampFar,
+    /// A plugin traps on it.
+    Trap,
+}
+
+/// How many of 1000 records are of each kind; the rest passes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// [`Kind::Drop`].
+    pub drop: u64,
+    /// [`Kind::Change`].
+    pub change: u64,
+    /// [`Kind::Twice`].
+    pub twice: u64,
+    /// [`Kind::Split`].
+    pub split: u64,
+    /// [`Kind::Route`].
+    pub route: u64,
+    /// [`Kind::Reject`].
+    pub reject: u64,
+    /// [`Kind::Refused`].
+    pub refused: u64,
+    /// [`Kind::TimestampZero`].
+    pub timestamp_zero: u64,
+    /// [`Kind::TimestampFar`].
+    pub timestamp_far: u64,
+    /// [`Kind::Trap`].
+    pub trap: u64,
+}
+
+/// A record that was ever written to the source.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Where.
+    pub partition: PartitionKey,
+    /// Its offset.
+    pub offset: SourceOffset,
+    /// Its leader epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+    /// What becomes of it.
+    pub kind: Kind,
+    /// Readers of committed data see it.
+    pub committed: bool,
+}
+
+/// An offset of a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Index into [`SourceCluster::records`]; `None` for control records and compacted ones.
+    pub record: Option<u64>,
+    /// Of a transaction that is open.
+    pub open: bool,
+    /// Leader epoch.
+    pub epoch: i32,
+}
+
+/// A partition. Offsets are indexes into `entries`.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    /// First offset that exists.
+    pub log_start: i64,
+    /// All entries, deleted ones included.
+    pub entries: Vec<Entry>,
+    /// Leader epoch of the next entry.
+    pub epoch: i32,
+}
+
+impl Log {
+    /// Where the log ends.
+    #[must_use]
+    pub fn end(&self) -> i64 {
+        self.entries.len() as i64
+    }
+
+    /// Where committed readers stop.
+    #[must_use]
+    pub fn last_stable(&self) -> i64 {
+        self.entries.iter().position(|e| e.open).map_or(self.end(), |at| at as i64)
+    }
+
+    /// The end of the largest leader epoch that is not above `epoch`, as OffsetForLeaderEpoch answers.
+    #[must_use]
+    pub fn end_of_epoch(&self, epoch: i32) -> i64 {
+        self.entries.iter().position(|e| e.epoch > epoch).map_or(self.end(), |at| at as i64)
+    }
+}
+
+/// A topic.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Its incarnation.
+    pub id: TopicId,
+    /// Its partitions.
+    pub logs: Vec<Log>,
+}
+
+/// The cluster.
+#[derive(Debug, Default)]
+pub struct SourceCluster {
+    /// Topics by name.
+    pub topics: BTreeMap<Arc<str>, Topic>,
+    /// Every record ever written.
+    pub records: Vec<Record>,
+    /// Which records ever stood at an offset.
+    pub history: BTreeMap<PartitionKey, BTreeMap<i64, Vec<u64>>>,
+    /// Names that were deleted at some time.
+    pub recreated: std::collections::BTreeSet<Arc<str>>,
+    ids: u8,
+}
+
+impl SourceCluster {
+    /// The log of a partition, by name as clients ask for it.
+    #[must_use]
+    pub fn log(&self, topic: &str, partition: i32) -> Option<&Log> {
+        self.topics.get(topic)?.logs.get(usize::try_from(partition).ok()?)
+    }
+
+    fn log_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Log> {
+        self.topics.get_mut(topic)?.logs.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    /// Names, partition counts and ids.
+    #[must_use]
+    pub fn list(&self) -> Vec<SourceTopic> {
+        let topic = |(name, topic): (&Arc<str>, &Topic)| SourceTopic {
+            topic: Arc::clone(name),
+            id: topic.id,
+            partitions: topic.logs.len() as i32,
+        };
+        self.topics.iter().map(topic).collect()
+    }
+
+    /// All partitions as they are now.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<PartitionKey> {
+        let of = |t: SourceTopic| {
+            (0..t.partitions).map(move |partition| PartitionKey { topic: Arc::clone(&t.topic), topic_id: t.id, partition })
+        };
+        self.list().into_iter().flat_map(of).collect()
+    }
+
+    /// The bounds of a log.
+    #[must_use]
+    pub fn bounds(&self, topic: &str, partition: i32) -> Option<LogBounds> {
+        let log = self.log(topic, partition)?;
+        Some(LogBounds {
+            log_start: SourceOffset(log.log_start),
+            last_stable: SourceOffset(log.last_stable()),
+            high_watermark: SourceOffset(log.end()),
+        })
+    }
+
+    /// Where reading begins.
+    #[must_use]
+    pub fn resolve(&self, start: StartAt, topic: &str, partition: i32) -> Option<SourceOffset> {
+        let log = self.log(topic, partition)?;
+        let offset = match start {
+            StartAt::Earliest => log.log_start,
+            StartAt::Latest => log.last_stable(),
+            StartAt::Timestamp(at) => (log.log_start..log.end())
+                .find(|o| log.entries[*o as usize].record.is_some_and(|r| self.records[r as usize].timestamp_ms >= at))
+                .unwrap_or(log.end()),
+        };
+        Some(SourceOffset(offset))
+    }
+}
+
+impl World {
+    /// Makes a topic.
+    pub fn create_source_topic(&mut self, name: &str, partitions: usize) {
+        self.source.ids += 1;
+        let id = TopicId([self.source.ids; 16]);
+        self.note(format_args!("source topic {name} {id} with {partitions} partitions"));
+        self.source.topics.insert(name.into(), Topic { id, logs: vec![Log::default(); partitions] });
+        self.source_changed.notify_waiters();
+    }
+
+    /// Deletes a topic.
+    pub fn delete_source_topic(&mut self, name: &str) {
+        self.note(format_args!("source topic {name} deleted"));
+        self.source.recreated.insert(name.into());
+        self.source.topics.remove(name);
+        self.source_changed.notify_waiters();
+    }
+
+    /// Adds a partition.
+    pub fn grow_source_topic(&mut self, name: &str) {
+        self.note(format_args!("source topic {name} grows"));
+        if let Some(topic) = self.source.topics.get_mut(name) {
+            topic.logs.push(Log::default());
+        }
+    }
+
+    /// Appends `count` records, in a transaction that stays open if `open`, with a control record before or behind some.
+    pub fn append(&mut self, name: &str, partition: i32, count: u64, open: bool) {
+        let now_ms = UNIX_START_MS + self.now() as i64;
+        for _ in 0..count {
+            let kind = self.kind();
+            let id = self.source.records.len() as u64;
+            let gap = self.rng.chance(60);
+            let Some(topic) = self.source.topics.get_mut(name) else { return };
+            let topic_id = topic.id;
+            let Some(log) = topic.logs.get_mut(partition as usize) else { return };
+            let epoch = log.epoch;
+            if gap {
+                log.entries.push(Entry { record: None, open, epoch });
+            }
+            let offset = log.end();
+            log.entries.push(Entry { record: Some(id), open, epoch });
+            let key = PartitionKey { topic: name.into(), topic_id, partition };
+            self.source.history.entry(key.clone()).or_default().entry(offset).or_default().push(id);
+            self.source.records.push(Record {
+                partition: key,
+                offset: SourceOffset(offset),
+                leader_epoch: LeaderEpoch(epoch),
+                timestamp_ms: match kind {
+                    Kind::TimestampZero => 0,
+                    Kind::TimestampFar => 5,
+                    _ => now_ms,
+                },
+                kind,
+                committed: !open,
+            });
+        }
+        self.note(format_args!("append {count} to {name}-{partition} open={open}"));
+        self.source_changed.notify_waiters();
+    }
+
+    /// Appends a control record only.
+    pub fn append_control(&mut self, name: &str, partition: i32) {
+        if let Some(log) = self.source.log_mut(name, partition) {
+            let epoch = log.epoch;
+            log.entries.push(Entry { record: None, open: false, epoch });
+        }
+        self.source_changed.notify_waiters();
+    }
+
+    fn kind(&mut self) -> Kind {
+        let rules = self.rules;
+        let mut left = self.rng.below(1000);
+        let named = self.rng.chance(500);
+        for (weight, kind) in [
+            (rules.drop, Kind::Drop),
+            (rules.change, Kind::Change),
+            (rules.twice, Kind::Twice),
+            (rules.split, Kind::Split),
+            (rules.route, Kind::Route),
+            (rules.reject, Kind::Reject),
+            (rules.refused, Kind::Refused { named }),
+            (rules.timestamp_zero, Kind::TimestampZero),
+            (rules.timestamp_far, Kind::TimestampFar),
+            (rules.trap, Kind::Trap),
+        ] {
+            if left < weight {
+                return kind;
+            }
+            left -= weight;
+        }
+        Kind::Pass
+    }
+
+    /// Ends the open transactions of a partition.
+    pub fn end_source_transaction(&mut self, name: &str, partition: i32, commit: bool) {
+        let Some(log) = self.source.topics.get_mut(name).and_then(|t| t.logs.get_mut(partition as usize)) else { return };
+        let mut any = false;
+        for entry in log.entries.iter_mut().filter(|e| e.open) {
+            any = true;
+            entry.open = false;
+            let Some(id) = entry.record else { continue };
+            if commit {
+                self.source.records[id as usize].committed = true;
+            } else {
+                // Aborted: readers of committed data pass it.
+                entry.record = None;
+            }
+        }
+        if !any {
+            return;
+        }
+        let epoch = log.epoch;
+        log.entries.push(Entry { record: None, open: false, epoch });
+        self.note(format_args!("transaction on {name}-{partition} ends, commit={commit}"));
+        self.source_changed.notify_waiters();
+    }
+
+    /// Deletes what is below `offset`.
+    pub fn retain(&mut self, name: &str, partition: i32, offset: i64) {
+        if let Some(log) = self.source.log_mut(name, partition) {
+            log.log_start = log.log_start.max(offset.min(log.last_stable()));
+            let start = log.log_start;
+            self.note(format_args!("retention: {name}-{partition} starts at {start}"));
+        }
+    }
+
+    /// A new leader; an unclean one loses what is at or past `keep`.
+    pub fn elect(&mut self, name: &str, partition: i32, keep: Option<i64>) {
+        if let Some(log) = self.source.log_mut(name, partition) {
+            log.epoch += 1;
+            if let Some(keep) = keep {
+                let keep = keep.max(log.log_start);
+                log.entries.truncate(usize::try_from(keep).unwrap_or(0));
+            }
+            let (end, epoch) = (log.end(), log.epoch);
+            self.note(format_args!("election: {name}-{partition} epoch {epoch}, ends at {end}"));
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The target cluster: logs of entries in transactions, and coordinators that fence as Kafka's do.
+//!
+//! An init bumps the id's epoch and aborts the transaction that the old epoch has open, or completes it when its commit was
+//! decided. Anything with an older epoch is fenced from then on. A decided transaction becomes visible partition by partition
+//! as its markers land; readers of committed data stop before the first entry without one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use strait_core::map::MapRecord;
+use strait_core::progress::{LaneProgress, ProgressRecord};
+
+use crate::world::{Bug, Point, World};
+
+/// What an entry holds.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A copy of a source record.
+    Data {
+        /// Index of the source record.
+        record: u64,
+        /// Which of its copies.
+        copy: u32,
+    },
+    /// A progress record.
+    Progress(ProgressRecord),
+    /// A map record.
+    Map(MapRecord),
+    /// The end of a transaction.
+    Marker,
+}
+
+/// An entry of a log; its offset is its index.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it holds.
+    pub content: Content,
+    /// The transaction it belongs to.
+    pub txn: Option<usize>,
+    /// The client that wrote it.
+    pub client: usize,
+}
+
+/// A partition.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    /// Entries by offset.
+    pub entries: Vec<Entry>,
+    /// Does not take records until then, in virtual milliseconds.
+    pub stuck_until: u64,
+}
+
+/// A topic.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Name.
+    pub name: Arc<str>,
+    /// Partitions.
+    pub logs: Vec<Log>,
+}
+
+/// Where a transaction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Begun at the client; the brokers know nothing of it.
+    Fresh,
+    /// Has data.
+    Open,
+    /// Decided; markers may still be on their way.
+    Committed,
+    /// Decided against.
+    Aborted,
+}
+
+/// A transaction.
+#[derive(Clone, Debug)]
+pub struct Txn {
+    /// Lane and slot.
+    pub id: (u32, u8),
+    /// Producer epoch.
+    pub epoch: u32,
+    /// Where it stands.
+    pub state: State,
+    /// Its entries, in the order of their arrival: topic, partition, offset.
+    pub entries: Vec<(usize, i32, i64)>,
+    /// Partitions whose marker is missing.
+    pub unmarked: BTreeSet<(usize, i32)>,
+}
+
+/// State of a transactional id.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Id {
+    /// Current epoch.
+    pub epoch: u32,
+    /// The transaction that is open or being completed.
+    pub current: Option<usize>,
+}
+
+/// Why a broker does not do what it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// The epoch is old.
+    Fenced,
+    /// The transaction before is still being completed: try again soon.
+    Concurrent,
+    /// The transaction is over.
+    NoSuchTransaction,
+}
+
+/// The cluster.
+#[derive(Debug, Default)]
+pub struct TargetCluster {
+    /// Topics; the index is the handle.
+    pub topics: Vec<Topic>,
+    /// All transactions.
+    pub txns: Vec<Txn>,
+    /// Transactional ids: lane, slot.
+    pub ids: BTreeMap<(u32, u8), Id>,
+    /// Topics that cannot be grown.
+    pub fixed: BTreeSet<Arc<str>>,
+}
+
+/// Name of the progress topic.
+pub const PROGRESS: &str = "strait.sim.progress";
+/// Name of the map topic.
+pub const MAP: &str = "strait.sim.map";
+
+impl TargetCluster {
+    /// Index of a topic.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<usize> {
+        self.topics.iter().position(|t| &*t.name == name)
+    }
+
+    /// A partition.
+    #[must_use]
+    pub fn log(&self, topic: usize, partition: i32) -> Option<&Log> {
+        self.topics.get(topic)?.logs.get(usize::try_from(partition).ok()?)
+    }
+
+    /// A partition, to change.
+    pub fn log_mut(&mut self, topic: usize, partition: i32) -> Option<&mut Log> {
+        self.topics.get_mut(topic)?.logs.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    /// Whether an entry is decided and its partition's marker has landed: where committed readers can pass it.
+    #[must_use]
+    pub fn is_stable(&self, topic: usize, partition: i32, entry: &Entry) -> bool {
+        let Some(txn) = entry.txn.and_then(|t| self.txns.get(t)) else { return true };
+        matches!(txn.state, State::Committed | State::Aborted) && !txn.unmarked.contains(&(topic, partition))
+    }
+
+    /// Whether an entry is part of what was committed.
+    #[must_use]
+    pub fn is_committed(&self, entry: &Entry) -> bool {
+        entry.txn.is_none_or(|t| self.txns.get(t).is_some_and(|t| t.state == State::Committed))
+    }
+
+    /// Where committed readers of a partition stop.
+    #[must_use]
+    pub fn last_stable(&self, topic: usize, partition: i32) -> usize {
+        let Some(log) = self.log(topic, partition) else { return 0 };
+        log.entries.iter().position(|e| !self.is_stable(topic, partition, e)).unwrap_or(log.entries.len())
+    }
+
+    /// Transactions that are open.
+    #[must_use]
+    pub fn open_transactions(&self) -> usize {
+        self.txns.iter().filter(|t| t.state == State::Open).count()
+    }
+}
+
+impl World {
+    /// Opens a topic; makes it or grows it where that is possible.
+    pub fn open_target_topic(&mut self, name: &str, partitions: usize) -> (usize, u32) {
+        let at = match self.target.topic(name) {
+            Some(at) => at,
+            None => {
+                self.target.topics.push(Topic { name: name.into(), logs: vec![Log::default(); partitions] });
+                self.target.topics.len() - 1
+            }
+        };
+        let fixed = self.target.fixed.contains(name);
+        let topic = &mut self.target.topics[at];
+        if !fixed {
+            while topic.logs.len() < partitions {
+                topic.logs.push(Log::default());
+            }
+        }
+        (at, topic.logs.len() as u32)
+    }
+
+    /// InitProducerId: the new epoch.
+    pub fn init(&mut self, lane: u32, slot: u8, proc: usize) -> u32 {
+        let bug = self.bug;
+        let id = self.target.ids.entry((lane, slot)).or_default();
+        if bug == Some(Bug::SingleInit) && slot == 1 && id.epoch > 0 {
+            return id.epoch;
+        }
+        id.epoch += 1;
+        let epoch = id.epoch;
+        let open = if bug == Some(Bug::NoFencing) { None } else { id.current.take() };
+        self.note(format_args!("init lane {lane} slot {slot} epoch {epoch} by process {proc}"));
+        if let Some(txn) = open {
+            if self.target.txns[txn].state == State::Open {
+                self.note(format_args!("init aborts transaction {txn}"));
+                self.target.txns[txn].state = State::Aborted;
+            }
+            self.complete(txn);
+        }
+        self.reached(Point::Init(slot), proc);
+        epoch
+    }
+
+    /// Whether a broker takes something of this transaction now; makes it the id's current one.
+    fn admit(&mut self, txn: usize) -> Result<(), Denied> {
+        let Txn { id, epoch, state, .. } = self.target.txns[txn];
+        let current = self.target.ids.entry(id).or_default();
+        if current.epoch != epoch && self.bug != Some(Bug::NoFencing) {
+            return Err(Denied::Fenced);
+        }
+        match state {
+            State::Open => Ok(()),
+            State::Committed | State::Aborted => Err(Denied::NoSuchTransaction),
+            State::Fresh => match current.current {
+                Some(other) if self.target.txns[other].state != State::Open => Err(Denied::Concurrent),
+                Some(_) if self.bug != Some(Bug::NoFencing) => Err(Denied::NoSuchTransaction),
+                _ => {
+                    current.current = Some(txn);
+                    self.target.txns[txn].state = State::Open;
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Produce: appends entries to one partition, in their order; the first offset.
+    pub fn produce(
+        &mut self,
+        txn: Option<usize>,
+        client: usize,
+        topic: usize,
+        partition: i32,
+        contents: Vec<Content>,
+    ) -> Result<i64, Denied> {
+        let proc = self.clients[client].proc;
+        if let Some(txn) = txn {
+            self.admit(txn)?;
+            self.target.txns[txn].unmarked.insert((topic, partition));
+        }
+        let name = Arc::clone(&self.target.topics[topic].name);
+        let first = self.target.log(topic, partition).map_or(0, |log| log.entries.len()) as i64;
+        self.note(format_args!("produce {}x to {name}-{partition} at {first}, transaction {txn:?}", contents.len()));
+        for content in self.tampered(contents) {
+            let is_data = matches!(content, Content::Data { .. });
+            let outside = self.bug == Some(Bug::ProgressOutside) && !is_data;
+            let txn = if outside { None } else { txn };
+            let Some(log) = self.target.log_mut(topic, partition) else { return Err(Denied::NoSuchTransaction) };
+            let offset = log.entries.len() as i64;
+            log.entries.push(Entry { content, txn, client });
+            match txn {
+                Some(txn) => self.target.txns[txn].entries.push((topic, partition, offset)),
+                None => self.appended_plainly(topic, partition, offset),
+            }
+        }
+        let control = &*name == PROGRESS || &*name == MAP;
+        self.reached(if control { Point::ProgressWritten } else { Point::Produce }, proc);
+        Ok(first)
+    }
+
+    fn tampered(&mut self, mut contents: Vec<Content>) -> Vec<Content> {
+        let Some(bug) = self.bug else { return contents };
+        if !matches!(contents.first(), Some(Content::Data { .. })) || !self.rng.chance(50) {
+            return contents;
+        }
+        match bug {
+            Bug::LoseRecord => {
+                contents.pop();
+            }
+            Bug::WriteTwice => contents.extend(contents.first().cloned()),
+            Bug::Swap => contents.reverse(),
+            _ => {}
+        }
+        contents
+    }
+
+    /// EndTxn.
+    pub fn end_transaction(&mut self, txn: usize, commit: bool, proc: usize) -> Result<(), Denied> {
+        self.reached(Point::CommitArrives, proc);
+        let Txn { id, epoch, state, .. } = self.target.txns[txn];
+        let fenced = self.target.ids.get(&id).is_none_or(|i| i.epoch != epoch);
+        if fenced && self.bug != Some(Bug::NoFencing) {
+            return Err(Denied::Fenced);
+        }
+        match state {
+            State::Fresh => return Ok(()),
+            State::Open => {}
+            State::Committed if commit => return Ok(()),
+            State::Aborted if !commit => return Ok(()),
+            State::Committed | State::Aborted => return Err(Denied::NoSuchTransaction),
+        }
+        self.note(format_args!("transaction {txn} of {id:?} epoch {epoch} decided, commit={commit}"));
+        self.target.txns[txn].state = if commit { State::Committed } else { State::Aborted };
+        if commit {
+            self.committed(txn);
+        }
+        for (topic, partition) in self.target.txns[txn].unmarked.clone() {
+            let delay = self.latency();
+            self.after(delay, move |world| world.mark(txn, topic, partition));
+        }
+        self.reached(Point::CommitDecided, proc);
+        Ok(())
+    }
+
+    /// The coordinator does not wait for ever for a transaction to end.
+    pub fn expire(&mut self, txn: usize) {
+        let Txn { id, state, .. } = self.target.txns[txn];
+        let current = self.target.ids.get(&id).and_then(|i| i.current);
+        if state != State::Open || current != Some(txn) {
+            return;
+        }
+        self.note(format_args!("transaction {txn} of {id:?} timed out"));
+        self.target.txns[txn].state = State::Aborted;
+        if let Some(id) = self.target.ids.get_mut(&id) {
+            id.epoch += 1;
+            id.current = None;
+        }
+        self.complete(txn);
+    }
+
+    fn complete(&mut self, txn: usize) {
+        for (topic, partition) in self.target.txns[txn].unmarked.clone() {
+            self.mark(txn, topic, partition);
+        }
+    }
+
+    fn mark(&mut self, txn: usize, topic: usize, partition: i32) {
+        if !self.target.txns[txn].unmarked.remove(&(topic, partition)) {
+            return;
+        }
+        if let Some(log) = self.target.log_mut(topic, partition) {
+            log.entries.push(Entry { content: Content::Marker, txn: None, client: usize::MAX });
+        }
+        let done = self.target.txns[txn].unmarked.is_empty();
+        let id = self.target.txns[txn].id;
+        if done
+            && let Some(id) = self.target.ids.get_mut(&id)
+            && id.current == Some(txn)
+        {
+            id.current = None;
+        }
+    }
+
+    /// What a reader of committed data finds in a lane's progress partition, to the last stable offset of this moment.
+    pub fn read_progress(&mut self, lane: u32, proc: usize) -> Result<LaneProgress, String> {
+        let Some(topic) = self.target.topic(PROGRESS) else { return Ok(LaneProgress::default()) };
+        let uncommitted = self.bug == Some(Bug::ReadUncommitted);
+        let partition = lane as i32;
+        let end = if uncommitted { usize::MAX } else { self.target.last_stable(topic, partition) };
+        let mut progress = LaneProgress::default();
+        let entries = self.target.log(topic, partition).map_or(&[][..], |log| &log.entries);
+        for (offset, entry) in entries.iter().enumerate().take(end) {
+            let Content::Progress(record) = &entry.content else { continue };
+            if !uncommitted && !self.target.is_committed(entry) {
+                continue;
+            }
+            let (key, value) = record.encode();
+            progress.fold(offset as i64, &key, Some(&value)).map_err(|e| e.to_string())?;
+        }
+        self.note(format_args!("process {proc} reads progress of lane {lane}"));
+        self.reached(Point::ProgressRead, proc);
+        Ok(progress)
+    }
+}

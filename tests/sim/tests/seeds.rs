@@ -1,0 +1,67 @@
+//! Many seeds, each a run of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use strait_sim::run::{Outcome, run_seed};
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn every_seed_keeps_every_promise() {
+    if let Some(seed) = setting("STRAIT_SIM_SEED") {
+        run_seed(seed, None).assert_good();
+        return;
+    }
+    let seeds = setting("STRAIT_SIM_SEEDS").unwrap_or(2_000);
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut done: Vec<Outcome> = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return done;
+            }
+            let outcome = run_seed(seed, None);
+            if outcome.violation.is_some() {
+                next.store(seeds, Ordering::Relaxed);
+            }
+            done.push(Outcome { tail: if outcome.violation.is_some() { outcome.tail } else { String::new() }, ..outcome });
+        }
+    };
+    let mut outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let threads = [scope.spawn(work), scope.spawn(work)];
+        threads.into_iter().flat_map(|t| t.join().expect("a run panicked")).collect()
+    });
+    outcomes.sort_by_key(|o| o.seed);
+    for outcome in &outcomes {
+        outcome.assert_good();
+    }
+    let records: u64 = outcomes.iter().map(|o| o.records).sum();
+    let transactions: u64 = outcomes.iter().map(|o| o.transactions).sum();
+    let events: BTreeSet<&str> = outcomes.iter().flat_map(|o| o.events.iter().copied()).collect();
+    println!("{seeds} seeds, {records} records, {transactions} transactions, events {events:?}");
+    if seeds >= 500 {
+        // A run that meets nothing proves nothing.
+        assert!(records > seeds * 20);
+        for name in [
+            "fenced", "lane_restarted", "quarantined", "record_stopped", "resumed", "retention_overrun", "target_stuck",
+            "topic_recreated", "truncated", "source_gone", "plugin_failed", "target_partitions_missing",
+        ] {
+            assert!(events.contains(name), "no run met {name}");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in [1, 7, 42, 99, 1234] {
+        let (first, second) = (run_seed(seed, None), run_seed(seed, None));
+        assert_eq!(first.hash, second.hash, "seed {seed}");
+        assert_eq!((first.records, first.tail), (second.records, second.tail), "seed {seed}");
+    }
+    assert_ne!(run_seed(1, None).hash, run_seed(2, None).hash);
+}
