@@ -27,6 +27,12 @@ pub fn lane_of(topic: &str, partition: i32, lanes: u32) -> LaneId {
     LaneId(u32::try_from(lane).unwrap_or(0))
 }
 
+/// A stable 64-bit fingerprint, for telling configurations apart; not for security.
+#[must_use]
+pub fn fingerprint(bytes: &[u8]) -> u64 {
+    xxh3_64_with_seed(bytes, 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,18 +26,24 @@ impl Lane<'_> {
             return 0;
         };
         let limits = &self.spec.limits;
-        let round_trip = self.target.round_trip();
         let in_flight = partition.ledger.in_flight_bytes();
         // The broker's limit is on the compressed batch; staying below it uncompressed is always safe.
         let batch_max = queued.topic.max_message_bytes.saturating_sub(64 << 10).max(64 << 10);
-        if round_trip <= SHORT_LINE {
+        if self.target.round_trip() <= SHORT_LINE {
             return (limits.release_bytes * 3 / 2).min(batch_max).saturating_sub(in_flight);
         }
         if in_flight > 0 {
             return 0;
         }
-        let factor = usize::try_from(round_trip.as_millis() / SHORT_LINE.as_millis()).unwrap_or(usize::MAX);
-        limits.release_bytes.saturating_mul(factor.max(1)).min(limits.release_bytes_max).min(batch_max)
+        self.release_size().min(batch_max)
+    }
+
+    /// Bytes of a partition that one round trip should carry: longer lines need larger batches.
+    pub(crate) fn release_size(&self) -> usize {
+        let limits = &self.spec.limits;
+        let lengths = self.target.round_trip().as_millis() / SHORT_LINE.as_millis();
+        let factor = usize::try_from(lengths).unwrap_or(usize::MAX).max(1);
+        limits.release_bytes.saturating_mul(factor).min(limits.release_bytes_max)
     }
 
     /// Whether a partition may join the open transaction.

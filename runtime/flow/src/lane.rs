@@ -148,10 +148,17 @@ impl Lane<'_> {
         }
     }
 
-    /// Whether the window takes another batch. Not asking the source is the backpressure.
+    /// Whether the window takes another batch. Not asking the source is the backpressure. The window is what the busy
+    /// partitions can use on a line of this length and no more: small windows stay in the processor's cache.
     fn has_room(&self) -> bool {
-        let in_flight: usize = self.partitions.iter().map(|p| p.ledger.in_flight_bytes()).sum();
-        self.queued_bytes + in_flight < self.spec.limits.window_bytes
+        let mut held = self.queued_bytes;
+        let mut busy = 1;
+        for partition in &self.partitions {
+            held += partition.ledger.in_flight_bytes();
+            busy += usize::from(partition.has_queued() || partition.ledger.in_flight() > 0);
+        }
+        let useful = busy.saturating_mul(self.release_size().saturating_mul(2)).saturating_add(4 << 20);
+        held < useful.min(self.spec.limits.window_bytes)
     }
 
     async fn on_fetched(&mut self, fetched: Fetched) -> Result<(), LaneError> {
@@ -342,6 +349,7 @@ impl Lane<'_> {
             }
             Delivery::Acknowledged { first, count, offset } => {
                 self.last_ack = self.now;
+                self.memory.proven = true;
                 let Some(partition) = self.partitions.get_mut(first.stream as usize) else {
                     return Err(LaneError::Delivery(format!("acknowledgement for unknown stream {}", first.stream)));
                 };

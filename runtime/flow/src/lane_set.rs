@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::lane::LaneDeps;
 use crate::ports::{Class, PortError};
 use crate::spec::LaneSpec;
-use crate::supervisor::supervise;
+use crate::supervisor::supervise_until;
 
 struct Running {
     stop: CancellationToken,
+    abort: CancellationToken,
     thread: JoinHandle<()>,
 }
 
@@ -54,17 +55,18 @@ impl LaneSet {
         let spec = LaneSpec { lane, ..self.spec.clone() };
         let deps = self.deps.clone();
         let stop = CancellationToken::new();
-        let lane_stop = stop.clone();
+        let abort = CancellationToken::new();
+        let (lane_stop, lane_abort) = (stop.clone(), abort.clone());
         let ended = self.ended_sender.clone();
         let thread = std::thread::Builder::new().name(format!("lane-{}-{lane}", spec.link)).spawn(move || {
-            if let Err(error) = run_lane(&spec, &deps, &lane_stop) {
+            if let Err(error) = run_lane(&spec, &deps, &lane_stop, &lane_abort) {
                 // Full means that another lane's end is being told already: the link stops either way.
                 ended.try_send(error).ok();
             }
         });
         match thread {
             Ok(thread) => {
-                self.lanes.insert(lane, Running { stop, thread });
+                self.lanes.insert(lane, Running { stop, abort, thread });
             }
             Err(error) => {
                 let failed = PortError {
@@ -77,20 +79,27 @@ impl LaneSet {
         }
     }
 
-    /// Stops lanes and waits until what they had released is committed or aborted: they bound that themselves.
-    pub async fn stop(&mut self, lanes: &[LaneId]) {
-        let mut threads = Vec::new();
+    /// Stops lanes and waits until what they had released is committed, or aborted when `patience` ends.
+    pub async fn stop(&mut self, lanes: &[LaneId], patience: Duration) {
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut stopping = Vec::new();
         for lane in lanes {
-            let Some(running) = self.lanes.remove(lane) else {
-                continue;
-            };
+            let Some(running) = self.lanes.remove(lane) else { continue };
             tracing::info!(link = %self.spec.link, %lane, "giving the lane up");
             running.stop.cancel();
-            threads.push((*lane, running.thread));
+            stopping.push((*lane, running));
         }
-        for (lane, thread) in threads {
-            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
+        for (lane, running) in stopping {
+            let Running { abort, thread, .. } = running;
+            let mut joined = tokio::task::spawn_blocking(move || thread.join());
+            let ended = match tokio::time::timeout_at(deadline, &mut joined).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    abort.cancel();
+                    joined.await
+                }
+            };
+            if !matches!(ended, Ok(Ok(()))) {
                 tracing::error!(link = %self.spec.link, %lane, "the lane's thread panicked: please report this as a bug");
             }
         }
@@ -106,7 +115,12 @@ impl LaneSet {
 
 /// Runs a lane on this thread. A panic is a bug, but it must not leave the lane lying: it is told and the lane is taken again,
 /// which fences whatever the panic left behind.
-fn run_lane(spec: &LaneSpec, deps: &LaneDeps, stop: &CancellationToken) -> Result<(), PortError> {
+fn run_lane(
+    spec: &LaneSpec,
+    deps: &LaneDeps,
+    stop: &CancellationToken,
+    abort: &CancellationToken,
+) -> Result<(), PortError> {
     while !stop.is_cancelled() {
         let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let runtime =
@@ -115,7 +129,7 @@ fn run_lane(spec: &LaneSpec, deps: &LaneDeps, stop: &CancellationToken) -> Resul
                     context: format!("lane {}", spec.lane),
                     reason: format!("no runtime: {error}"),
                 })?;
-            let result = runtime.block_on(supervise(spec.clone(), deps.clone(), stop.clone()));
+            let result = runtime.block_on(supervise_until(spec.clone(), deps.clone(), stop.clone(), abort.clone()));
             runtime.shutdown_timeout(Duration::from_secs(5));
             result
         }));

@@ -13,6 +13,9 @@ use crate::lane_set::LaneSet;
 use crate::ports::{Class, Discovery, Membership, MembershipEvent, PortError, Source, SourceTopic};
 use crate::spec::LaneSpec;
 
+/// Time for a revoked lane to commit, within the five seconds that the group waits for the answer.
+const REVOKED: Duration = Duration::from_secs(4);
+
 /// How often things are looked at that no event tells of.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {
@@ -141,18 +144,18 @@ async fn members(
                     }
                 }
                 MembershipEvent::Revoked(revoked, done) => {
-                    lanes.stop(&revoked).await;
+                    lanes.stop(&revoked, REVOKED).await;
                     // The group may have stopped waiting; then it knows already.
                     done.send(()).ok();
                 }
-                MembershipEvent::Lost(lost) => lanes.stop(&lost).await,
+                MembershipEvent::Lost(lost) => lanes.stop(&lost, Duration::ZERO).await,
                 MembershipEvent::Trouble(error) if error.class == Class::Stop => break Err(error),
                 MembershipEvent::Trouble(error) => tracing::warn!(link = %spec.link, %error, "the link's group is in trouble"),
             },
         }
     };
     let all: Vec<LaneId> = lanes.running();
-    lanes.stop(&all).await;
+    lanes.stop(&all, spec.limits.drain).await;
     membership.leave().await;
     result
 }

@@ -18,6 +18,8 @@ pub(crate) struct LaneMemory {
     doomed: BTreeMap<PartitionKey, BTreeMap<SourceOffset, String>>,
     /// Records below this offset go one per request, so that a refusal names its record.
     careful: BTreeMap<PartitionKey, SourceOffset>,
+    /// The target has acknowledged a record of this lane in this process.
+    pub proven: bool,
     /// Partitions out of the flow for a while.
     pub stuck: BTreeMap<PartitionKey, Stuck>,
     /// Where to read again after a truncation, when policy says `continue`.

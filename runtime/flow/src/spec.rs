@@ -62,7 +62,7 @@ impl Default for Limits {
             stuck_after: Duration::from_secs(5),
             stuck_retry: (Duration::from_secs(5), Duration::from_secs(60)),
             restart_backoff: (Duration::from_millis(100), Duration::from_secs(30)),
-            drain: Duration::from_secs(4),
+            drain: Duration::from_secs(20),
         }
     }
 }

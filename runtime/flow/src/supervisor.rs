@@ -16,13 +16,25 @@ const HEALTHY: Duration = Duration::from_secs(30);
 /// Runs a lane until `stop`, then commits what is released within the drain deadline.
 ///
 /// # Errors
-/// A [`PortError`] of class `Stop` when the lane can never be used again by this process (its link was resized).
+/// A [`PortError`] of class `Stop` when the lane cannot be used by this process: refused by a cluster before any record was
+/// taken (permissions, credentials), or the link was resized.
 pub async fn supervise(spec: LaneSpec, deps: LaneDeps, stop: CancellationToken) -> Result<(), PortError> {
+    let abort = CancellationToken::new();
+    supervise_until(spec, deps, stop, abort).await
+}
+
+/// As [`supervise`]; `abort` ends a drain before its deadline: what is not committed then is aborted.
+pub(crate) async fn supervise_until(
+    spec: LaneSpec,
+    deps: LaneDeps,
+    stop: CancellationToken,
+    abort: CancellationToken,
+) -> Result<(), PortError> {
     let mut memory = LaneMemory::default();
     let mut backoff = spec.limits.restart_backoff.0;
     while !stop.is_cancelled() {
         let began = deps.clock.now();
-        let Err(error) = generation(&spec, &deps, &mut memory, &stop).await else {
+        let Err(error) = generation(&spec, &deps, &mut memory, &stop, &abort).await else {
             return Ok(());
         };
         deps.status.add(|t| t.lane_restarts += 1);
@@ -39,6 +51,8 @@ pub async fn supervise(spec: LaneSpec, deps: LaneDeps, stop: CancellationToken) 
                     reason: reason.clone(),
                 });
             }
+            // Refused from the beginning: that is for the operator, not for patience. Refused later: rights may come back.
+            LaneError::Port(error) if error.class == Class::Stop && !memory.proven => return Err(error.clone()),
             LaneError::Port(PortError { class: Class::Stop, .. }) => spec.limits.restart_backoff.1,
             _ => backoff,
         };
@@ -71,6 +85,7 @@ async fn generation(
     deps: &LaneDeps,
     memory: &mut LaneMemory,
     stop: &CancellationToken,
+    abort: &CancellationToken,
 ) -> Result<(), LaneError> {
     let taken = tokio::select! { biased;
         // Nothing was released yet: dropping a half-taken lane leaves at most an empty transaction to abort.
@@ -80,7 +95,10 @@ async fn generation(
     let mut lane = taken?;
     let drained = async {
         stop.cancelled().await;
-        tokio::time::sleep(spec.limits.drain).await;
+        tokio::select! {
+            () = abort.cancelled() => {}
+            () = tokio::time::sleep(spec.limits.drain) => {}
+        }
     };
     let result = tokio::select! { biased;
         result = lane.flow(stop) => result,

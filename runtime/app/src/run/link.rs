@@ -31,9 +31,6 @@ const MAP_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 const QUARANTINE: Duration = Duration::from_secs(30);
 /// Below this round trip a line is short: small fetches, which stay in the processor's cache.
 const SHORT_LINE: Duration = Duration::from_millis(5);
-/// Time for a revoked lane, within the five seconds that the group waits.
-const REVOKE_DRAIN: Duration = Duration::from_secs(4);
-
 /// A link that can run.
 pub struct Prepared {
     /// Its name.
@@ -222,7 +219,7 @@ fn tuning(link: &Link, lanes: u32, partitions: usize, round_trip: Duration) -> (
         release_bytes_max: batch_bytes,
         release_bytes: defaults.release_bytes.min(batch_bytes),
         interval_max: Duration::from_millis(link.commit_interval_ms_max),
-        drain: Duration::from_millis(link.drain_ms_max).min(REVOKE_DRAIN),
+        drain: Duration::from_millis(link.drain_ms_max),
         ..defaults
     };
     (source, target, limits)
