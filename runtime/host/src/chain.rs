@@ -97,6 +97,7 @@ impl PluginChain {
         let mut topic = batch.topic().clone();
         self.fates.clear();
         self.fates.resize_with(batch.len(), Fate::default);
+        let mut redirects = false;
         for stage in &mut self.stages {
             let mut work = Work {
                 shared: &self.shared,
@@ -105,6 +106,7 @@ impl PluginChain {
                 fates: &mut self.fates,
                 scratch: &mut self.scratch,
                 names: &mut self.names,
+                redirects: &mut redirects,
             };
             topic = stage.run(&topic, &mut work).map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
         }
@@ -196,30 +198,33 @@ struct Work<'a> {
     fates: &'a mut Vec<Fate>,
     scratch: &'a mut Scratch,
     names: &'a mut Names,
+    /// Whether any record has a topic of its own.
+    redirects: &'a mut bool,
+}
+
+/// Records that go to a plugin together: those still under the batch's topic, or under one that an earlier plugin gave them.
+struct Group {
+    /// `None` is the batch's.
+    topic: Option<Arc<str>>,
+    rows: Vec<usize>,
 }
 
 impl Work<'_> {
-    /// Topics that earlier plugins gave to single records.
-    fn redirected(&self) -> Vec<Arc<str>> {
-        let mut topics: Vec<Arc<str>> = Vec::new();
-        for fate in self.fates.iter() {
-            if let Fate::Change(patch) = fate
-                && let Some(topic) = &patch.topic
-                && !topics.contains(topic)
-            {
-                topics.push(topic.clone());
+    /// Every record that is still on its way, by its topic; the batch's own group first.
+    fn groups(&self) -> Vec<Group> {
+        let mut groups = vec![Group { topic: None, rows: Vec::new() }];
+        for (row, fate) in self.fates.iter().enumerate() {
+            let topic = match fate {
+                Fate::Pass => None,
+                Fate::Change(patch) => patch.topic.as_ref(),
+                Fate::Drop | Fate::Reject(_) => continue,
+            };
+            match groups.iter_mut().find(|group| group.topic.as_ref() == topic) {
+                Some(group) => group.rows.push(row),
+                None => groups.push(Group { topic: topic.cloned(), rows: vec![row] }),
             }
         }
-        topics
-    }
-}
-
-/// Whether a record goes to the plugin with this group: those of the batch's topic (`None`), or of another.
-fn belongs(fate: &Fate, group: Option<&Arc<str>>) -> bool {
-    match fate {
-        Fate::Pass => group.is_none(),
-        Fate::Change(patch) => patch.topic.as_ref() == group,
-        Fate::Drop | Fate::Reject(_) => false,
+        groups
     }
 }
 
@@ -252,55 +257,54 @@ impl Stage {
 
     /// Shows the plugin every record that is still on its way. Gives the name of the batch's topic from here on.
     fn run(&mut self, topic: &Arc<str>, work: &mut Work<'_>) -> Result<Arc<str>, StageError> {
-        // Collected before anything runs: what this plugin redirects, it does not see again.
-        let redirected = work.redirected();
         let plan = self.plan(topic, work.partitions, work.shared)?;
-        self.run_group(topic, &plan, None, work)?;
-        for other in redirected {
-            let plan = self.plan(&other, work.partitions, work.shared)?;
-            self.run_group(&other, &plan, Some(&other), work)?;
+        let name = plan.name.clone().unwrap_or_else(|| topic.clone());
+        if plan.needs.is_none() && !*work.redirects {
+            return Ok(name);
         }
-        Ok(plan.name.clone().unwrap_or_else(|| topic.clone()))
+        // Settled before the first call: a record that this plugin redirects is not shown to it again.
+        for group in work.groups() {
+            let Some(other) = &group.topic else {
+                self.run_group(topic, &plan, &group, work)?;
+                continue;
+            };
+            let plan = self.plan(other, work.partitions, work.shared)?;
+            self.run_group(other, &plan, &group, work)?;
+        }
+        Ok(name)
     }
 
     fn run_group(
         &mut self,
         topic: &Arc<str>,
         plan: &Plan,
-        group: Option<&Arc<str>>,
+        group: &Group,
         work: &mut Work<'_>,
     ) -> Result<(), StageError> {
-        // Settled before a call: a record that the plugin itself sends here later is not of this group.
-        let members = match (&plan.needs, &plan.name, group) {
-            (None, None, _) | (None, Some(_), None) => return Ok(()),
-            _ => work.fates.iter().map(|fate| belongs(fate, group)).collect::<Vec<bool>>(),
-        };
-        if let (Some(name), Some(_)) = (&plan.name, group) {
-            for (fate, member) in work.fates.iter_mut().zip(&members) {
-                if let Fate::Change(patch) = fate
-                    && *member
-                {
+        if let (Some(name), Some(_)) = (&plan.name, &group.topic) {
+            for row in &group.rows {
+                if let Some(Fate::Change(patch)) = work.fates.get_mut(*row) {
                     patch.topic = Some(name.clone());
                 }
             }
         }
-        let Some(needs) = &plan.needs else {
-            return Ok(());
-        };
-        self.run_calls(topic, needs, &members, work)
+        match &plan.needs {
+            Some(needs) => self.run_calls(topic, needs, &group.rows, work),
+            None => Ok(()),
+        }
     }
 
     fn run_calls(
         &mut self,
         topic: &Arc<str>,
         needs: &Needs,
-        members: &[bool],
+        members: &[usize],
         work: &mut Work<'_>,
     ) -> Result<(), StageError> {
         let mut bytes = 0;
         let mut base_offset = 0;
         work.scratch.rows.clear();
-        for (row, _) in members.iter().enumerate().filter(|(_, member)| **member) {
+        for row in members.iter().copied() {
             let (Some(record), Some(fate)) = (work.batch.get(row), work.fates.get(row)) else {
                 continue;
             };
@@ -362,24 +366,20 @@ impl Stage {
         let answer = answer.map_err(|fault| format!("process: {}", fault.text(plugin.required)))?;
         let edits = answer.map_err(|words| format!("process: it gave up{}", told(&words, plugin.required)))?;
 
-        let names = &mut *work.names;
+        let (names, redirects) = (&mut *work.names, &mut *work.redirects);
         let mut rules = Rules {
             plugin: &plugin.name,
             needs,
             reject_codes: &plugin.reject_codes,
             silent: plugin.required,
-            check_topic: &mut |name| names.of(&name.into()),
+            check_topic: &mut |name| {
+                *redirects = true;
+                names.of(&name.into())
+            },
         };
-        apply(&edits, rows, work.batch, work.fates, &mut rules).map_err(|bad| {
-            let what = if plugin.required && bad.what.contains("topic '") {
-                "a topic outside of its output-topics"
-            } else {
-                &bad.what
-            };
-            StageError {
-                offset: bad.offset,
-                reason: format!("process: it answered with a bad edit: {what}; this is a bug in the plugin"),
-            }
+        apply(&edits, rows, work.batch, work.fates, &mut rules).map_err(|bad| StageError {
+            offset: bad.offset,
+            reason: format!("process: it answered with a bad edit: {}; this is a bug in the plugin", bad.what),
         })
     }
 

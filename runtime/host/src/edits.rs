@@ -200,10 +200,12 @@ impl Current {
 
     fn set_topic(&mut self, bytes: &[u8], rules: &mut Rules<'_>) -> Result<(), String> {
         let name = std::str::from_utf8(bytes).map_err(|_| "a topic name that is not UTF-8")?;
+        let refuse = |why: String| if rules.silent { "a topic that is not allowed".into() } else { why };
         if !rules.needs.output_topics.is_match(name) {
-            return Err(format!("the topic '{}' is not among the plugin's output-topics", clean(name, 256)));
+            let name = clean(name, 256);
+            return Err(refuse(format!("the topic '{name}' is not among the plugin's output-topics")));
         }
-        (rules.check_topic)(name)?;
+        (rules.check_topic)(name).map_err(refuse)?;
         self.patch.topic = Some(name.into());
         // Whether it comes before or after the topic, a partition of this very answer stands.
         if !self.routed {

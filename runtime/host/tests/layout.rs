@@ -178,6 +178,22 @@ fn a_later_plugin_sees_what_the_earlier_left() {
 }
 
 #[test]
+fn a_record_is_shown_to_a_plugin_once_even_where_it_joins_redirected_ones() {
+    // The first sends record 1 elsewhere; the second counts what it sees and sends the first record of each call there too.
+    let redirect = |record: u32, to: &'static str| Guest {
+        output_topics: vec![to],
+        in_process: "(call $count (i32.const 0) (i64.extend_i32_u (local.get $count)))".into(),
+        process: Process::Edits(vec![record, 10, 0, 4], to.as_bytes().to_vec()),
+        ..Guest::default()
+    };
+    let plugins = vec![file(&redirect(1, "else").wasm(), |_| {}), file(&redirect(0, "else").wasm(), |_| {})];
+    let chains = load(plugins, Naming::Identity).unwrap();
+    chains.chain().unwrap().apply(batch(&ROWS), 6).unwrap();
+    let counts: Vec<u64> = chains.counters().iter().map(|c| c.value).collect();
+    assert_eq!(counts, [3, 3]);
+}
+
+#[test]
 fn a_batch_is_cut_by_bytes_and_indexes_still_fit() {
     // Drops the first record of every call; 100 KB values: two a call.
     let guest = Guest { columns: vec![5, 6], process: Process::Edits(vec![0, 0, 0, 0], vec![]), ..Guest::default() };
