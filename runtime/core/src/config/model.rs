@@ -64,7 +64,7 @@ pub struct Link {
     /// running. Topics of Strait, Kafka and MirrorMaker 2 themselves are never copied.
     pub topics: Vec<String>,
     /// Topics to leave out although `topics` matches them: regular expressions that must match the whole name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub topics_exclude: Vec<String>,
     /// How topics are called on the target.
     #[serde(default)]
@@ -82,7 +82,7 @@ pub struct Link {
     #[schemars(range(min = 1, max = 64))]
     pub lanes: Option<u32>,
     /// Plugins that judge every record, in this order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub plugins: Vec<PluginUse>,
     /// What to do when records are missing or changed at the source: deleted by retention before they were read, log
     /// truncated, topic deleted and created again. Either way it is reported, with the offsets.
@@ -110,7 +110,7 @@ pub struct Link {
     #[schemars(range(min = 10, max = 60000))]
     pub commit_interval_ms_max: u64,
     /// How long a stop waits for what is in flight to be committed, in milliseconds. What is not committed then is aborted
-    /// and copied by the next run.
+    /// and copied by the next run. A lane that the group moves to another process has 5 s at most.
     #[serde(default = "default_drain_ms_max")]
     #[schemars(range(min = 0, max = 600_000))]
     pub drain_ms_max: u64,

@@ -189,3 +189,50 @@ fn a_difference_says_the_least_that_has_to_be_done() {
     assert_eq!(diff(&before, &rotated).len(), 1);
     assert_eq!(rotated.resolved_values(), ["new"]);
 }
+
+/// The rows of the table under a heading of docs/configuration.md, cell by cell.
+fn table(heading: &str) -> Vec<Vec<String>> {
+    let docs = include_str!("../../../../docs/configuration.md");
+    let (_, section) = docs.split_once(&format!("{heading}\n")).unwrap();
+    let section = section.split("\n#").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    let cells = |row: &str| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+    rows.map(cells).collect()
+}
+
+#[test]
+fn the_documentation_has_every_option_with_its_default_and_every_refused_property() {
+    let schema = structure::schema();
+    for (heading, definition) in [
+        ("### Top", "/properties"),
+        ("### `clusters.<name>`", "/$defs/Cluster/properties"),
+        ("### `[[links]]`", "/$defs/Link/properties"),
+        ("### `[[links.plugins]]`", "/$defs/PluginUse/properties"),
+        ("### `log`", "/$defs/Log/properties"),
+    ] {
+        let options = schema.pointer(definition).unwrap().as_object().unwrap();
+        let required = schema.pointer(&definition.replace("/properties", "/required")).cloned().unwrap_or(json!([]));
+        let rows = table(heading);
+        let mut documented: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+        documented.sort_unstable();
+        assert_eq!(documented, options.keys().collect::<Vec<_>>(), "{heading}");
+        for row in &rows {
+            let name = row[0].trim_matches('`');
+            let default = match options[name].get("default") {
+                _ if required.as_array().unwrap().contains(&json!(name)) => "required".to_owned(),
+                _ if name == "log" => "see below".to_owned(),
+                None | Some(Value::Null) => "none".to_owned(),
+                Some(default) => format!("`{default}`"),
+            };
+            assert_eq!(row[1], default, "{heading} {name}");
+            if let (Some(min), Some(max)) = (options[name].get("minimum"), options[name].get("maximum")) {
+                assert!(row[2].contains(&format!("{min} to {max}")), "{heading} {name}: {min} to {max}");
+            }
+        }
+    }
+    let rows: Vec<_> = refused::REFUSED
+        .iter()
+        .map(|r| vec![format!("`{}`", r.name), r.reason.to_owned(), r.instead.unwrap_or("-").to_owned()])
+        .collect();
+    assert_eq!(table("## Refused properties"), rows);
+}
