@@ -45,7 +45,9 @@ impl Writer {
         loop {
             match ffi::produce(&self.producer, &self.topic, record) {
                 Ok(()) => return Ok(()),
-                Err(ProduceError::QueueFull) if began.elapsed() < DEADLINE => std::thread::sleep(Duration::from_millis(1)),
+                Err(ProduceError::QueueFull) if began.elapsed() < DEADLINE => {
+                    std::thread::sleep(Duration::from_millis(1))
+                }
                 Err(ProduceError::QueueFull) => return Err(failed(&self.name, "the queue stays full".to_owned())),
                 Err(ProduceError::Failed(reason)) => return Err(failed(&self.name, reason)),
             }

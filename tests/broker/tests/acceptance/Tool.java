@@ -1,0 +1,54 @@
+// What the tests cannot do with librdkafka: records with timestamp 0, and ACLs. Run as a single source file.
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Properties;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+public class Tool {
+    public static void main(String[] arguments) throws Exception {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", arguments[1]);
+        switch (arguments[0]) {
+            case "zero" -> zero(properties, arguments);
+            case "acl" -> acl(properties, arguments);
+            default -> throw new IllegalArgumentException(arguments[0]);
+        }
+    }
+
+    /** TOPIC...: one record with timestamp 0 and key "zero" to partition 0 of each. */
+    private static void zero(Properties properties, String[] arguments) throws Exception {
+        properties.put("acks", "all");
+        ByteArraySerializer bytes = new ByteArraySerializer();
+        try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(properties, bytes, bytes)) {
+            for (int i = 2; i < arguments.length; i++) {
+                producer.send(new ProducerRecord<>(arguments[i], 0, 0L, "zero".getBytes(), "0".getBytes())).get();
+            }
+        }
+    }
+
+    /** USER,TYPE,NAME,PATTERN,OPERATION...: one allowing ACL each. */
+    private static void acl(Properties properties, String[] arguments) throws Exception {
+        List<AclBinding> bindings = new ArrayList<>();
+        for (int i = 2; i < arguments.length; i++) {
+            String[] part = arguments[i].split(",");
+            ResourcePattern pattern =
+                new ResourcePattern(ResourceType.valueOf(part[1]), part[2], PatternType.valueOf(part[3]));
+            AccessControlEntry entry = new AccessControlEntry(
+                "User:" + part[0], "*", AclOperation.valueOf(part[4]), AclPermissionType.ALLOW);
+            bindings.add(new AclBinding(pattern, entry));
+        }
+        try (Admin admin = Admin.create(properties)) {
+            admin.createAcls(bindings).all().get();
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Bad input ends in one clear message and the documented exit code: 1 failed, 2 wrong usage, 64 bad configuration.
+
+use std::time::{Duration, Instant};
+
+use regex::Regex;
+use strait_broker::{ConfigFolder, Isolation, Strait, write_records};
+use strait_rig::{Cluster, ClusterSpec, HeldPort, Security, User};
+
+use crate::support::{kafka_tool, link, now, numbered, single, turn};
+use strait_broker::TestClient;
+
+const END_MAX: Duration = Duration::from_secs(60);
+
+/// Runs the binary to its end; its exit code and what it said, made the same on every machine.
+#[track_caller]
+fn ending(name: &str, folder: &ConfigFolder, arguments: &[&str]) -> (Option<i32>, String) {
+    let began = Instant::now();
+    let mut strait = Strait::start(name, folder.path(), arguments).unwrap();
+    let status = strait.wait_end(END_MAX).unwrap();
+    println!("{name}: exit code {:?} after {:.1?}", status.code(), began.elapsed());
+    let said = format!("{}{}", strait.stdout(), strait.stderr());
+    (status.code(), redacted(&said, folder))
+}
+
+fn redacted(text: &str, folder: &ConfigFolder) -> String {
+    let mut text = text.replace(&folder.path().display().to_string(), "FOLDER");
+    for (pattern, name) in [
+        (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+        (r"after \d+ms in state [A-Z_]+", "after N ms in state STATE"),
+        (r"\d+ identical error", "N identical error"),
+        (r"\b\d+(\.\d+)? ?m?s\b", "TIME"),
+    ] {
+        text = Regex::new(pattern).unwrap().replace_all(&text, name).into_owned();
+    }
+    text
+}
+
+const CLUSTERS: &str =
+    "[clusters.source]\nbootstrap_servers = \"127.0.0.1:1\"\n[clusters.target]\nbootstrap_servers = \"127.0.0.1:1\"\n";
+const RUN: [&str; 4] = ["--log", "off", "run", "--until-caught-up"];
+
+#[test]
+fn a_wrong_command_line_or_file_ends_with_one_message() {
+    let good = format!("{CLUSTERS}{}", link("l", &["orders"], 1, ""));
+    let folder = |toml: &str| ConfigFolder::new(toml).unwrap();
+
+    let (code, said) = ending("unknown flag", &folder(&good), &["run", "--until-caughtup"]);
+    assert_eq!(code, Some(2));
+    insta::assert_snapshot!("unknown_flag", said);
+
+    let missing = [&RUN[..], &["--config", "missing.toml"]].concat();
+    let (code, said) = ending("missing file", &folder(&good), &missing);
+    assert_eq!(code, Some(64));
+    insta::assert_snapshot!("missing_file", said);
+
+    for (name, toml) in [
+        ("bad_toml", good.replace("name = \"l\"", "name = l\"")),
+        ("unknown_key", good.replace("lanes = 1", "lane = 1")),
+        ("unknown_cluster", good.replace("target = \"target\"", "target = \"tarjet\"")),
+        (
+            "forbidden_property",
+            good.replace("[clusters.target]", "[clusters.source.kafka]\nacks = \"1\"\n[clusters.target]"),
+        ),
+    ] {
+        let (code, said) = ending(name, &folder(&toml), &RUN);
+        assert_eq!(code, Some(64), "{name}: {said}");
+        insta::assert_snapshot!(name, said);
+    }
+
+    // A port that nobody listens on, and certainly not by chance.
+    let closed = HeldPort::take().unwrap().release();
+    let (code, said) =
+        ending("wrong port", &folder(&good.replace("127.0.0.1:1\"", &format!("127.0.0.1:{closed}\""))), &RUN);
+    assert_eq!(code, Some(1), "{said}");
+    insta::assert_snapshot!("wrong_port", said);
+}
+
+/// What a link from topic `orders` of cluster `source` needs, for a user of the source and one of the target.
+fn source_acls(user: &str) -> Vec<String> {
+    let acls = [
+        "TOPIC,orders,LITERAL,READ",
+        "TOPIC,orders,LITERAL,DESCRIBE",
+        "GROUP,strait.,PREFIXED,READ",
+        "TOPIC,strait.,PREFIXED,WRITE",
+        "TOPIC,strait.,PREFIXED,CREATE",
+    ];
+    acls.map(|acl| format!("{user},{acl}")).to_vec()
+}
+
+fn target_acls(user: &str) -> Vec<String> {
+    let acls = [
+        "TOPIC,source.,PREFIXED,WRITE",
+        "TOPIC,source.,PREFIXED,DESCRIBE",
+        "TOPIC,source.,PREFIXED,DESCRIBE_CONFIGS",
+        "TOPIC,source.,PREFIXED,CREATE",
+        "TOPIC,source.,PREFIXED,ALTER",
+        "TOPIC,strait.,PREFIXED,READ",
+        "TOPIC,strait.,PREFIXED,WRITE",
+        "TOPIC,strait.,PREFIXED,CREATE",
+        "GROUP,strait.,PREFIXED,READ",
+        "TRANSACTIONAL_ID,strait.,PREFIXED,WRITE",
+        "TRANSACTIONAL_ID,strait.,PREFIXED,DESCRIBE",
+    ];
+    acls.map(|acl| format!("{user},{acl}")).to_vec()
+}
+
+const USERS: [&str; 6] = ["admin", "reader", "writer", "no-read", "no-write", "no-transactions"];
+
+fn secured() -> Cluster {
+    let users = USERS.map(|name| User { name: name.into(), password: format!("{name}-password") }).to_vec();
+    let cluster =
+        now(Cluster::start(ClusterSpec { security: Security::Sasl { users, acls: true }, ..single("secured") }));
+    let cluster = cluster.unwrap();
+    let client = TestClient::new(cluster.internal_bootstrap());
+    client.create_topic("orders", 1, &[]).unwrap();
+    write_records(&client.config(), "orders", &numbered(0, 0, 50)).unwrap();
+
+    let without =
+        |acls: Vec<String>, part: &str| acls.into_iter().filter(|acl| !acl.contains(part)).collect::<Vec<_>>();
+    let acls = [
+        source_acls("reader"),
+        without(source_acls("no-read"), "orders,LITERAL,READ"),
+        target_acls("writer"),
+        without(target_acls("no-write"), "source.,PREFIXED,WRITE"),
+        without(target_acls("no-transactions"), "TRANSACTIONAL_ID"),
+    ];
+    kafka_tool("acl", &cluster.internal_bootstrap(), &acls.concat());
+    cluster
+}
+
+/// A link between two users of the one cluster.
+fn secured_config(cluster: &Cluster, users: [(&str, &str); 2], link: &str) -> ConfigFolder {
+    let part = |name: &str, (user, password): (&str, &str)| {
+        format!(
+            "[clusters.{name}]\nbootstrap_servers = \"{}\"\n[clusters.{name}.kafka]\n\"security.protocol\" = \"SASL_PLAINTEXT\"\n\
+             \"sasl.mechanism\" = \"SCRAM-SHA-512\"\n\"sasl.username\" = \"{user}\"\n\"sasl.password\" = \"{password}\"\n",
+            cluster.bootstrap()
+        )
+    };
+    ConfigFolder::new(&format!("{}{}{link}", part("source", users[0]), part("target", users[1]))).unwrap()
+}
+
+#[test]
+fn wrong_passwords_missing_permissions_and_bad_plugins_end_with_one_message() {
+    let _turn = turn();
+    let cluster = secured();
+    let reader = ("reader", "reader-password");
+    let writer = ("writer", "writer-password");
+
+    for (name, users) in [
+        ("wrong_password", [("reader", "hunter2hunter2"), writer]),
+        ("no_read_on_the_source_topic", [("no-read", "no-read-password"), writer]),
+        ("no_write_on_the_target_topic", [reader, ("no-write", "no-write-password")]),
+        ("no_transactional_id", [reader, ("no-transactions", "no-transactions-password")]),
+    ] {
+        let config = secured_config(&cluster, users, &link(&name.replace('_', "-"), &["orders"], 1, ""));
+        let (code, said) = ending(name, &config, &RUN);
+        assert_eq!(code, Some(1), "{name}: {said}");
+        assert!(!said.contains("hunter2") && !said.contains("-password"), "{name}: {said}");
+        insta::assert_snapshot!(name, said);
+    }
+
+    let import = "(module (import \"env\" \"clock\" (func)) (memory (export \"memory\") 1))";
+    let config_of = "config = { pattern = \"(\", replacement = \"x\" }";
+    for (name, plugin, more) in [
+        ("plugin_that_is_not_wasm", "broken", ""),
+        ("plugin_with_an_unknown_import", "imports", ""),
+        ("plugin_that_refuses_its_configuration", "rename", config_of),
+        ("plugin_that_does_not_exist", "renane", ""),
+    ] {
+        let plugins = format!("[[links.plugins]]\nplugin = \"{plugin}\"\n{more}");
+        let config = secured_config(&cluster, [reader, writer], &link("plugins", &["orders"], 1, &plugins));
+        config.write("plugins/broken.wasm", "not wasm at all").unwrap();
+        config.write("plugins/imports.wasm", wat::parse_str(import).unwrap()).unwrap();
+        let (code, said) = ending(name, &config, &RUN);
+        assert_eq!(code, Some(1), "{name}: {said}");
+        insta::assert_snapshot!(name, said);
+    }
+
+    // The permissions that all of these lack one of are enough.
+    let config = secured_config(&cluster, [reader, writer], &link("allowed", &["orders"], 1, ""));
+    let (code, said) = ending("allowed", &config, &RUN);
+    assert_eq!(code, Some(0), "{said}");
+    let copied = TestClient::new(cluster.internal_bootstrap()).read_log("source.orders", Isolation::Committed).unwrap();
+    assert_eq!(copied.len(), 50);
+}

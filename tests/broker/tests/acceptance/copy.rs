@@ -1,0 +1,154 @@
+//! Copies are exact: content, order, offsets.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
+
+use strait_broker::{GeneratorSpec, Isolation, Record, generate, write_records};
+use strait_core::map::MapRecord;
+
+use crate::support::{Pair, copy, link, noise, record, records, turn};
+
+#[test]
+fn a_million_records_with_aborts_among_them_arrive_once_and_in_order() {
+    let _turn = turn();
+    let pair = Pair::start("million");
+    pair.at_source().create_topic("orders", 4, &[]).unwrap();
+    let spec = GeneratorSpec::new("orders", 4, records(1_000_000), 1);
+    let began = Instant::now();
+    let generated = generate(&pair.at_source().config(), &spec).unwrap();
+    println!(
+        "{} records, {} MB, {} transactions and {} aborted ones written in {:.1?}",
+        generated.committed,
+        generated.committed_bytes / 1_000_000,
+        generated.transactions_committed,
+        generated.transactions_aborted,
+        began.elapsed()
+    );
+    assert!(generated.transactions_aborted > 0 && generated.committed_bytes < 600_000_000);
+
+    copy(&pair.config(&link("million", &["orders"], 4, "")));
+    pair.assert_exact("orders", "source.orders", &generated.aborted_ids);
+}
+
+/// Bytes of a batch that holds this record alone, uncompressed
+/// (<https://kafka.apache.org/documentation/#recordbatch>).
+fn batch_bytes(record: &Record) -> usize {
+    let varint = |number: i64| {
+        let zigzag = ((number << 1) ^ (number >> 63)) as u64;
+        (64 - zigzag.leading_zeros() as usize).div_ceil(7).max(1)
+    };
+    let sized = |bytes: Option<&Vec<u8>>| match bytes {
+        Some(bytes) => varint(bytes.len() as i64) + bytes.len(),
+        None => varint(-1),
+    };
+    assert!(record.headers.is_empty(), "headers are not counted here");
+    let body = 1 + varint(0) + varint(0) + sized(record.key.as_ref()) + sized(record.value.as_ref()) + varint(0);
+    61 + varint(body as i64) + body
+}
+
+/// A record whose batch has exactly this many bytes.
+pub fn record_of_batch_bytes(bytes: usize) -> Record {
+    let start = record(Some(b"big"), Some(&noise(bytes - 100)));
+    let value = noise(bytes - 100 + bytes - batch_bytes(&start));
+    let exact = Record { value: Some(value), ..start };
+    assert_eq!(batch_bytes(&exact), bytes);
+    exact
+}
+
+const LIMIT_BYTES: usize = 200_000;
+
+#[test]
+fn keys_values_headers_and_timestamps_are_kept_to_the_byte() {
+    let _turn = turn();
+    let pair = Pair::start("edges");
+    pair.at_source().create_topic("edges", 1, &[]).unwrap();
+    let limit = LIMIT_BYTES.to_string();
+    pair.at_target().create_topic("source.edges", 1, &[("max.message.bytes", limit.as_str())]).unwrap();
+
+    let mut wanted = Vec::new();
+    for key in [None, Some(&b""[..]), Some(b"k"), Some(b"\xff\x00\xfe")] {
+        for value in [None, Some(&b""[..]), Some(b"v"), Some(b"\x00\xff")] {
+            wanted.push(record(key, value));
+        }
+    }
+    let header = |name: &[u8], value: Option<&[u8]>| (name.to_vec(), value.map(<[u8]>::to_vec));
+    for headers in [
+        vec![header(b"a", Some(b"1")), header(b"a", Some(b"2")), header(b"b", None), header(b"a", Some(b"1"))],
+        vec![header(b"", None), header(b"", Some(b"")), header(b"", Some(b"x"))],
+        vec![header(b"\xff\xfe", Some(b"\x00\x01")), header("s\u{fc}\u{df}".as_bytes(), Some(b"\xff"))],
+        (0..200).map(|number| header(format!("h{number}").as_bytes(), Some(&noise(number)))).collect(),
+        vec![header(&[b'n'; 5000], Some(&noise(20_000)))],
+    ] {
+        wanted.push(Record { headers, ..record(Some(b"headers"), Some(b"v")) });
+    }
+    // To the millisecond, not ascending, from the first that there is.
+    for timestamp in [1, 999, 1_700_000_000_123, 1_600_000_000_001, 1_700_000_000_124] {
+        wanted.push(Record { timestamp, ..record(Some(b"time"), None) });
+    }
+    wanted.push(record_of_batch_bytes(LIMIT_BYTES));
+    wanted.push(record_of_batch_bytes(LIMIT_BYTES - 1));
+    wanted.push(record(Some(b"last"), None));
+    write_records(&pair.at_source().config(), "edges", &wanted).unwrap();
+
+    copy(&pair.config(&link("edges", &["edges"], 1, "")));
+    let found = pair.at_target().read_records("source.edges", Isolation::Committed).unwrap();
+    for (index, (wanted, found)) in wanted.iter().zip(&found).enumerate() {
+        assert!(
+            Record { offset: found.offset, ..wanted.clone() } == *found,
+            "record {index}: {wanted:?} became {found:?}"
+        );
+    }
+    assert_eq!(found.len(), wanted.len());
+}
+
+#[test]
+fn the_offset_map_is_exact_where_a_filter_leaves_records_out() {
+    let _turn = turn();
+    let pair = Pair::start("map");
+    pair.at_source().create_topic("orders", 3, &[]).unwrap();
+    let spec = GeneratorSpec { transaction_records_max: 200, ..GeneratorSpec::new("orders", 3, records(30_000), 5) };
+    let generated = generate(&pair.at_source().config(), &spec).unwrap();
+    assert!(generated.transactions_aborted > 0);
+    let filter = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = { key_prefix = \"key-1\" } }";
+    copy(&pair.config(&link("mapped", &["orders"], 2, filter)));
+
+    type Place = (i32, i64);
+    let by_place = |records: Vec<Record>| -> BTreeMap<Place, Record> {
+        records.into_iter().map(|record| ((record.partition, record.offset), record)).collect()
+    };
+    let source = by_place(pair.at_source().read_records("orders", Isolation::Committed).unwrap());
+    let target = by_place(pair.at_target().read_records("source.orders", Isolation::Committed).unwrap());
+    let kept = |record: &Record| record.key.as_deref().is_some_and(|key| key.starts_with(b"key-1"));
+    let wanted: HashSet<Place> = source.iter().filter(|(_, record)| kept(record)).map(|(place, _)| *place).collect();
+    assert!(wanted.len() > 100 && wanted.len() < source.len() / 2, "{} of {}", wanted.len(), source.len());
+
+    let mut mapped: BTreeMap<Place, Place> = BTreeMap::new();
+    let mut covered: BTreeMap<i32, Vec<Place>> = BTreeMap::new();
+    let mut written = 0;
+    for record in pair.at_target().read_records("strait.mapped.map", Isolation::Committed).unwrap() {
+        let map = MapRecord::decode(record.key.as_deref().unwrap(), record.value.as_deref().unwrap()).unwrap();
+        assert_eq!((&*map.partition.topic, &*map.target_topic), ("orders", "source.orders"));
+        written += 1;
+        let partition = map.partition.partition;
+        for run in &map.runs {
+            for step in 0..i64::from(run.count) {
+                let place = (partition, run.source.0 + step);
+                assert!(place.1 >= map.first.0 && place.1 < map.next.0, "{place:?} outside of its map record");
+                let doubled = mapped.insert(place, (run.target_partition, run.target.0 + step));
+                assert_eq!(doubled, None, "{place:?} is mapped twice");
+            }
+        }
+        covered.entry(partition).or_default().push((0, map.first.0));
+        covered.entry(partition).or_default().push((1, map.next.0));
+    }
+    println!("{} records mapped by {written} map records", mapped.len());
+    for (partition, bounds) in covered {
+        assert!(bounds.is_sorted_by_key(|(_, offset)| *offset), "map records of partition {partition} overlap");
+    }
+    assert_eq!(mapped.keys().copied().collect::<HashSet<_>>(), wanted);
+    for (from, to) in &mapped {
+        let (of, copy) = (&source[from], &target[to]);
+        assert_eq!(of.summary().content, copy.summary().content, "{from:?} is mapped to {to:?}, another record");
+    }
+    assert_eq!(mapped.values().collect::<HashSet<_>>().len(), target.len());
+}

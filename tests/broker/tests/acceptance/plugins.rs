@@ -1,0 +1,83 @@
+//! Plugins on a link: what they keep and rename, and what one that breaks does to others.
+
+use strait_broker::{Isolation, Record, Strait, write_records};
+
+use crate::support::{Pair, SOON, copy, keys, link, record, turn, wait_until};
+
+/// 300 records of three regions, in turn over three partitions.
+fn orders() -> Vec<Record> {
+    let key = |number: i32| format!("{}-{number}", ["eu", "us", "europa"][number as usize % 3]);
+    (0..300).map(|number| Record { partition: number % 4 % 3, ..record(Some(key(number).as_bytes()), None) }).collect()
+}
+
+const KEPT: &str = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = { key_prefix = \"eu-\" } }\n\
+                    [[links.plugins]]\nplugin = \"rename\"\nconfig = { prefix = \"only-eu.\" }\n";
+
+#[test]
+fn filter_and_rename_pass_exactly_the_kept_records_in_order_under_the_new_name() {
+    let _turn = turn();
+    let pair = Pair::start("bundled");
+    pair.at_source().create_topic("orders", 3, &[]).unwrap();
+    write_records(&pair.at_source().config(), "orders", &orders()).unwrap();
+    copy(&pair.config(&link("bundled", &["orders"], 2, KEPT)));
+    let names: Vec<String> = pair.at_target().topics().unwrap().into_iter().map(|(name, _)| name).collect();
+    assert!(!names.contains(&"source.orders".to_owned()), "{names:?}");
+    let copies = pair.at_target().read_records("source.only-eu.orders", Isolation::Committed).unwrap();
+    for partition in 0..3 {
+        let kept: Vec<String> = keys(&orders(), partition).into_iter().filter(|key| key.starts_with("eu-")).collect();
+        assert!(kept.len() > 20);
+        assert_eq!(keys(&copies, partition), kept, "partition {partition}");
+    }
+}
+
+#[test]
+fn a_plugin_that_traps_stops_its_partition_and_no_other_link() {
+    let _turn = turn();
+    let pair = Pair::start("trap");
+    let source = pair.at_source();
+    for topic in ["orders", "trapped"] {
+        source.create_topic(topic, 3, &[]).unwrap();
+    }
+    write_records(&source.config(), "orders", &orders()).unwrap();
+    // Partition 2 of the trapped topic is empty until later: nothing breaks there.
+    let some: Vec<Record> = orders().into_iter().filter(|record| record.partition < 2).collect();
+    write_records(&source.config(), "trapped", &some).unwrap();
+
+    let trap = "[[links.plugins]]\nplugin = \"trap\"\n";
+    let links = [link("trapped", &["trapped"], 1, trap), link("kept", &["orders"], 1, KEPT)];
+    let config = pair.config(&links.concat());
+    config.write("plugins/trap.wasm", wat::parse_str(include_str!("trap.wat")).unwrap()).unwrap();
+    let mut strait = Strait::run("trap", &config, &[]).unwrap();
+    for place in ["trapped-0:", "trapped-1:"] {
+        let failed = strait.wait_line("plugin_failed", SOON, |line| {
+            line.is_event("plugin_failed") && line.message().starts_with(place)
+        });
+        let failed = failed.unwrap();
+        println!("{}", failed.message());
+        assert_eq!(failed.field("link"), Some("trapped"));
+        assert!(failed.message().contains("plugin trap failed on offsets 0..="), "{}", failed.text);
+    }
+    write_records(&source.config(), "orders", &orders()).unwrap();
+    let wanted: Vec<String> =
+        [orders(), orders()].iter().flat_map(|all| keys(all, 0)).filter(|key| key.starts_with("eu-")).collect();
+    wait_until("the other link's records", SOON, || {
+        let topic = "source.only-eu.orders";
+        pair.at_target().topics().unwrap().iter().find(|(name, _)| name == topic)?;
+        let copies = pair.at_target().read_records(topic, Isolation::Committed).unwrap();
+        (keys(&copies, 0) == wanted).then_some(())
+    });
+    let disturbed: Vec<String> = strait
+        .lines()
+        .into_iter()
+        .filter(|line| line.field("link") == Some("kept") && line.json.get("event").is_some())
+        .map(|line| line.text)
+        .collect();
+    assert!(disturbed.is_empty(), "{disturbed:?}");
+    assert_eq!(strait.events("plugin_failed").len(), 2, "a stopped partition is tried again and again");
+    // Nothing passed unjudged.
+    if pair.at_target().topics().unwrap().iter().any(|(name, _)| name == "source.trapped") {
+        assert!(pair.at_target().read_log("source.trapped", Isolation::Uncommitted).unwrap().is_empty());
+    }
+    strait.terminate().unwrap();
+    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+}

@@ -1,0 +1,76 @@
+//! A target partition that cannot be written to is nobody else's trouble.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use strait_broker::{Strait, TestClient};
+use strait_rig::ClusterSpec;
+
+use crate::support::{Feed, Pair, Pulse, SOON, link, now, single, turn, wait_until};
+
+/// Makes a topic whose partitions stand on these brokers.
+fn create_assigned(client: &TestClient, topic: &str, replicas: &[&[i32]]) {
+    let admin: AdminClient<DefaultClientContext> = client.config().create().unwrap();
+    let partitions = i32::try_from(replicas.len()).unwrap();
+    let new = NewTopic::new(topic, partitions, TopicReplication::Variable(replicas)).set("min.insync.replicas", "2");
+    for result in now(admin.create_topics([&new], &AdminOptions::new())).unwrap() {
+        result.unwrap();
+    }
+    wait_until("the topic made", SOON, || client.topics().unwrap().iter().any(|(name, _)| name == topic).then_some(()));
+}
+
+#[test]
+fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
+    let _turn = turn();
+    let three = ClusterSpec { heap_mb: 320, ..ClusterSpec::new("isr-target") }.with_brokers(3);
+    let pair = Pair::of(single("isr-source"), three);
+    pair.at_source().create_topic("orders", 3, &[]).unwrap();
+    // Without broker 1 partition 0 has one of the two replicas that it needs; the others do not know broker 1.
+    create_assigned(&pair.at_target(), "source.orders", &[&[1, 2], &[2, 3], &[3, 2]]);
+    let feed = Feed::start(&pair.at_source(), "orders", 3, 50);
+    // One lane: the partitions share transactions.
+    let strait = Strait::run("isr", &pair.config(&link("isr", &["orders"], 1, "")), &[]).unwrap();
+    let pulse = Pulse::start(&pair.at_target(), "source.orders", 3);
+    pulse.wait_moved(&[0, 1, 2], SOON);
+
+    pulse.mark();
+    let killed = Instant::now();
+    pair.target.broker(0).unwrap().kill().unwrap();
+    let stuck = strait
+        .wait_line("target_stuck for orders-0", SOON, |line| {
+            line.is_event("target_stuck") && line.message().starts_with("orders-0:")
+        })
+        .unwrap();
+    println!("target_stuck {:.1?} after the broker's death: {}", stuck.at - killed, stuck.message());
+    pulse.wait_moved(&[1, 2], SOON);
+    println!("longest standstill by partition until then: {:.1?}", pulse.longest());
+    // The lane goes on smoothly now, although partition 0 is tried again from time to time.
+    pulse.mark();
+    let at_rest = pulse.ends()[0];
+    wait_until("200 more records beside it", SOON, || {
+        let before = pulse.ends();
+        (before[1].min(before[2]) > 200 + at_rest).then_some(())
+    });
+    let longest = pulse.longest();
+    println!("longest standstill by partition while it is out: {longest:.1?}");
+    assert!(longest[1].max(longest[2]) < Duration::from_secs(5), "the others stand still: {longest:?}");
+    assert_eq!(pulse.ends()[0], at_rest, "partition 0 was written to: the fault is no fault");
+    for other in ["orders-1:", "orders-2:"] {
+        let named = strait.events("target_stuck").into_iter().find(|line| line.message().starts_with(other));
+        assert!(named.is_none(), "{named:?}");
+    }
+
+    let restarted = Instant::now();
+    now(pair.target.broker(0).unwrap().restart()).unwrap();
+    println!("the broker is back after {:.1?}", restarted.elapsed());
+    pulse.wait_moved(&[0], Duration::from_secs(150));
+    println!("partition 0 moves {:.1?} after the broker came back", restarted.elapsed());
+    let count = i64::try_from(feed.stop()).unwrap();
+    wait_until("everything copied", SOON, || pulse.ends().iter().all(|end| *end >= count).then_some(()));
+    wait_until("an exact length", SOON, || {
+        let log = pair.at_target().read_log("source.orders", strait_broker::Isolation::Committed).unwrap();
+        (log.len() as i64 >= 3 * count).then_some(())
+    });
+    pair.assert_exact("orders", "source.orders", &Default::default());
+}
