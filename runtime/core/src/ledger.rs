@@ -135,9 +135,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes out what is acknowledged with everything before it, in source order.
+    /// Takes out what is settled, in source order: every copy of the record was released and is acknowledged, and everything
+    /// before it too. A record of which one copy is missing stays whole, so that map and progress never disagree about it.
     pub fn settle(&mut self, mut each: impl FnMut(Settled)) {
+        let settled = self.settled();
         while let Some(Entry { source, target: Some(target), topic, partition, .. }) = self.entries.front().copied() {
+            if source >= settled {
+                return;
+            }
             self.entries.pop_front();
             self.first_sequence += 1;
             each(Settled { source, topic, partition, target });
@@ -194,6 +199,20 @@ mod tests {
         assert_eq!(ledger.acknowledge(0, 1, TargetOffset(3)), Err(LedgerError::Twice { sequence: 0 }));
         assert_eq!((ledger.settled(), ledger.in_flight_bytes()), (SourceOffset(11), 0));
         ledger.settle(|_| ());
+        // Of two copies one is released and acknowledged before the other is released: the record stays whole.
+        let mut halves = Ledger::new(SourceOffset(0));
+        let mut out = 0;
+        halves.produced(SourceOffset(0), 0, 0, 5).unwrap();
+        halves.acknowledge(0, 1, TargetOffset(0)).unwrap();
+        halves.settle(|_| out += 1);
+        assert_eq!((halves.settled(), out), (SourceOffset(0), 0));
+        halves.produced(SourceOffset(0), 0, 1, 5).unwrap();
+        halves.pass(SourceOffset(1));
+        halves.settle(|_| out += 1);
+        assert_eq!((halves.settled(), out), (SourceOffset(0), 0));
+        halves.acknowledge(1, 1, TargetOffset(9)).unwrap();
+        halves.settle(|_| out += 1);
+        assert_eq!((halves.settled(), out), (SourceOffset(1), 2));
         assert!(matches!(ledger.acknowledge(0, 1, TargetOffset(3)), Err(LedgerError::Unknown { .. })));
         assert!(matches!(ledger.produced(SourceOffset(10), 0, 0, 1), Err(LedgerError::Backwards { .. })));
     }

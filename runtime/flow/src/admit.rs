@@ -62,7 +62,7 @@ impl Lane<'_> {
             return self.stop(stream, Event::EpochRegression { partition: key, seen, found, offset: first }).await;
         }
         partition.expected = last.next();
-        partition.leader_epoch = batch.leader_epoch();
+        partition.read_under(first, batch.leader_epoch());
         let source_partitions = partition.source_partitions;
         let records = batch.len();
         self.deps.status.add(|t| t.records_read += records as u64);
@@ -311,7 +311,7 @@ impl Lane<'_> {
         partition.pause = Some(Pause::Stopped);
         let key = partition.key.clone();
         self.deps.status.set(&key, partition.committed, partition.activity());
-        if self.memory.stopped.insert(key.clone()) {
+        if self.memory.stop(&key, partition.queued_end(), &event) {
             self.emit(event);
         }
         Ok(self.source.unassign(&[key]).await?)

@@ -162,7 +162,7 @@ impl Lane<'_> {
             let next = partition.ledger.settled();
             let position = Position {
                 next,
-                leader_epoch: partition.leader_epoch,
+                leader_epoch: partition.epoch_before(next),
                 generation: Arc::clone(&partition.generation),
                 owner: *owner,
                 lanes: spec.lanes,

@@ -1,9 +1,9 @@
 //! What a lane remembers from one generation to the next, in this process: never positions, only caution.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use strait_core::{PartitionKey, SourceOffset};
+use strait_core::{Event, PartitionKey, SourceOffset};
 
 /// A partition that the target did not acknowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,27 @@ pub(crate) struct LaneMemory {
     /// Where to read again after a truncation, when policy says `continue`.
     pub rewind: BTreeMap<PartitionKey, SourceOffset>,
     /// Partitions that stand still until an operator acts; their event was emitted.
-    pub stopped: BTreeSet<PartitionKey>,
+    stopped: BTreeMap<PartitionKey, (SourceOffset, Event)>,
 }
 
 impl LaneMemory {
+    /// A partition stands still at `place`: everything before it was queued. Gives whether the event is news.
+    pub fn stop(&mut self, partition: &PartitionKey, place: SourceOffset, event: &Event) -> bool {
+        let before = self.stopped.insert(partition.clone(), (place, event.clone()));
+        before.is_none_or(|(_, told)| told != *event)
+    }
+
+    /// Whether a partition whose next offset is `next` has come to where it stands still. Before that it has records to copy,
+    /// which an earlier generation had read and did not commit.
+    pub fn is_stopped_at(&self, partition: &PartitionKey, next: SourceOffset) -> bool {
+        self.stopped.get(partition).is_some_and(|(place, _)| *place <= next)
+    }
+
+    /// Whether a partition stood still before.
+    pub fn was_stopped(&self, partition: &PartitionKey) -> bool {
+        self.stopped.contains_key(partition)
+    }
+
     /// The record itself is refused.
     pub fn doom(&mut self, partition: &PartitionKey, offset: SourceOffset, reason: &str) {
         self.doomed.entry(partition.clone()).or_default().insert(offset, reason.to_owned());

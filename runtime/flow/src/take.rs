@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use strait_core::progress::{LaneProgress, LaneRecord};
-use strait_core::{Event, PartitionKey, TopicId, lanes};
+use strait_core::{Event, PartitionKey, SourceOffset, TopicId, lanes};
 
 use crate::lane::{Lane, LaneDeps, LaneError};
 use crate::memory::LaneMemory;
@@ -92,7 +92,7 @@ impl<'a> Lane<'a> {
                 let mut window = PartitionWindow::new(key, source_partitions, next, position.leader_epoch);
                 window.committed = position.next;
                 window.careful_until = self.memory.careful_until(&window.key);
-                window.pause = self.remembered_pause(&window.key);
+                window.pause = self.remembered_pause(&window.key, next);
                 let paused = window.pause.is_some();
                 let stream = self.insert(window);
                 if !paused {
@@ -107,9 +107,10 @@ impl<'a> Lane<'a> {
                 first_seen.push((key, source_partitions));
                 continue;
             };
-            if self.memory.stopped.insert(old.clone()) {
-                let found = key.topic_id;
-                self.emit(Event::TopicRecreated { partition: old.clone(), found, position: position.next });
+            let event =
+                Event::TopicRecreated { partition: old.clone(), found: key.topic_id, position: position.next };
+            if !self.memory.was_stopped(old) && self.memory.stop(old, position.next, &event) {
+                self.emit(event);
             }
             if self.spec.policies.on_gap == OnGap::Continue {
                 self.add_first_seen(vec![(key, source_partitions)], true).await?;
@@ -143,8 +144,8 @@ impl<'a> Lane<'a> {
         Ok(mine)
     }
 
-    fn remembered_pause(&self, key: &PartitionKey) -> Option<Pause> {
-        if self.memory.stopped.contains(key) {
+    fn remembered_pause(&self, key: &PartitionKey, next: SourceOffset) -> Option<Pause> {
+        if self.memory.is_stopped_at(key, next) {
             return Some(Pause::Stopped);
         }
         // Even when its time has come: whether the target can take its records is asked before it joins again.

@@ -77,7 +77,7 @@ impl Lane<'_> {
         }
         partition.expected = resume;
         partition.moved_to = resume;
-        partition.leader_epoch = LeaderEpoch::UNKNOWN;
+        partition.read_under(SourceOffset(resume.0.saturating_sub(1)), LeaderEpoch::UNKNOWN);
         partition.pass_moved();
         self.emit(Event::Resumed { partition: key, resumed: resume });
         self.start_reading(&[stream]).await

@@ -76,6 +76,9 @@ pub(crate) struct PartitionWindow {
     pub expected: SourceOffset,
     /// Largest leader epoch seen.
     pub leader_epoch: LeaderEpoch,
+    /// From which offset on records were read under which leader epoch, in reading order, never empty: progress is behind
+    /// the reader, and must be written with the epoch of its own last record.
+    epochs: VecDeque<(SourceOffset, LeaderEpoch)>,
     /// Committed progress.
     pub committed: SourceOffset,
     /// Progress in the transaction that is being committed (or committed).
@@ -108,6 +111,7 @@ impl PartitionWindow {
             map: Vec::new(),
             expected: next,
             leader_epoch,
+            epochs: VecDeque::from([(SourceOffset(next.0.saturating_sub(1)), leader_epoch)]),
             committed: next,
             written: next,
             waiting_since: None,
@@ -119,6 +123,21 @@ impl PartitionWindow {
             awaits_start: false,
             moved_to: next,
         }
+    }
+
+    /// Records from `first` on are of this leader epoch.
+    pub fn read_under(&mut self, first: SourceOffset, leader_epoch: LeaderEpoch) {
+        self.leader_epoch = leader_epoch;
+        if self.epochs.back().is_none_or(|(_, last)| *last != leader_epoch) {
+            self.epochs.push_back((first, leader_epoch));
+        }
+    }
+
+    /// Leader epoch of the last record before `next`, for progress; what lies before is forgotten.
+    pub fn epoch_before(&mut self, next: SourceOffset) -> LeaderEpoch {
+        let at = self.epochs.iter().rposition(|(first, _)| *first < next).unwrap_or(0);
+        self.epochs.drain(..at);
+        self.epochs.front().map_or(LeaderEpoch::UNKNOWN, |(_, epoch)| *epoch)
     }
 
     /// Takes what is acknowledged out of the books and into the map of the open transaction.
@@ -160,6 +179,12 @@ impl PartitionWindow {
         }
     }
 
+    /// Everything before this offset is queued, or was released.
+    pub fn queued_end(&self) -> SourceOffset {
+        let last = self.queue.back().and_then(|q| q.processed.batch.get(q.end.checked_sub(1)?));
+        last.map_or(self.ledger.released(), |record| record.offset.next())
+    }
+
     /// What it is doing, for status.
     pub fn activity(&self) -> Activity {
         match self.pause {
@@ -172,5 +197,24 @@ impl PartitionWindow {
     /// Whether records wait to be released.
     pub fn has_queued(&self) -> bool {
         !self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_has_the_epoch_of_its_own_last_record() {
+        let key = PartitionKey { topic: "t".into(), topic_id: strait_core::TopicId::UNKNOWN, partition: 0 };
+        let mut window = PartitionWindow::new(key, 1, SourceOffset(5), LeaderEpoch(1));
+        window.read_under(SourceOffset(7), LeaderEpoch(1));
+        window.read_under(SourceOffset(9), LeaderEpoch(3));
+        assert_eq!(window.leader_epoch, LeaderEpoch(3));
+        assert_eq!(window.epoch_before(SourceOffset(9)), LeaderEpoch(1));
+        assert_eq!(window.epoch_before(SourceOffset(10)), LeaderEpoch(3));
+        // Truncated, and continued at 10 by policy: nothing is known of the record before it.
+        window.read_under(SourceOffset(9), LeaderEpoch::UNKNOWN);
+        assert_eq!(window.epoch_before(SourceOffset(10)), LeaderEpoch::UNKNOWN);
     }
 }
