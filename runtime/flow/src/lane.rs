@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::edit::OutRecord;
-use strait_core::progress::LaneRecord;
-use strait_core::{Disposition, Event, OwnerEpoch, RecordRef, Route, partitioner};
+use strait_core::progress::{LaneRecord, Position};
+use strait_core::{Disposition, Event, OwnerEpoch, PartitionKey, RecordRef, Route, partitioner};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +84,8 @@ pub(crate) struct Lane<'a> {
     pub topic_names: HashMap<u32, Arc<str>>,
     pub transactions: Transactions,
     pub owner: OwnerEpoch,
+    /// Progress as it was when the lane was taken. Nobody else can have written any since.
+    pub known: BTreeMap<PartitionKey, Position>,
     /// Written with the first progress of a new lane.
     pub lane_record: Option<LaneRecord>,
     pub created_with: BTreeMap<String, i32>,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use strait_core::progress::{LaneProgress, LaneRecord};
+use strait_core::progress::LaneRecord;
 use strait_core::{Event, PartitionKey, SourceOffset, TopicId, lanes};
 
 use crate::lane::{Lane, LaneDeps, LaneError};
@@ -57,6 +57,7 @@ impl<'a> Lane<'a> {
             topic_names: HashMap::new(),
             transactions: Transactions::new(),
             owner: progress.next_owner(),
+            known: progress.positions,
             lane_record,
             created_with,
             queued_bytes: 0,
@@ -71,7 +72,10 @@ impl<'a> Lane<'a> {
             dropped: 0,
             turn: 0,
         };
-        let placed = lane.place(&topics, &progress).await;
+        let placed = match lane.mine(&topics).await {
+            Ok(mine) => lane.place(mine).await,
+            Err(error) => Err(error),
+        };
         match placed {
             Ok(()) => Ok(lane),
             Err(error) => {
@@ -81,13 +85,13 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// Puts the lane's partitions where progress says; those without progress are resolved and committed first.
-    async fn place(&mut self, topics: &[SourceTopic], progress: &LaneProgress) -> Result<(), LaneError> {
-        let mine = self.mine(topics).await?;
+    /// Puts partitions where progress says; those without progress are resolved and committed first. Not only when the lane
+    /// is taken: an owner before may have copied partitions that this process learns of later.
+    pub(crate) async fn place(&mut self, mine: Vec<(PartitionKey, u32)>) -> Result<(), LaneError> {
         let mut reading = Vec::new();
         let mut first_seen = Vec::new();
         for (key, source_partitions) in mine {
-            if let Some(position) = progress.positions.get(&key) {
+            if let Some(position) = self.known.get(&key) {
                 let next = self.memory.rewind.remove(&key).unwrap_or(position.next);
                 let mut window = PartitionWindow::new(key, source_partitions, next, position.leader_epoch);
                 window.committed = position.next;
@@ -100,23 +104,23 @@ impl<'a> Lane<'a> {
                 }
                 continue;
             }
-            let old = progress.positions.iter().find(|(old, _)| {
+            let old = self.known.iter().find(|(old, _)| {
                 old.topic == key.topic && old.partition == key.partition && is_other(old.topic_id, key.topic_id)
             });
-            let Some((old, position)) = old else {
+            let Some((old, position)) = old.map(|(old, position)| (old.clone(), position.clone())) else {
                 first_seen.push((key, source_partitions));
                 continue;
             };
             let event =
                 Event::TopicRecreated { partition: old.clone(), found: key.topic_id, position: position.next };
-            if !self.memory.was_stopped(old) && self.memory.stop(old, position.next, &event) {
+            if !self.memory.was_stopped(&old) && self.memory.stop(&old, position.next, &event) {
                 self.emit(event);
             }
             if self.spec.policies.on_gap == OnGap::Continue {
                 self.add_first_seen(vec![(key, source_partitions)], true).await?;
                 continue;
             }
-            let mut window = PartitionWindow::new(old.clone(), source_partitions, position.next, position.leader_epoch);
+            let mut window = PartitionWindow::new(old, source_partitions, position.next, position.leader_epoch);
             window.pause = Some(Pause::Stopped);
             self.insert(window);
         }
@@ -125,7 +129,7 @@ impl<'a> Lane<'a> {
     }
 
     /// The partitions of this lane, with the ids that their topics have now.
-    async fn mine(&mut self, topics: &[SourceTopic]) -> Result<Vec<(PartitionKey, u32)>, LaneError> {
+    pub(crate) async fn mine(&mut self, topics: &[SourceTopic]) -> Result<Vec<(PartitionKey, u32)>, LaneError> {
         let is_mine = |topic: &SourceTopic, p: i32| lanes::lane_of(&topic.topic, p, self.spec.lanes) == self.spec.lane;
         let names: Vec<Arc<str>> =
             topics.iter().filter(|t| (0..t.partitions).any(|p| is_mine(t, p))).map(|t| Arc::clone(&t.topic)).collect();

@@ -102,29 +102,22 @@ impl Lane<'_> {
     /// The topics of the link were looked up again.
     pub(crate) async fn on_topics(&mut self, topics: &[SourceTopic]) -> Result<(), LaneError> {
         let mut new = Vec::new();
-        for topic in topics {
-            for partition in 0..topic.partitions {
-                if strait_core::lanes::lane_of(&topic.topic, partition, self.spec.lanes) != self.spec.lane {
-                    continue;
-                }
-                let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: topic.id, partition };
-                let partitions = topic.partitions.unsigned_abs();
-                match self.by_place.get(&(Arc::clone(&topic.topic), partition)).copied() {
-                    None => new.push((key, partitions)),
-                    Some(stream) => {
-                        let Some(window) = self.partitions.get_mut(stream as usize) else {
-                            continue;
-                        };
-                        window.source_partitions = window.source_partitions.max(partitions);
-                        let recreated = is_other(window.key.topic_id, topic.id) && window.pause != Some(Pause::Stopped);
-                        if recreated {
-                            self.on_recreated(stream, topic.id).await?;
-                        }
-                    }
-                }
+        // Ids are asked for anew: the list may be older than what this lane, or the owner before it, has seen.
+        for (key, partitions) in self.mine(topics).await? {
+            let Some(stream) = self.by_place.get(&(Arc::clone(&key.topic), key.partition)).copied() else {
+                new.push((key, partitions));
+                continue;
+            };
+            let Some(window) = self.partitions.get_mut(stream as usize) else {
+                continue;
+            };
+            window.source_partitions = window.source_partitions.max(partitions);
+            let stays = window.pause == Some(Pause::Stopped) && self.spec.policies.on_gap == OnGap::Stop;
+            if is_other(window.key.topic_id, key.topic_id) && !stays {
+                self.on_recreated(stream, key.topic_id).await?;
             }
         }
-        self.add_first_seen(new, false).await
+        self.place(new).await
     }
 
     /// Takes in partitions that have no progress yet: their first offset is committed before anything is fetched.
