@@ -159,7 +159,10 @@ async fn prepare_link(
         discovery,
         topics,
         target: target.clone(),
-        watch: Watch::default(),
+        watch: Watch {
+            hanging_after: Duration::from_secs(link.hanging_transaction_s_max),
+            ..Watch::default()
+        },
     })
 }
 

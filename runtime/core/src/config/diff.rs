@@ -86,6 +86,7 @@ fn changed_options(before: &Link, after: &Link, old: &Config, new: &Config) -> V
         memory_mib_max,
         commit_interval_ms_max,
         drain_ms_max,
+        hanging_transaction_s_max,
         batch_kib_max,
         fetch_mib_max,
     } = before;
@@ -105,6 +106,7 @@ fn changed_options(before: &Link, after: &Link, old: &Config, new: &Config) -> V
         ("memory_mib_max", *memory_mib_max != after.memory_mib_max),
         ("commit_interval_ms_max", *commit_interval_ms_max != after.commit_interval_ms_max),
         ("drain_ms_max", *drain_ms_max != after.drain_ms_max),
+        ("hanging_transaction_s_max", *hanging_transaction_s_max != after.hanging_transaction_s_max),
         ("batch_kib_max", *batch_kib_max != after.batch_kib_max),
         ("fetch_mib_max", *fetch_mib_max != after.fetch_mib_max),
     ];

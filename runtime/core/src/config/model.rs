@@ -114,6 +114,11 @@ pub struct Link {
     #[serde(default = "default_drain_ms_max")]
     #[schemars(range(min = 0, max = 600_000))]
     pub drain_ms_max: u64,
+    /// How long a transaction of the source may hold a partition up before that is reported, in seconds. Readers of
+    /// committed records, every link among them, cannot pass an open transaction.
+    #[serde(default = "default_hanging_transaction_s_max")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub hanging_transaction_s_max: u64,
     /// Largest batch written to a partition, in KiB before compression. Batches follow the measured round trip up to this
     /// and up to the target topic's `max.message.bytes`: one batch per partition is in flight, so over a long line
     /// throughput is batch / round trip.
@@ -354,6 +359,10 @@ fn default_commit_interval_ms_max() -> u64 {
 
 fn default_drain_ms_max() -> u64 {
     20_000
+}
+
+fn default_hanging_transaction_s_max() -> u64 {
+    900
 }
 
 fn default_batch_kib_max() -> u32 {
