@@ -123,9 +123,11 @@ impl Lane<'_> {
             self.now = self.deps.clock.now();
             if !draining {
                 self.tick().await?;
+            }
+            // First, and even where a full transaction takes nothing more: it cannot close before.
+            self.finish_partial()?;
+            if !draining {
                 self.release()?;
-            } else {
-                self.finish_partial()?;
             }
             if self.dropped > 0 {
                 let dropped = std::mem::take(&mut self.dropped);
