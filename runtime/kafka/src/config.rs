@@ -208,6 +208,8 @@ pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTun
     settings.set_default("receive.message.max.bytes", tuning.fetch_bytes.max(tuning.partition_fetch_bytes) * 2 + 1024);
     settings.set_default("fetch.queue.backoff.ms", 5);
     settings.set_default("check.crcs", "true");
+    // A topic that is not in the metadata for this long counts as gone.
+    settings.set_default("topic.metadata.propagation.max.ms", 10_000);
     // The queue thresholds look at the queue that all partitions are forwarded to (`rdkafka_queue.h`, `rd_kafka_q_len`
     // follows the forward), so they bound the lane, not a partition.
     settings.set("queued.max.messages.kbytes", (tuning.fetch_budget_bytes / 1024).max(1));

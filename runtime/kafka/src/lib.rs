@@ -19,6 +19,7 @@ mod offsets;
 pub mod probe;
 mod progress_store;
 mod quarantine;
+pub mod sample;
 mod source;
 mod target;
 

@@ -50,7 +50,7 @@ impl Observer for Acknowledgements {
             if message.code() == Code::OK {
                 outcome.kept += 1;
             } else {
-                outcome.failed.get_or_insert_with(|| (message.code(), message.error_text()));
+                outcome.failed.get_or_insert_with(|| (message.code(), message.code().text()));
             }
             true
         });

@@ -54,6 +54,9 @@ struct Options(*mut b::rd_kafka_AdminOptions_t);
 impl Options {
     fn new(client: &Client, operation: b::rd_kafka_admin_op_t, timeout: Duration) -> Result<Self, FfiError> {
         let mut text = [0 as c_char; 256];
+        if !client.has_controller(timeout) {
+            return Err(FfiError::new(Code::UNSUPPORTED_FEATURE, "the cluster has no controller for admin requests"));
+        }
         // SAFETY: live instance; the error buffer has the size given.
         unsafe {
             let options = Self(b::rd_kafka_AdminOptions_new(client.raw(), operation));

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rdkafka_sys::bindings as b;
@@ -60,6 +60,7 @@ pub struct Client {
     rk: NonNull<b::rd_kafka_t>,
     kind: ClientKind,
     shared: Arc<Shared>,
+    has_controller: OnceLock<bool>,
 }
 
 // SAFETY: librdkafka's instance functions are thread safe (INTRODUCTION.md, "Threads and callbacks"); those that are not
@@ -131,7 +132,7 @@ impl Client {
             return Err(FfiError::new(Code::INVALID_ARG, reason));
         };
         std::mem::forget(conf);
-        Ok(Self { rk, kind, shared })
+        Ok(Self { rk, kind, shared, has_controller: OnceLock::new() })
     }
 
     pub(super) fn raw(&self) -> *mut b::rd_kafka_t {
@@ -181,6 +182,38 @@ impl Client {
             let copied = string(id);
             b::rd_kafka_mem_free(self.raw(), id.cast());
             Some(copied)
+        }
+    }
+
+    /// Whether the cluster names a controller that is one of its brokers. Without one (librdkafka's mock cluster names node 0,
+    /// which it does not have) an admin request would wait for it until it times out. A cluster that does not answer counts
+    /// as having one: the request then says what is wrong.
+    #[must_use]
+    pub fn has_controller(&self, timeout: Duration) -> bool {
+        if let Some(known) = self.has_controller.get() {
+            return *known;
+        }
+        let Ok(brokers) = self.broker_ids(timeout) else {
+            return true;
+        };
+        // SAFETY: live instance; the id came with the metadata, so this does not wait.
+        let controller = unsafe { b::rd_kafka_controllerid(self.raw(), 50) };
+        *self.has_controller.get_or_init(|| brokers.contains(&controller))
+    }
+
+    fn broker_ids(&self, timeout: Duration) -> Result<Vec<i32>, FfiError> {
+        // SAFETY: as in `metadata`; no topic is asked for.
+        unsafe {
+            let mut metadata = std::ptr::null();
+            let none = std::ptr::null_mut();
+            super::check(raw::rd_kafka_metadata(self.raw(), 0, none, &raw mut metadata, timeout_ms(timeout)))?;
+            let Some(answer) = metadata.as_ref() else {
+                return Ok(Vec::new());
+            };
+            let count = usize::try_from(answer.broker_cnt).unwrap_or(0);
+            let ids = super::slice(answer.brokers.cast_const(), count).iter().map(|broker| broker.id).collect();
+            b::rd_kafka_metadata_destroy(metadata);
+            Ok(ids)
         }
     }
 

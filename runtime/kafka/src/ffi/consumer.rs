@@ -1,15 +1,37 @@
 //! The reading client: explicit assignment, batch consume, no group.
 
 use std::ffi::c_void;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
 use rdkafka_sys::bindings as b;
 
 use super::partitions::PartitionList;
-use super::{Client, ClientKind, ConsumedMessage, FfiError, Listed, Place, take_error, timeout_ms};
+use super::{Client, ClientKind, Code, ConsumedMessage, FfiError, Listed, Observer, Place, Trouble, take_error, timeout_ms};
 use crate::config::Settings;
+
+/// Partitions that the brokers do not know. With an error callback librdkafka reports them there and nowhere else
+/// (`rdkafka_partition.c`, `rd_kafka_toppar_enq_error`), as 'topic [partition]: reason'.
+#[derive(Default)]
+struct Missing(Mutex<Vec<(String, i32)>>);
+
+impl Observer for Missing {
+    fn trouble(&self, trouble: &Trouble) {
+        let gone = [Code::UNKNOWN_TOPIC, Code::UNKNOWN_PARTITION, Code::UNKNOWN_TOPIC_OR_PART, Code::UNKNOWN_TOPIC_ID];
+        if !gone.contains(&trouble.code) {
+            return;
+        }
+        let named = trouble.text.split_once(" [").and_then(|(topic, rest)| Some((topic, rest.split_once(']')?.0)));
+        let Some((topic, partition)) = named.and_then(|(topic, number)| Some((topic, number.parse().ok()?))) else {
+            return;
+        };
+        let mut missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.len() < 100_000 {
+            missing.push((topic.to_owned(), partition));
+        }
+    }
+}
 
 /// A consumer with its queue. One thread uses it.
 pub struct Consumer {
@@ -17,6 +39,7 @@ pub struct Consumer {
     queue: *mut b::rd_kafka_queue_t,
     messages: Vec<*mut b::rd_kafka_message_t>,
     wake: Option<Box<Thread>>,
+    missing: Arc<Missing>,
 }
 
 // SAFETY: the queue may be used from any one thread at a time, which `&mut self` ensures; the message pointers are only
@@ -29,7 +52,9 @@ impl Consumer {
     /// # Errors
     /// [`FfiError`].
     pub fn new(label: &str, settings: &Settings) -> Result<Self, FfiError> {
-        let client = Arc::new(Client::new(ClientKind::Consumer, label, settings, None)?);
+        let missing = Arc::new(Missing::default());
+        let observer: Arc<dyn Observer> = Arc::clone(&missing) as Arc<dyn Observer>;
+        let client = Arc::new(Client::new(ClientKind::Consumer, label, settings, Some(observer))?);
         // SAFETY: live instance; sends the main queue's events (errors, statistics) to the consumer queue.
         unsafe { b::rd_kafka_poll_set_consumer(client.raw()) };
         // SAFETY: live instance.
@@ -39,6 +64,7 @@ impl Consumer {
             queue,
             messages: Vec::new(),
             wake: None,
+            missing,
         })
     }
 
@@ -46,6 +72,12 @@ impl Consumer {
     #[must_use]
     pub fn client(&self) -> &Arc<Client> {
         &self.client
+    }
+
+    /// Takes the partitions that were reported as unknown to the brokers since the last call.
+    #[must_use]
+    pub fn take_missing(&self) -> Vec<(String, i32)> {
+        std::mem::take(&mut *self.missing.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Unparks `thread` whenever the queue stops being empty. Set once.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rdkafka_sys::bindings as b;
 
-use super::{Client, ClientKind, Code, FfiError, Observer, c_string, raw, string, take_error, timeout_ms};
+use super::{Client, ClientKind, Code, FfiError, Observer, c_string, raw, take_error, timeout_ms};
 use crate::config::Settings;
 
 /// A topic of one producer.
@@ -41,26 +41,13 @@ impl<'a> ReportedMessage<'a> {
         Self(message)
     }
 
-    /// [`Code::OK`] when it is written.
+    /// [`Code::OK`] when it is written. There is no accessor for the broker's words: in this version they point into a
+    /// response that is already freed (`rdkafka_broker.c`, `rd_kafka_dr_msgq0` copies the response, but the messages keep
+    /// pointing at the original, which `rdkafka_request.c` destroys).
     #[must_use]
     pub fn code(&self) -> Code {
         // SAFETY: read as the int that it is in C: a newer broker's code may have no variant.
         Code(unsafe { (&raw const self.0.err).cast::<i32>().read() })
-    }
-
-    /// What an error says, the broker's own words where it gave some.
-    #[must_use]
-    pub fn error_text(&self) -> String {
-        // SAFETY: live message.
-        unsafe { string(b::rd_kafka_message_errstr(self.0)) }
-    }
-
-    /// Address of the error's text: records that were blamed one by one have one each, records of a batch that was refused
-    /// as a whole share one.
-    #[must_use]
-    pub fn error_address(&self) -> usize {
-        // SAFETY: live message; only the address is used.
-        unsafe { b::rd_kafka_message_errstr(self.0) as usize }
     }
 
     /// The token given.

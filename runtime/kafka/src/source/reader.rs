@@ -97,6 +97,7 @@ impl Reader {
                 Err(mpsc::error::TryRecvError::Empty) => {}
             }
             self.report_trouble();
+            self.report_missing();
             while let Some(item) = self.waiting.pop_front() {
                 match self.out.try_send(item) {
                     Ok(()) => {}
@@ -126,6 +127,8 @@ impl Reader {
 
     fn assign(&mut self, epoch: ReadEpoch, places: &[Place]) -> Result<(), FfiError> {
         self.unassign(places)?;
+        // What was reported before is about an older assignment.
+        self.report_missing();
         self.consumer.assign(places)?;
         for place in places {
             let topic = Arc::from(place.topic.as_str());
@@ -134,24 +137,32 @@ impl Reader {
         }
         let checked: Vec<Place> =
             places.iter().filter(|place| place.leader_epoch >= 0 && place.offset > 0).cloned().collect();
-        self.check_epochs(checked)
+        for (place, code) in self.check_epochs(checked)? {
+            self.unassign(std::slice::from_ref(&place))?;
+            self.waiting.push_back(Ok(Fetched::Failed {
+                epoch,
+                topic: place.topic.into(),
+                partition: place.partition,
+                failure: failure(code, &code.text()),
+            }));
+        }
+        Ok(())
     }
 
-    /// Seeks to where the partitions stand already, because only a seek has the broker check the leader epoch.
-    fn check_epochs(&mut self, mut places: Vec<Place>) -> Result<(), FfiError> {
+    /// Seeks to where the partitions stand already, because only a seek has the broker check the leader epoch. Returns the
+    /// partitions that could not be sought: they do not exist, as far as the client can find out in time.
+    fn check_epochs(&mut self, mut places: Vec<Place>) -> Result<Vec<(Place, Code)>, FfiError> {
         let deadline = Instant::now() + SEEK_TIMEOUT;
+        let mut failed = Vec::new();
         while !places.is_empty() {
             let answers = self.consumer.seek(&places, SEEK_TIMEOUT)?;
             let mut again = Vec::new();
             for (place, answer) in places.into_iter().zip(answers) {
                 match answer.code {
                     Code::OK => {}
-                    // Not started yet: an earlier stop of the same partition is still on its way.
+                    // Not started yet: metadata, or an earlier stop of the same partition, is still on its way.
                     _ if Instant::now() < deadline => again.push(place),
-                    code => {
-                        let text = format!("{}-{}: {}", place.topic, place.partition, code.text());
-                        return Err(FfiError::new(code, text));
-                    }
+                    code => failed.push((place, code)),
                 }
             }
             places = again;
@@ -159,7 +170,7 @@ impl Reader {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
-        Ok(())
+        Ok(failed)
     }
 
     fn unassign(&mut self, places: &[Place]) -> Result<(), FfiError> {
@@ -213,6 +224,20 @@ impl Reader {
         got
     }
 
+    /// Partitions that the brokers do not know (any more).
+    fn report_missing(&mut self) {
+        for (topic, partition) in self.consumer.take_missing() {
+            let known = self.assigned.get_key_value(topic.as_str());
+            let known = known.and_then(|(topic, partitions)| Some((Arc::clone(topic), partitions.get(&partition)?.epoch)));
+            let Some((topic, epoch)) = known else { continue };
+            if let Err(error) = self.unassign(&[Place::of(&*topic, partition)]) {
+                tracing::warn!("{}: unassigning {topic}-{partition}: {error}", self.context);
+            }
+            let failure = ReadFailure::Gone;
+            self.waiting.push_back(Ok(Fetched::Failed { epoch, topic, partition, failure }));
+        }
+    }
+
     /// A refused login breaks the client as a whole; lost connections do not, librdkafka goes on trying.
     fn report_trouble(&mut self) {
         if self.last_trouble.is_some_and(|last| last.elapsed() < Duration::from_secs(10)) {
@@ -222,6 +247,9 @@ impl Reader {
         let Some(trouble) = self.consumer.client().take_trouble() else {
             return;
         };
+        if is_gone(trouble.code) {
+            return;
+        }
         let error = FfiError::new(trouble.code, trouble.text);
         if trouble.fatal || trouble.code == Code::AUTHENTICATION {
             self.waiting.push_back(Err(port_error(self.context.clone(), &error)));
@@ -304,20 +332,22 @@ fn out_of_band(message: &ConsumedMessage<'_>, state: &mut Assigned, topic: Arc<s
             next: SourceOffset(state.next),
         });
     }
-    let text = message.error_text();
-    let failure = match message.code() {
+    Some(Fetched::Failed {
+        epoch,
+        topic,
+        partition,
+        failure: failure(message.code(), &message.error_text()),
+    })
+}
+
+fn failure(code: Code, text: &str) -> ReadFailure {
+    match code {
         // With auto.offset.reset=error every lost position comes as this code; the cause is in the words.
         Code::AUTO_OFFSET_RESET if text.contains(&Code::LOG_TRUNCATION.text()) => ReadFailure::LogTruncation,
         Code::AUTO_OFFSET_RESET if text.contains(&Code::OFFSET_OUT_OF_RANGE.text()) => ReadFailure::OutOfRange,
         code if is_gone(code) => ReadFailure::Gone,
         code => ReadFailure::Other(format!("{text} ({})", code.name())),
-    };
-    Some(Fetched::Failed {
-        epoch,
-        topic,
-        partition,
-        failure,
-    })
+    }
 }
 
 /// Copies the messages of a batch out of librdkafka's memory.

@@ -39,7 +39,6 @@ async fn the_ports_keep_their_word_on_a_real_broker() {
     scenario!(side::quarantine_keeps_the_record_and_its_reason);
     scenario!(side::discovery_selects_by_full_match);
     scenario!(side::a_probe_says_what_is_wrong);
-    scenario!(side::a_mock_cluster_serves_a_demonstration);
     let mut failed = Vec::new();
     while let Some(done) = scenarios.join_next().await {
         let (name, took, ok) = done.unwrap();
@@ -49,4 +48,9 @@ async fn the_ports_keep_their_word_on_a_real_broker() {
         }
     }
     assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mock_cluster_serves_a_demonstration() {
+    side::a_mock_cluster_serves_a_demonstration().await;
 }

@@ -101,7 +101,7 @@ pub async fn a_probe_says_what_is_wrong(rig: Rig) {
     assert!(error.to_string().contains("no.such.setting"), "{error}");
 }
 
-pub async fn a_mock_cluster_serves_a_demonstration(_rig: Rig) {
+pub async fn a_mock_cluster_serves_a_demonstration() {
     let mock = MockCluster::start(1).unwrap();
     mock.create_topic("demo", 2).unwrap();
     for topic in ["strait.demo.progress", "strait.demo.map"] {

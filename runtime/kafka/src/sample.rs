@@ -1,0 +1,115 @@
+//! Sends and reads a handful of records, for the demonstration: no guarantees, no speed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::config::{ClusterConfig, Settings, committed_reader};
+use crate::ffi::{Code, Consumer, FfiError, Observer, OutHeaderList, OutMessage, Place, Producer, ReportedMessage};
+
+/// A record of the demonstration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SampleRecord {
+    /// Partition.
+    pub partition: i32,
+    /// Offset; not used when sending.
+    pub offset: i64,
+    /// Key.
+    pub key: String,
+    /// Value.
+    pub value: String,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+}
+
+#[derive(Default)]
+struct Refused(AtomicUsize);
+
+impl Observer for Refused {
+    fn delivered(&self, message: &ReportedMessage<'_>) {
+        if message.code() != Code::OK {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Sends records and waits until all are acknowledged. Blocks.
+///
+/// # Errors
+/// [`FfiError`] when the cluster does not take them all in time.
+pub fn send(cluster: &ClusterConfig, topic: &str, records: &[SampleRecord], timeout: Duration) -> Result<(), FfiError> {
+    let mut settings = Settings::of(cluster, "strait-sample");
+    settings.set("enable.idempotence", "true");
+    let refused = Arc::new(Refused::default());
+    let producer = Producer::new("sample", &settings, Arc::clone(&refused) as Arc<dyn Observer>, || ())?;
+    let topic = producer.open(topic)?;
+    for record in records {
+        let mut headers = OutHeaderList::with_capacity(record.headers.len());
+        for (name, value) in &record.headers {
+            headers.push(name.as_bytes(), Some(value.as_bytes()));
+        }
+        let message = OutMessage {
+            topic,
+            partition: record.partition,
+            key: Some(record.key.as_bytes()),
+            value: Some(record.value.as_bytes()),
+            timestamp_ms: record.timestamp_ms,
+            token: 0,
+        };
+        producer.produce(&message, Some(headers))?;
+    }
+    producer.flush(timeout)?;
+    match refused.0.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        count => Err(FfiError::new(Code::STATE, format!("{count} records were not taken"))),
+    }
+}
+
+/// Reads a topic from its beginning until every partition's end. Blocks.
+///
+/// # Errors
+/// [`FfiError`] when an end is not reached in time.
+pub fn read(cluster: &ClusterConfig, topic: &str, partitions: i32, timeout: Duration) -> Result<Vec<SampleRecord>, FfiError> {
+    let mut settings = Settings::of(cluster, "strait-sample");
+    committed_reader(&mut settings);
+    settings.set("group.id", "strait.sample");
+    settings.set("enable.partition.eof", "true");
+    let mut consumer = Consumer::new("sample", &settings)?;
+    let places: Vec<Place> = (0..partitions).map(|p| Place { offset: 0, ..Place::of(topic, p) }).collect();
+    consumer.assign(&places)?;
+    let deadline = Instant::now() + timeout;
+    let mut records = Vec::new();
+    let mut ended = 0;
+    while ended < partitions {
+        if Instant::now() > deadline {
+            return Err(FfiError::new(Code::TIMED_OUT, format!("{topic} was not read to its end within {timeout:?}")));
+        }
+        consumer.consume(1, Duration::from_millis(50), |messages| {
+            for message in messages {
+                match message.code() {
+                    Code::OK => {
+                        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+                        let mut headers = Vec::new();
+                        let read = message.headers(|name, value| headers.push((text(Some(name)), text(value))));
+                        read.map_err(|code| FfiError::new(code, "headers cannot be read".to_owned()))?;
+                        records.push(SampleRecord {
+                            partition: message.partition(),
+                            offset: message.offset(),
+                            key: text(message.key()),
+                            value: text(message.value()),
+                            headers,
+                            timestamp_ms: message.timestamp().0,
+                        });
+                    }
+                    Code::PARTITION_EOF => ended += 1,
+                    code => return Err(FfiError::new(code, message.error_text())),
+                }
+            }
+            Ok(())
+        })?;
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
