@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use strait_core::progress::LaneRecord;
+use strait_core::progress::{LaneRecord, Position};
 use strait_core::{Event, PartitionKey, SourceOffset, TopicId, lanes};
 
 use crate::lane::{Lane, LaneDeps, LaneError};
@@ -104,18 +104,25 @@ impl<'a> Lane<'a> {
                 }
                 continue;
             }
-            let old = self.known.iter().find(|(old, _)| {
-                old.topic == key.topic && old.partition == key.partition && is_other(old.topic_id, key.topic_id)
-            });
-            let Some((old, position)) = old.map(|(old, position)| (old.clone(), position.clone())) else {
+            // A topic can have been created more than once since this lane was looked at.
+            let mut old: Vec<(PartitionKey, Position)> = Vec::new();
+            for (other, position) in &self.known {
+                let same_place = other.topic == key.topic && other.partition == key.partition;
+                if same_place && is_other(other.topic_id, key.topic_id) {
+                    old.push((other.clone(), position.clone()));
+                }
+            }
+            for (old, position) in &old {
+                let event =
+                    Event::TopicRecreated { partition: old.clone(), found: key.topic_id, position: position.next };
+                if !self.memory.was_stopped(old) && self.memory.stop(old, position.next, &event) {
+                    self.emit(event);
+                }
+            }
+            let Some((old, position)) = old.into_iter().max_by_key(|(_, position)| position.owner) else {
                 first_seen.push((key, source_partitions));
                 continue;
             };
-            let event =
-                Event::TopicRecreated { partition: old.clone(), found: key.topic_id, position: position.next };
-            if !self.memory.was_stopped(&old) && self.memory.stop(&old, position.next, &event) {
-                self.emit(event);
-            }
             if self.spec.policies.on_gap == OnGap::Continue {
                 self.add_first_seen(vec![(key, source_partitions)], true).await?;
                 continue;
