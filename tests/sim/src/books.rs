@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use strait_core::invariants::{self, Fate, Place};
+use strait_core::invariants::{self, Fate, Place, Violation};
 use strait_core::map::MapRecord;
 use strait_core::progress::{Position, ProgressRecord};
 use strait_core::{Event, PartitionKey, SourceOffset, TargetOffset};
@@ -20,7 +20,7 @@ pub struct Book {
     /// Committed progress.
     pub position: Option<Position>,
     /// Everything below was checked.
-    verified: SourceOffset,
+    pub verified: SourceOffset,
     /// Last committed record by target topic and partition (and client, in at-least-once mode).
     last: BTreeMap<(usize, i32, usize), Place>,
     /// End of the last map record by target topic (and client).
@@ -198,16 +198,23 @@ impl World {
     #[must_use]
     pub fn fate(&self, key: &PartitionKey, offset: SourceOffset) -> Fate {
         let Some(ids) = self.source.history.get(key).and_then(|h| h.get(&offset.0)) else { return Fate::Nothing };
-        let fates: Vec<Fate> = ids.iter().map(|id| self.fate_of(*id)).collect();
         // After an unclean election several records stood there; one of them was read.
-        let good = |f: &&Fate| matches!(f, Fate::Nothing | Fate::Copied | Fate::Quarantined);
-        if let Some(fate) = fates.iter().find(good) {
-            return *fate;
+        let good = |f: &Fate| matches!(f, Fate::Nothing | Fate::Copied | Fate::Quarantined);
+        if let Some(fate) = ids.iter().map(|id| self.fate_of(*id)).find(good) {
+            return fate;
         }
         if self.excused(key, offset) {
             return Fate::Nothing;
         }
-        fates.first().copied().unwrap_or(Fate::Nothing)
+        // What the election took before anyone read it is owed to nobody.
+        let owed = |id: &&u64| self.still_stands(key, offset, **id);
+        ids.iter().find(owed).map_or(Fate::Nothing, |id| self.fate_of(*id))
+    }
+
+    fn still_stands(&self, key: &PartitionKey, offset: SourceOffset, id: u64) -> bool {
+        let current = self.source.topics.get(&key.topic).is_some_and(|t| t.id == key.topic_id);
+        let Some(log) = self.source.log(&key.topic, key.partition).filter(|_| current) else { return true };
+        log.entries.get(offset.0 as usize).is_some_and(|e| e.record == Some(id))
     }
 
     /// Whether an event has said that the record at this offset is lost.
@@ -233,13 +240,13 @@ impl World {
                 self.books.of.get(key).map_or(old.next, |b| b.verified)
             }
         };
-        self.note(format_args!("progress of {key} {} -> {} owner {}", from, position.next, position.owner));
+        self.note(format_args!("progress of {key} ({:?}) {} -> {} owner {}", key.topic_id.0[0], from, position.next, position.owner));
         let fell = old.as_ref().is_some_and(|old| position.next < old.next);
         if fell && !plain && !self.was_truncated(key) {
             self.wrong(format!("{key}: progress fell to {}", position.next));
         }
         let world = &*self;
-        let recreated = world.source.recreated.contains(&key.topic);
+        let recreated = world.source.topics.get(&key.topic).is_none_or(|t| t.id != key.topic_id);
         let mut owed = false;
         let result = invariants::accounted(key, from, position.next, |offset| match world.fate(key, offset) {
             // Records of a deleted topic are gone for good; the event is due once the deletion is noticed.
@@ -251,6 +258,15 @@ impl World {
         });
         if owed {
             self.books.owed.insert(key.clone());
+        }
+        if let Err(
+            Violation::Gap { offset, .. } | Violation::NotQuarantined { offset, .. } | Violation::PassedStop { offset, .. },
+        ) = &result
+        {
+            for id in self.source.history.get(key).and_then(|h| h.get(&offset.0)).cloned().unwrap_or_default() {
+                let record = self.record(id);
+                self.note(format_args!("of this record: {id} {:?} epoch {}", record.kind, record.leader_epoch));
+            }
         }
         self.check(result);
         let book = self.books.of.entry(key.clone()).or_default();
@@ -379,7 +395,7 @@ impl World {
                 _ => false,
             };
             if !self.events.iter().any(|(_, _, e)| told(e)) {
-                self.wrong(format!("{key}: records were lost with a deleted topic and no event says so"));
+                self.wrong(format!("{key} ({}): records were lost with a deleted topic and no event says so", key.topic_id));
             }
         }
     }

@@ -224,6 +224,10 @@ impl World {
 
     /// Writes down what happens.
     pub fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        // What follows the first violation only hides what led to it.
+        if self.violation.is_some() {
+            return;
+        }
         let mut line = String::with_capacity(64);
         // Writing to a String cannot fail.
         write!(line, "{:>7} {what}", self.now()).unwrap_or_default();
@@ -232,8 +236,10 @@ impl World {
 
     /// Something is wrong; the first one counts.
     pub fn wrong(&mut self, what: String) {
-        self.note(format_args!("WRONG {what}"));
-        self.violation.get_or_insert(what);
+        if self.violation.is_none() {
+            self.note(format_args!("WRONG {what}"));
+            self.violation = Some(what);
+        }
     }
 
     /// Books the outcome of a check.
