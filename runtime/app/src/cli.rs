@@ -50,7 +50,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct ConfigFile {
     /// The configuration: TOML, YAML or JSON by its extension. Variables like STRAIT_LINKS__0__NAME override it.
-    #[arg(short, long = "config", value_name = "FILE", default_value = "strait.toml")]
+    #[arg(short = 'c', long = "config", value_name = "FILE", default_value = "strait.toml")]
     pub file: PathBuf,
 }
 
@@ -79,7 +79,7 @@ pub struct Check {
 /// `strait demo`
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Leave its files in place when it ends.
+    /// Leave the clusters and the link running, and say their addresses.
     #[arg(long)]
     pub keep: bool,
 }

@@ -213,6 +213,10 @@ impl Walk {
     }
 
     fn value(&mut self, value: &mut Value, schema: &Value, at: &Path) {
+        // Anything can stand there, however deep: a plugin's configuration is the plugin's business.
+        if *schema == Value::Bool(true) {
+            return;
+        }
         if is_choice(schema) {
             self.choice(value, schema, at);
             return;
