@@ -1,12 +1,12 @@
 //! `strait check`: steps, each with what was found. Changes nothing.
 
+mod steps;
+
 use serde_json::{Value, json};
-use strait_host::{HostChains, HostEngine};
 
 use super::{End, print};
 use crate::cli::{Check, Output};
-use crate::compose;
-use crate::load::{self, Environment, Loaded};
+use crate::load::{self, Environment};
 use crate::report::Report;
 
 /// How a step ended.
@@ -15,6 +15,8 @@ enum Outcome {
     Ok,
     Warning,
     Failed,
+    /// Could not be tried, since something before it failed.
+    Skipped,
 }
 
 /// One thing that was tried.
@@ -34,18 +36,12 @@ impl Step {
         }
     }
 
-    fn of(name: impl Into<String>, result: Result<String, String>) -> Self {
-        match result {
-            Ok(detail) => Self::new(name, Outcome::Ok, detail),
-            Err(detail) => Self::new(name, Outcome::Failed, detail),
-        }
-    }
-
     fn text(&self) -> String {
         let sign = match self.outcome {
             Outcome::Ok => '✓',
             Outcome::Warning => '!',
             Outcome::Failed => '✗',
+            Outcome::Skipped => '-',
         };
         format!("{sign} {}: {}\n", self.name, self.detail.replace('\n', "\n    "))
     }
@@ -55,6 +51,7 @@ impl Step {
             Outcome::Ok => "ok",
             Outcome::Warning => "warning",
             Outcome::Failed => "failed",
+            Outcome::Skipped => "skipped",
         };
         json!({ "step": self.name, "outcome": outcome, "detail": self.detail })
     }
@@ -67,7 +64,7 @@ pub fn check(args: &Check) -> End {
     let (report, steps, end) = match load::load(file, &Environment::of_process()) {
         Err(report) => (report, Vec::new(), End::BadConfig),
         Ok(loaded) => {
-            let steps = steps(&loaded);
+            let steps = steps::all(&loaded);
             let failed = steps.iter().any(|step| step.outcome == Outcome::Failed);
             (loaded.report, steps, if failed { End::Failed } else { End::Ok })
         }
@@ -108,27 +105,4 @@ fn configuration(report: &Report) -> Step {
         _ => format!("{found} findings"),
     };
     Step::new("configuration", outcome, detail)
-}
-
-fn steps(loaded: &Loaded) -> Vec<Step> {
-    let engine = match HostEngine::new() {
-        Ok(engine) => engine,
-        Err(error) => return vec![Step::new("plugins", Outcome::Failed, error)],
-    };
-    let links = loaded.config.links.iter().filter(|link| !link.plugins.is_empty());
-    links.map(|link| plugins(loaded, link, &engine)).collect()
-}
-
-fn plugins(loaded: &Loaded, link: &strait_core::config::Link, engine: &HostEngine) -> Step {
-    let name = format!("plugins of {}", link.name);
-    let chains = HostChains::load(engine, compose::chain(loaded, link));
-    let result = chains.map_err(|error| error.to_string()).map(|chains| {
-        let plugins = chains.manifests().map(|(name, manifest)| {
-            let effects = manifest.effect_names.join(", ");
-            let closed = if manifest.fails_closed { "; fails closed" } else { "" };
-            format!("{name} {} ({effects}{closed})", manifest.version)
-        });
-        plugins.collect::<Vec<_>>().join(" -> ")
-    });
-    Step::of(name, result)
 }

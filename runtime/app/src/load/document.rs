@@ -20,6 +20,16 @@ pub enum Format {
     Json,
 }
 
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Toml => "TOML",
+            Self::Yaml => "YAML",
+            Self::Json => "JSON",
+        })
+    }
+}
+
 impl Format {
     /// By the extension of a file name.
     #[must_use]
@@ -178,13 +188,15 @@ fn from_value(value: &DeValue<'_>, at: &mut Path, places: &mut Places) -> Value 
 pub fn hide_secrets(text: &str, parsed: &Parsed) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for (at, span) in &parsed.places.values {
-        let is_plain = |text: &str| !reference::is_only_references(text);
-        let literal = match at.find(&parsed.tree) {
-            Some(Value::String(text)) => is_plain(text),
-            Some(Value::Number(_)) => true,
+        let hidden = match at.find(&parsed.tree) {
+            Some(Value::String(text)) => {
+                let in_url = secrets::without_userinfo(text) != *text;
+                in_url || (is_secret(at) && !reference::is_only_references(text))
+            }
+            Some(Value::Number(_)) => is_secret(at),
             _ => false,
         };
-        if literal && is_secret(at) {
+        if hidden {
             star(&mut bytes, span.clone());
         }
     }

@@ -91,7 +91,7 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
         let findings = errors.into_iter().map(|error| Finding {
             code: "syntax",
             gravity: Gravity::Error,
-            message: format!("not valid {format:?}: {}", error.message),
+            message: format!("not valid {format}: {}", error.message),
             help: None,
             path: String::new(),
             place: Place::Span(error.span),

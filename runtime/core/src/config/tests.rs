@@ -40,6 +40,10 @@ fn a_minimal_configuration_is_right_and_has_the_documented_defaults() {
     assert_eq!((link.naming, link.delivery, link.start), (Naming::Prefix, Delivery::ExactlyOnce, Start::Earliest));
     assert_eq!((link.lanes, link.lanes_to_create()), (None, 4));
     assert_eq!(config.plugin_dir.expose(), "plugins");
+    // Whatever is in a plugin's configuration, at any depth, is the plugin's.
+    let deep = json!({ "rules": [{ "fields": ["$.a"], "topics": [{ "name": { "x": null } }] }], "topics": 5 });
+    let (read, problems) = structure::read(changed("/links/0/plugins", json!([{ "plugin": "p", "config": deep }])));
+    assert_eq!((read.unwrap().links[0].plugins[0].config.expose(), problems), (&deep, vec![]));
     // What is shown can be read again.
     let (again, problems) = structure::read(serde_json::to_value(&config).unwrap());
     assert_eq!((again, problems), (Some(config), vec![]));

@@ -1,0 +1,253 @@
+//! The steps of a check that need more than the file: plugins, clusters, topics, permissions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::config::Link;
+use strait_core::progress::{map_topic, progress_topic, quarantine_topic};
+use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic};
+use strait_host::{HostChains, HostEngine};
+use strait_kafka::probe::{ClusterInfo, Operation, missing_operations, probe};
+use strait_kafka::{ClusterConfig, KafkaDiscovery};
+
+use super::{Outcome, Step};
+use crate::compose;
+use crate::load::Loaded;
+
+/// How long a cluster is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Topics named in a line; the others are counted.
+const NAMED_MAX: usize = 8;
+
+/// Every step, in order.
+pub(super) fn all(loaded: &Loaded) -> Vec<Step> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(try_all(loaded)),
+        Err(error) => vec![Step::new("start", Outcome::Failed, format!("no runtime: {error}"))],
+    }
+}
+
+async fn try_all(loaded: &Loaded) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let chains = plugins(loaded, &mut steps);
+    let clusters = clusters(loaded, &mut steps).await;
+    for link in &loaded.config.links {
+        let (Some(source), Some(target)) = (clusters.get(&link.source), clusters.get(&link.target)) else {
+            let name = format!("topics of {}", link.name);
+            steps.push(Step::new(name, Outcome::Skipped, "a cluster of the link cannot be used"));
+            continue;
+        };
+        let Some(chain) = chains.get(&link.name) else {
+            let name = format!("topics of {}", link.name);
+            steps.push(Step::new(name, Outcome::Skipped, "a plugin of the link cannot be used"));
+            continue;
+        };
+        let sides = Sides { link, source, target };
+        sides.same_cluster(&mut steps);
+        let names = sides.topics(chain, &mut steps).await;
+        sides.permissions(&names, &mut steps).await;
+    }
+    steps
+}
+
+/// Loads the plugins of every link, as a run would.
+fn plugins(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Arc<HostChains>> {
+    let mut chains = BTreeMap::new();
+    let engine = match HostEngine::new() {
+        Ok(engine) => engine,
+        Err(error) => {
+            steps.push(Step::new("plugins", Outcome::Failed, error));
+            return chains;
+        }
+    };
+    for link in &loaded.config.links {
+        let name = format!("plugins of {}", link.name);
+        match HostChains::load(&engine, compose::chain(loaded, link)) {
+            Ok(chain) => {
+                if !link.plugins.is_empty() {
+                    steps.push(Step::new(name, Outcome::Ok, describe(&chain)));
+                }
+                chains.insert(link.name.clone(), chain);
+            }
+            Err(error) => steps.push(Step::new(name, Outcome::Failed, error.to_string())),
+        }
+    }
+    chains
+}
+
+fn describe(chain: &HostChains) -> String {
+    let plugins = chain.manifests().map(|(name, manifest)| {
+        let closed = if manifest.fails_closed { "; fails closed" } else { "" };
+        format!("{name} {} ({}{closed})", manifest.version, manifest.effect_names.join(", "))
+    });
+    plugins.collect::<Vec<_>>().join(" -> ")
+}
+
+/// A cluster that answered.
+struct Reached {
+    config: ClusterConfig,
+    info: ClusterInfo,
+}
+
+/// Connects to every cluster that a link uses.
+async fn clusters(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Reached> {
+    let mut reached = BTreeMap::new();
+    for (name, cluster) in &loaded.config.clusters {
+        let step = format!("cluster {name}");
+        let used = loaded.config.links.iter().any(|link| link.source == *name || link.target == *name);
+        if !used {
+            steps.push(Step::new(step, Outcome::Warning, "no link uses it"));
+            continue;
+        }
+        let config = compose::cluster(name, cluster);
+        match probe(&config, PATIENCE).await {
+            Ok(info) => {
+                let place: Vec<&str> = cluster.provider.iter().chain(&cluster.region).map(String::as_str).collect();
+                let place = if place.is_empty() { String::new() } else { format!(" ({})", place.join(", ")) };
+                let id = info.cluster_id.as_deref().unwrap_or("not told");
+                let detail = format!("{} brokers, {} topics, id {id}{place}", info.brokers, info.topics);
+                steps.push(Step::new(step, Outcome::Ok, detail));
+                reached.insert(name.clone(), Reached { config, info });
+            }
+            // The error names the cluster itself.
+            Err(error) => steps.push(Step::new(step, Outcome::Failed, error.to_string())),
+        }
+    }
+    reached
+}
+
+/// The two ends of a link.
+struct Sides<'a> {
+    link: &'a Link,
+    source: &'a Reached,
+    target: &'a Reached,
+}
+
+impl Sides<'_> {
+    fn same_cluster(&self, steps: &mut Vec<Step>) {
+        let (source, target) = (&self.source.info.cluster_id, &self.target.info.cluster_id);
+        if source.is_some() && source == target {
+            let text = "source and target are one and the same Kafka cluster: their ids are equal";
+            steps.push(Step::new(format!("clusters of {}", self.link.name), Outcome::Warning, text));
+        }
+    }
+
+    /// The topics that the link would copy, with their names on the target.
+    async fn topics(&self, chains: &HostChains, steps: &mut Vec<Step>) -> Vec<(SourceTopic, Arc<str>)> {
+        let link = self.link;
+        let name = format!("topics of {}", link.name);
+        let topics = match self.discover().await {
+            Ok(topics) => topics,
+            Err(error) => {
+                steps.push(Step::new(name, Outcome::Failed, error));
+                return Vec::new();
+            }
+        };
+        let mut chain = match chains.chain() {
+            Ok(chain) => chain,
+            Err(error) => {
+                steps.push(Step::new(name, Outcome::Failed, error.to_string()));
+                return Vec::new();
+            }
+        };
+        let mut named = Vec::new();
+        let mut refused = Vec::new();
+        for topic in topics {
+            match target_name(chain.as_mut(), &topic) {
+                Ok(target) => named.push((topic, target)),
+                Err(error) => refused.push(format!("{}: {error}", topic.topic)),
+            }
+        }
+        let lines = shorten(named.iter().map(|(topic, target)| format!("{} -> {target}", topic.topic)));
+        let partitions: i64 = named.iter().map(|(topic, _)| i64::from(topic.partitions)).sum();
+        if named.is_empty() && refused.is_empty() {
+            let text = "no topic matches now; new ones that match would be picked up";
+            steps.push(Step::new(name, Outcome::Warning, text));
+            return named;
+        }
+        steps.push(Step::new(&name, Outcome::Ok, format!("{} with {partitions} partitions: {lines}", named.len())));
+        if !refused.is_empty() {
+            steps.push(Step::new(&name, Outcome::Failed, shorten(refused)));
+        }
+        let idle = self.idle_patterns(&named);
+        if !idle.is_empty() {
+            steps.push(Step::new(&name, Outcome::Warning, format!("match nothing now: {}", idle.join(", "))));
+        }
+        named
+    }
+
+    async fn discover(&self) -> Result<Vec<SourceTopic>, String> {
+        let link = self.link;
+        let discovery =
+            KafkaDiscovery::new(&self.source.config, &link.name, &link.topics, &link.topics_exclude, PATIENCE);
+        let discovery = discovery.map_err(|error| error.to_string())?;
+        discovery.topics().await.map_err(|error| error.to_string())
+    }
+
+    fn idle_patterns(&self, named: &[(SourceTopic, Arc<str>)]) -> Vec<&str> {
+        let Ok(selector) = self.link.selector() else {
+            return Vec::new();
+        };
+        let used: Vec<usize> = named.iter().flat_map(|(topic, _)| selector.matches(&topic.topic)).collect();
+        let patterns = self.link.topics.iter().enumerate().filter(|(index, _)| !used.contains(index));
+        patterns.map(|(_, pattern)| pattern.as_str()).collect()
+    }
+
+    async fn permissions(&self, names: &[(SourceTopic, Arc<str>)], steps: &mut Vec<Step>) {
+        use Operation::{Describe, Read, Write};
+        let link = self.link;
+        let read = names.iter().map(|(topic, _)| (topic.topic.to_string(), vec![Read, Describe]));
+        let quarantine = (quarantine_topic(&link.name), vec![Write]);
+        let wanted = read.chain([quarantine]).collect();
+        self.lacking(self.source, "source", wanted, steps).await;
+
+        let write = names.iter().map(|(_, target)| (target.to_string(), vec![Write, Describe]));
+        let own = [progress_topic(&link.name), map_topic(&link.name)].map(|topic| (topic, vec![Read, Write]));
+        self.lacking(self.target, "target", write.chain(own).collect(), steps).await;
+
+        // Clusters without an authorizer tell nothing.
+        let operations = &self.target.info.operations;
+        if link.manage_topics && !operations.is_empty() && !operations.contains(&Operation::Create) {
+            let text = "manage_topics is on, but the target does not let this principal create topics in general; \
+                        permissions for topic names that begin alike cannot be seen from here";
+            steps.push(Step::new(format!("permissions of {}", link.name), Outcome::Warning, text));
+        }
+    }
+
+    async fn lacking(
+        &self,
+        side: &Reached,
+        which: &str,
+        wanted: Vec<(String, Vec<Operation>)>,
+        steps: &mut Vec<Step>,
+    ) {
+        let name = format!("permissions of {} on its {which}", self.link.name);
+        let step = match missing_operations(&side.config, wanted, PATIENCE).await {
+            Ok(missing) if missing.is_empty() => {
+                Step::new(name, Outcome::Ok, "nothing is missing on the topics that exist")
+            }
+            Ok(missing) => {
+                let lines = missing.into_iter().map(|(topic, operation)| format!("{operation:?} on topic {topic}"));
+                Step::new(name, Outcome::Failed, format!("missing: {}", shorten(lines)))
+            }
+            Err(error) => Step::new(name, Outcome::Failed, error.to_string()),
+        };
+        steps.push(step);
+    }
+}
+
+fn target_name(chain: &mut dyn Chain, topic: &SourceTopic) -> Result<Arc<str>, String> {
+    let partitions = u32::try_from(topic.partitions).unwrap_or_default();
+    chain.target_topic(&topic.topic, partitions).map_err(|error| error.to_string())
+}
+
+/// The first few of a list, and how many more there are.
+fn shorten(items: impl IntoIterator<Item = String>) -> String {
+    let mut items: Vec<String> = items.into_iter().collect();
+    let more = items.len().saturating_sub(NAMED_MAX);
+    items.truncate(NAMED_MAX);
+    let text = items.join(", ");
+    if more > 0 { format!("{text} and {more} more") } else { text }
+}

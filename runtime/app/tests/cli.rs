@@ -1,0 +1,80 @@
+//! The command line from outside: exit codes, what goes where, and that secrets go nowhere.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Port 1 of this machine: nothing listens there, and the refusal comes at once.
+const CONFIG: &str = r#"
+[clusters.aws]
+bootstrap_servers = "127.0.0.1:1"
+region = "eu-west-1"
+[clusters.aws.kafka]
+"sasl.username" = "someone"
+"sasl.password" = "${env:CANARY}"
+"ssl.key.password" = "canary-written"
+[clusters.gcp]
+bootstrap_servers = "127.0.0.1:1"
+[[links]]
+name = "aws-to-gcp"
+source = "aws"
+target = "gcp"
+topics = ["orders"]
+"#;
+
+fn strait(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
+    command.args(args).current_dir(dir).env_remove("RUST_LOG").env("CANARY", "canary-resolved");
+    command.envs(variables.iter().copied()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(!text.contains("canary"), "{text}");
+    text
+}
+
+#[test]
+fn exit_codes_and_outputs_are_as_documented() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("strait.toml"), CONFIG).unwrap();
+    let run = |args: &[&str], variables: &[(&str, &str)]| {
+        let output = strait(dir.path(), args, variables);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+
+    let (code, shown, _) = run(&["config", "show"], &[("STRAIT_LINKS__0__LANES", "2")]);
+    assert_eq!(code, Some(0));
+    assert!(shown.contains("lanes = 2") && shown.contains("${env:CANARY}") && shown.contains("***"), "{shown}");
+    let (code, shown, _) = run(&["config", "show", "-o", "json"], &[]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((code, &shown["links"][0]["naming"]), (Some(0), &Value::from("prefix")));
+
+    let (code, schema, _) = run(&["config", "schema"], &[]);
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!((code, &schema["additionalProperties"]), (Some(0), &Value::from(false)));
+
+    let bad = [("STRAIT_LINKS__0__SOURCE", "nowhere")];
+    for command in ["run", "check"] {
+        let (code, _, error) = run(&[command], &bad);
+        assert_eq!(code, Some(64), "{error}");
+        assert!(error.contains("there is no cluster 'nowhere'") && error.contains("STRAIT_LINKS__0__SOURCE"), "{error}");
+    }
+    let (code, result, _) = run(&["check", "-o", "json"], &bad);
+    let result: Value = serde_json::from_str(&result).unwrap();
+    assert_eq!((code, &result["findings"][0]["code"]), (Some(64), &Value::from("unknown-cluster")));
+
+    let (code, steps, _) = run(&["check"], &[]);
+    assert_eq!(code, Some(1), "{steps}");
+    for line in ["✓ configuration: valid", "✗ cluster aws", "✗ cluster gcp", "- topics of aws-to-gcp"] {
+        assert!(steps.contains(line), "{line}: {steps}");
+    }
+
+    assert_eq!(run(&["no-such-command"], &[]).0, Some(2));
+    let (code, _, error) = run(&["plugin", "inspect", "no-such.wasm"], &[]);
+    assert_eq!(code, Some(1), "{error}");
+    let (code, _, error) = run(&["check", "-c", "none.toml"], &[]);
+    assert_eq!(code, Some(64), "{error}");
+}
