@@ -41,11 +41,6 @@ impl LaneMemory {
         self.stopped.get(partition).is_some_and(|(place, _)| *place <= next)
     }
 
-    /// Whether a partition stood still before.
-    pub fn was_stopped(&self, partition: &PartitionKey) -> bool {
-        self.stopped.contains_key(partition)
-    }
-
     /// The record itself is refused.
     pub fn doom(&mut self, partition: &PartitionKey, offset: SourceOffset, reason: &str) {
         self.doomed.entry(partition.clone()).or_default().insert(offset, reason.to_owned());

@@ -92,12 +92,18 @@ impl<'a> Lane<'a> {
         let mut first_seen = Vec::new();
         for (key, source_partitions) in mine {
             if let Some(position) = self.known.get(&key) {
-                let next = self.memory.rewind.remove(&key).unwrap_or(position.next);
+                let rewound = self.memory.rewind.remove(&key);
+                let next = rewound.unwrap_or(position.next);
                 let mut window = PartitionWindow::new(key, source_partitions, next, position.leader_epoch);
                 window.committed = position.next;
+                // Written at once, whatever comes: another owner must not wait at an offset that does not exist any more.
+                window.fresh = rewound.is_some();
                 window.careful_until = self.memory.careful_until(&window.key);
                 window.pause = self.remembered_pause(&window.key, next);
                 let paused = window.pause.is_some();
+                if rewound.is_some() {
+                    self.emit(Event::Resumed { partition: window.key.clone(), resumed: next });
+                }
                 let stream = self.insert(window);
                 if !paused {
                     reading.push(stream);
@@ -115,7 +121,7 @@ impl<'a> Lane<'a> {
             for (old, position) in &old {
                 let event =
                     Event::TopicRecreated { partition: old.clone(), found: key.topic_id, position: position.next };
-                if !self.memory.was_stopped(old) && self.memory.stop(old, position.next, &event) {
+                if self.memory.stop(old, position.next, &event) {
                     self.emit(event);
                 }
             }

@@ -112,8 +112,8 @@ impl Lane<'_> {
                 continue;
             };
             window.source_partitions = window.source_partitions.max(partitions);
-            let stays = window.pause == Some(Pause::Stopped) && self.spec.policies.on_gap == OnGap::Stop;
-            if is_other(window.key.topic_id, key.topic_id) && !stays {
+            // Also where it stands still already: the operator must hear that what it waits for is gone.
+            if is_other(window.key.topic_id, key.topic_id) {
                 self.on_recreated(stream, key.topic_id).await?;
             }
         }
