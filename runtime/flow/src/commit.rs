@@ -7,7 +7,7 @@ use strait_core::SourceOffset;
 use strait_core::map::MapRecord;
 use strait_core::progress::{Position, ProgressRecord};
 
-use crate::lane::{CONTROL_STREAM, Lane, LaneError};
+use crate::lane::{CONTROL_STREAM, Lane, LaneError, batch_bytes_max};
 use crate::ports::{ProduceError, ReadEpoch, ReadFrom, Slot};
 use crate::spec::Delivery as Mode;
 use crate::transaction::Phase;
@@ -27,8 +27,7 @@ impl Lane<'_> {
         };
         let limits = &self.spec.limits;
         let in_flight = partition.ledger.in_flight_bytes();
-        // The broker's limit is on the compressed batch; staying below it uncompressed is always safe.
-        let batch_max = queued.topic.max_message_bytes.saturating_sub(64 << 10).max(64 << 10);
+        let batch_max = batch_bytes_max(&queued.topic);
         if self.target.round_trip() <= SHORT_LINE {
             return (limits.release_bytes * 3 / 2).min(batch_max).saturating_sub(in_flight);
         }

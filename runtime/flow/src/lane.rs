@@ -108,10 +108,20 @@ pub(crate) struct Lane<'a> {
     pub turn: usize,
 }
 
-/// What a record became.
+/// How far giving a partition's records to the target went.
 enum Sent {
     Done,
     Full,
+}
+
+/// What became of one record.
+enum Step {
+    /// All copies are sent; their bytes.
+    Sent(usize),
+    /// The client's queue is full.
+    QueueFull,
+    /// Together with what is in flight it could make a batch that the target topic refuses.
+    BatchFull,
 }
 
 impl Lane<'_> {
@@ -250,17 +260,23 @@ impl Lane<'_> {
                 return Ok(Sent::Done);
             }
             self.touch(stream)?;
-            let Some(bytes) = self.send_and_pass(stream)? else { return Ok(Sent::Full) };
-            quota = if careful { 0 } else { quota.saturating_sub(bytes.max(1)) };
+            quota = match self.send_and_pass(stream)? {
+                Step::QueueFull => return Ok(Sent::Full),
+                Step::Sent(bytes) if !careful => quota.saturating_sub(bytes.max(1)),
+                Step::Sent(_) | Step::BatchFull => 0,
+            };
         }
         Ok(Sent::Done)
     }
 
-    /// Sends the record at a partition's cursor and moves the cursor behind it; `None` when the client's queue is full.
-    fn send_and_pass(&mut self, stream: usize) -> Result<Option<usize>, LaneError> {
-        let Some(bytes) = self.send_current(stream)? else { return Ok(None) };
-        let Some(partition) = self.partitions.get_mut(stream) else { return Ok(Some(bytes)) };
-        let Some(queued) = partition.queue.front_mut() else { return Ok(Some(bytes)) };
+    /// Sends the record at a partition's cursor and moves the cursor behind it.
+    fn send_and_pass(&mut self, stream: usize) -> Result<Step, LaneError> {
+        let step = self.send_current(stream)?;
+        if !matches!(step, Step::Sent(_)) {
+            return Ok(step);
+        }
+        let Some(partition) = self.partitions.get_mut(stream) else { return Ok(step) };
+        let Some(queued) = partition.queue.front_mut() else { return Ok(step) };
         if let Some(record) = queued.processed.batch.get(queued.cursor) {
             partition.ledger.pass(record.offset.next());
         }
@@ -271,20 +287,20 @@ impl Lane<'_> {
             partition.queue.pop_front();
             partition.pass_moved();
         }
-        Ok(Some(bytes))
+        Ok(step)
     }
 
-    /// Sends every copy of the record at a partition's cursor; `None` when the client's queue is full.
-    fn send_current(&mut self, stream: usize) -> Result<Option<usize>, LaneError> {
+    /// Sends every copy of the record at a partition's cursor.
+    fn send_current(&mut self, stream: usize) -> Result<Step, LaneError> {
         let Self { partitions, target, topics, transactions, memory, dropped, now, .. } = self;
         let Some(partition) = partitions.get_mut(stream) else {
-            return Ok(Some(0));
+            return Ok(Step::Sent(0));
         };
         let Some(queued) = partition.queue.front_mut() else {
-            return Ok(Some(0));
+            return Ok(Step::Sent(0));
         };
         let Some(record) = queued.processed.batch.get(queued.cursor) else {
-            return Ok(Some(0));
+            return Ok(Step::Sent(0));
         };
         let unchanged = [OutRecord::default()];
         let copies = match queued.current_disposition() {
@@ -292,20 +308,26 @@ impl Lane<'_> {
             Some(Disposition::Replace(copies)) => copies.as_slice(),
             Some(Disposition::Drop | Disposition::Reject(_)) => {
                 *dropped += 1;
-                return Ok(Some(0));
+                return Ok(Step::Sent(0));
             }
         };
         let mut bytes = 0;
         let mut sent = 0;
-        let mut full = false;
+        let mut stopped = None;
         for copy in copies.iter().skip(queued.copies_sent) {
             let topic = copy.topic.as_ref().and_then(|t| topics.get(t)).copied().unwrap_or(queued.topic);
             let outgoing =
                 outgoing(&record, copy, &topic, partition.key.partition, stream, partition.ledger.next_sequence());
+            let size = outgoing_bytes(&outgoing);
+            // All that is in flight may end up in one batch of the client: a record that would not fit into it waits.
+            if partition.ledger.in_flight() > 0 && partition.ledger.in_flight_bytes() + size > batch_bytes_max(&topic) {
+                stopped = Some(Step::BatchFull);
+                break;
+            }
             match target.produce(transactions.slot, &outgoing) {
                 Ok(()) => {}
                 Err(ProduceError::QueueFull) => {
-                    full = true;
+                    stopped = Some(Step::QueueFull);
                     break;
                 }
                 Err(ProduceError::Refused(reason)) => {
@@ -314,7 +336,6 @@ impl Lane<'_> {
                 }
                 Err(ProduceError::Broken(reason)) => return Err(LaneError::Delivery(reason)),
             }
-            let size = outgoing_bytes(&outgoing);
             partition
                 .ledger
                 .produced(record.offset, topic.handle.0, outgoing.partition, size)
@@ -327,7 +348,7 @@ impl Lane<'_> {
         if let Phase::Open { bytes: total, .. } = &mut transactions.phase {
             *total += bytes;
         }
-        Ok((!full).then_some(bytes))
+        Ok(stopped.unwrap_or(Step::Sent(bytes)))
     }
 
     async fn on_target(&mut self, event: TargetEvent) -> Result<(), LaneError> {
@@ -420,9 +441,16 @@ fn outgoing<'a>(
     }
 }
 
+/// Bytes that a batch for this topic may have before compression. The broker's limit is on the compressed batch; staying
+/// below it uncompressed is always safe.
+pub(crate) fn batch_bytes_max(topic: &TargetTopic) -> usize {
+    topic.max_message_bytes - topic.max_message_bytes / 16
+}
+
 fn outgoing_bytes(record: &Outgoing<'_>) -> usize {
     let mut bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-    record.headers.for_each(|h| bytes += h.name.len() + h.value.map_or(0, <[u8]>::len));
+    // The lengths of name and value cost up to 5 bytes each.
+    record.headers.for_each(|h| bytes += h.name.len() + h.value.map_or(0, <[u8]>::len) + 10);
     // What a record costs besides its bytes, so that a flood of empty ones is bounded too.
     bytes + 64
 }

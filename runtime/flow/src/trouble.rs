@@ -70,8 +70,8 @@ impl Lane<'_> {
             return Ok(());
         };
         let key = partition.key.clone();
-        if resume < partition.ledger.released() {
-            // Truncated below what was copied: the books of this generation cannot go back. The next one can.
+        if resume < partition.queued_end() {
+            // Truncated below what was copied or waits to be: the books of this generation cannot go back. The next one can.
             self.memory.rewind.insert(key, resume);
             return Err(LaneError::Delivery("a source partition was truncated below the copied offset".to_owned()));
         }

@@ -182,7 +182,7 @@ impl PartitionWindow {
     /// Everything before this offset is queued, or was released.
     pub fn queued_end(&self) -> SourceOffset {
         let last = self.queue.back().and_then(|q| q.processed.batch.get(q.end.checked_sub(1)?));
-        last.map_or(self.ledger.released(), |record| record.offset.next())
+        last.map_or_else(|| self.ledger.released(), |record| record.offset.next())
     }
 
     /// What it is doing, for status.

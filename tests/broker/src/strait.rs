@@ -143,9 +143,13 @@ impl Log {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_in(&self, stream: impl Read) {
+    /// Reads to the end; with `echo` every line is printed as well, under this name.
+    fn take_in(&self, stream: impl Read, echo: Option<&str>) {
         // A line that is not UTF-8, or a broken pipe, ends the reading; the process's end is noticed apart from it.
         for text in BufReader::new(stream).lines().map_while(Result::ok) {
+            if let Some(name) = echo {
+                eprintln!("[{name}] {text}");
+            }
             let json = serde_json::from_str(&text).unwrap_or(Value::Null);
             let mut log = self.lock();
             if log.lines.len() < LINES_MAX {
@@ -159,6 +163,7 @@ impl Log {
 }
 
 /// A running `strait`. Dropping it kills and reaps the process; if a test is panicking, the end of the log is printed.
+/// With `STRAIT_SHOW_LOGS` set every line is printed as it comes.
 #[derive(Debug)]
 pub struct Strait {
     name: String,
@@ -214,7 +219,8 @@ impl Strait {
         let mut readers = Vec::new();
         if let Some(stream) = child.stderr.take() {
             let log = Arc::clone(&log);
-            readers.push(thread::spawn(move || log.take_in(stream)));
+            let echo = std::env::var_os("STRAIT_SHOW_LOGS").map(|_| name.to_owned());
+            readers.push(thread::spawn(move || log.take_in(stream, echo.as_deref())));
         }
         if let Some(mut stream) = child.stdout.take() {
             let stdout = Arc::clone(&stdout);

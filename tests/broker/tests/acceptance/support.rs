@@ -134,6 +134,8 @@ pub fn copy(config: &ConfigFolder) -> Strait {
     let status = strait.wait_end(COPIED).unwrap();
     println!("caught up after {:.1?}", began.elapsed());
     assert_eq!(status.code(), Some(0), "{}", strait.stderr());
+    let restarts = strait.events("lane_restarted");
+    assert!(restarts.is_empty(), "nothing was wrong, yet: {restarts:?}");
     strait
 }
 
