@@ -244,7 +244,8 @@ fn a_description_and_a_configuration_are_checked() {
 
 #[test]
 fn inspect_tells_what_a_file_holds() {
-    let (_, path) = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap().keep().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.wasm");
     std::fs::write(&path, Guest::default().wasm()).unwrap();
     let info = inspect(engine(), &path).unwrap();
     assert_eq!(
@@ -255,5 +256,4 @@ fn inspect_tells_what_a_file_holds() {
     assert_eq!(serde_json::to_value(&info).unwrap()["kind"], "core-module");
     std::fs::write(&path, b"no").unwrap();
     assert!(inspect(engine(), &path).unwrap_err().to_string().contains("not valid WebAssembly"));
-    std::fs::remove_file(path).unwrap();
 }

@@ -1,7 +1,11 @@
 //! What the host's tests share.
 #![allow(dead_code)]
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::Value;
 use strait_core::{
@@ -66,10 +70,16 @@ pub fn load_bytes(bytes: &[u8], change: impl FnOnce(&mut PluginSpec)) -> Result<
     load(vec![file(bytes, change)], Naming::Identity)
 }
 
-/// A plugin from a file of its own. The file stays, so that several specs can be loaded together.
+/// A plugin from a file, named by its content, in cargo's folder for such files.
 pub fn file(bytes: &[u8], change: impl FnOnce(&mut PluginSpec)) -> PluginSpec {
-    let (mut file, path) = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap().keep().unwrap();
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("guest-{:016x}.wasm", hasher.finish()));
+    // Tests run side by side and may make the same guest.
+    let mut file = tempfile::NamedTempFile::new_in(folder).unwrap();
     std::io::Write::write_all(&mut file, bytes).unwrap();
+    file.persist(&path).unwrap();
     let mut spec = PluginSpec::new("made", PluginSource::File(path), Value::Null);
     spec.limits.process_ms_max = 200;
     spec.limits.start_ms_max = 300;
