@@ -10,7 +10,7 @@ use strait_core::{
 
 use crate::{
     api::v0_1::exports::strait::plugin::transform::Edits,
-    patch::{Fate, Patch, PatchRoute, View},
+    patch::{Fate, Header, Patch, PatchRoute, View},
     plan::{self, Needs},
     text::clean,
 };
@@ -59,7 +59,7 @@ struct Current {
 
 /// The headers of a record under edit. Positions of those delivered stay valid while others are removed.
 struct HeaderEdit {
-    all: Vec<Option<(Vec<u8>, Option<Vec<u8>>)>>,
+    all: Vec<Option<Header>>,
     delivered: Vec<usize>,
 }
 
@@ -234,13 +234,13 @@ impl Current {
 }
 
 impl HeaderEdit {
-    fn slot(&mut self, occurrence: u32) -> Result<&mut Option<(Vec<u8>, Option<Vec<u8>>)>, String> {
+    fn slot(&mut self, occurrence: u32) -> Result<&mut Option<Header>, String> {
         let position = self.delivered.get(occurrence as usize);
         let slot = position.and_then(|position| self.all.get_mut(*position));
         slot.ok_or_else(|| format!("header {occurrence} of {} delivered", self.delivered.len()))
     }
 
-    fn delivered(&mut self, occurrence: u32) -> Result<&mut (Vec<u8>, Option<Vec<u8>>), String> {
+    fn delivered(&mut self, occurrence: u32) -> Result<&mut Header, String> {
         self.slot(occurrence)?.as_mut().ok_or_else(|| format!("header {occurrence} was removed before"))
     }
 

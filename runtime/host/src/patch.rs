@@ -17,6 +17,9 @@ pub(crate) enum Fate {
     Change(Box<Patch>),
 }
 
+/// Name and nullable value.
+pub(crate) type Header = (Vec<u8>, Option<Vec<u8>>);
+
 /// Changes to one record.
 #[derive(Debug, Default)]
 pub(crate) struct Patch {
@@ -25,7 +28,7 @@ pub(crate) struct Patch {
     pub(crate) route: PatchRoute,
     pub(crate) key: Content,
     pub(crate) value: Content,
-    pub(crate) headers: Option<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    pub(crate) headers: Option<Vec<Header>>,
     pub(crate) timestamp_ms: Option<i64>,
 }
 
