@@ -29,5 +29,6 @@ pub use cluster::Cluster;
 pub use error::RigError;
 pub use jars::KafkaJars;
 pub use ports::HeldPort;
+pub use process::{signal, spawn};
 pub use proxy::Proxy;
 pub use spec::{ClusterSpec, Security, User};

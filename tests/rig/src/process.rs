@@ -16,7 +16,10 @@ struct Job {
 ///
 /// All children are started by one thread that is never joined: the kernel's parent-death signal is
 /// sent when the starting *thread* ends, and a test's thread ends long before its process.
-pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
+///
+/// # Errors
+/// The system's refusal.
+pub fn spawn(mut command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<SyncSender<Job>> = OnceLock::new();
 
     die_with_parent(&mut command);
@@ -53,8 +56,11 @@ fn die_with_parent(command: &mut Command) {
 }
 
 /// Sends a signal to a child that has not been waited for, so that its id is certainly its own.
+///
+/// # Errors
+/// The system's refusal.
 #[allow(unsafe_code, reason = "the standard library sends no signal but SIGKILL")]
-pub(crate) fn signal(child: &Child, signal: libc::c_int) -> io::Result<()> {
+pub fn signal(child: &Child, signal: libc::c_int) -> io::Result<()> {
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     // SAFETY: kill takes plain integers and has no memory effects.
     if unsafe { libc::kill(pid, signal) } == 0 {

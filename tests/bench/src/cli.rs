@@ -1,0 +1,218 @@
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Builder;
+
+use crate::error::BenchError;
+use crate::field::{Results, Settings};
+use crate::line::{Line, Machine};
+use crate::replicator::System;
+use crate::{host, idle, latency, report, stop, throughput, wan};
+
+/// Strait beside MirrorMaker 2, on the same brokers, in one run. Without a command: throughput and CPU per record.
+#[derive(Debug, Parser)]
+#[command(name = "./dev bench")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    sizes: Sizes,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Runs of each system [default: throughput 5, wan and latency 1]
+    #[arg(long, global = true)]
+    runs: Option<usize>,
+    /// Append results as JSON lines, for `report`
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Few records, one run: whether it works, not how fast it is
+    #[arg(long, global = true)]
+    quick: bool,
+    /// What to compare, separated by commas [default: what the command is about]
+    #[arg(long, global = true, value_delimiter = ',')]
+    systems: Vec<System>,
+    /// The binary under test [default: beside this one]
+    #[arg(long, global = true, value_name = "FILE")]
+    strait: Option<PathBuf>,
+    /// One more line of Strait's [[links]], e.g. 'lanes = 1'; may be repeated
+    #[arg(long, global = true, value_name = "LINE")]
+    link: Vec<String>,
+    /// Where the brokers keep their data [default: the system's temporary folder]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Sizes {
+    /// Records with values of 1000 bytes; 0 leaves them out
+    #[arg(long, default_value_t = 2_000_000)]
+    records_1000: u64,
+    /// Records with values of 100 bytes; 0 leaves them out
+    #[arg(long, default_value_t = 6_000_000)]
+    records_100: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// How late a reader of committed records on the target sees a record
+    Latency {
+        #[arg(long, default_value_t = 1000)]
+        records_s: u64,
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        #[arg(long, default_value_t = 15)]
+        warm_up_s: u64,
+    },
+    /// Copying over a long line
+    Wan {
+        /// Round trip in milliseconds
+        #[arg(long, default_value_t = 80)]
+        round_trip_ms: u64,
+        /// Records to have at the source; a window ends with them
+        #[arg(long, default_value_t = 4_000_000)]
+        records: u64,
+        /// Length of the window
+        #[arg(long, default_value_t = 25)]
+        seconds: u64,
+    },
+    /// Thousands of partitions with next to nothing to do
+    Idle {
+        #[arg(long, default_value_t = 40)]
+        topics: usize,
+        /// Partitions of each
+        #[arg(long, default_value_t = 100)]
+        partitions: i32,
+        /// Records per second over all of them
+        #[arg(long, default_value_t = 10)]
+        records_s: u32,
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// Print a result file as Markdown
+    Report { file: PathBuf },
+}
+
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Latency { .. } => "./dev bench latency",
+            Self::Wan { .. } => "./dev bench wan",
+            Self::Idle { .. } => "./dev bench idle",
+            Self::Report { .. } => "./dev bench report",
+        }
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Whatever keeps the benchmark from going on.
+pub fn run(cli: Cli) -> Result<(), BenchError> {
+    if let Some(Command::Report { file }) = &cli.command {
+        print!("{}", report::markdown(&report::read(file)?));
+        return Ok(());
+    }
+    let settings = settings(&cli)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(BenchError::io("starting the runtime"))?;
+    let signals = stop::listen(&runtime)?;
+    let mut results = Results::new(open(cli.common.json.as_ref())?);
+    let machine = machine(&cli);
+    eprintln!(
+        "{}: {} cores ({}), {} GiB, load average {:.2}",
+        machine.command, machine.cores, machine.cpu, machine.memory_gib, machine.load
+    );
+    results.add(Line::Machine(machine))?;
+    let outcome = dispatch(&cli, &runtime, &settings, &mut results);
+    signals.abort();
+    print!("{}", report::markdown(&results.lines));
+    outcome
+}
+
+fn dispatch(
+    cli: &Cli,
+    runtime: &tokio::runtime::Runtime,
+    settings: &Settings,
+    results: &mut Results,
+) -> Result<(), BenchError> {
+    let quick = cli.common.quick;
+    let rounds = |usual| cli.common.runs.unwrap_or(if quick { 1 } else { usual });
+    let seconds = |usual, quickly| Duration::from_secs(if quick { quickly } else { usual });
+    match &cli.command {
+        None => {
+            let few = |records: u64, most: u64| if quick { records.min(most) } else { records };
+            let mut sizes =
+                vec![(1000, few(cli.sizes.records_1000, 200_000)), (100, few(cli.sizes.records_100, 600_000))];
+            sizes.retain(|(_, records)| *records > 0);
+            throughput::run(runtime, settings, &sizes, rounds(5), results)
+        }
+        Some(Command::Latency { records_s, seconds: window, warm_up_s }) => {
+            let (warm_up, window) = (seconds(*warm_up_s, 3), seconds(*window, 5));
+            let plan = latency::Plan { records_s: *records_s, value_bytes: 1000, warm_up, window, rounds: rounds(1) };
+            latency::run(runtime, settings, plan, results)
+        }
+        Some(Command::Wan { round_trip_ms, records, seconds: window }) => {
+            let plan = wan::Plan {
+                one_way: Duration::from_millis(round_trip_ms / 2),
+                records: if quick { 400_000 } else { *records },
+                value_bytes: 1000,
+                window: seconds(*window, 5),
+                rounds: rounds(1),
+            };
+            wan::run(runtime, settings, plan, results)
+        }
+        Some(Command::Idle { topics, partitions, records_s, seconds: window }) => {
+            let plan = idle::Plan {
+                topics: if quick { 4 } else { *topics },
+                partitions: *partitions,
+                records_s: *records_s,
+                settle: seconds(20, 3),
+                window: seconds(*window, 5),
+            };
+            idle::run(runtime, settings, plan, results)
+        }
+        Some(Command::Report { .. }) => Ok(()),
+    }
+}
+
+fn settings(cli: &Cli) -> Result<Settings, BenchError> {
+    let strait = match &cli.common.strait {
+        Some(path) => path.clone(),
+        None => std::env::current_exe().map_err(BenchError::io("finding this program"))?.with_file_name("strait"),
+    };
+    let mut systems = cli.common.systems.clone();
+    if systems.is_empty() {
+        systems = match cli.command {
+            None => vec![System::Mm2Tuned, System::StraitEos, System::StraitFilter, System::StraitAlo],
+            Some(Command::Idle { .. }) => vec![System::StraitEos, System::StraitAlo, System::Mm2Default],
+            Some(_) => vec![System::Mm2Tuned, System::StraitEos, System::Mm2Default, System::StraitAlo],
+        };
+    }
+    if systems.iter().any(|system| system.is_strait()) && !strait.exists() {
+        return Err(BenchError::NoStrait { path: strait });
+    }
+    Ok(Settings { strait, link_lines: cli.common.link.clone(), base_dir: cli.common.data.clone(), systems })
+}
+
+fn open(path: Option<&PathBuf>) -> Result<Option<File>, BenchError> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let file = File::options().create(true).append(true).open(path);
+    file.map(Some).map_err(BenchError::io(format!("opening {}", path.display())))
+}
+
+fn machine(cli: &Cli) -> Machine {
+    let (cpu, memory_gib) = host::hardware();
+    let command = cli.command.as_ref().map_or("./dev bench", Command::name).to_owned();
+    Machine { command, cores: host::cores(), cpu, memory_gib, load: host::load() }
+}

@@ -1,0 +1,184 @@
+//! Copies across a long line: the rig's proxy holds every byte back on its way.
+
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use crate::error::BenchError;
+use crate::field::{Field, Results, SAMPLE_EVERY, Sample, Settings};
+use crate::line::{Line, Wan};
+use crate::preload::{self, Source};
+use crate::replicator::{Replicator, System};
+use crate::{host, probe, verify};
+
+const PARTITIONS: i32 = 4;
+const FIRST_DEADLINE: Duration = Duration::from_secs(90);
+/// Batch and fetch sizes follow the line; this is their time to do so.
+const WARM_UP: Duration = Duration::from_secs(5);
+const LARGE_MESSAGE_BYTES: &str = "8388608";
+
+/// Where the replicator stands, and what the target topic permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// Near the target, so that reading crosses the line: the usual advice.
+    Target,
+    /// Near the source: writing crosses it.
+    Source,
+    /// The same with larger batches permitted.
+    SourceLarge,
+}
+
+impl Layout {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Target => "near-target",
+            Self::Source => "near-source",
+            Self::SourceLarge => "near-source-8mib",
+        }
+    }
+}
+
+/// What a WAN benchmark is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    pub one_way: Duration,
+    pub records: u64,
+    pub value_bytes: usize,
+    pub window: Duration,
+    pub rounds: usize,
+}
+
+/// Runs every system in every layout, in turns.
+///
+/// # Errors
+/// Whatever keeps the benchmark from going on. A failed run is noted as such.
+pub fn run(runtime: &Runtime, settings: &Settings, plan: Plan, results: &mut Results) -> Result<(), BenchError> {
+    let probe = probe::proxy(plan.one_way)?;
+    eprintln!("the proxy alone: {:.0} MB/s over {} ms", probe.mb_s, probe.round_trip_ms);
+    results.add(Line::Probe(probe))?;
+    let field = Field::start(runtime, settings, true)?;
+    let (records, value_bytes) = (plan.records, plan.value_bytes);
+    let source = Source { topic: "line".to_owned(), partitions: PARTITIONS, records, value_bytes };
+    preload::fill(&field.source, &source)?;
+    for layout in [Layout::Target, Layout::Source, Layout::SourceLarge] {
+        delay(&field, layout, plan.one_way);
+        for round in 1..=plan.rounds {
+            for system in &settings.systems {
+                // MirrorMaker 2 does not fit its batches to the topic, so the larger limit changes nothing for it.
+                let same = layout == Layout::SourceLarge && !system.is_strait();
+                if same || *system == System::StraitFilter {
+                    continue;
+                }
+                let outcome = measure(&field, *system, layout, &source, plan, round);
+                if let Ok(found) = &outcome {
+                    eprintln!("{}", line(found));
+                }
+                results.note(&format!("wan-{}", layout.name()), *system, round, outcome.map(Line::Wan))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn line(found: &Wan) -> String {
+    format!(
+        "{:16} {:13} run {}: {:7.2} MB/s, {:6.2} us/record, {:5.0} MiB, window of {:.0} s",
+        found.layout,
+        found.system,
+        found.round,
+        found.window.mb_s,
+        found.window.cpu_us,
+        found.peak_mib,
+        found.window.seconds
+    )
+}
+
+fn delay(field: &Field, layout: Layout, one_way: Duration) {
+    let far = if layout == Layout::Target { &field.source_cluster } else { &field.target_cluster };
+    for cluster in [&field.source_cluster, &field.target_cluster] {
+        cluster.proxies().iter().for_each(strait_rig::Proxy::heal);
+    }
+    for proxy in far.proxies() {
+        proxy.delay(one_way);
+    }
+}
+
+fn measure(
+    field: &Field,
+    system: System,
+    layout: Layout,
+    source: &Source,
+    plan: Plan,
+    round: usize,
+) -> Result<Wan, BenchError> {
+    let tag = field.tag();
+    // Only the long line leads through its proxy.
+    let (mut far_source, mut far_target) = (field.source.bootstrap.clone(), field.target.bootstrap.clone());
+    if layout == Layout::Target {
+        far_source = field.source_cluster.bootstrap();
+    } else {
+        far_target = field.target_cluster.bootstrap();
+    }
+    let mut job = field.job(system, &tag, &source.topic);
+    job.source = &far_source;
+    job.target = &far_target;
+    let topic = job.target_topic(&source.topic);
+    if layout == Layout::SourceLarge {
+        field.target.create(&topic, PARTITIONS, &[("max.message.bytes", LARGE_MESSAGE_BYTES)])?;
+    }
+    let load = host::load();
+    let mut replicator = job.start()?;
+    let outcome = window(field, &mut replicator, &topic, source, plan);
+    let peak_mib = replicator.peak_mib();
+    // What is in flight on a slow line need not be waited for: only what was committed counts.
+    drop(replicator);
+    let verified = outcome.and_then(|window| {
+        let found = verify::read(&field.target, &topic, PARTITIONS)?;
+        verify::judge(system.name(), &found, None, source.value_bytes)?;
+        Ok(window)
+    });
+    field.clean(&job)?;
+    let (first, last) = verified?;
+    Ok(Wan {
+        system: system.name().to_owned(),
+        layout: layout.name().to_owned(),
+        round,
+        round_trip_ms: u64::try_from(plan.one_way.as_millis()).unwrap_or_default() * 2,
+        window: first.rates(&last, last.end.saturating_sub(first.end), source.value_bytes),
+        peak_mib,
+        load,
+    })
+}
+
+/// Looks at the first and the last commit within the window; a copy that is complete sooner ends it sooner.
+fn window(
+    field: &Field,
+    replicator: &mut Replicator,
+    topic: &str,
+    source: &Source,
+    plan: Plan,
+) -> Result<(Sample, Sample), BenchError> {
+    let begin = field.first(replicator, topic, PARTITIONS, FIRST_DEADLINE)?.at + WARM_UP;
+    let mut previous = None;
+    let mut first: Option<Sample> = None;
+    let mut last: Option<Sample> = None;
+    loop {
+        std::thread::sleep(SAMPLE_EVERY);
+        let sample = field.sample(replicator, topic, PARTITIONS)?;
+        let moved = previous.replace(sample.end) != Some(sample.end);
+        if sample.at >= begin && moved {
+            // Both ends of the window are moments of a commit: between them lie whole commits.
+            first.get_or_insert(sample);
+            if sample.end <= source.records {
+                last = Some(sample);
+            }
+        }
+        if sample.at >= begin + plan.window || sample.end >= source.records {
+            break;
+        }
+    }
+    match (first, last) {
+        (Some(first), Some(last)) if last.end > first.end => Ok((first, last)),
+        _ => Err(replicator.late("committing twice", plan.window, "fewer than two commits within the window")),
+    }
+}
