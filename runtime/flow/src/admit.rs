@@ -311,7 +311,7 @@ impl Lane<'_> {
         partition.pause = Some(Pause::Stopped);
         let key = partition.key.clone();
         self.deps.status.set(&key, partition.committed, partition.activity());
-        if self.memory.stop(&key, partition.queued_end(), &event) {
+        if self.memory.stop(&key, partition.queued_end(), partition.moved_to, &event) {
             self.emit(event);
         }
         Ok(self.source.unassign(&[key]).await?)

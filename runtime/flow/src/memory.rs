@@ -3,13 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use strait_core::{Event, PartitionKey, SourceOffset};
+use strait_core::{Event, OwnerEpoch, PartitionKey, SourceOffset};
 
 /// A partition that the target did not acknowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stuck {
     pub retry_at: Duration,
     pub retry_after: Duration,
+}
+
+/// Where a partition stands still: all before `from` was queued, and progress can come to `to` over offsets without records.
+#[derive(Debug)]
+struct Stopped {
+    from: SourceOffset,
+    to: SourceOffset,
+    event: Event,
 }
 
 #[derive(Debug, Default)]
@@ -22,23 +30,30 @@ pub(crate) struct LaneMemory {
     pub proven: bool,
     /// Partitions out of the flow for a while.
     pub stuck: BTreeMap<PartitionKey, Stuck>,
-    /// Where to read again after a truncation, when policy says `continue`.
-    pub rewind: BTreeMap<PartitionKey, SourceOffset>,
+    /// Where to read again after a truncation, when policy says `continue`, and who found it out: when a later owner has written
+    /// progress since, it is history.
+    pub rewind: BTreeMap<PartitionKey, (OwnerEpoch, SourceOffset)>,
     /// Partitions that stand still until an operator acts; their event was emitted.
-    stopped: BTreeMap<PartitionKey, (SourceOffset, Event)>,
+    stopped: BTreeMap<PartitionKey, Stopped>,
 }
 
 impl LaneMemory {
-    /// A partition stands still at `place`: everything before it was queued. Gives whether the event is news.
-    pub fn stop(&mut self, partition: &PartitionKey, place: SourceOffset, event: &Event) -> bool {
-        let before = self.stopped.insert(partition.clone(), (place, event.clone()));
-        before.is_none_or(|(_, told)| told != *event)
+    /// A partition stands still: everything before `from` was queued, progress can come to `to`. Gives whether the event is news.
+    pub fn stop(&mut self, partition: &PartitionKey, from: SourceOffset, to: SourceOffset, event: &Event) -> bool {
+        let stopped = Stopped { from, to: to.max(from), event: event.clone() };
+        let before = self.stopped.insert(partition.clone(), stopped);
+        before.is_none_or(|before| before.event != *event)
     }
 
     /// Whether a partition whose next offset is `next` has come to where it stands still. Before that it has records to copy,
-    /// which an earlier generation had read and did not commit.
-    pub fn is_stopped_at(&self, partition: &PartitionKey, next: SourceOffset) -> bool {
-        self.stopped.get(partition).is_some_and(|(place, _)| *place <= next)
+    /// which an earlier generation had read and did not commit; behind it another process could go on, so this one may too.
+    pub fn is_stopped_at(&mut self, partition: &PartitionKey, next: SourceOffset) -> bool {
+        let Some(stopped) = self.stopped.get(partition) else { return false };
+        if next > stopped.to {
+            self.stopped.remove(partition);
+            return false;
+        }
+        stopped.from <= next
     }
 
     /// The record itself is refused.

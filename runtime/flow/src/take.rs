@@ -92,8 +92,8 @@ impl<'a> Lane<'a> {
         let mut first_seen = Vec::new();
         for (key, source_partitions) in mine {
             if let Some(position) = self.known.get(&key) {
-                let rewound = self.memory.rewind.remove(&key);
-                let next = rewound.unwrap_or(position.next);
+                let rewound = self.memory.rewind.remove(&key).filter(|(owner, _)| position.owner <= *owner);
+                let next = rewound.map_or(position.next, |(_, resume)| resume);
                 let mut window = PartitionWindow::new(key, source_partitions, next, position.leader_epoch);
                 window.committed = position.next;
                 // Written at once, whatever comes: another owner must not wait at an offset that does not exist any more.
@@ -121,7 +121,7 @@ impl<'a> Lane<'a> {
             for (old, position) in &old {
                 let event =
                     Event::TopicRecreated { partition: old.clone(), found: key.topic_id, position: position.next };
-                if self.memory.stop(old, position.next, &event) {
+                if self.memory.stop(old, position.next, position.next, &event) {
                     self.emit(event);
                 }
             }
@@ -161,7 +161,7 @@ impl<'a> Lane<'a> {
         Ok(mine)
     }
 
-    fn remembered_pause(&self, key: &PartitionKey, next: SourceOffset) -> Option<Pause> {
+    fn remembered_pause(&mut self, key: &PartitionKey, next: SourceOffset) -> Option<Pause> {
         if self.memory.is_stopped_at(key, next) {
             return Some(Pause::Stopped);
         }

@@ -72,7 +72,7 @@ impl Lane<'_> {
         let key = partition.key.clone();
         if resume < partition.queued_end() {
             // Truncated below what was copied or waits to be: the books of this generation cannot go back. The next one can.
-            self.memory.rewind.insert(key, resume);
+            self.memory.rewind.insert(key, (self.owner, resume));
             return Err(LaneError::Delivery("a source partition was truncated below the copied offset".to_owned()));
         }
         partition.expected = resume;

@@ -38,6 +38,8 @@ pub struct Books {
     pub owed: BTreeSet<PartitionKey>,
     /// Records committed.
     pub records: u64,
+    /// Copies written that were there already (at-least-once).
+    pub repeated: u64,
     /// Transactions committed.
     pub transactions: u64,
 }
@@ -140,8 +142,9 @@ impl World {
         if !meant {
             self.wrong(format!("{key}: offset {} copy {} was not meant for {name}-{}", record.offset, datum.copy, datum.partition));
         }
-        self.books.copied.insert((datum.record, datum.copy, datum.topic, datum.partition));
+        let new = self.books.copied.insert((datum.record, datum.copy, datum.topic, datum.partition));
         self.books.records += 1;
+        self.books.repeated += u64::from(!new);
     }
 
     /// Where the copies of a record belong: topic, partition (where it is fixed), number of the copy.
@@ -209,6 +212,13 @@ impl World {
         // What the election took before anyone read it is owed to nobody.
         let owed = |id: &&u64| self.still_stands(key, offset, **id);
         ids.iter().find(owed).map_or(Fate::Nothing, |id| self.fate_of(*id))
+    }
+
+    /// Whether a record that ever stood at this offset is one that cannot go on.
+    #[must_use]
+    pub fn is_refused(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
+        let ids = self.source.history.get(key).and_then(|h| h.get(&offset.0));
+        ids.is_some_and(|ids| ids.iter().any(|id| !matches!(self.fate_of(*id), Fate::Copied | Fate::Missing | Fate::Nothing)))
     }
 
     fn still_stands(&self, key: &PartitionKey, offset: SourceOffset, id: u64) -> bool {

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub tail: String,
     /// Records committed.
     pub records: u64,
+    /// Copies that were there already.
+    pub repeated: u64,
     /// Transactions committed.
     pub transactions: u64,
     /// Names of the events seen.
@@ -79,6 +81,7 @@ where
             hash: world.trace.hash(),
             tail: world.trace.tail(),
             records: world.books.records,
+            repeated: world.books.repeated,
             transactions: world.books.transactions,
             events: world.events.iter().map(|(_, _, e)| e.name()).collect(),
         }
@@ -477,9 +480,9 @@ fn explains(world: &crate::world::World, key: &PartitionKey, event: &Event) -> b
             // Everything before it has arrived, and it is a record that cannot go on.
             let next = world.books.of.get(partition).and_then(|b| b.position.as_ref()).map_or(0, |p| p.next.0);
             let clear = (next..offset.0).all(|o| world.fate(partition, SourceOffset(o)) == Fate::Nothing);
-            here(partition) && clear && !matches!(world.fate(partition, *offset), Fate::Copied | Fate::Missing)
+            here(partition) && clear && world.is_refused(partition, *offset)
         }
-        Event::PluginFailed { partition, first, .. } => here(partition) && world.fate(partition, *first) == Fate::Stops,
+        Event::PluginFailed { partition, first, .. } => here(partition) && world.is_refused(partition, *first),
         Event::RetentionOverrun { partition, .. } => here(partition) && log_changed,
         Event::Truncated { partition, .. } => here(partition) && log_changed && world.source.log(&key.topic, key.partition).is_some_and(|l| l.epoch > 0),
         Event::TopicRecreated { partition, .. } | Event::SourceGone { partition, .. } => {

@@ -1,0 +1,444 @@
+//! Schedules that have broken replicators, each played on purpose. Every script ends in peace, in which everything must arrive
+//! and every promise is checked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use strait_core::SourceOffset;
+use strait_flow::{Delivery, OnGap, OnRefused, Policies};
+use strait_sim::cluster::Cluster;
+use strait_sim::run::{Outcome, lenient, run_script};
+use strait_sim::source::Rules;
+use strait_sim::world::{Faults, Hook, Point, World};
+
+const SEEDS: u64 = 40;
+
+/// Plays a script under many latencies, in exactly-once mode.
+fn play<F: Future<Output = Cluster>>(policies: Policies, rules: Rules, script: impl Fn(Cluster) -> F + Copy) -> Vec<Outcome> {
+    (0..SEEDS)
+        .map(|seed| {
+            let outcome = run_script(seed, Delivery::ExactlyOnce, policies, rules, None, script);
+            outcome.assert_good();
+            assert!(outcome.records > 0, "nothing was copied");
+            outcome
+        })
+        .collect()
+}
+
+fn all_met(outcomes: &[Outcome], event: &str) {
+    for outcome in outcomes {
+        assert!(outcome.events.contains(event), "seed {}: no {event}, but {:?}", outcome.seed, outcome.events);
+    }
+}
+
+async fn wait_ms(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// Waits for a condition, for at most a minute of virtual time.
+async fn until(cluster: &Cluster, what: &str, condition: impl Fn(&World) -> bool) {
+    for _ in 0..60_000 {
+        if condition(&cluster.sim.lock()) {
+            return;
+        }
+        wait_ms(1).await;
+    }
+    panic!("never: {what}\n{}", cluster.sim.lock().trace.tail());
+}
+
+fn next(world: &World, topic: &str, partition: i32) -> SourceOffset {
+    let of = world.books.of.iter().find(|(k, _)| &*k.topic == topic && k.partition == partition);
+    of.and_then(|(_, b)| b.position.as_ref()).map_or(SourceOffset(0), |p| p.next)
+}
+
+/// One topic of two partitions with some records, one lane owner (process 0), one process that waits (process 1).
+async fn begin(cluster: &mut Cluster) {
+    {
+        let mut world = cluster.sim.lock();
+        world.latency_ms = (1, 12);
+        world.create_source_topic("a", 2);
+        feed(&mut world);
+    }
+    cluster.start_process();
+    cluster.start_process();
+    cluster.assign(0, 0);
+    cluster.assign(1, 0);
+    until(cluster, "the first records", |world| world.books.records > 10).await;
+}
+
+fn feed(world: &mut World) {
+    world.append("a", 0, 20, false);
+    world.append("a", 1, 20, false);
+}
+
+type Flag = Arc<AtomicBool>;
+
+fn hook(cluster: &Cluster, point: Point, skip: u64, run: impl FnOnce(&mut World, usize) + Send + 'static) -> Flag {
+    let flag = Flag::default();
+    let set = Arc::clone(&flag);
+    let run = move |world: &mut World, proc: usize| {
+        set.store(true, Ordering::Relaxed);
+        run(world, proc);
+    };
+    cluster.sim.lock().hooks.push(Hook { point, skip, run: Box::new(run) });
+    flag
+}
+
+async fn fired(cluster: &Cluster, flag: &Flag) {
+    until(cluster, "the hook", |_| flag.load(Ordering::Relaxed)).await;
+}
+
+const POINTS: [Point; 7] = [
+    Point::Init(0),
+    Point::Init(1),
+    Point::ProgressRead,
+    Point::Produce,
+    Point::ProgressWritten,
+    Point::CommitArrives,
+    Point::CommitDecided,
+];
+
+#[test]
+fn a_process_dies_at_every_point_of_the_protocol() {
+    for point in POINTS {
+        play(lenient(), Rules::default(), move |mut cluster| async move {
+            begin(&mut cluster).await;
+            // Makes the lanes be taken again too, for the points of a takeover.
+            cluster.sim.lock().init(0, 0, 0);
+            cluster.sim.lock().init(1, 0, 0);
+            let died = hook(&cluster, point, 0, |world, proc| world.kill(proc));
+            feed(&mut cluster.sim.lock());
+            fired(&cluster, &died).await;
+            cluster.bury().await;
+            cluster.assign(0, 1);
+            cluster.assign(1, 1);
+            feed(&mut cluster.sim.lock());
+            wait_ms(2_000).await;
+            cluster
+        });
+    }
+}
+
+#[test]
+fn a_zombie_wakes_at_every_point_of_the_protocol_after_another_took_its_lanes() {
+    for point in POINTS {
+        play(lenient(), Rules::default(), move |mut cluster| async move {
+            begin(&mut cluster).await;
+            cluster.sim.lock().init(0, 0, 0);
+            cluster.sim.lock().init(1, 0, 0);
+            let asleep = hook(&cluster, point, 0, |world, proc| world.pause(proc));
+            feed(&mut cluster.sim.lock());
+            fired(&cluster, &asleep).await;
+            cluster.assign(0, 1);
+            cluster.assign(1, 1);
+            let before = cluster.sim.lock().books.records;
+            until(&cluster, "the new owner copies", |world| world.books.records > before + 5).await;
+            cluster.sim.lock().resume(0);
+            feed(&mut cluster.sim.lock());
+            // It fights for the lane until it hears that it lost it.
+            wait_ms(1_500).await;
+            cluster
+        });
+    }
+}
+
+#[test]
+fn inits_of_two_owners_interleave_in_every_way() {
+    // The first owner sleeps behind its first or second init; the second one goes on to its first or second, then the first
+    // one wakes: A1 B1 A2 B2, A1 B1 B2 A2, A1 A2 B1 B2.
+    for (first, second) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        play(lenient(), Rules::default(), move |mut cluster| async move {
+            begin(&mut cluster).await;
+            cluster.give_up(0, 0).await;
+            cluster.give_up(1, 0).await;
+            feed(&mut cluster.sim.lock());
+            let asleep = hook(&cluster, Point::Init(first), 0, |world, proc| world.pause(proc));
+            cluster.assign(0, 0);
+            fired(&cluster, &asleep).await;
+            let woken = hook(&cluster, Point::Init(second), 0, |world, _| world.resume(0));
+            cluster.run_lane(0, 1);
+            fired(&cluster, &woken).await;
+            wait_ms(3_000).await;
+            cluster.assign(1, 1);
+            feed(&mut cluster.sim.lock());
+            wait_ms(500).await;
+            cluster
+        });
+    }
+}
+
+#[test]
+fn fenced_while_the_group_still_gives_the_lane() {
+    for slot in [0, 1] {
+        let outcomes = play(lenient(), Rules::default(), move |mut cluster| async move {
+            begin(&mut cluster).await;
+            for _ in 0..3 {
+                cluster.sim.lock().init(0, slot, 1);
+                cluster.sim.lock().init(1, slot, 1);
+                feed(&mut cluster.sim.lock());
+                wait_ms(400).await;
+            }
+            cluster
+        });
+        all_met(&outcomes, "fenced");
+    }
+}
+
+#[test]
+fn the_result_of_commits_is_unknown() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.sim.lock().faults = Faults { commit: 400, ..Faults::default() };
+        for _ in 0..10 {
+            feed(&mut cluster.sim.lock());
+            wait_ms(2_000).await;
+        }
+        cluster
+    });
+    all_met(&outcomes, "lane_restarted");
+}
+
+#[test]
+fn deliveries_fail_come_without_an_offset_and_queues_are_full() {
+    let rules = Rules { twice: 200, split: 200, route: 100, drop: 100, ..Rules::default() };
+    play(lenient(), rules, |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.sim.lock().faults = Faults { produce: 30, no_offset: 30, queue_full: 200, lost: 20, ..Faults::default() };
+        for _ in 0..10 {
+            feed(&mut cluster.sim.lock());
+            wait_ms(500).await;
+        }
+        cluster
+    });
+}
+
+#[test]
+fn refused_records_named_or_not_are_found_and_kept_and_nothing_else_is() {
+    let rules = Rules { refused: 100, reject: 50, timestamp_far: 50, timestamp_zero: 50, ..Rules::default() };
+    let outcomes = play(lenient(), rules, |mut cluster| async move {
+        begin(&mut cluster).await;
+        feed(&mut cluster.sim.lock());
+        wait_ms(3_000).await;
+        cluster
+    });
+    assert!(outcomes.iter().filter(|o| o.events.contains("quarantined")).count() > 30);
+    let stop = Policies { on_refused: OnRefused::Stop, ..lenient() };
+    let outcomes = play(stop, Rules { refused: 30, ..Rules::default() }, |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster
+    });
+    assert!(outcomes.iter().any(|o| o.events.contains("record_stopped")));
+}
+
+#[test]
+fn a_stuck_target_partition_does_not_hold_up_the_others() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        until(&cluster, "all is copied", |w| next(w, "a", 0).0 >= 20 && next(w, "a", 1).0 >= 20).await;
+        {
+            let mut world = cluster.sim.lock();
+            let topic = world.target.topic("copy.a").unwrap();
+            world.target.log_mut(topic, 0).unwrap().stuck_until = u64::MAX;
+            feed(&mut world);
+        }
+        let before = next(&cluster.sim.lock(), "a", 0);
+        until(&cluster, "the other partition goes on", |w| next(w, "a", 1).0 >= 40).await;
+        assert_eq!(next(&cluster.sim.lock(), "a", 0), before);
+        wait_ms(20_000).await;
+        cluster
+    });
+    // Both partitions have the same lane in no run, so the event is due in all.
+    all_met(&outcomes, "target_stuck");
+}
+
+#[test]
+fn a_quarantine_that_fails_stops_the_partition_only() {
+    let outcomes = play(lenient(), Rules { reject: 60, ..Rules::default() }, |mut cluster| async move {
+        cluster.sim.lock().faults = Faults { quarantine: 1_000, ..Faults::default() };
+        begin(&mut cluster).await;
+        wait_ms(1_000).await;
+        cluster
+    });
+    assert!(outcomes.iter().any(|o| o.events.contains("record_stopped")));
+}
+
+#[test]
+fn reading_fails_and_goes_on() {
+    play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.sim.lock().faults = Faults { read: 100, read_broken: 50, lost: 50, ..Faults::default() };
+        for _ in 0..10 {
+            feed(&mut cluster.sim.lock());
+            wait_ms(500).await;
+        }
+        cluster
+    });
+}
+
+#[test]
+fn lanes_move_between_three_processes_and_nothing_is_copied_twice() {
+    play(lenient(), Rules { twice: 100, ..Rules::default() }, |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.start_process();
+        for round in 0..6usize {
+            for lane in 0..2u32 {
+                let (old, new) = ((round + lane as usize) % 3, (round + 1 + lane as usize) % 3);
+                if let Some(owner) = cluster.owner[lane as usize] {
+                    cluster.give_up(lane, owner).await;
+                }
+                cluster.assign(lane, if old == new { 0 } else { new });
+            }
+            feed(&mut cluster.sim.lock());
+            wait_ms(300).await;
+        }
+        cluster
+    });
+}
+
+/// Stops the lanes, lets the source change, and starts them again.
+async fn meanwhile(cluster: &mut Cluster, change: impl FnOnce(&mut World)) {
+    cluster.give_up(0, 0).await;
+    cluster.give_up(1, 0).await;
+    change(&mut cluster.sim.lock());
+    cluster.assign(0, 1);
+    cluster.assign(1, 1);
+    wait_ms(6_000).await;
+    cluster.refresh_topics();
+    wait_ms(2_000).await;
+}
+
+#[test]
+fn gaps_stop_or_continue_as_policy_says_and_are_told() {
+    for on_gap in [OnGap::Stop, OnGap::Continue] {
+        let policies = Policies { on_gap, ..lenient() };
+        let retention = play(policies, Rules::default(), |mut cluster| async move {
+            begin(&mut cluster).await;
+            meanwhile(&mut cluster, |world| {
+                feed(world);
+                feed(world);
+                world.retain("a", 0, 35);
+            })
+            .await;
+            cluster
+        });
+        all_met(&retention, "retention_overrun");
+        let truncated = play(policies, Rules::default(), |mut cluster| async move {
+            begin(&mut cluster).await;
+            until(&cluster, "all is copied", |w| next(w, "a", 0).0 >= 20).await;
+            meanwhile(&mut cluster, |world| {
+                world.elect("a", 0, Some(5));
+                // Shorter than before in some runs, longer in others.
+                let more = world.rng.within(1, 40);
+                world.append("a", 0, more, false);
+            })
+            .await;
+            cluster
+        });
+        all_met(&truncated, "truncated");
+        for fill in [0, 60] {
+            let recreated = play(policies, Rules::default(), move |mut cluster| async move {
+                begin(&mut cluster).await;
+                meanwhile(&mut cluster, |world| {
+                    world.delete_source_topic("a");
+                    world.create_source_topic("a", 2);
+                    world.append("a", 0, fill, false);
+                    world.append("a", 1, fill, false);
+                })
+                .await;
+                cluster
+            });
+            all_met(&recreated, "topic_recreated");
+        }
+    }
+}
+
+#[test]
+fn a_topic_recreated_under_a_running_lane_is_told_of_whatever_its_length() {
+    for fill in [0, 5, 100] {
+        let outcomes = play(lenient(), Rules::default(), move |mut cluster| async move {
+            begin(&mut cluster).await;
+            {
+                let mut world = cluster.sim.lock();
+                world.delete_source_topic("a");
+                world.create_source_topic("a", 2);
+                world.append("a", 0, fill, false);
+                world.append("a", 1, fill, false);
+            }
+            wait_ms(5_000).await;
+            cluster.refresh_topics();
+            wait_ms(1_000).await;
+            cluster
+        });
+        all_met(&outcomes, "topic_recreated");
+    }
+}
+
+#[test]
+fn a_new_owner_with_an_older_list_of_topics_begins_at_progress() {
+    play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        // Process 1 sleeps while process 0 learns of a new partition and copies it.
+        cluster.sim.lock().pause(1);
+        {
+            let mut world = cluster.sim.lock();
+            world.grow_source_topic("a");
+            world.append("a", 2, 20, false);
+        }
+        cluster.refresh_topics();
+        until(&cluster, "the new partition is copied", |w| next(w, "a", 2).0 >= 20).await;
+        cluster.sim.lock().resume(1);
+        cluster.give_up(0, 0).await;
+        cluster.give_up(1, 0).await;
+        cluster.assign(0, 1);
+        cluster.assign(1, 1);
+        wait_ms(1_000).await;
+        cluster.refresh_topics();
+        wait_ms(1_000).await;
+        cluster
+    });
+}
+
+#[test]
+fn open_and_aborted_transactions_at_the_source_are_waited_for_and_passed() {
+    play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        let copied = {
+            let mut world = cluster.sim.lock();
+            world.append("a", 0, 5, true);
+            world.append("a", 0, 5, false);
+            world.source.log("a", 0).unwrap().last_stable()
+        };
+        wait_ms(3_000).await;
+        assert!(next(&cluster.sim.lock(), "a", 0).0 <= copied);
+        cluster.sim.lock().end_source_transaction("a", 0, false);
+        wait_ms(1_000).await;
+        cluster
+    });
+}
+
+#[test]
+fn at_least_once_loses_nothing_and_repeats_nothing_without_a_failure() {
+    for (faults, rules) in [
+        (Faults::default(), Rules { twice: 100, drop: 100, ..Rules::default() }),
+        (Faults { produce: 30, no_offset: 30, lost: 20, queue_full: 100, ..Faults::default() }, Rules { twice: 100, ..Rules::default() }),
+    ] {
+        for seed in 0..SEEDS {
+            let outcome = run_script(seed, Delivery::AtLeastOnce, lenient(), rules, None, |mut cluster| async move {
+                cluster.sim.lock().faults = faults;
+                begin(&mut cluster).await;
+                for _ in 0..5 {
+                    feed(&mut cluster.sim.lock());
+                    wait_ms(500).await;
+                }
+                // A handover in peace repeats nothing.
+                cluster.give_up(0, 0).await;
+                cluster.assign(0, 1);
+                cluster
+            });
+            outcome.assert_good();
+            assert!(faults.produce > 0 || outcome.repeated == 0, "seed {seed}: {} records twice", outcome.repeated);
+        }
+    }
+}
