@@ -50,6 +50,9 @@ pub struct Reject {
     pub text: String,
 }
 
+/// Names and values of headers, in order; `None` is a null value.
+pub type HeaderList = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 /// A record that leaves changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutRecord {
@@ -62,7 +65,7 @@ pub struct OutRecord {
     /// Value.
     pub value: Content,
     /// All headers in order, or `None` for the original ones.
-    pub headers: Option<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    pub headers: Option<HeaderList>,
     /// Milliseconds since the Unix epoch, or `None` for the original.
     pub timestamp_ms: Option<i64>,
 }

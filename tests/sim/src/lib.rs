@@ -5,6 +5,7 @@
 //! against [`strait_core::invariants`] at the moment it becomes true. `STRAIT_SIM_SEED` reruns one seed, `STRAIT_SIM_SEEDS` sets
 //! how many are run, `STRAIT_SIM_TRACE` how many lines of the trace are kept.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::type_complexity, clippy::or_fun_call, reason = "a test world, read for its rules")]
 
 pub mod books;
 pub mod chain;

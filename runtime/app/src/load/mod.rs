@@ -3,6 +3,7 @@
 //! One tree is made of the file and the overrides, so every problem knows its line or its variable.
 
 mod document;
+mod layers;
 mod overlay;
 #[cfg(test)]
 mod tests;
@@ -82,7 +83,7 @@ pub fn load(file: &FilePath, environment: &Environment) -> Result<Loaded, Report
         };
         fail(format!("cannot read {name}: {error}"), help)
     })?;
-    let base = file.parent().unwrap_or(FilePath::new("")).to_owned();
+    let base = file.parent().unwrap_or_else(|| FilePath::new("")).to_owned();
     judge(&name, &text, format, &base, environment)
 }
 
@@ -99,8 +100,18 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
         Report::new(name, document::hide_secret_lines(text), findings.collect())
     })?;
     let shown = document::hide_secrets(text, &parsed);
-    let Parsed { mut tree, places } = parsed;
+    let Parsed { tree: file, places } = parsed;
+    let mut tree = file.clone();
     let Overlay { set, problems } = overlay::overlay(&mut tree, &environment.variables);
+    if file.is_object() {
+        let touched = set.keys().filter_map(|at| match at.steps().first() {
+            Some(config::Step::Key(key)) => Some(key.clone()),
+            _ => None,
+        });
+        tree = layers::merge(name, &file, &tree, &touched.collect()).map_err(|error| {
+            Report::failure(name, "layers", format!("the layers of the configuration cannot be merged: {error}"), "report this as a bug")
+        })?;
+    }
 
     let place = |problem: &Problem| {
         let mut at = Some(problem.at.clone());
