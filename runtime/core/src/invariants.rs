@@ -250,11 +250,7 @@ pub fn map_exact<'a>(
     records: impl IntoIterator<Item = &'a MapRecord>,
     data: &BTreeSet<(SourceOffset, i32, TargetOffset)>,
 ) -> Result<(), Violation> {
-    let wrong = |offset: SourceOffset, reason: String| Violation::Map {
-        partition: partition.clone(),
-        offset,
-        reason,
-    };
+    let wrong = |offset: SourceOffset, reason: String| Violation::Map { partition: partition.clone(), offset, reason };
     let mut left = data.clone();
     for record in records {
         for run in &record.runs {

@@ -106,7 +106,8 @@ impl World {
 
     /// Something was written outside of any transaction: true at once.
     pub fn appended_plainly(&mut self, topic: usize, partition: i32, offset: i64) {
-        let Some(entry) = self.target.log(topic, partition).and_then(|l| l.entries.get(offset as usize)).cloned() else {
+        let Some(entry) = self.target.log(topic, partition).and_then(|l| l.entries.get(offset as usize)).cloned()
+        else {
             return;
         };
         match entry.content {
@@ -140,7 +141,10 @@ impl World {
             *topic == *name && *copy == datum.copy && partition.is_none_or(|p| p == datum.partition)
         });
         if !meant {
-            self.wrong(format!("{key}: offset {} copy {} was not meant for {name}-{}", record.offset, datum.copy, datum.partition));
+            self.wrong(format!(
+                "{key}: offset {} copy {} was not meant for {name}-{}",
+                record.offset, datum.copy, datum.partition
+            ));
         }
         let new = self.books.copied.insert((datum.record, datum.copy, datum.topic, datum.partition));
         self.books.records += 1;
@@ -218,7 +222,9 @@ impl World {
     #[must_use]
     pub fn is_refused(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
         let ids = self.source.history.get(key).and_then(|h| h.get(&offset.0));
-        ids.is_some_and(|ids| ids.iter().any(|id| !matches!(self.fate_of(*id), Fate::Copied | Fate::Missing | Fate::Nothing)))
+        ids.is_some_and(|ids| {
+            ids.iter().any(|id| !matches!(self.fate_of(*id), Fate::Copied | Fate::Missing | Fate::Nothing))
+        })
     }
 
     fn still_stands(&self, key: &PartitionKey, offset: SourceOffset, id: u64) -> bool {
@@ -250,7 +256,10 @@ impl World {
                 self.books.of.get(key).map_or(old.next, |b| b.verified)
             }
         };
-        self.note(format_args!("progress of {key} ({:?}) {} -> {} owner {}", key.topic_id.0[0], from, position.next, position.owner));
+        self.note(format_args!(
+            "progress of {key} ({:?}) {} -> {} owner {}",
+            key.topic_id.0[0], from, position.next, position.owner
+        ));
         let fell = old.as_ref().is_some_and(|old| position.next < old.next);
         if fell && !plain && !self.was_truncated(key) {
             self.wrong(format!("{key}: progress fell to {}", position.next));
@@ -270,7 +279,9 @@ impl World {
             self.books.owed.insert(key.clone());
         }
         if let Err(
-            Violation::Gap { offset, .. } | Violation::NotQuarantined { offset, .. } | Violation::PassedStop { offset, .. },
+            Violation::Gap { offset, .. }
+            | Violation::NotQuarantined { offset, .. }
+            | Violation::PassedStop { offset, .. },
         ) = &result
         {
             for id in self.source.history.get(key).and_then(|h| h.get(&offset.0)).cloned().unwrap_or_default() {
@@ -310,11 +321,16 @@ impl World {
     /// Checks the maps of a transaction against its data; gives the partition that each record was copied under.
     fn check_maps(&mut self, maps: &[MapRecord], data: &[Datum]) -> BTreeMap<(usize, i32, i64), PartitionKey> {
         let mut claims = BTreeMap::new();
-        let mut groups: BTreeMap<(Arc<str>, i32, usize), (Vec<&MapRecord>, BTreeSet<(SourceOffset, i32, TargetOffset)>)> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<
+            (Arc<str>, i32, usize),
+            (Vec<&MapRecord>, BTreeSet<(SourceOffset, i32, TargetOffset)>),
+        > = BTreeMap::new();
         for map in maps {
             let Some(topic) = self.target.topic(&map.target_topic) else {
-                self.wrong(format!("{}: the map names topic {}, which does not exist", map.partition, map.target_topic));
+                self.wrong(format!(
+                    "{}: the map names topic {}, which does not exist",
+                    map.partition, map.target_topic
+                ));
                 continue;
             };
             let book = self.books.of.entry(map.partition.clone()).or_default();
@@ -379,7 +395,9 @@ impl World {
                 let end = self.target.last_stable(topic, partition);
                 let len = self.target.log(topic, partition).map_or(0, |l| l.entries.len());
                 if end != len {
-                    self.wrong(format!("readers of committed data stop at {end} of {len} in topic {topic}-{partition}"));
+                    self.wrong(format!(
+                        "readers of committed data stop at {end} of {len} in topic {topic}-{partition}"
+                    ));
                 }
                 for offset in 0..end as i64 {
                     let Some(datum) = self.datum(topic, partition, offset) else { continue };
@@ -389,7 +407,8 @@ impl World {
                     }
                     let record = self.record(datum.record);
                     let place = Place { leader_epoch: record.leader_epoch, offset: record.offset, copy: datum.copy };
-                    if self.delivery == Delivery::AtLeastOnce || self.source.recreated.contains(&record.partition.topic) {
+                    if self.delivery == Delivery::AtLeastOnce || self.source.recreated.contains(&record.partition.topic)
+                    {
                         continue;
                     }
                     let before = last.insert((record.partition.clone(), topic, partition), place);
@@ -405,7 +424,10 @@ impl World {
                 _ => false,
             };
             if !self.events.iter().any(|(_, _, e)| told(e)) {
-                self.wrong(format!("{key} ({}): records were lost with a deleted topic and no event says so", key.topic_id));
+                self.wrong(format!(
+                    "{key} ({}): records were lost with a deleted topic and no event says so",
+                    key.topic_id
+                ));
             }
         }
     }

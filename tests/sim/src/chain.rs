@@ -53,15 +53,11 @@ impl Chain for SimChain {
                 Kind::Drop => Disposition::Drop,
                 Kind::Change => Disposition::Replace(vec![numbered(record.value, 1)]),
                 Kind::Twice => Disposition::Replace(vec![numbered(record.value, 1), numbered(record.value, 2)]),
-                Kind::Split => {
-                    Disposition::Replace(vec![OutRecord::default(), routed(numbered(record.value, 1))])
-                }
+                Kind::Split => Disposition::Replace(vec![OutRecord::default(), routed(numbered(record.value, 1))]),
                 Kind::Route => Disposition::Replace(vec![routed(OutRecord::default())]),
-                Kind::Reject => Disposition::Reject(Reject {
-                    plugin: "sim".into(),
-                    code: "no".into(),
-                    text: "rejected".to_owned(),
-                }),
+                Kind::Reject => {
+                    Disposition::Reject(Reject { plugin: "sim".into(), code: "no".into(), text: "rejected".to_owned() })
+                }
                 Kind::Trap => {
                     return Err(ChainError {
                         plugin: "sim".into(),

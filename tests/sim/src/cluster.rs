@@ -66,6 +66,12 @@ impl Cluster {
         Self { sim, limits: small_limits(), owner: vec![None; lanes], members: Vec::new(), leaving: Vec::new() }
     }
 
+    /// Sets the number of lanes, before any process is started.
+    pub fn set_lanes(&mut self, lanes: u32) {
+        self.sim.lock().lanes = lanes;
+        self.owner = vec![None; lanes as usize];
+    }
+
     /// A new process, without lanes.
     pub fn start_process(&mut self) -> usize {
         let mut world = self.sim.lock();

@@ -74,7 +74,9 @@ fn fetch_from(world: &mut World, spot: &Spot, place: &mut Place) -> Option<Fetch
         return fail(place, topic, partition, ReadFailure::Other("corrupt batch".to_owned()));
     }
     let (records_max, skip) = (world.rng.within(1, 12), world.bug == Some(Bug::SkipSource) && world.rng.chance(20));
-    let Some(log) = world.source.log(&topic, partition) else { return fail(place, topic, partition, ReadFailure::Gone) };
+    let Some(log) = world.source.log(&topic, partition) else {
+        return fail(place, topic, partition, ReadFailure::Gone);
+    };
     if place.next < log.log_start || place.next > log.end() {
         return fail(place, topic, partition, ReadFailure::OutOfRange);
     }

@@ -40,7 +40,10 @@ impl Outcome {
     /// When the run found a violation.
     pub fn assert_good(&self) {
         if let Some(violation) = &self.violation {
-            panic!("seed {}: {violation}\nlast events:\n{}\nrerun with STRAIT_SIM_SEED={}", self.seed, self.tail, self.seed);
+            panic!(
+                "seed {}: {violation}\nlast events:\n{}\nrerun with STRAIT_SIM_SEED={}",
+                self.seed, self.tail, self.seed
+            );
         }
     }
 }
@@ -51,15 +54,18 @@ const PEACE_SECS_MAX: u64 = 300;
 /// Policies that keep everything going.
 #[must_use]
 pub fn lenient() -> Policies {
-    Policies {
-        on_gap: OnGap::Continue,
-        on_refused: OnRefused::Quarantine,
-        on_timestamp_zero: OnTimestampZero::Now,
-    }
+    Policies { on_gap: OnGap::Continue, on_refused: OnRefused::Quarantine, on_timestamp_zero: OnTimestampZero::Now }
 }
 
 /// Runs a script in a world of its own, on a paused clock, and checks everything at its end.
-pub fn run_script<S, F>(seed: u64, delivery: Delivery, policies: Policies, rules: Rules, bug: Option<Bug>, script: S) -> Outcome
+pub fn run_script<S, F>(
+    seed: u64,
+    delivery: Delivery,
+    policies: Policies,
+    rules: Rules,
+    bug: Option<Bug>,
+    script: S,
+) -> Outcome
 where
     S: FnOnce(Cluster) -> F,
     F: Future<Output = Cluster>,
@@ -484,7 +490,9 @@ fn explains(world: &crate::world::World, key: &PartitionKey, event: &Event) -> b
         }
         Event::PluginFailed { partition, first, .. } => here(partition) && world.is_refused(partition, *first),
         Event::RetentionOverrun { partition, .. } => here(partition) && log_changed,
-        Event::Truncated { partition, .. } => here(partition) && log_changed && world.source.log(&key.topic, key.partition).is_some_and(|l| l.epoch > 0),
+        Event::Truncated { partition, .. } => {
+            here(partition) && log_changed && world.source.log(&key.topic, key.partition).is_some_and(|l| l.epoch > 0)
+        }
         Event::TopicRecreated { partition, .. } | Event::SourceGone { partition, .. } => {
             here(partition) && log_changed && world.source.recreated.contains(&key.topic)
         }

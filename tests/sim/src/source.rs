@@ -174,7 +174,11 @@ impl SourceCluster {
     #[must_use]
     pub fn partitions(&self) -> Vec<PartitionKey> {
         let of = |t: SourceTopic| {
-            (0..t.partitions).map(move |partition| PartitionKey { topic: Arc::clone(&t.topic), topic_id: t.id, partition })
+            (0..t.partitions).map(move |partition| PartitionKey {
+                topic: Arc::clone(&t.topic),
+                topic_id: t.id,
+                partition,
+            })
         };
         self.list().into_iter().flat_map(of).collect()
     }
@@ -301,7 +305,9 @@ impl World {
 
     /// Ends the open transactions of a partition.
     pub fn end_source_transaction(&mut self, name: &str, partition: i32, commit: bool) {
-        let Some(log) = self.source.topics.get_mut(name).and_then(|t| t.logs.get_mut(partition as usize)) else { return };
+        let Some(log) = self.source.topics.get_mut(name).and_then(|t| t.logs.get_mut(partition as usize)) else {
+            return;
+        };
         let mut any = false;
         for entry in log.entries.iter_mut().filter(|e| e.open) {
             any = true;

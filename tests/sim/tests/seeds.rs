@@ -29,7 +29,10 @@ fn every_seed_keeps_every_promise() {
             if outcome.violation.is_some() {
                 next.store(seeds, Ordering::Relaxed);
             }
-            done.push(Outcome { tail: if outcome.violation.is_some() { outcome.tail } else { String::new() }, ..outcome });
+            done.push(Outcome {
+                tail: if outcome.violation.is_some() { outcome.tail } else { String::new() },
+                ..outcome
+            });
         }
     };
     let mut outcomes: Vec<Outcome> = std::thread::scope(|scope| {
@@ -48,8 +51,18 @@ fn every_seed_keeps_every_promise() {
         // A run that meets nothing proves nothing.
         assert!(records > seeds * 20);
         for name in [
-            "fenced", "lane_restarted", "quarantined", "record_stopped", "resumed", "retention_overrun", "target_stuck",
-            "topic_recreated", "truncated", "source_gone", "plugin_failed", "target_partitions_missing",
+            "fenced",
+            "lane_restarted",
+            "quarantined",
+            "record_stopped",
+            "resumed",
+            "retention_overrun",
+            "target_stuck",
+            "topic_recreated",
+            "truncated",
+            "source_gone",
+            "plugin_failed",
+            "target_partitions_missing",
         ] {
             assert!(events.contains(name), "no run met {name}");
         }
