@@ -50,11 +50,7 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
 /// can put another version in the place of a bundled plugin.
 #[must_use]
 pub fn plugin_source(dir: &Path, name: &str) -> PluginSource {
-    let file = if name.ends_with(".wasm") {
-        dir.join(name)
-    } else {
-        dir.join(format!("{name}.wasm"))
-    };
+    let file = if name.ends_with(".wasm") { dir.join(name) } else { dir.join(format!("{name}.wasm")) };
     if !file.is_file() && strait_host::bundled_names().any(|bundled| bundled == name) {
         return PluginSource::Bundled(name.to_owned());
     }

@@ -76,11 +76,7 @@ impl Report {
             Place::Span(span) => (1, span.start),
             Place::Variable(_) => (2, 0),
         });
-        Self {
-            file: file.to_owned(),
-            text,
-            findings,
-        }
+        Self { file: file.to_owned(), text, findings }
     }
 
     /// Of a file that could not even be read.
@@ -112,12 +108,9 @@ impl Report {
     /// For people: each finding with its line, then their number.
     #[must_use]
     pub fn render(&self, colour: bool, width: usize) -> String {
-        let theme = if colour {
-            GraphicalTheme::unicode()
-        } else {
-            GraphicalTheme::unicode_nocolor()
-        };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false).with_context_lines(1);
+        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler =
+            GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false).with_context_lines(1);
         let mut text = String::new();
         for finding in &self.findings {
             // Writing to a String cannot fail; if miette fails, the plain message is still there.

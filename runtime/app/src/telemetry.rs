@@ -28,11 +28,7 @@ pub fn start(level: Option<&str>, format: Option<cli::LogFormat>, config: &Confi
         .with_env_filter(filter)
         .with_writer(Masked::new(&config.resolved_values(), io::stderr))
         .with_ansi(io::stderr().is_terminal());
-    let result = if json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.try_init()
-    };
+    let result = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     result.map_err(|error| format!("logging cannot start: {error}"))
 }
 
@@ -55,10 +51,7 @@ impl<W> Masked<W> {
         // The longest first: one secret may be part of another.
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         all.dedup();
-        Self {
-            secrets: all.into(),
-            inner,
-        }
+        Self { secrets: all.into(), inner }
     }
 }
 
@@ -66,10 +59,7 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Masked<W> {
     type Writer = MaskedLine<W::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        MaskedLine {
-            secrets: self.secrets.clone(),
-            inner: self.inner.make_writer(),
-        }
+        MaskedLine { secrets: self.secrets.clone(), inner: self.inner.make_writer() }
     }
 }
 
@@ -118,7 +108,8 @@ mod tests {
         }
         let secret = "can\"ary\n4711";
         for json in [false, true] {
-            let builder = tracing_subscriber::fmt().with_writer(Masked::new(&[secret, "canary"], || Sink)).with_ansi(false);
+            let builder =
+                tracing_subscriber::fmt().with_writer(Masked::new(&[secret, "canary"], || Sink)).with_ansi(false);
             let dispatch: tracing::Dispatch = if json { builder.json().into() } else { builder.into() };
             tracing::dispatcher::with_default(&dispatch, || {
                 tracing::info!(plain = secret, debug = ?secret, "{secret} and canary-4711 and visible");

@@ -60,7 +60,10 @@ fn exit_codes_and_outputs_are_as_documented() {
     for command in ["run", "check"] {
         let (code, _, error) = run(&[command], &bad);
         assert_eq!(code, Some(64), "{error}");
-        assert!(error.contains("there is no cluster 'nowhere'") && error.contains("STRAIT_LINKS__0__SOURCE"), "{error}");
+        assert!(
+            error.contains("there is no cluster 'nowhere'") && error.contains("STRAIT_LINKS__0__SOURCE"),
+            "{error}"
+        );
     }
     let (code, result, _) = run(&["check", "-o", "json"], &bad);
     let result: Value = serde_json::from_str(&result).unwrap();

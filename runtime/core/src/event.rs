@@ -91,6 +91,16 @@ pub enum Event {
         /// Next offset.
         position: SourceOffset,
     },
+    /// The source does not let our principal read the partition.
+    #[error("{partition}: the source refuses to be read: {reason}; next try in {retry_ms} ms")]
+    SourceDenied {
+        /// Where.
+        partition: PartitionKey,
+        /// What the broker said, and what to do.
+        reason: String,
+        /// When it is tried again, in milliseconds.
+        retry_ms: u64,
+    },
     /// The target topic has too few partitions and could not be grown.
     #[error(
         "{partition}: target topic {target_topic} has {found} partitions, {needed} are needed; add partitions there (never folded)"
@@ -206,6 +216,7 @@ impl Event {
             Self::OffsetRegression { .. } => "offset_regression",
             Self::HangingTransaction { .. } => "hanging_transaction",
             Self::SourceGone { .. } => "source_gone",
+            Self::SourceDenied { .. } => "source_denied",
             Self::TargetPartitionsMissing { .. } => "target_partitions_missing",
             Self::TargetStuck { .. } => "target_stuck",
             Self::Quarantined { .. } => "quarantined",

@@ -97,7 +97,10 @@ pub enum ReadFailure {
     LogTruncation,
     /// The topic or partition does not exist.
     Gone,
-    /// Anything else (authorization, corrupt batch, decompression); retried with backoff and named.
+    /// Our principal may not read the topic; with the reason and what to do. Tried again from time to time, as the permission may
+    /// be given.
+    Denied(String),
+    /// Anything else (corrupt batch, decompression); retried and named.
     Other(String),
 }
 

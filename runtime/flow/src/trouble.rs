@@ -17,12 +17,18 @@ const TICK: Duration = Duration::from_millis(200);
 /// Wait before a source partition that failed for an unclear reason is read again.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
+/// Wait before it is tried again whether the permission to read has been given.
+const DENIED_RETRY: Duration = Duration::from_secs(30);
+
 impl Lane<'_> {
     pub(crate) async fn on_read_failure(&mut self, stream: u32, failure: ReadFailure) -> Result<(), LaneError> {
         let Some(partition) = self.partitions.get(stream as usize) else {
             return Ok(());
         };
         let key = partition.key.clone();
+        if let ReadFailure::Denied(reason) = failure {
+            return self.on_denied(stream, reason);
+        }
         if let ReadFailure::Other(reason) = failure {
             tracing::warn!(link = %self.spec.link, partition = %key, %reason, "reading failed, will try again");
             return self.pause_reading(stream);
@@ -50,6 +56,18 @@ impl Lane<'_> {
         }
         // The log moved between the failure and the question: the place exists after all.
         self.pause_reading(stream)
+    }
+
+    fn on_denied(&mut self, stream: u32, reason: String) -> Result<(), LaneError> {
+        let Some(partition) = self.partitions.get_mut(stream as usize) else {
+            return Ok(());
+        };
+        partition.pause = Some(Pause::Denied { retry_at: self.now + DENIED_RETRY });
+        let key = partition.key.clone();
+        self.deps.status.set(&key, partition.committed, partition.activity());
+        let retry_ms = u64::try_from(DENIED_RETRY.as_millis()).unwrap_or(u64::MAX);
+        self.emit(Event::SourceDenied { partition: key, reason, retry_ms });
+        Ok(())
     }
 
     fn pause_reading(&mut self, stream: u32) -> Result<(), LaneError> {
@@ -183,7 +201,7 @@ impl Lane<'_> {
         self.find_stuck().await?;
         let due: Vec<u32> = (0u32..)
             .zip(&self.partitions)
-            .filter(|(_, p)| matches!(p.pause, Some(Pause::Waiting { retry_at }) if retry_at <= self.now))
+            .filter(|(_, p)| matches!(p.pause, Some(Pause::Waiting { retry_at } | Pause::Denied { retry_at }) if retry_at <= self.now))
             .map(|(stream, _)| stream)
             .collect();
         for stream in due {

@@ -17,6 +17,8 @@ pub(crate) enum Pause {
     Stopped,
     /// Tried again at this time: the target does not take its records, or the source does not give them.
     Waiting { retry_at: Duration },
+    /// An operator must act, and it may be tried again at this time whether that has been done.
+    Denied { retry_at: Duration },
 }
 
 /// A judged batch, released record by record.
@@ -189,7 +191,7 @@ impl PartitionWindow {
     pub fn activity(&self) -> Activity {
         match self.pause {
             None => Activity::Running,
-            Some(Pause::Stopped) => Activity::Stopped,
+            Some(Pause::Stopped | Pause::Denied { .. }) => Activity::Stopped,
             Some(Pause::Waiting { .. }) => Activity::Stuck,
         }
     }

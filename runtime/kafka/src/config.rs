@@ -185,7 +185,8 @@ impl Settings {
     /// Values that no log line may show.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
-        const MARKS: &[&str] = &["password", "secret", "token", ".pem", ".key", "jaas", "oauthbearer.config", "private"];
+        const MARKS: &[&str] =
+            &["password", "secret", "token", ".pem", ".key", "jaas", "oauthbearer.config", "private"];
         self.iter()
             // Shorter values would blank out ordinary words.
             .filter(|(name, value)| value.len() >= 3 && MARKS.iter().any(|mark| name.contains(mark)))
@@ -234,7 +235,12 @@ pub(crate) fn committed_reader(settings: &mut Settings) {
 
 /// Settings of a producer: transactional with an id, idempotent without.
 #[must_use]
-pub fn writer(cluster: &ClusterConfig, client_id: &str, tuning: &TargetTuning, transactional_id: Option<&str>) -> Settings {
+pub fn writer(
+    cluster: &ClusterConfig,
+    client_id: &str,
+    tuning: &TargetTuning,
+    transactional_id: Option<&str>,
+) -> Settings {
     let mut settings = Settings::of(cluster, client_id);
     settings.set_default("compression.type", &tuning.compression);
     settings.set("enable.idempotence", "true");

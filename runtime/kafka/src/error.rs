@@ -20,11 +20,15 @@ pub fn class_of(code: Code) -> Class {
 /// What an operator can do about an error, where that is known.
 fn remedy(code: Code) -> Option<&'static str> {
     Some(match code {
-        Code(29) => "the principal lacks an ACL on the topic: source topics need Read and Describe, target topics Write and Describe (Create and Alter where Strait manages them), strait.<link>.* Read and Write",
+        Code(29) => {
+            "the principal lacks an ACL on the topic: source topics need Read and Describe, target topics Write and Describe (Create and Alter where Strait manages them), strait.<link>.* Read and Write"
+        }
         Code(30) => "the principal lacks an ACL: Read and Describe on the group strait.<link>",
         Code(31) => "the principal lacks an ACL on the cluster (Create, or IdempotentWrite before Kafka 2.8)",
         Code(53) => "the principal lacks an ACL: Write and Describe on the transactional id prefix strait.<link>.",
-        Code(58) | Code::AUTHENTICATION => "check sasl.mechanism, sasl.username, sasl.password, the TLS settings and security.protocol in clusters.<name>.kafka",
+        Code(58) | Code::AUTHENTICATION => {
+            "check sasl.mechanism, sasl.username, sasl.password, the TLS settings and security.protocol in clusters.<name>.kafka"
+        }
         Code(33) => "the broker does not offer this sasl.mechanism",
         Code(50) => "transaction.timeout.ms is above the broker's transaction.max.timeout.ms",
         Code(44) => "the cluster's policy refuses it; make the topic by hand",
@@ -42,11 +46,7 @@ pub fn port_error(context: impl Into<String>, error: &FfiError) -> PortError {
         reason.push_str("; ");
         reason.push_str(remedy);
     }
-    PortError {
-        class: class_of(error.code),
-        context: context.into(),
-        reason,
-    }
+    PortError { class: class_of(error.code), context: context.into(), reason }
 }
 
 /// The same, where the client has said before why: a call that timed out because the login was refused names the login.
@@ -65,11 +65,7 @@ pub fn port_error_because(context: impl Into<String>, error: &FfiError, trouble:
 
 /// A port error in our own words.
 pub(crate) fn own(class: Class, context: impl Into<String>, reason: impl Into<String>) -> PortError {
-    PortError {
-        class,
-        context: context.into(),
-        reason: reason.into(),
-    }
+    PortError { class, context: context.into(), reason: reason.into() }
 }
 
 /// Runs a blocking call away from the async threads. The call must be bounded by itself.
@@ -77,7 +73,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     context: &str,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PortError> {
-    tokio::task::spawn_blocking(call).await.map_err(|error| {
-        own(Class::Retry, context, format!("the blocking call was lost: {error}"))
-    })
+    tokio::task::spawn_blocking(call)
+        .await
+        .map_err(|error| own(Class::Retry, context, format!("the blocking call was lost: {error}")))
 }

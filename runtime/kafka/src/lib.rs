@@ -2,10 +2,7 @@
 //!
 //! [`ffi`] has every call into C and every `unsafe` block; the modules above it are safe Rust and implement the traits of
 //! `strait_flow::ports`.
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod admin;
 pub mod config;

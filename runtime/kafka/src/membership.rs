@@ -63,7 +63,9 @@ impl KafkaMembership {
         consumer.subscribe(&[&progress_topic(link)]).map_err(stop)?;
         let thread = {
             let (leaving, context) = (Arc::clone(&leaving), context.clone());
-            std::thread::Builder::new().name("strait-member".to_owned()).spawn(move || serve(&consumer, &leaving, &context))
+            std::thread::Builder::new()
+                .name("strait-member".to_owned())
+                .spawn(move || serve(&consumer, &leaving, &context))
         };
         let thread =
             thread.map_err(|error| own(Class::Retry, context.clone(), format!("cannot start a thread: {error}")))?;
@@ -128,7 +130,10 @@ impl Member {
         let deadline = Instant::now() + REVOKE_TIMEOUT;
         while let Err(oneshot::error::TryRecvError::Empty) = answer.try_recv() {
             if Instant::now() > deadline {
-                tracing::warn!("{}: lanes {lanes:?} were not given up in time; their producers will be fenced", self.context);
+                tracing::warn!(
+                    "{}: lanes {lanes:?} were not given up in time; their producers will be fenced",
+                    self.context
+                );
                 return;
             }
             if self.leaving.load(Ordering::Acquire) {
@@ -223,7 +228,10 @@ impl Membership for KafkaMembership {
         match joined {
             Ok(Ok(Ok(()))) => {}
             Ok(_) => tracing::error!("{}: the member thread panicked", self.context),
-            Err(_) => tracing::warn!("{}: leaving takes longer than {LEAVE_TIMEOUT:?}; the session will time out", self.context),
+            Err(_) => tracing::warn!(
+                "{}: leaving takes longer than {LEAVE_TIMEOUT:?}; the session will time out",
+                self.context
+            ),
         }
     }
 }

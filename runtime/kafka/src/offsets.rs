@@ -12,10 +12,7 @@ const TOPICS_PER_REQUEST: usize = 500;
 
 /// Whether an error says that the thing asked for does not exist.
 pub(crate) fn is_gone(code: Code) -> bool {
-    matches!(
-        code,
-        Code::UNKNOWN_PARTITION | Code::UNKNOWN_TOPIC | Code::UNKNOWN_TOPIC_OR_PART | Code::UNKNOWN_TOPIC_ID
-    )
+    matches!(code, Code::UNKNOWN_PARTITION | Code::UNKNOWN_TOPIC | Code::UNKNOWN_TOPIC_OR_PART | Code::UNKNOWN_TOPIC_ID)
 }
 
 /// Whether the cluster lacks the request (old brokers, librdkafka's mock cluster): `UNSUPPORTED_VERSION` and the local kind.
@@ -130,11 +127,7 @@ fn by_metadata(client: &Client, topics: &[&str], timeout: Duration) -> Result<Ve
             topic,
             id: TopicId::UNKNOWN.0,
             partitions: (0..count)
-                .map(|partition| crate::ffi::PartitionDescription {
-                    partition,
-                    leader: Some(0),
-                    in_sync: 1,
-                })
+                .map(|partition| crate::ffi::PartitionDescription { partition, leader: Some(0), in_sync: 1 })
                 .collect(),
             operations: Vec::new(),
             code,

@@ -61,7 +61,9 @@ impl From<u32> for Operation {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
     /// Nobody listens there.
-    #[error("cluster {cluster}: nothing listens at {servers} ({reason}); check bootstrap_servers: host, port, and that the broker is up")]
+    #[error(
+        "cluster {cluster}: nothing listens at {servers} ({reason}); check bootstrap_servers: host, port, and that the broker is up"
+    )]
     Refused {
         /// Cluster name.
         cluster: String,
@@ -71,7 +73,9 @@ pub enum ProbeError {
         reason: String,
     },
     /// A name that cannot be resolved.
-    #[error("cluster {cluster}: a host name cannot be resolved ({reason}); check bootstrap_servers and the broker's advertised.listeners")]
+    #[error(
+        "cluster {cluster}: a host name cannot be resolved ({reason}); check bootstrap_servers and the broker's advertised.listeners"
+    )]
     Unresolved {
         /// Cluster name.
         cluster: String,
@@ -79,7 +83,9 @@ pub enum ProbeError {
         reason: String,
     },
     /// The two sides do not speak the same security protocol, or a certificate is not trusted.
-    #[error("cluster {cluster}: the connection is closed or TLS fails ({reason}); check security.protocol (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL) against the broker's listener, and ssl.ca.location")]
+    #[error(
+        "cluster {cluster}: the connection is closed or TLS fails ({reason}); check security.protocol (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL) against the broker's listener, and ssl.ca.location"
+    )]
     Security {
         /// Cluster name.
         cluster: String,
@@ -87,7 +93,9 @@ pub enum ProbeError {
         reason: String,
     },
     /// The login was refused.
-    #[error("cluster {cluster}: the login was refused ({reason}); check sasl.mechanism, sasl.username and sasl.password")]
+    #[error(
+        "cluster {cluster}: the login was refused ({reason}); check sasl.mechanism, sasl.username and sasl.password"
+    )]
     Authentication {
         /// Cluster name.
         cluster: String,
@@ -95,7 +103,9 @@ pub enum ProbeError {
         reason: String,
     },
     /// No answer in time.
-    #[error("cluster {cluster}: no answer from {servers} within {waited:?} ({reason}); a firewall may drop the packets, or the broker advertises addresses that cannot be reached from here")]
+    #[error(
+        "cluster {cluster}: no answer from {servers} within {waited:?} ({reason}); a firewall may drop the packets, or the broker advertises addresses that cannot be reached from here"
+    )]
     NoAnswer {
         /// Cluster name.
         cluster: String,
@@ -222,7 +232,8 @@ pub async fn missing_operations(
 ) -> Result<Vec<(String, Operation)>, PortError> {
     let (cluster, context) = (cluster.clone(), format!("permissions on cluster {}", cluster.name));
     blocking(&context.clone(), move || {
-        let client = connect(&cluster, &format!("{}/permissions", cluster.name)).map_err(|error| fail(&context, &error, None))?;
+        let client = connect(&cluster, &format!("{}/permissions", cluster.name))
+            .map_err(|error| fail(&context, &error, None))?;
         let names: Vec<&str> = wanted.iter().map(|(topic, _)| topic.as_str()).collect();
         let described =
             describe(&client, &names, true, timeout).map_err(|error| fail(&context, &error, Some(&client)))?;

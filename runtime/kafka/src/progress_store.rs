@@ -45,7 +45,8 @@ impl KafkaProgressStore {
     fn read_now(&self, lane: LaneId) -> Result<LaneProgress, PortError> {
         let topic = progress_topic(&self.link);
         let context = format!("link {}, lane {lane}: reading {topic} of cluster {}", self.link, self.cluster.name);
-        let partition = i32::try_from(lane.0).map_err(|_| own(Class::Stop, context.clone(), "lane number out of range"))?;
+        let partition =
+            i32::try_from(lane.0).map_err(|_| own(Class::Stop, context.clone(), "lane number out of range"))?;
         let label = format!("{}/{lane}/progress", self.link);
         let fail = |error: FfiError, consumer: Option<&Consumer>| {
             port_error_because(context.clone(), &error, consumer.and_then(|c| c.client().trouble()))
@@ -70,12 +71,11 @@ impl KafkaProgressStore {
         if start >= end {
             return Ok(progress);
         }
-        consumer
-            .assign(&[Place { offset: start, ..place }])
-            .map_err(|error| fail(error, Some(&consumer)))?;
+        consumer.assign(&[Place { offset: start, ..place }]).map_err(|error| fail(error, Some(&consumer)))?;
         loop {
             if Instant::now() > deadline {
-                let error = FfiError::new(Code::TIMED_OUT, format!("offset {end} was not reached within {:?}", self.timeout));
+                let error =
+                    FfiError::new(Code::TIMED_OUT, format!("offset {end} was not reached within {:?}", self.timeout));
                 return Err(fail(error, Some(&consumer)));
             }
             // One message at a time: a batch call would wait for a full batch.
@@ -84,9 +84,9 @@ impl KafkaProgressStore {
                 match message.code() {
                     Code::OK => {
                         let key = message.key().unwrap_or_default();
-                        progress.fold(message.offset(), key, message.value()).map_err(|error| {
-                            own(Class::Stop, context.clone(), error.to_string())
-                        })?;
+                        progress
+                            .fold(message.offset(), key, message.value())
+                            .map_err(|error| own(Class::Stop, context.clone(), error.to_string()))?;
                         Ok(message.offset() + 1 >= end)
                     }
                     // Stands at or behind the end that was listed: aborted and control records are passed too.

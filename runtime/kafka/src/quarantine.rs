@@ -180,7 +180,8 @@ fn connect(
     let mut partitions = count(&client, &topic, timeout).map_err(port)?;
     if partitions == 0 {
         if !manage {
-            let reason = "it does not exist and Strait may not make it; without it a rejected record stops its partition";
+            let reason =
+                "it does not exist and Strait may not make it; without it a rejected record stops its partition";
             return Err(own(Class::Stop, context, reason));
         }
         let settings = [

@@ -71,7 +71,12 @@ pub fn send(cluster: &ClusterConfig, topic: &str, records: &[SampleRecord], time
 ///
 /// # Errors
 /// [`FfiError`] when an end is not reached in time.
-pub fn read(cluster: &ClusterConfig, topic: &str, partitions: i32, timeout: Duration) -> Result<Vec<SampleRecord>, FfiError> {
+pub fn read(
+    cluster: &ClusterConfig,
+    topic: &str,
+    partitions: i32,
+    timeout: Duration,
+) -> Result<Vec<SampleRecord>, FfiError> {
     let mut settings = Settings::of(cluster, "strait-sample");
     committed_reader(&mut settings);
     settings.set("group.id", "strait.sample");
@@ -90,7 +95,8 @@ pub fn read(cluster: &ClusterConfig, topic: &str, partitions: i32, timeout: Dura
             for message in messages {
                 match message.code() {
                     Code::OK => {
-                        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+                        let text =
+                            |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
                         let mut headers = Vec::new();
                         let read = message.headers(|name, value| headers.push((text(Some(name)), text(value))));
                         read.map_err(|code| FfiError::new(code, "headers cannot be read".to_owned()))?;

@@ -91,9 +91,7 @@ impl KafkaSource {
     ) -> Result<T, PortError> {
         let context = format!("{}, {what}", self.context);
         let (client, timeout) = (Arc::clone(&self.client), self.timeout);
-        let result = blocking(&context, move || {
-            question(&client, timeout).map_err(|error| (error, client.trouble()))
-        });
+        let result = blocking(&context, move || question(&client, timeout).map_err(|error| (error, client.trouble())));
         result.await?.map_err(|(error, trouble)| port_error_because(context, &error, trouble))
     }
 }

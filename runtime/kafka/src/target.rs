@@ -121,14 +121,21 @@ impl KafkaTarget {
             );
             let (observer, sealed) = (Arc::clone(&taken.reports), Arc::clone(&taken.reports));
             let label = format!("{link}/{lane}/target/{slot}");
-            let context = if tuning.exactly_once { format!("{context}, transactional id {id}") } else { context.to_owned() };
+            let context =
+                if tuning.exactly_once { format!("{context}, transactional id {id}") } else { context.to_owned() };
             let fail = |error: FfiError| producer_error(context.clone(), &error);
             let producer = Producer::new(&label, &settings, observer, move || sealed.seal()).map_err(fail)?;
             if tuning.exactly_once {
-                producer.init_transactions(tuning.transaction_timeout.min(Duration::from_secs(60))).map_err(|error| {
-                    let why = port_error_because(context.clone(), &error, producer.client().trouble());
-                    if why.class == Class::Retry { producer_error(context.clone(), &error).with_reason(why.reason) } else { why }
-                })?;
+                producer.init_transactions(tuning.transaction_timeout.min(Duration::from_secs(60))).map_err(
+                    |error| {
+                        let why = port_error_because(context.clone(), &error, producer.client().trouble());
+                        if why.class == Class::Retry {
+                            producer_error(context.clone(), &error).with_reason(why.reason)
+                        } else {
+                            why
+                        }
+                    },
+                )?;
             }
             let progress = producer.open(&progress_topic(link)).map_err(fail)?;
             let map = producer.open(&map_topic(link)).map_err(fail)?;
@@ -173,7 +180,8 @@ impl Target for KafkaTarget {
         self.destroy(DESTROY_TIMEOUT).await;
         let (cluster, link, lane, tuning) = (self.cluster.clone(), self.link.clone(), self.lane, self.tuning.clone());
         let (slots, context) = (self.slots(), self.context.clone());
-        let made = blocking(&self.context, move || Self::make(&cluster, &link, lane, &tuning, slots, &context)).await??;
+        let made =
+            blocking(&self.context, move || Self::make(&cluster, &link, lane, &tuning, slots, &context)).await??;
         self.taken = Some(made);
         Ok(())
     }
@@ -186,7 +194,14 @@ impl Target for KafkaTarget {
             let mut facts = None;
             // The second producer only learns of the topic; it finds it made.
             for client in &clients {
-                facts = Some(topics::open(client, &context, &name, partitions, tuning.manage_topics, tuning.request_timeout)?);
+                facts = Some(topics::open(
+                    client,
+                    &context,
+                    &name,
+                    partitions,
+                    tuning.manage_topics,
+                    tuning.request_timeout,
+                )?);
             }
             facts.ok_or_else(|| own(Class::Retry, context, "the lane is not taken"))
         })
@@ -200,7 +215,9 @@ impl Target for KafkaTarget {
                 let mut handles = Vec::new();
                 for producer in &taken.producers {
                     let handle = producer.open(topic);
-                    handles.push(handle.map_err(|error| producer_error(format!("{}, topic {topic}", self.context), &error))?);
+                    handles.push(
+                        handle.map_err(|error| producer_error(format!("{}, topic {topic}", self.context), &error))?,
+                    );
                 }
                 taken.open.push(OpenTopic { name: topic.to_owned(), facts, handles });
                 taken.open.len() - 1

@@ -29,11 +29,7 @@ struct Step {
 
 impl Step {
     fn new(name: impl Into<String>, outcome: Outcome, detail: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            outcome,
-            detail: detail.into(),
-        }
+        Self { name: name.into(), outcome, detail: detail.into() }
     }
 
     fn text(&self) -> String {

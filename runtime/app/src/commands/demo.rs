@@ -58,7 +58,8 @@ fn show(keep: bool) -> Result<(), String> {
         .build()
         .map_err(|e| e.to_string())?;
     runtime.block_on(copy(&loaded))?;
-    let arrived = sample::read(&cluster("gcp", &gcp), COPY, PARTITIONS, PATIENCE).map_err(|e| format!("reading the copy: {e}"))?;
+    let arrived = sample::read(&cluster("gcp", &gcp), COPY, PARTITIONS, PATIENCE)
+        .map_err(|e| format!("reading the copy: {e}"))?;
 
     let took = started.elapsed();
     let mut out = String::new();
@@ -67,7 +68,12 @@ fn show(keep: bool) -> Result<(), String> {
         out.push_str(&format!("    {line}\n"));
     }
     out.push_str(&table(&orders, &arrived));
-    out.push_str(&format!("\n{} orders sent to {TOPIC} on aws, {} arrived in {COPY} on gcp, {:.1} s in all.\n", orders.len(), arrived.len(), took.as_secs_f32()));
+    out.push_str(&format!(
+        "\n{} orders sent to {TOPIC} on aws, {} arrived in {COPY} on gcp, {:.1} s in all.\n",
+        orders.len(),
+        arrived.len(),
+        took.as_secs_f32()
+    ));
     if keep {
         out.push_str(&format!("\nLeft running. Look at it, for example with kcat:\n    kcat -b {} -C -t {TOPIC} -e\n    kcat -b {} -C -t {COPY} -e\nSend another order and see it cross:\n    echo '{{\"order\":99,\"region\":\"eu\"}}' | kcat -b {} -P -t {TOPIC} -k customer-7\nThe configuration is {}. Ctrl-C ends it.\n", first(&aws), first(&gcp), first(&aws), file.path.display()));
     } else {
@@ -192,12 +198,21 @@ fn orders() -> Vec<SampleRecord> {
 /// What was sent and what became of it, side by side. A record is found again by its key and value, which no plugin changed.
 fn table(sent: &[SampleRecord], arrived: &[SampleRecord]) -> String {
     let mut out = String::new();
-    out.push_str(&format!("\n{:<72}   {}\n", format!("sent to {TOPIC} (aws)"), format_args!("arrived in {COPY} (gcp)")));
+    out.push_str(&format!(
+        "\n{:<72}   {}\n",
+        format!("sent to {TOPIC} (aws)"),
+        format_args!("arrived in {COPY} (gcp)")
+    ));
     for record in sent {
-        let copies: Vec<&SampleRecord> = arrived.iter().filter(|a| a.key == record.key && a.value == record.value).collect();
+        let copies: Vec<&SampleRecord> =
+            arrived.iter().filter(|a| a.key == record.key && a.value == record.value).collect();
         let fate = match copies.as_slice() {
             [] => "- left out by filter".to_owned(),
-            all => all.iter().map(|a| format!("> partition {} offset {}", a.partition, a.offset)).collect::<Vec<_>>().join(" and again "),
+            all => all
+                .iter()
+                .map(|a| format!("> partition {} offset {}", a.partition, a.offset))
+                .collect::<Vec<_>>()
+                .join(" and again "),
         };
         out.push_str(&format!("{:<12} {:<59}   {fate}\n", record.key, record.value));
     }

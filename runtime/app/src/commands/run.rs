@@ -59,7 +59,8 @@ pub fn run(args: &Run, log: Option<&str>, log_format: Option<crate::cli::LogForm
 
 /// Waits for SIGINT or SIGTERM. Where they cannot be listened for, the default action ends the process, which loses nothing.
 pub async fn signalled() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -72,13 +73,21 @@ fn tell(summary: &Summary) {
     for (link, status) in summary {
         let totals = status.totals();
         tracing::info!(
-            link, records_read = totals.records_read, records_written = totals.records_written,
-            records_dropped = totals.records_dropped, records_quarantined = totals.records_quarantined,
-            bytes_written = totals.bytes_written, transactions = totals.transactions,
-            lane_restarts = totals.lane_restarts, "link ended"
+            link,
+            records_read = totals.records_read,
+            records_written = totals.records_written,
+            records_dropped = totals.records_dropped,
+            records_quarantined = totals.records_quarantined,
+            bytes_written = totals.bytes_written,
+            transactions = totals.transactions,
+            lane_restarts = totals.lane_restarts,
+            "link ended"
         );
         if std::io::stderr().is_terminal() {
-            say(&format!("{link}: {} records copied, {} left out by plugins", totals.records_written, totals.records_dropped));
+            say(&format!(
+                "{link}: {} records copied, {} left out by plugins",
+                totals.records_written, totals.records_dropped
+            ));
         }
     }
 }

@@ -118,10 +118,7 @@ fn parse_json(text: &str) -> Result<Parsed, Vec<SyntaxError>> {
     match yaml::parse(text) {
         Ok(parsed) => Ok(Parsed { tree, ..parsed }),
         Err(error) if error.message.ends_with("is there twice") => Err(vec![error]),
-        Err(_) => Ok(Parsed {
-            tree,
-            places: Places::default(),
-        }),
+        Err(_) => Ok(Parsed { tree, places: Places::default() }),
     }
 }
 
@@ -133,10 +130,9 @@ fn byte_at(text: &str, line: usize, column: usize) -> usize {
 fn parse_toml(text: &str) -> Result<Parsed, Vec<SyntaxError>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let errors = errors.iter().map(|error| SyntaxError {
-            span: error.span().unwrap_or(0..0),
-            message: error.message().to_owned(),
-        });
+        let errors = errors
+            .iter()
+            .map(|error| SyntaxError { span: error.span().unwrap_or(0..0), message: error.message().to_owned() });
         return Err(errors.collect());
     }
     let mut places = Places::default();
@@ -205,7 +201,9 @@ pub fn hide_secrets(text: &str, parsed: &Parsed) -> String {
 
 fn is_secret(at: &Path) -> bool {
     let in_kafka = match at.steps() {
-        [Step::Key(clusters), _, Step::Key(kafka), Step::Key(property)] if clusters == "clusters" && kafka == "kafka" => {
+        [Step::Key(clusters), _, Step::Key(kafka), Step::Key(property)]
+            if clusters == "clusters" && kafka == "kafka" =>
+        {
             // A misspelt property may be a misspelt password.
             let known = refused::known_properties().any(|known| known == property);
             Some(!known || secrets::is_secret_property(property))

@@ -33,9 +33,7 @@ impl Environment {
         let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self {
-            variables: std::env::vars_os().filter_map(utf8).collect(),
-        }
+        Self { variables: std::env::vars_os().filter_map(utf8).collect() }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -109,7 +107,12 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
             _ => None,
         });
         tree = layers::merge(name, &file, &tree, &touched.collect()).map_err(|error| {
-            Report::failure(name, "layers", format!("the layers of the configuration cannot be merged: {error}"), "report this as a bug")
+            Report::failure(
+                name,
+                "layers",
+                format!("the layers of the configuration cannot be merged: {error}"),
+                "report this as a bug",
+            )
         })?;
     }
 
@@ -123,10 +126,8 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
         }
         places.find(&problem.at, problem.part).map_or(Place::Nowhere, Place::Span)
     };
-    let mut findings: Vec<Finding> = problems
-        .iter()
-        .map(|(variable, problem)| Finding::new(problem, Place::Variable(variable.clone())))
-        .collect();
+    let mut findings: Vec<Finding> =
+        problems.iter().map(|(variable, problem)| Finding::new(problem, Place::Variable(variable.clone()))).collect();
 
     let (config, problems) = structure::read(tree);
     findings.extend(problems.iter().map(|problem| Finding::new(problem, place(problem))));
@@ -146,11 +147,7 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
     if report.has_errors() {
         return Err(report);
     }
-    Ok(Loaded {
-        config,
-        report,
-        base: base.to_owned(),
-    })
+    Ok(Loaded { config, report, base: base.to_owned() })
 }
 
 fn look_up(reference: &Reference<'_>, base: &FilePath, environment: &Environment) -> Result<String, String> {

@@ -61,7 +61,9 @@ fn set(tree: &mut Value, shape: &Shape, steps: &[&str], variable: &str, value: &
                     items.push(Value::Null);
                 }
                 let Some((index, item)) = index.and_then(|index| Some((index, items.get_mut(index)?))) else {
-                    let text = format!("environment variable {variable}: this list has {length} entries, so {step} is none of it (the next is {length})");
+                    let text = format!(
+                        "environment variable {variable}: this list has {length} entries, so {step} is none of it (the next is {length})"
+                    );
                     return Err(problem(&at, What::Conflict(text)));
                 };
                 at.push_index(index);
@@ -76,7 +78,8 @@ fn set(tree: &mut Value, shape: &Shape, steps: &[&str], variable: &str, value: &
                 fields.entry(key).or_insert(Value::Null)
             }
             _ => {
-                let text = format!("environment variable {variable} goes into a value that is neither a table nor a list");
+                let text =
+                    format!("environment variable {variable} goes into a value that is neither a table nor a list");
                 return Err(problem(&at, What::Conflict(text)));
             }
         };
@@ -92,11 +95,7 @@ fn set(tree: &mut Value, shape: &Shape, steps: &[&str], variable: &str, value: &
 }
 
 fn problem(at: &Path, what: What) -> Problem {
-    Problem {
-        at: at.clone(),
-        part: Part::Value,
-        what,
-    }
+    Problem { at: at.clone(), part: Part::Value, what }
 }
 
 fn stray(shape: &Shape, variable: &str, step: &str) -> Problem {
@@ -119,7 +118,9 @@ fn key(fields: &Map<String, Value>, shape: &Shape, at: &Path, step: &str) -> Str
     let key = step.to_ascii_lowercase();
     match at.steps() {
         // librdkafka's properties have dots where variables have '_'.
-        [Step::Key(clusters), _, Step::Key(kafka)] if clusters == "clusters" && kafka == "kafka" => key.replace('_', "."),
+        [Step::Key(clusters), _, Step::Key(kafka)] if clusters == "clusters" && kafka == "kafka" => {
+            key.replace('_', ".")
+        }
         _ => key,
     }
 }

@@ -18,9 +18,7 @@ topics = ["orders"]
 "#;
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
-    Environment {
-        variables: variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-    }
+    Environment { variables: variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect() }
 }
 
 fn report(name: &str, text: &str, variables: &[(&str, &str)]) -> String {
@@ -132,7 +130,9 @@ fn syntax() {
     let yaml = "clusters:\n  aws: { bootstrap_servers: a\nlinks: []\n";
     let twice = "clusters:\n  aws: { bootstrap_servers: a }\n  aws: { bootstrap_servers: ä }\n";
     let bomb = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned()
-        + &('b'..='h').map(|c| format!("{c}: &{c} [{}]\n", vec![format!("*{}", (c as u8 - 1) as char); 9].join(", "))).collect::<String>();
+        + &('b'..='h')
+            .map(|c| format!("{c}: &{c} [{}]\n", vec![format!("*{}", (c as u8 - 1) as char); 9].join(", ")))
+            .collect::<String>();
     let json = "{\n  \"clusters\": {},\n  \"links\": [1, ]\n}";
     let json_twice = "{ \"clusters\": {}, \"clusters\": {} }";
     let shown: Vec<String> = [

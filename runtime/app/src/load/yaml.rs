@@ -40,10 +40,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxError> {
         None | Some(Value::Null) => Value::Object(Map::new()),
         Some(tree) => tree,
     };
-    Ok(Parsed {
-        tree,
-        places: reader.places,
-    })
+    Ok(Parsed { tree, places: reader.places })
 }
 
 struct Reader<'a> {
@@ -60,20 +57,14 @@ impl<'a> Reader<'a> {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
                 let at = self.offsets.byte(error.marker().index());
-                Err(SyntaxError {
-                    span: at..at,
-                    message: error.info().to_owned(),
-                })
+                Err(SyntaxError { span: at..at, message: error.info().to_owned() })
             }
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }
 
     fn error(&self, span: Span, message: String) -> SyntaxError {
-        SyntaxError {
-            span: self.offsets.range(span),
-            message,
-        }
+        SyntaxError { span: self.offsets.range(span), message }
     }
 
     fn value(&mut self, event: Event<'a>, span: Span, at: &mut Path, depth: usize) -> Result<Value, SyntaxError> {

@@ -130,7 +130,9 @@ impl CatchUp {
                 Ok(progress) => {
                     self.elsewhere.extend(progress.positions.into_iter().map(|(key, position)| (key, position.next)));
                 }
-                Err(error) => tracing::debug!(link = %self.link, %error, "progress of another process cannot be read yet"),
+                Err(error) => {
+                    tracing::debug!(link = %self.link, %error, "progress of another process cannot be read yet")
+                }
             }
         }
     }

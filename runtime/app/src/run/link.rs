@@ -104,13 +104,16 @@ async fn prepare_link(
         loading.await.map_err(|error| RunError::Engine(error.to_string()))??
     };
     let lanes = lanes(link, target).await?;
-    let discovery =
-        Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
+    let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
     let (partitions, round_trip) = look(&*discovery).await?;
     let (source_tuning, target_tuning, limits) = tuning(link, lanes, partitions, round_trip);
     tracing::info!(
-        link = link.name, lanes, partitions, source_round_trip_ms = round_trip.as_millis(),
-        plugins = chains.generation().0.as_ref(), "link prepared"
+        link = link.name,
+        lanes,
+        partitions,
+        source_round_trip_ms = round_trip.as_millis(),
+        plugins = chains.generation().0.as_ref(),
+        "link prepared"
     );
     let status = Arc::new(LinkStatus::default());
     let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
@@ -159,18 +162,14 @@ async fn prepare_link(
         discovery,
         topics,
         target: target.clone(),
-        watch: Watch {
-            hanging_after: Duration::from_secs(link.hanging_transaction_s_max),
-            ..Watch::default()
-        },
+        watch: Watch { hanging_after: Duration::from_secs(link.hanging_transaction_s_max), ..Watch::default() },
     })
 }
 
 /// Makes the link's topics where they are missing. A configuration that does not say how many lanes takes what is there.
 async fn lanes(link: &Link, target: &ClusterConfig) -> Result<u32, RunError> {
-    let ensure = |lanes: u32| {
-        ensure_link_topics(target, &link.name, lanes, Some(MAP_RETENTION), link.manage_topics, REQUEST)
-    };
+    let ensure =
+        |lanes: u32| ensure_link_topics(target, &link.name, lanes, Some(MAP_RETENTION), link.manage_topics, REQUEST);
     match ensure(link.lanes.unwrap_or(LANES_DEFAULT)).await {
         Err(LinkTopicsError::Lanes { existing, .. }) if link.lanes.is_none() => Ok(ensure(existing).await?),
         other => Ok(other?),

@@ -70,7 +70,11 @@ pub async fn run(loaded: &Loaded, until_caught_up: bool, stop: CancellationToken
         let bar = bars.add(&link.name);
         let link_stop = stop.child_token();
         tasks.spawn(async move {
-            if until_caught_up { run_until_caught_up(link, link_stop, bar).await } else { run_link(link, link_stop).await }
+            if until_caught_up {
+                run_until_caught_up(link, link_stop, bar).await
+            } else {
+                run_link(link, link_stop).await
+            }
         });
     }
     let mut errors = Vec::new();

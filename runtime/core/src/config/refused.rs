@@ -37,7 +37,8 @@ pub const REFUSED: &[Refused] = &[
         .use_instead("manage_topics"),
     refused("auto.commit.*", "progress is committed on the target, with the data"),
     refused("auto.offset.reset", "a position is never reset silently").use_instead("start and on_gap"),
-    refused("batch.num.messages", "batches follow the round trip and the memory of the link").use_instead("batch_kib_max"),
+    refused("batch.num.messages", "batches follow the round trip and the memory of the link")
+        .use_instead("batch_kib_max"),
     refused("batch.size", "batches follow the round trip and the memory of the link").use_instead("batch_kib_max"),
     refused("bootstrap.servers", "the brokers are named in one place").use_instead("bootstrap_servers"),
     refused("client.rack", "progress must be read from leaders: a follower may not have the last commit yet"),
@@ -63,8 +64,10 @@ pub const REFUSED: &[Refused] = &[
     ),
     refused("partitioner", "a record keeps its partition, or follows its key as with Kafka's own clients"),
     refused("plugin.library.paths", "it loads foreign code into the process").use_instead("plugins of a link"),
-    refused("queue.buffering.max.*", "what is in flight is bounded for the link as a whole").use_instead("memory_mib_max"),
-    refused("queued.max.messages.kbytes", "what is in flight is bounded for the link as a whole").use_instead("memory_mib_max"),
+    refused("queue.buffering.max.*", "what is in flight is bounded for the link as a whole")
+        .use_instead("memory_mib_max"),
+    refused("queued.max.messages.kbytes", "what is in flight is bounded for the link as a whole")
+        .use_instead("memory_mib_max"),
     refused("queuing.strategy", "another order than first in, first out reorders records"),
     refused("request.required.acks", "an acknowledged record must be on every in-sync replica"),
     refused("retries", "giving up leaves a gap in a partition"),

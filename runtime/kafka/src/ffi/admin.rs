@@ -100,11 +100,7 @@ impl Drop for Answer {
 }
 
 /// Sends a request and waits for its answer.
-fn ask(
-    client: &Client,
-    timeout: Duration,
-    send: impl FnOnce(*mut b::rd_kafka_queue_t),
-) -> Result<Answer, FfiError> {
+fn ask(client: &Client, timeout: Duration, send: impl FnOnce(*mut b::rd_kafka_queue_t)) -> Result<Answer, FfiError> {
     // SAFETY: live instance; the queue lives until the end of the call, the event until it is dropped.
     unsafe {
         let queue = Queue(b::rd_kafka_queue_new(client.raw()));

@@ -243,7 +243,9 @@ impl Client {
             let count = usize::try_from(answer.topic_cnt).unwrap_or(0);
             let topics = super::slice(answer.topics.cast_const(), count)
                 .iter()
-                .map(|topic| (string(topic.topic), topic.partition_cnt, Code((&raw const topic.err).cast::<i32>().read())))
+                .map(|topic| {
+                    (string(topic.topic), topic.partition_cnt, Code((&raw const topic.err).cast::<i32>().read()))
+                })
                 .collect();
             b::rd_kafka_metadata_destroy(metadata);
             Ok(topics)
@@ -345,11 +347,7 @@ unsafe extern "C" fn on_error(rk: *mut b::rd_kafka_t, code: c_int, reason: *cons
             text = string(buffer.as_ptr());
         }
     }
-    let trouble = Trouble {
-        code,
-        text: shared.mask(text),
-        fatal,
-    };
+    let trouble = Trouble { code, text: shared.mask(text), fatal };
     if let Some(observer) = &shared.observer {
         observer.trouble(&trouble);
     }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use rdkafka_sys::bindings as b;
 
 use super::partitions::PartitionList;
-use super::{Client, ClientKind, Code, ConsumedMessage, FfiError, Listed, Observer, Place, Trouble, take_error, timeout_ms};
+use super::{
+    Client, ClientKind, Code, ConsumedMessage, FfiError, Listed, Observer, Place, Trouble, take_error, timeout_ms,
+};
 use crate::config::Settings;
 
 /// Partitions that the brokers do not know. With an error callback librdkafka reports them there and nowhere else
@@ -59,13 +61,7 @@ impl Consumer {
         unsafe { b::rd_kafka_poll_set_consumer(client.raw()) };
         // SAFETY: live instance.
         let queue = unsafe { b::rd_kafka_queue_get_consumer(client.raw()) };
-        Ok(Self {
-            client,
-            queue,
-            messages: Vec::new(),
-            wake: None,
-            missing,
-        })
+        Ok(Self { client, queue, messages: Vec::new(), wake: None, missing })
     }
 
     /// The instance, for admin requests beside the reading.
@@ -136,9 +132,8 @@ impl Consumer {
         self.messages.resize(count.max(1), std::ptr::null_mut());
         let ms = std::ffi::c_int::try_from(timeout.as_millis()).unwrap_or(std::ffi::c_int::MAX);
         // SAFETY: the array has the size given; one caller at a time because of &mut self.
-        let got = unsafe {
-            b::rd_kafka_consume_batch_queue(self.queue, ms, self.messages.as_mut_ptr(), self.messages.len())
-        };
+        let got =
+            unsafe { b::rd_kafka_consume_batch_queue(self.queue, ms, self.messages.as_mut_ptr(), self.messages.len()) };
         let filled = self.messages.get(..usize::try_from(got).unwrap_or(0)).unwrap_or_default();
         // SAFETY: the first `got` pointers are live messages that are ours until destroyed below.
         let borrowed: Vec<ConsumedMessage<'_>> =

@@ -149,11 +149,7 @@ pub struct FfiError {
 
 impl FfiError {
     pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
-        Self {
-            code,
-            text: text.into(),
-            fatal: false,
-        }
+        Self { code, text: text.into(), fatal: false }
     }
 
     fn of(code: c_int) -> Self {

@@ -20,12 +20,7 @@ pub struct Place {
 impl Place {
     /// A partition without a position.
     pub fn of(topic: impl Into<String>, partition: i32) -> Self {
-        Self {
-            topic: topic.into(),
-            partition,
-            offset: -1001,
-            leader_epoch: -1,
-        }
+        Self { topic: topic.into(), partition, offset: -1001, leader_epoch: -1 }
     }
 }
 

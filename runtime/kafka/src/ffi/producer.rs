@@ -2,8 +2,8 @@
 
 use std::ffi::{c_char, c_void};
 use std::ptr::NonNull;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -118,12 +118,7 @@ impl Producer {
                 })
                 .map_err(|error| FfiError::new(Code::STATE, format!("cannot start a thread: {error}")))?
         };
-        Ok(Self {
-            topics: RwLock::new(Vec::new()),
-            stop,
-            polling: Some(polling),
-            client,
-        })
+        Ok(Self { topics: RwLock::new(Vec::new()), stop, polling: Some(polling), client })
     }
 
     /// The instance, for admin requests beside the writing.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strait_core::{BatchBuilder, LeaderEpoch, SourceOffset, TimestampType};
-use strait_flow::ports::{Fetched, PortError, ReadEpoch, ReadFailure};
+use strait_flow::ports::{Class, Fetched, PortError, ReadEpoch, ReadFailure};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::error::port_error;
+use crate::error::{class_of, port_error};
 use crate::ffi::{Code, ConsumedMessage, Consumer, FfiError, Place, Stamp};
 use crate::offsets::is_gone;
 
@@ -228,7 +228,8 @@ impl Reader {
     fn report_missing(&mut self) {
         for (topic, partition) in self.consumer.take_missing() {
             let known = self.assigned.get_key_value(topic.as_str());
-            let known = known.and_then(|(topic, partitions)| Some((Arc::clone(topic), partitions.get(&partition)?.epoch)));
+            let known =
+                known.and_then(|(topic, partitions)| Some((Arc::clone(topic), partitions.get(&partition)?.epoch)));
             let Some((topic, epoch)) = known else { continue };
             if let Err(error) = self.unassign(&[Place::of(&*topic, partition)]) {
                 tracing::warn!("{}: unassigning {topic}-{partition}: {error}", self.context);
@@ -325,19 +326,9 @@ fn out_of_band(message: &ConsumedMessage<'_>, state: &mut Assigned, topic: Arc<s
             return None;
         }
         state.next = message.offset();
-        return Some(Fetched::Moved {
-            epoch,
-            topic,
-            partition,
-            next: SourceOffset(state.next),
-        });
+        return Some(Fetched::Moved { epoch, topic, partition, next: SourceOffset(state.next) });
     }
-    Some(Fetched::Failed {
-        epoch,
-        topic,
-        partition,
-        failure: failure(message.code(), &message.error_text()),
-    })
+    Some(Fetched::Failed { epoch, topic, partition, failure: failure(message.code(), &message.error_text()) })
 }
 
 fn failure(code: Code, text: &str) -> ReadFailure {
@@ -346,6 +337,9 @@ fn failure(code: Code, text: &str) -> ReadFailure {
         Code::AUTO_OFFSET_RESET if text.contains(&Code::LOG_TRUNCATION.text()) => ReadFailure::LogTruncation,
         Code::AUTO_OFFSET_RESET if text.contains(&Code::OFFSET_OUT_OF_RANGE.text()) => ReadFailure::OutOfRange,
         code if is_gone(code) => ReadFailure::Gone,
+        code if class_of(code) == Class::Stop => {
+            ReadFailure::Denied(port_error("", &FfiError::new(code, text.to_owned())).reason)
+        }
         code => ReadFailure::Other(format!("{text} ({})", code.name())),
     }
 }
@@ -372,12 +366,13 @@ fn copy(item: Item, messages: &[ConsumedMessage<'_>]) -> Fetched {
                 epoch: group.epoch,
                 topic: group.topic,
                 partition: group.partition,
-                failure: ReadFailure::Other(format!("headers at offset {} cannot be read: {}", message.offset(), code.text())),
+                failure: ReadFailure::Other(format!(
+                    "headers at offset {} cannot be read: {}",
+                    message.offset(),
+                    code.text()
+                )),
             };
         }
     }
-    Fetched::Batch {
-        epoch: group.epoch,
-        batch: builder.build(),
-    }
+    Fetched::Batch { epoch: group.epoch, batch: builder.build() }
 }

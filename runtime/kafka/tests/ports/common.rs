@@ -7,7 +7,9 @@ use strait_flow::ports::{
     Delivery, Fetched, OutHeaders, Outgoing, ReadEpoch, ReadFrom, Slot, Source, Target, TargetEvent, Token, TopicHandle,
 };
 use strait_kafka::ffi::{Client, ClientKind};
-use strait_kafka::{ClusterConfig, KafkaSource, KafkaTarget, SourceTuning, TargetTuning, config::Settings, ensure_link_topics};
+use strait_kafka::{
+    ClusterConfig, KafkaSource, KafkaTarget, SourceTuning, TargetTuning, config::Settings, ensure_link_topics,
+};
 
 pub const WAIT: Duration = Duration::from_secs(30);
 

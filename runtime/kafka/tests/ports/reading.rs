@@ -84,7 +84,10 @@ pub async fn starts_and_bounds_are_numbers(rig: Rig) {
         (StartAt::Timestamp(STAMP + 1), 10),
     ] {
         let found = source.resolve(start, &asked).await.unwrap();
-        assert_eq!(found.into_iter().map(|(key, offset)| (key.topic, offset.0)).collect::<Vec<_>>(), [(arc("started"), offset)]);
+        assert_eq!(
+            found.into_iter().map(|(key, offset)| (key.topic, offset.0)).collect::<Vec<_>>(),
+            [(arc("started"), offset)]
+        );
     }
     let ids = source.topic_ids(&[arc("started"), arc("no-such-topic")]).await.unwrap();
     assert_eq!(ids.len(), 1);

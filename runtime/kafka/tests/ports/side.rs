@@ -3,9 +3,7 @@ use std::time::Duration;
 use strait_core::{BatchBuilder, Generation, LeaderEpoch, SourceOffset, TimestampType};
 use strait_flow::ports::{Discovery, Quarantine, QuarantineRecord, ReadEpoch, Slot, Target};
 use strait_kafka::probe::{ProbeError, probe};
-use strait_kafka::{
-    KafkaDiscovery, KafkaQuarantine, LinkTopicsError, MockCluster, TargetTuning, ensure_link_topics,
-};
+use strait_kafka::{KafkaDiscovery, KafkaQuarantine, LinkTopicsError, MockCluster, TargetTuning, ensure_link_topics};
 
 use crate::common::{Rig, WAIT, acknowledged, from, key, read_to, send};
 

@@ -2,7 +2,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::RngExt as _;
 use strait_core::{LaneId, SourceOffset};
-use strait_flow::ports::{Class, Delivery, OutHeaders, Outgoing, ProgressStore, ReadEpoch, Slot, Target, TargetEvent, Token};
+use strait_flow::ports::{
+    Class, Delivery, OutHeaders, Outgoing, ProgressStore, ReadEpoch, Slot, Target, TargetEvent, Token,
+};
 use strait_kafka::{KafkaProgressStore, TargetTuning};
 
 use crate::common::{Rig, STAMP, WAIT, acknowledged, committed, event, from, key, progress, read_to, send};
@@ -35,7 +37,9 @@ pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
     }
     // Every run is exact: sequence and offset go together.
     let runs = acknowledged(&mut target, 5000).await;
-    assert!(runs.iter().all(|(first, _, offset)| first.stream == 7 && i64::try_from(first.sequence).unwrap() == *offset));
+    assert!(
+        runs.iter().all(|(first, _, offset)| first.stream == 7 && i64::try_from(first.sequence).unwrap() == *offset)
+    );
     assert!(runs.len() < 100, "{} runs", runs.len());
     target.produce_progress(Slot::A, 9, 100, &[progress(5000)], &[]).unwrap();
     let books = acknowledged(&mut target, 1).await;

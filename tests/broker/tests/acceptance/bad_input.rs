@@ -37,7 +37,7 @@ fn redacted(text: &str, folder: &ConfigFolder) -> String {
 
 const CLUSTERS: &str =
     "[clusters.source]\nbootstrap_servers = \"127.0.0.1:1\"\n[clusters.target]\nbootstrap_servers = \"127.0.0.1:1\"\n";
-const RUN: [&str; 4] = ["--log", "off", "run", "--until-caught-up"];
+const RUN: [&str; 4] = ["--log", "warn", "run", "--until-caught-up"];
 
 #[test]
 fn a_wrong_command_line_or_file_ends_with_one_message() {

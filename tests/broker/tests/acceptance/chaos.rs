@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// Small fetches, so that a slow line gives some records at a time and not all of a fetch at once.
-const SMALL_FETCHES: &str = "\"fetch.message.max.bytes\" = \"65536\"\n\"fetch.max.bytes\" = \"131072\"";
+const SMALL_FETCHES: &str = "\"fetch.message.max.bytes\" = \"32768\"";
 
 /// The committed records of a target topic must grow again after a fault.
 struct Progress<'a> {

@@ -30,7 +30,8 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     create_assigned(&pair.at_target(), "source.orders", &[&[1, 2], &[2, 3], &[3, 2]]);
     let feed = Feed::start(&pair.at_source(), "orders", 3, 50);
     // One lane: the partitions share transactions.
-    let strait = Strait::run("isr", &pair.config(&link("isr", &["orders"], 1, "")), &[]).unwrap();
+    let config = pair.config(&link("isr", &["orders"], 1, ""));
+    let strait = Strait::run("isr", &config, &[]).unwrap();
     let pulse = Pulse::start(&pair.at_target(), "source.orders", 3);
     pulse.wait_moved(&[0, 1, 2], SOON);
 

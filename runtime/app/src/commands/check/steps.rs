@@ -216,13 +216,7 @@ impl Sides<'_> {
         }
     }
 
-    async fn lacking(
-        &self,
-        side: &Reached,
-        which: &str,
-        wanted: Vec<(String, Vec<Operation>)>,
-        steps: &mut Vec<Step>,
-    ) {
+    async fn lacking(&self, side: &Reached, which: &str, wanted: Vec<(String, Vec<Operation>)>, steps: &mut Vec<Step>) {
         let name = format!("permissions of {} on its {which}", self.link.name);
         let step = match missing_operations(&side.config, wanted, PATIENCE).await {
             Ok(missing) if missing.is_empty() => {
