@@ -3,13 +3,31 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use strait_core::{Event, OwnerEpoch, PartitionKey, SourceOffset};
+use strait_core::progress::Position;
+use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset};
 
 /// A partition that the target did not acknowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stuck {
     pub retry_at: Duration,
     pub retry_after: Duration,
+}
+
+/// A step back, valid while progress stands where it stood when the truncation was found: once another owner has written
+/// some, it is history. Owner epochs alone do not tell, as two owners that wrote nothing have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rewind {
+    pub resume: SourceOffset,
+    pub owner: OwnerEpoch,
+    pub committed: SourceOffset,
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl Rewind {
+    pub fn applies(&self, position: &Position) -> bool {
+        position.owner <= self.owner
+            && (position.next, position.leader_epoch) == (self.committed, self.leader_epoch)
+    }
 }
 
 /// Where a partition stands still: all before `from` was queued, and progress can come to `to` over offsets without records.
@@ -30,9 +48,8 @@ pub(crate) struct LaneMemory {
     pub proven: bool,
     /// Partitions out of the flow for a while.
     pub stuck: BTreeMap<PartitionKey, Stuck>,
-    /// Where to read again after a truncation, when policy says `continue`, and who found it out: when a later owner has written
-    /// progress since, it is history.
-    pub rewind: BTreeMap<PartitionKey, (OwnerEpoch, SourceOffset)>,
+    /// Where to read again after a truncation, when policy says `continue`.
+    pub rewind: BTreeMap<PartitionKey, Rewind>,
     /// Partitions that stand still until an operator acts; their event was emitted.
     stopped: BTreeMap<PartitionKey, Stopped>,
 }

@@ -95,7 +95,7 @@ async fn generation(
     let mut lane = taken?;
     let drained = async {
         stop.cancelled().await;
-        tokio::select! {
+        tokio::select! { biased;
             () = abort.cancelled() => {}
             () = tokio::time::sleep(spec.limits.drain) => {}
         }

@@ -92,8 +92,8 @@ impl<'a> Lane<'a> {
         let mut first_seen = Vec::new();
         for (key, source_partitions) in mine {
             if let Some(position) = self.known.get(&key) {
-                let rewound = self.memory.rewind.remove(&key).filter(|(owner, _)| position.owner <= *owner);
-                let next = rewound.map_or(position.next, |(_, resume)| resume);
+                let rewound = self.memory.rewind.remove(&key).filter(|rewind| rewind.applies(position));
+                let next = rewound.map_or(position.next, |rewind| rewind.resume);
                 let mut window = PartitionWindow::new(key, source_partitions, next, position.leader_epoch);
                 window.committed = position.next;
                 // Written at once, whatever comes: another owner must not wait at an offset that does not exist any more.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use strait_core::{Event, LeaderEpoch, PartitionKey, SourceOffset, TopicId};
 
 use crate::lane::{CONTROL_STREAM, Lane, LaneError};
-use crate::memory::Stuck;
+use crate::memory::{Rewind, Stuck};
 use crate::ports::{ReadFailure, SourceTopic, Token};
 use crate::spec::OnGap;
 use crate::window::{PartitionWindow, Pause};
@@ -90,7 +90,9 @@ impl Lane<'_> {
         let key = partition.key.clone();
         if resume < partition.queued_end() {
             // Truncated below what was copied or waits to be: the books of this generation cannot go back. The next one can.
-            self.memory.rewind.insert(key, (self.owner, resume));
+            let (owner, committed) = (self.owner, partition.committed);
+            let leader_epoch = partition.epoch_before(committed);
+            self.memory.rewind.insert(key, Rewind { resume, owner, committed, leader_epoch });
             return Err(LaneError::Delivery("a source partition was truncated below the copied offset".to_owned()));
         }
         partition.expected = resume;
