@@ -256,7 +256,9 @@ impl Lane<'_> {
                 return Ok(Sent::Done);
             };
             let careful = offset < partition.careful_until;
-            if careful && partition.ledger.in_flight() > 0 {
+            // Also the first one behind them waits: in one request with a suspect it would be blamed together with it.
+            let suspects = partition.ledger.settled() < partition.careful_until;
+            if suspects && partition.ledger.in_flight() > 0 {
                 return Ok(Sent::Done);
             }
             self.touch(stream)?;
