@@ -16,12 +16,15 @@ use crate::ports::SimProcess;
 use crate::world::{Frozen, Sim};
 
 struct Running {
+    /// Of its own: receivers of one watch channel are woken in an order that tokio draws by lot.
+    topics: watch::Sender<Arc<Vec<SourceTopic>>>,
     stop: CancellationToken,
     handle: JoinHandle<Result<(), PortError>>,
 }
 
 struct Member {
-    topics: watch::Sender<Arc<Vec<SourceTopic>>>,
+    /// The source's topics as this process knows them.
+    known: Arc<Vec<SourceTopic>>,
     status: Arc<LinkStatus>,
     lanes: BTreeMap<u32, Running>,
 }
@@ -76,8 +79,8 @@ impl Cluster {
     pub fn start_process(&mut self) -> usize {
         let mut world = self.sim.lock();
         world.procs.push(crate::world::Proc::default());
-        let (topics, _) = watch::channel(Arc::new(world.source.list()));
-        self.members.push(Member { topics, status: Arc::default(), lanes: BTreeMap::new() });
+        let known = Arc::new(world.source.list());
+        self.members.push(Member { known, status: Arc::default(), lanes: BTreeMap::new() });
         world.procs.len() - 1
     }
 
@@ -128,6 +131,7 @@ impl Cluster {
         drop(world);
         let member = &mut self.members[proc];
         let ports = Arc::new(SimProcess::new(self.sim.clone(), proc));
+        let (topics, receiver) = watch::channel(Arc::clone(&member.known));
         let deps = LaneDeps {
             connector: ports.clone(),
             progress: ports.clone(),
@@ -135,11 +139,11 @@ impl Cluster {
             clock: ports.clone(),
             events: ports,
             status: Arc::clone(&member.status),
-            topics: member.topics.subscribe(),
+            topics: receiver,
         };
         let stop = CancellationToken::new();
         let work = Frozen::new(self.sim.clone(), proc, supervise(spec, deps, stop.clone()));
-        member.lanes.insert(lane, Running { stop, handle: tokio::spawn(work) });
+        member.lanes.insert(lane, Running { topics, stop, handle: tokio::spawn(work) });
     }
 
     /// The process is told to give the lane up and has as long as the group waits. What is not finished then is destroyed.
@@ -193,19 +197,16 @@ impl Cluster {
     }
 
     /// Every process looks the source's topics up.
-    pub fn refresh_topics(&self) {
+    pub fn refresh_topics(&mut self) {
         let found = self.sim.lock().source.list();
-        for (proc, member) in self.members.iter().enumerate() {
-            if !self.sim.lock().runs(proc) {
+        for (proc, member) in self.members.iter_mut().enumerate() {
+            if !self.sim.lock().runs(proc) || *member.known == found {
                 continue;
             }
-            member.topics.send_if_modified(|known| {
-                let changed = **known != found;
-                if changed {
-                    *known = Arc::new(found.clone());
-                }
-                changed
-            });
+            member.known = Arc::new(found.clone());
+            for running in member.lanes.values() {
+                running.topics.send_replace(Arc::clone(&member.known));
+            }
         }
     }
 

@@ -71,10 +71,11 @@ fn every_seed_keeps_every_promise() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    for seed in [1, 7, 42, 99, 1234] {
+    for seed in 0..40 {
         let (first, second) = (run_seed(seed, None), run_seed(seed, None));
-        assert_eq!(first.hash, second.hash, "seed {seed}");
-        assert_eq!((first.records, first.tail), (second.records, second.tail), "seed {seed}");
+        let differs = first.tail.lines().zip(second.tail.lines()).find(|(a, b)| a != b);
+        assert_eq!(differs, None, "seed {seed}: first difference within the last lines (STRAIT_SIM_TRACE keeps more)");
+        assert_eq!((first.hash, first.records), (second.hash, second.records), "seed {seed}");
     }
     assert_ne!(run_seed(1, None).hash, run_seed(2, None).hash);
 }
