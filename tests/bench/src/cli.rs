@@ -165,6 +165,7 @@ fn dispatch(
                 one_way: Duration::from_millis(round_trip_ms / 2),
                 records: if quick { 400_000 } else { *records },
                 value_bytes: 1000,
+                warm_up: seconds(5, 0),
                 window: seconds(*window, 5),
                 rounds: rounds(1),
             };

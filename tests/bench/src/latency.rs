@@ -85,6 +85,8 @@ fn measure(field: &Field, system: System, pool: &[u8], plan: Plan, round: usize)
     let tag = field.tag();
     let topic = format!("latency-{tag}");
     field.source.create(&topic, PARTITIONS, &[])?;
+    // A topic without records may not be there on the target until it has some.
+    seed(&field.source, &topic)?;
     let job = field.job(system, &tag, &topic);
     let target_topic = job.target_topic(&topic);
     let load = host::load();
@@ -176,6 +178,17 @@ fn drive(
         latencies_ms.push(seen.saturating_duration_since(*sent).as_secs_f64() * 1e3);
     }
     Ok(Times { latencies_ms, cpu_us: spent })
+}
+
+/// Puts a record without a number into every partition.
+fn seed(kafka: &Kafka, topic: &str) -> Result<(), BenchError> {
+    let failed = || BenchError::kafka(format!("sending to {topic}"));
+    let producer: BaseProducer = kafka.config().create().map_err(failed())?;
+    for partition in 0..PARTITIONS {
+        let record = BaseRecord::to(topic).partition(partition).key("seed").payload("seed");
+        producer.send(record).map_err(|(error, _)| failed()(error))?;
+    }
+    producer.flush(LAST_DEADLINE).map_err(failed())
 }
 
 /// Sends record n at its time, and returns when each was handed to the library.

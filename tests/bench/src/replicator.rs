@@ -207,6 +207,10 @@ impl Replicator {
         let what = || format!("starting {}", system.name());
         let output = File::create(&log).map_err(BenchError::io(what()))?;
         let errors = output.try_clone().map_err(BenchError::io(what()))?;
+        // What configures the benchmark's brokers would be taken for Strait's configuration.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STRAIT_")) {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         let started = Instant::now();
         let child = strait_rig::spawn(command).map_err(BenchError::io(what()))?;

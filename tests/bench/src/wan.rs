@@ -13,8 +13,6 @@ use crate::{host, probe, verify};
 
 const PARTITIONS: i32 = 4;
 const FIRST_DEADLINE: Duration = Duration::from_secs(90);
-/// Batch and fetch sizes follow the line; this is their time to do so.
-const WARM_UP: Duration = Duration::from_secs(5);
 const LARGE_MESSAGE_BYTES: &str = "8388608";
 
 /// Where the replicator stands, and what the target topic permits.
@@ -44,6 +42,8 @@ pub struct Plan {
     pub one_way: Duration,
     pub records: u64,
     pub value_bytes: usize,
+    /// Batch and fetch sizes follow the line; this is their time to do so, from the first record on.
+    pub warm_up: Duration,
     pub window: Duration,
     pub rounds: usize,
 }
@@ -158,7 +158,7 @@ fn window(
     source: &Source,
     plan: Plan,
 ) -> Result<(Sample, Sample), BenchError> {
-    let begin = field.first(replicator, topic, PARTITIONS, FIRST_DEADLINE)?.at + WARM_UP;
+    let begin = field.first(replicator, topic, PARTITIONS, FIRST_DEADLINE)?.at + plan.warm_up;
     let mut previous = None;
     let mut first: Option<Sample> = None;
     let mut last: Option<Sample> = None;
