@@ -153,7 +153,7 @@ impl Lane<'_> {
                 }
             }
         }
-        for (offset, reason) in self.memory.doomed_in(&partition.key, first, last) {
+        for (offset, reason) in self.memory.doomed_in(&partition.key, processed.batch.leader_epoch(), first, last) {
             let Some(index) = processed.batch.iter().position(|r| r.offset == offset) else {
                 continue;
             };

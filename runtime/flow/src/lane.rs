@@ -333,7 +333,7 @@ impl Lane<'_> {
                     break;
                 }
                 Err(ProduceError::Refused(reason)) => {
-                    memory.doom(&partition.key, record.offset, &reason);
+                    memory.doom(&partition.key, record.offset, queued.processed.batch.leader_epoch(), &reason);
                     return Err(LaneError::Refused(format!("{} at offset {}: {reason}", partition.key, record.offset)));
                 }
                 Err(ProduceError::Broken(reason)) => return Err(LaneError::Delivery(reason)),

@@ -41,7 +41,7 @@ struct Stopped {
 #[derive(Debug, Default)]
 pub(crate) struct LaneMemory {
     /// Records that the target refused, with its reason: dealt with by policy when they come again.
-    doomed: BTreeMap<PartitionKey, BTreeMap<SourceOffset, String>>,
+    doomed: BTreeMap<PartitionKey, BTreeMap<SourceOffset, (LeaderEpoch, String)>>,
     /// Records below this offset go one per request, so that a refusal names its record.
     careful: BTreeMap<PartitionKey, SourceOffset>,
     /// The target has acknowledged a record of this lane in this process.
@@ -74,8 +74,8 @@ impl LaneMemory {
     }
 
     /// The record itself is refused.
-    pub fn doom(&mut self, partition: &PartitionKey, offset: SourceOffset, reason: &str) {
-        self.doomed.entry(partition.clone()).or_default().insert(offset, reason.to_owned());
+    pub fn doom(&mut self, partition: &PartitionKey, offset: SourceOffset, epoch: LeaderEpoch, reason: &str) {
+        self.doomed.entry(partition.clone()).or_default().insert(offset, (epoch, reason.to_owned()));
     }
 
     /// Some record below `until` is refused, and it is not known which.
@@ -88,16 +88,19 @@ impl LaneMemory {
         self.careful.get(partition).copied().unwrap_or_default()
     }
 
+    /// Refused records of a batch. After an unclean election another record stands at the same offset: the epoch tells.
     pub fn doomed_in(
         &self,
         partition: &PartitionKey,
+        epoch: LeaderEpoch,
         first: SourceOffset,
         last: SourceOffset,
     ) -> Vec<(SourceOffset, String)> {
         let Some(doomed) = self.doomed.get(partition) else {
             return Vec::new();
         };
-        doomed.range(first..=last).map(|(offset, reason)| (*offset, reason.clone())).collect()
+        let of_epoch = doomed.range(first..=last).filter(|(_, (of, _))| *of == epoch);
+        of_epoch.map(|(offset, (_, reason))| (*offset, reason.clone())).collect()
     }
 
     /// A partition's progress moved to `committed`: what was remembered of the records before it is history.

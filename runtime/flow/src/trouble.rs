@@ -187,7 +187,7 @@ impl Lane<'_> {
         };
         // A record whose request held nothing else is named by the refusal, whatever the broker says.
         if named || offset < partition.careful_until {
-            self.memory.doom(&partition.key, offset, &reason);
+            self.memory.doom(&partition.key, offset, partition.epoch_of(offset), &reason);
         } else {
             self.memory.suspect(&partition.key, released);
         }

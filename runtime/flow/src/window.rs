@@ -135,6 +135,12 @@ impl PartitionWindow {
         }
     }
 
+    /// Leader epoch of a record that was read and is not history.
+    pub fn epoch_of(&self, offset: SourceOffset) -> LeaderEpoch {
+        let under = self.epochs.iter().rfind(|(first, _)| *first <= offset);
+        under.map_or(LeaderEpoch::UNKNOWN, |(_, epoch)| *epoch)
+    }
+
     /// Leader epoch of the last record before `next`, for progress; what lies before is forgotten.
     pub fn epoch_before(&mut self, next: SourceOffset) -> LeaderEpoch {
         let at = self.epochs.iter().rposition(|(first, _)| *first < next).unwrap_or(0);
@@ -213,6 +219,8 @@ mod tests {
         window.read_under(SourceOffset(7), LeaderEpoch(1));
         window.read_under(SourceOffset(9), LeaderEpoch(3));
         assert_eq!(window.leader_epoch, LeaderEpoch(3));
+        assert_eq!(window.epoch_of(SourceOffset(8)), LeaderEpoch(1));
+        assert_eq!(window.epoch_of(SourceOffset(9)), LeaderEpoch(3));
         assert_eq!(window.epoch_before(SourceOffset(9)), LeaderEpoch(1));
         assert_eq!(window.epoch_before(SourceOffset(10)), LeaderEpoch(3));
         // Truncated, and continued at 10 by policy: nothing is known of the record before it.
