@@ -55,7 +55,9 @@ impl KafkaProgressStore {
         let deadline = Instant::now() + self.timeout;
         let place = Place { offset: 0, ..Place::of(topic.as_str(), partition) };
         let list = |spec| {
-            let offsets = offsets::list(consumer.client(), std::slice::from_ref(&place), spec, true, self.timeout)?;
+            // Not the last stable offset: a predecessor's commit may be decided and not be written here yet. All of its ids are
+            // fenced, so whatever is open in this partition ends, and the reader waits for that.
+            let offsets = offsets::list(consumer.client(), std::slice::from_ref(&place), spec, false, self.timeout)?;
             offsets.get(&(topic.clone(), partition)).copied().ok_or_else(|| {
                 FfiError::new(Code::UNKNOWN_TOPIC_OR_PART, format!("{topic}-{partition} does not exist"))
             })

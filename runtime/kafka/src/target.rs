@@ -24,6 +24,17 @@ use topics::Facts;
 /// How long destroying older producers may hold up a take; they go on ending behind it.
 const DESTROY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Letters of the transactional ids of a lane. Two are at work; the others are there for when a transaction cannot end because
+/// a partition it touched takes no marker (leader gone, below min ISR): its id then answers `CONCURRENT_TRANSACTIONS` until that
+/// partition is back, which must not hold the lane up. Every take initialises all of them, so none can be another owner's.
+const IDS: [&str; 4] = ["a", "b", "c", "d"];
+/// How many of them work.
+const SLOTS: usize = 2;
+/// An id whose last transaction has not ended after this long is left aside.
+const PENDING_AFTER: Duration = Duration::from_secs(2);
+/// Most time for initialising one id.
+const INIT_MAX: Duration = Duration::from_secs(60);
+
 struct OpenTopic {
     name: String,
     facts: Facts,
@@ -68,7 +79,7 @@ impl KafkaTarget {
     }
 
     fn slots(&self) -> &'static [&'static str] {
-        if self.tuning.exactly_once { &["a", "b"] } else { &["a"] }
+        if self.tuning.exactly_once { &IDS } else { &IDS[..1] }
     }
 
     fn producer(&self, slot: Slot) -> Option<&Arc<Producer>> {
@@ -100,7 +111,7 @@ impl KafkaTarget {
         }
     }
 
-    /// Makes and initialises the producers in order. Blocks for a bounded time.
+    /// Makes and initialises the producers in order, and keeps the first two that can work. Blocks for a bounded time.
     fn make(
         cluster: &ClusterConfig,
         link: &str,
@@ -111,6 +122,7 @@ impl KafkaTarget {
     ) -> Result<Taken, PortError> {
         let reports = Reports::new(context.to_owned());
         let mut taken = Taken { producers: Vec::new(), books: Vec::new(), open: Vec::new(), reports };
+        let mut pending = None;
         for slot in slots {
             let id = format!("{}.{link}.{lane}.{slot}", tuning.transactional_id_prefix);
             let settings = writer(
@@ -126,23 +138,27 @@ impl KafkaTarget {
             let fail = |error: FfiError| producer_error(context.clone(), &error);
             let producer = Producer::new(&label, &settings, observer, move || sealed.seal()).map_err(fail)?;
             if tuning.exactly_once {
-                producer.init_transactions(tuning.transaction_timeout.min(Duration::from_secs(60))).map_err(
-                    |error| {
-                        let why = port_error_because(context.clone(), &error, producer.client().trouble());
-                        if why.class == Class::Retry {
-                            producer_error(context.clone(), &error).with_reason(why.reason)
-                        } else {
-                            why
-                        }
-                    },
-                )?;
+                match initialise(&producer, &context, tuning.transaction_timeout.min(INIT_MAX)) {
+                    // A spare: it was initialised to fence whoever may have worked with it.
+                    Ok(()) if taken.producers.len() == SLOTS => continue,
+                    Ok(()) => {}
+                    Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
+                        tracing::warn!("{context}: its last transaction cannot end yet; the lane works with other ids");
+                        pending = Some(error);
+                        continue;
+                    }
+                    Err(error) => return Err(init_error(&producer, &context, &error)),
+                }
             }
             let progress = producer.open(&progress_topic(link)).map_err(fail)?;
             let map = producer.open(&map_topic(link)).map_err(fail)?;
             taken.books.push((progress, map));
             taken.producers.push(Arc::new(producer));
         }
-        Ok(taken)
+        match pending {
+            Some(error) if taken.producers.len() < SLOTS => Err(producer_error(context, &error)),
+            _ => Ok(taken),
+        }
     }
 
     fn send(&self, slot: Slot, message: &OutMessage<'_>, headers: Option<OutHeaderList>) -> Result<(), ProduceError> {
@@ -153,6 +169,28 @@ impl KafkaTarget {
             _ => ProduceError::Broken(error.to_string()),
         })
     }
+}
+
+/// Initialises a transactional id. `CONCURRENT_TRANSACTIONS` means that the coordinator has decided about the last transaction
+/// (and fenced its producer, if that was still at work) but cannot write that everywhere yet.
+fn initialise(producer: &Producer, context: &str, within: Duration) -> Result<(), FfiError> {
+    let began = std::time::Instant::now();
+    loop {
+        // librdkafka goes on trying between the calls.
+        match producer.init_transactions(PENDING_AFTER.min(within)) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS || began.elapsed() >= within => return Err(error),
+            Err(error) if producer_error(context, &error).class != Class::Retry => return Err(error),
+            Err(error) if producer.client().trouble().is_some() => return Err(error),
+            Err(error) => tracing::debug!("{context}: {error}, still initialising"),
+        }
+    }
+}
+
+/// Why an id cannot be initialised; a refused login goes before the time-out that follows it.
+fn init_error(producer: &Producer, context: &str, error: &FfiError) -> PortError {
+    let why = port_error_because(context, error, producer.client().trouble());
+    if why.class == Class::Retry { producer_error(context, error).with_reason(why.reason) } else { why }
 }
 
 /// Keeps a class and replaces the words.

@@ -113,6 +113,8 @@ impl Code {
     pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: Self = Self(43);
     /// Producer epoch is old: fenced.
     pub const INVALID_PRODUCER_EPOCH: Self = Self(47);
+    /// The last transaction of the id has not ended everywhere yet.
+    pub const CONCURRENT_TRANSACTIONS: Self = Self(51);
     /// Record refused by validation.
     pub const INVALID_RECORD: Self = Self(87);
     /// Producer fenced.

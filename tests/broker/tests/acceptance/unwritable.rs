@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use strait_broker::{Strait, TestClient};
+use strait_broker::{Isolation, Strait, TestClient};
 use strait_rig::ClusterSpec;
 
 use crate::support::{Feed, Pair, Pulse, SOON, link, now, single, turn, wait_until};
@@ -46,17 +46,22 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     println!("target_stuck {:.1?} after the broker's death: {}", stuck.at - killed, stuck.message());
     pulse.wait_moved(&[1, 2], SOON);
     println!("longest standstill by partition until then: {:.1?}", pulse.longest());
-    // The lane goes on smoothly now, although partition 0 is tried again from time to time.
+    // The lane goes on smoothly now, although partition 0 is tried again from time to time. Offsets would not tell: the
+    // markers of aborted transactions move them too.
+    let copied = || {
+        let log = pair.at_target().read_log("source.orders", Isolation::Committed).unwrap();
+        [0, 1, 2].map(|partition| log.iter().filter(|record| record.partition == partition).count())
+    };
+    let began = copied();
     pulse.mark();
-    let at_rest = pulse.ends()[0];
     wait_until("200 more records beside it", SOON, || {
-        let before = pulse.ends();
-        (before[1].min(before[2]) > 200 + at_rest).then_some(())
+        let now = copied();
+        (now[1] >= began[1] + 200 && now[2] >= began[2] + 200).then_some(())
     });
     let longest = pulse.longest();
     println!("longest standstill by partition while it is out: {longest:.1?}");
-    assert!(longest[1].max(longest[2]) < Duration::from_secs(5), "the others stand still: {longest:?}");
-    assert_eq!(pulse.ends()[0], at_rest, "partition 0 was written to: the fault is no fault");
+    assert!(longest[1].max(longest[2]) < Duration::from_secs(10), "the others stand still: {longest:?}");
+    assert_eq!(copied()[0], began[0], "partition 0 was written to: the fault is no fault");
     for other in ["orders-1:", "orders-2:"] {
         let named = strait.events("target_stuck").into_iter().find(|line| line.message().starts_with(other));
         assert!(named.is_none(), "{named:?}");
@@ -70,8 +75,7 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     let count = i64::try_from(feed.stop()).unwrap();
     wait_until("everything copied", SOON, || pulse.ends().iter().all(|end| *end >= count).then_some(()));
     wait_until("an exact length", SOON, || {
-        let log = pair.at_target().read_log("source.orders", strait_broker::Isolation::Committed).unwrap();
-        (log.len() as i64 >= 3 * count).then_some(())
+        (copied().iter().sum::<usize>() as i64 >= 3 * count).then_some(())
     });
     pair.assert_exact("orders", "source.orders", &Default::default());
 }
