@@ -171,7 +171,7 @@ impl Lane<'_> {
             held += partition.ledger.in_flight_bytes();
             busy += usize::from(partition.has_queued() || partition.ledger.in_flight() > 0);
         }
-        let useful = busy.saturating_mul(self.release_size().saturating_mul(2)).saturating_add(4 << 20);
+        let useful = busy.saturating_mul(self.release_size().saturating_mul(2)).saturating_add(2 << 20);
         held < useful.min(self.spec.limits.window_bytes)
     }
 

@@ -51,7 +51,7 @@ impl Default for SourceTuning {
             fetch_budget_bytes: 64 << 20,
             partition_fetch_bytes: 8 << 20,
             fetch_bytes: 64 << 20,
-            pull_bytes: 1 << 20,
+            pull_bytes: 512 << 10,
             partitions: 0,
             request_timeout: Duration::from_secs(15),
         }
