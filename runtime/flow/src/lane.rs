@@ -356,7 +356,11 @@ impl Lane<'_> {
     async fn on_target(&mut self, event: TargetEvent) -> Result<(), LaneError> {
         self.now = self.deps.clock.now();
         match event {
-            TargetEvent::Delivered(deliveries) => {
+            TargetEvent::Delivered(mut deliveries) => {
+                // The culprit before those that failed because of it: the first of them ends this generation.
+                if let Some(at) = deliveries.iter().position(|d| matches!(d, Delivery::Refused { .. })) {
+                    deliveries.swap(0, at);
+                }
                 for delivery in deliveries {
                     self.on_delivery(delivery)?;
                 }
