@@ -275,6 +275,11 @@ impl World {
             }
             fate => fate,
         });
+        let newer = old.is_none_or(|old| (position.owner, position.next) >= (old.owner, old.next));
+        if plain && !newer && result.is_err() {
+            // Of an owner that has lost the lane and does not know: readers take the newer owner's.
+            return;
+        }
         if owed {
             self.books.owed.insert(key.clone());
         }
@@ -296,7 +301,6 @@ impl World {
             book.verified = position.next;
             book.map_next.clear();
         }
-        let newer = old.is_none_or(|old| (position.owner, position.next) >= (old.owner, old.next));
         if newer {
             book.position = Some(position);
         }

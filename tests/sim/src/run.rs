@@ -485,7 +485,13 @@ fn explains(world: &crate::world::World, key: &PartitionKey, event: &Event) -> b
         Event::RecordStopped { partition, offset, .. } => {
             // Everything before it has arrived, and it is a record that cannot go on.
             let next = world.books.of.get(partition).and_then(|b| b.position.as_ref()).map_or(0, |p| p.next.0);
-            let clear = (next..offset.0).all(|o| world.fate(partition, SourceOffset(o)) == Fate::Nothing);
+            let plain = world.delivery == Delivery::AtLeastOnce;
+            let clear = (next..offset.0).all(|o| match world.fate(partition, SourceOffset(o)) {
+                Fate::Nothing => true,
+                // Copied, though the progress of a process that had lost the lane hides it.
+                Fate::Copied | Fate::Quarantined => plain,
+                _ => false,
+            });
             here(partition) && clear && world.is_refused(partition, *offset)
         }
         Event::PluginFailed { partition, first, .. } => here(partition) && world.is_refused(partition, *first),
