@@ -199,9 +199,9 @@ impl Settings {
 #[must_use]
 pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTuning) -> Settings {
     let mut settings = Settings::of(cluster, &format!("strait-{link}-{lane}-source"));
-    // 1 s of waiting at the broker for 4000 idle partitions keeps both sides below a few per cent of a core: without
-    // incremental fetch sessions every fetch names every partition.
-    let idle_wait_ms = (100 + tuning.partitions / 4).min(1000);
+    // Without incremental fetch sessions every fetch names every partition, so with a thousand of them on a lane the broker is
+    // asked once a second while nothing comes.
+    let idle_wait_ms = (100 + tuning.partitions).min(1000);
     settings.set_default("fetch.wait.max.ms", idle_wait_ms);
     settings.set_default("fetch.min.bytes", 1 + tuning.partitions.saturating_sub(100) * 16);
     settings.set_default("fetch.message.max.bytes", tuning.partition_fetch_bytes);

@@ -164,8 +164,20 @@ async fn prepare_link(
         discovery,
         topics,
         target: target.clone(),
-        watch: Watch { hanging_after: Duration::from_secs(link.hanging_transaction_s_max), ..Watch::default() },
+        watch: watching(link, partitions),
     })
+}
+
+/// How often the source is looked at: thousands of partitions less often, so that looking stays below a few per cent of a core.
+fn watching(link: &Link, partitions: usize) -> Watch {
+    let defaults = Watch::default();
+    let every = Duration::from_millis(u64::try_from(partitions).unwrap_or(u64::MAX).saturating_mul(10));
+    let every = every.min(Duration::from_secs(60));
+    Watch {
+        topics: defaults.topics.max(every / 2),
+        bounds: defaults.bounds.max(every),
+        hanging_after: Duration::from_secs(link.hanging_transaction_s_max),
+    }
 }
 
 /// Makes the link's topics where they are missing. A configuration that does not say how many lanes takes what is there.
