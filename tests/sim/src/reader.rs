@@ -20,6 +20,8 @@ struct Place {
     next: i64,
     /// Leader epoch to check against the log before the next fetch; the client does so after an assignment and an election.
     validate: Option<i32>,
+    /// Leader epoch of what was read last.
+    last: Option<i32>,
     /// Leader epoch of the partition when it was last looked at.
     seen: i32,
     failed: bool,
@@ -82,8 +84,7 @@ fn fetch_from(world: &mut World, spot: &Spot, place: &mut Place) -> Option<Fetch
     }
     if log.epoch != place.seen {
         place.seen = log.epoch;
-        let last = usize::try_from(place.next - 1).ok().and_then(|at| log.entries.get(at));
-        place.validate = place.validate.or(last.map(|e| e.epoch));
+        place.validate = place.validate.or(place.last);
     }
     if let Some(epoch) = place.validate.take()
         && log.end_of_epoch(epoch) < place.next
@@ -115,6 +116,7 @@ fn fetch_from(world: &mut World, spot: &Spot, place: &mut Place) -> Option<Fetch
         }
         next += 1;
         place.next = next;
+        place.last = Some(entry.epoch);
     }
     let epoch = place.epoch;
     if let Some((builder, _)) = builder {
@@ -123,6 +125,7 @@ fn fetch_from(world: &mut World, spot: &Spot, place: &mut Place) -> Option<Fetch
     if next == place.next {
         return None;
     }
+    place.last = log.entries.get(next as usize - 1).map(|e| e.epoch);
     place.next = next;
     Some(Fetched::Moved { epoch, topic, partition, next: SourceOffset(next) })
 }
@@ -141,7 +144,7 @@ impl Source for SimSource {
             }
             let seen = world.source.log(&spot.0, spot.1).map_or(0, |log| log.epoch);
             let validate = (from.leader_epoch != LeaderEpoch::UNKNOWN).then_some(from.leader_epoch.0);
-            self.places.insert(spot, Place { epoch, next: from.next.0, validate, seen, failed: false });
+            self.places.insert(spot, Place { epoch, next: from.next.0, validate, last: validate, seen, failed: false });
         }
         Ok(())
     }
