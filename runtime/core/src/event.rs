@@ -115,6 +115,16 @@ pub enum Event {
         /// Partitions it needs.
         needed: u32,
     },
+    /// The target does not let our principal make or write the topic.
+    #[error("{partition}: target topic {target_topic} cannot be written: {reason}")]
+    TargetDenied {
+        /// Where.
+        partition: PartitionKey,
+        /// Topic on the target.
+        target_topic: Arc<str>,
+        /// What the broker said, and what to do.
+        reason: String,
+    },
     /// The target does not acknowledge a partition's records; the lane goes on without it and tries again later.
     #[error(
         "{partition}: the target has not acknowledged its records for {waited_ms} ms ({reason}); the others go on, next try in {retry_ms} ms"
@@ -218,6 +228,7 @@ impl Event {
             Self::SourceGone { .. } => "source_gone",
             Self::SourceDenied { .. } => "source_denied",
             Self::TargetPartitionsMissing { .. } => "target_partitions_missing",
+            Self::TargetDenied { .. } => "target_denied",
             Self::TargetStuck { .. } => "target_stuck",
             Self::Quarantined { .. } => "quarantined",
             Self::RecordStopped { .. } => "record_stopped",

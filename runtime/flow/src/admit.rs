@@ -6,7 +6,7 @@ use std::sync::Arc;
 use strait_core::{Batch, Disposition, Event, OutRecord, Processed, Route, SourceOffset};
 
 use crate::lane::{Lane, LaneError};
-use crate::ports::{QuarantineRecord, ReadEpoch, TargetTopic};
+use crate::ports::{Class, QuarantineRecord, ReadEpoch, TargetTopic};
 use crate::spec::{OnRefused, OnTimestampZero};
 use crate::window::{Pause, Queued};
 
@@ -284,7 +284,20 @@ impl Lane<'_> {
         let topic = match known {
             Some(topic) if topic.partitions >= needed => topic,
             _ => {
-                let topic = self.target.open_topic(name, needed).await?;
+                let topic = match self.target.open_topic(name, needed).await {
+                    Ok(topic) => topic,
+                    // One topic that may not be written stops its partitions, not the lane.
+                    Err(error) if error.class == Class::Stop => {
+                        let event = Event::TargetDenied {
+                            partition: partition.key.clone(),
+                            target_topic: Arc::clone(name),
+                            reason: error.reason,
+                        };
+                        self.stop(stream, event).await?;
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 self.topics.insert(Arc::clone(name), topic);
                 self.topic_names.insert(topic.handle.0, Arc::clone(name));
                 topic

@@ -179,7 +179,9 @@ fn initialise(producer: &Producer, context: &str, within: Duration) -> Result<()
         // librdkafka goes on trying between the calls.
         match producer.init_transactions(PENDING_AFTER.min(within)) {
             Ok(()) => return Ok(()),
-            Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS || began.elapsed() >= within => return Err(error),
+            Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS || began.elapsed() >= within => {
+                return Err(error);
+            }
             Err(error) if producer_error(context, &error).class != Class::Retry => return Err(error),
             Err(error) if producer.client().trouble().is_some() => return Err(error),
             Err(error) => tracing::debug!("{context}: {error}, still initialising"),

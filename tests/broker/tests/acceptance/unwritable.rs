@@ -74,8 +74,6 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     println!("partition 0 moves {:.1?} after the broker came back", restarted.elapsed());
     let count = i64::try_from(feed.stop()).unwrap();
     wait_until("everything copied", SOON, || pulse.ends().iter().all(|end| *end >= count).then_some(()));
-    wait_until("an exact length", SOON, || {
-        (copied().iter().sum::<usize>() as i64 >= 3 * count).then_some(())
-    });
+    wait_until("an exact length", SOON, || (copied().iter().sum::<usize>() as i64 >= 3 * count).then_some(()));
     pair.assert_exact("orders", "source.orders", &Default::default());
 }
