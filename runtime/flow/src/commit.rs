@@ -37,6 +37,12 @@ impl Lane<'_> {
         self.release_size().min(batch_max)
     }
 
+    /// Whether more waits than one release carries. A few records that wait for the round trip of those before them are no
+    /// backlog: their transaction should commit soon, not be filled.
+    fn has_backlog(&self) -> bool {
+        self.queued_bytes > self.release_size()
+    }
+
     /// Bytes of a partition that one round trip should carry: longer lines need larger batches.
     pub(crate) fn release_size(&self) -> usize {
         let limits = &self.spec.limits;
@@ -93,7 +99,7 @@ impl Lane<'_> {
         if self.transactions.phase == Phase::Idle && self.transactions.can_begin() && self.progress_is_due(draining) {
             self.begin()?;
         }
-        let backlog = !draining && self.partitions.iter().any(|p| p.has_queued());
+        let backlog = !draining && self.has_backlog();
         let due = self.transactions.is_due(self.now, &self.spec.limits, backlog);
         // A transaction that only carries progress, and one at the end of a drain, has nothing to wait for.
         let empty = matches!(self.transactions.phase, Phase::Open { bytes: 0, partitions: 0, .. });
@@ -261,7 +267,7 @@ impl Lane<'_> {
         let Phase::Open { since, .. } = self.transactions.phase else {
             return idle;
         };
-        let backlog = self.partitions.iter().any(|p| p.has_queued());
+        let backlog = self.has_backlog();
         let due = since + self.transactions.interval(&self.spec.limits, backlog);
         due.saturating_sub(self.now).clamp(Duration::from_millis(1), idle)
     }

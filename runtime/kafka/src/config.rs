@@ -256,7 +256,8 @@ pub fn writer(
     settings.set("queue.buffering.max.kbytes", (tuning.queue_bytes / 1024).max(1));
     settings.set("queue.buffering.max.messages", tuning.queue_records);
     settings.set("message.max.bytes", tuning.message_max_bytes);
-    settings.set("statistics.interval.ms", 2000);
+    // For the round trip. A report names every topic partition, so it is not made more often than needed.
+    settings.set("statistics.interval.ms", 5000);
     settings.set("delivery.report.only.error", "false");
     match transactional_id {
         Some(id) => {
