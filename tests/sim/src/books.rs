@@ -210,7 +210,7 @@ impl World {
         if let Some(fate) = ids.iter().map(|id| self.fate_of(*id)).find(good) {
             return fate;
         }
-        if self.excused(key, offset) {
+        if self.excused(key, offset) || self.source.emptied.contains(&(key.clone(), offset.0)) {
             return Fate::Nothing;
         }
         // What the election took before anyone read it is owed to nobody.

@@ -143,6 +143,8 @@ pub struct SourceCluster {
     pub records: Vec<Record>,
     /// Which records ever stood at an offset.
     pub history: BTreeMap<PartitionKey, BTreeMap<i64, Vec<u64>>>,
+    /// Offsets without a record that an election took, and that a reader may have passed before.
+    pub emptied: std::collections::BTreeSet<(PartitionKey, i64)>,
     /// Names that were deleted at some time.
     pub recreated: std::collections::BTreeSet<Arc<str>>,
     ids: u8,
@@ -340,6 +342,13 @@ impl World {
 
     /// A new leader; an unclean one loses what is at or past `keep`.
     pub fn elect(&mut self, name: &str, partition: i32, keep: Option<i64>) {
+        if let (Some(keep), Some(topic)) = (keep, self.source.topics.get(name)) {
+            let key = PartitionKey { topic: name.into(), topic_id: topic.id, partition };
+            let log = topic.logs.get(partition as usize).map_or(&[][..], |log| &log.entries);
+            let taken = log.iter().enumerate().skip(usize::try_from(keep).unwrap_or(0));
+            let empty = taken.filter(|(_, entry)| entry.record.is_none());
+            self.source.emptied.extend(empty.map(|(at, _)| (key.clone(), at as i64)));
+        }
         if let Some(log) = self.source.log_mut(name, partition) {
             log.epoch += 1;
             if let Some(keep) = keep {
