@@ -447,6 +447,8 @@ async fn calm(cluster: &mut Cluster) {
         cluster.assign(lane as u32, owner);
     }
     cluster.refresh_topics();
+    // What they learn of the source takes a moment to be told.
+    tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
 /// The first partition that has not arrived and does not stand still for a reason that was told.
