@@ -293,7 +293,11 @@ impl World {
             return Err(Denied::Fenced);
         }
         match state {
-            State::Fresh => return Ok(()),
+            State::Fresh => {
+                // Nothing of it may be opened by a request that comes later.
+                self.target.txns[txn].state = if commit { State::Committed } else { State::Aborted };
+                return Ok(());
+            }
             State::Open => {}
             State::Committed if commit => return Ok(()),
             State::Aborted if !commit => return Ok(()),
