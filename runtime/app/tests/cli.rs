@@ -26,7 +26,8 @@ topics = ["orders"]
 
 fn strait(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    command.args(args).current_dir(dir).env_remove("RUST_LOG").env("CANARY", "canary-resolved");
+    // Nothing of the test run's own environment: STRAIT_ variables are overrides to the program.
+    command.args(args).current_dir(dir).env_clear().env("CANARY", "canary-resolved");
     command.envs(variables.iter().copied()).output().unwrap()
 }
 
