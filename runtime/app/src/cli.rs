@@ -44,6 +44,9 @@ pub enum Command {
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Change how many processes can share a link.
+    #[command(subcommand)]
+    Lanes(LanesCommand),
 }
 
 /// Which configuration.
@@ -113,6 +116,26 @@ pub enum PluginCommand {
         /// How to print it.
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Output,
+    },
+}
+
+/// `strait lanes …`
+#[derive(Debug, Subcommand)]
+pub enum LanesCommand {
+    /// Give a link more lanes. Stop every process that runs it first.
+    ///
+    /// Keeps the link's progress to the offset. Interrupted, it is run again; until then no process takes the link up.
+    /// Afterwards put the new number into the configuration.
+    Resize {
+        /// Name of the link.
+        #[arg(value_name = "LINK")]
+        link: String,
+        /// How many lanes it is to have.
+        #[arg(value_name = "LANES", value_parser = clap::value_parser!(u32).range(1..=64))]
+        lanes: u32,
+        /// Which configuration.
+        #[command(flatten)]
+        config: ConfigFile,
     },
 }
 

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => commands::demo::demo(args),
         Command::Config(command) => commands::config::config(command),
         Command::Plugin(command) => commands::plugin::plugin(command),
+        Command::Lanes(command) => commands::lanes::lanes(command),
     };
     end.into()
 }

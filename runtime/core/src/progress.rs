@@ -62,9 +62,33 @@ pub struct LaneRecord {
     /// Source topics and their partition counts when the lane was first taken: `start` is for these, later ones begin at
     /// the start of their log.
     pub created_with: BTreeMap<String, i32>,
-    /// Set by `strait lanes resize`: the link's lanes have moved on and this one must not be used any more.
+    /// Set while `strait lanes resize` is at work: what it had written when it was interrupted is not to be used.
     #[serde(default)]
     pub closed: bool,
+    /// Number of lanes of the link; a process that counts otherwise must not use the lane.
+    #[serde(default)]
+    pub lanes: u32,
+    /// Numbers of lanes that the link had before, oldest first: the offset map of what was copied then stands in the
+    /// partitions of the map topic that belonged to those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes_before: Vec<u32>,
+}
+
+impl LaneRecord {
+    /// Why a process that counts `lanes` lanes must leave this lane alone.
+    #[must_use]
+    pub fn refusal(&self, lanes: u32) -> Option<String> {
+        if self.closed {
+            return Some("`strait lanes resize` is at work on the link, or was interrupted: run it again".to_owned());
+        }
+        let moved = self.lanes > 0 && self.lanes != lanes;
+        moved.then(|| {
+            format!(
+                "the link was resized to {} lanes, this process counts {lanes}: restart it with lanes = {0}",
+                self.lanes
+            )
+        })
+    }
 }
 
 /// A progress record, before encoding.
@@ -175,7 +199,10 @@ mod tests {
     #[test]
     fn a_record_reads_back_and_the_largest_owner_and_offset_win() {
         let mut progress = LaneProgress::default();
-        let lane = LaneRecord { created_with: [("orders".to_owned(), 4)].into(), closed: false };
+        let created_with = [("orders".to_owned(), 4)].into();
+        let lane = LaneRecord { created_with, closed: false, lanes: 4, lanes_before: vec![2] };
+        assert_eq!(lane.refusal(4), None);
+        assert!(lane.refusal(2).unwrap().contains("lanes = 4"));
         put(&mut progress, &ProgressRecord::Lane(lane.clone()));
         for (owner, next) in [(1, 10), (2, 5), (1, 99), (2, 7), (2, 6)] {
             put(&mut progress, &ProgressRecord::Partition(key(0), position(owner, next)));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::SourceOffset;
 use strait_core::map::MapRecord;
 use strait_core::progress::{Position, ProgressRecord};
+use strait_core::{SourceOffset, invariants};
 
 use crate::lane::{CONTROL_STREAM, Lane, LaneError, batch_bytes_max};
 use crate::ports::{ProduceError, ReadEpoch, ReadFrom, Slot};
@@ -165,6 +165,9 @@ impl Lane<'_> {
                 continue;
             }
             let next = partition.ledger.settled();
+            let waiting = partition.oldest_waiting();
+            invariants::behind_unsettled(&partition.key, next, waiting)
+                .map_err(|violation| LaneError::Delivery(violation.to_string()))?;
             let position = Position {
                 next,
                 leader_epoch: partition.epoch_before(next),

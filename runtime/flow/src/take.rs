@@ -30,17 +30,17 @@ impl<'a> Lane<'a> {
         let mut target = deps.connector.target(spec.lane).await?;
         target.take().await?;
         let progress = deps.progress.read(spec.lane).await?;
-        if progress.lane.as_ref().is_some_and(|lane| lane.closed) {
-            return Err(LaneError::Closed(
-                "the link's lanes were resized: restart with the new number of lanes".to_owned(),
-            ));
+        if let Some(refusal) = progress.lane.as_ref().and_then(|lane| lane.refusal(spec.lanes)) {
+            target.release(spec.limits.drain).await;
+            return Err(LaneError::Closed(refusal));
         }
         let source = deps.connector.source(spec.lane).await?;
         let quarantine = deps.connector.quarantine(spec.lane).await?;
         let topics = Arc::clone(&deps.topics.borrow());
         let now = deps.clock.now();
         let created: BTreeMap<String, i32> = topics.iter().map(|t| (t.topic.to_string(), t.partitions)).collect();
-        let new_record = LaneRecord { created_with: created, closed: false };
+        let new_record =
+            LaneRecord { created_with: created, closed: false, lanes: spec.lanes, lanes_before: Vec::new() };
         let created_with = progress.lane.as_ref().unwrap_or(&new_record).created_with.clone();
         let lane_record = progress.lane.is_none().then_some(new_record);
         let mut lane = Lane {

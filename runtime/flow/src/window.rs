@@ -168,6 +168,13 @@ impl PartitionWindow {
         settled
     }
 
+    /// The first record that is neither acknowledged nor left out, as far as the books do not say so themselves.
+    pub fn oldest_waiting(&self) -> Option<SourceOffset> {
+        let in_flight = (self.ledger.in_flight() > 0).then(|| self.ledger.settled());
+        let queued = self.queue.front().and_then(|q| q.processed.batch.get(q.cursor)).map(|record| record.offset);
+        in_flight.or(queued)
+    }
+
     /// Whether progress has something to write.
     pub fn is_dirty(&self) -> bool {
         self.fresh || self.ledger.settled() > self.written

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use regex::RegexSet;
 use strait_core::TopicId;
-use strait_core::topic::is_reserved;
+use strait_core::config::Selector;
 use strait_flow::ports::{Class, Discovery, PortError, SourceTopic};
 
 use crate::admin::{connect, fail};
@@ -21,8 +20,7 @@ pub struct KafkaDiscovery {
     cluster: ClusterConfig,
     context: String,
     label: String,
-    include: RegexSet,
-    exclude: RegexSet,
+    selector: Selector,
     timeout: Duration,
     client: Mutex<Option<Arc<Client>>>,
 }
@@ -40,13 +38,10 @@ impl KafkaDiscovery {
         timeout: Duration,
     ) -> Result<Self, PortError> {
         let context = format!("link {link}: topics of cluster {}", source.name);
-        let set = |patterns: &[String]| {
-            RegexSet::new(patterns.iter().map(|pattern| format!("^(?:{pattern})$")))
-                .map_err(|error| own(Class::Stop, context.clone(), error.to_string()))
-        };
+        let selector =
+            Selector::new(include, exclude).map_err(|error| own(Class::Stop, context.clone(), error.to_string()))?;
         Ok(Self {
-            include: set(include)?,
-            exclude: set(exclude)?,
+            selector,
             cluster: source.clone(),
             label: format!("{link}/discovery"),
             context,
@@ -64,10 +59,6 @@ impl KafkaDiscovery {
         *client = Some(Arc::clone(&made));
         Ok(made)
     }
-
-    fn selects(&self, topic: &str) -> bool {
-        !is_reserved(topic) && self.include.is_match(topic) && !self.exclude.is_match(topic)
-    }
 }
 
 #[async_trait]
@@ -81,7 +72,7 @@ impl Discovery for KafkaDiscovery {
         .await??;
         let selected: BTreeMap<String, i32> = all
             .into_iter()
-            .filter(|(topic, _, code)| *code == Code::OK && self.selects(topic))
+            .filter(|(topic, _, code)| *code == Code::OK && self.selector.selects(topic))
             .map(|(topic, partitions, _)| (topic, partitions))
             .collect();
         let (context, names) = (self.context.clone(), selected.clone());

@@ -16,7 +16,7 @@ use crate::target::topics::{count, wait_for};
 pub enum LinkTopicsError {
     /// The configuration and the progress topic disagree about the number of lanes.
     #[error(
-        "link {link}: lanes = {configured}, but {topic} was made with {existing} lanes; which partition belongs to which lane depends on it: put lanes = {existing} back, or stop every process of the link and run `strait lanes resize {link} {configured}`, once a version has it (this one does not)"
+        "link {link}: lanes = {configured}, but {topic} was made with {existing} lanes; which partition belongs to which lane depends on it: put lanes = {existing} back, or stop every process of the link and run `strait lanes resize {link} {configured}`"
     )]
     Lanes {
         /// The link.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -213,8 +212,8 @@ impl Strait {
                 command.env_remove(variable);
             }
         }
-        die_with_parent(&mut command);
-        let mut child = command.spawn().map_err(StraitError::io(format!("starting {}", binary.display())))?;
+        let mut child =
+            strait_rig::spawn(command).map_err(StraitError::io(format!("starting {}", binary.display())))?;
         let (log, stdout) = (Arc::<Log>::default(), Arc::<Mutex<String>>::default());
         let mut readers = Vec::new();
         if let Some(stream) = child.stderr.take() {
@@ -418,20 +417,4 @@ impl Drop for Strait {
 fn tail_of(lines: &[LogLine]) -> String {
     let from = lines.len().saturating_sub(TAIL_LINES);
     lines.iter().skip(from).map(|line| format!("{}\n", line.text)).collect()
-}
-
-/// A test's thread outlives the processes it starts, so the kernel's parent-death signal is right here: it ends them when
-/// the whole test process is killed.
-#[allow(unsafe_code, reason = "prctl between fork and exec has no safe form in the standard library")]
-fn die_with_parent(command: &mut Command) {
-    // SAFETY: the closure runs between fork and exec and calls nothing but prctl, which is async-signal-safe and touches
-    // no memory of ours.
-    unsafe {
-        command.pre_exec(|| {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
-                return Ok(());
-            }
-            Err(io::Error::last_os_error())
-        });
-    }
 }

@@ -49,10 +49,10 @@ pub fn run(args: &Run, log: Option<&str>, log_format: Option<crate::cli::LogForm
             End::Ok
         }
         Err(errors) => {
-            for error in errors {
+            for error in &errors {
                 say(&format!("error: {error}"));
             }
-            End::Failed
+            if errors.iter().all(run::RunError::is_configuration) { End::BadConfig } else { End::Failed }
         }
     }
 }

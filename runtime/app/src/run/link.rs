@@ -6,18 +6,20 @@ use std::time::{Duration, Instant};
 
 use strait_core::LaneId;
 use strait_core::config::{LANES_DEFAULT, Link, Start};
-use strait_flow::ports::{Discovery, ProgressStore, StartAt};
+use strait_flow::ports::{ChainFactory, Discovery, ProgressStore, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, Watch};
 use strait_host::{HostChains, HostEngine};
 use strait_kafka::config::{ClusterConfig, SourceTuning, TargetTuning};
 use strait_kafka::{
-    KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, LinkTopicsError, ensure_link_topics, probe,
+    KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopicsError,
+    ensure_link_topics, probe,
 };
 use tokio::sync::watch;
 
 use super::RunError;
 use super::clock::SystemClock;
 use super::events::LogEvents;
+use super::target_topics::TargetTopics;
 use crate::compose;
 use crate::load::Loaded;
 
@@ -45,6 +47,8 @@ pub struct Prepared {
     pub status: Arc<LinkStatus>,
     /// Finds its topics.
     pub discovery: Arc<dyn Discovery>,
+    /// Makes the target topics ahead of their records, where the link may.
+    pub target_topics: Option<TargetTopics>,
     topics: watch::Sender<Arc<Vec<strait_flow::ports::SourceTopic>>>,
     target: ClusterConfig,
     watch: Watch,
@@ -106,6 +110,12 @@ async fn prepare_link(
         loading.await.map_err(|error| RunError::Engine(error.to_string()))??
     };
     let lanes = lanes(link, target).await?;
+    let progress: Arc<dyn ProgressStore> = Arc::new(KafkaProgressStore::new(target, &link.name, REQUEST));
+    // While a resize is under way its new lanes hold nothing yet, and would be taken for lanes that were never used.
+    let first = progress.read(LaneId(0)).await?;
+    if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes)) {
+        return Err(RunError::Resized { link: link.name.clone(), reason });
+    }
     let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
     let (partitions, round_trip) = look(&*discovery).await?;
     let (source_tuning, target_tuning, limits) = tuning(link, lanes, partitions, round_trip);
@@ -128,7 +138,11 @@ async fn prepare_link(
         manage_quarantine: link.manage_topics,
         quarantine_timeout: QUARANTINE,
     };
-    let progress: Arc<dyn ProgressStore> = Arc::new(KafkaProgressStore::new(target, &link.name, REQUEST));
+    let chains: Arc<dyn ChainFactory> = chains;
+    let target_topics = link.manage_topics.then(|| {
+        let target = KafkaTargetTopics::new(target, &link.name, REQUEST);
+        TargetTopics::new(&link.name, Arc::clone(&chains), target, topics_receiver.clone())
+    });
     let deps = LaneDeps {
         connector: Arc::new(connector),
         progress,
@@ -162,6 +176,7 @@ async fn prepare_link(
         deps,
         status,
         discovery,
+        target_topics,
         topics,
         target: target.clone(),
         watch: watching(link, partitions),

@@ -5,6 +5,7 @@ pub mod catch_up;
 pub mod clock;
 pub mod events;
 pub mod link;
+pub mod target_topics;
 
 use std::sync::Arc;
 
@@ -33,6 +34,14 @@ pub enum RunError {
     /// The link's own topics are not as they must be.
     #[error(transparent)]
     LinkTopics(#[from] strait_kafka::LinkTopicsError),
+    /// Its lanes are being resized, or have been.
+    #[error("link {link}: {reason}")]
+    Resized {
+        /// Which link.
+        link: String,
+        /// What its lanes say, and what to do.
+        reason: String,
+    },
     /// A cluster refused something for good.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -49,6 +58,14 @@ pub enum RunError {
     /// A link's task panicked.
     #[error("link {0} panicked: please report this as a bug")]
     Panicked(String),
+}
+
+impl RunError {
+    /// Whether the configuration, or a plugin that it names, has to be changed before another try can go better.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Plugin(_) | Self::LinkTopics(strait_kafka::LinkTopicsError::Lanes { .. }))
+    }
 }
 
 /// What a finished run did, per link.
@@ -91,11 +108,24 @@ pub async fn run(loaded: &Loaded, until_caught_up: bool, stop: CancellationToken
     if errors.is_empty() { Ok(summary) } else { Err(errors) }
 }
 
-async fn run_link(link: Prepared, stop: CancellationToken) -> Result<(), RunError> {
-    Ok(link.service()?.run(stop).await?)
+async fn run_link(mut link: Prepared, stop: CancellationToken) -> Result<(), RunError> {
+    let target_topics = link.target_topics.take();
+    let service = link.service()?;
+    let keep = async {
+        match target_topics {
+            Some(mut target_topics) => target_topics.keep().await,
+            None => std::future::pending().await,
+        }
+    };
+    let running = service.run(stop);
+    tokio::pin!(running, keep);
+    tokio::select! {
+        ended = &mut running => Ok(ended?),
+        () = &mut keep => Ok(running.await?),
+    }
 }
 
-async fn run_until_caught_up(link: Prepared, stop: CancellationToken, bar: bar::Bar) -> Result<(), RunError> {
+async fn run_until_caught_up(mut link: Prepared, stop: CancellationToken, bar: bar::Bar) -> Result<(), RunError> {
     let mut catch_up = CatchUp::note(
         &link.name,
         link.spec.lanes,
@@ -106,10 +136,15 @@ async fn run_until_caught_up(link: Prepared, stop: CancellationToken, bar: bar::
     )
     .await?;
     let name = link.name.clone();
+    let target_topics = link.target_topics.take();
     let service = link.service()?;
     let done = stop.child_token();
     let watch = async {
         let remaining = catch_up.reached(|remaining| bar.show(remaining)).await;
+        if let Some(mut target_topics) = target_topics {
+            // What the lanes had no record for.
+            target_topics.make().await;
+        }
         done.cancel();
         remaining
     };

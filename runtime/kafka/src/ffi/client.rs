@@ -252,6 +252,37 @@ impl Client {
         }
     }
 
+    /// Client ids of the members of a consumer group; none where the group does not exist.
+    ///
+    /// # Errors
+    /// [`FfiError`].
+    pub fn group_members(&self, group: &str, timeout: Duration) -> Result<Vec<String>, FfiError> {
+        let name = c_string(group)?;
+        let mut list = std::ptr::null();
+        // SAFETY: live instance and name; the list is ours until it is destroyed below, on every path, and its arrays are
+        // read within the counts that come with them.
+        unsafe {
+            let code = raw::rd_kafka_list_groups(self.raw(), name.as_ptr(), &raw mut list, timeout_ms(timeout));
+            let Some(answer) = list.as_ref() else {
+                super::check(code)?;
+                return Ok(Vec::new());
+            };
+            let groups = super::slice(answer.groups.cast_const(), usize::try_from(answer.group_cnt).unwrap_or(0));
+            let mut failed = code;
+            let mut members = Vec::new();
+            for group in groups {
+                let error = (&raw const group.err).cast::<i32>().read();
+                failed = if failed == 0 { error } else { failed };
+                let count = usize::try_from(group.member_cnt).unwrap_or(0);
+                let found = super::slice(group.members.cast_const(), count);
+                members.extend(found.iter().map(|member| string(member.client_id)));
+            }
+            b::rd_kafka_group_list_destroy(list);
+            super::check(failed)?;
+            Ok(members)
+        }
+    }
+
     /// Log start and high watermark of one partition, for clusters without the ListOffsets admin request.
     ///
     /// # Errors

@@ -50,6 +50,12 @@ mod raw {
             metadata: *mut *const b::rd_kafka_metadata,
             timeout_ms: c_int,
         ) -> c_int;
+        pub fn rd_kafka_list_groups(
+            rk: *mut b::rd_kafka_t,
+            group: *const c_char,
+            list: *mut *const b::rd_kafka_group_list,
+            timeout_ms: c_int,
+        ) -> c_int;
         pub fn rd_kafka_fatal_error(rk: *mut b::rd_kafka_t, text: *mut c_char, size: usize) -> c_int;
         pub fn rd_kafka_purge(rk: *mut b::rd_kafka_t, flags: c_int) -> c_int;
         pub fn rd_kafka_flush(rk: *mut b::rd_kafka_t, timeout_ms: c_int) -> c_int;

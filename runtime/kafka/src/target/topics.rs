@@ -83,7 +83,8 @@ fn may_write(client: &Client, topic: &str, timeout: Duration) -> Result<(), FfiE
     Err(FfiError::new(Code(29), format!("the principal may not write topic {topic}")))
 }
 
-fn make(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {
+/// Makes a topic that keeps the source's timestamps; one that somebody else made meanwhile is as good.
+pub(crate) fn make(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {
     let settings = [("message.timestamp.type", "CreateTime".to_owned())];
     let count = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
     match client.create_topic(topic, count, &settings, timeout) {

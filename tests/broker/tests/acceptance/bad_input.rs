@@ -175,7 +175,7 @@ fn wrong_passwords_missing_permissions_and_bad_plugins_end_with_one_message() {
         config.write("plugins/broken.wasm", "not wasm at all").unwrap();
         config.write("plugins/imports.wasm", wat::parse_str(import).unwrap()).unwrap();
         let (code, said) = ending(name, &config, &RUN);
-        assert_eq!(code, Some(1), "{name}: {said}");
+        assert_eq!(code, Some(64), "{name}: {said}");
         insta::assert_snapshot!(name, said);
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use strait_broker::{Isolation, LogLine, Strait, write_records};
 use strait_core::lanes::lane_of;
 
-use crate::support::{Feed, Pair, Pulse, SOON, key_range, keys, lanes_of, link, numbered, turn, wait_until};
+use crate::support::{Feed, Pair, Pulse, SOON, copy, key_range, keys, lanes_of, link, numbered, turn, wait_until};
 
 const TAKEOVER_MAX: Duration = Duration::from_secs(15);
 
@@ -156,4 +156,52 @@ fn new_topics_and_partitions_are_copied_from_their_beginning_while_the_link_runs
     let wanted = [("source.events.a".to_owned(), 5), ("source.events.b".to_owned(), 3)];
     assert_eq!(made.into_iter().collect::<BTreeSet<_>>(), wanted.into_iter().collect());
     assert_eq!(read("source.events.a", 0), key_range(10, 5), "the old partition was begun anew");
+}
+
+#[test]
+fn a_link_gets_more_lanes_and_goes_on_where_it_was() {
+    let _turn = turn();
+    let pair = Pair::start("resize");
+    pair.at_source().create_topic("orders", 6, &[]).unwrap();
+    pair.at_source().create_topic("quiet", 3, &[]).unwrap();
+    let write = |first: u64| {
+        let records: Vec<_> = (0..6).flat_map(|partition| numbered(partition, first, 300)).collect();
+        write_records(&pair.at_source().config(), "orders", &records).unwrap();
+    };
+    let config = |lanes: u32| pair.config(&link("grow", &["orders", "quiet"], lanes, ""));
+    let resize = |lanes: &str| {
+        let folder = config(2);
+        let mut strait = Strait::start("resize", folder.path(), &["lanes", "resize", "grow", lanes]).unwrap();
+        let status = strait.wait_end(Duration::from_secs(60)).unwrap();
+        (status.code(), format!("{}{}", strait.stdout(), strait.stderr()))
+    };
+    let (code, said) = resize("3");
+    assert!(code == Some(1) && said.contains("has not been run yet"), "{said}");
+
+    write(0);
+    copy(&config(2));
+    // A topic without records has its counterpart too.
+    let topics = pair.at_target().topics().unwrap();
+    assert!(topics.contains(&("source.quiet".to_owned(), 3)), "{topics:?}");
+
+    let folder = config(2);
+    let mut running = Strait::run("running", &folder, &[]).unwrap();
+    wait_until("both lanes taken", SOON, || (lanes_of(&running).len() == 2).then_some(()));
+    let (code, said) = resize("5");
+    assert!(code == Some(1) && said.contains("is being run"), "{said}");
+    running.terminate().unwrap();
+    assert_eq!(running.wait_end(SOON).unwrap().code(), Some(0), "{}", running.stderr());
+
+    let (code, said) = resize("5");
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = resize("5");
+    assert!(code == Some(0) && said.contains("has 5 lanes already"), "{said}");
+    let (code, said) = resize("4");
+    assert!(code == Some(1) && said.contains("cannot have fewer"), "{said}");
+
+    let mut old = Strait::run("old", &config(2), &["--until-caught-up"]).unwrap();
+    assert_eq!(old.wait_end(SOON).unwrap().code(), Some(64), "{}", old.stderr());
+    write(300);
+    copy(&config(5));
+    pair.assert_exact("orders", "source.orders", &HashSet::new());
 }

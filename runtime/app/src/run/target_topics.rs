@@ -1,0 +1,103 @@
+//! Makes the target topics of a link as soon as their source topics are known, so that an empty topic is there as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_flow::ports::{ChainFactory, SourceTopic};
+use strait_kafka::KafkaTargetTopics;
+use tokio::sync::watch;
+
+/// Before a target that did not answer is asked again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Keeps the target topics of one link.
+pub struct TargetTopics {
+    link: String,
+    chains: Arc<dyn ChainFactory>,
+    target: KafkaTargetTopics,
+    topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
+    /// Told once.
+    refused: BTreeSet<Arc<str>>,
+}
+
+impl TargetTopics {
+    /// Of a link whose source topics are published in `topics`.
+    #[must_use]
+    pub fn new(
+        link: &str,
+        chains: Arc<dyn ChainFactory>,
+        target: KafkaTargetTopics,
+        topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
+    ) -> Self {
+        Self { link: link.to_owned(), chains, target, topics, refused: BTreeSet::new() }
+    }
+
+    /// Makes what is missing whenever the source's topics change. Ends when the link does.
+    pub async fn keep(&mut self) {
+        loop {
+            let pause = if self.make().await { None } else { Some(AGAIN) };
+            let again = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.topics.changed() => if changed.is_err() { return },
+                () = again => {}
+            }
+        }
+    }
+
+    /// Makes what is missing now. False where the target did not answer.
+    pub async fn make(&mut self) -> bool {
+        let topics = Arc::clone(&self.topics.borrow_and_update());
+        if topics.is_empty() {
+            return true;
+        }
+        let wanted = self.wanted(topics).await;
+        match self.target.ensure(wanted).await {
+            Ok(refused) => {
+                for topic in refused {
+                    if self.refused.insert(Arc::clone(&topic.topic)) {
+                        let (link, reason) = (&self.link, topic.reason);
+                        tracing::warn!(link, topic = &*topic.topic, reason, "a target topic cannot be made or grown");
+                    }
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(link = self.link, %error, "target topics cannot be made yet, will try again");
+                false
+            }
+        }
+    }
+
+    /// The names that untouched records of the source topics will have, and how many partitions they need.
+    async fn wanted(&self, topics: Arc<Vec<SourceTopic>>) -> BTreeMap<Arc<str>, u32> {
+        let (chains, link) = (Arc::clone(&self.chains), self.link.clone());
+        let named = tokio::task::spawn_blocking(move || {
+            let mut wanted: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+            let Ok(mut chain) = chains.chain() else {
+                // The lanes meet the same fault, and tell it.
+                return wanted;
+            };
+            for topic in topics.iter() {
+                let partitions = topic.partitions.unsigned_abs();
+                match chain.target_topic(&topic.topic, partitions) {
+                    Ok(name) => {
+                        let least = wanted.entry(name).or_default();
+                        *least = partitions.max(*least);
+                    }
+                    Err(error) => {
+                        tracing::debug!(link, topic = &*topic.topic, %error, "no target topic for it yet")
+                    }
+                }
+            }
+            wanted
+        });
+        // A panic in there is told by the panic hook; the lanes make their topics all the same.
+        named.await.unwrap_or_default()
+    }
+}

@@ -1,0 +1,332 @@
+//! `strait lanes resize`: gives a link more lanes while no process runs it.
+//!
+//! Which lane moves a source partition follows from the number of lanes, so with another number positions belong into other
+//! partitions of the progress topic. Everything that could write meanwhile is fenced or refused: the group must be empty,
+//! every transactional id of every lane is initialised, and the lanes are marked as closed before their topic grows. The
+//! marks fall in the one transaction that writes all positions where they belong now. Interrupted anywhere, it can be run
+//! again, and until then no process takes a lane.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::progress::{
+    LaneProgress, LaneRecord, Position, ProgressKey, ProgressRecord, map_topic, progress_topic,
+};
+use strait_core::{LaneId, PartitionKey, lanes::lane_of};
+use strait_flow::ports::{Class, PortError, ProgressStore, Target};
+
+use crate::admin::{connect, fail};
+use crate::config::{ClusterConfig, TargetTuning, writer};
+use crate::error::{blocking, own};
+use crate::ffi::{Client, FfiError, Observer, OutMessage, Producer};
+use crate::progress_store::KafkaProgressStore;
+use crate::target::KafkaTarget;
+use crate::target::topics::{count, wait_for};
+
+/// Why lanes were not resized.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ResizeError {
+    /// There is nothing to resize.
+    #[error("link {link} has not been run yet ({topic} does not exist): set lanes = {lanes} and run it")]
+    NeverRun {
+        /// The link.
+        link: String,
+        /// Its progress topic.
+        topic: String,
+        /// What was asked for.
+        lanes: u32,
+    },
+    /// Kafka cannot take partitions away.
+    #[error(
+        "link {link} has {existing} lanes and cannot have fewer: a Kafka topic cannot lose partitions. Fewer processes can share them all the same"
+    )]
+    Fewer {
+        /// The link.
+        link: String,
+        /// What it has.
+        existing: u32,
+    },
+    /// Somebody runs the link.
+    #[error("link {link} is being run ({} in group strait.{link}: {}): stop every process of it first", members.len(), members.join(", "))]
+    Running {
+        /// The link.
+        link: String,
+        /// Client ids.
+        members: Vec<String>,
+    },
+    /// The clusters did not do as asked.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// What a resize did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resized {
+    /// Lanes before.
+    pub before: u32,
+    /// Lanes now.
+    pub lanes: u32,
+    /// Source partitions whose progress changed its place.
+    pub moved: usize,
+}
+
+struct Quiet;
+
+impl Observer for Quiet {}
+
+/// Gives a link `lanes` lanes. Its progress is kept to the offset; its offset map stays where it is, and the lanes note where
+/// to look for it.
+///
+/// # Errors
+/// [`ResizeError`]; after one of kind `Port` the link may stay closed until this is run again.
+pub async fn resize_lanes(
+    target: &ClusterConfig,
+    link: &str,
+    lanes: u32,
+    exactly_once: bool,
+    timeout: Duration,
+) -> Result<Resized, ResizeError> {
+    let context = format!("link {link}: resizing its lanes on cluster {}", target.name);
+    let client = Arc::new(connect(target, &format!("{link}/resize")).map_err(|error| fail(&context, &error, None))?);
+    let (asked, name, place) = (Arc::clone(&client), link.to_owned(), context.clone());
+    let existing = blocking(&context, move || look(&asked, &name, lanes, &place, timeout)).await??;
+
+    let tuning = TargetTuning { exactly_once, request_timeout: timeout, ..TargetTuning::default() };
+    fence(target, link, existing, &tuning).await?;
+    let store = KafkaProgressStore::new(target, link, timeout);
+    let mut known = Vec::new();
+    for lane in 0..existing {
+        known.push(store.read(LaneId(lane)).await?);
+    }
+    let plan = Plan::new(&known, lanes);
+    let (cluster, link, place) = (target.clone(), link.to_owned(), context.clone());
+    blocking(&context, move || {
+        let writer = Writer::new(&cluster, &link, &tuning, &place)?;
+        // Closed before the topic grows: whoever starts meanwhile finds the marks.
+        let closed = LaneRecord { closed: true, ..plan.record.clone() };
+        writer.write((0..existing).map(|lane| (lane, ProgressRecord::Lane(closed.clone()).encode())).collect(), &[])?;
+        for topic in [progress_topic(&link), map_topic(&link)] {
+            grow(&client, &topic, lanes, timeout).map_err(|error| fail(&place, &error, Some(&client)))?;
+        }
+        // The producer is a client of its own and has to learn of the new partitions before it is given a record for them.
+        writer.refresh(timeout)?;
+        writer.write(plan.records(), &plan.leaving)?;
+        Ok(Resized { before: plan.before, lanes, moved: plan.leaving.len() })
+    })
+    .await?
+}
+
+fn look(client: &Client, link: &str, lanes: u32, context: &str, timeout: Duration) -> Result<u32, ResizeError> {
+    let port = |error: FfiError| fail(context, &error, Some(client));
+    let topic = progress_topic(link);
+    let existing = count(client, &topic, timeout).map_err(port)?;
+    let link = link.to_owned();
+    if existing == 0 {
+        return Err(ResizeError::NeverRun { link, topic, lanes });
+    }
+    if lanes < existing {
+        return Err(ResizeError::Fewer { link, existing });
+    }
+    let members = client.group_members(&format!("strait.{link}"), timeout).map_err(port)?;
+    if !members.is_empty() {
+        return Err(ResizeError::Running { link, members });
+    }
+    Ok(existing)
+}
+
+/// Initialises the ids of every lane, which ends and fences whatever an old owner still does.
+async fn fence(target: &ClusterConfig, link: &str, lanes: u32, tuning: &TargetTuning) -> Result<(), PortError> {
+    if !tuning.exactly_once {
+        return Ok(());
+    }
+    for lane in 0..lanes {
+        let mut owner = KafkaTarget::new(target, link, lane, tuning);
+        let taken = owner.take().await;
+        owner.release(Duration::from_secs(5)).await;
+        taken?;
+    }
+    Ok(())
+}
+
+fn grow(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {
+    if count(client, topic, timeout)? < partitions {
+        client.create_partitions(topic, partitions as usize, timeout)?;
+        wait_for(client, topic, partitions, timeout)?;
+    }
+    client.metadata(Some(topic), timeout).map(|_| ())
+}
+
+/// Where everything belongs.
+struct Plan {
+    before: u32,
+    lanes: u32,
+    record: LaneRecord,
+    positions: BTreeMap<PartitionKey, Position>,
+    /// Lanes that hold a position which is not theirs any more.
+    leaving: Vec<(u32, PartitionKey)>,
+}
+
+impl Plan {
+    /// From what all lanes hold. After an interrupted resize a position can be found twice: the newer one counts.
+    fn new(known: &[LaneProgress], lanes: u32) -> Self {
+        let mut record = LaneRecord { created_with: BTreeMap::new(), closed: false, lanes, lanes_before: Vec::new() };
+        let mut positions: BTreeMap<PartitionKey, Position> = BTreeMap::new();
+        let mut leaving = Vec::new();
+        let mut before = 0;
+        for (lane, progress) in (0_u32..).zip(known) {
+            if let Some(lane) = &progress.lane {
+                // A topic that one lane met first and another later was there when the first of them began.
+                for (topic, partitions) in &lane.created_with {
+                    record.created_with.entry(topic.clone()).or_insert(*partitions);
+                }
+                if lane.lanes_before.len() > record.lanes_before.len() {
+                    record.lanes_before.clone_from(&lane.lanes_before);
+                }
+                before = before.max(if lane.closed { 0 } else { lane.lanes });
+            }
+            for (key, position) in &progress.positions {
+                before = before.max(position.lanes);
+                let newer =
+                    positions.get(key).is_none_or(|old| (position.owner, position.next) > (old.owner, old.next));
+                if newer {
+                    positions.insert(key.clone(), position.clone());
+                }
+                if lane_of(&key.topic, key.partition, lanes).0 != lane {
+                    leaving.push((lane, key.clone()));
+                }
+            }
+        }
+        if before > 0 && before != lanes && record.lanes_before.last() != Some(&before) {
+            record.lanes_before.push(before);
+        }
+        for position in positions.values_mut() {
+            position.lanes = lanes;
+        }
+        Self { before, lanes, record, positions, leaving }
+    }
+
+    /// The lane of each record, key and value.
+    fn records(&self) -> Vec<(u32, (Vec<u8>, Vec<u8>))> {
+        let positions = self.positions.iter().map(|(key, position)| {
+            let lane = lane_of(&key.topic, key.partition, self.lanes).0;
+            (lane, ProgressRecord::Partition(key.clone(), position.clone()).encode())
+        });
+        let facts = (0..self.lanes).map(|lane| (lane, ProgressRecord::Lane(self.record.clone()).encode()));
+        positions.chain(facts).collect()
+    }
+}
+
+/// A transactional producer on the progress topic, under an id of its own: of two resizes at once one is fenced.
+struct Writer<'a> {
+    producer: Producer,
+    topic: String,
+    context: &'a str,
+    timeout: Duration,
+}
+
+impl<'a> Writer<'a> {
+    fn new(cluster: &ClusterConfig, link: &str, tuning: &TargetTuning, context: &'a str) -> Result<Self, PortError> {
+        let id = format!("{}.{link}.resize", tuning.transactional_id_prefix);
+        let settings = writer(cluster, &format!("strait-{link}-resize"), tuning, Some(&id));
+        let producer = Producer::new(&format!("{link}/resize"), &settings, Arc::new(Quiet), || {})
+            .map_err(|error| fail(context, &error, None))?;
+        let writer = Self { producer, topic: progress_topic(link), context, timeout: tuning.transaction_timeout };
+        writer.producer.init_transactions(writer.timeout).map_err(|error| writer.fail(&error))?;
+        Ok(writer)
+    }
+
+    fn fail(&self, error: &FfiError) -> PortError {
+        fail(self.context, error, Some(self.producer.client()))
+    }
+
+    fn refresh(&self, timeout: Duration) -> Result<(), PortError> {
+        self.producer.open(&self.topic).map_err(|error| self.fail(&error))?;
+        let known = self.producer.client().metadata(Some(&self.topic), timeout);
+        known.map(|_| ()).map_err(|error| self.fail(&error))
+    }
+
+    /// Writes records and tombstones in one transaction.
+    fn write(&self, records: Vec<(u32, (Vec<u8>, Vec<u8>))>, gone: &[(u32, PartitionKey)]) -> Result<(), PortError> {
+        self.producer.begin_transaction().map_err(|error| self.fail(&error))?;
+        let written = self.produce(&records, gone);
+        let ended =
+            written.and_then(|()| self.producer.commit_transaction(self.timeout).map_err(|error| self.fail(&error)));
+        if ended.is_err()
+            && let Err(error) = self.producer.abort_transaction(self.timeout)
+        {
+            tracing::debug!("{}: abort: {error}", self.context);
+        }
+        ended
+    }
+
+    fn produce(&self, records: &[(u32, (Vec<u8>, Vec<u8>))], gone: &[(u32, PartitionKey)]) -> Result<(), PortError> {
+        let topic = self.producer.open(&self.topic).map_err(|error| self.fail(&error))?;
+        let send = |lane: u32, key: &[u8], value: Option<&[u8]>| {
+            let partition = i32::try_from(lane)
+                .map_err(|_| own(Class::Stop, self.context, format!("lane {lane} is out of range")))?;
+            let message =
+                OutMessage { topic, partition, key: Some(key), value, timestamp_ms: 0, token: u64::from(lane) };
+            self.producer.produce(&message, None).map_err(|error| self.fail(&error))
+        };
+        for (lane, (key, value)) in records {
+            send(*lane, key, Some(value))?;
+        }
+        for (lane, key) in gone {
+            let key = serde_json::to_vec(&ProgressKey::Partition(key.clone()))
+                .map_err(|error| own(Class::Stop, self.context, error.to_string()))?;
+            send(*lane, &key, None)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strait_core::{LeaderEpoch, OwnerEpoch, SourceOffset, TopicId};
+
+    fn lane(lanes: u32, positions: &[(i32, u64, i64)]) -> LaneProgress {
+        let mut progress = LaneProgress::default();
+        progress.lane = Some(LaneRecord {
+            created_with: [("t".to_owned(), 8)].into(),
+            closed: false,
+            lanes,
+            lanes_before: Vec::new(),
+        });
+        for (partition, owner, next) in positions {
+            let key = PartitionKey { topic: "t".into(), topic_id: TopicId([1; 16]), partition: *partition };
+            let position = Position {
+                next: SourceOffset(*next),
+                leader_epoch: LeaderEpoch(0),
+                generation: "none".into(),
+                owner: OwnerEpoch(*owner),
+                lanes,
+                config: "c".into(),
+            };
+            progress.positions.insert(key, position);
+        }
+        progress
+    }
+
+    #[test]
+    fn every_position_goes_to_its_lane_and_leaves_the_others() {
+        let mut known = [lane(2, &[]), lane(2, &[])];
+        for partition in 0..8 {
+            let at = lane_of("t", partition, 2).0 as usize;
+            known[at].positions.extend(lane(2, &[(partition, 3, 100 + i64::from(partition))]).positions);
+        }
+        let plan = Plan::new(&known, 4);
+        assert_eq!((plan.before, plan.record.lanes_before.as_slice()), (2, &[2][..]));
+        assert_eq!(plan.positions.len(), 8);
+        for (lane, key) in &plan.leaving {
+            assert_ne!(lane_of("t", key.partition, 4).0, *lane);
+        }
+        assert_eq!(plan.leaving.len(), 4);
+        assert_eq!(plan.records().len(), 8 + 4);
+
+        // Done twice, as after an interruption that left old copies behind: the newest position counts, nothing else changes.
+        let again = Plan::new(&[known[0].clone(), known[1].clone(), lane(4, &[(0, 4, 999)])], 4);
+        assert_eq!(again.positions.values().map(|p| p.next.0).max(), Some(999));
+    }
+}

@@ -1,0 +1,100 @@
+//! The target topics of a link, made before their first record comes: a source topic without records has its counterpart too.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use strait_flow::ports::PortError;
+
+use crate::admin::{connect, fail};
+use crate::config::ClusterConfig;
+use crate::error::blocking;
+use crate::ffi::{Client, Code, FfiError};
+use crate::target::topics::make;
+
+/// Makes and grows topics on the target.
+pub struct KafkaTargetTopics {
+    cluster: ClusterConfig,
+    context: String,
+    label: String,
+    timeout: Duration,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+/// A topic that could not be made or grown, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotMade {
+    /// Its name.
+    pub topic: Arc<str>,
+    /// What the target said.
+    pub reason: String,
+}
+
+impl KafkaTargetTopics {
+    /// Connects on first use. One request to the target takes `timeout` at most.
+    #[must_use]
+    pub fn new(target: &ClusterConfig, link: &str, timeout: Duration) -> Self {
+        Self {
+            cluster: target.clone(),
+            context: format!("link {link}: target topics on cluster {}", target.name),
+            label: format!("{link}/target-topics"),
+            timeout,
+            client: Mutex::new(None),
+        }
+    }
+
+    /// Makes what is missing of `wanted` (names and least numbers of partitions) and grows what is too small. Returns what
+    /// the target refused; a lane that needs one of those says so when a record comes.
+    ///
+    /// # Errors
+    /// [`PortError`] when the target does not answer.
+    pub async fn ensure(&self, wanted: BTreeMap<Arc<str>, u32>) -> Result<Vec<NotMade>, PortError> {
+        let client = self.client()?;
+        let (context, timeout) = (self.context.clone(), self.timeout);
+        blocking(&self.context, move || ensure(&client, &context, &wanted, timeout)).await?
+    }
+
+    fn client(&self) -> Result<Arc<Client>, PortError> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*client {
+            return Ok(Arc::clone(client));
+        }
+        let made = Arc::new(connect(&self.cluster, &self.label).map_err(|error| fail(&self.context, &error, None))?);
+        *client = Some(Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+fn ensure(
+    client: &Client,
+    context: &str,
+    wanted: &BTreeMap<Arc<str>, u32>,
+    timeout: Duration,
+) -> Result<Vec<NotMade>, PortError> {
+    let found = client.metadata(None, timeout).map_err(|error| fail(context, &error, Some(client)))?;
+    let found: BTreeMap<String, u32> = found
+        .into_iter()
+        .filter(|(_, _, code)| *code == Code::OK)
+        .map(|(topic, partitions, _)| (topic, partitions.unsigned_abs()))
+        .collect();
+    let mut not_made = Vec::new();
+    for (topic, partitions) in wanted {
+        let result = match found.get(&**topic) {
+            Some(found) if found >= partitions => continue,
+            Some(_) => grow(client, topic, *partitions, timeout),
+            None => make(client, topic, *partitions, timeout),
+        };
+        if let Err(error) = result {
+            not_made.push(NotMade { topic: Arc::clone(topic), reason: error.to_string() });
+        }
+    }
+    Ok(not_made)
+}
+
+fn grow(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {
+    match client.create_partitions(topic, partitions as usize, timeout) {
+        // A lane, or another process of the link, grew it meanwhile.
+        Err(FfiError { code: Code::INVALID_PARTITIONS, .. }) => Ok(()),
+        other => other,
+    }
+}
