@@ -6,7 +6,7 @@ set -euo pipefail
 readonly HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 readonly OUT="$HERE/target/plugins"
 readonly WASM=wasm32-unknown-unknown
-readonly PLUGINS=(filter rename)
+readonly PLUGINS=(filter redact rename)
 # Debian's compiler with the sources of the standard library, for where rustup cannot fetch a target.
 readonly DEBIAN_PACKAGES=(rustc-web cargo-web rust-web-src)
 

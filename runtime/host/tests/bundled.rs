@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use strait_core::edit::Disposition;
+use strait_core::edit::{Content, Disposition, Route};
 use strait_flow::ports::ChainFactory;
 use strait_host::{LoadProblem, Naming, bundled_names};
 use support::{Row, batch, bundled, fates, load};
@@ -19,7 +19,7 @@ fn filter(config: Value, rows: &[Row<'_>]) -> (Vec<usize>, Vec<usize>, Vec<usize
 #[test]
 fn the_build_bundles_the_plugins() {
     let names: Vec<_> = bundled_names().collect();
-    assert_eq!(names, ["filter", "rename"], "run ./dev build");
+    assert_eq!(names, ["filter", "redact", "rename"], "run ./dev build");
 }
 
 #[test]
@@ -76,6 +76,34 @@ fn a_reject_names_the_plugin_and_its_code() {
     assert_eq!((&*reject.plugin, &*reject.code), ("filter", "not-judged"));
     assert!(!reject.text.is_empty());
     assert_eq!(processed.generation, chains.generation());
+}
+
+#[test]
+fn redact_gives_a_key_one_pseudonym_and_leaves_its_partition() {
+    let rules = json!({"rules": [
+        {"key": true, "with": "hmac", "secret": "0123456789abcdef", "prefix": "k-"},
+        {"header_prefixes": ["X-"], "ignore_case": true, "with": "remove"},
+        {"headers": ["ip"], "with": "mask", "keep": 1},
+    ]});
+    let chains = load(vec![bundled("redact", rules)], Naming::Identity).unwrap();
+    let rows: [Row<'_>; 3] = [
+        (Some(b"ann"), Some(b"\xffany"), &[(b"x-user", Some(b"ann")), (b"ip", Some(b"\xff")), (b"y", Some(b"ann"))]),
+        (None, None, &[(b"ip", None)]),
+        (Some(b"ann"), None, &[(b"ip", Some(b"10.1")), (b"X-", None)]),
+    ];
+    let processed = chains.chain().unwrap().apply(batch(&rows), 6).unwrap();
+    assert_eq!(fates(&processed), (vec![], vec![], vec![0, 2]));
+    let out = |index: usize| match &processed.dispositions[index].1 {
+        Disposition::Replace(out) => &out[0],
+        other => panic!("{other:?}"),
+    };
+    let (first, second) = (out(0), out(1));
+    let Content::Bytes(key) = &first.key else { panic!("{first:?}") };
+    assert!(key.starts_with(b"k-") && key.len() == 66);
+    assert_eq!((&first.key, &first.route, &first.value), (&second.key, &Route::Keep, &Content::Original));
+    let header = |name: &[u8], value: &[u8]| (name.to_vec(), Some(value.to_vec()));
+    assert_eq!(first.headers, Some(vec![header(b"ip", b"****"), header(b"y", b"ann")]));
+    assert_eq!(second.headers, Some(vec![header(b"ip", b"***1")]));
 }
 
 #[test]
@@ -143,5 +171,5 @@ fn a_configuration_that_does_not_fit_is_told_by_place() {
         assert_eq!(mistakes[0].pointer, place);
     }
     let error = load(vec![bundled("nope", json!({}))], Naming::Identity).unwrap_err();
-    assert!(error.to_string().contains("bundled are: filter, rename"), "{error}");
+    assert!(error.to_string().contains("bundled are: filter, redact, rename"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! What a plugin says of a record, and how it is written for the host.
 
-use crate::bindings::strait::plugin::types::Edits;
+use crate::{Record, bindings::strait::plugin::types::Edits};
 
 const NULL: u32 = u32::MAX;
 
@@ -22,10 +22,14 @@ pub enum Action {
     },
 }
 
-/// Changes to one record; what it does not name stays.
+/// Changes to one record, in order; what they do not name stays.
+///
+/// A change without edits is the same as [`Action::Pass`].
 #[derive(Debug, Default)]
 pub struct Change {
-    edits: Vec<(u32, u32, Option<Vec<u8>>)>,
+    /// Operation, argument and length of each edit.
+    ops: Vec<[u32; 3]>,
+    data: Vec<u8>,
 }
 
 impl Change {
@@ -35,66 +39,143 @@ impl Change {
         Self::default()
     }
 
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
     /// Sets the key; `None` is null.
     #[must_use]
-    pub fn key(self, key: Option<Vec<u8>>) -> Self {
+    pub fn key(self, key: Option<&[u8]>) -> Self {
         self.push(1, 0, key)
     }
 
-    /// Sets the value; `None` makes a tombstone.
+    /// Sets the value; `None` makes a tombstone. Excludes field edits of this record.
     #[must_use]
-    pub fn value(self, value: Option<Vec<u8>>) -> Self {
+    pub fn value(self, value: Option<&[u8]>) -> Self {
         self.push(2, 0, value)
+    }
+
+    /// Replaces a field by JSON text; `occurrence` is [`crate::Field::occurrence`]. [`crate::json::quote`] writes a string.
+    #[must_use]
+    pub fn field(self, occurrence: u32, json: &[u8]) -> Self {
+        self.push(3, occurrence, Some(json))
+    }
+
+    /// Removes a field: the member with its name, or the element of the array.
+    #[must_use]
+    pub fn remove_field(self, occurrence: u32) -> Self {
+        self.push(3, occurrence, None)
+    }
+
+    /// Inserts a field that is absent. `field` is the index of its path in [`crate::Needs::fields`]; the path has no wildcards,
+    /// and its parent must exist.
+    #[must_use]
+    pub fn insert_field(self, field: u32, json: &[u8]) -> Self {
+        self.push(4, field, Some(json))
     }
 
     /// Sets the value of a header, by its index in [`crate::Record::headers`].
     #[must_use]
-    pub fn header(self, index: u32, value: Option<Vec<u8>>) -> Self {
+    pub fn header(self, index: u32, value: Option<&[u8]>) -> Self {
         self.push(5, index, value)
     }
 
     /// Removes a header, by its index in [`crate::Record::headers`].
     #[must_use]
     pub fn remove_header(self, index: u32) -> Self {
-        self.push(6, index, Some(Vec::new()))
+        self.push(6, index, Some(&[]))
     }
 
     /// Appends a header.
     #[must_use]
-    pub fn add_header(self, name: &[u8], value: Option<&[u8]>) -> Self {
-        match value {
-            Some(value) => self.push(7, name.len() as u32, Some([name, value].concat())),
-            None => self.push(8, 0, Some(name.to_vec())),
+    pub fn add_header(mut self, name: &[u8], value: Option<&[u8]>) -> Self {
+        let Some(value) = value else {
+            return self.push(8, 0, Some(name));
+        };
+        self.ops.push([7, name.len() as u32, (name.len() + value.len()) as u32]);
+        self.data.extend_from_slice(name);
+        self.data.extend_from_slice(value);
+        self
+    }
+
+    /// Removes every header of a name, as far as [`crate::Needs`] shows them.
+    #[must_use]
+    pub fn remove_headers(mut self, record: &Record<'_>, name: &[u8]) -> Self {
+        for (index, header) in record.headers().iter().enumerate() {
+            if header.name == name {
+                self = self.remove_header(index as u32);
+            }
         }
+        self
+    }
+
+    /// Leaves exactly one header of a name: the first takes the value, the others go; appended where there is none.
+    #[must_use]
+    pub fn set_header(mut self, record: &Record<'_>, name: &[u8], value: Option<&[u8]>) -> Self {
+        let mut found = false;
+        for (index, header) in record.headers().iter().enumerate() {
+            if header.name != name {
+                continue;
+            }
+            self = match found {
+                false => self.header(index as u32, value),
+                true => self.remove_header(index as u32),
+            };
+            found = true;
+        }
+        if found { self } else { self.add_header(name, value) }
     }
 
     /// Sets the timestamp, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn timestamp_ms(self, timestamp_ms: i64) -> Self {
-        self.push(9, 0, Some(timestamp_ms.to_le_bytes().to_vec()))
+        self.push(9, 0, Some(&timestamp_ms.to_le_bytes()))
     }
 
-    /// Sends the record to another topic, one that [`crate::Needs::output_topics`] allows. The partition follows the key.
+    /// Sends the record to another topic, one that [`crate::Needs::output_topics`] allows. The partition follows the key; where
+    /// the key is null the partition number stays.
     #[must_use]
     pub fn topic(self, topic: &str) -> Self {
-        self.push(10, 0, Some(topic.as_bytes().to_vec()))
+        self.push(10, 0, Some(topic.as_bytes()))
     }
 
     /// Sends the record to this partition.
     #[must_use]
     pub fn partition(self, partition: u32) -> Self {
-        self.push(11, partition, Some(Vec::new()))
+        self.push(11, partition, Some(&[]))
     }
 
     /// Sends the record to the partition that Kafka's default partitioner picks for these bytes.
     #[must_use]
     pub fn partition_by(self, bytes: &[u8]) -> Self {
-        self.push(12, 0, Some(bytes.to_vec()))
+        self.push(12, 0, Some(bytes))
     }
 
-    fn push(mut self, op: u32, arg: u32, bytes: Option<Vec<u8>>) -> Self {
-        self.edits.push((op, arg, bytes));
+    /// Sends the record as the edits so far have made it. What follows starts again from the original, which goes out too
+    /// unless [`Self::drop_original`] ends the change.
+    #[must_use]
+    pub fn emit(self) -> Self {
+        self.push(14, 0, Some(&[]))
+    }
+
+    /// Leaves the original out, after the copies that [`Self::emit`] sent. Nothing may follow.
+    #[must_use]
+    pub fn drop_original(self) -> Self {
+        self.push(0, 0, Some(&[]))
+    }
+
+    fn push(mut self, op: u32, arg: u32, bytes: Option<&[u8]>) -> Self {
+        self.ops.push([op, arg, bytes.map_or(NULL, |bytes| bytes.len() as u32)]);
+        self.data.extend_from_slice(bytes.unwrap_or_default());
         self
+    }
+}
+
+impl From<Change> for Action {
+    fn from(change: Change) -> Self {
+        if change.is_empty() { Self::Pass } else { Self::Change(change) }
     }
 }
 
@@ -105,14 +186,13 @@ impl Action {
             Self::Drop => edits.ops.extend([record, 0, 0, 0]),
             Self::Reject { code, reason } => {
                 edits.ops.extend([record, 13, code, reason.len() as u32]);
-                edits.data.extend(reason.into_bytes());
+                edits.data.extend_from_slice(reason.as_bytes());
             }
             Self::Change(change) => {
-                for (op, arg, bytes) in change.edits {
-                    let len = bytes.as_ref().map_or(NULL, |b| b.len() as u32);
+                for [op, arg, len] in change.ops {
                     edits.ops.extend([record, op, arg, len]);
-                    edits.data.extend(bytes.unwrap_or_default());
                 }
+                edits.data.extend_from_slice(&change.data);
             }
         }
     }

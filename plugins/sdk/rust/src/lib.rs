@@ -27,9 +27,13 @@
 //! ```
 
 mod action;
+pub mod json;
+pub mod path;
 mod record;
 #[doc(hidden)]
 pub mod run;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
 
 #[doc(hidden)]
 #[allow(unsafe_code, missing_docs, clippy::all)]
@@ -47,7 +51,7 @@ pub mod bindings {
 pub use action::{Action, Change};
 pub use bindings::strait::plugin::host::Level;
 pub use bindings::strait::plugin::types::{ConfigError, LinkInfo};
-pub use record::{Header, Record};
+pub use record::{Field, Header, Record, ValueState};
 
 /// Columns that [`Needs::columns`] may name, in sets that belong together. The numbers are those of `plugin.wit`.
 pub mod column {
@@ -63,6 +67,12 @@ pub mod column {
     pub const HEADERS: &[u32] = &[12, 13, 14, 15, 16];
     /// [`crate::Record::timestamp_is_append_time`].
     pub const TIMESTAMP_TYPE: &[u32] = &[17];
+    /// [`crate::Record::origin`].
+    pub const ORIGIN: &[u32] = &[18];
+    /// [`crate::Record::value_state`] and [`crate::Record::fields`]; [`crate::Needs::fields`] adds them.
+    pub const FIELDS: &[u32] = &[7, 8, 9, 10];
+    /// [`crate::Field::pointer`]; [`crate::Needs::field_pointers`] adds it.
+    pub const FIELD_POINTERS: &[u32] = &[11];
 }
 
 /// What a plugin may do: bits of [`About::effects`] and [`Needs::effects`].
@@ -73,6 +83,8 @@ pub mod effect {
     pub const KEY: u32 = 1 << 1;
     /// [`crate::Change::value`].
     pub const VALUE: u32 = 1 << 2;
+    /// [`crate::Change::field`], [`crate::Change::remove_field`] and [`crate::Change::insert_field`].
+    pub const FIELD: u32 = 1 << 3;
     /// The header methods of [`crate::Change`].
     pub const HEADER: u32 = 1 << 4;
     /// [`crate::Change::timestamp_ms`].
@@ -81,6 +93,8 @@ pub mod effect {
     pub const TOPIC: u32 = 1 << 6;
     /// [`crate::Change::partition`] and [`crate::Change::partition_by`].
     pub const PARTITION: u32 = 1 << 7;
+    /// [`crate::Change::emit`].
+    pub const EMIT: u32 = 1 << 8;
     /// [`crate::Action::Reject`].
     pub const REJECT: u32 = 1 << 9;
 }
@@ -127,22 +141,35 @@ pub struct Needs {
     columns: Vec<u32>,
     header_names: Vec<Vec<u8>>,
     all_headers: bool,
+    fields: Vec<String>,
     effects: u32,
     output_topics: Vec<String>,
     value_bytes_max: u32,
+    lookback: Option<(u32, u64)>,
 }
 
 impl Needs {
     /// Columns (see [`column`]) and effects (see [`effect`]).
     #[must_use]
     pub fn columns(columns: &[u32], effects: u32) -> Self {
-        Self { columns: columns.to_vec(), effects, ..Self::default() }
+        Self { effects, ..Self::default() }.and(columns)
     }
 
-    /// More columns.
+    /// More columns. One that is named already is not named twice.
     #[must_use]
     pub fn and(mut self, columns: &[u32]) -> Self {
-        self.columns.extend_from_slice(columns);
+        for column in columns {
+            if !self.columns.contains(column) {
+                self.columns.push(*column);
+            }
+        }
+        self
+    }
+
+    /// More effects.
+    #[must_use]
+    pub fn may(mut self, effects: u32) -> Self {
+        self.effects |= effects;
         self
     }
 
@@ -158,6 +185,28 @@ impl Needs {
     pub fn all_headers(mut self) -> Self {
         self.all_headers = true;
         self.and(column::HEADERS)
+    }
+
+    /// Fields of JSON values, with their columns and the state of the value: JSONPaths (RFC 9535) made of names, indexes, `[*]`
+    /// and `..name`. Their order gives [`Field::field`].
+    #[must_use]
+    pub fn fields<I: IntoIterator<Item = impl Into<String>>>(mut self, paths: I) -> Self {
+        self.fields.extend(paths.into_iter().map(Into::into));
+        self.and(column::FIELDS)
+    }
+
+    /// Where each field is, as [`Field::pointer`].
+    #[must_use]
+    pub fn field_pointers(self) -> Self {
+        self.and(column::FIELD_POINTERS)
+    }
+
+    /// A plugin with memory: one instance per partition, which sees this many records of the log, or this much time of it in
+    /// milliseconds, before it judges.
+    #[must_use]
+    pub fn lookback(mut self, records: u32, millis: u64) -> Self {
+        self.lookback = Some((records, millis));
+        self
     }
 
     /// Full-match regular expressions of the topics that [`Change::topic`] may name.
@@ -225,16 +274,26 @@ pub trait Plugin: Sized + 'static {
         let _ = record;
         Action::Pass
     }
+
+    /// Called after the last record of each batch: the place to [`count`] what was summed up meanwhile, as each call of the
+    /// host costs more than a record.
+    fn end_batch(&mut self) {}
 }
 
 /// Writes to Strait's log. At most 64 messages of 1 KiB a batch; they appear once the batch is accepted.
 pub fn log(level: Level, message: &str) {
+    #[cfg(target_family = "wasm")]
     bindings::strait::plugin::host::log(level, message);
+    #[cfg(not(target_family = "wasm"))]
+    testing::note_log(level, message);
 }
 
 /// Adds to a counter, by its index in [`About::counters`].
 pub fn count(counter: u32, delta: u64) {
+    #[cfg(target_family = "wasm")]
     bindings::strait::plugin::host::count(counter, delta);
+    #[cfg(not(target_family = "wasm"))]
+    testing::note_count(counter, delta);
 }
 
 /// A mistake at `path`, a JSON Pointer into the configuration.
@@ -286,3 +345,6 @@ macro_rules! plugin {
         const _: fn() -> $crate::About = <$plugin as $crate::Plugin>::about;
     };
 }
+
+#[cfg(test)]
+mod tests;

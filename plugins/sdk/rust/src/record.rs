@@ -1,6 +1,8 @@
 //! Reads the columns of a batch (layout: `plugin.wit`).
 
-use crate::bindings::strait::plugin::types::Batch;
+use std::borrow::Cow;
+
+use crate::{bindings::strait::plugin::types::Batch, json};
 
 /// One column of integers or bytes; `None` where the plugin did not ask for it.
 type Column<'a> = Option<&'a [u8]>;
@@ -8,6 +10,10 @@ type Column<'a> = Option<&'a [u8]>;
 pub(crate) struct Columns<'a> {
     batch: &'a Batch,
     by_number: [Column<'a>; 19],
+    /// How many paths the plugin declared for this topic.
+    fields: usize,
+    /// Where the bytes of the pointers start in column 11, after all their lengths.
+    pointers_start: usize,
 }
 
 /// Where the next record's bytes start in each column of bytes.
@@ -19,6 +25,16 @@ pub(crate) struct Cursor {
     header: usize,
     header_name: usize,
     header_value: usize,
+    occurrence: usize,
+    field: usize,
+    pointer: usize,
+}
+
+/// Lists that one record hands on to the next, so that a record costs no allocation.
+#[derive(Default)]
+pub(crate) struct Lists<'a> {
+    headers: Vec<Header<'a>>,
+    fields: Vec<Field<'a>>,
 }
 
 /// One header of a record.
@@ -30,6 +46,50 @@ pub struct Header<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// One place in a record's JSON value where a declared path matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// Its number among all occurrences of the record: what [`crate::Change::field`] takes.
+    pub occurrence: u32,
+    /// Index of the path in [`crate::Needs::fields`].
+    pub field: u32,
+    /// JSON source text, numbers and escapes as they are written.
+    pub json: &'a [u8],
+    /// Where it is, as a JSON Pointer (RFC 6901); empty unless [`crate::Needs::field_pointers`] asked for it.
+    pub pointer: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    /// The text of a JSON string; `None` for anything else.
+    #[must_use]
+    pub fn text(&self) -> Option<Cow<'a, str>> {
+        json::text(self.json)
+    }
+}
+
+/// What the value is as a JSON document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueState {
+    /// Exactly one well-formed document; its fields can be trusted.
+    Parsed,
+    /// A null value: a tombstone.
+    Null,
+    /// A value of no bytes.
+    Empty,
+    /// Not JSON.
+    NotJson,
+    /// Not UTF-8.
+    NotUtf8,
+    /// A byte order mark before the document, or bytes after it.
+    TrailingBytes,
+    /// A name stands twice in an object on a declared path.
+    DuplicateName,
+    /// Nested too deeply, or too large.
+    TooLarge,
+    /// A state that this SDK does not know: not judged.
+    Unknown,
+}
+
 /// One record, as far as the plugin asked for it.
 ///
 /// Asking for something that [`crate::Needs`] did not name is a bug in the plugin and panics: to answer "null" would be a lie.
@@ -38,7 +98,7 @@ pub struct Record<'a> {
     index: usize,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
-    headers: Vec<Header<'a>>,
+    lists: Lists<'a>,
 }
 
 impl<'a> Columns<'a> {
@@ -55,7 +115,20 @@ impl<'a> Columns<'a> {
                 *column = Some(bytes);
             }
         }
-        Ok(Self { batch, by_number })
+        // One count per record and path in column 8, one length per occurrence in column 9 and before the bytes of column 11.
+        let counts = by_number[8].map_or(0, <[u8]>::len) / 4;
+        let records = batch.count as usize;
+        if records > 0 && counts % records != 0 {
+            return Err(format!("column 8 has {counts} counts for {records} records"));
+        }
+        let fields = counts.checked_div(records).unwrap_or(0);
+        let pointers_start = by_number[9].map_or(0, <[u8]>::len);
+        Ok(Self { batch, by_number, fields, pointers_start })
+    }
+
+    /// Bit 0 of `mode`: edits would be an error.
+    pub(crate) fn is_warm_up(&self) -> bool {
+        self.batch.mode & 1 == 1
     }
 
     fn u32_at(&self, number: usize, index: usize) -> Option<u32> {
@@ -77,7 +150,7 @@ impl<'a> Columns<'a> {
     }
 
     /// The record at the cursor, which moves on.
-    pub(crate) fn next<'c>(&'c self, cursor: &mut Cursor, mut headers: Vec<Header<'c>>) -> Record<'c> {
+    pub(crate) fn next<'c>(&'c self, cursor: &mut Cursor, mut lists: Lists<'c>) -> Record<'c> {
         let index = cursor.index;
         cursor.index += 1;
         let key = self.bytes(3, 4, index, &mut cursor.key);
@@ -86,9 +159,26 @@ impl<'a> Columns<'a> {
             let name = self.bytes(13, 14, cursor.header, &mut cursor.header_name);
             let value = self.bytes(15, 16, cursor.header, &mut cursor.header_value);
             cursor.header += 1;
-            headers.push(Header { name: name.unwrap_or_default(), value });
+            lists.headers.push(Header { name: name.unwrap_or_default(), value });
         }
-        Record { columns: self, index, key, value, headers }
+        for field in 0..self.fields {
+            for _ in 0..self.u32_at(8, index * self.fields + field).unwrap_or(0) {
+                let json = self.bytes(9, 10, cursor.occurrence, &mut cursor.field).unwrap_or_default();
+                let pointer = self.pointer(cursor);
+                cursor.occurrence += 1;
+                lists.fields.push(Field { occurrence: lists.fields.len() as u32, field: field as u32, json, pointer });
+            }
+        }
+        Record { columns: self, index, key, value, lists }
+    }
+
+    fn pointer(&self, cursor: &mut Cursor) -> &'a [u8] {
+        let (Some(len), Some(column)) = (self.u32_at(11, cursor.occurrence), self.by_number[11]) else {
+            return &[];
+        };
+        let start = self.pointers_start + cursor.pointer;
+        cursor.pointer += len as usize;
+        column.get(start..start + len as usize).unwrap_or_default()
     }
 
     fn require(&self, number: usize, what: &str) {
@@ -112,6 +202,24 @@ impl<'a> Record<'a> {
         self.columns.batch.partition
     }
 
+    /// Whether this record only warms up the plugin's memory (see [`crate::Needs::lookback`]). What is said of it is ignored.
+    #[must_use]
+    pub fn is_warm_up(&self) -> bool {
+        self.columns.is_warm_up()
+    }
+
+    /// Whether the record is shown again because a call that held it failed.
+    #[must_use]
+    pub fn is_second_try(&self) -> bool {
+        self.columns.batch.mode & 2 == 2
+    }
+
+    /// Whether what is said is compared only, not done.
+    #[must_use]
+    pub fn is_shadow(&self) -> bool {
+        self.columns.batch.mode & 4 == 4
+    }
+
     /// Source offset. Needs [`crate::column::OFFSET`].
     #[must_use]
     pub fn offset(&self) -> u64 {
@@ -133,6 +241,15 @@ impl<'a> Record<'a> {
         self.columns.by_number[17].and_then(|c| c.get(self.index)) == Some(&1)
     }
 
+    /// The cluster where a record began that came over other links; `None` for one of the source itself. Needs
+    /// [`crate::column::ORIGIN`].
+    #[must_use]
+    pub fn origin(&self) -> Option<&'a str> {
+        self.columns.require(18, "the origin");
+        let index = self.columns.u32_at(18, self.index)?;
+        self.columns.batch.origins.get(index as usize).map(String::as_str)
+    }
+
     /// `None` is a null key. Needs [`crate::column::KEY`].
     #[must_use]
     pub fn key(&self) -> Option<&'a [u8]> {
@@ -147,14 +264,56 @@ impl<'a> Record<'a> {
         self.value
     }
 
+    /// What the value is as a document. Needs [`crate::Needs::fields`].
+    #[must_use]
+    pub fn value_state(&self) -> ValueState {
+        self.columns.require(7, "the state of the value");
+        match self.columns.by_number[7].and_then(|c| c.get(self.index)) {
+            Some(0) => ValueState::Parsed,
+            Some(1) => ValueState::Null,
+            Some(2) => ValueState::Empty,
+            Some(3) => ValueState::NotJson,
+            Some(4) => ValueState::NotUtf8,
+            Some(5) => ValueState::TrailingBytes,
+            Some(6) => ValueState::DuplicateName,
+            Some(7) => ValueState::TooLarge,
+            _ => ValueState::Unknown,
+        }
+    }
+
+    /// Every occurrence of every declared path, path by path. Needs [`crate::Needs::fields`].
+    #[must_use]
+    pub fn fields(&self) -> &[Field<'a>] {
+        self.columns.require(8, "the fields");
+        &self.lists.fields
+    }
+
+    /// The occurrences of one declared path, by its index in [`crate::Needs::fields`].
+    #[must_use]
+    pub fn field(&self, field: u32) -> &[Field<'a>] {
+        let fields = self.fields();
+        let start = fields.partition_point(|occurrence| occurrence.field < field);
+        let end = fields.partition_point(|occurrence| occurrence.field <= field);
+        &fields[start..end]
+    }
+
+    /// The text of the first occurrence of a path; `None` where there is none or it is no JSON string.
+    #[must_use]
+    pub fn field_text(&self, field: u32) -> Option<Cow<'a, str>> {
+        self.field(field).first()?.text()
+    }
+
     /// The declared headers, or all, in their order. An index into them is what [`crate::Change::header`] takes.
     #[must_use]
     pub fn headers(&self) -> &[Header<'a>] {
         self.columns.require(12, "the headers");
-        &self.headers
+        &self.lists.headers
     }
 
-    pub(crate) fn into_headers(self) -> Vec<Header<'a>> {
-        self.headers
+    pub(crate) fn into_lists(self) -> Lists<'a> {
+        let mut lists = self.lists;
+        lists.headers.clear();
+        lists.fields.clear();
+        lists
     }
 }

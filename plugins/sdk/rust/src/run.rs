@@ -1,11 +1,12 @@
 //! What the exported functions do; called by [`crate::plugin!`] only.
 
 use crate::{
-    About, Level, Needs, Plugin, TopicPlan,
+    About, Needs, Plugin, TopicPlan,
     bindings::strait::plugin::types as wit,
-    log,
-    record::{Columns, Cursor, Header},
+    record::{Columns, Cursor, Lists},
 };
+#[cfg(target_family = "wasm")]
+use crate::{Level, log};
 
 const NOT_CONFIGURED: &str = "the plugin was called before it was configured";
 
@@ -17,26 +18,31 @@ pub fn describe<P: Plugin>() -> wit::About {
 
 pub fn configure<P: Plugin>(config: &str, link: &wit::LinkInfo) -> Result<P, Vec<wit::ConfigError>> {
     // A panic aborts the guest; without this the host could only say "unreachable".
+    #[cfg(target_family = "wasm")]
     std::panic::set_hook(Box::new(|panic| log(Level::Error, &panic.to_string())));
     P::configure(config, link)
 }
 
 pub fn open_topic<P: Plugin>(plugin: Option<&mut P>, topic: &str, partitions: u32) -> Result<wit::TopicPlan, String> {
     let TopicPlan { name, needs } = plugin.ok_or(NOT_CONFIGURED)?.open_topic(topic, partitions)?;
-    let needs = needs.map(|needs| {
-        let Needs { columns, header_names, all_headers, effects, output_topics, value_bytes_max } = needs;
-        wit::Needs {
+    Ok(wit::TopicPlan { name, needs: needs.map(wit::Needs::from) })
+}
+
+impl From<Needs> for wit::Needs {
+    fn from(needs: Needs) -> Self {
+        let Needs { columns, header_names, all_headers, fields, effects, output_topics, value_bytes_max, lookback } =
+            needs;
+        Self {
             columns,
             header_names,
             all_headers,
-            fields: Vec::new(),
+            fields,
             effects,
             output_topics,
             value_max_bytes: value_bytes_max,
-            lookback: None,
+            lookback: lookback.map(|(records, millis)| wit::Lookback { records, millis }),
         }
-    });
-    Ok(wit::TopicPlan { name, needs })
+    }
 }
 
 pub fn process<P: Plugin>(plugin: Option<&mut P>, batch: &wit::Batch) -> Result<wit::Edits, String> {
@@ -44,13 +50,15 @@ pub fn process<P: Plugin>(plugin: Option<&mut P>, batch: &wit::Batch) -> Result<
     let columns = Columns::new(batch)?;
     let mut edits = wit::Edits { ops: Vec::new(), data: Vec::new() };
     let mut cursor = Cursor::default();
-    // One list for the headers of all records, so that a record costs no allocation.
-    let mut headers: Vec<Header<'_>> = Vec::new();
+    let mut lists = Lists::default();
     for index in 0..batch.count {
-        let record = columns.next(&mut cursor, headers);
-        plugin.on_record(&record).write(index, &mut edits);
-        headers = record.into_headers();
-        headers.clear();
+        let record = columns.next(&mut cursor, lists);
+        let action = plugin.on_record(&record);
+        if !columns.is_warm_up() {
+            action.write(index, &mut edits);
+        }
+        lists = record.into_lists();
     }
+    plugin.end_batch();
     Ok(edits)
 }

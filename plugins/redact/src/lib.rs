@@ -1,0 +1,298 @@
+//! Removes, hides or pseudonymises fields of JSON values, headers and keys. What it cannot judge does not pass.
+
+mod config;
+mod fields;
+mod method;
+mod walk;
+
+use config::{Config, Rule, Shapes, folded};
+use fields::{Declared, WrongShape};
+use method::{Method, NotJudged, Outcome};
+use strait_plugin_sdk::{
+    About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, ValueState, column, config_error,
+    count, effect,
+    json::{self, Kind},
+    plugin,
+};
+use walk::{Place, Walker, pointed};
+
+const SCHEMA: &str = include_str!("../config.schema.json");
+
+const NOT_JUDGED: u32 = 0;
+const WRONG_SHAPE: u32 = 1;
+
+struct Redact {
+    rules: Vec<Rule>,
+    fields: Fields,
+    headers: Headers,
+    /// The rule for the key.
+    key: Option<usize>,
+    counts: [u64; 3],
+    buffer: Vec<u8>,
+}
+
+/// Which headers to ask for.
+enum Headers {
+    None,
+    Named(Vec<Vec<u8>>),
+    All,
+}
+
+/// How fields are found.
+enum Fields {
+    None,
+    /// The host gives the places that the rules name.
+    Declared(Declared),
+    /// The host gives everything, as some rule takes names in any case.
+    Walk {
+        strict: bool,
+    },
+}
+
+/// Everything in the document, with where it is.
+const EVERYTHING: &str = "$[*]";
+
+/// Why a record cannot pass.
+struct Refusal {
+    code: u32,
+    reason: &'static str,
+}
+
+impl From<NotJudged> for Refusal {
+    fn from(_: NotJudged) -> Self {
+        Self { code: NOT_JUDGED, reason: "a field is a string that stands for no text (half of a surrogate pair)" }
+    }
+}
+
+impl From<WrongShape> for Refusal {
+    fn from(_: WrongShape) -> Self {
+        Self { code: WRONG_SHAPE, reason: "something else stands where a path expects an object or array" }
+    }
+}
+
+impl Rule {
+    fn takes_header(&self, name: &[u8]) -> bool {
+        if self.headers.is_empty() && self.header_prefixes.is_empty() {
+            return false;
+        }
+        let name = match self.ignore_case {
+            true => folded(&String::from_utf8_lossy(name)).into_bytes(),
+            false => name.to_vec(),
+        };
+        self.headers.contains(&name) || self.header_prefixes.iter().any(|prefix| name.starts_with(prefix))
+    }
+}
+
+impl Headers {
+    fn new(rules: &[Rule]) -> Self {
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        for rule in rules {
+            if !rule.header_prefixes.is_empty() || rule.ignore_case && !rule.headers.is_empty() {
+                return Self::All;
+            }
+            names.extend(rule.headers.iter().cloned());
+        }
+        names.sort();
+        names.dedup();
+        if names.is_empty() { Self::None } else { Self::Named(names) }
+    }
+}
+
+impl Fields {
+    fn new(rules: &[Rule], strict: bool) -> Self {
+        if rules.iter().any(|rule| rule.ignore_case && !rule.paths.is_empty()) {
+            return Self::Walk { strict };
+        }
+        let paths = rules.iter().enumerate().flat_map(|(index, rule)| rule.paths.iter().map(move |path| (path, index)));
+        let declared = Declared::new(paths, strict);
+        if declared.paths.is_empty() { Self::None } else { Self::Declared(declared) }
+    }
+
+    fn needs(&self) -> Needs {
+        let needs = Needs::columns(&[], effect::FIELD | effect::REJECT);
+        match self {
+            Self::None => Needs::default(),
+            Self::Walk { .. } => needs.fields([EVERYTHING]).field_pointers().and(column::VALUE),
+            Self::Declared(declared) => {
+                let mut needs = needs.fields(declared.paths.iter().map(ToString::to_string));
+                if declared.needs_value() {
+                    needs = needs.and(column::VALUE);
+                }
+                if declared.needs_pointers() {
+                    needs = needs.field_pointers();
+                }
+                needs
+            }
+        }
+    }
+}
+
+impl Redact {
+    fn new(rules: Vec<Rule>, shapes: Shapes) -> Self {
+        Self {
+            fields: Fields::new(&rules, shapes == Shapes::Strict),
+            headers: Headers::new(&rules),
+            key: rules.iter().position(|rule| rule.key),
+            rules,
+            counts: [0; 3],
+            buffer: Vec::new(),
+        }
+    }
+
+    fn change(&mut self, record: &Record<'_>) -> Result<Change, Refusal> {
+        let mut change = Change::new();
+        if !matches!(self.fields, Fields::None) {
+            change = self.redact_fields(record, change)?;
+        }
+        if !matches!(self.headers, Headers::None) {
+            change = self.redact_headers(record, change);
+        }
+        let key = self.key.and_then(|rule| Some((&self.rules.get(rule)?.method, record.key()?)));
+        if let Some((method, key)) = key {
+            method.bytes(key, &mut self.buffer);
+            self.counts[2] += 1;
+            change = change.key(Some(&self.buffer));
+        }
+        Ok(change)
+    }
+
+    fn redact_fields(&mut self, record: &Record<'_>, mut change: Change) -> Result<Change, Refusal> {
+        match record.value_state() {
+            ValueState::Parsed => {}
+            ValueState::Null => return Ok(change),
+            // The host rejects these before the call; this is the second lock.
+            _ => return Err(Refusal { code: NOT_JUDGED, reason: "the value is not one well-formed JSON document" }),
+        }
+        match &self.fields {
+            Fields::None => Ok(change),
+            Fields::Walk { strict } => walk(&self.rules, *strict, record, &mut self.counts[0], change),
+            Fields::Declared(declared) => {
+                let value = if declared.needs_value() { record.value() } else { None };
+                declared.check_shapes(value, record.fields())?;
+                let (rules, buffer, counts) = (&self.rules, &mut self.buffer, &mut self.counts);
+                declared.each_target(record.fields(), |field, rule| {
+                    let Some(rule) = rules.get(rule) else { return Ok(()) };
+                    let outcome = rule.method.field(field.json, buffer)?;
+                    let edited = std::mem::take(&mut change);
+                    change = match outcome {
+                        Outcome::Keep => edited,
+                        Outcome::Remove => edited.remove_field(field.occurrence),
+                        Outcome::Null | Outcome::Set => edited.field(field.occurrence, buffer),
+                    };
+                    counts[0] += u64::from(outcome != Outcome::Keep);
+                    Ok::<(), Refusal>(())
+                })?;
+                Ok(change)
+            }
+        }
+    }
+
+    fn redact_headers(&mut self, record: &Record<'_>, mut change: Change) -> Change {
+        for (index, header) in record.headers().iter().enumerate() {
+            let index = index as u32;
+            let Some(rule) = self.rules.iter().find(|rule| rule.takes_header(header.name)) else {
+                continue;
+            };
+            let outcome = match (header.value, &rule.method) {
+                (Some(value), method) => method.bytes(value, &mut self.buffer),
+                (None, Method::Remove | Method::Constant { .. }) => rule.method.bytes(&[], &mut self.buffer),
+                // There is nothing in a null.
+                (None, _) => Outcome::Keep,
+            };
+            self.counts[1] += u64::from(outcome != Outcome::Keep);
+            change = match outcome {
+                Outcome::Keep => change,
+                Outcome::Remove => change.remove_header(index),
+                Outcome::Null => change.header(index, None),
+                Outcome::Set => change.header(index, Some(&self.buffer)),
+            };
+        }
+        change
+    }
+}
+
+/// Redacts fields whose names stand in any case.
+fn walk(
+    rules: &[Rule],
+    strict: bool,
+    record: &Record<'_>,
+    count: &mut u64,
+    mut change: Change,
+) -> Result<Change, Refusal> {
+    let value = record.value().unwrap_or_default();
+    if strict {
+        Walker::check_root(rules, value)?;
+    }
+    let in_array = json::kind(value) == Some(Kind::Array);
+    for field in record.fields() {
+        let name = pointed(field.pointer)?;
+        let place = match in_array {
+            true => Place::Element(name.parse().map_err(|_| NotJudged)?),
+            false => Place::Member(&name),
+        };
+        let Some(walked) = Walker::new(rules, strict, field.json).run(&place)? else {
+            *count += 1;
+            change = change.remove_field(field.occurrence);
+            continue;
+        };
+        if walked.redacted > 0 {
+            *count += walked.redacted;
+            change = change.field(field.occurrence, &walked.out);
+        }
+    }
+    Ok(change)
+}
+
+impl Plugin for Redact {
+    fn about() -> About {
+        About {
+            name: "redact".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            description: "Removes, hides or pseudonymises fields of JSON values, headers and keys".into(),
+            config_schema: SCHEMA.into(),
+            effects: effect::FIELD | effect::HEADER | effect::KEY | effect::REJECT,
+            fails_closed: true,
+            counters: vec!["fields".into(), "headers".into(), "keys".into()],
+            reject_codes: vec!["not-judged".into(), "wrong-shape".into()],
+        }
+    }
+
+    fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
+        let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
+        let (rules, shapes) = config.rules()?;
+        Ok(Self::new(rules, shapes))
+    }
+
+    fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {
+        let mut needs = self.fields.needs();
+        needs = match &self.headers {
+            Headers::None => needs,
+            Headers::Named(names) => needs.headers(names.iter().cloned()).may(effect::HEADER),
+            Headers::All => needs.all_headers().may(effect::HEADER),
+        };
+        if self.key.is_some() {
+            needs = needs.and(column::KEY).may(effect::KEY);
+        }
+        Ok(TopicPlan::reads(needs))
+    }
+
+    fn on_record(&mut self, record: &Record<'_>) -> Action {
+        match self.change(record) {
+            Ok(change) => change.into(),
+            Err(refusal) => Action::Reject { code: refusal.code, reason: refusal.reason.into() },
+        }
+    }
+
+    fn end_batch(&mut self) {
+        for (counter, sum) in self.counts.iter_mut().enumerate() {
+            if *sum > 0 {
+                count(counter as u32, std::mem::take(sum));
+            }
+        }
+    }
+}
+
+plugin!(Redact);
+
+#[cfg(test)]
+mod tests;

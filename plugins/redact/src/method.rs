@@ -1,0 +1,255 @@
+//! What stands in the place of something redacted.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use strait_plugin_sdk::json::{self, Kind};
+
+/// How a field, header or key is redacted.
+pub enum Method {
+    Remove,
+    Null,
+    Mask {
+        /// Characters at the end that stay readable.
+        keep: usize,
+        mask: char,
+    },
+    Truncate {
+        /// Characters at the start that stay.
+        length: usize,
+    },
+    Sha256(Pseudonym),
+    /// The hash with the key already in it: half of the work of a short message.
+    Hmac(Box<Hmac<Sha256>>, Pseudonym),
+    Constant {
+        json: Vec<u8>,
+        /// For headers: the text of a constant that is one.
+        bytes: Vec<u8>,
+    },
+}
+
+/// How 32 bytes are written.
+pub struct Pseudonym {
+    pub prefix: String,
+    pub base64url: bool,
+}
+
+/// The method needs to know what text it was given, and the JSON string does not stand for any.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotJudged;
+
+/// What becomes of a redacted thing; `Set` says that the new text is in the buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Keep,
+    Remove,
+    Null,
+    Set,
+}
+
+/// What hides a thing that has no characters to count.
+const HIDDEN: usize = 4;
+
+impl Method {
+    pub fn hmac(secret: &[u8], pseudonym: Pseudonym) -> Option<Self> {
+        Some(Self::Hmac(Box::new(Hmac::new_from_slice(secret).ok()?), pseudonym))
+    }
+
+    /// Whether different things stay different.
+    pub fn is_injective(&self) -> bool {
+        matches!(self, Self::Sha256(_) | Self::Hmac(..))
+    }
+
+    /// Redacts JSON text. The new text, JSON too, is left in `out`.
+    ///
+    /// # Errors
+    /// The text is not what a JSON parser would give, or a string that stands for no text.
+    pub fn field(&self, source: &[u8], out: &mut Vec<u8>) -> Result<Outcome, NotJudged> {
+        out.clear();
+        let kind = json::kind(source).ok_or(NotJudged)?;
+        match self {
+            Self::Remove => return Ok(Outcome::Remove),
+            Self::Constant { json, .. } => {
+                out.extend_from_slice(json);
+                return Ok(Outcome::Set);
+            }
+            // There is nothing in a null.
+            _ if kind == Kind::Null => return Ok(Outcome::Keep),
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Sha256(_) | Self::Hmac(..) => {
+                let text;
+                let content = match kind {
+                    Kind::String => {
+                        text = json::text(source).ok_or(NotJudged)?;
+                        text.as_bytes()
+                    }
+                    _ => source,
+                };
+                let mut pseudonym = String::new();
+                self.pseudonym(content, &mut pseudonym);
+                json::quote(&pseudonym, out);
+            }
+            Self::Mask { keep, mask } => {
+                let masked = match kind {
+                    Kind::String => masked(&json::text(source).ok_or(NotJudged)?, *keep, *mask),
+                    Kind::Number => masked(std::str::from_utf8(source).map_err(|_| NotJudged)?, *keep, *mask),
+                    _ => hidden(*mask),
+                };
+                json::quote(&masked, out);
+            }
+            Self::Truncate { length } => match kind {
+                Kind::String => json::quote(start(&json::text(source).ok_or(NotJudged)?, *length), out),
+                Kind::Number => json::quote(start(std::str::from_utf8(source).map_err(|_| NotJudged)?, *length), out),
+                _ => out.extend_from_slice(b"null"),
+            },
+        }
+        Ok(Outcome::Set)
+    }
+
+    /// Redacts bytes: the value of a header, or a key. The new bytes are left in `out`.
+    pub fn bytes(&self, source: &[u8], out: &mut Vec<u8>) -> Outcome {
+        out.clear();
+        let text = std::str::from_utf8(source);
+        match (self, text) {
+            (Self::Remove, _) => return Outcome::Remove,
+            (Self::Null, _) => return Outcome::Null,
+            (Self::Constant { bytes, .. }, _) => out.extend_from_slice(bytes),
+            (Self::Mask { keep, mask }, Ok(text)) => out.extend_from_slice(masked(text, *keep, *mask).as_bytes()),
+            (Self::Mask { mask, .. }, Err(_)) => out.extend_from_slice(hidden(*mask).as_bytes()),
+            (Self::Truncate { length }, Ok(text)) => out.extend_from_slice(start(text, *length).as_bytes()),
+            (Self::Truncate { length }, Err(_)) => out.extend_from_slice(source.get(..*length).unwrap_or(source)),
+            (Self::Sha256(_) | Self::Hmac(..), _) => {
+                let mut pseudonym = String::new();
+                self.pseudonym(source, &mut pseudonym);
+                out.extend_from_slice(pseudonym.as_bytes());
+            }
+        }
+        Outcome::Set
+    }
+
+    fn pseudonym(&self, content: &[u8], out: &mut String) {
+        let (digest, pseudonym) = match self {
+            Self::Sha256(pseudonym) => (Sha256::digest(content), pseudonym),
+            Self::Hmac(keyed, pseudonym) => {
+                (Mac::chain_update(keyed.as_ref().clone(), content).finalize().into_bytes(), pseudonym)
+            }
+            _ => return,
+        };
+        out.reserve(pseudonym.prefix.len() + 64);
+        out.push_str(&pseudonym.prefix);
+        match pseudonym.base64url {
+            true => URL_SAFE_NO_PAD.encode_string(digest, out),
+            false => hex(&digest, out),
+        }
+    }
+}
+
+/// All but the last `keep` characters hidden; all of them where no more than `keep` are there.
+fn masked(text: &str, keep: usize, mask: char) -> String {
+    let count = text.chars().count();
+    let hide = if count > keep { count - keep } else { count };
+    std::iter::repeat_n(mask, hide).chain(text.chars().skip(hide)).collect()
+}
+
+fn hidden(mask: char) -> String {
+    std::iter::repeat_n(mask, HIDDEN).collect()
+}
+
+fn start(text: &str, length: usize) -> &str {
+    text.char_indices().nth(length).map_or(text, |(end, _)| &text[..end])
+}
+
+fn hex(bytes: &[u8], out: &mut String) {
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            out.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(method: &Method, json: &str) -> String {
+        let mut out = Vec::new();
+        match method.field(json.as_bytes(), &mut out) {
+            Ok(Outcome::Set) => String::from_utf8(out).unwrap(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn bytes(method: &Method, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        assert_eq!(method.bytes(bytes, &mut out), Outcome::Set);
+        out
+    }
+
+    fn hex_of() -> Pseudonym {
+        Pseudonym { prefix: String::new(), base64url: false }
+    }
+
+    #[test]
+    fn every_kind_of_json_is_defined_for_every_method() {
+        let mask = Method::Mask { keep: 4, mask: '*' };
+        let truncate = Method::Truncate { length: 2 };
+        let constant = Method::Constant { json: b"\"x\"".to_vec(), bytes: b"x".to_vec() };
+        for (json, masked, truncated) in [
+            (r#""4111111111111111""#, r#""************1111""#, r#""41""#),
+            (r#""abcd""#, r#""****""#, r#""ab""#),
+            (r#""abcde""#, r#""*bcde""#, r#""ab""#),
+            (r#""""#, r#""""#, r#""""#),
+            (r#""é\ud83d\ude00\n1234""#, r#""***1234""#, "\"é😀\""),
+            ("4111111111111111", r#""************1111""#, r#""41""#),
+            ("-1.5e10", r#""***5e10""#, r#""-1""#),
+            ("true", r#""****""#, "null"),
+            (r#"{"a":"secret1234"}"#, r#""****""#, "null"),
+            (r#"["secret1234"]"#, r#""****""#, "null"),
+            ("null", "Ok(Keep)", "Ok(Keep)"),
+        ] {
+            assert_eq!(field(&mask, json), masked);
+            assert_eq!(field(&truncate, json), truncated);
+            assert_eq!(field(&constant, json), r#""x""#);
+            assert_eq!(field(&Method::Remove, json), "Ok(Remove)");
+            assert_eq!(field(&Method::Null, json), if json == "null" { "Ok(Keep)" } else { "null" });
+        }
+        assert_eq!(field(&Method::Mask { keep: 0, mask: '"' }, r#""ab""#), r#""\"\"""#);
+    }
+
+    #[test]
+    fn what_stands_for_no_text_is_not_judged() {
+        for method in [Method::Mask { keep: 1, mask: '*' }, Method::Truncate { length: 9 }, Method::Sha256(hex_of())] {
+            assert_eq!(field(&method, r#""secret\ud800""#), "Err(NotJudged)");
+            assert_eq!(field(&method, "secret"), "Err(NotJudged)");
+            assert_eq!(field(&method, ""), "Err(NotJudged)");
+        }
+    }
+
+    /// RFC 4231, test case 2, and the hash of nothing.
+    #[test]
+    fn pseudonyms_are_the_standard_functions() {
+        let keyed =
+            |prefix: &str, base64url| Method::hmac(b"Jefe", Pseudonym { prefix: prefix.into(), base64url }).unwrap();
+        let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(bytes(&keyed("", false), b"what do ya want for nothing?"), expected.as_bytes());
+        assert_eq!(field(&keyed("p-", false), r#""what do ya want for n\u006fthing?""#), format!("\"p-{expected}\""));
+        assert_eq!(
+            bytes(&keyed("", true), b"what do ya want for nothing?"),
+            b"W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM"
+        );
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(bytes(&Method::Sha256(hex_of()), b""), empty.as_bytes());
+        assert_eq!(field(&Method::Sha256(hex_of()), "\"\""), format!("\"{empty}\""));
+        assert_eq!(field(&Method::Sha256(hex_of()), "7"), field(&Method::Sha256(hex_of()), "\"7\""));
+        assert_ne!(field(&Method::Sha256(hex_of()), "[7]"), field(&Method::Sha256(hex_of()), "[ 7]"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_hidden_too() {
+        assert_eq!(bytes(&Method::Mask { keep: 2, mask: '#' }, b"\xffsecret"), b"####");
+        assert_eq!(bytes(&Method::Mask { keep: 2, mask: '#' }, "aéi".as_bytes()), "#éi".as_bytes());
+        assert_eq!(bytes(&Method::Truncate { length: 2 }, b"\xffsecret"), b"\xffs");
+        assert_eq!(bytes(&Method::Truncate { length: 9 }, b"\xffs"), b"\xffs");
+        assert_eq!(bytes(&Method::Truncate { length: 2 }, "éßx".as_bytes()), "éß".as_bytes());
+    }
+}

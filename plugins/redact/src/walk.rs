@@ -1,0 +1,281 @@
+//! Finds fields in any case. The host matches names as they are written; here it is asked for everything in the document
+//! (`$[*]`), and the names below are compared by this plugin.
+//!
+//! The text was parsed by the host, strictly. What does not look like JSON all the same is not judged.
+
+use std::borrow::Cow;
+
+use strait_plugin_sdk::{
+    json::{self, Kind},
+    path::Step,
+};
+
+use crate::{
+    Refusal,
+    config::{Rule, folded},
+    fields::Shape,
+    method::{NotJudged, Outcome},
+};
+
+/// The host takes 128.
+const DEPTH_MAX: usize = 200;
+
+/// Where a path stands on the way down.
+#[derive(Clone, Copy)]
+struct Active {
+    rule: usize,
+    path: usize,
+    /// The step that is next.
+    step: usize,
+    /// A `..name` on its way through things that it need not find anything in.
+    searching: bool,
+}
+
+/// One step down in a document.
+pub enum Place<'a> {
+    Member(&'a str),
+    Element(u32),
+}
+
+/// Walks through the text of one field.
+pub struct Walker<'a> {
+    rules: &'a [Rule],
+    strict: bool,
+    text: &'a [u8],
+    at: usize,
+    /// The text as it leaves.
+    pub out: Vec<u8>,
+    buffer: Vec<u8>,
+    /// How many fields were redacted.
+    pub redacted: u64,
+}
+
+impl<'a> Walker<'a> {
+    pub fn new(rules: &'a [Rule], strict: bool, text: &'a [u8]) -> Self {
+        Self { rules, strict, text, at: 0, out: Vec::new(), buffer: Vec::new(), redacted: 0 }
+    }
+
+    /// What the document itself must be, so that the rules can look into it.
+    pub fn check_root(rules: &[Rule], value: &[u8]) -> Result<(), Refusal> {
+        let found = json::kind(value);
+        for active in roots(rules) {
+            if let Some(step) = rules.get(active.rule).and_then(|rule| rule.paths.get(active.path)?.steps.first()) {
+                Shape::of(step).check(found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Redacts inside the text, which stands at `place` in the document. `None`: it goes altogether.
+    pub fn run(mut self, place: &Place<'_>) -> Result<Option<Self>, Refusal> {
+        let roots: Vec<_> = roots(self.rules).collect();
+        let active = self.step(&roots, place);
+        let stays = self.value(&active, 0)?;
+        self.blank();
+        if self.at != self.text.len() {
+            return Err(NotJudged.into());
+        }
+        Ok(stays.then_some(self))
+    }
+
+    /// The value at hand; false: it goes.
+    fn value(&mut self, active: &[Active], depth: usize) -> Result<bool, Refusal> {
+        if depth > DEPTH_MAX {
+            return Err(NotJudged.into());
+        }
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let kind = json::kind(rest).ok_or(NotJudged)?;
+        let rule = active.iter().filter(|a| self.next(a).is_none()).map(|a| a.rule).min();
+        if let Some(rule) = rule.and_then(|rule| self.rules.get(rule)) {
+            let source = self.skip()?;
+            let outcome = rule.method.field(source, &mut self.buffer)?;
+            self.redacted += u64::from(outcome != Outcome::Keep);
+            match outcome {
+                Outcome::Remove => return Ok(false),
+                Outcome::Keep => self.out.extend_from_slice(source),
+                Outcome::Null | Outcome::Set => self.out.extend_from_slice(&self.buffer),
+            }
+            return Ok(true);
+        }
+        for active in active.iter().filter(|active| self.strict && !active.searching) {
+            if let Some(step) = self.next(active) {
+                Shape::of(step).check(Some(kind))?;
+            }
+        }
+        if active.is_empty() || !matches!(kind, Kind::Object | Kind::Array) {
+            let source = self.skip()?;
+            self.out.extend_from_slice(source);
+            return Ok(true);
+        }
+        self.inside(active, kind == Kind::Object, depth)?;
+        Ok(true)
+    }
+
+    /// The members or elements of the object or array at hand.
+    fn inside(&mut self, active: &[Active], is_object: bool, depth: usize) -> Result<(), Refusal> {
+        let close = if is_object { b'}' } else { b']' };
+        let open = self.take().ok_or(NotJudged)?;
+        self.out.push(open);
+        let start = self.blank();
+        if self.peek() == Some(close) {
+            self.copy(start);
+            self.at += 1;
+            self.out.push(close);
+            return Ok(());
+        }
+        self.at = start;
+        let mut kept = 0_u32;
+        for index in 0.. {
+            let before = self.out.len();
+            if kept > 0 {
+                self.out.push(b',');
+            }
+            let item = self.blank();
+            let below = if is_object {
+                let name = self.skip()?;
+                let name = json::text(name).ok_or(NotJudged)?;
+                self.blank();
+                if self.take() != Some(b':') {
+                    return Err(NotJudged.into());
+                }
+                self.blank();
+                self.step(active, &Place::Member(&name))
+            } else {
+                self.step(active, &Place::Element(index))
+            };
+            self.copy(item);
+            if self.value(&below, depth + 1)? {
+                kept += 1;
+                let after = self.blank();
+                self.copy(after);
+            } else {
+                self.out.truncate(before);
+                self.blank();
+            }
+            match self.take() {
+                Some(b',') => {}
+                Some(end) if end == close => break,
+                _ => return Err(NotJudged.into()),
+            }
+        }
+        self.out.push(close);
+        Ok(())
+    }
+
+    fn next(&self, active: &Active) -> Option<&'a Step> {
+        self.rules.get(active.rule)?.paths.get(active.path)?.steps.get(active.step)
+    }
+
+    /// Where the paths stand one step further down.
+    fn step(&self, active: &[Active], place: &Place<'_>) -> Vec<Active> {
+        let mut below = Vec::new();
+        for active in active {
+            let Some(rule) = self.rules.get(active.rule) else { continue };
+            let (matches, searches) = match (self.next(active), place) {
+                (Some(Step::Name(name)), Place::Member(found)) => (is_name(rule, name, found), false),
+                (Some(Step::Index(index)), Place::Element(found)) => (index == found, false),
+                (Some(Step::Every), _) => (true, false),
+                (Some(Step::Anywhere(name)), Place::Member(found)) => (is_name(rule, name, found), true),
+                (Some(Step::Anywhere(_)), Place::Element(_)) => (false, true),
+                _ => (false, false),
+            };
+            if matches {
+                below.push(Active { step: active.step + 1, searching: false, ..*active });
+            } else if searches {
+                below.push(Active { searching: true, ..*active });
+            }
+        }
+        below
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn take(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    /// Passes white space; gives where it began.
+    fn blank(&mut self) -> usize {
+        let start = self.at;
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+        start
+    }
+
+    /// Takes over what was passed since `start`.
+    fn copy(&mut self, start: usize) {
+        self.out.extend_from_slice(self.text.get(start..self.at).unwrap_or_default());
+    }
+
+    /// Passes one value; gives its text.
+    fn skip(&mut self) -> Result<&'a [u8], NotJudged> {
+        let start = self.at;
+        let mut open = 0_usize;
+        loop {
+            match self.take().ok_or(NotJudged)? {
+                b'"' => self.string()?,
+                b'{' | b'[' => open += 1,
+                b'}' | b']' => open = open.checked_sub(1).ok_or(NotJudged)?,
+                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if open > 0 => {}
+                b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => self.word(),
+                _ => return Err(NotJudged),
+            }
+            if open == 0 {
+                return self.text.get(start..self.at).ok_or(NotJudged);
+            }
+        }
+    }
+
+    /// The rest of a number or literal.
+    fn word(&mut self) {
+        while matches!(self.peek(), Some(b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')) {
+            self.at += 1;
+        }
+    }
+
+    /// The rest of a string, whose opening quote was taken.
+    fn string(&mut self) -> Result<(), NotJudged> {
+        loop {
+            match self.take().ok_or(NotJudged)? {
+                b'"' => return Ok(()),
+                b'\\' => {
+                    self.take();
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Every path of every rule, before its first step.
+fn roots(rules: &[Rule]) -> impl Iterator<Item = Active> {
+    rules
+        .iter()
+        .enumerate()
+        .flat_map(|(rule, of)| (0..of.paths.len()).map(move |path| Active { rule, path, step: 0, searching: false }))
+}
+
+fn is_name(rule: &Rule, name: &str, found: &str) -> bool {
+    if !rule.ignore_case {
+        return name == found;
+    }
+    // The name of the rule is folded already.
+    if found.is_ascii() { name.eq_ignore_ascii_case(found) } else { name == folded(found) }
+}
+
+/// The last name of a JSON Pointer of one step.
+pub fn pointed(pointer: &[u8]) -> Result<Cow<'_, str>, NotJudged> {
+    let name = std::str::from_utf8(pointer).ok().and_then(|pointer| pointer.strip_prefix('/')).ok_or(NotJudged)?;
+    if name.contains('/') {
+        return Err(NotJudged);
+    }
+    Ok(match name.contains('~') {
+        true => Cow::Owned(name.replace("~1", "/").replace("~0", "~")),
+        false => Cow::Borrowed(name),
+    })
+}

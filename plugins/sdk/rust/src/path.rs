@@ -1,0 +1,263 @@
+//! The JSONPaths (RFC 9535) that fields are declared by: names, indexes, `[*]` and `..name`.
+
+use std::fmt;
+
+/// A path, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Its steps from the root.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// `.name` or `['name']`: a member of an object.
+    Name(String),
+    /// `[7]`: an element of an array, counted from 0.
+    Index(u32),
+    /// `[*]` or `.*`: every element of an array, every member of an object.
+    Every,
+    /// `..name` or `..['name']`: members of this name at any depth.
+    Anywhere(String),
+}
+
+impl Path {
+    /// # Errors
+    /// What is wrong with it, for the author of a configuration.
+    pub fn parse(path: &str) -> Result<Self, String> {
+        let mut rest = path.strip_prefix('$').ok_or("a path starts with $, as in $.customer.email")?;
+        let mut steps = Vec::new();
+        while !rest.is_empty() {
+            let (step, after) = step(rest).map_err(|problem| format!("'{path}': {problem}"))?;
+            steps.push(step);
+            rest = after;
+        }
+        if steps.is_empty() {
+            return Err("the path names the whole document; name a field of it, as in $.customer.email".into());
+        }
+        Ok(Self { steps })
+    }
+
+    /// Whether there can be places where `self` and `other` match both, or where one matches inside what the other matches.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        for (mine, theirs) in self.steps.iter().zip(&other.steps) {
+            let apart = match (mine, theirs) {
+                // From here on anything may lie anywhere.
+                (Step::Anywhere(_), _) | (_, Step::Anywhere(_)) => return true,
+                (Step::Name(mine), Step::Name(theirs)) => mine != theirs,
+                (Step::Index(mine), Step::Index(theirs)) => mine != theirs,
+                (Step::Name(_), Step::Index(_)) | (Step::Index(_), Step::Name(_)) => true,
+                (Step::Every, _) | (_, Step::Every) => false,
+            };
+            if apart {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// The canonical text: names in single quotes.
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("$")?;
+        for step in &self.steps {
+            match step {
+                Step::Name(name) => write!(f, "['{}']", escape(name))?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+                Step::Every => f.write_str("[*]")?,
+                Step::Anywhere(name) => write!(f, "..['{}']", escape(name))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn escape(name: &str) -> String {
+    let mut escaped = String::new();
+    for character in name.chars() {
+        match character {
+            '\'' | '\\' => escaped.extend(['\\', character]),
+            '\0'..='\u{1f}' => escaped.push_str(&format!("\\u{:04x}", u32::from(character))),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+fn step(text: &str) -> Result<(Step, &str), String> {
+    if let Some(after) = text.strip_prefix("..") {
+        let (name, rest) = if after.starts_with('[') { quoted(after)? } else { shorthand(after)? };
+        return Ok((Step::Anywhere(name), rest));
+    }
+    if let Some(rest) = text.strip_prefix(".*").or_else(|| text.strip_prefix("[*]")) {
+        return Ok((Step::Every, rest));
+    }
+    if let Some(after) = text.strip_prefix('.') {
+        let (name, rest) = shorthand(after)?;
+        return Ok((Step::Name(name), rest));
+    }
+    let Some(after) = text.strip_prefix('[') else {
+        return Err(format!("'{text}' is not a step; a step is .name, ['name'], [0], [*] or ..name"));
+    };
+    if after.starts_with(['\'', '"']) {
+        let (name, rest) = quoted(text)?;
+        return Ok((Step::Name(name), rest));
+    }
+    let (digits, rest) = after.split_once(']').ok_or("a '[' has no ']'")?;
+    let canonical = digits == "0" || !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
+    let index = digits.parse().ok().filter(|_| canonical);
+    let index = index.ok_or_else(|| format!("[{digits}] is not an index from 0, [*] or a quoted name"))?;
+    Ok((Step::Index(index), rest))
+}
+
+/// RFC 9535's member-name-shorthand.
+fn shorthand(text: &str) -> Result<(String, &str), String> {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii();
+    let end = text.find(|c| !in_name(c)).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(
+            "a name is expected after '.'; write ['…'] for one with other signs than letters, digits and '_'".into()
+        );
+    }
+    if !rest.is_empty() && !rest.starts_with(['.', '[']) {
+        let message = format!(
+            "'{name}' is followed by '{rest}'; write ['…'] for a name with other signs than letters, digits and '_'"
+        );
+        return Err(message);
+    }
+    Ok((name.to_owned(), rest))
+}
+
+/// `['name']` or `["name"]`, with RFC 9535's escapes.
+fn quoted(text: &str) -> Result<(String, &str), String> {
+    const OPEN: &str = "a quoted name is not closed";
+    let mut chars = text.chars();
+    let quote = chars.nth(1).filter(|c| matches!(c, '\'' | '"')).ok_or("a quoted name is expected after '['")?;
+    let mut name = String::new();
+    loop {
+        match chars.next().ok_or(OPEN)? {
+            c if c == quote => break,
+            '\\' => name.push(escaped(&mut chars, quote)?),
+            '\0'..='\u{1f}' => return Err("a control character in a name".into()),
+            c => name.push(c),
+        }
+    }
+    let rest = chars.as_str().strip_prefix(']').ok_or(OPEN)?;
+    Ok((name, rest))
+}
+
+fn escaped(chars: &mut std::str::Chars<'_>, quote: char) -> Result<char, String> {
+    const WRONG: &str = "a wrong escape in a quoted name";
+    Ok(match chars.next().ok_or(WRONG)? {
+        c if c == quote => c,
+        c @ ('\\' | '/') => c,
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'u' => {
+            let first = hex4(chars)?;
+            if !(0xd800..0xdc00).contains(&first) {
+                return char::from_u32(first).ok_or_else(|| WRONG.into());
+            }
+            if (chars.next(), chars.next()) != (Some('\\'), Some('u')) {
+                return Err(WRONG.into());
+            }
+            let second = hex4(chars)?;
+            let low = second.checked_sub(0xdc00).filter(|low| *low < 0x400).ok_or(WRONG)?;
+            char::from_u32(0x10000 + ((first - 0xd800) << 10) + low).ok_or(WRONG)?
+        }
+        _ => return Err(WRONG.into()),
+    })
+}
+
+fn hex4(chars: &mut std::str::Chars<'_>) -> Result<u32, String> {
+    let mut number = 0;
+    for _ in 0..4 {
+        let digit = chars.next().and_then(|c| c.to_digit(16)).ok_or("a \\u has four hexadecimal digits")?;
+        number = number * 16 + digit;
+    }
+    Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(path: &str) -> Vec<Step> {
+        Path::parse(path).unwrap().steps
+    }
+
+    #[test]
+    fn paths_are_taken_apart_and_written_back() {
+        use Step::{Anywhere, Every, Index, Name};
+        let name = |name: &str| Name(name.into());
+        assert_eq!(steps("$.customer.e_mail2"), [name("customer"), name("e_mail2")]);
+        assert_eq!(steps("$.contacts[*].email"), [name("contacts"), Every, name("email")]);
+        assert_eq!(steps("$[0].*[12]"), [Index(0), Every, Index(12)]);
+        assert_eq!(steps("$..ssn"), [Anywhere("ssn".into())]);
+        assert_eq!(steps("$..['a b']"), [Anywhere("a b".into())]);
+        assert_eq!(
+            steps(r#"$["it's"]['\'\u00e9\ud83d\ude00\\']['a.b']['']"#),
+            [name("it's"), name("'é😀\\"), name("a.b"), name("")]
+        );
+        assert_eq!(steps("$.naïve"), [name("naïve")]);
+        let path = "$['it\\'s']['a\\\\b'][*][3]..['\\u0001x']";
+        assert_eq!(Path::parse(path).unwrap().to_string(), path);
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        for wrong in [
+            "",
+            "a",
+            "$",
+            ".a",
+            "$a",
+            "$.",
+            "$..",
+            "$.a-b",
+            "$.1a",
+            "$.a b",
+            "$[",
+            "$[]",
+            "$[01]",
+            "$[-1]",
+            "$[1:2]",
+            "$['a'",
+            "$['a",
+            "$[a]",
+            "$..[0]",
+            "$..*",
+            "$..[*]",
+            "$['\\x']",
+            "$['\\ud800']",
+            "$[?@.a]",
+            "$.a ",
+            "$[4294967296]",
+            "$[+1]",
+        ] {
+            assert!(Path::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn overlaps_are_seen_before_a_record_is() {
+        let overlaps = |a: &str, b: &str| {
+            let (a, b) = (Path::parse(a).unwrap(), Path::parse(b).unwrap());
+            assert_eq!(a.overlaps(&b), b.overlaps(&a));
+            a.overlaps(&b)
+        };
+        for (a, b) in [("$.a", "$.a"), ("$.a", "$.a.b"), ("$[*].b", "$.a"), ("$..x", "$.a.b"), ("$.a[*]", "$.a[0].c")] {
+            assert!(overlaps(a, b), "{a} {b}");
+        }
+        for (a, b) in [("$.a", "$.b"), ("$.a.b", "$.a.c"), ("$[0]", "$[1]"), ("$[0]", "$.a"), ("$[*].b", "$.a.c")] {
+            assert!(!overlaps(a, b), "{a} {b}");
+        }
+    }
+}
