@@ -16,6 +16,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    strait_kafka::ffi::share_heaps();
     let cli = Cli::parse();
     let log = cli.log.as_deref();
     let end = match &cli.command {

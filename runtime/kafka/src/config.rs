@@ -214,7 +214,8 @@ pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTun
     // The queue thresholds look at the queue that all partitions are forwarded to (`rdkafka_queue.h`, `rd_kafka_q_len`
     // follows the forward), so they bound the lane, not a partition.
     settings.set("queued.max.messages.kbytes", (tuning.fetch_budget_bytes / 1024).max(1));
-    settings.set_default("queued.min.messages", 100_000);
+    // A message costs librdkafka some 400 bytes besides its own: small records are bounded by their number.
+    settings.set_default("queued.min.messages", (tuning.fetch_budget_bytes / 512).clamp(1_000, 100_000));
     settings.set("group.id", format!("strait.{link}"));
     committed_reader(&mut settings);
     // Not for reading to a fixed end, but because end-of-partition events carry the fetch position in queue order: behind

@@ -228,7 +228,7 @@ fn tuning(link: &Link, lanes: u32, partitions: usize, round_trip: Duration) -> (
     let partition_fetch_bytes = (1_usize << 20).saturating_mul(length).min(8 << 20).min(fetch_max);
     let fetch_bytes = partition_fetch_bytes.saturating_mul(4).min(fetch_max);
     let source = SourceTuning {
-        fetch_budget_bytes: (partition_fetch_bytes * 3).clamp(3 << 20, (per_lane / 2).max(3 << 20)),
+        fetch_budget_bytes: (partition_fetch_bytes * 2).clamp(2 << 20, (per_lane / 2).max(2 << 20)),
         partition_fetch_bytes,
         fetch_bytes,
         partitions: partitions.div_ceil(lanes.max(1) as usize),
