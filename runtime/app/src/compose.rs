@@ -27,6 +27,8 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
         let mut spec = PluginSpec::new(&used.plugin, plugin_source(&dir, &used.plugin), used.config.expose().clone());
         spec.config_as_written = Some(used.config.written().clone());
         spec.required = used.required.unwrap_or(false);
+        spec.on_error = used.on_error;
+        spec.wasi = used.wasi;
         spec
     });
     let region = |name: &str| loaded.config.cluster(name).and_then(|cluster| cluster.region.clone());

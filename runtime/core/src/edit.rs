@@ -35,8 +35,10 @@ pub enum Disposition {
     Drop,
     /// Goes out as one or more records in place of the original.
     Replace(Vec<OutRecord>),
-    /// A plugin refused it: quarantine (or stop), never silence.
+    /// A plugin refused it, or broke on it: quarantine (or stop), never silence.
     Reject(Reject),
+    /// A plugin broke on it and its `on_error` says stop: what comes before it goes out, its partition stands still here.
+    Halt(Reject),
 }
 
 /// A refusal of one record by a plugin or by the host on its behalf.
@@ -44,6 +46,8 @@ pub enum Disposition {
 pub struct Reject {
     /// Which plugin.
     pub plugin: Arc<str>,
+    /// The plugin's file: `sha256:` and 64 hexadecimal digits.
+    pub digest: Arc<str>,
     /// A code that the plugin declared, or one of the host's.
     pub code: Arc<str>,
     /// Detail for the operator; already reduced where the plugin is one whose words may carry personal data.

@@ -173,6 +173,21 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A plugin is not called for a while, because it broke too often or cannot be started: nothing passes it, and what it has
+    /// not judged waits at the source.
+    #[error("{partition}: waits at offset {offset} for plugin {plugin}: {reason}; next try in {retry_ms} ms")]
+    PluginWaiting {
+        /// Where.
+        partition: PartitionKey,
+        /// Which plugin.
+        plugin: Arc<str>,
+        /// The first record that waits.
+        offset: SourceOffset,
+        /// Why, and what to do.
+        reason: String,
+        /// When it is tried again, in milliseconds.
+        retry_ms: u64,
+    },
     /// A partition goes on from a stated place because policy says `continue`.
     #[error("{partition}: continuing at offset {resumed}, as on_gap says")]
     Resumed {
@@ -233,6 +248,7 @@ impl Event {
             Self::Quarantined { .. } => "quarantined",
             Self::RecordStopped { .. } => "record_stopped",
             Self::PluginFailed { .. } => "plugin_failed",
+            Self::PluginWaiting { .. } => "plugin_waiting",
             Self::Resumed { .. } => "resumed",
             Self::Fenced { .. } => "fenced",
             Self::LaneRestarted { .. } => "lane_restarted",

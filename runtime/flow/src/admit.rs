@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use strait_core::{Batch, Disposition, Event, OutRecord, Processed, Route, SourceOffset};
+use strait_core::{Batch, Disposition, Event, OutRecord, Processed, Reject, Route, SourceOffset};
 
 use crate::lane::{Lane, LaneError};
-use crate::ports::{Class, QuarantineRecord, ReadEpoch, TargetTopic};
+use crate::ports::{ChainError, Class, QuarantineRecord, ReadEpoch, TargetTopic};
 use crate::spec::{OnRefused, OnTimestampZero};
 use crate::window::{Pause, Queued};
 
@@ -14,6 +14,8 @@ use crate::window::{Pause, Queued};
 struct Refusal {
     index: usize,
     by: Arc<str>,
+    /// The plugin's file, where it was a plugin.
+    digest: Option<Arc<str>>,
     code: Arc<str>,
     text: String,
     /// Policy says that the partition stops before it.
@@ -22,7 +24,12 @@ struct Refusal {
 
 impl Refusal {
     fn new(index: usize, by: &str, code: &str, text: String, stop: bool) -> Self {
-        Self { index, by: by.into(), code: code.into(), text, stop }
+        Self { index, by: by.into(), digest: None, code: code.into(), text, stop }
+    }
+
+    fn by_plugin(index: usize, reject: &Reject, stop: bool) -> Self {
+        let Reject { plugin, digest, code, text } = reject.clone();
+        Self { index, by: plugin, digest: Some(digest), code, text, stop }
     }
 }
 
@@ -69,19 +76,41 @@ impl Lane<'_> {
 
         let processed = match self.chain.apply(batch, source_partitions) {
             Ok(processed) => processed,
-            Err(error) => {
-                let first = error.offset.unwrap_or(first);
-                let last = error.offset.unwrap_or(last);
-                let reason = error.to_string();
-                return self
-                    .stop(stream, Event::PluginFailed { partition: key, plugin: error.plugin, first, last, reason })
-                    .await;
-            }
+            Err(error) => return self.on_chain_error(stream, error, first, last).await,
         };
         let Some(topic) = self.open_topics(stream, &processed).await? else {
             return Ok(());
         };
         self.judge_and_queue(stream, processed, topic).await
+    }
+
+    /// Nothing of a batch was judged: its partition waits to be judged again, or stands still.
+    async fn on_chain_error(
+        &mut self,
+        stream: u32,
+        error: ChainError,
+        first: SourceOffset,
+        last: SourceOffset,
+    ) -> Result<(), LaneError> {
+        let Some(partition) = self.partitions.get_mut(stream as usize) else {
+            return Ok(());
+        };
+        let key = partition.key.clone();
+        let reason = error.to_string();
+        let Some(retry_after) = error.retry_after else {
+            let first = error.offset.unwrap_or(first);
+            let last = error.offset.unwrap_or(last);
+            let event = Event::PluginFailed { partition: key, plugin: error.plugin, first, last, reason };
+            return self.stop(stream, event).await;
+        };
+        // It is fetched again: the source is the place where records wait.
+        partition.expected = first;
+        partition.pause = Some(Pause::Denied { retry_at: self.now + retry_after });
+        self.deps.status.set(&key, partition.committed, partition.activity());
+        let retry_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        let unassign = [key.clone()];
+        self.emit(Event::PluginWaiting { partition: key, plugin: error.plugin, offset: first, reason, retry_ms });
+        Ok(self.source.unassign(&unassign).await?)
     }
 
     async fn judge_and_queue(
@@ -143,7 +172,11 @@ impl Lane<'_> {
                 }
                 Disposition::Reject(reject) => {
                     dropped.insert(*index);
-                    refusals.push(Refusal::new(*index, &reject.plugin, &reject.code, reject.text.clone(), stop));
+                    refusals.push(Refusal::by_plugin(*index, reject, stop));
+                }
+                Disposition::Halt(reject) => {
+                    dropped.insert(*index);
+                    refusals.push(Refusal::by_plugin(*index, reject, true));
                 }
                 Disposition::Replace(copies) => {
                     if let Some(text) = copies.iter().find_map(|copy| self.missing_partition(copy, topic)) {
@@ -236,6 +269,7 @@ impl Lane<'_> {
                 partition: &partition.key,
                 record,
                 by: &refusal.by,
+                digest: refusal.digest.as_deref(),
                 code: &refusal.code,
                 text: &refusal.text,
                 generation: &processed.generation,

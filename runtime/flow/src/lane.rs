@@ -308,7 +308,7 @@ impl Lane<'_> {
         let copies = match queued.current_disposition() {
             None => &unchanged[..],
             Some(Disposition::Replace(copies)) => copies.as_slice(),
-            Some(Disposition::Drop | Disposition::Reject(_)) => {
+            Some(Disposition::Drop | Disposition::Reject(_) | Disposition::Halt(_)) => {
                 *dropped += 1;
                 return Ok(Step::Sent(0));
             }

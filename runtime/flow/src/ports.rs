@@ -420,6 +420,8 @@ pub struct QuarantineRecord<'a> {
     pub record: RecordRef<'a>,
     /// Who refused it: a plugin's name, or `target` or `strait`.
     pub by: &'a str,
+    /// The plugin's file, where it was a plugin: `sha256:` and 64 hexadecimal digits.
+    pub digest: Option<&'a str>,
     /// A stable code.
     pub code: &'a str,
     /// Detail.
@@ -451,6 +453,8 @@ pub struct ChainError {
     pub offset: Option<SourceOffset>,
     /// Trap, deadline, memory, bad edit: what happened and what to do.
     pub reason: String,
+    /// The same batch may be judged after this long; `None` where waiting does not mend it.
+    pub retry_after: Option<Duration>,
 }
 
 /// A lane's own instance of the link's plugin chain. Calls run on the lane's thread and end by themselves: each guest call

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     mem,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use strait_core::{
@@ -19,7 +20,8 @@ use crate::{
     columns::{DATA_BYTES_MAX, Packer, cost, offset},
     edits::{Rules, apply},
     factory::{Loaded, Shared},
-    instance::Instance,
+    failure::{Before, Failure, FailureKind},
+    instance::{Instance, Said},
     patch::{Fate, View},
     plan::{Needs, Plan},
     text::clean,
@@ -44,11 +46,15 @@ pub struct PluginChain {
 }
 
 /// One plugin of the chain.
-struct Stage {
-    plugin: Arc<Loaded>,
+pub(crate) struct Stage {
+    pub(crate) plugin: Arc<Loaded>,
     /// `None` after a fault, until the next call.
     instance: Option<Instance>,
     plans: HashMap<Arc<str>, Arc<Plan>>,
+    /// What was said in calls that came to a good end, until the batch is accepted.
+    said: Said,
+    /// Its breaker is half open, and this call tells whether it closes.
+    pub(crate) probing: bool,
 }
 
 /// Final names, by the name that the plugins left.
@@ -59,30 +65,44 @@ struct Names {
 
 /// Reused from call to call.
 #[derive(Default)]
-struct Scratch {
-    rows: Vec<usize>,
+pub(crate) struct Scratch {
+    pub(crate) rows: Vec<usize>,
     packer: Packer,
 }
 
-/// A fault of one stage, to be told with its plugin's name.
-struct StageError {
-    offset: Option<SourceOffset>,
-    reason: String,
+/// A fault of one stage that ends the batch, to be told with its plugin's name.
+pub(crate) struct StageError {
+    pub(crate) offset: Option<SourceOffset>,
+    pub(crate) reason: String,
+    /// When the batch may be tried again; `None` where waiting does not mend it.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl From<String> for StageError {
     fn from(reason: String) -> Self {
-        Self { offset: None, reason }
+        Self { offset: None, reason, retry_after: None }
     }
+}
+
+/// What calls of a plugin on records of one batch have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) needs: &'a Needs,
+    pub(crate) base_offset: u64,
+    /// The interface's bits.
+    pub(crate) mode: u32,
+    pub(crate) ms_max: u64,
 }
 
 impl PluginChain {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, ChainError> {
         let mut stages = Vec::new();
         for plugin in &shared.plugins {
-            let mut stage = Stage { plugin: plugin.clone(), instance: None, plans: HashMap::new() };
-            stage.instance(&shared).map_err(|e| error(&shared, plugin.name.clone(), e))?;
-            stages.push(stage);
+            let instance = plugin.start(&shared.engine, &shared.link);
+            let instance = Some(instance.map_err(|e| error(&shared, plugin.name.clone(), e.into()))?);
+            let (plans, said) = (HashMap::new(), Said::default());
+            stages.push(Stage { plugin: plugin.clone(), instance, plans, said, probing: false });
         }
         Ok(Self {
             names: Names { shared: shared.clone(), known: HashMap::new() },
@@ -126,12 +146,13 @@ impl PluginChain {
                 Fate::Pass => continue,
                 Fate::Drop => Disposition::Drop,
                 Fate::Reject(reject) => Disposition::Reject(*reject),
+                Fate::Halt(reject) => Disposition::Halt(*reject),
                 Fate::Change(mut patch) => {
                     let Some(record) = batch.get(index) else { continue };
                     let topic = patch.topic.take().map(|topic| self.names.of(&topic)).transpose();
                     let topic = topic.map_err(|reason| {
                         let plugin = self.shared.plugins.last().map_or_else(|| "naming".into(), |p| p.name.clone());
-                        error(&self.shared, plugin, StageError { offset: Some(record.offset), reason })
+                        error(&self.shared, plugin, StageError { offset: Some(record.offset), ..reason.into() })
                     })?;
                     Disposition::Replace(vec![patch.finish(record, topic)])
                 }
@@ -191,12 +212,12 @@ impl Names {
 }
 
 /// A batch on its way through the chain.
-struct Work<'a> {
-    shared: &'a Shared,
-    batch: &'a Batch,
+pub(crate) struct Work<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) batch: &'a Batch,
     partitions: u32,
-    fates: &'a mut Vec<Fate>,
-    scratch: &'a mut Scratch,
+    pub(crate) fates: &'a mut Vec<Fate>,
+    pub(crate) scratch: &'a mut Scratch,
     names: &'a mut Names,
     /// Whether any record has a topic of its own.
     redirects: &'a mut bool,
@@ -217,7 +238,7 @@ impl Work<'_> {
             let topic = match fate {
                 Fate::Pass => None,
                 Fate::Change(patch) => patch.topic.as_ref(),
-                Fate::Drop | Fate::Reject(_) => continue,
+                Fate::Drop | Fate::Reject(_) | Fate::Halt(_) => continue,
             };
             match groups.iter_mut().find(|group| group.topic.as_ref() == topic) {
                 Some(group) => group.rows.push(row),
@@ -231,7 +252,9 @@ impl Work<'_> {
 impl Stage {
     fn instance(&mut self, shared: &Shared) -> Result<&mut Instance, StageError> {
         if self.instance.as_ref().is_none_or(|instance| !instance.is_sound()) {
-            self.instance = Some(self.plugin.start(&shared.engine, &shared.link)?);
+            self.instance = None;
+            let started = self.plugin.start(&shared.engine, &shared.link);
+            self.instance = Some(started.map_err(|reason| self.not_started(reason))?);
         }
         self.instance.as_mut().ok_or_else(|| "no instance".to_owned().into())
     }
@@ -248,6 +271,7 @@ impl Stage {
         let plan = answer.map_err(|words| format!("{place}: it refuses the topic{}", told(&words, plugin.required)))?;
         let plan = Plan::check(topic, plan, plugin.manifest.effects).map_err(|e| format!("{place}: {e}"))?;
         let plan = Arc::new(plan);
+        self.keep_words();
         if self.plans.len() >= TOPICS_MAX {
             self.plans.clear();
         }
@@ -302,7 +326,8 @@ impl Stage {
         work: &mut Work<'_>,
     ) -> Result<(), StageError> {
         let mut bytes = 0;
-        let mut base_offset = 0;
+        let ms_max = self.plugin.limits.process_ms_max;
+        let mut call = Call { topic, needs, base_offset: 0, mode: 0, ms_max };
         work.scratch.rows.clear();
         for row in members.iter().copied() {
             let (Some(record), Some(fate)) = (work.batch.get(row), work.fates.get(row)) else {
@@ -317,13 +342,13 @@ impl Stage {
             let (cost, offset) = (cost(needs, &view), offset(&view));
             let full = bytes + cost > DATA_BYTES_MAX
                 || work.scratch.rows.len() >= CALL_RECORDS_MAX
-                || u32::try_from(offset.saturating_sub(base_offset)).is_err();
+                || u32::try_from(offset.saturating_sub(call.base_offset)).is_err();
             if full && !work.scratch.rows.is_empty() {
-                self.call(topic, needs, base_offset, work)?;
+                self.call(&call, work)?;
                 work.scratch.rows.clear();
             }
             if work.scratch.rows.is_empty() {
-                (bytes, base_offset) = (0, offset);
+                (bytes, call.base_offset) = (0, offset);
             }
             work.scratch.rows.push(row);
             bytes += cost;
@@ -331,7 +356,7 @@ impl Stage {
         if work.scratch.rows.is_empty() {
             return Ok(());
         }
-        self.call(topic, needs, base_offset, work)
+        self.call(&call, work)
     }
 
     /// A value above the plugin's bound: unseen means unjudged.
@@ -341,15 +366,46 @@ impl Stage {
         {
             *fate = Fate::Reject(Box::new(Reject {
                 plugin: self.plugin.name.clone(),
+                digest: self.plugin.digest.clone(),
                 code: VALUE_TOO_LARGE.into(),
                 text: "the value is larger than the plugin takes (value-max-bytes)".into(),
             }));
         }
     }
 
-    fn call(&mut self, topic: &str, needs: &Needs, base_offset: u64, work: &mut Work<'_>) -> Result<(), StageError> {
-        let plugin = self.plugin.clone();
-        let Scratch { rows, packer } = &mut *work.scratch;
+    /// One call on the records at `rows`. One that fails changes nothing, says nothing and costs the instance.
+    ///
+    /// # Errors
+    /// What is not about these records: no instance, or what cannot be packed.
+    pub(crate) fn attempt(
+        &mut self,
+        call: &Call<'_>,
+        rows: &[usize],
+        work: &mut Work<'_>,
+    ) -> Result<Result<(), Failure>, StageError> {
+        // Taken out: it comes back only if all goes well.
+        self.instance(work.shared)?;
+        let Some(mut instance) = self.instance.take() else {
+            return Err("no instance".to_owned().into());
+        };
+        let answer = self.enter(call, rows, work, &mut instance)?;
+        if answer.is_ok() {
+            self.instance = Some(instance);
+            self.keep_words();
+        }
+        Ok(answer)
+    }
+
+    fn enter(
+        &self,
+        call: &Call<'_>,
+        rows: &[usize],
+        work: &mut Work<'_>,
+        instance: &mut Instance,
+    ) -> Result<Result<(), Failure>, StageError> {
+        let plugin = &self.plugin;
+        let Call { topic, needs, base_offset, mode, ms_max } = *call;
+        let packer = &mut work.scratch.packer;
         let packed = packer.pack(needs, work.batch, work.fates, rows, base_offset);
         packed.map_err(|_| "process: the records are larger than the interface can carry".to_owned())?;
         let batch = wit::Batch {
@@ -357,18 +413,26 @@ impl Stage {
             partition: u32::try_from(work.batch.partition()).unwrap_or(0),
             count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
             base_offset,
-            mode: 0,
+            mode,
             origins: &[],
             columns: &packer.directory,
             data: &packer.data,
         };
-        let answer = self.instance(work.shared)?.process(&plugin.limits, batch);
-        let answer = answer.map_err(|fault| format!("process: {}", fault.text(plugin.required)))?;
-        let edits = answer.map_err(|words| format!("process: it gave up{}", told(&words, plugin.required)))?;
-
+        let last = rows.last().and_then(|row| work.batch.get(*row));
+        let time_ms = last.map_or(0, |record| record.timestamp_ms);
+        let edits = match instance.process(&plugin.limits, batch, ms_max, time_ms) {
+            Ok(Ok(edits)) => edits,
+            Ok(Err(words)) => {
+                let reason = format!("process: it gave up{}", told(&words, plugin.required));
+                return Ok(Err(Failure { kind: FailureKind::Error, offset: None, reason }));
+            }
+            Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.required))),
+        };
+        let before = Before::of(&edits.ops, rows, work.fates);
         let (names, redirects) = (&mut *work.names, &mut *work.redirects);
         let mut rules = Rules {
             plugin: &plugin.name,
+            digest: &plugin.digest,
             needs,
             reject_codes: &plugin.reject_codes,
             silent: plugin.required,
@@ -377,17 +441,22 @@ impl Stage {
                 names.of(&name.into())
             },
         };
-        apply(&edits, rows, work.batch, work.fates, &mut rules).map_err(|bad| StageError {
-            offset: bad.offset,
-            reason: format!("process: it answered with a bad edit: {}; this is a bug in the plugin", bad.what),
-        })
+        let applied = apply(&edits, rows, work.batch, work.fates, &mut rules);
+        Ok(applied.map_err(|bad| {
+            before.restore(work.fates);
+            Failure::of_edits(bad)
+        }))
+    }
+
+    /// What was said in a good call is kept for the end of the batch.
+    fn keep_words(&mut self) {
+        if let Some(instance) = &mut self.instance {
+            self.said.absorb(instance.said());
+        }
     }
 
     fn settle_words(&mut self, accepted: bool, shared: &Shared) {
-        let Some(instance) = &mut self.instance else {
-            return;
-        };
-        let said = instance.said();
+        let said = &mut self.said;
         if accepted {
             for (counter, sum) in self.plugin.counters.iter().zip(&said.counts) {
                 counter.fetch_add(*sum, Ordering::Relaxed);
@@ -413,6 +482,10 @@ impl Stage {
             }
         }
         said.clear();
+        // Of a call that came to no good end.
+        if let Some(instance) = &mut self.instance {
+            instance.said().clear();
+        }
     }
 }
 
@@ -425,5 +498,6 @@ fn told(words: &str, silent: bool) -> String {
 }
 
 fn error(shared: &Shared, plugin: Arc<str>, error: StageError) -> ChainError {
-    ChainError { plugin, generation: shared.generation.clone(), offset: error.offset, reason: error.reason }
+    let StageError { offset, reason, retry_after } = error;
+    ChainError { plugin, generation: shared.generation.clone(), offset, reason, retry_after }
 }

@@ -31,6 +31,7 @@ pub(crate) struct BadEdits {
 /// What the edits of one call are checked against.
 pub(crate) struct Rules<'a> {
     pub(crate) plugin: &'a Arc<str>,
+    pub(crate) digest: &'a Arc<str>,
     pub(crate) needs: &'a Needs,
     pub(crate) reject_codes: &'a [Arc<str>],
     /// Leave the guest's own words out.
@@ -278,6 +279,7 @@ fn reject(op: Op, bytes: &[u8], rules: &Rules<'_>) -> Result<Reject, String> {
     let reason = std::str::from_utf8(bytes).map_err(|_| "a reason that is not UTF-8")?;
     Ok(Reject {
         plugin: rules.plugin.clone(),
+        digest: rules.digest.clone(),
         code: code.clone(),
         text: if rules.silent { String::new() } else { clean(reason, REASON_BYTES_MAX) },
     })

@@ -2,13 +2,16 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
+
+use strait_flow::ports::Clock;
 
 use wasmtime::{
     Config, Engine, Strategy,
@@ -18,7 +21,10 @@ use wasmtime::{
 use crate::{
     api::v0_1::{Plugin, PluginPre},
     error::LoadProblem,
+    health::Healths,
     instance::State,
+    state::StateDir,
+    wasi,
 };
 
 /// Length of an epoch: deadlines are exact to one.
@@ -33,8 +39,45 @@ pub struct HostEngine {
     inner: Arc<Inner>,
 }
 
+/// What a process gives its engine.
+#[derive(Clone)]
+pub struct HostOptions {
+    /// Time for breakers, and for the search for guilty records.
+    pub clock: Arc<dyn Clock>,
+    /// Folder in which open breakers are remembered from one run to the next; made where it is missing.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Default for HostOptions {
+    /// The machine's clocks, and nothing is remembered.
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock::start()), state_dir: None }
+    }
+}
+
+/// The machine's clocks.
+struct SystemClock(Instant);
+
+impl SystemClock {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn unix_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
 struct Inner {
     engine: Engine,
+    healths: Healths,
     linker: Linker<State>,
     compiled: Mutex<HashMap<[u8; 32], PluginPre<State>>>,
     /// Advances the epoch; ends with the engine.
@@ -72,11 +115,19 @@ impl Drop for Ticker {
 }
 
 impl HostEngine {
-    /// Starts an engine. One per process is enough.
+    /// Starts an engine with the default options.
+    ///
+    /// # Errors
+    /// As [`Self::with`].
+    pub fn new() -> Result<Self, String> {
+        Self::with(HostOptions::default())
+    }
+
+    /// Starts an engine. One per process is enough, and breakers are known to one engine only.
     ///
     /// # Errors
     /// What wasmtime or the operating system says, where the machine cannot run it.
-    pub fn new() -> Result<Self, String> {
+    pub fn with(options: HostOptions) -> Result<Self, String> {
         let mut config = Config::new();
         config
             .strategy(Strategy::Cranelift)
@@ -100,7 +151,14 @@ impl HostEngine {
         };
         let (engine, linker) = start().map_err(|e| format!("wasmtime cannot start here: {e:#}"))?;
         let ticker = Ticker::start(&engine).map_err(|e| format!("the epoch thread cannot be started: {e}"))?;
-        Ok(Self { inner: Arc::new(Inner { engine, linker, compiled: Mutex::new(HashMap::new()), _ticker: ticker }) })
+        let state = Arc::new(StateDir::open(options.state_dir.as_deref()));
+        let healths = Healths::new(options.clock, state);
+        let compiled = Mutex::new(HashMap::new());
+        Ok(Self { inner: Arc::new(Inner { engine, healths, linker, compiled, _ticker: ticker }) })
+    }
+
+    pub(crate) fn healths(&self) -> &Healths {
+        &self.inner.healths
     }
 
     pub(crate) fn wasmtime(&self) -> &Engine {
@@ -114,7 +172,9 @@ impl HostEngine {
         }
         let component = Component::from_binary(&self.inner.engine, component)
             .map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))?;
-        let pre = self.inner.linker.instantiate_pre(&component);
+        let mut linker = self.inner.linker.clone();
+        wasi::define(&mut linker, &component).map_err(|e| LoadProblem::NotAComponent(format!("WASI: {e:#}")))?;
+        let pre = linker.instantiate_pre(&component);
         let pre = pre.map_err(|e| LoadProblem::NotAComponent(format!("{e:#}")))?;
         let pre = PluginPre::new(pre).map_err(|e| LoadProblem::MissingExport {
             export: "strait:plugin/transform@0.1.0".into(),

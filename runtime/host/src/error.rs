@@ -54,9 +54,17 @@ pub enum LoadProblem {
     NotAComponent(String),
     /// It wants something that no plugin gets.
     #[error(
-        "it imports '{import}', which Strait does not grant: a plugin gets strait:plugin/host only; build it without WASI (for Rust: wasm32-unknown-unknown)"
+        "it imports '{import}', which Strait does not grant: a plugin gets strait:plugin/host, and a component a WASI 0.2 without files and network where `wasi = true` is set; build it without WASI (for Rust: wasm32-unknown-unknown)"
     )]
     UnknownImport {
+        /// Name of the import.
+        import: String,
+    },
+    /// It wants WASI and the operator has not said that it gets it.
+    #[error(
+        "it imports '{import}': it was built with WASI; set `wasi = true` for it (it gets no files, no network and no environment), or build it without WASI"
+    )]
+    WasiNotGranted {
         /// Name of the import.
         import: String,
     },
@@ -85,6 +93,11 @@ pub enum LoadProblem {
     /// The plugin refused its configuration.
     #[error("the plugin refuses its configuration:{}", list(.0))]
     ConfigureRefused(Vec<ConfigMistake>),
+    /// Records must not pass it unjudged.
+    #[error(
+        "on_error = \"pass\" would let records pass without the judgement of a required plugin; choose quarantine, drop or stop"
+    )]
+    PassRefused,
     /// It trapped.
     #[error("it broke in {call}: {reason}; this is a bug in the plugin")]
     Trap {

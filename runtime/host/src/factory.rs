@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use strait_core::edit::Generation;
+use strait_core::{config::OnError, edit::Generation};
 use strait_flow::ports::{Chain, ChainError, ChainFactory};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     chain::PluginChain,
     engine::HostEngine,
     error::{ConfigMistake, LoadError, LoadProblem},
+    health::{Health, Key, PluginHealth},
     instance::{Fault, Instance, State},
     limits::Limits,
     package::{Manifest, Package, hex},
@@ -59,6 +60,10 @@ pub struct PluginSpec {
     pub config_as_written: Option<Value>,
     /// What it may use.
     pub limits: Limits,
+    /// What becomes of a record that it breaks on.
+    pub on_error: OnError,
+    /// Whether it may import WASI 0.2; what it gets is a system in which there is nothing (see docs/plugins.md).
+    pub wasi: bool,
     /// Nothing may pass that it did not judge, and its own words stay out of logs and errors. A plugin that says
     /// `fails-closed` is required whatever this says.
     pub required: bool,
@@ -68,7 +73,16 @@ impl PluginSpec {
     /// A plugin with default limits.
     #[must_use]
     pub fn new(name: impl Into<String>, source: PluginSource, config: Value) -> Self {
-        Self { name: name.into(), source, config, config_as_written: None, limits: Limits::default(), required: false }
+        Self {
+            name: name.into(),
+            source,
+            config,
+            config_as_written: None,
+            limits: Limits::default(),
+            on_error: OnError::default(),
+            wasi: false,
+            required: false,
+        }
     }
 }
 
@@ -157,7 +171,11 @@ pub(crate) struct Shared {
 /// A plugin that was tried once and can be started again.
 pub(crate) struct Loaded {
     pub(crate) name: Arc<str>,
+    /// `sha256:` and 64 hexadecimal digits, of the file.
+    pub(crate) digest: Arc<str>,
     pub(crate) manifest: Manifest,
+    pub(crate) on_error: OnError,
+    pub(crate) health: Arc<Health>,
     pub(crate) reject_codes: Vec<Arc<str>>,
     pub(crate) limits: Limits,
     pub(crate) required: bool,
@@ -227,6 +245,12 @@ impl HostChains {
         values
     }
 
+    /// How each plugin fares, in order. What it holds lives as long as the process: a reload does not reset it.
+    #[must_use]
+    pub fn health(&self) -> Vec<PluginHealth> {
+        self.shared.plugins.iter().map(|plugin| plugin.health.snapshot()).collect()
+    }
+
     /// A fresh chain, as its own type.
     ///
     /// # Errors
@@ -250,7 +274,7 @@ impl std::fmt::Debug for HostChains {
 
 impl Loaded {
     fn load(engine: &HostEngine, spec: PluginSpec, link: &LinkInfo) -> Result<Self, LoadProblem> {
-        let package = Package::open(&spec.source, &spec.limits)?;
+        let package = Package::open(&spec.source, &spec.limits, spec.wasi)?;
         let pre = engine.compile(package.digest, &package.component)?;
         let mut trial = Instance::start(engine, &pre, &spec.limits).map_err(|f| f.at("start"))?;
         let about = trial.describe(&spec.limits).map_err(|f| f.at("describe"))?;
@@ -264,7 +288,21 @@ impl Loaded {
         let written = spec.config_as_written.unwrap_or_else(|| config.clone()).to_string();
         let config_digest = hex(&Sha256::digest(written.as_bytes()));
         let digest = hex(&package.digest);
+        let required = spec.required || manifest.fails_closed;
+        if required && spec.on_error == OnError::Pass {
+            return Err(LoadProblem::PassRefused);
+        }
+        let whole_digest: Arc<str> = format!("sha256:{digest}").into();
+        let health = engine.healths().of(Key {
+            link: link.link.clone(),
+            plugin: spec.name.clone(),
+            digest: whole_digest.clone(),
+            config: config_digest.clone(),
+        });
         let loaded = Self {
+            digest: whole_digest,
+            on_error: spec.on_error,
+            health,
             identity: format!(
                 "{}@{}+{}",
                 spec.name,
@@ -274,7 +312,7 @@ impl Loaded {
             name: spec.name.into(),
             reject_codes: manifest.reject_codes.iter().map(|code| code.as_str().into()).collect(),
             counters: manifest.counters.iter().map(|_| AtomicU64::new(0)).collect(),
-            required: spec.required || manifest.fails_closed,
+            required,
             manifest,
             limits: spec.limits,
             pre,

@@ -9,12 +9,16 @@ use crate::{
         strait::plugin::{host, types},
     },
     engine::{HostEngine, TICK_MS},
+    failure::FailureKind,
     limits::{DESCRIBE_BYTES_MAX, Limiter, Limits, OPEN_TOPIC_BYTES_MAX},
     text::clean,
+    wasi::Wasi,
 };
 
-/// Messages kept per batch, and bytes of each; the interface promises these numbers.
+/// Messages kept per call, and bytes of each; the interface promises these numbers.
 const LOGS_MAX: usize = 64;
+/// Messages kept of all calls of a batch.
+const BATCH_LOGS_MAX: usize = 256;
 const LOG_BYTES_MAX: usize = 1024;
 /// Counters that a plugin may declare.
 pub(crate) const COUNTERS_MAX: usize = 256;
@@ -29,6 +33,25 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// Adds what an accepted call said.
+    pub(crate) fn absorb(&mut self, call: &mut Self) {
+        self.logs_left_out += call.logs_left_out;
+        for message in call.logs.drain(..) {
+            if self.logs.len() < BATCH_LOGS_MAX {
+                self.logs.push(message);
+            } else {
+                self.logs_left_out += 1;
+            }
+        }
+        if self.counts.len() < call.counts.len() {
+            self.counts.resize(call.counts.len(), 0);
+        }
+        for (sum, delta) in self.counts.iter_mut().zip(&call.counts) {
+            *sum = sum.saturating_add(*delta);
+        }
+        call.clear();
+    }
+
     pub(crate) fn clear(&mut self) {
         self.logs.clear();
         self.logs_left_out = 0;
@@ -40,15 +63,29 @@ impl Said {
 pub(crate) struct State {
     limiter: Limiter,
     said: Said,
+    pub(crate) wasi: Wasi,
+    /// What the guest wrote first to standard error in this call: some languages say there why they give up.
+    first_warning: Option<String>,
 }
 
-impl host::Host for State {
-    fn log(&mut self, level: host::Level, message: String) {
+impl State {
+    /// The guest's words, from whatever side.
+    pub(crate) fn say(&mut self, level: host::Level, message: &str) {
         if self.said.logs.len() >= LOGS_MAX {
             self.said.logs_left_out += 1;
             return;
         }
-        self.said.logs.push((level, clean(&message, LOG_BYTES_MAX)));
+        let message = clean(message, LOG_BYTES_MAX);
+        if matches!(level, host::Level::Warn) && self.first_warning.is_none() {
+            self.first_warning = Some(message.clone());
+        }
+        self.said.logs.push((level, message));
+    }
+}
+
+impl host::Host for State {
+    fn log(&mut self, level: host::Level, message: String) {
+        self.say(level, &message);
     }
 
     fn count(&mut self, counter: u32, delta: u64) {
@@ -74,6 +111,7 @@ pub(crate) enum Fault {
         ms_max: u64,
     },
     Broke {
+        kind: FailureKind,
         reason: String,
         /// What the guest said last; its words, so they may hold personal data.
         words: Option<String>,
@@ -81,11 +119,18 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    pub(crate) fn kind(&self) -> FailureKind {
+        match self {
+            Self::Deadline { .. } => FailureKind::Timeout,
+            Self::Broke { kind, .. } => *kind,
+        }
+    }
+
     /// For an operator. `silent` leaves out the guest's own words.
     pub(crate) fn text(&self, silent: bool) -> String {
         match self {
             Self::Deadline { ms_max } => format!("it did not end within {ms_max} ms"),
-            Self::Broke { reason, words: Some(words) } if !silent => format!("{reason}; its last words: {words}"),
+            Self::Broke { reason, words: Some(words), .. } if !silent => format!("{reason}; its last words: {words}"),
             Self::Broke { reason, .. } => reason.clone(),
         }
     }
@@ -102,7 +147,8 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts a guest; its start functions run under the deadline.
     pub(crate) fn start(engine: &HostEngine, pre: &PluginPre<State>, limits: &Limits) -> Result<Self, Fault> {
-        let state = State { limiter: Limiter::new(limits), said: Said::default() };
+        let (said, wasi) = (Said::default(), Wasi::default());
+        let state = State { limiter: Limiter::new(limits), said, wasi, first_warning: None };
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(ticks(limits.start_ms_max));
@@ -138,9 +184,17 @@ impl Instance {
         })
     }
 
-    pub(crate) fn process(&mut self, limits: &Limits, batch: Batch<'_>) -> Result<Result<Edits, String>, Fault> {
+    /// `ms_max` is this call's deadline, `time_ms` the time that it is for a guest that asks for it.
+    pub(crate) fn process(
+        &mut self,
+        limits: &Limits,
+        batch: Batch<'_>,
+        ms_max: u64,
+        time_ms: i64,
+    ) -> Result<Result<Edits, String>, Fault> {
+        self.store.data_mut().wasi.time_ms = time_ms;
         let output_bytes_max = limits.output_bytes_max.saturating_add(batch.data.len().saturating_mul(4));
-        self.call(limits.process_ms_max, output_bytes_max, |guest, store| guest.call_process(store, batch))
+        self.call(ms_max, output_bytes_max, |guest, store| guest.call_process(store, batch))
     }
 
     /// Whether it may be called.
@@ -160,13 +214,17 @@ impl Instance {
         enter: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
         if self.broken {
-            return Err(Fault::Broke { reason: "the instance broke earlier and was not replaced".into(), words: None });
+            let reason = "the instance broke earlier and was not replaced".into();
+            return Err(Fault::Broke { kind: FailureKind::Trap, reason, words: None });
         }
         self.broken = true;
         self.store.data_mut().limiter.refused = None;
+        self.store.data_mut().first_warning = None;
         self.store.set_epoch_deadline(ticks(ms_max));
         self.store.set_hostcall_fuel(output_bytes_max);
-        match enter(self.plugin.strait_plugin_transform(), &mut self.store) {
+        let answer = enter(self.plugin.strait_plugin_transform(), &mut self.store);
+        self.store.data_mut().end_lines();
+        match answer {
             Ok(answer) => {
                 self.broken = false;
                 Ok(answer)
@@ -189,10 +247,15 @@ fn fault(error: &wasmtime::Error, state: &State, ms_max: u64) -> Fault {
     // A guest that panics says why in its log before it aborts.
     let last = state.said.logs.iter().rfind(|(level, _)| matches!(level, host::Level::Error));
     let refused = state.limiter.refused.clone();
-    Fault::Broke {
-        reason: refused.unwrap_or_else(|| trap.map_or_else(|| error.root_cause().to_string(), ToString::to_string)),
-        words: last.map(|(_, words)| words.clone()),
-    }
+    let text = trap.map_or_else(|| error.root_cause().to_string(), ToString::to_string);
+    let kind = match (&refused, trap) {
+        (Some(_), _) => FailureKind::Memory,
+        // The type is private; nothing else speaks of it.
+        (None, None) if text.contains("fuel allocated for hostcalls") => FailureKind::Output,
+        _ => FailureKind::Trap,
+    };
+    let words = last.map(|(_, words)| words.clone()).or_else(|| state.first_warning.clone());
+    Fault::Broke { kind, reason: refused.unwrap_or(text), words }
 }
 
 impl Fault {

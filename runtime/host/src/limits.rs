@@ -15,6 +15,8 @@ pub struct Limits {
     pub open_topic_ms_max: u64,
     /// One `process`.
     pub process_ms_max: u64,
+    /// Finding the guilty records of a `process` that failed.
+    pub narrow_ms_max: u64,
     /// What one `process` may answer, beyond four times what it was given.
     pub output_bytes_max: usize,
 }
@@ -27,6 +29,7 @@ impl Default for Limits {
             start_ms_max: 5_000,
             open_topic_ms_max: 1_000,
             process_ms_max: 2_000,
+            narrow_ms_max: 4_000,
             output_bytes_max: 4 << 20,
         }
     }

@@ -21,6 +21,7 @@ use crate::{
     limits::Limits,
     plan::{EFFECT_NAMES, effect_names},
     text::clean,
+    wasi::{Import, judge},
 };
 
 const PACKAGE: &str = "strait:plugin/";
@@ -89,7 +90,7 @@ pub struct PluginInfo {
     pub digest: String,
     /// Version of `strait:plugin` that it speaks.
     pub wit_version: String,
-    /// What it imports; each is granted, else it would have been refused.
+    /// What it imports: of the host, or of WASI, which takes `wasi = true` in a link.
     pub imports: Vec<String>,
     /// What it says of itself.
     pub manifest: Manifest,
@@ -106,7 +107,7 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
         problem,
     };
     let limits = Limits::default();
-    let package = Package::open(&PluginSource::File(path.to_owned()), &limits).map_err(fail)?;
+    let package = Package::open(&PluginSource::File(path.to_owned()), &limits, true).map_err(fail)?;
     let pre = engine.compile(package.digest, &package.component).map_err(fail)?;
     let mut instance = Instance::start(engine, &pre, &limits).map_err(|f| fail(f.at("start")))?;
     let about = instance.describe(&limits).map_err(|f| fail(f.at("describe")))?;
@@ -164,28 +165,28 @@ impl Manifest {
 
 impl Package {
     /// Reads and checks a plugin without running any of it.
-    pub(crate) fn open(source: &PluginSource, limits: &Limits) -> Result<Self, LoadProblem> {
+    pub(crate) fn open(source: &PluginSource, limits: &Limits, wasi: bool) -> Result<Self, LoadProblem> {
         match source {
             PluginSource::File(path) => {
                 let size = std::fs::metadata(path).map_err(LoadProblem::Unreadable)?.len();
                 // Before it is read: it may be anything.
                 check_size(usize::try_from(size).unwrap_or(usize::MAX), limits)?;
-                Self::check(&std::fs::read(path).map_err(LoadProblem::Unreadable)?, limits)
+                Self::check(&std::fs::read(path).map_err(LoadProblem::Unreadable)?, limits, wasi)
             }
             PluginSource::Bundled(name) => match bundled(name) {
-                Some(bytes) => Self::check(bytes, limits),
+                Some(bytes) => Self::check(bytes, limits, wasi),
                 None if bundled_names().next().is_none() => Err(LoadProblem::NothingBundled),
                 None => Err(LoadProblem::NotBundled { available: bundled_names().collect::<Vec<_>>().join(", ") }),
             },
         }
     }
 
-    pub(crate) fn check(bytes: &[u8], limits: &Limits) -> Result<Self, LoadProblem> {
+    pub(crate) fn check(bytes: &[u8], limits: &Limits, wasi: bool) -> Result<Self, LoadProblem> {
         check_size(bytes.len(), limits)?;
         // All of it before anything else reads it: later steps take validity for granted.
         Validator::new().validate_all(bytes).map_err(|e| LoadProblem::NotWasm(e.to_string()))?;
         let names = Names::read(bytes)?;
-        names.check_imports()?;
+        names.check_imports(wasi)?;
         let version = names.version()?;
         let component = match names.kind {
             Kind::Component => bytes.to_vec(),
@@ -262,8 +263,15 @@ impl Names {
         Ok(names)
     }
 
-    fn check_imports(&self) -> Result<(), LoadProblem> {
+    fn check_imports(&self, wasi: bool) -> Result<(), LoadProblem> {
         for import in &self.imports {
+            match judge(import) {
+                Import::Known if wasi && self.kind == Kind::Component => continue,
+                Import::Known if self.kind == Kind::Component => {
+                    return Err(LoadProblem::WasiNotGranted { import: clean(import, 256) });
+                }
+                Import::Known | Import::Never | Import::Other => {}
+            }
             let (interface, version) = import.split_once('@').unwrap_or((import, ""));
             if !matches!(interface, "strait:plugin/host" | "strait:plugin/types") {
                 return Err(LoadProblem::UnknownImport { import: clean(import, 256) });

@@ -8,12 +8,14 @@ use strait_core::{
 };
 
 /// What became of one record.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Fate {
     #[default]
     Pass,
     Drop,
     Reject(Box<Reject>),
+    /// A plugin broke on it, and its partition stops here.
+    Halt(Box<Reject>),
     Change(Box<Patch>),
 }
 
@@ -21,7 +23,7 @@ pub(crate) enum Fate {
 pub(crate) type Header = (Vec<u8>, Option<Vec<u8>>);
 
 /// Changes to one record.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Patch {
     /// Its topic within the chain, where it left the batch's.
     pub(crate) topic: Option<Arc<str>>,
@@ -33,7 +35,7 @@ pub(crate) struct Patch {
 }
 
 /// A route that may depend on what later plugins do to the key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum PatchRoute {
     #[default]
     Keep,

@@ -140,7 +140,7 @@ impl KafkaQuarantine {
 
 /// The record's own headers, then why and from where; offsets and partitions as decimal text.
 fn headers(link: &str, record: &QuarantineRecord<'_>) -> OutHeaderList {
-    let mut list = OutHeaderList::with_capacity(record.record.headers.len() + 10);
+    let mut list = OutHeaderList::with_capacity(record.record.headers.len() + 11);
     for header in record.record.headers.iter() {
         list.push(header.name, header.value);
     }
@@ -148,6 +148,9 @@ fn headers(link: &str, record: &QuarantineRecord<'_>) -> OutHeaderList {
     let mut add = |name: &str, value: &str| list.push(name.as_bytes(), Some(value.as_bytes()));
     add("strait-link", link);
     add("strait-plugin", record.by);
+    if let Some(digest) = record.digest {
+        add("strait-plugin-digest", digest);
+    }
     add("strait-code", record.code);
     add("strait-text", record.text);
     add("strait-generation", &record.generation.0);

@@ -56,7 +56,8 @@ impl Chain for SimChain {
                 Kind::Split => Disposition::Replace(vec![OutRecord::default(), routed(numbered(record.value, 1))]),
                 Kind::Route => Disposition::Replace(vec![routed(OutRecord::default())]),
                 Kind::Reject => {
-                    Disposition::Reject(Reject { plugin: "sim".into(), code: "no".into(), text: "rejected".to_owned() })
+                    let (plugin, digest, code) = ("sim".into(), "sha256:00".into(), "no".into());
+                    Disposition::Reject(Reject { plugin, digest, code, text: "rejected".to_owned() })
                 }
                 Kind::Trap => {
                     return Err(ChainError {
@@ -64,6 +65,7 @@ impl Chain for SimChain {
                         generation: self.generation(),
                         offset: Some(SourceOffset(record.offset.0)),
                         reason: "trap".to_owned(),
+                        retry_after: None,
                     });
                 }
                 _ => continue,

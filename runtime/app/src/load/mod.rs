@@ -58,6 +58,12 @@ impl Loaded {
     pub fn plugin_dir(&self) -> PathBuf {
         self.base.join(self.config.plugin_dir.expose())
     }
+
+    /// The folder that Strait keeps to itself: `state_dir`, relative to the file.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.base.join(self.config.state_dir.expose())
+    }
 }
 
 /// Loads and judges a file.

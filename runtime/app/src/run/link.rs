@@ -8,7 +8,7 @@ use strait_core::LaneId;
 use strait_core::config::{LANES_DEFAULT, Link, Start};
 use strait_flow::ports::{ChainFactory, Discovery, ProgressStore, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, Watch};
-use strait_host::{HostChains, HostEngine};
+use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::config::{ClusterConfig, SourceTuning, TargetTuning};
 use strait_kafka::{
     KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopicsError,
@@ -87,7 +87,9 @@ pub async fn prepare(loaded: &Loaded) -> Result<Vec<Prepared>, RunError> {
             clusters.insert(name, cluster);
         }
     }
-    let engine = HostEngine::new().map_err(RunError::Engine)?;
+    let has_plugins = loaded.config.links.iter().any(|link| !link.plugins.is_empty());
+    let options = HostOptions { state_dir: has_plugins.then(|| loaded.state_dir()), ..HostOptions::default() };
+    let engine = HostEngine::with(options).map_err(RunError::Engine)?;
     let mut prepared = Vec::new();
     for link in &loaded.config.links {
         // Validation has seen to it that both are there.

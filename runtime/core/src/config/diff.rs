@@ -43,6 +43,9 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     if old.log != new.log {
         changes.insert(Change::NeedsRestart { option: "log".to_owned() });
     }
+    if old.state_dir != new.state_dir {
+        changes.insert(Change::NeedsRestart { option: "state_dir".to_owned() });
+    }
     for before in &old.links {
         let link = before.name.clone();
         let Some(after) = new.links.iter().find(|after| after.name == before.name) else {

@@ -18,7 +18,7 @@ mod validate;
 
 pub use diff::{Change, diff};
 pub use model::{
-    Cluster, Config, Delivery, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnGap, OnRefused, OnTimestampZero,
+    Cluster, Config, Delivery, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnError, OnGap, OnRefused, OnTimestampZero,
     PluginUse, Start,
 };
 pub use path::{Path, Step};

@@ -16,6 +16,10 @@ pub struct Config {
     /// it, or else the bundled plugin of that name.
     #[serde(default = "default_plugin_dir")]
     pub plugin_dir: Setting,
+    /// Folder that Strait alone reads and writes, relative to the configuration file: what it remembers of plugins from one
+    /// run to the next. Made where it is missing; where it cannot be written, nothing is remembered, and that is said.
+    #[serde(default = "default_state_dir")]
+    pub state_dir: Setting,
     /// The clusters, by the names that links use. The name is part of every prefixed topic, so renaming a cluster renames
     /// its topics on the other side.
     pub clusters: BTreeMap<String, Cluster>,
@@ -88,7 +92,8 @@ pub struct Link {
     /// truncated, topic deleted and created again. Either way it is reported, with the offsets.
     #[serde(default)]
     pub on_gap: OnGap,
-    /// What to do with a record that the target refuses (too large, bad timestamp) or that breaks a plugin.
+    /// What to do with a record that the target refuses (too large, bad timestamp) or a plugin rejects. With `stop` also those
+    /// that a plugin's `on_error` would send to quarantine stop their partition.
     #[serde(default)]
     pub on_refused: OnRefused,
     /// What to do with a record whose timestamp is 0, which the client library cannot send as such.
@@ -156,6 +161,42 @@ pub struct PluginUse {
     /// tighten: a plugin that declares itself as failing closed (`redact` does) stays so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
+    /// What to do with a record that breaks this plugin: that it traps on, answers with an error or a bad edit for, or does
+    /// not come to an end with. The other records of the batch go on.
+    #[serde(default)]
+    pub on_error: OnError,
+    /// Whether the plugin may import WASI 0.2, as those built from Go do. What it gets is a system in which there is nothing:
+    /// no files, no network, no environment; the time is that of the records, random numbers are the same in every run.
+    #[serde(default)]
+    pub wasi: bool,
+}
+
+/// What to do with a record that breaks a plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// It goes to `strait.<link>.quarantine` on the source cluster and the partition goes on without it.
+    #[default]
+    Quarantine,
+    /// It is left out.
+    Drop,
+    /// It goes on as if the plugin had not looked at it. Refused for required plugins.
+    Pass,
+    /// Its partition stands still at it.
+    Stop,
+}
+
+impl OnError {
+    /// As it is written in a configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quarantine => "quarantine",
+            Self::Drop => "drop",
+            Self::Pass => "pass",
+            Self::Stop => "stop",
+        }
+    }
 }
 
 /// How topics are called on the target.
@@ -343,6 +384,10 @@ pub enum LogFormat {
 
 fn default_plugin_dir() -> Setting {
     Setting::new("plugins")
+}
+
+fn default_state_dir() -> Setting {
+    Setting::new("state")
 }
 
 fn default_true() -> bool {

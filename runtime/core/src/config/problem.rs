@@ -292,7 +292,7 @@ impl What {
             Self::Missing { doc, .. } if !doc.is_empty() => Some(doc.clone()),
             Self::NotAChoice { nearest, .. } => nearest.as_ref().map(|word| format!("did you mean '{word}'?")),
             Self::ReferenceNotHere => Some(
-                "references work in plugin_dir, bootstrap_servers, kafka properties and plugin configs; elsewhere use an \
+                "references work in plugin_dir, state_dir, bootstrap_servers, kafka properties and plugin configs; elsewhere use an \
                  environment override (STRAIT_LINKS__0__TOPICS)"
                     .to_owned(),
             ),

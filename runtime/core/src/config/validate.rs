@@ -25,6 +25,7 @@ pub fn resolve(config: &mut Config, lookup: &mut Lookup<'_>) -> Vec<Problem> {
         }
     };
     keep(top.key("plugin_dir"), config.plugin_dir.resolve(lookup));
+    keep(top.key("state_dir"), config.state_dir.resolve(lookup));
     for (name, cluster) in &mut config.clusters {
         let at = top.key("clusters").key(name);
         keep(at.key("bootstrap_servers"), cluster.bootstrap_servers.resolve(lookup));

@@ -26,6 +26,7 @@ pub async fn quarantine_keeps_the_record_and_its_reason(rig: Rig) {
         partition: &key("orders", 5),
         record: batch.get(0).unwrap(),
         by: "redact",
+        digest: Some("sha256:00"),
         code: "not-json",
         text: "at 1:1",
         generation: &Generation::default(),
@@ -51,6 +52,7 @@ pub async fn quarantine_keeps_the_record_and_its_reason(rig: Rig) {
     for (name, value) in [
         ("strait-link", "kept"),
         ("strait-plugin", "redact"),
+        ("strait-plugin-digest", "sha256:00"),
         ("strait-code", "not-json"),
         ("strait-text", "at 1:1"),
         ("strait-generation", "none"),

@@ -1,0 +1,380 @@
+//! A call that failed: the records of the call are narrowed down to the guilty ones, and `on_error` applies to those.
+//!
+//! The instance is dropped, a fresh one is asked for halves of the records, and so on. A half that must be the guilty one is
+//! not asked as a whole again, and no record is found guilty without a call of its own that failed. All of it is bounded in
+//! time ([`crate::Limits::narrow_ms_max`]): what could not be judged by then is quarantined even under `drop`, as nobody has
+//! found it guilty, and a call of which nothing at all could be judged tells of a broken plugin, not of broken records.
+
+use std::{mem, ops::Range, time::Duration};
+
+use strait_core::{config::OnError, edit::Reject, offset::SourceOffset};
+
+use crate::{
+    chain::{Call, Stage, StageError, Work},
+    edits::BadEdits,
+    health::{Admission, Outcome},
+    instance::Fault,
+    patch::Fate,
+};
+
+/// Bit 1 of a batch's mode: a second try after a fault.
+pub(crate) const MODE_AGAIN: u32 = 2;
+/// Guilty records found one after the other, and none that can be judged: then it is the plugin that is broken.
+const GUILTY_IN_A_ROW_MAX: u64 = 8;
+/// Calls that narrow down a call that timed out have this part of its deadline each, but for those with one record.
+const NARROW_CALLS: u64 = 16;
+const NARROW_CALL_MS_MIN: u64 = 20;
+
+/// In which way a call failed. The names are stable: codes in quarantine headers, labels of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It trapped: a panic, an access out of bounds, a stack that ran over.
+    Trap,
+    /// It did not end in time.
+    Timeout,
+    /// It wanted more memory than it may have, and trapped.
+    Memory,
+    /// It answered with an error.
+    Error,
+    /// It answered with edits that break the rules of the interface.
+    BadEdits,
+    /// Its answer was larger than it may be.
+    Output,
+    /// A fresh instance could not be started.
+    Start,
+    /// The time for finding the guilty record was used up.
+    Unjudged,
+}
+
+impl FailureKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Trap,
+        Self::Timeout,
+        Self::Memory,
+        Self::Error,
+        Self::BadEdits,
+        Self::Output,
+        Self::Start,
+        Self::Unjudged,
+    ];
+
+    /// A stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trap => "plugin-trap",
+            Self::Timeout => "plugin-timeout",
+            Self::Memory => "plugin-memory",
+            Self::Error => "plugin-error",
+            Self::BadEdits => "plugin-bad-edits",
+            Self::Output => "plugin-output",
+            Self::Start => "plugin-start",
+            Self::Unjudged => "plugin-unjudged",
+        }
+    }
+}
+
+/// One call that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// The guilty record, where the failure names it.
+    pub(crate) offset: Option<SourceOffset>,
+    pub(crate) reason: String,
+}
+
+impl Failure {
+    pub(crate) fn of_fault(fault: &Fault, silent: bool) -> Self {
+        Self { kind: fault.kind(), offset: None, reason: format!("process: {}", fault.text(silent)) }
+    }
+
+    pub(crate) fn of_edits(bad: BadEdits) -> Self {
+        Self {
+            kind: FailureKind::BadEdits,
+            offset: bad.offset,
+            reason: format!("process: it answered with a bad edit: {}; this is a bug in the plugin", bad.what),
+        }
+    }
+}
+
+/// The fates that an answer is about, as they were before it.
+pub(crate) struct Before(Vec<(usize, Fate)>);
+
+impl Before {
+    pub(crate) fn of(ops: &[u32], rows: &[usize], fates: &[Fate]) -> Self {
+        let (edits, _) = ops.as_chunks::<4>();
+        let mut before: Vec<(usize, Fate)> = Vec::new();
+        for [record, ..] in edits {
+            let Some(row) = rows.get(*record as usize).copied() else { continue };
+            if before.last().is_some_and(|(last, _)| *last == row) {
+                continue;
+            }
+            if let Some(fate) = fates.get(row) {
+                before.push((row, fate.clone()));
+            }
+        }
+        Self(before)
+    }
+
+    /// An answer counts whole or not at all.
+    pub(crate) fn restore(self, fates: &mut [Fate]) {
+        // The other way round: of a record that came twice, out of order, the first copy is the one from before.
+        for (row, before) in self.0.into_iter().rev() {
+            if let Some(fate) = fates.get_mut(row) {
+                *fate = before;
+            }
+        }
+    }
+}
+
+/// Some records of a call that failed.
+struct Piece {
+    range: Range<usize>,
+    /// That it breaks is known, by its own call or because its other half did not.
+    breaks: Option<Failure>,
+    /// The failure of both halves together, in the first half: if that does not break, the second one does.
+    first_half_of: Option<Failure>,
+}
+
+impl Piece {
+    fn untried(range: Range<usize>) -> Self {
+        Self { range, breaks: None, first_half_of: None }
+    }
+}
+
+/// How far a call was narrowed down.
+#[derive(Default)]
+struct Narrowed {
+    judged: u64,
+    guilty: u64,
+    unjudged: u64,
+    timeouts: u64,
+    last: Option<Failure>,
+}
+
+impl Stage {
+    /// Has the plugin judge the records in `work.scratch.rows`, and deals with those that break it.
+    pub(crate) fn call(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
+        let health = self.plugin.health.clone();
+        if !self.probing {
+            match health.admit() {
+                Admission::Call => {}
+                Admission::Probe => self.probing = true,
+                // The operator said that records rather pass than wait.
+                Admission::Wait { .. } if self.plugin.on_error == OnError::Pass => return Ok(()),
+                Admission::Wait { after, reason } => {
+                    return Err(StageError { offset: None, reason, retry_after: Some(after) });
+                }
+            }
+        }
+        let rows = mem::take(&mut work.scratch.rows);
+        let done = match self.attempt(call, &rows, work) {
+            Ok(Ok(())) => {
+                health.judged(rows.len() as u64, mem::take(&mut self.probing));
+                Ok(())
+            }
+            Ok(Err(failure)) => self.narrow(call, &rows, failure, work),
+            Err(error) => Err(error),
+        };
+        self.probing = false;
+        work.scratch.rows = rows;
+        done
+    }
+
+    /// A fresh instance cannot be had: nothing can be judged for a while.
+    pub(crate) fn not_started(&self, reason: String) -> StageError {
+        let health = &self.plugin.health;
+        health.failed(FailureKind::Start);
+        let after = health.broken(Outcome::default(), &reason);
+        StageError { offset: None, reason, retry_after: Some(after) }
+    }
+
+    fn narrow(
+        &mut self,
+        call: &Call<'_>,
+        rows: &[usize],
+        failure: Failure,
+        work: &mut Work<'_>,
+    ) -> Result<(), StageError> {
+        let health = self.plugin.health.clone();
+        let began = health.now();
+        health.failed(failure.kind);
+        let mut narrowed = Narrowed { last: Some(failure.clone()), ..Narrowed::default() };
+        narrowed.timeouts += u64::from(failure.kind == FailureKind::Timeout);
+        let all = self.split(0..rows.len(), failure, rows, work, &mut narrowed);
+        let left = self.try_pieces(call, rows, all, began, work, &mut narrowed)?;
+
+        let took = health.now().saturating_sub(began);
+        let reason = narrowed.last.as_ref().map_or_else(String::new, |last| last.reason.clone());
+        let Narrowed { judged, guilty, timeouts, .. } = narrowed;
+        let outcome = Outcome { judged, guilty, unjudged: 0, timeouts };
+        self.tell(rows, &narrowed, took, work);
+        if narrowed.judged == 0 && (self.probing || !left.is_empty()) {
+            let retry_after = health.broken(outcome, &reason);
+            if self.plugin.on_error != OnError::Pass {
+                return Err(StageError { offset: None, reason, retry_after: Some(retry_after) });
+            }
+            return Ok(());
+        }
+        let text = format!(
+            "the guilty record was not found within {} ms, and this one was not judged; {reason}",
+            self.plugin.limits.narrow_ms_max
+        );
+        let unjudged = Failure { kind: FailureKind::Unjudged, offset: None, reason: text };
+        for row in left.into_iter().flat_map(|piece| rows.get(piece.range).unwrap_or_default()) {
+            self.settle_guilty(*row, &unjudged, work);
+        }
+        health.narrowed(Outcome { unjudged: narrowed.unjudged, ..outcome }, &reason, self.probing);
+        Ok(())
+    }
+
+    /// Calls pieces until none is left, the time is used up, or it is clear that nothing can be judged. Gives what is left.
+    fn try_pieces(
+        &mut self,
+        call: &Call<'_>,
+        rows: &[usize],
+        mut pieces: Vec<Piece>,
+        began: Duration,
+        work: &mut Work<'_>,
+        narrowed: &mut Narrowed,
+    ) -> Result<Vec<Piece>, StageError> {
+        let health = self.plugin.health.clone();
+        let limits = self.plugin.limits.clone();
+        let budget = Duration::from_millis(limits.narrow_ms_max);
+        // A probe looks at every record before it says that the plugin is still broken.
+        let probing = self.probing;
+        let hopeless = |narrowed: &Narrowed| !probing && narrowed.judged == 0 && narrowed.guilty >= GUILTY_IN_A_ROW_MAX;
+        while let Some(piece) = pieces.pop() {
+            let left = budget.saturating_sub(health.now().saturating_sub(began));
+            let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            if left_ms == 0 || (hopeless(narrowed) && !pieces.is_empty()) {
+                pieces.push(piece);
+                narrowed.unjudged = pieces.iter().map(|piece| piece.range.len() as u64).sum();
+                return Ok(pieces);
+            }
+            let Piece { range, breaks, first_half_of } = piece;
+            if let Some(failure) = breaks {
+                pieces.extend(self.split(range, failure, rows, work, narrowed));
+                continue;
+            }
+            let Some(records) = rows.get(range.clone()) else { continue };
+            let ms_max = match records.len() {
+                1 => limits.process_ms_max,
+                _ => (limits.process_ms_max / NARROW_CALLS).max(NARROW_CALL_MS_MIN),
+            };
+            let again = Call { mode: call.mode | MODE_AGAIN, ms_max: ms_max.min(left_ms), ..*call };
+            match self.attempt(&again, records, work)? {
+                Ok(()) => {
+                    narrowed.judged += records.len() as u64;
+                    if let (Some(failure), Some(second)) = (first_half_of, pieces.last_mut())
+                        && second.range.len() > 1
+                    {
+                        second.breaks = Some(failure);
+                    }
+                }
+                Err(failure) => {
+                    health.failed(failure.kind);
+                    narrowed.timeouts += u64::from(failure.kind == FailureKind::Timeout);
+                    narrowed.last = Some(failure.clone());
+                    if records.len() > 1 {
+                        pieces.extend(self.split(range, failure, rows, work, narrowed));
+                    } else {
+                        self.found(range.start, &failure, rows, work, narrowed);
+                    }
+                }
+            }
+            if let Some(halt) = self.halted(rows, work) {
+                pieces.retain(|piece| piece.range.start < halt);
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// What is to be called of records that break together, last first.
+    fn split(
+        &self,
+        range: Range<usize>,
+        failure: Failure,
+        rows: &[usize],
+        work: &mut Work<'_>,
+        narrowed: &mut Narrowed,
+    ) -> Vec<Piece> {
+        let named = failure.offset.and_then(|offset| {
+            let is_it = |row: &usize| work.batch.get(*row).is_some_and(|record| record.offset == offset);
+            Some(range.start + rows.get(range.clone())?.iter().position(is_it)?)
+        });
+        if let Some(index) = named {
+            self.found(index, &failure, rows, work, narrowed);
+            let parts = [index + 1..range.end, range.start..index];
+            return parts.into_iter().filter(|part| !part.is_empty()).map(Piece::untried).collect();
+        }
+        if range.len() == 1 {
+            return vec![Piece::untried(range)];
+        }
+        let middle = range.start + range.len() / 2;
+        let first = Piece { first_half_of: Some(failure), ..Piece::untried(range.start..middle) };
+        vec![Piece::untried(middle..range.end), first]
+    }
+
+    fn found(&self, index: usize, failure: &Failure, rows: &[usize], work: &mut Work<'_>, narrowed: &mut Narrowed) {
+        narrowed.guilty += 1;
+        if let Some(row) = rows.get(index) {
+            self.settle_guilty(*row, failure, work);
+        }
+    }
+
+    /// What `on_error` says of a guilty record.
+    fn settle_guilty(&self, row: usize, failure: &Failure, work: &mut Work<'_>) {
+        let Some(fate) = work.fates.get_mut(row) else {
+            return;
+        };
+        let plugin = &self.plugin;
+        let reject = || {
+            Box::new(Reject {
+                plugin: plugin.name.clone(),
+                digest: plugin.digest.clone(),
+                code: failure.kind.name().into(),
+                text: failure.reason.clone(),
+            })
+        };
+        *fate = match plugin.on_error {
+            OnError::Pass => return,
+            OnError::Stop => Fate::Halt(reject()),
+            OnError::Drop if failure.kind != FailureKind::Unjudged => Fate::Drop,
+            OnError::Drop | OnError::Quarantine => Fate::Reject(reject()),
+        };
+    }
+
+    /// Index of the first record at which the partition stops.
+    fn halted(&self, rows: &[usize], work: &Work<'_>) -> Option<usize> {
+        if self.plugin.on_error != OnError::Stop {
+            return None;
+        }
+        rows.iter().position(|row| matches!(work.fates.get(*row), Some(Fate::Halt(_))))
+    }
+
+    /// One line per failed call; events tell of each record that was quarantined.
+    fn tell(&self, rows: &[usize], narrowed: &Narrowed, took: Duration, work: &Work<'_>) {
+        let offset =
+            |row: Option<&usize>| row.and_then(|row| work.batch.get(*row)).map_or(-1, |record| record.offset.0);
+        let last = narrowed.last.as_ref();
+        tracing::warn!(
+            link = work.shared.link.link,
+            plugin = &*self.plugin.name,
+            digest = &*self.plugin.digest,
+            topic = &**work.batch.topic(),
+            partition = work.batch.partition(),
+            first = offset(rows.first()),
+            last = offset(rows.last()),
+            kind = last.map_or("", |last| last.kind.name()),
+            reason = last.map_or("", |last| last.reason.as_str()),
+            judged = narrowed.judged,
+            guilty = narrowed.guilty,
+            unjudged = narrowed.unjudged,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            on_error = self.plugin.on_error.name(),
+            "a plugin failed on a batch; what it could judge goes on"
+        );
+    }
+}

@@ -1,0 +1,374 @@
+//! What is known of a plugin's failures, and its breaker.
+//!
+//! One per link, plugin file and configuration, shared by all lanes of the process and by every generation of the chain that
+//! holds this very plugin. While the breaker is open no call is made. Then one call is let through as a probe: it closes the
+//! breaker, or opens it again for twice as long. See docs/plugins.md, "When a plugin breaks".
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use strait_flow::ports::Clock;
+
+use crate::{
+    failure::FailureKind,
+    state::{Remembered, StateDir},
+};
+
+/// Failures are counted over this long.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Guilty records in a window that open the breaker, if they are also at least one of [`GUILTY_PART`] judged.
+const GUILTY_MAX: u64 = 100;
+/// A producer of some bad records does not make a plugin bad.
+const GUILTY_PART: u64 = 20;
+/// Calls in a window that did not end in time, tries among them, that open the breaker.
+const TIMEOUTS_MAX: u64 = 40;
+/// For how many of those a call stands of which records remained unjudged.
+const UNJUDGED_WEIGHT: u64 = 10;
+/// How long the breaker is open for the first time; twice as long each time after.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// While a probe is under way, others look again after this.
+const PROBE_WAIT: Duration = Duration::from_millis(500);
+/// A probe that was not heard of for this long is lost.
+const PROBE_MAX: Duration = Duration::from_secs(60);
+
+/// Which plugin, where.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) link: String,
+    pub(crate) plugin: String,
+    /// `sha256:` and 64 hexadecimal digits, of the file.
+    pub(crate) digest: Arc<str>,
+    /// Hexadecimal digits, of the configuration as written.
+    pub(crate) config: String,
+}
+
+/// State of a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// The plugin is called.
+    Closed,
+    /// It is not called.
+    Open,
+    /// One call is under way that decides.
+    HalfOpen,
+}
+
+/// A plugin's failures since the process began, and its breaker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginHealth {
+    /// The link.
+    pub link: String,
+    /// Its name in the link.
+    pub plugin: String,
+    /// `sha256:` and 64 hexadecimal digits, of its file.
+    pub digest: Arc<str>,
+    /// Calls that failed, by kind; each try while a guilty record is sought counts.
+    pub failures: Vec<(FailureKind, u64)>,
+    /// Batches in which guilty records were sought.
+    pub narrowed: u64,
+    /// Records found guilty; `on_error` was applied to them.
+    pub guilty: u64,
+    /// Records for which there was no time to find out.
+    pub unjudged: u64,
+    /// Its breaker.
+    pub breaker: BreakerState,
+    /// How often the breaker opened.
+    pub opened: u64,
+    /// Why it opened last.
+    pub reason: String,
+}
+
+/// What came of the records of one call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) judged: u64,
+    pub(crate) guilty: u64,
+    pub(crate) unjudged: u64,
+    pub(crate) timeouts: u64,
+}
+
+/// Whether a plugin may be called.
+pub(crate) enum Admission {
+    Call,
+    /// The caller must say what came of it.
+    Probe,
+    Wait {
+        after: Duration,
+        reason: String,
+    },
+}
+
+pub(crate) struct Health {
+    key: Key,
+    clock: Arc<dyn Clock>,
+    state: Arc<StateDir>,
+    failures: [AtomicU64; FailureKind::ALL.len()],
+    narrowed: AtomicU64,
+    guilty: AtomicU64,
+    unjudged: AtomicU64,
+    opened: AtomicU64,
+    /// Judged in the window.
+    judged: AtomicU64,
+    /// Read before each call; the rest is locked only when there is trouble.
+    closed: AtomicBool,
+    breaker: Mutex<Breaker>,
+}
+
+#[derive(Debug, Default)]
+struct Breaker {
+    phase: Phase,
+    /// Doublings of the next wait.
+    level: u32,
+    window_began: Duration,
+    guilty: u64,
+    timeouts: u64,
+    /// When it closed last, and how long it had been open.
+    closed_at: Duration,
+    backoff: Duration,
+    reason: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Closed,
+    Open {
+        until: Duration,
+    },
+    HalfOpen {
+        since: Duration,
+    },
+}
+
+/// The healths of a process.
+pub(crate) struct Healths {
+    clock: Arc<dyn Clock>,
+    state: Arc<StateDir>,
+    all: Mutex<HashMap<Key, Arc<Health>>>,
+}
+
+/// A process that reloads for months must not remember every version it has seen.
+const HEALTHS_MAX: usize = 1_024;
+
+impl Healths {
+    pub(crate) fn new(clock: Arc<dyn Clock>, state: Arc<StateDir>) -> Self {
+        Self { clock, state, all: Mutex::default() }
+    }
+
+    /// The one of this plugin; a breaker that an earlier process left open is open.
+    pub(crate) fn of(&self, key: Key) -> Arc<Health> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(health) = all.get(&key) {
+            return health.clone();
+        }
+        if all.len() >= HEALTHS_MAX {
+            all.retain(|_, health| Arc::strong_count(health) > 1);
+        }
+        let health = Arc::new(Health::new(key.clone(), self.clock.clone(), self.state.clone()));
+        all.insert(key, health.clone());
+        health
+    }
+}
+
+impl Health {
+    fn new(key: Key, clock: Arc<dyn Clock>, state: Arc<StateDir>) -> Self {
+        let mut breaker = Breaker::default();
+        if let Some(remembered) = state.read(&key) {
+            let left_ms = remembered.until_unix_ms.saturating_sub(clock.unix_ms());
+            // A clock that was set back must not keep it open for years.
+            let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).min(BACKOFF_MAX);
+            tracing::warn!(
+                link = key.link,
+                plugin = key.plugin,
+                digest = &*key.digest,
+                reason = remembered.reason,
+                "the breaker of this plugin was open when Strait last ran; one call decides whether it closes"
+            );
+            breaker.phase = Phase::Open { until: clock.now() + left };
+            breaker.level = remembered.level;
+            breaker.reason = remembered.reason;
+        }
+        let closed = AtomicBool::new(breaker.phase == Phase::Closed);
+        Self {
+            key,
+            clock,
+            state,
+            failures: [const { AtomicU64::new(0) }; FailureKind::ALL.len()],
+            narrowed: AtomicU64::new(0),
+            guilty: AtomicU64::new(0),
+            unjudged: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            judged: AtomicU64::new(0),
+            closed,
+            breaker: Mutex::new(breaker),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// Whether a call may be made now.
+    pub(crate) fn admit(&self) -> Admission {
+        if self.closed.load(Ordering::Relaxed) {
+            return Admission::Call;
+        }
+        let now = self.clock.now();
+        let mut breaker = self.lock();
+        let after = match breaker.phase {
+            Phase::Closed => return Admission::Call,
+            Phase::Open { until } if now < until => until - now,
+            Phase::HalfOpen { since } if now.saturating_sub(since) < PROBE_MAX => PROBE_WAIT,
+            Phase::Open { .. } | Phase::HalfOpen { .. } => {
+                breaker.phase = Phase::HalfOpen { since: now };
+                return Admission::Probe;
+            }
+        };
+        Admission::Wait { after, reason: format!("it broke too often and is not called: {}", breaker.reason) }
+    }
+
+    /// A call came to a good end.
+    pub(crate) fn judged(&self, records: u64, probe: bool) {
+        self.judged.fetch_add(records, Ordering::Relaxed);
+        if probe {
+            self.close();
+        }
+    }
+
+    /// A try failed.
+    pub(crate) fn failed(&self, kind: FailureKind) {
+        if let Some(count) = self.failures.get(kind as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A call failed and its guilty records were found, as far as there was time.
+    pub(crate) fn narrowed(&self, outcome: Outcome, reason: &str, probe: bool) {
+        self.count(outcome);
+        if probe {
+            self.close();
+        }
+        let now = self.clock.now();
+        let mut breaker = self.lock();
+        if now.saturating_sub(breaker.window_began) > WINDOW {
+            (breaker.window_began, breaker.guilty, breaker.timeouts) = (now, 0, 0);
+            self.judged.store(0, Ordering::Relaxed);
+        }
+        let judged = self.judged.fetch_add(outcome.judged, Ordering::Relaxed) + outcome.judged;
+        breaker.guilty += outcome.guilty;
+        breaker.timeouts += outcome.timeouts + outcome.unjudged.min(1) * UNJUDGED_WEIGHT;
+        let guilty = breaker.guilty;
+        let too_many = guilty >= GUILTY_MAX && guilty.saturating_mul(GUILTY_PART) >= judged;
+        if too_many || breaker.timeouts >= TIMEOUTS_MAX {
+            self.open(breaker, reason);
+        }
+    }
+
+    /// Nothing can be judged. Gives the time to wait.
+    pub(crate) fn broken(&self, outcome: Outcome, reason: &str) -> Duration {
+        // They were not dealt with: they come again.
+        self.count(Outcome { guilty: 0, ..outcome });
+        self.open(self.lock(), reason)
+    }
+
+    fn count(&self, outcome: Outcome) {
+        self.narrowed.fetch_add(1, Ordering::Relaxed);
+        self.guilty.fetch_add(outcome.guilty, Ordering::Relaxed);
+        self.unjudged.fetch_add(outcome.unjudged, Ordering::Relaxed);
+    }
+
+    fn open(&self, mut breaker: MutexGuard<'_, Breaker>, reason: &str) -> Duration {
+        let now = self.clock.now();
+        // Another lane was first.
+        if let Phase::Open { until } = breaker.phase
+            && now < until
+        {
+            return until - now;
+        }
+        // It has been well for longer than it was ill: that was another trouble.
+        if breaker.phase == Phase::Closed && now.saturating_sub(breaker.closed_at) > WINDOW + breaker.backoff {
+            breaker.level = 0;
+        }
+        let backoff = BACKOFF_MIN.saturating_mul(1 << breaker.level.min(16)).min(BACKOFF_MAX);
+        *breaker = Breaker {
+            phase: Phase::Open { until: now + backoff },
+            level: breaker.level.saturating_add(1),
+            window_began: now,
+            backoff,
+            reason: reason.to_owned(),
+            ..Breaker::default()
+        };
+        self.judged.store(0, Ordering::Relaxed);
+        self.closed.store(false, Ordering::Relaxed);
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let backoff_ms = i64::try_from(backoff.as_millis()).unwrap_or(i64::MAX);
+        let remembered = Remembered {
+            link: self.key.link.clone(),
+            plugin: self.key.plugin.clone(),
+            digest: self.key.digest.to_string(),
+            config: self.key.config.clone(),
+            until_unix_ms: self.clock.unix_ms().saturating_add(backoff_ms),
+            level: breaker.level,
+            reason: reason.to_owned(),
+        };
+        drop(breaker);
+        tracing::error!(
+            link = self.key.link,
+            plugin = self.key.plugin,
+            digest = &*self.key.digest,
+            reason,
+            backoff_ms,
+            "a plugin broke too often: its breaker is open and it is not called; reload another version, or mend its configuration"
+        );
+        self.state.write(&self.key, &remembered);
+        backoff
+    }
+
+    fn close(&self) {
+        let mut breaker = self.lock();
+        let now = self.clock.now();
+        (breaker.phase, breaker.closed_at, breaker.window_began) = (Phase::Closed, now, now);
+        self.closed.store(true, Ordering::Relaxed);
+        drop(breaker);
+        tracing::info!(
+            link = self.key.link,
+            plugin = self.key.plugin,
+            digest = &*self.key.digest,
+            "a plugin works again: its breaker is closed"
+        );
+        self.state.remove(&self.key);
+    }
+
+    pub(crate) fn snapshot(&self) -> PluginHealth {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let breaker = self.lock();
+        let failures = FailureKind::ALL.iter().zip(&self.failures).map(|(kind, count)| (*kind, load(count)));
+        PluginHealth {
+            link: self.key.link.clone(),
+            plugin: self.key.plugin.clone(),
+            digest: self.key.digest.clone(),
+            failures: failures.collect(),
+            narrowed: load(&self.narrowed),
+            guilty: load(&self.guilty),
+            unjudged: load(&self.unjudged),
+            breaker: match breaker.phase {
+                Phase::Closed => BreakerState::Closed,
+                Phase::Open { .. } => BreakerState::Open,
+                Phase::HalfOpen { .. } => BreakerState::HalfOpen,
+            },
+            opened: load(&self.opened),
+            reason: breaker.reason.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,117 @@
+//! What the host remembers from one run to the next: breakers that were open. A private folder, one small file each.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{health::Key, package::hex};
+
+/// Largest file that is read; Strait writes a few hundred bytes.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// A breaker that is open.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Remembered {
+    pub(crate) link: String,
+    pub(crate) plugin: String,
+    pub(crate) digest: String,
+    pub(crate) config: String,
+    pub(crate) until_unix_ms: i64,
+    pub(crate) level: u32,
+    pub(crate) reason: String,
+}
+
+/// A folder that only Strait reads and writes, or none.
+#[derive(Debug, Default)]
+pub(crate) struct StateDir {
+    breakers: Option<PathBuf>,
+}
+
+impl StateDir {
+    /// Makes the folder where it is missing. One that cannot be written is said loudly, and done without.
+    pub(crate) fn open(folder: Option<&Path>) -> Self {
+        let Some(folder) = folder else {
+            return Self::default();
+        };
+        let breakers = folder.join("breakers");
+        if let Err(error) = prepare(folder, &breakers) {
+            tracing::error!(
+                folder = %folder.display(),
+                %error,
+                "state_dir cannot be written: a plugin's breaker that is open is forgotten when Strait is restarted; give the folder to Strait's user, or set state_dir"
+            );
+            return Self::default();
+        }
+        Self { breakers: Some(breakers) }
+    }
+
+    pub(crate) fn read(&self, key: &Key) -> Option<Remembered> {
+        let path = self.path(key)?;
+        let size = fs::metadata(&path).ok()?.len();
+        let read = || -> Result<Remembered, String> {
+            if size > FILE_BYTES_MAX {
+                return Err(format!("it has {size} bytes"));
+            }
+            let text = fs::read(&path).map_err(|e| e.to_string())?;
+            serde_json::from_slice(&text).map_err(|e| e.to_string())
+        };
+        match read() {
+            Ok(remembered) => Some(remembered),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), error, "a remembered breaker cannot be read and is ignored");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn write(&self, key: &Key, remembered: &Remembered) {
+        let Some(path) = self.path(key) else { return };
+        let write = || -> io::Result<()> {
+            let text = serde_json::to_vec_pretty(remembered)?;
+            let aside = path.with_extension("new");
+            fs::write(&aside, text)?;
+            fs::rename(&aside, &path)
+        };
+        if let Err(error) = write() {
+            tracing::error!(file = %path.display(), %error, "an open breaker cannot be remembered for the next start");
+        }
+    }
+
+    pub(crate) fn remove(&self, key: &Key) {
+        let Some(path) = self.path(key) else { return };
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(file = %path.display(), %error, "a breaker that closed cannot be forgotten; after a restart it begins half open");
+            }
+            _ => {}
+        }
+    }
+
+    /// By a hash: names of links and plugins may hold anything.
+    fn path(&self, key: &Key) -> Option<PathBuf> {
+        let mut hash = Sha256::new();
+        for part in [&*key.link, &*key.plugin, &*key.digest, &*key.config] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        Some(self.breakers.as_ref()?.join(format!("{}.json", hex(&hash.finalize()))))
+    }
+}
+
+/// Both folders exist, for us alone, and can be written.
+fn prepare(folder: &Path, breakers: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    builder.create(breakers)?;
+    let probe = breakers.join(".writable");
+    fs::write(&probe, [])?;
+    fs::remove_file(&probe)
+}
