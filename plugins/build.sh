@@ -6,6 +6,8 @@ set -euo pipefail
 readonly HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 readonly OUT="$HERE/target/plugins"
 readonly WASM=wasm32-unknown-unknown
+# Not bundled: guests that the tests of brokers and host need, in $OUT/test.
+readonly TEST_PLUGINS=(poison)
 readonly PLUGINS=(filter redact rename)
 # Debian's compiler with the sources of the standard library, for where rustup cannot fetch a target.
 readonly DEBIAN_PACKAGES=(rustc-web cargo-web rust-web-src)
@@ -19,7 +21,7 @@ sources_hash() {
 
 up_to_date() {
     local plugin
-    for plugin in "${PLUGINS[@]}"; do [[ -f "$OUT/$plugin.wasm" ]] || return 1; done
+    for plugin in "${PLUGINS[@]}" "${TEST_PLUGINS[@]/#/test/}"; do [[ -f "$OUT/$plugin.wasm" ]] || return 1; done
     [[ -f "$OUT/stamp" && "$(cat "$OUT/stamp")" == "$1" ]]
 }
 
@@ -65,9 +67,9 @@ else
     exit 1
 fi
 
-mkdir -p "$OUT"
-for plugin in "${PLUGINS[@]}"; do
-    built="$HERE/target/$WASM/release/$plugin.wasm"
+mkdir -p "$OUT/test"
+for plugin in "${PLUGINS[@]}" "${TEST_PLUGINS[@]/#/test/}"; do
+    built="$HERE/target/$WASM/release/${plugin#test/}.wasm"
     # An unchanged file keeps its time, so that cargo does not rebuild the host for nothing.
     cmp -s "$built" "$OUT/$plugin.wasm" || cp "$built" "$OUT/$plugin.wasm"
 done

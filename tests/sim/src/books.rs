@@ -159,13 +159,15 @@ impl World {
         let own = || (target_name(&record.partition.topic), Some(record.partition.partition));
         let first = |(topic, partition)| vec![(topic, partition, 0)];
         match record.kind {
-            Kind::Pass | Kind::Refused { .. } => first(own()),
+            Kind::Pass | Kind::Hesitate | Kind::Refused { .. } => first(own()),
             Kind::Change => vec![(own().0, own().1, 1)],
             Kind::Twice => vec![(own().0, own().1, 1), (own().0, own().1, 2)],
             Kind::Split => vec![(own().0, own().1, 0), (ROUTED.to_owned(), None, 1)],
             Kind::Route => vec![(ROUTED.to_owned(), None, 0)],
             Kind::TimestampZero if self.policies.on_timestamp_zero == OnTimestampZero::Now => first(own()),
-            Kind::Drop | Kind::Reject | Kind::Trap | Kind::TimestampZero | Kind::TimestampFar => Vec::new(),
+            Kind::Drop | Kind::Reject | Kind::Trap | Kind::Halt | Kind::TimestampZero | Kind::TimestampFar => {
+                Vec::new()
+            }
         }
     }
 
@@ -191,7 +193,7 @@ impl World {
         let stop = self.policies.on_refused == OnRefused::Stop;
         match record.kind {
             Kind::Drop => Fate::Nothing,
-            Kind::Trap => Fate::Stops,
+            Kind::Trap | Kind::Halt => Fate::Stops,
             Kind::Reject | Kind::Refused { .. } | Kind::TimestampFar => refused(stop),
             Kind::TimestampZero => match self.policies.on_timestamp_zero {
                 OnTimestampZero::Stop => Fate::Stops,

@@ -1,6 +1,8 @@
 //! A plugin chain that does to each record what its kind says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use strait_core::edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
 use strait_core::{Batch, SourceOffset};
@@ -23,11 +25,13 @@ pub struct SimChains(pub Sim);
 
 struct SimChain {
     sim: Sim,
+    /// How often it has hesitated, by record.
+    hesitated: BTreeMap<u64, u32>,
 }
 
 impl ChainFactory for SimChains {
     fn chain(&self) -> Result<Box<dyn Chain>, ChainError> {
-        Ok(Box::new(SimChain { sim: self.0.clone() }))
+        Ok(Box::new(SimChain { sim: self.0.clone(), hesitated: BTreeMap::new() }))
     }
 }
 
@@ -37,9 +41,22 @@ fn numbered(value: Option<&[u8]>, copy: u8) -> OutRecord {
     OutRecord { value: Content::Bytes(bytes), ..OutRecord::default() }
 }
 
+fn reject() -> Reject {
+    let (plugin, digest, code) = ("sim".into(), "sha256:00".into(), "no".into());
+    Reject { plugin, digest, code, text: "rejected".to_owned() }
+}
+
+impl SimChain {
+    fn error(&self, offset: SourceOffset, reason: &str, retry_after: Option<Duration>) -> ChainError {
+        let (plugin, generation, offset) = ("sim".into(), self.generation(), Some(offset));
+        ChainError { plugin, generation, offset, reason: reason.to_owned(), retry_after }
+    }
+}
+
 impl Chain for SimChain {
     fn apply(&mut self, batch: Batch, _partitions: u32) -> Result<Processed, ChainError> {
-        let world = self.sim.lock();
+        let sim = self.sim.clone();
+        let world = sim.lock();
         let mut dispositions = Vec::new();
         for (index, record) in batch.iter().enumerate() {
             let id = record.value.and_then(|v| v.try_into().ok()).map(u64::from_le_bytes);
@@ -55,18 +72,16 @@ impl Chain for SimChain {
                 Kind::Twice => Disposition::Replace(vec![numbered(record.value, 1), numbered(record.value, 2)]),
                 Kind::Split => Disposition::Replace(vec![OutRecord::default(), routed(numbered(record.value, 1))]),
                 Kind::Route => Disposition::Replace(vec![routed(OutRecord::default())]),
-                Kind::Reject => {
-                    let (plugin, digest, code) = ("sim".into(), "sha256:00".into(), "no".into());
-                    Disposition::Reject(Reject { plugin, digest, code, text: "rejected".to_owned() })
-                }
-                Kind::Trap => {
-                    return Err(ChainError {
-                        plugin: "sim".into(),
-                        generation: self.generation(),
-                        offset: Some(SourceOffset(record.offset.0)),
-                        reason: "trap".to_owned(),
-                        retry_after: None,
-                    });
+                Kind::Reject => Disposition::Reject(reject()),
+                Kind::Halt => Disposition::Halt(reject()),
+                Kind::Trap => return Err(self.error(record.offset, "trap", None)),
+                Kind::Hesitate => {
+                    let times = self.hesitated.entry(id.unwrap_or_default()).or_default();
+                    *times += 1;
+                    if *times == 1 {
+                        return Err(self.error(record.offset, "later", Some(Duration::from_millis(700))));
+                    }
+                    continue;
                 }
                 _ => continue,
             };

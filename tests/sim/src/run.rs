@@ -121,6 +121,8 @@ pub fn run_seed(seed: u64, bug: Option<Bug>) -> Outcome {
         timestamp_zero: bad(&mut rng, 30),
         timestamp_far: bad(&mut rng, 10),
         trap: if rng.chance(100) { 2 } else { 0 },
+        halt: if rng.chance(100) { 2 } else { 0 },
+        hesitate: if rng.chance(300) { 5 } else { 0 },
     };
     run_script(seed, delivery, policies, rules, bug, |cluster| storm(cluster, rng))
 }

@@ -39,6 +39,10 @@ pub enum Kind {
     TimestampFar,
     /// A plugin traps on it.
     Trap,
+    /// A plugin breaks on it and its policy says stop.
+    Halt,
+    /// The plugin wants to be asked again later; then it passes.
+    Hesitate,
 }
 
 /// How many of 1000 records are of each kind; the rest passes.
@@ -64,6 +68,10 @@ pub struct Rules {
     pub timestamp_far: u64,
     /// [`Kind::Trap`].
     pub trap: u64,
+    /// [`Kind::Halt`].
+    pub halt: u64,
+    /// [`Kind::Hesitate`].
+    pub hesitate: u64,
 }
 
 /// A record that was ever written to the source.
@@ -296,6 +304,8 @@ impl World {
             (rules.timestamp_zero, Kind::TimestampZero),
             (rules.timestamp_far, Kind::TimestampFar),
             (rules.trap, Kind::Trap),
+            (rules.halt, Kind::Halt),
+            (rules.hesitate, Kind::Hesitate),
         ] {
             if left < weight {
                 return kind;

@@ -270,6 +270,22 @@ fn a_quarantine_that_fails_stops_the_partition_only() {
 }
 
 #[test]
+fn a_plugin_that_wants_to_be_asked_later_is_and_one_that_halts_stops_its_partition() {
+    let outcomes = play(lenient(), Rules { hesitate: 20, drop: 50, ..Rules::default() }, |mut cluster| async move {
+        begin(&mut cluster).await;
+        feed(&mut cluster.sim.lock());
+        wait_ms(5_000).await;
+        cluster
+    });
+    assert!(outcomes.iter().filter(|o| o.events.contains("plugin_waiting")).count() > 20);
+    let outcomes = play(lenient(), Rules { halt: 10, ..Rules::default() }, |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster
+    });
+    assert!(outcomes.iter().any(|o| o.events.contains("record_stopped")));
+}
+
+#[test]
 fn reading_fails_and_goes_on() {
     play(lenient(), Rules::default(), |mut cluster| async move {
         begin(&mut cluster).await;

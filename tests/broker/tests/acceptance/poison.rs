@@ -1,0 +1,134 @@
+//! Records that break a plugin, among many that do not.
+
+use std::time::Duration;
+
+use strait_broker::{Isolation, Record, Strait, Writer, write_records};
+
+use crate::support::{Pair, SOON, copy, keys, link, numbered, record, turn, wait_until};
+
+const RECORDS: u64 = 100_000;
+
+/// The guest in Rust that breaks on keys which say so (`plugins/poison`).
+fn poison() -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/target/plugins/test/poison.wasm");
+    std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}; run plugins/build.sh"))
+}
+
+fn header<'a>(record: &'a Record, name: &str) -> &'a str {
+    let found = record.headers.iter().find(|(n, _)| n.as_slice() == name.as_bytes());
+    let value = found.and_then(|(_, value)| value.as_deref()).unwrap_or_else(|| panic!("no header {name}"));
+    std::str::from_utf8(value).unwrap()
+}
+
+/// What the host's log line about the search for the guilty record says, in milliseconds.
+fn pause_ms(strait: &Strait) -> Vec<u64> {
+    let lines = strait.lines().into_iter().filter(|line| line.message().starts_with("a plugin failed on a batch"));
+    lines.map(|line| line.field("took_ms").unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn one_poison_record_among_100_000_lands_alone_in_quarantine_and_the_others_arrive_in_order() {
+    let _turn = turn();
+    let pair = Pair::start("poison");
+    let source = pair.at_source();
+    source.create_topic("orders", 1, &[]).unwrap();
+    let mut records = numbered(0, 0, RECORDS);
+    let at = 61_234;
+    records[at].key = Some(b"panic-me".to_vec());
+    let writer = Writer::new(&source.config(), "orders").unwrap();
+    for record in &records {
+        writer.send(record).unwrap();
+    }
+    writer.flush().unwrap();
+    let config = pair.config(&link("poison", &["orders"], 1, "[[links.plugins]]\nplugin = \"poison\"\n"));
+    config.write("plugins/poison.wasm", poison()).unwrap();
+    let strait = copy(&config);
+
+    let [pause] = pause_ms(&strait)[..] else { panic!("{:?}", pause_ms(&strait)) };
+    println!("the guilty record of a trap was found in {pause} ms");
+    assert!(pause < 50, "{pause} ms");
+    assert_eq!(strait.events("quarantined").len(), 1);
+    let quarantined = source.read_records("strait.poison.quarantine", Isolation::Committed).unwrap();
+    let [bad] = &quarantined[..] else { panic!("{} records in quarantine", quarantined.len()) };
+    assert_eq!((bad.key.as_deref(), &bad.value), (Some(&b"panic-me"[..]), &records[at].value));
+    for (name, value) in [
+        ("strait-link", "poison"),
+        ("strait-plugin", "poison"),
+        ("strait-code", "plugin-trap"),
+        ("strait-source-topic", "orders"),
+        ("strait-source-partition", "0"),
+        ("strait-source-offset", "61234"),
+    ] {
+        assert_eq!(header(bad, name), value);
+    }
+    let digest = header(bad, "strait-plugin-digest");
+    assert!(digest.starts_with("sha256:") && digest.len() == 71, "{digest}");
+    let short = digest.trim_start_matches("sha256:").get(..12).unwrap();
+    assert!(header(bad, "strait-generation").starts_with(&format!("poison@{short}+")));
+    assert!(header(bad, "strait-text").contains("a record with the key panic-me"), "{}", header(bad, "strait-text"));
+    assert!(header(bad, "strait-source-timestamp").parse::<i64>().unwrap() > 0);
+
+    records.remove(at);
+    let copies = pair.at_target().read_records("source.orders", Isolation::Committed).unwrap();
+    assert_eq!(keys(&copies, 0), keys(&records, 0));
+    assert!(copies.iter().all(|copy| header(copy, "seen") == "1"), "each was judged once");
+}
+
+#[test]
+fn a_record_that_spins_holds_its_partition_up_for_the_stated_time_and_no_other_one() {
+    let _turn = turn();
+    let pair = Pair::start("spin");
+    let source = pair.at_source();
+    source.create_topic("orders", 2, &[]).unwrap();
+    let mut records = numbered(0, 0, 2_000);
+    records.extend(numbered(1, 0, 2_000));
+    records[500].key = Some(b"spin".to_vec());
+    write_records(&source.config(), "orders", &records).unwrap();
+    let plugin = "[[links.plugins]]\nplugin = \"poison\"\nlimits = { process_ms_max = 400, narrow_ms_max = 800 }\n";
+    let config = pair.config(&link("spin", &["orders"], 1, plugin));
+    config.write("plugins/poison.wasm", poison()).unwrap();
+    let strait = copy(&config);
+    let [pause] = pause_ms(&strait)[..] else { panic!("{:?}", pause_ms(&strait)) };
+    println!("the guilty record of a deadline was found in {pause} ms, after a call of 400 ms");
+    // One start of an instance may come on top.
+    assert!(pause < 800 + 200, "{pause} ms");
+    let quarantined = source.read_records("strait.spin.quarantine", Isolation::Committed).unwrap();
+    let [bad] = &quarantined[..] else { panic!("{} records in quarantine", quarantined.len()) };
+    assert_eq!((bad.key.as_deref(), header(bad, "strait-code")), (Some(&b"spin"[..]), "plugin-timeout"));
+    records.remove(500);
+    let copies = pair.at_target().read_records("source.orders", Isolation::Committed).unwrap();
+    for partition in 0..2 {
+        assert_eq!(keys(&copies, partition), keys(&records, partition));
+    }
+}
+
+#[test]
+fn without_the_right_to_write_quarantine_the_partition_stops_and_says_so() {
+    let _turn = turn();
+    let pair = Pair::start("unkept");
+    let source = pair.at_source();
+    source.create_topic("orders", 2, &[]).unwrap();
+    // No topic, and the link may not make one: as good as no right to write it.
+    let mut records = numbered(0, 0, 100);
+    records[40] = record(Some(b"panic-me"), None);
+    records.extend(numbered(1, 0, 100));
+    write_records(&source.config(), "orders", &records).unwrap();
+    pair.at_target().create_topic("source.orders", 2, &[]).unwrap();
+    for topic in ["strait.unkept.progress", "strait.unkept.map"] {
+        pair.at_target().create_topic(topic, 1, &[("cleanup.policy", "compact")]).unwrap();
+    }
+    let more = "manage_topics = false\n[[links.plugins]]\nplugin = \"poison\"\n";
+    let config = pair.config(&link("unkept", &["orders"], 1, more));
+    config.write("plugins/poison.wasm", poison()).unwrap();
+    let mut strait = Strait::run("unkept", &config, &[]).unwrap();
+    let stopped = strait.wait_line("record_stopped", SOON, |line| line.is_event("record_stopped")).unwrap();
+    println!("{}", stopped.message());
+    assert!(stopped.message().starts_with("orders-0: stopped at offset 40: "), "{}", stopped.text);
+    assert!(stopped.message().contains("strait.unkept.quarantine"), "{}", stopped.text);
+    wait_until("the other partition and what came before it", Duration::from_secs(60), || {
+        let copies = pair.at_target().read_records("source.orders", Isolation::Committed).unwrap();
+        (copies.len() == 140).then_some(())
+    });
+    strait.terminate().unwrap();
+    strait.wait_end(SOON).unwrap();
+}
