@@ -36,6 +36,17 @@ pub enum Command {
     /// Reads and judges it, loads its plugins, connects to its clusters, lists the topics that each link would copy and
     /// asks for the permissions that it would need.
     Check(Check),
+    /// Say what a running process does.
+    ///
+    /// Asks its admin API: links, lanes, lag, partitions that stand still and why. Ends with 1 when nothing answers.
+    Status {
+        /// Which process.
+        #[command(flatten)]
+        at: AdminAt,
+        /// How to print it.
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Output,
+    },
     /// See Strait work: clusters, traffic and plugins on this machine, no broker needed.
     Demo(Demo),
     /// Print the configuration, or the schema of configurations.
@@ -55,6 +66,17 @@ pub struct ConfigFile {
     /// The configuration: TOML, YAML or JSON by its extension. Variables like STRAIT_LINKS__0__NAME override it.
     #[arg(short = 'c', long = "config", value_name = "FILE", default_value = "strait.toml")]
     pub file: PathBuf,
+}
+
+/// Which running process: the one that its admin API's address names, else the one that runs the configuration.
+#[derive(Clone, Debug, Args)]
+pub struct AdminAt {
+    /// The admin API, such as http://127.0.0.1:9610.
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
+    /// The configuration that it runs, for [admin] listen. Nothing else of it is read, and no secret is needed.
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 /// `strait run`
@@ -116,6 +138,33 @@ pub enum PluginCommand {
         /// How to print it.
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Output,
+    },
+    /// Make a key pair to sign plugins with; prints the public key.
+    Keygen {
+        /// Where to put the private key; must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Sign a plugin's file: writes FILE.sig beside it.
+    Sign {
+        /// The private key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The .wasm file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Say who vouches for a plugin's file, from the signature beside it.
+    Verify {
+        /// The .wasm file.
+        #[arg(value_name = "FILE")]
+        plugin: PathBuf,
+        /// A public key to trust, instead of the configuration's.
+        #[arg(long, value_name = "KEY")]
+        trust: Vec<String>,
+        /// The configuration, for trusted_plugin_keys.
+        #[command(flatten)]
+        config: ConfigFile,
     },
 }
 

@@ -1,9 +1,10 @@
 //! From the configuration to what the other crates take.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use strait_core::config::{Cluster, Link, Naming};
-use strait_host::{ChainSpec, LinkInfo, PluginSource, PluginSpec};
+use strait_core::config::{Cluster, Link, Naming, pin};
+use strait_host::{ChainSpec, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
 use strait_kafka::config::ClusterConfig;
 
 use crate::load::Loaded;
@@ -23,12 +24,18 @@ pub fn cluster(name: &str, cluster: &Cluster) -> ClusterConfig {
 #[must_use]
 pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
     let dir = loaded.plugin_dir();
+    let trusted = loaded.config.trusted_plugin_keys.iter();
+    let keys: Arc<[PublicKey]> =
+        trusted.map(|key| PublicKey::from_bytes(pin::public_key(key).unwrap_or_default())).collect();
     let plugins = link.plugins.iter().map(|used| {
         let mut spec = PluginSpec::new(&used.plugin, plugin_source(&dir, &used.plugin), used.config.expose().clone());
         spec.config_as_written = Some(used.config.written().clone());
         spec.required = used.required.unwrap_or(false);
         spec.on_error = used.on_error;
         spec.wasi = used.wasi;
+        // Both were judged with the configuration. What could not be read all the same vouches for nothing.
+        let digest = used.digest.as_deref().map(|digest| pin::digest(digest).unwrap_or_default());
+        spec.trust = Trust { digest, keys: keys.clone() };
         spec
     });
     let region = |name: &str| loaded.config.cluster(name).and_then(|cluster| cluster.region.clone());

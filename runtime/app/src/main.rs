@@ -1,6 +1,7 @@
 //! Strait: one binary that moves records between Kafka clusters, through plugins.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod admin;
 mod cli;
 mod commands;
 mod compose;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let end = match &cli.command {
         Command::Run(args) => commands::run::run(args, log, cli.log_format),
         Command::Check(args) => commands::check::check(args),
+        Command::Status { at, output } => commands::status::status(at, *output),
         Command::Demo(args) => commands::demo::demo(args),
         Command::Config(command) => commands::config::config(command),
         Command::Plugin(command) => commands::plugin::plugin(command),

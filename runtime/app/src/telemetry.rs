@@ -1,5 +1,6 @@
 //! Logs: to standard error, with secrets masked.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
@@ -32,14 +33,14 @@ pub fn start(level: Option<&str>, format: Option<cli::LogFormat>, config: &Confi
     result.map_err(|error| format!("logging cannot start: {error}"))
 }
 
-/// Replaces secrets in everything written. Last line of defence: nothing should write one in the first place.
-struct Masked<W> {
-    secrets: Arc<[String]>,
-    inner: W,
-}
+/// Secrets that must not be told, and how they look in text.
+#[derive(Clone, Debug)]
+pub struct Mask(Arc<[String]>);
 
-impl<W> Masked<W> {
-    fn new(secrets: &[&str], inner: W) -> Self {
+impl Mask {
+    /// A mask for these values. Those that are too short to be secrets are left alone.
+    #[must_use]
+    pub fn new(secrets: &[&str]) -> Self {
         let mut all: Vec<String> = Vec::new();
         for secret in secrets.iter().filter(|secret| secret.len() >= MASKED_LENGTH_MIN) {
             all.push((*secret).to_owned());
@@ -51,7 +52,31 @@ impl<W> Masked<W> {
         // The longest first: one secret may be part of another.
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         all.dedup();
-        Self { secrets: all.into(), inner }
+        Self(all.into())
+    }
+
+    /// The text without them.
+    #[must_use]
+    pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut text = Cow::Borrowed(text);
+        for secret in self.0.iter() {
+            if text.contains(secret) {
+                text = Cow::Owned(text.replace(secret, HIDDEN));
+            }
+        }
+        text
+    }
+}
+
+/// Replaces secrets in everything written. Last line of defence: nothing should write one in the first place.
+struct Masked<W> {
+    mask: Mask,
+    inner: W,
+}
+
+impl<W> Masked<W> {
+    fn new(secrets: &[&str], inner: W) -> Self {
+        Self { mask: Mask::new(secrets), inner }
     }
 }
 
@@ -59,28 +84,23 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Masked<W> {
     type Writer = MaskedLine<W::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        MaskedLine { secrets: self.secrets.clone(), inner: self.inner.make_writer() }
+        MaskedLine { mask: self.mask.clone(), inner: self.inner.make_writer() }
     }
 }
 
 /// Writes one message; the subscriber hands over whole messages.
 struct MaskedLine<W> {
-    secrets: Arc<[String]>,
+    mask: Mask,
     inner: W,
 }
 
 impl<W: Write> Write for MaskedLine<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.secrets.is_empty() {
+        if self.mask.0.is_empty() {
             return self.inner.write(bytes);
         }
-        let mut text = String::from_utf8_lossy(bytes).into_owned();
-        for secret in self.secrets.iter() {
-            if text.contains(secret) {
-                text = text.replace(secret, HIDDEN);
-            }
-        }
-        self.inner.write_all(text.as_bytes())?;
+        let text = String::from_utf8_lossy(bytes);
+        self.inner.write_all(self.mask.hide(&text).as_bytes())?;
         Ok(bytes.len())
     }
 

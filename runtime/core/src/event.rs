@@ -230,6 +230,30 @@ impl Event {
         }
     }
 
+    /// The source partition that it is about; `None` for a lane as a whole.
+    #[must_use]
+    pub fn partition(&self) -> Option<&PartitionKey> {
+        match self {
+            Self::RetentionOverrun { partition, .. }
+            | Self::Truncated { partition, .. }
+            | Self::TopicRecreated { partition, .. }
+            | Self::EpochRegression { partition, .. }
+            | Self::OffsetRegression { partition, .. }
+            | Self::HangingTransaction { partition, .. }
+            | Self::SourceGone { partition, .. }
+            | Self::SourceDenied { partition, .. }
+            | Self::TargetPartitionsMissing { partition, .. }
+            | Self::TargetDenied { partition, .. }
+            | Self::TargetStuck { partition, .. }
+            | Self::Quarantined { partition, .. }
+            | Self::RecordStopped { partition, .. }
+            | Self::PluginFailed { partition, .. }
+            | Self::PluginWaiting { partition, .. }
+            | Self::Resumed { partition, .. } => Some(partition),
+            Self::Fenced { .. } | Self::LaneRestarted { .. } => None,
+        }
+    }
+
     /// A stable name for metrics, status and tests.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -71,8 +71,14 @@ impl Lane<'_> {
         partition.expected = last.next();
         partition.read_under(first, batch.leader_epoch());
         let source_partitions = partition.source_partitions;
-        let records = batch.len();
-        self.deps.status.add(|t| t.records_read += records as u64);
+        partition.note_time(last, batch.get(batch.len() - 1).map(|record| record.timestamp_ms));
+        let (records, bytes) = (batch.len() as u64, batch.data_bytes() as u64);
+        self.deps.status.add_of(&key.topic, |all, topic| {
+            all.records_read += records;
+            all.bytes_read += bytes;
+            topic.records_read += records;
+            topic.bytes_read += bytes;
+        });
 
         let processed = match self.chain.apply(batch, source_partitions) {
             Ok(processed) => processed,
@@ -194,6 +200,10 @@ impl Lane<'_> {
                 refusals.push(Refusal::new(index, "target", "refused", reason, stop));
             }
         }
+        let rejected = processed.dispositions.iter().filter(|(_, d)| matches!(d, Disposition::Reject(_))).count();
+        if rejected > 0 {
+            self.deps.status.add(|t| t.records_rejected += rejected as u64);
+        }
         self.judge_timestamps(processed, topic, &dropped, &mut refusals);
         refusals.sort_by_key(|r| r.index);
         refusals
@@ -278,7 +288,11 @@ impl Lane<'_> {
         if let Err(error) = self.quarantine.keep(&records).await {
             return Err(format!("the record is refused and quarantine cannot take it: {error}"));
         }
-        self.deps.status.add(|t| t.records_quarantined += records.len() as u64);
+        let count = records.len() as u64;
+        self.deps.status.add_of(&partition.key.topic, |all, topic| {
+            all.records_quarantined += count;
+            topic.records_quarantined += count;
+        });
         for record in &records {
             self.emit(Event::Quarantined {
                 partition: partition.key.clone(),

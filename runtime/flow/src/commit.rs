@@ -209,12 +209,15 @@ impl Lane<'_> {
             return Err(LaneError::Delivery("a commit came back that was not asked for".to_owned()));
         };
         self.deps.status.add(|t| t.transactions += 1);
+        let took = self.transactions.last_took();
+        self.deps.status.time(|t| t.transaction.observe(took));
         self.keep_promises(&promises).await
     }
 
     /// What a commit made true. Partitions whose first position is committed now begin to be read.
     async fn keep_promises(&mut self, promises: &[(u32, SourceOffset)]) -> Result<(), LaneError> {
         let mut starting = Vec::new();
+        let now_ms = self.deps.clock.unix_ms();
         for (stream, next) in promises {
             let Some(partition) = self.partitions.get_mut(*stream as usize) else {
                 continue;
@@ -225,6 +228,10 @@ impl Lane<'_> {
                 self.memory.stuck.remove(&partition.key);
             }
             self.deps.status.set(&partition.key, *next, partition.activity());
+            for time_ms in partition.times_below(*next) {
+                let latency_ms = u64::try_from(now_ms.saturating_sub(time_ms)).unwrap_or(0);
+                self.deps.status.committed(&partition.key, time_ms, Duration::from_millis(latency_ms));
+            }
             if std::mem::take(&mut partition.awaits_start) && partition.pause.is_none() {
                 starting.push(*stream);
             }

@@ -392,9 +392,11 @@ impl Lane<'_> {
                 partition.settle();
                 partition.waiting_since = (partition.ledger.in_flight() > 0).then_some(self.now);
                 let bytes = (before - partition.ledger.in_flight_bytes()) as u64;
-                self.deps.status.add(|t| {
-                    t.records_written += u64::from(count);
-                    t.bytes_written += bytes;
+                self.deps.status.add_of(&partition.key.topic, |all, topic| {
+                    all.records_written += u64::from(count);
+                    all.bytes_written += bytes;
+                    topic.records_written += u64::from(count);
+                    topic.bytes_written += bytes;
                 });
                 Ok(())
             }

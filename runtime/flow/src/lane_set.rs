@@ -99,6 +99,7 @@ impl LaneSet {
                     joined.await
                 }
             };
+            self.deps.status.forget_lane(lane);
             if !matches!(ended, Ok(Ok(()))) {
                 tracing::error!(link = %self.spec.link, %lane, "the lane's thread panicked: please report this as a bug");
             }

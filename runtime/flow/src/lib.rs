@@ -10,6 +10,7 @@
 
 mod admit;
 mod commit;
+pub mod histogram;
 pub mod lane;
 mod lane_set;
 pub mod link;
@@ -26,5 +27,5 @@ mod window;
 pub use lane::LaneDeps;
 pub use link::{LinkService, Watch};
 pub use spec::{Delivery, LaneSpec, Limits, OnGap, OnRefused, OnTimestampZero, Policies};
-pub use status::{Activity, LinkStatus, PartitionStatus, Totals};
+pub use status::{Activity, LaneState, LinkStatus, PartitionStatus, Timings, TopicTotals, Totals};
 pub use supervisor::supervise;

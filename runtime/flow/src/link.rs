@@ -139,6 +139,7 @@ async fn members(
             ended = lanes.ended() => break Err(ended),
             event = membership.next() => match event {
                 MembershipEvent::Assigned(assigned) => {
+                    deps.status.joined();
                     for lane in assigned {
                         lanes.start(lane);
                     }

@@ -510,7 +510,7 @@ pub trait LaneConnector: Send + Sync {
 /// What the group says about this process's lanes.
 #[derive(Debug)]
 pub enum MembershipEvent {
-    /// These lanes are ours now, besides those we have.
+    /// These lanes are ours now, besides those we have; none where others have them all.
     Assigned(Vec<LaneId>),
     /// These lanes must be given up; answer when their work is committed or aborted. The group waits a few seconds only.
     Revoked(Vec<LaneId>, oneshot::Sender<()>),

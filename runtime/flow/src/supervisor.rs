@@ -9,6 +9,7 @@ use crate::lane::{Lane, LaneDeps, LaneError};
 use crate::memory::LaneMemory;
 use crate::ports::{Class, PortError};
 use crate::spec::LaneSpec;
+use crate::status::LaneState;
 
 /// A generation that flowed for this long before it broke starts the backoff anew.
 const HEALTHY: Duration = Duration::from_secs(30);
@@ -33,10 +34,12 @@ pub(crate) async fn supervise_until(
     let mut memory = LaneMemory::default();
     let mut backoff = spec.limits.restart_backoff.0;
     while !stop.is_cancelled() {
+        deps.status.set_lane(spec.lane, LaneState::Taking);
         let began = deps.clock.now();
         let Err(error) = generation(&spec, &deps, &mut memory, &stop, &abort).await else {
             return Ok(());
         };
+        deps.status.set_lane(spec.lane, LaneState::Waiting);
         deps.status.add(|t| t.lane_restarts += 1);
         if deps.clock.now().saturating_sub(began) >= HEALTHY {
             backoff = spec.limits.restart_backoff.0;
@@ -93,6 +96,7 @@ async fn generation(
         taken = Lane::take(spec, deps, memory) => taken,
     };
     let mut lane = taken?;
+    deps.status.set_lane(spec.lane, LaneState::Running);
     let drained = async {
         stop.cancelled().await;
         tokio::select! { biased;
@@ -107,6 +111,8 @@ async fn generation(
             Ok(())
         }
     };
+    let unfinished = lane.transactions.unfinished();
+    deps.status.add(|t| t.transactions_aborted += unfinished);
     lane.release_clients().await;
     result
 }

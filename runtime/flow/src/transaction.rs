@@ -40,11 +40,20 @@ pub(crate) struct Transactions {
     pub committing: Option<(Slot, Duration, Promises)>,
     /// Smoothed time from closing to committed.
     commit_time: Duration,
+    /// The same of the last one.
+    last_took: Duration,
 }
 
 impl Transactions {
     pub fn new() -> Self {
-        Self { phase: Phase::Idle, slot: Slot::A, promises: Vec::new(), committing: None, commit_time: Duration::ZERO }
+        Self {
+            phase: Phase::Idle,
+            slot: Slot::A,
+            promises: Vec::new(),
+            committing: None,
+            commit_time: Duration::ZERO,
+            last_took: Duration::ZERO,
+        }
     }
 
     /// Whether the slot of the next transaction is free to begin.
@@ -93,8 +102,19 @@ impl Transactions {
         }
         let (_, closed_at, promises) = self.committing.take()?;
         let took = now.saturating_sub(closed_at);
+        self.last_took = took;
         self.commit_time = if self.commit_time.is_zero() { took } else { (self.commit_time * 7 + took) / 8 };
         Some(promises)
+    }
+
+    /// From closing to committed, of the last one.
+    pub fn last_took(&self) -> Duration {
+        self.last_took
+    }
+
+    /// How many transactions are open or on their way.
+    pub fn unfinished(&self) -> u64 {
+        u64::from(self.phase != Phase::Idle) + u64::from(self.committing.is_some())
     }
 
     /// Nothing is open and nothing is on its way.

@@ -21,6 +21,9 @@ pub(crate) enum Pause {
     Denied { retry_at: Duration },
 }
 
+/// Timestamps kept per partition for the latency; without room the oldest go, and their batches are not in the sample.
+const TIMES_MAX: usize = 1024;
+
 /// A judged batch, released record by record.
 #[derive(Debug)]
 pub(crate) struct Queued {
@@ -100,6 +103,8 @@ pub(crate) struct PartitionWindow {
     pub awaits_start: bool,
     /// The reader moved here without records behind the last queued one.
     pub moved_to: SourceOffset,
+    /// Offset and timestamp of the last record of each batch that was read and is not committed.
+    times: VecDeque<(SourceOffset, i64)>,
 }
 
 impl PartitionWindow {
@@ -124,7 +129,23 @@ impl PartitionWindow {
             fresh: false,
             awaits_start: false,
             moved_to: next,
+            times: VecDeque::new(),
         }
+    }
+
+    /// A batch with this last record was read.
+    pub fn note_time(&mut self, last: SourceOffset, time_ms: Option<i64>) {
+        let Some(time_ms) = time_ms.filter(|time_ms| *time_ms > 0) else { return };
+        if self.times.len() >= TIMES_MAX {
+            self.times.pop_front();
+        }
+        self.times.push_back((last, time_ms));
+    }
+
+    /// Takes out the timestamps of records below `next`, oldest first.
+    pub fn times_below(&mut self, next: SourceOffset) -> Vec<i64> {
+        let done = self.times.iter().take_while(|(offset, _)| *offset < next).count();
+        self.times.drain(..done).map(|(_, time_ms)| time_ms).collect()
     }
 
     /// Records from `first` on are of this leader epoch.

@@ -46,6 +46,19 @@ pub enum LoadProblem {
         /// The bound.
         bytes_max: usize,
     },
+    /// The operator pinned another file.
+    #[error(
+        "its digest is sha256:{found}, and the configuration pins sha256:{pinned}: put the pinned file back, or pin this one if it is meant"
+    )]
+    OtherDigest {
+        /// What the file has, in hexadecimal digits.
+        found: String,
+        /// What the configuration says.
+        pinned: String,
+    },
+    /// No trusted key vouches for it.
+    #[error("trusted_plugin_keys is set, and {0}")]
+    Untrusted(crate::trust::TrustError),
     /// Not a valid WebAssembly module or component.
     #[error("not valid WebAssembly: {0}; give the .wasm file that the build made")]
     NotWasm(String),

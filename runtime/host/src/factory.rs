@@ -24,6 +24,7 @@ use crate::{
     package::{Manifest, Package, hex},
     schema,
     text::clean,
+    trust::Trust,
 };
 
 /// Digits of digests in a generation.
@@ -58,6 +59,8 @@ pub struct PluginSpec {
     pub config: Value,
     /// The configuration as written, before secrets, for the generation; `None` where it holds no secrets.
     pub config_as_written: Option<Value>,
+    /// What its file must be: pinned, signed.
+    pub trust: Trust,
     /// What it may use.
     pub limits: Limits,
     /// What becomes of a record that it breaks on.
@@ -78,6 +81,7 @@ impl PluginSpec {
             source,
             config,
             config_as_written: None,
+            trust: Trust::default(),
             limits: Limits::default(),
             on_error: OnError::default(),
             wasi: false,
@@ -274,7 +278,7 @@ impl std::fmt::Debug for HostChains {
 
 impl Loaded {
     fn load(engine: &HostEngine, spec: PluginSpec, link: &LinkInfo) -> Result<Self, LoadProblem> {
-        let package = Package::open(&spec.source, &spec.limits, spec.wasi)?;
+        let package = Package::open(&spec.source, &spec.limits, &spec.trust, spec.wasi)?;
         let pre = engine.compile(package.digest, &package.component)?;
         let mut trial = Instance::start(engine, &pre, &spec.limits).map_err(|f| f.at("start"))?;
         let about = trial.describe(&spec.limits).map_err(|f| f.at("describe"))?;

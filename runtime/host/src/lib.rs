@@ -21,6 +21,7 @@ mod plan;
 mod schema;
 mod state;
 mod text;
+mod trust;
 mod wasi;
 
 pub use bundled::bundled_names;
@@ -30,4 +31,5 @@ pub use factory::{ChainSpec, CounterValue, HostChains, LinkInfo, Naming, PluginS
 pub use failure::FailureKind;
 pub use health::{BreakerState, PluginHealth};
 pub use limits::Limits;
-pub use package::{Kind, Manifest, PluginInfo, inspect};
+pub use package::{Kind, Manifest, PluginInfo, digest_of, inspect};
+pub use trust::{PrivateKey, PublicKey, Trust, TrustError, signature_path, verify_file};

@@ -1,6 +1,7 @@
 //! From a file to a component that may be started: size, validity, imports, version, digest.
 
 use std::{
+    borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -21,6 +22,7 @@ use crate::{
     limits::Limits,
     plan::{EFFECT_NAMES, effect_names},
     text::clean,
+    trust::Trust,
     wasi::{Import, judge},
 };
 
@@ -107,7 +109,8 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
         problem,
     };
     let limits = Limits::default();
-    let package = Package::open(&PluginSource::File(path.to_owned()), &limits, true).map_err(fail)?;
+    let source = PluginSource::File(path.to_owned());
+    let package = Package::open(&source, &limits, &Trust::default(), true).map_err(fail)?;
     let pre = engine.compile(package.digest, &package.component).map_err(fail)?;
     let mut instance = Instance::start(engine, &pre, &limits).map_err(|f| fail(f.at("start")))?;
     let about = instance.describe(&limits).map_err(|f| fail(f.at("describe")))?;
@@ -120,6 +123,12 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
         imports: package.imports,
         manifest: Manifest::check(about).map_err(fail)?,
     })
+}
+
+/// The digest of a file's bytes, as pins are written: `sha256:` and 64 hexadecimal digits.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 
 /// Lower-case hexadecimal digits.
@@ -164,21 +173,11 @@ impl Manifest {
 }
 
 impl Package {
-    /// Reads and checks a plugin without running any of it.
-    pub(crate) fn open(source: &PluginSource, limits: &Limits, wasi: bool) -> Result<Self, LoadProblem> {
-        match source {
-            PluginSource::File(path) => {
-                let size = std::fs::metadata(path).map_err(LoadProblem::Unreadable)?.len();
-                // Before it is read: it may be anything.
-                check_size(usize::try_from(size).unwrap_or(usize::MAX), limits)?;
-                Self::check(&std::fs::read(path).map_err(LoadProblem::Unreadable)?, limits, wasi)
-            }
-            PluginSource::Bundled(name) => match bundled(name) {
-                Some(bytes) => Self::check(bytes, limits, wasi),
-                None if bundled_names().next().is_none() => Err(LoadProblem::NothingBundled),
-                None => Err(LoadProblem::NotBundled { available: bundled_names().collect::<Vec<_>>().join(", ") }),
-            },
-        }
+    /// Reads and checks a plugin without running any of it. The file is read once: what is judged is what is compiled.
+    pub(crate) fn open(source: &PluginSource, limits: &Limits, trust: &Trust, wasi: bool) -> Result<Self, LoadProblem> {
+        let bytes = read(source, limits)?;
+        trust.check(source, &bytes, &Sha256::digest(&bytes).into())?;
+        Self::check(&bytes, limits, wasi)
     }
 
     pub(crate) fn check(bytes: &[u8], limits: &Limits, wasi: bool) -> Result<Self, LoadProblem> {
@@ -200,6 +199,22 @@ impl Package {
             version,
             imports: names.imports,
         })
+    }
+}
+
+fn read(source: &PluginSource, limits: &Limits) -> Result<Cow<'static, [u8]>, LoadProblem> {
+    match source {
+        PluginSource::File(path) => {
+            let size = std::fs::metadata(path).map_err(LoadProblem::Unreadable)?.len();
+            // Before it is read: it may be anything.
+            check_size(usize::try_from(size).unwrap_or(usize::MAX), limits)?;
+            Ok(std::fs::read(path).map_err(LoadProblem::Unreadable)?.into())
+        }
+        PluginSource::Bundled(name) => match bundled(name) {
+            Some(bytes) => Ok(bytes.into()),
+            None if bundled_names().next().is_none() => Err(LoadProblem::NothingBundled),
+            None => Err(LoadProblem::NotBundled { available: bundled_names().collect::<Vec<_>>().join(", ") }),
+        },
     }
 }
 

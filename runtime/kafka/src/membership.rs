@@ -177,10 +177,10 @@ impl ConsumerContext for Member {
                     self.report(Err(error), "setting offsets");
                 }
                 self.report(consumer.incremental_assign(list), "taking an assignment");
-                if changed.is_empty() {
-                    return;
+                if !changed.is_empty() {
+                    self.report(consumer.pause(list), "pausing the assignment");
                 }
-                self.report(consumer.pause(list), "pausing the assignment");
+                // Also when there is none: then others have them all, and this process is told so.
                 self.tell(MembershipEvent::Assigned(changed));
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {

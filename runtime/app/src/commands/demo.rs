@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::signalled;
 use super::{End, print, say};
+use crate::admin::board::Board;
 use crate::cli::Demo;
 use crate::load::{self, Environment, Loaded};
 use crate::run;
@@ -89,7 +90,8 @@ fn show(keep: bool) -> Result<(), String> {
 }
 
 async fn copy(loaded: &Loaded) -> Result<(), String> {
-    let copying = run::run(loaded, true, CancellationToken::new());
+    let board = Board::new(&loaded.config);
+    let copying = run::run(loaded, true, CancellationToken::new(), &board);
     match tokio::time::timeout(PATIENCE, copying).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(errors)) => Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
@@ -99,7 +101,8 @@ async fn copy(loaded: &Loaded) -> Result<(), String> {
 
 async fn keep_running(loaded: &Loaded) -> Result<(), String> {
     let stop = CancellationToken::new();
-    let running = run::run(loaded, false, stop.clone());
+    let board = Board::new(&loaded.config);
+    let running = run::run(loaded, false, stop.clone(), &board);
     tokio::pin!(running);
     let ended = tokio::select! {
         ended = &mut running => ended,

@@ -6,6 +6,8 @@ pub mod demo;
 pub mod lanes;
 pub mod plugin;
 pub mod run;
+pub mod status;
+pub mod trust;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

@@ -1,14 +1,24 @@
-//! `strait plugin inspect`.
+//! `strait plugin …`.
+
+use std::path::Path;
 
 use strait_host::{HostEngine, Kind, PluginInfo, inspect};
 
-use super::{End, print, say};
+use super::{End, print, say, trust};
 use crate::cli::{Output, PluginCommand};
 
 /// Runs the command.
 #[must_use]
 pub fn plugin(command: &PluginCommand) -> End {
-    let PluginCommand::Inspect { file, output } = command;
+    match command {
+        PluginCommand::Inspect { file, output } => show(file, *output),
+        PluginCommand::Keygen { key } => trust::keygen(key),
+        PluginCommand::Sign { key, file } => trust::sign(key, file),
+        PluginCommand::Verify { plugin, trust, config } => trust::verify(plugin, trust, config),
+    }
+}
+
+fn show(file: &Path, output: Output) -> End {
     let info = HostEngine::new().and_then(|engine| inspect(&engine, file).map_err(|error| error.to_string()));
     let info = match info {
         Ok(info) => info,

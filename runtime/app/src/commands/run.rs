@@ -1,13 +1,17 @@
 //! `strait run`.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{End, load, say};
+use crate::admin;
+use crate::admin::board::{Board, Phase};
 use crate::cli::Run;
-use crate::run::{self, Summary};
+use crate::load::Loaded;
+use crate::run::{self, RunError, Summary};
 use crate::telemetry;
 
 /// Runs the links until a signal, or until they have caught up.
@@ -28,19 +32,7 @@ pub fn run(args: &Run, log: Option<&str>, log_format: Option<crate::cli::LogForm
             return End::Failed;
         }
     };
-    let result = runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let running = run::run(&loaded, args.until_caught_up, stop.clone());
-        tokio::pin!(running);
-        tokio::select! {
-            result = &mut running => result,
-            () = signalled() => {
-                tracing::info!("stopping: what is in flight is committed first");
-                stop.cancel();
-                running.await
-            }
-        }
-    });
+    let result = runtime.block_on(serve(&loaded, args.until_caught_up));
     // librdkafka's last threads end by themselves; nothing of ours is waited for beyond this.
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     match result {
@@ -52,7 +44,43 @@ pub fn run(args: &Run, log: Option<&str>, log_format: Option<crate::cli::LogForm
             for error in &errors {
                 say(&format!("error: {error}"));
             }
-            if errors.iter().all(run::RunError::is_configuration) { End::BadConfig } else { End::Failed }
+            if errors.iter().all(RunError::is_configuration) { End::BadConfig } else { End::Failed }
+        }
+    }
+}
+
+/// Runs the links, and beside them the admin API, which answers to the very end: a drain is watched too.
+async fn serve(loaded: &Loaded, until_caught_up: bool) -> Result<Summary, Vec<RunError>> {
+    let board = Board::new(&loaded.config);
+    let admin = admin::bind(&loaded.config.admin, Arc::clone(&board)).await;
+    let admin = admin.map_err(|error| vec![error.into()])?;
+    let stop_admin = CancellationToken::new();
+    let answering = async {
+        match admin {
+            Some(server) => server.run(stop_admin.clone()).await,
+            None => stop_admin.cancelled().await,
+        }
+    };
+    let copying = async {
+        let result = copy(loaded, until_caught_up, &board).await;
+        stop_admin.cancel();
+        result
+    };
+    let (result, ()) = tokio::join!(copying, answering);
+    result
+}
+
+async fn copy(loaded: &Loaded, until_caught_up: bool, board: &Board) -> Result<Summary, Vec<RunError>> {
+    let stop = CancellationToken::new();
+    let running = run::run(loaded, until_caught_up, stop.clone(), board);
+    tokio::pin!(running);
+    tokio::select! {
+        result = &mut running => result,
+        () = signalled() => {
+            tracing::info!("stopping: what is in flight is committed first");
+            board.enter(Phase::Draining);
+            stop.cancel();
+            running.await
         }
     }
 }

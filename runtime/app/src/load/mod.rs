@@ -9,9 +9,11 @@ mod overlay;
 mod tests;
 mod yaml;
 
+use std::net::SocketAddr;
 use std::path::{Path as FilePath, PathBuf};
 
-use strait_core::config::{self, Config, Gravity, Problem, reference::Reference, structure};
+use serde_json::Value;
+use strait_core::config::{self, AdminListen, Config, Gravity, Problem, reference::Reference, structure};
 
 use crate::report::{Finding, Place, Report};
 use document::{Format, Parsed};
@@ -91,6 +93,51 @@ pub fn load(file: &FilePath, environment: &Environment) -> Result<Loaded, Report
     judge(&name, &text, format, &base, environment)
 }
 
+/// Where the processes of a configuration listen with their admin API; `None` where they do not. Reads nothing else, so that
+/// it works where the configuration's secrets are not to be had, and without a file as well: then it is the default.
+///
+/// # Errors
+/// What is wrong with the file or the setting.
+pub fn admin_address(file: &FilePath, environment: &Environment) -> Result<Option<SocketAddr>, String> {
+    let name = file.display();
+    let tree = as_written(file, environment)?;
+    let listen = tree.pointer("/admin/listen").and_then(Value::as_str);
+    match AdminListen::parse(listen).map_err(|reason| format!("{name}: [admin] listen: {reason}"))? {
+        AdminListen::Off => Ok(None),
+        AdminListen::Default(address) | AdminListen::Explicit(address) if address.port() == 0 => {
+            Err(format!("{name}: its processes listen on any free port of {}: their log says which", address.ip()))
+        }
+        AdminListen::Default(address) | AdminListen::Explicit(address) => Ok(Some(address)),
+    }
+}
+
+/// The `trusted_plugin_keys` of a configuration, as written. Reads nothing else.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn trusted_plugin_keys(file: &FilePath, environment: &Environment) -> Result<Vec<String>, String> {
+    let tree = as_written(file, environment)?;
+    let keys = tree.get("trusted_plugin_keys").and_then(Value::as_array).into_iter().flatten();
+    Ok(keys.map(|key| key.as_str().unwrap_or_default().to_owned()).collect())
+}
+
+/// The tree of a file with the environment's overrides, not judged; empty where there is no file.
+fn as_written(file: &FilePath, environment: &Environment) -> Result<Value, String> {
+    let name = file.display();
+    let mut tree = Value::Object(serde_json::Map::new());
+    match (Format::of(file), std::fs::read_to_string(file)) {
+        (Some(format), Ok(text)) => {
+            let parsed = document::parse(&text, format);
+            tree = parsed.map_err(|_| format!("{name} is not valid {format}; see strait check"))?.tree;
+        }
+        (None, _) => return Err(format!("cannot tell what {name} is written in")),
+        (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+        (_, Err(error)) => return Err(format!("cannot read {name}: {error}")),
+    }
+    overlay::overlay(&mut tree, &environment.variables);
+    Ok(tree)
+}
+
 fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &Environment) -> Result<Loaded, Report> {
     let parsed = document::parse(text, format).map_err(|errors| {
         let findings = errors.into_iter().map(|error| Finding {
@@ -141,7 +188,8 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
         return Err(Report::new(name, shown, findings));
     };
     let unresolved = config::resolve(&mut config, &mut |reference| look_up(reference, base, environment));
-    let judged = config::validate(&config);
+    let mut judged = config::validate(&config);
+    judged.extend(keys_that_are_none(&config));
     findings.extend(unresolved.iter().map(|problem| Finding::new(problem, place(problem))));
     findings.extend(judged.iter().map(|problem| Finding::new(problem, place(problem))));
     // A message may quote a value, and a value may have come out of a reference.
@@ -154,6 +202,21 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
         return Err(report);
     }
     Ok(Loaded { config, report, base: base.to_owned() })
+}
+
+/// Trusted keys that are written as keys and are none: only the host knows the curve.
+fn keys_that_are_none(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, key) in config.trusted_plugin_keys.iter().enumerate() {
+        if config::pin::public_key(key).is_ok()
+            && let Err(reason) = strait_host::PublicKey::parse(key)
+        {
+            let at = config::Path::default().key("trusted_plugin_keys").index(index);
+            let what = config::What::BadSetting { value: key.clone(), reason };
+            problems.push(Problem { at, part: config::Part::Value, what });
+        }
+    }
+    problems
 }
 
 fn look_up(reference: &Reference<'_>, base: &FilePath, environment: &Environment) -> Result<String, String> {

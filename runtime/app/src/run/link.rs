@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use strait_core::LaneId;
 use strait_core::config::{LANES_DEFAULT, Link, Start};
-use strait_flow::ports::{ChainFactory, Discovery, ProgressStore, StartAt};
+use strait_flow::ports::{ChainFactory, Discovery, EventSink, ProgressStore, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, Watch};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::config::{ClusterConfig, SourceTuning, TargetTuning};
@@ -18,8 +18,8 @@ use tokio::sync::watch;
 
 use super::RunError;
 use super::clock::SystemClock;
-use super::events::LogEvents;
 use super::target_topics::TargetTopics;
+use crate::admin::board::{Board, LinkBoard, Work};
 use crate::compose;
 use crate::load::Loaded;
 
@@ -76,7 +76,7 @@ impl Prepared {
 ///
 /// # Errors
 /// The first [`RunError`].
-pub async fn prepare(loaded: &Loaded) -> Result<Vec<Prepared>, RunError> {
+pub async fn prepare(loaded: &Loaded, board: &Board) -> Result<Vec<Prepared>, RunError> {
     let mut clusters: BTreeMap<&str, ClusterConfig> = BTreeMap::new();
     for (name, cluster) in &loaded.config.clusters {
         let used = loaded.config.links.iter().any(|link| link.source == *name || link.target == *name);
@@ -92,9 +92,10 @@ pub async fn prepare(loaded: &Loaded) -> Result<Vec<Prepared>, RunError> {
     let engine = HostEngine::with(options).map_err(RunError::Engine)?;
     let mut prepared = Vec::new();
     for link in &loaded.config.links {
-        // Validation has seen to it that both are there.
-        let (Some(source), Some(target)) = (clusters.get(&*link.source), clusters.get(&*link.target)) else { continue };
-        prepared.push(prepare_link(loaded, link, &engine, source, target).await?);
+        // Validation has seen to it that both are there, and the board is made of the same links.
+        let ends = clusters.get(&*link.source).zip(clusters.get(&*link.target)).zip(board.link(&link.name));
+        let Some(((source, target), told)) = ends else { continue };
+        prepared.push(prepare_link(loaded, link, &engine, source, target, told).await?);
     }
     Ok(prepared)
 }
@@ -105,6 +106,7 @@ async fn prepare_link(
     engine: &HostEngine,
     source: &ClusterConfig,
     target: &ClusterConfig,
+    told: &Arc<LinkBoard>,
 ) -> Result<Prepared, RunError> {
     let chains = {
         let (engine, spec) = (engine.clone(), compose::chain(loaded, link));
@@ -130,6 +132,7 @@ async fn prepare_link(
         "link prepared"
     );
     let status = Arc::new(LinkStatus::default());
+    told.prepared(Work { status: Arc::clone(&status), chains: Arc::clone(&chains), lanes });
     let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
     let connector = KafkaConnector {
         link: link.name.clone(),
@@ -150,7 +153,7 @@ async fn prepare_link(
         progress,
         chains,
         clock: Arc::new(SystemClock::start()),
-        events: Arc::new(LogEvents),
+        events: Arc::clone(told) as Arc<dyn EventSink>,
         status: Arc::clone(&status),
         topics: topics_receiver,
     };

@@ -3,7 +3,6 @@
 pub mod bar;
 pub mod catch_up;
 pub mod clock;
-pub mod events;
 pub mod link;
 pub mod target_topics;
 
@@ -14,6 +13,7 @@ use strait_flow::ports::PortError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::board::{Board, Phase};
 use crate::load::Loaded;
 use bar::Bars;
 use catch_up::CatchUp;
@@ -42,6 +42,9 @@ pub enum RunError {
         /// What its lanes say, and what to do.
         reason: String,
     },
+    /// The admin API cannot be had where the configuration wants it.
+    #[error(transparent)]
+    Admin(#[from] crate::admin::AdminError),
     /// A cluster refused something for good.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -64,41 +67,54 @@ impl RunError {
     /// Whether the configuration, or a plugin that it names, has to be changed before another try can go better.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Plugin(_) | Self::LinkTopics(strait_kafka::LinkTopicsError::Lanes { .. }))
+        matches!(self, Self::Plugin(_) | Self::Admin(_) | Self::LinkTopics(strait_kafka::LinkTopicsError::Lanes { .. }))
     }
 }
 
 /// What a finished run did, per link.
 pub type Summary = Vec<(String, Arc<LinkStatus>)>;
 
-/// Runs every link until `stop`, or until all have caught up.
+/// Runs every link until `stop`, or until all have caught up, and tells the board how they do.
 ///
 /// # Errors
 /// Every [`RunError`] that a link ended with; the others went on.
-pub async fn run(loaded: &Loaded, until_caught_up: bool, stop: CancellationToken) -> Result<Summary, Vec<RunError>> {
+pub async fn run(
+    loaded: &Loaded,
+    until_caught_up: bool,
+    stop: CancellationToken,
+    board: &Board,
+) -> Result<Summary, Vec<RunError>> {
     let prepared = tokio::select! { biased;
         () = stop.cancelled() => return Ok(Vec::new()),
-        prepared = link::prepare(loaded) => prepared.map_err(|error| vec![error])?,
+        prepared = link::prepare(loaded, board) => prepared.map_err(|error| vec![error])?,
     };
     let summary: Summary = prepared.iter().map(|link| (link.name.clone(), Arc::clone(&link.status))).collect();
+    board.enter(Phase::Running);
     let mut bars = Bars::new(until_caught_up);
     let mut tasks = JoinSet::new();
     for link in prepared {
         let bar = bars.add(&link.name);
         let link_stop = stop.child_token();
+        let name = link.name.clone();
         tasks.spawn(async move {
-            if until_caught_up {
+            let ended = if until_caught_up {
                 run_until_caught_up(link, link_stop, bar).await
             } else {
                 run_link(link, link_stop).await
-            }
+            };
+            (name, ended)
         });
     }
     let mut errors = Vec::new();
     while let Some(ended) = tasks.join_next().await {
         let error = match ended {
-            Ok(Ok(())) => continue,
-            Ok(Err(error)) => error,
+            Ok((_, Ok(()))) => continue,
+            Ok((name, Err(error))) => {
+                if let Some(link) = board.link(&name) {
+                    link.ended(&error.to_string());
+                }
+                error
+            }
             Err(error) => RunError::Panicked(error.to_string()),
         };
         // The other links go on; this one is told now, in case they go on for long.

@@ -46,6 +46,10 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     if old.state_dir != new.state_dir {
         changes.insert(Change::NeedsRestart { option: "state_dir".to_owned() });
     }
+    if old.admin != new.admin {
+        changes.insert(Change::NeedsRestart { option: "admin".to_owned() });
+    }
+    let loads_alike = old.plugin_dir == new.plugin_dir && old.trusted_plugin_keys == new.trusted_plugin_keys;
     for before in &old.links {
         let link = before.name.clone();
         let Some(after) = new.links.iter().find(|after| after.name == before.name) else {
@@ -57,7 +61,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
             changes.insert(Change::LinkChanged { link, options });
             continue;
         }
-        if before.plugins != after.plugins || old.plugin_dir != new.plugin_dir {
+        if before.plugins != after.plugins || !loads_alike {
             changes.insert(Change::Plugins { link });
         }
     }

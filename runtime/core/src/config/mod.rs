@@ -3,9 +3,11 @@
 //! The loader (in the app) reads files and the environment into one tree. [`structure::read`] makes the model of the tree,
 //! [`resolve()`] fills in `${env:…}` and `${file:…}`, [`validate()`] judges the whole. Each reports every problem it finds.
 
+pub mod admin;
 pub mod diff;
 mod model;
 mod path;
+pub mod pin;
 mod problem;
 pub mod reference;
 pub mod refused;
@@ -16,10 +18,11 @@ mod setting;
 pub mod structure;
 mod validate;
 
+pub use admin::AdminListen;
 pub use diff::{Change, diff};
 pub use model::{
-    Cluster, Config, Delivery, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnError, OnGap, OnRefused, OnTimestampZero,
-    PluginUse, Start,
+    Admin, Cluster, Config, Delivery, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnError, OnGap, OnRefused,
+    OnTimestampZero, PluginUse, Start,
 };
 pub use path::{Path, Step};
 pub use problem::{Gravity, Part, Problem, What, nearest};

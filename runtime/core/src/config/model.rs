@@ -20,6 +20,11 @@ pub struct Config {
     /// run to the next. Made where it is missing; where it cannot be written, nothing is remembered, and that is said.
     #[serde(default = "default_state_dir")]
     pub state_dir: Setting,
+    /// Public keys that plugins from `plugin_dir` must be signed with, each `ed25519:` and 64 hexadecimal digits, as
+    /// `strait plugin keygen` prints them. With any key here a plugin without a good signature beside it (`x.wasm.sig`) is
+    /// refused; bundled plugins are part of this binary and need none.
+    #[serde(default)]
+    pub trusted_plugin_keys: Vec<String>,
     /// The clusters, by the names that links use. The name is part of every prefixed topic, so renaming a cluster renames
     /// its topics on the other side.
     pub clusters: BTreeMap<String, Cluster>,
@@ -28,6 +33,9 @@ pub struct Config {
     /// What Strait writes to its log.
     #[serde(default)]
     pub log: Log,
+    /// Where a running process can be asked how it is, and told to reload.
+    #[serde(default)]
+    pub admin: Admin,
 }
 
 /// A Kafka cluster.
@@ -157,6 +165,10 @@ pub struct PluginUse {
     /// Handed to the plugin; what it may hold is the plugin's business. References to secrets are resolved in it.
     #[serde(default)]
     pub config: PluginConfig,
+    /// The digest that its file must have, `sha256:` and 64 hexadecimal digits, as `strait plugin inspect` prints it.
+    /// Another file of that name is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Whether records must not pass without this plugin's judgement: if it fails, the link stops instead. It can only
     /// tighten: a plugin that declares itself as failing closed (`redact` does) stays so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -367,6 +379,16 @@ impl Default for Log {
     fn default() -> Self {
         Self { level: default_log_level(), format: LogFormat::default() }
     }
+}
+
+/// The admin API: status, metrics, probes, reloads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Address and port, or `off` (127.0.0.1:9610 if absent; taken already, the process runs without). Only addresses of
+    /// this machine itself: 127.0.0.1, [::1], localhost. Port 0 takes any that is free and logs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
 }
 
 /// How log messages are written.

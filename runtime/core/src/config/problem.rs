@@ -191,6 +191,14 @@ pub enum What {
         /// Why.
         reason: &'static str,
     },
+    /// A value that cannot be.
+    #[error("'{value}' cannot be used: {reason}")]
+    BadSetting {
+        /// The value.
+        value: String,
+        /// Why, and what to write.
+        reason: &'static str,
+    },
     /// A plugin name that can be neither a bundled plugin nor a file.
     #[error("'{name}' is neither a bundled plugin nor can it be a file in the plugin folder")]
     BadPlugin {
@@ -276,6 +284,7 @@ impl What {
             Self::Insecure { .. } => "insecure",
             Self::Plaintext => "plaintext",
             Self::BadAddress { .. } => "bad-address",
+            Self::BadSetting { .. } => "bad-setting",
             Self::BadPlugin { .. } => "bad-plugin",
             Self::Loop { .. } => "loop",
             Self::Collision { .. } => "collision",

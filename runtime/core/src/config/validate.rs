@@ -6,7 +6,7 @@ use super::model::{Cluster, Config, Link, PluginUse};
 use super::path::Path;
 use super::problem::{Part, Problem, What, nearest};
 use super::reference::Lookup;
-use super::{refused, routes, secrets, selector};
+use super::{pin, refused, routes, secrets, selector};
 use crate::topic::is_reserved;
 
 /// The plugins that come with Strait.
@@ -77,6 +77,18 @@ pub fn validate(config: &Config) -> Vec<Problem> {
     let top = Path::default();
     if config.links.is_empty() {
         check.value(&top.key("links"), What::Empty("there is no link: nothing would be copied"));
+    }
+    if let Err(reason) = config.admin.listen() {
+        let what = What::BadSetting { value: config.admin.listen.clone().unwrap_or_default(), reason };
+        check.value(&top.key("admin").key("listen"), what);
+    }
+    for (index, key) in config.trusted_plugin_keys.iter().enumerate() {
+        let at = top.key("trusted_plugin_keys").index(index);
+        if check.printed(&at, key)
+            && let Err(reason) = pin::public_key(key)
+        {
+            check.value(&at, What::BadSetting { value: key.clone(), reason });
+        }
     }
     for (name, cluster) in &config.clusters {
         check.cluster(&top.key("clusters").key(name), name, cluster);
@@ -274,6 +286,12 @@ impl Check {
     }
 
     fn plugin(&mut self, at: &Path, used: &PluginUse) {
+        if let Some(digest) = &used.digest
+            && self.printed(&at.key("digest"), digest)
+            && let Err(reason) = pin::digest(digest)
+        {
+            self.value(&at.key("digest"), What::BadSetting { value: digest.clone(), reason });
+        }
         let at = at.key("plugin");
         if !self.printed(&at, &used.plugin) {
             return;

@@ -11,6 +11,7 @@
     reason = "a test ends where it fails"
 )]
 
+mod admin;
 mod bad_input;
 mod chaos;
 mod copy;

@@ -1,0 +1,309 @@
+//! `/metrics`: the board in OpenMetrics text. Nothing is kept here: every scrape reads the figures where they are counted, so
+//! a series is gone with what it was about. Series grow with topics (bounded by the flow), never with partitions.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use strait_flow::histogram::Histogram;
+use strait_flow::{TopicTotals, Totals};
+
+use super::board::{Board, LinkBoard, Told, Work};
+use super::status::{Lags, activity, lane_state, state};
+
+/// Labels of a series; values are escaped when they are written.
+type Labels = Vec<(&'static str, String)>;
+
+/// Events that mean that records are missing or changed at the source.
+const GAPS: [&str; 6] =
+    ["retention_overrun", "truncated", "topic_recreated", "epoch_regression", "offset_regression", "source_gone"];
+
+/// The text of a scrape.
+///
+/// # Errors
+/// [`fmt::Error`]: the encoder gave up.
+pub fn encode(board: Arc<Board>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(board)));
+    let mut page = String::new();
+    text::encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+struct Scrape(Arc<Board>);
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+/// A link as one scrape sees it.
+struct Seen<'a> {
+    link: &'a LinkBoard,
+    labels: Labels,
+    told: Told,
+    work: Option<Work>,
+    lags: Lags,
+}
+
+impl Seen<'_> {
+    fn labels(&self, more: &[(&'static str, &str)]) -> Labels {
+        let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        self.labels.iter().cloned().chain(more).collect()
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let board = &*self.0;
+        let links: Vec<Seen<'_>> = board
+            .links()
+            .iter()
+            .map(|link| Seen {
+                link,
+                labels: vec![
+                    ("link", link.name.clone()),
+                    ("source", link.source.clone()),
+                    ("target", link.target.clone()),
+                ],
+                told: link.told(),
+                work: link.work().cloned(),
+                lags: Lags::of(link, board.unix_ms()),
+            })
+            .collect();
+        let mut page = Page { encoder };
+        process(&mut page, board)?;
+        records(&mut page, &links)?;
+        lanes(&mut page, &links)?;
+        lag(&mut page, &links)?;
+        events(&mut page, &links)?;
+        plugins(&mut page, &links)
+    }
+}
+
+fn process(page: &mut Page<'_>, board: &Board) -> fmt::Result {
+    let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    page.gauge("strait_build_info", "Version of this process; always 1.", [(version, 1.0)])?;
+    let ready = if board.not_ready().is_empty() { 1.0 } else { 0.0 };
+    page.gauge("strait_ready", "1 while /readyz says so.", [(Labels::new(), ready)])?;
+    let uptime = [(Labels::new(), board.uptime().as_secs_f64())];
+    page.gauge("strait_uptime_seconds", "Time since the process began.", uptime)
+}
+
+fn records(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+    type OfTopic = fn(&TopicTotals) -> u64;
+    let by_topic: [(&str, &str, OfTopic); 3] = [
+        ("strait_records_consumed", "Records read from the source, by source topic.", |t| t.records_read),
+        ("strait_records_replicated", "Records acknowledged by the target, by source topic.", |t| t.records_written),
+        ("strait_records_quarantined", "Records kept in quarantine, by source topic.", |t| t.records_quarantined),
+    ];
+    for (name, help, value) in by_topic {
+        let mut series = Vec::new();
+        for (seen, work) in working(links) {
+            let topics = work.status.topics();
+            series.extend(topics.iter().map(|(topic, totals)| (seen.labels(&[("topic", topic)]), value(totals))));
+        }
+        page.counter(name, help, series)?;
+    }
+    let mut bytes = Vec::new();
+    for (seen, work) in working(links) {
+        for (topic, totals) in work.status.topics() {
+            for (direction, value) in [("read", totals.bytes_read), ("written", totals.bytes_written)] {
+                bytes.push((seen.labels(&[("topic", &topic), ("direction", direction)]), value));
+            }
+        }
+    }
+    page.counter("strait_bytes", "Bytes of keys, values and headers; written ones with 64 for each record.", bytes)?;
+
+    type OfLink = fn(&Totals) -> u64;
+    let by_link: [(&str, &str, OfLink); 4] = [
+        ("strait_records_filtered", "Records left out by plugins.", |t| t.records_dropped),
+        (
+            "strait_records_rejected",
+            "Records refused by plugins; they are in quarantine, or stop their partition.",
+            |t| t.records_rejected,
+        ),
+        ("strait_timestamps_replaced", "Records sent with the present time, as theirs was 0.", |t| {
+            t.timestamps_replaced
+        }),
+        ("strait_lane_restarts", "How often a lane broke and was taken again.", |t| t.lane_restarts),
+    ];
+    for (name, help, value) in by_link {
+        let series = working(links).map(|(seen, work)| (seen.labels(&[]), value(&work.status.totals())));
+        page.counter(name, help, series)?;
+    }
+    let mut transactions = Vec::new();
+    for (seen, work) in working(links) {
+        let totals = work.status.totals();
+        for (result, value) in [("committed", totals.transactions), ("aborted", totals.transactions_aborted)] {
+            transactions.push((seen.labels(&[("result", result)]), value));
+        }
+    }
+    page.counter("strait_transactions", "Transactions on the target, by how they ended.", transactions)?;
+
+    let timings: Vec<_> = working(links).map(|(seen, work)| (seen.labels(&[]), work.status.timings())).collect();
+    let latency = timings.iter().map(|(labels, timings)| (labels.clone(), &timings.latency));
+    page.histogram(
+        "strait_replication_latency_seconds",
+        "From a record's timestamp to its commit on the target, of the last record of each batch read.",
+        latency,
+    )?;
+    let transaction = timings.iter().map(|(labels, timings)| (labels.clone(), &timings.transaction));
+    page.histogram(
+        "strait_transaction_duration_seconds",
+        "From the moment a transaction takes no more records to its commit.",
+        transaction,
+    )
+}
+
+fn lanes(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+    let states = links.iter().map(|seen| {
+        let state = state(seen.link, seen.told.ended.is_some());
+        (seen.labels(&[]), if state == "running" { 1.0 } else { 0.0 })
+    });
+    page.gauge("strait_link_up", "1 while the link runs, 0 while it is prepared and once it has ended.", states)?;
+
+    let mut lanes = Vec::new();
+    let mut partitions = Vec::new();
+    for (seen, work) in working(links) {
+        let all = work.status.lanes();
+        for name in ["taking", "running", "waiting"] {
+            let count = all.values().filter(|state| lane_state(**state) == name).count();
+            lanes.push((seen.labels(&[("state", name)]), number(count as u64)));
+        }
+        let mut counts = std::collections::BTreeMap::from([(("running", ""), 0_u64)]);
+        for (key, partition) in work.status.partitions() {
+            let state = activity(&partition.activity);
+            let reason = seen.told.reasons.get(&key).filter(|_| state != "running");
+            *counts.entry((state, reason.map_or("", |reason| reason.event))).or_default() += 1;
+        }
+        for ((state, reason), count) in counts {
+            partitions.push((seen.labels(&[("state", state), ("reason", reason)]), number(count)));
+        }
+    }
+    page.gauge("strait_lanes", "Lanes of this process, by state.", lanes)?;
+    let help = "Source partitions of this process, by what they do; the reason is the event that told it.";
+    page.gauge("strait_partitions", help, partitions)
+}
+
+fn lag(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+    let (mut sums, mut most, mut ages) = (Vec::new(), Vec::new(), Vec::new());
+    for seen in links {
+        for (topic, lag) in seen.lags.topics.iter().filter(|(_, lag)| lag.known_partitions > 0) {
+            let labels = seen.labels(&[("topic", topic)]);
+            sums.push((labels.clone(), number(lag.records)));
+            most.push((labels.clone(), number(lag.records_max)));
+            ages.push((labels, lag.seconds_max.unwrap_or(0.0)));
+        }
+    }
+    page.gauge(
+        "strait_lag_records",
+        "Offsets that the target does not have yet, over a topic's partitions here.",
+        sums,
+    )?;
+    page.gauge("strait_lag_records_max", "The same of the partition furthest behind.", most)?;
+    let help = "Age of the newest committed record of the partition furthest behind; 0 where none is behind.";
+    page.gauge("strait_lag_seconds", help, ages)
+}
+
+fn events(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+    let mut all = Vec::new();
+    let mut gaps = Vec::new();
+    let mut fenced = Vec::new();
+    for seen in links {
+        for (event, count) in &seen.told.counts {
+            all.push((seen.labels(&[("event", event)]), *count));
+        }
+        for reason in GAPS {
+            let count = seen.told.counts.get(reason).copied().unwrap_or(0);
+            gaps.push((seen.labels(&[("reason", reason)]), count));
+        }
+        fenced.push((seen.labels(&[]), seen.told.counts.get("fenced").copied().unwrap_or(0)));
+    }
+    page.counter("strait_events", "Events told, by name.", all)?;
+    page.counter("strait_source_gap", "Records missing or changed at the source, by how.", gaps)?;
+    page.counter("strait_fenced", "How often another owner took a lane of this process.", fenced)
+}
+
+fn plugins(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+    let mut generations = Vec::new();
+    let mut counters = Vec::new();
+    for (seen, work) in working(links) {
+        let generation = work.chains.generation();
+        generations.push((seen.labels(&[("generation", &generation.0)]), 1.0));
+        for counter in work.chains.counters() {
+            let labels = seen.labels(&[("plugin", &counter.plugin), ("counter", &counter.counter)]);
+            counters.push((labels, counter.value));
+        }
+    }
+    page.gauge("strait_plugin_generation_info", "The plugins that judge records now; always 1.", generations)?;
+    page.counter("strait_plugin_counter", "What plugins count themselves, in accepted batches.", counters)
+}
+
+fn working<'a>(links: &'a [Seen<'a>]) -> impl Iterator<Item = (&'a Seen<'a>, &'a Work)> {
+    links.iter().filter_map(|seen| seen.work.as_ref().map(|work| (seen, work)))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a double; counts of 2^53 and more do not come about")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+/// Writes families.
+struct Page<'a> {
+    encoder: DescriptorEncoder<'a>,
+}
+
+impl Page<'_> {
+    /// A family of counters; the encoder puts `_total` behind the name.
+    fn counter(&mut self, name: &str, help: &str, series: impl IntoIterator<Item = (Labels, u64)>) -> fmt::Result {
+        let mut series = series.into_iter().peekable();
+        if series.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in series {
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, series: impl IntoIterator<Item = (Labels, f64)>) -> fmt::Result {
+        let mut series = series.into_iter().peekable();
+        if series.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in series {
+            if labels.is_empty() {
+                family.encode_gauge(&value)?;
+                continue;
+            }
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn histogram<'h>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (Labels, &'h Histogram)>,
+    ) -> fmt::Result {
+        let mut series = series.into_iter().peekable();
+        if series.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, histogram) in series {
+            let buckets: Vec<(f64, u64)> = histogram.buckets().collect();
+            let (sum, count) = (histogram.sum_s(), histogram.count());
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}

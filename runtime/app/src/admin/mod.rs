@@ -1,0 +1,70 @@
+//! The admin API of a running process: status, metrics, probes, reloads. Versioned, on this machine only.
+//!
+//! [`board`] is what is known, [`status`] and [`metrics`] are views of it, [`routes`] names them, [`guard`] keeps web pages of
+//! a browser on this machine out, [`server`] bounds what a client may take, [`client`] is what the commands use.
+
+pub mod board;
+pub mod client;
+mod guard;
+mod metrics;
+mod routes;
+pub mod server;
+pub mod status;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use strait_core::config::{Admin, AdminListen};
+use tokio::net::TcpListener;
+
+use board::Board;
+use server::Server;
+
+/// Why the admin API cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The configured address cannot be listened on.
+    #[error(
+        "the admin API cannot listen on {address}: {error}; set another [admin] listen, port 0 for any that is free, or \"off\""
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The setting was refused before; never after a configuration was judged.
+    #[error("[admin] listen: {0}")]
+    Setting(&'static str),
+}
+
+/// Starts to listen; `None` where the configuration says `off`, and where the default port is taken: another process on this
+/// machine, with links of its own, has it, which is no reason not to copy records.
+///
+/// # Errors
+/// [`AdminError::Listen`] when an address that the configuration names cannot be had.
+pub async fn bind(admin: &Admin, board: Arc<Board>) -> Result<Option<Server>, AdminError> {
+    let (address, explicit) = match admin.listen().map_err(AdminError::Setting)? {
+        AdminListen::Off => return Ok(None),
+        AdminListen::Default(address) => (address, false),
+        AdminListen::Explicit(address) => (address, true),
+    };
+    match TcpListener::bind(address).await {
+        Ok(listener) => {
+            let bound = listener.local_addr().unwrap_or(address);
+            tracing::info!(address = %bound, "admin API listens");
+            Ok(Some(Server::new(listener, routes::router(board))))
+        }
+        Err(error) if explicit => Err(AdminError::Listen { address, error }),
+        Err(error) => {
+            tracing::warn!(
+                %address,
+                %error,
+                "no admin API: the default port cannot be had, so this process has no status, metrics and probes; give each process an [admin] listen of its own, or \"off\""
+            );
+            Ok(None)
+        }
+    }
+}

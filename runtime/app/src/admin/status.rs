@@ -1,0 +1,342 @@
+//! `/api/v1/status`: what the process does, as `strait status` shows it. Both ends share these types; a field that an older
+//! process does not send has its default.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use strait_core::PartitionKey;
+use strait_core::config::Delivery;
+use strait_flow::{Activity, LaneState, PartitionStatus};
+
+use super::board::{Board, LinkBoard, Recent};
+
+/// Partitions that stand still and are listed one by one.
+const PAUSED_MAX: usize = 100;
+
+/// A process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// Its version of Strait.
+    pub version: String,
+    /// `starting`, `running` or `draining`.
+    pub phase: String,
+    /// What `/readyz` says.
+    pub ready: bool,
+    /// What is missing, where it is not ready.
+    pub not_ready: Vec<String>,
+    /// Seconds since it began.
+    pub uptime_s: u64,
+    /// Its links, as configured.
+    pub links: Vec<Link>,
+}
+
+/// A link, as far as this process has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// Cluster it reads from.
+    pub source: String,
+    /// Cluster it writes to.
+    pub target: String,
+    /// `exactly-once` or `at-least-once`.
+    pub delivery: String,
+    /// `preparing`, `running` or `ended`.
+    pub state: String,
+    /// Why it ended.
+    pub error: Option<String>,
+    /// Lanes that the link has in all processes.
+    pub lanes_total: u32,
+    /// Lanes of this process.
+    pub lanes: Vec<Lane>,
+    /// Source partitions of this process.
+    pub partitions: Partitions,
+    /// How far they are behind.
+    pub lag: Lag,
+    /// What it did since the process began.
+    pub totals: Totals,
+    /// Partitions that stand still, the first hundred.
+    pub paused: Vec<Paused>,
+    /// How many more there are.
+    pub paused_left_out: usize,
+    /// The plugins that judge records now: name, digest and configuration of each, in order.
+    pub generation: String,
+    /// How often each event came.
+    pub events: BTreeMap<String, u64>,
+    /// The last ones, oldest first.
+    pub recent_events: Vec<Told>,
+}
+
+/// A lane of this process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lane {
+    /// Its number.
+    pub lane: u32,
+    /// `taking`, `running`, or `waiting` before it is taken again.
+    pub state: String,
+}
+
+/// Source partitions by what they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Partitions {
+    /// Being read.
+    pub running: u64,
+    /// Tried again by themselves.
+    pub stuck: u64,
+    /// Waiting for an operator.
+    pub stopped: u64,
+}
+
+/// Records that committed readers of the source could read and the target does not have, control records included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lag {
+    /// Over all partitions whose log's end is known.
+    pub records: u64,
+    /// Of the partition furthest behind.
+    pub records_max: u64,
+    /// Age of the newest committed record of a partition that is behind; the oldest of them, in seconds. `None` where no
+    /// partition is behind, or none of those has had a record committed by this process.
+    pub seconds_max: Option<f64>,
+    /// Partitions whose log's end is known.
+    pub known_partitions: u64,
+    /// Partitions whose log's end is not known yet: it is asked for every few seconds.
+    pub unknown_partitions: u64,
+}
+
+/// What a link did since the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Records read from the source.
+    pub records_read: u64,
+    /// Their bytes.
+    pub bytes_read: u64,
+    /// Records acknowledged by the target.
+    pub records_written: u64,
+    /// Their bytes, with 64 for each record.
+    pub bytes_written: u64,
+    /// Records left out by plugins.
+    pub records_dropped: u64,
+    /// Records refused by plugins.
+    pub records_rejected: u64,
+    /// Records kept in quarantine, whoever refused them.
+    pub records_quarantined: u64,
+    /// Transactions committed.
+    pub transactions: u64,
+    /// Transactions that were open when their lane broke.
+    pub transactions_aborted: u64,
+    /// How often a lane broke and was taken again.
+    pub lane_restarts: u64,
+}
+
+/// A partition that stands still.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Paused {
+    /// Source topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// `stuck` or `stopped`.
+    pub state: String,
+    /// Committed progress: the next offset.
+    pub offset: i64,
+    /// The event that said why, where one is known.
+    pub event: String,
+    /// What it said.
+    pub reason: String,
+}
+
+/// An event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Told {
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: i64,
+    /// Its name.
+    pub event: String,
+    /// What it said.
+    pub text: String,
+}
+
+/// The board as status.
+#[must_use]
+pub fn of(board: &Board) -> Status {
+    let not_ready = board.not_ready();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        phase: board.phase().name().to_owned(),
+        ready: not_ready.is_empty(),
+        not_ready,
+        uptime_s: board.uptime().as_secs(),
+        links: board.links().iter().map(|link| of_link(link, board.unix_ms())).collect(),
+    }
+}
+
+fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
+    let told = link.told();
+    let mut view = Link {
+        name: link.name.clone(),
+        source: link.source.clone(),
+        target: link.target.clone(),
+        delivery: match link.delivery {
+            Delivery::ExactlyOnce => "exactly-once".to_owned(),
+            Delivery::AtLeastOnce => "at-least-once".to_owned(),
+        },
+        state: state(link, told.ended.is_some()).to_owned(),
+        error: told.ended.clone(),
+        events: told.counts.iter().map(|(event, count)| ((*event).to_owned(), *count)).collect(),
+        recent_events: told.recent.iter().map(shown).collect(),
+        ..Link::default()
+    };
+    let Some(work) = link.work() else { return view };
+    view.lanes_total = work.lanes;
+    view.generation = work.chains.generation().0.to_string();
+    view.lanes = work
+        .status
+        .lanes()
+        .iter()
+        .map(|(lane, state)| Lane { lane: lane.0, state: lane_state(*state).to_owned() })
+        .collect();
+    view.totals = totals(&work.status.totals());
+    view.lag = Lags::of(link, now_ms).all();
+    for (key, partition) in work.status.partitions() {
+        let count = match partition.activity {
+            Activity::Running => &mut view.partitions.running,
+            Activity::Stuck => &mut view.partitions.stuck,
+            Activity::Stopped => &mut view.partitions.stopped,
+        };
+        *count += 1;
+        if partition.activity == Activity::Running {
+            continue;
+        }
+        if view.paused.len() >= PAUSED_MAX {
+            view.paused_left_out += 1;
+            continue;
+        }
+        view.paused.push(paused(&key, &partition, told.reasons.get(&key)));
+    }
+    view
+}
+
+/// `preparing`, `running` or `ended`.
+pub fn state(link: &LinkBoard, ended: bool) -> &'static str {
+    match (ended, link.work()) {
+        (true, _) => "ended",
+        (false, None) => "preparing",
+        (false, Some(_)) => "running",
+    }
+}
+
+/// `taking`, `running` or `waiting`.
+pub fn lane_state(state: LaneState) -> &'static str {
+    match state {
+        LaneState::Taking => "taking",
+        LaneState::Running => "running",
+        LaneState::Waiting => "waiting",
+    }
+}
+
+/// `running`, `stuck` or `stopped`.
+pub fn activity(activity: &Activity) -> &'static str {
+    match activity {
+        Activity::Running => "running",
+        Activity::Stuck => "stuck",
+        Activity::Stopped => "stopped",
+    }
+}
+
+fn shown(recent: &Recent) -> Told {
+    Told { time_ms: recent.time_ms, event: recent.event.to_owned(), text: recent.text.clone() }
+}
+
+fn totals(totals: &strait_flow::Totals) -> Totals {
+    Totals {
+        records_read: totals.records_read,
+        bytes_read: totals.bytes_read,
+        records_written: totals.records_written,
+        bytes_written: totals.bytes_written,
+        records_dropped: totals.records_dropped,
+        records_rejected: totals.records_rejected,
+        records_quarantined: totals.records_quarantined,
+        transactions: totals.transactions,
+        transactions_aborted: totals.transactions_aborted,
+        lane_restarts: totals.lane_restarts,
+    }
+}
+
+fn paused(key: &PartitionKey, partition: &PartitionStatus, reason: Option<&Recent>) -> Paused {
+    Paused {
+        topic: key.topic.to_string(),
+        partition: key.partition,
+        state: activity(&partition.activity).to_owned(),
+        offset: partition.committed.0,
+        event: reason.map(|reason| reason.event.to_owned()).unwrap_or_default(),
+        reason: reason.map(|reason| reason.text.clone()).unwrap_or_default(),
+    }
+}
+
+/// How far the partitions of a link are behind, by topic.
+#[derive(Debug, Default)]
+pub struct Lags {
+    /// By source topic.
+    pub topics: BTreeMap<String, Lag>,
+}
+
+impl Lags {
+    /// As things stand at `now_ms`.
+    #[must_use]
+    pub fn of(link: &LinkBoard, now_ms: i64) -> Self {
+        let mut lags = Self::default();
+        let Some(work) = link.work() else { return lags };
+        let bounds = work.status.bounds();
+        for (key, partition) in work.status.partitions() {
+            let lag = lags.topics.entry(key.topic.to_string()).or_default();
+            let Some(bounds) = bounds.get(&key) else {
+                lag.unknown_partitions += 1;
+                continue;
+            };
+            let records = u64::try_from(bounds.last_stable.0.saturating_sub(partition.committed.0)).unwrap_or(0);
+            let age = partition.committed_time_ms.filter(|_| records > 0).map(|time_ms| seconds(now_ms, time_ms));
+            lag.add(&Lag {
+                records,
+                records_max: records,
+                seconds_max: age,
+                known_partitions: 1,
+                unknown_partitions: 0,
+            });
+        }
+        lags
+    }
+
+    /// Of the link as a whole.
+    #[must_use]
+    pub fn all(&self) -> Lag {
+        let mut all = Lag::default();
+        self.topics.values().for_each(|lag| all.add(lag));
+        all
+    }
+}
+
+impl Lag {
+    fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.records_max = self.records_max.max(other.records_max);
+        self.known_partitions += other.known_partitions;
+        self.unknown_partitions += other.unknown_partitions;
+        self.seconds_max = match (self.seconds_max, other.seconds_max) {
+            (Some(one), Some(two)) => Some(one.max(two)),
+            (one, two) => one.or(two),
+        };
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "milliseconds of centuries fit into 53 bits")]
+fn seconds(now_ms: i64, then_ms: i64) -> f64 {
+    now_ms.saturating_sub(then_ms).max(0) as f64 / 1000.0
+}

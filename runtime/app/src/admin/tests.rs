@@ -1,0 +1,118 @@
+//! The API without a cluster: what it says of a board, and what it never says.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use strait_core::{Event, PartitionKey, TopicId};
+use strait_flow::ports::EventSink;
+use tower::ServiceExt;
+
+use super::board::{Board, Phase};
+use super::routes::router;
+use crate::load::{self, Environment};
+
+const CONFIG: &str = r#"
+[clusters.aws]
+bootstrap_servers = "a:9092"
+[clusters.aws.kafka]
+"sasl.password" = "canary"
+[clusters.gcp]
+bootstrap_servers = "g:9092"
+[[links]]
+name = "aws-to-gcp"
+source = "aws"
+target = "gcp"
+topics = ["orders"]
+"#;
+
+fn board() -> Arc<Board> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("strait.toml");
+    std::fs::write(&file, CONFIG).unwrap();
+    Board::new(&load::load(Path::new(&file), &Environment::default()).unwrap().config)
+}
+
+async fn ask(board: &Arc<Board>, method: Method, path: &str, headers: &[(&str, &str)]) -> (StatusCode, String) {
+    let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = router(Arc::clone(board)).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let status = answer.status();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn get(board: &Arc<Board>, path: &str) -> (StatusCode, String) {
+    ask(board, Method::GET, path, &[]).await
+}
+
+#[tokio::test]
+async fn a_process_is_alive_all_the_time_and_ready_only_while_its_links_run() {
+    let board = board();
+    for (phase, missing) in [
+        (Phase::Starting, "starting"),
+        (Phase::Running, "link aws-to-gcp: is not prepared yet"),
+        (Phase::Draining, "draining"),
+        (Phase::Running, "draining"),
+    ] {
+        board.enter(phase);
+        assert_eq!(get(&board, "/livez").await, (StatusCode::OK, "ok\n".to_owned()));
+        let (status, text) = get(&board, "/readyz").await;
+        assert!(status == StatusCode::SERVICE_UNAVAILABLE && text.contains(missing), "{phase:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn status_and_metrics_tell_what_happened_and_no_secret() {
+    let board = board();
+    board.enter(Phase::Running);
+    let link = board.link("aws-to-gcp").unwrap();
+    let partition = PartitionKey { topic: "orders".into(), topic_id: TopicId([1; 16]), partition: 3 };
+    let denied = Event::SourceDenied { partition, reason: "the broker said canary\u{1b}[2J".to_owned(), retry_ms: 1 };
+    link.emit("aws-to-gcp", denied);
+    for _ in 0..50 {
+        link.emit("aws-to-gcp", Event::Fenced { lane: 0, reason: "by \"another\"\n".to_owned() });
+    }
+    link.ended("no right to canary");
+
+    let (status, text) = get(&board, "/api/v1/status").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(!text.contains("canary") && text.contains("***"), "{text}");
+    let shown: super::status::Status = serde_json::from_str(&text).unwrap();
+    let shown = &shown.links[0];
+    assert_eq!((shown.state.as_str(), shown.error.as_deref()), ("ended", Some("no right to ***")));
+    assert_eq!((shown.events["fenced"], shown.recent_events.len()), (50, 20));
+
+    let (_, page) = get(&board, "/metrics").await;
+    let labels = "link=\"aws-to-gcp\",source=\"aws\",target=\"gcp\"";
+    for line in [
+        format!("strait_fenced_total{{{labels}}} 50\n"),
+        format!("strait_events_total{{{labels},event=\"source_denied\"}} 1\n"),
+        format!("strait_link_up{{{labels}}} 0.0\n"),
+        "strait_ready 0.0\n".to_owned(),
+    ] {
+        assert!(page.contains(&line), "{line} in\n{page}");
+    }
+    assert!(!page.contains("canary"), "{page}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_as_json() {
+    let board = board();
+    let json = [("content-type", "application/json")];
+    for (method, path, headers, wanted) in [
+        (Method::GET, "/", &[][..], StatusCode::NOT_FOUND),
+        (Method::GET, "/api/v2/status", &[], StatusCode::NOT_FOUND),
+        (Method::POST, "/api/v1/status", &json, StatusCode::METHOD_NOT_ALLOWED),
+        (Method::POST, "/api/v1/status", &[], StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (Method::GET, "/livez", &[("origin", "http://evil.example")], StatusCode::FORBIDDEN),
+    ] {
+        let (status, text) = ask(&board, method.clone(), path, headers).await;
+        assert_eq!(status, wanted, "{method} {path}");
+        assert!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["error"].is_string(), "{text}");
+    }
+}

@@ -1,0 +1,197 @@
+//! `strait status`.
+
+use std::time::Duration;
+
+use super::{End, print, say};
+use crate::admin::client::{Client, ClientError};
+use crate::admin::status::{Link, Status};
+use crate::cli::{AdminAt, Output};
+use crate::load::{self, Environment};
+
+/// An answer comes from memory.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the command.
+#[must_use]
+pub fn status(at: &AdminAt, output: Output) -> End {
+    let client = match client(at) {
+        Ok(client) => client,
+        Err(end) => return end,
+    };
+    let answer = match client.get("/api/v1/status", PATIENCE) {
+        Ok(answer) => answer,
+        Err(error) => return failed(&error),
+    };
+    if output == Output::Json {
+        return print(&format!("{answer:#}"));
+    }
+    match serde_json::from_value(answer) {
+        Ok(status) => print(&table(&status)),
+        Err(error) => {
+            say(&format!("error: the status cannot be read: {error}; is it a Strait of another version?"));
+            End::Failed
+        }
+    }
+}
+
+/// The API to ask: the one named, or the one that the configuration has its processes listen on.
+///
+/// # Errors
+/// How the command ends; everything has been printed.
+pub fn client(at: &AdminAt) -> Result<Client, End> {
+    if let Some(url) = &at.admin {
+        return Client::new(url).map_err(|error| failed(&error));
+    }
+    match load::admin_address(&at.config.file, &Environment::of_process()) {
+        Ok(Some(address)) => Ok(Client::at(address)),
+        Ok(None) => {
+            say("error: the configuration says [admin] listen = \"off\": its processes cannot be asked");
+            Err(End::Failed)
+        }
+        Err(reason) => {
+            say(&format!("error: {reason}; or name the admin API with --admin URL"));
+            Err(End::BadConfig)
+        }
+    }
+}
+
+/// Says why there is no answer.
+#[must_use]
+pub fn failed(error: &ClientError) -> End {
+    say(&format!("error: {error}"));
+    End::Failed
+}
+
+fn table(status: &Status) -> String {
+    let mut text = format!(
+        "strait {}, {}{}, up {}\n",
+        plain(&status.version),
+        plain(&status.phase),
+        if status.ready { ", ready" } else { "" },
+        time(status.uptime_s)
+    );
+    for missing in &status.not_ready {
+        text.push_str(&format!("  not ready: {}\n", plain(missing)));
+    }
+    let rows: Vec<Vec<String>> = status.links.iter().map(row).collect();
+    text.push('\n');
+    let head = [
+        "LINK",
+        "SOURCE",
+        "TARGET",
+        "STATE",
+        "LANES",
+        "PARTITIONS",
+        "READ",
+        "WRITTEN",
+        "DROPPED",
+        "QUARANTINED",
+        "LAG",
+        "BEHIND",
+    ];
+    text.push_str(&columns(&head, &rows));
+    for link in &status.links {
+        details(&mut text, link);
+    }
+    text
+}
+
+fn row(link: &Link) -> Vec<String> {
+    let running = link.lanes.iter().filter(|lane| lane.state == "running").count();
+    let partitions = link.partitions;
+    let mut held = format!("{}", partitions.running + partitions.stuck + partitions.stopped);
+    if partitions.stuck + partitions.stopped > 0 {
+        held.push_str(&format!(" ({} stand still)", partitions.stuck + partitions.stopped));
+    }
+    let totals = &link.totals;
+    vec![
+        plain(&link.name),
+        plain(&link.source),
+        plain(&link.target),
+        plain(&link.state),
+        format!("{running} of {}", link.lanes_total),
+        held,
+        totals.records_read.to_string(),
+        totals.records_written.to_string(),
+        totals.records_dropped.to_string(),
+        totals.records_quarantined.to_string(),
+        link.lag.records.to_string(),
+        link.lag.seconds_max.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s")),
+    ]
+}
+
+fn details(text: &mut String, link: &Link) {
+    let mut lines = Vec::new();
+    if let Some(error) = &link.error {
+        lines.push(format!("ended: {}", plain(error)));
+    }
+    for lane in link.lanes.iter().filter(|lane| lane.state != "running") {
+        lines.push(format!("lane {} is {}", lane.lane, plain(&lane.state)));
+    }
+    for paused in &link.paused {
+        let (topic, state) = (plain(&paused.topic), plain(&paused.state));
+        let reason = if paused.event.is_empty() { "no event of this process says why" } else { &paused.reason };
+        lines.push(format!(
+            "{topic}-{} is {state} at offset {}: {} {}",
+            paused.partition,
+            paused.offset,
+            plain(&paused.event),
+            plain(reason)
+        ));
+    }
+    if link.paused_left_out > 0 {
+        lines.push(format!("and {} more partitions", link.paused_left_out));
+    }
+    if !link.generation.is_empty() && link.generation != "none" {
+        lines.push(format!("plugins: {}", plain(&link.generation)));
+    }
+    if lines.is_empty() {
+        return;
+    }
+    text.push_str(&format!("\n{}\n", plain(&link.name)));
+    for line in lines {
+        text.push_str(&format!("  {line}\n"));
+    }
+}
+
+/// What a terminal must not obey is escaped: texts of brokers and plugins pass through here.
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn time(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// Columns as wide as their widest cell.
+pub fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,128 @@
+//! `strait plugin keygen`, `sign` and `verify`: who vouches for a plugin's file. No network, no running process.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use strait_host::{PrivateKey, PublicKey, digest_of, signature_path, verify_file};
+
+use super::{End, print, say};
+use crate::cli::ConfigFile;
+use crate::load::{self, Environment};
+
+/// A private key file is one short line.
+const KEY_BYTES_MAX: u64 = 4096;
+/// The bound on a plugin's file.
+const PLUGIN_BYTES_MAX: u64 = 64 << 20;
+
+/// Makes a key pair.
+#[must_use]
+pub fn keygen(file: &Path) -> End {
+    ended(make(file).map(|public| {
+        format!(
+            "{public}\n\nThe private key is in {}, which nobody else may read: keep it off the machines that run links.\n\
+             Put the line above into trusted_plugin_keys of the configuration.",
+            file.display()
+        )
+    }))
+}
+
+/// Signs a plugin's file.
+#[must_use]
+pub fn sign(key: &Path, file: &Path) -> End {
+    ended(vouch(key, file))
+}
+
+/// Says who vouches for a plugin's file.
+#[must_use]
+pub fn verify(file: &Path, trust: &[String], config: &ConfigFile) -> End {
+    ended(judge(file, trust, config))
+}
+
+fn ended(result: Result<String, String>) -> End {
+    match result {
+        Ok(text) => print(&text),
+        Err(error) => {
+            say(&format!("error: {error}"));
+            End::Failed
+        }
+    }
+}
+
+fn make(file: &Path) -> Result<PublicKey, String> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(|error| format!("no random numbers: {error}"))?;
+    let key = PrivateKey::from_random(seed)?;
+    let name = file.display();
+    // Made with its mode, so that there is no moment in which others can read it; never written over another key.
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    let mut created = created.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => format!("{name} is there already: name another file, or move it away"),
+        _ => format!("{name} cannot be made: {error}"),
+    })?;
+    let written = created.write_all(key.to_file().as_bytes()).and_then(|()| created.sync_all());
+    written.map_err(|error| format!("{name} cannot be written: {error}"))?;
+    Ok(key.public())
+}
+
+fn vouch(key: &Path, file: &Path) -> Result<String, String> {
+    let key = private_key(key)?;
+    let bytes = read(file, PLUGIN_BYTES_MAX)?;
+    let path = signature_path(file);
+    let name = path.display();
+    // Whole or not at all: a link may look at it at any moment.
+    let aside = path.with_extension(format!("sig.{}", std::process::id()));
+    let written = fs::write(&aside, key.sign(&bytes)).and_then(|()| fs::rename(&aside, &path));
+    written.map_err(|error| format!("{name} cannot be written: {error}"))?;
+    Ok(format!("{name}: signed by {}\n{} {}", key.public(), digest_of(&bytes), file.display()))
+}
+
+fn private_key(file: &Path) -> Result<PrivateKey, String> {
+    let name = file.display();
+    let mode = fs::metadata(file).map_err(|error| format!("{name} cannot be read: {error}"))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(format!(
+            "{name} has mode {:04o}: others can read or change this private key; chmod 600 it, and think of it as known if they could",
+            mode & 0o7777
+        ));
+    }
+    let text = String::from_utf8(read(file, KEY_BYTES_MAX)?);
+    let text = text.map_err(|_| format!("{name} is not a private key as strait plugin keygen writes it"))?;
+    PrivateKey::from_file(&text).map_err(|reason| format!("{name}: {reason}"))
+}
+
+fn judge(file: &Path, trust: &[String], config: &ConfigFile) -> Result<String, String> {
+    let written = if trust.is_empty() {
+        load::trusted_plugin_keys(&config.file, &Environment::of_process())?
+    } else {
+        trust.to_vec()
+    };
+    if written.is_empty() {
+        return Err(format!(
+            "no key to trust: {} names no trusted_plugin_keys, and no --trust was given",
+            config.file.display()
+        ));
+    }
+    let mut keys = Vec::new();
+    for text in &written {
+        keys.push(PublicKey::parse(text).map_err(|reason| format!("'{text}': {reason}"))?);
+    }
+    let bytes = read(file, PLUGIN_BYTES_MAX)?;
+    let signer = verify_file(file, &bytes, &keys).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(format!("{}: good, signed by {signer}\n{}", file.display(), digest_of(&bytes)))
+}
+
+fn read(file: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let name = file.display();
+    let unreadable = |error: std::io::Error| format!("{name} cannot be read: {error}");
+    let mut bytes = Vec::new();
+    let opened = fs::File::open(file).map_err(unreadable)?;
+    opened.take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
+        return Err(format!("{name} is larger than {bytes_max} bytes"));
+    }
+    Ok(bytes)
+}

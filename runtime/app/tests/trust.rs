@@ -1,0 +1,125 @@
+//! Keys, signatures and pins from outside: what is made, what is refused, and with which words.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Exit code, what was printed and what was complained of.
+fn strait(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
+    let output = command.args(args).current_dir(dir).env_clear().output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A report without its frame and line breaks.
+fn flat(report: &str) -> String {
+    report.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A configuration of a link with the plugin `x`, and these lines at its top and for the plugin.
+fn config(dir: &Path, top: &str, plugin: &str) {
+    let text = format!(
+        "{top}\n[clusters.aws]\nbootstrap_servers = \"127.0.0.1:1\"\n[clusters.gcp]\nbootstrap_servers = \"127.0.0.1:1\"\n\
+         [[links]]\nname = \"l\"\nsource = \"aws\"\ntarget = \"gcp\"\ntopics = [\"t\"]\n\
+         [[links.plugins]]\nplugin = \"x\"\n{plugin}\n"
+    );
+    fs::write(dir.join("strait.toml"), text).unwrap();
+}
+
+#[test]
+fn a_plugin_is_signed_verified_and_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let run = |args: &[&str]| strait(dir, args);
+    fs::create_dir(dir.join("plugins")).unwrap();
+    let file = "plugins/x.wasm";
+    fs::write(dir.join(file), b"no plugin, but these bytes").unwrap();
+
+    let (code, printed, error) = run(&["plugin", "keygen", "--key", "our.key"]);
+    assert_eq!(code, Some(0), "{error}");
+    let public = printed.lines().next().unwrap().to_owned();
+    let secret = fs::read_to_string(dir.join("our.key")).unwrap();
+    assert!(public.starts_with("ed25519:") && public.len() == 72, "{printed}");
+    assert!(!printed.contains(secret.trim().rsplit(':').next().unwrap()), "the private key was printed");
+    let mode = |mode| fs::set_permissions(dir.join("our.key"), fs::Permissions::from_mode(mode)).unwrap();
+    assert_eq!(fs::metadata(dir.join("our.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    let (code, _, error) = run(&["plugin", "keygen", "--key", "our.key"]);
+    assert!(code == Some(1) && error.contains("is there already"), "{error}");
+    assert_eq!(fs::read_to_string(dir.join("our.key")).unwrap(), secret, "a key was written over");
+
+    // With keys to trust, what nobody signed is not even parsed.
+    config(dir, &format!("trusted_plugin_keys = [\"{public}\"]"), "");
+    let (code, steps, _) = run(&["check"]);
+    assert!(code == Some(1) && steps.contains("trusted_plugin_keys is set, and it is not signed"), "{steps}");
+    let (code, _, error) = run(&["plugin", "verify", file]);
+    assert!(code == Some(1) && error.contains("it is not signed: plugins/x.wasm.sig is not there"), "{error}");
+
+    mode(0o640);
+    let (code, _, error) = run(&["plugin", "sign", "--key", "our.key", file]);
+    assert!(code == Some(1) && error.contains("mode 0640"), "{error}");
+    mode(0o600);
+    let (code, printed, error) = run(&["plugin", "sign", "--key", "our.key", file]);
+    assert!(code == Some(0) && printed.contains(&public), "{printed}{error}");
+    let digest = printed.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned();
+    for args in [&["plugin", "verify", file][..], &["plugin", "verify", file, "--trust", &public]] {
+        let (code, printed, error) = run(args);
+        assert!(code == Some(0) && printed.contains(&digest) && printed.contains(&public), "{printed}{error}");
+    }
+    let (_, steps, _) = run(&["check"]);
+    assert!(steps.contains("not valid WebAssembly"), "signed, so it was looked at: {steps}");
+
+    fs::write(dir.join(file), b"no plugin, and other bytes").unwrap();
+    let (code, _, error) = run(&["plugin", "verify", file]);
+    assert!(code == Some(1) && error.contains("not for these bytes"), "{error}");
+    let (_, steps, _) = run(&["check"]);
+    assert!(steps.contains("not for these bytes"), "{steps}");
+
+    config(dir, "", &format!("digest = \"{digest}\""));
+    let (_, steps, _) = run(&["check"]);
+    assert!(steps.contains(&format!("the configuration pins {digest}")), "{steps}");
+    fs::write(dir.join(file), b"no plugin, but these bytes").unwrap();
+    let (_, steps, _) = run(&["check"]);
+    assert!(steps.contains("not valid WebAssembly"), "pinned, so it was looked at: {steps}");
+
+    let zero = format!("ed25519:{}", "0".repeat(64));
+    for (top, plugin, wanted) in [
+        ("trusted_plugin_keys = [\"ed25519:12\"]", "", "write ed25519: and 64 hexadecimal digits"),
+        (&*format!("trusted_plugin_keys = [\"{zero}\"]"), "", "no Ed25519 public key"),
+        ("", "digest = \"sha256:abc\"", "write sha256: and 64 hexadecimal digits"),
+    ] {
+        config(dir, top, plugin);
+        let (code, _, error) = run(&["check"]);
+        assert!(code == Some(64) && flat(&error).contains(wanted), "{wanted}: {error}");
+    }
+}
+
+#[test]
+fn status_says_why_there_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let run = |args: &[&str]| strait(dir, args);
+    let (code, _, error) = run(&["status", "--admin", "http://127.0.0.1:1"]);
+    assert!(
+        code == Some(1) && error.contains("nothing listens on 127.0.0.1:1") && error.contains("is strait run"),
+        "{error}"
+    );
+    let (code, _, error) = run(&["status", "--admin", "https://example.org"]);
+    assert!(code == Some(1) && error.contains("http://127.0.0.1:9610"), "{error}");
+    for (listen, code, wanted) in [
+        ("off", 1, "cannot be asked"),
+        ("0.0.0.0:9610", 64, "TLS and a token"),
+        ("127.0.0.1:0", 64, "their log says which"),
+        ("127.0.0.1:1", 1, "nothing listens on 127.0.0.1:1"),
+    ] {
+        // The secret is not there, and is not needed.
+        config(dir, "plugin_dir = \"${env:NOT_SET}\"", &format!("[admin]\nlisten = \"{listen}\""));
+        let (found, _, error) = run(&["status"]);
+        assert!(found == Some(code) && error.contains(wanted), "{listen}: {error}");
+    }
+    config(dir, "", "[admin]\nlisten = \"0.0.0.0:9610\"");
+    let (code, _, error) = run(&["check"]);
+    assert!(code == Some(64) && flat(&error).contains("TLS and a token"), "{error}");
+}

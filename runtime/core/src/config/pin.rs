@@ -1,0 +1,54 @@
+//! What pins a plugin: the digest of its file, and the public keys that may sign it.
+
+/// Bytes of a digest and of a public key.
+pub const PIN_BYTES: usize = 32;
+
+/// Reads `sha256:` and 64 hexadecimal digits.
+///
+/// # Errors
+/// How it is written.
+pub fn digest(text: &str) -> Result<[u8; PIN_BYTES], &'static str> {
+    const RULE: &str = "write sha256: and 64 hexadecimal digits, as strait plugin inspect prints them";
+    text.strip_prefix("sha256:").and_then(bytes).ok_or(RULE)
+}
+
+/// Reads `ed25519:` and 64 hexadecimal digits. Whether they are a point of the curve is for the host to say.
+///
+/// # Errors
+/// How it is written.
+pub fn public_key(text: &str) -> Result<[u8; PIN_BYTES], &'static str> {
+    const RULE: &str = "write ed25519: and 64 hexadecimal digits, as strait plugin keygen prints them";
+    text.strip_prefix("ed25519:").and_then(bytes).ok_or(RULE)
+}
+
+/// Reads exactly as many hexadecimal digits as fill the bytes.
+#[must_use]
+pub fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        let [high, low] = pair else { return None };
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_written_in_exactly_one_way() {
+        let digits = "00ff".repeat(16);
+        let read = digest(&format!("sha256:{digits}")).unwrap();
+        assert_eq!((read[0], read[1], read[31]), (0, 255, 255));
+        assert_eq!(public_key(&format!("ed25519:{digits}")), Ok(read));
+        assert_eq!(digest(&format!("sha256:{}", digits.to_uppercase())), Ok(read));
+        for bad in [digits.clone(), format!("sha256:{digits}0"), format!("sha256:{}+f", &digits[..62]), String::new()] {
+            assert!(digest(&bad).is_err() && public_key(&bad).is_err(), "{bad}");
+        }
+    }
+}
