@@ -388,7 +388,9 @@ impl Stage {
         let Some(mut instance) = self.instance.take() else {
             return Err("no instance".to_owned().into());
         };
+        let began = self.plugin.health.now();
         let answer = self.enter(call, rows, work, &mut instance)?;
+        self.plugin.health.called(rows.len(), self.plugin.health.now().saturating_sub(began));
         if answer.is_ok() {
             self.instance = Some(instance);
             self.keep_words();

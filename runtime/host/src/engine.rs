@@ -21,7 +21,7 @@ use wasmtime::{
 use crate::{
     api::v0_1::{Plugin, PluginPre},
     error::LoadProblem,
-    health::Healths,
+    health::{Healths, PluginHealth},
     instance::State,
     state::StateDir,
     wasi,
@@ -159,6 +159,12 @@ impl HostEngine {
 
     pub(crate) fn healths(&self) -> &Healths {
         &self.inner.healths
+    }
+
+    /// How every plugin fares that this process has loaded, those included that a reload has replaced; in no order.
+    #[must_use]
+    pub fn plugin_health(&self) -> Vec<PluginHealth> {
+        self.inner.healths.snapshots()
     }
 
     pub(crate) fn wasmtime(&self) -> &Engine {

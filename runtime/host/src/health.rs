@@ -69,6 +69,12 @@ pub struct PluginHealth {
     pub plugin: String,
     /// `sha256:` and 64 hexadecimal digits, of its file.
     pub digest: Arc<str>,
+    /// Calls that came to an end, good or bad; each try while a guilty record is sought counts.
+    pub calls: u64,
+    /// Records that it was shown in them.
+    pub records: u64,
+    /// Time that they took, packing the columns and applying the edits included.
+    pub time: Duration,
     /// Calls that failed, by kind; each try while a guilty record is sought counts.
     pub failures: Vec<(FailureKind, u64)>,
     /// Batches in which guilty records were sought.
@@ -109,6 +115,9 @@ pub(crate) struct Health {
     key: Key,
     clock: Arc<dyn Clock>,
     state: Arc<StateDir>,
+    calls: AtomicU64,
+    records: AtomicU64,
+    nanos: AtomicU64,
     failures: [AtomicU64; FailureKind::ALL.len()],
     narrowed: AtomicU64,
     guilty: AtomicU64,
@@ -177,6 +186,14 @@ impl Healths {
     }
 }
 
+impl Healths {
+    /// How every plugin fares that this process has loaded, in no order.
+    pub(crate) fn snapshots(&self) -> Vec<PluginHealth> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().map(|health| health.snapshot()).collect()
+    }
+}
+
 impl Health {
     fn new(key: Key, clock: Arc<dyn Clock>, state: Arc<StateDir>) -> Self {
         let mut breaker = Breaker::default();
@@ -200,6 +217,9 @@ impl Health {
             key,
             clock,
             state,
+            calls: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            nanos: AtomicU64::new(0),
             failures: [const { AtomicU64::new(0) }; FailureKind::ALL.len()],
             narrowed: AtomicU64::new(0),
             guilty: AtomicU64::new(0),
@@ -232,6 +252,13 @@ impl Health {
             }
         };
         Admission::Wait { after, reason: format!("it broke too often and is not called: {}", breaker.reason) }
+    }
+
+    /// A call came to an end, good or bad.
+    pub(crate) fn called(&self, records: usize, took: Duration) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.records.fetch_add(records as u64, Ordering::Relaxed);
+        self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// A call came to a good end.
@@ -354,6 +381,9 @@ impl Health {
             link: self.key.link.clone(),
             plugin: self.key.plugin.clone(),
             digest: self.key.digest.clone(),
+            calls: load(&self.calls),
+            records: load(&self.records),
+            time: Duration::from_nanos(load(&self.nanos)),
             failures: failures.collect(),
             narrowed: load(&self.narrowed),
             guilty: load(&self.guilty),

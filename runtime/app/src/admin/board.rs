@@ -9,7 +9,7 @@ use strait_core::config::{Config, Delivery};
 use strait_core::{Event, PartitionKey, Severity};
 use strait_flow::ports::{Clock, EventSink};
 use strait_flow::{LaneState, LinkStatus};
-use strait_host::HostChains;
+use strait_host::{HostChains, HostEngine};
 
 use crate::run::clock::SystemClock;
 use crate::telemetry::Mask;
@@ -129,6 +129,8 @@ pub struct Work {
     pub status: Arc<LinkStatus>,
     /// Its plugins.
     pub chains: Arc<HostChains>,
+    /// What runs them, for their figures over all versions.
+    pub engine: HostEngine,
     /// How many lanes it has, in all processes.
     pub lanes: u32,
 }
@@ -191,9 +193,15 @@ impl LinkBoard {
         self.work.get()
     }
 
+    /// A text of a broker or a plugin without the configuration's secrets.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
+        self.mask.hide(text).into_owned()
+    }
+
     /// The link has ended and will not run again in this process.
     pub fn ended(&self, error: &str) {
-        self.lock().ended = Some(self.mask.hide(error).into_owned());
+        self.lock().ended = Some(self.hide(error));
     }
 
     /// What it told.
@@ -218,7 +226,7 @@ impl LinkBoard {
     }
 
     fn record(&self, event: &Event) {
-        let text = self.mask.hide(&event.to_string()).into_owned();
+        let text = self.hide(&event.to_string());
         let recent = Recent { event: event.name(), text, time_ms: self.clock.unix_ms() };
         let mut told = self.lock();
         *told.counts.entry(recent.event).or_default() += 1;

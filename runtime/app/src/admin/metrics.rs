@@ -1,11 +1,13 @@
 //! `/metrics`: the board in OpenMetrics text. Nothing is kept here: every scrape reads the figures where they are counted, so
 //! a series is gone with what it was about. Series grow with topics (bounded by the flow), never with partitions.
 
+mod plugins;
+
 use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use strait_flow::histogram::Histogram;
@@ -81,7 +83,7 @@ impl Collector for Scrape {
         lanes(&mut page, &links)?;
         lag(&mut page, &links)?;
         events(&mut page, &links)?;
-        plugins(&mut page, &links)
+        plugins::write(&mut page, &links)
     }
 }
 
@@ -229,21 +231,6 @@ fn events(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
     page.counter("strait_fenced", "How often another owner took a lane of this process.", fenced)
 }
 
-fn plugins(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
-    let mut generations = Vec::new();
-    let mut counters = Vec::new();
-    for (seen, work) in working(links) {
-        let generation = work.chains.generation();
-        generations.push((seen.labels(&[("generation", &generation.0)]), 1.0));
-        for counter in work.chains.counters() {
-            let labels = seen.labels(&[("plugin", &counter.plugin), ("counter", &counter.counter)]);
-            counters.push((labels, counter.value));
-        }
-    }
-    page.gauge("strait_plugin_generation_info", "The plugins that judge records now; always 1.", generations)?;
-    page.counter("strait_plugin_counter", "What plugins count themselves, in accepted batches.", counters)
-}
-
 fn working<'a>(links: &'a [Seen<'a>]) -> impl Iterator<Item = (&'a Seen<'a>, &'a Work)> {
     links.iter().filter_map(|seen| seen.work.as_ref().map(|work| (seen, work)))
 }
@@ -260,7 +247,12 @@ struct Page<'a> {
 
 impl Page<'_> {
     /// A family of counters; the encoder puts `_total` behind the name.
-    fn counter(&mut self, name: &str, help: &str, series: impl IntoIterator<Item = (Labels, u64)>) -> fmt::Result {
+    fn counter<V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (Labels, V)>,
+    ) -> fmt::Result {
         let mut series = series.into_iter().peekable();
         if series.peek().is_none() {
             return Ok(());

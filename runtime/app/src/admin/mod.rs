@@ -7,6 +7,7 @@ pub mod board;
 pub mod client;
 mod guard;
 mod metrics;
+pub mod plugins;
 mod routes;
 pub mod server;
 pub mod status;

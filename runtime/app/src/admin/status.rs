@@ -9,6 +9,7 @@ use strait_core::config::Delivery;
 use strait_flow::{Activity, LaneState, PartitionStatus};
 
 use super::board::{Board, LinkBoard, Recent};
+use super::plugins::{self, Plugin};
 
 /// Partitions that stand still and are listed one by one.
 const PAUSED_MAX: usize = 100;
@@ -63,6 +64,8 @@ pub struct Link {
     pub paused_left_out: usize,
     /// The plugins that judge records now: name, digest and configuration of each, in order.
     pub generation: String,
+    /// These plugins, in order.
+    pub plugins: Vec<Plugin>,
     /// How often each event came.
     pub events: BTreeMap<String, u64>,
     /// The last ones, oldest first.
@@ -197,6 +200,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
     let Some(work) = link.work() else { return view };
     view.lanes_total = work.lanes;
     view.generation = work.chains.generation().0.to_string();
+    view.plugins = plugins::of(link, work);
     view.lanes = work
         .status
         .lanes()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{End, print, say};
 use crate::admin::client::{Client, ClientError};
+use crate::admin::plugins::Plugin;
 use crate::admin::status::{Link, Status};
 use crate::cli::{AdminAt, Output};
 use crate::load::{self, Environment};
@@ -142,9 +143,7 @@ fn details(text: &mut String, link: &Link) {
     if link.paused_left_out > 0 {
         lines.push(format!("and {} more partitions", link.paused_left_out));
     }
-    if !link.generation.is_empty() && link.generation != "none" {
-        lines.push(format!("plugins: {}", plain(&link.generation)));
-    }
+    lines.extend(link.plugins.iter().map(plugin));
     if lines.is_empty() {
         return;
     }
@@ -152,6 +151,19 @@ fn details(text: &mut String, link: &Link) {
     for line in lines {
         text.push_str(&format!("  {line}\n"));
     }
+}
+
+fn plugin(plugin: &Plugin) -> String {
+    let digest = plugin.digest.get(..19).unwrap_or(&plugin.digest);
+    let mut line =
+        format!("plugin {} {} ({digest}): {} records", plain(&plugin.name), plain(&plugin.version), plugin.records);
+    for (kind, count) in &plugin.failures {
+        line.push_str(&format!(", {count} {}", plain(kind)));
+    }
+    if plugin.breaker != "closed" {
+        line.push_str(&format!("; its breaker is {}: {}", plain(&plugin.breaker), plain(&plugin.breaker_reason)));
+    }
+    line
 }
 
 /// What a terminal must not obey is escaped: texts of brokers and plugins pass through here.

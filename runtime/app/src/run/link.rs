@@ -132,7 +132,7 @@ async fn prepare_link(
         "link prepared"
     );
     let status = Arc::new(LinkStatus::default());
-    told.prepared(Work { status: Arc::clone(&status), chains: Arc::clone(&chains), lanes });
+    told.prepared(Work { status: Arc::clone(&status), chains: Arc::clone(&chains), engine: engine.clone(), lanes });
     let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
     let connector = KafkaConnector {
         link: link.name.clone(),

@@ -55,7 +55,7 @@ fn a_running_link_tells_how_it_is_and_answers_nobody_else() {
     for partition in 0..3 {
         write_records(&pair.at_source().config(), "orders", &numbered(partition, 0, 100)).unwrap();
     }
-    let mut links = link("watched", &["orders"], 2, PLUGIN);
+    let mut links = link("watched", &["orders"], 1, PLUGIN);
     links.push_str("[admin]\nlisten = \"127.0.0.1:0\"\n");
     let config = pair.config(&links);
     let mut strait = Strait::run("watched", &config, &[]).unwrap();
@@ -78,10 +78,13 @@ fn a_running_link_tells_how_it_is_and_answers_nobody_else() {
         (format!("strait_records_consumed_total{labels}"), 300.0),
         (format!("strait_records_filtered_total{{{LABELS}}}"), 33.0),
         (format!("strait_link_up{{{LABELS}}}"), 1.0),
-        (format!("strait_lanes{{{LABELS},state=\"running\"}}"), 2.0),
+        (format!("strait_lanes{{{LABELS},state=\"running\"}}"), 1.0),
         (format!("strait_partitions{{{LABELS},state=\"running\",reason=\"\"}}"), 3.0),
         (format!("strait_fenced_total{{{LABELS}}}"), 0.0),
         ("strait_ready".to_owned(), 1.0),
+        (format!("strait_plugin_records_total{{{LABELS},plugin=\"filter\"}}"), 300.0),
+        (format!("strait_plugin_breaker{{{LABELS},plugin=\"filter\",state=\"closed\"}}"), 1.0),
+        (format!("strait_plugin_errors_total{{{LABELS},plugin=\"filter\",kind=\"plugin-trap\"}}"), 0.0),
     ] {
         assert_eq!(series(&page, &wanted), Some(value), "{wanted}:\n{page}");
     }
@@ -98,10 +101,20 @@ fn a_running_link_tells_how_it_is_and_answers_nobody_else() {
     let watched = &status["links"][0];
     assert_eq!((&watched["name"], &watched["state"]), (&Value::from("watched"), &Value::from("running")));
     assert_eq!(watched["totals"]["records_written"], 267);
+    assert_eq!(watched["plugins"][0]["records"], 300, "{shown}");
+    assert!(watched["plugins"][0]["digest"].as_str().unwrap().starts_with("sha256:"), "{shown}");
     assert!(watched["generation"].as_str().unwrap().starts_with("filter@"), "{shown}");
     let (code, table, _) = run(config.path(), &["status", "--admin", &url]);
     println!("{table}");
-    assert!(code == Some(0) && table.contains("watched") && table.contains("2 of 2"), "{table}");
+    assert!(code == Some(0) && table.contains("watched") && table.contains("1 of 1"), "{table}");
+
+    // A second process finds no lane left: the group tells it so, and it is ready to take over.
+    let mut second = Strait::run("second", &config, &[]).unwrap();
+    let beside = address_of(&second);
+    wait_until("ready without a lane", SOON, || (get(&beside, "/readyz").0 == 200).then_some(()));
+    assert_eq!(series(&get(&beside, "/metrics").1, &format!("strait_lanes{{{LABELS},state=\"running\"}}")), Some(0.0));
+    second.terminate().unwrap();
+    assert_eq!(second.wait_end(SOON).unwrap().code(), Some(0));
 
     let stranger = "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n";
     assert_eq!(ask(&address, stranger).0, 421);

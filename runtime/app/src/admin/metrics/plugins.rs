@@ -1,0 +1,103 @@
+//! Metrics of plugins. What a plugin counts goes on through reloads: the figures are of the link's plugin of that name, over all
+//! versions that this process has loaded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use strait_host::{FailureKind, PluginHealth};
+
+use super::{Page, Seen, working};
+use crate::admin::plugins::breaker;
+
+/// A plugin of a link, over all its versions.
+#[derive(Default)]
+struct Sums {
+    calls: u64,
+    records: u64,
+    time: Duration,
+    guilty: u64,
+    unjudged: u64,
+    opened: u64,
+    failures: BTreeMap<&'static str, u64>,
+}
+
+impl Sums {
+    fn add(&mut self, health: &PluginHealth) {
+        self.calls += health.calls;
+        self.records += health.records;
+        self.time += health.time;
+        self.guilty += health.guilty;
+        self.unjudged += health.unjudged;
+        self.opened += health.opened;
+        for (kind, count) in &health.failures {
+            *self.failures.entry(kind.name()).or_default() += count;
+        }
+    }
+}
+
+/// Writes them all.
+pub(super) fn write(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+    serving(page, links)?;
+    let mut all = Vec::new();
+    for (seen, work) in working(links) {
+        let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
+        for health in work.engine.plugin_health().iter().filter(|health| health.link == seen.link.name) {
+            sums.entry(health.plugin.clone()).or_default().add(health);
+        }
+        all.extend(sums.into_iter().map(|(plugin, sums)| (seen, plugin, sums)));
+    }
+    let labels = |seen: &Seen<'_>, plugin: &str| seen.labels(&[("plugin", plugin)]);
+    type OfSums = fn(&Sums) -> u64;
+    let counts: [(&str, &str, OfSums); 5] = [
+        ("strait_plugin_calls", "Calls of plugins that came to an end, good or bad.", |s| s.calls),
+        ("strait_plugin_records", "Records that plugins were shown.", |s| s.records),
+        ("strait_plugin_guilty_records", "Records that a plugin broke on.", |s| s.guilty),
+        ("strait_plugin_unjudged_records", "Records for which there was no time to find the guilty one.", |s| {
+            s.unjudged
+        }),
+        ("strait_plugin_breaker_opened", "How often a plugin's breaker opened.", |s| s.opened),
+    ];
+    for (name, help, value) in counts {
+        page.counter(name, help, all.iter().map(|(seen, plugin, sums)| (labels(seen, plugin), value(sums))))?;
+    }
+    let times = all.iter().map(|(seen, plugin, sums)| (labels(seen, plugin), sums.time.as_secs_f64()));
+    page.counter("strait_plugin_duration_seconds", "Time in calls of plugins, columns and edits included.", times)?;
+    let mut errors = Vec::new();
+    for (seen, plugin, sums) in &all {
+        for kind in FailureKind::ALL.map(FailureKind::name) {
+            let count = sums.failures.get(kind).copied().unwrap_or(0);
+            errors.push((seen.labels(&[("plugin", plugin), ("kind", kind)]), count));
+        }
+    }
+    page.counter("strait_plugin_errors", "Calls of plugins that failed, by kind.", errors)
+}
+
+/// The chain that judges records now.
+fn serving(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+    let mut generations = Vec::new();
+    // A chain may hold a plugin twice, under one name: a series stands for both.
+    let (mut infos, mut breakers, mut counters) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for (seen, work) in working(links) {
+        generations.push((seen.labels(&[("generation", &work.chains.generation().0)]), 1.0));
+        for ((_, manifest), health) in work.chains.manifests().zip(work.chains.health()) {
+            let plugin = health.plugin.as_str();
+            let version = seen.link.hide(&manifest.version);
+            let info = [("plugin", plugin), ("digest", &*health.digest), ("version", &*version)];
+            infos.insert(seen.labels(&info), 1.0);
+            let now = breaker(health.breaker);
+            for state in ["closed", "open", "half-open"] {
+                let value: &mut f64 = breakers.entry(seen.labels(&[("plugin", plugin), ("state", state)])).or_default();
+                *value = value.max(if state == now { 1.0 } else { 0.0 });
+            }
+        }
+        for counter in work.chains.counters() {
+            let labels = seen.labels(&[("plugin", &counter.plugin), ("counter", &counter.counter)]);
+            *counters.entry(labels).or_insert(0_u64) += counter.value;
+        }
+    }
+    page.gauge("strait_plugin_generation_info", "The plugins that judge records now; always 1.", generations)?;
+    page.gauge("strait_plugin_info", "A plugin that judges records now, with its file; always 1.", infos)?;
+    page.gauge("strait_plugin_breaker", "1 for the state that a plugin's breaker is in.", breakers)?;
+    page.counter("strait_plugin_counter", "What plugins count themselves, in accepted batches.", counters)
+}

@@ -1,0 +1,77 @@
+//! The plugins of a link as the admin API shows them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use strait_host::{BreakerState, PluginHealth};
+
+use super::board::{LinkBoard, Work};
+
+/// A plugin of the chain that serves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Plugin {
+    /// Its name in the link.
+    pub name: String,
+    /// The version that its author gave it.
+    pub version: String,
+    /// `sha256:` and 64 hexadecimal digits, of its file.
+    pub digest: String,
+    /// Whether nothing may pass that it did not judge.
+    pub fails_closed: bool,
+    /// Calls that came to an end since the process began, good or bad.
+    pub calls: u64,
+    /// Records that it was shown in them.
+    pub records: u64,
+    /// Time that they took, in milliseconds.
+    pub time_ms: u64,
+    /// Calls that failed, by kind; kinds that did not come about are left out.
+    pub failures: BTreeMap<String, u64>,
+    /// Records that it broke on.
+    pub guilty_records: u64,
+    /// Records for which there was no time to find out.
+    pub unjudged_records: u64,
+    /// `closed`, `open` or `half-open`.
+    pub breaker: String,
+    /// How often it opened.
+    pub breaker_opened: u64,
+    /// Why it opened last.
+    pub breaker_reason: String,
+}
+
+/// The plugins that judge a link's records now, in order.
+#[must_use]
+pub fn of(link: &LinkBoard, work: &Work) -> Vec<Plugin> {
+    let health = work.chains.health();
+    let plugins = work.chains.manifests().zip(health);
+    plugins.map(|((_, manifest), health)| plugin(link, &manifest.version, manifest.fails_closed, health)).collect()
+}
+
+fn plugin(link: &LinkBoard, version: &str, fails_closed: bool, health: PluginHealth) -> Plugin {
+    let failures = health.failures.iter().filter(|(_, count)| *count > 0);
+    Plugin {
+        name: health.plugin.clone(),
+        version: link.hide(version),
+        digest: health.digest.to_string(),
+        fails_closed,
+        calls: health.calls,
+        records: health.records,
+        time_ms: u64::try_from(health.time.as_millis()).unwrap_or(u64::MAX),
+        failures: failures.map(|(kind, count)| (kind.name().to_owned(), *count)).collect(),
+        guilty_records: health.guilty,
+        unjudged_records: health.unjudged,
+        breaker: breaker(health.breaker).to_owned(),
+        breaker_opened: health.opened,
+        breaker_reason: link.hide(&health.reason),
+    }
+}
+
+/// `closed`, `open` or `half-open`.
+#[must_use]
+pub fn breaker(state: BreakerState) -> &'static str {
+    match state {
+        BreakerState::Closed => "closed",
+        BreakerState::Open => "open",
+        BreakerState::HalfOpen => "half-open",
+    }
+}
