@@ -2,14 +2,13 @@
 
 use std::{
     collections::HashMap,
-    mem,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use strait_core::{
-    batch::Batch,
-    edit::{Disposition, Generation, Processed, Reject},
+    batch::{Batch, RecordRef},
+    edit::{Disposition, Generation, OutRecord, Processed, Reject},
     offset::SourceOffset,
     topic::validate_target_name,
 };
@@ -17,13 +16,15 @@ use strait_flow::ports::{Chain, ChainError};
 
 use crate::{
     api::v0_1::{exports::strait::plugin::transform as wit, strait::plugin::host::Level},
-    columns::{DATA_BYTES_MAX, Packer, cost, offset},
+    columns::{DATA_BYTES_MAX, Packer, Scene, cost, offset},
     edits::{Rules, apply},
     factory::{Loaded, Shared},
-    failure::{Before, Failure, FailureKind},
+    failure::{Failure, FailureKind},
+    fields::{Docs, Lens, share},
     instance::{Instance, Said},
-    patch::{Fate, View},
-    plan::{Needs, Plan},
+    patch::Fate,
+    plan::{Column, Needs, Plan},
+    slots::Slots,
     text::clean,
 };
 
@@ -40,10 +41,17 @@ pub struct PluginChain {
     shared: Arc<Shared>,
     stages: Vec<Stage>,
     names: Names,
-    /// One per record of the batch at hand.
-    fates: Vec<Fate>,
+    /// The records of the batch at hand.
+    slots: Slots,
+    /// What was read of their values.
+    docs: Docs,
+    /// By source topic, how each stage sees the values, so that one pass serves them all.
+    lenses: HashMap<Arc<str>, Lenses>,
     scratch: Scratch,
 }
+
+/// One for each stage; `None` where it reads no fields.
+type Lenses = Arc<[Option<Lens>]>;
 
 /// One plugin of the chain.
 pub(crate) struct Stage {
@@ -89,6 +97,8 @@ impl From<String> for StageError {
 pub(crate) struct Call<'a> {
     pub(crate) topic: &'a str,
     pub(crate) needs: &'a Needs,
+    /// `None` where the plugin reads no fields.
+    pub(crate) lens: Option<&'a Lens>,
     pub(crate) base_offset: u64,
     /// The interface's bits.
     pub(crate) mode: u32,
@@ -108,27 +118,33 @@ impl PluginChain {
             names: Names { shared: shared.clone(), known: HashMap::new() },
             shared,
             stages,
-            fates: Vec::new(),
+            slots: Slots::default(),
+            docs: Docs::default(),
+            lenses: HashMap::new(),
             scratch: Scratch::default(),
         })
     }
 
     fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Arc<str>, ChainError> {
         let mut topic = batch.topic().clone();
-        self.fates.clear();
-        self.fates.resize_with(batch.len(), Fate::default);
+        let lenses = self.lenses(&topic, partitions)?;
+        self.slots.reset(batch.len());
+        self.docs.clear();
         let mut redirects = false;
-        for stage in &mut self.stages {
+        for (stage, lens) in self.stages.iter_mut().zip(&*lenses) {
             let mut work = Work {
                 shared: &self.shared,
                 batch,
                 partitions,
-                fates: &mut self.fates,
+                slots: &mut self.slots,
+                docs: &mut self.docs,
+                lens: lens.as_ref(),
                 scratch: &mut self.scratch,
                 names: &mut self.names,
                 redirects: &mut redirects,
             };
             topic = stage.run(&topic, &mut work).map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
+            self.slots.settle();
         }
         self.names.of(&topic).map_err(|reason| self.naming_error(reason))
     }
@@ -139,11 +155,34 @@ impl PluginChain {
         error(&self.shared, plugin, reason.into())
     }
 
+    /// How the stages see the values of a topic, through one set of paths.
+    fn lenses(&mut self, topic: &Arc<str>, partitions: u32) -> Result<Lenses, ChainError> {
+        if let Some(lenses) = self.lenses.get(topic) {
+            return Ok(lenses.clone());
+        }
+        let (mut plans, mut name) = (Vec::new(), topic.clone());
+        for stage in &mut self.stages {
+            let plan = stage.plan(&name, partitions, &self.shared);
+            let plan = plan.map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
+            name = plan.name.clone().unwrap_or(name);
+            plans.push(plan);
+        }
+        let own: Vec<Option<&Lens>> =
+            plans.iter().map(|plan| plan.needs.as_ref().and_then(|needs| needs.lens.as_ref())).collect();
+        let lenses: Lenses = share(&own).into();
+        if self.lenses.len() >= TOPICS_MAX {
+            self.lenses.clear();
+        }
+        self.lenses.insert(topic.clone(), lenses.clone());
+        Ok(lenses)
+    }
+
     fn dispositions(&mut self, batch: &Batch) -> Result<Vec<(usize, Disposition)>, ChainError> {
-        let mut dispositions = Vec::new();
-        for (index, fate) in self.fates.iter_mut().enumerate() {
-            let disposition = match mem::take(fate) {
-                Fate::Pass => continue,
+        let mut dispositions: Vec<(usize, Disposition)> = Vec::new();
+        for (index, fate) in self.slots.drain() {
+            let disposition = match fate {
+                // One of several: the record itself beside its copies.
+                Fate::Pass => Disposition::Replace(vec![OutRecord::default()]),
                 Fate::Drop => Disposition::Drop,
                 Fate::Reject(reject) => Disposition::Reject(*reject),
                 Fate::Halt(reject) => Disposition::Halt(*reject),
@@ -157,7 +196,10 @@ impl PluginChain {
                     Disposition::Replace(vec![patch.finish(record, topic)])
                 }
             };
-            dispositions.push((index, disposition));
+            match (dispositions.last_mut(), disposition) {
+                (Some((last, before)), disposition) if *last == index => join(before, disposition),
+                (_, disposition) => dispositions.push((index, disposition)),
+            }
         }
         Ok(dispositions)
     }
@@ -167,6 +209,15 @@ impl PluginChain {
         for stage in &mut self.stages {
             stage.settle_words(accepted, &self.shared);
         }
+    }
+}
+
+/// Puts what became of a copy to what became of the copies before it. A reject stands alone: it was settled before.
+fn join(before: &mut Disposition, disposition: Disposition) {
+    match (before, disposition) {
+        (Disposition::Replace(records), Disposition::Replace(more)) => records.extend(more),
+        (Disposition::Reject(_) | Disposition::Halt(_), _) | (Disposition::Replace(_), Disposition::Drop) => {}
+        (before, disposition) => *before = disposition,
     }
 }
 
@@ -216,7 +267,10 @@ pub(crate) struct Work<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) batch: &'a Batch,
     partitions: u32,
-    pub(crate) fates: &'a mut Vec<Fate>,
+    pub(crate) slots: &'a mut Slots,
+    docs: &'a mut Docs,
+    /// How the stage sees the values of records that are under the batch's topic.
+    lens: Option<&'a Lens>,
     pub(crate) scratch: &'a mut Scratch,
     names: &'a mut Names,
     /// Whether any record has a topic of its own.
@@ -231,11 +285,20 @@ struct Group {
 }
 
 impl Work<'_> {
+    /// The record of a slot, as it was fetched.
+    pub(crate) fn record(&self, row: usize) -> Option<RecordRef<'_>> {
+        self.batch.get(self.slots.get(row)?.record)
+    }
+
+    fn scene<'b>(&'b self, needs: &'b Needs, lens: Option<&'b Lens>) -> Scene<'b> {
+        Scene { needs, batch: self.batch, slots: self.slots, docs: self.docs, lens }
+    }
+
     /// Every record that is still on its way, by its topic; the batch's own group first.
     fn groups(&self) -> Vec<Group> {
         let mut groups = vec![Group { topic: None, rows: Vec::new() }];
-        for (row, fate) in self.fates.iter().enumerate() {
-            let topic = match fate {
+        for (row, slot) in self.slots.iter().enumerate() {
+            let topic = match &slot.fate {
                 Fate::Pass => None,
                 Fate::Change(patch) => patch.topic.as_ref(),
                 Fate::Drop | Fate::Reject(_) | Fate::Halt(_) => continue,
@@ -307,39 +370,38 @@ impl Stage {
     ) -> Result<(), StageError> {
         if let (Some(name), Some(_)) = (&plan.name, &group.topic) {
             for row in &group.rows {
-                if let Some(Fate::Change(patch)) = work.fates.get_mut(*row) {
+                if let Some(Fate::Change(patch)) = work.slots.get_mut(*row).map(|slot| &mut slot.fate) {
                     patch.topic = Some(name.clone());
                 }
             }
         }
-        match &plan.needs {
-            Some(needs) => self.run_calls(topic, needs, &group.rows, work),
-            None => Ok(()),
-        }
+        let Some(needs) = &plan.needs else {
+            return Ok(());
+        };
+        let lens = if group.topic.is_none() { work.lens } else { needs.lens.as_ref() };
+        self.run_calls(topic, (needs, lens), &group.rows, work)
     }
 
     fn run_calls(
         &mut self,
         topic: &Arc<str>,
-        needs: &Needs,
+        (needs, lens): (&Needs, Option<&Lens>),
         members: &[usize],
         work: &mut Work<'_>,
     ) -> Result<(), StageError> {
         let mut bytes = 0;
         let ms_max = self.plugin.limits.process_ms_max;
-        let mut call = Call { topic, needs, base_offset: 0, mode: 0, ms_max };
+        let mut call = Call { topic, needs, lens, base_offset: 0, mode: 0, ms_max };
         work.scratch.rows.clear();
         for row in members.iter().copied() {
-            let (Some(record), Some(fate)) = (work.batch.get(row), work.fates.get(row)) else {
-                continue;
-            };
-            let view = View::new(record, fate);
-            let too_large = needs.value_bytes_max.is_some_and(|max| view.value().is_some_and(|v| v.len() > max));
-            if too_large {
-                self.skip(row, work);
+            if !self.admit(needs, lens, row, work) {
                 continue;
             }
-            let (cost, offset) = (cost(needs, &view), offset(&view));
+            let scene = work.scene(needs, lens);
+            let (Some(slot), Some(view)) = (scene.slots.get(row), scene.slots.view(row, scene.batch)) else {
+                continue;
+            };
+            let (cost, offset) = (cost(&scene, slot, &view), offset(&view));
             let full = bytes + cost > DATA_BYTES_MAX
                 || work.scratch.rows.len() >= CALL_RECORDS_MAX
                 || u32::try_from(offset.saturating_sub(call.base_offset)).is_err();
@@ -359,17 +421,42 @@ impl Stage {
         self.call(&call, work)
     }
 
-    /// A value above the plugin's bound: unseen means unjudged.
-    fn skip(&self, row: usize, work: &mut Work<'_>) {
-        if let Some(fate) = work.fates.get_mut(row)
-            && self.plugin.required
-        {
-            *fate = Fate::Reject(Box::new(Reject {
-                plugin: self.plugin.name.clone(),
-                digest: self.plugin.digest.clone(),
-                code: VALUE_TOO_LARGE.into(),
-                text: "the value is larger than the plugin takes (value-max-bytes)".into(),
-            }));
+    /// Reads a record's value, if the plugin wants that, and says whether the plugin gets to see the record. A required
+    /// plugin's record that it cannot judge is rejected here.
+    fn admit(&self, needs: &Needs, lens: Option<&Lens>, row: usize, work: &mut Work<'_>) -> bool {
+        let Some(value) = work.slots.view(row, work.batch).map(|view| view.value()) else {
+            return false;
+        };
+        if needs.value_bytes_max.is_some_and(|max| value.is_some_and(|v| v.len() > max)) {
+            if self.plugin.required {
+                let text = "the value is larger than the plugin takes (value-max-bytes)";
+                self.refuse(row, (VALUE_TOO_LARGE, text), work);
+            }
+            return false;
+        }
+        let Some(lens) = lens else {
+            return true;
+        };
+        let known = work.slots.get(row).map(|slot| slot.doc).unwrap_or_default();
+        let id = work.docs.read(known, value, lens);
+        let unjudged = work.docs.get(id).and_then(|doc| doc.state(lens).unjudged());
+        if let Some(slot) = work.slots.get_mut(row) {
+            slot.doc = id;
+        }
+        match unjudged {
+            Some(why) if self.plugin.required && !lens.fields.is_empty() => {
+                self.refuse(row, why, work);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// A reject by the host: what was not judged does not pass.
+    fn refuse(&self, row: usize, (code, text): (&str, &str), work: &mut Work<'_>) {
+        if let Some(slot) = work.slots.get_mut(row) {
+            let (plugin, digest) = (self.plugin.name.clone(), self.plugin.digest.clone());
+            slot.fate = Fate::Reject(Box::new(Reject { plugin, digest, code: code.into(), text: text.into() }));
         }
     }
 
@@ -406,36 +493,38 @@ impl Stage {
         instance: &mut Instance,
     ) -> Result<Result<(), Failure>, StageError> {
         let plugin = &self.plugin;
-        let Call { topic, needs, base_offset, mode, ms_max } = *call;
+        let Call { topic, needs, lens, base_offset, mode, ms_max } = *call;
+        let last = rows.last().and_then(|row| work.record(*row));
+        let time_ms = last.map_or(0, |record| record.timestamp_ms);
+        let scene = Scene { needs, batch: work.batch, slots: work.slots, docs: work.docs, lens };
         let packer = &mut work.scratch.packer;
-        let packed = packer.pack(needs, work.batch, work.fates, rows, base_offset);
+        let packed = packer.pack(&scene, rows, base_offset);
         packed.map_err(|_| "process: the records are larger than the interface can carry".to_owned())?;
+        let origins = [work.shared.link.source.as_str()];
         let batch = wit::Batch {
             topic,
             partition: u32::try_from(work.batch.partition()).unwrap_or(0),
             count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
             base_offset,
             mode,
-            origins: &[],
+            origins: if needs.columns.contains(&Column::Origins) { &origins } else { &[] },
             columns: &packer.directory,
             data: &packer.data,
         };
-        let last = rows.last().and_then(|row| work.batch.get(*row));
-        let time_ms = last.map_or(0, |record| record.timestamp_ms);
         let edits = match instance.process(&plugin.limits, batch, ms_max, time_ms) {
             Ok(Ok(edits)) => edits,
             Ok(Err(words)) => {
                 let reason = format!("process: it gave up{}", told(&words, plugin.required));
-                return Ok(Err(Failure { kind: FailureKind::Error, offset: None, reason }));
+                return Ok(Err(Failure { kind: FailureKind::Error, offset: None, index: None, reason }));
             }
             Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.required))),
         };
-        let before = Before::of(&edits.ops, rows, work.fates);
         let (names, redirects) = (&mut *work.names, &mut *work.redirects);
         let mut rules = Rules {
             plugin: &plugin.name,
             digest: &plugin.digest,
-            needs,
+            copies_max: plugin.limits.fan_out_max,
+            emit_bytes_max: plugin.limits.emit_bytes_max,
             reject_codes: &plugin.reject_codes,
             silent: plugin.required,
             check_topic: &mut |name| {
@@ -443,11 +532,8 @@ impl Stage {
                 names.of(&name.into())
             },
         };
-        let applied = apply(&edits, rows, work.batch, work.fates, &mut rules);
-        Ok(applied.map_err(|bad| {
-            before.restore(work.fates);
-            Failure::of_edits(bad)
-        }))
+        let outcome = apply(&edits, rows, &scene, &mut rules);
+        Ok(outcome.map(|outcome| work.slots.commit(outcome)).map_err(Failure::of_edits))
     }
 
     /// What was said in a good call is kept for the end of the batch.

@@ -3,8 +3,10 @@
 use strait_core::batch::{Batch, TimestampType};
 
 use crate::{
-    patch::{Fate, View},
+    fields::{self, Docs, Lens},
+    patch::View,
     plan::{Column, Needs},
+    slots::{Slot, Slots},
 };
 
 /// A call's data is cut here: larger ones leave the cache and cost double.
@@ -24,14 +26,38 @@ pub(crate) struct Packer {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooLarge;
 
+/// What a plugin is shown: the records of a batch as the chain left them, and its fields of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) needs: &'a Needs,
+    pub(crate) batch: &'a Batch,
+    pub(crate) slots: &'a Slots,
+    pub(crate) docs: &'a Docs,
+    /// `None` where the plugin reads no fields.
+    pub(crate) lens: Option<&'a Lens>,
+}
+
 /// About how many bytes a record adds; exact but for the alignment of columns.
-pub(crate) fn cost(needs: &Needs, view: &View<'_>) -> usize {
+pub(crate) fn cost(scene: &Scene<'_>, slot: &Slot, view: &View<'_>) -> usize {
+    let needs = scene.needs;
     let mut bytes = 0;
     for column in &needs.columns {
         bytes += match column {
             Column::TimestampTypes => 1,
             Column::Timestamps => 8,
-            Column::OffsetDeltas | Column::KeyLengths | Column::ValueLengths | Column::HeaderCounts => 4,
+            Column::OffsetDeltas
+            | Column::KeyLengths
+            | Column::ValueLengths
+            | Column::HeaderCounts
+            | Column::Origins => 4,
+            Column::ValueStates
+            | Column::FieldCounts
+            | Column::FieldLengths
+            | Column::FieldTexts
+            | Column::FieldPointers => match (scene.lens, scene.docs.get(slot.doc)) {
+                (Some(lens), Some(doc)) => fields::cost(*column, lens, scene.docs, doc),
+                _ => 0,
+            },
             Column::Keys => view.key().map_or(0, <[u8]>::len),
             Column::Values => view.value().map_or(0, <[u8]>::len),
             Column::HeaderNameLengths | Column::HeaderValueLengths => {
@@ -58,23 +84,15 @@ pub(crate) fn cost(needs: &Needs, view: &View<'_>) -> usize {
 }
 
 impl Packer {
-    /// Packs the records at `rows`, indexes into the batch.
-    pub(crate) fn pack(
-        &mut self,
-        needs: &Needs,
-        batch: &Batch,
-        fates: &[Fate],
-        rows: &[usize],
-        base_offset: u64,
-    ) -> Result<(), TooLarge> {
+    /// Packs the records at `rows`, indexes into the slots.
+    pub(crate) fn pack(&mut self, scene: &Scene<'_>, rows: &[usize], base_offset: u64) -> Result<(), TooLarge> {
         self.directory.clear();
         self.data.clear();
-        for column in &needs.columns {
+        for column in &scene.needs.columns {
             // Bytes could start anywhere; one rule for all is simpler for those who read it.
             self.data.resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
             let start = self.data.len();
-            let views = rows.iter().filter_map(|row| Some(View::new(batch.get(*row)?, fates.get(*row)?)));
-            fill(*column, needs, views, batch.timestamp_type(), base_offset, &mut self.data)?;
+            fill(*column, scene, rows, base_offset, &mut self.data)?;
             let entry = [*column as u32, number(start)?, number(self.data.len() - start)?];
             self.directory.extend(entry);
         }
@@ -82,7 +100,7 @@ impl Packer {
     }
 }
 
-fn number(value: usize) -> Result<u32, TooLarge> {
+pub(crate) fn number(value: usize) -> Result<u32, TooLarge> {
     u32::try_from(value).map_err(|_| TooLarge)
 }
 
@@ -92,22 +110,28 @@ fn length(bytes: Option<&[u8]>) -> Result<[u8; 4], TooLarge> {
     Ok(length.to_le_bytes())
 }
 
-fn fill<'a>(
+fn fill(
     column: Column,
-    needs: &Needs,
-    views: impl Iterator<Item = View<'a>>,
-    timestamp_type: TimestampType,
+    scene: &Scene<'_>,
+    rows: &[usize],
     base_offset: u64,
     data: &mut Vec<u8>,
 ) -> Result<(), TooLarge> {
-    for view in views {
+    let Scene { needs, batch, slots, docs, lens } = *scene;
+    if column.is_of_fields() {
+        let Some(lens) = lens else { return Ok(()) };
+        return fields::fill(column, lens, docs, (batch, slots, rows), data);
+    }
+    for view in rows.iter().filter_map(|row| slots.view(*row, batch)) {
         match column {
             Column::OffsetDeltas => {
                 let delta = offset(&view).checked_sub(base_offset).ok_or(TooLarge)?;
                 data.extend(u32::try_from(delta).map_err(|_| TooLarge)?.to_le_bytes());
             }
             Column::Timestamps => data.extend(view.timestamp_ms().to_le_bytes()),
-            Column::TimestampTypes => data.push(match timestamp_type {
+            // Records do not say over which links they came: all are the source's.
+            Column::Origins => data.extend(0_u32.to_le_bytes()),
+            Column::TimestampTypes => data.push(match batch.timestamp_type() {
                 TimestampType::Create => 0,
                 TimestampType::Append => 1,
             }),

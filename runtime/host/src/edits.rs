@@ -1,17 +1,20 @@
 //! Checks what a plugin answered and lays it over the batch. Nothing is taken on trust: every number is a guest's.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use strait_core::{
-    batch::Batch,
+    batch::RecordRef,
     edit::{Content, Reject},
     offset::SourceOffset,
 };
 
 use crate::{
     api::v0_1::exports::strait::plugin::transform::Edits,
+    columns::Scene,
+    fields::FieldEdit,
     patch::{Fate, Header, Patch, PatchRoute, View},
-    plan::{self, Needs},
+    plan,
+    slots::{Change, Outcome, Slot},
     text::clean,
 };
 
@@ -25,6 +28,8 @@ const REASON_BYTES_MAX: usize = 512;
 pub(crate) struct BadEdits {
     /// Offset of the record that the edit names, if it names one.
     pub(crate) offset: Option<SourceOffset>,
+    /// Its index among the records of the call: copies share their offset.
+    pub(crate) index: Option<usize>,
     pub(crate) what: String,
 }
 
@@ -32,7 +37,10 @@ pub(crate) struct BadEdits {
 pub(crate) struct Rules<'a> {
     pub(crate) plugin: &'a Arc<str>,
     pub(crate) digest: &'a Arc<str>,
-    pub(crate) needs: &'a Needs,
+    /// Copies that may be made of one record, in the whole chain.
+    pub(crate) copies_max: usize,
+    /// Bytes that the copies of one call may hold, beyond what they share with the original.
+    pub(crate) emit_bytes_max: usize,
     pub(crate) reject_codes: &'a [Arc<str>],
     /// Leave the guest's own words out.
     pub(crate) silent: bool,
@@ -49,13 +57,24 @@ struct Op {
 }
 
 /// The record being edited.
-struct Current {
+struct Current<'a> {
     row: usize,
-    patch: Box<Patch>,
-    headers: Option<HeaderEdit>,
+    slot: &'a Slot,
+    record: RecordRef<'a>,
+    draft: Draft,
     /// A drop or reject, after which nothing may follow.
     end: Option<Fate>,
+}
+
+/// What the edits since the record was delivered, or since the last copy, amount to.
+#[derive(Default)]
+struct Draft {
+    patch: Box<Patch>,
+    headers: Option<HeaderEdit>,
+    fields: Option<FieldEdit>,
     routed: bool,
+    is_value_set: bool,
+    is_touched: bool,
 }
 
 /// The headers of a record under edit. Positions of those delivered stay valid while others are removed.
@@ -64,15 +83,23 @@ struct HeaderEdit {
     delivered: Vec<usize>,
 }
 
-/// Lays the edits over the records at `rows`, in the order in which they were delivered.
+/// What one answer did so far.
+struct Sum {
+    outcome: Outcome,
+    emitted_bytes: usize,
+    /// The record edited last and the copies that this answer made of it: several slots may be of one record.
+    copied: (usize, usize),
+}
+
+/// Checks the edits of the records at `rows`, in the order in which they were delivered, and says what they amount to.
 pub(crate) fn apply(
     edits: &Edits,
     rows: &[usize],
-    batch: &Batch,
-    fates: &mut [Fate],
+    scene: &Scene<'_>,
     rules: &mut Rules<'_>,
-) -> Result<(), BadEdits> {
-    let mut current: Option<(u32, Current)> = None;
+) -> Result<Outcome, BadEdits> {
+    let mut sum = Sum { outcome: Outcome::default(), emitted_bytes: 0, copied: (usize::MAX, 0) };
+    let mut current: Option<(u32, Current<'_>)> = None;
     let mut data = edits.data.as_slice();
     let (ops, rest) = edits.ops.as_chunks::<4>();
     if !rest.is_empty() {
@@ -81,10 +108,12 @@ pub(crate) fn apply(
     for (index, [record, op, arg, len]) in ops.iter().copied().enumerate() {
         let op = Op { op, arg, len };
         let row = rows.get(record as usize).copied();
-        let Some((row, original)) = row.and_then(|row| Some((row, batch.get(row)?))) else {
+        let slot = row.and_then(|row| Some((row, scene.slots.get(row)?)));
+        let Some((row, slot, original)) = slot.and_then(|(row, slot)| Some((row, slot, scene.batch.get(slot.record)?)))
+        else {
             return Err(bad(None, format!("edit {index} names record {record} of {}", rows.len())));
         };
-        let fail = |what: String| bad(Some(original.offset), format!("edit {index}: {what}"));
+        let fail = |what: String| bad(Some((record, original.offset)), format!("edit {index}: {what}"));
 
         let bytes_len = if len == NULL { 0 } else { len as usize };
         let Some((bytes, rest)) = data.split_at_checked(bytes_len) else {
@@ -98,57 +127,83 @@ pub(crate) fn apply(
             }
             Some((last, editing)) if last == record => editing,
             other => {
-                if let Some((_, done)) = other {
-                    done.settle(fates);
+                if let Some((last, done)) = other {
+                    done.settle(last, &mut sum)?;
                 }
-                Current::new(row, fates)
+                Current::new(row, slot, original)
             }
         };
-        editing.edit(op, bytes, batch, rules).map_err(fail)?;
+        editing.edit(op, bytes, scene, rules, &mut sum).map_err(fail)?;
         current = Some((record, editing));
     }
-    if let Some((_, done)) = current {
-        done.settle(fates);
+    if let Some((last, done)) = current {
+        done.settle(last, &mut sum)?;
     }
     if !data.is_empty() {
         return Err(bad(None, format!("{} bytes belong to no edit", data.len())));
     }
-    Ok(())
+    Ok(sum.outcome)
 }
 
-fn bad(offset: Option<SourceOffset>, what: String) -> BadEdits {
-    BadEdits { offset, what }
+fn bad(named: Option<(u32, SourceOffset)>, what: String) -> BadEdits {
+    BadEdits { offset: named.map(|(_, offset)| offset), index: named.map(|(index, _)| index as usize), what }
 }
 
-impl Current {
-    fn new(row: usize, fates: &mut [Fate]) -> Self {
-        let patch = match fates.get_mut(row).map(mem::take) {
-            Some(Fate::Change(patch)) => patch,
+impl Draft {
+    fn new(slot: &Slot) -> Self {
+        let patch = match &slot.fate {
+            Fate::Change(patch) => patch.clone(),
             _ => Box::default(),
         };
-        Self { row, patch, headers: None, end: None, routed: false }
+        Self { patch, ..Self::default() }
     }
 
-    fn settle(mut self, fates: &mut [Fate]) {
-        let Some(fate) = fates.get_mut(self.row) else {
-            return;
-        };
-        if let Some(end) = self.end {
-            *fate = end;
-            return;
+    fn finish(mut self, slot: &Slot, record: RecordRef<'_>) -> Result<Change, String> {
+        if !self.is_touched && matches!(slot.fate, Fate::Pass) {
+            return Ok(Change { fate: Fate::Pass, is_value_new: false });
         }
         if let Some(headers) = self.headers {
             self.patch.headers = Some(headers.all.into_iter().flatten().collect());
         }
-        *fate = Fate::Change(self.patch);
+        if let Some(fields) = &self.fields {
+            let view = View { record, patch: Some(&self.patch) };
+            self.patch.value = Content::Bytes(fields.apply(view.value().unwrap_or_default())?);
+        }
+        let is_value_new = self.is_value_set || self.fields.is_some();
+        Ok(Change { fate: Fate::Change(self.patch), is_value_new })
+    }
+}
+
+impl<'a> Current<'a> {
+    fn new(row: usize, slot: &'a Slot, record: RecordRef<'a>) -> Self {
+        Self { row, slot, record, draft: Draft::new(slot), end: None }
     }
 
-    fn edit(&mut self, op: Op, bytes: &[u8], batch: &Batch, rules: &mut Rules<'_>) -> Result<(), String> {
+    fn settle(self, index: u32, sum: &mut Sum) -> Result<(), BadEdits> {
+        let change = match self.end {
+            Some(fate) => Change { fate, is_value_new: false },
+            None => {
+                let change = self.draft.finish(self.slot, self.record);
+                change.map_err(|what| bad(Some((index, self.record.offset)), what))?
+            }
+        };
+        sum.outcome.changes.push((self.row, change));
+        Ok(())
+    }
+
+    fn edit(
+        &mut self,
+        op: Op,
+        bytes: &[u8],
+        scene: &Scene<'_>,
+        rules: &mut Rules<'_>,
+        sum: &mut Sum,
+    ) -> Result<(), String> {
         if self.end.is_some() {
             return Err("it follows a drop or reject of the same record".into());
         }
         let (effect, nullable, sized) = shape(op.op)?;
-        if rules.needs.effects & effect == 0 {
+        if scene.needs.effects & effect == 0 {
             let name = plan::effect_names(effect).join("");
             return Err(format!("the effect '{name}' is not among those the plugin asked for on this topic"));
         }
@@ -158,73 +213,120 @@ impl Current {
         if !sized && op.len != 0 {
             return Err(format!("operation {} takes no bytes", op.op));
         }
-        if op.arg != 0 && !matches!(op.op, 5 | 6 | 7 | 11 | 13) {
+        if op.arg != 0 && !matches!(op.op, 3..=7 | 11 | 13) {
             return Err(format!("operation {} takes no argument", op.op));
         }
         let content = || if op.len == NULL { None } else { Some(bytes.to_vec()) };
+        let draft = &mut self.draft;
+        draft.is_touched |= op.op != 14;
         match op.op {
             0 => self.end = Some(Fate::Drop),
-            1 => self.patch.key = content().map_or(Content::Null, Content::Bytes),
-            2 => self.patch.value = content().map_or(Content::Null, Content::Bytes),
-            5 => self.headers(batch, rules.needs).delivered(op.arg)?.1 = content(),
-            6 => self.headers(batch, rules.needs).remove(op.arg)?,
+            1 => draft.patch.key = content().map_or(Content::Null, Content::Bytes),
+            2 => {
+                if draft.fields.is_some() {
+                    return Err("it sets the value after a field of it".into());
+                }
+                draft.is_value_set = true;
+                draft.patch.value = content().map_or(Content::Null, Content::Bytes);
+            }
+            3 | 4 => self.field(op, bytes, scene)?,
+            5 => self.headers(scene).delivered(op.arg)?.1 = content(),
+            6 => self.headers(scene).remove(op.arg)?,
             7 => {
                 let Some((name, value)) = bytes.split_at_checked(op.arg as usize) else {
                     return Err(format!("a name of {} bytes does not fit in {}", op.arg, bytes.len()));
                 };
                 let header = (name.to_vec(), Some(value.to_vec()));
-                self.headers(batch, rules.needs).all.push(Some(header));
+                self.headers(scene).all.push(Some(header));
             }
-            8 => self.headers(batch, rules.needs).all.push(Some((bytes.to_vec(), None))),
+            8 => self.headers(scene).all.push(Some((bytes.to_vec(), None))),
             9 => {
                 let timestamp_ms = bytes.try_into().map(i64::from_le_bytes).map_err(|_| "a timestamp has 8 bytes")?;
                 if timestamp_ms < 0 {
                     return Err(format!("{timestamp_ms} is not a timestamp"));
                 }
-                self.patch.timestamp_ms = Some(timestamp_ms);
+                draft.patch.timestamp_ms = Some(timestamp_ms);
             }
-            10 => self.set_topic(bytes, rules)?,
+            10 => self.set_topic(bytes, scene, rules)?,
             11 => {
                 let partition = i32::try_from(op.arg).map_err(|_| format!("{} is not a partition", op.arg))?;
                 self.route(PatchRoute::Partition(partition));
             }
             12 => self.route(PatchRoute::Hash(bytes.to_vec())),
+            14 => self.emit(scene, rules, sum)?,
             _ => self.end = Some(Fate::Reject(Box::new(reject(op, bytes, rules)?))),
         }
         Ok(())
     }
 
-    fn route(&mut self, route: PatchRoute) {
-        self.patch.route = route;
-        self.routed = true;
+    fn field(&mut self, op: Op, bytes: &[u8], scene: &Scene<'_>) -> Result<(), String> {
+        if self.draft.is_value_set {
+            return Err("it edits a field after the whole value".into());
+        }
+        let doc = scene.docs.get(self.slot.doc);
+        let (Some(lens), Some(doc)) = (scene.lens, doc) else {
+            return Err("the value was not read as a document".into());
+        };
+        let fields = self.draft.fields.get_or_insert_default();
+        if op.op == 4 {
+            return fields.insert(op.arg, bytes, scene.docs, doc, lens);
+        }
+        let text = (op.len != NULL).then_some(bytes);
+        fields.set(op.arg, text, scene.docs, doc, lens)
     }
 
-    fn set_topic(&mut self, bytes: &[u8], rules: &mut Rules<'_>) -> Result<(), String> {
+    /// A copy goes out as the record stands now; what follows starts again from the record as it was delivered.
+    fn emit(&mut self, scene: &Scene<'_>, rules: &Rules<'_>, sum: &mut Sum) -> Result<(), String> {
+        if sum.copied.0 != self.slot.record {
+            sum.copied = (self.slot.record, 0);
+        }
+        if scene.slots.copies(self.slot.record) + sum.copied.1 >= rules.copies_max {
+            return Err(format!("more than {} copies of one record (fan_out_max)", rules.copies_max));
+        }
+        if !scene.slots.has_room(sum.outcome.emitted.len() + 1) {
+            return Err("too many copies for one batch".into());
+        }
+        let draft = std::mem::replace(&mut self.draft, Draft::new(self.slot));
+        let change = draft.finish(self.slot, self.record)?;
+        if let Fate::Change(patch) = &change.fate {
+            sum.emitted_bytes += patch.owned_bytes();
+        }
+        if sum.emitted_bytes > rules.emit_bytes_max {
+            return Err(format!("copies of more than {} bytes in one call (emit_bytes_max)", rules.emit_bytes_max));
+        }
+        sum.copied.1 += 1;
+        sum.outcome.emitted.push((self.row, change));
+        Ok(())
+    }
+
+    fn route(&mut self, route: PatchRoute) {
+        self.draft.patch.route = route;
+        self.draft.routed = true;
+    }
+
+    fn set_topic(&mut self, bytes: &[u8], scene: &Scene<'_>, rules: &mut Rules<'_>) -> Result<(), String> {
         let name = std::str::from_utf8(bytes).map_err(|_| "a topic name that is not UTF-8")?;
         let refuse = |why: String| if rules.silent { "a topic that is not allowed".into() } else { why };
-        if !rules.needs.output_topics.is_match(name) {
+        if !scene.needs.output_topics.is_match(name) {
             let name = clean(name, 256);
             return Err(refuse(format!("the topic '{name}' is not among the plugin's output-topics")));
         }
         (rules.check_topic)(name).map_err(refuse)?;
-        self.patch.topic = Some(name.into());
+        self.draft.patch.topic = Some(name.into());
         // Whether it comes before or after the topic, a partition of this very answer stands.
-        if !self.routed {
-            self.patch.route = PatchRoute::ByKey;
+        if !self.draft.routed {
+            self.draft.patch.route = PatchRoute::ByKey;
         }
         Ok(())
     }
 
-    fn headers(&mut self, batch: &Batch, needs: &Needs) -> &mut HeaderEdit {
-        let (row, patch) = (self.row, &self.patch);
-        self.headers.get_or_insert_with(|| {
+    fn headers(&mut self, scene: &Scene<'_>) -> &mut HeaderEdit {
+        let Draft { patch, headers, .. } = &mut self.draft;
+        let view = View { record: self.record, patch: Some(patch) };
+        headers.get_or_insert_with(|| {
             let mut edit = HeaderEdit { all: Vec::new(), delivered: Vec::new() };
-            let Some(record) = batch.get(row) else {
-                return edit;
-            };
-            let view = View { record, patch: Some(patch) };
             view.each_header(|header| {
-                if needs.headers.delivers(header.name) {
+                if scene.needs.headers.delivers(header.name) {
                     edit.delivered.push(edit.all.len());
                 }
                 edit.all.push(Some((header.name.to_vec(), header.value.map(<[u8]>::to_vec))));
@@ -259,6 +361,8 @@ fn shape(op: u32) -> Result<(u32, bool, bool), String> {
         0 => (plan::DROP, false, false),
         1 => (plan::KEY, true, true),
         2 => (plan::VALUE, true, true),
+        3 => (plan::FIELD, true, true),
+        4 => (plan::FIELD, false, true),
         5 => (plan::HEADER, true, true),
         6 => (plan::HEADER, false, false),
         7 | 8 => (plan::HEADER, false, true),
@@ -267,8 +371,7 @@ fn shape(op: u32) -> Result<(u32, bool, bool), String> {
         11 => (plan::PARTITION, false, false),
         12 => (plan::PARTITION, false, true),
         13 => (plan::REJECT, false, true),
-        3 | 4 => return Err(format!("operation {op} edits fields, which this version of Strait does not do yet")),
-        14 => return Err("operation 14 emits, which this version of Strait does not do yet".into()),
+        14 => (plan::EMIT, false, false),
         _ => return Err(format!("operation {op} does not exist")),
     })
 }

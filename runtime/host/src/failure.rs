@@ -81,49 +81,22 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     /// The guilty record, where the failure names it.
     pub(crate) offset: Option<SourceOffset>,
+    /// Its index among the records of the call.
+    pub(crate) index: Option<usize>,
     pub(crate) reason: String,
 }
 
 impl Failure {
     pub(crate) fn of_fault(fault: &Fault, silent: bool) -> Self {
-        Self { kind: fault.kind(), offset: None, reason: format!("process: {}", fault.text(silent)) }
+        Self { kind: fault.kind(), offset: None, index: None, reason: format!("process: {}", fault.text(silent)) }
     }
 
     pub(crate) fn of_edits(bad: BadEdits) -> Self {
         Self {
             kind: FailureKind::BadEdits,
             offset: bad.offset,
+            index: bad.index,
             reason: format!("process: it answered with a bad edit: {}; this is a bug in the plugin", bad.what),
-        }
-    }
-}
-
-/// The fates that an answer is about, as they were before it.
-pub(crate) struct Before(Vec<(usize, Fate)>);
-
-impl Before {
-    pub(crate) fn of(ops: &[u32], rows: &[usize], fates: &[Fate]) -> Self {
-        let (edits, _) = ops.as_chunks::<4>();
-        let mut before: Vec<(usize, Fate)> = Vec::new();
-        for [record, ..] in edits {
-            let Some(row) = rows.get(*record as usize).copied() else { continue };
-            if before.last().is_some_and(|(last, _)| *last == row) {
-                continue;
-            }
-            if let Some(fate) = fates.get(row) {
-                before.push((row, fate.clone()));
-            }
-        }
-        Self(before)
-    }
-
-    /// An answer counts whole or not at all.
-    pub(crate) fn restore(self, fates: &mut [Fate]) {
-        // The other way round: of a record that came twice, out of order, the first copy is the one from before.
-        for (row, before) in self.0.into_iter().rev() {
-            if let Some(fate) = fates.get_mut(row) {
-                *fate = before;
-            }
         }
     }
 }
@@ -221,7 +194,7 @@ impl Stage {
             "the guilty record was not found within {} ms, and this one was not judged; {reason}",
             self.plugin.limits.narrow_ms_max
         );
-        let unjudged = Failure { kind: FailureKind::Unjudged, offset: None, reason: text };
+        let unjudged = Failure { kind: FailureKind::Unjudged, offset: None, index: None, reason: text };
         for row in left.into_iter().flat_map(|piece| rows.get(piece.range).unwrap_or_default()) {
             self.settle_guilty(*row, &unjudged, work);
         }
@@ -300,10 +273,7 @@ impl Stage {
         work: &mut Work<'_>,
         narrowed: &mut Narrowed,
     ) -> Vec<Piece> {
-        let named = failure.offset.and_then(|offset| {
-            let is_it = |row: &usize| work.batch.get(*row).is_some_and(|record| record.offset == offset);
-            Some(range.start + rows.get(range.clone())?.iter().position(is_it)?)
-        });
+        let named = failure.index.map(|index| range.start + index).filter(|index| range.contains(index));
         if let Some(index) = named {
             self.found(index, &failure, rows, work, narrowed);
             let parts = [index + 1..range.end, range.start..index];
@@ -326,7 +296,7 @@ impl Stage {
 
     /// What `on_error` says of a guilty record.
     fn settle_guilty(&self, row: usize, failure: &Failure, work: &mut Work<'_>) {
-        let Some(fate) = work.fates.get_mut(row) else {
+        let Some(slot) = work.slots.get_mut(row) else {
             return;
         };
         let plugin = &self.plugin;
@@ -338,7 +308,7 @@ impl Stage {
                 text: failure.reason.clone(),
             })
         };
-        *fate = match plugin.on_error {
+        slot.fate = match plugin.on_error {
             OnError::Pass => return,
             OnError::Stop => Fate::Halt(reject()),
             OnError::Drop if failure.kind != FailureKind::Unjudged => Fate::Drop,
@@ -351,13 +321,13 @@ impl Stage {
         if self.plugin.on_error != OnError::Stop {
             return None;
         }
-        rows.iter().position(|row| matches!(work.fates.get(*row), Some(Fate::Halt(_))))
+        rows.iter().position(|row| matches!(work.slots.get(*row).map(|slot| &slot.fate), Some(Fate::Halt(_))))
     }
 
     /// One line per failed call; events tell of each record that was quarantined.
     fn tell(&self, rows: &[usize], narrowed: &Narrowed, took: Duration, work: &Work<'_>) {
         let offset =
-            |row: Option<&usize>| row.and_then(|row| work.batch.get(*row)).map_or(-1, |record| record.offset.0);
+            |row: Option<&usize>| row.and_then(|row| work.record(*row)).map_or(-1, |record| record.offset.0);
         let last = narrowed.last.as_ref();
         tracing::warn!(
             link = work.shared.link.link,

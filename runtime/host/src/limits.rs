@@ -19,6 +19,10 @@ pub struct Limits {
     pub narrow_ms_max: u64,
     /// What one `process` may answer, beyond four times what it was given.
     pub output_bytes_max: usize,
+    /// Copies that may be made of one record, in the whole chain.
+    pub fan_out_max: usize,
+    /// Bytes that the copies of one `process` may hold, beyond what they share with the record that they were made of.
+    pub emit_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -31,6 +35,8 @@ impl Default for Limits {
             process_ms_max: 2_000,
             narrow_ms_max: 4_000,
             output_bytes_max: 4 << 20,
+            fan_out_max: 100,
+            emit_bytes_max: 16 << 20,
         }
     }
 }

@@ -96,6 +96,17 @@ impl<'a> View<'a> {
 }
 
 impl Patch {
+    /// Bytes that it holds besides the original's.
+    pub(crate) fn owned_bytes(&self) -> usize {
+        let content = |content: &Content| match content {
+            Content::Bytes(bytes) => bytes.len(),
+            Content::Original | Content::Null => 0,
+        };
+        let headers =
+            self.headers.iter().flatten().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+        content(&self.key) + content(&self.value) + headers.sum::<usize>()
+    }
+
     /// The record to send; `topic` is its final one, where it left the batch's.
     pub(crate) fn finish(self, record: RecordRef<'_>, topic: Option<Arc<str>>) -> OutRecord {
         let route = match self.route {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use regex::{RegexSet, RegexSetBuilder};
 use strait_core::topic::validate_name;
 
-use crate::{api::v0_1::exports::strait::plugin::transform::TopicPlan, text::clean};
+use crate::{api::v0_1::exports::strait::plugin::transform::TopicPlan, fields::Lens};
 
 /// Effects by bit.
 pub(crate) const EFFECT_NAMES: [&str; 10] =
@@ -14,14 +14,14 @@ pub(crate) const EFFECT_NAMES: [&str; 10] =
 pub(crate) const DROP: u32 = 1;
 pub(crate) const KEY: u32 = 1 << 1;
 pub(crate) const VALUE: u32 = 1 << 2;
+pub(crate) const FIELD: u32 = 1 << 3;
 pub(crate) const HEADER: u32 = 1 << 4;
 pub(crate) const TIMESTAMP: u32 = 1 << 5;
 pub(crate) const TOPIC: u32 = 1 << 6;
 pub(crate) const PARTITION: u32 = 1 << 7;
+pub(crate) const EMIT: u32 = 1 << 8;
 pub(crate) const REJECT: u32 = 1 << 9;
 
-/// Effects that this host carries out.
-const SUPPORTED: u32 = DROP | KEY | VALUE | HEADER | TIMESTAMP | TOPIC | PARTITION | REJECT;
 const PATTERNS_MAX: usize = 64;
 const PATTERN_MEMORY_BYTES_MAX: usize = 1 << 20;
 
@@ -42,6 +42,8 @@ pub(crate) struct Needs {
     pub(crate) effects: u32,
     pub(crate) output_topics: RegexSet,
     pub(crate) value_bytes_max: Option<usize>,
+    /// `None` where neither fields nor the state of the value are asked for: then no value is parsed for it.
+    pub(crate) lens: Option<Lens>,
 }
 
 /// Which headers are delivered.
@@ -72,12 +74,18 @@ pub(crate) enum Column {
     Keys = 4,
     ValueLengths = 5,
     Values = 6,
+    ValueStates = 7,
+    FieldCounts = 8,
+    FieldLengths = 9,
+    FieldTexts = 10,
+    FieldPointers = 11,
     HeaderCounts = 12,
     HeaderNameLengths = 13,
     HeaderNames = 14,
     HeaderValueLengths = 15,
     HeaderValues = 16,
     TimestampTypes = 17,
+    Origins = 18,
 }
 
 impl Column {
@@ -89,20 +97,24 @@ impl Column {
             4 => Self::Keys,
             5 => Self::ValueLengths,
             6 => Self::Values,
+            7 => Self::ValueStates,
+            8 => Self::FieldCounts,
+            9 => Self::FieldLengths,
+            10 => Self::FieldTexts,
+            11 => Self::FieldPointers,
             12 => Self::HeaderCounts,
             13 => Self::HeaderNameLengths,
             14 => Self::HeaderNames,
             15 => Self::HeaderValueLengths,
             16 => Self::HeaderValues,
             17 => Self::TimestampTypes,
-            7..=11 => {
-                return Err(format!(
-                    "it asks for column {number} (fields of JSON values), which this version of Strait does not fill yet"
-                ));
-            }
-            18 => return Err("it asks for column 18 (origins), which this version of Strait does not fill yet".into()),
+            18 => Self::Origins,
             _ => return Err(format!("it asks for column {number}, which this version of Strait does not know")),
         })
+    }
+
+    pub(crate) fn is_of_fields(self) -> bool {
+        matches!(self as u32, 7..=11)
     }
 
     fn is_of_headers(self) -> bool {
@@ -143,14 +155,6 @@ impl Plan {
             let names = effect_names(needs.effects & !about_effects).join(", ");
             return Err(format!("it wants effects outside of its description ({names}; bits {:#b})", needs.effects));
         }
-        if needs.effects & !SUPPORTED != 0 {
-            let names = effect_names(needs.effects & !SUPPORTED).join(", ");
-            return Err(format!("it wants the effect '{names}', which this version of Strait does not carry out yet"));
-        }
-        if let Some(field) = needs.fields.first() {
-            let field = clean(field, 128);
-            return Err(format!("it asks for the field '{field}'; this version of Strait does not read fields yet"));
-        }
         if needs.lookback.is_some() {
             return Err("it asks for a lookback, which this version of Strait does not give yet".into());
         }
@@ -170,6 +174,16 @@ impl Plan {
         if matches!(headers, Headers::None) && columns.iter().any(|c| c.is_of_headers()) {
             return Err("it asks for columns of headers but names no header".into());
         }
+        let of_fields = columns.iter().any(|c| c.is_of_fields() && *c != Column::ValueStates);
+        if needs.fields.is_empty() && of_fields {
+            return Err("it asks for columns of fields but names no field".into());
+        }
+        let lens = if needs.fields.is_empty() && !columns.contains(&Column::ValueStates) {
+            None
+        } else {
+            let pointers = columns.contains(&Column::FieldPointers);
+            Some(Lens::new(&needs.fields, pointers, needs.effects & FIELD != 0)?)
+        };
         if needs.output_topics.len() > PATTERNS_MAX {
             return Err(format!("it gives {} output-topics, {PATTERNS_MAX} are allowed", needs.output_topics.len()));
         }
@@ -186,6 +200,7 @@ impl Plan {
                 effects: needs.effects,
                 output_topics,
                 value_bytes_max: (needs.value_max_bytes > 0).then_some(needs.value_max_bytes as usize),
+                lens,
             }),
         })
     }

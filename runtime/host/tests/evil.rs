@@ -48,9 +48,10 @@ fn bad_edits_are_refused_by_name() {
         (vec![0, 9, 0, NULL], b"", "takes no null"),
         (vec![0, 9, 0, 4], b"1234", "8 bytes"),
         (vec![0, 9, 0, 8], b"\xff\xff\xff\xff\xff\xff\xff\xff", "-1 is not a timestamp"),
-        (vec![0, 3, 0, 1], b"1", "edits fields"),
-        (vec![0, 4, 0, 1], b"1", "edits fields"),
-        (vec![0, 14, 0, 0], b"", "emits"),
+        (vec![0, 3, 0, 1], b"1", "was not read as a document"),
+        (vec![0, 14, 0, 1], b"x", "takes no bytes"),
+        (vec![0, 14, 1, 0], b"", "takes no argument"),
+        (vec![0, 14, 0, 0].repeat(101), b"", "more than 100 copies"),
         (vec![0, 15, 0, 0], b"", "operation 15 does not exist"),
         (vec![0, 5, 1, 0], b"", "header 1 of 1 delivered"),
         (vec![0, 6, 0, 0, 0, 6, 0, 0], b"", "was removed before"),
@@ -80,9 +81,11 @@ fn bad_edits_are_refused_by_name() {
 
 #[test]
 fn an_effect_must_be_granted_for_the_topic() {
-    for (op, bit) in [(0, 0), (1, 1), (2, 2), (8, 4), (9, 5), (10, 6), (11, 7), (12, 7), (13, 9)] {
+    for (op, bit) in
+        [(0, 0), (1, 1), (2, 2), (3, 3), (4, 3), (8, 4), (9, 5), (10, 6), (11, 7), (12, 7), (13, 9), (14, 8)]
+    {
         let guest = Guest {
-            topic_effects: 0b10_1111_0111 & !(1 << bit),
+            topic_effects: 0x3ff & !(1 << bit),
             process: Process::Edits(vec![0, op, 0, 0], vec![]),
             ..Guest::default()
         };
@@ -95,15 +98,15 @@ fn an_effect_must_be_granted_for_the_topic() {
 fn what_a_plugin_wants_and_cannot_have_is_named() {
     let guest = Guest::default;
     let cases: Vec<(Guest, &str)> = vec![
-        (Guest { columns: vec![8], ..guest() }, "column 8"),
-        (Guest { columns: vec![18], ..guest() }, "column 18"),
+        (Guest { columns: vec![8], ..guest() }, "names no field"),
+        (Guest { columns: vec![0], ..guest() }, "column 0"),
         (Guest { columns: vec![99], ..guest() }, "column 99"),
         (Guest { columns: vec![3, 3], ..guest() }, "twice"),
         (Guest { columns: vec![12], ..guest() }, "names no header"),
-        (Guest { fields: vec!["$.a"], ..guest() }, "'$.a'"),
+        (Guest { fields: vec!["$.a", "a.b"], ..guest() }, "'a.b' is not valid at character 1"),
+        (Guest { fields: vec!["$.a", "$['a']"], ..guest() }, "twice"),
+        (Guest { fields: vec!["$.a"; 65], ..guest() }, "64 are allowed"),
         (Guest { lookback: true, ..guest() }, "lookback"),
-        (Guest { effects: 0x3ff, topic_effects: 1 << 8, ..guest() }, "'emit'"),
-        (Guest { effects: 0x3ff, topic_effects: 1 << 3, ..guest() }, "'field'"),
         (Guest { effects: 1, topic_effects: 2, ..guest() }, "outside of its description"),
         (Guest { effects: 1, topic_effects: 1, rename: Some("x"), ..guest() }, "effect 'topic'"),
         (Guest { rename: Some("a b"), ..guest() }, "not a topic name"),

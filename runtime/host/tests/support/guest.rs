@@ -48,6 +48,9 @@ pub enum Process {
     Fails(&'static str),
     /// Edits whose lists claim these lengths, whatever the memory holds.
     Claims { ops: u32, data: u32 },
+    /// The edits that the key of the batch's first record holds: how many numbers, how many bytes, the numbers, the bytes.
+    /// Column 4 has to be the first.
+    Puppet,
     /// Record 0 gets the batch's data as its value, the directory as its key, the base offset as its timestamp and the topic
     /// as a header.
     Echo,
@@ -64,7 +67,7 @@ impl Default for Guest {
     fn default() -> Self {
         Self {
             version: "0.1.0",
-            effects: 0b10_1111_0111,
+            effects: 0x3ff,
             fails_closed: false,
             schema: "",
             counters: vec!["seen"],
@@ -75,7 +78,7 @@ impl Default for Guest {
             headers: vec![],
             all_headers: false,
             fields: vec![],
-            topic_effects: 0b10_1111_0111,
+            topic_effects: 0x3ff,
             output_topics: vec![],
             value_max_bytes: 0,
             lookback: false,
@@ -233,6 +236,21 @@ impl Guest {
                 format!("(i32.const {})", image.u32s(&[0, BASE as u32, *ops, BASE as u32, *data])[0])
             }
             Process::Echo => echo(image),
+            Process::Puppet => {
+                let result = image.u32s(&[0; 5])[0];
+                format!(
+                    r#"(i32.store (i32.const {ops}) (i32.add (local.get $data) (i32.const 8)))
+    (i32.store (i32.const {ops_len}) (i32.load (local.get $data)))
+    (i32.store (i32.const {bytes}) (i32.add (i32.add (local.get $data) (i32.const 8))
+      (i32.shl (i32.load (local.get $data)) (i32.const 2))))
+    (i32.store (i32.const {bytes_len}) (i32.load offset=4 (local.get $data)))
+    (i32.const {result})"#,
+                    ops = result + 4,
+                    ops_len = result + 8,
+                    bytes = result + 12,
+                    bytes_len = result + 16,
+                )
+            }
         }
     }
 }

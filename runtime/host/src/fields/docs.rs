@@ -1,0 +1,113 @@
+//! What was read of the values of a batch: read once, looked at by each plugin through its own lens.
+
+use super::{
+    scan::{Found, Occurrence, Parent, State, Workspace, scan},
+    set::Lens,
+};
+
+/// Names a [`Doc`]; the default names none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DocId(u32);
+
+/// What one pass over one value gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doc {
+    /// The set that it was read with.
+    set: u64,
+    state: State,
+    /// Paths on which a name comes twice, as bits.
+    twice: u128,
+    occurrences: (usize, usize),
+    parents: (usize, usize),
+}
+
+/// The documents of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Docs {
+    list: Vec<Doc>,
+    found: Found,
+    work: Workspace,
+}
+
+impl Docs {
+    /// Forgets all; the next batch begins.
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.found.occurrences.clear();
+        self.found.parents.clear();
+        self.found.pointers.clear();
+    }
+
+    /// What a value holds, read now unless it was read with the same set before.
+    pub(crate) fn read(&mut self, known: DocId, value: Option<&[u8]>, lens: &Lens) -> DocId {
+        if self.get(known).is_some_and(|doc| doc.set == lens.set.id) {
+            return known;
+        }
+        let before = (self.found.occurrences.len(), self.found.parents.len());
+        let (state, twice) = scan(value, &lens.set, &mut self.work, &mut self.found);
+        self.list.push(Doc {
+            set: lens.set.id,
+            state,
+            twice,
+            occurrences: (before.0, self.found.occurrences.len()),
+            parents: (before.1, self.found.parents.len()),
+        });
+        DocId(u32::try_from(self.list.len()).unwrap_or(0))
+    }
+
+    pub(crate) fn get(&self, id: DocId) -> Option<&Doc> {
+        self.list.get((id.0 as usize).checked_sub(1)?)
+    }
+
+    /// The occurrences of a plugin's field, in the order of the document.
+    pub(crate) fn occurrences(&self, doc: &Doc, lens: &Lens, field: usize) -> &[Occurrence] {
+        let (Some(path), State::Parsed) = (lens.fields.get(field), doc.state(lens)) else {
+            return &[];
+        };
+        let all = self.found.occurrences.get(doc.occurrences.0..doc.occurrences.1).unwrap_or_default();
+        let from = all.partition_point(|occurrence| occurrence.path < *path);
+        let to = all.partition_point(|occurrence| occurrence.path <= *path);
+        all.get(from..to).unwrap_or_default()
+    }
+
+    /// The object to which a plugin's field can be added.
+    pub(crate) fn parent(&self, doc: &Doc, lens: &Lens, field: usize) -> Option<&Parent> {
+        let path = lens.fields.get(field).filter(|_| doc.state(lens) == State::Parsed)?;
+        let all = self.found.parents.get(doc.parents.0..doc.parents.1)?;
+        all.iter().find(|parent| parent.path == *path)
+    }
+
+    pub(crate) fn pointer(&self, occurrence: &Occurrence) -> &[u8] {
+        let (from, to) = occurrence.pointer;
+        self.found.pointers.get(from as usize..to as usize).unwrap_or_default()
+    }
+}
+
+impl Doc {
+    /// As a plugin is told: a name that comes twice on another plugin's paths is not its business.
+    pub(crate) fn state(&self, lens: &Lens) -> State {
+        if self.state == State::Parsed && self.twice & lens.mask != 0 {
+            return State::NameTwice;
+        }
+        self.state
+    }
+}
+
+impl State {
+    /// The host's reject code for a value that a plugin which fails closed cannot judge, and what it means.
+    pub(crate) fn unjudged(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::Parsed | Self::Null => return None,
+            Self::Empty => ("value-empty", "the value is empty, not a JSON document"),
+            Self::NotJson => ("value-not-json", "the value is not JSON"),
+            Self::NotUtf8 => ("value-not-utf8", "the value is not UTF-8"),
+            Self::BomOrTrailing => {
+                ("value-bom-or-trailing", "the value starts with a byte order mark or goes on after its JSON document")
+            }
+            Self::NameTwice => ("value-name-twice", "a name comes twice on the path of a field"),
+            Self::TooDeepOrLarge => {
+                ("value-too-deep-or-large", "the JSON document is too deep or holds too many fields")
+            }
+        })
+    }
+}

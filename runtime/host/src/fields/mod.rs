@@ -1,0 +1,15 @@
+//! Fields of JSON values: paths, one strict pass over each value, and edits that leave the rest of the document as it is.
+
+mod columns;
+mod docs;
+mod path;
+mod scan;
+mod set;
+mod splice;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use columns::{cost, fill};
+pub(crate) use docs::{Doc, DocId, Docs};
+pub(crate) use set::{Lens, share};
+pub(crate) use splice::FieldEdit;

@@ -1,0 +1,780 @@
+//! One strict pass over a value: is it exactly one JSON document (RFC 8259), and where do the declared paths occur?
+//!
+//! Strict where readers differ: whatever two readers could understand differently (a name twice, a lone surrogate, bytes
+//! behind the end) is told, so that nothing hides from a plugin behind it.
+
+use super::{
+    path::{Path, Segment},
+    set::PathSet,
+};
+
+/// Objects and arrays inside of each other; far above what documents have, far below what the stack takes.
+pub(crate) const DEPTH_MAX: u32 = 128;
+/// Occurrences of one record, over all paths of the chain.
+pub(crate) const OCCURRENCES_MAX: usize = 10_000;
+/// Bytes of the occurrences of one record and of their pointers, over all paths of the chain.
+pub(crate) const OCCURRENCE_BYTES_MAX: usize = 4 << 20;
+/// Names of an object that are compared one with each other; more are sorted.
+const NAMES_COMPARED_MAX: usize = 12;
+
+/// What a value is, as a document. The discriminants are the interface's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    Parsed = 0,
+    Null = 1,
+    Empty = 2,
+    NotJson = 3,
+    NotUtf8 = 4,
+    BomOrTrailing = 5,
+    NameTwice = 6,
+    TooDeepOrLarge = 7,
+}
+
+/// A place that a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Occurrence {
+    /// Index into the set.
+    pub(crate) path: u8,
+    /// The JSON text in the value.
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    /// Where the member's name starts; for an element, the same as `start`.
+    pub(crate) item: u32,
+    /// Where the object or array that holds it starts.
+    pub(crate) container: u32,
+    /// Which member or element of that it is, from 0.
+    pub(crate) ordinal: u32,
+    /// Its JSON Pointer, in [`Found::pointers`].
+    pub(crate) pointer: (u32, u32),
+}
+
+/// An object to which a path could add its last name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parent {
+    pub(crate) path: u8,
+    /// Where it starts and where its closing brace is.
+    pub(crate) open: u32,
+    pub(crate) close: u32,
+    pub(crate) members: u32,
+}
+
+/// What was found, of many values one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) occurrences: Vec<Occurrence>,
+    pub(crate) parents: Vec<Parent>,
+    pub(crate) pointers: Vec<u8>,
+}
+
+/// Buffers that are reused from value to value.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    /// Paths that stand somewhere in the value at hand; the scanner takes ranges of it.
+    active: Vec<Active>,
+    /// Names of paths met in the objects that are open.
+    met: Vec<Active>,
+    /// All names of the open objects in which every name is on a path.
+    names: Vec<Name>,
+    /// Names that had escapes, without them.
+    unescaped: Vec<u8>,
+    /// The way to the value at hand, where pointers are wanted.
+    way: Vec<Step>,
+}
+
+/// A path and the places in it that come next, as bits.
+#[derive(Clone, Copy, Debug)]
+struct Active {
+    path: u8,
+    places: u32,
+}
+
+/// A name, in the value or in [`Workspace::unescaped`].
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    start: usize,
+    end: usize,
+    was_escaped: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Name(Name),
+    Index(u32),
+}
+
+/// Why a document ends before its end.
+#[derive(Debug)]
+enum Stop {
+    NotJson,
+    TooDeep,
+}
+
+/// A member or element: where it starts, in what, and which one it is.
+#[derive(Clone, Copy)]
+struct Item {
+    start: usize,
+    container: usize,
+    ordinal: u32,
+}
+
+struct Scanner<'a> {
+    text: &'a [u8],
+    pos: usize,
+    depth: u32,
+    set: &'a PathSet,
+    work: &'a mut Workspace,
+    found: &'a mut Found,
+    /// Paths on which a name comes twice, as bits.
+    twice: u128,
+    occurrences: usize,
+    bytes: usize,
+}
+
+/// Reads a value. What it finds is appended to `found`; nothing is, unless the state is `Parsed`. The second number says on
+/// which paths of the set a name comes twice.
+pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, found: &mut Found) -> (State, u128) {
+    let Some(text) = value else {
+        return (State::Null, 0);
+    };
+    if text.is_empty() {
+        return (State::Empty, 0);
+    }
+    if std::str::from_utf8(text).is_err() {
+        return (State::NotUtf8, 0);
+    }
+    if text.starts_with(b"\xef\xbb\xbf") {
+        return (State::BomOrTrailing, 0);
+    }
+    if u32::try_from(text.len()).is_err() {
+        return (State::TooDeepOrLarge, 0);
+    }
+    let lengths = (found.occurrences.len(), found.parents.len(), found.pointers.len());
+    work.clear();
+    let mut scanner = Scanner { text, pos: 0, depth: 0, set, work, found, twice: 0, occurrences: 0, bytes: 0 };
+    let state = scanner.document();
+    let twice = scanner.twice;
+    if state != State::Parsed {
+        found.occurrences.truncate(lengths.0);
+        found.parents.truncate(lengths.1);
+        found.pointers.truncate(lengths.2);
+        return (state, 0);
+    }
+    if let Some(new) = found.occurrences.get_mut(lengths.0..)
+        && new.len() > 1
+    {
+        // Stable: within a path they stay in the order of the document.
+        new.sort_by_key(|occurrence| occurrence.path);
+    }
+    (state, twice)
+}
+
+/// Whether a text is exactly one JSON value, by the same rules.
+pub(crate) fn is_json(text: &[u8]) -> bool {
+    let set = PathSet::default();
+    scan(Some(text), &set, &mut Workspace::default(), &mut Found::default()).0 == State::Parsed
+}
+
+impl Workspace {
+    fn clear(&mut self) {
+        self.active.clear();
+        self.met.clear();
+        self.names.clear();
+        self.unescaped.clear();
+        self.way.clear();
+    }
+}
+
+/// Indexes of the bits that are set.
+fn bits(mut set: u128) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        if set == 0 {
+            return None;
+        }
+        let bit = set.trailing_zeros();
+        set &= set - 1;
+        u8::try_from(bit).ok()
+    })
+}
+
+#[inline]
+fn narrow(position: usize) -> u32 {
+    // The length was checked to fit.
+    u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+impl<'a> Scanner<'a> {
+    fn document(&mut self) -> State {
+        for path in 0..self.set.paths.len() {
+            if let Ok(path) = u8::try_from(path) {
+                self.work.active.push(Active { path, places: 1 });
+            }
+        }
+        self.blank();
+        match self.value(0, self.work.active.len()) {
+            Ok(()) => {}
+            Err(Stop::NotJson) => return State::NotJson,
+            Err(Stop::TooDeep) => return State::TooDeepOrLarge,
+        }
+        self.blank();
+        if self.pos < self.text.len() {
+            return State::BomOrTrailing;
+        }
+        if self.occurrences > OCCURRENCES_MAX || self.bytes > OCCURRENCE_BYTES_MAX {
+            return State::TooDeepOrLarge;
+        }
+        State::Parsed
+    }
+
+    /// The value at hand, in which the paths of a range of `active` stand.
+    fn value(&mut self, from: usize, to: usize) -> Result<(), Stop> {
+        if from == to {
+            return self.skip();
+        }
+        match self.peek() {
+            Some(b'{') => self.object(from, to),
+            Some(b'[') => self.array(from, to),
+            _ => self.scalar(),
+        }
+    }
+
+    fn object(&mut self, from: usize, to: usize) -> Result<(), Stop> {
+        let container = self.pos;
+        self.enter()?;
+        let walks = self.walks(from, to);
+        let (met, names) = (self.work.met.len(), self.work.names.len());
+        let mut ordinal = 0;
+        if !self.eat(b'}') {
+            loop {
+                let item = Item { start: self.pos, container, ordinal };
+                let name = self.name()?;
+                if walks != 0 {
+                    self.work.names.push(name);
+                }
+                let mark = self.work.active.len();
+                let matched = self.step_into(name, from, to, met);
+                self.item(item, Step::Name(name), matched, mark)?;
+                ordinal += 1;
+                if !self.more(b'}')? {
+                    break;
+                }
+            }
+        }
+        if walks != 0 && self.any_twice(names) {
+            self.twice |= walks;
+        }
+        self.work.met.truncate(met);
+        self.work.names.truncate(names);
+        self.depth -= 1;
+        if self.set.edits {
+            self.note_parent(from, to, container, ordinal);
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, from: usize, to: usize) -> Result<(), Stop> {
+        let container = self.pos;
+        self.enter()?;
+        let mut ordinal = 0;
+        if !self.eat(b']') {
+            loop {
+                let item = Item { start: self.pos, container, ordinal };
+                let mark = self.work.active.len();
+                let matched = self.step_to(ordinal, from, to);
+                self.item(item, Step::Index(ordinal), matched, mark)?;
+                ordinal += 1;
+                if !self.more(b']')? {
+                    break;
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// The value of a member or element, and what it is to the paths that it matches.
+    fn item(&mut self, item: Item, step: Step, matched: u128, mark: usize) -> Result<(), Stop> {
+        if self.set.pointers {
+            self.work.way.push(step);
+        }
+        let start = self.pos;
+        self.value(mark, self.work.active.len())?;
+        self.work.active.truncate(mark);
+        if matched != 0 {
+            self.note(item, start, matched);
+        }
+        if self.set.pointers {
+            self.work.way.pop();
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, item: Item, start: usize, matched: u128) {
+        for path in bits(matched) {
+            self.occurrences += 1;
+            self.bytes += self.pos - start;
+            // Too large is told at the end, as a document that is not one is the worse news; until then nothing is kept.
+            if self.occurrences > OCCURRENCES_MAX || self.bytes > OCCURRENCE_BYTES_MAX {
+                return;
+            }
+            let pointer = self.pointer();
+            self.found.occurrences.push(Occurrence {
+                path,
+                start: narrow(start),
+                end: narrow(self.pos),
+                item: narrow(item.start),
+                container: narrow(item.container),
+                ordinal: item.ordinal,
+                pointer,
+            });
+        }
+    }
+
+    /// Writes the JSON Pointer (RFC 6901) of the value at hand.
+    fn pointer(&mut self) -> (u32, u32) {
+        if !self.set.pointers {
+            return (0, 0);
+        }
+        let Workspace { way, unescaped, .. } = &*self.work;
+        let pointers = &mut self.found.pointers;
+        let start = pointers.len();
+        for step in way {
+            pointers.push(b'/');
+            match step {
+                Step::Index(index) => pointers.extend_from_slice(index.to_string().as_bytes()),
+                Step::Name(name) => {
+                    for byte in name.bytes(self.text, unescaped) {
+                        match byte {
+                            b'~' => pointers.extend_from_slice(b"~0"),
+                            b'/' => pointers.extend_from_slice(b"~1"),
+                            _ => pointers.push(*byte),
+                        }
+                    }
+                }
+            }
+        }
+        self.bytes += pointers.len() - start;
+        (narrow(start), narrow(pointers.len()))
+    }
+
+    fn note_parent(&mut self, from: usize, to: usize, open: usize, members: u32) {
+        for active in self.work.active.get(from..to).unwrap_or_default() {
+            let path = self.set.path(active.path);
+            let holds = path.is_some_and(|p| p.insertable().is_some() && active.places & p.last_place() != 0);
+            if holds {
+                let close = narrow(self.pos.saturating_sub(1));
+                self.found.parents.push(Parent { path: active.path, open: narrow(open), close, members });
+            }
+        }
+    }
+
+    /// Paths to which every name of the object at hand belongs.
+    fn walks(&self, from: usize, to: usize) -> u128 {
+        let mut walks = 0;
+        for active in self.work.active.get(from..to).unwrap_or_default() {
+            if self.set.path(active.path).is_some_and(|path| path.walks(active.places)) {
+                walks |= 1 << active.path;
+            }
+        }
+        walks
+    }
+
+    /// Follows the paths into a member: appends those that go on inside and gives those that end here.
+    fn step_into(&mut self, name: Name, from: usize, to: usize, met: usize) -> u128 {
+        let mut matched = 0;
+        let set = self.set;
+        for index in from..to {
+            let Some(active) = self.work.active.get(index).copied() else { break };
+            let Some(path) = set.path(active.path) else { continue };
+            let bytes = name.bytes(self.text, &self.work.unescaped);
+            let (next, here) = step(path, active.places, |segment| match segment {
+                Segment::Name(wanted) => (&**wanted == bytes, false),
+                Segment::Each => (true, false),
+                Segment::Below(wanted) => (&**wanted == bytes, true),
+                Segment::Index(_) => (false, false),
+            });
+            if here != 0 {
+                self.meet(active.path, here, met);
+            }
+            self.follow(path, active.path, next, &mut matched);
+        }
+        matched
+    }
+
+    /// Follows the paths to an element.
+    fn step_to(&mut self, ordinal: u32, from: usize, to: usize) -> u128 {
+        let mut matched = 0;
+        let set = self.set;
+        for index in from..to {
+            let Some(active) = self.work.active.get(index).copied() else { break };
+            let Some(path) = set.path(active.path) else { continue };
+            let (next, _) = step(path, active.places, |segment| match segment {
+                Segment::Index(wanted) => (*wanted == ordinal, false),
+                Segment::Each => (true, false),
+                Segment::Below(_) => (false, true),
+                Segment::Name(_) => (false, false),
+            });
+            self.follow(path, active.path, next, &mut matched);
+        }
+        matched
+    }
+
+    /// A path that ends here looks no further inside: only the outermost of nested matches counts.
+    fn follow(&mut self, path: &Path, number: u8, next: u32, matched: &mut u128) {
+        if next & path.end() != 0 {
+            *matched |= 1 << number;
+        } else if next != 0 {
+            self.work.active.push(Active { path: number, places: next });
+        }
+    }
+
+    /// A name of a path that this object had before is there twice.
+    fn meet(&mut self, path: u8, places: u32, met: usize) {
+        for earlier in self.work.met.iter_mut().skip(met) {
+            if earlier.path == path {
+                if earlier.places & places != 0 {
+                    self.twice |= 1 << path;
+                }
+                earlier.places |= places;
+                return;
+            }
+        }
+        self.work.met.push(Active { path, places });
+    }
+
+    /// Whether a name comes twice among those of the object that ends here.
+    fn any_twice(&mut self, from: usize) -> bool {
+        let Workspace { names, unescaped, .. } = &mut *self.work;
+        let (text, unescaped) = (self.text, &*unescaped);
+        let Some(names) = names.get_mut(from..) else {
+            return false;
+        };
+        if names.len() > NAMES_COMPARED_MAX {
+            names.sort_unstable_by(|a, b| a.bytes(text, unescaped).cmp(b.bytes(text, unescaped)));
+            return names
+                .windows(2)
+                .any(|pair| matches!(pair, [a, b] if a.bytes(text, unescaped) == b.bytes(text, unescaped)));
+        }
+        for (index, name) in names.iter().enumerate() {
+            let bytes = name.bytes(text, unescaped);
+            if names.iter().skip(index + 1).any(|other| other.bytes(text, unescaped) == bytes) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A value in which no path stands.
+    fn skip(&mut self) -> Result<(), Stop> {
+        match self.peek() {
+            Some(b'{') => {
+                self.enter()?;
+                if !self.eat(b'}') {
+                    loop {
+                        self.string()?;
+                        self.colon()?;
+                        self.skip()?;
+                        if !self.more(b'}')? {
+                            break;
+                        }
+                    }
+                }
+            }
+            Some(b'[') => {
+                self.enter()?;
+                if !self.eat(b']') {
+                    loop {
+                        self.skip()?;
+                        if !self.more(b']')? {
+                            break;
+                        }
+                    }
+                }
+            }
+            _ => return self.scalar(),
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// An opening bracket and the blanks behind it.
+    #[inline]
+    fn enter(&mut self) -> Result<(), Stop> {
+        if self.depth == DEPTH_MAX {
+            return Err(Stop::TooDeep);
+        }
+        self.depth += 1;
+        self.pos += 1;
+        self.blank();
+        Ok(())
+    }
+
+    /// A comma and the blanks around it, or the end of the container.
+    #[inline]
+    fn more(&mut self, close: u8) -> Result<bool, Stop> {
+        self.blank();
+        match self.peek() {
+            Some(b',') => {
+                self.pos += 1;
+                self.blank();
+                Ok(true)
+            }
+            Some(byte) if byte == close => {
+                self.pos += 1;
+                Ok(false)
+            }
+            _ => Err(Stop::NotJson),
+        }
+    }
+
+    #[inline]
+    fn colon(&mut self) -> Result<(), Stop> {
+        self.blank();
+        if !self.eat(b':') {
+            return Err(Stop::NotJson);
+        }
+        self.blank();
+        Ok(())
+    }
+
+    /// A name and the colon behind it.
+    fn name(&mut self) -> Result<Name, Stop> {
+        let start = self.pos + 1;
+        let was_escaped = self.string()?;
+        let end = self.pos - 1;
+        self.colon()?;
+        if !was_escaped {
+            return Ok(Name { start, end, was_escaped });
+        }
+        let out = &mut self.work.unescaped;
+        let first = out.len();
+        unescape(self.text.get(start..end).unwrap_or_default(), out);
+        Ok(Name { start: first, end: out.len(), was_escaped })
+    }
+
+    fn scalar(&mut self) -> Result<(), Stop> {
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            _ => Err(Stop::NotJson),
+        }
+    }
+
+    fn literal(&mut self, word: &[u8]) -> Result<(), Stop> {
+        if !self.rest().starts_with(word) {
+            return Err(Stop::NotJson);
+        }
+        self.pos += word.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Stop> {
+        self.eat(b'-');
+        if !self.eat(b'0') {
+            self.digits()?;
+        }
+        if self.eat(b'.') {
+            self.digits()?;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            if !self.eat(b'+') {
+                self.eat(b'-');
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Stop> {
+        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if count == 0 {
+            return Err(Stop::NotJson);
+        }
+        self.pos += count;
+        Ok(())
+    }
+
+    /// A string; tells whether it has escapes.
+    #[inline]
+    fn string(&mut self) -> Result<bool, Stop> {
+        if !self.eat(b'"') {
+            return Err(Stop::NotJson);
+        }
+        let mut has_escapes = false;
+        loop {
+            self.plain();
+            match self.peek() {
+                Some(b'"') => {
+                    self.pos += 1;
+                    return Ok(has_escapes);
+                }
+                Some(b'\\') => {
+                    has_escapes = true;
+                    self.pos += 1;
+                    self.escape()?;
+                }
+                // A control character, or the end of the text.
+                _ => return Err(Stop::NotJson),
+            }
+        }
+    }
+
+    /// Goes to the next byte that means something inside a string, eight at a time.
+    #[inline]
+    fn plain(&mut self) {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const HIGHS: u64 = 0x8080_8080_8080_8080;
+        while let Some(word) = self.rest().first_chunk::<8>() {
+            let word = u64::from_le_bytes(*word);
+            let (quote, slash) = (word ^ (ONES * 0x22), word ^ (ONES * 0x5c));
+            let hits = (quote.wrapping_sub(ONES) & !quote)
+                | (slash.wrapping_sub(ONES) & !slash)
+                | (word.wrapping_sub(ONES * 0x20) & !word);
+            let hits = hits & HIGHS;
+            if hits != 0 {
+                // Only bytes behind the first hit can be false hits.
+                self.pos += hits.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.pos += 8;
+        }
+        let rest = self.rest();
+        self.pos += rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
+    }
+
+    /// What follows a backslash.
+    fn escape(&mut self) -> Result<(), Stop> {
+        let byte = self.peek();
+        self.pos += 1;
+        match byte {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(()),
+            Some(b'u') => {
+                let unit = self.hex()?;
+                match unit {
+                    0xd800..0xdc00 => {
+                        if !(self.eat(b'\\') && self.eat(b'u') && (0xdc00..0xe000).contains(&self.hex()?)) {
+                            return Err(Stop::NotJson);
+                        }
+                        Ok(())
+                    }
+                    0xdc00..0xe000 => Err(Stop::NotJson),
+                    _ => Ok(()),
+                }
+            }
+            _ => Err(Stop::NotJson),
+        }
+    }
+
+    fn hex(&mut self) -> Result<u32, Stop> {
+        let unit = self.rest().first_chunk::<4>().and_then(hex).ok_or(Stop::NotJson)?;
+        self.pos += 4;
+        Ok(unit)
+    }
+
+    #[inline]
+    fn rest(&self) -> &'a [u8] {
+        self.text.get(self.pos..).unwrap_or_default()
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.pos).copied()
+    }
+
+    #[inline]
+    fn eat(&mut self, byte: u8) -> bool {
+        let is_next = self.peek() == Some(byte);
+        self.pos += usize::from(is_next);
+        is_next
+    }
+
+    #[inline]
+    fn blank(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.pos += 1;
+        }
+    }
+}
+
+impl Name {
+    #[inline]
+    fn bytes<'t>(&self, text: &'t [u8], unescaped: &'t [u8]) -> &'t [u8] {
+        let from = if self.was_escaped { unescaped } else { text };
+        from.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+/// The places of a path that come after a name or an index, and those whose own name it is. `test` says whether a segment
+/// fits and whether its place stays as well.
+#[inline]
+fn step(path: &Path, places: u32, test: impl Fn(&Segment) -> (bool, bool)) -> (u32, u32) {
+    let (mut next, mut here) = (0, 0);
+    let mut left = places;
+    while left != 0 {
+        let index = left.trailing_zeros();
+        left &= left - 1;
+        let Some(segment) = path.segment(index) else { continue };
+        let (fits, stays) = test(segment);
+        if fits {
+            next |= 1 << (index + 1);
+            if matches!(segment, Segment::Name(_)) {
+                here |= 1 << index;
+            }
+        }
+        if stays {
+            next |= 1 << index;
+        }
+    }
+    (next, here)
+}
+
+fn hex(digits: &[u8; 4]) -> Option<u32> {
+    let mut unit = 0;
+    for digit in digits {
+        unit = unit << 4 | (*digit as char).to_digit(16)?;
+    }
+    Some(unit)
+}
+
+/// Undoes the escapes of a string that the scanner found valid.
+fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
+    while let Some(at) = text.iter().position(|b| *b == b'\\') {
+        out.extend_from_slice(text.get(..at).unwrap_or_default());
+        text = text.get(at + 1..).unwrap_or_default();
+        let Some((code, mut rest)) = text.split_first() else { return };
+        let plain = match code {
+            b'b' => 0x8,
+            b'f' => 0xc,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let c = take_unit(&mut rest).and_then(|unit| match unit {
+                    0xd800..0xdc00 => {
+                        rest = rest.get(2..)?;
+                        let low = take_unit(&mut rest)?.checked_sub(0xdc00)?;
+                        char::from_u32(0x10000 + ((unit - 0xd800) << 10) + low)
+                    }
+                    _ => char::from_u32(unit),
+                });
+                let c = c.unwrap_or(char::REPLACEMENT_CHARACTER);
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                text = rest;
+                continue;
+            }
+            other => *other,
+        };
+        out.push(plain);
+        text = rest;
+    }
+    out.extend_from_slice(text);
+}
+
+fn take_unit(text: &mut &[u8]) -> Option<u32> {
+    let (digits, rest) = text.split_first_chunk::<4>()?;
+    *text = rest;
+    hex(digits)
+}

@@ -1,0 +1,189 @@
+//! Edits of fields, laid into the original bytes: what they do not name keeps its bytes, blanks and escapes included.
+
+use std::collections::BTreeMap;
+
+use super::{
+    docs::{Doc, Docs},
+    scan::{Occurrence, Parent, is_json},
+    set::Lens,
+};
+
+/// The field edits of one record.
+#[derive(Debug, Default)]
+pub(crate) struct FieldEdit {
+    /// By place in the value: one place that two fields name is edited once, the last edit counts.
+    set: BTreeMap<(u32, u32), Set>,
+    inserts: Vec<Insert>,
+}
+
+#[derive(Debug)]
+struct Set {
+    occurrence: Occurrence,
+    /// `None` removes.
+    text: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Insert {
+    field: u32,
+    parent: Parent,
+    /// Name, colon, value.
+    member: Vec<u8>,
+}
+
+/// Bytes of the value that give way to others.
+struct Cut<'a> {
+    start: usize,
+    end: usize,
+    text: &'a [u8],
+}
+
+impl FieldEdit {
+    /// Replaces an occurrence, counted over all fields of the record, or removes it.
+    pub(crate) fn set(
+        &mut self,
+        number: u32,
+        text: Option<&[u8]>,
+        docs: &Docs,
+        doc: &Doc,
+        lens: &Lens,
+    ) -> Result<(), String> {
+        let mut left = number as usize;
+        for field in 0..lens.fields.len() {
+            let occurrences = docs.occurrences(doc, lens, field);
+            let Some(occurrence) = occurrences.get(left) else {
+                left -= occurrences.len();
+                continue;
+            };
+            let place = (occurrence.start, occurrence.end);
+            if self.set.get(&place).is_some_and(|set| set.text.is_none()) {
+                return Err(format!("occurrence {number} was removed before"));
+            }
+            let text = text.map(json).transpose()?;
+            self.set.insert(place, Set { occurrence: *occurrence, text });
+            return Ok(());
+        }
+        Err(format!("occurrence {number} of {} delivered", number as usize - left))
+    }
+
+    /// Adds a field that is absent to the object that would hold it.
+    pub(crate) fn insert(
+        &mut self,
+        field: u32,
+        text: &[u8],
+        docs: &Docs,
+        doc: &Doc,
+        lens: &Lens,
+    ) -> Result<(), String> {
+        let index = field as usize;
+        let path = lens.fields.get(index).and_then(|path| lens.set.path(*path));
+        let path = path.ok_or_else(|| format!("field {field} of {} declared", lens.fields.len()))?;
+        let name = path.insertable();
+        let name = name.ok_or("the path of the field to insert must end in a name and have no wildcards")?;
+        if !docs.occurrences(doc, lens, index).is_empty() || self.inserts.iter().any(|other| other.field == field) {
+            return Err(format!("field {field} is there already"));
+        }
+        let parent = docs.parent(doc, lens, index).copied();
+        let parent = parent.ok_or_else(|| format!("there is no object that could hold field {field}"))?;
+        // Valid UTF-8, as it comes from a text.
+        let name = serde_json::to_vec(&String::from_utf8_lossy(name)).map_err(|e| e.to_string())?;
+        let member = [&*name, b":", &*json(text)?].concat();
+        self.inserts.push(Insert { field, parent, member });
+        Ok(())
+    }
+
+    /// The value with all edits.
+    pub(crate) fn apply(&self, value: &[u8]) -> Result<Vec<u8>, String> {
+        let mut cuts = Vec::with_capacity(self.set.len() + self.inserts.len());
+        // Removed so far, by container: how many, and whether one that stays came before.
+        let mut removed: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut last_end = 0;
+        for set in self.set.values() {
+            let occurrence = &set.occurrence;
+            let node = if set.text.is_some() { occurrence.start } else { occurrence.item };
+            if node < last_end {
+                return Err("an edit of a field lies inside of another one that is edited".into());
+            }
+            last_end = occurrence.end;
+            let (start, end) = (occurrence.start as usize, occurrence.end as usize);
+            let Some(text) = &set.text else {
+                let gone = removed.entry(occurrence.container).or_insert(0);
+                let is_first = *gone == occurrence.ordinal;
+                *gone += 1;
+                let (start, end) = item_with_comma(value, occurrence.item as usize, end, is_first);
+                cuts.push(Cut { start, end, text: b"" });
+                continue;
+            };
+            cuts.push(Cut { start, end, text });
+        }
+        let mut members: Vec<Vec<u8>> = Vec::new();
+        for (index, insert) in self.inserts.iter().enumerate() {
+            let Parent { open, close, members: count, .. } = insert.parent;
+            let inside = self.set.values().any(|set| set.occurrence.start <= open && close < set.occurrence.end);
+            if inside {
+                return Err("a field is inserted into another one that is edited".into());
+            }
+            let before = self.inserts.iter().take(index).filter(|other| other.parent.open == open).count();
+            let is_only = before == 0 && removed.get(&open).copied().unwrap_or(0) == count;
+            let comma: &[u8] = if is_only { b"" } else { b"," };
+            members.push([comma, &insert.member].concat());
+        }
+        for (insert, text) in self.inserts.iter().zip(&members) {
+            let at = last_byte_before(value, insert.parent.close as usize) + 1;
+            cuts.push(Cut { start: at, end: at, text });
+        }
+        // Stable: several members for one object stay in their order.
+        cuts.sort_by_key(|cut| (cut.start, cut.end));
+        splice(value, &cuts)
+    }
+}
+
+/// A member or element with the comma that goes with it: the one before it, or, where nothing before it stays, the one behind.
+fn item_with_comma(value: &[u8], start: usize, end: usize, is_first: bool) -> (usize, usize) {
+    if !is_first {
+        // The last byte that is not blank is the comma; blanks before it go as well.
+        let comma = last_byte_before(value, start);
+        return (last_byte_before(value, comma) + 1, end);
+    }
+    let after = first_byte_from(value, end);
+    if value.get(after) == Some(&b',') {
+        return (start, first_byte_from(value, after + 1));
+    }
+    (start, end)
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// The place of the last byte before `end` that is not blank.
+fn last_byte_before(value: &[u8], end: usize) -> usize {
+    value.get(..end).and_then(|before| before.iter().rposition(|b| !is_blank(*b))).unwrap_or(0)
+}
+
+fn first_byte_from(value: &[u8], start: usize) -> usize {
+    let rest = value.get(start..).unwrap_or_default();
+    start + rest.iter().position(|b| !is_blank(*b)).unwrap_or(rest.len())
+}
+
+fn splice(value: &[u8], cuts: &[Cut<'_>]) -> Result<Vec<u8>, String> {
+    let added: usize = cuts.iter().map(|cut| cut.text.len()).sum();
+    let mut out = Vec::with_capacity(value.len() + added);
+    let mut from = 0;
+    for cut in cuts {
+        let kept = value.get(from..cut.start).ok_or("edits of fields overlap")?;
+        out.extend_from_slice(kept);
+        out.extend_from_slice(cut.text);
+        from = cut.end;
+    }
+    out.extend_from_slice(value.get(from..).ok_or("edits of fields overlap")?);
+    Ok(out)
+}
+
+/// A text that is put into a document must be one value, or it would change the document around it.
+fn json(text: &[u8]) -> Result<Vec<u8>, String> {
+    if !is_json(text) {
+        return Err("the new text of a field is not one JSON value".into());
+    }
+    Ok(text.to_vec())
+}
