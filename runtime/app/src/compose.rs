@@ -33,6 +33,7 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
         spec.required = used.required.unwrap_or(false);
         spec.on_error = used.on_error;
         spec.wasi = used.wasi;
+        spec.allow_after = used.allow_after;
         // Both were judged with the configuration. What could not be read all the same vouches for nothing.
         let digest = used.digest.as_deref().map(|digest| pin::digest(digest).unwrap_or_default());
         spec.trust = Trust { digest, keys: keys.clone() };

@@ -111,6 +111,16 @@ pub enum LoadProblem {
         "on_error = \"pass\" would let records pass without the judgement of a required plugin; choose quarantine, drop or stop"
     )]
     PassRefused,
+    /// It could undo what an earlier plugin did.
+    #[error(
+        "it comes after '{earlier}', which is required and edits records, and could undo that (effects: {effects}); put it before '{earlier}', or set allow_after = true for it if it may see and change what '{earlier}' leaves"
+    )]
+    AfterRequired {
+        /// The required plugin before it.
+        earlier: String,
+        /// What the later one can do.
+        effects: String,
+    },
     /// It trapped.
     #[error("it broke in {call}: {reason}; this is a bug in the plugin")]
     Trap {

@@ -22,6 +22,7 @@ use crate::{
     instance::{Fault, Instance, State},
     limits::Limits,
     package::{Manifest, Package, hex},
+    plan::{CONTENT, EMIT, effect_names},
     schema,
     text::clean,
     trust::Trust,
@@ -70,6 +71,8 @@ pub struct PluginSpec {
     /// Nothing may pass that it did not judge, and its own words stay out of logs and errors. A plugin that says
     /// `fails-closed` is required whatever this says.
     pub required: bool,
+    /// It may follow a required plugin that edits records although it could undo what that one did.
+    pub allow_after: bool,
 }
 
 impl PluginSpec {
@@ -86,6 +89,7 @@ impl PluginSpec {
             on_error: OnError::default(),
             wasi: false,
             required: false,
+            allow_after: false,
         }
     }
 }
@@ -196,14 +200,14 @@ impl HostChains {
     /// # Errors
     /// [`LoadError`] of the first plugin that does not load.
     pub fn load(engine: &HostEngine, spec: ChainSpec) -> Result<Arc<Self>, LoadError> {
-        let mut plugins = Vec::new();
+        let mut plugins: Vec<Arc<Loaded>> = Vec::new();
         for plugin in spec.plugins {
-            let (name, origin) = (plugin.name.clone(), plugin.source.to_string());
-            let loaded = Loaded::load(engine, plugin, &spec.link).map_err(|problem| LoadError {
-                plugin: name,
-                origin,
-                problem,
-            })?;
+            let (name, origin, allow_after) = (plugin.name.clone(), plugin.source.to_string(), plugin.allow_after);
+            let loaded = Loaded::load(engine, plugin, &spec.link).and_then(|loaded| match allow_after {
+                true => Ok(loaded),
+                false => loaded.check_place(&plugins).map(|()| loaded),
+            });
+            let loaded = loaded.map_err(|problem| LoadError { plugin: name, origin, problem })?;
             plugins.push(Arc::new(loaded));
         }
         let identities: Vec<&str> = plugins.iter().map(|p| p.identity.as_str()).collect();
@@ -331,6 +335,19 @@ impl Loaded {
             LoadProblem::ConfigureRefused(mistakes.collect())
         })?;
         Ok(loaded)
+    }
+
+    /// What a required plugin took out of the records, no later one may put back unnoticed.
+    fn check_place(&self, earlier: &[Arc<Self>]) -> Result<(), LoadProblem> {
+        let could_undo = self.manifest.effects & (CONTENT | EMIT);
+        let guarded = earlier.iter().find(|plugin| plugin.required && plugin.manifest.effects & CONTENT != 0);
+        match guarded {
+            Some(earlier) if could_undo != 0 => Err(LoadProblem::AfterRequired {
+                earlier: earlier.name.to_string(),
+                effects: effect_names(could_undo).join(", "),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// A configured instance.

@@ -326,8 +326,7 @@ impl Stage {
 
     /// One line per failed call; events tell of each record that was quarantined.
     fn tell(&self, rows: &[usize], narrowed: &Narrowed, took: Duration, work: &Work<'_>) {
-        let offset =
-            |row: Option<&usize>| row.and_then(|row| work.record(*row)).map_or(-1, |record| record.offset.0);
+        let offset = |row: Option<&usize>| row.and_then(|row| work.record(*row)).map_or(-1, |record| record.offset.0);
         let last = narrowed.last.as_ref();
         tracing::warn!(
             link = work.shared.link.link,

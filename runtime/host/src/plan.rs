@@ -21,6 +21,8 @@ pub(crate) const TOPIC: u32 = 1 << 6;
 pub(crate) const PARTITION: u32 = 1 << 7;
 pub(crate) const EMIT: u32 = 1 << 8;
 pub(crate) const REJECT: u32 = 1 << 9;
+/// What changes the content of a record.
+pub(crate) const CONTENT: u32 = KEY | VALUE | FIELD | HEADER;
 
 const PATTERNS_MAX: usize = 64;
 const PATTERN_MEMORY_BYTES_MAX: usize = 1 << 20;

@@ -6,11 +6,11 @@ mod support;
 use serde_json::json;
 use strait_core::edit::Disposition;
 use strait_flow::ports::ChainFactory;
-use strait_host::{LoadProblem, inspect};
+use strait_host::{LoadProblem, Naming, inspect};
 use support::{
-    Row, batch, engine,
+    Row, batch, engine, file,
     guest::{GROW, Guest, Process, SPIN},
-    load_bytes,
+    load, load_bytes,
 };
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[(b"h", None)]), (None, None, &[])];
@@ -229,6 +229,30 @@ fn a_description_and_a_configuration_are_checked() {
     let secret = Guest { schema: r#"{"properties": {"key": {"maxLength": 3}}}"#, ..Guest::default() };
     let error = load_bytes(&secret.wasm(), |spec| spec.config = json!({"key": "hunter2"})).unwrap_err();
     assert!(error.to_string().contains("/key") && !error.to_string().contains("hunter2"), "{error}");
+}
+
+#[test]
+fn what_could_undo_a_required_plugins_work_does_not_load_behind_it() {
+    const CONTENT: u32 = 0b1_1110;
+    let guest =
+        |effects: u32, fails_closed: bool| Guest { effects, fails_closed, topic_effects: 0, ..Guest::default() };
+    let load_two = |first: &Guest, second: &Guest, allow_after: bool| {
+        let plugins = vec![file(&first.wasm(), |_| {}), file(&second.wasm(), |spec| spec.allow_after = allow_after)];
+        load(plugins, Naming::Identity).map(drop).map_err(|error| error.to_string())
+    };
+    for effect in [1, 2, 3, 4, 8] {
+        let error = load_two(&guest(CONTENT, true), &guest(1 << effect, false), false).unwrap_err();
+        assert!(error.contains("allow_after"), "{error}");
+    }
+    // Allowed, of no consequence, or with nothing before it to undo.
+    for (first, second, allow_after) in [
+        (guest(CONTENT, true), guest(0x3ff, true), true),
+        (guest(CONTENT, true), guest(0b10_1110_0001, false), false),
+        (guest(CONTENT, false), guest(0x3ff, false), false),
+        (guest(0b10_0000_0001, true), guest(0x3ff, false), false),
+    ] {
+        load_two(&first, &second, allow_after).unwrap();
+    }
 }
 
 #[test]

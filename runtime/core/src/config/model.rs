@@ -173,6 +173,10 @@ pub struct PluginUse {
     /// tighten: a plugin that declares itself as failing closed (`redact` does) stays so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
+    /// Whether this plugin may come after a required one that edits records, although it can set keys, values, fields or
+    /// headers or make copies: it could put back what the other one took out.
+    #[serde(default)]
+    pub allow_after: bool,
     /// What to do with a record that breaks this plugin: that it traps on, answers with an error or a bad edit for, or does
     /// not come to an end with. The other records of the batch go on.
     #[serde(default)]

@@ -12,8 +12,12 @@ use super::{
 pub(crate) const DEPTH_MAX: u32 = 128;
 /// Occurrences of one record, over all paths of the chain.
 pub(crate) const OCCURRENCES_MAX: usize = 10_000;
-/// Bytes of the occurrences of one record and of their pointers, over all paths of the chain.
+/// Bytes of the occurrences of one record, and of their pointers, over all paths of the chain.
 pub(crate) const OCCURRENCE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of pointers for each byte of the value, beyond some for small ones: below a long name, many short elements could
+/// otherwise ask for far more memory than the batch itself takes.
+const POINTER_BYTES_RATIO: usize = 16;
+const POINTER_BYTES_MIN: usize = 4 << 10;
 /// Names of an object that are compared one with each other; more are sorted.
 const NAMES_COMPARED_MAX: usize = 12;
 
@@ -129,6 +133,7 @@ struct Scanner<'a> {
     twice: u128,
     occurrences: usize,
     bytes: usize,
+    pointer_bytes: usize,
 }
 
 /// Reads a value. What it finds is appended to `found`; nothing is, unless the state is `Parsed`. The second number says on
@@ -151,7 +156,8 @@ pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, fo
     }
     let lengths = (found.occurrences.len(), found.parents.len(), found.pointers.len());
     work.clear();
-    let mut scanner = Scanner { text, pos: 0, depth: 0, set, work, found, twice: 0, occurrences: 0, bytes: 0 };
+    let mut scanner =
+        Scanner { text, pos: 0, depth: 0, set, work, found, twice: 0, occurrences: 0, bytes: 0, pointer_bytes: 0 };
     let state = scanner.document();
     let twice = scanner.twice;
     if state != State::Parsed {
@@ -220,10 +226,17 @@ impl<'a> Scanner<'a> {
         if self.pos < self.text.len() {
             return State::BomOrTrailing;
         }
-        if self.occurrences > OCCURRENCES_MAX || self.bytes > OCCURRENCE_BYTES_MAX {
+        if self.is_too_large() {
             return State::TooDeepOrLarge;
         }
         State::Parsed
+    }
+
+    fn is_too_large(&self) -> bool {
+        let pointer_bytes_max = POINTER_BYTES_RATIO * self.text.len() + POINTER_BYTES_MIN;
+        self.occurrences > OCCURRENCES_MAX
+            || self.bytes > OCCURRENCE_BYTES_MAX
+            || self.pointer_bytes > pointer_bytes_max.min(OCCURRENCE_BYTES_MAX)
     }
 
     /// The value at hand, in which the paths of a range of `active` stand.
@@ -314,7 +327,7 @@ impl<'a> Scanner<'a> {
             self.occurrences += 1;
             self.bytes += self.pos - start;
             // Too large is told at the end, as a document that is not one is the worse news; until then nothing is kept.
-            if self.occurrences > OCCURRENCES_MAX || self.bytes > OCCURRENCE_BYTES_MAX {
+            if self.is_too_large() {
                 return;
             }
             let pointer = self.pointer();
@@ -353,7 +366,7 @@ impl<'a> Scanner<'a> {
                 }
             }
         }
-        self.bytes += pointers.len() - start;
+        self.pointer_bytes += pointers.len() - start;
         (narrow(start), narrow(pointers.len()))
     }
 

@@ -47,6 +47,7 @@ fn each_kind_of_value_has_its_state() {
     let deep = |n: usize| [vec![b'['; n], vec![b']'; n]].concat();
     let many = format!("[{}1]", "1,".repeat(10_000));
     let wide = format!(r#"{{"a":{{"a":"{}"}}}}"#, "x".repeat(3 << 20));
+    let long_name = format!(r#"{{"{}":[{}1]}}"#, "n".repeat(9_000), "1,".repeat(400));
     let (deepest, too_deep, far_too_deep) = (deep(128), deep(129), deep(100_000));
     let cases: Vec<(&[u8], &[&str], State)> = vec![
         (b"{}", &[], State::Parsed),
@@ -95,6 +96,7 @@ fn each_kind_of_value_has_its_state() {
         (many.as_bytes(), &["$[*]"], State::TooDeepOrLarge),
         (wide.as_bytes(), &["$.a"], State::Parsed),
         (wide.as_bytes(), &["$.a", "$.a.a"], State::TooDeepOrLarge),
+        (long_name.as_bytes(), &["$.*[*]"], State::TooDeepOrLarge),
         // What a reader would make of it differs: the last, the first, or none.
         (br#"{"a":1,"a":2}"#, &["$.a"], State::NameTwice),
         (br#"{"a":1,"\u0061":2}"#, &["$.a"], State::NameTwice),
