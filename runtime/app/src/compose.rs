@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use strait_core::config::{Cluster, Link, Naming, pin};
-use strait_host::{ChainSpec, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
+use strait_core::config::{Cluster, Config, Link, Naming, PluginLimits, pin};
+use strait_host::{ChainSpec, Limits, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
 use strait_kafka::config::ClusterConfig;
 
 use crate::load::Loaded;
@@ -37,6 +37,7 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
         // Both were judged with the configuration. What could not be read all the same vouches for nothing.
         let digest = used.digest.as_deref().map(|digest| pin::digest(digest).unwrap_or_default());
         spec.trust = Trust { digest, keys: keys.clone() };
+        spec.limits = limits(&used.limits);
         spec
     });
     let region = |name: &str| loaded.config.cluster(name).and_then(|cluster| cluster.region.clone());
@@ -54,6 +55,51 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
             Naming::Prefix => strait_host::Naming::Prefix(Naming::Prefix.apply(&link.source, "")),
         },
     }
+}
+
+/// What a plugin may use.
+fn limits(limits: &PluginLimits) -> Limits {
+    let mib = |mib: u32| usize::try_from(mib).unwrap_or(usize::MAX).saturating_mul(1 << 20);
+    Limits {
+        file_bytes_max: mib(limits.file_mib_max),
+        functions_max: limits.functions_max as usize,
+        memory_bytes_max: mib(limits.memory_mib_max),
+        start_ms_max: limits.start_ms_max,
+        open_topic_ms_max: limits.open_topic_ms_max,
+        process_ms_max: limits.process_ms_max,
+        narrow_ms_max: limits.narrow_ms_max,
+        output_bytes_max: mib(limits.output_mib_max),
+        fan_out_max: limits.fan_out_max as usize,
+        emit_bytes_max: mib(limits.emit_mib_max),
+        log_lines_max: limits.log_lines_max as usize,
+        counters_max: limits.counters_max as usize,
+    }
+}
+
+/// Refuses more memory for plugins than the process may give them. `lanes` is how many lanes a link has.
+///
+/// # Errors
+/// What could be needed, and by which links.
+pub fn admit_plugins(config: &Config, lanes: impl Fn(&Link) -> u32) -> Result<(), String> {
+    let mut all_mib = 0_u64;
+    let mut links = Vec::new();
+    for link in &config.links {
+        let of_lane: u64 = link.plugins.iter().map(|used| u64::from(used.limits.memory_mib_max)).sum();
+        let lanes = lanes(link);
+        let of_link = of_lane.saturating_mul(u64::from(lanes));
+        if of_link > 0 {
+            links.push(format!("{} {of_link} MiB ({of_lane} MiB for each of {lanes} lanes)", link.name));
+        }
+        all_mib = all_mib.saturating_add(of_link);
+    }
+    let max = config.plugin_memory_mib_max;
+    if all_mib <= u64::from(max) {
+        return Ok(());
+    }
+    Err(format!(
+        "the plugins may need {all_mib} MiB of memory and plugin_memory_mib_max is {max}: {}; lower memory_mib_max of the plugins or raise plugin_memory_mib_max",
+        links.join(", ")
+    ))
 }
 
 /// Where a plugin is: its file in the folder, else the bundled one of that name. The file goes first, so that an operator

@@ -547,7 +547,9 @@ impl Stage {
         let said = &mut self.said;
         if accepted {
             for (counter, sum) in self.plugin.counters.iter().zip(&said.counts) {
-                counter.fetch_add(*sum, Ordering::Relaxed);
+                // A guest may count to the end of numbers; going round would look like a restart.
+                let add = |value: u64| Some(value.saturating_add(*sum));
+                counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok();
             }
             let (plugin, link) = (&*self.plugin.name, shared.link.link.as_str());
             for (level, message) in &said.logs {

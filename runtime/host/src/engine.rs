@@ -176,8 +176,11 @@ impl HostEngine {
         if let Some(found) = self.compiled().get(&digest) {
             return Ok(found.clone());
         }
+        let (began, bytes) = (Instant::now(), component.len());
         let component = Component::from_binary(&self.inner.engine, component)
             .map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))?;
+        let compile_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(bytes, compile_ms, "a plugin is compiled");
         let mut linker = self.inner.linker.clone();
         wasi::define(&mut linker, &component).map_err(|e| LoadProblem::NotAComponent(format!("WASI: {e:#}")))?;
         let pre = linker.instantiate_pre(&component);

@@ -39,7 +39,7 @@ pub enum LoadProblem {
     #[error("this binary was built without bundled plugins; run ./dev build")]
     NothingBundled,
     /// Larger than allowed.
-    #[error("the file has {bytes} bytes, {bytes_max} are allowed; strip debug information or raise file_bytes_max")]
+    #[error("the file has {bytes} bytes, {bytes_max} are allowed; strip debug information or raise file_mib_max")]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -59,6 +59,14 @@ pub enum LoadProblem {
     /// No trusted key vouches for it.
     #[error("trusted_plugin_keys is set, and {0}")]
     Untrusted(crate::trust::TrustError),
+    /// More functions than allowed.
+    #[error("it has {functions} functions, {functions_max} are allowed; raise functions_max if that is right")]
+    TooManyFunctions {
+        /// How many.
+        functions: usize,
+        /// The bound.
+        functions_max: usize,
+    },
     /// Not a valid WebAssembly module or component.
     #[error("not valid WebAssembly: {0}; give the .wasm file that the build made")]
     NotWasm(String),

@@ -286,7 +286,7 @@ impl Loaded {
         let pre = engine.compile(package.digest, &package.component)?;
         let mut trial = Instance::start(engine, &pre, &spec.limits).map_err(|f| f.at("start"))?;
         let about = trial.describe(&spec.limits).map_err(|f| f.at("describe"))?;
-        let manifest = Manifest::check(about)?;
+        let manifest = Manifest::check(about, &spec.limits)?;
 
         let config = match spec.config {
             Value::Null => Value::Object(serde_json::Map::new()),

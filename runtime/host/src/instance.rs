@@ -15,8 +15,7 @@ use crate::{
     wasi::Wasi,
 };
 
-/// Messages kept per call, and bytes of each; the interface promises these numbers.
-const LOGS_MAX: usize = 64;
+/// Bytes kept of each message; the interface promises this number.
 /// Messages kept of all calls of a batch.
 const BATCH_LOGS_MAX: usize = 256;
 const LOG_BYTES_MAX: usize = 1024;
@@ -62,6 +61,7 @@ impl Said {
 /// The store's data.
 pub(crate) struct State {
     limiter: Limiter,
+    log_lines_max: usize,
     said: Said,
     pub(crate) wasi: Wasi,
     /// What the guest wrote first to standard error in this call: some languages say there why they give up.
@@ -69,9 +69,19 @@ pub(crate) struct State {
 }
 
 impl State {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            limiter: Limiter::new(limits),
+            log_lines_max: limits.log_lines_max,
+            said: Said::default(),
+            wasi: Wasi::default(),
+            first_warning: None,
+        }
+    }
+
     /// The guest's words, from whatever side.
     pub(crate) fn say(&mut self, level: host::Level, message: &str) {
-        if self.said.logs.len() >= LOGS_MAX {
+        if self.said.logs.len() >= self.log_lines_max {
             self.said.logs_left_out += 1;
             return;
         }
@@ -147,8 +157,7 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts a guest; its start functions run under the deadline.
     pub(crate) fn start(engine: &HostEngine, pre: &PluginPre<State>, limits: &Limits) -> Result<Self, Fault> {
-        let (said, wasi) = (Said::default(), Wasi::default());
-        let state = State { limiter: Limiter::new(limits), said, wasi, first_warning: None };
+        let state = State::new(limits);
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(ticks(limits.start_ms_max));
@@ -265,5 +274,34 @@ impl Fault {
             Self::Deadline { ms_max } => crate::error::LoadProblem::Timeout { call, ms_max },
             Self::Broke { .. } => crate::error::LoadProblem::Trap { call, reason: self.text(false) },
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_words_is_cut_and_counted() {
+        let limits = Limits { log_lines_max: 3, ..Limits::default() };
+        let mut state = State::new(&limits);
+        for _ in 0..10 {
+            host::Host::log(&mut state, host::Level::Info, "ä".repeat(4_000));
+        }
+        for counter in [0, 255, 256, u32::MAX] {
+            host::Host::count(&mut state, counter, u64::MAX);
+            host::Host::count(&mut state, counter, 1);
+        }
+        assert_eq!((state.said.logs.len(), state.said.logs_left_out), (3, 7));
+        assert!(state.said.logs.iter().all(|(_, message)| message.len() <= LOG_BYTES_MAX + 3));
+        assert_eq!((state.said.counts.len(), state.said.counts[255]), (256, u64::MAX));
+
+        let mut batch = Said::default();
+        for _ in 0..200 {
+            batch.absorb(&mut Said { logs: state.said.logs.clone(), logs_left_out: 1, counts: vec![1] });
+        }
+        assert_eq!((batch.logs.len(), batch.logs_left_out), (BATCH_LOGS_MAX, 200 + 600 - BATCH_LOGS_MAX as u64));
+        assert_eq!(batch.counts, [200]);
     }
 }

@@ -7,6 +7,8 @@ use wasmtime::{ResourceLimiter, Result};
 pub struct Limits {
     /// Size of the file.
     pub file_bytes_max: usize,
+    /// Functions in the file.
+    pub functions_max: usize,
     /// Linear memories of one instance together.
     pub memory_bytes_max: usize,
     /// Starting an instance, `describe` and `configure`, each.
@@ -23,12 +25,17 @@ pub struct Limits {
     pub fan_out_max: usize,
     /// Bytes that the copies of one `process` may hold, beyond what they share with the record that they were made of.
     pub emit_bytes_max: usize,
+    /// Messages kept of one call; the interface names the default.
+    pub log_lines_max: usize,
+    /// Counters that it may declare, at most 256.
+    pub counters_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             file_bytes_max: 64 << 20,
+            functions_max: 200_000,
             memory_bytes_max: 64 << 20,
             start_ms_max: 5_000,
             open_topic_ms_max: 1_000,
@@ -37,6 +44,8 @@ impl Default for Limits {
             output_bytes_max: 4 << 20,
             fan_out_max: 100,
             emit_bytes_max: 16 << 20,
+            log_lines_max: 64,
+            counters_max: 256,
         }
     }
 }
@@ -69,7 +78,7 @@ impl ResourceLimiter for Limiter {
         let after = self.memory_bytes.saturating_add(desired.saturating_sub(current));
         if after > self.memory_bytes_max {
             self.refused = Some(format!(
-                "it asked for {after} bytes of memory and may have {}; raise memory_bytes_max if that is right",
+                "it asked for {after} bytes of memory and may have {}; raise memory_mib_max if that is right",
                 self.memory_bytes_max
             ));
             return Ok(false);

@@ -121,7 +121,7 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
         digest: format!("sha256:{}", hex(&package.digest)),
         wit_version: package.version,
         imports: package.imports,
-        manifest: Manifest::check(about).map_err(fail)?,
+        manifest: Manifest::check(about, &limits).map_err(fail)?,
     })
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 impl Manifest {
-    pub(crate) fn check(about: About) -> Result<Self, LoadProblem> {
+    pub(crate) fn check(about: About, limits: &Limits) -> Result<Self, LoadProblem> {
         let bad = |message: String| Err(LoadProblem::BadManifest(message));
         if about.name.is_empty() || about.name.len() > 128 {
             return bad("the name must have 1 to 128 bytes".into());
@@ -146,8 +146,9 @@ impl Manifest {
         if unknown != 0 {
             return bad(format!("effects {:#b} holds bits that this host does not know", about.effects));
         }
-        if about.counters.len() > COUNTERS_MAX || about.reject_codes.len() > CODES_MAX {
-            return bad(format!("at most {COUNTERS_MAX} counters and {CODES_MAX} reject codes are allowed"));
+        let counters_max = limits.counters_max.min(COUNTERS_MAX);
+        if about.counters.len() > counters_max || about.reject_codes.len() > CODES_MAX {
+            return bad(format!("at most {counters_max} counters and {CODES_MAX} reject codes are allowed"));
         }
         for name in about.counters.iter().chain(&about.reject_codes) {
             let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
@@ -185,6 +186,11 @@ impl Package {
         // All of it before anything else reads it: later steps take validity for granted.
         Validator::new().validate_all(bytes).map_err(|e| LoadProblem::NotWasm(e.to_string()))?;
         let names = Names::read(bytes)?;
+        // Compiling cannot be interrupted: what it takes is bounded by what it is given.
+        if names.functions > limits.functions_max {
+            let (functions, functions_max) = (names.functions, limits.functions_max);
+            return Err(LoadProblem::TooManyFunctions { functions, functions_max });
+        }
         names.check_imports(wasi)?;
         let version = names.version()?;
         let component = match names.kind {
@@ -230,12 +236,14 @@ struct Names {
     kind: Kind,
     imports: Vec<String>,
     exports: Vec<String>,
+    /// Of all its modules.
+    functions: usize,
 }
 
 impl Names {
     fn read(bytes: &[u8]) -> Result<Self, LoadProblem> {
         let invalid = |e: wasmparser::BinaryReaderError| LoadProblem::NotWasm(e.to_string());
-        let mut names = Self { kind: Kind::CoreModule, imports: Vec::new(), exports: Vec::new() };
+        let mut names = Self { kind: Kind::CoreModule, imports: Vec::new(), exports: Vec::new(), functions: 0 };
         // Inside of a component, its modules and components have names of their own.
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -248,6 +256,7 @@ impl Names {
                     };
                 }
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::CodeSectionStart { count, .. } => names.functions += count as usize,
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ImportSection(section) if depth == 1 => {
                     for import in section.into_imports() {

@@ -97,6 +97,8 @@ pub async fn prepare(loaded: &Loaded, board: &Board) -> Result<Vec<Prepared>, Ru
         let Some(((source, target), told)) = ends else { continue };
         prepared.push(prepare_link(loaded, link, &engine, source, target, told).await?);
     }
+    let lanes = |link: &Link| prepared.iter().find(|p| p.name == link.name).map_or(0, |p| p.spec.lanes);
+    compose::admit_plugins(&loaded.config, lanes).map_err(RunError::PluginMemory)?;
     Ok(prepared)
 }
 

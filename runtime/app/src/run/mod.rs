@@ -31,6 +31,9 @@ pub enum RunError {
     /// The plugin engine does not start.
     #[error("the plugin engine does not start: {0}")]
     Engine(String),
+    /// The plugins may need more memory than the process may give them.
+    #[error("{0}")]
+    PluginMemory(String),
     /// The link's own topics are not as they must be.
     #[error(transparent)]
     LinkTopics(#[from] strait_kafka::LinkTopicsError),
@@ -67,7 +70,13 @@ impl RunError {
     /// Whether the configuration, or a plugin that it names, has to be changed before another try can go better.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Plugin(_) | Self::Admin(_) | Self::LinkTopics(strait_kafka::LinkTopicsError::Lanes { .. }))
+        matches!(
+            self,
+            Self::Plugin(_)
+                | Self::PluginMemory(_)
+                | Self::Admin(_)
+                | Self::LinkTopics(strait_kafka::LinkTopicsError::Lanes { .. })
+        )
     }
 }
 

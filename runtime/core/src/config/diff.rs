@@ -50,6 +50,9 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         changes.insert(Change::NeedsRestart { option: "admin".to_owned() });
     }
     let loads_alike = old.plugin_dir == new.plugin_dir && old.trusted_plugin_keys == new.trusted_plugin_keys;
+    if old.plugin_memory_mib_max != new.plugin_memory_mib_max {
+        changes.insert(Change::NeedsRestart { option: "plugin_memory_mib_max".to_owned() });
+    }
     for before in &old.links {
         let link = before.name.clone();
         let Some(after) = new.links.iter().find(|after| after.name == before.name) else {

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod diff;
+mod limits;
 mod model;
 mod path;
 pub mod pin;
@@ -20,6 +21,7 @@ mod validate;
 
 pub use admin::AdminListen;
 pub use diff::{Change, diff};
+pub use limits::PluginLimits;
 pub use model::{
     Admin, Cluster, Config, Delivery, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnError, OnGap, OnRefused,
     OnTimestampZero, PluginUse, Start,

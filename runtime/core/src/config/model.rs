@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::limits::PluginLimits;
 use super::setting::{KafkaProperties, PluginConfig, Setting};
 
 /// Configuration of Strait: clusters, and the links that copy records between them.
@@ -25,6 +26,11 @@ pub struct Config {
     /// refused; bundled plugins are part of this binary and need none.
     #[serde(default)]
     pub trusted_plugin_keys: Vec<String>,
+    /// Most memory of all instances of all plugins together, in MiB: per link its lanes times the `memory_mib_max` of each of
+    /// its plugins. A configuration that could need more is refused at the start.
+    #[serde(default = "default_plugin_memory_mib_max")]
+    #[schemars(range(min = 16, max = 1_048_576))]
+    pub plugin_memory_mib_max: u32,
     /// The clusters, by the names that links use. The name is part of every prefixed topic, so renaming a cluster renames
     /// its topics on the other side.
     pub clusters: BTreeMap<String, Cluster>,
@@ -185,6 +191,9 @@ pub struct PluginUse {
     /// no files, no network, no environment; the time is that of the records, random numbers are the same in every run.
     #[serde(default)]
     pub wasi: bool,
+    /// What it may use.
+    #[serde(default)]
+    pub limits: PluginLimits,
 }
 
 /// What to do with a record that breaks a plugin.
@@ -410,6 +419,10 @@ pub enum LogFormat {
 
 fn default_plugin_dir() -> Setting {
     Setting::new("plugins")
+}
+
+fn default_plugin_memory_mib_max() -> u32 {
+    8_192
 }
 
 fn default_state_dir() -> Setting {

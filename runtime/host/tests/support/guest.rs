@@ -29,6 +29,11 @@ pub struct Guest {
     /// Statements run before configure and process answer.
     pub in_configure: String,
     pub in_process: String,
+    pub in_describe: String,
+    /// Further parts of the module.
+    pub parts: &'static str,
+    /// How many headers open-topic names and counters describe declares, all of them the same bytes, and how many bytes.
+    pub aliases: Option<(u32, u32)>,
     /// Statements of a start function.
     pub in_start: String,
     pub config_errors: Vec<(&'static str, &'static str)>,
@@ -85,6 +90,9 @@ impl Default for Guest {
             open_topic_fails: None,
             in_configure: String::new(),
             in_process: String::new(),
+            in_describe: String::new(),
+            parts: "",
+            aliases: None,
             in_start: String::new(),
             config_errors: vec![],
             process: Process::Edits(vec![], vec![]),
@@ -159,8 +167,9 @@ impl Guest {
     (global.set $heap (i32.add (local.get $at) (local.get 3)))
     (local.get $at))
   (func $recurse (result i32) (i32.add (call $recurse) (i32.const 1)))
+  {parts}
   {start}
-  (func {e_describe} (result i32) (i32.const {describe}))
+  (func {e_describe} (result i32) {in_describe} (i32.const {describe}))
   (func {e_configure} (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
     {in_configure} (i32.const {configure}))
   (func {e_open} (param i32 i32 i32) (result i32) (i32.const {open_topic}))
@@ -178,6 +187,8 @@ impl Guest {
             e_open = export("open-topic"),
             e_process = export("process"),
             in_configure = self.in_configure,
+            in_describe = self.in_describe,
+            parts = self.parts,
             in_process = self.in_process,
         )
     }
@@ -188,9 +199,16 @@ impl Guest {
             about.extend(image.bytes(text.as_bytes()));
         }
         about.extend([self.effects, u32::from(self.fails_closed)]);
-        about.extend(image.list(&self.counters));
+        about.extend(self.aliased(image).unwrap_or_else(|| image.list(&self.counters)));
         about.extend(image.list(&self.reject_codes));
         image.u32s(&about)[0]
+    }
+
+    /// A list whose items are all the same bytes of the memory: little for the guest, much for whoever copies it.
+    fn aliased(&self, image: &mut Image) -> Option<[u32; 2]> {
+        let (count, len) = self.aliases?;
+        let pairs: Vec<u32> = (0..count).flat_map(|_| [BASE as u32, len]).collect();
+        Some([image.u32s(&pairs)[0], count])
     }
 
     fn configure(&self, image: &mut Image) -> u32 {
@@ -212,7 +230,7 @@ impl Guest {
         plan.push(0);
         plan.extend([u32::from(self.looks), 0]);
         plan.extend(image.u32s(&self.columns));
-        plan.extend(image.list(&self.headers));
+        plan.extend(self.aliased(image).unwrap_or_else(|| image.list(&self.headers)));
         plan.push(u32::from(self.all_headers));
         plan.extend(image.list(&self.fields));
         plan.push(self.topic_effects);

@@ -18,6 +18,7 @@ mod copy;
 mod gaps;
 mod lanes;
 mod plugins;
+mod poison;
 mod refused;
 mod support;
 mod unwritable;

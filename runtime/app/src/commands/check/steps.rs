@@ -62,6 +62,9 @@ fn plugins(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Arc<HostC
             return chains;
         }
     };
+    if let Err(error) = compose::admit_plugins(&loaded.config, Link::lanes_to_create) {
+        steps.push(Step::new("memory of plugins", Outcome::Failed, error));
+    }
     for link in &loaded.config.links {
         let name = format!("plugins of {}", link.name);
         match HostChains::load(&engine, compose::chain(loaded, link)) {
