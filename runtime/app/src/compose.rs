@@ -112,3 +112,31 @@ pub fn plugin_source(dir: &Path, name: &str) -> PluginSource {
     }
     PluginSource::File(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use strait_core::config::{Config, Link};
+
+    use super::admit_plugins;
+
+    #[test]
+    fn plugins_that_could_need_more_memory_than_there_is_are_refused_with_the_sum() {
+        let read = |memory_mib_max: u32| -> Config {
+            let plugin = serde_json::json!({ "plugin": "p", "limits": { "memory_mib_max": memory_mib_max } });
+            let link = |name: &str, lanes: u32| {
+                serde_json::json!({
+                    "name": name, "source": "a", "target": "b", "topics": ["t"], "lanes": lanes, "plugins": [plugin, plugin]
+                })
+            };
+            serde_json::from_value(serde_json::json!({
+                "plugin_memory_mib_max": 1000, "clusters": {}, "links": [link("one", 1), link("four", 4)]
+            }))
+            .unwrap()
+        };
+        admit_plugins(&read(100), Link::lanes_to_create).unwrap();
+        let error = admit_plugins(&read(101), Link::lanes_to_create).unwrap_err();
+        for part in ["1010 MiB", "plugin_memory_mib_max is 1000", "four 808 MiB (202 MiB for each of 4 lanes)"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

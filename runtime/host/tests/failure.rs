@@ -347,3 +347,17 @@ fn many_guilty_records_open_the_breaker_unless_they_are_few_among_many() {
     assert!(chain.apply(records(50, &[]), 6).unwrap().dispositions.is_empty());
     assert_eq!((loaded.health()[1].clone(), loaded.counters()), (failures, before));
 }
+
+#[test]
+fn a_state_folder_that_cannot_be_written_is_done_without() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let hand = Arc::new(Hand::default());
+    let options = HostOptions { clock: hand.clone(), state_dir: Some(file.path().join("state")) };
+    let loaded =
+        chains(&HostEngine::with(options).unwrap(), vec![support::file(&poisoned("unreachable").wasm(), |_| {})]);
+    let mut chain = loaded.plugin_chain().unwrap();
+    let all: Vec<usize> = (0..50).collect();
+    assert_eq!(waits(&mut chain, records(50, &all)).0, 1_000);
+    hand.pass(1_000);
+    assert!(chain.apply(records(50, &[]), 6).unwrap().dispositions.is_empty());
+}

@@ -95,6 +95,21 @@ fn every_kind_of_problem_is_found_at_its_place() {
         ),
         (changed("/clusters/a/bootstrap_servers", json!("a:x")), "clusters.a.bootstrap_servers", "bad-address"),
         (changed("/links/0/plugins", json!([{ "plugin": "../x y" }])), "links[0].plugins[0].plugin", "bad-plugin"),
+        (
+            changed("/links/0/plugins", json!([{ "plugin": "p", "limits": { "memory_mib_max": 0 } }])),
+            "links[0].plugins[0].limits.memory_mib_max",
+            "out-of-range",
+        ),
+        (
+            changed("/links/0/plugins", json!([{ "plugin": "p", "limits": { "memory_mb": 1 } }])),
+            "links[0].plugins[0].limits.memory_mb",
+            "unknown-key",
+        ),
+        (
+            changed("/links/0/plugins", json!([{ "plugin": "p", "required": true, "on_error": "pass" }])),
+            "links[0].plugins[0].on_error",
+            "conflict",
+        ),
         (changed("/links/0/fetch_mib_max", json!(300)), "links[0].fetch_mib_max", "conflict"),
     ];
     for (tree, at, code) in cases {

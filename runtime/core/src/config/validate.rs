@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Cluster, Config, Link, PluginUse};
+use super::model::{Cluster, Config, Link, OnError, PluginUse};
 use super::path::Path;
 use super::problem::{Part, Problem, What, nearest};
 use super::reference::Lookup;
@@ -291,6 +291,10 @@ impl Check {
             && let Err(reason) = pin::digest(digest)
         {
             self.value(&at.key("digest"), What::BadSetting { value: digest.clone(), reason });
+        }
+        if used.required == Some(true) && used.on_error == OnError::Pass {
+            let text = "records would pass without the judgement of a required plugin; choose quarantine, drop or stop";
+            self.value(&at.key("on_error"), What::Conflict(text.to_owned()));
         }
         let at = at.key("plugin");
         if !self.printed(&at, &used.plugin) {

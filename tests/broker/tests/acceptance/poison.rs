@@ -23,7 +23,7 @@ fn header<'a>(record: &'a Record, name: &str) -> &'a str {
 /// What the host's log line about the search for the guilty record says, in milliseconds.
 fn pause_ms(strait: &Strait) -> Vec<u64> {
     let lines = strait.lines().into_iter().filter(|line| line.message().starts_with("a plugin failed on a batch"));
-    lines.map(|line| line.field("took_ms").unwrap().parse().unwrap()).collect()
+    lines.map(|line| line.json.get("took_ms").and_then(|ms| ms.as_u64()).unwrap()).collect()
 }
 
 #[test]
