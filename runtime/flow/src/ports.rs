@@ -433,6 +433,14 @@ pub struct QuarantineRecord<'a> {
 /// Keeps refused records on the source side.
 #[async_trait]
 pub trait Quarantine: Send {
+    /// Connects, and makes what is missing, ahead of the first record: a partition need not wait for that.
+    ///
+    /// # Errors
+    /// [`PortError`]: a record that is refused would stop its partition.
+    async fn prepare(&mut self) -> Result<(), PortError> {
+        Ok(())
+    }
+
     /// Writes records and returns once every one is acknowledged (`acks=all`). Before that, nothing that passes them may
     /// be committed.
     ///

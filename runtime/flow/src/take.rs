@@ -3,17 +3,31 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use strait_core::progress::{LaneRecord, Position};
-use strait_core::{Event, PartitionKey, SourceOffset, TopicId, lanes};
+use strait_core::{Event, Generation, PartitionKey, SourceOffset, TopicId, lanes};
 
 use crate::lane::{Lane, LaneDeps, LaneError};
 use crate::memory::LaneMemory;
-use crate::ports::{Class, PortError, SourceTopic};
+use crate::ports::{Class, PortError, Quarantine, SourceTopic};
 use crate::spec::{LaneSpec, OnGap};
 use crate::transaction::Transactions;
 use crate::trouble::is_other;
 use crate::window::{PartitionWindow, Pause};
+
+/// How long a lane waits for its quarantine before it begins.
+const QUARANTINE_READY: Duration = Duration::from_secs(5);
+
+/// Makes quarantine ready for the first record; one that is not costs nothing before there is such a record, and is said.
+async fn prepare(quarantine: &mut dyn Quarantine, link: &str) {
+    let error = match tokio::time::timeout(QUARANTINE_READY, quarantine.prepare()).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it does not answer".to_owned(),
+    };
+    tracing::warn!(link, error, "quarantine is not ready: a record that is refused would stop its partition");
+}
 
 impl<'a> Lane<'a> {
     /// Makes the clients, takes the lane and puts every partition at its committed place.
@@ -28,14 +42,22 @@ impl<'a> Lane<'a> {
             reason: e.to_string(),
         })?;
         let mut target = deps.connector.target(spec.lane).await?;
-        target.take().await?;
+        let mut quarantine = deps.connector.quarantine(spec.lane).await?;
+        // Beside taking the target, which takes longer. Without plugins a record is hardly ever refused.
+        let has_plugins = chain.generation() != Generation::default();
+        let ready = async {
+            if has_plugins {
+                prepare(&mut *quarantine, &spec.link).await;
+            }
+        };
+        let (taken, ()) = tokio::join!(target.take(), ready);
+        taken?;
         let progress = deps.progress.read(spec.lane).await?;
         if let Some(refusal) = progress.lane.as_ref().and_then(|lane| lane.refusal(spec.lanes)) {
             target.release(spec.limits.drain).await;
             return Err(LaneError::Closed(refusal));
         }
         let source = deps.connector.source(spec.lane).await?;
-        let quarantine = deps.connector.quarantine(spec.lane).await?;
         let topics = Arc::clone(&deps.topics.borrow());
         let now = deps.clock.now();
         let created: BTreeMap<String, i32> = topics.iter().map(|t| (t.topic.to_string(), t.partitions)).collect();

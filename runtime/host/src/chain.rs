@@ -515,7 +515,7 @@ impl Stage {
             Ok(Ok(edits)) => edits,
             Ok(Err(words)) => {
                 let reason = format!("process: it gave up{}", told(&words, plugin.required));
-                return Ok(Err(Failure { kind: FailureKind::Error, offset: None, index: None, reason }));
+                return Ok(Err(Failure { kind: FailureKind::Error, index: None, reason }));
             }
             Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.required))),
         };

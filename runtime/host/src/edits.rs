@@ -5,7 +5,6 @@ use std::sync::Arc;
 use strait_core::{
     batch::RecordRef,
     edit::{Content, Reject},
-    offset::SourceOffset,
 };
 
 use crate::{
@@ -26,9 +25,7 @@ const REASON_BYTES_MAX: usize = 512;
 /// An answer that breaks the interface's rules.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadEdits {
-    /// Offset of the record that the edit names, if it names one.
-    pub(crate) offset: Option<SourceOffset>,
-    /// Its index among the records of the call: copies share their offset.
+    /// Index of the record that the edit names, among those of the call, if it names one: copies share their offset.
     pub(crate) index: Option<usize>,
     pub(crate) what: String,
 }
@@ -113,7 +110,7 @@ pub(crate) fn apply(
         else {
             return Err(bad(None, format!("edit {index} names record {record} of {}", rows.len())));
         };
-        let fail = |what: String| bad(Some((record, original.offset)), format!("edit {index}: {what}"));
+        let fail = |what: String| bad(Some(record), format!("edit {index}: {what}"));
 
         let bytes_len = if len == NULL { 0 } else { len as usize };
         let Some((bytes, rest)) = data.split_at_checked(bytes_len) else {
@@ -145,8 +142,8 @@ pub(crate) fn apply(
     Ok(sum.outcome)
 }
 
-fn bad(named: Option<(u32, SourceOffset)>, what: String) -> BadEdits {
-    BadEdits { offset: named.map(|(_, offset)| offset), index: named.map(|(index, _)| index as usize), what }
+fn bad(named: Option<u32>, what: String) -> BadEdits {
+    BadEdits { index: named.map(|index| index as usize), what }
 }
 
 impl Draft {
@@ -184,7 +181,7 @@ impl<'a> Current<'a> {
             Some(fate) => Change { fate, is_value_new: false },
             None => {
                 let change = self.draft.finish(self.slot, self.record);
-                change.map_err(|what| bad(Some((index, self.record.offset)), what))?
+                change.map_err(|what| bad(Some(index), what))?
             }
         };
         sum.outcome.changes.push((self.row, change));

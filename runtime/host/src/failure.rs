@@ -7,7 +7,7 @@
 
 use std::{mem, ops::Range, time::Duration};
 
-use strait_core::{config::OnError, edit::Reject, offset::SourceOffset};
+use strait_core::{config::OnError, edit::Reject};
 
 use crate::{
     chain::{Call, Stage, StageError, Work},
@@ -79,22 +79,19 @@ impl FailureKind {
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
-    /// The guilty record, where the failure names it.
-    pub(crate) offset: Option<SourceOffset>,
-    /// Its index among the records of the call.
+    /// Index of the guilty record among those of the call, where the failure names it.
     pub(crate) index: Option<usize>,
     pub(crate) reason: String,
 }
 
 impl Failure {
     pub(crate) fn of_fault(fault: &Fault, silent: bool) -> Self {
-        Self { kind: fault.kind(), offset: None, index: None, reason: format!("process: {}", fault.text(silent)) }
+        Self { kind: fault.kind(), index: None, reason: format!("process: {}", fault.text(silent)) }
     }
 
     pub(crate) fn of_edits(bad: BadEdits) -> Self {
         Self {
             kind: FailureKind::BadEdits,
-            offset: bad.offset,
             index: bad.index,
             reason: format!("process: it answered with a bad edit: {}; this is a bug in the plugin", bad.what),
         }
@@ -194,7 +191,7 @@ impl Stage {
             "the guilty record was not found within {} ms, and this one was not judged; {reason}",
             self.plugin.limits.narrow_ms_max
         );
-        let unjudged = Failure { kind: FailureKind::Unjudged, offset: None, index: None, reason: text };
+        let unjudged = Failure { kind: FailureKind::Unjudged, index: None, reason: text };
         for row in left.into_iter().flat_map(|piece| rows.get(piece.range).unwrap_or_default()) {
             self.settle_guilty(*row, &unjudged, work);
         }

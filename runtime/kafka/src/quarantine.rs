@@ -72,7 +72,7 @@ struct Open {
     partitions: i32,
 }
 
-/// A [`Quarantine`] on the link's quarantine topic. Connects at the first record.
+/// A [`Quarantine`] on the link's quarantine topic. Connects at the first record, if it was not prepared.
 pub struct KafkaQuarantine {
     cluster: ClusterConfig,
     link: String,
@@ -203,6 +203,10 @@ fn connect(
 
 #[async_trait]
 impl Quarantine for KafkaQuarantine {
+    async fn prepare(&mut self) -> Result<(), PortError> {
+        self.open().await
+    }
+
     async fn keep(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
         if records.is_empty() {
             return Ok(());
