@@ -90,10 +90,11 @@ impl Failure {
     }
 
     pub(crate) fn of_edits(bad: BadEdits) -> Self {
+        let place = bad.offset.map_or_else(String::new, |offset| format!(" for the record at offset {}", offset.0));
         Self {
             kind: FailureKind::BadEdits,
             index: bad.index,
-            reason: format!("process: it answered with a bad edit: {}; this is a bug in the plugin", bad.what),
+            reason: format!("process: it answered with a bad edit{place}: {}; this is a bug in the plugin", bad.what),
         }
     }
 }

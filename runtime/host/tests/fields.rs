@@ -186,7 +186,7 @@ fn a_field_edit_that_breaks_the_rules_costs_its_record() {
             ..Guest::default()
         };
         let error = refusal(&run(&[&guest], &values(&[Some(value)])).unwrap());
-        assert!(error.contains(expected), "{ops:?}: {error}");
+        assert!(error.contains(expected) && error.contains("at offset 100"), "{ops:?}: {error}");
     }
 }
 
