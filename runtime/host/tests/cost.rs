@@ -1,5 +1,5 @@
 //! What the host costs per record. Prints; run it with
-//! `cargo test --release -p strait-host --test cost -- --ignored --nocapture`.
+//! `cargo test --release --workspace --test cost -- --ignored --nocapture`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
@@ -9,15 +9,19 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use strait_core::batch::Batch;
 use strait_flow::ports::ChainFactory;
-use strait_host::Naming;
-use support::{Row, batch, bundled, load};
+use strait_host::{Naming, PluginSpec};
+use support::{
+    Row, batch, bundled, file,
+    guest::{Guest, Process},
+    load,
+};
 
 const RECORDS: usize = 500;
 const ROUNDS: usize = 400;
 
 /// The fastest round, in ns per record: the machine's other work only ever adds.
-fn measure(plugin: &str, config: Value, batch: &Batch) -> f64 {
-    let mut chain = load(vec![bundled(plugin, config)], Naming::Identity).unwrap().chain().unwrap();
+fn measure(plugins: Vec<PluginSpec>, batch: &Batch) -> f64 {
+    let mut chain = load(plugins, Naming::Identity).unwrap().chain().unwrap();
     let mut best = Duration::MAX;
     for _ in 0..ROUNDS {
         let copy = batch.clone();
@@ -48,6 +52,41 @@ fn per_record() {
         ("filter on header", "filter", json!({"drop": {"header": {"name": "source", "equals": "test"}}})),
         ("filter on field of 1000-byte JSON", "filter", json!({"keep": {"field": "$.region", "equals": "eu"}})),
     ] {
-        println!("{name}: {:.1} ns per record", measure(plugin, config, &batch));
+        println!("{name}: {:.1} ns per record", measure(vec![bundled(plugin, config)], &batch));
+    }
+}
+
+/// A document of 448 bytes.
+const DOCUMENT: &str = concat!(
+    r#"{"id":"8f14e45f-ceea-467f-9538-3a5e0f1c2b7d","created":"2026-11-22T19:15:00.000Z","customer":{"id":4711,"#,
+    r#""name":"Ada Lovelace","email":"ada@example.org","address":{"street":"12 St James Square","city":"London","#,
+    r#""zip":"SW1Y 4JH","country":"GB"}},"region":"eu","currency":"EUR","items":[{"sku":"A-1001","quantity":2,"#,
+    r#""price":19.99},{"sku":"B-2002","quantity":1,"price":249.5}],"total":289.48,"paid":true,"coupon":null,"#,
+    r#""note":"leave at the door, thanks"}"#
+);
+
+/// What the host does for fields: reading, columns, edits. The guests themselves do next to nothing.
+#[test]
+#[ignore = "a measurement, not a check; slow on a busy machine"]
+fn fields_per_record() {
+    let batch = batch(&vec![(None, Some(DOCUMENT.as_bytes()), &[][..]); RECORDS]);
+    let fields = || vec!["$.customer.email", "$.region"];
+    let passes = |columns: Vec<u32>, fields: Vec<&'static str>| {
+        file(&Guest { columns, fields, ..Guest::default() }.wasm(), |_| {})
+    };
+    let edits: Vec<u32> = (0..RECORDS as u32).flat_map(|record| [record, 3, 0, 5, record, 3, 1, 4]).collect();
+    let masks = || {
+        let process = Process::Edits(edits.clone(), br#""***"null"#.repeat(RECORDS));
+        file(&Guest { columns: vec![7, 8, 9, 10], fields: fields(), process, ..Guest::default() }.wasm(), |_| {})
+    };
+    for (name, plugins) in [
+        ("no column at all", vec![passes(vec![], vec![])]),
+        ("the whole value", vec![passes(vec![5, 6], vec![])]),
+        ("two fields read", vec![passes(vec![7, 8, 9, 10], fields())]),
+        ("two fields read, by two plugins", vec![passes(vec![8, 9, 10], fields()), passes(vec![8, 9, 10], fields())]),
+        ("two fields read and set", vec![masks()]),
+        ("two fields read and set, then read", vec![masks(), passes(vec![7, 8, 9, 10], fields())]),
+    ] {
+        println!("{name}: {:.0} ns per record", measure(plugins, &batch));
     }
 }

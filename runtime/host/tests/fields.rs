@@ -161,6 +161,27 @@ fn a_later_plugin_sees_the_edited_document_and_its_own_fields_only() {
 }
 
 #[test]
+fn a_record_that_no_plugin_touched_keeps_its_very_bytes() {
+    // The first reads fields and edits record 1, the second sets a header of record 2; both look at all of them.
+    let first = Guest {
+        columns: vec![5, 6, 7, 8, 9, 10],
+        fields: vec!["$.email"],
+        process: edits(&[[1, 3, 0, 1]], b"1"),
+        ..Guest::default()
+    };
+    let second = Guest { columns: vec![3, 4, 5, 6], process: edits(&[[2, 7, 1, 2]], b"hx"), ..Guest::default() };
+    let plugins = vec![file(&first.wasm(), |_| {}), file(&second.wasm(), |_| {})];
+    let chains = load(plugins, Naming::Identity).unwrap();
+    let batch = batch(&values(&[Some(DOCUMENT); 4]));
+    let before: Vec<*const u8> = batch.iter().map(|record| record.value.unwrap().as_ptr()).collect();
+    let processed = chains.chain().unwrap().apply(batch, 6).unwrap();
+    let after: Vec<*const u8> = processed.batch.iter().map(|record| record.value.unwrap().as_ptr()).collect();
+    assert_eq!((before, fates(&processed)), (after, (vec![], vec![], vec![1, 2])));
+    assert_eq!(copies(&processed, 2)[0].value, Content::Original);
+    assert_eq!(copies(&processed, 1)[0].headers, None);
+}
+
+#[test]
 fn a_field_edit_that_breaks_the_rules_costs_its_record() {
     const LIST: &[u8] = b"[]";
     let cases: Vec<(&[u8], &[[u32; 4]], &[u8], &str)> = vec![
