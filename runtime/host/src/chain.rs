@@ -8,7 +8,7 @@ use std::{
 
 use strait_core::{
     batch::{Batch, RecordRef},
-    edit::{Disposition, Generation, OutRecord, Processed, Reject},
+    edit::{Disposition, Generation, OutRecord, Processed},
     offset::SourceOffset,
     topic::validate_target_name,
 };
@@ -20,38 +20,33 @@ use crate::{
     edits::{Rules, apply},
     factory::{Loaded, Shared},
     failure::{Failure, FailureKind},
-    fields::{Docs, Lens, share},
+    fields::{Docs, Lens},
     instance::{Instance, Said},
     patch::Fate,
     plan::{Column, Needs, Plan},
+    sight::Lenses,
     slots::Slots,
     text::clean,
 };
 
 /// Topics remembered per chain; more are asked for again. Edits can name topics without end.
-const TOPICS_MAX: usize = 10_000;
+pub(crate) const TOPICS_MAX: usize = 10_000;
 /// Records of one call, where they have no bytes that would bound it.
 const CALL_RECORDS_MAX: usize = 16_384;
 
-/// Code of the host's own reject: a value above `value-max-bytes` of a required plugin.
-const VALUE_TOO_LARGE: &str = "value-too-large";
-
 /// A lane's instances of the plugins of a link.
 pub struct PluginChain {
-    shared: Arc<Shared>,
-    stages: Vec<Stage>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stages: Vec<Stage>,
     names: Names,
     /// The records of the batch at hand.
     slots: Slots,
     /// What was read of their values.
     docs: Docs,
     /// By source topic, how each stage sees the values, so that one pass serves them all.
-    lenses: HashMap<Arc<str>, Lenses>,
+    pub(crate) lenses: HashMap<Arc<str>, Lenses>,
     scratch: Scratch,
 }
-
-/// One for each stage; `None` where it reads no fields.
-type Lenses = Arc<[Option<Lens>]>;
 
 /// One plugin of the chain.
 pub(crate) struct Stage {
@@ -155,28 +150,6 @@ impl PluginChain {
         error(&self.shared, plugin, reason.into())
     }
 
-    /// How the stages see the values of a topic, through one set of paths.
-    fn lenses(&mut self, topic: &Arc<str>, partitions: u32) -> Result<Lenses, ChainError> {
-        if let Some(lenses) = self.lenses.get(topic) {
-            return Ok(lenses.clone());
-        }
-        let (mut plans, mut name) = (Vec::new(), topic.clone());
-        for stage in &mut self.stages {
-            let plan = stage.plan(&name, partitions, &self.shared);
-            let plan = plan.map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
-            name = plan.name.clone().unwrap_or(name);
-            plans.push(plan);
-        }
-        let own: Vec<Option<&Lens>> =
-            plans.iter().map(|plan| plan.needs.as_ref().and_then(|needs| needs.lens.as_ref())).collect();
-        let lenses: Lenses = share(&own).into();
-        if self.lenses.len() >= TOPICS_MAX {
-            self.lenses.clear();
-        }
-        self.lenses.insert(topic.clone(), lenses.clone());
-        Ok(lenses)
-    }
-
     fn dispositions(&mut self, batch: &Batch) -> Result<Vec<(usize, Disposition)>, ChainError> {
         let mut dispositions: Vec<(usize, Disposition)> = Vec::new();
         for (index, fate) in self.slots.drain() {
@@ -268,7 +241,7 @@ pub(crate) struct Work<'a> {
     pub(crate) batch: &'a Batch,
     partitions: u32,
     pub(crate) slots: &'a mut Slots,
-    docs: &'a mut Docs,
+    pub(crate) docs: &'a mut Docs,
     /// How the stage sees the values of records that are under the batch's topic.
     lens: Option<&'a Lens>,
     pub(crate) scratch: &'a mut Scratch,
@@ -323,7 +296,7 @@ impl Stage {
     }
 
     /// The plan for a topic, asked once.
-    fn plan(&mut self, topic: &Arc<str>, partitions: u32, shared: &Shared) -> Result<Arc<Plan>, StageError> {
+    pub(crate) fn plan(&mut self, topic: &Arc<str>, partitions: u32, shared: &Shared) -> Result<Arc<Plan>, StageError> {
         if let Some(plan) = self.plans.get(topic) {
             return Ok(plan.clone());
         }
@@ -419,45 +392,6 @@ impl Stage {
             return Ok(());
         }
         self.call(&call, work)
-    }
-
-    /// Reads a record's value, if the plugin wants that, and says whether the plugin gets to see the record. A required
-    /// plugin's record that it cannot judge is rejected here.
-    fn admit(&self, needs: &Needs, lens: Option<&Lens>, row: usize, work: &mut Work<'_>) -> bool {
-        let Some(value) = work.slots.view(row, work.batch).map(|view| view.value()) else {
-            return false;
-        };
-        if needs.value_bytes_max.is_some_and(|max| value.is_some_and(|v| v.len() > max)) {
-            if self.plugin.required {
-                let text = "the value is larger than the plugin takes (value-max-bytes)";
-                self.refuse(row, (VALUE_TOO_LARGE, text), work);
-            }
-            return false;
-        }
-        let Some(lens) = lens else {
-            return true;
-        };
-        let known = work.slots.get(row).map(|slot| slot.doc).unwrap_or_default();
-        let id = work.docs.read(known, value, lens);
-        let unjudged = work.docs.get(id).and_then(|doc| doc.state(lens).unjudged());
-        if let Some(slot) = work.slots.get_mut(row) {
-            slot.doc = id;
-        }
-        match unjudged {
-            Some(why) if self.plugin.required && !lens.fields.is_empty() => {
-                self.refuse(row, why, work);
-                false
-            }
-            _ => true,
-        }
-    }
-
-    /// A reject by the host: what was not judged does not pass.
-    fn refuse(&self, row: usize, (code, text): (&str, &str), work: &mut Work<'_>) {
-        if let Some(slot) = work.slots.get_mut(row) {
-            let (plugin, digest) = (self.plugin.name.clone(), self.plugin.digest.clone());
-            slot.fate = Fate::Reject(Box::new(Reject { plugin, digest, code: code.into(), text: text.into() }));
-        }
     }
 
     /// One call on the records at `rows`. One that fails changes nothing, says nothing and costs the instance.
@@ -587,7 +521,7 @@ fn told(words: &str, silent: bool) -> String {
     format!(": {}", clean(words, 512))
 }
 
-fn error(shared: &Shared, plugin: Arc<str>, error: StageError) -> ChainError {
+pub(crate) fn error(shared: &Shared, plugin: Arc<str>, error: StageError) -> ChainError {
     let StageError { offset, reason, retry_after } = error;
     ChainError { plugin, generation: shared.generation.clone(), offset, reason, retry_after }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use strait_core::{
     batch::RecordRef,
     edit::{Content, Reject},
+    offset::SourceOffset,
 };
 
 use crate::{
@@ -25,7 +26,9 @@ const REASON_BYTES_MAX: usize = 512;
 /// An answer that breaks the interface's rules.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadEdits {
-    /// Index of the record that the edit names, among those of the call, if it names one: copies share their offset.
+    /// Offset of the record that the edit names, if it names one.
+    pub(crate) offset: Option<SourceOffset>,
+    /// Its index among the records of the call: copies share their offset.
     pub(crate) index: Option<usize>,
     pub(crate) what: String,
 }
@@ -58,7 +61,8 @@ struct Current<'a> {
     row: usize,
     slot: &'a Slot,
     record: RecordRef<'a>,
-    draft: Draft,
+    /// `None` before the first edit that changes something, and after a copy.
+    draft: Option<Draft>,
     /// A drop or reject, after which nothing may follow.
     end: Option<Fate>,
 }
@@ -71,7 +75,6 @@ struct Draft {
     fields: Option<FieldEdit>,
     routed: bool,
     is_value_set: bool,
-    is_touched: bool,
 }
 
 /// The headers of a record under edit. Positions of those delivered stay valid while others are removed.
@@ -110,7 +113,7 @@ pub(crate) fn apply(
         else {
             return Err(bad(None, format!("edit {index} names record {record} of {}", rows.len())));
         };
-        let fail = |what: String| bad(Some(record), format!("edit {index}: {what}"));
+        let fail = |what: String| bad(Some((record, original.offset)), format!("edit {index}: {what}"));
 
         let bytes_len = if len == NULL { 0 } else { len as usize };
         let Some((bytes, rest)) = data.split_at_checked(bytes_len) else {
@@ -142,8 +145,8 @@ pub(crate) fn apply(
     Ok(sum.outcome)
 }
 
-fn bad(named: Option<u32>, what: String) -> BadEdits {
-    BadEdits { index: named.map(|index| index as usize), what }
+fn bad(named: Option<(u32, SourceOffset)>, what: String) -> BadEdits {
+    BadEdits { offset: named.map(|(_, offset)| offset), index: named.map(|(index, _)| index as usize), what }
 }
 
 impl Draft {
@@ -155,10 +158,7 @@ impl Draft {
         Self { patch, ..Self::default() }
     }
 
-    fn finish(mut self, slot: &Slot, record: RecordRef<'_>) -> Result<Change, String> {
-        if !self.is_touched && matches!(slot.fate, Fate::Pass) {
-            return Ok(Change { fate: Fate::Pass, is_value_new: false });
-        }
+    fn finish(mut self, record: RecordRef<'_>) -> Result<Change, String> {
         if let Some(headers) = self.headers {
             self.patch.headers = Some(headers.all.into_iter().flatten().collect());
         }
@@ -169,20 +169,73 @@ impl Draft {
         let is_value_new = self.is_value_set || self.fields.is_some();
         Ok(Change { fate: Fate::Change(self.patch), is_value_new })
     }
+
+    fn field(&mut self, op: Op, bytes: &[u8], scene: &Scene<'_>, slot: &Slot) -> Result<(), String> {
+        if self.is_value_set {
+            return Err("it edits a field after the whole value".into());
+        }
+        let doc = scene.docs.get(slot.doc);
+        let (Some(lens), Some(doc)) = (scene.lens, doc) else {
+            return Err("the value was not read as a document".into());
+        };
+        let fields = self.fields.get_or_insert_default();
+        if op.op == 4 {
+            return fields.insert(op.arg, bytes, scene.docs, doc, lens);
+        }
+        let text = (op.len != NULL).then_some(bytes);
+        fields.set(op.arg, text, scene.docs, doc, lens)
+    }
+
+    fn route(&mut self, route: PatchRoute) {
+        self.patch.route = route;
+        self.routed = true;
+    }
+
+    fn set_topic(&mut self, bytes: &[u8], scene: &Scene<'_>, rules: &mut Rules<'_>) -> Result<(), String> {
+        let name = std::str::from_utf8(bytes).map_err(|_| "a topic name that is not UTF-8")?;
+        let refuse = |why: String| if rules.silent { "a topic that is not allowed".into() } else { why };
+        if !scene.needs.output_topics.is_match(name) {
+            let name = clean(name, 256);
+            return Err(refuse(format!("the topic '{name}' is not among the plugin's output-topics")));
+        }
+        (rules.check_topic)(name).map_err(refuse)?;
+        self.patch.topic = Some(name.into());
+        // Whether it comes before or after the topic, a partition of this very answer stands.
+        if !self.routed {
+            self.patch.route = PatchRoute::ByKey;
+        }
+        Ok(())
+    }
+
+    fn headers(&mut self, scene: &Scene<'_>, record: RecordRef<'_>) -> &mut HeaderEdit {
+        let Draft { patch, headers, .. } = self;
+        let view = View { record, patch: Some(patch) };
+        headers.get_or_insert_with(|| {
+            let mut edit = HeaderEdit { all: Vec::new(), delivered: Vec::new() };
+            view.each_header(|header| {
+                if scene.needs.headers.delivers(header.name) {
+                    edit.delivered.push(edit.all.len());
+                }
+                edit.all.push(Some((header.name.to_vec(), header.value.map(<[u8]>::to_vec))));
+            });
+            edit
+        })
+    }
 }
 
 impl<'a> Current<'a> {
     fn new(row: usize, slot: &'a Slot, record: RecordRef<'a>) -> Self {
-        Self { row, slot, record, draft: Draft::new(slot), end: None }
+        Self { row, slot, record, draft: None, end: None }
     }
 
     fn settle(self, index: u32, sum: &mut Sum) -> Result<(), BadEdits> {
-        let change = match self.end {
-            Some(fate) => Change { fate, is_value_new: false },
-            None => {
-                let change = self.draft.finish(self.slot, self.record);
-                change.map_err(|what| bad(Some(index), what))?
+        let change = match (self.end, self.draft) {
+            (Some(fate), _) => Change { fate, is_value_new: false },
+            (None, Some(draft)) => {
+                let change = draft.finish(self.record);
+                change.map_err(|what| bad(Some((index, self.record.offset)), what))?
             }
+            (None, None) => return Ok(()),
         };
         sum.outcome.changes.push((self.row, change));
         Ok(())
@@ -214,10 +267,21 @@ impl<'a> Current<'a> {
             return Err(format!("operation {} takes no argument", op.op));
         }
         let content = || if op.len == NULL { None } else { Some(bytes.to_vec()) };
-        let draft = &mut self.draft;
-        draft.is_touched |= op.op != 14;
         match op.op {
-            0 => self.end = Some(Fate::Drop),
+            0 => {
+                self.end = Some(Fate::Drop);
+                return Ok(());
+            }
+            13 => {
+                self.end = Some(Fate::Reject(Box::new(reject(op, bytes, rules)?)));
+                return Ok(());
+            }
+            14 => return self.emit(scene, rules, sum),
+            _ => {}
+        }
+        let (slot, record) = (self.slot, self.record);
+        let draft = self.draft.get_or_insert_with(|| Draft::new(slot));
+        match op.op {
             1 => draft.patch.key = content().map_or(Content::Null, Content::Bytes),
             2 => {
                 if draft.fields.is_some() {
@@ -226,17 +290,17 @@ impl<'a> Current<'a> {
                 draft.is_value_set = true;
                 draft.patch.value = content().map_or(Content::Null, Content::Bytes);
             }
-            3 | 4 => self.field(op, bytes, scene)?,
-            5 => self.headers(scene).delivered(op.arg)?.1 = content(),
-            6 => self.headers(scene).remove(op.arg)?,
+            3 | 4 => draft.field(op, bytes, scene, slot)?,
+            5 => draft.headers(scene, record).delivered(op.arg)?.1 = content(),
+            6 => draft.headers(scene, record).remove(op.arg)?,
             7 => {
                 let Some((name, value)) = bytes.split_at_checked(op.arg as usize) else {
                     return Err(format!("a name of {} bytes does not fit in {}", op.arg, bytes.len()));
                 };
                 let header = (name.to_vec(), Some(value.to_vec()));
-                self.headers(scene).all.push(Some(header));
+                draft.headers(scene, record).all.push(Some(header));
             }
-            8 => self.headers(scene).all.push(Some((bytes.to_vec(), None))),
+            8 => draft.headers(scene, record).all.push(Some((bytes.to_vec(), None))),
             9 => {
                 let timestamp_ms = bytes.try_into().map(i64::from_le_bytes).map_err(|_| "a timestamp has 8 bytes")?;
                 if timestamp_ms < 0 {
@@ -244,32 +308,15 @@ impl<'a> Current<'a> {
                 }
                 draft.patch.timestamp_ms = Some(timestamp_ms);
             }
-            10 => self.set_topic(bytes, scene, rules)?,
+            10 => draft.set_topic(bytes, scene, rules)?,
             11 => {
                 let partition = i32::try_from(op.arg).map_err(|_| format!("{} is not a partition", op.arg))?;
-                self.route(PatchRoute::Partition(partition));
+                draft.route(PatchRoute::Partition(partition));
             }
-            12 => self.route(PatchRoute::Hash(bytes.to_vec())),
-            14 => self.emit(scene, rules, sum)?,
-            _ => self.end = Some(Fate::Reject(Box::new(reject(op, bytes, rules)?))),
+            12 => draft.route(PatchRoute::Hash(bytes.to_vec())),
+            _ => return Err(format!("operation {} does not exist", op.op)),
         }
         Ok(())
-    }
-
-    fn field(&mut self, op: Op, bytes: &[u8], scene: &Scene<'_>) -> Result<(), String> {
-        if self.draft.is_value_set {
-            return Err("it edits a field after the whole value".into());
-        }
-        let doc = scene.docs.get(self.slot.doc);
-        let (Some(lens), Some(doc)) = (scene.lens, doc) else {
-            return Err("the value was not read as a document".into());
-        };
-        let fields = self.draft.fields.get_or_insert_default();
-        if op.op == 4 {
-            return fields.insert(op.arg, bytes, scene.docs, doc, lens);
-        }
-        let text = (op.len != NULL).then_some(bytes);
-        fields.set(op.arg, text, scene.docs, doc, lens)
     }
 
     /// A copy goes out as the record stands now; what follows starts again from the record as it was delivered.
@@ -283,8 +330,10 @@ impl<'a> Current<'a> {
         if !scene.slots.has_room(sum.outcome.emitted.len() + 1) {
             return Err("too many copies for one batch".into());
         }
-        let draft = std::mem::replace(&mut self.draft, Draft::new(self.slot));
-        let change = draft.finish(self.slot, self.record)?;
+        let change = match self.draft.take() {
+            Some(draft) => draft.finish(self.record)?,
+            None => Change { fate: self.slot.fate.clone(), is_value_new: false },
+        };
         if let Fate::Change(patch) = &change.fate {
             sum.emitted_bytes += patch.owned_bytes();
         }
@@ -294,42 +343,6 @@ impl<'a> Current<'a> {
         sum.copied.1 += 1;
         sum.outcome.emitted.push((self.row, change));
         Ok(())
-    }
-
-    fn route(&mut self, route: PatchRoute) {
-        self.draft.patch.route = route;
-        self.draft.routed = true;
-    }
-
-    fn set_topic(&mut self, bytes: &[u8], scene: &Scene<'_>, rules: &mut Rules<'_>) -> Result<(), String> {
-        let name = std::str::from_utf8(bytes).map_err(|_| "a topic name that is not UTF-8")?;
-        let refuse = |why: String| if rules.silent { "a topic that is not allowed".into() } else { why };
-        if !scene.needs.output_topics.is_match(name) {
-            let name = clean(name, 256);
-            return Err(refuse(format!("the topic '{name}' is not among the plugin's output-topics")));
-        }
-        (rules.check_topic)(name).map_err(refuse)?;
-        self.draft.patch.topic = Some(name.into());
-        // Whether it comes before or after the topic, a partition of this very answer stands.
-        if !self.draft.routed {
-            self.draft.patch.route = PatchRoute::ByKey;
-        }
-        Ok(())
-    }
-
-    fn headers(&mut self, scene: &Scene<'_>) -> &mut HeaderEdit {
-        let Draft { patch, headers, .. } = &mut self.draft;
-        let view = View { record: self.record, patch: Some(patch) };
-        headers.get_or_insert_with(|| {
-            let mut edit = HeaderEdit { all: Vec::new(), delivered: Vec::new() };
-            view.each_header(|header| {
-                if scene.needs.headers.delivers(header.name) {
-                    edit.delivered.push(edit.all.len());
-                }
-                edit.all.push(Some((header.name.to_vec(), header.value.map(<[u8]>::to_vec))));
-            });
-            edit
-        })
     }
 }
 

@@ -20,6 +20,7 @@ mod package;
 mod patch;
 mod plan;
 mod schema;
+mod sight;
 mod slots;
 mod state;
 mod text;

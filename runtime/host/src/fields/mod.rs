@@ -2,6 +2,7 @@
 
 mod columns;
 mod docs;
+mod lexer;
 mod path;
 mod scan;
 mod set;

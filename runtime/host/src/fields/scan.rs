@@ -4,12 +4,11 @@
 //! behind the end) is told, so that nothing hides from a plugin behind it.
 
 use super::{
+    lexer::{Lexer, Stop, unescape},
     path::{Path, Segment},
     set::PathSet,
 };
 
-/// Objects and arrays inside of each other; far above what documents have, far below what the stack takes.
-pub(crate) const DEPTH_MAX: u32 = 128;
 /// Occurrences of one record, over all paths of the chain.
 pub(crate) const OCCURRENCES_MAX: usize = 10_000;
 /// Bytes of the occurrences of one record, and of their pointers, over all paths of the chain.
@@ -107,13 +106,6 @@ enum Step {
     Index(u32),
 }
 
-/// Why a document ends before its end.
-#[derive(Debug)]
-enum Stop {
-    NotJson,
-    TooDeep,
-}
-
 /// A member or element: where it starts, in what, and which one it is.
 #[derive(Clone, Copy)]
 struct Item {
@@ -123,9 +115,7 @@ struct Item {
 }
 
 struct Scanner<'a> {
-    text: &'a [u8],
-    pos: usize,
-    depth: u32,
+    at: Lexer<'a>,
     set: &'a PathSet,
     work: &'a mut Workspace,
     found: &'a mut Found,
@@ -157,7 +147,7 @@ pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, fo
     let lengths = (found.occurrences.len(), found.parents.len(), found.pointers.len());
     work.clear();
     let mut scanner =
-        Scanner { text, pos: 0, depth: 0, set, work, found, twice: 0, occurrences: 0, bytes: 0, pointer_bytes: 0 };
+        Scanner { at: Lexer::new(text), set, work, found, twice: 0, occurrences: 0, bytes: 0, pointer_bytes: 0 };
     let state = scanner.document();
     let twice = scanner.twice;
     if state != State::Parsed {
@@ -209,21 +199,21 @@ fn narrow(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 
-impl<'a> Scanner<'a> {
+impl Scanner<'_> {
     fn document(&mut self) -> State {
         for path in 0..self.set.paths.len() {
             if let Ok(path) = u8::try_from(path) {
                 self.work.active.push(Active { path, places: 1 });
             }
         }
-        self.blank();
+        self.at.blank();
         match self.value(0, self.work.active.len()) {
             Ok(()) => {}
             Err(Stop::NotJson) => return State::NotJson,
             Err(Stop::TooDeep) => return State::TooDeepOrLarge,
         }
-        self.blank();
-        if self.pos < self.text.len() {
+        self.at.blank();
+        if self.at.pos < self.at.text.len() {
             return State::BomOrTrailing;
         }
         if self.is_too_large() {
@@ -233,7 +223,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn is_too_large(&self) -> bool {
-        let pointer_bytes_max = POINTER_BYTES_RATIO * self.text.len() + POINTER_BYTES_MIN;
+        let pointer_bytes_max = POINTER_BYTES_RATIO * self.at.text.len() + POINTER_BYTES_MIN;
         self.occurrences > OCCURRENCES_MAX
             || self.bytes > OCCURRENCE_BYTES_MAX
             || self.pointer_bytes > pointer_bytes_max.min(OCCURRENCE_BYTES_MAX)
@@ -242,24 +232,24 @@ impl<'a> Scanner<'a> {
     /// The value at hand, in which the paths of a range of `active` stand.
     fn value(&mut self, from: usize, to: usize) -> Result<(), Stop> {
         if from == to {
-            return self.skip();
+            return self.at.skip();
         }
-        match self.peek() {
+        match self.at.peek() {
             Some(b'{') => self.object(from, to),
             Some(b'[') => self.array(from, to),
-            _ => self.scalar(),
+            _ => self.at.scalar(),
         }
     }
 
     fn object(&mut self, from: usize, to: usize) -> Result<(), Stop> {
-        let container = self.pos;
-        self.enter()?;
+        let container = self.at.pos;
+        self.at.enter()?;
         let walks = self.walks(from, to);
         let (met, names) = (self.work.met.len(), self.work.names.len());
         let mut ordinal = 0;
-        if !self.eat(b'}') {
+        if !self.at.eat(b'}') {
             loop {
-                let item = Item { start: self.pos, container, ordinal };
+                let item = Item { start: self.at.pos, container, ordinal };
                 let name = self.name()?;
                 if walks != 0 {
                     self.work.names.push(name);
@@ -268,7 +258,7 @@ impl<'a> Scanner<'a> {
                 let matched = self.step_into(name, from, to, met);
                 self.item(item, Step::Name(name), matched, mark)?;
                 ordinal += 1;
-                if !self.more(b'}')? {
+                if !self.at.more(b'}')? {
                     break;
                 }
             }
@@ -278,7 +268,7 @@ impl<'a> Scanner<'a> {
         }
         self.work.met.truncate(met);
         self.work.names.truncate(names);
-        self.depth -= 1;
+        self.at.depth -= 1;
         if self.set.edits {
             self.note_parent(from, to, container, ordinal);
         }
@@ -286,22 +276,22 @@ impl<'a> Scanner<'a> {
     }
 
     fn array(&mut self, from: usize, to: usize) -> Result<(), Stop> {
-        let container = self.pos;
-        self.enter()?;
+        let container = self.at.pos;
+        self.at.enter()?;
         let mut ordinal = 0;
-        if !self.eat(b']') {
+        if !self.at.eat(b']') {
             loop {
-                let item = Item { start: self.pos, container, ordinal };
+                let item = Item { start: self.at.pos, container, ordinal };
                 let mark = self.work.active.len();
                 let matched = self.step_to(ordinal, from, to);
                 self.item(item, Step::Index(ordinal), matched, mark)?;
                 ordinal += 1;
-                if !self.more(b']')? {
+                if !self.at.more(b']')? {
                     break;
                 }
             }
         }
-        self.depth -= 1;
+        self.at.depth -= 1;
         Ok(())
     }
 
@@ -310,7 +300,7 @@ impl<'a> Scanner<'a> {
         if self.set.pointers {
             self.work.way.push(step);
         }
-        let start = self.pos;
+        let start = self.at.pos;
         self.value(mark, self.work.active.len())?;
         self.work.active.truncate(mark);
         if matched != 0 {
@@ -325,7 +315,7 @@ impl<'a> Scanner<'a> {
     fn note(&mut self, item: Item, start: usize, matched: u128) {
         for path in bits(matched) {
             self.occurrences += 1;
-            self.bytes += self.pos - start;
+            self.bytes += self.at.pos - start;
             // Too large is told at the end, as a document that is not one is the worse news; until then nothing is kept.
             if self.is_too_large() {
                 return;
@@ -334,7 +324,7 @@ impl<'a> Scanner<'a> {
             self.found.occurrences.push(Occurrence {
                 path,
                 start: narrow(start),
-                end: narrow(self.pos),
+                end: narrow(self.at.pos),
                 item: narrow(item.start),
                 container: narrow(item.container),
                 ordinal: item.ordinal,
@@ -356,7 +346,7 @@ impl<'a> Scanner<'a> {
             match step {
                 Step::Index(index) => pointers.extend_from_slice(index.to_string().as_bytes()),
                 Step::Name(name) => {
-                    for byte in name.bytes(self.text, unescaped) {
+                    for byte in name.bytes(self.at.text, unescaped) {
                         match byte {
                             b'~' => pointers.extend_from_slice(b"~0"),
                             b'/' => pointers.extend_from_slice(b"~1"),
@@ -375,7 +365,7 @@ impl<'a> Scanner<'a> {
             let path = self.set.path(active.path);
             let holds = path.is_some_and(|p| p.insertable().is_some() && active.places & p.last_place() != 0);
             if holds {
-                let close = narrow(self.pos.saturating_sub(1));
+                let close = narrow(self.at.pos.saturating_sub(1));
                 self.found.parents.push(Parent { path: active.path, open: narrow(open), close, members });
             }
         }
@@ -399,7 +389,7 @@ impl<'a> Scanner<'a> {
         for index in from..to {
             let Some(active) = self.work.active.get(index).copied() else { break };
             let Some(path) = set.path(active.path) else { continue };
-            let bytes = name.bytes(self.text, &self.work.unescaped);
+            let bytes = name.bytes(self.at.text, &self.work.unescaped);
             let (next, here) = step(path, active.places, |segment| match segment {
                 Segment::Name(wanted) => (&**wanted == bytes, false),
                 Segment::Each => (true, false),
@@ -458,7 +448,7 @@ impl<'a> Scanner<'a> {
     /// Whether a name comes twice among those of the object that ends here.
     fn any_twice(&mut self, from: usize) -> bool {
         let Workspace { names, unescaped, .. } = &mut *self.work;
-        let (text, unescaped) = (self.text, &*unescaped);
+        let (text, unescaped) = (self.at.text, &*unescaped);
         let Some(names) = names.get_mut(from..) else {
             return false;
         };
@@ -477,238 +467,19 @@ impl<'a> Scanner<'a> {
         false
     }
 
-    /// A value in which no path stands.
-    fn skip(&mut self) -> Result<(), Stop> {
-        match self.peek() {
-            Some(b'{') => {
-                self.enter()?;
-                if !self.eat(b'}') {
-                    loop {
-                        self.string()?;
-                        self.colon()?;
-                        self.skip()?;
-                        if !self.more(b'}')? {
-                            break;
-                        }
-                    }
-                }
-            }
-            Some(b'[') => {
-                self.enter()?;
-                if !self.eat(b']') {
-                    loop {
-                        self.skip()?;
-                        if !self.more(b']')? {
-                            break;
-                        }
-                    }
-                }
-            }
-            _ => return self.scalar(),
-        }
-        self.depth -= 1;
-        Ok(())
-    }
-
-    /// An opening bracket and the blanks behind it.
-    #[inline]
-    fn enter(&mut self) -> Result<(), Stop> {
-        if self.depth == DEPTH_MAX {
-            return Err(Stop::TooDeep);
-        }
-        self.depth += 1;
-        self.pos += 1;
-        self.blank();
-        Ok(())
-    }
-
-    /// A comma and the blanks around it, or the end of the container.
-    #[inline]
-    fn more(&mut self, close: u8) -> Result<bool, Stop> {
-        self.blank();
-        match self.peek() {
-            Some(b',') => {
-                self.pos += 1;
-                self.blank();
-                Ok(true)
-            }
-            Some(byte) if byte == close => {
-                self.pos += 1;
-                Ok(false)
-            }
-            _ => Err(Stop::NotJson),
-        }
-    }
-
-    #[inline]
-    fn colon(&mut self) -> Result<(), Stop> {
-        self.blank();
-        if !self.eat(b':') {
-            return Err(Stop::NotJson);
-        }
-        self.blank();
-        Ok(())
-    }
-
     /// A name and the colon behind it.
     fn name(&mut self) -> Result<Name, Stop> {
-        let start = self.pos + 1;
-        let was_escaped = self.string()?;
-        let end = self.pos - 1;
-        self.colon()?;
+        let start = self.at.pos + 1;
+        let was_escaped = self.at.string()?;
+        let end = self.at.pos - 1;
+        self.at.colon()?;
         if !was_escaped {
             return Ok(Name { start, end, was_escaped });
         }
         let out = &mut self.work.unescaped;
         let first = out.len();
-        unescape(self.text.get(start..end).unwrap_or_default(), out);
+        unescape(self.at.text.get(start..end).unwrap_or_default(), out);
         Ok(Name { start: first, end: out.len(), was_escaped })
-    }
-
-    fn scalar(&mut self) -> Result<(), Stop> {
-        match self.peek() {
-            Some(b'"') => self.string().map(drop),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal(b"true"),
-            Some(b'f') => self.literal(b"false"),
-            Some(b'n') => self.literal(b"null"),
-            _ => Err(Stop::NotJson),
-        }
-    }
-
-    fn literal(&mut self, word: &[u8]) -> Result<(), Stop> {
-        if !self.rest().starts_with(word) {
-            return Err(Stop::NotJson);
-        }
-        self.pos += word.len();
-        Ok(())
-    }
-
-    fn number(&mut self) -> Result<(), Stop> {
-        self.eat(b'-');
-        if !self.eat(b'0') {
-            self.digits()?;
-        }
-        if self.eat(b'.') {
-            self.digits()?;
-        }
-        if self.eat(b'e') || self.eat(b'E') {
-            if !self.eat(b'+') {
-                self.eat(b'-');
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), Stop> {
-        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if count == 0 {
-            return Err(Stop::NotJson);
-        }
-        self.pos += count;
-        Ok(())
-    }
-
-    /// A string; tells whether it has escapes.
-    #[inline]
-    fn string(&mut self) -> Result<bool, Stop> {
-        if !self.eat(b'"') {
-            return Err(Stop::NotJson);
-        }
-        let mut has_escapes = false;
-        loop {
-            self.plain();
-            match self.peek() {
-                Some(b'"') => {
-                    self.pos += 1;
-                    return Ok(has_escapes);
-                }
-                Some(b'\\') => {
-                    has_escapes = true;
-                    self.pos += 1;
-                    self.escape()?;
-                }
-                // A control character, or the end of the text.
-                _ => return Err(Stop::NotJson),
-            }
-        }
-    }
-
-    /// Goes to the next byte that means something inside a string, eight at a time.
-    #[inline]
-    fn plain(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGHS: u64 = 0x8080_8080_8080_8080;
-        while let Some(word) = self.rest().first_chunk::<8>() {
-            let word = u64::from_le_bytes(*word);
-            let (quote, slash) = (word ^ (ONES * 0x22), word ^ (ONES * 0x5c));
-            let hits = (quote.wrapping_sub(ONES) & !quote)
-                | (slash.wrapping_sub(ONES) & !slash)
-                | (word.wrapping_sub(ONES * 0x20) & !word);
-            let hits = hits & HIGHS;
-            if hits != 0 {
-                // Only bytes behind the first hit can be false hits.
-                self.pos += hits.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.pos += 8;
-        }
-        let rest = self.rest();
-        self.pos += rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
-    }
-
-    /// What follows a backslash.
-    fn escape(&mut self) -> Result<(), Stop> {
-        let byte = self.peek();
-        self.pos += 1;
-        match byte {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(()),
-            Some(b'u') => {
-                let unit = self.hex()?;
-                match unit {
-                    0xd800..0xdc00 => {
-                        if !(self.eat(b'\\') && self.eat(b'u') && (0xdc00..0xe000).contains(&self.hex()?)) {
-                            return Err(Stop::NotJson);
-                        }
-                        Ok(())
-                    }
-                    0xdc00..0xe000 => Err(Stop::NotJson),
-                    _ => Ok(()),
-                }
-            }
-            _ => Err(Stop::NotJson),
-        }
-    }
-
-    fn hex(&mut self) -> Result<u32, Stop> {
-        let unit = self.rest().first_chunk::<4>().and_then(hex).ok_or(Stop::NotJson)?;
-        self.pos += 4;
-        Ok(unit)
-    }
-
-    #[inline]
-    fn rest(&self) -> &'a [u8] {
-        self.text.get(self.pos..).unwrap_or_default()
-    }
-
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.pos).copied()
-    }
-
-    #[inline]
-    fn eat(&mut self, byte: u8) -> bool {
-        let is_next = self.peek() == Some(byte);
-        self.pos += usize::from(is_next);
-        is_next
-    }
-
-    #[inline]
-    fn blank(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.pos += 1;
-        }
     }
 }
 
@@ -742,52 +513,4 @@ fn step(path: &Path, places: u32, test: impl Fn(&Segment) -> (bool, bool)) -> (u
         }
     }
     (next, here)
-}
-
-fn hex(digits: &[u8; 4]) -> Option<u32> {
-    let mut unit = 0;
-    for digit in digits {
-        unit = unit << 4 | (*digit as char).to_digit(16)?;
-    }
-    Some(unit)
-}
-
-/// Undoes the escapes of a string that the scanner found valid.
-fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
-    while let Some(at) = text.iter().position(|b| *b == b'\\') {
-        out.extend_from_slice(text.get(..at).unwrap_or_default());
-        text = text.get(at + 1..).unwrap_or_default();
-        let Some((code, mut rest)) = text.split_first() else { return };
-        let plain = match code {
-            b'b' => 0x8,
-            b'f' => 0xc,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                let c = take_unit(&mut rest).and_then(|unit| match unit {
-                    0xd800..0xdc00 => {
-                        rest = rest.get(2..)?;
-                        let low = take_unit(&mut rest)?.checked_sub(0xdc00)?;
-                        char::from_u32(0x10000 + ((unit - 0xd800) << 10) + low)
-                    }
-                    _ => char::from_u32(unit),
-                });
-                let c = c.unwrap_or(char::REPLACEMENT_CHARACTER);
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                text = rest;
-                continue;
-            }
-            other => *other,
-        };
-        out.push(plain);
-        text = rest;
-    }
-    out.extend_from_slice(text);
-}
-
-fn take_unit(text: &mut &[u8]) -> Option<u32> {
-    let (digits, rest) = text.split_first_chunk::<4>()?;
-    *text = rest;
-    hex(digits)
 }
