@@ -62,17 +62,17 @@ struct Current<'a> {
     slot: &'a Slot,
     record: RecordRef<'a>,
     /// `None` before the first edit that changes something, and after a copy.
-    draft: Option<Draft>,
+    draft: Option<Draft<'a>>,
     /// A drop or reject, after which nothing may follow.
     end: Option<Fate>,
 }
 
 /// What the edits since the record was delivered, or since the last copy, amount to.
 #[derive(Default)]
-struct Draft {
+struct Draft<'a> {
     patch: Box<Patch>,
     headers: Option<HeaderEdit>,
-    fields: Option<FieldEdit>,
+    fields: Option<FieldEdit<'a>>,
     routed: bool,
     is_value_set: bool,
 }
@@ -149,7 +149,7 @@ fn bad(named: Option<(u32, SourceOffset)>, what: String) -> BadEdits {
     BadEdits { offset: named.map(|(_, offset)| offset), index: named.map(|(index, _)| index as usize), what }
 }
 
-impl Draft {
+impl<'a> Draft<'a> {
     fn new(slot: &Slot) -> Self {
         let patch = match &slot.fate {
             Fate::Change(patch) => patch.clone(),
@@ -170,7 +170,7 @@ impl Draft {
         Ok(Change { fate: Fate::Change(self.patch), is_value_new })
     }
 
-    fn field(&mut self, op: Op, bytes: &[u8], scene: &Scene<'_>, slot: &Slot) -> Result<(), String> {
+    fn field(&mut self, op: Op, bytes: &'a [u8], scene: &Scene<'_>, slot: &Slot) -> Result<(), String> {
         if self.is_value_set {
             return Err("it edits a field after the whole value".into());
         }
@@ -244,7 +244,7 @@ impl<'a> Current<'a> {
     fn edit(
         &mut self,
         op: Op,
-        bytes: &[u8],
+        bytes: &'a [u8],
         scene: &Scene<'_>,
         rules: &mut Rules<'_>,
         sum: &mut Sum,

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use strait_core::batch::Batch;
 use strait_flow::ports::ChainFactory;
 use strait_host::{Naming, PluginSpec};

@@ -51,7 +51,7 @@ fn bad_edits_are_refused_by_name() {
         (vec![0, 3, 0, 1], b"1", "was not read as a document"),
         (vec![0, 14, 0, 1], b"x", "takes no bytes"),
         (vec![0, 14, 1, 0], b"", "takes no argument"),
-        (vec![0, 14, 0, 0].repeat(101), b"", "more than 100 copies"),
+        ([0, 14, 0, 0].repeat(101), b"", "more than 100 copies"),
         (vec![0, 15, 0, 0], b"", "operation 15 does not exist"),
         (vec![0, 5, 1, 0], b"", "header 1 of 1 delivered"),
         (vec![0, 6, 0, 0, 0, 6, 0, 0], b"", "was removed before"),

@@ -184,7 +184,8 @@ fn a_record_that_no_plugin_touched_keeps_its_very_bytes() {
 #[test]
 fn a_field_edit_that_breaks_the_rules_costs_its_record() {
     const LIST: &[u8] = b"[]";
-    let cases: Vec<(&[u8], &[[u32; 4]], &[u8], &str)> = vec![
+    type Case = (&'static [u8], &'static [[u32; 4]], &'static [u8], &'static str);
+    let cases: Vec<Case> = vec![
         (DOCUMENT, &[[0, 3, 5, NULL]], b"", "occurrence 5 of 5"),
         (DOCUMENT, &[[0, 3, NULL, NULL]], b"", "occurrence 4294967295 of 5"),
         (LIST, &[[0, 3, 0, NULL]], b"", "occurrence 0 of 0"),

@@ -10,17 +10,17 @@ use super::{
 
 /// The field edits of one record.
 #[derive(Debug, Default)]
-pub(crate) struct FieldEdit {
-    /// By place in the value: one place that two fields name is edited once, the last edit counts.
-    set: BTreeMap<(u32, u32), Set>,
+pub(crate) struct FieldEdit<'a> {
+    /// In the order in which they were given.
+    sets: Vec<Set<'a>>,
     inserts: Vec<Insert>,
 }
 
-#[derive(Debug)]
-struct Set {
+#[derive(Clone, Copy, Debug)]
+struct Set<'a> {
     occurrence: Occurrence,
     /// `None` removes.
-    text: Option<Vec<u8>>,
+    text: Option<&'a [u8]>,
 }
 
 #[derive(Debug)]
@@ -38,12 +38,12 @@ struct Cut<'a> {
     text: &'a [u8],
 }
 
-impl FieldEdit {
+impl<'a> FieldEdit<'a> {
     /// Replaces an occurrence, counted over all fields of the record, or removes it.
     pub(crate) fn set(
         &mut self,
         number: u32,
-        text: Option<&[u8]>,
+        text: Option<&'a [u8]>,
         docs: &Docs,
         doc: &Doc,
         lens: &Lens,
@@ -55,12 +55,8 @@ impl FieldEdit {
                 left -= occurrences.len();
                 continue;
             };
-            let place = (occurrence.start, occurrence.end);
-            if self.set.get(&place).is_some_and(|set| set.text.is_none()) {
-                return Err(format!("occurrence {number} was removed before"));
-            }
-            let text = text.map(json).transpose()?;
-            self.set.insert(place, Set { occurrence: *occurrence, text });
+            text.map_or(Ok(()), check_json)?;
+            self.sets.push(Set { occurrence: *occurrence, text });
             return Ok(());
         }
         Err(format!("occurrence {number} of {} delivered", number as usize - left))
@@ -87,18 +83,41 @@ impl FieldEdit {
         let parent = parent.ok_or_else(|| format!("there is no object that could hold field {field}"))?;
         // Valid UTF-8, as it comes from a text.
         let name = serde_json::to_vec(&String::from_utf8_lossy(name)).map_err(|e| e.to_string())?;
-        let member = [&*name, b":", &*json(text)?].concat();
+        check_json(text)?;
+        let member = [&*name, b":", text].concat();
         self.inserts.push(Insert { field, parent, member });
         Ok(())
     }
 
+    /// The edits in the order of the value. One place that two fields name is edited once, the last edit counts.
+    fn places(&self) -> Result<Vec<Set<'a>>, String> {
+        let place = |set: &Set<'_>| (set.occurrence.start, set.occurrence.end);
+        let mut sorted = self.sets.clone();
+        // Stable: those of one place stay in the order in which they were given.
+        sorted.sort_by_key(place);
+        let mut sets: Vec<Set<'a>> = Vec::with_capacity(sorted.len());
+        for set in sorted {
+            match sets.last_mut() {
+                Some(last) if place(last) == place(&set) => {
+                    if last.text.is_none() {
+                        return Err("a field is edited that was removed before".into());
+                    }
+                    *last = set;
+                }
+                _ => sets.push(set),
+            }
+        }
+        Ok(sets)
+    }
+
     /// The value with all edits.
     pub(crate) fn apply(&self, value: &[u8]) -> Result<Vec<u8>, String> {
-        let mut cuts = Vec::with_capacity(self.set.len() + self.inserts.len());
+        let sets = self.places()?;
+        let mut cuts = Vec::with_capacity(sets.len() + self.inserts.len());
         // Removed so far, by container: how many, and whether one that stays came before.
         let mut removed: BTreeMap<u32, u32> = BTreeMap::new();
         let mut last_end = 0;
-        for set in self.set.values() {
+        for set in &sets {
             let occurrence = &set.occurrence;
             let node = if set.text.is_some() { occurrence.start } else { occurrence.item };
             if node < last_end {
@@ -106,7 +125,7 @@ impl FieldEdit {
             }
             last_end = occurrence.end;
             let (start, end) = (occurrence.start as usize, occurrence.end as usize);
-            let Some(text) = &set.text else {
+            let Some(text) = set.text else {
                 let gone = removed.entry(occurrence.container).or_insert(0);
                 let is_first = *gone == occurrence.ordinal;
                 *gone += 1;
@@ -119,7 +138,7 @@ impl FieldEdit {
         let mut members: Vec<Vec<u8>> = Vec::new();
         for (index, insert) in self.inserts.iter().enumerate() {
             let Parent { open, close, members: count, .. } = insert.parent;
-            let inside = self.set.values().any(|set| set.occurrence.start <= open && close < set.occurrence.end);
+            let inside = sets.iter().any(|set| set.occurrence.start <= open && close < set.occurrence.end);
             if inside {
                 return Err("a field is inserted into another one that is edited".into());
             }
@@ -181,9 +200,9 @@ fn splice(value: &[u8], cuts: &[Cut<'_>]) -> Result<Vec<u8>, String> {
 }
 
 /// A text that is put into a document must be one value, or it would change the document around it.
-fn json(text: &[u8]) -> Result<Vec<u8>, String> {
-    if !is_json(text) {
-        return Err("the new text of a field is not one JSON value".into());
+fn check_json(text: &[u8]) -> Result<(), String> {
+    match is_json(text) {
+        true => Ok(()),
+        false => Err("the new text of a field is not one JSON value".into()),
     }
-    Ok(text.to_vec())
 }
