@@ -1,6 +1,6 @@
 //! From the configuration to what the other crates take.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use strait_core::config::{Cluster, Config, Link, Naming, PluginLimits, pin};
@@ -102,11 +102,17 @@ pub fn admit_plugins(config: &Config, lanes: impl Fn(&Link) -> u32) -> Result<()
     ))
 }
 
+/// The file that a plugin's name means, whether or not it is there.
+#[must_use]
+pub fn plugin_file(dir: &Path, name: &str) -> PathBuf {
+    if name.ends_with(".wasm") { dir.join(name) } else { dir.join(format!("{name}.wasm")) }
+}
+
 /// Where a plugin is: its file in the folder, else the bundled one of that name. The file goes first, so that an operator
 /// can put another version in the place of a bundled plugin.
 #[must_use]
 pub fn plugin_source(dir: &Path, name: &str) -> PluginSource {
-    let file = if name.ends_with(".wasm") { dir.join(name) } else { dir.join(format!("{name}.wasm")) };
+    let file = plugin_file(dir, name);
     if !file.is_file() && strait_host::bundled_names().any(|bundled| bundled == name) {
         return PluginSource::Bundled(name.to_owned());
     }

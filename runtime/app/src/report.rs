@@ -105,6 +105,19 @@ impl Report {
         self.findings.iter().any(|finding| finding.gravity == Gravity::Error)
     }
 
+    /// The errors on one line, for a log or a status.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let errors = self.findings.iter().filter(|finding| finding.gravity == Gravity::Error);
+        let errors: Vec<String> = errors
+            .map(|finding| match finding.path.as_str() {
+                "" => finding.message.clone(),
+                path => format!("{path}: {}", finding.message),
+            })
+            .collect();
+        errors.join("; ")
+    }
+
     /// For people: each finding with its line, then their number.
     #[must_use]
     pub fn render(&self, colour: bool, width: usize) -> String {

@@ -188,6 +188,42 @@ pub enum Event {
         /// When it is tried again, in milliseconds.
         retry_ms: u64,
     },
+    /// Other plugins, or other versions of them, judge from the lanes' next batches on.
+    #[error("the plugins are {generation} from the next batch on (made ready in {took_ms} ms){}", after(.reason))]
+    PluginsReloaded {
+        /// Names, digests and configurations.
+        generation: Arc<str>,
+        /// Reading, compiling and starting, in milliseconds.
+        took_ms: u64,
+        /// What came before, or nothing.
+        reason: String,
+    },
+    /// Other plugins are tried before they serve.
+    #[error("the plugins {generation} are tried before they serve: {reason}")]
+    PluginsOnTrial {
+        /// Names, digests and configurations.
+        generation: Arc<str>,
+        /// How and for how long.
+        reason: String,
+    },
+    /// A changed plugin or configuration is not taken; what served before goes on.
+    #[error("the plugins were not reloaded, {serving} go on: {reason}")]
+    PluginsRefused {
+        /// What serves.
+        serving: Arc<str>,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// New plugins broke, or an operator wants the old ones: what served before serves again.
+    #[error("the plugins {generation} were taken back, {serving} serve again: {reason}")]
+    PluginsRolledBack {
+        /// What was taken back.
+        generation: Arc<str>,
+        /// What serves.
+        serving: Arc<str>,
+        /// Why.
+        reason: String,
+    },
     /// A partition goes on from a stated place because policy says `continue`.
     #[error("{partition}: continuing at offset {resumed}, as on_gap says")]
     Resumed {
@@ -225,7 +261,10 @@ impl Event {
             | Self::Resumed { .. }
             | Self::LaneRestarted { .. }
             | Self::Fenced { .. }
+            | Self::PluginsRefused { .. }
+            | Self::PluginsRolledBack { .. }
             | Self::TargetStuck { .. } => Severity::Warning,
+            Self::PluginsReloaded { .. } | Self::PluginsOnTrial { .. } => Severity::Info,
             _ => Severity::Error,
         }
     }
@@ -250,7 +289,12 @@ impl Event {
             | Self::PluginFailed { partition, .. }
             | Self::PluginWaiting { partition, .. }
             | Self::Resumed { partition, .. } => Some(partition),
-            Self::Fenced { .. } | Self::LaneRestarted { .. } => None,
+            Self::PluginsReloaded { .. }
+            | Self::PluginsOnTrial { .. }
+            | Self::PluginsRefused { .. }
+            | Self::PluginsRolledBack { .. }
+            | Self::Fenced { .. }
+            | Self::LaneRestarted { .. } => None,
         }
     }
 
@@ -273,9 +317,18 @@ impl Event {
             Self::RecordStopped { .. } => "record_stopped",
             Self::PluginFailed { .. } => "plugin_failed",
             Self::PluginWaiting { .. } => "plugin_waiting",
+            Self::PluginsReloaded { .. } => "plugins_reloaded",
+            Self::PluginsOnTrial { .. } => "plugins_on_trial",
+            Self::PluginsRefused { .. } => "plugins_refused",
+            Self::PluginsRolledBack { .. } => "plugins_rolled_back",
             Self::Resumed { .. } => "resumed",
             Self::Fenced { .. } => "fenced",
             Self::LaneRestarted { .. } => "lane_restarted",
         }
     }
+}
+
+/// A reason behind a message, where there is one.
+fn after(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(", {reason}") }
 }

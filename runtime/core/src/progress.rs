@@ -36,6 +36,29 @@ pub enum ProgressKey {
     Partition(PartitionKey),
     /// Facts about the lane itself, written once when it is first taken.
     Lane,
+    /// Where the plugins of a source partition changed. The newest [`BORDERS_KEPT`] are kept: each takes the place of the one
+    /// so many before it.
+    Border {
+        /// Which partition.
+        partition: PartitionKey,
+        /// The border's number, modulo [`BORDERS_KEPT`].
+        slot: u64,
+    },
+}
+
+/// Borders kept per source partition.
+pub const BORDERS_KEPT: u64 = 256;
+
+/// The value under [`ProgressKey::Border`]: from this offset on, up to the next border, these plugins let records pass. So
+/// whoever asks about an offset takes the largest `number` whose `from` is not above it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Border {
+    /// Ascending by one, from 1.
+    pub number: u64,
+    /// First offset of the first batch that they judged.
+    pub from: SourceOffset,
+    /// The plugins, as in [`Position::generation`].
+    pub generation: Arc<str>,
 }
 
 /// The value under [`ProgressKey::Partition`].
@@ -46,7 +69,7 @@ pub struct Position {
     /// Leader epoch of the last record before `next`, for the truncation check when reading resumes.
     #[serde(default)]
     pub leader_epoch: LeaderEpoch,
-    /// The plugins that let the last offsets pass.
+    /// The plugins that let the last record before `next` pass; what they let pass begins at the newest [`Border`].
     pub generation: Arc<str>,
     /// Who wrote it: later owners write larger numbers. Decides in at-least-once mode, where the log alone does not.
     pub owner: OwnerEpoch,
@@ -98,6 +121,8 @@ pub enum ProgressRecord {
     Partition(PartitionKey, Position),
     /// Facts about the lane.
     Lane(LaneRecord),
+    /// Where the plugins of a source partition changed.
+    Border(PartitionKey, Border),
 }
 
 /// A record of the progress topic that does not read as one.
@@ -122,6 +147,11 @@ impl ProgressRecord {
                 (serde_json::to_vec(&ProgressKey::Partition(key.clone())), serde_json::to_vec(position))
             }
             Self::Lane(lane) => (serde_json::to_vec(&ProgressKey::Lane), serde_json::to_vec(lane)),
+            Self::Border(key, border) => {
+                let slot = border.number % BORDERS_KEPT;
+                let key = ProgressKey::Border { partition: key.clone(), slot };
+                (serde_json::to_vec(&key), serde_json::to_vec(border))
+            }
         };
         (key.unwrap_or_default(), value.unwrap_or_default())
     }
@@ -134,6 +164,8 @@ pub struct LaneProgress {
     pub positions: BTreeMap<PartitionKey, Position>,
     /// Facts about the lane, `None` before it was first taken.
     pub lane: Option<LaneRecord>,
+    /// The newest border of each source partition whose plugins ever changed.
+    pub borders: BTreeMap<PartitionKey, Border>,
 }
 
 impl LaneProgress {
@@ -156,6 +188,13 @@ impl LaneProgress {
                     self.positions.get(&partition).is_none_or(|old| (new.owner, new.next) >= (old.owner, old.next));
                 if newer {
                     self.positions.insert(partition, new);
+                }
+            }
+            ProgressKey::Border { partition, .. } => {
+                let Some(value) = value else { return Ok(()) };
+                let new: Border = serde_json::from_slice(value).map_err(broken)?;
+                if self.borders.get(&partition).is_none_or(|old| new.number >= old.number) {
+                    self.borders.insert(partition, new);
                 }
             }
             ProgressKey::Lane => self.lane = value.map(serde_json::from_slice).transpose().map_err(broken)?,
@@ -210,6 +249,11 @@ mod tests {
         assert_eq!(progress.positions.get(&key(0)), Some(&position(2, 7)));
         assert_eq!(progress.lane, Some(lane));
         assert_eq!(progress.next_owner(), OwnerEpoch(3));
+        for number in [1, 3, 2] {
+            let border = Border { number, from: SourceOffset(10), generation: "a@1+2".into() };
+            put(&mut progress, &ProgressRecord::Border(key(0), border));
+        }
+        assert_eq!(progress.borders.get(&key(0)).map(|border| border.number), Some(3));
         let (k, _) = ProgressRecord::Partition(key(0), position(1, 1)).encode();
         progress.fold(9, &k, None).unwrap();
         assert!(progress.positions.is_empty());

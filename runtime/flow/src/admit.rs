@@ -84,6 +84,9 @@ impl Lane<'_> {
             Ok(processed) => processed,
             Err(error) => return self.on_chain_error(stream, error, first, last).await,
         };
+        if let Some(partition) = self.partitions.get_mut(stream as usize) {
+            partition.judged_by(first, &processed.generation.0);
+        }
         let Some(topic) = self.open_topics(stream, &processed).await? else {
             return Ok(());
         };

@@ -168,15 +168,17 @@ impl Lane<'_> {
             let waiting = partition.oldest_waiting();
             invariants::behind_unsettled(&partition.key, next, waiting)
                 .map_err(|violation| LaneError::Delivery(violation.to_string()))?;
+            let (generation, borders) = partition.generation_before(next);
             let position = Position {
                 next,
                 leader_epoch: partition.epoch_before(next),
-                generation: Arc::clone(&partition.generation),
+                generation,
                 owner: *owner,
                 lanes: spec.lanes,
                 config: Arc::clone(&spec.config_hash),
             };
             progress.push(ProgressRecord::Partition(partition.key.clone(), position));
+            progress.extend(borders.into_iter().map(|border| ProgressRecord::Border(partition.key.clone(), border)));
             for (topic, builder) in &mut partition.map {
                 if let Some(name) = topic_names.get(topic) {
                     map.append(&mut builder.finish(&partition.key, name, partition.written, next));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::edit::OutRecord;
-use strait_core::progress::{LaneRecord, Position};
+use strait_core::progress::{Border, LaneRecord, Position};
 use strait_core::{Disposition, Event, OwnerEpoch, PartitionKey, RecordRef, Route, partitioner};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -86,6 +86,8 @@ pub(crate) struct Lane<'a> {
     pub owner: OwnerEpoch,
     /// Progress as it was when the lane was taken. Nobody else can have written any since.
     pub known: BTreeMap<PartitionKey, Position>,
+    /// The newest border of each partition's plugins, as it was when the lane was taken.
+    pub borders: BTreeMap<PartitionKey, Border>,
     /// Written with the first progress of a new lane.
     pub lane_record: Option<LaneRecord>,
     pub created_with: BTreeMap<String, i32>,
@@ -284,7 +286,6 @@ impl Lane<'_> {
         }
         queued.advance();
         if queued.is_done() {
-            partition.generation = Arc::clone(&queued.processed.generation.0);
             self.queued_bytes -= queued.held_bytes;
             partition.queue.pop_front();
             partition.pass_moved();

@@ -80,6 +80,7 @@ impl<'a> Lane<'a> {
             transactions: Transactions::new(),
             owner: progress.next_owner(),
             known: progress.positions,
+            borders: progress.borders,
             lane_record,
             created_with,
             queued_bytes: 0,
@@ -118,6 +119,8 @@ impl<'a> Lane<'a> {
                 let next = rewound.map_or(position.next, |rewind| rewind.resume);
                 let mut window = PartitionWindow::new(key, source_partitions, next, position.leader_epoch);
                 window.committed = position.next;
+                window.generation = Arc::clone(&position.generation);
+                window.border = self.borders.get(&window.key).cloned();
                 // Written at once, whatever comes: another owner must not wait at an offset that does not exist any more.
                 window.fresh = rewound.is_some();
                 window.careful_until = self.memory.careful_until(&window.key);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::map::MapBuilder;
+use strait_core::progress::Border;
 use strait_core::{Disposition, LeaderEpoch, Ledger, PartitionKey, Processed, SourceOffset};
 
 use crate::ports::{ReadEpoch, TargetTopic};
@@ -92,8 +93,13 @@ pub(crate) struct PartitionWindow {
     pub waiting_since: Option<Duration>,
     /// Records up to here go one per request, so that a refusal names its record.
     pub careful_until: SourceOffset,
-    /// Generation of the last released batch.
+    /// From which offset on records were judged by which plugins, in reading order: progress is behind, and names the
+    /// plugins of its own last record.
+    generations: VecDeque<(SourceOffset, Arc<str>)>,
+    /// The plugins of the last record before progress.
     pub generation: Arc<str>,
+    /// The newest border that is written, `None` before the first.
+    pub border: Option<Border>,
     pub pause: Option<Pause>,
     /// In the open transaction.
     pub touched: bool,
@@ -123,7 +129,9 @@ impl PartitionWindow {
             written: next,
             waiting_since: None,
             careful_until: SourceOffset(0),
+            generations: VecDeque::new(),
             generation: "none".into(),
+            border: None,
             pause: None,
             touched: false,
             fresh: false,
@@ -154,6 +162,30 @@ impl PartitionWindow {
         if self.epochs.back().is_none_or(|(_, last)| *last != leader_epoch) {
             self.epochs.push_back((first, leader_epoch));
         }
+    }
+
+    /// Records from `first` on were judged by these plugins.
+    pub fn judged_by(&mut self, first: SourceOffset, generation: &Arc<str>) {
+        if self.generations.back().is_none_or(|(_, last)| last != generation) {
+            self.generations.push_back((first, Arc::clone(generation)));
+        }
+    }
+
+    /// The plugins of the last record before `next`, and the borders before `next` that are not written yet. With this they
+    /// are.
+    pub fn generation_before(&mut self, next: SourceOffset) -> (Arc<str>, Vec<Border>) {
+        let mut borders = Vec::new();
+        while let Some((from, generation)) = self.generations.pop_front_if(|(from, _)| *from < next) {
+            let known = self.border.as_ref().map_or("none", |border| &border.generation);
+            if *known != *generation {
+                let number = self.border.as_ref().map_or(0, |border| border.number) + 1;
+                let border = Border { number, from, generation: Arc::clone(&generation) };
+                borders.push(border.clone());
+                self.border = Some(border);
+            }
+            self.generation = generation;
+        }
+        (Arc::clone(&self.generation), borders)
     }
 
     /// Leader epoch of a record that was read and is not history.
@@ -239,6 +271,30 @@ impl PartitionWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_names_the_plugins_of_its_own_last_record_and_every_border_once() {
+        let key = PartitionKey { topic: "t".into(), topic_id: strait_core::TopicId::UNKNOWN, partition: 0 };
+        let mut window = PartitionWindow::new(key, 1, SourceOffset(5), LeaderEpoch(1));
+        let write = |window: &mut PartitionWindow, next: i64| {
+            let (generation, borders) = window.generation_before(SourceOffset(next));
+            let borders: Vec<(u64, i64, String)> =
+                borders.iter().map(|b| (b.number, b.from.0, b.generation.to_string())).collect();
+            (generation.to_string(), borders)
+        };
+        window.judged_by(SourceOffset(5), &"none".into());
+        assert_eq!(write(&mut window, 8), ("none".to_owned(), vec![]));
+        for (first, generation) in [(8, "a"), (10, "a"), (12, "b"), (14, "a")] {
+            window.judged_by(SourceOffset(first), &generation.into());
+        }
+        assert_eq!(write(&mut window, 8), ("none".to_owned(), vec![]));
+        // In the middle of a batch of a; then over two borders at once.
+        assert_eq!(write(&mut window, 9), ("a".to_owned(), vec![(1, 8, "a".to_owned())]));
+        assert_eq!(write(&mut window, 12), ("a".to_owned(), vec![]));
+        assert_eq!(write(&mut window, 15), ("a".to_owned(), vec![(2, 12, "b".to_owned()), (3, 14, "a".to_owned())]));
+        window.judged_by(SourceOffset(16), &"a".into());
+        assert_eq!(write(&mut window, 20), ("a".to_owned(), vec![]));
+    }
 
     #[test]
     fn progress_has_the_epoch_of_its_own_last_record() {

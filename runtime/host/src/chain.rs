@@ -1,7 +1,7 @@
 //! A lane's chain: each plugin sees what the ones before it left, and the link's naming comes last.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -24,6 +24,7 @@ use crate::{
     instance::{Instance, Said},
     patch::Fate,
     plan::{Column, Needs, Plan},
+    reload::sights,
     sight::Lenses,
     slots::Slots,
     text::clean,
@@ -54,6 +55,8 @@ pub(crate) struct Stage {
     /// `None` after a fault, until the next call.
     instance: Option<Instance>,
     plans: HashMap<Arc<str>, Arc<Plan>>,
+    /// What a required plugin looks at, by topic: a reload must not make it less unnoticed.
+    sights: HashMap<Arc<str>, BTreeSet<String>>,
     /// What was said in calls that came to a good end, until the batch is accepted.
     said: Said,
     /// Its breaker is half open, and this call tells whether it closes.
@@ -107,7 +110,14 @@ impl PluginChain {
             let instance = plugin.start(&shared.engine, &shared.link);
             let instance = Some(instance.map_err(|e| error(&shared, plugin.name.clone(), e.into()))?);
             let (plans, said) = (HashMap::new(), Said::default());
-            stages.push(Stage { plugin: plugin.clone(), instance, plans, said, probing: false });
+            stages.push(Stage {
+                plugin: plugin.clone(),
+                instance,
+                plans,
+                sights: HashMap::new(),
+                said,
+                probing: false,
+            });
         }
         Ok(Self {
             names: Names { shared: shared.clone(), known: HashMap::new() },
@@ -120,7 +130,7 @@ impl PluginChain {
         })
     }
 
-    fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Arc<str>, ChainError> {
+    fn run(&mut self, batch: &Batch, partitions: u32, strict: bool) -> Result<Arc<str>, ChainError> {
         let mut topic = batch.topic().clone();
         let lenses = self.lenses(&topic, partitions)?;
         self.slots.reset(batch.len());
@@ -137,6 +147,7 @@ impl PluginChain {
                 scratch: &mut self.scratch,
                 names: &mut self.names,
                 redirects: &mut redirects,
+                strict,
             };
             topic = stage.run(&topic, &mut work).map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
             self.slots.settle();
@@ -177,6 +188,11 @@ impl PluginChain {
         Ok(dispositions)
     }
 
+    /// What the plugin at this place looks at, by the topics it was asked about; of required plugins only.
+    pub(crate) fn sights(&self, at: usize) -> impl Iterator<Item = (&Arc<str>, &BTreeSet<String>)> {
+        self.stages.get(at).into_iter().flat_map(|stage| &stage.sights)
+    }
+
     /// What the guests said of an accepted batch counts; what they said of another never happened.
     fn settle_words(&mut self, accepted: bool) {
         for stage in &mut self.stages {
@@ -194,12 +210,35 @@ fn join(before: &mut Disposition, disposition: Disposition) {
     }
 }
 
+/// What a chain makes of a batch.
+pub(crate) struct Judgement {
+    pub(crate) target_topic: Arc<str>,
+    pub(crate) dispositions: Vec<(usize, Disposition)>,
+}
+
+impl PluginChain {
+    /// Judges a batch and leaves it with the caller, who may have it judged by another chain.
+    pub(crate) fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Judgement, ChainError> {
+        self.judge_as(batch, partitions, false)
+    }
+
+    /// The same, for a chain that has to prove itself: whatever a plugin breaks on is an error at once.
+    pub(crate) fn judge_strictly(&mut self, batch: &Batch, partitions: u32) -> Result<Judgement, ChainError> {
+        self.judge_as(batch, partitions, true)
+    }
+
+    fn judge_as(&mut self, batch: &Batch, partitions: u32, strict: bool) -> Result<Judgement, ChainError> {
+        let judged = self.run(batch, partitions, strict);
+        let judged =
+            judged.and_then(|target_topic| Ok(Judgement { target_topic, dispositions: self.dispositions(batch)? }));
+        self.settle_words(judged.is_ok());
+        judged
+    }
+}
+
 impl Chain for PluginChain {
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
-        let judged = self.judge(&batch, partitions);
-        let judged = judged.and_then(|topic| Ok((topic, self.dispositions(&batch)?)));
-        self.settle_words(judged.is_ok());
-        let (target_topic, dispositions) = judged?;
+        let Judgement { target_topic, dispositions } = self.judge(&batch, partitions)?;
         Ok(Processed { batch, target_topic, dispositions, generation: self.shared.generation.clone() })
     }
 
@@ -248,6 +287,8 @@ pub(crate) struct Work<'a> {
     names: &'a mut Names,
     /// Whether any record has a topic of its own.
     redirects: &'a mut bool,
+    /// What a plugin breaks on ends the batch: the chain before is there to judge it.
+    pub(crate) strict: bool,
 }
 
 /// Records that go to a plugin together: those still under the batch's topic, or under one that an earlier plugin gave them.
@@ -305,11 +346,15 @@ impl Stage {
         let place = format!("open-topic for '{topic}'");
         let answer = answer.map_err(|fault| format!("{place}: {}", fault.text(plugin.required)))?;
         let plan = answer.map_err(|words| format!("{place}: it refuses the topic{}", told(&words, plugin.required)))?;
+        if plugin.required {
+            self.sights.insert(topic.clone(), sights(&plan));
+        }
         let plan = Plan::check(topic, plan, plugin.manifest.effects).map_err(|e| format!("{place}: {e}"))?;
         let plan = Arc::new(plan);
         self.keep_words();
         if self.plans.len() >= TOPICS_MAX {
             self.plans.clear();
+            self.sights.clear();
         }
         self.plans.insert(topic.clone(), plan.clone());
         Ok(plan)

@@ -20,6 +20,7 @@ use wasmtime::{
 
 use crate::{
     api::v0_1::{Plugin, PluginPre},
+    compiled::CompiledCache,
     error::LoadProblem,
     health::{Healths, PluginHealth},
     instance::State,
@@ -44,7 +45,7 @@ pub struct HostEngine {
 pub struct HostOptions {
     /// Time for breakers, and for the search for guilty records.
     pub clock: Arc<dyn Clock>,
-    /// Folder in which open breakers are remembered from one run to the next; made where it is missing.
+    /// Folder in which open breakers and compiled plugins are kept from one run to the next; made where it is missing.
     pub state_dir: Option<PathBuf>,
 }
 
@@ -80,6 +81,8 @@ struct Inner {
     healths: Healths,
     linker: Linker<State>,
     compiled: Mutex<HashMap<[u8; 32], PluginPre<State>>>,
+    /// The same from one run to the next.
+    cache: CompiledCache,
     /// Advances the epoch; ends with the engine.
     _ticker: Ticker,
 }
@@ -152,9 +155,10 @@ impl HostEngine {
         let (engine, linker) = start().map_err(|e| format!("wasmtime cannot start here: {e:#}"))?;
         let ticker = Ticker::start(&engine).map_err(|e| format!("the epoch thread cannot be started: {e}"))?;
         let state = Arc::new(StateDir::open(options.state_dir.as_deref()));
+        let cache = CompiledCache::open(options.state_dir.as_deref());
         let healths = Healths::new(options.clock, state);
         let compiled = Mutex::new(HashMap::new());
-        Ok(Self { inner: Arc::new(Inner { engine, healths, linker, compiled, _ticker: ticker }) })
+        Ok(Self { inner: Arc::new(Inner { engine, healths, linker, compiled, cache, _ticker: ticker }) })
     }
 
     pub(crate) fn healths(&self) -> &Healths {
@@ -176,11 +180,7 @@ impl HostEngine {
         if let Some(found) = self.compiled().get(&digest) {
             return Ok(found.clone());
         }
-        let (began, bytes) = (Instant::now(), component.len());
-        let component = Component::from_binary(&self.inner.engine, component)
-            .map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))?;
-        let compile_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(bytes, compile_ms, "a plugin is compiled");
+        let component = self.component(component)?;
         let mut linker = self.inner.linker.clone();
         wasi::define(&mut linker, &component).map_err(|e| LoadProblem::NotAComponent(format!("WASI: {e:#}")))?;
         let pre = linker.instantiate_pre(&component);
@@ -195,6 +195,20 @@ impl HostEngine {
         }
         compiled.insert(digest, pre.clone());
         Ok(pre)
+    }
+
+    /// As it was compiled in an earlier run, or compiled now.
+    fn component(&self, bytes: &[u8]) -> Result<Component, LoadProblem> {
+        let Inner { engine, cache, .. } = &*self.inner;
+        if let Some(found) = cache.get(engine, bytes) {
+            return Ok(found);
+        }
+        let began = Instant::now();
+        let component = Component::from_binary(engine, bytes).map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))?;
+        let compile_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(bytes = bytes.len(), compile_ms, "a plugin is compiled");
+        cache.put(engine, bytes, &component);
+        Ok(component)
     }
 
     fn compiled(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], PluginPre<State>>> {

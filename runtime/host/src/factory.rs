@@ -23,6 +23,7 @@ use crate::{
     limits::Limits,
     package::{Manifest, Package, hex},
     plan::{CONTENT, EMIT, effect_names},
+    reload::PluginVersion,
     schema,
     text::clean,
     trust::Trust,
@@ -181,6 +182,9 @@ pub(crate) struct Loaded {
     pub(crate) name: Arc<str>,
     /// `sha256:` and 64 hexadecimal digits, of the file.
     pub(crate) digest: Arc<str>,
+    source: PluginSource,
+    /// Its file is pinned, or signed by a key that the operator trusts.
+    pub(crate) vouched: bool,
     pub(crate) manifest: Manifest,
     pub(crate) on_error: OnError,
     pub(crate) health: Arc<Health>,
@@ -211,10 +215,7 @@ impl HostChains {
             plugins.push(Arc::new(loaded));
         }
         let identities: Vec<&str> = plugins.iter().map(|p| p.identity.as_str()).collect();
-        let generation = match identities.as_slice() {
-            [] => Generation::default(),
-            all => Generation(all.join(",").into()),
-        };
+        let generation = generation(&identities);
         Ok(Arc::new(Self {
             shared: Arc::new(Shared {
                 engine: engine.clone(),
@@ -235,6 +236,26 @@ impl HostChains {
     /// What each plugin says of itself, in order, with its name in the link.
     pub fn manifests(&self) -> impl Iterator<Item = (&Arc<str>, &Manifest)> {
         self.shared.plugins.iter().map(|p| (&p.name, &p.manifest))
+    }
+
+    /// Where each plugin came from, by its name in the link, in order.
+    pub fn sources(&self) -> impl Iterator<Item = (&Arc<str>, &PluginSource)> {
+        self.shared.plugins.iter().map(|p| (&p.name, &p.source))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Name in the link, digest of the file and author's version of each plugin, in order.
+    #[must_use]
+    pub fn versions(&self) -> Vec<PluginVersion> {
+        let version = |plugin: &Arc<Loaded>| PluginVersion {
+            name: plugin.name.to_string(),
+            digest: plugin.digest.to_string(),
+            version: plugin.manifest.version.clone(),
+        };
+        self.shared.plugins.iter().map(version).collect()
     }
 
     /// What the plugins counted in accepted batches.
@@ -293,8 +314,7 @@ impl Loaded {
             config => config,
         };
         schema::check(&manifest.config_schema, &config)?;
-        let written = spec.config_as_written.unwrap_or_else(|| config.clone()).to_string();
-        let config_digest = hex(&Sha256::digest(written.as_bytes()));
+        let config_digest = config_digest(spec.config_as_written.as_ref().unwrap_or(&config));
         let digest = hex(&package.digest);
         let required = spec.required || manifest.fails_closed;
         if required && spec.on_error == OnError::Pass {
@@ -311,12 +331,9 @@ impl Loaded {
             digest: whole_digest,
             on_error: spec.on_error,
             health,
-            identity: format!(
-                "{}@{}+{}",
-                spec.name,
-                digest.get(..DIGEST_DIGITS).unwrap_or(&digest),
-                config_digest.get(..DIGEST_DIGITS).unwrap_or(&config_digest),
-            ),
+            identity: identity(&spec.name, &digest, &config_digest),
+            source: spec.source,
+            vouched: spec.trust.digest.is_some() || !spec.trust.keys.is_empty(),
             name: spec.name.into(),
             reject_codes: manifest.reject_codes.iter().map(|code| code.as_str().into()).collect(),
             counters: manifest.counters.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -360,6 +377,43 @@ impl Loaded {
             Err(_) => Err("configure: it refuses the configuration that it took when it was loaded".into()),
         }
     }
+}
+
+fn identity(name: &str, digest: &str, config_digest: &str) -> String {
+    let short = |digest: &str| digest.get(..DIGEST_DIGITS).unwrap_or(digest).to_owned();
+    format!("{name}@{}+{}", short(digest), short(config_digest))
+}
+
+fn config_digest(written: &Value) -> String {
+    hex(&Sha256::digest(written.to_string().as_bytes()))
+}
+
+/// The generation that [`HostChains::load`] would give, from the files as they are now: nothing is checked or run.
+///
+/// # Errors
+/// [`LoadError`] of the first plugin whose file cannot be read.
+pub fn generation_of(spec: &ChainSpec) -> Result<Generation, LoadError> {
+    let mut identities = Vec::new();
+    for plugin in &spec.plugins {
+        let digest = Package::digest(&plugin.source, &plugin.limits).map_err(|problem| LoadError {
+            plugin: plugin.name.clone(),
+            origin: plugin.source.to_string(),
+            problem,
+        })?;
+        let empty = Value::Object(serde_json::Map::new());
+        let config = if plugin.config.is_null() { &empty } else { &plugin.config };
+        let config_digest = config_digest(plugin.config_as_written.as_ref().unwrap_or(config));
+        identities.push(identity(&plugin.name, &hex(&digest), &config_digest));
+    }
+    Ok(generation(&identities))
+}
+
+fn generation(identities: &[impl AsRef<str>]) -> Generation {
+    if identities.is_empty() {
+        return Generation::default();
+    }
+    let all: Vec<&str> = identities.iter().map(AsRef::as_ref).collect();
+    Generation(all.join(",").into())
 }
 
 fn wit_link(link: &LinkInfo) -> wit::LinkInfo<'_> {

@@ -133,7 +133,7 @@ impl Stage {
                 Admission::Call => {}
                 Admission::Probe => self.probing = true,
                 // The operator said that records rather pass than wait.
-                Admission::Wait { .. } if self.plugin.on_error == OnError::Pass => return Ok(()),
+                Admission::Wait { .. } if self.plugin.on_error == OnError::Pass && !work.strict => return Ok(()),
                 Admission::Wait { after, reason } => {
                     return Err(StageError { offset: None, reason, retry_after: Some(after) });
                 }
@@ -144,6 +144,9 @@ impl Stage {
             Ok(Ok(())) => {
                 health.judged(rows.len() as u64, mem::take(&mut self.probing));
                 Ok(())
+            }
+            Ok(Err(Failure { reason, .. })) if work.strict => {
+                Err(StageError { offset: None, reason, retry_after: None })
             }
             Ok(Err(failure)) => self.narrow(call, &rows, failure, work),
             Err(error) => Err(error),

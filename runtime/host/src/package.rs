@@ -181,6 +181,11 @@ impl Package {
         Self::check(&bytes, limits, wasi)
     }
 
+    /// SHA-256 of the file as it is now.
+    pub(crate) fn digest(source: &PluginSource, limits: &Limits) -> Result<[u8; 32], LoadProblem> {
+        Ok(Sha256::digest(read(source, limits)?).into())
+    }
+
     pub(crate) fn check(bytes: &[u8], limits: &Limits, wasi: bool) -> Result<Self, LoadProblem> {
         check_size(bytes.len(), limits)?;
         // All of it before anything else reads it: later steps take validity for granted.

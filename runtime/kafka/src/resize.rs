@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::progress::{
-    LaneProgress, LaneRecord, Position, ProgressKey, ProgressRecord, map_topic, progress_topic,
+    Border, LaneProgress, LaneRecord, Position, ProgressKey, ProgressRecord, map_topic, progress_topic,
 };
 use strait_core::{LaneId, PartitionKey, lanes::lane_of};
 use strait_flow::ports::{Class, PortError, ProgressStore, Target};
@@ -163,6 +163,8 @@ struct Plan {
     lanes: u32,
     record: LaneRecord,
     positions: BTreeMap<PartitionKey, Position>,
+    /// The newest of each partition, so that their numbers go on; older ones stay where they were written.
+    borders: BTreeMap<PartitionKey, Border>,
     /// Lanes that hold a position which is not theirs any more.
     leaving: Vec<(u32, PartitionKey)>,
 }
@@ -172,6 +174,7 @@ impl Plan {
     fn new(known: &[LaneProgress], lanes: u32) -> Self {
         let mut record = LaneRecord { created_with: BTreeMap::new(), closed: false, lanes, lanes_before: Vec::new() };
         let mut positions: BTreeMap<PartitionKey, Position> = BTreeMap::new();
+        let mut borders: BTreeMap<PartitionKey, Border> = BTreeMap::new();
         let mut leaving = Vec::new();
         let mut before = 0;
         for (lane, progress) in (0_u32..).zip(known) {
@@ -184,6 +187,11 @@ impl Plan {
                     record.lanes_before.clone_from(&lane.lanes_before);
                 }
                 before = before.max(if lane.closed { 0 } else { lane.lanes });
+            }
+            for (key, border) in &progress.borders {
+                if borders.get(key).is_none_or(|old| border.number > old.number) {
+                    borders.insert(key.clone(), border.clone());
+                }
             }
             for (key, position) in &progress.positions {
                 before = before.max(position.lanes);
@@ -203,7 +211,7 @@ impl Plan {
         for position in positions.values_mut() {
             position.lanes = lanes;
         }
-        Self { before, lanes, record, positions, leaving }
+        Self { before, lanes, record, positions, borders, leaving }
     }
 
     /// The lane of each record, key and value.
@@ -213,7 +221,11 @@ impl Plan {
             (lane, ProgressRecord::Partition(key.clone(), position.clone()).encode())
         });
         let facts = (0..self.lanes).map(|lane| (lane, ProgressRecord::Lane(self.record.clone()).encode()));
-        positions.chain(facts).collect()
+        let borders = self.borders.iter().map(|(key, border)| {
+            let lane = lane_of(&key.topic, key.partition, self.lanes).0;
+            (lane, ProgressRecord::Border(key.clone(), border.clone()).encode())
+        });
+        positions.chain(borders).chain(facts).collect()
     }
 }
 

@@ -9,9 +9,10 @@ use strait_core::config::{Config, Delivery};
 use strait_core::{Event, PartitionKey, Severity};
 use strait_flow::ports::{Clock, EventSink};
 use strait_flow::{LaneState, LinkStatus};
-use strait_host::{HostChains, HostEngine};
+use strait_host::{ChainSlot, HostEngine};
 
 use crate::run::clock::SystemClock;
+use crate::run::reload::Reloads;
 use crate::telemetry::Mask;
 
 /// Events kept per link, to be shown.
@@ -48,6 +49,7 @@ pub struct Board {
     clock: SystemClock,
     phase: AtomicU8,
     links: Vec<Arc<LinkBoard>>,
+    reloads: OnceLock<Reloads>,
 }
 
 impl Board {
@@ -67,7 +69,24 @@ impl Board {
                 told: Mutex::default(),
             })
         });
-        Arc::new(Self { clock: SystemClock::start(), phase: AtomicU8::new(0), links: links.collect() })
+        Arc::new(Self {
+            clock: SystemClock::start(),
+            phase: AtomicU8::new(0),
+            links: links.collect(),
+            reloads: OnceLock::new(),
+        })
+    }
+
+    /// The links are prepared, and this is the handle to their plugins.
+    pub fn give_reloads(&self, reloads: Reloads) {
+        // A process prepares its links once.
+        self.reloads.set(reloads).ok();
+    }
+
+    /// The handle to the plugins of all links; nothing before they are prepared.
+    #[must_use]
+    pub fn reloads(&self) -> Option<&Reloads> {
+        self.reloads.get()
     }
 
     /// Where the process is.
@@ -127,8 +146,8 @@ impl Board {
 pub struct Work {
     /// Its figures.
     pub status: Arc<LinkStatus>,
-    /// Its plugins.
-    pub chains: Arc<HostChains>,
+    /// Its plugins, exchangeable.
+    pub slot: ChainSlot,
     /// What runs them, for their figures over all versions.
     pub engine: HostEngine,
     /// How many lanes it has, in all processes.

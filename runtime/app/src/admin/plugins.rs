@@ -42,8 +42,8 @@ pub struct Plugin {
 /// The plugins that judge a link's records now, in order.
 #[must_use]
 pub fn of(link: &LinkBoard, work: &Work) -> Vec<Plugin> {
-    let health = work.chains.health();
-    let plugins = work.chains.manifests().zip(health);
+    let chains = work.slot.chains();
+    let plugins = chains.manifests().zip(chains.health());
     plugins.map(|((_, manifest), health)| plugin(link, &manifest.version, manifest.fails_closed, health)).collect()
 }
 

@@ -199,7 +199,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
     };
     let Some(work) = link.work() else { return view };
     view.lanes_total = work.lanes;
-    view.generation = work.chains.generation().0.to_string();
+    view.generation = work.slot.chains().generation().0.to_string();
     view.plugins = plugins::of(link, work);
     view.lanes = work
         .status

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strait_kafka::MockCluster;
@@ -50,6 +51,7 @@ fn show(keep: bool) -> Result<(), String> {
     let text = configuration(&aws.bootstrap_servers(), &gcp.bootstrap_servers());
     let file = write_file(&text, keep)?;
     let loaded = load::load(&file.path, &Environment::default()).map_err(|report| report.render(false, 100))?;
+    let loaded = Arc::new(loaded);
 
     let orders = orders();
     sample::send(&cluster("aws", &aws), TOPIC, &orders, PATIENCE).map_err(|e| format!("sending orders: {e}"))?;
@@ -89,7 +91,7 @@ fn show(keep: bool) -> Result<(), String> {
     Ok(())
 }
 
-async fn copy(loaded: &Loaded) -> Result<(), String> {
+async fn copy(loaded: &Arc<Loaded>) -> Result<(), String> {
     let board = Board::new(&loaded.config);
     let copying = run::run(loaded, true, CancellationToken::new(), &board);
     match tokio::time::timeout(PATIENCE, copying).await {
@@ -99,7 +101,7 @@ async fn copy(loaded: &Loaded) -> Result<(), String> {
     }
 }
 
-async fn keep_running(loaded: &Loaded) -> Result<(), String> {
+async fn keep_running(loaded: &Arc<Loaded>) -> Result<(), String> {
     let stop = CancellationToken::new();
     let board = Board::new(&loaded.config);
     let running = run::run(loaded, false, stop.clone(), &board);

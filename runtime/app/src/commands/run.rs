@@ -18,7 +18,7 @@ use crate::telemetry;
 #[must_use]
 pub fn run(args: &Run, log: Option<&str>, log_format: Option<crate::cli::LogFormat>) -> End {
     let loaded = match load(&args.config) {
-        Ok(loaded) => loaded,
+        Ok(loaded) => Arc::new(loaded),
         Err(end) => return end,
     };
     if let Err(error) = telemetry::start(log, log_format, &loaded.config) {
@@ -50,7 +50,7 @@ pub fn run(args: &Run, log: Option<&str>, log_format: Option<crate::cli::LogForm
 }
 
 /// Runs the links, and beside them the admin API, which answers to the very end: a drain is watched too.
-async fn serve(loaded: &Loaded, until_caught_up: bool) -> Result<Summary, Vec<RunError>> {
+async fn serve(loaded: &Arc<Loaded>, until_caught_up: bool) -> Result<Summary, Vec<RunError>> {
     let board = Board::new(&loaded.config);
     let admin = admin::bind(&loaded.config.admin, Arc::clone(&board)).await;
     let admin = admin.map_err(|error| vec![error.into()])?;
@@ -70,7 +70,7 @@ async fn serve(loaded: &Loaded, until_caught_up: bool) -> Result<Summary, Vec<Ru
     result
 }
 
-async fn copy(loaded: &Loaded, until_caught_up: bool, board: &Board) -> Result<Summary, Vec<RunError>> {
+async fn copy(loaded: &Arc<Loaded>, until_caught_up: bool, board: &Board) -> Result<Summary, Vec<RunError>> {
     let stop = CancellationToken::new();
     let running = run::run(loaded, until_caught_up, stop.clone(), board);
     tokio::pin!(running);

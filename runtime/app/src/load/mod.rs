@@ -23,9 +23,16 @@ use overlay::Overlay;
 const SECRET_BYTES_MAX: u64 = 1 << 20;
 
 /// The environment, given so that tests need not change the process's own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     variables: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Values may be secrets.
+        f.debug_struct("Environment").field("variables", &self.variables.len()).finish()
+    }
 }
 
 impl Environment {
@@ -45,16 +52,32 @@ impl Environment {
 }
 
 /// A valid configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration, references resolved.
     pub config: Config,
     /// Warnings.
     pub report: Report,
     base: PathBuf,
+    file: PathBuf,
+    environment: Environment,
 }
 
 impl Loaded {
+    /// The file it came from.
+    #[must_use]
+    pub fn file(&self) -> &FilePath {
+        &self.file
+    }
+
+    /// Loads the file again as it is now, in the same environment.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn again(&self) -> Result<Self, Report> {
+        load(&self.file, &self.environment)
+    }
+
     /// The folder of the plugins: `plugin_dir`, relative to the file.
     #[must_use]
     pub fn plugin_dir(&self) -> PathBuf {
@@ -90,7 +113,8 @@ pub fn load(file: &FilePath, environment: &Environment) -> Result<Loaded, Report
         fail(format!("cannot read {name}: {error}"), help)
     })?;
     let base = file.parent().unwrap_or_else(|| FilePath::new("")).to_owned();
-    judge(&name, &text, format, &base, environment)
+    let loaded = judge(&name, &text, format, &base, environment)?;
+    Ok(Loaded { file: file.to_owned(), ..loaded })
 }
 
 /// Where the processes of a configuration listen with their admin API; `None` where they do not. Reads nothing else, so that
@@ -201,7 +225,7 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
     if report.has_errors() {
         return Err(report);
     }
-    Ok(Loaded { config, report, base: base.to_owned() })
+    Ok(Loaded { config, report, base: base.to_owned(), file: PathBuf::from(name), environment: environment.clone() })
 }
 
 /// Trusted keys that are written as keys and are none: only the host knows the curve.

@@ -8,7 +8,7 @@ use strait_core::LaneId;
 use strait_core::config::{LANES_DEFAULT, Link, Start};
 use strait_flow::ports::{ChainFactory, Discovery, EventSink, ProgressStore, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, Watch};
-use strait_host::{HostChains, HostEngine, HostOptions};
+use strait_host::{ChainSlot, HostChains, HostEngine, SlotDeps};
 use strait_kafka::config::{ClusterConfig, SourceTuning, TargetTuning};
 use strait_kafka::{
     KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopicsError,
@@ -47,6 +47,8 @@ pub struct Prepared {
     pub status: Arc<LinkStatus>,
     /// Finds its topics.
     pub discovery: Arc<dyn Discovery>,
+    /// Its plugins, exchangeable.
+    pub slot: ChainSlot,
     /// Makes the target topics ahead of their records, where the link may.
     pub target_topics: Option<TargetTopics>,
     topics: watch::Sender<Arc<Vec<strait_flow::ports::SourceTopic>>>,
@@ -76,7 +78,7 @@ impl Prepared {
 ///
 /// # Errors
 /// The first [`RunError`].
-pub async fn prepare(loaded: &Loaded, board: &Board) -> Result<Vec<Prepared>, RunError> {
+pub async fn prepare(loaded: &Loaded, engine: &HostEngine, board: &Board) -> Result<Vec<Prepared>, RunError> {
     let mut clusters: BTreeMap<&str, ClusterConfig> = BTreeMap::new();
     for (name, cluster) in &loaded.config.clusters {
         let used = loaded.config.links.iter().any(|link| link.source == *name || link.target == *name);
@@ -87,15 +89,12 @@ pub async fn prepare(loaded: &Loaded, board: &Board) -> Result<Vec<Prepared>, Ru
             clusters.insert(name, cluster);
         }
     }
-    let has_plugins = loaded.config.links.iter().any(|link| !link.plugins.is_empty());
-    let options = HostOptions { state_dir: has_plugins.then(|| loaded.state_dir()), ..HostOptions::default() };
-    let engine = HostEngine::with(options).map_err(RunError::Engine)?;
     let mut prepared = Vec::new();
     for link in &loaded.config.links {
         // Validation has seen to it that both are there, and the board is made of the same links.
         let ends = clusters.get(&*link.source).zip(clusters.get(&*link.target)).zip(board.link(&link.name));
         let Some(((source, target), told)) = ends else { continue };
-        prepared.push(prepare_link(loaded, link, &engine, source, target, told).await?);
+        prepared.push(prepare_link(loaded, link, engine, source, target, told).await?);
     }
     let lanes = |link: &Link| prepared.iter().find(|p| p.name == link.name).map_or(0, |p| p.spec.lanes);
     compose::admit_plugins(&loaded.config, lanes).map_err(RunError::PluginMemory)?;
@@ -134,7 +133,6 @@ async fn prepare_link(
         "link prepared"
     );
     let status = Arc::new(LinkStatus::default());
-    told.prepared(Work { status: Arc::clone(&status), chains: Arc::clone(&chains), engine: engine.clone(), lanes });
     let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
     let connector = KafkaConnector {
         link: link.name.clone(),
@@ -145,7 +143,12 @@ async fn prepare_link(
         manage_quarantine: link.manage_topics,
         quarantine_timeout: QUARANTINE,
     };
-    let chains: Arc<dyn ChainFactory> = chains;
+    let clock = Arc::new(SystemClock::start());
+    let events = Arc::clone(told) as Arc<dyn EventSink>;
+    let slot_deps = SlotDeps { link: link.name.clone(), clock: clock.clone(), events: events.clone() };
+    let slot = ChainSlot::new(slot_deps, chains);
+    told.prepared(Work { status: Arc::clone(&status), slot: slot.clone(), engine: engine.clone(), lanes });
+    let chains: Arc<dyn ChainFactory> = Arc::new(slot.clone());
     let target_topics = link.manage_topics.then(|| {
         let target = KafkaTargetTopics::new(target, &link.name, REQUEST);
         TargetTopics::new(&link.name, Arc::clone(&chains), target, topics_receiver.clone())
@@ -154,8 +157,8 @@ async fn prepare_link(
         connector: Arc::new(connector),
         progress,
         chains,
-        clock: Arc::new(SystemClock::start()),
-        events: Arc::clone(told) as Arc<dyn EventSink>,
+        clock,
+        events,
         status: Arc::clone(&status),
         topics: topics_receiver,
     };
@@ -183,6 +186,7 @@ async fn prepare_link(
         deps,
         status,
         discovery,
+        slot,
         target_topics,
         topics,
         target: target.clone(),

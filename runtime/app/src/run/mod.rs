@@ -4,12 +4,15 @@ pub mod bar;
 pub mod catch_up;
 pub mod clock;
 pub mod link;
+#[allow(dead_code, reason = "an operator's wishes come through the admin API")]
+pub mod reload;
 pub mod target_topics;
 
 use std::sync::Arc;
 
 use strait_flow::LinkStatus;
 use strait_flow::ports::PortError;
+use strait_host::{HostEngine, HostOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +21,7 @@ use crate::load::Loaded;
 use bar::Bars;
 use catch_up::CatchUp;
 use link::Prepared;
+use reload::Reloads;
 
 /// Why running did not end well; each was told already, or is the caller's to tell.
 #[derive(Debug, thiserror::Error)]
@@ -88,15 +92,22 @@ pub type Summary = Vec<(String, Arc<LinkStatus>)>;
 /// # Errors
 /// Every [`RunError`] that a link ended with; the others went on.
 pub async fn run(
-    loaded: &Loaded,
+    loaded: &Arc<Loaded>,
     until_caught_up: bool,
     stop: CancellationToken,
     board: &Board,
 ) -> Result<Summary, Vec<RunError>> {
+    let has_plugins = loaded.config.links.iter().any(|link| !link.plugins.is_empty());
+    let options = HostOptions { state_dir: has_plugins.then(|| loaded.state_dir()), ..HostOptions::default() };
+    let engine = HostEngine::with(options).map_err(|error| vec![RunError::Engine(error)])?;
     let prepared = tokio::select! { biased;
         () = stop.cancelled() => return Ok(Vec::new()),
-        prepared = link::prepare(loaded, board) => prepared.map_err(|error| vec![error])?,
+        prepared = link::prepare(loaded, &engine, board) => prepared.map_err(|error| vec![error])?,
     };
+    let slots = prepared.iter().map(|link| (link.name.clone(), link.slot.clone())).collect();
+    let clock = Arc::new(clock::SystemClock::start());
+    let reloads = Reloads::new(loaded, engine, clock, slots);
+    board.give_reloads(reloads.clone());
     let summary: Summary = prepared.iter().map(|link| (link.name.clone(), Arc::clone(&link.status))).collect();
     board.enter(Phase::Running);
     let mut bars = Bars::new(until_caught_up);
@@ -115,7 +126,14 @@ pub async fn run(
         });
     }
     let mut errors = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
+    let reloading = reloads.run();
+    tokio::pin!(reloading);
+    loop {
+        let ended = tokio::select! {
+            ended = tasks.join_next() => ended,
+            () = &mut reloading => continue,
+        };
+        let Some(ended) = ended else { break };
         let error = match ended {
             Ok((_, Ok(()))) => continue,
             Ok((name, Err(error))) => {

@@ -17,7 +17,7 @@ pub enum Change {
         /// Name of the link.
         link: String,
     },
-    /// Swap its chain; nothing stops.
+    /// Swap its chain, or how chains are swapped; nothing stops.
     Plugins {
         /// Name of the link.
         link: String,
@@ -64,7 +64,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
             changes.insert(Change::LinkChanged { link, options });
             continue;
         }
-        if before.plugins != after.plugins || !loads_alike {
+        if before.plugins != after.plugins || before.reload != after.reload || !loads_alike {
             changes.insert(Change::Plugins { link });
         }
     }
@@ -89,6 +89,7 @@ fn changed_options(before: &Link, after: &Link, old: &Config, new: &Config) -> V
         start,
         lanes,
         plugins: _,
+        reload: _,
         on_gap,
         on_refused,
         on_timestamp_zero,

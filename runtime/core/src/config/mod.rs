@@ -12,6 +12,7 @@ pub mod pin;
 mod problem;
 pub mod reference;
 pub mod refused;
+mod reload;
 mod routes;
 pub mod secrets;
 mod selector;
@@ -28,6 +29,7 @@ pub use model::{
 };
 pub use path::{Path, Step};
 pub use problem::{Gravity, Part, Problem, What, nearest};
+pub use reload::{Reload, ReloadMode};
 pub use selector::Selector;
 pub use setting::{HIDDEN, KafkaProperties, PluginConfig, Setting};
 pub use validate::{BUNDLED_PLUGINS, resolve, validate};

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::limits::PluginLimits;
+use super::reload::Reload;
 use super::setting::{KafkaProperties, PluginConfig, Setting};
 
 /// Configuration of Strait: clusters, and the links that copy records between them.
@@ -102,6 +103,9 @@ pub struct Link {
     /// Plugins that judge every record, in this order.
     #[serde(default)]
     pub plugins: Vec<PluginUse>,
+    /// How changed plugins are taken over while the link runs.
+    #[serde(default)]
+    pub reload: Reload,
     /// What to do when records are missing or changed at the source: deleted by retention before they were read, log
     /// truncated, topic deleted and created again. Either way it is reported, with the offsets.
     #[serde(default)]

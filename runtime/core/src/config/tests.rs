@@ -229,6 +229,7 @@ fn the_documentation_has_every_option_with_its_default_and_every_refused_propert
         ("### `[[links.plugins]]`", "/$defs/PluginUse/properties"),
         ("### `admin`", "/$defs/Admin/properties"),
         ("### `limits` of a plugin", "/$defs/PluginLimits/properties"),
+        ("### `links.reload`", "/$defs/Reload/properties"),
         ("### `log`", "/$defs/Log/properties"),
     ] {
         let options = schema.pointer(definition).unwrap().as_object().unwrap();
@@ -241,7 +242,7 @@ fn the_documentation_has_every_option_with_its_default_and_every_refused_propert
             let name = row[0].trim_matches('`');
             let default = match options[name].get("default") {
                 _ if required.as_array().unwrap().contains(&json!(name)) => "required".to_owned(),
-                _ if ["admin", "limits", "log"].contains(&name) => "see below".to_owned(),
+                _ if ["admin", "limits", "log", "reload"].contains(&name) => "see below".to_owned(),
                 None | Some(Value::Null) => "none".to_owned(),
                 Some(default) => format!("`{default}`"),
             };

@@ -20,5 +20,6 @@ mod lanes;
 mod plugins;
 mod poison;
 mod refused;
+mod reload;
 mod support;
 mod unwritable;

@@ -79,8 +79,9 @@ fn serving(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
     // A chain may hold a plugin twice, under one name: a series stands for both.
     let (mut infos, mut breakers, mut counters) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (seen, work) in working(links) {
-        generations.push((seen.labels(&[("generation", &work.chains.generation().0)]), 1.0));
-        for ((_, manifest), health) in work.chains.manifests().zip(work.chains.health()) {
+        let chains = work.slot.chains();
+        generations.push((seen.labels(&[("generation", &chains.generation().0)]), 1.0));
+        for ((_, manifest), health) in chains.manifests().zip(chains.health()) {
             let plugin = health.plugin.as_str();
             let version = seen.link.hide(&manifest.version);
             let info = [("plugin", plugin), ("digest", &*health.digest), ("version", &*version)];
@@ -91,7 +92,7 @@ fn serving(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
                 *value = value.max(if state == now { 1.0 } else { 0.0 });
             }
         }
-        for counter in work.chains.counters() {
+        for counter in work.slot.counters() {
             let labels = seen.labels(&[("plugin", &counter.plugin), ("counter", &counter.counter)]);
             *counters.entry(labels).or_insert(0_u64) += counter.value;
         }

@@ -1,0 +1,261 @@
+//! Files and configurations that change in every way that files change, without a broker.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use strait_core::Event;
+use strait_flow::ports::{ChainFactory as _, EventSink};
+use strait_host::SlotDeps;
+use tempfile::TempDir;
+
+use super::*;
+use crate::load::{self, Environment};
+
+const SETTLE_MS: u64 = 500;
+
+#[derive(Default)]
+struct World {
+    ms: AtomicU64,
+    events: Mutex<Vec<String>>,
+}
+
+impl Clock for World {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.ms.load(Ordering::Relaxed))
+    }
+
+    fn unix_ms(&self) -> i64 {
+        0
+    }
+}
+
+impl EventSink for World {
+    fn emit(&self, _link: &str, event: Event) {
+        self.events.lock().unwrap().push(event.to_string());
+    }
+}
+
+/// A plugin that stamps its version; `more` goes to the end of its file, so that it gets another size.
+fn stamp(version: &str) -> Vec<u8> {
+    let text = include_str!("../../../../../tests/broker/tests/acceptance/stamp.wat")
+        .replace("@STAMP@", version)
+        .replace("@INTERFACE@", "0.1.0")
+        .replace("@CONFIGURE@", "0")
+        .replace("@TROUBLE@", "");
+    wat::parse_str(text).unwrap()
+}
+
+/// A link with a chain from files, and a clock that stands still.
+struct Bed {
+    folder: TempDir,
+    world: Arc<World>,
+    reloads: Reloads,
+}
+
+fn config(plugins: &str, more: &str) -> String {
+    format!(
+        "[clusters.a]\nbootstrap_servers = \"a:9092\"\n[clusters.b]\nbootstrap_servers = \"b:9092\"\n\
+         [[links]]\nname = \"l\"\nsource = \"a\"\ntarget = \"b\"\ntopics = [\"t\"]\n{more}\nplugins = [{plugins}]\n"
+    )
+}
+
+const STAMP: &str = "{ plugin = \"stamp\" }";
+
+impl Bed {
+    fn new(prepare: impl FnOnce(&Path)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("plugins")).unwrap();
+        let file = folder.path().join("strait.toml");
+        fs::write(&file, config(STAMP, "")).unwrap();
+        prepare(&folder.path().join("plugins"));
+        let loaded = Arc::new(load::load(&file, &Environment::default()).unwrap());
+        let engine = HostEngine::new().unwrap();
+        let world = Arc::new(World::default());
+        let link = &loaded.config.links[0];
+        let chains = strait_host::HostChains::load(&engine, compose::chain(&loaded, link)).unwrap();
+        let deps = SlotDeps { link: "l".into(), clock: world.clone(), events: world.clone() };
+        let slot = ChainSlot::new(deps, chains);
+        let reloads = Reloads::new(&loaded, engine, world.clone(), vec![("l".to_owned(), slot)]);
+        let bed = Self { folder, world, reloads };
+        assert_eq!(bed.settle(), Vec::new());
+        bed
+    }
+
+    fn plugins(&self) -> std::path::PathBuf {
+        self.folder.path().join("plugins")
+    }
+
+    fn put(&self, version: &str) {
+        fs::write(self.plugins().join("new"), stamp(version)).unwrap();
+        fs::rename(self.plugins().join("new"), self.plugins().join("stamp.wasm")).unwrap();
+    }
+
+    fn configure(&self, plugins: &str, more: &str) {
+        fs::write(self.folder.path().join("new"), config(plugins, more)).unwrap();
+        fs::rename(self.folder.path().join("new"), self.folder.path().join("strait.toml")).unwrap();
+    }
+
+    /// A look, without time passing; gives what became of changes.
+    fn look(&self) -> Vec<Outcome> {
+        let before = self.history().len();
+        self.reloads.shared.look();
+        self.history().split_off(before).into_iter().map(|entry| entry.outcome).collect()
+    }
+
+    /// Looks until everything has come to rest.
+    fn settle(&self) -> Vec<Outcome> {
+        let mut outcomes = self.look();
+        self.world.ms.fetch_add(SETTLE_MS, Ordering::Relaxed);
+        outcomes.extend(self.look());
+        outcomes
+    }
+
+    fn history(&self) -> Vec<HistoryEntry> {
+        self.reloads.history("l").unwrap()
+    }
+
+    fn reason(&self) -> String {
+        self.history().pop().unwrap().reason
+    }
+
+    fn serving(&self) -> String {
+        self.reloads.state()[0].chain.plugins.iter().map(|plugin| plugin.version.as_str()).collect()
+    }
+
+    fn ask(&self, request: ReloadRequest) -> ReloadReport {
+        self.reloads.shared.reload(&["l".to_owned()], request).pop().unwrap()
+    }
+}
+
+fn plain(plugins: &Path) {
+    fs::write(plugins.join("stamp.wasm"), stamp("A")).unwrap();
+}
+
+#[test]
+fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
+    let bed = Bed::new(plain);
+    let slot = bed.reloads.slot("l").unwrap().clone();
+    let lane = slot.chain().unwrap();
+    assert_eq!(bed.serving(), "A");
+
+    // Renamed over: taken once it has rested, and only then.
+    bed.put("B");
+    assert_eq!((bed.look(), bed.look(), bed.serving().as_str()), (vec![], vec![], "A"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "B"));
+    assert_eq!(bed.settle(), vec![]);
+
+    // Half written in place: nothing while it grows, refused when it rests like that, taken when it is whole.
+    let whole = stamp("C");
+    let file = bed.plugins().join("stamp.wasm");
+    for part in [10, 100, 200] {
+        fs::write(&file, &whole[..part]).unwrap();
+        bed.world.ms.fetch_add(SETTLE_MS - 1, Ordering::Relaxed);
+        assert_eq!(bed.look(), vec![]);
+    }
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], "B"));
+    assert!(bed.reason().contains("not valid WebAssembly"), "{}", bed.reason());
+    assert_eq!(bed.reloads.state()[0].problem.as_deref(), Some(bed.reason().as_str()));
+    assert_eq!(bed.settle(), vec![], "the same bad file was tried again");
+    fs::write(&file, &whole).unwrap();
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "C"));
+    assert_eq!(bed.reloads.state()[0].problem, None);
+
+    // Touched, or the same bytes again: the same version.
+    bed.put("C");
+    assert_eq!(bed.settle(), vec![]);
+
+    // Deleted: said once, what serves goes on; put back: all is well.
+    fs::remove_file(&file).unwrap();
+    assert_eq!((bed.settle(), bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], vec![], "C"));
+    assert!(bed.reason().contains("cannot be read"), "{}", bed.reason());
+    bed.put("C");
+    assert_eq!((bed.settle(), bed.reloads.state()[0].problem.clone()), (vec![], None));
+
+    // Taken back by an operator: not taken again until it is another file, or somebody insists.
+    bed.put("D");
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "D"));
+    let entry = bed.reloads.shared.rollback("l").unwrap();
+    assert_eq!((entry.outcome, bed.serving().as_str()), (Outcome::RolledBack, "C"));
+    bed.put("D");
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], "C"));
+    assert!(bed.reason().contains("broke before or was rolled back"), "{}", bed.reason());
+    let report = bed.ask(ReloadRequest { force: true, ..ReloadRequest::default() });
+    assert_eq!((report.outcome, bed.serving().as_str()), (ReloadOutcome::Reloaded, "D"), "{}", report.reason);
+    assert_eq!(bed.ask(ReloadRequest::default()).outcome, ReloadOutcome::Unchanged);
+    drop(lane);
+    println!("{:#?}", bed.world.events.lock().unwrap());
+}
+
+#[test]
+fn symbolic_links_are_followed_to_what_they_lead_to() {
+    // As a mounted volume of Kubernetes: the file leads through a folder that is exchanged as a whole.
+    let bed = Bed::new(|plugins| {
+        for (folder, version) in [("..1", "A"), ("..2", "B")] {
+            fs::create_dir(plugins.join(folder)).unwrap();
+            fs::write(plugins.join(folder).join("stamp.wasm"), stamp(version)).unwrap();
+        }
+        symlink("..1", plugins.join("..data")).unwrap();
+        symlink("..data/stamp.wasm", plugins.join("stamp.wasm")).unwrap();
+    });
+    assert_eq!(bed.serving(), "A");
+    symlink("..2", bed.plugins().join("..data_tmp")).unwrap();
+    fs::rename(bed.plugins().join("..data_tmp"), bed.plugins().join("..data")).unwrap();
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "B"));
+}
+
+#[test]
+fn of_the_configuration_only_the_plugins_change_while_it_runs() {
+    let bed = Bed::new(plain);
+    let second = "{ plugin = \"stamp\" }, { plugin = \"other\" }";
+    // Another plugin, whose file comes later.
+    bed.configure(second, "");
+    assert_eq!(bed.settle(), vec![Outcome::Refused]);
+    fs::write(bed.plugins().join("other.wasm"), stamp("Z")).unwrap();
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "AZ"));
+
+    // Not valid: nothing happens.
+    bed.configure(second, "nonsense = 1");
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], "AZ"));
+    assert!(bed.reason().contains("nonsense"), "{}", bed.reason());
+
+    // An option that needs a restart, alone and together with plugins; files still change meanwhile.
+    bed.configure(second, "drain_ms_max = 5");
+    assert_eq!(bed.settle(), vec![]);
+    assert_eq!(bed.reloads.state()[0].needs_restart, ["links.l.drain_ms_max"]);
+    bed.put("B");
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "BZ"));
+    bed.configure(STAMP, "drain_ms_max = 5");
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], "BZ"));
+    assert!(bed.reason().contains("changed together"), "{}", bed.reason());
+    bed.configure(STAMP, "");
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "B"));
+    assert_eq!(bed.reloads.state()[0].needs_restart, Vec::<String>::new());
+
+    // What would protect less must be meant.
+    bed.configure("{ plugin = \"stamp\", required = true }", "");
+    assert_eq!(bed.settle(), vec![Outcome::Reloaded]);
+    bed.configure(STAMP, "");
+    assert_eq!(bed.settle(), vec![Outcome::Refused]);
+    assert!(bed.reason().contains("--confirm"), "{}", bed.reason());
+    bed.configure("", "");
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], "B"));
+    let report = bed.ask(ReloadRequest { confirm: true, ..ReloadRequest::default() });
+    assert_eq!((report.outcome, bed.serving().as_str()), (ReloadOutcome::Reloaded, ""), "{}", report.reason);
+    assert_eq!(bed.reloads.state()[0].chain.generation, "none");
+
+    // Only when it is asked for.
+    bed.configure(STAMP, "reload = { mode = \"manual\" }");
+    assert_eq!(bed.settle(), vec![Outcome::Reloaded]);
+    bed.put("C");
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![], "B"));
+    assert_eq!((bed.ask(ReloadRequest::default()).outcome, bed.serving().as_str()), (ReloadOutcome::Reloaded, "C"));
+    // And first in the shadow, withdrawn when the file is changed back.
+    bed.configure(STAMP, "reload = { mode = \"shadow\" }");
+    assert_eq!(bed.ask(ReloadRequest::default()).outcome, ReloadOutcome::Unchanged);
+    bed.put("D");
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::OnTrial], "C"));
+    bed.put("C");
+    assert_eq!((bed.settle(), bed.reloads.state()[0].chain.beside.clone()), (vec![Outcome::RolledBack], None));
+}

@@ -1,0 +1,224 @@
+//! Machine code of plugins, kept from one run to the next in a private folder: compiling a large guest takes seconds.
+//!
+//! Such a file is trusted code: whoever can write it runs in this process. So it is made here and read from here only,
+//! never from the plugin directory, and only while folder and file belong to this process's user alone.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use sha2::{Digest, Sha256};
+use wasmtime::{Engine, component::Component};
+
+use crate::package::hex;
+
+/// Files kept; the oldest go first.
+const FILES_MAX: usize = 64;
+/// Largest file that is read: code is some times larger than its Wasm.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+const DIGEST_BYTES: usize = 32;
+const EXTENSION: &str = "code";
+
+/// The folder, or none.
+#[derive(Debug, Default)]
+pub(crate) struct CompiledCache {
+    folder: Option<Private>,
+}
+
+/// A folder that is this user's alone.
+#[derive(Debug)]
+struct Private {
+    path: PathBuf,
+    user: u32,
+}
+
+impl CompiledCache {
+    /// Makes the folder `compiled` in the state folder. One that others can write is not used, and that is said.
+    pub(crate) fn open(state_dir: Option<&Path>) -> Self {
+        let Some(state_dir) = state_dir else { return Self::default() };
+        let path = state_dir.join("compiled");
+        match Private::open(&path) {
+            Ok(folder) => Self { folder: Some(folder) },
+            Err(error) => {
+                tracing::warn!(
+                    folder = %path.display(),
+                    %error,
+                    "compiled plugins are not kept for the next start; give the folder to Strait's user alone (mode 0700), or set state_dir"
+                );
+                Self::default()
+            }
+        }
+    }
+
+    /// The component as it was compiled before. Whatever is wrong with the file: it is compiled again.
+    pub(crate) fn get(&self, engine: &Engine, component: &[u8]) -> Option<Component> {
+        let folder = self.folder.as_ref()?;
+        let path = folder.path.join(file_name(engine, component));
+        let code = match folder.read(&path) {
+            Ok(code) => code,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "a compiled plugin is not used and is compiled again");
+                return None;
+            }
+        };
+        match deserialize(engine, &code) {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), error = format!("{error:#}"), "a compiled plugin is compiled again");
+                None
+            }
+        }
+    }
+
+    /// Keeps a compiled component. That it cannot be kept is no reason to fail.
+    pub(crate) fn put(&self, engine: &Engine, component: &[u8], compiled: &Component) {
+        let Some(folder) = &self.folder else { return };
+        let path = folder.path.join(file_name(engine, component));
+        let kept = compiled.serialize().map_err(io::Error::other).and_then(|code| folder.write(&path, &code));
+        if let Err(error) = kept {
+            tracing::warn!(file = %path.display(), %error, "a compiled plugin cannot be kept for the next start");
+        }
+    }
+}
+
+/// By what was compiled and by everything that the compiler and its settings make of it.
+fn file_name(engine: &Engine, component: &[u8]) -> String {
+    let mut settings = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut settings);
+    format!("{}-{:016x}.{EXTENSION}", hex(&Sha256::digest(component)), settings.finish())
+}
+
+#[allow(unsafe_code, reason = "wasmtime has no safe way to take machine code that was compiled before")]
+fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes must be what `Component::serialize` gave and must not have been changed since. They come from
+    // `Private::read` only: a file below a folder of mode 0700 that belongs to this process's user, itself owned by that user
+    // and closed to all others, written by `Private::write` only from `Component::serialize`, and whole as its digest says.
+    // Who could forge it could as well change this program. Version and settings of the engine are compared by wasmtime.
+    unsafe { Component::deserialize(engine, code) }
+}
+
+impl Private {
+    fn open(path: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        // What a new file gets is the user that this process writes as.
+        let probe = path.join(format!(".writable-{}", std::process::id()));
+        let user = File::create(&probe).and_then(|file| Ok(file.metadata()?.uid()));
+        fs::remove_file(&probe)?;
+        let folder = Self { path: path.to_owned(), user: user? };
+        folder.check(&fs::symlink_metadata(path)?)?;
+        Ok(folder)
+    }
+
+    /// Nobody else can have written it.
+    fn check(&self, metadata: &fs::Metadata) -> io::Result<()> {
+        if metadata.file_type().is_symlink() {
+            return Err(io::Error::other("it is a symbolic link"));
+        }
+        if metadata.uid() != self.user {
+            return Err(io::Error::other("it belongs to another user"));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return Err(io::Error::other("others may read or write it"));
+        }
+        Ok(())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.check(&fs::symlink_metadata(&self.path)?)?;
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        self.check(&metadata)?;
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(io::Error::other("it is too large"));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let code = bytes.split_off(DIGEST_BYTES.min(bytes.len()));
+        if *bytes != *Sha256::digest(&code) {
+            return Err(io::Error::other("it is not whole"));
+        }
+        Ok(code)
+    }
+
+    fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+        let aside = path.with_extension(format!("new-{}", std::process::id()));
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+            file.write_all(&Sha256::digest(code))?;
+            file.write_all(code)?;
+            fs::rename(&aside, path)
+        };
+        if let Err(error) = write() {
+            drop(fs::remove_file(&aside));
+            return Err(error);
+        }
+        self.bound()
+    }
+
+    fn bound(&self) -> io::Result<()> {
+        let mut files: Vec<(SystemTime, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.path().extension().is_some_and(|extension| extension == EXTENSION) {
+                files.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        files.sort();
+        for (_, path) in files.iter().take(files.len().saturating_sub(FILES_MAX)) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn code_comes_back_only_from_a_private_folder_and_only_whole() {
+        let state = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        let wasm = wat::parse_str("(component (core module (func (export \"f\"))))").unwrap();
+        let component = Component::from_binary(&engine, &wasm).unwrap();
+        let cache = CompiledCache::open(Some(state.path()));
+        assert!(cache.get(&engine, &wasm).is_none());
+        cache.put(&engine, &wasm, &component);
+        assert!(cache.get(&engine, &wasm).is_some());
+        // Other bytes, or another compiler, are another file.
+        assert!(cache.get(&engine, b"other").is_none());
+        let other = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
+        assert_ne!(file_name(&engine, &wasm), file_name(&other, &wasm));
+
+        let path = state.path().join("compiled").join(file_name(&engine, &wasm));
+        let whole = fs::read(&path).unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        mode(&path, 0o622);
+        assert!(cache.get(&engine, &wasm).is_none(), "a file that others may write was taken");
+        mode(&path, 0o600);
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert!(cache.get(&engine, &wasm).is_none(), "half a file was taken");
+        fs::write(&path, &whole).unwrap();
+        assert!(cache.get(&engine, &wasm).is_some());
+        let folder = state.path().join("compiled");
+        mode(&folder, 0o770);
+        assert!(cache.get(&engine, &wasm).is_none(), "a folder that others may write was used");
+        assert!(CompiledCache::open(Some(state.path())).folder.is_none());
+        mode(&folder, 0o700);
+        for at in 0..FILES_MAX {
+            fs::write(folder.join(format!("{at}.{EXTENSION}")), b"").unwrap();
+        }
+        cache.put(&engine, &wasm, &component);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), FILES_MAX);
+    }
+}

@@ -1,0 +1,272 @@
+//! A lane's end of the slot: the instances that judge, those that stand beside, and the exchange at a batch border.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use strait_core::{
+    batch::Batch,
+    edit::{Disposition, Generation, Processed},
+};
+use strait_flow::ports::{Chain, ChainError};
+
+use super::{Comparison, Edition, Inner, Role, Setting, lock};
+use crate::chain::{Judgement, PluginChain};
+
+/// Topics remembered per lane, whose plans are asked for before an exchange; others are asked for when they come.
+const TOPICS_MAX: usize = 10_000;
+
+/// What the slot and a lane's chain share.
+#[derive(Default)]
+pub(crate) struct Seat {
+    /// Instances made aside, until the lane takes them.
+    next: Mutex<Option<Seated>>,
+    /// Topics that the lane's chain has accepted, with their partition counts.
+    topics: Mutex<BTreeMap<Arc<str>, u32>>,
+    /// The exchange that the lane has followed.
+    turn: AtomicU64,
+}
+
+impl Seat {
+    pub(crate) fn put(&self, chain: Seated) {
+        // The one that was never taken ends outside of the lock.
+        let unused = lock(&self.next).replace(chain);
+        drop(unused);
+    }
+
+    pub(crate) fn topics(&self) -> BTreeMap<Arc<str>, u32> {
+        lock(&self.topics).clone()
+    }
+
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+}
+
+/// A judgement, and the plugins that made it.
+type Signed = (Judgement, Generation);
+
+/// Instances of an edition, for one lane.
+pub(crate) struct Seated {
+    edition: Arc<Edition>,
+    chain: PluginChain,
+}
+
+impl Seated {
+    /// Starts instances, and asks them for the plans of these topics.
+    pub(crate) fn start(edition: &Arc<Edition>, topics: &BTreeMap<Arc<str>, u32>) -> Result<Self, ChainError> {
+        let mut chain = edition.chains.plugin_chain()?;
+        for (topic, partitions) in topics {
+            chain.target_topic(topic, *partitions)?;
+        }
+        Ok(Self { edition: edition.clone(), chain })
+    }
+
+    fn number(&self) -> u64 {
+        self.edition.number
+    }
+
+    fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Signed, ChainError> {
+        let judgement = self.chain.judge(batch, partitions)?;
+        Ok((judgement, self.chain.generation()))
+    }
+
+    fn judge_strictly(&mut self, batch: &Batch, partitions: u32) -> Result<Signed, ChainError> {
+        let judgement = self.chain.judge_strictly(batch, partitions)?;
+        Ok((judgement, self.chain.generation()))
+    }
+}
+
+/// A lane's chain, whichever generation that is.
+pub(crate) struct SlotChain {
+    slot: Arc<Inner>,
+    seat: Arc<Seat>,
+    /// The exchange that was followed last.
+    turn: u64,
+    serving: Seated,
+    beside: Option<(Role, Seated)>,
+    /// The same as the seat's, without its lock.
+    topics: BTreeMap<Arc<str>, u32>,
+}
+
+impl SlotChain {
+    pub(crate) fn new(slot: Arc<Inner>) -> Result<Self, ChainError> {
+        // Registered first: an exchange that is prepared from now on is prepared for it too.
+        let seat = slot.seat();
+        let none = BTreeMap::new();
+        let mut setting = slot.setting();
+        let serving = match Seated::start(&setting.edition, &none) {
+            Ok(serving) => serving,
+            Err(error) => {
+                // On probation the one before takes over; else there is no other, and the lane is told.
+                slot.broke(setting.edition.number, &error);
+                let broken = setting.edition.number;
+                setting = slot.setting();
+                if setting.edition.number == broken {
+                    return Err(error);
+                }
+                Seated::start(&setting.edition, &none)?
+            }
+        };
+        let mut chain = Self { slot, seat, turn: 0, serving, beside: None, topics: none };
+        chain.settle(&setting, Vec::new());
+        Ok(chain)
+    }
+
+    /// Puts in place what the slot says, if that has changed since the last batch.
+    fn follow(&mut self) {
+        while self.slot.turn() != self.turn {
+            let setting = self.slot.setting();
+            let mut spare: Vec<Seated> = self.beside.take().map(|(_, seated)| seated).into_iter().collect();
+            spare.extend(lock(&self.seat.next).take());
+            if setting.edition.number != self.serving.number() {
+                match self.take_or_start(&setting.edition, &mut spare) {
+                    Ok(next) => spare.push(std::mem::replace(&mut self.serving, next)),
+                    Err(error) => {
+                        // On probation this rolls back, which the next round follows.
+                        self.slot.broke(setting.edition.number, &error);
+                        if self.slot.turn() == setting.turn {
+                            tracing::error!(
+                                link = self.slot.link(),
+                                %error,
+                                "a lane cannot start the plugins it was told to and goes on with those it has; reload"
+                            );
+                        }
+                    }
+                }
+            }
+            self.settle(&setting, spare);
+        }
+    }
+
+    /// What stands beside, and that this exchange is followed.
+    fn settle(&mut self, setting: &Setting, mut spare: Vec<Seated>) {
+        let beside = setting.beside.as_ref().filter(|beside| beside.edition.number != self.serving.number());
+        self.beside = beside.and_then(|beside| match self.take_or_start(&beside.edition, &mut spare) {
+            Ok(seated) => Some((beside.role, seated)),
+            Err(error) => {
+                if beside.role != Role::Previous {
+                    self.slot.broke(beside.edition.number, &error);
+                }
+                None
+            }
+        });
+        self.turn = setting.turn;
+        self.seat.turn.store(setting.turn, Ordering::Relaxed);
+    }
+
+    fn take_or_start(&self, edition: &Arc<Edition>, spare: &mut Vec<Seated>) -> Result<Seated, ChainError> {
+        match spare.iter().position(|seated| seated.number() == edition.number) {
+            Some(at) => Ok(spare.swap_remove(at)),
+            None => Seated::start(edition, &self.topics),
+        }
+    }
+
+    /// The judgement that counts, and who made it.
+    fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Signed, ChainError> {
+        let Self { slot, serving, beside, .. } = self;
+        let Some((role, other)) = beside else {
+            return serving.judge(batch, partitions);
+        };
+        match role {
+            Role::Previous => serving.judge_strictly(batch, partitions).or_else(|error| {
+                match other.judge_strictly(batch, partitions) {
+                    Ok(signed) => {
+                        slot.broke(serving.number(), &error);
+                        Ok(signed)
+                    }
+                    // It breaks both: the records are to blame and not the reload.
+                    Err(_) => serving.judge(batch, partitions),
+                }
+            }),
+            Role::Canary(partition) if *partition == batch.partition() => {
+                other.judge_strictly(batch, partitions).or_else(|error| {
+                    let signed = serving.judge(batch, partitions)?;
+                    slot.broke(other.number(), &error);
+                    Ok(signed)
+                })
+            }
+            Role::Canary(_) => serving.judge(batch, partitions),
+            Role::Shadow => {
+                let signed = serving.judge(batch, partitions)?;
+                match other.judge_strictly(batch, partitions) {
+                    Ok((candidate, _)) => slot.compared(compare(batch, &signed.0, &candidate)),
+                    Err(error) => slot.broke(other.number(), &error),
+                }
+                Ok(signed)
+            }
+        }
+    }
+
+    fn saw(&mut self, topic: &Arc<str>, partitions: u32) {
+        if self.topics.get(topic) == Some(&partitions) || self.topics.len() >= TOPICS_MAX {
+            return;
+        }
+        self.topics.insert(topic.clone(), partitions);
+        lock(&self.seat.topics).insert(topic.clone(), partitions);
+    }
+}
+
+impl Chain for SlotChain {
+    fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
+        self.follow();
+        let (judgement, generation) = self.judge(&batch, partitions)?;
+        self.saw(batch.topic(), partitions);
+        let Judgement { target_topic, dispositions } = judgement;
+        Ok(Processed { batch, target_topic, dispositions, generation })
+    }
+
+    fn target_topic(&mut self, topic: &str, partitions: u32) -> Result<Arc<str>, ChainError> {
+        self.follow();
+        self.serving.chain.target_topic(topic, partitions)
+    }
+
+    fn generation(&self) -> Generation {
+        self.serving.chain.generation()
+    }
+}
+
+/// How far two judgements of a batch differ. Where a copy goes counts as much as what it holds.
+fn compare(batch: &Batch, serving: &Judgement, candidate: &Judgement) -> Comparison {
+    let mut different = 0;
+    let (mut left, mut right) = (serving.dispositions.iter().peekable(), candidate.dispositions.iter().peekable());
+    loop {
+        let indexes = (left.peek().map(|(index, _)| *index), right.peek().map(|(index, _)| *index));
+        match indexes {
+            (None, None) => break,
+            (Some(a), Some(b)) if a == b => {
+                let (one, other) = (left.next(), right.next());
+                different += u64::from(!alike(one, other));
+            }
+            (Some(a), b) if b.is_none_or(|b| a < b) => {
+                different += 1;
+                left.next();
+            }
+            _ => {
+                different += 1;
+                right.next();
+            }
+        }
+    }
+    let elsewhere = serving.target_topic != candidate.target_topic;
+    Comparison {
+        records: batch.len() as u64,
+        records_different: if elsewhere { batch.len() as u64 } else { different },
+        batches_elsewhere: u64::from(elsewhere),
+    }
+}
+
+fn alike(one: Option<&(usize, Disposition)>, other: Option<&(usize, Disposition)>) -> bool {
+    match (one.map(|(_, d)| d), other.map(|(_, d)| d)) {
+        (Some(Disposition::Drop), Some(Disposition::Drop)) => true,
+        (Some(Disposition::Replace(one)), Some(Disposition::Replace(other))) => one == other,
+        // The texts may differ; the record stays behind either way.
+        (Some(Disposition::Reject(one)), Some(Disposition::Reject(other)))
+        | (Some(Disposition::Halt(one)), Some(Disposition::Halt(other))) => one.code == other.code,
+        _ => false,
+    }
+}

@@ -1,0 +1,258 @@
+//! The chain of a link is exchanged while batches come: at their borders, and back when the new one breaks.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use strait_core::{Content, Disposition, Event, Processed};
+use strait_flow::ports::{Chain, ChainFactory, Clock, EventSink};
+use strait_host::{ChainSlot, HostChains, OfferError, Outcome, SlotDeps, Standing, Trial};
+use support::{
+    Row, batch,
+    guest::{Guest, Process, SPIN},
+    load_bytes,
+};
+
+const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[]), (None, None, &[])];
+const PROBATION: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+struct World {
+    ms: AtomicU64,
+    events: Mutex<Vec<String>>,
+}
+
+impl Clock for World {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.ms.load(Ordering::Relaxed))
+    }
+
+    fn unix_ms(&self) -> i64 {
+        self.ms.load(Ordering::Relaxed) as i64
+    }
+}
+
+impl EventSink for World {
+    fn emit(&self, link: &str, event: Event) {
+        assert_eq!(link, "aws-to-gcp");
+        self.events.lock().unwrap().push(event.name().to_owned());
+    }
+}
+
+impl World {
+    fn pass(&self, time: Duration) {
+        self.ms.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Sets the value of the first record to its own name.
+fn version(name: &'static str) -> Guest {
+    let count = "(call $count (i32.const 0) (i64.const 2))".to_owned();
+    Guest {
+        process: Process::Edits(vec![0, 2, 0, name.len() as u32], name.into()),
+        in_process: count,
+        ..Guest::default()
+    }
+}
+
+fn load(guest: &Guest) -> Arc<HostChains> {
+    load_bytes(&guest.wasm(), |_| {}).unwrap()
+}
+
+fn slot(guest: &Guest) -> (Arc<World>, ChainSlot) {
+    let world = Arc::new(World::default());
+    let deps = SlotDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+    (world, ChainSlot::new(deps, load(guest)))
+}
+
+fn offer(slot: &ChainSlot, guest: &Guest, trial: Trial) -> Result<(), OfferError> {
+    slot.offer(load(guest), trial, PROBATION, Duration::ZERO).map(drop)
+}
+
+/// What the first record's value is after the chain, and by which generation.
+fn judged(chain: &mut Box<dyn Chain>) -> (String, String) {
+    let Processed { dispositions, generation, .. } = chain.apply(batch(&ROWS), 6).unwrap();
+    let value = match dispositions.as_slice() {
+        [(0, Disposition::Replace(copies))] => match &copies[0].value {
+            Content::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    (value, generation.0.to_string())
+}
+
+fn value(chain: &mut Box<dyn Chain>) -> String {
+    judged(chain).0
+}
+
+fn outcomes(slot: &ChainSlot) -> Vec<Outcome> {
+    slot.history().into_iter().map(|entry| entry.outcome).collect()
+}
+
+#[test]
+fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_by() {
+    let (world, slot) = slot(&version("old"));
+    let (mut one, mut two) = (slot.chain().unwrap(), slot.chain().unwrap());
+    let (first, old) = judged(&mut one);
+    assert_eq!((first.as_str(), value(&mut two).as_str()), ("old", "old"));
+    assert_eq!(slot.state().standing, Standing::Steady);
+    assert!(matches!(slot.rollback("no"), Err(OfferError::NothingBefore)));
+
+    offer(&slot, &version("new"), Trial::Direct).unwrap();
+    let state = slot.state();
+    assert_eq!((state.standing, state.holders, state.holders_behind), (Standing::Probation, 2, 2));
+    assert_eq!(state.beside.as_deref(), Some(old.as_str()));
+    let (second, new) = judged(&mut one);
+    assert_eq!(second, "new");
+    assert_ne!(old, new);
+    assert_eq!((state.generation.as_str(), slot.state().holders_behind), (new.as_str(), 1));
+    assert_eq!(two.target_topic("orders", 6).unwrap().as_ref(), "orders");
+    assert_eq!(slot.state().holders_behind, 0);
+    // One that comes during the probation has both.
+    let mut three = slot.chain().unwrap();
+    assert_eq!(value(&mut three), "new");
+
+    slot.tick();
+    assert_eq!(slot.state().standing, Standing::Probation);
+    world.pass(PROBATION);
+    slot.tick();
+    assert_eq!(slot.state().standing, Standing::Steady);
+    assert_eq!(value(&mut one), "new");
+
+    // An operator goes back; the version that was taken back is known as bad until somebody forgives it.
+    slot.rollback("slow").unwrap();
+    assert_eq!([value(&mut one), value(&mut two), value(&mut three)], ["old", "old", "old"]);
+    assert_eq!(slot.known_bad(&load(&version("new")).generation()).as_deref(), Some(new.as_str()));
+    slot.forgive();
+    assert_eq!(slot.known_bad(&load(&version("new")).generation()), None);
+    let expected = [Outcome::Started, Outcome::Reloaded, Outcome::Proven, Outcome::RolledBack];
+    assert_eq!(outcomes(&slot), expected);
+    let entry = slot.history().pop().unwrap();
+    assert_eq!((entry.generation, entry.serving, entry.reason.as_str()), (new, old, "slow"));
+    assert_eq!(entry.plugins[0].digest.len(), "sha256:".len() + 64);
+    assert_eq!(*world.events.lock().unwrap(), ["plugins_reloaded", "plugins_rolled_back"]);
+    // Over all versions and lanes: each batch counts two.
+    let counted = slot.counters();
+    assert_eq!((counted.len(), counted[0].value), (1, 2 * 8));
+}
+
+#[test]
+fn a_generation_that_breaks_where_the_old_one_does_not_is_taken_back_with_the_batch_judged_by_the_old_one() {
+    let broken = [
+        (Guest { in_process: "unreachable".into(), ..version("trap") }, "unreachable"),
+        (Guest { in_process: SPIN.into(), ..version("spin") }, "did not end within 200 ms"),
+        (Guest { process: Process::Edits(vec![9, 0, 0, 0], vec![]), ..version("bad") }, "bad edit"),
+        (Guest { process: Process::Fails("no"), ..version("no") }, "gave up: no"),
+    ];
+    for (guest, reason) in broken {
+        let (world, slot) = slot(&version("old"));
+        let (mut one, mut two) = (slot.chain().unwrap(), slot.chain().unwrap());
+        let old = judged(&mut one);
+        offer(&slot, &guest, Trial::Direct).unwrap();
+        let bad = slot.chains().generation();
+        // The same batch, judged by the old one as if nothing had been; the other lane never calls the new one.
+        assert_eq!(judged(&mut one), old);
+        assert_eq!(slot.state().standing, Standing::Steady);
+        assert_eq!([value(&mut two), value(&mut one)], ["old", "old"]);
+        let entry = slot.history().pop().unwrap();
+        assert_eq!((entry.outcome, &*entry.generation, &entry.serving), (Outcome::RolledBack, &*bad.0, &old.1));
+        assert!(entry.reason.contains(reason), "{}", entry.reason);
+        assert_eq!(slot.known_bad(&bad).as_deref(), Some(&*bad.0));
+        assert_eq!(*world.events.lock().unwrap(), ["plugins_reloaded", "plugins_rolled_back"]);
+        // A better one is welcome.
+        offer(&slot, &version("better"), Trial::Direct).unwrap();
+        assert_eq!([value(&mut one), value(&mut two)], ["better", "better"]);
+    }
+}
+
+#[test]
+fn what_cannot_serve_is_refused_before_any_lane_sees_it() {
+    let (_, slot) = slot(&version("old"));
+    let mut chain = slot.chain().unwrap();
+    assert_eq!(value(&mut chain), "old");
+    let error =
+        offer(&slot, &Guest { open_topic_fails: Some("not mine"), ..version("no") }, Trial::Direct).unwrap_err();
+    assert!(error.to_string().contains("it refuses the topic: not mine"), "{error}");
+    assert_eq!((value(&mut chain), slot.state().holders_behind), ("old".to_owned(), 0));
+    assert_eq!(outcomes(&slot), [Outcome::Started]);
+}
+
+#[test]
+fn what_would_protect_less_is_named() {
+    let of = |guest: &Guest, next: &Arc<HostChains>| {
+        let (_, slot) = slot(guest);
+        let mut chain = slot.chain().unwrap();
+        chain.apply(batch(&ROWS), 6).unwrap();
+        slot.loosened(next).unwrap()
+    };
+    let strict = || Guest {
+        fails_closed: true,
+        effects: 0b100,
+        topic_effects: 0b100,
+        columns: vec![3, 4, 5, 6],
+        headers: vec![b"a".as_slice(), b"b"],
+        ..version("strict")
+    };
+    let none = support::load(vec![], strait_host::Naming::Identity).unwrap();
+    assert_eq!(of(&version("looser"), &load(&strict())), Vec::<String>::new());
+    assert_eq!(of(&version("looser"), &none), Vec::<String>::new());
+    assert!(of(&strict(), &none)[0].contains("not in the chain any more"));
+    let found = of(&strict(), &load(&version("looser")));
+    assert!(found[0].contains("not required any more") && found[1].contains("may do more"), "{found:?}");
+    let blinder = [
+        (Guest { columns: vec![3, 4], ..strict() }, "would not look at values of topic orders"),
+        (Guest { headers: vec![b"b".as_slice()], ..strict() }, "would not look at header a of topic orders"),
+        (Guest { looks: false, ..strict() }, "would not look at records of topic orders"),
+    ];
+    for (guest, lost) in blinder {
+        let found = of(&strict(), &load(&guest));
+        assert!(found.len() == 1 && found[0].contains(lost), "{found:?}");
+    }
+    assert_eq!(of(&strict(), &load(&Guest { all_headers: true, ..strict() })), Vec::<String>::new());
+}
+
+#[test]
+fn a_candidate_is_compared_in_the_shadow_or_serves_one_partition_before_it_serves_all() {
+    let (world, slot) = slot(&version("old"));
+    let mut chain = slot.chain().unwrap();
+    assert_eq!(value(&mut chain), "old");
+    let time = Duration::from_secs(30);
+    offer(&slot, &version("new"), Trial::Shadow(time)).unwrap();
+    assert_eq!([value(&mut chain), value(&mut chain)], ["old", "old"]);
+    let state = slot.state();
+    let comparison = state.comparison.unwrap();
+    assert_eq!(state.standing, Standing::Shadow);
+    assert_eq!((comparison.records, comparison.records_different, comparison.batches_elsewhere), (4, 2, 0));
+    world.pass(time);
+    slot.tick();
+    assert_eq!((slot.state().standing, value(&mut chain).as_str()), (Standing::Probation, "new"));
+    assert!(slot.history().pop().unwrap().reason.contains("2 of 4 records judged otherwise"));
+
+    // One that breaks in the shadow was never in force.
+    let trap = Guest { in_process: "unreachable".into(), ..version("trap") };
+    offer(&slot, &trap, Trial::Shadow(time)).unwrap();
+    assert_eq!(value(&mut chain), "new");
+    assert_eq!((slot.state().standing, outcomes(&slot).pop()), (Standing::Steady, Some(Outcome::RolledBack)));
+
+    // The batches of the tests are of partition 3.
+    offer(&slot, &version("canary"), Trial::Canary { time, partition: 2 }).unwrap();
+    assert_eq!(value(&mut chain), "new");
+    offer(&slot, &version("canary"), Trial::Canary { time, partition: 3 }).unwrap();
+    assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("canary", Standing::Canary));
+    slot.rollback("looked bad").unwrap();
+    assert_eq!(value(&mut chain), "new");
+    offer(&slot, &trap, Trial::Canary { time, partition: 3 }).unwrap();
+    assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("new", Standing::Steady));
+    offer(&slot, &version("canary"), Trial::Canary { time, partition: 3 }).unwrap();
+    world.pass(time);
+    slot.tick();
+    assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("canary", Standing::Probation));
+}
