@@ -35,6 +35,9 @@ pub(crate) const TOPICS_MAX: usize = 10_000;
 /// Records of one call, where they have no bytes that would bound it.
 const CALL_RECORDS_MAX: usize = 16_384;
 
+/// A topic whose `open-topic` broke is tried again after this; one that the plugin refuses is not.
+const OPEN_TOPIC_RETRY: Duration = Duration::from_secs(30);
+
 /// A lane's instances of the plugins of a link.
 pub struct PluginChain {
     pub(crate) shared: Arc<Shared>,
@@ -344,7 +347,12 @@ impl Stage {
         let plugin = self.plugin.clone();
         let answer = self.instance(shared)?.open_topic(&plugin.limits, topic, partitions);
         let place = format!("open-topic for '{topic}'");
-        let answer = answer.map_err(|fault| format!("{place}: {}", fault.text(plugin.required)))?;
+        let answer = answer.map_err(|fault| {
+            plugin.health.failed(fault.kind());
+            // Of this topic only: the breaker would hold up all others.
+            let reason = format!("{place}: {}", fault.text(plugin.required));
+            StageError { retry_after: Some(OPEN_TOPIC_RETRY), ..reason.into() }
+        })?;
         let plan = answer.map_err(|words| format!("{place}: it refuses the topic{}", told(&words, plugin.required)))?;
         if plugin.required {
             self.sights.insert(topic.clone(), sights(&plan));

@@ -1,4 +1,4 @@
-//! WASI 0.2 for guests that were built with it (Go, and others whose library wants a system), and which the operator grants it:
+//! WASI 0.2 for guests whose library wants a system, where the operator grants it:
 //! a system in which there is nothing. No files, no network, no environment, no arguments; standard input is at its end, what
 //! is written to standard output and error is logged as the plugin's words.
 //!

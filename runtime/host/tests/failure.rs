@@ -217,20 +217,22 @@ fn a_trap_in_a_rust_plugin_holds_its_partition_up_for_milliseconds() {
         let key = |index: usize| if index == 150 { poison } else { &b"good"[..] };
         (0..256).map(|index| (Some(key(index)), Some(&value[..]), &[][..])).collect()
     };
-    let mut best = Duration::MAX;
+    let (mut best_usual, mut best_bad) = (Duration::MAX, Duration::MAX);
     for _ in 0..5 {
         let (good, bad) = (batch(&rows(b"good")), batch(&rows(b"panic")));
         let start = Instant::now();
         chain.apply(good, 6).unwrap();
-        let usual = start.elapsed();
+        best_usual = best_usual.min(start.elapsed());
         let start = Instant::now();
         let processed = chain.apply(bad, 6).unwrap();
-        best = best.min(start.elapsed().saturating_sub(usual));
+        best_bad = best_bad.min(start.elapsed());
         assert_eq!(fates(&processed).1, [150]);
     }
     let failed = count(&chains, FailureKind::Trap) / 5;
-    println!("a trap in a Rust plugin among 256 records of 1 KB costs {best:?} ({failed} failed calls)");
-    assert!(best < Duration::from_millis(50), "{best:?}");
+    println!(
+        "a batch of 256 records of 1 KB: {best_usual:?}; with a trap in a Rust plugin, {failed} failed calls: {best_bad:?}"
+    );
+    assert!(best_bad < Duration::from_millis(50), "{best_bad:?}");
 }
 
 /// A clock that stands still until it is told.
@@ -360,4 +362,27 @@ fn a_state_folder_that_cannot_be_written_is_done_without() {
     assert_eq!(waits(&mut chain, records(50, &all)).0, 1_000);
     hand.pass(1_000);
     assert!(chain.apply(records(50, &[]), 6).unwrap().dispositions.is_empty());
+}
+
+#[test]
+fn a_topic_whose_opening_breaks_is_tried_again_and_one_that_is_refused_is_not() {
+    let spin = Guest { in_open_topic: SPIN.into(), ..Guest::default() };
+    let chains = one(&spin.wasm(), |spec| spec.limits.open_topic_ms_max = 100);
+    let (after, error) = waits(&mut chains.plugin_chain().unwrap(), records(1, &[]));
+    assert!(after == 30_000 && error.reason.contains("open-topic for 'orders': it did not end"), "{after} {error}");
+    assert_eq!((count(&chains, FailureKind::Timeout), chains.health()[0].breaker), (1, BreakerState::Closed));
+    let refused = one(&Guest { open_topic_fails: Some("not mine"), ..Guest::default() }.wasm(), |_| {});
+    assert!(refused.plugin_chain().unwrap().apply(records(1, &[]), 6).unwrap_err().retry_after.is_none());
+}
+
+#[test]
+fn nothing_passes_a_required_plugin_that_is_broken_and_its_words_stay_inside() {
+    let words = "(call $log (i32.const 4) (i32.const 1024) (i32.const 9)) unreachable";
+    let loaded = one(&poisoned(words).wasm(), |spec| spec.required = true);
+    let mut chain = loaded.plugin_chain().unwrap();
+    let all: Vec<usize> = (0..50).collect();
+    for batch in [records(50, &all), records(50, &[])] {
+        let (_, error) = waits(&mut chain, batch);
+        assert!(error.reason.contains("unreachable") && !error.to_string().contains("hand-made"), "{error}");
+    }
 }

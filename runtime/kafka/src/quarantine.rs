@@ -170,7 +170,9 @@ fn connect(
     context: &str,
     observer: Arc<Acknowledgements>,
 ) -> Result<Open, PortError> {
-    let tuning = TargetTuning { exactly_once: false, queue_bytes: 256 << 20, ..TargetTuning::default() };
+    // A partition waits for each record: nothing is gained by lingering.
+    let tuning =
+        TargetTuning { exactly_once: false, queue_bytes: 256 << 20, linger: Duration::ZERO, ..TargetTuning::default() };
     let mut settings = writer(cluster, &format!("strait-{link}-quarantine"), &tuning, None);
     let deadline = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX).max(1);
     settings.set("message.timeout.ms", deadline);

@@ -24,6 +24,9 @@ use crate::progress_store::KafkaProgressStore;
 use crate::target::KafkaTarget;
 use crate::target::topics::{count, wait_for};
 
+/// A record of the progress topic, key and value, and its lane.
+type OfLane = (u32, (Vec<u8>, Vec<u8>));
+
 /// Why lanes were not resized.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ResizeError {
@@ -215,7 +218,7 @@ impl Plan {
     }
 
     /// The lane of each record, key and value.
-    fn records(&self) -> Vec<(u32, (Vec<u8>, Vec<u8>))> {
+    fn records(&self) -> Vec<OfLane> {
         let positions = self.positions.iter().map(|(key, position)| {
             let lane = lane_of(&key.topic, key.partition, self.lanes).0;
             (lane, ProgressRecord::Partition(key.clone(), position.clone()).encode())
@@ -259,7 +262,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes records and tombstones in one transaction.
-    fn write(&self, records: Vec<(u32, (Vec<u8>, Vec<u8>))>, gone: &[(u32, PartitionKey)]) -> Result<(), PortError> {
+    fn write(&self, records: Vec<OfLane>, gone: &[(u32, PartitionKey)]) -> Result<(), PortError> {
         self.producer.begin_transaction().map_err(|error| self.fail(&error))?;
         let written = self.produce(&records, gone);
         let ended =
@@ -272,7 +275,7 @@ impl<'a> Writer<'a> {
         ended
     }
 
-    fn produce(&self, records: &[(u32, (Vec<u8>, Vec<u8>))], gone: &[(u32, PartitionKey)]) -> Result<(), PortError> {
+    fn produce(&self, records: &[OfLane], gone: &[(u32, PartitionKey)]) -> Result<(), PortError> {
         let topic = self.producer.open(&self.topic).map_err(|error| self.fail(&error))?;
         let send = |lane: u32, key: &[u8], value: Option<&[u8]>| {
             let partition = i32::try_from(lane)

@@ -191,8 +191,9 @@ pub struct PluginUse {
     /// not come to an end with. The other records of the batch go on.
     #[serde(default)]
     pub on_error: OnError,
-    /// Whether the plugin may import WASI 0.2, as those built from Go do. What it gets is a system in which there is nothing:
-    /// no files, no network, no environment; the time is that of the records, random numbers are the same in every run.
+    /// Whether the plugin may import WASI 0.2, as components do whose language brings it along. What it gets is a system in
+    /// which there is nothing: no files, no network, no environment; the time is that of the records, random numbers are the
+    /// same in every run.
     #[serde(default)]
     pub wasi: bool,
     /// What it may use.

@@ -30,6 +30,7 @@ pub struct Guest {
     pub in_configure: String,
     pub in_process: String,
     pub in_describe: String,
+    pub in_open_topic: String,
     /// Further parts of the module.
     pub parts: &'static str,
     /// How many headers open-topic names and counters describe declares, all of them the same bytes, and how many bytes.
@@ -91,6 +92,7 @@ impl Default for Guest {
             in_configure: String::new(),
             in_process: String::new(),
             in_describe: String::new(),
+            in_open_topic: String::new(),
             parts: "",
             aliases: None,
             in_start: String::new(),
@@ -172,7 +174,7 @@ impl Guest {
   (func {e_describe} (result i32) {in_describe} (i32.const {describe}))
   (func {e_configure} (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
     {in_configure} (i32.const {configure}))
-  (func {e_open} (param i32 i32 i32) (result i32) (i32.const {open_topic}))
+  (func {e_open} (param i32 i32 i32) (result i32) {in_open_topic} (i32.const {open_topic}))
   (func {e_process} (param $topic i32) (param $topic_len i32) (param $partition i32) (param $count i32) (param $base i64)
     (param $mode i32) (param $origins i32) (param $origins_len i32) (param $columns i32) (param $columns_len i32)
     (param $data i32) (param $data_len i32) (result i32) (local $p i32)
@@ -188,6 +190,7 @@ impl Guest {
             e_process = export("process"),
             in_configure = self.in_configure,
             in_describe = self.in_describe,
+            in_open_topic = self.in_open_topic,
             parts = self.parts,
             in_process = self.in_process,
         )
