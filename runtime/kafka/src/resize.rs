@@ -302,13 +302,9 @@ mod tests {
     use strait_core::{LeaderEpoch, OwnerEpoch, SourceOffset, TopicId};
 
     fn lane(lanes: u32, positions: &[(i32, u64, i64)]) -> LaneProgress {
-        let mut progress = LaneProgress::default();
-        progress.lane = Some(LaneRecord {
-            created_with: [("t".to_owned(), 8)].into(),
-            closed: false,
-            lanes,
-            lanes_before: Vec::new(),
-        });
+        let created_with = [("t".to_owned(), 8)].into();
+        let record = LaneRecord { created_with, closed: false, lanes, lanes_before: Vec::new() };
+        let mut progress = LaneProgress { lane: Some(record), ..LaneProgress::default() };
         for (partition, owner, next) in positions {
             let key = PartitionKey { topic: "t".into(), topic_id: TopicId([1; 16]), partition: *partition };
             let position = Position {
