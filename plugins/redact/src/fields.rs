@@ -109,6 +109,15 @@ impl Declared {
         self.paths.len() - 1
     }
 
+    /// A place that rules step into in ways that exclude each other: nothing could pass but null.
+    pub fn contradiction(&self) -> Option<String> {
+        if self.root == Some(Shape::Nothing) {
+            return Some("the document".into());
+        }
+        let index = self.roles.iter().position(|role| role.shape == Some(Shape::Nothing))?;
+        self.paths.get(index).map(ToString::to_string)
+    }
+
     pub fn needs_value(&self) -> bool {
         self.root.is_some()
     }

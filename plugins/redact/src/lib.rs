@@ -260,7 +260,17 @@ impl Plugin for Redact {
     fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
         let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
         let (rules, shapes) = config.rules()?;
-        Ok(Self::new(rules, shapes))
+        let redact = Self::new(rules, shapes);
+        if let Fields::Declared(declared) = &redact.fields
+            && let Some(place) = declared.contradiction()
+        {
+            let message = format!(
+                "some rules take {place} for an object, others for an array: no record could pass; take [*], which steps into \
+                 both, or shapes = \"lenient\""
+            );
+            return Err(vec![config_error("/rules", message)]);
+        }
+        Ok(redact)
     }
 
     fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {

@@ -85,9 +85,7 @@ impl Method {
                     }
                     _ => source,
                 };
-                let mut pseudonym = String::new();
-                self.pseudonym(content, &mut pseudonym);
-                json::quote(&pseudonym, out);
+                self.pseudonym(content, true, out);
             }
             Self::Mask { keep, mask } => {
                 let masked = match kind {
@@ -119,15 +117,14 @@ impl Method {
             (Self::Truncate { length }, Ok(text)) => out.extend_from_slice(start(text, *length).as_bytes()),
             (Self::Truncate { length }, Err(_)) => out.extend_from_slice(source.get(..*length).unwrap_or(source)),
             (Self::Sha256(_) | Self::Hmac(..), _) => {
-                let mut pseudonym = String::new();
-                self.pseudonym(source, &mut pseudonym);
-                out.extend_from_slice(pseudonym.as_bytes());
+                self.pseudonym(source, false, out);
             }
         }
         Outcome::Set
     }
 
-    fn pseudonym(&self, content: &[u8], out: &mut String) {
+    /// Appends the pseudonym, as a JSON string or as it is.
+    fn pseudonym(&self, content: &[u8], quoted: bool, out: &mut Vec<u8>) {
         let (digest, pseudonym) = match self {
             Self::Sha256(pseudonym) => (Sha256::digest(content), pseudonym),
             Self::Hmac(keyed, pseudonym) => {
@@ -135,20 +132,31 @@ impl Method {
             }
             _ => return,
         };
-        out.reserve(pseudonym.prefix.len() + 64);
-        out.push_str(&pseudonym.prefix);
+        match quoted {
+            // Open: the digits follow.
+            true => {
+                json::quote(&pseudonym.prefix, out);
+                out.pop();
+            }
+            false => out.extend_from_slice(pseudonym.prefix.as_bytes()),
+        }
         match pseudonym.base64url {
-            true => URL_SAFE_NO_PAD.encode_string(digest, out),
+            true => out.extend_from_slice(URL_SAFE_NO_PAD.encode(digest).as_bytes()),
             false => hex(&digest, out),
+        }
+        if quoted {
+            out.push(b'"');
         }
     }
 }
 
 /// All but the last `keep` characters hidden; all of them where no more than `keep` are there.
 fn masked(text: &str, keep: usize, mask: char) -> String {
-    let count = text.chars().count();
+    let count = if text.is_ascii() { text.len() } else { text.chars().count() };
     let hide = if count > keep { count - keep } else { count };
-    std::iter::repeat_n(mask, hide).chain(text.chars().skip(hide)).collect()
+    let mut masked = mask.to_string().repeat(hide);
+    masked.push_str(text.char_indices().nth(hide).map_or("", |(start, _)| &text[start..]));
+    masked
 }
 
 fn hidden(mask: char) -> String {
@@ -159,12 +167,9 @@ fn start(text: &str, length: usize) -> &str {
     text.char_indices().nth(length).map_or(text, |(end, _)| &text[..end])
 }
 
-fn hex(bytes: &[u8], out: &mut String) {
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            out.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-        }
-    }
+fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
 }
 
 #[cfg(test)]

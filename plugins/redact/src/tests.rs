@@ -197,6 +197,9 @@ fn a_mistake_in_the_configuration_is_named_by_place() {
     assert_eq!(rule(serde_json::json!({"with": "truncate"})), ["/rules/0"]);
     assert_eq!(rule(serde_json::json!({"with": "constant"})), ["/rules/0"]);
     assert_eq!(rule(serde_json::json!({"with": "constant", "value": 1, "headers": ["x"]})), ["/rules/0/value"]);
+    assert_eq!(rule(serde_json::json!({"fields": ["$.a.b", "$.a[0]"]})), ["/rules"]);
+    assert_eq!(rule(serde_json::json!({"fields": ["$.a", "$[0]"]})), ["/rules"]);
+    assert!(rule(serde_json::json!({"fields": ["$.a.b", "$.a[*].b"]})).is_empty());
     for method in ["remove", "null", "mask"] {
         assert_eq!(rule(serde_json::json!({"key": true, "with": method})), ["/rules/0/with"]);
     }

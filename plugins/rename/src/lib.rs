@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use regex_lite::{Captures, Regex};
 use serde::Deserialize;
+use strait_plugin_common::rewrite::{Mistake, Rewrite};
 use strait_plugin_sdk::{About, ConfigError, LinkInfo, Plugin, TopicPlan, config_error, effect, plugin};
 
 const SCHEMA: &str = include_str!("../config.schema.json");
@@ -19,13 +19,19 @@ struct Config {
     prefix: String,
     #[serde(default)]
     suffix: String,
+    #[serde(default)]
+    merge: bool,
 }
 
 struct Rename {
     table: BTreeMap<String, String>,
-    pattern: Option<(Regex, String)>,
+    /// Which topic the table gives a name to.
+    taken: BTreeMap<String, String>,
+    pattern: Option<Rewrite>,
     prefix: String,
     suffix: String,
+    /// Several topics may get one name.
+    merge: bool,
 }
 
 impl Rename {
@@ -34,54 +40,48 @@ impl Rename {
         if let Some(name) = self.table.get(topic) {
             return name.clone();
         }
-        let captures =
-            self.pattern.as_ref().and_then(|(regex, replacement)| Some((regex.captures(topic)?, replacement)));
-        let middle =
-            captures.map_or_else(|| topic.to_owned(), |(captures, replacement)| expand(&captures, replacement));
-        format!("{}{middle}{}", self.prefix, self.suffix)
+        let middle = self.pattern.as_ref().and_then(|pattern| pattern.apply(topic));
+        format!("{}{}{}", self.prefix, middle.as_deref().unwrap_or(topic), self.suffix)
+    }
+
+    /// Two topics under one name, as far as one topic and the configuration tell.
+    fn check(&self, topic: &str, name: &str) -> Result<(), String> {
+        match self.taken.get(name) {
+            Some(other) if other != topic && !self.merge => Err(format!(
+                "'{topic}' would be called '{name}', the name that the table gives to '{other}': their records would be mixed; \
+                 name one of them otherwise, leave one out of the link, or say merge = true"
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
-fn expand(captures: &Captures<'_>, replacement: &str) -> String {
-    let mut name = String::new();
-    captures.expand(replacement, &mut name);
-    name
-}
-
-/// Refers to groups by number or name, as `$1`, `${1}` and `${name}`. One that the pattern lacks would silently become
-/// nothing; `$1_x` is the group `1_x`, which is the usual way to get there.
-fn check_references(regex: &Regex, replacement: &str) -> Result<(), String> {
-    let mut rest = replacement;
-    while let Some((_, after)) = rest.split_once('$') {
-        if let Some(after) = after.strip_prefix('$') {
-            rest = after;
-            continue;
+impl Config {
+    fn mistakes(&self, pattern: Option<&Rewrite>) -> Vec<ConfigError> {
+        let mut mistakes = Vec::new();
+        if pattern.is_none() && self.table.is_empty() && self.prefix.is_empty() && self.suffix.is_empty() {
+            let message = "nothing to rename by: give table, pattern and replacement, prefix or suffix";
+            mistakes.push(config_error("", message));
         }
-        let name = match after.strip_prefix('{') {
-            Some(braced) => braced.split_once('}').map(|(name, _)| name).ok_or("a '${' has no '}'")?,
-            None => {
-                let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-                &after[..end]
+        if self.merge {
+            return mistakes;
+        }
+        let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+        for (topic, name) in &self.table {
+            if let Some(other) = taken.insert(name, topic) {
+                let message =
+                    format!("'{other}' and '{topic}' would both be called '{name}'; say merge = true if that is meant");
+                let place = topic.replace('~', "~0").replace('/', "~1");
+                mistakes.push(config_error(format!("/table/{place}"), message));
             }
-        };
-        rest = after;
-        let known = match name.parse::<usize>() {
-            Ok(number) => number < regex.captures_len(),
-            Err(_) => regex.capture_names().flatten().any(|group| group == name),
-        };
-        if !known {
-            return Err(format!(
-                "the pattern has no group '{name}'; write ${{1}} where a letter, digit or '_' follows, and $$ for a dollar"
-            ));
         }
+        if pattern.is_some_and(Rewrite::is_constant) {
+            let message = "it refers to no group: every topic that matches would get this one name; say merge = true if \
+                           that is meant, and take table for a single topic";
+            mistakes.push(config_error("/replacement", message));
+        }
+        mistakes
     }
-    Ok(())
-}
-
-fn compile(pattern: &str, replacement: &str) -> Result<(Regex, String), ConfigError> {
-    let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|e| config_error("/pattern", e.to_string()))?;
-    check_references(&regex, replacement).map_err(|e| config_error("/replacement", e))?;
-    Ok((regex, replacement.to_owned()))
 }
 
 impl Plugin for Rename {
@@ -99,20 +99,28 @@ impl Plugin for Rename {
     fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
         let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
         let pattern = match (&config.pattern, &config.replacement) {
-            (Some(pattern), Some(replacement)) => Some(compile(pattern, replacement).map_err(|e| vec![e])?),
+            (Some(pattern), Some(replacement)) => Some(Rewrite::new(pattern, replacement).map_err(|mistake| {
+                vec![match mistake {
+                    Mistake::Pattern(message) => config_error("/pattern", message),
+                    Mistake::Replacement(message) => config_error("/replacement", message),
+                }]
+            })?),
             (None, None) => None,
             (Some(_), None) => return Err(vec![config_error("/pattern", "a pattern needs a replacement")]),
             (None, Some(_)) => return Err(vec![config_error("/replacement", "a replacement needs a pattern")]),
         };
-        if pattern.is_none() && config.table.is_empty() && config.prefix.is_empty() && config.suffix.is_empty() {
-            let message = "nothing to rename by: give table, pattern and replacement, prefix or suffix";
-            return Err(vec![config_error("", message)]);
+        let mistakes = config.mistakes(pattern.as_ref());
+        if !mistakes.is_empty() {
+            return Err(mistakes);
         }
-        Ok(Self { table: config.table, pattern, prefix: config.prefix, suffix: config.suffix })
+        let Config { table, prefix, suffix, merge, .. } = config;
+        let taken = table.iter().map(|(topic, name)| (name.clone(), topic.clone())).collect();
+        Ok(Self { table, taken, pattern, prefix, suffix, merge })
     }
 
     fn open_topic(&mut self, topic: &str, _partitions: u32) -> Result<TopicPlan, String> {
         let name = self.rename(topic);
+        self.check(topic, &name)?;
         if name == topic {
             return Ok(TopicPlan::ignore());
         }
@@ -121,3 +129,53 @@ impl Plugin for Rename {
 }
 
 plugin!(Rename);
+
+#[cfg(test)]
+mod tests {
+    use strait_plugin_sdk::testing::Tester;
+
+    use super::*;
+
+    fn names(config: serde_json::Value, topics: &[&str]) -> Vec<String> {
+        let mut tester = match Tester::<Rename>::new(&config.to_string()) {
+            Ok(tester) => tester,
+            Err(problem) => return vec![problem.split(':').next().unwrap_or_default().to_owned()],
+        };
+        let name = |topic: &&str| match tester.open(topic, 6) {
+            Ok(name) => name.unwrap_or_else(|| "-".into()),
+            Err(_) => "refused".into(),
+        };
+        topics.iter().map(name).collect()
+    }
+
+    #[test]
+    fn the_table_is_final_then_pattern_prefix_and_suffix() {
+        let config = serde_json::json!({
+            "table": {"a.v1": "A", "same": "same"}, "pattern": "(.*)\\.v(\\d)", "replacement": "v$2.$1", "prefix": "p-", "suffix": "-s",
+        });
+        assert_eq!(names(config, &["a.v1", "b.v2", "c", "same"]), ["A", "p-v2.b-s", "p-c-s", "-"]);
+    }
+
+    #[test]
+    fn two_topics_under_one_name_are_refused_where_that_is_known() {
+        let twice = serde_json::json!({"table": {"orders": "x", "a/b~c": "x"}});
+        assert_eq!(names(twice, &[]), ["/table/orders"]);
+        let constant = serde_json::json!({"pattern": "a.*", "replacement": "x"});
+        assert_eq!(names(constant, &[]), ["/replacement"]);
+        // b keeps its name, which a was given; c gets one that d was given.
+        let chained =
+            serde_json::json!({"table": {"a": "b", "z": "d", "y": "z"}, "pattern": "(c)", "replacement": "d"});
+        assert_eq!(names(chained, &[]), ["/replacement"]);
+        let chained =
+            serde_json::json!({"table": {"orders": "b", "z": "d1", "y": "z"}, "pattern": "c(.)", "replacement": "d$1"});
+        assert_eq!(
+            names(chained, &["orders", "b", "c1", "c2", "z", "y"]),
+            ["b", "refused", "refused", "d2", "d1", "z"]
+        );
+        let swapped = serde_json::json!({"table": {"orders": "b", "b": "orders"}});
+        assert_eq!(names(swapped, &["orders", "b"]), ["b", "orders"]);
+        let meant =
+            serde_json::json!({"table": {"orders": "x", "b": "x"}, "pattern": "c.", "replacement": "x", "merge": true});
+        assert_eq!(names(meant, &["orders", "b", "c1", "x"]), ["x", "x", "x", "-"]);
+    }
+}

@@ -19,7 +19,7 @@ fn filter(config: Value, rows: &[Row<'_>]) -> (Vec<usize>, Vec<usize>, Vec<usize
 #[test]
 fn the_build_bundles_the_plugins() {
     let names: Vec<_> = bundled_names().collect();
-    assert_eq!(names, ["filter", "redact", "rename"], "run ./dev build");
+    assert_eq!(names, ["filter", "redact", "rename", "route", "sample"], "run ./dev build");
 }
 
 #[test]
@@ -63,6 +63,65 @@ fn a_field_rule_sends_what_it_cannot_judge_to_quarantine_unless_told_otherwise()
     let told = json!({"keep": rule, "unmatched": "drop", "tombstones": "reject"});
     assert_eq!(filter(told, &rows), (vec![1, 2, 3, 5], vec![4], vec![]));
     assert_eq!(filter(json!({"drop": rule, "unmatched": "keep"}), &rows), (vec![0], vec![], vec![]));
+}
+
+#[test]
+fn an_expression_reads_all_of_a_record() {
+    let rows: [Row<'_>; 6] = [
+        (Some(b"k"), Some(br#"{"region":"\u0065u","n":7,"tags":["a","b"]}"#), &[(b"source", Some(b"prod"))]),
+        (Some(b"k"), Some(br#"{"region":"us","n":7}"#), &[]),
+        (Some(b"k"), Some(br#"{"region":"eu","n":"7"}"#), &[]),
+        (Some(b"k"), Some(br#"{"region":"eu","region":"eu"}"#), &[]),
+        (Some(b"k"), None, &[]),
+        (None, Some(br#"{"region":"eu"}"#), &[(b"source", Some(b"test"))]),
+    ];
+    let keep = |expression: &str| filter(json!({"keep": expression}), &rows);
+    assert_eq!(keep("value.region == 'eu' && header['source'] != 'test'"), (vec![1, 5], vec![3], vec![]));
+    assert_eq!(keep("value.region == 'eu' && value.n > 6"), (vec![1], vec![2, 3, 5], vec![]));
+    // Interpreted.
+    assert_eq!(keep("value.tags.exists(t, t == 'b' && value.n % 2 == 1)"), (vec![], vec![1, 2, 3, 5], vec![]));
+    assert_eq!(keep("has(value.tags) ? value.tags.size() == 2 : key != null"), (vec![5], vec![], vec![]));
+    let all =
+        "topic == 'orders' && partition == 3 && offset >= 102 && timestamp >= timestamp('1970-01-01T00:00:01.001Z')";
+    assert_eq!(keep(all), (vec![0], vec![], vec![]));
+    let refused = load(vec![bundled("filter", json!({"keep": "valu.region == 'eu'"}))], Naming::Identity).unwrap_err();
+    assert!(refused.to_string().contains("valu"), "{refused}");
+}
+
+#[test]
+fn route_sends_by_field_and_quarantines_the_rest() {
+    let rows: [Row<'_>; 4] = [
+        (Some(b"k"), Some(br#"{"region":"\u0065u"}"#), &[]),
+        (Some(b"k"), Some(br#"{"region":"us"}"#), &[]),
+        (Some(b"k"), Some(b"{}"), &[]),
+        (None, Some(br#"{"region":"eu"}"#), &[]),
+    ];
+    let config = json!({"by": "$.region", "to": "topic", "table": {"eu": "{topic}-eu", "us": "orders"}});
+    let chains = load(vec![bundled("route", config)], Naming::Prefix("aws.".into())).unwrap();
+    let processed = chains.chain().unwrap().apply(batch(&rows), 6).unwrap();
+    assert_eq!(fates(&processed), (vec![], vec![2], vec![0, 3]));
+    for (index, route) in [(0, Route::Hash(b"k".to_vec())), (2, Route::Keep)] {
+        let Disposition::Replace(out) = &processed.dispositions[index].1 else { panic!("{processed:?}") };
+        assert_eq!((out[0].topic.as_deref(), &out[0].route), (Some("aws.orders-eu"), &route));
+    }
+
+    let config = json!({"by": "key", "to": "partition", "hash": {}, "unmatched": "keep"});
+    let processed = load(vec![bundled("route", config)], Naming::Identity)
+        .unwrap()
+        .chain()
+        .unwrap()
+        .apply(batch(&rows), 6)
+        .unwrap();
+    assert_eq!(fates(&processed), (vec![], vec![], vec![0, 1, 2]));
+}
+
+#[test]
+fn sample_keeps_a_key_or_does_not() {
+    let keys: Vec<String> = (0..200).map(|n| format!("k{}", n % 100)).collect();
+    let rows: Vec<Row<'_>> = keys.iter().map(|key| (Some(key.as_bytes()), None, &[][..])).collect();
+    let chains = load(vec![bundled("sample", json!({"fraction": 0.5}))], Naming::Identity).unwrap();
+    let (dropped, ..) = fates(&chains.chain().unwrap().apply(batch(&rows), 6).unwrap());
+    assert!((40..=160).contains(&dropped.len()) && dropped.iter().all(|n| dropped.contains(&((n + 100) % 200))));
 }
 
 #[test]
@@ -160,6 +219,10 @@ fn a_configuration_that_does_not_fit_is_told_by_place() {
     assert!(matches!(problem("filter", json!({})), LoadProblem::SchemaMismatch(_)));
     assert!(matches!(problem("filter", Value::Null), LoadProblem::SchemaMismatch(_)));
 
+    let LoadProblem::ConfigureRefused(mistakes) = problem("rename", json!({"table": {"a": "x", "b": "x"}})) else {
+        panic!();
+    };
+    assert_eq!(mistakes[0].pointer, "/table/b");
     for (pattern, replacement, place) in
         [("(", "x", "/pattern"), ("(a)", "$1_x", "/replacement"), ("a", "$1", "/replacement")]
     {
@@ -171,5 +234,5 @@ fn a_configuration_that_does_not_fit_is_told_by_place() {
         assert_eq!(mistakes[0].pointer, place);
     }
     let error = load(vec![bundled("nope", json!({}))], Naming::Identity).unwrap_err();
-    assert!(error.to_string().contains("bundled are: filter, redact, rename"), "{error}");
+    assert!(error.to_string().contains("bundled are: filter, redact, rename, route, sample"), "{error}");
 }

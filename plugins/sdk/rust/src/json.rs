@@ -47,20 +47,22 @@ pub fn text(json: &[u8]) -> Option<Cow<'_, str>> {
 
 /// Appends `text` as a JSON string.
 pub fn quote(text: &str, json: &mut Vec<u8>) {
+    json.reserve(text.len() + 2);
     json.push(b'"');
-    for character in text.chars() {
-        match character {
-            '"' => json.extend_from_slice(b"\\\""),
-            '\\' => json.extend_from_slice(b"\\\\"),
-            '\n' => json.extend_from_slice(b"\\n"),
-            '\r' => json.extend_from_slice(b"\\r"),
-            '\t' => json.extend_from_slice(b"\\t"),
-            '\0'..=' ' if character != ' ' => {
-                json.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
-            }
-            _ => json.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+    let mut rest = text.as_bytes();
+    while let Some(end) = rest.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        json.extend_from_slice(&rest[..end]);
+        match rest[end] {
+            b'"' => json.extend_from_slice(b"\\\""),
+            b'\\' => json.extend_from_slice(b"\\\\"),
+            b'\n' => json.extend_from_slice(b"\\n"),
+            b'\r' => json.extend_from_slice(b"\\r"),
+            b'\t' => json.extend_from_slice(b"\\t"),
+            control => json.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
         }
+        rest = &rest[end + 1..];
     }
+    json.extend_from_slice(rest);
     json.push(b'"');
 }
 

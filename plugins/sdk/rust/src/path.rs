@@ -22,6 +22,14 @@ pub enum Step {
     Anywhere(String),
 }
 
+impl Step {
+    /// Whether it can lead to several places.
+    #[must_use]
+    pub fn is_many(&self) -> bool {
+        matches!(self, Self::Every | Self::Anywhere(_))
+    }
+}
+
 impl Path {
     /// # Errors
     /// What is wrong with it, for the author of a configuration.

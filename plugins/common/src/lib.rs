@@ -1,0 +1,5 @@
+//! What the bundled plugins share: by what of a record they go, hashes that stay what they are, names made by patterns.
+
+pub mod by;
+pub mod hash;
+pub mod rewrite;

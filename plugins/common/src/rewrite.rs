@@ -1,0 +1,131 @@
+//! New texts from old ones: a pattern that must match the whole, and a replacement that refers to its groups.
+
+use regex_lite::{Captures, Regex};
+
+/// A pattern and its replacement.
+pub struct Rewrite {
+    regex: Regex,
+    replacement: String,
+}
+
+/// Which of the two is wrong, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// In the pattern.
+    Pattern(String),
+    /// In the replacement.
+    Replacement(String),
+}
+
+impl Rewrite {
+    /// # Errors
+    /// A pattern that is none, or a replacement that refers to a group that the pattern lacks.
+    pub fn new(pattern: &str, replacement: &str) -> Result<Self, Mistake> {
+        let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|e| Mistake::Pattern(e.to_string()))?;
+        references(&regex, replacement).map_err(Mistake::Replacement)?;
+        Ok(Self { regex, replacement: replacement.to_owned() })
+    }
+
+    /// The new text, where the pattern matches the whole of the old one.
+    #[must_use]
+    pub fn apply(&self, text: &str) -> Option<String> {
+        let captures: Captures<'_> = self.regex.captures(text)?;
+        let mut new = String::new();
+        captures.expand(&self.replacement, &mut new);
+        Some(new)
+    }
+
+    /// Whether every match gives the same text.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        references(&self.regex, &self.replacement) == Ok(0)
+    }
+
+    /// The replacement, with `group` in place of each group, and the rest of it as `literal` makes it.
+    #[must_use]
+    pub fn outline(&self, literal: impl Fn(&str) -> String, group: &str) -> String {
+        let mut outline = String::new();
+        let mut rest = self.replacement.as_str();
+        while let Some((before, after)) = rest.split_once('$') {
+            outline.push_str(&literal(before));
+            match reference(after) {
+                Ok(Some((_, after))) => {
+                    outline.push_str(group);
+                    rest = after;
+                }
+                _ => {
+                    outline.push_str(&literal("$"));
+                    rest = after.strip_prefix('$').unwrap_or(after);
+                }
+            }
+        }
+        outline.push_str(&literal(rest));
+        outline
+    }
+}
+
+/// How many groups a replacement refers to. They are referred to by number or name, as `$1`, `${1}` and `${name}`. One that the
+/// pattern lacks would silently become nothing; `$1_x` is the group `1_x`, which is the usual way to get there.
+fn references(regex: &Regex, replacement: &str) -> Result<usize, String> {
+    let mut count = 0;
+    let mut rest = replacement;
+    while let Some((_, after)) = rest.split_once('$') {
+        let Some((name, after)) = reference(after)? else {
+            rest = after.strip_prefix('$').unwrap_or(after);
+            continue;
+        };
+        rest = after;
+        count += 1;
+        let known = match name.parse::<usize>() {
+            Ok(number) => number < regex.captures_len(),
+            Err(_) => regex.capture_names().flatten().any(|group| group == name),
+        };
+        if !known {
+            return Err(format!(
+                "the pattern has no group '{name}'; write ${{1}} where a letter, digit or '_' follows, and $$ for a dollar"
+            ));
+        }
+    }
+    Ok(count)
+}
+
+/// The name that follows a dollar, and the rest; none where it is another dollar.
+fn reference(after: &str) -> Result<Option<(&str, &str)>, String> {
+    if after.starts_with('$') {
+        return Ok(None);
+    }
+    if let Some(braced) = after.strip_prefix('{') {
+        return braced.split_once('}').map(Some).ok_or_else(|| "a '${' has no '}'".into());
+    }
+    let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+    Ok(Some(after.split_at(end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_put_in_where_the_whole_matches() {
+        let rewrite = Rewrite::new(r"(.*)\.v(?P<version>\d+)", "v${version}_$1-$$").unwrap();
+        assert_eq!(rewrite.apply("orders.v2").as_deref(), Some("v2_orders-$"));
+        assert_eq!((rewrite.apply("x orders.v2 "), rewrite.is_constant()), (None, false));
+        assert_eq!(rewrite.outline(regex_lite::escape, ".*"), r"v.*_.*\-\$");
+        let constant = Rewrite::new("a|b", "c$$").unwrap();
+        assert_eq!(
+            (constant.apply("b").as_deref(), constant.apply("ab"), constant.is_constant()),
+            (Some("c$"), None, true)
+        );
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_is_refused() {
+        for (pattern, replacement) in [("(a)", "$1_x"), ("a", "$1"), ("(a)", "${1"), ("(?P<n>a)", "$m"), ("a", "$")] {
+            assert!(
+                matches!(Rewrite::new(pattern, replacement), Err(Mistake::Replacement(_))),
+                "{pattern} {replacement}"
+            );
+        }
+        assert!(matches!(Rewrite::new("(", ""), Err(Mistake::Pattern(_))));
+    }
+}

@@ -1,0 +1,157 @@
+//! The configuration as it is written.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+use strait_plugin_sdk::{ConfigError, column, config_error, path::Path};
+
+use crate::{
+    compile::compile,
+    node::{Comparison, Missing, Node, Operand, Reads},
+    val::Val,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub keep: Option<RuleConfig>,
+    pub drop: Option<RuleConfig>,
+    #[serde(default)]
+    pub unmatched: Verdict,
+    #[serde(default = "keep")]
+    pub tombstones: Verdict,
+    #[serde(default)]
+    pub missing: MissingConfig,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Keep,
+    Drop,
+    #[default]
+    Reject,
+}
+
+fn keep() -> Verdict {
+    Verdict::Keep
+}
+
+/// What an expression finds where a field or header is missing.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingConfig {
+    #[default]
+    Null,
+    Unmatched,
+}
+
+impl From<MissingConfig> for Missing {
+    fn from(config: MissingConfig) -> Self {
+        match config {
+            MissingConfig::Null => Self::Null,
+            MissingConfig::Unmatched => Self::Error,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum RuleConfig {
+    Expression(String),
+    Key(KeyRule),
+    KeyPrefix(KeyPrefixRule),
+    Header(HeaderRule),
+    Field(FieldRule),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRule {
+    key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPrefixRule {
+    key_prefix: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderRule {
+    header: HeaderEquals,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderEquals {
+    name: String,
+    equals: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FieldRule {
+    field: String,
+    equals: Value,
+}
+
+impl RuleConfig {
+    /// The rule, and what it reads. `at` is its place in the configuration.
+    pub fn compile(self, at: &str) -> Result<(Node, Reads), ConfigError> {
+        let mut reads = Reads::default();
+        let node = match self {
+            Self::Expression(text) => return compile(&text).map_err(|e| config_error(at, e)),
+            Self::Key(rule) => {
+                reads.columns(column::KEY);
+                Node::KeyIs(rule.key.into_bytes())
+            }
+            Self::KeyPrefix(rule) if rule.key_prefix.is_empty() => {
+                return Err(config_error(format!("{at}/key_prefix"), "an empty prefix matches every key"));
+            }
+            Self::KeyPrefix(rule) => {
+                reads.columns(column::KEY);
+                Node::KeyStartsWith(rule.key_prefix.into_bytes())
+            }
+            Self::Header(rule) => {
+                reads.header(rule.header.name.as_bytes());
+                Node::HeaderIs { name: rule.header.name.into_bytes(), value: rule.header.equals.into_bytes() }
+            }
+            Self::Field(rule) => {
+                let path = Path::parse(&rule.field).map_err(|e| config_error(format!("{at}/field"), e))?;
+                let single = |path: &Path| path.steps.iter().all(|step| !step.is_many());
+                if !single(&path) {
+                    let message = "a path to one place is expected, such as $.customer.region";
+                    return Err(config_error(format!("{at}/field"), message));
+                }
+                let Some(equals) = scalar(&rule.equals) else {
+                    let message = "a text, number, true, false or null is expected";
+                    return Err(config_error(format!("{at}/equals"), message));
+                };
+                let source = reads.field(path);
+                // An absent field is not null here.
+                Node::And(vec![
+                    Node::Has(source.clone()),
+                    Node::Compare { left: Operand::Source(source), by: Comparison::Equal, right: equals },
+                ])
+            }
+        };
+        Ok((node, reads))
+    }
+}
+
+fn scalar(json: &Value) -> Option<Val<'static>> {
+    Some(match json {
+        Value::Null => Val::Null,
+        Value::Bool(holds) => Val::Bool(*holds),
+        Value::String(text) => Val::Text(Cow::Owned(text.clone())),
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(number), ..) => Val::Int(number),
+            (_, Some(number), _) => Val::UInt(number),
+            (.., number) => Val::Double(number?),
+        },
+        Value::Array(_) | Value::Object(_) => return None,
+    })
+}

@@ -1,0 +1,110 @@
+//! What has no compiled form is left to the CEL library's interpreter, with the values that it reads.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cel::{
+    Context, ExecutionError, IdedExpr, Value,
+    extractors::This,
+    objects::{Key, Map},
+};
+use regex_lite::Regex;
+
+use crate::{
+    node::{Case, Source, Trouble},
+    val::Val,
+};
+
+/// Patterns that are made while records are judged.
+const PATTERNS_MAX: usize = 64;
+
+/// A part of an expression in which everything of the record is a variable.
+pub struct Interpreted {
+    expression: IdedExpr,
+    variables: Vec<(String, Variable)>,
+    functions: Context<'static, 'static>,
+}
+
+/// What a variable holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Variable {
+    Value(Source),
+    /// Whether it is there.
+    Has(Source),
+    IsTombstone,
+}
+
+impl Interpreted {
+    pub fn new(expression: IdedExpr, variables: Vec<(String, Variable)>) -> Self {
+        let mut functions = Context::default();
+        let patterns = Arc::new(Mutex::new(BTreeMap::new()));
+        let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| matches(&patterns, &text, &pattern);
+        // Cannot fail: without the library's own regular expressions, nothing has that name.
+        let _ = functions.add_function("matches", matches);
+        Self { expression, variables, functions }
+    }
+
+    pub fn judge(&self, case: &Case<'_>) -> Result<bool, Trouble> {
+        let mut context = self.functions.new_inner_scope();
+        for (name, variable) in &self.variables {
+            let value = match variable {
+                Variable::Value(source) => value(case.get(source)?)?,
+                Variable::Has(source) => Value::Bool(case.find(source)?.is_some()),
+                Variable::IsTombstone => Value::Bool(case.is_tombstone()),
+            };
+            context.add_variable_from_value(name.as_str(), value);
+        }
+        match Value::resolve(&self.expression, &context) {
+            Ok(Value::Bool(holds)) => Ok(holds),
+            // What the error says may hold data of the record.
+            Ok(_) | Err(_) => Err(Trouble::Evaluation),
+        }
+    }
+}
+
+fn matches(patterns: &Mutex<BTreeMap<String, Regex>>, text: &str, pattern: &str) -> Result<bool, ExecutionError> {
+    let mut patterns = patterns.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = patterns.get(pattern) {
+        return Ok(regex.is_match(text));
+    }
+    let regex = Regex::new(pattern).map_err(|e| ExecutionError::function_error("matches", e))?;
+    let matches = regex.is_match(text);
+    if patterns.len() < PATTERNS_MAX {
+        patterns.insert(pattern.to_owned(), regex);
+    }
+    Ok(matches)
+}
+
+fn value(val: Val<'_>) -> Result<Value, Trouble> {
+    Ok(match val {
+        Val::Null => Value::Null,
+        Val::Bool(holds) => Value::Bool(holds),
+        Val::Int(number) => Value::Int(number),
+        Val::UInt(number) => Value::UInt(number),
+        Val::Double(number) => Value::Float(number),
+        Val::Text(text) => Value::String(Arc::new(text.into_owned())),
+        Val::Bytes(bytes) => Value::Bytes(Arc::new(bytes.into_owned())),
+        Val::List(list) => Value::List(Arc::new(list.into_iter().map(value).collect::<Result<_, _>>()?)),
+        Val::Json(source) => from_json(serde_json::from_slice(source).map_err(|_| Trouble::NotJudged)?),
+    })
+}
+
+fn from_json(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(holds) => Value::Bool(holds),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::Int(number),
+            (None, Some(number)) => Value::UInt(number),
+            _ => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::String(text) => Value::String(Arc::new(text)),
+        serde_json::Value::Array(list) => Value::List(Arc::new(list.into_iter().map(from_json).collect())),
+        serde_json::Value::Object(members) => {
+            let members = members.into_iter().map(|(name, value)| (Key::from(name), from_json(value)));
+            Value::Map(Map { map: Arc::new(members.collect::<HashMap<_, _>>()) })
+        }
+    }
+}

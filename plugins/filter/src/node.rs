@@ -1,0 +1,278 @@
+//! A compiled rule.
+
+use std::cmp::Ordering;
+
+use regex_lite::Regex;
+use strait_plugin_sdk::{Needs, Record, ValueState, column, path::Path};
+
+use crate::{interpret::Interpreted, val::Val};
+
+/// Why a rule has no answer for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The value is not exactly one JSON document, or a name on a path stands twice.
+    NotJudged,
+    /// The rule asks for a field of a record without a value.
+    Tombstone,
+    /// Types that do not fit, a number too large, or a missing field where that counts as an error.
+    Evaluation,
+}
+
+/// One condition.
+pub enum Node {
+    Const(bool),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+    /// The key has exactly these bytes; a null key has none.
+    KeyIs(Vec<u8>),
+    KeyStartsWith(Vec<u8>),
+    /// Some header of this name has exactly this value.
+    HeaderIs {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    /// The record has no value.
+    IsTombstone,
+    Has(Source),
+    /// A boolean field.
+    Truth(Source),
+    Compare {
+        left: Operand,
+        by: Comparison,
+        right: Val<'static>,
+    },
+    OneOf(Operand, Vec<Val<'static>>),
+    StartsWith(Source, String),
+    EndsWith(Source, String),
+    Contains(Source, String),
+    Matches(Source, Regex),
+    /// Anything else.
+    Interpret(Box<Interpreted>),
+}
+
+/// What is compared with something written in the rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    Source(Source),
+    Size(Source),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// Something of a record that a rule reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    Key,
+    Timestamp,
+    Topic,
+    Partition,
+    Offset,
+    /// The last header of a name.
+    Header(Vec<u8>),
+    /// All headers of a name.
+    Headers(Vec<u8>),
+    /// A field, by its index among the declared ones.
+    Field(u32),
+}
+
+/// Everything that a rule reads.
+#[derive(Debug, Default)]
+pub struct Reads {
+    fields: Vec<Path>,
+    headers: Vec<Vec<u8>>,
+    columns: Vec<u32>,
+    /// Whether the rule asks for the lack of a value itself.
+    pub tombstones: bool,
+}
+
+/// What stands for a field or header that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    Null,
+    Error,
+}
+
+/// A record to judge.
+pub struct Case<'a> {
+    pub record: &'a Record<'a>,
+    pub missing: Missing,
+    /// Whether the rule handles records without a value by itself: their fields are missing like any other.
+    pub tombstones: bool,
+    /// Whether any field is declared, which says where the lack of a value is seen.
+    pub fields: bool,
+}
+
+impl Reads {
+    pub fn field(&mut self, path: Path) -> Source {
+        let index = self.fields.iter().position(|known| *known == path).unwrap_or_else(|| {
+            self.fields.push(path);
+            self.fields.len() - 1
+        });
+        Source::Field(index as u32)
+    }
+
+    pub fn header(&mut self, name: &[u8]) {
+        if !self.headers.iter().any(|known| known == name) {
+            self.headers.push(name.to_vec());
+        }
+    }
+
+    pub fn columns(&mut self, columns: &[u32]) {
+        self.columns.extend_from_slice(columns);
+    }
+
+    pub fn fields(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
+    pub fn needs(&self, effects: u32) -> Needs {
+        let mut needs = Needs::columns(&self.columns, effects);
+        if self.tombstones && self.fields.is_empty() {
+            needs = needs.and(column::VALUE);
+        }
+        if !self.headers.is_empty() {
+            needs = needs.headers(self.headers.iter().cloned());
+        }
+        if !self.fields.is_empty() {
+            needs = needs.fields(self.fields.iter().map(ToString::to_string));
+        }
+        needs
+    }
+
+    #[cfg(test)]
+    pub fn told(&self) -> (Vec<String>, Vec<String>) {
+        let headers = self.headers.iter().map(|name| String::from_utf8_lossy(name).into_owned());
+        (self.fields.iter().map(ToString::to_string).collect(), headers.collect())
+    }
+}
+
+impl Case<'_> {
+    /// `None` is a field or header that is not there.
+    pub fn find(&self, source: &Source) -> Result<Option<Val<'_>>, Trouble> {
+        let record = self.record;
+        Ok(Some(match source {
+            Source::Key => Val::of_bytes(record.key()),
+            Source::Timestamp => Val::Int(record.timestamp_ms()),
+            Source::Topic => Val::Text(record.topic().into()),
+            Source::Partition => Val::Int(record.partition().into()),
+            Source::Offset => Val::Int(i64::try_from(record.offset()).map_err(|_| Trouble::Evaluation)?),
+            Source::Header(name) => {
+                let last = record.headers().iter().rev().find(|header| header.name == name);
+                return Ok(last.map(|header| Val::of_bytes(header.value)));
+            }
+            Source::Headers(name) => {
+                let named = record.headers().iter().filter(|header| header.name == name);
+                Val::List(named.map(|header| Val::of_bytes(header.value)).collect())
+            }
+            Source::Field(field) => {
+                match record.value_state() {
+                    ValueState::Parsed => {}
+                    ValueState::Null if self.tombstones => return Ok(None),
+                    ValueState::Null => return Err(Trouble::Tombstone),
+                    _ => return Err(Trouble::NotJudged),
+                }
+                return record.field(*field).first().map(|field| Val::of_json(field.json)).transpose();
+            }
+        }))
+    }
+
+    pub fn get(&self, source: &Source) -> Result<Val<'_>, Trouble> {
+        match (self.find(source)?, self.missing) {
+            (Some(val), _) => Ok(val),
+            (None, Missing::Null) => Ok(Val::Null),
+            (None, Missing::Error) => Err(Trouble::Evaluation),
+        }
+    }
+
+    fn operand(&self, operand: &Operand) -> Result<Val<'_>, Trouble> {
+        match operand {
+            Operand::Source(source) => self.get(source),
+            Operand::Size(source) => self.get(source)?.size().map(Val::Int),
+        }
+    }
+
+    pub fn is_tombstone(&self) -> bool {
+        match self.fields {
+            true => self.record.value_state() == ValueState::Null,
+            false => self.record.value().is_none(),
+        }
+    }
+}
+
+impl Comparison {
+    fn holds(self, left: &Val<'_>, right: &Val<'_>) -> Result<bool, Trouble> {
+        Ok(match self {
+            Self::Equal => left.equals(right),
+            Self::NotEqual => !left.equals(right),
+            Self::Less => left.order(right)? == Ordering::Less,
+            Self::LessOrEqual => left.order(right)? != Ordering::Greater,
+            Self::Greater => left.order(right)? == Ordering::Greater,
+            Self::GreaterOrEqual => left.order(right)? != Ordering::Less,
+        })
+    }
+
+    /// The same with its sides swapped.
+    pub fn swapped(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            same => same,
+        }
+    }
+}
+
+impl Node {
+    pub fn judge(&self, case: &Case<'_>) -> Result<bool, Trouble> {
+        match self {
+            Self::Const(constant) => Ok(*constant),
+            Self::And(nodes) => all(nodes, case, true),
+            Self::Or(nodes) => all(nodes, case, false),
+            Self::Not(node) => node.judge(case).map(|holds| !holds),
+            Self::KeyIs(bytes) => Ok(case.record.key() == Some(bytes)),
+            Self::KeyStartsWith(bytes) => Ok(case.record.key().is_some_and(|key| key.starts_with(bytes))),
+            Self::HeaderIs { name, value } => {
+                Ok(case.record.headers().iter().any(|header| header.name == name && header.value == Some(value)))
+            }
+            Self::IsTombstone => Ok(case.is_tombstone()),
+            Self::Has(source) => Ok(case.find(source)?.is_some()),
+            Self::Truth(source) => match case.get(source)? {
+                Val::Bool(holds) => Ok(holds),
+                _ => Err(Trouble::Evaluation),
+            },
+            Self::Compare { left, by, right } => by.holds(&case.operand(left)?, right),
+            Self::OneOf(operand, list) => {
+                let val = case.operand(operand)?;
+                Ok(list.iter().any(|one| one.equals(&val)))
+            }
+            Self::StartsWith(source, text) => Ok(case.get(source)?.text()?.starts_with(text)),
+            Self::EndsWith(source, text) => Ok(case.get(source)?.text()?.ends_with(text)),
+            Self::Contains(source, text) => Ok(case.get(source)?.text()?.contains(text)),
+            Self::Matches(source, regex) => Ok(regex.is_match(case.get(source)?.text()?)),
+            Self::Interpret(interpreted) => interpreted.judge(case),
+        }
+    }
+}
+
+/// CEL's `&&` (`wanted` is true) and `||`: one side that decides makes trouble on the other side meaningless.
+fn all(nodes: &[Node], case: &Case<'_>, wanted: bool) -> Result<bool, Trouble> {
+    let mut trouble = None;
+    for node in nodes {
+        match node.judge(case) {
+            Ok(holds) if holds != wanted => return Ok(holds),
+            Ok(_) => {}
+            Err(found) => trouble = trouble.or(Some(found)),
+        }
+    }
+    trouble.map_or(Ok(wanted), Err)
+}

@@ -1,0 +1,243 @@
+//! Expressions, what they read, and records in, verdicts out.
+
+use strait_plugin_sdk::{
+    ValueState,
+    testing::{TestRecord, Tester, take_counts},
+};
+
+use super::*;
+
+/// Shape of the compiled rule, to see what is interpreted.
+fn shape(node: &Node) -> String {
+    let list = |nodes: &[Node]| nodes.iter().map(shape).collect::<Vec<_>>().join(" ");
+    match node {
+        Node::Const(constant) => constant.to_string(),
+        Node::And(nodes) => format!("(and {})", list(nodes)),
+        Node::Or(nodes) => format!("(or {})", list(nodes)),
+        Node::Not(node) => format!("(not {})", shape(node)),
+        Node::KeyIs(_) | Node::KeyStartsWith(_) => "key".into(),
+        Node::HeaderIs { .. } => "header".into(),
+        Node::IsTombstone => "tombstone".into(),
+        Node::Has(_) => "has".into(),
+        Node::Truth(_) => "truth".into(),
+        Node::Compare { by, .. } => format!("{by:?}"),
+        Node::OneOf(..) => "in".into(),
+        Node::StartsWith(..) => "starts".into(),
+        Node::EndsWith(..) => "ends".into(),
+        Node::Contains(..) => "contains".into(),
+        Node::Matches(..) => "matches".into(),
+        Node::Interpret(_) => "interpret".into(),
+    }
+}
+
+fn compiled(text: &str) -> String {
+    match compile::compile(text) {
+        Ok((node, reads)) => {
+            let (fields, headers) = reads.told();
+            format!("{} {} {}", shape(&node), fields.join(","), headers.join(",")).trim_end().to_owned()
+        }
+        Err(error) => format!("error: {error}"),
+    }
+}
+
+#[test]
+fn common_shapes_become_matchers_and_read_only_what_they_name() {
+    for (text, expected) in [
+        ("value.region == 'eu' && header['source'] != 'test'", "(and Equal NotEqual) $['region'] source"),
+        ("key == 'a' || 'b' == key", "(or key key)"),
+        ("!(value.a.b['c d'][3] in [1, -2.5, 'x', null, true])", "(not in) $['a']['b']['c d'][3]"),
+        (
+            "key.startsWith('a') && topic.endsWith('b') && value.x.contains('c') && value.x.matches('^d+$')",
+            "(and starts ends contains matches) $['x']",
+        ),
+        ("matches(value.x, 'd')", "matches $['x']"),
+        (
+            "size(value.list) > 2 && value.name.size() <= 3 && 1 < size(key)",
+            "(and Greater LessOrEqual Greater) $['list'],$['name']",
+        ),
+        (
+            "has(value.a.b) && has(header.x) && 'y' in header && 'z' in headers['w']",
+            "(and has has has header) $['a']['b'] x,y,w",
+        ),
+        ("value.active && !value.deleted", "(and truth (not truth)) $['active'],$['deleted']"),
+        ("value == null || value != null", "(or tombstone (not tombstone))"),
+        (
+            "timestamp >= timestamp('2026-01-01T00:00:00Z') && partition != 3 && offset < 10",
+            "(and GreaterOrEqual NotEqual Less)",
+        ),
+        ("true", "true"),
+        ("value.a == value.b", "interpret $['a'],$['b']"),
+        ("key == 'a' && value.items.exists(i, i.sku.startsWith('x') && has(i.n))", "(and key interpret) $['items']"),
+        ("value.n % 2 == 0 ? key == 'a' : header['h'] == 'b'", "interpret $['n'] h"),
+        ("timestamp - duration('1h') > 5", "interpret"),
+        ("value.m[key] == 1", "interpret $['m']"),
+        ("'a' in value.tags", "interpret $['tags']"),
+        ("headers['x'].size() == 2 && headers['x'].all(h, h != 'y')", "(and Equal interpret)  x"),
+    ] {
+        assert_eq!(compiled(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_mistake_in_an_expression_is_told() {
+    for (text, expected) in [
+        ("value.a ==", "character"),
+        ("value", "'value' alone"),
+        ("value == 1", "'value' alone"),
+        ("size(value) > 1", "'value' alone"),
+        ("header == 1", "name one header"),
+        ("header[key] == 'a'", "name one header"),
+        ("valu.a == 1", "'valu' does not exist"),
+        ("key.lower() == 'a'", "'lower' does not exist"),
+        ("key.matches('(')", "matches('(')"),
+        ("timestamp > timestamp('yesterday')", "timestamp('yesterday')"),
+        ("timestamp > timestamp(value.t)", "takes a text"),
+        ("value.a.exists(value, value == 1)", "is taken"),
+        ("value.a == T{x: 1}", "messages"),
+        ("'", ""),
+    ] {
+        let told = compiled(text);
+        assert!(told.starts_with("error: ") && told.contains(expected), "{text}: {told}");
+    }
+    assert!(compiled(&format!("{}true", "!".repeat(20_000))).starts_with("error"));
+    assert!(compiled(&vec!["true"; 3_000].join("||")).starts_with("error"));
+    for config in [
+        r#"{}"#,
+        r#"{"keep":"true","drop":"true"}"#,
+        r#"{"keep":{"field":"$..a","equals":1}}"#,
+        r#"{"keep":{"key_prefix":""}}"#,
+    ] {
+        assert!(Tester::<Filter>::new(config).is_err(), "{config}");
+    }
+}
+
+/// Verdicts of one expression over records: `p`ass, `d`rop, `n`ot judged, `e`valuation.
+fn verdicts(config: serde_json::Value, records: &[TestRecord]) -> String {
+    let lines = Tester::<Filter>::new(&config.to_string()).unwrap().process(records).unwrap();
+    let of = |index: usize| {
+        let line = lines.iter().find_map(|line| line.strip_prefix(&format!("{index} ")));
+        match line.map(|line| line.split(" =").next().unwrap_or_default()) {
+            None => 'p',
+            Some("drop") => 'd',
+            Some("reject 0") => 'n',
+            Some("reject 1") => 'e',
+            Some(other) => panic!("{other}"),
+        }
+    };
+    (0..records.len()).map(of).collect()
+}
+
+#[test]
+fn an_expression_has_cels_answers() {
+    // a is the first field that each of these names, b the second.
+    let record = || TestRecord::new().key("k-1").value("{…}").header("h", Some(b"x")).header("h", Some(b"y"));
+    let holds = |text: &str, fields: &[&str]| {
+        let mut record = record();
+        for (index, json) in fields.iter().enumerate().filter(|(_, json)| !json.is_empty()) {
+            record = record.field(index as u32, "/f", json);
+        }
+        verdicts(serde_json::json!({"keep": text}), &[record])
+    };
+    for (text, fields, expected) in [
+        ("value.a == 'eu'", &[r#""e\u0075""#][..], "p"),
+        ("value.a == 'eu'", &["1"], "d"),
+        ("value.a == 'eu'", &[], "d"),
+        ("value.a == null", &[], "p"),
+        ("has(value.a)", &[], "d"),
+        ("has(value.a)", &["null"], "p"),
+        ("value.a == 1.0", &["1"], "p"),
+        ("value.a > 9007199254740992", &["9007199254740993"], "p"),
+        ("value.a > 1u", &["2"], "p"),
+        ("value.a > 1", &["\"2\""], "e"),
+        ("value.a > 1", &[], "e"),
+        ("value.a > 1 || true", &[], "p"),
+        ("false && value.a > 1", &[], "d"),
+        ("value.a > 1 && false", &["null"], "d"),
+        ("value.a > 1", &["1e999"], "e"),
+        ("value.a", &["true"], "p"),
+        ("value.a", &["1"], "e"),
+        ("!value.a", &["false"], "p"),
+        ("value.a in ['x', 2]", &["2.0"], "p"),
+        ("value.a in []", &["2.0"], "d"),
+        (
+            "value.a.startsWith('e') && value.a.endsWith('u') && value.a.contains('-') && value.a.matches('e.u')",
+            &["\"e-u\""],
+            "p",
+        ),
+        ("value.a.startsWith('e')", &[], "e"),
+        ("value.a.matches('^[0-9]+$')", &["\"12x\""], "d"),
+        ("size(value.a) == 2", &["[1,{}]"], "p"),
+        ("size(value.a) == 2", &["\"é😀\""], "p"),
+        ("size(value.a) == 2", &["7"], "e"),
+        ("value.a == value.b", &["{\"x\":[1,2.0]}", "{\"x\":[1,2]}"], "p"),
+        ("value.a.x[1] == 2", &["2"], "p"),
+        ("value.a.exists(i, i.s == 'x' && i.n > 1)", &[r#"[{"s":"y"},{"s":"x","n":2}]"#], "p"),
+        ("value.a.all(i, i > 1)", &["[2,3]"], "p"),
+        ("value.a.map(i, i * 2) == [2, 4]", &["[1,2]"], "p"),
+        ("value.a.filter(i, i > 1).size() == 1", &["[1,2]"], "p"),
+        ("value.a ? key == 'k-1' : false", &["true"], "p"),
+        ("value.a + value.b == 3", &["1", "2"], "p"),
+        ("value.a + value.b == 3", &["1", "\"2\""], "e"),
+        ("value.a[key] == 1", &["{\"k-1\":1}"], "p"),
+        ("value.a[key] == 1", &["{}"], "e"),
+        ("'x' in value.a", &["[\"x\"]"], "p"),
+        ("string(value.a) == '1' && int(value.b) == 2", &["1", "\"2\""], "p"),
+        ("(key + value.a).matches(value.b)", &["\"z\"", "\"^k.*z$\""], "p"),
+        ("(key + value.a).matches(value.b)", &["\"z\"", "\"(\""], "e"),
+        ("key in ['k-1'] && key >= 'k' && key != 'k'", &[], "p"),
+        ("header['h'] == 'y' && headers['h'] == ['x', 'y'] && 'x' in headers.h", &[], "p"),
+        ("header['none'] == null && !has(header.none) && !('none' in header) && headers['none'] == []", &[], "p"),
+        ("topic == 'orders' && partition == 3 && offset == 100 && timestamp == 1000", &[], "p"),
+        ("timestamp < timestamp('1970-01-01T00:00:01.001Z') && timestamp + duration('1s') == 2000", &[], "p"),
+        ("value == null", &[], "d"),
+        ("value != null && (value.a == 1 ? value != null : false)", &["1"], "p"),
+        ("value.a / 0 == 1", &["1"], "e"),
+    ] {
+        assert_eq!(holds(text, fields), expected, "{text} {fields:?}");
+    }
+}
+
+#[test]
+fn what_has_no_answer_is_settled_as_configured() {
+    let value = |json: &str| TestRecord::new().key("k").value("{…}").field(0, "/a", json);
+    let records = [
+        value("1"),
+        value("2"),
+        TestRecord::new().key("k").value("x").state(ValueState::NotJson),
+        TestRecord::new().key("k"),
+        TestRecord::new().key("other"),
+        value("\"x\""),
+        TestRecord::new().key("k").value("{}"),
+        TestRecord::new().key(b"\xff").value("{}"),
+        TestRecord::new().value("{}"),
+    ];
+    let judge = |config: serde_json::Value| verdicts(config, &records);
+    assert_eq!(judge(serde_json::json!({"keep": "key == 'k' && value.a < 2"})), "pdnpdeedd");
+    assert_eq!(take_counts(), [(0, 4)]);
+    assert_eq!(judge(serde_json::json!({"drop": "key == 'k' && value.a < 2"})), "dpnppeepp");
+    assert_eq!(
+        judge(serde_json::json!({"keep": "key == 'k' && value.a < 2", "unmatched": "keep", "tombstones": "reject"})),
+        "pdpndppdd"
+    );
+    assert_eq!(
+        judge(serde_json::json!({"drop": "value.a == 1", "unmatched": "drop", "tombstones": "drop"})),
+        "dpddddppp".replace("dpdddd", "dpdddp")
+    );
+    assert_eq!(judge(serde_json::json!({"keep": "value.a == 1", "missing": "unmatched"})), "pdnppdeee");
+    assert_eq!(judge(serde_json::json!({"keep": "value == null || value.a == 1"})), "pdnppdddd");
+    assert_eq!(judge(serde_json::json!({"keep": "value == null"})), "dddppdddd");
+    assert_eq!(judge(serde_json::json!({"keep": {"field": "$.a", "equals": 1.0}})), "pdnppdddd");
+    assert_eq!(judge(serde_json::json!({"drop": {"field": "$.a", "equals": null}})), "ppnpppppp");
+    assert_eq!(judge(serde_json::json!({"keep": "key.startsWith('k')"})), "ppppdppee");
+}
+
+#[test]
+fn only_what_the_rule_reads_is_asked_for() {
+    let columns = |config: serde_json::Value| Tester::<Filter>::new(&config.to_string()).unwrap().columns().to_vec();
+    assert_eq!(columns(serde_json::json!({"keep": {"key": "a"}})), [3, 4]);
+    assert_eq!(columns(serde_json::json!({"keep": "key == 'a' || key == 'b'"})), [3, 4]);
+    assert_eq!(columns(serde_json::json!({"keep": "header.a == 'b'"})), [12, 13, 14, 15, 16]);
+    assert_eq!(columns(serde_json::json!({"keep": "value.a == 'b' || value == null"})), [7, 8, 9, 10]);
+    assert_eq!(columns(serde_json::json!({"keep": "value == null"})), [5, 6]);
+    assert_eq!(columns(serde_json::json!({"keep": "timestamp > 1 && offset > 2 && topic == 'a'"})), [2, 1]);
+}

@@ -1,0 +1,173 @@
+//! Values as expressions compare them.
+
+use std::{borrow::Cow, cmp::Ordering};
+
+use strait_plugin_sdk::json::{self, Kind};
+
+use crate::node::Trouble;
+
+/// A value of a record, or one written in an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Val<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    UInt(u64),
+    Double(f64),
+    Text(Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
+    /// An array or object, as JSON text.
+    Json(&'a [u8]),
+    /// The values of headers of one name.
+    List(Vec<Val<'a>>),
+}
+
+/// A number, for comparison across types.
+enum Number {
+    Int(i128),
+    Double(f64),
+}
+
+impl<'a> Val<'a> {
+    /// A field, from its JSON text.
+    pub fn of_json(source: &'a [u8]) -> Result<Self, Trouble> {
+        Ok(match json::kind(source).ok_or(Trouble::NotJudged)? {
+            Kind::Null => Self::Null,
+            Kind::Boolean => Self::Bool(source == b"true"),
+            Kind::Number => number(source)?,
+            Kind::String => Self::Text(json::text(source).ok_or(Trouble::NotJudged)?),
+            Kind::Array | Kind::Object => Self::Json(source),
+        })
+    }
+
+    /// A key or header value: text where it is UTF-8.
+    pub fn of_bytes(bytes: Option<&'a [u8]>) -> Self {
+        let Some(bytes) = bytes else { return Self::Null };
+        std::str::from_utf8(bytes).map_or(Self::Bytes(Cow::Borrowed(bytes)), |text| Self::Text(Cow::Borrowed(text)))
+    }
+
+    fn number(&self) -> Option<Number> {
+        Some(match self {
+            Self::Int(number) => Number::Int(i128::from(*number)),
+            Self::UInt(number) => Number::Int(i128::from(*number)),
+            Self::Double(number) => Number::Double(*number),
+            _ => return None,
+        })
+    }
+
+    /// CEL's `==`: values of different types are not equal, numbers are by value.
+    pub fn equals(&self, other: &Self) -> bool {
+        match (self.number(), other.number()) {
+            (Some(a), Some(b)) => compare(&a, &b) == Some(Ordering::Equal),
+            (None, None) => self == other,
+            _ => false,
+        }
+    }
+
+    /// CEL's `<` and its like.
+    pub fn order(&self, other: &Self) -> Result<Ordering, Trouble> {
+        let order = match (self, other) {
+            (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
+            (Self::Bytes(a), Self::Bytes(b)) => Some(a.cmp(b)),
+            (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
+            _ => match (self.number(), other.number()) {
+                (Some(a), Some(b)) => compare(&a, &b),
+                _ => None,
+            },
+        };
+        order.ok_or(Trouble::Evaluation)
+    }
+
+    pub fn text(&self) -> Result<&str, Trouble> {
+        match self {
+            Self::Text(text) => Ok(text),
+            _ => Err(Trouble::Evaluation),
+        }
+    }
+
+    /// CEL's `size`.
+    pub fn size(&self) -> Result<i64, Trouble> {
+        let size = match self {
+            Self::Text(text) => text.chars().count(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(list) => list.len(),
+            Self::Json(source) => match serde_json::from_slice(source).map_err(|_| Trouble::NotJudged)? {
+                serde_json::Value::Array(list) => list.len(),
+                serde_json::Value::Object(members) => members.len(),
+                _ => return Err(Trouble::Evaluation),
+            },
+            _ => return Err(Trouble::Evaluation),
+        };
+        Ok(size as i64)
+    }
+}
+
+/// The narrowest type that holds a number exactly as it is written: an integer, else a double.
+fn number<'a>(source: &[u8]) -> Result<Val<'a>, Trouble> {
+    let text = std::str::from_utf8(source).map_err(|_| Trouble::NotJudged)?;
+    if let Ok(number) = text.parse::<i64>() {
+        return Ok(Val::Int(number));
+    }
+    if let Ok(number) = text.parse::<u64>() {
+        return Ok(Val::UInt(number));
+    }
+    let number: f64 = text.parse().map_err(|_| Trouble::NotJudged)?;
+    if number.is_finite() { Ok(Val::Double(number)) } else { Err(Trouble::Evaluation) }
+}
+
+fn compare(a: &Number, b: &Number) -> Option<Ordering> {
+    match (a, b) {
+        (Number::Int(a), Number::Int(b)) => Some(a.cmp(b)),
+        (Number::Double(a), Number::Double(b)) => a.partial_cmp(b),
+        (Number::Int(a), Number::Double(b)) => compare_mixed(*a, *b),
+        (Number::Double(a), Number::Int(b)) => compare_mixed(*b, *a).map(Ordering::reverse),
+    }
+}
+
+/// Exact, where a conversion of the integer to a double would round.
+fn compare_mixed(int: i128, double: f64) -> Option<Ordering> {
+    if double.is_nan() {
+        return None;
+    }
+    // Saturates, far outside of what a 64-bit integer can be.
+    let whole = double.trunc() as i128;
+    Some(int.cmp(&whole).then(0.0.partial_cmp(&double.fract()).unwrap_or(Ordering::Equal)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn val(json: &str) -> Val<'_> {
+        Val::of_json(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_equal_by_value_and_ordered_exactly() {
+        for (a, b) in [("1", "1.0"), ("1e2", "100"), ("18446744073709551615", "18446744073709551615"), ("-0", "0.0")] {
+            assert!(val(a).equals(&val(b)), "{a} {b}");
+        }
+        for (a, b) in
+            [("9007199254740993", "9007199254740992.0"), ("1", "\"1\""), ("0", "false"), ("0", "null"), ("1", "1.5")]
+        {
+            assert!(!val(a).equals(&val(b)), "{a} {b}");
+        }
+        for (less, more) in
+            [("1", "1.5"), ("-1.5", "-1"), ("9007199254740992.0", "9007199254740993"), ("-1e300", "0"), ("7", "1e300")]
+        {
+            assert_eq!(val(less).order(&val(more)), Ok(Ordering::Less), "{less} {more}");
+            assert_eq!(val(more).order(&val(less)), Ok(Ordering::Greater), "{less} {more}");
+        }
+        assert_eq!(Val::of_json(b"1e999"), Err(Trouble::Evaluation));
+    }
+
+    #[test]
+    fn types_do_not_mix() {
+        for (a, b) in [("1", "\"1\""), ("null", "1"), ("[]", "[]"), ("true", "1")] {
+            assert_eq!(val(a).order(&val(b)), Err(Trouble::Evaluation), "{a} {b}");
+        }
+        assert_eq!(val("\"a\"").order(&val("\"b\"")), Ok(Ordering::Less));
+        assert_eq!((val("\"é😀\"").size(), val("[1,[2]]").size(), val("{\"a\":1}").size()), (Ok(2), Ok(2), Ok(1)));
+        assert_eq!(val("7").size(), Err(Trouble::Evaluation));
+    }
+}

@@ -1,0 +1,159 @@
+//! Sends records to topics or partitions by their key, a header or a field.
+
+mod config;
+
+use std::borrow::Cow;
+
+use config::{Config, Rule};
+use serde::Deserialize;
+use strait_plugin_common::{
+    by::{By, Found},
+    hash::place,
+};
+use strait_plugin_sdk::{
+    About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, config_error, count, effect, plugin,
+};
+
+const SCHEMA: &str = include_str!("../config.schema.json");
+
+const UNMATCHED: u32 = 0;
+const NOT_JUDGED: u32 = 1;
+
+struct Route {
+    by: By,
+    rule: Rule,
+    default: Option<Place>,
+    unmatched: Unmatched,
+    /// Records without a place since the last batch.
+    without_place: u64,
+}
+
+/// Where a record goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// A topic; `{topic}` in it stands for the record's own.
+    Topic(String),
+    Partition(u32),
+    /// A partition by Kafka's hash of these bytes.
+    Hash(Vec<u8>),
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Unmatched {
+    Keep,
+    Drop,
+    #[default]
+    Quarantine,
+}
+
+impl Rule {
+    fn place(&self, found: &[u8]) -> Option<Cow<'_, Place>> {
+        match self {
+            Self::Table(table) => table.get(found).map(Cow::Borrowed),
+            Self::Topics(topics) => topics.get(place(found, topics.len() as u32) as usize).map(Cow::Borrowed),
+            Self::Partitions => Some(Cow::Owned(Place::Hash(found.to_vec()))),
+            Self::ToTopic(rewrite) => {
+                let topic = rewrite.apply(std::str::from_utf8(found).ok()?)?;
+                Some(Cow::Owned(Place::Topic(topic)))
+            }
+            Self::ToPartition(rewrite) => {
+                let number = rewrite.apply(std::str::from_utf8(found).ok()?)?;
+                // A number that no Kafka partition can have is no place.
+                let partition = number.parse().ok().filter(|n| i32::try_from(*n).is_ok())?;
+                Some(Cow::Owned(Place::Partition(partition)))
+            }
+        }
+    }
+}
+
+impl Place {
+    fn of(&self, topic: &str) -> Action {
+        match self {
+            Self::Topic(name) => {
+                let name = config::in_topic(name, topic);
+                // Its own topic is where it goes anyhow, to its own partition.
+                if name == topic { Action::Pass } else { Change::new().topic(&name).into() }
+            }
+            Self::Partition(partition) => Change::new().partition(*partition).into(),
+            Self::Hash(bytes) => Change::new().partition_by(bytes).into(),
+        }
+    }
+}
+
+impl Route {
+    fn without_place(&mut self, record: &Record<'_>, code: u32) -> Action {
+        self.without_place += 1;
+        if let Some(place) = &self.default {
+            return place.of(record.topic());
+        }
+        match self.unmatched {
+            Unmatched::Keep => Action::Pass,
+            Unmatched::Drop => Action::Drop,
+            // Says nothing of what was found: it may be personal data.
+            Unmatched::Quarantine if code == NOT_JUDGED => {
+                Action::Reject { code, reason: "the value is not one well-formed JSON document".into() }
+            }
+            Unmatched::Quarantine => Action::Reject { code, reason: "there is no place for what was found".into() },
+        }
+    }
+}
+
+impl Plugin for Route {
+    fn about() -> About {
+        About {
+            name: "route".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            description: "Sends records to topics or partitions by key, header or field".into(),
+            config_schema: SCHEMA.into(),
+            effects: effect::TOPIC | effect::PARTITION | effect::DROP | effect::REJECT,
+            counters: vec!["unmatched".into()],
+            reject_codes: vec!["unmatched".into(), "not-judged".into()],
+            ..About::default()
+        }
+    }
+
+    fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
+        let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
+        config.route()
+    }
+
+    fn open_topic(&mut self, topic: &str, _partitions: u32) -> Result<TopicPlan, String> {
+        let topics = self.rule.output_topics(self.default.as_ref(), topic);
+        let mut effects = match self.rule.is_to_topic() {
+            true => effect::TOPIC,
+            false => effect::PARTITION,
+        };
+        effects |= match (&self.default, self.unmatched) {
+            (Some(_), _) | (None, Unmatched::Keep) => 0,
+            (None, Unmatched::Drop) => effect::DROP,
+            (None, Unmatched::Quarantine) => effect::REJECT,
+        };
+        Ok(TopicPlan::reads(self.by.needs(Needs::columns(&[], effects).output_topics(topics))))
+    }
+
+    fn on_record(&mut self, record: &Record<'_>) -> Action {
+        let found = self.by.find(record);
+        let place = match &found {
+            Found::Bytes(bytes) => self.rule.place(bytes),
+            Found::Json(source) if self.rule.is_hash() => self.rule.place(source),
+            Found::Json(_) | Found::Nothing => None,
+            Found::NotJudged => return self.without_place(record, NOT_JUDGED),
+        };
+        match place {
+            Some(place) => place.of(record.topic()),
+            None => self.without_place(record, UNMATCHED),
+        }
+    }
+
+    fn end_batch(&mut self) {
+        if self.without_place > 0 {
+            count(0, std::mem::take(&mut self.without_place));
+        }
+    }
+}
+
+plugin!(Route);
+
+#[cfg(test)]
+mod tests;
