@@ -1,0 +1,70 @@
+//! Reads the corpus of hostile JSON (`README.md` beside this file). A module of the tests that use it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+const CORPUS: &str = include_str!("hostile-json.jsonl");
+const RULES: &str = include_str!("redact.json");
+
+/// What must not get through.
+pub const SECRET: &str = "SECRET";
+
+/// A value that tries to carry the word past `redact`.
+pub struct Trial {
+    pub name: String,
+    pub value: Vec<u8>,
+    /// `redacted` or `rejected`.
+    pub expect: String,
+}
+
+/// The corpus, for rules that match names as they are or in any case.
+pub fn corpus(any_case: bool) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for line in CORPUS.lines() {
+        let trial: Value = serde_json::from_str(line).unwrap();
+        if !any_case && trial["any_case"] == Value::Bool(true) {
+            continue;
+        }
+        let other = Some(&trial["expect_any_case"]).filter(|other| any_case && !other.is_null());
+        trials.push(Trial {
+            name: trial["name"].as_str().unwrap().to_owned(),
+            value: trial["value"].as_array().unwrap().iter().flat_map(bytes).collect(),
+            expect: other.unwrap_or(&trial["expect"]).as_str().unwrap().to_owned(),
+        });
+    }
+    assert!(trials.len() > 90);
+    trials
+}
+
+/// The configuration of `redact` that the corpus is for.
+pub fn rules(any_case: bool) -> Value {
+    let mut config: Value = serde_json::from_str(RULES).unwrap();
+    for rule in config["rules"].as_array_mut().unwrap() {
+        rule["ignore_case"] = any_case.into();
+    }
+    config
+}
+
+/// Whether the word is in there, in another encoding or escaped as well.
+pub fn leaks(bytes: &[u8]) -> bool {
+    let mut text = String::from_utf8_lossy(bytes).replace('\0', "");
+    for character in SECRET.chars().collect::<BTreeSet<_>>() {
+        let code = u32::from(character);
+        for escape in [format!("\\u{code:04x}"), format!("\\u{code:04X}")] {
+            text = text.replace(&escape, &character.to_string());
+        }
+    }
+    text.contains(SECRET)
+}
+
+fn bytes(part: &Value) -> Vec<u8> {
+    if let Some(text) = part.as_str() {
+        return text.as_bytes().to_vec();
+    }
+    if let Some(hex) = part["hex"].as_str() {
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        return (0..hex.len()).step_by(2).map(byte).collect();
+    }
+    part["text"].as_str().unwrap().repeat(part["times"].as_u64().unwrap() as usize).into_bytes()
+}
