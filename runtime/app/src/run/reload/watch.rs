@@ -1,6 +1,6 @@
 //! Whether files have changed and come to rest.
 //!
-//! Looked at, not notified (decision 8): the same on every file system, and symbolic links are followed to what they lead to.
+//! Looked at, not notified (decision 9): the same on every file system, and symbolic links are followed to what they lead to.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
