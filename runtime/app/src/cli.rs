@@ -139,6 +139,50 @@ pub enum PluginCommand {
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Output,
     },
+    /// Have a running process look at its configuration and plugins now, and take over what has changed.
+    ///
+    /// What does not load, or protects less than before, is refused: the plugins that serve go on.
+    Reload {
+        /// Which process.
+        #[command(flatten)]
+        at: AdminAt,
+        /// Only this link; all of the process otherwise.
+        #[arg(long, value_name = "LINK")]
+        link: Option<String>,
+        /// Take plugins that protect less than those that serve.
+        #[arg(long)]
+        confirm: bool,
+        /// Try plugins again that broke or were refused before.
+        #[arg(long)]
+        force: bool,
+        /// How to print what became of it.
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Output,
+    },
+    /// Have a running process go back to the plugins before the last reload.
+    Rollback {
+        /// Which process.
+        #[command(flatten)]
+        at: AdminAt,
+        /// Which link; needed where the process has several.
+        #[arg(long, value_name = "LINK")]
+        link: Option<String>,
+        /// How to print what became of it.
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Output,
+    },
+    /// Print which plugins a running process had, since when, and why.
+    History {
+        /// Which process.
+        #[command(flatten)]
+        at: AdminAt,
+        /// Only this link.
+        #[arg(long, value_name = "LINK")]
+        link: Option<String>,
+        /// How to print it.
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Output,
+    },
     /// Make a key pair to sign plugins with; prints the public key.
     Keygen {
         /// Where to put the private key; must not be there yet.

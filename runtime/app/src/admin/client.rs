@@ -85,6 +85,14 @@ impl Client {
         self.ask(Method::GET, path, None, patience)
     }
 
+    /// `POST` of a path with a body.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn post(&self, path: &str, body: &Value, patience: Duration) -> Result<Value, ClientError> {
+        self.ask(Method::POST, path, Some(body), patience)
+    }
+
     fn ask(&self, method: Method, path: &str, body: Option<&Value>, patience: Duration) -> Result<Value, ClientError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| self.broken(error.to_string()))?;

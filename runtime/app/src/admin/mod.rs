@@ -5,6 +5,7 @@
 
 pub mod board;
 pub mod client;
+mod exchange;
 mod guard;
 mod metrics;
 pub mod plugins;

@@ -13,14 +13,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::board::Board;
-use super::{guard, metrics, status};
+use super::{exchange, guard, metrics, status};
 
 /// Bodies of requests, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// An answer: its status, its type, its text.
-type Answer = (StatusCode, [(HeaderName, &'static str); 2], String);
+pub type Answer = (StatusCode, [(HeaderName, &'static str); 2], String);
 
 /// The API.
 pub fn router(board: Arc<Board>) -> Router {
@@ -29,6 +29,7 @@ pub fn router(board: Arc<Board>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(scrape))
         .route("/api/v1/status", get(all))
+        .merge(exchange::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -40,7 +41,8 @@ fn answer(status: StatusCode, kind: &'static str, text: String) -> Answer {
     (status, [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")], text)
 }
 
-fn to_json(status: StatusCode, body: &impl Serialize) -> Answer {
+/// An answer in JSON.
+pub fn to_json(status: StatusCode, body: &impl Serialize) -> Answer {
     match serde_json::to_string(body) {
         Ok(text) => answer(status, "application/json", text),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
@@ -77,7 +79,7 @@ async fn all(State(board): State<Arc<Board>>) -> impl IntoResponse {
 }
 
 async fn nothing() -> impl IntoResponse {
-    problem(StatusCode::NOT_FOUND, "nothing is here; see /livez, /readyz, /metrics and /api/v1/status")
+    problem(StatusCode::NOT_FOUND, "nothing is here; see /livez, /readyz, /metrics, /api/v1/status and /api/v1/plugins")
 }
 
 async fn other_method() -> impl IntoResponse {

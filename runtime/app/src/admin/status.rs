@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use strait_core::PartitionKey;
 use strait_core::config::Delivery;
 use strait_flow::{Activity, LaneState, PartitionStatus};
+use strait_host::Standing;
 
 use super::board::{Board, LinkBoard, Recent};
 use super::plugins::{self, Plugin};
+use crate::run::reload::Reloads;
 
 /// Partitions that stand still and are listed one by one.
 const PAUSED_MAX: usize = 100;
@@ -64,6 +66,12 @@ pub struct Link {
     pub paused_left_out: usize,
     /// The plugins that judge records now: name, digest and configuration of each, in order.
     pub generation: String,
+    /// `steady`, `probation` (rolled back if it breaks), or with a candidate on trial `shadow` or `canary`.
+    pub standing: String,
+    /// Why the last change of plugins was not taken over.
+    pub problem: Option<String>,
+    /// What differs in the configuration file and takes effect at the next start only.
+    pub needs_restart: Vec<String>,
     /// These plugins, in order.
     pub plugins: Vec<Plugin>,
     /// How often each event came.
@@ -177,7 +185,31 @@ pub fn of(board: &Board) -> Status {
         ready: not_ready.is_empty(),
         not_ready,
         uptime_s: board.uptime().as_secs(),
-        links: board.links().iter().map(|link| of_link(link, board.unix_ms())).collect(),
+        links: links(board),
+    }
+}
+
+fn links(board: &Board) -> Vec<Link> {
+    let mut links: Vec<Link> = board.links().iter().map(|link| of_link(link, board.unix_ms())).collect();
+    for state in board.reloads().map(Reloads::state).unwrap_or_default() {
+        let (Some(view), Some(link)) = (links.iter_mut().find(|link| link.name == state.link), board.link(&state.link))
+        else {
+            continue;
+        };
+        view.standing = standing(state.chain.standing).to_owned();
+        view.problem = state.problem.map(|problem| link.hide(&problem));
+        view.needs_restart = state.needs_restart;
+    }
+    links
+}
+
+/// `steady`, `probation`, `shadow` or `canary`.
+pub fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Steady => "steady",
+        Standing::Probation => "probation",
+        Standing::Shadow => "shadow",
+        Standing::Canary => "canary",
     }
 }
 

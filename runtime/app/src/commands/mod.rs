@@ -3,6 +3,7 @@
 pub mod check;
 pub mod config;
 pub mod demo;
+pub mod exchange;
 pub mod lanes;
 pub mod plugin;
 pub mod run;

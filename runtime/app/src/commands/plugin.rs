@@ -4,6 +4,7 @@ use std::path::Path;
 
 use strait_host::{HostEngine, Kind, PluginInfo, inspect};
 
+use super::exchange::{self, Exchange};
 use super::{End, print, say, trust};
 use crate::cli::{Output, PluginCommand};
 
@@ -12,6 +13,14 @@ use crate::cli::{Output, PluginCommand};
 pub fn plugin(command: &PluginCommand) -> End {
     match command {
         PluginCommand::Inspect { file, output } => show(file, *output),
+        PluginCommand::Reload { at, link, confirm, force, output } => {
+            let what = Exchange::Reload { confirm: *confirm, force: *force };
+            exchange::exchange(at, link.as_deref(), what, *output)
+        }
+        PluginCommand::Rollback { at, link, output } => {
+            exchange::exchange(at, link.as_deref(), Exchange::Rollback, *output)
+        }
+        PluginCommand::History { at, link, output } => exchange::history(at, link.as_deref(), *output),
         PluginCommand::Keygen { key } => trust::keygen(key),
         PluginCommand::Sign { key, file } => trust::sign(key, file),
         PluginCommand::Verify { plugin, trust, config } => trust::verify(plugin, trust, config),

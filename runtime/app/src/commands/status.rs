@@ -144,6 +144,15 @@ fn details(text: &mut String, link: &Link) {
         lines.push(format!("and {} more partitions", link.paused_left_out));
     }
     lines.extend(link.plugins.iter().map(plugin));
+    if !matches!(&*link.standing, "" | "steady") {
+        lines.push(format!("the plugins are on {}", plain(&link.standing)));
+    }
+    if let Some(problem) = &link.problem {
+        lines.push(format!("the last change of plugins was not taken over: {}", plain(problem)));
+    }
+    if !link.needs_restart.is_empty() {
+        lines.push(format!("takes effect at the next start only: {}", plain(&link.needs_restart.join(", "))));
+    }
     if lines.is_empty() {
         return;
     }

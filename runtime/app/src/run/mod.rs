@@ -4,7 +4,6 @@ pub mod bar;
 pub mod catch_up;
 pub mod clock;
 pub mod link;
-#[allow(dead_code, reason = "an operator's wishes come through the admin API")]
 pub mod reload;
 pub mod target_topics;
 

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use serde_json::Value;
-use strait_broker::{Strait, write_records};
+use strait_broker::{ConfigFolder, Strait, write_records};
 
 use crate::support::{Pair, SOON, link, numbered, turn, wait_until};
 
@@ -42,6 +42,35 @@ fn run(folder: &std::path::Path, arguments: &[&str]) -> (Option<i32>, String, St
 fn series(page: &str, wanted: &str) -> Option<f64> {
     let line = page.lines().find(|line| line.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit(' ').next()?.parse().ok()
+}
+
+/// An operator reloads, is refused a bad plugin by name, and finds it in history, status and metrics.
+fn exchanged(config: &ConfigFolder, address: &str, url: &str) {
+    let plugin = |arguments: &[&str]| run(config.path(), &[&["plugin"], arguments, &["--admin", url]].concat());
+    let (code, told, error) = plugin(&["reload"]);
+    assert!(code == Some(0) && told.contains("watched: unchanged; filter@"), "{told}{error}");
+    config.write("plugins/filter.wasm", b"no plugin").unwrap();
+    let (code, _, error) = plugin(&["reload", "--link", "watched", "--force"]);
+    assert!(code == Some(1) && error.contains("not valid WebAssembly"), "{error}");
+    let (code, _, error) = plugin(&["rollback"]);
+    assert!(code == Some(1) && error.contains("there is no chain to go back to"), "{error}");
+    let (code, _, error) = plugin(&["reload", "--link", "other"]);
+    assert!(code == Some(1) && error.contains("there is no link 'other'"), "{error}");
+
+    let (code, history, error) = plugin(&["history"]);
+    println!("{history}");
+    assert!(code == Some(0) && history.contains("started") && history.contains("refused"), "{history}{error}");
+    let (_, history, _) = plugin(&["history", "-o", "json"]);
+    let history: Value = serde_json::from_str(&history).unwrap();
+    assert_eq!(history["watched"]["history"][0]["outcome"], "started");
+    let (_, shown, _) = run(config.path(), &["status", "--admin", url]);
+    assert!(shown.contains("the last change of plugins was not taken over: "), "{shown}");
+    let refused =
+        series(&get(address, "/metrics").1, &format!("strait_plugin_reloads_total{{{LABELS},outcome=\"refused\"}}"));
+    assert!(refused >= Some(1.0), "{refused:?}");
+    let (status, plugins) = get(address, "/api/v1/plugins");
+    let plugins: Value = serde_json::from_str(&plugins).unwrap();
+    assert_eq!((status, &plugins["links"][0]["standing"]), (200, &Value::from("steady")));
 }
 
 const PLUGIN: &str = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { drop = { key_prefix = \"1\" } }\n";
@@ -128,6 +157,8 @@ fn a_running_link_tells_how_it_is_and_answers_nobody_else() {
     config.write("taken.toml", format!("{clusters}{}", links.replace("127.0.0.1:0", &address))).unwrap();
     let (code, _, error) = run(config.path(), &["run", "-c", "taken.toml"]);
     assert!(code == Some(64) && error.contains(&address) && error.contains("set another [admin] listen"), "{error}");
+
+    exchanged(&config, &address, &url);
 
     strait.terminate().unwrap();
     assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use strait_host::{FailureKind, PluginHealth};
+use strait_host::{FailureKind, PluginHealth, Standing};
 
 use super::{Page, Seen, working};
 use crate::admin::plugins::breaker;
+use crate::admin::status::standing;
+
+/// Where a chain can stand.
+const STANDINGS: [Standing; 4] = [Standing::Steady, Standing::Probation, Standing::Shadow, Standing::Canary];
 
 /// A plugin of a link, over all its versions.
 #[derive(Default)]
@@ -97,6 +101,19 @@ fn serving(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
             *counters.entry(labels).or_insert(0_u64) += counter.value;
         }
     }
+    let mut outcomes = Vec::new();
+    let mut standings = Vec::new();
+    for (seen, work) in working(links) {
+        let counts = work.slot.outcomes();
+        outcomes
+            .extend(counts.into_iter().map(|(outcome, count)| (seen.labels(&[("outcome", outcome.name())]), count)));
+        let now = work.slot.state().standing;
+        for state in STANDINGS {
+            standings.push((seen.labels(&[("state", standing(state))]), if state == now { 1.0 } else { 0.0 }));
+        }
+    }
+    page.counter("strait_plugin_reloads", "What became of chains of plugins, by outcome.", outcomes)?;
+    page.gauge("strait_plugin_chain", "1 for where a link's chain of plugins stands.", standings)?;
     page.gauge("strait_plugin_generation_info", "The plugins that judge records now; always 1.", generations)?;
     page.gauge("strait_plugin_info", "A plugin that judges records now, with its file; always 1.", infos)?;
     page.gauge("strait_plugin_breaker", "1 for the state that a plugin's breaker is in.", breakers)?;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strait_core::config::{Link, ReloadMode};
 use strait_flow::ports::Clock;
-use strait_host::{ChainSlot, ChainState, HistoryEntry, HostEngine, OfferError, Outcome};
+use strait_host::{ChainSlot, ChainState, HistoryEntry, HostEngine, OfferError};
 
 use crate::compose;
 use crate::load::Loaded;
@@ -225,14 +225,8 @@ impl Reloads {
         self.shared.links.iter().map(state).collect()
     }
 
-    /// How often each outcome came about since the process began, by link.
-    #[must_use]
-    pub fn outcomes(&self) -> Vec<(String, Vec<(Outcome, u64)>)> {
-        self.shared.links.iter().map(|(name, link)| (name.clone(), link.slot.outcomes())).collect()
-    }
-
     /// The slot of a link.
-    #[must_use]
+    #[cfg(test)]
     pub fn slot(&self, link: &str) -> Option<&ChainSlot> {
         self.shared.links.get(link).map(|link| &link.slot)
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use strait_core::Event;
 use strait_flow::ports::{ChainFactory as _, EventSink};
-use strait_host::SlotDeps;
+use strait_host::{Outcome, SlotDeps};
 use tempfile::TempDir;
 
 use super::*;
