@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod plugin;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -52,7 +54,7 @@ pub enum Command {
     /// Print the configuration, or the schema of configurations.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Look at plugins.
+    /// Write, build, try and look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Change how many processes can share a link.
@@ -105,8 +107,14 @@ pub struct Check {
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Leave the clusters and the link running, and say their addresses.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plugin")]
     pub keep: bool,
+    /// Put this plugin (.wasm) in the link instead, and see what it does with orders.
+    #[arg(long, value_name = "FILE")]
+    pub plugin: Option<PathBuf>,
+    /// Its configuration as JSON.
+    #[arg(long, value_name = "JSON", requires = "plugin")]
+    pub plugin_config: Option<String>,
 }
 
 /// `strait config …`
@@ -130,6 +138,9 @@ pub enum ConfigCommand {
 /// `strait plugin …`
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// What an author needs.
+    #[command(flatten)]
+    Author(plugin::AuthorCommand),
     /// Say what a plugin is, what it declares and what it would import.
     Inspect {
         /// The .wasm file.

@@ -1,5 +1,7 @@
 //! A lane's chain: each plugin sees what the ones before it left, and the link's naming comes last.
 
+pub mod measure;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
@@ -350,10 +352,10 @@ impl Stage {
         let answer = answer.map_err(|fault| {
             plugin.health.failed(fault.kind());
             // Of this topic only: the breaker would hold up all others.
-            let reason = format!("{place}: {}", fault.text(plugin.required));
+            let reason = format!("{place}: {}", fault.text(plugin.silent));
             StageError { retry_after: Some(OPEN_TOPIC_RETRY), ..reason.into() }
         })?;
-        let plan = answer.map_err(|words| format!("{place}: it refuses the topic{}", told(&words, plugin.required)))?;
+        let plan = answer.map_err(|words| format!("{place}: it refuses the topic{}", told(&words, plugin.silent)))?;
         if plugin.required {
             self.sights.insert(topic.clone(), sights(&plan));
         }
@@ -501,10 +503,10 @@ impl Stage {
         let edits = match instance.process(&plugin.limits, batch, ms_max, time_ms) {
             Ok(Ok(edits)) => edits,
             Ok(Err(words)) => {
-                let reason = format!("process: it gave up{}", told(&words, plugin.required));
+                let reason = format!("process: it gave up{}", told(&words, plugin.silent));
                 return Ok(Err(Failure { kind: FailureKind::Error, index: None, reason }));
             }
-            Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.required))),
+            Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.silent))),
         };
         let (names, redirects) = (&mut *work.names, &mut *work.redirects);
         let mut rules = Rules {
@@ -513,7 +515,7 @@ impl Stage {
             copies_max: plugin.limits.fan_out_max,
             emit_bytes_max: plugin.limits.emit_bytes_max,
             reject_codes: &plugin.reject_codes,
-            silent: plugin.required,
+            silent: plugin.silent,
             check_topic: &mut |name| {
                 *redirects = true;
                 names.of(&name.into())
@@ -540,7 +542,7 @@ impl Stage {
             }
             let (plugin, link) = (&*self.plugin.name, shared.link.link.as_str());
             for (level, message) in &said.logs {
-                let message = if self.plugin.required { "(message withheld: the plugin is required)" } else { message };
+                let message = if self.plugin.silent { "(message withheld: the plugin is required)" } else { message };
                 match level {
                     Level::Trace => tracing::trace!(plugin, link, "{message}"),
                     Level::Debug => tracing::debug!(plugin, link, "{message}"),

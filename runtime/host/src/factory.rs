@@ -72,6 +72,8 @@ pub struct PluginSpec {
     /// Nothing may pass that it did not judge, and its own words stay out of logs and errors. A plugin that says
     /// `fails-closed` is required whatever this says.
     pub required: bool,
+    /// Its own words may be told although it is required: for its author, who tries it on records of their own. Never in a link.
+    pub words_told: bool,
     /// It may follow a required plugin that edits records although it could undo what that one did.
     pub allow_after: bool,
 }
@@ -90,6 +92,7 @@ impl PluginSpec {
             on_error: OnError::default(),
             wasi: false,
             required: false,
+            words_told: false,
             allow_after: false,
         }
     }
@@ -191,6 +194,8 @@ pub(crate) struct Loaded {
     pub(crate) reject_codes: Vec<Arc<str>>,
     pub(crate) limits: Limits,
     pub(crate) required: bool,
+    /// Its own words stay out of logs and errors, as they may hold personal data.
+    pub(crate) silent: bool,
     pub(crate) counters: Vec<AtomicU64>,
     pre: PluginPre<State>,
     config: String,
@@ -338,6 +343,7 @@ impl Loaded {
             reject_codes: manifest.reject_codes.iter().map(|code| code.as_str().into()).collect(),
             counters: manifest.counters.iter().map(|_| AtomicU64::new(0)).collect(),
             required,
+            silent: required && !spec.words_told,
             manifest,
             limits: spec.limits,
             pre,
@@ -369,7 +375,7 @@ impl Loaded {
 
     /// A configured instance.
     pub(crate) fn start(&self, engine: &HostEngine, link: &LinkInfo) -> Result<Instance, String> {
-        let text = |call: &str, fault: Fault| format!("{call}: {}", fault.text(self.required));
+        let text = |call: &str, fault: Fault| format!("{call}: {}", fault.text(self.silent));
         let mut instance = Instance::start(engine, &self.pre, &self.limits).map_err(|f| text("start", f))?;
         let configured = instance.configure(&self.limits, &self.config, wit_link(link));
         match configured.map_err(|f| text("configure", f))? {

@@ -206,6 +206,11 @@ impl Instance {
         self.call(ms_max, output_bytes_max, |guest, store| guest.call_process(store, batch))
     }
 
+    /// Its linear memories.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().limiter.memory_bytes
+    }
+
     /// Whether it may be called.
     pub(crate) fn is_sound(&self) -> bool {
         !self.broken

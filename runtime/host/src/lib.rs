@@ -30,6 +30,7 @@ mod trust;
 mod wasi;
 
 pub use bundled::bundled_names;
+pub use chain::{PluginChain, measure::ColumnBytes};
 pub use engine::{HostEngine, HostOptions};
 pub use error::{ConfigMistake, LoadError, LoadProblem};
 pub use factory::{ChainSpec, CounterValue, HostChains, LinkInfo, Naming, PluginSource, PluginSpec, generation_of};

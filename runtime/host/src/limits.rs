@@ -61,7 +61,7 @@ const TABLE_ELEMENTS_MAX: usize = 200_000;
 #[derive(Debug)]
 pub(crate) struct Limiter {
     memory_bytes_max: usize,
-    memory_bytes: usize,
+    pub(crate) memory_bytes: usize,
     table_elements: usize,
     /// Something was refused since this was last cleared: the likely reason of a trap that follows.
     pub(crate) refused: Option<String>,

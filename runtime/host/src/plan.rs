@@ -91,7 +91,31 @@ pub(crate) enum Column {
 }
 
 impl Column {
-    fn new(number: u32) -> Result<Self, String> {
+    /// For people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::OffsetDeltas => "offsets",
+            Self::Timestamps => "timestamps",
+            Self::KeyLengths => "key lengths",
+            Self::Keys => "keys",
+            Self::ValueLengths => "value lengths",
+            Self::Values => "values",
+            Self::ValueStates => "value states",
+            Self::FieldCounts => "field counts",
+            Self::FieldLengths => "field lengths",
+            Self::FieldTexts => "field texts",
+            Self::FieldPointers => "field pointers",
+            Self::HeaderCounts => "header counts",
+            Self::HeaderNameLengths => "header name lengths",
+            Self::HeaderNames => "header names",
+            Self::HeaderValueLengths => "header value lengths",
+            Self::HeaderValues => "header values",
+            Self::TimestampTypes => "timestamp types",
+            Self::Origins => "origins",
+        }
+    }
+
+    pub(crate) fn new(number: u32) -> Result<Self, String> {
         Ok(match number {
             1 => Self::OffsetDeltas,
             2 => Self::Timestamps,

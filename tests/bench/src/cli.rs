@@ -9,7 +9,7 @@ use crate::error::BenchError;
 use crate::field::{Results, Settings};
 use crate::line::{Line, Machine};
 use crate::replicator::System;
-use crate::{host, idle, latency, report, stop, throughput, wan};
+use crate::{host, idle, latency, plugins, report, stop, throughput, wan};
 
 /// Strait beside MirrorMaker 2, on the same brokers, in one run. Without a command: throughput and CPU per record.
 #[derive(Debug, Parser)]
@@ -94,6 +94,15 @@ enum Command {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
+    /// What plugins cost per record: bundled ones and the example in each language, without brokers
+    Plugins {
+        /// How long to measure each
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+        /// Where the examples are built
+        #[arg(long, value_name = "FOLDER", default_value = ".cache/bench-plugins")]
+        folder: PathBuf,
+    },
     /// Print a result file as Markdown
     Report { file: PathBuf },
 }
@@ -104,6 +113,7 @@ impl Command {
             Self::Latency { .. } => "./dev bench latency",
             Self::Wan { .. } => "./dev bench wan",
             Self::Idle { .. } => "./dev bench idle",
+            Self::Plugins { .. } => "./dev bench plugins",
             Self::Report { .. } => "./dev bench report",
         }
     }
@@ -119,6 +129,9 @@ pub fn run(cli: Cli) -> Result<(), BenchError> {
         return Ok(());
     }
     let settings = settings(&cli)?;
+    if let Some(Command::Plugins { seconds, folder }) = &cli.command {
+        return plugins::run(&settings.strait, folder, if cli.common.quick { 1 } else { *seconds });
+    }
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -181,7 +194,7 @@ fn dispatch(
             };
             idle::run(runtime, settings, plan, results)
         }
-        Some(Command::Report { .. }) => Ok(()),
+        Some(Command::Plugins { .. } | Command::Report { .. }) => Ok(()),
     }
 }
 

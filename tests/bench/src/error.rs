@@ -34,6 +34,9 @@ pub enum BenchError {
     /// The source topic is not what was meant to be in it.
     #[error("preloading {topic}: {reason}")]
     Preload { topic: String, reason: String },
+    /// `strait plugin …` failed.
+    #[error("strait {command}: {why}")]
+    Plugin { command: String, why: String },
     /// The Strait binary is missing.
     #[error("no strait binary at {}; build it with ./dev build or name it with --strait", path.display())]
     NoStrait { path: PathBuf },

@@ -8,6 +8,7 @@ mod idle;
 mod kafka;
 mod latency;
 mod line;
+mod plugins;
 mod preload;
 mod probe;
 mod replicator;

@@ -3,6 +3,8 @@
 //! The clusters are librdkafka's mock, which keeps nothing on disk and does not isolate transactions: so the link is
 //! at-least-once here, and this is a demonstration, not a proof. Everything else is what `strait run` does.
 
+mod own;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs the demo.
 #[must_use]
 pub fn demo(args: &Demo) -> End {
-    match show(args.keep) {
+    let shown = match &args.plugin {
+        Some(plugin) => own::show(plugin, args.plugin_config.as_deref()),
+        None => show(args.keep),
+    };
+    match shown {
         Ok(()) => End::Ok,
         Err(error) => {
             say(&format!("the demo failed: {error}"));

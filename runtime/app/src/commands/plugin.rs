@@ -1,5 +1,16 @@
 //! `strait plugin …`.
 
+mod author;
+mod bench;
+mod build;
+mod cases;
+mod component;
+mod embedded;
+pub mod jsonl;
+mod project;
+pub mod runner;
+mod tools;
+
 use std::path::Path;
 
 use strait_host::{HostEngine, Kind, PluginInfo, inspect};
@@ -12,7 +23,6 @@ use crate::cli::{Output, PluginCommand};
 #[must_use]
 pub fn plugin(command: &PluginCommand) -> End {
     match command {
-        PluginCommand::Inspect { file, output } => show(file, *output),
         PluginCommand::Reload { at, link, confirm, force, output } => {
             let what = Exchange::Reload { confirm: *confirm, force: *force };
             exchange::exchange(at, link.as_deref(), what, *output)
@@ -24,6 +34,8 @@ pub fn plugin(command: &PluginCommand) -> End {
         PluginCommand::Keygen { key } => trust::keygen(key),
         PluginCommand::Sign { key, file } => trust::sign(key, file),
         PluginCommand::Verify { plugin, trust, config } => trust::verify(plugin, trust, config),
+        PluginCommand::Author(command) => author::run(command),
+        PluginCommand::Inspect { file, output } => show(file, *output),
     }
 }
 

@@ -1,0 +1,3 @@
+module tidy-orders
+
+go 1.24

@@ -1,0 +1,44 @@
+"""Drops test orders, redacts the customer's e-mail, routes by region."""
+
+from strait import DROP, DROP_RECORD, FIELD, TOPIC, Change, Needs, Plugin, export
+
+# The fields that it sees, by their index in Needs.
+EMAIL, REGION = 0, 1
+ROUTES = {"eu": "orders-eu", "us": "orders-us"}
+
+
+class TidyOrders(Plugin):
+    name = "tidy-orders"
+    version = "0.1.0"
+    description = "Drops test orders, redacts the customer's e-mail, routes by region"
+    effects = DROP | FIELD | TOPIC
+    # It redacts: what it cannot read must not pass.
+    fails_closed = True
+    config_schema = {
+        "type": "object",
+        "properties": {"test_prefix": {"type": "string", "minLength": 1}},
+        "additionalProperties": False,
+    }
+
+    def __init__(self, config, link):
+        self.test_prefix = config.get("test_prefix", "test-").encode()
+
+    def open_topic(self, topic, partitions):
+        if not topic.startswith("orders"):
+            return None
+        fields = ["$.customer.email", "$.region"]
+        return Needs(key=True, fields=fields, effects=self.effects, output_topics=list(ROUTES.values()))
+
+    def on_record(self, record):
+        if (record.key or b"").startswith(self.test_prefix):
+            return DROP_RECORD
+        change = Change()
+        for email in record.fields(EMAIL):
+            change.field_json(email, b'"***"')
+        region = record.field(REGION)
+        if isinstance(region, str) and region in ROUTES:
+            change.topic(ROUTES[region])
+        return change
+
+
+Transform = export(TidyOrders)

@@ -1,0 +1,233 @@
+package strait
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+)
+
+// Speaks strait:plugin@0.1.0 by the canonical ABI: a core module with these exports is all that a component is made of.
+
+var (
+	plugin Plugin
+	// What the host has lowered, and what it is to lift: kept until its call is over, as it holds addresses only.
+	lowered [][]byte
+	lifted  []any
+	answer  edits
+)
+
+// Export names the plugin of this module. Call it in an init function.
+func Export(p Plugin) { plugin = p }
+
+// Level is the level of a log message.
+type Level uint32
+
+// Levels.
+const (
+	Trace Level = iota
+	Debug
+	Info
+	Warn
+	Error
+)
+
+// Log writes to Strait's log. At most 64 messages of 1 KiB a batch; they appear once the batch is accepted.
+func Log(level Level, message string) {
+	hostLog(uint32(level), unsafe.Pointer(unsafe.StringData(message)), uint32(len(message)))
+}
+
+// Count adds to a counter, by its index in About.Counters.
+func Count(counter uint32, delta uint64) { hostCount(counter, delta) }
+
+//go:wasmimport strait:plugin/host@0.1.0 log
+func hostLog(level uint32, text unsafe.Pointer, length uint32)
+
+//go:wasmimport strait:plugin/host@0.1.0 count
+func hostCount(counter uint32, delta uint64)
+
+//go:wasmexport cabi_realloc
+func realloc(old, oldLen, align, length uint32) uint32 {
+	piece := make([]byte, max(1, (length+7)/8*8))
+	if oldLen > 0 {
+		copy(piece, view(old, min(oldLen, length)))
+	}
+	lowered = append(lowered, piece)
+	return address(piece)
+}
+
+//go:wasmexport cabi_post_strait:plugin/transform@0.1.0#describe
+func postDescribe(uint32) { release() }
+
+//go:wasmexport cabi_post_strait:plugin/transform@0.1.0#configure
+func postConfigure(uint32) { release() }
+
+//go:wasmexport cabi_post_strait:plugin/transform@0.1.0#open-topic
+func postOpenTopic(uint32) { release() }
+
+//go:wasmexport cabi_post_strait:plugin/transform@0.1.0#process
+func postProcess(uint32) { release() }
+
+func release() {
+	clear(lowered)
+	clear(lifted)
+	lowered, lifted = lowered[:0], lifted[:0]
+}
+
+//go:wasmexport strait:plugin/transform@0.1.0#describe
+func describe() uint32 {
+	about := plugin.About()
+	if about.ConfigSchema == "" {
+		about.ConfigSchema = `{"type":["object","null"]}`
+	}
+	var words []uint32
+	for _, text := range []string{about.Name, about.Version, about.Description, about.ConfigSchema} {
+		words = append(words, lift(text)...)
+	}
+	words = append(words, about.Effects, flag(about.FailsClosed))
+	words = append(words, liftTexts(about.Counters)...)
+	words = append(words, liftTexts(about.RejectCodes)...)
+	return liftWords(words)
+}
+
+//go:wasmexport strait:plugin/transform@0.1.0#configure
+func configure(config, configLen, link, linkLen, source, sourceLen, hasSourceRegion, sourceRegion, sourceRegionLen, target,
+	targetLen, hasTargetRegion, targetRegion, targetRegionLen uint32) uint32 {
+	err := plugin.Configure([]byte(text(config, configLen)), Link{
+		Link:         text(link, linkLen),
+		Source:       text(source, sourceLen),
+		SourceRegion: text(sourceRegion, sourceRegionLen*hasSourceRegion),
+		Target:       text(target, targetLen),
+		TargetRegion: text(targetRegion, targetRegionLen*hasTargetRegion),
+	})
+	if err == nil {
+		return liftWords([]uint32{0, 0, 0})
+	}
+	mistake := &ConfigError{Message: err.Error()}
+	errors.As(err, &mistake)
+	return liftWords([]uint32{1, liftWords(append(lift(mistake.Path), lift(mistake.Message)...)), 1})
+}
+
+//go:wasmexport strait:plugin/transform@0.1.0#open-topic
+func openTopic(topic, topicLen, partitions uint32) uint32 {
+	plan, err := plugin.OpenTopic(text(topic, topicLen), partitions)
+	if err != nil {
+		return liftWords(append([]uint32{1, 0}, lift(err.Error())...))
+	}
+	// The payload is aligned to 8, as the lookback of needs holds an u64.
+	words := append([]uint32{0, 0, flag(plan.Name != "")}, lift(plan.Name)...)
+	needs := plan.Needs
+	if needs == nil {
+		needs = &Needs{}
+	}
+	words = append(words, 0, flag(plan.Needs != nil), 0)
+	columns := needs.columns()
+	words = append(words, liftWords(columns), uint32(len(columns)))
+	words = append(words, liftTexts(needs.Headers)...)
+	words = append(words, flag(needs.AllHeaders))
+	words = append(words, liftTexts(needs.Fields)...)
+	words = append(words, needs.Effects)
+	words = append(words, liftTexts(needs.OutputTopics)...)
+	words = append(words, needs.ValueMaxBytes, 0, 0, 0, 0, 0, 0, 0)
+	return liftWords(words)
+}
+
+func (n *Needs) columns() []uint32 {
+	var columns []uint32
+	add := func(wanted bool, numbers ...uint32) {
+		if wanted {
+			columns = append(columns, numbers...)
+		}
+	}
+	add(n.Offset, 1)
+	add(n.Timestamp, 2)
+	add(n.Key, 3, 4)
+	add(n.Value, 5, 6)
+	add(n.ValueState, 7)
+	add(len(n.Fields) > 0, 8, 9, 10)
+	add(n.AllHeaders || len(n.Headers) > 0, 12, 13, 14, 15, 16)
+	return columns
+}
+
+//go:wasmexport strait:plugin/transform@0.1.0#process
+func process(topic, topicLen, partition, count uint32, baseOffset uint64, mode, origins, originsLen, directory, directoryLen,
+	data, dataLen uint32) (result uint32) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			result = liftWords(append([]uint32{1}, lift(fmt.Sprint("panic: ", broken))...))
+		}
+	}()
+	record := &Record{topic: text(topic, topicLen), partition: partition, baseOffset: baseOffset}
+	all, places := view(data, dataLen), words(directory, directoryLen)
+	for ; len(places) >= 3; places = places[3:] {
+		number, start, length := places[0], places[1], places[2]
+		// Columns of a newer host are none of ours. One without bytes is there all the same.
+		if number < uint32(len(record.column)) {
+			record.column[number] = append(empty, all[start:start:start]...)
+			if length > 0 {
+				record.column[number] = all[start : start+length : start+length]
+			}
+		}
+	}
+	if count > 0 {
+		record.fieldCount = len(record.column[8]) / 4 / int(count)
+	}
+	answer.ops, answer.data = answer.ops[:0], answer.data[:0]
+	for record.index < count {
+		if action := plugin.OnRecord(record); action != nil {
+			action.write(record.index, &answer)
+		}
+		record.next()
+	}
+	ops := uint32(uintptr(unsafe.Pointer(unsafe.SliceData(answer.ops))))
+	return liftWords([]uint32{0, ops, uint32(len(answer.ops)), address(answer.data), uint32(len(answer.data))})
+}
+
+func view(at, length uint32) []byte {
+	if length == 0 {
+		return empty
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(uintptr(at))), length)
+}
+
+func words(at, length uint32) []uint32 {
+	if length == 0 {
+		return nil
+	}
+	return unsafe.Slice((*uint32)(unsafe.Pointer(uintptr(at))), length)
+}
+
+// A copy: what the host has lowered is gone after the call.
+func text(at, length uint32) string { return string(view(at, length)) }
+
+func address(data []byte) uint32 { return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(data)))) }
+
+func flag(on bool) uint32 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// lift gives the address and length of a text.
+func lift(text string) []uint32 {
+	data := []byte(text)
+	lifted = append(lifted, data)
+	return []uint32{address(data), uint32(len(data))}
+}
+
+func liftTexts(texts []string) []uint32 {
+	var pairs []uint32
+	for _, text := range texts {
+		pairs = append(pairs, lift(text)...)
+	}
+	return []uint32{liftWords(pairs), uint32(len(texts))}
+}
+
+// liftWords gives the address of numbers, aligned to 8.
+func liftWords(numbers []uint32) uint32 {
+	aligned := make([]uint64, (len(numbers)+2)/2)
+	place := unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(aligned))), len(numbers))
+	copy(place, numbers)
+	lifted = append(lifted, aligned)
+	return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(place))))
+}

@@ -1,0 +1,128 @@
+package strait
+
+import "encoding/binary"
+
+const columns = 19
+
+// Record is one record, as far as the plugin asked for it. Asking for what Needs did not name panics: to answer nil would be a
+// lie. The bytes are the host's: copy what must last longer than OnRecord.
+type Record struct {
+	topic      string
+	partition  uint32
+	index      uint32
+	baseOffset uint64
+	column     [columns][]byte
+	fieldCount int
+	// Where this record's bytes, occurrences and headers start.
+	key, value, occurrence, field, header, headerName, headerValue int
+}
+
+// Topic is the source topic, or the name that an earlier plugin of the chain gave it.
+func (r *Record) Topic() string { return r.topic }
+
+// Partition is the source partition.
+func (r *Record) Partition() uint32 { return r.partition }
+
+// Offset is the source offset. Needs Offset.
+func (r *Record) Offset() uint64 { return r.baseOffset + uint64(r.u32(1, int(r.index))) }
+
+// TimestampMs is in milliseconds since the Unix epoch; -1 where there is none. Needs Timestamp.
+func (r *Record) TimestampMs() int64 {
+	return int64(binary.LittleEndian.Uint64(r.bytes(2)[8*r.index:]))
+}
+
+// Key is nil for a null key. Needs Key.
+func (r *Record) Key() []byte { return r.run(3, 4, int(r.index), r.key) }
+
+// Value is nil for a tombstone. Needs Value.
+func (r *Record) Value() []byte { return r.run(5, 6, int(r.index), r.value) }
+
+// ValueState says whether the value is a document: 0 parsed, 1 null, 2 empty, 3 not JSON, 4 not UTF-8, 5 BOM or trailing bytes,
+// 6 a name twice, 7 too deep or too large. Needs ValueState.
+func (r *Record) ValueState() uint8 { return r.bytes(7)[r.index] }
+
+// Fields gives every place where the path of this index in Needs.Fields matches.
+func (r *Record) Fields(field int) []Field {
+	var found []Field
+	at, start, occurrence := r.occurrence, r.field, uint32(0)
+	for index := 0; index <= field; index++ {
+		for count := r.u32(8, int(r.index)*r.fieldCount+index); count > 0; count-- {
+			if index == field {
+				found = append(found, Field{occurrence, r.run(9, 10, at, start)})
+			}
+			start += r.length(9, at)
+			at++
+			occurrence++
+		}
+	}
+	return found
+}
+
+// FieldText is the text of the first place where the path matches; false where there is none or it is no JSON string.
+func (r *Record) FieldText(field int) (string, bool) {
+	fields := r.Fields(field)
+	if len(fields) == 0 {
+		return "", false
+	}
+	return fields[0].Text()
+}
+
+// Headers gives the declared headers, or all, in their order.
+func (r *Record) Headers() []Header {
+	count := int(r.u32(12, int(r.index)))
+	headers := make([]Header, 0, count)
+	name, value := r.headerName, r.headerValue
+	for at := r.header; at < r.header+count; at++ {
+		headers = append(headers, Header{r.run(13, 14, at, name), r.run(15, 16, at, value)})
+		name += r.length(13, at)
+		value += r.length(15, at)
+	}
+	return headers
+}
+
+func (r *Record) bytes(number int) []byte {
+	column := r.column[number]
+	if column == nil {
+		panic("the plugin asks for a part of the record that its Needs do not name")
+	}
+	return column
+}
+
+func (r *Record) u32(number, at int) uint32 {
+	return binary.LittleEndian.Uint32(r.bytes(number)[4*at:])
+}
+
+func (r *Record) length(number, at int) int { return max(0, int(int32(r.u32(number, at)))) }
+
+func (r *Record) run(lengths, data, at, start int) []byte {
+	length := int(int32(r.u32(lengths, at)))
+	if length < 0 {
+		return nil
+	}
+	return r.bytes(data)[start : start+length : start+length]
+}
+
+// next moves to the record after this one.
+func (r *Record) next() {
+	at := int(r.index)
+	if r.column[3] != nil {
+		r.key += r.length(3, at)
+	}
+	if r.column[5] != nil {
+		r.value += r.length(5, at)
+	}
+	for field := 0; r.column[8] != nil && field < r.fieldCount; field++ {
+		for count := r.u32(8, at*r.fieldCount+field); count > 0; count-- {
+			r.field += r.length(9, r.occurrence)
+			r.occurrence++
+		}
+	}
+	if r.column[12] != nil {
+		for count := r.u32(12, at); count > 0; count-- {
+			r.headerName += r.length(13, r.header)
+			r.headerValue += r.length(15, r.header)
+			r.header++
+		}
+	}
+	r.index++
+}

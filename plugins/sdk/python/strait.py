@@ -1,0 +1,480 @@
+"""Write Strait plugins in Python.
+
+A plugin is a class with `on_record`, exported by `Transform = export(MyPlugin)` in plugin.py. The host calls it once per batch;
+this module turns that into one call of `on_record` per record and collects the answers. Nothing but what `Needs` names
+crosses the boundary. The layout of columns and edits is that of plugin.wit.
+"""
+
+import json
+from array import array
+from itertools import accumulate
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.imports import host, types
+
+# What a plugin may do: for `Plugin.effects` and `Needs(effects=...)`.
+DROP, KEY, VALUE, FIELD, HEADER, TIMESTAMP, TOPIC, PARTITION, EMIT, REJECT = (1 << bit for bit in range(10))
+
+Level = host.Level
+
+_NULL = 0xFFFFFFFF
+# States of a value as a document, for `Record.value_state`; the numbers are those of column 7.
+PARSED, IS_NULL, EMPTY, NOT_JSON, NOT_UTF8, TRAILING, NAME_TWICE, TOO_DEEP = range(8)
+
+
+class ConfigError(Exception):
+    """A mistake in the configuration: JSON Pointer into it, and a message. Raise it in `__init__`."""
+
+    def __init__(self, path, message):
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.message = message
+
+
+class Plugin:
+    """A plugin: one object per link and lane."""
+
+    name = ""
+    version = "0.1.0"
+    description = ""
+    # JSON Schema of the configuration, as a dict; the host checks it before the plugin is made.
+    config_schema = {"type": ["object", "null"]}
+    # The most that this plugin can ever do.
+    effects = 0
+    # True for a redactor: a record that it could not judge must not pass.
+    fails_closed = False
+    # Names for `count`, and codes for `Reject`.
+    counters = []
+    reject_codes = []
+
+    def __init__(self, config, link):
+        """`config` is the configuration as Python values, secrets resolved; `link` has link, source, target and regions."""
+
+    def open_topic(self, topic, partitions):
+        """What the plugin needs of a topic: `Needs`, `Renamed`, or None to never see it, which costs nothing. Once per topic;
+        the answer must depend on nothing but the configuration and the topic. An exception stops the link with its text."""
+        return None
+
+    def on_record(self, record):
+        """Judges one record: None passes it, else `DROP_RECORD`, a `Change` or a `Reject`."""
+        return None
+
+
+class Needs:
+    """What a plugin wants to see of a topic and may do to it. What is not asked for is not delivered."""
+
+    def __init__(self, *, effects=0, key=False, value=False, timestamp=False, offset=False, headers=(), all_headers=False,
+                 fields=(), field_pointers=False, value_state=False, output_topics=(), value_max_bytes=0):
+        columns = []
+        if offset:
+            columns += [1]
+        if timestamp:
+            columns += [2]
+        if key:
+            columns += [3, 4]
+        if value:
+            columns += [5, 6]
+        if value_state:
+            columns += [7]
+        if fields:
+            columns += [8, 9, 10]
+        if field_pointers:
+            columns += [11]
+        if headers or all_headers:
+            columns += [12, 13, 14, 15, 16]
+        self._wit = types.Needs(
+            columns=columns,
+            header_names=[_bytes(name) for name in headers],
+            all_headers=all_headers,
+            fields=list(fields),
+            effects=effects,
+            output_topics=list(output_topics),
+            value_max_bytes=value_max_bytes,
+            lookback=None,
+        )
+
+
+class Renamed:
+    """The topic gets another name (needs the effect TOPIC); the plugin sees its records only with `needs`."""
+
+    def __init__(self, name, needs=None):
+        self.name = name
+        self.needs = needs
+
+
+class Reject:
+    """The record is refused: it goes to quarantine at the source. `code` is one of `Plugin.reject_codes`; the reason is for the
+    operator and holds no personal data."""
+
+    __slots__ = ("code", "reason")
+
+    def __init__(self, code, reason=""):
+        self.code = code
+        self.reason = reason
+
+
+# The record is left out.
+DROP_RECORD = object()
+
+
+class Change:
+    """Changes to one record, in order; what they do not name stays. Text is written as UTF-8; None is null."""
+
+    __slots__ = ("_edits",)
+
+    def __init__(self):
+        self._edits = []
+
+    def key(self, key):
+        """Sets the key."""
+        return self._add(1, 0, key)
+
+    def value(self, value):
+        """Sets the value; None makes a tombstone. Excludes field edits of this record."""
+        return self._add(2, 0, value)
+
+    def field(self, field, value):
+        """Replaces a field, one of `Record.fields`, by a Python value."""
+        return self._add(3, field.occurrence, json.dumps(value, ensure_ascii=False))
+
+    def field_json(self, field, text):
+        """Replaces a field by JSON text."""
+        return self._add(3, field.occurrence, text)
+
+    def remove_field(self, field):
+        """Removes a field: the member with its name, or the element of the array."""
+        return self._add(3, field.occurrence, None)
+
+    def insert_field(self, index, value):
+        """Inserts the field of this index in `Needs(fields=...)` where it is absent; its parent must exist."""
+        return self._add(4, index, json.dumps(value, ensure_ascii=False))
+
+    def header(self, index, value):
+        """Sets the value of a header, by its index in `Record.headers`."""
+        return self._add(5, index, value)
+
+    def remove_header(self, index):
+        """Removes a header, by its index in `Record.headers`."""
+        return self._add(6, index, b"")
+
+    def add_header(self, name, value):
+        """Appends a header."""
+        name = _bytes(name)
+        if value is None:
+            return self._add(8, 0, name)
+        return self._add(7, len(name), name + _bytes(value))
+
+    def timestamp_ms(self, timestamp_ms):
+        """Sets the timestamp, in milliseconds since the Unix epoch."""
+        return self._add(9, 0, timestamp_ms.to_bytes(8, "little", signed=True))
+
+    def topic(self, topic):
+        """Sends the record to a topic that `Needs(output_topics=...)` allows. The partition follows the key."""
+        return self._add(10, 0, topic)
+
+    def partition(self, partition):
+        """Sends the record to this partition."""
+        return self._add(11, partition, b"")
+
+    def partition_by(self, data):
+        """Sends the record to the partition that Kafka's default partitioner picks for these bytes."""
+        return self._add(12, 0, data)
+
+    def emit(self):
+        """Sends the record as changed so far; what follows starts again from the original, which goes out too unless
+        `drop_original` ends the change."""
+        return self._add(14, 0, b"")
+
+    def drop_original(self):
+        """Leaves the original out, after what `emit` sent. Nothing may follow."""
+        return self._add(0, 0, b"")
+
+    def _add(self, op, arg, data):
+        self._edits.append((op, arg, data.encode() if type(data) is str else data))
+        return self
+
+
+class Field:
+    """A place in the value where a path of `Needs(fields=...)` matched."""
+
+    __slots__ = ("occurrence", "json", "pointer")
+
+    def __init__(self, occurrence, text, pointer):
+        # Its number among all fields of the record, its JSON text as bytes, its JSON Pointer (with field_pointers) or None.
+        self.occurrence = occurrence
+        self.json = text
+        self.pointer = pointer
+
+    @property
+    def value(self):
+        """As a Python value."""
+        return _parse(self.json)
+
+
+class Record:
+    """One record, as far as the plugin asked for it. Valid until `on_record` returns. What was not asked for raises an error:
+    to answer None would be a lie."""
+
+    # Columns are taken apart for the whole batch when first asked for: a loop in the interpreter is what costs.
+    __slots__ = ("_batch", "_index", "_count", "_columns", "_keys", "_values", "_first", "_texts", "_pointers")
+
+    def __init__(self, batch):
+        self._batch = batch
+        self._index = 0
+        self._columns = _Columns(batch)
+        # From the column itself: an instance that replaces a broken one is not asked about its topics again.
+        self._count = self._columns.bytes_of(8) // 4 // (batch.count or 1)
+        self._keys = self._values = self._first = self._texts = self._pointers = None
+
+    @property
+    def topic(self):
+        """The source topic, or the name that an earlier plugin of the chain gave it."""
+        return self._batch.topic
+
+    @property
+    def partition(self):
+        """The source partition."""
+        return self._batch.partition
+
+    @property
+    def offset(self):
+        """The source offset. Needs `offset`."""
+        return self._batch.base_offset + self._columns.numbers(1, "I", "offset")[self._index]
+
+    @property
+    def timestamp_ms(self):
+        """Milliseconds since the Unix epoch; -1 where there is none. Needs `timestamp`."""
+        return self._columns.numbers(2, "q", "timestamp")[self._index]
+
+    @property
+    def key(self):
+        """Bytes, or None for a null key. Needs `key`."""
+        if self._keys is None:
+            self._keys = self._columns.runs(3, 4, "key")
+        return self._keys[self._index]
+
+    @property
+    def value(self):
+        """Bytes, or None for a tombstone. Needs `value`."""
+        if self._values is None:
+            self._values = self._columns.runs(5, 6, "value")
+        return self._values[self._index]
+
+    @property
+    def value_state(self):
+        """Whether the value is a document: PARSED, IS_NULL, ... Needs `value_state`."""
+        return self._columns.numbers(7, "B", "value_state")[self._index]
+
+    def field_json(self, field):
+        """JSON text, as bytes, of the first place where the path of this index matches, or None."""
+        first = self._first or self._open_fields()
+        at = self._index * self._count + field
+        start = first[at]
+        return None if start == first[at + 1] else self._texts[start]
+
+    def field(self, field):
+        """The same as a Python value; None is absent, or null."""
+        text = self.field_json(field)
+        return None if text is None else _parse(text)
+
+    def fields(self, field):
+        """Every place where the path of this index matches."""
+        first = self._first or self._open_fields()
+        base = self._index * self._count
+        start, end = first[base + field], first[base + field + 1]
+        if start == end:
+            return ()
+        base, texts, pointers = first[base], self._texts, self._pointers
+        return [Field(at - base, texts[at], pointers and pointers[at].decode()) for at in range(start, end)]
+
+    @property
+    def headers(self):
+        """(name, value) of the declared headers, or all, in their order, as bytes; a value may be None. Needs `headers`."""
+        columns = self._columns
+        first, names, values = columns.sums(12, "headers"), columns.runs(13, 14, "headers"), columns.runs(15, 16, "headers")
+        start, end = first[self._index], first[self._index + 1]
+        return list(zip(names[start:end], values[start:end]))
+
+    def _open_fields(self):
+        columns = self._columns
+        self._texts = columns.runs(9, 10, "fields")
+        self._pointers = columns.pointers()
+        self._first = columns.sums(8, "fields")
+        return self._first
+
+
+class _Columns:
+    """Columns of a batch, made into lists when first asked for."""
+
+    __slots__ = ("_data", "_places", "_lists")
+
+    def __init__(self, batch):
+        directory = batch.columns
+        self._data = batch.data
+        self._places = {
+            directory[at]: (directory[at + 1], directory[at + 1] + directory[at + 2]) for at in range(0, len(directory), 3)
+        }
+        self._lists = {}
+
+    def bytes_of(self, number):
+        """Its size; 0 where it was not asked for."""
+        start, end = self._places.get(number, (0, 0))
+        return end - start
+
+    def numbers(self, number, kind, what):
+        """A column of integers."""
+        known = self._lists.get(number)
+        if known is None:
+            known = array(kind)
+            known.frombytes(self._part(number, what))
+            self._lists[number] = known
+        return known
+
+    def sums(self, number, what):
+        """The sum of the counts before each place of a column."""
+        known = self._lists.get(-number)
+        if known is None:
+            known = self._lists[-number] = list(accumulate(self.numbers(number, "I", what), initial=0))
+        return known
+
+    def runs(self, lengths, data, what):
+        """The bytes of every place of a column; None is null."""
+        known = self._lists.get(data)
+        if known is None:
+            part = self._part(data, what)
+            known = self._lists[data] = _cut(part, self.numbers(lengths, "i", what), 0)
+        return known
+
+    def pointers(self):
+        """Of every occurrence: lengths and bytes share one column. None where they were not asked for."""
+        if 11 not in self._places:
+            return None
+        part, count = self._part(11, "field_pointers"), self.sums(8, "fields")[-1]
+        lengths = array("i")
+        lengths.frombytes(part[:4 * count])
+        return _cut(part, lengths, 4 * count)
+
+    def _part(self, number, what):
+        place = self._places.get(number)
+        if place is None:
+            raise LookupError(f"the plugin asks for {what} but its Needs do not name it")
+        return self._data[place[0]:place[1]]
+
+
+def _cut(part, lengths, start):
+    """Bytes that follow each other, one by one; a length of -1 is null."""
+    if -1 not in lengths:
+        ends = list(accumulate(lengths, initial=start))
+        return [part[a:b] for a, b in zip(ends, ends[1:])]
+    pieces = []
+    for length in lengths:
+        if length < 0:
+            pieces.append(None)
+        else:
+            pieces.append(part[start:start + length])
+            start += length
+    return pieces
+
+
+def _parse(text):
+    """JSON text, as bytes, to a Python value. A string without escapes, the most common by far, needs no parser."""
+    if text[:1] == b'"' and b"\\" not in text:
+        return text[1:-1].decode()
+    return json.loads(text.decode())
+
+
+def log(level, message):
+    """Writes to Strait's log. At most 64 messages of 1 KiB a batch; they appear once the batch is accepted."""
+    host.log(level, message)
+
+
+def count(counter, delta=1):
+    """Adds to a counter, by its index in `Plugin.counters`."""
+    host.count(counter, delta)
+
+
+def export(plugin_class):
+    """The class that the component exports: `Transform = export(MyPlugin)` in plugin.py."""
+
+    codes = {code: index for index, code in enumerate(plugin_class.reject_codes)}
+    # The generated code makes a Transform for each call, so what must last is here.
+    plugin = None
+
+    class Transform(exports.Transform):
+        def describe(self):
+            return types.About(
+                name=plugin_class.name,
+                version=plugin_class.version,
+                description=plugin_class.description,
+                config_schema=json.dumps(plugin_class.config_schema),
+                effects=plugin_class.effects,
+                fails_closed=plugin_class.fails_closed,
+                counters=list(plugin_class.counters),
+                reject_codes=list(plugin_class.reject_codes),
+            )
+
+        def configure(self, config, link):
+            nonlocal plugin
+            try:
+                plugin = plugin_class(json.loads(config), link)
+            except ConfigError as error:
+                raise Err([types.ConfigError(error.path, error.message)]) from None
+
+        def open_topic(self, topic, partitions):
+            try:
+                plan = plugin.open_topic(topic, partitions)
+            except Exception as error:
+                raise Err(f"{type(error).__name__}: {error}") from None
+            name = None
+            if isinstance(plan, Renamed):
+                name, plan = plan.name, plan.needs
+            needs = plan._wit if plan is not None else None
+            return types.TopicPlan(name, needs)
+
+        def process(self, batch):
+            try:
+                return self._process(batch)
+            except Exception as error:
+                raise Err(_words(error)) from None
+
+        def _process(self, batch):
+            on_record = plugin.on_record
+            record = Record(batch)
+            ops, data = [], []
+            for index in range(batch.count):
+                record._index = index
+                action = on_record(record)
+                if action is None:
+                    continue
+                if action is DROP_RECORD:
+                    ops += (index, 0, 0, 0)
+                elif type(action) is Change:
+                    for op, arg, content in action._edits:
+                        if content is None:
+                            ops += (index, op, arg, _NULL)
+                        else:
+                            ops += (index, op, arg, len(content))
+                            data.append(content)
+                elif type(action) is Reject:
+                    reason = action.reason.encode()
+                    ops += (index, 13, codes[action.code], len(reason))
+                    data.append(reason)
+                else:
+                    raise TypeError(f"on_record gave {action!r}, not None, DROP_RECORD, a Change or a Reject")
+            return types.Edits(ops, b"".join(data))
+
+    return Transform
+
+
+def _words(error):
+    """An exception and where it was raised. The traceback module would read sources, and there are no files."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" (line {place.tb_lineno} of {place.tb_frame.f_code.co_filename})" if place is not None else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def _bytes(text):
+    return text.encode() if isinstance(text, str) else text

@@ -1,0 +1,171 @@
+//! The author's loop: new, build, test, run, bench, capture.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use strait_host::HostEngine;
+
+use super::super::{End, print, say};
+use super::jsonl::{self, Line};
+use super::project::{self, Project};
+use super::runner::{self, Subject};
+use super::{bench, build, cases};
+use crate::cli::plugin::{AuthorCommand, Chosen, Lang};
+use crate::cli::{Output, plugin};
+use crate::compose;
+use crate::load::Loaded;
+
+/// How long a cluster may take to give the records of a topic.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs the command.
+#[must_use]
+pub fn run(command: &AuthorCommand) -> End {
+    let done = match command {
+        AuthorCommand::New { lang, name } => new(*lang, name),
+        AuthorCommand::Build(project) => make(project),
+        AuthorCommand::Test { project, update, case } => test(project, case.as_deref(), *update),
+        AuthorCommand::Run { plugin, records, changes } => replay(plugin, records, *changes),
+        AuthorCommand::Bench { plugin, records, seconds, output } => {
+            measure(plugin, records.as_deref(), *seconds, *output)
+        }
+        AuthorCommand::Capture { config, topic, cluster, link, max } => {
+            let loaded = match super::super::load(config) {
+                Ok(loaded) => loaded,
+                Err(end) => return end,
+            };
+            capture(&loaded, topic, cluster.as_deref(), link.as_deref(), *max)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        say(&error);
+        End::Failed
+    })
+}
+
+fn new(lang: Lang, name: &str) -> Result<End, String> {
+    let folder = project::create(Path::new("."), name, lang).map_err(|error| error.to_string())?;
+    let folder = folder.strip_prefix(".").unwrap_or(&folder).display();
+    Ok(print(&format!(
+        "{folder}/ holds a plugin in {} that drops test orders, redacts e-mails and routes by region.\n\n  cd {folder}\n  strait plugin build\n  strait plugin test\n",
+        lang.name()
+    )))
+}
+
+fn make(args: &plugin::Project) -> Result<End, String> {
+    let project = Project::open(&args.folder).map_err(|error| error.to_string())?;
+    let wasm = build::build(&project).map_err(|error| error.to_string())?;
+    Ok(print(&wasm.display().to_string()))
+}
+
+fn test(args: &plugin::Project, case: Option<&str>, update: bool) -> Result<End, String> {
+    let project = Project::open(&args.folder).map_err(|error| error.to_string())?;
+    let subject = built(&project)?;
+    let tally = cases::run(&project.folder.join("tests"), &subject, case, update)?;
+    let verb = if update { "taken as expected" } else { "passed" };
+    let said = print(&format!("{}{} {verb}, {} failed", tally.text, tally.passed, tally.failed));
+    Ok(if tally.failed > 0 { End::Failed } else { said })
+}
+
+fn replay(chosen: &Chosen, records: &Path, changes: bool) -> Result<End, String> {
+    let subject = subject(chosen)?;
+    let lines = read(records)?;
+    let chains = runner::load(&HostEngine::new()?, &subject)?;
+    let outcomes = runner::run(&chains, &lines)?;
+    let shown = outcomes.iter().filter(|outcome| !changes || !outcome.unchanged);
+    let text: String = shown.map(|outcome| format!("{}\n", outcome.json)).collect();
+    Ok(print(&text))
+}
+
+fn measure(chosen: &Chosen, records: Option<&Path>, seconds: u64, output: Output) -> Result<End, String> {
+    let subject = subject(chosen)?;
+    let records = match records {
+        Some(path) => path.to_owned(),
+        None => {
+            cases::first_records(Path::new("tests")).ok_or("give a file with records, or go to a project with tests")?
+        }
+    };
+    let lines = read(&records)?;
+    let figures = bench::run(&subject, &lines, seconds)?;
+    match output {
+        Output::Text => Ok(print(&bench::text(&figures))),
+        Output::Json => Ok(print(&serde_json::to_string(&figures).map_err(|error| error.to_string())?)),
+    }
+}
+
+fn capture(
+    loaded: &Loaded,
+    topic: &str,
+    cluster: Option<&str>,
+    link: Option<&str>,
+    records_max: usize,
+) -> Result<End, String> {
+    let source = |name: &str| {
+        let link = loaded.config.links.iter().find(|link| link.name == name);
+        link.map(|link| link.source.as_str()).ok_or_else(|| format!("the configuration has no link '{name}'"))
+    };
+    let alias = match (cluster, link) {
+        (Some(alias), _) => alias,
+        (None, Some(name)) => source(name)?,
+        (None, None) => return Err("say which with --cluster or --link".to_owned()),
+    };
+    let settings = loaded.config.clusters.get(alias);
+    let settings = settings.ok_or_else(|| format!("the configuration has no cluster '{alias}'"))?;
+    let records = strait_kafka::capture::capture(&compose::cluster(alias, settings), topic, records_max, PATIENCE);
+    let records = records.map_err(|error| format!("{topic} on {alias}: {error}"))?;
+    let lines = records.into_iter().map(|record| Line {
+        topic: topic.to_owned(),
+        partition: record.partition,
+        offset: record.offset,
+        timestamp_ms: record.timestamp_ms,
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+    });
+    let text: String = lines.map(|line| format!("{}\n", jsonl::write(&line))).collect();
+    if text.is_empty() {
+        say(&format!("{topic} on {alias} holds no records"));
+        return Ok(End::Ok);
+    }
+    Ok(print(&text))
+}
+
+/// The plugin that the command names, else the project's.
+fn subject(chosen: &Chosen) -> Result<Subject, String> {
+    let config = chosen.plugin_config.as_deref().map(serde_json::from_str::<Value>).transpose();
+    let config = config.map_err(|error| format!("--plugin-config: {error}"))?;
+    if let Some(text) = &chosen.plugin {
+        return Ok(Subject::named(text, config.unwrap_or(Value::Null)));
+    }
+    let project =
+        Project::open(Path::new(".")).map_err(|error| format!("{error}\nor say which plugin with --plugin"))?;
+    let mut subject = built(&project)?;
+    subject.config = config.unwrap_or(subject.config);
+    Ok(subject)
+}
+
+fn built(project: &Project) -> Result<Subject, String> {
+    let wasm = project.wasm();
+    if !wasm.is_file() {
+        return Err(format!("{} is not there; build it: strait plugin build", wasm.display()));
+    }
+    Ok(Subject::file(&project.name, &wasm, project.config.clone()))
+}
+
+fn read(path: &Path) -> Result<Vec<Line>, String> {
+    let of = |error: String| format!("{}: {error}", path.display());
+    let text = if path == PathBuf::from("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(path)
+    };
+    let lines = jsonl::parse(&text.map_err(|error| of(error.to_string()))?).map_err(of)?;
+    if lines.is_empty() {
+        return Err(of("no records".to_owned()));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,131 @@
+//! `strait plugin bench`: what a plugin costs per record, host and guest together, without a broker.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use strait_core::batch::Batch;
+use strait_flow::ports::Chain;
+use strait_host::HostEngine;
+
+use super::jsonl::Line;
+use super::runner::{self, Subject};
+
+/// Records of one round, at least: a fetch under load has that many.
+const ROUND_RECORDS_MIN: usize = 2_000;
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    /// The plugin.
+    pub plugin: String,
+    /// Records judged while measuring.
+    pub records: u64,
+    /// Mean size of key, value and headers together.
+    pub bytes_per_record: u64,
+    /// Of the fastest round: other work of the machine only ever adds.
+    pub ns_per_record: f64,
+    /// Of the fastest round.
+    pub records_per_s: f64,
+    /// Of the median round.
+    pub ns_per_record_median: f64,
+    /// The most linear memory that the plugin has had.
+    pub memory_bytes: u64,
+    /// What the plugin is given of each record, on the last topic of a round.
+    pub columns: Vec<ColumnFigure>,
+    /// Loading: check, compile, start, describe, configure.
+    pub load_ms: u64,
+}
+
+/// A column that the plugin reads.
+#[derive(Debug, Serialize)]
+pub struct ColumnFigure {
+    /// What it holds.
+    pub name: &'static str,
+    /// Mean bytes per record: all of them are packed by the host and copied into the plugin.
+    pub bytes_per_record: f64,
+}
+
+/// Measures for so long.
+///
+/// # Errors
+/// The plugin does not load, or broke.
+pub fn run(subject: &Subject, lines: &[Line], seconds: u64) -> Result<Figures, String> {
+    let began = Instant::now();
+    let chains = runner::load(&HostEngine::new()?, subject)?;
+    let load_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (round, partitions) = (round(lines), runner::partitions(lines));
+    let records: usize = round.iter().map(Batch::len).sum();
+    let bytes: usize = round.iter().map(Batch::data_bytes).sum();
+    let mut chain = chains.plugin_chain().map_err(|error| error.to_string())?;
+    let mut times = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(seconds.max(1));
+    // The first round opens topics and fills caches.
+    let mut warm = false;
+    while times.is_empty() || Instant::now() < deadline {
+        let copies: Vec<Batch> = round.clone();
+        let began = Instant::now();
+        let mut kept = Vec::with_capacity(copies.len());
+        for batch in copies {
+            kept.push(chain.apply(batch, partitions).map_err(|error| error.to_string())?);
+        }
+        let took = began.elapsed();
+        if warm {
+            times.push(took.as_nanos() as f64 / records as f64);
+        }
+        warm = true;
+    }
+    times.sort_by(f64::total_cmp);
+    let (given, columns) = chain.last_columns();
+    let columns = columns
+        .iter()
+        .map(|column| ColumnFigure { name: column.name, bytes_per_record: column.bytes as f64 / given.max(1) as f64 });
+    let fastest = times.first().copied().unwrap_or(f64::NAN);
+    Ok(Figures {
+        plugin: subject.name.clone(),
+        records: (times.len() * records) as u64,
+        bytes_per_record: (bytes / records.max(1)) as u64,
+        ns_per_record: fastest,
+        records_per_s: 1e9 / fastest,
+        ns_per_record_median: times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
+        memory_bytes: chain.memory_bytes() as u64,
+        columns: columns.collect(),
+        load_ms,
+    })
+}
+
+/// The records often enough for a round, in batches as a fetch has them, with offsets that ascend.
+fn round(lines: &[Line]) -> Vec<Batch> {
+    let times = ROUND_RECORDS_MIN.div_ceil(lines.len().max(1)).max(1);
+    let span = lines.iter().map(|line| line.offset).max().unwrap_or(0).saturating_add(1);
+    let mut sorted: Vec<Line> = Vec::with_capacity(lines.len() * times);
+    for turn in 0..times {
+        let shift = span.saturating_mul(i64::try_from(turn).unwrap_or(0));
+        sorted.extend(lines.iter().cloned().map(|line| Line { offset: line.offset.saturating_add(shift), ..line }));
+    }
+    sorted.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
+    runner::batches(&sorted)
+}
+
+/// For people.
+#[must_use]
+pub fn text(figures: &Figures) -> String {
+    let rows = [
+        ("plugin", figures.plugin.clone()),
+        ("records", format!("{} of {} bytes", figures.records, figures.bytes_per_record)),
+        ("per record", format!("{:.0} ns (median {:.0} ns)", figures.ns_per_record, figures.ns_per_record_median)),
+        ("records/s", format!("{:.0} per core", figures.records_per_s)),
+        ("memory", format!("{:.1} MiB at most", figures.memory_bytes as f64 / f64::from(1 << 20))),
+        ("load", format!("{} ms", figures.load_ms)),
+    ];
+    let mut text: String = rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect();
+    for column in &figures.columns {
+        text.push_str(&format!(
+            "{:<12}{:<22}{:>8.1} bytes per record\n",
+            "reads", column.name, column.bytes_per_record
+        ));
+    }
+    if figures.columns.is_empty() {
+        text.push_str("reads       nothing: its plan does not look at these topics\n");
+    }
+    text
+}

@@ -1,0 +1,139 @@
+//! `strait plugin test`: the cases of a project's `tests` folder.
+//!
+//! `NAME.jsonl` holds records, `NAME.expected.jsonl` what becomes of each, `NAME.config.json` a configuration where it is not
+//! the project's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use strait_host::HostEngine;
+
+use super::jsonl;
+use super::runner::{self, Subject};
+
+/// A case's files.
+#[derive(Debug)]
+struct Case {
+    name: String,
+    records: PathBuf,
+    expected: PathBuf,
+    config: PathBuf,
+}
+
+/// What came of the cases, for the terminal.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// One line per case, and differences.
+    pub text: String,
+    /// Cases that are as expected, or were taken as such.
+    pub passed: usize,
+    /// The others.
+    pub failed: usize,
+}
+
+/// Runs the cases of a folder.
+///
+/// # Errors
+/// There are none, or a file cannot be read.
+pub fn run(folder: &Path, subject: &Subject, only: Option<&str>, update: bool) -> Result<Tally, String> {
+    let mut cases = cases(folder)?;
+    cases.retain(|case| only.is_none_or(|only| case.name.contains(only)));
+    if cases.is_empty() {
+        return Err(format!(
+            "{}: no case there; write records to NAME.jsonl, then run this with --update",
+            folder.display()
+        ));
+    }
+    let engine = HostEngine::new()?;
+    let mut tally = Tally::default();
+    for case in &cases {
+        let difference = case.run(&engine, subject, update)?;
+        match difference {
+            None => {
+                tally.passed += 1;
+                tally.text.push_str(&format!("ok    {}\n", case.name));
+            }
+            Some(difference) => {
+                tally.failed += 1;
+                tally.text.push_str(&format!("FAIL  {}\n{difference}", case.name));
+            }
+        }
+    }
+    Ok(tally)
+}
+
+/// The records of the first case, for a bench.
+#[must_use]
+pub fn first_records(folder: &Path) -> Option<PathBuf> {
+    cases(folder).ok()?.into_iter().next().map(|case| case.records)
+}
+
+fn cases(folder: &Path) -> Result<Vec<Case>, String> {
+    let of = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let mut cases = Vec::new();
+    for entry in fs::read_dir(folder).map_err(of)? {
+        let file = entry.map_err(of)?.file_name().to_string_lossy().into_owned();
+        let Some(name) = file.strip_suffix(".jsonl").filter(|name| !name.ends_with(".expected")) else {
+            continue;
+        };
+        cases.push(Case {
+            name: name.to_owned(),
+            records: folder.join(&file),
+            expected: folder.join(format!("{name}.expected.jsonl")),
+            config: folder.join(format!("{name}.config.json")),
+        });
+    }
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(cases)
+}
+
+impl Case {
+    /// `None` where it is as expected, else the differences.
+    fn run(&self, engine: &HostEngine, subject: &Subject, update: bool) -> Result<Option<String>, String> {
+        let lines = jsonl::parse(&read(&self.records)?).map_err(|e| format!("{}: {e}", self.records.display()))?;
+        let mut subject = subject.clone();
+        if self.config.is_file() {
+            let config: Result<Value, _> = serde_json::from_str(&read(&self.config)?);
+            subject.config = config.map_err(|e| format!("{}: {e}", self.config.display()))?;
+        }
+        let chains = match runner::load(engine, &subject) {
+            Ok(chains) => chains,
+            Err(error) => return Ok(Some(format!("  it does not load: {error}\n"))),
+        };
+        let outcomes = match runner::run(&chains, &lines) {
+            Ok(outcomes) => outcomes,
+            Err(error) => return Ok(Some(format!("  it broke: {error}\n"))),
+        };
+        let got: Vec<&str> = outcomes.iter().map(|outcome| outcome.json.as_str()).collect();
+        if update {
+            let text: String = got.iter().map(|line| format!("{line}\n")).collect();
+            fs::write(&self.expected, text).map_err(|e| format!("{}: {e}", self.expected.display()))?;
+            return Ok(None);
+        }
+        let expected = read(&self.expected).map_err(|e| format!("{e}; make it with --update, then read it"))?;
+        let expected: Vec<&str> = expected.lines().filter(|line| !line.trim().is_empty()).collect();
+        Ok(differences(&lines.iter().map(jsonl::write).collect::<Vec<_>>(), &expected, &got))
+    }
+}
+
+/// Line by line, as each belongs to a record. To the byte: that a document keeps its own is part of what is expected.
+fn differences(records: &[String], expected: &[&str], got: &[&str]) -> Option<String> {
+    let mut text = String::new();
+    for index in 0..expected.len().max(got.len()) {
+        let (expected, got) = (expected.get(index), got.get(index));
+        if expected == got {
+            continue;
+        }
+        if let Some(record) = records.get(index) {
+            text.push_str(&format!("  record   {record}\n"));
+        }
+        text.push_str(&format!("  expected {}\n", expected.unwrap_or(&"nothing")));
+        text.push_str(&format!("  got      {}\n\n", got.unwrap_or(&"nothing")));
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,227 @@
+//! Records as JSON lines: what `capture` writes and `test`, `run` and `bench` read. docs/plugins.md has the form.
+//!
+//! Bytes are written in the most readable form that gives exactly them back: a text, `{"json": …}` for a JSON object or array
+//! that fits on a line, `{"base64": "…"}` for what is not UTF-8. null is Kafka's null.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// A record of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+    /// `None` is null.
+    pub key: Option<Vec<u8>>,
+    /// `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Name and nullable value, in order.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// A line as it is written; every part may be left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written<'a> {
+    topic: Option<String>,
+    partition: Option<i32>,
+    offset: Option<i64>,
+    timestamp: Option<i64>,
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    headers: Vec<(&'a RawValue, &'a RawValue)>,
+}
+
+/// The forms of bytes that are objects.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+enum Form<'a> {
+    Text(String),
+    Base64(String),
+    #[serde(borrow)]
+    Json(&'a RawValue),
+}
+
+/// Reads a file's lines. Empty ones are left out. What a line does not say: topic `test`, partition 0, the offset after the
+/// last of that partition, timestamp 0, a null key, a null value, no headers.
+///
+/// # Errors
+/// The number of the line that is wrong, and why.
+pub fn parse(text: &str) -> Result<Vec<Line>, String> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (index, text) in text.lines().enumerate() {
+        if text.trim().is_empty() {
+            continue;
+        }
+        let line = parse_line(text, &lines).map_err(|error| format!("line {}: {error}", index + 1))?;
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
+fn parse_line(text: &str, before: &[Line]) -> Result<Line, String> {
+    let written: Written<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let topic = written.topic.unwrap_or_else(|| "test".to_owned());
+    let partition = written.partition.unwrap_or(0);
+    let last = before.iter().rev().find(|line| line.topic == topic && line.partition == partition);
+    let next = last.map_or(0, |line| line.offset.saturating_add(1));
+    let offset = written.offset.unwrap_or(next);
+    if offset < next {
+        return Err(format!("offset {offset} does not follow the one before; offsets ascend in a partition"));
+    }
+    let headers = written.headers.into_iter().map(|(name, value)| {
+        let name = bytes(name).map_err(|error| format!("a header's name: {error}"))?;
+        let name = name.ok_or("a header's name cannot be null")?;
+        Ok((name, bytes(value).map_err(|error| format!("a header's value: {error}"))?))
+    });
+    let part = |name: &str, value: Option<&RawValue>| match value {
+        Some(value) => bytes(value).map_err(|error| format!("{name}: {error}")),
+        None => Ok(None),
+    };
+    Ok(Line {
+        partition,
+        offset,
+        timestamp_ms: written.timestamp.unwrap_or(0),
+        key: part("key", written.key)?,
+        value: part("value", written.value)?,
+        headers: headers.collect::<Result<_, String>>()?,
+        topic,
+    })
+}
+
+fn bytes(raw: &RawValue) -> Result<Option<Vec<u8>>, String> {
+    let text = raw.get();
+    if text == "null" {
+        return Ok(None);
+    }
+    if text.starts_with('"') {
+        let text: String = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        return Ok(Some(text.into_bytes()));
+    }
+    let form: Form<'_> = serde_json::from_str(text)
+        .map_err(|_| "write a text, null, {\"json\": …}, {\"text\": \"…\"} or {\"base64\": \"…\"}".to_owned())?;
+    match form {
+        Form::Text(text) => Ok(Some(text.into_bytes())),
+        Form::Json(json) => Ok(Some(json.get().as_bytes().to_vec())),
+        Form::Base64(text) => STANDARD.decode(text).map(Some).map_err(|error| format!("base64: {error}")),
+    }
+}
+
+/// Writes a record as a line, without the line's end.
+#[must_use]
+pub fn write(line: &Line) -> String {
+    let mut members = vec![
+        member("topic", &quoted(&line.topic)),
+        member("partition", &line.partition.to_string()),
+        member("offset", &line.offset.to_string()),
+        member("timestamp", &line.timestamp_ms.to_string()),
+        member("key", &form(line.key.as_deref())),
+        member("value", &form(line.value.as_deref())),
+    ];
+    if !line.headers.is_empty() {
+        members.push(member("headers", &headers(&line.headers)));
+    }
+    format!("{{{}}}", members.join(","))
+}
+
+/// A member of an object, from JSON text.
+#[must_use]
+pub fn member(name: &str, json: &str) -> String {
+    format!("\"{name}\":{json}")
+}
+
+/// A JSON string.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// Headers, as a list of pairs.
+#[must_use]
+pub fn headers(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> String {
+    let pairs: Vec<String> =
+        headers.iter().map(|(name, value)| format!("[{},{}]", form(Some(name)), form(value.as_deref()))).collect();
+    format!("[{}]", pairs.join(","))
+}
+
+/// Bytes in their most readable form.
+#[must_use]
+pub fn form(bytes: Option<&[u8]>) -> String {
+    let Some(bytes) = bytes else {
+        return "null".to_owned();
+    };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Value::Object(Map::from_iter([("base64".to_owned(), STANDARD.encode(bytes).into())])).to_string();
+    };
+    // Exactly these bytes come back only where nothing stands around the document and no line ends in it.
+    let whole = text.starts_with(['{', '[']) && text.ends_with(['}', ']']) && !text.contains(['\n', '\r']);
+    if whole && serde_json::from_str::<&RawValue>(text).is_ok() {
+        return format!("{{\"json\":{text}}}");
+    }
+    quoted(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_to_the_byte() {
+        let values: [Option<&[u8]>; 9] = [
+            None,
+            Some(b""),
+            Some(b"null"),
+            Some(b"plain \"text\""),
+            Some(br#"{"a": 1.0, "a":"\u0041" }"#),
+            Some(b"{\"a\":\n1}"),
+            Some(br#" {"space":"around"}"#),
+            Some(br#"{"broken":"#),
+            Some(b"\xff\x00"),
+        ];
+        for value in values {
+            let line = Line {
+                topic: "orders".to_owned(),
+                partition: 3,
+                offset: 7,
+                timestamp_ms: -1,
+                key: value.map(<[u8]>::to_vec),
+                value: value.map(<[u8]>::to_vec),
+                headers: vec![(b"\xfe".to_vec(), value.map(<[u8]>::to_vec)), (b"".to_vec(), None)],
+            };
+            let text = write(&line);
+            assert!(!text.contains('\n'), "{text}");
+            assert_eq!(parse(&text).unwrap(), [line], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_line_leaves_out_has_a_default_and_a_mistake_has_its_line() {
+        let lines =
+            parse("{\"partition\":1,\"offset\":5}\n\n{}\n{\"partition\":1,\"key\":{\"text\":\"k\"}}\n").unwrap();
+        let places: Vec<_> = lines.iter().map(|l| (l.topic.as_str(), l.partition, l.offset)).collect();
+        assert_eq!(places, [("test", 1, 5), ("test", 0, 0), ("test", 1, 6)]);
+        assert_eq!(lines[2].key.as_deref(), Some(&b"k"[..]));
+        for (text, said) in [
+            ("{}\n{\"kye\":\"a\"}", "line 2: unknown field `kye`"),
+            ("{\"offset\":1}\n{\"offset\":1}", "line 2: offset 1 does not follow"),
+            ("{\"value\":{\"order\":1}}", "line 1: value: write a text, null, {\"json\": …}"),
+            ("{\"value\":{\"base64\":\"?\"}}", "line 1: value: base64"),
+            ("{\"headers\":[[null,\"a\"]]}", "line 1: a header's name cannot be null"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(said), "{error}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A plugin's project: its folder, its `strait-plugin.toml`, the SDK in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::embedded;
+use crate::cli::plugin::Lang;
+
+/// The file that makes a folder a project.
+pub const FILE: &str = "strait-plugin.toml";
+/// Every example has this name; `new` puts the author's in its place.
+const PLACEHOLDER: &str = "tidy-orders";
+/// The interface that projects are built for.
+const WIT: &str = "wit/v0.1/plugin.wit";
+
+/// Why a project cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// It cannot be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// Which file.
+        path: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// No project there.
+    #[error("{folder} holds no {FILE}; go to the plugin's folder, or begin with `strait plugin new --lang LANG NAME`")]
+    NoProject {
+        /// Where it was looked for.
+        folder: String,
+    },
+    /// The manifest is wrong.
+    #[error("{path}: {message}")]
+    Manifest {
+        /// Its path.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A name that cannot be one.
+    #[error("'{0}' cannot be a plugin's name: lower-case letters, digits and '-', beginning with a letter")]
+    Name(String),
+    /// There is something already.
+    #[error("{0} exists already; choose another name, or remove it")]
+    Exists(String),
+}
+
+/// `strait-plugin.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    name: String,
+    lang: Option<Lang>,
+    /// The configuration of test, run and bench.
+    config: Option<Value>,
+    build: Option<BuildSection>,
+}
+
+/// A build of the author's own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BuildSection {
+    command: Vec<String>,
+}
+
+/// How a project is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipe {
+    /// As Strait knows to for this language.
+    Lang(Lang),
+    /// By a command of the author's, run in the project's folder; it leaves the plugin at [`Project::wasm`].
+    Command(Vec<String>),
+}
+
+/// A project on disk.
+#[derive(Debug)]
+pub struct Project {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// How it is built.
+    pub recipe: Recipe,
+    /// What test, run and bench configure it with.
+    pub config: Value,
+}
+
+impl Project {
+    /// Reads the project of a folder.
+    ///
+    /// # Errors
+    /// [`ProjectError`].
+    pub fn open(folder: &Path) -> Result<Self, ProjectError> {
+        let path = folder.join(FILE);
+        if !path.is_file() {
+            return Err(ProjectError::NoProject { folder: folder.display().to_string() });
+        }
+        let text = fs::read_to_string(&path).map_err(|error| of(&path, error))?;
+        let wrong = |message: String| ProjectError::Manifest { path: path.display().to_string(), message };
+        let manifest: Manifest = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        check_name(&manifest.name)?;
+        let recipe = match (manifest.build, manifest.lang) {
+            (Some(build), _) if build.command.is_empty() => return Err(wrong("build.command is empty".to_owned())),
+            (Some(build), _) => Recipe::Command(build.command),
+            (None, Some(lang)) => Recipe::Lang(lang),
+            (None, None) => return Err(wrong("give lang, or command under [build]".to_owned())),
+        };
+        let folder = fs::canonicalize(folder).map_err(|error| of(folder, error))?;
+        let config = manifest.config.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        Ok(Self { folder, name: manifest.name, recipe, config })
+    }
+
+    /// Where the build leaves the plugin.
+    #[must_use]
+    pub fn wasm(&self) -> PathBuf {
+        self.folder.join("build").join(format!("{}.wasm", self.name))
+    }
+
+    /// What belongs to builds only: tools, caches.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.folder.join(".strait")
+    }
+
+    /// Puts the SDK of the language where it is not yet, as in a fresh check-out that leaves it out. One that is there is the
+    /// author's: it stays as it is.
+    ///
+    /// # Errors
+    /// [`ProjectError::File`].
+    pub fn ensure_sdk(&self, lang: Lang) -> Result<(), ProjectError> {
+        if self.folder.join("sdk").is_dir() {
+            return Ok(());
+        }
+        write_sdk(&self.folder, lang)
+    }
+}
+
+/// Writes a new project beside the present folder's files.
+///
+/// # Errors
+/// [`ProjectError`].
+pub fn create(parent: &Path, name: &str, lang: Lang) -> Result<PathBuf, ProjectError> {
+    check_name(name)?;
+    let folder = parent.join(name);
+    if folder.exists() {
+        return Err(ProjectError::Exists(folder.display().to_string()));
+    }
+    let template: &'static str = match lang {
+        Lang::Rust => "examples/plugins/rust",
+        Lang::Go => "examples/plugins/go",
+        Lang::Js => "examples/plugins/js",
+        Lang::Ts => "examples/plugins/ts",
+        Lang::Python => "examples/plugins/python",
+        Lang::C => "examples/plugins/c",
+        Lang::Wat => "examples/plugins/wat",
+    };
+    let own = |text: &str| text.replace(PLACEHOLDER, name).replace(&snake(PLACEHOLDER), &snake(name));
+    for (path, text) in embedded::under(template) {
+        write(&folder.join(path), &own(text))?;
+    }
+    write(&folder.join(".gitignore"), "/.strait/\n/build/\n")?;
+    write_sdk(&folder, lang)?;
+    Ok(folder)
+}
+
+/// As an identifier.
+#[must_use]
+pub fn snake(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+fn write_sdk(folder: &Path, lang: Lang) -> Result<(), ProjectError> {
+    let sdk = folder.join("sdk");
+    write(&sdk.join("wit/plugin.wit"), embedded::file(WIT))?;
+    let source: &'static str = match lang {
+        Lang::Rust => return write_rust_sdk(&sdk),
+        Lang::Go => "plugins/sdk/go",
+        Lang::Js | Lang::Ts => "plugins/sdk/js",
+        Lang::Python => "plugins/sdk/python",
+        Lang::C => "plugins/sdk/c",
+        // The interface alone.
+        Lang::Wat => return Ok(()),
+    };
+    for (path, text) in embedded::under(source) {
+        write(&sdk.join(path), text)?;
+    }
+    Ok(())
+}
+
+/// The Rust SDK lives in a workspace and beside the interface; on its own it names its dependencies itself.
+fn write_rust_sdk(sdk: &Path) -> Result<(), ProjectError> {
+    for (path, text) in embedded::under("plugins/sdk/rust") {
+        let text = match path {
+            "Cargo.toml" => standalone(text),
+            _ => text.replace("../../../wit/v0.1", "wit"),
+        };
+        write(&sdk.join(path), &text)?;
+    }
+    Ok(())
+}
+
+/// A manifest with the workspace's values in place of the references to them.
+fn standalone(manifest: &str) -> String {
+    let workspace: toml::Table = embedded::file("plugins/Cargo.toml").parse().unwrap_or_default();
+    let section = |name: &str| workspace.get("workspace").and_then(|w| w.get(name)).and_then(toml::Value::as_table);
+    let package = section("package");
+    let dependencies = section("dependencies");
+    let mut out = String::new();
+    for line in manifest.lines() {
+        let inherited = line.split_once(".workspace = true").map(|(name, _)| name.trim());
+        let value = inherited.and_then(|name| package?.get(name).or_else(|| dependencies?.get(name)));
+        match (inherited, value) {
+            (Some(name), Some(value)) => out.push_str(&format!("{name} = {value}\n")),
+            // Lints are the workspace's business.
+            _ if line.trim() == "workspace = true" || line.trim() == "[lints]" => {}
+            _ => out.push_str(&format!("{line}\n")),
+        }
+    }
+    out
+}
+
+fn check_name(name: &str) -> Result<(), ProjectError> {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !plain || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.len() > 64 {
+        return Err(ProjectError::Name(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), ProjectError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| of(folder, error))?;
+    }
+    fs::write(path, text).map_err(|error| of(path, error))
+}
+
+fn of(path: &Path, error: std::io::Error) -> ProjectError {
+    ProjectError::File { path: path.display().to_string(), error }
+}

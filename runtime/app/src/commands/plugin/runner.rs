@@ -1,0 +1,191 @@
+//! Runs one plugin over records of a file, as the first and only plugin of a link: no broker, the same host.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+use strait_core::batch::{Batch, BatchBuilder, TimestampType};
+use strait_core::edit::{Content, Disposition, OutRecord, Processed, Reject, Route};
+use strait_core::offset::{LeaderEpoch, SourceOffset};
+use strait_flow::ports::ChainFactory;
+use strait_host::{ChainSpec, HostChains, HostEngine, LinkInfo, Naming, PluginSource, PluginSpec, bundled_names};
+
+use super::jsonl::{self, Line, form, member, quoted};
+
+/// Records of one call of `Chain::apply`; a fetch of a broker has about as many.
+const BATCH_RECORDS_MAX: usize = 500;
+/// The topics have so many partitions, unless the records show more.
+const PARTITIONS_MIN: i32 = 6;
+
+/// A plugin and its configuration.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// For messages.
+    pub name: String,
+    /// Where it is.
+    pub source: PluginSource,
+    /// Its configuration.
+    pub config: Value,
+}
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// One line of JSON, stable: what golden files hold.
+    pub json: String,
+    /// It passed unchanged, under its own topic.
+    pub unchanged: bool,
+    /// The topics that it goes to.
+    pub topics: Vec<String>,
+}
+
+impl Subject {
+    /// A file, or where the text is no path, a bundled plugin.
+    #[must_use]
+    pub fn named(text: &str, config: Value) -> Self {
+        let path = PathBuf::from(text);
+        let bundled = !path.exists() && bundled_names().any(|name| name == text);
+        let source = if bundled { PluginSource::Bundled(text.to_owned()) } else { PluginSource::File(path.clone()) };
+        let stem = path.file_stem().map_or_else(|| text.to_owned(), |stem| stem.to_string_lossy().into_owned());
+        Self { name: stem, source, config }
+    }
+
+    /// A project's plugin.
+    #[must_use]
+    pub fn file(name: &str, path: &Path, config: Value) -> Self {
+        Self { name: name.to_owned(), source: PluginSource::File(path.to_owned()), config }
+    }
+}
+
+/// Loads the plugin as a link's chain of one.
+///
+/// # Errors
+/// Why it does not load.
+pub fn load(engine: &HostEngine, subject: &Subject) -> Result<Arc<HostChains>, String> {
+    let link = LinkInfo {
+        link: "test".to_owned(),
+        source: "source".to_owned(),
+        source_region: Some("source-region".to_owned()),
+        target: "target".to_owned(),
+        target_region: Some("target-region".to_owned()),
+    };
+    let mut plugin = PluginSpec::new(&subject.name, subject.source.clone(), subject.config.clone());
+    // The records are the author's own, and without the plugin's words a mistake in it could not be found.
+    plugin.words_told = true;
+    let spec = ChainSpec { plugins: vec![plugin], link, naming: Naming::Identity };
+    HostChains::load(engine, spec).map_err(|error| error.to_string())
+}
+
+/// How many partitions the topics of these records have.
+#[must_use]
+pub fn partitions(lines: &[Line]) -> u32 {
+    let most = lines.iter().map(|line| line.partition.saturating_add(1)).max().unwrap_or(0);
+    u32::try_from(most.max(PARTITIONS_MIN)).unwrap_or(1)
+}
+
+/// Runs the records through a fresh chain, in their order. Each outcome belongs to the record at its place.
+///
+/// # Errors
+/// Where the plugin broke, and how.
+pub fn run(chains: &HostChains, lines: &[Line]) -> Result<Vec<Outcome>, String> {
+    let mut chain = chains.chain().map_err(|error| error.to_string())?;
+    let partitions = partitions(lines);
+    let mut outcomes = Vec::with_capacity(lines.len());
+    for batch in batches(lines) {
+        let processed = chain.apply(batch, partitions).map_err(|error| error.to_string())?;
+        tell(&processed, &mut outcomes);
+    }
+    Ok(outcomes)
+}
+
+/// The records as a reader would fetch them: runs of one partition.
+#[must_use]
+pub fn batches(lines: &[Line]) -> Vec<Batch> {
+    let same = |a: &Line, b: &Line| a.topic == b.topic && a.partition == b.partition;
+    let runs = lines.chunk_by(same).flat_map(|run| run.chunks(BATCH_RECORDS_MAX));
+    runs.map(|run| {
+        let (topic, partition) = run.first().map_or(("", 0), |line| (line.topic.as_str(), line.partition));
+        let mut builder = BatchBuilder::new(topic.into(), partition, TimestampType::Create, LeaderEpoch(0));
+        for line in run {
+            let (key, value) = (line.key.as_deref(), line.value.as_deref());
+            builder.push(SourceOffset(line.offset), line.timestamp_ms, key, value);
+            for (name, value) in &line.headers {
+                builder.push_header(name, value.as_deref());
+            }
+        }
+        builder.build()
+    })
+    .collect()
+}
+
+fn tell(processed: &Processed, outcomes: &mut Vec<Outcome>) {
+    let mut dispositions = processed.dispositions.iter().peekable();
+    let renamed = *processed.target_topic != **processed.batch.topic();
+    for (index, record) in processed.batch.iter().enumerate() {
+        let disposition = dispositions.next_if(|(at, _)| *at == index).map(|(_, disposition)| disposition);
+        let mut topics = Vec::new();
+        let fate = match disposition {
+            None if renamed => {
+                topics.push(processed.target_topic.to_string());
+                member("pass", &format!("{{{}}}", member("topic", &quoted(&processed.target_topic))))
+            }
+            None => {
+                topics.push(processed.target_topic.to_string());
+                member("pass", "{}")
+            }
+            Some(Disposition::Drop) => member("drop", "{}"),
+            Some(Disposition::Reject(reject)) => member("reject", &refusal(reject)),
+            Some(Disposition::Halt(reject)) => member("halt", &refusal(reject)),
+            Some(Disposition::Replace(records)) => {
+                let topic = |out: &OutRecord| out.topic.as_deref().unwrap_or(&processed.target_topic).to_owned();
+                topics.extend(records.iter().map(topic));
+                let sent: Vec<String> = records.iter().map(|out| sent(out, renamed, &processed.target_topic)).collect();
+                member("send", &format!("[{}]", sent.join(",")))
+            }
+        };
+        let place = [
+            member("topic", &quoted(processed.batch.topic())),
+            member("partition", &processed.batch.partition().to_string()),
+            member("offset", &record.offset.0.to_string()),
+        ];
+        outcomes.push(Outcome {
+            json: format!("{{{},{fate}}}", place.join(",")),
+            unchanged: disposition.is_none() && !renamed,
+            topics,
+        });
+    }
+}
+
+fn refusal(reject: &Reject) -> String {
+    let members = [member("code", &quoted(&reject.code)), member("reason", &quoted(&reject.text))];
+    format!("{{{}}}", members.join(","))
+}
+
+/// What of a record is not as it was.
+fn sent(out: &OutRecord, renamed: bool, target_topic: &str) -> String {
+    let mut members = Vec::new();
+    match &out.topic {
+        Some(topic) => members.push(member("topic", &quoted(topic))),
+        None if renamed => members.push(member("topic", &quoted(target_topic))),
+        None => {}
+    }
+    match &out.route {
+        Route::Keep => {}
+        Route::Partition(partition) => members.push(member("partition", &partition.to_string())),
+        Route::Hash(bytes) => members.push(member("partition_by", &form(Some(bytes)))),
+    }
+    for (name, content) in [("key", &out.key), ("value", &out.value)] {
+        match content {
+            Content::Original => {}
+            Content::Null => members.push(member(name, "null")),
+            Content::Bytes(bytes) => members.push(member(name, &form(Some(bytes)))),
+        }
+    }
+    if let Some(headers) = &out.headers {
+        members.push(member("headers", &jsonl::headers(headers)));
+    }
+    if let Some(timestamp_ms) = out.timestamp_ms {
+        members.push(member("timestamp", &timestamp_ms.to_string()));
+    }
+    format!("{{{}}}", members.join(","))
+}

@@ -1,0 +1,156 @@
+//! Each language's example: written by `strait plugin new`, built, and held to the one golden file that all share.
+//!
+//! The compilers come from the package registries. What a machine must have is installed by `./dev test`; what is missing
+//! fails the test with what to install.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn tools() -> PathBuf {
+    std::env::var_os("STRAIT_PLUGIN_TOOLS").map_or_else(|| root().join(".cache/plugin-tools"), PathBuf::from)
+}
+
+fn strait(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
+    command.args(args).current_dir(folder).env("STRAIT_PLUGIN_TOOLS", tools()).output().unwrap()
+}
+
+/// Standard output of a command that ends well.
+fn said(folder: &Path, args: &[&str]) -> String {
+    let output = strait(folder, args);
+    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "strait {}: {out}{error}", args.join(" "));
+    out.into_owned()
+}
+
+/// A new project under a name of its own, built. Where it is, and what inspect says.
+fn built(lang: &str) -> (PathBuf, Value) {
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages");
+    fs::create_dir_all(&parent).unwrap();
+    let name = format!("my-{lang}-orders");
+    let folder = parent.join(&name);
+    drop(fs::remove_dir_all(&folder));
+    said(&parent, &["plugin", "new", "--lang", lang, &name]);
+    let wasm = said(&folder, &["plugin", "build"]);
+    assert_eq!(wasm.trim(), format!("build/{name}.wasm"));
+    let info = said(&folder, &["plugin", "inspect", wasm.trim(), "-o", "json"]);
+    (folder, serde_json::from_str(&info).unwrap())
+}
+
+fn works(lang: &str) -> (PathBuf, Value) {
+    let (folder, info) = built(lang);
+    // By hand, a name of another length would be other data in other places.
+    let name = if lang == "wat" { "by-hand".to_owned() } else { format!("my-{lang}-orders") };
+    assert_eq!(info["manifest"]["name"], name, "{info}");
+    assert_eq!(info["manifest"]["effects"], serde_json::json!(["drop", "field", "topic"]));
+    let imports: Vec<&str> =
+        info["imports"].as_array().unwrap().iter().map(|import| import.as_str().unwrap()).collect();
+    assert!(imports.iter().all(|import| import.starts_with("strait:plugin/")), "it needs no grant: {imports:?}");
+    let tally = said(&folder, &["plugin", "test"]);
+    assert!(tally.ends_with("1 passed, 0 failed\n"), "{tally}");
+    (folder, info)
+}
+
+#[test]
+fn rust() {
+    let (folder, info) = works("rust");
+    assert!(info["size_bytes"].as_u64().unwrap() < 200_000, "{info}");
+
+    // What test is for: it sees a difference, shows it, and takes it over when told to.
+    let golden = folder.join("tests/orders.expected.jsonl");
+    let expected = fs::read_to_string(&golden).unwrap();
+    fs::write(&golden, expected.replacen("\\\"***\\\"", "\\\"**\\\"", 1).replacen("\"***\"", "\"**\"", 1)).unwrap();
+    let output = strait(&folder, &["plugin", "test"]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && shown.contains("FAIL  orders") && shown.contains("\n  got      {"), "{shown}");
+    said(&folder, &["plugin", "test", "--update"]);
+    assert_eq!(fs::read_to_string(&golden).unwrap(), expected);
+
+    // A configuration of its own changes what is a test order.
+    let run =
+        |config: &str| said(&folder, &["plugin", "run", "tests/orders.jsonl", "--plugin-config", config, "--changes"]);
+    assert_eq!(run("{}").matches("\"drop\"").count(), 1);
+    assert_eq!(run(r#"{"test_prefix":"customer-"}"#).matches("\"drop\"").count(), 5);
+    let output = strait(&folder, &["plugin", "run", "tests/orders.jsonl", "--plugin-config", r#"{"test_prefix":""}"#]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/test_prefix"), "{output:?}");
+
+    let figures: Value =
+        serde_json::from_str(&said(&folder, &["plugin", "bench", "--seconds", "1", "-o", "json"])).unwrap();
+    assert!(figures["ns_per_record"].as_f64().unwrap() > 0.0, "{figures}");
+
+    // The project's own unit test, without Wasm.
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--quiet"]).current_dir(&folder).env("CARGO_TARGET_DIR", tools().join("cache/rust-test"));
+    let tested = cargo.output().unwrap();
+    assert!(
+        tested.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&tested.stdout),
+        String::from_utf8_lossy(&tested.stderr)
+    );
+}
+
+#[test]
+fn python() {
+    works("python");
+}
+
+#[test]
+fn javascript() {
+    works("js");
+}
+
+#[test]
+fn typescript() {
+    works("ts");
+}
+
+#[test]
+fn c() {
+    let (_, info) = works("c");
+    assert_eq!(info["kind"], "core-module");
+}
+
+#[test]
+fn go() {
+    works("go");
+}
+
+#[test]
+fn wat() {
+    let (_, info) = works("wat");
+    assert_eq!(info["kind"], "core-module");
+}
+
+#[test]
+fn a_project_of_another_language_brings_its_own_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("strait-plugin.toml", "name = \"other\"\n[build]\ncommand = [\"sh\", \"make.sh\"]\n");
+    write("make.sh", "echo compiling\n");
+    let output = strait(dir.path(), &["plugin", "build"]);
+    // A command that ends well and leaves no plugin has not built one.
+    assert!(String::from_utf8_lossy(&output.stderr).contains("other.wasm: "), "{output:?}");
+    write("make.sh", "printf '\\0asm\\1\\0\\0\\0' > build/other.wasm\n");
+    assert_eq!(said(dir.path(), &["plugin", "build"]), "build/other.wasm\n");
+
+    let refused = |args: &[&str], why: &str| {
+        let output = strait(dir.path(), args);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(why), "{error}");
+    };
+    refused(&["plugin", "new", "--lang", "wat", "Not_a_name"], "cannot be a plugin's name");
+    fs::create_dir(dir.path().join("there")).unwrap();
+    refused(&["plugin", "new", "--lang", "wat", "there"], "exists already");
+    refused(&["plugin", "test", "there"], "holds no strait-plugin.toml");
+    write("records.jsonl", "{}\n");
+    refused(&["plugin", "run", "records.jsonl"], "does not export");
+}
