@@ -22,5 +22,6 @@ mod plugins;
 mod poison;
 mod refused;
 mod reload;
+mod residency;
 mod support;
 mod unwritable;
