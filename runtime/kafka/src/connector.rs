@@ -9,7 +9,7 @@ use strait_flow::ports::{LaneConnector, PortError, Quarantine, Source, Target};
 use crate::config::{ClusterConfig, SourceTuning, TargetTuning};
 use crate::quarantine::KafkaQuarantine;
 use crate::source::KafkaSource;
-use crate::target::KafkaTarget;
+use crate::target::{EndedIds, KafkaTarget};
 
 /// A [`LaneConnector`] between two clusters.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct KafkaConnector {
     pub manage_quarantine: bool,
     /// How long keeping records in quarantine may take.
     pub quarantine_timeout: Duration,
+    /// Transactional ids that lanes of this process have given up; begins empty.
+    pub ended: EndedIds,
 }
 
 #[async_trait]
@@ -37,7 +39,7 @@ impl LaneConnector for KafkaConnector {
     }
 
     async fn target(&self, lane: LaneId) -> Result<Box<dyn Target>, PortError> {
-        Ok(Box::new(KafkaTarget::new(&self.target, &self.link, lane.0, &self.target_tuning)))
+        Ok(Box::new(KafkaTarget::new(&self.target, &self.link, lane.0, &self.target_tuning).with_ended(&self.ended)))
     }
 
     async fn quarantine(&self, _lane: LaneId) -> Result<Box<dyn Quarantine>, PortError> {

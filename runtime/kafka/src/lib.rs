@@ -33,5 +33,5 @@ pub use progress_store::KafkaProgressStore;
 pub use quarantine::KafkaQuarantine;
 pub use resize::{ResizeError, Resized, resize_lanes};
 pub use source::KafkaSource;
-pub use target::KafkaTarget;
+pub use target::{EndedIds, KafkaTarget};
 pub use target_topics::{KafkaTargetTopics, NotMade};

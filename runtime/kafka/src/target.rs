@@ -3,8 +3,9 @@
 mod deliveries;
 pub(crate) mod topics;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use strait_core::map::MapRecord;
@@ -26,12 +27,16 @@ const DESTROY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Letters of the transactional ids of a lane. Two are at work; the others are there for when a transaction cannot end because
 /// a partition it touched takes no marker (leader gone, below min ISR): its id then answers `CONCURRENT_TRANSACTIONS` until that
-/// partition is back, which must not hold the lane up. Every take initialises all of them, so none can be another owner's.
+/// partition is back, which must not hold the lane up. A take initialises all of them and looks again at those that did not
+/// answer: at most one may be left as it is, so every rival's pair holds an id that is fenced.
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
 /// How many of them work.
 const SLOTS: usize = 2;
-/// An id whose last transaction has not ended after this long is left aside.
+/// An id whose last transaction we have ended, and which has not ended everywhere after this long, is left aside.
 const PENDING_AFTER: Duration = Duration::from_secs(2);
+/// The same for one that another process may have worked with. The coordinator gives the same answer while it waits for its own
+/// log to be replicated, and then nothing is decided yet: longer than it waits (`request.timeout.ms`, 30 s).
+const UNDECIDED_AFTER: Duration = Duration::from_secs(35);
 /// Most time for initialising one id.
 const INIT_MAX: Duration = Duration::from_secs(60);
 
@@ -51,6 +56,11 @@ struct Taken {
     reports: Arc<Reports>,
 }
 
+/// Transactional ids whose last transaction this process has asked to end, and when. Shared by all generations of a link's lanes.
+pub type EndedIds = Arc<Mutex<BTreeMap<String, Instant>>>;
+/// After this long another process may have worked with the id.
+const ENDED_FOR: Duration = Duration::from_secs(15);
+
 /// A [`Target`] on librdkafka.
 pub struct KafkaTarget {
     cluster: ClusterConfig,
@@ -59,6 +69,8 @@ pub struct KafkaTarget {
     tuning: TargetTuning,
     context: String,
     taken: Option<Taken>,
+    /// Transactional ids whose transactions this process has ended, or tried to.
+    ended: EndedIds,
     /// Commits that are under way and producers that are being destroyed; each ends by itself.
     ending: Vec<JoinHandle<()>>,
 }
@@ -74,8 +86,16 @@ impl KafkaTarget {
             lane,
             tuning: tuning.clone(),
             taken: None,
+            ended: EndedIds::default(),
             ending: Vec::new(),
         }
+    }
+
+    /// Has it know of the transactions that earlier targets of this process have ended.
+    #[must_use]
+    pub(crate) fn with_ended(mut self, ended: &EndedIds) -> Self {
+        self.ended = Arc::clone(ended);
+        self
     }
 
     fn slots(&self) -> &'static [&'static str] {
@@ -118,13 +138,14 @@ impl KafkaTarget {
         lane: u32,
         tuning: &TargetTuning,
         slots: &[&str],
+        ended: &EndedIds,
         context: &str,
     ) -> Result<Taken, PortError> {
         let reports = Reports::new(context.to_owned());
         let mut taken = Taken { producers: Vec::new(), books: Vec::new(), open: Vec::new(), reports };
-        let mut pending = None;
+        let mut pending = Vec::new();
         for slot in slots {
-            let id = format!("{}.{link}.{lane}.{slot}", tuning.transactional_id_prefix);
+            let id = id_of(tuning, link, lane, slot);
             let settings = writer(
                 cluster,
                 &format!("strait-{link}-{lane}-target-{slot}"),
@@ -138,13 +159,16 @@ impl KafkaTarget {
             let fail = |error: FfiError| producer_error(context.clone(), &error);
             let producer = Producer::new(&label, &settings, observer, move || sealed.seal()).map_err(fail)?;
             if tuning.exactly_once {
-                match initialise(&producer, &context, tuning.transaction_timeout.min(INIT_MAX)) {
+                let ours = ended.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                let ours = ours.is_some_and(|at| at.elapsed() < ENDED_FOR);
+                let patience = if ours { PENDING_AFTER } else { UNDECIDED_AFTER };
+                match initialise(&producer, &context, patience, tuning.transaction_timeout.min(INIT_MAX)) {
                     // A spare: it was initialised to fence whoever may have worked with it.
                     Ok(()) if taken.producers.len() == SLOTS => continue,
                     Ok(()) => {}
                     Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
                         tracing::warn!("{context}: its last transaction cannot end yet; the lane works with other ids");
-                        pending = Some(error);
+                        pending.push((producer, context, error));
                         continue;
                     }
                     Err(error) => return Err(init_error(&producer, &context, &error)),
@@ -155,10 +179,19 @@ impl KafkaTarget {
             taken.books.push((progress, map));
             taken.producers.push(Arc::new(producer));
         }
-        match pending {
-            Some(error) if taken.producers.len() < SLOTS => Err(producer_error(context, &error)),
-            _ => Ok(taken),
+        // While the others were initialised one of these may have ended, and a rival may have begun to work with it.
+        let mut open = 0;
+        for (producer, context, first) in pending {
+            match initialise(&producer, &context, PENDING_AFTER, PENDING_AFTER) {
+                Ok(()) => {}
+                Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => open += 1,
+                Err(error) => return Err(init_error(&producer, &context, &error)),
+            }
+            if open > 1 || taken.producers.len() < SLOTS {
+                return Err(producer_error(context, &first));
+            }
         }
+        Ok(taken)
     }
 
     fn send(&self, slot: Slot, message: &OutMessage<'_>, headers: Option<OutHeaderList>) -> Result<(), ProduceError> {
@@ -171,16 +204,23 @@ impl KafkaTarget {
     }
 }
 
+fn id_of(tuning: &TargetTuning, link: &str, lane: u32, slot: &str) -> String {
+    format!("{}.{link}.{lane}.{slot}", tuning.transactional_id_prefix)
+}
+
 /// Initialises a transactional id. `CONCURRENT_TRANSACTIONS` means that the coordinator has decided about the last transaction
 /// (and fenced its producer, if that was still at work) but cannot write that everywhere yet.
-fn initialise(producer: &Producer, context: &str, within: Duration) -> Result<(), FfiError> {
-    let began = std::time::Instant::now();
+fn initialise(producer: &Producer, context: &str, patience: Duration, within: Duration) -> Result<(), FfiError> {
+    let began = Instant::now();
     loop {
         // librdkafka goes on trying between the calls.
         match producer.init_transactions(PENDING_AFTER.min(within)) {
             Ok(()) => return Ok(()),
-            Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS || began.elapsed() >= within => {
-                return Err(error);
+            Err(error) if began.elapsed() >= within => return Err(error),
+            Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
+                if began.elapsed() >= patience {
+                    return Err(error);
+                }
             }
             Err(error) if producer_error(context, &error).class != Class::Retry => return Err(error),
             Err(error) if producer.client().trouble().is_some() => return Err(error),
@@ -219,9 +259,9 @@ impl Target for KafkaTarget {
     async fn take(&mut self) -> Result<(), PortError> {
         self.destroy(DESTROY_TIMEOUT).await;
         let (cluster, link, lane, tuning) = (self.cluster.clone(), self.link.clone(), self.lane, self.tuning.clone());
-        let (slots, context) = (self.slots(), self.context.clone());
-        let made =
-            blocking(&self.context, move || Self::make(&cluster, &link, lane, &tuning, slots, &context)).await??;
+        let (slots, ended, context) = (self.slots(), Arc::clone(&self.ended), self.context.clone());
+        let made = blocking(&self.context, move || Self::make(&cluster, &link, lane, &tuning, slots, &ended, &context))
+            .await??;
         self.taken = Some(made);
         Ok(())
     }
@@ -402,6 +442,8 @@ impl Target for KafkaTarget {
         if self.tuning.exactly_once
             && let Some(taken) = &self.taken
         {
+            let ids = self.slots().iter().map(|slot| id_of(&self.tuning, &self.link, self.lane, slot));
+            self.ended.lock().unwrap_or_else(PoisonError::into_inner).extend(ids.map(|id| (id, Instant::now())));
             for producer in &taken.producers {
                 let (producer, context) = (Arc::clone(producer), self.context.clone());
                 self.ending.push(tokio::task::spawn_blocking(move || {
