@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use strait_core::progress::{
     Border, LaneProgress, LaneRecord, Position, ProgressKey, ProgressRecord, map_topic, progress_topic,
@@ -96,28 +96,51 @@ pub async fn resize_lanes(
     let existing = blocking(&context, move || look(&asked, &name, lanes, &place, timeout)).await??;
 
     let tuning = TargetTuning { exactly_once, request_timeout: timeout, ..TargetTuning::default() };
+    let (cluster, name, place, wanted) = (target.clone(), link.to_owned(), context.clone(), tuning.clone());
+    // First of all: of two resizes the first one is fenced from here on, so that nothing it has read can be written later.
+    let writer = blocking(&context, move || Writer::new(&cluster, &name, &wanted, &place)).await??;
+    let closed = LaneRecord { closed: true, ..Plan::new(&read(target, link, existing, timeout).await?, lanes).record };
+    let writer = blocking(&context, move || {
+        let marks = (0..existing).map(|lane| (lane, ProgressRecord::Lane(closed.clone()).encode()));
+        writer.write(marks.collect(), &[]).map(|()| writer)
+    })
+    .await??;
+    // Whoever took a lane before the marks is ended here; whoever takes one from now on finds them.
     fence(target, link, existing, &tuning).await?;
-    let store = KafkaProgressStore::new(target, link, timeout);
-    let mut known = Vec::new();
-    for lane in 0..existing {
-        known.push(store.read(LaneId(lane)).await?);
+    let (asked, name, place) = (Arc::clone(&client), link.to_owned(), context.clone());
+    blocking(&context, move || look(&asked, &name, lanes, &place, timeout)).await??;
+    let known = read(target, link, existing, timeout).await?;
+    if known.iter().any(|lane| lane.lane.as_ref().is_none_or(|lane| !lane.closed)) {
+        let reason = "a process has taken a lane meanwhile; see that none is started, and run this again";
+        return Err(own(Class::Retry, context, reason).into());
     }
     let plan = Plan::new(&known, lanes);
-    let (cluster, link, place) = (target.clone(), link.to_owned(), context.clone());
-    blocking(&context, move || {
-        let writer = Writer::new(&cluster, &link, &tuning, &place)?;
-        // Closed before the topic grows: whoever starts meanwhile finds the marks.
-        let closed = LaneRecord { closed: true, ..plan.record.clone() };
-        writer.write((0..existing).map(|lane| (lane, ProgressRecord::Lane(closed.clone()).encode())).collect(), &[])?;
+    let link = link.to_owned();
+    blocking(&context.clone(), move || {
         for topic in [progress_topic(&link), map_topic(&link)] {
-            grow(&client, &topic, lanes, timeout).map_err(|error| fail(&place, &error, Some(&client)))?;
+            grow(&client, &topic, lanes, timeout).map_err(|error| fail(&context, &error, Some(&client)))?;
         }
         // The producer is a client of its own and has to learn of the new partitions before it is given a record for them.
-        writer.refresh(timeout)?;
+        writer.refresh(lanes, timeout)?;
         writer.write(plan.records(), &plan.leaving)?;
         Ok(Resized { before: plan.before, lanes, moved: plan.leaving.len() })
     })
     .await?
+}
+
+/// What every lane has committed.
+async fn read(
+    target: &ClusterConfig,
+    link: &str,
+    lanes: u32,
+    timeout: Duration,
+) -> Result<Vec<LaneProgress>, PortError> {
+    let store = KafkaProgressStore::new(target, link, timeout);
+    let mut known = Vec::new();
+    for lane in 0..lanes {
+        known.push(store.read(LaneId(lane)).await?);
+    }
+    Ok(known)
 }
 
 fn look(client: &Client, link: &str, lanes: u32, context: &str, timeout: Duration) -> Result<u32, ResizeError> {
@@ -180,12 +203,15 @@ impl Plan {
         let mut borders: BTreeMap<PartitionKey, Border> = BTreeMap::new();
         let mut leaving = Vec::new();
         let mut before = 0;
+        let mut met: Option<BTreeMap<String, i32>> = None;
         for (lane, progress) in (0_u32..).zip(known) {
             if let Some(lane) = &progress.lane {
-                // A topic that one lane met first and another later was there when the first of them began.
-                for (topic, partitions) in &lane.created_with {
-                    record.created_with.entry(topic.clone()).or_insert(*partitions);
-                }
+                // What not every lane met when it was first taken may have come later, and is copied from its beginning.
+                record.created_with = match met.take() {
+                    None => lane.created_with.clone(),
+                    Some(met) => both(&met, &lane.created_with),
+                };
+                met = Some(record.created_with.clone());
                 if lane.lanes_before.len() > record.lanes_before.len() {
                     record.lanes_before.clone_from(&lane.lanes_before);
                 }
@@ -232,33 +258,56 @@ impl Plan {
     }
 }
 
+/// The topics in both, with the smaller numbers of partitions.
+fn both(one: &BTreeMap<String, i32>, other: &BTreeMap<String, i32>) -> BTreeMap<String, i32> {
+    let shared = one.iter().filter_map(|(topic, count)| Some((topic.clone(), *count.min(other.get(topic)?))));
+    shared.collect()
+}
+
 /// A transactional producer on the progress topic, under an id of its own: of two resizes at once one is fenced.
-struct Writer<'a> {
+struct Writer {
     producer: Producer,
     topic: String,
-    context: &'a str,
+    context: String,
     timeout: Duration,
 }
 
-impl<'a> Writer<'a> {
-    fn new(cluster: &ClusterConfig, link: &str, tuning: &TargetTuning, context: &'a str) -> Result<Self, PortError> {
+impl Writer {
+    fn new(cluster: &ClusterConfig, link: &str, tuning: &TargetTuning, context: &str) -> Result<Self, PortError> {
         let id = format!("{}.{link}.resize", tuning.transactional_id_prefix);
         let settings = writer(cluster, &format!("strait-{link}-resize"), tuning, Some(&id));
         let producer = Producer::new(&format!("{link}/resize"), &settings, Arc::new(Quiet), || {})
             .map_err(|error| fail(context, &error, None))?;
-        let writer = Self { producer, topic: progress_topic(link), context, timeout: tuning.transaction_timeout };
+        let writer = Self {
+            producer,
+            topic: progress_topic(link),
+            context: context.to_owned(),
+            timeout: tuning.transaction_timeout,
+        };
         writer.producer.init_transactions(writer.timeout).map_err(|error| writer.fail(&error))?;
         Ok(writer)
     }
 
     fn fail(&self, error: &FfiError) -> PortError {
-        fail(self.context, error, Some(self.producer.client()))
+        fail(&self.context, error, Some(self.producer.client()))
     }
 
-    fn refresh(&self, timeout: Duration) -> Result<(), PortError> {
+    /// Waits until the producer knows as many partitions: the broker it asks may be behind the one that was asked before.
+    fn refresh(&self, partitions: u32, timeout: Duration) -> Result<(), PortError> {
         self.producer.open(&self.topic).map_err(|error| self.fail(&error))?;
-        let known = self.producer.client().metadata(Some(&self.topic), timeout);
-        known.map(|_| ()).map_err(|error| self.fail(&error))
+        let deadline = Instant::now() + timeout;
+        loop {
+            let known =
+                self.producer.client().metadata(Some(&self.topic), timeout).map_err(|error| self.fail(&error))?;
+            if known.iter().any(|(_, found, _)| found.unsigned_abs() >= partitions) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let reason = format!("{} does not show {partitions} partitions yet; run this again", self.topic);
+                return Err(own(Class::Retry, self.context.clone(), reason));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Writes records and tombstones in one transaction.
@@ -279,7 +328,7 @@ impl<'a> Writer<'a> {
         let topic = self.producer.open(&self.topic).map_err(|error| self.fail(&error))?;
         let send = |lane: u32, key: &[u8], value: Option<&[u8]>| {
             let partition = i32::try_from(lane)
-                .map_err(|_| own(Class::Stop, self.context, format!("lane {lane} is out of range")))?;
+                .map_err(|_| own(Class::Stop, self.context.clone(), format!("lane {lane} is out of range")))?;
             let message =
                 OutMessage { topic, partition, key: Some(key), value, timestamp_ms: 0, token: u64::from(lane) };
             self.producer.produce(&message, None).map_err(|error| self.fail(&error))
@@ -289,7 +338,7 @@ impl<'a> Writer<'a> {
         }
         for (lane, key) in gone {
             let key = serde_json::to_vec(&ProgressKey::Partition(key.clone()))
-                .map_err(|error| own(Class::Stop, self.context, error.to_string()))?;
+                .map_err(|error| own(Class::Stop, self.context.clone(), error.to_string()))?;
             send(*lane, &key, None)?;
         }
         Ok(())

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use strait_flow::ports::PortError;
+use strait_flow::ports::{Class, PortError};
 
 use crate::admin::{connect, fail};
 use crate::config::ClusterConfig;
-use crate::error::blocking;
+use crate::error::{blocking, class_of};
 use crate::ffi::{Client, Code, FfiError};
 use crate::target::topics::make;
 
@@ -28,6 +28,8 @@ pub struct NotMade {
     pub topic: Arc<str>,
     /// What the target said.
     pub reason: String,
+    /// Whether it may go better later.
+    pub passing: bool,
 }
 
 impl KafkaTargetTopics {
@@ -85,7 +87,8 @@ fn ensure(
             None => make(client, topic, *partitions, timeout),
         };
         if let Err(error) = result {
-            not_made.push(NotMade { topic: Arc::clone(topic), reason: error.to_string() });
+            let passing = class_of(error.code) == Class::Retry;
+            not_made.push(NotMade { topic: Arc::clone(topic), reason: error.to_string(), passing });
         }
     }
     Ok(not_made)

@@ -50,22 +50,27 @@ impl TargetTopics {
         }
     }
 
-    /// Makes what is missing now. False where the target did not answer.
+    /// Makes what is missing now. False where another try may go better.
     pub async fn make(&mut self) -> bool {
         let topics = Arc::clone(&self.topics.borrow_and_update());
         if topics.is_empty() {
             return true;
         }
-        let wanted = self.wanted(topics).await;
+        let Some(wanted) = self.wanted(topics).await else {
+            // The lanes meet the same fault, and tell it.
+            return false;
+        };
         match self.target.ensure(wanted).await {
             Ok(refused) => {
+                let mut done = true;
                 for topic in refused {
+                    done &= !topic.passing;
                     if self.refused.insert(Arc::clone(&topic.topic)) {
                         let (link, reason) = (&self.link, topic.reason);
                         tracing::warn!(link, topic = &*topic.topic, reason, "a target topic cannot be made or grown");
                     }
                 }
-                true
+                done
             }
             Err(error) => {
                 tracing::warn!(link = self.link, %error, "target topics cannot be made yet, will try again");
@@ -75,14 +80,11 @@ impl TargetTopics {
     }
 
     /// The names that untouched records of the source topics will have, and how many partitions they need.
-    async fn wanted(&self, topics: Arc<Vec<SourceTopic>>) -> BTreeMap<Arc<str>, u32> {
+    async fn wanted(&self, topics: Arc<Vec<SourceTopic>>) -> Option<BTreeMap<Arc<str>, u32>> {
         let (chains, link) = (Arc::clone(&self.chains), self.link.clone());
         let named = tokio::task::spawn_blocking(move || {
             let mut wanted: BTreeMap<Arc<str>, u32> = BTreeMap::new();
-            let Ok(mut chain) = chains.chain() else {
-                // The lanes meet the same fault, and tell it.
-                return wanted;
-            };
+            let mut chain = chains.chain().ok()?;
             for topic in topics.iter() {
                 let partitions = topic.partitions.unsigned_abs();
                 match chain.target_topic(&topic.topic, partitions) {
@@ -95,7 +97,7 @@ impl TargetTopics {
                     }
                 }
             }
-            wanted
+            Some(wanted)
         });
         // A panic in there is told by the panic hook; the lanes make their topics all the same.
         named.await.unwrap_or_default()
