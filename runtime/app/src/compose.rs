@@ -30,7 +30,7 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
     let plugins = link.plugins.iter().map(|used| {
         let mut spec = PluginSpec::new(&used.plugin, plugin_source(&dir, &used.plugin), used.config.expose().clone());
         spec.config_as_written = Some(used.config.written().clone());
-        spec.required = used.required.unwrap_or(false);
+        spec.required = used.required.unwrap_or(used.plugin == "redact");
         spec.on_error = used.on_error;
         spec.wasi = used.wasi;
         spec.allow_after = used.allow_after;

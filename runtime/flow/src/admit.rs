@@ -114,7 +114,7 @@ impl Lane<'_> {
         };
         // It is fetched again: the source is the place where records wait.
         partition.expected = first;
-        partition.pause = Some(Pause::Denied { retry_at: self.now + retry_after });
+        partition.pause = Some(Pause::Waiting { retry_at: self.now + retry_after });
         self.deps.status.set(&key, partition.committed, partition.activity());
         let retry_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
         let unassign = [key.clone()];
@@ -231,18 +231,23 @@ impl Lane<'_> {
         refusals: &mut Vec<Refusal>,
     ) {
         let now_ms = self.deps.clock.unix_ms();
-        let latest = now_ms.saturating_add(topic.timestamp_after_max_ms);
-        let earliest = now_ms.saturating_sub(topic.timestamp_before_max_ms);
         let stop = self.spec.policies.on_refused == OnRefused::Stop;
         let mut replace = Vec::new();
+        let mut dispositions = processed.dispositions.iter().peekable();
         for (index, record) in processed.batch.iter().enumerate() {
-            let timestamp_ms = record.timestamp_ms;
-            if timestamp_ms > 0 && (topic.log_append_time || (earliest..=latest).contains(&timestamp_ms)) {
-                continue;
-            }
+            let disposition = dispositions.next_if(|(at, _)| *at == index).map(|(_, disposition)| disposition);
             if dropped.contains(&index) {
                 continue;
             }
+            // What goes out counts: a plugin may have given the record another time, and another topic.
+            let bad = match disposition {
+                Some(Disposition::Replace(copies)) => copies.iter().find_map(|copy| {
+                    let topic = copy.topic.as_ref().and_then(|t| self.topics.get(t)).unwrap_or(topic);
+                    bad_timestamp(copy.timestamp_ms.unwrap_or(record.timestamp_ms), topic, now_ms)
+                }),
+                _ => bad_timestamp(record.timestamp_ms, topic, now_ms),
+            };
+            let Some(timestamp_ms) = bad else { continue };
             if timestamp_ms > 0 {
                 let text = format!(
                     "timestamp {timestamp_ms} ms is further from the target's clock than message.timestamp.after.max.ms or before.max.ms of the topic allow"
@@ -393,12 +398,20 @@ fn set_disposition(processed: &mut Processed, index: usize, disposition: Disposi
     }
 }
 
-/// Gives a record the present time; copies that have a time of their own keep it.
+/// The timestamp, if the topic cannot take it as it is.
+fn bad_timestamp(timestamp_ms: i64, topic: &TargetTopic, now_ms: i64) -> Option<i64> {
+    let latest = now_ms.saturating_add(topic.timestamp_after_max_ms);
+    let earliest = now_ms.saturating_sub(topic.timestamp_before_max_ms);
+    let good = timestamp_ms > 0 && (topic.log_append_time || (earliest..=latest).contains(&timestamp_ms));
+    (!good).then_some(timestamp_ms)
+}
+
+/// Gives a record the present time; copies that have a usable time of their own keep it.
 fn stamp(processed: &mut Processed, index: usize, now_ms: i64) {
     let at = processed.dispositions.binary_search_by_key(&index, |(i, _)| *i);
     if let Some((_, Disposition::Replace(copies))) = at.ok().and_then(|at| processed.dispositions.get_mut(at)) {
-        for copy in copies {
-            copy.timestamp_ms.get_or_insert(now_ms);
+        for copy in copies.iter_mut().filter(|copy| copy.timestamp_ms.is_none_or(|own| own <= 0)) {
+            copy.timestamp_ms = Some(now_ms);
         }
         return;
     }

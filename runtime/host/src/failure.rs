@@ -184,7 +184,9 @@ impl Stage {
         let Narrowed { judged, guilty, timeouts, .. } = narrowed;
         let outcome = Outcome { judged, guilty, unjudged: 0, timeouts };
         self.tell(rows, &narrowed, took, work);
-        if narrowed.judged == 0 && (self.probing || !left.is_empty()) {
+        // Each of them broke it by itself, and it has judged others: then it is these records that are bad.
+        let all_guilty = left.is_empty() && health.has_judged();
+        if narrowed.judged == 0 && (self.probing || !left.is_empty()) && !all_guilty {
             let retry_after = health.broken(outcome, &reason);
             if self.plugin.on_error != OnError::Pass {
                 return Err(StageError { offset: None, reason, retry_after: Some(retry_after) });

@@ -125,6 +125,7 @@ pub(crate) struct Health {
     opened: AtomicU64,
     /// Judged in the window.
     judged: AtomicU64,
+    ever_judged: AtomicBool,
     /// Read before each call; the rest is locked only when there is trouble.
     closed: AtomicBool,
     breaker: Mutex<Breaker>,
@@ -226,6 +227,7 @@ impl Health {
             unjudged: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             judged: AtomicU64::new(0),
+            ever_judged: AtomicBool::new(false),
             closed,
             breaker: Mutex::new(breaker),
         }
@@ -263,10 +265,16 @@ impl Health {
 
     /// A call came to a good end.
     pub(crate) fn judged(&self, records: u64, probe: bool) {
+        self.ever_judged.store(true, Ordering::Relaxed);
         self.judged.fetch_add(records, Ordering::Relaxed);
         if probe {
             self.close();
         }
+    }
+
+    /// Whether it has ever judged a record in this process.
+    pub(crate) fn has_judged(&self) -> bool {
+        self.ever_judged.load(Ordering::Relaxed)
     }
 
     /// A try failed.
@@ -279,6 +287,7 @@ impl Health {
     /// A call failed and its guilty records were found, as far as there was time.
     pub(crate) fn narrowed(&self, outcome: Outcome, reason: &str, probe: bool) {
         self.count(outcome);
+        self.ever_judged.fetch_or(outcome.judged > 0, Ordering::Relaxed);
         if probe {
             self.close();
         }
