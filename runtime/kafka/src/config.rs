@@ -67,7 +67,7 @@ pub struct TargetTuning {
     pub transactional_id_prefix: String,
     /// `transaction.timeout.ms`: the broker aborts a transaction that is open for longer.
     pub transaction_timeout: Duration,
-    /// `linger.ms`.
+    /// `linger.ms`: a batch that is not full waits this long. It should be longer than giving a batch to the client takes.
     pub linger: Duration,
     /// `batch.size`: bytes of one batch before compression.
     pub batch_bytes: usize,

@@ -22,6 +22,8 @@ pub struct ClusterInfo {
     pub topics: usize,
     /// What our principal may do on the cluster; empty where the cluster has no authorizer or does not tell.
     pub operations: Vec<Operation>,
+    /// How long it takes to answer a question, at best.
+    pub round_trip: Duration,
 }
 
 /// An operation of Kafka's access control (`org.apache.kafka.common.acl.AclOperation`).
@@ -126,6 +128,9 @@ pub enum ProbeError {
     },
 }
 
+/// How often the round trip is measured.
+const LOOKS: u32 = 2;
+
 /// Collects what goes wrong while connecting.
 #[derive(Default)]
 struct Troubles(Mutex<Vec<Trouble>>);
@@ -182,15 +187,27 @@ fn look(cluster: &ClusterConfig, patience: Duration) -> Result<ClusterInfo, Prob
 }
 
 fn info(client: &Client, topics: usize, timeout: Duration) -> ClusterInfo {
-    match client.describe_cluster(timeout) {
+    let mut round_trip = Duration::MAX;
+    let mut described = client.describe_cluster(timeout);
+    for _ in 0..LOOKS {
+        // Connected by now.
+        let asked = Instant::now();
+        described = client.describe_cluster(timeout);
+        round_trip = round_trip.min(asked.elapsed());
+    }
+    match described {
         Ok(described) => ClusterInfo {
             cluster_id: Some(described.id).filter(|id| !id.is_empty()),
             brokers: described.brokers,
             topics,
             operations: described.operations.into_iter().map(Operation::from).collect(),
+            round_trip,
         },
         // Not told (old brokers, mock): what the metadata has.
-        Err(_) => ClusterInfo { cluster_id: client.cluster_id(timeout), brokers: 1, topics, operations: Vec::new() },
+        Err(_) => {
+            let cluster_id = client.cluster_id(timeout);
+            ClusterInfo { cluster_id, brokers: 1, topics, operations: Vec::new(), round_trip }
+        }
     }
 }
 

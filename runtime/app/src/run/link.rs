@@ -35,6 +35,9 @@ const QUARANTINE: Duration = Duration::from_secs(30);
 const LOOKS: u32 = 4;
 /// Below this round trip a line is short: small fetches, which stay in the processor's cache.
 const SHORT_LINE: Duration = Duration::from_millis(5);
+/// Most time that a batch may take to be filled over a long line to the target.
+const LINGER_MAX: Duration = Duration::from_millis(20);
+
 /// A link that can run.
 pub struct Prepared {
     /// Its name.
@@ -79,14 +82,14 @@ impl Prepared {
 /// # Errors
 /// The first [`RunError`].
 pub async fn prepare(loaded: &Loaded, engine: &HostEngine, board: &Board) -> Result<Vec<Prepared>, RunError> {
-    let mut clusters: BTreeMap<&str, ClusterConfig> = BTreeMap::new();
+    let mut clusters: BTreeMap<&str, Reached> = BTreeMap::new();
     for (name, cluster) in &loaded.config.clusters {
         let used = loaded.config.links.iter().any(|link| link.source == *name || link.target == *name);
         if used {
             let cluster = compose::cluster(name, cluster);
             let info = probe::probe(&cluster, PROBE).await?;
             tracing::info!(cluster = name, id = info.cluster_id, brokers = info.brokers, "connected");
-            clusters.insert(name, cluster);
+            clusters.insert(name, Reached { cluster, round_trip: info.round_trip });
         }
     }
     let mut prepared = Vec::new();
@@ -101,14 +104,23 @@ pub async fn prepare(loaded: &Loaded, engine: &HostEngine, board: &Board) -> Res
     Ok(prepared)
 }
 
+/// A cluster that answers.
+struct Reached {
+    cluster: ClusterConfig,
+    /// How long an answer takes.
+    round_trip: Duration,
+}
+
 async fn prepare_link(
     loaded: &Loaded,
     link: &Link,
     engine: &HostEngine,
-    source: &ClusterConfig,
-    target: &ClusterConfig,
+    source: &Reached,
+    target: &Reached,
     told: &Arc<LinkBoard>,
 ) -> Result<Prepared, RunError> {
+    let (source, line) = (&source.cluster, target.round_trip);
+    let target = &target.cluster;
     let chains = {
         let (engine, spec) = (engine.clone(), compose::chain(loaded, link));
         let loading = tokio::task::spawn_blocking(move || HostChains::load(&engine, spec));
@@ -123,12 +135,13 @@ async fn prepare_link(
     }
     let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
     let (partitions, round_trip) = look(&*discovery).await?;
-    let (source_tuning, target_tuning, limits) = tuning(link, lanes, partitions, round_trip);
+    let (source_tuning, target_tuning, limits) = tuning(link, lanes, partitions, round_trip, line);
     tracing::info!(
         link = link.name,
         lanes,
         partitions,
         source_round_trip_ms = round_trip.as_millis(),
+        target_round_trip_ms = line.as_millis(),
         plugins = chains.generation().0.as_ref(),
         "link prepared"
     );
@@ -142,6 +155,7 @@ async fn prepare_link(
         target_tuning,
         manage_quarantine: link.manage_topics,
         quarantine_timeout: QUARANTINE,
+        ended: strait_kafka::EndedIds::default(),
     };
     let clock = Arc::new(SystemClock::start());
     let events = Arc::clone(told) as Arc<dyn EventSink>;
@@ -232,13 +246,20 @@ async fn look(discovery: &dyn Discovery) -> Result<(usize, Duration), RunError> 
 
 /// Sizes from the link's memory budget and the length of the line to the source; the line to the target is measured while
 /// running (`Lane::quota`).
-fn tuning(link: &Link, lanes: u32, partitions: usize, round_trip: Duration) -> (SourceTuning, TargetTuning, Limits) {
+fn tuning(
+    link: &Link,
+    lanes: u32,
+    partitions: usize,
+    round_trip: Duration,
+    line: Duration,
+) -> (SourceTuning, TargetTuning, Limits) {
     let per_lane = (link.memory_mib_max as usize * (1 << 20)) / lanes.max(1) as usize;
     let fetch_max = link.fetch_mib_max as usize * (1 << 20);
     let length = usize::try_from(round_trip.as_micros() / SHORT_LINE.as_micros()).unwrap_or(usize::MAX).max(1);
     let partition_fetch_bytes = (1_usize << 20).saturating_mul(length).min(8 << 20).min(fetch_max);
     let fetch_bytes = partition_fetch_bytes.saturating_mul(4).min(fetch_max);
     let source = SourceTuning {
+        // More than what is on its way and what is being taken only leaves the processor's cache.
         fetch_budget_bytes: (partition_fetch_bytes * 2).clamp(2 << 20, (per_lane / 2).max(2 << 20)),
         partition_fetch_bytes,
         fetch_bytes,
@@ -257,6 +278,9 @@ fn tuning(link: &Link, lanes: u32, partitions: usize, round_trip: Duration) -> (
         queue_records: 1_000_000,
         manage_topics: link.manage_topics,
         request_timeout: REQUEST,
+        // Long enough to fill a batch of several MiB: one that goes before it is full leaves the rest of what was released
+        // waiting behind it, and librdkafka spins until it is answered.
+        linger: TargetTuning::default().linger.max((line / 8).min(LINGER_MAX)),
         ..TargetTuning::default()
     };
     let defaults = Limits::default();
