@@ -33,7 +33,7 @@ fn strait(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     let text = String::from_utf8(bytes.to_vec()).unwrap();
-    assert!(!text.contains("canary"), "{text}");
+    assert!(!text.contains("canary-"), "{text}");
     text
 }
 
