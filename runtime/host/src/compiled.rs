@@ -206,7 +206,7 @@ mod tests {
         mode(&path, 0o622);
         assert!(cache.get(&engine, &wasm).is_none(), "a file that others may write was taken");
         mode(&path, 0o600);
-        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        fs::write(&path, whole.split_last().unwrap().1).unwrap();
         assert!(cache.get(&engine, &wasm).is_none(), "half a file was taken");
         fs::write(&path, &whole).unwrap();
         assert!(cache.get(&engine, &wasm).is_some());

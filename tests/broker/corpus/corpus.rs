@@ -30,7 +30,7 @@ pub fn corpus(any_case: bool) -> Vec<Trial> {
         trials.push(Trial {
             name: trial["name"].as_str().unwrap().to_owned(),
             value: trial["value"].as_array().unwrap().iter().flat_map(bytes).collect(),
-            expect: other.unwrap_or(&trial["expect"]).as_str().unwrap().to_owned(),
+            expect: other.unwrap_or_else(|| &trial["expect"]).as_str().unwrap().to_owned(),
         });
     }
     assert!(trials.len() > 90);

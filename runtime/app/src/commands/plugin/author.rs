@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -157,7 +157,7 @@ fn built(project: &Project) -> Result<Subject, String> {
 
 fn read(path: &Path) -> Result<Vec<Line>, String> {
     let of = |error: String| format!("{}: {error}", path.display());
-    let text = if path == PathBuf::from("-") {
+    let text = if path.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
     } else {

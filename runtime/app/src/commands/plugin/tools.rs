@@ -109,8 +109,11 @@ impl Tools {
         if ready.is_file() {
             return Ok(bin);
         }
-        let python =
-            find("python3").ok_or(BuildError::Missing { tool: "python3".to_owned(), used_for, hint: PYTHON_HINT })?;
+        let python = find("python3").ok_or_else(|| BuildError::Missing {
+            tool: "python3".to_owned(),
+            used_for,
+            hint: PYTHON_HINT,
+        })?;
         say(&format!("installing {package} {version} from PyPI into {}", folder.display()));
         remove(&folder)?;
         let made = run(Command::new(&python).args(["-m", "venv"]).arg(&folder));
@@ -138,7 +141,8 @@ impl Tools {
             return Ok(modules);
         }
         let npm = find("npm").filter(|_| find("node").is_some());
-        let npm = npm.ok_or(BuildError::Missing { tool: "node and npm".to_owned(), used_for, hint: NODE_HINT })?;
+        let npm =
+            npm.ok_or_else(|| BuildError::Missing { tool: "node and npm".to_owned(), used_for, hint: NODE_HINT })?;
         say(&format!("installing {} from npm into {}", packages.join(", "), folder.display()));
         remove(&folder)?;
         // With a package.json of its own, npm does not look for one further up.

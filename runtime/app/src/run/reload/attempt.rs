@@ -87,7 +87,7 @@ impl Shared {
         let own_restart = restart.iter().any(|option| option.starts_with(&format!("links.{name}")));
         // Of such a link nothing is taken over from the file, but its plugins' files may still change.
         let (Some(before), Some(after)) = (link_of(&applied, name), link_of(loaded, name)) else {
-            return Err(format!("the link is no longer in the configuration; restart to end it").into());
+            return Err("the link is no longer in the configuration; restart to end it".to_owned().into());
         };
         if own_restart && before.plugins != after.plugins {
             return Err(format!(
