@@ -42,13 +42,17 @@ impl Lane<'_> {
     }
 
     /// The reader passed offsets that hold no record for us.
-    pub(crate) fn on_moved(&mut self, stream: u32, next: SourceOffset) {
+    pub(crate) async fn on_moved(&mut self, stream: u32, next: SourceOffset) -> Result<(), LaneError> {
         let Some(partition) = self.partitions.get_mut(stream as usize) else {
-            return;
+            return Ok(());
         };
+        if let Some(until) = partition.looking_back_until {
+            return self.shown(stream, next, until).await;
+        }
         partition.expected = partition.expected.max(next);
         partition.moved_to = partition.moved_to.max(next);
         partition.pass_moved();
+        Ok(())
     }
 
     /// Takes a batch in: checks its order, has the chain judge it, keeps what is refused, queues the rest.
@@ -59,6 +63,9 @@ impl Lane<'_> {
         let (Some(first), Some(last)) = (batch.first_offset(), batch.last_offset()) else {
             return Ok(());
         };
+        if let Some(until) = partition.looking_back_until {
+            return self.show(stream, &batch, until).await;
+        }
         let key = partition.key.clone();
         if first < partition.expected {
             let event = Event::OffsetRegression { partition: key, expected: partition.expected, found: first };
@@ -68,9 +75,14 @@ impl Lane<'_> {
             let (seen, found) = (partition.leader_epoch, batch.leader_epoch());
             return self.stop(stream, Event::EpochRegression { partition: key, seen, found, offset: first }).await;
         }
+        let source_partitions = partition.source_partitions;
+        let lookbacks = self.chain.lookback(&key, first, source_partitions);
+        if !lookbacks.is_empty() {
+            // The batch is read again when the chain knows what came before it.
+            return self.look_back(stream, &batch, &lookbacks).await;
+        }
         partition.expected = last.next();
         partition.read_under(first, batch.leader_epoch());
-        let source_partitions = partition.source_partitions;
         partition.note_time(last, batch.get(batch.len() - 1).map(|record| record.timestamp_ms));
         let (records, bytes) = (batch.len() as u64, batch.data_bytes() as u64);
         self.deps.status.add_of(&key.topic, |all, topic| {
@@ -94,7 +106,7 @@ impl Lane<'_> {
     }
 
     /// Nothing of a batch was judged: its partition waits to be judged again, or stands still.
-    async fn on_chain_error(
+    pub(crate) async fn on_chain_error(
         &mut self,
         stream: u32,
         error: ChainError,

@@ -189,8 +189,7 @@ impl Lane<'_> {
                 let Some(stream) = self.current(&topic, partition, epoch) else {
                     return Ok(());
                 };
-                self.on_moved(stream, next);
-                Ok(())
+                self.on_moved(stream, next).await
             }
             Fetched::Failed { epoch, topic, partition, failure } => {
                 let Some(stream) = self.current(&topic, partition, epoch) else {

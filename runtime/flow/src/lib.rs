@@ -14,6 +14,7 @@ pub mod histogram;
 pub mod lane;
 mod lane_set;
 pub mod link;
+mod look_back;
 mod memory;
 pub mod ports;
 pub mod spec;

@@ -70,7 +70,7 @@ impl Lane<'_> {
         Ok(())
     }
 
-    fn pause_reading(&mut self, stream: u32) -> Result<(), LaneError> {
+    pub(crate) fn pause_reading(&mut self, stream: u32) -> Result<(), LaneError> {
         let Some(partition) = self.partitions.get_mut(stream as usize) else {
             return Ok(());
         };

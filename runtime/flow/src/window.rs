@@ -101,6 +101,8 @@ pub(crate) struct PartitionWindow {
     /// The newest border that is written, `None` before the first.
     pub border: Option<Border>,
     pub pause: Option<Pause>,
+    /// The chain is shown the log up to here, which is where reading goes on then.
+    pub looking_back_until: Option<SourceOffset>,
     /// In the open transaction.
     pub touched: bool,
     /// Its first position is not written yet.
@@ -133,6 +135,7 @@ impl PartitionWindow {
             generation: "none".into(),
             border: None,
             pause: None,
+            looking_back_until: None,
             touched: false,
             fresh: false,
             awaits_start: false,

@@ -1,15 +1,18 @@
 //! A plugin chain that does to each record what its kind says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
-use strait_core::{Batch, SourceOffset};
-use strait_flow::ports::{Chain, ChainError, ChainFactory};
+use strait_core::{Batch, PartitionKey, SourceOffset, TopicId};
+use strait_flow::ports::{Chain, ChainError, ChainFactory, Lookback};
 
 use crate::source::Kind;
-use crate::world::Sim;
+use crate::world::{Bug, Sim, World};
+
+/// Offsets before a record that the plugins remember.
+const REMEMBERED: u32 = 8;
 
 /// Topic that several source topics feed.
 pub const ROUTED: &str = "routed";
@@ -27,12 +30,61 @@ struct SimChain {
     sim: Sim,
     /// How often it has hesitated, by record.
     hesitated: BTreeMap<u64, u32>,
+    memories: BTreeMap<(Arc<str>, i32), Memory>,
+}
+
+/// What was shown of a partition.
+struct Memory {
+    topic_id: TopicId,
+    /// Everything before was shown; `None` while it is being shown.
+    next: Option<SourceOffset>,
+    /// Offset and number of the newest records.
+    seen: VecDeque<(i64, u64)>,
+}
+
+impl Memory {
+    fn see(&mut self, offset: i64, id: u64, world: &mut World) {
+        if self.seen.back().is_some_and(|(last, _)| *last >= offset) {
+            world.wrong(format!("offset {offset} was shown to the plugins twice, or out of order"));
+        }
+        self.seen.push_back((offset, id));
+        if self.seen.len() > REMEMBERED as usize {
+            self.seen.pop_front();
+        }
+    }
+
+    /// Before a record is judged: what is remembered of the offsets before it is what the log holds there.
+    fn check(&self, topic: &str, partition: i32, offset: i64, world: &mut World) {
+        let Some(log) = world.source.log(topic, partition) else { return };
+        // What an election took may be remembered, and what came in its place need not.
+        let planted = world.bug.is_some_and(|bug| bug != Bug::ShortMemory);
+        if log.lost || planted || world.source.topics.get(topic).is_none_or(|t| t.id != self.topic_id) {
+            return;
+        }
+        let from = (offset - i64::from(REMEMBERED)).max(log.log_start);
+        let of_log = |at: i64| {
+            let id = log.entries.get(at as usize).and_then(|entry| entry.record)?;
+            let committed = world.source.records.get(id as usize).is_some_and(|record| record.committed);
+            committed.then_some((at, id))
+        };
+        let expected: Vec<(i64, u64)> = (from..offset).filter_map(of_log).collect();
+        let found: Vec<(i64, u64)> = self.seen.iter().copied().filter(|(at, _)| *at >= from).collect();
+        if expected != found {
+            world.wrong(format!(
+                "plugins judge {topic}-{partition} at {offset} and remember {found:?}, the log has {expected:?}"
+            ));
+        }
+    }
 }
 
 impl ChainFactory for SimChains {
     fn chain(&self) -> Result<Box<dyn Chain>, ChainError> {
-        Ok(Box::new(SimChain { sim: self.0.clone(), hesitated: BTreeMap::new() }))
+        Ok(Box::new(SimChain { sim: self.0.clone(), hesitated: BTreeMap::new(), memories: BTreeMap::new() }))
     }
+}
+
+fn number(value: Option<&[u8]>) -> Option<u64> {
+    value.and_then(|v| v.try_into().ok()).map(u64::from_le_bytes)
 }
 
 fn numbered(value: Option<&[u8]>, copy: u8) -> OutRecord {
@@ -54,12 +106,62 @@ impl SimChain {
 }
 
 impl Chain for SimChain {
+    fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, _partitions: u32) -> Vec<Lookback> {
+        let sim = self.sim.clone();
+        let mut world = sim.lock();
+        if !world.rules.memory {
+            return Vec::new();
+        }
+        let place = (partition.topic.clone(), partition.partition);
+        // A plugin with memory that broke.
+        if world.rng.chance(20) {
+            self.memories.remove(&place);
+        }
+        let memory = self.memories.get(&place).filter(|memory| memory.topic_id == partition.topic_id);
+        if memory.and_then(|memory| memory.next).is_some_and(|known| known <= next) {
+            return Vec::new();
+        }
+        world.note(format_args!("the plugins want to see {partition} before {next}"));
+        self.memories.insert(place, Memory { topic_id: partition.topic_id, next: None, seen: VecDeque::new() });
+        let short = u32::from(world.bug == Some(Bug::ShortMemory));
+        vec![Lookback { records: REMEMBERED - short, ms: 0 }]
+    }
+
+    fn remember(&mut self, batch: &Batch, until: SourceOffset, _partitions: u32) -> Result<(), ChainError> {
+        let sim = self.sim.clone();
+        let mut world = sim.lock();
+        let Some(memory) = self.memories.get_mut(&(batch.topic().clone(), batch.partition())) else {
+            world.wrong("records are shown to plugins that did not ask".to_owned());
+            return Ok(());
+        };
+        for record in batch.iter().filter(|record| record.offset < until) {
+            memory.see(record.offset.0, number(record.value).unwrap_or_default(), &mut world);
+        }
+        Ok(())
+    }
+
+    fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
+        if let Some(memory) = self.memories.get_mut(&(partition.topic.clone(), partition.partition)) {
+            memory.next = Some(until);
+        }
+    }
+
     fn apply(&mut self, batch: Batch, _partitions: u32) -> Result<Processed, ChainError> {
         let sim = self.sim.clone();
-        let world = sim.lock();
+        let mut world = sim.lock();
+        // It comes back if all goes well.
+        let place = (batch.topic().clone(), batch.partition());
+        let mut memory = self.memories.remove(&place).filter(|_| world.rules.memory);
+        if world.rules.memory && memory.as_ref().is_none_or(|memory| memory.next.is_none()) {
+            world.wrong(format!("the plugins have no memory of {}-{} and are to judge it", place.0, place.1));
+        }
         let mut dispositions = Vec::new();
         for (index, record) in batch.iter().enumerate() {
-            let id = record.value.and_then(|v| v.try_into().ok()).map(u64::from_le_bytes);
+            let id = number(record.value);
+            if let (Some(memory), Some(id)) = (&mut memory, id) {
+                memory.check(&place.0, place.1, record.offset.0, &mut world);
+                memory.see(record.offset.0, id, &mut world);
+            }
             let Some(known) = id.and_then(|id| world.source.records.get(id as usize)) else { continue };
             let routed = |copy: OutRecord| OutRecord {
                 topic: Some(ROUTED.into()),
@@ -88,6 +190,10 @@ impl Chain for SimChain {
             dispositions.push((index, disposition));
         }
         drop(world);
+        if let (Some(mut memory), Some(last)) = (memory, batch.last_offset()) {
+            memory.next = Some(last.next());
+            self.memories.insert(place, memory);
+        }
         let target_topic = target_name(batch.topic()).into();
         Ok(Processed { batch, target_topic, dispositions, generation: self.generation() })
     }

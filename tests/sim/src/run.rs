@@ -123,6 +123,7 @@ pub fn run_seed(seed: u64, bug: Option<Bug>) -> Outcome {
         trap: if rng.chance(100) { 2 } else { 0 },
         halt: if rng.chance(100) { 2 } else { 0 },
         hesitate: if rng.chance(300) { 5 } else { 0 },
+        memory: rng.chance(300),
     };
     run_script(seed, delivery, policies, rules, bug, |cluster| storm(cluster, rng))
 }

@@ -72,6 +72,8 @@ pub struct Rules {
     pub halt: u64,
     /// [`Kind::Hesitate`].
     pub hesitate: u64,
+    /// The plugins remember the records before each one, and check that they were shown exactly those.
+    pub memory: bool,
 }
 
 /// A record that was ever written to the source.
@@ -111,6 +113,8 @@ pub struct Log {
     pub entries: Vec<Entry>,
     /// Leader epoch of the next entry.
     pub epoch: i32,
+    /// An election took entries away.
+    pub lost: bool,
 }
 
 impl Log {
@@ -363,6 +367,7 @@ impl World {
             log.epoch += 1;
             if let Some(keep) = keep {
                 let keep = keep.max(log.log_start);
+                log.lost |= keep < log.end();
                 log.entries.truncate(usize::try_from(keep).unwrap_or(0));
             }
             let (end, epoch) = (log.end(), log.epoch);

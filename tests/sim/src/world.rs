@@ -74,6 +74,8 @@ pub enum Bug {
     ProgressOutside,
     /// The source leaves a record out.
     SkipSource,
+    /// The plugins are shown one offset less than they asked for.
+    ShortMemory,
 }
 
 /// Where a hook may stand.

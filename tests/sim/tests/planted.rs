@@ -80,3 +80,8 @@ fn progress_beside_the_transaction() {
 fn a_source_that_leaves_a_record_out() {
     is_found(Bug::SkipSource, 100, &["not at the target", "not in quarantine", "policy says to stop"]);
 }
+
+#[test]
+fn plugins_that_are_not_shown_all_that_they_remember() {
+    is_found(Bug::ShortMemory, 100, &["and remember"]);
+}

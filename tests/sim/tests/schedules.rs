@@ -286,6 +286,25 @@ fn a_plugin_that_wants_to_be_asked_later_is_and_one_that_halts_stops_its_partiti
 }
 
 #[test]
+fn plugins_with_memory_have_seen_what_came_before_however_often_they_lose_it() {
+    let rules = Rules { memory: true, hesitate: 30, drop: 50, ..Rules::default() };
+    play(lenient(), rules, |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.sim.lock().faults = Faults { read: 50, read_broken: 20, produce: 10, commit: 30, ..Faults::default() };
+        for round in 0..8 {
+            feed(&mut cluster.sim.lock());
+            wait_ms(700).await;
+            cluster.assign(round % 2, (round as usize / 2) % 2);
+        }
+        let moved = next(&cluster.sim.lock(), "a", 0).0;
+        cluster.sim.lock().retain("a", 0, moved / 2);
+        feed(&mut cluster.sim.lock());
+        wait_ms(2_000).await;
+        cluster
+    });
+}
+
+#[test]
 fn reading_fails_and_goes_on() {
     play(lenient(), Rules::default(), |mut cluster| async move {
         begin(&mut cluster).await;
