@@ -8,7 +8,7 @@ readonly OUT="$HERE/target/plugins"
 readonly WASM=wasm32-unknown-unknown
 # Not bundled: guests that the tests of brokers and host need, in $OUT/test.
 readonly TEST_PLUGINS=(poison meddler)
-readonly PLUGINS=(filter redact rename route sample)
+readonly PLUGINS=(filter redact rename route sample dedupe)
 # Debian's compiler with the sources of the standard library, for where rustup cannot fetch a target.
 readonly DEBIAN_PACKAGES=(rustc-web cargo-web rust-web-src)
 

@@ -1,12 +1,34 @@
-//! A plugin for tests: an ordinary guest in Rust that marks every record, and breaks on those whose key says so. Not bundled.
+//! A plugin for tests: an ordinary guest in Rust that marks every record, and breaks on those whose key says so. With
+//! `{"lookback": N}` it remembers, and tells in a header what it has seen in the N offsets before. Not bundled.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 
 use strait_plugin_sdk::{
-    About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, effect, plugin,
+    About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, effect,
+    plugin,
 };
 
-struct Poison;
+#[derive(Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Poison {
+    lookback: u32,
+    #[serde(skip)]
+    seen: VecDeque<(u64, Vec<u8>)>,
+}
+
+impl Poison {
+    /// Keys of the records in the offsets before, and from now on this one's too.
+    fn before(&mut self, offset: u64, key: &[u8]) -> Vec<u8> {
+        while self.seen.front().is_some_and(|(at, _)| at + u64::from(self.lookback) < offset) {
+            self.seen.pop_front();
+        }
+        let keys: Vec<&[u8]> = self.seen.iter().map(|(_, key)| key.as_slice()).collect();
+        let before = keys.join(&b',');
+        self.seen.push_back((offset, key.to_vec()));
+        before
+    }
+}
 
 impl Plugin for Poison {
     fn about() -> About {
@@ -19,13 +41,17 @@ impl Plugin for Poison {
         }
     }
 
-    fn configure(_config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
-        Ok(Self)
+    fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
+        serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])
     }
 
     fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {
         // The values too, as a plugin that does real work sees them.
-        Ok(TopicPlan::reads(Needs::columns(&[column::KEY, column::VALUE].concat(), effect::HEADER)))
+        let needs = Needs::columns(&[column::KEY, column::VALUE].concat(), effect::HEADER);
+        if self.lookback == 0 {
+            return Ok(TopicPlan::reads(needs));
+        }
+        Ok(TopicPlan::reads(needs.and(column::OFFSET).lookback(self.lookback, 0)))
     }
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {
@@ -39,7 +65,12 @@ impl Plugin for Poison {
                 turns = black_box(turns).wrapping_add(2);
             }
         }
-        Action::Change(Change::new().add_header(b"seen", Some(b"1")))
+        let change = Change::new().add_header(b"seen", Some(b"1"));
+        if self.lookback == 0 {
+            return Action::Change(change);
+        }
+        let before = self.before(record.offset(), key);
+        Action::Change(change.add_header(b"before", Some(&before)))
     }
 }
 

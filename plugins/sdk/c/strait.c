@@ -172,6 +172,11 @@ EXPORT(TRANSFORM "open-topic") wit_plan *transform_open_topic(const uint8_t *top
     plan.effects = needs.effects;
     plan.output_topics = texts_list(needs.output_topics);
     plan.value_max_bytes = needs.value_max_bytes;
+    if (needs.lookback_records) {
+        plan.lookback[0] = 1;
+        plan.lookback[1] = needs.lookback_records;
+        plan.lookback[2] = needs.lookback_millis;
+    }
     return &plan;
 }
 

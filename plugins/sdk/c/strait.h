@@ -76,6 +76,10 @@ typedef struct {
     const char *const *output_topics;
     /* Records with a longer value are not shown: rejected where the plugin fails closed, else passed. 0 = no bound. */
     uint32_t value_max_bytes;
+    /* A plugin with memory: one instance per partition, which is shown at most so many offsets of the log, 1 to 10,000,000, and
+     * not more than so many milliseconds (0 = no bound), before it judges. 0 records: it remembers nothing. */
+    uint32_t lookback_records;
+    uint64_t lookback_millis;
 } strait_needs;
 
 typedef struct strait_record strait_record;

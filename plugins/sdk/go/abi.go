@@ -127,7 +127,12 @@ func openTopic(topic, topicLen, partitions uint32) uint32 {
 	words = append(words, liftTexts(needs.Fields)...)
 	words = append(words, needs.Effects)
 	words = append(words, liftTexts(needs.OutputTopics)...)
-	words = append(words, needs.ValueMaxBytes, 0, 0, 0, 0, 0, 0, 0)
+	lookback := Lookback{}
+	if needs.Lookback != nil {
+		lookback = *needs.Lookback
+	}
+	words = append(words, needs.ValueMaxBytes, 0, flag(needs.Lookback != nil), 0, lookback.Records, 0)
+	words = append(words, uint32(lookback.Millis), uint32(lookback.Millis>>32))
 	return liftWords(words)
 }
 

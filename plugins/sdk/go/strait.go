@@ -63,6 +63,15 @@ type Needs struct {
 	OutputTopics []string
 	// ValueMaxBytes: records with a longer value are not shown: rejected where the plugin fails closed, else passed.
 	ValueMaxBytes uint32
+	// Lookback makes this a plugin with memory: one object per partition, which is shown this much of the log before it judges.
+	Lookback *Lookback
+}
+
+// Lookback is how much of a partition's log a plugin has to have seen to judge a record: at most Records offsets before it, from 1
+// to 10,000,000, and not older than it by more than Millis milliseconds, where that is not 0.
+type Lookback struct {
+	Records uint32
+	Millis  uint64
 }
 
 // TopicPlan is what a plugin does with a topic. Without Needs it never sees its records, which costs nothing.

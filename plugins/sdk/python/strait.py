@@ -65,7 +65,10 @@ class Needs:
     """What a plugin wants to see of a topic and may do to it. What is not asked for is not delivered."""
 
     def __init__(self, *, effects=0, key=False, value=False, timestamp=False, offset=False, headers=(), all_headers=False,
-                 fields=(), field_pointers=False, value_state=False, output_topics=(), value_max_bytes=0):
+                 fields=(), field_pointers=False, value_state=False, output_topics=(), value_max_bytes=0,
+                 lookback=None):
+        """`lookback=(records, millis)` makes this a plugin with memory: one object per partition, which is shown so many offsets
+        of the log, and not more than so many milliseconds where that is not 0, before it judges."""
         columns = []
         if offset:
             columns += [1]
@@ -91,7 +94,7 @@ class Needs:
             effects=effects,
             output_topics=list(output_topics),
             value_max_bytes=value_max_bytes,
-            lookback=None,
+            lookback=None if lookback is None else types.Lookback(*lookback),
         )
 
 

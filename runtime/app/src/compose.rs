@@ -76,11 +76,12 @@ fn limits(limits: &PluginLimits) -> Limits {
     }
 }
 
-/// Refuses more memory for plugins than the process may give them. `lanes` is how many lanes a link has.
+/// Refuses more memory for plugins than the process may give them. `lanes` is how many lanes a link has. Gives what is left,
+/// in MiB, which the instances of plugins with memory share.
 ///
 /// # Errors
 /// What could be needed, and by which links.
-pub fn admit_plugins(config: &Config, lanes: impl Fn(&Link) -> u32) -> Result<(), String> {
+pub fn admit_plugins(config: &Config, lanes: impl Fn(&Link) -> u32) -> Result<u64, String> {
     let mut all_mib = 0_u64;
     let mut links = Vec::new();
     for link in &config.links {
@@ -93,8 +94,8 @@ pub fn admit_plugins(config: &Config, lanes: impl Fn(&Link) -> u32) -> Result<()
         all_mib = all_mib.saturating_add(of_link);
     }
     let max = config.plugin_memory_mib_max;
-    if all_mib <= u64::from(max) {
-        return Ok(());
+    if let Some(left_mib) = u64::from(max).checked_sub(all_mib) {
+        return Ok(left_mib);
     }
     Err(format!(
         "the plugins may need {all_mib} MiB of memory and plugin_memory_mib_max is {max}: {}; lower memory_mib_max of the plugins or raise plugin_memory_mib_max",
@@ -139,7 +140,7 @@ mod tests {
             }))
             .unwrap()
         };
-        admit_plugins(&read(100), Link::lanes_to_create).unwrap();
+        assert_eq!(admit_plugins(&read(100), Link::lanes_to_create), Ok(0));
         let error = admit_plugins(&read(101), Link::lanes_to_create).unwrap_err();
         for part in ["1010 MiB", "plugin_memory_mib_max is 1000", "four 808 MiB (202 MiB for each of 4 lanes)"] {
             assert!(error.contains(part), "{error}");

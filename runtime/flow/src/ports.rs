@@ -489,25 +489,17 @@ pub trait Chain: Send {
     /// What the chain has to be shown of the log, with [`Chain::remember`], before it can judge a batch of this partition that
     /// begins at `next`; nothing where its plugins have no memory, or remember what came before. To be asked before every
     /// batch. Where it asks, the partition is forgotten.
-    fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback> {
-        let _ = (partition, next, partitions);
-        Vec::new()
-    }
+    fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback>;
 
     /// Shows the chain the records of a batch below `until`, which were judged before: only what plugins remember of them
     /// stays. In order, each once.
     ///
     /// # Errors
     /// [`ChainError`]: the partition is forgotten, and has to be shown from the beginning.
-    fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
-        let _ = (batch, until, partitions);
-        Ok(())
-    }
+    fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError>;
 
     /// Everything that it asked for, up to `until`, was shown.
-    fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
-        let _ = (partition, until);
-    }
+    fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset);
 
     /// Judges a batch. The topic is opened on first sight: plugins may rename it, and `naming` is applied once, last.
     ///

@@ -12,9 +12,9 @@ use strait_core::{
     batch::{Batch, RecordRef},
     edit::{Disposition, Generation, OutRecord, Processed},
     offset::SourceOffset,
-    topic::validate_target_name,
+    topic::{PartitionKey, validate_target_name},
 };
-use strait_flow::ports::{Chain, ChainError};
+use strait_flow::ports::{Chain, ChainError, Lookback};
 
 use crate::{
     api::v0_1::{exports::strait::plugin::transform as wit, strait::plugin::host::Level},
@@ -24,6 +24,7 @@ use crate::{
     failure::{Failure, FailureKind},
     fields::{Docs, Lens},
     instance::{Instance, Said},
+    memory::{Memories, Place},
     patch::Fate,
     plan::{Column, Needs, Plan},
     reload::sights,
@@ -36,6 +37,9 @@ use crate::{
 pub(crate) const TOPICS_MAX: usize = 10_000;
 /// Records of one call, where they have no bytes that would bound it.
 const CALL_RECORDS_MAX: usize = 16_384;
+
+/// Bit 0 of a batch's mode: the records were judged before.
+const MODE_RECALL: u32 = 1;
 
 /// A topic whose `open-topic` broke is tried again after this; one that the plugin refuses is not.
 const OPEN_TOPIC_RETRY: Duration = Duration::from_secs(30);
@@ -59,6 +63,8 @@ pub(crate) struct Stage {
     pub(crate) plugin: Arc<Loaded>,
     /// `None` after a fault, until the next call.
     instance: Option<Instance>,
+    /// Instances for topics on which it remembers.
+    pub(crate) memories: Memories,
     plans: HashMap<Arc<str>, Arc<Plan>>,
     /// What a required plugin looks at, by topic: a reload must not make it less unnoticed.
     sights: HashMap<Arc<str>, BTreeSet<String>>,
@@ -102,6 +108,8 @@ pub(crate) struct Call<'a> {
     pub(crate) needs: &'a Needs,
     /// `None` where the plugin reads no fields.
     pub(crate) lens: Option<&'a Lens>,
+    /// It goes to the partition's own instance.
+    pub(crate) remembers: bool,
     pub(crate) base_offset: u64,
     /// The interface's bits.
     pub(crate) mode: u32,
@@ -118,6 +126,7 @@ impl PluginChain {
             stages.push(Stage {
                 plugin: plugin.clone(),
                 instance,
+                memories: Memories::default(),
                 plans,
                 sights: HashMap::new(),
                 said,
@@ -135,11 +144,14 @@ impl PluginChain {
         })
     }
 
-    fn run(&mut self, batch: &Batch, partitions: u32, strict: bool) -> Result<Arc<str>, ChainError> {
+    pub(crate) fn run(&mut self, batch: &Batch, partitions: u32, manner: Manner) -> Result<Arc<str>, ChainError> {
         let mut topic = batch.topic().clone();
         let lenses = self.lenses(&topic, partitions)?;
         self.slots.reset(batch.len());
         self.docs.clear();
+        if let Manner::Recall(until) = manner {
+            self.slots.leave_from(batch, until);
+        }
         let mut redirects = false;
         for (stage, lens) in self.stages.iter_mut().zip(&*lenses) {
             let mut work = Work {
@@ -152,7 +164,7 @@ impl PluginChain {
                 scratch: &mut self.scratch,
                 names: &mut self.names,
                 redirects: &mut redirects,
-                strict,
+                manner,
             };
             topic = stage.run(&topic, &mut work).map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
             self.slots.settle();
@@ -199,7 +211,7 @@ impl PluginChain {
     }
 
     /// What the guests said of an accepted batch counts; what they said of another never happened.
-    fn settle_words(&mut self, accepted: bool) {
+    pub(crate) fn settle_words(&mut self, accepted: bool) {
         for stage in &mut self.stages {
             stage.settle_words(accepted, &self.shared);
         }
@@ -224,24 +236,40 @@ pub(crate) struct Judgement {
 impl PluginChain {
     /// Judges a batch and leaves it with the caller, who may have it judged by another chain.
     pub(crate) fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Judgement, ChainError> {
-        self.judge_as(batch, partitions, false)
+        self.judge_as(batch, partitions, Manner::Judge)
     }
 
     /// The same, for a chain that has to prove itself: whatever a plugin breaks on is an error at once.
     pub(crate) fn judge_strictly(&mut self, batch: &Batch, partitions: u32) -> Result<Judgement, ChainError> {
-        self.judge_as(batch, partitions, true)
+        self.judge_as(batch, partitions, Manner::Prove)
     }
 
-    fn judge_as(&mut self, batch: &Batch, partitions: u32, strict: bool) -> Result<Judgement, ChainError> {
-        let judged = self.run(batch, partitions, strict);
+    fn judge_as(&mut self, batch: &Batch, partitions: u32, manner: Manner) -> Result<Judgement, ChainError> {
+        self.enter_memories(batch);
+        let judged = self.run(batch, partitions, manner);
         let judged =
             judged.and_then(|target_topic| Ok(Judgement { target_topic, dispositions: self.dispositions(batch)? }));
         self.settle_words(judged.is_ok());
+        if judged.is_ok() {
+            self.accept_memories(batch);
+        }
         judged
     }
 }
 
 impl Chain for PluginChain {
+    fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback> {
+        self.lookback(partition, next, partitions)
+    }
+
+    fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
+        self.remember(batch, until, partitions)
+    }
+
+    fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
+        self.remembered(partition, until);
+    }
+
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
         let Judgement { target_topic, dispositions } = self.judge(&batch, partitions)?;
         Ok(Processed { batch, target_topic, dispositions, generation: self.shared.generation.clone() })
@@ -292,8 +320,18 @@ pub(crate) struct Work<'a> {
     names: &'a mut Names,
     /// Whether any record has a topic of its own.
     redirects: &'a mut bool,
-    /// What a plugin breaks on ends the batch: the chain before is there to judge it.
-    pub(crate) strict: bool,
+    pub(crate) manner: Manner,
+}
+
+/// Why a chain is shown a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// To judge it.
+    Judge,
+    /// To judge it, and what a plugin breaks on ends the batch: the chain before is there to judge it.
+    Prove,
+    /// To remember the records before this offset.
+    Recall(SourceOffset),
 }
 
 /// Records that go to a plugin together: those still under the batch's topic, or under one that an earlier plugin gave them.
@@ -304,6 +342,15 @@ struct Group {
 }
 
 impl Work<'_> {
+    /// The source partition.
+    pub(crate) fn place(&self) -> Place {
+        (self.batch.topic().clone(), self.batch.partition())
+    }
+
+    pub(crate) fn is_recalling(&self) -> bool {
+        matches!(self.manner, Manner::Recall(_))
+    }
+
     /// The record of a slot, as it was fetched.
     pub(crate) fn record(&self, row: usize) -> Option<RecordRef<'_>> {
         self.batch.get(self.slots.get(row)?.record)
@@ -419,7 +466,9 @@ impl Stage {
     ) -> Result<(), StageError> {
         let mut bytes = 0;
         let ms_max = self.plugin.limits.process_ms_max;
-        let mut call = Call { topic, needs, lens, base_offset: 0, mode: 0, ms_max };
+        let remembers = needs.lookback.is_some();
+        let mode = if remembers && work.is_recalling() { MODE_RECALL } else { 0 };
+        let mut call = Call { topic, needs, lens, remembers, base_offset: 0, mode, ms_max };
         work.scratch.rows.clear();
         for row in members.iter().copied() {
             if !self.admit(needs, lens, row, work) {
@@ -460,17 +509,37 @@ impl Stage {
         work: &mut Work<'_>,
     ) -> Result<Result<(), Failure>, StageError> {
         // Taken out: it comes back only if all goes well.
+        if call.remembers {
+            let (mut instance, share) = self.take_remembering(work)?;
+            let answer = self.timed(call, rows, work, &mut instance)?;
+            if answer.is_ok() {
+                self.said.absorb(instance.said());
+                self.memories.put_back(&work.place(), (instance, share));
+            }
+            return Ok(answer);
+        }
         self.instance(work.shared)?;
         let Some(mut instance) = self.instance.take() else {
             return Err("no instance".to_owned().into());
         };
-        let began = self.plugin.health.now();
-        let answer = self.enter(call, rows, work, &mut instance)?;
-        self.plugin.health.called(rows.len(), self.plugin.health.now().saturating_sub(began));
+        let answer = self.timed(call, rows, work, &mut instance)?;
         if answer.is_ok() {
             self.instance = Some(instance);
             self.keep_words();
         }
+        Ok(answer)
+    }
+
+    fn timed(
+        &self,
+        call: &Call<'_>,
+        rows: &[usize],
+        work: &mut Work<'_>,
+        instance: &mut Instance,
+    ) -> Result<Result<(), Failure>, StageError> {
+        let began = self.plugin.health.now();
+        let answer = self.enter(call, rows, work, instance)?;
+        self.plugin.health.called(rows.len(), self.plugin.health.now().saturating_sub(began));
         Ok(answer)
     }
 
@@ -482,7 +551,7 @@ impl Stage {
         instance: &mut Instance,
     ) -> Result<Result<(), Failure>, StageError> {
         let plugin = &self.plugin;
-        let Call { topic, needs, lens, base_offset, mode, ms_max } = *call;
+        let Call { topic, needs, lens, base_offset, mode, ms_max, .. } = *call;
         let last = rows.last().and_then(|row| work.record(*row));
         let time_ms = last.map_or(0, |record| record.timestamp_ms);
         let scene = Scene { needs, batch: work.batch, slots: work.slots, docs: work.docs, lens };

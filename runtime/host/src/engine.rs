@@ -24,6 +24,7 @@ use crate::{
     error::LoadProblem,
     health::{Healths, PluginHealth},
     instance::State,
+    memory::Budget,
     state::StateDir,
     wasi,
 };
@@ -47,12 +48,14 @@ pub struct HostOptions {
     pub clock: Arc<dyn Clock>,
     /// Folder in which open breakers and compiled plugins are kept from one run to the next; made where it is missing.
     pub state_dir: Option<PathBuf>,
+    /// What instances of plugins with memory, of which there is one per partition, may take together, in bytes.
+    pub remembering_bytes_max: usize,
 }
 
 impl Default for HostOptions {
     /// The machine's clocks, and nothing is remembered.
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock::start()), state_dir: None }
+        Self { clock: Arc::new(SystemClock::start()), state_dir: None, remembering_bytes_max: 4 << 30 }
     }
 }
 
@@ -83,6 +86,8 @@ struct Inner {
     compiled: Mutex<HashMap<[u8; 32], PluginPre<State>>>,
     /// The same from one run to the next.
     cache: CompiledCache,
+    /// For instances of plugins with memory.
+    remembering: Arc<Budget>,
     /// Advances the epoch; ends with the engine.
     _ticker: Ticker,
 }
@@ -158,7 +163,12 @@ impl HostEngine {
         let cache = CompiledCache::open(options.state_dir.as_deref());
         let healths = Healths::new(options.clock, state);
         let compiled = Mutex::new(HashMap::new());
-        Ok(Self { inner: Arc::new(Inner { engine, healths, linker, compiled, cache, _ticker: ticker }) })
+        let remembering = Budget::new(options.remembering_bytes_max);
+        Ok(Self { inner: Arc::new(Inner { engine, healths, linker, compiled, cache, remembering, _ticker: ticker }) })
+    }
+
+    pub(crate) fn remembering(&self) -> &Arc<Budget> {
+        &self.inner.remembering
     }
 
     pub(crate) fn healths(&self) -> &Healths {

@@ -10,7 +10,7 @@ use std::{mem, ops::Range, time::Duration};
 use strait_core::{config::OnError, edit::Reject};
 
 use crate::{
-    chain::{Call, Stage, StageError, Work},
+    chain::{Call, Manner, Stage, StageError, Work},
     edits::BadEdits,
     health::{Admission, Outcome},
     instance::Fault,
@@ -20,7 +20,7 @@ use crate::{
 /// Bit 1 of a batch's mode: a second try after a fault.
 pub(crate) const MODE_AGAIN: u32 = 2;
 /// Guilty records found one after the other, and none that can be judged: then it is the plugin that is broken.
-const GUILTY_IN_A_ROW_MAX: u64 = 8;
+pub(crate) const GUILTY_IN_A_ROW_MAX: u64 = 8;
 /// Calls that narrow down a call that timed out have this part of its deadline each, but for those with one record.
 const NARROW_CALLS: u64 = 16;
 const NARROW_CALL_MS_MIN: u64 = 20;
@@ -127,25 +127,23 @@ struct Narrowed {
 impl Stage {
     /// Has the plugin judge the records in `work.scratch.rows`, and deals with those that break it.
     pub(crate) fn call(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
-        let health = self.plugin.health.clone();
-        if !self.probing {
-            match health.admit() {
-                Admission::Call => {}
-                Admission::Probe => self.probing = true,
-                // The operator said that records rather pass than wait.
-                Admission::Wait { .. } if self.plugin.on_error == OnError::Pass && !work.strict => return Ok(()),
-                Admission::Wait { after, reason } => {
-                    return Err(StageError { offset: None, reason, retry_after: Some(after) });
-                }
-            }
+        if work.is_recalling() && !call.remembers {
+            return self.call_again(call, work);
         }
+        if !self.may_call(work)? {
+            return Ok(());
+        }
+        if call.remembers {
+            return self.call_remembering(call, work);
+        }
+        let health = self.plugin.health.clone();
         let rows = mem::take(&mut work.scratch.rows);
         let done = match self.attempt(call, &rows, work) {
             Ok(Ok(())) => {
                 health.judged(rows.len() as u64, mem::take(&mut self.probing));
                 Ok(())
             }
-            Ok(Err(Failure { reason, .. })) if work.strict => {
+            Ok(Err(Failure { reason, .. })) if work.manner == Manner::Prove => {
                 Err(StageError { offset: None, reason, retry_after: None })
             }
             Ok(Err(failure)) => self.narrow(call, &rows, failure, work),
@@ -154,6 +152,25 @@ impl Stage {
         self.probing = false;
         work.scratch.rows = rows;
         done
+    }
+
+    /// Asks the breaker. Where it is open the batch waits, unless the records may pass unjudged.
+    fn may_call(&mut self, work: &Work<'_>) -> Result<bool, StageError> {
+        if self.probing {
+            return Ok(true);
+        }
+        match self.plugin.health.admit() {
+            Admission::Call => Ok(true),
+            Admission::Probe => {
+                self.probing = true;
+                Ok(true)
+            }
+            // The operator said that records rather pass than wait.
+            Admission::Wait { .. } if self.plugin.on_error == OnError::Pass && work.manner != Manner::Prove => {
+                Ok(false)
+            }
+            Admission::Wait { after, reason } => Err(StageError { offset: None, reason, retry_after: Some(after) }),
+        }
     }
 
     /// A fresh instance cannot be had: nothing can be judged for a while.
@@ -298,7 +315,7 @@ impl Stage {
     }
 
     /// What `on_error` says of a guilty record.
-    fn settle_guilty(&self, row: usize, failure: &Failure, work: &mut Work<'_>) {
+    pub(crate) fn settle_guilty(&self, row: usize, failure: &Failure, work: &mut Work<'_>) {
         let Some(slot) = work.slots.get_mut(row) else {
             return;
         };

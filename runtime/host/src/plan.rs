@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use regex::{RegexSet, RegexSetBuilder};
 use strait_core::topic::validate_name;
+use strait_flow::ports::Lookback;
 
 use crate::{api::v0_1::exports::strait::plugin::transform::TopicPlan, fields::Lens};
 
@@ -24,6 +25,8 @@ pub(crate) const REJECT: u32 = 1 << 9;
 /// What changes the content of a record.
 pub(crate) const CONTENT: u32 = KEY | VALUE | FIELD | HEADER;
 
+/// Offsets that a plugin may look back; each start, rebalance and fault reads them again.
+const LOOKBACK_RECORDS_MAX: u32 = 10_000_000;
 const PATTERNS_MAX: usize = 64;
 const PATTERN_MEMORY_BYTES_MAX: usize = 1 << 20;
 
@@ -44,6 +47,8 @@ pub(crate) struct Needs {
     pub(crate) effects: u32,
     pub(crate) output_topics: RegexSet,
     pub(crate) value_bytes_max: Option<usize>,
+    /// What it remembers of the source partition.
+    pub(crate) lookback: Option<Lookback>,
     /// `None` where neither fields nor the state of the value are asked for: then no value is parsed for it.
     pub(crate) lens: Option<Lens>,
 }
@@ -181,8 +186,9 @@ impl Plan {
             let names = effect_names(needs.effects & !about_effects).join(", ");
             return Err(format!("it wants effects outside of its description ({names}; bits {:#b})", needs.effects));
         }
-        if needs.lookback.is_some() {
-            return Err("it asks for a lookback, which this version of Strait does not give yet".into());
+        let lookback = needs.lookback.map(|asked| Lookback { records: asked.records, ms: asked.millis });
+        if lookback.is_some_and(|asked| !(1..=LOOKBACK_RECORDS_MAX).contains(&asked.records)) {
+            return Err(format!("its lookback needs a number of records, from 1 to {LOOKBACK_RECORDS_MAX}"));
         }
         let mut columns = Vec::new();
         for number in needs.columns {
@@ -226,6 +232,7 @@ impl Plan {
                 effects: needs.effects,
                 output_topics,
                 value_bytes_max: (needs.value_max_bytes > 0).then_some(needs.value_max_bytes as usize),
+                lookback,
                 lens,
             }),
         })

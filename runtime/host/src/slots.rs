@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, mem};
 
-use strait_core::batch::Batch;
+use strait_core::{batch::Batch, offset::SourceOffset};
 
 use crate::{
     fields::DocId,
@@ -54,6 +54,15 @@ impl Slots {
         self.emitted.clear();
         self.copies.clear();
         self.list.extend((0..records).map(|record| Slot { record, fate: Fate::Pass, doc: DocId::default() }));
+    }
+
+    /// Takes the records at and behind an offset out.
+    pub(crate) fn leave_from(&mut self, batch: &Batch, until: SourceOffset) {
+        for slot in &mut self.list {
+            if batch.get(slot.record).is_none_or(|record| record.offset >= until) {
+                slot.fate = Fate::Drop;
+            }
+        }
     }
 
     #[inline]

@@ -18,7 +18,7 @@ const PARSING: [(&str, &str, &str); 2] = [
     ("python", "plugin.py", include_str!("../plugins/parse.py")),
 ];
 /// Title, bundled plugin, configuration.
-const BUNDLED: [(&str, &str, &str); 9] = [
+const BUNDLED: [(&str, &str, &str); 10] = [
     ("rename", "rename", r#"{"prefix":"p-"}"#),
     ("filter, key prefix", "filter", r#"{"drop":{"key_prefix":"test-"}}"#),
     ("filter, CEL on one field", "filter", r#"{"keep":"value.region == 'eu'"}"#),
@@ -39,6 +39,7 @@ const BUNDLED: [(&str, &str, &str); 9] = [
         r#"{"by":"$.region","to":"topic","table":{"eu":"orders-eu","us":"orders-us"},"unmatched":"keep"}"#,
     ),
     ("sample by key", "sample", r#"{"fraction":0.5}"#),
+    ("dedupe by key", "dedupe", r"{}"),
     ("sample by a field", "sample", r#"{"fraction":0.5,"by":"$.customer.email"}"#),
 ];
 

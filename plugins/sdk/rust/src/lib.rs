@@ -201,8 +201,9 @@ impl Needs {
         self.and(column::FIELD_POINTERS)
     }
 
-    /// A plugin with memory: one instance per partition, which sees this many records of the log, or this much time of it in
-    /// milliseconds, before it judges.
+    /// A plugin with memory: one instance per partition, which is shown the log before it judges: at most so many offsets, from 1
+    /// to 10,000,000, and not more than so many milliseconds, where that is not 0. It is shown it again whenever it may have
+    /// missed something. See [`Record::is_warm_up`].
     #[must_use]
     pub fn lookback(mut self, records: u32, millis: u64) -> Self {
         self.lookback = Some((records, millis));

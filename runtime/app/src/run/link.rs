@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::RunError;
 use super::clock::SystemClock;
+use super::patience::patiently;
 use super::target_topics::TargetTopics;
 use crate::admin::board::{Board, LinkBoard, Work};
 use crate::compose;
@@ -126,15 +127,15 @@ async fn prepare_link(
         let loading = tokio::task::spawn_blocking(move || HostChains::load(&engine, spec));
         loading.await.map_err(|error| RunError::Engine(error.to_string()))??
     };
-    let lanes = lanes(link, target).await?;
+    let lanes = patiently(&link.name, async || lanes(link, target).await).await?;
     let progress: Arc<dyn ProgressStore> = Arc::new(KafkaProgressStore::new(target, &link.name, REQUEST));
     // While a resize is under way its new lanes hold nothing yet, and would be taken for lanes that were never used.
-    let first = progress.read(LaneId(0)).await?;
+    let first = patiently(&link.name, async || Ok(progress.read(LaneId(0)).await?)).await?;
     if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes)) {
         return Err(RunError::Resized { link: link.name.clone(), reason });
     }
     let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
-    let (partitions, round_trip) = look(&*discovery).await?;
+    let (partitions, round_trip) = patiently(&link.name, async || look(&*discovery).await).await?;
     let (source_tuning, target_tuning, limits) = tuning(link, lanes, partitions, round_trip, line);
     tracing::info!(
         link = link.name,

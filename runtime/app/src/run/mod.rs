@@ -4,11 +4,13 @@ pub mod bar;
 pub mod catch_up;
 pub mod clock;
 pub mod link;
+mod patience;
 pub mod reload;
 pub mod target_topics;
 
 use std::sync::Arc;
 
+use strait_core::config::Link;
 use strait_flow::LinkStatus;
 use strait_flow::ports::PortError;
 use strait_host::{HostEngine, HostOptions};
@@ -16,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::board::{Board, Phase};
+use crate::compose;
 use crate::load::Loaded;
 use bar::Bars;
 use catch_up::CatchUp;
@@ -97,7 +100,13 @@ pub async fn run(
     board: &Board,
 ) -> Result<Summary, Vec<RunError>> {
     let has_plugins = loaded.config.links.iter().any(|link| !link.plugins.is_empty());
-    let options = HostOptions { state_dir: has_plugins.then(|| loaded.state_dir()), ..HostOptions::default() };
+    // Too many plugins are refused below, with the lanes that there are.
+    let left_mib = compose::admit_plugins(&loaded.config, Link::lanes_to_create).unwrap_or(0);
+    let options = HostOptions {
+        state_dir: has_plugins.then(|| loaded.state_dir()),
+        remembering_bytes_max: usize::try_from(left_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
+        ..HostOptions::default()
+    };
     let engine = HostEngine::with(options).map_err(|error| vec![RunError::Engine(error)])?;
     let prepared = tokio::select! { biased;
         () = stop.cancelled() => return Ok(Vec::new()),

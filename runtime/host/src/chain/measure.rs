@@ -1,7 +1,7 @@
 //! What a chain of one plugin uses, for `strait plugin bench`.
 
 use super::PluginChain;
-use crate::plan::Column;
+use crate::{instance::Instance, plan::Column};
 
 /// A column that the plugin was last given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +16,10 @@ impl PluginChain {
     /// Linear memories of all instances together, in bytes. They only grow, so this is also the most that they have had.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.stages
-            .iter()
-            .filter_map(|stage| stage.instance.as_ref())
-            .map(crate::instance::Instance::memory_bytes)
-            .sum()
+        let of_stage = |stage: &super::Stage| {
+            stage.instance.as_ref().map_or(0, Instance::memory_bytes) + stage.memories.memory_bytes()
+        };
+        self.stages.iter().map(of_stage).sum()
     }
 
     /// The columns of the last call of a plugin, in the order in which it asked for them, and the records that they are of.

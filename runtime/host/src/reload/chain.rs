@@ -6,13 +6,16 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use strait_core::{
     batch::Batch,
     edit::{Disposition, Generation, Processed},
+    offset::SourceOffset,
+    topic::PartitionKey,
 };
-use strait_flow::ports::{Chain, ChainError};
+use strait_flow::ports::{Chain, ChainError, Lookback};
 
 use super::{Comparison, Edition, Inner, Role, Setting, lock};
 use crate::chain::{Judgement, PluginChain};
@@ -91,6 +94,8 @@ pub(crate) struct SlotChain {
     beside: Option<(Role, Seated)>,
     /// The same as the seat's, without its lock.
     topics: BTreeMap<Arc<str>, u32>,
+    /// The exchange was looked at for the batch at hand.
+    followed: bool,
 }
 
 impl SlotChain {
@@ -112,7 +117,7 @@ impl SlotChain {
                 Seated::start(&setting.edition, &none)?
             }
         };
-        let mut chain = Self { slot, seat, turn: 0, serving, beside: None, topics: none };
+        let mut chain = Self { slot, seat, turn: 0, serving, beside: None, topics: none, followed: false };
         chain.settle(&setting, Vec::new());
         Ok(chain)
     }
@@ -173,33 +178,75 @@ impl SlotChain {
             return serving.judge(batch, partitions);
         };
         match role {
-            Role::Previous => serving.judge_strictly(batch, partitions).or_else(|error| {
+            Role::Previous => {
+                let error = match serving.judge_strictly(batch, partitions) {
+                    Err(error) if !error.is_memory_lost() => error,
+                    judged => {
+                        other.chain.missed(batch);
+                        return judged;
+                    }
+                };
+                serving.chain.missed(batch);
                 match other.judge_strictly(batch, partitions) {
-                    Ok(signed) => {
+                    // One that remembers has not seen the batches since: it takes over and is shown them.
+                    judged if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) => {
                         slot.broke(serving.number(), &error);
-                        Ok(signed)
+                        judged
                     }
                     // It breaks both: the records are to blame and not the reload.
-                    Err(_) => serving.judge(batch, partitions),
+                    _ => serving.judge(batch, partitions),
                 }
-            }),
-            Role::Canary(partition) if *partition == batch.partition() => {
-                other.judge_strictly(batch, partitions).or_else(|error| {
-                    let signed = serving.judge(batch, partitions)?;
-                    slot.broke(other.number(), &error);
-                    Ok(signed)
-                })
             }
-            Role::Canary(_) => serving.judge(batch, partitions),
+            Role::Canary(partition) if *partition == batch.partition() => {
+                let error = match other.judge_strictly(batch, partitions) {
+                    Err(error) if !error.is_memory_lost() => error,
+                    judged => {
+                        serving.chain.missed(batch);
+                        return judged;
+                    }
+                };
+                other.chain.missed(batch);
+                let judged = serving.judge(batch, partitions);
+                if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) {
+                    slot.broke(other.number(), &error);
+                }
+                judged
+            }
+            Role::Canary(_) => {
+                other.chain.missed(batch);
+                serving.judge(batch, partitions)
+            }
             Role::Shadow => {
                 let signed = serving.judge(batch, partitions)?;
                 match other.judge_strictly(batch, partitions) {
                     Ok((candidate, _)) => slot.compared(compare(batch, &signed.0, &candidate)),
+                    Err(error) if error.is_memory_lost() => {}
                     Err(error) => slot.broke(other.number(), &error),
                 }
                 Ok(signed)
             }
         }
+    }
+
+    /// A chain on probation or on trial that breaks on what it is shown is taken back too.
+    fn recall(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
+        let Self { slot, serving, beside, .. } = self;
+        let again = |error: ChainError| ChainError { retry_after: Some(Duration::ZERO), ..error };
+        let on_probation = matches!(beside, Some((Role::Previous, _)));
+        if let Err(error) = serving.chain.remember(batch, until, partitions) {
+            if !on_probation {
+                return Err(error);
+            }
+            slot.broke(serving.number(), &error);
+            return Err(again(error));
+        }
+        let Some((_, candidate)) = beside.as_mut().filter(|(role, _)| *role != Role::Previous) else {
+            return Ok(());
+        };
+        candidate.chain.remember(batch, until, partitions).map_err(|error| {
+            slot.broke(candidate.number(), &error);
+            again(error)
+        })
     }
 
     fn saw(&mut self, topic: &Arc<str>, partitions: u32) {
@@ -212,8 +259,39 @@ impl SlotChain {
 }
 
 impl Chain for SlotChain {
-    fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
+    fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback> {
         self.follow();
+        self.followed = true;
+        let (serves, stands_by) = match &self.beside {
+            Some((Role::Canary(number), _)) => (*number != partition.partition, *number == partition.partition),
+            Some((Role::Shadow, _)) => (true, true),
+            Some((Role::Previous, _)) | None => (true, false),
+        };
+        let mut asked = Vec::new();
+        if serves {
+            asked = self.serving.chain.lookback(partition, next, partitions);
+        }
+        if let Some((_, other)) = self.beside.as_mut().filter(|_| stands_by) {
+            asked.extend(other.chain.lookback(partition, next, partitions));
+        }
+        asked
+    }
+
+    fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
+        self.recall(batch, until, partitions)
+    }
+
+    fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
+        self.serving.chain.remembered(partition, until);
+        if let Some((_, other)) = &mut self.beside {
+            other.chain.remembered(partition, until);
+        }
+    }
+
+    fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
+        if !std::mem::take(&mut self.followed) {
+            self.follow();
+        }
         let (judgement, generation) = self.judge(&batch, partitions)?;
         self.saw(batch.topic(), partitions);
         let Judgement { target_topic, dispositions } = judgement;

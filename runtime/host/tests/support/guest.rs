@@ -23,7 +23,8 @@ pub struct Guest {
     pub topic_effects: u32,
     pub output_topics: Vec<&'static str>,
     pub value_max_bytes: u32,
-    pub lookback: bool,
+    /// Records and milliseconds.
+    pub lookback: Option<(u32, u32)>,
     /// Result of open-topic that replaces all of the above.
     pub open_topic_fails: Option<&'static str>,
     /// Statements run before configure and process answer.
@@ -87,7 +88,7 @@ impl Default for Guest {
             topic_effects: 0x3ff,
             output_topics: vec![],
             value_max_bytes: 0,
-            lookback: false,
+            lookback: None,
             open_topic_fails: None,
             in_configure: String::new(),
             in_process: String::new(),
@@ -239,7 +240,8 @@ impl Guest {
         plan.push(self.topic_effects);
         plan.extend(image.list(&self.output_topics));
         plan.extend([self.value_max_bytes, 0]);
-        plan.extend([u32::from(self.lookback), 0, 7, 0, 7, 0]);
+        let (records, millis) = self.lookback.unwrap_or_default();
+        plan.extend([u32::from(self.lookback.is_some()), 0, records, 0, millis, 0]);
         image.u32s(&plan)[0]
     }
 

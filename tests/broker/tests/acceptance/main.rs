@@ -18,6 +18,7 @@ mod copy;
 mod gaps;
 mod hostile;
 mod lanes;
+mod memory;
 mod plugins;
 mod poison;
 mod refused;

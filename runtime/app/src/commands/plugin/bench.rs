@@ -66,7 +66,7 @@ pub fn run(subject: &Subject, lines: &[Line], seconds: u64) -> Result<Figures, S
         let began = Instant::now();
         let mut kept = Vec::with_capacity(copies.len());
         for batch in copies {
-            kept.push(chain.apply(batch, partitions).map_err(|error| error.to_string())?);
+            kept.push(runner::judge(&mut chain, batch, partitions)?);
         }
         let took = began.elapsed();
         if warm {

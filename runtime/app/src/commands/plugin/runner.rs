@@ -7,7 +7,8 @@ use serde_json::Value;
 use strait_core::batch::{Batch, BatchBuilder, TimestampType};
 use strait_core::edit::{Content, Disposition, OutRecord, Processed, Reject, Route};
 use strait_core::offset::{LeaderEpoch, SourceOffset};
-use strait_flow::ports::ChainFactory;
+use strait_core::topic::{PartitionKey, TopicId};
+use strait_flow::ports::{Chain, ChainFactory};
 use strait_host::{ChainSpec, HostChains, HostEngine, LinkInfo, Naming, PluginSource, PluginSpec, bundled_names};
 
 use super::jsonl::{self, Line, form, member, quoted};
@@ -92,10 +93,26 @@ pub fn run(chains: &HostChains, lines: &[Line]) -> Result<Vec<Outcome>, String> 
     let partitions = partitions(lines);
     let mut outcomes = Vec::with_capacity(lines.len());
     for batch in batches(lines) {
-        let processed = chain.apply(batch, partitions).map_err(|error| error.to_string())?;
+        let processed = judge(&mut *chain, batch, partitions)?;
         tell(&processed, &mut outcomes);
     }
     Ok(outcomes)
+}
+
+/// Has the chain judge a batch. Before the first record of a partition there was nothing: that is all that a plugin with memory
+/// is shown.
+///
+/// # Errors
+/// Where the plugin broke, and how.
+pub fn judge(chain: &mut dyn Chain, batch: Batch, partitions: u32) -> Result<Processed, String> {
+    if let Some(first) = batch.first_offset() {
+        let (topic, topic_id) = (batch.topic().clone(), TopicId::UNKNOWN);
+        let place = PartitionKey { topic, topic_id, partition: batch.partition() };
+        if !chain.lookback(&place, first, partitions).is_empty() {
+            chain.remembered(&place, first);
+        }
+    }
+    chain.apply(batch, partitions).map_err(|error| error.to_string())
 }
 
 /// The records as a reader would fetch them: runs of one partition.

@@ -1,0 +1,192 @@
+//! Drops records that came before: those with the same key, header or field as another one not far behind in their partition.
+//!
+//! Whether a record is dropped depends on nothing but the records that many offsets before it, so a restart that has seen those
+//! again judges as before. The record that counts is the last one that had the same, dropped or not: what repeats itself
+//! without a pause is let through once.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use strait_plugin_common::by::{By, Found};
+use strait_plugin_sdk::{
+    About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, count, effect, plugin,
+};
+
+const SCHEMA: &str = include_str!("../config.schema.json");
+/// Records are not always in the order of their timestamps: so much more is looked back.
+const DISORDER_MS: u64 = 600_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    #[serde(default = "key")]
+    by: String,
+    #[serde(default = "hundred_thousand")]
+    records: u32,
+    within_ms: Option<u64>,
+}
+
+fn key() -> String {
+    "key".into()
+}
+
+fn hundred_thousand() -> u32 {
+    100_000
+}
+
+/// Enough of a hash that nobody finds two texts with the same one.
+type Identity = [u8; 16];
+
+struct Dedupe {
+    by: By,
+    records: u32,
+    within_ms: Option<u64>,
+    /// Where each identity was seen last: offset and timestamp.
+    last: HashMap<Identity, (u64, i64)>,
+    /// Every one that was seen, oldest first.
+    order: VecDeque<(u64, Identity)>,
+    dropped: u64,
+}
+
+impl Dedupe {
+    fn identity(&self, record: &Record<'_>) -> Option<Identity> {
+        let (kind, bytes): (u8, &[u8]) = match &self.by.find(record) {
+            Found::Bytes(bytes) => return Some(hash(0, bytes)),
+            Found::Json(source) => (1, source),
+            Found::Nothing | Found::NotJudged => return None,
+        };
+        Some(hash(kind, bytes))
+    }
+
+    /// Forgets what lies too far back from here.
+    fn forget_before(&mut self, offset: u64) {
+        while let Some((at, identity)) = self.order.front().copied() {
+            if offset.saturating_sub(at) <= u64::from(self.records) {
+                return;
+            }
+            self.order.pop_front();
+            if self.last.get(&identity).is_some_and(|(last, _)| *last == at) {
+                self.last.remove(&identity);
+            }
+        }
+    }
+}
+
+fn hash(kind: u8, bytes: &[u8]) -> Identity {
+    let digest = Sha256::new().chain_update([kind]).chain_update(bytes).finalize();
+    let mut identity = Identity::default();
+    for (byte, of_digest) in identity.iter_mut().zip(digest) {
+        *byte = of_digest;
+    }
+    identity
+}
+
+impl Plugin for Dedupe {
+    fn about() -> About {
+        About {
+            name: "dedupe".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            description: "Drops records with the same key, header or field as one shortly before in the partition"
+                .into(),
+            config_schema: SCHEMA.into(),
+            effects: effect::DROP,
+            counters: vec!["dropped".into()],
+            ..About::default()
+        }
+    }
+
+    fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
+        let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
+        let by = By::parse(&config.by).map_err(|e| vec![config_error("/by", e)])?;
+        let mut dedupe = Self {
+            by,
+            records: config.records,
+            within_ms: config.within_ms,
+            last: HashMap::new(),
+            order: VecDeque::new(),
+            dropped: 0,
+        };
+        // All at once: a plugin that may not have the memory says so when the link starts.
+        let room = config.records as usize + 1;
+        if dedupe.last.try_reserve(room).is_err() || dedupe.order.try_reserve(room).is_err() {
+            let needs =
+                "so many do not fit into the plugin's memory: about 100 bytes each; raise limits.memory_mib_max";
+            return Err(vec![config_error("/records", needs)]);
+        }
+        Ok(dedupe)
+    }
+
+    fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {
+        let back_ms = self.within_ms.map_or(0, |within_ms| within_ms.saturating_add(DISORDER_MS));
+        let needs = Needs::columns(&[], effect::DROP).and(column::OFFSET).lookback(self.records, back_ms);
+        let needs = if self.within_ms.is_some() { needs.and(column::TIMESTAMP) } else { needs };
+        Ok(TopicPlan::reads(self.by.needs(needs)))
+    }
+
+    fn on_record(&mut self, record: &Record<'_>) -> Action {
+        let offset = record.offset();
+        self.forget_before(offset);
+        let Some(identity) = self.identity(record) else { return Action::Pass };
+        let timestamp_ms = if self.within_ms.is_some() { record.timestamp_ms() } else { 0 };
+        let before = self.last.insert(identity, (offset, timestamp_ms));
+        self.order.push_back((offset, identity));
+        let near =
+            |before_ms: i64| self.within_ms.is_none_or(|within_ms| timestamp_ms.abs_diff(before_ms) <= within_ms);
+        match before {
+            Some((_, before_ms)) if near(before_ms) => {
+                self.dropped += 1;
+                Action::Drop
+            }
+            _ => Action::Pass,
+        }
+    }
+
+    fn end_batch(&mut self) {
+        if self.dropped > 0 {
+            count(0, std::mem::take(&mut self.dropped));
+        }
+    }
+}
+
+plugin!(Dedupe);
+
+#[cfg(test)]
+mod tests {
+    use strait_plugin_sdk::testing::{TestRecord, Tester, take_counts};
+
+    use super::*;
+
+    /// Which of the records pass.
+    fn passed(config: serde_json::Value, records: &[TestRecord]) -> Vec<usize> {
+        let lines = Tester::<Dedupe>::new(&config.to_string()).unwrap().process(records).unwrap();
+        (0..records.len()).filter(|index| !lines.contains(&format!("{index} drop"))).collect()
+    }
+
+    fn keys(keys: &[&str]) -> Vec<TestRecord> {
+        keys.iter().map(|key| TestRecord::new().key(*key)).collect()
+    }
+
+    #[test]
+    fn what_was_seen_so_many_offsets_before_is_dropped() {
+        let records = keys(&["a", "b", "a", "c", "b", "a", "a"]);
+        assert_eq!(passed(serde_json::json!({}), &records), [0, 1, 3]);
+        assert_eq!(take_counts().last(), Some(&(0, 4)));
+        // Offsets go by twos: a comes 4 behind, b 6, a 6 and 2. The last one that was seen counts, dropped or not.
+        assert_eq!(passed(serde_json::json!({"records": 4}), &records), [0, 1, 3, 4, 5]);
+        assert_eq!(passed(serde_json::json!({"records": 1}), &records), [0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn what_has_no_identity_passes_and_time_bounds_too() {
+        let records = vec![TestRecord::new(), TestRecord::new(), TestRecord::new().key(""), TestRecord::new().key("")];
+        assert_eq!(passed(serde_json::json!({}), &records), [0, 1, 2]);
+        let at = |timestamp_ms: i64| TestRecord::new().key("k").timestamp_ms(timestamp_ms);
+        let records = [at(10_000), at(10_500), at(11_600), at(11_000), at(13_000)];
+        assert_eq!(passed(serde_json::json!({"within_ms": 1_000}), &records), [0, 2, 4]);
+        for (config, place) in [(r#"{"by":"x"}"#, "/by"), (r#"{"records":"x"}"#, "")] {
+            let problem = Tester::<Dedupe>::new(config).err().unwrap();
+            assert!(problem.starts_with(&format!("{place}: ")), "{problem}");
+        }
+    }
+}

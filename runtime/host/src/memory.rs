@@ -1,0 +1,247 @@
+//! Plugins with memory: one instance per source partition, which is shown the log before it judges.
+//!
+//! What such an instance remembers is only what it was shown, in order, each record once. So whenever that is not sure any
+//! more (a call failed, a batch was judged in part, another chain judged one), the instance is thrown away and a fresh one is
+//! shown the log again. A record on which it breaks cannot be found by halves, as each try costs the memory: the records of a
+//! call that failed go one by one the next time, and the guilty one is not shown again.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use strait_core::{
+    offset::SourceOffset,
+    topic::{PartitionKey, TopicId},
+};
+
+use crate::{failure::Failure, instance::Instance};
+
+/// Guilty records remembered per partition; they lie within the lookback. With more of them it is the plugin that is broken.
+const GUILTY_MAX: usize = 100;
+
+/// A source partition, by name.
+pub(crate) type Place = (Arc<str>, i32);
+
+/// What all instances with memory of a process may take together.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left_bytes: AtomicUsize,
+}
+
+/// A part of the budget; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes: usize) -> Arc<Self> {
+        Arc::new(Self { left_bytes: AtomicUsize::new(bytes) })
+    }
+
+    /// # Errors
+    /// For an operator.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Result<Share, String> {
+        let less = |left: usize| left.checked_sub(bytes);
+        match self.left_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => Ok(Share { budget: self.clone(), bytes }),
+            Err(left) => Err(format!(
+                "it has an instance per partition, and {} MiB for another one are more than the {} MiB that are left of plugin_memory_mib_max; raise that, or lower the plugin's memory_mib_max",
+                bytes >> 20,
+                left >> 20
+            )),
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.left_bytes.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What an instance has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Not known; it must not be called.
+    Lost,
+    /// It is being shown the log.
+    Recalling,
+    /// All that it has to have seen before this offset.
+    Before(SourceOffset),
+    /// The same, and part of the batch at hand.
+    Judging,
+}
+
+/// An instance with its part of the budget.
+pub(crate) type Kept = (Instance, Share);
+
+/// A plugin's memory of one partition.
+struct Memory {
+    /// The incarnation of the topic.
+    topic_id: TopicId,
+    seen: Seen,
+    /// `None` before it is called for the first time.
+    instance: Option<Kept>,
+    /// Records below are shown one by one.
+    alone_until: SourceOffset,
+    /// Records that broke it, with how.
+    guilty: BTreeMap<SourceOffset, Failure>,
+}
+
+/// A plugin's memories of a lane's partitions.
+#[derive(Default)]
+pub(crate) struct Memories {
+    of: HashMap<Place, Memory>,
+}
+
+impl Memories {
+    /// Whether a batch that begins at `next` can be judged.
+    pub(crate) fn reach(&self, partition: &PartitionKey, next: SourceOffset) -> bool {
+        let memory = self.of.get(&(partition.topic.clone(), partition.partition));
+        memory.is_some_and(|memory| {
+            let seen = matches!(memory.seen, Seen::Before(known) if known <= next);
+            seen && memory.topic_id == partition.topic_id
+        })
+    }
+
+    /// Forgets a partition that will be shown again; which of its records are guilty is kept.
+    pub(crate) fn begin(&mut self, partition: &PartitionKey) {
+        let place = (partition.topic.clone(), partition.partition);
+        let known = self.of.remove(&place).filter(|memory| memory.topic_id == partition.topic_id);
+        let (alone_until, guilty) = known.map_or_else(Default::default, |known| (known.alone_until, known.guilty));
+        let topic_id = partition.topic_id;
+        self.of.insert(place, Memory { topic_id, seen: Seen::Recalling, instance: None, alone_until, guilty });
+    }
+
+    /// Whether a partition is being shown.
+    pub(crate) fn is_recalling(&self, place: &Place) -> bool {
+        self.of.get(place).is_some_and(|memory| memory.seen == Seen::Recalling)
+    }
+
+    /// Everything before `until` was shown.
+    pub(crate) fn complete(&mut self, place: &Place, until: SourceOffset) {
+        if let Some(memory) = self.of.get_mut(place).filter(|memory| memory.seen == Seen::Recalling) {
+            memory.seen = Seen::Before(until);
+        }
+    }
+
+    /// It is not known any more what a partition's instance has seen.
+    pub(crate) fn forget(&mut self, place: &Place) {
+        if let Some(memory) = self.of.get_mut(place) {
+            memory.instance = None;
+            memory.seen = Seen::Lost;
+        }
+    }
+
+    /// A batch is about to be judged. Unless [`Self::accept`] follows, the memory is worth nothing.
+    pub(crate) fn enter(&mut self, place: &Place) {
+        match self.of.get_mut(place) {
+            Some(memory) if matches!(memory.seen, Seen::Before(_)) => memory.seen = Seen::Judging,
+            Some(_) => self.forget(place),
+            None => {}
+        }
+    }
+
+    /// The batch was judged; everything before `next` was shown.
+    pub(crate) fn accept(&mut self, place: &Place, next: SourceOffset) {
+        if let Some(memory) = self.of.get_mut(place).filter(|memory| memory.seen == Seen::Judging) {
+            memory.seen = Seen::Before(next);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.of.is_empty()
+    }
+
+    /// Linear memories of all instances, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.of
+            .values()
+            .filter_map(|memory| memory.instance.as_ref())
+            .map(|(instance, _)| instance.memory_bytes())
+            .sum()
+    }
+
+    /// The instance, which has to be put back; `start` makes one where there is none yet. `None` where the log has to be shown
+    /// to it first.
+    pub(crate) fn take(
+        &mut self,
+        place: &Place,
+        start: impl FnOnce() -> Result<Kept, String>,
+    ) -> Result<Option<Kept>, String> {
+        match self.of.get_mut(place) {
+            Some(memory) if matches!(memory.seen, Seen::Recalling | Seen::Judging) => {
+                memory.instance.take().map_or_else(start, Ok).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(crate) fn put_back(&mut self, place: &Place, instance: Kept) {
+        if let Some(memory) = self.of.get_mut(place) {
+            memory.instance = Some(instance);
+        }
+    }
+
+    /// Whether the record goes to the plugin by itself.
+    pub(crate) fn is_alone(&self, place: &Place, offset: SourceOffset) -> bool {
+        self.of.get(place).is_some_and(|memory| offset < memory.alone_until)
+    }
+
+    /// Records up to this one go one by one from now on.
+    pub(crate) fn alone_through(&mut self, place: &Place, last: SourceOffset) {
+        if let Some(memory) = self.of.get_mut(place) {
+            memory.alone_until = memory.alone_until.max(last.next());
+        }
+    }
+
+    /// How a record broke the plugin, if it did.
+    pub(crate) fn guilty(&self, place: &Place, offset: SourceOffset) -> Option<&Failure> {
+        self.of.get(place)?.guilty.get(&offset)
+    }
+
+    /// Notes a guilty record. Gives how many there are.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(crate) fn found(&mut self, place: &Place, offset: SourceOffset, failure: Failure) -> Result<u64, String> {
+        let Some(memory) = self.of.get_mut(place) else { return Ok(0) };
+        if memory.guilty.len() >= GUILTY_MAX {
+            return Err(format!(
+                "it broke on {GUILTY_MAX} records that it has to remember, the last time: {}; mend the plugin",
+                failure.reason
+            ));
+        }
+        memory.guilty.insert(offset, failure);
+        Ok(memory.guilty.len() as u64)
+    }
+
+    /// It is shown the log from here on: of guilty records before it nobody needs to know any more.
+    pub(crate) fn shown_from(&mut self, place: &Place, first: SourceOffset) {
+        if let Some(memory) = self.of.get_mut(place).filter(|memory| memory.instance.is_none()) {
+            memory.guilty = memory.guilty.split_off(&first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_given_back_and_never_overdrawn() {
+        let budget = Budget::new(100);
+        let first = budget.take(60);
+        assert!(first.is_ok());
+        assert!(budget.take(60).is_err_and(|e| e.contains("plugin_memory_mib_max")));
+        assert!(budget.take(40).is_ok());
+        drop(first);
+        assert!(budget.take(100).is_ok());
+    }
+}

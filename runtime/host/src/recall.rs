@@ -1,0 +1,241 @@
+//! A chain with plugins that remember: what it asks to be shown, and the calls that keep a memory true.
+//!
+//! When the log is shown again, the whole chain judges it as it did before, and all that comes of it is thrown away: so a
+//! plugin that remembers sees records as those before it leave them.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use strait_core::{batch::Batch, offset::SourceOffset, topic::PartitionKey};
+use strait_flow::ports::{ChainError, Lookback};
+
+use crate::{
+    chain::{Call, Manner, PluginChain, Stage, StageError, Work},
+    failure::{Failure, FailureKind, GUILTY_IN_A_ROW_MAX, MODE_AGAIN},
+    health::Outcome,
+    memory::{Kept, Place},
+};
+
+/// The log is shown again at once to a plugin that broke.
+const AGAIN: Duration = Duration::ZERO;
+
+impl PluginChain {
+    /// As [`strait_flow::ports::Chain::lookback`]. A plugin that refuses the topic is not asked: judging tells of it.
+    pub(crate) fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback> {
+        let mut asked = Vec::new();
+        let mut at = Vec::new();
+        let mut lost = false;
+        let mut name = partition.topic.clone();
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            let Ok(plan) = stage.plan(&name, partitions, &self.shared) else {
+                return Vec::new();
+            };
+            if let Some(lookback) = plan.needs.as_ref().and_then(|needs| needs.lookback) {
+                lost |= !stage.memories.reach(partition, next);
+                asked.push(lookback);
+                at.push(index);
+            }
+            name = plan.name.clone().unwrap_or(name);
+        }
+        if !lost {
+            return Vec::new();
+        }
+        // All of them together: what one remembers depends on what those before it do.
+        for index in at {
+            if let Some(stage) = self.stages.get_mut(index) {
+                stage.memories.begin(partition);
+            }
+        }
+        asked
+    }
+
+    /// As [`strait_flow::ports::Chain::remember`]; nothing where this chain did not ask.
+    ///
+    /// # Errors
+    /// [`ChainError`].
+    pub(crate) fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
+        let place = place(batch);
+        if !self.stages.iter().any(|stage| stage.memories.is_recalling(&place)) {
+            return Ok(());
+        }
+        if let Some(first) = batch.first_offset() {
+            self.each_memory(batch, |stage, place| stage.memories.shown_from(place, first));
+        }
+        let done = self.run(batch, partitions, Manner::Recall(until));
+        self.settle_words(false);
+        if done.is_err() {
+            self.missed(batch);
+        }
+        done.map(|_| ())
+    }
+
+    /// As [`strait_flow::ports::Chain::remembered`].
+    pub(crate) fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
+        let place = (partition.topic.clone(), partition.partition);
+        for stage in &mut self.stages {
+            stage.memories.complete(&place, until);
+        }
+    }
+
+    /// Another chain judged this batch.
+    pub(crate) fn missed(&mut self, batch: &Batch) {
+        self.each_memory(batch, |stage, place| stage.memories.forget(place));
+    }
+
+    pub(crate) fn enter_memories(&mut self, batch: &Batch) {
+        self.each_memory(batch, |stage, place| stage.memories.enter(place));
+    }
+
+    pub(crate) fn accept_memories(&mut self, batch: &Batch) {
+        let Some(last) = batch.last_offset() else { return };
+        self.each_memory(batch, |stage, place| stage.memories.accept(place, last.next()));
+    }
+
+    fn each_memory(&mut self, batch: &Batch, act: impl Fn(&mut Stage, &Place)) {
+        for stage in self.stages.iter_mut().filter(|stage| !stage.memories.is_empty()) {
+            act(stage, &place(batch));
+        }
+    }
+}
+
+fn place(batch: &Batch) -> Place {
+    (Arc::clone(batch.topic()), batch.partition())
+}
+
+impl Stage {
+    /// The partition's own instance.
+    ///
+    /// # Errors
+    /// There is none that has seen the log, or none can be started.
+    pub(crate) fn take_remembering(&mut self, work: &Work<'_>) -> Result<Kept, StageError> {
+        let (plugin, shared) = (&self.plugin, work.shared);
+        let start = || -> Result<Kept, String> {
+            let share = shared.engine.remembering().take(plugin.limits.memory_bytes_max)?;
+            Ok((plugin.start(&shared.engine, &shared.link)?, share))
+        };
+        match self.memories.take(&work.place(), start) {
+            Ok(Some(kept)) => Ok(kept),
+            Ok(None) => Err(StageError {
+                offset: None,
+                reason: "the log has to be shown to it first".to_owned(),
+                retry_after: Some(AGAIN),
+            }),
+            Err(reason) => Err(self.not_started(reason)),
+        }
+    }
+
+    /// Has a plugin with memory judge, or be shown, the records in `work.scratch.rows`. One call that fails costs its memory.
+    ///
+    /// # Errors
+    /// It broke: what it broke on is noted, for when it has been shown the log again.
+    pub(crate) fn call_remembering(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
+        let rows = mem::take(&mut work.scratch.rows);
+        let done = self.call_in_order(call, &rows, work);
+        self.probing = false;
+        work.scratch.rows = rows;
+        done
+    }
+
+    fn call_in_order(&mut self, call: &Call<'_>, rows: &[usize], work: &mut Work<'_>) -> Result<(), StageError> {
+        let place = work.place();
+        let mut together: Vec<usize> = Vec::new();
+        for row in rows.iter().copied() {
+            let Some(offset) = work.record(row).map(|record| record.offset) else { continue };
+            if let Some(failure) = self.memories.guilty(&place, offset).cloned() {
+                self.settle_guilty(row, &failure, work);
+                continue;
+            }
+            if self.memories.is_alone(&place, offset) {
+                self.call_piece(call, &[row], &place, work)?;
+                continue;
+            }
+            together.push(row);
+        }
+        // Records that go alone come before all others.
+        if together.is_empty() {
+            return Ok(());
+        }
+        self.call_piece(call, &together, &place, work)
+    }
+
+    fn call_piece(
+        &mut self,
+        call: &Call<'_>,
+        rows: &[usize],
+        place: &Place,
+        work: &mut Work<'_>,
+    ) -> Result<(), StageError> {
+        let Err(failure) = self.attempt(call, rows, work)? else {
+            self.plugin.health.judged(rows.len() as u64, mem::take(&mut self.probing));
+            return Ok(());
+        };
+        self.memories.forget(place);
+        let health = self.plugin.health.clone();
+        health.failed(failure.kind);
+        let guilty = if let [row] = rows { Some(*row) } else { failure.index.and_then(|at| rows.get(at)).copied() };
+        let offset_of = |row: Option<usize>| row.and_then(|row| work.record(row)).map(|record| record.offset);
+        let (guilty, last) = (offset_of(guilty), offset_of(rows.last().copied()));
+        tracing::warn!(
+            link = work.shared.link.link,
+            plugin = &*self.plugin.name,
+            digest = &*self.plugin.digest,
+            topic = &*place.0,
+            partition = place.1,
+            guilty = guilty.map(|offset| offset.0),
+            last = last.map(|offset| offset.0),
+            kind = failure.kind.name(),
+            reason = failure.reason,
+            recalling = work.is_recalling(),
+            "a plugin with memory failed on a batch and will be shown the log again"
+        );
+        let reason = failure.reason.clone();
+        match (guilty, last) {
+            (Some(offset), _) => {
+                let timeouts = u64::from(failure.kind == FailureKind::Timeout);
+                let found = self.memories.found(place, offset, failure)?;
+                let outcome = Outcome { judged: 0, guilty: 1, unjudged: 0, timeouts };
+                if found >= GUILTY_IN_A_ROW_MAX && !health.has_judged() {
+                    // It is the plugin that is broken: nothing is quarantined, the batch waits.
+                    let retry_after = Some(health.broken(outcome, &reason));
+                    return Err(StageError { offset: guilty, reason, retry_after });
+                }
+                if !work.is_recalling() {
+                    health.narrowed(outcome, &reason, mem::take(&mut self.probing));
+                }
+            }
+            (None, Some(last)) => self.memories.alone_through(place, last),
+            (None, None) => {}
+        }
+        let retry_after = (work.manner != Manner::Prove).then_some(AGAIN);
+        Err(StageError { offset: guilty, reason, retry_after })
+    }
+
+    /// Shows records that were judged before to a plugin without memory. What it broke on then it breaks on now, and nobody
+    /// needs to be told again: no breaker, no count of guilty records.
+    ///
+    /// # Errors
+    /// No instance can be started.
+    pub(crate) fn call_again(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
+        let rows = mem::take(&mut work.scratch.rows);
+        let done = self.call_again_on(call, &rows, work);
+        work.scratch.rows = rows;
+        done
+    }
+
+    fn call_again_on(&mut self, call: &Call<'_>, rows: &[usize], work: &mut Work<'_>) -> Result<(), StageError> {
+        let Err(failure) = self.attempt(call, rows, work)? else { return Ok(()) };
+        let health = self.plugin.health.clone();
+        let (began, budget) = (health.now(), Duration::from_millis(self.plugin.limits.narrow_ms_max));
+        let again = Call { mode: call.mode | MODE_AGAIN, ..*call };
+        for row in rows.iter().copied() {
+            if health.now().saturating_sub(began) > budget {
+                let unjudged = Failure { kind: FailureKind::Unjudged, ..failure.clone() };
+                self.settle_guilty(row, &unjudged, work);
+                continue;
+            }
+            if let Err(failure) = self.attempt(&again, &[row], work)? {
+                self.settle_guilty(row, &failure, work);
+            }
+        }
+        Ok(())
+    }
+}

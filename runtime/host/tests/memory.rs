@@ -1,0 +1,356 @@
+//! Plugins with memory: whatever happens between two records, each is judged by an instance that has seen exactly the records
+//! before it. The plugin tells with every record which ones it remembers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use strait_core::{
+    Batch, BatchBuilder, Disposition, Event, LeaderEpoch, PartitionKey, SourceOffset, TimestampType, TopicId,
+};
+use strait_flow::ports::{Chain, ChainFactory, Clock, EventSink};
+use strait_host::{
+    ChainSlot, ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming, Outcome, PluginSpec, SlotDeps, Trial,
+};
+
+const RECORDS: i64 = 40;
+const LOOKBACK: i64 = 6;
+
+#[derive(Default)]
+struct World(AtomicU64);
+
+impl Clock for World {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+    fn unix_ms(&self) -> i64 {
+        0
+    }
+}
+
+impl EventSink for World {
+    fn emit(&self, _link: &str, _event: Event) {}
+}
+
+fn poison() -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/target/plugins/test/poison.wasm");
+    std::fs::read(path).expect("run ./dev build first: it builds the guests")
+}
+
+fn plugin(lookback: i64) -> PluginSpec {
+    support::file(&poison(), |spec| spec.config = json!({ "lookback": lookback }))
+}
+
+fn load(plugins: Vec<PluginSpec>) -> Arc<HostChains> {
+    support::load(plugins, Naming::Identity).unwrap()
+}
+
+/// A log: every third offset holds no record.
+#[derive(Clone)]
+struct Log(BTreeMap<i64, String>);
+
+impl Log {
+    fn new(bad: &[i64]) -> Self {
+        let record = |offset: i64| {
+            (offset, if bad.contains(&offset) { format!("panic-{offset}") } else { format!("k{offset}") })
+        };
+        Self((0..RECORDS).filter(|offset| offset % 3 != 2).map(record).collect())
+    }
+
+    fn batch(&self, from: i64, to: i64) -> Option<Batch> {
+        let mut builder = BatchBuilder::new("orders".into(), 3, TimestampType::Create, LeaderEpoch(0));
+        for (offset, key) in self.0.range(from..to) {
+            builder.push(SourceOffset(*offset), 1_000, Some(key.as_bytes()), Some(b"v"));
+        }
+        (builder.len() > 0).then(|| builder.build())
+    }
+
+    /// What the plugin has to remember at a record.
+    fn before(&self, offset: i64, lookback: i64) -> String {
+        let seen = self.0.range((offset - lookback).max(0)..offset).map(|(_, key)| key.clone());
+        seen.filter(|key| !key.starts_with("panic")).collect::<Vec<_>>().join(",")
+    }
+}
+
+fn partition() -> PartitionKey {
+    PartitionKey { topic: "orders".into(), topic_id: TopicId::UNKNOWN, partition: 3 }
+}
+
+/// Judges a batch as a lane does. Gives offset, generation, and what was remembered; `None` for a rejected record.
+fn judge(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Vec<(i64, String, Option<String>)> {
+    let first = batch.first_offset().unwrap();
+    for _round in 0..20 {
+        let mut lost = false;
+        let asked = chain.lookback(&partition(), first, 6);
+        if let Some(furthest) = asked.iter().map(|asked| i64::from(asked.records)).max() {
+            // In batches of three offsets, the last of which goes past the border.
+            for from in (first.0 - furthest.min(first.0)..first.0).step_by(3) {
+                let Some(part) = log.batch(from, from + 3) else { continue };
+                if let Err(error) = chain.remember(&part, first, 6) {
+                    assert!(error.is_memory_lost(), "{error}");
+                    lost = true;
+                    break;
+                }
+            }
+            if lost {
+                continue;
+            }
+            chain.remembered(&partition(), first);
+        }
+        match chain.apply(batch.clone(), 6) {
+            Err(error) if error.is_memory_lost() => {}
+            Err(error) => panic!("{error}"),
+            Ok(processed) => {
+                let mut found = Vec::new();
+                for (index, disposition) in &processed.dispositions {
+                    let before = match disposition {
+                        Disposition::Reject(reject) => {
+                            assert_eq!(&*reject.code, "plugin-trap");
+                            None
+                        }
+                        Disposition::Replace(copies) => {
+                            let headers = copies[0].headers.as_ref().unwrap();
+                            let before = headers.iter().find(|(name, _)| name == b"before").unwrap();
+                            Some(String::from_utf8(before.1.clone().unwrap()).unwrap())
+                        }
+                        other => panic!("{other:?}"),
+                    };
+                    let offset = batch.get(*index).unwrap().offset.0;
+                    found.push((offset, processed.generation.0.to_string(), before));
+                }
+                assert_eq!(found.len(), batch.len());
+                return found;
+            }
+        }
+    }
+    panic!("the batch at {first} was never judged");
+}
+
+fn check(log: &Log, lookback: i64, judged: &[(i64, String, Option<String>)]) {
+    for (offset, _, before) in judged {
+        let bad = log.0[offset].starts_with("panic");
+        let expected = (!bad).then(|| log.before(*offset, lookback));
+        assert_eq!(*before, expected, "at offset {offset}");
+    }
+}
+
+#[test]
+fn each_record_is_judged_by_an_instance_that_has_seen_those_before_it() {
+    // No bad ones; alone; side by side; at the borders of batches; the first one and the last one.
+    for bad in [&[][..], &[13], &[13, 15, 16], &[0, 9, 10, 39], &[12, 18, 24, 30]] {
+        let log = Log::new(bad);
+        for size in [1, 4, 7, 40] {
+            let chains = load(vec![plugin(LOOKBACK)]);
+            let mut chain = chains.chain().unwrap();
+            let mut judged = Vec::new();
+            for from in (0..RECORDS).step_by(size as usize) {
+                // A lane that is taken again has a fresh chain.
+                if from == 3 * size {
+                    chain = chains.chain().unwrap();
+                }
+                let Some(batch) = log.batch(from, from + size) else { continue };
+                judged.extend(judge(&mut *chain, &log, &batch));
+            }
+            assert_eq!(judged.len(), log.0.len());
+            check(&log, LOOKBACK, &judged);
+        }
+    }
+}
+
+#[test]
+fn a_plugin_behind_another_one_remembers_what_that_one_left() {
+    // Drops every key that ends with 1 or 4: neither is remembered by the next one.
+    let filter = support::bundled("filter", json!({ "keep": "!key.endsWith('1') && !key.endsWith('4')" }));
+    let log = Log::new(&[]);
+    let chains = load(vec![filter, plugin(LOOKBACK)]);
+    let mut chain = chains.chain().unwrap();
+    chain = {
+        drop(chain);
+        chains.chain().unwrap()
+    };
+    let batch = log.batch(20, 40).unwrap();
+    assert_eq!(chain.lookback(&partition(), SourceOffset(20), 6).len(), 1);
+    chain.remember(&log.batch(14, 21).unwrap(), SourceOffset(20), 6).unwrap();
+    chain.remembered(&partition(), SourceOffset(20));
+    let processed = chain.apply(batch.clone(), 6).unwrap();
+    for (index, disposition) in &processed.dispositions {
+        let offset = batch.get(*index).unwrap().offset.0;
+        let Disposition::Replace(copies) = disposition else { continue };
+        let headers = copies[0].headers.as_ref().unwrap();
+        let before = headers.iter().find(|(name, _)| name == b"before").unwrap().1.clone().unwrap();
+        let left = log.before(offset, LOOKBACK);
+        let left: Vec<&str> = left.split(',').filter(|key| !key.ends_with('1') && !key.ends_with('4')).collect();
+        assert_eq!(String::from_utf8(before).unwrap(), left.join(","), "at offset {offset}");
+    }
+}
+
+#[test]
+fn a_chain_that_is_not_asked_or_not_shown_the_log_judges_nothing() {
+    let log = Log::new(&[]);
+    let mut chain = load(vec![plugin(LOOKBACK)]).chain().unwrap();
+    let batch = log.batch(9, 12).unwrap();
+    assert!(chain.apply(batch.clone(), 6).unwrap_err().is_memory_lost());
+    assert!(!chain.lookback(&partition(), SourceOffset(9), 6).is_empty());
+    assert!(chain.apply(batch.clone(), 6).unwrap_err().is_memory_lost(), "while it is being shown");
+    judge(&mut *chain, &log, &batch);
+    // Read again, and another incarnation of the topic: both have to be shown.
+    assert!(!chain.lookback(&partition(), SourceOffset(9), 6).is_empty());
+    judge(&mut *chain, &log, &batch);
+    assert!(chain.lookback(&partition(), SourceOffset(12), 6).is_empty());
+    let other = PartitionKey { topic_id: TopicId([1; 16]), ..partition() };
+    assert!(!chain.lookback(&other, SourceOffset(12), 6).is_empty());
+}
+
+#[test]
+fn an_exchange_shows_the_new_plugins_the_log_and_one_that_breaks_gives_way_to_the_one_before() {
+    let world = Arc::new(World::default());
+    let deps = SlotDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+    let slot = ChainSlot::new(deps, load(vec![plugin(LOOKBACK)]));
+    let mut chain = slot.chain().unwrap();
+    let log = Log::new(&[]);
+    let probation = Duration::from_secs(60);
+    let mut judged = Vec::new();
+    let mut lookback = LOOKBACK;
+    for from in (0..RECORDS).step_by(5) {
+        match from {
+            10 => {
+                lookback = 12;
+                slot.offer(load(vec![plugin(12)]), Trial::Direct, probation, Duration::ZERO).unwrap();
+            }
+            // It is shown the log, breaks on the first batch that it judges, and the one before judges it, which has not seen
+            // the batches since.
+            20 => {
+                let breaks = support::guest::Guest {
+                    lookback: Some((7, 0)),
+                    in_process: "(unreachable)".into(),
+                    ..support::guest::Guest::default()
+                };
+                let broken = support::load_bytes(&breaks.wasm(), |_| {}).unwrap();
+                slot.offer(broken, Trial::Direct, probation, Duration::ZERO).unwrap();
+            }
+            _ => {}
+        }
+        let part = judge(&mut *chain, &log, &log.batch(from, from + 5).unwrap());
+        check(&log, lookback, &part);
+        judged.extend(part);
+    }
+    assert_eq!(judged.len(), log.0.len());
+    let outcomes: Vec<Outcome> = slot.history().iter().map(|entry| entry.outcome).collect();
+    assert_eq!(&outcomes[..4], [Outcome::Started, Outcome::Reloaded, Outcome::Reloaded, Outcome::RolledBack]);
+}
+
+#[test]
+fn canaries_and_shadows_remember_by_themselves() {
+    for trial in [
+        Trial::Canary { time: Duration::from_secs(60), partition: 3 },
+        Trial::Canary { time: Duration::from_secs(60), partition: 0 },
+        Trial::Shadow(Duration::from_secs(60)),
+    ] {
+        let world = Arc::new(World::default());
+        let deps = SlotDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+        let slot = ChainSlot::new(deps, load(vec![plugin(LOOKBACK)]));
+        let mut chain = slot.chain().unwrap();
+        let log = Log::new(&[]);
+        for from in (0..RECORDS).step_by(5) {
+            if from == 10 {
+                slot.offer(load(vec![plugin(12)]), trial, Duration::from_secs(5), Duration::ZERO).unwrap();
+            }
+            if from == 25 {
+                world.0.fetch_add(60_000, Ordering::Relaxed);
+                slot.tick();
+            }
+            let is_canary = matches!(trial, Trial::Canary { partition: 3, .. });
+            let lookback = if from >= 25 || (from >= 10 && is_canary) { 12 } else { LOOKBACK };
+            let part = judge(&mut *chain, &log, &log.batch(from, from + 5).unwrap());
+            check(&log, lookback, &part);
+        }
+    }
+}
+
+#[test]
+fn dedupe_drops_what_came_before_also_after_a_restart() {
+    let dedupe = || support::bundled("dedupe", json!({ "records": 10 }));
+    let mut log = Log::new(&[]);
+    for (offset, key) in &mut log.0 {
+        *key = format!("k{}", offset % 7);
+    }
+    let expected: Vec<i64> = {
+        let repeats = |offset: i64, key: &str| log.0.range((offset - 10).max(0)..offset).any(|(_, other)| other == key);
+        log.0.iter().filter(|(offset, key)| repeats(**offset, key)).map(|(offset, _)| *offset).collect()
+    };
+    assert!(expected.len() > 10);
+    for size in [1, 6, 40] {
+        let chains = load(vec![dedupe()]);
+        let mut dropped = Vec::new();
+        for from in (0..RECORDS).step_by(size as usize) {
+            let Some(batch) = log.batch(from, from + size) else { continue };
+            // A restart before each batch.
+            let mut chain = chains.chain().unwrap();
+            let first = batch.first_offset().unwrap();
+            assert_eq!(chain.lookback(&partition(), first, 6)[0].records, 10);
+            if let Some(past) = log.batch(first.0 - 10, first.0) {
+                chain.remember(&past, first, 6).unwrap();
+            }
+            chain.remembered(&partition(), first);
+            let processed = chain.apply(batch.clone(), 6).unwrap();
+            dropped.extend(support::fates(&processed).0.iter().map(|index| batch.get(*index).unwrap().offset.0));
+        }
+        assert_eq!(dropped, expected);
+    }
+}
+
+#[test]
+fn memory_for_every_partition_comes_from_one_budget() {
+    let options = HostOptions { remembering_bytes_max: 100 << 20, ..HostOptions::default() };
+    let engine = HostEngine::with(options).unwrap();
+    let link =
+        LinkInfo { link: "l".into(), source: "a".into(), source_region: None, target: "b".into(), target_region: None };
+    let chains = HostChains::load(&engine, ChainSpec { plugins: vec![plugin(4)], link, naming: Naming::Identity });
+    let mut chain = chains.unwrap().chain().unwrap();
+    let mut judge = |number: i32| {
+        let mut builder = BatchBuilder::new("orders".into(), number, TimestampType::Create, LeaderEpoch(0));
+        builder.push(SourceOffset(0), 1_000, Some(b"k"), None);
+        let place = PartitionKey { partition: number, ..partition() };
+        assert_eq!(chain.lookback(&place, SourceOffset(0), 6).len(), 1);
+        chain.remembered(&place, SourceOffset(0));
+        chain.apply(builder.build(), 6).map(drop)
+    };
+    // One instance may have 64 MiB.
+    judge(0).unwrap();
+    let error = judge(1).unwrap_err();
+    assert!(error.reason.contains("plugin_memory_mib_max"), "{error}");
+    assert!(error.retry_after.is_some_and(|after| after > Duration::ZERO));
+}
+
+#[test]
+fn a_plugin_that_breaks_on_everything_waits_and_nothing_is_called_guilty() {
+    let log = Log((0..300).map(|offset| (offset, "panic".to_owned())).collect());
+    let chains = load(vec![plugin(LOOKBACK)]);
+    let mut chain = chains.chain().unwrap();
+    let batch = log.batch(0, 300).unwrap();
+    let mut waited = None;
+    for _round in 0..1_000 {
+        if !chain.lookback(&partition(), SourceOffset(0), 6).is_empty() {
+            chain.remembered(&partition(), SourceOffset(0));
+        }
+        match chain.apply(batch.clone(), 6) {
+            Err(error) if error.is_memory_lost() => {}
+            Err(error) => {
+                waited = Some(error);
+                break;
+            }
+            Ok(_) => break,
+        }
+    }
+    let error = waited.expect("nothing is judged: the breaker opens and the batch waits");
+    assert!(error.retry_after.is_some_and(|after| after > Duration::ZERO), "{error}");
+}
