@@ -37,7 +37,7 @@ pub use factory::{ChainSpec, CounterValue, HostChains, LinkInfo, Naming, PluginS
 pub use failure::FailureKind;
 pub use health::{BreakerState, PluginHealth};
 pub use limits::Limits;
-pub use package::{Kind, Manifest, PluginInfo, digest_of, inspect};
+pub use package::{Kind, Manifest, PluginInfo, component_of, digest_of, inspect};
 pub use reload::{
     ChainSlot, ChainState, Comparison, HistoryEntry, OfferError, Outcome, PluginVersion, SlotDeps, Standing, Trial,
 };
