@@ -18,6 +18,7 @@ use crate::{
     engine::HostEngine,
     error::{LoadError, LoadProblem},
     factory::PluginSource,
+    file::read_file,
     instance::{COUNTERS_MAX, Instance},
     limits::Limits,
     plan::{EFFECT_NAMES, effect_names},
@@ -209,12 +210,7 @@ impl Package {
 
 fn read(source: &PluginSource, limits: &Limits) -> Result<Cow<'static, [u8]>, LoadProblem> {
     match source {
-        PluginSource::File(path) => {
-            let size = std::fs::metadata(path).map_err(LoadProblem::Unreadable)?.len();
-            // Before it is read: it may be anything.
-            check_size(usize::try_from(size).unwrap_or(usize::MAX), limits)?;
-            Ok(std::fs::read(path).map_err(LoadProblem::Unreadable)?.into())
-        }
+        PluginSource::File(path) => Ok(read_file(path, limits.file_bytes_max)?.into()),
         PluginSource::Bundled(name) => match bundled(name) {
             Some(bytes) => Ok(bytes.into()),
             None if bundled_names().next().is_none() => Err(LoadProblem::NothingBundled),
