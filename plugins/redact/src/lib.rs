@@ -5,6 +5,8 @@ mod fields;
 mod method;
 mod walk;
 
+use std::borrow::Cow;
+
 use config::{Config, Rule, Shapes, folded};
 use fields::{Declared, WrongShape};
 use method::{Method, NotJudged, Outcome};
@@ -75,11 +77,12 @@ impl Rule {
         if self.headers.is_empty() && self.header_prefixes.is_empty() {
             return false;
         }
-        let name = match self.ignore_case {
-            true => folded(&String::from_utf8_lossy(name)).into_bytes(),
-            false => name.to_vec(),
+        let name: Cow<'_, [u8]> = match self.ignore_case {
+            true => folded(&String::from_utf8_lossy(name)).into_bytes().into(),
+            false => name.into(),
         };
-        self.headers.contains(&name) || self.header_prefixes.iter().any(|prefix| name.starts_with(prefix))
+        self.headers.iter().any(|header| **header == *name)
+            || self.header_prefixes.iter().any(|prefix| name.starts_with(prefix))
     }
 }
 

@@ -110,11 +110,11 @@ pub fn plugin_file(dir: &Path, name: &str) -> PathBuf {
 }
 
 /// Where a plugin is: its file in the folder, else the bundled one of that name. The file goes first, so that an operator
-/// can put another version in the place of a bundled plugin.
+/// can put another version in the place of a bundled plugin; what is there and is no file is refused, not passed over.
 #[must_use]
 pub fn plugin_source(dir: &Path, name: &str) -> PluginSource {
     let file = plugin_file(dir, name);
-    if !file.is_file() && strait_host::bundled_names().any(|bundled| bundled == name) {
+    if !file.exists() && strait_host::bundled_names().any(|bundled| bundled == name) {
         return PluginSource::Bundled(name.to_owned());
     }
     PluginSource::File(file)

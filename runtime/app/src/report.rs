@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Severity};
 use serde_json::{Value, json};
-use strait_core::config::{Gravity, HIDDEN, Problem};
+use strait_core::config::{Gravity, Problem};
+
+use crate::telemetry::Mask;
 
 /// Where a finding is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,11 +52,9 @@ impl Finding {
     }
 
     /// Hides values in its texts.
-    pub fn mask(&mut self, values: &[&str]) {
-        for value in values.iter().filter(|value| value.len() >= 3) {
-            self.message = self.message.replace(value, HIDDEN);
-            self.help = self.help.as_ref().map(|help| help.replace(value, HIDDEN));
-        }
+    pub fn mask(&mut self, mask: &Mask) {
+        self.message = mask.hide(&self.message).into_owned();
+        self.help = self.help.as_ref().map(|help| mask.hide(help).into_owned());
     }
 }
 

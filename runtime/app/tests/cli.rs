@@ -6,23 +6,17 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Port 1 of this machine: nothing listens there, and the refusal comes at once.
-const CONFIG: &str = r#"
-[clusters.aws]
-bootstrap_servers = "127.0.0.1:1"
-region = "eu-west-1"
+/// With secrets, and port 1 of this machine: nothing listens there, and the refusal comes at once.
+fn config() -> String {
+    let secrets = r#"
 [clusters.aws.kafka]
 "sasl.username" = "someone"
 "sasl.password" = "${env:CANARY}"
 "ssl.key.password" = "canary-written"
-[clusters.gcp]
-bootstrap_servers = "127.0.0.1:1"
-[[links]]
-name = "aws-to-gcp"
-source = "aws"
-target = "gcp"
-topics = ["orders"]
 "#;
+    let config = include_str!("minimal.toml").replace("\"a:9092\"", "\"127.0.0.1:1\"\nregion = \"eu-west-1\"");
+    config.replace("\"g:9092\"", "\"127.0.0.1:1\"") + secrets
+}
 
 fn strait(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
@@ -40,7 +34,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn exit_codes_and_outputs_are_as_documented() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("strait.toml"), CONFIG).unwrap();
+    std::fs::write(dir.path().join("strait.toml"), config()).unwrap();
     let run = |args: &[&str], variables: &[(&str, &str)]| {
         let output = strait(dir.path(), args, variables);
         (output.status.code(), text(&output.stdout), text(&output.stderr))

@@ -97,6 +97,30 @@ fn a_plugin_is_signed_verified_and_refused_by_name() {
 }
 
 #[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let run = |args: &[&str]| strait(dir, args);
+    fs::create_dir(dir.join("plugins")).unwrap();
+    let pipe = |name: &str| assert!(Command::new("mkfifo").arg(dir.join(name)).status().unwrap().success());
+    pipe("plugins/x.wasm");
+    config(dir, "", "");
+    let (_, printed, _) = run(&["plugin", "keygen", "--key", "our.key"]);
+    let public = printed.lines().next().unwrap();
+    let (file, verify) = ("plugins/x.wasm", ["plugin", "verify", "plugins/x.wasm", "--trust", public]);
+    for args in [&["check"][..], &["plugin", "inspect", file], &["plugin", "sign", "--key", "our.key", file], &verify] {
+        let (code, steps, error) = run(args);
+        let said = steps + &error;
+        assert!(code == Some(1) && said.contains("cannot be read: it is not a regular file"), "{args:?}: {said}");
+    }
+    fs::remove_file(dir.join(file)).unwrap();
+    fs::write(dir.join(file), b"no plugin, but a file").unwrap();
+    pipe("plugins/x.wasm.sig");
+    let (code, _, error) = run(&verify);
+    assert!(code == Some(1) && error.contains("x.wasm.sig cannot be read: it is not a regular file"), "{error}");
+}
+
+#[test]
 fn status_says_why_there_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

@@ -1,6 +1,6 @@
 //! Why a plugin could not be loaded.
 
-use crate::api::SPOKEN;
+use crate::{api::SPOKEN, file::FileError};
 
 /// A plugin that could not be loaded: which one, from where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -154,4 +154,13 @@ fn list(mistakes: &[ConfigMistake]) -> String {
         text.push_str(&format!("\n  at {place}: {}", mistake.message));
     }
     text
+}
+
+impl From<FileError> for LoadProblem {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Unreadable(error) => Self::Unreadable(error),
+            FileError::TooLarge { bytes, bytes_max } => Self::TooLarge { bytes, bytes_max },
+        }
+    }
 }

@@ -354,7 +354,6 @@ impl Health {
             level: breaker.level,
             reason: reason.to_owned(),
         };
-        drop(breaker);
         tracing::error!(
             link = self.key.link,
             plugin = self.key.plugin,
@@ -363,7 +362,9 @@ impl Health {
             backoff_ms,
             "a plugin broke too often: its breaker is open and it is not called; reload another version, or mend its configuration"
         );
+        // Under the lock, so that what is remembered is the breaker's last state whichever lane changed it.
         self.state.write(&self.key, &remembered);
+        drop(breaker);
         backoff
     }
 
@@ -372,7 +373,6 @@ impl Health {
         let now = self.clock.now();
         (breaker.phase, breaker.closed_at, breaker.window_began) = (Phase::Closed, now, now);
         self.closed.store(true, Ordering::Relaxed);
-        drop(breaker);
         tracing::info!(
             link = self.key.link,
             plugin = self.key.plugin,
@@ -380,6 +380,7 @@ impl Health {
             "a plugin works again: its breaker is closed"
         );
         self.state.remove(&self.key);
+        drop(breaker);
     }
 
     pub(crate) fn snapshot(&self) -> PluginHealth {
@@ -409,5 +410,36 @@ impl Health {
 
     fn lock(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use super::*;
+    use crate::engine::HostOptions;
+
+    #[test]
+    fn what_is_remembered_is_what_the_breaker_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDir::open(Some(folder.path())));
+        let key = Key { link: "l".into(), plugin: "p".into(), digest: "d".into(), config: "c".into() };
+        let health = Health::new(key.clone(), HostOptions::default().clock, state.clone());
+        let together = Barrier::new(2);
+        for round in 0..200 {
+            // One lane's probe went well while another lane broke.
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    together.wait();
+                    health.broken(Outcome::default(), "it broke");
+                });
+                together.wait();
+                health.judged(1, true);
+            });
+            let is_open = health.snapshot().breaker == BreakerState::Open;
+            assert_eq!(state.read(&key).is_some(), is_open, "round {round}");
+        }
     }
 }

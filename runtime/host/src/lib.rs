@@ -14,6 +14,7 @@ mod error;
 mod factory;
 mod failure;
 mod fields;
+mod file;
 mod health;
 mod instance;
 mod limits;
@@ -37,9 +38,10 @@ pub use engine::{HostEngine, HostOptions};
 pub use error::{ConfigMistake, LoadError, LoadProblem};
 pub use factory::{ChainSpec, CounterValue, HostChains, LinkInfo, Naming, PluginSource, PluginSpec, generation_of};
 pub use failure::FailureKind;
+pub use file::{FileError, read_file};
 pub use health::{BreakerState, PluginHealth};
 pub use limits::Limits;
-pub use package::{Kind, Manifest, PluginInfo, digest_of, inspect};
+pub use package::{Kind, Manifest, PluginInfo, component_of, digest_of, inspect};
 pub use reload::{
     ChainSlot, ChainState, Comparison, HistoryEntry, OfferError, Outcome, PluginVersion, SlotDeps, Standing, Trial,
 };

@@ -18,6 +18,7 @@ use crate::{
     engine::HostEngine,
     error::{LoadError, LoadProblem},
     factory::PluginSource,
+    file::read_file,
     instance::{COUNTERS_MAX, Instance},
     limits::Limits,
     plan::{EFFECT_NAMES, effect_names},
@@ -177,8 +178,9 @@ impl Package {
     /// Reads and checks a plugin without running any of it. The file is read once: what is judged is what is compiled.
     pub(crate) fn open(source: &PluginSource, limits: &Limits, trust: &Trust, wasi: bool) -> Result<Self, LoadProblem> {
         let bytes = read(source, limits)?;
-        trust.check(source, &bytes, &Sha256::digest(&bytes).into())?;
-        Self::check(&bytes, limits, wasi)
+        let digest = Sha256::digest(&bytes).into();
+        trust.check(source, &bytes, &digest)?;
+        Self::check(&bytes, digest, limits, wasi)
     }
 
     /// SHA-256 of the file as it is now.
@@ -186,7 +188,7 @@ impl Package {
         Ok(Sha256::digest(read(source, limits)?).into())
     }
 
-    pub(crate) fn check(bytes: &[u8], limits: &Limits, wasi: bool) -> Result<Self, LoadProblem> {
+    fn check(bytes: &[u8], digest: [u8; 32], limits: &Limits, wasi: bool) -> Result<Self, LoadProblem> {
         check_size(bytes.len(), limits)?;
         // All of it before anything else reads it: later steps take validity for granted.
         Validator::new().validate_all(bytes).map_err(|e| LoadProblem::NotWasm(e.to_string()))?;
@@ -202,25 +204,13 @@ impl Package {
             Kind::Component => bytes.to_vec(),
             Kind::CoreModule => componentise(bytes)?,
         };
-        Ok(Self {
-            component,
-            digest: Sha256::digest(bytes).into(),
-            kind: names.kind,
-            size_bytes: bytes.len(),
-            version,
-            imports: names.imports,
-        })
+        Ok(Self { component, digest, kind: names.kind, size_bytes: bytes.len(), version, imports: names.imports })
     }
 }
 
 fn read(source: &PluginSource, limits: &Limits) -> Result<Cow<'static, [u8]>, LoadProblem> {
     match source {
-        PluginSource::File(path) => {
-            let size = std::fs::metadata(path).map_err(LoadProblem::Unreadable)?.len();
-            // Before it is read: it may be anything.
-            check_size(usize::try_from(size).unwrap_or(usize::MAX), limits)?;
-            Ok(std::fs::read(path).map_err(LoadProblem::Unreadable)?.into())
-        }
+        PluginSource::File(path) => Ok(read_file(path, limits.file_bytes_max)?.into()),
         PluginSource::Bundled(name) => match bundled(name) {
             Some(bytes) => Ok(bytes.into()),
             None if bundled_names().next().is_none() => Err(LoadProblem::NothingBundled),
@@ -337,12 +327,16 @@ fn core_import(module: &str, name: &str) -> String {
 /// speak the interface as it is.
 fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadProblem> {
     // The encoder is written for the output of compilers. Whatever it does with a stranger's metadata, it must not end us.
-    let encoded = catch_unwind(AssertUnwindSafe(|| encode(module)));
+    let encoded = catch_unwind(AssertUnwindSafe(|| component_of(module, None)));
     let encoded = encoded.unwrap_or_else(|_| Err("its description of its world cannot be read".into()));
     encoded.map_err(LoadProblem::NotAComponent)
 }
 
-fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
+/// The component of a core module. What the module imports of the adapter's name the adapter gives, inside of the component.
+///
+/// # Errors
+/// What the encoder says.
+pub fn component_of(module: &[u8], adapter: Option<(&str, &[u8])>) -> Result<Vec<u8>, String> {
     let describes_itself = Parser::new(0).parse_all(module).any(
         |payload| matches!(payload, Ok(Payload::CustomSection(section)) if section.name().starts_with("component-type")),
     );
@@ -353,6 +347,9 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
         let world = resolve.select_world(&[package], Some("plugin")).map_err(|e| format!("{e:#}"))?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(|e| format!("{e:#}"))?;
     }
-    let encoder = ComponentEncoder::default().module(&module).map_err(|e| format!("{e:#}"))?;
+    let mut encoder = ComponentEncoder::default().module(&module).map_err(|e| format!("{e:#}"))?;
+    if let Some((name, adapter)) = adapter {
+        encoder = encoder.adapter(name, adapter).map_err(|e| format!("{e:#}"))?;
+    }
     encoder.validate(true).encode().map_err(|e| format!("{e:#}"))
 }

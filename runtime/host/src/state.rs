@@ -8,10 +8,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{health::Key, package::hex};
+use crate::{
+    file::{FileError, read_file},
+    health::Key,
+    package::hex,
+};
 
 /// Largest file that is read; Strait writes a few hundred bytes.
-const FILE_BYTES_MAX: u64 = 64 << 10;
+const FILE_BYTES_MAX: usize = 64 << 10;
 
 /// A breaker that is open.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -52,15 +56,11 @@ impl StateDir {
 
     pub(crate) fn read(&self, key: &Key) -> Option<Remembered> {
         let path = self.path(key)?;
-        let size = fs::metadata(&path).ok()?.len();
-        let read = || -> Result<Remembered, String> {
-            if size > FILE_BYTES_MAX {
-                return Err(format!("it has {size} bytes"));
-            }
-            let text = fs::read(&path).map_err(|e| e.to_string())?;
-            serde_json::from_slice(&text).map_err(|e| e.to_string())
+        let text = match read_file(&path, FILE_BYTES_MAX) {
+            Err(FileError::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => return None,
+            text => text.map_err(|e| e.to_string()),
         };
-        match read() {
+        match text.and_then(|text| serde_json::from_slice(&text).map_err(|e| e.to_string())) {
             Ok(remembered) => Some(remembered),
             Err(error) => {
                 tracing::warn!(file = %path.display(), error, "a remembered breaker cannot be read and is ignored");

@@ -13,6 +13,7 @@ use strait_core::config::pin;
 
 use crate::error::LoadProblem;
 use crate::factory::PluginSource;
+use crate::file::{FileError, read_file};
 use crate::package::hex;
 
 /// Before the file's bytes in what is signed, so that the signature is good for nothing else.
@@ -21,7 +22,7 @@ const DOMAIN: &[u8] = b"strait-plugin-v1\n";
 const FORMAT: &str = "strait-plugin-v1";
 const PRIVATE: &str = "strait-plugin-private-v1:";
 /// A signature file has a line of some 220 bytes for each signer.
-const SIGNATURES_BYTES_MAX: u64 = 16 << 10;
+const SIGNATURES_BYTES_MAX: usize = 16 << 10;
 const SIGNATURES_MAX: usize = 32;
 
 /// A public key that may vouch for plugins.
@@ -195,11 +196,11 @@ pub fn verify_file(plugin: &Path, bytes: &[u8], keys: &[PublicKey]) -> Result<Pu
         _ => TrustError::Unreadable { path: path.clone(), error },
     };
     let malformed = |reason| TrustError::Malformed { path: path.clone(), reason };
-    let size = std::fs::metadata(&path).map_err(unreadable)?.len();
-    if size > SIGNATURES_BYTES_MAX {
-        return Err(malformed("it is too large"));
-    }
-    let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+    let text = read_file(&path, SIGNATURES_BYTES_MAX).map_err(|error| match error {
+        FileError::Unreadable(error) => unreadable(error),
+        FileError::TooLarge { .. } => malformed("it is too large"),
+    })?;
+    let text = String::from_utf8(text).map_err(|_| malformed("it is not text"))?;
     let signatures = parse(&text).map_err(malformed)?;
     let trusted: Vec<_> = signatures.iter().filter(|(signer, _)| keys.contains(signer)).collect();
     if let Some((signer, _)) = trusted.iter().find(|(signer, signature)| signer.verify(bytes, signature)) {

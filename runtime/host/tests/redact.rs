@@ -53,7 +53,8 @@ fn verdict(processed: &Processed, index: usize) -> &'static str {
 /// Sends the corpus through a chain and checks that nothing leaks.
 fn run(plugins: Vec<PluginSpec>, any_case: bool) {
     let trials = corpus(any_case);
-    let headers: [(&[u8], Option<&[u8]>); 2] = [(b"x-user", Some(SECRET.as_bytes())), (b"trace", Some(b"t"))];
+    let secret = Some(SECRET.as_bytes());
+    let headers: [(&[u8], Option<&[u8]>); 3] = [(b"x-user", secret), (b"x-id", secret), (b"trace", Some(b"t"))];
     let rows: Vec<Row<'_>> =
         trials.iter().map(|trial| (Some(&b"SECRET-key"[..]), Some(&*trial.value), &headers[..])).collect();
     let originals = batch(&rows);

@@ -1,5 +1,7 @@
 //! Short-lived clients for questions and changes beside the data path.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use strait_flow::ports::PortError;
 
 use crate::config::{ClusterConfig, Settings};
@@ -11,6 +13,31 @@ pub(crate) fn connect(cluster: &ClusterConfig, label: &str) -> Result<Client, Ff
     let mut settings = Settings::of(cluster, &format!("strait-{}", label.replace('/', "-")));
     settings.set("allow.auto.create.topics", "false");
     Client::new(ClientKind::Producer, label, &settings, None)
+}
+
+/// A client that connects when it is first needed.
+pub(crate) struct LazyClient {
+    cluster: ClusterConfig,
+    label: String,
+    /// What it is for, in errors.
+    pub(crate) context: String,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl LazyClient {
+    pub(crate) fn new(cluster: &ClusterConfig, label: String, context: String) -> Self {
+        Self { cluster: cluster.clone(), label, context, client: Mutex::new(None) }
+    }
+
+    pub(crate) fn get(&self) -> Result<Arc<Client>, PortError> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*client {
+            return Ok(Arc::clone(client));
+        }
+        let made = Arc::new(connect(&self.cluster, &self.label).map_err(|error| fail(&self.context, &error, None))?);
+        *client = Some(Arc::clone(&made));
+        Ok(made)
+    }
 }
 
 /// The port error of a failed call, with what the client heard meanwhile.

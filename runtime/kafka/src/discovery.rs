@@ -1,7 +1,6 @@
 //! Finds the source topics of a link.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,20 +8,17 @@ use strait_core::TopicId;
 use strait_core::config::Selector;
 use strait_flow::ports::{Class, Discovery, PortError, SourceTopic};
 
-use crate::admin::{connect, fail};
+use crate::admin::{LazyClient, fail};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, own};
-use crate::ffi::{Client, Code};
+use crate::ffi::Code;
 use crate::offsets::describe;
 
 /// A [`Discovery`] by regular expressions that must match the whole name.
 pub struct KafkaDiscovery {
-    cluster: ClusterConfig,
-    context: String,
-    label: String,
+    client: LazyClient,
     selector: Selector,
     timeout: Duration,
-    client: Mutex<Option<Arc<Client>>>,
 }
 
 impl KafkaDiscovery {
@@ -40,44 +36,27 @@ impl KafkaDiscovery {
         let context = format!("link {link}: topics of cluster {}", source.name);
         let selector =
             Selector::new(include, exclude).map_err(|error| own(Class::Stop, context.clone(), error.to_string()))?;
-        Ok(Self {
-            selector,
-            cluster: source.clone(),
-            label: format!("{link}/discovery"),
-            context,
-            timeout,
-            client: Mutex::new(None),
-        })
-    }
-
-    fn client(&self) -> Result<Arc<Client>, PortError> {
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = &*client {
-            return Ok(Arc::clone(client));
-        }
-        let made = Arc::new(connect(&self.cluster, &self.label).map_err(|error| fail(&self.context, &error, None))?);
-        *client = Some(Arc::clone(&made));
-        Ok(made)
+        Ok(Self { client: LazyClient::new(source, format!("{link}/discovery"), context), selector, timeout })
     }
 }
 
 #[async_trait]
 impl Discovery for KafkaDiscovery {
     async fn topics(&self) -> Result<Vec<SourceTopic>, PortError> {
-        let client = self.client()?;
-        let (asked, context, timeout) = (Arc::clone(&client), self.context.clone(), self.timeout);
-        let all = blocking(&self.context, move || {
+        let client = self.client.get()?;
+        let (asked, context, timeout) = (Arc::clone(&client), self.client.context.clone(), self.timeout);
+        let all = blocking(&self.client.context, move || {
             asked.metadata(None, timeout).map_err(|error| fail(&context, &error, Some(&asked)))
         })
         .await??;
-        let selected: BTreeMap<String, i32> = all
+        let selected: Vec<String> = all
             .into_iter()
             .filter(|(topic, _, code)| *code == Code::OK && self.selector.selects(topic))
-            .map(|(topic, partitions, _)| (topic, partitions))
+            .map(|(topic, ..)| topic)
             .collect();
-        let (context, names) = (self.context.clone(), selected.clone());
-        let described = blocking(&self.context, move || {
-            let names: Vec<&str> = names.keys().map(String::as_str).collect();
+        let context = self.client.context.clone();
+        let described = blocking(&self.client.context, move || {
+            let names: Vec<&str> = selected.iter().map(String::as_str).collect();
             describe(&client, &names, false, timeout).map_err(|error| fail(&context, &error, Some(&client)))
         })
         .await??;

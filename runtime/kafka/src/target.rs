@@ -20,7 +20,6 @@ use crate::error::{blocking, own, port_error_because};
 use crate::ffi::{Code, FfiError, Handle, OutHeaderList, OutMessage, Producer};
 use crate::offsets::describe_one;
 use deliveries::{Reports, pack, producer_error};
-use topics::Facts;
 
 /// How long destroying older producers may hold up a take; they go on ending behind it.
 const DESTROY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,7 +41,8 @@ const INIT_MAX: Duration = Duration::from_secs(60);
 
 struct OpenTopic {
     name: String,
-    facts: Facts,
+    /// What its partitions need to be written.
+    min_in_sync: u32,
     handles: Vec<Handle>,
 }
 
@@ -232,19 +232,7 @@ fn initialise(producer: &Producer, context: &str, patience: Duration, within: Du
 /// Why an id cannot be initialised; a refused login goes before the time-out that follows it.
 fn init_error(producer: &Producer, context: &str, error: &FfiError) -> PortError {
     let why = port_error_because(context, error, producer.client().trouble());
-    if why.class == Class::Retry { producer_error(context, error).with_reason(why.reason) } else { why }
-}
-
-/// Keeps a class and replaces the words.
-trait WithReason {
-    fn with_reason(self, reason: String) -> Self;
-}
-
-impl WithReason for PortError {
-    fn with_reason(mut self, reason: String) -> Self {
-        self.reason = reason;
-        self
-    }
+    if why.class == Class::Retry { PortError { reason: why.reason, ..producer_error(context, error) } } else { why }
 }
 
 fn index(slot: Slot) -> usize {
@@ -269,6 +257,9 @@ impl Target for KafkaTarget {
     async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError> {
         let Some(taken) = &self.taken else { return Err(self.not_taken()) };
         let clients: Vec<_> = taken.producers.iter().map(|producer| Arc::clone(producer.client())).collect();
+        let known = taken.open.iter().position(|open| open.name == topic);
+        let position = known.unwrap_or(taken.open.len());
+        let handle = TopicHandle(u32::try_from(position).unwrap_or(u32::MAX));
         let (context, name, tuning) = (self.context.clone(), topic.to_owned(), self.tuning.clone());
         let facts = blocking(&self.context, move || {
             let mut facts = None;
@@ -277,7 +268,7 @@ impl Target for KafkaTarget {
                 facts = Some(topics::open(
                     client,
                     &context,
-                    &name,
+                    (&name, handle),
                     partitions,
                     tuning.manage_topics,
                     tuning.request_timeout,
@@ -288,32 +279,17 @@ impl Target for KafkaTarget {
         .await??;
         let not_taken = self.not_taken();
         let Some(taken) = &mut self.taken else { return Err(not_taken) };
-        let known = taken.open.iter().position(|open| open.name == topic);
-        let position = match known {
-            Some(position) => position,
-            None => {
-                let mut handles = Vec::new();
-                for producer in &taken.producers {
-                    let handle = producer.open(topic);
-                    handles.push(
-                        handle.map_err(|error| producer_error(format!("{}, topic {topic}", self.context), &error))?,
-                    );
-                }
-                taken.open.push(OpenTopic { name: topic.to_owned(), facts, handles });
-                taken.open.len() - 1
-            }
-        };
         if let Some(open) = taken.open.get_mut(position) {
-            open.facts = facts;
+            open.min_in_sync = facts.min_in_sync;
+            return Ok(facts.topic);
         }
-        Ok(TargetTopic {
-            handle: TopicHandle(u32::try_from(position).unwrap_or(u32::MAX)),
-            partitions: facts.partitions,
-            max_message_bytes: facts.max_message_bytes,
-            log_append_time: facts.log_append_time,
-            timestamp_after_max_ms: facts.timestamp_after_max_ms,
-            timestamp_before_max_ms: facts.timestamp_before_max_ms,
-        })
+        let mut handles = Vec::new();
+        for producer in &taken.producers {
+            let handle = producer.open(topic);
+            handles.push(handle.map_err(|error| producer_error(format!("{}, topic {topic}", self.context), &error))?);
+        }
+        taken.open.push(OpenTopic { name: topic.to_owned(), min_in_sync: facts.min_in_sync, handles });
+        Ok(facts.topic)
     }
 
     fn begin(&mut self, slot: Slot) -> Result<(), PortError> {
@@ -417,7 +393,7 @@ impl Target for KafkaTarget {
     async fn replicas(&mut self, topic: TopicHandle, partition: i32) -> Result<(Option<u32>, u32), PortError> {
         let open = self.taken.as_ref().and_then(|taken| {
             let open = taken.open.get(topic.0 as usize)?;
-            Some((open.name.clone(), open.facts.min_in_sync, Arc::clone(taken.producers.first()?.client())))
+            Some((open.name.clone(), open.min_in_sync, Arc::clone(taken.producers.first()?.client())))
         });
         let Some((name, needed, client)) = open else { return Err(self.not_taken()) };
         let (context, timeout) = (format!("{}, topic {name}", self.context), self.tuning.request_timeout);

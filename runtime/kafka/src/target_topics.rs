@@ -1,24 +1,21 @@
 //! The target topics of a link, made before their first record comes: a source topic without records has its counterpart too.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use strait_flow::ports::{Class, PortError};
 
-use crate::admin::{connect, fail};
+use crate::admin::{LazyClient, fail};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, class_of};
-use crate::ffi::{Client, Code, FfiError};
-use crate::target::topics::make;
+use crate::ffi::{Client, Code};
+use crate::target::topics::{grow, make};
 
 /// Makes and grows topics on the target.
 pub struct KafkaTargetTopics {
-    cluster: ClusterConfig,
-    context: String,
-    label: String,
+    client: LazyClient,
     timeout: Duration,
-    client: Mutex<Option<Arc<Client>>>,
 }
 
 /// A topic that could not be made or grown, and why.
@@ -36,13 +33,8 @@ impl KafkaTargetTopics {
     /// Connects on first use. One request to the target takes `timeout` at most.
     #[must_use]
     pub fn new(target: &ClusterConfig, link: &str, timeout: Duration) -> Self {
-        Self {
-            cluster: target.clone(),
-            context: format!("link {link}: target topics on cluster {}", target.name),
-            label: format!("{link}/target-topics"),
-            timeout,
-            client: Mutex::new(None),
-        }
+        let context = format!("link {link}: target topics on cluster {}", target.name);
+        Self { client: LazyClient::new(target, format!("{link}/target-topics"), context), timeout }
     }
 
     /// Makes what is missing of `wanted` (names and least numbers of partitions) and grows what is too small. Returns what
@@ -51,19 +43,9 @@ impl KafkaTargetTopics {
     /// # Errors
     /// [`PortError`] when the target does not answer.
     pub async fn ensure(&self, wanted: BTreeMap<Arc<str>, u32>) -> Result<Vec<NotMade>, PortError> {
-        let client = self.client()?;
-        let (context, timeout) = (self.context.clone(), self.timeout);
-        blocking(&self.context, move || ensure(&client, &context, &wanted, timeout)).await?
-    }
-
-    fn client(&self) -> Result<Arc<Client>, PortError> {
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = &*client {
-            return Ok(Arc::clone(client));
-        }
-        let made = Arc::new(connect(&self.cluster, &self.label).map_err(|error| fail(&self.context, &error, None))?);
-        *client = Some(Arc::clone(&made));
-        Ok(made)
+        let client = self.client.get()?;
+        let (context, timeout) = (self.client.context.clone(), self.timeout);
+        blocking(&self.client.context, move || ensure(&client, &context, &wanted, timeout)).await?
     }
 }
 
@@ -92,12 +74,4 @@ fn ensure(
         }
     }
     Ok(not_made)
-}
-
-fn grow(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {
-    match client.create_partitions(topic, partitions as usize, timeout) {
-        // A lane, or another process of the link, grew it meanwhile.
-        Err(FfiError { code: Code::INVALID_PARTITIONS, .. }) => Ok(()),
-        other => other,
-    }
 }

@@ -81,12 +81,9 @@ async fn reload(State(board): State<Arc<Board>>, Path(link): Path<String>, body:
         Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
     };
     tracing::info!(link, confirm = request.confirm, force = request.force, "a reload was asked for");
-    let report = match reloads.reload(Some(&link), request).await {
-        Ok(reports) => reports.into_iter().find(|report| report.link == link),
+    let mut report = match reloads.reload(&link, request).await {
+        Ok(report) => report,
         Err(error) => return refused(&error),
-    };
-    let Some(mut report) = report else {
-        return problem(StatusCode::INTERNAL_SERVER_ERROR, "the reload gave no report: please report this as a bug");
     };
     hide(&board, &link, &mut report.reason);
     match report.outcome {

@@ -14,19 +14,8 @@ use super::board::{Board, Phase};
 use super::routes::router;
 use crate::load::{self, Environment};
 
-const CONFIG: &str = r#"
-[clusters.aws]
-bootstrap_servers = "a:9092"
-[clusters.aws.kafka]
-"sasl.password" = "canary"
-[clusters.gcp]
-bootstrap_servers = "g:9092"
-[[links]]
-name = "aws-to-gcp"
-source = "aws"
-target = "gcp"
-topics = ["orders"]
-"#;
+const CONFIG: &str =
+    concat!(include_str!("../../tests/minimal.toml"), "[clusters.aws.kafka]\n\"sasl.password\" = \"canary\"\n");
 
 fn board() -> Arc<Board> {
     let dir = tempfile::tempdir().unwrap();

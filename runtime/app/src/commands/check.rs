@@ -1,6 +1,6 @@
 //! `strait check`: steps, each with what was found. Changes nothing.
 
-mod steps;
+pub mod steps;
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::report::Report;
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub enum Outcome {
     Ok,
     Warning,
     Failed,
@@ -21,7 +21,7 @@ enum Outcome {
 
 /// One thing that was tried.
 #[derive(Clone, Debug)]
-struct Step {
+pub struct Step {
     name: String,
     outcome: Outcome,
     detail: String,
@@ -32,7 +32,9 @@ impl Step {
         Self { name: name.into(), outcome, detail: detail.into() }
     }
 
-    fn text(&self) -> String {
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
         let sign = match self.outcome {
             Outcome::Ok => '✓',
             Outcome::Warning => '!',

@@ -31,13 +31,9 @@ pub enum Exchange {
 /// Reloads or rolls back one link, or reloads all of them.
 #[must_use]
 pub fn exchange(at: &AdminAt, link: Option<&str>, what: Exchange, output: Output) -> End {
-    let client = match client(at) {
-        Ok(client) => client,
+    let (client, links) = match reach(at, link) {
+        Ok(reached) => reached,
         Err(end) => return end,
-    };
-    let links = match links(&client, link) {
-        Ok(links) => links,
-        Err(error) => return failed(&error),
     };
     if what == Exchange::Rollback && links.len() != 1 {
         say(&format!("error: which link? Name one with --link: {}", links.join(", ")));
@@ -71,13 +67,9 @@ pub fn exchange(at: &AdminAt, link: Option<&str>, what: Exchange, output: Output
 /// Prints what became of each chain of plugins, oldest first.
 #[must_use]
 pub fn history(at: &AdminAt, link: Option<&str>, output: Output) -> End {
-    let client = match client(at) {
-        Ok(client) => client,
+    let (client, links) = match reach(at, link) {
+        Ok(reached) => reached,
         Err(end) => return end,
-    };
-    let links = match links(&client, link) {
-        Ok(links) => links,
-        Err(error) => return failed(&error),
     };
     let mut all = serde_json::Map::new();
     for link in links {
@@ -90,6 +82,13 @@ pub fn history(at: &AdminAt, link: Option<&str>, output: Output) -> End {
         Output::Json => print(&format!("{:#}", Value::Object(all))),
         Output::Text => print(&all.iter().map(|(link, history)| table(link, history)).collect::<Vec<_>>().join("\n")),
     }
+}
+
+/// The process, and the link of it that was named, or all of them.
+fn reach(at: &AdminAt, link: Option<&str>) -> Result<(Client, Vec<String>), End> {
+    let client = client(at)?;
+    let links = links(&client, link).map_err(|error| failed(&error))?;
+    Ok((client, links))
 }
 
 /// The link that was named, or all of the process.

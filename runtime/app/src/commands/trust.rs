@@ -1,22 +1,22 @@
 //! `strait plugin keygen`, `sign` and `verify`: who vouches for a plugin's file. No network, no running process.
 
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use strait_host::{PrivateKey, PublicKey, digest_of, signature_path, verify_file};
+use strait_host::{PrivateKey, PublicKey, digest_of, read_file, signature_path, verify_file};
 
 use super::{End, print, say};
 use crate::cli::ConfigFile;
 use crate::load::{self, Environment};
 
 /// A private key file is one short line.
-const KEY_BYTES_MAX: u64 = 4096;
+const KEY_BYTES_MAX: usize = 4096;
 /// The bound on a plugin's file.
-const PLUGIN_BYTES_MAX: u64 = 64 << 20;
+const PLUGIN_BYTES_MAX: usize = 64 << 20;
 
 /// Makes a key pair.
 #[must_use]
@@ -115,14 +115,6 @@ fn judge(file: &Path, trust: &[String], config: &ConfigFile) -> Result<String, S
     Ok(format!("{}: good, signed by {signer}\n{}", file.display(), digest_of(&bytes)))
 }
 
-fn read(file: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
-    let name = file.display();
-    let unreadable = |error: std::io::Error| format!("{name} cannot be read: {error}");
-    let mut bytes = Vec::new();
-    let opened = fs::File::open(file).map_err(unreadable)?;
-    opened.take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
-        return Err(format!("{name} is larger than {bytes_max} bytes"));
-    }
-    Ok(bytes)
+fn read(file: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+    read_file(file, bytes_max).map_err(|error| format!("{} cannot be read: {error}", file.display()))
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 use strait_core::config::{self, AdminListen, Config, Gravity, Problem, reference::Reference, structure};
 
 use crate::report::{Finding, Place, Report};
+use crate::telemetry::Mask;
 use document::{Format, Parsed};
 use overlay::Overlay;
 
@@ -217,9 +218,9 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
     findings.extend(unresolved.iter().map(|problem| Finding::new(problem, place(problem))));
     findings.extend(judged.iter().map(|problem| Finding::new(problem, place(problem))));
     // A message may quote a value, and a value may have come out of a reference.
-    let masked = config.resolved_values();
+    let mask = Mask::new(&config.resolved_values());
     for finding in &mut findings {
-        finding.mask(&masked);
+        finding.mask(&mask);
     }
     let report = Report::new(name, shown, findings);
     if report.has_errors() {

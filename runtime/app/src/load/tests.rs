@@ -5,17 +5,7 @@ use std::path::Path;
 use super::document::Format;
 use super::*;
 
-const VALID: &str = r#"
-[clusters.aws]
-bootstrap_servers = "a:9092"
-[clusters.gcp]
-bootstrap_servers = "g:9092"
-[[links]]
-name = "aws-to-gcp"
-source = "aws"
-target = "gcp"
-topics = ["orders"]
-"#;
+const VALID: &str = include_str!("../../tests/minimal.toml");
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
     Environment { variables: variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect() }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use strait_core::LaneId;
 use strait_core::config::{LANES_DEFAULT, Link, Start};
-use strait_flow::ports::{ChainFactory, Discovery, EventSink, ProgressStore, StartAt};
+use strait_flow::ports::{ChainFactory, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, Watch};
 use strait_host::{ChainSlot, HostChains, HostEngine, SlotDeps};
 use strait_kafka::config::{ClusterConfig, SourceTuning, TargetTuning};
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::RunError;
 use super::clock::SystemClock;
+use super::names::OneEach;
 use super::patience::patiently;
 use super::target_topics::TargetTopics;
 use crate::admin::board::{Board, LinkBoard, Work};
@@ -55,7 +56,7 @@ pub struct Prepared {
     pub slot: ChainSlot,
     /// Makes the target topics ahead of their records, where the link may.
     pub target_topics: Option<TargetTopics>,
-    topics: watch::Sender<Arc<Vec<strait_flow::ports::SourceTopic>>>,
+    topics: watch::Sender<Arc<Vec<SourceTopic>>>,
     target: ClusterConfig,
     watch: Watch,
 }
@@ -163,7 +164,7 @@ async fn prepare_link(
     let slot_deps = SlotDeps { link: link.name.clone(), clock: clock.clone(), events: events.clone() };
     let slot = ChainSlot::new(slot_deps, chains);
     told.prepared(Work { status: Arc::clone(&status), slot: slot.clone(), engine: engine.clone(), lanes });
-    let chains: Arc<dyn ChainFactory> = Arc::new(slot.clone());
+    let chains = chains_of(link, &slot, &topics_receiver);
     let target_topics = link.manage_topics.then(|| {
         let target = KafkaTargetTopics::new(target, &link.name, REQUEST);
         TargetTopics::new(&link.name, Arc::clone(&chains), target, topics_receiver.clone())
@@ -207,6 +208,17 @@ async fn prepare_link(
         target: target.clone(),
         watch: watching(link, partitions),
     })
+}
+
+/// The chains of the link's lanes: those of the slot, which refuse topics that would share a target topic.
+fn chains_of(link: &Link, slot: &ChainSlot, topics: &watch::Receiver<Arc<Vec<SourceTopic>>>) -> Arc<dyn ChainFactory> {
+    let chains = Arc::new(slot.clone());
+    if link.merge_topics {
+        return chains;
+    }
+    let slot = slot.clone();
+    let renames = move || slot.chains().manifests().any(|(_, manifest)| manifest.effect_names.contains(&"topic"));
+    Arc::new(OneEach::new(chains, renames, topics.clone()))
 }
 
 /// How often the source is looked at: thousands of partitions less often, so that looking stays below a few per cent of a core.

@@ -4,6 +4,7 @@ pub mod bar;
 pub mod catch_up;
 pub mod clock;
 pub mod link;
+pub mod names;
 mod patience;
 pub mod reload;
 pub mod target_topics;

@@ -4,12 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_flow::ports::{ChainFactory, SourceTopic};
+use strait_flow::ports::{ChainError, ChainFactory, SourceTopic};
 use strait_kafka::KafkaTargetTopics;
 use tokio::sync::watch;
 
 /// Before a target that did not answer is asked again.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// What the source topics ask for.
+#[derive(Default)]
+struct Wanted {
+    /// The names that untouched records will have, and how many partitions they need.
+    topics: BTreeMap<Arc<str>, u32>,
+    /// Source topics that get no name, and why.
+    unnamed: Vec<(Arc<str>, ChainError)>,
+}
 
 /// Keeps the target topics of one link.
 pub struct TargetTopics {
@@ -17,7 +26,7 @@ pub struct TargetTopics {
     chains: Arc<dyn ChainFactory>,
     target: KafkaTargetTopics,
     topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
-    /// Told once.
+    /// Source topics without a name and target topics that cannot be made; each is told once.
     refused: BTreeSet<Arc<str>>,
 }
 
@@ -56,10 +65,16 @@ impl TargetTopics {
         if topics.is_empty() {
             return true;
         }
-        let Some(wanted) = self.wanted(topics).await else {
+        let Some(Wanted { topics: wanted, unnamed }) = self.wanted(topics).await else {
             // The lanes meet the same fault, and tell it.
             return false;
         };
+        for (topic, error) in unnamed {
+            if self.refused.insert(Arc::clone(&topic)) {
+                let (link, topic) = (&self.link, &*topic);
+                tracing::warn!(link, topic, %error, "a source topic has no target topic yet: none of its records can be copied");
+            }
+        }
         match self.target.ensure(wanted).await {
             Ok(refused) => {
                 let mut done = true;
@@ -79,22 +94,19 @@ impl TargetTopics {
         }
     }
 
-    /// The names that untouched records of the source topics will have, and how many partitions they need.
-    async fn wanted(&self, topics: Arc<Vec<SourceTopic>>) -> Option<BTreeMap<Arc<str>, u32>> {
-        let (chains, link) = (Arc::clone(&self.chains), self.link.clone());
+    async fn wanted(&self, topics: Arc<Vec<SourceTopic>>) -> Option<Wanted> {
+        let chains = Arc::clone(&self.chains);
         let named = tokio::task::spawn_blocking(move || {
-            let mut wanted: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+            let mut wanted = Wanted::default();
             let mut chain = chains.chain().ok()?;
             for topic in topics.iter() {
                 let partitions = topic.partitions.unsigned_abs();
                 match chain.target_topic(&topic.topic, partitions) {
                     Ok(name) => {
-                        let least = wanted.entry(name).or_default();
+                        let least = wanted.topics.entry(name).or_default();
                         *least = partitions.max(*least);
                     }
-                    Err(error) => {
-                        tracing::debug!(link, topic = &*topic.topic, %error, "no target topic for it yet")
-                    }
+                    Err(error) => wanted.unnamed.push((Arc::clone(&topic.topic), error)),
                 }
             }
             Some(wanted)

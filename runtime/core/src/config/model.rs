@@ -121,6 +121,10 @@ pub struct Link {
     /// without its counterpart stands still, and that is reported.
     #[serde(default = "default_true")]
     pub manage_topics: bool,
+    /// Whether plugins may give several source topics one target topic, where their records are mixed. If not, topics that
+    /// would share one stand still, and that is reported.
+    #[serde(default)]
+    pub merge_topics: bool,
     /// Most memory for records in flight on this link in one process, in MiB, shared by its lanes. Too little slows long
     /// lines down: a line needs its round trip times its bandwidth.
     #[serde(default = "default_memory_mib_max")]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use strait_flow::ports::PortError;
+use strait_flow::ports::{PortError, TargetTopic, TopicHandle};
 
 use crate::error::port_error_because;
 use crate::ffi::{Client, Code, FfiError};
+use crate::link_topics;
 use crate::offsets::{describe, describe_one, is_gone, is_unsupported};
 
 /// How long a topic that was just made may take to be described by every broker.
@@ -15,19 +16,15 @@ const APPEAR: Duration = Duration::from_secs(10);
 /// What is known of a target topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    pub partitions: u32,
-    pub max_message_bytes: usize,
-    pub log_append_time: bool,
-    pub timestamp_after_max_ms: i64,
-    pub timestamp_before_max_ms: i64,
+    pub topic: TargetTopic,
     pub min_in_sync: u32,
 }
 
-/// Looks a topic up, making or growing it where that is allowed. Blocks for a bounded time.
+/// Looks a topic up, making or growing it where that is allowed; it gets this handle. Blocks for a bounded time.
 pub(super) fn open(
     client: &Client,
     context: &str,
-    topic: &str,
+    (topic, handle): (&str, TopicHandle),
     partitions: u32,
     manage: bool,
     timeout: Duration,
@@ -48,11 +45,8 @@ pub(super) fn open(
         make(client, topic, partitions, timeout).map_err(fail)?;
         found = wait_for(client, topic, partitions, timeout).map_err(fail)?;
     } else if found < partitions && manage {
-        match client.create_partitions(topic, partitions as usize, timeout) {
-            // Someone else grew it meanwhile.
-            Ok(()) | Err(FfiError { code: Code::INVALID_PARTITIONS, .. }) => {
-                found = wait_for(client, topic, partitions, timeout).map_err(fail)?;
-            }
+        match grow(client, topic, partitions, timeout) {
+            Ok(()) => found = wait_for(client, topic, partitions, timeout).map_err(fail)?,
             // The lane goes on with the partitions that there are and names those that are missing.
             Err(error) => tracing::warn!("{context}: cannot be grown from {found} to {partitions} partitions: {error}"),
         }
@@ -68,7 +62,7 @@ pub(super) fn open(
     may_write(client, topic, timeout).map_err(fail)?;
     // So that the producers' own view has the partitions before the first record.
     client.metadata(Some(topic), timeout).map_err(fail)?;
-    Ok(facts(found, &configs))
+    Ok(facts(handle, found, &configs))
 }
 
 /// A transaction that fails for lack of this permission says so in librdkafka's log only, and takes the whole lane along: so it is
@@ -86,12 +80,18 @@ fn may_write(client: &Client, topic: &str, timeout: Duration) -> Result<(), FfiE
 /// Makes a topic that keeps the source's timestamps; one that somebody else made meanwhile is as good.
 pub(crate) fn make(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {
     let settings = [("message.timestamp.type", "CreateTime".to_owned())];
-    let count = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
-    match client.create_topic(topic, count, &settings, timeout) {
-        Ok(()) | Err(FfiError { code: Code::TOPIC_ALREADY_EXISTS, .. }) => Ok(()),
+    match link_topics::make(client, topic, partitions.max(1), &settings, timeout) {
         // The mock cluster makes a topic when its metadata is asked for by a producer.
         Err(error) if is_unsupported(error.code) => client.metadata(Some(topic), timeout).map(|_| ()),
-        Err(error) => Err(error),
+        other => other,
+    }
+}
+
+/// Adds partitions to a topic; one that a lane or another process of the link grew meanwhile is as good.
+pub(crate) fn grow(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {
+    match client.create_partitions(topic, partitions as usize, timeout) {
+        Err(FfiError { code: Code::INVALID_PARTITIONS, .. }) => Ok(()),
+        other => other,
     }
 }
 
@@ -123,15 +123,18 @@ pub(crate) fn wait_for(client: &Client, topic: &str, partitions: u32, timeout: D
 }
 
 /// Kafka's defaults where a setting is not told.
-fn facts(partitions: u32, configs: &BTreeMap<String, String>) -> Facts {
+fn facts(handle: TopicHandle, partitions: u32, configs: &BTreeMap<String, String>) -> Facts {
     let number = |name: &str, default: i64| configs.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
     Facts {
-        partitions,
-        // Kafka's default, and librdkafka's mock cluster's: 1 MiB and 12 bytes of overhead.
-        max_message_bytes: usize::try_from(number("max.message.bytes", 1_048_588)).unwrap_or(1_048_588),
-        log_append_time: configs.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime"),
-        timestamp_after_max_ms: number("message.timestamp.after.max.ms", i64::MAX),
-        timestamp_before_max_ms: number("message.timestamp.before.max.ms", i64::MAX),
+        topic: TargetTopic {
+            handle,
+            partitions,
+            // Kafka's default, and librdkafka's mock cluster's: 1 MiB and 12 bytes of overhead.
+            max_message_bytes: usize::try_from(number("max.message.bytes", 1_048_588)).unwrap_or(1_048_588),
+            log_append_time: configs.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime"),
+            timestamp_after_max_ms: number("message.timestamp.after.max.ms", i64::MAX),
+            timestamp_before_max_ms: number("message.timestamp.before.max.ms", i64::MAX),
+        },
         min_in_sync: u32::try_from(number("min.insync.replicas", 1)).unwrap_or(1),
     }
 }

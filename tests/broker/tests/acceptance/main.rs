@@ -16,7 +16,6 @@ mod bad_input;
 mod chaos;
 mod copy;
 mod gaps;
-mod hostile;
 mod lanes;
 mod memory;
 mod plugins;

@@ -1,142 +1,49 @@
 //! Personal data stays where it is: whatever a value looks like and whatever stands beside the redactor in the chain, a
 //! record is on the target without it, or in quarantine at the source as it was.
 
+#[path = "../../corpus/corpus.rs"]
+mod corpus;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use corpus::{SECRET, Trial, corpus, leaks, rules};
+use serde_json::Value;
 use strait_broker::{Isolation, Record, Strait, write_records};
 
 use crate::support::{Pair, SOON, copy, link, record, turn, wait_until};
 
-/// Stands in every value, only where the rules below reach or in what is no JSON document.
-const SECRET: &str = "secret";
-
-const REDACT: &str = r#"[[links.plugins]]
-plugin = "redact"
-[[links.plugins.config.rules]]
-fields = ["$.customer.email", "$.contacts[*].email", "$..ssn"]
-ignore_case = IGNORE_CASE
-with = "hmac"
-secret = "0123456789abcdef0123456789abcdef"
-[[links.plugins.config.rules]]
-headers = ["x-user"]
-with = "remove"
-[[links.plugins.config.rules]]
-key = true
-with = "sha256"
-"#;
-
-fn redact(ignore_case: bool) -> String {
-    REDACT.replace("IGNORE_CASE", if ignore_case { "true" } else { "false" })
+fn redact(any_case: bool) -> String {
+    format!("[[links.plugins]]\nplugin = \"redact\"\nconfig = {}\n", toml(&rules(any_case)))
 }
 
-/// Documents that a redactor can judge: they arrive, without the secret.
-fn judged() -> Vec<Vec<u8>> {
-    let deep = |levels: usize| format!("{}{{\"ssn\":\"{SECRET}\"}}{}", "{\"a\":[".repeat(levels), "]}".repeat(levels));
-    let wide = |bytes: usize| format!("{{\"note\":\"{}\",\"customer\":{{\"email\":\"{SECRET}\"}}}}", "x".repeat(bytes));
-    let texts = [
-        format!(r#"{{"customer":{{"email":"{SECRET}@x"}}}}"#),
-        format!(r#"{{"customer":{{"em\u0061il":"{SECRET}"}}}}"#),
-        format!(r#"{{"cust\u006Fmer":{{"\u0065mail":"{SECRET}"}}}}"#),
-        r#"{"customer":{"email":"s\u0065cret"}}"#.to_owned(),
-        format!(r#"{{"customer":{{"email":{{"nested":"{SECRET}"}}}}}}"#),
-        format!(r#"{{"customer":{{"email":["{SECRET}","{SECRET}"]}}}}"#),
-        format!(r#"{{"contacts":[{{"email":"{SECRET}1"}},{{"email":"{SECRET}2","x":1}},{{}}]}}"#),
-        format!(r#"{{"a":{{"ssn":"{SECRET}"}},"b":[{{"ssn":"{SECRET}"}},[{{"c":{{"ssn":"{SECRET}"}}}}]]}}"#),
-        format!(r#"{{"ssn":{{"ssn":"{SECRET}"}}}}"#),
-        format!("\n\t {{ \"customer\" : {{ \"email\" :\r\n \"{SECRET}\" }} }} \n"),
-        format!(r#"{{"customer":{{"email":"{SECRET}","amount":1e999999999,"big":{}}}}}"#, "9".repeat(10_000)),
-        format!(r#"{{"customer":{{"email":"\ud83d\ude00{SECRET}"}},"":{{"":0}}}}"#),
-        deep(50),
-        wide(700_000),
-    ];
-    texts.into_iter().map(String::into_bytes).collect()
+/// JSON as TOML has it on one line; texts without escapes are written alike.
+fn toml(json: &Value) -> String {
+    match json {
+        Value::Array(list) => format!("[{}]", list.iter().map(toml).collect::<Vec<_>>().join(", ")),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| format!("{name} = {}", toml(value)));
+            format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
+        }
+        scalar => scalar.to_string(),
+    }
 }
 
-/// What has no one meaning, or none: no parser may guess, so no record of these arrives.
-fn not_judged() -> Vec<Vec<u8>> {
-    let utf16 = |bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
-        format!(r#"{{"customer":{{"email":"{SECRET}"}}}}"#).encode_utf16().flat_map(bytes).collect()
-    };
-    let texts = [
-        format!(r#"{{"customer":{{"email":"a","email":"{SECRET}"}}}}"#),
-        format!(r#"{{"customer":{{"email":"{SECRET}","email":"a"}}}}"#),
-        format!(r#"{{"customer":{{"email":"a","\u0065mail":"{SECRET}"}}}}"#),
-        format!(r#"{{"customer":{{"email":"a"}},"customer":{{"email":"{SECRET}"}}}}"#),
-        format!(r#"{{"customer":{{"email":"a"}},"cust\u006fmer":{{"x":"{SECRET}"}}}}"#),
-        format!(r#"{{"customer":{{}}}}{{"customer":{{"email":"{SECRET}"}}}}"#),
-        format!(r#"{{"customer":{{}}}} {SECRET}"#),
-        format!("{{\"customer\":{{\"email\":\"{SECRET}\"}}}}\0"),
-        format!("\u{feff}{{\"customer\":{{\"email\":\"{SECRET}\"}}}}"),
-        format!("{{\"customer\":{{\"email\":\"{SECRET}\",}}}}"),
-        format!("{{'customer':{{'email':'{SECRET}'}}}}"),
-        format!("{{customer:{{email:\"{SECRET}\"}}}}"),
-        format!("/*c*/{{\"customer\":{{\"email\":\"{SECRET}\"}}}}"),
-        format!("{{\"customer\":{{\"email\":\"{SECRET}\",\"n\":01}}}}"),
-        format!("{{\"customer\":{{\"email\":\"{SECRET}\",\"n\":NaN}}}}"),
-        format!("{{\"customer\":{{\"email\":\"{SECRET}\",\"n\":+1}}}}"),
-        format!("{{\"customer\":{{\"email\":\"{SECRET}\\x41\"}}}}"),
-        format!("{{\"customer\":{{\"email\":\"{SECRET}\n\"}}}}"),
-        format!("{{\"customer\":{{\"email\":\"{SECRET}\\ud800\"}}}}"),
-        format!("{{\"customer\":{{\"email\":\"{SECRET}\""),
-        format!("\"{SECRET}\""),
-        format!("[\"{SECRET}\"]"),
-        format!("{{\"customer\":\"{SECRET}\"}}"),
-        format!("{{\"customer\":[{{\"email\":\"{SECRET}\"}}]}}"),
-        format!("{{\"contacts\":{{\"email\":\"{SECRET}\"}}}}"),
-        format!("{}\"{SECRET}\"{}", "[".repeat(10_000), "]".repeat(10_000)),
-        format!("{}{{\"ssn\":\"{SECRET}\"}}{}", "{\"a\":".repeat(100_000), "}".repeat(100_000)),
-        SECRET.to_owned(),
-        format!("email={SECRET}"),
-        format!("<customer><email>{SECRET}</email></customer>"),
-    ];
-    let mut all: Vec<Vec<u8>> = texts.into_iter().map(String::into_bytes).collect();
-    all.push(utf16(u16::to_le_bytes));
-    all.push(utf16(u16::to_be_bytes));
-    all.push([b"{\"customer\":{\"email\":\"".as_slice(), SECRET.as_bytes(), b"\xff\"}}"].concat());
-    all.push([b"{\"customer\":{\"em\xc0\xa1il\":\"".as_slice(), SECRET.as_bytes(), b"\"}}"].concat());
-    all
-}
-
-/// Names in another case: other fields, unless the rule says that case does not count.
-fn other_case() -> Vec<Vec<u8>> {
-    let texts = [
-        format!(r#"{{"Customer":{{"EMAIL":"{SECRET}"}}}}"#),
-        format!(r#"{{"customer":{{"email":"{SECRET}","Email":"{SECRET}"}}}}"#),
-        format!(r#"{{"CONTACTS":[{{"eMail":"{SECRET}"}}]}}"#),
-        format!(r#"{{"a":{{"Ssn":"{SECRET}"}}}}"#),
-        format!(r#"{{"a":{{"ſsn":"{SECRET}"}}}}"#),
-    ];
-    texts.into_iter().map(String::into_bytes).collect()
-}
-
-/// Whether the secret can be read in some encoding that the corpus uses.
-fn tells(bytes: &[u8]) -> bool {
-    let spread = |before: bool| -> Vec<u8> {
-        SECRET.bytes().flat_map(|byte| if before { [0, byte] } else { [byte, 0] }).collect()
-    };
-    let forms = [SECRET.as_bytes().to_vec(), br"s\u0065cret".to_vec(), spread(true), spread(false)];
-    forms.iter().any(|form| bytes.windows(form.len()).any(|window| window == form))
-}
-
-fn leaks(record: &Record) -> bool {
-    let headers = record.headers.iter().any(|(name, value)| tells(name) || value.as_deref().is_some_and(tells));
-    headers || record.key.as_deref().is_some_and(tells) || record.value.as_deref().is_some_and(tells)
-}
-
-/// The corpus as records: numbered by a header, the secret in the key and in a header as well.
-fn records(values: &[Vec<u8>], first: usize) -> Vec<Record> {
-    let one = |(index, value): (usize, &Vec<u8>)| {
+/// The corpus as records: numbered by a header, the secret in the key and in headers as well.
+fn records(trials: &[Trial], first: usize) -> Vec<Record> {
+    let one = |(index, trial): (usize, &Trial)| {
         let number = first + index;
-        let mut one = record(Some(format!("{SECRET}-{}", number % 7).as_bytes()), Some(value));
+        let mut one = record(Some(format!("{SECRET}-{}", number % 7).as_bytes()), Some(&trial.value));
         one.partition = (number % 3) as i32;
+        let header = |name: &[u8], value: &[u8]| (name.to_vec(), Some(value.to_vec()));
         one.headers = vec![
-            (b"number".to_vec(), Some(number.to_string().into_bytes())),
-            (b"x-user".to_vec(), Some(SECRET.as_bytes().to_vec())),
+            header(b"number", number.to_string().as_bytes()),
+            header(b"x-user", SECRET.as_bytes()),
+            header(b"x-id", SECRET.as_bytes()),
         ];
         one
     };
-    values.iter().enumerate().map(one).collect()
+    trials.iter().enumerate().map(one).collect()
 }
 
 fn number(record: &Record) -> usize {
@@ -144,36 +51,44 @@ fn number(record: &Record) -> usize {
     std::str::from_utf8(value.as_deref().unwrap()).unwrap().parse().unwrap()
 }
 
-/// Each record that was sent is on the target without the secret, `copies` times, or in quarantine with the bytes it had;
-/// gives the numbers that arrived.
-#[track_caller]
-fn judge(sent: &[Record], arrived: &[Record], quarantined: &[Record], copies: usize) -> BTreeSet<usize> {
-    for record in arrived {
-        assert!(!leaks(record), "record {} leaked: {:?}", number(record), record);
-    }
-    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-    for record in arrived {
-        *counts.entry(number(record)).or_default() += 1;
-    }
-    let kept: BTreeMap<usize, &Record> = quarantined.iter().map(|record| (number(record), record)).collect();
-    for record in sent {
-        let number = number(record);
-        match (counts.get(&number), kept.get(&number)) {
-            (Some(count), None) => assert_eq!(*count, copies, "record {number}"),
-            (None, Some(original)) => {
-                assert_eq!((&original.key, &original.value), (&record.key, &record.value), "record {number}");
-            }
-            found => {
-                panic!("record {number} is in {found:?}: {:?}", record.value.as_deref().map(String::from_utf8_lossy))
-            }
-        }
-    }
-    counts.into_keys().collect()
+fn leaking(record: &Record) -> bool {
+    let headers = record.headers.iter().any(|(name, value)| leaks(name) || value.as_deref().is_some_and(leaks));
+    headers || record.key.as_deref().is_some_and(leaks) || record.value.as_deref().is_some_and(leaks)
 }
 
+/// Each record that was sent met its fate: it is on the target without the secret, `copies` times, or once in quarantine
+/// with the bytes it had. The records are those of the trials, which may have been sent several times over.
+#[track_caller]
+fn judge(trials: &[Trial], sent: &[Record], arrived: &[Record], quarantined: &[Record], copies: usize) {
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for record in arrived {
+        let number = number(record);
+        assert!(!leaking(record), "{} leaked: {record:?}", trials[number % trials.len()].name);
+        *counts.entry(number).or_default() += 1;
+    }
+    let mut kept: BTreeMap<usize, &Record> = BTreeMap::new();
+    for record in quarantined {
+        assert!(kept.insert(number(record), record).is_none(), "record {} is in quarantine twice", number(record));
+    }
+    for (record, trial) in sent.iter().zip(trials.iter().cycle()) {
+        let (number, name) = (number(record), &trial.name);
+        match (counts.remove(&number), kept.remove(&number)) {
+            (Some(count), None) => assert_eq!((trial.expect.as_str(), count), ("redacted", copies), "{name}"),
+            (None, Some(original)) => {
+                assert_eq!(trial.expect, "rejected", "{name}");
+                assert_eq!((&original.key, &original.value), (&record.key, &record.value), "{name}");
+            }
+            found => panic!("{name} is in {found:?}"),
+        }
+    }
+    assert!(counts.is_empty() && kept.is_empty(), "what was not sent: {counts:?} {kept:?}");
+}
+
+/// What is in these topics of the target, and what in the link's quarantine, which stays at the source.
 fn read(pair: &Pair, target: &[&str], link: &str) -> (Vec<Record>, Vec<Record>) {
     let arrived = target.iter().flat_map(|topic| pair.at_target().read_records(topic, Isolation::Committed).unwrap());
     let quarantine = format!("strait.{link}.quarantine");
+    assert!(pair.at_target().topics().unwrap().iter().all(|(name, _)| !name.contains("quarantine")));
     (arrived.collect(), pair.at_source().read_records(&quarantine, Isolation::Committed).unwrap())
 }
 
@@ -191,10 +106,9 @@ fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_stands_before_t
     let _turn = turn();
     let pair = Pair::start("residency");
     pair.at_source().create_topic("people", 3, &[]).unwrap();
-    let (judged, not_judged) = (judged(), not_judged());
-    let sent = records(&[judged.clone(), not_judged].concat(), 0);
+    let trials = corpus(false);
+    let sent = records(&trials, 0);
     write_records(&pair.at_source().config(), "people", &sent).unwrap();
-    let all_judged: BTreeSet<usize> = (0..judged.len()).collect();
 
     let folder = |name: &str, plugins: &str| {
         let config = pair.config(&link(name, &["people"], 2, &format!("naming = \"prefix\"\n{plugins}")));
@@ -203,11 +117,12 @@ fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_stands_before_t
     };
     copy(&folder("alone", &redact(false)));
     let (arrived, kept) = read(&pair, &["source.people"], "alone");
-    assert_eq!(judge(&sent, &arrived, &kept, 1), all_judged);
+    judge(&trials, &sent, &arrived, &kept, 1);
     // The same key has the same pseudonym, in the same partition.
     let key_of = |record: &Record| (record.partition, record.key.clone());
     let keys: BTreeSet<_> = arrived.iter().map(key_of).collect();
-    let sent_keys: BTreeSet<_> = sent.iter().filter(|r| all_judged.contains(&number(r))).map(key_of).collect();
+    let redacted = sent.iter().zip(&trials).filter(|(_, trial)| trial.expect == "redacted");
+    let sent_keys: BTreeSet<_> = redacted.map(|(record, _)| key_of(record)).collect();
     assert_eq!(keys.len(), sent_keys.len());
 
     // Copies that are made before it pass through it, and so does what was sent elsewhere.
@@ -217,10 +132,10 @@ fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_stands_before_t
     };
     copy(&folder("emitted", &renamed("emitted", "emit")));
     let (arrived, kept) = read(&pair, &["source.emitted.people"], "emitted");
-    assert_eq!(judge(&sent, &arrived, &kept, 2), all_judged);
+    judge(&trials, &sent, &arrived, &kept, 2);
     copy(&folder("routed", &renamed("routed", "route")));
     let (arrived, kept) = read(&pair, &["source.routed.elsewhere"], "routed");
-    assert_eq!(judge(&sent, &arrived, &kept, 1), all_judged);
+    judge(&trials, &sent, &arrived, &kept, 1);
 
     // What could put the data back is not loaded behind it.
     for way in ["undo", "emit"] {
@@ -236,23 +151,22 @@ fn names_in_another_case_are_redacted_where_case_does_not_count() {
     let _turn = turn();
     let pair = Pair::start("case");
     pair.at_source().create_topic("people", 3, &[]).unwrap();
-    let judged = [judged(), other_case()].concat();
-    let sent = records(&[judged.clone(), not_judged()].concat(), 0);
+    let trials = corpus(true);
+    let sent = records(&trials, 0);
     write_records(&pair.at_source().config(), "people", &sent).unwrap();
     copy(&pair.config(&link("case", &["people"], 2, &redact(true))));
     let (arrived, kept) = read(&pair, &["source.people"], "case");
-    let arrived = judge(&sent, &arrived, &kept, 1);
-    let missing: Vec<_> = (0..judged.len()).filter(|number| !arrived.contains(number)).collect();
-    assert!(missing.is_empty(), "judged, yet in quarantine: {missing:?}");
+    judge(&trials, &sent, &arrived, &kept, 1);
 }
+
 #[test]
 fn a_redactor_that_is_swapped_for_one_that_does_nothing_goes_on_redacting() {
     let _turn = turn();
     let pair = Pair::start("swapped");
     pair.at_source().create_topic("people", 3, &[]).unwrap();
-    let judged = judged();
-    let first = records(&judged, 0);
-    let second = records(&judged, judged.len());
+    let trials: Vec<Trial> = corpus(false).into_iter().filter(|trial| trial.expect == "redacted").collect();
+    let first = records(&trials, 0);
+    let second = records(&trials, trials.len());
     write_records(&pair.at_source().config(), "people", &first).unwrap();
     let config = pair.config(&link("swapped", &["people"], 2, &redact(false)));
     config.write("plugins/redact.wasm", guest("redact.wasm")).unwrap();
@@ -264,12 +178,12 @@ fn a_redactor_that_is_swapped_for_one_that_does_nothing_goes_on_redacting() {
             (found.len() >= count).then_some(found)
         })
     };
-    arrived(judged.len());
+    arrived(trials.len());
 
     config.write("plugins/redact.wasm", guest("test/meddler.wasm")).unwrap();
     let refused = strait.wait_line("plugins_refused", SOON, |line| line.is_event("plugins_refused")).unwrap();
     println!("{}", refused.message());
     write_records(&pair.at_source().config(), "people", &second).unwrap();
-    let found = arrived(2 * judged.len());
-    assert_eq!(judge(&[first, second].concat(), &found, &[], 1).len(), 2 * judged.len());
+    let found = arrived(2 * trials.len());
+    judge(&trials, &[first, second].concat(), &found, &[], 1);
 }

@@ -1,6 +1,6 @@
 //! The steps of a check that need more than the file: plugins, clusters, topics, permissions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use strait_kafka::{ClusterConfig, KafkaDiscovery};
 use super::{Outcome, Step};
 use crate::compose;
 use crate::load::Loaded;
+use crate::run::names::collisions;
 
 /// How long a cluster is waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const NAMED_MAX: usize = 8;
 
 /// Every step, in order.
-pub(super) fn all(loaded: &Loaded) -> Vec<Step> {
+pub fn all(loaded: &Loaded) -> Vec<Step> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(try_all(loaded)),
@@ -163,6 +164,13 @@ impl Sides<'_> {
                 Err(error) => refused.push(format!("{}: {error}", topic.topic)),
             }
         }
+        let idle = self.idle_patterns(&named);
+        if !link.merge_topics {
+            let collisions = collisions(named.iter().map(|(topic, target)| (&topic.topic, Arc::clone(target))));
+            named.retain(|(topic, _)| !collisions.contains_key(&topic.topic));
+            // One reason stands for all topics that it names.
+            refused.extend(collisions.into_values().collect::<BTreeSet<_>>());
+        }
         let lines = shorten(named.iter().map(|(topic, target)| format!("{} -> {target}", topic.topic)));
         let partitions: i64 = named.iter().map(|(topic, _)| i64::from(topic.partitions)).sum();
         if named.is_empty() && refused.is_empty() {
@@ -174,7 +182,6 @@ impl Sides<'_> {
         if !refused.is_empty() {
             steps.push(Step::new(&name, Outcome::Failed, shorten(refused)));
         }
-        let idle = self.idle_patterns(&named);
         if !idle.is_empty() {
             steps.push(Step::new(&name, Outcome::Warning, format!("match nothing now: {}", idle.join(", "))));
         }

@@ -7,7 +7,7 @@ use strait_core::Generation;
 use strait_core::config::{Change, Link, Reload, ReloadMode, diff};
 use strait_host::{HostChains, Outcome, PluginSource, Trial, generation_of};
 
-use super::{LinkReload, ReloadOutcome, ReloadReport, ReloadRequest, Shared, files, link_of};
+use super::{LinkReload, ReloadError, ReloadOutcome, ReloadReport, ReloadRequest, Shared, files, link_of};
 use crate::compose;
 use crate::load::Loaded;
 use crate::telemetry::Mask;
@@ -25,16 +25,29 @@ impl From<String> for Refusal {
 }
 
 impl Shared {
-    /// Takes over what has changed in these links. Without a request it was noticed, with one an operator asked for it.
-    pub(super) fn attempt(&self, names: &[String], request: Option<ReloadRequest>) -> Vec<ReloadReport> {
+    /// Takes over what was noticed to have changed in these links.
+    pub(super) fn attempt(&self, names: &[String]) {
         let _one_at_a_time = self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = self.first.again();
-        let loaded =
-            loaded.map(Arc::new).map_err(|report| format!("the configuration is not valid: {}", report.summary()));
-        let links = names.iter().filter_map(|name| Some((name, self.links.get(name)?)));
-        links.map(|(name, link)| self.attempt_link(name, link, loaded.as_ref(), request)).collect()
+        let loaded = self.again();
+        for (name, link) in names.iter().filter_map(|name| Some((name, self.links.get(name)?))) {
+            self.attempt_link(name, link, loaded.as_ref(), None);
+        }
     }
 
+    /// Takes over what has changed in a link, as an operator asked for it.
+    pub(super) fn reload(&self, name: &str, request: ReloadRequest) -> Result<ReloadReport, ReloadError> {
+        let link = self.link(name)?;
+        let _one_at_a_time = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.attempt_link(name, link, self.again().as_ref(), Some(request)))
+    }
+
+    /// The configuration as it is now.
+    fn again(&self) -> Result<Arc<Loaded>, String> {
+        let loaded = self.first.again();
+        loaded.map(Arc::new).map_err(|report| format!("the configuration is not valid: {}", report.summary()))
+    }
+
+    /// Without a request it was noticed, with one an operator asked for it.
     fn attempt_link(
         &self,
         name: &str,

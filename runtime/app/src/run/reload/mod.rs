@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strait_core::config::{Link, ReloadMode};
 use strait_flow::ports::Clock;
-use strait_host::{ChainSlot, ChainState, HistoryEntry, HostEngine, OfferError};
+use strait_host::{ChainSlot, ChainState, HistoryEntry, HostEngine, OfferError, signature_path};
 
 use crate::compose;
 use crate::load::Loaded;
@@ -174,15 +174,14 @@ impl Reloads {
         }
     }
 
-    /// Reads the configuration and the plugins' files now and takes over what has changed, in all links or in one.
+    /// Reads the configuration and the plugins' files now and takes over what has changed in a link.
     ///
     /// # Errors
     /// [`ReloadError`] where there is no such link. A refusal is no error but a report.
-    pub async fn reload(&self, link: Option<&str>, request: ReloadRequest) -> Result<Vec<ReloadReport>, ReloadError> {
-        let names = self.names(link)?;
-        let shared = Arc::clone(&self.shared);
-        let reloading = tokio::task::spawn_blocking(move || shared.reload(&names, request));
-        reloading.await.map_err(|error| ReloadError::Panicked(error.to_string()))
+    pub async fn reload(&self, link: &str, request: ReloadRequest) -> Result<ReloadReport, ReloadError> {
+        let (shared, name) = (Arc::clone(&self.shared), link.to_owned());
+        let reloading = tokio::task::spawn_blocking(move || shared.reload(&name, request));
+        reloading.await.map_err(|error| ReloadError::Panicked(error.to_string()))?
     }
 
     /// Goes back to the plugins before the last reload. They stay until a file changes, or a reload is forced.
@@ -190,7 +189,6 @@ impl Reloads {
     /// # Errors
     /// [`ReloadError`].
     pub async fn rollback(&self, link: &str) -> Result<HistoryEntry, ReloadError> {
-        self.names(Some(link))?;
         let (shared, name) = (Arc::clone(&self.shared), link.to_owned());
         let rolling = tokio::task::spawn_blocking(move || shared.rollback(&name));
         rolling.await.map_err(|error| ReloadError::Panicked(error.to_string()))?
@@ -201,8 +199,7 @@ impl Reloads {
     /// # Errors
     /// [`ReloadError::UnknownLink`].
     pub fn history(&self, link: &str) -> Result<Vec<HistoryEntry>, ReloadError> {
-        self.names(Some(link))?;
-        let Some(link) = self.shared.links.get(link) else { return Ok(Vec::new()) };
+        let link = self.shared.link(link)?;
         let applied = Arc::clone(&link.kept().applied);
         let mask = Mask::new(&applied.config.resolved_values());
         let masked = |entry: HistoryEntry| HistoryEntry { reason: mask.hide(&entry.reason).into_owned(), ..entry };
@@ -229,17 +226,6 @@ impl Reloads {
     #[cfg(test)]
     pub fn slot(&self, link: &str) -> Option<&ChainSlot> {
         self.shared.links.get(link).map(|link| &link.slot)
-    }
-
-    fn names(&self, link: Option<&str>) -> Result<Vec<String>, ReloadError> {
-        let known = || self.shared.links.keys().cloned();
-        match link {
-            None => Ok(known().collect()),
-            Some(link) if self.shared.links.contains_key(link) => Ok(vec![link.to_owned()]),
-            Some(link) => {
-                Err(ReloadError::UnknownLink { link: link.to_owned(), known: known().collect::<Vec<_>>().join(", ") })
-            }
-        }
     }
 }
 
@@ -276,19 +262,20 @@ impl Shared {
             }
         }
         if !changed.is_empty() {
-            self.attempt(&changed, None);
+            self.attempt(&changed);
         }
     }
 
-    fn reload(&self, names: &[String], request: ReloadRequest) -> Vec<ReloadReport> {
-        self.attempt(names, Some(request))
+    fn link(&self, name: &str) -> Result<&LinkReload, ReloadError> {
+        self.links.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.links.keys().map(String::as_str).collect();
+            ReloadError::UnknownLink { link: name.to_owned(), known: known.join(", ") }
+        })
     }
 
     fn rollback(&self, name: &str) -> Result<HistoryEntry, ReloadError> {
         let _one_at_a_time = self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(link) = self.links.get(name) else {
-            return Err(ReloadError::UnknownLink { link: name.to_owned(), known: String::new() });
-        };
+        let link = self.link(name)?;
         let rolled = link.slot.rollback("an operator asked for it");
         rolled.map_err(|error| ReloadError::Rollback { link: name.to_owned(), error })
     }
@@ -305,7 +292,7 @@ fn files(loaded: &Loaded, link: &Link) -> Vec<PathBuf> {
     let mut files = vec![loaded.file().to_owned()];
     for used in &link.plugins {
         let file = compose::plugin_file(&dir, &used.plugin);
-        files.push(file.with_added_extension("sig"));
+        files.push(signature_path(&file));
         files.push(file);
     }
     files

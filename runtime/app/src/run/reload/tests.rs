@@ -125,7 +125,7 @@ impl Bed {
     }
 
     fn ask(&self, request: ReloadRequest) -> ReloadReport {
-        self.reloads.shared.reload(&["l".to_owned()], request).pop().unwrap()
+        self.reloads.shared.reload("l", request).unwrap()
     }
 }
 
