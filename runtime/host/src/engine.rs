@@ -47,12 +47,14 @@ pub struct HostOptions {
     pub clock: Arc<dyn Clock>,
     /// Folder in which open breakers and compiled plugins are kept from one run to the next; made where it is missing.
     pub state_dir: Option<PathBuf>,
+    /// Folder for compiled plugins alone, instead of the one in `state_dir`.
+    pub compiled_dir: Option<PathBuf>,
 }
 
 impl Default for HostOptions {
     /// The machine's clocks, and nothing is remembered.
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock::start()), state_dir: None }
+        Self { clock: Arc::new(SystemClock::start()), state_dir: None, compiled_dir: None }
     }
 }
 
@@ -155,7 +157,8 @@ impl HostEngine {
         let (engine, linker) = start().map_err(|e| format!("wasmtime cannot start here: {e:#}"))?;
         let ticker = Ticker::start(&engine).map_err(|e| format!("the epoch thread cannot be started: {e}"))?;
         let state = Arc::new(StateDir::open(options.state_dir.as_deref()));
-        let cache = CompiledCache::open(options.state_dir.as_deref());
+        let compiled_dir = options.compiled_dir.or_else(|| Some(options.state_dir?.join("compiled")));
+        let cache = CompiledCache::open(compiled_dir.as_deref());
         let healths = Healths::new(options.clock, state);
         let compiled = Mutex::new(HashMap::new());
         Ok(Self { inner: Arc::new(Inner { engine, healths, linker, compiled, cache, _ticker: ticker }) })

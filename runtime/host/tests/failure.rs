@@ -270,7 +270,9 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
     let folder = tempfile::tempdir().unwrap();
     let state_dir = Some(folder.path().join("state"));
     let hand = Arc::new(Hand::default());
-    let engine = HostEngine::with(HostOptions { clock: hand.clone(), state_dir: state_dir.clone() }).unwrap();
+    let engine =
+        HostEngine::with(HostOptions { clock: hand.clone(), state_dir: state_dir.clone(), ..HostOptions::default() })
+            .unwrap();
     let spec = || file(&poisoned("unreachable").wasm(), |_| {});
     let all: Vec<usize> = (0..50).collect();
 
@@ -295,7 +297,9 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
     assert_eq!(loaded.health()[0].opened, 11);
     // Remembered by the next process: it begins with a probe, and goes on where the last one was.
     drop((chain, other, loaded, engine));
-    let again = HostEngine::with(HostOptions { clock: hand.clone(), state_dir: state_dir.clone() }).unwrap();
+    let again =
+        HostEngine::with(HostOptions { clock: hand.clone(), state_dir: state_dir.clone(), ..HostOptions::default() })
+            .unwrap();
     let loaded = chains(&again, vec![spec()]);
     let mut chain = loaded.plugin_chain().unwrap();
     assert_eq!(waits(&mut chain, records(5, &[])).0, 300_000);
@@ -317,7 +321,8 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
 
 #[test]
 fn many_guilty_records_open_the_breaker_unless_they_are_few_among_many() {
-    let engine = |hand: &Arc<Hand>| HostEngine::with(HostOptions { clock: hand.clone(), state_dir: None }).unwrap();
+    let engine =
+        |hand: &Arc<Hand>| HostEngine::with(HostOptions { clock: hand.clone(), ..HostOptions::default() }).unwrap();
     let hand = Arc::new(Hand::default());
     let engine = engine(&hand);
     let spec = |on_error: OnError| file(&poisoned("unreachable").wasm(), |spec| spec.on_error = on_error);
@@ -354,7 +359,8 @@ fn many_guilty_records_open_the_breaker_unless_they_are_few_among_many() {
 fn a_state_folder_that_cannot_be_written_is_done_without() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let hand = Arc::new(Hand::default());
-    let options = HostOptions { clock: hand.clone(), state_dir: Some(file.path().join("state")) };
+    let options =
+        HostOptions { clock: hand.clone(), state_dir: Some(file.path().join("state")), ..HostOptions::default() };
     let loaded =
         chains(&HostEngine::with(options).unwrap(), vec![support::file(&poisoned("unreachable").wasm(), |_| {})]);
     let mut chain = loaded.plugin_chain().unwrap();

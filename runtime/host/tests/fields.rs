@@ -390,7 +390,7 @@ fn whatever_a_plugin_answers_is_an_edit_or_an_error() {
     let one = puppet(vec![4, 7, 8, 9, 10, 11, 12], vec!["$.email", "$.list", "$..a", "$.a.x"]);
     let two = puppet(vec![4, 8, 10, 11, 6], vec!["$.list[*].ssn", "$.email", "$.y"]);
     let clock = Arc::new(Leaps::default());
-    let engine = HostEngine::with(HostOptions { clock: clock.clone(), state_dir: None }).unwrap();
+    let engine = HostEngine::with(HostOptions { clock: clock.clone(), ..HostOptions::default() }).unwrap();
     let plugins = vec![file(&one.wasm(), |_| {}), file(&two.wasm(), |_| {})];
     let spec = ChainSpec { plugins, link: LinkInfo::default(), naming: Naming::Identity };
     let chains = HostChains::load(&engine, spec).unwrap();
