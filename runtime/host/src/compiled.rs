@@ -21,6 +21,8 @@ use crate::package::hex;
 const FILES_MAX: usize = 64;
 /// Largest file that is read: code is some times larger than its Wasm.
 const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of all files; the oldest go first, the newest stays. That of an interpreter has some 40 MB.
+const FOLDER_BYTES_MAX: u64 = 2 << 30;
 const DIGEST_BYTES: usize = 32;
 const EXTENSION: &str = "code";
 
@@ -38,11 +40,10 @@ struct Private {
 }
 
 impl CompiledCache {
-    /// Makes the folder `compiled` in the state folder. One that others can write is not used, and that is said.
-    pub(crate) fn open(state_dir: Option<&Path>) -> Self {
-        let Some(state_dir) = state_dir else { return Self::default() };
-        let path = state_dir.join("compiled");
-        match Private::open(&path) {
+    /// Makes the folder. One that others can write is not used, and that is said.
+    pub(crate) fn open(path: Option<&Path>) -> Self {
+        let Some(path) = path else { return Self::default() };
+        match Private::open(path) {
             Ok(folder) => Self { folder: Some(folder) },
             Err(error) => {
                 tracing::warn!(
@@ -158,20 +159,25 @@ impl Private {
             drop(fs::remove_file(&aside));
             return Err(error);
         }
-        self.bound()
+        self.bound(FOLDER_BYTES_MAX)
     }
 
-    fn bound(&self) -> io::Result<()> {
-        let mut files: Vec<(SystemTime, PathBuf)> = Vec::new();
+    fn bound(&self, bytes_max: u64) -> io::Result<()> {
+        let mut files: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             if entry.path().extension().is_some_and(|extension| extension == EXTENSION) {
-                files.push((entry.metadata()?.modified()?, entry.path()));
+                let metadata = entry.metadata()?;
+                files.push((metadata.modified()?, entry.path(), metadata.len()));
             }
         }
         files.sort();
-        for (_, path) in files.iter().take(files.len().saturating_sub(FILES_MAX)) {
-            fs::remove_file(path)?;
+        let mut bytes = 0_u64;
+        for (newer, (_, path, len)) in files.iter().rev().enumerate() {
+            bytes = bytes.saturating_add(*len);
+            if newer > 0 && (newer >= FILES_MAX || bytes > bytes_max) {
+                fs::remove_file(path)?;
+            }
         }
         Ok(())
     }
@@ -191,7 +197,8 @@ mod tests {
         let engine = Engine::default();
         let wasm = wat::parse_str("(component (core module (func (export \"f\"))))").unwrap();
         let component = Component::from_binary(&engine, &wasm).unwrap();
-        let cache = CompiledCache::open(Some(state.path()));
+        let folder = state.path().join("compiled");
+        let cache = CompiledCache::open(Some(&folder));
         assert!(cache.get(&engine, &wasm).is_none());
         cache.put(&engine, &wasm, &component);
         assert!(cache.get(&engine, &wasm).is_some());
@@ -200,7 +207,7 @@ mod tests {
         let other = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
         assert_ne!(file_name(&engine, &wasm), file_name(&other, &wasm));
 
-        let path = state.path().join("compiled").join(file_name(&engine, &wasm));
+        let path = folder.join(file_name(&engine, &wasm));
         let whole = fs::read(&path).unwrap();
         let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         mode(&path, 0o622);
@@ -210,15 +217,18 @@ mod tests {
         assert!(cache.get(&engine, &wasm).is_none(), "half a file was taken");
         fs::write(&path, &whole).unwrap();
         assert!(cache.get(&engine, &wasm).is_some());
-        let folder = state.path().join("compiled");
         mode(&folder, 0o770);
         assert!(cache.get(&engine, &wasm).is_none(), "a folder that others may write was used");
-        assert!(CompiledCache::open(Some(state.path())).folder.is_none());
+        assert!(CompiledCache::open(Some(&folder)).folder.is_none());
         mode(&folder, 0o700);
         for at in 0..FILES_MAX {
             fs::write(folder.join(format!("{at}.{EXTENSION}")), b"").unwrap();
         }
         cache.put(&engine, &wasm, &component);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), FILES_MAX);
+        // The newest alone is more than may be kept, and stays.
+        cache.folder.as_ref().unwrap().bound(1).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        assert!(cache.get(&engine, &wasm).is_some());
     }
 }

@@ -50,12 +50,15 @@ pub struct HostOptions {
     pub state_dir: Option<PathBuf>,
     /// What instances of plugins with memory, of which there is one per partition, may take together, in bytes.
     pub remembering_bytes_max: usize,
+    /// Folder for compiled plugins alone, instead of the one in `state_dir`.
+    pub compiled_dir: Option<PathBuf>,
 }
 
 impl Default for HostOptions {
     /// The machine's clocks, and nothing is remembered.
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock::start()), state_dir: None, remembering_bytes_max: 4 << 30 }
+        let clock = Arc::new(SystemClock::start());
+        Self { clock, state_dir: None, compiled_dir: None, remembering_bytes_max: 4 << 30 }
     }
 }
 
@@ -160,7 +163,8 @@ impl HostEngine {
         let (engine, linker) = start().map_err(|e| format!("wasmtime cannot start here: {e:#}"))?;
         let ticker = Ticker::start(&engine).map_err(|e| format!("the epoch thread cannot be started: {e}"))?;
         let state = Arc::new(StateDir::open(options.state_dir.as_deref()));
-        let cache = CompiledCache::open(options.state_dir.as_deref());
+        let compiled_dir = options.compiled_dir.or_else(|| Some(options.state_dir?.join("compiled")));
+        let cache = CompiledCache::open(compiled_dir.as_deref());
         let healths = Healths::new(options.clock, state);
         let compiled = Mutex::new(HashMap::new());
         let remembering = Budget::new(options.remembering_bytes_max);

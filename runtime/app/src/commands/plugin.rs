@@ -13,7 +13,7 @@ mod tools;
 
 use std::path::Path;
 
-use strait_host::{HostEngine, Kind, PluginInfo, inspect};
+use strait_host::{Kind, PluginInfo, inspect};
 
 use super::exchange::{self, Exchange};
 use super::{End, print, say, trust};
@@ -40,7 +40,7 @@ pub fn plugin(command: &PluginCommand) -> End {
 }
 
 fn show(file: &Path, output: Output) -> End {
-    let info = HostEngine::new().and_then(|engine| inspect(&engine, file).map_err(|error| error.to_string()));
+    let info = runner::engine().and_then(|engine| inspect(&engine, file).map_err(|error| error.to_string()));
     let info = match info {
         Ok(info) => info,
         Err(error) => {

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use strait_host::HostEngine;
 use strait_kafka::MockCluster;
 use strait_kafka::sample::{self, SampleRecord};
 
@@ -74,7 +73,7 @@ fn start() -> Result<MockCluster, String> {
 /// Final names of the topics that the orders go to, and of the plain copy.
 fn topics(path: &Path, config: &Value, orders: &[SampleRecord]) -> Result<BTreeSet<String>, String> {
     let subject = Subject::file("own", path, config.clone());
-    let chains = runner::load(&HostEngine::new()?, &subject)?;
+    let chains = runner::load(&runner::engine()?, &subject)?;
     let lines: Vec<Line> = orders
         .iter()
         .enumerate()

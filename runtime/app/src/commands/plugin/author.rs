@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use strait_host::HostEngine;
 
 use super::super::{End, print, say};
 use super::jsonl::{self, Line};
@@ -73,7 +72,7 @@ fn test(args: &plugin::Project, case: Option<&str>, update: bool) -> Result<End,
 fn replay(chosen: &Chosen, records: &Path, changes: bool) -> Result<End, String> {
     let subject = subject(chosen)?;
     let lines = read(records)?;
-    let chains = runner::load(&HostEngine::new()?, &subject)?;
+    let chains = runner::load(&runner::engine()?, &subject)?;
     let outcomes = runner::run(&chains, &lines)?;
     let shown = outcomes.iter().filter(|outcome| !changes || !outcome.unchanged);
     let text: String = shown.map(|outcome| format!("{}\n", outcome.json)).collect();

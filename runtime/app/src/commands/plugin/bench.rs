@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use strait_core::batch::Batch;
 use strait_flow::ports::Chain;
-use strait_host::HostEngine;
 
 use super::jsonl::Line;
 use super::runner::{self, Subject};
@@ -51,7 +50,7 @@ pub struct ColumnFigure {
 /// The plugin does not load, or broke.
 pub fn run(subject: &Subject, lines: &[Line], seconds: u64) -> Result<Figures, String> {
     let began = Instant::now();
-    let chains = runner::load(&HostEngine::new()?, subject)?;
+    let chains = runner::load(&runner::engine()?, subject)?;
     let load_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (round, partitions) = (round(lines), runner::partitions(lines));
     let records: usize = round.iter().map(Batch::len).sum();

@@ -14,13 +14,15 @@ use crate::cli::plugin::Lang;
 const COMPONENTIZE_PY: &str = "0.25.1";
 const ZIG: &str = "0.17.1";
 const JS_PACKAGES: [&str; 2] = ["@bytecodealliance/componentize-js@0.23.0", "esbuild@0.28.2"];
-/// Nothing of WASI: without these the engine imports nothing but Strait's interface.
+/// Nothing of WASI: without these features the engine imports nothing but Strait's interface. With the portable baseline
+/// interpreter it remembers how a place in the code found its properties last time, which is off unless asked for.
 const COMPONENTIZE_JS: &str = r#"import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 const [module, bundle, witPath, out] = process.argv.slice(2);
 const { componentize } = await import(pathToFileURL(module));
 const disableFeatures = ["random", "stdio", "clocks", "http", "fetch-event"];
-const { component } = await componentize(readFileSync(bundle, "utf8"), { witPath, worldName: "plugin", disableFeatures });
+const options = { witPath, worldName: "plugin", disableFeatures, env: { ENABLE_PBL: "1" } };
+const { component } = await componentize(readFileSync(bundle, "utf8"), options);
 writeFileSync(out, component);
 "#;
 const GO: &str = "1.27.3";

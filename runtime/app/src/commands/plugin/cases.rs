@@ -45,7 +45,7 @@ pub fn run(folder: &Path, subject: &Subject, only: Option<&str>, update: bool) -
             folder.display()
         ));
     }
-    let engine = HostEngine::new()?;
+    let engine = runner::engine()?;
     let mut tally = Tally::default();
     for case in &cases {
         let difference = case.run(&engine, subject, update)?;

@@ -1,5 +1,6 @@
 //! Runs one plugin over records of a file, as the first and only plugin of a link: no broker, the same host.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,9 @@ use strait_core::edit::{Content, Disposition, OutRecord, Processed, Reject, Rout
 use strait_core::offset::{LeaderEpoch, SourceOffset};
 use strait_core::topic::{PartitionKey, TopicId};
 use strait_flow::ports::{Chain, ChainFactory};
-use strait_host::{ChainSpec, HostChains, HostEngine, LinkInfo, Naming, PluginSource, PluginSpec, bundled_names};
+use strait_host::{
+    ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming, PluginSource, PluginSpec, bundled_names,
+};
 
 use super::jsonl::{self, Line, form, member, quoted};
 
@@ -56,6 +59,21 @@ impl Subject {
     pub fn file(name: &str, path: &Path, config: Value) -> Self {
         Self { name: name.to_owned(), source: PluginSource::File(path.to_owned()), config }
     }
+}
+
+/// An engine that keeps what it compiles in the user's cache folder: an author runs the same plugin again and again.
+///
+/// # Errors
+/// The machine cannot run it.
+pub fn engine() -> Result<HostEngine, String> {
+    HostEngine::with(HostOptions { compiled_dir: compiled_dir(), ..HostOptions::default() })
+}
+
+/// A relative path counts as none, as the convention for `XDG_CACHE_HOME` says.
+fn compiled_dir() -> Option<PathBuf> {
+    let folder = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
+    Some(cache.join("strait/compiled"))
 }
 
 /// Loads the plugin as a link's chain of one.
