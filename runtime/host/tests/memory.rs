@@ -71,7 +71,7 @@ impl Log {
         for (offset, key) in self.0.range(from..to) {
             builder.push(SourceOffset(*offset), 1_000, Some(key.as_bytes()), Some(b"v"));
         }
-        (builder.len() > 0).then(|| builder.build())
+        (!builder.is_empty()).then(|| builder.build())
     }
 
     /// What the plugin has to remember at a record.

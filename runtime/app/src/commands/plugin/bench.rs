@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use strait_core::batch::Batch;
-use strait_flow::ports::Chain;
 
 use super::jsonl::Line;
 use super::runner::{self, Subject};
