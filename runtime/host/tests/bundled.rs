@@ -19,7 +19,7 @@ fn filter(config: Value, rows: &[Row<'_>]) -> (Vec<usize>, Vec<usize>, Vec<usize
 #[test]
 fn the_build_bundles_the_plugins() {
     let names: Vec<_> = bundled_names().collect();
-    assert_eq!(names, ["filter", "redact", "rename", "route", "sample"], "run ./dev build");
+    assert_eq!(names, ["dedupe", "filter", "redact", "rename", "route", "sample"], "run ./dev build");
 }
 
 #[test]
@@ -234,5 +234,5 @@ fn a_configuration_that_does_not_fit_is_told_by_place() {
         assert_eq!(mistakes[0].pointer, place);
     }
     let error = load(vec![bundled("nope", json!({}))], Naming::Identity).unwrap_err();
-    assert!(error.to_string().contains("bundled are: filter, redact, rename, route, sample"), "{error}");
+    assert!(error.to_string().contains("bundled are: dedupe, filter, redact, rename, route, sample"), "{error}");
 }

@@ -334,7 +334,8 @@ fn memory_for_every_partition_comes_from_one_budget() {
 #[test]
 fn a_plugin_that_breaks_on_everything_waits_and_nothing_is_called_guilty() {
     let log = Log((0..300).map(|offset| (offset, "panic".to_owned())).collect());
-    let chains = load(vec![plugin(LOOKBACK)]);
+    // A configuration of its own: its breaker is nobody else's.
+    let chains = load(vec![plugin(LOOKBACK + 1)]);
     let mut chain = chains.chain().unwrap();
     let batch = log.batch(0, 300).unwrap();
     let mut waited = None;
