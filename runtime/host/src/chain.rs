@@ -431,6 +431,13 @@ impl Stage {
                 continue;
             };
             let plan = self.plan(other, work.partitions, work.shared)?;
+            if plan.needs.as_ref().is_some_and(|needs| needs.lookback.is_some()) {
+                // They come between the others of the batch, in an order that is not the same the second time.
+                return Err(format!(
+                    "it asks for a lookback on topic '{other}', which an earlier plugin gave to single records; a lookback goes with the topic of the source"
+                )
+                .into());
+            }
             self.run_group(other, &plan, &group, work)?;
         }
         Ok(name)

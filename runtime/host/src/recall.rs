@@ -17,6 +17,8 @@ use crate::{
 
 /// The log is shown again at once to a plugin that broke.
 const AGAIN: Duration = Duration::ZERO;
+/// A partition for whose instance there is no memory looks again after this.
+const NO_ROOM_RETRY: Duration = Duration::from_secs(30);
 
 impl PluginChain {
     /// As [`strait_flow::ports::Chain::lookback`]. A plugin that refuses the topic is not asked: judging tells of it.
@@ -108,19 +110,25 @@ impl Stage {
     /// There is none that has seen the log, or none can be started.
     pub(crate) fn take_remembering(&mut self, work: &Work<'_>) -> Result<Kept, StageError> {
         let (plugin, shared) = (&self.plugin, work.shared);
+        let mut no_room = None;
         let start = || -> Result<Kept, String> {
-            let share = shared.engine.remembering().take(plugin.limits.memory_bytes_max)?;
+            let share = shared.engine.remembering().take(plugin.limits.memory_bytes_max);
+            let share = share.inspect_err(|_| no_room = Some(NO_ROOM_RETRY))?;
             Ok((plugin.start(&shared.engine, &shared.link)?, share))
         };
-        match self.memories.take(&work.place(), start) {
-            Ok(Some(kept)) => Ok(kept),
-            Ok(None) => Err(StageError {
-                offset: None,
-                reason: "the log has to be shown to it first".to_owned(),
-                retry_after: Some(AGAIN),
-            }),
-            Err(reason) => Err(self.not_started(reason)),
+        let reason = match self.memories.take(&work.place(), start) {
+            Ok(Some(kept)) => return Ok(kept),
+            Ok(None) => {
+                let reason = "the log has to be shown to it first".to_owned();
+                return Err(StageError { offset: None, reason, retry_after: Some(AGAIN) });
+            }
+            Err(reason) => reason,
+        };
+        if no_room.is_none() {
+            return Err(self.not_started(reason));
         }
+        // Of this partition only: the breaker would hold up those that have their instance.
+        Err(StageError { offset: None, reason, retry_after: no_room })
     }
 
     /// Has a plugin with memory judge, or be shown, the records in `work.scratch.rows`. One call that fails costs its memory.

@@ -94,7 +94,8 @@ enum Command {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
-    /// What plugins cost per record: bundled ones and the example in each language, without brokers
+    /// What plugins cost per record: bundled ones and the example in each language, without brokers, and a link with a plugin
+    /// beside one without
     Plugins {
         /// How long to measure each
         #[arg(long, default_value_t = 3)]
@@ -130,7 +131,7 @@ pub fn run(cli: Cli) -> Result<(), BenchError> {
     }
     let settings = settings(&cli)?;
     if let Some(Command::Plugins { seconds, folder }) = &cli.command {
-        return plugins::run(&settings.strait, folder, if cli.common.quick { 1 } else { *seconds });
+        plugins::run(&settings.strait, folder, if cli.common.quick { 1 } else { *seconds })?;
     }
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
@@ -194,7 +195,11 @@ fn dispatch(
             };
             idle::run(runtime, settings, plan, results)
         }
-        Some(Command::Plugins { .. } | Command::Report { .. }) => Ok(()),
+        Some(Command::Plugins { .. }) => {
+            let records = if quick { 200_000 } else { cli.sizes.records_1000 };
+            throughput::run(runtime, settings, &[(1000, records)], rounds(3), results)
+        }
+        Some(Command::Report { .. }) => Ok(()),
     }
 }
 
@@ -207,6 +212,7 @@ fn settings(cli: &Cli) -> Result<Settings, BenchError> {
     if systems.is_empty() {
         systems = match cli.command {
             None => vec![System::Mm2Tuned, System::StraitEos, System::StraitFilter, System::StraitAlo],
+            Some(Command::Plugins { .. }) => vec![System::StraitEos, System::StraitFilter],
             Some(Command::Idle { .. }) => vec![System::StraitEos, System::StraitAlo, System::Mm2Default],
             Some(_) => vec![System::Mm2Tuned, System::StraitEos, System::Mm2Default, System::StraitAlo],
         };

@@ -28,7 +28,8 @@ pub struct Config {
     #[serde(default)]
     pub trusted_plugin_keys: Vec<String>,
     /// Most memory of all instances of all plugins together, in MiB: per link its lanes times the `memory_mib_max` of each of
-    /// its plugins. A configuration that could need more is refused at the start.
+    /// its plugins. A configuration that could need more is refused at the start. What is left is for plugins with memory,
+    /// which have an instance per partition.
     #[serde(default = "default_plugin_memory_mib_max")]
     #[schemars(range(min = 16, max = 1_048_576))]
     pub plugin_memory_mib_max: u32,

@@ -19,7 +19,8 @@ fn filter_and_rename_pass_exactly_the_kept_records_in_order_under_the_new_name()
     let pair = Pair::start("bundled");
     pair.at_source().create_topic("orders", 3, &[]).unwrap();
     write_records(&pair.at_source().config(), "orders", &orders()).unwrap();
-    copy(&pair.config(&link("bundled", &["orders"], 2, KEPT)));
+    let config = pair.config(&link("bundled", &["orders"], 2, KEPT));
+    copy(&config);
     let names: Vec<String> = pair.at_target().topics().unwrap().into_iter().map(|(name, _)| name).collect();
     assert!(!names.contains(&"source.orders".to_owned()), "{names:?}");
     let copies = pair.at_target().read_records("source.only-eu.orders", Isolation::Committed).unwrap();
@@ -28,6 +29,22 @@ fn filter_and_rename_pass_exactly_the_kept_records_in_order_under_the_new_name()
         assert!(kept.len() > 20);
         assert_eq!(keys(&copies, partition), kept, "partition {partition}");
     }
+
+    // What an author captures of the topic is what the plugin makes the same of without a broker.
+    let output = |arguments: &[&str]| {
+        let mut strait = Strait::start("author", config.path(), arguments).unwrap();
+        assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0), "{}", strait.stderr());
+        strait.stdout()
+    };
+    let captured =
+        output(&["plugin", "capture", "-c", "strait.toml", "--link", "bundled", "--topic", "orders", "--max", "60"]);
+    assert_eq!(captured.lines().count(), 60);
+    config.write("captured.jsonl", &captured).unwrap();
+    let kept = r#"{ "keep": { "key_prefix": "eu-" } }"#;
+    let judged = output(&["plugin", "run", "--plugin", "filter", "--plugin-config", kept, "captured.jsonl"]);
+    let passed = |text: &str, what: &str| text.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(passed(&judged, "\"pass\""), passed(&captured, "\"eu-"), "{captured}{judged}");
+    assert_eq!(judged.lines().count(), 60);
 }
 
 #[test]

@@ -187,3 +187,41 @@ fn a_redactor_that_is_swapped_for_one_that_does_nothing_goes_on_redacting() {
     let found = arrived(2 * trials.len());
     judge(&trials, &[first, second].concat(), &found, &[], 1);
 }
+
+#[test]
+fn while_the_redactors_breaker_is_open_nothing_passes() {
+    let _turn = turn();
+    let pair = Pair::start("breaker");
+    pair.at_source().create_topic("people", 3, &[]).unwrap();
+    // More than the plugin may hold, as the first record of each partition: it cannot judge anything.
+    let text = format!("{{\"customer\":{{\"email\":\"{SECRET}{}\"}}}}", "x".repeat(900_000));
+    let huge = || Trial { name: "huge".to_owned(), value: text.clone().into_bytes(), expect: "redacted".to_owned() };
+    let trials: Vec<Trial> = (0..3).map(|_| huge()).chain(corpus(false)).collect();
+    let sent = records(&trials, 0);
+    write_records(&pair.at_source().config(), "people", &sent).unwrap();
+
+    let too_little = "limits = { memory_mib_max = 2 }\n";
+    let config = pair.config(&link("breaker", &["people"], 2, &format!("{}{too_little}", redact(false))));
+    // The second process has read on disk that the breaker is open.
+    for name in ["first", "second"] {
+        let mut strait = Strait::run(name, &config, &[]).unwrap();
+        let waits = || strait.events("plugin_waiting");
+        let reason = if name == "first" { "memory" } else { "it broke too often" };
+        wait_until("partitions that wait for redact", SOON, || {
+            let told = waits().iter().any(|line| line.message().contains("redact") && line.text.contains(reason));
+            (told && waits().len() >= 4).then_some(())
+        });
+        println!("{name}: {}", waits().last().unwrap().message());
+        assert!(strait.events("quarantined").is_empty(), "it is the plugin that cannot judge, not the records");
+        strait.kill().unwrap();
+        if pair.at_target().topics().unwrap().iter().any(|(topic, _)| topic == "source.people") {
+            let passed = pair.at_target().read_log("source.people", Isolation::Uncommitted).unwrap();
+            assert!(passed.is_empty(), "{} records passed unjudged", passed.len());
+        }
+    }
+    let toml = std::fs::read_to_string(config.path().join("strait.toml")).unwrap();
+    config.write("strait.toml", toml.replace(too_little, "")).unwrap();
+    copy(&config);
+    let (arrived, kept) = read(&pair, &["source.people"], "breaker");
+    judge(&trials, &sent, &arrived, &kept, 1);
+}
