@@ -76,6 +76,7 @@ export interface Field {
 export interface Record {
   readonly topic: string;
   readonly partition: number;
+  /** Exact to 2^53, as the engine takes 64-bit numbers for its own. */
   readonly offset: bigint;
   /** Milliseconds since the Unix epoch; -1 where there is none. */
   readonly timestampMs: number;

@@ -4,7 +4,9 @@
 // this file turns that into one call of onRecord per record and collects the answers. Nothing but what needs() names crosses
 // the boundary. The layout of columns and edits is that of plugin.wit. The types are in strait.d.ts.
 
-import { count as hostCount, log as hostLog } from "strait:plugin/host@0.1.0";
+import host from "strait:plugin/host@0.1.0";
+import "./globals.js";
+import { decode, decodeLatin, encode, encodeAscii, isAscii, latin } from "./utf8.js";
 
 /** What a plugin may do: bits for `effects`. */
 export const Effect = Object.freeze({
@@ -14,7 +16,8 @@ export const Effect = Object.freeze({
 
 /** States of a value as a document, in the order of their numbers in column 7. */
 const STATES = ["parsed", "null", "empty", "not-json", "not-utf8", "trailing", "name-twice", "too-deep"];
-const NULL = 0xffffffff;
+/** The length of a null, 2^32 - 1: the engine's binding takes numbers of 32 bits as signed ones. */
+const NULL = -1;
 
 /** A mistake in the configuration: JSON Pointer into it, and a message. Throw it in the constructor. */
 export class ConfigError extends Error {
@@ -74,11 +77,28 @@ export class Change {
   dropOriginal() { this.edits.push(0, 0, ""); return this; }
 }
 
-/** A column of byte runs: where each starts in the batch's data, and the lengths as delivered, where -1 is a null. */
+/** A column of byte runs. Its text is made once, and pieces are cut out of it: that costs less than any call per record. */
 class Runs {
-  constructor(lengths, starts) {
+  constructor(data, lengths, starts) {
+    this.data = data;
+    /** As delivered; -1 is a null. */
     this.lengths = lengths;
     this.starts = starts;
+    /** All of it, one character for each byte. */
+    this.whole = undefined;
+    this.ascii = false;
+  }
+  bytes(at) {
+    return this.lengths[at] < 0 ? null : this.data.subarray(this.starts[at], this.starts[at + 1]);
+  }
+  text(at) {
+    if (this.lengths[at] < 0) return null;
+    if (this.whole === undefined) {
+      this.whole = latin(this.data);
+      this.ascii = isAscii(this.data);
+    }
+    const piece = this.whole.substring(this.starts[at], this.starts[at + 1]);
+    return this.ascii ? piece : decodeLatin(piece);
   }
 }
 
@@ -110,13 +130,13 @@ class Columns {
     return known;
   }
   /** Sums of a column of lengths or counts: what comes before each place, and last, all of it. */
-  sums(number, what, from) {
+  sums(number, what) {
     let known = this.lists.get(-number);
     if (known === undefined) {
       const lengths = this.numbers(number, Int32Array, what);
       const count = lengths.length;
-      known = new Uint32Array(count + 1);
-      let sum = from;
+      known = new Int32Array(count + 1);
+      let sum = 0;
       for (let at = 0; at < count; at++) {
         known[at] = sum;
         const length = lengths[at];
@@ -127,14 +147,16 @@ class Columns {
     }
     return known;
   }
+  /** The column of bytes behind this column of lengths. */
   runs(number, what) {
-    const starts = this.sums(number, what, this.place(number + 1, what)[0]);
-    return new Runs(this.numbers(number, Int32Array, what), starts);
+    const lengths = this.numbers(number, Int32Array, what);
+    const [start, length] = this.place(number + 1, what);
+    return new Runs(this.data.subarray(start, start + length), lengths, this.sums(number, what));
   }
   pointer(at) {
     const place = this.places.get(11);
     if (place === undefined) return null;
-    const counts = this.sums(8, "fields", 0);
+    const counts = this.sums(8, "fields");
     const all = counts[counts.length - 1];
     const part = this.data.slice(place[0], place[0] + place[1]);
     const lengths = new Uint32Array(part.buffer, part.byteOffset, all);
@@ -144,16 +166,10 @@ class Columns {
   }
 }
 
-/**
- * One record, as far as the plugin asked for it. Valid until onRecord returns.
- *
- * The engine interprets: a call costs as much as ten other steps, and each step is paid per record. So what is used for most
- * records is written out in place, and what it needs of a batch is found once and kept in members.
- */
+/** One record, as far as the plugin asked for it. Valid until onRecord returns. What it needs of a batch is found once and kept. */
 class Record {
   constructor(batch) {
     this.index = 0;
-    this.data = batch.data;
     this.keys = undefined;
     this.values = undefined;
     this.fieldRuns = undefined;
@@ -166,35 +182,24 @@ class Record {
   }
   get topic() { return this.batch.topic; }
   get partition() { return this.batch.partition; }
-  get offset() { return this.batch.baseOffset + BigInt(this.columns.numbers(1, Uint32Array, "offset")[this.index]); }
+  get offset() { return BigInt(this.batch.baseOffset) + BigInt(this.columns.numbers(1, Uint32Array, "offset")[this.index]); }
   get timestampMs() { return Number(this.columns.numbers(2, BigInt64Array, "timestamp")[this.index]); }
-  get key() { return run(this.data, this.keys ??= this.columns.runs(3, "key"), this.index); }
-  get keyText() {
-    const { lengths, starts } = this.keys ??= this.columns.runs(3, "key");
-    const at = this.index;
-    if (lengths[at] < 0) return null;
-    return decoder.decode(this.data.subarray(starts[at], starts[at + 1]));
-  }
-  get value() { return run(this.data, this.values ??= this.columns.runs(5, "value"), this.index); }
-  get valueText() { return text(this.value); }
+  get key() { return (this.keys ??= this.columns.runs(3, "key")).bytes(this.index); }
+  get keyText() { return (this.keys ??= this.columns.runs(3, "key")).text(this.index); }
+  get value() { return (this.values ??= this.columns.runs(5, "value")).bytes(this.index); }
+  get valueText() { return (this.values ??= this.columns.runs(5, "value")).text(this.index); }
   get valueState() { return STATES[this.columns.numbers(7, Uint8Array, "valueState")[this.index]] ?? "unknown"; }
   /** JSON text of the first place where the path of this index matches, or null. */
   fieldJson(field) {
     const counts = this.fieldSums ?? this.openFields();
     const at = this.index * this.fieldCount + field;
     const place = counts[at];
-    if (place === counts[at + 1]) return null;
-    const starts = this.fieldRuns.starts;
-    return decoder.decode(this.data.subarray(starts[place], starts[place + 1]));
+    return place === counts[at + 1] ? null : this.fieldRuns.text(place);
   }
   /** The same as a JavaScript value; undefined where it is absent. */
   field(field) {
-    const counts = this.fieldSums ?? this.openFields();
-    const at = this.index * this.fieldCount + field;
-    const place = counts[at];
-    if (place === counts[at + 1]) return undefined;
-    const starts = this.fieldRuns.starts;
-    return JSON.parse(decoder.decode(this.data.subarray(starts[place], starts[place + 1])));
+    const json = this.fieldJson(field);
+    return json === null ? undefined : JSON.parse(json);
   }
   /** Every place where the path of this index matches. */
   fields(field) {
@@ -203,39 +208,23 @@ class Record {
     const end = counts[base + field + 1];
     const found = [];
     for (let at = counts[base + field]; at < end; at++) found.push(new Field(this, at, at - counts[base]));
-    found[ITERATOR] = eachField;
     return found;
   }
   openFields() {
-    const counts = this.columns.sums(8, "fields", 0);
+    const counts = this.columns.sums(8, "fields");
     this.fieldRuns = this.columns.runs(9, "fields");
     return this.fieldSums = counts;
   }
   get headers() {
-    const counts = this.columns.sums(12, "headers", 0);
+    const counts = this.columns.sums(12, "headers");
     const [names, values] = this.headerRuns ??= [this.columns.runs(13, "headers"), this.columns.runs(15, "headers")];
     const headers = [];
     for (let at = counts[this.index]; at < counts[this.index + 1]; at++) {
-      headers.push({ name: run(this.data, names, at), value: run(this.data, values, at) });
+      headers.push({ name: names.bytes(at), value: values.bytes(at) });
     }
     return headers;
   }
 }
-
-// An array's own iterator takes the engine three times as long: 2 microseconds more for each record with one field.
-const ITERATOR = Symbol.iterator;
-const nextField = {
-  value() {
-    const at = this.at++;
-    return at < this.fields.length ? { value: this.fields[at], done: false } : { value: undefined, done: true };
-  },
-};
-function FieldIterator(fields) {
-  this.fields = fields;
-  this.at = 0;
-}
-FieldIterator.prototype = Object.create(Object.getPrototypeOf(Object.getPrototypeOf([][ITERATOR]())), { next: nextField });
-function eachField() { return new FieldIterator(this); }
 
 class Field {
   constructor(record, at, occurrence) {
@@ -243,20 +232,23 @@ class Field {
     this.at = at;
     this.occurrence = occurrence;
   }
-  get json() { return text(run(this.record.data, this.record.fieldRuns, this.at)); }
+  get json() { return this.record.fieldRuns.text(this.at); }
   get value() { return JSON.parse(this.json); }
   get pointer() { return this.record.columns.pointer(this.at); }
 }
 
-function run(data, runs, at) {
-  return runs.lengths[at] < 0 ? null : data.subarray(runs.starts[at], runs.starts[at + 1]);
-}
-
 /** Writes to Strait's log: "trace", "debug", "info", "warn" or "error". At most 64 messages of 1 KiB a batch. */
-export function log(level, message) { hostLog(level, message); }
+export function log(level, message) { host.log(level, String(message).toWellFormed()); }
 
 /** Adds to a counter, by its index in `counters`. */
-export function count(counter, delta = 1) { hostCount(counter, BigInt(delta)); }
+export function count(counter, delta = 1) { host.count(counter, Number(delta)); }
+
+// Before it is configured, the plugin is being built: there is no host yet.
+let running = false;
+const said = (level) => (...words) => { if (running) log(level, words.map(String).join(" ")); };
+globalThis.console ??= {
+  trace: said("trace"), debug: said("debug"), log: said("info"), info: said("info"), warn: said("warn"), error: said("error"),
+};
 
 /** What the component exports: `export const transform = plugin(MyPlugin)`. */
 export function plugin(PluginClass) {
@@ -277,11 +269,15 @@ export function plugin(PluginClass) {
       };
     },
     configure(config, link) {
+      running = true;
       try {
-        instance = new PluginClass(JSON.parse(config), link);
+        const { sourceRegion, targetRegion } = link;
+        // What is absent is null at the interface and undefined in strait.d.ts.
+        const given = { ...link, sourceRegion: sourceRegion ?? undefined, targetRegion: targetRegion ?? undefined };
+        instance = new PluginClass(JSON.parse(config), given);
       } catch (error) {
-        if (error instanceof ConfigError) fail([{ path: error.path, message: error.message }]);
-        throw error;
+        const told = error instanceof ConfigError;
+        fail([{ path: told ? error.path : "", message: told ? error.message.toWellFormed() : words(error) }]);
       }
     },
     openTopic(topic, partitions) {
@@ -291,8 +287,8 @@ export function plugin(PluginClass) {
       } catch (error) {
         fail(words(error));
       }
-      const needs = plan.needs ?? undefined;
-      return { name: plan.name, needs: needs === undefined ? undefined : witNeeds(needs) };
+      const needs = plan.needs ?? null;
+      return { name: plan.name ?? null, needs: needs === null ? null : witNeeds(needs) };
     },
     process(batch) {
       try {
@@ -312,19 +308,10 @@ function process(instance, codes, batch) {
     record.index = index;
     const action = instance.onRecord(record);
     if (action === undefined || action === null) continue;
-    // Comparing constructors costs less than instanceof, which is asked where they differ.
-    if (action.constructor === Change || action instanceof Change) {
+    if (action instanceof Change) {
       const edits = action.edits;
       const end = edits.length;
-      for (let at = 0; at < end; at += 3) {
-        const data = edits[at + 2];
-        if (typeof data === "string") {
-          answer.texts += data;
-          answer.ops.push(index, edits[at], edits[at + 1], data.length);
-        } else {
-          answer.add(index, edits[at], edits[at + 1], data);
-        }
-      }
+      for (let at = 0; at < end; at += 3) answer.add(index, edits[at], edits[at + 1], edits[at + 2]);
     } else if (action === DROP) {
       answer.add(index, 0, 0, "");
     } else if (action instanceof Reject) {
@@ -338,51 +325,33 @@ function process(instance, codes, batch) {
   return answer.finish();
 }
 
-/** The edits of a batch. All texts are one until the end, when they are encoded in one call. */
+/** The edits of a batch. Texts in ASCII are encoded together at the end: their length is known before. */
 class Answer {
   constructor() {
-    // Four numbers per edit; where its data is a text, the last is the text's own length and not yet that of its bytes.
     this.ops = [];
-    this.texts = "";
-    // Edits whose data is bytes, in order: where the edit is in `ops`, and the bytes.
-    this.binary = [];
+    /** The data of each edit that has some, in order. */
+    this.parts = [];
+    this.texts = true;
   }
   add(index, op, arg, data) {
-    if (typeof data === "string") {
-      this.texts += data;
-      this.ops.push(index, op, arg, data.length);
-    } else if (data === null || data === undefined) {
-      this.ops.push(index, op, arg, NULL);
-    } else {
-      if (data.length > 0) this.binary.push([this.ops.length, data]);
-      this.ops.push(index, op, arg, data.length);
+    if (data === null || data === undefined) {
+      this.ops.push(index, op, arg | 0, NULL);
+      return;
     }
+    this.ops.push(index, op, arg | 0, data.length);
+    this.parts.push(data);
+    if (typeof data !== "string") this.texts = false;
   }
   finish() {
-    const ops = new Uint32Array(this.ops);
-    const data = encoder.encode(this.texts);
-    // As many bytes as UTF-16 units: each unit is one byte, and so each text as long as its bytes.
-    if (data.length === this.texts.length && this.binary.length === 0) return { ops, data };
-    return { ops, data: concat(this.parts(ops)) };
-  }
-  /** The data of each edit by itself: halves of a character at the ends of two texts must not become one. */
-  parts(ops) {
-    const parts = [];
-    let start = 0;
+    const ops = this.ops;
+    const data = this.texts ? encodeAscii(this.parts.join("")) : null;
+    if (data !== null) return { ops, data };
+    const parts = this.parts.map(bytes);
     let next = 0;
-    for (let at = 0; at < ops.length; at += 4) {
-      if (ops[at + 3] === NULL) continue;
-      if (next < this.binary.length && this.binary[next][0] === at) {
-        parts.push(this.binary[next++][1]);
-        continue;
-      }
-      const end = start + ops[at + 3];
-      const part = bytes(this.texts.substring(start, end));
-      start = end;
-      ops[at + 3] = part.length;
-      parts.push(part);
+    for (let at = 3; at < ops.length; at += 4) {
+      if (ops[at] !== NULL) ops[at] = parts[next++].length;
     }
-    return parts;
+    return { ops, data: concat(parts) };
   }
 }
 
@@ -397,14 +366,14 @@ function witNeeds(needs) {
   if (needs.fieldPointers) columns.push(11);
   if (needs.headers?.length || needs.allHeaders) columns.push(12, 13, 14, 15, 16);
   return {
-    columns: new Uint32Array(columns),
+    columns,
     headerNames: (needs.headers ?? []).map(bytes),
     allHeaders: needs.allHeaders ?? false,
     fields: needs.fields ?? [],
     effects: needs.effects ?? 0,
     outputTopics: needs.outputTopics ?? [],
     valueMaxBytes: needs.valueMaxBytes ?? 0,
-    lookback: undefined,
+    lookback: null,
   };
 }
 
@@ -414,7 +383,9 @@ function fail(payload) {
 }
 
 function words(error) {
-  return error instanceof Error ? `${error.name}: ${error.message}\n${error.stack ?? ""}` : String(error);
+  const text = error instanceof Error ? `${error.name}: ${error.message}\n${error.stack ?? ""}` : String(error);
+  // What crosses the boundary as a string must be one.
+  return text.toWellFormed();
 }
 
 function concat(parts) {
@@ -429,8 +400,6 @@ function concat(parts) {
   return all;
 }
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 /** The same few texts are written again and again: topics, constants. */
 const encoded = new Map();
 
@@ -439,7 +408,7 @@ export function bytes(data) {
   if (typeof data !== "string") return data;
   let known = encoded.get(data);
   if (known === undefined) {
-    known = encoder.encode(data);
+    known = encode(data);
     if (encoded.size >= 256) encoded.clear();
     if (data.length <= 256) encoded.set(data, known);
   }
@@ -448,5 +417,5 @@ export function bytes(data) {
 
 /** Bytes as text; null stays null. What is not UTF-8 becomes U+FFFD. */
 export function text(data) {
-  return data === null ? null : decoder.decode(data);
+  return data === null ? null : decode(data);
 }

@@ -13,16 +13,14 @@ use crate::cli::plugin::Lang;
 // Versions that were seen to work together. A newer one is tried by changing it here, for every project that is built after.
 const COMPONENTIZE_PY: &str = "0.25.1";
 const ZIG: &str = "0.17.1";
-const JS_PACKAGES: [&str; 2] = ["@bytecodealliance/componentize-js@0.23.0", "esbuild@0.28.2"];
-/// Nothing of WASI: without these features the engine imports nothing but Strait's interface. With the portable baseline
-/// interpreter it remembers how a place in the code found its properties last time, which is off unless asked for.
+const JS_PACKAGES: [&str; 2] = ["componentize-qjs@0.4.5", "esbuild@0.28.2"];
+/// Nothing of WASI is left to import, and nothing of the interface's asynchronous kind, which this host does not speak.
 const COMPONENTIZE_JS: &str = r#"import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 const [module, bundle, witPath, out] = process.argv.slice(2);
 const { componentize } = await import(pathToFileURL(module));
-const disableFeatures = ["random", "stdio", "clocks", "http", "fetch-event"];
-const options = { witPath, worldName: "plugin", disableFeatures, env: { ENABLE_PBL: "1" } };
-const { component } = await componentize(readFileSync(bundle, "utf8"), options);
+const jsSource = readFileSync(bundle, "utf8");
+const { component } = await componentize({ jsSource, witPath, world: "plugin", stubWasi: true, sync: true });
 writeFileSync(out, component);
 "#;
 const GO: &str = "1.27.3";
@@ -89,7 +87,7 @@ fn python(project: &Project, tools: &Tools, wasm: &Path) -> Result<(), BuildErro
 }
 
 fn javascript(project: &Project, tools: &Tools, lang: Lang, wasm: &Path) -> Result<(), BuildError> {
-    let modules = tools.npm("componentize-js", &JS_PACKAGES, "making a component of JavaScript code")?;
+    let modules = tools.npm("componentize-qjs", &JS_PACKAGES, "making a component of JavaScript code")?;
     let program = |name: &str| modules.join(".bin").join(name);
     if project.folder.join("package.json").is_file() && !project.folder.join("node_modules").is_dir() {
         run(Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund"]).current_dir(&project.folder))?;
@@ -103,7 +101,7 @@ fn javascript(project: &Project, tools: &Tools, lang: Lang, wasm: &Path) -> Resu
     run(command.arg(format!("--outfile={}", bundle.display())).current_dir(&project.folder))?;
     let script = project.folder.join("build/componentize.mjs");
     write(&script, COMPONENTIZE_JS)?;
-    let module = modules.join("@bytecodealliance/componentize-js/src/componentize.js");
+    let module = modules.join("componentize-qjs/index.js");
     let wit = project.folder.join("sdk/wit");
     run(Command::new("node").arg(&script).arg(&module).arg(&bundle).arg(&wit).arg(wasm).current_dir(&project.folder))
 }
