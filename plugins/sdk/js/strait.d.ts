@@ -48,6 +48,11 @@ export interface Needs {
   outputTopics?: string[];
   /** Records with a longer value are not shown: rejected where the plugin fails closed, else passed. */
   valueMaxBytes?: number;
+  /**
+   * A plugin with memory: one object per partition, which is shown so many offsets of the log, 1 to 10,000,000, and not more than so many
+   * milliseconds where that is not 0, before it judges.
+   */
+  lookback?: { records: number; millis?: number };
 }
 
 /** `name` renames the topic; without `needs` the plugin never sees it, which costs nothing. */

@@ -65,6 +65,21 @@ fn works(lang: &str) -> (PathBuf, Value) {
     (folder, info)
 }
 
+/// The example with a memory: the same golden file, and one that is too long is refused, so the host was asked for it.
+fn remembers(folder: &Path, file: &str, needs: &str, lookback: &str) {
+    let path = folder.join(file);
+    let code = fs::read_to_string(&path).unwrap();
+    assert_eq!(code.matches(needs).count(), 1, "{file} has no {needs}");
+    for (records, good) in [("1000", true), ("20000000", false)] {
+        fs::write(&path, code.replace(needs, &format!("{needs}{}", lookback.replace("RECORDS", records)))).unwrap();
+        said(folder, &["plugin", "build"]);
+        let output = strait(folder, &["plugin", "test"]);
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!((output.status.success(), told.contains("lookback")), (good, !good), "{told}");
+    }
+    fs::write(&path, code).unwrap();
+}
+
 #[test]
 fn rust() {
     let (folder, info) = works("rust");
@@ -106,12 +121,14 @@ fn rust() {
 
 #[test]
 fn python() {
-    works("python");
+    let (folder, _) = works("python");
+    remembers(&folder, "plugin.py", "return Needs(", "lookback=(RECORDS, 60_000), ");
 }
 
 #[test]
 fn javascript() {
     let (folder, _) = works("js");
+    remembers(&folder, "plugin.js", "needs: { ", "lookback: { records: RECORDS, millis: 60_000 }, ");
     // The same engine, so the same project: every path of the SDK, for records in ASCII and for others.
     let paths = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/languages/js");
     fs::remove_dir_all(folder.join("tests")).unwrap();
@@ -133,13 +150,17 @@ fn typescript() {
 
 #[test]
 fn c() {
-    let (_, info) = works("c");
+    let (folder, info) = works("c");
     assert_eq!(info["kind"], "core-module");
+    let memory = " needs->lookback_records = RECORDS; needs->lookback_millis = 60000;";
+    remembers(&folder, "plugin.c", "needs->see = STRAIT_SEE_KEY;", memory);
 }
 
 #[test]
 fn go() {
-    works("go");
+    let (folder, _) = works("go");
+    let memory = " Lookback: &strait.Lookback{Records: RECORDS, Millis: 60000},";
+    remembers(&folder, "main.go", "&strait.Needs{", memory);
 }
 
 #[test]
