@@ -46,7 +46,9 @@ impl Lane<'_> {
         let Some(partition) = self.partitions.get_mut(stream as usize) else {
             return Ok(());
         };
-        if let Some(until) = partition.looking_back_until {
+        if let Some(looking_back) = &mut partition.looking_back {
+            looking_back.heard = self.now;
+            let until = looking_back.until;
             return self.shown(stream, next, until).await;
         }
         partition.expected = partition.expected.max(next);
@@ -63,7 +65,9 @@ impl Lane<'_> {
         let (Some(first), Some(last)) = (batch.first_offset(), batch.last_offset()) else {
             return Ok(());
         };
-        if let Some(until) = partition.looking_back_until {
+        if let Some(looking_back) = &mut partition.looking_back {
+            looking_back.heard = self.now;
+            let until = looking_back.until;
             return self.show(stream, &batch, until).await;
         }
         let key = partition.key.clone();
@@ -392,6 +396,7 @@ impl Lane<'_> {
         partition.pause = Some(Pause::Stopped);
         let key = partition.key.clone();
         self.deps.status.set(&key, partition.committed, partition.activity());
+        self.chain.forget(&key);
         if self.memory.stop(&key, partition.queued_end(), partition.moved_to, &event) {
             self.emit(event);
         }

@@ -254,7 +254,7 @@ impl Lane<'_> {
                 continue;
             };
             partition.read_epoch = epoch;
-            partition.looking_back_until = None;
+            partition.looking_back = None;
             places.push(ReadFrom {
                 partition: partition.key.clone(),
                 next: partition.expected,

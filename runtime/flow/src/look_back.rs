@@ -2,10 +2,17 @@
 //! shown the log before that batch. The partition is read from an earlier offset up to where it stood, nothing of that goes
 //! anywhere, and then it is read on as if nothing had been. Whatever comes in between ends it, and the chain asks again.
 
+use std::time::Duration;
+
 use strait_core::{Batch, LeaderEpoch, SourceOffset};
 
 use crate::lane::{Lane, LaneError};
 use crate::ports::{Lookback, ReadEpoch, ReadFrom, StartAt};
+use crate::window::LookingBack;
+
+/// A look back in which the source gives nothing for so long ends: the log ends before the place where it stood, and reading on
+/// from there tells why.
+const DEAF: Duration = Duration::from_secs(20);
 
 impl Lane<'_> {
     /// Reads a partition from as far before `batch` as the chain has asked for.
@@ -19,7 +26,9 @@ impl Lane<'_> {
             return Ok(());
         };
         let (key, until) = (partition.key.clone(), partition.expected);
-        let (offset, time_ms) = (first.offset, first.timestamp_ms);
+        // One clock that is ahead must not hide the log from the other records.
+        let times = batch.iter().map(|record| record.timestamp_ms).filter(|time_ms| *time_ms > 0);
+        let (offset, time_ms) = (first.offset, times.min().unwrap_or(first.timestamp_ms));
         let place = std::slice::from_ref(&key);
         let Some(bounds) = self.source.bounds(place).await?.get(&key).copied() else {
             // It is gone, which reading on tells better.
@@ -50,7 +59,7 @@ impl Lane<'_> {
         let epoch = ReadEpoch(self.read_epochs);
         if let Some(partition) = self.partitions.get_mut(stream as usize) {
             partition.read_epoch = epoch;
-            partition.looking_back_until = Some(until);
+            partition.looking_back = Some(LookingBack { until, heard: self.now });
         }
         let from = ReadFrom { partition: key, next: from, leader_epoch: LeaderEpoch::UNKNOWN };
         Ok(self.source.assign(epoch, &[from]).await?)
@@ -65,6 +74,17 @@ impl Lane<'_> {
             return self.on_chain_error(stream, error, until, until).await;
         }
         self.shown(stream, last.next(), until).await
+    }
+
+    /// Reads partitions on whose look back has come to nothing; the chain asks again.
+    pub(crate) async fn end_deaf_look_backs(&mut self) -> Result<(), LaneError> {
+        let is_deaf = |looking_back: &LookingBack| self.now.saturating_sub(looking_back.heard) >= DEAF;
+        let deaf: Vec<u32> = (0u32..)
+            .zip(&self.partitions)
+            .filter(|(_, partition)| partition.pause.is_none() && partition.looking_back.as_ref().is_some_and(is_deaf))
+            .map(|(stream, _)| stream)
+            .collect();
+        self.start_reading(&deaf).await
     }
 
     /// The chain was shown everything below `next`. Where that is all, the partition is read on.

@@ -501,6 +501,9 @@ pub trait Chain: Send {
     /// Everything that it asked for, up to `until`, was shown.
     fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset);
 
+    /// The partition is not read any more, or its log is another one than it was.
+    fn forget(&mut self, partition: &PartitionKey);
+
     /// Judges a batch. The topic is opened on first sight: plugins may rename it, and `naming` is applied once, last.
     ///
     /// # Errors

@@ -99,6 +99,7 @@ impl Lane<'_> {
         partition.moved_to = resume;
         partition.read_under(SourceOffset(resume.0.saturating_sub(1)), LeaderEpoch::UNKNOWN);
         partition.pass_moved();
+        self.chain.forget(&key);
         self.emit(Event::Resumed { partition: key, resumed: resume });
         self.start_reading(&[stream]).await
     }
@@ -209,7 +210,7 @@ impl Lane<'_> {
         for stream in due {
             self.retry(stream).await?;
         }
-        Ok(())
+        self.end_deaf_look_backs().await
     }
 
     async fn retry(&mut self, stream: u32) -> Result<(), LaneError> {

@@ -68,6 +68,15 @@ impl Queued {
     }
 }
 
+/// The chain is shown the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LookingBack {
+    /// Up to here, which is where reading goes on then.
+    pub until: SourceOffset,
+    /// When the source gave something last.
+    pub heard: Duration,
+}
+
 /// One source partition of a lane.
 #[derive(Debug)]
 pub(crate) struct PartitionWindow {
@@ -101,8 +110,7 @@ pub(crate) struct PartitionWindow {
     /// The newest border that is written, `None` before the first.
     pub border: Option<Border>,
     pub pause: Option<Pause>,
-    /// The chain is shown the log up to here, which is where reading goes on then.
-    pub looking_back_until: Option<SourceOffset>,
+    pub looking_back: Option<LookingBack>,
     /// In the open transaction.
     pub touched: bool,
     /// Its first position is not written yet.
@@ -135,7 +143,7 @@ impl PartitionWindow {
             generation: "none".into(),
             border: None,
             pause: None,
-            looking_back_until: None,
+            looking_back: None,
             touched: false,
             fresh: false,
             awaits_start: false,

@@ -270,6 +270,10 @@ impl Chain for PluginChain {
         self.remembered(partition, until);
     }
 
+    fn forget(&mut self, partition: &PartitionKey) {
+        self.forget(partition);
+    }
+
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
         let Judgement { target_topic, dispositions } = self.judge(&batch, partitions)?;
         Ok(Processed { batch, target_topic, dispositions, generation: self.shared.generation.clone() })

@@ -130,7 +130,7 @@ impl Stage {
         if work.is_recalling() && !call.remembers {
             return self.call_again(call, work);
         }
-        if !self.may_call(work)? {
+        if !self.may_call(call, work)? {
             return Ok(());
         }
         if call.remembers {
@@ -155,7 +155,7 @@ impl Stage {
     }
 
     /// Asks the breaker. Where it is open the batch waits, unless the records may pass unjudged.
-    fn may_call(&mut self, work: &Work<'_>) -> Result<bool, StageError> {
+    fn may_call(&mut self, call: &Call<'_>, work: &Work<'_>) -> Result<bool, StageError> {
         if self.probing {
             return Ok(true);
         }
@@ -165,8 +165,10 @@ impl Stage {
                 self.probing = true;
                 Ok(true)
             }
-            // The operator said that records rather pass than wait.
-            Admission::Wait { .. } if self.plugin.on_error == OnError::Pass && work.manner != Manner::Prove => {
+            // The operator said that records rather pass than wait. One that remembers would not have seen them, ever after.
+            Admission::Wait { .. }
+                if self.plugin.on_error == OnError::Pass && !call.remembers && work.manner != Manner::Prove =>
+            {
                 Ok(false)
             }
             Admission::Wait { after, reason } => Err(StageError { offset: None, reason, retry_after: Some(after) }),

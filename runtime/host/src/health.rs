@@ -307,6 +307,14 @@ impl Health {
         }
     }
 
+    /// A probe was not made after all.
+    pub(crate) fn unprobed(&self) {
+        let mut breaker = self.lock();
+        if matches!(breaker.phase, Phase::HalfOpen { .. }) {
+            breaker.phase = Phase::Open { until: self.clock.now() };
+        }
+    }
+
     /// Nothing can be judged. Gives the time to wait.
     pub(crate) fn broken(&self, outcome: Outcome, reason: &str) -> Duration {
         // They were not dealt with: they come again.

@@ -92,6 +92,8 @@ struct Memory {
     alone_until: SourceOffset,
     /// Records that broke it, with how.
     guilty: BTreeMap<SourceOffset, Failure>,
+    /// Those before the first record of this recall were left out of them.
+    is_pruned: bool,
 }
 
 /// A plugin's memories of a lane's partitions.
@@ -116,7 +118,8 @@ impl Memories {
         let known = self.of.remove(&place).filter(|memory| memory.topic_id == partition.topic_id);
         let (alone_until, guilty) = known.map_or_else(Default::default, |known| (known.alone_until, known.guilty));
         let topic_id = partition.topic_id;
-        self.of.insert(place, Memory { topic_id, seen: Seen::Recalling, instance: None, alone_until, guilty });
+        let (seen, instance, is_pruned) = (Seen::Recalling, None, false);
+        self.of.insert(place, Memory { topic_id, seen, instance, alone_until, guilty, is_pruned });
     }
 
     /// Whether a partition is being shown.
@@ -137,6 +140,11 @@ impl Memories {
             memory.instance = None;
             memory.seen = Seen::Lost;
         }
+    }
+
+    /// A partition is not judged any more, or not as it was.
+    pub(crate) fn remove(&mut self, place: &Place) {
+        self.of.remove(place);
     }
 
     /// A batch is about to be judged. Unless [`Self::accept`] follows, the memory is worth nothing.
@@ -224,7 +232,8 @@ impl Memories {
 
     /// It is shown the log from here on: of guilty records before it nobody needs to know any more.
     pub(crate) fn shown_from(&mut self, place: &Place, first: SourceOffset) {
-        if let Some(memory) = self.of.get_mut(place).filter(|memory| memory.instance.is_none()) {
+        if let Some(memory) = self.of.get_mut(place).filter(|memory| !memory.is_pruned) {
+            memory.is_pruned = true;
             memory.guilty = memory.guilty.split_off(&first);
         }
     }

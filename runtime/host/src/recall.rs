@@ -83,6 +83,14 @@ impl PluginChain {
         self.each_memory(batch, |stage, place| stage.memories.forget(place));
     }
 
+    /// As [`strait_flow::ports::Chain::forget`].
+    pub(crate) fn forget(&mut self, partition: &PartitionKey) {
+        let place = (Arc::clone(&partition.topic), partition.partition);
+        for stage in &mut self.stages {
+            stage.memories.remove(&place);
+        }
+    }
+
     pub(crate) fn enter_memories(&mut self, batch: &Batch) {
         self.each_memory(batch, |stage, place| stage.memories.enter(place));
     }
@@ -138,7 +146,10 @@ impl Stage {
     pub(crate) fn call_remembering(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
         let rows = mem::take(&mut work.scratch.rows);
         let done = self.call_in_order(call, &rows, work);
-        self.probing = false;
+        if mem::take(&mut self.probing) {
+            // It told nothing of the plugin: the next one may ask.
+            self.plugin.health.unprobed();
+        }
         work.scratch.rows = rows;
         done
     }

@@ -88,7 +88,7 @@ fn partition() -> PartitionKey {
 /// Judges a batch as a lane does. Gives offset, generation, and what was remembered; `None` for a rejected record.
 fn judge(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Vec<(i64, String, Option<String>)> {
     let first = batch.first_offset().unwrap();
-    for _round in 0..20 {
+    for _round in 0..40 {
         let mut lost = false;
         let asked = chain.lookback(&partition(), first, 6);
         if let Some(furthest) = asked.iter().map(|asked| i64::from(asked.records)).max() {
@@ -146,7 +146,7 @@ fn check(log: &Log, lookback: i64, judged: &[(i64, String, Option<String>)]) {
 #[test]
 fn each_record_is_judged_by_an_instance_that_has_seen_those_before_it() {
     // No bad ones; alone; side by side; at the borders of batches; the first one and the last one.
-    for bad in [&[][..], &[13], &[13, 15, 16], &[0, 9, 10, 39], &[12, 18, 24, 30]] {
+    for bad in [&[][..], &[13], &[9, 10, 12, 13, 15, 16], &[0, 9, 10, 39], &[12, 18, 24, 30]] {
         let log = Log::new(bad);
         for size in [1, 4, 7, 40] {
             let chains = load(vec![plugin(LOOKBACK)]);

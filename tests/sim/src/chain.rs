@@ -146,6 +146,10 @@ impl Chain for SimChain {
         }
     }
 
+    fn forget(&mut self, partition: &PartitionKey) {
+        self.memories.remove(&(partition.topic.clone(), partition.partition));
+    }
+
     fn apply(&mut self, batch: Batch, _partitions: u32) -> Result<Processed, ChainError> {
         let sim = self.sim.clone();
         let mut world = sim.lock();

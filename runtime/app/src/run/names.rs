@@ -120,6 +120,23 @@ impl Checked {
         Err(ChainError { plugin: "naming".into(), generation: plugins, offset: None, reason, retry_after: None })
     }
 
+    /// Plugins that are tried on this partition judged it, and may name its topic otherwise.
+    fn check_other(&mut self, processed: &Processed) -> Result<(), ChainError> {
+        let (own, name) = (processed.batch.topic(), &processed.target_topic);
+        let topics = Arc::clone(&self.names.topics.borrow());
+        let mut named = |topic: &SourceTopic| {
+            self.chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()).is_ok_and(|other| other == *name)
+        };
+        if topics.iter().find(|topic| topic.topic == *own).is_some_and(&mut named) {
+            return Ok(());
+        }
+        let Some(other) = topics.iter().filter(|topic| topic.topic != *own).find(|topic| named(topic)) else {
+            return Ok(());
+        };
+        let (generation, reason) = (processed.generation.clone(), reason(name, &[own, &other.topic]));
+        Err(ChainError { plugin: "naming".into(), generation, offset: None, reason, retry_after: None })
+    }
+
     fn look(&mut self, topics: Arc<Vec<SourceTopic>>, plugins: Generation) -> Found {
         let (mut named, mut unnamed) = (Vec::new(), BTreeSet::new());
         if (self.names.renames)() {
@@ -152,11 +169,18 @@ impl Chain for Checked {
         self.chain.remembered(partition, until);
     }
 
+    fn forget(&mut self, partition: &PartitionKey) {
+        self.chain.forget(partition);
+    }
+
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
         self.check(batch.topic())?;
         let processed = self.chain.apply(batch, partitions)?;
         // It may be the first batch of other plugins, or the first time that a plugin did not break on the topic.
         self.check(processed.batch.topic())?;
+        if processed.generation != self.chain.generation() {
+            self.check_other(&processed)?;
+        }
         Ok(processed)
     }
 

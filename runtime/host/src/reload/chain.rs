@@ -232,9 +232,11 @@ impl SlotChain {
     fn recall(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
         let Self { slot, serving, beside, .. } = self;
         let again = |error: ChainError| ChainError { retry_after: Some(Duration::ZERO), ..error };
+        // It waits for a breaker, or for memory: no fault of this version.
+        let waits = |error: &ChainError| error.retry_after.is_some_and(|after| !after.is_zero());
         let on_probation = matches!(beside, Some((Role::Previous, _)));
         if let Err(error) = serving.chain.remember(batch, until, partitions) {
-            if !on_probation {
+            if !on_probation || waits(&error) {
                 return Err(error);
             }
             slot.broke(serving.number(), &error);
@@ -244,6 +246,9 @@ impl SlotChain {
             return Ok(());
         };
         candidate.chain.remember(batch, until, partitions).map_err(|error| {
+            if waits(&error) {
+                return error;
+            }
             slot.broke(candidate.number(), &error);
             again(error)
         })
@@ -271,8 +276,12 @@ impl Chain for SlotChain {
         if serves {
             asked = self.serving.chain.lookback(partition, next, partitions);
         }
-        if let Some((_, other)) = self.beside.as_mut().filter(|_| stands_by) {
+        let Some((role, other)) = &mut self.beside else { return asked };
+        if stands_by {
             asked.extend(other.chain.lookback(partition, next, partitions));
+        } else if *role == Role::Previous && !asked.is_empty() {
+            // It would have to be shown the log anyhow, and the one that serves may need the memory.
+            other.chain.forget(partition);
         }
         asked
     }
@@ -285,6 +294,13 @@ impl Chain for SlotChain {
         self.serving.chain.remembered(partition, until);
         if let Some((_, other)) = &mut self.beside {
             other.chain.remembered(partition, until);
+        }
+    }
+
+    fn forget(&mut self, partition: &PartitionKey) {
+        self.serving.chain.forget(partition);
+        if let Some((_, other)) = &mut self.beside {
+            other.chain.forget(partition);
         }
     }
 

@@ -50,6 +50,8 @@ impl Chain for Stripping {
 
     fn remembered(&mut self, _partition: &PartitionKey, _until: SourceOffset) {}
 
+    fn forget(&mut self, _partition: &PartitionKey) {}
+
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
         let target_topic = self.target_topic(batch.topic(), partitions)?;
         Ok(Processed { target_topic, batch, dispositions: Vec::new(), generation: self.generation() })
