@@ -373,7 +373,7 @@ function witNeeds(needs) {
     effects: needs.effects ?? 0,
     outputTopics: needs.outputTopics ?? [],
     valueMaxBytes: needs.valueMaxBytes ?? 0,
-    lookback: needs.lookback ? { records: needs.lookback.records, millis: BigInt(needs.lookback.millis ?? 0) } : null,
+    lookback: needs.lookback ? { records: needs.lookback.records, millis: Number(needs.lookback.millis ?? 0) } : null,
   };
 }
 

@@ -85,6 +85,8 @@ pub struct TargetTuning {
     pub manage_topics: bool,
     /// How long an answer of the brokers is waited for.
     pub request_timeout: Duration,
+    /// `statistics.interval.ms`: how often the round trip is reported. A report names every partition, so it costs as much.
+    pub statistics_interval: Duration,
 }
 
 impl Default for TargetTuning {
@@ -102,6 +104,7 @@ impl Default for TargetTuning {
             compression: "lz4".to_owned(),
             manage_topics: true,
             request_timeout: Duration::from_secs(15),
+            statistics_interval: Duration::from_secs(5),
         }
     }
 }
@@ -257,8 +260,7 @@ pub fn writer(
     settings.set("queue.buffering.max.kbytes", (tuning.queue_bytes / 1024).max(1));
     settings.set("queue.buffering.max.messages", tuning.queue_records);
     settings.set("message.max.bytes", tuning.message_max_bytes);
-    // For the round trip. A report names every topic partition, so it is not made more often than needed.
-    settings.set("statistics.interval.ms", 5000);
+    settings.set("statistics.interval.ms", tuning.statistics_interval.as_millis());
     settings.set("delivery.report.only.error", "false");
     match transactional_id {
         Some(id) => {

@@ -37,6 +37,8 @@ const QUARANTINE: Duration = Duration::from_secs(30);
 const LOOKS: u32 = 4;
 /// Below this round trip a line is short: small fetches, which stay in the processor's cache.
 const SHORT_LINE: Duration = Duration::from_millis(5);
+/// How often the round trip to the target is looked at, and up to six times less often with thousands of partitions.
+const STATISTICS: Duration = Duration::from_secs(5);
 /// Most time that a batch may take to be filled over a long line to the target.
 const LINGER_MAX: Duration = Duration::from_millis(20);
 
@@ -294,6 +296,7 @@ fn tuning(
         // Long enough to fill a batch of several MiB: one that goes before it is full leaves the rest of what was released
         // waiting behind it, and librdkafka spins until it is answered.
         linger: TargetTuning::default().linger.max((line / 8).min(LINGER_MAX)),
+        statistics_interval: STATISTICS.max(Duration::from_millis(partitions as u64 * 10).min(STATISTICS * 6)),
         ..TargetTuning::default()
     };
     let defaults = Limits::default();
