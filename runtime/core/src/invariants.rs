@@ -317,6 +317,7 @@ mod tests {
             leader_epoch: LeaderEpoch(0),
             generation: "none".into(),
             owner: OwnerEpoch(owner),
+            ids: "".into(),
             lanes: 1,
             config: "c".into(),
         };

@@ -19,7 +19,8 @@ pub struct TargetOffset(pub i64);
 #[serde(transparent)]
 pub struct LeaderEpoch(pub i32);
 
-/// How often a lane has been taken: each owner writes one more than the largest it read.
+/// Which taking of a lane wrote something. The upper half counts: each owner writes one more than the largest it read. The
+/// lower half names the process: two owners that read the same differ all the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OwnerEpoch(pub u64);
@@ -29,6 +30,20 @@ impl SourceOffset {
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+}
+
+impl OwnerEpoch {
+    /// What an owner writes that read this one, in a process with that number.
+    #[must_use]
+    pub fn following(self, process: u32) -> Self {
+        Self(((self.0 >> 32).saturating_add(1) << 32) | u64::from(process))
+    }
+
+    /// Number of the process that wrote it.
+    #[must_use]
+    pub fn process(self) -> u32 {
+        u32::try_from(self.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX)
     }
 }
 

@@ -73,6 +73,10 @@ pub struct Position {
     pub generation: Arc<str>,
     /// Who wrote it: later owners write larger numbers. Decides in at-least-once mode, where the log alone does not.
     pub owner: OwnerEpoch,
+    /// Letters of the two transactional ids that the owner works with: of the transaction that carries this, and of its next
+    /// one. Empty in at-least-once mode.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub ids: Arc<str>,
     /// Number of lanes when it was written.
     pub lanes: u32,
     /// Hash of the link's configuration when it was written.
@@ -166,6 +170,8 @@ pub struct LaneProgress {
     pub lane: Option<LaneRecord>,
     /// The newest border of each source partition whose plugins ever changed.
     pub borders: BTreeMap<PartitionKey, Border>,
+    /// What the last owner wrote last, of whichever partition.
+    pub newest: Option<Position>,
 }
 
 impl LaneProgress {
@@ -184,6 +190,9 @@ impl LaneProgress {
                     return Ok(());
                 };
                 let new: Position = serde_json::from_slice(value).map_err(broken)?;
+                if self.newest.as_ref().is_none_or(|newest| new.owner >= newest.owner) {
+                    self.newest = Some(new.clone());
+                }
                 let newer =
                     self.positions.get(&partition).is_none_or(|old| (new.owner, new.next) >= (old.owner, old.next));
                 if newer {
@@ -200,13 +209,6 @@ impl LaneProgress {
             ProgressKey::Lane => self.lane = value.map(serde_json::from_slice).transpose().map_err(broken)?,
         }
         Ok(())
-    }
-
-    /// The owner epoch that a new owner writes.
-    #[must_use]
-    pub fn next_owner(&self) -> OwnerEpoch {
-        let largest = self.positions.values().map(|p| p.owner.0).max().unwrap_or(0);
-        OwnerEpoch(largest.saturating_add(1))
     }
 }
 
@@ -225,6 +227,7 @@ mod tests {
             leader_epoch: LeaderEpoch(3),
             generation: "none".into(),
             owner: OwnerEpoch(owner),
+            ids: "ab".into(),
             lanes: 4,
             config: "c".into(),
         }
@@ -248,7 +251,10 @@ mod tests {
         }
         assert_eq!(progress.positions.get(&key(0)), Some(&position(2, 7)));
         assert_eq!(progress.lane, Some(lane));
-        assert_eq!(progress.next_owner(), OwnerEpoch(3));
+        let (one, other) = (OwnerEpoch(2).following(7), OwnerEpoch(2).following(9));
+        assert!(one > OwnerEpoch(2) && one != other && one.following(0) > other);
+        assert_eq!((one.process(), other.process()), (7, 9));
+        assert_eq!(progress.newest, Some(position(2, 6)));
         for number in [1, 3, 2] {
             let border = Border { number, from: SourceOffset(10), generation: "a@1+2".into() };
             put(&mut progress, &ProgressRecord::Border(key(0), border));

@@ -11,6 +11,7 @@ use crate::lane::{CONTROL_STREAM, Lane, LaneError, batch_bytes_max};
 use crate::ports::{ProduceError, ReadEpoch, ReadFrom, Slot};
 use crate::spec::Delivery as Mode;
 use crate::transaction::Phase;
+use crate::window::PartitionWindow;
 
 /// Over a line shorter than this, part of the next batch may wait behind the one in flight without librdkafka spinning: its
 /// linger is longer than the round trip.
@@ -155,6 +156,13 @@ impl Lane<'_> {
     fn write_progress(&mut self, slot: Slot) -> Result<(), LaneError> {
         let mut progress = Vec::new();
         let mut map: Vec<MapRecord> = Vec::new();
+        let ids = self.taken.ids_from(slot);
+        // Every transaction carries progress of some partition: a rival knows by it which id comes next.
+        if !self.partitions.iter().any(PartitionWindow::is_dirty)
+            && let Some(partition) = self.partitions.first_mut()
+        {
+            partition.fresh = true;
+        }
         if let Some(record) = self.lane_record.take() {
             progress.push(ProgressRecord::Lane(record));
         }
@@ -174,6 +182,7 @@ impl Lane<'_> {
                 leader_epoch: partition.epoch_before(next),
                 generation,
                 owner: *owner,
+                ids: Arc::clone(&ids),
                 lanes: spec.lanes,
                 config: Arc::clone(&spec.config_hash),
             };

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::memory::LaneMemory;
 use crate::ports::{
     Chain, ChainFactory, Clock, Delivery, EventSink, Fetched, LaneConnector, OutHeaders, Outgoing, PortError,
-    ProduceError, ProgressStore, Quarantine, Source, SourceTopic, Target, TargetEvent, TargetTopic, Token,
+    ProduceError, ProgressStore, Quarantine, Source, SourceTopic, Taken, Target, TargetEvent, TargetTopic, Token,
 };
 use crate::spec::{Delivery as Mode, LaneSpec};
 use crate::status::LinkStatus;
@@ -60,8 +60,8 @@ pub(crate) enum LaneError {
     /// The target refused a record; the next generation knows which ones to treat with care.
     #[error("the target refused a record: {0}")]
     Refused(String),
-    /// A partition is taken out because the target does not acknowledge it.
-    #[error("a partition was taken out: {0}")]
+    /// A partition is taken out because the target does not acknowledge it, or could join again.
+    #[error("stuck at the target: {0}")]
     Stuck(String),
     /// The lane cannot be used any more.
     #[error("{0}")]
@@ -77,6 +77,8 @@ pub(crate) struct Lane<'a> {
     pub target: Box<dyn Target>,
     pub quarantine: Box<dyn Quarantine>,
     pub chain: Box<dyn Chain>,
+    /// Its transactional ids.
+    pub taken: Taken,
     /// Index = the partition's stream. Never shrinks within a generation.
     pub partitions: Vec<PartitionWindow>,
     pub by_place: HashMap<(Arc<str>, i32), u32>,

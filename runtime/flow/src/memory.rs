@@ -13,6 +13,14 @@ pub(crate) struct Stuck {
     pub retry_after: Duration,
 }
 
+impl Stuck {
+    /// Not before `now` and a wait twice as long as the last one.
+    pub fn again(self, now: Duration, longest: Duration) -> Self {
+        let retry_after = (self.retry_after * 2).min(longest);
+        Self { retry_at: now + retry_after, retry_after }
+    }
+}
+
 /// A step back, valid while progress stands where it stood when the truncation was found: once another owner has written
 /// some, it is history. Owner epochs alone do not tell, as two owners that wrote nothing have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +55,8 @@ pub(crate) struct LaneMemory {
     pub proven: bool,
     /// Partitions out of the flow for a while.
     pub stuck: BTreeMap<PartitionKey, Stuck>,
+    /// The lane is taken again to learn whether transactions can end by now: then those that are stuck are tried at once.
+    pub asks_for_ends: bool,
     /// Where to read again after a truncation, when policy says `continue`.
     pub rewind: BTreeMap<PartitionKey, Rewind>,
     /// Partitions that stand still until an operator acts; their event was emitted.

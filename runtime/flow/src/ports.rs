@@ -336,18 +336,41 @@ pub enum TargetEvent {
     Broken(PortError),
 }
 
+/// The transactional ids of a lane that was taken, by their letters; none in at-least-once mode.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The two that work, of slot A and of slot B.
+    pub ids: Option<(char, char)>,
+    /// Those that were left as they are, because their last transaction is decided and cannot end yet: whoever asked for that
+    /// end is not fenced by them.
+    pub unfenced: String,
+}
+
+impl Taken {
+    /// The id of this slot, then the other one.
+    #[must_use]
+    pub fn ids_from(&self, slot: Slot) -> Arc<str> {
+        match (self.ids, slot) {
+            (None, _) => "".into(),
+            (Some((a, b)), Slot::A) => format!("{a}{b}").into(),
+            (Some((a, b)), Slot::B) => format!("{b}{a}").into(),
+        }
+    }
+}
+
 /// The writing side of a lane: its producers, used by one lane.
 ///
 /// In exactly-once mode `take` makes two transactional producers; in at-least-once mode there is one idempotent producer,
 /// `begin`, `commit` are not called and every record goes to slot A.
 #[async_trait]
 pub trait Target: Send {
-    /// Takes the lane: destroys what is left of older producers, then makes and initialises slot A, then slot B, fencing
-    /// every other owner. Only after this is progress final.
+    /// Takes the lane: destroys what is left of older producers, then makes and initialises the transactional ids of the lane,
+    /// one after the other, which fences every other owner; works with the first two that can. Only after this is progress
+    /// final.
     ///
     /// # Errors
-    /// [`PortError`].
-    async fn take(&mut self) -> Result<(), PortError>;
+    /// [`PortError`], also where fewer than two ids can work.
+    async fn take(&mut self) -> Result<Taken, PortError>;
 
     /// Opens a topic that has at least `partitions` partitions; makes it, or grows it, where the link may.
     ///

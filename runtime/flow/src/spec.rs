@@ -76,6 +76,8 @@ pub struct LaneSpec {
     pub lane: LaneId,
     /// How many the link has.
     pub lanes: u32,
+    /// A number that no other process has, written with progress: a lane knows by it whether it was the last to copy.
+    pub process: u32,
     /// Delivery mode.
     pub delivery: Delivery,
     /// Where partitions begin that existed when the link was made.

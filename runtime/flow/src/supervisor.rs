@@ -10,6 +10,7 @@ use crate::memory::LaneMemory;
 use crate::ports::{Class, PortError};
 use crate::spec::LaneSpec;
 use crate::status::LaneState;
+use crate::take::ABORT_MAX;
 
 /// A generation that flowed for this long before it broke starts the backoff anew.
 const HEALTHY: Duration = Duration::from_secs(30);
@@ -113,6 +114,6 @@ async fn generation(
     };
     let unfinished = lane.transactions.unfinished();
     deps.status.add(|t| t.transactions_aborted += unfinished);
-    lane.release_clients().await;
+    lane.release_clients(if result.is_ok() { spec.limits.drain } else { ABORT_MAX }).await;
     result
 }

@@ -6,18 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::progress::{LaneRecord, Position};
-use strait_core::{Event, Generation, PartitionKey, SourceOffset, TopicId, lanes};
+use strait_core::{Event, Generation, OwnerEpoch, PartitionKey, SourceOffset, TopicId, lanes};
 
 use crate::lane::{Lane, LaneDeps, LaneError};
 use crate::memory::LaneMemory;
-use crate::ports::{Class, PortError, Quarantine, SourceTopic};
-use crate::spec::{LaneSpec, OnGap};
+use crate::ports::{Class, PortError, Quarantine, SourceTopic, Taken};
+use crate::spec::{Delivery, LaneSpec, OnGap};
 use crate::transaction::Transactions;
 use crate::trouble::is_other;
 use crate::window::{PartitionWindow, Pause};
 
 /// How long a lane waits for its quarantine before it begins.
 const QUARANTINE_READY: Duration = Duration::from_secs(5);
+
+/// How long a generation that broke may take to abort what it has open. The next one aborts it in any case; where the target
+/// cannot, waiting would only hold up the partitions that it could write.
+pub(crate) const ABORT_MAX: Duration = Duration::from_secs(2);
 
 /// Makes quarantine ready for the first record; one that is not costs nothing before there is such a record, and is said.
 async fn prepare(quarantine: &mut dyn Quarantine, link: &str) {
@@ -27,6 +31,25 @@ async fn prepare(quarantine: &mut dyn Quarantine, link: &str) {
         Err(_) => "it does not answer".to_owned(),
     };
     tracing::warn!(link, error, "quarantine is not ready: a record that is refused would stop its partition");
+}
+
+/// Why another process could still write beside this one, although it lost the lane: the id of its next transaction may be
+/// among those left as they are. Then that id has a transaction which this owner asked to commit, with progress in it, in a later
+/// epoch than any owner before. So there is none where this process was the last to write, nor where the next id of the last to
+/// write is fenced (decision 7).
+fn may_be_shared(taken: &Taken, last: Option<&Position>, spec: &LaneSpec) -> Option<PortError> {
+    let last = last.filter(|last| !taken.unfenced.is_empty() && last.owner.process() != spec.process)?;
+    if last.ids.chars().nth(1).is_some_and(|next| !taken.unfenced.contains(next)) {
+        return None;
+    }
+    Some(PortError {
+        class: Class::Retry,
+        context: format!("taking lane {} of link {}", spec.lane, spec.link),
+        reason: format!(
+            "the last transactions of its transactional ids {:?} cannot end yet (CONCURRENT_TRANSACTIONS), and the process that began them could still be at work; they end when every target partition that they touched has a leader and min.insync.replicas again",
+            taken.unfenced
+        ),
+    })
 }
 
 impl<'a> Lane<'a> {
@@ -51,10 +74,16 @@ impl<'a> Lane<'a> {
             }
         };
         let (taken, ()) = tokio::join!(target.take(), ready);
-        taken?;
+        let taken = taken?;
         let progress = deps.progress.read(spec.lane).await?;
+        let last = progress.newest.as_ref();
+        let owner = last.map_or_else(OwnerEpoch::default, |position| position.owner).following(spec.process);
+        if let Some(error) = may_be_shared(&taken, last, spec) {
+            target.release(ABORT_MAX).await;
+            return Err(error.into());
+        }
         if let Some(refusal) = progress.lane.as_ref().and_then(|lane| lane.refusal(spec.lanes)) {
-            target.release(spec.limits.drain).await;
+            target.release(ABORT_MAX).await;
             return Err(LaneError::Closed(refusal));
         }
         let source = deps.connector.source(spec.lane).await?;
@@ -65,6 +94,9 @@ impl<'a> Lane<'a> {
             LaneRecord { created_with: created, closed: false, lanes: spec.lanes, lanes_before: Vec::new() };
         let created_with = progress.lane.as_ref().unwrap_or(&new_record).created_with.clone();
         let lane_record = progress.lane.is_none().then_some(new_record);
+        if std::mem::take(&mut memory.asks_for_ends) && taken.unfenced.is_empty() {
+            memory.stuck.values_mut().for_each(|stuck| stuck.retry_at = now);
+        }
         let mut lane = Lane {
             spec,
             deps,
@@ -73,12 +105,13 @@ impl<'a> Lane<'a> {
             target,
             quarantine,
             chain,
+            taken,
             partitions: Vec::new(),
             by_place: HashMap::new(),
             topics: BTreeMap::new(),
             topic_names: HashMap::new(),
             transactions: Transactions::new(),
-            owner: progress.next_owner(),
+            owner,
             known: progress.positions,
             borders: progress.borders,
             lane_record,
@@ -100,11 +133,23 @@ impl<'a> Lane<'a> {
             Err(error) => Err(error),
         };
         match placed {
-            Ok(()) => Ok(lane),
+            Ok(()) => {
+                lane.claim();
+                Ok(lane)
+            }
             Err(error) => {
-                lane.release_clients().await;
+                lane.release_clients(ABORT_MAX).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Has the first transaction say who has the lane, before a record is in one that may not be able to end.
+    fn claim(&mut self) {
+        if self.spec.delivery == Delivery::ExactlyOnce
+            && let Some(partition) = self.partitions.first_mut()
+        {
+            partition.fresh = true;
         }
     }
 
@@ -195,9 +240,9 @@ impl<'a> Lane<'a> {
         Some(Pause::Waiting { retry_at: stuck.retry_at })
     }
 
-    /// Ends every client of this generation; open transactions are aborted.
-    pub async fn release_clients(mut self) {
-        self.target.release(self.spec.limits.drain).await;
+    /// Ends every client of this generation; open transactions are aborted, as far as that goes within `deadline`.
+    pub async fn release_clients(mut self, deadline: Duration) {
+        self.target.release(deadline).await;
         self.source.close().await;
     }
 }

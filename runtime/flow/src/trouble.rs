@@ -17,6 +17,10 @@ const TICK: Duration = Duration::from_millis(200);
 /// Wait before a source partition that failed for an unclear reason is read again.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
+/// With more transactional ids than this whose transactions cannot end, a stuck partition is only tried when they have: each
+/// try that fails costs another one or two.
+const UNFENCED_TRIED_MAX: usize = 2;
+
 /// Wait before it is tried again whether the permission to read has been given.
 const DENIED_RETRY: Duration = Duration::from_secs(30);
 
@@ -217,16 +221,22 @@ impl Lane<'_> {
         let Some(key) = self.partitions.get(stream as usize).map(|p| p.key.clone()) else {
             return Ok(());
         };
-        if let Some(stuck) = self.memory.stuck.get(&key).copied()
-            && !self.is_writable(&key).await?
-        {
-            let retry_after = (stuck.retry_after * 2).min(self.spec.limits.stuck_retry.1);
-            let retry_at = self.now + retry_after;
-            self.memory.stuck.insert(key, Stuck { retry_at, retry_after });
-            if let Some(partition) = self.partitions.get_mut(stream as usize) {
-                partition.pause = Some(Pause::Waiting { retry_at });
+        if let Some(stuck) = self.memory.stuck.get(&key).copied() {
+            let longest = self.spec.limits.stuck_retry.1;
+            let later = stuck.again(self.now, longest);
+            if !self.is_writable(&key).await? {
+                self.memory.stuck.insert(key, later);
+                if let Some(partition) = self.partitions.get_mut(stream as usize) {
+                    partition.pause = Some(Pause::Waiting { retry_at: later.retry_at });
+                }
+                return Ok(());
             }
-            return Ok(());
+            if self.taken.unfenced.len() > UNFENCED_TRIED_MAX {
+                let now = self.now;
+                self.memory.stuck.values_mut().filter(|s| s.retry_at <= now).for_each(|s| *s = s.again(now, longest));
+                self.memory.asks_for_ends = true;
+                return Err(LaneError::Stuck(format!("{key} looks well; can the transactions end that wait for it?")));
+            }
         }
         let Some(partition) = self.partitions.get_mut(stream as usize) else {
             return Ok(());

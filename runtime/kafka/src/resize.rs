@@ -170,7 +170,11 @@ async fn fence(target: &ClusterConfig, link: &str, lanes: u32, tuning: &TargetTu
         let mut owner = KafkaTarget::new(target, link, lane, tuning);
         let taken = owner.take().await;
         owner.release(Duration::from_secs(5)).await;
-        taken?;
+        if !taken?.unfenced.is_empty() {
+            let context = format!("link {link}, lane {lane}, cluster {}", target.name);
+            let reason = "transactions of an earlier owner cannot end yet: a target partition has no leader, or fewer replicas in sync than min.insync.replicas; run it again when that is mended";
+            return Err(own(Class::Retry, context, reason));
+        }
     }
     Ok(())
 }
@@ -361,6 +365,7 @@ mod tests {
                 leader_epoch: LeaderEpoch(0),
                 generation: "none".into(),
                 owner: OwnerEpoch(*owner),
+                ids: "ab".into(),
                 lanes,
                 config: "c".into(),
             };

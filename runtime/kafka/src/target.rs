@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use strait_core::map::MapRecord;
 use strait_core::progress::{ProgressRecord, map_topic, progress_topic};
 use strait_flow::ports::{
-    Class, Outgoing, PortError, ProduceError, Slot, Target, TargetEvent, TargetTopic, Token, TopicHandle,
+    Class, Outgoing, PortError, ProduceError, Slot, Taken, Target, TargetEvent, TargetTopic, Token, TopicHandle,
 };
 use tokio::task::JoinHandle;
 
@@ -26,9 +26,10 @@ const DESTROY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Letters of the transactional ids of a lane. Two are at work; the others are there for when a transaction cannot end because
 /// a partition it touched takes no marker (leader gone, below min ISR): its id then answers `CONCURRENT_TRANSACTIONS` until that
-/// partition is back, which must not hold the lane up. A take initialises all of them and looks again at those that did not
-/// answer: at most one may be left as it is, so every rival's pair holds an id that is fenced.
-const IDS: [&str; 4] = ["a", "b", "c", "d"];
+/// partition is back, which must not hold the lane up. A generation that ends may leave both of its ids so, and the next one
+/// too before it knows which partition it is. A take initialises all of them, in this order, and looks again at those that did
+/// not answer; how many may be left as they are is the lane's to decide.
+const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// How many of them work.
 const SLOTS: usize = 2;
 /// An id whose last transaction we have ended, and which has not ended everywhere after this long, is left aside.
@@ -36,6 +37,8 @@ const PENDING_AFTER: Duration = Duration::from_secs(2);
 /// The same for one that another process may have worked with. The coordinator gives the same answer while it waits for its own
 /// log to be replicated, and then nothing is decided yet: longer than it waits (`request.timeout.ms`, 30 s).
 const UNDECIDED_AFTER: Duration = Duration::from_secs(35);
+/// Least time for the answer about one id.
+const LOOK: Duration = Duration::from_millis(250);
 /// Most time for initialising one id.
 const INIT_MAX: Duration = Duration::from_secs(60);
 
@@ -47,7 +50,7 @@ struct OpenTopic {
 }
 
 /// The producers between a take and the next.
-struct Taken {
+struct Producers {
     /// Slot A, then B.
     producers: Vec<Arc<Producer>>,
     /// Handles of the progress and the map topic, by slot.
@@ -68,7 +71,7 @@ pub struct KafkaTarget {
     lane: u32,
     tuning: TargetTuning,
     context: String,
-    taken: Option<Taken>,
+    taken: Option<Producers>,
     /// Transactional ids whose transactions this process has ended, or tried to.
     ended: EndedIds,
     /// Commits that are under way and producers that are being destroyed; each ends by itself.
@@ -131,7 +134,8 @@ impl KafkaTarget {
         }
     }
 
-    /// Makes and initialises the producers in order, and keeps the first two that can work. Blocks for a bounded time.
+    /// Makes and initialises the producers in order, and keeps the first two that can work; gives which, and which were left
+    /// as they are. Blocks for a bounded time.
     fn make(
         cluster: &ClusterConfig,
         link: &str,
@@ -140,10 +144,11 @@ impl KafkaTarget {
         slots: &[&str],
         ended: &EndedIds,
         context: &str,
-    ) -> Result<Taken, PortError> {
+    ) -> Result<(Producers, Taken), PortError> {
+        let began = Instant::now();
         let reports = Reports::new(context.to_owned());
-        let mut taken = Taken { producers: Vec::new(), books: Vec::new(), open: Vec::new(), reports };
-        let mut pending = Vec::new();
+        let mut taken = Producers { producers: Vec::new(), books: Vec::new(), open: Vec::new(), reports };
+        let (mut ids, mut pending) = (Vec::new(), Vec::new());
         for slot in slots {
             let id = id_of(tuning, link, lane, slot);
             let settings = writer(
@@ -161,14 +166,16 @@ impl KafkaTarget {
             if tuning.exactly_once {
                 let ours = ended.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 let ours = ours.is_some_and(|at| at.elapsed() < ENDED_FOR);
-                let patience = if ours { PENDING_AFTER } else { UNDECIDED_AFTER };
+                // All of ours were asked to end at the same time, and librdkafka goes on asking for each.
+                let left = PENDING_AFTER.saturating_sub(began.elapsed()).max(LOOK);
+                let patience = if ours { left } else { UNDECIDED_AFTER };
                 match initialise(&producer, &context, patience, tuning.transaction_timeout.min(INIT_MAX)) {
                     // A spare: it was initialised to fence whoever may have worked with it.
                     Ok(()) if taken.producers.len() == SLOTS => continue,
                     Ok(()) => {}
                     Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
                         tracing::warn!("{context}: its last transaction cannot end yet; the lane works with other ids");
-                        pending.push((producer, context, error));
+                        pending.push((slot, producer, context, error));
                         continue;
                     }
                     Err(error) => return Err(init_error(&producer, &context, &error)),
@@ -176,22 +183,28 @@ impl KafkaTarget {
             }
             let progress = producer.open(&progress_topic(link)).map_err(fail)?;
             let map = producer.open(&map_topic(link)).map_err(fail)?;
+            if tuning.exactly_once {
+                ids.extend(slot.chars());
+            }
             taken.books.push((progress, map));
             taken.producers.push(Arc::new(producer));
         }
         // While the others were initialised one of these may have ended, and a rival may have begun to work with it.
-        let mut open = 0;
-        for (producer, context, first) in pending {
-            match initialise(&producer, &context, PENDING_AFTER, PENDING_AFTER) {
-                Ok(()) => {}
-                Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => open += 1,
-                Err(error) => return Err(init_error(&producer, &context, &error)),
-            }
-            if open > 1 || taken.producers.len() < SLOTS {
+        let began = Instant::now();
+        let mut unfenced = String::new();
+        for (slot, producer, context, first) in pending {
+            if taken.producers.len() < slots.len().min(SLOTS) {
                 return Err(producer_error(context, &first));
             }
+            let left = PENDING_AFTER.saturating_sub(began.elapsed()).max(LOOK);
+            match initialise(&producer, &context, left, left) {
+                Ok(()) => {}
+                Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => unfenced.push_str(slot),
+                Err(error) => return Err(init_error(&producer, &context, &error)),
+            }
         }
-        Ok(taken)
+        let ids = ids.first().copied().zip(ids.get(1).copied());
+        Ok((taken, Taken { ids, unfenced }))
     }
 
     fn send(&self, slot: Slot, message: &OutMessage<'_>, headers: Option<OutHeaderList>) -> Result<(), ProduceError> {
@@ -214,7 +227,7 @@ fn initialise(producer: &Producer, context: &str, patience: Duration, within: Du
     let began = Instant::now();
     loop {
         // librdkafka goes on trying between the calls.
-        match producer.init_transactions(PENDING_AFTER.min(within)) {
+        match producer.init_transactions(patience.min(within).min(PENDING_AFTER)) {
             Ok(()) => return Ok(()),
             Err(error) if began.elapsed() >= within => return Err(error),
             Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
@@ -244,14 +257,15 @@ fn index(slot: Slot) -> usize {
 
 #[async_trait]
 impl Target for KafkaTarget {
-    async fn take(&mut self) -> Result<(), PortError> {
+    async fn take(&mut self) -> Result<Taken, PortError> {
         self.destroy(DESTROY_TIMEOUT).await;
         let (cluster, link, lane, tuning) = (self.cluster.clone(), self.link.clone(), self.lane, self.tuning.clone());
         let (slots, ended, context) = (self.slots(), Arc::clone(&self.ended), self.context.clone());
-        let made = blocking(&self.context, move || Self::make(&cluster, &link, lane, &tuning, slots, &ended, &context))
-            .await??;
+        let (made, taken) =
+            blocking(&self.context, move || Self::make(&cluster, &link, lane, &tuning, slots, &ended, &context))
+                .await??;
         self.taken = Some(made);
-        Ok(())
+        Ok(taken)
     }
 
     async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError> {

@@ -11,7 +11,8 @@ use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
 use strait_flow::Delivery as Mode;
 use strait_flow::ports::{
-    Class, Delivery, Outgoing, PortError, ProduceError, Slot, Target, TargetEvent, TargetTopic, Token, TopicHandle,
+    Class, Delivery, Outgoing, PortError, ProduceError, Slot, Taken, Target, TargetEvent, TargetTopic, Token,
+    TopicHandle,
 };
 use tokio::sync::Notify;
 
@@ -21,6 +22,9 @@ use crate::world::{Bug, Sim, TIMEOUT_MS, World, retry};
 
 /// Time after which a coordinator aborts an open transaction, in milliseconds.
 const TRANSACTION_TIMEOUT_MS: u64 = 40_000;
+
+/// How many transactional ids a lane has.
+const IDS: u8 = 6;
 
 /// How far ahead of now a CreateTime may be, in milliseconds.
 const TIMESTAMP_AFTER_MAX_MS: i64 = 3_600_000;
@@ -45,7 +49,8 @@ pub struct Client {
     pub proc: usize,
     lane: u32,
     transactional: bool,
-    epochs: [u32; 2],
+    /// Transactional id and epoch of each slot.
+    ids: [(u8, u32); 2],
     /// Not destroyed.
     alive: bool,
     txns: [Option<usize>; 2],
@@ -137,8 +142,9 @@ impl World {
         let (_, topic, partition) = at;
         let stuck_until = self.target.log(topic, partition).map_or(0, |log| log.stuck_until);
         if stuck_until > self.now() {
-            // Retried by the client as long as it exists.
+            // Retried by the client as long as it exists; the coordinator takes the partition into the transaction all the same.
             if self.clients[client].alive {
+                txn.map(|txn| self.enlist(txn, topic, partition));
                 self.after(250, move |world| world.arrive(client, at, txn, messages));
             }
             return;
@@ -160,7 +166,11 @@ impl World {
         }
         let contents = messages.iter().map(|m| m.content.clone()).collect();
         match self.produce(txn, client, topic, partition, contents) {
-            Err(Denied::Concurrent) => self.after(5, move |world| world.arrive(client, at, txn, messages)),
+            // Retried by the client as long as it exists.
+            Err(Denied::Concurrent) if self.clients[client].alive => {
+                self.after(5, move |world| world.arrive(client, at, txn, messages));
+            }
+            Err(Denied::Concurrent) => {}
             Err(Denied::Fenced) => {
                 self.note(format_args!("client {client} is fenced"));
                 self.clients[client].tell_broken(Class::Fenced, "a newer producer with the same id");
@@ -304,6 +314,19 @@ impl SimTarget {
         Self { sim, proc, lane, client: None }
     }
 
+    /// Initialises an id; `None` while its last transaction cannot end.
+    async fn initialise(&self, id: u8) -> Result<Option<u32>, PortError> {
+        let (lane, proc) = (self.lane, self.proc);
+        for wait_ms in [20, 100, 400, 0] {
+            let asked = self.sim.call("initialising a producer", move |world| world.init(lane, id, proc)).await?;
+            if let Ok(epoch) = asked {
+                return Ok(Some(epoch));
+            }
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+        Ok(None)
+    }
+
     fn destroy(&mut self) {
         if let Some(client) = self.client.take() {
             let mut world = self.sim.lock();
@@ -329,22 +352,36 @@ fn data(value: Option<&[u8]>) -> Option<(u64, u32)> {
 
 #[async_trait]
 impl Target for SimTarget {
-    async fn take(&mut self) -> Result<(), PortError> {
+    async fn take(&mut self) -> Result<Taken, PortError> {
         self.destroy();
         let (lane, proc) = (self.lane, self.proc);
         let transactional = self.sim.lock().delivery == Mode::ExactlyOnce;
-        let mut epochs = [0; 2];
-        if transactional {
-            for (slot, epoch) in [0u8, 1].into_iter().zip(&mut epochs) {
-                *epoch = self.sim.call("initialising a producer", move |world| world.init(lane, slot, proc)).await?;
+        let (mut ids, mut pending) = (Vec::new(), Vec::new());
+        for slot in (0..IDS).filter(|_| transactional) {
+            match self.initialise(slot).await? {
+                Some(epoch) => ids.push((slot, epoch)),
+                None => pending.push(slot),
             }
         }
+        let letter = |id: u8| char::from(b'a' + id);
+        let mut unfenced = String::new();
+        for slot in pending {
+            if self.initialise(slot).await?.is_none() {
+                unfenced.push(letter(slot));
+            }
+        }
+        let letters = ids.first().zip(ids.get(1)).map(|((a, _), (b, _))| (letter(*a), letter(*b)));
+        let ids = match ids[..] {
+            [a, b, ..] => [a, b],
+            _ if transactional => return Err(retry("initialising producers", "fewer than two ids answer")),
+            _ => [(0, 0); 2],
+        };
         let mut world = self.sim.lock();
         world.clients.push(Client {
             proc,
             lane,
             transactional,
-            epochs,
+            ids,
             alive: true,
             txns: [None, None],
             committing: None,
@@ -353,7 +390,10 @@ impl Target for SimTarget {
             news: Arc::new(Notify::new()),
         });
         self.client = Some(world.clients.len() - 1);
-        Ok(())
+        if world.bug == Some(Bug::HiddenIds) {
+            unfenced.clear();
+        }
+        Ok(Taken { ids: letters, unfenced })
     }
 
     async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError> {
@@ -378,9 +418,9 @@ impl Target for SimTarget {
             world.wrong(format!("client {client} begins on slot {slot}, which has a transaction"));
         }
         let txn = world.target.txns.len();
-        let epoch = world.clients[client].epochs[slot];
+        let (id, epoch) = world.clients[client].ids[slot];
         world.target.txns.push(Txn {
-            id: (self.lane, slot as u8),
+            id: (self.lane, id),
             epoch,
             state: State::Fresh,
             entries: Vec::new(),

@@ -122,6 +122,7 @@ impl Cluster {
             link: "sim".into(),
             lane: LaneId(lane),
             lanes: world.lanes,
+            process: u32::try_from(proc).unwrap_or(u32::MAX),
             delivery: world.delivery,
             start: StartAt::Earliest,
             policies: world.policies,

@@ -298,16 +298,20 @@ async fn trouble(cluster: &mut Cluster, rng: &mut Rng, troubles: &Troubles) {
         // Fenced by someone else while the group still gives the lane.
         5 => {
             let slot = rng.below(2) as u8;
-            sim.lock().init(lane as u32, slot, usize::from(proc == usize::MAX));
+            sim.lock().init(lane as u32, slot, usize::from(proc == usize::MAX)).ok();
         }
         6 => {
             let mut world = sim.lock();
-            let until = world.now() + long_ms;
+            let (until, markers_only) = (world.now() + long_ms, rng.chance(400));
             if let Some(topic) = world.target.topic(&crate::chain::target_name(&key.topic))
                 && let Some(log) = world.target.log_mut(topic, key.partition)
             {
-                log.stuck_until = until;
-                world.note(format_args!("copy.{key} is stuck until {until}"));
+                if markers_only {
+                    log.unmarked_until = until;
+                } else {
+                    log.stuck_until = until;
+                }
+                world.note(format_args!("copy.{key} is stuck until {until}, only for markers: {markers_only}"));
             }
         }
         // Something happens exactly at a point of the protocol.
@@ -428,7 +432,7 @@ async fn calm(cluster: &mut Cluster) {
         }
         for topic in &mut world.target.topics {
             for log in &mut topic.logs {
-                log.stuck_until = 0;
+                (log.stuck_until, log.unmarked_until) = (0, 0);
             }
         }
         for key in world.source.partitions() {

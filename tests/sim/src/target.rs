@@ -46,8 +46,10 @@ pub struct Entry {
 pub struct Log {
     /// Entries by offset.
     pub entries: Vec<Entry>,
-    /// Does not take records until then, in virtual milliseconds.
+    /// Takes neither records nor markers until then, in virtual milliseconds.
     pub stuck_until: u64,
+    /// Takes no markers until then: producers reach its leader, coordinators do not.
+    pub unmarked_until: u64,
 }
 
 /// A topic.
@@ -120,6 +122,9 @@ pub struct TargetCluster {
     pub fixed: BTreeSet<Arc<str>>,
 }
 
+/// How often a coordinator tries to write a marker, in milliseconds.
+const MARKER_RETRY_MS: u64 = 100;
+
 /// Name of the progress topic.
 pub const PROGRESS: &str = "strait.sim.progress";
 /// Name of the map topic.
@@ -190,26 +195,36 @@ impl World {
         (at, topic.logs.len() as u32)
     }
 
-    /// InitProducerId: the new epoch.
-    pub fn init(&mut self, lane: u32, slot: u8, proc: usize) -> u32 {
+    /// InitProducerId: the new epoch. An open transaction is aborted, and its producer fenced; one that is decided is left to end,
+    /// and its producer stays as it is until then.
+    pub fn init(&mut self, lane: u32, slot: u8, proc: usize) -> Result<u32, Denied> {
         let bug = self.bug;
         let id = self.target.ids.entry((lane, slot)).or_default();
         if bug == Some(Bug::SingleInit) && slot == 1 && id.epoch > 0 {
-            return id.epoch;
+            return Ok(id.epoch);
         }
-        id.epoch += 1;
-        let epoch = id.epoch;
-        let open = if bug == Some(Bug::NoFencing) { None } else { id.current.take() };
-        self.note(format_args!("init lane {lane} slot {slot} epoch {epoch} by process {proc}"));
+        let open = if bug == Some(Bug::NoFencing) { None } else { id.current };
         if let Some(txn) = open {
             if self.target.txns[txn].state == State::Open {
+                id.epoch += 1;
                 self.note(format_args!("init aborts transaction {txn}"));
                 self.target.txns[txn].state = State::Aborted;
             }
             self.complete(txn);
         }
+        let id = self.target.ids.entry((lane, slot)).or_default();
+        if bug != Some(Bug::NoFencing) && id.current.is_some() {
+            self.note(format_args!(
+                "init lane {lane} slot {slot} by process {proc}: the last transaction has not ended"
+            ));
+            self.reached(Point::Init(slot), proc);
+            return Err(Denied::Concurrent);
+        }
+        id.epoch += 1;
+        let epoch = id.epoch;
+        self.note(format_args!("init lane {lane} slot {slot} epoch {epoch} by process {proc}"));
         self.reached(Point::Init(slot), proc);
-        epoch
+        Ok(epoch)
     }
 
     /// Whether a broker takes something of this transaction now; makes it the id's current one.
@@ -234,6 +249,13 @@ impl World {
         }
     }
 
+    /// AddPartitionsToTxn: from now on the transaction ends when this partition has its marker.
+    pub fn enlist(&mut self, txn: usize, topic: usize, partition: i32) -> Result<(), Denied> {
+        self.admit(txn)?;
+        self.target.txns[txn].unmarked.insert((topic, partition));
+        Ok(())
+    }
+
     /// Produce: appends entries to one partition, in their order; the first offset.
     pub fn produce(
         &mut self,
@@ -245,8 +267,7 @@ impl World {
     ) -> Result<i64, Denied> {
         let proc = self.clients[client].proc;
         if let Some(txn) = txn {
-            self.admit(txn)?;
-            self.target.txns[txn].unmarked.insert((topic, partition));
+            self.enlist(txn, topic, partition)?;
         }
         let name = Arc::clone(&self.target.topics[topic].name);
         let first = self.target.log(topic, partition).map_or(0, |log| log.entries.len()) as i64;
@@ -327,7 +348,6 @@ impl World {
         self.target.txns[txn].state = State::Aborted;
         if let Some(id) = self.target.ids.get_mut(&id) {
             id.epoch += 1;
-            id.current = None;
         }
         self.complete(txn);
     }
@@ -339,9 +359,15 @@ impl World {
     }
 
     fn mark(&mut self, txn: usize, topic: usize, partition: i32) {
-        if !self.target.txns[txn].unmarked.remove(&(topic, partition)) {
+        if !self.target.txns[txn].unmarked.contains(&(topic, partition)) {
             return;
         }
+        let until = self.target.log(topic, partition).map_or(0, |log| log.stuck_until.max(log.unmarked_until));
+        if until > self.now() {
+            self.after(MARKER_RETRY_MS, move |world| world.mark(txn, topic, partition));
+            return;
+        }
+        self.target.txns[txn].unmarked.remove(&(topic, partition));
         if let Some(log) = self.target.log_mut(topic, partition) {
             log.entries.push(Entry { content: Content::Marker, txn: None, client: usize::MAX });
         }

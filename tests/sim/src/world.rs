@@ -74,6 +74,8 @@ pub enum Bug {
     ProgressOutside,
     /// The source leaves a record out.
     SkipSource,
+    /// Transactional ids that could not be initialised are not told.
+    HiddenIds,
     /// The plugins are shown one offset less than they asked for.
     ShortMemory,
 }

@@ -184,6 +184,7 @@ async fn prepare_link(
         link: link.name.as_str().into(),
         lane: LaneId(0),
         lanes,
+        process: rand::random(),
         delivery: link.delivery,
         start: match link.start {
             Start::Earliest => StartAt::Earliest,

@@ -84,6 +84,7 @@ pub fn progress(next: i64) -> ProgressRecord {
         leader_epoch: LeaderEpoch(0),
         generation: "none".into(),
         owner: OwnerEpoch(1),
+        ids: "ab".into(),
         lanes: 1,
         config: "c".into(),
     };
