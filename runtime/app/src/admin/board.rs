@@ -24,7 +24,7 @@ const REASONS_MAX: usize = 20_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// Links are prepared.
+    /// Plugins are loaded.
     Starting = 0,
     /// Links run.
     Running = 1,
@@ -133,7 +133,7 @@ impl Board {
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {
         match self.phase() {
-            Phase::Starting => return vec!["starting: links are prepared".to_owned()],
+            Phase::Starting => return vec!["starting: plugins are loaded".to_owned()],
             Phase::Draining => return vec!["draining: what is in flight is committed".to_owned()],
             Phase::Running => {}
         }
@@ -165,6 +165,8 @@ pub struct Told {
     pub reasons: BTreeMap<PartitionKey, Recent>,
     /// Why the link ended.
     pub ended: Option<String>,
+    /// What it waits for before it can begin.
+    pub waits: Option<String>,
 }
 
 /// An event that was told.
@@ -204,6 +206,12 @@ impl LinkBoard {
     pub fn prepared(&self, work: Work) {
         // Prepared once in a process's life; a second time would be the same link.
         drop(self.work.set(work));
+        self.lock().waits = None;
+    }
+
+    /// The link cannot begin yet, and tries again.
+    pub fn waits(&self, error: &str) {
+        self.lock().waits = Some(self.hide(error));
     }
 
     /// What it works with; `None` before it is prepared.
@@ -230,10 +238,15 @@ impl LinkBoard {
     }
 
     fn not_ready(&self) -> Option<String> {
-        if let Some(error) = self.lock().ended.clone() {
+        let told = self.lock();
+        if let Some(error) = &told.ended {
             return Some(format!("has ended: {error}"));
         }
-        let Some(work) = self.work.get() else { return Some("is not prepared yet".to_owned()) };
+        let Some(work) = self.work.get() else {
+            let why = told.waits.as_ref().map(|error| format!(": {error}"));
+            return Some(format!("is not prepared yet{}", why.unwrap_or_default()));
+        };
+        drop(told);
         if !work.status.has_joined() {
             return Some("waits for the group to hand out its lanes".to_owned());
         }

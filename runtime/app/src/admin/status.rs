@@ -48,7 +48,7 @@ pub struct Link {
     pub delivery: String,
     /// `preparing`, `running` or `ended`.
     pub state: String,
-    /// Why it ended.
+    /// Why it ended, or cannot begin yet.
     pub error: Option<String>,
     /// Lanes that the link has in all processes.
     pub lanes_total: u32,
@@ -224,7 +224,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
             Delivery::AtLeastOnce => "at-least-once".to_owned(),
         },
         state: state(link, told.ended.is_some()).to_owned(),
-        error: told.ended.clone(),
+        error: told.ended.clone().or(told.waits),
         events: told.counts.iter().map(|(event, count)| ((*event).to_owned(), *count)).collect(),
         recent_events: told.recent.iter().map(shown).collect(),
         ..Link::default()

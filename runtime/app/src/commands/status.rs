@@ -124,7 +124,7 @@ fn row(link: &Link) -> Vec<String> {
 fn details(text: &mut String, link: &Link) {
     let mut lines = Vec::new();
     if let Some(error) = &link.error {
-        lines.push(format!("ended: {}", plain(error)));
+        lines.push(format!("{}: {}", plain(&link.state), plain(error)));
     }
     for lane in link.lanes.iter().filter(|lane| lane.state != "running") {
         lines.push(format!("lane {} is {}", lane.lane, plain(&lane.state)));

@@ -1,32 +1,28 @@
-//! From a link's configuration to a link that can run: clusters probed, plugins loaded, the link's own topics made.
+//! From a link's configuration to a link that can run: plugins loaded, clusters reached, the link's own topics made.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strait_core::LaneId;
 use strait_core::config::{LANES_DEFAULT, Link, Start};
-use strait_flow::ports::{ChainFactory, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
+use strait_flow::ports::{ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, Watch};
 use strait_host::{ChainSlot, HostChains, HostEngine, SlotDeps};
 use strait_kafka::config::{ClusterConfig, SourceTuning, TargetTuning};
 use strait_kafka::{
     KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopicsError,
-    ensure_link_topics, probe,
+    ensure_link_topics,
 };
 use tokio::sync::watch;
 
 use super::RunError;
-use super::clock::SystemClock;
+use super::clusters::Clusters;
 use super::names::OneEach;
-use super::patience::patiently;
 use super::target_topics::TargetTopics;
 use crate::admin::board::{Board, LinkBoard, Work};
 use crate::compose;
 use crate::load::Loaded;
 
-/// How long a cluster may take to answer when the process starts.
-const PROBE: Duration = Duration::from_secs(15);
 /// How long one question to a cluster may take.
 const REQUEST: Duration = Duration::from_secs(15);
 /// How long the offset map is kept.
@@ -50,12 +46,8 @@ pub struct Prepared {
     pub spec: LaneSpec,
     /// What lanes are made of.
     pub deps: LaneDeps,
-    /// Its figures.
-    pub status: Arc<LinkStatus>,
     /// Finds its topics.
     pub discovery: Arc<dyn Discovery>,
-    /// Its plugins, exchangeable.
-    pub slot: ChainSlot,
     /// Makes the target topics ahead of their records, where the link may.
     pub target_topics: Option<TargetTopics>,
     topics: watch::Sender<Arc<Vec<SourceTopic>>>,
@@ -81,147 +73,149 @@ impl Prepared {
     }
 }
 
-/// Prepares every link. Whatever can be known before a record moves is found out here.
+/// A link whose plugins are loaded. Nothing was asked of a cluster yet.
+pub struct Planned {
+    /// Its place on the board.
+    pub told: Arc<LinkBoard>,
+    /// Its figures.
+    pub status: Arc<LinkStatus>,
+    /// Its plugins, exchangeable.
+    pub slot: ChainSlot,
+    link: Link,
+    engine: HostEngine,
+    clock: Arc<dyn Clock>,
+}
+
+/// Loads the plugins of every link: what can be known without a network is found out before any link begins.
 ///
 /// # Errors
 /// The first [`RunError`].
-pub async fn prepare(loaded: &Loaded, engine: &HostEngine, board: &Board) -> Result<Vec<Prepared>, RunError> {
-    let mut clusters: BTreeMap<&str, Reached> = BTreeMap::new();
-    for (name, cluster) in &loaded.config.clusters {
-        let used = loaded.config.links.iter().any(|link| link.source == *name || link.target == *name);
-        if used {
-            let cluster = compose::cluster(name, cluster);
-            let info = probe::probe(&cluster, PROBE).await?;
-            tracing::info!(cluster = name, id = info.cluster_id, brokers = info.brokers, "connected");
-            clusters.insert(name, Reached { cluster, round_trip: info.round_trip });
-        }
-    }
-    let mut prepared = Vec::new();
-    for link in &loaded.config.links {
-        // Validation has seen to it that both are there, and the board is made of the same links.
-        let ends = clusters.get(&*link.source).zip(clusters.get(&*link.target)).zip(board.link(&link.name));
-        let Some(((source, target), told)) = ends else { continue };
-        prepared.push(prepare_link(loaded, link, engine, source, target, told).await?);
-    }
-    let lanes = |link: &Link| prepared.iter().find(|p| p.name == link.name).map_or(0, |p| p.spec.lanes);
-    compose::admit_plugins(&loaded.config, lanes).map_err(RunError::PluginMemory)?;
-    Ok(prepared)
-}
-
-/// A cluster that answers.
-struct Reached {
-    cluster: ClusterConfig,
-    /// How long an answer takes.
-    round_trip: Duration,
-}
-
-async fn prepare_link(
+pub async fn plan(
     loaded: &Loaded,
-    link: &Link,
     engine: &HostEngine,
-    source: &Reached,
-    target: &Reached,
-    told: &Arc<LinkBoard>,
-) -> Result<Prepared, RunError> {
-    let (source, line) = (&source.cluster, target.round_trip);
-    let target = &target.cluster;
-    let chains = {
-        let (engine, spec) = (engine.clone(), compose::chain(loaded, link));
-        let loading = tokio::task::spawn_blocking(move || HostChains::load(&engine, spec));
-        loading.await.map_err(|error| RunError::Engine(error.to_string()))??
-    };
-    let lanes = patiently(&link.name, async || lanes(link, target).await).await?;
-    let progress: Arc<dyn ProgressStore> = Arc::new(KafkaProgressStore::new(target, &link.name, REQUEST));
-    // While a resize is under way its new lanes hold nothing yet, and would be taken for lanes that were never used.
-    let first = patiently(&link.name, async || Ok(progress.read(LaneId(0)).await?)).await?;
-    if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes)) {
-        return Err(RunError::Resized { link: link.name.clone(), reason });
+    clock: &Arc<dyn Clock>,
+    board: &Board,
+) -> Result<Vec<Planned>, RunError> {
+    let mut planned = Vec::new();
+    for link in &loaded.config.links {
+        // The board is made of the same links.
+        let Some(told) = board.link(&link.name) else { continue };
+        let (for_loading, spec) = (engine.clone(), compose::chain(loaded, link));
+        let loading = tokio::task::spawn_blocking(move || HostChains::load(&for_loading, spec));
+        let chains = loading.await.map_err(|error| RunError::Engine(error.to_string()))??;
+        let events = Arc::clone(told) as Arc<dyn EventSink>;
+        let slot_deps = SlotDeps { link: link.name.clone(), clock: Arc::clone(clock), events };
+        planned.push(Planned {
+            told: Arc::clone(told),
+            status: Arc::default(),
+            slot: ChainSlot::new(slot_deps, chains),
+            link: link.clone(),
+            engine: engine.clone(),
+            clock: Arc::clone(clock),
+        });
     }
-    let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
-    let (partitions, round_trip) = patiently(&link.name, async || look(&*discovery).await).await?;
-    let (source_tuning, target_tuning, limits) = tuning(link, lanes, partitions, round_trip, line);
-    tracing::info!(
-        link = link.name,
-        lanes,
-        partitions,
-        source_round_trip_ms = round_trip.as_millis(),
-        target_round_trip_ms = line.as_millis(),
-        plugins = chains.generation().0.as_ref(),
-        "link prepared"
-    );
-    let status = Arc::new(LinkStatus::default());
-    let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
-    let connector = KafkaConnector {
-        link: link.name.clone(),
-        source: source.clone(),
-        target: target.clone(),
-        source_tuning,
-        target_tuning,
-        manage_quarantine: link.manage_topics,
-        quarantine_timeout: QUARANTINE,
-        ended: strait_kafka::EndedIds::default(),
-    };
-    let clock = Arc::new(SystemClock::start());
-    let events = Arc::clone(told) as Arc<dyn EventSink>;
-    let slot_deps = SlotDeps { link: link.name.clone(), clock: clock.clone(), events: events.clone() };
-    let slot = ChainSlot::new(slot_deps, chains);
-    told.prepared(Work { status: Arc::clone(&status), slot: slot.clone(), engine: engine.clone(), lanes });
-    let chains = chains_of(link, &slot, &topics_receiver);
-    let target_topics = link.manage_topics.then(|| {
-        let target = KafkaTargetTopics::new(target, &link.name, REQUEST);
-        TargetTopics::new(&link.name, Arc::clone(&chains), target, topics_receiver.clone())
-    });
-    let deps = LaneDeps {
-        connector: Arc::new(connector),
-        progress,
-        chains,
-        clock,
-        events,
-        status: Arc::clone(&status),
-        topics: topics_receiver,
-    };
-    let spec = LaneSpec {
-        link: link.name.as_str().into(),
-        lane: LaneId(0),
-        lanes,
-        process: rand::random(),
-        delivery: link.delivery,
-        start: match link.start {
-            Start::Earliest => StartAt::Earliest,
-            Start::Latest => StartAt::Latest,
-            Start::At { unix_ms } => StartAt::Timestamp(unix_ms),
-        },
-        policies: Policies {
-            on_gap: link.on_gap,
-            on_refused: link.on_refused,
-            on_timestamp_zero: link.on_timestamp_zero,
-        },
-        limits,
-        config_hash: config_hash(link).into(),
-    };
-    Ok(Prepared {
-        name: link.name.clone(),
-        spec,
-        deps,
-        status,
-        discovery,
-        slot,
-        target_topics,
-        topics,
-        target: target.clone(),
-        watch: watching(link, partitions),
-    })
+    Ok(planned)
+}
+
+impl Planned {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.link.name
+    }
+
+    /// Asks the clusters for all that the link needs, and makes its own topics. May be done again after an error.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn prepare(&self, clusters: &Clusters) -> Result<Prepared, RunError> {
+        let link = &self.link;
+        let (source, _) = clusters.reach(&link.source).await?;
+        let (target, line) = clusters.reach(&link.target).await?;
+        let lanes = lanes(link, target).await?;
+        clusters.admit(link, lanes)?;
+        let progress: Arc<dyn ProgressStore> = Arc::new(KafkaProgressStore::new(target, &link.name, REQUEST));
+        // While a resize is under way its new lanes hold nothing yet, and would be taken for lanes that were never used.
+        let first = progress.read(LaneId(0)).await?;
+        if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes)) {
+            return Err(RunError::Resized { link: link.name.clone(), reason });
+        }
+        let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
+        let (partitions, round_trip) = look(&*discovery).await?;
+        let (source_tuning, target_tuning, limits) = tuning(link, lanes, partitions, round_trip, line);
+        tracing::info!(
+            link = link.name,
+            lanes,
+            partitions,
+            source_round_trip_ms = round_trip.as_millis(),
+            target_round_trip_ms = line.as_millis(),
+            plugins = self.slot.chains().generation().0.as_ref(),
+            "link prepared"
+        );
+        let status = Arc::clone(&self.status);
+        let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
+        let connector = KafkaConnector {
+            link: link.name.clone(),
+            source: source.clone(),
+            target: target.clone(),
+            source_tuning,
+            target_tuning,
+            manage_quarantine: link.manage_topics,
+            quarantine_timeout: QUARANTINE,
+            ended: strait_kafka::EndedIds::default(),
+        };
+        let chains = chains_of(link, &self.slot, &topics_receiver);
+        let target_topics = link.manage_topics.then(|| {
+            let target = KafkaTargetTopics::new(target, &link.name, REQUEST);
+            TargetTopics::new(&link.name, Arc::clone(&chains), target, topics_receiver.clone())
+        });
+        let deps = LaneDeps {
+            connector: Arc::new(connector),
+            progress,
+            chains,
+            clock: Arc::clone(&self.clock),
+            events: Arc::clone(&self.told) as Arc<dyn EventSink>,
+            status: Arc::clone(&status),
+            topics: topics_receiver,
+        };
+        let spec = LaneSpec {
+            link: link.name.as_str().into(),
+            lane: LaneId(0),
+            lanes,
+            process: clusters.process(),
+            delivery: link.delivery,
+            start: match link.start {
+                Start::Earliest => StartAt::Earliest,
+                Start::Latest => StartAt::Latest,
+                Start::At { unix_ms } => StartAt::Timestamp(unix_ms),
+            },
+            policies: Policies {
+                on_gap: link.on_gap,
+                on_refused: link.on_refused,
+                on_timestamp_zero: link.on_timestamp_zero,
+            },
+            limits,
+            config_hash: config_hash(link).into(),
+        };
+        let work = Work { status, slot: self.slot.clone(), engine: self.engine.clone(), lanes };
+        self.told.prepared(work);
+        Ok(Prepared {
+            name: link.name.clone(),
+            spec,
+            deps,
+            discovery,
+            target_topics,
+            topics,
+            target: target.clone(),
+            watch: watching(link, partitions),
+        })
+    }
 }
 
 /// The chains of the link's lanes: those of the slot, which refuse topics that would share a target topic.
 fn chains_of(link: &Link, slot: &ChainSlot, topics: &watch::Receiver<Arc<Vec<SourceTopic>>>) -> Arc<dyn ChainFactory> {
     let chains = Arc::new(slot.clone());
-    if link.merge_topics {
-        return chains;
-    }
-    let slot = slot.clone();
-    let renames = move || slot.chains().manifests().any(|(_, manifest)| manifest.effect_names.contains(&"topic"));
-    Arc::new(OneEach::new(chains, renames, topics.clone()))
+    if link.merge_topics { chains } else { Arc::new(OneEach::new(chains, topics.clone())) }
 }
 
 /// How often the source is looked at: thousands of partitions less often, so that looking stays below a few per cent of a core.

@@ -3,6 +3,7 @@
 pub mod bar;
 pub mod catch_up;
 pub mod clock;
+mod clusters;
 pub mod link;
 pub mod names;
 mod patience;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use strait_core::config::Link;
 use strait_flow::LinkStatus;
-use strait_flow::ports::PortError;
+use strait_flow::ports::{Clock, PortError};
 use strait_host::{HostEngine, HostOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,9 @@ use crate::compose;
 use crate::load::Loaded;
 use bar::Bars;
 use catch_up::CatchUp;
-use link::Prepared;
+use clusters::Clusters;
+use link::{Planned, Prepared};
+use patience::{Patience, Waits};
 use reload::Reloads;
 
 /// Why running did not end well; each was told already, or is the caller's to tell.
@@ -90,7 +93,8 @@ impl RunError {
 /// What a finished run did, per link.
 pub type Summary = Vec<(String, Arc<LinkStatus>)>;
 
-/// Runs every link until `stop`, or until all have caught up, and tells the board how they do.
+/// Runs every link until `stop`, or until all have caught up, and tells the board how they do. A link whose clusters do not
+/// answer yet is waited for, while the others run.
 ///
 /// # Errors
 /// Every [`RunError`] that a link ended with; the others went on.
@@ -109,29 +113,33 @@ pub async fn run(
         ..HostOptions::default()
     };
     let engine = HostEngine::with(options).map_err(|error| vec![RunError::Engine(error)])?;
-    let prepared = tokio::select! { biased;
+    let clock: Arc<dyn Clock> = Arc::new(clock::SystemClock::start());
+    let planned = tokio::select! { biased;
         () = stop.cancelled() => return Ok(Vec::new()),
-        prepared = link::prepare(loaded, &engine, board) => prepared.map_err(|error| vec![error])?,
+        planned = link::plan(loaded, &engine, &clock, board) => planned.map_err(|error| vec![error])?,
     };
-    let slots = prepared.iter().map(|link| (link.name.clone(), link.slot.clone())).collect();
-    let clock = Arc::new(clock::SystemClock::start());
+    let slots = planned.iter().map(|link| (link.name().to_owned(), link.slot.clone())).collect();
     let reloads = Reloads::new(loaded, engine, clock, slots);
     board.give_reloads(reloads.clone());
-    let summary: Summary = prepared.iter().map(|link| (link.name.clone(), Arc::clone(&link.status))).collect();
+    let summary: Summary = planned.iter().map(|link| (link.name().to_owned(), Arc::clone(&link.status))).collect();
     board.enter(Phase::Running);
+    let clusters = Arc::new(Clusters::new(loaded));
     let mut bars = Bars::new(until_caught_up);
     let mut tasks = JoinSet::new();
-    for link in prepared {
-        let bar = bars.add(&link.name);
-        let link_stop = stop.child_token();
-        let name = link.name.clone();
+    for link in planned {
+        let (bar, link_stop, clusters) = (bars.add(link.name()), stop.child_token(), Arc::clone(&clusters));
         tasks.spawn(async move {
-            let ended = if until_caught_up {
-                run_until_caught_up(link, link_stop, bar).await
-            } else {
-                run_link(link, link_stop).await
+            let patience = if until_caught_up { Patience::Short } else { Patience::Endless };
+            let prepared = tokio::select! { biased;
+                () = link_stop.cancelled() => return (link.name().to_owned(), Ok(())),
+                prepared = prepare(&link, &clusters, patience) => prepared,
             };
-            (name, ended)
+            let ended = match prepared {
+                Err(error) => Err(error),
+                Ok(prepared) if until_caught_up => run_until_caught_up(prepared, link_stop, bar).await,
+                Ok(prepared) => run_link(prepared, link_stop).await,
+            };
+            (link.name().to_owned(), ended)
         });
     }
     let mut errors = Vec::new();
@@ -160,6 +168,20 @@ pub async fn run(
     if errors.is_empty() { Ok(summary) } else { Err(errors) }
 }
 
+async fn prepare(link: &Planned, clusters: &Clusters, patience: Patience) -> Result<Prepared, RunError> {
+    let mut waits = Waits::begin(patience);
+    loop {
+        let error = match link.prepare(clusters).await {
+            Err(error) => error,
+            prepared => return prepared,
+        };
+        let Some(pause) = waits.after(&error) else { return Err(error) };
+        tracing::warn!(link = link.name(), %error, again_s = pause.as_secs(), "the link cannot begin yet");
+        link.told.waits(&error.to_string());
+        tokio::time::sleep(pause).await;
+    }
+}
+
 async fn run_link(mut link: Prepared, stop: CancellationToken) -> Result<(), RunError> {
     let target_topics = link.target_topics.take();
     let service = link.service()?;
@@ -184,7 +206,7 @@ async fn run_until_caught_up(mut link: Prepared, stop: CancellationToken, bar: b
         &*link.discovery,
         &*link.deps.connector,
         Arc::clone(&link.deps.progress),
-        Arc::clone(&link.status),
+        Arc::clone(&link.deps.status),
     )
     .await?;
     let name = link.name.clone();

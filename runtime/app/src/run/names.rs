@@ -70,8 +70,6 @@ pub struct OneEach {
 
 #[derive(Clone)]
 struct Names {
-    /// Whether any plugin may rename topics. Without one no two topics get one name.
-    renames: Arc<dyn Fn() -> bool + Send + Sync>,
     topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
     /// The names are compared by the first chain that needs them, for all of the link.
     found: Arc<Mutex<Arc<Found>>>,
@@ -80,12 +78,8 @@ struct Names {
 impl OneEach {
     /// Of a link whose source topics are published in `topics`.
     #[must_use]
-    pub fn new(
-        chains: Arc<dyn ChainFactory>,
-        renames: impl Fn() -> bool + Send + Sync + 'static,
-        topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
-    ) -> Self {
-        Self { chains, names: Names { renames: Arc::new(renames), topics, found: Arc::default() } }
+    pub fn new(chains: Arc<dyn ChainFactory>, topics: watch::Receiver<Arc<Vec<SourceTopic>>>) -> Self {
+        Self { chains, names: Names { topics, found: Arc::default() } }
     }
 }
 
@@ -139,16 +133,14 @@ impl Checked {
 
     fn look(&mut self, topics: Arc<Vec<SourceTopic>>, plugins: Generation) -> Found {
         let (mut named, mut unnamed) = (Vec::new(), BTreeSet::new());
-        if (self.names.renames)() {
-            for topic in topics.iter() {
-                match self.chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()) {
-                    Ok(name) => named.push((&topic.topic, name)),
-                    Err(error) if error.retry_after.is_some() => {
-                        unnamed.insert(Arc::clone(&topic.topic));
-                    }
-                    // A topic that a plugin refuses is not copied, and so in nobody's way.
-                    Err(_) => {}
+        for topic in topics.iter() {
+            match self.chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()) {
+                Ok(name) => named.push((&topic.topic, name)),
+                Err(error) if error.retry_after.is_some() => {
+                    unnamed.insert(Arc::clone(&topic.topic));
                 }
+                // A topic that a plugin refuses is not copied, and so in nobody's way.
+                Err(_) => {}
             }
         }
         let collisions = collisions(named);

@@ -18,6 +18,7 @@ mod copy;
 mod gaps;
 mod lanes;
 mod memory;
+mod outage;
 mod plugins;
 mod poison;
 mod refused;
