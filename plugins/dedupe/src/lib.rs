@@ -8,9 +8,12 @@ use std::collections::{HashMap, VecDeque};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use strait_plugin_common::by::{By, Found};
+use strait_plugin_common::{
+    by::{By, Found},
+    tally::Tally,
+};
 use strait_plugin_sdk::{
-    About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, count, effect, plugin,
+    About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, effect, plugin,
 };
 
 const SCHEMA: &str = include_str!("../config.schema.json");
@@ -46,7 +49,7 @@ struct Dedupe {
     last: HashMap<Identity, (u64, i64)>,
     /// Every one that was seen, oldest first.
     order: VecDeque<(u64, Identity)>,
-    dropped: u64,
+    dropped: Tally,
 }
 
 impl Dedupe {
@@ -105,7 +108,7 @@ impl Plugin for Dedupe {
             within_ms: config.within_ms,
             last: HashMap::new(),
             order: VecDeque::new(),
-            dropped: 0,
+            dropped: Tally::default(),
         };
         // All at once: a plugin that may not have the memory says so when the link starts.
         let room = config.records as usize + 1;
@@ -135,7 +138,7 @@ impl Plugin for Dedupe {
             |before_ms: i64| self.within_ms.is_none_or(|within_ms| timestamp_ms.abs_diff(before_ms) <= within_ms);
         match before {
             Some((_, before_ms)) if near(before_ms) => {
-                self.dropped += 1;
+                self.dropped.add();
                 Action::Drop
             }
             _ => Action::Pass,
@@ -143,9 +146,7 @@ impl Plugin for Dedupe {
     }
 
     fn end_batch(&mut self) {
-        if self.dropped > 0 {
-            count(0, std::mem::take(&mut self.dropped));
-        }
+        self.dropped.tell(0);
     }
 }
 
@@ -157,10 +158,8 @@ mod tests {
 
     use super::*;
 
-    /// Which of the records pass.
     fn passed(config: serde_json::Value, records: &[TestRecord]) -> Vec<usize> {
-        let lines = Tester::<Dedupe>::new(&config.to_string()).unwrap().process(records).unwrap();
-        (0..records.len()).filter(|index| !lines.contains(&format!("{index} drop"))).collect()
+        Tester::<Dedupe>::new(&config.to_string()).unwrap().left_by_drops(records).unwrap()
     }
 
     fn keys(keys: &[&str]) -> Vec<TestRecord> {

@@ -9,8 +9,9 @@ mod val;
 
 use config::{Config, Verdict};
 use node::{Case, Missing, Node, Reads, Trouble};
+use strait_plugin_common::tally::Tally;
 use strait_plugin_sdk::{
-    About, Action, ConfigError, LinkInfo, Plugin, Record, TopicPlan, config_error, count, effect, plugin,
+    About, Action, ConfigError, LinkInfo, Plugin, Record, TopicPlan, config_error, effect, plugin,
 };
 
 const SCHEMA: &str = include_str!("../config.schema.json");
@@ -23,7 +24,7 @@ struct Filter {
     unmatched: Verdict,
     tombstones: Verdict,
     missing: Missing,
-    dropped: u64,
+    dropped: Tally,
 }
 
 impl Filter {
@@ -72,7 +73,7 @@ impl Plugin for Filter {
             unmatched: config.unmatched,
             tombstones: config.tombstones,
             missing: config.missing.into(),
-            dropped: 0,
+            dropped: Tally::default(),
         })
     }
 
@@ -93,16 +94,14 @@ impl Plugin for Filter {
             (Verdict::Keep, _) => Action::Pass,
             (Verdict::Reject, Some(trouble)) => Self::reject(trouble),
             _ => {
-                self.dropped += 1;
+                self.dropped.add();
                 Action::Drop
             }
         }
     }
 
     fn end_batch(&mut self) {
-        if self.dropped > 0 {
-            count(0, std::mem::take(&mut self.dropped));
-        }
+        self.dropped.tell(0);
     }
 }
 

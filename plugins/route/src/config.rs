@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use strait_plugin_common::{
     by::By,
+    in_table,
     rewrite::{Mistake, Rewrite},
+    tally::Tally,
 };
 use strait_plugin_sdk::{ConfigError, config_error};
 
@@ -71,7 +73,9 @@ impl Config {
         let unmatched = self.unmatched.unwrap_or_default();
         let rule = self.rule(&mut errors);
         match (by, rule) {
-            (Some(by), Some(rule)) if errors.is_empty() => Ok(Route { by, rule, default, unmatched, without_place: 0 }),
+            (Some(by), Some(rule)) if errors.is_empty() => {
+                Ok(Route { by, rule, default, unmatched, without_place: Tally::default() })
+            }
             _ => Err(errors),
         }
     }
@@ -81,7 +85,7 @@ impl Config {
             (Some(table), None, None, None) => {
                 let mut places = HashMap::new();
                 for (found, value) in table {
-                    let at = format!("/table/{}", found.replace('~', "~0").replace('/', "~1"));
+                    let at = in_table(&found);
                     places.extend(place(&value, self.to, &at, errors).map(|place| (found.into_bytes(), place)));
                 }
                 let mut names: Vec<_> = places.values().filter_map(Place::topic).collect();

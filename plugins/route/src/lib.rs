@@ -9,9 +9,10 @@ use serde::Deserialize;
 use strait_plugin_common::{
     by::{By, Found},
     hash::place,
+    tally::Tally,
 };
 use strait_plugin_sdk::{
-    About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, config_error, count, effect, plugin,
+    About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, config_error, effect, plugin,
 };
 
 const SCHEMA: &str = include_str!("../config.schema.json");
@@ -25,7 +26,7 @@ struct Route {
     default: Option<Place>,
     unmatched: Unmatched,
     /// Records without a place since the last batch.
-    without_place: u64,
+    without_place: Tally,
 }
 
 /// Where a record goes.
@@ -83,7 +84,7 @@ impl Place {
 
 impl Route {
     fn without_place(&mut self, record: &Record<'_>, code: u32) -> Action {
-        self.without_place += 1;
+        self.without_place.add();
         if let Some(place) = &self.default {
             return place.of(record.topic());
         }
@@ -147,9 +148,7 @@ impl Plugin for Route {
     }
 
     fn end_batch(&mut self) {
-        if self.without_place > 0 {
-            count(0, std::mem::take(&mut self.without_place));
-        }
+        self.without_place.tell(0);
     }
 }
 

@@ -4,9 +4,10 @@ use serde::Deserialize;
 use strait_plugin_common::{
     by::{By, Found},
     hash::salted,
+    tally::Tally,
 };
 use strait_plugin_sdk::{
-    About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, count, effect, plugin,
+    About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, effect, plugin,
 };
 
 const SCHEMA: &str = include_str!("../config.schema.json");
@@ -44,7 +45,7 @@ struct Sample {
     below: u128,
     salt: Vec<u8>,
     missing: Missing,
-    dropped: u64,
+    dropped: Tally,
 }
 
 impl Sample {
@@ -92,7 +93,7 @@ impl Plugin for Sample {
             below: (config.fraction * 2_f64.powi(64)) as u128,
             salt: config.salt.into_bytes(),
             missing: config.missing,
-            dropped: 0,
+            dropped: Tally::default(),
         })
     }
 
@@ -118,14 +119,12 @@ impl Plugin for Sample {
         if keeps {
             return Action::Pass;
         }
-        self.dropped += 1;
+        self.dropped.add();
         Action::Drop
     }
 
     fn end_batch(&mut self) {
-        if self.dropped > 0 {
-            count(0, std::mem::take(&mut self.dropped));
-        }
+        self.dropped.tell(0);
     }
 }
 
@@ -137,10 +136,8 @@ mod tests {
 
     use super::*;
 
-    /// Which of the records are kept.
     fn kept(config: serde_json::Value, records: &[TestRecord]) -> Vec<usize> {
-        let lines = Tester::<Sample>::new(&config.to_string()).unwrap().process(records).unwrap();
-        (0..records.len()).filter(|index| !lines.contains(&format!("{index} drop"))).collect()
+        Tester::<Sample>::new(&config.to_string()).unwrap().left_by_drops(records).unwrap()
     }
 
     #[test]

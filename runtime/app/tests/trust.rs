@@ -19,6 +19,13 @@ fn flat(report: &str) -> String {
     report.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// A folder with one for plugins in it.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("plugins")).unwrap();
+    dir
+}
+
 /// A configuration of a link with the plugin `x`, and these lines at its top and for the plugin.
 fn config(dir: &Path, top: &str, plugin: &str) {
     let text = format!(
@@ -31,10 +38,9 @@ fn config(dir: &Path, top: &str, plugin: &str) {
 
 #[test]
 fn a_plugin_is_signed_verified_and_refused_by_name() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let dir = dir.path();
     let run = |args: &[&str]| strait(dir, args);
-    fs::create_dir(dir.join("plugins")).unwrap();
     let file = "plugins/x.wasm";
     fs::write(dir.join(file), b"no plugin, but these bytes").unwrap();
 
@@ -98,10 +104,9 @@ fn a_plugin_is_signed_verified_and_refused_by_name() {
 
 #[test]
 fn what_is_no_regular_file_is_refused_and_not_waited_for() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let dir = dir.path();
     let run = |args: &[&str]| strait(dir, args);
-    fs::create_dir(dir.join("plugins")).unwrap();
     let pipe = |name: &str| assert!(Command::new("mkfifo").arg(dir.join(name)).status().unwrap().success());
     pipe("plugins/x.wasm");
     config(dir, "", "");

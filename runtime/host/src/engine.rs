@@ -8,7 +8,7 @@ use std::{
         mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use strait_flow::ports::Clock;
@@ -20,6 +20,7 @@ use wasmtime::{
 
 use crate::{
     api::v0_1::{Plugin, PluginPre},
+    clock::SystemClock,
     compiled::CompiledCache,
     error::LoadProblem,
     health::{Healths, PluginHealth},
@@ -59,26 +60,6 @@ impl Default for HostOptions {
     fn default() -> Self {
         let clock = Arc::new(SystemClock::start());
         Self { clock, state_dir: None, compiled_dir: None, remembering_bytes_max: 4 << 30 }
-    }
-}
-
-/// The machine's clocks.
-struct SystemClock(Instant);
-
-impl SystemClock {
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl Clock for SystemClock {
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn unix_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 }
 

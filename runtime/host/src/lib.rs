@@ -6,6 +6,7 @@
 pub mod api;
 mod bundled;
 mod chain;
+mod clock;
 mod columns;
 mod compiled;
 mod edits;
@@ -34,6 +35,7 @@ mod wasi;
 
 pub use bundled::bundled_names;
 pub use chain::{PluginChain, measure::ColumnBytes};
+pub use clock::SystemClock;
 pub use engine::{HostEngine, HostOptions};
 pub use error::{ConfigMistake, LoadError, LoadProblem};
 pub use factory::{ChainSpec, CounterValue, HostChains, LinkInfo, Naming, PluginSource, PluginSpec, generation_of};

@@ -197,6 +197,15 @@ impl<P: Plugin> Tester<P> {
         self.mode = mode;
     }
 
+    /// Shows the records in one batch, and gives the indexes of those that are not dropped.
+    ///
+    /// # Errors
+    /// As [`Tester::process`].
+    pub fn left_by_drops(&mut self, records: &[TestRecord]) -> Result<Vec<usize>, String> {
+        let lines = self.process(records)?;
+        Ok((0..records.len()).filter(|index| !lines.contains(&format!("{index} drop"))).collect())
+    }
+
     /// Shows the records in one batch; offsets go on from the last one by twos. Gives one line per edit, such as
     /// `2 field 0 = "***"`: the record's index, what is done, the argument, the bytes.
     ///

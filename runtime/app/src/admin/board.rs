@@ -9,9 +9,8 @@ use strait_core::config::{Config, Delivery};
 use strait_core::{Event, PartitionKey, Severity};
 use strait_flow::ports::{Clock, EventSink};
 use strait_flow::{LaneState, LinkStatus};
-use strait_host::{ChainSlot, HostEngine};
+use strait_host::{ChainSlot, HostEngine, SystemClock};
 
-use crate::run::clock::SystemClock;
 use crate::run::reload::Reloads;
 use crate::telemetry::Mask;
 

@@ -2,7 +2,6 @@
 
 pub mod bar;
 pub mod catch_up;
-pub mod clock;
 mod clusters;
 pub mod link;
 pub mod names;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use strait_core::config::Link;
 use strait_flow::LinkStatus;
 use strait_flow::ports::{Clock, PortError};
-use strait_host::{HostEngine, HostOptions};
+use strait_host::{HostEngine, HostOptions, SystemClock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -107,13 +106,14 @@ pub async fn run(
     let has_plugins = loaded.config.links.iter().any(|link| !link.plugins.is_empty());
     // Too many plugins are refused below, with the lanes that there are.
     let left_mib = compose::admit_plugins(&loaded.config, Link::lanes_to_create).unwrap_or(0);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let options = HostOptions {
+        clock: Arc::clone(&clock),
         state_dir: has_plugins.then(|| loaded.state_dir()),
         remembering_bytes_max: usize::try_from(left_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
         ..HostOptions::default()
     };
     let engine = HostEngine::with(options).map_err(|error| vec![RunError::Engine(error)])?;
-    let clock: Arc<dyn Clock> = Arc::new(clock::SystemClock::start());
     let planned = tokio::select! { biased;
         () = stop.cancelled() => return Ok(Vec::new()),
         planned = link::plan(loaded, &engine, &clock, board) => planned.map_err(|error| vec![error])?,

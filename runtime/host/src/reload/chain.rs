@@ -82,6 +82,26 @@ impl Seated {
         let judgement = self.chain.judge_strictly(batch, partitions)?;
         Ok((judgement, self.chain.generation()))
     }
+
+    /// What it makes of a batch that nobody has judged yet: its judgement, which the other one then has missed, or a failure,
+    /// with which it has missed the batch itself. A plugin that has lost its memory has not failed.
+    fn judge_first(
+        &mut self,
+        other: &mut Self,
+        batch: &Batch,
+        partitions: u32,
+    ) -> Result<Result<Signed, ChainError>, ChainError> {
+        match self.judge_strictly(batch, partitions) {
+            Err(error) if !error.is_memory_lost() => {
+                self.chain.missed(batch);
+                Err(error)
+            }
+            judged => {
+                other.chain.missed(batch);
+                Ok(judged)
+            }
+        }
+    }
 }
 
 /// A lane's chain, whichever generation that is.
@@ -179,14 +199,10 @@ impl SlotChain {
         };
         match role {
             Role::Previous => {
-                let error = match serving.judge_strictly(batch, partitions) {
-                    Err(error) if !error.is_memory_lost() => error,
-                    judged => {
-                        other.chain.missed(batch);
-                        return judged;
-                    }
+                let error = match serving.judge_first(other, batch, partitions) {
+                    Err(error) => error,
+                    Ok(judged) => return judged,
                 };
-                serving.chain.missed(batch);
                 match other.judge_strictly(batch, partitions) {
                     // One that remembers has not seen the batches since: it takes over and is shown them.
                     judged if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) => {
@@ -198,14 +214,10 @@ impl SlotChain {
                 }
             }
             Role::Canary(partition) if *partition == batch.partition() => {
-                let error = match other.judge_strictly(batch, partitions) {
-                    Err(error) if !error.is_memory_lost() => error,
-                    judged => {
-                        serving.chain.missed(batch);
-                        return judged;
-                    }
+                let error = match other.judge_first(serving, batch, partitions) {
+                    Err(error) => error,
+                    Ok(judged) => return judged,
                 };
-                other.chain.missed(batch);
                 let judged = serving.judge(batch, partitions);
                 if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) {
                     slot.broke(other.number(), &error);

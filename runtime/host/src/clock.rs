@@ -1,32 +1,30 @@
-//! The one place that reads the machine's clocks.
+//! The one place that reads the machine's clocks for others.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use strait_flow::ports::Clock;
 
 /// The machine's clocks.
-#[derive(Debug)]
-pub struct SystemClock {
-    started: std::time::Instant,
-}
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock(Instant);
 
 impl SystemClock {
     /// Monotonic time counts from here.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the clock that everything else is given")]
     pub fn start() -> Self {
-        Self { started: std::time::Instant::now() }
+        Self(Instant::now())
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.0.elapsed()
     }
 
     #[allow(clippy::disallowed_methods, reason = "the clock that everything else is given")]
     fn unix_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 }
