@@ -21,7 +21,7 @@ const QUARANTINE_READY: Duration = Duration::from_secs(5);
 
 /// How long a generation that broke may take to abort what it has open. The next one aborts it in any case; where the target
 /// cannot, waiting would only hold up the partitions that it could write.
-pub(crate) const ABORT_MAX: Duration = Duration::from_secs(2);
+pub(crate) const ABORT_MAX: Duration = Duration::from_secs(1);
 
 /// Makes quarantine ready for the first record; one that is not costs nothing before there is such a record, and is said.
 async fn prepare(quarantine: &mut dyn Quarantine, link: &str) {

@@ -277,15 +277,26 @@ impl Lane<'_> {
             return Ok(());
         }
         self.next_probe = self.now + limits.stuck_after;
-        let mut taken_out = Vec::new();
+        let mut answered = Vec::new();
         for (key, since) in waiting {
-            let reason = match self.is_writable(&key).await {
-                Ok(true) => "the target partition has a leader and enough replicas, but does not answer",
-                Ok(false) => "the target partition has no leader or fewer in-sync replicas than min.insync.replicas",
+            match self.is_writable(&key).await {
+                Ok(writable) => answered.push((key, since, writable)),
                 Err(error) => {
                     tracing::warn!(link = %self.spec.link, partition = %key, %error, "the target does not answer, waiting");
                     return Ok(());
                 }
+            }
+        }
+        // They share a transaction: where some cannot be written, the others may wait for nothing but those.
+        if answered.iter().any(|(_, _, writable)| !writable) {
+            answered.retain(|(_, _, writable)| !writable);
+        }
+        let mut taken_out = Vec::new();
+        for (key, since, writable) in answered {
+            let reason = if writable {
+                "the target partition has a leader and enough replicas, but does not answer"
+            } else {
+                "the target partition has no leader or fewer in-sync replicas than min.insync.replicas"
             };
             let (first, most) = limits.stuck_retry;
             let retry_after = self.memory.stuck.get(&key).map_or(first, |s| (s.retry_after * 2).min(most));

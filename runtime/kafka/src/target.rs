@@ -32,10 +32,15 @@ const DESTROY_TIMEOUT: Duration = Duration::from_secs(10);
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// How many of them work.
 const SLOTS: usize = 2;
-/// An id whose last transaction we have ended, and which has not ended everywhere after this long, is left aside.
-const PENDING_AFTER: Duration = Duration::from_secs(2);
-/// The same for one that another process may have worked with. The coordinator gives the same answer while it waits for its own
-/// log to be replicated, and then nothing is decided yet: longer than it waits (`request.timeout.ms`, 30 s).
+/// An id whose last transaction has not ended everywhere after this long is left aside at first.
+const PENDING_AFTER: Duration = Duration::from_millis(500);
+/// How long those left aside are looked at again: librdkafka asks every half second, so that there is a new answer.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Longest call into the client, which goes on trying between two.
+const CALL_MAX: Duration = Duration::from_secs(2);
+/// The same for one that another process may have worked with, since it was first asked for. The coordinator gives the same
+/// answer while it waits for its own log to be replicated, and then nothing is decided yet: longer than it waits
+/// (`request.timeout.ms`, 30 s).
 const UNDECIDED_AFTER: Duration = Duration::from_secs(35);
 /// Least time for the answer about one id.
 const LOOK: Duration = Duration::from_millis(250);
@@ -164,18 +169,24 @@ impl KafkaTarget {
             let fail = |error: FfiError| producer_error(context.clone(), &error);
             let producer = Producer::new(&label, &settings, observer, move || sealed.seal()).map_err(fail)?;
             if tuning.exactly_once {
-                let ours = ended.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                let ours = ours.is_some_and(|at| at.elapsed() < ENDED_FOR);
-                // All of ours were asked to end at the same time, and librdkafka goes on asking for each.
-                let left = PENDING_AFTER.saturating_sub(began.elapsed()).max(LOOK);
-                let patience = if ours { left } else { UNDECIDED_AFTER };
-                match initialise(&producer, &context, patience, tuning.transaction_timeout.min(INIT_MAX)) {
+                let ended_at = || ended.lock().unwrap_or_else(PoisonError::into_inner);
+                let ours = ended_at().get(&id).is_some_and(|at| at.elapsed() < ENDED_FOR);
+                // librdkafka goes on asking for those left aside.
+                let patience = PENDING_AFTER.saturating_sub(began.elapsed()).max(LOOK);
+                let asked_at = Instant::now();
+                let initialised = initialise(&producer, &context, patience, tuning.transaction_timeout.min(INIT_MAX));
+                if ours || initialised.is_ok() {
+                    // Also for a take that fails later: the next one need not wait for what this process has ended.
+                    ended_at().insert(id, Instant::now());
+                }
+                match initialised {
                     // A spare: it was initialised to fence whoever may have worked with it.
                     Ok(()) if taken.producers.len() == SLOTS => continue,
                     Ok(()) => {}
                     Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
                         tracing::warn!("{context}: its last transaction cannot end yet; the lane works with other ids");
-                        pending.push((slot, producer, context, error));
+                        let look_until = asked_at + if ours { Duration::ZERO } else { UNDECIDED_AFTER };
+                        pending.push((slot, producer, context, error, look_until));
                         continue;
                     }
                     Err(error) => return Err(init_error(&producer, &context, &error)),
@@ -190,13 +201,13 @@ impl KafkaTarget {
             taken.producers.push(Arc::new(producer));
         }
         // While the others were initialised one of these may have ended, and a rival may have begun to work with it.
-        let began = Instant::now();
+        let new_answers = Instant::now() + LOOK_AGAIN;
         let mut unfenced = String::new();
-        for (slot, producer, context, first) in pending {
+        for (slot, producer, context, first, look_until) in pending {
             if taken.producers.len() < slots.len().min(SLOTS) {
                 return Err(producer_error(context, &first));
             }
-            let left = PENDING_AFTER.saturating_sub(began.elapsed()).max(LOOK);
+            let left = look_until.max(new_answers).saturating_duration_since(Instant::now()).max(LOOK);
             match initialise(&producer, &context, left, left) {
                 Ok(()) => {}
                 Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => unfenced.push_str(slot),
@@ -227,7 +238,7 @@ fn initialise(producer: &Producer, context: &str, patience: Duration, within: Du
     let began = Instant::now();
     loop {
         // librdkafka goes on trying between the calls.
-        match producer.init_transactions(patience.min(within).min(PENDING_AFTER)) {
+        match producer.init_transactions(patience.min(within).min(CALL_MAX)) {
             Ok(()) => return Ok(()),
             Err(error) if began.elapsed() >= within => return Err(error),
             Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
@@ -236,7 +247,8 @@ fn initialise(producer: &Producer, context: &str, patience: Duration, within: Du
                 }
             }
             Err(error) if producer_error(context, &error).class != Class::Retry => return Err(error),
-            Err(error) if producer.client().trouble().is_some() => return Err(error),
+            // Some broker may be down that is not needed.
+            Err(error) if began.elapsed() >= CALL_MAX && producer.client().trouble().is_some() => return Err(error),
             Err(error) => tracing::debug!("{context}: {error}, still initialising"),
         }
     }

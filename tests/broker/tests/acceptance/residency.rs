@@ -193,11 +193,12 @@ fn while_the_redactors_breaker_is_open_nothing_passes() {
     let _turn = turn();
     let pair = Pair::start("breaker");
     pair.at_source().create_topic("people", 3, &[]).unwrap();
-    // More than the plugin may hold: it breaks on each of them, and after a hundred its breaker opens.
+    // More than the plugin may hold: it breaks on each of them, and after a hundred its breaker opens. Each partition has more
+    // than that, so that every later try is made with one of them as well.
     let text = format!("{{\"contacts\":[{{\"email\":\"{SECRET}{}\"}}]}}", "x".repeat(400_000));
     let too_large =
         || Trial { name: "large".to_owned(), value: text.clone().into_bytes(), expect: "redacted".to_owned() };
-    let breaking: Vec<Trial> = (0..120).map(|_| too_large()).collect();
+    let breaking: Vec<Trial> = (0..330).map(|_| too_large()).collect();
     let large = records(&breaking, 0);
     let trials = corpus(false);
     let others = records(&trials, 10 * trials.len());
