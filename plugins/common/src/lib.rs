@@ -1,5 +1,7 @@
-//! What the bundled plugins share: by what of a record they go, hashes that stay what they are, names made by patterns.
+//! What the bundled plugins share: by what of a record they go, hashes that stay what they are, pointers into
+//! their configurations, names made by patterns.
 
 pub mod by;
 pub mod hash;
+pub mod pointer;
 pub mod rewrite;

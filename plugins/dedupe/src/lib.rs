@@ -51,12 +51,11 @@ struct Dedupe {
 
 impl Dedupe {
     fn identity(&self, record: &Record<'_>) -> Option<Identity> {
-        let (kind, bytes): (u8, &[u8]) = match &self.by.find(record) {
-            Found::Bytes(bytes) => return Some(hash(0, bytes)),
-            Found::Json(source) => (1, source),
-            Found::Nothing | Found::NotJudged => return None,
-        };
-        Some(hash(kind, bytes))
+        match self.by.find(record) {
+            Found::Bytes(bytes) => Some(hash(0, &bytes)),
+            Found::Json(source) => Some(hash(1, source)),
+            Found::Nothing | Found::NotJudged => None,
+        }
     }
 
     /// Forgets what lies too far back from here.
@@ -75,11 +74,7 @@ impl Dedupe {
 
 fn hash(kind: u8, bytes: &[u8]) -> Identity {
     let digest = Sha256::new().chain_update([kind]).chain_update(bytes).finalize();
-    let mut identity = Identity::default();
-    for (byte, of_digest) in identity.iter_mut().zip(digest) {
-        *byte = of_digest;
-    }
-    identity
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 impl Plugin for Dedupe {
@@ -159,8 +154,7 @@ mod tests {
 
     /// Which of the records pass.
     fn passed(config: serde_json::Value, records: &[TestRecord]) -> Vec<usize> {
-        let lines = Tester::<Dedupe>::new(&config.to_string()).unwrap().process(records).unwrap();
-        (0..records.len()).filter(|index| !lines.contains(&format!("{index} drop"))).collect()
+        Tester::<Dedupe>::new(&config.to_string()).unwrap().passed(records).unwrap()
     }
 
     fn keys(keys: &[&str]) -> Vec<TestRecord> {

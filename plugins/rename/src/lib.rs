@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use strait_plugin_common::rewrite::{Mistake, Rewrite};
+use strait_plugin_common::{
+    pointer::pointer,
+    rewrite::{Mistake, Rewrite},
+};
 use strait_plugin_sdk::{About, ConfigError, LinkInfo, Plugin, TopicPlan, config_error, effect, plugin};
 
 const SCHEMA: &str = include_str!("../config.schema.json");
@@ -71,8 +74,7 @@ impl Config {
             if let Some(other) = taken.insert(name, topic) {
                 let message =
                     format!("'{other}' and '{topic}' would both be called '{name}'; say merge = true if that is meant");
-                let place = topic.replace('~', "~0").replace('/', "~1");
-                mistakes.push(config_error(format!("/table/{place}"), message));
+                mistakes.push(config_error(pointer("/table", topic), message));
             }
         }
         if pattern.is_some_and(Rewrite::is_constant) {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use strait_plugin_common::{
     by::By,
+    pointer::pointer,
     rewrite::{Mistake, Rewrite},
 };
 use strait_plugin_sdk::{ConfigError, config_error};
@@ -81,7 +82,7 @@ impl Config {
             (Some(table), None, None, None) => {
                 let mut places = HashMap::new();
                 for (found, value) in table {
-                    let at = format!("/table/{}", found.replace('~', "~0").replace('/', "~1"));
+                    let at = pointer("/table", &found);
                     places.extend(place(&value, self.to, &at, errors).map(|place| (found.into_bytes(), place)));
                 }
                 let mut names: Vec<_> = places.values().filter_map(Place::topic).collect();

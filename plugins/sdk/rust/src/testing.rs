@@ -223,6 +223,15 @@ impl<P: Plugin> Tester<P> {
         }
         lines(&run::process(Some(&mut self.plugin), &batch)?)
     }
+
+    /// The same, for plugins that drop records. Gives the indexes of those that are not dropped.
+    ///
+    /// # Errors
+    /// As [`Self::process`].
+    pub fn passed(&mut self, records: &[TestRecord]) -> Result<Vec<usize>, String> {
+        let lines = self.process(records)?;
+        Ok((0..records.len()).filter(|index| !lines.contains(&format!("{index} drop"))).collect())
+    }
 }
 
 fn length(bytes: Option<&[u8]>) -> [u8; 4] {
