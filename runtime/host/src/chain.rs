@@ -108,8 +108,6 @@ pub(crate) struct Call<'a> {
     pub(crate) needs: &'a Needs,
     /// `None` where the plugin reads no fields.
     pub(crate) lens: Option<&'a Lens>,
-    /// It goes to the partition's own instance.
-    pub(crate) remembers: bool,
     pub(crate) base_offset: u64,
     /// The interface's bits.
     pub(crate) mode: u32,
@@ -348,7 +346,7 @@ struct Group {
 impl Work<'_> {
     /// The source partition.
     pub(crate) fn place(&self) -> Place {
-        (self.batch.topic().clone(), self.batch.partition())
+        self.batch.into()
     }
 
     pub(crate) fn is_recalling(&self) -> bool {
@@ -435,7 +433,7 @@ impl Stage {
                 continue;
             };
             let plan = self.plan(other, work.partitions, work.shared)?;
-            if plan.needs.as_ref().is_some_and(|needs| needs.lookback.is_some()) {
+            if plan.needs.as_ref().is_some_and(Needs::remembers) {
                 // They come between the others of the batch, in an order that is not the same the second time.
                 return Err(format!(
                     "it asks for a lookback on topic '{other}', which an earlier plugin gave to single records; a lookback goes with the topic of the source"
@@ -477,9 +475,8 @@ impl Stage {
     ) -> Result<(), StageError> {
         let mut bytes = 0;
         let ms_max = self.plugin.limits.process_ms_max;
-        let remembers = needs.lookback.is_some();
-        let mode = if remembers && work.is_recalling() { MODE_RECALL } else { 0 };
-        let mut call = Call { topic, needs, lens, remembers, base_offset: 0, mode, ms_max };
+        let mode = if needs.remembers() && work.is_recalling() { MODE_RECALL } else { 0 };
+        let mut call = Call { topic, needs, lens, base_offset: 0, mode, ms_max };
         work.scratch.rows.clear();
         for row in members.iter().copied() {
             if !self.admit(needs, lens, row, work) {
@@ -520,37 +517,23 @@ impl Stage {
         work: &mut Work<'_>,
     ) -> Result<Result<(), Failure>, StageError> {
         // Taken out: it comes back only if all goes well.
-        if call.remembers {
-            let (mut instance, share) = self.take_remembering(work)?;
-            let answer = self.timed(call, rows, work, &mut instance)?;
-            if answer.is_ok() {
-                self.said.absorb(instance.said());
-                self.memories.put_back(&work.place(), (instance, share));
-            }
-            return Ok(answer);
-        }
-        self.instance(work.shared)?;
-        let Some(mut instance) = self.instance.take() else {
-            return Err("no instance".to_owned().into());
+        let (mut instance, share) = if call.needs.remembers() {
+            let (instance, share) = self.take_remembering(work)?;
+            (instance, Some(share))
+        } else {
+            self.instance(work.shared)?;
+            (self.instance.take().ok_or_else(|| "no instance".to_owned())?, None)
         };
-        let answer = self.timed(call, rows, work, &mut instance)?;
-        if answer.is_ok() {
-            self.instance = Some(instance);
-            self.keep_words();
-        }
-        Ok(answer)
-    }
-
-    fn timed(
-        &self,
-        call: &Call<'_>,
-        rows: &[usize],
-        work: &mut Work<'_>,
-        instance: &mut Instance,
-    ) -> Result<Result<(), Failure>, StageError> {
         let began = self.plugin.health.now();
-        let answer = self.enter(call, rows, work, instance)?;
+        let answer = self.enter(call, rows, work, &mut instance)?;
         self.plugin.health.called(rows.len(), self.plugin.health.now().saturating_sub(began));
+        if answer.is_ok() {
+            self.said.absorb(instance.said());
+            match share {
+                Some(share) => self.memories.put_back(&work.place(), (instance, share)),
+                None => self.instance = Some(instance),
+            }
+        }
         Ok(answer)
     }
 
@@ -562,7 +545,7 @@ impl Stage {
         instance: &mut Instance,
     ) -> Result<Result<(), Failure>, StageError> {
         let plugin = &self.plugin;
-        let Call { topic, needs, lens, base_offset, mode, ms_max, .. } = *call;
+        let Call { topic, needs, lens, base_offset, mode, ms_max } = *call;
         let last = rows.last().and_then(|row| work.record(*row));
         let time_ms = last.map_or(0, |record| record.timestamp_ms);
         let scene = Scene { needs, batch: work.batch, slots: work.slots, docs: work.docs, lens };

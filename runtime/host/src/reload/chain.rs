@@ -177,44 +177,13 @@ impl SlotChain {
         let Some((role, other)) = beside else {
             return serving.judge(batch, partitions);
         };
-        match role {
-            Role::Previous => {
-                let error = match serving.judge_strictly(batch, partitions) {
-                    Err(error) if !error.is_memory_lost() => error,
-                    judged => {
-                        other.chain.missed(batch);
-                        return judged;
-                    }
-                };
-                serving.chain.missed(batch);
-                match other.judge_strictly(batch, partitions) {
-                    // One that remembers has not seen the batches since: it takes over and is shown them.
-                    judged if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) => {
-                        slot.broke(serving.number(), &error);
-                        judged
-                    }
-                    // It breaks both: the records are to blame and not the reload.
-                    _ => serving.judge(batch, partitions),
-                }
-            }
-            Role::Canary(partition) if *partition == batch.partition() => {
-                let error = match other.judge_strictly(batch, partitions) {
-                    Err(error) if !error.is_memory_lost() => error,
-                    judged => {
-                        serving.chain.missed(batch);
-                        return judged;
-                    }
-                };
-                other.chain.missed(batch);
-                let judged = serving.judge(batch, partitions);
-                if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) {
-                    slot.broke(other.number(), &error);
-                }
-                judged
-            }
+        // The one that has to prove itself, and the one that is there if it breaks.
+        let (new, old) = match role {
+            Role::Previous => (serving, other),
+            Role::Canary(partition) if *partition == batch.partition() => (other, serving),
             Role::Canary(_) => {
                 other.chain.missed(batch);
-                serving.judge(batch, partitions)
+                return serving.judge(batch, partitions);
             }
             Role::Shadow => {
                 let signed = serving.judge(batch, partitions)?;
@@ -223,35 +192,47 @@ impl SlotChain {
                     Err(error) if error.is_memory_lost() => {}
                     Err(error) => slot.broke(other.number(), &error),
                 }
-                Ok(signed)
+                return Ok(signed);
             }
+        };
+        let error = match new.judge_strictly(batch, partitions) {
+            Err(error) if !error.is_memory_lost() => error,
+            judged => {
+                old.chain.missed(batch);
+                return judged;
+            }
+        };
+        new.chain.missed(batch);
+        let on_probation = *role == Role::Previous;
+        let judged = if on_probation { old.judge_strictly(batch, partitions) } else { old.judge(batch, partitions) };
+        // One that remembers has not seen the batches since: it takes over and is shown them.
+        if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) {
+            slot.broke(new.number(), &error);
+            return judged;
         }
+        // It breaks both: the records are to blame and not the reload.
+        if on_probation { new.judge(batch, partitions) } else { judged }
     }
 
     /// A chain on probation or on trial that breaks on what it is shown is taken back too.
     fn recall(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
         let Self { slot, serving, beside, .. } = self;
-        let again = |error: ChainError| ChainError { retry_after: Some(Duration::ZERO), ..error };
-        // It waits for a breaker, or for memory: no fault of this version.
-        let waits = |error: &ChainError| error.retry_after.is_some_and(|after| !after.is_zero());
-        let on_probation = matches!(beside, Some((Role::Previous, _)));
-        if let Err(error) = serving.chain.remember(batch, until, partitions) {
-            if !on_probation || waits(&error) {
-                return Err(error);
-            }
-            slot.broke(serving.number(), &error);
-            return Err(again(error));
-        }
-        let Some((_, candidate)) = beside.as_mut().filter(|(role, _)| *role != Role::Previous) else {
-            return Ok(());
+        let show = |seated: &mut Seated, is_tried: bool| {
+            seated.chain.remember(batch, until, partitions).map_err(|error| {
+                // It waits for a breaker, or for memory: no fault of this version.
+                let waits = error.retry_after.is_some_and(|after| !after.is_zero());
+                if waits || !is_tried {
+                    return error;
+                }
+                slot.broke(seated.number(), &error);
+                ChainError { retry_after: Some(Duration::ZERO), ..error }
+            })
         };
-        candidate.chain.remember(batch, until, partitions).map_err(|error| {
-            if waits(&error) {
-                return error;
-            }
-            slot.broke(candidate.number(), &error);
-            again(error)
-        })
+        match beside {
+            None => show(serving, false),
+            Some((Role::Previous, _)) => show(serving, true),
+            Some((_, candidate)) => show(serving, false).and_then(|()| show(candidate, true)),
+        }
     }
 
     fn saw(&mut self, topic: &Arc<str>, partitions: u32) {
