@@ -54,12 +54,11 @@ struct Dedupe {
 
 impl Dedupe {
     fn identity(&self, record: &Record<'_>) -> Option<Identity> {
-        let (kind, bytes): (u8, &[u8]) = match &self.by.find(record) {
-            Found::Bytes(bytes) => return Some(hash(0, bytes)),
-            Found::Json(source) => (1, source),
-            Found::Nothing | Found::NotJudged => return None,
-        };
-        Some(hash(kind, bytes))
+        match self.by.find(record) {
+            Found::Bytes(bytes) => Some(hash(0, &bytes)),
+            Found::Json(source) => Some(hash(1, source)),
+            Found::Nothing | Found::NotJudged => None,
+        }
     }
 
     /// Forgets what lies too far back from here.
@@ -78,11 +77,7 @@ impl Dedupe {
 
 fn hash(kind: u8, bytes: &[u8]) -> Identity {
     let digest = Sha256::new().chain_update([kind]).chain_update(bytes).finalize();
-    let mut identity = Identity::default();
-    for (byte, of_digest) in identity.iter_mut().zip(digest) {
-        *byte = of_digest;
-    }
-    identity
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 impl Plugin for Dedupe {
@@ -159,7 +154,7 @@ mod tests {
     use super::*;
 
     fn passed(config: serde_json::Value, records: &[TestRecord]) -> Vec<usize> {
-        Tester::<Dedupe>::new(&config.to_string()).unwrap().left_by_drops(records).unwrap()
+        Tester::<Dedupe>::new(&config.to_string()).unwrap().passed(records).unwrap()
     }
 
     fn keys(keys: &[&str]) -> Vec<TestRecord> {

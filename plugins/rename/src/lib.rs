@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use strait_plugin_common::{
-    in_table,
+    pointer::pointer,
     rewrite::{Mistake, Rewrite},
 };
 use strait_plugin_sdk::{About, ConfigError, LinkInfo, Plugin, TopicPlan, config_error, effect, plugin};
@@ -74,7 +74,7 @@ impl Config {
             if let Some(other) = taken.insert(name, topic) {
                 let message =
                     format!("'{other}' and '{topic}' would both be called '{name}'; say merge = true if that is meant");
-                mistakes.push(config_error(in_table(topic), message));
+                mistakes.push(config_error(pointer("/table", topic), message));
             }
         }
         if pattern.is_some_and(Rewrite::is_constant) {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use strait_plugin_common::{
     by::By,
-    in_table,
+    pointer::pointer,
     rewrite::{Mistake, Rewrite},
     tally::Tally,
 };
@@ -85,7 +85,7 @@ impl Config {
             (Some(table), None, None, None) => {
                 let mut places = HashMap::new();
                 for (found, value) in table {
-                    let at = in_table(&found);
+                    let at = pointer("/table", &found);
                     places.extend(place(&value, self.to, &at, errors).map(|place| (found.into_bytes(), place)));
                 }
                 let mut names: Vec<_> = places.values().filter_map(Place::topic).collect();

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn kept(config: serde_json::Value, records: &[TestRecord]) -> Vec<usize> {
-        Tester::<Sample>::new(&config.to_string()).unwrap().left_by_drops(records).unwrap()
+        Tester::<Sample>::new(&config.to_string()).unwrap().passed(records).unwrap()
     }
 
     #[test]

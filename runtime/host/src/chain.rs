@@ -1,11 +1,11 @@
 //! A lane's chain: each plugin sees what the ones before it left, and the link's naming comes last.
 
 pub mod measure;
+mod stage;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::Arc,
 };
 
 use strait_core::{
@@ -17,32 +17,19 @@ use strait_core::{
 use strait_flow::ports::{Chain, ChainError, Lookback};
 
 use crate::{
-    api::v0_1::{exports::strait::plugin::transform as wit, strait::plugin::host::Level},
-    columns::{DATA_BYTES_MAX, Packer, Scene, cost, offset},
-    edits::{Rules, apply},
-    factory::{Loaded, Shared},
-    failure::{Failure, FailureKind},
+    columns::{Packer, Scene},
+    factory::Shared,
     fields::{Docs, Lens},
-    instance::{Instance, Said},
-    memory::{Memories, Place},
+    memory::Place,
     patch::Fate,
-    plan::{Column, Needs, Plan},
-    reload::sights,
+    plan::Needs,
     sight::Lenses,
     slots::Slots,
-    text::clean,
 };
+pub(crate) use stage::{Call, Stage, StageError};
 
 /// Topics remembered per chain; more are asked for again. Edits can name topics without end.
 pub(crate) const TOPICS_MAX: usize = 10_000;
-/// Records of one call, where they have no bytes that would bound it.
-const CALL_RECORDS_MAX: usize = 16_384;
-
-/// Bit 0 of a batch's mode: the records were judged before.
-const MODE_RECALL: u32 = 1;
-
-/// A topic whose `open-topic` broke is tried again after this; one that the plugin refuses is not.
-const OPEN_TOPIC_RETRY: Duration = Duration::from_secs(30);
 
 /// A lane's instances of the plugins of a link.
 pub struct PluginChain {
@@ -58,22 +45,6 @@ pub struct PluginChain {
     scratch: Scratch,
 }
 
-/// One plugin of the chain.
-pub(crate) struct Stage {
-    pub(crate) plugin: Arc<Loaded>,
-    /// `None` after a fault, until the next call.
-    instance: Option<Instance>,
-    /// Instances for topics on which it remembers.
-    pub(crate) memories: Memories,
-    plans: HashMap<Arc<str>, Arc<Plan>>,
-    /// What a required plugin looks at, by topic: a reload must not make it less unnoticed.
-    sights: HashMap<Arc<str>, BTreeSet<String>>,
-    /// What was said in calls that came to a good end, until the batch is accepted.
-    said: Said,
-    /// Its breaker is half open, and this call tells whether it closes.
-    pub(crate) probing: bool,
-}
-
 /// Final names, by the name that the plugins left.
 struct Names {
     shared: Arc<Shared>,
@@ -87,51 +58,12 @@ pub(crate) struct Scratch {
     packer: Packer,
 }
 
-/// A fault of one stage that ends the batch, to be told with its plugin's name.
-pub(crate) struct StageError {
-    pub(crate) offset: Option<SourceOffset>,
-    pub(crate) reason: String,
-    /// When the batch may be tried again; `None` where waiting does not mend it.
-    pub(crate) retry_after: Option<Duration>,
-}
-
-impl From<String> for StageError {
-    fn from(reason: String) -> Self {
-        Self { offset: None, reason, retry_after: None }
-    }
-}
-
-/// What calls of a plugin on records of one batch have in common.
-#[derive(Clone, Copy)]
-pub(crate) struct Call<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) needs: &'a Needs,
-    /// `None` where the plugin reads no fields.
-    pub(crate) lens: Option<&'a Lens>,
-    /// It goes to the partition's own instance.
-    pub(crate) remembers: bool,
-    pub(crate) base_offset: u64,
-    /// The interface's bits.
-    pub(crate) mode: u32,
-    pub(crate) ms_max: u64,
-}
-
 impl PluginChain {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, ChainError> {
         let mut stages = Vec::new();
         for plugin in &shared.plugins {
-            let instance = plugin.start(&shared.engine, &shared.link);
-            let instance = Some(instance.map_err(|e| error(&shared, plugin.name.clone(), e.into()))?);
-            let (plans, said) = (HashMap::new(), Said::default());
-            stages.push(Stage {
-                plugin: plugin.clone(),
-                instance,
-                memories: Memories::default(),
-                plans,
-                sights: HashMap::new(),
-                said,
-                probing: false,
-            });
+            let stage = Stage::start(plugin.clone(), &shared);
+            stages.push(stage.map_err(|e| error(&shared, plugin.name.clone(), e.into()))?);
         }
         Ok(Self {
             names: Names { shared: shared.clone(), known: HashMap::new() },
@@ -348,7 +280,7 @@ struct Group {
 impl Work<'_> {
     /// The source partition.
     pub(crate) fn place(&self) -> Place {
-        (self.batch.topic().clone(), self.batch.partition())
+        self.batch.into()
     }
 
     pub(crate) fn is_recalling(&self) -> bool {
@@ -380,280 +312,6 @@ impl Work<'_> {
         }
         groups
     }
-}
-
-impl Stage {
-    fn instance(&mut self, shared: &Shared) -> Result<&mut Instance, StageError> {
-        if self.instance.as_ref().is_none_or(|instance| !instance.is_sound()) {
-            self.instance = None;
-            let started = self.plugin.start(&shared.engine, &shared.link);
-            self.instance = Some(started.map_err(|reason| self.not_started(reason))?);
-        }
-        self.instance.as_mut().ok_or_else(|| "no instance".to_owned().into())
-    }
-
-    /// The plan for a topic, asked once.
-    pub(crate) fn plan(&mut self, topic: &Arc<str>, partitions: u32, shared: &Shared) -> Result<Arc<Plan>, StageError> {
-        if let Some(plan) = self.plans.get(topic) {
-            return Ok(plan.clone());
-        }
-        let plugin = self.plugin.clone();
-        let answer = self.instance(shared)?.open_topic(&plugin.limits, topic, partitions);
-        let place = format!("open-topic for '{topic}'");
-        let answer = answer.map_err(|fault| {
-            plugin.health.failed(fault.kind());
-            // Of this topic only: the breaker would hold up all others.
-            let reason = format!("{place}: {}", fault.text(plugin.silent));
-            StageError { retry_after: Some(OPEN_TOPIC_RETRY), ..reason.into() }
-        })?;
-        let plan = answer.map_err(|words| format!("{place}: it refuses the topic{}", told(&words, plugin.silent)))?;
-        if plugin.required {
-            self.sights.insert(topic.clone(), sights(&plan));
-        }
-        let plan = Plan::check(topic, plan, plugin.manifest.effects).map_err(|e| format!("{place}: {e}"))?;
-        let plan = Arc::new(plan);
-        self.keep_words();
-        if self.plans.len() >= TOPICS_MAX {
-            self.plans.clear();
-            self.sights.clear();
-        }
-        self.plans.insert(topic.clone(), plan.clone());
-        Ok(plan)
-    }
-
-    /// Shows the plugin every record that is still on its way. Gives the name of the batch's topic from here on.
-    fn run(&mut self, topic: &Arc<str>, work: &mut Work<'_>) -> Result<Arc<str>, StageError> {
-        let plan = self.plan(topic, work.partitions, work.shared)?;
-        let name = plan.name.clone().unwrap_or_else(|| topic.clone());
-        if plan.needs.is_none() && !*work.redirects {
-            return Ok(name);
-        }
-        // Settled before the first call: a record that this plugin redirects is not shown to it again.
-        for group in work.groups() {
-            let Some(other) = &group.topic else {
-                self.run_group(topic, &plan, &group, work)?;
-                continue;
-            };
-            let plan = self.plan(other, work.partitions, work.shared)?;
-            if plan.needs.as_ref().is_some_and(|needs| needs.lookback.is_some()) {
-                // They come between the others of the batch, in an order that is not the same the second time.
-                return Err(format!(
-                    "it asks for a lookback on topic '{other}', which an earlier plugin gave to single records; a lookback goes with the topic of the source"
-                )
-                .into());
-            }
-            self.run_group(other, &plan, &group, work)?;
-        }
-        Ok(name)
-    }
-
-    fn run_group(
-        &mut self,
-        topic: &Arc<str>,
-        plan: &Plan,
-        group: &Group,
-        work: &mut Work<'_>,
-    ) -> Result<(), StageError> {
-        if let (Some(name), Some(_)) = (&plan.name, &group.topic) {
-            for row in &group.rows {
-                if let Some(Fate::Change(patch)) = work.slots.get_mut(*row).map(|slot| &mut slot.fate) {
-                    patch.topic = Some(name.clone());
-                }
-            }
-        }
-        let Some(needs) = &plan.needs else {
-            return Ok(());
-        };
-        let lens = if group.topic.is_none() { work.lens } else { needs.lens.as_ref() };
-        self.run_calls(topic, (needs, lens), &group.rows, work)
-    }
-
-    fn run_calls(
-        &mut self,
-        topic: &Arc<str>,
-        (needs, lens): (&Needs, Option<&Lens>),
-        members: &[usize],
-        work: &mut Work<'_>,
-    ) -> Result<(), StageError> {
-        let mut bytes = 0;
-        let ms_max = self.plugin.limits.process_ms_max;
-        let remembers = needs.lookback.is_some();
-        let mode = if remembers && work.is_recalling() { MODE_RECALL } else { 0 };
-        let mut call = Call { topic, needs, lens, remembers, base_offset: 0, mode, ms_max };
-        work.scratch.rows.clear();
-        for row in members.iter().copied() {
-            if !self.admit(needs, lens, row, work) {
-                continue;
-            }
-            let scene = work.scene(needs, lens);
-            let (Some(slot), Some(view)) = (scene.slots.get(row), scene.slots.view(row, scene.batch)) else {
-                continue;
-            };
-            let (cost, offset) = (cost(&scene, slot, &view), offset(&view));
-            let full = bytes + cost > DATA_BYTES_MAX
-                || work.scratch.rows.len() >= CALL_RECORDS_MAX
-                || u32::try_from(offset.saturating_sub(call.base_offset)).is_err();
-            if full && !work.scratch.rows.is_empty() {
-                self.call(&call, work)?;
-                work.scratch.rows.clear();
-            }
-            if work.scratch.rows.is_empty() {
-                (bytes, call.base_offset) = (0, offset);
-            }
-            work.scratch.rows.push(row);
-            bytes += cost;
-        }
-        if work.scratch.rows.is_empty() {
-            return Ok(());
-        }
-        self.call(&call, work)
-    }
-
-    /// One call on the records at `rows`. One that fails changes nothing, says nothing and costs the instance.
-    ///
-    /// # Errors
-    /// What is not about these records: no instance, or what cannot be packed.
-    pub(crate) fn attempt(
-        &mut self,
-        call: &Call<'_>,
-        rows: &[usize],
-        work: &mut Work<'_>,
-    ) -> Result<Result<(), Failure>, StageError> {
-        // Taken out: it comes back only if all goes well.
-        if call.remembers {
-            let (mut instance, share) = self.take_remembering(work)?;
-            let answer = self.timed(call, rows, work, &mut instance)?;
-            if answer.is_ok() {
-                self.said.absorb(instance.said());
-                self.memories.put_back(&work.place(), (instance, share));
-            }
-            return Ok(answer);
-        }
-        self.instance(work.shared)?;
-        let Some(mut instance) = self.instance.take() else {
-            return Err("no instance".to_owned().into());
-        };
-        let answer = self.timed(call, rows, work, &mut instance)?;
-        if answer.is_ok() {
-            self.instance = Some(instance);
-            self.keep_words();
-        }
-        Ok(answer)
-    }
-
-    fn timed(
-        &self,
-        call: &Call<'_>,
-        rows: &[usize],
-        work: &mut Work<'_>,
-        instance: &mut Instance,
-    ) -> Result<Result<(), Failure>, StageError> {
-        let began = self.plugin.health.now();
-        let answer = self.enter(call, rows, work, instance)?;
-        self.plugin.health.called(rows.len(), self.plugin.health.now().saturating_sub(began));
-        Ok(answer)
-    }
-
-    fn enter(
-        &self,
-        call: &Call<'_>,
-        rows: &[usize],
-        work: &mut Work<'_>,
-        instance: &mut Instance,
-    ) -> Result<Result<(), Failure>, StageError> {
-        let plugin = &self.plugin;
-        let Call { topic, needs, lens, base_offset, mode, ms_max, .. } = *call;
-        let last = rows.last().and_then(|row| work.record(*row));
-        let time_ms = last.map_or(0, |record| record.timestamp_ms);
-        let scene = Scene { needs, batch: work.batch, slots: work.slots, docs: work.docs, lens };
-        let packer = &mut work.scratch.packer;
-        let packed = packer.pack(&scene, rows, base_offset);
-        packed.map_err(|_| "process: the records are larger than the interface can carry".to_owned())?;
-        let origins = [work.shared.link.source.as_str()];
-        let batch = wit::Batch {
-            topic,
-            partition: u32::try_from(work.batch.partition()).unwrap_or(0),
-            count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
-            base_offset,
-            mode,
-            origins: if needs.columns.contains(&Column::Origins) { &origins } else { &[] },
-            columns: &packer.directory,
-            data: &packer.data,
-        };
-        let edits = match instance.process(&plugin.limits, batch, ms_max, time_ms) {
-            Ok(Ok(edits)) => edits,
-            Ok(Err(words)) => {
-                let reason = format!("process: it gave up{}", told(&words, plugin.silent));
-                return Ok(Err(Failure { kind: FailureKind::Error, index: None, reason }));
-            }
-            Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.silent))),
-        };
-        let (names, redirects) = (&mut *work.names, &mut *work.redirects);
-        let mut rules = Rules {
-            plugin: &plugin.name,
-            digest: &plugin.digest,
-            copies_max: plugin.limits.fan_out_max,
-            emit_bytes_max: plugin.limits.emit_bytes_max,
-            reject_codes: &plugin.reject_codes,
-            silent: plugin.silent,
-            check_topic: &mut |name| {
-                *redirects = true;
-                names.of(&name.into())
-            },
-        };
-        let outcome = apply(&edits, rows, &scene, &mut rules);
-        Ok(outcome.map(|outcome| work.slots.commit(outcome)).map_err(Failure::of_edits))
-    }
-
-    /// What was said in a good call is kept for the end of the batch.
-    fn keep_words(&mut self) {
-        if let Some(instance) = &mut self.instance {
-            self.said.absorb(instance.said());
-        }
-    }
-
-    fn settle_words(&mut self, accepted: bool, shared: &Shared) {
-        let said = &mut self.said;
-        if accepted {
-            for (counter, sum) in self.plugin.counters.iter().zip(&said.counts) {
-                // A guest may count to the end of numbers; going round would look like a restart.
-                let add = |value: u64| Some(value.saturating_add(*sum));
-                counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok();
-            }
-            let (plugin, link) = (&*self.plugin.name, shared.link.link.as_str());
-            for (level, message) in &said.logs {
-                let message = if self.plugin.silent { "(message withheld: the plugin is required)" } else { message };
-                match level {
-                    Level::Trace => tracing::trace!(plugin, link, "{message}"),
-                    Level::Debug => tracing::debug!(plugin, link, "{message}"),
-                    Level::Info => tracing::info!(plugin, link, "{message}"),
-                    Level::Warn => tracing::warn!(plugin, link, "{message}"),
-                    Level::Error => tracing::error!(plugin, link, "{message}"),
-                }
-            }
-            if said.logs_left_out > 0 {
-                tracing::warn!(
-                    plugin,
-                    link,
-                    messages = said.logs_left_out,
-                    "the plugin logs too much; messages were left out"
-                );
-            }
-        }
-        said.clear();
-        // Of a call that came to no good end.
-        if let Some(instance) = &mut self.instance {
-            instance.said().clear();
-        }
-    }
-}
-
-/// The guest's own words for an error, unless they may not be told.
-fn told(words: &str, silent: bool) -> String {
-    if silent {
-        return String::new();
-    }
-    format!(": {}", clean(words, 512))
 }
 
 pub(crate) fn error(shared: &Shared, plugin: Arc<str>, error: StageError) -> ChainError {

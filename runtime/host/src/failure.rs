@@ -127,13 +127,13 @@ struct Narrowed {
 impl Stage {
     /// Has the plugin judge the records in `work.scratch.rows`, and deals with those that break it.
     pub(crate) fn call(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
-        if work.is_recalling() && !call.remembers {
+        if work.is_recalling() && !call.needs.remembers() {
             return self.call_again(call, work);
         }
         if !self.may_call(call, work)? {
             return Ok(());
         }
-        if call.remembers {
+        if call.needs.remembers() {
             return self.call_remembering(call, work);
         }
         let health = self.plugin.health.clone();
@@ -167,7 +167,7 @@ impl Stage {
             }
             // The operator said that records rather pass than wait. One that remembers would not have seen them, ever after.
             Admission::Wait { .. }
-                if self.plugin.on_error == OnError::Pass && !call.remembers && work.manner != Manner::Prove =>
+                if self.plugin.on_error == OnError::Pass && !call.needs.remembers() && work.manner != Manner::Prove =>
             {
                 Ok(false)
             }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use strait_core::{
+    batch::Batch,
     offset::SourceOffset,
     topic::{PartitionKey, TopicId},
 };
@@ -24,7 +25,23 @@ use crate::{failure::Failure, instance::Instance};
 const GUILTY_MAX: usize = 100;
 
 /// A source partition, by name.
-pub(crate) type Place = (Arc<str>, i32);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+}
+
+impl From<&PartitionKey> for Place {
+    fn from(key: &PartitionKey) -> Self {
+        Self { topic: key.topic.clone(), partition: key.partition }
+    }
+}
+
+impl From<&Batch> for Place {
+    fn from(batch: &Batch) -> Self {
+        Self { topic: batch.topic().clone(), partition: batch.partition() }
+    }
+}
 
 /// What all instances with memory of a process may take together.
 #[derive(Debug)]
@@ -105,8 +122,7 @@ pub(crate) struct Memories {
 impl Memories {
     /// Whether a batch that begins at `next` can be judged.
     pub(crate) fn reach(&self, partition: &PartitionKey, next: SourceOffset) -> bool {
-        let memory = self.of.get(&(partition.topic.clone(), partition.partition));
-        memory.is_some_and(|memory| {
+        self.of.get(&partition.into()).is_some_and(|memory| {
             let seen = matches!(memory.seen, Seen::Before(known) if known <= next);
             seen && memory.topic_id == partition.topic_id
         })
@@ -114,7 +130,7 @@ impl Memories {
 
     /// Forgets a partition that will be shown again; which of its records are guilty is kept.
     pub(crate) fn begin(&mut self, partition: &PartitionKey) {
-        let place = (partition.topic.clone(), partition.partition);
+        let place = partition.into();
         let known = self.of.remove(&place).filter(|memory| memory.topic_id == partition.topic_id);
         let (alone_until, guilty) = known.map_or_else(Default::default, |known| (known.alone_until, known.guilty));
         let topic_id = partition.topic_id;

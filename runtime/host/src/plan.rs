@@ -53,6 +53,13 @@ pub(crate) struct Needs {
     pub(crate) lens: Option<Lens>,
 }
 
+impl Needs {
+    /// Whether the records go to an instance of their partition's own.
+    pub(crate) fn remembers(&self) -> bool {
+        self.lookback.is_some()
+    }
+}
+
 /// Which headers are delivered.
 #[derive(Debug)]
 pub(crate) enum Headers {

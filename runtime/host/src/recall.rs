@@ -3,7 +3,7 @@
 //! When the log is shown again, the whole chain judges it as it did before, and all that comes of it is thrown away: so a
 //! plugin that remembers sees records as those before it leave them.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, time::Duration};
 
 use strait_core::{batch::Batch, offset::SourceOffset, topic::PartitionKey};
 use strait_flow::ports::{ChainError, Lookback};
@@ -12,7 +12,7 @@ use crate::{
     chain::{Call, Manner, PluginChain, Stage, StageError, Work},
     failure::{Failure, FailureKind, GUILTY_IN_A_ROW_MAX, MODE_AGAIN},
     health::Outcome,
-    memory::{Kept, Place},
+    memory::{Kept, Memories, Place},
 };
 
 /// The log is shown again at once to a plugin that broke.
@@ -24,30 +24,25 @@ impl PluginChain {
     /// As [`strait_flow::ports::Chain::lookback`]. A plugin that refuses the topic is not asked: judging tells of it.
     pub(crate) fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback> {
         let mut asked = Vec::new();
-        let mut at = Vec::new();
-        let mut lost = false;
         let mut name = partition.topic.clone();
-        for (index, stage) in self.stages.iter_mut().enumerate() {
+        for stage in &mut self.stages {
             let Ok(plan) = stage.plan(&name, partitions, &self.shared) else {
                 return Vec::new();
             };
             if let Some(lookback) = plan.needs.as_ref().and_then(|needs| needs.lookback) {
-                lost |= !stage.memories.reach(partition, next);
-                asked.push(lookback);
-                at.push(index);
+                asked.push((&mut stage.memories, lookback));
             }
             name = plan.name.clone().unwrap_or(name);
         }
-        if !lost {
+        if asked.iter().all(|(memories, _)| memories.reach(partition, next)) {
             return Vec::new();
         }
         // All of them together: what one remembers depends on what those before it do.
-        for index in at {
-            if let Some(stage) = self.stages.get_mut(index) {
-                stage.memories.begin(partition);
-            }
-        }
-        asked
+        let begin = |(memories, lookback): (&mut Memories, Lookback)| {
+            memories.begin(partition);
+            lookback
+        };
+        asked.into_iter().map(begin).collect()
     }
 
     /// As [`strait_flow::ports::Chain::remember`]; nothing where this chain did not ask.
@@ -55,7 +50,7 @@ impl PluginChain {
     /// # Errors
     /// [`ChainError`].
     pub(crate) fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
-        let place = place(batch);
+        let place = batch.into();
         if !self.stages.iter().any(|stage| stage.memories.is_recalling(&place)) {
             return Ok(());
         }
@@ -72,7 +67,7 @@ impl PluginChain {
 
     /// As [`strait_flow::ports::Chain::remembered`].
     pub(crate) fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
-        let place = (partition.topic.clone(), partition.partition);
+        let place = partition.into();
         for stage in &mut self.stages {
             stage.memories.complete(&place, until);
         }
@@ -85,7 +80,7 @@ impl PluginChain {
 
     /// As [`strait_flow::ports::Chain::forget`].
     pub(crate) fn forget(&mut self, partition: &PartitionKey) {
-        let place = (Arc::clone(&partition.topic), partition.partition);
+        let place = partition.into();
         for stage in &mut self.stages {
             stage.memories.remove(&place);
         }
@@ -102,13 +97,9 @@ impl PluginChain {
 
     fn each_memory(&mut self, batch: &Batch, act: impl Fn(&mut Stage, &Place)) {
         for stage in self.stages.iter_mut().filter(|stage| !stage.memories.is_empty()) {
-            act(stage, &place(batch));
+            act(stage, &batch.into());
         }
     }
-}
-
-fn place(batch: &Batch) -> Place {
-    (Arc::clone(batch.topic()), batch.partition())
 }
 
 impl Stage {
@@ -197,8 +188,8 @@ impl Stage {
             link = work.shared.link.link,
             plugin = &*self.plugin.name,
             digest = &*self.plugin.digest,
-            topic = &*place.0,
-            partition = place.1,
+            topic = &*place.topic,
+            partition = place.partition,
             guilty = guilty.map(|offset| offset.0),
             last = last.map(|offset| offset.0),
             kind = failure.kind.name(),

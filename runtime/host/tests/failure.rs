@@ -4,10 +4,7 @@
 mod support;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,7 +13,7 @@ use strait_core::{
     config::OnError,
     edit::{Disposition, Processed, Reject},
 };
-use strait_flow::ports::{Chain, ChainError, ChainFactory, Clock};
+use strait_flow::ports::{Chain, ChainError, ChainFactory};
 use strait_host::{
     BreakerState, ChainSpec, FailureKind, HostChains, HostEngine, HostOptions, LoadProblem, Naming, PluginSpec,
 };
@@ -24,6 +21,7 @@ use support::{
     Row, batch, fates, file,
     guest::{GROW, Guest, Process, RECURSE, SPIN},
     load, load_bytes,
+    world::World,
 };
 
 /// Bit 1 of the mode: a second try.
@@ -235,26 +233,6 @@ fn a_trap_in_a_rust_plugin_holds_its_partition_up_for_milliseconds() {
     assert!(best_bad < Duration::from_millis(50), "{best_bad:?}");
 }
 
-/// A clock that stands still until it is told.
-#[derive(Default)]
-struct Hand(AtomicU64);
-
-impl Clock for Hand {
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::SeqCst))
-    }
-
-    fn unix_ms(&self) -> i64 {
-        1_700_000_000_000 + self.0.load(Ordering::SeqCst) as i64
-    }
-}
-
-impl Hand {
-    fn pass(&self, millis: u64) {
-        self.0.fetch_add(millis, Ordering::SeqCst);
-    }
-}
-
 fn chains(engine: &HostEngine, specs: Vec<PluginSpec>) -> Arc<HostChains> {
     let link = strait_host::LinkInfo { link: "l".into(), ..strait_host::LinkInfo::default() };
     HostChains::load(engine, ChainSpec { plugins: specs, link, naming: Naming::Identity }).unwrap()
@@ -269,9 +247,9 @@ fn waits(chain: &mut dyn Chain, batch: Batch) -> (u64, ChainError) {
 fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven() {
     let folder = tempfile::tempdir().unwrap();
     let state_dir = Some(folder.path().join("state"));
-    let hand = Arc::new(Hand::default());
+    let world = Arc::new(World::default());
     let engine =
-        HostEngine::with(HostOptions { clock: hand.clone(), state_dir: state_dir.clone(), ..HostOptions::default() })
+        HostEngine::with(HostOptions { clock: world.clone(), state_dir: state_dir.clone(), ..HostOptions::default() })
             .unwrap();
     let spec = || file(&poisoned("unreachable").wasm(), |_| {});
     let all: Vec<usize> = (0..50).collect();
@@ -283,7 +261,7 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
     assert!(after == 1_000 && error.reason.contains("unreachable"), "{after} {error}");
     // Nobody calls it now, in this lane or another, with whatever records.
     let failures = count(&loaded, FailureKind::Trap);
-    hand.pass(400);
+    world.pass(Duration::from_millis(400));
     let (after, error) = waits(&mut other, records(5, &[]));
     assert!(after == 600 && error.reason.contains("not called"), "{after} {error}");
     assert_eq!(count(&loaded, FailureKind::Trap), failures);
@@ -291,28 +269,28 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
 
     // A probe that judges nothing doubles the time, up to five minutes.
     for expected in [2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000] {
-        hand.pass(400_000);
+        world.pass(Duration::from_millis(400_000));
         assert_eq!(waits(&mut chain, records(3, &[0, 1, 2])).0, expected);
     }
     assert_eq!(loaded.health()[0].opened, 11);
     // Remembered by the next process: it begins with a probe, and goes on where the last one was.
     drop((chain, other, loaded, engine));
     let again =
-        HostEngine::with(HostOptions { clock: hand.clone(), state_dir: state_dir.clone(), ..HostOptions::default() })
+        HostEngine::with(HostOptions { clock: world.clone(), state_dir: state_dir.clone(), ..HostOptions::default() })
             .unwrap();
     let loaded = chains(&again, vec![spec()]);
     let mut chain = loaded.plugin_chain().unwrap();
     assert_eq!(waits(&mut chain, records(5, &[])).0, 300_000);
-    hand.pass(300_000);
+    world.pass(Duration::from_millis(300_000));
     assert_eq!(waits(&mut chain, records(3, &[0, 1, 2])).0, 300_000);
-    hand.pass(300_000);
+    world.pass(Duration::from_millis(300_000));
     // A probe in which some records can be judged closes it, and the guilty ones are dealt with.
     let processed = chain.apply(records(40, &[4, 7]), 6).unwrap();
     assert_eq!(fates(&processed).1, [4, 7]);
     assert_eq!(loaded.health()[0].breaker, BreakerState::Closed);
     assert_eq!(std::fs::read_dir(folder.path().join("state/breakers")).unwrap().count(), 0);
     // After a good while the next trouble begins small again.
-    hand.pass(3_600_000);
+    world.pass(Duration::from_millis(3_600_000));
     assert_eq!(waits(&mut chain, records(50, &all)).0, 1_000);
     // Another version of the plugin has a breaker of its own.
     let mended = chains(&again, vec![file(&poisoned("nop").wasm(), |_| {})]);
@@ -322,9 +300,9 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
 #[test]
 fn many_guilty_records_open_the_breaker_unless_they_are_few_among_many() {
     let engine =
-        |hand: &Arc<Hand>| HostEngine::with(HostOptions { clock: hand.clone(), ..HostOptions::default() }).unwrap();
-    let hand = Arc::new(Hand::default());
-    let engine = engine(&hand);
+        |world: &Arc<World>| HostEngine::with(HostOptions { clock: world.clone(), ..HostOptions::default() }).unwrap();
+    let world = Arc::new(World::default());
+    let engine = engine(&world);
     let spec = |on_error: OnError| file(&poisoned("unreachable").wasm(), |spec| spec.on_error = on_error);
     let loaded = chains(&engine, vec![spec(OnError::Quarantine)]);
     let mut chain = loaded.plugin_chain().unwrap();
@@ -334,13 +312,13 @@ fn many_guilty_records_open_the_breaker_unless_they_are_few_among_many() {
     }
     assert_eq!(loaded.health()[0].breaker, BreakerState::Closed);
     // 1 in 2: a bad plugin. What it has judged by then goes on.
-    hand.pass(61_000);
+    world.pass(Duration::from_millis(61_000));
     let half: Vec<usize> = (0..100).step_by(2).collect();
     for _ in 0..2 {
         assert_eq!(fates(&chain.apply(records(100, &half), 6).unwrap()).1, half);
     }
     assert_eq!(waits(&mut chain, records(100, &[])).0, 1_000);
-    hand.pass(1_000);
+    world.pass(Duration::from_millis(1_000));
     chain.apply(records(100, &[]), 6).unwrap();
     assert_eq!(loaded.health()[0].breaker, BreakerState::Closed);
 
@@ -358,15 +336,15 @@ fn many_guilty_records_open_the_breaker_unless_they_are_few_among_many() {
 #[test]
 fn a_state_folder_that_cannot_be_written_is_done_without() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let hand = Arc::new(Hand::default());
+    let world = Arc::new(World::default());
     let options =
-        HostOptions { clock: hand.clone(), state_dir: Some(file.path().join("state")), ..HostOptions::default() };
+        HostOptions { clock: world.clone(), state_dir: Some(file.path().join("state")), ..HostOptions::default() };
     let loaded =
         chains(&HostEngine::with(options).unwrap(), vec![support::file(&poisoned("unreachable").wasm(), |_| {})]);
     let mut chain = loaded.plugin_chain().unwrap();
     let all: Vec<usize> = (0..50).collect();
     assert_eq!(waits(&mut chain, records(50, &all)).0, 1_000);
-    hand.pass(1_000);
+    world.pass(Duration::from_millis(1_000));
     assert!(chain.apply(records(50, &[]), 6).unwrap().dispositions.is_empty());
 }
 

@@ -5,21 +5,19 @@ mod support;
 
 use std::{
     cell::{Cell, RefCell},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use strait_core::edit::{Content, Disposition, OutRecord, Processed};
-use strait_flow::ports::{Chain, ChainError, ChainFactory, Clock};
+use strait_flow::ports::{Chain, ChainError, ChainFactory};
 use strait_host::{ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming};
 use support::{
     Row, batch, fates, file,
     guest::{Guest, Process},
     load, load_bytes,
+    world::World,
 };
 
 const NULL: u32 = u32::MAX;
@@ -389,7 +387,7 @@ fn whatever_a_plugin_answers_is_an_edit_or_an_error() {
     };
     let one = puppet(vec![4, 7, 8, 9, 10, 11, 12], vec!["$.email", "$.list", "$..a", "$.a.x"]);
     let two = puppet(vec![4, 8, 10, 11, 6], vec!["$.list[*].ssn", "$.email", "$.y"]);
-    let clock = Arc::new(Leaps::default());
+    let clock = Arc::new(World::default());
     let engine = HostEngine::with(HostOptions { clock: clock.clone(), ..HostOptions::default() }).unwrap();
     let plugins = vec![file(&one.wasm(), |_| {}), file(&two.wasm(), |_| {})];
     let spec = ChainSpec { plugins, link: LinkInfo::default(), naming: Naming::Identity };
@@ -399,27 +397,13 @@ fn whatever_a_plugin_answers_is_an_edit_or_an_error() {
     let mut runner = TestRunner::new(ProptestConfig::with_cases(3_000));
     let tried = runner.run(&(hostile_edits(), hostile_edits()), |(first, second)| {
         // Far enough for a breaker to forget what came before.
-        clock.0.fetch_add(1_000, Ordering::Relaxed);
+        clock.pass(Duration::from_secs(1_000));
         accepted.set(accepted.get() + u32::from(judge(&mut **chain.borrow_mut(), &first, &second)?));
         Ok(())
     });
     tried.unwrap();
     let accepted = accepted.get();
     assert!(accepted > 150, "{accepted} of 3000 accepted: the cases are too wild to say anything");
-}
-
-/// A clock that stands still but for leaps, in seconds.
-#[derive(Default)]
-struct Leaps(AtomicU64);
-
-impl Clock for Leaps {
-    fn now(&self) -> Duration {
-        Duration::from_secs(self.0.load(Ordering::Relaxed))
-    }
-
-    fn unix_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed) as i64 * 1_000
-    }
 }
 
 /// Whether the chain accepted the edits of both plugins.

@@ -4,42 +4,20 @@
 
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::json;
 use strait_core::{
-    Batch, BatchBuilder, Disposition, Event, LeaderEpoch, PartitionKey, SourceOffset, TimestampType, TopicId,
+    Batch, BatchBuilder, Disposition, LeaderEpoch, OutRecord, PartitionKey, SourceOffset, TimestampType, TopicId,
 };
-use strait_flow::ports::{Chain, ChainFactory, Clock, EventSink};
+use strait_flow::ports::{Chain, ChainFactory};
 use strait_host::{
     ChainSlot, ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming, Outcome, PluginSpec, SlotDeps, Trial,
 };
+use support::world::World;
 
 const RECORDS: i64 = 40;
 const LOOKBACK: i64 = 6;
-
-#[derive(Default)]
-struct World(AtomicU64);
-
-impl Clock for World {
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
-    }
-    fn unix_ms(&self) -> i64 {
-        0
-    }
-}
-
-impl EventSink for World {
-    fn emit(&self, _link: &str, _event: Event) {}
-}
 
 fn poison() -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/target/plugins/test/poison.wasm");
@@ -85,6 +63,13 @@ fn partition() -> PartitionKey {
     PartitionKey { topic: "orders".into(), topic_id: TopicId::UNKNOWN, partition: 3 }
 }
 
+/// What the plugin says that it remembers.
+fn remembered(copies: &[OutRecord]) -> String {
+    let headers = copies[0].headers.as_ref().unwrap();
+    let (_, before) = headers.iter().find(|(name, _)| name == b"before").unwrap();
+    String::from_utf8(before.clone().unwrap()).unwrap()
+}
+
 /// Judges a batch as a lane does. Gives offset, generation, and what was remembered; `None` for a rejected record.
 fn judge(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Vec<(i64, String, Option<String>)> {
     let first = batch.first_offset().unwrap();
@@ -117,11 +102,7 @@ fn judge(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Vec<(i64, String, O
                             assert_eq!(&*reject.code, "plugin-trap");
                             None
                         }
-                        Disposition::Replace(copies) => {
-                            let headers = copies[0].headers.as_ref().unwrap();
-                            let before = headers.iter().find(|(name, _)| name == b"before").unwrap();
-                            Some(String::from_utf8(before.1.clone().unwrap()).unwrap())
-                        }
+                        Disposition::Replace(copies) => Some(remembered(copies)),
                         other => panic!("{other:?}"),
                     };
                     let offset = batch.get(*index).unwrap().offset.0;
@@ -171,12 +152,7 @@ fn a_plugin_behind_another_one_remembers_what_that_one_left() {
     // Drops every key that ends with 1 or 4: neither is remembered by the next one.
     let filter = support::bundled("filter", json!({ "keep": "!key.endsWith('1') && !key.endsWith('4')" }));
     let log = Log::new(&[]);
-    let chains = load(vec![filter, plugin(LOOKBACK)]);
-    let mut chain = chains.chain().unwrap();
-    chain = {
-        drop(chain);
-        chains.chain().unwrap()
-    };
+    let mut chain = load(vec![filter, plugin(LOOKBACK)]).chain().unwrap();
     let batch = log.batch(20, 40).unwrap();
     assert_eq!(chain.lookback(&partition(), SourceOffset(20), 6).len(), 1);
     chain.remember(&log.batch(14, 21).unwrap(), SourceOffset(20), 6).unwrap();
@@ -185,11 +161,9 @@ fn a_plugin_behind_another_one_remembers_what_that_one_left() {
     for (index, disposition) in &processed.dispositions {
         let offset = batch.get(*index).unwrap().offset.0;
         let Disposition::Replace(copies) = disposition else { continue };
-        let headers = copies[0].headers.as_ref().unwrap();
-        let before = headers.iter().find(|(name, _)| name == b"before").unwrap().1.clone().unwrap();
         let left = log.before(offset, LOOKBACK);
         let left: Vec<&str> = left.split(',').filter(|key| !key.ends_with('1') && !key.ends_with('4')).collect();
-        assert_eq!(String::from_utf8(before).unwrap(), left.join(","), "at offset {offset}");
+        assert_eq!(remembered(copies), left.join(","), "at offset {offset}");
     }
 }
 
@@ -265,7 +239,7 @@ fn canaries_and_shadows_remember_by_themselves() {
                 slot.offer(load(vec![plugin(12)]), trial, Duration::from_secs(5), Duration::ZERO).unwrap();
             }
             if from == 25 {
-                world.0.fetch_add(60_000, Ordering::Relaxed);
+                world.pass(Duration::from_secs(60));
                 slot.tick();
             }
             let is_canary = matches!(trial, Trial::Canary { partition: 3, .. });

@@ -3,54 +3,20 @@
 
 mod support;
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use strait_core::{Content, Disposition, Event, Processed};
-use strait_flow::ports::{Chain, ChainFactory, Clock, EventSink};
+use strait_core::{Content, Disposition, Processed};
+use strait_flow::ports::{Chain, ChainFactory};
 use strait_host::{ChainSlot, HostChains, OfferError, Outcome, SlotDeps, Standing, Trial};
 use support::{
     Row, batch,
     guest::{Guest, Process, SPIN},
     load_bytes,
+    world::World,
 };
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[]), (None, None, &[])];
 const PROBATION: Duration = Duration::from_secs(60);
-
-#[derive(Default)]
-struct World {
-    ms: AtomicU64,
-    events: Mutex<Vec<String>>,
-}
-
-impl Clock for World {
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.ms.load(Ordering::Relaxed))
-    }
-
-    fn unix_ms(&self) -> i64 {
-        self.ms.load(Ordering::Relaxed) as i64
-    }
-}
-
-impl EventSink for World {
-    fn emit(&self, link: &str, event: Event) {
-        assert_eq!(link, "aws-to-gcp");
-        self.events.lock().unwrap().push(event.name().to_owned());
-    }
-}
-
-impl World {
-    fn pass(&self, time: Duration) {
-        self.ms.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
-    }
-}
 
 /// Sets the value of the first record to its own name.
 fn version(name: &'static str) -> Guest {

@@ -197,15 +197,6 @@ impl<P: Plugin> Tester<P> {
         self.mode = mode;
     }
 
-    /// Shows the records in one batch, and gives the indexes of those that are not dropped.
-    ///
-    /// # Errors
-    /// As [`Tester::process`].
-    pub fn left_by_drops(&mut self, records: &[TestRecord]) -> Result<Vec<usize>, String> {
-        let lines = self.process(records)?;
-        Ok((0..records.len()).filter(|index| !lines.contains(&format!("{index} drop"))).collect())
-    }
-
     /// Shows the records in one batch; offsets go on from the last one by twos. Gives one line per edit, such as
     /// `2 field 0 = "***"`: the record's index, what is done, the argument, the bytes.
     ///
@@ -231,6 +222,15 @@ impl<P: Plugin> Tester<P> {
             batch.columns.extend([*column, start as u32, (batch.data.len() - start) as u32]);
         }
         lines(&run::process(Some(&mut self.plugin), &batch)?)
+    }
+
+    /// The same, for plugins that drop records. Gives the indexes of those that are not dropped.
+    ///
+    /// # Errors
+    /// As [`Self::process`].
+    pub fn passed(&mut self, records: &[TestRecord]) -> Result<Vec<usize>, String> {
+        let lines = self.process(records)?;
+        Ok((0..records.len()).filter(|index| !lines.contains(&format!("{index} drop"))).collect())
     }
 }
 

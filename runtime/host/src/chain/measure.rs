@@ -1,7 +1,7 @@
 //! What a chain of one plugin uses, for `strait plugin bench`.
 
-use super::PluginChain;
-use crate::{instance::Instance, plan::Column};
+use super::{PluginChain, Stage};
+use crate::plan::Column;
 
 /// A column that the plugin was last given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +16,7 @@ impl PluginChain {
     /// Linear memories of all instances together, in bytes. They only grow, so this is also the most that they have had.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let of_stage = |stage: &super::Stage| {
-            stage.instance.as_ref().map_or(0, Instance::memory_bytes) + stage.memories.memory_bytes()
-        };
-        self.stages.iter().map(of_stage).sum()
+        self.stages.iter().map(Stage::memory_bytes).sum()
     }
 
     /// The columns of the last call of a plugin, in the order in which it asked for them, and the records that they are of.

@@ -82,26 +82,6 @@ impl Seated {
         let judgement = self.chain.judge_strictly(batch, partitions)?;
         Ok((judgement, self.chain.generation()))
     }
-
-    /// What it makes of a batch that nobody has judged yet: its judgement, which the other one then has missed, or a failure,
-    /// with which it has missed the batch itself. A plugin that has lost its memory has not failed.
-    fn judge_first(
-        &mut self,
-        other: &mut Self,
-        batch: &Batch,
-        partitions: u32,
-    ) -> Result<Result<Signed, ChainError>, ChainError> {
-        match self.judge_strictly(batch, partitions) {
-            Err(error) if !error.is_memory_lost() => {
-                self.chain.missed(batch);
-                Err(error)
-            }
-            judged => {
-                other.chain.missed(batch);
-                Ok(judged)
-            }
-        }
-    }
 }
 
 /// A lane's chain, whichever generation that is.
@@ -197,36 +177,13 @@ impl SlotChain {
         let Some((role, other)) = beside else {
             return serving.judge(batch, partitions);
         };
-        match role {
-            Role::Previous => {
-                let error = match serving.judge_first(other, batch, partitions) {
-                    Err(error) => error,
-                    Ok(judged) => return judged,
-                };
-                match other.judge_strictly(batch, partitions) {
-                    // One that remembers has not seen the batches since: it takes over and is shown them.
-                    judged if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) => {
-                        slot.broke(serving.number(), &error);
-                        judged
-                    }
-                    // It breaks both: the records are to blame and not the reload.
-                    _ => serving.judge(batch, partitions),
-                }
-            }
-            Role::Canary(partition) if *partition == batch.partition() => {
-                let error = match other.judge_first(serving, batch, partitions) {
-                    Err(error) => error,
-                    Ok(judged) => return judged,
-                };
-                let judged = serving.judge(batch, partitions);
-                if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) {
-                    slot.broke(other.number(), &error);
-                }
-                judged
-            }
+        // The one that has to prove itself, and the one that is there if it breaks.
+        let (new, old) = match role {
+            Role::Previous => (serving, other),
+            Role::Canary(partition) if *partition == batch.partition() => (other, serving),
             Role::Canary(_) => {
                 other.chain.missed(batch);
-                serving.judge(batch, partitions)
+                return serving.judge(batch, partitions);
             }
             Role::Shadow => {
                 let signed = serving.judge(batch, partitions)?;
@@ -235,35 +192,47 @@ impl SlotChain {
                     Err(error) if error.is_memory_lost() => {}
                     Err(error) => slot.broke(other.number(), &error),
                 }
-                Ok(signed)
+                return Ok(signed);
             }
+        };
+        let error = match new.judge_strictly(batch, partitions) {
+            Err(error) if !error.is_memory_lost() => error,
+            judged => {
+                old.chain.missed(batch);
+                return judged;
+            }
+        };
+        new.chain.missed(batch);
+        let on_probation = *role == Role::Previous;
+        let judged = if on_probation { old.judge_strictly(batch, partitions) } else { old.judge(batch, partitions) };
+        // One that remembers has not seen the batches since: it takes over and is shown them.
+        if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) {
+            slot.broke(new.number(), &error);
+            return judged;
         }
+        // It breaks both: the records are to blame and not the reload.
+        if on_probation { new.judge(batch, partitions) } else { judged }
     }
 
     /// A chain on probation or on trial that breaks on what it is shown is taken back too.
     fn recall(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
         let Self { slot, serving, beside, .. } = self;
-        let again = |error: ChainError| ChainError { retry_after: Some(Duration::ZERO), ..error };
-        // It waits for a breaker, or for memory: no fault of this version.
-        let waits = |error: &ChainError| error.retry_after.is_some_and(|after| !after.is_zero());
-        let on_probation = matches!(beside, Some((Role::Previous, _)));
-        if let Err(error) = serving.chain.remember(batch, until, partitions) {
-            if !on_probation || waits(&error) {
-                return Err(error);
-            }
-            slot.broke(serving.number(), &error);
-            return Err(again(error));
-        }
-        let Some((_, candidate)) = beside.as_mut().filter(|(role, _)| *role != Role::Previous) else {
-            return Ok(());
+        let show = |seated: &mut Seated, is_tried: bool| {
+            seated.chain.remember(batch, until, partitions).map_err(|error| {
+                // It waits for a breaker, or for memory: no fault of this version.
+                let waits = error.retry_after.is_some_and(|after| !after.is_zero());
+                if waits || !is_tried {
+                    return error;
+                }
+                slot.broke(seated.number(), &error);
+                ChainError { retry_after: Some(Duration::ZERO), ..error }
+            })
         };
-        candidate.chain.remember(batch, until, partitions).map_err(|error| {
-            if waits(&error) {
-                return error;
-            }
-            slot.broke(candidate.number(), &error);
-            again(error)
-        })
+        match beside {
+            None => show(serving, false),
+            Some((Role::Previous, _)) => show(serving, true),
+            Some((_, candidate)) => show(serving, false).and_then(|()| show(candidate, true)),
+        }
     }
 
     fn saw(&mut self, topic: &Arc<str>, partitions: u32) {

@@ -64,6 +64,7 @@ pub fn fates(processed: &Processed) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
 }
 
 pub mod guest;
+pub mod world;
 
 /// Writes a guest to a file and loads it as the only plugin.
 pub fn load_bytes(bytes: &[u8], change: impl FnOnce(&mut PluginSpec)) -> Result<Arc<HostChains>, LoadError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use strait_core::Generation;
 use strait_core::config::{Change, Link, Reload, ReloadMode, diff};
-use strait_host::{HostChains, Outcome, PluginSource, Trial, generation_of};
+use strait_host::{ChainSpec, ChainState, HostChains, Outcome, PluginSource, Standing, Trial, generation_of};
 
 use super::{LinkReload, ReloadError, ReloadOutcome, ReloadReport, ReloadRequest, Shared, files, link_of};
 use crate::compose;
@@ -124,14 +124,10 @@ impl Shared {
             link.kept().applied = Arc::clone(source);
             return Ok(ReloadOutcome::Unchanged);
         }
-        if link.slot.state().beside.is_some_and(|beside| *beside == *generation.0) && !request_or_none.force {
-            let standing = link.slot.state().standing;
-            if standing != strait_host::Standing::Probation {
-                return Ok(ReloadOutcome::OnTrial);
-            }
-        }
         if request_or_none.force {
             link.slot.forgive();
+        } else if on_trial(link).is_some_and(|candidate| *candidate == *generation.0) {
+            return Ok(ReloadOutcome::OnTrial);
         }
         if let Some(bad) = link.slot.known_bad(&generation) {
             let reason = format!(
@@ -201,12 +197,7 @@ impl Shared {
     }
 
     /// A file that was deleted is no wish for the bundled plugin of its name.
-    fn none_deleted(
-        &self,
-        link: &LinkReload,
-        spec: &strait_host::ChainSpec,
-        request: Option<ReloadRequest>,
-    ) -> Result<(), Refusal> {
+    fn none_deleted(&self, link: &LinkReload, spec: &ChainSpec, request: Option<ReloadRequest>) -> Result<(), Refusal> {
         if request.is_some() {
             return Ok(());
         }
@@ -228,13 +219,18 @@ impl Shared {
 
     /// The files are again those that serve: a candidate on trial is not wanted any more.
     fn undo_trial(&self, link: &LinkReload) {
-        let standing = link.slot.state().standing;
-        if matches!(standing, strait_host::Standing::Shadow | strait_host::Standing::Canary)
+        if on_trial(link).is_some()
             && let Err(error) = link.slot.rollback("its files were changed back")
         {
             tracing::warn!(%error, "a trial cannot be ended");
         }
     }
+}
+
+/// The generation of the candidate on trial.
+fn on_trial(link: &LinkReload) -> Option<String> {
+    let ChainState { standing, beside, .. } = link.slot.state();
+    beside.filter(|_| matches!(standing, Standing::Shadow | Standing::Canary))
 }
 
 fn trial(reload: &Reload) -> Trial {

@@ -1,0 +1,42 @@
+//! What is around a link.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use strait_core::Event;
+use strait_flow::ports::{Clock, EventSink};
+
+/// A clock that stands still until it is told, and the names of the events.
+#[derive(Default)]
+pub struct World {
+    ms: AtomicU64,
+    pub events: Mutex<Vec<String>>,
+}
+
+impl World {
+    pub fn pass(&self, time: Duration) {
+        self.ms.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.ms.load(Ordering::SeqCst))
+    }
+
+    fn unix_ms(&self) -> i64 {
+        1_700_000_000_000 + self.ms.load(Ordering::SeqCst) as i64
+    }
+}
+
+impl EventSink for World {
+    fn emit(&self, link: &str, event: Event) {
+        assert_eq!(link, "aws-to-gcp");
+        self.events.lock().unwrap().push(event.name().to_owned());
+    }
+}
