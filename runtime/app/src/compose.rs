@@ -114,7 +114,8 @@ pub fn plugin_file(dir: &Path, name: &str) -> PathBuf {
 #[must_use]
 pub fn plugin_source(dir: &Path, name: &str) -> PluginSource {
     let file = plugin_file(dir, name);
-    if !file.exists() && strait_host::bundled_names().any(|bundled| bundled == name) {
+    // A link to nothing is there: a file is being put in its place, or was lost.
+    if file.symlink_metadata().is_err() && strait_host::bundled_names().any(|bundled| bundled == name) {
         return PluginSource::Bundled(name.to_owned());
     }
     PluginSource::File(file)
@@ -124,7 +125,18 @@ pub fn plugin_source(dir: &Path, name: &str) -> PluginSource {
 mod tests {
     use strait_core::config::{Config, Link};
 
-    use super::admit_plugins;
+    use strait_host::PluginSource;
+
+    use super::{admit_plugins, plugin_source};
+
+    #[test]
+    fn a_bundled_plugin_is_meant_where_there_is_nothing_of_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_bundled = || matches!(plugin_source(dir.path(), "redact"), PluginSource::Bundled(_));
+        assert!(is_bundled());
+        std::os::unix::fs::symlink("gone.wasm", dir.path().join("redact.wasm")).unwrap();
+        assert!(!is_bundled(), "a link to nothing is refused and not passed over");
+    }
 
     #[test]
     fn plugins_that_could_need_more_memory_than_there_is_are_refused_with_the_sum() {

@@ -282,14 +282,45 @@ fn dedupe_drops_what_came_before_also_after_a_restart() {
     }
 }
 
-#[test]
-fn memory_for_every_partition_comes_from_one_budget() {
+/// Loads chains of an engine with memory for one instance, which may have 64 MiB.
+fn load_with_room_for_one() -> impl Fn(i64) -> Arc<HostChains> {
     let options = HostOptions { remembering_bytes_max: 100 << 20, ..HostOptions::default() };
     let engine = HostEngine::with(options).unwrap();
     let link =
         LinkInfo { link: "l".into(), source: "a".into(), source_region: None, target: "b".into(), target_region: None };
-    let chains = HostChains::load(&engine, ChainSpec { plugins: vec![plugin(4)], link, naming: Naming::Identity });
-    let mut chain = chains.unwrap().chain().unwrap();
+    move |lookback| {
+        let plugins = vec![plugin(lookback)];
+        HostChains::load(&engine, ChainSpec { plugins, link: link.clone(), naming: Naming::Identity }).unwrap()
+    }
+}
+
+#[test]
+fn a_candidate_that_finds_no_memory_is_taken_back_and_holds_nothing_up() {
+    for trial in [
+        Trial::Shadow(Duration::from_secs(60)),
+        Trial::Canary { time: Duration::from_secs(60), partition: 3 },
+        Trial::Canary { time: Duration::from_secs(60), partition: 0 },
+    ] {
+        let (world, load) = (Arc::new(World::default()), load_with_room_for_one());
+        let deps = SlotDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+        let slot = ChainSlot::new(deps, load(LOOKBACK));
+        let mut chain = slot.chain().unwrap();
+        let log = Log::new(&[]);
+        for from in (0..RECORDS).step_by(5) {
+            if from == 10 {
+                slot.offer(load(12), trial, Duration::from_secs(5), Duration::ZERO).unwrap();
+            }
+            check(&log, LOOKBACK, &judge(&mut *chain, &log, &log.batch(from, from + 5).unwrap()));
+        }
+        let is_tried = !matches!(trial, Trial::Canary { partition: 0, .. });
+        let outcomes: Vec<Outcome> = slot.history().iter().map(|entry| entry.outcome).collect();
+        assert_eq!(outcomes.contains(&Outcome::RolledBack), is_tried, "{trial:?}: {outcomes:?}");
+    }
+}
+
+#[test]
+fn memory_for_every_partition_comes_from_one_budget() {
+    let mut chain = load_with_room_for_one()(4).chain().unwrap();
     let mut judge = |number: i32| {
         let mut builder = BatchBuilder::new("orders".into(), number, TimestampType::Create, LeaderEpoch(0));
         builder.push(SourceOffset(0), 1_000, Some(b"k"), None);
@@ -298,7 +329,6 @@ fn memory_for_every_partition_comes_from_one_budget() {
         chain.remembered(&place, SourceOffset(0));
         chain.apply(builder.build(), 6).map(drop)
     };
-    // One instance may have 64 MiB.
     judge(0).unwrap();
     for _round in 0..20 {
         let error = judge(1).unwrap_err();

@@ -214,14 +214,13 @@ impl SlotChain {
         if on_probation { new.judge(batch, partitions) } else { judged }
     }
 
-    /// A chain on probation or on trial that breaks on what it is shown is taken back too.
+    /// A chain on probation or on trial that breaks on what it is shown is taken back too. One on probation may wait for a breaker
+    /// or for memory, which is no fault of it; one on trial that cannot be tried must not hold up the one that serves.
     fn recall(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
         let Self { slot, serving, beside, .. } = self;
-        let show = |seated: &mut Seated, is_tried: bool| {
+        let show = |seated: &mut Seated, is_taken_back: fn(&ChainError) -> bool| {
             seated.chain.remember(batch, until, partitions).map_err(|error| {
-                // It waits for a breaker, or for memory: no fault of this version.
-                let waits = error.retry_after.is_some_and(|after| !after.is_zero());
-                if waits || !is_tried {
+                if !is_taken_back(&error) {
                     return error;
                 }
                 slot.broke(seated.number(), &error);
@@ -229,9 +228,9 @@ impl SlotChain {
             })
         };
         match beside {
-            None => show(serving, false),
-            Some((Role::Previous, _)) => show(serving, true),
-            Some((_, candidate)) => show(serving, false).and_then(|()| show(candidate, true)),
+            None => show(serving, |_| false),
+            Some((Role::Previous, _)) => show(serving, |error| error.retry_after.is_none_or(|after| after.is_zero())),
+            Some((_, candidate)) => show(serving, |_| false).and_then(|()| show(candidate, |_| true)),
         }
     }
 
