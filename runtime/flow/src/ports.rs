@@ -424,10 +424,11 @@ pub trait Target: Send {
     async fn release(&mut self, deadline: Duration);
 }
 
-/// Reads what lanes have committed, read-committed and to the very end.
+/// Reads what lanes have committed.
 #[async_trait]
 pub trait ProgressStore: Send + Sync {
-    /// Everything in the lane's partition of the progress topic up to a last stable offset listed now.
+    /// All that is committed in the lane's partition of the progress topic. Asked by the owner of a lane, it also waits for
+    /// what a predecessor has asked to commit; its ids are fenced before.
     ///
     /// # Errors
     /// [`PortError`]; class `Stop` where a record cannot be read.

@@ -12,20 +12,29 @@ use crate::error::{blocking, own, port_error_because};
 use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
 use crate::offsets;
 
-/// A [`ProgressStore`] on the link's progress topic.
+/// A [`ProgressStore`] on the link's progress topic, for the owner of a lane: it reads to the high watermark and waits for the
+/// transactions that are open below it.
 #[derive(Clone, Debug)]
 pub struct KafkaProgressStore {
     cluster: ClusterConfig,
     link: String,
     /// How long one read may take in all.
     timeout: Duration,
+    waits: bool,
 }
 
 impl KafkaProgressStore {
     /// A store that reads the target cluster.
     #[must_use]
     pub fn new(cluster: &ClusterConfig, link: &str, timeout: Duration) -> Self {
-        Self { cluster: cluster.clone(), link: link.to_owned(), timeout }
+        Self { cluster: cluster.clone(), link: link.to_owned(), timeout, waits: true }
+    }
+
+    /// For those who do not own the lane: reads what is committed by now. An owner that died may have left a transaction open,
+    /// and until another takes the lane, or `transaction.timeout.ms` has passed, nothing ends that.
+    #[must_use]
+    pub fn committed_by_now(self) -> Self {
+        Self { waits: false, ..self }
     }
 
     fn settings(&self, lane: LaneId) -> Settings {
@@ -55,9 +64,10 @@ impl KafkaProgressStore {
         let deadline = Instant::now() + self.timeout;
         let place = Place { offset: 0, ..Place::of(topic.as_str(), partition) };
         let list = |spec| {
-            // Not the last stable offset: a predecessor's commit may be decided and not be written here yet. All of its ids are
-            // fenced, so whatever is open in this partition ends, and the reader waits for that.
-            let offsets = offsets::list(consumer.client(), std::slice::from_ref(&place), spec, false, self.timeout)?;
+            // Not the last stable offset, if we own the lane: a predecessor's commit may be decided and not be written here
+            // yet. All of its ids are fenced then, so whatever is open in this partition ends, and the reader waits for that.
+            let asked = std::slice::from_ref(&place);
+            let offsets = offsets::list(consumer.client(), asked, spec, !self.waits, self.timeout)?;
             offsets.get(&(topic.clone(), partition)).copied().ok_or_else(|| {
                 FfiError::new(Code::UNKNOWN_TOPIC_OR_PART, format!("{topic}-{partition} does not exist"))
             })

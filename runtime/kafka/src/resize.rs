@@ -99,7 +99,10 @@ pub async fn resize_lanes(
     let (cluster, name, place, wanted) = (target.clone(), link.to_owned(), context.clone(), tuning.clone());
     // First of all: of two resizes the first one is fenced from here on, so that nothing it has read can be written later.
     let writer = blocking(&context, move || Writer::new(&cluster, &name, &wanted, &place)).await??;
-    let closed = LaneRecord { closed: true, ..Plan::new(&read(target, link, existing, timeout).await?, lanes).record };
+    // What an owner that died has left open would be waited for by reading.
+    fence(target, link, existing, &tuning).await?;
+    let store = KafkaProgressStore::new(target, link, timeout);
+    let closed = LaneRecord { closed: true, ..Plan::new(&read(&store, existing).await?, lanes).record };
     let writer = blocking(&context, move || {
         let marks = (0..existing).map(|lane| (lane, ProgressRecord::Lane(closed.clone()).encode()));
         writer.write(marks.collect(), &[]).map(|()| writer)
@@ -109,7 +112,7 @@ pub async fn resize_lanes(
     fence(target, link, existing, &tuning).await?;
     let (asked, name, place) = (Arc::clone(&client), link.to_owned(), context.clone());
     blocking(&context, move || look(&asked, &name, lanes, &place, timeout)).await??;
-    let known = read(target, link, existing, timeout).await?;
+    let known = read(&store, existing).await?;
     if known.iter().any(|lane| lane.lane.as_ref().is_none_or(|lane| !lane.closed)) {
         let reason = "a process has taken a lane meanwhile; see that none is started, and run this again";
         return Err(own(Class::Retry, context, reason).into());
@@ -129,13 +132,7 @@ pub async fn resize_lanes(
 }
 
 /// What every lane has committed.
-async fn read(
-    target: &ClusterConfig,
-    link: &str,
-    lanes: u32,
-    timeout: Duration,
-) -> Result<Vec<LaneProgress>, PortError> {
-    let store = KafkaProgressStore::new(target, link, timeout);
+async fn read(store: &KafkaProgressStore, lanes: u32) -> Result<Vec<LaneProgress>, PortError> {
     let mut known = Vec::new();
     for lane in 0..lanes {
         known.push(store.read(LaneId(lane)).await?);

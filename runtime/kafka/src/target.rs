@@ -38,6 +38,8 @@ const PENDING_AFTER: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Longest call into the client, which goes on trying between two.
 const CALL_MAX: Duration = Duration::from_secs(2);
+/// A call may come back this long before its time is up; another one would wait for as long again.
+const CALL_EARLY: Duration = Duration::from_millis(20);
 /// The same for one that another process may have worked with, since it was first asked for. The coordinator gives the same
 /// answer while it waits for its own log to be replicated, and then nothing is decided yet: longer than it waits
 /// (`request.timeout.ms`, 30 s).
@@ -236,13 +238,15 @@ fn id_of(tuning: &TargetTuning, link: &str, lane: u32, slot: &str) -> String {
 /// (and fenced its producer, if that was still at work) but cannot write that everywhere yet.
 fn initialise(producer: &Producer, context: &str, patience: Duration, within: Duration) -> Result<(), FfiError> {
     let began = Instant::now();
+    let is_over = |limit: Duration| began.elapsed() + CALL_EARLY >= limit;
     loop {
+        let limit = if is_over(patience) { within } else { patience.min(within) };
         // librdkafka goes on trying between the calls.
-        match producer.init_transactions(patience.min(within).min(CALL_MAX)) {
+        match producer.init_transactions(limit.saturating_sub(began.elapsed()).min(CALL_MAX)) {
             Ok(()) => return Ok(()),
-            Err(error) if began.elapsed() >= within => return Err(error),
+            Err(error) if is_over(within) => return Err(error),
             Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
-                if began.elapsed() >= patience {
+                if is_over(patience) {
                     return Err(error);
                 }
             }

@@ -169,7 +169,7 @@ impl TestClient {
         let failed = || ClientError::kafka(what, topic);
         let consumer = self.consumer(isolation, topic)?;
         let metadata = consumer.fetch_metadata(Some(topic), DEADLINE).map_err(failed())?;
-        let partitions = partitions_of(&metadata, topic).ok_or_else(|| ClientError::Kafka {
+        let (partitions, _) = partitions_of(&metadata, topic).ok_or_else(|| ClientError::Kafka {
             what,
             topic: topic.to_owned(),
             error: KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition),
@@ -244,7 +244,7 @@ impl TestClient {
         while began.elapsed() < DEADLINE {
             let metadata =
                 consumer.fetch_metadata(Some(topic), DEADLINE).map_err(ClientError::kafka("looking at", topic))?;
-            if done(partitions_of(&metadata, topic)) {
+            if done(partitions_of(&metadata, topic).map(|(_, led)| led).filter(|led| *led > 0)) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -257,11 +257,11 @@ impl TestClient {
     }
 }
 
-/// How many partitions of the topic have a leader; `None` if the topic is unknown.
-fn partitions_of(metadata: &rdkafka::metadata::Metadata, topic: &str) -> Option<i32> {
+/// How many partitions the topic has, and how many of them a leader; `None` if the topic is unknown.
+fn partitions_of(metadata: &rdkafka::metadata::Metadata, topic: &str) -> Option<(i32, i32)> {
     let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none())?;
     let led = found.partitions().iter().filter(|partition| partition.leader() >= 0).count();
-    i32::try_from(led).ok().filter(|led| *led > 0)
+    Some((i32::try_from(found.partitions().len()).ok()?, i32::try_from(led).ok()?))
 }
 
 fn is_transient(error: &KafkaError) -> bool {

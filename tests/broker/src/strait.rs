@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 /// How many of the last lines an error shows.
 const TAIL_LINES: usize = 40;
+/// And how many of librdkafka's.
+const LIBRARY_LINES: usize = 8;
 /// The log lines of a process are kept; one that floods is cut off here, and a test that needs more is wrong.
 const LINES_MAX: usize = 200_000;
 const POLL: Duration = Duration::from_millis(10);
@@ -414,7 +416,12 @@ impl Drop for Strait {
     }
 }
 
+/// What the product itself said; of the library's lines, which come by the dozen while a broker is away, only a few.
 fn tail_of(lines: &[LogLine]) -> String {
-    let from = lines.len().saturating_sub(TAIL_LINES);
-    lines.iter().skip(from).map(|line| format!("{}\n", line.text)).collect()
+    let is_library = |(_, line): &(usize, &LogLine)| line.field("target") == Some("librdkafka");
+    let (library, own): (Vec<_>, Vec<_>) = lines.iter().enumerate().partition(is_library);
+    let mut kept: Vec<_> = own.into_iter().rev().take(TAIL_LINES).collect();
+    kept.extend(library.into_iter().rev().take(LIBRARY_LINES));
+    kept.sort_by_key(|(at, _)| *at);
+    kept.into_iter().map(|(_, line)| format!("{}\n", line.text)).collect()
 }

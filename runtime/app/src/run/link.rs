@@ -46,6 +46,8 @@ pub struct Prepared {
     pub spec: LaneSpec,
     /// What lanes are made of.
     pub deps: LaneDeps,
+    /// What its lanes have committed, for others than their owners.
+    pub progress_by_now: Arc<dyn ProgressStore>,
     /// Finds its topics.
     pub discovery: Arc<dyn Discovery>,
     /// Makes the target topics ahead of their records, where the link may.
@@ -134,9 +136,10 @@ impl Planned {
         let (target, line) = clusters.reach(&link.target).await?;
         let lanes = lanes(link, target).await?;
         clusters.admit(link, lanes)?;
-        let progress: Arc<dyn ProgressStore> = Arc::new(KafkaProgressStore::new(target, &link.name, REQUEST));
+        let progress = KafkaProgressStore::new(target, &link.name, REQUEST);
+        let progress_by_now = Arc::new(progress.clone().committed_by_now());
         // While a resize is under way its new lanes hold nothing yet, and would be taken for lanes that were never used.
-        let first = progress.read(LaneId(0)).await?;
+        let first = progress_by_now.read(LaneId(0)).await?;
         if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes)) {
             return Err(RunError::Resized { link: link.name.clone(), reason });
         }
@@ -171,7 +174,7 @@ impl Planned {
         });
         let deps = LaneDeps {
             connector: Arc::new(connector),
-            progress,
+            progress: Arc::new(progress),
             chains,
             clock: Arc::clone(&self.clock),
             events: Arc::clone(&self.told) as Arc<dyn EventSink>,
@@ -203,6 +206,7 @@ impl Planned {
             name: link.name.clone(),
             spec,
             deps,
+            progress_by_now,
             discovery,
             target_topics,
             topics,

@@ -205,7 +205,7 @@ async fn run_until_caught_up(mut link: Prepared, stop: CancellationToken, bar: b
         link.spec.lanes,
         &*link.discovery,
         &*link.deps.connector,
-        Arc::clone(&link.deps.progress),
+        Arc::clone(&link.progress_by_now),
         Arc::clone(&link.deps.status),
     )
     .await?;

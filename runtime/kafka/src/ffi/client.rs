@@ -358,6 +358,8 @@ unsafe extern "C" fn on_log(rk: *const b::rd_kafka_t, level: c_int, facility: *c
     match level {
         // Connection errors repeat for as long as a broker is away; the error callback keeps the last one.
         0..=3 if facility != "FAIL" => tracing::error!(target: "librdkafka", client, facility, "{text}"),
+        // Each half second while the last transaction of an id cannot end; a take says it once, in its own words.
+        4 if facility == "GETPID" => tracing::debug!(target: "librdkafka", client, facility, "{text}"),
         0..=4 => tracing::warn!(target: "librdkafka", client, facility, "{text}"),
         5 | 6 => tracing::info!(target: "librdkafka", client, facility, "{text}"),
         _ => tracing::debug!(target: "librdkafka", client, facility, "{text}"),

@@ -84,6 +84,11 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     send(&mut zombie, Slot::A, handle, 0, Some(b"zombie"), &[]);
     zombie.produce_progress(Slot::A, 9, 0, &[progress(77)], &[]).unwrap();
     acknowledged(&mut zombie, 2).await;
+    // Whoever does not take the lane must not wait for a transaction that nobody may ever end.
+    let short = KafkaProgressStore::new(&rig.cluster, "fence", Duration::from_secs(3));
+    assert!(short.clone().committed_by_now().read(LaneId(0)).await.unwrap().positions.is_empty());
+    let waited = short.read(LaneId(0)).await.unwrap_err();
+    assert!(waited.reason.contains("was not reached"), "{waited}");
 
     let mut owner = rig.taken("fence", 0, &TargetTuning::default()).await;
     let store = KafkaProgressStore::new(&rig.cluster, "fence", WAIT);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, Once};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,11 +26,36 @@ pub fn now<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.block_on(future)
 }
 
-/// Held while a test runs: one at a time, among threads and processes.
-pub fn turn() -> File {
-    let file = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/acceptance.lock")).unwrap();
-    file.lock().unwrap();
-    file
+/// Held while a test runs: one at a time, among threads and processes. A test that fails says why once more at its end,
+/// behind the logs of all that it had started: of a long output often only the end is kept.
+pub struct Turn {
+    _lock: File,
+}
+
+/// What the test at hand failed on.
+static FAILED_ON: Mutex<String> = Mutex::new(String::new());
+static HOOK: Once = Once::new();
+
+/// Waits for this test's turn.
+pub fn turn() -> Turn {
+    let lock = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/acceptance.lock")).unwrap();
+    lock.lock().unwrap();
+    HOOK.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            *FAILED_ON.lock().unwrap() = info.to_string();
+            print(info);
+        }));
+    });
+    Turn { _lock: lock }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the test failed on: {}", FAILED_ON.lock().unwrap());
+        }
+    }
 }
 
 /// The volume of a test, bounded by the environment for quick runs.
