@@ -4,15 +4,16 @@
 //! never from the plugin directory, and only while folder and file belong to this process's user alone.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 use wasmtime::{Engine, component::Component};
 
 use crate::package::hex;
@@ -108,10 +109,8 @@ impl Private {
     fn open(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         // What a new file gets is the user that this process writes as.
-        let probe = path.join(format!(".writable-{}", std::process::id()));
-        let user = File::create(&probe).and_then(|file| Ok(file.metadata()?.uid()));
-        fs::remove_file(&probe)?;
-        let folder = Self { path: path.to_owned(), user: user? };
+        let user = tempfile::tempfile_in(path)?.metadata()?.uid();
+        let folder = Self { path: path.to_owned(), user };
         folder.check(&fs::symlink_metadata(path)?)?;
         Ok(folder)
     }
@@ -148,17 +147,11 @@ impl Private {
     }
 
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
-        let aside = path.with_extension(format!("new-{}", std::process::id()));
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-            file.write_all(&Sha256::digest(code))?;
-            file.write_all(code)?;
-            fs::rename(&aside, path)
-        };
-        if let Err(error) = write() {
-            drop(fs::remove_file(&aside));
-            return Err(error);
-        }
+        // Of mode 0600, with a name of its own: another engine may write the same one at this moment.
+        let mut aside = NamedTempFile::new_in(&self.path)?;
+        aside.write_all(&Sha256::digest(code))?;
+        aside.write_all(code)?;
+        aside.persist(path)?;
         self.bound(FOLDER_BYTES_MAX)
     }
 
@@ -167,7 +160,7 @@ impl Private {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             if entry.path().extension().is_some_and(|extension| extension == EXTENSION) {
-                let metadata = entry.metadata()?;
+                let Some(metadata) = present(entry.metadata())? else { continue };
                 files.push((metadata.modified()?, entry.path(), metadata.len()));
             }
         }
@@ -176,10 +169,18 @@ impl Private {
         for (newer, (_, path, len)) in files.iter().rev().enumerate() {
             bytes = bytes.saturating_add(*len);
             if newer > 0 && (newer >= FILES_MAX || bytes > bytes_max) {
-                fs::remove_file(path)?;
+                present(fs::remove_file(path))?;
             }
         }
         Ok(())
+    }
+}
+
+/// `None` where another engine has removed the file.
+fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -190,6 +191,32 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn engines_that_share_a_folder_do_not_get_into_each_others_way() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path().join("compiled");
+        let engine = Engine::default();
+        let wasm = |n: usize| wat::parse_str(format!("(component (core module (func (export \"f{n}\"))))")).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (folder, engine, wasm) = (&folder, &engine, &wasm);
+                scope.spawn(move || {
+                    for round in 0..50 {
+                        let cache = CompiledCache::open(Some(folder));
+                        let private = cache.folder.as_ref().expect("another one's probe was taken for a fault");
+                        let own = wasm(thread * 50 + round);
+                        let component = Component::from_binary(engine, &own).unwrap();
+                        for bytes in [&own, &wasm(0)] {
+                            let path = private.path.join(file_name(engine, bytes));
+                            private.write(&path, &component.serialize().unwrap()).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        assert!(fs::read_dir(&folder).unwrap().count() <= FILES_MAX + 4);
+    }
 
     #[test]
     fn code_comes_back_only_from_a_private_folder_and_only_whole() {

@@ -1,12 +1,14 @@
 //! What the host remembers from one run to the next: breakers that were open. A private folder, one small file each.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 use crate::{
     file::{FileError, read_file},
@@ -72,10 +74,10 @@ impl StateDir {
     pub(crate) fn write(&self, key: &Key, remembered: &Remembered) {
         let Some(path) = self.path(key) else { return };
         let write = || -> io::Result<()> {
-            let text = serde_json::to_vec_pretty(remembered)?;
-            let aside = path.with_extension("new");
-            fs::write(&aside, text)?;
-            fs::rename(&aside, &path)
+            let mut aside = NamedTempFile::new_in(path.parent().unwrap_or(&path))?;
+            aside.write_all(&serde_json::to_vec_pretty(remembered)?)?;
+            aside.persist(&path)?;
+            Ok(())
         };
         if let Err(error) = write() {
             tracing::error!(file = %path.display(), %error, "an open breaker cannot be remembered for the next start");
@@ -111,7 +113,5 @@ fn prepare(folder: &Path, breakers: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)?;
     builder.create(breakers)?;
-    let probe = breakers.join(".writable");
-    fs::write(&probe, [])?;
-    fs::remove_file(&probe)
+    tempfile::tempfile_in(breakers).map(drop)
 }
