@@ -204,7 +204,8 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..50 {
                         let cache = CompiledCache::open(Some(folder));
-                        let private = cache.folder.as_ref().expect("another one's probe was taken for a fault");
+                        // A probe that another one removes is no fault of the folder.
+                        let private = cache.folder.as_ref().unwrap();
                         let own = wasm(thread * 50 + round);
                         let component = Component::from_binary(engine, &own).unwrap();
                         for bytes in [&own, &wasm(0)] {
