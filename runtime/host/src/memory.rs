@@ -109,6 +109,8 @@ struct Memory {
     alone_until: SourceOffset,
     /// Records that broke it, with how.
     guilty: BTreeMap<SourceOffset, Failure>,
+    /// How many of them were found since a record was judged.
+    guilty_in_a_row: u64,
     /// Those before the first record of this recall were left out of them.
     is_pruned: bool,
 }
@@ -132,10 +134,12 @@ impl Memories {
     pub(crate) fn begin(&mut self, partition: &PartitionKey) {
         let place = partition.into();
         let known = self.of.remove(&place).filter(|memory| memory.topic_id == partition.topic_id);
-        let (alone_until, guilty) = known.map_or_else(Default::default, |known| (known.alone_until, known.guilty));
+        let (alone_until, guilty, guilty_in_a_row) =
+            known.map_or_else(Default::default, |known| (known.alone_until, known.guilty, known.guilty_in_a_row));
         let topic_id = partition.topic_id;
         let (seen, instance, is_pruned) = (Seen::Recalling, None, false);
-        self.of.insert(place, Memory { topic_id, seen, instance, alone_until, guilty, is_pruned });
+        let memory = Memory { topic_id, seen, instance, alone_until, guilty, guilty_in_a_row, is_pruned };
+        self.of.insert(place, memory);
     }
 
     /// Whether a partition is being shown.
@@ -230,7 +234,14 @@ impl Memories {
         self.of.get(place)?.guilty.get(&offset)
     }
 
-    /// Notes a guilty record. Gives how many there are.
+    /// Ends a row of guilty records: one was judged, or they were enough to call the plugin broken.
+    pub(crate) fn end_row(&mut self, place: &Place) {
+        if let Some(memory) = self.of.get_mut(place) {
+            memory.guilty_in_a_row = 0;
+        }
+    }
+
+    /// Notes a guilty record. Gives how many there are in a row.
     ///
     /// # Errors
     /// There are too many.
@@ -243,7 +254,8 @@ impl Memories {
             ));
         }
         memory.guilty.insert(offset, failure);
-        Ok(memory.guilty.len() as u64)
+        memory.guilty_in_a_row += 1;
+        Ok(memory.guilty_in_a_row)
     }
 
     /// It is shown the log from here on: of guilty records before it nobody needs to know any more.

@@ -175,7 +175,14 @@ impl Stage {
         work: &mut Work<'_>,
     ) -> Result<(), StageError> {
         let Err(failure) = self.attempt(call, rows, work)? else {
-            self.plugin.health.judged(rows.len() as u64, mem::take(&mut self.probing));
+            let health = &self.plugin.health;
+            if work.is_recalling() {
+                // It was judged before. The same records, shown again after each guilty one, would make those look few.
+                health.judged(0, false);
+                return Ok(());
+            }
+            health.judged(rows.len() as u64, mem::take(&mut self.probing));
+            self.memories.end_row(place);
             return Ok(());
         };
         self.memories.forget(place);
@@ -203,13 +210,15 @@ impl Stage {
                 let timeouts = u64::from(failure.kind == FailureKind::Timeout);
                 let found = self.memories.found(place, offset, failure)?;
                 let outcome = Outcome { judged: 0, guilty: 1, unjudged: 0, timeouts };
-                if found >= GUILTY_IN_A_ROW_MAX && !health.has_judged() {
+                if found >= GUILTY_IN_A_ROW_MAX && (self.probing || !health.has_judged()) {
                     // It is the plugin that is broken: nothing is quarantined, the batch waits.
+                    self.memories.end_row(place);
                     let retry_after = Some(health.broken(outcome, &reason));
                     return Err(StageError { offset: guilty, reason, retry_after });
                 }
                 if !work.is_recalling() {
-                    health.narrowed(outcome, &reason, mem::take(&mut self.probing));
+                    // A probe that found one is no proof that the plugin works: the next call is a probe again.
+                    health.narrowed(outcome, &reason, false);
                 }
             }
             (None, Some(last)) => self.memories.alone_through(place, last),

@@ -10,7 +10,7 @@ use serde_json::json;
 use strait_core::{
     Batch, BatchBuilder, Disposition, LeaderEpoch, OutRecord, PartitionKey, SourceOffset, TimestampType, TopicId,
 };
-use strait_flow::ports::{Chain, ChainFactory};
+use strait_flow::ports::{Chain, ChainError, ChainFactory};
 use strait_host::{
     ChainSlot, ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming, Outcome, PluginSpec, SlotDeps, Trial,
 };
@@ -70,28 +70,24 @@ fn remembered(copies: &[OutRecord]) -> String {
     String::from_utf8(before.clone().unwrap()).unwrap()
 }
 
+/// Shows the log before this offset if that is asked for, as a lane does.
+fn show(chain: &mut dyn Chain, log: &Log, first: SourceOffset) -> Result<(), ChainError> {
+    let asked = chain.lookback(&partition(), first, 6);
+    let Some(furthest) = asked.iter().map(|asked| i64::from(asked.records)).max() else { return Ok(()) };
+    // In batches of three offsets, the last of which goes past the border.
+    for from in (first.0 - furthest.min(first.0)..first.0).step_by(3) {
+        let Some(part) = log.batch(from, from + 3) else { continue };
+        chain.remember(&part, first, 6)?;
+    }
+    chain.remembered(&partition(), first);
+    Ok(())
+}
+
 /// Judges a batch as a lane does. Gives offset, generation, and what was remembered; `None` for a rejected record.
 fn judge(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Vec<(i64, String, Option<String>)> {
     let first = batch.first_offset().unwrap();
     for _round in 0..40 {
-        let mut lost = false;
-        let asked = chain.lookback(&partition(), first, 6);
-        if let Some(furthest) = asked.iter().map(|asked| i64::from(asked.records)).max() {
-            // In batches of three offsets, the last of which goes past the border.
-            for from in (first.0 - furthest.min(first.0)..first.0).step_by(3) {
-                let Some(part) = log.batch(from, from + 3) else { continue };
-                if let Err(error) = chain.remember(&part, first, 6) {
-                    assert!(error.is_memory_lost(), "{error}");
-                    lost = true;
-                    break;
-                }
-            }
-            if lost {
-                continue;
-            }
-            chain.remembered(&partition(), first);
-        }
-        match chain.apply(batch.clone(), 6) {
+        match show(chain, log, first).and_then(|()| chain.apply(batch.clone(), 6)) {
             Err(error) if error.is_memory_lost() => {}
             Err(error) => panic!("{error}"),
             Ok(processed) => {
@@ -348,6 +344,46 @@ fn a_topic_that_single_records_were_given_has_no_memory() {
     chain.remembered(&partition(), SourceOffset(0));
     let error = chain.apply(log.batch(0, 6).unwrap(), 6).unwrap_err();
     assert!(error.reason.contains("lookback on topic 'elsewhere'") && error.retry_after.is_none(), "{error}");
+}
+
+/// Applies a batch until it is judged or has to wait. Gives how many of its records are rejected, or how long it has to wait.
+fn apply_or_wait(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Result<usize, Duration> {
+    loop {
+        let shown = show(chain, log, batch.first_offset().unwrap());
+        match shown.and_then(|()| chain.apply(batch.clone(), 6)) {
+            Err(error) if error.is_memory_lost() => {}
+            Err(error) => return Err(error.retry_after.unwrap_or_else(|| panic!("{error}"))),
+            Ok(processed) => return Ok(support::fates(&processed).1.len()),
+        }
+    }
+}
+
+#[test]
+fn a_probe_that_only_finds_guilty_records_does_not_close_the_breaker() {
+    let world = Arc::new(World::default());
+    let options = HostOptions { clock: world.clone(), ..HostOptions::default() };
+    let engine = HostEngine::with(options).unwrap();
+    let link = LinkInfo { link: "aws-to-gcp".into(), source: "aws".into(), target: "gcp".into(), ..LinkInfo::default() };
+    let spec = ChainSpec { plugins: vec![plugin(LOOKBACK)], link, naming: Naming::Identity };
+    let chains = HostChains::load(&engine, spec).unwrap();
+    let mut chain = chains.chain().unwrap();
+    let log = Log((0..600).map(|at| (at, if at < 3 { format!("k{at}") } else { "panic".to_owned() })).collect());
+    // It has judged some: then a few bad records are the records' fault, and a hundred of them open the breaker.
+    assert_eq!(apply_or_wait(&mut *chain, &log, &log.batch(0, 3).unwrap()), Ok(0));
+    let (mut waits, mut guilty) = (Vec::new(), Vec::new());
+    for from in (3..600).step_by(20) {
+        let batch = log.batch(from, from + 20).unwrap();
+        while let Err(wait) = apply_or_wait(&mut *chain, &log, &batch) {
+            waits.push(wait.as_secs());
+            guilty.push(engine.plugin_health()[0].guilty);
+            world.pass(wait);
+        }
+        if waits.len() > 4 {
+            break;
+        }
+    }
+    assert_eq!(waits[..5], [1, 2, 4, 8, 16]);
+    assert!(guilty[0] == 100 && guilty.windows(2).all(|pair| pair[1] <= pair[0] + 8), "{guilty:?}");
 }
 
 #[test]
