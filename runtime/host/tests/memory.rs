@@ -363,7 +363,8 @@ fn a_probe_that_only_finds_guilty_records_does_not_close_the_breaker() {
     let world = Arc::new(World::default());
     let options = HostOptions { clock: world.clone(), ..HostOptions::default() };
     let engine = HostEngine::with(options).unwrap();
-    let link = LinkInfo { link: "aws-to-gcp".into(), source: "aws".into(), target: "gcp".into(), ..LinkInfo::default() };
+    let link =
+        LinkInfo { link: "aws-to-gcp".into(), source: "aws".into(), target: "gcp".into(), ..LinkInfo::default() };
     let spec = ChainSpec { plugins: vec![plugin(LOOKBACK)], link, naming: Naming::Identity };
     let chains = HostChains::load(&engine, spec).unwrap();
     let mut chain = chains.chain().unwrap();
