@@ -184,12 +184,12 @@ pub fn covered(partition: &PartitionKey, last: SourceOffset, next: Option<Source
     Err(Violation::Ahead { partition: partition.clone(), offset: last, next })
 }
 
-/// Progress is overtaken by nothing older: a later owner writes a larger number, the same owner never goes back.
+/// Progress is overtaken by nothing older: a later owner counts further, the same owner never goes back.
 ///
 /// # Errors
 /// [`Violation::ProgressFell`].
 pub fn advances(partition: &PartitionKey, old: Option<&Position>, new: &Position) -> Result<(), Violation> {
-    if old.is_none_or(|old| (old.owner, old.next) <= (new.owner, new.next)) {
+    if old.is_none_or(|old| new.supersedes(old)) {
         return Ok(());
     }
     Err(Violation::ProgressFell { partition: partition.clone(), new: new.next, new_owner: new.owner.0 })
@@ -312,11 +312,11 @@ mod tests {
         assert!(covered(&key(), SourceOffset(9), Some(SourceOffset(9))).is_err());
         assert!(behind_unsettled(&key(), SourceOffset(9), Some(SourceOffset(9))).is_ok());
         assert!(behind_unsettled(&key(), SourceOffset(9), Some(SourceOffset(8))).is_err());
-        let position = |owner, next| Position {
+        let position = |owner: u64, next| Position {
             next: SourceOffset(next),
             leader_epoch: LeaderEpoch(0),
             generation: "none".into(),
-            owner: OwnerEpoch(owner),
+            owner: OwnerEpoch(owner << 32),
             ids: "".into(),
             lanes: 1,
             config: "c".into(),

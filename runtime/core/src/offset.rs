@@ -20,8 +20,9 @@ pub struct TargetOffset(pub i64);
 pub struct LeaderEpoch(pub i32);
 
 /// Which taking of a lane wrote something. The upper half counts: each owner writes one more than the largest it read. The
-/// lower half names the process: two owners that read the same differ all the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// lower half names the process: two owners that read the same differ all the same. It has no order of its own, as a process's
+/// number says nothing about who came later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OwnerEpoch(pub u64);
 
@@ -37,7 +38,14 @@ impl OwnerEpoch {
     /// What an owner writes that read this one, in a process with that number.
     #[must_use]
     pub fn following(self, process: u32) -> Self {
-        Self(((self.0 >> 32).saturating_add(1) << 32) | u64::from(process))
+        Self((self.count().saturating_add(1) << 32) | u64::from(process))
+    }
+
+    /// How many owners there had been, as far as this one knew. An owner that read another's has a larger one; two that did not
+    /// read each other's can have the same.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        self.0 >> 32
     }
 
     /// Number of the process that wrote it.

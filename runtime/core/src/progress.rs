@@ -71,7 +71,7 @@ pub struct Position {
     pub leader_epoch: LeaderEpoch,
     /// The plugins that let the last record before `next` pass; what they let pass begins at the newest [`Border`].
     pub generation: Arc<str>,
-    /// Who wrote it: later owners write larger numbers. Decides in at-least-once mode, where the log alone does not.
+    /// Who wrote it. Decides in at-least-once mode, where the log alone does not.
     pub owner: OwnerEpoch,
     /// Letters of the two transactional ids that the owner works with: of the transaction that carries this, and of its next
     /// one. Empty in at-least-once mode.
@@ -81,6 +81,15 @@ pub struct Position {
     pub lanes: u32,
     /// Hash of the link's configuration when it was written.
     pub config: Arc<str>,
+}
+
+impl Position {
+    /// Whether this one, written later, stands in the place of `old`: not if a later owner wrote that, nor if one that counted
+    /// the same came further.
+    #[must_use]
+    pub fn supersedes(&self, old: &Self) -> bool {
+        (self.owner.count(), self.next) >= (old.owner.count(), old.next)
+    }
 }
 
 /// The value under [`ProgressKey::Lane`].
@@ -175,8 +184,8 @@ pub struct LaneProgress {
 }
 
 impl LaneProgress {
-    /// Takes in one record of the progress topic, in log order. A larger (owner, next) wins whatever the order: in
-    /// at-least-once mode an old owner's record can land behind a newer one's.
+    /// Takes in one record of the progress topic, in log order. That alone does not decide: in at-least-once mode an old owner's
+    /// record can land behind a newer one's ([`Position::supersedes`]).
     ///
     /// # Errors
     /// [`ProgressError`] when key or value cannot be read; nothing is guessed.
@@ -190,12 +199,10 @@ impl LaneProgress {
                     return Ok(());
                 };
                 let new: Position = serde_json::from_slice(value).map_err(broken)?;
-                if self.newest.as_ref().is_none_or(|newest| new.owner >= newest.owner) {
+                if self.newest.as_ref().is_none_or(|newest| new.owner.count() >= newest.owner.count()) {
                     self.newest = Some(new.clone());
                 }
-                let newer =
-                    self.positions.get(&partition).is_none_or(|old| (new.owner, new.next) >= (old.owner, old.next));
-                if newer {
+                if self.positions.get(&partition).is_none_or(|old| new.supersedes(old)) {
                     self.positions.insert(partition, new);
                 }
             }
@@ -221,12 +228,16 @@ mod tests {
         PartitionKey { topic: "orders".into(), topic_id: TopicId([7; 16]), partition }
     }
 
-    fn position(owner: u64, next: i64) -> Position {
+    fn owner(count: u64, process: u64) -> OwnerEpoch {
+        OwnerEpoch(count << 32 | process)
+    }
+
+    fn position(count: u64, next: i64) -> Position {
         Position {
             next: SourceOffset(next),
             leader_epoch: LeaderEpoch(3),
             generation: "none".into(),
-            owner: OwnerEpoch(owner),
+            owner: owner(count, 1),
             ids: "ab".into(),
             lanes: 4,
             config: "c".into(),
@@ -246,15 +257,21 @@ mod tests {
         assert_eq!(lane.refusal(4), None);
         assert!(lane.refusal(2).unwrap().contains("lanes = 4"));
         put(&mut progress, &ProgressRecord::Lane(lane.clone()));
-        for (owner, next) in [(1, 10), (2, 5), (1, 99), (2, 7), (2, 6)] {
-            put(&mut progress, &ProgressRecord::Partition(key(0), position(owner, next)));
+        for (count, next) in [(1, 10), (2, 5), (1, 99), (2, 7), (2, 6)] {
+            put(&mut progress, &ProgressRecord::Partition(key(0), position(count, next)));
         }
         assert_eq!(progress.positions.get(&key(0)), Some(&position(2, 7)));
+        // A process that counted the same comes behind it: its number decides nothing, how far it came does.
+        let rival = |next| Position { owner: owner(2, 9), ..position(2, next) };
+        put(&mut progress, &ProgressRecord::Partition(key(0), rival(5)));
+        assert_eq!(progress.positions.get(&key(0)), Some(&position(2, 7)));
+        assert_eq!(progress.newest, Some(rival(5)), "what was written last was not taken for the newest");
+        put(&mut progress, &ProgressRecord::Partition(key(0), position(2, 8)));
         assert_eq!(progress.lane, Some(lane));
-        let (one, other) = (OwnerEpoch(2).following(7), OwnerEpoch(2).following(9));
-        assert!(one > OwnerEpoch(2) && one != other && one.following(0) > other);
+        let (one, other) = (owner(2, 9).following(7), owner(2, 1).following(9));
+        assert!(one != other && one.count() == 3 && other.count() == 3 && one.following(0).count() == 4);
         assert_eq!((one.process(), other.process()), (7, 9));
-        assert_eq!(progress.newest, Some(position(2, 6)));
+        assert_eq!(progress.newest, Some(position(2, 8)));
         for number in [1, 3, 2] {
             let border = Border { number, from: SourceOffset(10), generation: "a@1+2".into() };
             put(&mut progress, &ProgressRecord::Border(key(0), border));

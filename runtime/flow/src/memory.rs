@@ -33,7 +33,8 @@ pub(crate) struct Rewind {
 
 impl Rewind {
     pub fn applies(&self, position: &Position) -> bool {
-        position.owner <= self.owner && (position.next, position.leader_epoch) == (self.committed, self.leader_epoch)
+        position.owner.count() <= self.owner.count()
+            && (position.next, position.leader_epoch) == (self.committed, self.leader_epoch)
     }
 }
 

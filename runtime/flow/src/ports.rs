@@ -47,7 +47,7 @@ pub struct PortError {
 #[async_trait]
 pub trait ProgressStore: Send + Sync {
     /// All that is committed in the lane's partition of the progress topic. Asked by the owner of a lane, it also waits for
-    /// what a predecessor has asked to commit; its ids are fenced before.
+    /// what a predecessor has asked to commit: the lane is taken before.
     ///
     /// # Errors
     /// [`PortError`]; class `Stop` where a record cannot be read.
@@ -106,6 +106,11 @@ pub trait LaneConnector: Send + Sync {
     /// # Errors
     /// [`PortError`].
     async fn target(&self, lane: LaneId) -> Result<Box<dyn Target>, PortError>;
+
+    /// The lane may have been with another process: nothing that was learnt of its transactional ids holds any more.
+    fn forget(&self, lane: LaneId) {
+        let _ = lane;
+    }
 
     /// A writer to the quarantine topic.
     ///

@@ -33,6 +33,7 @@ pub(crate) async fn supervise_until(
     abort: CancellationToken,
 ) -> Result<(), PortError> {
     let mut memory = LaneMemory::default();
+    deps.connector.forget(spec.lane);
     let mut backoff = spec.limits.restart_backoff.0;
     while !stop.is_cancelled() {
         deps.status.set_lane(spec.lane, LaneState::Taking);
@@ -62,6 +63,7 @@ pub(crate) async fn supervise_until(
         };
         let event = match &error {
             LaneError::Port(PortError { class: Class::Fenced, reason, .. }) => {
+                deps.connector.forget(spec.lane);
                 Event::Fenced { lane: spec.lane.0, reason: reason.clone() }
             }
             _ => Event::LaneRestarted {

@@ -34,8 +34,8 @@ async fn prepare(quarantine: &mut dyn Quarantine, link: &str) {
 }
 
 /// Why another process could still write beside this one, although it lost the lane: the id of its next transaction may be
-/// among those left as they are. Then that id has a transaction which this owner asked to commit, with progress in it, in a later
-/// epoch than any owner before. So there is none where this process was the last to write, nor where the next id of the last to
+/// among those left as they are. Then that id has a transaction which this owner asked to commit, with progress in it, and it counts
+/// further than the owners it had read. So there is none where this process was the last to write, nor where the next id of the last to
 /// write is fenced (decision 7).
 fn may_be_shared(taken: &Taken, last: Option<&Position>, spec: &LaneSpec) -> Option<PortError> {
     let last = last.filter(|last| !taken.unfenced.is_empty() && last.owner.process() != spec.process)?;
@@ -195,7 +195,7 @@ impl<'a> Lane<'a> {
                     self.emit(event);
                 }
             }
-            let Some((old, position)) = old.into_iter().max_by_key(|(_, position)| position.owner) else {
+            let Some((old, position)) = old.into_iter().max_by_key(|(_, position)| position.owner.count()) else {
                 first_seen.push((key, source_partitions));
                 continue;
             };

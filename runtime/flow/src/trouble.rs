@@ -224,7 +224,12 @@ impl Lane<'_> {
         if let Some(stuck) = self.memory.stuck.get(&key).copied() {
             let longest = self.spec.limits.stuck_retry.1;
             let later = stuck.again(self.now, longest);
-            if !self.is_writable(&key).await? {
+            // Not asking well is no reason to end what the other partitions have open.
+            let writable = self.is_writable(&key).await.unwrap_or_else(|error| {
+                tracing::warn!(link = %self.spec.link, partition = %key, %error, "the target does not say whether it can be written");
+                false
+            });
+            if !writable {
                 self.memory.stuck.insert(key, later);
                 if let Some(partition) = self.partitions.get_mut(stream as usize) {
                     partition.pause = Some(Pause::Waiting { retry_at: later.retry_at });

@@ -9,7 +9,7 @@ use strait_flow::ports::{LaneConnector, PortError, Quarantine, Source, Target};
 use crate::config::{ClusterConfig, SourceTuning, TargetTuning};
 use crate::quarantine::KafkaQuarantine;
 use crate::source::KafkaSource;
-use crate::target::{EndedIds, KafkaTarget};
+use crate::target::{self, EndedIds, KafkaTarget};
 
 /// A [`LaneConnector`] between two clusters.
 #[derive(Clone, Debug)]
@@ -40,6 +40,10 @@ impl LaneConnector for KafkaConnector {
 
     async fn target(&self, lane: LaneId) -> Result<Box<dyn Target>, PortError> {
         Ok(Box::new(KafkaTarget::new(&self.target, &self.link, lane.0, &self.target_tuning).with_ended(&self.ended)))
+    }
+
+    fn forget(&self, lane: LaneId) {
+        target::forget(&self.ended, &self.target_tuning, &self.link, lane.0);
     }
 
     async fn quarantine(&self, _lane: LaneId) -> Result<Box<dyn Quarantine>, PortError> {

@@ -57,18 +57,32 @@ impl KafkaProgressStore {
         let partition =
             i32::try_from(lane.0).map_err(|_| own(Class::Stop, context.clone(), "lane number out of range"))?;
         let label = format!("{}/{lane}/progress", self.link);
+        let mut consumer = Consumer::new(&label, &self.settings(lane))
+            .map_err(|error| port_error_because(context.clone(), &error, None))?;
+        let read = self.read_with(&mut consumer, &topic, partition, &context);
+        // Destroying a client joins its threads: not while a lane waits.
+        tokio::task::spawn_blocking(move || drop(consumer));
+        read
+    }
+
+    fn read_with(
+        &self,
+        consumer: &mut Consumer,
+        topic: &str,
+        partition: i32,
+        context: &str,
+    ) -> Result<LaneProgress, PortError> {
         let fail = |error: FfiError, consumer: Option<&Consumer>| {
-            port_error_because(context.clone(), &error, consumer.and_then(|c| c.client().trouble()))
+            port_error_because(context.to_owned(), &error, consumer.and_then(|c| c.client().trouble()))
         };
-        let mut consumer = Consumer::new(&label, &self.settings(lane)).map_err(|error| fail(error, None))?;
         let deadline = Instant::now() + self.timeout;
-        let place = Place { offset: 0, ..Place::of(topic.as_str(), partition) };
+        let place = Place { offset: 0, ..Place::of(topic, partition) };
         let list = |spec| {
             // Not the last stable offset, if we own the lane: a predecessor's commit may be decided and not be written here
-            // yet. All of its ids are fenced then, so whatever is open in this partition ends, and the reader waits for that.
+            // yet. Its ids are fenced then, or their ends asked for, so whatever is open here ends; the reader waits for that.
             let asked = std::slice::from_ref(&place);
             let offsets = offsets::list(consumer.client(), asked, spec, !self.waits, self.timeout)?;
-            offsets.get(&(topic.clone(), partition)).copied().ok_or_else(|| {
+            offsets.get(&(topic.to_owned(), partition)).copied().ok_or_else(|| {
                 FfiError::new(Code::UNKNOWN_TOPIC_OR_PART, format!("{topic}-{partition} does not exist"))
             })
         };
@@ -77,18 +91,18 @@ impl KafkaProgressStore {
         let (start, end) = bounds.map_err(|error| {
             // Serves the error callback, so that a refused login is named instead of the time-out that follows it.
             consumer.consume(1, Duration::ZERO, |_| ());
-            fail(error, Some(&consumer))
+            fail(error, Some(&*consumer))
         })?;
         let mut progress = LaneProgress::default();
         if start >= end {
             return Ok(progress);
         }
-        consumer.assign(&[Place { offset: start, ..place }]).map_err(|error| fail(error, Some(&consumer)))?;
+        consumer.assign(&[Place { offset: start, ..place }]).map_err(|error| fail(error, Some(&*consumer)))?;
         loop {
             if Instant::now() > deadline {
                 let error =
                     FfiError::new(Code::TIMED_OUT, format!("offset {end} was not reached within {:?}", self.timeout));
-                return Err(fail(error, Some(&consumer)));
+                return Err(fail(error, Some(&*consumer)));
             }
             // One message at a time: a batch call would wait for a full batch.
             let step = consumer.consume(1, Duration::from_millis(100), |messages| {
@@ -98,7 +112,7 @@ impl KafkaProgressStore {
                         let key = message.key().unwrap_or_default();
                         progress
                             .fold(message.offset(), key, message.value())
-                            .map_err(|error| own(Class::Stop, context.clone(), error.to_string()))?;
+                            .map_err(|error| own(Class::Stop, context.to_owned(), error.to_string()))?;
                         Ok(message.offset() + 1 >= end)
                     }
                     // Stands at or behind the end that was listed: aborted and control records are passed too.

@@ -225,9 +225,7 @@ impl Plan {
             }
             for (key, position) in &progress.positions {
                 before = before.max(position.lanes);
-                let newer =
-                    positions.get(key).is_none_or(|old| (position.owner, position.next) > (old.owner, old.next));
-                if newer {
+                if positions.get(key).is_none_or(|old| !old.supersedes(position)) {
                     positions.insert(key.clone(), position.clone());
                 }
                 if lane_of(&key.topic, key.partition, lanes).0 != lane {
@@ -361,7 +359,7 @@ mod tests {
                 next: SourceOffset(*next),
                 leader_epoch: LeaderEpoch(0),
                 generation: "none".into(),
-                owner: OwnerEpoch(*owner),
+                owner: OwnerEpoch(*owner << 32),
                 ids: "ab".into(),
                 lanes,
                 config: "c".into(),

@@ -41,8 +41,8 @@ const CALL_MAX: Duration = Duration::from_secs(2);
 /// A call may come back this long before its time is up; another one would wait for as long again.
 const CALL_EARLY: Duration = Duration::from_millis(20);
 /// The same for one that another process may have worked with, since it was first asked for. The coordinator gives the same
-/// answer while it waits for its own log to be replicated, and then nothing is decided yet: longer than it waits
-/// (`request.timeout.ms`, 30 s).
+/// answer while it waits for its own log to be replicated, and then nothing is decided yet: longer than it waits for one write
+/// (`request.timeout.ms`, 30 s unless the brokers are set otherwise).
 const UNDECIDED_AFTER: Duration = Duration::from_secs(35);
 /// Least time for the answer about one id.
 const LOOK: Duration = Duration::from_millis(250);
@@ -68,96 +68,50 @@ struct Producers {
 
 /// Transactional ids whose last transaction this process has asked to end, and when. Shared by all generations of a link's lanes.
 pub type EndedIds = Arc<Mutex<BTreeMap<String, Instant>>>;
-/// After this long another process may have worked with the id.
+/// For how long that is taken for granted, unless the lane is known to have been with another process meanwhile.
 const ENDED_FOR: Duration = Duration::from_secs(15);
 
-/// A [`Target`] on librdkafka.
-pub struct KafkaTarget {
+/// What a lane writes to, and as whom.
+#[derive(Clone)]
+struct Writes {
     cluster: ClusterConfig,
     link: String,
     lane: u32,
     tuning: TargetTuning,
     context: String,
-    taken: Option<Producers>,
     /// Transactional ids whose transactions this process has ended, or tried to.
     ended: EndedIds,
+}
+
+/// A [`Target`] on librdkafka.
+pub struct KafkaTarget {
+    of: Writes,
+    taken: Option<Producers>,
     /// Commits that are under way and producers that are being destroyed; each ends by itself.
     ending: Vec<JoinHandle<()>>,
 }
 
-impl KafkaTarget {
-    /// A target without producers; `take` makes them.
-    #[must_use]
-    pub fn new(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &TargetTuning) -> Self {
-        Self {
-            context: format!("link {link}, lane {lane}: writing cluster {}", cluster.name),
-            cluster: cluster.clone(),
-            link: link.to_owned(),
-            lane,
-            tuning: tuning.clone(),
-            taken: None,
-            ended: EndedIds::default(),
-            ending: Vec::new(),
-        }
-    }
-
-    /// Has it know of the transactions that earlier targets of this process have ended.
-    #[must_use]
-    pub(crate) fn with_ended(mut self, ended: &EndedIds) -> Self {
-        self.ended = Arc::clone(ended);
-        self
-    }
-
+impl Writes {
     fn slots(&self) -> &'static [&'static str] {
         if self.tuning.exactly_once { &IDS } else { &IDS[..1] }
     }
 
-    fn producer(&self, slot: Slot) -> Option<&Arc<Producer>> {
-        self.taken.as_ref()?.producers.get(index(slot))
-    }
-
-    fn not_taken(&self) -> PortError {
-        own(Class::Retry, self.context.clone(), "the lane is not taken")
-    }
-
-    /// Destroys the producers on blocking threads and waits for them, and for older ones, for a while.
-    async fn destroy(&mut self, timeout: Duration) {
-        if let Some(taken) = self.taken.take() {
-            // Releases the target's own references; a commit under way holds another until it returns.
-            let producers = taken.producers;
-            self.ending.push(tokio::task::spawn_blocking(move || drop(producers)));
-        }
-        let deadline = tokio::time::Instant::now() + timeout;
-        while let Some(mut task) = self.ending.pop() {
-            match tokio::time::timeout_at(deadline, &mut task).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!("{}: destroying a producer: {error}", self.context),
-                Err(_) => {
-                    tracing::warn!("{}: older producers are still ending", self.context);
-                    self.ending.push(task);
-                    return;
-                }
-            }
-        }
+    fn id_of(&self, slot: &str) -> String {
+        format!("{}{slot}", ids_of(&self.tuning, &self.link, self.lane))
     }
 
     /// Makes and initialises the producers in order, and keeps the first two that can work; gives which, and which were left
     /// as they are. Blocks for a bounded time.
-    fn make(
-        cluster: &ClusterConfig,
-        link: &str,
-        lane: u32,
-        tuning: &TargetTuning,
-        slots: &[&str],
-        ended: &EndedIds,
-        context: &str,
-    ) -> Result<(Producers, Taken), PortError> {
+    /// `made` keeps all of them from being destroyed here: that joins threads, and has no bound.
+    fn make(&self, made: &mut Vec<Arc<Producer>>) -> Result<(Producers, Taken), PortError> {
+        let Self { cluster, link, lane, tuning, context, ended } = self;
+        let slots = self.slots();
         let began = Instant::now();
-        let reports = Reports::new(context.to_owned());
+        let reports = Reports::new(context.clone());
         let mut taken = Producers { producers: Vec::new(), books: Vec::new(), open: Vec::new(), reports };
         let (mut ids, mut pending) = (Vec::new(), Vec::new());
         for slot in slots {
-            let id = id_of(tuning, link, lane, slot);
+            let id = self.id_of(slot);
             let settings = writer(
                 cluster,
                 &format!("strait-{link}-{lane}-target-{slot}"),
@@ -167,9 +121,10 @@ impl KafkaTarget {
             let (observer, sealed) = (Arc::clone(&taken.reports), Arc::clone(&taken.reports));
             let label = format!("{link}/{lane}/target/{slot}");
             let context =
-                if tuning.exactly_once { format!("{context}, transactional id {id}") } else { context.to_owned() };
+                if tuning.exactly_once { format!("{context}, transactional id {id}") } else { context.clone() };
             let fail = |error: FfiError| producer_error(context.clone(), &error);
-            let producer = Producer::new(&label, &settings, observer, move || sealed.seal()).map_err(fail)?;
+            let producer = Arc::new(Producer::new(&label, &settings, observer, move || sealed.seal()).map_err(fail)?);
+            made.push(Arc::clone(&producer));
             if tuning.exactly_once {
                 let ended_at = || ended.lock().unwrap_or_else(PoisonError::into_inner);
                 let ours = ended_at().get(&id).is_some_and(|at| at.elapsed() < ENDED_FOR);
@@ -200,7 +155,7 @@ impl KafkaTarget {
                 ids.extend(slot.chars());
             }
             taken.books.push((progress, map));
-            taken.producers.push(Arc::new(producer));
+            taken.producers.push(producer);
         }
         // While the others were initialised one of these may have ended, and a rival may have begun to work with it.
         let new_answers = Instant::now() + LOOK_AGAIN;
@@ -210,7 +165,7 @@ impl KafkaTarget {
                 return Err(producer_error(context, &first));
             }
             let left = look_until.max(new_answers).saturating_duration_since(Instant::now()).max(LOOK);
-            match initialise(&producer, &context, left, left) {
+            match initialise(&producer, &context, left, tuning.transaction_timeout.min(INIT_MAX)) {
                 Ok(()) => {}
                 Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => unfenced.push_str(slot),
                 Err(error) => return Err(init_error(&producer, &context, &error)),
@@ -218,6 +173,58 @@ impl KafkaTarget {
         }
         let ids = ids.first().copied().zip(ids.get(1).copied());
         Ok((taken, Taken { ids, unfenced }))
+    }
+}
+
+impl KafkaTarget {
+    /// A target without producers; `take` makes them.
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &TargetTuning) -> Self {
+        let of = Writes {
+            context: format!("link {link}, lane {lane}: writing cluster {}", cluster.name),
+            cluster: cluster.clone(),
+            link: link.to_owned(),
+            lane,
+            tuning: tuning.clone(),
+            ended: EndedIds::default(),
+        };
+        Self { of, taken: None, ending: Vec::new() }
+    }
+
+    /// Has it know of the transactions that earlier targets of this process have ended.
+    #[must_use]
+    pub(crate) fn with_ended(mut self, ended: &EndedIds) -> Self {
+        self.of.ended = Arc::clone(ended);
+        self
+    }
+
+    fn producer(&self, slot: Slot) -> Option<&Arc<Producer>> {
+        self.taken.as_ref()?.producers.get(index(slot))
+    }
+
+    fn not_taken(&self) -> PortError {
+        own(Class::Retry, self.of.context.clone(), "the lane is not taken")
+    }
+
+    /// Destroys the producers on blocking threads and waits for them, and for older ones, for a while.
+    async fn destroy(&mut self, timeout: Duration) {
+        if let Some(taken) = self.taken.take() {
+            // Releases the target's own references; a commit under way holds another until it returns.
+            let producers = taken.producers;
+            self.ending.push(tokio::task::spawn_blocking(move || drop(producers)));
+        }
+        let deadline = tokio::time::Instant::now() + timeout;
+        while let Some(mut task) = self.ending.pop() {
+            match tokio::time::timeout_at(deadline, &mut task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!("{}: destroying a producer: {error}", self.of.context),
+                Err(_) => {
+                    tracing::warn!("{}: older producers are still ending", self.of.context);
+                    self.ending.push(task);
+                    return;
+                }
+            }
+        }
     }
 
     fn send(&self, slot: Slot, message: &OutMessage<'_>, headers: Option<OutHeaderList>) -> Result<(), ProduceError> {
@@ -230,8 +237,15 @@ impl KafkaTarget {
     }
 }
 
-fn id_of(tuning: &TargetTuning, link: &str, lane: u32, slot: &str) -> String {
-    format!("{}.{link}.{lane}.{slot}", tuning.transactional_id_prefix)
+/// What all transactional ids of a lane begin with.
+fn ids_of(tuning: &TargetTuning, link: &str, lane: u32) -> String {
+    format!("{}.{link}.{lane}.", tuning.transactional_id_prefix)
+}
+
+/// Another process may have worked with a lane's ids.
+pub(crate) fn forget(ended: &EndedIds, tuning: &TargetTuning, link: &str, lane: u32) {
+    let prefix = ids_of(tuning, link, lane);
+    ended.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| !id.starts_with(&prefix));
 }
 
 /// Initialises a transactional id. `CONCURRENT_TRANSACTIONS` means that the coordinator has decided about the last transaction
@@ -275,12 +289,16 @@ fn index(slot: Slot) -> usize {
 impl Target for KafkaTarget {
     async fn take(&mut self) -> Result<Taken, PortError> {
         self.destroy(DESTROY_TIMEOUT).await;
-        let (cluster, link, lane, tuning) = (self.cluster.clone(), self.link.clone(), self.lane, self.tuning.clone());
-        let (slots, ended, context) = (self.slots(), Arc::clone(&self.ended), self.context.clone());
-        let (made, taken) =
-            blocking(&self.context, move || Self::make(&cluster, &link, lane, &tuning, slots, &ended, &context))
-                .await??;
-        self.taken = Some(made);
+        let of = self.of.clone();
+        let (result, made) = blocking(&self.of.context, move || {
+            let mut made = Vec::new();
+            (of.make(&mut made), made)
+        })
+        .await?;
+        // Ends those that are not kept.
+        self.ending.push(tokio::task::spawn_blocking(move || drop(made)));
+        let (producers, taken) = result?;
+        self.taken = Some(producers);
         Ok(taken)
     }
 
@@ -290,8 +308,8 @@ impl Target for KafkaTarget {
         let known = taken.open.iter().position(|open| open.name == topic);
         let position = known.unwrap_or(taken.open.len());
         let handle = TopicHandle(u32::try_from(position).unwrap_or(u32::MAX));
-        let (context, name, tuning) = (self.context.clone(), topic.to_owned(), self.tuning.clone());
-        let facts = blocking(&self.context, move || {
+        let (context, name, tuning) = (self.of.context.clone(), topic.to_owned(), self.of.tuning.clone());
+        let facts = blocking(&self.of.context, move || {
             let mut facts = None;
             // The second producer only learns of the topic; it finds it made.
             for client in &clients {
@@ -316,7 +334,8 @@ impl Target for KafkaTarget {
         let mut handles = Vec::new();
         for producer in &taken.producers {
             let handle = producer.open(topic);
-            handles.push(handle.map_err(|error| producer_error(format!("{}, topic {topic}", self.context), &error))?);
+            handles
+                .push(handle.map_err(|error| producer_error(format!("{}, topic {topic}", self.of.context), &error))?);
         }
         taken.open.push(OpenTopic { name: topic.to_owned(), min_in_sync: facts.min_in_sync, handles });
         Ok(facts.topic)
@@ -324,7 +343,7 @@ impl Target for KafkaTarget {
 
     fn begin(&mut self, slot: Slot) -> Result<(), PortError> {
         let producer = self.producer(slot).ok_or_else(|| self.not_taken())?;
-        producer.begin_transaction().map_err(|error| producer_error(format!("{}, begin", self.context), &error))
+        producer.begin_transaction().map_err(|error| producer_error(format!("{}, begin", self.of.context), &error))
     }
 
     fn produce(&mut self, slot: Slot, record: &Outgoing<'_>) -> Result<(), ProduceError> {
@@ -360,14 +379,14 @@ impl Target for KafkaTarget {
         map: &[MapRecord],
     ) -> Result<(), ProduceError> {
         let broken = |reason: &str| ProduceError::Broken(reason.to_owned());
-        let partition = i32::try_from(self.lane).map_err(|_| broken("lane number out of range"))?;
+        let partition = i32::try_from(self.of.lane).map_err(|_| broken("lane number out of range"))?;
         let (producer, (progress_handle, map_handle)) = self
             .taken
             .as_ref()
             .and_then(|taken| Some((taken.producers.get(index(slot))?, *taken.books.get(index(slot))?)))
             .ok_or_else(|| broken("the lane is not taken"))?;
         // All or none: what is half queued could not be taken back.
-        if producer.outstanding() + progress.len() + map.len() > self.tuning.queue_records {
+        if producer.outstanding() + progress.len() + map.len() > self.of.tuning.queue_records {
             return Err(ProduceError::QueueFull);
         }
         let records = progress
@@ -400,7 +419,7 @@ impl Target for KafkaTarget {
             reports.tell(TargetEvent::Broken(self.not_taken()));
             return;
         };
-        let (context, timeout) = (format!("{}, commit", self.context), self.tuning.transaction_timeout);
+        let (context, timeout) = (format!("{}, commit", self.of.context), self.of.tuning.transaction_timeout);
         self.ending.retain(|task| !task.is_finished());
         self.ending.push(tokio::task::spawn_blocking(move || {
             let event = match producer.commit_transaction(timeout) {
@@ -426,7 +445,7 @@ impl Target for KafkaTarget {
             Some((open.name.clone(), open.min_in_sync, Arc::clone(taken.producers.first()?.client())))
         });
         let Some((name, needed, client)) = open else { return Err(self.not_taken()) };
-        let (context, timeout) = (format!("{}, topic {name}", self.context), self.tuning.request_timeout);
+        let (context, timeout) = (format!("{}, topic {name}", self.of.context), self.of.tuning.request_timeout);
         let described = blocking(&context, move || {
             describe_one(&client, &name, timeout).map_err(|error| (error, client.trouble()))
         })
@@ -445,13 +464,13 @@ impl Target for KafkaTarget {
 
     async fn release(&mut self, deadline: Duration) {
         let started = tokio::time::Instant::now();
-        if self.tuning.exactly_once
+        if self.of.tuning.exactly_once
             && let Some(taken) = &self.taken
         {
-            let ids = self.slots().iter().map(|slot| id_of(&self.tuning, &self.link, self.lane, slot));
-            self.ended.lock().unwrap_or_else(PoisonError::into_inner).extend(ids.map(|id| (id, Instant::now())));
+            let ids = self.of.slots().iter().map(|slot| self.of.id_of(slot));
+            self.of.ended.lock().unwrap_or_else(PoisonError::into_inner).extend(ids.map(|id| (id, Instant::now())));
             for producer in &taken.producers {
-                let (producer, context) = (Arc::clone(producer), self.context.clone());
+                let (producer, context) = (Arc::clone(producer), self.of.context.clone());
                 self.ending.push(tokio::task::spawn_blocking(move || {
                     // Without a transaction this only says so; a commit under way makes it fail. Both are fine: whoever
                     // takes the lane next ends what is left.

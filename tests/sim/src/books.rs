@@ -280,7 +280,7 @@ impl World {
             }
             fate => fate,
         });
-        let newer = old.is_none_or(|old| (position.owner, position.next) >= (old.owner, old.next));
+        let newer = old.is_none_or(|old| position.supersedes(&old));
         if plain && !newer && result.is_err() {
             // Of an owner that has lost the lane and does not know: readers take the newer owner's.
             return;

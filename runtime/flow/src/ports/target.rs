@@ -200,8 +200,8 @@ impl Taken {
 #[async_trait]
 pub trait Target: Send {
     /// Takes the lane: destroys what is left of older producers, then makes and initialises the transactional ids of the lane,
-    /// one after the other, which fences every other owner; works with the first two that can. Only after this is progress
-    /// final.
+    /// one after the other, which fences every other owner but those of [`Taken::unfenced`]; works with the first two that can.
+    /// Only after this is progress final.
     ///
     /// # Errors
     /// [`PortError`], also where fewer than two ids can work.

@@ -86,7 +86,7 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     pulse.wait_moved(&[0], Duration::from_secs(150));
     println!("partition 0 moves {:.1?} after the broker came back", restarted.elapsed());
     let count = i64::try_from(feed.stop()).unwrap();
-    wait_until("everything copied", SOON, || pulse.ends().iter().all(|end| *end >= count).then_some(()));
-    wait_until("an exact length", SOON, || (copied().iter().sum::<usize>() as i64 >= 3 * count).then_some(()));
+    // The markers of what could not end move it too; its records come when it is tried the next time, a minute at most.
+    wait_until("everything copied", SOON * 3, || (copied().iter().sum::<usize>() as i64 >= 3 * count).then_some(()));
     pair.assert_exact("orders", "source.orders", &Default::default());
 }
