@@ -206,11 +206,8 @@ impl Lane<'_> {
         }
         self.next_tick = self.now + TICK;
         self.find_stuck().await?;
-        let due: Vec<u32> = (0u32..)
-            .zip(&self.partitions)
-            .filter(|(_, p)| matches!(p.pause, Some(Pause::Waiting { retry_at } | Pause::Denied { retry_at }) if retry_at <= self.now))
-            .map(|(stream, _)| stream)
-            .collect();
+        let due: Vec<u32> =
+            (0u32..).zip(&self.partitions).filter(|(_, p)| p.is_due(self.now)).map(|(stream, _)| stream).collect();
         for stream in due {
             self.retry(stream).await?;
         }
@@ -218,17 +215,21 @@ impl Lane<'_> {
     }
 
     async fn retry(&mut self, stream: u32) -> Result<(), LaneError> {
-        let Some(key) = self.partitions.get(stream as usize).map(|p| p.key.clone()) else {
+        let Some(key) = self.partitions.get(stream as usize).filter(|p| p.is_due(self.now)).map(|p| p.key.clone())
+        else {
             return Ok(());
         };
         if let Some(stuck) = self.memory.stuck.get(&key).copied() {
             let longest = self.spec.limits.stuck_retry.1;
             let later = stuck.again(self.now, longest);
-            // Not asking well is no reason to end what the other partitions have open.
-            let writable = self.is_writable(&key).await.unwrap_or_else(|error| {
-                tracing::warn!(link = %self.spec.link, partition = %key, %error, "the target does not say whether it can be written");
-                false
-            });
+            let writable = match self.is_writable(&key).await {
+                Ok(writable) => writable,
+                Err(error) => {
+                    tracing::warn!(link = %self.spec.link, partition = %key, %error, "the target does not say whether it can be written");
+                    self.postpone_stuck();
+                    return Ok(());
+                }
+            };
             if !writable {
                 self.memory.stuck.insert(key, later);
                 if let Some(partition) = self.partitions.get_mut(stream as usize) {
@@ -252,6 +253,18 @@ impl Lane<'_> {
             return Ok(());
         }
         self.start_reading(&[stream]).await
+    }
+
+    /// Puts off all stuck partitions that are due: the question took its time already, and the others have a transaction open.
+    fn postpone_stuck(&mut self) {
+        let due = self.now;
+        self.now = self.deps.clock.now();
+        for partition in self.partitions.iter_mut().filter(|p| p.is_due(due)) {
+            if let Some(stuck) = self.memory.stuck.get_mut(&partition.key) {
+                *stuck = stuck.again(self.now, self.spec.limits.stuck_retry.1);
+                partition.pause = Some(Pause::Waiting { retry_at: stuck.retry_at });
+            }
+        }
     }
 
     /// Whether the target partition with the source's number has a leader and enough replicas in sync.

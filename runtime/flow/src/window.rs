@@ -264,6 +264,11 @@ impl PartitionWindow {
         last.map_or_else(|| self.ledger.released(), |record| record.offset.next())
     }
 
+    /// Whether it stands still for a while that is over.
+    pub fn is_due(&self, now: Duration) -> bool {
+        matches!(self.pause, Some(Pause::Waiting { retry_at } | Pause::Denied { retry_at }) if retry_at <= now)
+    }
+
     /// What it is doing, for status.
     pub fn activity(&self) -> Activity {
         match self.pause {

@@ -241,6 +241,15 @@ impl Memories {
         }
     }
 
+    /// It was shown records up to this one and did not break: that ends the row too, if it is behind all guilty ones.
+    pub(crate) fn shown_through(&mut self, place: &Place, last: SourceOffset) {
+        if let Some(memory) = self.of.get_mut(place)
+            && memory.guilty.last_key_value().is_none_or(|(guilty, _)| *guilty < last)
+        {
+            memory.guilty_in_a_row = 0;
+        }
+    }
+
     /// Notes a guilty record. Gives how many there are in a row.
     ///
     /// # Errors

@@ -174,11 +174,16 @@ impl Stage {
         place: &Place,
         work: &mut Work<'_>,
     ) -> Result<(), StageError> {
+        let offset_of =
+            |row: Option<usize>, work: &Work<'_>| row.and_then(|row| work.record(row)).map(|record| record.offset);
         let Err(failure) = self.attempt(call, rows, work)? else {
             let health = &self.plugin.health;
             if work.is_recalling() {
                 // It was judged before. The same records, shown again after each guilty one, would make those look few.
                 health.judged(0, false);
+                if let Some(last) = offset_of(rows.last().copied(), work) {
+                    self.memories.shown_through(place, last);
+                }
                 return Ok(());
             }
             health.judged(rows.len() as u64, mem::take(&mut self.probing));
@@ -189,8 +194,7 @@ impl Stage {
         let health = self.plugin.health.clone();
         health.failed(failure.kind);
         let guilty = if let [row] = rows { Some(*row) } else { failure.index.and_then(|at| rows.get(at)).copied() };
-        let offset_of = |row: Option<usize>| row.and_then(|row| work.record(row)).map(|record| record.offset);
-        let (guilty, last) = (offset_of(guilty), offset_of(rows.last().copied()));
+        let (guilty, last) = (offset_of(guilty, work), offset_of(rows.last().copied(), work));
         tracing::warn!(
             link = work.shared.link.link,
             plugin = &*self.plugin.name,
@@ -208,6 +212,10 @@ impl Stage {
         match (guilty, last) {
             (Some(offset), _) => {
                 let timeouts = u64::from(failure.kind == FailureKind::Timeout);
+                if failure.index.is_some_and(|at| at > 0) {
+                    // There was nothing wrong with those before it.
+                    self.memories.end_row(place);
+                }
                 let found = self.memories.found(place, offset, failure)?;
                 let outcome = Outcome { judged: 0, guilty: 1, unjudged: 0, timeouts };
                 if found >= GUILTY_IN_A_ROW_MAX && (self.probing || !health.has_judged()) {

@@ -165,7 +165,7 @@ impl Writes {
                 return Err(producer_error(context, &first));
             }
             let left = look_until.max(new_answers).saturating_duration_since(Instant::now()).max(LOOK);
-            match initialise(&producer, &context, left, tuning.transaction_timeout.min(INIT_MAX)) {
+            match initialise(&producer, &context, left, INIT_MAX.max(left)) {
                 Ok(()) => {}
                 Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => unfenced.push_str(slot),
                 Err(error) => return Err(init_error(&producer, &context, &error)),
@@ -295,11 +295,19 @@ impl Target for KafkaTarget {
             (of.make(&mut made), made)
         })
         .await?;
-        // Ends those that are not kept.
-        self.ending.push(tokio::task::spawn_blocking(move || drop(made)));
-        let (producers, taken) = result?;
-        self.taken = Some(producers);
-        Ok(taken)
+        // Ends those that are not kept, at the same time.
+        self.ending.extend(made.into_iter().map(|producer| tokio::task::spawn_blocking(move || drop(producer))));
+        match result {
+            Ok((producers, taken)) => {
+                self.taken = Some(producers);
+                Ok(taken)
+            }
+            Err(error) => {
+                // They go on asking for their ids, and would fence the next take.
+                self.destroy(DESTROY_TIMEOUT).await;
+                Err(error)
+            }
+        }
     }
 
     async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError> {
