@@ -149,7 +149,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A record cannot go on and policy says stop, or quarantine could not take it.
+    /// A record cannot go on and policy says stop.
     #[error("{partition}: stopped at offset {offset}: {reason}")]
     RecordStopped {
         /// Where.
@@ -157,6 +157,18 @@ pub enum Event {
         /// Its offset.
         offset: SourceOffset,
         /// Why, and what to do.
+        reason: String,
+    },
+    /// A record is refused and could not be kept in the quarantine topic, so nothing passes it.
+    #[error(
+        "{partition}: stopped at offset {offset}, as quarantine cannot take the record: {reason}; it is tried again"
+    )]
+    QuarantineFailed {
+        /// Where.
+        partition: PartitionKey,
+        /// The first record that could not be kept.
+        offset: SourceOffset,
+        /// What the source said, and what to do.
         reason: String,
     },
     /// A plugin failed (trap, deadline, bad edit).
@@ -286,6 +298,7 @@ impl Event {
             | Self::TargetStuck { partition, .. }
             | Self::Quarantined { partition, .. }
             | Self::RecordStopped { partition, .. }
+            | Self::QuarantineFailed { partition, .. }
             | Self::PluginFailed { partition, .. }
             | Self::PluginWaiting { partition, .. }
             | Self::Resumed { partition, .. } => Some(partition),
@@ -296,6 +309,19 @@ impl Event {
             | Self::Fenced { .. }
             | Self::LaneRestarted { .. } => None,
         }
+    }
+
+    /// Whether a partition that stands still for this is tried again after a while: what is wrong can be mended at the clusters,
+    /// and nothing else tells when it is.
+    #[must_use]
+    pub fn is_tried_again(&self) -> bool {
+        matches!(self, Self::TargetPartitionsMissing { .. } | Self::TargetDenied { .. } | Self::QuarantineFailed { .. })
+    }
+
+    /// Whether a partition that stands still for this may go on when other plugins judge its records.
+    #[must_use]
+    pub fn may_pass_with_other_plugins(&self) -> bool {
+        self.is_tried_again() || matches!(self, Self::RecordStopped { .. } | Self::PluginFailed { .. })
     }
 
     /// A stable name for metrics, status and tests.
@@ -315,6 +341,7 @@ impl Event {
             Self::TargetStuck { .. } => "target_stuck",
             Self::Quarantined { .. } => "quarantined",
             Self::RecordStopped { .. } => "record_stopped",
+            Self::QuarantineFailed { .. } => "quarantine_failed",
             Self::PluginFailed { .. } => "plugin_failed",
             Self::PluginWaiting { .. } => "plugin_waiting",
             Self::PluginsReloaded { .. } => "plugins_reloaded",

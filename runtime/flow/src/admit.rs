@@ -6,7 +6,7 @@ use std::sync::Arc;
 use strait_core::{Batch, Disposition, Event, OutRecord, Processed, Reject, Route, SourceOffset};
 
 use crate::lane::{Lane, LaneError};
-use crate::ports::{ChainError, Class, QuarantineRecord, ReadEpoch, TargetTopic};
+use crate::ports::{ChainError, Class, PortError, QuarantineRecord, ReadEpoch, TargetTopic};
 use crate::spec::{OnRefused, OnTimestampZero};
 use crate::window::{Pause, Queued};
 
@@ -20,6 +20,14 @@ struct Refusal {
     text: String,
     /// Policy says that the partition stops before it.
     stop: bool,
+}
+
+/// Why a partition stands still before a record.
+enum Stop {
+    /// The link says so.
+    Policy(String),
+    /// It could not be kept.
+    Quarantine(String),
 }
 
 impl Refusal {
@@ -149,12 +157,12 @@ impl Lane<'_> {
         let mut stopped = None;
         if let Some(refusal) = refusals.iter().find(|r| r.stop) {
             end = refusal.index;
-            stopped = Some(format!("{} refused it ({}): {}", refusal.by, refusal.code, refusal.text));
+            stopped = Some(Stop::Policy(format!("{} refused it ({}): {}", refusal.by, refusal.code, refusal.text)));
         }
         let kept: Vec<&Refusal> = refusals.iter().filter(|r| r.index < end).collect();
-        if let Err(reason) = self.keep(stream, &processed, &kept).await {
+        if let Err(error) = self.keep(stream, &processed, &kept).await {
             end = kept.first().map_or(end, |r| r.index);
-            stopped = Some(reason);
+            stopped = Some(Stop::Quarantine(error.to_string()));
         }
         for refusal in kept.iter().filter(|r| r.index < end) {
             // No copy goes out, and it is not counted as dropped by a plugin.
@@ -172,10 +180,14 @@ impl Lane<'_> {
         } else {
             partition.queue.push_back(queued);
         }
-        let (Some(reason), Some(offset)) = (stopped, stop_at) else {
+        let (Some(stopped), Some(offset)) = (stopped, stop_at) else {
             return Ok(());
         };
-        let event = Event::RecordStopped { partition: partition.key.clone(), offset, reason };
+        let partition = partition.key.clone();
+        let event = match stopped {
+            Stop::Policy(reason) => Event::RecordStopped { partition, offset, reason },
+            Stop::Quarantine(reason) => Event::QuarantineFailed { partition, offset, reason },
+        };
         self.stop(stream, event).await
     }
 
@@ -287,7 +299,7 @@ impl Lane<'_> {
     }
 
     /// Keeps refused records in the quarantine topic; they are acknowledged there before anything that passes them begins.
-    async fn keep(&mut self, stream: u32, processed: &Processed, refusals: &[&Refusal]) -> Result<(), String> {
+    async fn keep(&mut self, stream: u32, processed: &Processed, refusals: &[&Refusal]) -> Result<(), PortError> {
         if refusals.is_empty() {
             return Ok(());
         }
@@ -309,9 +321,7 @@ impl Lane<'_> {
                 generation: &processed.generation,
             });
         }
-        if let Err(error) = self.quarantine.keep(&records).await {
-            return Err(format!("the record is refused and quarantine cannot take it: {error}"));
-        }
+        self.quarantine.keep(&records).await?;
         let count = records.len() as u64;
         self.deps.status.add_of(&partition.key.topic, |all, topic| {
             all.records_quarantined += count;
@@ -393,11 +403,15 @@ impl Lane<'_> {
         let Some(partition) = self.partitions.get_mut(stream as usize) else {
             return Ok(());
         };
-        partition.pause = Some(Pause::Stopped);
         let key = partition.key.clone();
+        let (from, to) = (partition.queued_end(), partition.moved_to);
+        let (pause, is_news) = self.memory.stop(&key, from, to, &event, self.now);
+        partition.pause = Some(pause);
+        // Where it is read from, if it goes on.
+        partition.expected = to;
         self.deps.status.set(&key, partition.committed, partition.activity());
         self.chain.forget(&key);
-        if self.memory.stop(&key, partition.queued_end(), partition.moved_to, &event) {
+        if is_news {
             self.emit(event);
         }
         Ok(self.source.unassign(&[key]).await?)

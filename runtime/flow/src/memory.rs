@@ -6,18 +6,27 @@ use std::time::Duration;
 use strait_core::progress::Position;
 use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset};
 
-/// A partition that the target did not acknowledge.
+use crate::window::Pause;
+
+/// First and longest wait before a partition is tried again that stands still for something to be mended at the clusters. It
+/// grows, as each time some of its records are fetched for nothing.
+const STOPPED_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+
+/// When something is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stuck {
-    pub retry_at: Duration,
-    pub retry_after: Duration,
+pub(crate) struct Retry {
+    pub at: Duration,
+    pub after: Duration,
 }
 
-impl Stuck {
+impl Retry {
+    pub fn first(now: Duration, after: Duration) -> Self {
+        Self { at: now + after, after }
+    }
+
     /// Not before `now` and a wait twice as long as the last one.
     pub fn again(self, now: Duration, longest: Duration) -> Self {
-        let retry_after = (self.retry_after * 2).min(longest);
-        Self { retry_at: now + retry_after, retry_after }
+        Self::first(now, (self.after * 2).min(longest))
     }
 }
 
@@ -44,6 +53,14 @@ struct Stopped {
     from: SourceOffset,
     to: SourceOffset,
     event: Event,
+    /// `None` where time mends nothing.
+    retry: Option<Retry>,
+}
+
+impl Stopped {
+    fn pause(&self) -> Pause {
+        self.retry.map_or(Pause::Stopped, |retry| Pause::Denied { retry_at: retry.at })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,32 +72,66 @@ pub(crate) struct LaneMemory {
     /// The target has acknowledged a record of this lane in this process.
     pub proven: bool,
     /// Partitions out of the flow for a while.
-    pub stuck: BTreeMap<PartitionKey, Stuck>,
+    pub stuck: BTreeMap<PartitionKey, Retry>,
     /// The lane is taken again to learn whether transactions can end by now: then those that are stuck are tried at once.
     pub asks_for_ends: bool,
     /// Where to read again after a truncation, when policy says `continue`.
     pub rewind: BTreeMap<PartitionKey, Rewind>,
     /// Partitions that stand still until an operator acts; their event was emitted.
     stopped: BTreeMap<PartitionKey, Stopped>,
+    /// [`Chain::turn`](crate::ports::Chain::turn) when it was looked at last.
+    turn: u64,
 }
 
 impl LaneMemory {
-    /// A partition stands still: everything before `from` was queued, progress can come to `to`. Gives whether the event is news.
-    pub fn stop(&mut self, partition: &PartitionKey, from: SourceOffset, to: SourceOffset, event: &Event) -> bool {
-        let stopped = Stopped { from, to: to.max(from), event: event.clone() };
-        let before = self.stopped.insert(partition.clone(), stopped);
-        before.is_none_or(|before| before.event != *event)
+    /// A partition stands still: everything before `from` was queued, progress can come to `to`. Gives how, and whether the
+    /// event is news.
+    pub fn stop(
+        &mut self,
+        partition: &PartitionKey,
+        from: SourceOffset,
+        to: SourceOffset,
+        event: &Event,
+        now: Duration,
+    ) -> (Pause, bool) {
+        // It went on meanwhile, if it stands further on.
+        let before = self.stopped.remove(partition).filter(|before| from <= before.to);
+        let again =
+            before.as_ref().filter(|before| before.event.name() == event.name()).and_then(|before| before.retry);
+        let (first, longest) = STOPPED_RETRY;
+        let next = || again.map_or_else(|| Retry::first(now, first), |again| again.again(now, longest));
+        let retry = event.is_tried_again().then(next);
+        let stopped = Stopped { from, to: to.max(from), event: event.clone(), retry };
+        let pause = stopped.pause();
+        self.stopped.insert(partition.clone(), stopped);
+        (pause, before.is_none_or(|before| before.event != *event))
     }
 
-    /// Whether a partition whose next offset is `next` has come to where it stands still. Before that it has records to copy,
+    /// How a partition whose next offset is `next` stands still, if it has come to that place. Before it, it has records to copy,
     /// which an earlier generation had read and did not commit; behind it another process could go on, so this one may too.
-    pub fn is_stopped_at(&mut self, partition: &PartitionKey, next: SourceOffset) -> bool {
-        let Some(stopped) = self.stopped.get(partition) else { return false };
+    pub fn stopped_at(&mut self, partition: &PartitionKey, next: SourceOffset) -> Option<Pause> {
+        let stopped = self.stopped.get(partition)?;
         if next > stopped.to {
             self.stopped.remove(partition);
-            return false;
+            return None;
         }
-        stopped.from <= next
+        (stopped.from <= next).then(|| stopped.pause())
+    }
+
+    /// Of the partitions that stand still, those that the plugins of this turn have not judged yet. That they stand still is
+    /// forgotten, and what the target has refused at that place, which may be another record now.
+    pub fn judged_anew(&mut self, turn: u64) -> Vec<PartitionKey> {
+        if std::mem::replace(&mut self.turn, turn) == turn {
+            return Vec::new();
+        }
+        let anew = self.stopped.extract_if(.., |_, stopped| stopped.event.may_pass_with_other_plugins());
+        let anew: Vec<(PartitionKey, Stopped)> = anew.collect();
+        for (partition, stopped) in &anew {
+            if let Some(doomed) = self.doomed.get_mut(partition) {
+                doomed.split_off(&stopped.from);
+            }
+        }
+        anew.into_iter().map(|(partition, _)| partition).collect()
     }
 
     /// The record itself is refused.

@@ -95,7 +95,7 @@ impl<'a> Lane<'a> {
         let created_with = progress.lane.as_ref().unwrap_or(&new_record).created_with.clone();
         let lane_record = progress.lane.is_none().then_some(new_record);
         if std::mem::take(&mut memory.asks_for_ends) && taken.unfenced.is_empty() {
-            memory.stuck.values_mut().for_each(|stuck| stuck.retry_at = now);
+            memory.stuck.values_mut().for_each(|stuck| stuck.at = now);
         }
         let mut lane = Lane {
             spec,
@@ -191,7 +191,7 @@ impl<'a> Lane<'a> {
             for (old, position) in &old {
                 let event =
                     Event::TopicRecreated { partition: old.clone(), found: key.topic_id, position: position.next };
-                if self.memory.stop(old, position.next, position.next, &event) {
+                if self.memory.stop(old, position.next, position.next, &event, self.now).1 {
                     self.emit(event);
                 }
             }
@@ -232,12 +232,12 @@ impl<'a> Lane<'a> {
     }
 
     fn remembered_pause(&mut self, key: &PartitionKey, next: SourceOffset) -> Option<Pause> {
-        if self.memory.is_stopped_at(key, next) {
-            return Some(Pause::Stopped);
+        if let Some(pause) = self.memory.stopped_at(key, next) {
+            return Some(pause);
         }
         // Even when its time has come: whether the target can take its records is asked before it joins again.
         let stuck = self.memory.stuck.get(key)?;
-        Some(Pause::Waiting { retry_at: stuck.retry_at })
+        Some(Pause::Waiting { retry_at: stuck.at })
     }
 
     /// Ends every client of this generation; open transactions are aborted, as far as that goes within `deadline`.

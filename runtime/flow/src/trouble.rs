@@ -6,7 +6,7 @@ use std::time::Duration;
 use strait_core::{Event, LeaderEpoch, PartitionKey, SourceOffset, TopicId};
 
 use crate::lane::{CONTROL_STREAM, Lane, LaneError};
-use crate::memory::{Rewind, Stuck};
+use crate::memory::{Retry, Rewind};
 use crate::ports::{ReadFailure, SourceTopic, Token};
 use crate::spec::OnGap;
 use crate::window::{PartitionWindow, Pause};
@@ -206,6 +206,11 @@ impl Lane<'_> {
         }
         self.next_tick = self.now + TICK;
         self.find_stuck().await?;
+        for key in self.memory.judged_anew(self.chain.turn()) {
+            if let Some(partition) = self.partitions.iter_mut().find(|p| p.key == key && p.pause.is_some()) {
+                partition.pause = Some(Pause::Denied { retry_at: self.now });
+            }
+        }
         let due: Vec<u32> =
             (0u32..).zip(&self.partitions).filter(|(_, p)| p.is_due(self.now)).map(|(stream, _)| stream).collect();
         for stream in due {
@@ -233,13 +238,13 @@ impl Lane<'_> {
             if !writable {
                 self.memory.stuck.insert(key, later);
                 if let Some(partition) = self.partitions.get_mut(stream as usize) {
-                    partition.pause = Some(Pause::Waiting { retry_at: later.retry_at });
+                    partition.pause = Some(Pause::Waiting { retry_at: later.at });
                 }
                 return Ok(());
             }
             if self.taken.unfenced.len() > UNFENCED_TRIED_MAX {
                 let now = self.now;
-                self.memory.stuck.values_mut().filter(|s| s.retry_at <= now).for_each(|s| *s = s.again(now, longest));
+                self.memory.stuck.values_mut().filter(|s| s.at <= now).for_each(|s| *s = s.again(now, longest));
                 self.memory.asks_for_ends = true;
                 return Err(LaneError::Stuck(format!("{key} looks well; can the transactions end that wait for it?")));
             }
@@ -262,7 +267,7 @@ impl Lane<'_> {
         for partition in self.partitions.iter_mut().filter(|p| p.is_due(due)) {
             if let Some(stuck) = self.memory.stuck.get_mut(&partition.key) {
                 *stuck = stuck.again(self.now, self.spec.limits.stuck_retry.1);
-                partition.pause = Some(Pause::Waiting { retry_at: stuck.retry_at });
+                partition.pause = Some(Pause::Waiting { retry_at: stuck.at });
             }
         }
     }
@@ -317,8 +322,8 @@ impl Lane<'_> {
                 "the target partition has no leader or fewer in-sync replicas than min.insync.replicas"
             };
             let (first, most) = limits.stuck_retry;
-            let retry_after = self.memory.stuck.get(&key).map_or(first, |s| (s.retry_after * 2).min(most));
-            self.memory.stuck.insert(key.clone(), Stuck { retry_at: self.now + retry_after, retry_after });
+            let retry_after = self.memory.stuck.get(&key).map_or(first, |s| (s.after * 2).min(most));
+            self.memory.stuck.insert(key.clone(), Retry::first(self.now, retry_after));
             let waited = self.now.saturating_sub(since);
             self.emit(Event::TargetStuck {
                 partition: key.clone(),

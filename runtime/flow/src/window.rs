@@ -177,6 +177,8 @@ impl PartitionWindow {
 
     /// Records from `first` on were judged by these plugins.
     pub fn judged_by(&mut self, first: SourceOffset, generation: &Arc<str>) {
+        // Judged before, and not let pass.
+        while self.generations.pop_back_if(|(from, _)| *from >= first).is_some() {}
         if self.generations.back().is_none_or(|(_, last)| last != generation) {
             self.generations.push_back((first, Arc::clone(generation)));
         }

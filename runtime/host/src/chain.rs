@@ -225,6 +225,10 @@ impl Chain for PluginChain {
     fn generation(&self) -> Generation {
         self.shared.generation.clone()
     }
+
+    fn turn(&self) -> u64 {
+        0
+    }
 }
 
 impl Names {

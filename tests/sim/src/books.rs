@@ -160,6 +160,7 @@ impl World {
         let first = |(topic, partition)| vec![(topic, partition, 0)];
         match record.kind {
             Kind::Pass | Kind::Hesitate | Kind::Refused { .. } => first(own()),
+            Kind::Trap | Kind::Halt if self.mended => first(own()),
             Kind::Change => vec![(own().0, own().1, 1)],
             Kind::Twice => vec![(own().0, own().1, 1), (own().0, own().1, 2)],
             Kind::Split => vec![(own().0, own().1, 0), (ROUTED.to_owned(), None, 1)],
@@ -193,7 +194,7 @@ impl World {
         let stop = self.policies.on_refused == OnRefused::Stop;
         match record.kind {
             Kind::Drop => Fate::Nothing,
-            Kind::Trap | Kind::Halt => Fate::Stops,
+            Kind::Trap | Kind::Halt if !self.mended => Fate::Stops,
             Kind::Reject | Kind::Refused { .. } | Kind::TimestampFar => refused(stop),
             Kind::TimestampZero => match self.policies.on_timestamp_zero {
                 OnTimestampZero::Stop => Fate::Stops,

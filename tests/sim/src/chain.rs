@@ -179,6 +179,7 @@ impl Chain for SimChain {
                 Kind::Split => Disposition::Replace(vec![OutRecord::default(), routed(numbered(record.value, 1))]),
                 Kind::Route => Disposition::Replace(vec![routed(OutRecord::default())]),
                 Kind::Reject => Disposition::Reject(reject()),
+                Kind::Trap | Kind::Halt if world.mended => continue,
                 Kind::Halt => Disposition::Halt(reject()),
                 Kind::Trap => return Err(self.error(record.offset, "trap", None)),
                 Kind::Hesitate => {
@@ -208,5 +209,9 @@ impl Chain for SimChain {
 
     fn generation(&self) -> Generation {
         Generation("sim-1".into())
+    }
+
+    fn turn(&self) -> u64 {
+        u64::from(self.sim.lock().mended)
     }
 }

@@ -178,6 +178,9 @@ async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
         cluster.assign(lane, proc);
     }
     let until = rng.within(10_000, 40_000);
+    if rng.chance(300) {
+        sim.lock().after(rng.within(5_000, 40_000), |world| world.mended = true);
+    }
     let mut refreshed = 0;
     while sim.lock().now() < until {
         traffic(&sim, &mut rng);
@@ -427,6 +430,11 @@ async fn calm(cluster: &mut Cluster) {
         world.note(format_args!("peace"));
         world.faults = Faults::default();
         world.hooks.clear();
+        // Some operators mend what their partitions stand still for, and others do not.
+        world.mended |= world.rng.chance(500);
+        if world.rng.chance(500) {
+            world.target.fixed.clear();
+        }
         for proc in 0..world.procs.len() {
             world.resume(proc);
         }
@@ -503,6 +511,8 @@ fn explains(world: &crate::world::World, key: &PartitionKey, event: &Event) -> b
             });
             here(partition) && clear && world.is_refused(partition, *offset)
         }
+        // It is tried again, and nothing is in its way any more.
+        Event::QuarantineFailed { .. } => false,
         Event::PluginFailed { partition, first, .. } => here(partition) && world.is_refused(partition, *first),
         Event::RetentionOverrun { partition, .. } => here(partition) && log_changed,
         Event::Truncated { partition, .. } => {

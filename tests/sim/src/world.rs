@@ -174,6 +174,8 @@ pub struct World {
     pub lanes: u32,
     /// What plugins and target say of which kind of record.
     pub rules: Rules,
+    /// The plugins that broke on records were exchanged for others that do not.
+    pub mended: bool,
     /// Latency of a request, one way, in milliseconds.
     pub latency_ms: (u64, u64),
     /// Processes, dead ones included.
@@ -327,6 +329,7 @@ impl Sim {
             policies,
             lanes: 2,
             rules,
+            mended: false,
             latency_ms: (1, 15),
             procs: Vec::new(),
             source: SourceCluster::default(),

@@ -55,6 +55,7 @@ fn every_seed_keeps_every_promise() {
             "lane_restarted",
             "quarantined",
             "record_stopped",
+            "quarantine_failed",
             "resumed",
             "retention_overrun",
             "target_stuck",

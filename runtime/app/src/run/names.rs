@@ -184,4 +184,8 @@ impl Chain for Checked {
     fn generation(&self) -> Generation {
         self.chain.generation()
     }
+
+    fn turn(&self) -> u64 {
+        self.chain.turn()
+    }
 }

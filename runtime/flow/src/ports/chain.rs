@@ -74,6 +74,9 @@ pub trait Chain: Send {
 
     /// The plugins as they are now.
     fn generation(&self) -> Generation;
+
+    /// Another number than before where other plugins are to judge from the next batch on: what these have stopped may go on.
+    fn turn(&self) -> u64;
 }
 
 /// Makes chains, one per lane.

@@ -302,6 +302,10 @@ impl Chain for SlotChain {
     fn generation(&self) -> Generation {
         self.serving.chain.generation()
     }
+
+    fn turn(&self) -> u64 {
+        self.slot.turn()
+    }
 }
 
 /// How far two judgements of a batch differ. Where a copy goes counts as much as what it holds.

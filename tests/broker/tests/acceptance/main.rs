@@ -24,5 +24,6 @@ mod poison;
 mod refused;
 mod reload;
 mod residency;
+mod stopped;
 mod support;
 mod unwritable;

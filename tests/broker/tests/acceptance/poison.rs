@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use strait_broker::{Isolation, Record, Strait, Writer, write_records};
 
-use crate::support::{Pair, SOON, copy, keys, link, numbered, record, turn, wait_until};
+use crate::support::{Pair, copy, keys, link, numbered, turn};
 
 const RECORDS: u64 = 100_000;
 
 /// The guest in Rust that breaks on keys which say so (`plugins/poison`).
-fn poison() -> Vec<u8> {
+pub fn poison() -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/target/plugins/test/poison.wasm");
     std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}; run plugins/build.sh"))
 }
@@ -105,35 +105,4 @@ fn a_record_that_spins_holds_its_partition_up_for_the_stated_time_and_no_other_o
     for partition in 0..2 {
         assert_eq!(keys(&copies, partition), keys(&records, partition));
     }
-}
-
-#[test]
-fn without_the_right_to_write_quarantine_the_partition_stops_and_says_so() {
-    let _turn = turn();
-    let pair = Pair::start("unkept");
-    let source = pair.at_source();
-    source.create_topic("orders", 2, &[]).unwrap();
-    // No topic, and the link may not make one: as good as no right to write it.
-    let mut records = numbered(0, 0, 100);
-    records[40] = record(Some(b"panic-me"), None);
-    records.extend(numbered(1, 0, 100));
-    write_records(&source.config(), "orders", &records).unwrap();
-    pair.at_target().create_topic("source.orders", 2, &[]).unwrap();
-    for topic in ["strait.unkept.progress", "strait.unkept.map"] {
-        pair.at_target().create_topic(topic, 1, &[("cleanup.policy", "compact")]).unwrap();
-    }
-    let more = "manage_topics = false\n[[links.plugins]]\nplugin = \"poison\"\n";
-    let config = pair.config(&link("unkept", &["orders"], 1, more));
-    config.write("plugins/poison.wasm", poison()).unwrap();
-    let mut strait = Strait::run("unkept", &config, &[]).unwrap();
-    let stopped = strait.wait_line("record_stopped", SOON, |line| line.is_event("record_stopped")).unwrap();
-    println!("{}", stopped.message());
-    assert!(stopped.message().starts_with("orders-0: stopped at offset 40: "), "{}", stopped.text);
-    assert!(stopped.message().contains("strait.unkept.quarantine"), "{}", stopped.text);
-    wait_until("the other partition and what came before it", Duration::from_secs(60), || {
-        let copies = pair.at_target().read_records("source.orders", Isolation::Committed).unwrap();
-        (copies.len() == 140).then_some(())
-    });
-    strait.terminate().unwrap();
-    strait.wait_end(SOON).unwrap();
 }

@@ -239,18 +239,21 @@ fn refused_records_named_or_not_are_found_and_kept_and_nothing_else_is() {
 }
 
 #[test]
-fn a_quarantine_that_fails_stops_the_partition_only() {
+fn a_quarantine_that_fails_stops_the_partition_only_until_it_can_be_written() {
     let outcomes = play(lenient(), Rules { reject: 60, ..Rules::default() }, |mut cluster| async move {
         cluster.sim.lock().faults = Faults { quarantine: 1_000, ..Faults::default() };
         begin(&mut cluster).await;
-        wait_ms(1_000).await;
+        // It is tried again more than once, and also where a lane is taken anew meanwhile.
+        wait_ms(40_000).await;
+        cluster.sim.lock().faults.commit = 1_000;
+        wait_ms(5_000).await;
         cluster
     });
-    assert!(outcomes.iter().any(|o| o.events.contains("record_stopped")));
+    assert!(outcomes.iter().filter(|o| o.events.contains("quarantine_failed")).count() > 20);
 }
 
 #[test]
-fn a_plugin_that_wants_to_be_asked_later_is_and_one_that_halts_stops_its_partition() {
+fn a_plugin_that_wants_to_be_asked_later_is() {
     let outcomes = play(lenient(), Rules { hesitate: 20, drop: 50, ..Rules::default() }, |mut cluster| async move {
         begin(&mut cluster).await;
         feed(&mut cluster.sim.lock());
@@ -258,11 +261,24 @@ fn a_plugin_that_wants_to_be_asked_later_is_and_one_that_halts_stops_its_partiti
         cluster
     });
     assert!(outcomes.iter().filter(|o| o.events.contains("plugin_waiting")).count() > 20);
-    let outcomes = play(lenient(), Rules { halt: 10, ..Rules::default() }, |mut cluster| async move {
+}
+
+#[test]
+fn what_one_version_of_the_plugins_has_stopped_goes_on_with_another() {
+    let rules = Rules { halt: 10, trap: 10, twice: 50, ..Rules::default() };
+    let outcomes = play(lenient(), rules, |mut cluster| async move {
         begin(&mut cluster).await;
+        wait_ms(2_000).await;
+        cluster.sim.lock().mended = true;
+        feed(&mut cluster.sim.lock());
+        // The next generation of a lane must know too that it was exchanged.
+        cluster.sim.lock().faults.commit = 200;
+        wait_ms(2_000).await;
         cluster
     });
-    assert!(outcomes.iter().any(|o| o.events.contains("record_stopped")));
+    for event in ["record_stopped", "plugin_failed"] {
+        assert!(outcomes.iter().any(|o| o.events.contains(event)), "no run met {event}");
+    }
 }
 
 #[test]

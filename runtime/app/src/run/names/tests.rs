@@ -52,6 +52,10 @@ impl Chain for Stripping {
 
     fn forget(&mut self, _partition: &PartitionKey) {}
 
+    fn turn(&self) -> u64 {
+        0
+    }
+
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
         let target_topic = self.target_topic(batch.topic(), partitions)?;
         Ok(Processed { target_topic, batch, dispositions: Vec::new(), generation: self.generation() })
