@@ -273,8 +273,9 @@ fn tuning(
     let partition_fetch_bytes = (1_usize << 20).saturating_mul(length).min(8 << 20).min(fetch_max);
     let fetch_bytes = partition_fetch_bytes.saturating_mul(4).min(fetch_max);
     let source = SourceTuning {
-        // More than what is on its way and what is being taken only leaves the processor's cache.
-        fetch_budget_bytes: (partition_fetch_bytes * 2).clamp(2 << 20, (per_lane / 2).max(2 << 20)),
+        // More than what is on its way and what is being taken only leaves the processor's cache; over a short line nothing is
+        // on its way for long.
+        fetch_budget_bytes: (partition_fetch_bytes * length.min(2)).clamp(1 << 20, (per_lane / 2).max(1 << 20)),
         partition_fetch_bytes,
         fetch_bytes,
         partitions: partitions.div_ceil(lanes.max(1) as usize),

@@ -24,14 +24,18 @@ pub use mock::MockCluster;
 pub use partitions::{Listed, OffsetSpec, Place};
 pub use producer::{Handle, OutHeaderList, OutMessage, Producer, ReportedMessage};
 
-/// Has glibc share two heaps among all threads. By default every second thread gets one of its own, and with the dozens of
-/// threads of librdkafka's clients what one freed stays out of reach of the others: a fifth more memory, and slower (measured:
-/// docs/benchmarks.md). Call it before any thread is started. Elsewhere than on glibc it does nothing.
+/// Has glibc share two heaps among all threads, and keep what they free. By default every second thread gets one of its own, and
+/// with the dozens of threads of librdkafka's clients what one freed stays out of reach of the others: a fifth more memory, and
+/// slower. And it gives the ends of heaps back to the system, to ask for them anew (and have them zeroed) with the next fetch
+/// (measured: docs/benchmarks.md). Call it before any thread is started. Elsewhere than on glibc it does nothing.
 pub fn share_heaps() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: a plain call with constants, allowed at any time; it fails only by changing nothing.
+    // SAFETY: plain calls with constants, allowed at any time; they fail only by changing nothing.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
+        // Buffers of more than a whole batch have pages of their own, and heaps keep this much free memory at their ends.
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 32 << 20);
     }
 }
 
