@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use strait_core::{Batch, Disposition, Event, OutRecord, Processed, Reject, Route, SourceOffset};
 
@@ -9,6 +10,9 @@ use crate::lane::{Lane, LaneError};
 use crate::ports::{ChainError, Class, PortError, QuarantineRecord, ReadEpoch, TargetTopic};
 use crate::spec::{OnRefused, OnTimestampZero};
 use crate::window::{Pause, Queued};
+
+/// A quarantine that fails after this long does not answer, and holds up the whole lane each time that it is asked.
+const SILENT: Duration = Duration::from_secs(1);
 
 /// A record that cannot go on as it is.
 struct Refusal {
@@ -160,8 +164,8 @@ impl Lane<'_> {
             stopped = Some(Stop::Policy(format!("{} refused it ({}): {}", refusal.by, refusal.code, refusal.text)));
         }
         let kept: Vec<&Refusal> = refusals.iter().filter(|r| r.index < end).collect();
-        if let Err(error) = self.keep(stream, &processed, &kept).await {
-            end = kept.first().map_or(end, |r| r.index);
+        if let Err((refusal, error)) = self.keep_all(stream, &processed, &kept).await {
+            end = refusal.index;
             stopped = Some(Stop::Quarantine(error.to_string()));
         }
         for refusal in kept.iter().filter(|r| r.index < end) {
@@ -298,6 +302,44 @@ impl Lane<'_> {
         }
     }
 
+    /// Keeps refused records. Gives the first that could not be kept: after a failure they go one by one, so that those before
+    /// it are passed and not kept again with the next try.
+    async fn keep_all<'r>(
+        &mut self,
+        stream: u32,
+        processed: &Processed,
+        refusals: &[&'r Refusal],
+    ) -> Result<(), (&'r Refusal, PortError)> {
+        let is_again = self.partitions.get(stream as usize).is_some_and(|p| self.memory.is_stopped(&p.key));
+        let mut step = if is_again || self.memory.quarantine.is_some() { 1 } else { refusals.len() };
+        let mut left = refusals;
+        while let Some(first) = left.first() {
+            if let Some((retry, error)) = &self.memory.quarantine
+                && retry.at > self.now
+            {
+                return Err((first, error.clone()));
+            }
+            let (these, later) = left.split_at(step.min(left.len()));
+            let began = self.deps.clock.now();
+            let result = self.keep(stream, processed, these).await;
+            self.now = self.deps.clock.now();
+            match result {
+                Ok(()) => {
+                    self.memory.quarantine = None;
+                    left = later;
+                }
+                Err(_) if step > 1 => step = 1,
+                Err(error) => {
+                    if self.now.saturating_sub(began) >= SILENT {
+                        self.memory.quarantine_is_silent(&error, self.now);
+                    }
+                    return Err((first, error));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps refused records in the quarantine topic; they are acknowledged there before anything that passes them begins.
     async fn keep(&mut self, stream: u32, processed: &Processed, refusals: &[&Refusal]) -> Result<(), PortError> {
         if refusals.is_empty() {
@@ -403,6 +445,7 @@ impl Lane<'_> {
         let Some(partition) = self.partitions.get_mut(stream as usize) else {
             return Ok(());
         };
+        self.now = self.deps.clock.now();
         let key = partition.key.clone();
         let (from, to) = (partition.queued_end(), partition.moved_to);
         let (pause, is_news) = self.memory.stop(&key, from, to, &event, self.now);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use strait_core::progress::Position;
 use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset};
 
+use crate::ports::PortError;
 use crate::window::Pause;
 
 /// First and longest wait before a partition is tried again that stands still for something to be mended at the clusters. It
@@ -22,6 +23,12 @@ pub(crate) struct Retry {
 impl Retry {
     pub fn first(now: Duration, after: Duration) -> Self {
         Self { at: now + after, after }
+    }
+
+    /// After one that came to nothing, if there was one, for what has to be mended at the clusters.
+    fn next(last: Option<Self>, now: Duration) -> Self {
+        let (first, longest) = STOPPED_RETRY;
+        last.map_or_else(|| Self::first(now, first), |last| last.again(now, longest))
     }
 
     /// Not before `now` and a wait twice as long as the last one.
@@ -55,6 +62,8 @@ struct Stopped {
     event: Event,
     /// `None` where time mends nothing.
     retry: Option<Retry>,
+    /// Other plugins serve than those that let it come to this.
+    is_judged_anew: bool,
 }
 
 impl Stopped {
@@ -77,8 +86,10 @@ pub(crate) struct LaneMemory {
     pub asks_for_ends: bool,
     /// Where to read again after a truncation, when policy says `continue`.
     pub rewind: BTreeMap<PartitionKey, Rewind>,
-    /// Partitions that stand still until an operator acts; their event was emitted.
+    /// Partitions that stand still, or did and have not passed that place yet; their event was emitted.
     stopped: BTreeMap<PartitionKey, Stopped>,
+    /// Quarantine does not answer: when it is asked again, and what came of the last time.
+    pub quarantine: Option<(Retry, PortError)>,
     /// [`Chain::turn`](crate::ports::Chain::turn) when it was looked at last.
     turn: u64,
 }
@@ -96,42 +107,59 @@ impl LaneMemory {
     ) -> (Pause, bool) {
         // It went on meanwhile, if it stands further on.
         let before = self.stopped.remove(partition).filter(|before| from <= before.to);
-        let again =
-            before.as_ref().filter(|before| before.event.name() == event.name()).and_then(|before| before.retry);
-        let (first, longest) = STOPPED_RETRY;
-        let next = || again.map_or_else(|| Retry::first(now, first), |again| again.again(now, longest));
-        let retry = event.is_tried_again().then(next);
-        let stopped = Stopped { from, to: to.max(from), event: event.clone(), retry };
+        let alike = before.as_ref().filter(|before| before.event.name() == event.name());
+        let again = alike.filter(|before| !before.is_judged_anew).and_then(|before| before.retry);
+        let retry = event.is_tried_again().then(|| Retry::next(again, now));
+        // Of what a broker says the words differ from time to time.
+        let is_known = |before: &Stopped| before.event == *event || matches!(event, Event::QuarantineFailed { .. });
+        let is_news = !alike.is_some_and(is_known);
+        let stopped = Stopped { from, to: to.max(from), event: event.clone(), retry, is_judged_anew: false };
         let pause = stopped.pause();
         self.stopped.insert(partition.clone(), stopped);
-        (pause, before.is_none_or(|before| before.event != *event))
+        (pause, is_news)
+    }
+
+    /// Whether it stands still, or has not passed that place yet.
+    pub fn is_stopped(&self, partition: &PartitionKey) -> bool {
+        self.stopped.contains_key(partition)
     }
 
     /// How a partition whose next offset is `next` stands still, if it has come to that place. Before it, it has records to copy,
     /// which an earlier generation had read and did not commit; behind it another process could go on, so this one may too.
-    pub fn stopped_at(&mut self, partition: &PartitionKey, next: SourceOffset) -> Option<Pause> {
+    pub fn stopped_at(&mut self, partition: &PartitionKey, next: SourceOffset, now: Duration) -> Option<Pause> {
         let stopped = self.stopped.get(partition)?;
         if next > stopped.to {
             self.stopped.remove(partition);
             return None;
         }
-        (stopped.from <= next).then(|| stopped.pause())
+        let goes_on = stopped.is_judged_anew || stopped.retry.is_some_and(|retry| retry.at <= now);
+        (stopped.from <= next && !goes_on).then(|| stopped.pause())
     }
 
-    /// Of the partitions that stand still, those that the plugins of this turn have not judged yet. That they stand still is
-    /// forgotten, and what the target has refused at that place, which may be another record now.
+    /// The partitions that stand still for what other plugins than those of this turn have said or let through. What the target
+    /// has refused at that place is forgotten: it may be another record now.
     pub fn judged_anew(&mut self, turn: u64) -> Vec<PartitionKey> {
         if std::mem::replace(&mut self.turn, turn) == turn {
             return Vec::new();
         }
-        let anew = self.stopped.extract_if(.., |_, stopped| stopped.event.may_pass_with_other_plugins());
-        let anew: Vec<(PartitionKey, Stopped)> = anew.collect();
-        for (partition, stopped) in &anew {
+        let mut anew = Vec::new();
+        for (partition, stopped) in &mut self.stopped {
+            if !stopped.event.may_pass_with_other_plugins() {
+                continue;
+            }
+            stopped.is_judged_anew = true;
             if let Some(doomed) = self.doomed.get_mut(partition) {
                 doomed.split_off(&stopped.from);
             }
+            anew.push(partition.clone());
         }
-        anew.into_iter().map(|(partition, _)| partition).collect()
+        anew
+    }
+
+    /// Quarantine does not answer. Each try holds up the lane, so there is one for all partitions, and seldom.
+    pub fn quarantine_is_silent(&mut self, error: &PortError, now: Duration) {
+        let again = self.quarantine.as_ref().map(|(retry, _)| *retry);
+        self.quarantine = Some((Retry::next(again, now), error.clone()));
     }
 
     /// The record itself is refused.
@@ -166,6 +194,9 @@ impl LaneMemory {
 
     /// A partition's progress moved to `committed`: what was remembered of the records before it is history.
     pub fn forget_below(&mut self, partition: &PartitionKey, committed: SourceOffset) {
+        if self.stopped.get(partition).is_some_and(|stopped| stopped.to < committed) {
+            self.stopped.remove(partition);
+        }
         if let Some(doomed) = self.doomed.get_mut(partition) {
             *doomed = doomed.split_off(&committed);
             if doomed.is_empty() {

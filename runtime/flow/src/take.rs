@@ -232,7 +232,7 @@ impl<'a> Lane<'a> {
     }
 
     fn remembered_pause(&mut self, key: &PartitionKey, next: SourceOffset) -> Option<Pause> {
-        if let Some(pause) = self.memory.stopped_at(key, next) {
+        if let Some(pause) = self.memory.stopped_at(key, next, self.now) {
             return Some(pause);
         }
         // Even when its time has come: whether the target can take its records is asked before it joins again.

@@ -213,16 +213,21 @@ impl Lane<'_> {
         }
         let due: Vec<u32> =
             (0u32..).zip(&self.partitions).filter(|(_, p)| p.is_due(self.now)).map(|(stream, _)| stream).collect();
+        let mut reading = Vec::new();
         for stream in due {
-            self.retry(stream).await?;
+            if self.retry(stream).await? {
+                reading.push(stream);
+            }
         }
+        self.start_reading(&reading).await?;
         self.end_deaf_look_backs().await
     }
 
-    async fn retry(&mut self, stream: u32) -> Result<(), LaneError> {
+    /// Ends a pause, if what it was for seems to be over. Gives whether the partition is to be read.
+    async fn retry(&mut self, stream: u32) -> Result<bool, LaneError> {
         let Some(key) = self.partitions.get(stream as usize).filter(|p| p.is_due(self.now)).map(|p| p.key.clone())
         else {
-            return Ok(());
+            return Ok(false);
         };
         if let Some(stuck) = self.memory.stuck.get(&key).copied() {
             let longest = self.spec.limits.stuck_retry.1;
@@ -232,7 +237,7 @@ impl Lane<'_> {
                 Err(error) => {
                     tracing::warn!(link = %self.spec.link, partition = %key, %error, "the target does not say whether it can be written");
                     self.postpone_stuck();
-                    return Ok(());
+                    return Ok(false);
                 }
             };
             if !writable {
@@ -240,7 +245,7 @@ impl Lane<'_> {
                 if let Some(partition) = self.partitions.get_mut(stream as usize) {
                     partition.pause = Some(Pause::Waiting { retry_at: later.at });
                 }
-                return Ok(());
+                return Ok(false);
             }
             if self.taken.unfenced.len() > UNFENCED_TRIED_MAX {
                 let now = self.now;
@@ -250,14 +255,14 @@ impl Lane<'_> {
             }
         }
         let Some(partition) = self.partitions.get_mut(stream as usize) else {
-            return Ok(());
+            return Ok(false);
         };
         partition.pause = None;
-        self.deps.status.set(&key, partition.committed, partition.activity());
-        if partition.awaits_start {
-            return Ok(());
+        // One that was stopped may come to nothing again: it runs when it has passed that place.
+        if !self.memory.is_stopped(&key) {
+            self.deps.status.set(&key, partition.committed, partition.activity());
         }
-        self.start_reading(&[stream]).await
+        Ok(!partition.awaits_start)
     }
 
     /// Puts off all stuck partitions that are due: the question took its time already, and the others have a transaction open.

@@ -155,6 +155,8 @@ impl PartitionWindow {
     /// A batch with this last record was read.
     pub fn note_time(&mut self, last: SourceOffset, time_ms: Option<i64>) {
         let Some(time_ms) = time_ms.filter(|time_ms| *time_ms > 0) else { return };
+        // Read before, and not let pass.
+        while self.times.pop_back_if(|(offset, _)| *offset >= last).is_some() {}
         if self.times.len() >= TIMES_MAX {
             self.times.pop_front();
         }
@@ -312,6 +314,11 @@ mod tests {
         assert_eq!(write(&mut window, 15), ("a".to_owned(), vec![(2, 12, "b".to_owned()), (3, 14, "a".to_owned())]));
         window.judged_by(SourceOffset(16), &"a".into());
         assert_eq!(write(&mut window, 20), ("a".to_owned(), vec![]));
+        // Of c and d nothing was let pass: they judged what e has judged anew.
+        for (first, generation) in [(20, "c"), (24, "d"), (20, "e")] {
+            window.judged_by(SourceOffset(first), &generation.into());
+        }
+        assert_eq!(write(&mut window, 30), ("e".to_owned(), vec![(4, 20, "e".to_owned())]));
     }
 
     #[test]

@@ -111,6 +111,36 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_
 }
 
 #[test]
+fn a_lane_is_told_when_others_judge_and_of_nothing_else() {
+    let (world, slot) = slot(&version("old"));
+    let chain = slot.chain().unwrap();
+    let mut turns = vec![chain.turn()];
+    let mut now = |changes: bool| {
+        let (last, turn) = (turns[turns.len() - 1], chain.turn());
+        assert_eq!(turn != last, changes, "{turns:?}, {turn}");
+        turns.push(turn);
+    };
+    // Told before it has followed: it may have nothing left to judge.
+    offer(&slot, &version("new"), Trial::Direct).unwrap();
+    now(true);
+    world.pass(PROBATION);
+    slot.tick();
+    assert_eq!(slot.state().standing, Standing::Steady);
+    now(false);
+    offer(&slot, &version("shadow"), Trial::Shadow(PROBATION)).unwrap();
+    now(false);
+    world.pass(PROBATION);
+    slot.tick();
+    now(true);
+    world.pass(PROBATION);
+    slot.tick();
+    offer(&slot, &version("canary"), Trial::Canary { time: PROBATION, partition: 2 }).unwrap();
+    now(true);
+    slot.rollback("enough").unwrap();
+    now(true);
+}
+
+#[test]
 fn a_generation_that_breaks_where_the_old_one_does_not_is_taken_back_with_the_batch_judged_by_the_old_one() {
     let broken = [
         (Guest { in_process: "unreachable".into(), ..version("trap") }, "unreachable"),

@@ -98,9 +98,13 @@ fn reject() -> Reject {
     Reject { plugin, digest, code, text: "rejected".to_owned() }
 }
 
+fn generation(world: &World) -> Generation {
+    Generation(if world.mended { "sim-2" } else { "sim-1" }.into())
+}
+
 impl SimChain {
-    fn error(&self, offset: SourceOffset, reason: &str, retry_after: Option<Duration>) -> ChainError {
-        let (plugin, generation, offset) = ("sim".into(), self.generation(), Some(offset));
+    fn error(world: &World, offset: SourceOffset, reason: &str, retry_after: Option<Duration>) -> ChainError {
+        let (plugin, generation, offset) = ("sim".into(), generation(world), Some(offset));
         ChainError { plugin, generation, offset, reason: reason.to_owned(), retry_after }
     }
 }
@@ -181,12 +185,12 @@ impl Chain for SimChain {
                 Kind::Reject => Disposition::Reject(reject()),
                 Kind::Trap | Kind::Halt if world.mended => continue,
                 Kind::Halt => Disposition::Halt(reject()),
-                Kind::Trap => return Err(self.error(record.offset, "trap", None)),
+                Kind::Trap => return Err(Self::error(&world, record.offset, "trap", None)),
                 Kind::Hesitate => {
                     let times = self.hesitated.entry(id.unwrap_or_default()).or_default();
                     *times += 1;
                     if *times == 1 {
-                        return Err(self.error(record.offset, "later", Some(Duration::from_millis(700))));
+                        return Err(Self::error(&world, record.offset, "later", Some(Duration::from_millis(700))));
                     }
                     continue;
                 }
@@ -194,13 +198,14 @@ impl Chain for SimChain {
             };
             dispositions.push((index, disposition));
         }
+        let generation = generation(&world);
         drop(world);
         if let (Some(mut memory), Some(last)) = (memory, batch.last_offset()) {
             memory.next = Some(last.next());
             self.memories.insert(place, memory);
         }
         let target_topic = target_name(batch.topic()).into();
-        Ok(Processed { batch, target_topic, dispositions, generation: self.generation() })
+        Ok(Processed { batch, target_topic, dispositions, generation })
     }
 
     fn target_topic(&mut self, topic: &str, _partitions: u32) -> Result<Arc<str>, ChainError> {
@@ -208,7 +213,7 @@ impl Chain for SimChain {
     }
 
     fn generation(&self) -> Generation {
-        Generation("sim-1".into())
+        generation(&self.sim.lock())
     }
 
     fn turn(&self) -> u64 {

@@ -95,6 +95,12 @@ impl Quarantine for SimProcess {
             world.reached(Point::Kept, proc);
         };
         if failed {
+            // One that does not answer holds up the lane for as long as the port may take.
+            let silent_ms = {
+                let mut world = self.sim.lock();
+                if world.rng.chance(500) { world.rng.below(10_000) } else { 0 }
+            };
+            tokio::time::sleep(Duration::from_millis(silent_ms)).await;
             return Err(retry("quarantine", "no permission"));
         }
         self.sim.call("keeping records in quarantine", keep).await

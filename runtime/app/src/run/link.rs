@@ -27,8 +27,8 @@ use crate::load::Loaded;
 const REQUEST: Duration = Duration::from_secs(15);
 /// How long the offset map is kept.
 const MAP_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long keeping a record in quarantine may take.
-const QUARANTINE: Duration = Duration::from_secs(30);
+/// How long keeping a record in quarantine may take. The lane waits for it; what is not kept is tried again later.
+const QUARANTINE: Duration = Duration::from_secs(10);
 /// How often the line to the source is measured before it is used.
 const LOOKS: u32 = 4;
 /// Below this round trip a line is short: small fetches, which stay in the processor's cache.

@@ -75,7 +75,8 @@ pub trait Chain: Send {
     /// The plugins as they are now.
     fn generation(&self) -> Generation;
 
-    /// Another number than before where other plugins are to judge from the next batch on: what these have stopped may go on.
+    /// Another number than before where other plugins judge from the next batch of some partition on: what those before have
+    /// stopped may go on.
     fn turn(&self) -> u64;
 }
 

@@ -304,7 +304,10 @@ impl Chain for SlotChain {
     }
 
     fn turn(&self) -> u64 {
-        self.slot.turn()
+        // Not the slot's own, which also counts what changes nothing for a record: a probation that ends, a trial in the shadow.
+        let setting = self.slot.setting();
+        let canary = setting.beside.filter(|beside| matches!(beside.role, Role::Canary(_)));
+        setting.edition.number << 32 | canary.map_or(0, |beside| beside.edition.number)
     }
 }
 
