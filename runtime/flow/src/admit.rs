@@ -14,6 +14,9 @@ use crate::window::{Pause, Queued};
 /// A quarantine that fails after this long does not answer, and holds up the whole lane each time that it is asked.
 const SILENT: Duration = Duration::from_secs(1);
 
+/// How long a target topic that does not do is not asked for again.
+const LACKING: Duration = Duration::from_secs(5);
+
 /// A record that cannot go on as it is.
 struct Refusal {
     index: usize,
@@ -404,40 +407,41 @@ impl Lane<'_> {
             return Ok(None);
         };
         let needed = partition.source_partitions;
-        let known = self.topics.get(name).copied();
-        let topic = match known {
-            Some(topic) if topic.partitions >= needed => topic,
-            _ => {
-                let topic = match self.target.open_topic(name, needed).await {
-                    Ok(topic) => topic,
-                    // One topic that may not be written stops its partitions, not the lane.
-                    Err(error) if error.class == Class::Stop => {
-                        let event = Event::TargetDenied {
-                            partition: partition.key.clone(),
-                            target_topic: Arc::clone(name),
-                            reason: error.reason,
-                        };
-                        self.stop(stream, event).await?;
-                        return Ok(None);
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-                self.topics.insert(Arc::clone(name), topic);
-                self.topic_names.insert(topic.handle.0, Arc::clone(name));
-                topic
-            }
+        let (partition, target_topic) = (partition.key.clone(), Arc::clone(name));
+        let known = self.topics.get(name).copied().filter(|topic| topic.partitions >= needed);
+        let lacking = self.lacking.get(name).filter(|(until, _)| *until > self.now).map(|(_, answer)| answer.clone());
+        let answer = match (known, lacking) {
+            (Some(topic), _) => return Ok(Some(topic)),
+            (None, Some(answer)) => answer,
+            (None, None) => self.ask_for_topic(name, needed).await?,
         };
-        if topic.partitions >= needed {
-            return Ok(Some(topic));
-        }
-        let event = Event::TargetPartitionsMissing {
-            partition: partition.key.clone(),
-            target_topic: Arc::clone(name),
-            found: topic.partitions,
-            needed,
+        let event = match answer {
+            Ok(topic) if topic.partitions >= needed => return Ok(Some(topic)),
+            Ok(TargetTopic { partitions: found, .. }) => {
+                Event::TargetPartitionsMissing { partition, target_topic, found, needed }
+            }
+            Err(reason) => Event::TargetDenied { partition, target_topic, reason },
         };
         self.stop(stream, event).await?;
         Ok(None)
+    }
+
+    /// Has the target open a topic. Where it may not be written, which stops its partitions and not the lane, gives the reason.
+    async fn ask_for_topic(&mut self, name: &Arc<str>, needed: u32) -> Result<Result<TargetTopic, String>, LaneError> {
+        let answer = match self.target.open_topic(name, needed).await {
+            Ok(topic) => {
+                self.topics.insert(Arc::clone(name), topic);
+                self.topic_names.insert(topic.handle.0, Arc::clone(name));
+                Ok(topic)
+            }
+            Err(error) if error.class == Class::Stop => Err(error.reason),
+            Err(error) => return Err(error.into()),
+        };
+        if !answer.as_ref().is_ok_and(|topic| topic.partitions >= needed) {
+            // Asked once for all partitions that it stops.
+            self.lacking.insert(Arc::clone(name), (self.deps.clock.now() + LACKING, answer.clone()));
+        }
+        Ok(answer)
     }
 
     /// Stops a partition: nothing more is read, what is queued goes out, the others go on.

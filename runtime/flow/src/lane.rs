@@ -84,6 +84,8 @@ pub(crate) struct Lane<'a> {
     pub by_place: HashMap<(Arc<str>, i32), u32>,
     pub topics: BTreeMap<Arc<str>, TargetTopic>,
     pub topic_names: HashMap<u32, Arc<str>>,
+    /// Target topics that cannot be written, or have too few partitions, and until when they are not asked for again.
+    pub lacking: BTreeMap<Arc<str>, (Duration, Result<TargetTopic, String>)>,
     pub transactions: Transactions,
     pub owner: OwnerEpoch,
     /// Progress as it was when the lane was taken. Nobody else can have written any since.

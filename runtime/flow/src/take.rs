@@ -110,6 +110,7 @@ impl<'a> Lane<'a> {
             by_place: HashMap::new(),
             topics: BTreeMap::new(),
             topic_names: HashMap::new(),
+            lacking: BTreeMap::new(),
             transactions: Transactions::new(),
             owner,
             known: progress.positions,
