@@ -345,9 +345,6 @@ impl Lane<'_> {
 
     /// Keeps refused records in the quarantine topic; they are acknowledged there before anything that passes them begins.
     async fn keep(&mut self, stream: u32, processed: &Processed, refusals: &[&Refusal]) -> Result<(), PortError> {
-        if refusals.is_empty() {
-            return Ok(());
-        }
         let Some(partition) = self.partitions.get(stream as usize) else {
             return Ok(());
         };

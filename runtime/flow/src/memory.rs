@@ -21,13 +21,12 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    pub fn first(now: Duration, after: Duration) -> Self {
+    fn first(now: Duration, after: Duration) -> Self {
         Self { at: now + after, after }
     }
 
-    /// After one that came to nothing, if there was one, for what has to be mended at the clusters.
-    fn next(last: Option<Self>, now: Duration) -> Self {
-        let (first, longest) = STOPPED_RETRY;
+    /// After one that came to nothing, if there was one.
+    pub fn next(last: Option<Self>, now: Duration, (first, longest): (Duration, Duration)) -> Self {
         last.map_or_else(|| Self::first(now, first), |last| last.again(now, longest))
     }
 
@@ -109,7 +108,7 @@ impl LaneMemory {
         let before = self.stopped.remove(partition).filter(|before| from <= before.to);
         let alike = before.as_ref().filter(|before| before.event.name() == event.name());
         let again = alike.filter(|before| !before.is_judged_anew).and_then(|before| before.retry);
-        let retry = event.is_tried_again().then(|| Retry::next(again, now));
+        let retry = event.is_tried_again().then(|| Retry::next(again, now, STOPPED_RETRY));
         // Of what a broker says the words differ from time to time.
         let is_known = |before: &Stopped| before.event == *event || matches!(event, Event::QuarantineFailed { .. });
         let is_news = !alike.is_some_and(is_known);
@@ -159,7 +158,7 @@ impl LaneMemory {
     /// Quarantine does not answer. Each try holds up the lane, so there is one for all partitions, and seldom.
     pub fn quarantine_is_silent(&mut self, error: &PortError, now: Duration) {
         let again = self.quarantine.as_ref().map(|(retry, _)| *retry);
-        self.quarantine = Some((Retry::next(again, now), error.clone()));
+        self.quarantine = Some((Retry::next(again, now, STOPPED_RETRY), error.clone()));
     }
 
     /// The record itself is refused.

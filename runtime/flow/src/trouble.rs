@@ -326,14 +326,13 @@ impl Lane<'_> {
             } else {
                 "the target partition has no leader or fewer in-sync replicas than min.insync.replicas"
             };
-            let (first, most) = limits.stuck_retry;
-            let retry_after = self.memory.stuck.get(&key).map_or(first, |s| (s.after * 2).min(most));
-            self.memory.stuck.insert(key.clone(), Retry::first(self.now, retry_after));
+            let retry = Retry::next(self.memory.stuck.get(&key).copied(), self.now, limits.stuck_retry);
+            self.memory.stuck.insert(key.clone(), retry);
             let waited = self.now.saturating_sub(since);
             self.emit(Event::TargetStuck {
                 partition: key.clone(),
                 waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
-                retry_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
+                retry_ms: u64::try_from(retry.after.as_millis()).unwrap_or(u64::MAX),
                 reason: reason.to_owned(),
             });
             taken_out.push(key.to_string());
