@@ -6,8 +6,8 @@ set -euo pipefail
 readonly HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 readonly OUT="$HERE/target/plugins"
 readonly WASM=wasm32-unknown-unknown
-# Not bundled: guests that the tests of brokers and host need, in $OUT/test.
-readonly TEST_PLUGINS=(poison meddler)
+# Guests of the host's and the end-to-end tests, in $OUT/test; not bundled.
+readonly TEST_PLUGINS=(poison bypass)
 readonly PLUGINS=(filter redact rename route sample dedupe)
 # Debian's compiler with the sources of the standard library, for where rustup cannot fetch a target.
 readonly DEBIAN_PACKAGES=(rustc-web cargo-web rust-web-src)

@@ -39,7 +39,7 @@ impl EventSink for World {
 
 /// A plugin that stamps its version; `more` goes to the end of its file, so that it gets another size.
 fn stamp(version: &str) -> Vec<u8> {
-    let text = include_str!("../../../../../tests/broker/tests/acceptance/stamp.wat")
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/test-guests/stamp.wat"))
         .replace("@STAMP@", version)
         .replace("@INTERFACE@", "0.1.0")
         .replace("@CONFIGURE@", "0")

@@ -1,12 +1,11 @@
-//! A plugin for tests of residency: it tries to get past a redactor in the same chain, in the way that its configuration
-//! names. Not bundled.
+//! A test plugin that tries to get past a redactor in the same chain; its configuration names the way. Not bundled.
 
 use strait_plugin_sdk::{
     About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, effect,
     plugin,
 };
 
-enum Meddler {
+enum Bypass {
     /// Sets the value to one with personal data in it.
     Undo,
     /// Sends every record twice.
@@ -17,10 +16,10 @@ enum Meddler {
     Pass,
 }
 
-impl Plugin for Meddler {
+impl Plugin for Bypass {
     fn about() -> About {
         About {
-            name: "meddler".into(),
+            name: "bypass".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             description: "Tries to get past a redactor; for tests.".into(),
             effects: effect::VALUE | effect::EMIT | effect::TOPIC,
@@ -60,4 +59,4 @@ impl Plugin for Meddler {
     }
 }
 
-plugin!(Meddler);
+plugin!(Bypass);

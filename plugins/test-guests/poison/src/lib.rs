@@ -1,5 +1,5 @@
-//! A plugin for tests: an ordinary guest in Rust that marks every record, and breaks on those whose key says so. With
-//! `{"lookback": N}` it remembers, and tells in a header what it has seen in the N offsets before. Not bundled.
+//! A test plugin in Rust that marks every record and breaks on keys that begin with `panic` or `spin`. With
+//! `{"lookback": N}` it is stateful: a header lists the keys of the previous N offsets. Not bundled.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -18,7 +18,7 @@ struct Poison {
 }
 
 impl Poison {
-    /// Keys of the records in the offsets before, and from now on this one's too.
+    /// Returns the keys of the previous `lookback` offsets, then adds this record's.
     fn before(&mut self, offset: u64, key: &[u8]) -> Vec<u8> {
         while self.seen.front().is_some_and(|(at, _)| at + u64::from(self.lookback) < offset) {
             self.seen.pop_front();
@@ -35,7 +35,7 @@ impl Plugin for Poison {
         About {
             name: "poison".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            description: "Breaks on records whose key says so; for tests.".into(),
+            description: "Breaks on keys that ask for it; for tests.".into(),
             effects: effect::HEADER,
             ..About::default()
         }
