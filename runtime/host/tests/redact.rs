@@ -1,16 +1,14 @@
 //! What `redact` is for, through the host: nothing that it should take out gets past it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../../../tests/broker/corpus/corpus.rs"]
-mod corpus;
 mod support;
 
-use corpus::{SECRET, corpus, leaks, rules};
 use serde_json::json;
 use strait_core::{
     batch::Batch,
     edit::{Content, Disposition, OutRecord, Processed, Route},
 };
+use strait_corpus::{SECRET, corpus, leaks, rules};
 use strait_flow::ports::ChainFactory;
 use strait_host::{Naming, PluginSpec};
 use support::{Row, batch, bundled, load};

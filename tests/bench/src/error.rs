@@ -1,15 +1,15 @@
 use std::path::PathBuf;
 
 use rdkafka::error::KafkaError;
-use strait_broker::ClientError;
-use strait_rig::RigError;
+use strait_e2e::ClientError;
+use strait_test_cluster::ClusterError;
 
 /// What ends a benchmark, or one run of it.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     /// Brokers or proxies.
     #[error(transparent)]
-    Rig(#[from] RigError),
+    Rig(#[from] ClusterError),
     /// Topics.
     #[error(transparent)]
     Client(#[from] ClientError),

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use strait_rig::{Cluster, ClusterSpec};
+use strait_test_cluster::{Cluster, ClusterSpec};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use strait_broker::TestClient;
+use strait_e2e::TestClient;
 
 use crate::error::BenchError;
 use crate::stop;

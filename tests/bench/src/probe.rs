@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use strait_rig::{HeldPort, Proxy};
+use strait_test_cluster::{HeldPort, Proxy};
 
 use crate::error::BenchError;
 use crate::line::Probe;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use strait_rig::KafkaJars;
+use strait_test_cluster::KafkaJars;
 
 use crate::error::BenchError;
 use crate::{host, stop};
@@ -213,7 +213,7 @@ impl Replicator {
         }
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         let started = Instant::now();
-        let child = strait_rig::spawn(command).map_err(BenchError::io(what()))?;
+        let child = strait_test_cluster::spawn(command).map_err(BenchError::io(what()))?;
         Ok(Self { system, started, child, log, peak_kib: 0 })
     }
 
@@ -256,7 +256,7 @@ impl Replicator {
         if !self.system.is_strait() {
             return Ok(began.elapsed());
         }
-        strait_rig::signal(&self.child, SIGTERM).map_err(BenchError::io("sending SIGTERM"))?;
+        strait_test_cluster::signal(&self.child, SIGTERM).map_err(BenchError::io("sending SIGTERM"))?;
         while began.elapsed() < STOP_DEADLINE {
             if let Some(status) = self.child.try_wait().map_err(BenchError::io("looking after a child"))? {
                 return if status.success() { Ok(began.elapsed()) } else { Err(self.ended(status)) };

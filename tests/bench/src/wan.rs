@@ -96,7 +96,7 @@ fn line(found: &Wan) -> String {
 fn delay(field: &Field, layout: Layout, one_way: Duration) {
     let far = if layout == Layout::Target { &field.source_cluster } else { &field.target_cluster };
     for cluster in [&field.source_cluster, &field.target_cluster] {
-        cluster.proxies().iter().for_each(strait_rig::Proxy::heal);
+        cluster.proxies().iter().for_each(strait_test_cluster::Proxy::heal);
     }
     for proxy in far.proxies() {
         proxy.delay(one_way);

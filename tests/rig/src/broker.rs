@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::ports::loopback;
 use crate::properties::BrokerPorts;
-use crate::{KafkaJars, RigError, process, wire};
+use crate::{ClusterError, KafkaJars, process, wire};
 
 const POLL: Duration = Duration::from_millis(50);
 const TAIL_BYTES: u64 = 6_000;
@@ -83,19 +83,19 @@ impl Broker {
     /// Ends the process at once (SIGKILL), as a crash would, and reaps it.
     ///
     /// # Errors
-    /// [`RigError::NotRunning`], or the system's refusal.
-    pub fn kill(&self) -> Result<(), RigError> {
+    /// [`ClusterError::NotRunning`], or the system's refusal.
+    pub fn kill(&self) -> Result<(), ClusterError> {
         let mut child = self.child().take().ok_or_else(|| self.not_running())?;
-        child.kill().map_err(RigError::io(format!("killing broker {}", self.id)))?;
-        child.wait().map_err(RigError::io(format!("reaping broker {}", self.id)))?;
+        child.kill().map_err(ClusterError::io(format!("killing broker {}", self.id)))?;
+        child.wait().map_err(ClusterError::io(format!("reaping broker {}", self.id)))?;
         Ok(())
     }
 
     /// Shuts the broker down in an orderly way (SIGTERM) and waits for its end.
     ///
     /// # Errors
-    /// [`RigError::NotRunning`], or [`RigError::Deadline`] if it goes on running; it is then killed.
-    pub async fn stop(&self) -> Result<(), RigError> {
+    /// [`ClusterError::NotRunning`], or [`ClusterError::Deadline`] if it goes on running; it is then killed.
+    pub async fn stop(&self) -> Result<(), ClusterError> {
         self.signal(libc::SIGTERM)?;
         let started = Instant::now();
         loop {
@@ -115,8 +115,8 @@ impl Broker {
     /// until the cluster counts it as alive.
     ///
     /// # Errors
-    /// As of [`Broker::stop`]; [`RigError::Ended`] or [`RigError::Deadline`] if it does not come up.
-    pub async fn restart(&self) -> Result<(), RigError> {
+    /// As of [`Broker::stop`]; [`ClusterError::Ended`] or [`ClusterError::Deadline`] if it does not come up.
+    pub async fn restart(&self) -> Result<(), ClusterError> {
         if self.pid().is_some() {
             self.stop().await?;
         }
@@ -127,24 +127,24 @@ impl Broker {
     /// Freezes the process (SIGSTOP): connections stay open, nothing answers.
     ///
     /// # Errors
-    /// [`RigError::NotRunning`], or the system's refusal.
-    pub fn pause(&self) -> Result<(), RigError> {
+    /// [`ClusterError::NotRunning`], or the system's refusal.
+    pub fn pause(&self) -> Result<(), ClusterError> {
         self.signal(libc::SIGSTOP)
     }
 
     /// Lets a paused process go on.
     ///
     /// # Errors
-    /// [`RigError::NotRunning`], or the system's refusal.
-    pub fn resume(&self) -> Result<(), RigError> {
+    /// [`ClusterError::NotRunning`], or the system's refusal.
+    pub fn resume(&self) -> Result<(), ClusterError> {
         self.signal(libc::SIGCONT)
     }
 
     /// Starts the process without waiting for it.
-    pub(crate) fn spawn(&self) -> Result<(), RigError> {
+    pub(crate) fn spawn(&self) -> Result<(), ClusterError> {
         let what = || format!("starting broker {} of {}", self.id, self.cluster);
-        let log = File::options().create(true).append(true).open(&self.log).map_err(RigError::io(what()))?;
-        let errors = log.try_clone().map_err(RigError::io(what()))?;
+        let log = File::options().create(true).append(true).open(&self.log).map_err(ClusterError::io(what()))?;
+        let errors = log.try_clone().map_err(ClusterError::io(what()))?;
         let mut command = Command::new("java");
         command
             .args(&self.jvm)
@@ -156,18 +156,18 @@ impl Broker {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
-        let child = process::spawn(command).map_err(RigError::io(what()))?;
+        let child = process::spawn(command).map_err(ClusterError::io(what()))?;
         self.child().replace(child);
         Ok(())
     }
 
     /// Waits until this broker answers and counts every broker of `ids` among the living.
-    pub(crate) async fn wait_ready(&self, ids: &[usize]) -> Result<(), RigError> {
+    pub(crate) async fn wait_ready(&self, ids: &[usize]) -> Result<(), ClusterError> {
         let started = Instant::now();
         loop {
             if let Some(status) = self.exited()? {
                 self.child().take();
-                return Err(RigError::Ended {
+                return Err(ClusterError::Ended {
                     cluster: self.cluster.clone(),
                     broker: self.id,
                     status: status.to_string(),
@@ -191,20 +191,21 @@ impl Broker {
         }
     }
 
-    fn signal(&self, signal: libc::c_int) -> Result<(), RigError> {
+    fn signal(&self, signal: libc::c_int) -> Result<(), ClusterError> {
         let child = self.child();
         let running = child.as_ref().ok_or_else(|| self.not_running())?;
-        process::signal(running, signal).map_err(RigError::io(format!("sending signal {signal} to broker {}", self.id)))
+        process::signal(running, signal)
+            .map_err(ClusterError::io(format!("sending signal {signal} to broker {}", self.id)))
     }
 
-    fn exited(&self) -> Result<Option<ExitStatus>, RigError> {
+    fn exited(&self) -> Result<Option<ExitStatus>, ClusterError> {
         let mut child = self.child();
         let running = child.as_mut().ok_or_else(|| self.not_running())?;
-        running.try_wait().map_err(RigError::io(format!("looking after broker {}", self.id)))
+        running.try_wait().map_err(ClusterError::io(format!("looking after broker {}", self.id)))
     }
 
-    fn overdue(&self, wanted: &'static str, last: &str) -> RigError {
-        RigError::Deadline {
+    fn overdue(&self, wanted: &'static str, last: &str) -> ClusterError {
+        ClusterError::Deadline {
             cluster: self.cluster.clone(),
             broker: self.id,
             wanted,
@@ -215,8 +216,8 @@ impl Broker {
         }
     }
 
-    fn not_running(&self) -> RigError {
-        RigError::NotRunning { cluster: self.cluster.clone(), broker: self.id }
+    fn not_running(&self) -> ClusterError {
+        ClusterError::NotRunning { cluster: self.cluster.clone(), broker: self.id }
     }
 
     fn tail(&self) -> Box<str> {
@@ -234,7 +235,7 @@ impl Drop for Broker {
             return;
         }
         if let Err(error) = self.kill() {
-            eprintln!("rig: {error}");
+            eprintln!("test cluster: {error}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::broker::{BrokerSetup, tail_of};
 use crate::ports::loopback;
 use crate::properties::{self, BrokerPorts};
 use crate::spec::{ClusterSpec, Security};
-use crate::{Broker, HeldPort, KafkaJars, Proxy, RigError, process};
+use crate::{Broker, ClusterError, HeldPort, KafkaJars, Proxy, process};
 
 const BROKERS_MAX: usize = 3;
 /// Another process may take a port between its release here and the broker's bind.
@@ -33,17 +33,19 @@ impl Cluster {
     /// Formats, starts and waits until every broker counts all of them as alive.
     ///
     /// # Errors
-    /// Any [`RigError`]; nothing is left running.
-    pub async fn start(spec: ClusterSpec) -> Result<Self, RigError> {
+    /// Any [`ClusterError`]; nothing is left running.
+    pub async fn start(spec: ClusterSpec) -> Result<Self, ClusterError> {
         if !(1..=BROKERS_MAX).contains(&spec.brokers) {
             let reason = format!("{} brokers: 1 to {BROKERS_MAX} are possible", spec.brokers);
-            return Err(RigError::Spec { cluster: spec.name, reason });
+            return Err(ClusterError::Spec { cluster: spec.name, reason });
         }
         let jars = KafkaJars::locate()?;
         let mut attempt = 1;
         loop {
             match Self::start_once(&spec, &jars).await {
-                Err(RigError::Ended { tail, .. }) if attempt < ATTEMPTS && tail.contains("Address already in use") => {
+                Err(ClusterError::Ended { tail, .. })
+                    if attempt < ATTEMPTS && tail.contains("Address already in use") =>
+                {
                     attempt += 1;
                 }
                 outcome => return outcome,
@@ -51,15 +53,15 @@ impl Cluster {
         }
     }
 
-    async fn start_once(spec: &ClusterSpec, jars: &KafkaJars) -> Result<Self, RigError> {
-        let prefix = format!("strait-rig-{}-", spec.name);
+    async fn start_once(spec: &ClusterSpec, jars: &KafkaJars) -> Result<Self, ClusterError> {
+        let prefix = format!("strait-test-cluster-{}-", spec.name);
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix);
         let folder = match &spec.base_dir {
             Some(base) => builder.tempdir_in(base),
             None => builder.tempdir(),
         }
-        .map_err(RigError::io(format!("making the folder of cluster {}", spec.name)))?;
+        .map_err(ClusterError::io(format!("making the folder of cluster {}", spec.name)))?;
 
         let mut held = Vec::new();
         let mut proxies = Vec::new();
@@ -94,9 +96,9 @@ impl Cluster {
         jars: &KafkaJars,
         ports: &[BrokerPorts],
         folder: &Path,
-    ) -> Result<Vec<Broker>, RigError> {
+    ) -> Result<Vec<Broker>, ClusterError> {
         let write = |path: &Path, text: &str| {
-            fs::write(path, text).map_err(RigError::io(format!("writing {}", path.display())))
+            fs::write(path, text).map_err(ClusterError::io(format!("writing {}", path.display())))
         };
         let log4j = folder.join("log4j2.properties");
         write(&log4j, properties::LOG4J)?;
@@ -121,7 +123,7 @@ impl Cluster {
         Ok(brokers)
     }
 
-    async fn bring_up(&self, spec: &ClusterSpec, jars: &KafkaJars, held: Vec<HeldPort>) -> Result<(), RigError> {
+    async fn bring_up(&self, spec: &ClusterSpec, jars: &KafkaJars, held: Vec<HeldPort>) -> Result<(), ClusterError> {
         self.format(spec, jars).await?;
         for port in held {
             port.release();
@@ -137,7 +139,7 @@ impl Cluster {
     }
 
     /// Formats the storage of all brokers at once, one StorageTool each.
-    async fn format(&self, spec: &ClusterSpec, jars: &KafkaJars) -> Result<(), RigError> {
+    async fn format(&self, spec: &ClusterSpec, jars: &KafkaJars) -> Result<(), ClusterError> {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
@@ -147,8 +149,8 @@ impl Cluster {
             let id = broker.id();
             let log = folder.path().join(format!("format-{id}.log"));
             let what = || format!("formatting broker {id} of {}", spec.name);
-            let output = File::create(&log).map_err(RigError::io(what()))?;
-            let errors = output.try_clone().map_err(RigError::io(what()))?;
+            let output = File::create(&log).map_err(ClusterError::io(what()))?;
+            let errors = output.try_clone().map_err(ClusterError::io(what()))?;
             let mut command = Command::new("java");
             command
                 .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"])
@@ -161,7 +163,7 @@ impl Cluster {
                 .stdin(Stdio::null())
                 .stdout(output)
                 .stderr(errors);
-            tools.push((id, log, process::spawn(command).map_err(RigError::io(what()))?));
+            tools.push((id, log, process::spawn(command).map_err(ClusterError::io(what()))?));
         }
         let deadline = Instant::now() + FORMAT_DEADLINE;
         let mut outcome = Ok(());
@@ -170,14 +172,14 @@ impl Cluster {
                 match tool.try_wait() {
                     Ok(None) if Instant::now() < deadline && outcome.is_ok() => sleep(Duration::from_millis(20)).await,
                     Ok(None) => {
-                        tool.kill().map_err(RigError::io("killing StorageTool"))?;
+                        tool.kill().map_err(ClusterError::io("killing StorageTool"))?;
                     }
                     Ok(Some(status)) => break status,
-                    Err(error) => return Err(RigError::io("waiting for StorageTool")(error)),
+                    Err(error) => return Err(ClusterError::io("waiting for StorageTool")(error)),
                 }
             };
             if !status.success() && outcome.is_ok() {
-                outcome = Err(RigError::Format { cluster: spec.name.clone(), broker: id, output: tail_of(&log) });
+                outcome = Err(ClusterError::Format { cluster: spec.name.clone(), broker: id, output: tail_of(&log) });
             }
         }
         outcome
@@ -211,8 +213,8 @@ impl Cluster {
     /// The broker with this index, from 0.
     ///
     /// # Errors
-    /// [`RigError::NoSuch`].
-    pub fn broker(&self, index: usize) -> Result<&Broker, RigError> {
+    /// [`ClusterError::NoSuch`].
+    pub fn broker(&self, index: usize) -> Result<&Broker, ClusterError> {
         self.brokers.get(index).ok_or_else(|| self.no_such("broker", index))
     }
 
@@ -225,8 +227,8 @@ impl Cluster {
     /// The proxy of the broker with this index, from 0.
     ///
     /// # Errors
-    /// [`RigError::NoSuch`].
-    pub fn proxy(&self, index: usize) -> Result<&Proxy, RigError> {
+    /// [`ClusterError::NoSuch`].
+    pub fn proxy(&self, index: usize) -> Result<&Proxy, ClusterError> {
         self.proxies.get(index).ok_or_else(|| self.no_such("proxy", index))
     }
 
@@ -241,8 +243,8 @@ impl Cluster {
         addresses.join(",")
     }
 
-    fn no_such(&self, what: &'static str, index: usize) -> RigError {
-        RigError::NoSuch { cluster: self.name.clone(), what, index }
+    fn no_such(&self, what: &'static str, index: usize) -> ClusterError {
+        ClusterError::NoSuch { cluster: self.name.clone(), what, index }
     }
 }
 
@@ -263,10 +265,10 @@ impl Drop for Cluster {
             if data.exists()
                 && let Err(error) = fs::remove_dir_all(&data)
             {
-                eprintln!("rig: removing {}: {error}", data.display());
+                eprintln!("test cluster: removing {}: {error}", data.display());
             }
         }
-        eprintln!("rig: logs of cluster {} kept in {}", self.name, kept.display());
+        eprintln!("test cluster: logs of cluster {} kept in {}", self.name, kept.display());
     }
 }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 /// What can go wrong while a cluster is started or disturbed. Each message says what to do next.
 #[derive(Debug, thiserror::Error)]
-pub enum RigError {
+pub enum ClusterError {
     /// Apache Kafka's jars are not where they are looked for.
     #[error("no Kafka jars in {path}: run ./dev kafka fetch, or set STRAIT_KAFKA_LIBS to a folder of jars")]
     NoJars {
@@ -26,7 +26,7 @@ pub enum RigError {
         /// The refusal.
         error: io::Error,
     },
-    /// No free port was found in the range the rig uses.
+    /// No free port was found in the range test clusters use.
     #[error("no free TCP port between {first} and {last}: end the processes that hold them")]
     NoPort {
         /// First port of the range.
@@ -106,7 +106,7 @@ pub enum RigError {
     },
 }
 
-impl RigError {
+impl ClusterError {
     /// Wraps an I/O error with what was tried.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use crate::{Cluster, ClusterSpec, RigError};
+use crate::{Cluster, ClusterError, ClusterSpec};
 
 /// The folder of Apache Kafka's jars that brokers and Java tools run from.
 #[derive(Debug, Clone)]
@@ -16,16 +16,16 @@ impl KafkaJars {
     /// Finds the jars: `STRAIT_KAFKA_LIBS` if set, else `.cache/kafka/libs` of this project.
     ///
     /// # Errors
-    /// [`RigError::NoJars`] if that folder holds no jar of Kafka's server.
-    pub fn locate() -> Result<Self, RigError> {
+    /// [`ClusterError::NoJars`] if that folder holds no jar of Kafka's server.
+    pub fn locate() -> Result<Self, ClusterError> {
         let folder = env::var_os("STRAIT_KAFKA_LIBS")
             .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/kafka/libs"), PathBuf::from);
         let Ok(entries) = fs::read_dir(&folder) else {
-            return Err(RigError::NoJars { path: folder });
+            return Err(ClusterError::NoJars { path: folder });
         };
         let has_server = entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("kafka_2.13-"));
         if !has_server {
-            return Err(RigError::NoJars { path: folder });
+            return Err(ClusterError::NoJars { path: folder });
         }
         let folder = folder.canonicalize().unwrap_or(folder);
         Ok(Self { folder })
@@ -43,7 +43,7 @@ impl KafkaJars {
     ///
     /// # Errors
     /// Those of starting and stopping a cluster, and of putting the file in its place.
-    pub async fn archive_classes(&self) -> Result<(), RigError> {
+    pub async fn archive_classes(&self) -> Result<(), ClusterError> {
         let archive = self.archive();
         if archive.exists() {
             return Ok(());
@@ -56,7 +56,7 @@ impl KafkaJars {
         let cluster = Cluster::start(spec).await?;
         // Written at an orderly end only.
         cluster.broker(0)?.stop().await?;
-        fs::rename(&draft, &archive).map_err(RigError::io(format!("moving {} into place", draft.display())))
+        fs::rename(&draft, &archive).map_err(ClusterError::io(format!("moving {} into place", draft.display())))
     }
 
     /// The JVM flag for that archive, if it is there.

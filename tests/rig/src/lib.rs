@@ -2,8 +2,8 @@
 //! front of each, and faults for both.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), strait_rig::RigError> {
-//! use strait_rig::{Cluster, ClusterSpec};
+//! # async fn example() -> Result<(), strait_test_cluster::ClusterError> {
+//! use strait_test_cluster::{Cluster, ClusterSpec};
 //! let cluster = Cluster::start(ClusterSpec { per_broker_proxy: true, ..ClusterSpec::new("source") }).await?;
 //! println!("{}", cluster.bootstrap());
 //! cluster.proxy(0)?.reset();
@@ -26,7 +26,7 @@ mod wire;
 
 pub use broker::Broker;
 pub use cluster::Cluster;
-pub use error::RigError;
+pub use error::ClusterError;
 pub use jars::KafkaJars;
 pub use ports::HeldPort;
 pub use process::{signal, spawn};

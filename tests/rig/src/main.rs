@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use strait_rig::{Cluster, ClusterSpec, KafkaJars, RigError};
+use strait_test_cluster::{Cluster, ClusterError, ClusterSpec, KafkaJars};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
-#[command(name = "strait-rig", about = "Kafka clusters for tests, benchmarks and demos")]
+#[command(name = "strait-test-cluster", about = "Kafka clusters for tests, benchmarks and demos")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -45,16 +45,16 @@ fn main() -> ExitCode {
     let ran = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| RigError::Io { what: "starting the runtime".into(), error })
+        .map_err(|error| ClusterError::Io { what: "starting the runtime".into(), error })
         .and_then(|runtime| runtime.block_on(run(command)));
     if let Err(error) = ran {
-        eprintln!("strait-rig: {error}");
+        eprintln!("strait-test-cluster: {error}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-async fn run(command: Kafka) -> Result<(), RigError> {
+async fn run(command: Kafka) -> Result<(), ClusterError> {
     match command {
         Kafka::Archive => KafkaJars::locate()?.archive_classes().await,
         Kafka::Up { brokers, heap_mb, name } => {
@@ -63,8 +63,8 @@ async fn run(command: Kafka) -> Result<(), RigError> {
     }
 }
 
-async fn up(spec: ClusterSpec) -> Result<(), RigError> {
-    let listen = |kind| signal(kind).map_err(|error| RigError::Io { what: "listening for signals".into(), error });
+async fn up(spec: ClusterSpec) -> Result<(), ClusterError> {
+    let listen = |kind| signal(kind).map_err(|error| ClusterError::Io { what: "listening for signals".into(), error });
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     eprintln!("starting {} broker(s) ...", spec.brokers);

@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use rand::RngExt as _;
 
-use crate::RigError;
+use crate::ClusterError;
 
 // Below Linux's ephemeral range (32768 and up): a client's outgoing connection can then never sit on
 // the port of a broker that is down for a moment.
@@ -21,8 +21,8 @@ impl HeldPort {
     /// Takes a free port.
     ///
     /// # Errors
-    /// [`RigError::NoPort`] if none was found.
-    pub fn take() -> Result<Self, RigError> {
+    /// [`ClusterError::NoPort`] if none was found.
+    pub fn take() -> Result<Self, ClusterError> {
         let mut rng = rand::rng();
         for _ in 0..ATTEMPTS_MAX {
             let port = rng.random_range(FIRST..=LAST);
@@ -30,7 +30,7 @@ impl HeldPort {
                 return Ok(Self { port, listener });
             }
         }
-        Err(RigError::NoPort { first: FIRST, last: LAST })
+        Err(ClusterError::NoPort { first: FIRST, last: LAST })
     }
 
     /// The port's number.

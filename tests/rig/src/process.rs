@@ -25,7 +25,7 @@ pub fn spawn(mut command: Command) -> io::Result<Child> {
     die_with_parent(&mut command);
     let spawner = SPAWNER.get_or_init(|| {
         let (sender, jobs) = sync_channel::<Job>(16);
-        let started = thread::Builder::new().name("rig-spawner".into()).spawn(move || {
+        let started = thread::Builder::new().name("process-spawner".into()).spawn(move || {
             for mut job in jobs {
                 // The caller that gave up takes the child's handle with it; nobody else is to be told.
                 drop(job.reply.send(job.command.spawn()));

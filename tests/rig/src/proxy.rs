@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::RigError;
+use crate::ClusterError;
 use crate::ports::{HeldPort, loopback};
 
 mod connection;
@@ -63,10 +63,10 @@ impl Proxy {
     /// Listens on `listen` and forwards each connection to `upstream`.
     ///
     /// # Errors
-    /// [`RigError::Io`] if the thread, its runtime or the listener cannot be set up.
-    pub fn start(listen: HeldPort, upstream: SocketAddr) -> Result<Self, RigError> {
+    /// [`ClusterError::Io`] if the thread, its runtime or the listener cannot be set up.
+    pub fn start(listen: HeldPort, upstream: SocketAddr) -> Result<Self, ClusterError> {
         let port = listen.port();
-        let failed = || RigError::io(format!("starting the proxy on port {port}"));
+        let failed = || ClusterError::io(format!("starting the proxy on port {port}"));
         let listener = listen.into_listener();
         listener.set_nonblocking(true).map_err(failed())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed())?;
@@ -193,7 +193,7 @@ impl Drop for Proxy {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            eprintln!("rig: the thread of proxy {} panicked", self.port);
+            eprintln!("test cluster: the thread of proxy {} panicked", self.port);
         }
     }
 }
@@ -211,7 +211,7 @@ async fn serve(
     let mut listener = match TcpListener::from_std(listener) {
         Ok(listener) => Some(listener),
         Err(error) => {
-            eprintln!("rig: proxy {port}: {error}");
+            eprintln!("test cluster: proxy {port}: {error}");
             None
         }
     };

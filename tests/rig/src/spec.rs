@@ -38,9 +38,9 @@ pub struct ClusterSpec {
     pub heap_mb: u32,
     /// The JVM flags a production broker has (G1), instead of those that start fastest.
     pub production_jvm: bool,
-    /// JVM flags of the brokers, after the rig's own.
+    /// JVM flags of the brokers, after the defaults.
     pub extra_jvm: Vec<String>,
-    /// Lines of server.properties that are added to, or replace, the rig's own.
+    /// Lines of server.properties that are added to, or replace, the defaults.
     pub extra_properties: Vec<(String, String)>,
     /// Features to fix when the storage is formatted, e.g. `("transaction.version", "1")`.
     pub features: Vec<(String, String)>,

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::RigError;
+use crate::ClusterError;
 
 const API_VERSIONS: i16 = 18;
 const METADATA: i16 = 3;
@@ -16,24 +16,27 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Node ids of the brokers that the broker at `address` knows to be alive.
-pub(crate) async fn live_brokers(address: SocketAddr) -> Result<Vec<usize>, RigError> {
+pub(crate) async fn live_brokers(address: SocketAddr) -> Result<Vec<usize>, ClusterError> {
     timeout(PROBE_TIMEOUT, probe(address)).await.unwrap_or_else(|_| {
-        Err(RigError::Wire {
+        Err(ClusterError::Wire {
             address: address.to_string(),
             reason: format!("nothing within {} s", PROBE_TIMEOUT.as_secs()),
         })
     })
 }
 
-async fn probe(address: SocketAddr) -> Result<Vec<usize>, RigError> {
-    let io = |what: &'static str| RigError::io(format!("{what} {address}"));
-    let malformed = || RigError::Wire { address: address.to_string(), reason: "a malformed response".into() };
+async fn probe(address: SocketAddr) -> Result<Vec<usize>, ClusterError> {
+    let io = |what: &'static str| ClusterError::io(format!("{what} {address}"));
+    let malformed = || ClusterError::Wire { address: address.to_string(), reason: "a malformed response".into() };
 
     let mut stream = TcpStream::connect(address).await.map_err(io("connecting to"))?;
     let versions = exchange(&mut stream, API_VERSIONS, 0, &[]).await.map_err(io("asking ApiVersions of"))?;
     let error = Reader(&versions).i16().ok_or_else(malformed)?;
     if error != 0 {
-        return Err(RigError::Wire { address: address.to_string(), reason: format!("ApiVersions with error {error}") });
+        return Err(ClusterError::Wire {
+            address: address.to_string(),
+            reason: format!("ApiVersions with error {error}"),
+        });
     }
     // No topics (an empty array), no auto creation.
     let metadata = exchange(&mut stream, METADATA, 4, &[0, 0, 0, 0, 0]).await.map_err(io("asking Metadata of"))?;
@@ -47,7 +50,7 @@ async fn exchange(stream: &mut TcpStream, api: i16, version: i16, body: &[u8]) -
     request.extend_from_slice(&version.to_be_bytes());
     request.extend_from_slice(&1_i32.to_be_bytes());
     request.extend_from_slice(&3_i16.to_be_bytes());
-    request.extend_from_slice(b"rig");
+    request.extend_from_slice(b"strait-test");
     request.extend_from_slice(body);
     let length = u32::try_from(request.len()).map_err(std::io::Error::other)?;
     stream.write_all(&length.to_be_bytes()).await?;

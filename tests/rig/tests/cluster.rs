@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use strait_rig::{Cluster, ClusterSpec, RigError};
+use strait_test_cluster::{Cluster, ClusterError, ClusterSpec};
 
 fn port_is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
@@ -39,7 +39,7 @@ async fn one_broker_survives_kill_pause_and_stop_and_leaves_nothing() {
 
     broker.kill().unwrap();
     assert_eq!(state_of(first), None, "a killed broker is reaped");
-    assert!(matches!(broker.kill(), Err(RigError::NotRunning { .. })));
+    assert!(matches!(broker.kill(), Err(ClusterError::NotRunning { .. })));
     assert!(TcpStream::connect(cluster.internal_bootstrap()).is_err());
 
     broker.restart().await.unwrap();
@@ -63,7 +63,7 @@ async fn one_broker_survives_kill_pause_and_stop_and_leaves_nothing() {
     assert_eq!(state_of(last), None);
     assert!(ports.into_iter().chain([proxy]).all(port_is_free));
     assert!(!folder.exists());
-    assert!(matches!(Cluster::start(ClusterSpec::new("none").with_brokers(0)).await, Err(RigError::Spec { .. })));
+    assert!(matches!(Cluster::start(ClusterSpec::new("none").with_brokers(0)).await, Err(ClusterError::Spec { .. })));
 }
 
 #[tokio::test]
@@ -91,11 +91,11 @@ async fn a_broker_that_cannot_start_says_why_and_keeps_its_log() {
         ..ClusterSpec::new("broken").with_property(property, value)
     };
     let refused = Cluster::start(spec("log.segment.bytes", "1")).await.unwrap_err();
-    assert!(matches!(refused, RigError::Format { .. }), "{refused}");
+    assert!(matches!(refused, ClusterError::Format { .. }), "{refused}");
     assert!(refused.to_string().contains("log.segment.bytes"), "{refused}");
 
     let ended = Cluster::start(spec("authorizer.class.name", "no.such.Authorizer")).await.unwrap_err();
-    let RigError::Ended { log, tail, .. } = ended else { panic!("{ended}") };
+    let ClusterError::Ended { log, tail, .. } = ended else { panic!("{ended}") };
     assert!(tail.contains("no.such.Authorizer"), "{tail}");
     assert!(log.exists());
 }
@@ -119,7 +119,7 @@ async fn a_panicking_test_leaves_no_process_but_its_logs() {
 #[test]
 fn a_killed_process_takes_its_brokers_along() {
     let temporary = tempfile::tempdir().unwrap();
-    let mut rig = Command::new(env!("CARGO_BIN_EXE_strait-rig"))
+    let mut process = Command::new(env!("CARGO_BIN_EXE_strait-test-cluster"))
         .args(["kafka", "up", "--name", "orphan"])
         .env("TMPDIR", temporary.path())
         .stdout(Stdio::piped())
@@ -127,12 +127,12 @@ fn a_killed_process_takes_its_brokers_along() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(rig.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("bootstrap.servers=").unwrap().to_owned();
     assert!(TcpStream::connect(&address).is_ok());
 
-    // SIGKILL: nothing of the rig's own runs any more.
-    rig.kill().unwrap();
-    rig.wait().unwrap();
+    // SIGKILL: none of its own code runs any more.
+    process.kill().unwrap();
+    process.wait().unwrap();
     wait_until("the broker is gone", || TcpStream::connect(&address).is_err());
 }

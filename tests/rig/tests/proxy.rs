@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use strait_rig::{HeldPort, Proxy};
+use strait_test_cluster::{HeldPort, Proxy};
 
 /// Echoes every connection, until the process ends.
 fn echo() -> SocketAddr {

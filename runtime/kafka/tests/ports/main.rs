@@ -10,7 +10,7 @@ mod writing;
 use std::time::Instant;
 
 use common::Rig;
-use strait_rig::{Cluster, ClusterSpec};
+use strait_test_cluster::{Cluster, ClusterSpec};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ports_keep_their_word_on_a_real_broker() {

@@ -1,15 +1,12 @@
 //! Personal data stays where it is: whatever a value looks like and whatever stands beside the redactor in the chain, a
 //! record is on the target without it, or in quarantine at the source as it was.
 
-#[path = "../../corpus/corpus.rs"]
-mod corpus;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use corpus::{SECRET, Trial, corpus, leaks, rules};
 use serde_json::Value;
-use strait_broker::{Isolation, Record, Strait, write_records};
+use strait_corpus::{SECRET, Trial, corpus, leaks, rules};
+use strait_e2e::{Isolation, Record, Strait, write_records};
 
 use crate::support::{Pair, SOON, copy, link, record, turn, wait_until};
 
@@ -97,8 +94,8 @@ fn guest(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run plugins/build.sh", path.display()))
 }
 
-fn meddler(way: &str) -> String {
-    format!("[[links.plugins]]\nplugin = \"meddler\"\nconfig = {{ way = \"{way}\" }}\n")
+fn bypass(way: &str) -> String {
+    format!("[[links.plugins]]\nplugin = \"bypass\"\nconfig = {{ way = \"{way}\" }}\n")
 }
 
 #[test]
@@ -112,7 +109,7 @@ fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_stands_before_t
 
     let folder = |name: &str, plugins: &str| {
         let config = pair.config(&link(name, &["people"], 2, &format!("naming = \"prefix\"\n{plugins}")));
-        config.write("plugins/meddler.wasm", guest("test/meddler.wasm")).unwrap();
+        config.write("plugins/bypass.wasm", guest("test/bypass.wasm")).unwrap();
         config
     };
     copy(&folder("alone", &redact(false)));
@@ -128,7 +125,7 @@ fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_stands_before_t
     // Copies that are made before it pass through it, and so does what was sent elsewhere.
     let renamed = |prefix: &str, way: &str| {
         let rename = format!("[[links.plugins]]\nplugin = \"rename\"\nconfig = {{ prefix = \"{prefix}.\" }}\n");
-        format!("{}{}{rename}", meddler(way), redact(false))
+        format!("{}{}{rename}", bypass(way), redact(false))
     };
     copy(&folder("emitted", &renamed("emitted", "emit")));
     let (arrived, kept) = read(&pair, &["source.emitted.people"], "emitted");
@@ -139,7 +136,7 @@ fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_stands_before_t
 
     // What could put the data back is not loaded behind it.
     for way in ["undo", "emit"] {
-        let config = folder("undone", &format!("{}{}", redact(false), meddler(way)));
+        let config = folder("undone", &format!("{}{}", redact(false), bypass(way)));
         let mut refused = Strait::run("undone", &config, &["--until-caught-up"]).unwrap();
         assert_eq!(refused.wait_end(SOON).unwrap().code(), Some(64), "{}", refused.stderr());
         assert!(refused.stderr().contains("allow_after"), "{}", refused.stderr());
@@ -180,7 +177,7 @@ fn a_redactor_that_is_swapped_for_one_that_does_nothing_goes_on_redacting() {
     };
     arrived(trials.len());
 
-    config.write("plugins/redact.wasm", guest("test/meddler.wasm")).unwrap();
+    config.write("plugins/redact.wasm", guest("test/bypass.wasm")).unwrap();
     let refused = strait.wait_line("plugins_refused", SOON, |line| line.is_event("plugins_refused")).unwrap();
     println!("{}", refused.message());
     write_records(&pair.at_source().config(), "people", &second).unwrap();

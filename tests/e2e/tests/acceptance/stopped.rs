@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use strait_broker::{Isolation, LogLine, Record, Strait, write_records};
+use strait_e2e::{Isolation, LogLine, Record, Strait, write_records};
 
 use crate::poison::poison;
 use crate::support::{Pair, SOON, key_range, keys, link, numbered, record, turn, wait_until};

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use regex::Regex;
-use strait_broker::{ConfigFolder, Isolation, Strait, write_records};
-use strait_rig::{Cluster, ClusterSpec, HeldPort, Security, User};
+use strait_e2e::{ConfigFolder, Isolation, Strait, write_records};
+use strait_test_cluster::{Cluster, ClusterSpec, HeldPort, Security, User};
 
 use crate::support::{kafka_tool, link, now, numbered, single, turn};
-use strait_broker::TestClient;
+use strait_e2e::TestClient;
 
 const END_MAX: Duration = Duration::from_secs(60);
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
-use strait_broker::{ConfigFolder, GeneratorSpec, Isolation, Strait, generate, write_records};
+use strait_e2e::{ConfigFolder, GeneratorSpec, Isolation, Strait, generate, write_records};
 
 use crate::support::{
     Ends, Pair, SOON, copy, keys, lanes_of, link, now, numbered, records, seeded, single, turn, wait_until,

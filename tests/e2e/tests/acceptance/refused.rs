@@ -1,6 +1,6 @@
 //! A record that the target refuses is dealt with by policy; everything beside it goes on in order.
 
-use strait_broker::{Isolation, LogLine, Record, Strait, write_records};
+use strait_e2e::{Isolation, LogLine, Record, Strait, write_records};
 
 use crate::copy::record_of_batch_bytes;
 use crate::support::{Pair, SOON, kafka_tool, key_range, keys, link, numbered, record, turn, unix_ms, wait_until};

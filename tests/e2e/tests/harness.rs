@@ -4,10 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
-use strait_broker::{
-    AnomalyKind, Generator, GeneratorSpec, Isolation, Record, TestClient, check, generate, offset_pairs,
-};
-use strait_rig::{Cluster, ClusterSpec, Security, User};
+use strait_e2e::{AnomalyKind, Generator, GeneratorSpec, Isolation, Record, TestClient, check, generate, offset_pairs};
+use strait_test_cluster::{Cluster, ClusterSpec, Security, User};
 
 async fn cluster(name: &str) -> Cluster {
     Cluster::start(ClusterSpec::new(name).with_proxies()).await.unwrap()
@@ -99,7 +97,7 @@ async fn aborted_records_are_in_the_log_and_the_checker_names_them() {
     assert_eq!(stable, high, "every transaction has ended");
 }
 
-/// The size the delivery tests work at; run by hand: `cargo test --release -p strait-broker -- --ignored`.
+/// The size the delivery tests work at; run by hand: `cargo test --release -p strait-e2e -- --ignored`.
 #[tokio::test]
 #[ignore = "measures the harness itself, about half a minute"]
 async fn a_million_records_are_quick_and_small() {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use strait_broker::{ConfigFolder, Isolation, Record, Strait, TestClient, Writer, check};
-use strait_rig::{Cluster, ClusterSpec};
+use strait_e2e::{ConfigFolder, Isolation, Record, Strait, TestClient, Writer, check};
+use strait_test_cluster::{Cluster, ClusterSpec};
 
 /// For what takes seconds when all is well.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ pub const COPIED: Duration = Duration::from_secs(300);
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
 
-/// Waits for the rig.
+/// Blocks on a future of the test clusters.
 pub fn now<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.block_on(future)
 }
@@ -376,7 +376,7 @@ pub fn lanes_of(strait: &Strait) -> HashSet<u32> {
 /// Runs `Tool.java` with Kafka's own client: for what librdkafka cannot do.
 #[track_caller]
 pub fn kafka_tool(command: &str, client_bootstrap: &str, arguments: &[String]) {
-    let jars = strait_rig::KafkaJars::locate().unwrap();
+    let jars = strait_test_cluster::KafkaJars::locate().unwrap();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/Tool.java");
     let output = std::process::Command::new("java")
         .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])

@@ -1,7 +1,7 @@
 //! A plugin with memory on real brokers: what it makes of the records is the same however often its process dies.
 
 use rand::RngExt as _;
-use strait_broker::{Isolation, Record, Strait, write_records};
+use strait_e2e::{Isolation, Record, Strait, write_records};
 
 use crate::support::{Ends, Pair, SOON, copy, link, record, seeded, single, turn, wait_until};
 

@@ -215,7 +215,7 @@ impl Strait {
             }
         }
         let mut child =
-            strait_rig::spawn(command).map_err(StraitError::io(format!("starting {}", binary.display())))?;
+            strait_test_cluster::spawn(command).map_err(StraitError::io(format!("starting {}", binary.display())))?;
         let (log, stdout) = (Arc::<Log>::default(), Arc::<Mutex<String>>::default());
         let mut readers = Vec::new();
         if let Some(stream) = child.stderr.take() {

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use serde_json::Value;
-use strait_broker::{ConfigFolder, Strait, write_records};
+use strait_e2e::{ConfigFolder, Strait, write_records};
 
 use crate::support::{Pair, SOON, link, numbered, turn, wait_until};
 

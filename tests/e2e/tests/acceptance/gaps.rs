@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use strait_broker::{Isolation, LogLine, Strait, TestClient, write_records};
+use strait_e2e::{Isolation, LogLine, Strait, TestClient, write_records};
 
 use crate::support::{Pair, SOON, copy, key_range, keys, link, numbered, turn, wait_until};
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
-use strait_broker::{ConfigFolder, LogLine, Strait, TestClient, Writer};
+use strait_e2e::{ConfigFolder, LogLine, Strait, TestClient, Writer};
 
 use crate::support::{Pair, SOON, link, numbered, turn, unix_ms, wait_until};
 
@@ -30,7 +30,7 @@ impl Stamp {
     }
 
     fn wasm(&self) -> Vec<u8> {
-        let text = include_str!("stamp.wat")
+        let text = include_str!("../../../../plugins/test-guests/stamp.wat")
             .replace("@STAMP@", &self.version.to_string())
             .replace("@INTERFACE@", self.interface)
             .replace("@CONFIGURE@", &self.configure.to_string())

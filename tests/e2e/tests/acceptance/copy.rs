@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
-use strait_broker::{GeneratorSpec, Isolation, Record, generate, write_records};
 use strait_core::map::MapRecord;
+use strait_e2e::{GeneratorSpec, Isolation, Record, generate, write_records};
 
 use crate::support::{Pair, copy, link, noise, record, records, turn};
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use strait_broker::{Isolation, Record, Strait, Writer, write_records};
+use strait_e2e::{Isolation, Record, Strait, Writer, write_records};
 
 use crate::support::{Pair, copy, keys, link, numbered, turn};
 
 const RECORDS: u64 = 100_000;
 
-/// The guest in Rust that breaks on keys which say so (`plugins/poison`).
+/// The guest in Rust that breaks on keys which say so (`plugins/test-guests/poison`).
 pub fn poison() -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/target/plugins/test/poison.wasm");
     std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}; run plugins/build.sh"))

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use strait_broker::{Isolation, Strait, TestClient};
-use strait_rig::ClusterSpec;
+use strait_e2e::{Isolation, Strait, TestClient};
+use strait_test_cluster::ClusterSpec;
 
 use crate::support::{Feed, Pair, Pulse, SOON, link, now, single, turn, wait_until};
 

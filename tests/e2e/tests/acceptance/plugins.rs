@@ -1,6 +1,6 @@
 //! Plugins on a link: what they keep and rename, and what one that breaks does to others.
 
-use strait_broker::{Isolation, Record, Strait, write_records};
+use strait_e2e::{Isolation, Record, Strait, write_records};
 
 use crate::support::{Pair, SOON, copy, keys, link, record, turn, wait_until};
 
@@ -63,7 +63,9 @@ fn a_plugin_that_traps_on_everything_holds_its_partitions_up_and_no_other_link()
     let trap = "[[links.plugins]]\nplugin = \"trap\"\n";
     let links = [link("trapped", &["trapped"], 1, trap), link("kept", &["orders"], 1, KEPT)];
     let config = pair.config(&links.concat());
-    config.write("plugins/trap.wasm", wat::parse_str(include_str!("trap.wat")).unwrap()).unwrap();
+    config
+        .write("plugins/trap.wasm", wat::parse_str(include_str!("../../../../plugins/test-guests/trap.wat")).unwrap())
+        .unwrap();
     let mut strait = Strait::run("trap", &config, &[]).unwrap();
     for place in ["trapped-0:", "trapped-1:"] {
         let waiting = strait.wait_line("plugin_waiting", SOON, |line| {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
-use strait_broker::{Isolation, LogLine, Strait, write_records};
 use strait_core::lanes::lane_of;
+use strait_e2e::{Isolation, LogLine, Strait, write_records};
 
 use crate::support::{Feed, Pair, Pulse, SOON, copy, key_range, keys, lanes_of, link, numbered, turn, wait_until};
 

@@ -1,7 +1,7 @@
 //! A cluster that is down when the process starts is nobody else's trouble.
 
-use strait_broker::{Strait, TestClient, write_records};
-use strait_rig::Cluster;
+use strait_e2e::{Strait, TestClient, write_records};
+use strait_test_cluster::Cluster;
 
 use crate::support::{Ends, Pair, SOON, link, now, numbered, single, turn, wait_until};
 
@@ -20,7 +20,7 @@ fn a_link_whose_cluster_is_down_begins_when_it_is_back_and_holds_up_no_other() {
     let config = pair.config(&format!("[clusters.edge]\nbootstrap_servers = \"{}\"\n\n{far}{near}", edge.bootstrap()));
 
     let mut strait = Strait::run("outage", &config, &[]).unwrap();
-    let waits = |line: &strait_broker::LogLine| line.message() == "the link cannot begin yet";
+    let waits = |line: &strait_e2e::LogLine| line.message() == "the link cannot begin yet";
     strait.wait_line("a link that waits", SOON, waits).unwrap();
     let exact = |client: &TestClient, source: &str| {
         let ends = Ends::new(client, "source.orders", 2);

@@ -35,7 +35,7 @@ impl Isolation {
     }
 }
 
-/// Sets up and reads topics. Use [`strait_rig::Cluster::internal_bootstrap`], so that the faults of a test
+/// Sets up and reads topics. Use [`strait_test_cluster::Cluster::internal_bootstrap`], so that the faults of a test
 /// do not reach its checks. All calls block: in an async test use `tokio::task::spawn_blocking`, or the
 /// multi-threaded runtime.
 #[derive(Debug, Clone)]

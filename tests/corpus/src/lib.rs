@@ -1,24 +1,28 @@
-//! Reads the corpus of hostile JSON (`README.md` beside this file). A module of the tests that use it.
+//! Reads the corpus of hostile JSON that the tests of `redact` share; `README.md` describes its format.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test data: a malformed line ends the test")]
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-const CORPUS: &str = include_str!("hostile-json.jsonl");
-const RULES: &str = include_str!("redact.json");
+const CORPUS: &str = include_str!("../hostile-json.jsonl");
+const RULES: &str = include_str!("../redact.json");
 
-/// What must not get through.
+/// The word that must not get through.
 pub const SECRET: &str = "SECRET";
 
-/// A value that tries to carry the word past `redact`.
+/// A value that tries to carry [`SECRET`] past `redact`.
 pub struct Trial {
+    /// Name of the trick, for failure messages.
     pub name: String,
+    /// The record's value.
     pub value: Vec<u8>,
     /// `redacted` or `rejected`.
     pub expect: String,
 }
 
-/// The corpus, for rules that match names as they are or in any case.
+/// Returns the corpus for rules that match names exactly, or in any case.
+#[must_use]
 pub fn corpus(any_case: bool) -> Vec<Trial> {
     let mut trials = Vec::new();
     for line in CORPUS.lines() {
@@ -37,7 +41,8 @@ pub fn corpus(any_case: bool) -> Vec<Trial> {
     trials
 }
 
-/// The configuration of `redact` that the corpus is for.
+/// Returns the configuration of `redact` that the corpus is written for.
+#[must_use]
 pub fn rules(any_case: bool) -> Value {
     let mut config: Value = serde_json::from_str(RULES).unwrap();
     for rule in config["rules"].as_array_mut().unwrap() {
@@ -46,7 +51,8 @@ pub fn rules(any_case: bool) -> Value {
     config
 }
 
-/// Whether the word is in there, in another encoding or escaped as well.
+/// Reports whether the bytes hold [`SECRET`], also in another encoding or escaped.
+#[must_use]
 pub fn leaks(bytes: &[u8]) -> bool {
     let mut text = String::from_utf8_lossy(bytes).replace('\0', "");
     for character in SECRET.chars().collect::<BTreeSet<_>>() {
