@@ -1,7 +1,10 @@
 //! Embeds the bundled plugins that `plugins/build.sh` has built, as far as they are there: `cargo check` works without them,
 //! and the host says at run time that they are missing.
 
-use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=STRAIT_BUNDLED_PLUGINS");

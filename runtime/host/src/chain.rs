@@ -3,29 +3,23 @@
 pub mod measure;
 mod stage;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
-use strait_core::{
-    batch::{Batch, RecordRef},
-    edit::{Disposition, Generation, OutRecord, Processed},
-    offset::SourceOffset,
-    topic::{PartitionKey, validate_target_name},
-};
+use strait_core::batch::{Batch, RecordRef};
+use strait_core::edit::{Disposition, Generation, OutRecord, Processed};
+use strait_core::offset::SourceOffset;
+use strait_core::topic::{PartitionKey, validate_target_name};
 use strait_flow::ports::{Chain, ChainError, Lookback};
 
-use crate::{
-    columns::{Packer, Scene},
-    factory::Shared,
-    fields::{Docs, Lens},
-    memory::Place,
-    patch::Fate,
-    plan::Needs,
-    sight::Lenses,
-    slots::Slots,
-};
+use crate::columns::{Packer, Scene};
+use crate::factory::Shared;
+use crate::fields::{Docs, Lens};
+use crate::memory::Place;
+use crate::patch::Fate;
+use crate::plan::Needs;
+use crate::sight::Lenses;
+use crate::slots::Slots;
 pub(crate) use stage::{Call, Stage, StageError};
 
 /// Topics remembered per chain; more are asked for again. Edits can name topics without end.

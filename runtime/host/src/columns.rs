@@ -2,12 +2,10 @@
 
 use strait_core::batch::{Batch, TimestampType};
 
-use crate::{
-    fields::{self, Docs, Lens},
-    patch::View,
-    plan::{Column, Needs},
-    slots::{Slot, Slots},
-};
+use crate::fields::{self, Docs, Lens};
+use crate::patch::View;
+use crate::plan::{Column, Needs};
+use crate::slots::{Slot, Slots};
 
 /// A call's data is cut here: larger ones leave the cache and cost double.
 pub(crate) const DATA_BYTES_MAX: usize = 256 << 10;

@@ -3,18 +3,17 @@
 //! Such a file is trusted code: whoever can write it runs in this process. So it is made here and read from here only,
 //! never from the plugin directory, and only while folder and file belong to this process's user alone.
 
-use std::{
-    fs::{self, DirBuilder, File},
-    hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
-use wasmtime::{Engine, component::Component};
+use wasmtime::Engine;
+use wasmtime::component::Component;
 
 use crate::package::hex;
 

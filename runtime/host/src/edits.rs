@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use strait_core::{
-    batch::RecordRef,
-    edit::{Content, Reject},
-    offset::SourceOffset,
-};
+use strait_core::batch::RecordRef;
+use strait_core::edit::{Content, Reject};
+use strait_core::offset::SourceOffset;
 
-use crate::{
-    api::v0_1::exports::strait::plugin::transform::Edits,
-    columns::Scene,
-    fields::FieldEdit,
-    patch::{Fate, Header, Patch, PatchRoute, View},
-    plan,
-    slots::{Change, Outcome, Slot},
-    text::clean,
-};
+use crate::api::v0_1::exports::strait::plugin::transform::Edits;
+use crate::columns::Scene;
+use crate::fields::FieldEdit;
+use crate::patch::{Fate, Header, Patch, PatchRoute, View};
+use crate::plan;
+use crate::slots::{Change, Outcome, Slot};
+use crate::text::clean;
 
 /// The length that stands for null.
 const NULL: u32 = u32::MAX;

@@ -1,34 +1,25 @@
 //! One compiler and clock for all plugins of a process.
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{RecvTimeoutError, SyncSender, sync_channel},
-    },
-    thread::JoinHandle,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use strait_flow::ports::Clock;
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, Engine, Strategy};
 
-use wasmtime::{
-    Config, Engine, Strategy,
-    component::{Component, HasSelf, Linker},
-};
-
-use crate::{
-    api::v0_1::{Plugin, PluginPre},
-    clock::SystemClock,
-    compiled::CompiledCache,
-    error::LoadProblem,
-    health::{Healths, PluginHealth},
-    instance::State,
-    memory::Budget,
-    state::StateDir,
-    wasi,
-};
+use crate::api::v0_1::{Plugin, PluginPre};
+use crate::clock::SystemClock;
+use crate::compiled::CompiledCache;
+use crate::error::LoadProblem;
+use crate::health::{Healths, PluginHealth};
+use crate::instance::State;
+use crate::memory::Budget;
+use crate::state::StateDir;
+use crate::wasi;
 
 /// Length of an epoch: deadlines are exact to one.
 pub(crate) const TICK_MS: u64 = 10;

@@ -1,6 +1,7 @@
 //! Why a plugin could not be loaded.
 
-use crate::{api::SPOKEN, file::FileError};
+use crate::api::SPOKEN;
+use crate::file::FileError;
 
 /// A plugin that could not be loaded: which one, from where, and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -1,33 +1,29 @@
 //! Loads a link's plugins and makes chains of them.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use strait_core::{config::OnError, edit::Generation};
+use strait_core::config::OnError;
+use strait_core::edit::Generation;
 use strait_flow::ports::{Chain, ChainError, ChainFactory};
 
-use crate::{
-    api::v0_1::{PluginPre, exports::strait::plugin::transform as wit},
-    chain::PluginChain,
-    engine::HostEngine,
-    error::{ConfigMistake, LoadError, LoadProblem},
-    health::{Health, Key, PluginHealth},
-    instance::{Fault, Instance, State},
-    limits::Limits,
-    package::{Manifest, Package, hex},
-    plan::{CONTENT, EMIT, effect_names},
-    reload::PluginVersion,
-    schema,
-    text::clean,
-    trust::Trust,
-};
+use crate::api::v0_1::PluginPre;
+use crate::api::v0_1::exports::strait::plugin::transform as wit;
+use crate::chain::PluginChain;
+use crate::engine::HostEngine;
+use crate::error::{ConfigMistake, LoadError, LoadProblem};
+use crate::health::{Health, Key, PluginHealth};
+use crate::instance::{Fault, Instance, State};
+use crate::limits::Limits;
+use crate::package::{Manifest, Package, hex};
+use crate::plan::{CONTENT, EMIT, effect_names};
+use crate::reload::PluginVersion;
+use crate::schema;
+use crate::text::clean;
+use crate::trust::Trust;
 
 /// Digits of digests in a generation.
 const DIGEST_DIGITS: usize = 12;

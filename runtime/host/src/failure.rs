@@ -5,17 +5,18 @@
 //! time ([`crate::Limits::narrow_ms_max`]): what could not be judged by then is quarantined even under `drop`, as nobody has
 //! found it guilty, and a call of which nothing at all could be judged tells of a broken plugin, not of broken records.
 
-use std::{mem, ops::Range, time::Duration};
+use std::mem;
+use std::ops::Range;
+use std::time::Duration;
 
-use strait_core::{config::OnError, edit::Reject};
+use strait_core::config::OnError;
+use strait_core::edit::Reject;
 
-use crate::{
-    chain::{Call, Manner, Stage, StageError, Work},
-    edits::BadEdits,
-    health::{Admission, Outcome},
-    instance::Fault,
-    patch::Fate,
-};
+use crate::chain::{Call, Manner, Stage, StageError, Work};
+use crate::edits::BadEdits;
+use crate::health::{Admission, Outcome};
+use crate::instance::Fault;
+use crate::patch::Fate;
 
 /// Bit 1 of a batch's mode: a second try after a fault.
 pub(crate) const MODE_AGAIN: u32 = 2;

@@ -1,11 +1,9 @@
 //! Reads files that others may have put there: whole, up to a bound, and without ever waiting for them.
 
-use std::{
-    fs::OpenOptions,
-    io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// Why a file was not read.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +50,10 @@ pub fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{process::Command, sync::mpsc, thread, time::Duration};
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
 
     use super::*;
 

@@ -4,21 +4,15 @@
 //! holds this very plugin. While the breaker is open no call is made. Then one call is let through as a probe: it closes the
 //! breaker, or opens it again for twice as long. See docs/plugins.md, "When a plugin breaks".
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use strait_flow::ports::Clock;
 
-use crate::{
-    failure::FailureKind,
-    state::{Remembered, StateDir},
-};
+use crate::failure::FailureKind;
+use crate::state::{Remembered, StateDir};
 
 /// Failures are counted over this long.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -424,7 +418,8 @@ impl Health {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{sync::Barrier, thread};
+    use std::sync::Barrier;
+    use std::thread;
 
     use super::*;
     use crate::engine::HostOptions;

@@ -2,18 +2,16 @@
 
 use wasmtime::{Store, Trap};
 
-use crate::{
-    api::v0_1::{
-        Plugin, PluginPre,
-        exports::strait::plugin::transform::{About, Batch, ConfigError, Edits, Guest, LinkInfo, TopicPlan},
-        strait::plugin::{host, types},
-    },
-    engine::{HostEngine, TICK_MS},
-    failure::FailureKind,
-    limits::{DESCRIBE_BYTES_MAX, Limiter, Limits, OPEN_TOPIC_BYTES_MAX},
-    text::clean,
-    wasi::Wasi,
+use crate::api::v0_1::exports::strait::plugin::transform::{
+    About, Batch, ConfigError, Edits, Guest, LinkInfo, TopicPlan,
 };
+use crate::api::v0_1::strait::plugin::{host, types};
+use crate::api::v0_1::{Plugin, PluginPre};
+use crate::engine::{HostEngine, TICK_MS};
+use crate::failure::FailureKind;
+use crate::limits::{DESCRIBE_BYTES_MAX, Limiter, Limits, OPEN_TOPIC_BYTES_MAX};
+use crate::text::clean;
+use crate::wasi::Wasi;
 
 /// Bytes kept of each message; the interface promises this number.
 /// Messages kept of all calls of a batch.

@@ -34,7 +34,8 @@ mod trust;
 mod wasi;
 
 pub use bundled::bundled_names;
-pub use chain::{PluginChain, measure::ColumnBytes};
+pub use chain::PluginChain;
+pub use chain::measure::ColumnBytes;
 pub use clock::SystemClock;
 pub use engine::{HostEngine, HostOptions};
 pub use error::{ConfigMistake, LoadError, LoadProblem};

@@ -5,21 +5,16 @@
 //! shown the log again. A record on which it breaks cannot be found by halves, as each try costs the memory: the records of a
 //! call that failed go one by one the next time, and the guilty one is not shown again.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use strait_core::{
-    batch::Batch,
-    offset::SourceOffset,
-    topic::{PartitionKey, TopicId},
-};
+use strait_core::batch::Batch;
+use strait_core::offset::SourceOffset;
+use strait_core::topic::{PartitionKey, TopicId};
 
-use crate::{failure::Failure, instance::Instance};
+use crate::failure::Failure;
+use crate::instance::Instance;
 
 /// Guilty records remembered per partition; they lie within the lookback. With more of them it is the plugin that is broken.
 const GUILTY_MAX: usize = 100;

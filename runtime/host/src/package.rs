@@ -1,10 +1,8 @@
 //! From a file to a component that may be started: size, validity, imports, version, digest.
 
-use std::{
-    borrow::Cow,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-};
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -12,20 +10,19 @@ use wasmparser::{Encoding, Parser, Payload, Validator};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::{
-    api::{WIT_V0_1, speaks, v0_1::exports::strait::plugin::transform::About},
-    bundled::{bundled, bundled_names},
-    engine::HostEngine,
-    error::{LoadError, LoadProblem},
-    factory::PluginSource,
-    file::read_file,
-    instance::{COUNTERS_MAX, Instance},
-    limits::Limits,
-    plan::{EFFECT_NAMES, effect_names},
-    text::clean,
-    trust::Trust,
-    wasi::{Import, judge},
-};
+use crate::api::v0_1::exports::strait::plugin::transform::About;
+use crate::api::{WIT_V0_1, speaks};
+use crate::bundled::{bundled, bundled_names};
+use crate::engine::HostEngine;
+use crate::error::{LoadError, LoadProblem};
+use crate::factory::PluginSource;
+use crate::file::read_file;
+use crate::instance::{COUNTERS_MAX, Instance};
+use crate::limits::Limits;
+use crate::plan::{EFFECT_NAMES, effect_names};
+use crate::text::clean;
+use crate::trust::Trust;
+use crate::wasi::{Import, judge};
 
 const PACKAGE: &str = "strait:plugin/";
 const TRANSFORM: &str = "strait:plugin/transform@";

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use strait_core::{
-    batch::{HeaderRef, RecordRef},
-    edit::{Content, OutRecord, Reject, Route},
-};
+use strait_core::batch::{HeaderRef, RecordRef};
+use strait_core::edit::{Content, OutRecord, Reject, Route};
 
 /// What became of one record.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,8 @@ use regex::{RegexSet, RegexSetBuilder};
 use strait_core::topic::validate_name;
 use strait_flow::ports::Lookback;
 
-use crate::{api::v0_1::exports::strait::plugin::transform::TopicPlan, fields::Lens};
+use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
+use crate::fields::Lens;
 
 /// Effects by bit.
 pub(crate) const EFFECT_NAMES: [&str; 10] =

@@ -3,17 +3,18 @@
 //! When the log is shown again, the whole chain judges it as it did before, and all that comes of it is thrown away: so a
 //! plugin that remembers sees records as those before it leave them.
 
-use std::{mem, time::Duration};
+use std::mem;
+use std::time::Duration;
 
-use strait_core::{batch::Batch, offset::SourceOffset, topic::PartitionKey};
+use strait_core::batch::Batch;
+use strait_core::offset::SourceOffset;
+use strait_core::topic::PartitionKey;
 use strait_flow::ports::{ChainError, Lookback};
 
-use crate::{
-    chain::{Call, Manner, PluginChain, Stage, StageError, Work},
-    failure::{Failure, FailureKind, GUILTY_IN_A_ROW_MAX, MODE_AGAIN},
-    health::Outcome,
-    memory::{Kept, Memories, Place},
-};
+use crate::chain::{Call, Manner, PluginChain, Stage, StageError, Work};
+use crate::failure::{Failure, FailureKind, GUILTY_IN_A_ROW_MAX, MODE_AGAIN};
+use crate::health::Outcome;
+use crate::memory::{Kept, Memories, Place};
 
 /// The log is shown again at once to a plugin that broke.
 const AGAIN: Duration = Duration::ZERO;

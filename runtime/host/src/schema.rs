@@ -3,10 +3,8 @@
 use jsonschema::PatternOptions;
 use serde_json::Value;
 
-use crate::{
-    error::{ConfigMistake, LoadProblem},
-    text::clean,
-};
+use crate::error::{ConfigMistake, LoadProblem};
+use crate::text::clean;
 
 /// Mistakes told at once.
 const MISTAKES_MAX: usize = 20;

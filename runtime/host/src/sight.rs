@@ -5,12 +5,10 @@ use std::sync::Arc;
 use strait_core::edit::Reject;
 use strait_flow::ports::ChainError;
 
-use crate::{
-    chain::{PluginChain, Stage, TOPICS_MAX, Work, error},
-    fields::{Lens, share},
-    patch::Fate,
-    plan::Needs,
-};
+use crate::chain::{PluginChain, Stage, TOPICS_MAX, Work, error};
+use crate::fields::{Lens, share};
+use crate::patch::Fate;
+use crate::plan::Needs;
 
 /// Code of the host's own reject: a value above `value-max-bytes` of a required plugin.
 const VALUE_TOO_LARGE: &str = "value-too-large";

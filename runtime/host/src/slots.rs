@@ -1,13 +1,13 @@
 //! The records of a batch on their way through the chain, and the copies that plugins made of them.
 
-use std::{collections::HashMap, mem};
+use std::collections::HashMap;
+use std::mem;
 
-use strait_core::{batch::Batch, offset::SourceOffset};
+use strait_core::batch::Batch;
+use strait_core::offset::SourceOffset;
 
-use crate::{
-    fields::DocId,
-    patch::{Fate, View},
-};
+use crate::fields::DocId;
+use crate::patch::{Fate, View};
 
 /// Records and copies of one batch together: what a chain may hold at once.
 const SLOTS_MAX: usize = 1 << 18;

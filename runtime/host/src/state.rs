@@ -1,20 +1,16 @@
 //! What the host remembers from one run to the next: breakers that were open. A private folder, one small file each.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::{
-    file::{FileError, read_file},
-    health::Key,
-    package::hex,
-};
+use crate::file::{FileError, read_file};
+use crate::health::Key;
+use crate::package::hex;
 
 /// Largest file that is read; Strait writes a few hundred bytes.
 const FILE_BYTES_MAX: usize = 64 << 10;

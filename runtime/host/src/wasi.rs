@@ -8,12 +8,11 @@
 
 use std::collections::HashMap;
 
-use wasmtime::{
-    Result, StoreContextMut, bail,
-    component::{Component, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType},
-};
+use wasmtime::component::{Component, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType};
+use wasmtime::{Result, StoreContextMut, bail};
 
-use crate::{api::v0_1::strait::plugin::host::Level, instance::State};
+use crate::api::v0_1::strait::plugin::host::Level;
+use crate::instance::State;
 
 /// Packages of WASI that a guest may import when it is granted. `http` and all else is not among them.
 const PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use strait_core::edit::{Content, Disposition, Route};
 use strait_flow::ports::ChainFactory;
 use strait_host::{LoadProblem, Naming, bundled_names};
+
 use support::{Row, batch, bundled, fates, load};
 
 fn filter(config: Value, rows: &[Row<'_>]) -> (Vec<usize>, Vec<usize>, Vec<usize>) {

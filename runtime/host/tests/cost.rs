@@ -10,11 +10,9 @@ use serde_json::json;
 use strait_core::batch::Batch;
 use strait_flow::ports::ChainFactory;
 use strait_host::{Naming, PluginSpec};
-use support::{
-    Row, batch, bundled, file,
-    guest::{Guest, Process},
-    load,
-};
+
+use support::guest::{Guest, Process};
+use support::{Row, batch, bundled, file, load};
 
 const RECORDS: usize = 500;
 const ROUNDS: usize = 400;

@@ -7,11 +7,9 @@ use serde_json::json;
 use strait_core::edit::Disposition;
 use strait_flow::ports::ChainFactory;
 use strait_host::{LoadProblem, Naming, inspect};
-use support::{
-    Row, batch, engine, file,
-    guest::{GROW, Guest, Process, SPIN},
-    load, load_bytes,
-};
+
+use support::guest::{GROW, Guest, Process, SPIN};
+use support::{Row, batch, engine, file, load, load_bytes};
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[(b"h", None)]), (None, None, &[])];
 

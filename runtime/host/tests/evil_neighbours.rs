@@ -4,20 +4,16 @@
 
 mod support;
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    thread,
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use strait_core::edit::Disposition;
 use strait_flow::ports::ChainFactory;
 use strait_host::{FailureKind, LoadProblem};
-use support::{
-    Row, batch, fates,
-    guest::{GROW, Guest, Process, RECURSE, SPIN},
-    load_bytes,
-};
+
+use support::guest::{GROW, Guest, Process, RECURSE, SPIN};
+use support::{Row, batch, fates, load_bytes};
 
 const ROWS: [Row<'static>; 3] = [(Some(b"k"), Some(b"v"), &[]), (None, None, &[]), (Some(b"x"), None, &[])];
 

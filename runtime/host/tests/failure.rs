@@ -3,26 +3,20 @@
 
 mod support;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use strait_core::{
-    batch::Batch,
-    config::OnError,
-    edit::{Disposition, Processed, Reject},
-};
+use strait_core::batch::Batch;
+use strait_core::config::OnError;
+use strait_core::edit::{Disposition, Processed, Reject};
 use strait_flow::ports::{Chain, ChainError, ChainFactory};
 use strait_host::{
     BreakerState, ChainSpec, FailureKind, HostChains, HostEngine, HostOptions, LoadProblem, Naming, PluginSpec,
 };
-use support::{
-    Row, batch, fates, file,
-    guest::{GROW, Guest, Process, RECURSE, SPIN},
-    load, load_bytes,
-    world::World,
-};
+
+use support::guest::{GROW, Guest, Process, RECURSE, SPIN};
+use support::world::World;
+use support::{Row, batch, fates, file, load, load_bytes};
 
 /// Bit 1 of the mode: a second try.
 const AGAIN: &str = "(i32.and (local.get $mode) (i32.const 2))";

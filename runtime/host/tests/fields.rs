@@ -3,22 +3,19 @@
 
 mod support;
 
-use std::{
-    cell::{Cell, RefCell},
-    sync::Arc,
-    time::Duration,
-};
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
 
-use proptest::{prelude::*, test_runner::TestRunner};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use strait_core::edit::{Content, Disposition, OutRecord, Processed};
 use strait_flow::ports::{Chain, ChainError, ChainFactory};
 use strait_host::{ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming};
-use support::{
-    Row, batch, fates, file,
-    guest::{Guest, Process},
-    load, load_bytes,
-    world::World,
-};
+
+use support::guest::{Guest, Process};
+use support::world::World;
+use support::{Row, batch, fates, file, load, load_bytes};
 
 const NULL: u32 = u32::MAX;
 const DOCUMENT: &[u8] = br#"{ "email" : "a@b", "id":7,"list":[{"ssn":1},{"ssn" : "2"}] }"#;

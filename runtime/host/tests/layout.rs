@@ -8,11 +8,9 @@ use std::collections::BTreeMap;
 use strait_core::edit::{Content, Disposition, OutRecord, Processed, Route};
 use strait_flow::ports::ChainFactory;
 use strait_host::Naming;
-use support::{
-    Row, batch, fates, file,
-    guest::{Guest, Process},
-    load, load_bytes,
-};
+
+use support::guest::{Guest, Process};
+use support::{Row, batch, fates, file, load, load_bytes};
 
 fn run(guest: &Guest, rows: &[Row<'_>]) -> Processed {
     load_bytes(&guest.wasm(), |_| {}).unwrap().chain().unwrap().apply(batch(rows), 6).unwrap()

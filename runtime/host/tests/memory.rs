@@ -4,7 +4,9 @@
 
 mod support;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use strait_core::{
@@ -14,6 +16,7 @@ use strait_flow::ports::{Chain, ChainError, ChainFactory};
 use strait_host::{
     ChainSlot, ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming, Outcome, PluginSpec, SlotDeps, Trial,
 };
+
 use support::world::World;
 
 const RECORDS: i64 = 40;

@@ -4,13 +4,12 @@
 mod support;
 
 use serde_json::json;
-use strait_core::{
-    batch::Batch,
-    edit::{Content, Disposition, OutRecord, Processed, Route},
-};
+use strait_core::batch::Batch;
+use strait_core::edit::{Content, Disposition, OutRecord, Processed, Route};
 use strait_corpus::{SECRET, corpus, leaks, rules};
 use strait_flow::ports::ChainFactory;
 use strait_host::{Naming, PluginSpec};
+
 use support::{Row, batch, bundled, load};
 
 /// Everything that leaves of a record: nothing where it is dropped or rejected.

@@ -3,17 +3,16 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use strait_core::{Content, Disposition, Processed};
 use strait_flow::ports::{Chain, ChainFactory};
 use strait_host::{ChainSlot, HostChains, OfferError, Outcome, SlotDeps, Standing, Trial};
-use support::{
-    Row, batch,
-    guest::{Guest, Process, SPIN},
-    load_bytes,
-    world::World,
-};
+
+use support::guest::{Guest, Process, SPIN};
+use support::world::World;
+use support::{Row, batch, load_bytes};
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[]), (None, None, &[])];
 const PROBATION: Duration = Duration::from_secs(60);

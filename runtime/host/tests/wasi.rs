@@ -6,9 +6,11 @@ mod support;
 use strait_core::edit::{Content, Disposition, OutRecord};
 use strait_flow::ports::ChainFactory;
 use strait_host::{LoadProblem, PluginSpec, inspect};
-use support::{Row, batch, engine, guest::Guest, load_bytes};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
+
+use support::guest::Guest;
+use support::{Row, batch, engine, load_bytes};
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), None, &[]), (None, None, &[])];
 

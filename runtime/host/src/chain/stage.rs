@@ -1,28 +1,26 @@
 //! One plugin of a chain: its instance, its plans by topic, and the calls in which it is shown a batch.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use strait_core::offset::SourceOffset;
 
 use super::{Group, TOPICS_MAX, Work};
-use crate::{
-    api::v0_1::{exports::strait::plugin::transform as wit, strait::plugin::host::Level},
-    columns::{DATA_BYTES_MAX, Scene, cost, offset},
-    edits::{Rules, apply},
-    factory::{Loaded, Shared},
-    failure::{Failure, FailureKind},
-    fields::Lens,
-    instance::{Instance, Said},
-    memory::Memories,
-    patch::Fate,
-    plan::{Column, Needs, Plan},
-    reload::sights,
-    text::clean,
-};
+use crate::api::v0_1::exports::strait::plugin::transform as wit;
+use crate::api::v0_1::strait::plugin::host::Level;
+use crate::columns::{DATA_BYTES_MAX, Scene, cost, offset};
+use crate::edits::{Rules, apply};
+use crate::factory::{Loaded, Shared};
+use crate::failure::{Failure, FailureKind};
+use crate::fields::Lens;
+use crate::instance::{Instance, Said};
+use crate::memory::Memories;
+use crate::patch::Fate;
+use crate::plan::{Column, Needs, Plan};
+use crate::reload::sights;
+use crate::text::clean;
 
 /// Records of one call, where they have no bytes that would bound it.
 const CALL_RECORDS_MAX: usize = 16_384;

@@ -2,12 +2,11 @@
 
 use strait_core::batch::Batch;
 
-use super::{Doc, Docs, Lens, scan::Occurrence};
-use crate::{
-    columns::{TooLarge, number},
-    plan::Column,
-    slots::Slots,
-};
+use super::scan::Occurrence;
+use super::{Doc, Docs, Lens};
+use crate::columns::{TooLarge, number};
+use crate::plan::Column;
+use crate::slots::Slots;
 
 /// Bytes that a record adds to a column of fields.
 pub(crate) fn cost(column: Column, lens: &Lens, docs: &Docs, doc: &Doc) -> usize {

@@ -1,9 +1,7 @@
 //! What was read of the values of a batch: read once, looked at by each plugin through its own lens.
 
-use super::{
-    scan::{Found, Occurrence, Parent, State, Workspace, scan},
-    set::Lens,
-};
+use super::scan::{Found, Occurrence, Parent, State, Workspace, scan};
+use super::set::Lens;
 
 /// Names a [`Doc`]; the default names none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,11 +3,9 @@
 //! Strict where readers differ: whatever two readers could understand differently (a name twice, a lone surrogate, bytes
 //! behind the end) is told, so that nothing hides from a plugin behind it.
 
-use super::{
-    lexer::{Lexer, Stop, unescape},
-    path::{Path, Segment},
-    set::PathSet,
-};
+use super::lexer::{Lexer, Stop, unescape};
+use super::path::{Path, Segment};
+use super::set::PathSet;
 
 /// Occurrences of one record, over all paths of the chain.
 pub(crate) const OCCURRENCES_MAX: usize = 10_000;

@@ -1,9 +1,7 @@
 //! The paths that one pass looks for: those of one plugin, or those of a whole chain.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::path::Path;
 

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    docs::{Doc, Docs},
-    scan::{Occurrence, Parent, is_json},
-    set::Lens,
-};
+use super::docs::{Doc, Docs};
+use super::scan::{Occurrence, Parent, is_json};
+use super::set::Lens;
 
 /// The field edits of one record.
 #[derive(Debug, Default)]

@@ -4,12 +4,10 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-use super::{
-    Docs, FieldEdit,
-    docs::{Doc, DocId},
-    scan::State,
-    set::{Lens, share},
-};
+use super::docs::{Doc, DocId};
+use super::scan::State;
+use super::set::{Lens, share};
+use super::{Docs, FieldEdit};
 
 fn lens(paths: &[&str]) -> Lens {
     Lens::new(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>(), true, true).unwrap()

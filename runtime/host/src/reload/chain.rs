@@ -1,20 +1,14 @@
 //! A lane's end of the slot: the instances that judge, those that stand beside, and the exchange at a batch border.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use strait_core::{
-    batch::Batch,
-    edit::{Disposition, Generation, Processed},
-    offset::SourceOffset,
-    topic::PartitionKey,
-};
+use strait_core::batch::Batch;
+use strait_core::edit::{Disposition, Generation, Processed};
+use strait_core::offset::SourceOffset;
+use strait_core::topic::PartitionKey;
 use strait_flow::ports::{Chain, ChainError, Lookback};
 
 use super::{Comparison, Edition, Inner, Role, Setting, lock};

@@ -1,19 +1,15 @@
 //! What a new chain would protect less than the one that serves.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use strait_flow::ports::{Chain, ChainError};
 
-use crate::{
-    api::v0_1::exports::strait::plugin::transform::TopicPlan,
-    chain::PluginChain,
-    factory::{HostChains, Loaded},
-    plan::effect_names,
-    text::clean,
-};
+use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
+use crate::chain::PluginChain;
+use crate::factory::{HostChains, Loaded};
+use crate::plan::effect_names;
+use crate::text::clean;
 
 /// Columns whose loss is a loss of sight, by the interface's numbers.
 const SIGHTS: [(u32, &str); 6] =

@@ -1,9 +1,7 @@
 //! What became of every chain that was to serve a link: loaded, refused, exchanged, rolled back.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use strait_core::event::Event;

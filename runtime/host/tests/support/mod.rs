@@ -1,18 +1,14 @@
 //! What the host's tests share.
 #![allow(dead_code)]
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    path::Path,
-    sync::{Arc, OnceLock},
-};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
-use strait_core::{
-    batch::{Batch, BatchBuilder, TimestampType},
-    edit::{Disposition, Processed},
-    offset::{LeaderEpoch, SourceOffset},
-};
+use strait_core::batch::{Batch, BatchBuilder, TimestampType};
+use strait_core::edit::{Disposition, Processed};
+use strait_core::offset::{LeaderEpoch, SourceOffset};
 use strait_host::{ChainSpec, HostChains, HostEngine, LinkInfo, LoadError, Naming, PluginSource, PluginSpec};
 
 /// One engine for all tests: plugins are compiled once.

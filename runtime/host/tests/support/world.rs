@@ -1,12 +1,8 @@
 //! What is around a link.
 
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use strait_core::Event;
 use strait_flow::ports::{Clock, EventSink};
