@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::package::hex;
+use crate::text::hex;
 
 /// Files kept; the oldest go first.
 const FILES_MAX: usize = 64;

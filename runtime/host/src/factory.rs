@@ -18,11 +18,11 @@ use crate::error::{ConfigMistake, LoadError, LoadProblem};
 use crate::health::{Health, Key, PluginHealth};
 use crate::instance::{Fault, Instance, State};
 use crate::limits::Limits;
-use crate::package::{Manifest, Package, hex};
+use crate::package::{Manifest, Package};
 use crate::plan::{CONTENT, EMIT, effect_names};
 use crate::reload::PluginVersion;
 use crate::schema;
-use crate::text::clean;
+use crate::text::{clean, hex};
 use crate::trust::Trust;
 
 /// Digits of digests in a generation.

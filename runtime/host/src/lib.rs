@@ -44,8 +44,9 @@ pub use failure::FailureKind;
 pub use file::{FileError, read_file};
 pub use health::{BreakerState, PluginHealth};
 pub use limits::Limits;
-pub use package::{Kind, Manifest, PluginInfo, component_of, digest_of, inspect};
+pub use package::{Kind, Manifest, PluginInfo, component_of, inspect};
 pub use reload::{
     ChainSlot, ChainState, Comparison, HistoryEntry, OfferError, Outcome, PluginVersion, SlotDeps, Standing, Trial,
 };
+pub use text::digest_of;
 pub use trust::{PrivateKey, PublicKey, Trust, TrustError, signature_path, verify_file};

@@ -20,7 +20,7 @@ use crate::file::read_file;
 use crate::instance::{COUNTERS_MAX, Instance};
 use crate::limits::Limits;
 use crate::plan::{EFFECT_NAMES, effect_names};
-use crate::text::clean;
+use crate::text::{clean, hex};
 use crate::trust::Trust;
 use crate::wasi::{Import, judge};
 
@@ -121,17 +121,6 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
         imports: package.imports,
         manifest: Manifest::check(about, &limits).map_err(fail)?,
     })
-}
-
-/// The digest of a file's bytes, as pins are written: `sha256:` and 64 hexadecimal digits.
-#[must_use]
-pub fn digest_of(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(bytes)))
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 impl Manifest {

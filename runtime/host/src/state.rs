@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use crate::file::{FileError, read_file};
 use crate::health::Key;
-use crate::package::hex;
+use crate::text::hex;
 
 /// Largest file that is read; Strait writes a few hundred bytes.
 const FILE_BYTES_MAX: usize = 64 << 10;

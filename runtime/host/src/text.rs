@@ -1,4 +1,17 @@
-//! Words of a guest, made fit for logs, errors and quarantine headers.
+//! Text for logs, errors and headers: a guest's words made harmless, and digests in hexadecimal digits.
+
+use sha2::{Digest, Sha256};
+
+/// The digest of a file's bytes, as pins are written: `sha256:` and 64 hexadecimal digits.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
 
 /// Escapes control characters and cuts at `bytes_max` bytes.
 pub(crate) fn clean(text: &str, bytes_max: usize) -> String {

@@ -14,7 +14,7 @@ use strait_core::config::pin;
 use crate::error::LoadProblem;
 use crate::factory::PluginSource;
 use crate::file::{FileError, read_file};
-use crate::package::hex;
+use crate::text::hex;
 
 /// Before the file's bytes in what is signed, so that the signature is good for nothing else.
 const DOMAIN: &[u8] = b"strait-plugin-v1\n";
