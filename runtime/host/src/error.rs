@@ -1,5 +1,7 @@
 //! Why a plugin could not be loaded.
 
+use std::path::PathBuf;
+
 use crate::api::SPOKEN;
 use crate::file::FileError;
 
@@ -59,7 +61,7 @@ pub enum LoadProblem {
     },
     /// No trusted key vouches for it.
     #[error("trusted_plugin_keys is set, and {0}")]
-    Untrusted(crate::trust::TrustError),
+    Untrusted(TrustError),
     /// More functions than allowed.
     #[error("it has {functions} functions, {functions_max} are allowed; raise functions_max if that is right")]
     TooManyFunctions {
@@ -145,6 +147,44 @@ pub enum LoadProblem {
         call: &'static str,
         /// The bound.
         ms_max: u64,
+    },
+}
+
+/// Why nobody vouches for a file.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// There is no signature.
+    #[error("it is not signed: {} is not there; sign it with strait plugin sign", .0.display())]
+    Unsigned(PathBuf),
+    /// The signature file cannot be read.
+    #[error("its signature {} cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The signature file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The signature file is not one.
+    #[error("its signature {} is not as strait plugin sign writes it: {reason}", path.display())]
+    Malformed {
+        /// The signature file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// It is signed, by others.
+    #[error("it is signed by {signers}, which trusted_plugin_keys does not name")]
+    OtherSigners {
+        /// The keys in the signature file.
+        signers: String,
+    },
+    /// The signature is for other bytes.
+    #[error(
+        "the signature of {signer} is not for these bytes: the file was changed after it was signed, or the signature belongs to another one"
+    )]
+    OtherBytes {
+        /// The key that is said to have signed.
+        signer: String,
     },
 }
 

@@ -38,7 +38,7 @@ pub use chain::PluginChain;
 pub use chain::measure::ColumnBytes;
 pub use clock::SystemClock;
 pub use engine::{HostEngine, HostOptions};
-pub use error::{ConfigMistake, LoadError, LoadProblem};
+pub use error::{ConfigMistake, LoadError, LoadProblem, TrustError};
 pub use factory::{ChainSpec, CounterValue, HostChains, LinkInfo, Naming, PluginSource, PluginSpec, generation_of};
 pub use failure::FailureKind;
 pub use file::{FileError, read_file};
@@ -49,4 +49,4 @@ pub use reload::{
     ChainSlot, ChainState, Comparison, HistoryEntry, OfferError, Outcome, PluginVersion, SlotDeps, Standing, Trial,
 };
 pub use text::digest_of;
-pub use trust::{PrivateKey, PublicKey, Trust, TrustError, signature_path, verify_file};
+pub use trust::{PrivateKey, PublicKey, Trust, signature_path, verify_file};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ed25519_compact::{KeyPair, PublicKey as Point, Seed, Signature};
 use strait_core::config::pin;
 
-use crate::error::LoadProblem;
+use crate::error::{LoadProblem, TrustError};
 use crate::factory::PluginSource;
 use crate::file::{FileError, read_file};
 use crate::text::hex;
@@ -137,44 +137,6 @@ impl Trust {
             PluginSource::File(_) | PluginSource::Bundled(_) => Ok(()),
         }
     }
-}
-
-/// Why nobody vouches for a file.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// There is no signature.
-    #[error("it is not signed: {} is not there; sign it with strait plugin sign", .0.display())]
-    Unsigned(PathBuf),
-    /// The signature file cannot be read.
-    #[error("its signature {} cannot be read: {error}", path.display())]
-    Unreadable {
-        /// The signature file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The signature file is not one.
-    #[error("its signature {} is not as strait plugin sign writes it: {reason}", path.display())]
-    Malformed {
-        /// The signature file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: &'static str,
-    },
-    /// It is signed, by others.
-    #[error("it is signed by {signers}, which trusted_plugin_keys does not name")]
-    OtherSigners {
-        /// The keys in the signature file.
-        signers: String,
-    },
-    /// The signature is for other bytes.
-    #[error(
-        "the signature of {signer} is not for these bytes: the file was changed after it was signed, or the signature belongs to another one"
-    )]
-    OtherBytes {
-        /// The key that is said to have signed.
-        signer: String,
-    },
 }
 
 /// The signature file of a plugin file.
