@@ -15,10 +15,9 @@ use crate::api::v0_1::{Plugin, PluginPre};
 use crate::clock::SystemClock;
 use crate::compiled::CompiledCache;
 use crate::error::LoadProblem;
-use crate::health::{Healths, PluginHealth};
+use crate::health::{Healths, PluginHealth, StateDir};
 use crate::instance::State;
 use crate::memory::Budget;
-use crate::state::StateDir;
 use crate::wasi;
 
 /// Length of an epoch: deadlines are exact to one.

@@ -8,7 +8,7 @@ use crate::api::v0_1::exports::strait::plugin::transform::{
 use crate::api::v0_1::strait::plugin::{host, types};
 use crate::api::v0_1::{Plugin, PluginPre};
 use crate::engine::{HostEngine, TICK_MS};
-use crate::failure::FailureKind;
+use crate::health::FailureKind;
 use crate::limits::{DESCRIBE_BYTES_MAX, Limiter, Limits, OPEN_TOPIC_BYTES_MAX};
 use crate::text::clean;
 use crate::wasi::Wasi;

@@ -28,7 +28,6 @@ mod reload;
 mod schema;
 mod sight;
 mod slots;
-mod state;
 mod text;
 mod trust;
 mod wasi;
@@ -40,9 +39,8 @@ pub use clock::SystemClock;
 pub use engine::{HostEngine, HostOptions};
 pub use error::{ConfigMistake, LoadError, LoadProblem, TrustError};
 pub use factory::{ChainSpec, CounterValue, HostChains, LinkInfo, Naming, PluginSource, PluginSpec, generation_of};
-pub use failure::FailureKind;
 pub use file::{FileError, read_file};
-pub use health::{BreakerState, PluginHealth};
+pub use health::{BreakerState, FailureKind, PluginHealth};
 pub use limits::Limits;
 pub use package::{Kind, Manifest, PluginInfo, component_of, inspect};
 pub use reload::{

@@ -12,8 +12,8 @@ use strait_core::topic::PartitionKey;
 use strait_flow::ports::{ChainError, Lookback};
 
 use crate::chain::{Call, Manner, PluginChain, Stage, StageError, Work};
-use crate::failure::{Failure, FailureKind, GUILTY_IN_A_ROW_MAX, MODE_AGAIN};
-use crate::health::Outcome;
+use crate::failure::{Failure, GUILTY_IN_A_ROW_MAX, MODE_AGAIN};
+use crate::health::{FailureKind, Outcome};
 use crate::memory::{Kept, Memories, Place};
 
 /// The log is shown again at once to a plugin that broke.

@@ -1,8 +1,4 @@
-//! What is known of a plugin's failures, and its breaker.
-//!
-//! One per link, plugin file and configuration, shared by all lanes of the process and by every generation of the chain that
-//! holds this very plugin. While the breaker is open no call is made. Then one call is let through as a probe: it closes the
-//! breaker, or opens it again for twice as long. See docs/plugins.md, "When a plugin breaks".
+//! A plugin's counts and its breaker.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,8 +7,8 @@ use std::time::Duration;
 
 use strait_flow::ports::Clock;
 
-use crate::failure::FailureKind;
-use crate::state::{Remembered, StateDir};
+use super::FailureKind;
+use super::saved::{Remembered, StateDir};
 
 /// Failures are counted over this long.
 const WINDOW: Duration = Duration::from_secs(60);

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use super::Key;
 use crate::file::{FileError, read_file};
-use crate::health::Key;
 use crate::text::hex;
 
 /// Largest file that is read; Strait writes a few hundred bytes.
