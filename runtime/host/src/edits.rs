@@ -6,11 +6,11 @@ use strait_core::batch::RecordRef;
 use strait_core::edit::{Content, Reject};
 use strait_core::offset::SourceOffset;
 
+use crate::api::effects;
 use crate::api::v0_1::exports::strait::plugin::transform::Edits;
 use crate::columns::Scene;
 use crate::fields::FieldEdit;
 use crate::patch::{Fate, Header, Patch, PatchRoute, View};
-use crate::plan;
 use crate::slots::{Change, Outcome, Slot};
 use crate::text::clean;
 
@@ -250,7 +250,7 @@ impl<'a> Current<'a> {
         }
         let (effect, nullable, sized) = shape(op.op)?;
         if scene.needs.effects & effect == 0 {
-            let name = plan::effect_names(effect).join("");
+            let name = effects::effect_names(effect).join("");
             return Err(format!("the effect '{name}' is not among those the plugin asked for on this topic"));
         }
         if op.len == NULL && !nullable {
@@ -364,20 +364,20 @@ impl HeaderEdit {
 /// The effect that an operation takes, whether its bytes may be null, and whether it has bytes.
 fn shape(op: u32) -> Result<(u32, bool, bool), String> {
     Ok(match op {
-        0 => (plan::DROP, false, false),
-        1 => (plan::KEY, true, true),
-        2 => (plan::VALUE, true, true),
-        3 => (plan::FIELD, true, true),
-        4 => (plan::FIELD, false, true),
-        5 => (plan::HEADER, true, true),
-        6 => (plan::HEADER, false, false),
-        7 | 8 => (plan::HEADER, false, true),
-        9 => (plan::TIMESTAMP, false, true),
-        10 => (plan::TOPIC, false, true),
-        11 => (plan::PARTITION, false, false),
-        12 => (plan::PARTITION, false, true),
-        13 => (plan::REJECT, false, true),
-        14 => (plan::EMIT, false, false),
+        0 => (effects::DROP, false, false),
+        1 => (effects::KEY, true, true),
+        2 => (effects::VALUE, true, true),
+        3 => (effects::FIELD, true, true),
+        4 => (effects::FIELD, false, true),
+        5 => (effects::HEADER, true, true),
+        6 => (effects::HEADER, false, false),
+        7 | 8 => (effects::HEADER, false, true),
+        9 => (effects::TIMESTAMP, false, true),
+        10 => (effects::TOPIC, false, true),
+        11 => (effects::PARTITION, false, false),
+        12 => (effects::PARTITION, false, true),
+        13 => (effects::REJECT, false, true),
+        14 => (effects::EMIT, false, false),
         _ => return Err(format!("operation {op} does not exist")),
     })
 }

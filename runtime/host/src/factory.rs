@@ -10,6 +10,7 @@ use strait_core::config::OnError;
 use strait_core::edit::Generation;
 use strait_flow::ports::{Chain, ChainError, ChainFactory};
 
+use crate::api::effects::{CONTENT, EMIT, effect_names};
 use crate::api::v0_1::PluginPre;
 use crate::api::v0_1::exports::strait::plugin::transform as wit;
 use crate::chain::PluginChain;
@@ -19,7 +20,6 @@ use crate::health::{Health, Key, PluginHealth};
 use crate::instance::{Fault, Instance, State};
 use crate::limits::Limits;
 use crate::package::{Manifest, Package};
-use crate::plan::{CONTENT, EMIT, effect_names};
 use crate::reload::PluginVersion;
 use crate::schema;
 use crate::text::{clean, hex};

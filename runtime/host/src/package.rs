@@ -10,6 +10,7 @@ use wasmparser::{Encoding, Parser, Payload, Validator};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use crate::api::effects::{EFFECT_NAMES, effect_names};
 use crate::api::v0_1::exports::strait::plugin::transform::About;
 use crate::api::{WIT_V0_1, speaks};
 use crate::bundled::{bundled, bundled_names};
@@ -19,7 +20,6 @@ use crate::factory::PluginSource;
 use crate::file::read_file;
 use crate::instance::{COUNTERS_MAX, Instance};
 use crate::limits::Limits;
-use crate::plan::{EFFECT_NAMES, effect_names};
 use crate::text::{clean, hex};
 use crate::trust::Trust;
 use crate::wasi::{Import, judge};

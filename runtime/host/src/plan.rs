@@ -6,25 +6,9 @@ use regex::{RegexSet, RegexSetBuilder};
 use strait_core::topic::validate_name;
 use strait_flow::ports::Lookback;
 
+use crate::api::effects::{FIELD, TOPIC, effect_names};
 use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
 use crate::fields::Lens;
-
-/// Effects by bit.
-pub(crate) const EFFECT_NAMES: [&str; 10] =
-    ["drop", "key", "value", "field", "header", "timestamp", "topic", "partition", "emit", "reject"];
-
-pub(crate) const DROP: u32 = 1;
-pub(crate) const KEY: u32 = 1 << 1;
-pub(crate) const VALUE: u32 = 1 << 2;
-pub(crate) const FIELD: u32 = 1 << 3;
-pub(crate) const HEADER: u32 = 1 << 4;
-pub(crate) const TIMESTAMP: u32 = 1 << 5;
-pub(crate) const TOPIC: u32 = 1 << 6;
-pub(crate) const PARTITION: u32 = 1 << 7;
-pub(crate) const EMIT: u32 = 1 << 8;
-pub(crate) const REJECT: u32 = 1 << 9;
-/// What changes the content of a record.
-pub(crate) const CONTENT: u32 = KEY | VALUE | FIELD | HEADER;
 
 /// Offsets that a plugin may look back; each start, rebalance and fault reads them again.
 const LOOKBACK_RECORDS_MAX: u32 = 10_000_000;
@@ -159,17 +143,6 @@ impl Column {
     fn is_of_headers(self) -> bool {
         matches!(self as u32, 12..=16)
     }
-}
-
-/// The names of effects.
-pub(crate) fn effect_names(effects: u32) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    for (bit, name) in EFFECT_NAMES.iter().enumerate() {
-        if effects >> bit & 1 == 1 {
-            names.push(*name);
-        }
-    }
-    names
 }
 
 impl Plan {

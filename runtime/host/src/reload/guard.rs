@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use strait_flow::ports::{Chain, ChainError};
 
+use crate::api::effects::effect_names;
 use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
 use crate::chain::PluginChain;
 use crate::factory::{HostChains, Loaded};
-use crate::plan::effect_names;
 use crate::text::clean;
 
 /// Columns whose loss is a loss of sight, by the interface's numbers.

@@ -1,5 +1,7 @@
 //! Bindings of the plugin interface, one module per WIT version that this host speaks.
 
+pub(crate) mod effects;
+
 /// `strait:plugin@0.1`.
 #[allow(missing_docs, clippy::all, clippy::restriction, clippy::pedantic)]
 pub mod v0_1 {
@@ -11,7 +13,7 @@ pub mod v0_1 {
 }
 
 /// The text of `strait:plugin@0.1`, for core modules that carry no description of their world.
-pub(crate) const WIT_V0_1: &str = include_str!("../../../wit/v0.1/plugin.wit");
+pub(crate) const WIT_V0_1: &str = include_str!("../../../../wit/v0.1/plugin.wit");
 
 /// Versions spoken, for messages.
 pub(crate) const SPOKEN: &str = "0.1";
