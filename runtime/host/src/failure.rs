@@ -14,8 +14,8 @@ use strait_core::edit::Reject;
 
 use crate::chain::{Call, Manner, Stage, StageError, Work};
 use crate::edits::BadEdits;
+use crate::guest::Fault;
 use crate::health::{Admission, FailureKind, Outcome};
-use crate::instance::Fault;
 use crate::patch::Fate;
 
 /// Bit 1 of a batch's mode: a second try after a fault.

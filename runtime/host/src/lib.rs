@@ -8,17 +8,14 @@ mod bundled;
 mod chain;
 mod clock;
 mod columns;
-mod compiled;
 mod edits;
-mod engine;
 mod error;
 mod factory;
 mod failure;
 mod fields;
 mod file;
+mod guest;
 mod health;
-mod instance;
-mod limits;
 mod memory;
 mod package;
 mod patch;
@@ -30,18 +27,16 @@ mod sight;
 mod slots;
 mod text;
 mod trust;
-mod wasi;
 
 pub use bundled::bundled_names;
 pub use chain::PluginChain;
 pub use chain::measure::ColumnBytes;
 pub use clock::SystemClock;
-pub use engine::{HostEngine, HostOptions};
 pub use error::{ConfigMistake, LoadError, LoadProblem, TrustError};
 pub use factory::{ChainSpec, CounterValue, HostChains, LinkInfo, Naming, PluginSource, PluginSpec, generation_of};
 pub use file::{FileError, read_file};
+pub use guest::{HostEngine, HostOptions, Limits};
 pub use health::{BreakerState, FailureKind, PluginHealth};
-pub use limits::Limits;
 pub use package::{Kind, Manifest, PluginInfo, component_of, inspect};
 pub use reload::{
     ChainSlot, ChainState, Comparison, HistoryEntry, OfferError, Outcome, PluginVersion, SlotDeps, Standing, Trial,

@@ -7,14 +7,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use strait_core::batch::Batch;
 use strait_core::offset::SourceOffset;
 use strait_core::topic::{PartitionKey, TopicId};
 
 use crate::failure::Failure;
-use crate::instance::Instance;
+use crate::guest::{Instance, Share};
 
 /// Guilty records remembered per partition; they lie within the lookback. With more of them it is the plugin that is broken.
 const GUILTY_MAX: usize = 100;
@@ -35,45 +34,6 @@ impl From<&PartitionKey> for Place {
 impl From<&Batch> for Place {
     fn from(batch: &Batch) -> Self {
         Self { topic: batch.topic().clone(), partition: batch.partition() }
-    }
-}
-
-/// What all instances with memory of a process may take together.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    left_bytes: AtomicUsize,
-}
-
-/// A part of the budget; given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Share {
-    budget: Arc<Budget>,
-    bytes: usize,
-}
-
-impl Budget {
-    pub(crate) fn new(bytes: usize) -> Arc<Self> {
-        Arc::new(Self { left_bytes: AtomicUsize::new(bytes) })
-    }
-
-    /// # Errors
-    /// For an operator.
-    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Result<Share, String> {
-        let less = |left: usize| left.checked_sub(bytes);
-        match self.left_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
-            Ok(_) => Ok(Share { budget: self.clone(), bytes }),
-            Err(left) => Err(format!(
-                "it has an instance per partition, and {} MiB for another one are more than the {} MiB that are left of plugin_memory_mib_max; raise that, or lower the plugin's memory_mib_max",
-                bytes >> 20,
-                left >> 20
-            )),
-        }
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.budget.left_bytes.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -268,21 +228,5 @@ impl Memories {
             memory.is_pruned = true;
             memory.guilty = memory.guilty.split_off(&first);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_is_given_back_and_never_overdrawn() {
-        let budget = Budget::new(100);
-        let first = budget.take(60);
-        assert!(first.is_ok());
-        assert!(budget.take(60).is_err_and(|e| e.contains("plugin_memory_mib_max")));
-        assert!(budget.take(40).is_ok());
-        drop(first);
-        assert!(budget.take(100).is_ok());
     }
 }

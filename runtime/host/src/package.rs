@@ -14,15 +14,12 @@ use crate::api::effects::{EFFECT_NAMES, effect_names};
 use crate::api::v0_1::exports::strait::plugin::transform::About;
 use crate::api::{WIT_V0_1, speaks};
 use crate::bundled::{bundled, bundled_names};
-use crate::engine::HostEngine;
 use crate::error::{LoadError, LoadProblem};
 use crate::factory::PluginSource;
 use crate::file::read_file;
-use crate::instance::{COUNTERS_MAX, Instance};
-use crate::limits::Limits;
+use crate::guest::{COUNTERS_MAX, HostEngine, Import, Instance, Limits, judge};
 use crate::text::{clean, hex};
 use crate::trust::Trust;
-use crate::wasi::{Import, judge};
 
 const PACKAGE: &str = "strait:plugin/";
 const TRANSFORM: &str = "strait:plugin/transform@";

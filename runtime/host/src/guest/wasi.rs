@@ -11,8 +11,7 @@ use std::collections::HashMap;
 use wasmtime::component::{Component, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType};
 use wasmtime::{Result, StoreContextMut, bail};
 
-use crate::api::v0_1::strait::plugin::host::Level;
-use crate::instance::State;
+use super::store::State;
 
 /// Packages of WASI that a guest may import when it is granted. `http` and all else is not among them.
 const PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
@@ -29,8 +28,8 @@ const STEP_NS: u64 = 1_000;
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 const STDIN: u32 = 0;
-const STDOUT: u32 = 1;
-const STDERR: u32 = 2;
+pub(super) const STDOUT: u32 = 1;
+pub(super) const STDERR: u32 = 2;
 /// Pollables count from here.
 const POLLABLE_MIN: u32 = 16;
 
@@ -58,7 +57,7 @@ pub(crate) fn judge(import: &str) -> Import {
 #[derive(Debug)]
 pub(crate) struct Wasi {
     /// Time of the last record of the call, milliseconds since the Unix epoch.
-    pub(crate) time_ms: i64,
+    pub(super) time_ms: i64,
     monotonic_ns: u64,
     random: u64,
     handles: usize,
@@ -133,7 +132,7 @@ impl Wasi {
     }
 
     /// Takes what was written; gives the lines that are complete.
-    fn write(&mut self, stream: u32, bytes: &[u8]) -> Vec<String> {
+    pub(super) fn write(&mut self, stream: u32, bytes: &[u8]) -> Vec<String> {
         let Some(line) = self.lines.get_mut(usize::from(stream == STDERR)) else {
             return Vec::new();
         };
@@ -149,26 +148,9 @@ impl Wasi {
         }
         complete
     }
-}
 
-impl State {
-    fn written(&mut self, stream: &Resource<()>, bytes: &[u8]) {
-        let stream = stream.rep();
-        let level = if stream == STDERR { Level::Warn } else { Level::Info };
-        for line in self.wasi.write(stream, bytes) {
-            if !line.trim().is_empty() {
-                self.say(level, &line);
-            }
-        }
-    }
-
-    /// Ends lines that have no end, when a call is over.
-    pub(crate) fn end_lines(&mut self) {
-        for stream in [STDOUT, STDERR] {
-            if self.wasi.lines.get(usize::from(stream == STDERR)).is_some_and(|line| !line.is_empty()) {
-                self.written(&Resource::new_borrow(stream), b"\n");
-            }
-        }
+    pub(super) fn has_open_line(&self, stream: u32) -> bool {
+        self.lines.get(usize::from(stream == STDERR)).is_some_and(|line| !line.is_empty())
     }
 }
 
@@ -329,7 +311,7 @@ fn streams(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
         instance.func_wrap(
             &name,
             |mut store: Store<'_>, (stream, bytes): (Resource<()>, Vec<u8>)| -> Streamed<()> {
-                store.data_mut().written(&stream, &bytes);
+                store.data_mut().written(stream.rep(), &bytes);
                 Ok((Ok(()),))
             },
         )?;

@@ -1,116 +1,18 @@
-//! One running guest: its store, its bounds, and what it says.
+//! One running guest.
 
 use wasmtime::{Store, Trap};
 
 use crate::api::v0_1::exports::strait::plugin::transform::{
     About, Batch, ConfigError, Edits, Guest, LinkInfo, TopicPlan,
 };
-use crate::api::v0_1::strait::plugin::{host, types};
+use crate::api::v0_1::strait::plugin::host;
 use crate::api::v0_1::{Plugin, PluginPre};
-use crate::engine::{HostEngine, TICK_MS};
+use crate::error::LoadProblem;
 use crate::health::FailureKind;
-use crate::limits::{DESCRIBE_BYTES_MAX, Limiter, Limits, OPEN_TOPIC_BYTES_MAX};
-use crate::text::clean;
-use crate::wasi::Wasi;
 
-/// Bytes kept of each message; the interface promises this number.
-/// Messages kept of all calls of a batch.
-const BATCH_LOGS_MAX: usize = 256;
-const LOG_BYTES_MAX: usize = 1024;
-/// Counters that a plugin may declare.
-pub(crate) const COUNTERS_MAX: usize = 256;
-
-/// What a guest said during a batch; it counts only if the batch is accepted.
-#[derive(Debug, Default)]
-pub(crate) struct Said {
-    pub(crate) logs: Vec<(host::Level, String)>,
-    pub(crate) logs_left_out: u64,
-    /// Sums by counter.
-    pub(crate) counts: Vec<u64>,
-}
-
-impl Said {
-    /// Adds what an accepted call said.
-    pub(crate) fn absorb(&mut self, call: &mut Self) {
-        self.logs_left_out += call.logs_left_out;
-        for message in call.logs.drain(..) {
-            if self.logs.len() < BATCH_LOGS_MAX {
-                self.logs.push(message);
-            } else {
-                self.logs_left_out += 1;
-            }
-        }
-        if self.counts.len() < call.counts.len() {
-            self.counts.resize(call.counts.len(), 0);
-        }
-        for (sum, delta) in self.counts.iter_mut().zip(&call.counts) {
-            *sum = sum.saturating_add(*delta);
-        }
-        call.clear();
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.logs.clear();
-        self.logs_left_out = 0;
-        self.counts.fill(0);
-    }
-}
-
-/// The store's data.
-pub(crate) struct State {
-    limiter: Limiter,
-    log_lines_max: usize,
-    said: Said,
-    pub(crate) wasi: Wasi,
-    /// What the guest wrote first to standard error in this call: some languages say there why they give up.
-    first_warning: Option<String>,
-}
-
-impl State {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            limiter: Limiter::new(limits),
-            log_lines_max: limits.log_lines_max,
-            said: Said::default(),
-            wasi: Wasi::default(),
-            first_warning: None,
-        }
-    }
-
-    /// The guest's words, from whatever side.
-    pub(crate) fn say(&mut self, level: host::Level, message: &str) {
-        if self.said.logs.len() >= self.log_lines_max {
-            self.said.logs_left_out += 1;
-            return;
-        }
-        let message = clean(message, LOG_BYTES_MAX);
-        if matches!(level, host::Level::Warn) && self.first_warning.is_none() {
-            self.first_warning = Some(message.clone());
-        }
-        self.said.logs.push((level, message));
-    }
-}
-
-impl host::Host for State {
-    fn log(&mut self, level: host::Level, message: String) {
-        self.say(level, &message);
-    }
-
-    fn count(&mut self, counter: u32, delta: u64) {
-        let index = counter as usize;
-        if index >= COUNTERS_MAX {
-            return;
-        }
-        if self.said.counts.len() <= index {
-            self.said.counts.resize(index + 1, 0);
-        }
-        if let Some(sum) = self.said.counts.get_mut(index) {
-            *sum = sum.saturating_add(delta);
-        }
-    }
-}
-
-impl types::Host for State {}
+use super::engine::{HostEngine, TICK_MS};
+use super::limits::{DESCRIBE_BYTES_MAX, Limits, OPEN_TOPIC_BYTES_MAX};
+use super::store::{Said, State};
 
 /// Why a call did not give an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -272,39 +174,10 @@ fn fault(error: &wasmtime::Error, state: &State, ms_max: u64) -> Fault {
 
 impl Fault {
     /// As a problem at load, in the call named.
-    pub(crate) fn at(self, call: &'static str) -> crate::error::LoadProblem {
+    pub(crate) fn at(self, call: &'static str) -> LoadProblem {
         match self {
-            Self::Deadline { ms_max } => crate::error::LoadProblem::Timeout { call, ms_max },
-            Self::Broke { .. } => crate::error::LoadProblem::Trap { call, reason: self.text(false) },
+            Self::Deadline { ms_max } => LoadProblem::Timeout { call, ms_max },
+            Self::Broke { .. } => LoadProblem::Trap { call, reason: self.text(false) },
         }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_of_words_is_cut_and_counted() {
-        let limits = Limits { log_lines_max: 3, ..Limits::default() };
-        let mut state = State::new(&limits);
-        for _ in 0..10 {
-            host::Host::log(&mut state, host::Level::Info, "ä".repeat(4_000));
-        }
-        for counter in [0, 255, 256, u32::MAX] {
-            host::Host::count(&mut state, counter, u64::MAX);
-            host::Host::count(&mut state, counter, 1);
-        }
-        assert_eq!((state.said.logs.len(), state.said.logs_left_out), (3, 7));
-        assert!(state.said.logs.iter().all(|(_, message)| message.len() <= LOG_BYTES_MAX + 3));
-        assert_eq!((state.said.counts.len(), state.said.counts[255]), (256, u64::MAX));
-
-        let mut batch = Said::default();
-        for _ in 0..200 {
-            batch.absorb(&mut Said { logs: state.said.logs.clone(), logs_left_out: 1, counts: vec![1] });
-        }
-        assert_eq!((batch.logs.len(), batch.logs_left_out), (BATCH_LOGS_MAX, 200 + 600 - BATCH_LOGS_MAX as u64));
-        assert_eq!(batch.counts, [200]);
     }
 }

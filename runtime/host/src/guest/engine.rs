@@ -13,12 +13,13 @@ use wasmtime::{Config, Engine, Strategy};
 
 use crate::api::v0_1::{Plugin, PluginPre};
 use crate::clock::SystemClock;
-use crate::compiled::CompiledCache;
 use crate::error::LoadProblem;
 use crate::health::{Healths, PluginHealth, StateDir};
-use crate::instance::State;
-use crate::memory::Budget;
-use crate::wasi;
+
+use super::budget::Budget;
+use super::compiled::CompiledCache;
+use super::store::State;
+use super::wasi;
 
 /// Length of an epoch: deadlines are exact to one.
 pub(crate) const TICK_MS: u64 = 10;
