@@ -9,6 +9,7 @@
 //! Knows no broker and no plugin, only the [`ports`]. Reads no clock but [`ports::Clock`]. Read [`lane`] first.
 
 mod admit;
+mod clock;
 mod commit;
 pub mod histogram;
 pub mod lane;
@@ -25,6 +26,7 @@ mod transaction;
 mod trouble;
 mod window;
 
+pub use clock::SystemClock;
 pub use lane::LaneDeps;
 pub use link::{LinkService, Watch};
 pub use spec::{Delivery, LaneSpec, Limits, OnGap, OnRefused, OnTimestampZero, Policies};

@@ -6,7 +6,6 @@
 pub mod api;
 mod bundled;
 mod chain;
-mod clock;
 mod columns;
 mod edits;
 mod error;
@@ -31,7 +30,6 @@ mod trust;
 pub use bundled::bundled_names;
 pub use chain::PluginChain;
 pub use chain::measure::ColumnBytes;
-pub use clock::SystemClock;
 pub use error::{ConfigMistake, LoadError, LoadProblem, TrustError};
 pub use factory::{ChainSpec, CounterValue, HostChains, LinkInfo, Naming, PluginSource, PluginSpec, generation_of};
 pub use file::{FileError, read_file};

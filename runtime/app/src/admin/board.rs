@@ -8,8 +8,8 @@ use std::time::Duration;
 use strait_core::config::{Config, Delivery};
 use strait_core::{Event, PartitionKey, Severity};
 use strait_flow::ports::{Clock, EventSink};
-use strait_flow::{LaneState, LinkStatus};
-use strait_host::{ChainSlot, HostEngine, SystemClock};
+use strait_flow::{LaneState, LinkStatus, SystemClock};
+use strait_host::{ChainSlot, HostEngine};
 
 use crate::run::reload::Reloads;
 use crate::telemetry::Mask;

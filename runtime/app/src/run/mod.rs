@@ -12,9 +12,9 @@ pub mod target_topics;
 use std::sync::Arc;
 
 use strait_core::config::Link;
-use strait_flow::LinkStatus;
 use strait_flow::ports::{Clock, PortError};
-use strait_host::{HostEngine, HostOptions, SystemClock};
+use strait_flow::{LinkStatus, SystemClock};
+use strait_host::{HostEngine, HostOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

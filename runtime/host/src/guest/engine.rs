@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use strait_flow::SystemClock;
 use strait_flow::ports::Clock;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, Strategy};
 
 use crate::api::v0_1::{Plugin, PluginPre};
-use crate::clock::SystemClock;
 use crate::error::LoadProblem;
 use crate::health::{Healths, PluginHealth, StateDir};
 

@@ -417,15 +417,16 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
 
+    use strait_flow::SystemClock;
+
     use super::*;
-    use crate::engine::HostOptions;
 
     #[test]
     fn what_is_remembered_is_what_the_breaker_is() {
         let folder = tempfile::tempdir().unwrap();
         let state = Arc::new(StateDir::open(Some(folder.path())));
         let key = Key { link: "l".into(), plugin: "p".into(), digest: "d".into(), config: "c".into() };
-        let health = Health::new(key.clone(), HostOptions::default().clock, state.clone());
+        let health = Health::new(key.clone(), Arc::new(SystemClock::start()), state.clone());
         let together = Barrier::new(2);
         for round in 0..200 {
             // One lane's probe went well while another lane broke.

@@ -1,15 +1,15 @@
-//! The one place that reads the machine's clocks for others.
+//! The implementation of [`Clock`] that a process hands to everything that asks for the time.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use strait_flow::ports::Clock;
+use crate::ports::Clock;
 
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock(Instant);
 
 impl SystemClock {
-    /// Monotonic time counts from here.
+    /// Starts the monotonic clock at zero.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the clock that everything else is given")]
     pub fn start() -> Self {
