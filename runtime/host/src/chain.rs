@@ -13,8 +13,8 @@ use strait_core::topic::{PartitionKey, validate_target_name};
 use strait_flow::ports::{Chain, ChainError, Lookback};
 
 use crate::columns::{Packer, Scene};
-use crate::factory::Shared;
 use crate::fields::{Docs, Lens};
+use crate::load::PluginSet;
 use crate::memory::Place;
 use crate::patch::Fate;
 use crate::plan::Needs;
@@ -27,7 +27,7 @@ pub(crate) const TOPICS_MAX: usize = 10_000;
 
 /// A lane's instances of the plugins of a link.
 pub struct PluginChain {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) set: Arc<PluginSet>,
     pub(crate) stages: Vec<Stage>,
     names: Names,
     /// The records of the batch at hand.
@@ -41,7 +41,7 @@ pub struct PluginChain {
 
 /// Final names, by the name that the plugins left.
 struct Names {
-    shared: Arc<Shared>,
+    set: Arc<PluginSet>,
     known: HashMap<Arc<str>, Arc<str>>,
 }
 
@@ -53,15 +53,15 @@ pub(crate) struct Scratch {
 }
 
 impl PluginChain {
-    pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, ChainError> {
+    pub(crate) fn new(set: Arc<PluginSet>) -> Result<Self, ChainError> {
         let mut stages = Vec::new();
-        for plugin in &shared.plugins {
-            let stage = Stage::start(plugin.clone(), &shared);
-            stages.push(stage.map_err(|e| error(&shared, plugin.name.clone(), e.into()))?);
+        for plugin in &set.plugins {
+            let stage = Stage::start(plugin.clone(), &set);
+            stages.push(stage.map_err(|e| error(&set, plugin.name.clone(), e.into()))?);
         }
         Ok(Self {
-            names: Names { shared: shared.clone(), known: HashMap::new() },
-            shared,
+            names: Names { set: set.clone(), known: HashMap::new() },
+            set,
             stages,
             slots: Slots::default(),
             docs: Docs::default(),
@@ -81,7 +81,7 @@ impl PluginChain {
         let mut redirects = false;
         for (stage, lens) in self.stages.iter_mut().zip(&*lenses) {
             let mut work = Work {
-                shared: &self.shared,
+                set: &self.set,
                 batch,
                 partitions,
                 slots: &mut self.slots,
@@ -92,7 +92,7 @@ impl PluginChain {
                 redirects: &mut redirects,
                 manner,
             };
-            topic = stage.run(&topic, &mut work).map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
+            topic = stage.run(&topic, &mut work).map_err(|e| error(&self.set, stage.plugin.name.clone(), e))?;
             self.slots.settle();
         }
         self.names.of(&topic).map_err(|reason| self.naming_error(reason))
@@ -101,7 +101,7 @@ impl PluginChain {
     /// The plugins' names and the link's naming together gave a name that cannot be: the last plugin is the nearest culprit.
     fn naming_error(&self, reason: String) -> ChainError {
         let plugin = self.stages.last().map_or_else(|| "naming".into(), |stage| stage.plugin.name.clone());
-        error(&self.shared, plugin, reason.into())
+        error(&self.set, plugin, reason.into())
     }
 
     fn dispositions(&mut self, batch: &Batch) -> Result<Vec<(usize, Disposition)>, ChainError> {
@@ -117,8 +117,8 @@ impl PluginChain {
                     let Some(record) = batch.get(index) else { continue };
                     let topic = patch.topic.take().map(|topic| self.names.of(&topic)).transpose();
                     let topic = topic.map_err(|reason| {
-                        let plugin = self.shared.plugins.last().map_or_else(|| "naming".into(), |p| p.name.clone());
-                        error(&self.shared, plugin, StageError { offset: Some(record.offset), ..reason.into() })
+                        let plugin = self.set.plugins.last().map_or_else(|| "naming".into(), |p| p.name.clone());
+                        error(&self.set, plugin, StageError { offset: Some(record.offset), ..reason.into() })
                     })?;
                     Disposition::Replace(vec![patch.finish(record, topic)])
                 }
@@ -139,7 +139,7 @@ impl PluginChain {
     /// What the guests said of an accepted batch counts; what they said of another never happened.
     pub(crate) fn settle_words(&mut self, accepted: bool) {
         for stage in &mut self.stages {
-            stage.settle_words(accepted, &self.shared);
+            stage.settle_words(accepted, &self.set);
         }
     }
 }
@@ -202,14 +202,14 @@ impl Chain for PluginChain {
 
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
         let Judgement { target_topic, dispositions } = self.judge(&batch, partitions)?;
-        Ok(Processed { batch, target_topic, dispositions, generation: self.shared.generation.clone() })
+        Ok(Processed { batch, target_topic, dispositions, generation: self.set.generation.clone() })
     }
 
     fn target_topic(&mut self, topic: &str, partitions: u32) -> Result<Arc<str>, ChainError> {
         let mut name: Arc<str> = topic.into();
         for stage in &mut self.stages {
-            let plan = stage.plan(&name, partitions, &self.shared);
-            let plan = plan.map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
+            let plan = stage.plan(&name, partitions, &self.set);
+            let plan = plan.map_err(|e| error(&self.set, stage.plugin.name.clone(), e))?;
             name = plan.name.clone().unwrap_or(name);
         }
         self.settle_words(true);
@@ -217,7 +217,7 @@ impl Chain for PluginChain {
     }
 
     fn generation(&self) -> Generation {
-        self.shared.generation.clone()
+        self.set.generation.clone()
     }
 
     fn turn(&self) -> u64 {
@@ -230,7 +230,7 @@ impl Names {
         if let Some(name) = self.known.get(topic) {
             return Ok(name.clone());
         }
-        let name = self.shared.naming.apply(topic);
+        let name = self.set.naming.apply(topic);
         validate_target_name(&name).map_err(|e| e.to_string())?;
         let name: Arc<str> = name.into();
         if self.known.len() >= TOPICS_MAX {
@@ -243,7 +243,7 @@ impl Names {
 
 /// A batch on its way through the chain.
 pub(crate) struct Work<'a> {
-    pub(crate) shared: &'a Shared,
+    pub(crate) set: &'a PluginSet,
     pub(crate) batch: &'a Batch,
     partitions: u32,
     pub(crate) slots: &'a mut Slots,
@@ -312,7 +312,7 @@ impl Work<'_> {
     }
 }
 
-pub(crate) fn error(shared: &Shared, plugin: Arc<str>, error: StageError) -> ChainError {
+pub(crate) fn error(set: &PluginSet, plugin: Arc<str>, error: StageError) -> ChainError {
     let StageError { offset, reason, retry_after } = error;
-    ChainError { plugin, generation: shared.generation.clone(), offset, reason, retry_after }
+    ChainError { plugin, generation: set.generation.clone(), offset, reason, retry_after }
 }

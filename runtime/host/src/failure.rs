@@ -302,7 +302,7 @@ impl Stage {
         let offset = |row: Option<&usize>| row.and_then(|row| work.record(*row)).map_or(-1, |record| record.offset.0);
         let last = narrowed.last.as_ref();
         tracing::warn!(
-            link = work.shared.link.link,
+            link = work.set.link.link,
             plugin = &*self.plugin.name,
             digest = &*self.plugin.digest,
             topic = &**work.batch.topic(),

@@ -27,7 +27,7 @@ impl PluginChain {
         let mut asked = Vec::new();
         let mut name = partition.topic.clone();
         for stage in &mut self.stages {
-            let Ok(plan) = stage.plan(&name, partitions, &self.shared) else {
+            let Ok(plan) = stage.plan(&name, partitions, &self.set) else {
                 return Vec::new();
             };
             if let Some(lookback) = plan.needs.as_ref().and_then(|needs| needs.lookback) {
@@ -109,12 +109,12 @@ impl Stage {
     /// # Errors
     /// There is none that has seen the log, or none can be started.
     pub(crate) fn take_remembering(&mut self, work: &Work<'_>) -> Result<Kept, StageError> {
-        let (plugin, shared) = (&self.plugin, work.shared);
+        let (plugin, set) = (&self.plugin, work.set);
         let mut no_room = None;
         let start = || -> Result<Kept, String> {
-            let share = shared.engine.remembering().take(plugin.limits.memory_bytes_max);
+            let share = set.engine.remembering().take(plugin.limits.memory_bytes_max);
             let share = share.inspect_err(|_| no_room = Some(NO_ROOM_RETRY))?;
-            Ok((plugin.start(&shared.engine, &shared.link)?, share))
+            Ok((plugin.start(&set.engine, &set.link)?, share))
         };
         let reason = match self.memories.take(&work.place(), start) {
             Ok(Some(kept)) => return Ok(kept),
@@ -197,7 +197,7 @@ impl Stage {
         let guilty = if let [row] = rows { Some(*row) } else { failure.index.and_then(|at| rows.get(at)).copied() };
         let (guilty, last) = (offset_of(guilty, work), offset_of(rows.last().copied(), work));
         tracing::warn!(
-            link = work.shared.link.link,
+            link = work.set.link.link,
             plugin = &*self.plugin.name,
             digest = &*self.plugin.digest,
             topic = &*place.topic,

@@ -24,8 +24,8 @@ impl PluginChain {
         }
         let (mut plans, mut name) = (Vec::new(), topic.clone());
         for stage in &mut self.stages {
-            let plan = stage.plan(&name, partitions, &self.shared);
-            let plan = plan.map_err(|e| error(&self.shared, stage.plugin.name.clone(), e))?;
+            let plan = stage.plan(&name, partitions, &self.set);
+            let plan = plan.map_err(|e| error(&self.set, stage.plugin.name.clone(), e))?;
             name = plan.name.clone().unwrap_or(name);
             plans.push(plan);
         }

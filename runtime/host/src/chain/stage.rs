@@ -12,11 +12,11 @@ use crate::api::v0_1::exports::strait::plugin::transform as wit;
 use crate::api::v0_1::strait::plugin::host::Level;
 use crate::columns::{DATA_BYTES_MAX, Scene, cost, offset};
 use crate::edits::{Rules, apply};
-use crate::factory::{Loaded, Shared};
 use crate::failure::Failure;
 use crate::fields::Lens;
 use crate::guest::{Instance, Said};
 use crate::health::FailureKind;
+use crate::load::{Loaded, PluginSet};
 use crate::memory::Memories;
 use crate::patch::Fate;
 use crate::plan::{Column, Needs, Plan};
@@ -76,9 +76,9 @@ pub(crate) struct Call<'a> {
 }
 
 impl Stage {
-    pub(super) fn start(plugin: Arc<Loaded>, shared: &Shared) -> Result<Self, String> {
+    pub(super) fn start(plugin: Arc<Loaded>, set: &PluginSet) -> Result<Self, String> {
         Ok(Self {
-            instance: Some(plugin.start(&shared.engine, &shared.link)?),
+            instance: Some(plugin.start(&set.engine, &set.link)?),
             plugin,
             memories: Memories::default(),
             plans: HashMap::new(),
@@ -93,22 +93,22 @@ impl Stage {
         self.instance.as_ref().map_or(0, Instance::memory_bytes) + self.memories.memory_bytes()
     }
 
-    fn instance(&mut self, shared: &Shared) -> Result<&mut Instance, StageError> {
+    fn instance(&mut self, set: &PluginSet) -> Result<&mut Instance, StageError> {
         if self.instance.as_ref().is_none_or(|instance| !instance.is_sound()) {
             self.instance = None;
-            let started = self.plugin.start(&shared.engine, &shared.link);
+            let started = self.plugin.start(&set.engine, &set.link);
             self.instance = Some(started.map_err(|reason| self.not_started(reason))?);
         }
         self.instance.as_mut().ok_or_else(|| "no instance".to_owned().into())
     }
 
     /// The plan for a topic, asked once.
-    pub(crate) fn plan(&mut self, topic: &Arc<str>, partitions: u32, shared: &Shared) -> Result<Arc<Plan>, StageError> {
+    pub(crate) fn plan(&mut self, topic: &Arc<str>, partitions: u32, set: &PluginSet) -> Result<Arc<Plan>, StageError> {
         if let Some(plan) = self.plans.get(topic) {
             return Ok(plan.clone());
         }
         let plugin = self.plugin.clone();
-        let answer = self.instance(shared)?.open_topic(&plugin.limits, topic, partitions);
+        let answer = self.instance(set)?.open_topic(&plugin.limits, topic, partitions);
         let place = format!("open-topic for '{topic}'");
         let answer = answer.map_err(|fault| {
             plugin.health.failed(fault.kind());
@@ -133,7 +133,7 @@ impl Stage {
 
     /// Shows the plugin every record that is still on its way. Gives the name of the batch's topic from here on.
     pub(super) fn run(&mut self, topic: &Arc<str>, work: &mut Work<'_>) -> Result<Arc<str>, StageError> {
-        let plan = self.plan(topic, work.partitions, work.shared)?;
+        let plan = self.plan(topic, work.partitions, work.set)?;
         let name = plan.name.clone().unwrap_or_else(|| topic.clone());
         if plan.needs.is_none() && !*work.redirects {
             return Ok(name);
@@ -144,7 +144,7 @@ impl Stage {
                 self.run_group(topic, &plan, &group, work)?;
                 continue;
             };
-            let plan = self.plan(other, work.partitions, work.shared)?;
+            let plan = self.plan(other, work.partitions, work.set)?;
             if plan.needs.as_ref().is_some_and(Needs::remembers) {
                 // They come between the others of the batch, in an order that is not the same the second time.
                 return Err(format!(
@@ -233,7 +233,7 @@ impl Stage {
             let (instance, share) = self.take_remembering(work)?;
             (instance, Some(share))
         } else {
-            self.instance(work.shared)?;
+            self.instance(work.set)?;
             (self.instance.take().ok_or_else(|| "no instance".to_owned())?, None)
         };
         let began = self.plugin.health.now();
@@ -264,7 +264,7 @@ impl Stage {
         let packer = &mut work.scratch.packer;
         let packed = packer.pack(&scene, rows, base_offset);
         packed.map_err(|_| "process: the records are larger than the interface can carry".to_owned())?;
-        let origins = [work.shared.link.source.as_str()];
+        let origins = [work.set.link.source.as_str()];
         let batch = wit::Batch {
             topic,
             partition: u32::try_from(work.batch.partition()).unwrap_or(0),
@@ -307,7 +307,7 @@ impl Stage {
         }
     }
 
-    pub(super) fn settle_words(&mut self, accepted: bool, shared: &Shared) {
+    pub(super) fn settle_words(&mut self, accepted: bool, set: &PluginSet) {
         let said = &mut self.said;
         if accepted {
             for (counter, sum) in self.plugin.counters.iter().zip(&said.counts) {
@@ -315,7 +315,7 @@ impl Stage {
                 let add = |value: u64| Some(value.saturating_add(*sum));
                 counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok();
             }
-            let (plugin, link) = (&*self.plugin.name, shared.link.link.as_str());
+            let (plugin, link) = (&*self.plugin.name, set.link.link.as_str());
             for (level, message) in &said.logs {
                 let message = if self.plugin.silent { "(message withheld: the plugin is required)" } else { message };
                 match level {

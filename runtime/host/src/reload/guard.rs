@@ -8,7 +8,8 @@ use strait_flow::ports::{Chain, ChainError};
 use crate::api::effects::effect_names;
 use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
 use crate::chain::PluginChain;
-use crate::factory::{HostChains, Loaded};
+use crate::factory::HostChains;
+use crate::load::Loaded;
 use crate::text::clean;
 
 /// Columns whose loss is a loss of sight, by the interface's numbers.
@@ -26,7 +27,7 @@ const LOST_MAX: usize = 5;
 #[must_use]
 pub(super) fn loosened(old: &HostChains, new: &HostChains) -> Vec<String> {
     let mut found = Vec::new();
-    let (old, new) = (&old.shared().plugins, &new.shared().plugins);
+    let (old, new) = (&old.set().plugins, &new.set().plugins);
     for (at, before) in old.iter().enumerate() {
         let Some(after) = counterpart(old, at, new) else {
             if before.required {
@@ -75,7 +76,7 @@ pub(crate) fn sights_lost(
     new: &HostChains,
     topics: &BTreeMap<Arc<str>, u32>,
 ) -> Result<Vec<String>, ChainError> {
-    if topics.is_empty() || old.shared().plugins.iter().all(|plugin| !plugin.required) {
+    if topics.is_empty() || old.set().plugins.iter().all(|plugin| !plugin.required) {
         return Ok(Vec::new());
     }
     let asked = |chains: &HostChains| -> Result<PluginChain, ChainError> {
@@ -89,13 +90,13 @@ pub(crate) fn sights_lost(
     let Ok(before) = asked(old) else { return Ok(Vec::new()) };
     let after = asked(new)?;
     let mut lost = Vec::new();
-    for (at, plugin) in old.shared().plugins.iter().enumerate().filter(|(_, plugin)| plugin.required) {
+    for (at, plugin) in old.set().plugins.iter().enumerate().filter(|(_, plugin)| plugin.required) {
         // One that went is told apart from this.
-        let Some(next) = counterpart(&old.shared().plugins, at, &new.shared().plugins) else { continue };
+        let Some(next) = counterpart(&old.set().plugins, at, &new.set().plugins) else { continue };
         if next.is_vouched_change(plugin) {
             continue;
         }
-        let Some(next) = new.shared().plugins.iter().position(|other| Arc::ptr_eq(other, next)) else { continue };
+        let Some(next) = new.set().plugins.iter().position(|other| Arc::ptr_eq(other, next)) else { continue };
         for (topic, seen) in before.sights(at) {
             let none = BTreeSet::new();
             let now = after.sights(next).find(|(other, _)| *other == topic).map_or(&none, |(_, seen)| seen);
@@ -119,13 +120,6 @@ pub(crate) fn sights_lost(
         lost.push(format!("and {more} more such"));
     }
     Ok(lost)
-}
-
-impl Loaded {
-    /// Another file than before, which a pin or a signature vouches for. Neither vouches for another configuration.
-    fn is_vouched_change(&self, before: &Self) -> bool {
-        self.vouched && self.digest != before.digest
-    }
 }
 
 /// The plugin of the same name; of several, the one at the same place among them.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use strait_core::event::Event;
 use strait_flow::ports::{Clock, EventSink};
 
+use crate::factory::PluginVersion;
+
 /// Entries kept; older ones are in the log.
 const ENTRIES_MAX: usize = 200;
 /// Bytes of a reason; a configuration with many mistakes has a long one.
@@ -67,17 +69,6 @@ pub struct HistoryEntry {
     pub reason: String,
     /// Reading, compiling and preparing, in milliseconds.
     pub took_ms: u64,
-}
-
-/// A plugin of a chain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PluginVersion {
-    /// Its name in the link.
-    pub name: String,
-    /// `sha256:` and 64 hexadecimal digits, of its file.
-    pub digest: String,
-    /// The version that its author gave it.
-    pub version: String,
 }
 
 /// The history of a link; also tells the log.

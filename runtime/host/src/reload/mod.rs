@@ -24,7 +24,7 @@ use chain::{Seat, Seated, SlotChain};
 use guard::loosened;
 pub(crate) use guard::sights;
 use history::History;
-pub use history::{HistoryEntry, Outcome, PluginVersion};
+pub use history::{HistoryEntry, Outcome};
 pub use state::{ChainState, Comparison, Standing};
 
 /// Versions remembered as bad; the oldest names are forgotten in the order of the alphabet, which is good enough for a bound.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PluginVersion;
+use crate::factory::PluginVersion;
 
 /// What a trial in the shadow has found so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

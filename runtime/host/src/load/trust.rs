@@ -12,9 +12,10 @@ use ed25519_compact::{KeyPair, PublicKey as Point, Seed, Signature};
 use strait_core::config::pin;
 
 use crate::error::{LoadProblem, TrustError};
-use crate::factory::PluginSource;
 use crate::file::{FileError, read_file};
 use crate::text::hex;
+
+use super::spec::PluginSource;
 
 /// Before the file's bytes in what is signed, so that the signature is good for nothing else.
 const DOMAIN: &[u8] = b"strait-plugin-v1\n";

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -10,22 +9,18 @@ use wasmparser::{Encoding, Parser, Payload, Validator};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::api::effects::{EFFECT_NAMES, effect_names};
-use crate::api::v0_1::exports::strait::plugin::transform::About;
 use crate::api::{WIT_V0_1, speaks};
-use crate::bundled::{bundled, bundled_names};
-use crate::error::{LoadError, LoadProblem};
-use crate::factory::PluginSource;
+use crate::error::LoadProblem;
 use crate::file::read_file;
-use crate::guest::{COUNTERS_MAX, HostEngine, Import, Instance, Limits, judge};
-use crate::text::{clean, hex};
-use crate::trust::Trust;
+use crate::guest::{Import, Limits, judge};
+use crate::text::clean;
+
+use super::bundled::{bundled, bundled_names};
+use super::spec::PluginSource;
+use super::trust::Trust;
 
 const PACKAGE: &str = "strait:plugin/";
 const TRANSFORM: &str = "strait:plugin/transform@";
-/// Reject codes go into headers and metrics.
-const CODE_BYTES_MAX: usize = 64;
-const CODES_MAX: usize = 256;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -47,114 +42,6 @@ pub(crate) struct Package {
     /// Version of `strait:plugin` that it exports.
     pub(crate) version: String,
     pub(crate) imports: Vec<String>,
-}
-
-/// What a plugin says of itself (`describe`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Manifest {
-    /// Name that its author gave it.
-    pub name: String,
-    /// Version that its author gave it.
-    pub version: String,
-    /// One sentence.
-    pub description: String,
-    /// JSON Schema of its configuration; empty where it has none.
-    pub config_schema: String,
-    /// The most it can ever do, as the bits of the interface.
-    #[serde(skip)]
-    pub effects: u32,
-    /// The same by name.
-    #[serde(rename = "effects")]
-    pub effect_names: Vec<&'static str>,
-    /// Whether records that it cannot judge must not pass.
-    pub fails_closed: bool,
-    /// Names of its counters.
-    pub counters: Vec<String>,
-    /// Codes of its rejects.
-    pub reject_codes: Vec<String>,
-}
-
-/// What `strait plugin inspect` tells.
-#[derive(Clone, Debug, Serialize)]
-pub struct PluginInfo {
-    /// Its file.
-    pub path: PathBuf,
-    /// Component or core module.
-    pub kind: Kind,
-    /// Size of the file.
-    pub size_bytes: usize,
-    /// `sha256:` and 64 hexadecimal digits, of the file.
-    pub digest: String,
-    /// Version of `strait:plugin` that it speaks.
-    pub wit_version: String,
-    /// What it imports: of the host, or of WASI, which takes `wasi = true` in a link.
-    pub imports: Vec<String>,
-    /// What it says of itself.
-    pub manifest: Manifest,
-}
-
-/// Checks a plugin file, starts it once and asks it for its description. Does not configure it.
-///
-/// # Errors
-/// [`LoadError`] as at load.
-pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError> {
-    let fail = |problem| LoadError {
-        plugin: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        origin: path.display().to_string(),
-        problem,
-    };
-    let limits = Limits::default();
-    let source = PluginSource::File(path.to_owned());
-    let package = Package::open(&source, &limits, &Trust::default(), true).map_err(fail)?;
-    let pre = engine.compile(package.digest, &package.component).map_err(fail)?;
-    let mut instance = Instance::start(engine, &pre, &limits).map_err(|f| fail(f.at("start")))?;
-    let about = instance.describe(&limits).map_err(|f| fail(f.at("describe")))?;
-    Ok(PluginInfo {
-        path: path.to_owned(),
-        kind: package.kind,
-        size_bytes: package.size_bytes,
-        digest: format!("sha256:{}", hex(&package.digest)),
-        wit_version: package.version,
-        imports: package.imports,
-        manifest: Manifest::check(about, &limits).map_err(fail)?,
-    })
-}
-
-impl Manifest {
-    pub(crate) fn check(about: About, limits: &Limits) -> Result<Self, LoadProblem> {
-        let bad = |message: String| Err(LoadProblem::BadManifest(message));
-        if about.name.is_empty() || about.name.len() > 128 {
-            return bad("the name must have 1 to 128 bytes".into());
-        }
-        let unknown = about.effects >> EFFECT_NAMES.len();
-        if unknown != 0 {
-            return bad(format!("effects {:#b} holds bits that this host does not know", about.effects));
-        }
-        let counters_max = limits.counters_max.min(COUNTERS_MAX);
-        if about.counters.len() > counters_max || about.reject_codes.len() > CODES_MAX {
-            return bad(format!("at most {counters_max} counters and {CODES_MAX} reject codes are allowed"));
-        }
-        for name in about.counters.iter().chain(&about.reject_codes) {
-            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-            if name.is_empty() || name.len() > CODE_BYTES_MAX || !plain {
-                return bad(format!(
-                    "'{}' is not a name of a counter or reject code: 1 to {CODE_BYTES_MAX} letters, digits, '-', '_' and '.'",
-                    clean(name, CODE_BYTES_MAX)
-                ));
-            }
-        }
-        Ok(Self {
-            name: clean(&about.name, 128),
-            version: clean(&about.version, 128),
-            description: clean(&about.description, 1024),
-            config_schema: about.config_schema,
-            effects: about.effects,
-            effect_names: effect_names(about.effects),
-            fails_closed: about.fails_closed,
-            counters: about.counters,
-            reject_codes: about.reject_codes,
-        })
-    }
 }
 
 impl Package {

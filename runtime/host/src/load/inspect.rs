@@ -1,0 +1,60 @@
+//! A plugin file looked at without a link.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::LoadError;
+use crate::guest::{HostEngine, Instance, Limits};
+use crate::text::hex;
+
+use super::manifest::Manifest;
+use super::package::{Kind, Package};
+use super::spec::PluginSource;
+use super::trust::Trust;
+
+/// What `strait plugin inspect` tells.
+#[derive(Clone, Debug, Serialize)]
+pub struct PluginInfo {
+    /// Its file.
+    pub path: PathBuf,
+    /// Component or core module.
+    pub kind: Kind,
+    /// Size of the file.
+    pub size_bytes: usize,
+    /// `sha256:` and 64 hexadecimal digits, of the file.
+    pub digest: String,
+    /// Version of `strait:plugin` that it speaks.
+    pub wit_version: String,
+    /// What it imports: of the host, or of WASI, which takes `wasi = true` in a link.
+    pub imports: Vec<String>,
+    /// What it says of itself.
+    pub manifest: Manifest,
+}
+
+/// Checks a plugin file, starts it once and asks it for its description. Does not configure it.
+///
+/// # Errors
+/// [`LoadError`] as at load.
+pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError> {
+    let fail = |problem| LoadError {
+        plugin: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        origin: path.display().to_string(),
+        problem,
+    };
+    let limits = Limits::default();
+    let source = PluginSource::File(path.to_owned());
+    let package = Package::open(&source, &limits, &Trust::default(), true).map_err(fail)?;
+    let pre = engine.compile(package.digest, &package.component).map_err(fail)?;
+    let mut instance = Instance::start(engine, &pre, &limits).map_err(|f| fail(f.at("start")))?;
+    let about = instance.describe(&limits).map_err(|f| fail(f.at("describe")))?;
+    Ok(PluginInfo {
+        path: path.to_owned(),
+        kind: package.kind,
+        size_bytes: package.size_bytes,
+        digest: format!("sha256:{}", hex(&package.digest)),
+        wit_version: package.version,
+        imports: package.imports,
+        manifest: Manifest::check(about, &limits).map_err(fail)?,
+    })
+}

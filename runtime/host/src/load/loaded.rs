@@ -1,0 +1,138 @@
+//! A plugin that was loaded: read, checked, compiled and tried once.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use serde_json::Value;
+use strait_core::config::OnError;
+
+use crate::api::effects::{CONTENT, EMIT, effect_names};
+use crate::api::v0_1::PluginPre;
+use crate::api::v0_1::exports::strait::plugin::transform as wit;
+use crate::error::{ConfigMistake, LoadProblem};
+use crate::guest::{Fault, HostEngine, Instance, Limits, State};
+use crate::health::{Health, Key};
+use crate::text::{clean, hex};
+
+use super::identity::{config_digest, identity};
+use super::manifest::Manifest;
+use super::package::Package;
+use super::schema;
+use super::spec::{LinkInfo, PluginSource, PluginSpec};
+
+/// A plugin that was tried once and can be started again.
+pub(crate) struct Loaded {
+    pub(crate) name: Arc<str>,
+    /// `sha256:` and 64 hexadecimal digits, of the file.
+    pub(crate) digest: Arc<str>,
+    pub(crate) source: PluginSource,
+    /// Its file is pinned, or signed by a key that the operator trusts.
+    vouched: bool,
+    pub(crate) manifest: Manifest,
+    pub(crate) on_error: OnError,
+    pub(crate) health: Arc<Health>,
+    pub(crate) reject_codes: Vec<Arc<str>>,
+    pub(crate) limits: Limits,
+    pub(crate) required: bool,
+    /// Its own words stay out of logs and errors, as they may hold personal data.
+    pub(crate) silent: bool,
+    pub(crate) counters: Vec<AtomicU64>,
+    pre: PluginPre<State>,
+    config: String,
+    /// Name, digest and configuration.
+    pub(crate) identity: String,
+}
+
+impl Loaded {
+    pub(crate) fn load(engine: &HostEngine, spec: PluginSpec, link: &LinkInfo) -> Result<Self, LoadProblem> {
+        let package = Package::open(&spec.source, &spec.limits, &spec.trust, spec.wasi)?;
+        let pre = engine.compile(package.digest, &package.component)?;
+        let mut trial = Instance::start(engine, &pre, &spec.limits).map_err(|f| f.at("start"))?;
+        let about = trial.describe(&spec.limits).map_err(|f| f.at("describe"))?;
+        let manifest = Manifest::check(about, &spec.limits)?;
+
+        let config = match spec.config {
+            Value::Null => Value::Object(serde_json::Map::new()),
+            config => config,
+        };
+        schema::check(&manifest.config_schema, &config)?;
+        let config_digest = config_digest(spec.config_as_written.as_ref().unwrap_or(&config));
+        let digest = hex(&package.digest);
+        let required = spec.required || manifest.fails_closed;
+        if required && spec.on_error == OnError::Pass {
+            return Err(LoadProblem::PassRefused);
+        }
+        let whole_digest: Arc<str> = format!("sha256:{digest}").into();
+        let health = engine.healths().of(Key {
+            link: link.link.clone(),
+            plugin: spec.name.clone(),
+            digest: whole_digest.clone(),
+            config: config_digest.clone(),
+        });
+        let loaded = Self {
+            digest: whole_digest,
+            on_error: spec.on_error,
+            health,
+            identity: identity(&spec.name, &digest, &config_digest),
+            source: spec.source,
+            vouched: spec.trust.digest.is_some() || !spec.trust.keys.is_empty(),
+            name: spec.name.into(),
+            reject_codes: manifest.reject_codes.iter().map(|code| code.as_str().into()).collect(),
+            counters: manifest.counters.iter().map(|_| AtomicU64::new(0)).collect(),
+            required,
+            silent: required && !spec.words_told,
+            manifest,
+            limits: spec.limits,
+            pre,
+            config: config.to_string(),
+        };
+        let configured = trial.configure(&loaded.limits, &loaded.config, wit_link(link));
+        configured.map_err(|f| f.at("configure"))?.map_err(|mistakes| {
+            let mistakes = mistakes.into_iter().take(20).map(|mistake| ConfigMistake {
+                pointer: clean(&mistake.path, 256),
+                message: clean(&mistake.message, 512),
+            });
+            LoadProblem::ConfigureRefused(mistakes.collect())
+        })?;
+        Ok(loaded)
+    }
+
+    /// What a required plugin took out of the records, no later one may put back unnoticed.
+    pub(crate) fn check_place(&self, earlier: &[Arc<Self>]) -> Result<(), LoadProblem> {
+        let could_undo = self.manifest.effects & (CONTENT | EMIT);
+        let guarded = earlier.iter().find(|plugin| plugin.required && plugin.manifest.effects & CONTENT != 0);
+        match guarded {
+            Some(earlier) if could_undo != 0 => Err(LoadProblem::AfterRequired {
+                earlier: earlier.name.to_string(),
+                effects: effect_names(could_undo).join(", "),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A configured instance.
+    pub(crate) fn start(&self, engine: &HostEngine, link: &LinkInfo) -> Result<Instance, String> {
+        let text = |call: &str, fault: Fault| format!("{call}: {}", fault.text(self.silent));
+        let mut instance = Instance::start(engine, &self.pre, &self.limits).map_err(|f| text("start", f))?;
+        let configured = instance.configure(&self.limits, &self.config, wit_link(link));
+        match configured.map_err(|f| text("configure", f))? {
+            Ok(()) => Ok(instance),
+            Err(_) => Err("configure: it refuses the configuration that it took when it was loaded".into()),
+        }
+    }
+
+    /// Another file than before, which a pin or a signature vouches for. Neither vouches for another configuration.
+    pub(crate) fn is_vouched_change(&self, before: &Self) -> bool {
+        self.vouched && self.digest != before.digest
+    }
+}
+
+fn wit_link(link: &LinkInfo) -> wit::LinkInfo<'_> {
+    wit::LinkInfo {
+        link: &link.link,
+        source: &link.source,
+        source_region: link.source_region.as_deref(),
+        target: &link.target,
+        target_region: link.target_region.as_deref(),
+    }
+}

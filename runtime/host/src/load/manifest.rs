@@ -1,0 +1,75 @@
+//! What a plugin says of itself, checked.
+
+use serde::Serialize;
+
+use crate::api::effects::{EFFECT_NAMES, effect_names};
+use crate::api::v0_1::exports::strait::plugin::transform::About;
+use crate::error::LoadProblem;
+use crate::guest::{COUNTERS_MAX, Limits};
+use crate::text::clean;
+
+/// Reject codes go into headers and metrics.
+const CODE_BYTES_MAX: usize = 64;
+const CODES_MAX: usize = 256;
+
+/// What a plugin says of itself (`describe`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Manifest {
+    /// Name that its author gave it.
+    pub name: String,
+    /// Version that its author gave it.
+    pub version: String,
+    /// One sentence.
+    pub description: String,
+    /// JSON Schema of its configuration; empty where it has none.
+    pub config_schema: String,
+    /// The most it can ever do, as the bits of the interface.
+    #[serde(skip)]
+    pub effects: u32,
+    /// The same by name.
+    #[serde(rename = "effects")]
+    pub effect_names: Vec<&'static str>,
+    /// Whether records that it cannot judge must not pass.
+    pub fails_closed: bool,
+    /// Names of its counters.
+    pub counters: Vec<String>,
+    /// Codes of its rejects.
+    pub reject_codes: Vec<String>,
+}
+
+impl Manifest {
+    pub(crate) fn check(about: About, limits: &Limits) -> Result<Self, LoadProblem> {
+        let bad = |message: String| Err(LoadProblem::BadManifest(message));
+        if about.name.is_empty() || about.name.len() > 128 {
+            return bad("the name must have 1 to 128 bytes".into());
+        }
+        let unknown = about.effects >> EFFECT_NAMES.len();
+        if unknown != 0 {
+            return bad(format!("effects {:#b} holds bits that this host does not know", about.effects));
+        }
+        let counters_max = limits.counters_max.min(COUNTERS_MAX);
+        if about.counters.len() > counters_max || about.reject_codes.len() > CODES_MAX {
+            return bad(format!("at most {counters_max} counters and {CODES_MAX} reject codes are allowed"));
+        }
+        for name in about.counters.iter().chain(&about.reject_codes) {
+            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+            if name.is_empty() || name.len() > CODE_BYTES_MAX || !plain {
+                return bad(format!(
+                    "'{}' is not a name of a counter or reject code: 1 to {CODE_BYTES_MAX} letters, digits, '-', '_' and '.'",
+                    clean(name, CODE_BYTES_MAX)
+                ));
+            }
+        }
+        Ok(Self {
+            name: clean(&about.name, 128),
+            version: clean(&about.version, 128),
+            description: clean(&about.description, 1024),
+            config_schema: about.config_schema,
+            effects: about.effects,
+            effect_names: effect_names(about.effects),
+            fails_closed: about.fails_closed,
+            counters: about.counters,
+            reject_codes: about.reject_codes,
+        })
+    }
+}

@@ -1,0 +1,22 @@
+//! From a plugin's file and configuration to a plugin that can be started.
+
+mod bundled;
+mod identity;
+mod inspect;
+mod loaded;
+mod manifest;
+mod package;
+mod schema;
+mod set;
+mod spec;
+mod trust;
+
+pub use bundled::bundled_names;
+pub use identity::generation_of;
+pub use inspect::{PluginInfo, inspect};
+pub(crate) use loaded::Loaded;
+pub use manifest::Manifest;
+pub use package::{Kind, component_of};
+pub(crate) use set::PluginSet;
+pub use spec::{ChainSpec, LinkInfo, Naming, PluginSource, PluginSpec};
+pub use trust::{PrivateKey, PublicKey, Trust, signature_path, verify_file};

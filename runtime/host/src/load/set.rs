@@ -1,0 +1,43 @@
+//! The plugins of a link, loaded: what all chains of a generation share.
+
+use std::sync::Arc;
+
+use strait_core::edit::Generation;
+
+use crate::error::LoadError;
+use crate::guest::HostEngine;
+
+use super::identity::generation;
+use super::loaded::Loaded;
+use super::spec::{ChainSpec, LinkInfo, Naming};
+
+/// What all chains of a generation share.
+pub(crate) struct PluginSet {
+    pub(crate) engine: HostEngine,
+    pub(crate) plugins: Vec<Arc<Loaded>>,
+    pub(crate) link: LinkInfo,
+    pub(crate) naming: Naming,
+    pub(crate) generation: Generation,
+}
+
+impl PluginSet {
+    /// Loads each plugin, in order.
+    ///
+    /// # Errors
+    /// [`LoadError`] of the first plugin that does not load.
+    pub(crate) fn load(engine: &HostEngine, spec: ChainSpec) -> Result<Self, LoadError> {
+        let mut plugins: Vec<Arc<Loaded>> = Vec::new();
+        for plugin in spec.plugins {
+            let (name, origin, allow_after) = (plugin.name.clone(), plugin.source.to_string(), plugin.allow_after);
+            let loaded = Loaded::load(engine, plugin, &spec.link).and_then(|loaded| match allow_after {
+                true => Ok(loaded),
+                false => loaded.check_place(&plugins).map(|()| loaded),
+            });
+            let loaded = loaded.map_err(|problem| LoadError { plugin: name, origin, problem })?;
+            plugins.push(Arc::new(loaded));
+        }
+        let identities: Vec<&str> = plugins.iter().map(|p| p.identity.as_str()).collect();
+        let generation = generation(&identities);
+        Ok(Self { engine: engine.clone(), plugins, link: spec.link, naming: spec.naming, generation })
+    }
+}
