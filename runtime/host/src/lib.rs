@@ -5,27 +5,17 @@
 
 pub mod api;
 mod chain;
-mod columns;
-mod edits;
 mod error;
 mod factory;
-mod failure;
 mod fields;
 mod file;
 mod guest;
 mod health;
 mod load;
-mod memory;
-mod patch;
-mod plan;
-mod recall;
 mod reload;
-mod sight;
-mod slots;
 mod text;
 
-pub use chain::PluginChain;
-pub use chain::measure::ColumnBytes;
+pub use chain::{ColumnBytes, PluginChain};
 pub use error::{ConfigMistake, LoadError, LoadProblem, TrustError};
 pub use factory::{CounterValue, HostChains, PluginVersion};
 pub use file::{FileError, read_file};

@@ -1,78 +1,52 @@
 //! One plugin of a chain: its instance, its plans by topic, and the calls in which it is shown a batch.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use strait_core::offset::SourceOffset;
+use strait_core::config::OnError;
+use strait_core::edit::Reject;
 
-use super::{Group, TOPICS_MAX, Work};
-use crate::api::v0_1::exports::strait::plugin::transform as wit;
+use super::TOPICS_MAX;
+use super::call::{Call, MODE_RECALL, told};
+use super::columns::{DATA_BYTES_MAX, cost, offset};
+use super::coverage::Coverage;
+use super::error::{Failure, StageError};
+use super::memory::Memories;
+use super::patch::Fate;
+use super::plan::{Needs, Plan};
+use super::work::{Group, Manner, Work};
 use crate::api::v0_1::strait::plugin::host::Level;
-use crate::columns::{DATA_BYTES_MAX, Scene, cost, offset};
-use crate::edits::{Rules, apply};
-use crate::failure::Failure;
 use crate::fields::Lens;
 use crate::guest::{Instance, Said};
-use crate::health::FailureKind;
+use crate::health::{Admission, FailureKind, Outcome};
 use crate::load::{Loaded, PluginSet};
-use crate::memory::Memories;
-use crate::patch::Fate;
-use crate::plan::{Column, Needs, Plan};
-use crate::reload::sights;
-use crate::text::clean;
 
 /// Records of one call, where they have no bytes that would bound it.
 const CALL_RECORDS_MAX: usize = 16_384;
 
-/// Bit 0 of a batch's mode: the records were judged before.
-const MODE_RECALL: u32 = 1;
+/// Code of the host's own reject: a value above `value-max-bytes` of a required plugin.
+const VALUE_TOO_LARGE: &str = "value-too-large";
 
 /// A topic whose `open-topic` broke is tried again after this; one that the plugin refuses is not.
 const OPEN_TOPIC_RETRY: Duration = Duration::from_secs(30);
 
 /// One plugin of the chain.
-pub(crate) struct Stage {
-    pub(crate) plugin: Arc<Loaded>,
+pub(super) struct Stage {
+    pub(super) plugin: Arc<Loaded>,
     /// `None` after a fault, until the next call.
-    instance: Option<Instance>,
+    pub(super) instance: Option<Instance>,
     /// Instances for topics on which it remembers.
-    pub(crate) memories: Memories,
+    pub(super) memories: Memories,
     plans: HashMap<Arc<str>, Arc<Plan>>,
-    /// What a required plugin looks at, by topic: a reload must not make it less unnoticed.
-    pub(super) sights: HashMap<Arc<str>, BTreeSet<String>>,
+    /// By topic, for a required plugin.
+    coverage: HashMap<Arc<str>, Coverage>,
     /// What was said in calls that came to a good end, until the batch is accepted.
-    said: Said,
+    pub(super) said: Said,
     /// Its breaker is half open, and this call tells whether it closes.
-    pub(crate) probing: bool,
-}
-
-/// A fault of one stage that ends the batch, to be told with its plugin's name.
-pub(crate) struct StageError {
-    pub(crate) offset: Option<SourceOffset>,
-    pub(crate) reason: String,
-    /// When the batch may be tried again; `None` where waiting does not mend it.
-    pub(crate) retry_after: Option<Duration>,
-}
-
-impl From<String> for StageError {
-    fn from(reason: String) -> Self {
-        Self { offset: None, reason, retry_after: None }
-    }
-}
-
-/// What calls of a plugin on records of one batch have in common.
-#[derive(Clone, Copy)]
-pub(crate) struct Call<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) needs: &'a Needs,
-    /// `None` where the plugin reads no fields.
-    pub(crate) lens: Option<&'a Lens>,
-    pub(crate) base_offset: u64,
-    /// The interface's bits.
-    pub(crate) mode: u32,
-    pub(crate) ms_max: u64,
+    pub(super) probing: bool,
 }
 
 impl Stage {
@@ -82,10 +56,15 @@ impl Stage {
             plugin,
             memories: Memories::default(),
             plans: HashMap::new(),
-            sights: HashMap::new(),
+            coverage: HashMap::new(),
             said: Said::default(),
             probing: false,
         })
+    }
+
+    /// What it looks at, by the topics it was asked about; nothing where it is not required.
+    pub(super) fn coverage(&self) -> impl Iterator<Item = (&Arc<str>, &Coverage)> {
+        self.coverage.iter()
     }
 
     /// Linear memories of its instances, in bytes.
@@ -93,7 +72,7 @@ impl Stage {
         self.instance.as_ref().map_or(0, Instance::memory_bytes) + self.memories.memory_bytes()
     }
 
-    fn instance(&mut self, set: &PluginSet) -> Result<&mut Instance, StageError> {
+    pub(super) fn instance(&mut self, set: &PluginSet) -> Result<&mut Instance, StageError> {
         if self.instance.as_ref().is_none_or(|instance| !instance.is_sound()) {
             self.instance = None;
             let started = self.plugin.start(&set.engine, &set.link);
@@ -103,7 +82,7 @@ impl Stage {
     }
 
     /// The plan for a topic, asked once.
-    pub(crate) fn plan(&mut self, topic: &Arc<str>, partitions: u32, set: &PluginSet) -> Result<Arc<Plan>, StageError> {
+    pub(super) fn plan(&mut self, topic: &Arc<str>, partitions: u32, set: &PluginSet) -> Result<Arc<Plan>, StageError> {
         if let Some(plan) = self.plans.get(topic) {
             return Ok(plan.clone());
         }
@@ -118,14 +97,14 @@ impl Stage {
         })?;
         let plan = answer.map_err(|words| format!("{place}: it refuses the topic{}", told(&words, plugin.silent)))?;
         if plugin.required {
-            self.sights.insert(topic.clone(), sights(&plan));
+            self.coverage.insert(topic.clone(), Coverage::of(&plan));
         }
         let plan = Plan::check(topic, plan, plugin.manifest.effects).map_err(|e| format!("{place}: {e}"))?;
         let plan = Arc::new(plan);
         self.keep_words();
         if self.plans.len() >= TOPICS_MAX {
             self.plans.clear();
-            self.sights.clear();
+            self.coverage.clear();
         }
         self.plans.insert(topic.clone(), plan.clone());
         Ok(plan)
@@ -218,86 +197,101 @@ impl Stage {
         self.call(&call, work)
     }
 
-    /// One call on the records at `rows`. One that fails changes nothing, says nothing and costs the instance.
-    ///
-    /// # Errors
-    /// What is not about these records: no instance, or what cannot be packed.
-    pub(crate) fn attempt(
-        &mut self,
-        call: &Call<'_>,
-        rows: &[usize],
-        work: &mut Work<'_>,
-    ) -> Result<Result<(), Failure>, StageError> {
-        // Taken out: it comes back only if all goes well.
-        let (mut instance, share) = if call.needs.remembers() {
-            let (instance, share) = self.take_remembering(work)?;
-            (instance, Some(share))
-        } else {
-            self.instance(work.set)?;
-            (self.instance.take().ok_or_else(|| "no instance".to_owned())?, None)
+    /// Reads a record's value, if the plugin wants that, and says whether the plugin gets to see the record. A required
+    /// plugin's record that it cannot judge is rejected here.
+    pub(super) fn admit(&self, needs: &Needs, lens: Option<&Lens>, row: usize, work: &mut Work<'_>) -> bool {
+        let Some(value) = work.slots.view(row, work.batch).map(|view| view.value()) else {
+            return false;
         };
-        let began = self.plugin.health.now();
-        let answer = self.enter(call, rows, work, &mut instance)?;
-        self.plugin.health.called(rows.len(), self.plugin.health.now().saturating_sub(began));
-        if answer.is_ok() {
-            self.said.absorb(instance.said());
-            match share {
-                Some(share) => self.memories.put_back(&work.place(), (instance, share)),
-                None => self.instance = Some(instance),
+        if needs.value_bytes_max.is_some_and(|max| value.is_some_and(|v| v.len() > max)) {
+            if self.plugin.required {
+                let text = "the value is larger than the plugin takes (value-max-bytes)";
+                self.refuse(row, (VALUE_TOO_LARGE, text), work);
             }
+            return false;
         }
-        Ok(answer)
+        let Some(lens) = lens else {
+            return true;
+        };
+        let known = work.slots.get(row).map(|slot| slot.doc).unwrap_or_default();
+        let id = work.docs.read(known, value, lens);
+        let unjudged = work.docs.get(id).and_then(|doc| doc.state(lens).unjudged());
+        if let Some(slot) = work.slots.get_mut(row) {
+            slot.doc = id;
+        }
+        match unjudged {
+            Some(why) if self.plugin.required && !lens.fields.is_empty() => {
+                self.refuse(row, why, work);
+                false
+            }
+            _ => true,
+        }
     }
 
-    fn enter(
-        &self,
-        call: &Call<'_>,
-        rows: &[usize],
-        work: &mut Work<'_>,
-        instance: &mut Instance,
-    ) -> Result<Result<(), Failure>, StageError> {
-        let plugin = &self.plugin;
-        let Call { topic, needs, lens, base_offset, mode, ms_max } = *call;
-        let last = rows.last().and_then(|row| work.record(*row));
-        let time_ms = last.map_or(0, |record| record.timestamp_ms);
-        let scene = Scene { needs, batch: work.batch, slots: work.slots, docs: work.docs, lens };
-        let packer = &mut work.scratch.packer;
-        let packed = packer.pack(&scene, rows, base_offset);
-        packed.map_err(|_| "process: the records are larger than the interface can carry".to_owned())?;
-        let origins = [work.set.link.source.as_str()];
-        let batch = wit::Batch {
-            topic,
-            partition: u32::try_from(work.batch.partition()).unwrap_or(0),
-            count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
-            base_offset,
-            mode,
-            origins: if needs.columns.contains(&Column::Origins) { &origins } else { &[] },
-            columns: &packer.directory,
-            data: &packer.data,
-        };
-        let edits = match instance.process(&plugin.limits, batch, ms_max, time_ms) {
-            Ok(Ok(edits)) => edits,
-            Ok(Err(words)) => {
-                let reason = format!("process: it gave up{}", told(&words, plugin.silent));
-                return Ok(Err(Failure { kind: FailureKind::Error, index: None, reason }));
+    /// A reject by the host: what was not judged does not pass.
+    fn refuse(&self, row: usize, (code, text): (&str, &str), work: &mut Work<'_>) {
+        if let Some(slot) = work.slots.get_mut(row) {
+            let (plugin, digest) = (self.plugin.name.clone(), self.plugin.digest.clone());
+            slot.fate = Fate::Reject(Box::new(Reject { plugin, digest, code: code.into(), text: text.into() }));
+        }
+    }
+
+    /// Has the plugin judge the records in `work.scratch.rows`, and deals with those that break it.
+    pub(super) fn call(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
+        if work.is_recalling() && !call.needs.remembers() {
+            return self.call_again(call, work);
+        }
+        if !self.may_call(call, work)? {
+            return Ok(());
+        }
+        if call.needs.remembers() {
+            return self.call_remembering(call, work);
+        }
+        let health = self.plugin.health.clone();
+        let rows = mem::take(&mut work.scratch.rows);
+        let done = match self.attempt(call, &rows, work) {
+            Ok(Ok(())) => {
+                health.judged(rows.len() as u64, mem::take(&mut self.probing));
+                Ok(())
             }
-            Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.silent))),
+            Ok(Err(Failure { reason, .. })) if work.manner == Manner::Prove => {
+                Err(StageError { offset: None, reason, retry_after: None })
+            }
+            Ok(Err(failure)) => self.narrow(call, &rows, failure, work),
+            Err(error) => Err(error),
         };
-        let (names, redirects) = (&mut *work.names, &mut *work.redirects);
-        let mut rules = Rules {
-            plugin: &plugin.name,
-            digest: &plugin.digest,
-            copies_max: plugin.limits.fan_out_max,
-            emit_bytes_max: plugin.limits.emit_bytes_max,
-            reject_codes: &plugin.reject_codes,
-            silent: plugin.silent,
-            check_topic: &mut |name| {
-                *redirects = true;
-                names.of(&name.into())
-            },
-        };
-        let outcome = apply(&edits, rows, &scene, &mut rules);
-        Ok(outcome.map(|outcome| work.slots.commit(outcome)).map_err(Failure::of_edits))
+        self.probing = false;
+        work.scratch.rows = rows;
+        done
+    }
+
+    /// Asks the breaker. Where it is open the batch waits, unless the records may pass unjudged.
+    fn may_call(&mut self, call: &Call<'_>, work: &Work<'_>) -> Result<bool, StageError> {
+        if self.probing {
+            return Ok(true);
+        }
+        match self.plugin.health.admit() {
+            Admission::Call => Ok(true),
+            Admission::Probe => {
+                self.probing = true;
+                Ok(true)
+            }
+            // The operator said that records rather pass than wait. One that remembers would not have seen them, ever after.
+            Admission::Wait { .. }
+                if self.plugin.on_error == OnError::Pass && !call.needs.remembers() && work.manner != Manner::Prove =>
+            {
+                Ok(false)
+            }
+            Admission::Wait { after, reason } => Err(StageError { offset: None, reason, retry_after: Some(after) }),
+        }
+    }
+
+    /// A fresh instance cannot be had: nothing can be judged for a while.
+    pub(super) fn not_started(&self, reason: String) -> StageError {
+        let health = &self.plugin.health;
+        health.failed(FailureKind::Start);
+        let after = health.broken(Outcome::default(), &reason);
+        StageError { offset: None, reason, retry_after: Some(after) }
     }
 
     /// What was said in a good call is kept for the end of the batch.
@@ -341,12 +335,4 @@ impl Stage {
             instance.said().clear();
         }
     }
-}
-
-/// The guest's own words for an error, unless they may not be told.
-fn told(words: &str, silent: bool) -> String {
-    if silent {
-        return String::new();
-    }
-    format!(": {}", clean(words, 512))
 }

@@ -12,14 +12,13 @@ use strait_flow::ports::Clock;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, Strategy};
 
-use crate::api::v0_1::{Plugin, PluginPre};
-use crate::error::LoadProblem;
-use crate::health::{Healths, PluginHealth, StateDir};
-
 use super::budget::Budget;
 use super::compiled::CompiledCache;
 use super::store::State;
 use super::wasi;
+use crate::api::v0_1::{Plugin, PluginPre};
+use crate::error::LoadProblem;
+use crate::health::{Healths, PluginHealth, StateDir};
 
 /// Length of an epoch: deadlines are exact to one.
 pub(crate) const TICK_MS: u64 = 10;

@@ -2,6 +2,9 @@
 
 use wasmtime::{Store, Trap};
 
+use super::engine::{HostEngine, TICK_MS};
+use super::limits::{DESCRIBE_BYTES_MAX, Limits, OPEN_TOPIC_BYTES_MAX};
+use super::store::{Said, State};
 use crate::api::v0_1::exports::strait::plugin::transform::{
     About, Batch, ConfigError, Edits, Guest, LinkInfo, TopicPlan,
 };
@@ -9,10 +12,6 @@ use crate::api::v0_1::strait::plugin::host;
 use crate::api::v0_1::{Plugin, PluginPre};
 use crate::error::LoadProblem;
 use crate::health::FailureKind;
-
-use super::engine::{HostEngine, TICK_MS};
-use super::limits::{DESCRIBE_BYTES_MAX, Limits, OPEN_TOPIC_BYTES_MAX};
-use super::store::{Said, State};
 
 /// Why a call did not give an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

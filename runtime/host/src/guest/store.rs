@@ -1,10 +1,9 @@
 //! What a guest's store holds beside its memory: its bounds, its WASI, and what the guest said.
 
-use crate::api::v0_1::strait::plugin::{host, types};
-use crate::text::clean;
-
 use super::limits::{Limiter, Limits};
 use super::wasi::{STDERR, STDOUT, Wasi};
+use crate::api::v0_1::strait::plugin::{host, types};
+use crate::text::clean;
 
 /// Messages kept of all calls of a batch.
 const BATCH_LOGS_MAX: usize = 256;

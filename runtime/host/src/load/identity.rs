@@ -4,11 +4,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use strait_core::edit::Generation;
 
-use crate::error::LoadError;
-use crate::text::hex;
-
 use super::package::Package;
 use super::spec::ChainSpec;
+use crate::error::LoadError;
+use crate::text::hex;
 
 /// Digits of digests in a generation.
 const DIGEST_DIGITS: usize = 12;

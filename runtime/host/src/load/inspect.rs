@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::error::LoadError;
-use crate::guest::{HostEngine, Instance, Limits};
-use crate::text::hex;
-
 use super::manifest::Manifest;
 use super::package::{Kind, Package};
 use super::spec::PluginSource;
 use super::trust::Trust;
+use crate::error::LoadError;
+use crate::guest::{HostEngine, Instance, Limits};
+use crate::text::hex;
 
 /// What `strait plugin inspect` tells.
 #[derive(Clone, Debug, Serialize)]

@@ -6,6 +6,11 @@ use std::sync::atomic::AtomicU64;
 use serde_json::Value;
 use strait_core::config::OnError;
 
+use super::identity::{config_digest, identity};
+use super::manifest::Manifest;
+use super::package::Package;
+use super::schema;
+use super::spec::{LinkInfo, PluginSource, PluginSpec};
 use crate::api::effects::{CONTENT, EMIT, effect_names};
 use crate::api::v0_1::PluginPre;
 use crate::api::v0_1::exports::strait::plugin::transform as wit;
@@ -13,12 +18,6 @@ use crate::error::{ConfigMistake, LoadProblem};
 use crate::guest::{Fault, HostEngine, Instance, Limits, State};
 use crate::health::{Health, Key};
 use crate::text::{clean, hex};
-
-use super::identity::{config_digest, identity};
-use super::manifest::Manifest;
-use super::package::Package;
-use super::schema;
-use super::spec::{LinkInfo, PluginSource, PluginSpec};
 
 /// A plugin that was tried once and can be started again.
 pub(crate) struct Loaded {

@@ -9,15 +9,14 @@ use wasmparser::{Encoding, Parser, Payload, Validator};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use super::bundled::{bundled, bundled_names};
+use super::spec::PluginSource;
+use super::trust::Trust;
 use crate::api::{WIT_V0_1, speaks};
 use crate::error::LoadProblem;
 use crate::file::read_file;
 use crate::guest::{Import, Limits, judge};
 use crate::text::clean;
-
-use super::bundled::{bundled, bundled_names};
-use super::spec::PluginSource;
-use super::trust::Trust;
 
 const PACKAGE: &str = "strait:plugin/";
 const TRANSFORM: &str = "strait:plugin/transform@";

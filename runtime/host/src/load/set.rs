@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use strait_core::edit::Generation;
 
-use crate::error::LoadError;
-use crate::guest::HostEngine;
-
 use super::identity::generation;
 use super::loaded::Loaded;
 use super::spec::{ChainSpec, LinkInfo, Naming};
+use crate::error::LoadError;
+use crate::guest::HostEngine;
 
 /// What all chains of a generation share.
 pub(crate) struct PluginSet {

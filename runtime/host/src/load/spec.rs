@@ -6,9 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use strait_core::config::OnError;
 
-use crate::guest::Limits;
-
 use super::trust::Trust;
+use crate::guest::Limits;
 
 /// Where a plugin comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

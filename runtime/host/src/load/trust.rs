@@ -11,11 +11,10 @@ use std::sync::Arc;
 use ed25519_compact::{KeyPair, PublicKey as Point, Seed, Signature};
 use strait_core::config::pin;
 
+use super::spec::PluginSource;
 use crate::error::{LoadProblem, TrustError};
 use crate::file::{FileError, read_file};
 use crate::text::hex;
-
-use super::spec::PluginSource;
 
 /// Before the file's bytes in what is signed, so that the signature is good for nothing else.
 const DOMAIN: &[u8] = b"strait-plugin-v1\n";

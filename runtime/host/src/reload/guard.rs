@@ -1,23 +1,15 @@
 //! What a new chain would protect less than the one that serves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use strait_flow::ports::{Chain, ChainError};
 
 use crate::api::effects::effect_names;
-use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
 use crate::chain::PluginChain;
 use crate::factory::HostChains;
 use crate::load::Loaded;
-use crate::text::clean;
 
-/// Columns whose loss is a loss of sight, by the interface's numbers.
-const SIGHTS: [(u32, &str); 6] =
-    [(2, "timestamps"), (4, "keys"), (6, VALUES), (7, "states of values"), (14, "header names"), (16, "header values")];
-const VALUES: &str = "values";
-const ALL_HEADERS: &str = "all headers";
-const THE_TOPIC: &str = "records";
 /// What is told of a long list.
 const LOST_MAX: usize = 5;
 
@@ -49,29 +41,11 @@ pub(super) fn loosened(old: &HostChains, new: &HostChains) -> Vec<String> {
     found
 }
 
-/// What a plugin looks at in a topic, by names that can be told.
-pub(crate) fn sights(plan: &TopicPlan) -> BTreeSet<String> {
-    let Some(needs) = &plan.needs else {
-        return BTreeSet::new();
-    };
-    let mut sights = BTreeSet::from([THE_TOPIC.to_owned()]);
-    sights
-        .extend(SIGHTS.iter().filter(|(column, _)| needs.columns.contains(column)).map(|(_, name)| (*name).to_owned()));
-    sights.extend(needs.fields.iter().map(|field| format!("field {}", clean(field, 128))));
-    if needs.all_headers {
-        sights.insert(ALL_HEADERS.to_owned());
-    } else {
-        let header = |name: &Vec<u8>| format!("header {}", clean(&String::from_utf8_lossy(name), 128));
-        sights.extend(needs.header_names.iter().map(header));
-    }
-    sights
-}
-
 /// Of what required plugins look at in these topics, what they would not look at any more. Blocks while instances start.
 ///
 /// # Errors
 /// [`ChainError`] of the new chain, which cannot serve then.
-pub(crate) fn sights_lost(
+pub(crate) fn coverage_lost(
     old: &HostChains,
     new: &HostChains,
     topics: &BTreeMap<Arc<str>, u32>,
@@ -97,18 +71,9 @@ pub(crate) fn sights_lost(
             continue;
         }
         let Some(next) = new.set().plugins.iter().position(|other| Arc::ptr_eq(other, next)) else { continue };
-        for (topic, seen) in before.sights(at) {
-            let none = BTreeSet::new();
-            let now = after.sights(next).find(|(other, _)| *other == topic).map_or(&none, |(_, seen)| seen);
-            let covered = |sight: &String| {
-                now.contains(sight)
-                    || sight.starts_with("field ") && now.contains(VALUES)
-                    || sight.starts_with("header ") && now.contains(ALL_HEADERS)
-            };
-            let mut missing: Vec<&str> = seen.iter().filter(|sight| !covered(sight)).map(String::as_str).collect();
-            if missing.contains(&THE_TOPIC) {
-                missing = vec![THE_TOPIC];
-            }
+        for (topic, coverage) in before.coverage(at) {
+            let now = after.coverage(next).find(|(other, _)| *other == topic).map(|(_, coverage)| coverage);
+            let missing = coverage.missing_in(now);
             if !missing.is_empty() {
                 lost.push(format!("plugin {} would not look at {} of topic {topic}", plugin.name, missing.join(", ")));
             }

@@ -22,7 +22,6 @@ use strait_flow::ports::{Chain, ChainError, ChainFactory, Clock, EventSink};
 use crate::factory::{CounterValue, HostChains};
 use chain::{Seat, Seated, SlotChain};
 use guard::loosened;
-pub(crate) use guard::sights;
 use history::History;
 pub use history::{HistoryEntry, Outcome};
 pub use state::{ChainState, Comparison, Standing};
@@ -281,7 +280,7 @@ impl ChainSlot {
             topics.append(&mut seat.topics());
         }
         let mut found = loosened(&serving, chains);
-        found.extend(guard::sights_lost(&serving, chains, &topics)?);
+        found.extend(guard::coverage_lost(&serving, chains, &topics)?);
         Ok(found)
     }
 

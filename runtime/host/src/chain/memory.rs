@@ -12,7 +12,7 @@ use strait_core::batch::Batch;
 use strait_core::offset::SourceOffset;
 use strait_core::topic::{PartitionKey, TopicId};
 
-use crate::failure::Failure;
+use super::error::Failure;
 use crate::guest::{Instance, Share};
 
 /// Guilty records remembered per partition; they lie within the lookback. With more of them it is the plugin that is broken.
@@ -20,9 +20,9 @@ const GUILTY_MAX: usize = 100;
 
 /// A source partition, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: i32,
+pub(super) struct Place {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
 }
 
 impl From<&PartitionKey> for Place {
@@ -51,7 +51,7 @@ enum Seen {
 }
 
 /// An instance with its part of the budget.
-pub(crate) type Kept = (Instance, Share);
+pub(super) type Kept = (Instance, Share);
 
 /// A plugin's memory of one partition.
 struct Memory {
@@ -72,13 +72,13 @@ struct Memory {
 
 /// A plugin's memories of a lane's partitions.
 #[derive(Default)]
-pub(crate) struct Memories {
+pub(super) struct Memories {
     of: HashMap<Place, Memory>,
 }
 
 impl Memories {
     /// Whether a batch that begins at `next` can be judged.
-    pub(crate) fn reach(&self, partition: &PartitionKey, next: SourceOffset) -> bool {
+    pub(super) fn reach(&self, partition: &PartitionKey, next: SourceOffset) -> bool {
         self.of.get(&partition.into()).is_some_and(|memory| {
             let seen = matches!(memory.seen, Seen::Before(known) if known <= next);
             seen && memory.topic_id == partition.topic_id
@@ -86,7 +86,7 @@ impl Memories {
     }
 
     /// Forgets a partition that will be shown again; which of its records are guilty is kept.
-    pub(crate) fn begin(&mut self, partition: &PartitionKey) {
+    pub(super) fn begin(&mut self, partition: &PartitionKey) {
         let place = partition.into();
         let known = self.of.remove(&place).filter(|memory| memory.topic_id == partition.topic_id);
         let (alone_until, guilty, guilty_in_a_row) =
@@ -98,19 +98,19 @@ impl Memories {
     }
 
     /// Whether a partition is being shown.
-    pub(crate) fn is_recalling(&self, place: &Place) -> bool {
+    pub(super) fn is_recalling(&self, place: &Place) -> bool {
         self.of.get(place).is_some_and(|memory| memory.seen == Seen::Recalling)
     }
 
     /// Everything before `until` was shown.
-    pub(crate) fn complete(&mut self, place: &Place, until: SourceOffset) {
+    pub(super) fn complete(&mut self, place: &Place, until: SourceOffset) {
         if let Some(memory) = self.of.get_mut(place).filter(|memory| memory.seen == Seen::Recalling) {
             memory.seen = Seen::Before(until);
         }
     }
 
     /// It is not known any more what a partition's instance has seen.
-    pub(crate) fn forget(&mut self, place: &Place) {
+    pub(super) fn forget(&mut self, place: &Place) {
         if let Some(memory) = self.of.get_mut(place) {
             memory.instance = None;
             memory.seen = Seen::Lost;
@@ -118,12 +118,12 @@ impl Memories {
     }
 
     /// A partition is not judged any more, or not as it was.
-    pub(crate) fn remove(&mut self, place: &Place) {
+    pub(super) fn remove(&mut self, place: &Place) {
         self.of.remove(place);
     }
 
     /// A batch is about to be judged. Unless [`Self::accept`] follows, the memory is worth nothing.
-    pub(crate) fn enter(&mut self, place: &Place) {
+    pub(super) fn enter(&mut self, place: &Place) {
         match self.of.get_mut(place) {
             Some(memory) if matches!(memory.seen, Seen::Before(_)) => memory.seen = Seen::Judging,
             Some(_) => self.forget(place),
@@ -132,18 +132,18 @@ impl Memories {
     }
 
     /// The batch was judged; everything before `next` was shown.
-    pub(crate) fn accept(&mut self, place: &Place, next: SourceOffset) {
+    pub(super) fn accept(&mut self, place: &Place, next: SourceOffset) {
         if let Some(memory) = self.of.get_mut(place).filter(|memory| memory.seen == Seen::Judging) {
             memory.seen = Seen::Before(next);
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.of.is_empty()
     }
 
     /// Linear memories of all instances, in bytes.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         self.of
             .values()
             .filter_map(|memory| memory.instance.as_ref())
@@ -153,7 +153,7 @@ impl Memories {
 
     /// The instance, which has to be put back; `start` makes one where there is none yet. `None` where the log has to be shown
     /// to it first.
-    pub(crate) fn take(
+    pub(super) fn take(
         &mut self,
         place: &Place,
         start: impl FnOnce() -> Result<Kept, String>,
@@ -166,38 +166,38 @@ impl Memories {
         }
     }
 
-    pub(crate) fn put_back(&mut self, place: &Place, instance: Kept) {
+    pub(super) fn put_back(&mut self, place: &Place, instance: Kept) {
         if let Some(memory) = self.of.get_mut(place) {
             memory.instance = Some(instance);
         }
     }
 
     /// Whether the record goes to the plugin by itself.
-    pub(crate) fn is_alone(&self, place: &Place, offset: SourceOffset) -> bool {
+    pub(super) fn is_alone(&self, place: &Place, offset: SourceOffset) -> bool {
         self.of.get(place).is_some_and(|memory| offset < memory.alone_until)
     }
 
     /// Records up to this one go one by one from now on.
-    pub(crate) fn alone_through(&mut self, place: &Place, last: SourceOffset) {
+    pub(super) fn alone_through(&mut self, place: &Place, last: SourceOffset) {
         if let Some(memory) = self.of.get_mut(place) {
             memory.alone_until = memory.alone_until.max(last.next());
         }
     }
 
     /// How a record broke the plugin, if it did.
-    pub(crate) fn guilty(&self, place: &Place, offset: SourceOffset) -> Option<&Failure> {
+    pub(super) fn guilty(&self, place: &Place, offset: SourceOffset) -> Option<&Failure> {
         self.of.get(place)?.guilty.get(&offset)
     }
 
     /// Ends a row of guilty records: one was judged, or they were enough to call the plugin broken.
-    pub(crate) fn end_row(&mut self, place: &Place) {
+    pub(super) fn end_row(&mut self, place: &Place) {
         if let Some(memory) = self.of.get_mut(place) {
             memory.guilty_in_a_row = 0;
         }
     }
 
     /// It was shown records up to this one and did not break: that ends the row too, if it is behind all guilty ones.
-    pub(crate) fn shown_through(&mut self, place: &Place, last: SourceOffset) {
+    pub(super) fn shown_through(&mut self, place: &Place, last: SourceOffset) {
         if let Some(memory) = self.of.get_mut(place)
             && memory.guilty.last_key_value().is_none_or(|(guilty, _)| *guilty < last)
         {
@@ -209,7 +209,7 @@ impl Memories {
     ///
     /// # Errors
     /// There are too many.
-    pub(crate) fn found(&mut self, place: &Place, offset: SourceOffset, failure: Failure) -> Result<u64, String> {
+    pub(super) fn found(&mut self, place: &Place, offset: SourceOffset, failure: Failure) -> Result<u64, String> {
         let Some(memory) = self.of.get_mut(place) else { return Ok(0) };
         if memory.guilty.len() >= GUILTY_MAX {
             return Err(format!(
@@ -223,7 +223,7 @@ impl Memories {
     }
 
     /// It is shown the log from here on: of guilty records before it nobody needs to know any more.
-    pub(crate) fn shown_from(&mut self, place: &Place, first: SourceOffset) {
+    pub(super) fn shown_from(&mut self, place: &Place, first: SourceOffset) {
         if let Some(memory) = self.of.get_mut(place).filter(|memory| !memory.is_pruned) {
             memory.is_pruned = true;
             memory.guilty = memory.guilty.split_off(&first);

@@ -6,109 +6,25 @@
 use std::mem;
 use std::time::Duration;
 
-use strait_core::batch::Batch;
-use strait_core::offset::SourceOffset;
-use strait_core::topic::PartitionKey;
-use strait_flow::ports::{ChainError, Lookback};
-
-use crate::chain::{Call, Manner, PluginChain, Stage, StageError, Work};
-use crate::failure::{Failure, GUILTY_IN_A_ROW_MAX, MODE_AGAIN};
+use super::call::{Call, MODE_AGAIN};
+use super::error::{Failure, StageError};
+use super::memory::{Kept, Place};
+use super::narrow::GUILTY_IN_A_ROW_MAX;
+use super::stage::Stage;
+use super::work::{Manner, Work};
 use crate::health::{FailureKind, Outcome};
-use crate::memory::{Kept, Memories, Place};
 
 /// The log is shown again at once to a plugin that broke.
 const AGAIN: Duration = Duration::ZERO;
 /// A partition for whose instance there is no memory looks again after this.
 const NO_ROOM_RETRY: Duration = Duration::from_secs(30);
 
-impl PluginChain {
-    /// As [`strait_flow::ports::Chain::lookback`]. A plugin that refuses the topic is not asked: judging tells of it.
-    pub(crate) fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback> {
-        let mut asked = Vec::new();
-        let mut name = partition.topic.clone();
-        for stage in &mut self.stages {
-            let Ok(plan) = stage.plan(&name, partitions, &self.set) else {
-                return Vec::new();
-            };
-            if let Some(lookback) = plan.needs.as_ref().and_then(|needs| needs.lookback) {
-                asked.push((&mut stage.memories, lookback));
-            }
-            name = plan.name.clone().unwrap_or(name);
-        }
-        if asked.iter().all(|(memories, _)| memories.reach(partition, next)) {
-            return Vec::new();
-        }
-        // All of them together: what one remembers depends on what those before it do.
-        let begin = |(memories, lookback): (&mut Memories, Lookback)| {
-            memories.begin(partition);
-            lookback
-        };
-        asked.into_iter().map(begin).collect()
-    }
-
-    /// As [`strait_flow::ports::Chain::remember`]; nothing where this chain did not ask.
-    ///
-    /// # Errors
-    /// [`ChainError`].
-    pub(crate) fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
-        let place = batch.into();
-        if !self.stages.iter().any(|stage| stage.memories.is_recalling(&place)) {
-            return Ok(());
-        }
-        if let Some(first) = batch.first_offset() {
-            self.each_memory(batch, |stage, place| stage.memories.shown_from(place, first));
-        }
-        let done = self.run(batch, partitions, Manner::Recall(until));
-        self.settle_words(false);
-        if done.is_err() {
-            self.missed(batch);
-        }
-        done.map(|_| ())
-    }
-
-    /// As [`strait_flow::ports::Chain::remembered`].
-    pub(crate) fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
-        let place = partition.into();
-        for stage in &mut self.stages {
-            stage.memories.complete(&place, until);
-        }
-    }
-
-    /// Another chain judged this batch.
-    pub(crate) fn missed(&mut self, batch: &Batch) {
-        self.each_memory(batch, |stage, place| stage.memories.forget(place));
-    }
-
-    /// As [`strait_flow::ports::Chain::forget`].
-    pub(crate) fn forget(&mut self, partition: &PartitionKey) {
-        let place = partition.into();
-        for stage in &mut self.stages {
-            stage.memories.remove(&place);
-        }
-    }
-
-    pub(crate) fn enter_memories(&mut self, batch: &Batch) {
-        self.each_memory(batch, |stage, place| stage.memories.enter(place));
-    }
-
-    pub(crate) fn accept_memories(&mut self, batch: &Batch) {
-        let Some(last) = batch.last_offset() else { return };
-        self.each_memory(batch, |stage, place| stage.memories.accept(place, last.next()));
-    }
-
-    fn each_memory(&mut self, batch: &Batch, act: impl Fn(&mut Stage, &Place)) {
-        for stage in self.stages.iter_mut().filter(|stage| !stage.memories.is_empty()) {
-            act(stage, &batch.into());
-        }
-    }
-}
-
 impl Stage {
     /// The partition's own instance.
     ///
     /// # Errors
     /// There is none that has seen the log, or none can be started.
-    pub(crate) fn take_remembering(&mut self, work: &Work<'_>) -> Result<Kept, StageError> {
+    pub(super) fn take_remembering(&mut self, work: &Work<'_>) -> Result<Kept, StageError> {
         let (plugin, set) = (&self.plugin, work.set);
         let mut no_room = None;
         let start = || -> Result<Kept, String> {
@@ -135,7 +51,7 @@ impl Stage {
     ///
     /// # Errors
     /// It broke: what it broke on is noted, for when it has been shown the log again.
-    pub(crate) fn call_remembering(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
+    pub(super) fn call_remembering(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
         let rows = mem::take(&mut work.scratch.rows);
         let done = self.call_in_order(call, &rows, work);
         if mem::take(&mut self.probing) {
@@ -242,7 +158,7 @@ impl Stage {
     ///
     /// # Errors
     /// No instance can be started.
-    pub(crate) fn call_again(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
+    pub(super) fn call_again(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
         let rows = mem::take(&mut work.scratch.rows);
         let done = self.call_again_on(call, &rows, work);
         work.scratch.rows = rows;

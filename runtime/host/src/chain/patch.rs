@@ -7,7 +7,7 @@ use strait_core::edit::{Content, OutRecord, Reject, Route};
 
 /// What became of one record.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Fate {
+pub(super) enum Fate {
     #[default]
     Pass,
     Drop,
@@ -18,23 +18,23 @@ pub(crate) enum Fate {
 }
 
 /// Name and nullable value.
-pub(crate) type Header = (Vec<u8>, Option<Vec<u8>>);
+pub(super) type Header = (Vec<u8>, Option<Vec<u8>>);
 
 /// Changes to one record.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Patch {
+pub(super) struct Patch {
     /// Its topic within the chain, where it left the batch's.
-    pub(crate) topic: Option<Arc<str>>,
-    pub(crate) route: PatchRoute,
-    pub(crate) key: Content,
-    pub(crate) value: Content,
-    pub(crate) headers: Option<Vec<Header>>,
-    pub(crate) timestamp_ms: Option<i64>,
+    pub(super) topic: Option<Arc<str>>,
+    pub(super) route: PatchRoute,
+    pub(super) key: Content,
+    pub(super) value: Content,
+    pub(super) headers: Option<Vec<Header>>,
+    pub(super) timestamp_ms: Option<i64>,
 }
 
 /// A route that may depend on what later plugins do to the key.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum PatchRoute {
+pub(super) enum PatchRoute {
     #[default]
     Keep,
     /// By the key, as it is at the end of the chain; a null key keeps the partition number.
@@ -45,14 +45,14 @@ pub(crate) enum PatchRoute {
 
 /// A record as the next plugin sees it.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub(crate) record: RecordRef<'a>,
-    pub(crate) patch: Option<&'a Patch>,
+pub(super) struct View<'a> {
+    pub(super) record: RecordRef<'a>,
+    pub(super) patch: Option<&'a Patch>,
 }
 
 impl<'a> View<'a> {
     #[inline]
-    pub(crate) fn new(record: RecordRef<'a>, fate: &'a Fate) -> Self {
+    pub(super) fn new(record: RecordRef<'a>, fate: &'a Fate) -> Self {
         let patch = match fate {
             Fate::Change(patch) => Some(&**patch),
             _ => None,
@@ -61,7 +61,7 @@ impl<'a> View<'a> {
     }
 
     #[inline]
-    pub(crate) fn key(&self) -> Option<&'a [u8]> {
+    pub(super) fn key(&self) -> Option<&'a [u8]> {
         match self.patch {
             Some(patch) => patch.key.resolve(self.record.key),
             None => self.record.key,
@@ -69,7 +69,7 @@ impl<'a> View<'a> {
     }
 
     #[inline]
-    pub(crate) fn value(&self) -> Option<&'a [u8]> {
+    pub(super) fn value(&self) -> Option<&'a [u8]> {
         match self.patch {
             Some(patch) => patch.value.resolve(self.record.value),
             None => self.record.value,
@@ -77,12 +77,12 @@ impl<'a> View<'a> {
     }
 
     #[inline]
-    pub(crate) fn timestamp_ms(&self) -> i64 {
+    pub(super) fn timestamp_ms(&self) -> i64 {
         self.patch.and_then(|p| p.timestamp_ms).unwrap_or(self.record.timestamp_ms)
     }
 
     #[inline]
-    pub(crate) fn each_header(&self, mut visit: impl FnMut(HeaderRef<'a>)) {
+    pub(super) fn each_header(&self, mut visit: impl FnMut(HeaderRef<'a>)) {
         if let Some(headers) = self.patch.and_then(|p| p.headers.as_ref()) {
             for (name, value) in headers {
                 visit(HeaderRef { name, value: value.as_deref() });
@@ -95,7 +95,7 @@ impl<'a> View<'a> {
 
 impl Patch {
     /// Bytes that it holds besides the original's.
-    pub(crate) fn owned_bytes(&self) -> usize {
+    pub(super) fn owned_bytes(&self) -> usize {
         let content = |content: &Content| match content {
             Content::Bytes(bytes) => bytes.len(),
             Content::Original | Content::Null => 0,
@@ -106,7 +106,7 @@ impl Patch {
     }
 
     /// The record to send; `topic` is its final one, where it left the batch's.
-    pub(crate) fn finish(self, record: RecordRef<'_>, topic: Option<Arc<str>>) -> OutRecord {
+    pub(super) fn finish(self, record: RecordRef<'_>, topic: Option<Arc<str>>) -> OutRecord {
         let route = match self.route {
             PatchRoute::Keep => Route::Keep,
             PatchRoute::ByKey => match self.key.resolve(record.key) {

@@ -5,50 +5,24 @@
 //! time ([`crate::Limits::narrow_ms_max`]): what could not be judged by then is quarantined even under `drop`, as nobody has
 //! found it guilty, and a call of which nothing at all could be judged tells of a broken plugin, not of broken records.
 
-use std::mem;
 use std::ops::Range;
 use std::time::Duration;
 
 use strait_core::config::OnError;
 use strait_core::edit::Reject;
 
-use crate::chain::{Call, Manner, Stage, StageError, Work};
-use crate::edits::BadEdits;
-use crate::guest::Fault;
-use crate::health::{Admission, FailureKind, Outcome};
-use crate::patch::Fate;
+use super::call::{Call, MODE_AGAIN};
+use super::error::{Failure, StageError};
+use super::patch::Fate;
+use super::stage::Stage;
+use super::work::Work;
+use crate::health::{FailureKind, Outcome};
 
-/// Bit 1 of a batch's mode: a second try after a fault.
-pub(crate) const MODE_AGAIN: u32 = 2;
 /// Guilty records found one after the other, and none that can be judged: then it is the plugin that is broken.
-pub(crate) const GUILTY_IN_A_ROW_MAX: u64 = 8;
+pub(super) const GUILTY_IN_A_ROW_MAX: u64 = 8;
 /// Calls that narrow down a call that timed out have this part of its deadline each, but for those with one record.
 const NARROW_CALLS: u64 = 16;
 const NARROW_CALL_MS_MIN: u64 = 20;
-
-/// One call that failed.
-#[derive(Clone, Debug)]
-pub(crate) struct Failure {
-    pub(crate) kind: FailureKind,
-    /// Index of the guilty record among those of the call, where the failure names it.
-    pub(crate) index: Option<usize>,
-    pub(crate) reason: String,
-}
-
-impl Failure {
-    pub(crate) fn of_fault(fault: &Fault, silent: bool) -> Self {
-        Self { kind: fault.kind(), index: None, reason: format!("process: {}", fault.text(silent)) }
-    }
-
-    pub(crate) fn of_edits(bad: BadEdits) -> Self {
-        let place = bad.offset.map_or_else(String::new, |offset| format!(" for the record at offset {}", offset.0));
-        Self {
-            kind: FailureKind::BadEdits,
-            index: bad.index,
-            reason: format!("process: it answered with a bad edit{place}: {}; this is a bug in the plugin", bad.what),
-        }
-    }
-}
 
 /// Some records of a call that failed.
 struct Piece {
@@ -76,65 +50,7 @@ struct Narrowed {
 }
 
 impl Stage {
-    /// Has the plugin judge the records in `work.scratch.rows`, and deals with those that break it.
-    pub(crate) fn call(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
-        if work.is_recalling() && !call.needs.remembers() {
-            return self.call_again(call, work);
-        }
-        if !self.may_call(call, work)? {
-            return Ok(());
-        }
-        if call.needs.remembers() {
-            return self.call_remembering(call, work);
-        }
-        let health = self.plugin.health.clone();
-        let rows = mem::take(&mut work.scratch.rows);
-        let done = match self.attempt(call, &rows, work) {
-            Ok(Ok(())) => {
-                health.judged(rows.len() as u64, mem::take(&mut self.probing));
-                Ok(())
-            }
-            Ok(Err(Failure { reason, .. })) if work.manner == Manner::Prove => {
-                Err(StageError { offset: None, reason, retry_after: None })
-            }
-            Ok(Err(failure)) => self.narrow(call, &rows, failure, work),
-            Err(error) => Err(error),
-        };
-        self.probing = false;
-        work.scratch.rows = rows;
-        done
-    }
-
-    /// Asks the breaker. Where it is open the batch waits, unless the records may pass unjudged.
-    fn may_call(&mut self, call: &Call<'_>, work: &Work<'_>) -> Result<bool, StageError> {
-        if self.probing {
-            return Ok(true);
-        }
-        match self.plugin.health.admit() {
-            Admission::Call => Ok(true),
-            Admission::Probe => {
-                self.probing = true;
-                Ok(true)
-            }
-            // The operator said that records rather pass than wait. One that remembers would not have seen them, ever after.
-            Admission::Wait { .. }
-                if self.plugin.on_error == OnError::Pass && !call.needs.remembers() && work.manner != Manner::Prove =>
-            {
-                Ok(false)
-            }
-            Admission::Wait { after, reason } => Err(StageError { offset: None, reason, retry_after: Some(after) }),
-        }
-    }
-
-    /// A fresh instance cannot be had: nothing can be judged for a while.
-    pub(crate) fn not_started(&self, reason: String) -> StageError {
-        let health = &self.plugin.health;
-        health.failed(FailureKind::Start);
-        let after = health.broken(Outcome::default(), &reason);
-        StageError { offset: None, reason, retry_after: Some(after) }
-    }
-
-    fn narrow(
+    pub(super) fn narrow(
         &mut self,
         call: &Call<'_>,
         rows: &[usize],
@@ -268,7 +184,7 @@ impl Stage {
     }
 
     /// What `on_error` says of a guilty record.
-    pub(crate) fn settle_guilty(&self, row: usize, failure: &Failure, work: &mut Work<'_>) {
+    pub(super) fn settle_guilty(&self, row: usize, failure: &Failure, work: &mut Work<'_>) {
         let Some(slot) = work.slots.get_mut(row) else {
             return;
         };

@@ -6,25 +6,25 @@ use std::mem;
 use strait_core::batch::Batch;
 use strait_core::offset::SourceOffset;
 
+use super::patch::{Fate, View};
 use crate::fields::DocId;
-use crate::patch::{Fate, View};
 
 /// Records and copies of one batch together: what a chain may hold at once.
 const SLOTS_MAX: usize = 1 << 18;
 
 /// A record or a copy of one.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(super) struct Slot {
     /// Its index in the batch.
-    pub(crate) record: usize,
-    pub(crate) fate: Fate,
+    pub(super) record: usize,
+    pub(super) fate: Fate,
     /// What was read of its value, while that is the same.
-    pub(crate) doc: DocId,
+    pub(super) doc: DocId,
 }
 
 /// All of a batch: in the order of the batch, copies of a record before what became of the record itself.
 #[derive(Debug, Default)]
-pub(crate) struct Slots {
+pub(super) struct Slots {
     list: Vec<Slot>,
     /// Copies of the stage at hand by the slot that they were made of; settled after it, so that it does not see them.
     emitted: Vec<(usize, Slot)>,
@@ -34,22 +34,22 @@ pub(crate) struct Slots {
 
 /// What one call's edits make of a record.
 #[derive(Debug)]
-pub(crate) struct Change {
-    pub(crate) fate: Fate,
+pub(super) struct Change {
+    pub(super) fate: Fate,
     /// Whether the value is another one than before.
-    pub(crate) is_value_new: bool,
+    pub(super) is_value_new: bool,
 }
 
 /// What one call's edits amount to; nothing happened yet.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) changes: Vec<(usize, Change)>,
-    pub(crate) emitted: Vec<(usize, Change)>,
+pub(super) struct Outcome {
+    pub(super) changes: Vec<(usize, Change)>,
+    pub(super) emitted: Vec<(usize, Change)>,
 }
 
 impl Slots {
     /// One slot for each record of a batch.
-    pub(crate) fn reset(&mut self, records: usize) {
+    pub(super) fn reset(&mut self, records: usize) {
         self.list.clear();
         self.emitted.clear();
         self.copies.clear();
@@ -57,7 +57,7 @@ impl Slots {
     }
 
     /// Takes the records at and behind an offset out.
-    pub(crate) fn leave_from(&mut self, batch: &Batch, until: SourceOffset) {
+    pub(super) fn leave_from(&mut self, batch: &Batch, until: SourceOffset) {
         for slot in &mut self.list {
             if batch.get(slot.record).is_none_or(|record| record.offset >= until) {
                 slot.fate = Fate::Drop;
@@ -66,21 +66,21 @@ impl Slots {
     }
 
     #[inline]
-    pub(crate) fn get(&self, row: usize) -> Option<&Slot> {
+    pub(super) fn get(&self, row: usize) -> Option<&Slot> {
         self.list.get(row)
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, row: usize) -> Option<&mut Slot> {
+    pub(super) fn get_mut(&mut self, row: usize) -> Option<&mut Slot> {
         self.list.get_mut(row)
     }
 
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Slot> {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Slot> {
         self.list.iter()
     }
 
     /// What became of the records, but for those that pass and have no copies. Of each record all is next to each other.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (usize, Fate)> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (usize, Fate)> {
         let copies = &self.copies;
         let changed = |slot: &Slot| !matches!(slot.fate, Fate::Pass) || copies.contains_key(&slot.record);
         self.list.drain(..).filter(changed).map(|slot| (slot.record, slot.fate))
@@ -88,23 +88,23 @@ impl Slots {
 
     /// A record as the next plugin sees it.
     #[inline]
-    pub(crate) fn view<'a>(&'a self, row: usize, batch: &'a Batch) -> Option<View<'a>> {
+    pub(super) fn view<'a>(&'a self, row: usize, batch: &'a Batch) -> Option<View<'a>> {
         let slot = self.list.get(row)?;
         Some(View::new(batch.get(slot.record)?, &slot.fate))
     }
 
     /// Copies of a record so far, in this stage and before.
-    pub(crate) fn copies(&self, record: usize) -> usize {
+    pub(super) fn copies(&self, record: usize) -> usize {
         self.copies.get(&record).copied().unwrap_or(0)
     }
 
     /// Whether the batch can take so many more copies.
-    pub(crate) fn has_room(&self, copies: usize) -> bool {
+    pub(super) fn has_room(&self, copies: usize) -> bool {
         self.list.len() + self.emitted.len() + copies <= SLOTS_MAX
     }
 
     /// Makes the edits of a call happen.
-    pub(crate) fn commit(&mut self, outcome: Outcome) {
+    pub(super) fn commit(&mut self, outcome: Outcome) {
         for (row, change) in outcome.emitted {
             let Some(slot) = self.list.get(row) else { continue };
             let doc = if change.is_value_new { DocId::default() } else { slot.doc };
@@ -122,7 +122,7 @@ impl Slots {
 
     /// Puts the copies of a stage in their places. A record of which anything was refused is refused as a whole: nothing of
     /// it may go out, so nothing of it goes on.
-    pub(crate) fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         if self.copies.is_empty() {
             return;
         }

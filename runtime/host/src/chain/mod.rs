@@ -1,55 +1,59 @@
 //! A lane's chain: each plugin sees what the ones before it left, and the link's naming comes last.
 
-pub mod measure;
+mod call;
+mod columns;
+mod coverage;
+mod edits;
+mod error;
+mod memory;
+mod names;
+mod narrow;
+mod patch;
+mod plan;
+mod slots;
 mod stage;
+mod warm_up;
+mod work;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use strait_core::batch::{Batch, RecordRef};
+use strait_core::batch::Batch;
 use strait_core::edit::{Disposition, Generation, OutRecord, Processed};
 use strait_core::offset::SourceOffset;
-use strait_core::topic::{PartitionKey, validate_target_name};
+use strait_core::topic::PartitionKey;
 use strait_flow::ports::{Chain, ChainError, Lookback};
 
-use crate::columns::{Packer, Scene};
-use crate::fields::{Docs, Lens};
+use crate::fields::{Docs, Lens, share};
 use crate::load::PluginSet;
-use crate::memory::Place;
-use crate::patch::Fate;
-use crate::plan::Needs;
-use crate::sight::Lenses;
-use crate::slots::Slots;
-pub(crate) use stage::{Call, Stage, StageError};
+use columns::Column;
+use coverage::Coverage;
+use error::{StageError, chain_error};
+use memory::{Memories, Place};
+use names::Names;
+use patch::Fate;
+use slots::Slots;
+use stage::Stage;
+use work::{Manner, Scratch, Work};
 
 /// Topics remembered per chain; more are asked for again. Edits can name topics without end.
-pub(crate) const TOPICS_MAX: usize = 10_000;
+const TOPICS_MAX: usize = 10_000;
+
+/// One for each stage; `None` where it reads no fields.
+type Lenses = Arc<[Option<Lens>]>;
 
 /// A lane's instances of the plugins of a link.
 pub struct PluginChain {
-    pub(crate) set: Arc<PluginSet>,
-    pub(crate) stages: Vec<Stage>,
+    set: Arc<PluginSet>,
+    stages: Vec<Stage>,
     names: Names,
     /// The records of the batch at hand.
     slots: Slots,
     /// What was read of their values.
     docs: Docs,
     /// By source topic, how each stage sees the values, so that one pass serves them all.
-    pub(crate) lenses: HashMap<Arc<str>, Lenses>,
+    lenses: HashMap<Arc<str>, Lenses>,
     scratch: Scratch,
-}
-
-/// Final names, by the name that the plugins left.
-struct Names {
-    set: Arc<PluginSet>,
-    known: HashMap<Arc<str>, Arc<str>>,
-}
-
-/// Reused from call to call.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    pub(crate) rows: Vec<usize>,
-    packer: Packer,
 }
 
 impl PluginChain {
@@ -57,10 +61,10 @@ impl PluginChain {
         let mut stages = Vec::new();
         for plugin in &set.plugins {
             let stage = Stage::start(plugin.clone(), &set);
-            stages.push(stage.map_err(|e| error(&set, plugin.name.clone(), e.into()))?);
+            stages.push(stage.map_err(|e| chain_error(&set, plugin.name.clone(), e.into()))?);
         }
         Ok(Self {
-            names: Names { set: set.clone(), known: HashMap::new() },
+            names: Names::new(&set),
             set,
             stages,
             slots: Slots::default(),
@@ -70,7 +74,7 @@ impl PluginChain {
         })
     }
 
-    pub(crate) fn run(&mut self, batch: &Batch, partitions: u32, manner: Manner) -> Result<Arc<str>, ChainError> {
+    fn run(&mut self, batch: &Batch, partitions: u32, manner: Manner) -> Result<Arc<str>, ChainError> {
         let mut topic = batch.topic().clone();
         let lenses = self.lenses(&topic, partitions)?;
         self.slots.reset(batch.len());
@@ -92,16 +96,38 @@ impl PluginChain {
                 redirects: &mut redirects,
                 manner,
             };
-            topic = stage.run(&topic, &mut work).map_err(|e| error(&self.set, stage.plugin.name.clone(), e))?;
+            topic = stage.run(&topic, &mut work).map_err(|e| chain_error(&self.set, stage.plugin.name.clone(), e))?;
             self.slots.settle();
         }
         self.names.of(&topic).map_err(|reason| self.naming_error(reason))
     }
 
+    /// How the stages see the values of a topic, through one set of paths.
+    fn lenses(&mut self, topic: &Arc<str>, partitions: u32) -> Result<Lenses, ChainError> {
+        if let Some(lenses) = self.lenses.get(topic) {
+            return Ok(lenses.clone());
+        }
+        let (mut plans, mut name) = (Vec::new(), topic.clone());
+        for stage in &mut self.stages {
+            let plan = stage.plan(&name, partitions, &self.set);
+            let plan = plan.map_err(|e| chain_error(&self.set, stage.plugin.name.clone(), e))?;
+            name = plan.name.clone().unwrap_or(name);
+            plans.push(plan);
+        }
+        let own: Vec<Option<&Lens>> =
+            plans.iter().map(|plan| plan.needs.as_ref().and_then(|needs| needs.lens.as_ref())).collect();
+        let lenses: Lenses = share(&own).into();
+        if self.lenses.len() >= TOPICS_MAX {
+            self.lenses.clear();
+        }
+        self.lenses.insert(topic.clone(), lenses.clone());
+        Ok(lenses)
+    }
+
     /// The plugins' names and the link's naming together gave a name that cannot be: the last plugin is the nearest culprit.
     fn naming_error(&self, reason: String) -> ChainError {
         let plugin = self.stages.last().map_or_else(|| "naming".into(), |stage| stage.plugin.name.clone());
-        error(&self.set, plugin, reason.into())
+        chain_error(&self.set, plugin, reason.into())
     }
 
     fn dispositions(&mut self, batch: &Batch) -> Result<Vec<(usize, Disposition)>, ChainError> {
@@ -118,7 +144,7 @@ impl PluginChain {
                     let topic = patch.topic.take().map(|topic| self.names.of(&topic)).transpose();
                     let topic = topic.map_err(|reason| {
                         let plugin = self.set.plugins.last().map_or_else(|| "naming".into(), |p| p.name.clone());
-                        error(&self.set, plugin, StageError { offset: Some(record.offset), ..reason.into() })
+                        chain_error(&self.set, plugin, StageError { offset: Some(record.offset), ..reason.into() })
                     })?;
                     Disposition::Replace(vec![patch.finish(record, topic)])
                 }
@@ -132,12 +158,12 @@ impl PluginChain {
     }
 
     /// What the plugin at this place looks at, by the topics it was asked about; of required plugins only.
-    pub(crate) fn sights(&self, at: usize) -> impl Iterator<Item = (&Arc<str>, &BTreeSet<String>)> {
-        self.stages.get(at).into_iter().flat_map(|stage| &stage.sights)
+    pub(crate) fn coverage(&self, at: usize) -> impl Iterator<Item = (&Arc<str>, &Coverage)> {
+        self.stages.get(at).into_iter().flat_map(Stage::coverage)
     }
 
     /// What the guests said of an accepted batch counts; what they said of another never happened.
-    pub(crate) fn settle_words(&mut self, accepted: bool) {
+    fn settle_words(&mut self, accepted: bool) {
         for stage in &mut self.stages {
             stage.settle_words(accepted, &self.set);
         }
@@ -181,23 +207,82 @@ impl PluginChain {
         }
         judged
     }
+
+    /// Another chain judged this batch.
+    pub(crate) fn missed(&mut self, batch: &Batch) {
+        self.each_memory(batch, |stage, place| stage.memories.forget(place));
+    }
+
+    fn enter_memories(&mut self, batch: &Batch) {
+        self.each_memory(batch, |stage, place| stage.memories.enter(place));
+    }
+
+    fn accept_memories(&mut self, batch: &Batch) {
+        let Some(last) = batch.last_offset() else { return };
+        self.each_memory(batch, |stage, place| stage.memories.accept(place, last.next()));
+    }
+
+    fn each_memory(&mut self, batch: &Batch, act: impl Fn(&mut Stage, &Place)) {
+        for stage in self.stages.iter_mut().filter(|stage| !stage.memories.is_empty()) {
+            act(stage, &batch.into());
+        }
+    }
 }
 
 impl Chain for PluginChain {
+    /// A plugin that refuses the topic is not asked: judging reports it.
     fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback> {
-        self.lookback(partition, next, partitions)
+        let mut asked = Vec::new();
+        let mut name = partition.topic.clone();
+        for stage in &mut self.stages {
+            let Ok(plan) = stage.plan(&name, partitions, &self.set) else {
+                return Vec::new();
+            };
+            if let Some(lookback) = plan.needs.as_ref().and_then(|needs| needs.lookback) {
+                asked.push((&mut stage.memories, lookback));
+            }
+            name = plan.name.clone().unwrap_or(name);
+        }
+        if asked.iter().all(|(memories, _)| memories.reach(partition, next)) {
+            return Vec::new();
+        }
+        // All of them together: what one remembers depends on what those before it do.
+        let begin = |(memories, lookback): (&mut Memories, Lookback)| {
+            memories.begin(partition);
+            lookback
+        };
+        asked.into_iter().map(begin).collect()
     }
 
+    /// Does nothing where this chain did not ask.
     fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
-        self.remember(batch, until, partitions)
+        let place = batch.into();
+        if !self.stages.iter().any(|stage| stage.memories.is_recalling(&place)) {
+            return Ok(());
+        }
+        if let Some(first) = batch.first_offset() {
+            self.each_memory(batch, |stage, place| stage.memories.shown_from(place, first));
+        }
+        let done = self.run(batch, partitions, Manner::Recall(until));
+        self.settle_words(false);
+        if done.is_err() {
+            self.missed(batch);
+        }
+        done.map(|_| ())
     }
 
     fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
-        self.remembered(partition, until);
+        let place = partition.into();
+        for stage in &mut self.stages {
+            stage.memories.complete(&place, until);
+        }
     }
 
     fn forget(&mut self, partition: &PartitionKey) {
-        self.forget(partition);
+        let place = partition.into();
+        for stage in &mut self.stages {
+            stage.memories.remove(&place);
+        }
     }
 
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
@@ -209,7 +294,7 @@ impl Chain for PluginChain {
         let mut name: Arc<str> = topic.into();
         for stage in &mut self.stages {
             let plan = stage.plan(&name, partitions, &self.set);
-            let plan = plan.map_err(|e| error(&self.set, stage.plugin.name.clone(), e))?;
+            let plan = plan.map_err(|e| chain_error(&self.set, stage.plugin.name.clone(), e))?;
             name = plan.name.clone().unwrap_or(name);
         }
         self.settle_words(true);
@@ -225,94 +310,31 @@ impl Chain for PluginChain {
     }
 }
 
-impl Names {
-    fn of(&mut self, topic: &Arc<str>) -> Result<Arc<str>, String> {
-        if let Some(name) = self.known.get(topic) {
-            return Ok(name.clone());
-        }
-        let name = self.set.naming.apply(topic);
-        validate_target_name(&name).map_err(|e| e.to_string())?;
-        let name: Arc<str> = name.into();
-        if self.known.len() >= TOPICS_MAX {
-            self.known.clear();
-        }
-        self.known.insert(topic.clone(), name.clone());
-        Ok(name)
-    }
-}
-
-/// A batch on its way through the chain.
-pub(crate) struct Work<'a> {
-    pub(crate) set: &'a PluginSet,
-    pub(crate) batch: &'a Batch,
-    partitions: u32,
-    pub(crate) slots: &'a mut Slots,
-    pub(crate) docs: &'a mut Docs,
-    /// How the stage sees the values of records that are under the batch's topic.
-    lens: Option<&'a Lens>,
-    pub(crate) scratch: &'a mut Scratch,
-    names: &'a mut Names,
-    /// Whether any record has a topic of its own.
-    redirects: &'a mut bool,
-    pub(crate) manner: Manner,
-}
-
-/// Why a chain is shown a batch.
+/// A column that the plugin was last given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// To judge it.
-    Judge,
-    /// To judge it, and what a plugin breaks on ends the batch: the chain before is there to judge it.
-    Prove,
-    /// To remember the records before this offset.
-    Recall(SourceOffset),
+pub struct ColumnBytes {
+    /// What it holds.
+    pub name: &'static str,
+    /// Its bytes in the last call of a plugin.
+    pub bytes: usize,
 }
 
-/// Records that go to a plugin together: those still under the batch's topic, or under one that an earlier plugin gave them.
-struct Group {
-    /// `None` is the batch's.
-    topic: Option<Arc<str>>,
-    rows: Vec<usize>,
-}
-
-impl Work<'_> {
-    /// The source partition.
-    pub(crate) fn place(&self) -> Place {
-        self.batch.into()
+impl PluginChain {
+    /// Linear memories of all instances together, in bytes. They only grow, so this is also the most that they have had.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.stages.iter().map(Stage::memory_bytes).sum()
     }
 
-    pub(crate) fn is_recalling(&self) -> bool {
-        matches!(self.manner, Manner::Recall(_))
+    /// The columns of the last call of a plugin, in the order in which it asked for them, and the records that they are of.
+    /// Nothing where no plugin looked at the last batch.
+    #[must_use]
+    pub fn last_columns(&self) -> (usize, Vec<ColumnBytes>) {
+        let columns = self.scratch.packer.directory.chunks_exact(3).filter_map(|entry| {
+            let [number, _, bytes] = *entry else { return None };
+            let name = Column::new(number).ok()?.name();
+            Some(ColumnBytes { name, bytes: usize::try_from(bytes).ok()? })
+        });
+        (self.scratch.rows.len(), columns.collect())
     }
-
-    /// The record of a slot, as it was fetched.
-    pub(crate) fn record(&self, row: usize) -> Option<RecordRef<'_>> {
-        self.batch.get(self.slots.get(row)?.record)
-    }
-
-    fn scene<'b>(&'b self, needs: &'b Needs, lens: Option<&'b Lens>) -> Scene<'b> {
-        Scene { needs, batch: self.batch, slots: self.slots, docs: self.docs, lens }
-    }
-
-    /// Every record that is still on its way, by its topic; the batch's own group first.
-    fn groups(&self) -> Vec<Group> {
-        let mut groups = vec![Group { topic: None, rows: Vec::new() }];
-        for (row, slot) in self.slots.iter().enumerate() {
-            let topic = match &slot.fate {
-                Fate::Pass => None,
-                Fate::Change(patch) => patch.topic.as_ref(),
-                Fate::Drop | Fate::Reject(_) | Fate::Halt(_) => continue,
-            };
-            match groups.iter_mut().find(|group| group.topic.as_ref() == topic) {
-                Some(group) => group.rows.push(row),
-                None => groups.push(Group { topic: topic.cloned(), rows: vec![row] }),
-            }
-        }
-        groups
-    }
-}
-
-pub(crate) fn error(set: &PluginSet, plugin: Arc<str>, error: StageError) -> ChainError {
-    let StageError { offset, reason, retry_after } = error;
-    ChainError { plugin, generation: set.generation.clone(), offset, reason, retry_after }
 }

@@ -6,12 +6,12 @@ use strait_core::batch::RecordRef;
 use strait_core::edit::{Content, Reject};
 use strait_core::offset::SourceOffset;
 
+use super::columns::Scene;
+use super::patch::{Fate, Header, Patch, PatchRoute, View};
+use super::slots::{Change, Outcome, Slot};
 use crate::api::effects;
 use crate::api::v0_1::exports::strait::plugin::transform::Edits;
-use crate::columns::Scene;
 use crate::fields::FieldEdit;
-use crate::patch::{Fate, Header, Patch, PatchRoute, View};
-use crate::slots::{Change, Outcome, Slot};
 use crate::text::clean;
 
 /// The length that stands for null.
@@ -21,27 +21,27 @@ const REASON_BYTES_MAX: usize = 512;
 
 /// An answer that breaks the interface's rules.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BadEdits {
+pub(super) struct BadEdits {
     /// Offset of the record that the edit names, if it names one.
-    pub(crate) offset: Option<SourceOffset>,
+    pub(super) offset: Option<SourceOffset>,
     /// Its index among the records of the call: copies share their offset.
-    pub(crate) index: Option<usize>,
-    pub(crate) what: String,
+    pub(super) index: Option<usize>,
+    pub(super) what: String,
 }
 
 /// What the edits of one call are checked against.
-pub(crate) struct Rules<'a> {
-    pub(crate) plugin: &'a Arc<str>,
-    pub(crate) digest: &'a Arc<str>,
+pub(super) struct Rules<'a> {
+    pub(super) plugin: &'a Arc<str>,
+    pub(super) digest: &'a Arc<str>,
     /// Copies that may be made of one record, in the whole chain.
-    pub(crate) copies_max: usize,
+    pub(super) copies_max: usize,
     /// Bytes that the copies of one call may hold, beyond what they share with the original.
-    pub(crate) emit_bytes_max: usize,
-    pub(crate) reject_codes: &'a [Arc<str>],
+    pub(super) emit_bytes_max: usize,
+    pub(super) reject_codes: &'a [Arc<str>],
     /// Leave the guest's own words out.
-    pub(crate) silent: bool,
+    pub(super) silent: bool,
     /// Whether a topic's final name is allowed; `Err` says why not.
-    pub(crate) check_topic: &'a mut dyn FnMut(&str) -> Result<Arc<str>, String>,
+    pub(super) check_topic: &'a mut dyn FnMut(&str) -> Result<Arc<str>, String>,
 }
 
 /// An edit, without the record that it names.
@@ -88,7 +88,7 @@ struct Sum {
 }
 
 /// Checks the edits of the records at `rows`, in the order in which they were delivered, and says what they amount to.
-pub(crate) fn apply(
+pub(super) fn apply(
     edits: &Edits,
     rows: &[usize],
     scene: &Scene<'_>,

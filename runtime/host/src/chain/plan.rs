@@ -6,6 +6,7 @@ use regex::{RegexSet, RegexSetBuilder};
 use strait_core::topic::validate_name;
 use strait_flow::ports::Lookback;
 
+use super::columns::Column;
 use crate::api::effects::{FIELD, TOPIC, effect_names};
 use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
 use crate::fields::Lens;
@@ -17,44 +18,44 @@ const PATTERN_MEMORY_BYTES_MAX: usize = 1 << 20;
 
 /// The plan of one plugin for one topic.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(super) struct Plan {
     /// New name of the topic, if it changes.
-    pub(crate) name: Option<Arc<str>>,
+    pub(super) name: Option<Arc<str>>,
     /// `None`: the plugin does not look.
-    pub(crate) needs: Option<Needs>,
+    pub(super) needs: Option<Needs>,
 }
 
 /// What it looks at and may do.
 #[derive(Debug)]
-pub(crate) struct Needs {
-    pub(crate) columns: Vec<Column>,
-    pub(crate) headers: Headers,
-    pub(crate) effects: u32,
-    pub(crate) output_topics: RegexSet,
-    pub(crate) value_bytes_max: Option<usize>,
+pub(super) struct Needs {
+    pub(super) columns: Vec<Column>,
+    pub(super) headers: Headers,
+    pub(super) effects: u32,
+    pub(super) output_topics: RegexSet,
+    pub(super) value_bytes_max: Option<usize>,
     /// What it remembers of the source partition.
-    pub(crate) lookback: Option<Lookback>,
+    pub(super) lookback: Option<Lookback>,
     /// `None` where neither fields nor the state of the value are asked for: then no value is parsed for it.
-    pub(crate) lens: Option<Lens>,
+    pub(super) lens: Option<Lens>,
 }
 
 impl Needs {
     /// Whether the records go to an instance of their partition's own.
-    pub(crate) fn remembers(&self) -> bool {
+    pub(super) fn remembers(&self) -> bool {
         self.lookback.is_some()
     }
 }
 
 /// Which headers are delivered.
 #[derive(Debug)]
-pub(crate) enum Headers {
+pub(super) enum Headers {
     None,
     Named(Vec<Vec<u8>>),
     All,
 }
 
 impl Headers {
-    pub(crate) fn delivers(&self, name: &[u8]) -> bool {
+    pub(super) fn delivers(&self, name: &[u8]) -> bool {
         match self {
             Self::None => false,
             Self::Named(names) => names.iter().any(|n| n == name),
@@ -63,92 +64,10 @@ impl Headers {
     }
 }
 
-/// Columns that this host fills; the discriminants are the interface's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Column {
-    OffsetDeltas = 1,
-    Timestamps = 2,
-    KeyLengths = 3,
-    Keys = 4,
-    ValueLengths = 5,
-    Values = 6,
-    ValueStates = 7,
-    FieldCounts = 8,
-    FieldLengths = 9,
-    FieldTexts = 10,
-    FieldPointers = 11,
-    HeaderCounts = 12,
-    HeaderNameLengths = 13,
-    HeaderNames = 14,
-    HeaderValueLengths = 15,
-    HeaderValues = 16,
-    TimestampTypes = 17,
-    Origins = 18,
-}
-
-impl Column {
-    /// For people.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::OffsetDeltas => "offsets",
-            Self::Timestamps => "timestamps",
-            Self::KeyLengths => "key lengths",
-            Self::Keys => "keys",
-            Self::ValueLengths => "value lengths",
-            Self::Values => "values",
-            Self::ValueStates => "value states",
-            Self::FieldCounts => "field counts",
-            Self::FieldLengths => "field lengths",
-            Self::FieldTexts => "field texts",
-            Self::FieldPointers => "field pointers",
-            Self::HeaderCounts => "header counts",
-            Self::HeaderNameLengths => "header name lengths",
-            Self::HeaderNames => "header names",
-            Self::HeaderValueLengths => "header value lengths",
-            Self::HeaderValues => "header values",
-            Self::TimestampTypes => "timestamp types",
-            Self::Origins => "origins",
-        }
-    }
-
-    pub(crate) fn new(number: u32) -> Result<Self, String> {
-        Ok(match number {
-            1 => Self::OffsetDeltas,
-            2 => Self::Timestamps,
-            3 => Self::KeyLengths,
-            4 => Self::Keys,
-            5 => Self::ValueLengths,
-            6 => Self::Values,
-            7 => Self::ValueStates,
-            8 => Self::FieldCounts,
-            9 => Self::FieldLengths,
-            10 => Self::FieldTexts,
-            11 => Self::FieldPointers,
-            12 => Self::HeaderCounts,
-            13 => Self::HeaderNameLengths,
-            14 => Self::HeaderNames,
-            15 => Self::HeaderValueLengths,
-            16 => Self::HeaderValues,
-            17 => Self::TimestampTypes,
-            18 => Self::Origins,
-            _ => return Err(format!("it asks for column {number}, which this version of Strait does not know")),
-        })
-    }
-
-    pub(crate) fn is_of_fields(self) -> bool {
-        matches!(self as u32, 7..=11)
-    }
-
-    fn is_of_headers(self) -> bool {
-        matches!(self as u32, 12..=16)
-    }
-}
-
 impl Plan {
     /// # Errors
     /// What the plugin asked for and cannot have, by name.
-    pub(crate) fn check(topic: &str, plan: TopicPlan, about_effects: u32) -> Result<Self, String> {
+    pub(super) fn check(topic: &str, plan: TopicPlan, about_effects: u32) -> Result<Self, String> {
         let mut name = None;
         if let Some(new) = plan.name
             && new != topic

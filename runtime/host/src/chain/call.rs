@@ -1,0 +1,123 @@
+//! One call of a guest: columns in, edits out.
+
+use super::columns::{Column, Scene};
+use super::edits::{Rules, apply};
+use super::error::{Failure, StageError};
+use super::plan::Needs;
+use super::stage::Stage;
+use super::work::Work;
+use crate::api::v0_1::exports::strait::plugin::transform as wit;
+use crate::fields::Lens;
+use crate::guest::Instance;
+use crate::health::FailureKind;
+use crate::text::clean;
+
+/// Bit 0 of a batch's mode: the records were judged before.
+pub(super) const MODE_RECALL: u32 = 1;
+
+/// Bit 1 of a batch's mode: a second try after a fault.
+pub(super) const MODE_AGAIN: u32 = 2;
+/// What calls of a plugin on records of one batch have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) topic: &'a str,
+    pub(super) needs: &'a Needs,
+    /// `None` where the plugin reads no fields.
+    pub(super) lens: Option<&'a Lens>,
+    pub(super) base_offset: u64,
+    /// The interface's bits.
+    pub(super) mode: u32,
+    pub(super) ms_max: u64,
+}
+
+impl Stage {
+    /// One call on the records at `rows`. One that fails changes nothing, says nothing and costs the instance.
+    ///
+    /// # Errors
+    /// What is not about these records: no instance, or what cannot be packed.
+    pub(super) fn attempt(
+        &mut self,
+        call: &Call<'_>,
+        rows: &[usize],
+        work: &mut Work<'_>,
+    ) -> Result<Result<(), Failure>, StageError> {
+        // Taken out: it comes back only if all goes well.
+        let (mut instance, share) = if call.needs.remembers() {
+            let (instance, share) = self.take_remembering(work)?;
+            (instance, Some(share))
+        } else {
+            self.instance(work.set)?;
+            (self.instance.take().ok_or_else(|| "no instance".to_owned())?, None)
+        };
+        let began = self.plugin.health.now();
+        let answer = self.enter(call, rows, work, &mut instance)?;
+        self.plugin.health.called(rows.len(), self.plugin.health.now().saturating_sub(began));
+        if answer.is_ok() {
+            self.said.absorb(instance.said());
+            match share {
+                Some(share) => self.memories.put_back(&work.place(), (instance, share)),
+                None => self.instance = Some(instance),
+            }
+        }
+        Ok(answer)
+    }
+
+    fn enter(
+        &self,
+        call: &Call<'_>,
+        rows: &[usize],
+        work: &mut Work<'_>,
+        instance: &mut Instance,
+    ) -> Result<Result<(), Failure>, StageError> {
+        let plugin = &self.plugin;
+        let Call { topic, needs, lens, base_offset, mode, ms_max } = *call;
+        let last = rows.last().and_then(|row| work.record(*row));
+        let time_ms = last.map_or(0, |record| record.timestamp_ms);
+        let scene = Scene { needs, batch: work.batch, slots: work.slots, docs: work.docs, lens };
+        let packer = &mut work.scratch.packer;
+        let packed = packer.pack(&scene, rows, base_offset);
+        packed.map_err(|_| "process: the records are larger than the interface can carry".to_owned())?;
+        let origins = [work.set.link.source.as_str()];
+        let batch = wit::Batch {
+            topic,
+            partition: u32::try_from(work.batch.partition()).unwrap_or(0),
+            count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+            base_offset,
+            mode,
+            origins: if needs.columns.contains(&Column::Origins) { &origins } else { &[] },
+            columns: &packer.directory,
+            data: &packer.data,
+        };
+        let edits = match instance.process(&plugin.limits, batch, ms_max, time_ms) {
+            Ok(Ok(edits)) => edits,
+            Ok(Err(words)) => {
+                let reason = format!("process: it gave up{}", told(&words, plugin.silent));
+                return Ok(Err(Failure { kind: FailureKind::Error, index: None, reason }));
+            }
+            Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.silent))),
+        };
+        let (names, redirects) = (&mut *work.names, &mut *work.redirects);
+        let mut rules = Rules {
+            plugin: &plugin.name,
+            digest: &plugin.digest,
+            copies_max: plugin.limits.fan_out_max,
+            emit_bytes_max: plugin.limits.emit_bytes_max,
+            reject_codes: &plugin.reject_codes,
+            silent: plugin.silent,
+            check_topic: &mut |name| {
+                *redirects = true;
+                names.of(&name.into())
+            },
+        };
+        let outcome = apply(&edits, rows, &scene, &mut rules);
+        Ok(outcome.map(|outcome| work.slots.commit(outcome)).map_err(Failure::of_edits))
+    }
+}
+
+/// The guest's own words for an error, unless they may not be told.
+pub(super) fn told(words: &str, silent: bool) -> String {
+    if silent {
+        return String::new();
+    }
+    format!(": {}", clean(words, 512))
+}

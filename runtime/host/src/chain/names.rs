@@ -1,0 +1,35 @@
+//! Final names of topics: what the plugins left, and the link's naming.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use strait_core::topic::validate_target_name;
+
+use super::TOPICS_MAX;
+use crate::load::PluginSet;
+
+/// Final names, by the name that the plugins left.
+pub(super) struct Names {
+    set: Arc<PluginSet>,
+    known: HashMap<Arc<str>, Arc<str>>,
+}
+
+impl Names {
+    pub(super) fn new(set: &Arc<PluginSet>) -> Self {
+        Self { set: set.clone(), known: HashMap::new() }
+    }
+
+    pub(super) fn of(&mut self, topic: &Arc<str>) -> Result<Arc<str>, String> {
+        if let Some(name) = self.known.get(topic) {
+            return Ok(name.clone());
+        }
+        let name = self.set.naming.apply(topic);
+        validate_target_name(&name).map_err(|e| e.to_string())?;
+        let name: Arc<str> = name.into();
+        if self.known.len() >= TOPICS_MAX {
+            self.known.clear();
+        }
+        self.known.insert(topic.clone(), name.clone());
+        Ok(name)
+    }
+}

@@ -1,0 +1,93 @@
+//! A batch on its way through the chain.
+
+use std::sync::Arc;
+
+use strait_core::batch::{Batch, RecordRef};
+use strait_core::offset::SourceOffset;
+
+use super::columns::{Packer, Scene};
+use super::memory::Place;
+use super::names::Names;
+use super::patch::Fate;
+use super::plan::Needs;
+use super::slots::Slots;
+use crate::fields::{Docs, Lens};
+use crate::load::PluginSet;
+
+/// Reused from call to call.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) rows: Vec<usize>,
+    pub(super) packer: Packer,
+}
+
+/// A batch on its way through the chain.
+pub(super) struct Work<'a> {
+    pub(super) set: &'a PluginSet,
+    pub(super) batch: &'a Batch,
+    pub(super) partitions: u32,
+    pub(super) slots: &'a mut Slots,
+    pub(super) docs: &'a mut Docs,
+    /// How the stage sees the values of records that are under the batch's topic.
+    pub(super) lens: Option<&'a Lens>,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) names: &'a mut Names,
+    /// Whether any record has a topic of its own.
+    pub(super) redirects: &'a mut bool,
+    pub(super) manner: Manner,
+}
+
+/// Why a chain is shown a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// To judge it.
+    Judge,
+    /// To judge it, and what a plugin breaks on ends the batch: the chain before is there to judge it.
+    Prove,
+    /// To remember the records before this offset.
+    Recall(SourceOffset),
+}
+
+/// Records that go to a plugin together: those still under the batch's topic, or under one that an earlier plugin gave them.
+pub(super) struct Group {
+    /// `None` is the batch's.
+    pub(super) topic: Option<Arc<str>>,
+    pub(super) rows: Vec<usize>,
+}
+
+impl Work<'_> {
+    /// The source partition.
+    pub(super) fn place(&self) -> Place {
+        self.batch.into()
+    }
+
+    pub(super) fn is_recalling(&self) -> bool {
+        matches!(self.manner, Manner::Recall(_))
+    }
+
+    /// The record of a slot, as it was fetched.
+    pub(super) fn record(&self, row: usize) -> Option<RecordRef<'_>> {
+        self.batch.get(self.slots.get(row)?.record)
+    }
+
+    pub(super) fn scene<'b>(&'b self, needs: &'b Needs, lens: Option<&'b Lens>) -> Scene<'b> {
+        Scene { needs, batch: self.batch, slots: self.slots, docs: self.docs, lens }
+    }
+
+    /// Every record that is still on its way, by its topic; the batch's own group first.
+    pub(super) fn groups(&self) -> Vec<Group> {
+        let mut groups = vec![Group { topic: None, rows: Vec::new() }];
+        for (row, slot) in self.slots.iter().enumerate() {
+            let topic = match &slot.fate {
+                Fate::Pass => None,
+                Fate::Change(patch) => patch.topic.as_ref(),
+                Fate::Drop | Fate::Reject(_) | Fate::Halt(_) => continue,
+            };
+            match groups.iter_mut().find(|group| group.topic.as_ref() == topic) {
+                Some(group) => group.rows.push(row),
+                None => groups.push(Group { topic: topic.cloned(), rows: vec![row] }),
+            }
+        }
+        groups
+    }
+}
