@@ -21,7 +21,7 @@ pub(super) fn config_digest(written: &Value) -> String {
     hex(&Sha256::digest(written.to_string().as_bytes()))
 }
 
-/// The generation that [`crate::HostChains::load`] would give, from the files as they are now: nothing is checked or run.
+/// The generation that `HostChains::load` would give, from the files as they are now: nothing is checked or run.
 ///
 /// # Errors
 /// [`LoadError`] of the first plugin whose file cannot be read.
