@@ -1,13 +1,14 @@
 //! A fetched piece of one source partition: records in offset order, their bytes in one arena.
 //!
-//! One arena and a small descriptor per record, instead of a structure of vectors per record: a fetch costs a handful of
-//! allocations however many records it has, its memory is exactly known, and plugins get their columns by copying slices.
+//! One arena and a small descriptor per record, instead of several vectors per record: a fetch
+//! costs a handful of allocations however many records it has, its memory is known exactly, and
+//! plugin columns are copies of slices.
 
 use std::sync::Arc;
 
 use crate::offset::{LeaderEpoch, SourceOffset};
 
-/// What a record's timestamp means (`message.timestamp.type` of the source topic).
+/// Meaning of a record's timestamp (`message.timestamp.type` of the source topic).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TimestampType {
     /// Set by the producer.
@@ -17,11 +18,11 @@ pub enum TimestampType {
     Append,
 }
 
-/// Where a nullable run of bytes stands in the arena.
+/// Position of a nullable byte string in the arena.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: usize,
-    /// `None` is Kafka's null, which is not the same as empty.
+    /// `None` is Kafka's null, which differs from an empty string.
     len: Option<usize>,
 }
 
@@ -53,31 +54,31 @@ pub struct Batch {
     data: Vec<u8>,
 }
 
-/// Fills a [`Batch`].
+/// Builder of a [`Batch`].
 #[derive(Debug)]
 pub struct BatchBuilder {
     batch: Batch,
 }
 
-/// One record of a batch, borrowed.
+/// A borrowed record of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordRef<'a> {
-    /// Its offset in the source partition.
+    /// Offset in the source partition.
     pub offset: SourceOffset,
-    /// Milliseconds since the Unix epoch; -1 where the message format has none.
+    /// Timestamp in milliseconds since the Unix epoch; -1 if the message format has none.
     pub timestamp_ms: i64,
     /// `None` is a null key.
     pub key: Option<&'a [u8]>,
     /// `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// The record's headers in their order, duplicates included.
+    /// Headers in the order of the record, duplicates included.
     pub headers: Headers<'a>,
 }
 
-/// One header, its name as the bytes on the wire: names are not always UTF-8.
+/// A header. Its name is kept as the bytes on the wire, because names are not always UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderRef<'a> {
-    /// Name; may be empty, repeated or not UTF-8.
+    /// Name; may be empty, repeated or invalid UTF-8.
     pub name: &'a [u8],
     /// `None` is a null value.
     pub value: Option<&'a [u8]>,
@@ -91,19 +92,19 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// How many.
+    /// Returns the number of headers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.metas.len()
     }
 
-    /// Whether the record has none.
+    /// Returns whether the record has no headers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.metas.is_empty()
     }
 
-    /// In the order of the record.
+    /// Iterates over the headers in the order of the record.
     pub fn iter(&self) -> impl Iterator<Item = HeaderRef<'a>> + use<'a> {
         let data = self.data;
         self.metas.iter().map(move |meta| HeaderRef {
@@ -116,12 +117,12 @@ impl<'a> Headers<'a> {
 #[inline]
 fn slice(data: &[u8], span: Span) -> Option<&[u8]> {
     let len = span.len?;
-    // Spans are only made by the builder from the arena's own length, so the lookup cannot miss.
+    // Only the builder creates spans, from the arena's own length, so the lookup cannot miss.
     Some(data.get(span.start..span.start + len).unwrap_or_default())
 }
 
 impl BatchBuilder {
-    /// An empty batch of one partition.
+    /// Creates an empty batch of one partition.
     #[must_use]
     pub fn new(topic: Arc<str>, partition: i32, timestamp_type: TimestampType, leader_epoch: LeaderEpoch) -> Self {
         Self {
@@ -137,7 +138,7 @@ impl BatchBuilder {
         }
     }
 
-    /// Makes room for `records` records of `bytes` bytes together.
+    /// Reserves memory for `records` records of `bytes` bytes in total.
     #[must_use]
     pub fn with_capacity(mut self, records: usize, bytes: usize) -> Self {
         self.batch.records.reserve(records);
@@ -145,7 +146,7 @@ impl BatchBuilder {
         self
     }
 
-    /// Appends a record without headers; they follow by [`BatchBuilder::push_header`].
+    /// Appends a record without headers. Add headers with [`BatchBuilder::push_header`].
     pub fn push(&mut self, offset: SourceOffset, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
         let key = self.append(key);
         let value = self.append(value);
@@ -160,7 +161,7 @@ impl BatchBuilder {
         });
     }
 
-    /// Appends a header to the record pushed last; without one it is ignored.
+    /// Appends a header to the last record. Does nothing if the batch is empty.
     pub fn push_header(&mut self, name: &[u8], value: Option<&[u8]>) {
         let name = self.append(Some(name));
         let value = self.append(value);
@@ -171,25 +172,25 @@ impl BatchBuilder {
         record.headers_end = self.batch.headers.len();
     }
 
-    /// Records so far.
+    /// Returns the number of records so far.
     #[must_use]
     pub fn len(&self) -> usize {
         self.batch.records.len()
     }
 
-    /// Whether nothing was pushed.
+    /// Returns whether the batch has no record yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.batch.records.is_empty()
     }
 
-    /// Bytes of keys, values and headers so far.
+    /// Returns the size of keys, values and headers so far, in bytes.
     #[must_use]
     pub fn data_bytes(&self) -> usize {
         self.batch.data.len()
     }
 
-    /// The finished batch.
+    /// Returns the finished batch.
     #[must_use]
     pub fn build(self) -> Batch {
         self.batch
@@ -207,43 +208,43 @@ impl BatchBuilder {
 }
 
 impl Batch {
-    /// Source topic.
+    /// Returns the source topic.
     #[must_use]
     pub fn topic(&self) -> &Arc<str> {
         &self.topic
     }
 
-    /// Source partition.
+    /// Returns the source partition.
     #[must_use]
     pub fn partition(&self) -> i32 {
         self.partition
     }
 
-    /// What the timestamps mean; one kind per batch.
+    /// Returns the type of the timestamps, which is the same for the whole batch.
     #[must_use]
     pub fn timestamp_type(&self) -> TimestampType {
         self.timestamp_type
     }
 
-    /// Leader epoch of the records; a batch never mixes epochs.
+    /// Returns the leader epoch of the records. A batch never mixes epochs.
     #[must_use]
     pub fn leader_epoch(&self) -> LeaderEpoch {
         self.leader_epoch
     }
 
-    /// Number of records.
+    /// Returns the number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether the batch has no record.
+    /// Returns whether the batch has no record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Memory that the batch holds, in bytes: what the window counts.
+    /// Returns the memory that the batch holds, in bytes. The lane's window counts this figure.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.data.capacity()
@@ -251,32 +252,32 @@ impl Batch {
             + self.headers.capacity() * size_of::<HeaderMeta>()
     }
 
-    /// Bytes of keys, values and headers.
+    /// Returns the size of all keys, values and headers in bytes.
     #[must_use]
     pub fn data_bytes(&self) -> usize {
         self.data.len()
     }
 
-    /// Offset of the first record.
+    /// Returns the offset of the first record, or `None` if the batch is empty.
     #[must_use]
     pub fn first_offset(&self) -> Option<SourceOffset> {
         self.records.first().map(|r| r.offset)
     }
 
-    /// Offset of the last record.
+    /// Returns the offset of the last record, or `None` if the batch is empty.
     #[must_use]
     pub fn last_offset(&self) -> Option<SourceOffset> {
         self.records.last().map(|r| r.offset)
     }
 
-    /// The record at `index`, counted from 0 in this batch.
+    /// Returns the record at `index`, counted from 0 within the batch.
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
         self.records.get(index).map(|meta| self.view(meta))
     }
 
-    /// All records in offset order.
+    /// Iterates over all records in offset order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> {
         self.records.iter().map(|meta| self.view(meta))
     }
@@ -297,7 +298,7 @@ impl Batch {
 }
 
 impl RecordRef<'_> {
-    /// Bytes of key, value and headers.
+    /// Returns the size of key, value and headers in bytes.
     #[must_use]
     pub fn data_bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|h| h.name.len() + h.value.map_or(0, <[u8]>::len)).sum();

@@ -1,11 +1,13 @@
-//! What a plugin chain says of a batch. Sparse: a record without an entry passes unchanged, and costs nothing.
+//! The result of a plugin chain for one batch. Sparse: a record without an entry passes unchanged,
+//! and costs nothing.
 
 use std::sync::Arc;
 
 use crate::batch::Batch;
 
-/// Which plugins, in which versions and with which configuration, judged a batch. Written with progress, so that an
-/// auditor can say what let an offset pass. `none` where the link has no plugin.
+/// Identifies the plugins that judged a batch: names, versions and configuration. Written with
+/// progress, so that an auditor can tell which plugins let an offset pass. `none` on a link without
+/// plugins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Generation(pub Arc<str>);
 
@@ -15,69 +17,75 @@ impl Default for Generation {
     }
 }
 
-/// A batch after the chain: where its records go, and the records that do not simply pass.
+/// A batch after the plugin chain: the destination of its records, and the records that do not pass
+/// unchanged.
 #[derive(Debug)]
 pub struct Processed {
-    /// The batch as fetched; untouched records are sent from it as they are.
+    /// The batch as fetched. Untouched records are sent from it as they are.
     pub batch: Batch,
-    /// Topic of every record that names no other: the final name, after the chain's renames and the link's `naming`.
+    /// Topic of every record without a topic of its own. The final name: the chain's renames and
+    /// the link's `naming` are applied.
     pub target_topic: Arc<str>,
-    /// By index into the batch, strictly ascending. What is not listed passes unchanged, to the same partition number.
+    /// Index into the batch and disposition, strictly ascending by index. A record that is not
+    /// listed passes unchanged, to the same partition number.
     pub dispositions: Vec<(usize, Disposition)>,
-    /// The plugins that judged it.
+    /// The plugins that judged the batch.
     pub generation: Generation,
 }
 
-/// What becomes of a record that does not simply pass.
+/// The outcome for a record that does not pass unchanged.
 #[derive(Debug)]
 pub enum Disposition {
-    /// Left out on purpose; it counts as settled.
+    /// Dropped on purpose. The record counts as settled.
     Drop,
-    /// Goes out as one or more records in place of the original.
+    /// Replaced by one or more records.
     Replace(Vec<OutRecord>),
-    /// A plugin refused it, or broke on it: quarantine (or stop), never silence.
+    /// Refused by a plugin, or broke a plugin. The record goes to quarantine or stops its
+    /// partition; it is never dropped silently.
     Reject(Reject),
-    /// A plugin broke on it and its `on_error` says stop: what comes before it goes out, its partition stands still here.
+    /// Broke a plugin with `on_error = "stop"`. The records before it are sent, and its partition
+    /// stops here.
     Halt(Reject),
 }
 
-/// A refusal of one record by a plugin or by the host on its behalf.
+/// The refusal of one record, by a plugin or by the host on its behalf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// Which plugin.
+    /// Name of the plugin.
     pub plugin: Arc<str>,
-    /// The plugin's file: `sha256:` and 64 hexadecimal digits.
+    /// Digest of the plugin's file: `sha256:` and 64 hexadecimal digits.
     pub digest: Arc<str>,
-    /// A code that the plugin declared, or one of the host's.
+    /// A code declared by the plugin, or one of the host's own.
     pub code: Arc<str>,
-    /// Detail for the operator; already reduced where the plugin is one whose words may carry personal data.
+    /// Detail for the operator. Already withheld if the plugin is required, because its messages
+    /// may contain personal data.
     pub text: String,
 }
 
-/// Names and values of headers, in order; `None` is a null value.
+/// Header names and values in order. `None` is a null value.
 pub type HeaderList = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// A record that leaves changed.
+/// A record to send in place of the original.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutRecord {
-    /// Final topic, or `None` for the batch's.
+    /// Final topic name, or `None` for the batch's target topic.
     pub topic: Option<Arc<str>>,
-    /// How its partition is found.
+    /// How the target partition is chosen.
     pub route: Route,
-    /// Key.
+    /// Key to send.
     pub key: Content,
-    /// Value.
+    /// Value to send.
     pub value: Content,
-    /// All headers in order, or `None` for the original ones.
+    /// All headers in order, or `None` for the original headers.
     pub headers: Option<HeaderList>,
-    /// Milliseconds since the Unix epoch, or `None` for the original.
+    /// Timestamp in milliseconds since the Unix epoch, or `None` for the original timestamp.
     pub timestamp_ms: Option<i64>,
 }
 
-/// A key or a value of an [`OutRecord`].
+/// The key or value of an [`OutRecord`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Content {
-    /// The original bytes (or null), from the batch.
+    /// The original bytes or null, from the batch.
     #[default]
     Original,
     /// Kafka's null.
@@ -86,20 +94,21 @@ pub enum Content {
     Bytes(Vec<u8>),
 }
 
-/// How the partition of an [`OutRecord`] is found.
+/// How the target partition of an [`OutRecord`] is chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Route {
-    /// The source record's partition number where the topic has it, else by the key (Kafka's default partitioner).
+    /// The source record's partition number if the target topic has it, or else the partition of
+    /// its key (Kafka's default partitioner).
     #[default]
     Keep,
-    /// This partition; one that does not exist is a reject.
+    /// This partition. If it does not exist, the record is rejected.
     Partition(i32),
-    /// By murmur2 of these bytes, as Kafka's default partitioner does.
+    /// The murmur2 hash of these bytes, as in Kafka's default partitioner.
     Hash(Vec<u8>),
 }
 
 impl Content {
-    /// The bytes to send, given the original's.
+    /// Returns the bytes to send, given the bytes of the original.
     #[must_use]
     pub fn resolve<'a>(&'a self, original: Option<&'a [u8]>) -> Option<&'a [u8]> {
         match self {

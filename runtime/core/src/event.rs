@@ -1,271 +1,274 @@
-//! What an operator must hear about, as types with coordinates. Logs, status, metrics and tests read the same events.
+//! Events for the operator, as types with coordinates. Logs, status, metrics and tests read the
+//! same events.
 
 use std::sync::Arc;
 
 use crate::offset::{LeaderEpoch, SourceOffset};
 use crate::topic::{PartitionKey, TopicId};
 
-/// What the reader of an event should do.
+/// How urgently an event needs attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing: it explains what happens.
+    /// No action needed: it explains what happens.
     Info,
     /// Look at it today.
     Warning,
-    /// Someone must act: something stands still.
+    /// Someone must act: something has stopped.
     Error,
 }
 
-/// Something that happened on a link. Every event names the partition and the offsets it is about.
+/// An event on a link. Every event names the partition and the offsets it is about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Event {
     /// Retention deleted records before they were read.
     #[error("{partition}: retention overtook the link: next offset {expected}, but the log starts at {log_start}; {} records are gone", log_start.0 - expected.0)]
     RetentionOverrun {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// The offset that the link wanted next.
+        /// The offset that the link would have read next.
         expected: SourceOffset,
-        /// The first offset that still exists.
+        /// The first offset that still exists in the log.
         log_start: SourceOffset,
     },
-    /// The source log ends before the link's position: records that were copied no longer exist at the source.
+    /// The source log ends before the link's position: records that were copied no longer exist at
+    /// the source.
     #[error("{partition}: the source log was truncated: next offset {expected}, but the log ends at {log_end}")]
     Truncated {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// The offset that the link wanted next.
+        /// The offset that the link would have read next.
         expected: SourceOffset,
-        /// Where the log ends now.
+        /// The current end of the log.
         log_end: SourceOffset,
     },
-    /// A topic of the same name but with another id: deleted and created again.
-    #[error("{partition}: the topic was deleted and created again (id {} before, {found} now); copied up to offset {position} of the old one", partition.topic_id)]
+    /// The topic has another id than before: it was deleted and created again.
+    #[error("{partition}: the topic was deleted and created again (id {} before, {found} now); the old one was copied up to offset {position}", partition.topic_id)]
     TopicRecreated {
-        /// The old incarnation.
+        /// The source partition of the old incarnation.
         partition: PartitionKey,
-        /// The id the topic has now.
+        /// The topic's current id.
         found: TopicId,
-        /// Next offset of the old incarnation.
+        /// The next offset of the old incarnation.
         position: SourceOffset,
     },
-    /// A record's leader epoch is below one seen before: another incarnation, or an unclean election.
+    /// A record's leader epoch is lower than an earlier one: another incarnation of the topic, or
+    /// an unclean election.
     #[error("{partition}: the leader epoch fell from {seen} to {found} at offset {offset}")]
     EpochRegression {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Largest epoch seen before.
+        /// The largest epoch so far.
         seen: LeaderEpoch,
-        /// The record's epoch.
+        /// The record's leader epoch.
         found: LeaderEpoch,
         /// The record's offset.
         offset: SourceOffset,
     },
-    /// The source gave an offset that was already read.
-    #[error("{partition}: the source went back: offset {found} came where {expected} or later was due")]
+    /// The source returned an offset that was already read.
+    #[error("{partition}: the source went back: expected offset {expected} or later, received {found}")]
     OffsetRegression {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Smallest offset that could come.
+        /// The smallest valid offset.
         expected: SourceOffset,
-        /// What came.
+        /// The offset received.
         found: SourceOffset,
     },
-    /// Readers of committed data cannot pass an open transaction.
+    /// A transaction at the source stays open. Readers of committed data cannot pass it.
     #[error(
-        "{partition}: a transaction has been open for {open_secs} s at offset {first_offset}; committed readers, this link among them, cannot pass it (kafka-transactions.sh find-hanging names its producer)"
+        "{partition}: a transaction has been open for {open_secs} s at offset {first_offset}; readers of committed records, including this link, cannot pass it (kafka-transactions.sh find-hanging names its producer)"
     )]
     HangingTransaction {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// The last stable offset, which is the transaction's first.
+        /// The last stable offset, which is the first offset of the transaction.
         first_offset: SourceOffset,
-        /// For how long it has not moved, in seconds.
+        /// How long the last stable offset has not moved, in seconds.
         open_secs: u64,
     },
-    /// A source partition does not exist any more.
+    /// A source partition no longer exists.
     #[error("{partition}: the source topic or partition is gone; copied up to offset {position}")]
     SourceGone {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Next offset.
+        /// The next offset that would have been read.
         position: SourceOffset,
     },
-    /// The source does not let our principal read the partition.
-    #[error("{partition}: the source refuses to be read: {reason}; next try in {retry_ms} ms")]
+    /// The source does not allow our principal to read the partition.
+    #[error("{partition}: the source does not allow reads: {reason}; next attempt in {retry_ms} ms")]
     SourceDenied {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// What the broker said, and what to do.
+        /// The broker's error, and what to do.
         reason: String,
-        /// When it is tried again, in milliseconds.
+        /// Time until the next attempt, in milliseconds.
         retry_ms: u64,
     },
-    /// The target topic has too few partitions and could not be grown.
+    /// The target topic has too few partitions, and Strait could not add them.
     #[error(
-        "{partition}: target topic {target_topic} has {found} partitions, {needed} are needed; add partitions there (never folded)"
+        "{partition}: target topic {target_topic} has {found} partitions, {needed} are needed; add partitions to it (Strait never merges partitions)"
     )]
     TargetPartitionsMissing {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Topic on the target.
+        /// The target topic.
         target_topic: Arc<str>,
-        /// Partitions it has.
+        /// The number of partitions that the target topic has.
         found: u32,
-        /// Partitions it needs.
+        /// The number of partitions that it needs.
         needed: u32,
     },
-    /// The target does not let our principal make or write the topic.
+    /// The target does not allow our principal to create the topic or write to it.
     #[error("{partition}: target topic {target_topic} cannot be written: {reason}")]
     TargetDenied {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Topic on the target.
+        /// The target topic.
         target_topic: Arc<str>,
-        /// What the broker said, and what to do.
+        /// The broker's error, and what to do.
         reason: String,
     },
-    /// The target does not acknowledge a partition's records; the lane goes on without it and tries again later.
+    /// The target does not acknowledge a partition's records. The lane continues without the
+    /// partition and retries later.
     #[error(
-        "{partition}: the target has not acknowledged its records for {waited_ms} ms ({reason}); the others go on, next try in {retry_ms} ms"
+        "{partition}: the target has not acknowledged its records for {waited_ms} ms ({reason}); other partitions continue, next attempt in {retry_ms} ms"
     )]
     TargetStuck {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Unacknowledged since, in milliseconds.
+        /// Time since the oldest unacknowledged record was sent, in milliseconds.
         waited_ms: u64,
-        /// When it is tried again, in milliseconds.
+        /// Time until the next attempt, in milliseconds.
         retry_ms: u64,
-        /// What is known of the cause.
+        /// What is known about the cause.
         reason: String,
     },
-    /// A record went to the quarantine topic on the source side.
+    /// A record was written to the quarantine topic on the source cluster.
     #[error("{partition}: record at offset {offset} quarantined: {reason}")]
     Quarantined {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Its offset.
+        /// The record's offset.
         offset: SourceOffset,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A record cannot go on and policy says stop.
+    /// A record cannot be copied, and the policy for it is `stop`.
     #[error("{partition}: stopped at offset {offset}: {reason}")]
     RecordStopped {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Its offset.
+        /// The record's offset.
         offset: SourceOffset,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
-    /// A record is refused and could not be kept in the quarantine topic, so nothing passes it.
-    #[error(
-        "{partition}: stopped at offset {offset}, as quarantine cannot take the record: {reason}; it is tried again"
-    )]
+    /// A refused record could not be written to the quarantine topic. Its partition stops, so that
+    /// nothing passes the record.
+    #[error("{partition}: stopped at offset {offset}: cannot write the record to quarantine ({reason}); will retry")]
     QuarantineFailed {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// The first record that could not be kept.
+        /// Offset of the first record that could not be written.
         offset: SourceOffset,
-        /// What the source said, and what to do.
+        /// The source's error, and what to do.
         reason: String,
     },
-    /// A plugin failed (trap, deadline, bad edit).
+    /// A plugin failed: a trap, a missed deadline, or an invalid edit.
     #[error("{partition}: plugin {plugin} failed on offsets {first}..={last}: {reason}")]
     PluginFailed {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Which plugin.
+        /// Name of the plugin.
         plugin: Arc<str>,
-        /// First offset of the batch, or the record's.
+        /// First offset of the failed records.
         first: SourceOffset,
-        /// Last offset.
+        /// Last offset of the failed records.
         last: SourceOffset,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A plugin is not called for a while, because it broke too often or cannot be started: nothing passes it, and what it has
-    /// not judged waits at the source.
-    #[error("{partition}: waits at offset {offset} for plugin {plugin}: {reason}; next try in {retry_ms} ms")]
+    /// A plugin is not called for a while, because it failed too often or cannot be started.
+    /// Nothing passes it: records that it has not judged wait at the source.
+    #[error("{partition}: waiting at offset {offset} for plugin {plugin}: {reason}; next attempt in {retry_ms} ms")]
     PluginWaiting {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Which plugin.
+        /// Name of the plugin.
         plugin: Arc<str>,
-        /// The first record that waits.
+        /// Offset of the first waiting record.
         offset: SourceOffset,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
-        /// When it is tried again, in milliseconds.
+        /// Time until the next attempt, in milliseconds.
         retry_ms: u64,
     },
-    /// Other plugins, or other versions of them, judge from the lanes' next batches on.
-    #[error("the plugins are {generation} from the next batch on (made ready in {took_ms} ms){}", after(.reason))]
+    /// Other plugins, or other versions of them, are active from the next batch on.
+    #[error("plugins {generation} are active from the next batch on (prepared in {took_ms} ms){}", after(.reason))]
     PluginsReloaded {
-        /// Names, digests and configurations.
+        /// The generation: names, digests and configurations of the plugins.
         generation: Arc<str>,
-        /// Reading, compiling and starting, in milliseconds.
+        /// Time to read, compile and start the plugins, in milliseconds.
         took_ms: u64,
-        /// What came before, or nothing.
+        /// Why they are active now, such as a passed trial. May be empty.
         reason: String,
     },
-    /// Other plugins are tried before they serve.
-    #[error("the plugins {generation} are tried before they serve: {reason}")]
+    /// New plugins are on trial.
+    #[error("plugins {generation} are on trial: {reason}")]
     PluginsOnTrial {
-        /// Names, digests and configurations.
+        /// The generation: names, digests and configurations of the plugins.
         generation: Arc<str>,
-        /// How and for how long.
+        /// Mode and length of the trial.
         reason: String,
     },
-    /// A changed plugin or configuration is not taken; what served before goes on.
-    #[error("the plugins were not reloaded, {serving} go on: {reason}")]
+    /// A changed plugin or configuration was refused. The active plugins stay.
+    #[error("the plugins were not reloaded, {serving} stay active: {reason}")]
     PluginsRefused {
-        /// What serves.
+        /// The active generation.
         serving: Arc<str>,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
-    /// New plugins broke, or an operator wants the old ones: what served before serves again.
-    #[error("the plugins {generation} were taken back, {serving} serve again: {reason}")]
+    /// New plugins failed, or an operator rolled them back. The previous plugins are active again.
+    #[error("plugins {generation} were rolled back, {serving} are active again: {reason}")]
     PluginsRolledBack {
-        /// What was taken back.
+        /// The generation that was rolled back.
         generation: Arc<str>,
-        /// What serves.
+        /// The active generation.
         serving: Arc<str>,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A partition goes on from a stated place because policy says `continue`.
-    #[error("{partition}: continuing at offset {resumed}, as on_gap says")]
+    /// A partition continues at a given offset, because `on_gap` is `continue`.
+    #[error("{partition}: continuing at offset {resumed} (on_gap = \"continue\")")]
     Resumed {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Next offset.
+        /// The next offset that would have been read.
         resumed: SourceOffset,
     },
-    /// Another process owns the lane now, or did for a moment.
+    /// Another process owns the lane, or owned it for a moment.
     #[error("lane {lane}: fenced by another owner: {reason}")]
     Fenced {
-        /// Which lane.
+        /// Number of the lane.
         lane: u32,
-        /// What the broker said.
+        /// The broker's error.
         reason: String,
     },
-    /// A lane generation ended with an error and is taken again.
-    #[error("lane {lane}: {reason}; taken again in {backoff_ms} ms")]
+    /// An attempt of a lane ended with an error. The lane is taken again.
+    #[error("lane {lane}: {reason}; next attempt in {backoff_ms} ms")]
     LaneRestarted {
-        /// Which lane.
+        /// Number of the lane.
         lane: u32,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Wait before it is taken again, in milliseconds.
+        /// Time until the lane is taken again, in milliseconds.
         backoff_ms: u64,
     },
 }
 
 impl Event {
-    /// What the reader should do.
+    /// Returns how urgently the event needs attention.
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
@@ -281,7 +284,7 @@ impl Event {
         }
     }
 
-    /// The source partition that it is about; `None` for a lane as a whole.
+    /// Returns the source partition, or `None` if the event is about a lane or link as a whole.
     #[must_use]
     pub fn partition(&self) -> Option<&PartitionKey> {
         match self {
@@ -311,20 +314,20 @@ impl Event {
         }
     }
 
-    /// Whether a partition that stands still for this is tried again after a while: what is wrong can be mended at the clusters,
-    /// and nothing else tells when it is.
+    /// Returns whether a partition that this event stopped is retried after a while. True if the
+    /// cause can be fixed at the clusters, because nothing else reports that it was.
     #[must_use]
     pub fn is_tried_again(&self) -> bool {
         matches!(self, Self::TargetPartitionsMissing { .. } | Self::TargetDenied { .. } | Self::QuarantineFailed { .. })
     }
 
-    /// Whether a partition that stands still for this may go on when other plugins judge its records.
+    /// Returns whether a partition that this event stopped may resume under other plugins.
     #[must_use]
     pub fn may_pass_with_other_plugins(&self) -> bool {
         self.is_tried_again() || matches!(self, Self::RecordStopped { .. } | Self::PluginFailed { .. })
     }
 
-    /// A stable name for metrics, status and tests.
+    /// Returns a stable name for metrics, status and tests.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -355,7 +358,7 @@ impl Event {
     }
 }
 
-/// A reason behind a message, where there is one.
+/// Formats a reason as the end of a message; empty if there is none.
 fn after(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(", {reason}") }
 }

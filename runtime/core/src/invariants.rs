@@ -1,7 +1,9 @@
-//! What must hold of every copy, as functions: the simulation asks them after every commit, property tests ask them of made-up
-//! histories, and the runtime may ask those that cost nothing.
+//! The invariants of every copy, as functions. The simulation checks them after every commit,
+//! property tests check them on generated histories, and the runtime checks those that cost
+//! nothing.
 //!
-//! They know nothing of how a copy is made. Each looks at one source partition, or one map record, and says what is broken.
+//! They do not depend on how records are copied. Each checks one source partition or one map
+//! record, and returns the violation.
 
 use std::collections::BTreeSet;
 
@@ -10,41 +12,41 @@ use crate::offset::{LeaderEpoch, SourceOffset, TargetOffset};
 use crate::progress::Position;
 use crate::topic::PartitionKey;
 
-/// A promise that was broken. Any of these is a bug, never an operating condition.
+/// A broken invariant. Always a bug, never an operating condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    /// Progress passed a record that is not at the target.
-    #[error("{partition}: progress passed to {next}, but the record at offset {offset} is not at the target")]
+    /// Progress passed a record that is not on the target.
+    #[error("{partition}: progress passed to {next}, but the record at offset {offset} is not on the target")]
     Gap {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// The record that is missing.
+        /// Offset of the missing record.
         offset: SourceOffset,
         /// The progress that passed it.
         next: SourceOffset,
     },
-    /// A record is in a target partition twice.
+    /// A record is committed twice in a target partition.
     #[error("{partition}: offset {} (copy {}) is committed twice", place.offset, place.copy)]
     Duplicate {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
         /// The record.
         place: Place,
     },
-    /// A record stands behind a later one of its partition.
-    #[error("{partition}: offset {} (copy {}) stands behind offset {} (copy {})", place.offset, place.copy, last.offset, last.copy)]
+    /// A record follows a later record of its source partition.
+    #[error("{partition}: offset {} (copy {}) follows offset {} (copy {})", place.offset, place.copy, last.offset, last.copy)]
     Reorder {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
         /// The record.
         place: Place,
-        /// The one before it in the target partition.
+        /// The record before it in the target partition.
         last: Place,
     },
-    /// Data is committed that progress does not cover: a takeover would copy it again.
+    /// Committed data is not covered by progress: a takeover would copy it again.
     #[error("{partition}: offset {offset} is committed, but progress is {next}")]
     Ahead {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
         /// The record.
         offset: SourceOffset,
@@ -54,71 +56,71 @@ pub enum Violation {
     /// Progress went back.
     #[error("{partition}: progress fell to {new} (owner {new_owner})")]
     ProgressFell {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Where it fell to.
+        /// The lower progress.
         new: SourceOffset,
-        /// Who wrote it.
+        /// Owner epoch of the writer.
         new_owner: u64,
     },
-    /// Progress passed a record that is still on its way.
+    /// Progress passed a record that is still in flight.
     #[error("{partition}: progress {next} passes offset {unsettled}, which is not settled")]
     Unsettled {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// First record on its way.
+        /// Offset of the first record in flight.
         unsettled: SourceOffset,
         /// The progress.
         next: SourceOffset,
     },
-    /// Progress passed a refused record that quarantine does not have.
+    /// Progress passed a refused record that is not in quarantine.
     #[error("{partition}: progress passed to {next}, but the refused record at offset {offset} is not in quarantine")]
     NotQuarantined {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
         /// The record.
         offset: SourceOffset,
         /// The progress.
         next: SourceOffset,
     },
-    /// Progress passed a record at which policy says to stop.
-    #[error("{partition}: progress passed to {next}, but policy says to stop at offset {offset}")]
+    /// Progress passed a record at which its partition must stop.
+    #[error("{partition}: progress passed to {next}, but the partition must stop at offset {offset}")]
     PassedStop {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
         /// The record.
         offset: SourceOffset,
         /// The progress.
         next: SourceOffset,
     },
-    /// The offset map is not in order, or says something that is not so.
+    /// The offset map is out of order or wrong.
     #[error("{partition}: the offset map is wrong at source offset {offset}: {reason}")]
     Map {
-        /// Where.
+        /// The source partition.
         partition: PartitionKey,
-        /// Source offset it is about.
+        /// Source offset of the wrong entry.
         offset: SourceOffset,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Place of a copied record in its source partition. Ordered as a source log is: an unclean election starts a new leader epoch
-/// at lower offsets.
+/// Place of a copied record in its source partition. The order is that of the source log: an
+/// unclean election starts a new leader epoch at lower offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Leader epoch of the record.
     pub leader_epoch: LeaderEpoch,
-    /// Its offset.
+    /// Offset of the record.
     pub offset: SourceOffset,
-    /// Which of its copies, counted from 0.
+    /// Number of the copy, counted from 0.
     pub copy: u32,
 }
 
-/// What became of a source offset that progress passes.
+/// The state of a source offset that progress passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Nothing is owed: no record, dropped by a plugin, or its loss was announced.
+    /// Nothing is expected on the target: no record, a dropped record, or a reported loss.
     Nothing,
     /// Every copy is committed.
     Copied,
@@ -126,13 +128,14 @@ pub enum Fate {
     Missing,
     /// Refused and in quarantine.
     Quarantined,
-    /// Refused, and not in quarantine.
+    /// Refused and not in quarantine.
     Lost,
-    /// The partition should have stopped here.
+    /// The partition must stop here.
     Stops,
 }
 
-/// Records of a source partition stand in a target partition in source order, each once: `place` may follow `last`.
+/// Checks that the records of a source partition are in a target partition in source order and once
+/// each: `place` may follow `last`.
 ///
 /// # Errors
 /// [`Violation::Duplicate`], [`Violation::Reorder`].
@@ -148,7 +151,7 @@ pub fn follows(partition: &PartitionKey, last: Option<Place>, place: Place) -> R
     Ok(())
 }
 
-/// Every offset that progress passes on its way from `old` to `next` is accounted for.
+/// Checks that every offset from `old` to `next`, which progress passes, is accounted for.
 ///
 /// # Errors
 /// [`Violation::Gap`], [`Violation::NotQuarantined`], [`Violation::PassedStop`].
@@ -172,7 +175,7 @@ pub fn accounted(
     Ok(())
 }
 
-/// No committed record is at or past the progress committed with it.
+/// Checks that no committed record is at or past the progress committed with it.
 ///
 /// # Errors
 /// [`Violation::Ahead`].
@@ -184,7 +187,8 @@ pub fn covered(partition: &PartitionKey, last: SourceOffset, next: Option<Source
     Err(Violation::Ahead { partition: partition.clone(), offset: last, next })
 }
 
-/// Progress is overtaken by nothing older: a later owner counts further, the same owner never goes back.
+/// Checks that progress never goes back: a later owner has a larger count, and the same owner never
+/// returns to a lower offset.
 ///
 /// # Errors
 /// [`Violation::ProgressFell`].
@@ -195,7 +199,7 @@ pub fn advances(partition: &PartitionKey, old: Option<&Position>, new: &Position
     Err(Violation::ProgressFell { partition: partition.clone(), new: new.next, new_owner: new.owner.0 })
 }
 
-/// Progress does not pass the first record that is still on its way. Cheap enough to be asked at every commit.
+/// Checks that progress does not pass the first record in flight. Cheap enough for every commit.
 ///
 /// # Errors
 /// [`Violation::Unsettled`].
@@ -212,8 +216,8 @@ pub fn behind_unsettled(
     }
 }
 
-/// A map record begins where the one before it (of the same partition and target topic) ended or later, its runs ascend and
-/// stay within what it covers.
+/// Checks the order of map records: a record begins at or after the end of the previous one (of the
+/// same partition and target topic), its runs ascend, and they stay within the range of the record.
 ///
 /// # Errors
 /// [`Violation::Map`].
@@ -224,24 +228,25 @@ pub fn map_ascends(last_next: Option<SourceOffset>, record: &MapRecord) -> Resul
         reason: reason.to_owned(),
     };
     if last_next.is_some_and(|last| record.first < last) {
-        return Err(wrong(record.first, "begins before the record before it ended"));
+        return Err(wrong(record.first, "begins before the end of the previous record"));
     }
     let mut last = record.first;
     for run in &record.runs {
-        // Copies of one source record are runs of their own with the same source offset.
+        // Copies of one source record are separate runs with the same source offset.
         if run.source < last {
             return Err(wrong(run.source, "runs do not ascend"));
         }
         if run.count == 0 || run.source.0 + i64::from(run.count) > record.next.0 {
-            return Err(wrong(run.source, "a run is empty or leaves the range of its record"));
+            return Err(wrong(run.source, "a run is empty or exceeds the range of its record"));
         }
         last = SourceOffset(run.source.0 + i64::from(run.count) - 1);
     }
     Ok(())
 }
 
-/// Every entry of a map record names the record that really stands there, and none of `data` (source offset, target partition,
-/// target offset of what the same commit holds of this partition and topic) is left out.
+/// Checks that every entry of the map records names a record of `data`, and that no record of
+/// `data` is missing. `data` holds source offset, target partition and target offset of what the
+/// same commit wrote for this partition and topic.
 ///
 /// # Errors
 /// [`Violation::Map`].
@@ -258,14 +263,14 @@ pub fn map_exact<'a>(
                 let source = SourceOffset(run.source.0 + step);
                 let target = TargetOffset(run.target.0 + step);
                 if !left.remove(&(source, run.target_partition, target)) {
-                    let reason = format!("it says target partition {} offset {target}", run.target_partition);
+                    let reason = format!("the map has target partition {} offset {target}", run.target_partition);
                     return Err(wrong(source, reason));
                 }
             }
         }
     }
     match left.first() {
-        Some((source, _, _)) => Err(wrong(*source, "a committed record is not in it".to_owned())),
+        Some((source, _, _)) => Err(wrong(*source, "a committed record is missing".to_owned())),
         None => Ok(()),
     }
 }
@@ -326,7 +331,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the builder makes of a commit is exact and ascending; with one entry moved, left out or added it is not.
+        /// The builder's records are exact and ascending; with one entry moved, removed or added
+        /// they are not.
         #[test]
         fn a_map_is_exact_or_found_out(
             steps in prop::collection::vec((0i64..3, 0i32..3, 1i64..4), 1..60),

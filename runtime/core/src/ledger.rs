@@ -1,22 +1,24 @@
-//! Which source offset is safe: the books of one source partition between release and acknowledgement.
+//! The ledger of one source partition: which source offset is safe to write as progress. It holds
+//! the records between release and acknowledgement.
 //!
-//! Records are released in source order. Dropped ones settle at once, produced ones when the target acknowledges every
-//! copy. [`Ledger::settled`] never passes a record that is not settled; that is what may be written as progress.
+//! Records are released in source order. A dropped record settles at once, a produced one when the
+//! target has acknowledged every copy. [`Ledger::settled`] never passes an unsettled record, and
+//! that offset is what may be written as progress.
 
 use std::collections::VecDeque;
 
 use crate::offset::{SourceOffset, TargetOffset};
 
-/// A record that was produced, once it is acknowledged and everything before it is too.
+/// A produced record that is acknowledged, as is every record before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// Source offset.
+    /// The source offset.
     pub source: SourceOffset,
-    /// The lane's number of the target topic.
+    /// The target topic, as the lane's number for it.
     pub topic: u32,
-    /// Target partition.
+    /// The target partition.
     pub partition: i32,
-    /// Target offset.
+    /// The target offset.
     pub target: TargetOffset,
 }
 
@@ -29,65 +31,66 @@ struct Entry {
     bytes: u32,
 }
 
-/// The books do not add up; the lane must be taken again.
+/// The ledger is inconsistent, and the lane must be taken again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    /// An acknowledgement for a record that was never produced, or is settled already.
+    /// An acknowledgement for a record that was never produced, or is already settled.
     #[error("acknowledgement of sequence {sequence}, but {first}..{end} are in flight")]
     Unknown {
-        /// The sequence acknowledged.
+        /// The acknowledged sequence.
         sequence: u64,
-        /// First sequence in flight.
+        /// The first sequence in flight.
         first: u64,
-        /// End of those in flight.
+        /// The end (exclusive) of the sequences in flight.
         end: u64,
     },
-    /// An acknowledgement that came before.
+    /// A second acknowledgement of the same record.
     #[error("sequence {sequence} acknowledged twice")]
     Twice {
-        /// The sequence.
+        /// The acknowledged sequence.
         sequence: u64,
     },
-    /// A record released out of order.
+    /// A record was released out of order.
     #[error("offset {offset} released after {released} was passed")]
     Backwards {
-        /// The offset.
+        /// The record's source offset.
         offset: SourceOffset,
-        /// What was passed before.
+        /// The offset up to which records were already released.
         released: SourceOffset,
     },
 }
 
-/// The books of one source partition.
+/// The ledger of one source partition.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     entries: VecDeque<Entry>,
     /// Sequence of the first entry.
     first_sequence: u64,
-    /// Every source offset below this one was produced, dropped or kept elsewhere.
+    /// Every source offset below this one was produced, dropped or quarantined.
     released: SourceOffset,
-    /// Bytes of entries that are not acknowledged.
+    /// Bytes of the unacknowledged entries.
     in_flight_bytes: usize,
     unacknowledged: usize,
 }
 
 impl Ledger {
-    /// Opens the books at the next offset to read.
+    /// Creates a ledger that begins at the next offset to read.
     #[must_use]
     pub fn new(next: SourceOffset) -> Self {
         Self { entries: VecDeque::new(), first_sequence: 0, released: next, in_flight_bytes: 0, unacknowledged: 0 }
     }
 
-    /// The sequence that the next produced record gets.
+    /// Returns the sequence of the next produced record.
     #[must_use]
     pub fn next_sequence(&self) -> u64 {
         self.first_sequence + self.entries.len() as u64
     }
 
-    /// Books a produced record. Several copies of one source record are booked one after the other.
+    /// Records that a record was produced. Copies of one source record are recorded one after
+    /// another.
     ///
     /// # Errors
-    /// [`LedgerError::Backwards`] when the offset was passed before.
+    /// [`LedgerError::Backwards`] if the offset was passed before.
     pub fn produced(
         &mut self,
         source: SourceOffset,
@@ -105,15 +108,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// Everything below `next` has been produced, dropped or kept elsewhere.
+    /// Records that everything below `next` was produced, dropped or quarantined.
     pub fn pass(&mut self, next: SourceOffset) {
         self.released = self.released.max(next);
     }
 
-    /// Books the acknowledgement of `count` consecutive sequences as consecutive target offsets.
+    /// Records the acknowledgement of `count` consecutive sequences, at consecutive target offsets.
     ///
     /// # Errors
-    /// [`LedgerError`]; what was booked before the error stays, so the caller must give the lane up.
+    /// [`LedgerError`]. Acknowledgements before the error stay recorded, so the caller must end the
+    /// attempt.
     pub fn acknowledge(&mut self, first: u64, count: u32, offset: TargetOffset) -> Result<(), LedgerError> {
         let end = self.next_sequence();
         for step in 0..u64::from(count) {
@@ -135,8 +139,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes out what is settled, in source order: every copy of the record was released and is acknowledged, and everything
-    /// before it too. A record of which one copy is missing stays whole, so that map and progress never disagree about it.
+    /// Removes settled records in source order and passes them to `each`. A record is settled if
+    /// all its copies are released and acknowledged, and so is every record before it. A record
+    /// with a missing copy stays whole, so that offset map and progress never disagree about it.
     pub fn settle(&mut self, mut each: impl FnMut(Settled)) {
         let settled = self.settled();
         while let Some(Entry { source, target: Some(target), topic, partition, .. }) = self.entries.front().copied() {
@@ -149,32 +154,32 @@ impl Ledger {
         }
     }
 
-    /// The next offset that may be written as progress: everything before it is settled.
+    /// Returns the next offset that may be written as progress: every record before it is settled.
     #[must_use]
     pub fn settled(&self) -> SourceOffset {
-        // Entries before the first unacknowledged one may still wait for `settle`; they are settled all the same.
+        // Entries before the first unacknowledged one may still wait for `settle`, but are settled.
         self.entries.iter().find(|e| e.target.is_none()).map_or(self.released, |e| e.source)
     }
 
-    /// Everything below this was released.
+    /// Returns the offset below which everything was released.
     #[must_use]
     pub fn released(&self) -> SourceOffset {
         self.released
     }
 
-    /// Bytes produced and not acknowledged.
+    /// Returns the number of bytes produced and not acknowledged.
     #[must_use]
     pub fn in_flight_bytes(&self) -> usize {
         self.in_flight_bytes
     }
 
-    /// Records produced and not acknowledged.
+    /// Returns the number of records produced and not acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.unacknowledged
     }
 
-    /// Source offset of a sequence in flight.
+    /// Returns the source offset of a sequence in flight.
     #[must_use]
     pub fn source_of(&self, sequence: u64) -> Option<SourceOffset> {
         let index = sequence.checked_sub(self.first_sequence)?;
@@ -199,7 +204,7 @@ mod tests {
         assert_eq!(ledger.acknowledge(0, 1, TargetOffset(3)), Err(LedgerError::Twice { sequence: 0 }));
         assert_eq!((ledger.settled(), ledger.in_flight_bytes()), (SourceOffset(11), 0));
         ledger.settle(|_| ());
-        // Of two copies one is released and acknowledged before the other is released: the record stays whole.
+        // One of two copies is acknowledged before the other is released: the record stays whole.
         let mut halves = Ledger::new(SourceOffset(0));
         let mut out = 0;
         halves.produced(SourceOffset(0), 0, 0, 5).unwrap();
@@ -218,8 +223,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is dropped or copied and in whatever order acknowledgements come: the settled offset never passes an
-        /// unacknowledged record, never falls, and ends at the end; settled records come out once, in order.
+        /// For any copies and any order of acknowledgements: the settled offset never passes an
+        /// unacknowledged record, never falls, and reaches the end; settled records come out once,
+        /// in order.
         #[test]
         fn settled_never_passes_an_open_record(copies in prop::collection::vec(0usize..4, 1..60), order in any::<u64>()) {
             let mut ledger = Ledger::new(SourceOffset(0));

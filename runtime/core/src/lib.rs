@@ -1,7 +1,8 @@
-//! The nouns and the rules of Strait: records, batches, edits, offsets, progress, the offset map, configuration.
+//! The nouns and rules of Strait: records, batches, edits, offsets, progress, the offset map,
+//! configuration.
 //!
-//! Pure on purpose: no async, no clock, no randomness, no input or output. Whatever is decided here can be tested as a
-//! function, and is what the simulation and the property tests hold the rest of the runtime to.
+//! Pure on purpose: no async, no clock, no randomness, no I/O. Every decision made here can be
+//! tested as a function; the simulation and the property tests hold the rest of the runtime to it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod batch;

@@ -1,10 +1,12 @@
-//! The offset map: which source offset became which target offset, exactly.
+//! The offset map: the exact target offset of each source offset.
 //!
-//! One or more records per source partition, target topic and commit in `strait.<link>.map`, in the data's transaction.
-//! Key: JSON, the source partition and the target topic. Value, every integer a LEB128 varint (zigzag where it may be
-//! negative): version (1); first source offset; distance to the next one after; number of runs; then for each run the gap to
-//! the run before in source offsets, the target partition (zigzag, against the run before), the target offset (zigzag,
-//! against the end of the run before) and the number of records. Commit markers on the target are gaps between runs.
+//! One or more records per source partition, target topic and commit in `strait.<link>.map`,
+//! written in the same transaction as the data. The key is JSON: the source partition and the
+//! target topic. In the value every integer is a LEB128 varint (zigzag if it may be negative):
+//! version (1); first source offset; distance to the offset after the last one; number of runs;
+//! then for each run the gap to the previous run in source offsets, the target partition (zigzag,
+//! relative to the previous run), the target offset (zigzag, relative to the end of the previous
+//! run) and the number of records. Commit markers on the target appear as gaps between runs.
 
 use std::sync::Arc;
 
@@ -13,23 +15,24 @@ use serde::{Deserialize, Serialize};
 use crate::offset::{SourceOffset, TargetOffset};
 use crate::topic::PartitionKey;
 
-/// A map record is split so that its value stays well below any broker's message limit.
+/// Map records are split at this many runs, so that a value stays well below any broker's message
+/// size limit.
 const RUNS_PER_RECORD_MAX: usize = 20_000;
 
-/// Consecutive source offsets that became consecutive offsets of one target partition.
+/// Consecutive source offsets at consecutive offsets of one target partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// First source offset.
+    /// First source offset of the run.
     pub source: SourceOffset,
     /// Partition of the target topic.
     pub target_partition: i32,
-    /// Target offset of the first.
+    /// Target offset of the first record.
     pub target: TargetOffset,
     /// Number of records.
     pub count: u32,
 }
 
-/// What one commit did to one source partition.
+/// The offsets that one commit mapped, for one source partition and target topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapRecord {
     /// The source partition.
@@ -38,17 +41,18 @@ pub struct MapRecord {
     pub target_topic: Arc<str>,
     /// First source offset that this record covers.
     pub first: SourceOffset,
-    /// The next one after it.
+    /// The source offset after the last one that this record covers.
     pub next: SourceOffset,
-    /// Kept records, ascending by source offset. Offsets between runs were dropped, aborted, compacted or control records.
+    /// Copied records, ascending by source offset. Offsets between runs were dropped, aborted,
+    /// compacted or control records.
     pub runs: Vec<Run>,
 }
 
-/// A map record that does not read as one.
+/// A map record that cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("offset map record cannot be read: {reason}")]
 pub struct MapError {
-    /// What is wrong.
+    /// The reason.
     pub reason: String,
 }
 
@@ -59,14 +63,15 @@ struct Key {
     target_topic: Arc<str>,
 }
 
-/// Collects the runs of one source partition and target topic while a transaction is open.
+/// Builder that collects the runs of one source partition and target topic while a transaction is
+/// open.
 #[derive(Clone, Debug, Default)]
 pub struct MapBuilder {
     runs: Vec<Run>,
 }
 
 impl MapBuilder {
-    /// Books one record; source offsets never descend.
+    /// Adds one record. Source offsets must not descend.
     pub fn push(&mut self, source: SourceOffset, target_partition: i32, target: TargetOffset) {
         if let Some(run) = self.runs.last_mut() {
             let count = i64::from(run.count);
@@ -82,7 +87,7 @@ impl MapBuilder {
         self.runs.push(Run { source, target_partition, target, count: 1 });
     }
 
-    /// The records for what was collected over `first..next`; the builder is empty afterwards.
+    /// Returns the map records for `first..next` and empties the builder.
     pub fn finish(
         &mut self,
         partition: &PartitionKey,
@@ -110,7 +115,7 @@ impl MapBuilder {
         records
     }
 
-    /// Whether nothing was collected.
+    /// Returns whether no record was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
@@ -118,7 +123,7 @@ impl MapBuilder {
 }
 
 impl MapRecord {
-    /// Key and value as they stand in the topic.
+    /// Encodes key and value for the topic.
     #[must_use]
     pub fn encode(&self) -> (Vec<u8>, Vec<u8>) {
         let key = Key { partition: self.partition.clone(), target_topic: Arc::clone(&self.target_topic) };
@@ -141,15 +146,15 @@ impl MapRecord {
         (serde_json::to_vec(&key).unwrap_or_default(), out)
     }
 
-    /// Reads a record back.
+    /// Decodes a record.
     ///
     /// # Errors
-    /// [`MapError`]: another version, cut short, or numbers that cannot be.
+    /// [`MapError`] if the version is unknown, the value is truncated, or a number is out of range.
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, MapError> {
         let broken = |reason: &str| MapError { reason: reason.to_owned() };
         let key: Key = serde_json::from_slice(key).map_err(|e| broken(&e.to_string()))?;
         let mut rest = value;
-        let mut take = || get(&mut rest).ok_or_else(|| broken("cut short"));
+        let mut take = || get(&mut rest).ok_or_else(|| broken("truncated"));
         if take()? != 1 {
             return Err(broken("unknown version: written by a newer strait?"));
         }
@@ -187,8 +192,8 @@ impl MapRecord {
         })
     }
 
-    /// Where the first kept record at or after `source` went: target partition and offset. `None` when no record of this
-    /// commit at or after it was kept.
+    /// Returns target partition and offset of the first copied record at or after `source`. `None`
+    /// if this commit copied no record at or after it.
     #[must_use]
     pub fn translate(&self, source: SourceOffset) -> Option<(i32, TargetOffset)> {
         let at = self.runs.partition_point(|r| r.source.0 + i64::from(r.count) <= source.0);
@@ -239,7 +244,8 @@ mod tests {
     }
 
     proptest! {
-        /// What is pushed is what decodes, and translation finds for every source offset the first kept one at or after it.
+        /// What is pushed is what decodes, and a translation finds the first copied record at or
+        /// after each source offset.
         #[test]
         fn the_map_is_exact_and_reads_back(
             steps in prop::collection::vec((1i64..4, 0i32..3, 1i64..5), 0..200),
@@ -268,7 +274,7 @@ mod tests {
             }
         }
 
-        /// Arbitrary bytes are refused or read, never a panic.
+        /// Arbitrary bytes are decoded or refused, and never panic.
         #[test]
         fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let (k, _) = MapRecord { partition: key(), target_topic: "t".into(), first: SourceOffset(0), next: SourceOffset(0), runs: vec![] }.encode();

@@ -1,4 +1,4 @@
-//! Offsets as types, so that a source offset cannot be used where a target offset belongs.
+//! Offsets as types, so that a source offset cannot be used as a target offset.
 
 use std::fmt;
 
@@ -14,20 +14,21 @@ pub struct SourceOffset(pub i64);
 #[serde(transparent)]
 pub struct TargetOffset(pub i64);
 
-/// The leader epoch of a source partition; -1 where the broker or the message format gives none.
+/// Leader epoch of a source partition (KIP-101); -1 if the broker or the message format has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaderEpoch(pub i32);
 
-/// Which taking of a lane wrote something. The upper half counts: each owner writes one more than the largest it read. The
-/// lower half names the process: two owners that read the same differ all the same. It has no order of its own, as a process's
-/// number says nothing about who came later.
+/// Identifies the owner of a lane that wrote a record. The upper 32 bits count owners: each new
+/// owner writes one more than the largest count it has read. The lower 32 bits identify the
+/// process, so that two owners with the same count still differ. Epochs have no order of their own,
+/// because a process number says nothing about which owner came later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OwnerEpoch(pub u64);
 
 impl SourceOffset {
-    /// The offset that follows this one.
+    /// Returns the next offset.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -35,20 +36,21 @@ impl SourceOffset {
 }
 
 impl OwnerEpoch {
-    /// What an owner writes that read this one, in a process with that number.
+    /// Returns the epoch of a new owner in `process` that has read this epoch.
     #[must_use]
     pub fn following(self, process: u32) -> Self {
         Self((self.count().saturating_add(1) << 32) | u64::from(process))
     }
 
-    /// How many owners there had been, as far as this one knew. An owner that read another's has a larger one; two that did not
-    /// read each other's can have the same.
+    /// Returns the number of owners so far, as far as this one knew. An owner that has read
+    /// another's epoch has a larger count; two owners that have not read each other's can have the
+    /// same.
     #[must_use]
     pub fn count(self) -> u64 {
         self.0 >> 32
     }
 
-    /// Number of the process that wrote it.
+    /// Returns the number of the process that wrote the epoch.
     #[must_use]
     pub fn process(self) -> u32 {
         u32::try_from(self.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX)
@@ -56,7 +58,7 @@ impl OwnerEpoch {
 }
 
 impl LeaderEpoch {
-    /// No leader epoch known.
+    /// The leader epoch is not known.
     pub const UNKNOWN: Self = Self(-1);
 }
 

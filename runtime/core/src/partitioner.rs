@@ -1,7 +1,7 @@
-//! Kafka's default partitioner, for records whose partition number the target does not have.
+//! Kafka's default partitioner, for records whose partition number does not exist on the target.
 
-/// The partition of a key: murmur2 as in `org.apache.kafka.common.utils.Utils.murmur2`, made positive, modulo the number of
-/// partitions.
+/// Returns the partition of a key: murmur2 as in `org.apache.kafka.common.utils.Utils.murmur2`,
+/// made positive (`Utils.toPositive`), modulo the number of partitions.
 #[must_use]
 pub fn partition_of(key: &[u8], partitions: u32) -> i32 {
     let positive = murmur2(key) & 0x7fff_ffff;

@@ -1,6 +1,7 @@
-//! What a lane writes to `strait.<link>.progress`, in the same transaction as the data.
+//! The records of `strait.<link>.progress`, written in the same transaction as the data.
 //!
-//! JSON, so that an operator can read it with any console consumer; the topic is compacted and small.
+//! JSON, so that an operator can read them with any console consumer. The topic is compacted and
+//! small.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,19 +11,21 @@ use serde::{Deserialize, Serialize};
 use crate::offset::{LeaderEpoch, OwnerEpoch, SourceOffset};
 use crate::topic::PartitionKey;
 
-/// Name of the progress topic of a link, on the target cluster; one partition per lane.
+/// Returns the name of a link's progress topic on the target cluster. It has one partition per
+/// lane.
 #[must_use]
 pub fn progress_topic(link: &str) -> String {
     format!("strait.{link}.progress")
 }
 
-/// Name of the offset map topic of a link, on the target cluster; one partition per lane.
+/// Returns the name of a link's offset map topic on the target cluster. It has one partition per
+/// lane.
 #[must_use]
 pub fn map_topic(link: &str) -> String {
     format!("strait.{link}.map")
 }
 
-/// Name of the quarantine topic of a link, on the source cluster.
+/// Returns the name of a link's quarantine topic on the source cluster.
 #[must_use]
 pub fn quarantine_topic(link: &str) -> String {
     format!("strait.{link}.quarantine")
@@ -34,124 +37,130 @@ pub fn quarantine_topic(link: &str) -> String {
 pub enum ProgressKey {
     /// Position of one source partition.
     Partition(PartitionKey),
-    /// Facts about the lane itself, written once when it is first taken.
+    /// Facts about the lane, written when it is first taken.
     Lane,
-    /// Where the plugins of a source partition changed. The newest [`BORDERS_KEPT`] are kept: each takes the place of the one
-    /// so many before it.
+    /// An offset at which the plugins of a source partition changed. The newest [`BORDERS_KEPT`]
+    /// are kept, as a ring: each replaces the one with the same `slot`.
     Border {
-        /// Which partition.
+        /// The source partition.
         partition: PartitionKey,
-        /// The border's number, modulo [`BORDERS_KEPT`].
+        /// Place in the ring: the border's number modulo [`BORDERS_KEPT`].
         slot: u64,
     },
 }
 
-/// Borders kept per source partition.
+/// Number of borders kept per source partition.
 pub const BORDERS_KEPT: u64 = 256;
 
-/// The value under [`ProgressKey::Border`]: from this offset on, up to the next border, these plugins let records pass. So
-/// whoever asks about an offset takes the largest `number` whose `from` is not above it.
+/// The value of [`ProgressKey::Border`]: from this offset up to the next border, these plugins let
+/// records pass. For a given offset, the border with the largest `number` and `from` not above the
+/// offset applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Border {
-    /// Ascending by one, from 1.
+    /// Number of the border, counted from 1.
     pub number: u64,
-    /// First offset of the first batch that they judged.
+    /// First offset of the first batch that these plugins judged.
     pub from: SourceOffset,
     /// The plugins, as in [`Position::generation`].
     pub generation: Arc<str>,
 }
 
-/// The value under [`ProgressKey::Partition`].
+/// The value of [`ProgressKey::Partition`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The next source offset to read: everything before it is settled and committed.
+    /// The next source offset to read. Everything before it is settled and committed.
     pub next: SourceOffset,
-    /// Leader epoch of the last record before `next`, for the truncation check when reading resumes.
+    /// Leader epoch of the last record before `next`, for the truncation check when reading
+    /// resumes.
     #[serde(default)]
     pub leader_epoch: LeaderEpoch,
-    /// The plugins that let the last record before `next` pass; what they let pass begins at the newest [`Border`].
+    /// The plugins that let the last record before `next` pass. The newest [`Border`] tells from
+    /// which offset on.
     pub generation: Arc<str>,
-    /// Who wrote it. Decides in at-least-once mode, where the log alone does not.
+    /// The owner that wrote the position. It decides in at-least-once mode, where the order of the
+    /// log does not.
     pub owner: OwnerEpoch,
-    /// Letters of the two transactional ids that the owner works with: of the transaction that carries this, and of its next
-    /// one. Empty in at-least-once mode.
+    /// Letters of two of the owner's transactional ids: of the transaction that carries this
+    /// position, and of the next transaction. Empty in at-least-once mode.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub ids: Arc<str>,
-    /// Number of lanes when it was written.
+    /// Number of lanes of the link when the position was written.
     pub lanes: u32,
-    /// Hash of the link's configuration when it was written.
+    /// Hash of the link's configuration when the position was written.
     pub config: Arc<str>,
 }
 
 impl Position {
-    /// Whether this one, written later, stands in the place of `old`: not if a later owner wrote that, nor if one that counted
-    /// the same came further.
+    /// Returns whether this position, written after `old`, replaces it. It does not if `old` has a
+    /// later owner, or an owner with the same count and a larger offset.
     #[must_use]
     pub fn supersedes(&self, old: &Self) -> bool {
         (self.owner.count(), self.next) >= (old.owner.count(), old.next)
     }
 }
 
-/// The value under [`ProgressKey::Lane`].
+/// The value of [`ProgressKey::Lane`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneRecord {
-    /// Source topics and their partition counts when the lane was first taken: `start` is for these, later ones begin at
-    /// the start of their log.
+    /// Source topics and their partition counts when the lane was first taken. `start` applies to
+    /// these partitions; later ones begin at the start of their log.
     pub created_with: BTreeMap<String, i32>,
-    /// Set while `strait lanes resize` is at work: what it had written when it was interrupted is not to be used.
+    /// Set while `strait lanes resize` runs. If it was interrupted, the lane must not be used until
+    /// it was run again.
     #[serde(default)]
     pub closed: bool,
-    /// Number of lanes of the link; a process that counts otherwise must not use the lane.
+    /// Number of lanes of the link. A process configured with another number must not use the lane.
     #[serde(default)]
     pub lanes: u32,
-    /// Numbers of lanes that the link had before, oldest first: the offset map of what was copied then stands in the
-    /// partitions of the map topic that belonged to those.
+    /// Earlier numbers of lanes of the link, oldest first. The offset map of records copied then is
+    /// in the map topic's partitions of that time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes_before: Vec<u32>,
 }
 
 impl LaneRecord {
-    /// Why a process that counts `lanes` lanes must leave this lane alone.
+    /// Returns why a process configured with `lanes` lanes must not use this lane, or `None` if it
+    /// may.
     #[must_use]
     pub fn refusal(&self, lanes: u32) -> Option<String> {
         if self.closed {
-            return Some("`strait lanes resize` is at work on the link, or was interrupted: run it again".to_owned());
+            return Some("`strait lanes resize` is running on the link, or was interrupted: run it again".to_owned());
         }
         let moved = self.lanes > 0 && self.lanes != lanes;
         moved.then(|| {
             format!(
-                "the link was resized to {} lanes, this process counts {lanes}: restart it with lanes = {0}",
+                "the link was resized to {} lanes, but this process is configured with {lanes}: restart it with lanes = {0}",
                 self.lanes
             )
         })
     }
 }
 
-/// A progress record, before encoding.
+/// A progress record before encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProgressRecord {
     /// Position of one source partition.
     Partition(PartitionKey, Position),
     /// Facts about the lane.
     Lane(LaneRecord),
-    /// Where the plugins of a source partition changed.
+    /// An offset at which the plugins of a source partition changed.
     Border(PartitionKey, Border),
 }
 
-/// A record of the progress topic that does not read as one.
+/// A record of the progress topic that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "progress record at offset {offset} cannot be read ({reason}): was it written by another program, or by a newer strait?"
+    "cannot read progress record at offset {offset} ({reason}): was it written by another program, or by a newer strait?"
 )]
 pub struct ProgressError {
-    /// Offset in the progress topic.
+    /// Offset of the record in the progress topic.
     pub offset: i64,
-    /// What is wrong.
+    /// The reason.
     pub reason: String,
 }
 
 impl ProgressRecord {
-    /// Key and value as they stand in the topic.
+    /// Encodes key and value for the topic.
     #[must_use]
     pub fn encode(&self) -> (Vec<u8>, Vec<u8>) {
         // Maps with string keys, numbers and strings only: serialising them cannot fail.
@@ -170,25 +179,26 @@ impl ProgressRecord {
     }
 }
 
-/// All that a takeover knows of a lane: the fold of its progress partition.
+/// Everything a new owner knows about a lane: the fold of its progress partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneProgress {
-    /// Positions by source partition, old incarnations of topics included.
+    /// Positions by source partition, including old incarnations of topics.
     pub positions: BTreeMap<PartitionKey, Position>,
-    /// Facts about the lane, `None` before it was first taken.
+    /// Facts about the lane, or `None` if it was never taken.
     pub lane: Option<LaneRecord>,
-    /// The newest border of each source partition whose plugins ever changed.
+    /// The newest border of each source partition that has one.
     pub borders: BTreeMap<PartitionKey, Border>,
-    /// What the last owner wrote last, of whichever partition.
+    /// The last position written by the last owner, of any partition.
     pub newest: Option<Position>,
 }
 
 impl LaneProgress {
-    /// Takes in one record of the progress topic, in log order. That alone does not decide: in at-least-once mode an old owner's
-    /// record can land behind a newer one's ([`Position::supersedes`]).
+    /// Applies one record of the progress topic, in log order. Log order alone does not decide: in
+    /// at-least-once mode the record of an old owner can land behind a newer one's
+    /// ([`Position::supersedes`]).
     ///
     /// # Errors
-    /// [`ProgressError`] when key or value cannot be read; nothing is guessed.
+    /// [`ProgressError`] if key or value cannot be decoded. Nothing is guessed.
     pub fn fold(&mut self, offset: i64, key: &[u8], value: Option<&[u8]>) -> Result<(), ProgressError> {
         let broken = |reason: serde_json::Error| ProgressError { offset, reason: reason.to_string() };
         let key: ProgressKey = serde_json::from_slice(key).map_err(broken)?;
@@ -261,7 +271,8 @@ mod tests {
             put(&mut progress, &ProgressRecord::Partition(key(0), position(count, next)));
         }
         assert_eq!(progress.positions.get(&key(0)), Some(&position(2, 7)));
-        // A process that counted the same comes behind it: its number decides nothing, how far it came does.
+        // A rival with the same count wrote later: the larger offset wins, the process number
+        // decides nothing.
         let rival = |next| Position { owner: owner(2, 9), ..position(2, next) };
         put(&mut progress, &ProgressRecord::Partition(key(0), rival(5)));
         assert_eq!(progress.positions.get(&key(0)), Some(&position(2, 7)));

@@ -1,18 +1,18 @@
-//! Topics: their identity, the names Kafka allows and the names Strait keeps for itself.
+//! Topic ids, the topic names that Kafka allows, and the names that are reserved.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Kafka's 16-byte topic id (KIP-516): a topic that was deleted and created again has another one.
+/// Kafka's 16-byte topic id (KIP-516). A topic that was deleted and created again has another id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub [u8; 16]);
 
 impl TopicId {
-    /// A topic whose id the cluster does not tell (brokers before 2.8, embedded test clusters).
+    /// The cluster reports no topic ids (brokers before 2.8, embedded test clusters).
     pub const UNKNOWN: Self = Self([0; 16]);
 
-    /// Whether the cluster told the id.
+    /// Returns whether the cluster reported the id.
     #[must_use]
     pub fn is_known(self) -> bool {
         self != Self::UNKNOWN
@@ -58,12 +58,12 @@ impl<'de> Deserialize<'de> for TopicId {
     }
 }
 
-/// One source partition of one incarnation of a topic.
+/// A source partition of one incarnation of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartitionKey {
     /// Name of the source topic.
     pub topic: Arc<str>,
-    /// Which incarnation of the topic.
+    /// Id of this incarnation of the topic.
     pub topic_id: TopicId,
     /// Partition number.
     pub partition: i32,
@@ -75,23 +75,23 @@ impl fmt::Display for PartitionKey {
     }
 }
 
-/// Why a name cannot be a target topic's.
+/// The reason why a name cannot be the name of a target topic.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Kafka itself would refuse it.
+    /// Kafka does not allow the name.
     #[error(
         "'{name}' is not a topic name that Kafka accepts: 1 to 249 of letters, digits, '.', '_' and '-', not '.' or '..'"
     )]
     Illegal {
-        /// The name as given.
+        /// The rejected name.
         name: String,
     },
-    /// It belongs to Strait, Kafka or MirrorMaker 2.
+    /// The name is reserved for Strait, Kafka or MirrorMaker 2.
     #[error(
         "'{name}' is reserved (strait.*, __* and MirrorMaker 2's internal topics cannot be selected or written by a link)"
     )]
     Reserved {
-        /// The name as given.
+        /// The rejected name.
         name: String,
     },
 }
@@ -99,7 +99,7 @@ pub enum NameError {
 /// Checks a topic name against Kafka's rules (`org.apache.kafka.common.internals.Topic.validate`).
 ///
 /// # Errors
-/// [`NameError::Illegal`] with the name.
+/// [`NameError::Illegal`] if Kafka does not allow the name.
 pub fn validate_name(name: &str) -> Result<(), NameError> {
     let legal = !name.is_empty()
         && name.len() <= 249
@@ -109,8 +109,9 @@ pub fn validate_name(name: &str) -> Result<(), NameError> {
     if legal { Ok(()) } else { Err(NameError::Illegal { name: name.to_owned() }) }
 }
 
-/// Whether no link may select the topic and no plugin may name it: Strait's own topics, Kafka's, and MirrorMaker 2's
-/// internal ones (`MirrorUtils`, `DefaultReplicationPolicy.isInternalTopic`).
+/// Returns whether the topic is reserved: no link may copy it and no plugin may write to it. These
+/// are Strait's own topics, Kafka's internal topics, and MirrorMaker 2's (`MirrorUtils`,
+/// `DefaultReplicationPolicy.isInternalTopic`).
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with("strait.")
@@ -120,10 +121,10 @@ pub fn is_reserved(name: &str) -> bool {
         || name.ends_with("-internal")
 }
 
-/// Checks a name that a link would write to.
+/// Checks the name of a topic that a link would write to.
 ///
 /// # Errors
-/// [`NameError`] when Kafka would refuse the name or it is reserved.
+/// [`NameError`] if Kafka does not allow the name or it is reserved.
 pub fn validate_target_name(name: &str) -> Result<(), NameError> {
     validate_name(name)?;
     if is_reserved(name) {

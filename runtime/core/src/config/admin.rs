@@ -1,28 +1,28 @@
-//! Where the admin API listens.
+//! The listen address of the admin API.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::model::Admin;
 
-/// The port where a configuration names none.
+/// The port if the configuration sets none.
 pub const PORT_DEFAULT: u16 = 9610;
 
-/// Where the admin API listens.
+/// The listen address of the admin API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminListen {
-    /// Nowhere.
+    /// The admin API is off.
     Off,
-    /// Nobody asked for this address: if it is taken, the process runs without.
+    /// The default address. If it is in use, the process runs without the admin API.
     Default(SocketAddr),
-    /// The configuration names it: if it is taken, the process does not run.
+    /// A configured address. If it is in use, the process does not start.
     Explicit(SocketAddr),
 }
 
 impl AdminListen {
-    /// Reads `[admin] listen`; `None` is the default.
+    /// Parses `[admin] listen`. `None` is the default.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A message for the user.
     pub fn parse(listen: Option<&str>) -> Result<Self, &'static str> {
         let Some(listen) = listen else {
             return Ok(Self::Default(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT_DEFAULT)));
@@ -30,7 +30,7 @@ impl AdminListen {
         if listen == "off" {
             return Ok(Self::Off);
         }
-        // A name would have to be looked up; this one means one address.
+        // Names are not resolved; `localhost` means exactly one address.
         let numeric = listen.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
         let address: Result<SocketAddr, _> = numeric.as_deref().unwrap_or(listen).parse();
         let Ok(address) = address else {
@@ -38,7 +38,7 @@ impl AdminListen {
         };
         if !address.ip().is_loopback() {
             return Err(
-                "anyone on the network could read it and reload plugins: off this machine it needs TLS and a token, which this version does not have",
+                "anyone on the network could read the status and reload plugins: a non-loopback address needs TLS and a token, which this version does not have",
             );
         }
         Ok(Self::Explicit(address))
@@ -46,10 +46,10 @@ impl AdminListen {
 }
 
 impl Admin {
-    /// Where it listens; a configuration that was judged has no mistake there.
+    /// Returns the listen address. A validated configuration has a valid one.
     ///
     /// # Errors
-    /// What is wrong with `listen`.
+    /// A message for the user.
     pub fn listen(&self) -> Result<AdminListen, &'static str> {
         AdminListen::parse(self.listen.as_deref())
     }

@@ -1,42 +1,43 @@
-//! What changed between two configurations, in terms of what has to be done about it.
+//! The changes between two configurations, as the actions they need.
 
 use std::collections::BTreeSet;
 
 use super::model::{Config, Link};
 
-/// A difference, and with it the least that makes it true.
+/// A change, and the least action that applies it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// Start it.
+    /// Start the link.
     LinkAdded {
         /// Name of the link.
         link: String,
     },
-    /// Drain and stop it.
+    /// Drain and stop the link.
     LinkRemoved {
         /// Name of the link.
         link: String,
     },
-    /// Swap its chain, or how chains are swapped; nothing stops.
+    /// Reload the link's plugins, or apply its `reload` options. Nothing stops.
     Plugins {
         /// Name of the link.
         link: String,
     },
-    /// Drain it and start it anew: options other than its plugins changed, or a cluster that it uses.
+    /// Drain the link and start it again: other options changed, or one of its clusters.
     LinkChanged {
         /// Name of the link.
         link: String,
-        /// The options that differ, and `clusters.<name>` for a cluster.
+        /// The changed options, and `clusters.<name>` for a cluster.
         options: Vec<String>,
     },
-    /// Cannot be changed while running.
+    /// The option cannot change while the process runs.
     NeedsRestart {
-        /// The option.
+        /// Name of the option.
         option: String,
     },
 }
 
-/// The differences between two valid configurations, sorted. Resolved secrets count: a rotated password is a change.
+/// Returns the changes between two valid configurations, sorted. Resolved secrets count: a rotated
+/// password is a change.
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = BTreeSet::new();
@@ -77,7 +78,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 fn changed_options(before: &Link, after: &Link, old: &Config, new: &Config) -> Vec<String> {
-    // Destructured so that a new option cannot be forgotten here.
+    // Destructured, so that a new option cannot be forgotten here.
     let Link {
         name: _,
         source,

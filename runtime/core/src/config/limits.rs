@@ -1,47 +1,51 @@
-//! What a plugin may use, as a configuration says it.
+//! Resource limits of a plugin, as a configuration sets them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Bounds on one plugin in one link. They hold for each of its instances; there is one per lane.
+/// Resource limits of one plugin in one link. They apply to each of its instances: one per lane, or
+/// one per partition if the plugin is stateful.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginLimits {
-    /// Size of its file, in MiB. Compiling takes time and memory in proportion, and cannot be interrupted.
+    /// Size of the plugin's file, in MiB. Compilation takes time and memory in proportion, and cannot
+    /// be interrupted.
     #[schemars(range(min = 1, max = 256))]
     pub file_mib_max: u32,
-    /// Functions in its file. Compiling takes time and memory in proportion.
+    /// Number of functions in the plugin's file. Compilation takes time and memory in proportion.
     #[schemars(range(min = 100, max = 1_000_000))]
     pub functions_max: u32,
-    /// Memory of an instance, in MiB. `plugin_memory_mib_max` bounds all instances together.
+    /// Memory of one instance, in MiB. `plugin_memory_mib_max` limits all instances together.
     #[schemars(range(min = 1, max = 4096))]
     pub memory_mib_max: u32,
-    /// Time for starting an instance, for `describe` and for `configure`, each, in milliseconds.
+    /// Time for the start of an instance, for `describe` and for `configure`, in milliseconds each.
     #[schemars(range(min = 10, max = 600_000))]
     pub start_ms_max: u64,
-    /// Time for one `open-topic`, in milliseconds.
+    /// Time for one `open-topic` call, in milliseconds.
     #[schemars(range(min = 10, max = 60_000))]
     pub open_topic_ms_max: u64,
-    /// Time for one `process`, that is for some 256 KiB of records, in milliseconds.
+    /// Time for one `process` call, in milliseconds. A call gets about 256 KiB of records, or one
+    /// record if that is larger.
     #[schemars(range(min = 10, max = 60_000))]
     pub process_ms_max: u64,
-    /// Time for finding the guilty records of a `process` that failed, in milliseconds. Twice `process_ms_max` finds one that
-    /// never comes to an end.
+    /// Time for finding the guilty records of a failed `process` call, in milliseconds. Twice
+    /// `process_ms_max` is enough to find one record that never returns.
     #[schemars(range(min = 0, max = 600_000))]
     pub narrow_ms_max: u64,
-    /// What one `process` may answer beyond four times what it was given, in MiB.
+    /// Size of the result of one `process` call, in MiB, in addition to four times its input.
     #[schemars(range(min = 1, max = 1024))]
     pub output_mib_max: u32,
-    /// Copies that may go out in the place of one record.
+    /// Number of records that may replace one record, in the whole chain.
     #[schemars(range(min = 1, max = 10_000))]
     pub fan_out_max: u32,
-    /// What the copies of one `process` may hold beyond what they share with their records, in MiB.
+    /// Size of the copies emitted by one `process` call, in MiB, without the bytes they share with
+    /// their records.
     #[schemars(range(min = 1, max = 1024))]
     pub emit_mib_max: u32,
-    /// Messages that it may log in one call; the rest is counted and left out.
+    /// Number of messages the plugin may log in one call. The rest is counted and discarded.
     #[schemars(range(min = 0, max = 1_000))]
     pub log_lines_max: u32,
-    /// Counters that it may declare.
+    /// Number of counters the plugin may declare.
     #[schemars(range(min = 0, max = 256))]
     pub counters_max: u32,
 }

@@ -1,7 +1,8 @@
-//! Configuration: the model, everything that can be wrong with it, and what a change of it means.
+//! Configuration: the model, its validation, and the effect of a change.
 //!
-//! The loader (in the app) reads files and the environment into one tree. [`structure::read`] makes the model of the tree,
-//! [`resolve()`] fills in `${env:…}` and `${file:…}`, [`validate()`] judges the whole. Each reports every problem it finds.
+//! The loader (in the app) reads files and the environment into one tree. [`structure::read`]
+//! builds the model from that tree, [`resolve()`] substitutes `${env:…}` and `${file:…}`, and
+//! [`validate()`] checks the whole. Each step reports every problem it finds.
 
 pub mod admin;
 pub mod diff;
@@ -17,6 +18,7 @@ mod routes;
 pub mod secrets;
 mod selector;
 mod setting;
+mod start;
 pub mod structure;
 mod validate;
 
@@ -25,13 +27,14 @@ pub use diff::{Change, diff};
 pub use limits::PluginLimits;
 pub use model::{
     Admin, Cluster, Config, Delivery, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnError, OnGap, OnRefused,
-    OnTimestampZero, PluginUse, Start,
+    OnTimestampZero, PluginUse,
 };
 pub use path::{Path, Step};
 pub use problem::{Gravity, Part, Problem, What, nearest};
 pub use reload::{Reload, ReloadMode};
 pub use selector::Selector;
 pub use setting::{HIDDEN, KafkaProperties, PluginConfig, Setting};
+pub use start::Start;
 pub use validate::{BUNDLED_PLUGINS, resolve, validate};
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Where in a configuration something stands, whatever file format it came from.
+//! Places in a configuration, independent of the file format.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use serde_json::Value;
 /// One step of a [`Path`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// Into a table.
+    /// A key of a table.
     Key(String),
-    /// Into a list, counted from 0.
+    /// An index of a list, counted from 0.
     Index(usize),
 }
 
@@ -18,22 +18,22 @@ pub enum Step {
 pub struct Path(Vec<Step>);
 
 impl Path {
-    /// Steps into a table.
+    /// Appends a key.
     pub fn push_key(&mut self, key: &str) {
         self.0.push(Step::Key(key.to_owned()));
     }
 
-    /// Steps into a list.
+    /// Appends an index.
     pub fn push_index(&mut self, index: usize) {
         self.0.push(Step::Index(index));
     }
 
-    /// Steps out.
+    /// Removes the last step.
     pub fn pop(&mut self) {
         self.0.pop();
     }
 
-    /// This place, one table further in.
+    /// Returns this place followed by a key.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         let mut path = self.clone();
@@ -41,7 +41,7 @@ impl Path {
         path
     }
 
-    /// This place, one list further in.
+    /// Returns this place followed by an index.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
         let mut path = self.clone();
@@ -49,26 +49,26 @@ impl Path {
         path
     }
 
-    /// This place and then `inner`.
+    /// Returns this place followed by `inner`.
     #[must_use]
     pub fn join(&self, inner: &Self) -> Self {
         Self(self.0.iter().chain(&inner.0).cloned().collect())
     }
 
-    /// The place around this one; `None` at the top.
+    /// Returns the enclosing place, or `None` at the top.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         let (_, outer) = self.0.split_last()?;
         Some(Self(outer.to_vec()))
     }
 
-    /// The steps from the top.
+    /// Returns the steps from the top.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.0
     }
 
-    /// What stands there in a tree.
+    /// Returns the value at this place in a tree.
     #[must_use]
     pub fn find<'a>(&self, tree: &'a Value) -> Option<&'a Value> {
         self.0.iter().try_fold(tree, |value, step| match step {

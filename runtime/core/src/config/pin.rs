@@ -1,27 +1,28 @@
-//! What pins a plugin: the digest of its file, and the public keys that may sign it.
+//! Pins of a plugin: the digest of its file, and the public keys that may sign it.
 
-/// Bytes of a digest and of a public key.
+/// Size of a digest and of a public key, in bytes.
 pub const PIN_BYTES: usize = 32;
 
-/// Reads `sha256:` and 64 hexadecimal digits.
+/// Parses `sha256:` and 64 hexadecimal digits.
 ///
 /// # Errors
-/// How it is written.
+/// The required form, if the text has another.
 pub fn digest(text: &str) -> Result<[u8; PIN_BYTES], &'static str> {
     const RULE: &str = "write sha256: and 64 hexadecimal digits, as strait plugin inspect prints them";
     text.strip_prefix("sha256:").and_then(bytes).ok_or(RULE)
 }
 
-/// Reads `ed25519:` and 64 hexadecimal digits. Whether they are a point of the curve is for the host to say.
+/// Parses `ed25519:` and 64 hexadecimal digits. The host checks whether they are a valid point of
+/// the curve.
 ///
 /// # Errors
-/// How it is written.
+/// The required form, if the text has another.
 pub fn public_key(text: &str) -> Result<[u8; PIN_BYTES], &'static str> {
     const RULE: &str = "write ed25519: and 64 hexadecimal digits, as strait plugin keygen prints them";
     text.strip_prefix("ed25519:").and_then(bytes).ok_or(RULE)
 }
 
-/// Reads exactly as many hexadecimal digits as fill the bytes.
+/// Parses hexadecimal digits, exactly two per byte. `None` for any other text.
 #[must_use]
 pub fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
     if digits.len() != 2 * N {

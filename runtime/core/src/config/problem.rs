@@ -1,48 +1,48 @@
-//! What is wrong with a configuration. A problem knows its place, not its file: the loader adds the line.
+//! Problems of a configuration. A problem knows its place, not its file; the loader adds the line.
 
 use super::Path;
 use super::reference::RefError;
 
-/// Whether a problem stops anything.
+/// Whether a problem prevents a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gravity {
-    /// It runs, but look at it.
+    /// The configuration can run, but deserves a look.
     Warning,
-    /// It does not run.
+    /// The configuration cannot run.
     Error,
 }
 
-/// Which part of an entry is meant.
+/// The part of an entry that a problem is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// Its name.
+    /// The name.
     Key,
-    /// Its value.
+    /// The value.
     Value,
 }
 
 /// A problem at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where. For something that is missing: the table that misses it.
+    /// Place of the problem. If a key is missing, the table that lacks it.
     pub at: Path,
-    /// Name or value of the entry.
+    /// Whether the entry's name or value is wrong.
     pub part: Part,
-    /// What.
+    /// The problem.
     pub what: What,
 }
 
-/// What is wrong.
+/// The kinds of problems.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum What {
-    /// A key that nothing reads.
+    /// A key that does not exist.
     #[error("unknown key '{key}'")]
     UnknownKey {
         /// The key.
         key: String,
-        /// The nearest one that exists here.
+        /// The most similar key that exists here.
         nearest: Option<String>,
-        /// All that exist here.
+        /// All keys that exist here.
         known: Vec<String>,
     },
     /// A required key is absent.
@@ -50,75 +50,75 @@ pub enum What {
     Missing {
         /// The key.
         key: String,
-        /// What it is for.
+        /// Description of the key.
         doc: String,
     },
-    /// A value of another type.
-    #[error("{expected} expected, found {found}")]
+    /// A value of the wrong type.
+    #[error("expected {expected}, found {found}")]
     WrongType {
-        /// What belongs there.
+        /// The expected type.
         expected: String,
-        /// What stands there, without the value.
+        /// The type found, without the value.
         found: &'static str,
     },
-    /// A word that is none of the choices.
+    /// A word that is not one of the choices.
     #[error("'{found}' is not one of {}", choices.join(", "))]
     NotAChoice {
-        /// The word.
+        /// The word found.
         found: String,
-        /// The words that are.
+        /// All choices.
         choices: Vec<String>,
-        /// The nearest of them.
+        /// The most similar choice.
         nearest: Option<String>,
     },
     /// A number outside its range.
     #[error("{found} is out of range: {min} to {max}")]
     OutOfRange {
-        /// The number.
+        /// The number found.
         found: String,
-        /// Smallest.
+        /// The smallest allowed number.
         min: String,
-        /// Largest.
+        /// The largest allowed number.
         max: String,
     },
-    /// A time that cannot be read.
+    /// A `start` that cannot be parsed.
     #[error("{0}")]
     BadStart(String),
-    /// The model refuses what the structure check let pass.
+    /// A value that passes the structure check but that the model refuses.
     #[error("{0}")]
     Refused(String),
     /// A reference that cannot be resolved.
     #[error(transparent)]
     Reference(#[from] RefError),
-    /// A reference where values are printed.
-    #[error("references are not resolved here, since this value is printed in logs and names")]
+    /// A reference in a value that is printed.
+    #[error("references are not resolved here, because this value appears in logs and names")]
     ReferenceNotHere,
     /// A cluster that is not in `clusters`.
     #[error("there is no cluster '{name}'")]
     UnknownCluster {
         /// The name.
         name: String,
-        /// The nearest that exists.
+        /// The most similar one that exists.
         nearest: Option<String>,
         /// All that exist.
         known: Vec<String>,
     },
-    /// A name with characters that do not fit.
+    /// A name with characters that are not allowed.
     #[error("'{name}' cannot be the name of a {of}: {rule}")]
     BadName {
         /// `link` or `cluster`.
         of: &'static str,
         /// The name.
         name: String,
-        /// What names are made of.
+        /// The rule for names.
         rule: &'static str,
     },
-    /// Two links of one name.
-    #[error("links[{first}] is called '{name}' already")]
+    /// Two links with one name.
+    #[error("links[{first}] already has the name '{name}'")]
     DuplicateLink {
         /// The name.
         name: String,
-        /// Index of the first one.
+        /// Index of the first link with this name.
         first: usize,
     },
     /// A link from a cluster to itself.
@@ -127,21 +127,21 @@ pub enum What {
         /// The cluster.
         name: String,
     },
-    /// No link, no topic, no broker.
+    /// No link, no topic or no broker.
     #[error("{0}")]
     Empty(&'static str),
     /// A pattern that is not a regular expression.
     #[error("not a regular expression: {reason}")]
     BadRegex {
-        /// What the parser says.
+        /// The parser's message.
         reason: String,
     },
-    /// A pattern that selects only topics that are never copied.
+    /// A pattern that selects reserved topics, which are never copied.
     #[error("'{pattern}' selects topics like '{sample}', which are reserved and never copied")]
     ReservedTopics {
         /// The pattern.
         pattern: String,
-        /// A name it matches.
+        /// A reserved name that it matches.
         sample: String,
     },
     /// A property that Strait sets itself.
@@ -149,9 +149,9 @@ pub enum What {
     RefusedProperty {
         /// The property.
         property: String,
-        /// What would break.
+        /// What it would break.
         reason: &'static str,
-        /// What to use instead.
+        /// The option to use instead.
         instead: Option<&'static str>,
     },
     /// A property that librdkafka does not have.
@@ -159,10 +159,10 @@ pub enum What {
     UnknownProperty {
         /// The property.
         property: String,
-        /// The nearest that exists.
+        /// The most similar one that exists.
         nearest: Option<String>,
     },
-    /// A property value that this build cannot do.
+    /// A property value that this build does not support.
     #[error("'{property}' cannot be '{value}': {reason}")]
     UnsupportedValue {
         /// The property.
@@ -172,9 +172,9 @@ pub enum What {
         /// Why.
         reason: &'static str,
     },
-    /// Verification switched off without saying so.
+    /// Verification disabled without `insecure = true`.
     #[error(
-        "'{property}' switches off the verification of the brokers: anyone on the line can read and change everything"
+        "'{property}' disables the verification of the brokers: anyone on the network can read and change all traffic"
     )]
     Insecure {
         /// The property.
@@ -183,7 +183,7 @@ pub enum What {
     /// Credentials without encryption.
     #[error("security.protocol is SASL_PLAINTEXT: credentials and records cross the network unencrypted")]
     Plaintext,
-    /// A broker address that is not one.
+    /// An invalid broker address.
     #[error("'{address}' is not a broker address: {reason}")]
     BadAddress {
         /// The address, without user name and password.
@@ -191,63 +191,63 @@ pub enum What {
         /// Why.
         reason: &'static str,
     },
-    /// A value that cannot be.
+    /// An invalid value.
     #[error("'{value}' cannot be used: {reason}")]
     BadSetting {
         /// The value.
         value: String,
-        /// Why, and what to write.
+        /// The reason, and what to write instead.
         reason: &'static str,
     },
     /// A plugin name that can be neither a bundled plugin nor a file.
-    #[error("'{name}' is neither a bundled plugin nor can it be a file in the plugin folder")]
+    #[error("'{name}' is neither a bundled plugin nor a valid file name in the plugin folder")]
     BadPlugin {
         /// The name.
         name: String,
-        /// The nearest bundled one.
+        /// The most similar bundled plugin.
         nearest: Option<String>,
     },
-    /// Records would go round and round.
-    #[error("topic '{topic}' of cluster '{cluster}' would be copied round and round: {route}")]
+    /// Records would be copied in a loop.
+    #[error("topic '{topic}' of cluster '{cluster}' would be copied in a loop: {route}")]
     Loop {
-        /// Cluster where it starts.
+        /// Cluster where the loop starts.
         cluster: String,
-        /// A topic that loops.
+        /// A topic in the loop.
         topic: String,
-        /// The topics on the way.
+        /// The topics along the loop.
         route: String,
-        /// Whether a plugin on the way may break it.
+        /// `false` if a plugin along the loop may prevent it.
         certain: bool,
     },
-    /// Two links write one topic.
-    #[error("link '{other}' writes to '{topic}' on cluster '{target}' as well")]
+    /// Two links write to one topic.
+    #[error("link '{other}' also writes to '{topic}' on cluster '{target}'")]
     Collision {
         /// The other link.
         other: String,
-        /// Topic on the target.
+        /// The topic on the target.
         topic: String,
-        /// The target.
+        /// The target cluster.
         target: String,
-        /// Whether both read the same source topic, so that every record comes twice.
+        /// Whether both read the same source topic, so that every record would be written twice.
         same_source: bool,
     },
-    /// A setting that works against another.
+    /// An option that contradicts another.
     #[error("{0}")]
     Conflict(String),
-    /// An environment variable that looks like an override and is none.
+    /// An environment variable that looks like an override but sets nothing.
     #[error("environment variable {name} sets nothing: there is no option '{key}'")]
     StrayVariable {
         /// The variable.
         name: String,
-        /// What it would set.
+        /// The key that it would set.
         key: String,
-        /// The nearest that exists.
+        /// The most similar one that exists.
         nearest: Option<String>,
     },
 }
 
 impl What {
-    /// Whether it stops anything.
+    /// Returns whether the problem prevents a start.
     #[must_use]
     pub fn gravity(&self) -> Gravity {
         match self {
@@ -258,7 +258,7 @@ impl What {
         }
     }
 
-    /// A stable name for scripts.
+    /// Returns a stable name for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -293,7 +293,7 @@ impl What {
         }
     }
 
-    /// What to do about it.
+    /// Returns what to do about the problem.
     #[must_use]
     pub fn help(&self) -> Option<String> {
         match self {
@@ -301,30 +301,30 @@ impl What {
             Self::Missing { doc, .. } if !doc.is_empty() => Some(doc.clone()),
             Self::NotAChoice { nearest, .. } => nearest.as_ref().map(|word| format!("did you mean '{word}'?")),
             Self::ReferenceNotHere => Some(
-                "references work in plugin_dir, state_dir, bootstrap_servers, kafka properties and plugin configs; elsewhere use an \
-                 environment override (STRAIT_LINKS__0__TOPICS)"
+                "references work in plugin_dir, state_dir, bootstrap_servers, kafka properties and plugin \
+                 configs; elsewhere use an environment override (STRAIT_LINKS__0__TOPICS)"
                     .to_owned(),
             ),
             Self::UnknownCluster { nearest, known, .. } => Some(did_you_mean(nearest.as_deref(), known)),
             Self::SameCluster { .. } => Some("a link copies from one cluster to another".to_owned()),
             Self::BadRegex { .. } => {
-                Some("patterns match whole topic names: 'orders' is one topic, 'orders.*' all that begin so".to_owned())
+                Some("patterns match whole topic names: 'orders' is one topic, 'orders.*' every topic that begins with 'orders'".to_owned())
             }
             Self::RefusedProperty { instead, .. } => instead.map(|option| format!("use {option} instead")),
             Self::UnknownProperty { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean '{name}'?")),
             Self::Insecure { .. } => Some(
-                "trust the brokers' certificate authority with ssl.ca.location instead; to go on all the same, set \
+                "trust the brokers' certificate authority with ssl.ca.location instead; to allow it anyway, set \
                  insecure = true on the cluster"
                     .to_owned(),
             ),
             Self::Plaintext => Some("use SASL_SSL; insecure = true on the cluster silences this".to_owned()),
             Self::BadPlugin { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean '{name}'?")),
-            Self::Loop { .. } => Some("leave the copies out with topics_exclude on one of the links".to_owned()),
+            Self::Loop { .. } => Some("exclude the copies with topics_exclude on one of the links".to_owned()),
             Self::Collision { same_source: true, .. } => {
-                Some("every record would be there twice: narrow topics, or set topics_exclude, on one of them".to_owned())
+                Some("every record would be written twice: narrow topics, or set topics_exclude, on one of the links".to_owned())
             }
             Self::Collision { .. } => Some(
-                "records of both sources would mix in its partitions, and translated offsets become inexact; \
+                "its partitions would mix records of both sources, and translated offsets would be inexact; \
                  naming = \"prefix\" keeps them apart"
                     .to_owned(),
             ),
@@ -337,12 +337,12 @@ impl What {
 fn did_you_mean(nearest: Option<&str>, known: &[String]) -> String {
     match nearest {
         Some(name) => format!("did you mean '{name}'?"),
-        None if known.is_empty() => "nothing can stand here".to_owned(),
+        None if known.is_empty() => "no key is allowed here".to_owned(),
         None => format!("known here: {}", known.join(", ")),
     }
 }
 
-/// The known name nearest to `found`, if any is near enough to be meant.
+/// Returns the known name most similar to `found`, if any is similar enough.
 pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let found = found.to_ascii_lowercase().replace('-', "_");
     known

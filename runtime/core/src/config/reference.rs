@@ -1,13 +1,14 @@
 //! `${env:NAME}` and `${file:/path}` inside strings.
 //!
-//! `$${` stands for a plain `${`. `${name}` without a colon is left alone: plugins use it in replacement texts.
+//! `$${` stands for a plain `${`. `${name}` without a colon is left alone: plugins use it in
+//! replacement texts.
 
 use std::fmt;
 
 /// What a string refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reference<'a> {
-    /// An environment variable.
+    /// The value of an environment variable.
     Env(&'a str),
     /// The content of a file, without the line break at its end.
     File(&'a str),
@@ -22,35 +23,36 @@ impl fmt::Display for Reference<'_> {
     }
 }
 
-/// Gives the value of a reference, or says why there is none (without giving a value away).
+/// Returns the value of a reference, or the reason why there is none. The reason never contains a
+/// value.
 pub type Lookup<'a> = dyn FnMut(&Reference<'_>) -> Result<String, String> + 'a;
 
-/// Why a reference cannot be resolved. Never holds a value.
+/// The reason why a reference cannot be resolved. Never contains a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefError {
-    /// What it refers to cannot be had.
+    /// The variable is not set, or the file cannot be read.
     #[error("{reference} {reason}")]
     Missing {
-        /// What was referred to.
+        /// The reference, for people.
         reference: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// `${` without `}`.
-    #[error("a reference is not closed: '}}' is missing")]
+    #[error("unclosed reference: '}}' is missing")]
     Unclosed,
-    /// Neither `env` nor `file`.
+    /// The kind is neither `env` nor `file`.
     #[error(
-        "'${{{kind}:…}}' is not a kind of reference: use ${{env:NAME}} or ${{file:/path}}, or write '$${{' for a plain '${{'"
+        "unknown reference '${{{kind}:…}}': use ${{env:NAME}} or ${{file:/path}}, or write '$${{' for a plain '${{'"
     )]
     UnknownKind {
-        /// What stands before the colon.
+        /// The text before the colon.
         kind: String,
     },
-    /// Nothing behind the colon.
-    #[error("'${{{kind}:}}' names nothing")]
+    /// Nothing follows the colon.
+    #[error("'${{{kind}:}}' has no name")]
     Empty {
-        /// What stands before the colon.
+        /// The text before the colon.
         kind: String,
     },
 }
@@ -99,13 +101,13 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, RefError> {
     Ok(parts)
 }
 
-/// Whether the text has a reference (a broken one counts).
+/// Returns whether the text has a reference. An invalid one counts.
 #[must_use]
 pub fn has_reference(text: &str) -> bool {
     parts(text).map_or(true, |parts| parts.iter().any(|part| matches!(part, Part::Ref(_))))
 }
 
-/// Whether the text is nothing but references.
+/// Returns whether the text consists only of references.
 #[must_use]
 pub fn is_only_references(text: &str) -> bool {
     let Ok(parts) = parts(text) else {
@@ -122,10 +124,10 @@ pub fn is_only_references(text: &str) -> bool {
     any
 }
 
-/// The text with its references resolved; `None` where it has none.
+/// Returns the text with its references resolved, or `None` if it has none.
 ///
 /// # Errors
-/// [`RefError`], which names what was referred to and never a value.
+/// [`RefError`], which names the reference and never a value.
 pub fn resolve(text: &str, lookup: &mut Lookup<'_>) -> Result<Option<String>, RefError> {
     if !text.contains("${") {
         return Ok(None);
@@ -157,7 +159,7 @@ mod tests {
         };
         for (text, resolved) in [
             ("plain $1 ${1} ${name} $", None),
-            // What comes out of a reference is never looked at again.
+            // The value of a reference is not searched for references.
             ("a${env:A}b${file:/x y}", Some("a<${env:B}>bfile")),
             ("$${env:A}", Some("${env:A}")),
             ("${name}${env:A}", Some("${name}<${env:B}>")),
@@ -166,12 +168,12 @@ mod tests {
         }
         for (text, error) in [
             ("${env:NONE}", "environment variable NONE is not set"),
-            ("${env:A", "a reference is not closed: '}' is missing"),
+            ("${env:A", "unclosed reference: '}' is missing"),
             (
                 "${evn:A}",
-                "'${evn:…}' is not a kind of reference: use ${env:NAME} or ${file:/path}, or write '$${' for a plain '${'",
+                "unknown reference '${evn:…}': use ${env:NAME} or ${file:/path}, or write '$${' for a plain '${'",
             ),
-            ("${env:}", "'${env:}' names nothing"),
+            ("${env:}", "'${env:}' has no name"),
         ] {
             assert_eq!(resolve(text, &mut lookup).unwrap_err().to_string(), error);
         }

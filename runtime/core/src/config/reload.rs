@@ -1,48 +1,53 @@
-//! How a link takes over changed plugins while it runs.
+//! Options for the reload of plugins while a link runs.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a link takes over changed plugins while it runs: other files in `plugin_dir`, and another `plugins` list here.
+/// How changed plugins are activated while the link runs: new files in `plugin_dir`, or a changed
+/// `plugins` list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reload {
-    /// What happens when a file or the configuration has changed.
+    /// Action when a plugin's file or the link's `plugins` list has changed.
     #[serde(default)]
     pub mode: ReloadMode,
-    /// For how long after a change the plugins of before stand by, in seconds: new ones that break where the old ones do
-    /// not are taken back by themselves, and the batch is judged by the old ones. It costs the memory of both.
+    /// How long the previous plugins stay on standby after a reload, in seconds. New plugins that
+    /// fail on a batch where the previous ones do not are rolled back automatically, and the
+    /// previous ones process the batch. Needs memory for both.
     #[serde(default = "default_probation_s")]
     #[schemars(range(min = 0, max = 86_400))]
     pub probation_s: u64,
-    /// How long a trial lasts in the modes `shadow` and `canary`, in seconds.
+    /// Length of a trial in the modes `shadow` and `canary`, in seconds.
     #[serde(default = "default_trial_s")]
     #[schemars(range(min = 1, max = 86_400))]
     pub trial_s: u64,
-    /// In the mode `canary`: the partition number, of every topic, that the new plugins judge first.
+    /// Partition number, of every topic, that the new plugins process first in the mode `canary`.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100_000))]
     pub canary_partition: i32,
-    /// How long a changed file must stay as it is before it is read, in milliseconds: it may still be being written. A file
-    /// that is renamed into place needs none of it.
+    /// How long a changed file must stay unchanged before it is read, in milliseconds, because it
+    /// may still be being written. Files that are renamed into place are complete at once and work
+    /// with 0.
     #[serde(default = "default_settle_ms")]
     #[schemars(range(min = 0, max = 60_000))]
     pub settle_ms: u64,
 }
 
-/// What happens when a plugin's file or the list of plugins has changed.
+/// Action when a plugin's file or the list of plugins has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReloadMode {
-    /// The new plugins are made ready and judge from the next batches on.
+    /// Load the new plugins in the background and activate them at the next batch.
     #[default]
     Direct,
-    /// For a time they judge the same batches beside the present ones; what they would do otherwise is counted and thrown
-    /// away. If they do not break, they take over. Costs the time of both.
+    /// First run the new plugins on the same batches as the active ones for `trial_s`. Differences
+    /// are counted, results are discarded. If they do not fail, activate them. Costs the time of
+    /// both.
     Shadow,
-    /// For a time they judge one partition number only. If they do not break, they take over.
+    /// First activate the new plugins for one partition number only, for `trial_s`. If they do not
+    /// fail, activate them everywhere.
     Canary,
-    /// Nothing, until `strait plugin reload`.
+    /// Do nothing until `strait plugin reload`.
     Manual,
 }
 

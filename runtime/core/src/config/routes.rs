@@ -1,7 +1,7 @@
-//! Where topics go over several links: loops, and links that write the same topic.
+//! Routes of topics over several links: loops, and links that write to the same topic.
 //!
-//! Patterns are tried with a sample topic each, so what is found is real, and what depends on names that only the clusters
-//! know is left to `strait check`.
+//! Each pattern is tried with a sample topic, so every problem found is real. Problems that depend
+//! on the clusters' topic names are left to `strait check`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +11,10 @@ use super::problem::{Part, Problem, What};
 use super::selector::{Selector, sample};
 use crate::topic::validate_name;
 
-/// Steps looked at before the search for loops gives up; a full mesh of links finds its loops in its first steps.
+/// Steps after which the search for loops gives up. A full mesh of links finds its loops in the
+/// first steps.
 const STEPS_MAX: usize = 20_000;
-/// Samples taken of one link's patterns.
+/// Maximum number of samples per link.
 const SAMPLES_MAX: usize = 200;
 
 struct Road<'a> {
@@ -29,7 +30,7 @@ impl Road<'_> {
     }
 }
 
-/// Loops and collisions among the links. Links that are wrong in themselves are left out.
+/// Returns loops and collisions among the links. Links that are invalid in themselves are skipped.
 pub(super) fn problems(config: &Config) -> Vec<Problem> {
     let roads: Vec<Road<'_>> = config
         .links
@@ -83,13 +84,14 @@ fn loops(roads: &[Road<'_>]) -> Vec<Problem> {
 
 struct Way<'a, 'b> {
     roads: &'b [Road<'a>],
-    /// Links passed, each with the topic that it took.
+    /// Links passed so far, each with the topic's name on the way.
     passed: Vec<(&'b Road<'a>, String)>,
     steps: &'b mut usize,
 }
 
 impl Way<'_, '_> {
-    /// Whether a topic comes by the same link a third time: the first return may still be one that an exclusion ends.
+    /// Returns whether a topic passes the same link a third time. The second time may still be
+    /// ended by an exclusion.
     fn goes_round(&mut self, cluster: &str, topic: &str) -> bool {
         for road in self.roads.iter().filter(|road| road.link.source == cluster) {
             *self.steps += 1;
@@ -139,7 +141,7 @@ fn collision(first: &Road<'_>, second: &Road<'_>) -> Option<Problem> {
         Some((name, *other == topic && first.link.source == second.link.source))
     });
     let (topic, same_source) = found?;
-    // A plugin may filter or rename, which is how records of one topic are shared out among links.
+    // A plugin may filter or rename, which is a way to split one topic among several links.
     let plain = first.link.plugins.is_empty() && second.link.plugins.is_empty();
     Some(Problem {
         at: second.at(),

@@ -1,6 +1,7 @@
-//! Which values are secrets by their name.
+//! Recognition of secrets by their names.
 
-/// librdkafka properties whose value is a secret (`CONFIGURATION.md` of librdkafka 2.12.1; its own redaction knows fewer).
+/// librdkafka properties whose value is a secret (`CONFIGURATION.md` of librdkafka 2.12.1; its own
+/// redaction covers fewer), and two names of the Java client.
 pub const SECRET_PROPERTIES: [&str; 12] = [
     "sasl.oauthbearer.assertion.private.key.passphrase",
     "sasl.oauthbearer.assertion.private.key.pem",
@@ -16,13 +17,13 @@ pub const SECRET_PROPERTIES: [&str; 12] = [
     "sasl.jaas.config",
 ];
 
-/// Whether a librdkafka property is never shown.
+/// Returns whether the value of a librdkafka property must never be shown.
 #[must_use]
 pub fn is_secret_property(name: &str) -> bool {
     SECRET_PROPERTIES.contains(&name)
 }
 
-/// Whether a field of a plugin's configuration looks like a secret by its name.
+/// Returns whether a field of a plugin's configuration is a secret, judging by its name.
 #[must_use]
 pub fn is_secret_field(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -31,7 +32,7 @@ pub fn is_secret_field(name: &str) -> bool {
         .any(|part| name.contains(part))
 }
 
-/// The text with what stands between `://` and `@` hidden: a URL's user name and password.
+/// Masks what stands between `://` and `@`: user name and password of a URL.
 #[must_use]
 pub fn without_userinfo(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());

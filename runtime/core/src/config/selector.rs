@@ -1,4 +1,4 @@
-//! Which topics a link copies.
+//! Selection of the topics that a link copies.
 
 use regex::RegexSet;
 use regex_syntax::hir::{Class, Hir, HirKind};
@@ -6,7 +6,7 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 use super::model::Link;
 use crate::topic::is_reserved;
 
-/// A link's `topics` and `topics_exclude`, compiled.
+/// The compiled `topics` and `topics_exclude` of a link.
 #[derive(Clone, Debug)]
 pub struct Selector {
     include: RegexSet,
@@ -14,10 +14,10 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Compiles patterns that must match whole names.
+    /// Compiles patterns, which must match whole names.
     ///
     /// # Errors
-    /// The first pattern that is not a regular expression, as the parser puts it.
+    /// The parser's error for the first pattern that is not a regular expression.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self, regex::Error> {
         Ok(Self {
             include: RegexSet::new(include.iter().map(|pattern| whole(pattern)))?,
@@ -25,13 +25,13 @@ impl Selector {
         })
     }
 
-    /// Whether the link copies the topic. Reserved topics are never copied.
+    /// Returns whether the link copies the topic. Reserved topics are never copied.
     #[must_use]
     pub fn selects(&self, topic: &str) -> bool {
         self.include.is_match(topic) && !self.exclude.is_match(topic) && !is_reserved(topic)
     }
 
-    /// Which of `topics` match the topic, by their index, whatever `topics_exclude` says.
+    /// Returns the indexes of the `topics` patterns that match, regardless of `topics_exclude`.
     #[must_use]
     pub fn matches(&self, topic: &str) -> Vec<usize> {
         self.include.matches(topic).into_iter().collect()
@@ -39,10 +39,10 @@ impl Selector {
 }
 
 impl Link {
-    /// The link's topics, compiled.
+    /// Compiles the link's topic patterns.
     ///
     /// # Errors
-    /// A pattern that is not a regular expression; validation has found it before.
+    /// A pattern that is not a regular expression, which validation reports first.
     pub fn selector(&self) -> Result<Selector, regex::Error> {
         Selector::new(&self.topics, &self.topics_exclude)
     }
@@ -55,9 +55,9 @@ fn whole(pattern: &str) -> String {
 /// Checks one pattern.
 ///
 /// # Errors
-/// What the parser says, on one line.
+/// The parser's message, on one line.
 pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
-    // Parsed alone as well: `a)(?:b` is only a regular expression once it is wrapped.
+    // Parsed on its own too: `a)(?:b` is a regular expression only once it is wrapped.
     let parsed = regex_syntax::parse(pattern);
     let compiled = regex::Regex::new(&whole(pattern));
     match (parsed, compiled) {
@@ -73,7 +73,8 @@ pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
     }
 }
 
-/// A topic name that the pattern matches: the pattern's own literal text with an `x` for whatever is open.
+/// Returns a topic name that the pattern matches: the pattern's literal text, with an `x` wherever
+/// anything may stand.
 #[must_use]
 pub fn sample(pattern: &str) -> Option<String> {
     let hir = regex_syntax::parse(pattern).ok()?;
@@ -94,7 +95,8 @@ fn push_sample(hir: &Hir, text: &mut String) {
         }
         HirKind::Class(Class::Bytes(_)) => text.push('x'),
         HirKind::Repetition(repetition) => {
-            // Once where it may be absent: `.*` is meant to match something. Bounded: `x{100000}` is nobody's topic.
+            // At least once, because `.*` is meant to match something. Bounded: `x{100000}` is no
+            // real topic.
             let once = repetition.max != Some(0);
             for _ in 0..repetition.min.max(u32::from(once)).min(300) {
                 push_sample(&repetition.sub, text);

@@ -1,7 +1,8 @@
-//! String values that may hold secrets: what was written is kept apart from what it resolved to.
+//! String values that may be secrets: the written form is kept apart from the resolved value.
 //!
-//! Nothing here prints a resolved value. `Debug` and `Serialize` give the *shown* form: references as they were written,
-//! known secret properties as `***`. Only [`Setting::expose`] and [`PluginConfig::expose`] give the real thing.
+//! Nothing here prints a resolved value. `Debug` and `Serialize` show references as written and
+//! known secrets as `***`. Only [`Setting::expose`] and [`PluginConfig::expose`] return the
+//! resolved value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,12 +15,13 @@ use serde_json::Value;
 use super::reference::{self, Lookup, RefError};
 use super::secrets;
 
-/// What stands in for a hidden value.
+/// The text shown in place of a secret.
 pub const HIDDEN: &str = "***";
 
-/// A string in which `${env:NAME}` and `${file:/path}` are resolved by the loader.
+/// A string in which the loader resolves `${env:NAME}` and `${file:/path}`.
 ///
-/// Numbers and booleans are taken as their text, since librdkafka's properties are text (`"socket.timeout.ms" = 30000`).
+/// Numbers and booleans are read as text, because librdkafka properties are text
+/// (`"socket.timeout.ms" = 30000`).
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Setting {
     written: String,
@@ -27,31 +29,32 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// A setting without references that are yet to be resolved.
+    /// Creates a setting. References in it are not resolved yet.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self { written: text.into(), resolved: None }
     }
 
-    /// As it stands in the configuration, references included.
+    /// Returns the text as written in the configuration, references included.
     #[must_use]
     pub fn written(&self) -> &str {
         &self.written
     }
 
-    /// The value to use. May be a secret: hand it to the client or the plugin and nowhere else.
+    /// Returns the resolved value. It may be a secret: pass it to a client or a plugin and nowhere
+    /// else.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.resolved.as_deref().unwrap_or(&self.written)
     }
 
-    /// The resolved value where references were resolved: what logs have to mask.
+    /// Returns the resolved value if the text had references. Logs must mask it.
     #[must_use]
     pub fn resolved(&self) -> Option<&str> {
         self.resolved.as_deref()
     }
 
-    /// Whether the value contains a reference.
+    /// Returns whether the text has a reference.
     #[must_use]
     pub fn has_reference(&self) -> bool {
         reference::has_reference(&self.written)
@@ -60,14 +63,15 @@ impl Setting {
     /// Resolves the references.
     ///
     /// # Errors
-    /// [`RefError`], which names what was referred to and never a value.
+    /// [`RefError`], which names the reference and never a value.
     pub fn resolve(&mut self, lookup: &mut Lookup<'_>) -> Result<(), RefError> {
         self.resolved = reference::resolve(&self.written, lookup)?;
         Ok(())
     }
 
     fn shown(&self, secret: bool) -> String {
-        // A reference says where the secret is, not what it is; text beside a reference may still be one.
+        // A reference names a secret without revealing it, but text next to a reference may be a
+        // secret.
         if secret && !reference::is_only_references(&self.written) {
             return HIDDEN.to_owned();
         }
@@ -77,7 +81,7 @@ impl Setting {
 
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without its name a setting does not know whether it is a secret.
+        // Without its name a setting cannot tell whether it is a secret.
         f.write_str(&self.shown(true))
     }
 }
@@ -94,7 +98,7 @@ impl<'de> Deserialize<'de> for Setting {
             Value::String(text) => Ok(Self::new(text)),
             Value::Number(number) => Ok(Self::new(number.to_string())),
             Value::Bool(flag) => Ok(Self::new(flag.to_string())),
-            // The value is not repeated: it may be a secret.
+            // The message leaves the value out: it may be a secret.
             _ => Err(D::Error::invalid_type(
                 Unexpected::Other("a list, a table or null"),
                 &"a string, a number or a boolean",
@@ -123,13 +127,13 @@ impl JsonSchema for Setting {
 pub struct KafkaProperties(pub BTreeMap<String, Setting>);
 
 impl KafkaProperties {
-    /// The value of a property to use; may be a secret.
+    /// Returns the resolved value of a property. It may be a secret.
     #[must_use]
     pub fn expose(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(Setting::expose)
     }
 
-    /// Name and value of every property; values may be secrets.
+    /// Iterates over name and resolved value of every property. Values may be secrets.
     pub fn iter_exposed(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.expose()))
     }
@@ -151,7 +155,7 @@ impl Serialize for KafkaProperties {
     }
 }
 
-/// Configuration of a plugin: any object; references in its strings are resolved, at any depth.
+/// Configuration of a plugin: any object. References in its strings are resolved at any depth.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct PluginConfig {
@@ -167,28 +171,29 @@ impl Default for PluginConfig {
 }
 
 impl PluginConfig {
-    /// A configuration without references that are yet to be resolved.
+    /// Creates a configuration. References in it are not resolved yet.
     #[must_use]
     pub fn new(written: Value) -> Self {
         Self { written, resolved: None }
     }
 
-    /// As it stands in the configuration, references included.
+    /// Returns the text as written in the configuration, references included.
     #[must_use]
     pub fn written(&self) -> &Value {
         &self.written
     }
 
-    /// What the plugin gets. May hold secrets: hand it to `configure` and nowhere else.
+    /// Returns the resolved configuration. It may contain secrets: pass it to `configure` and
+    /// nowhere else.
     #[must_use]
     pub fn expose(&self) -> &Value {
         self.resolved.as_ref().unwrap_or(&self.written)
     }
 
-    /// Resolves the references of every string in it and calls `resolved` with each value that came out.
+    /// Resolves the references in every string.
     ///
     /// # Errors
-    /// [`RefError`] with the place inside the object; the first of several.
+    /// The first [`RefError`], with its place inside the object.
     pub fn resolve(&mut self, lookup: &mut Lookup<'_>) -> Result<(), (super::Path, RefError)> {
         let mut value = self.written.clone();
         let mut at = super::Path::default();
@@ -198,7 +203,7 @@ impl PluginConfig {
         Ok(())
     }
 
-    /// The strings that came out of references: what logs have to mask.
+    /// Returns the strings that contain resolved references. Logs must mask them.
     #[must_use]
     pub fn resolved_values(&self) -> Vec<&str> {
         let mut found = Vec::new();
@@ -209,7 +214,7 @@ impl PluginConfig {
     }
 }
 
-/// Whether anything was resolved. On an error `at` is left at the place.
+/// Returns whether anything was resolved. On an error, `at` is the place of the error.
 fn resolve_value(value: &mut Value, at: &mut super::Path, lookup: &mut Lookup<'_>) -> Result<bool, RefError> {
     match value {
         Value::String(text) => match reference::resolve(text, lookup)? {

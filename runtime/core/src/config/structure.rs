@@ -1,20 +1,22 @@
-//! Checks a configuration tree against the schema of the model and finds everything that is wrong, where serde would stop
-//! at the first thing. The schema is derived from the model, so the two cannot drift apart.
+//! Checks a configuration tree against the schema of the model and reports every problem, where
+//! serde would stop at the first. The schema is derived from the model, so the two cannot drift
+//! apart.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-use super::model::{Config, Start};
+use super::model::Config;
 use super::path::{Path, Step};
 use super::problem::{Part, Problem, What, nearest};
+use super::start::Start;
 
-/// The JSON Schema of a configuration file, for editors and `strait config schema`.
+/// Returns the JSON Schema of a configuration file, for editors and `strait config schema`.
 #[must_use]
 pub fn schema() -> Value {
     SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<Config>().to_value()
 }
 
-/// The same without references between its parts.
+/// Returns the schema with all references inlined.
 fn inlined() -> Value {
     SchemaSettings::draft2020_12()
         .for_deserialize()
@@ -24,10 +26,11 @@ fn inlined() -> Value {
         .to_value()
 }
 
-/// Reads a tree. Unknown keys are reported and left out, so that the rest can still be judged.
+/// Builds the model from a tree. Unknown keys are reported and skipped, so that the rest can be
+/// checked.
 ///
 /// # Errors
-/// The problems, if the model cannot be made of the tree; together with those that do not stop that.
+/// Returns `None` if the model cannot be built, and all problems in either case.
 pub fn read(mut tree: Value) -> (Option<Config>, Vec<Problem>) {
     let mut walk = Walk::default();
     walk.value(&mut tree, &inlined(), &Path::default());
@@ -43,20 +46,20 @@ pub fn read(mut tree: Value) -> (Option<Config>, Vec<Problem>) {
     }
 }
 
-/// What belongs at a place, as far as overrides need to know it.
+/// What kind of value a place takes, as far as overrides need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Text, taken as it is.
+    /// Text, used as it is.
     Text,
-    /// Something that is not text.
+    /// A number, a boolean, a list or a table.
     Other,
-    /// Anything: only the plugin knows.
+    /// Any value: only the plugin knows.
     Any,
-    /// Nothing can stand there.
+    /// The place does not exist.
     Unknown,
 }
 
-/// The schema as overrides see it.
+/// The schema as overrides need it.
 pub struct Shape(Value);
 
 impl Default for Shape {
@@ -66,7 +69,7 @@ impl Default for Shape {
 }
 
 impl Shape {
-    /// What belongs at a place.
+    /// Returns what kind of value a place takes.
     #[must_use]
     pub fn expected(&self, at: &Path) -> Expected {
         let Some(schema) = self.at(at) else {
@@ -82,7 +85,7 @@ impl Shape {
         Expected::Other
     }
 
-    /// Keys that a table at a place can have; empty where any can.
+    /// Returns the keys that a table at a place can have. Empty if it can have any.
     #[must_use]
     pub fn keys(&self, at: &Path) -> Vec<String> {
         let properties = self.at(at).and_then(|schema| alternative(schema).get("properties"));
@@ -111,7 +114,7 @@ impl Shape {
     }
 }
 
-/// Of "this or null", this.
+/// Returns the other alternative of an optional value (`anyOf` with null).
 fn alternative(schema: &Value) -> &Value {
     let Some(Value::Array(options)) = schema.get("anyOf") else {
         return schema;
@@ -200,7 +203,7 @@ fn fits(value: &Value, name: &str) -> bool {
 #[derive(Default)]
 struct Walk {
     problems: Vec<Problem>,
-    /// Something is wrong that keeps the model from being made.
+    /// A problem was found that prevents building the model.
     broken: bool,
 }
 
@@ -213,7 +216,7 @@ impl Walk {
     }
 
     fn value(&mut self, value: &mut Value, schema: &Value, at: &Path) {
-        // Anything can stand there, however deep: a plugin's configuration is the plugin's business.
+        // Any value is allowed, at any depth: a plugin's configuration is the plugin's own matter.
         if *schema == Value::Bool(true) {
             return;
         }

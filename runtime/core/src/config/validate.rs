@@ -1,4 +1,4 @@
-//! What a well-formed configuration can still have wrong.
+//! Checks of a well-formed configuration.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use super::reference::Lookup;
 use super::{pin, refused, routes, secrets, selector};
 use crate::topic::is_reserved;
 
-/// The plugins that come with Strait.
-pub const BUNDLED_PLUGINS: [&str; 4] = ["filter", "redact", "rename", "route"];
+/// Names of the plugins bundled with Strait.
+pub const BUNDLED_PLUGINS: [&str; 6] = ["dedupe", "filter", "redact", "rename", "route", "sample"];
 
 const NAME_RULE: &str = "1 to 100 letters, digits, '-' and '_'";
 
-/// Resolves every reference. The problems name what was referred to, never a value.
+/// Resolves every reference. The problems name references and never a value.
 #[must_use]
 pub fn resolve(config: &mut Config, lookup: &mut Lookup<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -46,7 +46,8 @@ pub fn resolve(config: &mut Config, lookup: &mut Lookup<'_>) -> Vec<Problem> {
 }
 
 impl Config {
-    /// Every value that came out of a reference: what logs and messages have to mask.
+    /// Returns every value that comes from a reference or is a known secret. Logs and messages must
+    /// mask them.
     #[must_use]
     pub fn resolved_values(&self) -> Vec<&str> {
         let clusters = self.clusters.values().flat_map(|cluster| {
@@ -63,20 +64,20 @@ impl Config {
         clusters.chain(plugins).collect()
     }
 
-    /// A cluster by name; validation has made sure of those that links name.
+    /// Returns a cluster by name. After validation, every cluster that a link names exists.
     #[must_use]
     pub fn cluster(&self, name: &str) -> Option<&Cluster> {
         self.clusters.get(name)
     }
 }
 
-/// Judges a configuration whose references are resolved. Warnings are among the problems.
+/// Checks a configuration whose references are resolved. Warnings are among the problems.
 #[must_use]
 pub fn validate(config: &Config) -> Vec<Problem> {
     let mut check = Check::default();
     let top = Path::default();
     if config.links.is_empty() {
-        check.value(&top.key("links"), What::Empty("there is no link: nothing would be copied"));
+        check.value(&top.key("links"), What::Empty("there is no link, so nothing would be copied"));
     }
     if let Err(reason) = config.admin.listen() {
         let what = What::BadSetting { value: config.admin.listen.clone().unwrap_or_default(), reason };
@@ -126,7 +127,8 @@ impl Check {
         self.push(at, Part::Value, what);
     }
 
-    /// Names and patterns are printed everywhere, so a secret must not get into them.
+    /// Reports a reference in a name or pattern. Those are printed everywhere, so they must not
+    /// contain secrets.
     fn printed(&mut self, at: &Path, text: &str) -> bool {
         if super::reference::has_reference(text) {
             self.value(at, What::ReferenceNotHere);
@@ -192,8 +194,8 @@ impl Check {
             self.value(at, What::Plaintext);
         }
         let unsupported = match property {
-            "sasl.mechanism" | "sasl.mechanisms" if lower == "gssapi" => Some("Kerberos is not built into Strait"),
-            "sasl.oauthbearer.method" if lower == "oidc" => Some("librdkafka's OIDC client is not built into Strait"),
+            "sasl.mechanism" | "sasl.mechanisms" if lower == "gssapi" => Some("Strait is built without Kerberos"),
+            "sasl.oauthbearer.method" if lower == "oidc" => Some("Strait is built without librdkafka's OIDC client"),
             _ => None,
         };
         if let Some(reason) = unsupported {
@@ -204,12 +206,12 @@ impl Check {
 
     fn addresses(&mut self, at: &Path, addresses: &str) {
         if addresses.trim().is_empty() {
-            self.value(at, What::Empty("no broker to begin with: name at least one, as host:port"));
+            self.value(at, What::Empty("no broker is set: list at least one, as host:port"));
             return;
         }
         for address in addresses.split(',').map(str::trim) {
             let reason = if address.is_empty() {
-                Some("nothing stands between two commas")
+                Some("an address is missing between two commas")
             } else if address.contains("://") {
                 Some("write host:port; the protocol is set by security.protocol")
             } else if address.contains(char::is_whitespace) {
@@ -244,7 +246,7 @@ impl Check {
             self.value(&at.key("target"), What::SameCluster { name });
         }
         if link.topics.is_empty() {
-            self.value(&at.key("topics"), What::Empty("no topic is selected: name some, or [\".*\"] for all"));
+            self.value(&at.key("topics"), What::Empty("no topic is selected: list some, or [\".*\"] for all"));
         }
         for (key, patterns) in [("topics", &link.topics), ("topics_exclude", &link.topics_exclude)] {
             for (index, pattern) in patterns.iter().enumerate() {
@@ -293,7 +295,7 @@ impl Check {
             self.value(&at.key("digest"), What::BadSetting { value: digest.clone(), reason });
         }
         if used.required == Some(true) && used.on_error == OnError::Pass {
-            let text = "records would pass without the judgement of a required plugin; choose quarantine, drop or stop";
+            let text = "records would pass unjudged by a required plugin; choose quarantine, drop or stop";
             self.value(&at.key("on_error"), What::Conflict(text.to_owned()));
         }
         let at = at.key("plugin");
