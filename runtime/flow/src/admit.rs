@@ -95,7 +95,7 @@ impl Lane<'_> {
             return self.stop(stream, Event::EpochRegression { partition: key, seen, found, offset: first }).await;
         }
         let source_partitions = partition.source_partitions;
-        let lookbacks = self.chain.lookback(&key, first, source_partitions);
+        let lookbacks = self.chain.warm_up_needed(&key, first, source_partitions);
         if !lookbacks.is_empty() {
             // The batch is read again when the chain knows what came before it.
             return self.look_back(stream, &batch, &lookbacks).await;
@@ -363,7 +363,7 @@ impl Lane<'_> {
                 generation: &processed.generation,
             });
         }
-        self.quarantine.keep(&records).await?;
+        self.quarantine.write(&records).await?;
         let count = records.len() as u64;
         self.deps.status.add_of(&partition.key.topic, |all, topic| {
             all.records_quarantined += count;

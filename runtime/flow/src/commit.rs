@@ -8,8 +8,8 @@ use strait_core::progress::{Position, ProgressRecord};
 use strait_core::{SourceOffset, invariants};
 
 use crate::lane::{CONTROL_STREAM, Lane, LaneError, batch_bytes_max};
-use crate::ports::{ProduceError, ReadEpoch, ReadFrom, Slot};
-use crate::spec::Delivery as Mode;
+use crate::ports::{ProduceError, ProducerSlot, ReadEpoch, ReadFrom};
+use crate::spec::DeliveryMode;
 use crate::transaction::Phase;
 use crate::window::PartitionWindow;
 
@@ -54,7 +54,7 @@ impl Lane<'_> {
 
     /// Whether a partition may join the open transaction.
     pub(crate) fn may_touch(&self, stream: usize) -> bool {
-        if self.spec.delivery == Mode::AtLeastOnce {
+        if self.spec.delivery == DeliveryMode::AtLeastOnce {
             return true;
         }
         let touched = self.partitions.get(stream).is_some_and(|p| p.touched);
@@ -67,7 +67,7 @@ impl Lane<'_> {
 
     /// Counts a partition into the open transaction; begins one where there is none.
     pub(crate) fn touch(&mut self, stream: usize) -> Result<(), LaneError> {
-        if self.spec.delivery == Mode::AtLeastOnce {
+        if self.spec.delivery == DeliveryMode::AtLeastOnce {
             return Ok(());
         }
         self.begin()?;
@@ -94,7 +94,7 @@ impl Lane<'_> {
 
     /// Moves the transactions on as far as they can go now.
     pub(crate) async fn advance_transaction(&mut self, draining: bool) -> Result<(), LaneError> {
-        if self.spec.delivery == Mode::AtLeastOnce {
+        if self.spec.delivery == DeliveryMode::AtLeastOnce {
             return self.advance_plain(draining).await;
         }
         if self.transactions.phase == Phase::Idle && self.transactions.can_begin() && self.progress_is_due(draining) {
@@ -139,7 +139,7 @@ impl Lane<'_> {
         }
         let settled = self.partitions.iter().all(|p| p.ledger.in_flight() == 0);
         if self.progress_is_due(draining) && (!draining || settled) {
-            self.write_progress(Slot::A)?;
+            self.write_progress(ProducerSlot::A)?;
         }
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Lane<'_> {
     }
 
     /// Writes progress and the offset map of every partition that moved.
-    fn write_progress(&mut self, slot: Slot) -> Result<(), LaneError> {
+    fn write_progress(&mut self, slot: ProducerSlot) -> Result<(), LaneError> {
         let mut progress = Vec::new();
         let mut map: Vec<MapRecord> = Vec::new();
         let ids = self.taken.ids_from(slot);
@@ -215,7 +215,7 @@ impl Lane<'_> {
         Ok(())
     }
 
-    pub(crate) async fn on_committed(&mut self, slot: Slot) -> Result<(), LaneError> {
+    pub(crate) async fn on_committed(&mut self, slot: ProducerSlot) -> Result<(), LaneError> {
         let Some(promises) = self.transactions.committed(slot, self.now) else {
             return Err(LaneError::Delivery("a commit came back that was not asked for".to_owned()));
         };

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::memory::LaneMemory;
 use crate::ports::{
-    Chain, ChainFactory, Clock, Delivery, EventSink, Fetched, LaneConnector, OutHeaders, Outgoing, PortError,
+    Chain, ChainFactory, Clock, DeliveryReport, EventSink, Fetched, LaneConnector, OutHeaders, Outgoing, PortError,
     ProduceError, ProgressStore, Quarantine, Source, SourceTopic, Taken, Target, TargetEvent, TargetTopic, Token,
 };
-use crate::spec::{Delivery as Mode, LaneSpec};
+use crate::spec::{DeliveryMode, LaneSpec};
 use crate::status::LinkStatus;
 use crate::transaction::{Phase, Transactions};
 use crate::window::PartitionWindow;
@@ -211,7 +211,7 @@ impl Lane<'_> {
         let count = self.partitions.len();
         for step in 0..count {
             let stream = (self.turn + step) % count;
-            if !self.transactions.accepts(&self.spec.limits) && self.spec.delivery == Mode::ExactlyOnce {
+            if !self.transactions.accepts(&self.spec.limits) && self.spec.delivery == DeliveryMode::ExactlyOnce {
                 return Ok(());
             }
             if let Sent::Full = self.release_partition(stream)? {
@@ -362,7 +362,7 @@ impl Lane<'_> {
         match event {
             TargetEvent::Delivered(mut deliveries) => {
                 // The culprit before those that failed because of it: the first of them ends this generation.
-                if let Some(at) = deliveries.iter().position(|d| matches!(d, Delivery::Refused { .. })) {
+                if let Some(at) = deliveries.iter().position(|d| matches!(d, DeliveryReport::Refused { .. })) {
                     deliveries.swap(0, at);
                 }
                 for delivery in deliveries {
@@ -375,14 +375,14 @@ impl Lane<'_> {
         }
     }
 
-    fn on_delivery(&mut self, delivery: Delivery) -> Result<(), LaneError> {
+    fn on_delivery(&mut self, delivery: DeliveryReport) -> Result<(), LaneError> {
         match delivery {
-            Delivery::Acknowledged { first, count, .. } if first.stream == CONTROL_STREAM => {
+            DeliveryReport::Acknowledged { first, count, .. } if first.stream == CONTROL_STREAM => {
                 self.last_ack = self.now;
                 self.control_outstanding = self.control_outstanding.saturating_sub(count as usize);
                 Ok(())
             }
-            Delivery::Acknowledged { first, count, offset } => {
+            DeliveryReport::Acknowledged { first, count, offset } => {
                 self.last_ack = self.now;
                 self.memory.proven = true;
                 let Some(partition) = self.partitions.get_mut(first.stream as usize) else {
@@ -404,8 +404,8 @@ impl Lane<'_> {
                 });
                 Ok(())
             }
-            Delivery::Refused { token, named, reason } => Err(self.on_refused(token, named, reason)),
-            Delivery::Failed { token, reason } => {
+            DeliveryReport::Refused { token, named, reason } => Err(self.on_refused(token, named, reason)),
+            DeliveryReport::Failed { token, reason } => {
                 let place = self.partitions.get(token.stream as usize).map(|p| p.key.to_string());
                 Err(LaneError::Delivery(format!(
                     "{}: not delivered: {reason}",

@@ -28,7 +28,7 @@ mod window;
 
 pub use clock::SystemClock;
 pub use lane::LaneDeps;
-pub use link::{LinkService, Watch};
-pub use spec::{Delivery, LaneSpec, Limits, OnGap, OnRefused, OnTimestampZero, Policies};
+pub use link::{LinkService, WatchIntervals};
+pub use spec::{DeliveryMode, LaneSpec, Limits, OnGap, OnRefused, OnTimestampZero, Policies};
 pub use status::{Activity, LaneState, LinkStatus, PartitionStatus, Timings, TopicTotals, Totals};
 pub use supervisor::supervise;

@@ -18,7 +18,7 @@ const REVOKED: Duration = Duration::from_secs(4);
 
 /// How often things are looked at that no event tells of.
 #[derive(Clone, Copy, Debug)]
-pub struct Watch {
+pub struct WatchIntervals {
     /// The source's topics and their ids.
     pub topics: Duration,
     /// The bounds of the source partitions, for lag and hanging transactions.
@@ -27,7 +27,7 @@ pub struct Watch {
     pub hanging_after: Duration,
 }
 
-impl Default for Watch {
+impl Default for WatchIntervals {
     fn default() -> Self {
         Self {
             topics: Duration::from_secs(5),
@@ -50,7 +50,7 @@ pub struct LinkService {
     /// Gives lanes.
     pub membership: Box<dyn Membership>,
     /// Intervals.
-    pub watch: Watch,
+    pub watch: WatchIntervals,
 }
 
 impl LinkService {
@@ -162,7 +162,7 @@ async fn members(
 }
 
 /// Asks the source for the bounds of this process's partitions: for lag, and to notice transactions that never end.
-async fn watch_bounds(spec: &LaneSpec, deps: &LaneDeps, watch: Watch) {
+async fn watch_bounds(spec: &LaneSpec, deps: &LaneDeps, watch: WatchIntervals) {
     let mut source: Option<Box<dyn Source>> = None;
     let mut stable: BTreeMap<PartitionKey, (i64, Duration, bool)> = BTreeMap::new();
     loop {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use strait_core::{Batch, LeaderEpoch, SourceOffset};
 
 use crate::lane::{Lane, LaneError};
-use crate::ports::{Lookback, ReadEpoch, ReadFrom, StartAt};
+use crate::ports::{ReadEpoch, ReadFrom, StartAt, WarmUp};
 use crate::window::LookingBack;
 
 /// A look back in which the source gives nothing for so long ends: the log ends before the place where it stood, and reading on
@@ -20,7 +20,7 @@ impl Lane<'_> {
         &mut self,
         stream: u32,
         batch: &Batch,
-        lookbacks: &[Lookback],
+        lookbacks: &[WarmUp],
     ) -> Result<(), LaneError> {
         let (Some(partition), Some(first)) = (self.partitions.get(stream as usize), batch.get(0)) else {
             return Ok(());
@@ -70,7 +70,7 @@ impl Lane<'_> {
         let (Some(partition), Some(last)) = (self.partitions.get(stream as usize), batch.last_offset()) else {
             return Ok(());
         };
-        if let Err(error) = self.chain.remember(batch, until, partition.source_partitions) {
+        if let Err(error) = self.chain.warm_up(batch, until, partition.source_partitions) {
             return self.on_chain_error(stream, error, until, until).await;
         }
         self.shown(stream, last.next(), until).await
@@ -97,7 +97,7 @@ impl Lane<'_> {
         let Some(partition) = self.partitions.get(stream as usize).filter(|_| next >= until) else {
             return Ok(());
         };
-        self.chain.remembered(&partition.key, until);
+        self.chain.warmed_up(&partition.key, until);
         self.start_reading(&[stream]).await
     }
 }

@@ -89,7 +89,7 @@ pub(crate) struct LaneMemory {
     stopped: BTreeMap<PartitionKey, Stopped>,
     /// Quarantine does not answer: when it is asked again, and what came of the last time.
     pub quarantine: Option<(Retry, PortError)>,
-    /// [`Chain::turn`](crate::ports::Chain::turn) when it was looked at last.
+    /// [`Chain::version`](crate::ports::Chain::version) when it was looked at last.
     turn: u64,
 }
 

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-pub use chain::{Chain, ChainError, ChainFactory, Lookback};
+pub use chain::{Chain, ChainError, ChainFactory, WarmUp};
 pub use source::{Fetched, LogBounds, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
 use strait_core::progress::LaneProgress;
 use strait_core::{Event, Generation, LaneId, PartitionKey, RecordRef, TopicId};
 pub use target::{
-    Delivery, OutHeaders, Outgoing, ProduceError, Slot, Taken, Target, TargetEvent, TargetTopic, Token, TopicHandle,
+    DeliveryReport, OutHeaders, Outgoing, ProduceError, ProducerSlot, Taken, Target, TargetEvent, TargetTopic, Token,
+    TopicHandle,
 };
 use tokio::sync::oneshot;
 
@@ -89,7 +90,7 @@ pub trait Quarantine: Send {
     ///
     /// # Errors
     /// [`PortError`]: none of them counts as kept.
-    async fn keep(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError>;
+    async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError>;
 }
 
 /// Makes the clients of one lane.

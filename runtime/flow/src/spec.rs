@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::LaneId;
-pub use strait_core::config::{Delivery, OnGap, OnRefused, OnTimestampZero};
+pub use strait_core::config::{DeliveryMode, OnGap, OnRefused, OnTimestampZero};
 
 use crate::ports::StartAt;
 
@@ -79,7 +79,7 @@ pub struct LaneSpec {
     /// A number that no other process has, written with progress: a lane knows by it whether it was the last to copy.
     pub process: u32,
     /// Delivery mode.
-    pub delivery: Delivery,
+    pub delivery: DeliveryMode,
     /// Where partitions begin that existed when the link was made.
     pub start: StartAt,
     /// Policies.

@@ -11,7 +11,7 @@ use strait_core::{Event, Generation, OwnerEpoch, PartitionKey, SourceOffset, Top
 use crate::lane::{Lane, LaneDeps, LaneError};
 use crate::memory::LaneMemory;
 use crate::ports::{Class, PortError, Quarantine, SourceTopic, Taken};
-use crate::spec::{Delivery, LaneSpec, OnGap};
+use crate::spec::{DeliveryMode, LaneSpec, OnGap};
 use crate::transaction::Transactions;
 use crate::trouble::is_other;
 use crate::window::{PartitionWindow, Pause};
@@ -147,7 +147,7 @@ impl<'a> Lane<'a> {
 
     /// Has the first transaction say who has the lane, before a record is in one that may not be able to end.
     fn claim(&mut self) {
-        if self.spec.delivery == Delivery::ExactlyOnce
+        if self.spec.delivery == DeliveryMode::ExactlyOnce
             && let Some(partition) = self.partitions.first_mut()
         {
             partition.fresh = true;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use strait_core::SourceOffset;
 
-use crate::ports::Slot;
+use crate::ports::ProducerSlot;
 use crate::spec::Limits;
 
 /// Where the transaction that takes records stands.
@@ -33,11 +33,11 @@ pub(crate) type Promises = Vec<(u32, SourceOffset)>;
 pub(crate) struct Transactions {
     pub phase: Phase,
     /// Slot of the transaction that is open, or of the next one.
-    pub slot: Slot,
+    pub slot: ProducerSlot,
     /// What the open transaction will have made true.
     pub promises: Promises,
     /// The transaction whose end was sent.
-    pub committing: Option<(Slot, Duration, Promises)>,
+    pub committing: Option<(ProducerSlot, Duration, Promises)>,
     /// Smoothed time from closing to committed.
     commit_time: Duration,
     /// The same of the last one.
@@ -48,7 +48,7 @@ impl Transactions {
     pub fn new() -> Self {
         Self {
             phase: Phase::Idle,
-            slot: Slot::A,
+            slot: ProducerSlot::A,
             promises: Vec::new(),
             committing: None,
             commit_time: Duration::ZERO,
@@ -96,7 +96,7 @@ impl Transactions {
     }
 
     /// A commit came back; gives what it made true.
-    pub fn committed(&mut self, slot: Slot, now: Duration) -> Option<Promises> {
+    pub fn committed(&mut self, slot: ProducerSlot, now: Duration) -> Option<Promises> {
         if self.committing.as_ref().is_none_or(|(waiting, _, _)| *waiting != slot) {
             return None;
         }

@@ -206,7 +206,7 @@ impl Lane<'_> {
         }
         self.next_tick = self.now + TICK;
         self.find_stuck().await?;
-        for key in self.memory.judged_anew(self.chain.turn()) {
+        for key in self.memory.judged_anew(self.chain.version()) {
             if let Some(partition) = self.partitions.iter_mut().find(|p| p.key == key && p.pause.is_some()) {
                 partition.pause = Some(Pause::Denied { retry_at: self.now });
             }

@@ -75,14 +75,14 @@ fn remembered(copies: &[OutRecord]) -> String {
 
 /// Shows the log before this offset if that is asked for, as a lane does.
 fn show(chain: &mut dyn Chain, log: &Log, first: SourceOffset) -> Result<(), ChainError> {
-    let asked = chain.lookback(&partition(), first, 6);
+    let asked = chain.warm_up_needed(&partition(), first, 6);
     let Some(furthest) = asked.iter().map(|asked| i64::from(asked.records)).max() else { return Ok(()) };
     // In batches of three offsets, the last of which goes past the border.
     for from in (first.0 - furthest.min(first.0)..first.0).step_by(3) {
         let Some(part) = log.batch(from, from + 3) else { continue };
-        chain.remember(&part, first, 6)?;
+        chain.warm_up(&part, first, 6)?;
     }
-    chain.remembered(&partition(), first);
+    chain.warmed_up(&partition(), first);
     Ok(())
 }
 
@@ -153,9 +153,9 @@ fn a_plugin_behind_another_one_remembers_what_that_one_left() {
     let log = Log::new(&[]);
     let mut chain = load(vec![filter, plugin(LOOKBACK)]).chain().unwrap();
     let batch = log.batch(20, 40).unwrap();
-    assert_eq!(chain.lookback(&partition(), SourceOffset(20), 6).len(), 1);
-    chain.remember(&log.batch(14, 21).unwrap(), SourceOffset(20), 6).unwrap();
-    chain.remembered(&partition(), SourceOffset(20));
+    assert_eq!(chain.warm_up_needed(&partition(), SourceOffset(20), 6).len(), 1);
+    chain.warm_up(&log.batch(14, 21).unwrap(), SourceOffset(20), 6).unwrap();
+    chain.warmed_up(&partition(), SourceOffset(20));
     let processed = chain.apply(batch.clone(), 6).unwrap();
     for (index, disposition) in &processed.dispositions {
         let offset = batch.get(*index).unwrap().offset.0;
@@ -172,15 +172,15 @@ fn a_chain_that_is_not_asked_or_not_shown_the_log_judges_nothing() {
     let mut chain = load(vec![plugin(LOOKBACK)]).chain().unwrap();
     let batch = log.batch(9, 12).unwrap();
     assert!(chain.apply(batch.clone(), 6).unwrap_err().is_memory_lost());
-    assert!(!chain.lookback(&partition(), SourceOffset(9), 6).is_empty());
+    assert!(!chain.warm_up_needed(&partition(), SourceOffset(9), 6).is_empty());
     assert!(chain.apply(batch.clone(), 6).unwrap_err().is_memory_lost(), "while it is being shown");
     judge(&mut *chain, &log, &batch);
     // Read again, and another incarnation of the topic: both have to be shown.
-    assert!(!chain.lookback(&partition(), SourceOffset(9), 6).is_empty());
+    assert!(!chain.warm_up_needed(&partition(), SourceOffset(9), 6).is_empty());
     judge(&mut *chain, &log, &batch);
-    assert!(chain.lookback(&partition(), SourceOffset(12), 6).is_empty());
+    assert!(chain.warm_up_needed(&partition(), SourceOffset(12), 6).is_empty());
     let other = PartitionKey { topic_id: TopicId([1; 16]), ..partition() };
-    assert!(!chain.lookback(&other, SourceOffset(12), 6).is_empty());
+    assert!(!chain.warm_up_needed(&other, SourceOffset(12), 6).is_empty());
 }
 
 #[test]
@@ -269,11 +269,11 @@ fn dedupe_drops_what_came_before_also_after_a_restart() {
             // A restart before each batch.
             let mut chain = chains.chain().unwrap();
             let first = batch.first_offset().unwrap();
-            assert_eq!(chain.lookback(&partition(), first, 6)[0].records, 10);
+            assert_eq!(chain.warm_up_needed(&partition(), first, 6)[0].records, 10);
             if let Some(past) = log.batch(first.0 - 10, first.0) {
-                chain.remember(&past, first, 6).unwrap();
+                chain.warm_up(&past, first, 6).unwrap();
             }
-            chain.remembered(&partition(), first);
+            chain.warmed_up(&partition(), first);
             let processed = chain.apply(batch.clone(), 6).unwrap();
             dropped.extend(support::fates(&processed).0.iter().map(|index| batch.get(*index).unwrap().offset.0));
         }
@@ -324,8 +324,8 @@ fn memory_for_every_partition_comes_from_one_budget() {
         let mut builder = BatchBuilder::new("orders".into(), number, TimestampType::Create, LeaderEpoch(0));
         builder.push(SourceOffset(0), 1_000, Some(b"k"), None);
         let place = PartitionKey { partition: number, ..partition() };
-        assert_eq!(chain.lookback(&place, SourceOffset(0), 6).len(), 1);
-        chain.remembered(&place, SourceOffset(0));
+        assert_eq!(chain.warm_up_needed(&place, SourceOffset(0), 6).len(), 1);
+        chain.warmed_up(&place, SourceOffset(0));
         chain.apply(builder.build(), 6).map(drop)
     };
     judge(0).unwrap();
@@ -343,8 +343,8 @@ fn a_topic_that_single_records_were_given_has_no_memory() {
     let to_other = json!({ "by": "key", "to": "topic", "table": { "k0": "elsewhere" }, "unmatched": "keep" });
     let mut chain = load(vec![support::bundled("route", to_other), plugin(LOOKBACK)]).chain().unwrap();
     let log = Log::new(&[]);
-    chain.lookback(&partition(), SourceOffset(0), 6);
-    chain.remembered(&partition(), SourceOffset(0));
+    chain.warm_up_needed(&partition(), SourceOffset(0), 6);
+    chain.warmed_up(&partition(), SourceOffset(0));
     let error = chain.apply(log.batch(0, 6).unwrap(), 6).unwrap_err();
     assert!(error.reason.contains("lookback on topic 'elsewhere'") && error.retry_after.is_none(), "{error}");
 }
@@ -421,8 +421,8 @@ fn a_plugin_that_breaks_on_everything_waits_and_nothing_is_called_guilty() {
     let batch = log.batch(0, 300).unwrap();
     let mut waited = None;
     for _round in 0..1_000 {
-        if !chain.lookback(&partition(), SourceOffset(0), 6).is_empty() {
-            chain.remembered(&partition(), SourceOffset(0));
+        if !chain.warm_up_needed(&partition(), SourceOffset(0), 6).is_empty() {
+            chain.warmed_up(&partition(), SourceOffset(0));
         }
         match chain.apply(batch.clone(), 6) {
             Err(error) if error.is_memory_lost() => {}

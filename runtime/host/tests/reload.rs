@@ -113,9 +113,9 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_
 fn a_lane_is_told_when_others_judge_and_of_nothing_else() {
     let (world, slot) = slot(&version("old"));
     let chain = slot.chain().unwrap();
-    let mut turns = vec![chain.turn()];
+    let mut turns = vec![chain.version()];
     let mut now = |changes: bool| {
-        let (last, turn) = (turns[turns.len() - 1], chain.turn());
+        let (last, turn) = (turns[turns.len() - 1], chain.version());
         assert_eq!(turn != last, changes, "{turns:?}, {turn}");
         turns.push(turn);
     };

@@ -209,7 +209,7 @@ impl Quarantine for KafkaQuarantine {
         self.open().await
     }
 
-    async fn keep(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
+    async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
         if records.is_empty() {
             return Ok(());
         }

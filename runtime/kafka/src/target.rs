@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use strait_core::map::MapRecord;
 use strait_core::progress::{ProgressRecord, map_topic, progress_topic};
 use strait_flow::ports::{
-    Class, Outgoing, PortError, ProduceError, Slot, Taken, Target, TargetEvent, TargetTopic, Token, TopicHandle,
+    Class, Outgoing, PortError, ProduceError, ProducerSlot, Taken, Target, TargetEvent, TargetTopic, Token, TopicHandle,
 };
 use tokio::task::JoinHandle;
 
@@ -198,7 +198,7 @@ impl KafkaTarget {
         self
     }
 
-    fn producer(&self, slot: Slot) -> Option<&Arc<Producer>> {
+    fn producer(&self, slot: ProducerSlot) -> Option<&Arc<Producer>> {
         self.taken.as_ref()?.producers.get(index(slot))
     }
 
@@ -227,7 +227,12 @@ impl KafkaTarget {
         }
     }
 
-    fn send(&self, slot: Slot, message: &OutMessage<'_>, headers: Option<OutHeaderList>) -> Result<(), ProduceError> {
+    fn send(
+        &self,
+        slot: ProducerSlot,
+        message: &OutMessage<'_>,
+        headers: Option<OutHeaderList>,
+    ) -> Result<(), ProduceError> {
         let producer = self.producer(slot).ok_or_else(|| ProduceError::Broken("the lane is not taken".to_owned()))?;
         producer.produce(message, headers).map_err(|error| match error.code {
             Code::QUEUE_FULL => ProduceError::QueueFull,
@@ -278,10 +283,10 @@ fn init_error(producer: &Producer, context: &str, error: &FfiError) -> PortError
     if why.class == Class::Retry { PortError { reason: why.reason, ..producer_error(context, error) } } else { why }
 }
 
-fn index(slot: Slot) -> usize {
+fn index(slot: ProducerSlot) -> usize {
     match slot {
-        Slot::A => 0,
-        Slot::B => 1,
+        ProducerSlot::A => 0,
+        ProducerSlot::B => 1,
     }
 }
 
@@ -349,12 +354,12 @@ impl Target for KafkaTarget {
         Ok(facts.topic)
     }
 
-    fn begin(&mut self, slot: Slot) -> Result<(), PortError> {
+    fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError> {
         let producer = self.producer(slot).ok_or_else(|| self.not_taken())?;
         producer.begin_transaction().map_err(|error| producer_error(format!("{}, begin", self.of.context), &error))
     }
 
-    fn produce(&mut self, slot: Slot, record: &Outgoing<'_>) -> Result<(), ProduceError> {
+    fn produce(&mut self, slot: ProducerSlot, record: &Outgoing<'_>) -> Result<(), ProduceError> {
         let topic = self
             .taken
             .as_ref()
@@ -380,7 +385,7 @@ impl Target for KafkaTarget {
 
     fn produce_progress(
         &mut self,
-        slot: Slot,
+        slot: ProducerSlot,
         stream: u32,
         first_sequence: u64,
         progress: &[ProgressRecord],
@@ -420,7 +425,7 @@ impl Target for KafkaTarget {
         Ok(())
     }
 
-    fn commit(&mut self, slot: Slot) {
+    fn commit(&mut self, slot: ProducerSlot) {
         let Some(taken) = &self.taken else { return };
         let reports = Arc::clone(&taken.reports);
         let Some(producer) = taken.producers.get(index(slot)).map(Arc::clone) else {

@@ -7,7 +7,7 @@ use strait_core::invariants::{self, Fate, Place, Violation};
 use strait_core::map::MapRecord;
 use strait_core::progress::{Position, ProgressRecord};
 use strait_core::{Event, PartitionKey, SourceOffset, TargetOffset};
-use strait_flow::{Delivery, OnRefused, OnTimestampZero};
+use strait_flow::{DeliveryMode, OnRefused, OnTimestampZero};
 
 use crate::chain::{ROUTED, target_name};
 use crate::source::{Kind, Record};
@@ -251,7 +251,7 @@ impl World {
     }
 
     fn check_progress(&mut self, key: &PartitionKey, position: Position) {
-        let plain = self.delivery == Delivery::AtLeastOnce;
+        let plain = self.delivery == DeliveryMode::AtLeastOnce;
         let old = self.books.of.entry(key.clone()).or_default().position.clone();
         let from = match &old {
             None => self.check_start(key, &position),
@@ -417,7 +417,8 @@ impl World {
                     }
                     let record = self.record(datum.record);
                     let place = Place { leader_epoch: record.leader_epoch, offset: record.offset, copy: datum.copy };
-                    if self.delivery == Delivery::AtLeastOnce || self.source.recreated.contains(&record.partition.topic)
+                    if self.delivery == DeliveryMode::AtLeastOnce
+                        || self.source.recreated.contains(&record.partition.topic)
                     {
                         continue;
                     }

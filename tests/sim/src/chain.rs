@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use strait_core::edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
 use strait_core::{Batch, PartitionKey, SourceOffset, TopicId};
-use strait_flow::ports::{Chain, ChainError, ChainFactory, Lookback};
+use strait_flow::ports::{Chain, ChainError, ChainFactory, WarmUp};
 
 use crate::source::Kind;
 use crate::world::{Bug, Sim, World};
@@ -110,7 +110,7 @@ impl SimChain {
 }
 
 impl Chain for SimChain {
-    fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, _partitions: u32) -> Vec<Lookback> {
+    fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, _partitions: u32) -> Vec<WarmUp> {
         let sim = self.sim.clone();
         let mut world = sim.lock();
         if !world.rules.memory {
@@ -128,10 +128,10 @@ impl Chain for SimChain {
         world.note(format_args!("the plugins want to see {partition} before {next}"));
         self.memories.insert(place, Memory { topic_id: partition.topic_id, next: None, seen: VecDeque::new() });
         let short = u32::from(world.bug == Some(Bug::ShortMemory));
-        vec![Lookback { records: REMEMBERED - short, ms: 0 }]
+        vec![WarmUp { records: REMEMBERED - short, ms: 0 }]
     }
 
-    fn remember(&mut self, batch: &Batch, until: SourceOffset, _partitions: u32) -> Result<(), ChainError> {
+    fn warm_up(&mut self, batch: &Batch, until: SourceOffset, _partitions: u32) -> Result<(), ChainError> {
         let sim = self.sim.clone();
         let mut world = sim.lock();
         let Some(memory) = self.memories.get_mut(&(batch.topic().clone(), batch.partition())) else {
@@ -144,7 +144,7 @@ impl Chain for SimChain {
         Ok(())
     }
 
-    fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
+    fn warmed_up(&mut self, partition: &PartitionKey, until: SourceOffset) {
         if let Some(memory) = self.memories.get_mut(&(partition.topic.clone(), partition.partition)) {
             memory.next = Some(until);
         }
@@ -216,7 +216,7 @@ impl Chain for SimChain {
         generation(&self.sim.lock())
     }
 
-    fn turn(&self) -> u64 {
+    fn version(&self) -> u64 {
         u64::from(self.sim.lock().mended)
     }
 }

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use strait_core::TargetOffset;
 use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
-use strait_flow::Delivery as Mode;
+use strait_flow::DeliveryMode;
 use strait_flow::ports::{
-    Class, Delivery, Outgoing, PortError, ProduceError, Slot, Taken, Target, TargetEvent, TargetTopic, Token,
-    TopicHandle,
+    Class, DeliveryReport, Outgoing, PortError, ProduceError, ProducerSlot, Taken, Target, TargetEvent, TargetTopic,
+    Token, TopicHandle,
 };
 use tokio::sync::Notify;
 
@@ -60,10 +60,10 @@ pub struct Client {
     news: Arc<Notify>,
 }
 
-fn slot_index(slot: Slot) -> usize {
+fn slot_index(slot: ProducerSlot) -> usize {
     match slot {
-        Slot::A => 0,
-        Slot::B => 1,
+        ProducerSlot::A => 0,
+        ProducerSlot::B => 1,
     }
 }
 
@@ -89,22 +89,26 @@ impl Client {
 
 /// Runs of ascending tokens as runs of ascending offsets.
 fn acknowledged(messages: &[Message], first: i64) -> TargetEvent {
-    let mut runs: Vec<Delivery> = Vec::new();
+    let mut runs: Vec<DeliveryReport> = Vec::new();
     for (step, message) in messages.iter().enumerate() {
-        if let Some(Delivery::Acknowledged { first, count, .. }) = runs.last_mut()
+        if let Some(DeliveryReport::Acknowledged { first, count, .. }) = runs.last_mut()
             && first.stream == message.token.stream
             && first.sequence + u64::from(*count) == message.token.sequence
         {
             *count += 1;
             continue;
         }
-        runs.push(Delivery::Acknowledged { first: message.token, count: 1, offset: TargetOffset(first + step as i64) });
+        runs.push(DeliveryReport::Acknowledged {
+            first: message.token,
+            count: 1,
+            offset: TargetOffset(first + step as i64),
+        });
     }
     TargetEvent::Delivered(runs)
 }
 
 fn failed(messages: &[Message], reason: &str) -> TargetEvent {
-    let fail = |m: &Message| Delivery::Failed { token: m.token, reason: reason.to_owned() };
+    let fail = |m: &Message| DeliveryReport::Failed { token: m.token, reason: reason.to_owned() };
     TargetEvent::Delivered(messages.iter().map(fail).collect())
 }
 
@@ -157,9 +161,9 @@ impl World {
             let named = messages[culprit].refused == Some(true);
             let told = |(index, message): (usize, &Message)| match (named, index == culprit) {
                 (true, false) => {
-                    Delivery::Failed { token: message.token, reason: "another record was refused".to_owned() }
+                    DeliveryReport::Failed { token: message.token, reason: "another record was refused".to_owned() }
                 }
-                _ => Delivery::Refused { token: message.token, named, reason: "invalid record".to_owned() },
+                _ => DeliveryReport::Refused { token: message.token, named, reason: "invalid record".to_owned() },
             };
             let deliveries = messages.iter().enumerate().map(told).collect();
             return self.answer(client, at, TargetEvent::Delivered(deliveries));
@@ -241,7 +245,7 @@ impl World {
         state.lines.entry((slot, topic, partition)).or_default().waiting.push_back(message);
         if early {
             let end = self.target.log(topic, partition).map_or(0, |log| log.entries.len()) as i64;
-            let run = Delivery::Acknowledged { first: token, count: 1, offset: TargetOffset(end) };
+            let run = DeliveryReport::Acknowledged { first: token, count: 1, offset: TargetOffset(end) };
             self.clients[client].tell(TargetEvent::Delivered(vec![run]));
         }
         self.pump(client, (slot, topic, partition));
@@ -290,7 +294,9 @@ impl World {
                 }
                 state.committing = None;
                 match result {
-                    Ok(()) => state.tell(TargetEvent::Committed(if slot == 0 { Slot::A } else { Slot::B })),
+                    Ok(()) => {
+                        state.tell(TargetEvent::Committed(if slot == 0 { ProducerSlot::A } else { ProducerSlot::B }))
+                    }
                     Err(Denied::Fenced) => state.tell_broken(Class::Fenced, "a newer producer with the same id"),
                     Err(_) => state.tell_broken(Class::Retry, "invalid transaction state"),
                 }
@@ -355,7 +361,7 @@ impl Target for SimTarget {
     async fn take(&mut self) -> Result<Taken, PortError> {
         self.destroy();
         let (lane, proc) = (self.lane, self.proc);
-        let transactional = self.sim.lock().delivery == Mode::ExactlyOnce;
+        let transactional = self.sim.lock().delivery == DeliveryMode::ExactlyOnce;
         let (mut ids, mut pending) = (Vec::new(), Vec::new());
         for slot in (0..IDS).filter(|_| transactional) {
             match self.initialise(slot).await? {
@@ -410,7 +416,7 @@ impl Target for SimTarget {
         })
     }
 
-    fn begin(&mut self, slot: Slot) -> Result<(), PortError> {
+    fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError> {
         let mut world = self.sim.lock();
         let slot = slot_index(slot);
         let Some(client) = self.client else { return Err(retry("begin", "no producer")) };
@@ -431,7 +437,7 @@ impl Target for SimTarget {
         Ok(())
     }
 
-    fn produce(&mut self, slot: Slot, record: &Outgoing<'_>) -> Result<(), ProduceError> {
+    fn produce(&mut self, slot: ProducerSlot, record: &Outgoing<'_>) -> Result<(), ProduceError> {
         let mut world = self.sim.lock();
         let Some(client) = self.client else { return Err(ProduceError::Broken("no producer".to_owned())) };
         let Some((id, copy)) = data(record.value) else {
@@ -451,7 +457,7 @@ impl Target for SimTarget {
 
     fn produce_progress(
         &mut self,
-        slot: Slot,
+        slot: ProducerSlot,
         stream: u32,
         first_sequence: u64,
         progress: &[ProgressRecord],
@@ -471,7 +477,7 @@ impl Target for SimTarget {
         Ok(())
     }
 
-    fn commit(&mut self, slot: Slot) {
+    fn commit(&mut self, slot: ProducerSlot) {
         if let Some(client) = self.client {
             self.sim.lock().commit(client, slot_index(slot));
         }

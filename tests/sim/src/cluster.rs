@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use strait_core::{LaneId, PartitionKey, lanes};
 use strait_flow::ports::{PortError, SourceTopic, StartAt};
-use strait_flow::{Activity, Delivery, LaneDeps, LaneSpec, Limits, LinkStatus, supervise};
+use strait_flow::{Activity, DeliveryMode, LaneDeps, LaneSpec, Limits, LinkStatus, supervise};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -100,7 +100,7 @@ impl Cluster {
     /// The group gives a lane to a process.
     pub fn assign(&mut self, lane: u32, proc: usize) {
         let lost = self.owner[lane as usize].replace(proc) != Some(proc);
-        let plain = self.sim.lock().delivery == Delivery::AtLeastOnce;
+        let plain = self.sim.lock().delivery == DeliveryMode::AtLeastOnce;
         // Without fencing a process that lost a lane and gets it again must take it anew.
         if lost
             && plain

@@ -77,7 +77,7 @@ impl ProgressStore for SimProcess {
 
 #[async_trait]
 impl Quarantine for SimProcess {
-    async fn keep(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
+    async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
         let id = |r: &QuarantineRecord<'_>| r.record.value.and_then(|v| v.try_into().ok()).map(u64::from_le_bytes);
         let ids: Vec<u64> = records.iter().filter_map(id).collect();
         let proc = self.proc;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use strait_core::invariants::Fate;
 use strait_core::{Event, PartitionKey, SourceOffset, lanes};
-use strait_flow::{Delivery, OnGap, OnRefused, OnTimestampZero, Policies};
+use strait_flow::{DeliveryMode, OnGap, OnRefused, OnTimestampZero, Policies};
 
 use crate::cluster::Cluster;
 use crate::rng::Rng;
@@ -60,7 +60,7 @@ pub fn lenient() -> Policies {
 /// Runs a script in a world of its own, on a paused clock, and checks everything at its end.
 pub fn run_script<S, F>(
     seed: u64,
-    delivery: Delivery,
+    delivery: DeliveryMode,
     policies: Policies,
     rules: Rules,
     bug: Option<Bug>,
@@ -98,7 +98,7 @@ where
 #[must_use]
 pub fn run_seed(seed: u64, bug: Option<Bug>) -> Outcome {
     let mut rng = Rng::new(seed ^ 0xfeed);
-    let delivery = if bug.is_none() && rng.chance(250) { Delivery::AtLeastOnce } else { Delivery::ExactlyOnce };
+    let delivery = if bug.is_none() && rng.chance(250) { DeliveryMode::AtLeastOnce } else { DeliveryMode::ExactlyOnce };
     let mut pick = |a, b| if rng.chance(700) { a } else { b };
     let policies = Policies {
         on_gap: if pick(true, false) { OnGap::Continue } else { OnGap::Stop },
@@ -286,7 +286,7 @@ async fn trouble(cluster: &mut Cluster, rng: &mut Rng, troubles: &Troubles) {
         // Two processes believe that they own a lane, and take it from each other.
         3 => {
             // Without fencing the group is all there is.
-            if sim.lock().delivery == Delivery::ExactlyOnce {
+            if sim.lock().delivery == DeliveryMode::ExactlyOnce {
                 cluster.run_lane(lane as u32, proc);
             }
         }
@@ -477,7 +477,7 @@ fn unfinished(cluster: &Cluster) -> Option<String> {
         let next = world.books.of.get(&key).and_then(|b| b.position.as_ref()).map(|p| p.next);
         // At-least-once: a process that lost the lane and did not know can have written a larger owner epoch than the one
         // that has it. Its own progress then counts from its next takeover on; what is copied is copied.
-        let plain = world.delivery == Delivery::AtLeastOnce;
+        let plain = world.delivery == DeliveryMode::AtLeastOnce;
         let copied = world.books.of.get(&key).filter(|_| plain).map(|b| b.verified);
         if next == Some(end) || copied == Some(end) {
             continue;
@@ -502,7 +502,7 @@ fn explains(world: &crate::world::World, key: &PartitionKey, event: &Event) -> b
         Event::RecordStopped { partition, offset, .. } => {
             // Everything before it has arrived, and it is a record that cannot go on.
             let next = world.books.of.get(partition).and_then(|b| b.position.as_ref()).map_or(0, |p| p.next.0);
-            let plain = world.delivery == Delivery::AtLeastOnce;
+            let plain = world.delivery == DeliveryMode::AtLeastOnce;
             let clear = (next..offset.0).all(|o| match world.fate(partition, SourceOffset(o)) {
                 Fate::Nothing => true,
                 // Copied, though the progress of a process that had lost the lane hides it.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use strait_core::Event;
 use strait_flow::ports::{Class, PortError};
-use strait_flow::{Delivery, Policies};
+use strait_flow::{DeliveryMode, Policies};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -167,7 +167,7 @@ pub struct World {
     /// The planted fault of this run.
     pub bug: Option<Bug>,
     /// How the link delivers.
-    pub delivery: Delivery,
+    pub delivery: DeliveryMode,
     /// Policies of the link.
     pub policies: Policies,
     /// Number of lanes.
@@ -317,7 +317,7 @@ pub const TIMEOUT_MS: u64 = 3_000;
 impl Sim {
     /// An empty world; must be made within the paused runtime.
     #[must_use]
-    pub fn new(seed: u64, delivery: Delivery, policies: Policies, rules: Rules) -> Self {
+    pub fn new(seed: u64, delivery: DeliveryMode, policies: Policies, rules: Rules) -> Self {
         let driver = Arc::new(Notify::new());
         let source_changed = Arc::new(Notify::new());
         let start = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use strait_core::config::{Config, Delivery};
+use strait_core::config::{Config, DeliveryMode};
 use strait_core::{Event, PartitionKey, Severity};
 use strait_flow::ports::{Clock, EventSink};
 use strait_flow::{LaneState, LinkStatus, SystemClock};
@@ -188,7 +188,7 @@ pub struct LinkBoard {
     /// Cluster it writes to.
     pub target: String,
     /// Its delivery mode.
-    pub delivery: Delivery,
+    pub delivery: DeliveryMode,
     mask: Mask,
     clock: SystemClock,
     work: OnceLock<Work>,

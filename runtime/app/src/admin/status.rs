@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use strait_core::PartitionKey;
-use strait_core::config::Delivery;
+use strait_core::config::DeliveryMode;
 use strait_flow::{Activity, LaneState, PartitionStatus};
 use strait_host::Standing;
 
@@ -220,8 +220,8 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
         source: link.source.clone(),
         target: link.target.clone(),
         delivery: match link.delivery {
-            Delivery::ExactlyOnce => "exactly-once".to_owned(),
-            Delivery::AtLeastOnce => "at-least-once".to_owned(),
+            DeliveryMode::ExactlyOnce => "exactly-once".to_owned(),
+            DeliveryMode::AtLeastOnce => "at-least-once".to_owned(),
         },
         state: state(link, told.ended.is_some()).to_owned(),
         error: told.ended.clone().or(told.waits),

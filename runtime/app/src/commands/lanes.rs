@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strait_core::config::Delivery;
+use strait_core::config::DeliveryMode;
 use strait_kafka::{ResizeError, Resized, resize_lanes};
 
 use super::{End, load, print, say};
@@ -53,6 +53,6 @@ fn resize(name: &str, lanes: u32, config: &ConfigFile) -> Result<Resized, Stoppe
     let target = compose::cluster(&link.target, cluster);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Stopped::Because(format!("cannot start: {error}")))?;
-    let exactly_once = link.delivery == Delivery::ExactlyOnce;
+    let exactly_once = link.delivery == DeliveryMode::ExactlyOnce;
     Ok(runtime.block_on(resize_lanes(&target, name, lanes, exactly_once, REQUEST))?)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use strait_core::LaneId;
 use strait_core::config::{LANES_DEFAULT, Link, Start};
 use strait_flow::ports::{ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
-use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, Watch};
+use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, WatchIntervals};
 use strait_host::{ChainSlot, HostChains, HostEngine, SlotDeps};
 use strait_kafka::config::{ClusterConfig, SourceTuning, TargetTuning};
 use strait_kafka::{
@@ -54,7 +54,7 @@ pub struct Prepared {
     pub target_topics: Option<TargetTopics>,
     topics: watch::Sender<Arc<Vec<SourceTopic>>>,
     target: ClusterConfig,
-    watch: Watch,
+    watch: WatchIntervals,
 }
 
 impl Prepared {
@@ -211,7 +211,7 @@ impl Planned {
             target_topics,
             topics,
             target: target.clone(),
-            watch: watching(link, partitions),
+            watch: watch_intervals(link, partitions),
         })
     }
 }
@@ -223,11 +223,11 @@ fn chains_of(link: &Link, slot: &ChainSlot, topics: &watch::Receiver<Arc<Vec<Sou
 }
 
 /// How often the source is looked at: thousands of partitions less often, so that looking stays below a few per cent of a core.
-fn watching(link: &Link, partitions: usize) -> Watch {
-    let defaults = Watch::default();
+fn watch_intervals(link: &Link, partitions: usize) -> WatchIntervals {
+    let defaults = WatchIntervals::default();
     let every = Duration::from_millis(u64::try_from(partitions).unwrap_or(u64::MAX).saturating_mul(10));
     let every = every.min(Duration::from_secs(60));
-    Watch {
+    WatchIntervals {
         topics: defaults.topics.max(every / 2),
         bounds: defaults.bounds.max(every),
         hanging_after: Duration::from_secs(link.hanging_transaction_s_max),
@@ -285,7 +285,7 @@ fn tuning(
     let batch_bytes = link.batch_kib_max as usize * 1024;
     let window_bytes = (per_lane / 2).max(8 << 20);
     let target = TargetTuning {
-        exactly_once: link.delivery == strait_core::config::Delivery::ExactlyOnce,
+        exactly_once: link.delivery == strait_core::config::DeliveryMode::ExactlyOnce,
         batch_bytes,
         batch_records: (batch_bytes / 64).clamp(10_000, 1_000_000),
         // Room for the whole window and the books, so that the queue is never what holds a lane up.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use strait_core::{Batch, Generation, PartitionKey, Processed, SourceOffset};
-use strait_flow::ports::{Chain, ChainError, ChainFactory, Lookback, SourceTopic};
+use strait_flow::ports::{Chain, ChainError, ChainFactory, SourceTopic, WarmUp};
 use tokio::sync::watch;
 
 /// Topics named in a message; the others are counted.
@@ -149,16 +149,16 @@ impl Checked {
 }
 
 impl Chain for Checked {
-    fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback> {
-        self.chain.lookback(partition, next, partitions)
+    fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<WarmUp> {
+        self.chain.warm_up_needed(partition, next, partitions)
     }
 
-    fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
-        self.chain.remember(batch, until, partitions)
+    fn warm_up(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
+        self.chain.warm_up(batch, until, partitions)
     }
 
-    fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
-        self.chain.remembered(partition, until);
+    fn warmed_up(&mut self, partition: &PartitionKey, until: SourceOffset) {
+        self.chain.warmed_up(partition, until);
     }
 
     fn forget(&mut self, partition: &PartitionKey) {
@@ -185,7 +185,7 @@ impl Chain for Checked {
         self.chain.generation()
     }
 
-    fn turn(&self) -> u64 {
-        self.chain.turn()
+    fn version(&self) -> u64 {
+        self.chain.version()
     }
 }

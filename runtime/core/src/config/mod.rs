@@ -26,7 +26,7 @@ pub use admin::AdminListen;
 pub use diff::{Change, diff};
 pub use limits::PluginLimits;
 pub use model::{
-    Admin, Cluster, Config, Delivery, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnError, OnGap, OnRefused,
+    Admin, Cluster, Config, DeliveryMode, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnError, OnGap, OnRefused,
     OnTimestampZero, PluginUse,
 };
 pub use path::{Path, Step};

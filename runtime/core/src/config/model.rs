@@ -102,7 +102,7 @@ pub struct Link {
     pub naming: Naming,
     /// Delivery guarantee after a crash or a lost connection.
     #[serde(default)]
-    pub delivery: Delivery,
+    pub delivery: DeliveryMode,
     /// Position at which the link begins in the partitions that exist at its first run: `earliest`,
     /// `latest`, or a time such as `2026-01-31T08:00:00Z`. Recorded at the first run; later changes
     /// have no effect. Partitions added later are copied from their beginning.
@@ -288,7 +288,7 @@ impl Naming {
 /// Delivery guarantee after a crash or a lost connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Delivery {
+pub enum DeliveryMode {
     /// Each record once, in order, for readers with `isolation.level=read_committed`: records and
     /// progress are committed in one transaction on the target.
     #[default]

@@ -32,7 +32,7 @@ impl ChainError {
 
 /// How much of a partition's log a plugin has to have seen to judge a record: what is not further back than both say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lookback {
+pub struct WarmUp {
     /// At most this many offsets before the record.
     pub records: u32,
     /// Not older than the record by more than so many milliseconds; 0 does not bound it.
@@ -42,20 +42,20 @@ pub struct Lookback {
 /// A lane's own instance of the link's plugin chain. Calls run on the lane's thread and end by themselves: each guest call
 /// has a deadline.
 pub trait Chain: Send {
-    /// What the chain has to be shown of the log, with [`Chain::remember`], before it can judge a batch of this partition that
+    /// What the chain has to be shown of the log, with [`Chain::warm_up`], before it can judge a batch of this partition that
     /// begins at `next`; nothing where its plugins have no memory, or remember what came before. To be asked before every
     /// batch. Where it asks, the partition is forgotten.
-    fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback>;
+    fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<WarmUp>;
 
     /// Shows the chain the records of a batch below `until`, which were judged before: only what plugins remember of them
     /// stays. In order, each once.
     ///
     /// # Errors
     /// [`ChainError`]: the partition is forgotten, and has to be shown from the beginning.
-    fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError>;
+    fn warm_up(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError>;
 
     /// Everything that it asked for, up to `until`, was shown.
-    fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset);
+    fn warmed_up(&mut self, partition: &PartitionKey, until: SourceOffset);
 
     /// The partition is not read any more, or its log is another one than it was.
     fn forget(&mut self, partition: &PartitionKey);
@@ -77,7 +77,7 @@ pub trait Chain: Send {
 
     /// Another number than before where other plugins judge from the next batch of some partition on: what those before have
     /// stopped may go on.
-    fn turn(&self) -> u64;
+    fn version(&self) -> u64;
 }
 
 /// Makes chains, one per lane.

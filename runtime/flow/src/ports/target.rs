@@ -12,14 +12,14 @@ use super::PortError;
 
 /// One of a lane's two transactional producers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Slot {
+pub enum ProducerSlot {
     /// The slot of the first transaction.
     A,
     /// The other one.
     B,
 }
 
-impl Slot {
+impl ProducerSlot {
     /// The slot that the next transaction uses.
     #[must_use]
     pub fn other(self) -> Self {
@@ -131,7 +131,7 @@ pub enum ProduceError {
 
 /// What became of records that were produced.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum DeliveryReport {
     /// `count` records with ascending tokens became as many ascending offsets of one target partition.
     Acknowledged {
         /// Token of the first.
@@ -164,9 +164,9 @@ pub enum Delivery {
 #[derive(Debug)]
 pub enum TargetEvent {
     /// Deliveries, in the order in which they became known.
-    Delivered(Vec<Delivery>),
+    Delivered(Vec<DeliveryReport>),
     /// The transaction that [`Target::commit`] began to end is committed.
-    Committed(Slot),
+    Committed(ProducerSlot),
     /// A slot is broken (commit failed or of unknown result, fenced, fatal): both must be taken again.
     Broken(PortError),
 }
@@ -184,11 +184,11 @@ pub struct Taken {
 impl Taken {
     /// The id of this slot, then the other one.
     #[must_use]
-    pub fn ids_from(&self, slot: Slot) -> Arc<str> {
+    pub fn ids_from(&self, slot: ProducerSlot) -> Arc<str> {
         match (self.ids, slot) {
             (None, _) => "".into(),
-            (Some((a, b)), Slot::A) => format!("{a}{b}").into(),
-            (Some((a, b)), Slot::B) => format!("{b}{a}").into(),
+            (Some((a, b)), ProducerSlot::A) => format!("{a}{b}").into(),
+            (Some((a, b)), ProducerSlot::B) => format!("{b}{a}").into(),
         }
     }
 }
@@ -217,13 +217,13 @@ pub trait Target: Send {
     ///
     /// # Errors
     /// [`PortError`].
-    fn begin(&mut self, slot: Slot) -> Result<(), PortError>;
+    fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError>;
 
     /// Gives a record to the producer; never waits.
     ///
     /// # Errors
     /// [`ProduceError`]; the record was not taken.
-    fn produce(&mut self, slot: Slot, record: &Outgoing<'_>) -> Result<(), ProduceError>;
+    fn produce(&mut self, slot: ProducerSlot, record: &Outgoing<'_>) -> Result<(), ProduceError>;
 
     /// Writes progress and map records of the lane in the slot's transaction (or plainly, in at-least-once mode). They are
     /// acknowledged under `stream` with sequences `first_sequence..` in the order given, progress first.
@@ -232,7 +232,7 @@ pub trait Target: Send {
     /// [`ProduceError`].
     fn produce_progress(
         &mut self,
-        slot: Slot,
+        slot: ProducerSlot,
         stream: u32,
         first_sequence: u64,
         progress: &[ProgressRecord],
@@ -240,7 +240,7 @@ pub trait Target: Send {
     ) -> Result<(), ProduceError>;
 
     /// Begins to end the slot's transaction; every record in it is acknowledged. The result comes as an event.
-    fn commit(&mut self, slot: Slot);
+    fn commit(&mut self, slot: ProducerSlot);
 
     /// Waits for the next event. Cancel safe.
     async fn event(&mut self) -> TargetEvent;

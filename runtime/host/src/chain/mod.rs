@@ -22,7 +22,7 @@ use strait_core::batch::Batch;
 use strait_core::edit::{Disposition, Generation, OutRecord, Processed};
 use strait_core::offset::SourceOffset;
 use strait_core::topic::PartitionKey;
-use strait_flow::ports::{Chain, ChainError, Lookback};
+use strait_flow::ports::{Chain, ChainError, WarmUp};
 
 use crate::fields::{Docs, Lens, share};
 use crate::load::PluginSet;
@@ -231,7 +231,7 @@ impl PluginChain {
 
 impl Chain for PluginChain {
     /// A plugin that refuses the topic is not asked: judging reports it.
-    fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback> {
+    fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<WarmUp> {
         let mut asked = Vec::new();
         let mut name = partition.topic.clone();
         for stage in &mut self.stages {
@@ -247,7 +247,7 @@ impl Chain for PluginChain {
             return Vec::new();
         }
         // All of them together: what one remembers depends on what those before it do.
-        let begin = |(memories, lookback): (&mut Memories, Lookback)| {
+        let begin = |(memories, lookback): (&mut Memories, WarmUp)| {
             memories.begin(partition);
             lookback
         };
@@ -255,7 +255,7 @@ impl Chain for PluginChain {
     }
 
     /// Does nothing where this chain did not ask.
-    fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
+    fn warm_up(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
         let place = batch.into();
         if !self.stages.iter().any(|stage| stage.memories.is_recalling(&place)) {
             return Ok(());
@@ -271,7 +271,7 @@ impl Chain for PluginChain {
         done.map(|_| ())
     }
 
-    fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
+    fn warmed_up(&mut self, partition: &PartitionKey, until: SourceOffset) {
         let place = partition.into();
         for stage in &mut self.stages {
             stage.memories.complete(&place, until);
@@ -305,7 +305,7 @@ impl Chain for PluginChain {
         self.set.generation.clone()
     }
 
-    fn turn(&self) -> u64 {
+    fn version(&self) -> u64 {
         0
     }
 }

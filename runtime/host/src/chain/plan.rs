@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regex::{RegexSet, RegexSetBuilder};
 use strait_core::topic::validate_name;
-use strait_flow::ports::Lookback;
+use strait_flow::ports::WarmUp;
 
 use super::columns::Column;
 use crate::api::effects::{FIELD, TOPIC, effect_names};
@@ -34,7 +34,7 @@ pub(super) struct Needs {
     pub(super) output_topics: RegexSet,
     pub(super) value_bytes_max: Option<usize>,
     /// What it remembers of the source partition.
-    pub(super) lookback: Option<Lookback>,
+    pub(super) lookback: Option<WarmUp>,
     /// `None` where neither fields nor the state of the value are asked for: then no value is parsed for it.
     pub(super) lens: Option<Lens>,
 }
@@ -86,7 +86,7 @@ impl Plan {
             let names = effect_names(needs.effects & !about_effects).join(", ");
             return Err(format!("it wants effects outside of its description ({names}; bits {:#b})", needs.effects));
         }
-        let lookback = needs.lookback.map(|asked| Lookback { records: asked.records, ms: asked.millis });
+        let lookback = needs.lookback.map(|asked| WarmUp { records: asked.records, ms: asked.millis });
         if lookback.is_some_and(|asked| !(1..=LOOKBACK_RECORDS_MAX).contains(&asked.records)) {
             return Err(format!("its lookback needs a number of records, from 1 to {LOOKBACK_RECORDS_MAX}"));
         }

@@ -9,7 +9,7 @@ use strait_core::batch::Batch;
 use strait_core::edit::{Disposition, Generation, Processed};
 use strait_core::offset::SourceOffset;
 use strait_core::topic::PartitionKey;
-use strait_flow::ports::{Chain, ChainError, Lookback};
+use strait_flow::ports::{Chain, ChainError, WarmUp};
 
 use super::{Comparison, Edition, Inner, Role, Setting, lock};
 use crate::chain::{Judgement, PluginChain};
@@ -213,7 +213,7 @@ impl SlotChain {
     fn recall(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
         let Self { slot, serving, beside, .. } = self;
         let show = |seated: &mut Seated, is_taken_back: fn(&ChainError) -> bool| {
-            seated.chain.remember(batch, until, partitions).map_err(|error| {
+            seated.chain.warm_up(batch, until, partitions).map_err(|error| {
                 if !is_taken_back(&error) {
                     return error;
                 }
@@ -238,7 +238,7 @@ impl SlotChain {
 }
 
 impl Chain for SlotChain {
-    fn lookback(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<Lookback> {
+    fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<WarmUp> {
         self.follow();
         self.followed = true;
         let (serves, stands_by) = match &self.beside {
@@ -248,11 +248,11 @@ impl Chain for SlotChain {
         };
         let mut asked = Vec::new();
         if serves {
-            asked = self.serving.chain.lookback(partition, next, partitions);
+            asked = self.serving.chain.warm_up_needed(partition, next, partitions);
         }
         let Some((role, other)) = &mut self.beside else { return asked };
         if stands_by {
-            asked.extend(other.chain.lookback(partition, next, partitions));
+            asked.extend(other.chain.warm_up_needed(partition, next, partitions));
         } else if *role == Role::Previous && !asked.is_empty() {
             // It would have to be shown the log anyhow, and the one that serves may need the memory.
             other.chain.forget(partition);
@@ -260,14 +260,14 @@ impl Chain for SlotChain {
         asked
     }
 
-    fn remember(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
+    fn warm_up(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
         self.recall(batch, until, partitions)
     }
 
-    fn remembered(&mut self, partition: &PartitionKey, until: SourceOffset) {
-        self.serving.chain.remembered(partition, until);
+    fn warmed_up(&mut self, partition: &PartitionKey, until: SourceOffset) {
+        self.serving.chain.warmed_up(partition, until);
         if let Some((_, other)) = &mut self.beside {
-            other.chain.remembered(partition, until);
+            other.chain.warmed_up(partition, until);
         }
     }
 
@@ -297,7 +297,7 @@ impl Chain for SlotChain {
         self.serving.chain.generation()
     }
 
-    fn turn(&self) -> u64 {
+    fn version(&self) -> u64 {
         // Not the slot's own, which also counts what changes nothing for a record: a probation that ends, a trial in the shadow.
         let setting = self.slot.setting();
         let canary = setting.beside.filter(|beside| matches!(beside.role, Role::Canary(_)));

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use strait_core::TargetOffset;
-use strait_flow::ports::{Class, Delivery, PortError, TargetEvent, Token};
+use strait_flow::ports::{Class, DeliveryReport, PortError, TargetEvent, Token};
 use tokio::sync::Notify;
 
 use crate::error::{class_of, port_error};
@@ -30,7 +30,7 @@ pub(super) fn unpack(word: u64) -> Token {
 #[derive(Default)]
 struct State {
     /// Of the round of polling that is going on.
-    building: Vec<Delivery>,
+    building: Vec<DeliveryReport>,
     /// Target partition of the run at the end of `building`.
     partition: (usize, i32),
     /// Refusals at the end of `building` whose blame is not settled, see [`State::invalid`].
@@ -38,7 +38,7 @@ struct State {
     /// Their target partition, and whether the broker blamed some records of it and spared others.
     suspects_at: (usize, i32),
     others_spared: bool,
-    ready: Vec<Delivery>,
+    ready: Vec<DeliveryReport>,
     control: VecDeque<TargetEvent>,
 }
 
@@ -106,7 +106,7 @@ impl Reports {
 impl State {
     fn acknowledged(&mut self, token: Token, offset: i64, at: (usize, i32)) {
         if self.partition == at
-            && let Some(Delivery::Acknowledged { first, count, offset: base }) = self.building.last_mut()
+            && let Some(DeliveryReport::Acknowledged { first, count, offset: base }) = self.building.last_mut()
             && first.stream == token.stream
             && first.sequence + u64::from(*count) == token.sequence
             && base.0 + i64::from(*count) == offset
@@ -115,7 +115,7 @@ impl State {
             return;
         }
         self.partition = at;
-        self.building.push(Delivery::Acknowledged { first: token, count: 1, offset: TargetOffset(offset) });
+        self.building.push(DeliveryReport::Acknowledged { first: token, count: 1, offset: TargetOffset(offset) });
     }
 
     /// A record of a batch that failed the broker's validation. librdkafka (`rdkafka_request.c`,
@@ -130,18 +130,18 @@ impl State {
         let reason = format!("{} ({})", code.text(), code.name());
         if code == Code::INVALID_DIFFERENT_RECORD {
             self.others_spared = true;
-            self.building.push(Delivery::Failed { token, reason });
+            self.building.push(DeliveryReport::Failed { token, reason });
             return;
         }
         self.suspects.push(self.building.len());
-        self.building.push(Delivery::Refused { token, named: false, reason });
+        self.building.push(DeliveryReport::Refused { token, named: false, reason });
     }
 
     /// Settles who is to blame, once the reports of a batch are complete.
     fn settle(&mut self) {
         let blamed = self.others_spared || self.suspects.len() == 1;
         for index in std::mem::take(&mut self.suspects) {
-            if let Some(Delivery::Refused { named, .. }) = self.building.get_mut(index) {
+            if let Some(DeliveryReport::Refused { named, .. }) = self.building.get_mut(index) {
                 *named = blamed;
             }
         }
@@ -159,7 +159,7 @@ impl Observer for Reports {
             match message.offset() {
                 offset if offset >= 0 => state.acknowledged(token, offset, message.partition()),
                 // A duplicate sequence: written, but nobody knows where.
-                _ => state.building.push(Delivery::Failed {
+                _ => state.building.push(DeliveryReport::Failed {
                     token,
                     reason: "acknowledged without an offset (duplicate of an earlier attempt)".to_owned(),
                 }),
@@ -173,9 +173,9 @@ impl Observer for Reports {
         let reason = format!("{} ({})", code.text(), code.name());
         state.building.push(match code {
             Code::MSG_SIZE_TOO_LARGE | Code::RECORD_LIST_TOO_LARGE | Code::UNSUPPORTED_FOR_MESSAGE_FORMAT => {
-                Delivery::Refused { token, named: false, reason }
+                DeliveryReport::Refused { token, named: false, reason }
             }
-            _ => Delivery::Failed { token, reason },
+            _ => DeliveryReport::Failed { token, reason },
         });
     }
 
@@ -223,7 +223,7 @@ mod tests {
         let counts: Vec<u32> = state
             .building
             .iter()
-            .map(|d| if let Delivery::Acknowledged { count, .. } = d { *count } else { 0 })
+            .map(|d| if let DeliveryReport::Acknowledged { count, .. } = d { *count } else { 0 })
             .collect();
         assert_eq!(counts, [2, 1, 1, 1, 1]);
     }
@@ -239,7 +239,8 @@ mod tests {
                 }
             }
             state.settle();
-            let refused = |d: &Delivery| if let Delivery::Refused { named, .. } = d { Some(*named) } else { None };
+            let refused =
+                |d: &DeliveryReport| if let DeliveryReport::Refused { named, .. } = d { Some(*named) } else { None };
             state.building.iter().filter_map(refused).collect::<Vec<_>>()
         };
         assert_eq!(

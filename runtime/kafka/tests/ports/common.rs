@@ -4,7 +4,8 @@ use std::time::Duration;
 use strait_core::progress::{Position, ProgressRecord};
 use strait_core::{LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset, TopicId};
 use strait_flow::ports::{
-    Delivery, Fetched, OutHeaders, Outgoing, ReadEpoch, ReadFrom, Slot, Source, Target, TargetEvent, Token, TopicHandle,
+    DeliveryReport, Fetched, OutHeaders, Outgoing, ProducerSlot, ReadEpoch, ReadFrom, Source, Target, TargetEvent,
+    Token, TopicHandle,
 };
 use strait_kafka::ffi::{Client, ClientKind};
 use strait_kafka::{
@@ -63,7 +64,7 @@ impl Rig {
         let handle = target.open_topic(topic, 1).await.unwrap().handle;
         for sequence in 0..count {
             let value = sequence.to_string();
-            send(&mut target, Slot::A, handle, sequence, Some(value.as_bytes()), &[]);
+            send(&mut target, ProducerSlot::A, handle, sequence, Some(value.as_bytes()), &[]);
         }
         acknowledged(&mut target, count).await;
         target.release(WAIT).await;
@@ -95,7 +96,7 @@ pub const STAMP: i64 = 1_700_000_000_123;
 
 pub fn send(
     target: &mut KafkaTarget,
-    slot: Slot,
+    slot: ProducerSlot,
     topic: TopicHandle,
     sequence: u64,
     value: Option<&[u8]>,
@@ -124,7 +125,7 @@ pub async fn acknowledged(target: &mut KafkaTarget, count: u64) -> Vec<(Token, u
     while seen < count {
         let TargetEvent::Delivered(deliveries) = event(target).await else { panic!("deliveries expected") };
         for delivery in deliveries {
-            let Delivery::Acknowledged { first, count, offset } = delivery else { panic!("{delivery:?}") };
+            let DeliveryReport::Acknowledged { first, count, offset } = delivery else { panic!("{delivery:?}") };
             seen += u64::from(count);
             runs.push((first, count, offset.0));
         }
@@ -137,7 +138,7 @@ pub async fn next(source: &mut Box<dyn Source>) -> Fetched {
     tokio::time::timeout(Duration::from_secs(60), source.next()).await.expect("something fetched in time").unwrap()
 }
 
-pub async fn committed(target: &mut KafkaTarget, slot: Slot) {
+pub async fn committed(target: &mut KafkaTarget, slot: ProducerSlot) {
     target.commit(slot);
     match event(target).await {
         TargetEvent::Committed(done) => assert_eq!(done, slot),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use strait_core::{BatchBuilder, Generation, LeaderEpoch, SourceOffset, TimestampType};
-use strait_flow::ports::{Discovery, Quarantine, QuarantineRecord, ReadEpoch, Slot, Target};
+use strait_flow::ports::{Discovery, ProducerSlot, Quarantine, QuarantineRecord, ReadEpoch, Target};
 use strait_kafka::probe::{ProbeError, probe};
 use strait_kafka::{KafkaDiscovery, KafkaQuarantine, LinkTopicsError, MockCluster, TargetTuning, ensure_link_topics};
 
@@ -32,10 +32,10 @@ pub async fn quarantine_keeps_the_record_and_its_reason(rig: Rig) {
         generation: &Generation::default(),
     };
     let mut unmanaged = KafkaQuarantine::new(&rig.cluster, "kept", false, WAIT);
-    assert!(unmanaged.keep(std::slice::from_ref(&record)).await.is_err());
+    assert!(unmanaged.write(std::slice::from_ref(&record)).await.is_err());
     let mut quarantine = KafkaQuarantine::new(&rig.cluster, "kept", true, WAIT);
-    quarantine.keep(std::slice::from_ref(&record)).await.unwrap();
-    quarantine.keep(&[record]).await.unwrap();
+    quarantine.write(std::slice::from_ref(&record)).await.unwrap();
+    quarantine.write(&[record]).await.unwrap();
 
     let mut source = rig.source("kept");
     source.assign(ReadEpoch(1), &[from("strait.kept.quarantine", 0, 0, -1)]).await.unwrap();
@@ -113,7 +113,7 @@ pub async fn a_mock_cluster_serves_a_demonstration() {
     let mut target = rig.taken("demo", 0, &tuning).await;
     let handle = target.open_topic("demo", 2).await.unwrap().handle;
     for sequence in 0..10 {
-        send(&mut target, Slot::A, handle, sequence, Some(b"v"), &[]);
+        send(&mut target, ProducerSlot::A, handle, sequence, Some(b"v"), &[]);
     }
     acknowledged(&mut target, 10).await;
     target.release(WAIT).await;

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rand::RngExt as _;
 use strait_core::{LaneId, SourceOffset};
 use strait_flow::ports::{
-    Class, Delivery, OutHeaders, Outgoing, ProgressStore, ReadEpoch, Slot, Target, TargetEvent, Token,
+    Class, DeliveryReport, OutHeaders, Outgoing, ProducerSlot, ProgressStore, ReadEpoch, Target, TargetEvent, Token,
 };
 use strait_kafka::{KafkaProgressStore, TargetTuning};
 
@@ -30,10 +30,10 @@ pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
         1 => Some(Vec::new()),
         _ => Some(sequence.to_string().into_bytes()),
     };
-    target.begin(Slot::A).unwrap();
+    target.begin(ProducerSlot::A).unwrap();
     for sequence in 0..5000 {
         let own: &[_] = if sequence == 4 { &headers } else { &[] };
-        send(&mut target, Slot::A, topic.handle, sequence, value(sequence).as_deref(), own);
+        send(&mut target, ProducerSlot::A, topic.handle, sequence, value(sequence).as_deref(), own);
     }
     // Every run is exact: sequence and offset go together.
     let runs = acknowledged(&mut target, 5000).await;
@@ -41,16 +41,16 @@ pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
         runs.iter().all(|(first, _, offset)| first.stream == 7 && i64::try_from(first.sequence).unwrap() == *offset)
     );
     assert!(runs.len() < 100, "{} runs", runs.len());
-    target.produce_progress(Slot::A, 9, 100, &[progress(5000)], &[]).unwrap();
+    target.produce_progress(ProducerSlot::A, 9, 100, &[progress(5000)], &[]).unwrap();
     let books = acknowledged(&mut target, 1).await;
     assert_eq!((books[0].0, books[0].1), (Token { stream: 9, sequence: 100 }, 1));
-    committed(&mut target, Slot::A).await;
+    committed(&mut target, ProducerSlot::A).await;
 
-    target.begin(Slot::B).unwrap();
+    target.begin(ProducerSlot::B).unwrap();
     for sequence in 5000..5100 {
-        send(&mut target, Slot::B, topic.handle, sequence, Some(b"aborted"), &[]);
+        send(&mut target, ProducerSlot::B, topic.handle, sequence, Some(b"aborted"), &[]);
     }
-    target.produce_progress(Slot::B, 9, 101, &[progress(9999)], &[]).unwrap();
+    target.produce_progress(ProducerSlot::B, 9, 101, &[progress(9999)], &[]).unwrap();
     acknowledged(&mut target, 101).await;
     assert_eq!(target.replicas(topic.handle, 0).await.unwrap(), (Some(1), 1));
     target.release(WAIT).await;
@@ -80,9 +80,9 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     rig.topics("fence", 1).await;
     let mut zombie = rig.taken("fence", 0, &TargetTuning::default()).await;
     let handle = zombie.open_topic("fenced", 1).await.unwrap().handle;
-    zombie.begin(Slot::A).unwrap();
-    send(&mut zombie, Slot::A, handle, 0, Some(b"zombie"), &[]);
-    zombie.produce_progress(Slot::A, 9, 0, &[progress(77)], &[]).unwrap();
+    zombie.begin(ProducerSlot::A).unwrap();
+    send(&mut zombie, ProducerSlot::A, handle, 0, Some(b"zombie"), &[]);
+    zombie.produce_progress(ProducerSlot::A, 9, 0, &[progress(77)], &[]).unwrap();
     acknowledged(&mut zombie, 2).await;
     // Whoever does not take the lane must not wait for a transaction that nobody may ever end.
     let short = KafkaProgressStore::new(&rig.cluster, "fence", Duration::from_secs(3));
@@ -93,7 +93,7 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     let mut owner = rig.taken("fence", 0, &TargetTuning::default()).await;
     let store = KafkaProgressStore::new(&rig.cluster, "fence", WAIT);
     assert!(store.read(LaneId(0)).await.unwrap().positions.is_empty());
-    zombie.commit(Slot::A);
+    zombie.commit(ProducerSlot::A);
     let error = loop {
         match event(&mut zombie).await {
             TargetEvent::Broken(error) => break error,
@@ -104,7 +104,7 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     assert_eq!(error.class, Class::Fenced, "{error}");
 
     let handle = owner.open_topic("fenced", 1).await.unwrap().handle;
-    for (sequence, slot) in [(0, Slot::A), (1, Slot::B), (2, Slot::A)] {
+    for (sequence, slot) in [(0, ProducerSlot::A), (1, ProducerSlot::B), (2, ProducerSlot::A)] {
         owner.begin(slot).unwrap();
         send(&mut owner, slot, handle, sequence, Some(b"owner"), &[]);
         acknowledged(&mut owner, 1).await;
@@ -124,7 +124,7 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     source.close().await;
 }
 
-async fn fates(target: &mut strait_kafka::KafkaTarget, count: usize) -> Vec<Delivery> {
+async fn fates(target: &mut strait_kafka::KafkaTarget, count: usize) -> Vec<DeliveryReport> {
     let mut fates = Vec::new();
     while fates.len() < count {
         match event(target).await {
@@ -145,10 +145,10 @@ pub async fn refusals_name_the_guilty_record(rig: Rig) {
     assert_eq!(small.max_message_bytes, 10_000);
     let mut large = vec![0_u8; 50_000];
     rand::rng().fill(&mut large[..]);
-    target.begin(Slot::A).unwrap();
-    send(&mut target, Slot::A, small.handle, 0, Some(&large), &[]);
+    target.begin(ProducerSlot::A).unwrap();
+    send(&mut target, ProducerSlot::A, small.handle, 0, Some(&large), &[]);
     let fate = fates(&mut target, 1).await;
-    assert!(matches!(&fate[0], Delivery::Refused { token, named: false, .. } if token.sequence == 0), "{fate:?}");
+    assert!(matches!(&fate[0], DeliveryReport::Refused { token, named: false, .. } if token.sequence == 0), "{fate:?}");
 
     // One guilty record in the middle of a batch, by its time and by its missing key.
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
@@ -156,7 +156,7 @@ pub async fn refusals_name_the_guilty_record(rig: Rig) {
         target.take().await.unwrap();
         let strict = target.open_topic("strict", 1).await.unwrap();
         assert_eq!(strict.timestamp_after_max_ms, 3_600_000);
-        target.begin(Slot::A).unwrap();
+        target.begin(ProducerSlot::A).unwrap();
         for sequence in 0..5 {
             let guilty = sequence == 3;
             let record = Outgoing {
@@ -168,17 +168,17 @@ pub async fn refusals_name_the_guilty_record(rig: Rig) {
                 headers: OutHeaders::List(&[]),
                 timestamp_ms: if guilty && late { now + 86_400_000 } else { now },
             };
-            target.produce(Slot::A, &record).unwrap();
+            target.produce(ProducerSlot::A, &record).unwrap();
         }
         let fates = fates(&mut target, 5).await;
         // Nothing is written, and nobody is named who is not guilty: the guilty one is named or left among the suspects.
-        let refused = |fate: &Delivery| match fate {
-            Delivery::Refused { token, named, .. } => Some((token.sequence, *named)),
-            Delivery::Failed { token, .. } => {
+        let refused = |fate: &DeliveryReport| match fate {
+            DeliveryReport::Refused { token, named, .. } => Some((token.sequence, *named)),
+            DeliveryReport::Failed { token, .. } => {
                 assert_ne!(token.sequence, 3, "{fate:?}");
                 None
             }
-            Delivery::Acknowledged { .. } => panic!("{fate:?}"),
+            DeliveryReport::Acknowledged { .. } => panic!("{fate:?}"),
         };
         let refused: Vec<(u64, bool)> = fates.iter().filter_map(refused).collect();
         println!("late {late}, keyless {keyless}: {refused:?}");
@@ -208,15 +208,15 @@ pub async fn at_least_once_delivers_without_transactions(rig: Rig) {
     let mut target = rig.taken("alo", 0, &tuning).await;
     let handle = target.open_topic("alo-copied", 1).await.unwrap().handle;
     for sequence in 0..10 {
-        send(&mut target, Slot::A, handle, sequence, Some(b"v"), &[]);
+        send(&mut target, ProducerSlot::A, handle, sequence, Some(b"v"), &[]);
     }
     acknowledged(&mut target, 10).await;
-    target.produce_progress(Slot::A, 9, 0, &[progress(10)], &[]).unwrap();
+    target.produce_progress(ProducerSlot::A, 9, 0, &[progress(10)], &[]).unwrap();
     acknowledged(&mut target, 1).await;
     let started = tokio::time::Instant::now();
     while target.round_trip().is_zero() {
         assert!(started.elapsed() < WAIT, "no statistics");
-        send(&mut target, Slot::A, handle, 10, Some(b"v"), &[]);
+        send(&mut target, ProducerSlot::A, handle, 10, Some(b"v"), &[]);
         acknowledged(&mut target, 1).await;
     }
     target.release(WAIT).await;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use strait_core::SourceOffset;
-use strait_flow::{Delivery, OnGap, OnRefused, Policies};
+use strait_flow::{DeliveryMode, OnGap, OnRefused, Policies};
 use strait_sim::cluster::Cluster;
 use strait_sim::run::{Outcome, lenient, run_script};
 use strait_sim::source::Rules;
@@ -23,7 +23,7 @@ fn play<F: Future<Output = Cluster>>(
     rules: Rules,
     script: impl Fn(Cluster) -> F + Copy,
 ) -> Vec<Outcome> {
-    let run = |seed| run_script(seed, Delivery::ExactlyOnce, policies, rules, None, script);
+    let run = |seed| run_script(seed, DeliveryMode::ExactlyOnce, policies, rules, None, script);
     let outcomes: Vec<Outcome> = (0..SEEDS).map(run).collect();
     outcomes.iter().for_each(Outcome::assert_good);
     assert!(outcomes.iter().map(|o| o.records).sum::<u64>() > SEEDS * 10, "little was copied");
@@ -464,18 +464,19 @@ fn at_least_once_loses_nothing_and_repeats_nothing_without_a_failure() {
         ),
     ] {
         for seed in 0..SEEDS {
-            let outcome = run_script(seed, Delivery::AtLeastOnce, lenient(), rules, None, |mut cluster| async move {
-                cluster.sim.lock().faults = faults;
-                begin(&mut cluster).await;
-                for _ in 0..5 {
-                    feed(&mut cluster.sim.lock());
-                    wait_ms(500).await;
-                }
-                // A handover in peace repeats nothing.
-                cluster.give_up(0, 0).await;
-                cluster.assign(0, 1);
-                cluster
-            });
+            let outcome =
+                run_script(seed, DeliveryMode::AtLeastOnce, lenient(), rules, None, |mut cluster| async move {
+                    cluster.sim.lock().faults = faults;
+                    begin(&mut cluster).await;
+                    for _ in 0..5 {
+                        feed(&mut cluster.sim.lock());
+                        wait_ms(500).await;
+                    }
+                    // A handover in peace repeats nothing.
+                    cluster.give_up(0, 0).await;
+                    cluster.assign(0, 1);
+                    cluster
+                });
             outcome.assert_good();
             assert!(faults.produce > 0 || outcome.repeated == 0, "seed {seed}: {} records twice", outcome.repeated);
         }

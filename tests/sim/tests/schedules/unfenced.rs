@@ -1,6 +1,6 @@
 //! Transactions that cannot end, because a partition that they touched takes no marker: whose ids nobody can initialise.
 
-use strait_flow::Delivery;
+use strait_flow::DeliveryMode;
 use strait_sim::cluster::Cluster;
 use strait_sim::run::{lenient, run_script};
 use strait_sim::source::Rules;
@@ -104,7 +104,7 @@ fn an_owner_that_cannot_be_fenced_is_waited_for() {
         // The schedule is one in which not waiting does harm.
         let harmed = (0..SEEDS).filter_map(|seed| {
             let bug = Some(Bug::HiddenIds);
-            run_script(seed, Delivery::ExactlyOnce, lenient(), Rules::default(), bug, script).violation
+            run_script(seed, DeliveryMode::ExactlyOnce, lenient(), Rules::default(), bug, script).violation
         });
         let harmed: Vec<String> = harmed.collect();
         let speaks = |violation: &String| ["twice", "progress fell", "map"].iter().any(|s| violation.contains(s));

@@ -126,8 +126,8 @@ pub fn judge(chain: &mut dyn Chain, batch: Batch, partitions: u32) -> Result<Pro
     if let Some(first) = batch.first_offset() {
         let (topic, topic_id) = (batch.topic().clone(), TopicId::UNKNOWN);
         let place = PartitionKey { topic, topic_id, partition: batch.partition() };
-        if !chain.lookback(&place, first, partitions).is_empty() {
-            chain.remembered(&place, first);
+        if !chain.warm_up_needed(&place, first, partitions).is_empty() {
+            chain.warmed_up(&place, first);
         }
     }
     chain.apply(batch, partitions).map_err(|error| error.to_string())

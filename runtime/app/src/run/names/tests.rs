@@ -40,19 +40,19 @@ impl ChainFactory for Stripping {
 }
 
 impl Chain for Stripping {
-    fn lookback(&mut self, _partition: &PartitionKey, _next: SourceOffset, _partitions: u32) -> Vec<Lookback> {
+    fn warm_up_needed(&mut self, _partition: &PartitionKey, _next: SourceOffset, _partitions: u32) -> Vec<WarmUp> {
         Vec::new()
     }
 
-    fn remember(&mut self, _batch: &Batch, _until: SourceOffset, _partitions: u32) -> Result<(), ChainError> {
+    fn warm_up(&mut self, _batch: &Batch, _until: SourceOffset, _partitions: u32) -> Result<(), ChainError> {
         Ok(())
     }
 
-    fn remembered(&mut self, _partition: &PartitionKey, _until: SourceOffset) {}
+    fn warmed_up(&mut self, _partition: &PartitionKey, _until: SourceOffset) {}
 
     fn forget(&mut self, _partition: &PartitionKey) {}
 
-    fn turn(&self) -> u64 {
+    fn version(&self) -> u64 {
         0
     }
 
