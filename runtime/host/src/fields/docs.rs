@@ -1,7 +1,9 @@
 //! What was read of the values of a batch: read once, looked at by each plugin through its own lens.
 
-use super::scan::{Found, Occurrence, Parent, State, Workspace, scan};
-use super::set::Lens;
+use super::found::{Found, Occurrence, Parent, ValueState};
+use super::lens::Lens;
+use super::scan::scan;
+use super::workspace::Workspace;
 
 /// Names a [`Doc`]; the default names none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,7 +14,7 @@ pub(crate) struct DocId(u32);
 pub(crate) struct Doc {
     /// The set that it was read with.
     set: u64,
-    state: State,
+    state: ValueState,
     /// Paths on which a name comes twice, as bits.
     twice: u128,
     occurrences: (usize, usize),
@@ -59,7 +61,7 @@ impl Docs {
 
     /// The occurrences of a plugin's field, in the order of the document.
     pub(crate) fn occurrences(&self, doc: &Doc, lens: &Lens, field: usize) -> &[Occurrence] {
-        let (Some(path), State::Parsed) = (lens.fields.get(field), doc.state(lens)) else {
+        let (Some(path), ValueState::Parsed) = (lens.fields.get(field), doc.state(lens)) else {
             return &[];
         };
         let all = self.found.occurrences.get(doc.occurrences.0..doc.occurrences.1).unwrap_or_default();
@@ -70,7 +72,7 @@ impl Docs {
 
     /// The object to which a plugin's field can be added.
     pub(crate) fn parent(&self, doc: &Doc, lens: &Lens, field: usize) -> Option<&Parent> {
-        let path = lens.fields.get(field).filter(|_| doc.state(lens) == State::Parsed)?;
+        let path = lens.fields.get(field).filter(|_| doc.state(lens) == ValueState::Parsed)?;
         let all = self.found.parents.get(doc.parents.0..doc.parents.1)?;
         all.iter().find(|parent| parent.path == *path)
     }
@@ -83,29 +85,10 @@ impl Docs {
 
 impl Doc {
     /// As a plugin is told: a name that comes twice on another plugin's paths is not its business.
-    pub(crate) fn state(&self, lens: &Lens) -> State {
-        if self.state == State::Parsed && self.twice & lens.mask != 0 {
-            return State::NameTwice;
+    pub(crate) fn state(&self, lens: &Lens) -> ValueState {
+        if self.state == ValueState::Parsed && self.twice & lens.mask != 0 {
+            return ValueState::NameTwice;
         }
         self.state
-    }
-}
-
-impl State {
-    /// The host's reject code for a value that a plugin which fails closed cannot judge, and what it means.
-    pub(crate) fn unjudged(self) -> Option<(&'static str, &'static str)> {
-        Some(match self {
-            Self::Parsed | Self::Null => return None,
-            Self::Empty => ("value-empty", "the value is empty, not a JSON document"),
-            Self::NotJson => ("value-not-json", "the value is not JSON"),
-            Self::NotUtf8 => ("value-not-utf8", "the value is not UTF-8"),
-            Self::BomOrTrailing => {
-                ("value-bom-or-trailing", "the value starts with a byte order mark or goes on after its JSON document")
-            }
-            Self::NameTwice => ("value-name-twice", "a name comes twice on the path of a field"),
-            Self::TooDeepOrLarge => {
-                ("value-too-deep-or-large", "the JSON document is too deep or holds too many fields")
-            }
-        })
     }
 }

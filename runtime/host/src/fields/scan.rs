@@ -3,9 +3,11 @@
 //! Strict where readers differ: whatever two readers could understand differently (a name twice, a lone surrogate, bytes
 //! behind the end) is told, so that nothing hides from a plugin behind it.
 
+use super::found::{Found, Occurrence, Parent, ValueState};
+use super::lens::PathSet;
 use super::lexer::{Lexer, Stop, unescape};
 use super::path::{Path, Segment};
-use super::set::PathSet;
+use super::workspace::{Active, Name, PathStep, Workspace};
 
 /// Occurrences of one record, over all paths of the chain.
 pub(crate) const OCCURRENCES_MAX: usize = 10_000;
@@ -17,92 +19,6 @@ const POINTER_BYTES_RATIO: usize = 16;
 const POINTER_BYTES_MIN: usize = 4 << 10;
 /// Names of an object that are compared one with each other; more are sorted.
 const NAMES_COMPARED_MAX: usize = 12;
-
-/// What a value is, as a document. The discriminants are the interface's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum State {
-    Parsed = 0,
-    Null = 1,
-    Empty = 2,
-    NotJson = 3,
-    NotUtf8 = 4,
-    BomOrTrailing = 5,
-    NameTwice = 6,
-    TooDeepOrLarge = 7,
-}
-
-/// A place that a path names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Occurrence {
-    /// Index into the set.
-    pub(crate) path: u8,
-    /// The JSON text in the value.
-    pub(crate) start: u32,
-    pub(crate) end: u32,
-    /// Where the member's name starts; for an element, the same as `start`.
-    pub(crate) item: u32,
-    /// Where the object or array that holds it starts.
-    pub(crate) container: u32,
-    /// Which member or element of that it is, from 0.
-    pub(crate) ordinal: u32,
-    /// Its JSON Pointer, in [`Found::pointers`].
-    pub(crate) pointer: (u32, u32),
-}
-
-/// An object to which a path could add its last name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Parent {
-    pub(crate) path: u8,
-    /// Where it starts and where its closing brace is.
-    pub(crate) open: u32,
-    pub(crate) close: u32,
-    pub(crate) members: u32,
-}
-
-/// What was found, of many values one after the other.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) occurrences: Vec<Occurrence>,
-    pub(crate) parents: Vec<Parent>,
-    pub(crate) pointers: Vec<u8>,
-}
-
-/// Buffers that are reused from value to value.
-#[derive(Debug, Default)]
-pub(crate) struct Workspace {
-    /// Paths that stand somewhere in the value at hand; the scanner takes ranges of it.
-    active: Vec<Active>,
-    /// Names of paths met in the objects that are open.
-    met: Vec<Active>,
-    /// All names of the open objects in which every name is on a path.
-    names: Vec<Name>,
-    /// Names that had escapes, without them.
-    unescaped: Vec<u8>,
-    /// The way to the value at hand, where pointers are wanted.
-    way: Vec<Step>,
-}
-
-/// A path and the places in it that come next, as bits.
-#[derive(Clone, Copy, Debug)]
-struct Active {
-    path: u8,
-    places: u32,
-}
-
-/// A name, in the value or in [`Workspace::unescaped`].
-#[derive(Clone, Copy, Debug)]
-struct Name {
-    start: usize,
-    end: usize,
-    was_escaped: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Name(Name),
-    Index(u32),
-}
 
 /// A member or element: where it starts, in what, and which one it is.
 #[derive(Clone, Copy)]
@@ -126,21 +42,21 @@ struct Scanner<'a> {
 
 /// Reads a value. What it finds is appended to `found`; nothing is, unless the state is `Parsed`. The second number says on
 /// which paths of the set a name comes twice.
-pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, found: &mut Found) -> (State, u128) {
+pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, found: &mut Found) -> (ValueState, u128) {
     let Some(text) = value else {
-        return (State::Null, 0);
+        return (ValueState::Null, 0);
     };
     if text.is_empty() {
-        return (State::Empty, 0);
+        return (ValueState::Empty, 0);
     }
     if std::str::from_utf8(text).is_err() {
-        return (State::NotUtf8, 0);
+        return (ValueState::NotUtf8, 0);
     }
     if text.starts_with(b"\xef\xbb\xbf") {
-        return (State::BomOrTrailing, 0);
+        return (ValueState::BomOrTrailing, 0);
     }
     if u32::try_from(text.len()).is_err() {
-        return (State::TooDeepOrLarge, 0);
+        return (ValueState::TooDeepOrLarge, 0);
     }
     let lengths = (found.occurrences.len(), found.parents.len(), found.pointers.len());
     work.clear();
@@ -148,7 +64,7 @@ pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, fo
         Scanner { at: Lexer::new(text), set, work, found, twice: 0, occurrences: 0, bytes: 0, pointer_bytes: 0 };
     let state = scanner.document();
     let twice = scanner.twice;
-    if state != State::Parsed {
+    if state != ValueState::Parsed {
         found.occurrences.truncate(lengths.0);
         found.parents.truncate(lengths.1);
         found.pointers.truncate(lengths.2);
@@ -166,17 +82,7 @@ pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, fo
 /// Whether a text is exactly one JSON value, by the same rules.
 pub(crate) fn is_json(text: &[u8]) -> bool {
     let set = PathSet::default();
-    scan(Some(text), &set, &mut Workspace::default(), &mut Found::default()).0 == State::Parsed
-}
-
-impl Workspace {
-    fn clear(&mut self) {
-        self.active.clear();
-        self.met.clear();
-        self.names.clear();
-        self.unescaped.clear();
-        self.way.clear();
-    }
+    scan(Some(text), &set, &mut Workspace::default(), &mut Found::default()).0 == ValueState::Parsed
 }
 
 /// Indexes of the bits that are set.
@@ -198,7 +104,7 @@ fn narrow(position: usize) -> u32 {
 }
 
 impl Scanner<'_> {
-    fn document(&mut self) -> State {
+    fn document(&mut self) -> ValueState {
         for path in 0..self.set.paths.len() {
             if let Ok(path) = u8::try_from(path) {
                 self.work.active.push(Active { path, places: 1 });
@@ -207,17 +113,17 @@ impl Scanner<'_> {
         self.at.blank();
         match self.value(0, self.work.active.len()) {
             Ok(()) => {}
-            Err(Stop::NotJson) => return State::NotJson,
-            Err(Stop::TooDeep) => return State::TooDeepOrLarge,
+            Err(Stop::NotJson) => return ValueState::NotJson,
+            Err(Stop::TooDeep) => return ValueState::TooDeepOrLarge,
         }
         self.at.blank();
         if self.at.pos < self.at.text.len() {
-            return State::BomOrTrailing;
+            return ValueState::BomOrTrailing;
         }
         if self.is_too_large() {
-            return State::TooDeepOrLarge;
+            return ValueState::TooDeepOrLarge;
         }
-        State::Parsed
+        ValueState::Parsed
     }
 
     fn is_too_large(&self) -> bool {
@@ -254,7 +160,7 @@ impl Scanner<'_> {
                 }
                 let mark = self.work.active.len();
                 let matched = self.step_into(name, from, to, met);
-                self.item(item, Step::Name(name), matched, mark)?;
+                self.item(item, PathStep::Name(name), matched, mark)?;
                 ordinal += 1;
                 if !self.at.more(b'}')? {
                     break;
@@ -282,7 +188,7 @@ impl Scanner<'_> {
                 let item = Item { start: self.at.pos, container, ordinal };
                 let mark = self.work.active.len();
                 let matched = self.step_to(ordinal, from, to);
-                self.item(item, Step::Index(ordinal), matched, mark)?;
+                self.item(item, PathStep::Index(ordinal), matched, mark)?;
                 ordinal += 1;
                 if !self.at.more(b']')? {
                     break;
@@ -294,7 +200,7 @@ impl Scanner<'_> {
     }
 
     /// The value of a member or element, and what it is to the paths that it matches.
-    fn item(&mut self, item: Item, step: Step, matched: u128, mark: usize) -> Result<(), Stop> {
+    fn item(&mut self, item: Item, step: PathStep, matched: u128, mark: usize) -> Result<(), Stop> {
         if self.set.pointers {
             self.work.way.push(step);
         }
@@ -342,8 +248,8 @@ impl Scanner<'_> {
         for step in way {
             pointers.push(b'/');
             match step {
-                Step::Index(index) => pointers.extend_from_slice(index.to_string().as_bytes()),
-                Step::Name(name) => {
+                PathStep::Index(index) => pointers.extend_from_slice(index.to_string().as_bytes()),
+                PathStep::Name(name) => {
                     for byte in name.bytes(self.at.text, unescaped) {
                         match byte {
                             b'~' => pointers.extend_from_slice(b"~0"),
@@ -478,14 +384,6 @@ impl Scanner<'_> {
         let first = out.len();
         unescape(self.at.text.get(start..end).unwrap_or_default(), out);
         Ok(Name { start: first, end: out.len(), was_escaped })
-    }
-}
-
-impl Name {
-    #[inline]
-    fn bytes<'t>(&self, text: &'t [u8], unescaped: &'t [u8]) -> &'t [u8] {
-        let from = if self.was_escaped { unescaped } else { text };
-        from.get(self.start..self.end).unwrap_or_default()
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::docs::{Doc, Docs};
-use super::scan::{Occurrence, Parent, is_json};
-use super::set::Lens;
+use super::found::{Occurrence, Parent};
+use super::lens::Lens;
+use super::scan::is_json;
 
 /// The field edits of one record.
 #[derive(Debug, Default)]

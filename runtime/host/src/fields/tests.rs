@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::docs::{Doc, DocId};
-use super::scan::State;
-use super::set::{Lens, share};
+use super::found::ValueState;
+use super::lens::{Lens, share};
 use super::{Docs, FieldEdit};
 
 fn lens(paths: &[&str]) -> Lens {
@@ -20,7 +20,7 @@ fn read(value: &[u8], lens: &Lens) -> (Docs, Doc) {
     (docs, doc)
 }
 
-fn state(value: &[u8], paths: &[&str]) -> State {
+fn state(value: &[u8], paths: &[&str]) -> ValueState {
     let lens = lens(paths);
     read(value, &lens).1.state(&lens)
 }
@@ -47,68 +47,68 @@ fn each_kind_of_value_has_its_state() {
     let wide = format!(r#"{{"a":{{"a":"{}"}}}}"#, "x".repeat(3 << 20));
     let long_name = format!(r#"{{"{}":[{}1]}}"#, "n".repeat(9_000), "1,".repeat(400));
     let (deepest, too_deep, far_too_deep) = (deep(128), deep(129), deep(100_000));
-    let cases: Vec<(&[u8], &[&str], State)> = vec![
-        (b"{}", &[], State::Parsed),
-        (b" \t\r\n{} \n", &[], State::Parsed),
-        (b"null", &["$.a"], State::Parsed),
-        (b"\"text\"", &["$.a"], State::Parsed),
-        (b"-0.0e+10", &["$.a"], State::Parsed),
-        (br#"{"n":1e999999999999999999999999,"m":123456789012345678901234567890}"#, &["$.n"], State::Parsed),
-        (br#""\ud83d\ude00\u0000\/""#, &[], State::Parsed),
-        (b"", &["$.a"], State::Empty),
-        (b" ", &[], State::NotJson),
-        (b"{", &[], State::NotJson),
-        (b"{]", &[], State::NotJson),
-        (b"[1,]", &[], State::NotJson),
-        (b"{\"a\":1,}", &["$.a"], State::NotJson),
-        (b"{a:1}", &[], State::NotJson),
-        (b"{'a':1}", &[], State::NotJson),
-        (b"[01]", &[], State::NotJson),
-        (b"[+1]", &[], State::NotJson),
-        (b"[1.]", &[], State::NotJson),
-        (b"[.5]", &[], State::NotJson),
-        (b"[1e]", &[], State::NotJson),
-        (b"-", &[], State::NotJson),
-        (b"NaN", &[], State::NotJson),
-        (b"tru", &[], State::NotJson),
-        (b"\"a\nb\"", &[], State::NotJson),
-        (b"\"12345678\x1f\"", &[], State::NotJson),
-        (b"\"open", &[], State::NotJson),
-        (br#""\x41""#, &[], State::NotJson),
-        (br#""\ud83d""#, &[], State::NotJson),
-        (br#""\ude00\ud83d""#, &[], State::NotJson),
-        (br#""\ud83dA""#, &[], State::NotJson),
-        (br#""\u12g4""#, &[], State::NotJson),
-        (b"{} // note", &[], State::BomOrTrailing),
-        (b"{}{}", &[], State::BomOrTrailing),
-        (b"1 2", &[], State::BomOrTrailing),
-        (b"{}\0", &[], State::BomOrTrailing),
-        (b"\xef\xbb\xbf{}", &[], State::BomOrTrailing),
-        (b"{\0\"\0a\0\"\0:\x001\0}\0", &[], State::NotJson),
-        (b"\xff\xfe{\0}\0", &[], State::NotUtf8),
-        (b"{\"a\":\"\xff\"}", &["$.b"], State::NotUtf8),
-        (b"\"\xed\xa0\x80\"", &[], State::NotUtf8),
-        (&deepest, &["$[0]"], State::Parsed),
-        (&too_deep, &["$[0]"], State::TooDeepOrLarge),
-        (&far_too_deep, &[], State::TooDeepOrLarge),
-        (many.as_bytes(), &["$[*]"], State::TooDeepOrLarge),
-        (wide.as_bytes(), &["$.a"], State::Parsed),
-        (wide.as_bytes(), &["$.a", "$.a.a"], State::TooDeepOrLarge),
-        (long_name.as_bytes(), &["$.*[*]"], State::TooDeepOrLarge),
+    let cases: Vec<(&[u8], &[&str], ValueState)> = vec![
+        (b"{}", &[], ValueState::Parsed),
+        (b" \t\r\n{} \n", &[], ValueState::Parsed),
+        (b"null", &["$.a"], ValueState::Parsed),
+        (b"\"text\"", &["$.a"], ValueState::Parsed),
+        (b"-0.0e+10", &["$.a"], ValueState::Parsed),
+        (br#"{"n":1e999999999999999999999999,"m":123456789012345678901234567890}"#, &["$.n"], ValueState::Parsed),
+        (br#""\ud83d\ude00\u0000\/""#, &[], ValueState::Parsed),
+        (b"", &["$.a"], ValueState::Empty),
+        (b" ", &[], ValueState::NotJson),
+        (b"{", &[], ValueState::NotJson),
+        (b"{]", &[], ValueState::NotJson),
+        (b"[1,]", &[], ValueState::NotJson),
+        (b"{\"a\":1,}", &["$.a"], ValueState::NotJson),
+        (b"{a:1}", &[], ValueState::NotJson),
+        (b"{'a':1}", &[], ValueState::NotJson),
+        (b"[01]", &[], ValueState::NotJson),
+        (b"[+1]", &[], ValueState::NotJson),
+        (b"[1.]", &[], ValueState::NotJson),
+        (b"[.5]", &[], ValueState::NotJson),
+        (b"[1e]", &[], ValueState::NotJson),
+        (b"-", &[], ValueState::NotJson),
+        (b"NaN", &[], ValueState::NotJson),
+        (b"tru", &[], ValueState::NotJson),
+        (b"\"a\nb\"", &[], ValueState::NotJson),
+        (b"\"12345678\x1f\"", &[], ValueState::NotJson),
+        (b"\"open", &[], ValueState::NotJson),
+        (br#""\x41""#, &[], ValueState::NotJson),
+        (br#""\ud83d""#, &[], ValueState::NotJson),
+        (br#""\ude00\ud83d""#, &[], ValueState::NotJson),
+        (br#""\ud83dA""#, &[], ValueState::NotJson),
+        (br#""\u12g4""#, &[], ValueState::NotJson),
+        (b"{} // note", &[], ValueState::BomOrTrailing),
+        (b"{}{}", &[], ValueState::BomOrTrailing),
+        (b"1 2", &[], ValueState::BomOrTrailing),
+        (b"{}\0", &[], ValueState::BomOrTrailing),
+        (b"\xef\xbb\xbf{}", &[], ValueState::BomOrTrailing),
+        (b"{\0\"\0a\0\"\0:\x001\0}\0", &[], ValueState::NotJson),
+        (b"\xff\xfe{\0}\0", &[], ValueState::NotUtf8),
+        (b"{\"a\":\"\xff\"}", &["$.b"], ValueState::NotUtf8),
+        (b"\"\xed\xa0\x80\"", &[], ValueState::NotUtf8),
+        (&deepest, &["$[0]"], ValueState::Parsed),
+        (&too_deep, &["$[0]"], ValueState::TooDeepOrLarge),
+        (&far_too_deep, &[], ValueState::TooDeepOrLarge),
+        (many.as_bytes(), &["$[*]"], ValueState::TooDeepOrLarge),
+        (wide.as_bytes(), &["$.a"], ValueState::Parsed),
+        (wide.as_bytes(), &["$.a", "$.a.a"], ValueState::TooDeepOrLarge),
+        (long_name.as_bytes(), &["$.*[*]"], ValueState::TooDeepOrLarge),
         // What a reader would make of it differs: the last, the first, or none.
-        (br#"{"a":1,"a":2}"#, &["$.a"], State::NameTwice),
-        (br#"{"a":1,"\u0061":2}"#, &["$.a"], State::NameTwice),
-        (br#"{"a":1,"a":2}"#, &["$.b"], State::Parsed),
-        (br#"{"a":1,"A":2}"#, &["$.a"], State::Parsed),
-        (br#"{"a":{"b":1},"a":{}}"#, &["$.a.b"], State::NameTwice),
-        (br#"{"a":7,"a":7}"#, &["$.a.b"], State::NameTwice),
-        (br#"{"a":[{"b":1},{"b":1}]}"#, &["$.a[*].b"], State::Parsed),
-        (br#"{"x":{"b":1,"b":2}}"#, &["$.a.b"], State::Parsed),
-        (br#"{"x":{},"x":{"ssn":1}}"#, &["$..ssn"], State::NameTwice),
-        (br#"{"x":{},"x":{"ssn":1}}"#, &["$[*].ssn"], State::NameTwice),
-        (br#"{"ssn":{"x":1,"x":2}}"#, &["$..ssn"], State::Parsed),
-        (br#"{"a":1,"a":2"#, &["$.a"], State::NotJson),
-        (br#"{"a":1,"a":2} x"#, &["$.a"], State::BomOrTrailing),
+        (br#"{"a":1,"a":2}"#, &["$.a"], ValueState::NameTwice),
+        (br#"{"a":1,"\u0061":2}"#, &["$.a"], ValueState::NameTwice),
+        (br#"{"a":1,"a":2}"#, &["$.b"], ValueState::Parsed),
+        (br#"{"a":1,"A":2}"#, &["$.a"], ValueState::Parsed),
+        (br#"{"a":{"b":1},"a":{}}"#, &["$.a.b"], ValueState::NameTwice),
+        (br#"{"a":7,"a":7}"#, &["$.a.b"], ValueState::NameTwice),
+        (br#"{"a":[{"b":1},{"b":1}]}"#, &["$.a[*].b"], ValueState::Parsed),
+        (br#"{"x":{"b":1,"b":2}}"#, &["$.a.b"], ValueState::Parsed),
+        (br#"{"x":{},"x":{"ssn":1}}"#, &["$..ssn"], ValueState::NameTwice),
+        (br#"{"x":{},"x":{"ssn":1}}"#, &["$[*].ssn"], ValueState::NameTwice),
+        (br#"{"ssn":{"x":1,"x":2}}"#, &["$..ssn"], ValueState::Parsed),
+        (br#"{"a":1,"a":2"#, &["$.a"], ValueState::NotJson),
+        (br#"{"a":1,"a":2} x"#, &["$.a"], ValueState::BomOrTrailing),
     ];
     for (value, paths, expected) in cases {
         let text = String::from_utf8_lossy(&value[..value.len().min(80)]).into_owned();
@@ -116,12 +116,12 @@ fn each_kind_of_value_has_its_state() {
     }
     let mut docs = Docs::default();
     let id = docs.read(DocId::default(), None, &lens(&[]));
-    assert_eq!(docs.get(id).unwrap().state(&lens(&[])), State::Null);
+    assert_eq!(docs.get(id).unwrap().state(&lens(&[])), ValueState::Null);
 
     // Many names: sorted instead of compared one by one.
     let names: String = (0..1_000).map(|i| format!(r#""n{i}":1,"#)).collect();
-    assert_eq!(state(format!(r#"{{{names}"z":1}}"#).as_bytes(), &["$..z"]), State::Parsed);
-    assert_eq!(state(format!(r#"{{{names}"n7\u0037":1}}"#).as_bytes(), &["$..z"]), State::NameTwice);
+    assert_eq!(state(format!(r#"{{{names}"z":1}}"#).as_bytes(), &["$..z"]), ValueState::Parsed);
+    assert_eq!(state(format!(r#"{{{names}"n7\u0037":1}}"#).as_bytes(), &["$..z"]), ValueState::NameTwice);
 }
 
 #[test]
@@ -174,7 +174,11 @@ fn one_pass_serves_a_chain_and_each_plugin_sees_its_own() {
     }
     assert_eq!(
         seen,
-        [(State::Parsed, vec![&b"4"[..], b"1"]), (State::NameTwice, vec![]), (State::Parsed, vec![&b"1"[..]])]
+        [
+            (ValueState::Parsed, vec![&b"4"[..], b"1"]),
+            (ValueState::NameTwice, vec![]),
+            (ValueState::Parsed, vec![&b"1"[..]])
+        ]
     );
     assert!(shared[1].is_none());
 }
@@ -361,7 +365,7 @@ proptest! {
         }
         let state = state(&text, &PATHS);
         if let Some(takes) = serde_takes(&text) {
-            let is_json = matches!(state, State::Parsed | State::NameTwice);
+            let is_json = matches!(state, ValueState::Parsed | ValueState::NameTwice);
             prop_assert_eq!(is_json, takes, "{:?} {:?}", String::from_utf8_lossy(&text), state);
         }
     }
@@ -371,7 +375,7 @@ proptest! {
         let text = serde_json::to_string(&value).unwrap();
         let lens = lens(&PATHS);
         let (docs, doc) = read(text.as_bytes(), &lens);
-        prop_assert_eq!(doc.state(&lens), State::Parsed);
+        prop_assert_eq!(doc.state(&lens), ValueState::Parsed);
         for (field, path) in PATHS.iter().enumerate() {
             let mut pointers: Vec<String> = docs.occurrences(&doc, &lens, field).iter()
                 .map(|o| String::from_utf8(docs.pointer(o).to_vec()).unwrap()).collect();
