@@ -137,7 +137,7 @@ impl Lane<'_> {
         };
         let key = partition.key.clone();
         let reason = error.to_string();
-        let Some(retry_after) = error.retry_after else {
+        let Some(retry_after) = error.next.wait() else {
             let first = error.offset.unwrap_or(first);
             let last = error.offset.unwrap_or(last);
             let event = Event::PluginFailed { partition: key, plugin: error.plugin, first, last, reason };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use strait_core::batch::Batch;
 use strait_core::config::OnError;
 use strait_core::edit::{Disposition, Processed, Reject};
-use strait_flow::ports::{Chain, ChainError, ChainFactory};
+use strait_flow::ports::{Chain, ChainError, ChainFactory, Next};
 use strait_host::{
     BreakerState, ChainSpec, FailureKind, HostChains, HostEngine, HostOptions, LoadProblem, Naming, PluginSpec,
 };
@@ -234,7 +234,7 @@ fn chains(engine: &HostEngine, specs: Vec<PluginSpec>) -> Arc<HostChains> {
 
 fn waits(chain: &mut dyn Chain, batch: Batch) -> (u64, ChainError) {
     let error = chain.apply(batch, 6).unwrap_err();
-    (error.retry_after.unwrap_or_else(|| panic!("{error}")).as_millis() as u64, error)
+    (error.next.wait().unwrap_or_else(|| panic!("{error}")).as_millis() as u64, error)
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn a_topic_whose_opening_breaks_is_tried_again_and_one_that_is_refused_is_not() 
     assert!(after == 30_000 && error.reason.contains("open-topic for 'orders': it did not end"), "{after} {error}");
     assert_eq!((count(&chains, FailureKind::Timeout), chains.health()[0].breaker), (1, BreakerState::Closed));
     let refused = one(&Guest { open_topic_fails: Some("not mine"), ..Guest::default() }.wasm(), |_| {});
-    assert!(refused.plugin_chain().unwrap().apply(records(1, &[]), 6).unwrap_err().retry_after.is_none());
+    assert_eq!(refused.plugin_chain().unwrap().apply(records(1, &[]), 6).unwrap_err().next, Next::Stop);
 }
 
 #[test]

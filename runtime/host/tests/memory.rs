@@ -12,7 +12,7 @@ use serde_json::json;
 use strait_core::{
     Batch, BatchBuilder, Disposition, LeaderEpoch, OutRecord, PartitionKey, SourceOffset, TimestampType, TopicId,
 };
-use strait_flow::ports::{Chain, ChainError, ChainFactory};
+use strait_flow::ports::{Chain, ChainError, ChainFactory, Next};
 use strait_host::{
     ChainSlot, ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming, Outcome, PluginSpec, SlotDeps, Trial,
 };
@@ -91,7 +91,7 @@ fn judge(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Vec<(i64, String, O
     let first = batch.first_offset().unwrap();
     for _round in 0..40 {
         match show(chain, log, first).and_then(|()| chain.apply(batch.clone(), 6)) {
-            Err(error) if error.is_memory_lost() => {}
+            Err(error) if error.needs_warm_up() => {}
             Err(error) => panic!("{error}"),
             Ok(processed) => {
                 let mut found = Vec::new();
@@ -171,9 +171,9 @@ fn a_chain_that_is_not_asked_or_not_shown_the_log_judges_nothing() {
     let log = Log::new(&[]);
     let mut chain = load(vec![plugin(LOOKBACK)]).chain().unwrap();
     let batch = log.batch(9, 12).unwrap();
-    assert!(chain.apply(batch.clone(), 6).unwrap_err().is_memory_lost());
+    assert!(chain.apply(batch.clone(), 6).unwrap_err().needs_warm_up());
     assert!(!chain.warm_up_needed(&partition(), SourceOffset(9), 6).is_empty());
-    assert!(chain.apply(batch.clone(), 6).unwrap_err().is_memory_lost(), "while it is being shown");
+    assert!(chain.apply(batch.clone(), 6).unwrap_err().needs_warm_up(), "while it is being shown");
     judge(&mut *chain, &log, &batch);
     // Read again, and another incarnation of the topic: both have to be shown.
     assert!(!chain.warm_up_needed(&partition(), SourceOffset(9), 6).is_empty());
@@ -332,7 +332,7 @@ fn memory_for_every_partition_comes_from_one_budget() {
     for _round in 0..20 {
         let error = judge(1).unwrap_err();
         assert!(error.reason.contains("plugin_memory_mib_max"), "{error}");
-        assert_eq!(error.retry_after, Some(Duration::from_secs(30)));
+        assert_eq!(error.next, Next::RetryAfter(Duration::from_secs(30)));
     }
     // The partition that has its instance is not held up.
     judge(0).unwrap();
@@ -346,7 +346,7 @@ fn a_topic_that_single_records_were_given_has_no_memory() {
     chain.warm_up_needed(&partition(), SourceOffset(0), 6);
     chain.warmed_up(&partition(), SourceOffset(0));
     let error = chain.apply(log.batch(0, 6).unwrap(), 6).unwrap_err();
-    assert!(error.reason.contains("lookback on topic 'elsewhere'") && error.retry_after.is_none(), "{error}");
+    assert!(error.reason.contains("lookback on topic 'elsewhere'") && error.next == Next::Stop, "{error}");
 }
 
 /// Applies a batch until it is judged or has to wait. Gives how many of its records are rejected, or how long it has to wait.
@@ -354,8 +354,8 @@ fn apply_or_wait(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Result<usiz
     loop {
         let shown = show(chain, log, batch.first_offset().unwrap());
         match shown.and_then(|()| chain.apply(batch.clone(), 6)) {
-            Err(error) if error.is_memory_lost() => {}
-            Err(error) => return Err(error.retry_after.unwrap_or_else(|| panic!("{error}"))),
+            Err(error) if error.needs_warm_up() => {}
+            Err(error) => return Err(error.next.wait().unwrap_or_else(|| panic!("{error}"))),
             Ok(processed) => return Ok(support::fates(&processed).1.len()),
         }
     }
@@ -425,7 +425,7 @@ fn a_plugin_that_breaks_on_everything_waits_and_nothing_is_called_guilty() {
             chain.warmed_up(&partition(), SourceOffset(0));
         }
         match chain.apply(batch.clone(), 6) {
-            Err(error) if error.is_memory_lost() => {}
+            Err(error) if error.needs_warm_up() => {}
             Err(error) => {
                 waited = Some(error);
                 break;
@@ -434,5 +434,5 @@ fn a_plugin_that_breaks_on_everything_waits_and_nothing_is_called_guilty() {
         }
     }
     let error = waited.expect("nothing is judged: the breaker opens and the batch waits");
-    assert!(error.retry_after.is_some_and(|after| after > Duration::ZERO), "{error}");
+    assert!(matches!(error.next, Next::RetryAfter(after) if after > Duration::ZERO), "{error}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use strait_core::edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
 use strait_core::{Batch, PartitionKey, SourceOffset, TopicId};
-use strait_flow::ports::{Chain, ChainError, ChainFactory, WarmUp};
+use strait_flow::ports::{Chain, ChainError, ChainFactory, Next, WarmUp};
 
 use crate::source::Kind;
 use crate::world::{Bug, Sim, World};
@@ -103,9 +103,9 @@ fn generation(world: &World) -> Generation {
 }
 
 impl SimChain {
-    fn error(world: &World, offset: SourceOffset, reason: &str, retry_after: Option<Duration>) -> ChainError {
+    fn error(world: &World, offset: SourceOffset, reason: &str, next: Next) -> ChainError {
         let (plugin, generation, offset) = ("sim".into(), generation(world), Some(offset));
-        ChainError { plugin, generation, offset, reason: reason.to_owned(), retry_after }
+        ChainError { plugin, generation, offset, reason: reason.to_owned(), next }
     }
 }
 
@@ -185,12 +185,17 @@ impl Chain for SimChain {
                 Kind::Reject => Disposition::Reject(reject()),
                 Kind::Trap | Kind::Halt if world.mended => continue,
                 Kind::Halt => Disposition::Halt(reject()),
-                Kind::Trap => return Err(Self::error(&world, record.offset, "trap", None)),
+                Kind::Trap => return Err(Self::error(&world, record.offset, "trap", Next::Stop)),
                 Kind::Hesitate => {
                     let times = self.hesitated.entry(id.unwrap_or_default()).or_default();
                     *times += 1;
                     if *times == 1 {
-                        return Err(Self::error(&world, record.offset, "later", Some(Duration::from_millis(700))));
+                        return Err(Self::error(
+                            &world,
+                            record.offset,
+                            "later",
+                            Next::RetryAfter(Duration::from_millis(700)),
+                        ));
                     }
                     continue;
                 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use strait_core::{Batch, Generation, PartitionKey, Processed, SourceOffset};
-use strait_flow::ports::{Chain, ChainError, ChainFactory, SourceTopic, WarmUp};
+use strait_flow::ports::{Chain, ChainError, ChainFactory, Next, SourceTopic, WarmUp};
 use tokio::sync::watch;
 
 /// Topics named in a message; the others are counted.
@@ -111,7 +111,7 @@ impl Checked {
         }
         let Some(reason) = self.found.collisions.get(topic) else { return Ok(()) };
         let reason = reason.clone();
-        Err(ChainError { plugin: "naming".into(), generation: plugins, offset: None, reason, retry_after: None })
+        Err(ChainError { plugin: "naming".into(), generation: plugins, offset: None, reason, next: Next::Stop })
     }
 
     /// Plugins that are tried on this partition judged it, and may name its topic otherwise.
@@ -128,7 +128,7 @@ impl Checked {
             return Ok(());
         };
         let (generation, reason) = (processed.generation.clone(), reason(name, &[own, &other.topic]));
-        Err(ChainError { plugin: "naming".into(), generation, offset: None, reason, retry_after: None })
+        Err(ChainError { plugin: "naming".into(), generation, offset: None, reason, next: Next::Stop })
     }
 
     fn look(&mut self, topics: Arc<Vec<SourceTopic>>, plugins: Generation) -> Found {
@@ -136,7 +136,7 @@ impl Checked {
         for topic in topics.iter() {
             match self.chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()) {
                 Ok(name) => named.push((&topic.topic, name)),
-                Err(error) if error.retry_after.is_some() => {
+                Err(error) if error.next != Next::Stop => {
                     unnamed.insert(Arc::clone(&topic.topic));
                 }
                 // A topic that a plugin refuses is not copied, and so in nobody's way.

@@ -17,16 +17,38 @@ pub struct ChainError {
     pub offset: Option<SourceOffset>,
     /// Trap, deadline, memory, bad edit: what happened and what to do.
     pub reason: String,
-    /// The same batch may be judged after this long; `None` where waiting does not mend it. Zero: a plugin has lost its
-    /// memory, and asks for the log again.
-    pub retry_after: Option<Duration>,
+    /// When the batch may be judged again.
+    pub next: Next,
+}
+
+/// When a batch may be judged again that a plugin broke on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Never by itself: waiting does not help, and the partition stops.
+    Stop,
+    /// After this long.
+    RetryAfter(Duration),
+    /// At once, after a warm-up: a stateful plugin has lost its state.
+    WarmUp,
+}
+
+impl Next {
+    /// Returns the time until the batch may be judged again, or `None` where its partition stops.
+    #[must_use]
+    pub fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Stop => None,
+            Self::RetryAfter(wait) => Some(wait),
+            Self::WarmUp => Some(Duration::ZERO),
+        }
+    }
 }
 
 impl ChainError {
-    /// Whether a plugin has lost its memory, and nothing else is wrong.
+    /// Whether a stateful plugin has lost its state, and nothing else is wrong.
     #[must_use]
-    pub fn is_memory_lost(&self) -> bool {
-        self.retry_after == Some(Duration::ZERO)
+    pub fn needs_warm_up(&self) -> bool {
+        self.next == Next::WarmUp
     }
 }
 

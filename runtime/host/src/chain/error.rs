@@ -1,10 +1,9 @@
 //! Failures of calls, and faults that end a batch.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use strait_core::offset::SourceOffset;
-use strait_flow::ports::ChainError;
+use strait_flow::ports::{ChainError, Next};
 
 use super::edits::BadEdits;
 use crate::guest::Fault;
@@ -15,13 +14,13 @@ use crate::load::PluginSet;
 pub(super) struct StageError {
     pub(super) offset: Option<SourceOffset>,
     pub(super) reason: String,
-    /// When the batch may be tried again; `None` where waiting does not mend it.
-    pub(super) retry_after: Option<Duration>,
+    /// When the batch may be judged again.
+    pub(super) next: Next,
 }
 
 impl From<String> for StageError {
     fn from(reason: String) -> Self {
-        Self { offset: None, reason, retry_after: None }
+        Self { offset: None, reason, next: Next::Stop }
     }
 }
 
@@ -50,6 +49,6 @@ impl Failure {
 }
 
 pub(super) fn chain_error(set: &PluginSet, plugin: Arc<str>, error: StageError) -> ChainError {
-    let StageError { offset, reason, retry_after } = error;
-    ChainError { plugin, generation: set.generation.clone(), offset, reason, retry_after }
+    let StageError { offset, reason, next } = error;
+    ChainError { plugin, generation: set.generation.clone(), offset, reason, next }
 }

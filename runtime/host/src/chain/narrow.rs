@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use strait_core::config::OnError;
 use strait_core::edit::Reject;
+use strait_flow::ports::Next;
 
 use super::call::{Call, MODE_AGAIN};
 use super::error::{Failure, StageError};
@@ -73,9 +74,9 @@ impl Stage {
         // Each of them broke it by itself, and it has judged others: then it is these records that are bad.
         let all_guilty = left.is_empty() && health.has_judged();
         if narrowed.judged == 0 && (self.probing || !left.is_empty()) && !all_guilty {
-            let retry_after = health.broken(outcome, &reason);
+            let wait = health.broken(outcome, &reason);
             if self.plugin.on_error != OnError::Pass {
-                return Err(StageError { offset: None, reason, retry_after: Some(retry_after) });
+                return Err(StageError { offset: None, reason, next: Next::RetryAfter(wait) });
             }
             return Ok(());
         }

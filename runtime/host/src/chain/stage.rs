@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use strait_core::config::OnError;
 use strait_core::edit::Reject;
+use strait_flow::ports::Next;
 
 use super::TOPICS_MAX;
 use super::call::{Call, MODE_RECALL, told};
@@ -93,7 +94,7 @@ impl Stage {
             plugin.health.failed(fault.kind());
             // Of this topic only: the breaker would hold up all others.
             let reason = format!("{place}: {}", fault.text(plugin.silent));
-            StageError { retry_after: Some(OPEN_TOPIC_RETRY), ..reason.into() }
+            StageError { next: Next::RetryAfter(OPEN_TOPIC_RETRY), ..reason.into() }
         })?;
         let plan = answer.map_err(|words| format!("{place}: it refuses the topic{}", told(&words, plugin.silent)))?;
         if plugin.required {
@@ -255,7 +256,7 @@ impl Stage {
                 Ok(())
             }
             Ok(Err(Failure { reason, .. })) if work.manner == Manner::Prove => {
-                Err(StageError { offset: None, reason, retry_after: None })
+                Err(StageError { offset: None, reason, next: Next::Stop })
             }
             Ok(Err(failure)) => self.narrow(call, &rows, failure, work),
             Err(error) => Err(error),
@@ -282,7 +283,9 @@ impl Stage {
             {
                 Ok(false)
             }
-            Admission::Wait { after, reason } => Err(StageError { offset: None, reason, retry_after: Some(after) }),
+            Admission::Wait { after, reason } => {
+                Err(StageError { offset: None, reason, next: Next::RetryAfter(after) })
+            }
         }
     }
 
@@ -291,7 +294,7 @@ impl Stage {
         let health = &self.plugin.health;
         health.failed(FailureKind::Start);
         let after = health.broken(Outcome::default(), &reason);
-        StageError { offset: None, reason, retry_after: Some(after) }
+        StageError { offset: None, reason, next: Next::RetryAfter(after) }
     }
 
     /// What was said in a good call is kept for the end of the batch.

@@ -6,6 +6,8 @@
 use std::mem;
 use std::time::Duration;
 
+use strait_flow::ports::Next;
+
 use super::call::{Call, MODE_AGAIN};
 use super::error::{Failure, StageError};
 use super::memory::{Kept, Place};
@@ -14,8 +16,6 @@ use super::stage::Stage;
 use super::work::{Manner, Work};
 use crate::health::{FailureKind, Outcome};
 
-/// The log is shown again at once to a plugin that broke.
-const AGAIN: Duration = Duration::ZERO;
 /// A partition for whose instance there is no memory looks again after this.
 const NO_ROOM_RETRY: Duration = Duration::from_secs(30);
 
@@ -26,25 +26,25 @@ impl Stage {
     /// There is none that has seen the log, or none can be started.
     pub(super) fn take_remembering(&mut self, work: &Work<'_>) -> Result<Kept, StageError> {
         let (plugin, set) = (&self.plugin, work.set);
-        let mut no_room = None;
+        let mut no_room = false;
         let start = || -> Result<Kept, String> {
             let share = set.engine.remembering().take(plugin.limits.memory_bytes_max);
-            let share = share.inspect_err(|_| no_room = Some(NO_ROOM_RETRY))?;
+            let share = share.inspect_err(|_| no_room = true)?;
             Ok((plugin.start(&set.engine, &set.link)?, share))
         };
         let reason = match self.memories.take(&work.place(), start) {
             Ok(Some(kept)) => return Ok(kept),
             Ok(None) => {
                 let reason = "the log has to be shown to it first".to_owned();
-                return Err(StageError { offset: None, reason, retry_after: Some(AGAIN) });
+                return Err(StageError { offset: None, reason, next: Next::WarmUp });
             }
             Err(reason) => reason,
         };
-        if no_room.is_none() {
+        if !no_room {
             return Err(self.not_started(reason));
         }
         // Of this partition only: the breaker would hold up those that have their instance.
-        Err(StageError { offset: None, reason, retry_after: no_room })
+        Err(StageError { offset: None, reason, next: Next::RetryAfter(NO_ROOM_RETRY) })
     }
 
     /// Has a plugin with memory judge, or be shown, the records in `work.scratch.rows`. One call that fails costs its memory.
@@ -138,8 +138,8 @@ impl Stage {
                 if found >= GUILTY_IN_A_ROW_MAX && (self.probing || !health.has_judged()) {
                     // It is the plugin that is broken: nothing is quarantined, the batch waits.
                     self.memories.end_row(place);
-                    let retry_after = Some(health.broken(outcome, &reason));
-                    return Err(StageError { offset: guilty, reason, retry_after });
+                    let next = Next::RetryAfter(health.broken(outcome, &reason));
+                    return Err(StageError { offset: guilty, reason, next });
                 }
                 if !work.is_recalling() {
                     // A probe that found one is no proof that the plugin works: the next call is a probe again.
@@ -149,8 +149,8 @@ impl Stage {
             (None, Some(last)) => self.memories.alone_through(place, last),
             (None, None) => {}
         }
-        let retry_after = (work.manner != Manner::Prove).then_some(AGAIN);
-        Err(StageError { offset: guilty, reason, retry_after })
+        let next = if work.manner == Manner::Prove { Next::Stop } else { Next::WarmUp };
+        Err(StageError { offset: guilty, reason, next })
     }
 
     /// Shows records that were judged before to a plugin without memory. What it broke on then it breaks on now, and nobody

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use strait_core::batch::Batch;
 use strait_core::edit::{Disposition, Generation, Processed};
 use strait_core::offset::SourceOffset;
 use strait_core::topic::PartitionKey;
-use strait_flow::ports::{Chain, ChainError, WarmUp};
+use strait_flow::ports::{Chain, ChainError, Next, WarmUp};
 
 use super::{Comparison, Edition, Inner, Role, Setting, lock};
 use crate::chain::{Judgement, PluginChain};
@@ -183,14 +182,14 @@ impl SlotChain {
                 let signed = serving.judge(batch, partitions)?;
                 match other.judge_strictly(batch, partitions) {
                     Ok((candidate, _)) => slot.compared(compare(batch, &signed.0, &candidate)),
-                    Err(error) if error.is_memory_lost() => {}
+                    Err(error) if error.needs_warm_up() => {}
                     Err(error) => slot.broke(other.number(), &error),
                 }
                 return Ok(signed);
             }
         };
         let error = match new.judge_strictly(batch, partitions) {
-            Err(error) if !error.is_memory_lost() => error,
+            Err(error) if !error.needs_warm_up() => error,
             judged => {
                 old.chain.missed(batch);
                 return judged;
@@ -200,7 +199,7 @@ impl SlotChain {
         let on_probation = *role == Role::Previous;
         let judged = if on_probation { old.judge_strictly(batch, partitions) } else { old.judge(batch, partitions) };
         // One that remembers has not seen the batches since: it takes over and is shown them.
-        if judged.as_ref().err().is_none_or(ChainError::is_memory_lost) {
+        if judged.as_ref().err().is_none_or(ChainError::needs_warm_up) {
             slot.broke(new.number(), &error);
             return judged;
         }
@@ -218,12 +217,12 @@ impl SlotChain {
                     return error;
                 }
                 slot.broke(seated.number(), &error);
-                ChainError { retry_after: Some(Duration::ZERO), ..error }
+                ChainError { next: Next::WarmUp, ..error }
             })
         };
         match beside {
             None => show(serving, |_| false),
-            Some((Role::Previous, _)) => show(serving, |error| error.retry_after.is_none_or(|after| after.is_zero())),
+            Some((Role::Previous, _)) => show(serving, |error| !matches!(error.next, Next::RetryAfter(_))),
             Some((_, candidate)) => show(serving, |_| false).and_then(|()| show(candidate, |_| true)),
         }
     }

@@ -63,13 +63,12 @@ impl Chain for Stripping {
 
     fn target_topic(&mut self, topic: &str, _partitions: u32) -> Result<Arc<str>, ChainError> {
         if *self.broken.lock().unwrap() == topic {
-            let (reason, retry_after) = ("it broke".to_owned(), Some(Duration::from_secs(1)));
             return Err(ChainError {
                 plugin: "p".into(),
                 generation: self.generation(),
                 offset: None,
-                reason,
-                retry_after,
+                reason: "it broke".to_owned(),
+                next: Next::RetryAfter(Duration::from_secs(1)),
             });
         }
         let mut plugins = self.plugins.lock().unwrap();
@@ -117,7 +116,7 @@ fn topics_that_would_share_a_name_stand_still_and_the_others_go_on() {
     tell.send_replace(topics(&["orders.v1", "orders.v2", "payments.v1"]));
     for topic in ["orders.v1", "orders.v2"] {
         let error = chain.apply(batch(topic), 3).unwrap_err();
-        assert!(error.retry_after.is_none());
+        assert_eq!(error.next, Next::Stop);
         for word in ["'orders.v1', 'orders.v2'", "target topic 'orders'", "merge_topics = true"] {
             assert!(error.reason.contains(word), "{error}");
         }
@@ -146,7 +145,8 @@ fn a_topic_that_had_no_name_is_compared_again_before_it_is_copied() {
     *plugins.broken.lock().unwrap() = "orders.v1";
     let (mut one, mut other) = (chains.chain().unwrap(), chains.chain().unwrap());
     assert!(one.apply(batch("orders.v2"), 3).is_ok());
-    assert!(other.apply(batch("orders.v1"), 3).unwrap_err().retry_after.is_some(), "the plugin's own word");
+    let own = other.apply(batch("orders.v1"), 3).unwrap_err();
+    assert_ne!(own.next, Next::Stop, "the plugin's own word");
     *plugins.broken.lock().unwrap() = "";
     assert!(other.apply(batch("orders.v1"), 3).unwrap_err().reason.contains("'orders.v1', 'orders.v2'"));
 }
