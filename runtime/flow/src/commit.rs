@@ -7,84 +7,14 @@ use strait_core::map::MapRecord;
 use strait_core::progress::{Position, ProgressRecord};
 use strait_core::{SourceOffset, invariants};
 
-use crate::lane::{CONTROL_STREAM, Lane, LaneError, batch_bytes_max};
+use crate::lane::{CONTROL_STREAM, Lane, LaneError};
 use crate::ports::{ProduceError, ProducerSlot, ReadEpoch, ReadFrom};
 use crate::spec::DeliveryMode;
 use crate::transaction::Phase;
 use crate::window::PartitionWindow;
 
-/// Over a line shorter than this, part of the next batch may wait behind the one in flight without librdkafka spinning: its
-/// linger is longer than the round trip.
-const SHORT_LINE: Duration = Duration::from_millis(4);
-
 impl Lane<'_> {
-    /// Bytes of a partition that may be released now.
-    pub(crate) fn quota(&self, stream: usize) -> usize {
-        let Some(partition) = self.partitions.get(stream) else {
-            return 0;
-        };
-        let Some(queued) = partition.queue.front() else {
-            return 0;
-        };
-        let limits = &self.spec.limits;
-        let in_flight = partition.ledger.in_flight_bytes();
-        let batch_max = batch_bytes_max(&queued.topic);
-        if self.target.round_trip() <= SHORT_LINE {
-            return (limits.release_bytes * 3 / 2).min(batch_max).saturating_sub(in_flight);
-        }
-        if in_flight > 0 {
-            return 0;
-        }
-        self.release_size().min(batch_max)
-    }
-
-    /// Whether more waits than one release carries. A few records that wait for the round trip of those before them are no
-    /// backlog: their transaction should commit soon, not be filled.
-    fn has_backlog(&self) -> bool {
-        self.queued_bytes > self.release_size()
-    }
-
-    /// Bytes of a partition that one round trip should carry: longer lines need larger batches.
-    pub(crate) fn release_size(&self) -> usize {
-        let limits = &self.spec.limits;
-        let lengths = self.target.round_trip().as_millis() / SHORT_LINE.as_millis();
-        let factor = usize::try_from(lengths).unwrap_or(usize::MAX).max(1);
-        limits.release_bytes.saturating_mul(factor).min(limits.release_bytes_max)
-    }
-
-    /// Whether a partition may join the open transaction.
-    pub(crate) fn may_touch(&self, stream: usize) -> bool {
-        if self.spec.delivery == DeliveryMode::AtLeastOnce {
-            return true;
-        }
-        let touched = self.partitions.get(stream).is_some_and(|p| p.touched);
-        match self.transactions.phase {
-            Phase::Open { partitions, .. } => touched || partitions < self.spec.limits.transaction_partitions_max,
-            Phase::Idle => true,
-            _ => false,
-        }
-    }
-
-    /// Counts a partition into the open transaction; begins one where there is none.
-    pub(crate) fn touch(&mut self, stream: usize) -> Result<(), LaneError> {
-        if self.spec.delivery == DeliveryMode::AtLeastOnce {
-            return Ok(());
-        }
-        self.begin()?;
-        let Some(partition) = self.partitions.get_mut(stream) else {
-            return Ok(());
-        };
-        if partition.touched {
-            return Ok(());
-        }
-        partition.touched = true;
-        if let Phase::Open { partitions, .. } = &mut self.transactions.phase {
-            *partitions += 1;
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self) -> Result<(), LaneError> {
+    pub(crate) fn begin(&mut self) -> Result<(), LaneError> {
         if self.transactions.phase == Phase::Idle {
             self.target.begin(self.transactions.slot)?;
             self.transactions.phase = Phase::Open { since: self.now, bytes: 0, partitions: 0 };

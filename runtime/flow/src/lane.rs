@@ -1,7 +1,7 @@
 //! A lane: fetch -> chain -> produce -> progress, for a fixed set of source partitions.
 //!
 //! [`Lane::flow`] is the whole path. A fetched batch is judged by the plugin chain and queued in its partition's window
-//! (`admit.rs`). [`Lane::release`] gives queued records to the target, one batch per partition at a time. Deliveries settle
+//! (`admit.rs`). `release.rs` gives queued records to the target, one batch per partition at a time. Deliveries settle
 //! them in the ledger. When a transaction is due, `commit.rs` waits for every acknowledgement, writes progress and the
 //! offset map into the same transaction and commits it. Any error ends this generation of the lane: everything in memory is
 //! forgotten, and the supervisor takes the lane again from the progress that is committed. Nothing is ever patched up.
@@ -10,20 +10,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::edit::OutRecord;
 use strait_core::progress::{Border, LaneRecord, Position};
-use strait_core::{Disposition, Event, OwnerEpoch, PartitionKey, RecordRef, Route, partitioner};
+use strait_core::{Event, OwnerEpoch, PartitionKey};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::memory::LaneMemory;
 use crate::ports::{
-    Chain, ChainFactory, Clock, DeliveryReport, EventSink, Fetched, LaneConnector, OutHeaders, Outgoing, PortError,
-    ProduceError, ProgressStore, Quarantine, Source, SourceTopic, Taken, Target, TargetEvent, TargetTopic, Token,
+    Chain, ChainFactory, Clock, DeliveryReport, EventSink, Fetched, LaneConnector, PortError, ProgressStore,
+    Quarantine, Source, SourceTopic, Taken, Target, TargetEvent, TargetTopic,
 };
-use crate::spec::{DeliveryMode, LaneSpec};
+use crate::spec::LaneSpec;
 use crate::status::LinkStatus;
-use crate::transaction::{Phase, Transactions};
+use crate::transaction::Transactions;
 use crate::window::PartitionWindow;
 
 /// The stream of progress and map records among [`Token::stream`]s.
@@ -114,22 +113,6 @@ pub(crate) struct Lane<'a> {
     pub turn: usize,
 }
 
-/// How far giving a partition's records to the target went.
-enum Sent {
-    Done,
-    Full,
-}
-
-/// What became of one record.
-enum Step {
-    /// All copies are sent; their bytes.
-    Sent(usize),
-    /// The client's queue is full.
-    QueueFull,
-    /// Together with what is in flight it could make a batch that the target topic refuses.
-    BatchFull,
-}
-
 impl Lane<'_> {
     /// Moves records until `stop`, then commits what is released and returns.
     pub async fn flow(&mut self, stop: &CancellationToken) -> Result<(), LaneError> {
@@ -204,159 +187,6 @@ impl Lane<'_> {
         }
     }
 
-    /// Gives queued records to the target: per partition up to one batch in flight (and over a short line part of the next),
-    /// because an idempotent librdkafka producer moves one batch per partition and round trip, and spins a core while a
-    /// second one waits behind it.
-    fn release(&mut self) -> Result<(), LaneError> {
-        let count = self.partitions.len();
-        for step in 0..count {
-            let stream = (self.turn + step) % count;
-            if !self.transactions.accepts(&self.spec.limits) && self.spec.delivery == DeliveryMode::ExactlyOnce {
-                return Ok(());
-            }
-            if let Sent::Full = self.release_partition(stream)? {
-                self.turn = stream;
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a record has sent some of its copies and not the rest: no transaction may close on that.
-    pub(crate) fn has_partial(&self) -> bool {
-        self.partitions.iter().any(|p| p.queue.front().is_some_and(|q| q.copies_sent > 0))
-    }
-
-    /// Sends the missing copies of such records, and nothing else.
-    fn finish_partial(&mut self) -> Result<(), LaneError> {
-        for stream in 0..self.partitions.len() {
-            let partial = self.partitions.get(stream).and_then(|p| p.queue.front()).filter(|q| q.copies_sent > 0);
-            if partial.is_some() {
-                self.send_and_pass(stream)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn release_partition(&mut self, stream: usize) -> Result<Sent, LaneError> {
-        let Some(partition) = self.partitions.get(stream) else {
-            return Ok(Sent::Done);
-        };
-        if !partition.has_queued() {
-            if let Some(partition) = self.partitions.get_mut(stream) {
-                partition.pass_moved();
-            }
-            return Ok(Sent::Done);
-        }
-        if !self.may_touch(stream) {
-            return Ok(Sent::Done);
-        }
-        let mut quota = self.quota(stream);
-        while quota > 0 {
-            let Some(partition) = self.partitions.get_mut(stream) else {
-                return Ok(Sent::Done);
-            };
-            let Some(queued) = partition.queue.front() else { return Ok(Sent::Done) };
-            let Some(offset) = queued.processed.batch.get(queued.cursor).map(|r| r.offset) else {
-                return Ok(Sent::Done);
-            };
-            let careful = offset < partition.careful_until;
-            // Also the first one behind them waits: in one request with a suspect it would be blamed together with it.
-            let suspects = partition.ledger.settled() < partition.careful_until;
-            if suspects && partition.ledger.in_flight() > 0 {
-                return Ok(Sent::Done);
-            }
-            self.touch(stream)?;
-            quota = match self.send_and_pass(stream)? {
-                Step::QueueFull => return Ok(Sent::Full),
-                Step::Sent(bytes) if !careful => quota.saturating_sub(bytes.max(1)),
-                Step::Sent(_) | Step::BatchFull => 0,
-            };
-        }
-        Ok(Sent::Done)
-    }
-
-    /// Sends the record at a partition's cursor and moves the cursor behind it.
-    fn send_and_pass(&mut self, stream: usize) -> Result<Step, LaneError> {
-        let step = self.send_current(stream)?;
-        if !matches!(step, Step::Sent(_)) {
-            return Ok(step);
-        }
-        let Some(partition) = self.partitions.get_mut(stream) else { return Ok(step) };
-        let Some(queued) = partition.queue.front_mut() else { return Ok(step) };
-        if let Some(record) = queued.processed.batch.get(queued.cursor) {
-            partition.ledger.pass(record.offset.next());
-        }
-        queued.advance();
-        if queued.is_done() {
-            self.queued_bytes -= queued.held_bytes;
-            partition.queue.pop_front();
-            partition.pass_moved();
-        }
-        Ok(step)
-    }
-
-    /// Sends every copy of the record at a partition's cursor.
-    fn send_current(&mut self, stream: usize) -> Result<Step, LaneError> {
-        let Self { partitions, target, topics, transactions, memory, dropped, now, .. } = self;
-        let Some(partition) = partitions.get_mut(stream) else {
-            return Ok(Step::Sent(0));
-        };
-        let Some(queued) = partition.queue.front_mut() else {
-            return Ok(Step::Sent(0));
-        };
-        let Some(record) = queued.processed.batch.get(queued.cursor) else {
-            return Ok(Step::Sent(0));
-        };
-        let unchanged = [OutRecord::default()];
-        let copies = match queued.current_disposition() {
-            None => &unchanged[..],
-            Some(Disposition::Replace(copies)) => copies.as_slice(),
-            Some(Disposition::Drop | Disposition::Reject(_) | Disposition::Halt(_)) => {
-                *dropped += 1;
-                return Ok(Step::Sent(0));
-            }
-        };
-        let mut bytes = 0;
-        let mut sent = 0;
-        let mut stopped = None;
-        for copy in copies.iter().skip(queued.copies_sent) {
-            let topic = copy.topic.as_ref().and_then(|t| topics.get(t)).copied().unwrap_or(queued.topic);
-            let outgoing =
-                outgoing(&record, copy, &topic, partition.key.partition, stream, partition.ledger.next_sequence());
-            let size = outgoing_bytes(&outgoing);
-            // All that is in flight may end up in one batch of the client: a record that would not fit into it waits.
-            if partition.ledger.in_flight() > 0 && partition.ledger.in_flight_bytes() + size > batch_bytes_max(&topic) {
-                stopped = Some(Step::BatchFull);
-                break;
-            }
-            match target.produce(transactions.slot, &outgoing) {
-                Ok(()) => {}
-                Err(ProduceError::QueueFull) => {
-                    stopped = Some(Step::QueueFull);
-                    break;
-                }
-                Err(ProduceError::Refused(reason)) => {
-                    memory.doom(&partition.key, record.offset, queued.processed.batch.leader_epoch(), &reason);
-                    return Err(LaneError::Refused(format!("{} at offset {}: {reason}", partition.key, record.offset)));
-                }
-                Err(ProduceError::Broken(reason)) => return Err(LaneError::Delivery(reason)),
-            }
-            partition
-                .ledger
-                .produced(record.offset, topic.handle.0, outgoing.partition, size)
-                .map_err(|e| LaneError::Delivery(format!("{}: {e}", partition.key)))?;
-            partition.waiting_since.get_or_insert(*now);
-            bytes += size;
-            sent += 1;
-        }
-        queued.copies_sent += sent;
-        if let Phase::Open { bytes: total, .. } = &mut transactions.phase {
-            *total += bytes;
-        }
-        Ok(stopped.unwrap_or(Step::Sent(bytes)))
-    }
-
     async fn on_target(&mut self, event: TargetEvent) -> Result<(), LaneError> {
         self.now = self.deps.clock.now();
         match event {
@@ -418,51 +248,4 @@ impl Lane<'_> {
     pub fn emit(&self, event: Event) {
         self.deps.events.emit(&self.spec.link, event);
     }
-}
-
-/// The record to send for one copy, its partition decided.
-fn outgoing<'a>(
-    record: &RecordRef<'a>,
-    copy: &'a OutRecord,
-    topic: &TargetTopic,
-    source_partition: i32,
-    stream: usize,
-    sequence: u64,
-) -> Outgoing<'a> {
-    let key = copy.key.resolve(record.key);
-    Outgoing {
-        topic: topic.handle,
-        partition: match &copy.route {
-            Route::Partition(partition) => *partition,
-            Route::Hash(bytes) => partitioner::partition_of(bytes, topic.partitions),
-            Route::Keep if source_partition.unsigned_abs() < topic.partitions => source_partition,
-            // A routed record whose number does not exist there: as Kafka's default partitioner, null keys by number.
-            Route::Keep => match key {
-                Some(key) => partitioner::partition_of(key, topic.partitions),
-                None => source_partition % i32::try_from(topic.partitions.max(1)).unwrap_or(i32::MAX),
-            },
-        },
-        token: Token { stream: u32::try_from(stream).unwrap_or(CONTROL_STREAM), sequence },
-        key,
-        value: copy.value.resolve(record.value),
-        headers: match &copy.headers {
-            Some(list) => OutHeaders::List(list),
-            None => OutHeaders::Original(*record),
-        },
-        timestamp_ms: copy.timestamp_ms.unwrap_or(record.timestamp_ms),
-    }
-}
-
-/// Bytes that a batch for this topic may have before compression. The broker's limit is on the compressed batch; staying
-/// below it uncompressed is always safe.
-pub(crate) fn batch_bytes_max(topic: &TargetTopic) -> usize {
-    topic.max_message_bytes - topic.max_message_bytes / 16
-}
-
-fn outgoing_bytes(record: &Outgoing<'_>) -> usize {
-    let mut bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-    // The lengths of name and value cost up to 5 bytes each.
-    record.headers.for_each(|h| bytes += h.name.len() + h.value.map_or(0, <[u8]>::len) + 10);
-    // What a record costs besides its bytes, so that a flood of empty ones is bounded too.
-    bytes + 64
 }

@@ -18,6 +18,7 @@ pub mod link;
 mod look_back;
 mod memory;
 pub mod ports;
+mod release;
 pub mod spec;
 pub mod status;
 mod supervisor;
