@@ -1,4 +1,4 @@
-//! The implementation of [`Clock`] that a process hands to everything that asks for the time.
+//! The machine's clocks behind the port, and milliseconds.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,4 +27,10 @@ impl Clock for SystemClock {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
+}
+
+/// Returns a duration in whole milliseconds, as events, metrics and answers carry it.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

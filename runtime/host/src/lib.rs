@@ -25,5 +25,7 @@ pub use load::{
     ChainSpec, Kind, LinkInfo, Manifest, Naming, PluginInfo, PluginSource, PluginSpec, PrivateKey, PublicKey, Trust,
     bundled_names, component_of, generation_of, inspect, signature_path, verify_file,
 };
-pub use reload::{ChainSlot, ChainState, Comparison, HistoryEntry, OfferError, Outcome, SlotDeps, Standing, Trial};
+pub use reload::{
+    ActiveChain, ActiveChainDeps, ChainState, Comparison, HistoryEntry, HistoryOutcome, OfferError, Trial, TrialPhase,
+};
 pub use text::digest_of;

@@ -14,7 +14,8 @@ use strait_core::{
 };
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Next};
 use strait_host::{
-    ChainSlot, ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming, Outcome, PluginSpec, SlotDeps, Trial,
+    ActiveChain, ActiveChainDeps, ChainSpec, HistoryOutcome, HostChains, HostEngine, HostOptions, LinkInfo, Naming,
+    PluginSpec, Trial,
 };
 
 use support::world::World;
@@ -186,8 +187,8 @@ fn a_chain_that_is_not_asked_or_not_shown_the_log_judges_nothing() {
 #[test]
 fn an_exchange_shows_the_new_plugins_the_log_and_one_that_breaks_gives_way_to_the_one_before() {
     let world = Arc::new(World::default());
-    let deps = SlotDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
-    let slot = ChainSlot::new(deps, load(vec![plugin(LOOKBACK)]));
+    let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+    let slot = ActiveChain::new(deps, load(vec![plugin(LOOKBACK)]));
     let mut chain = slot.chain().unwrap();
     let log = Log::new(&[]);
     let probation = Duration::from_secs(60);
@@ -217,8 +218,11 @@ fn an_exchange_shows_the_new_plugins_the_log_and_one_that_breaks_gives_way_to_th
         judged.extend(part);
     }
     assert_eq!(judged.len(), log.0.len());
-    let outcomes: Vec<Outcome> = slot.history().iter().map(|entry| entry.outcome).collect();
-    assert_eq!(&outcomes[..4], [Outcome::Started, Outcome::Reloaded, Outcome::Reloaded, Outcome::RolledBack]);
+    let outcomes: Vec<HistoryOutcome> = slot.history().iter().map(|entry| entry.outcome).collect();
+    assert_eq!(
+        &outcomes[..4],
+        [HistoryOutcome::Started, HistoryOutcome::Reloaded, HistoryOutcome::Reloaded, HistoryOutcome::RolledBack]
+    );
 }
 
 #[test]
@@ -229,8 +233,8 @@ fn canaries_and_shadows_remember_by_themselves() {
         Trial::Shadow(Duration::from_secs(60)),
     ] {
         let world = Arc::new(World::default());
-        let deps = SlotDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
-        let slot = ChainSlot::new(deps, load(vec![plugin(LOOKBACK)]));
+        let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+        let slot = ActiveChain::new(deps, load(vec![plugin(LOOKBACK)]));
         let mut chain = slot.chain().unwrap();
         let log = Log::new(&[]);
         for from in (0..RECORDS).step_by(5) {
@@ -301,8 +305,8 @@ fn a_candidate_that_finds_no_memory_is_taken_back_and_holds_nothing_up() {
         Trial::Canary { time: Duration::from_secs(60), partition: 0 },
     ] {
         let (world, load) = (Arc::new(World::default()), load_with_room_for_one());
-        let deps = SlotDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
-        let slot = ChainSlot::new(deps, load(LOOKBACK));
+        let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+        let slot = ActiveChain::new(deps, load(LOOKBACK));
         let mut chain = slot.chain().unwrap();
         let log = Log::new(&[]);
         for from in (0..RECORDS).step_by(5) {
@@ -312,8 +316,8 @@ fn a_candidate_that_finds_no_memory_is_taken_back_and_holds_nothing_up() {
             check(&log, LOOKBACK, &judge(&mut *chain, &log, &log.batch(from, from + 5).unwrap()));
         }
         let is_tried = !matches!(trial, Trial::Canary { partition: 0, .. });
-        let outcomes: Vec<Outcome> = slot.history().iter().map(|entry| entry.outcome).collect();
-        assert_eq!(outcomes.contains(&Outcome::RolledBack), is_tried, "{trial:?}: {outcomes:?}");
+        let outcomes: Vec<HistoryOutcome> = slot.history().iter().map(|entry| entry.outcome).collect();
+        assert_eq!(outcomes.contains(&HistoryOutcome::RolledBack), is_tried, "{trial:?}: {outcomes:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use strait_core::{Content, Disposition, Processed};
 use strait_flow::ports::{Chain, ChainFactory};
-use strait_host::{ChainSlot, HostChains, OfferError, Outcome, SlotDeps, Standing, Trial};
+use strait_host::{ActiveChain, ActiveChainDeps, HistoryOutcome, HostChains, OfferError, Trial, TrialPhase};
 
 use support::guest::{Guest, Process, SPIN};
 use support::world::World;
@@ -31,13 +31,13 @@ fn load(guest: &Guest) -> Arc<HostChains> {
     load_bytes(&guest.wasm(), |_| {}).unwrap()
 }
 
-fn slot(guest: &Guest) -> (Arc<World>, ChainSlot) {
+fn slot(guest: &Guest) -> (Arc<World>, ActiveChain) {
     let world = Arc::new(World::default());
-    let deps = SlotDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
-    (world, ChainSlot::new(deps, load(guest)))
+    let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+    (world, ActiveChain::new(deps, load(guest)))
 }
 
-fn offer(slot: &ChainSlot, guest: &Guest, trial: Trial) -> Result<(), OfferError> {
+fn offer(slot: &ActiveChain, guest: &Guest, trial: Trial) -> Result<(), OfferError> {
     slot.offer(load(guest), trial, PROBATION, Duration::ZERO).map(drop)
 }
 
@@ -58,7 +58,7 @@ fn value(chain: &mut Box<dyn Chain>) -> String {
     judged(chain).0
 }
 
-fn outcomes(slot: &ChainSlot) -> Vec<Outcome> {
+fn outcomes(slot: &ActiveChain) -> Vec<HistoryOutcome> {
     slot.history().into_iter().map(|entry| entry.outcome).collect()
 }
 
@@ -68,12 +68,12 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_
     let (mut one, mut two) = (slot.chain().unwrap(), slot.chain().unwrap());
     let (first, old) = judged(&mut one);
     assert_eq!((first.as_str(), value(&mut two).as_str()), ("old", "old"));
-    assert_eq!(slot.state().standing, Standing::Steady);
+    assert_eq!(slot.state().standing, TrialPhase::Steady);
     assert!(matches!(slot.rollback("no"), Err(OfferError::NothingBefore)));
 
     offer(&slot, &version("new"), Trial::Direct).unwrap();
     let state = slot.state();
-    assert_eq!((state.standing, state.holders, state.holders_behind), (Standing::Probation, 2, 2));
+    assert_eq!((state.standing, state.holders, state.holders_behind), (TrialPhase::Probation, 2, 2));
     assert_eq!(state.beside.as_deref(), Some(old.as_str()));
     let (second, new) = judged(&mut one);
     assert_eq!(second, "new");
@@ -86,10 +86,10 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_
     assert_eq!(value(&mut three), "new");
 
     slot.tick();
-    assert_eq!(slot.state().standing, Standing::Probation);
+    assert_eq!(slot.state().standing, TrialPhase::Probation);
     world.pass(PROBATION);
     slot.tick();
-    assert_eq!(slot.state().standing, Standing::Steady);
+    assert_eq!(slot.state().standing, TrialPhase::Steady);
     assert_eq!(value(&mut one), "new");
 
     // An operator goes back; the version that was taken back is known as bad until somebody forgives it.
@@ -98,7 +98,8 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_
     assert_eq!(slot.known_bad(&load(&version("new")).generation()).as_deref(), Some(new.as_str()));
     slot.forgive();
     assert_eq!(slot.known_bad(&load(&version("new")).generation()), None);
-    let expected = [Outcome::Started, Outcome::Reloaded, Outcome::Proven, Outcome::RolledBack];
+    let expected =
+        [HistoryOutcome::Started, HistoryOutcome::Reloaded, HistoryOutcome::Proven, HistoryOutcome::RolledBack];
     assert_eq!(outcomes(&slot), expected);
     let entry = slot.history().pop().unwrap();
     assert_eq!((entry.generation, entry.serving, entry.reason.as_str()), (new, old, "slow"));
@@ -124,7 +125,7 @@ fn a_lane_is_told_when_others_judge_and_of_nothing_else() {
     now(true);
     world.pass(PROBATION);
     slot.tick();
-    assert_eq!(slot.state().standing, Standing::Steady);
+    assert_eq!(slot.state().standing, TrialPhase::Steady);
     now(false);
     offer(&slot, &version("shadow"), Trial::Shadow(PROBATION)).unwrap();
     now(false);
@@ -155,10 +156,10 @@ fn a_generation_that_breaks_where_the_old_one_does_not_is_taken_back_with_the_ba
         let bad = slot.chains().generation();
         // The same batch, judged by the old one as if nothing had been; the other lane never calls the new one.
         assert_eq!(judged(&mut one), old);
-        assert_eq!(slot.state().standing, Standing::Steady);
+        assert_eq!(slot.state().standing, TrialPhase::Steady);
         assert_eq!([value(&mut two), value(&mut one)], ["old", "old"]);
         let entry = slot.history().pop().unwrap();
-        assert_eq!((entry.outcome, &*entry.generation, &entry.serving), (Outcome::RolledBack, &*bad.0, &old.1));
+        assert_eq!((entry.outcome, &*entry.generation, &entry.serving), (HistoryOutcome::RolledBack, &*bad.0, &old.1));
         assert!(entry.reason.contains(reason), "{}", entry.reason);
         assert_eq!(slot.known_bad(&bad).as_deref(), Some(&*bad.0));
         assert_eq!(*world.events.lock().unwrap(), ["plugins_reloaded", "plugins_rolled_back"]);
@@ -177,7 +178,7 @@ fn what_cannot_serve_is_refused_before_any_lane_sees_it() {
         offer(&slot, &Guest { open_topic_fails: Some("not mine"), ..version("no") }, Trial::Direct).unwrap_err();
     assert!(error.to_string().contains("it refuses the topic: not mine"), "{error}");
     assert_eq!((value(&mut chain), slot.state().holders_behind), ("old".to_owned(), 0));
-    assert_eq!(outcomes(&slot), [Outcome::Started]);
+    assert_eq!(outcomes(&slot), [HistoryOutcome::Started]);
 }
 
 #[test]
@@ -224,30 +225,30 @@ fn a_candidate_is_compared_in_the_shadow_or_serves_one_partition_before_it_serve
     assert_eq!([value(&mut chain), value(&mut chain)], ["old", "old"]);
     let state = slot.state();
     let comparison = state.comparison.unwrap();
-    assert_eq!(state.standing, Standing::Shadow);
+    assert_eq!(state.standing, TrialPhase::Shadow);
     assert_eq!((comparison.records, comparison.records_different, comparison.batches_elsewhere), (4, 2, 0));
     world.pass(time);
     slot.tick();
-    assert_eq!((slot.state().standing, value(&mut chain).as_str()), (Standing::Probation, "new"));
+    assert_eq!((slot.state().standing, value(&mut chain).as_str()), (TrialPhase::Probation, "new"));
     assert!(slot.history().pop().unwrap().reason.contains("2 of 4 records judged otherwise"));
 
     // One that breaks in the shadow was never in force.
     let trap = Guest { in_process: "unreachable".into(), ..version("trap") };
     offer(&slot, &trap, Trial::Shadow(time)).unwrap();
     assert_eq!(value(&mut chain), "new");
-    assert_eq!((slot.state().standing, outcomes(&slot).pop()), (Standing::Steady, Some(Outcome::RolledBack)));
+    assert_eq!((slot.state().standing, outcomes(&slot).pop()), (TrialPhase::Steady, Some(HistoryOutcome::RolledBack)));
 
     // The batches of the tests are of partition 3.
     offer(&slot, &version("canary"), Trial::Canary { time, partition: 2 }).unwrap();
     assert_eq!(value(&mut chain), "new");
     offer(&slot, &version("canary"), Trial::Canary { time, partition: 3 }).unwrap();
-    assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("canary", Standing::Canary));
+    assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("canary", TrialPhase::Canary));
     slot.rollback("looked bad").unwrap();
     assert_eq!(value(&mut chain), "new");
     offer(&slot, &trap, Trial::Canary { time, partition: 3 }).unwrap();
-    assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("new", Standing::Steady));
+    assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("new", TrialPhase::Steady));
     offer(&slot, &version("canary"), Trial::Canary { time, partition: 3 }).unwrap();
     world.pass(time);
     slot.tick();
-    assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("canary", Standing::Probation));
+    assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("canary", TrialPhase::Probation));
 }

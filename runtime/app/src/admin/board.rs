@@ -9,7 +9,7 @@ use strait_core::config::{Config, DeliveryMode};
 use strait_core::{Event, PartitionKey, Severity};
 use strait_flow::ports::{Clock, EventSink};
 use strait_flow::{LaneState, LinkStatus, SystemClock};
-use strait_host::{ChainSlot, HostEngine};
+use strait_host::{ActiveChain, HostEngine};
 
 use crate::run::reload::Reloads;
 use crate::telemetry::Mask;
@@ -146,7 +146,7 @@ pub struct Work {
     /// Its figures.
     pub status: Arc<LinkStatus>,
     /// Its plugins, exchangeable.
-    pub slot: ChainSlot,
+    pub slot: ActiveChain,
     /// What runs them, for their figures over all versions.
     pub engine: HostEngine,
     /// How many lanes it has, in all processes.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use strait_core::PartitionKey;
 use strait_core::config::DeliveryMode;
 use strait_flow::{Activity, LaneState, PartitionStatus};
-use strait_host::Standing;
+use strait_host::TrialPhase;
 
 use super::board::{Board, LinkBoard, Recent};
 use super::plugins::{self, Plugin};
@@ -204,12 +204,12 @@ fn links(board: &Board) -> Vec<Link> {
 }
 
 /// `steady`, `probation`, `shadow` or `canary`.
-pub fn standing(standing: Standing) -> &'static str {
+pub fn standing(standing: TrialPhase) -> &'static str {
     match standing {
-        Standing::Steady => "steady",
-        Standing::Probation => "probation",
-        Standing::Shadow => "shadow",
-        Standing::Canary => "canary",
+        TrialPhase::Steady => "steady",
+        TrialPhase::Probation => "probation",
+        TrialPhase::Shadow => "shadow",
+        TrialPhase::Canary => "canary",
     }
 }
 

@@ -7,7 +7,7 @@ use strait_core::LaneId;
 use strait_core::config::{LANES_DEFAULT, Link, Start};
 use strait_flow::ports::{ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, WatchIntervals};
-use strait_host::{ChainSlot, HostChains, HostEngine, SlotDeps};
+use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::{ClusterConfig, SourceTuning, TargetTuning};
 use strait_kafka::{
     KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopicsError,
@@ -82,7 +82,7 @@ pub struct Planned {
     /// Its figures.
     pub status: Arc<LinkStatus>,
     /// Its plugins, exchangeable.
-    pub slot: ChainSlot,
+    pub slot: ActiveChain,
     link: Link,
     engine: HostEngine,
     clock: Arc<dyn Clock>,
@@ -106,11 +106,11 @@ pub async fn plan(
         let loading = tokio::task::spawn_blocking(move || HostChains::load(&for_loading, spec));
         let chains = loading.await.map_err(|error| RunError::Engine(error.to_string()))??;
         let events = Arc::clone(told) as Arc<dyn EventSink>;
-        let slot_deps = SlotDeps { link: link.name.clone(), clock: Arc::clone(clock), events };
+        let slot_deps = ActiveChainDeps { link: link.name.clone(), clock: Arc::clone(clock), events };
         planned.push(Planned {
             told: Arc::clone(told),
             status: Arc::default(),
-            slot: ChainSlot::new(slot_deps, chains),
+            slot: ActiveChain::new(slot_deps, chains),
             link: link.clone(),
             engine: engine.clone(),
             clock: Arc::clone(clock),
@@ -217,7 +217,11 @@ impl Planned {
 }
 
 /// The chains of the link's lanes: those of the slot, which refuse topics that would share a target topic.
-fn chains_of(link: &Link, slot: &ChainSlot, topics: &watch::Receiver<Arc<Vec<SourceTopic>>>) -> Arc<dyn ChainFactory> {
+fn chains_of(
+    link: &Link,
+    slot: &ActiveChain,
+    topics: &watch::Receiver<Arc<Vec<SourceTopic>>>,
+) -> Arc<dyn ChainFactory> {
     let chains = Arc::new(slot.clone());
     if link.merge_topics { chains } else { Arc::new(OneEach::new(chains, topics.clone())) }
 }

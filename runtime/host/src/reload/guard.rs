@@ -1,4 +1,4 @@
-//! What a new chain would protect less than the one that serves.
+//! How a new chain would protect less than the active one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,14 +10,26 @@ use crate::chain::PluginChain;
 use crate::factory::HostChains;
 use crate::load::Loaded;
 
-/// What is told of a long list.
+/// Entries of a long list that are reported.
 const LOST_MAX: usize = 5;
 
-/// In what `new` protects less than `old`, for people; empty where nothing is lost. A plugin that nobody requires may go: to
-/// take it out of the configuration is the operator's word already. One that is required, or whose file does more than
-/// before, needs a word of its own.
-#[must_use]
-pub(super) fn loosened(old: &HostChains, new: &HostChains) -> Vec<String> {
+/// Describes, for the operator, how `new` protects less than `old`; empty where nothing is lost. Blocks while instances start.
+///
+/// # Errors
+/// [`ChainError`]: the new chain cannot become active.
+pub(super) fn loosened(
+    old: &HostChains,
+    new: &HostChains,
+    topics: &BTreeMap<Arc<str>, u32>,
+) -> Result<Vec<String>, ChainError> {
+    let mut found = declarations_lost(old, new);
+    found.extend(coverage_lost(old, new, topics)?);
+    Ok(found)
+}
+
+/// Compares what the plugins declare. A plugin that nobody requires may go: the operator has already removed it from the
+/// configuration. A required one, or one whose file may do more than before, needs a confirmation.
+fn declarations_lost(old: &HostChains, new: &HostChains) -> Vec<String> {
     let mut found = Vec::new();
     let (old, new) = (&old.set().plugins, &new.set().plugins);
     for (at, before) in old.iter().enumerate() {
@@ -27,7 +39,7 @@ pub(super) fn loosened(old: &HostChains, new: &HostChains) -> Vec<String> {
             }
             continue;
         };
-        // Who pins or signs another file has looked at what that does; `required` is a word of the configuration.
+        // Whoever pins or signs another file has looked at what it does; `required` is set in the configuration.
         let vouched = after.is_vouched_change(before);
         if before.required && !after.required && !(vouched && before.manifest.fails_closed) {
             found.push(format!("plugin {} is not required any more (fails-closed)", after.name));
@@ -41,11 +53,8 @@ pub(super) fn loosened(old: &HostChains, new: &HostChains) -> Vec<String> {
     found
 }
 
-/// Of what required plugins look at in these topics, what they would not look at any more. Blocks while instances start.
-///
-/// # Errors
-/// [`ChainError`] of the new chain, which cannot serve then.
-pub(crate) fn coverage_lost(
+/// Compares what required plugins look at in these topics.
+fn coverage_lost(
     old: &HostChains,
     new: &HostChains,
     topics: &BTreeMap<Arc<str>, u32>,
@@ -60,12 +69,12 @@ pub(crate) fn coverage_lost(
         }
         Ok(chain)
     };
-    // One that cannot be asked any more has nothing to lose.
+    // A chain that does not start any more has nothing to lose.
     let Ok(before) = asked(old) else { return Ok(Vec::new()) };
     let after = asked(new)?;
     let mut lost = Vec::new();
     for (at, plugin) in old.set().plugins.iter().enumerate().filter(|(_, plugin)| plugin.required) {
-        // One that went is told apart from this.
+        // A plugin that was removed is reported by its declarations.
         let Some(next) = counterpart(&old.set().plugins, at, &new.set().plugins) else { continue };
         if next.is_vouched_change(plugin) {
             continue;
@@ -87,7 +96,7 @@ pub(crate) fn coverage_lost(
     Ok(lost)
 }
 
-/// The plugin of the same name; of several, the one at the same place among them.
+/// Returns the plugin of the same name; of several, the one at the same position among them.
 fn counterpart<'a>(old: &[Arc<Loaded>], at: usize, new: &'a [Arc<Loaded>]) -> Option<&'a Arc<Loaded>> {
     let name = &old.get(at)?.name;
     let nth = old.iter().take(at).filter(|plugin| plugin.name == *name).count();

@@ -1,10 +1,11 @@
-//! What became of every chain that was to serve a link: loaded, refused, exchanged, rolled back.
+//! The history of a link's chains: loaded, refused, replaced, rolled back.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use strait_core::event::Event;
+use strait_flow::lock;
 use strait_flow::ports::{Clock, EventSink};
 
 use crate::factory::PluginVersion;
@@ -14,30 +15,30 @@ const ENTRIES_MAX: usize = 200;
 /// Bytes of a reason; a configuration with many mistakes has a long one.
 const REASON_BYTES_MAX: usize = 4 << 10;
 
-/// What became of a chain.
+/// The outcome of one reload, trial or rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It served from the start of the process.
+pub enum HistoryOutcome {
+    /// Active since the process began.
     Started,
-    /// It serves from its lanes' next batches on, under probation.
+    /// Active from the lanes' next batches on, on probation.
     Reloaded,
-    /// It is tried before it serves: beside the one that serves, or on chosen partitions.
+    /// On trial, in the shadow or as a canary.
     OnTrial,
     /// Its probation passed.
     Proven,
-    /// It never served; the one before goes on.
+    /// Never active; the active chain stayed.
     Refused,
-    /// It broke on probation or on trial, or an operator said so: the one before serves again.
+    /// It broke on probation or on trial, or an operator rolled it back; the previous chain is active again.
     RolledBack,
 }
 
-impl Outcome {
-    /// Every outcome, for metrics that begin with zero.
+impl HistoryOutcome {
+    /// Every outcome, for metrics that start at zero.
     pub const ALL: [Self; 6] =
         [Self::Started, Self::Reloaded, Self::OnTrial, Self::Proven, Self::Refused, Self::RolledBack];
 
-    /// As it is written in JSON.
+    /// Returns the name in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -54,89 +55,84 @@ impl Outcome {
 /// One entry of the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// When, in milliseconds since the Unix epoch.
+    /// Milliseconds since the Unix epoch.
     pub at_unix_ms: i64,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// The chain that it is about: its plugins with digests and configurations, as in the progress records; empty where it
-    /// could not even be told.
+    /// The outcome.
+    pub outcome: HistoryOutcome,
+    /// Generation of the chain that the entry is about, as in the progress records; empty where it could not be computed.
     pub generation: String,
-    /// `sha256:` digests of the plugins' files, by the plugins' names, in order.
+    /// The chain's plugins, in order.
     pub plugins: Vec<PluginVersion>,
-    /// The chain that serves after this.
+    /// Generation of the chain that is active after this.
     pub serving: String,
-    /// Why, and what to do; empty where nothing is to be said.
+    /// The reason, and what to do; may be empty.
     pub reason: String,
-    /// Reading, compiling and preparing, in milliseconds.
+    /// Milliseconds that it took to read, compile and prepare.
     pub took_ms: u64,
 }
 
-/// The history of a link; also tells the log.
-pub(crate) struct History {
+/// The history of a link. Each new entry is also emitted as an event.
+pub(super) struct History {
     link: String,
     clock: Arc<dyn Clock>,
     events: Arc<dyn EventSink>,
-    inner: Mutex<Kept>,
+    inner: Mutex<Entries>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Entries {
     entries: VecDeque<HistoryEntry>,
-    counts: [u64; Outcome::ALL.len()],
+    counts: [u64; HistoryOutcome::ALL.len()],
 }
 
 impl History {
-    pub(crate) fn new(link: &str, clock: Arc<dyn Clock>, events: Arc<dyn EventSink>) -> Self {
+    pub(super) fn new(link: &str, clock: Arc<dyn Clock>, events: Arc<dyn EventSink>) -> Self {
         Self { link: link.to_owned(), clock, events, inner: Mutex::default() }
     }
 
-    pub(crate) fn note(&self, mut entry: HistoryEntry) -> HistoryEntry {
+    pub(super) fn record(&self, mut entry: HistoryEntry) -> HistoryEntry {
         entry.at_unix_ms = self.clock.unix_ms();
         cut(&mut entry.reason);
         let HistoryEntry { generation, serving, reason, .. } = entry.clone();
         match entry.outcome {
-            Outcome::Started => {}
-            Outcome::Proven => {
+            HistoryOutcome::Started => {}
+            HistoryOutcome::Proven => {
                 tracing::info!(link = self.link, generation, "the plugins have passed their probation");
             }
-            Outcome::Reloaded => {
+            HistoryOutcome::Reloaded => {
                 let (generation, took_ms) = (generation.into(), entry.took_ms);
                 self.events.emit(&self.link, Event::PluginsReloaded { generation, took_ms, reason });
             }
-            Outcome::OnTrial => {
+            HistoryOutcome::OnTrial => {
                 self.events.emit(&self.link, Event::PluginsOnTrial { generation: generation.into(), reason });
             }
-            Outcome::Refused => {
+            HistoryOutcome::Refused => {
                 self.events.emit(&self.link, Event::PluginsRefused { serving: serving.into(), reason });
             }
-            Outcome::RolledBack => {
+            HistoryOutcome::RolledBack => {
                 let (generation, serving) = (generation.into(), serving.into());
                 self.events.emit(&self.link, Event::PluginsRolledBack { generation, serving, reason });
             }
         }
-        let mut kept = self.lock();
-        if let Some(count) = kept.counts.get_mut(entry.outcome as usize) {
+        let mut inner = lock(&self.inner);
+        if let Some(count) = inner.counts.get_mut(entry.outcome as usize) {
             *count += 1;
         }
-        if kept.entries.len() >= ENTRIES_MAX {
-            kept.entries.pop_front();
+        if inner.entries.len() >= ENTRIES_MAX {
+            inner.entries.pop_front();
         }
-        kept.entries.push_back(entry.clone());
+        inner.entries.push_back(entry.clone());
         entry
     }
 
     /// Oldest first.
-    pub(crate) fn entries(&self) -> Vec<HistoryEntry> {
-        self.lock().entries.iter().cloned().collect()
+    pub(super) fn entries(&self) -> Vec<HistoryEntry> {
+        lock(&self.inner).entries.iter().cloned().collect()
     }
 
     /// How often each outcome came about since the process began.
-    pub(crate) fn counts(&self) -> Vec<(Outcome, u64)> {
-        Outcome::ALL.into_iter().zip(self.lock().counts).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn counts(&self) -> Vec<(HistoryOutcome, u64)> {
+        HistoryOutcome::ALL.into_iter().zip(lock(&self.inner).counts).collect()
     }
 }
 

@@ -1,53 +1,59 @@
-//! How a link's chain stands, for status.
+//! Which chain of a link is active and which is on standby.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::factory::PluginVersion;
+use super::version::ChainVersion;
 
-/// What a trial in the shadow has found so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// Records that both judged.
-    pub records: u64,
-    /// Of these, records that the candidate treats otherwise.
-    pub records_different: u64,
-    /// Batches that the candidate would send to another topic.
-    pub batches_elsewhere: u64,
+/// The chains of a link at one moment.
+#[derive(Clone)]
+pub(super) struct ReloadState {
+    /// Increases with every change; lanes poll it before each batch.
+    pub(super) revision: u64,
+    pub(super) active: Arc<ChainVersion>,
+    pub(super) standby: Option<Standby>,
+    /// The chain that a rollback brings back.
+    pub(super) previous: Option<Arc<ChainVersion>>,
 }
 
-/// Where a link's chain stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Standing {
-    /// Nothing is on probation or on trial.
-    Steady,
-    /// The chain that serves is new and will be rolled back if it breaks.
-    Probation,
-    /// A candidate judges beside it.
+/// The chain beside the active one.
+#[derive(Clone)]
+pub(super) struct Standby {
+    pub(super) role: Role,
+    pub(super) version: Arc<ChainVersion>,
+    /// When the probation or the trial ends.
+    pub(super) until: Duration,
+    /// The probation that follows a trial.
+    pub(super) probation: Duration,
+}
+
+/// Why a chain is on standby.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It is the previous chain; the active one is on probation.
+    Previous,
+    /// It is a candidate whose judgements are compared and discarded.
     Shadow,
-    /// A candidate serves one partition number.
-    Canary,
+    /// It is a candidate that judges this partition number.
+    Canary(i32),
 }
 
-/// How a link's chain is, for status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChainState {
-    /// The chain that serves.
-    pub generation: String,
-    /// Its plugins, in order.
-    pub plugins: Vec<PluginVersion>,
-    /// Where it stands.
-    pub standing: Standing,
-    /// The chain beside it: the one before on probation, the candidate on trial.
-    pub beside: Option<String>,
-    /// When probation or trial are over, in milliseconds.
-    pub over_in_ms: Option<u64>,
-    /// What the candidate in the shadow would do otherwise.
-    pub comparison: Option<Comparison>,
-    /// The chain that a rollback would bring back.
-    pub before: Option<String>,
-    /// Lanes (and others who ask for names) that hold a chain.
-    pub holders: usize,
-    /// Of these, those that have not come to a batch border since the last exchange.
-    pub holders_behind: usize,
+impl ReloadState {
+    pub(super) fn new(active: Arc<ChainVersion>) -> Self {
+        Self { revision: 1, active, standby: None, previous: None }
+    }
+
+    /// Makes a chain active, on probation: the previous one goes on standby.
+    pub(super) fn activate(&mut self, version: Arc<ChainVersion>, until: Duration, probation: Duration) {
+        let previous = std::mem::replace(&mut self.active, version);
+        self.previous = Some(Arc::clone(&previous));
+        self.standby = Some(Standby { role: Role::Previous, version: previous, until, probation });
+    }
+
+    /// Goes back to a chain; nothing is left to go back to.
+    pub(super) fn restore(&mut self, version: Arc<ChainVersion>) {
+        self.active = version;
+        self.standby = None;
+        self.previous = None;
+    }
 }

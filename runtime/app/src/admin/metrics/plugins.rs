@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use strait_host::{FailureKind, PluginHealth, Standing};
+use strait_host::{FailureKind, PluginHealth, TrialPhase};
 
 use super::{Page, Seen, working};
 use crate::admin::plugins::breaker;
 use crate::admin::status::standing;
 
 /// Where a chain can stand.
-const STANDINGS: [Standing; 4] = [Standing::Steady, Standing::Probation, Standing::Shadow, Standing::Canary];
+const STANDINGS: [TrialPhase; 4] = [TrialPhase::Steady, TrialPhase::Probation, TrialPhase::Shadow, TrialPhase::Canary];
 
 /// A plugin of a link, over all its versions.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use strait_core::Generation;
 use strait_core::config::{Change, Link, Reload, ReloadMode, diff};
-use strait_host::{ChainSpec, ChainState, HostChains, Outcome, PluginSource, Standing, Trial, generation_of};
+use strait_host::{ChainSpec, ChainState, HistoryOutcome, HostChains, PluginSource, Trial, TrialPhase, generation_of};
 
 use super::{LinkReload, ReloadError, ReloadOutcome, ReloadReport, ReloadRequest, Shared, files, link_of};
 use crate::compose;
@@ -150,7 +150,7 @@ impl Shared {
         let offered = link.slot.offer(chains, trial, Duration::from_secs(probation_s), took);
         let entry = offered.map_err(|error| refuse(error.to_string()))?;
         link.kept().applied = Arc::clone(source);
-        Ok(if entry.outcome == Outcome::OnTrial { ReloadOutcome::OnTrial } else { ReloadOutcome::Reloaded })
+        Ok(if entry.outcome == HistoryOutcome::OnTrial { ReloadOutcome::OnTrial } else { ReloadOutcome::Reloaded })
     }
 
     /// What differs in the file and cannot be taken over, told when it changes.
@@ -230,7 +230,7 @@ impl Shared {
 /// The generation of the candidate on trial.
 fn on_trial(link: &LinkReload) -> Option<String> {
     let ChainState { standing, beside, .. } = link.slot.state();
-    beside.filter(|_| matches!(standing, Standing::Shadow | Standing::Canary))
+    beside.filter(|_| matches!(standing, TrialPhase::Shadow | TrialPhase::Canary))
 }
 
 fn trial(reload: &Reload) -> Trial {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strait_core::config::{Link, ReloadMode};
 use strait_flow::ports::Clock;
-use strait_host::{ChainSlot, ChainState, HistoryEntry, HostEngine, OfferError, signature_path};
+use strait_host::{ActiveChain, ChainState, HistoryEntry, HostEngine, OfferError, signature_path};
 
 use crate::compose;
 use crate::load::Loaded;
@@ -123,7 +123,7 @@ struct Shared {
 
 /// One link.
 struct LinkReload {
-    slot: ChainSlot,
+    slot: ActiveChain,
     kept: Mutex<Kept>,
 }
 
@@ -145,7 +145,7 @@ impl Reloads {
         loaded: &Arc<Loaded>,
         engine: HostEngine,
         clock: Arc<dyn Clock>,
-        slots: Vec<(String, ChainSlot)>,
+        slots: Vec<(String, ActiveChain)>,
     ) -> Self {
         let links = slots.into_iter().map(|(name, slot)| {
             let files = link_of(loaded, &name).map(|link| files(loaded, link)).unwrap_or_default();
@@ -224,7 +224,7 @@ impl Reloads {
 
     /// The slot of a link.
     #[cfg(test)]
-    pub fn slot(&self, link: &str) -> Option<&ChainSlot> {
+    pub fn slot(&self, link: &str) -> Option<&ActiveChain> {
         self.shared.links.get(link).map(|link| &link.slot)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use strait_core::Event;
 use strait_flow::ports::{ChainFactory as _, EventSink};
-use strait_host::{Outcome, SlotDeps};
+use strait_host::{ActiveChainDeps, HistoryOutcome};
 use tempfile::TempDir;
 
 use super::*;
@@ -75,8 +75,8 @@ impl Bed {
         let world = Arc::new(World::default());
         let link = &loaded.config.links[0];
         let chains = strait_host::HostChains::load(&engine, compose::chain(&loaded, link)).unwrap();
-        let deps = SlotDeps { link: "l".into(), clock: world.clone(), events: world.clone() };
-        let slot = ChainSlot::new(deps, chains);
+        let deps = ActiveChainDeps { link: "l".into(), clock: world.clone(), events: world.clone() };
+        let slot = ActiveChain::new(deps, chains);
         let reloads = Reloads::new(&loaded, engine, world.clone(), vec![("l".to_owned(), slot)]);
         let bed = Self { folder, world, reloads };
         assert_eq!(bed.settle(), Vec::new());
@@ -98,14 +98,14 @@ impl Bed {
     }
 
     /// A look, without time passing; gives what became of changes.
-    fn look(&self) -> Vec<Outcome> {
+    fn look(&self) -> Vec<HistoryOutcome> {
         let before = self.history().len();
         self.reloads.shared.look();
         self.history().split_off(before).into_iter().map(|entry| entry.outcome).collect()
     }
 
     /// Looks until everything has come to rest.
-    fn settle(&self) -> Vec<Outcome> {
+    fn settle(&self) -> Vec<HistoryOutcome> {
         let mut outcomes = self.look();
         self.world.ms.fetch_add(SETTLE_MS, Ordering::Relaxed);
         outcomes.extend(self.look());
@@ -143,7 +143,7 @@ fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
     // Renamed over: taken once it has rested, and only then.
     bed.put("B");
     assert_eq!((bed.look(), bed.look(), bed.serving().as_str()), (vec![], vec![], "A"));
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "B"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "B"));
     assert_eq!(bed.settle(), vec![]);
 
     // Half written in place: nothing while it grows, refused when it rests like that, taken when it is whole.
@@ -154,12 +154,12 @@ fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
         bed.world.ms.fetch_add(SETTLE_MS - 1, Ordering::Relaxed);
         assert_eq!(bed.look(), vec![]);
     }
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], "B"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "B"));
     assert!(bed.reason().contains("not valid WebAssembly"), "{}", bed.reason());
     assert_eq!(bed.reloads.state()[0].problem.as_deref(), Some(bed.reason().as_str()));
     assert_eq!(bed.settle(), vec![], "the same bad file was tried again");
     fs::write(&file, &whole).unwrap();
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "C"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "C"));
     assert_eq!(bed.reloads.state()[0].problem, None);
 
     // Touched, or the same bytes again: the same version.
@@ -168,18 +168,18 @@ fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
 
     // Deleted: said once, what serves goes on; put back: all is well.
     fs::remove_file(&file).unwrap();
-    assert_eq!((bed.settle(), bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], vec![], "C"));
+    assert_eq!((bed.settle(), bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], vec![], "C"));
     assert!(bed.reason().contains("cannot be read"), "{}", bed.reason());
     bed.put("C");
     assert_eq!((bed.settle(), bed.reloads.state()[0].problem.clone()), (vec![], None));
 
     // Taken back by an operator: not taken again until it is another file, or somebody insists.
     bed.put("D");
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "D"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "D"));
     let entry = bed.reloads.shared.rollback("l").unwrap();
-    assert_eq!((entry.outcome, bed.serving().as_str()), (Outcome::RolledBack, "C"));
+    assert_eq!((entry.outcome, bed.serving().as_str()), (HistoryOutcome::RolledBack, "C"));
     bed.put("D");
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], "C"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "C"));
     assert!(bed.reason().contains("broke before or was rolled back"), "{}", bed.reason());
     let report = bed.ask(ReloadRequest { force: true, ..ReloadRequest::default() });
     assert_eq!((report.outcome, bed.serving().as_str()), (ReloadOutcome::Reloaded, "D"), "{}", report.reason);
@@ -202,7 +202,7 @@ fn symbolic_links_are_followed_to_what_they_lead_to() {
     assert_eq!(bed.serving(), "A");
     symlink("..2", bed.plugins().join("..data_tmp")).unwrap();
     fs::rename(bed.plugins().join("..data_tmp"), bed.plugins().join("..data")).unwrap();
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "B"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "B"));
 }
 
 #[test]
@@ -211,13 +211,13 @@ fn of_the_configuration_only_the_plugins_change_while_it_runs() {
     let second = "{ plugin = \"stamp\" }, { plugin = \"other\" }";
     // Another plugin, whose file comes later.
     bed.configure(second, "");
-    assert_eq!(bed.settle(), vec![Outcome::Refused]);
+    assert_eq!(bed.settle(), vec![HistoryOutcome::Refused]);
     fs::write(bed.plugins().join("other.wasm"), stamp("Z")).unwrap();
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "AZ"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "AZ"));
 
     // Not valid: nothing happens.
     bed.configure(second, "nonsense = 1");
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], "AZ"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "AZ"));
     assert!(bed.reason().contains("nonsense"), "{}", bed.reason());
 
     // An option that needs a restart, alone and together with plugins; files still change meanwhile.
@@ -225,29 +225,29 @@ fn of_the_configuration_only_the_plugins_change_while_it_runs() {
     assert_eq!(bed.settle(), vec![]);
     assert_eq!(bed.reloads.state()[0].needs_restart, ["links.l.drain_ms_max"]);
     bed.put("B");
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "BZ"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "BZ"));
     bed.configure(STAMP, "drain_ms_max = 5");
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], "BZ"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "BZ"));
     assert!(bed.reason().contains("changed together"), "{}", bed.reason());
     bed.configure(STAMP, "");
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "B"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "B"));
     assert_eq!(bed.reloads.state()[0].needs_restart, Vec::<String>::new());
 
     // What would protect less must be meant.
     bed.configure("{ plugin = \"stamp\", required = true }", "");
-    assert_eq!(bed.settle(), vec![Outcome::Reloaded]);
+    assert_eq!(bed.settle(), vec![HistoryOutcome::Reloaded]);
     bed.configure(STAMP, "");
-    assert_eq!(bed.settle(), vec![Outcome::Refused]);
+    assert_eq!(bed.settle(), vec![HistoryOutcome::Refused]);
     assert!(bed.reason().contains("--confirm"), "{}", bed.reason());
     bed.configure("", "");
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Refused], "B"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "B"));
     let report = bed.ask(ReloadRequest { confirm: true, ..ReloadRequest::default() });
     assert_eq!((report.outcome, bed.serving().as_str()), (ReloadOutcome::Reloaded, ""), "{}", report.reason);
     assert_eq!(bed.reloads.state()[0].chain.generation, "none");
 
     // Only when it is asked for.
     bed.configure(STAMP, "reload = { mode = \"manual\" }");
-    assert_eq!(bed.settle(), vec![Outcome::Reloaded]);
+    assert_eq!(bed.settle(), vec![HistoryOutcome::Reloaded]);
     bed.put("C");
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![], "B"));
     assert_eq!((bed.ask(ReloadRequest::default()).outcome, bed.serving().as_str()), (ReloadOutcome::Reloaded, "C"));
@@ -255,7 +255,7 @@ fn of_the_configuration_only_the_plugins_change_while_it_runs() {
     bed.configure(STAMP, "reload = { mode = \"shadow\" }");
     assert_eq!(bed.ask(ReloadRequest::default()).outcome, ReloadOutcome::Unchanged);
     bed.put("D");
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::OnTrial], "C"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::OnTrial], "C"));
     bed.put("C");
-    assert_eq!((bed.settle(), bed.reloads.state()[0].chain.beside.clone()), (vec![Outcome::RolledBack], None));
+    assert_eq!((bed.settle(), bed.reloads.state()[0].chain.beside.clone()), (vec![HistoryOutcome::RolledBack], None));
 }
