@@ -133,9 +133,9 @@ pub struct Link {
     /// Action for a record whose timestamp is 0, which librdkafka cannot send.
     #[serde(default)]
     pub on_timestamp_zero: OnTimestampZero,
-    /// Whether Strait creates missing target topics and adds partitions to those with too few. If
-    /// `false`, a source partition without a counterpart on the target stays stopped, and an event
-    /// reports it.
+    /// Whether Strait creates missing topics (target topics and its own `strait.<link>.*` topics)
+    /// and adds partitions to target topics with too few. If `false`, a source partition without a
+    /// counterpart on the target is stopped until there is one, and an event reports it.
     #[serde(default = "default_true")]
     pub manage_topics: bool,
     /// Whether plugins may map several source topics to one target topic, which mixes their
