@@ -1,7 +1,7 @@
 /* Drops test orders, redacts the customer's e-mail, routes by region. */
 #include "strait.h"
 
-/* The fields that it sees, by their index in `fields`. */
+/* Indexes of the requested fields in `fields`. */
 enum { EMAIL, REGION };
 
 static const uint32_t EFFECTS = STRAIT_DROP | STRAIT_FIELD | STRAIT_TOPIC;
@@ -12,7 +12,7 @@ void plugin_describe(strait_about *about) {
     about->version = "0.1.0";
     about->description = "Drops test orders, redacts the customer's e-mail, routes by region";
     about->effects = EFFECTS;
-    /* It redacts: what it cannot read must not pass. */
+    /* A plugin that redacts must not pass what it cannot read. */
     about->fails_closed = true;
     about->config_schema = "{\"type\":\"object\",\"additionalProperties\":false,"
                            "\"properties\":{\"test_prefix\":{\"type\":\"string\",\"minLength\":1}}}";
@@ -45,7 +45,7 @@ void plugin_on_record(strait_record *record) {
     for (uint32_t nth = 0; nth < strait_field_count(record, EMAIL); nth++)
         strait_set_field(record, EMAIL, nth, strait_text("\"***\""));
     if (strait_field_count(record, REGION) == 0) return;
-    /* JSON text, so with its quotes. */
+    /* The field is JSON text, with its quotes. */
     strait_bytes region = strait_field(record, REGION, 0);
     if (strait_equal(region, "\"eu\"")) strait_set_topic(record, strait_text("orders-eu"));
     if (strait_equal(region, "\"us\"")) strait_set_topic(record, strait_text("orders-us"));

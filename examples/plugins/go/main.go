@@ -9,7 +9,7 @@ import (
 	strait "tidy-orders/sdk"
 )
 
-// The fields that it sees, by their index in Needs.
+// Indexes of the requested fields in Needs.
 const (
 	email = iota
 	region
@@ -32,7 +32,7 @@ func (*tidyOrders) About() strait.About {
 			"additionalProperties": false
 		}`,
 		Effects: effects,
-		// It redacts: what it cannot read must not pass.
+		// A plugin that redacts must not pass what it cannot read.
 		FailsClosed: true,
 	}
 }

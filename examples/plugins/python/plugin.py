@@ -2,7 +2,7 @@
 
 from strait import DROP, DROP_RECORD, FIELD, TOPIC, Change, Needs, Plugin, export
 
-# The fields that it sees, by their index in Needs.
+# Indexes of the requested fields in Needs.
 EMAIL, REGION = 0, 1
 ROUTES = {"eu": "orders-eu", "us": "orders-us"}
 
@@ -12,7 +12,7 @@ class TidyOrders(Plugin):
     version = "0.1.0"
     description = "Drops test orders, redacts the customer's e-mail, routes by region"
     effects = DROP | FIELD | TOPIC
-    # It redacts: what it cannot read must not pass.
+    # A plugin that redacts must not pass what it cannot read.
     fails_closed = True
     config_schema = {
         "type": "object",

@@ -3,7 +3,7 @@
 import { type About, type Action, Change, DROP, Effect, type Link, type Plugin, plugin, type Record, type TopicPlan }
   from "strait-plugin";
 
-// The fields that it sees, by their index in `needs`.
+// Indexes of the requested fields in `needs`.
 const EMAIL = 0;
 const REGION = 1;
 const ROUTES = new Map([["eu", "orders-eu"], ["us", "orders-us"]]);
@@ -19,7 +19,7 @@ class TidyOrders implements Plugin {
     version: "0.1.0",
     description: "Drops test orders, redacts the customer's e-mail, routes by region",
     effects: EFFECTS,
-    // It redacts: what it cannot read must not pass.
+    // A plugin that redacts must not pass what it cannot read.
     failsClosed: true,
     configSchema: {
       type: "object",

@@ -140,7 +140,7 @@
             (local.set $nth (i32.add (local.get $nth) (i32.const 1)))
             (local.set $left (i32.sub (local.get $left) (i32.const 1)))
             (br $email)))
-        ;; Field 1, the region: JSON text, so with its quotes.
+        ;; Field 1, the region: The field is JSON text, with its quotes.
         (local.set $left (i32.load offset=4 (local.get $counts)))
         (block $no_more
           (loop $region

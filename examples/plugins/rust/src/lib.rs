@@ -5,7 +5,7 @@ use strait_plugin_sdk::{
     About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, effect, plugin,
 };
 
-/// The fields that it sees, by their index in `Needs`.
+/// Indexes of the requested fields in `Needs`.
 const EMAIL: u32 = 0;
 const REGION: u32 = 1;
 const EFFECTS: u32 = effect::DROP | effect::FIELD | effect::TOPIC;
@@ -37,7 +37,7 @@ impl Plugin for TidyOrders {
             }"#
             .into(),
             effects: EFFECTS,
-            // It redacts: what it cannot read must not pass.
+            // A plugin that redacts must not pass what it cannot read.
             fails_closed: true,
             ..About::default()
         }
