@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, thread};
 
 use rand::RngExt as _;
@@ -18,15 +19,15 @@ const BROKERS_MAX: usize = 3;
 const ATTEMPTS: usize = 3;
 const FORMAT_DEADLINE: Duration = Duration::from_secs(90);
 
-/// A running Kafka cluster. Dropping it ends every process and removes its folder; the logs are kept,
-/// and their path printed, if a test is panicking, starting failed, or `STRAIT_KEEP_LOGS` is set.
+/// A running Kafka cluster. Dropping it ends every process and removes its folder. The logs are kept, and their path is
+/// printed, if a test is panicking, the start failed, [`Cluster::keep_logs`] was called or `STRAIT_KEEP_LOGS` is set.
 #[derive(Debug)]
 pub struct Cluster {
     name: String,
     brokers: Vec<Broker>,
     proxies: Vec<Proxy>,
     folder: Option<TempDir>,
-    keep_logs: bool,
+    keep_logs: AtomicBool,
 }
 
 impl Cluster {
@@ -84,9 +85,12 @@ impl Cluster {
         }
 
         let brokers = Self::lay_out(spec, jars, &ports, folder.path())?;
-        let mut cluster = Self { name: spec.name.clone(), brokers, proxies, folder: Some(folder), keep_logs: false };
+        let keep_logs = AtomicBool::new(false);
+        let cluster = Self { name: spec.name.clone(), brokers, proxies, folder: Some(folder), keep_logs };
         let started = cluster.bring_up(spec, jars, held).await;
-        cluster.keep_logs = started.is_err();
+        if started.is_err() {
+            cluster.keep_logs();
+        }
         started.map(|()| cluster)
     }
 
@@ -238,6 +242,11 @@ impl Cluster {
         self.folder.as_ref().map_or_else(|| Path::new(""), TempDir::path)
     }
 
+    /// Keeps the logs when the cluster is dropped.
+    pub fn keep_logs(&self) {
+        self.keep_logs.store(true, Ordering::Relaxed);
+    }
+
     fn addresses(&self, port: impl Fn(&Broker) -> u16) -> String {
         let addresses: Vec<String> = self.brokers.iter().map(|broker| loopback(port(broker)).to_string()).collect();
         addresses.join(",")
@@ -255,7 +264,8 @@ impl Drop for Cluster {
         let Some(folder) = self.folder.take() else {
             return;
         };
-        if !(self.keep_logs || thread::panicking() || env::var_os("STRAIT_KEEP_LOGS").is_some()) {
+        if !(self.keep_logs.load(Ordering::Relaxed) || thread::panicking() || env::var_os("STRAIT_KEEP_LOGS").is_some())
+        {
             return;
         }
         let kept = folder.keep();

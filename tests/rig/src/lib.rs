@@ -1,5 +1,5 @@
-//! Real Kafka clusters for tests, benchmarks and demos: brokers as child processes, a TCP proxy in
-//! front of each, and faults for both.
+//! Real Kafka clusters for tests, benchmarks and demos: brokers as child processes, a TCP proxy in front of each, and
+//! faults for both.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), strait_test_cluster::ClusterError> {
@@ -29,6 +29,6 @@ pub use cluster::Cluster;
 pub use error::ClusterError;
 pub use jars::KafkaJars;
 pub use ports::HeldPort;
-pub use process::{signal, spawn};
+pub use process::{at_exit, signal, spawn};
 pub use proxy::Proxy;
 pub use spec::{ClusterSpec, Security, User};

@@ -14,8 +14,8 @@ struct Job {
 
 /// Starts `command` so that the kernel kills it when this process ends, however it ends.
 ///
-/// All children are started by one thread that is never joined: the kernel's parent-death signal is
-/// sent when the starting *thread* ends, and a test's thread ends long before its process.
+/// One thread, which is never joined, starts all children: the kernel sends the parent-death signal when the starting
+/// *thread* ends, and a test's thread ends long before its process.
 ///
 /// # Errors
 /// The system's refusal.
@@ -27,16 +27,16 @@ pub fn spawn(mut command: Command) -> io::Result<Child> {
         let (sender, jobs) = sync_channel::<Job>(16);
         let started = thread::Builder::new().name("process-spawner".into()).spawn(move || {
             for mut job in jobs {
-                // The caller that gave up takes the child's handle with it; nobody else is to be told.
+                // A caller that gave up needs no answer.
                 drop(job.reply.send(job.command.spawn()));
             }
         });
-        // Without the thread the channel is closed, and every use of it below says so.
+        // Without the thread the channel is closed, and every use of it below is an error.
         drop(started);
         sender
     });
     let (reply, answer) = sync_channel(1);
-    let gone = |_| io::Error::other("the thread that starts processes is not there");
+    let gone = |_| io::Error::other("the thread that starts processes has ended");
     spawner.send(Job { command, reply }).map_err(|_| gone(()))?;
     answer.recv().map_err(|_| gone(()))?
 }
@@ -53,6 +53,20 @@ fn die_with_parent(command: &mut Command) {
             Err(io::Error::last_os_error())
         });
     }
+}
+
+/// Runs `end` when the process exits in an orderly way: when `main` returns or [`std::process::exit`] is called. For what
+/// lives in a static, which is never dropped.
+///
+/// # Errors
+/// The system's refusal.
+#[allow(unsafe_code, reason = "the standard library has no exit handlers")]
+pub fn at_exit(end: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: the handler is a function of this program and therefore valid until the process ends.
+    if unsafe { libc::atexit(end) } == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other("the system takes no more exit handlers"))
 }
 
 /// Sends a signal to a child that has not been waited for, so that its id is certainly its own.

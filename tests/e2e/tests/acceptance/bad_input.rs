@@ -3,25 +3,25 @@
 use std::time::{Duration, Instant};
 
 use regex::Regex;
-use strait_e2e::{ConfigFolder, Isolation, Strait, write_records};
+use strait_e2e::{ConfigFolder, Isolation, Strait, TestClient, write_records};
 use strait_test_cluster::{Cluster, ClusterSpec, HeldPort, Security, User};
 
-use crate::support::{kafka_tool, link, now, numbered, single, turn};
-use strait_e2e::TestClient;
+use crate::support::{Turn, kafka_tool, link, now, numbered, single};
 
 const END_MAX: Duration = Duration::from_secs(60);
 
-/// Runs the binary to its end; its exit code and what it said, made the same on every machine.
+/// Runs the binary to its end. Returns its exit code and output, without what differs between machines.
 #[track_caller]
 fn ending(name: &str, folder: &ConfigFolder, arguments: &[&str]) -> (Option<i32>, String) {
     let began = Instant::now();
     let mut strait = Strait::start(name, folder.path(), arguments).unwrap();
     let status = strait.wait_end(END_MAX).unwrap();
     println!("{name}: exit code {:?} after {:.1?}", status.code(), began.elapsed());
-    // What it tells the person at the terminal; the log, which tells more, is JSON here.
+    // The messages for the person at the terminal; the log is JSON here.
     let stderr = strait.stderr();
-    let told: String = stderr.lines().filter(|line| !line.starts_with('{')).map(|line| format!("{line}\n")).collect();
-    (status.code(), redacted(&format!("{}{told}", strait.stdout()), folder))
+    let messages: String =
+        stderr.lines().filter(|line| !line.starts_with('{')).map(|line| format!("{line}\n")).collect();
+    (status.code(), redacted(&format!("{}{messages}", strait.stdout()), folder))
 }
 
 fn redacted(text: &str, folder: &ConfigFolder) -> String {
@@ -69,7 +69,7 @@ fn a_wrong_command_line_or_file_ends_with_one_message() {
         insta::assert_snapshot!(name, said);
     }
 
-    // A port that nobody listens on, and certainly not by chance.
+    // A port that nobody listens on.
     let closed = HeldPort::take().unwrap().release();
     let (code, said) =
         ending("wrong port", &folder(&good.replace("127.0.0.1:1\"", &format!("127.0.0.1:{closed}\""))), &RUN);
@@ -77,7 +77,7 @@ fn a_wrong_command_line_or_file_ends_with_one_message() {
     insta::assert_snapshot!("wrong_port", said);
 }
 
-/// What a link from topic `orders` of cluster `source` needs, for a user of the source and one of the target.
+/// Returns the ACLs that a link from topic `orders` needs on its source.
 fn source_acls(user: &str) -> Vec<String> {
     let acls = [
         "TOPIC,orders,LITERAL,READ",
@@ -89,6 +89,7 @@ fn source_acls(user: &str) -> Vec<String> {
     acls.map(|acl| format!("{user},{acl}")).to_vec()
 }
 
+/// Returns the ACLs that a link to `source.orders` needs on its target.
 fn target_acls(user: &str) -> Vec<String> {
     let acls = [
         "TOPIC,source.,PREFIXED,WRITE",
@@ -130,7 +131,7 @@ fn secured() -> Cluster {
     cluster
 }
 
-/// A link between two users of the one cluster.
+/// Writes the configuration of a link between two users of one cluster.
 fn secured_config(cluster: &Cluster, users: [(&str, &str); 2], link: &str) -> ConfigFolder {
     let part = |name: &str, (user, password): (&str, &str)| {
         format!(
@@ -144,7 +145,7 @@ fn secured_config(cluster: &Cluster, users: [(&str, &str); 2], link: &str) -> Co
 
 #[test]
 fn wrong_passwords_missing_permissions_and_bad_plugins_end_with_one_message() {
-    let _turn = turn();
+    let _turn = Turn::beside_another();
     let cluster = secured();
     let reader = ("reader", "reader-password");
     let writer = ("writer", "writer-password");
@@ -179,7 +180,7 @@ fn wrong_passwords_missing_permissions_and_bad_plugins_end_with_one_message() {
         insta::assert_snapshot!(name, said);
     }
 
-    // The permissions that all of these lack one of are enough.
+    // Without anything missing the link works.
     let config = secured_config(&cluster, [reader, writer], &link("allowed", &["orders"], 1, ""));
     let (code, said) = ending("allowed", &config, &RUN);
     assert_eq!(code, Some(0), "{said}");

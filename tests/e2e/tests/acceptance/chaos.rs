@@ -1,4 +1,4 @@
-//! What crashes, outages and stops may do to records: nothing.
+//! Crashes, outages and stops do nothing to records.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use rand::RngExt as _;
 use strait_e2e::{ConfigFolder, GeneratorSpec, Isolation, Strait, generate, write_records};
 
 use crate::support::{
-    Ends, Pair, SOON, copy, keys, lanes_of, link, now, numbered, records, seeded, single, turn, wait_until,
+    Ends, Pair, SOON, SlowLine, Turn, copy, keys, lanes_of, link, now, numbered, records, seeded, single, wait_until,
 };
 
-/// Small fetches, so that a slow line gives some records at a time and not all of a fetch at once.
+/// Small fetches, so that a slow line delivers some records at a time and not all of a fetch at once.
 const SMALL_FETCHES: &str = "\"fetch.message.max.bytes\" = \"32768\"";
 
 /// The committed records of a target topic must grow again after a fault.
@@ -33,7 +33,7 @@ impl<'a> Progress<'a> {
         began.elapsed()
     }
 
-    /// Notes where the target is as a fault strikes.
+    /// Records where the target is as a fault strikes.
     fn strike(&mut self, what: &str, waited: Duration) {
         if let Some(sum) = self.ends.sum() {
             self.last = self.last.max(sum);
@@ -43,24 +43,24 @@ impl<'a> Progress<'a> {
 }
 
 #[test]
-fn twenty_kills_three_broker_losses_five_cuts_and_a_zombie_lose_double_and_reorder_nothing() {
-    let _turn = turn();
+fn twenty_kills_three_broker_losses_five_cuts_and_a_zombie_neither_lose_nor_duplicate_nor_reorder_records() {
+    let _turn = Turn::alone();
     let mut rng = seeded("chaos");
     let pair = Pair::of(single("chaos-source").with_proxies(), single("chaos-target").with_proxies());
     pair.at_source().create_topic("orders", 4, &[]).unwrap();
     let spec = GeneratorSpec { value_bytes_max: 50_000, ..GeneratorSpec::new("orders", 4, records(400_000), 2) };
     let generated = generate(&pair.at_source().config(), &spec).unwrap();
     println!("{} records, {} MB", generated.committed, generated.committed_bytes / 1_000_000);
-    // What there is must last longer than the faults.
+    // The records must last longer than the faults.
     let throttle = (generated.committed_bytes / 250).max(20_000);
     pair.source.proxy(0).unwrap().throttle(throttle);
 
-    let config = pair.config_with(SMALL_FETCHES, &link("chaos", &["orders"], 4, ""));
+    let config = pair.config_by_proxy(SMALL_FETCHES, &link("chaos", &["orders"], 4, ""));
     let start = |name: &str| Strait::run(name, &config, &[]).unwrap();
     let mut crew = [start("first"), start("second")];
     wait_until("the target topic made", SOON, || {
         crew[0].poll_end().unwrap().is_none().then_some(())?;
-        pair.at_target().topics().unwrap().iter().any(|(topic, _)| topic == "source.orders").then_some(())
+        pair.has_target_topic("source.orders").then_some(())
     });
     let ends = Ends::new(&pair.at_target(), "source.orders", 4);
     let mut progress = Progress::new(&ends);
@@ -122,54 +122,53 @@ fn twenty_kills_three_broker_losses_five_cuts_and_a_zombie_lose_double_and_reord
     pair.assert_exact("orders", "source.orders", &generated.aborted_ids);
 }
 
-/// A link that copies numbered records over a slow line; returns when it has copied some.
-fn slow_link(pair: &Pair, name: &str, more: &str, count: u64) -> (ConfigFolder, Strait, Ends) {
-    pair.at_source().create_topic("orders", 4, &[]).unwrap();
+/// Starts a link that copies numbered records of the topic of its name over a slow line; returns when it has copied some.
+fn slow_link(pair: &Pair, name: &str, more: &str, count: u64) -> (SlowLine, ConfigFolder, Strait, Ends) {
+    pair.at_source().create_topic(name, 4, &[]).unwrap();
     for partition in 0..4 {
-        write_records(&pair.at_source().config(), "orders", &numbered(partition, 0, count)).unwrap();
+        write_records(&pair.at_source().config(), name, &numbered(partition, 0, count)).unwrap();
     }
-    pair.source.proxy(0).unwrap().throttle(400_000);
-    let config = pair.config_with(SMALL_FETCHES, &link(name, &["orders"], 2, more));
+    let line = SlowLine::throttle(pair, 400_000);
+    let config = pair.config_by_proxy(SMALL_FETCHES, &link(name, &[name], 2, more));
     let strait = Strait::run("first", &config, &[]).unwrap();
-    wait_until("the target topic made", SOON, || {
-        pair.at_target().topics().unwrap().iter().any(|(topic, _)| topic == "source.orders").then_some(())
-    });
-    let ends = Ends::new(&pair.at_target(), "source.orders", 4);
+    let copies = format!("source.{name}");
+    pair.wait_target_topic(&copies);
+    let ends = Ends::new(&pair.at_target(), &copies, 4);
     wait_until("copying", SOON, || ends.sum().filter(|sum| *sum > 0));
-    (config, strait, ends)
+    (line, config, strait, ends)
 }
 
 #[test]
 fn sigterm_drains_and_the_next_run_begins_where_this_one_ended() {
-    let _turn = turn();
-    let pair = Pair::of(single("drain-source").with_proxies(), single("drain-target"));
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
     let count = records(200_000) / 4;
-    let (config, mut strait, _) = slow_link(&pair, "drain", "", count);
+    let (line, config, mut strait, _) = slow_link(&pair, "drain", "", count);
 
     let told = Instant::now();
     strait.terminate().unwrap();
     let status = strait.wait_end(Duration::from_secs(25)).unwrap();
     println!("drained in {:.1?}", told.elapsed());
     assert_eq!(status.code(), Some(0), "{}", strait.stderr());
-    let read = |isolation| pair.at_target().read_log("source.orders", isolation).unwrap().len() as u64;
+    let read = |isolation| pair.at_target().read_log("source.drain", isolation).unwrap().len() as u64;
     let drained = read(Isolation::Committed);
     assert!(drained > 0 && drained < 4 * count, "{drained} records: SIGTERM did not come in the middle");
     assert_eq!(read(Isolation::Uncommitted), drained, "what was in flight was aborted instead of committed");
 
-    pair.source.proxy(0).unwrap().heal();
+    drop(line);
     copy(&config);
-    pair.assert_exact("orders", "source.orders", &Default::default());
+    pair.assert_exact("drain", "source.drain", &Default::default());
     assert_eq!(read(Isolation::Uncommitted), 4 * count, "the second run copied something again");
 }
 
 #[test]
 fn at_least_once_loses_nothing_and_each_owner_copies_in_order() {
     const KILLS: usize = 3;
-    let _turn = turn();
+    let _turn = Turn::beside_another();
     let mut rng = seeded("at least once");
-    let pair = Pair::of(single("plain-source").with_proxies(), single("plain-target"));
+    let pair = Pair::shared();
     let count = records(200_000) / 4;
-    let (config, mut strait, ends) = slow_link(&pair, "plain", "delivery = \"at-least-once\"", count);
+    let (line, config, mut strait, ends) = slow_link(&pair, "plain", "delivery = \"at-least-once\"", count);
     let mut progress = Progress::new(&ends);
     for kill in 1..=KILLS {
         let waited = progress.wait();
@@ -180,18 +179,18 @@ fn at_least_once_loses_nothing_and_each_owner_copies_in_order() {
     }
     progress.wait();
     assert!(ends.sum().unwrap() < 4 * count as i64, "everything was copied before the last kill");
-    pair.source.proxy(0).unwrap().heal();
+    drop(line);
     strait.terminate().unwrap();
     assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0), "{}", strait.stderr());
     copy(&config);
 
-    let copies = pair.at_target().read_records("source.orders", Isolation::Committed).unwrap();
+    let copies = pair.at_target().read_records("source.plain", Isolation::Committed).unwrap();
     for partition in 0..4 {
         let numbers: Vec<u64> = keys(&copies, partition).iter().map(|key| key.parse().unwrap()).collect();
         let mut times: HashMap<u64, u64> = HashMap::new();
         numbers.iter().for_each(|number| *times.entry(*number).or_default() += 1);
         assert_eq!(times.len() as u64, count, "records lost in partition {partition}");
-        // Within an owner one record follows the other; each kill may begin again further back, never further ahead.
+        // Each owner copies in order; after a kill the next one may begin further back, never further ahead.
         let breaks: Vec<&[u64]> = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
         println!("partition {partition}: {} duplicates, begun again {breaks:?}", numbers.len() as u64 - count);
         assert!(breaks.len() <= KILLS && breaks.iter().all(|pair| pair[1] <= pair[0]), "{breaks:?}");

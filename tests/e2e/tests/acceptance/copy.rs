@@ -6,14 +6,14 @@ use std::time::Instant;
 use strait_core::map::MapRecord;
 use strait_e2e::{GeneratorSpec, Isolation, Record, generate, write_records};
 
-use crate::support::{Pair, copy, link, noise, record, records, turn};
+use crate::support::{Pair, Turn, copy, link, noise, record, records};
 
 #[test]
 fn a_million_records_with_aborts_among_them_arrive_once_and_in_order() {
-    let _turn = turn();
-    let pair = Pair::start("million");
-    pair.at_source().create_topic("orders", 4, &[]).unwrap();
-    let spec = GeneratorSpec::new("orders", 4, records(1_000_000), 1);
+    let _turn = Turn::alone();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("million", 4, &[]).unwrap();
+    let spec = GeneratorSpec::new("million", 4, records(1_000_000), 1);
     let began = Instant::now();
     let generated = generate(&pair.at_source().config(), &spec).unwrap();
     println!(
@@ -26,11 +26,11 @@ fn a_million_records_with_aborts_among_them_arrive_once_and_in_order() {
     );
     assert!(generated.transactions_aborted > 0 && generated.committed_bytes < 600_000_000);
 
-    copy(&pair.config(&link("million", &["orders"], 4, "")));
-    pair.assert_exact("orders", "source.orders", &generated.aborted_ids);
+    copy(&pair.config(&link("million", &["million"], 4, "")));
+    pair.assert_exact("million", "source.million", &generated.aborted_ids);
 }
 
-/// Bytes of a batch that holds this record alone, uncompressed
+/// Returns the bytes of a batch that holds this record alone, uncompressed
 /// (<https://kafka.apache.org/documentation/#recordbatch>).
 fn batch_bytes(record: &Record) -> usize {
     let varint = |number: i64| {
@@ -46,7 +46,7 @@ fn batch_bytes(record: &Record) -> usize {
     61 + varint(body as i64) + body
 }
 
-/// A record whose batch has exactly this many bytes.
+/// Returns a record whose batch has exactly this many bytes.
 pub fn record_of_batch_bytes(bytes: usize) -> Record {
     let start = record(Some(b"big"), Some(&noise(bytes - 100)));
     let value = noise(bytes - 100 + bytes - batch_bytes(&start));
@@ -59,8 +59,8 @@ const LIMIT_BYTES: usize = 200_000;
 
 #[test]
 fn keys_values_headers_and_timestamps_are_kept_to_the_byte() {
-    let _turn = turn();
-    let pair = Pair::start("edges");
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
     pair.at_source().create_topic("edges", 1, &[]).unwrap();
     let limit = LIMIT_BYTES.to_string();
     pair.at_target().create_topic("source.edges", 1, &[("max.message.bytes", limit.as_str())]).unwrap();
@@ -81,7 +81,7 @@ fn keys_values_headers_and_timestamps_are_kept_to_the_byte() {
     ] {
         wanted.push(Record { headers, ..record(Some(b"headers"), Some(b"v")) });
     }
-    // To the millisecond, not ascending, from the first that there is.
+    // To the millisecond, not ascending, from the smallest one.
     for timestamp in [1, 999, 1_700_000_000_123, 1_600_000_000_001, 1_700_000_000_124] {
         wanted.push(Record { timestamp, ..record(Some(b"time"), None) });
     }
@@ -103,21 +103,21 @@ fn keys_values_headers_and_timestamps_are_kept_to_the_byte() {
 
 #[test]
 fn the_offset_map_is_exact_where_a_filter_leaves_records_out() {
-    let _turn = turn();
-    let pair = Pair::start("map");
-    pair.at_source().create_topic("orders", 3, &[]).unwrap();
-    let spec = GeneratorSpec { transaction_records_max: 200, ..GeneratorSpec::new("orders", 3, records(30_000), 5) };
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("mapped", 3, &[]).unwrap();
+    let spec = GeneratorSpec { transaction_records_max: 200, ..GeneratorSpec::new("mapped", 3, records(30_000), 5) };
     let generated = generate(&pair.at_source().config(), &spec).unwrap();
     assert!(generated.transactions_aborted > 0);
     let filter = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = { key_prefix = \"key-1\" } }";
-    copy(&pair.config(&link("mapped", &["orders"], 2, filter)));
+    copy(&pair.config(&link("mapped", &["mapped"], 2, filter)));
 
     type Place = (i32, i64);
     let by_place = |records: Vec<Record>| -> BTreeMap<Place, Record> {
         records.into_iter().map(|record| ((record.partition, record.offset), record)).collect()
     };
-    let source = by_place(pair.at_source().read_records("orders", Isolation::Committed).unwrap());
-    let target = by_place(pair.at_target().read_records("source.orders", Isolation::Committed).unwrap());
+    let source = by_place(pair.at_source().read_records("mapped", Isolation::Committed).unwrap());
+    let target = by_place(pair.at_target().read_records("source.mapped", Isolation::Committed).unwrap());
     let kept = |record: &Record| record.key.as_deref().is_some_and(|key| key.starts_with(b"key-1"));
     let wanted: HashSet<Place> = source.iter().filter(|(_, record)| kept(record)).map(|(place, _)| *place).collect();
     assert!(wanted.len() > 100 && wanted.len() < source.len() / 2, "{} of {}", wanted.len(), source.len());
@@ -127,7 +127,7 @@ fn the_offset_map_is_exact_where_a_filter_leaves_records_out() {
     let mut written = 0;
     for record in pair.at_target().read_records("strait.mapped.map", Isolation::Committed).unwrap() {
         let map = MapRecord::decode(record.key.as_deref().unwrap(), record.value.as_deref().unwrap()).unwrap();
-        assert_eq!((&*map.partition.topic, &*map.target_topic), ("orders", "source.orders"));
+        assert_eq!((&*map.partition.topic, &*map.target_topic), ("mapped", "source.mapped"));
         written += 1;
         let partition = map.partition.partition;
         for run in &map.runs {

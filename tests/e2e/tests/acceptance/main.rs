@@ -1,14 +1,15 @@
-//! What Strait promises, proven on the binary that users run, against real brokers.
+//! Strait's promises, proven on the binary that users run, against real brokers.
 //!
-//! Each test is named after what it proves. They run one at a time, whatever the runner does, because each has two to four
-//! JVMs and a machine of CI has two cores. `STRAIT_TEST_RECORDS` bounds the volumes, `STRAIT_TEST_SEED` changes what is
-//! random (it is printed), `STRAIT_BIN` names another binary.
+//! Scenarios have topics and links of their own on one pair of clusters, which the first of them starts; those that kill
+//! brokers or configure them start their own. Two run at a time, or one alone where it measures times (`support/turn.rs`).
+//! `STRAIT_TEST_RECORDS` bounds the volumes, `STRAIT_TEST_SEED` changes the random numbers (it is printed), `STRAIT_BIN` names
+//! another binary.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test ends where it fails"
+    reason = "a test ends where it fails; clippy.toml covers only test functions, not their helpers"
 )]
 
 mod admin;

@@ -1,15 +1,15 @@
-//! A plugin with memory on real brokers: what it makes of the records is the same however often its process dies.
+//! A stateful plugin on real brokers: its edits are the same however often its process dies.
 
 use rand::RngExt as _;
 use strait_e2e::{Isolation, Record, Strait, write_records};
 
-use crate::support::{Ends, Pair, SOON, copy, link, record, seeded, single, turn, wait_until};
+use crate::support::{Ends, Pair, SOON, SlowLine, Turn, copy, link, record, seeded, wait_until};
 
 const RECORDS: usize = 60_000;
 const REMEMBERED: usize = 200;
 const DEDUPE: &str = "[[links.plugins]]\nplugin = \"dedupe\"\nconfig = { records = 200 }\n";
 
-/// Many records have the key of one up to 400 before: some of those are remembered, some are not any more.
+/// Returns records of which many repeat a key of the 400 before: `dedupe` still knows some of those keys, others no longer.
 fn repeating(partition: i32, rng: &mut impl rand::Rng) -> Vec<Record> {
     let mut keys: Vec<String> = Vec::with_capacity(RECORDS);
     for number in 0..RECORDS {
@@ -24,7 +24,7 @@ fn repeating(partition: i32, rng: &mut impl rand::Rng) -> Vec<Record> {
     keys.iter().enumerate().map(made).collect()
 }
 
-/// The values of those that have no other one with their key in the offsets before.
+/// Returns the values of the records whose key does not occur in the [`REMEMBERED`] offsets before.
 fn first_ones(records: &[Record]) -> Vec<String> {
     let is_first = |at: usize| {
         let before = records.get(at.saturating_sub(REMEMBERED)..at).unwrap();
@@ -35,23 +35,24 @@ fn first_ones(records: &[Record]) -> Vec<String> {
 
 #[test]
 fn duplicates_are_dropped_exactly_through_kills_and_a_reload() {
-    let _turn = turn();
+    let _turn = Turn::beside_another();
     let mut rng = seeded("memory");
-    let pair = Pair::of(single("memory-source").with_proxies(), single("memory-target"));
-    pair.at_source().create_topic("orders", 2, &[]).unwrap();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("repeated", 2, &[]).unwrap();
     let parts: Vec<Vec<Record>> = (0..2).map(|partition| repeating(partition, &mut rng)).collect();
-    write_records(&pair.at_source().config(), "orders", &parts.concat()).unwrap();
+    write_records(&pair.at_source().config(), "repeated", &parts.concat()).unwrap();
     let expected: Vec<Vec<String>> = parts.iter().map(|part| first_ones(part)).collect();
     let dropped: usize = expected.iter().map(|kept| RECORDS - kept.len()).sum();
     assert!(dropped > RECORDS / 5, "{dropped}");
 
     // Slow enough that each process gets a part of it.
-    pair.source.proxy(0).unwrap().throttle(200_000);
-    let config = pair.config_with("\"fetch.message.max.bytes\" = \"16384\"", &link("memory", &["orders"], 2, DEDUPE));
-    let ends = Ends::new(&pair.at_target(), "source.orders", 2);
+    let line = SlowLine::throttle(&pair, 200_000);
+    let config =
+        pair.config_by_proxy("\"fetch.message.max.bytes\" = \"16384\"", &link("memory", &["repeated"], 2, DEDUPE));
+    let ends = Ends::new(&pair.at_target(), "source.repeated", 2);
     let work = |name: &str| {
         let strait = Strait::run(name, &config, &[]).unwrap();
-        // Before that, what the process before had under way may still arrive.
+        // Until then, records that the previous process had in flight may still arrive.
         strait.wait_line("the log shown", SOON, |line| line.message().contains("are shown the log")).unwrap();
         let before = ends.sum().unwrap_or(0);
         let copied = wait_until("copying on", SOON, || ends.sum().filter(|sum| *sum > before + 500));
@@ -63,17 +64,17 @@ fn duplicates_are_dropped_exactly_through_kills_and_a_reload() {
         println!("kill {kill} at {copied}");
     }
     let (mut strait, copied) = work("with a reload");
-    // Another chain, that judges the same.
+    // Another chain with the same judgement.
     let text = std::fs::read_to_string(config.path().join("strait.toml")).unwrap();
     config.write("strait.toml", text.replace("records = 200", "records = 200, by = \"key\"")).unwrap();
     strait.wait_line("plugins_reloaded", SOON, |line| line.is_event("plugins_reloaded")).unwrap();
     wait_until("copying on", SOON, || ends.sum().filter(|sum| *sum > copied + 500));
     strait.terminate().unwrap();
     assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
-    pair.source.proxy(0).unwrap().heal();
+    drop(line);
     copy(&config);
 
-    let copies = pair.at_target().read_records("source.orders", Isolation::Committed).unwrap();
+    let copies = pair.at_target().read_records("source.repeated", Isolation::Committed).unwrap();
     for (partition, expected) in (0..).zip(&expected) {
         let of_partition = copies.iter().filter(|copy| copy.partition == partition);
         let values: Vec<String> =

@@ -1,10 +1,10 @@
-//! Plugins on a link: what they keep and rename, and what one that breaks does to others.
+//! Plugins on a link: records kept and renamed, and a plugin that breaks.
 
 use strait_e2e::{Isolation, Record, Strait, write_records};
 
-use crate::support::{Pair, SOON, copy, keys, link, record, turn, wait_until};
+use crate::support::{Pair, SOON, Turn, copy, keys, link, record, wait_until};
 
-/// 300 records of three regions, in turn over three partitions.
+/// Returns 300 records of three regions, in turn over three partitions.
 fn orders() -> Vec<Record> {
     let key = |number: i32| format!("{}-{number}", ["eu", "us", "europa"][number as usize % 3]);
     (0..300).map(|number| Record { partition: number % 4 % 3, ..record(Some(key(number).as_bytes()), None) }).collect()
@@ -15,29 +15,29 @@ const KEPT: &str = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = { 
 
 #[test]
 fn filter_and_rename_pass_exactly_the_kept_records_in_order_under_the_new_name() {
-    let _turn = turn();
-    let pair = Pair::start("bundled");
-    pair.at_source().create_topic("orders", 3, &[]).unwrap();
-    write_records(&pair.at_source().config(), "orders", &orders()).unwrap();
-    let config = pair.config(&link("bundled", &["orders"], 2, KEPT));
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("bundled", 3, &[]).unwrap();
+    write_records(&pair.at_source().config(), "bundled", &orders()).unwrap();
+    let config = pair.config(&link("bundled", &["bundled"], 2, KEPT));
     copy(&config);
     let names: Vec<String> = pair.at_target().topics().unwrap().into_iter().map(|(name, _)| name).collect();
-    assert!(!names.contains(&"source.orders".to_owned()), "{names:?}");
-    let copies = pair.at_target().read_records("source.only-eu.orders", Isolation::Committed).unwrap();
+    assert!(!names.contains(&"source.bundled".to_owned()), "{names:?}");
+    let copies = pair.at_target().read_records("source.only-eu.bundled", Isolation::Committed).unwrap();
     for partition in 0..3 {
         let kept: Vec<String> = keys(&orders(), partition).into_iter().filter(|key| key.starts_with("eu-")).collect();
         assert!(kept.len() > 20);
         assert_eq!(keys(&copies, partition), kept, "partition {partition}");
     }
 
-    // What an author captures of the topic is what the plugin makes the same of without a broker.
+    // The plugin judges records captured from the topic the same without a broker.
     let output = |arguments: &[&str]| {
         let mut strait = Strait::start("author", config.path(), arguments).unwrap();
         assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0), "{}", strait.stderr());
         strait.stdout()
     };
     let captured =
-        output(&["plugin", "capture", "-c", "strait.toml", "--link", "bundled", "--topic", "orders", "--max", "60"]);
+        output(&["plugin", "capture", "-c", "strait.toml", "--link", "bundled", "--topic", "bundled", "--max", "60"]);
     assert_eq!(captured.lines().count(), 60);
     config.write("captured.jsonl", &captured).unwrap();
     let kept = r#"{ "keep": { "key_prefix": "eu-" } }"#;
@@ -48,20 +48,20 @@ fn filter_and_rename_pass_exactly_the_kept_records_in_order_under_the_new_name()
 }
 
 #[test]
-fn a_plugin_that_traps_on_everything_holds_its_partitions_up_and_no_other_link() {
-    let _turn = turn();
-    let pair = Pair::start("trap");
+fn a_plugin_that_traps_on_everything_holds_up_its_partitions_and_no_other_link() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
     let source = pair.at_source();
-    for topic in ["orders", "trapped"] {
+    for topic in ["beside", "trapped"] {
         source.create_topic(topic, 3, &[]).unwrap();
     }
-    write_records(&source.config(), "orders", &orders()).unwrap();
-    // Partition 2 of the trapped topic is empty until later: nothing breaks there.
+    write_records(&source.config(), "beside", &orders()).unwrap();
+    // Partition 2 of the trapped topic is empty: nothing breaks there.
     let some: Vec<Record> = orders().into_iter().filter(|record| record.partition < 2).collect();
     write_records(&source.config(), "trapped", &some).unwrap();
 
     let trap = "[[links.plugins]]\nplugin = \"trap\"\n";
-    let links = [link("trapped", &["trapped"], 1, trap), link("kept", &["orders"], 1, KEPT)];
+    let links = [link("trapped", &["trapped"], 1, trap), link("beside", &["beside"], 1, KEPT)];
     let config = pair.config(&links.concat());
     config
         .write("plugins/trap.wasm", wat::parse_str(include_str!("../../../../plugins/test-guests/trap.wat")).unwrap())
@@ -76,11 +76,11 @@ fn a_plugin_that_traps_on_everything_holds_its_partitions_up_and_no_other_link()
         assert_eq!(waiting.field("link"), Some("trapped"));
         assert!(waiting.message().contains("waits at offset 0 for plugin trap"), "{}", waiting.text);
     }
-    write_records(&source.config(), "orders", &orders()).unwrap();
+    write_records(&source.config(), "beside", &orders()).unwrap();
     let wanted: Vec<String> =
         [orders(), orders()].iter().flat_map(|all| keys(all, 0)).filter(|key| key.starts_with("eu-")).collect();
     wait_until("the other link's records", SOON, || {
-        let topic = "source.only-eu.orders";
+        let topic = "source.only-eu.beside";
         pair.at_target().topics().unwrap().iter().find(|(name, _)| name == topic)?;
         let copies = pair.at_target().read_records(topic, Isolation::Committed).unwrap();
         (keys(&copies, 0) == wanted).then_some(())
@@ -88,16 +88,16 @@ fn a_plugin_that_traps_on_everything_holds_its_partitions_up_and_no_other_link()
     let disturbed: Vec<String> = strait
         .lines()
         .into_iter()
-        .filter(|line| line.field("link") == Some("kept") && line.json.get("event").is_some())
+        .filter(|line| line.field("link") == Some("beside") && line.json.get("event").is_some())
         .map(|line| line.text)
         .collect();
     assert!(disturbed.is_empty(), "{disturbed:?}");
-    // Tried again after 1 s, 2 s, 4 s: two partitions, and who comes while the other one tries waits half a second.
+    // Retries after 1 s, 2 s, 4 s on two partitions; one that comes during the other's retry waits half a second.
     let events = strait.events("plugin_waiting").len();
     assert!(events < 40, "{events} events: a broken plugin is called again and again");
-    assert!(strait.events("quarantined").is_empty(), "it is the plugin that is broken, not the records");
+    assert!(strait.events("quarantined").is_empty(), "the plugin is broken, not the records");
     // Nothing passed unjudged.
-    if pair.at_target().topics().unwrap().iter().any(|(name, _)| name == "source.trapped") {
+    if pair.has_target_topic("source.trapped") {
         assert!(pair.at_target().read_log("source.trapped", Isolation::Uncommitted).unwrap().is_empty());
     }
     strait.terminate().unwrap();

@@ -1,5 +1,5 @@
-//! Personal data stays where it is: whatever a value looks like and whatever stands beside the redactor in the chain, a
-//! record is on the target without it, or in quarantine at the source as it was.
+//! Personal data stays at the source: whatever a value looks like and whatever plugins are beside the redactor in the chain, a
+//! record is on the target without the data, or unchanged in quarantine at the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,13 +8,13 @@ use serde_json::Value;
 use strait_corpus::{SECRET, Trial, corpus, leaks, rules};
 use strait_e2e::{Isolation, Record, Strait, write_records};
 
-use crate::support::{Pair, SOON, copy, link, record, turn, wait_until};
+use crate::support::{Pair, SOON, Turn, copy, link, record, wait_until};
 
 fn redact(any_case: bool) -> String {
     format!("[[links.plugins]]\nplugin = \"redact\"\nconfig = {}\n", toml(&rules(any_case)))
 }
 
-/// JSON as TOML has it on one line; texts without escapes are written alike.
+/// Returns JSON as TOML on one line; texts without escapes are the same in both.
 fn toml(json: &Value) -> String {
     match json {
         Value::Array(list) => format!("[{}]", list.iter().map(toml).collect::<Vec<_>>().join(", ")),
@@ -26,7 +26,7 @@ fn toml(json: &Value) -> String {
     }
 }
 
-/// The corpus as records: numbered by a header, the secret in the key and in headers as well.
+/// Returns the corpus as records: numbered by a header, with the secret in the key and in headers as well.
 fn records(trials: &[Trial], first: usize) -> Vec<Record> {
     let one = |(index, trial): (usize, &Trial)| {
         let number = first + index;
@@ -53,8 +53,8 @@ fn leaking(record: &Record) -> bool {
     headers || record.key.as_deref().is_some_and(leaks) || record.value.as_deref().is_some_and(leaks)
 }
 
-/// Each record that was sent met its fate: it is on the target without the secret, `copies` times, or once in quarantine
-/// with the bytes it had. The records are those of the trials, which may have been sent several times over.
+/// Asserts that each record sent is on the target without the secret, `copies` times, or once in quarantine with its own bytes.
+/// The records are those of the trials, which may have been sent several times.
 #[track_caller]
 fn judge(trials: &[Trial], sent: &[Record], arrived: &[Record], quarantined: &[Record], copies: usize) {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
@@ -78,10 +78,10 @@ fn judge(trials: &[Trial], sent: &[Record], arrived: &[Record], quarantined: &[R
             found => panic!("{name} is in {found:?}"),
         }
     }
-    assert!(counts.is_empty() && kept.is_empty(), "what was not sent: {counts:?} {kept:?}");
+    assert!(counts.is_empty() && kept.is_empty(), "these were not sent: {counts:?} {kept:?}");
 }
 
-/// What is in these topics of the target, and what in the link's quarantine, which stays at the source.
+/// Returns the records in these topics of the target, and those in the link's quarantine, which stays at the source.
 fn read(pair: &Pair, target: &[&str], link: &str) -> (Vec<Record>, Vec<Record>) {
     let arrived = target.iter().flat_map(|topic| pair.at_target().read_records(topic, Isolation::Committed).unwrap());
     let quarantine = format!("strait.{link}.quarantine");
@@ -99,9 +99,9 @@ fn bypass(way: &str) -> String {
 }
 
 #[test]
-fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_stands_before_the_redactor() {
-    let _turn = turn();
-    let pair = Pair::start("residency");
+fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_plugins_come_before_the_redactor() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
     pair.at_source().create_topic("people", 3, &[]).unwrap();
     let trials = corpus(false);
     let sent = records(&trials, 0);
@@ -122,7 +122,7 @@ fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_stands_before_t
     let sent_keys: BTreeSet<_> = redacted.map(|(record, _)| key_of(record)).collect();
     assert_eq!(keys.len(), sent_keys.len());
 
-    // Copies that are made before it pass through it, and so does what was sent elsewhere.
+    // Copies made before the redactor pass through it, and so do records sent to another topic.
     let renamed = |prefix: &str, way: &str| {
         let rename = format!("[[links.plugins]]\nplugin = \"rename\"\nconfig = {{ prefix = \"{prefix}.\" }}\n");
         format!("{}{}{rename}", bypass(way), redact(false))
@@ -134,7 +134,7 @@ fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_stands_before_t
     let (arrived, kept) = read(&pair, &["source.routed.elsewhere"], "routed");
     judge(&trials, &sent, &arrived, &kept, 1);
 
-    // What could put the data back is not loaded behind it.
+    // A plugin that could put the data back is not loaded behind it.
     for way in ["undo", "emit"] {
         let config = folder("undone", &format!("{}{}", redact(false), bypass(way)));
         let mut refused = Strait::run("undone", &config, &["--until-caught-up"]).unwrap();
@@ -144,34 +144,34 @@ fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_stands_before_t
 }
 
 #[test]
-fn names_in_another_case_are_redacted_where_case_does_not_count() {
-    let _turn = turn();
-    let pair = Pair::start("case");
-    pair.at_source().create_topic("people", 3, &[]).unwrap();
+fn names_in_another_case_are_redacted_with_ignore_case() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("case", 3, &[]).unwrap();
     let trials = corpus(true);
     let sent = records(&trials, 0);
-    write_records(&pair.at_source().config(), "people", &sent).unwrap();
-    copy(&pair.config(&link("case", &["people"], 2, &redact(true))));
-    let (arrived, kept) = read(&pair, &["source.people"], "case");
+    write_records(&pair.at_source().config(), "case", &sent).unwrap();
+    copy(&pair.config(&link("case", &["case"], 2, &redact(true))));
+    let (arrived, kept) = read(&pair, &["source.case"], "case");
     judge(&trials, &sent, &arrived, &kept, 1);
 }
 
 #[test]
-fn a_redactor_that_is_swapped_for_one_that_does_nothing_goes_on_redacting() {
-    let _turn = turn();
-    let pair = Pair::start("swapped");
-    pair.at_source().create_topic("people", 3, &[]).unwrap();
+fn a_redactor_replaced_by_a_plugin_that_does_nothing_goes_on_redacting() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("swapped", 3, &[]).unwrap();
     let trials: Vec<Trial> = corpus(false).into_iter().filter(|trial| trial.expect == "redacted").collect();
     let first = records(&trials, 0);
     let second = records(&trials, trials.len());
-    write_records(&pair.at_source().config(), "people", &first).unwrap();
-    let config = pair.config(&link("swapped", &["people"], 2, &redact(false)));
+    write_records(&pair.at_source().config(), "swapped", &first).unwrap();
+    let config = pair.config(&link("swapped", &["swapped"], 2, &redact(false)));
     config.write("plugins/redact.wasm", guest("redact.wasm")).unwrap();
     let strait = Strait::run("swapped", &config, &[]).unwrap();
     let arrived = |count: usize| {
         wait_until("copied", SOON, || {
-            pair.at_target().topics().unwrap().iter().find(|(name, _)| name == "source.people")?;
-            let found = pair.at_target().read_records("source.people", Isolation::Committed).unwrap();
+            pair.has_target_topic("source.swapped").then_some(())?;
+            let found = pair.at_target().read_records("source.swapped", Isolation::Committed).unwrap();
             (found.len() >= count).then_some(found)
         })
     };
@@ -180,18 +180,18 @@ fn a_redactor_that_is_swapped_for_one_that_does_nothing_goes_on_redacting() {
     config.write("plugins/redact.wasm", guest("test/bypass.wasm")).unwrap();
     let refused = strait.wait_line("plugins_refused", SOON, |line| line.is_event("plugins_refused")).unwrap();
     println!("{}", refused.message());
-    write_records(&pair.at_source().config(), "people", &second).unwrap();
+    write_records(&pair.at_source().config(), "swapped", &second).unwrap();
     let found = arrived(2 * trials.len());
     judge(&trials, &[first, second].concat(), &found, &[], 1);
 }
 
 #[test]
 fn while_the_redactors_breaker_is_open_nothing_passes() {
-    let _turn = turn();
-    let pair = Pair::start("breaker");
-    pair.at_source().create_topic("people", 3, &[]).unwrap();
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("breaker", 3, &[]).unwrap();
     // More than the plugin may hold: it breaks on each of them, and after a hundred its breaker opens. Each partition has more
-    // than that, so that every later try is made with one of them as well.
+    // than that, so that every later probe meets one of them as well.
     let text = format!("{{\"contacts\":[{{\"email\":\"{SECRET}{}\"}}]}}", "x".repeat(400_000));
     let too_large =
         || Trial { name: "large".to_owned(), value: text.clone().into_bytes(), expect: "redacted".to_owned() };
@@ -199,11 +199,11 @@ fn while_the_redactors_breaker_is_open_nothing_passes() {
     let large = records(&breaking, 0);
     let trials = corpus(false);
     let others = records(&trials, 10 * trials.len());
-    write_records(&pair.at_source().config(), "people", &large).unwrap();
+    write_records(&pair.at_source().config(), "breaker", &large).unwrap();
 
     let too_little = "limits = { memory_mib_max = 2 }\n";
-    let config = pair.config(&link("breaker", &["people"], 2, &format!("{}{too_little}", redact(false))));
-    // The second process has read on disk that the breaker is open.
+    let config = pair.config(&link("breaker", &["breaker"], 2, &format!("{}{too_little}", redact(false))));
+    // The second process reads on disk that the breaker is open.
     for name in ["first", "second"] {
         let mut strait = Strait::run(name, &config, &[]).unwrap();
         let waits = || strait.events("plugin_waiting");
@@ -212,22 +212,22 @@ fn while_the_redactors_breaker_is_open_nothing_passes() {
         });
         println!("{name}: {}", waits().last().unwrap().message());
         if name == "first" {
-            // They come while it is open, behind those that it broke on.
-            write_records(&pair.at_source().config(), "people", &others).unwrap();
-            let told = waits().len();
-            wait_until("another try", SOON, || (waits().len() > told).then_some(()));
+            // They come while it is open, behind the records that it broke on.
+            write_records(&pair.at_source().config(), "breaker", &others).unwrap();
+            let before = waits().len();
+            wait_until("another probe", SOON, || (waits().len() > before).then_some(()));
         }
         strait.kill().unwrap();
-        if pair.at_target().topics().unwrap().iter().any(|(topic, _)| topic == "source.people") {
-            let passed = pair.at_target().read_log("source.people", Isolation::Uncommitted).unwrap();
+        if pair.has_target_topic("source.breaker") {
+            let passed = pair.at_target().read_log("source.breaker", Isolation::Uncommitted).unwrap();
             assert!(passed.is_empty(), "{} records passed unjudged", passed.len());
         }
     }
-    // With enough memory what waited is judged: nothing of it was passed, nothing is lost.
+    // With enough memory the waiting records are judged: none passed, none is lost.
     let toml = std::fs::read_to_string(config.path().join("strait.toml")).unwrap();
     config.write("strait.toml", toml.replace(too_little, "")).unwrap();
     copy(&config);
-    let (arrived, kept) = read(&pair, &["source.people"], "breaker");
+    let (arrived, kept) = read(&pair, &["source.breaker"], "breaker");
     let is_large = |record: &Record| number(record) < breaking.len();
     let (large_arrived, arrived): (Vec<Record>, Vec<Record>) = arrived.into_iter().partition(is_large);
     let (large_kept, kept): (Vec<Record>, Vec<Record>) = kept.into_iter().partition(is_large);

@@ -1,4 +1,4 @@
-//! A target partition that cannot be written to is nobody else's trouble.
+//! A target partition that cannot be written to holds up no other partition.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use rdkafka::client::DefaultClientContext;
 use strait_e2e::{Isolation, Strait, TestClient};
 use strait_test_cluster::ClusterSpec;
 
-use crate::support::{Feed, Pair, Pulse, SOON, link, now, single, turn, wait_until};
+use crate::support::{Feed, Pair, Pulse, SOON, Turn, link, now, single, wait_until};
 
-/// Makes a topic whose partitions stand on these brokers.
+/// Creates a topic whose partitions are on these brokers.
 fn create_assigned(client: &TestClient, topic: &str, replicas: &[&[i32]]) {
     let admin: AdminClient<DefaultClientContext> = client.config().create().unwrap();
     let partitions = i32::try_from(replicas.len()).unwrap();
@@ -22,7 +22,7 @@ fn create_assigned(client: &TestClient, topic: &str, replicas: &[&[i32]]) {
 
 #[test]
 fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
-    let _turn = turn();
+    let _turn = Turn::alone();
     let three = ClusterSpec { heap_mb: 320, ..ClusterSpec::new("isr-target") }.with_brokers(3);
     let pair = Pair::of(single("isr-source"), three);
     pair.at_source().create_topic("orders", 3, &[]).unwrap();
@@ -44,7 +44,7 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
         })
         .unwrap();
     println!("target_stuck {:.1?} after the broker's death: {}", stuck.at - killed, stuck.message());
-    // Offsets would not tell: the markers of aborted transactions move them too.
+    // Records and not offsets: the markers of aborted transactions move those too.
     let copied = || {
         let log = pair.at_target().read_log("source.orders", Isolation::Committed).unwrap();
         [0, 1, 2].map(|partition| log.iter().filter(|record| record.partition == partition).count())
@@ -56,10 +56,10 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
             (now[1] >= from[1] + by && now[2] >= from[2] + by).then_some(())
         });
     };
-    // Until Kafka has given the dead broker's partitions to others, and the lane knows which of its own it is.
+    // Kafka has to elect other leaders, and the lane has to find the stuck partition.
     goes_on(1, SOON);
     println!("the others go on {:.1?} after the broker's death: {:.1?}", killed.elapsed(), pulse.longest());
-    // And smoothly, although partition 0 is tried again from time to time.
+    // Without long pauses, although partition 0 is retried from time to time.
     let began = copied();
     pulse.mark();
     let known = Instant::now();
@@ -71,14 +71,14 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     let named = strait.events("target_stuck").into_iter().filter(|line| line.at > known);
     let named: Vec<_> = named.filter(|line| others.iter().any(|other| line.message().starts_with(other))).collect();
     assert!(named.is_empty(), "{named:?}");
-    // A new process finds ids whose transactions cannot end, and has to wait for 35 s before it may leave one aside; then it
-    // has to learn which partition it is.
+    // A new process finds ids whose transactions cannot end. It waits 35 s before it may leave one aside, and then has to find
+    // the stuck partition.
     strait.kill().unwrap();
     let restarted = Instant::now();
     let _strait = Strait::run("isr again", &config, &[]).unwrap();
     goes_on(500, SOON * 2);
     println!("a new process has copied 500 of each beside it {:.1?} after its start", restarted.elapsed());
-    assert_eq!(copied()[0], began[0], "partition 0 was written to: the fault is no fault");
+    assert_eq!(copied()[0], began[0], "partition 0 was written to: the fault has no effect");
 
     let restarted = Instant::now();
     now(pair.target.broker(0).unwrap().restart()).unwrap();
@@ -86,7 +86,7 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     pulse.wait_moved(&[0], Duration::from_secs(150));
     println!("partition 0 moves {:.1?} after the broker came back", restarted.elapsed());
     let count = i64::try_from(feed.stop()).unwrap();
-    // The markers of what could not end move it too; its records come when it is tried the next time, a minute at most.
+    // Markers of transactions that could not end move it too. Its records come with the next retry, within a minute.
     wait_until("everything copied", SOON * 3, || (copied().iter().sum::<usize>() as i64 >= 3 * count).then_some(()));
     pair.assert_exact("orders", "source.orders", &Default::default());
 }

@@ -1,0 +1,164 @@
+//! Pairs of clusters: one that most scenarios share, and those of scenarios that kill brokers or configure them.
+
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use strait_e2e::{ConfigFolder, Isolation, TestClient, check};
+use strait_test_cluster::{Cluster, ClusterSpec, KafkaJars, at_exit};
+
+use super::{SOON, wait_until};
+
+static RUNTIME: LazyLock<tokio::runtime::Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+/// Started by the first scenario that uses it; ends with the process.
+static SHARED: Mutex<Option<Pair>> = Mutex::new(None);
+static SLOW_LINE: Mutex<()> = Mutex::new(());
+
+/// Blocks on a future of the test clusters.
+pub fn now<T>(future: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(future)
+}
+
+fn shared() -> MutexGuard<'static, Option<Pair>> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The kernel ends the brokers with this process in any case; this removes their folders too.
+extern "C" fn end_shared() {
+    shared().take();
+}
+
+/// Keeps the logs of the shared pair: a scenario has failed.
+pub fn keep_shared_logs() {
+    if let Some(pair) = &*shared() {
+        pair.source.keep_logs();
+        pair.target.keep_logs();
+    }
+}
+
+/// A source and a target.
+#[derive(Clone)]
+pub struct Pair {
+    pub source: Arc<Cluster>,
+    pub target: Arc<Cluster>,
+}
+
+impl Pair {
+    /// Returns the pair that scenarios share. Each has topics and links of its own names there, leaves the brokers alone and
+    /// slows the source down only by a [`SlowLine`].
+    pub fn shared() -> Self {
+        let mut shared = shared();
+        if let Some(pair) = &*shared {
+            return pair.clone();
+        }
+        let pair = Self::of(single("shared-source").with_proxies(), single("shared-target"));
+        at_exit(end_shared).unwrap();
+        *shared = Some(pair.clone());
+        pair
+    }
+
+    /// Starts a pair for one scenario.
+    pub fn of(source: ClusterSpec, target: ClusterSpec) -> Self {
+        let began = Instant::now();
+        let (source, target) = now(async { tokio::join!(Cluster::start(source), Cluster::start(target)) });
+        let pair = Self { source: Arc::new(source.unwrap()), target: Arc::new(target.unwrap()) };
+        println!("clusters up after {:.1?}", began.elapsed());
+        pair
+    }
+
+    /// Returns a client that sets up and checks the source, around its proxies.
+    pub fn at_source(&self) -> TestClient {
+        TestClient::new(self.source.internal_bootstrap())
+    }
+
+    /// Returns a client that sets up and checks the target, around its proxies.
+    pub fn at_target(&self) -> TestClient {
+        TestClient::new(self.target.internal_bootstrap())
+    }
+
+    /// Writes a configuration with both clusters, by the names `source` and `target`. The source is read around its proxies.
+    pub fn config(&self, links: &str) -> ConfigFolder {
+        folder(&self.source.internal_bootstrap(), "", &self.target.bootstrap(), links)
+    }
+
+    /// Writes the same through the source's proxies, and with librdkafka properties for the source.
+    pub fn config_by_proxy(&self, source_properties: &str, links: &str) -> ConfigFolder {
+        folder(&self.source.bootstrap(), source_properties, &self.target.bootstrap(), links)
+    }
+
+    /// Reports whether the target has this topic.
+    pub fn has_target_topic(&self, topic: &str) -> bool {
+        self.at_target().topics().unwrap().iter().any(|(name, _)| name == topic)
+    }
+
+    /// Waits until the target has this topic.
+    #[track_caller]
+    pub fn wait_target_topic(&self, topic: &str) {
+        wait_until(&format!("topic {topic} on the target"), SOON, || self.has_target_topic(topic).then_some(()));
+    }
+
+    /// Asserts that the target topic is an exact copy of the source topic.
+    #[track_caller]
+    pub fn assert_exact(&self, source: &str, target: &str, aborted: &HashSet<u64>) {
+        let began = Instant::now();
+        let wanted = self.at_source().read_log(source, Isolation::Committed).unwrap();
+        let found = self.at_target().read_log(target, Isolation::Committed).unwrap();
+        let report = check(&wanted, &found, aborted);
+        println!("{source} -> {target}: {report} (read and judged in {:.1?})", began.elapsed());
+        assert!(report.is_clean(), "{source} -> {target}: {report}");
+        assert!(!wanted.is_empty(), "{source} is empty: nothing was proven");
+    }
+}
+
+fn folder(source: &str, source_properties: &str, target: &str, links: &str) -> ConfigFolder {
+    let toml = format!(
+        "[clusters.source]\nbootstrap_servers = \"{source}\"\n[clusters.source.kafka]\n{source_properties}\n\
+         [clusters.target]\nbootstrap_servers = \"{target}\"\n\n{links}"
+    );
+    ConfigFolder::new(&toml).unwrap()
+}
+
+/// A throttled line to the shared pair's source, for links of [`Pair::config_by_proxy`]. One scenario at a time has it; it is
+/// fast again once this is dropped.
+pub struct SlowLine {
+    source: Arc<Cluster>,
+    _only: MutexGuard<'static, ()>,
+}
+
+impl SlowLine {
+    /// Waits for the line and throttles it.
+    pub fn throttle(pair: &Pair, bytes_per_s: u64) -> Self {
+        let only = SLOW_LINE.lock().unwrap_or_else(PoisonError::into_inner);
+        pair.source.proxy(0).unwrap().throttle(bytes_per_s);
+        Self { source: Arc::clone(&pair.source), _only: only }
+    }
+}
+
+impl Drop for SlowLine {
+    fn drop(&mut self) {
+        for proxy in self.source.proxies() {
+            proxy.heal();
+        }
+    }
+}
+
+/// One broker with the heap that a copy at full speed needs.
+pub fn single(name: &str) -> ClusterSpec {
+    ClusterSpec { heap_mb: 512, ..ClusterSpec::new(name) }
+}
+
+/// Runs `Tool.java` with Kafka's own client, for tasks that librdkafka cannot do.
+#[track_caller]
+pub fn kafka_tool(command: &str, client_bootstrap: &str, arguments: &[String]) {
+    let jars = KafkaJars::locate().unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/Tool.java");
+    let output = std::process::Command::new("java")
+        .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
+        .arg(jars.class_path())
+        .args([source, command, client_bootstrap])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
