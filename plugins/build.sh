@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the bundled plugins into plugins/target/plugins/*.wasm (core modules; the host makes them components).
-# Quick when nothing changed. Called by ./dev; prints what is missing where it cannot build.
+# Builds the bundled plugins into plugins/target/plugins/*.wasm (core modules; the host makes them
+# components). Quick when nothing changed. Called by ./dev; prints what is missing where it cannot
+# build.
 set -euo pipefail
 
 readonly HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -9,7 +10,8 @@ readonly WASM=wasm32-unknown-unknown
 # Guests of the host's and the end-to-end tests, in $OUT/test; not bundled.
 readonly TEST_PLUGINS=(poison bypass)
 readonly PLUGINS=(filter redact rename route sample dedupe)
-# Debian's compiler with the sources of the standard library, for where rustup cannot fetch a target.
+# Debian's compiler with the sources of the standard library, for where rustup cannot fetch a
+# target.
 readonly DEBIAN_PACKAGES=(rustc-web cargo-web rust-web-src)
 
 say() { printf '== %s\n' "$*" >&2; }

@@ -11,7 +11,8 @@ use crate::line::{Line, Machine};
 use crate::replicator::System;
 use crate::{host, idle, latency, plugins, report, stop, throughput, wan};
 
-/// Strait beside MirrorMaker 2, on the same brokers, in one run. Without a command: throughput and CPU per record.
+/// Strait beside MirrorMaker 2, on the same brokers, in one run. Without a command: throughput and
+/// CPU per record.
 #[derive(Debug, Parser)]
 #[command(name = "./dev bench")]
 pub struct Cli {
@@ -94,8 +95,8 @@ enum Command {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
-    /// What plugins cost per record: bundled ones and the example in each language, without brokers, and a link with a plugin
-    /// beside one without
+    /// What plugins cost per record: bundled ones and the example in each language, without
+    /// brokers, and a link with a plugin beside one without
     Plugins {
         /// How long to measure each
         #[arg(long, default_value_t = 3)]

@@ -26,7 +26,8 @@ pub struct Settings {
     pub systems: Vec<System>,
 }
 
-/// Collects results, and writes each to the file at once, so that an interrupted benchmark keeps what it has.
+/// Collects results, and writes each to the file at once, so that an interrupted benchmark keeps
+/// what it has.
 pub struct Results {
     pub lines: Vec<Line>,
     file: Option<File>,

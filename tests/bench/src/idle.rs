@@ -126,7 +126,8 @@ fn idle(
     })
 }
 
-/// Every topic is there with all partitions, and the record that each held from the beginning has come.
+/// Every topic is there with all partitions, and the record that each held from the beginning has
+/// come.
 fn wait_ready(field: &Field, replicator: &mut Replicator, copies: &[String], plan: Plan) -> Result<(), BenchError> {
     let began = Instant::now();
     loop {

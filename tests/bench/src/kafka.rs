@@ -26,7 +26,8 @@ impl Kafka {
         Ok(Self { bootstrap, client, watcher: Mutex::new(watcher) })
     }
 
-    /// Forgets which topics there were: librdkafka asks no more for one that it did not find, or that was deleted.
+    /// Forgets which topics there were: librdkafka asks no more for one that it did not find, or
+    /// that was deleted.
     ///
     /// # Errors
     /// The library's refusal.
@@ -87,7 +88,8 @@ impl Kafka {
         Ok(self.client.topics()?)
     }
 
-    /// Last stable offset of every partition, in order; zero where a leader is missing. The topic has to be there.
+    /// Last stable offset of every partition, in order; zero where a leader is missing. The topic
+    /// has to be there.
     ///
     /// # Errors
     /// The library's refusal of anything else.

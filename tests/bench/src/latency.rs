@@ -27,7 +27,8 @@ const LAST_DEADLINE: Duration = Duration::from_secs(30);
 pub struct Plan {
     pub records_s: u64,
     pub value_bytes: usize,
-    /// Not measured: compilers of the JVM, first transactions, a backlog from before the copy began.
+    /// Not measured: compilers of the JVM, first transactions, a backlog from before the copy
+    /// began.
     pub warm_up: Duration,
     pub window: Duration,
     pub rounds: usize,

@@ -1,4 +1,5 @@
-//! Measures Strait beside MirrorMaker 2, on the same brokers, in one run. `docs/benchmarks.md` has the method.
+//! Measures Strait beside MirrorMaker 2, on the same brokers, in one run. `docs/benchmarks.md` has
+//! the method.
 
 mod cli;
 mod error;

@@ -1,5 +1,6 @@
-//! What plugins cost per record, host and guest together, without a broker: the bundled ones, the example in each language,
-//! and the interpreted languages with fields parsed by the host beside the same plugin parsing the value itself.
+//! What plugins cost per record, host and guest together, without a broker: the bundled ones, the
+//! example in each language, and the interpreted languages with fields parsed by the host beside
+//! the same plugin parsing the value itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,7 +104,8 @@ fn row(title: &str, figures: &Figures) {
 }
 
 impl Bench<'_> {
-    /// Builds the example of a language, with another file in place of one of its own. Gives the plugin's path.
+    /// Builds the example of a language, with another file in place of one of its own. Gives the
+    /// plugin's path.
     fn build(&self, lang: &str, name: &str, instead: Option<(&str, &str)>) -> Result<String, BenchError> {
         let name = format!("bench-{name}");
         let project = self.folder.join(&name);

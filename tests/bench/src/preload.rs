@@ -1,4 +1,5 @@
-//! Source topics: uppercase letters in lz4 batches, and keys that number the records of each partition.
+//! Source topics: uppercase letters in lz4 batches, and keys that number the records of each
+//! partition.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use crate::error::BenchError;
 use crate::kafka::Kafka;
 use crate::stop;
 
-/// Values are cut out of a block of this size: large beside lz4's window of 64 KiB, so that cuts rarely repeat within it.
+/// Values are cut out of a block of this size: large beside lz4's window of 64 KiB, so that cuts
+/// rarely repeat within it.
 const POOL_BYTES: usize = 16 << 20;
 const FLUSH_DEADLINE: Duration = Duration::from_secs(120);
 const KEY_PREFIX: &str = "key";

@@ -1,4 +1,5 @@
-//! What the rig's proxy lets through with nothing but bytes on the line, so that nobody takes its limit for a replicator's.
+//! What the rig's proxy lets through with nothing but bytes on the line, so that nobody takes its
+//! limit for a replicator's.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -18,7 +19,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(3);
 const CHUNK: usize = 256 << 10;
 
-/// Pushes bytes through a proxy with this one-way delay, on as many connections as a replicator has partitions.
+/// Pushes bytes through a proxy with this one-way delay, on as many connections as a replicator has
+/// partitions.
 ///
 /// # Errors
 /// The rig's and the system's.

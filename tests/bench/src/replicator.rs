@@ -48,8 +48,8 @@ impl System {
     }
 }
 
-/// What one run copies. The tag is unique to the run: it names the source cluster, hence the topics on the target, the
-/// consumer group and the link, so that no run finds anything of another.
+/// What one run copies. The tag is unique to the run: it names the source cluster, hence the topics
+/// on the target, the consumer group and the link, so that no run finds anything of another.
 pub struct Job<'a> {
     pub system: System,
     pub tag: &'a str,
@@ -65,7 +65,8 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// What a source topic is called on the target: both systems prefix it with the source cluster's name.
+    /// What a source topic is called on the target: both systems prefix it with the source
+    /// cluster's name.
     pub fn target_topic(&self, topic: &str) -> String {
         format!("{}.{topic}", self.tag)
     }
@@ -246,11 +247,12 @@ impl Replicator {
         self.peak_kib as f64 / 1024.0
     }
 
-    /// Ends the program: Strait in the orderly way (SIGTERM), MirrorMaker 2, whose orderly end takes long and proves
-    /// nothing here, at once.
+    /// Ends the program: Strait in the orderly way (SIGTERM), MirrorMaker 2, whose orderly end
+    /// takes long and proves nothing here, at once.
     ///
     /// # Errors
-    /// [`BenchError::Ended`] if Strait ended with a failure, [`BenchError::Late`] if it had to be killed.
+    /// [`BenchError::Ended`] if Strait ended with a failure, [`BenchError::Late`] if it had to be
+    /// killed.
     pub fn stop(mut self) -> Result<Duration, BenchError> {
         let began = Instant::now();
         if !self.system.is_strait() {

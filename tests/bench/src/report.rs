@@ -1,4 +1,5 @@
-//! Result lines as Markdown: medians with the least and the greatest, and ratios of the runs that lay side by side.
+//! Result lines as Markdown: medians with the least and the greatest, and ratios of the runs that
+//! lay side by side.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

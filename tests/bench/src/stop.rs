@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM end a benchmark in an orderly way: every wait asks here, and the folders of the brokers are removed.
+//! Ctrl-C and SIGTERM end a benchmark in an orderly way: every wait asks here, and the folders of
+//! the brokers are removed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -15,7 +15,8 @@ const PARTITIONS: i32 = 4;
 const FIRST_DEADLINE: Duration = Duration::from_secs(90);
 /// Nothing new on the target for this long, with records missing, is a failure.
 const STALL: Duration = Duration::from_secs(60);
-/// A copy with at least as many offsets as records, and nothing new for this long, is taken to be complete, and read.
+/// A copy with at least as many offsets as records, and nothing new for this long, is taken to be
+/// complete, and read.
 const SETTLED: Duration = Duration::from_millis(1500);
 
 /// Runs every system on every source topic, in turns.
@@ -36,7 +37,8 @@ pub fn run(
         preload::fill(&field.source, &source)?;
         for round in 1..=rounds {
             for system in &settings.systems {
-                // Reading the key costs the same whatever the value, and 1000-byte values are the stated case.
+                // Reading the key costs the same whatever the value, and 1000-byte values are the
+                // stated case.
                 if *system == System::StraitFilter && *value_bytes < 1000 {
                     continue;
                 }

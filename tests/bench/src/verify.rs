@@ -18,7 +18,8 @@ const STALL: Duration = Duration::from_secs(30);
 pub struct Found {
     /// Per partition, how many records.
     pub records: Vec<u64>,
-    /// Records whose number was not the one due in their partition, with the first of them in words.
+    /// Records whose number was not the one due in their partition, with the first of them in
+    /// words.
     pub wrong: u64,
     pub first_wrong: Option<String>,
     /// Bytes of the values.
@@ -85,8 +86,8 @@ pub fn read(kafka: &Kafka, topic: &str, partitions: i32) -> Result<Found, BenchE
 }
 
 /// # Errors
-/// [`BenchError::Wrong`] unless these are exactly `expected` records of `value_bytes` each, or, for an unfinished copy
-/// (`expected` is `None`), a beginning of every partition.
+/// [`BenchError::Wrong`] unless these are exactly `expected` records of `value_bytes` each, or, for
+/// an unfinished copy (`expected` is `None`), a beginning of every partition.
 pub fn judge(system: &str, found: &Found, expected: Option<u64>, value_bytes: usize) -> Result<(), BenchError> {
     let wrong = |reason: String| Err(BenchError::Wrong { system: system.to_owned(), reason });
     if let Some(first) = &found.first_wrong {

@@ -42,7 +42,8 @@ pub struct Plan {
     pub one_way: Duration,
     pub records: u64,
     pub value_bytes: usize,
-    /// Batch and fetch sizes follow the line; this is their time to do so, from the first record on.
+    /// Batch and fetch sizes follow the line; this is their time to do so, from the first record
+    /// on.
     pub warm_up: Duration,
     pub window: Duration,
     pub rounds: usize,
@@ -64,7 +65,8 @@ pub fn run(runtime: &Runtime, settings: &Settings, plan: Plan, results: &mut Res
         delay(&field, layout, plan.one_way);
         for round in 1..=plan.rounds {
             for system in &settings.systems {
-                // MirrorMaker 2 does not fit its batches to the topic, so the larger limit changes nothing for it.
+                // MirrorMaker 2 does not fit its batches to the topic, so the larger limit changes
+                // nothing for it.
                 let same = layout == Layout::SourceLarge && !system.is_strait();
                 if same || *system == System::StraitFilter {
                     continue;
@@ -150,7 +152,8 @@ fn measure(
     })
 }
 
-/// Looks at the first and the last commit within the window; a copy that is complete sooner ends it sooner.
+/// Looks at the first and the last commit within the window; a copy that is complete sooner ends it
+/// sooner.
 fn window(
     field: &Field,
     replicator: &mut Replicator,

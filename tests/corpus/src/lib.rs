@@ -1,4 +1,5 @@
-//! Reads the corpus of hostile JSON that the tests of `redact` share; `README.md` describes its format.
+//! Reads the corpus of hostile JSON that the tests of `redact` share; `README.md` describes its
+//! format.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test data: a malformed line ends the test")]
 
 use std::collections::BTreeSet;

@@ -1,10 +1,10 @@
 //! Did the target get every record of the source, once, in order, and nothing else?
 //!
-//! The verdict is the comparison of two sequences per partition: the contents of the source's committed
-//! log and of the target's. A copy is clean exactly if they are equal, so nothing depends on records
-//! carrying ids: of two records with the same content, one that is lost and one that is doubled still
-//! change the count, and one that moves past a different record changes the sequence. Only exchanging
-//! records of equal content goes unseen, which no consumer could tell either.
+//! The verdict is the comparison of two sequences per partition: the contents of the source's
+//! committed log and of the target's. A copy is clean exactly if they are equal, so nothing depends
+//! on records carrying ids: of two records with the same content, one that is lost and one that is
+//! doubled still change the count, and one that moves past a different record changes the sequence.
+//! Only exchanging records of equal content goes unseen, which no consumer could tell either.
 //!
 //! What is wrong is then named, after the anomalies of Jepsen's Kafka workload
 //! (<https://github.com/jepsen-io/jepsen>, `jepsen.tests.kafka`).
@@ -22,10 +22,11 @@ pub const LISTED_MAX: usize = 50;
 pub enum AnomalyKind {
     /// A committed source record is missing in the target's partition.
     Lost,
-    /// The target has a source record more often than the source. The later copies are the duplicates.
+    /// The target has a source record more often than the source. The later copies are the
+    /// duplicates.
     Duplicate,
-    /// A record comes after one that it precedes on the source. Of a stretch that jumped ahead, every
-    /// record behind the furthest one so far is named.
+    /// A record comes after one that it precedes on the source. Of a stretch that jumped ahead,
+    /// every record behind the furthest one so far is named.
     Reordered,
     /// A record of an aborted source transaction is on the target.
     AbortedRead,
@@ -111,8 +112,8 @@ impl fmt::Display for Report {
 }
 
 /// Compares the source's committed log with the target's. Each log holds its partitions' records in
-/// offset order; how partitions follow each other does not matter. Records on the target alone are aborted
-/// reads if their id is one of `aborted_ids`, else phantoms.
+/// offset order; how partitions follow each other does not matter. Records on the target alone are
+/// aborted reads if their id is one of `aborted_ids`, else phantoms.
 #[must_use]
 pub fn check(source: &[LogRecord], target: &[LogRecord], aborted_ids: &HashSet<u64>) -> Report {
     let mut report =
@@ -130,8 +131,8 @@ pub fn check(source: &[LogRecord], target: &[LogRecord], aborted_ids: &HashSet<u
     report
 }
 
-/// Which source offset became which target offset, per partition in order; `None` if the copy is not
-/// exact. The reference for the offset map that Strait writes.
+/// Which source offset became which target offset, per partition in order; `None` if the copy is
+/// not exact. The reference for the offset map that Strait writes.
 #[must_use]
 pub fn offset_pairs(source: &[LogRecord], target: &[LogRecord]) -> Option<BTreeMap<i32, Vec<(i64, i64)>>> {
     if !check(source, target, &HashSet::new()).is_clean() {
@@ -159,7 +160,8 @@ fn check_partition(source: &[LogRecord], target: &[LogRecord], aborted_ids: &Has
     if equal {
         return;
     }
-    // Positions of each content on the source. The k-th copy on the target belongs to the k-th of them.
+    // Positions of each content on the source. The k-th copy on the target belongs to the k-th of
+    // them.
     let mut places: HashMap<u128, VecDeque<usize>> = HashMap::new();
     for (place, record) in source.iter().enumerate() {
         places.entry(record.content).or_default().push_back(place);

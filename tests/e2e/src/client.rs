@@ -35,9 +35,9 @@ impl Isolation {
     }
 }
 
-/// Sets up and reads topics. Use [`strait_test_cluster::Cluster::internal_bootstrap`], so that the faults of a test
-/// do not reach its checks. All calls block: in an async test use `tokio::task::spawn_blocking`, or the
-/// multi-threaded runtime.
+/// Sets up and reads topics. Use [`strait_test_cluster::Cluster::internal_bootstrap`], so that the
+/// faults of a test do not reach its checks. All calls block: in an async test use
+/// `tokio::task::spawn_blocking`, or the multi-threaded runtime.
 #[derive(Debug, Clone)]
 pub struct TestClient {
     bootstrap: String,
@@ -69,7 +69,8 @@ impl TestClient {
         config
     }
 
-    /// Creates a topic with the cluster's default replication and waits until every partition has a leader.
+    /// Creates a topic with the cluster's default replication and waits until every partition has a
+    /// leader.
     ///
     /// # Errors
     /// The broker's refusal, or a missed deadline.
@@ -133,7 +134,8 @@ impl TestClient {
         Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
     }
 
-    /// First offset and end of a partition: the last stable offset or the high watermark, by isolation.
+    /// First offset and end of a partition: the last stable offset or the high watermark, by
+    /// isolation.
     ///
     /// # Errors
     /// The library's error.
@@ -162,8 +164,8 @@ impl TestClient {
         Ok(records)
     }
 
-    /// Reads every partition from its first offset to the end it has when the reader gets there, which is
-    /// at or after the end it had at the call.
+    /// Reads every partition from its first offset to the end it has when the reader gets there,
+    /// which is at or after the end it had at the call.
     fn read_each(&self, topic: &str, isolation: Isolation, mut each: impl FnMut(Record)) -> Result<(), ClientError> {
         let what = "reading";
         let failed = || ClientError::kafka(what, topic);
@@ -186,7 +188,8 @@ impl TestClient {
                 None if last_news.elapsed() > READ_STALL => return Err(self.overdue(topic, "read to its end")),
                 None => continue,
                 Some(Ok(message)) => {
-                    // Past the end that was reported; a later call of the test's may want it, this one does not.
+                    // Past the end that was reported; a later call of the test's may want it, this
+                    // one does not.
                     if !left.contains(&rdkafka::Message::partition(&message)) {
                         continue;
                     }
@@ -257,7 +260,8 @@ impl TestClient {
     }
 }
 
-/// How many partitions the topic has, and how many of them a leader; `None` if the topic is unknown.
+/// How many partitions the topic has, and how many of them a leader; `None` if the topic is
+/// unknown.
 fn partitions_of(metadata: &rdkafka::metadata::Metadata, topic: &str) -> Option<(i32, i32)> {
     let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none())?;
     let led = found.partitions().iter().filter(|partition| partition.leader() >= 0).count();

@@ -1,5 +1,6 @@
-//! The calls of librdkafka that rdkafka has no safe and complete form of: headers as bytes (rdkafka panics
-//! on a name that is not UTF-8) and producing with such headers, a timestamp and a partition.
+//! The calls of librdkafka that rdkafka has no safe and complete form of: headers as bytes (rdkafka
+//! panics on a name that is not UTF-8) and producing with such headers, a timestamp and a
+//! partition.
 #![allow(unsafe_code, reason = "calls into librdkafka; every block says why it is sound")]
 
 use std::ffi::{CStr, c_void};
@@ -21,7 +22,8 @@ pub(crate) enum ProduceError {
     Failed(String),
 }
 
-/// A copy of a consumed message. A header name ends at a NUL byte, since librdkafka gives no length.
+/// A copy of a consumed message. A header name ends at a NUL byte, since librdkafka gives no
+/// length.
 pub(crate) fn record_of(message: &BorrowedMessage<'_>) -> Result<Record, String> {
     Ok(Record {
         partition: message.partition(),
@@ -35,7 +37,8 @@ pub(crate) fn record_of(message: &BorrowedMessage<'_>) -> Result<Record, String>
 
 fn headers_of(message: &BorrowedMessage<'_>) -> Result<Vec<Header>, String> {
     let mut list = ptr::null_mut();
-    // SAFETY: the message is alive for the whole function; the list it returns belongs to the message.
+    // SAFETY: the message is alive for the whole function; the list it returns belongs to the
+    // message.
     let error = unsafe { sys::rd_kafka_message_headers(message.ptr(), &mut list) };
     if error == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__NOENT {
         return Ok(Vec::new());
@@ -74,7 +77,8 @@ where
     let field = |vtype, u| sys::rd_kafka_vu_s { vtype, u };
     let bytes = |bytes: Option<&[u8]>| sys::rd_kafka_vu_s__bindgen_ty_1 {
         mem: sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
-            // A null pointer is a null field; an empty slice's pointer is not null, so that stays empty.
+            // A null pointer is a null field; an empty slice's pointer is not null, so that stays
+            // empty.
             ptr: bytes.map_or(ptr::null_mut(), |bytes| bytes.as_ptr().cast::<c_void>().cast_mut()),
             size: bytes.map_or(0, <[u8]>::len),
         },
@@ -90,13 +94,14 @@ where
         field(vtype::RD_KAFKA_VTYPE_HEADERS, Union { headers }),
     ];
     // SAFETY: the producer is alive, every field points to memory that outlives the call, and with
-    // MSG_F_COPY nothing is read afterwards. Ownership of the headers passes only if the call succeeds.
+    // MSG_F_COPY nothing is read afterwards. Ownership of the headers passes only if the call
+    // succeeds.
     let error = unsafe { sys::rd_kafka_produceva(producer.client().native_ptr(), fields.as_ptr(), fields.len()) };
     if error.is_null() {
         return Ok(());
     }
-    // SAFETY: the call failed, so the headers are still ours and are destroyed once; the error is ours and
-    // alive until `outcome` destroys it.
+    // SAFETY: the call failed, so the headers are still ours and are destroyed once; the error is
+    // ours and alive until `outcome` destroys it.
     let code = unsafe {
         sys::rd_kafka_headers_destroy(headers);
         sys::rd_kafka_error_code(error)
@@ -108,8 +113,9 @@ where
     }
 }
 
-/// Commits. rdkafka's own `commit_transaction` and `flush` wait in steps of 100 ms, which a generator with
-/// hundreds of transactions cannot afford; the producer's thread serves what librdkafka waits for.
+/// Commits. rdkafka's own `commit_transaction` and `flush` wait in steps of 100 ms, which a
+/// generator with hundreds of transactions cannot afford; the producer's thread serves what
+/// librdkafka waits for.
 pub(crate) fn commit<C>(producer: &ThreadedProducer<C>, timeout: Duration) -> Result<(), String>
 where
     C: ProducerContext<DeliveryOpaque = ()> + 'static,
@@ -142,7 +148,8 @@ fn outcome(error: *mut sys::rd_kafka_error_t) -> Result<(), String> {
     if error.is_null() {
         return Ok(());
     }
-    // SAFETY: the error is ours, is alive until it is destroyed here once, and its text is copied before.
+    // SAFETY: the error is ours, is alive until it is destroyed here once, and its text is copied
+    // before.
     unsafe {
         let reason = CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned();
         sys::rd_kafka_error_destroy(error);
@@ -152,7 +159,8 @@ fn outcome(error: *mut sys::rd_kafka_error_t) -> Result<(), String> {
 
 /// A header list that the caller owns.
 fn header_list(headers: &[Header]) -> *mut sys::rd_kafka_headers_t {
-    // SAFETY: the list is new and only used here; names and values are given with their lengths and copied.
+    // SAFETY: the list is new and only used here; names and values are given with their lengths and
+    // copied.
     unsafe {
         let list = sys::rd_kafka_headers_new(headers.len());
         for (name, value) in headers {

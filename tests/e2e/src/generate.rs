@@ -27,7 +27,8 @@ pub struct GeneratorSpec {
     pub partitions: i32,
     /// Committed records to write; aborted ones come on top.
     pub records: u64,
-    /// Same seed, same records; how two producers' batches interleave in the log is the broker's affair.
+    /// Same seed, same records; how two producers' batches interleave in the log is the broker's
+    /// affair.
     pub seed: u64,
     /// Share of transactions that end in an abort, 0 to 1.
     pub abort_share: f64,
@@ -37,12 +38,14 @@ pub struct GeneratorSpec {
     pub transaction_records_max: u64,
     /// Longest value, bytes.
     pub value_bytes_max: usize,
-    /// Timestamp of the first record, ms since the epoch; every later one is 0 to 2 ms after the one before.
+    /// Timestamp of the first record, ms since the epoch; every later one is 0 to 2 ms after the
+    /// one before.
     pub timestamp_ms_start: i64,
 }
 
 impl GeneratorSpec {
-    /// Two producers, a tenth of the transactions aborted, values up to 900 kB: about 300 MB per million.
+    /// Two producers, a tenth of the transactions aborted, values up to 900 kB: about 300 MB per
+    /// million.
     #[must_use]
     pub fn new(topic: impl Into<String>, partitions: i32, records: u64, seed: u64) -> Self {
         Self {
@@ -81,8 +84,8 @@ pub struct Generated {
 pub struct GeneratedRecord {
     /// The record.
     pub record: Record,
-    /// Counted from 0. The record carries it in its value, else in a header, except that half of the null
-    /// and short values carry none: a checker must do without.
+    /// Counted from 0. The record carries it in its value, else in a header, except that half of
+    /// the null and short values carry none: a checker must do without.
     pub number: u64,
 }
 
@@ -143,8 +146,8 @@ impl Generator {
         }
     }
 
-    /// Mostly none; else a few, with names that repeat, are empty or not UTF-8, and values that are null,
-    /// empty or any bytes.
+    /// Mostly none; else a few, with names that repeat, are empty or not UTF-8, and values that are
+    /// null, empty or any bytes.
     fn headers(&mut self) -> Vec<Header> {
         const NAMES: [&[u8]; 6] =
             [b"traceparent", b"content-type", b"content-type", b"", b"\xff\xfe\xfd", "s\u{fc}\u{df}".as_bytes()];
@@ -212,7 +215,8 @@ pub fn generate(config: &ClientConfig, spec: &GeneratorSpec) -> Result<Generated
         topic: spec.topic.clone(),
         reason: error.to_string(),
     })?;
-    // Decisions about transactions have a generator of their own: the records do not depend on them.
+    // Decisions about transactions have a generator of their own: the records do not depend on
+    // them.
     let mut rng = StdRng::seed_from_u64(!spec.seed);
     let mut open = Vec::new();
     for index in 0..spec.producers.max(1) {
@@ -240,7 +244,8 @@ pub fn generate(config: &ClientConfig, spec: &GeneratorSpec) -> Result<Generated
             let Some(GeneratedRecord { mut record, number }) = records.next() else {
                 continue;
             };
-            // Without an id it could equal a committed record, and nobody could tell which one was copied.
+            // Without an id it could equal a committed record, and nobody could tell which one was
+            // copied.
             if transaction.aborts && record.id().is_none() {
                 record.headers.push((ID_HEADER.to_vec(), Some(id_bytes(number).to_vec())));
             }

@@ -1,5 +1,5 @@
-//! Tests against real brokers: making source topics with everything Kafka allows in them, reading whole
-//! logs, and judging a copy.
+//! Tests against real brokers: making source topics with everything Kafka allows in them, reading
+//! whole logs, and judging a copy.
 
 mod checker;
 mod client;

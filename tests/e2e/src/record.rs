@@ -1,4 +1,5 @@
-//! Records as tests look at them: raw bytes, and the short form that a million of them fit in memory in.
+//! Records as tests look at them: raw bytes, and the short form that a million of them fit in
+//! memory in.
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -38,7 +39,8 @@ pub struct LogRecord {
     pub timestamp: i64,
     /// The generated record's id, if it has one; see [`Record::id`].
     pub id: Option<u64>,
-    /// XXH3 of timestamp, key, value and headers, with lengths and nulls: equal for equal records only.
+    /// XXH3 of timestamp, key, value and headers, with lengths and nulls: equal for equal records
+    /// only.
     pub content: u128,
 }
 

@@ -1,4 +1,5 @@
-//! The product as its users run it: the `strait` binary as a child process, with its log as it comes.
+//! The product as its users run it: the `strait` binary as a child process, with its log as it
+//! comes.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -15,7 +16,8 @@ use tempfile::TempDir;
 const TAIL_LINES: usize = 40;
 /// And how many of librdkafka's.
 const LIBRARY_LINES: usize = 8;
-/// The log lines of a process are kept; one that floods is cut off here, and a test that needs more is wrong.
+/// The log lines of a process are kept; one that floods is cut off here, and a test that needs more
+/// is wrong.
 const LINES_MAX: usize = 200_000;
 const POLL: Duration = Duration::from_millis(10);
 
@@ -146,7 +148,8 @@ impl Log {
 
     /// Reads to the end; with `echo` every line is printed as well, under this name.
     fn take_in(&self, stream: impl Read, echo: Option<&str>) {
-        // A line that is not UTF-8, or a broken pipe, ends the reading; the process's end is noticed apart from it.
+        // A line that is not UTF-8, or a broken pipe, ends the reading; the process's end is
+        // noticed apart from it.
         for text in BufReader::new(stream).lines().map_while(Result::ok) {
             if let Some(name) = echo {
                 eprintln!("[{name}] {text}");
@@ -163,8 +166,8 @@ impl Log {
     }
 }
 
-/// A running `strait`. Dropping it kills and reaps the process; if a test is panicking, the end of the log is printed.
-/// With `STRAIT_SHOW_LOGS` set every line is printed as it comes.
+/// A running `strait`. Dropping it kills and reaps the process; if a test is panicking, the end of
+/// the log is printed. With `STRAIT_SHOW_LOGS` set every line is printed as it comes.
 #[derive(Debug)]
 pub struct Strait {
     name: String,
@@ -176,7 +179,8 @@ pub struct Strait {
 }
 
 impl Strait {
-    /// Where the binary under test is: `STRAIT_BIN`, else what the build leaves in the target folder.
+    /// Where the binary under test is: `STRAIT_BIN`, else what the build leaves in the target
+    /// folder.
     ///
     /// # Errors
     /// [`StraitError::NoBinary`].
@@ -208,7 +212,8 @@ impl Strait {
         let binary = Self::binary()?;
         let mut command = Command::new(&binary);
         command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Variables with this prefix override the configuration; those of the tests mean something else.
+        // Variables with this prefix override the configuration; those of the tests mean something
+        // else.
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("STRAIT_") || variable == "RUST_LOG" {
                 command.env_remove(variable);
@@ -379,7 +384,8 @@ impl Strait {
             return Err(failed()(io::Error::other("it has ended")));
         }
         let pid = libc::pid_t::try_from(self.child.id()).map_err(|error| failed()(io::Error::other(error)))?;
-        // SAFETY: kill takes plain integers and has no memory effects; the child is not reaped yet, so the id is its own.
+        // SAFETY: kill takes plain integers and has no memory effects; the child is not reaped yet,
+        // so the id is its own.
         if unsafe { libc::kill(pid, signal) } == 0 {
             return Ok(());
         }
@@ -416,7 +422,8 @@ impl Drop for Strait {
     }
 }
 
-/// What the product itself said; of the library's lines, which come by the dozen while a broker is away, only a few.
+/// What the product itself said; of the library's lines, which come by the dozen while a broker is
+/// away, only a few.
 fn tail_of(lines: &[LogLine]) -> String {
     let is_library = |(_, line): &(usize, &LogLine)| line.field("target") == Some("librdkafka");
     let (library, own): (Vec<_>, Vec<_>) = lines.iter().enumerate().partition(is_library);

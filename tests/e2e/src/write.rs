@@ -12,7 +12,8 @@ use crate::record::Record;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A plain producer that keeps each partition's order; its batches are not compressed, so that their size is known.
+/// A plain producer that keeps each partition's order; its batches are not compressed, so that
+/// their size is known.
 pub struct Writer {
     producer: ThreadedProducer<DefaultProducerContext>,
     topic: CString,

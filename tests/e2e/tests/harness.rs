@@ -1,4 +1,5 @@
-//! The harness itself against a real broker: what the generator says it wrote is what a reader finds.
+//! The harness itself against a real broker: what the generator says it wrote is what a reader
+//! finds.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test ends where it fails")]
 
 use std::collections::{BTreeMap, HashSet};
@@ -21,7 +22,7 @@ fn by_partition(records: impl IntoIterator<Item = Record>) -> BTreeMap<i32, Vec<
 }
 
 #[tokio::test]
-async fn every_byte_comes_back_and_topics_obey() {
+async fn every_byte_is_read_back_and_topics_are_grown_trimmed_and_deleted() {
     let cluster = cluster("bytes").await;
     let client = TestClient::new(cluster.internal_bootstrap());
     client.create_topic("all", 3, &[("max.message.bytes", "2000000")]).unwrap();
@@ -53,7 +54,7 @@ async fn every_byte_comes_back_and_topics_obey() {
 }
 
 #[tokio::test]
-async fn aborted_records_are_in_the_log_and_the_checker_names_them() {
+async fn aborted_records_are_in_the_log_and_the_checker_reports_them() {
     let cluster = cluster("aborts").await;
     let client = TestClient::new(cluster.internal_bootstrap());
     client.create_topic("orders", 4, &[]).unwrap();
@@ -76,7 +77,7 @@ async fn aborted_records_are_in_the_log_and_the_checker_names_them() {
         began.elapsed() - wrote
     );
 
-    // The reader's view of committed and the generator's own book agree.
+    // The reader and the generator agree about the committed records.
     assert_eq!(committed.len() as u64, generated.committed);
     assert!(generated.committed >= spec.records && generated.transactions_aborted > 0);
     let ids: HashSet<u64> = committed.iter().filter_map(|record| record.id).collect();
@@ -97,10 +98,9 @@ async fn aborted_records_are_in_the_log_and_the_checker_names_them() {
     assert_eq!(stable, high, "every transaction has ended");
 }
 
-/// The size the delivery tests work at; run by hand: `cargo test --release -p strait-e2e -- --ignored`.
 #[tokio::test]
-#[ignore = "measures the harness itself, about half a minute"]
-async fn a_million_records_are_quick_and_small() {
+#[ignore = "soak: measures the generator, the reader and the checker at the size of the delivery tests"]
+async fn a_million_records_are_written_read_and_checked() {
     let cluster = cluster("million").await;
     let client = TestClient::new(cluster.internal_bootstrap());
     client.create_topic("big", 4, &[]).unwrap();

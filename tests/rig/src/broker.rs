@@ -94,7 +94,8 @@ impl Broker {
     /// Shuts the broker down in an orderly way (SIGTERM) and waits for its end.
     ///
     /// # Errors
-    /// [`ClusterError::NotRunning`], or [`ClusterError::Deadline`] if it goes on running; it is then killed.
+    /// [`ClusterError::NotRunning`], or [`ClusterError::Deadline`] if it goes on running; it is
+    /// then killed.
     pub async fn stop(&self) -> Result<(), ClusterError> {
         self.signal(libc::SIGTERM)?;
         let started = Instant::now();
@@ -115,7 +116,8 @@ impl Broker {
     /// until the cluster counts it as alive.
     ///
     /// # Errors
-    /// As of [`Broker::stop`]; [`ClusterError::Ended`] or [`ClusterError::Deadline`] if it does not come up.
+    /// As of [`Broker::stop`]; [`ClusterError::Ended`] or [`ClusterError::Deadline`] if it does not
+    /// come up.
     pub async fn restart(&self) -> Result<(), ClusterError> {
         if self.pid().is_some() {
             self.stop().await?;

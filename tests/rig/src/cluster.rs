@@ -19,8 +19,9 @@ const BROKERS_MAX: usize = 3;
 const ATTEMPTS: usize = 3;
 const FORMAT_DEADLINE: Duration = Duration::from_secs(90);
 
-/// A running Kafka cluster. Dropping it ends every process and removes its folder. The logs are kept, and their path is
-/// printed, if a test is panicking, the start failed, [`Cluster::keep_logs`] was called or `STRAIT_KEEP_LOGS` is set.
+/// A running Kafka cluster. Dropping it ends every process and removes its folder. The logs are
+/// kept, and their path is printed, if a test is panicking, the start failed,
+/// [`Cluster::keep_logs`] was called or `STRAIT_KEEP_LOGS` is set.
 #[derive(Debug)]
 pub struct Cluster {
     name: String,
@@ -201,8 +202,8 @@ impl Cluster {
         self.addresses(Broker::advertised_port)
     }
 
-    /// `bootstrap.servers` of the internal listener: plaintext, as super user, around the proxies. For
-    /// setting up and for checking, so that neither suffers from the faults.
+    /// `bootstrap.servers` of the internal listener: plaintext, as super user, around the proxies.
+    /// For setting up and for checking, so that neither suffers from the faults.
     #[must_use]
     pub fn internal_bootstrap(&self) -> String {
         self.addresses(Broker::internal_port)
@@ -329,7 +330,8 @@ fn format_options(spec: &ClusterSpec) -> Vec<String> {
 fn random_uuid() -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bits: u128 = rand::rng().random();
-    // Cleared top bit: the text then never starts with '-', which the tool would take for an option.
+    // Cleared top bit: the text then never starts with '-', which the tool would take for an
+    // option.
     bits &= u128::MAX >> 1;
     let mut text = String::new();
     for digit in 0..22_u32 {

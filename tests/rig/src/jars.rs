@@ -37,9 +37,9 @@ impl KafkaJars {
         &self.folder
     }
 
-    /// Makes the archive of loaded classes that test brokers start from, unless it is there: it halves the
-    /// CPU time of a start (3.1 s to 1.6 s). Runs a broker once. A JVM that the archive does not fit (another
-    /// version, other jars) ignores it.
+    /// Makes the archive of loaded classes that test brokers start from, unless it is there: it
+    /// halves the CPU time of a start (3.1 s to 1.6 s). Runs a broker once. A JVM that the archive
+    /// does not fit (another version, other jars) ignores it.
     ///
     /// # Errors
     /// Those of starting and stopping a cluster, and of putting the file in its place.
@@ -65,7 +65,8 @@ impl KafkaJars {
         archive.exists().then(|| format!("-XX:SharedArchiveFile={}", archive.display()))
     }
 
-    /// Beside the folder, not in it: the folder's content is the class path that the archive is bound to.
+    /// Beside the folder, not in it: the folder's content is the class path that the archive is
+    /// bound to.
     fn archive(&self) -> PathBuf {
         self.folder.with_extension("jsa")
     }

@@ -1,5 +1,5 @@
-//! Real Kafka clusters for tests, benchmarks and demos: brokers as child processes, a TCP proxy in front of each, and
-//! faults for both.
+//! Real Kafka clusters for tests, benchmarks and demos: brokers as child processes, a TCP proxy in
+//! front of each, and faults for both.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), strait_test_cluster::ClusterError> {

@@ -4,8 +4,8 @@ use rand::RngExt as _;
 
 use crate::ClusterError;
 
-// Below Linux's ephemeral range (32768 and up): a client's outgoing connection can then never sit on
-// the port of a broker that is down for a moment.
+// Below Linux's ephemeral range (32768 and up): a client's outgoing connection can then never sit
+// on the port of a broker that is down for a moment.
 const FIRST: u16 = 20_000;
 const LAST: u16 = 32_700;
 const ATTEMPTS_MAX: usize = 2_000;

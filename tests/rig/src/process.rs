@@ -14,8 +14,8 @@ struct Job {
 
 /// Starts `command` so that the kernel kills it when this process ends, however it ends.
 ///
-/// One thread, which is never joined, starts all children: the kernel sends the parent-death signal when the starting
-/// *thread* ends, and a test's thread ends long before its process.
+/// One thread, which is never joined, starts all children: the kernel sends the parent-death signal
+/// when the starting *thread* ends, and a test's thread ends long before its process.
 ///
 /// # Errors
 /// The system's refusal.
@@ -55,8 +55,8 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// Runs `end` when the process exits in an orderly way: when `main` returns or [`std::process::exit`] is called. For what
-/// lives in a static, which is never dropped.
+/// Runs `end` when the process exits in an orderly way: when `main` returns or
+/// [`std::process::exit`] is called. For what lives in a static, which is never dropped.
 ///
 /// # Errors
 /// The system's refusal.

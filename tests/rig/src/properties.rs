@@ -72,7 +72,8 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
     set("group.initial.rebalance.delay.ms", "0".into());
     // Generated records carry timestamps of any age; retention by time would delete them at once.
     set("log.retention.ms", "-1".into());
-    // Tests look at failover and at hanging transactions, so both are noticed sooner than by default.
+    // Tests look at failover and at hanging transactions, so both are noticed sooner than by
+    // default.
     set("broker.session.timeout.ms", "6000".into());
     set("broker.heartbeat.interval.ms", "1000".into());
     set("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000".into());

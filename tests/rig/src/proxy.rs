@@ -108,26 +108,26 @@ impl Proxy {
         });
     }
 
-    /// Closes the listening socket, so that new connections are refused, or opens it again. Existing
-    /// connections go on: [`Proxy::cut`] them for a complete outage.
+    /// Closes the listening socket, so that new connections are refused, or opens it again.
+    /// Existing connections go on: [`Proxy::cut`] them for a complete outage.
     pub fn refuse(&self, on: bool) {
         self.change(|toxics| toxics.refuse = on);
     }
 
-    /// Takes everything and passes on nothing, on old and new connections. When it ends, the connections
-    /// that lost bytes are closed: their stream is torn.
+    /// Takes everything and passes on nothing, on old and new connections. When it ends, the
+    /// connections that lost bytes are closed: their stream is torn.
     pub fn black_hole(&self, on: bool) {
         self.change(|toxics| toxics.black_hole = on);
     }
 
-    /// Holds everything back, on old and new connections, and delivers all of it when it ends: a network
-    /// that recovers before TCP gives up.
+    /// Holds everything back, on old and new connections, and delivers all of it when it ends: a
+    /// network that recovers before TCP gives up.
     pub fn freeze(&self, on: bool) {
         self.change(|toxics| toxics.freeze = on);
     }
 
-    /// Delays each direction by `one_way` (the round trip grows by twice that) without limiting bandwidth
-    /// below [`Proxy::bandwidth_under_delay`].
+    /// Delays each direction by `one_way` (the round trip grows by twice that) without limiting
+    /// bandwidth below [`Proxy::bandwidth_under_delay`].
     pub fn delay(&self, one_way: Duration) {
         self.delay_each(one_way, one_way);
     }
@@ -137,8 +137,8 @@ impl Proxy {
         self.change(|toxics| toxics.delay = [to_broker, to_client]);
     }
 
-    /// Bytes per second that one connection gets through under a delay; sizes the queue that holds the
-    /// bytes in flight (400 MB/s if not set, so 16 MB at 40 ms).
+    /// Bytes per second that one connection gets through under a delay; sizes the queue that holds
+    /// the bytes in flight (400 MB/s if not set, so 16 MB at 40 ms).
     pub fn bandwidth_under_delay(&self, bytes_per_s: u64) {
         self.change(|toxics| toxics.bandwidth = bytes_per_s);
     }

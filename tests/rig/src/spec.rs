@@ -10,8 +10,8 @@ pub struct User {
     pub password: String,
 }
 
-/// How clients reach the brokers. The brokers' internal listener stays plaintext and unproxied; it is
-/// the way in for tests that set up topics, users and ACLs.
+/// How clients reach the brokers. The brokers' internal listener stays plaintext and unproxied; it
+/// is the way in for tests that set up topics, users and ACLs.
 #[derive(Debug, Clone, Default)]
 pub enum Security {
     /// Plaintext, everyone may do everything.
@@ -32,7 +32,8 @@ pub enum Security {
 pub struct ClusterSpec {
     /// Name for folders, logs and errors.
     pub name: String,
-    /// 1 to 3 brokers, each broker and controller at once; a cluster of three survives the loss of one.
+    /// 1 to 3 brokers, each broker and controller at once; a cluster of three survives the loss of
+    /// one.
     pub brokers: usize,
     /// Heap of each broker, MiB.
     pub heap_mb: u32,

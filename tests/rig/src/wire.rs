@@ -1,5 +1,6 @@
 //! The two requests of Kafka's protocol that tell whether a broker is ready
-//! (<https://kafka.apache.org/protocol>): ApiVersions v0 and Metadata v4, both before flexible versions.
+//! (<https://kafka.apache.org/protocol>): ApiVersions v0 and Metadata v4, both before flexible
+//! versions.
 
 use std::net::SocketAddr;
 use std::time::Duration;

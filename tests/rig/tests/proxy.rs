@@ -200,8 +200,8 @@ fn a_delay_does_not_limit_bandwidth() {
     let plain = rate(Duration::ZERO, 1 << 30);
     let delayed = rate(Duration::from_millis(40), 1 << 30);
     println!("proxy: {plain:.0} MB/s without delay, {delayed:.0} MB/s over 80 ms");
-    // A queue bounded by a fixed size instead of bandwidth x delay (1 MiB, say) would give 26 MB/s here. The
-    // bounds leave room for a busy machine.
+    // A queue bounded by a fixed size instead of bandwidth x delay (1 MiB, say) would give 26 MB/s
+    // here. The bounds leave room for a busy machine.
     assert!(plain > 200.0, "{plain} MB/s");
     assert!(delayed > 100.0, "{delayed} MB/s");
 }

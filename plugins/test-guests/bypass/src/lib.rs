@@ -1,4 +1,5 @@
-//! A test plugin that tries to get past a redactor in the same chain; its configuration names the way. Not bundled.
+//! A test plugin that tries to get past a redactor in the same chain; its configuration names the
+//! way. Not bundled.
 
 use strait_plugin_sdk::{
     About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, effect,

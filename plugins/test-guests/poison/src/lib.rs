@@ -1,5 +1,6 @@
-//! A test plugin in Rust that marks every record and breaks on keys that begin with `panic` or `spin`. With
-//! `{"lookback": N}` it is stateful: a header lists the keys of the previous N offsets. Not bundled.
+//! A test plugin in Rust that marks every record and breaks on keys that begin with `panic` or
+//! `spin`. With `{"lookback": N}` it is stateful: a header lists the keys of the previous N
+//! offsets. Not bundled.
 
 use std::collections::VecDeque;
 use std::hint::black_box;

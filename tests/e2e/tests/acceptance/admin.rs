@@ -1,4 +1,5 @@
-//! The admin API of a running link: probes, metrics, status, plugin commands, and requests that are refused.
+//! The admin API of a running link: probes, metrics, status, plugin commands, and requests that are
+//! refused.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -31,7 +32,8 @@ fn address_of(strait: &Strait) -> String {
     line.field("address").unwrap().to_owned()
 }
 
-/// Runs `strait …` beside the running process; returns exit code, standard output and standard error.
+/// Runs `strait …` beside the running process; returns exit code, standard output and standard
+/// error.
 fn run(folder: &std::path::Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(Strait::binary().unwrap()).args(arguments).current_dir(folder).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -44,7 +46,8 @@ fn series(page: &str, wanted: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// A running link over three partitions with 100 records each, of which a filter drops those with keys that begin with 1.
+/// A running link over three partitions with 100 records each, of which a filter drops those with
+/// keys that begin with 1.
 struct Watched {
     /// The link's, and its topic's.
     name: &'static str,

@@ -1,4 +1,5 @@
-//! Bad input ends in one clear message and the documented exit code: 1 failed, 2 wrong usage, 64 bad configuration.
+//! Bad input ends in one clear message and the documented exit code: 1 failed, 2 wrong usage, 64
+//! bad configuration.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use crate::support::{Turn, kafka_tool, link, now, numbered, single};
 
 const END_MAX: Duration = Duration::from_secs(60);
 
-/// Runs the binary to its end. Returns its exit code and output, without what differs between machines.
+/// Runs the binary to its end. Returns its exit code and output, without what differs between
+/// machines.
 #[track_caller]
 fn ending(name: &str, folder: &ConfigFolder, arguments: &[&str]) -> (Option<i32>, String) {
     let began = Instant::now();

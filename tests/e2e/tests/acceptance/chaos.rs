@@ -10,7 +10,8 @@ use crate::support::{
     Ends, Pair, SOON, SlowLine, Turn, copy, keys, lanes_of, link, now, numbered, records, seeded, single, wait_until,
 };
 
-/// Small fetches, so that a slow line delivers some records at a time and not all of a fetch at once.
+/// Small fetches, so that a slow line delivers some records at a time and not all of a fetch at
+/// once.
 const SMALL_FETCHES: &str = "\"fetch.message.max.bytes\" = \"32768\"";
 
 /// The committed records of a target topic must grow again after a fault.
@@ -122,7 +123,8 @@ fn twenty_kills_three_broker_losses_five_cuts_and_a_zombie_neither_lose_nor_dupl
     pair.assert_exact("orders", "source.orders", &generated.aborted_ids);
 }
 
-/// Starts a link that copies numbered records of the topic of its name over a slow line; returns when it has copied some.
+/// Starts a link that copies numbered records of the topic of its name over a slow line; returns
+/// when it has copied some.
 fn slow_link(pair: &Pair, name: &str, more: &str, count: u64) -> (SlowLine, ConfigFolder, Strait, Ends) {
     pair.at_source().create_topic(name, 4, &[]).unwrap();
     for partition in 0..4 {
@@ -190,7 +192,8 @@ fn at_least_once_loses_nothing_and_each_owner_copies_in_order() {
         let mut times: HashMap<u64, u64> = HashMap::new();
         numbers.iter().for_each(|number| *times.entry(*number).or_default() += 1);
         assert_eq!(times.len() as u64, count, "records lost in partition {partition}");
-        // Each owner copies in order; after a kill the next one may begin further back, never further ahead.
+        // Each owner copies in order; after a kill the next one may begin further back, never
+        // further ahead.
         let breaks: Vec<&[u64]> = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
         println!("partition {partition}: {} duplicates, begun again {breaks:?}", numbers.len() as u64 - count);
         assert!(breaks.len() <= KILLS && breaks.iter().all(|pair| pair[1] <= pair[0]), "{breaks:?}");

@@ -30,8 +30,9 @@ fn wait_event(strait: &Strait, link: &str, event: &str, place: &str) -> LogLine 
     line
 }
 
-/// Returns how many records of the new incarnation were copied under the old one, by the event: none where it is shorter than the
-/// old position, at most the records beyond that position where it is longer.
+/// Returns how many records of the new incarnation were copied under the old one, by the event:
+/// none where it is shorter than the old position, at most the records beyond that position where
+/// it is longer.
 fn copied_in_between(message: &str, count: u64) -> u64 {
     let text = message.split("copied up to offset ").nth(1).and_then(|rest| rest.split(' ').next());
     let position: u64 = text.and_then(|text| text.parse().ok()).expect(message);
@@ -45,8 +46,9 @@ struct Gaps {
     pair: Pair,
     config: ConfigFolder,
     prefix: &'static str,
-    /// How many records of a topic's new incarnation were copied before it was known as one: a topic that is already longer than
-    /// the old position, under the same leader epoch, differs by its id only, which is polled every few seconds.
+    /// How many records of a topic's new incarnation were copied before it was known as one: a
+    /// topic that is already longer than the old position, under the same leader epoch, differs by
+    /// its id only, which is polled every few seconds.
     between: BTreeMap<String, u64>,
 }
 
@@ -112,7 +114,8 @@ impl Gaps {
         }
     }
 
-    /// A new process reports the new incarnations of the link that stops at the same offsets; the other link has all of them.
+    /// A new process reports the new incarnations of the link that stops at the same offsets; the
+    /// other link has all of them.
     fn wait_recreated_after_start(&self, strait: &Strait, recreated: &[(&str, u64)]) {
         for (topic, count) in recreated {
             let (stop, go) = (format!("{}-stop-{topic}", self.prefix), format!("{}-go-{topic}", self.prefix));

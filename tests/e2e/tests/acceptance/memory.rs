@@ -9,7 +9,8 @@ const RECORDS: usize = 60_000;
 const REMEMBERED: usize = 200;
 const DEDUPE: &str = "[[links.plugins]]\nplugin = \"dedupe\"\nconfig = { records = 200 }\n";
 
-/// Returns records of which many repeat a key of the 400 before: `dedupe` still knows some of those keys, others no longer.
+/// Returns records of which many repeat a key of the 400 before: `dedupe` still knows some of those
+/// keys, others no longer.
 fn repeating(partition: i32, rng: &mut impl rand::Rng) -> Vec<Record> {
     let mut keys: Vec<String> = Vec::with_capacity(RECORDS);
     for number in 0..RECORDS {

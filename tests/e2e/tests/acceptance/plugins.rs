@@ -92,7 +92,8 @@ fn a_plugin_that_traps_on_everything_holds_up_its_partitions_and_no_other_link()
         .map(|line| line.text)
         .collect();
     assert!(disturbed.is_empty(), "{disturbed:?}");
-    // Retries after 1 s, 2 s, 4 s on two partitions; one that comes during the other's retry waits half a second.
+    // Retries after 1 s, 2 s, 4 s on two partitions; one that comes during the other's retry waits
+    // half a second.
     let events = strait.events("plugin_waiting").len();
     assert!(events < 40, "{events} events: a broken plugin is called again and again");
     assert!(strait.events("quarantined").is_empty(), "the plugin is broken, not the records");

@@ -8,7 +8,8 @@ use crate::support::{Pair, Turn, copy, keys, link, numbered};
 
 const RECORDS: u64 = 100_000;
 
-/// Returns the guest that breaks on keys which begin with `panic` or `spin` (`plugins/test-guests/poison`).
+/// Returns the guest that breaks on keys which begin with `panic` or `spin`
+/// (`plugins/test-guests/poison`).
 pub fn poison() -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/target/plugins/test/poison.wasm");
     std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}; run plugins/build.sh"))
@@ -47,11 +48,13 @@ fn one_poison_record_among_100_000_lands_alone_in_quarantine_and_the_others_arri
     let [found] = pause_ms(&strait)[..] else { panic!("{:?}", pause_ms(&strait)) };
     let failed = strait.lines().into_iter().find(|line| line.message().starts_with("a plugin failed")).unwrap();
     let [kept] = &strait.events("quarantined")[..] else { panic!("{:?}", strait.events("quarantined")) };
-    // From the first call that failed to the moment when quarantine has the record and the partition goes on.
+    // From the first call that failed to the moment when quarantine has the record and the
+    // partition goes on.
     let pause = Duration::from_millis(found) + (kept.at - failed.at);
     println!("the guilty record of a trap was found in {found} ms; the partition's pause is {pause:?}");
     assert!(found < 50, "{found} ms");
-    // Under 50 ms on a quiet machine; the rest is the broker's first write and this test reading the log.
+    // Under 50 ms on a quiet machine; the rest is the broker's first write and this test reading
+    // the log.
     assert!(pause < Duration::from_millis(250), "{pause:?}");
     let quarantined = source.read_records("strait.poison.quarantine", Isolation::Committed).unwrap();
     let [bad] = &quarantined[..] else { panic!("{} records in quarantine", quarantined.len()) };

@@ -56,7 +56,8 @@ struct Refusals {
 }
 
 impl Refusals {
-    /// Creates the topics: partition 0 has 50 good records, the bad one and 50 good ones, partition 1 has 100 good ones.
+    /// Creates the topics: partition 0 has 50 good records, the bad one and 50 good ones, partition
+    /// 1 has 100 good ones.
     fn prepare(cases: &[(&str, &Bad, &str)]) -> Self {
         let pair = Pair::shared();
         let (source, target) = (pair.at_source(), pair.at_target());

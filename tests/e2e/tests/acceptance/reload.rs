@@ -1,4 +1,5 @@
-//! Plugins reloaded while records flow: one version judges each record; none is lost, duplicated or out of order.
+//! Plugins reloaded while records flow: one version judges each record; none is lost, duplicated or
+//! out of order.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -172,7 +173,8 @@ impl Reader {
         self.seen.values().map(|seen| seen.next).collect()
     }
 
-    /// Returns the median, 99th percentile and maximum of the latencies since the last call, in milliseconds.
+    /// Returns the median, 99th percentile and maximum of the latencies since the last call, in
+    /// milliseconds.
     fn latencies(&mut self) -> [i64; 3] {
         let mut all = std::mem::take(&mut self.latencies_ms);
         all.sort_unstable();
@@ -181,7 +183,8 @@ impl Reader {
     }
 }
 
-/// A running link over the topic of its name, with version A of the plugin, and everything around it.
+/// A running link over the topic of its name, with version A of the plugin, and everything around
+/// it.
 struct Bed {
     config: ConfigFolder,
     strait: Strait,

@@ -1,5 +1,6 @@
-//! Personal data stays at the source: whatever a value looks like and whatever plugins are beside the redactor in the chain, a
-//! record is on the target without the data, or unchanged in quarantine at the source.
+//! Personal data stays at the source: whatever a value looks like and whatever plugins are beside
+//! the redactor in the chain, a record is on the target without the data, or unchanged in
+//! quarantine at the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,7 +27,8 @@ fn toml(json: &Value) -> String {
     }
 }
 
-/// Returns the corpus as records: numbered by a header, with the secret in the key and in headers as well.
+/// Returns the corpus as records: numbered by a header, with the secret in the key and in headers
+/// as well.
 fn records(trials: &[Trial], first: usize) -> Vec<Record> {
     let one = |(index, trial): (usize, &Trial)| {
         let number = first + index;
@@ -53,8 +55,9 @@ fn leaking(record: &Record) -> bool {
     headers || record.key.as_deref().is_some_and(leaks) || record.value.as_deref().is_some_and(leaks)
 }
 
-/// Asserts that each record sent is on the target without the secret, `copies` times, or once in quarantine with its own bytes.
-/// The records are those of the trials, which may have been sent several times.
+/// Asserts that each record sent is on the target without the secret, `copies` times, or once in
+/// quarantine with its own bytes. The records are those of the trials, which may have been sent
+/// several times.
 #[track_caller]
 fn judge(trials: &[Trial], sent: &[Record], arrived: &[Record], quarantined: &[Record], copies: usize) {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
@@ -81,7 +84,8 @@ fn judge(trials: &[Trial], sent: &[Record], arrived: &[Record], quarantined: &[R
     assert!(counts.is_empty() && kept.is_empty(), "these were not sent: {counts:?} {kept:?}");
 }
 
-/// Returns the records in these topics of the target, and those in the link's quarantine, which stays at the source.
+/// Returns the records in these topics of the target, and those in the link's quarantine, which
+/// stays at the source.
 fn read(pair: &Pair, target: &[&str], link: &str) -> (Vec<Record>, Vec<Record>) {
     let arrived = target.iter().flat_map(|topic| pair.at_target().read_records(topic, Isolation::Committed).unwrap());
     let quarantine = format!("strait.{link}.quarantine");
@@ -190,8 +194,9 @@ fn while_the_redactors_breaker_is_open_nothing_passes() {
     let _turn = Turn::beside_another();
     let pair = Pair::shared();
     pair.at_source().create_topic("breaker", 3, &[]).unwrap();
-    // More than the plugin may hold: it breaks on each of them, and after a hundred its breaker opens. Each partition has more
-    // than that, so that every later probe meets one of them as well.
+    // More than the plugin may hold: it breaks on each of them, and after a hundred its breaker
+    // opens. Each partition has more than that, so that every later probe meets one of them as
+    // well.
     let text = format!("{{\"contacts\":[{{\"email\":\"{SECRET}{}\"}}]}}", "x".repeat(400_000));
     let too_large =
         || Trial { name: "large".to_owned(), value: text.clone().into_bytes(), expect: "redacted".to_owned() };

@@ -26,7 +26,8 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     let three = ClusterSpec { heap_mb: 320, ..ClusterSpec::new("isr-target") }.with_brokers(3);
     let pair = Pair::of(single("isr-source"), three);
     pair.at_source().create_topic("orders", 3, &[]).unwrap();
-    // Without broker 1 partition 0 has one of the two replicas that it needs; the others do not know broker 1.
+    // Without broker 1 partition 0 has one of the two replicas that it needs; the others do not
+    // know broker 1.
     create_assigned(&pair.at_target(), "source.orders", &[&[1, 2], &[2, 3], &[3, 2]]);
     let feed = Feed::start(&pair.at_source(), "orders", 3, 50);
     // One lane: the partitions share transactions.
@@ -71,8 +72,8 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     let named = strait.events("target_stuck").into_iter().filter(|line| line.at > known);
     let named: Vec<_> = named.filter(|line| others.iter().any(|other| line.message().starts_with(other))).collect();
     assert!(named.is_empty(), "{named:?}");
-    // A new process finds ids whose transactions cannot end. It waits 35 s before it may leave one aside, and then has to find
-    // the stuck partition.
+    // A new process finds ids whose transactions cannot end. It waits 35 s before it may leave one
+    // aside, and then has to find the stuck partition.
     strait.kill().unwrap();
     let restarted = Instant::now();
     let _strait = Strait::run("isr again", &config, &[]).unwrap();
@@ -86,7 +87,8 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     pulse.wait_moved(&[0], Duration::from_secs(150));
     println!("partition 0 moves {:.1?} after the broker came back", restarted.elapsed());
     let count = i64::try_from(feed.stop()).unwrap();
-    // Markers of transactions that could not end move it too. Its records come with the next retry, within a minute.
+    // Markers of transactions that could not end move it too. Its records come with the next retry,
+    // within a minute.
     wait_until("everything copied", SOON * 3, || (copied().iter().sum::<usize>() as i64 >= 3 * count).then_some(()));
     pair.assert_exact("orders", "source.orders", &Default::default());
 }

@@ -76,8 +76,8 @@ impl Pump<'_> {
         let rate = toxics.throttle.get(self.direction).copied().unwrap_or_default();
         let bandwidth = if rate == 0 { toxics.bandwidth } else { rate.min(toxics.bandwidth) };
         let in_flight = (bandwidth as f64 * delay.as_secs_f64()) as usize;
-        // Under a limit the queue is what a router's buffer is: 50 ms of the line. Reads are small then,
-        // so that the limit is smooth.
+        // Under a limit the queue is what a router's buffer is: 50 ms of the line. Reads are small
+        // then, so that the limit is smooth.
         let line = usize::try_from(rate / 20).unwrap_or(READ_BYTES);
         let (waiting, read_max) = if rate == 0 {
             (QUEUE_BYTES_MIN, READ_BYTES)

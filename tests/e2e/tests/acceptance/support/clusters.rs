@@ -1,4 +1,5 @@
-//! Pairs of clusters: one that most scenarios share, and those of scenarios that kill brokers or configure them.
+//! Pairs of clusters: one that most scenarios share, and those of scenarios that kill brokers or
+//! configure them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -45,8 +46,8 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Returns the pair that scenarios share. Each has topics and links of its own names there, leaves the brokers alone and
-    /// slows the source down only by a [`SlowLine`].
+    /// Returns the pair that scenarios share. Each has topics and links of its own names there,
+    /// leaves the brokers alone and slows the source down only by a [`SlowLine`].
     pub fn shared() -> Self {
         let mut shared = shared();
         if let Some(pair) = &*shared {
@@ -77,7 +78,8 @@ impl Pair {
         TestClient::new(self.target.internal_bootstrap())
     }
 
-    /// Writes a configuration with both clusters, by the names `source` and `target`. The source is read around its proxies.
+    /// Writes a configuration with both clusters, by the names `source` and `target`. The source is
+    /// read around its proxies.
     pub fn config(&self, links: &str) -> ConfigFolder {
         folder(&self.source.internal_bootstrap(), "", &self.target.bootstrap(), links)
     }
@@ -119,8 +121,8 @@ fn folder(source: &str, source_properties: &str, target: &str, links: &str) -> C
     ConfigFolder::new(&toml).unwrap()
 }
 
-/// A throttled line to the shared pair's source, for links of [`Pair::config_by_proxy`]. One scenario at a time has it; it is
-/// fast again once this is dropped.
+/// A throttled line to the shared pair's source, for links of [`Pair::config_by_proxy`]. One
+/// scenario at a time has it; it is fast again once this is dropped.
 pub struct SlowLine {
     source: Arc<Cluster>,
     _only: MutexGuard<'static, ()>,

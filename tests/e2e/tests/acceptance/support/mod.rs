@@ -44,7 +44,8 @@ pub fn unix_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-/// Returns a link from `source` to `target`; `topics` are quoted here, `more` are further lines of it.
+/// Returns a link from `source` to `target`; `topics` are quoted here, `more` are further lines of
+/// it.
 pub fn link(name: &str, topics: &[&str], lanes: u32, more: &str) -> String {
     format!(
         "[[links]]\nname = \"{name}\"\nsource = \"source\"\ntarget = \"target\"\ntopics = {topics:?}\nlanes = {lanes}\n{more}\n\n"

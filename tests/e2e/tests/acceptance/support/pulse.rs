@@ -81,7 +81,8 @@ impl Drop for Feed {
     }
 }
 
-/// Polls a topic's committed ends and records the longest standstill of each partition since the last mark.
+/// Polls a topic's committed ends and records the longest standstill of each partition since the
+/// last mark.
 pub struct Pulse {
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<Vec<Seen>>>,

@@ -1,4 +1,5 @@
-//! Which scenarios run at the same time. A machine of CI has two cores, and each scenario starts the product once or more.
+//! Which scenarios run at the same time. A machine of CI has two cores, and each scenario starts
+//! the product once or more.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -18,7 +19,8 @@ thread_local! {
     static FAILED_ON: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Scenarios are served in the order in which they asked, so that one that wants to be alone is not overtaken for ever.
+/// Scenarios are served in the order in which they asked, so that one that wants to be alone is not
+/// overtaken for ever.
 struct Queue {
     free: usize,
     next: u64,
@@ -31,8 +33,8 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Held while a scenario runs. A scenario that fails prints its reason again at the end, behind the logs of the processes it
-/// started: of a long output often only the end is kept.
+/// Held while a scenario runs. A scenario that fails prints its reason again at the end, behind the
+/// logs of the processes it started: of a long output often only the end is kept.
 pub struct Turn {
     places: usize,
 }
