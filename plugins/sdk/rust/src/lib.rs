@@ -1,29 +1,52 @@
 //! Write Strait plugins in Rust.
 //!
-//! A plugin implements [`Plugin`] and ends with [`plugin!`]. The host calls it once per batch; the SDK turns that into one
-//! [`Plugin::on_record`] per record and collects the answers. Nothing but the declared columns crosses the boundary.
+//! A plugin implements [`Plugin`] and ends with [`plugin!`]. The host calls it once per batch; the
+//! SDK calls [`Plugin::on_record`] for each record and collects the actions. Only the columns that
+//! the plugin asks for are copied into it.
 //!
-//! ```ignore
-//! use strait_plugin_sdk::{About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, effect, plugin};
+//! ```
+//! use strait_plugin_sdk::testing::{TestRecord, Tester};
+//! use strait_plugin_sdk::{
+//!     About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, effect, plugin,
+//! };
 //!
 //! struct DropTests;
 //!
 //! impl Plugin for DropTests {
 //!     fn about() -> About {
-//!         About { name: "drop-tests".into(), version: "1.0.0".into(), effects: effect::DROP, ..About::default() }
+//!         About {
+//!             name: "drop-tests".into(),
+//!             version: "1.0.0".into(),
+//!             effects: effect::DROP,
+//!             ..About::default()
+//!         }
 //!     }
+//!
 //!     fn configure(_config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
 //!         Ok(Self)
 //!     }
+//!
 //!     fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {
 //!         Ok(TopicPlan::reads(Needs::columns(column::KEY, effect::DROP)))
 //!     }
+//!
 //!     fn on_record(&mut self, record: &Record<'_>) -> Action {
-//!         if record.key().is_some_and(|key| key.starts_with(b"test-")) { Action::Drop } else { Action::Pass }
+//!         match record.key() {
+//!             Some(key) if key.starts_with(b"test-") => Action::Drop,
+//!             _ => Action::Pass,
+//!         }
 //!     }
 //! }
 //!
 //! plugin!(DropTests);
+//!
+//! // Unit tests run the plugin natively, without a host.
+//! fn main() -> Result<(), String> {
+//!     let mut tester = Tester::<DropTests>::new("null")?;
+//!     let records = ["test-1", "order-1"].map(|key| TestRecord::new().key(key));
+//!     assert_eq!(tester.passed(&records)?, [1]);
+//!     Ok(())
+//! }
 //! ```
 
 mod action;
@@ -36,7 +59,7 @@ pub mod run;
 pub mod testing;
 
 #[doc(hidden)]
-#[allow(unsafe_code, missing_docs, clippy::all)]
+#[allow(unsafe_code, missing_docs, clippy::all, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../../../wit/v0.1",
@@ -75,7 +98,7 @@ pub mod column {
     pub const FIELD_POINTERS: &[u32] = &[11];
 }
 
-/// What a plugin may do: bits of [`About::effects`] and [`Needs::effects`].
+/// Effects of a plugin: bits of [`About::effects`] and of [`Needs::columns`].
 pub mod effect {
     /// [`crate::Action::Drop`].
     pub const DROP: u32 = 1;
@@ -149,7 +172,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Columns (see [`column`]) and effects (see [`effect`]).
+    /// Columns (see [`mod@column`]) and effects (see [`effect`]).
     #[must_use]
     pub fn columns(columns: &[u32], effects: u32) -> Self {
         Self { effects, ..Self::default() }.and(columns)
@@ -309,7 +332,7 @@ macro_rules! plugin {
     ($plugin:ty) => {
         // Only there do the exports' names make a library; elsewhere the crate is built for its unit tests.
         #[cfg(target_family = "wasm")]
-        #[allow(unsafe_code, missing_docs)]
+        #[allow(unsafe_code, missing_docs, reason = "the exports are generated")]
         const _: () = {
             use $crate::bindings::exports::strait::plugin::transform as wit;
             use $crate::bindings::strait::plugin::types as wit_types;
@@ -339,7 +362,7 @@ macro_rules! plugin {
                 }
             }
 
-    $crate::bindings::export_bindings!(Export with_types_in $crate::bindings);
+            $crate::bindings::export_bindings!(Export with_types_in $crate::bindings);
         };
 
         #[cfg(not(target_family = "wasm"))]
