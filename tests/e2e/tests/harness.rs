@@ -1,6 +1,4 @@
-//! The harness itself against a real broker: what the generator says it wrote is what a reader
-//! finds.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test ends where it fails")]
+//! The harness itself against a real broker: a reader finds what the generator says it wrote.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
@@ -8,6 +6,7 @@ use std::time::Instant;
 use strait_e2e::{AnomalyKind, Generator, GeneratorSpec, Isolation, Record, TestClient, check, generate, offset_pairs};
 use strait_test_cluster::{Cluster, ClusterSpec, Security, User};
 
+#[allow(clippy::unwrap_used, reason = "a helper that fails ends its test")]
 async fn cluster(name: &str) -> Cluster {
     Cluster::start(ClusterSpec::new(name).with_proxies()).await.unwrap()
 }

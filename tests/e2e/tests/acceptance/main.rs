@@ -10,7 +10,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test ends where it fails; clippy.toml covers only test functions, not their helpers"
+    reason = "a helper that fails ends its test"
 )]
 
 mod admin;
