@@ -16,6 +16,7 @@ pub mod map;
 pub mod offset;
 pub mod partitioner;
 pub mod progress;
+pub mod record;
 pub mod topic;
 
 pub use batch::{Batch, BatchBuilder, HeaderRef, RecordRef, TimestampType};
@@ -24,4 +25,5 @@ pub use event::{Event, Severity};
 pub use lanes::LaneId;
 pub use ledger::Ledger;
 pub use offset::{LeaderEpoch, OwnerEpoch, SourceOffset, TargetOffset};
+pub use record::Record;
 pub use topic::{PartitionKey, TopicId};

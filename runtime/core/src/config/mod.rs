@@ -35,7 +35,7 @@ pub use reload::{Reload, ReloadMode};
 pub use selector::Selector;
 pub use setting::{HIDDEN, KafkaProperties, PluginConfig, Setting};
 pub use start::Start;
-pub use validate::{BUNDLED_PLUGINS, resolve, validate};
+pub use validate::{resolve, validate};
 
 #[cfg(test)]
 mod tests;

@@ -9,9 +9,6 @@ use super::reference::Lookup;
 use super::{pin, refused, routes, secrets, selector};
 use crate::topic::is_reserved;
 
-/// Names of the plugins bundled with Strait.
-pub const BUNDLED_PLUGINS: [&str; 6] = ["dedupe", "filter", "redact", "rename", "route", "sample"];
-
 const NAME_RULE: &str = "1 to 100 letters, digits, '-' and '_'";
 
 /// Resolves every reference. The problems name references and never a value.
@@ -72,9 +69,12 @@ impl Config {
 }
 
 /// Checks a configuration whose references are resolved. Warnings are among the problems.
+///
+/// `bundled_plugins` are the names of the plugins in the binary. The nearest one is suggested for a name that
+/// cannot be a plugin.
 #[must_use]
-pub fn validate(config: &Config) -> Vec<Problem> {
-    let mut check = Check::default();
+pub fn validate(config: &Config, bundled_plugins: &[&str]) -> Vec<Problem> {
+    let mut check = Check { problems: Vec::new(), bundled_plugins };
     let top = Path::default();
     if config.links.is_empty() {
         check.value(&top.key("links"), What::Empty("there is no link, so nothing would be copied"));
@@ -113,12 +113,12 @@ fn is_name(name: &str) -> bool {
     (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
-#[derive(Default)]
-struct Check {
+struct Check<'a> {
     problems: Vec<Problem>,
+    bundled_plugins: &'a [&'a str],
 }
 
-impl Check {
+impl Check<'_> {
     fn push(&mut self, at: &Path, part: Part, what: What) {
         self.problems.push(Problem { at: at.clone(), part, what });
     }
@@ -311,7 +311,8 @@ impl Check {
             && !name.contains("://")
             && !name.contains(' ');
         if !is_file {
-            let what = What::BadPlugin { name: name.to_owned(), nearest: nearest(name, BUNDLED_PLUGINS) };
+            let what =
+                What::BadPlugin { name: name.to_owned(), nearest: nearest(name, self.bundled_plugins.iter().copied()) };
             self.value(&at, what);
         }
     }
