@@ -1,7 +1,9 @@
-//! Reads the first records of a topic to the byte, for `strait plugin capture`: no group, nothing committed.
+//! Reads the first records of a topic for `strait plugin capture`. Joins no group and commits nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use strait_core::Record;
 
 use crate::config::{ClusterConfig, Settings, committed_reader};
 use crate::ffi::{Code, Consumer, FfiError, Place};
@@ -9,38 +11,21 @@ use crate::ffi::{Code, Consumer, FfiError, Place};
 /// librdkafka's logical offset of the log's start (`RD_KAFKA_OFFSET_BEGINNING`).
 const BEGINNING: i64 = -2;
 
-/// A record as it is on the broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CapturedRecord {
-    /// Partition.
-    pub partition: i32,
-    /// Offset.
-    pub offset: i64,
-    /// Milliseconds since the Unix epoch; -1 where there is none.
-    pub timestamp_ms: i64,
-    /// `None` is null.
-    pub key: Option<Vec<u8>>,
-    /// `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
-    /// Name and nullable value, in order.
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
-
-/// The earliest committed records of a topic, at most `records_max`, by partition and offset: of each partition as many as
-/// of the others, as far as it has them. Blocks.
+/// Returns the earliest committed records of a topic, `records_max` at most, by partition and offset. Each
+/// partition gives the same number of records, as far as it has them. Blocks.
 ///
 /// # Errors
-/// [`FfiError`] when the topic is not there, may not be read or is not answered for in time.
+/// [`FfiError`] when the topic does not exist, may not be read or is not read in time.
 pub fn capture(
     cluster: &ClusterConfig,
     topic: &str,
     records_max: usize,
     timeout: Duration,
-) -> Result<Vec<CapturedRecord>, FfiError> {
+) -> Result<Vec<Record>, FfiError> {
     let deadline = Instant::now() + timeout;
     let mut settings = Settings::of(cluster, "strait-capture");
     committed_reader(&mut settings);
-    // librdkafka wants a name for what is never used: partitions are assigned, nothing is committed.
+    // librdkafka requires a group, though partitions are assigned and nothing is committed.
     settings.set("group.id", "strait.capture");
     settings.set("enable.partition.eof", "true");
     let mut consumer = Consumer::new("capture", &settings)?;
@@ -48,7 +33,7 @@ pub fn capture(
     let each_max = records_max.div_ceil(usize::try_from(partitions).unwrap_or(1).max(1));
     let places: Vec<Place> = (0..partitions).map(|p| Place { offset: BEGINNING, ..Place::of(topic, p) }).collect();
     consumer.assign(&places)?;
-    let mut taken: BTreeMap<i32, (Vec<CapturedRecord>, bool)> =
+    let mut taken: BTreeMap<i32, (Vec<Record>, bool)> =
         (0..partitions).map(|p| (p, (Vec::new(), each_max == 0))).collect();
     while taken.values().any(|(_, done)| !done) {
         if Instant::now() > deadline {
@@ -63,7 +48,8 @@ pub fn capture(
                         let read =
                             message.headers(|name, value| headers.push((name.to_vec(), value.map(<[u8]>::to_vec))));
                         read.map_err(|code| FfiError::new(code, "headers cannot be read".to_owned()))?;
-                        records.push(CapturedRecord {
+                        records.push(Record {
+                            topic: topic.to_owned(),
                             partition: message.partition(),
                             offset: message.offset(),
                             timestamp_ms: message.timestamp().0,
@@ -81,7 +67,7 @@ pub fn capture(
             Ok(())
         })?;
     }
-    let mut records: Vec<CapturedRecord> = taken.into_values().flat_map(|(records, _)| records).collect();
+    let mut records: Vec<Record> = taken.into_values().flat_map(|(records, _)| records).collect();
     records.truncate(records_max);
     Ok(records)
 }
@@ -99,7 +85,7 @@ fn partitions(consumer: &Consumer, topic: &str, timeout: Duration) -> Result<i32
 mod tests {
     use super::*;
     use crate::MockCluster;
-    use crate::sample::{self, SampleRecord};
+    use crate::demo_records;
 
     #[test]
     fn the_first_records_of_each_partition_come_to_the_byte() {
@@ -111,15 +97,16 @@ mod tests {
             bootstrap_servers: mock.bootstrap_servers(),
             properties: BTreeMap::new(),
         };
-        let record = |n: i32| SampleRecord {
+        let record = |n: i32| Record {
+            topic: "orders".to_owned(),
             partition: i32::from(n >= 5),
-            key: format!("k{n}"),
-            value: format!("v{n}"),
-            headers: vec![("h".to_owned(), n.to_string())],
+            key: Some(format!("k{n}").into_bytes()),
+            value: Some(format!("v{n}").into_bytes()),
+            headers: vec![(b"h".to_vec(), Some(n.to_string().into_bytes()))],
             timestamp_ms: 1_000 + i64::from(n),
-            ..SampleRecord::default()
+            ..Record::default()
         };
-        sample::send(&cluster, "orders", &(0..6).map(record).collect::<Vec<_>>(), patience).unwrap();
+        demo_records::send(&cluster, &(0..6).map(record).collect::<Vec<_>>(), patience).unwrap();
         let taken = capture(&cluster, "orders", 4, patience).unwrap();
         let places: Vec<_> = taken.iter().map(|r| (r.partition, r.offset, r.key.clone().unwrap())).collect();
         assert_eq!(places, [(0, 0, b"k0".to_vec()), (0, 1, b"k1".to_vec()), (1, 0, b"k5".to_vec())]);

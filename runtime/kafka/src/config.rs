@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use strait_core::config::secrets;
+
+/// Length of the shortest value that is masked.
+const MASKED_LENGTH_MIN: usize = 3;
+
 /// A cluster as the operator configured it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClusterConfig {
@@ -185,14 +190,14 @@ impl Settings {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Values that no log line may show.
+    /// Returns the values that no log line may show.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
-        const MARKS: &[&str] =
-            &["password", "secret", "token", ".pem", ".key", "jaas", "oauthbearer.config", "private"];
+        let is_secret =
+            |name: &str, value: &str| secrets::is_secret_property(name) || secrets::without_userinfo(value) != value;
         self.iter()
-            // Shorter values would blank out ordinary words.
-            .filter(|(name, value)| value.len() >= 3 && MARKS.iter().any(|mark| name.contains(mark)))
+            // Shorter values would mask ordinary words.
+            .filter(|(name, value)| value.len() >= MASKED_LENGTH_MIN && is_secret(name, value))
             .map(|(_, value)| value.to_owned())
             .collect()
     }
@@ -319,5 +324,10 @@ mod tests {
         let settings = Settings::of(&cluster(), "c");
         assert_eq!(settings.secrets(), ["hunter2"]);
         assert!(!format!("{settings:?} {:?}", cluster()).contains("hunter2"));
+        let mut settings = Settings::default();
+        settings.set("sasl.kerberos.kinit.cmd", "kinit with-a-password");
+        settings.set("sasl.oauthbearer.token.endpoint.url", "https://me:word@idp/token");
+        settings.set("ssl.ca.pem", "a public certificate");
+        assert_eq!(settings.secrets(), ["kinit with-a-password", "https://me:word@idp/token"]);
     }
 }

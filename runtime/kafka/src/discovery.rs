@@ -8,11 +8,11 @@ use strait_core::TopicId;
 use strait_core::config::Selector;
 use strait_flow::ports::{Class, Discovery, PortError, SourceTopic};
 
-use crate::admin::{LazyClient, fail};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, own};
 use crate::ffi::Code;
-use crate::offsets::describe;
+use crate::lazy_client::{LazyClient, fail};
+use crate::queries::describe;
 
 /// A [`Discovery`] by regular expressions that must match the whole name.
 pub struct KafkaDiscovery {

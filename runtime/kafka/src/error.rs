@@ -1,44 +1,56 @@
-//! From librdkafka's errors to what a lane does about them.
+//! Classifies librdkafka's errors by what a lane does about them.
 
 use strait_flow::ports::{Class, PortError};
 
 use crate::ffi::{Code, FfiError, Trouble};
 
-/// How an error code is to be met.
+/// Returns how a lane reacts to an error code.
 #[must_use]
 pub fn class_of(code: Code) -> Class {
     match code {
         Code::FENCED | Code::INVALID_PRODUCER_EPOCH | Code::PRODUCER_FENCED => Class::Fenced,
         Code::AUTHENTICATION | Code::INVALID_ARG | Code::UNSUPPORTED_FEATURE => Class::Stop,
-        // Topic, group, cluster, transactional id and delegation token authorization; SASL; security disabled;
-        // unsupported version or mechanism; invalid transaction timeout; policy violation.
-        Code(29..=31 | 33 | 35 | 44 | 50 | 53 | 54 | 58 | 65) => Class::Stop,
+        Code::TOPIC_AUTHORIZATION_FAILED
+        | Code::GROUP_AUTHORIZATION_FAILED
+        | Code::CLUSTER_AUTHORIZATION_FAILED
+        | Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        | Code::DELEGATION_TOKEN_AUTHORIZATION_FAILED
+        | Code::SASL_AUTHENTICATION_FAILED
+        | Code::UNSUPPORTED_SASL_MECHANISM
+        | Code::SECURITY_DISABLED
+        | Code::UNSUPPORTED_VERSION
+        | Code::INVALID_TRANSACTION_TIMEOUT
+        | Code::POLICY_VIOLATION => Class::Stop,
         _ => Class::Retry,
     }
 }
 
-/// What an operator can do about an error, where that is known.
+/// Returns what an operator can do about an error, where that is known.
 fn remedy(code: Code) -> Option<&'static str> {
     Some(match code {
-        Code(29) => {
+        Code::TOPIC_AUTHORIZATION_FAILED => {
             "the principal lacks an ACL on the topic: source topics need Read and Describe, target topics Write and Describe (Create and Alter where Strait manages them), strait.<link>.* Read and Write"
         }
-        Code(30) => "the principal lacks an ACL: Read and Describe on the group strait.<link>",
-        Code(31) => "the principal lacks an ACL on the cluster (Create, or IdempotentWrite before Kafka 2.8)",
-        Code(53) => "the principal lacks an ACL: Write and Describe on the transactional id prefix strait.<link>.",
-        Code(58) | Code::AUTHENTICATION => {
+        Code::GROUP_AUTHORIZATION_FAILED => "the principal lacks an ACL: Read and Describe on the group strait.<link>",
+        Code::CLUSTER_AUTHORIZATION_FAILED => {
+            "the principal lacks an ACL on the cluster (Create, or IdempotentWrite before Kafka 2.8)"
+        }
+        Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => {
+            "the principal lacks an ACL: Write and Describe on the transactional id prefix strait.<link>."
+        }
+        Code::SASL_AUTHENTICATION_FAILED | Code::AUTHENTICATION => {
             "check sasl.mechanism, sasl.username, sasl.password, the TLS settings and security.protocol in clusters.<name>.kafka"
         }
-        Code(33) => "the broker does not offer this sasl.mechanism",
-        Code(50) => "transaction.timeout.ms is above the broker's transaction.max.timeout.ms",
-        Code(44) => "the cluster's policy refuses it; make the topic by hand",
-        Code(54) => "the cluster has no authorizer",
+        Code::UNSUPPORTED_SASL_MECHANISM => "the broker does not offer this sasl.mechanism",
+        Code::INVALID_TRANSACTION_TIMEOUT => "transaction.timeout.ms is above the broker's transaction.max.timeout.ms",
+        Code::POLICY_VIOLATION => "the cluster's policy refuses it; make the topic by hand",
+        Code::SECURITY_DISABLED => "the cluster has no authorizer",
         Code::FENCED | Code::INVALID_PRODUCER_EPOCH | Code::PRODUCER_FENCED => "another process has taken this lane",
         _ => return None,
     })
 }
 
-/// Makes a port error of a failed call.
+/// Returns the port error of a failed call.
 #[must_use]
 pub fn port_error(context: impl Into<String>, error: &FfiError) -> PortError {
     let mut reason = error.to_string();
@@ -49,7 +61,8 @@ pub fn port_error(context: impl Into<String>, error: &FfiError) -> PortError {
     PortError { class: class_of(error.code), context: context.into(), reason }
 }
 
-/// The same, where the client has said before why: a call that timed out because the login was refused names the login.
+/// As [`port_error`], with the trouble that the client reported before: a call that timed out because the
+/// login was refused names the login.
 #[must_use]
 pub fn port_error_because(context: impl Into<String>, error: &FfiError, trouble: Option<Trouble>) -> PortError {
     match trouble {
@@ -63,12 +76,12 @@ pub fn port_error_because(context: impl Into<String>, error: &FfiError, trouble:
     }
 }
 
-/// A port error in our own words.
+/// Returns a port error that no client reported.
 pub(crate) fn own(class: Class, context: impl Into<String>, reason: impl Into<String>) -> PortError {
     PortError { class, context: context.into(), reason: reason.into() }
 }
 
-/// Runs a blocking call away from the async threads. The call must be bounded by itself.
+/// Runs a blocking call outside of the async threads. The call must end by itself in bounded time.
 pub(crate) async fn blocking<T: Send + 'static>(
     context: &str,
     call: impl FnOnce() -> T + Send + 'static,

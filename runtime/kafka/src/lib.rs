@@ -4,34 +4,36 @@
 //! `strait_flow::ports`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
-mod admin;
 pub mod capture;
 pub mod config;
 mod connector;
+pub mod demo_records;
 mod discovery;
 pub mod error;
 pub mod ffi;
-mod link_topics;
+mod lazy_client;
 mod membership;
-mod offsets;
+mod operation;
 pub mod probe;
 mod progress_store;
 mod quarantine;
+mod queries;
 mod resize;
-pub mod sample;
 mod source;
+mod sync;
 mod target;
-mod target_topics;
+mod topics;
 
 pub use config::{ClusterConfig, SourceTuning, TargetTuning};
 pub use connector::KafkaConnector;
 pub use discovery::KafkaDiscovery;
-pub use ffi::MockCluster;
-pub use link_topics::{LinkTopicsError, ensure_link_topics};
+pub use ffi::{MockCluster, tune_allocator};
 pub use membership::KafkaMembership;
+pub use operation::Operation;
 pub use progress_store::KafkaProgressStore;
 pub use quarantine::KafkaQuarantine;
 pub use resize::{ResizeError, Resized, resize_lanes};
 pub use source::KafkaSource;
 pub use target::{EndedIds, KafkaTarget};
-pub use target_topics::{KafkaTargetTopics, NotMade};
+pub use topics::link::{LinkTopics, LinkTopicsError};
+pub use topics::target::{KafkaTargetTopics, RefusedTopic};

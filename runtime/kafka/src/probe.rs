@@ -1,15 +1,17 @@
 //! Looks at a cluster for `strait check`: can it be reached, who is it, what may we do.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use strait_flow::ports::PortError;
 
-use crate::admin::{connect, fail};
 use crate::config::{ClusterConfig, Settings};
 use crate::error::blocking;
 use crate::ffi::{Client, ClientKind, Code, FfiError, Observer, Trouble};
-use crate::offsets::{describe, is_gone};
+use crate::lazy_client::{connect, fail};
+use crate::operation::Operation;
+use crate::queries::{describe, is_gone};
+use crate::sync::lock;
 
 /// What a cluster says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,39 +26,6 @@ pub struct ClusterInfo {
     pub operations: Vec<Operation>,
     /// How long it takes to answer a question, at best.
     pub round_trip: Duration,
-}
-
-/// An operation of Kafka's access control (`org.apache.kafka.common.acl.AclOperation`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operation {
-    /// Read.
-    Read,
-    /// Write.
-    Write,
-    /// Create.
-    Create,
-    /// Alter.
-    Alter,
-    /// Describe.
-    Describe,
-    /// DescribeConfigs.
-    DescribeConfigs,
-    /// Any other, by its number.
-    Other(u32),
-}
-
-impl From<u32> for Operation {
-    fn from(number: u32) -> Self {
-        match number {
-            3 => Self::Read,
-            4 => Self::Write,
-            5 => Self::Create,
-            7 => Self::Alter,
-            8 => Self::Describe,
-            10 => Self::DescribeConfigs,
-            other => Self::Other(other),
-        }
-    }
 }
 
 /// Why a cluster cannot be used, and what to do.
@@ -137,7 +106,7 @@ struct Troubles(Mutex<Vec<Trouble>>);
 
 impl Observer for Troubles {
     fn trouble(&self, trouble: &Trouble) {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = lock(&self.0);
         if list.len() < 64 {
             list.push(trouble.clone());
         }
@@ -167,7 +136,7 @@ fn look(cluster: &ClusterConfig, patience: Duration) -> Result<ClusterInfo, Prob
             Ok(topics) => return Ok(info(&client, topics.len(), patience)),
             Err(error) => {
                 client.poll(Duration::from_millis(50));
-                let heard = troubles.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let heard = lock(&troubles.0).clone();
                 let over = Instant::now() > deadline;
                 if let Some(cause) = cause(cluster, &heard) {
                     return Err(cause);
@@ -213,29 +182,25 @@ fn info(client: &Client, topics: usize, timeout: Duration) -> ClusterInfo {
 
 /// The cause, once every broker is known to be down or one has refused the login.
 fn cause(cluster: &ClusterConfig, heard: &[Trouble]) -> Option<ProbeError> {
-    const RESOLVE: Code = Code(-193);
-    const TRANSPORT: Code = Code(-195);
-    const SSL: Code = Code(-181);
-    const ALL_BROKERS_DOWN: Code = Code(-187);
     let name = cluster.name.clone();
     let find = |wanted: &dyn Fn(&Trouble) -> bool| heard.iter().find(|trouble| wanted(trouble)).map(|t| t.text.clone());
     if let Some(reason) = find(&|trouble| trouble.code == Code::AUTHENTICATION) {
         return Some(ProbeError::Authentication { cluster: name, reason });
     }
-    if !heard.iter().any(|trouble| trouble.code == ALL_BROKERS_DOWN) {
+    if !heard.iter().any(|trouble| trouble.code == Code::ALL_BROKERS_DOWN) {
         return None;
     }
-    if let Some(reason) = find(&|trouble| trouble.code == SSL || trouble.text.contains("security.protocol")) {
+    if let Some(reason) = find(&|trouble| trouble.code == Code::SSL || trouble.text.contains("security.protocol")) {
         return Some(ProbeError::Security { cluster: name, reason });
     }
-    if let Some(reason) = find(&|trouble| trouble.code == RESOLVE) {
+    if let Some(reason) = find(&|trouble| trouble.code == Code::RESOLVE) {
         return Some(ProbeError::Unresolved { cluster: name, reason });
     }
-    let refused = find(&|trouble| trouble.code == TRANSPORT && trouble.text.contains("refused"));
+    let refused = find(&|trouble| trouble.code == Code::TRANSPORT && trouble.text.contains("refused"));
     if let Some(reason) = refused {
         return Some(ProbeError::Refused { cluster: name, servers: cluster.bootstrap_servers.clone(), reason });
     }
-    find(&|trouble| trouble.code == TRANSPORT).map(|reason| ProbeError::Security { cluster: name, reason })
+    find(&|trouble| trouble.code == Code::TRANSPORT).map(|reason| ProbeError::Security { cluster: name, reason })
 }
 
 /// What our principal lacks on topics. Topics that do not exist are left out.

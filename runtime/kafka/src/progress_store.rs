@@ -10,7 +10,7 @@ use strait_flow::ports::{Class, PortError, ProgressStore};
 use crate::config::{ClusterConfig, Settings, committed_reader};
 use crate::error::{blocking, own, port_error_because};
 use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
-use crate::offsets;
+use crate::queries;
 
 /// A [`ProgressStore`] on the link's progress topic, for the owner of a lane: it reads to the high watermark and waits for the
 /// transactions that are open below it.
@@ -81,7 +81,7 @@ impl KafkaProgressStore {
             // Not the last stable offset, if we own the lane: a predecessor's commit may be decided and not be written here
             // yet. Its ids are fenced then, or their ends asked for, so whatever is open here ends; the reader waits for that.
             let asked = std::slice::from_ref(&place);
-            let offsets = offsets::list(consumer.client(), asked, spec, !self.waits, self.timeout)?;
+            let offsets = queries::list(consumer.client(), asked, spec, !self.waits, self.timeout)?;
             offsets.get(&(topic.to_owned(), partition)).copied().ok_or_else(|| {
                 FfiError::new(Code::UNKNOWN_TOPIC_OR_PART, format!("{topic}-{partition} does not exist"))
             })

@@ -1,6 +1,6 @@
 //! Keeps refused records on the source cluster.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,12 +8,12 @@ use strait_core::progress::quarantine_topic;
 use strait_flow::ports::{Class, PortError, Quarantine, QuarantineRecord};
 use tokio::sync::Notify;
 
-use crate::admin::fail;
 use crate::config::{ClusterConfig, TargetTuning, writer};
 use crate::error::{blocking, own, port_error};
 use crate::ffi::{Code, FfiError, Handle, Observer, OutHeaderList, OutMessage, Producer, ReportedMessage, Trouble};
-use crate::link_topics::make;
-use crate::target::topics::{count, wait_for};
+use crate::lazy_client::fail;
+use crate::sync::lock;
+use crate::topics::{count, create, wait_for};
 
 #[derive(Default)]
 struct Outcome {
@@ -30,7 +30,7 @@ struct Acknowledgements {
 
 impl Acknowledgements {
     fn with<T>(&self, look: impl FnOnce(&mut Outcome) -> T) -> T {
-        look(&mut self.outcome.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut lock(&self.outcome))
     }
 
     fn fail(&self, code: Code, text: String) {
@@ -186,7 +186,7 @@ fn connect(
     if partitions == 0 {
         if !manage {
             let reason =
-                "it does not exist and Strait may not make it; without it a rejected record stops its partition";
+                "it does not exist and Strait may not create it; without it a rejected record stops its partition";
             return Err(own(Class::Stop, context, reason));
         }
         let settings = [
@@ -195,7 +195,7 @@ fn connect(
             ("retention.ms", "-1".to_owned()),
             ("max.message.bytes", (32 << 20).to_string()),
         ];
-        make(&client, &topic, 1, &settings, timeout).map_err(port)?;
+        create(&client, &topic, 1, &settings, timeout).map_err(port)?;
         partitions = wait_for(&client, &topic, 1, timeout).map_err(port)?;
     }
     client.metadata(Some(&topic), timeout).map_err(port)?;

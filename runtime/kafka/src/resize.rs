@@ -16,13 +16,13 @@ use strait_core::progress::{
 use strait_core::{LaneId, PartitionKey, lanes::lane_of};
 use strait_flow::ports::{Class, PortError, ProgressStore, Target};
 
-use crate::admin::{connect, fail};
 use crate::config::{ClusterConfig, TargetTuning, writer};
 use crate::error::{blocking, own};
 use crate::ffi::{Client, FfiError, Observer, OutMessage, Producer};
+use crate::lazy_client::{connect, fail};
 use crate::progress_store::KafkaProgressStore;
 use crate::target::KafkaTarget;
-use crate::target::topics::{count, wait_for};
+use crate::topics::{count, wait_for};
 
 /// A record of the progress topic, key and value, and its lane.
 type OfLane = (u32, (Vec<u8>, Vec<u8>));

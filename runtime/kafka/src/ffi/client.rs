@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rdkafka_sys::bindings as b;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::producer::ReportedMessage;
 use super::{Code, FfiError, c_string, raw, string, timeout_ms};
 use crate::config::Settings;
+use crate::sync::lock;
 
 /// Producer or consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,13 +156,13 @@ impl Client {
     /// The last trouble, if there was any; kept.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
-        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shared.trouble).clone()
     }
 
     /// Takes the last trouble away.
     #[must_use]
     pub fn take_trouble(&self) -> Option<Trouble> {
-        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.shared.trouble).take()
     }
 
     /// Round trip to the brokers by the last statistics, weighted by requests; zero before the first.
@@ -243,9 +244,7 @@ impl Client {
             let count = usize::try_from(answer.topic_cnt).unwrap_or(0);
             let topics = super::slice(answer.topics.cast_const(), count)
                 .iter()
-                .map(|topic| {
-                    (string(topic.topic), topic.partition_cnt, Code((&raw const topic.err).cast::<i32>().read()))
-                })
+                .map(|topic| (string(topic.topic), topic.partition_cnt, super::code_at(&raw const topic.err)))
                 .collect();
             b::rd_kafka_metadata_destroy(metadata);
             Ok(topics)
@@ -271,7 +270,7 @@ impl Client {
             let mut failed = code;
             let mut members = Vec::new();
             for group in groups {
-                let error = (&raw const group.err).cast::<i32>().read();
+                let error = super::code_at(&raw const group.err).0;
                 failed = if failed == 0 { error } else { failed };
                 let count = usize::try_from(group.member_cnt).unwrap_or(0);
                 let found = super::slice(group.members.cast_const(), count);
@@ -384,7 +383,7 @@ unsafe extern "C" fn on_error(rk: *mut b::rd_kafka_t, code: c_int, reason: *cons
     if let Some(observer) = &shared.observer {
         observer.trouble(&trouble);
     }
-    let mut last = shared.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = lock(&shared.trouble);
     // A refused login explains more than the lost connections that follow it.
     let keeps = last.as_ref().is_some_and(|old| old.code == Code::AUTHENTICATION || old.fatal);
     if !keeps || fatal {

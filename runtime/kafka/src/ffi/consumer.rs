@@ -1,7 +1,7 @@
 //! The reading client: explicit assignment, batch consume, no group.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::{
     Client, ClientKind, Code, ConsumedMessage, FfiError, Listed, Observer, Place, Trouble, take_error, timeout_ms,
 };
 use crate::config::Settings;
+use crate::sync::lock;
 
 /// Partitions that the brokers do not know. With an error callback librdkafka reports them there and nowhere else
 /// (`rdkafka_partition.c`, `rd_kafka_toppar_enq_error`), as 'topic [partition]: reason'.
@@ -28,7 +29,7 @@ impl Observer for Missing {
         let Some((topic, partition)) = named.and_then(|(topic, number)| Some((topic, number.parse().ok()?))) else {
             return;
         };
-        let mut missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = lock(&self.0);
         if missing.len() < 100_000 {
             missing.push((topic.to_owned(), partition));
         }
@@ -73,7 +74,7 @@ impl Consumer {
     /// Takes the partitions that were reported as unknown to the brokers since the last call.
     #[must_use]
     pub fn take_missing(&self) -> Vec<(String, i32)> {
-        std::mem::take(&mut *self.missing.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.missing.0))
     }
 
     /// Unparks `thread` whenever the queue stops being empty. Set once.

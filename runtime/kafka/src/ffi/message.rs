@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use rdkafka_sys::bindings as b;
 
-use super::{Code, slice, string};
+use super::{Code, message_code, slice, string};
 
 /// What a timestamp means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,7 @@ impl<'a> ConsumedMessage<'a> {
     /// Error, [`Code::OK`] for a record.
     #[must_use]
     pub fn code(&self) -> Code {
-        // SAFETY: read as the int that it is in C: a newer broker's code may have no variant.
-        Code(unsafe { (&raw const self.0.err).cast::<i32>().read() })
+        message_code(self.0)
     }
 
     /// What an error says.

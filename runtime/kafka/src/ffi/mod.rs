@@ -6,6 +6,7 @@
 
 mod admin;
 mod client;
+mod code;
 mod consumer;
 mod message;
 mod mock;
@@ -18,30 +19,30 @@ use rdkafka_sys as sys;
 
 pub use admin::{ClusterDescription, PartitionDescription, TopicDescription};
 pub use client::{Client, ClientKind, Observer, Trouble};
+pub use code::{Code, FfiError};
 pub use consumer::Consumer;
 pub use message::{ConsumedMessage, Stamp};
 pub use mock::MockCluster;
 pub use partitions::{Listed, OffsetSpec, Place};
 pub use producer::{Handle, OutHeaderList, OutMessage, Producer, ReportedMessage};
 
-/// Has glibc share two heaps among all threads, and keep what they free. By default every second thread gets one of its own, and
-/// with the dozens of threads of librdkafka's clients what one freed stays out of reach of the others: a fifth more memory, and
-/// slower. And it gives the ends of heaps back to the system, to ask for them anew (and have them zeroed) with the next fetch
-/// (measured: docs/benchmarks.md). Call it before any thread is started. Elsewhere than on glibc it does nothing.
-pub fn share_heaps() {
+/// Tunes the memory allocator for the many threads of librdkafka's clients. Call it before any thread starts.
+///
+/// All threads share two of glibc's heaps. By default every second thread gets a heap of its own, and with
+/// dozens of client threads the memory that one frees stays out of reach of the others: a fifth more memory,
+/// and slower. Heaps also keep free memory at their ends; by default it goes back to the system, only to be
+/// requested and zeroed again with the next fetch (measured: docs/benchmarks.md). Without glibc it does
+/// nothing.
+pub fn tune_allocator() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: plain calls with constants, allowed at any time; they fail only by changing nothing.
+    // SAFETY: plain calls with constants, allowed at any time; a call that fails changes nothing.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
-        // Buffers of more than a whole batch have pages of their own, and heaps keep this much free memory at their ends.
+        // Buffers larger than a whole batch get pages of their own, and heaps keep this much free memory.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 32 << 20);
     }
 }
-
-/// An error code of librdkafka: negative ones are its own, positive ones the broker's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Code(pub i32);
 
 // Declared here with the C type (int) instead of the generated Rust enums: a broker newer than this librdkafka may answer
 // with a code that the enum has no variant for, and such a value in an enum would be undefined behaviour.
@@ -82,101 +83,6 @@ mod raw {
             high: *mut i64,
             timeout_ms: c_int,
         ) -> c_int;
-    }
-}
-
-impl Code {
-    /// No error.
-    pub const OK: Self = Self(0);
-    /// End of a partition: the fetch position stands at the last stable offset.
-    pub const PARTITION_EOF: Self = Self(-191);
-    /// Partition not known locally.
-    pub const UNKNOWN_PARTITION: Self = Self(-190);
-    /// Topic not known locally.
-    pub const UNKNOWN_TOPIC: Self = Self(-188);
-    /// Bad argument or setting.
-    pub const INVALID_ARG: Self = Self(-186);
-    /// Nothing within the time given.
-    pub const TIMED_OUT: Self = Self(-185);
-    /// The local queue is full.
-    pub const QUEUE_FULL: Self = Self(-184);
-    /// Wrong state for the call.
-    pub const STATE: Self = Self(-172);
-    /// SASL or TLS refused us.
-    pub const AUTHENTICATION: Self = Self(-169);
-    /// The broker lacks the request.
-    pub const UNSUPPORTED_FEATURE: Self = Self(-165);
-    /// The client is unusable for good; [`Client::fatal`] says why.
-    pub const FATAL: Self = Self(-150);
-    /// Another producer took the transactional id.
-    pub const FENCED: Self = Self(-144);
-    /// A position was lost and may not be reset.
-    pub const AUTO_OFFSET_RESET: Self = Self(-140);
-    /// The log was truncated below the position.
-    pub const LOG_TRUNCATION: Self = Self(-139);
-    /// Another record of the same batch was refused.
-    pub const INVALID_DIFFERENT_RECORD: Self = Self(-138);
-    /// Offset not in the log.
-    pub const OFFSET_OUT_OF_RANGE: Self = Self(1);
-    /// No such topic or partition.
-    pub const UNKNOWN_TOPIC_OR_PART: Self = Self(3);
-    /// Record or batch too large.
-    pub const MSG_SIZE_TOO_LARGE: Self = Self(10);
-    /// Batch larger than a segment.
-    pub const RECORD_LIST_TOO_LARGE: Self = Self(18);
-    /// Timestamp out of the accepted range.
-    pub const INVALID_TIMESTAMP: Self = Self(32);
-    /// Topic exists already.
-    pub const TOPIC_ALREADY_EXISTS: Self = Self(36);
-    /// Partition count not valid (already grown).
-    pub const INVALID_PARTITIONS: Self = Self(37);
-    /// The topic's message format cannot hold it.
-    pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: Self = Self(43);
-    /// Producer epoch is old: fenced.
-    pub const INVALID_PRODUCER_EPOCH: Self = Self(47);
-    /// The last transaction of the id has not ended everywhere yet.
-    pub const CONCURRENT_TRANSACTIONS: Self = Self(51);
-    /// Record refused by validation.
-    pub const INVALID_RECORD: Self = Self(87);
-    /// Producer fenced.
-    pub const PRODUCER_FENCED: Self = Self(90);
-    /// No such topic id.
-    pub const UNKNOWN_TOPIC_ID: Self = Self(100);
-
-    /// What librdkafka says about it.
-    #[must_use]
-    pub fn text(self) -> String {
-        // SAFETY: returns a pointer to a static or thread-local NUL-terminated string for any int.
-        unsafe { string(raw::rd_kafka_err2str(self.0)) }
-    }
-
-    /// Its symbolic name.
-    #[must_use]
-    pub fn name(self) -> String {
-        // SAFETY: as above.
-        unsafe { string(raw::rd_kafka_err2name(self.0)) }
-    }
-}
-
-/// A failed call.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text} ({})", code.name())]
-pub struct FfiError {
-    /// Code.
-    pub code: Code,
-    /// What was said.
-    pub text: String,
-    /// The client cannot be used any more.
-    pub fatal: bool,
-}
-
-impl FfiError {
-    pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), fatal: false }
-    }
-
-    fn of(code: c_int) -> Self {
-        Self::new(Code(code), Code(code).text())
     }
 }
 
@@ -236,4 +142,20 @@ unsafe fn slice<'a, T>(array: *const T, len: usize) -> &'a [T] {
     }
     // SAFETY: by contract.
     unsafe { std::slice::from_raw_parts(array, len) }
+}
+
+/// Reads an error code of a C struct as the int that it is in C: a newer broker's code may have no variant in
+/// the generated enum.
+///
+/// # Safety
+/// `error` points to a live field.
+unsafe fn code_at(error: *const sys::bindings::rd_kafka_resp_err_t) -> Code {
+    // SAFETY: live by contract, and an int has its size and alignment.
+    Code(unsafe { error.cast::<i32>().read() })
+}
+
+/// Returns the error code of a message.
+fn message_code(message: &sys::bindings::rd_kafka_message_t) -> Code {
+    // SAFETY: a field of a live message.
+    unsafe { code_at(&raw const message.err) }
 }

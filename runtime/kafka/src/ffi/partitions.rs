@@ -104,13 +104,13 @@ impl PartitionList {
 /// # Safety
 /// `element` is live.
 pub(super) unsafe fn listed(element: &b::rd_kafka_topic_partition_t) -> Listed {
-    // SAFETY: the error is read as the int that it is in C: a newer broker's code may have no variant.
+    // SAFETY: fields of a live element.
     unsafe {
         Listed {
             topic: super::string(element.topic),
             partition: element.partition,
             offset: element.offset,
-            code: Code((&raw const element.err).cast::<i32>().read()),
+            code: super::code_at(&raw const element.err),
         }
     }
 }

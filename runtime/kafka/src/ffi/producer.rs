@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rdkafka_sys::bindings as b;
 
-use super::{Client, ClientKind, Code, FfiError, Observer, c_string, raw, take_error, timeout_ms};
+use super::{Client, ClientKind, Code, FfiError, Observer, c_string, message_code, raw, take_error, timeout_ms};
 use crate::config::Settings;
 
 /// A topic of one producer.
@@ -46,8 +46,7 @@ impl<'a> ReportedMessage<'a> {
     /// pointing at the original, which `rdkafka_request.c` destroys).
     #[must_use]
     pub fn code(&self) -> Code {
-        // SAFETY: read as the int that it is in C: a newer broker's code may have no variant.
-        Code(unsafe { (&raw const self.0.err).cast::<i32>().read() })
+        message_code(self.0)
     }
 
     /// The token given.

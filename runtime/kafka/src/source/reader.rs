@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{class_of, port_error};
 use crate::ffi::{Code, ConsumedMessage, Consumer, FfiError, Place, Stamp};
-use crate::offsets::is_gone;
+use crate::queries::is_gone;
 
 /// Fewest and most messages of one pull, whatever their size.
 const PULL_MIN: usize = 32;

@@ -3,7 +3,7 @@
 //! Bounded by the producers' own queues: a report exists only for a record that was in one.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use strait_core::TargetOffset;
 use strait_flow::ports::{Class, DeliveryReport, PortError, TargetEvent, Token};
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::error::{class_of, port_error};
 use crate::ffi::{Code, FfiError, Observer, ReportedMessage, Trouble};
+use crate::sync::lock;
 
 const SEQUENCE_BITS: u32 = 40;
 const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;
@@ -56,7 +57,7 @@ impl Reports {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Makes what was reported so far visible. Called after each round of polling, so that one round is one event.
@@ -76,8 +77,8 @@ impl Reports {
         self.notify.notify_one();
     }
 
-    /// Tells something that is not a delivery; deliveries reported before come first.
-    pub(super) fn tell(&self, event: TargetEvent) {
+    /// Adds an event that is not a delivery, behind all deliveries reported so far.
+    pub(super) fn push(&self, event: TargetEvent) {
         self.seal();
         self.lock().control.push_back(event);
         self.notify.notify_one();
@@ -186,14 +187,17 @@ impl Observer for Reports {
         }
         let mut error = FfiError::new(trouble.code, trouble.text.clone());
         error.fatal = trouble.fatal;
-        self.tell(TargetEvent::Broken(producer_error(self.context.clone(), &error)));
+        self.push(TargetEvent::Broken(producer_error(self.context.clone(), &error)));
     }
 }
 
 /// A producer's error: fatal ones that are not a fence are mended by taking the lane again.
 pub(super) fn producer_error(context: impl Into<String>, error: &FfiError) -> PortError {
     let mut port = port_error(context, error);
-    if error.fatal && class_of(error.code) != Class::Fenced && !matches!(error.code, Code(29 | 53)) {
+    if error.fatal
+        && class_of(error.code) != Class::Fenced
+        && !matches!(error.code, Code::TOPIC_AUTHORIZATION_FAILED | Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    {
         port.class = Class::Retry;
     }
     port

@@ -8,9 +8,7 @@ use strait_flow::ports::{
     Token, TopicHandle,
 };
 use strait_kafka::ffi::{Client, ClientKind};
-use strait_kafka::{
-    ClusterConfig, KafkaSource, KafkaTarget, SourceTuning, TargetTuning, config::Settings, ensure_link_topics,
-};
+use strait_kafka::{ClusterConfig, KafkaSource, KafkaTarget, LinkTopics, SourceTuning, TargetTuning, config::Settings};
 
 pub const WAIT: Duration = Duration::from_secs(30);
 
@@ -33,7 +31,18 @@ impl Rig {
     }
 
     pub async fn topics(&self, link: &str, lanes: u32) {
-        assert_eq!(ensure_link_topics(&self.cluster, link, lanes, None, true, WAIT).await.unwrap(), lanes);
+        assert_eq!(self.link_topics(link, lanes).ensure().await.unwrap(), lanes);
+    }
+
+    pub fn link_topics(&self, link: &str, lanes: u32) -> LinkTopics {
+        LinkTopics {
+            target: self.cluster.clone(),
+            link: link.to_owned(),
+            lanes,
+            map_retention: None,
+            manage: true,
+            timeout: WAIT,
+        }
     }
 
     pub async fn taken(&self, link: &str, lane: u32, tuning: &TargetTuning) -> KafkaTarget {

@@ -3,17 +3,18 @@ use std::time::Duration;
 use strait_core::{BatchBuilder, Generation, LeaderEpoch, SourceOffset, TimestampType};
 use strait_flow::ports::{Discovery, ProducerSlot, Quarantine, QuarantineRecord, ReadEpoch, Target};
 use strait_kafka::probe::{ProbeError, probe};
-use strait_kafka::{KafkaDiscovery, KafkaQuarantine, LinkTopicsError, MockCluster, TargetTuning, ensure_link_topics};
+use strait_kafka::{KafkaDiscovery, KafkaQuarantine, LinkTopics, LinkTopicsError, MockCluster, TargetTuning};
 
 use crate::common::{Rig, WAIT, acknowledged, from, key, read_to, send};
 
 pub async fn lanes_are_fixed_when_the_topics_are_made(rig: Rig) {
     rig.topics("lanes", 3).await;
     rig.topics("lanes", 3).await;
-    let error = ensure_link_topics(&rig.cluster, "lanes", 5, None, true, WAIT).await.unwrap_err();
+    let error = rig.link_topics("lanes", 5).ensure().await.unwrap_err();
     assert!(matches!(&error, LinkTopicsError::Lanes { configured: 5, existing: 3, .. }), "{error}");
     assert!(error.to_string().contains("strait lanes resize lanes 5"));
-    let error = ensure_link_topics(&rig.cluster, "unmanaged", 1, None, false, WAIT).await.unwrap_err();
+    let unmanaged = LinkTopics { manage: false, ..rig.link_topics("unmanaged", 1) };
+    let error = unmanaged.ensure().await.unwrap_err();
     assert!(error.to_string().contains("strait.unmanaged.progress does not exist"), "{error}");
 }
 

@@ -1,12 +1,13 @@
 //! Short-lived clients for questions and changes beside the data path.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use strait_flow::ports::PortError;
 
 use crate::config::{ClusterConfig, Settings};
 use crate::error::port_error_because;
 use crate::ffi::{Client, ClientKind, FfiError};
+use crate::sync::lock;
 
 /// A client that neither reads nor writes records.
 pub(crate) fn connect(cluster: &ClusterConfig, label: &str) -> Result<Client, FfiError> {
@@ -30,7 +31,7 @@ impl LazyClient {
     }
 
     pub(crate) fn get(&self) -> Result<Arc<Client>, PortError> {
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut client = lock(&self.client);
         if let Some(client) = &*client {
             return Ok(Arc::clone(client));
         }

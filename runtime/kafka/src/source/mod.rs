@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::{ClusterConfig, SourceTuning, reader as reader_settings};
 use crate::error::{blocking, own, port_error, port_error_because};
 use crate::ffi::{Client, Code, Consumer, FfiError, OffsetSpec, Place};
-use crate::offsets::{self, Offsets};
+use crate::queries::{self, Offsets};
 use reader::{Command, Reader};
 
 /// How many batches may wait for the lane: one being taken and one ready.
@@ -135,7 +135,7 @@ impl Source for KafkaSource {
         let asked = places(partitions);
         let (start, stable, end) = self
             .ask("listing log bounds", move |client, timeout| {
-                let list = |spec, committed| offsets::list(client, &asked, spec, committed, timeout);
+                let list = |spec, committed| queries::list(client, &asked, spec, committed, timeout);
                 Ok((
                     list(OffsetSpec::Earliest, false)?,
                     list(OffsetSpec::Latest, true)?,
@@ -161,7 +161,7 @@ impl Source for KafkaSource {
         let asked = places(partitions);
         let found = self
             .ask("resolving the start", move |client, timeout| {
-                let list = |spec| offsets::list(client, &asked, spec, true, timeout);
+                let list = |spec| queries::list(client, &asked, spec, true, timeout);
                 match start {
                     StartAt::Earliest => list(OffsetSpec::Earliest),
                     StartAt::Latest => list(OffsetSpec::Latest),
@@ -189,14 +189,14 @@ impl Source for KafkaSource {
         let described = self
             .ask("describing topics", move |client, timeout| {
                 let names: Vec<&str> = names.iter().map(|topic| &**topic).collect();
-                offsets::describe(client, &names, false, timeout)
+                queries::describe(client, &names, false, timeout)
             })
             .await?;
         let mut ids = BTreeMap::new();
         for topic in described {
             if topic.code == Code::OK {
                 ids.insert(Arc::from(topic.topic), TopicId(topic.id));
-            } else if !offsets::is_gone(topic.code) {
+            } else if !queries::is_gone(topic.code) {
                 let error = FfiError::new(topic.code, topic.text);
                 return Err(port_error(format!("{}, topic {}", self.context, topic.topic), &error));
             }

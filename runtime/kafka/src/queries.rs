@@ -17,7 +17,7 @@ pub(crate) fn is_gone(code: Code) -> bool {
 
 /// Whether the cluster lacks the request (old brokers, librdkafka's mock cluster): `UNSUPPORTED_VERSION` and the local kind.
 pub(crate) fn is_unsupported(code: Code) -> bool {
-    matches!(code, Code::UNSUPPORTED_FEATURE | Code(35))
+    matches!(code, Code::UNSUPPORTED_FEATURE | Code::UNSUPPORTED_VERSION)
 }
 
 /// Offsets by topic and partition.

@@ -1,28 +1,14 @@
-//! Sends and reads a handful of records, for the demonstration: no guarantees, no speed.
+//! Sends and reads a few records for the demonstration, without guarantees and without speed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use strait_core::Record;
+
 use crate::config::{ClusterConfig, Settings, committed_reader};
 use crate::ffi::{Code, Consumer, FfiError, Observer, OutHeaderList, OutMessage, Place, Producer, ReportedMessage};
-
-/// A record of the demonstration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SampleRecord {
-    /// Partition.
-    pub partition: i32,
-    /// Offset; not used when sending.
-    pub offset: i64,
-    /// Key.
-    pub key: String,
-    /// Value.
-    pub value: String,
-    /// Headers.
-    pub headers: Vec<(String, String)>,
-    /// Milliseconds since the Unix epoch.
-    pub timestamp_ms: i64,
-}
 
 #[derive(Default)]
 struct Refused(AtomicUsize);
@@ -35,26 +21,34 @@ impl Observer for Refused {
     }
 }
 
-/// Sends records and waits until all are acknowledged. Blocks.
+/// Sends records to their topics and waits until all are acknowledged. Offsets are not used. Blocks.
 ///
 /// # Errors
 /// [`FfiError`] when the cluster does not take them all in time.
-pub fn send(cluster: &ClusterConfig, topic: &str, records: &[SampleRecord], timeout: Duration) -> Result<(), FfiError> {
+pub fn send(cluster: &ClusterConfig, records: &[Record], timeout: Duration) -> Result<(), FfiError> {
     let mut settings = Settings::of(cluster, "strait-sample");
     settings.set("enable.idempotence", "true");
     let refused = Arc::new(Refused::default());
     let producer = Producer::new("sample", &settings, Arc::clone(&refused) as Arc<dyn Observer>, || ())?;
-    let topic = producer.open(topic)?;
+    let mut topics = BTreeMap::new();
     for record in records {
+        let topic = match topics.get(&record.topic) {
+            Some(topic) => *topic,
+            None => {
+                let topic = producer.open(&record.topic)?;
+                topics.insert(&record.topic, topic);
+                topic
+            }
+        };
         let mut headers = OutHeaderList::with_capacity(record.headers.len());
         for (name, value) in &record.headers {
-            headers.push(name.as_bytes(), Some(value.as_bytes()));
+            headers.push(name, value.as_deref());
         }
         let message = OutMessage {
             topic,
             partition: record.partition,
-            key: Some(record.key.as_bytes()),
-            value: Some(record.value.as_bytes()),
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
             timestamp_ms: record.timestamp_ms,
             token: 0,
         };
@@ -71,12 +65,7 @@ pub fn send(cluster: &ClusterConfig, topic: &str, records: &[SampleRecord], time
 ///
 /// # Errors
 /// [`FfiError`] when an end is not reached in time.
-pub fn read(
-    cluster: &ClusterConfig,
-    topic: &str,
-    partitions: i32,
-    timeout: Duration,
-) -> Result<Vec<SampleRecord>, FfiError> {
+pub fn read(cluster: &ClusterConfig, topic: &str, partitions: i32, timeout: Duration) -> Result<Vec<Record>, FfiError> {
     let mut settings = Settings::of(cluster, "strait-sample");
     committed_reader(&mut settings);
     settings.set("group.id", "strait.sample");
@@ -95,18 +84,18 @@ pub fn read(
             for message in messages {
                 match message.code() {
                     Code::OK => {
-                        let text =
-                            |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
                         let mut headers = Vec::new();
-                        let read = message.headers(|name, value| headers.push((text(Some(name)), text(value))));
+                        let read =
+                            message.headers(|name, value| headers.push((name.to_vec(), value.map(<[u8]>::to_vec))));
                         read.map_err(|code| FfiError::new(code, "headers cannot be read".to_owned()))?;
-                        records.push(SampleRecord {
+                        records.push(Record {
+                            topic: topic.to_owned(),
                             partition: message.partition(),
                             offset: message.offset(),
-                            key: text(message.key()),
-                            value: text(message.value()),
-                            headers,
                             timestamp_ms: message.timestamp().0,
+                            key: message.key().map(<[u8]>::to_vec),
+                            value: message.value().map(<[u8]>::to_vec),
+                            headers,
                         });
                     }
                     Code::PARTITION_EOF => ended += 1,

@@ -1,0 +1,137 @@
+//! The error codes of librdkafka, and the error of a failed call.
+
+use std::ffi::c_int;
+
+use super::{raw, string};
+
+/// An error code of librdkafka. Negative codes are its own, positive ones the broker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Code(pub i32);
+
+impl Code {
+    /// No error.
+    pub const OK: Self = Self(0);
+    /// A connection failed.
+    pub const TRANSPORT: Self = Self(-195);
+    /// A host name could not be resolved.
+    pub const RESOLVE: Self = Self(-193);
+    /// End of a partition: the fetch position stands at the last stable offset.
+    pub const PARTITION_EOF: Self = Self(-191);
+    /// Partition not known locally.
+    pub const UNKNOWN_PARTITION: Self = Self(-190);
+    /// Topic not known locally.
+    pub const UNKNOWN_TOPIC: Self = Self(-188);
+    /// No broker can be reached.
+    pub const ALL_BROKERS_DOWN: Self = Self(-187);
+    /// Bad argument or setting.
+    pub const INVALID_ARG: Self = Self(-186);
+    /// Nothing within the time given.
+    pub const TIMED_OUT: Self = Self(-185);
+    /// The local queue is full.
+    pub const QUEUE_FULL: Self = Self(-184);
+    /// TLS failed.
+    pub const SSL: Self = Self(-181);
+    /// Wrong state for the call.
+    pub const STATE: Self = Self(-172);
+    /// SASL or TLS refused us.
+    pub const AUTHENTICATION: Self = Self(-169);
+    /// The broker lacks the request.
+    pub const UNSUPPORTED_FEATURE: Self = Self(-165);
+    /// The client is unusable for good; [`Client::fatal`] says why.
+    pub const FATAL: Self = Self(-150);
+    /// Another producer took the transactional id.
+    pub const FENCED: Self = Self(-144);
+    /// A position was lost and may not be reset.
+    pub const AUTO_OFFSET_RESET: Self = Self(-140);
+    /// The log was truncated below the position.
+    pub const LOG_TRUNCATION: Self = Self(-139);
+    /// Another record of the same batch was refused.
+    pub const INVALID_DIFFERENT_RECORD: Self = Self(-138);
+    /// Offset not in the log.
+    pub const OFFSET_OUT_OF_RANGE: Self = Self(1);
+    /// No such topic or partition.
+    pub const UNKNOWN_TOPIC_OR_PART: Self = Self(3);
+    /// The partition has no leader now.
+    pub const LEADER_NOT_AVAILABLE: Self = Self(5);
+    /// Record or batch too large.
+    pub const MSG_SIZE_TOO_LARGE: Self = Self(10);
+    /// Batch larger than a segment.
+    pub const RECORD_LIST_TOO_LARGE: Self = Self(18);
+    /// An ACL on the topic is missing.
+    pub const TOPIC_AUTHORIZATION_FAILED: Self = Self(29);
+    /// An ACL on the consumer group is missing.
+    pub const GROUP_AUTHORIZATION_FAILED: Self = Self(30);
+    /// An ACL on the cluster is missing.
+    pub const CLUSTER_AUTHORIZATION_FAILED: Self = Self(31);
+    /// Timestamp out of the accepted range.
+    pub const INVALID_TIMESTAMP: Self = Self(32);
+    /// The broker does not offer the SASL mechanism.
+    pub const UNSUPPORTED_SASL_MECHANISM: Self = Self(33);
+    /// The broker does not have this version of the request.
+    pub const UNSUPPORTED_VERSION: Self = Self(35);
+    /// Topic exists already.
+    pub const TOPIC_ALREADY_EXISTS: Self = Self(36);
+    /// Partition count not valid (already grown).
+    pub const INVALID_PARTITIONS: Self = Self(37);
+    /// The topic's message format cannot hold it.
+    pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: Self = Self(43);
+    /// The cluster's policy refuses the request.
+    pub const POLICY_VIOLATION: Self = Self(44);
+    /// Producer epoch is old: fenced.
+    pub const INVALID_PRODUCER_EPOCH: Self = Self(47);
+    /// The transaction timeout is above the broker's maximum.
+    pub const INVALID_TRANSACTION_TIMEOUT: Self = Self(50);
+    /// The last transaction of the id has not ended everywhere yet.
+    pub const CONCURRENT_TRANSACTIONS: Self = Self(51);
+    /// An ACL on the transactional id is missing.
+    pub const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Self = Self(53);
+    /// The cluster has no authorizer.
+    pub const SECURITY_DISABLED: Self = Self(54);
+    /// SASL refused the login.
+    pub const SASL_AUTHENTICATION_FAILED: Self = Self(58);
+    /// An ACL on the delegation token is missing.
+    pub const DELEGATION_TOKEN_AUTHORIZATION_FAILED: Self = Self(65);
+    /// Record refused by validation.
+    pub const INVALID_RECORD: Self = Self(87);
+    /// Producer fenced.
+    pub const PRODUCER_FENCED: Self = Self(90);
+    /// No such topic id.
+    pub const UNKNOWN_TOPIC_ID: Self = Self(100);
+
+    /// What librdkafka says about it.
+    #[must_use]
+    pub fn text(self) -> String {
+        // SAFETY: returns a pointer to a static or thread-local NUL-terminated string for any int.
+        unsafe { string(raw::rd_kafka_err2str(self.0)) }
+    }
+
+    /// Its symbolic name.
+    #[must_use]
+    pub fn name(self) -> String {
+        // SAFETY: as above.
+        unsafe { string(raw::rd_kafka_err2name(self.0)) }
+    }
+}
+
+/// A failed call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text} ({})", code.name())]
+pub struct FfiError {
+    /// Code.
+    pub code: Code,
+    /// What was said.
+    pub text: String,
+    /// The client cannot be used any more.
+    pub fatal: bool,
+}
+
+impl FfiError {
+    /// Returns an error that is not fatal.
+    pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), fatal: false }
+    }
+
+    pub(super) fn of(code: c_int) -> Self {
+        Self::new(Code(code), Code(code).text())
+    }
+}

@@ -1,0 +1,319 @@
+//! The writing side of a lane: two transactional producers, or one idempotent one.
+//!
+//! `take` makes the producers and fences earlier owners; `deliveries` carries the delivery reports to the
+//! lane.
+
+mod deliveries;
+mod take;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use strait_core::map::MapRecord;
+use strait_core::progress::ProgressRecord;
+use strait_flow::ports::{
+    Class, Outgoing, PortError, ProduceError, ProducerSlot, Taken, Target, TargetEvent, TargetTopic, Token, TopicHandle,
+};
+use tokio::task::JoinHandle;
+
+use crate::config::{ClusterConfig, TargetTuning};
+use crate::error::{blocking, own, port_error_because};
+use crate::ffi::{Code, OutHeaderList, OutMessage, Producer};
+use crate::queries::describe_one;
+use crate::sync::lock;
+use crate::topics::target::OpenRequest;
+use deliveries::{pack, producer_error};
+pub use take::EndedIds;
+pub(crate) use take::forget;
+use take::{OpenTopic, Producers, WriterSpec};
+
+/// How long destroying older producers may hold up a take. They end in the background after that.
+const DESTROY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Least time for destroying the producers of a lane that is released.
+const DESTROY_MIN: Duration = Duration::from_millis(100);
+
+/// A [`Target`] on librdkafka.
+pub struct KafkaTarget {
+    spec: WriterSpec,
+    taken: Option<Producers>,
+    /// Commits that are under way and producers that are being destroyed. Each ends by itself.
+    ending: Vec<JoinHandle<()>>,
+}
+
+impl KafkaTarget {
+    /// Creates a target without producers; `take` makes them.
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &TargetTuning) -> Self {
+        let spec = WriterSpec {
+            context: format!("link {link}, lane {lane}: writing cluster {}", cluster.name),
+            cluster: cluster.clone(),
+            link: link.to_owned(),
+            lane,
+            tuning: tuning.clone(),
+            ended: EndedIds::default(),
+        };
+        Self { spec, taken: None, ending: Vec::new() }
+    }
+
+    /// Sets the transactions that earlier targets of this process have ended.
+    #[must_use]
+    pub(crate) fn with_ended(mut self, ended: &EndedIds) -> Self {
+        self.spec.ended = Arc::clone(ended);
+        self
+    }
+
+    fn producer(&self, slot: ProducerSlot) -> Option<&Arc<Producer>> {
+        self.taken.as_ref()?.get(slot)
+    }
+
+    fn not_taken(&self) -> PortError {
+        own(Class::Retry, self.spec.context.clone(), "the lane is not taken")
+    }
+
+    /// Destroys the producers on blocking threads. Waits up to `timeout` for them and for older ones.
+    async fn destroy(&mut self, timeout: Duration) {
+        if let Some(taken) = self.taken.take() {
+            // Releases the target's own references. A commit under way holds another until it returns.
+            let producers = taken.producers;
+            self.ending.push(tokio::task::spawn_blocking(move || drop(producers)));
+        }
+        let deadline = tokio::time::Instant::now() + timeout;
+        while let Some(mut task) = self.ending.pop() {
+            match tokio::time::timeout_at(deadline, &mut task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!("{}: destroying a producer: {error}", self.spec.context),
+                Err(_) => {
+                    tracing::warn!("{}: older producers are still ending", self.spec.context);
+                    self.ending.push(task);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        slot: ProducerSlot,
+        message: &OutMessage<'_>,
+        headers: Option<OutHeaderList>,
+    ) -> Result<(), ProduceError> {
+        let producer = self.producer(slot).ok_or_else(|| ProduceError::Broken("the lane is not taken".to_owned()))?;
+        producer.produce(message, headers).map_err(|error| match error.code {
+            Code::QUEUE_FULL => ProduceError::QueueFull,
+            Code::MSG_SIZE_TOO_LARGE => ProduceError::Refused(error.to_string()),
+            _ => ProduceError::Broken(error.to_string()),
+        })
+    }
+}
+
+#[async_trait]
+impl Target for KafkaTarget {
+    async fn take(&mut self) -> Result<Taken, PortError> {
+        self.destroy(DESTROY_TIMEOUT).await;
+        let spec = self.spec.clone();
+        let (result, made) = blocking(&self.spec.context, move || {
+            let mut made = Vec::new();
+            (spec.take(&mut made), made)
+        })
+        .await?;
+        // Destroys those that were not kept, side by side.
+        self.ending.extend(made.into_iter().map(|producer| tokio::task::spawn_blocking(move || drop(producer))));
+        match result {
+            Ok((producers, taken)) => {
+                self.taken = Some(producers);
+                Ok(taken)
+            }
+            Err(error) => {
+                // They keep asking for their ids, and would fence the next take.
+                self.destroy(DESTROY_TIMEOUT).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError> {
+        let Some(taken) = &self.taken else { return Err(self.not_taken()) };
+        let clients: Vec<_> = taken.producers.iter().map(|producer| Arc::clone(producer.client())).collect();
+        let known = taken.open.iter().position(|open| open.name == topic);
+        let position = known.unwrap_or(taken.open.len());
+        let request = OpenRequest {
+            topic: topic.to_owned(),
+            handle: TopicHandle(u32::try_from(position).unwrap_or(u32::MAX)),
+            partitions,
+            manage: self.spec.tuning.manage_topics,
+            context: self.spec.context.clone(),
+            timeout: self.spec.tuning.request_timeout,
+        };
+        let facts = blocking(&self.spec.context, move || {
+            let mut facts = None;
+            // The second producer only learns of the topic: the first one has created it.
+            for client in &clients {
+                facts = Some(request.open(client)?);
+            }
+            facts.ok_or_else(|| own(Class::Retry, request.context.clone(), "the lane is not taken"))
+        })
+        .await??;
+        let not_taken = self.not_taken();
+        let Some(taken) = &mut self.taken else { return Err(not_taken) };
+        if let Some(open) = taken.open.get_mut(position) {
+            open.min_in_sync = facts.min_in_sync;
+            return Ok(facts.topic);
+        }
+        let mut handles = Vec::new();
+        for producer in &taken.producers {
+            let handle = producer.open(topic);
+            handles
+                .push(handle.map_err(|error| producer_error(format!("{}, topic {topic}", self.spec.context), &error))?);
+        }
+        taken.open.push(OpenTopic { name: topic.to_owned(), min_in_sync: facts.min_in_sync, handles });
+        Ok(facts.topic)
+    }
+
+    fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError> {
+        let producer = self.producer(slot).ok_or_else(|| self.not_taken())?;
+        producer.begin_transaction().map_err(|error| producer_error(format!("{}, begin", self.spec.context), &error))
+    }
+
+    fn produce(&mut self, slot: ProducerSlot, record: &Outgoing<'_>) -> Result<(), ProduceError> {
+        let topic = self
+            .taken
+            .as_ref()
+            .and_then(|taken| taken.topic(record.topic.0 as usize, slot))
+            .ok_or_else(|| ProduceError::Broken("topic handle of an older take".to_owned()))?;
+        let token = pack(record.token).ok_or_else(|| ProduceError::Broken("token out of range".to_owned()))?;
+        let mut headers = None;
+        if !record.headers.is_empty() {
+            let mut list = OutHeaderList::with_capacity(record.headers.len());
+            record.headers.for_each(|header| list.push(header.name, header.value));
+            headers = Some(list);
+        }
+        let message = OutMessage {
+            topic,
+            partition: record.partition,
+            key: record.key,
+            value: record.value,
+            timestamp_ms: record.timestamp_ms,
+            token,
+        };
+        self.send(slot, &message, headers)
+    }
+
+    fn produce_progress(
+        &mut self,
+        slot: ProducerSlot,
+        stream: u32,
+        first_sequence: u64,
+        progress: &[ProgressRecord],
+        map: &[MapRecord],
+    ) -> Result<(), ProduceError> {
+        let broken = |reason: &str| ProduceError::Broken(reason.to_owned());
+        let partition = i32::try_from(self.spec.lane).map_err(|_| broken("lane number out of range"))?;
+        let (producer, handles) = self
+            .taken
+            .as_ref()
+            .and_then(|taken| Some((taken.get(slot)?, taken.link_topics(slot)?)))
+            .ok_or_else(|| broken("the lane is not taken"))?;
+        // All or none: what was queued cannot be withdrawn.
+        if producer.outstanding() + progress.len() + map.len() > self.spec.tuning.queue_records {
+            return Err(ProduceError::QueueFull);
+        }
+        let records = progress
+            .iter()
+            .map(|record| (handles.progress, record.encode()))
+            .chain(map.iter().map(|record| (handles.map, record.encode())));
+        for (sequence, (topic, (key, value))) in (first_sequence..).zip(records) {
+            let token = pack(Token { stream, sequence }).ok_or_else(|| broken("token out of range"))?;
+            let message = OutMessage {
+                topic,
+                partition,
+                key: Some(&key),
+                value: Some(&value),
+                // The time of writing, as people read this log too.
+                timestamp_ms: 0,
+                token,
+            };
+            self.send(slot, &message, None).map_err(|error| match error {
+                ProduceError::QueueFull => broken("the queue was full in the middle of the progress records"),
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, slot: ProducerSlot) {
+        let Some(taken) = &self.taken else { return };
+        let reports = Arc::clone(&taken.reports);
+        let Some(producer) = taken.get(slot).map(Arc::clone) else {
+            reports.push(TargetEvent::Broken(self.not_taken()));
+            return;
+        };
+        let (context, timeout) = (format!("{}, commit", self.spec.context), self.spec.tuning.transaction_timeout);
+        self.ending.retain(|task| !task.is_finished());
+        self.ending.push(tokio::task::spawn_blocking(move || {
+            let event = match producer.commit_transaction(timeout) {
+                Ok(()) => TargetEvent::Committed(slot),
+                // Also after a timeout: then the outcome is unknown, and only a new take finds it out.
+                Err(error) => TargetEvent::Broken(producer_error(context, &error)),
+            };
+            reports.push(event);
+        }));
+    }
+
+    async fn event(&mut self) -> TargetEvent {
+        match &self.taken {
+            Some(taken) => taken.reports.event().await,
+            // Nothing can happen before a take.
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn replicas(&mut self, topic: TopicHandle, partition: i32) -> Result<(Option<u32>, u32), PortError> {
+        let open = self.taken.as_ref().and_then(|taken| {
+            let open = taken.open.get(topic.0 as usize)?;
+            Some((open.name.clone(), open.min_in_sync, Arc::clone(taken.producers.first()?.client())))
+        });
+        let Some((name, needed, client)) = open else { return Err(self.not_taken()) };
+        let (context, timeout) = (format!("{}, topic {name}", self.spec.context), self.spec.tuning.request_timeout);
+        let described = blocking(&context, move || {
+            describe_one(&client, &name, timeout).map_err(|error| (error, client.trouble()))
+        })
+        .await?
+        .map_err(|(error, trouble)| port_error_because(context, &error, trouble))?;
+        let found = described
+            .and_then(|topic| topic.partitions.into_iter().find(|p| p.partition == partition))
+            .and_then(|partition| partition.leader.map(|_| partition.in_sync));
+        Ok((found, needed))
+    }
+
+    fn round_trip(&self) -> Duration {
+        let producers = self.taken.iter().flat_map(|taken| &taken.producers);
+        producers.map(|producer| producer.client().round_trip()).max().unwrap_or_default()
+    }
+
+    async fn release(&mut self, deadline: Duration) {
+        let started = tokio::time::Instant::now();
+        if self.spec.tuning.exactly_once
+            && let Some(taken) = &self.taken
+        {
+            lock(&self.spec.ended).extend(self.spec.ids().map(|id| (id, Instant::now())));
+            for producer in &taken.producers {
+                let (producer, context) = (Arc::clone(producer), self.spec.context.clone());
+                self.ending.push(tokio::task::spawn_blocking(move || {
+                    // Fails where there is no transaction and where a commit is under way. Both are fine: the
+                    // next take ends what is left.
+                    if let Err(error) = producer.abort_transaction(deadline) {
+                        tracing::debug!("{context}: abort at release: {error}");
+                    }
+                }));
+            }
+            let aborts = std::mem::take(&mut self.ending);
+            for mut task in aborts {
+                if tokio::time::timeout_at(started + deadline, &mut task).await.is_err() {
+                    self.ending.push(task);
+                }
+            }
+        }
+        self.destroy(deadline.saturating_sub(started.elapsed()).max(DESTROY_MIN)).await;
+    }
+}

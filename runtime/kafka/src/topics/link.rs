@@ -1,0 +1,125 @@
+//! The topics that a link keeps for itself on the target: progress and offset map.
+
+use std::time::Duration;
+
+use strait_core::progress::{map_topic, progress_topic};
+use strait_flow::ports::{Class, PortError};
+
+use super::{count, create, grow, wait_for};
+use crate::config::ClusterConfig;
+use crate::error::{blocking, own};
+use crate::ffi::{Client, FfiError};
+use crate::lazy_client::{connect, fail};
+
+/// Why the topics of a link are not as they must be.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LinkTopicsError {
+    /// The configuration and the progress topic disagree about the number of lanes.
+    #[error(
+        "link {link}: lanes = {configured}, but {topic} was made with {existing} lanes; which partition belongs to which lane depends on it: put lanes = {existing} back, or stop every process of the link and run `strait lanes resize {link} {configured}`"
+    )]
+    Lanes {
+        /// Name of the link.
+        link: String,
+        /// Its progress topic.
+        topic: String,
+        /// Number of lanes in the configuration.
+        configured: u32,
+        /// Number of lanes of the topic.
+        existing: u32,
+    },
+    /// They could not be looked up or created.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// The topics of a link as they must be.
+#[derive(Clone, Debug)]
+pub struct LinkTopics {
+    /// The target cluster.
+    pub target: ClusterConfig,
+    /// Name of the link.
+    pub link: String,
+    /// Number of lanes, which is the number of partitions.
+    pub lanes: u32,
+    /// How long map records are kept; `None` keeps them for ever. It should be at least the longest retention
+    /// among the source topics.
+    pub map_retention: Option<Duration>,
+    /// Whether Strait may create and grow them.
+    pub manage: bool,
+    /// How long one request to the cluster may take.
+    pub timeout: Duration,
+}
+
+impl LinkTopics {
+    /// Creates the topics where they are missing. Returns the number of lanes.
+    ///
+    /// # Errors
+    /// [`LinkTopicsError`].
+    pub async fn ensure(self) -> Result<u32, LinkTopicsError> {
+        blocking(&self.context(), move || self.ensure_blocking()).await?
+    }
+
+    fn context(&self) -> String {
+        format!("link {}: topics of the link on cluster {}", self.link, self.target.name)
+    }
+
+    fn ensure_blocking(&self) -> Result<u32, LinkTopicsError> {
+        let context = self.context();
+        let client =
+            connect(&self.target, &format!("{}/topics", self.link)).map_err(|error| fail(&context, &error, None))?;
+        let port = |error: FfiError| fail(&context, &error, Some(&client));
+        let (progress, map) = (progress_topic(&self.link), map_topic(&self.link));
+        let mut existing = count(&client, &progress, self.timeout).map_err(port)?;
+        if existing == 0 {
+            self.may_create(&progress)?;
+            existing = self.create_progress(&client, &progress).map_err(port)?;
+        }
+        if existing != self.lanes {
+            let (link, configured) = (self.link.clone(), self.lanes);
+            return Err(LinkTopicsError::Lanes { link, topic: progress, configured, existing });
+        }
+        let map_partitions = count(&client, &map, self.timeout).map_err(port)?;
+        if map_partitions == 0 {
+            self.may_create(&map)?;
+            self.create_map(&client, &map).map_err(port)?;
+        } else if map_partitions < self.lanes {
+            grow(&client, &map, self.lanes, self.timeout).map_err(port)?;
+            wait_for(&client, &map, self.lanes, self.timeout).map_err(port)?;
+        }
+        Ok(existing)
+    }
+
+    fn create_progress(&self, client: &Client, topic: &str) -> Result<u32, FfiError> {
+        let settings = [
+            ("cleanup.policy", "compact".to_owned()),
+            ("segment.bytes", (16 << 20).to_string()),
+            ("max.compaction.lag.ms", "3600000".to_owned()),
+            ("message.timestamp.type", "CreateTime".to_owned()),
+        ];
+        create(client, topic, self.lanes, &settings, self.timeout)?;
+        wait_for(client, topic, self.lanes, self.timeout)
+    }
+
+    fn create_map(&self, client: &Client, topic: &str) -> Result<u32, FfiError> {
+        let retention_ms = self.map_retention.map_or(-1, |kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+        let settings = [
+            ("cleanup.policy", "delete".to_owned()),
+            ("retention.ms", retention_ms.to_string()),
+            ("message.timestamp.type", "CreateTime".to_owned()),
+        ];
+        create(client, topic, self.lanes, &settings, self.timeout)?;
+        wait_for(client, topic, self.lanes, self.timeout)
+    }
+
+    fn may_create(&self, topic: &str) -> Result<(), PortError> {
+        if self.manage {
+            return Ok(());
+        }
+        let reason = format!(
+            "topic {topic} does not exist and Strait may not create it; create it with {} partitions",
+            self.lanes
+        );
+        Err(own(Class::Stop, self.context(), reason))
+    }
+}
