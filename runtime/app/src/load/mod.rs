@@ -1,56 +1,31 @@
-//! Loads a configuration: defaults, then the file, then the environment; then references; then judgement.
+//! Loads a configuration: merges its layers, resolves references, judges the result.
 //!
-//! One tree is made of the file and the overrides, so every problem knows its line or its variable.
+//! The file and the overrides of the environment become one tree, and each of its entries knows its line or
+//! its variable.
 
 mod document;
+mod environment;
 mod layers;
-mod overlay;
+mod masked_text;
+mod overrides;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod yaml;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path as FilePath, PathBuf};
 
 use serde_json::Value;
-use strait_core::config::{self, AdminListen, Config, Gravity, Problem, reference::Reference, structure};
+use strait_core::config::{self, AdminListen, Config, Gravity, Part, Problem, structure};
 
 use crate::report::{Finding, Place, Report};
 use crate::telemetry::Mask;
-use document::{Format, Parsed};
-use overlay::Overlay;
-
-/// Largest file that a `${file:…}` reference reads, in bytes.
-const SECRET_BYTES_MAX: u64 = 1 << 20;
-
-/// The environment, given so that tests need not change the process's own.
-#[derive(Clone, Default)]
-pub struct Environment {
-    variables: Vec<(String, String)>,
-}
-
-impl std::fmt::Debug for Environment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Values may be secrets.
-        f.debug_struct("Environment").field("variables", &self.variables.len()).finish()
-    }
-}
-
-impl Environment {
-    /// The process's own. Variables that are not UTF-8 are left out.
-    #[must_use]
-    pub fn of_process() -> Self {
-        let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self { variables: std::env::vars_os().filter_map(utf8).collect() }
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        let found = self.variables.iter().find(|(variable, _)| variable == name);
-        found.map(|(_, value)| value.as_str())
-    }
-}
+use document::Format;
+pub use environment::Environment;
+use layers::Merged;
+use tree::{Parsed, Places};
 
 /// A valid configuration.
 #[derive(Clone, Debug)]
@@ -75,7 +50,7 @@ impl Loaded {
     ///
     /// # Errors
     /// As [`load`].
-    pub fn again(&self) -> Result<Self, Report> {
+    pub fn load_again(&self) -> Result<Self, Report> {
         load(&self.file, &self.environment)
     }
 
@@ -159,8 +134,8 @@ fn as_written(file: &FilePath, environment: &Environment) -> Result<Value, Strin
         (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
         (_, Err(error)) => return Err(format!("cannot read {name}: {error}")),
     }
-    overlay::overlay(&mut tree, &environment.variables);
-    Ok(tree)
+    let merged = layers::merge(&name.to_string(), tree, &environment.variables);
+    Ok(merged.map_err(|error| format!("{name}: its layers cannot be merged: {error}"))?.tree)
 }
 
 fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &Environment) -> Result<Loaded, Report> {
@@ -173,37 +148,15 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
             path: String::new(),
             place: Place::Span(error.span),
         });
-        Report::new(name, document::hide_secret_lines(text), findings.collect())
+        Report::new(name, masked_text::mask_secret_lines(text), findings.collect())
     })?;
-    let shown = document::hide_secrets(text, &parsed);
+    let shown = masked_text::mask_secrets(text, &parsed);
     let Parsed { tree: file, places } = parsed;
-    let mut tree = file.clone();
-    let Overlay { set, problems } = overlay::overlay(&mut tree, &environment.variables);
-    if file.is_object() {
-        let touched = set.keys().filter_map(|at| match at.steps().first() {
-            Some(config::Step::Key(key)) => Some(key.clone()),
-            _ => None,
-        });
-        tree = layers::merge(name, &file, &tree, &touched.collect()).map_err(|error| {
-            Report::failure(
-                name,
-                "layers",
-                format!("the layers of the configuration cannot be merged: {error}"),
-                "report this as a bug",
-            )
-        })?;
-    }
-
-    let place = |problem: &Problem| {
-        let mut at = Some(problem.at.clone());
-        while let Some(outer) = at {
-            if let Some(variable) = set.get(&outer) {
-                return Place::Variable(variable.clone());
-            }
-            at = outer.parent();
-        }
-        places.find(&problem.at, problem.part).map_or(Place::Nowhere, Place::Span)
-    };
+    let Merged { tree, set, problems } = layers::merge(name, file, &environment.variables).map_err(|error| {
+        let message = format!("the layers of the configuration cannot be merged: {error}");
+        Report::failure(name, "layers", message, "report this as a bug")
+    })?;
+    let place = |problem: &Problem| place_of(problem, &set, &places);
     let mut findings: Vec<Finding> =
         problems.iter().map(|(variable, problem)| Finding::new(problem, Place::Variable(variable.clone()))).collect();
 
@@ -212,9 +165,10 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
     let Some(mut config) = config else {
         return Err(Report::new(name, shown, findings));
     };
-    let unresolved = config::resolve(&mut config, &mut |reference| look_up(reference, base, environment));
-    let mut judged = config::validate(&config);
-    judged.extend(keys_that_are_none(&config));
+    let unresolved = config::resolve(&mut config, &mut |reference| environment.look_up(reference, base));
+    let bundled: Vec<&str> = strait_host::bundled_names().collect();
+    let mut judged = config::validate(&config, &bundled);
+    judged.extend(invalid_keys(&config));
     findings.extend(unresolved.iter().map(|problem| Finding::new(problem, place(problem))));
     findings.extend(judged.iter().map(|problem| Finding::new(problem, place(problem))));
     // A message may quote a value, and a value may have come out of a reference.
@@ -229,8 +183,26 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
     Ok(Loaded { config, report, base: base.to_owned(), file: PathBuf::from(name), environment: environment.clone() })
 }
 
-/// Trusted keys that are written as keys and are none: only the host knows the curve.
-fn keys_that_are_none(config: &Config) -> Vec<Problem> {
+/// Returns the position of a problem: the variable that set its entry, else the line in the file; where the
+/// entry has neither, that of the nearest entry around it.
+fn place_of(problem: &Problem, set: &BTreeMap<config::Path, String>, places: &Places) -> Place {
+    let (mut at, mut part) = (problem.at.clone(), problem.part);
+    loop {
+        if let Some(variable) = set.get(&at) {
+            return Place::Variable(variable.clone());
+        }
+        if let Some(span) = places.find(&at, part) {
+            return Place::Span(span);
+        }
+        match at.parent().filter(|outer| !outer.steps().is_empty()) {
+            Some(outer) => (at, part) = (outer, Part::Key),
+            None => return Place::Nowhere,
+        }
+    }
+}
+
+/// Returns trusted keys that are written like keys but are not on the curve, which only the host knows.
+fn invalid_keys(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, key) in config.trusted_plugin_keys.iter().enumerate() {
         if config::pin::public_key(key).is_ok()
@@ -238,38 +210,8 @@ fn keys_that_are_none(config: &Config) -> Vec<Problem> {
         {
             let at = config::Path::default().key("trusted_plugin_keys").index(index);
             let what = config::What::BadSetting { value: key.clone(), reason };
-            problems.push(Problem { at, part: config::Part::Value, what });
+            problems.push(Problem { at, part: Part::Value, what });
         }
     }
     problems
-}
-
-fn look_up(reference: &Reference<'_>, base: &FilePath, environment: &Environment) -> Result<String, String> {
-    match reference {
-        Reference::Env(name) => match environment.get(name) {
-            Some(value) => Ok(value.to_owned()),
-            None => Err("is not set".to_owned()),
-        },
-        Reference::File(path) => read_secret(&base.join(path)),
-    }
-}
-
-fn read_secret(path: &FilePath) -> Result<String, String> {
-    // The reference names the path as it was written; the error must not show where that leads on this machine.
-    let metadata = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
-    if !metadata.is_file() {
-        return Err("is not a file".to_owned());
-    }
-    if metadata.len() > SECRET_BYTES_MAX {
-        return Err(format!("is larger than {SECRET_BYTES_MAX} bytes"));
-    }
-    let mut text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
-    // Editors and `echo` end files with a line break that nobody means.
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    Ok(text)
 }

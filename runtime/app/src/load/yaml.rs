@@ -1,4 +1,4 @@
-//! YAML (and the places of JSON, which is YAML as far as places go) with the span of every key and value.
+//! Parses YAML with the position of every key and value. JSON is read for its positions too.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,15 +7,38 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Number, Value};
 use strait_core::config::Path;
 
-use super::document::{Parsed, Places, SyntaxError};
+use super::tree::{Parsed, Places, SyntaxError};
 
-/// Deepest nesting; a configuration needs about six.
+/// Deepest nesting. A configuration needs about six levels.
 const DEPTH_MAX: usize = 64;
-/// Most values, aliases counted as often as they are used: a few lines of aliases can stand for billions of values.
+/// Most values, aliases counted at each use: a few lines of aliases can expand to billions of values.
 const VALUES_MAX: usize = 100_000;
 
-/// Reads one YAML document.
-pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxError> {
+/// Why a text is no configuration in YAML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum YamlError {
+    /// It does not parse, or has what a configuration must not have.
+    Syntax(SyntaxError),
+    /// A table has a key twice.
+    DuplicateKey(SyntaxError),
+}
+
+impl From<YamlError> for SyntaxError {
+    fn from(error: YamlError) -> Self {
+        match error {
+            YamlError::Syntax(error) | YamlError::DuplicateKey(error) => error,
+        }
+    }
+}
+
+impl From<SyntaxError> for YamlError {
+    fn from(error: SyntaxError) -> Self {
+        Self::Syntax(error)
+    }
+}
+
+/// Parses one YAML document.
+pub(super) fn parse(text: &str) -> Result<Parsed, YamlError> {
     let mut reader = Reader {
         events: Parser::new_from_str(text),
         offsets: Offsets::new(text),
@@ -29,7 +52,8 @@ pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxError> {
         match event {
             Event::StreamEnd => break,
             Event::DocumentStart(_) if tree.is_some() => {
-                return Err(reader.error(span, "a second document: a configuration is one document".to_owned()));
+                let message = "a second document: a configuration is one document".to_owned();
+                return Err(reader.error(span, message).into());
             }
             Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
             event => tree = Some(reader.value(event, span, &mut Path::default(), 0)?),
@@ -67,10 +91,10 @@ impl<'a> Reader<'a> {
         SyntaxError { span: self.offsets.range(span), message }
     }
 
-    fn value(&mut self, event: Event<'a>, span: Span, at: &mut Path, depth: usize) -> Result<Value, SyntaxError> {
+    fn value(&mut self, event: Event<'a>, span: Span, at: &mut Path, depth: usize) -> Result<Value, YamlError> {
         self.values += 1;
         if depth > DEPTH_MAX || self.values > VALUES_MAX {
-            return Err(self.error(span, "nested too deeply, or too many values".to_owned()));
+            return Err(self.error(span, "nested too deeply, or too many values".to_owned()).into());
         }
         self.places.set_value(at, self.offsets.range(span));
         let (value, anchor) = match event {
@@ -79,12 +103,12 @@ impl<'a> Reader<'a> {
             Event::MappingStart(anchor, _) => (self.table(at, depth)?, anchor),
             Event::Alias(anchor) => {
                 let Some(value) = self.anchors.get(&anchor).cloned() else {
-                    return Err(self.error(span, "an alias inside its own anchor".to_owned()));
+                    return Err(self.error(span, "an alias inside its own anchor".to_owned()).into());
                 };
                 self.values += count(&value);
                 (value, 0)
             }
-            other => return Err(self.error(span, format!("a value expected, found {other:?}"))),
+            other => return Err(self.error(span, format!("a value expected, found {other:?}")).into()),
         };
         if anchor != 0 {
             self.anchors.insert(anchor, value.clone());
@@ -101,7 +125,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn list(&mut self, at: &mut Path, depth: usize) -> Result<Value, SyntaxError> {
+    fn list(&mut self, at: &mut Path, depth: usize) -> Result<Value, YamlError> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -114,17 +138,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn table(&mut self, at: &mut Path, depth: usize) -> Result<Value, SyntaxError> {
+    fn table(&mut self, at: &mut Path, depth: usize) -> Result<Value, YamlError> {
         let mut fields = Map::new();
         loop {
             let (event, span) = self.next()?;
             let key = match event {
                 Event::MappingEnd => return Ok(Value::Object(fields)),
                 Event::Scalar(text, ..) => text.into_owned(),
-                _ => return Err(self.error(span, "a key is plain text here".to_owned())),
+                _ => return Err(self.error(span, "a key is plain text here".to_owned()).into()),
             };
             if fields.contains_key(&key) {
-                return Err(self.error(span, format!("'{key}' is there twice")));
+                return Err(YamlError::DuplicateKey(self.error(span, format!("the key '{key}' is there twice"))));
             }
             at.push_key(&key);
             self.places.set_key(at, self.offsets.range(span));
@@ -144,7 +168,7 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// A plain scalar by the core schema of YAML 1.2: `no` and `on` are text.
+/// Reads a plain scalar by the core schema of YAML 1.2, in which `no` and `on` are text.
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
@@ -168,7 +192,7 @@ fn plain(text: &str) -> Value {
     number.map_or_else(|| Value::String(text.to_owned()), Value::Number)
 }
 
-/// From the parser's character numbers to bytes.
+/// Converts the parser's character positions to bytes.
 struct Offsets(Option<Vec<usize>>, usize);
 
 impl Offsets {
