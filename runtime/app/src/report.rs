@@ -53,8 +53,8 @@ impl Finding {
 
     /// Hides values in its texts.
     pub fn mask(&mut self, mask: &Mask) {
-        self.message = mask.hide(&self.message).into_owned();
-        self.help = self.help.as_ref().map(|help| mask.hide(help).into_owned());
+        self.message = mask.apply(&self.message).into_owned();
+        self.help = self.help.as_ref().map(|help| mask.apply(help).into_owned());
     }
 }
 

@@ -13,13 +13,30 @@ use crate::cli;
 /// Shorter values would blank out ordinary words.
 const MASKED_LENGTH_MIN: usize = 3;
 
-/// Starts logging. `level` and `format` are the command line's, which go before the configuration's.
+/// Why logging cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level is not a filter.
+    #[error("'{level}' is not a log filter: {error}")]
+    Filter {
+        /// The level as written.
+        level: String,
+        /// The parser's message.
+        error: tracing_subscriber::filter::ParseError,
+    },
+    /// Another subscriber is installed.
+    #[error("logging cannot start: {0}")]
+    Start(String),
+}
+
+/// Starts logging. `level` and `format` come from the command line and take precedence over the
+/// configuration's.
 ///
 /// # Errors
-/// What is wrong with the filter.
-pub fn start(level: Option<&str>, format: Option<cli::LogFormat>, config: &Config) -> Result<(), String> {
+/// [`LogError`].
+pub fn start(level: Option<&str>, format: Option<cli::LogFormat>, config: &Config) -> Result<(), LogError> {
     let level = level.unwrap_or(&config.log.level);
-    let filter = EnvFilter::try_new(level).map_err(|error| format!("'{level}' is not a log filter: {error}"))?;
+    let filter = EnvFilter::try_new(level).map_err(|error| LogError::Filter { level: level.to_owned(), error })?;
     let json = match (format, config.log.format) {
         (Some(format), _) => format == cli::LogFormat::Json,
         (None, config::LogFormat::Auto) => !io::stderr().is_terminal(),
@@ -30,21 +47,21 @@ pub fn start(level: Option<&str>, format: Option<cli::LogFormat>, config: &Confi
         .with_writer(Masked::new(&config.resolved_values(), io::stderr))
         .with_ansi(io::stderr().is_terminal());
     let result = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
-    result.map_err(|error| format!("logging cannot start: {error}"))
+    result.map_err(|error| LogError::Start(error.to_string()))
 }
 
-/// Secrets that must not be told, and how they look in text.
+/// Replaces secrets in text, in each form in which they can appear there.
 #[derive(Clone, Debug)]
 pub struct Mask(Arc<[String]>);
 
 impl Mask {
-    /// A mask for these values. Those that are too short to be secrets are left alone.
+    /// Creates a mask for these values. Values too short to be secrets are not masked.
     #[must_use]
     pub fn new(secrets: &[&str]) -> Self {
         let mut all: Vec<String> = Vec::new();
         for secret in secrets.iter().filter(|secret| secret.len() >= MASKED_LENGTH_MIN) {
             all.push((*secret).to_owned());
-            // As it looks inside JSON, and as `Debug` prints it.
+            // As JSON writes it, and as `Debug` prints it.
             for quoted in [serde_json::Value::from(*secret).to_string(), format!("{secret:?}")] {
                 all.push(quoted.trim_matches('"').to_owned());
             }
@@ -55,9 +72,9 @@ impl Mask {
         Self(all.into())
     }
 
-    /// The text without them.
+    /// Returns the text with each secret replaced by stars.
     #[must_use]
-    pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
         for secret in self.0.iter() {
             if text.contains(secret) {
@@ -68,7 +85,7 @@ impl Mask {
     }
 }
 
-/// Replaces secrets in everything written. Last line of defence: nothing should write one in the first place.
+/// Masks everything written. This is the last line of defence: nothing should write a secret at all.
 struct Masked<W> {
     mask: Mask,
     inner: W,
@@ -100,7 +117,7 @@ impl<W: Write> Write for MaskedLine<W> {
             return self.inner.write(bytes);
         }
         let text = String::from_utf8_lossy(bytes);
-        self.inner.write_all(self.mask.hide(&text).as_bytes())?;
+        self.inner.write_all(self.mask.apply(&text).as_bytes())?;
         Ok(bytes.len())
     }
 

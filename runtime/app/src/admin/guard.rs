@@ -1,5 +1,6 @@
-//! Keeps other people's web pages away. The API listens on this machine only, and so does every browser on it: a page can
-//! have a browser send requests here, and with a name that it points at 127.0.0.1 (DNS rebinding) even read the answers.
+//! Refuses requests of web pages. The API listens on this machine only, but so do its browsers: a page can
+//! have a browser send requests here, and through a name that resolves to 127.0.0.1 (DNS rebinding) even
+//! read the answers.
 
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
@@ -8,10 +9,10 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::routes::problem;
+use super::answer::problem;
 
-/// Lets a request through that names this machine as its host and, where it changes something, is of a kind that a page of
-/// another site cannot send without the asking that is never answered here.
+/// Passes a request whose host is this machine. A request that changes something must also have a content
+/// type that a page of another site can only send after a CORS preflight, which is never granted here.
 pub async fn guard(request: Request, next: Next) -> Response {
     match judge(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,

@@ -1,14 +1,16 @@
 //! The admin API of a running process: status, metrics, probes, reloads. Versioned, on this machine only.
 //!
-//! [`board`] is what is known, [`status`] and [`metrics`] are views of it, [`routes`] names them, [`guard`] keeps web pages of
-//! a browser on this machine out, [`server`] bounds what a client may take, [`client`] is what the commands use.
+//! [`status`] and [`metrics`] are views of the [board](crate::board), `reload` controls the plugins,
+//! `routes` names them all. `guard` refuses requests of web pages, [`server`] bounds what a client may use,
+//! and the commands ask through [`client`].
 
-pub mod board;
+mod answer;
 pub mod client;
-mod exchange;
 mod guard;
+mod lag;
 mod metrics;
 pub mod plugins;
+mod reload;
 mod routes;
 pub mod server;
 pub mod status;
@@ -21,10 +23,11 @@ use std::sync::Arc;
 use strait_core::config::{Admin, AdminListen};
 use tokio::net::TcpListener;
 
-use board::Board;
 use server::Server;
 
-/// Why the admin API cannot be had.
+use crate::board::Board;
+
+/// Why the admin API cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The configured address cannot be listened on.
@@ -37,16 +40,18 @@ pub enum AdminError {
         /// What the system says.
         error: std::io::Error,
     },
-    /// The setting was refused before; never after a configuration was judged.
+    /// The setting is wrong. Validation refuses it earlier.
     #[error("[admin] listen: {0}")]
     Setting(&'static str),
 }
 
-/// Starts to listen; `None` where the configuration says `off`, and where the default port is taken: another process on this
-/// machine, with links of its own, has it, which is no reason not to copy records.
+/// Starts to listen.
+///
+/// Returns `None` where the configuration says `off`, and where the default port is in use: another process
+/// on this machine has it, which is no reason not to copy records.
 ///
 /// # Errors
-/// [`AdminError::Listen`] when an address that the configuration names cannot be had.
+/// [`AdminError::Listen`] when an address that the configuration names is not available.
 pub async fn bind(admin: &Admin, board: Arc<Board>) -> Result<Option<Server>, AdminError> {
     let (address, explicit) = match admin.listen().map_err(AdminError::Setting)? {
         AdminListen::Off => return Ok(None),
@@ -64,7 +69,7 @@ pub async fn bind(admin: &Admin, board: Arc<Board>) -> Result<Option<Server>, Ad
             tracing::warn!(
                 %address,
                 %error,
-                "no admin API: the default port cannot be had, so this process has no status, metrics and probes; give each process an [admin] listen of its own, or \"off\""
+                "no admin API: the default port is in use, so this process has no status, metrics and probes; give each process an [admin] listen of its own, or \"off\""
             );
             Ok(None)
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use strait_host::{BreakerState, PluginHealth};
 
-use super::board::{LinkBoard, Work};
+use crate::board::{LinkBoard, Work};
+use crate::time::millis;
 
 /// A plugin of the chain that serves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,18 +52,18 @@ fn plugin(link: &LinkBoard, version: &str, fails_closed: bool, health: PluginHea
     let failures = health.failures.iter().filter(|(_, count)| *count > 0);
     Plugin {
         name: health.plugin.clone(),
-        version: link.hide(version),
+        version: link.mask(version),
         digest: health.digest.to_string(),
         fails_closed,
         calls: health.calls,
         records: health.records,
-        time_ms: u64::try_from(health.time.as_millis()).unwrap_or(u64::MAX),
+        time_ms: millis(health.time),
         failures: failures.map(|(kind, count)| (kind.name().to_owned(), *count)).collect(),
         guilty_records: health.guilty,
         unjudged_records: health.unjudged,
         breaker: breaker(health.breaker).to_owned(),
         breaker_opened: health.opened,
-        breaker_reason: link.hide(&health.reason),
+        breaker_reason: link.mask(&health.reason),
     }
 }
 

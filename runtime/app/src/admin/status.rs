@@ -9,9 +9,10 @@ use strait_core::config::DeliveryMode;
 use strait_flow::{Activity, LaneState, PartitionStatus};
 use strait_host::TrialPhase;
 
-use super::board::{Board, LinkBoard, Recent};
+use super::lag::{Lag, Lags};
 use super::plugins::{self, Plugin};
-use crate::run::reload::Reloads;
+use crate::board::plugins::PluginControl;
+use crate::board::{Board, LinkBoard, RecordedEvent};
 
 /// Partitions that stand still and are listed one by one.
 const PAUSED_MAX: usize = 100;
@@ -77,7 +78,7 @@ pub struct Link {
     /// How often each event came.
     pub events: BTreeMap<String, u64>,
     /// The last ones, oldest first.
-    pub recent_events: Vec<Told>,
+    pub recent_events: Vec<EventView>,
 }
 
 /// A lane of this process.
@@ -100,23 +101,6 @@ pub struct Partitions {
     pub stuck: u64,
     /// Waiting for an operator.
     pub stopped: u64,
-}
-
-/// Records that committed readers of the source could read and the target does not have, control records included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Lag {
-    /// Over all partitions whose log's end is known.
-    pub records: u64,
-    /// Of the partition furthest behind.
-    pub records_max: u64,
-    /// Age of the newest committed record of a partition that is behind; the oldest of them, in seconds. `None` where no
-    /// partition is behind, or none of those has had a record committed by this process.
-    pub seconds_max: Option<f64>,
-    /// Partitions whose log's end is known.
-    pub known_partitions: u64,
-    /// Partitions whose log's end is not known yet: it is asked for every few seconds.
-    pub unknown_partitions: u64,
 }
 
 /// What a link did since the process began.
@@ -166,7 +150,7 @@ pub struct Paused {
 /// An event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Told {
+pub struct EventView {
     /// Milliseconds since the Unix epoch.
     pub time_ms: i64,
     /// Its name.
@@ -191,13 +175,13 @@ pub fn of(board: &Board) -> Status {
 
 fn links(board: &Board) -> Vec<Link> {
     let mut links: Vec<Link> = board.links().iter().map(|link| of_link(link, board.unix_ms())).collect();
-    for state in board.reloads().map(Reloads::state).unwrap_or_default() {
+    for state in board.plugin_control().map(PluginControl::state).unwrap_or_default() {
         let (Some(view), Some(link)) = (links.iter_mut().find(|link| link.name == state.link), board.link(&state.link))
         else {
             continue;
         };
         view.standing = standing(state.chain.standing).to_owned();
-        view.problem = state.problem.map(|problem| link.hide(&problem));
+        view.problem = state.problem.map(|problem| link.mask(&problem));
         view.needs_restart = state.needs_restart;
     }
     links
@@ -214,7 +198,7 @@ pub fn standing(standing: TrialPhase) -> &'static str {
 }
 
 fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
-    let told = link.told();
+    let events = link.events();
     let mut view = Link {
         name: link.name.clone(),
         source: link.source.clone(),
@@ -223,10 +207,10 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
             DeliveryMode::ExactlyOnce => "exactly-once".to_owned(),
             DeliveryMode::AtLeastOnce => "at-least-once".to_owned(),
         },
-        state: state(link, told.ended.is_some()).to_owned(),
-        error: told.ended.clone().or(told.waits),
-        events: told.counts.iter().map(|(event, count)| ((*event).to_owned(), *count)).collect(),
-        recent_events: told.recent.iter().map(shown).collect(),
+        state: state(link, events.ended.is_some()).to_owned(),
+        error: events.ended.clone().or(events.startup_error),
+        events: events.counts.iter().map(|(event, count)| ((*event).to_owned(), *count)).collect(),
+        recent_events: events.recent.iter().map(event_view).collect(),
         ..Link::default()
     };
     let Some(work) = link.work() else { return view };
@@ -255,7 +239,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
             view.paused_left_out += 1;
             continue;
         }
-        view.paused.push(paused(&key, &partition, told.reasons.get(&key)));
+        view.paused.push(paused(&key, &partition, events.reasons.get(&key)));
     }
     view
 }
@@ -287,8 +271,8 @@ pub fn activity(activity: &Activity) -> &'static str {
     }
 }
 
-fn shown(recent: &Recent) -> Told {
-    Told { time_ms: recent.time_ms, event: recent.event.to_owned(), text: recent.text.clone() }
+fn event_view(recent: &RecordedEvent) -> EventView {
+    EventView { time_ms: recent.time_ms, event: recent.event.to_owned(), text: recent.text.clone() }
 }
 
 fn totals(totals: &strait_flow::Totals) -> Totals {
@@ -306,7 +290,7 @@ fn totals(totals: &strait_flow::Totals) -> Totals {
     }
 }
 
-fn paused(key: &PartitionKey, partition: &PartitionStatus, reason: Option<&Recent>) -> Paused {
+fn paused(key: &PartitionKey, partition: &PartitionStatus, reason: Option<&RecordedEvent>) -> Paused {
     Paused {
         topic: key.topic.to_string(),
         partition: key.partition,
@@ -315,64 +299,4 @@ fn paused(key: &PartitionKey, partition: &PartitionStatus, reason: Option<&Recen
         event: reason.map(|reason| reason.event.to_owned()).unwrap_or_default(),
         reason: reason.map(|reason| reason.text.clone()).unwrap_or_default(),
     }
-}
-
-/// How far the partitions of a link are behind, by topic.
-#[derive(Debug, Default)]
-pub struct Lags {
-    /// By source topic.
-    pub topics: BTreeMap<String, Lag>,
-}
-
-impl Lags {
-    /// As things stand at `now_ms`.
-    #[must_use]
-    pub fn of(link: &LinkBoard, now_ms: i64) -> Self {
-        let mut lags = Self::default();
-        let Some(work) = link.work() else { return lags };
-        let bounds = work.status.bounds();
-        for (key, partition) in work.status.partitions() {
-            let lag = lags.topics.entry(key.topic.to_string()).or_default();
-            let Some(bounds) = bounds.get(&key) else {
-                lag.unknown_partitions += 1;
-                continue;
-            };
-            let records = u64::try_from(bounds.last_stable.0.saturating_sub(partition.committed.0)).unwrap_or(0);
-            let age = partition.committed_time_ms.filter(|_| records > 0).map(|time_ms| seconds(now_ms, time_ms));
-            lag.add(&Lag {
-                records,
-                records_max: records,
-                seconds_max: age,
-                known_partitions: 1,
-                unknown_partitions: 0,
-            });
-        }
-        lags
-    }
-
-    /// Of the link as a whole.
-    #[must_use]
-    pub fn all(&self) -> Lag {
-        let mut all = Lag::default();
-        self.topics.values().for_each(|lag| all.add(lag));
-        all
-    }
-}
-
-impl Lag {
-    fn add(&mut self, other: &Self) {
-        self.records += other.records;
-        self.records_max = self.records_max.max(other.records_max);
-        self.known_partitions += other.known_partitions;
-        self.unknown_partitions += other.unknown_partitions;
-        self.seconds_max = match (self.seconds_max, other.seconds_max) {
-            (Some(one), Some(two)) => Some(one.max(two)),
-            (one, two) => one.or(two),
-        };
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "milliseconds of centuries fit into 53 bits")]
-fn seconds(now_ms: i64, then_ms: i64) -> f64 {
-    now_ms.saturating_sub(then_ms).max(0) as f64 / 1000.0
 }

@@ -1,4 +1,4 @@
-//! The API without a cluster: what it says of a board, and what it never says.
+//! The API without a cluster: views of a board, and the secrets that never appear in them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use strait_core::{Event, PartitionKey, TopicId};
 use strait_flow::ports::EventSink;
 use tower::ServiceExt;
 
-use super::board::{Board, Phase};
 use super::routes::router;
+use crate::board::{Board, Phase};
 use crate::load::{self, Environment};
 
 const CONFIG: &str =
@@ -66,7 +66,7 @@ async fn status_and_metrics_tell_what_happened_and_no_secret() {
     for _ in 0..50 {
         link.emit("aws-to-gcp", Event::Fenced { lane: 0, reason: "by \"another\"\n".to_owned() });
     }
-    link.ended("no right to canary");
+    link.set_ended("no right to canary");
 
     let (status, text) = get(&board, "/api/v1/status").await;
     assert_eq!(status, StatusCode::OK);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use strait_host::{FailureKind, PluginHealth, TrialPhase};
 
-use super::{Page, Seen, working};
+use super::{LinkView, Page, working};
 use crate::admin::plugins::breaker;
 use crate::admin::status::standing;
 
@@ -41,17 +41,17 @@ impl Sums {
 }
 
 /// Writes them all.
-pub(super) fn write(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+pub(super) fn write(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     serving(page, links)?;
     let mut all = Vec::new();
-    for (seen, work) in working(links) {
+    for (view, work) in working(links) {
         let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
-        for health in work.engine.plugin_health().iter().filter(|health| health.link == seen.link.name) {
+        for health in work.engine.plugin_health().iter().filter(|health| health.link == view.link.name) {
             sums.entry(health.plugin.clone()).or_default().add(health);
         }
-        all.extend(sums.into_iter().map(|(plugin, sums)| (seen, plugin, sums)));
+        all.extend(sums.into_iter().map(|(plugin, sums)| (view, plugin, sums)));
     }
-    let labels = |seen: &Seen<'_>, plugin: &str| seen.labels(&[("plugin", plugin)]);
+    let labels = |view: &LinkView<'_>, plugin: &str| view.labels(&[("plugin", plugin)]);
     type OfSums = fn(&Sums) -> u64;
     let counts: [(&str, &str, OfSums); 5] = [
         ("strait_plugin_calls", "Calls of plugins that came to an end, good or bad.", |s| s.calls),
@@ -63,53 +63,53 @@ pub(super) fn write(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
         ("strait_plugin_breaker_opened", "How often a plugin's breaker opened.", |s| s.opened),
     ];
     for (name, help, value) in counts {
-        page.counter(name, help, all.iter().map(|(seen, plugin, sums)| (labels(seen, plugin), value(sums))))?;
+        page.counter(name, help, all.iter().map(|(view, plugin, sums)| (labels(view, plugin), value(sums))))?;
     }
-    let times = all.iter().map(|(seen, plugin, sums)| (labels(seen, plugin), sums.time.as_secs_f64()));
+    let times = all.iter().map(|(view, plugin, sums)| (labels(view, plugin), sums.time.as_secs_f64()));
     page.counter("strait_plugin_duration_seconds", "Time in calls of plugins, columns and edits included.", times)?;
     let mut errors = Vec::new();
-    for (seen, plugin, sums) in &all {
+    for (view, plugin, sums) in &all {
         for kind in FailureKind::ALL.map(FailureKind::name) {
             let count = sums.failures.get(kind).copied().unwrap_or(0);
-            errors.push((seen.labels(&[("plugin", plugin), ("kind", kind)]), count));
+            errors.push((view.labels(&[("plugin", plugin), ("kind", kind)]), count));
         }
     }
     page.counter("strait_plugin_errors", "Calls of plugins that failed, by kind.", errors)
 }
 
 /// The chain that judges records now.
-fn serving(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+fn serving(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let mut generations = Vec::new();
     // A chain may hold a plugin twice, under one name: a series stands for both.
     let (mut infos, mut breakers, mut counters) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for (seen, work) in working(links) {
+    for (view, work) in working(links) {
         let chains = work.slot.chains();
-        generations.push((seen.labels(&[("generation", &chains.generation().0)]), 1.0));
+        generations.push((view.labels(&[("generation", &chains.generation().0)]), 1.0));
         for ((_, manifest), health) in chains.manifests().zip(chains.health()) {
             let plugin = health.plugin.as_str();
-            let version = seen.link.hide(&manifest.version);
+            let version = view.link.mask(&manifest.version);
             let info = [("plugin", plugin), ("digest", &*health.digest), ("version", &*version)];
-            infos.insert(seen.labels(&info), 1.0);
+            infos.insert(view.labels(&info), 1.0);
             let now = breaker(health.breaker);
             for state in ["closed", "open", "half-open"] {
-                let value: &mut f64 = breakers.entry(seen.labels(&[("plugin", plugin), ("state", state)])).or_default();
+                let value: &mut f64 = breakers.entry(view.labels(&[("plugin", plugin), ("state", state)])).or_default();
                 *value = value.max(if state == now { 1.0 } else { 0.0 });
             }
         }
         for counter in work.slot.counters() {
-            let labels = seen.labels(&[("plugin", &counter.plugin), ("counter", &counter.counter)]);
+            let labels = view.labels(&[("plugin", &counter.plugin), ("counter", &counter.counter)]);
             *counters.entry(labels).or_insert(0_u64) += counter.value;
         }
     }
     let mut outcomes = Vec::new();
     let mut standings = Vec::new();
-    for (seen, work) in working(links) {
+    for (view, work) in working(links) {
         let counts = work.slot.outcomes();
         outcomes
-            .extend(counts.into_iter().map(|(outcome, count)| (seen.labels(&[("outcome", outcome.name())]), count)));
+            .extend(counts.into_iter().map(|(outcome, count)| (view.labels(&[("outcome", outcome.name())]), count)));
         let now = work.slot.state().standing;
         for state in STANDINGS {
-            standings.push((seen.labels(&[("state", standing(state))]), if state == now { 1.0 } else { 0.0 }));
+            standings.push((view.labels(&[("state", standing(state))]), if state == now { 1.0 } else { 0.0 }));
         }
     }
     page.counter("strait_plugin_reloads", "What became of chains of plugins, by outcome.", outcomes)?;

@@ -1,4 +1,4 @@
-//! `/api/v1/plugins`: the plugins of each link, and what an operator may have done with them.
+//! `/api/v1/plugins`: the plugins of each link, their reloads and rollbacks.
 
 use std::sync::Arc;
 
@@ -12,33 +12,33 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use strait_host::HistoryEntry;
 
-use super::board::Board;
+use super::answer::{Answer, problem, to_json};
 use super::plugins::{self, Plugin};
-use super::routes::{Answer, problem, to_json};
-use crate::run::reload::{LinkPlugins, ReloadError, ReloadOutcome, ReloadRequest};
+use crate::board::Board;
+use crate::board::plugins::{LinkPlugins, ReloadError, ReloadOutcome, ReloadRequest};
 
-/// What `/api/v1/plugins` says of a link.
+/// The plugins of a link, as `/api/v1/plugins` lists them.
 #[derive(Debug, Serialize)]
-struct OfLink {
+struct LinkView {
     #[serde(flatten)]
     chain: LinkPlugins,
-    /// The figures of the plugins that serve.
+    /// The figures of the active plugins.
     figures: Vec<Plugin>,
 }
 
-/// What became of a link's chains, oldest first.
+/// The reloads and rollbacks of a link, oldest first.
 #[derive(Debug, Serialize)]
 struct History {
     link: String,
     history: Vec<HistoryEntry>,
 }
 
-/// Nothing can be chosen in a rollback yet.
+/// The body of a rollback, which has no options yet.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct RollbackRequest {}
 
-/// The routes.
+/// Returns the routes below `/api/v1/plugins`.
 pub fn routes() -> Router<Arc<Board>> {
     Router::new()
         .route("/api/v1/plugins", get(list))
@@ -48,25 +48,25 @@ pub fn routes() -> Router<Arc<Board>> {
 }
 
 async fn list(State(board): State<Arc<Board>>) -> impl IntoResponse {
-    let Some(reloads) = board.reloads() else { return not_prepared() };
-    let of_link = |mut chain: LinkPlugins| {
+    let Some(control) = board.plugin_control() else { return not_prepared() };
+    let view = |mut chain: LinkPlugins| {
         let link = board.link(&chain.link);
         let figures = link.and_then(|link| Some(plugins::of(link, link.work()?))).unwrap_or_default();
         if let Some(link) = link {
-            chain.problem = chain.problem.map(|problem| link.hide(&problem));
+            chain.problem = chain.problem.map(|problem| link.mask(&problem));
         }
-        OfLink { chain, figures }
+        LinkView { chain, figures }
     };
-    let links: Vec<OfLink> = reloads.state().into_iter().map(of_link).collect();
+    let links: Vec<LinkView> = control.state().into_iter().map(view).collect();
     to_json(StatusCode::OK, &serde_json::json!({ "links": links }))
 }
 
 async fn history(State(board): State<Arc<Board>>, Path(link): Path<String>) -> impl IntoResponse {
-    let Some(reloads) = board.reloads() else { return not_prepared() };
-    match reloads.history(&link) {
+    let Some(control) = board.plugin_control() else { return not_prepared() };
+    match control.history(&link) {
         Ok(mut history) => {
             for entry in &mut history {
-                hide(&board, &link, &mut entry.reason);
+                mask(&board, &link, &mut entry.reason);
             }
             to_json(StatusCode::OK, &History { link, history })
         }
@@ -75,17 +75,17 @@ async fn history(State(board): State<Arc<Board>>, Path(link): Path<String>) -> i
 }
 
 async fn reload(State(board): State<Arc<Board>>, Path(link): Path<String>, body: Bytes) -> impl IntoResponse {
-    let Some(reloads) = board.reloads() else { return not_prepared() };
+    let Some(control) = board.plugin_control() else { return not_prepared() };
     let request: ReloadRequest = match read(&body) {
         Ok(request) => request,
         Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
     };
-    tracing::info!(link, confirm = request.confirm, force = request.force, "a reload was asked for");
-    let mut report = match reloads.reload(&link, request).await {
+    tracing::info!(link, confirm = request.confirm, force = request.force, "a reload was requested");
+    let mut report = match control.reload(&link, request).await {
         Ok(report) => report,
         Err(error) => return refused(&error),
     };
-    hide(&board, &link, &mut report.reason);
+    mask(&board, &link, &mut report.reason);
     match report.outcome {
         ReloadOutcome::Refused => problem(StatusCode::CONFLICT, &report.reason),
         ReloadOutcome::Unchanged | ReloadOutcome::Reloaded | ReloadOutcome::OnTrial => to_json(StatusCode::OK, &report),
@@ -93,14 +93,14 @@ async fn reload(State(board): State<Arc<Board>>, Path(link): Path<String>, body:
 }
 
 async fn rollback(State(board): State<Arc<Board>>, Path(link): Path<String>, body: Bytes) -> impl IntoResponse {
-    let Some(reloads) = board.reloads() else { return not_prepared() };
-    if let Err(reason) = read::<Nothing>(&body) {
+    let Some(control) = board.plugin_control() else { return not_prepared() };
+    if let Err(reason) = read::<RollbackRequest>(&body) {
         return problem(StatusCode::BAD_REQUEST, &reason);
     }
-    tracing::info!(link, "a rollback was asked for");
-    match reloads.rollback(&link).await {
+    tracing::info!(link, "a rollback was requested");
+    match control.rollback(&link).await {
         Ok(mut entry) => {
-            hide(&board, &link, &mut entry.reason);
+            mask(&board, &link, &mut entry.reason);
             to_json(StatusCode::OK, &entry)
         }
         Err(error) => refused(&error),
@@ -111,7 +111,7 @@ fn not_prepared() -> Answer {
     problem(StatusCode::SERVICE_UNAVAILABLE, "the links are not prepared yet")
 }
 
-/// An empty body is an empty request.
+/// Reads the body of a request. An empty body is a request with all defaults.
 fn read<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T, String> {
     if body.is_empty() {
         return Ok(T::default());
@@ -119,9 +119,9 @@ fn read<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| format!("the body: {error}"))
 }
 
-fn hide(board: &Board, link: &str, text: &mut String) {
+fn mask(board: &Board, link: &str, text: &mut String) {
     if let Some(link) = board.link(link) {
-        *text = link.hide(text);
+        *text = link.mask(text);
     }
 }
 

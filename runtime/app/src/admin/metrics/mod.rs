@@ -13,8 +13,9 @@ use prometheus_client::registry::Registry;
 use strait_flow::histogram::Histogram;
 use strait_flow::{TopicTotals, Totals};
 
-use super::board::{Board, LinkBoard, Told, Work};
-use super::status::{Lags, activity, lane_state, state};
+use super::lag::Lags;
+use super::status::{activity, lane_state, state};
+use crate::board::{Board, LinkBoard, LinkEvents, Work};
 
 /// Labels of a series; values are escaped when they are written.
 type Labels = Vec<(&'static str, String)>;
@@ -44,15 +45,15 @@ impl fmt::Debug for Scrape {
 }
 
 /// A link as one scrape sees it.
-struct Seen<'a> {
+struct LinkView<'a> {
     link: &'a LinkBoard,
     labels: Labels,
-    told: Told,
+    events: LinkEvents,
     work: Option<Work>,
     lags: Lags,
 }
 
-impl Seen<'_> {
+impl LinkView<'_> {
     fn labels(&self, more: &[(&'static str, &str)]) -> Labels {
         let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
         self.labels.iter().cloned().chain(more).collect()
@@ -62,17 +63,17 @@ impl Seen<'_> {
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let board = &*self.0;
-        let links: Vec<Seen<'_>> = board
+        let links: Vec<LinkView<'_>> = board
             .links()
             .iter()
-            .map(|link| Seen {
+            .map(|link| LinkView {
                 link,
                 labels: vec![
                     ("link", link.name.clone()),
                     ("source", link.source.clone()),
                     ("target", link.target.clone()),
                 ],
-                told: link.told(),
+                events: link.events(),
                 work: link.work().cloned(),
                 lags: Lags::of(link, board.unix_ms()),
             })
@@ -96,7 +97,7 @@ fn process(page: &mut Page<'_>, board: &Board) -> fmt::Result {
     page.gauge("strait_uptime_seconds", "Time since the process began.", uptime)
 }
 
-fn records(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+fn records(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     type OfTopic = fn(&TopicTotals) -> u64;
     let by_topic: [(&str, &str, OfTopic); 3] = [
         ("strait_records_consumed", "Records read from the source, by source topic.", |t| t.records_read),
@@ -105,17 +106,17 @@ fn records(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
     ];
     for (name, help, value) in by_topic {
         let mut series = Vec::new();
-        for (seen, work) in working(links) {
+        for (view, work) in working(links) {
             let topics = work.status.topics();
-            series.extend(topics.iter().map(|(topic, totals)| (seen.labels(&[("topic", topic)]), value(totals))));
+            series.extend(topics.iter().map(|(topic, totals)| (view.labels(&[("topic", topic)]), value(totals))));
         }
         page.counter(name, help, series)?;
     }
     let mut bytes = Vec::new();
-    for (seen, work) in working(links) {
+    for (view, work) in working(links) {
         for (topic, totals) in work.status.topics() {
             for (direction, value) in [("read", totals.bytes_read), ("written", totals.bytes_written)] {
-                bytes.push((seen.labels(&[("topic", &topic), ("direction", direction)]), value));
+                bytes.push((view.labels(&[("topic", &topic), ("direction", direction)]), value));
             }
         }
     }
@@ -135,19 +136,19 @@ fn records(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
         ("strait_lane_restarts", "How often a lane broke and was taken again.", |t| t.lane_restarts),
     ];
     for (name, help, value) in by_link {
-        let series = working(links).map(|(seen, work)| (seen.labels(&[]), value(&work.status.totals())));
+        let series = working(links).map(|(view, work)| (view.labels(&[]), value(&work.status.totals())));
         page.counter(name, help, series)?;
     }
     let mut transactions = Vec::new();
-    for (seen, work) in working(links) {
+    for (view, work) in working(links) {
         let totals = work.status.totals();
         for (result, value) in [("committed", totals.transactions), ("aborted", totals.transactions_aborted)] {
-            transactions.push((seen.labels(&[("result", result)]), value));
+            transactions.push((view.labels(&[("result", result)]), value));
         }
     }
     page.counter("strait_transactions", "Transactions on the target, by how they ended.", transactions)?;
 
-    let timings: Vec<_> = working(links).map(|(seen, work)| (seen.labels(&[]), work.status.timings())).collect();
+    let timings: Vec<_> = working(links).map(|(view, work)| (view.labels(&[]), work.status.timings())).collect();
     let latency = timings.iter().map(|(labels, timings)| (labels.clone(), &timings.latency));
     page.histogram(
         "strait_replication_latency_seconds",
@@ -162,29 +163,29 @@ fn records(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
     )
 }
 
-fn lanes(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
-    let states = links.iter().map(|seen| {
-        let state = state(seen.link, seen.told.ended.is_some());
-        (seen.labels(&[]), if state == "running" { 1.0 } else { 0.0 })
+fn lanes(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
+    let states = links.iter().map(|view| {
+        let state = state(view.link, view.events.ended.is_some());
+        (view.labels(&[]), if state == "running" { 1.0 } else { 0.0 })
     });
     page.gauge("strait_link_up", "1 while the link runs, 0 while it is prepared and once it has ended.", states)?;
 
     let mut lanes = Vec::new();
     let mut partitions = Vec::new();
-    for (seen, work) in working(links) {
+    for (view, work) in working(links) {
         let all = work.status.lanes();
         for name in ["taking", "running", "waiting"] {
             let count = all.values().filter(|state| lane_state(**state) == name).count();
-            lanes.push((seen.labels(&[("state", name)]), number(count as u64)));
+            lanes.push((view.labels(&[("state", name)]), number(count as u64)));
         }
         let mut counts = std::collections::BTreeMap::from([(("running", ""), 0_u64)]);
         for (key, partition) in work.status.partitions() {
             let state = activity(&partition.activity);
-            let reason = seen.told.reasons.get(&key).filter(|_| state != "running");
+            let reason = view.events.reasons.get(&key).filter(|_| state != "running");
             *counts.entry((state, reason.map_or("", |reason| reason.event))).or_default() += 1;
         }
         for ((state, reason), count) in counts {
-            partitions.push((seen.labels(&[("state", state), ("reason", reason)]), number(count)));
+            partitions.push((view.labels(&[("state", state), ("reason", reason)]), number(count)));
         }
     }
     page.gauge("strait_lanes", "Lanes of this process, by state.", lanes)?;
@@ -192,11 +193,11 @@ fn lanes(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
     page.gauge("strait_partitions", help, partitions)
 }
 
-fn lag(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+fn lag(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let (mut sums, mut most, mut ages) = (Vec::new(), Vec::new(), Vec::new());
-    for seen in links {
-        for (topic, lag) in seen.lags.topics.iter().filter(|(_, lag)| lag.known_partitions > 0) {
-            let labels = seen.labels(&[("topic", topic)]);
+    for view in links {
+        for (topic, lag) in view.lags.topics.iter().filter(|(_, lag)| lag.known_partitions > 0) {
+            let labels = view.labels(&[("topic", topic)]);
             sums.push((labels.clone(), number(lag.records)));
             most.push((labels.clone(), number(lag.records_max)));
             ages.push((labels, lag.seconds_max.unwrap_or(0.0)));
@@ -212,27 +213,27 @@ fn lag(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
     page.gauge("strait_lag_seconds", help, ages)
 }
 
-fn events(page: &mut Page<'_>, links: &[Seen<'_>]) -> fmt::Result {
+fn events(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let mut all = Vec::new();
     let mut gaps = Vec::new();
     let mut fenced = Vec::new();
-    for seen in links {
-        for (event, count) in &seen.told.counts {
-            all.push((seen.labels(&[("event", event)]), *count));
+    for view in links {
+        for (event, count) in &view.events.counts {
+            all.push((view.labels(&[("event", event)]), *count));
         }
         for reason in GAPS {
-            let count = seen.told.counts.get(reason).copied().unwrap_or(0);
-            gaps.push((seen.labels(&[("reason", reason)]), count));
+            let count = view.events.counts.get(reason).copied().unwrap_or(0);
+            gaps.push((view.labels(&[("reason", reason)]), count));
         }
-        fenced.push((seen.labels(&[]), seen.told.counts.get("fenced").copied().unwrap_or(0)));
+        fenced.push((view.labels(&[]), view.events.counts.get("fenced").copied().unwrap_or(0)));
     }
     page.counter("strait_events", "Events told, by name.", all)?;
     page.counter("strait_source_gap", "Records missing or changed at the source, by how.", gaps)?;
     page.counter("strait_fenced", "How often another owner took a lane of this process.", fenced)
 }
 
-fn working<'a>(links: &'a [Seen<'a>]) -> impl Iterator<Item = (&'a Seen<'a>, &'a Work)> {
-    links.iter().filter_map(|seen| seen.work.as_ref().map(|work| (seen, work)))
+fn working<'a>(links: &'a [LinkView<'a>]) -> impl Iterator<Item = (&'a LinkView<'a>, &'a Work)> {
+    links.iter().filter_map(|view| view.work.as_ref().map(|work| (view, work)))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a gauge is a double; counts of 2^53 and more do not come about")]

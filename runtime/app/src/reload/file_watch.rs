@@ -1,14 +1,15 @@
-//! Whether files have changed and come to rest.
+//! Detects that files have changed and then stayed unchanged for a while.
 //!
-//! Looked at, not notified (decision 9): the same on every file system, and symbolic links are followed to what they lead to.
+//! Polls instead of being notified (decision 9): that works alike on every file system, and follows
+//! symbolic links to their targets.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What tells one state of a file from another without reading it. The time of the last change of status is among it, so
-/// that a copy that keeps the time of the content is noticed too.
+/// The state of a file without its content. It includes the time of the last status change, so that a
+/// copy that preserves the modification time is detected too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -30,30 +31,31 @@ impl Stamp {
     }
 }
 
-/// The files that a link's chain is made of, as they were last seen.
+/// The files of a link's chain as they were at the last poll.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct FileWatch {
     seen: Vec<(PathBuf, Option<Stamp>)>,
     changed_at: Option<Duration>,
 }
 
-impl Watch {
-    /// Looks at the files. True when something has changed since it was last true, and then stayed as it is for `settle`.
-    pub fn look(&mut self, files: &[PathBuf], now: Duration, settle: Duration) -> bool {
+impl FileWatch {
+    /// Polls the files. Returns true once per change, after the files were unchanged for `settle`.
+    pub fn poll(&mut self, files: &[PathBuf], now: Duration, settle: Duration) -> bool {
         let seen: Vec<(PathBuf, Option<Stamp>)> = files.iter().map(|file| (file.clone(), stamp(file))).collect();
         if seen != self.seen {
             self.seen = seen;
             self.changed_at = Some(now);
         }
-        let rests = self.changed_at.is_some_and(|at| now.saturating_sub(at) >= settle);
-        if rests {
+        let settled = self.changed_at.is_some_and(|at| now.saturating_sub(at) >= settle);
+        if settled {
             self.changed_at = None;
         }
-        rests
+        settled
     }
 }
 
-/// A file that is not there, or that cannot be looked at, is one state like any other: reading it says why.
+/// Returns the stamp of a file. A missing or unreadable file is a state like any other: loading it
+/// reports why.
 fn stamp(file: &Path) -> Option<Stamp> {
     std::fs::metadata(file).ok().map(|metadata| Stamp::of(&metadata))
 }

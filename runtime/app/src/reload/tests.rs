@@ -11,6 +11,7 @@ use strait_host::{ActiveChainDeps, HistoryOutcome};
 use tempfile::TempDir;
 
 use super::*;
+use crate::board::plugins::ReloadOutcome;
 use crate::load::{self, Environment};
 
 const SETTLE_MS: u64 = 500;
@@ -47,7 +48,7 @@ fn stamp(version: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// A link with a chain from files, and a clock that stands still.
+/// A link with a chain from files, and a clock that only the test moves.
 struct Bed {
     folder: TempDir,
     world: Arc<World>,
@@ -75,9 +76,11 @@ impl Bed {
         let world = Arc::new(World::default());
         let link = &loaded.config.links[0];
         let chains = strait_host::HostChains::load(&engine, compose::chain(&loaded, link)).unwrap();
-        let deps = ActiveChainDeps { link: "l".into(), clock: world.clone(), events: world.clone() };
-        let slot = ActiveChain::new(deps, chains);
-        let reloads = Reloads::new(&loaded, engine, world.clone(), vec![("l".to_owned(), slot)]);
+        let deps =
+            SlotDeps { link: "l".into(), clock: Arc::<World>::clone(&world), events: Arc::<World>::clone(&world) };
+        let slot = ChainSlot::new(deps, chains);
+        let clock = Arc::<World>::clone(&world);
+        let reloads = Reloads::new(&loaded, engine, clock, Arc::default(), vec![("l".to_owned(), slot)]);
         let bed = Self { folder, world, reloads };
         assert_eq!(bed.settle(), Vec::new());
         bed
@@ -97,18 +100,18 @@ impl Bed {
         fs::rename(self.folder.path().join("new"), self.folder.path().join("strait.toml")).unwrap();
     }
 
-    /// A look, without time passing; gives what became of changes.
-    fn look(&self) -> Vec<HistoryOutcome> {
+    /// Polls once, without time passing, and returns the outcomes.
+    fn poll(&self) -> Vec<Outcome> {
         let before = self.history().len();
-        self.reloads.shared.look();
+        self.reloads.shared.poll();
         self.history().split_off(before).into_iter().map(|entry| entry.outcome).collect()
     }
 
-    /// Looks until everything has come to rest.
-    fn settle(&self) -> Vec<HistoryOutcome> {
-        let mut outcomes = self.look();
+    /// Polls until no file is still settling.
+    fn settle(&self) -> Vec<Outcome> {
+        let mut outcomes = self.poll();
         self.world.ms.fetch_add(SETTLE_MS, Ordering::Relaxed);
-        outcomes.extend(self.look());
+        outcomes.extend(self.poll());
         outcomes
     }
 
@@ -142,8 +145,8 @@ fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
 
     // Renamed over: taken once it has rested, and only then.
     bed.put("B");
-    assert_eq!((bed.look(), bed.look(), bed.serving().as_str()), (vec![], vec![], "A"));
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "B"));
+    assert_eq!((bed.poll(), bed.poll(), bed.serving().as_str()), (vec![], vec![], "A"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "B"));
     assert_eq!(bed.settle(), vec![]);
 
     // Half written in place: nothing while it grows, refused when it rests like that, taken when it is whole.
@@ -152,7 +155,7 @@ fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
     for part in [10, 100, 200] {
         fs::write(&file, &whole[..part]).unwrap();
         bed.world.ms.fetch_add(SETTLE_MS - 1, Ordering::Relaxed);
-        assert_eq!(bed.look(), vec![]);
+        assert_eq!(bed.poll(), vec![]);
     }
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "B"));
     assert!(bed.reason().contains("not valid WebAssembly"), "{}", bed.reason());

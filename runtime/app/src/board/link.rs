@@ -1,0 +1,178 @@
+//! The state of one link.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use strait_core::config::{DeliveryMode, Link};
+use strait_core::{Event, PartitionKey, Severity};
+use strait_flow::ports::{Clock, EventSink};
+use strait_flow::{LaneState, LinkStatus, SystemClock};
+use strait_host::{ChainSlot, HostEngine};
+
+use crate::sync::lock;
+use crate::telemetry::Mask;
+
+/// Events kept per link, for the status.
+const RECENT_MAX: usize = 20;
+/// Partitions whose last event is kept, so that the status can show why they stopped.
+const REASONS_MAX: usize = 20_000;
+
+/// What a prepared link works with.
+#[derive(Clone)]
+pub struct Work {
+    /// The figures of the link.
+    pub status: Arc<LinkStatus>,
+    /// The slot that holds the plugins of the link.
+    pub slot: ChainSlot,
+    /// The engine that runs them. It has the figures of all versions.
+    pub engine: HostEngine,
+    /// Lanes that the link has in all processes.
+    pub lanes: u32,
+}
+
+/// The events of a link and what follows from them.
+#[derive(Clone, Debug, Default)]
+pub struct LinkEvents {
+    /// How often each event occurred.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// The last events, oldest first.
+    pub recent: VecDeque<RecordedEvent>,
+    /// The last event of each partition that could be the reason why it is stopped.
+    pub reasons: BTreeMap<PartitionKey, RecordedEvent>,
+    /// Why the link ended.
+    pub ended: Option<String>,
+    /// The error that keeps the link from starting; it is retried.
+    pub startup_error: Option<String>,
+}
+
+/// An event as it was recorded.
+#[derive(Clone, Debug)]
+pub struct RecordedEvent {
+    /// Name of the event.
+    pub event: &'static str,
+    /// Its text, secrets masked.
+    pub text: String,
+    /// Its time, in milliseconds since the Unix epoch.
+    pub time_ms: i64,
+}
+
+/// The state of one link.
+pub struct LinkBoard {
+    /// Name of the link.
+    pub name: String,
+    /// Cluster that the link reads from.
+    pub source: String,
+    /// Cluster that the link writes to.
+    pub target: String,
+    /// Delivery mode of the link.
+    pub delivery: DeliveryMode,
+    mask: Mask,
+    clock: SystemClock,
+    work: OnceLock<Work>,
+    events: Mutex<LinkEvents>,
+}
+
+impl LinkBoard {
+    pub(super) fn new(link: &Link, mask: &Mask) -> Self {
+        Self {
+            name: link.name.clone(),
+            source: link.source.clone(),
+            target: link.target.clone(),
+            delivery: link.delivery,
+            mask: mask.clone(),
+            clock: SystemClock::start(),
+            work: OnceLock::new(),
+            events: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LinkEvents> {
+        lock(&self.events)
+    }
+
+    /// Records that the link is prepared. Only the first call counts: a link is prepared once in the
+    /// life of a process.
+    pub fn set_prepared(&self, work: Work) {
+        drop(self.work.set(work));
+        self.lock().startup_error = None;
+    }
+
+    /// Records the error that keeps the link from starting. The link is retried.
+    pub fn set_startup_error(&self, error: &str) {
+        self.lock().startup_error = Some(self.mask(error));
+    }
+
+    /// Records that the link has ended. It does not run again in this process.
+    pub fn set_ended(&self, error: &str) {
+        self.lock().ended = Some(self.mask(error));
+    }
+
+    /// Returns what the link works with; `None` until it is prepared.
+    #[must_use]
+    pub fn work(&self) -> Option<&Work> {
+        self.work.get()
+    }
+
+    /// Masks the configuration's secrets in a text of a broker or a plugin.
+    #[must_use]
+    pub fn mask(&self, text: &str) -> String {
+        self.mask.apply(text).into_owned()
+    }
+
+    /// Returns a copy of the events recorded so far.
+    #[must_use]
+    pub fn events(&self) -> LinkEvents {
+        self.lock().clone()
+    }
+
+    /// Returns why the link is not ready; `None` when it is.
+    pub(super) fn not_ready(&self) -> Option<String> {
+        let events = self.lock();
+        if let Some(error) = &events.ended {
+            return Some(format!("has ended: {error}"));
+        }
+        let Some(work) = self.work.get() else {
+            let why = events.startup_error.as_ref().map(|error| format!(": {error}"));
+            return Some(format!("is not prepared yet{}", why.unwrap_or_default()));
+        };
+        drop(events);
+        if !work.status.has_joined() {
+            return Some("waits for the group to assign its lanes".to_owned());
+        }
+        let waiting = work.status.lanes().into_iter().find(|(_, state)| *state != LaneState::Running);
+        waiting.map(|(lane, state)| match state {
+            LaneState::Waiting => format!("lane {lane} failed and waits before it is taken again"),
+            LaneState::Taking | LaneState::Running => format!("lane {lane} is being taken"),
+        })
+    }
+
+    fn record(&self, event: &Event) {
+        let text = self.mask(&event.to_string());
+        let recorded = RecordedEvent { event: event.name(), text, time_ms: self.clock.unix_ms() };
+        let mut events = self.lock();
+        *events.counts.entry(recorded.event).or_default() += 1;
+        if let Some(partition) = event.partition().filter(|_| !matches!(event, Event::Quarantined { .. })) {
+            if events.reasons.len() >= REASONS_MAX && !events.reasons.contains_key(partition) {
+                events.reasons.pop_first();
+            }
+            events.reasons.insert(partition.clone(), recorded.clone());
+        }
+        if events.recent.len() >= RECENT_MAX {
+            events.recent.pop_front();
+        }
+        events.recent.push_back(recorded);
+    }
+}
+
+/// Writes each event to the log, one line with name and coordinates as fields, and onto the board.
+impl EventSink for LinkBoard {
+    fn emit(&self, link: &str, event: Event) {
+        let name = event.name();
+        match event.severity() {
+            Severity::Info => tracing::info!(link, event = name, "{event}"),
+            Severity::Warning => tracing::warn!(link, event = name, "{event}"),
+            Severity::Error => tracing::error!(link, event = name, "{event}"),
+        }
+        self.record(&event);
+    }
+}

@@ -1,0 +1,221 @@
+//! Exchanges plugins and their configuration while the links run.
+//!
+//! The start and every reload use one loader: the configuration is read and judged as at the start, and
+//! [`HostChains::load`](strait_host::HostChains::load) loads the chain. A chain that does not load, or
+//! that would protect less than the active one, is refused, and the active one stays. Only a link's
+//! plugins change while it runs. Other changes of the file are reported as needing a restart, and then
+//! that link's plugins are not taken from the file either: half of a new configuration is one that
+//! nobody wrote.
+
+mod attempt;
+mod file_watch;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strait_core::config::{Link, ReloadMode};
+use strait_flow::ports::Clock;
+use strait_host::{ChainSlot, HistoryEntry, HostEngine, signature_path};
+
+use crate::board::plugins::{LinkPlugins, PluginControl, ReloadError, ReloadReport, ReloadRequest};
+use crate::compose;
+use crate::load::Loaded;
+use crate::plugin_memory::PluginMemory;
+use crate::sync::lock;
+use crate::telemetry::Mask;
+use file_watch::FileWatch;
+
+/// Bounds of the time between two polls of the files.
+const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// The handle to the plugins of all links of a process. Clones share them.
+#[derive(Clone)]
+pub struct Reloads {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: HostEngine,
+    clock: Arc<dyn Clock>,
+    memory: Arc<PluginMemory>,
+    /// The configuration that the process began with. It knows where to load it again from.
+    first: Arc<Loaded>,
+    links: BTreeMap<String, LinkReload>,
+    /// Held during a reload: one at a time, as compiling takes all cores there are.
+    reloading: Mutex<()>,
+}
+
+/// One link.
+struct LinkReload {
+    slot: ChainSlot,
+    state: Mutex<ReloadState>,
+}
+
+/// What a link keeps from one poll to the next.
+struct ReloadState {
+    /// The configuration that the active chain was loaded from.
+    applied: Arc<Loaded>,
+    watch: FileWatch,
+    /// The watched files: those of the active chain, and of the one that was last tried.
+    files: Vec<PathBuf>,
+    needs_restart: Vec<String>,
+    problem: Option<String>,
+}
+
+impl Reloads {
+    /// Creates the handle for links that were loaded from `loaded`, each with its slot.
+    #[must_use]
+    pub fn new(
+        loaded: &Arc<Loaded>,
+        engine: HostEngine,
+        clock: Arc<dyn Clock>,
+        memory: Arc<PluginMemory>,
+        slots: Vec<(String, ChainSlot)>,
+    ) -> Self {
+        let links = slots.into_iter().map(|(name, slot)| {
+            let files = link_of(loaded, &name).map(|link| files(loaded, link)).unwrap_or_default();
+            let state = ReloadState {
+                applied: Arc::clone(loaded),
+                watch: FileWatch::default(),
+                files,
+                needs_restart: Vec::new(),
+                problem: None,
+            };
+            (name, LinkReload { slot, state: Mutex::new(state) })
+        });
+        let links = links.collect();
+        let first = Arc::clone(loaded);
+        Self { shared: Arc::new(Shared { engine, clock, memory, first, links, reloading: Mutex::default() }) }
+    }
+
+    /// Polls the files and applies changes for as long as it is polled itself. Ends probations and
+    /// trials.
+    pub async fn run(&self) {
+        loop {
+            tokio::time::sleep(self.shared.pause()).await;
+            let shared = Arc::clone(&self.shared);
+            if let Err(error) = tokio::task::spawn_blocking(move || shared.poll()).await {
+                tracing::error!(%error, "polling the plugins' files panicked: please report this as a bug");
+            }
+        }
+    }
+
+    /// Returns the slot of a link.
+    #[cfg(test)]
+    pub fn slot(&self, link: &str) -> Option<&ChainSlot> {
+        self.shared.links.get(link).map(|link| &link.slot)
+    }
+}
+
+#[async_trait]
+impl PluginControl for Reloads {
+    fn state(&self) -> Vec<LinkPlugins> {
+        let state = |(name, link): (&String, &LinkReload)| {
+            let chain = link.slot.state();
+            let state = link.state();
+            LinkPlugins {
+                link: name.clone(),
+                chain,
+                problem: state.problem.clone(),
+                needs_restart: state.needs_restart.clone(),
+            }
+        };
+        self.shared.links.iter().map(state).collect()
+    }
+
+    fn history(&self, link: &str) -> Result<Vec<HistoryEntry>, ReloadError> {
+        let link = self.shared.link(link)?;
+        let applied = Arc::clone(&link.state().applied);
+        let mask = Mask::new(&applied.config.resolved_values());
+        let masked = |entry: HistoryEntry| HistoryEntry { reason: mask.apply(&entry.reason).into_owned(), ..entry };
+        Ok(link.slot.history().into_iter().map(masked).collect())
+    }
+
+    async fn reload(&self, link: &str, request: ReloadRequest) -> Result<ReloadReport, ReloadError> {
+        let (shared, name) = (Arc::clone(&self.shared), link.to_owned());
+        let reloading = tokio::task::spawn_blocking(move || shared.reload(&name, request));
+        reloading.await.map_err(|error| ReloadError::Panicked(error.to_string()))?
+    }
+
+    async fn rollback(&self, link: &str) -> Result<HistoryEntry, ReloadError> {
+        let (shared, name) = (Arc::clone(&self.shared), link.to_owned());
+        let rolling = tokio::task::spawn_blocking(move || shared.rollback(&name));
+        rolling.await.map_err(|error| ReloadError::Panicked(error.to_string()))?
+    }
+}
+
+impl LinkReload {
+    fn state(&self) -> MutexGuard<'_, ReloadState> {
+        lock(&self.state)
+    }
+}
+
+impl Shared {
+    /// Returns the pause between two polls: half of the shortest time that a file must be unchanged.
+    fn pause(&self) -> Duration {
+        let settle = self.links.iter().filter_map(|(name, link)| {
+            let applied = Arc::clone(&link.state().applied);
+            link_of(&applied, name).map(|link| Duration::from_millis(link.reload.settle_ms))
+        });
+        settle.min().map_or(POLL.1, |settle| (settle / 2).clamp(POLL.0, POLL.1))
+    }
+
+    /// Polls the files of all links once and reloads the links whose files have changed.
+    fn poll(&self) {
+        let mut changed = Vec::new();
+        for (name, link) in &self.links {
+            link.slot.tick();
+            let mut state = link.state();
+            let applied = Arc::clone(&state.applied);
+            let Some(config) = link_of(&applied, name) else { continue };
+            if config.reload.mode == ReloadMode::Manual {
+                continue;
+            }
+            let ReloadState { watch, files, .. } = &mut *state;
+            if watch.poll(files, self.clock.now(), Duration::from_millis(config.reload.settle_ms)) {
+                changed.push(name.clone());
+            }
+        }
+        if !changed.is_empty() {
+            self.attempt(&changed);
+        }
+    }
+
+    fn link(&self, name: &str) -> Result<&LinkReload, ReloadError> {
+        self.links.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.links.keys().map(String::as_str).collect();
+            ReloadError::UnknownLink { link: name.to_owned(), known: known.join(", ") }
+        })
+    }
+
+    fn rollback(&self, name: &str) -> Result<HistoryEntry, ReloadError> {
+        let _one_at_a_time = lock(&self.reloading);
+        let link = self.link(name)?;
+        let rolled = link.slot.rollback("an operator asked for it");
+        rolled.map_err(|error| ReloadError::Rollback { link: name.to_owned(), error })
+    }
+}
+
+fn link_of<'a>(loaded: &'a Loaded, name: &str) -> Option<&'a Link> {
+    loaded.config.links.iter().find(|link| link.name == name)
+}
+
+/// Returns the files that a link's chain depends on: the configuration, and the file of each plugin with
+/// its signature. A plugin's file is watched even where it does not exist, as one that appears takes
+/// precedence over the bundled plugin of that name.
+fn files(loaded: &Loaded, link: &Link) -> Vec<PathBuf> {
+    let dir = loaded.plugin_dir();
+    let mut files = vec![loaded.file().to_owned()];
+    for used in &link.plugins {
+        let file = compose::plugin_file(&dir, &used.plugin);
+        files.push(signature_path(&file));
+        files.push(file);
+    }
+    files
+}
