@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use strait_core::config::{Cluster, Config, Link, Naming, PluginLimits, pin};
+use strait_core::config::{Cluster, Link, Naming, PluginLimits, pin};
 use strait_host::{ChainSpec, Limits, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
 use strait_kafka::config::ClusterConfig;
 
@@ -30,6 +30,8 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
     let plugins = link.plugins.iter().map(|used| {
         let mut spec = PluginSpec::new(&used.plugin, plugin_source(&dir, &used.plugin), used.config.expose().clone());
         spec.config_as_written = Some(used.config.written().clone());
+        // The bundled redact fails closed by itself. A redact.wasm in the plugin folder takes its place and
+        // may not, so the name alone makes it required.
         spec.required = used.required.unwrap_or(used.plugin == "redact");
         spec.on_error = used.on_error;
         spec.wasi = used.wasi;
@@ -76,33 +78,6 @@ fn limits(limits: &PluginLimits) -> Limits {
     }
 }
 
-/// Refuses more memory for plugins than the process may give them. `lanes` is how many lanes a link has. Gives what is left,
-/// in MiB, which the instances of plugins with memory share.
-///
-/// # Errors
-/// What could be needed, and by which links.
-pub fn admit_plugins(config: &Config, lanes: impl Fn(&Link) -> u32) -> Result<u64, String> {
-    let mut all_mib = 0_u64;
-    let mut links = Vec::new();
-    for link in &config.links {
-        let of_lane: u64 = link.plugins.iter().map(|used| u64::from(used.limits.memory_mib_max)).sum();
-        let lanes = lanes(link);
-        let of_link = of_lane.saturating_mul(u64::from(lanes));
-        if of_link > 0 {
-            links.push(format!("{} {of_link} MiB ({of_lane} MiB for each of {lanes} lanes)", link.name));
-        }
-        all_mib = all_mib.saturating_add(of_link);
-    }
-    let max = config.plugin_memory_mib_max;
-    if let Some(left_mib) = u64::from(max).checked_sub(all_mib) {
-        return Ok(left_mib);
-    }
-    Err(format!(
-        "the plugins may need {all_mib} MiB of memory and plugin_memory_mib_max is {max}: {}; lower memory_mib_max of the plugins or raise plugin_memory_mib_max",
-        links.join(", ")
-    ))
-}
-
 /// The file that a plugin's name means, whether or not it is there.
 #[must_use]
 pub fn plugin_file(dir: &Path, name: &str) -> PathBuf {
@@ -123,11 +98,9 @@ pub fn plugin_source(dir: &Path, name: &str) -> PluginSource {
 
 #[cfg(test)]
 mod tests {
-    use strait_core::config::{Config, Link};
-
     use strait_host::PluginSource;
 
-    use super::{admit_plugins, plugin_source};
+    use super::plugin_source;
 
     #[test]
     fn a_bundled_plugin_is_meant_where_there_is_nothing_of_its_name() {
@@ -136,26 +109,5 @@ mod tests {
         assert!(is_bundled());
         std::os::unix::fs::symlink("gone.wasm", dir.path().join("redact.wasm")).unwrap();
         assert!(!is_bundled(), "a link to nothing is refused and not passed over");
-    }
-
-    #[test]
-    fn plugins_that_could_need_more_memory_than_there_is_are_refused_with_the_sum() {
-        let read = |memory_mib_max: u32| -> Config {
-            let plugin = serde_json::json!({ "plugin": "p", "limits": { "memory_mib_max": memory_mib_max } });
-            let link = |name: &str, lanes: u32| {
-                serde_json::json!({
-                    "name": name, "source": "a", "target": "b", "topics": ["t"], "lanes": lanes, "plugins": [plugin, plugin]
-                })
-            };
-            serde_json::from_value(serde_json::json!({
-                "plugin_memory_mib_max": 1000, "clusters": {}, "links": [link("one", 1), link("four", 4)]
-            }))
-            .unwrap()
-        };
-        assert_eq!(admit_plugins(&read(100), Link::lanes_to_create), Ok(0));
-        let error = admit_plugins(&read(101), Link::lanes_to_create).unwrap_err();
-        for part in ["1010 MiB", "plugin_memory_mib_max is 1000", "four 808 MiB (202 MiB for each of 4 lanes)"] {
-            assert!(error.contains(part), "{error}");
-        }
     }
 }

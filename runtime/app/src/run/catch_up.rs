@@ -1,4 +1,4 @@
-//! `--until-caught-up`: done once every link has committed what its source held when it started.
+//! `--until-caught-up`: ends when every link has committed what its source held at the start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,39 +7,41 @@ use std::time::Duration;
 use strait_core::{LaneId, PartitionKey, SourceOffset, lanes};
 use strait_flow::ports::{Discovery, LaneConnector, PortError, ProgressStore};
 use strait_flow::{Activity, LinkStatus};
+use tokio::time::Instant;
 
-/// How often the lanes of this process are looked at, and those of others.
-const LOOK: Duration = Duration::from_millis(100);
-const LOOK_AT_OTHERS: Duration = Duration::from_secs(1);
+/// How often the lanes of this process are polled.
+const POLL: Duration = Duration::from_millis(100);
+/// How often the lanes of other processes are polled.
+const POLL_OTHERS: Duration = Duration::from_secs(1);
 
-/// What a link has to reach.
+/// The goal of a link and what is known of its progress.
 pub struct CatchUp {
     link: String,
     lanes: u32,
     progress: Arc<dyn ProgressStore>,
     status: Arc<LinkStatus>,
-    /// The last stable offset of each partition when the link started.
+    /// The last stable offset of each partition at the start.
     goals: BTreeMap<PartitionKey, SourceOffset>,
     /// Progress of partitions that other processes move.
     elsewhere: BTreeMap<PartitionKey, SourceOffset>,
-    next_look_at_others: tokio::time::Instant,
+    next_poll_of_others: Instant,
 }
 
-/// How far a link is.
+/// What a link still has to copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remaining {
     /// Offsets that are not committed yet, aborted and control records included.
     pub offsets: u64,
     /// Partitions that reached their goal.
     pub partitions_done: usize,
-    /// Partitions that stand still and will not reach it.
+    /// Stopped partitions, which will not reach it.
     pub stopped: Vec<PartitionKey>,
     /// All partitions.
     pub partitions: usize,
 }
 
 impl Remaining {
-    /// Nothing moves any more: everything is there, or stands still.
+    /// Returns whether every partition is done or stopped.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.partitions_done + self.stopped.len() >= self.partitions
@@ -47,11 +49,11 @@ impl Remaining {
 }
 
 impl CatchUp {
-    /// Takes down what the source holds now.
+    /// Records what the source holds now as the goal.
     ///
     /// # Errors
     /// [`PortError`] when the source does not answer.
-    pub async fn note(
+    pub async fn start(
         link: &str,
         lanes: u32,
         discovery: &dyn Discovery,
@@ -77,35 +79,35 @@ impl CatchUp {
             status,
             goals,
             elsewhere: BTreeMap::new(),
-            next_look_at_others: tokio::time::Instant::now(),
+            next_poll_of_others: Instant::now(),
         })
     }
 
-    /// Waits until the link has caught up, telling `tell` how far it is each time it looked.
-    pub async fn reached(&mut self, mut tell: impl FnMut(&Remaining)) -> Remaining {
+    /// Waits until the link has caught up. Calls `show` with what remains after each poll.
+    pub async fn wait(&mut self, mut show: impl FnMut(&Remaining)) -> Remaining {
         loop {
-            let remaining = self.look().await;
-            tell(&remaining);
+            let remaining = self.poll().await;
+            show(&remaining);
             if remaining.is_over() {
                 return remaining;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
-    async fn look(&mut self) -> Remaining {
+    async fn poll(&mut self) -> Remaining {
         let mine = self.status.partitions();
-        if tokio::time::Instant::now() >= self.next_look_at_others {
-            self.look_at_others(&mine.keys().cloned().collect()).await;
-            self.next_look_at_others = tokio::time::Instant::now() + LOOK_AT_OTHERS;
+        if Instant::now() >= self.next_poll_of_others {
+            self.poll_others(&mine.keys().cloned().collect()).await;
+            self.next_poll_of_others = Instant::now() + POLL_OTHERS;
         }
         let mut remaining = Remaining { partitions: self.goals.len(), ..Remaining::default() };
         for (key, goal) in &self.goals {
             let here = mine.get(key);
             let committed = here.map(|p| p.committed).or_else(|| self.elsewhere.get(key).copied()).unwrap_or_default();
-            // A first position that is not committed yet says nothing, unless the partition is empty.
-            let known = here.is_some() || self.elsewhere.contains_key(key);
-            if known && committed >= *goal {
+            // The default position of a partition that nobody has reported proves nothing.
+            let is_known = here.is_some() || self.elsewhere.contains_key(key);
+            if is_known && committed >= *goal {
                 remaining.partitions_done += 1;
                 continue;
             }
@@ -117,8 +119,8 @@ impl CatchUp {
         remaining
     }
 
-    /// Progress of lanes that this process does not have.
-    async fn look_at_others(&mut self, mine: &BTreeSet<PartitionKey>) {
+    /// Reads the progress of lanes that this process does not have.
+    async fn poll_others(&mut self, mine: &BTreeSet<PartitionKey>) {
         let lanes: BTreeSet<LaneId> = self
             .goals
             .keys()

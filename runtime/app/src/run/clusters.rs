@@ -1,7 +1,7 @@
 //! What the links of a process share: its clusters, each probed once, and the memory for its plugins.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::config::Link;
@@ -12,8 +12,9 @@ use tokio::sync::OnceCell;
 use super::RunError;
 use crate::compose;
 use crate::load::Loaded;
+use crate::plugin_memory::PluginMemory;
 
-/// How long a cluster may take to answer before that is told.
+/// How long a cluster may take to answer the probe.
 const PROBE: Duration = Duration::from_secs(15);
 
 /// The clusters of a configuration.
@@ -21,33 +22,33 @@ pub struct Clusters {
     loaded: Arc<Loaded>,
     process: u32,
     all: BTreeMap<String, Cluster>,
-    /// How many lanes the links have that are known to have them.
-    lanes: Mutex<BTreeMap<String, u32>>,
+    memory: Arc<PluginMemory>,
 }
 
 struct Cluster {
     config: ClusterConfig,
-    /// How long an answer takes, once there was one.
+    /// The time that an answer takes, once there was one.
     round_trip: OnceCell<Duration>,
 }
 
 impl Clusters {
-    /// Of a configuration; none is asked anything before a link needs it.
+    /// Creates the clusters of a configuration. None is connected to before a link needs it.
     #[must_use]
-    pub fn new(loaded: &Arc<Loaded>) -> Self {
+    pub fn new(loaded: &Arc<Loaded>, memory: Arc<PluginMemory>) -> Self {
         let clusters = loaded.config.clusters.iter().map(|(name, cluster)| {
             (name.clone(), Cluster { config: compose::cluster(name, cluster), round_trip: OnceCell::new() })
         });
-        Self { all: clusters.collect(), loaded: Arc::clone(loaded), process: rand::random(), lanes: Mutex::default() }
+        Self { all: clusters.collect(), loaded: Arc::clone(loaded), process: rand::random(), memory }
     }
 
-    /// The number of this process.
+    /// Returns the random number that stands for this process.
     #[must_use]
     pub fn process(&self) -> u32 {
         self.process
     }
 
-    /// A cluster that has answered, and how long an answer takes. Links that ask at the same time wait for one answer.
+    /// Connects to a cluster and returns how long an answer takes. Links that ask at the same time share one
+    /// answer.
     ///
     /// # Errors
     /// [`RunError::Probe`].
@@ -62,14 +63,12 @@ impl Clusters {
         Ok((&cluster.config, *probing.await?))
     }
 
-    /// Refuses a link with which the plugins could need more memory than they may have.
+    /// Refuses a link with whose lanes the plugins of this process could need more memory than there is.
     ///
     /// # Errors
     /// [`RunError::PluginMemory`].
     pub fn admit(&self, link: &Link, lanes: u32) -> Result<(), RunError> {
-        let mut known = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(link.name.clone(), lanes);
-        let lanes = |link: &Link| known.get(&link.name).copied().unwrap_or_else(|| link.lanes_to_create());
-        compose::admit_plugins(&self.loaded.config, lanes).map(drop).map_err(RunError::PluginMemory)
+        self.memory.set_lanes(&link.name, lanes);
+        Ok(self.memory.admit(&self.loaded.config).map(drop)?)
     }
 }

@@ -1,4 +1,4 @@
-//! From a link's configuration to a link that can run: plugins loaded, clusters reached, the link's own topics made.
+//! Prepares a link: loads its plugins, connects to its clusters, creates its own topics.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,51 +6,43 @@ use std::time::{Duration, Instant};
 use strait_core::LaneId;
 use strait_core::config::{LANES_DEFAULT, Link, Start};
 use strait_flow::ports::{ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
-use strait_flow::{LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, Policies, WatchIntervals};
-use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
-use strait_kafka::config::{ClusterConfig, SourceTuning, TargetTuning};
+use strait_flow::{LaneDeps, LaneSpec, LinkService, LinkStatus, Policies, WatchIntervals};
+use strait_host::{ChainSlot, HostChains, HostEngine, SlotDeps};
+use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
-    KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopicsError,
-    ensure_link_topics,
+    KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopics, LinkTopicsError,
 };
 use tokio::sync::watch;
 
 use super::RunError;
 use super::clusters::Clusters;
-use super::names::OneEach;
 use super::target_topics::TargetTopics;
-use crate::admin::board::{Board, LinkBoard, Work};
+use super::topic_collisions::CollisionGuard;
+use super::tuning::{Measured, REQUEST};
+use crate::board::{Board, LinkBoard, Work};
 use crate::compose;
 use crate::load::Loaded;
 
-/// How long one question to a cluster may take.
-const REQUEST: Duration = Duration::from_secs(15);
 /// How long the offset map is kept.
 const MAP_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long keeping a record in quarantine may take. The lane waits for it; what is not kept is tried again later.
+/// How long writing refused records to quarantine may take. The lane waits for it; a failure is retried.
 const QUARANTINE: Duration = Duration::from_secs(10);
-/// How often the line to the source is measured before it is used.
-const LOOKS: u32 = 4;
-/// Below this round trip a line is short: small fetches, which stay in the processor's cache.
-const SHORT_LINE: Duration = Duration::from_millis(5);
-/// How often the round trip to the target is looked at, and up to six times less often with thousands of partitions.
-const STATISTICS: Duration = Duration::from_secs(5);
-/// Most time that a batch may take to be filled over a long line to the target.
-const LINGER_MAX: Duration = Duration::from_millis(20);
+/// How often the round trip to the source is measured before the link runs.
+const MEASUREMENTS: u32 = 4;
 
-/// A link that can run.
+/// A prepared link.
 pub struct Prepared {
-    /// Its name.
+    /// Name of the link.
     pub name: String,
-    /// What every lane is told.
+    /// What all lanes of the link have in common.
     pub spec: LaneSpec,
-    /// What lanes are made of.
+    /// What its lanes are made of.
     pub deps: LaneDeps,
-    /// What its lanes have committed, for others than their owners.
-    pub progress_by_now: Arc<dyn ProgressStore>,
-    /// Finds its topics.
+    /// Reads what any lane has committed, without taking it.
+    pub committed_progress: Arc<dyn ProgressStore>,
+    /// Finds the source topics.
     pub discovery: Arc<dyn Discovery>,
-    /// Makes the target topics ahead of their records, where the link may.
+    /// Creates target topics ahead of their records, where the link manages its topics.
     pub target_topics: Option<TargetTopics>,
     topics: watch::Sender<Arc<Vec<SourceTopic>>>,
     target: ClusterConfig,
@@ -58,7 +50,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Joins the link's group; the service runs it.
+    /// Joins the link's group and returns the service that runs the link.
     ///
     /// # Errors
     /// [`RunError::Port`] when a setting is refused.
@@ -75,20 +67,20 @@ impl Prepared {
     }
 }
 
-/// A link whose plugins are loaded. Nothing was asked of a cluster yet.
+/// A link whose plugins are loaded. No cluster was asked anything yet.
 pub struct Planned {
-    /// Its place on the board.
-    pub told: Arc<LinkBoard>,
-    /// Its figures.
+    /// The state of the link.
+    pub board: Arc<LinkBoard>,
+    /// The figures of the link.
     pub status: Arc<LinkStatus>,
-    /// Its plugins, exchangeable.
-    pub slot: ActiveChain,
+    /// The slot that holds its plugins.
+    pub slot: ChainSlot,
     link: Link,
     engine: HostEngine,
     clock: Arc<dyn Clock>,
 }
 
-/// Loads the plugins of every link: what can be known without a network is found out before any link begins.
+/// Loads the plugins of every link. All that fails without a network fails before any link begins.
 ///
 /// # Errors
 /// The first [`RunError`].
@@ -100,15 +92,14 @@ pub async fn plan(
 ) -> Result<Vec<Planned>, RunError> {
     let mut planned = Vec::new();
     for link in &loaded.config.links {
-        // The board is made of the same links.
-        let Some(told) = board.link(&link.name) else { continue };
+        let board = board.link(&link.name).ok_or_else(|| RunError::NotOnBoard(link.name.clone()))?;
         let (for_loading, spec) = (engine.clone(), compose::chain(loaded, link));
         let loading = tokio::task::spawn_blocking(move || HostChains::load(&for_loading, spec));
         let chains = loading.await.map_err(|error| RunError::Engine(error.to_string()))??;
-        let events = Arc::clone(told) as Arc<dyn EventSink>;
-        let slot_deps = ActiveChainDeps { link: link.name.clone(), clock: Arc::clone(clock), events };
+        let events = Arc::clone(board) as Arc<dyn EventSink>;
+        let slot_deps = SlotDeps { link: link.name.clone(), clock: Arc::clone(clock), events };
         planned.push(Planned {
-            told: Arc::clone(told),
+            board: Arc::clone(board),
             status: Arc::default(),
             slot: ActiveChain::new(slot_deps, chains),
             link: link.clone(),
@@ -120,49 +111,48 @@ pub async fn plan(
 }
 
 impl Planned {
-    /// Its name.
+    /// Returns the name of the link.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.link.name
     }
 
-    /// Asks the clusters for all that the link needs, and makes its own topics. May be done again after an error.
+    /// Connects to the clusters and creates the link's own topics. May be retried after an error.
     ///
     /// # Errors
     /// [`RunError`].
     pub async fn prepare(&self, clusters: &Clusters) -> Result<Prepared, RunError> {
         let link = &self.link;
         let (source, _) = clusters.reach(&link.source).await?;
-        let (target, line) = clusters.reach(&link.target).await?;
-        let lanes = lanes(link, target).await?;
+        let (target, target_round_trip) = clusters.reach(&link.target).await?;
+        let lanes = ensure_lanes(link, target).await?;
         clusters.admit(link, lanes)?;
         let progress = KafkaProgressStore::new(target, &link.name, REQUEST);
-        let progress_by_now = Arc::new(progress.clone().committed_by_now());
-        // While a resize is under way its new lanes hold nothing yet, and would be taken for lanes that were never used.
-        let first = progress_by_now.read(LaneId(0)).await?;
+        let committed_progress = Arc::new(progress.clone().committed_by_now());
+        // During a resize the new lanes hold no progress yet, and would be taken for lanes that never ran.
+        let first = committed_progress.read(LaneId(0)).await?;
         if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes)) {
             return Err(RunError::Resized { link: link.name.clone(), reason });
         }
         let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
-        let (partitions, round_trip) = look(&*discovery).await?;
-        let (source_tuning, target_tuning, limits) = tuning(link, lanes, partitions, round_trip, line);
+        let (partitions, source_round_trip) = measure_source(&*discovery).await?;
+        let measured = Measured { lanes, partitions, source_round_trip, target_round_trip };
         tracing::info!(
             link = link.name,
             lanes,
             partitions,
-            source_round_trip_ms = round_trip.as_millis(),
-            target_round_trip_ms = line.as_millis(),
+            source_round_trip_ms = source_round_trip.as_millis(),
+            target_round_trip_ms = target_round_trip.as_millis(),
             plugins = self.slot.chains().generation().0.as_ref(),
             "link prepared"
         );
-        let status = Arc::clone(&self.status);
         let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
         let connector = KafkaConnector {
             link: link.name.clone(),
             source: source.clone(),
             target: target.clone(),
-            source_tuning,
-            target_tuning,
+            source_tuning: measured.source(link),
+            target_tuning: measured.target(link),
             manage_quarantine: link.manage_topics,
             quarantine_timeout: QUARANTINE,
             ended: strait_kafka::EndedIds::default(),
@@ -177,36 +167,17 @@ impl Planned {
             progress: Arc::new(progress),
             chains,
             clock: Arc::clone(&self.clock),
-            events: Arc::clone(&self.told) as Arc<dyn EventSink>,
-            status: Arc::clone(&status),
+            events: Arc::clone(&self.board) as Arc<dyn EventSink>,
+            status: Arc::clone(&self.status),
             topics: topics_receiver,
         };
-        let spec = LaneSpec {
-            link: link.name.as_str().into(),
-            lane: LaneId(0),
-            lanes,
-            process: clusters.process(),
-            delivery: link.delivery,
-            start: match link.start {
-                Start::Earliest => StartAt::Earliest,
-                Start::Latest => StartAt::Latest,
-                Start::At { unix_ms } => StartAt::Timestamp(unix_ms),
-            },
-            policies: Policies {
-                on_gap: link.on_gap,
-                on_refused: link.on_refused,
-                on_timestamp_zero: link.on_timestamp_zero,
-            },
-            limits,
-            config_hash: config_hash(link).into(),
-        };
-        let work = Work { status, slot: self.slot.clone(), engine: self.engine.clone(), lanes };
-        self.told.prepared(work);
+        let (status, slot, engine) = (Arc::clone(&self.status), self.slot.clone(), self.engine.clone());
+        self.board.set_prepared(Work { status, slot, engine, lanes });
         Ok(Prepared {
             name: link.name.clone(),
-            spec,
+            spec: lane_spec(link, &measured, clusters.process()),
             deps,
-            progress_by_now,
+            committed_progress,
             discovery,
             target_topics,
             topics,
@@ -216,17 +187,37 @@ impl Planned {
     }
 }
 
-/// The chains of the link's lanes: those of the slot, which refuse topics that would share a target topic.
-fn chains_of(
-    link: &Link,
-    slot: &ActiveChain,
-    topics: &watch::Receiver<Arc<Vec<SourceTopic>>>,
-) -> Arc<dyn ChainFactory> {
-    let chains = Arc::new(slot.clone());
-    if link.merge_topics { chains } else { Arc::new(OneEach::new(chains, topics.clone())) }
+fn lane_spec(link: &Link, measured: &Measured, process: u32) -> LaneSpec {
+    LaneSpec {
+        link: link.name.as_str().into(),
+        lane: LaneId(0),
+        lanes: measured.lanes,
+        process,
+        delivery: link.delivery,
+        start: match link.start {
+            Start::Earliest => StartAt::Earliest,
+            Start::Latest => StartAt::Latest,
+            Start::At { unix_ms } => StartAt::Timestamp(unix_ms),
+        },
+        policies: Policies {
+            on_gap: link.on_gap,
+            on_refused: link.on_refused,
+            on_timestamp_zero: link.on_timestamp_zero,
+        },
+        limits: measured.limits(link),
+        config_hash: config_hash(link).into(),
+    }
 }
 
-/// How often the source is looked at: thousands of partitions less often, so that looking stays below a few per cent of a core.
+/// Returns the chains of the link's lanes: those of the slot, guarded against topics that would share a
+/// target topic.
+fn chains_of(link: &Link, slot: &ChainSlot, topics: &watch::Receiver<Arc<Vec<SourceTopic>>>) -> Arc<dyn ChainFactory> {
+    let chains = Arc::new(slot.clone());
+    if link.merge_topics { chains } else { Arc::new(CollisionGuard::new(chains, topics.clone())) }
+}
+
+/// Returns how often the source is polled. Thousands of partitions are polled less often, so that polling
+/// stays below a few per cent of a core.
 fn watch_intervals(link: &Link, partitions: usize) -> WatchIntervals {
     let defaults = WatchIntervals::default();
     let every = Duration::from_millis(u64::try_from(partitions).unwrap_or(u64::MAX).saturating_mul(10));
@@ -238,22 +229,30 @@ fn watch_intervals(link: &Link, partitions: usize) -> WatchIntervals {
     }
 }
 
-/// Makes the link's topics where they are missing. A configuration that does not say how many lanes takes what is there.
-async fn lanes(link: &Link, target: &ClusterConfig) -> Result<u32, RunError> {
-    let ensure =
-        |lanes: u32| ensure_link_topics(target, &link.name, lanes, Some(MAP_RETENTION), link.manage_topics, REQUEST);
-    match ensure(link.lanes.unwrap_or(LANES_DEFAULT)).await {
-        Err(LinkTopicsError::Lanes { existing, .. }) if link.lanes.is_none() => Ok(ensure(existing).await?),
+/// Creates the link's own topics where they are missing and returns its number of lanes. Where the
+/// configuration sets none, that of the existing topics counts.
+async fn ensure_lanes(link: &Link, target: &ClusterConfig) -> Result<u32, RunError> {
+    let topics = |lanes: u32| LinkTopics {
+        target: target.clone(),
+        link: link.name.clone(),
+        lanes,
+        map_retention: Some(MAP_RETENTION),
+        manage: link.manage_topics,
+        timeout: REQUEST,
+    };
+    match topics(link.lanes.unwrap_or(LANES_DEFAULT)).ensure().await {
+        Err(LinkTopicsError::Lanes { existing, .. }) if link.lanes.is_none() => Ok(topics(existing).ensure().await?),
         other => Ok(other?),
     }
 }
 
-/// How many partitions the link has, and how long the source takes to answer at best: a busy machine is not a long line.
-async fn look(discovery: &dyn Discovery) -> Result<(usize, Duration), RunError> {
-    // The first one connects; each later one asks two questions over a connection that is there.
+/// Returns how many partitions the link has, and the shortest of some round trips to the source: a busy
+/// machine is not a long line.
+async fn measure_source(discovery: &dyn Discovery) -> Result<(usize, Duration), RunError> {
+    // The first call connects. Each later one is two requests over the open connection.
     let mut topics = discovery.topics().await?;
     let mut best = Duration::MAX;
-    for _ in 0..LOOKS {
+    for _ in 0..MEASUREMENTS {
         let asked = Instant::now();
         topics = discovery.topics().await?;
         best = best.min(asked.elapsed() / 2);
@@ -262,60 +261,7 @@ async fn look(discovery: &dyn Discovery) -> Result<(usize, Duration), RunError> 
     Ok((partitions, best))
 }
 
-/// Sizes from the link's memory budget and the length of the line to the source; the line to the target is measured while
-/// running (`Lane::quota`).
-fn tuning(
-    link: &Link,
-    lanes: u32,
-    partitions: usize,
-    round_trip: Duration,
-    line: Duration,
-) -> (SourceTuning, TargetTuning, Limits) {
-    let per_lane = (link.memory_mib_max as usize * (1 << 20)) / lanes.max(1) as usize;
-    let fetch_max = link.fetch_mib_max as usize * (1 << 20);
-    let length = usize::try_from(round_trip.as_micros() / SHORT_LINE.as_micros()).unwrap_or(usize::MAX).max(1);
-    let partition_fetch_bytes = (1_usize << 20).saturating_mul(length).min(8 << 20).min(fetch_max);
-    let fetch_bytes = partition_fetch_bytes.saturating_mul(4).min(fetch_max);
-    let source = SourceTuning {
-        // More than what is on its way and what is being taken only leaves the processor's cache; over a short line nothing is
-        // on its way for long.
-        fetch_budget_bytes: (partition_fetch_bytes * length.min(2)).clamp(1 << 20, (per_lane / 2).max(1 << 20)),
-        partition_fetch_bytes,
-        fetch_bytes,
-        partitions: partitions.div_ceil(lanes.max(1) as usize),
-        request_timeout: REQUEST,
-        ..SourceTuning::default()
-    };
-    let batch_bytes = link.batch_kib_max as usize * 1024;
-    let window_bytes = (per_lane / 2).max(8 << 20);
-    let target = TargetTuning {
-        exactly_once: link.delivery == strait_core::config::DeliveryMode::ExactlyOnce,
-        batch_bytes,
-        batch_records: (batch_bytes / 64).clamp(10_000, 1_000_000),
-        // Room for the whole window and the books, so that the queue is never what holds a lane up.
-        queue_bytes: window_bytes * 2 + (16 << 20),
-        queue_records: 1_000_000,
-        manage_topics: link.manage_topics,
-        request_timeout: REQUEST,
-        // Long enough to fill a batch of several MiB: one that goes before it is full leaves the rest of what was released
-        // waiting behind it, and librdkafka spins until it is answered.
-        linger: TargetTuning::default().linger.max((line / 8).min(LINGER_MAX)),
-        statistics_interval: STATISTICS.max(Duration::from_millis(partitions as u64 * 10).min(STATISTICS * 6)),
-        ..TargetTuning::default()
-    };
-    let defaults = Limits::default();
-    let limits = Limits {
-        window_bytes,
-        release_bytes_max: batch_bytes,
-        release_bytes: defaults.release_bytes.min(batch_bytes),
-        interval_max: Duration::from_millis(link.commit_interval_ms_max),
-        drain: Duration::from_millis(link.drain_ms_max),
-        ..defaults
-    };
-    (source, target, limits)
-}
-
-/// A short name for the link's configuration as written, secrets unresolved.
+/// Returns a short fingerprint of the link's configuration as written, secrets unresolved.
 fn config_hash(link: &Link) -> String {
     let text = serde_json::to_string(link).unwrap_or_default();
     format!("{:016x}", strait_core::lanes::fingerprint(text.as_bytes()))

@@ -1,4 +1,5 @@
-//! Makes the target topics of a link as soon as their source topics are known, so that an empty topic is there as well.
+//! Creates the target topics of a link as soon as their source topics are known, so that an empty topic has
+//! its counterpart too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,30 +9,31 @@ use strait_flow::ports::{ChainError, ChainFactory, SourceTopic};
 use strait_kafka::KafkaTargetTopics;
 use tokio::sync::watch;
 
-/// Before a target that did not answer is asked again.
-const AGAIN: Duration = Duration::from_secs(10);
+/// Pause before topics that could not be created yet are retried.
+const RETRY: Duration = Duration::from_secs(10);
 
-/// What the source topics ask for.
+/// The target topics that the source topics need.
 #[derive(Default)]
 struct Wanted {
-    /// The names that untouched records will have, and how many partitions they need.
+    /// The names that unchanged records will have, and the least number of partitions.
     topics: BTreeMap<Arc<str>, u32>,
-    /// Source topics that get no name, and why.
+    /// Source topics that have no target topic, and why.
     unnamed: Vec<(Arc<str>, ChainError)>,
 }
 
-/// Keeps the target topics of one link.
+/// Creates the target topics of one link.
 pub struct TargetTopics {
     link: String,
     chains: Arc<dyn ChainFactory>,
     target: KafkaTargetTopics,
     topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
-    /// Source topics without a name and target topics that cannot be made; each is told once.
+    /// Source topics without a target topic and target topics that cannot be created, so that each is logged
+    /// once.
     refused: BTreeSet<Arc<str>>,
 }
 
 impl TargetTopics {
-    /// Of a link whose source topics are published in `topics`.
+    /// Creates the keeper of the target topics of a link, whose source topics are published in `topics`.
     #[must_use]
     pub fn new(
         link: &str,
@@ -42,11 +44,11 @@ impl TargetTopics {
         Self { link: link.to_owned(), chains, target, topics, refused: BTreeSet::new() }
     }
 
-    /// Makes what is missing whenever the source's topics change. Ends when the link does.
-    pub async fn keep(&mut self) {
+    /// Creates missing topics whenever the source's topics change. Ends when the link does.
+    pub async fn run(&mut self) {
         loop {
-            let pause = if self.make().await { None } else { Some(AGAIN) };
-            let again = async {
+            let pause = if self.ensure().await { None } else { Some(RETRY) };
+            let retry = async {
                 match pause {
                     Some(pause) => tokio::time::sleep(pause).await,
                     None => std::future::pending().await,
@@ -54,19 +56,19 @@ impl TargetTopics {
             };
             tokio::select! {
                 changed = self.topics.changed() => if changed.is_err() { return },
-                () = again => {}
+                () = retry => {}
             }
         }
     }
 
-    /// Makes what is missing now. False where another try may go better.
-    pub async fn make(&mut self) -> bool {
+    /// Creates missing topics now. Returns false where a retry may help.
+    pub async fn ensure(&mut self) -> bool {
         let topics = Arc::clone(&self.topics.borrow_and_update());
         if topics.is_empty() {
             return true;
         }
         let Some(Wanted { topics: wanted, unnamed }) = self.wanted(topics).await else {
-            // The lanes meet the same fault, and tell it.
+            // The lanes meet the same fault and report it.
             return false;
         };
         for (topic, error) in unnamed {
@@ -79,16 +81,21 @@ impl TargetTopics {
             Ok(refused) => {
                 let mut done = true;
                 for topic in refused {
-                    done &= !topic.passing;
+                    done &= !topic.is_passing;
                     if self.refused.insert(Arc::clone(&topic.topic)) {
                         let (link, reason) = (&self.link, topic.reason);
-                        tracing::warn!(link, topic = &*topic.topic, reason, "a target topic cannot be made or grown");
+                        tracing::warn!(
+                            link,
+                            topic = &*topic.topic,
+                            reason,
+                            "a target topic cannot be created or grown"
+                        );
                     }
                 }
                 done
             }
             Err(error) => {
-                tracing::warn!(link = self.link, %error, "target topics cannot be made yet, will try again");
+                tracing::warn!(link = self.link, %error, "target topics cannot be created yet, will retry");
                 false
             }
         }
@@ -111,7 +118,7 @@ impl TargetTopics {
             }
             Some(wanted)
         });
-        // A panic in there is told by the panic hook; the lanes make their topics all the same.
+        // The panic hook reports a panic in there. The lanes create their topics all the same.
         named.await.unwrap_or_default()
     }
 }

@@ -1,24 +1,26 @@
-//! One source topic for each target topic of a link. Records of two topics under one name cannot be told apart any more, so where
-//! the link does not say that this is meant (`merge_topics`) none of such topics is copied.
+//! Refuses source topics that would share a target topic.
 //!
-//! Neither goes before the other: which one was copied first is known to no process for sure, and one that began to write where
-//! the other one wrote before would mix them all the same.
+//! Records of two topics under one name can no longer be separated. So unless the link allows it
+//! (`merge_topics`), none of these topics is copied. Neither takes precedence: no process knows for sure which
+//! one was copied first, and a topic that continues where the other one wrote would mix them all the same.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use strait_core::{Batch, Generation, PartitionKey, Processed, SourceOffset};
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Next, SourceTopic, WarmUp};
 use tokio::sync::watch;
 
-/// Topics named in a message; the others are counted.
+use crate::sync::lock;
+
+/// Most topics named in a message; the others are counted.
 const NAMED_MAX: usize = 5;
 
-/// Why topics cannot be copied, by source topic: those whose target topic is another one's as well. Takes source and target
-/// topic of each.
+/// Returns the source topics that share their target topic with another one, each with the reason why it
+/// cannot be copied. `named` are pairs of source and target topic.
 #[must_use]
 pub fn collisions<'a>(named: impl IntoIterator<Item = (&'a Arc<str>, Arc<str>)>) -> BTreeMap<Arc<str>, String> {
     let mut by_name: BTreeMap<Arc<str>, Vec<&Arc<str>>> = BTreeMap::new();
@@ -38,86 +40,89 @@ fn reason(name: &str, topics: &[&Arc<str>]) -> String {
     let more = topics.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(
-        "the source topics {}{more} would all be target topic '{name}', and their records mixed: name them apart, leave all but \
-         one out of the link, or say merge_topics = true if that is meant",
+        "the source topics {}{more} would all be target topic '{name}', and their records mixed: give them different names, leave all but \
+         one out of the link, or set merge_topics = true if that is intended",
         quoted.join(", ")
     )
 }
 
-/// What the chains of a link have found when they last compared the names of its topics.
+/// The result of the last comparison of a link's topic names.
 #[derive(Default)]
-struct Found {
-    /// Of which topics.
+struct Comparison {
+    /// The topics compared.
     topics: Arc<Vec<SourceTopic>>,
-    /// By which plugins.
+    /// The plugins that named them.
     plugins: Generation,
     collisions: BTreeMap<Arc<str>, String>,
-    /// Topics that a plugin broke on when it was asked for their names. It may not the next time.
+    /// Topics whose name a plugin failed to give. It may succeed the next time.
     unnamed: BTreeSet<Arc<str>>,
 }
 
-impl Found {
-    fn answers(&self, topic: &str, topics: &Arc<Vec<SourceTopic>>, plugins: &Generation) -> bool {
+impl Comparison {
+    /// Returns whether the comparison still holds for this topic.
+    fn covers(&self, topic: &str, topics: &Arc<Vec<SourceTopic>>, plugins: &Generation) -> bool {
         Arc::ptr_eq(&self.topics, topics) && self.plugins == *plugins && !self.unnamed.contains(topic)
     }
 }
 
-/// Makes chains that refuse the topics of a collision.
-pub struct OneEach {
+/// A factory of chains that refuse colliding topics.
+pub struct CollisionGuard {
     chains: Arc<dyn ChainFactory>,
-    names: Names,
+    shared: Shared,
 }
 
+/// What all chains of a link share.
 #[derive(Clone)]
-struct Names {
+struct Shared {
     topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
-    /// The names are compared by the first chain that needs them, for all of the link.
-    found: Arc<Mutex<Arc<Found>>>,
+    /// The last comparison. The first chain that needs a new one makes it, for all.
+    last: Arc<Mutex<Arc<Comparison>>>,
 }
 
-impl OneEach {
-    /// Of a link whose source topics are published in `topics`.
+impl CollisionGuard {
+    /// Guards the chains of a link whose source topics are published in `topics`.
     #[must_use]
     pub fn new(chains: Arc<dyn ChainFactory>, topics: watch::Receiver<Arc<Vec<SourceTopic>>>) -> Self {
-        Self { chains, names: Names { topics, found: Arc::default() } }
+        Self { chains, shared: Shared { topics, last: Arc::default() } }
     }
 }
 
-impl ChainFactory for OneEach {
+impl ChainFactory for CollisionGuard {
     fn chain(&self) -> Result<Box<dyn Chain>, ChainError> {
-        Ok(Box::new(Checked { chain: self.chains.chain()?, names: self.names.clone(), found: Arc::default() }))
+        let (chain, shared) = (self.chains.chain()?, self.shared.clone());
+        Ok(Box::new(GuardedChain { chain, shared, comparison: Arc::default() }))
     }
 }
 
-struct Checked {
+struct GuardedChain {
     chain: Box<dyn Chain>,
-    names: Names,
-    /// The link's, without its lock.
-    found: Arc<Found>,
+    shared: Shared,
+    /// A copy of the link's last comparison, which needs no lock.
+    comparison: Arc<Comparison>,
 }
 
-impl Checked {
-    /// Refuses a topic that shares its name. Names are asked for when topics or plugins have changed, else nothing is done.
+impl GuardedChain {
+    /// Refuses a topic that shares its name. Compares names only when topics or plugins have changed.
     fn check(&mut self, topic: &str) -> Result<(), ChainError> {
-        let topics = Arc::clone(&self.names.topics.borrow());
+        let topics = Arc::clone(&self.shared.topics.borrow());
         let plugins = self.chain.generation();
-        if !self.found.answers(topic, &topics, &plugins) {
-            let shared = Arc::clone(&self.names.found);
-            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            if !shared.answers(topic, &topics, &plugins) {
-                *shared = Arc::new(self.look(topics, plugins.clone()));
+        if !self.comparison.covers(topic, &topics, &plugins) {
+            let last = Arc::clone(&self.shared.last);
+            let mut last = lock(&last);
+            if !last.covers(topic, &topics, &plugins) {
+                *last = Arc::new(self.compare(topics, plugins.clone()));
             }
-            self.found = Arc::clone(&shared);
+            self.comparison = Arc::clone(&last);
         }
-        let Some(reason) = self.found.collisions.get(topic) else { return Ok(()) };
+        let Some(reason) = self.comparison.collisions.get(topic) else { return Ok(()) };
         let reason = reason.clone();
         Err(ChainError { plugin: "naming".into(), generation: plugins, offset: None, reason, next: Next::Stop })
     }
 
-    /// Plugins that are tried on this partition judged it, and may name its topic otherwise.
-    fn check_other(&mut self, processed: &Processed) -> Result<(), ChainError> {
+    /// Refuses a batch that plugins on trial have judged, where their name for its topic collides.
+    fn check_trial(&mut self, processed: &Processed) -> Result<(), ChainError> {
         let (own, name) = (processed.batch.topic(), &processed.target_topic);
-        let topics = Arc::clone(&self.names.topics.borrow());
+        let topics = Arc::clone(&self.shared.topics.borrow());
         let mut named = |topic: &SourceTopic| {
             self.chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()).is_ok_and(|other| other == *name)
         };
@@ -131,7 +136,7 @@ impl Checked {
         Err(ChainError { plugin: "naming".into(), generation, offset: None, reason, next: Next::Stop })
     }
 
-    fn look(&mut self, topics: Arc<Vec<SourceTopic>>, plugins: Generation) -> Found {
+    fn compare(&mut self, topics: Arc<Vec<SourceTopic>>, plugins: Generation) -> Comparison {
         let (mut named, mut unnamed) = (Vec::new(), BTreeSet::new());
         for topic in topics.iter() {
             match self.chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()) {
@@ -139,16 +144,16 @@ impl Checked {
                 Err(error) if error.next != Next::Stop => {
                     unnamed.insert(Arc::clone(&topic.topic));
                 }
-                // A topic that a plugin refuses is not copied, and so in nobody's way.
+                // A topic that a plugin refuses is not copied, so it collides with nothing.
                 Err(_) => {}
             }
         }
         let collisions = collisions(named);
-        Found { topics, plugins, collisions, unnamed }
+        Comparison { topics, plugins, collisions, unnamed }
     }
 }
 
-impl Chain for Checked {
+impl Chain for GuardedChain {
     fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<WarmUp> {
         self.chain.warm_up_needed(partition, next, partitions)
     }
@@ -168,10 +173,10 @@ impl Chain for Checked {
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
         self.check(batch.topic())?;
         let processed = self.chain.apply(batch, partitions)?;
-        // It may be the first batch of other plugins, or the first time that a plugin did not break on the topic.
+        // Other plugins may have judged this batch, or the first ones that gave the topic a name.
         self.check(processed.batch.topic())?;
         if processed.generation != self.chain.generation() {
-            self.check_other(&processed)?;
+            self.check_trial(&processed)?;
         }
         Ok(processed)
     }

@@ -1,25 +1,19 @@
-//! Topics that would share a name: chains without plugins of their own, then a link between mock clusters.
+//! Topics that would share a name, with a chain of the test's own.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use strait_core::batch::{BatchBuilder, TimestampType};
 use strait_core::{LeaderEpoch, TopicId};
-use strait_kafka::MockCluster;
-use strait_kafka::config::ClusterConfig;
-use strait_kafka::sample::{self, SampleRecord};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::admin::board::Board;
-use crate::load::{self, Environment};
-use crate::run::{self, RunError};
 
-/// Takes a suffix such as `.v1` off where its plugins are called `strips`, and counts how often it was asked for a name.
+/// A chain that strips a suffix such as `.v1` where its plugins are called `strips`, and counts how often
+/// it was asked for a name.
 #[derive(Clone, Default)]
 struct Stripping {
     plugins: Arc<Mutex<(String, usize)>>,
-    /// The topic that it breaks on.
+    /// The topic that it fails on.
     broken: Arc<Mutex<&'static str>>,
 }
 
@@ -93,17 +87,17 @@ fn batch(topic: &str) -> Batch {
     builder.build()
 }
 
-/// Chains of a link with these source topics, their plugins, and where its topics are told.
-fn link_of(names: &[&str]) -> (Stripping, watch::Sender<Arc<Vec<SourceTopic>>>, OneEach) {
+/// The plugins of a link with these source topics, the sender of its topics, and its guarded chains.
+fn link_of(names: &[&str]) -> (Stripping, watch::Sender<Arc<Vec<SourceTopic>>>, CollisionGuard) {
     let plugins = Stripping::default();
-    let (tell, told) = watch::channel(topics(names));
-    let chains = OneEach::new(Arc::new(plugins.clone()), told);
-    (plugins, tell, chains)
+    let (sender, receiver) = watch::channel(topics(names));
+    let chains = CollisionGuard::new(Arc::new(plugins.clone()), receiver);
+    (plugins, sender, chains)
 }
 
 #[test]
-fn topics_that_would_share_a_name_stand_still_and_the_others_go_on() {
-    let (plugins, tell, chains) = link_of(&["orders.v1", "payments.v1"]);
+fn topics_that_would_share_a_name_are_refused_and_the_others_are_copied() {
+    let (plugins, sender, chains) = link_of(&["orders.v1", "payments.v1"]);
     plugins.take_over("strips");
     let mut chain = chains.chain().unwrap();
     assert_eq!(&*chain.apply(batch("orders.v1"), 3).unwrap().target_topic, "orders");
@@ -113,7 +107,7 @@ fn topics_that_would_share_a_name_stand_still_and_the_others_go_on() {
     assert_eq!(plugins.asked(), asked + 2, "names are asked for once, for all chains of the link");
 
     // A topic comes whose name is taken: which of the two is meant cannot be known.
-    tell.send_replace(topics(&["orders.v1", "orders.v2", "payments.v1"]));
+    sender.send_replace(topics(&["orders.v1", "orders.v2", "payments.v1"]));
     for topic in ["orders.v1", "orders.v2"] {
         let error = chain.apply(batch(topic), 3).unwrap_err();
         assert_eq!(error.next, Next::Stop);
@@ -123,13 +117,13 @@ fn topics_that_would_share_a_name_stand_still_and_the_others_go_on() {
         assert!(chain.target_topic(topic, 3).is_err(), "no target topic is made for it");
     }
     assert_eq!(&*chain.apply(batch("payments.v1"), 3).unwrap().target_topic, "payments");
-    tell.send_replace(topics(&["orders.v2", "payments.v1"]));
+    sender.send_replace(topics(&["orders.v2", "payments.v1"]));
     assert_eq!(&*chain.apply(batch("orders.v2"), 3).unwrap().target_topic, "orders");
 }
 
 #[test]
 fn plugins_that_are_taken_over_later_are_asked_for_their_names() {
-    let (plugins, _tell, chains) = link_of(&["orders.v1", "orders.v2"]);
+    let (plugins, _sender, chains) = link_of(&["orders.v1", "orders.v2"]);
     let mut chain = chains.chain().unwrap();
     assert_eq!(&*chain.apply(batch("orders.v1"), 3).unwrap().target_topic, "orders.v1");
     plugins.take_over("strips");
@@ -140,7 +134,7 @@ fn plugins_that_are_taken_over_later_are_asked_for_their_names() {
 
 #[test]
 fn a_topic_that_had_no_name_is_compared_again_before_it_is_copied() {
-    let (plugins, _tell, chains) = link_of(&["orders.v1", "orders.v2"]);
+    let (plugins, _sender, chains) = link_of(&["orders.v1", "orders.v2"]);
     plugins.take_over("strips");
     *plugins.broken.lock().unwrap() = "orders.v1";
     let (mut one, mut other) = (chains.chain().unwrap(), chains.chain().unwrap());
@@ -157,61 +151,4 @@ fn a_long_list_of_topics_is_cut() {
     let found = collisions(topics.iter().map(|topic| (topic, Arc::from("x"))));
     assert_eq!(found.len(), 8);
     assert!(found["t7"].contains("'t4' and 3 more"), "{}", found["t7"]);
-}
-
-#[test]
-fn a_link_copies_the_others_and_says_which_it_does_not() {
-    const PATIENCE: Duration = Duration::from_secs(60);
-    let (aws, gcp) = (MockCluster::start(1).unwrap(), MockCluster::start(1).unwrap());
-    let config = |cluster: &MockCluster| ClusterConfig {
-        name: "mock".to_owned(),
-        bootstrap_servers: cluster.bootstrap_servers(),
-        properties: BTreeMap::new(),
-    };
-    for topic in ["orders.v1", "orders.v2", "payments.v1"] {
-        aws.create_topic(topic, 1).unwrap();
-        let record = SampleRecord {
-            key: topic.to_owned(),
-            value: "v".to_owned(),
-            timestamp_ms: 1_000,
-            ..SampleRecord::default()
-        };
-        sample::send(&config(&aws), topic, &[record], PATIENCE).unwrap();
-    }
-    // The mock cluster has no admin interface.
-    for (topic, partitions) in [("aws.orders", 1), ("aws.payments", 1), ("strait.l.progress", 1), ("strait.l.map", 1)] {
-        gcp.create_topic(topic, partitions).unwrap();
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let text = format!(
-        "[clusters.aws]\nbootstrap_servers = \"{}\"\n[clusters.gcp]\nbootstrap_servers = \"{}\"\n\
-         [[links]]\nname = \"l\"\nsource = \"aws\"\ntarget = \"gcp\"\ntopics = [\".*\"]\n\
-         delivery = \"at-least-once\"\nlanes = 1\n[[links.plugins]]\nplugin = \"rename\"\n\
-         config = {{ pattern = \"(.*)\\\\.v\\\\d\", replacement = \"$1\" }}\n",
-        aws.bootstrap_servers(),
-        gcp.bootstrap_servers()
-    );
-    let file = folder.path().join("strait.toml");
-    std::fs::write(&file, text).unwrap();
-    let loaded =
-        Arc::new(load::load(&file, &Environment::default()).unwrap_or_else(|r| panic!("{}", r.render(false, 100))));
-
-    let steps = crate::commands::check::steps::all(&loaded);
-    let said: String = steps.iter().map(|step| step.text()).collect();
-    assert!(said.contains("✓ topics of l: 1 with 1 partitions: payments.v1 -> aws.payments"), "{said}");
-    assert!(
-        said.contains(
-            "✗ topics of l: the source topics 'orders.v1', 'orders.v2' would all be target topic 'aws.orders'"
-        ),
-        "{said}"
-    );
-
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let board = Board::new(&loaded.config);
-    let copying = run::run(&loaded, true, CancellationToken::new(), &board);
-    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, copying).await.unwrap() });
-    let errors = ended.unwrap_err();
-    assert!(matches!(&errors[..], [RunError::Stopped { count: 2, .. }]), "{errors:?}");
-    let copied = |topic: &str| sample::read(&config(&gcp), topic, 1, PATIENCE).unwrap().len();
-    assert_eq!((copied("aws.payments"), copied("aws.orders")), (1, 0));
 }

@@ -1,0 +1,62 @@
+//! Why a link ended.
+
+use strait_flow::ports::PortError;
+use strait_kafka::LinkTopicsError;
+
+use crate::plugin_memory::PluginMemoryError;
+
+/// Why a link, or the run of all of them, ended with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A cluster cannot be used.
+    #[error(transparent)]
+    Probe(#[from] strait_kafka::probe::ProbeError),
+    /// A plugin does not load.
+    #[error(transparent)]
+    Plugin(#[from] strait_host::LoadError),
+    /// The plugin engine does not start.
+    #[error("the plugin engine does not start: {0}")]
+    Engine(String),
+    /// The plugins may need more memory than the process may give them.
+    #[error(transparent)]
+    PluginMemory(#[from] PluginMemoryError),
+    /// The link's own topics are not as they must be.
+    #[error(transparent)]
+    LinkTopics(#[from] LinkTopicsError),
+    /// The lanes of the link are being resized, or have been.
+    #[error("link {link}: {reason}")]
+    Resized {
+        /// Name of the link.
+        link: String,
+        /// What is wrong with the number of lanes, and what to do.
+        reason: String,
+    },
+    /// A cluster refused a request for good.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// With `--until-caught-up`: partitions are stopped.
+    #[error("link {link}: {count} of its partitions are stopped and were not copied to the end: {partitions}")]
+    Stopped {
+        /// Name of the link.
+        link: String,
+        /// Number of stopped partitions.
+        count: usize,
+        /// The first of them.
+        partitions: String,
+    },
+    /// The board was made of another configuration: a bug.
+    #[error("link {0} is not on the board: please report this as a bug")]
+    NotOnBoard(String),
+    /// A link's task panicked: a bug.
+    #[error("link {0} panicked: please report this as a bug")]
+    Panicked(String),
+}
+
+impl RunError {
+    /// Returns whether a retry can only succeed after the configuration, or a plugin that it names, was
+    /// changed.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Plugin(_) | Self::PluginMemory(_) | Self::LinkTopics(LinkTopicsError::Lanes { .. }))
+    }
+}
