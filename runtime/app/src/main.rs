@@ -2,13 +2,18 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod admin;
+mod board;
 mod cli;
 mod commands;
 mod compose;
 mod load;
+mod plugin_memory;
+mod reload;
 mod report;
 mod run;
+mod sync;
 mod telemetry;
+mod time;
 
 use std::process::ExitCode;
 
@@ -17,7 +22,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    strait_kafka::ffi::share_heaps();
+    strait_kafka::tune_allocator();
     let cli = Cli::parse();
     let log = cli.log.as_deref();
     let end = match &cli.command {

@@ -2,7 +2,7 @@
 
 use strait_core::config::{Config, structure};
 
-use super::{End, load, print, say};
+use super::{End, load, print, print_message};
 use crate::cli::{ConfigCommand, Output};
 
 /// Runs the command.
@@ -26,7 +26,7 @@ fn show(config: &Config, output: Output) -> End {
     match text {
         Ok(text) => print(&text),
         Err(error) => {
-            say(&format!("cannot print the configuration: {error}"));
+            print_message(&format!("cannot print the configuration: {error}"));
             End::Failed
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use strait_core::config::DeliveryMode;
 use strait_kafka::{ResizeError, Resized, resize_lanes};
 
-use super::{End, load, print, say};
+use super::{End, load, print, print_message};
 use crate::cli::{ConfigFile, LanesCommand};
 use crate::compose;
 
@@ -24,7 +24,7 @@ pub fn lanes(command: &LanesCommand) -> End {
         )),
         Err(Stopped::Said(end)) => end,
         Err(Stopped::Because(reason)) => {
-            say(&format!("error: {reason}"));
+            print_message(&format!("error: {reason}"));
             End::Failed
         }
     }

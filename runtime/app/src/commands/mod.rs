@@ -1,11 +1,11 @@
-//! What each command does. A command prints its result to standard output and says how it ended.
+//! The commands. Each prints its result to standard output and returns how it ended.
 
 pub mod check;
 pub mod config;
 pub mod demo;
-pub mod exchange;
 pub mod lanes;
 pub mod plugin;
+pub mod reload;
 pub mod run;
 pub mod status;
 pub mod trust;
@@ -23,7 +23,7 @@ use crate::report::Report;
 pub enum End {
     /// Done.
     Ok = 0,
-    /// Tried, and failed.
+    /// Failed.
     Failed = 1,
     /// The configuration is wrong (`EX_USAGE` of sysexits.h, as other daemons use it).
     BadConfig = 64,
@@ -35,51 +35,51 @@ impl From<End> for ExitCode {
     }
 }
 
-/// Loads the configuration of a command and prints its warnings, or says what is wrong and with which code to end.
+/// Loads the configuration of a command and prints the findings.
 ///
 /// # Errors
-/// [`End::BadConfig`]; everything has been printed.
+/// [`End::BadConfig`]; the findings are printed by then.
 pub fn load(config: &ConfigFile) -> Result<Loaded, End> {
     match load::load(&config.file, &Environment::of_process()) {
         Ok(loaded) => {
-            complain(&loaded.report);
+            print_report(&loaded.report);
             Ok(loaded)
         }
         Err(report) => {
-            complain(&report);
+            print_report(&report);
             Err(End::BadConfig)
         }
     }
 }
 
-/// Prints what was found, to the person at the terminal.
-pub fn complain(report: &Report) {
+/// Prints the findings of a report to standard error.
+pub fn print_report(report: &Report) {
     if !report.findings().is_empty() {
-        say(&report.render(io::stderr().is_terminal(), width()));
+        print_message(&report.render(io::stderr().is_terminal(), width()));
     }
 }
 
-/// Columns for reports: the terminal's as far as the environment tells, within reason.
+/// Returns the width of reports: the terminal's, where the environment has it, within 60 to 160 columns.
 pub fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     columns.unwrap_or(100_usize).clamp(60, 160)
 }
 
-/// Says something to the person at the terminal, beside the result.
-pub fn say(text: &str) {
+/// Prints a message to standard error, beside the result.
+pub fn print_message(text: &str) {
     let text = text.trim_end();
-    // Nobody is left to be told when standard error is closed.
+    // With standard error closed there is nobody to print to.
     drop(writeln!(io::stderr(), "{text}"));
 }
 
-/// Prints a result. A reader who has gone away (`strait config show | head`) is not an error of ours.
+/// Prints a result to standard output. A reader that closed the pipe (`strait config show | head`) is no error.
 #[must_use]
 pub fn print(text: &str) -> End {
     match writeln!(io::stdout(), "{}", text.trim_end()) {
         Ok(()) => End::Ok,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => End::Ok,
         Err(error) => {
-            say(&format!("cannot write the result: {error}"));
+            print_message(&format!("cannot write the result: {error}"));
             End::Failed
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{End, print, say};
+use super::{End, print, print_message};
 use crate::admin::client::{Client, ClientError};
 use crate::admin::plugins::Plugin;
 use crate::admin::status::{Link, Status};
@@ -29,7 +29,7 @@ pub fn status(at: &AdminAt, output: Output) -> End {
     match serde_json::from_value(answer) {
         Ok(status) => print(&table(&status)),
         Err(error) => {
-            say(&format!("error: the status cannot be read: {error}; is it a Strait of another version?"));
+            print_message(&format!("error: the status cannot be read: {error}; is it a Strait of another version?"));
             End::Failed
         }
     }
@@ -46,11 +46,11 @@ pub fn client(at: &AdminAt) -> Result<Client, End> {
     match load::admin_address(&at.config.file, &Environment::of_process()) {
         Ok(Some(address)) => Ok(Client::at(address)),
         Ok(None) => {
-            say("error: the configuration says [admin] listen = \"off\": its processes cannot be asked");
+            print_message("error: the configuration says [admin] listen = \"off\": its processes cannot be asked");
             Err(End::Failed)
         }
         Err(reason) => {
-            say(&format!("error: {reason}; or name the admin API with --admin URL"));
+            print_message(&format!("error: {reason}; or name the admin API with --admin URL"));
             Err(End::BadConfig)
         }
     }
@@ -59,7 +59,7 @@ pub fn client(at: &AdminAt) -> Result<Client, End> {
 /// Says why there is no answer.
 #[must_use]
 pub fn failed(error: &ClientError) -> End {
-    say(&format!("error: {error}"));
+    print_message(&format!("error: {error}"));
     End::Failed
 }
 

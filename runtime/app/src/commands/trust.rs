@@ -9,7 +9,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use strait_host::{PrivateKey, PublicKey, digest_of, read_file, signature_path, verify_file};
 
-use super::{End, print, say};
+use super::{End, print, print_message};
 use crate::cli::ConfigFile;
 use crate::load::{self, Environment};
 
@@ -46,7 +46,7 @@ fn ended(result: Result<String, String>) -> End {
     match result {
         Ok(text) => print(&text),
         Err(error) => {
-            say(&format!("error: {error}"));
+            print_message(&format!("error: {error}"));
             End::Failed
         }
     }

@@ -8,13 +8,14 @@ use strait_core::config::Link;
 use strait_core::progress::{map_topic, progress_topic, quarantine_topic};
 use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic};
 use strait_host::{HostChains, HostEngine};
-use strait_kafka::probe::{ClusterInfo, Operation, missing_operations, probe};
-use strait_kafka::{ClusterConfig, KafkaDiscovery};
+use strait_kafka::probe::{ClusterInfo, missing_operations, probe};
+use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation};
 
 use super::{Outcome, Step};
 use crate::compose;
 use crate::load::Loaded;
-use crate::run::names::collisions;
+use crate::plugin_memory::PluginMemory;
+use crate::run::topic_collisions::collisions;
 
 /// How long a cluster is waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -63,8 +64,8 @@ fn plugins(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Arc<HostC
             return chains;
         }
     };
-    if let Err(error) = compose::admit_plugins(&loaded.config, Link::lanes_to_create) {
-        steps.push(Step::new("memory of plugins", Outcome::Failed, error));
+    if let Err(error) = PluginMemory::default().admit(&loaded.config) {
+        steps.push(Step::new("memory of plugins", Outcome::Failed, error.to_string()));
     }
     for link in &loaded.config.links {
         let name = format!("plugins of {}", link.name);

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
+use strait_core::Record;
 
-use super::super::{End, print, say};
-use super::jsonl::{self, Line};
+use super::super::{End, print, print_message};
+use super::jsonl;
 use super::project::{self, Project};
 use super::runner::{self, Subject};
 use super::{bench, build, cases};
@@ -40,7 +41,7 @@ pub fn run(command: &AuthorCommand) -> End {
         }
     };
     done.unwrap_or_else(|error| {
-        say(&error);
+        print_message(&error);
         End::Failed
     })
 }
@@ -115,18 +116,9 @@ fn capture(
     let settings = settings.ok_or_else(|| format!("the configuration has no cluster '{alias}'"))?;
     let records = strait_kafka::capture::capture(&compose::cluster(alias, settings), topic, records_max, PATIENCE);
     let records = records.map_err(|error| format!("{topic} on {alias}: {error}"))?;
-    let lines = records.into_iter().map(|record| Line {
-        topic: topic.to_owned(),
-        partition: record.partition,
-        offset: record.offset,
-        timestamp_ms: record.timestamp_ms,
-        key: record.key,
-        value: record.value,
-        headers: record.headers,
-    });
-    let text: String = lines.map(|line| format!("{}\n", jsonl::write(&line))).collect();
+    let text: String = records.iter().map(|record| format!("{}\n", jsonl::write(record))).collect();
     if text.is_empty() {
-        say(&format!("{topic} on {alias} holds no records"));
+        print_message(&format!("{topic} on {alias} holds no records"));
         return Ok(End::Ok);
     }
     Ok(print(&text))
@@ -154,7 +146,7 @@ fn built(project: &Project) -> Result<Subject, String> {
     Ok(Subject::file(&project.name, &wasm, project.config.clone()))
 }
 
-fn read(path: &Path) -> Result<Vec<Line>, String> {
+fn read(path: &Path) -> Result<Vec<Record>, String> {
     let of = |error: String| format!("{}: {error}", path.display());
     let text = if path.as_os_str() == "-" {
         let mut text = String::new();

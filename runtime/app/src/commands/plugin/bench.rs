@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use strait_core::Record;
 use strait_core::batch::Batch;
 
-use super::jsonl::Line;
 use super::runner::{self, Subject};
+use crate::time::millis;
 
 /// Records of one round, at least: a fetch under load has that many.
 const ROUND_RECORDS_MIN: usize = 2_000;
@@ -47,12 +48,12 @@ pub struct ColumnFigure {
 ///
 /// # Errors
 /// The plugin does not load, or broke.
-pub fn run(subject: &Subject, lines: &[Line], seconds: u64) -> Result<Figures, String> {
+pub fn run(subject: &Subject, records: &[Record], seconds: u64) -> Result<Figures, String> {
     let began = Instant::now();
     let chains = runner::load(&runner::engine()?, subject)?;
-    let load_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (round, partitions) = (round(lines), runner::partitions(lines));
-    let records: usize = round.iter().map(Batch::len).sum();
+    let load_ms = millis(began.elapsed());
+    let (round, partitions) = (round(records), runner::partitions(records));
+    let per_round: usize = round.iter().map(Batch::len).sum();
     let bytes: usize = round.iter().map(Batch::data_bytes).sum();
     let mut chain = chains.plugin_chain().map_err(|error| error.to_string())?;
     let mut times = Vec::new();
@@ -68,7 +69,7 @@ pub fn run(subject: &Subject, lines: &[Line], seconds: u64) -> Result<Figures, S
         }
         let took = began.elapsed();
         if warm {
-            times.push(took.as_nanos() as f64 / records as f64);
+            times.push(took.as_nanos() as f64 / per_round as f64);
         }
         warm = true;
     }
@@ -80,8 +81,8 @@ pub fn run(subject: &Subject, lines: &[Line], seconds: u64) -> Result<Figures, S
     let fastest = times.first().copied().unwrap_or(f64::NAN);
     Ok(Figures {
         plugin: subject.name.clone(),
-        records: (times.len() * records) as u64,
-        bytes_per_record: (bytes / records.max(1)) as u64,
+        records: (times.len() * per_round) as u64,
+        bytes_per_record: (bytes / per_round.max(1)) as u64,
         ns_per_record: fastest,
         records_per_s: 1e9 / fastest,
         ns_per_record_median: times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
@@ -92,13 +93,15 @@ pub fn run(subject: &Subject, lines: &[Line], seconds: u64) -> Result<Figures, S
 }
 
 /// The records often enough for a round, in batches as a fetch has them, with offsets that ascend.
-fn round(lines: &[Line]) -> Vec<Batch> {
-    let times = ROUND_RECORDS_MIN.div_ceil(lines.len().max(1)).max(1);
-    let span = lines.iter().map(|line| line.offset).max().unwrap_or(0).saturating_add(1);
-    let mut sorted: Vec<Line> = Vec::with_capacity(lines.len() * times);
-    for turn in 0..times {
-        let shift = span.saturating_mul(i64::try_from(turn).unwrap_or(0));
-        sorted.extend(lines.iter().cloned().map(|line| Line { offset: line.offset.saturating_add(shift), ..line }));
+fn round(records: &[Record]) -> Vec<Batch> {
+    let times = ROUND_RECORDS_MIN.div_ceil(records.len().max(1)).max(1);
+    let span = records.iter().map(|record| record.offset).max().unwrap_or(0).saturating_add(1);
+    let mut sorted: Vec<Record> = Vec::with_capacity(records.len() * times);
+    for repetition in 0..times {
+        let shift = span.saturating_mul(i64::try_from(repetition).unwrap_or(0));
+        sorted.extend(
+            records.iter().cloned().map(|record| Record { offset: record.offset.saturating_add(shift), ..record }),
+        );
     }
     sorted.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
     runner::batches(&sorted)

@@ -8,25 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-
-/// A record of a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
-    /// Topic.
-    pub topic: String,
-    /// Partition.
-    pub partition: i32,
-    /// Offset.
-    pub offset: i64,
-    /// Milliseconds since the Unix epoch.
-    pub timestamp_ms: i64,
-    /// `None` is null.
-    pub key: Option<Vec<u8>>,
-    /// `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
-    /// Name and nullable value, in order.
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
+use strait_core::Record;
 
 /// A line as it is written; every part may be left out.
 #[derive(Deserialize)]
@@ -59,8 +41,8 @@ enum Form<'a> {
 ///
 /// # Errors
 /// The number of the line that is wrong, and why.
-pub fn parse(text: &str) -> Result<Vec<Line>, String> {
-    let mut lines: Vec<Line> = Vec::new();
+pub fn parse(text: &str) -> Result<Vec<Record>, String> {
+    let mut lines: Vec<Record> = Vec::new();
     for (index, text) in text.lines().enumerate() {
         if text.trim().is_empty() {
             continue;
@@ -71,7 +53,7 @@ pub fn parse(text: &str) -> Result<Vec<Line>, String> {
     Ok(lines)
 }
 
-fn parse_line(text: &str, before: &[Line]) -> Result<Line, String> {
+fn parse_line(text: &str, before: &[Record]) -> Result<Record, String> {
     let written: Written<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let topic = written.topic.unwrap_or_else(|| "test".to_owned());
     let partition = written.partition.unwrap_or(0);
@@ -90,7 +72,7 @@ fn parse_line(text: &str, before: &[Line]) -> Result<Line, String> {
         Some(value) => bytes(value).map_err(|error| format!("{name}: {error}")),
         None => Ok(None),
     };
-    Ok(Line {
+    Ok(Record {
         partition,
         offset,
         timestamp_ms: written.timestamp.unwrap_or(0),
@@ -121,17 +103,17 @@ fn bytes(raw: &RawValue) -> Result<Option<Vec<u8>>, String> {
 
 /// Writes a record as a line, without the line's end.
 #[must_use]
-pub fn write(line: &Line) -> String {
+pub fn write(record: &Record) -> String {
     let mut members = vec![
-        member("topic", &quoted(&line.topic)),
-        member("partition", &line.partition.to_string()),
-        member("offset", &line.offset.to_string()),
-        member("timestamp", &line.timestamp_ms.to_string()),
-        member("key", &form(line.key.as_deref())),
-        member("value", &form(line.value.as_deref())),
+        member("topic", &quoted(&record.topic)),
+        member("partition", &record.partition.to_string()),
+        member("offset", &record.offset.to_string()),
+        member("timestamp", &record.timestamp_ms.to_string()),
+        member("key", &form(record.key.as_deref())),
+        member("value", &form(record.value.as_deref())),
     ];
-    if !line.headers.is_empty() {
-        members.push(member("headers", &headers(&line.headers)));
+    if !record.headers.is_empty() {
+        members.push(member("headers", &headers(&record.headers)));
     }
     format!("{{{}}}", members.join(","))
 }
@@ -191,7 +173,7 @@ mod tests {
             Some(b"\xff\x00"),
         ];
         for value in values {
-            let line = Line {
+            let line = Record {
                 topic: "orders".to_owned(),
                 partition: 3,
                 offset: 7,

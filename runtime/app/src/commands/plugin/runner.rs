@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
+use strait_core::Record;
 use strait_core::batch::{Batch, BatchBuilder, TimestampType};
 use strait_core::edit::{Content, Disposition, OutRecord, Processed, Reject, Route};
 use strait_core::offset::{LeaderEpoch, SourceOffset};
@@ -14,7 +15,7 @@ use strait_host::{
     ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming, PluginSource, PluginSpec, bundled_names,
 };
 
-use super::jsonl::{self, Line, form, member, quoted};
+use super::jsonl::{self, form, member, quoted};
 
 /// Records of one call of `Chain::apply`; a fetch of a broker has about as many.
 const BATCH_RECORDS_MAX: usize = 500;
@@ -97,8 +98,8 @@ pub fn load(engine: &HostEngine, subject: &Subject) -> Result<Arc<HostChains>, S
 
 /// How many partitions the topics of these records have.
 #[must_use]
-pub fn partitions(lines: &[Line]) -> u32 {
-    let most = lines.iter().map(|line| line.partition.saturating_add(1)).max().unwrap_or(0);
+pub fn partitions(records: &[Record]) -> u32 {
+    let most = records.iter().map(|record| record.partition.saturating_add(1)).max().unwrap_or(0);
     u32::try_from(most.max(PARTITIONS_MIN)).unwrap_or(1)
 }
 
@@ -106,11 +107,11 @@ pub fn partitions(lines: &[Line]) -> u32 {
 ///
 /// # Errors
 /// Where the plugin broke, and how.
-pub fn run(chains: &HostChains, lines: &[Line]) -> Result<Vec<Outcome>, String> {
+pub fn run(chains: &HostChains, records: &[Record]) -> Result<Vec<Outcome>, String> {
     let mut chain = chains.chain().map_err(|error| error.to_string())?;
-    let partitions = partitions(lines);
-    let mut outcomes = Vec::with_capacity(lines.len());
-    for batch in batches(lines) {
+    let partitions = partitions(records);
+    let mut outcomes = Vec::with_capacity(records.len());
+    for batch in batches(records) {
         let processed = judge(&mut *chain, batch, partitions)?;
         tell(&processed, &mut outcomes);
     }
@@ -135,16 +136,16 @@ pub fn judge(chain: &mut dyn Chain, batch: Batch, partitions: u32) -> Result<Pro
 
 /// The records as a reader would fetch them: runs of one partition.
 #[must_use]
-pub fn batches(lines: &[Line]) -> Vec<Batch> {
-    let same = |a: &Line, b: &Line| a.topic == b.topic && a.partition == b.partition;
-    let runs = lines.chunk_by(same).flat_map(|run| run.chunks(BATCH_RECORDS_MAX));
+pub fn batches(records: &[Record]) -> Vec<Batch> {
+    let same = |a: &Record, b: &Record| a.topic == b.topic && a.partition == b.partition;
+    let runs = records.chunk_by(same).flat_map(|run| run.chunks(BATCH_RECORDS_MAX));
     runs.map(|run| {
-        let (topic, partition) = run.first().map_or(("", 0), |line| (line.topic.as_str(), line.partition));
+        let (topic, partition) = run.first().map_or(("", 0), |first| (first.topic.as_str(), first.partition));
         let mut builder = BatchBuilder::new(topic.into(), partition, TimestampType::Create, LeaderEpoch(0));
-        for line in run {
-            let (key, value) = (line.key.as_deref(), line.value.as_deref());
-            builder.push(SourceOffset(line.offset), line.timestamp_ms, key, value);
-            for (name, value) in &line.headers {
+        for record in run {
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            builder.push(SourceOffset(record.offset), record.timestamp_ms, key, value);
+            for (name, value) in &record.headers {
                 builder.push_header(name, value.as_deref());
             }
         }

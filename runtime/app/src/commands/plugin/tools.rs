@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::super::say;
+use super::super::print_message;
 
 /// Folder for tools that several projects share, in place of each project's own.
 pub const SHARED: &str = "STRAIT_PLUGIN_TOOLS";
@@ -114,7 +114,7 @@ impl Tools {
             used_for,
             hint: PYTHON_HINT,
         })?;
-        say(&format!("installing {package} {version} from PyPI into {}", folder.display()));
+        print_message(&format!("installing {package} {version} from PyPI into {}", folder.display()));
         remove(&folder)?;
         let made = run(Command::new(&python).args(["-m", "venv"]).arg(&folder));
         made.map_err(|_| BuildError::Missing {
@@ -143,7 +143,7 @@ impl Tools {
         let npm = find("npm").filter(|_| find("node").is_some());
         let npm =
             npm.ok_or_else(|| BuildError::Missing { tool: "node and npm".to_owned(), used_for, hint: NODE_HINT })?;
-        say(&format!("installing {} from npm into {}", packages.join(", "), folder.display()));
+        print_message(&format!("installing {} from npm into {}", packages.join(", "), folder.display()));
         remove(&folder)?;
         // With a package.json of its own, npm does not look for one further up.
         write(&folder.join("package.json"), "{\"private\":true}\n")?;
@@ -175,7 +175,7 @@ impl Tools {
             return Ok(RustKind::Target);
         }
         if find("rustup").is_some() {
-            say(&format!("rustup target add {RUST_WASM}"));
+            print_message(&format!("rustup target add {RUST_WASM}"));
             let added = run(Command::new("rustup").args(["target", "add", RUST_WASM]).current_dir(folder));
             if added.is_ok() && installed().is_some() {
                 return Ok(RustKind::Target);
@@ -234,7 +234,7 @@ pub fn run(command: &mut Command) -> Result<(), BuildError> {
         .output()
         .map_err(|error| BuildError::Start { command: shown.clone(), error })?;
     if !output.stdout.is_empty() {
-        say(&String::from_utf8_lossy(&output.stdout));
+        print_message(&String::from_utf8_lossy(&output.stdout));
     }
     if !output.status.success() {
         return Err(BuildError::Failed { command: shown, status: output.status.to_string() });

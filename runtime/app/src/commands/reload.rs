@@ -1,102 +1,102 @@
-//! `strait plugin reload`, `rollback` and `history`: what a running process does with the plugins of its links.
+//! `strait plugin reload`, `rollback` and `history`: the plugins of a running process.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::status::{client, columns, failed, plain};
-use super::{End, print, say};
+use super::{End, print, print_message};
 use crate::admin::client::{Client, ClientError};
-use crate::cli::{AdminAt, Output};
+use crate::cli::{LinkAt, Output};
 
-/// An answer from memory.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A reload reads, compiles and tries the plugins.
-const EXCHANGE: Duration = Duration::from_secs(170);
+/// How long an answer from memory may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a reload may take: it reads, compiles and tries the plugins.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(170);
 
-/// What a process is told to do.
+/// A request that changes the plugins of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exchange {
-    /// Load the plugins anew.
+pub enum Request {
+    /// Load the plugins again.
     Reload {
-        /// Also where the new ones protect less than those that serve.
+        /// Accept plugins that protect less than the active ones.
         confirm: bool,
-        /// Also those that broke or were refused before.
+        /// Retry plugins that broke or were refused before.
         force: bool,
     },
-    /// Go back to those before.
+    /// Go back to the previous plugins.
     Rollback,
 }
 
-/// Reloads or rolls back one link, or reloads all of them.
+/// Sends a request for one link, or reloads all of them.
 #[must_use]
-pub fn exchange(at: &AdminAt, link: Option<&str>, what: Exchange, output: Output) -> End {
-    let (client, links) = match reach(at, link) {
-        Ok(reached) => reached,
+pub fn send(on: &LinkAt, request: Request) -> End {
+    let (client, links) = match connect(on) {
+        Ok(connected) => connected,
         Err(end) => return end,
     };
-    if what == Exchange::Rollback && links.len() != 1 {
-        say(&format!("error: which link? Name one with --link: {}", links.join(", ")));
+    if request == Request::Rollback && links.len() != 1 {
+        print_message(&format!("error: which link? Name one with --link: {}", links.join(", ")));
         return End::Failed;
     }
-    let (verb, body) = match what {
-        Exchange::Reload { confirm, force } => ("reload", json!({ "confirm": confirm, "force": force })),
-        Exchange::Rollback => ("rollback", json!({})),
+    let (verb, body) = match request {
+        Request::Reload { confirm, force } => ("reload", json!({ "confirm": confirm, "force": force })),
+        Request::Rollback => ("rollback", json!({})),
     };
     let mut end = End::Ok;
     let mut answers = Vec::new();
     for link in &links {
-        match client.post(&format!("/api/v1/plugins/{link}/{verb}"), &body, EXCHANGE) {
+        match client.post(&format!("/api/v1/plugins/{link}/{verb}"), &body, RELOAD_TIMEOUT) {
             Ok(answer) => answers.push((link.clone(), answer)),
             Err(error) => {
-                say(&format!("error: {link}: {}", plain(&error.to_string())));
+                print_message(&format!("error: {link}: {}", plain(&error.to_string())));
                 end = End::Failed;
             }
         }
     }
-    let printed = match output {
+    let printed = match on.output {
         Output::Json => print(&format!("{:#}", Value::Object(answers.iter().cloned().collect()))),
         Output::Text => {
-            let lines: Vec<String> = answers.iter().map(|(link, answer)| format!("{link}: {}", told(answer))).collect();
+            let lines: Vec<String> =
+                answers.iter().map(|(link, answer)| format!("{link}: {}", outcome_line(answer))).collect();
             if lines.is_empty() { End::Ok } else { print(&lines.join("\n")) }
         }
     };
     if end == End::Ok { printed } else { end }
 }
 
-/// Prints what became of each chain of plugins, oldest first.
+/// Prints the reloads and rollbacks of each link, oldest first.
 #[must_use]
-pub fn history(at: &AdminAt, link: Option<&str>, output: Output) -> End {
-    let (client, links) = match reach(at, link) {
-        Ok(reached) => reached,
+pub fn history(on: &LinkAt) -> End {
+    let (client, links) = match connect(on) {
+        Ok(connected) => connected,
         Err(end) => return end,
     };
     let mut all = serde_json::Map::new();
     for link in links {
-        match client.get(&format!("/api/v1/plugins/{link}/history"), PATIENCE) {
+        match client.get(&format!("/api/v1/plugins/{link}/history"), ANSWER_TIMEOUT) {
             Ok(answer) => all.insert(link, answer),
             Err(error) => return failed(&error),
         };
     }
-    match output {
+    match on.output {
         Output::Json => print(&format!("{:#}", Value::Object(all))),
         Output::Text => print(&all.iter().map(|(link, history)| table(link, history)).collect::<Vec<_>>().join("\n")),
     }
 }
 
-/// The process, and the link of it that was named, or all of them.
-fn reach(at: &AdminAt, link: Option<&str>) -> Result<(Client, Vec<String>), End> {
-    let client = client(at)?;
-    let links = links(&client, link).map_err(|error| failed(&error))?;
+/// Returns the process's API, and the named link or all of the process.
+fn connect(on: &LinkAt) -> Result<(Client, Vec<String>), End> {
+    let client = client(&on.at)?;
+    let links = links(&client, on.link.as_deref()).map_err(|error| failed(&error))?;
     Ok((client, links))
 }
 
-/// The link that was named, or all of the process.
 fn links(client: &Client, link: Option<&str>) -> Result<Vec<String>, ClientError> {
     if let Some(link) = link {
         return Ok(vec![link.to_owned()]);
     }
-    let status = client.get("/api/v1/status", PATIENCE)?;
+    let status = client.get("/api/v1/status", ANSWER_TIMEOUT)?;
     let links = status.get("links").and_then(Value::as_array).into_iter().flatten();
     Ok(links.filter_map(|link| link.get("name")?.as_str().map(str::to_owned)).collect())
 }
@@ -105,7 +105,7 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn told(entry: &Value) -> String {
+fn outcome_line(entry: &Value) -> String {
     let mut line = format!("{}; {} serves", plain(text(entry, "outcome")), plain(text(entry, "serving")));
     if let Some(took_ms) = entry.get("took_ms").and_then(Value::as_u64) {
         line.push_str(&format!(" ({took_ms} ms)"));

@@ -1,6 +1,8 @@
 //! `strait check`: steps, each with what was found. Changes nothing.
 
 pub mod steps;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 
@@ -71,7 +73,7 @@ pub fn check(args: &Check) -> End {
     all.extend(steps);
     match args.output {
         Output::Text => {
-            super::complain(&report);
+            super::print_report(&report);
             let text: String = all.iter().map(Step::text).collect();
             finish(&text, end)
         }

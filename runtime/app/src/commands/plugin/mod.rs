@@ -15,22 +15,19 @@ use std::path::Path;
 
 use strait_host::{Kind, PluginInfo, inspect};
 
-use super::exchange::{self, Exchange};
-use super::{End, print, say, trust};
+use super::reload::{self, Request};
+use super::{End, print, print_message, trust};
 use crate::cli::{Output, PluginCommand};
 
 /// Runs the command.
 #[must_use]
 pub fn plugin(command: &PluginCommand) -> End {
     match command {
-        PluginCommand::Reload { at, link, confirm, force, output } => {
-            let what = Exchange::Reload { confirm: *confirm, force: *force };
-            exchange::exchange(at, link.as_deref(), what, *output)
+        PluginCommand::Reload { on, confirm, force } => {
+            reload::send(on, Request::Reload { confirm: *confirm, force: *force })
         }
-        PluginCommand::Rollback { at, link, output } => {
-            exchange::exchange(at, link.as_deref(), Exchange::Rollback, *output)
-        }
-        PluginCommand::History { at, link, output } => exchange::history(at, link.as_deref(), *output),
+        PluginCommand::Rollback(on) => reload::send(on, Request::Rollback),
+        PluginCommand::History(on) => reload::history(on),
         PluginCommand::Keygen { key } => trust::keygen(key),
         PluginCommand::Sign { key, file } => trust::sign(key, file),
         PluginCommand::Verify { plugin, trust, config } => trust::verify(plugin, trust, config),
@@ -44,7 +41,7 @@ fn show(file: &Path, output: Output) -> End {
     let info = match info {
         Ok(info) => info,
         Err(error) => {
-            say(&error);
+            print_message(&error);
             return End::Failed;
         }
     };
@@ -53,7 +50,7 @@ fn show(file: &Path, output: Output) -> End {
         Output::Json => match serde_json::to_string_pretty(&info) {
             Ok(text) => print(&text),
             Err(error) => {
-                say(&format!("cannot print the result: {error}"));
+                print_message(&format!("cannot print the result: {error}"));
                 End::Failed
             }
         },

@@ -81,6 +81,20 @@ pub struct AdminAt {
     pub config: ConfigFile,
 }
 
+/// Links of a running process.
+#[derive(Clone, Debug, Args)]
+pub struct LinkAt {
+    /// The process.
+    #[command(flatten)]
+    pub at: AdminAt,
+    /// Only this link. A rollback needs it where the process has several.
+    #[arg(long, value_name = "LINK")]
+    pub link: Option<String>,
+    /// How to print the result.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
 /// `strait run`
 #[derive(Debug, Args)]
 pub struct Run {
@@ -150,50 +164,24 @@ pub enum PluginCommand {
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Output,
     },
-    /// Have a running process look at its configuration and plugins now, and take over what has changed.
+    /// Reload the configuration and the plugins of a running process.
     ///
-    /// What does not load, or protects less than before, is refused: the plugins that serve go on.
+    /// Plugins that do not load, or protect less than the active ones, are refused: the active ones stay.
     Reload {
-        /// Which process.
+        /// The links, and how to print the outcome.
         #[command(flatten)]
-        at: AdminAt,
-        /// Only this link; all of the process otherwise.
-        #[arg(long, value_name = "LINK")]
-        link: Option<String>,
-        /// Take plugins that protect less than those that serve.
+        on: LinkAt,
+        /// Accept plugins that protect less than the active ones.
         #[arg(long)]
         confirm: bool,
-        /// Try plugins again that broke or were refused before.
+        /// Retry plugins that broke or were refused before.
         #[arg(long)]
         force: bool,
-        /// How to print what became of it.
-        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-        output: Output,
     },
-    /// Have a running process go back to the plugins before the last reload.
-    Rollback {
-        /// Which process.
-        #[command(flatten)]
-        at: AdminAt,
-        /// Which link; needed where the process has several.
-        #[arg(long, value_name = "LINK")]
-        link: Option<String>,
-        /// How to print what became of it.
-        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-        output: Output,
-    },
-    /// Print which plugins a running process had, since when, and why.
-    History {
-        /// Which process.
-        #[command(flatten)]
-        at: AdminAt,
-        /// Only this link.
-        #[arg(long, value_name = "LINK")]
-        link: Option<String>,
-        /// How to print it.
-        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-        output: Output,
-    },
+    /// Roll a running process back to the plugins before the last reload.
+    Rollback(LinkAt),
+    /// Print the plugins that a running process had, with times and reasons.
+    History(LinkAt),
     /// Make a key pair to sign plugins with; prints the public key.
     Keygen {
         /// Where to put the private key; must not be there yet.

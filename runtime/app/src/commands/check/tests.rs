@@ -1,0 +1,72 @@
+//! `strait check` and a run of the same configuration, between mock clusters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::Record;
+use strait_kafka::{ClusterConfig, MockCluster, demo_records};
+use tokio_util::sync::CancellationToken;
+
+use super::steps;
+use crate::board::Board;
+use crate::load::{self, Environment};
+use crate::run::{self, RunError, Until};
+
+#[test]
+fn a_link_copies_the_others_and_says_which_it_does_not() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let (aws, gcp) = (MockCluster::start(1).unwrap(), MockCluster::start(1).unwrap());
+    let config = |cluster: &MockCluster| ClusterConfig {
+        name: "mock".to_owned(),
+        bootstrap_servers: cluster.bootstrap_servers(),
+        properties: BTreeMap::new(),
+    };
+    for topic in ["orders.v1", "orders.v2", "payments.v1"] {
+        aws.create_topic(topic, 1).unwrap();
+        let record = Record {
+            topic: topic.to_owned(),
+            key: Some(topic.into()),
+            value: Some(b"v".to_vec()),
+            timestamp_ms: 1_000,
+            ..Record::default()
+        };
+        demo_records::send(&config(&aws), &[record], PATIENCE).unwrap();
+    }
+    // The mock cluster has no admin interface.
+    for (topic, partitions) in [("aws.orders", 1), ("aws.payments", 1), ("strait.l.progress", 1), ("strait.l.map", 1)] {
+        gcp.create_topic(topic, partitions).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[clusters.aws]\nbootstrap_servers = \"{}\"\n[clusters.gcp]\nbootstrap_servers = \"{}\"\n\
+         [[links]]\nname = \"l\"\nsource = \"aws\"\ntarget = \"gcp\"\ntopics = [\".*\"]\n\
+         delivery = \"at-least-once\"\nlanes = 1\n[[links.plugins]]\nplugin = \"rename\"\n\
+         config = {{ pattern = \"(.*)\\\\.v\\\\d\", replacement = \"$1\" }}\n",
+        aws.bootstrap_servers(),
+        gcp.bootstrap_servers()
+    );
+    let file = folder.path().join("strait.toml");
+    std::fs::write(&file, text).unwrap();
+    let loaded =
+        Arc::new(load::load(&file, &Environment::default()).unwrap_or_else(|r| panic!("{}", r.render(false, 100))));
+
+    let steps = steps::all(&loaded);
+    let said: String = steps.iter().map(|step| step.text()).collect();
+    assert!(said.contains("✓ topics of l: 1 with 1 partitions: payments.v1 -> aws.payments"), "{said}");
+    assert!(
+        said.contains(
+            "✗ topics of l: the source topics 'orders.v1', 'orders.v2' would all be target topic 'aws.orders'"
+        ),
+        "{said}"
+    );
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let board = Board::new(&loaded.config);
+    let copying = run::run(&loaded, Until::CaughtUp, CancellationToken::new(), &board);
+    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, copying).await.unwrap() });
+    let errors = ended.unwrap_err();
+    assert!(matches!(&errors[..], [RunError::Stopped { count: 2, .. }]), "{errors:?}");
+    let copied = |topic: &str| demo_records::read(&config(&gcp), topic, 1, PATIENCE).unwrap().len();
+    assert_eq!((copied("aws.payments"), copied("aws.orders")), (1, 0));
+}
