@@ -7,7 +7,7 @@ use strait_core::config::{DeliveryMode, Link};
 use strait_core::{Event, PartitionKey, Severity};
 use strait_flow::ports::{Clock, EventSink};
 use strait_flow::{LaneState, LinkStatus, SystemClock};
-use strait_host::{ChainSlot, HostEngine};
+use strait_host::{ActiveChain, HostEngine};
 
 use crate::sync::lock;
 use crate::telemetry::Mask;
@@ -23,7 +23,7 @@ pub struct Work {
     /// The figures of the link.
     pub status: Arc<LinkStatus>,
     /// The slot that holds the plugins of the link.
-    pub slot: ChainSlot,
+    pub slot: ActiveChain,
     /// The engine that runs them. It has the figures of all versions.
     pub engine: HostEngine,
     /// Lanes that the link has in all processes.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::config::{Change, Link, Reload, ReloadMode, diff};
-use strait_host::{ChainSpec, ChainState, HostChains, Outcome, PluginSource, Standing, Trial, generation_of};
+use strait_host::{ChainSpec, ChainState, HistoryOutcome, HostChains, PluginSource, Trial, TrialPhase, generation_of};
 
 use super::refusal::{Reason, Refusal};
 use super::{LinkReload, Shared, files, link_of};
@@ -132,7 +132,7 @@ impl Shared {
         let offered = link.slot.offer(chains, trial, Duration::from_secs(probation_s), took);
         let entry = offered.map_err(|error| refuse(error.into()))?;
         link.state().applied = Arc::clone(source);
-        Ok(if entry.outcome == Outcome::OnTrial { ReloadOutcome::OnTrial } else { ReloadOutcome::Reloaded })
+        Ok(if entry.outcome == HistoryOutcome::OnTrial { ReloadOutcome::OnTrial } else { ReloadOutcome::Reloaded })
     }
 
     /// Records which changes of the file need a restart, and logs them when they change.
@@ -204,7 +204,7 @@ fn refuse_deleted_files(link: &LinkReload, spec: &ChainSpec) -> Result<(), Reaso
 /// Returns the generation of the candidate on trial.
 fn on_trial(link: &LinkReload) -> Option<String> {
     let ChainState { standing, beside, .. } = link.slot.state();
-    beside.filter(|_| matches!(standing, Standing::Shadow | Standing::Canary))
+    beside.filter(|_| matches!(standing, TrialPhase::Shadow | TrialPhase::Canary))
 }
 
 fn trial(reload: &Reload) -> Trial {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strait_core::config::{Link, ReloadMode};
 use strait_flow::ports::Clock;
-use strait_host::{ChainSlot, HistoryEntry, HostEngine, signature_path};
+use strait_host::{ActiveChain, HistoryEntry, HostEngine, signature_path};
 
 use crate::board::plugins::{LinkPlugins, PluginControl, ReloadError, ReloadReport, ReloadRequest};
 use crate::compose;
@@ -53,7 +53,7 @@ struct Shared {
 
 /// One link.
 struct LinkReload {
-    slot: ChainSlot,
+    slot: ActiveChain,
     state: Mutex<ReloadState>,
 }
 
@@ -76,7 +76,7 @@ impl Reloads {
         engine: HostEngine,
         clock: Arc<dyn Clock>,
         memory: Arc<PluginMemory>,
-        slots: Vec<(String, ChainSlot)>,
+        slots: Vec<(String, ActiveChain)>,
     ) -> Self {
         let links = slots.into_iter().map(|(name, slot)| {
             let files = link_of(loaded, &name).map(|link| files(loaded, link)).unwrap_or_default();
@@ -108,7 +108,7 @@ impl Reloads {
 
     /// Returns the slot of a link.
     #[cfg(test)]
-    pub fn slot(&self, link: &str) -> Option<&ChainSlot> {
+    pub fn slot(&self, link: &str) -> Option<&ActiveChain> {
         self.shared.links.get(link).map(|link| &link.slot)
     }
 }

@@ -76,9 +76,12 @@ impl Bed {
         let world = Arc::new(World::default());
         let link = &loaded.config.links[0];
         let chains = strait_host::HostChains::load(&engine, compose::chain(&loaded, link)).unwrap();
-        let deps =
-            SlotDeps { link: "l".into(), clock: Arc::<World>::clone(&world), events: Arc::<World>::clone(&world) };
-        let slot = ChainSlot::new(deps, chains);
+        let deps = ActiveChainDeps {
+            link: "l".into(),
+            clock: Arc::<World>::clone(&world),
+            events: Arc::<World>::clone(&world),
+        };
+        let slot = ActiveChain::new(deps, chains);
         let clock = Arc::<World>::clone(&world);
         let reloads = Reloads::new(&loaded, engine, clock, Arc::default(), vec![("l".to_owned(), slot)]);
         let bed = Self { folder, world, reloads };
@@ -101,14 +104,14 @@ impl Bed {
     }
 
     /// Polls once, without time passing, and returns the outcomes.
-    fn poll(&self) -> Vec<Outcome> {
+    fn poll(&self) -> Vec<HistoryOutcome> {
         let before = self.history().len();
         self.reloads.shared.poll();
         self.history().split_off(before).into_iter().map(|entry| entry.outcome).collect()
     }
 
     /// Polls until no file is still settling.
-    fn settle(&self) -> Vec<Outcome> {
+    fn settle(&self) -> Vec<HistoryOutcome> {
         let mut outcomes = self.poll();
         self.world.ms.fetch_add(SETTLE_MS, Ordering::Relaxed);
         outcomes.extend(self.poll());
@@ -146,7 +149,7 @@ fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
     // Renamed over: taken once it has rested, and only then.
     bed.put("B");
     assert_eq!((bed.poll(), bed.poll(), bed.serving().as_str()), (vec![], vec![], "A"));
-    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![Outcome::Reloaded], "B"));
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "B"));
     assert_eq!(bed.settle(), vec![]);
 
     // Half written in place: nothing while it grows, refused when it rests like that, taken when it is whole.

@@ -7,7 +7,7 @@ use strait_core::LaneId;
 use strait_core::config::{LANES_DEFAULT, Link, Start};
 use strait_flow::ports::{ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, LinkService, LinkStatus, Policies, WatchIntervals};
-use strait_host::{ChainSlot, HostChains, HostEngine, SlotDeps};
+use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
     KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopics, LinkTopicsError,
@@ -74,7 +74,7 @@ pub struct Planned {
     /// The figures of the link.
     pub status: Arc<LinkStatus>,
     /// The slot that holds its plugins.
-    pub slot: ChainSlot,
+    pub slot: ActiveChain,
     link: Link,
     engine: HostEngine,
     clock: Arc<dyn Clock>,
@@ -97,7 +97,7 @@ pub async fn plan(
         let loading = tokio::task::spawn_blocking(move || HostChains::load(&for_loading, spec));
         let chains = loading.await.map_err(|error| RunError::Engine(error.to_string()))??;
         let events = Arc::clone(board) as Arc<dyn EventSink>;
-        let slot_deps = SlotDeps { link: link.name.clone(), clock: Arc::clone(clock), events };
+        let slot_deps = ActiveChainDeps { link: link.name.clone(), clock: Arc::clone(clock), events };
         planned.push(Planned {
             board: Arc::clone(board),
             status: Arc::default(),
@@ -211,7 +211,11 @@ fn lane_spec(link: &Link, measured: &Measured, process: u32) -> LaneSpec {
 
 /// Returns the chains of the link's lanes: those of the slot, guarded against topics that would share a
 /// target topic.
-fn chains_of(link: &Link, slot: &ChainSlot, topics: &watch::Receiver<Arc<Vec<SourceTopic>>>) -> Arc<dyn ChainFactory> {
+fn chains_of(
+    link: &Link,
+    slot: &ActiveChain,
+    topics: &watch::Receiver<Arc<Vec<SourceTopic>>>,
+) -> Arc<dyn ChainFactory> {
     let chains = Arc::new(slot.clone());
     if link.merge_topics { chains } else { Arc::new(CollisionGuard::new(chains, topics.clone())) }
 }
