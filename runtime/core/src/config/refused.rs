@@ -31,7 +31,7 @@ impl Refused {
     }
 }
 
-/// Every refused property. `docs/configuration.md` shows this table; a test compares the two.
+/// Every refused property. The table of `docs/configuration.md` is generated from it (tests/tidy).
 pub const REFUSED: &[Refused] = &[
     refused("acks", "an acknowledged record must be on every in-sync replica"),
     refused(

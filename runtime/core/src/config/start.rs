@@ -77,7 +77,7 @@ impl JsonSchema for Start {
                 { "const": "latest", "description": "The end of the log at the first run." },
                 {
                     "type": "string", "format": "date-time",
-                    "description": "The first record at or after this time (RFC 3339); if there is none, the end of the log at the first run."
+                    "description": "A time (RFC 3339): the first record at or after it; if there is none, the end of the log at the first run."
                 },
             ]
         })
