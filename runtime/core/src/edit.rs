@@ -34,7 +34,7 @@ pub struct Processed {
 }
 
 /// The outcome for a record that does not pass unchanged.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Disposition {
     /// Dropped on purpose. The record counts as settled.
     Drop,
@@ -42,10 +42,10 @@ pub enum Disposition {
     Replace(Vec<OutRecord>),
     /// Refused by a plugin, or broke a plugin. The record goes to quarantine or stops its
     /// partition; it is never dropped silently.
-    Reject(Reject),
+    Reject(Box<Reject>),
     /// Broke a plugin with `on_error = "stop"`. The records before it are sent, and its partition
     /// stops here.
-    Halt(Reject),
+    Halt(Box<Reject>),
 }
 
 /// The refusal of one record, by a plugin or by the host on its behalf.
@@ -62,13 +62,17 @@ pub struct Reject {
     pub text: String,
 }
 
-/// Header names and values in order. `None` is a null value.
-pub type HeaderList = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+/// The name and value of a header. `None` is a null value.
+pub type Header = (Vec<u8>, Option<Vec<u8>>);
 
-/// A record to send in place of the original.
+/// Headers in order.
+pub type HeaderList = Vec<Header>;
+
+/// A record to send in place of the original. Within the plugin chain, its edits so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutRecord {
-    /// Final topic name, or `None` for the batch's target topic.
+    /// Final topic name, or `None` for the batch's target topic. Within the plugin chain, the name
+    /// before the link's `naming`.
     pub topic: Option<Arc<str>>,
     /// How the target partition is chosen.
     pub route: Route,
@@ -101,13 +105,42 @@ pub enum Route {
     /// its key (Kafka's default partitioner).
     #[default]
     Keep,
+    /// The partition of the key, as it is at the end of the plugin chain. A null key keeps the
+    /// partition number.
+    ByKey,
     /// This partition. If it does not exist, the record is rejected.
     Partition(i32),
     /// The murmur2 hash of these bytes, as in Kafka's default partitioner.
     Hash(Vec<u8>),
 }
 
+impl OutRecord {
+    /// Returns the number of bytes that this record holds besides the original's.
+    #[must_use]
+    pub fn owned_bytes(&self) -> usize {
+        let headers = self.headers.iter().flatten();
+        let headers = headers.map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+        self.key.owned_bytes() + self.value.owned_bytes() + headers.sum::<usize>()
+    }
+
+    /// Replaces a route by key with one that does not depend on later edits, given the original
+    /// key.
+    pub fn resolve_route(&mut self, original_key: Option<&[u8]>) {
+        if self.route == Route::ByKey {
+            let key = self.key.resolve(original_key);
+            self.route = key.map_or(Route::Keep, |key| Route::Hash(key.to_vec()));
+        }
+    }
+}
+
 impl Content {
+    fn owned_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Original | Self::Null => 0,
+        }
+    }
+
     /// Returns the bytes to send, given the bytes of the original.
     #[must_use]
     pub fn resolve<'a>(&'a self, original: Option<&'a [u8]>) -> Option<&'a [u8]> {

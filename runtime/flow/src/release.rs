@@ -268,7 +268,7 @@ fn outgoing<'a>(
             Route::Hash(bytes) => partitioner::partition_of(bytes, topic.partitions),
             Route::Keep if source_partition.unsigned_abs() < topic.partitions => source_partition,
             // A routed record whose number does not exist there: as Kafka's default partitioner, null keys by number.
-            Route::Keep => match key {
+            Route::Keep | Route::ByKey => match key {
                 Some(key) => partitioner::partition_of(key, topic.partitions),
                 None => source_partition % i32::try_from(topic.partitions.max(1)).unwrap_or(i32::MAX),
             },

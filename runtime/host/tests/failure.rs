@@ -58,7 +58,7 @@ fn one(guest: &[u8], change: impl FnOnce(&mut PluginSpec)) -> Arc<HostChains> {
 
 fn rejects(processed: &Processed) -> Vec<(usize, &Reject)> {
     let all = processed.dispositions.iter();
-    all.filter_map(|(index, d)| if let Disposition::Reject(r) = d { Some((*index, r)) } else { None }).collect()
+    all.filter_map(|(index, d)| if let Disposition::Reject(r) = d { Some((*index, &**r)) } else { None }).collect()
 }
 
 fn count(chains: &HostChains, kind: FailureKind) -> u64 {

@@ -182,9 +182,9 @@ impl Chain for SimChain {
                 Kind::Twice => Disposition::Replace(vec![numbered(record.value, 1), numbered(record.value, 2)]),
                 Kind::Split => Disposition::Replace(vec![OutRecord::default(), routed(numbered(record.value, 1))]),
                 Kind::Route => Disposition::Replace(vec![routed(OutRecord::default())]),
-                Kind::Reject => Disposition::Reject(reject()),
+                Kind::Reject => Disposition::Reject(Box::new(reject())),
                 Kind::Trap | Kind::Halt if world.mended => continue,
-                Kind::Halt => Disposition::Halt(reject()),
+                Kind::Halt => Disposition::Halt(Box::new(reject())),
                 Kind::Trap => return Err(Self::error(&world, record.offset, "trap", Next::Stop)),
                 Kind::Hesitate => {
                     let times = self.hesitated.entry(id.unwrap_or_default()).or_default();

@@ -109,8 +109,8 @@ impl Stage {
                 names.of(&name.into())
             },
         };
-        let outcome = apply(&edits, rows, &scene, &mut rules);
-        Ok(outcome.map(|outcome| work.slots.commit(outcome)).map_err(Failure::of_edits))
+        let edits = apply(&edits, rows, &scene, &mut rules);
+        Ok(edits.map(|edits| work.slots.commit(edits)).map_err(Failure::of_edits))
     }
 }
 

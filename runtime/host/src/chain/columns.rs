@@ -2,9 +2,9 @@
 
 use strait_core::batch::{Batch, TimestampType};
 
-use super::patch::View;
 use super::plan::Needs;
-use super::slots::{Slot, Slots};
+use super::slots::{RecordSlot, RecordSlots};
+use super::view::View;
 use crate::fields::{Doc, Docs, Lens, Occurrence};
 
 /// A call's data is cut here: larger ones leave the cache and cost double.
@@ -111,14 +111,14 @@ pub(super) struct TooLarge;
 pub(super) struct Scene<'a> {
     pub(super) needs: &'a Needs,
     pub(super) batch: &'a Batch,
-    pub(super) slots: &'a Slots,
+    pub(super) slots: &'a RecordSlots,
     pub(super) docs: &'a Docs,
     /// `None` where the plugin reads no fields.
     pub(super) lens: Option<&'a Lens>,
 }
 
 /// About how many bytes a record adds; exact but for the alignment of columns.
-pub(super) fn cost(scene: &Scene<'_>, slot: &Slot, view: &View<'_>) -> usize {
+pub(super) fn cost(scene: &Scene<'_>, slot: &RecordSlot, view: &View<'_>) -> usize {
     let needs = scene.needs;
     let mut bytes = 0;
     for column in &needs.columns {
@@ -246,7 +246,7 @@ fn fill_fields(
     column: Column,
     lens: &Lens,
     docs: &Docs,
-    (batch, slots, rows): (&Batch, &Slots, &[usize]),
+    (batch, slots, rows): (&Batch, &RecordSlots, &[usize]),
     data: &mut Vec<u8>,
 ) -> Result<(), TooLarge> {
     let doc_of = |row: usize| slots.get(row).and_then(|slot| docs.get(slot.doc));

@@ -8,10 +8,10 @@ mod error;
 mod memory;
 mod names;
 mod narrow;
-mod patch;
 mod plan;
 mod slots;
 mod stage;
+mod view;
 mod warm_up;
 mod work;
 
@@ -31,8 +31,7 @@ use coverage::Coverage;
 use error::{StageError, chain_error};
 use memory::{Memories, Place};
 use names::Names;
-use patch::Fate;
-use slots::Slots;
+use slots::RecordSlots;
 use stage::Stage;
 use work::{Manner, Scratch, Work};
 
@@ -48,7 +47,7 @@ pub struct PluginChain {
     stages: Vec<Stage>,
     names: Names,
     /// The records of the batch at hand.
-    slots: Slots,
+    slots: RecordSlots,
     /// What was read of their values.
     docs: Docs,
     /// By source topic, how each stage sees the values, so that one pass serves them all.
@@ -67,7 +66,7 @@ impl PluginChain {
             names: Names::new(&set),
             set,
             stages,
-            slots: Slots::default(),
+            slots: RecordSlots::default(),
             docs: Docs::default(),
             lenses: HashMap::new(),
             scratch: Scratch::default(),
@@ -130,25 +129,22 @@ impl PluginChain {
         chain_error(&self.set, plugin, reason.into())
     }
 
+    /// Returns what the slots hold, one entry per record: copies in order, the record itself behind them.
     fn dispositions(&mut self, batch: &Batch) -> Result<Vec<(usize, Disposition)>, ChainError> {
         let mut dispositions: Vec<(usize, Disposition)> = Vec::new();
-        for (index, fate) in self.slots.drain() {
-            let disposition = match fate {
-                // One of several: the record itself beside its copies.
-                Fate::Pass => Disposition::Replace(vec![OutRecord::default()]),
-                Fate::Drop => Disposition::Drop,
-                Fate::Reject(reject) => Disposition::Reject(*reject),
-                Fate::Halt(reject) => Disposition::Halt(*reject),
-                Fate::Change(mut patch) => {
-                    let Some(record) = batch.get(index) else { continue };
-                    let topic = patch.topic.take().map(|topic| self.names.of(&topic)).transpose();
-                    let topic = topic.map_err(|reason| {
-                        let plugin = self.set.plugins.last().map_or_else(|| "naming".into(), |p| p.name.clone());
-                        chain_error(&self.set, plugin, StageError { offset: Some(record.offset), ..reason.into() })
+        for (index, disposition) in self.slots.drain() {
+            // A record that passes has an entry only if it goes out beside its copies.
+            let mut disposition = disposition.unwrap_or_else(|| Disposition::Replace(vec![OutRecord::default()]));
+            if let Disposition::Replace(records) = &mut disposition {
+                let Some(original) = batch.get(index) else { continue };
+                for record in records {
+                    self.names.finish(record, original.key).map_err(|reason| {
+                        let plugin = self.set.plugins.last().map_or_else(|| "naming".into(), |p| Arc::clone(&p.name));
+                        let error = StageError { offset: Some(original.offset), ..reason.into() };
+                        chain_error(&self.set, plugin, error)
                     })?;
-                    Disposition::Replace(vec![patch.finish(record, topic)])
                 }
-            };
+            }
             match (dispositions.last_mut(), disposition) {
                 (Some((last, before)), disposition) if *last == index => join(before, disposition),
                 (_, disposition) => dispositions.push((index, disposition)),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use strait_core::edit::OutRecord;
 use strait_core::topic::validate_target_name;
 
 use super::TOPICS_MAX;
@@ -31,5 +32,14 @@ impl Names {
         }
         self.known.insert(topic.clone(), name.clone());
         Ok(name)
+    }
+
+    /// Gives a record its final topic and its final route, at the end of the chain.
+    pub(super) fn finish(&mut self, record: &mut OutRecord, original_key: Option<&[u8]>) -> Result<(), String> {
+        if let Some(topic) = &record.topic {
+            record.topic = Some(self.of(topic)?);
+        }
+        record.resolve_route(original_key);
+        Ok(())
     }
 }

@@ -9,12 +9,11 @@ use std::ops::Range;
 use std::time::Duration;
 
 use strait_core::config::OnError;
-use strait_core::edit::Reject;
+use strait_core::edit::{Disposition, Reject};
 use strait_flow::ports::Next;
 
 use super::call::{Call, MODE_AGAIN};
 use super::error::{Failure, StageError};
-use super::patch::Fate;
 use super::stage::Stage;
 use super::work::Work;
 use crate::health::{FailureKind, Outcome};
@@ -198,12 +197,12 @@ impl Stage {
                 text: failure.reason.clone(),
             })
         };
-        slot.fate = match plugin.on_error {
+        slot.disposition = Some(match plugin.on_error {
             OnError::Pass => return,
-            OnError::Stop => Fate::Halt(reject()),
-            OnError::Drop if failure.kind != FailureKind::Unjudged => Fate::Drop,
-            OnError::Drop | OnError::Quarantine => Fate::Reject(reject()),
-        };
+            OnError::Stop => Disposition::Halt(reject()),
+            OnError::Drop if failure.kind != FailureKind::Unjudged => Disposition::Drop,
+            OnError::Drop | OnError::Quarantine => Disposition::Reject(reject()),
+        });
     }
 
     /// Index of the first record at which the partition stops.
@@ -211,7 +210,8 @@ impl Stage {
         if self.plugin.on_error != OnError::Stop {
             return None;
         }
-        rows.iter().position(|row| matches!(work.slots.get(*row).map(|slot| &slot.fate), Some(Fate::Halt(_))))
+        let disposition = |row: &usize| work.slots.get(*row).and_then(|slot| slot.disposition.as_ref());
+        rows.iter().position(|row| matches!(disposition(row), Some(Disposition::Halt(_))))
     }
 
     /// One line per failed call; events tell of each record that was quarantined.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use strait_core::config::OnError;
-use strait_core::edit::Reject;
+use strait_core::edit::{Disposition, Reject};
 use strait_flow::ports::Next;
 
 use super::TOPICS_MAX;
@@ -16,7 +16,6 @@ use super::columns::{DATA_BYTES_MAX, cost, offset};
 use super::coverage::Coverage;
 use super::error::{Failure, StageError};
 use super::memory::Memories;
-use super::patch::Fate;
 use super::plan::{Needs, Plan};
 use super::work::{Group, Manner, Work};
 use crate::api::v0_1::strait::plugin::host::Level;
@@ -146,8 +145,8 @@ impl Stage {
     ) -> Result<(), StageError> {
         if let (Some(name), Some(_)) = (&plan.name, &group.topic) {
             for row in &group.rows {
-                if let Some(Fate::Change(patch)) = work.slots.get_mut(*row).map(|slot| &mut slot.fate) {
-                    patch.topic = Some(name.clone());
+                if let Some(slot) = work.slots.get_mut(*row) {
+                    slot.rename_topic(name);
                 }
             }
         }
@@ -233,7 +232,8 @@ impl Stage {
     fn refuse(&self, row: usize, (code, text): (&str, &str), work: &mut Work<'_>) {
         if let Some(slot) = work.slots.get_mut(row) {
             let (plugin, digest) = (self.plugin.name.clone(), self.plugin.digest.clone());
-            slot.fate = Fate::Reject(Box::new(Reject { plugin, digest, code: code.into(), text: text.into() }));
+            let reject = Reject { plugin, digest, code: code.into(), text: text.into() };
+            slot.disposition = Some(Disposition::Reject(Box::new(reject)));
         }
     }
 

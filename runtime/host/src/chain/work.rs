@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use strait_core::batch::{Batch, RecordRef};
+use strait_core::edit::Disposition;
 use strait_core::offset::SourceOffset;
 
 use super::columns::{Packer, Scene};
 use super::memory::Place;
 use super::names::Names;
-use super::patch::Fate;
 use super::plan::Needs;
-use super::slots::Slots;
+use super::slots::RecordSlots;
 use crate::fields::{Docs, Lens};
 use crate::load::PluginSet;
 
@@ -26,7 +26,7 @@ pub(super) struct Work<'a> {
     pub(super) set: &'a PluginSet,
     pub(super) batch: &'a Batch,
     pub(super) partitions: u32,
-    pub(super) slots: &'a mut Slots,
+    pub(super) slots: &'a mut RecordSlots,
     pub(super) docs: &'a mut Docs,
     /// How the stage sees the values of records that are under the batch's topic.
     pub(super) lens: Option<&'a Lens>,
@@ -78,10 +78,10 @@ impl Work<'_> {
     pub(super) fn groups(&self) -> Vec<Group> {
         let mut groups = vec![Group { topic: None, rows: Vec::new() }];
         for (row, slot) in self.slots.iter().enumerate() {
-            let topic = match &slot.fate {
-                Fate::Pass => None,
-                Fate::Change(patch) => patch.topic.as_ref(),
-                Fate::Drop | Fate::Reject(_) | Fate::Halt(_) => continue,
+            let topic = match &slot.disposition {
+                None => None,
+                Some(Disposition::Replace(records)) => records.first().and_then(|record| record.topic.as_ref()),
+                Some(Disposition::Drop | Disposition::Reject(_) | Disposition::Halt(_)) => continue,
             };
             match groups.iter_mut().find(|group| group.topic.as_ref() == topic) {
                 Some(group) => group.rows.push(row),

@@ -206,7 +206,7 @@ fn sent(out: &OutRecord, renamed: bool, target_topic: &str) -> String {
         None => {}
     }
     match &out.route {
-        Route::Keep => {}
+        Route::Keep | Route::ByKey => {}
         Route::Partition(partition) => members.push(member("partition", &partition.to_string())),
         Route::Hash(bytes) => members.push(member("partition_by", &form(Some(bytes)))),
     }

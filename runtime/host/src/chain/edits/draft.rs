@@ -1,0 +1,190 @@
+//! A record under edit: what the edits since it was delivered, or since the last copy, amount to.
+
+use strait_core::batch::RecordRef;
+use strait_core::edit::{Content, Disposition, Header, OutRecord, Route};
+
+use super::super::columns::Scene;
+use super::super::slots::{Change, RecordSlot};
+use super::super::view::View;
+use super::Rules;
+use crate::fields::{Doc, FieldEdit, Lens};
+use crate::text::clean;
+
+/// A record under edit.
+#[derive(Default)]
+pub(super) struct Draft<'a> {
+    record: OutRecord,
+    headers: Option<HeaderEdit>,
+    fields: Option<FieldEdit<'a>>,
+    is_routed: bool,
+    is_value_set: bool,
+}
+
+/// The headers of a record under edit. Positions of those delivered stay valid while others are removed.
+pub(super) struct HeaderEdit {
+    all: Vec<Option<Header>>,
+    delivered: Vec<usize>,
+}
+
+impl<'a> Draft<'a> {
+    /// Starts from the record as it was delivered.
+    pub(super) fn new(slot: &RecordSlot) -> Self {
+        let delivered = match &slot.disposition {
+            Some(Disposition::Replace(records)) => records.first().cloned(),
+            _ => None,
+        };
+        Self { record: delivered.unwrap_or_default(), ..Self::default() }
+    }
+
+    pub(super) fn finish(mut self, original: RecordRef<'_>) -> Result<Change, String> {
+        if let Some(headers) = self.headers {
+            self.record.headers = Some(headers.all.into_iter().flatten().collect());
+        }
+        if let Some(fields) = &self.fields {
+            let value = View::of(original, &self.record).value().unwrap_or_default();
+            self.record.value = Content::Bytes(fields.apply(value)?);
+        }
+        let is_value_new = self.is_value_set || self.fields.is_some();
+        Ok(Change { disposition: Some(Disposition::Replace(vec![self.record])), is_value_new })
+    }
+
+    pub(super) fn set_key(&mut self, key: Content) {
+        self.record.key = key;
+    }
+
+    pub(super) fn set_value(&mut self, value: Content) -> Result<(), String> {
+        if self.fields.is_some() {
+            return Err("it sets the value after a field of it".into());
+        }
+        self.is_value_set = true;
+        self.record.value = value;
+        Ok(())
+    }
+
+    /// Replaces an occurrence of a field, or removes it where there is no text.
+    pub(super) fn set_field(
+        &mut self,
+        number: u32,
+        text: Option<&'a [u8]>,
+        scene: &Scene<'_>,
+        slot: &RecordSlot,
+    ) -> Result<(), String> {
+        let (fields, doc, lens) = self.fields(scene, slot)?;
+        fields.set(number, text, scene.docs, doc, lens)
+    }
+
+    pub(super) fn insert_field(
+        &mut self,
+        field: u32,
+        text: &[u8],
+        scene: &Scene<'_>,
+        slot: &RecordSlot,
+    ) -> Result<(), String> {
+        let (fields, doc, lens) = self.fields(scene, slot)?;
+        fields.insert(field, text, scene.docs, doc, lens)
+    }
+
+    fn fields<'s>(
+        &mut self,
+        scene: &Scene<'s>,
+        slot: &RecordSlot,
+    ) -> Result<(&mut FieldEdit<'a>, &'s Doc, &'s Lens), String> {
+        if self.is_value_set {
+            return Err("it edits a field after the whole value".into());
+        }
+        let (Some(lens), Some(doc)) = (scene.lens, scene.docs.get(slot.doc)) else {
+            return Err("the value was not read as a document".into());
+        };
+        Ok((self.fields.get_or_insert_default(), doc, lens))
+    }
+
+    pub(super) fn set_timestamp(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let timestamp_ms = bytes.try_into().map(i64::from_le_bytes).map_err(|_| "a timestamp has 8 bytes")?;
+        if timestamp_ms < 0 {
+            return Err(format!("{timestamp_ms} is not a timestamp"));
+        }
+        self.record.timestamp_ms = Some(timestamp_ms);
+        Ok(())
+    }
+
+    pub(super) fn set_partition(&mut self, number: u32) -> Result<(), String> {
+        let partition = i32::try_from(number).map_err(|_| format!("{number} is not a partition"))?;
+        self.set_route(Route::Partition(partition));
+        Ok(())
+    }
+
+    pub(super) fn hash_partition(&mut self, bytes: &[u8]) {
+        self.set_route(Route::Hash(bytes.to_vec()));
+    }
+
+    fn set_route(&mut self, route: Route) {
+        self.record.route = route;
+        self.is_routed = true;
+    }
+
+    pub(super) fn set_topic(&mut self, bytes: &[u8], scene: &Scene<'_>, rules: &mut Rules<'_>) -> Result<(), String> {
+        let name = std::str::from_utf8(bytes).map_err(|_| "a topic name that is not UTF-8")?;
+        let refuse = |why: String| if rules.silent { "a topic that is not allowed".into() } else { why };
+        if !scene.needs.output_topics.is_match(name) {
+            let name = clean(name, 256);
+            return Err(refuse(format!("the topic '{name}' is not among the plugin's output-topics")));
+        }
+        (rules.check_topic)(name).map_err(refuse)?;
+        self.record.topic = Some(name.into());
+        // A partition of the same answer stands, whether it comes before or after the topic.
+        if !self.is_routed {
+            self.record.route = Route::ByKey;
+        }
+        Ok(())
+    }
+
+    pub(super) fn headers(&mut self, scene: &Scene<'_>, original: RecordRef<'_>) -> &mut HeaderEdit {
+        let Draft { record, headers, .. } = self;
+        headers.get_or_insert_with(|| HeaderEdit::new(&View::of(original, record), scene))
+    }
+}
+
+impl HeaderEdit {
+    fn new(view: &View<'_>, scene: &Scene<'_>) -> Self {
+        let mut edit = Self { all: Vec::new(), delivered: Vec::new() };
+        view.each_header(|header| {
+            if scene.needs.headers.delivers(header.name) {
+                edit.delivered.push(edit.all.len());
+            }
+            edit.all.push(Some((header.name.to_vec(), header.value.map(<[u8]>::to_vec))));
+        });
+        edit
+    }
+
+    fn slot(&mut self, occurrence: u32) -> Result<&mut Option<Header>, String> {
+        let position = self.delivered.get(occurrence as usize);
+        let slot = position.and_then(|position| self.all.get_mut(*position));
+        slot.ok_or_else(|| format!("header {occurrence} of {} delivered", self.delivered.len()))
+    }
+
+    pub(super) fn set(&mut self, occurrence: u32, value: Option<Vec<u8>>) -> Result<(), String> {
+        let header = self.slot(occurrence)?.as_mut();
+        header.ok_or_else(|| format!("header {occurrence} was removed before"))?.1 = value;
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, occurrence: u32) -> Result<(), String> {
+        match self.slot(occurrence)?.take() {
+            Some(_) => Ok(()),
+            None => Err(format!("header {occurrence} was removed before")),
+        }
+    }
+
+    /// Appends a header whose name is the first bytes.
+    pub(super) fn append(&mut self, name_length: u32, bytes: &[u8]) -> Result<(), String> {
+        let Some((name, value)) = bytes.split_at_checked(name_length as usize) else {
+            return Err(format!("a name of {name_length} bytes does not fit in {}", bytes.len()));
+        };
+        self.all.push(Some((name.to_vec(), Some(value.to_vec()))));
+        Ok(())
+    }
+
+    pub(super) fn append_null(&mut self, name: &[u8]) {
+        self.all.push(Some((name.to_vec(), None)));
+    }
+}
