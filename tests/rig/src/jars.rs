@@ -2,9 +2,8 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
 
-use crate::{Cluster, ClusterError, ClusterSpec};
+use crate::ClusterError;
 
 /// The folder of Apache Kafka's jars that brokers and Java tools run from.
 #[derive(Debug, Clone)]
@@ -37,37 +36,15 @@ impl KafkaJars {
         &self.folder
     }
 
-    /// Makes the archive of loaded classes that test brokers start from, unless it is there: it
-    /// halves the CPU time of a start (3.1 s to 1.6 s). Runs a broker once. A JVM that the archive
-    /// does not fit (another version, other jars) ignores it.
-    ///
-    /// # Errors
-    /// Those of starting and stopping a cluster, and of putting the file in its place.
-    pub async fn archive_classes(&self) -> Result<(), ClusterError> {
-        let archive = self.archive();
-        if archive.exists() {
-            return Ok(());
-        }
-        let draft = archive.with_extension(format!("{}.draft", process::id()));
-        let spec = ClusterSpec {
-            extra_jvm: vec![format!("-XX:ArchiveClassesAtExit={}", draft.display())],
-            ..ClusterSpec::new("archive")
-        };
-        let cluster = Cluster::start(spec).await?;
-        // Written at an orderly end only.
-        cluster.broker(0)?.stop().await?;
-        fs::rename(&draft, &archive).map_err(ClusterError::io(format!("moving {} into place", draft.display())))
-    }
-
-    /// The JVM flag for that archive, if it is there.
+    /// The JVM flag for the class archive, if it is there ([`crate::archive_classes`]).
     pub(crate) fn class_archive_flag(&self) -> Option<String> {
         let archive = self.archive();
         archive.exists().then(|| format!("-XX:SharedArchiveFile={}", archive.display()))
     }
 
-    /// Beside the folder, not in it: the folder's content is the class path that the archive is
-    /// bound to.
-    fn archive(&self) -> PathBuf {
+    /// Where the class archive is: beside the folder, because the archive is bound to the folder's
+    /// content.
+    pub(crate) fn archive(&self) -> PathBuf {
         self.folder.with_extension("jsa")
     }
 

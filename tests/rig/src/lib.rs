@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod archive;
 mod broker;
 mod cluster;
 mod error;
@@ -24,6 +25,7 @@ mod proxy;
 mod spec;
 mod wire;
 
+pub use archive::archive_classes;
 pub use broker::Broker;
 pub use cluster::Cluster;
 pub use error::ClusterError;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use strait_test_cluster::{Cluster, ClusterError, ClusterSpec, KafkaJars};
+use strait_test_cluster::{Cluster, ClusterError, ClusterSpec, KafkaJars, archive_classes};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Kafka) -> Result<(), ClusterError> {
     match command {
-        Kafka::Archive => KafkaJars::locate()?.archive_classes().await,
+        Kafka::Archive => archive_classes(&KafkaJars::locate()?).await,
         Kafka::Up { brokers, heap_mb, name } => {
             up(ClusterSpec { heap_mb, ..ClusterSpec::new(name).with_brokers(brokers) }).await
         }
