@@ -35,7 +35,7 @@ struct Common {
     /// Few records, one run: whether it works, not how fast it is
     #[arg(long, global = true)]
     quick: bool,
-    /// What to compare, separated by commas [default: what the command is about]
+    /// The replicators to compare, separated by commas [default: what the command is about]
     #[arg(long, global = true, value_delimiter = ',')]
     systems: Vec<System>,
     /// The binary under test [default: beside this one]
@@ -44,7 +44,7 @@ struct Common {
     /// One more line of Strait's [[links]], e.g. 'lanes = 1'; may be repeated
     #[arg(long, global = true, value_name = "LINE")]
     link: Vec<String>,
-    /// Where the brokers keep their data [default: the system's temporary folder]
+    /// Folder of the brokers' data [default: the system's temporary folder]
     #[arg(long, global = true, value_name = "FOLDER")]
     data: Option<PathBuf>,
 }
@@ -61,7 +61,7 @@ struct Sizes {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// How late a reader of committed records on the target sees a record
+    /// The time until a reader of committed records on the target sees a record
     Latency {
         #[arg(long, default_value_t = 1000)]
         records_s: u64,
@@ -95,13 +95,13 @@ enum Command {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
-    /// What plugins cost per record: bundled ones and the example in each language, without
+    /// The cost of plugins per record: bundled ones and the example in each language, without
     /// brokers, and a link with a plugin beside one without
     Plugins {
-        /// How long to measure each
+        /// Duration of each measurement
         #[arg(long, default_value_t = 3)]
         seconds: u64,
-        /// Where the examples are built
+        /// Folder in which the examples are built
         #[arg(long, value_name = "FOLDER", default_value = ".cache/bench-plugins")]
         folder: PathBuf,
     },
@@ -124,7 +124,7 @@ impl Command {
 /// Does what the command line says.
 ///
 /// # Errors
-/// Whatever keeps the benchmark from going on.
+/// An error that ends the benchmark.
 pub fn run(cli: Cli) -> Result<(), BenchError> {
     if let Some(Command::Report { file }) = &cli.command {
         print!("{}", report::markdown(&report::read(file)?));

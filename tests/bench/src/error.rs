@@ -4,7 +4,7 @@ use rdkafka::error::KafkaError;
 use strait_e2e::ClientError;
 use strait_test_cluster::ClusterError;
 
-/// What ends a benchmark, or one run of it.
+/// An error that ends a benchmark, or one run of it.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     /// Brokers or proxies.

@@ -17,7 +17,7 @@ use crate::line::{Failed, Line, Rates};
 use crate::replicator::{Job, Replicator, System};
 use crate::stop;
 
-/// What all benchmarks are told on the command line.
+/// The options that all benchmarks share.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub strait: PathBuf,
@@ -87,7 +87,7 @@ impl Field {
     /// Starts both clusters, with proxies in front if asked.
     ///
     /// # Errors
-    /// The rig's.
+    /// Those of starting a test cluster.
     pub fn start(runtime: &Runtime, settings: &Settings, proxies: bool) -> Result<Self, BenchError> {
         let spec = |name: &str| ClusterSpec {
             heap_mb: 1024,
@@ -193,10 +193,10 @@ impl Field {
     }
 }
 
-/// How often a copy is looked at.
+/// Interval at which a copy is polled.
 pub const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
-/// A look at a running copy.
+/// A sample of a running copy.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sample {
     /// Since the start of the program.
@@ -208,7 +208,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// What happened from `self` to `later`, `records` records having come in between.
+    /// Returns the difference between `self` and `later`, over `records` records.
     pub fn rates(&self, later: &Self, records: u64, value_bytes: usize) -> Rates {
         let seconds = later.at.saturating_sub(self.at).as_secs_f64();
         let per_record = |from: u64, to: u64| to.saturating_sub(from) as f64 / records as f64;

@@ -1,4 +1,4 @@
-//! What /proc tells of this machine and of a process: proc(5).
+//! Figures of this machine and of a process from /proc: proc(5).
 
 use std::fs;
 use std::thread;

@@ -1,4 +1,4 @@
-//! What a link with thousands of partitions and next to nothing to do costs.
+//! The cost of a link with thousands of partitions and almost no records.
 
 use std::collections::HashSet;
 use std::thread;
@@ -19,7 +19,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(240);
 const LAST_DEADLINE: Duration = Duration::from_secs(60);
 const VALUE: [u8; 100] = [b'A'; 100];
 
-/// What an idle benchmark is to do.
+/// The settings of an idle benchmark.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub topics: usize,
@@ -32,7 +32,7 @@ pub struct Plan {
 /// Makes the topics and lets every system idle over them.
 ///
 /// # Errors
-/// Whatever keeps the benchmark from going on. A failed run is noted as such.
+/// An error that ends the benchmark. A failed run is reported and does not end it.
 pub fn run(runtime: &Runtime, settings: &Settings, plan: Plan, results: &mut Results) -> Result<(), BenchError> {
     let field = Field::start(runtime, settings, false)?;
     let producer: BaseProducer =

@@ -118,7 +118,7 @@ impl Kafka {
     /// The same as a sum over the partitions.
     ///
     /// # Errors
-    /// As of [`Kafka::stable_ends`].
+    /// As [`Kafka::stable_ends`].
     pub fn stable_end(&self, topic: &str, partitions: i32) -> Result<u64, BenchError> {
         Ok(self.stable_ends(topic, partitions)?.iter().map(|end| u64::try_from(*end).unwrap_or_default()).sum())
     }

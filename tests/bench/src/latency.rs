@@ -1,4 +1,5 @@
-//! How late a reader of committed records on the target sees a record, under a small steady load.
+//! The time until a reader of committed records on the target sees a record, under a small steady
+//! load.
 
 use std::collections::HashMap;
 use std::thread;
@@ -22,7 +23,7 @@ const PARTITIONS: i32 = 4;
 const TOPIC_DEADLINE: Duration = Duration::from_secs(90);
 const LAST_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a latency benchmark is to do.
+/// The settings of a latency benchmark.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub records_s: u64,
@@ -43,7 +44,7 @@ impl Plan {
 /// Runs the reader on the source itself, and then every system, in turns.
 ///
 /// # Errors
-/// Whatever keeps the benchmark from going on. A failed run is noted as such.
+/// An error that ends the benchmark. A failed run is reported and does not end it.
 pub fn run(runtime: &Runtime, settings: &Settings, plan: Plan, results: &mut Results) -> Result<(), BenchError> {
     let field = Field::start(runtime, settings, false)?;
     let pool = preload::pool();

@@ -15,7 +15,7 @@ pub enum Line {
     Failed(Failed),
 }
 
-/// Where the figures come from.
+/// The source of the figures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Machine {
     pub command: String,
@@ -82,7 +82,7 @@ pub struct Wan {
     pub load: f64,
 }
 
-/// What the proxy itself lets through.
+/// The bandwidth of the proxy itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Probe {
     pub round_trip_ms: u64,

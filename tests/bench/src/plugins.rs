@@ -1,4 +1,4 @@
-//! What plugins cost per record, host and guest together, without a broker: the bundled ones, the
+//! The cost of plugins per record, host and guest together, without a broker: the bundled ones, the
 //! example in each language, and the interpreted languages with fields parsed by the host beside
 //! the same plugin parsing the value itself.
 
@@ -44,7 +44,7 @@ const BUNDLED: [(&str, &str, &str); 10] = [
     ("sample by a field", "sample", r#"{"fraction":0.5,"by":"$.customer.email"}"#),
 ];
 
-/// What `strait plugin bench -o json` tells.
+/// The output of `strait plugin bench -o json`.
 #[derive(Debug, Deserialize)]
 struct Figures {
     ns_per_record: f64,

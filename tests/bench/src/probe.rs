@@ -1,5 +1,5 @@
-//! What the rig's proxy lets through with nothing but bytes on the line, so that nobody takes its
-//! limit for a replicator's.
+//! The bandwidth of the test cluster's proxy for plain bytes, so that its limit is not taken for a
+//! replicator's.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ const CHUNK: usize = 256 << 10;
 /// partitions.
 ///
 /// # Errors
-/// The rig's and the system's.
+/// Those of the proxy and of the system.
 pub fn proxy(one_way: Duration) -> Result<Probe, BenchError> {
     let failed = || BenchError::io("probing the proxy");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed())?;

@@ -16,7 +16,7 @@ const TAIL_BYTES: u64 = 3_000;
 const SIGTERM: i32 = 15;
 const STOP_DEADLINE: Duration = Duration::from_secs(40);
 
-/// What is compared.
+/// The replicators that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum System {
     /// MirrorMaker 2 with the properties that made it fastest.
@@ -48,8 +48,8 @@ impl System {
     }
 }
 
-/// What one run copies. The tag is unique to the run: it names the source cluster, hence the topics
-/// on the target, the consumer group and the link, so that no run finds anything of another.
+/// The topics of one run. The tag is unique to the run: it names the source cluster, hence the
+/// topics on the target, the consumer group and the link, so that no run finds anything of another.
 pub struct Job<'a> {
     pub system: System,
     pub tag: &'a str,
@@ -57,7 +57,7 @@ pub struct Job<'a> {
     pub target: &'a str,
     /// Regular expression for the source topics.
     pub topics: &'a str,
-    /// Where configuration and log go.
+    /// Folder of configuration and log.
     pub folder: &'a Path,
     pub strait: &'a Path,
     /// More lines for Strait's `[[links]]`.
@@ -65,13 +65,13 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// What a source topic is called on the target: both systems prefix it with the source
+    /// Returns a source topic's name on the target: both systems prefix it with the source
     /// cluster's name.
     pub fn target_topic(&self, topic: &str) -> String {
         format!("{}.{topic}", self.tag)
     }
 
-    /// Whether a topic, on either cluster, belongs to this run.
+    /// Reports whether a topic, on either cluster, belongs to this run.
     pub fn owns(&self, topic: &str) -> bool {
         let tag = self.tag;
         topic.starts_with(&format!("{tag}."))
@@ -208,7 +208,7 @@ impl Replicator {
         let what = || format!("starting {}", system.name());
         let output = File::create(&log).map_err(BenchError::io(what()))?;
         let errors = output.try_clone().map_err(BenchError::io(what()))?;
-        // What configures the benchmark's brokers would be taken for Strait's configuration.
+        // Variables that configure the benchmark's brokers would override Strait's configuration.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STRAIT_")) {
             command.env_remove(name);
         }

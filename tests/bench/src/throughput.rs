@@ -1,4 +1,4 @@
-//! How much CPU a record costs, and how fast a backlog is copied.
+//! The CPU time of a record, and the speed at which a backlog is copied.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const SETTLED: Duration = Duration::from_millis(1500);
 /// Runs every system on every source topic, in turns.
 ///
 /// # Errors
-/// Whatever keeps the benchmark from going on. A failed run is noted as such.
+/// An error that ends the benchmark. A failed run is reported and does not end it.
 pub fn run(
     runtime: &Runtime,
     settings: &Settings,
@@ -102,7 +102,7 @@ fn measure(field: &Field, system: System, source: &Source, round: usize) -> Resu
     })
 }
 
-/// Waits until everything is copied. Returns the looks at the first and at the last record.
+/// Waits until everything is copied. Returns the samples at the first and at the last record.
 fn copy(
     field: &Field,
     replicator: &mut Replicator,

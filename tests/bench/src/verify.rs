@@ -13,7 +13,7 @@ use crate::stop;
 
 const STALL: Duration = Duration::from_secs(30);
 
-/// What a reader of committed records found in a topic whose keys number the records.
+/// The result of reading the committed records of a topic whose keys number them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// Per partition, how many records.

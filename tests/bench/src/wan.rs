@@ -1,4 +1,4 @@
-//! Copies across a long line: the rig's proxy holds every byte back on its way.
+//! Copies across a long line: the proxy of the test cluster delays every byte.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const PARTITIONS: i32 = 4;
 const FIRST_DEADLINE: Duration = Duration::from_secs(90);
 const LARGE_MESSAGE_BYTES: &str = "8388608";
 
-/// Where the replicator stands, and what the target topic permits.
+/// The side that the replicator runs on, and the batches that the target topic permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     /// Near the target, so that reading crosses the line: the usual advice.
@@ -36,7 +36,7 @@ impl Layout {
     }
 }
 
-/// What a WAN benchmark is to do.
+/// The settings of a WAN benchmark.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub one_way: Duration,
@@ -52,7 +52,7 @@ pub struct Plan {
 /// Runs every system in every layout, in turns.
 ///
 /// # Errors
-/// Whatever keeps the benchmark from going on. A failed run is noted as such.
+/// An error that ends the benchmark. A failed run is reported and does not end it.
 pub fn run(runtime: &Runtime, settings: &Settings, plan: Plan, results: &mut Results) -> Result<(), BenchError> {
     let probe = probe::proxy(plan.one_way)?;
     eprintln!("the proxy alone: {:.0} MB/s over {} ms", probe.mb_s, probe.round_trip_ms);
@@ -132,7 +132,7 @@ fn measure(
     let mut replicator = job.start()?;
     let outcome = window(field, &mut replicator, &topic, source, plan);
     let peak_mib = replicator.peak_mib();
-    // What is in flight on a slow line need not be waited for: only what was committed counts.
+    // Records in flight on a slow line are not waited for: only committed ones count.
     drop(replicator);
     let verified = outcome.and_then(|window| {
         let found = verify::read(&field.target, &topic, PARTITIONS)?;

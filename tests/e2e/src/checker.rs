@@ -6,7 +6,7 @@
 //! doubled still change the count, and one that moves past a different record changes the sequence.
 //! Only exchanging records of equal content goes unseen, which no consumer could tell either.
 //!
-//! What is wrong is then named, after the anomalies of Jepsen's Kafka workload
+//! Differences have names, after the anomalies of Jepsen's Kafka workload
 //! (<https://github.com/jepsen-io/jepsen>, `jepsen.tests.kafka`).
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -14,10 +14,10 @@ use std::fmt;
 
 use crate::record::LogRecord;
 
-/// How many anomalies of each kind a report lists; all are counted.
+/// Most anomalies of each kind that a report lists; all are counted.
 pub const LISTED_MAX: usize = 50;
 
-/// What can be wrong with a copy.
+/// A kind of difference between a copy and its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnomalyKind {
     /// A committed source record is missing in the target's partition.
@@ -37,7 +37,7 @@ pub enum AnomalyKind {
 /// One thing that is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anomaly {
-    /// What is wrong.
+    /// The kind.
     pub kind: AnomalyKind,
     /// The partition.
     pub partition: i32,
@@ -59,13 +59,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the copy is exact.
+    /// Reports whether the copy is exact.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.counts.is_empty()
     }
 
-    /// How many anomalies of a kind there are.
+    /// Returns the number of anomalies of a kind.
     #[must_use]
     pub fn count(&self, kind: AnomalyKind) -> u64 {
         self.counts.get(&kind).copied().unwrap_or(0)

@@ -51,7 +51,7 @@ impl TestClient {
         Self { bootstrap: bootstrap.into(), properties: Vec::new() }
     }
 
-    /// The same with one more librdkafka property, for security for example.
+    /// Adds a librdkafka property, for security for example.
     #[must_use]
     pub fn with_property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.push((key.into(), value.into()));
@@ -240,7 +240,7 @@ impl TestClient {
         Ok(())
     }
 
-    /// Waits until the number of partitions with a leader (`None`: no such topic) is as wanted.
+    /// Waits until this number of partitions has a leader (`None`: the topic does not exist).
     fn wait_for(&self, topic: &str, wanted: &str, done: impl Fn(Option<i32>) -> bool) -> Result<(), ClientError> {
         let consumer = self.consumer(Isolation::Uncommitted, topic)?;
         let began = Instant::now();
@@ -260,8 +260,8 @@ impl TestClient {
     }
 }
 
-/// How many partitions the topic has, and how many of them a leader; `None` if the topic is
-/// unknown.
+/// Returns the number of partitions of the topic, and how many of them have a leader; `None` if the
+/// topic is unknown.
 fn partitions_of(metadata: &rdkafka::metadata::Metadata, topic: &str) -> Option<(i32, i32)> {
     let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none())?;
     let led = found.partitions().iter().filter(|partition| partition.leader() >= 0).count();

@@ -1,12 +1,12 @@
 use rdkafka::error::KafkaError;
 
-/// What can go wrong while a test sets up or reads topics.
+/// An error while a test sets up or reads topics.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The client library refused or failed.
     #[error("{what} on topic {topic}: {error}")]
     Kafka {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
         /// The topic, empty where none is concerned.
         topic: String,
@@ -16,7 +16,7 @@ pub enum ClientError {
     /// A raw call of librdkafka failed.
     #[error("{what} on topic {topic}: {reason}")]
     Raw {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
         /// The topic.
         topic: String,
@@ -28,7 +28,7 @@ pub enum ClientError {
     Deadline {
         /// The topic.
         topic: String,
-        /// What was waited for.
+        /// The condition.
         wanted: String,
         /// Seconds waited.
         waited_s: u64,

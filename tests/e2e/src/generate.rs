@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 const POOL_BYTES: usize = 2 << 20;
 const LARGE_BYTES_MIN: usize = 10_000;
 
-/// What to generate.
+/// The records to generate.
 #[derive(Debug, Clone)]
 pub struct GeneratorSpec {
     /// Topic; it exists already.
@@ -62,7 +62,7 @@ impl GeneratorSpec {
     }
 }
 
-/// What was written.
+/// The records written.
 #[derive(Debug, Clone, Default)]
 pub struct Generated {
     /// Committed records.

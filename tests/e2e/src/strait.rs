@@ -12,28 +12,28 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How many of the last lines an error shows.
+/// Last lines that an error shows.
 const TAIL_LINES: usize = 40;
-/// And how many of librdkafka's.
+/// Last lines of librdkafka among them.
 const LIBRARY_LINES: usize = 8;
 /// The log lines of a process are kept; one that floods is cut off here, and a test that needs more
 /// is wrong.
 const LINES_MAX: usize = 200_000;
 const POLL: Duration = Duration::from_millis(10);
 
-/// What can go wrong with the process under test.
+/// An error of the process under test.
 #[derive(Debug, thiserror::Error)]
 pub enum StraitError {
     /// There is no binary to test.
     #[error("no strait binary at {path}: run cargo build --release -p strait, or set STRAIT_BIN")]
     NoBinary {
-        /// Where it was looked for.
+        /// The path that was tried.
         path: PathBuf,
     },
     /// The operating system refused something.
     #[error("{what}: {error}")]
     Io {
-        /// What was tried.
+        /// The operation.
         what: String,
         /// The refusal.
         error: io::Error,
@@ -43,11 +43,11 @@ pub enum StraitError {
     Overdue {
         /// Name of the process in the test.
         process: String,
-        /// What was waited for.
+        /// The condition.
         wanted: String,
         /// Seconds waited.
         waited_s: u64,
-        /// Whether it still ran.
+        /// Whether it was still running.
         state: String,
         /// The last lines of its log.
         tail: String,
@@ -122,7 +122,7 @@ impl LogLine {
         self.field("message").unwrap_or_default()
     }
 
-    /// Whether it is this event.
+    /// Reports whether it is this event.
     #[must_use]
     pub fn is_event(&self, name: &str) -> bool {
         self.field("event") == Some(name)
@@ -179,8 +179,7 @@ pub struct Strait {
 }
 
 impl Strait {
-    /// Where the binary under test is: `STRAIT_BIN`, else what the build leaves in the target
-    /// folder.
+    /// Returns the binary under test: `STRAIT_BIN`, else the one in the target folder.
     ///
     /// # Errors
     /// [`StraitError::NoBinary`].
@@ -232,7 +231,7 @@ impl Strait {
             let stdout = Arc::clone(&stdout);
             readers.push(thread::spawn(move || {
                 let mut text = String::new();
-                // What was read before an error is still what it printed.
+                // Text read before an error counts as well.
                 stream.read_to_string(&mut text).ok();
                 *stdout.lock().unwrap_or_else(PoisonError::into_inner) = text;
             }));
@@ -264,7 +263,7 @@ impl Strait {
         self.log.lock().lines.iter().map(|line| format!("{}\n", line.text)).collect()
     }
 
-    /// What it printed, once it has ended.
+    /// Returns its standard output, once it has ended.
     #[must_use]
     pub fn stdout(&self) -> String {
         self.stdout.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -325,7 +324,7 @@ impl Strait {
         Err(self.overdue("ended", began, "it is running", tail))
     }
 
-    /// How it ended, if it has.
+    /// Returns its exit status, if it has ended.
     ///
     /// # Errors
     /// The system's refusal.
@@ -422,8 +421,8 @@ impl Drop for Strait {
     }
 }
 
-/// What the product itself said; of the library's lines, which come by the dozen while a broker is
-/// away, only a few.
+/// Returns the product's last lines, and only a few of librdkafka's: those come by the dozen while
+/// a broker is down.
 fn tail_of(lines: &[LogLine]) -> String {
     let is_library = |(_, line): &(usize, &LogLine)| line.field("target") == Some("librdkafka");
     let (library, own): (Vec<_>, Vec<_>) = lines.iter().enumerate().partition(is_library);

@@ -66,7 +66,7 @@ impl Writer {
     /// Sends a record alone, so that it is a batch of its own.
     ///
     /// # Errors
-    /// As of [`Writer::send`] and [`Writer::flush`].
+    /// As [`Writer::send`] and [`Writer::flush`].
     pub fn send_alone(&self, record: &Record) -> Result<(), ClientError> {
         self.flush()?;
         self.send(record)?;
@@ -81,7 +81,7 @@ fn failed(topic: &str, reason: String) -> ClientError {
 /// Writes records in order and waits until the broker has them.
 ///
 /// # Errors
-/// As of [`Writer`]. A record that the broker refuses shows as a missing one: compare what is read.
+/// As [`Writer`]. A record that the broker refuses is missing later: compare what is read.
 pub fn write_records(config: &ClientConfig, topic: &str, records: &[Record]) -> Result<(), ClientError> {
     let writer = Writer::new(config, topic)?;
     for record in records {

@@ -29,7 +29,7 @@ pub struct Broker {
     child: Mutex<Option<Child>>,
 }
 
-/// What a broker is made of; its files exist already.
+/// The parts of a broker; its files exist already.
 pub(crate) struct BrokerSetup {
     pub cluster: String,
     pub id: usize,
@@ -116,7 +116,7 @@ impl Broker {
     /// until the cluster counts it as alive.
     ///
     /// # Errors
-    /// As of [`Broker::stop`]; [`ClusterError::Ended`] or [`ClusterError::Deadline`] if it does not
+    /// As [`Broker::stop`]; [`ClusterError::Ended`] or [`ClusterError::Deadline`] if it does not
     /// come up.
     pub async fn restart(&self) -> Result<(), ClusterError> {
         if self.pid().is_some() {

@@ -1,7 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// What can go wrong while a cluster is started or disturbed. Each message says what to do next.
+/// An error while a cluster is started or disturbed. Each message says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// Apache Kafka's jars are not where they are looked for.
@@ -15,13 +15,13 @@ pub enum ClusterError {
     Spec {
         /// Name of the cluster.
         cluster: String,
-        /// What is wrong and what is allowed.
+        /// The mistake, and the allowed values.
         reason: String,
     },
     /// The operating system refused something.
     #[error("{what}: {error}")]
     Io {
-        /// What was tried.
+        /// The operation.
         what: String,
         /// The refusal.
         error: io::Error,
@@ -41,7 +41,7 @@ pub enum ClusterError {
         cluster: String,
         /// Node id.
         broker: usize,
-        /// What the tool printed.
+        /// The tool's output.
         output: String,
     },
     /// A broker's process ended while it was starting.
@@ -101,7 +101,7 @@ pub enum ClusterError {
     Wire {
         /// Address probed.
         address: String,
-        /// What was wrong with the answer.
+        /// The mistake in the answer.
         reason: String,
     },
 }

@@ -36,14 +36,14 @@ impl KafkaJars {
         &self.folder
     }
 
-    /// The JVM flag for the class archive, if it is there ([`crate::archive_classes`]).
+    /// Returns the JVM flag for the class archive, if it exists ([`crate::archive_classes`]).
     pub(crate) fn class_archive_flag(&self) -> Option<String> {
         let archive = self.archive();
         archive.exists().then(|| format!("-XX:SharedArchiveFile={}", archive.display()))
     }
 
-    /// Where the class archive is: beside the folder, because the archive is bound to the folder's
-    /// content.
+    /// Returns the path of the class archive. It is beside the folder, because the archive is bound
+    /// to the folder's content.
     pub(crate) fn archive(&self) -> PathBuf {
         self.folder.with_extension("jsa")
     }

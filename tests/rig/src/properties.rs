@@ -6,9 +6,9 @@ use crate::spec::{ClusterSpec, Security};
 /// The ports of one broker.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BrokerPorts {
-    /// Where the client listener binds.
+    /// Port that the client listener binds.
     pub client: u16,
-    /// What the client listener advertises: the proxy's port, or `client`.
+    /// Port that the client listener advertises: the proxy's, or `client`.
     pub advertised: u16,
     /// Brokers among themselves, and tests that go around proxies and security.
     pub internal: u16,
@@ -72,8 +72,7 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
     set("group.initial.rebalance.delay.ms", "0".into());
     // Generated records carry timestamps of any age; retention by time would delete them at once.
     set("log.retention.ms", "-1".into());
-    // Tests look at failover and at hanging transactions, so both are noticed sooner than by
-    // default.
+    // Failover and hanging transactions are detected sooner than by default, for the tests of both.
     set("broker.session.timeout.ms", "6000".into());
     set("broker.heartbeat.interval.ms", "1000".into());
     set("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000".into());

@@ -27,7 +27,7 @@ pub enum Security {
     },
 }
 
-/// What cluster to start.
+/// The cluster to start.
 #[derive(Debug, Clone)]
 pub struct ClusterSpec {
     /// Name for folders, logs and errors.
@@ -49,9 +49,9 @@ pub struct ClusterSpec {
     pub per_broker_proxy: bool,
     /// The client listener's security.
     pub security: Security,
-    /// Where the folder of the cluster is made; the system's temporary folder if not given.
+    /// Parent of the cluster's folder; the system's temporary folder if not given.
     pub base_dir: Option<PathBuf>,
-    /// How long starting (or restarting a broker) may take.
+    /// Deadline of a start, or of a broker's restart.
     pub ready_deadline: Duration,
 }
 
@@ -74,21 +74,21 @@ impl ClusterSpec {
         }
     }
 
-    /// The same with another number of brokers.
+    /// Sets the number of brokers.
     #[must_use]
     pub fn with_brokers(mut self, brokers: usize) -> Self {
         self.brokers = brokers;
         self
     }
 
-    /// The same with a proxy in front of every broker.
+    /// Puts a proxy in front of every broker.
     #[must_use]
     pub fn with_proxies(mut self) -> Self {
         self.per_broker_proxy = true;
         self
     }
 
-    /// The same with one more line of server.properties.
+    /// Adds a line of server.properties.
     #[must_use]
     pub fn with_property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.extra_properties.push((key.into(), value.into()));

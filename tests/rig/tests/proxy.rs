@@ -44,7 +44,7 @@ fn round_trip(stream: &mut TcpStream) -> std::io::Result<Duration> {
     Ok(began.elapsed())
 }
 
-/// Whether nothing arrives for a while.
+/// Reports whether nothing arrives for a while.
 fn silent(stream: &mut TcpStream, wait: Duration) -> bool {
     stream.set_read_timeout(Some(wait)).unwrap();
     let read = stream.read(&mut [0; 4]);

@@ -171,7 +171,7 @@ fn a_process_without_a_lane_is_ready_and_bad_requests_are_refused() {
     let page = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
     assert_eq!(ask(address, &page).0, 431, "headers are bounded");
 
-    // The address is in use: a process that is told to listen there does not run without it.
+    // The address is in use: a process configured to listen there does not run without it.
     let clusters = "[clusters.source]\nbootstrap_servers = \"a:1\"\n[clusters.target]\nbootstrap_servers = \"b:1\"\n\n";
     let taken = format!("{clusters}{}", watched.links.replace("127.0.0.1:0", address));
     watched.config.write("taken.toml", taken).unwrap();

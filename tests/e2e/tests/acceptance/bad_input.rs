@@ -48,14 +48,14 @@ fn a_wrong_command_line_or_file_ends_with_one_message() {
     let good = format!("{CLUSTERS}{}", link("l", &["orders"], 1, ""));
     let folder = |toml: &str| ConfigFolder::new(toml).unwrap();
 
-    let (code, said) = ending("unknown flag", &folder(&good), &["run", "--until-caughtup"]);
+    let (code, output) = ending("unknown flag", &folder(&good), &["run", "--until-caughtup"]);
     assert_eq!(code, Some(2));
-    insta::assert_snapshot!("unknown_flag", said);
+    insta::assert_snapshot!("unknown_flag", output);
 
     let missing = [&RUN[..], &["--config", "missing.toml"]].concat();
-    let (code, said) = ending("missing file", &folder(&good), &missing);
+    let (code, output) = ending("missing file", &folder(&good), &missing);
     assert_eq!(code, Some(64));
-    insta::assert_snapshot!("missing_file", said);
+    insta::assert_snapshot!("missing_file", output);
 
     for (name, toml) in [
         ("bad_toml", good.replace("name = \"l\"", "name = l\"")),
@@ -66,17 +66,17 @@ fn a_wrong_command_line_or_file_ends_with_one_message() {
             good.replace("[clusters.target]", "[clusters.source.kafka]\nacks = \"1\"\n[clusters.target]"),
         ),
     ] {
-        let (code, said) = ending(name, &folder(&toml), &RUN);
-        assert_eq!(code, Some(64), "{name}: {said}");
-        insta::assert_snapshot!(name, said);
+        let (code, output) = ending(name, &folder(&toml), &RUN);
+        assert_eq!(code, Some(64), "{name}: {output}");
+        insta::assert_snapshot!(name, output);
     }
 
     // A port that nobody listens on.
     let closed = HeldPort::take().unwrap().release();
-    let (code, said) =
+    let (code, output) =
         ending("wrong port", &folder(&good.replace("127.0.0.1:1\"", &format!("127.0.0.1:{closed}\""))), &RUN);
-    assert_eq!(code, Some(1), "{said}");
-    insta::assert_snapshot!("wrong_port", said);
+    assert_eq!(code, Some(1), "{output}");
+    insta::assert_snapshot!("wrong_port", output);
 }
 
 /// Returns the ACLs that a link from topic `orders` needs on its source.
@@ -159,10 +159,10 @@ fn wrong_passwords_missing_permissions_and_bad_plugins_end_with_one_message() {
         ("no_transactional_id", [reader, ("no-transactions", "no-transactions-password")]),
     ] {
         let config = secured_config(&cluster, users, &link(&name.replace('_', "-"), &["orders"], 1, ""));
-        let (code, said) = ending(name, &config, &RUN);
-        assert_eq!(code, Some(1), "{name}: {said}");
-        assert!(!said.contains("hunter2") && !said.contains("-password"), "{name}: {said}");
-        insta::assert_snapshot!(name, said);
+        let (code, output) = ending(name, &config, &RUN);
+        assert_eq!(code, Some(1), "{name}: {output}");
+        assert!(!output.contains("hunter2") && !output.contains("-password"), "{name}: {output}");
+        insta::assert_snapshot!(name, output);
     }
 
     let import = "(module (import \"env\" \"clock\" (func)) (memory (export \"memory\") 1))";
@@ -177,15 +177,15 @@ fn wrong_passwords_missing_permissions_and_bad_plugins_end_with_one_message() {
         let config = secured_config(&cluster, [reader, writer], &link("plugins", &["orders"], 1, &plugins));
         config.write("plugins/broken.wasm", "not wasm at all").unwrap();
         config.write("plugins/imports.wasm", wat::parse_str(import).unwrap()).unwrap();
-        let (code, said) = ending(name, &config, &RUN);
-        assert_eq!(code, Some(64), "{name}: {said}");
-        insta::assert_snapshot!(name, said);
+        let (code, output) = ending(name, &config, &RUN);
+        assert_eq!(code, Some(64), "{name}: {output}");
+        insta::assert_snapshot!(name, output);
     }
 
     // Without anything missing the link works.
     let config = secured_config(&cluster, [reader, writer], &link("allowed", &["orders"], 1, ""));
-    let (code, said) = ending("allowed", &config, &RUN);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = ending("allowed", &config, &RUN);
+    assert_eq!(code, Some(0), "{output}");
     let copied = TestClient::new(cluster.internal_bootstrap()).read_log("source.orders", Isolation::Committed).unwrap();
     assert_eq!(copied.len(), 50);
 }

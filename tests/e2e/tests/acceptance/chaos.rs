@@ -147,10 +147,10 @@ fn sigterm_drains_and_the_next_run_begins_where_this_one_ended() {
     let count = records(200_000) / 4;
     let (line, config, mut strait, _) = slow_link(&pair, "drain", "", count);
 
-    let told = Instant::now();
+    let asked = Instant::now();
     strait.terminate().unwrap();
     let status = strait.wait_end(Duration::from_secs(25)).unwrap();
-    println!("drained in {:.1?}", told.elapsed());
+    println!("drained in {:.1?}", asked.elapsed());
     assert_eq!(status.code(), Some(0), "{}", strait.stderr());
     let read = |isolation| pair.at_target().read_log("source.drain", isolation).unwrap().len() as u64;
     let drained = read(Isolation::Committed);

@@ -46,7 +46,7 @@ struct Gaps {
     pair: Pair,
     config: ConfigFolder,
     prefix: &'static str,
-    /// How many records of a topic's new incarnation were copied before it was known as one: a
+    /// Number of records of a topic's new incarnation that were copied before it was discovered: a
     /// topic that is already longer than the old position, under the same leader epoch, differs by
     /// its id only, which is polled every few seconds.
     between: BTreeMap<String, u64>,

@@ -51,7 +51,7 @@ fn processes_share_lanes_take_over_in_seconds_and_a_newcomer_stops_only_what_it_
     assert_eq!(given.len(), taken.len(), "a lane was given up twice");
     for (name, before) in [("first", &first), ("second", &second)] {
         let again = moves(before, "taking the lane", joined);
-        assert!(again.is_empty(), "{name} took lanes anew: {again:?}");
+        assert!(again.is_empty(), "{name} took lanes again: {again:?}");
     }
     let stay: HashSet<u32> = (0..4).filter(|lane| !taken.contains(lane)).collect();
     let longest = pulse.longest();
@@ -173,8 +173,8 @@ fn a_link_with_more_lanes_resumes_where_it_was() {
         let status = strait.wait_end(Duration::from_secs(60)).unwrap();
         (status.code(), format!("{}{}", strait.stdout(), strait.stderr()))
     };
-    let (code, said) = resize("3");
-    assert!(code == Some(1) && said.contains("has not been run yet"), "{said}");
+    let (code, output) = resize("3");
+    assert!(code == Some(1) && output.contains("has not been run yet"), "{output}");
 
     write(0);
     copy(&config(2));
@@ -185,17 +185,17 @@ fn a_link_with_more_lanes_resumes_where_it_was() {
     let folder = config(2);
     let mut running = Strait::run("running", &folder, &[]).unwrap();
     wait_until("both lanes taken", SOON, || (lanes_of(&running).len() == 2).then_some(()));
-    let (code, said) = resize("5");
-    assert!(code == Some(1) && said.contains("is being run"), "{said}");
+    let (code, output) = resize("5");
+    assert!(code == Some(1) && output.contains("is being run"), "{output}");
     running.terminate().unwrap();
     assert_eq!(running.wait_end(SOON).unwrap().code(), Some(0), "{}", running.stderr());
 
-    let (code, said) = resize("5");
-    assert_eq!(code, Some(0), "{said}");
-    let (code, said) = resize("5");
-    assert!(code == Some(0) && said.contains("has 5 lanes already"), "{said}");
-    let (code, said) = resize("4");
-    assert!(code == Some(1) && said.contains("cannot have fewer"), "{said}");
+    let (code, output) = resize("5");
+    assert_eq!(code, Some(0), "{output}");
+    let (code, output) = resize("5");
+    assert!(code == Some(0) && output.contains("has 5 lanes already"), "{output}");
+    let (code, output) = resize("4");
+    assert!(code == Some(1) && output.contains("cannot have fewer"), "{output}");
 
     let mut old = Strait::run("old", &config(2), &["--until-caught-up"]).unwrap();
     assert_eq!(old.wait_end(SOON).unwrap().code(), Some(64), "{}", old.stderr());

@@ -17,7 +17,7 @@ use crate::ports::{HeldPort, loopback};
 mod connection;
 mod pump;
 
-/// What the proxy does to its traffic at the moment.
+/// The faults that apply to the traffic now.
 #[derive(Debug, Clone, Copy, Default)]
 struct Toxics {
     refuse: bool,
@@ -27,11 +27,11 @@ struct Toxics {
     delay: [Duration; 2],
     /// Bytes per second over all connections, to the broker and back; 0 is unlimited.
     throttle: [u64; 2],
-    /// What a delay must still let through, bytes per second and connection.
+    /// Bandwidth under a delay, bytes per second and connection.
     bandwidth: u64,
     /// Counts the calls of `cut` and `reset`: a connection older than the last one ends.
     ended: u64,
-    /// Whether the last such call asked for a reset.
+    /// Whether the last of these calls asked for a reset.
     by_reset: bool,
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Counters, Toxics};
 
-/// What one read takes at most: large enough that system calls do not dominate.
+/// Most bytes of one read: large enough that system calls do not dominate.
 const READ_BYTES: usize = 256 << 10;
 /// Queued without delay or limit, where the receiver is slower than the sender.
 const QUEUE_BYTES_MIN: usize = 1 << 20;
@@ -44,7 +44,7 @@ impl Limits {
     }
 }
 
-/// What a direction works with.
+/// The parts of one direction.
 pub(super) struct Pump<'a> {
     pub direction: usize,
     pub toxics: watch::Receiver<Toxics>,

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 
 use super::clusters;
 
-/// How many scenarios run at a time.
+/// Number of scenarios that run at a time.
 const PLACES: usize = 2;
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { free: PLACES, next: 0, serving: 0, lock: None });
