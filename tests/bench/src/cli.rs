@@ -41,6 +41,9 @@ struct Common {
     /// The binary under test [default: beside this one]
     #[arg(long, global = true, value_name = "FILE")]
     strait: Option<PathBuf>,
+    /// Another build of Strait to compare with: adds the system strait-before
+    #[arg(long, global = true, value_name = "FILE")]
+    before: Option<PathBuf>,
     /// One more line of Strait's [[links]], e.g. 'lanes = 1'; may be repeated
     #[arg(long, global = true, value_name = "LINE")]
     link: Vec<String>,
@@ -218,10 +221,19 @@ fn settings(cli: &Cli) -> Result<Settings, BenchError> {
             Some(_) => vec![System::Mm2Tuned, System::StraitEos, System::Mm2Default, System::StraitAlo],
         };
     }
-    if systems.iter().any(|system| system.is_strait()) && !strait.exists() {
-        return Err(BenchError::NoStrait { path: strait });
+    let before = cli.common.before.clone();
+    if before.is_some() && !systems.contains(&System::StraitBefore) {
+        systems.push(System::StraitBefore);
     }
-    Ok(Settings { strait, link_lines: cli.common.link.clone(), base_dir: cli.common.data.clone(), systems })
+    let is_used = |system: &System| system.is_strait() && *system != System::StraitBefore;
+    let mut binaries = systems.iter().any(is_used).then_some(&strait).into_iter().chain(&before);
+    if let Some(path) = binaries.find(|path| !path.exists()) {
+        return Err(BenchError::NoStrait { path: path.clone() });
+    }
+    if systems.contains(&System::StraitBefore) && before.is_none() {
+        return Err(BenchError::NoBefore);
+    }
+    Ok(Settings { strait, before, link_lines: cli.common.link.clone(), base_dir: cli.common.data.clone(), systems })
 }
 
 fn open(path: Option<&PathBuf>) -> Result<Option<File>, BenchError> {

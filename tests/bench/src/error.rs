@@ -40,6 +40,9 @@ pub enum BenchError {
     /// The Strait binary is missing.
     #[error("no strait binary at {}; build it with ./dev build or name it with --strait", path.display())]
     NoStrait { path: PathBuf },
+    /// The system strait-before without a binary.
+    #[error("the system strait-before needs the other binary: --before FILE")]
+    NoBefore,
     /// Ctrl-C or SIGTERM.
     #[error("interrupted")]
     Interrupted,

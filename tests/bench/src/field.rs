@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use strait_test_cluster::{Cluster, ClusterSpec};
@@ -21,9 +21,18 @@ use crate::stop;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub strait: PathBuf,
+    /// The binary of [`System::StraitBefore`].
+    pub before: Option<PathBuf>,
     pub link_lines: Vec<String>,
     pub base_dir: Option<PathBuf>,
     pub systems: Vec<System>,
+}
+
+impl Settings {
+    fn binary(&self, system: System) -> &Path {
+        let before = self.before.as_deref().filter(|_| system == System::StraitBefore);
+        before.unwrap_or(&self.strait)
+    }
 }
 
 /// Collects results, and writes each to the file at once, so that an interrupted benchmark keeps
@@ -127,7 +136,7 @@ impl Field {
             target: &self.target.bootstrap,
             topics,
             folder: self.folder.path(),
-            strait: &self.settings.strait,
+            strait: self.settings.binary(system),
             link_lines: &self.settings.link_lines,
         }
     }

@@ -29,6 +29,8 @@ pub enum System {
     StraitFilter,
     /// Strait, at-least-once, without plugins.
     StraitAlo,
+    /// Another build of Strait (`--before`), exactly-once, without plugins.
+    StraitBefore,
 }
 
 impl System {
@@ -40,11 +42,12 @@ impl System {
             Self::StraitEos => "strait-eos",
             Self::StraitFilter => "strait-filter",
             Self::StraitAlo => "strait-alo",
+            Self::StraitBefore => "strait-before",
         }
     }
 
     pub fn is_strait(self) -> bool {
-        matches!(self, Self::StraitEos | Self::StraitFilter | Self::StraitAlo)
+        !matches!(self, Self::Mm2Tuned | Self::Mm2Default)
     }
 }
 

@@ -11,8 +11,18 @@ use crate::line::{Idle, Latency, Line, Throughput, Wan};
 use crate::stats::spread;
 
 const BASELINE: &str = "mm2-tuned";
+/// The systems whose throughput is compared, each with the one that it is divided by.
+const RATIOS: &[(&str, &str)] = &[
+    ("mm2-default", BASELINE),
+    ("strait-before", BASELINE),
+    ("strait-eos", BASELINE),
+    ("strait-eos", "strait-before"),
+    ("strait-filter", "strait-eos"),
+    ("strait-alo", BASELINE),
+];
 /// The order of rows.
-const SYSTEMS: &[&str] = &["none", "mm2-default", "mm2-tuned", "strait-eos", "strait-filter", "strait-alo"];
+const SYSTEMS: &[&str] =
+    &["none", "mm2-default", "mm2-tuned", "strait-before", "strait-eos", "strait-filter", "strait-alo"];
 
 /// Reads a file that `--json` wrote.
 ///
@@ -91,19 +101,17 @@ fn throughput(text: &mut String, size: usize, found: &[&Throughput]) {
                 cell(|run| run.marginal.broker_cpu_us, 2),
             ),
         );
-        let base = if *system == "strait-filter" { "strait-eos" } else { BASELINE };
-        if *system == base {
-            continue;
-        }
-        let cell = |figure: fn(&Throughput) -> f64| ratio(found, &runs, base, figure);
-        let cells = [
-            cell(|run| run.marginal.cpu_us),
-            cell(|run| run.all.cpu_us),
-            cell(|run| run.marginal.records_s),
-            cell(|run| run.peak_mib),
-        ];
-        if cells.iter().any(|cell| cell != NOTHING) {
-            push(&mut ratios, &format!("| {system} / {base} | {} |", cells.join(" | ")));
+        for (_, base) in RATIOS.iter().filter(|(compared, _)| compared == system) {
+            let cell = |figure: fn(&Throughput) -> f64| ratio(found, &runs, base, figure);
+            let cells = [
+                cell(|run| run.marginal.cpu_us),
+                cell(|run| run.all.cpu_us),
+                cell(|run| run.marginal.records_s),
+                cell(|run| run.peak_mib),
+            ];
+            if cells.iter().any(|cell| cell != NOTHING) {
+                push(&mut ratios, &format!("| {system} / {base} | {} |", cells.join(" | ")));
+            }
         }
     }
     section(
