@@ -1,7 +1,9 @@
-;; Drops test orders, redacts the customer's e-mail, routes by region: written by hand from the comments of plugin.wit.
+;; Drops test orders, redacts the customer's e-mail, routes by region. Written by hand, from the
+;; comments of plugin.wit.
 ;;
-;; A core module that exports the functions of strait:plugin/transform by the canonical ABI; the host makes it a component.
-;; It has no configuration, and its memory is laid out below. Records without an edit pass.
+;; A core module that exports the functions of strait:plugin/transform by the canonical ABI; the
+;; host turns it into a component. It takes no configuration, and its memory is laid out below.
+;; Records without an edit pass.
 (module
   (memory (export "memory") 2)
 
@@ -20,8 +22,9 @@
   (data (i32.const 1376) "test-")
   (data (i32.const 1384) "orders")
 
-  ;; --- answers; a text or list is its address and its length ---
-  ;; about: name, version, description, config-schema, effects (drop, field, topic), fails-closed, counters, reject-codes
+  ;; --- results; a text or list is an address and a length ---
+  ;; about: name, version, description, config-schema, effects (drop, field, topic), fails-closed,
+  ;; counters, reject-codes
   (data (i32.const 1408) "\00\04\00\00\07\00\00\00\10\04\00\00\05\00\00\00"
     "\20\04\00\00\42\00\00\00\70\04\00\00\2e\00\00\00"
     "\49\00\00\00\01\00\00\00\00\00\00\00\00\00\00\00"
@@ -40,9 +43,10 @@
     "\f0\05\00\00\02\00\00\00\00\00\00\00\00\00\00\00"
     "\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00"
     "\00\00\00\00\00\00\00\00")
-  ;; 1648: a plan that sees nothing, 104 zeros; 1760: the result of configure, ok; 1776: the result of process
+  ;; 1648: a plan without needs, 104 zeros; 1760: the result of configure, ok; 1776: the result of
+  ;; process
 
-  ;; --- memory for what the host passes and for edits: grows upwards, begins again after each call ---
+  ;; --- memory for the host's arguments and for edits: grows upwards, reset after each call ---
   (global $heap (mut i32) (i32.const 4096))
   (func $realloc (export "cabi_realloc") (param $old i32) (param $old_len i32) (param $align i32) (param $len i32) (result i32)
     (local $at i32)
@@ -50,7 +54,7 @@
     (global.set $heap (i32.add (local.get $at) (local.get $len)))
     (block $enough
       (br_if $enough (i32.le_u (global.get $heap) (i32.shl (memory.size) (i32.const 16))))
-      ;; As many pages as are missing; where they are refused the call ends.
+      ;; Grows by the missing pages; if that fails, the call traps.
       (br_if $enough (i32.ne (i32.const -1) (memory.grow
         (i32.sub (i32.shr_u (i32.add (global.get $heap) (i32.const 65535)) (i32.const 16)) (memory.size)))))
       unreachable)
@@ -70,7 +74,7 @@
       (then (i32.const 1536))
       (else (i32.const 1648))))
 
-  ;; Whether bytes start with others. A null has the length -1 and starts with nothing.
+  ;; Returns whether bytes start with a prefix. A null has the length -1 and no prefix.
   (func $starts (param $at i32) (param $len i32) (param $prefix i32) (param $prefix_len i32) (result i32)
     (if (i32.lt_s (local.get $len) (local.get $prefix_len)) (then (return (i32.const 0))))
     (loop $next
@@ -80,13 +84,13 @@
         (i32.load8_u (i32.add (local.get $at) (local.get $prefix_len)))
         (i32.load8_u (i32.add (local.get $prefix) (local.get $prefix_len))))))
     (i32.const 0))
-  ;; Whether they are the same.
+  ;; Returns whether two byte strings are equal.
   (func $same (param $at i32) (param $len i32) (param $other i32) (param $other_len i32) (result i32)
     (i32.and
       (i32.eq (local.get $len) (local.get $other_len))
       (call $starts (local.get $at) (local.get $len) (local.get $other) (local.get $other_len))))
 
-  ;; Where the next edit and its bytes go.
+  ;; Addresses of the next edit and of its bytes.
   (global $ops (mut i32) (i32.const 0))
   (global $out (mut i32) (i32.const 0))
   (func $edit (param $record i32) (param $op i32) (param $arg i32) (param $at i32) (param $len i32)
@@ -105,13 +109,13 @@
     (local $record i32) (local $ops i32) (local $out i32)
     (local $key_lens i32) (local $key i32) (local $key_len i32)
     (local $counts i32) (local $field_lens i32) (local $field i32) (local $drop i32) (local $nth i32) (local $left i32)
-    ;; The directory names the columns in the order in which the plan does: number, start, length of each.
+    ;; The directory lists the columns in the order of the plan: number, start and length of each.
     (local.set $key_lens (i32.add (local.get $data) (i32.load offset=4 (local.get $columns))))
     (local.set $key (i32.add (local.get $data) (i32.load offset=16 (local.get $columns))))
     (local.set $counts (i32.add (local.get $data) (i32.load offset=28 (local.get $columns))))
     (local.set $field_lens (i32.add (local.get $data) (i32.load offset=40 (local.get $columns))))
     (local.set $field (i32.add (local.get $data) (i32.load offset=52 (local.get $columns))))
-    ;; At most one edit per occurrence of a field or one drop per record, each of at most 9 bytes.
+    ;; At most one edit per occurrence of a field, or one drop per record, of at most 9 bytes each.
     (local.set $left (i32.add (local.get $count) (i32.shr_u (i32.load offset=44 (local.get $columns)) (i32.const 2))))
     (local.set $ops (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.shl (local.get $left) (i32.const 4))))
     (local.set $out (call $realloc (i32.const 0) (i32.const 0) (i32.const 1) (i32.mul (local.get $left) (i32.const 9))))
@@ -127,7 +131,7 @@
         (if (i32.gt_s (local.get $key_len) (i32.const 0))
           (then (local.set $key (i32.add (local.get $key) (local.get $key_len)))))
         (local.set $key_lens (i32.add (local.get $key_lens) (i32.const 4)))
-        ;; Field 0, the e-mail: each of its occurrences becomes "***". They are counted from 0 in each record.
+        ;; Field 0, the e-mail: each occurrence becomes "***". Counted from 0 in each record.
         (local.set $nth (i32.const 0))
         (local.set $left (i32.load (local.get $counts)))
         (block $no_more
@@ -140,7 +144,7 @@
             (local.set $nth (i32.add (local.get $nth) (i32.const 1)))
             (local.set $left (i32.sub (local.get $left) (i32.const 1)))
             (br $email)))
-        ;; Field 1, the region: The field is JSON text, with its quotes.
+        ;; Field 1, the region: JSON text, with its quotes.
         (local.set $left (i32.load offset=4 (local.get $counts)))
         (block $no_more
           (loop $region
@@ -158,7 +162,7 @@
         (local.set $counts (i32.add (local.get $counts) (i32.const 8)))
         (local.set $record (i32.add (local.get $record) (i32.const 1)))
         (br $next)))
-    ;; ok; ops: address, how many numbers; data: address, length
+    ;; ok; ops: address, number of integers; data: address, length
     (i32.store (i32.const 1776) (i32.const 0))
     (i32.store (i32.const 1780) (local.get $ops))
     (i32.store (i32.const 1784) (i32.shr_u (i32.sub (global.get $ops) (local.get $ops)) (i32.const 2)))
