@@ -15,8 +15,9 @@ use strait_plugin_sdk::{
 };
 
 use crate::{
+    case::Source,
     interpret::{Interpreted, Variable},
-    node::{Comparison, Node, Operand, Reads, Source},
+    node::{Comparison, Node, Operand, Reads},
     time,
     val::Val,
 };

@@ -7,8 +7,9 @@ use serde_json::Value;
 use strait_plugin_sdk::{ConfigError, column, config_error, path::Path};
 
 use crate::{
+    case::Missing,
     compile::compile,
-    node::{Comparison, Missing, Node, Operand, Reads},
+    node::{Comparison, Node, Operand, Reads},
     val::Val,
 };
 

@@ -13,8 +13,8 @@ use cel::{
 use regex_lite::Regex;
 
 use crate::{
-    node::{Case, Source, Trouble},
-    val::Val,
+    case::{Case, Source},
+    val::{Trouble, Val},
 };
 
 /// Patterns that are made while records are judged.

@@ -1,5 +1,6 @@
 //! Keeps or drops records by an expression (CEL) or a table. Asks for what the rule reads and for nothing else.
 
+mod case;
 mod compile;
 mod config;
 mod interpret;
@@ -7,12 +8,14 @@ mod node;
 mod time;
 mod val;
 
+use case::{Case, Missing};
 use config::{Config, Verdict};
-use node::{Case, Missing, Node, Reads, Trouble};
+use node::{Node, Reads};
 use strait_plugin_common::tally::Tally;
 use strait_plugin_sdk::{
     About, Action, ConfigError, LinkInfo, Plugin, Record, TopicPlan, config_error, effect, plugin,
 };
+use val::Trouble;
 
 const SCHEMA: &str = include_str!("../config.schema.json");
 

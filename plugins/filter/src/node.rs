@@ -3,20 +3,13 @@
 use std::cmp::Ordering;
 
 use regex_lite::Regex;
-use strait_plugin_sdk::{Needs, Record, ValueState, column, path::Path};
+use strait_plugin_sdk::{Needs, column, path::Path};
 
-use crate::{interpret::Interpreted, val::Val};
-
-/// Why a rule has no answer for a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The value is not exactly one JSON document, or a name on a path stands twice.
-    NotJudged,
-    /// The rule asks for a field of a record without a value.
-    Tombstone,
-    /// Types that do not fit, a number too large, or a missing field where that counts as an error.
-    Evaluation,
-}
+use crate::{
+    case::{Case, Source},
+    interpret::Interpreted,
+    val::{Trouble, Val},
+};
 
 /// One condition.
 pub enum Node {
@@ -68,22 +61,6 @@ pub enum Comparison {
     GreaterOrEqual,
 }
 
-/// Something of a record that a rule reads.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Source {
-    Key,
-    Timestamp,
-    Topic,
-    Partition,
-    Offset,
-    /// The last header of a name.
-    Header(Vec<u8>),
-    /// All headers of a name.
-    Headers(Vec<u8>),
-    /// A field, by its index among the declared ones.
-    Field(u32),
-}
-
 /// Everything that a rule reads.
 #[derive(Debug, Default)]
 pub struct Reads {
@@ -92,23 +69,6 @@ pub struct Reads {
     columns: Vec<u32>,
     /// Whether the rule asks for the lack of a value itself.
     pub tombstones: bool,
-}
-
-/// What stands for a field or header that is not there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
-    Null,
-    Error,
-}
-
-/// A record to judge.
-pub struct Case<'a> {
-    pub record: &'a Record<'a>,
-    pub missing: Missing,
-    /// Whether the rule handles records without a value by itself: their fields are missing like any other.
-    pub tombstones: bool,
-    /// Whether any field is declared, which says where the lack of a value is seen.
-    pub fields: bool,
 }
 
 impl Reads {
@@ -155,55 +115,11 @@ impl Reads {
     }
 }
 
-impl Case<'_> {
-    /// `None` is a field or header that is not there.
-    pub fn find(&self, source: &Source) -> Result<Option<Val<'_>>, Trouble> {
-        let record = self.record;
-        Ok(Some(match source {
-            Source::Key => Val::of_bytes(record.key()),
-            Source::Timestamp => Val::Int(record.timestamp_ms()),
-            Source::Topic => Val::Text(record.topic().into()),
-            Source::Partition => Val::Int(record.partition().into()),
-            Source::Offset => Val::Int(i64::try_from(record.offset()).map_err(|_| Trouble::Evaluation)?),
-            Source::Header(name) => {
-                let last = record.headers().iter().rev().find(|header| header.name == name);
-                return Ok(last.map(|header| Val::of_bytes(header.value)));
-            }
-            Source::Headers(name) => {
-                let named = record.headers().iter().filter(|header| header.name == name);
-                Val::List(named.map(|header| Val::of_bytes(header.value)).collect())
-            }
-            Source::Field(field) => {
-                match record.value_state() {
-                    ValueState::Parsed => {}
-                    ValueState::Null if self.tombstones => return Ok(None),
-                    ValueState::Null => return Err(Trouble::Tombstone),
-                    _ => return Err(Trouble::NotJudged),
-                }
-                return record.field(*field).first().map(|field| Val::of_json(field.json)).transpose();
-            }
-        }))
-    }
-
-    pub fn get(&self, source: &Source) -> Result<Val<'_>, Trouble> {
-        match (self.find(source)?, self.missing) {
-            (Some(val), _) => Ok(val),
-            (None, Missing::Null) => Ok(Val::Null),
-            (None, Missing::Error) => Err(Trouble::Evaluation),
-        }
-    }
-
-    fn operand(&self, operand: &Operand) -> Result<Val<'_>, Trouble> {
-        match operand {
-            Operand::Source(source) => self.get(source),
-            Operand::Size(source) => self.get(source)?.size().map(Val::Int),
-        }
-    }
-
-    pub fn is_tombstone(&self) -> bool {
-        match self.fields {
-            true => self.record.value_state() == ValueState::Null,
-            false => self.record.value().is_none(),
+impl Operand {
+    fn value<'a>(&self, case: &'a Case<'_>) -> Result<Val<'a>, Trouble> {
+        match self {
+            Self::Source(source) => case.get(source),
+            Self::Size(source) => case.get(source)?.size().map(Val::Int),
         }
     }
 }
@@ -250,9 +166,9 @@ impl Node {
                 Val::Bool(holds) => Ok(holds),
                 _ => Err(Trouble::Evaluation),
             },
-            Self::Compare { left, by, right } => by.holds(&case.operand(left)?, right),
+            Self::Compare { left, by, right } => by.holds(&left.value(case)?, right),
             Self::OneOf(operand, list) => {
-                let val = case.operand(operand)?;
+                let val = operand.value(case)?;
                 Ok(list.iter().any(|one| one.equals(&val)))
             }
             Self::StartsWith(source, text) => Ok(case.get(source)?.text()?.starts_with(text)),

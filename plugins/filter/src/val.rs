@@ -4,7 +4,16 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use strait_plugin_sdk::json::{self, Kind};
 
-use crate::node::Trouble;
+/// Why a rule has no answer for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The value is not exactly one JSON document, or a name on a path stands twice.
+    NotJudged,
+    /// The rule asks for a field of a record without a value.
+    Tombstone,
+    /// Types that do not fit, a number too large, or a missing field where that counts as an error.
+    Evaluation,
+}
 
 /// A value of a record, or one written in an expression.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,84 @@
+//! A record under judgement, and the parts of it that a rule reads.
+
+use strait_plugin_sdk::{Record, ValueState};
+
+use crate::val::{Trouble, Val};
+
+/// Something of a record that a rule reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    Key,
+    Timestamp,
+    Topic,
+    Partition,
+    Offset,
+    /// The last header of a name.
+    Header(Vec<u8>),
+    /// All headers of a name.
+    Headers(Vec<u8>),
+    /// A field, by its index among the declared ones.
+    Field(u32),
+}
+
+/// What stands for a field or header that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    Null,
+    Error,
+}
+
+/// A record to judge.
+pub struct Case<'a> {
+    pub record: &'a Record<'a>,
+    pub missing: Missing,
+    /// Whether the rule handles records without a value by itself: their fields are missing like any other.
+    pub tombstones: bool,
+    /// Whether any field is declared, which says where the lack of a value is seen.
+    pub fields: bool,
+}
+
+impl Case<'_> {
+    /// `None` is a field or header that is not there.
+    pub fn find(&self, source: &Source) -> Result<Option<Val<'_>>, Trouble> {
+        let record = self.record;
+        Ok(Some(match source {
+            Source::Key => Val::of_bytes(record.key()),
+            Source::Timestamp => Val::Int(record.timestamp_ms()),
+            Source::Topic => Val::Text(record.topic().into()),
+            Source::Partition => Val::Int(record.partition().into()),
+            Source::Offset => Val::Int(i64::try_from(record.offset()).map_err(|_| Trouble::Evaluation)?),
+            Source::Header(name) => {
+                let last = record.headers().iter().rev().find(|header| header.name == name);
+                return Ok(last.map(|header| Val::of_bytes(header.value)));
+            }
+            Source::Headers(name) => {
+                let named = record.headers().iter().filter(|header| header.name == name);
+                Val::List(named.map(|header| Val::of_bytes(header.value)).collect())
+            }
+            Source::Field(field) => {
+                match record.value_state() {
+                    ValueState::Parsed => {}
+                    ValueState::Null if self.tombstones => return Ok(None),
+                    ValueState::Null => return Err(Trouble::Tombstone),
+                    _ => return Err(Trouble::NotJudged),
+                }
+                return record.field(*field).first().map(|field| Val::of_json(field.json)).transpose();
+            }
+        }))
+    }
+
+    pub fn get(&self, source: &Source) -> Result<Val<'_>, Trouble> {
+        match (self.find(source)?, self.missing) {
+            (Some(val), _) => Ok(val),
+            (None, Missing::Null) => Ok(Val::Null),
+            (None, Missing::Error) => Err(Trouble::Evaluation),
+        }
+    }
+
+    pub fn is_tombstone(&self) -> bool {
+        match self.fields {
+            true => self.record.value_state() == ValueState::Null,
+            false => self.record.value().is_none(),
+        }
+    }
+}
