@@ -1,4 +1,4 @@
-//! By what of a record a plugin goes: its key, a header, or a field of its value.
+//! The `by` setting: the key, a header, or a field of the value.
 
 use std::borrow::Cow;
 
@@ -8,25 +8,25 @@ use strait_plugin_sdk::{
     path::Path,
 };
 
-/// By what a plugin goes.
+/// The part of a record that a plugin uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
     /// `key`
     Key,
-    /// `header:NAME`: the last header of the name.
+    /// `header:NAME`: the last header with the name.
     Header(Vec<u8>),
     /// `$.path`: one field.
     Field(Path),
 }
 
-/// What was found in a record.
+/// The content of that part in one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
-    /// A key, the value of a header, the text of a string, or a number or boolean as it is written.
+    /// A key, the value of a header, the text of a string, or a number or boolean as written.
     Bytes(Cow<'a, [u8]>),
-    /// An object or array, as it is written.
+    /// An object or array, as written.
     Json(&'a [u8]),
-    /// A null, or nothing there.
+    /// A null, or a missing header or field.
     Nothing,
     /// The value is not exactly one JSON document.
     NotJudged,
@@ -34,14 +34,14 @@ pub enum Found<'a> {
 
 impl By {
     /// # Errors
-    /// What is wrong with it, for the author of a configuration.
+    /// A message for the author of the configuration.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "key" {
             return Ok(Self::Key);
         }
         if let Some(name) = text.strip_prefix("header:") {
             if name.is_empty() {
-                return Err("header: is followed by the name of a header".into());
+                return Err("header: needs the name of a header".into());
             }
             return Ok(Self::Header(name.as_bytes().to_vec()));
         }
@@ -50,12 +50,12 @@ impl By {
         }
         let path = Path::parse(text)?;
         if path.steps.iter().any(strait_plugin_sdk::path::Step::is_many) {
-            return Err(format!("'{text}' can lead to several places; a path of names and indexes is expected"));
+            return Err(format!("'{text}' can match several places; use a path of names and indexes"));
         }
         Ok(Self::Field(path))
     }
 
-    /// What has to be asked for.
+    /// Adds the columns that this part needs.
     #[must_use]
     pub fn needs(&self, needs: Needs) -> Needs {
         match self {
@@ -65,7 +65,7 @@ impl By {
         }
     }
 
-    /// Finds it in a record.
+    /// Returns the content of this part of a record.
     #[must_use]
     pub fn find<'a>(&self, record: &Record<'a>) -> Found<'a> {
         match self {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_to_go_by_is_written_in_one_of_three_ways() {
+    fn by_has_three_forms() {
         assert_eq!(By::parse("key"), Ok(By::Key));
         assert_eq!(By::parse("header:x:y"), Ok(By::Header(b"x:y".to_vec())));
         assert!(matches!(By::parse("$.a['b c'][0]"), Ok(By::Field(_))));

@@ -1,10 +1,10 @@
-//! Hashes that are part of what plugins promise: they must never change.
+//! Hashes that users rely on. They must never change.
 
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
-/// The hash by which Kafka's default partitioner picks partitions (MurmurHash2 with Kafka's seed).
+/// Returns the hash that Kafka's default partitioner uses (MurmurHash2 with Kafka's seed).
 #[must_use]
 pub fn murmur2(bytes: &[u8]) -> u32 {
     const MULTIPLIER: u32 = 0x5bd1_e995;
@@ -27,13 +27,14 @@ pub fn murmur2(bytes: &[u8]) -> u32 {
     hash ^ (hash >> 15)
 }
 
-/// Which of `count` places Kafka's default partitioner gives to a key.
+/// Returns the partition, out of `count`, that Kafka's default partitioner chooses for a key.
 #[must_use]
 pub fn place(bytes: &[u8], count: u32) -> u32 {
     (murmur2(bytes) & 0x7fff_ffff).checked_rem(count).unwrap_or(0)
 }
 
-/// SipHash-2-4 with a key of zeros, over the salt, its length, and the bytes: says nothing of where Kafka puts them.
+/// Returns SipHash-2-4 with a zero key over the salt, its length, and the bytes. Unrelated to
+/// Kafka's partitioning.
 #[must_use]
 pub fn salted(salt: &[u8], bytes: &[u8]) -> u64 {
     let mut hasher = SipHasher24::new();
@@ -47,9 +48,9 @@ pub fn salted(salt: &[u8], bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// The vectors of Apache Kafka's own tests (`UtilsTest.testMurmur2`).
+    /// Test vectors of Apache Kafka (`UtilsTest.testMurmur2`).
     #[test]
-    fn murmur2_is_kafkas() {
+    fn murmur2_matches_kafka() {
         for (text, expected) in [
             ("21", -973_932_308),
             ("foobar", -790_332_482),
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_salt_and_what_follows_it_do_not_run_together() {
+    fn salt_and_bytes_are_separated_in_the_hash() {
         assert_ne!(salted(b"a", b"bc"), salted(b"ab", b"c"));
         assert_eq!(salted(b"a", b"bc"), salted(b"a", b"bc"));
     }

@@ -1,5 +1,5 @@
-//! What the bundled plugins share: by what of a record they go, hashes that stay what they are, pointers into
-//! their configurations, names made by patterns, counting.
+//! Code that the bundled plugins share: the part of a record that identifies it, stable hashes,
+//! pointers into configurations, names made by patterns, and counters.
 
 pub mod by;
 pub mod hash;

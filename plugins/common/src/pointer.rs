@@ -1,6 +1,6 @@
-//! Places in a configuration, for what is wrong there.
+//! JSON Pointers to mistakes in a configuration.
 
-/// The JSON Pointer to the member of this name in the object at `object`.
+/// Returns the JSON Pointer to the member `name` of the object at `object`.
 #[must_use]
 pub fn pointer(object: &str, name: &str) -> String {
     format!("{object}/{}", name.replace('~', "~0").replace('/', "~1"))

@@ -1,4 +1,5 @@
-//! New texts from old ones: a pattern that must match the whole, and a replacement that refers to its groups.
+//! Rewriting of names: a pattern that must match the whole text, and a replacement that refers to
+//! its groups.
 
 use regex_lite::{Captures, Regex};
 
@@ -8,25 +9,25 @@ pub struct Rewrite {
     replacement: String,
 }
 
-/// Which of the two is wrong, and why.
+/// A mistake in one of the two, with a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Mistake {
-    /// In the pattern.
+    /// The pattern is wrong.
     Pattern(String),
-    /// In the replacement.
+    /// The replacement is wrong.
     Replacement(String),
 }
 
 impl Rewrite {
     /// # Errors
-    /// A pattern that is none, or a replacement that refers to a group that the pattern lacks.
+    /// An invalid pattern, or a replacement that refers to a group the pattern lacks.
     pub fn new(pattern: &str, replacement: &str) -> Result<Self, Mistake> {
         let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|e| Mistake::Pattern(e.to_string()))?;
         references(&regex, replacement).map_err(Mistake::Replacement)?;
         Ok(Self { regex, replacement: replacement.to_owned() })
     }
 
-    /// The new text, where the pattern matches the whole of the old one.
+    /// Returns the new text, or `None` if the pattern does not match the whole text.
     #[must_use]
     pub fn apply(&self, text: &str) -> Option<String> {
         let captures: Captures<'_> = self.regex.captures(text)?;
@@ -35,13 +36,14 @@ impl Rewrite {
         Some(new)
     }
 
-    /// Whether every match gives the same text.
+    /// Returns whether every match gives the same text.
     #[must_use]
     pub fn is_constant(&self) -> bool {
         references(&self.regex, &self.replacement) == Ok(0)
     }
 
-    /// The replacement, with `group` in place of each group, and the rest of it as `literal` makes it.
+    /// Returns the replacement with `group` in place of each group and the other parts passed
+    /// through `literal`.
     #[must_use]
     pub fn outline(&self, literal: impl Fn(&str) -> String, group: &str) -> String {
         let mut outline = String::new();
@@ -64,8 +66,9 @@ impl Rewrite {
     }
 }
 
-/// How many groups a replacement refers to. They are referred to by number or name, as `$1`, `${1}` and `${name}`. One that the
-/// pattern lacks would silently become nothing; `$1_x` is the group `1_x`, which is the usual way to get there.
+/// Returns the number of groups that a replacement refers to, by number or name: `$1`, `${1}` and
+/// `${name}`. A group that the pattern lacks would silently become nothing; this usually happens
+/// because `$1_x` is the group `1_x`.
 fn references(regex: &Regex, replacement: &str) -> Result<usize, String> {
     let mut count = 0;
     let mut rest = replacement;
@@ -82,14 +85,14 @@ fn references(regex: &Regex, replacement: &str) -> Result<usize, String> {
         };
         if !known {
             return Err(format!(
-                "the pattern has no group '{name}'; write ${{1}} where a letter, digit or '_' follows, and $$ for a dollar"
+                "the pattern has no group '{name}'; write ${{1}} if a letter, digit or '_' follows, and $$ for a dollar sign"
             ));
         }
     }
     Ok(count)
 }
 
-/// The name that follows a dollar, and the rest; none where it is another dollar.
+/// Returns the name after a dollar and the rest, or no name if another dollar follows.
 fn reference(after: &str) -> Result<Option<(&str, &str)>, String> {
     if after.starts_with('$') {
         return Ok(None);
@@ -106,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_put_in_where_the_whole_matches() {
+    fn groups_are_filled_in_if_the_whole_text_matches() {
         let rewrite = Rewrite::new(r"(.*)\.v(?P<version>\d+)", "v${version}_$1-$$").unwrap();
         assert_eq!(rewrite.apply("orders.v2").as_deref(), Some("v2_orders-$"));
         assert_eq!((rewrite.apply("x orders.v2 "), rewrite.is_constant()), (None, false));
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_not_there_is_refused() {
+    fn a_missing_group_is_refused() {
         for (pattern, replacement) in [("(a)", "$1_x"), ("a", "$1"), ("(a)", "${1"), ("(?P<n>a)", "$m"), ("a", "$")] {
             assert!(
                 matches!(Rewrite::new(pattern, replacement), Err(Mistake::Replacement(_))),

@@ -1,18 +1,19 @@
-//! A counter that is told once a batch: telling it costs a call to the host.
+//! A counter that is reported once per batch, because reporting it costs a call of the host.
 
 use strait_plugin_sdk::count;
 
-/// How often something happened in this batch.
+/// Number of events in the current batch.
 #[derive(Default)]
 pub struct Tally(u64);
 
 impl Tally {
-    /// Once more.
+    /// Counts one event.
     pub fn add(&mut self) {
         self.0 += 1;
     }
 
-    /// Tells the host, at the end of a batch, under the counter's place in `About::counters`.
+    /// Reports the sum to the host at the end of a batch. `counter` is the index in
+    /// `About::counters`.
     pub fn tell(&mut self, counter: u32) {
         if self.0 > 0 {
             count(counter, std::mem::take(&mut self.0));

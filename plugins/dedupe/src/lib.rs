@@ -1,8 +1,8 @@
-//! Drops records that came before: those with the same key, header or field as another one not far behind in their partition.
+//! Drops a record if a recent record of its partition has the same key, header or field.
 //!
-//! Whether a record is dropped depends on nothing but the records that many offsets before it, so a restart that has seen those
-//! again judges as before. The record that counts is the last one that had the same, dropped or not: what repeats itself
-//! without a pause is let through once.
+//! Whether a record is dropped depends only on the records of that many offsets before it, so after
+//! a restart and a warm-up the plugin judges as before. The last record with the same identity
+//! counts, dropped or not: of a value that repeats without a pause, one record passes.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,7 +17,7 @@ use strait_plugin_sdk::{
 };
 
 const SCHEMA: &str = include_str!("../config.schema.json");
-/// Records are not always in the order of their timestamps: so much more is looked back.
+/// Additional lookback, because records are not always in the order of their timestamps.
 const DISORDER_MS: u64 = 600_000;
 
 #[derive(Deserialize)]
@@ -38,16 +38,16 @@ fn hundred_thousand() -> u32 {
     100_000
 }
 
-/// Enough of a hash that nobody finds two texts with the same one.
+/// Long enough that nobody finds two texts with the same hash.
 type Identity = [u8; 16];
 
 struct Dedupe {
     by: By,
     records: u32,
     within_ms: Option<u64>,
-    /// Where each identity was seen last: offset and timestamp.
+    /// Offset and timestamp of the last record with each identity.
     last: HashMap<Identity, (u64, i64)>,
-    /// Every one that was seen, oldest first.
+    /// All identities, oldest first.
     order: VecDeque<(u64, Identity)>,
     dropped: Tally,
 }
@@ -61,7 +61,7 @@ impl Dedupe {
         }
     }
 
-    /// Forgets what lies too far back from here.
+    /// Forgets records that are too far back.
     fn forget_before(&mut self, offset: u64) {
         while let Some((at, identity)) = self.order.front().copied() {
             if offset.saturating_sub(at) <= u64::from(self.records) {
@@ -85,8 +85,7 @@ impl Plugin for Dedupe {
         About {
             name: "dedupe".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            description: "Drops records with the same key, header or field as one shortly before in the partition"
-                .into(),
+            description: "Drops records with the same key, header or field as a recent record of the partition".into(),
             config_schema: SCHEMA.into(),
             effects: effect::DROP,
             counters: vec!["dropped".into()],
@@ -105,11 +104,11 @@ impl Plugin for Dedupe {
             order: VecDeque::new(),
             dropped: Tally::default(),
         };
-        // All at once: a plugin that may not have the memory says so when the link starts.
+        // Reserved at once: if the memory limit is too low, the plugin reports it when the link
+        // starts.
         let room = config.records as usize + 1;
         if dedupe.last.try_reserve(room).is_err() || dedupe.order.try_reserve(room).is_err() {
-            let needs =
-                "so many do not fit into the plugin's memory: about 100 bytes each; raise limits.memory_mib_max";
+            let needs = "these do not fit into the plugin's memory, about 100 bytes each; raise limits.memory_mib_max";
             return Err(vec![config_error("/records", needs)]);
         }
         Ok(dedupe)
@@ -162,17 +161,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_so_many_offsets_before_is_dropped() {
+    fn a_repeat_within_the_lookback_is_dropped() {
         let records = keys(&["a", "b", "a", "c", "b", "a", "a"]);
         assert_eq!(passed(serde_json::json!({}), &records), [0, 1, 3]);
         assert_eq!(take_counts().last(), Some(&(0, 4)));
-        // Offsets go by twos: a comes 4 behind, b 6, a 6 and 2. The last one that was seen counts, dropped or not.
+        // Offsets advance by two: a repeats after 4, b after 6, a after 6 and 2. The last record
+        // with the same identity counts, dropped or not.
         assert_eq!(passed(serde_json::json!({"records": 4}), &records), [0, 1, 3, 4, 5]);
         assert_eq!(passed(serde_json::json!({"records": 1}), &records), [0, 1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
-    fn what_has_no_identity_passes_and_time_bounds_too() {
+    fn records_without_identity_pass_and_within_ms_bounds_the_distance() {
         let records = vec![TestRecord::new(), TestRecord::new(), TestRecord::new().key(""), TestRecord::new().key("")];
         assert_eq!(passed(serde_json::json!({}), &records), [0, 1, 2]);
         let at = |timestamp_ms: i64| TestRecord::new().key("k").timestamp_ms(timestamp_ms);

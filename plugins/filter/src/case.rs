@@ -4,7 +4,7 @@ use strait_plugin_sdk::{Record, ValueState};
 
 use crate::val::{Trouble, Val};
 
-/// Something of a record that a rule reads.
+/// A part of a record that a rule reads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     Key,
@@ -12,15 +12,15 @@ pub enum Source {
     Topic,
     Partition,
     Offset,
-    /// The last header of a name.
+    /// The last header with a name.
     Header(Vec<u8>),
-    /// All headers of a name.
+    /// All headers with a name.
     Headers(Vec<u8>),
-    /// A field, by its index among the declared ones.
+    /// A field, by its index among the declared fields.
     Field(u32),
 }
 
-/// What stands for a field or header that is not there.
+/// The result for a missing field or header.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     Null,
@@ -31,14 +31,14 @@ pub enum Missing {
 pub struct Case<'a> {
     pub record: &'a Record<'a>,
     pub missing: Missing,
-    /// Whether the rule handles records without a value by itself: their fields are missing like any other.
+    /// Whether the rule handles tombstones itself: their fields are missing like any other.
     pub tombstones: bool,
-    /// Whether any field is declared, which says where the lack of a value is seen.
+    /// Whether any field is declared. It decides which column shows a tombstone.
     pub fields: bool,
 }
 
 impl Case<'_> {
-    /// `None` is a field or header that is not there.
+    /// Returns a part of the record; `None` is a missing field or header.
     pub fn find(&self, source: &Source) -> Result<Option<Val<'_>>, Trouble> {
         let record = self.record;
         Ok(Some(match source {

@@ -1,5 +1,5 @@
-//! Makes a rule of a CEL expression: what it reads is found in the text, common shapes become matchers, and the rest is left
-//! to the interpreter.
+//! Compiles a CEL expression into a rule: finds what it reads, turns common shapes into matchers,
+//! and leaves the rest to the interpreter.
 
 use std::borrow::Cow;
 
@@ -24,9 +24,9 @@ use crate::{
 
 const BYTES_MAX: usize = 16 << 10;
 
-/// Names that an expression may use.
+/// Names that an expression can use.
 const VARIABLES: &str = "key, value, header, headers, timestamp, topic, partition, offset";
-/// What it may call, besides operators and macros.
+/// Functions that an expression can call, besides operators and macros.
 const FUNCTIONS: [&str; 15] = [
     "bool",
     "bytes",
@@ -46,10 +46,10 @@ const FUNCTIONS: [&str; 15] = [
 ];
 
 /// # Errors
-/// What is wrong with the expression, for its author.
+/// A message for the author of the expression.
 pub fn compile(text: &str) -> Result<(Node, Reads), String> {
     if text.len() > BYTES_MAX {
-        return Err(format!("an expression of {} bytes; {BYTES_MAX} are allowed", text.len()));
+        return Err(format!("the expression has {} bytes, at most {BYTES_MAX} are allowed", text.len()));
     }
     let parser = PrattParser::new().enable_ident_escape_syntax(true);
     let expression = parser.parse(text).map_err(|errors| {
@@ -65,7 +65,7 @@ struct Compiler {
     reads: Reads,
 }
 
-/// An expression of which parts become variables.
+/// Rewriter that turns parts of an expression into variables.
 struct Rewriter<'a> {
     compiler: &'a mut Compiler,
     variables: Vec<(String, Variable)>,
@@ -84,7 +84,7 @@ impl Compiler {
         Ok(Node::Interpret(Box::new(Interpreted::new(expression, variables))))
     }
 
-    /// The compiled form, for what has one.
+    /// Returns the compiled form, if there is one.
     fn matcher(&mut self, expr: &IdedExpr) -> Result<Option<Node>, String> {
         match &expr.expr {
             Expr::Literal(LiteralValue::Boolean(constant)) => return Ok(Some(Node::Const(*constant.inner()))),
@@ -148,7 +148,7 @@ impl Compiler {
         Ok(Some(Node::Compare { left, by, right: literal }))
     }
 
-    /// `value == null` and `value != null` ask for tombstones.
+    /// Compiles `value == null` and `value != null`, which test for tombstones.
     fn value_is_null(&mut self, left: &IdedExpr, by: Comparison, right: &IdedExpr) -> Result<Option<Node>, String> {
         let of_value = match (is_value(left), is_value(right)) {
             (false, false) => return Ok(None),
@@ -192,7 +192,7 @@ impl Compiler {
         Ok(Some(Node::OneOf(operand, vals)))
     }
 
-    /// `x.startsWith('…')` and its like.
+    /// Compiles `x.startsWith('…')` and similar tests.
     fn text_test(&mut self, call: &CallExpr) -> Result<Option<Node>, String> {
         let (on, argument) = match (&call.target, call.args.as_slice()) {
             (Some(target), [argument]) => (&**target, argument),
@@ -230,14 +230,14 @@ impl Compiler {
         Ok(self.source(expr)?.map(Operand::Source))
     }
 
-    /// `has(value.a)`, `has(header.a)`.
+    /// Compiles `has(value.a)` and `has(header.a)`.
     fn presence(&mut self, expr: &IdedExpr) -> Result<Option<Source>, String> {
         let Expr::Select(select) = &expr.expr else { return Ok(None) };
         let plain = cel::common::ast::SelectExpr { test: false, ..select.clone() };
         self.source(&IdedExpr { id: expr.id, expr: Expr::Select(plain) })
     }
 
-    /// What of a record an expression names, if it names something.
+    /// Returns the part of the record that an expression names, if any.
     fn source(&mut self, expr: &IdedExpr) -> Result<Option<Source>, String> {
         let Some((root, steps)) = chain(expr) else { return Ok(None) };
         let (source, columns) = match (root, steps.as_slice()) {
@@ -293,7 +293,7 @@ impl Rewriter<'_> {
                 let mut map = map.clone();
                 for entry in &mut map.entries {
                     let EntryExpr::MapEntry(entry) = &mut entry.expr else {
-                        return Err("messages cannot be made here".into());
+                        return Err("messages are not supported".into());
                     };
                     entry.key = self.rewrite(&entry.key)?;
                     entry.value = self.rewrite(&entry.value)?;
@@ -302,7 +302,7 @@ impl Rewriter<'_> {
             }
             Expr::Comprehension(comprehension) => self.comprehension(comprehension)?,
             Expr::Literal(literal) => Expr::Literal(literal.clone()),
-            Expr::Struct(_) => return Err("messages cannot be made here".into()),
+            Expr::Struct(_) => return Err("messages are not supported".into()),
             Expr::Unspecified => return Err("an expression is missing".into()),
         };
         Ok(IdedExpr { id: expr.id, expr: rewritten })
@@ -316,9 +316,9 @@ impl Rewriter<'_> {
         let name = call.func_name.as_str();
         let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
         if !is_operator && !FUNCTIONS.contains(&name) {
-            return Err(format!("the function '{name}' does not exist; there are {}", FUNCTIONS.join(", ")));
+            return Err(format!("the function '{name}' does not exist; available: {}", FUNCTIONS.join(", ")));
         }
-        // `value == null` inside of something that is interpreted.
+        // `value == null` inside an interpreted expression.
         if let ([left, right], Some(by)) = (call.args.as_slice(), comparison(name))
             && (is_value(left) || is_value(right))
         {
@@ -343,17 +343,17 @@ impl Rewriter<'_> {
         Err(match name {
             "value" => whole_value(),
             "header" | "headers" => format!("name one header, as in {name}['source']"),
-            _ => format!("the name '{name}' does not exist; there are {VARIABLES}"),
+            _ => format!("the name '{name}' does not exist; available: {VARIABLES}"),
         })
     }
 
-    /// What macros such as `exists` and `map` are made of.
+    /// Rewrites a comprehension, the expansion of macros such as `exists` and `map`.
     fn comprehension(&mut self, of: &ComprehensionExpr) -> Result<Expr, String> {
         let mut of = of.clone();
         of.iter_range = self.rewrite(&of.iter_range)?;
         of.accu_init = self.rewrite(&of.accu_init)?;
         if VARIABLES.split(", ").any(|name| name == of.iter_var || Some(name) == of.iter_var2.as_deref()) {
-            return Err(format!("the name '{}' is taken; there are {VARIABLES}", of.iter_var));
+            return Err(format!("the name '{}' is reserved; reserved names: {VARIABLES}", of.iter_var));
         }
         let before = self.bound.len();
         self.bound.extend([of.iter_var.clone(), of.accu_var.clone()]);
@@ -365,7 +365,7 @@ impl Rewriter<'_> {
         Ok(Expr::Comprehension(Box::new(of)))
     }
 
-    /// No name that an expression can spell, so that nothing hides it.
+    /// Adds a variable. Expressions cannot spell its name, so nothing shadows it.
     fn variable(&mut self, id: u64, variable: Variable) -> IdedExpr {
         let name = format!("@{}", self.variables.len());
         self.variables.push((name.clone(), variable));
@@ -390,10 +390,10 @@ fn is_value(expr: &IdedExpr) -> bool {
 }
 
 fn whole_value() -> String {
-    "'value' alone can only be compared with null; name a field of it, as in value.region".into()
+    "'value' alone can only be compared with null; name a field, as in value.region".into()
 }
 
-/// A name and the members and elements selected from it: `a.b['c'][0]`.
+/// Returns a name and the members and elements selected from it: `a.b['c'][0]`.
 fn chain(expr: &IdedExpr) -> Option<(&str, Vec<Step>)> {
     let mut steps = Vec::new();
     let mut expr = expr;
@@ -421,7 +421,7 @@ fn chain(expr: &IdedExpr) -> Option<(&str, Vec<Step>)> {
     }
 }
 
-/// Something written in the expression.
+/// Returns the value of a literal, if the expression is one.
 fn literal(expr: &IdedExpr) -> Result<Option<Val<'static>>, String> {
     if let Some(timestamp) = timestamp(expr)? {
         return Ok(Some(Val::Int(timestamp)));
@@ -449,7 +449,8 @@ fn literal(expr: &IdedExpr) -> Result<Option<Val<'static>>, String> {
     }))
 }
 
-/// `timestamp('2026-01-31T12:00:00Z')` and `duration('1h30m')`, in milliseconds: what `timestamp` is in.
+/// Evaluates `timestamp('2026-01-31T12:00:00Z')` and `duration('1h30m')` to milliseconds, the unit
+/// of `timestamp`.
 fn timestamp(expr: &IdedExpr) -> Result<Option<i64>, String> {
     let Expr::Call(call) = &expr.expr else { return Ok(None) };
     let parse: fn(&str) -> Option<i64> = match call.func_name.as_str() {
@@ -459,9 +460,9 @@ fn timestamp(expr: &IdedExpr) -> Result<Option<i64>, String> {
     };
     let [argument] = call.args.as_slice() else { return Ok(None) };
     let Expr::Literal(LiteralValue::String(text)) = &argument.expr else {
-        return Err(format!("{} takes a text written in the expression", call.func_name));
+        return Err(format!("the argument of {} must be a text literal", call.func_name));
     };
     let parsed = parse(text.inner());
-    let expected = "timestamp('2026-01-31T12:00:00Z') or duration('1h30m') is expected";
+    let expected = "expected timestamp('2026-01-31T12:00:00Z') or duration('1h30m')";
     parsed.map(Some).ok_or_else(|| format!("{}('{}'): {expected}", call.func_name, text.inner()))
 }

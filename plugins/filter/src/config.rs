@@ -1,4 +1,4 @@
-//! The configuration as it is written.
+//! The configuration of the plugin.
 
 use std::borrow::Cow;
 
@@ -39,7 +39,7 @@ fn keep() -> Verdict {
     Verdict::Keep
 }
 
-/// What an expression finds where a field or header is missing.
+/// The value of a missing field or header in an expression.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MissingConfig {
@@ -100,7 +100,7 @@ pub struct FieldRule {
 }
 
 impl RuleConfig {
-    /// The rule, and what it reads. `at` is its place in the configuration.
+    /// Compiles the rule and returns what it reads. `at` is its JSON Pointer in the configuration.
     pub fn compile(self, at: &str) -> Result<(Node, Reads), ConfigError> {
         let mut reads = Reads::default();
         let node = match self {
@@ -124,15 +124,15 @@ impl RuleConfig {
                 let path = Path::parse(&rule.field).map_err(|e| config_error(format!("{at}/field"), e))?;
                 let single = |path: &Path| path.steps.iter().all(|step| !step.is_many());
                 if !single(&path) {
-                    let message = "a path to one place is expected, such as $.customer.region";
+                    let message = "expected a path to one place, such as $.customer.region";
                     return Err(config_error(format!("{at}/field"), message));
                 }
                 let Some(equals) = scalar(&rule.equals) else {
-                    let message = "a text, number, true, false or null is expected";
+                    let message = "expected a text, number, true, false or null";
                     return Err(config_error(format!("{at}/equals"), message));
                 };
                 let source = reads.field(path);
-                // An absent field is not null here.
+                // A missing field is not null here.
                 Node::And(vec![
                     Node::Has(source.clone()),
                     Node::Compare { left: Operand::Source(source), by: Comparison::Equal, right: equals },

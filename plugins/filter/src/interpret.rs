@@ -1,4 +1,4 @@
-//! What has no compiled form is left to the CEL library's interpreter, with the values that it reads.
+//! Evaluation by the CEL library's interpreter, for expressions without a compiled form.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,21 +17,21 @@ use crate::{
     val::{Trouble, Val},
 };
 
-/// Patterns that are made while records are judged.
+/// Maximum number of cached patterns that come from records.
 const PATTERNS_MAX: usize = 64;
 
-/// A part of an expression in which everything of the record is a variable.
+/// An expression in which every part of the record is a variable.
 pub struct Interpreted {
     expression: IdedExpr,
     variables: Vec<(String, Variable)>,
     functions: Context<'static, 'static>,
 }
 
-/// What a variable holds.
+/// The content of a variable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Variable {
     Value(Source),
-    /// Whether it is there.
+    /// Whether the part exists.
     Has(Source),
     IsTombstone,
 }
@@ -41,7 +41,7 @@ impl Interpreted {
         let mut functions = Context::default();
         let patterns = Arc::new(Mutex::new(BTreeMap::new()));
         let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| matches(&patterns, &text, &pattern);
-        // Cannot fail: without the library's own regular expressions, nothing has that name.
+        // Cannot fail: without the library's own regular expressions, the name is free.
         let _ = functions.add_function("matches", matches);
         Self { expression, variables, functions }
     }
@@ -58,7 +58,7 @@ impl Interpreted {
         }
         match Value::resolve(&self.expression, &context) {
             Ok(Value::Bool(holds)) => Ok(holds),
-            // What the error says may hold data of the record.
+            // The error's text is discarded: it may contain data of the record.
             Ok(_) | Err(_) => Err(Trouble::Evaluation),
         }
     }

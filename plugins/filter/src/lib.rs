@@ -1,4 +1,4 @@
-//! Keeps or drops records by an expression (CEL) or a table. Asks for what the rule reads and for nothing else.
+//! Keeps or drops records by a CEL expression or a simple rule. Requests only what the rule reads.
 
 mod case;
 mod compile;
@@ -22,7 +22,7 @@ const SCHEMA: &str = include_str!("../config.schema.json");
 struct Filter {
     rule: Node,
     reads: Reads,
-    /// Whether records that match are the ones that go on.
+    /// Whether matching records continue, or all others.
     keeps: bool,
     unmatched: Verdict,
     tombstones: Verdict,
@@ -32,15 +32,13 @@ struct Filter {
 
 impl Filter {
     fn reject(trouble: Trouble) -> Action {
-        // Says nothing of the value itself: it may hold personal data.
+        // The reason leaves the value out: it may contain personal data.
         let (code, reason) = match trouble {
             Trouble::NotJudged => {
                 (0, "the value is not one well-formed JSON document, or a name on the path occurs twice")
             }
             Trouble::Tombstone => (0, "the record has no value"),
-            Trouble::Evaluation => {
-                (1, "the expression has no answer: types that do not fit, or a field that is missing")
-            }
+            Trouble::Evaluation => (1, "the expression has no result: incompatible types, or a missing field"),
         };
         Action::Reject { code, reason: reason.into() }
     }
@@ -66,7 +64,7 @@ impl Plugin for Filter {
         let (rule, keeps, at) = match (config.keep, config.drop) {
             (Some(rule), None) => (rule, true, "/keep"),
             (None, Some(rule)) => (rule, false, "/drop"),
-            _ => return Err(vec![config_error("", "either keep or drop is expected")]),
+            _ => return Err(vec![config_error("", "expected either keep or drop")]),
         };
         let (rule, reads) = rule.compile(at).map_err(|e| vec![e])?;
         Ok(Self {

@@ -17,10 +17,10 @@ pub enum Node {
     And(Vec<Node>),
     Or(Vec<Node>),
     Not(Box<Node>),
-    /// The key has exactly these bytes; a null key has none.
+    /// The key has exactly these bytes. A null key never matches.
     KeyIs(Vec<u8>),
     KeyStartsWith(Vec<u8>),
-    /// Some header of this name has exactly this value.
+    /// Some header with this name has exactly this value.
     HeaderIs {
         name: Vec<u8>,
         value: Vec<u8>,
@@ -40,11 +40,11 @@ pub enum Node {
     EndsWith(Source, String),
     Contains(Source, String),
     Matches(Source, Regex),
-    /// Anything else.
+    /// Anything else, for the interpreter.
     Interpret(Box<Interpreted>),
 }
 
-/// What is compared with something written in the rule.
+/// The operand that is compared with a literal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operand {
     Source(Source),
@@ -136,7 +136,7 @@ impl Comparison {
         })
     }
 
-    /// The same with its sides swapped.
+    /// Returns the comparison for swapped sides.
     pub fn swapped(self) -> Self {
         match self {
             Self::Less => Self::Greater,
@@ -180,7 +180,8 @@ impl Node {
     }
 }
 
-/// CEL's `&&` (`wanted` is true) and `||`: one side that decides makes trouble on the other side meaningless.
+/// Evaluates CEL's `&&` (`wanted` is true) and `||`: if one side decides, an error of the other
+/// side does not matter.
 fn all(nodes: &[Node], case: &Case<'_>, wanted: bool) -> Result<bool, Trouble> {
     let mut trouble = None;
     for node in nodes {

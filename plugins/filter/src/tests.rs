@@ -79,7 +79,7 @@ fn common_shapes_become_matchers_and_read_only_what_they_name() {
 }
 
 #[test]
-fn a_mistake_in_an_expression_is_told() {
+fn a_mistake_in_an_expression_is_reported() {
     for (text, expected) in [
         ("value.a ==", "character"),
         ("value", "'value' alone"),
@@ -91,8 +91,8 @@ fn a_mistake_in_an_expression_is_told() {
         ("key.lower() == 'a'", "'lower' does not exist"),
         ("key.matches('(')", "matches('(')"),
         ("timestamp > timestamp('yesterday')", "timestamp('yesterday')"),
-        ("timestamp > timestamp(value.t)", "takes a text"),
-        ("value.a.exists(value, value == 1)", "is taken"),
+        ("timestamp > timestamp(value.t)", "a text literal"),
+        ("value.a.exists(value, value == 1)", "is reserved"),
         ("value.a == T{x: 1}", "messages"),
         ("'", ""),
     ] {
@@ -128,7 +128,7 @@ fn verdicts(config: serde_json::Value, records: &[TestRecord]) -> String {
 }
 
 #[test]
-fn an_expression_has_cels_answers() {
+fn an_expression_has_the_results_of_cel() {
     // a is the first field that each of these names, b the second.
     let record = || TestRecord::new().key("k-1").value("{…}").header("h", Some(b"x")).header("h", Some(b"y"));
     let holds = |text: &str, fields: &[&str]| {
@@ -198,7 +198,7 @@ fn an_expression_has_cels_answers() {
 }
 
 #[test]
-fn what_has_no_answer_is_settled_as_configured() {
+fn records_without_a_result_follow_the_configuration() {
     let value = |json: &str| TestRecord::new().key("k").value("{…}").field(0, "/a", json);
     let records = [
         value("1"),
@@ -232,7 +232,7 @@ fn what_has_no_answer_is_settled_as_configured() {
 }
 
 #[test]
-fn only_what_the_rule_reads_is_asked_for() {
+fn only_what_the_rule_reads_is_requested() {
     let columns = |config: serde_json::Value| Tester::<Filter>::new(&config.to_string()).unwrap().columns().to_vec();
     assert_eq!(columns(serde_json::json!({"keep": {"key": "a"}})), [3, 4]);
     assert_eq!(columns(serde_json::json!({"keep": "key == 'a' || key == 'b'"})), [3, 4]);

@@ -1,6 +1,6 @@
-//! Times as expressions write them, in milliseconds.
+//! Parsing of times and durations in expressions, to milliseconds.
 
-/// RFC 3339, such as `2026-01-31T12:00:00.5+01:00`; milliseconds since the Unix epoch.
+/// Parses RFC 3339, such as `2026-01-31T12:00:00.5+01:00`, to milliseconds since the Unix epoch.
 pub fn timestamp_ms(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
@@ -16,7 +16,8 @@ pub fn timestamp_ms(text: &str) -> Option<i64> {
     Some((seconds - offset_seconds(rest)?) * 1_000 + millis)
 }
 
-/// CEL's duration: numbers with the units `h`, `m`, `s` and `ms`, such as `1h30m` or `-1.5s`.
+/// Parses CEL's duration: numbers with the units `h`, `m`, `s` and `ms`, such as `1h30m` or
+/// `-1.5s`.
 pub fn duration_ms(text: &str) -> Option<i64> {
     let (sign, mut rest) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
     let mut sum = 0.0;
@@ -50,7 +51,7 @@ fn numbers(text: &str, separator: char, digits: [usize; 3]) -> Option<[i64; 3]> 
     parts.next().is_none().then_some(numbers)
 }
 
-/// What of a second follows it, and the rest.
+/// Parses a fraction of a second to milliseconds, and returns the rest of the text.
 fn fraction_ms(text: &str) -> Option<(i64, &str)> {
     let Some(digits) = text.strip_prefix('.') else { return Some((0, text)) };
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
@@ -82,7 +83,8 @@ fn days_in(year: i64, month: i64) -> Option<i64> {
     })
 }
 
-/// In the Gregorian calendar; counts years from March, so that the leap day comes last.
+/// Returns the days since 1970-01-01 in the Gregorian calendar. Counts years from March, so that
+/// the leap day comes last.
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_are_read_as_rfc_3339_has_them() {
+    fn timestamps_follow_rfc_3339() {
         for (text, expected) in [
             ("1970-01-01T00:00:00Z", Some(0)),
             ("1969-12-31T23:59:59.5Z", Some(-500)),
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_cel_has_them() {
+    fn durations_follow_cel() {
         for (text, expected) in [
             ("1h30m", Some(5_400_000)),
             ("-1.5s", Some(-1_500)),

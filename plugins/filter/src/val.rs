@@ -4,18 +4,18 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use strait_plugin_sdk::json::{self, Kind};
 
-/// Why a rule has no answer for a record.
+/// The reason why a rule has no result for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The value is not exactly one JSON document, or a name on a path stands twice.
+    /// The value is not exactly one JSON document, or a name on a path occurs twice.
     NotJudged,
-    /// The rule asks for a field of a record without a value.
+    /// The rule reads a field of a tombstone.
     Tombstone,
-    /// Types that do not fit, a number too large, or a missing field where that counts as an error.
+    /// Incompatible types, a number out of range, or a missing field where that is an error.
     Evaluation,
 }
 
-/// A value of a record, or one written in an expression.
+/// A value of a record, or a literal of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Val<'a> {
     Null,
@@ -27,7 +27,7 @@ pub enum Val<'a> {
     Bytes(Cow<'a, [u8]>),
     /// An array or object, as JSON text.
     Json(&'a [u8]),
-    /// The values of headers of one name.
+    /// The values of all headers with one name.
     List(Vec<Val<'a>>),
 }
 
@@ -38,7 +38,7 @@ enum Number {
 }
 
 impl<'a> Val<'a> {
-    /// A field, from its JSON text.
+    /// Converts the JSON text of a field.
     pub fn of_json(source: &'a [u8]) -> Result<Self, Trouble> {
         Ok(match json::kind(source).ok_or(Trouble::NotJudged)? {
             Kind::Null => Self::Null,
@@ -49,7 +49,7 @@ impl<'a> Val<'a> {
         })
     }
 
-    /// A key or header value: text where it is UTF-8.
+    /// Converts a key or header value: text if it is UTF-8, or else bytes.
     pub fn of_bytes(bytes: Option<&'a [u8]>) -> Self {
         let Some(bytes) = bytes else { return Self::Null };
         std::str::from_utf8(bytes).map_or(Self::Bytes(Cow::Borrowed(bytes)), |text| Self::Text(Cow::Borrowed(text)))
@@ -64,7 +64,7 @@ impl<'a> Val<'a> {
         })
     }
 
-    /// CEL's `==`: values of different types are not equal, numbers are by value.
+    /// CEL's `==`: values of different types are not equal; numbers compare by value.
     pub fn equals(&self, other: &Self) -> bool {
         match (self.number(), other.number()) {
             (Some(a), Some(b)) => compare(&a, &b) == Some(Ordering::Equal),
@@ -111,7 +111,8 @@ impl<'a> Val<'a> {
     }
 }
 
-/// The narrowest type that holds a number exactly as it is written: an integer, else a double.
+/// Parses a number into the narrowest type that holds it exactly: an integer if possible, or else a
+/// double.
 fn number<'a>(source: &[u8]) -> Result<Val<'a>, Trouble> {
     let text = std::str::from_utf8(source).map_err(|_| Trouble::NotJudged)?;
     if let Ok(number) = text.parse::<i64>() {
@@ -133,12 +134,12 @@ fn compare(a: &Number, b: &Number) -> Option<Ordering> {
     }
 }
 
-/// Exact, where a conversion of the integer to a double would round.
+/// Compares exactly, where converting the integer to a double would round.
 fn compare_mixed(int: i128, double: f64) -> Option<Ordering> {
     if double.is_nan() {
         return None;
     }
-    // Saturates, far outside of what a 64-bit integer can be.
+    // Saturates far outside the range of 64-bit integers.
     let whole = double.trunc() as i128;
     Some(int.cmp(&whole).then(0.0.partial_cmp(&double.fract()).unwrap_or(Ordering::Equal)))
 }

@@ -1,4 +1,4 @@
-//! The configuration as it is written, and its mistakes.
+//! The configuration of the plugin, and its validation.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use strait_plugin_sdk::{
 
 use crate::method::{Method, Pseudonym};
 
-/// Shorter ones can be found by trying.
+/// Minimum length of a secret. Shorter ones can be found by brute force.
 const SECRET_BYTES_MIN: usize = 16;
 
 #[derive(Deserialize)]
@@ -70,10 +70,10 @@ enum Encoding {
     Base64url,
 }
 
-/// One rule, ready for use.
+/// A validated rule.
 pub struct Rule {
     pub paths: Vec<Path>,
-    /// Names, as bytes; folded where case does not count.
+    /// Names as bytes, case-folded if the rule ignores case.
     pub headers: Vec<Vec<u8>>,
     pub header_prefixes: Vec<Vec<u8>>,
     pub key: bool,
@@ -96,15 +96,15 @@ impl Config {
 }
 
 impl RuleConfig {
-    /// A rule, unless there is a mistake; mistakes are added to `errors`.
+    /// Validates the rule. Adds mistakes to `errors`, and returns `None` if there are any.
     fn check(self, at: &str, errors: &mut Vec<ConfigError>) -> Option<Rule> {
         let before = errors.len();
         let mut refuse = |place: &str, message: &str| errors.push(config_error(format!("{at}{place}"), message));
         if self.fields.is_empty() && self.headers.is_empty() && self.header_prefixes.is_empty() && !self.key {
-            refuse("", "a rule names fields, headers, header_prefixes or key = true");
+            refuse("", "a rule needs fields, headers, header_prefixes or key = true");
         }
         if self.header_prefixes.iter().any(String::is_empty) {
-            refuse("/header_prefixes", "an empty prefix would take every header");
+            refuse("/header_prefixes", "an empty prefix would match every header");
         }
         let mut paths = Vec::new();
         for (index, path) in self.fields.iter().enumerate() {
@@ -122,7 +122,7 @@ impl RuleConfig {
             ("/value", self.value.is_some(), With::Constant),
         ] {
             if given && self.with != belongs {
-                refuse(place, "this setting belongs to another method than the one given by 'with'");
+                refuse(place, "this setting belongs to another method than the one in 'with'");
             }
         }
         if !matches!(self.with, With::Sha256 | With::Hmac) {
@@ -144,7 +144,7 @@ impl RuleConfig {
             Ok(method) if key && !method.is_injective() => {
                 refuse(
                     "/with",
-                    "a key takes sha256 or hmac only: with anything else different keys would become one, and a compacted topic would lose records",
+                    "a key takes sha256 or hmac only: any other method would make different keys equal, and a compacted topic would lose records",
                 );
                 None
             }
@@ -176,7 +176,7 @@ impl RuleConfig {
             With::Hmac => {
                 let secret = self.secret.ok_or(("", "hmac needs a secret"))?;
                 if secret.len() < SECRET_BYTES_MIN {
-                    return Err(("/secret", "the secret has less than 16 bytes: it could be found by trying"));
+                    return Err(("/secret", "the secret has less than 16 bytes: it could be found by brute force"));
                 }
                 Method::hmac(secret.as_bytes(), pseudonym).ok_or(("/secret", "this secret cannot be used"))?
             }
@@ -192,13 +192,14 @@ impl RuleConfig {
     }
 }
 
-/// A name such that names that differ in case only give the same one. Both ways, as some letters have two small or two capital
-/// forms (ſ and s, ı and i, K and k).
+/// Folds the case of a name, so that names that differ only in case become equal. Folds in both
+/// directions, because some letters have two lower-case or two upper-case forms (ſ and s, ı and i,
+/// K and k).
 pub fn folded(name: &str) -> String {
     name.to_uppercase().to_lowercase()
 }
 
-/// The path with its names folded.
+/// Folds the names in a path.
 fn in_any_case(mut path: Path) -> Path {
     for step in &mut path.steps {
         if let Step::Name(name) | Step::Anywhere(name) = step {
@@ -211,7 +212,7 @@ fn in_any_case(mut path: Path) -> Path {
 fn redactable(path: &str) -> Result<Path, String> {
     let path = Path::parse(path)?;
     let (_, before) = path.steps.split_last().ok_or("the path is empty")?;
-    // The host gives the outermost match of a ..name alone; below it another one could hide.
+    // The host passes only the outermost match of a ..name; below it, another one could hide.
     if before.iter().any(|step| matches!(step, Step::Anywhere(_))) {
         return Err("..name must be the last step: name the field itself, as in $..email".into());
     }

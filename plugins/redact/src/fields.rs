@@ -1,4 +1,4 @@
-//! Which fields to ask for, and what the occurrences of a record mean.
+//! The fields to declare, and the meaning of their occurrences in a record.
 
 use std::cmp::Ordering;
 
@@ -8,38 +8,38 @@ use strait_plugin_sdk::{
     path::{Path, Step},
 };
 
-/// The paths to declare, in the order of the rules, and what each is for.
+/// The paths to declare, in the order of the rules, with the purpose of each.
 #[derive(Default)]
 pub struct Declared {
     pub paths: Vec<Path>,
     roles: Vec<Role>,
-    /// What the document itself must be; none where every shape passes.
+    /// The required type of the document. `None` if every shape passes.
     root: Option<Shape>,
-    /// Whether an occurrence can be inside another, or be another.
+    /// Whether an occurrence can equal another or lie inside it.
     overlapping: bool,
 }
 
-/// What a declared path is for. It may be there for both.
+/// The purpose of a declared path. It can have both.
 #[derive(Clone, Copy, Default)]
 struct Role {
-    /// The rule that acts on it.
+    /// The rule that redacts it.
     rule: Option<usize>,
-    /// What it must be, so that what the rules name can only be where they look.
+    /// The required type, so that what the rules name can only be where they look.
     shape: Option<Shape>,
 }
 
-/// What a step can be made into.
+/// The types that a step can enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     Object,
     Array,
     /// Either.
     Container,
-    /// Rules disagree: nothing but null fits them both.
+    /// Rules disagree: only null fits both.
     Nothing,
 }
 
-/// Something stands where a path has an object or array to step into.
+/// A value has another type where a path expects an object or array.
 #[derive(Debug, PartialEq, Eq)]
 pub struct WrongShape;
 
@@ -72,7 +72,7 @@ impl Shape {
 }
 
 impl Declared {
-    /// `paths` with the rule that each belongs to, in order.
+    /// Builds the declaration from `paths`, each with its rule, in order.
     pub fn new<'a>(paths: impl Iterator<Item = (&'a Path, usize)>, strict: bool) -> Self {
         let mut declared = Self::default();
         let mut targets: Vec<&Path> = Vec::new();
@@ -109,7 +109,7 @@ impl Declared {
         self.paths.len() - 1
     }
 
-    /// A place that rules step into in ways that exclude each other: nothing could pass but null.
+    /// Returns a place at which rules exclude each other, so that only null could pass.
     pub fn contradiction(&self) -> Option<String> {
         if self.root == Some(Shape::Nothing) {
             return Some("the document".into());
@@ -130,7 +130,7 @@ impl Declared {
         self.roles.get(field.field as usize).copied().unwrap_or_default()
     }
 
-    /// Whether everything that the paths step into can be stepped into.
+    /// Checks that every value on the paths has the required type.
     pub fn check_shapes(&self, value: Option<&[u8]>, fields: &[Field<'_>]) -> Result<(), WrongShape> {
         if let (Some(root), Some(value)) = (self.root, value) {
             root.check(json::kind(value))?;
@@ -143,8 +143,8 @@ impl Declared {
         Ok(())
     }
 
-    /// Calls `act` with each occurrence to redact and its rule, in order. Where one lies inside another the outer one is
-    /// redacted, where two are the same the rule written first acts.
+    /// Calls `act` with each occurrence to redact and its rule, in order. If one lies inside
+    /// another, the outer one is redacted; if two are equal, the first rule applies.
     pub fn each_target<E>(
         &self,
         fields: &[Field<'_>],
@@ -169,12 +169,12 @@ impl Declared {
     }
 }
 
-/// Whether it is the place itself or one inside it.
+/// Returns whether `pointer` is `outer` itself or inside it.
 fn is_inside(pointer: &[u8], outer: &[u8]) -> bool {
     pointer.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// An order in which everything inside a place follows it before anything else does.
+/// Orders places so that everything inside a place directly follows it.
 fn by_place(a: &[u8], b: &[u8]) -> Ordering {
     a.split(|byte| *byte == b'/').cmp(b.split(|byte| *byte == b'/'))
 }

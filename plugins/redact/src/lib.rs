@@ -1,4 +1,5 @@
-//! Removes, hides or pseudonymises fields of JSON values, headers and keys. What it cannot judge does not pass.
+//! Removes, masks or pseudonymises fields of JSON values, headers and keys. What it cannot judge
+//! does not pass.
 
 mod config;
 mod fields;
@@ -27,13 +28,13 @@ struct Redact {
     rules: Vec<Rule>,
     fields: Fields,
     headers: Headers,
-    /// The rule for the key.
+    /// Index of the rule for the key.
     key: Option<usize>,
     counts: [u64; 3],
     buffer: Vec<u8>,
 }
 
-/// Which headers to ask for.
+/// The headers to request.
 enum Headers {
     None,
     Named(Vec<Vec<u8>>),
@@ -43,18 +44,18 @@ enum Headers {
 /// How fields are found.
 enum Fields {
     None,
-    /// The host gives the places that the rules name.
+    /// The host finds the places that the rules name.
     Declared(Declared),
-    /// The host gives everything, as some rule takes names in any case.
+    /// The host passes everything, because some rule ignores case.
     Walk {
         strict: bool,
     },
 }
 
-/// Everything in the document, with where it is.
+/// The path to everything in the document.
 const EVERYTHING: &str = "$[*]";
 
-/// Why a record cannot pass.
+/// The reason why a record cannot pass.
 struct Refusal {
     code: u32,
     reason: &'static str,
@@ -62,13 +63,13 @@ struct Refusal {
 
 impl From<NotJudged> for Refusal {
     fn from(_: NotJudged) -> Self {
-        Self { code: NOT_JUDGED, reason: "a field is a string that stands for no text (half of a surrogate pair)" }
+        Self { code: NOT_JUDGED, reason: "a field is a string that represents no text (a lone surrogate)" }
     }
 }
 
 impl From<WrongShape> for Refusal {
     fn from(_: WrongShape) -> Self {
-        Self { code: WRONG_SHAPE, reason: "something else stands where a path expects an object or array" }
+        Self { code: WRONG_SHAPE, reason: "the value has another type where a path expects an object or array" }
     }
 }
 
@@ -163,7 +164,7 @@ impl Redact {
         match record.value_state() {
             ValueState::Parsed => {}
             ValueState::Null => return Ok(change),
-            // The host rejects these before the call; this is the second lock.
+            // The host rejects these before the call; this is a second check.
             _ => return Err(Refusal { code: NOT_JUDGED, reason: "the value is not one well-formed JSON document" }),
         }
         match &self.fields {
@@ -199,7 +200,7 @@ impl Redact {
             let outcome = match (header.value, &rule.method) {
                 (Some(value), method) => method.bytes(value, &mut self.buffer),
                 (None, Method::Remove | Method::Constant { .. }) => rule.method.bytes(&[], &mut self.buffer),
-                // There is nothing in a null.
+                // A null holds nothing.
                 (None, _) => Outcome::Keep,
             };
             self.counts[1] += u64::from(outcome != Outcome::Keep);
@@ -214,7 +215,7 @@ impl Redact {
     }
 }
 
-/// Redacts fields whose names stand in any case.
+/// Redacts fields with names in any case.
 fn walk(
     rules: &[Rule],
     strict: bool,
@@ -251,7 +252,7 @@ impl Plugin for Redact {
         About {
             name: "redact".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            description: "Removes, hides or pseudonymises fields of JSON values, headers and keys".into(),
+            description: "Removes, masks or pseudonymises fields of JSON values, headers and keys".into(),
             config_schema: SCHEMA.into(),
             effects: effect::FIELD | effect::HEADER | effect::KEY | effect::REJECT,
             fails_closed: true,
@@ -268,7 +269,7 @@ impl Plugin for Redact {
             && let Some(place) = declared.contradiction()
         {
             let message = format!(
-                "some rules take {place} for an object, others for an array: no record could pass; take [*], which steps into \
+                "some rules expect an object at {place}, others an array, so no record could pass; use [*], which matches \
                  both, or shapes = \"lenient\""
             );
             return Err(vec![config_error("/rules", message)]);

@@ -1,44 +1,44 @@
-//! What stands in the place of something redacted.
+//! Methods of redaction.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use strait_plugin_sdk::json::{self, Kind};
 
-/// How a field, header or key is redacted.
+/// A method to redact a field, header or key.
 pub enum Method {
     Remove,
     Null,
     Mask {
-        /// Characters at the end that stay readable.
+        /// Number of characters at the end that stay readable.
         keep: usize,
         mask: char,
     },
     Truncate {
-        /// Characters at the start that stay.
+        /// Number of characters at the start that stay.
         length: usize,
     },
     Sha256(Pseudonym),
-    /// The hash with the key already in it: half of the work of a short message.
+    /// The hash state after the key, which saves half of the work for a short message.
     Hmac(Box<Hmac<Sha256>>, Pseudonym),
     Constant {
         json: Vec<u8>,
-        /// For headers: the text of a constant that is one.
+        /// The text for headers, if the constant is a text.
         bytes: Vec<u8>,
     },
 }
 
-/// How 32 bytes are written.
+/// The encoding of the 32 bytes.
 pub struct Pseudonym {
     pub prefix: String,
     pub base64url: bool,
 }
 
-/// The method needs to know what text it was given, and the JSON string does not stand for any.
+/// The method needs a text, and the JSON string represents none.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotJudged;
 
-/// What becomes of a redacted thing; `Set` says that the new text is in the buffer.
+/// The outcome of a redaction. With `Set`, the new text is in the buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Keep,
@@ -47,7 +47,7 @@ pub enum Outcome {
     Set,
 }
 
-/// What hides a thing that has no characters to count.
+/// The mask for a value without characters to count.
 const HIDDEN: usize = 4;
 
 impl Method {
@@ -55,15 +55,15 @@ impl Method {
         Some(Self::Hmac(Box::new(Hmac::new_from_slice(secret).ok()?), pseudonym))
     }
 
-    /// Whether different things stay different.
+    /// Returns whether different inputs stay different.
     pub fn is_injective(&self) -> bool {
         matches!(self, Self::Sha256(_) | Self::Hmac(..))
     }
 
-    /// Redacts JSON text. The new text, JSON too, is left in `out`.
+    /// Redacts JSON text and writes the new JSON text to `out`.
     ///
     /// # Errors
-    /// The text is not what a JSON parser would give, or a string that stands for no text.
+    /// The text is not valid JSON, or a string that represents no text.
     pub fn field(&self, source: &[u8], out: &mut Vec<u8>) -> Result<Outcome, NotJudged> {
         out.clear();
         let kind = json::kind(source).ok_or(NotJudged)?;
@@ -73,7 +73,7 @@ impl Method {
                 out.extend_from_slice(json);
                 return Ok(Outcome::Set);
             }
-            // There is nothing in a null.
+            // A null holds nothing.
             _ if kind == Kind::Null => return Ok(Outcome::Keep),
             Self::Null => out.extend_from_slice(b"null"),
             Self::Sha256(_) | Self::Hmac(..) => {
@@ -104,7 +104,7 @@ impl Method {
         Ok(Outcome::Set)
     }
 
-    /// Redacts bytes: the value of a header, or a key. The new bytes are left in `out`.
+    /// Redacts the value of a header, or a key, and writes the new bytes to `out`.
     pub fn bytes(&self, source: &[u8], out: &mut Vec<u8>) -> Outcome {
         out.clear();
         let text = std::str::from_utf8(source);
@@ -123,7 +123,7 @@ impl Method {
         Outcome::Set
     }
 
-    /// Appends the pseudonym, as a JSON string or as it is.
+    /// Appends the pseudonym, as a JSON string or as plain text.
     fn pseudonym(&self, content: &[u8], quoted: bool, out: &mut Vec<u8>) {
         let (digest, pseudonym) = match self {
             Self::Sha256(pseudonym) => (Sha256::digest(content), pseudonym),
@@ -133,7 +133,7 @@ impl Method {
             _ => return,
         };
         match quoted {
-            // Open: the digits follow.
+            // The closing quote follows after the digits.
             true => {
                 json::quote(&pseudonym.prefix, out);
                 out.pop();
@@ -150,7 +150,7 @@ impl Method {
     }
 }
 
-/// All but the last `keep` characters hidden; all of them where no more than `keep` are there.
+/// Masks all but the last `keep` characters, or all of them if there are no more than `keep`.
 fn masked(text: &str, keep: usize, mask: char) -> String {
     let count = if text.is_ascii() { text.len() } else { text.chars().count() };
     let hide = if count > keep { count - keep } else { count };
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_no_text_is_not_judged() {
+    fn a_string_without_text_is_not_judged() {
         for method in [Method::Mask { keep: 1, mask: '*' }, Method::Truncate { length: 9 }, Method::Sha256(hex_of())] {
             assert_eq!(field(&method, r#""secret\ud800""#), "Err(NotJudged)");
             assert_eq!(field(&method, "secret"), "Err(NotJudged)");
@@ -230,9 +230,9 @@ mod tests {
         }
     }
 
-    /// RFC 4231, test case 2, and the hash of nothing.
+    /// RFC 4231, test case 2, and the hash of the empty message.
     #[test]
-    fn pseudonyms_are_the_standard_functions() {
+    fn pseudonyms_match_the_standard_test_vectors() {
         let keyed =
             |prefix: &str, base64url| Method::hmac(b"Jefe", Pseudonym { prefix: prefix.into(), base64url }).unwrap();
         let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_hidden_too() {
+    fn bytes_that_are_not_text_are_masked_too() {
         assert_eq!(bytes(&Method::Mask { keep: 2, mask: '#' }, b"\xffsecret"), b"####");
         assert_eq!(bytes(&Method::Mask { keep: 2, mask: '#' }, "aéi".as_bytes()), "#éi".as_bytes());
         assert_eq!(bytes(&Method::Truncate { length: 2 }, b"\xffsecret"), b"\xffs");

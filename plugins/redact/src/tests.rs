@@ -17,7 +17,7 @@ fn refused(rule: serde_json::Value) -> Vec<String> {
 }
 
 #[test]
-fn only_what_the_rules_name_is_asked_for() {
+fn only_what_the_rules_name_is_requested() {
     let keys = redact(serde_json::json!({"rules": [{"key": true, "with": "sha256"}]}));
     assert_eq!((keys.columns(), keys.effects()), (&[3, 4][..], effect::KEY));
 
@@ -90,7 +90,7 @@ fn fields_headers_and_the_key_are_edited_in_place() {
         ]
     );
     assert!(name.starts_with("0 field 4 = \"n:") && name.len() == "0 field 4 = \"n:\"".len() + 43, "{name}");
-    // Same key, same pseudonym; a null key stays one.
+    // The same key has the same pseudonym; a null key stays null.
     let of_key: Vec<_> = lines[9..].iter().map(|line| line.split_once(" key = ").unwrap()).collect();
     assert_eq!(of_key.iter().map(|(record, _)| *record).collect::<Vec<_>>(), ["0", "2", "3"]);
     assert_eq!((of_key[0].1, of_key[0].1.len()), (of_key[1].1, 64));
@@ -99,7 +99,7 @@ fn fields_headers_and_the_key_are_edited_in_place() {
 }
 
 #[test]
-fn what_cannot_be_judged_is_rejected_and_a_tombstone_passes() {
+fn unjudgeable_values_are_rejected_and_tombstones_pass() {
     let mut tester = redact(
         serde_json::json!({"rules": [{"fields": ["$.a"], "with": "hmac", "secret": SECRET}, {"key": true, "with": "sha256"}]}),
     );
@@ -126,7 +126,7 @@ fn what_cannot_be_judged_is_rejected_and_a_tombstone_passes() {
 }
 
 #[test]
-fn a_wrong_shape_is_rejected_unless_told_otherwise() {
+fn a_wrong_shape_is_rejected_unless_shapes_is_lenient() {
     let config = |shapes| serde_json::json!({"rules": [{"fields": ["$.customer.email", "$.list[*].x"], "with": "null"}], "shapes": shapes});
     // Declared: 0 and 1 the targets, 2 $.customer, 3 $.list, 4 $.list[*].
     let record = |value: &str| TestRecord::new().value(value);
@@ -152,7 +152,7 @@ fn a_wrong_shape_is_rejected_unless_told_otherwise() {
 }
 
 #[test]
-fn of_two_rules_the_outer_place_and_then_the_first_rule_acts() {
+fn the_outer_place_wins_then_the_first_rule() {
     let mut tester = redact(serde_json::json!({
         "rules": [
             {"fields": ["$.a.b"], "with": "null"},
@@ -181,7 +181,7 @@ fn of_two_rules_the_outer_place_and_then_the_first_rule_acts() {
 }
 
 #[test]
-fn a_mistake_in_the_configuration_is_named_by_place() {
+fn a_configuration_mistake_is_reported_with_its_place() {
     let rule = |change: serde_json::Value| {
         let mut rule = serde_json::json!({"fields": ["$.a"], "with": "remove"});
         rule.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
@@ -207,7 +207,7 @@ fn a_mistake_in_the_configuration_is_named_by_place() {
 }
 
 #[test]
-fn names_in_any_case_are_found_wherever_they_hide() {
+fn names_in_any_case_are_found_at_any_depth() {
     let config = |shapes| {
         serde_json::json!({
             "rules": [
@@ -250,7 +250,7 @@ fn names_in_any_case_are_found_wherever_they_hide() {
         assert!(lines.len() == 1 && lines[0].starts_with("0 reject 1"), "{pointer} {json} {lines:?}");
         assert!(redact(config("lenient")).process(&[record]).unwrap().is_empty());
     }
-    // The host never gives such text; if it did, it would not pass.
+    // The host never passes such text; if it did, the record would not pass.
     for json in [r#"{"email":1"#, "{\"email\" 1}", "[1,]", "{\"a\":1]", "{\"\\ud800\":1}", "", "1 2", "{} {}"] {
         let record = TestRecord::new().value("{…}").field(0, "/customer", json);
         let lines = redact(config("lenient")).process(&[record]).unwrap();

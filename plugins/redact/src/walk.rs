@@ -1,7 +1,7 @@
-//! Finds fields in any case. The host matches names as they are written; here it is asked for everything in the document
-//! (`$[*]`), and the names below are compared by this plugin.
+//! Finds fields in any case. The host compares names as written, so this plugin requests the whole
+//! document (`$[*]`) and compares the names itself.
 //!
-//! The text was parsed by the host, strictly. What does not look like JSON all the same is not judged.
+//! The host has parsed the text strictly. If it still does not look like JSON, it is not judged.
 
 use std::borrow::Cow;
 
@@ -17,36 +17,36 @@ use crate::{
     method::{NotJudged, Outcome},
 };
 
-/// The host takes 128.
+/// The host accepts 128 levels.
 const DEPTH_MAX: usize = 200;
 
-/// Where a path stands on the way down.
+/// The state of a path on the way down.
 #[derive(Clone, Copy)]
 struct Active {
     rule: usize,
     path: usize,
-    /// The step that is next.
+    /// Index of the next step.
     step: usize,
-    /// A `..name` on its way through things that it need not find anything in.
+    /// A `..name` that passes through a value in which it need not match.
     searching: bool,
 }
 
-/// One step down in a document.
+/// A step down in a document.
 pub enum Place<'a> {
     Member(&'a str),
     Element(u32),
 }
 
-/// Walks through the text of one field.
+/// Walker over the text of one field.
 pub struct Walker<'a> {
     rules: &'a [Rule],
     strict: bool,
     text: &'a [u8],
     at: usize,
-    /// The text as it leaves.
+    /// The redacted text.
     pub out: Vec<u8>,
     buffer: Vec<u8>,
-    /// How many fields were redacted.
+    /// Number of redacted fields.
     pub redacted: u64,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Walker<'a> {
         Self { rules, strict, text, at: 0, out: Vec::new(), buffer: Vec::new(), redacted: 0 }
     }
 
-    /// What the document itself must be, so that the rules can look into it.
+    /// Checks the type of the document, so that the rules can look into it.
     pub fn check_root(rules: &[Rule], value: &[u8]) -> Result<(), Refusal> {
         let found = json::kind(value);
         for active in roots(rules) {
@@ -66,7 +66,7 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Redacts inside the text, which stands at `place` in the document. `None`: it goes altogether.
+    /// Redacts the text at `place` in the document. `None` removes it.
     pub fn run(mut self, place: &Place<'_>) -> Result<Option<Self>, Refusal> {
         let roots: Vec<_> = roots(self.rules).collect();
         let active = self.step(&roots, place);
@@ -78,7 +78,7 @@ impl<'a> Walker<'a> {
         Ok(stays.then_some(self))
     }
 
-    /// The value at hand; false: it goes.
+    /// Redacts the current value. Returns `false` if it must be removed.
     fn value(&mut self, active: &[Active], depth: usize) -> Result<bool, Refusal> {
         if depth > DEPTH_MAX {
             return Err(NotJudged.into());
@@ -111,7 +111,7 @@ impl<'a> Walker<'a> {
         Ok(true)
     }
 
-    /// The members or elements of the object or array at hand.
+    /// Redacts the members or elements of the current object or array.
     fn inside(&mut self, active: &[Active], is_object: bool, depth: usize) -> Result<(), Refusal> {
         let close = if is_object { b'}' } else { b']' };
         let open = self.take().ok_or(NotJudged)?;
@@ -166,7 +166,7 @@ impl<'a> Walker<'a> {
         self.rules.get(active.rule)?.paths.get(active.path)?.steps.get(active.step)
     }
 
-    /// Where the paths stand one step further down.
+    /// Returns the states of the paths one step further down.
     fn step(&self, active: &[Active], place: &Place<'_>) -> Vec<Active> {
         let mut below = Vec::new();
         for active in active {
@@ -198,7 +198,7 @@ impl<'a> Walker<'a> {
         Some(byte)
     }
 
-    /// Passes white space; gives where it began.
+    /// Skips white space and returns where it began.
     fn blank(&mut self) -> usize {
         let start = self.at;
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
@@ -207,12 +207,12 @@ impl<'a> Walker<'a> {
         start
     }
 
-    /// Takes over what was passed since `start`.
+    /// Copies the text since `start` to the output.
     fn copy(&mut self, start: usize) {
         self.out.extend_from_slice(self.text.get(start..self.at).unwrap_or_default());
     }
 
-    /// Passes one value; gives its text.
+    /// Skips one value and returns its text.
     fn skip(&mut self) -> Result<&'a [u8], NotJudged> {
         let start = self.at;
         let mut open = 0_usize;
@@ -231,14 +231,14 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The rest of a number or literal.
+    /// Skips the rest of a number or literal.
     fn word(&mut self) {
         while matches!(self.peek(), Some(b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')) {
             self.at += 1;
         }
     }
 
-    /// The rest of a string, whose opening quote was taken.
+    /// Skips the rest of a string after its opening quote.
     fn string(&mut self) -> Result<(), NotJudged> {
         loop {
             match self.take().ok_or(NotJudged)? {
@@ -252,7 +252,7 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// Every path of every rule, before its first step.
+/// Returns every path of every rule, before its first step.
 fn roots(rules: &[Rule]) -> impl Iterator<Item = Active> {
     rules
         .iter()
@@ -264,11 +264,11 @@ fn is_name(rule: &Rule, name: &str, found: &str) -> bool {
     if !rule.ignore_case {
         return name == found;
     }
-    // The name of the rule is folded already.
+    // The rule's name is already folded.
     if found.is_ascii() { name.eq_ignore_ascii_case(found) } else { name == folded(found) }
 }
 
-/// The last name of a JSON Pointer of one step.
+/// Returns the name in a JSON Pointer with one step.
 pub fn pointed(pointer: &[u8]) -> Result<Cow<'_, str>, NotJudged> {
     let name = std::str::from_utf8(pointer).ok().and_then(|pointer| pointer.strip_prefix('/')).ok_or(NotJudged)?;
     if name.contains('/') {

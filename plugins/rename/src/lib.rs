@@ -1,4 +1,4 @@
-//! Renames topics. The whole work is done when a topic is opened: a record costs nothing.
+//! Renames topics when they are opened, so a record costs nothing.
 
 use std::collections::BTreeMap;
 
@@ -28,17 +28,18 @@ struct Config {
 
 struct Rename {
     table: BTreeMap<String, String>,
-    /// Which topic the table gives a name to.
+    /// The topic that the table maps to each name.
     taken: BTreeMap<String, String>,
     pattern: Option<Rewrite>,
     prefix: String,
     suffix: String,
-    /// Several topics may get one name.
+    /// Whether several topics may get one name.
     merge: bool,
 }
 
 impl Rename {
-    /// A name of the table is final; else the pattern, where it matches the whole name, then prefix and suffix.
+    /// Returns the new name. A name in the table is final; otherwise the pattern applies if it
+    /// matches the whole name, then prefix and suffix.
     fn rename(&self, topic: &str) -> String {
         if let Some(name) = self.table.get(topic) {
             return name.clone();
@@ -47,12 +48,13 @@ impl Rename {
         format!("{}{}{}", self.prefix, middle.as_deref().unwrap_or(topic), self.suffix)
     }
 
-    /// Two topics under one name, as far as one topic and the configuration tell.
+    /// Checks whether two topics would get one name, as far as the configuration and one topic show
+    /// it.
     fn check(&self, topic: &str, name: &str) -> Result<(), String> {
         match self.taken.get(name) {
             Some(other) if other != topic && !self.merge => Err(format!(
-                "'{topic}' would be called '{name}', the name that the table gives to '{other}': their records would be mixed; \
-                 name one of them otherwise, leave one out of the link, or say merge = true"
+                "'{topic}' would get the name '{name}', which the table gives to '{other}', and their records would be mixed; \
+                 give one of them another name, exclude one from the link, or set merge = true"
             )),
             _ => Ok(()),
         }
@@ -63,7 +65,7 @@ impl Config {
     fn mistakes(&self, pattern: Option<&Rewrite>) -> Vec<ConfigError> {
         let mut mistakes = Vec::new();
         if pattern.is_none() && self.table.is_empty() && self.prefix.is_empty() && self.suffix.is_empty() {
-            let message = "nothing to rename by: give table, pattern and replacement, prefix or suffix";
+            let message = "nothing to rename: set table, pattern and replacement, prefix or suffix";
             mistakes.push(config_error("", message));
         }
         if self.merge {
@@ -72,14 +74,15 @@ impl Config {
         let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
         for (topic, name) in &self.table {
             if let Some(other) = taken.insert(name, topic) {
-                let message =
-                    format!("'{other}' and '{topic}' would both be called '{name}'; say merge = true if that is meant");
+                let message = format!(
+                    "'{other}' and '{topic}' would both get the name '{name}'; set merge = true if that is intended"
+                );
                 mistakes.push(config_error(pointer("/table", topic), message));
             }
         }
         if pattern.is_some_and(Rewrite::is_constant) {
-            let message = "it refers to no group: every topic that matches would get this one name; say merge = true if \
-                           that is meant, and take table for a single topic";
+            let message = "it refers to no group, so every matching topic would get this name; set merge = true if that \
+                           is intended, or use table for a single topic";
             mistakes.push(config_error("/replacement", message));
         }
         mistakes
@@ -159,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn two_topics_under_one_name_are_refused_where_that_is_known() {
+    fn two_topics_with_one_name_are_refused_if_the_plugin_can_tell() {
         let twice = serde_json::json!({"table": {"orders": "x", "a/b~c": "x"}});
         assert_eq!(names(twice, &[]), ["/table/orders"]);
         let constant = serde_json::json!({"pattern": "a.*", "replacement": "x"});
         assert_eq!(names(constant, &[]), ["/replacement"]);
-        // b keeps its name, which a was given; c gets one that d was given.
+        // b keeps its name, which the table gives to a; c gets a name that the table gives to d.
         let chained =
             serde_json::json!({"table": {"a": "b", "z": "d", "y": "z"}, "pattern": "(c)", "replacement": "d"});
         assert_eq!(names(chained, &[]), ["/replacement"]);

@@ -1,4 +1,4 @@
-//! The configuration as it is written, and its mistakes.
+//! The configuration of the plugin, and its validation.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -14,9 +14,9 @@ use strait_plugin_sdk::{ConfigError, config_error};
 
 use crate::{Place, Route, Unmatched};
 
-/// What stands for the record's own topic.
+/// Placeholder for the record's own topic.
 const TOPIC: &str = "{topic}";
-/// The host takes 64 patterns of output topics; one is for the default.
+/// The host accepts 64 patterns of output topics; one is for the default.
 const TOPICS_MAX: usize = 63;
 
 #[derive(Deserialize)]
@@ -46,18 +46,18 @@ struct HashConfig {
     name: Option<String>,
 }
 
-/// How a place is found.
+/// How the destination follows from the value.
 pub enum Rule {
     Table(HashMap<Vec<u8>, Place>),
-    /// Over these, by hash.
+    /// One of these topics, by hash.
     Topics(Vec<Place>),
-    /// Over the target's partitions, by hash.
+    /// One of the target's partitions, by hash.
     Partitions,
     ToTopic(Rewrite),
     ToPartition(Rewrite),
 }
 
-/// A name in which the record's own topic is put.
+/// A topic name with a placeholder for the record's own topic.
 pub fn in_topic<'a>(name: &'a str, topic: &str) -> Cow<'a, str> {
     if name.contains(TOPIC) { Cow::Owned(name.replace(TOPIC, topic)) } else { Cow::Borrowed(name) }
 }
@@ -67,7 +67,7 @@ impl Config {
         let mut errors = Vec::new();
         let by = By::parse(&self.by).map_err(|e| errors.push(config_error("/by", e))).ok();
         if self.default.is_some() && self.unmatched.is_some() {
-            errors.push(config_error("/unmatched", "with a default there is a place for everything"));
+            errors.push(config_error("/unmatched", "with a default, every record has a destination"));
         }
         let default = self.default.as_ref().and_then(|value| place(value, self.to, "/default", &mut errors));
         let unmatched = self.unmatched.unwrap_or_default();
@@ -92,7 +92,8 @@ impl Config {
                 names.sort_unstable();
                 names.dedup();
                 if names.len() > TOPICS_MAX {
-                    let message = format!("{} topics; {TOPICS_MAX} are allowed, or take a pattern", names.len());
+                    let message =
+                        format!("{} topics, at most {TOPICS_MAX} are allowed; use a pattern instead", names.len());
                     errors.push(config_error("/table", message));
                 }
                 Some(Rule::Table(places))
@@ -111,7 +112,7 @@ impl Config {
                 }
             },
             _ => {
-                errors.push(config_error("", "one of table, hash, or pattern with replacement is expected"));
+                errors.push(config_error("", "expected one of table, hash, or pattern with replacement"));
                 None
             }
         }
@@ -122,17 +123,17 @@ impl HashConfig {
     fn rule(self, to: To, errors: &mut Vec<ConfigError>) -> Option<Rule> {
         if to == To::Partition {
             if self.topics.is_some() || self.name.is_some() {
-                errors.push(config_error("/hash", "over partitions there is nothing to set: hash = {}"));
+                errors.push(config_error("/hash", "with to = \"partition\" the hash has no settings: use hash = {}"));
             }
             return Some(Rule::Partitions);
         }
         let Some(topics) = self.topics.filter(|topics| (1..=TOPICS_MAX).contains(topics)) else {
-            errors.push(config_error("/hash/topics", format!("how many topics, 1 to {TOPICS_MAX}, is expected")));
+            errors.push(config_error("/hash/topics", format!("expected the number of topics, 1 to {TOPICS_MAX}")));
             return None;
         };
         let name = self.name.unwrap_or_else(|| "{topic}-{n}".into());
         if topics > 1 && !name.contains("{n}") {
-            errors.push(config_error("/hash/name", "the names need {n}, or all of them are one"));
+            errors.push(config_error("/hash/name", "the name needs {n}, or all topics would be the same"));
         }
         Some(Rule::Topics((0..topics).map(|n| Place::Topic(name.replace("{n}", &n.to_string()))).collect()))
     }
@@ -160,7 +161,7 @@ impl Rule {
         }
     }
 
-    /// Patterns of every topic that a record of `topic` can go to.
+    /// Returns patterns for every topic that a record of `topic` can go to.
     pub fn output_topics(&self, default: Option<&Place>, topic: &str) -> Vec<String> {
         let exact = |name: &str| regex_lite::escape(&in_topic(name, topic));
         let mut patterns: Vec<String> = match self {
@@ -187,8 +188,8 @@ fn place(value: &Value, to: To, at: &str, errors: &mut Vec<ConfigError>) -> Opti
     };
     if place.is_none() {
         let expected = match to {
-            To::Topic => "the name of a topic is expected",
-            To::Partition => "the number of a partition, from 0, is expected",
+            To::Topic => "expected the name of a topic",
+            To::Partition => "expected the number of a partition, from 0",
         };
         errors.push(config_error(at, expected));
     }

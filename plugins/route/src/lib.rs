@@ -25,17 +25,17 @@ struct Route {
     rule: Rule,
     default: Option<Place>,
     unmatched: Unmatched,
-    /// Records without a place since the last batch.
+    /// Unmatched records in the current batch.
     without_place: Tally,
 }
 
-/// Where a record goes.
+/// The destination of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
-    /// A topic; `{topic}` in it stands for the record's own.
+    /// A topic name, in which `{topic}` stands for the record's own topic.
     Topic(String),
     Partition(u32),
-    /// A partition by Kafka's hash of these bytes.
+    /// The partition that Kafka's hash of these bytes selects.
     Hash(Vec<u8>),
 }
 
@@ -60,7 +60,7 @@ impl Rule {
             }
             Self::ToPartition(rewrite) => {
                 let number = rewrite.apply(std::str::from_utf8(found).ok()?)?;
-                // A number that no Kafka partition can have is no place.
+                // A number that no Kafka partition can have does not match.
                 let partition = number.parse().ok().filter(|n| i32::try_from(*n).is_ok())?;
                 Some(Cow::Owned(Place::Partition(partition)))
             }
@@ -73,7 +73,7 @@ impl Place {
         match self {
             Self::Topic(name) => {
                 let name = config::in_topic(name, topic);
-                // Its own topic is where it goes anyhow, to its own partition.
+                // The record's own topic: it goes there anyway, to its own partition.
                 if name == topic { Action::Pass } else { Change::new().topic(&name).into() }
             }
             Self::Partition(partition) => Change::new().partition(*partition).into(),
@@ -91,11 +91,11 @@ impl Route {
         match self.unmatched {
             Unmatched::Keep => Action::Pass,
             Unmatched::Drop => Action::Drop,
-            // Says nothing of what was found: it may be personal data.
+            // The reason leaves the value out: it may be personal data.
             Unmatched::Quarantine if code == NOT_JUDGED => {
                 Action::Reject { code, reason: "the value is not one well-formed JSON document".into() }
             }
-            Unmatched::Quarantine => Action::Reject { code, reason: "there is no place for what was found".into() },
+            Unmatched::Quarantine => Action::Reject { code, reason: "no destination matches the value".into() },
         }
     }
 }

@@ -22,7 +22,7 @@ fn fields(jsons: &[&str]) -> Vec<TestRecord> {
 }
 
 #[test]
-fn a_table_sends_by_field_and_says_what_becomes_of_the_rest() {
+fn a_table_routes_by_field_and_unmatched_handles_the_rest() {
     let config = |rest: serde_json::Value| {
         let mut config = json!({"by": "$.region", "to": "topic", "table": {"eu": "orders-eu", "7": "{topic}.seven", "same": "orders", "": "none"}});
         config.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
@@ -49,7 +49,7 @@ fn a_table_sends_by_field_and_says_what_becomes_of_the_rest() {
 }
 
 #[test]
-fn a_hash_is_kafkas_and_a_pattern_takes_groups() {
+fn a_hash_matches_kafka_and_a_pattern_fills_in_groups() {
     let keys = |keys: &[&str]| keys.iter().map(|key| TestRecord::new().key(key)).collect::<Vec<_>>();
     // 479470107 % 4, and 1173551340 % 4.
     let mut over = route(json!({"by": "key", "to": "topic", "hash": {"topics": 4}, "unmatched": "keep"}));
@@ -77,7 +77,7 @@ fn a_hash_is_kafkas_and_a_pattern_takes_groups() {
 }
 
 #[test]
-fn every_topic_that_it_may_name_is_declared() {
+fn every_possible_output_topic_is_declared() {
     let outputs = |config: serde_json::Value| {
         let mut plugin = Route::configure(&config.to_string(), &strait_plugin_sdk::testing::link()).unwrap();
         let Route { rule, default, .. } = &mut plugin;
@@ -91,7 +91,7 @@ fn every_topic_that_it_may_name_is_declared() {
 }
 
 #[test]
-fn a_mistake_in_the_configuration_is_named_by_place() {
+fn a_configuration_mistake_is_reported_with_its_place() {
     let base = |more: serde_json::Value| {
         let mut config = json!({"by": "key", "to": "topic"});
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

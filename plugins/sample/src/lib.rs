@@ -1,4 +1,4 @@
-//! Keeps a fraction of the records, the same ones every time.
+//! Keeps a fraction of the records, always the same ones.
 
 use serde::Deserialize;
 use strait_plugin_common::{
@@ -28,7 +28,7 @@ fn key() -> String {
     "key".into()
 }
 
-/// What becomes of records that do not have what to go by.
+/// The action for records without the key, header or field.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Missing {
@@ -39,9 +39,9 @@ enum Missing {
 }
 
 struct Sample {
-    /// `None` goes by the offset.
+    /// `None` means by offset.
     by: Option<By>,
-    /// Hashes below this are kept; one above the largest hash for all.
+    /// Records with a hash below this are kept; larger than the largest hash keeps all.
     below: u128,
     salt: Vec<u8>,
     missing: Missing,
@@ -70,7 +70,7 @@ impl Plugin for Sample {
         About {
             name: "sample".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            description: "Keeps a fraction of the records, by key or offset, the same ones every time".into(),
+            description: "Keeps a fraction of the records, by key or offset, always the same ones".into(),
             config_schema: SCHEMA.into(),
             effects: effect::DROP,
             counters: vec!["dropped".into()],
@@ -81,7 +81,7 @@ impl Plugin for Sample {
     fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
         let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
         if !(0.0..=1.0).contains(&config.fraction) {
-            return Err(vec![config_error("/fraction", "a number from 0 to 1 is expected")]);
+            return Err(vec![config_error("/fraction", "expected a number from 0 to 1")]);
         }
         let by = match config.by.as_str() {
             "offset" => None,
@@ -89,7 +89,7 @@ impl Plugin for Sample {
         };
         Ok(Self {
             by,
-            // Exact enough: a double has 53 bits of the 64.
+            // Exact enough: a double has 53 of the 64 bits.
             below: (config.fraction * 2_f64.powi(64)) as u128,
             salt: config.salt.into_bytes(),
             missing: config.missing,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn about_the_fraction_is_kept_and_always_the_same() {
+    fn about_the_fraction_is_kept_and_always_the_same_records() {
         let records: Vec<_> = (0..2_000).map(|n| TestRecord::new().key(format!("k{}", n % 1_000))).collect();
         let config = |fraction: f64| serde_json::json!({"fraction": fraction});
         let tenth = kept(config(0.1), &records);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_nothing_to_go_by_goes_by_the_offset_unless_told_otherwise() {
+    fn records_without_the_key_are_sampled_by_offset_unless_configured() {
         let records: Vec<_> = (0..100).map(|_| TestRecord::new()).collect();
         let by = |missing: &str| kept(serde_json::json!({"fraction": 0.5, "missing": missing}), &records).len();
         assert_eq!((by("keep"), by("drop")), (100, 0));

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn order_tells_a_duplicate_from_a_reorder_and_allows_a_new_epoch_to_begin_lower() {
+    fn a_duplicate_differs_from_a_reorder_and_a_new_epoch_may_begin_lower() {
         assert_eq!(follows(&key(), None, place(0, 5, 0)), Ok(()));
         assert_eq!(follows(&key(), Some(place(0, 5, 0)), place(0, 5, 1)), Ok(()));
         assert_eq!(follows(&key(), Some(place(0, 5, 0)), place(1, 3, 0)), Ok(()));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_held_to_what_is_accounted_for() {
+    fn progress_passes_only_accounted_offsets() {
         let ask = |bad: Fate| {
             let fate = |o: SourceOffset| if o.0 == 7 { bad } else { Fate::Copied };
             accounted(&key(), SourceOffset(5), SourceOffset(9), fate)
@@ -334,7 +334,7 @@ mod tests {
         /// The builder's records are exact and ascending; with one entry moved, removed or added
         /// they are not.
         #[test]
-        fn a_map_is_exact_or_found_out(
+        fn every_defect_of_a_map_is_detected(
             steps in prop::collection::vec((0i64..3, 0i32..3, 1i64..4), 1..60),
             broken in 0usize..3,
             at in any::<prop::sample::Index>(),

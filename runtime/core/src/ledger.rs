@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_acknowledgements_are_errors() {
+    fn invalid_acknowledgements_are_errors() {
         let mut ledger = Ledger::new(SourceOffset(10));
         ledger.produced(SourceOffset(10), 0, 0, 5).unwrap();
         ledger.pass(SourceOffset(11));

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn many_runs_are_split_without_a_hole() {
+    fn many_runs_are_split_without_a_gap() {
         let mut builder = MapBuilder::default();
         for i in 0..(RUNS_PER_RECORD_MAX as i64 * 2 + 5) {
             builder.push(SourceOffset(i * 2), 0, TargetOffset(i));

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hashes_as_kafka_does() {
+    fn murmur2_matches_kafka() {
         // Expected values from Kafka's own UtilsTest.testMurmur2.
         for (key, hash) in [
             ("21", -973_932_308_i32),

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_record_is_an_error_and_changes_nothing() {
+    fn a_record_of_another_program_is_an_error_and_changes_nothing() {
         let mut progress = LaneProgress::default();
         assert!(progress.fold(4, b"not json", Some(b"{}")).unwrap_err().to_string().contains("offset 4"));
         assert!(progress.fold(4, br#"{"kind":"newer"}"#, Some(b"{}")).is_err());

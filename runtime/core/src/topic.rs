@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_follow_kafka_and_the_reserved_list() {
+    fn names_follow_kafkas_rules_and_the_reserved_list() {
         for good in ["orders", "a.b_c-9", "x", "strait", "aws.orders", &"a".repeat(249)] {
             assert_eq!(validate_target_name(good), Ok(()), "{good}");
         }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_id_reads_back_what_it_prints() {
+    fn a_topic_id_parses_what_it_prints() {
         let id = TopicId([0xab; 16]);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!("zz".parse::<TopicId>().is_err());

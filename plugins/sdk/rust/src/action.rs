@@ -1,28 +1,28 @@
-//! What a plugin says of a record, and how it is written for the host.
+//! The result of a plugin for one record, and its encoding for the host.
 
 use crate::{Record, bindings::strait::plugin::types::Edits};
 
 const NULL: u32 = u32::MAX;
 
-/// What becomes of a record.
+/// The outcome for a record.
 #[derive(Debug)]
 pub enum Action {
-    /// It goes on unchanged. Costs nothing.
+    /// Passes the record unchanged. Costs nothing.
     Pass,
-    /// It is left out.
+    /// Drops the record.
     Drop,
-    /// It goes on changed.
+    /// Changes the record.
     Change(Change),
-    /// It is refused: it goes to quarantine at the source.
+    /// Rejects the record: it goes to quarantine on the source.
     Reject {
-        /// Index in [`crate::About::reject_codes`].
+        /// Index into [`crate::About::reject_codes`].
         code: u32,
-        /// Detail for the operator. No personal data.
+        /// Detail for the operator. Must not contain personal data.
         reason: String,
     },
 }
 
-/// Changes to one record, in order; what they do not name stays.
+/// Changes to one record, in order. Parts that no change names stay as they are.
 ///
 /// A change without edits is the same as [`Action::Pass`].
 #[derive(Debug, Default)]
@@ -33,31 +33,32 @@ pub struct Change {
 }
 
 impl Change {
-    /// No change yet.
+    /// Creates an empty change.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether nothing is changed.
+    /// Returns whether the change is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
 
-    /// Sets the key; `None` is null.
+    /// Sets the key. `None` is null.
     #[must_use]
     pub fn key(self, key: Option<&[u8]>) -> Self {
         self.push(1, 0, key)
     }
 
-    /// Sets the value; `None` makes a tombstone. Excludes field edits of this record.
+    /// Sets the value. `None` makes a tombstone. Excludes field edits of this record.
     #[must_use]
     pub fn value(self, value: Option<&[u8]>) -> Self {
         self.push(2, 0, value)
     }
 
-    /// Replaces a field by JSON text; `occurrence` is [`crate::Field::occurrence`]. [`crate::json::quote`] writes a string.
+    /// Replaces a field with JSON text. `occurrence` is [`crate::Field::occurrence`];
+    /// [`crate::json::quote`] writes a string.
     #[must_use]
     pub fn field(self, occurrence: u32, json: &[u8]) -> Self {
         self.push(3, occurrence, Some(json))
@@ -69,8 +70,8 @@ impl Change {
         self.push(3, occurrence, None)
     }
 
-    /// Inserts a field that is absent. `field` is the index of its path in [`crate::Needs::fields`]; the path has no wildcards,
-    /// and its parent must exist.
+    /// Inserts a missing field. `field` is the index of its path in [`crate::Needs::fields`]. The
+    /// path must not have wildcards, and its parent must exist.
     #[must_use]
     pub fn insert_field(self, field: u32, json: &[u8]) -> Self {
         self.push(4, field, Some(json))
@@ -100,7 +101,7 @@ impl Change {
         self
     }
 
-    /// Removes every header of a name, as far as [`crate::Needs`] shows them.
+    /// Removes every header with a name, among those that [`crate::Needs`] requests.
     #[must_use]
     pub fn remove_headers(mut self, record: &Record<'_>, name: &[u8]) -> Self {
         for (index, header) in record.headers().iter().enumerate() {
@@ -111,7 +112,8 @@ impl Change {
         self
     }
 
-    /// Leaves exactly one header of a name: the first takes the value, the others go; appended where there is none.
+    /// Leaves exactly one header with a name: sets the first and removes the others, or appends one
+    /// if there is none.
     #[must_use]
     pub fn set_header(mut self, record: &Record<'_>, name: &[u8], value: Option<&[u8]>) -> Self {
         let mut found = false;
@@ -134,8 +136,8 @@ impl Change {
         self.push(9, 0, Some(&timestamp_ms.to_le_bytes()))
     }
 
-    /// Sends the record to another topic, one that [`crate::Needs::output_topics`] allows. The partition follows the key; where
-    /// the key is null the partition number stays.
+    /// Sends the record to another topic, which [`crate::Needs::output_topics`] must allow. The
+    /// partition follows the key; if the key is null, the partition number stays.
     #[must_use]
     pub fn topic(self, topic: &str) -> Self {
         self.push(10, 0, Some(topic.as_bytes()))
@@ -153,14 +155,14 @@ impl Change {
         self.push(12, 0, Some(bytes))
     }
 
-    /// Sends the record as the edits so far have made it. What follows starts again from the original, which goes out too
-    /// unless [`Self::drop_original`] ends the change.
+    /// Sends a copy of the record with the edits so far. Further edits start again from the
+    /// original, which is sent too unless [`Self::drop_original`] ends the change.
     #[must_use]
     pub fn emit(self) -> Self {
         self.push(14, 0, Some(&[]))
     }
 
-    /// Leaves the original out, after the copies that [`Self::emit`] sent. Nothing may follow.
+    /// Drops the original after the copies that [`Self::emit`] sent. Must be the last edit.
     #[must_use]
     pub fn drop_original(self) -> Self {
         self.push(0, 0, Some(&[]))

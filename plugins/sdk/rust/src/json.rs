@@ -1,8 +1,8 @@
-//! JSON text, as fields carry it.
+//! Helpers for the JSON text of fields.
 
 use std::borrow::Cow;
 
-/// What a piece of JSON text is.
+/// The type of a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `null`
@@ -19,8 +19,8 @@ pub enum Kind {
     Object,
 }
 
-/// What JSON text is, by its first character: for text that the host has parsed. White space before it is skipped, so that a
-/// whole value can be asked too.
+/// Returns the type of a JSON text by its first character, for text that the host has parsed. Skips
+/// leading white space, so it works for whole values too.
 #[must_use]
 pub fn kind(json: &[u8]) -> Option<Kind> {
     match json.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))? {
@@ -34,8 +34,8 @@ pub fn kind(json: &[u8]) -> Option<Kind> {
     }
 }
 
-/// The text of a JSON string, its escapes resolved. `None` for anything else, and for a string that stands for no text because
-/// it escapes one half of a surrogate pair.
+/// Returns the text of a JSON string, with escapes resolved. `None` for any other type, and for a
+/// string with a lone surrogate, which represents no text.
 #[must_use]
 pub fn text(json: &[u8]) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_resolves_escapes_and_refuses_what_is_no_text() {
+    fn text_resolves_escapes_and_refuses_other_types() {
         assert_eq!(text(br#""eu""#).as_deref(), Some("eu"));
         assert!(matches!(text("\"é\u{7f}\"".as_bytes()), Some(Cow::Borrowed(_))));
         assert_eq!(text(br#""\u00e9\ud83d\ude00\n\"\/""#).as_deref(), Some("é😀\n\"/"));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_told_by_the_first_character() {
+    fn the_first_character_determines_the_kind() {
         use Kind::{Array, Boolean, Null, Number, Object, String};
         for (json, expected) in [
             ("null", Some(Null)),

@@ -1,4 +1,4 @@
-//! Write Strait plugins in Rust.
+//! SDK for Strait plugins in Rust.
 //!
 //! A plugin implements [`Plugin`] and ends with [`plugin!`]. The host calls it once per batch; the
 //! SDK calls [`Plugin::on_record`] for each record and collects the actions. Only the columns that
@@ -76,7 +76,8 @@ pub use bindings::strait::plugin::host::Level;
 pub use bindings::strait::plugin::types::{ConfigError, LinkInfo};
 pub use record::{Field, Header, Record, ValueState};
 
-/// Columns that [`Needs::columns`] may name, in sets that belong together. The numbers are those of `plugin.wit`.
+/// Columns for [`Needs::columns`], in sets that belong together. The numbers are those of
+/// `plugin.wit`.
 pub mod column {
     /// [`crate::Record::offset`].
     pub const OFFSET: &[u32] = &[1];
@@ -86,13 +87,15 @@ pub mod column {
     pub const KEY: &[u32] = &[3, 4];
     /// [`crate::Record::value`].
     pub const VALUE: &[u32] = &[5, 6];
-    /// [`crate::Record::headers`]; say which by [`crate::Needs::headers`] or [`crate::Needs::all_headers`].
+    /// [`crate::Record::headers`]; choose them with [`crate::Needs::headers`] or
+    /// [`crate::Needs::all_headers`].
     pub const HEADERS: &[u32] = &[12, 13, 14, 15, 16];
     /// [`crate::Record::timestamp_is_append_time`].
     pub const TIMESTAMP_TYPE: &[u32] = &[17];
     /// [`crate::Record::origin`].
     pub const ORIGIN: &[u32] = &[18];
-    /// [`crate::Record::value_state`] and [`crate::Record::fields`]; [`crate::Needs::fields`] adds them.
+    /// [`crate::Record::value_state`] and [`crate::Record::fields`]; [`crate::Needs::fields`] adds
+    /// them.
     pub const FIELDS: &[u32] = &[7, 8, 9, 10];
     /// [`crate::Field::pointer`]; [`crate::Needs::field_pointers`] adds it.
     pub const FIELD_POINTERS: &[u32] = &[11];
@@ -106,7 +109,8 @@ pub mod effect {
     pub const KEY: u32 = 1 << 1;
     /// [`crate::Change::value`].
     pub const VALUE: u32 = 1 << 2;
-    /// [`crate::Change::field`], [`crate::Change::remove_field`] and [`crate::Change::insert_field`].
+    /// [`crate::Change::field`], [`crate::Change::remove_field`] and
+    /// [`crate::Change::insert_field`].
     pub const FIELD: u32 = 1 << 3;
     /// The header methods of [`crate::Change`].
     pub const HEADER: u32 = 1 << 4;
@@ -122,24 +126,25 @@ pub mod effect {
     pub const REJECT: u32 = 1 << 9;
 }
 
-/// Fixed facts about a plugin.
+/// The description of a plugin, independent of any configuration.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// Name.
+    /// Name of the plugin.
     pub name: String,
-    /// Version.
+    /// Version of the plugin.
     pub version: String,
-    /// One sentence for `strait plugin inspect`.
+    /// One sentence, printed by `strait plugin inspect`.
     pub description: String,
-    /// JSON Schema of the configuration; the host checks it before [`Plugin::configure`].
+    /// JSON Schema of the configuration. The host validates the configuration before
+    /// [`Plugin::configure`].
     pub config_schema: String,
-    /// The most that this plugin can ever do: [`effect`] bits.
+    /// The most that this plugin can ever do, as [`effect`] bits.
     pub effects: u32,
-    /// True for a redactor: a record that it could not judge must not pass.
+    /// Whether a record that the plugin could not judge must not pass. Set it for a redactor.
     pub fails_closed: bool,
-    /// Names of the counters that [`count`] adds to.
+    /// Names of the counters, in the order of the indexes of [`count`].
     pub counters: Vec<String>,
-    /// The codes that [`Action::Reject`] gives, by index.
+    /// Reject codes, in the order of the indexes of [`Action::Reject`].
     pub reject_codes: Vec<String>,
 }
 
@@ -158,7 +163,7 @@ impl Default for About {
     }
 }
 
-/// What a plugin wants to see of a topic and may do to it.
+/// The parts of a topic's records that a plugin reads, and the effects it uses there.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
     columns: Vec<u32>,
@@ -172,13 +177,13 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Columns (see [`mod@column`]) and effects (see [`effect`]).
+    /// Creates needs with columns (see [`mod@column`]) and effects (see [`effect`]).
     #[must_use]
     pub fn columns(columns: &[u32], effects: u32) -> Self {
         Self { effects, ..Self::default() }.and(columns)
     }
 
-    /// More columns. One that is named already is not named twice.
+    /// Adds columns. Duplicates are ignored.
     #[must_use]
     pub fn and(mut self, columns: &[u32]) -> Self {
         for column in columns {
@@ -189,58 +194,61 @@ impl Needs {
         self
     }
 
-    /// More effects.
+    /// Adds effects.
     #[must_use]
     pub fn may(mut self, effects: u32) -> Self {
         self.effects |= effects;
         self
     }
 
-    /// Headers of these names only, with their columns.
+    /// Adds headers with these names, and the header columns.
     #[must_use]
     pub fn headers<I: IntoIterator<Item = impl Into<Vec<u8>>>>(mut self, names: I) -> Self {
         self.header_names.extend(names.into_iter().map(Into::into));
         self.and(column::HEADERS)
     }
 
-    /// Every header, with their columns.
+    /// Adds all headers, and the header columns.
     #[must_use]
     pub fn all_headers(mut self) -> Self {
         self.all_headers = true;
         self.and(column::HEADERS)
     }
 
-    /// Fields of JSON values, with their columns and the state of the value: JSONPaths (RFC 9535) made of names, indexes, `[*]`
-    /// and `..name`. Their order gives [`Field::field`].
+    /// Adds fields of JSON values, with their columns and the state of the value: JSONPaths (RFC
+    /// 9535) of names, indexes, `[*]` and `..name`. Their order defines [`Field::field`].
     #[must_use]
     pub fn fields<I: IntoIterator<Item = impl Into<String>>>(mut self, paths: I) -> Self {
         self.fields.extend(paths.into_iter().map(Into::into));
         self.and(column::FIELDS)
     }
 
-    /// Where each field is, as [`Field::pointer`].
+    /// Adds the location of each field, as [`Field::pointer`].
     #[must_use]
     pub fn field_pointers(self) -> Self {
         self.and(column::FIELD_POINTERS)
     }
 
-    /// A plugin with memory: one instance per partition, which is shown the log before it judges: at most so many offsets, from 1
-    /// to 10,000,000, and not more than so many milliseconds, where that is not 0. It is shown it again whenever it may have
-    /// missed something. See [`Record::is_warm_up`].
+    /// Makes the plugin stateful: it gets one instance per partition, which is warmed up from the
+    /// log before it judges. The warm-up covers at most `records` offsets (1 to 10,000,000) and, if
+    /// `millis` is not 0, at most that age. It is repeated whenever the instance may have missed
+    /// something. See [`Record::is_warm_up`].
     #[must_use]
     pub fn lookback(mut self, records: u32, millis: u64) -> Self {
         self.lookback = Some((records, millis));
         self
     }
 
-    /// Full-match regular expressions of the topics that [`Change::topic`] may name.
+    /// Adds the topics that [`Change::topic`] may use, as regular expressions that must match the
+    /// whole name.
     #[must_use]
     pub fn output_topics<I: IntoIterator<Item = impl Into<String>>>(mut self, patterns: I) -> Self {
         self.output_topics.extend(patterns.into_iter().map(Into::into));
         self
     }
 
-    /// Records with a longer value, in bytes, are not shown: rejected for a plugin that fails closed, else passed.
+    /// Sets the largest value to pass to the plugin, in bytes. A record with a larger one is
+    /// rejected if the plugin fails closed, and otherwise passed on without it.
     #[must_use]
     pub fn value_bytes_max(mut self, bytes: u32) -> Self {
         self.value_bytes_max = bytes;
@@ -248,7 +256,7 @@ impl Needs {
     }
 }
 
-/// What a plugin does with one topic.
+/// The plan of a plugin for one topic.
 #[derive(Clone, Debug, Default)]
 pub struct TopicPlan {
     name: Option<String>,
@@ -256,19 +264,19 @@ pub struct TopicPlan {
 }
 
 impl TopicPlan {
-    /// The plugin does not look at this topic's records: they cost nothing.
+    /// Returns a plan in which the plugin does not see the topic's records. They cost nothing.
     #[must_use]
     pub fn ignore() -> Self {
         Self::default()
     }
 
-    /// The plugin sees this topic's records.
+    /// Returns a plan in which the plugin sees the topic's records.
     #[must_use]
     pub fn reads(needs: Needs) -> Self {
         Self { name: None, needs: Some(needs) }
     }
 
-    /// Renames the topic. It costs nothing per record.
+    /// Renames the topic. Costs nothing per record.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -276,35 +284,37 @@ impl TopicPlan {
     }
 }
 
-/// A plugin: one instance per link and lane.
+/// A plugin. There is one instance per lane, or one per partition if it is stateful.
 pub trait Plugin: Sized + 'static {
-    /// Fixed facts, asked before any configuration.
+    /// Returns the description of the plugin. Called before any configuration.
     fn about() -> About;
 
-    /// Makes the plugin from its configuration (JSON, secrets resolved).
+    /// Creates the plugin from its configuration (JSON, with secrets resolved).
     ///
     /// # Errors
     /// Every mistake in the configuration, with a JSON Pointer to it.
     fn configure(config: &str, link: &LinkInfo) -> Result<Self, Vec<ConfigError>>;
 
-    /// Once per topic. The answer must depend on nothing but the configuration and the topic.
+    /// Plans the work on a topic. Called once per topic. The result must depend only on the
+    /// configuration and the topic.
     ///
     /// # Errors
-    /// Why the plugin cannot work on this topic; the link stops with this text.
+    /// The reason why the plugin cannot work on this topic. The topic's partitions stop with it.
     fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TopicPlan, String>;
 
-    /// Judges one record. The default passes it.
+    /// Judges one record. By default, passes it.
     fn on_record(&mut self, record: &Record<'_>) -> Action {
         let _ = record;
         Action::Pass
     }
 
-    /// Called after the last record of each batch: the place to [`count`] what was summed up meanwhile, as each call of the
+    /// Ends a batch. Called after its last record. Use it to [`count`] sums, because a call of the
     /// host costs more than a record.
     fn end_batch(&mut self) {}
 }
 
-/// Writes to Strait's log. At most 64 messages of 1 KiB a batch; they appear once the batch is accepted.
+/// Writes to Strait's log. At most 64 messages of 1 KiB per batch; they appear once the batch is
+/// accepted.
 pub fn log(level: Level, message: &str) {
     #[cfg(target_family = "wasm")]
     bindings::strait::plugin::host::log(level, message);
@@ -312,7 +322,7 @@ pub fn log(level: Level, message: &str) {
     testing::note_log(level, message);
 }
 
-/// Adds to a counter, by its index in [`About::counters`].
+/// Adds to the counter at an index of [`About::counters`].
 pub fn count(counter: u32, delta: u64) {
     #[cfg(target_family = "wasm")]
     bindings::strait::plugin::host::count(counter, delta);
@@ -320,17 +330,18 @@ pub fn count(counter: u32, delta: u64) {
     testing::note_count(counter, delta);
 }
 
-/// A mistake at `path`, a JSON Pointer into the configuration.
+/// Returns a mistake at `path`, a JSON Pointer into the configuration.
 #[must_use]
 pub fn config_error(path: impl Into<String>, message: impl Into<String>) -> ConfigError {
     ConfigError { path: path.into(), message: message.into() }
 }
 
-/// Exports a [`Plugin`] as the component's `transform` interface. Call it once, at the root of the crate.
+/// Exports a [`Plugin`] as the component's `transform` interface. Use it once, at the root of the
+/// crate.
 #[macro_export]
 macro_rules! plugin {
     ($plugin:ty) => {
-        // Only there do the exports' names make a library; elsewhere the crate is built for its unit tests.
+        // Only Wasm builds need the exports; elsewhere the crate is built for its unit tests.
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code, missing_docs, reason = "the exports are generated")]
         const _: () = {

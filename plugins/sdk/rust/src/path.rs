@@ -1,11 +1,11 @@
-//! The JSONPaths (RFC 9535) that fields are declared by: names, indexes, `[*]` and `..name`.
+//! JSONPaths (RFC 9535) for the declaration of fields: names, indexes, `[*]` and `..name`.
 
 use std::fmt;
 
-/// A path, taken apart.
+/// A parsed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
-    /// Its steps from the root.
+    /// Steps from the root.
     pub steps: Vec<Step>,
 }
 
@@ -18,12 +18,12 @@ pub enum Step {
     Index(u32),
     /// `[*]` or `.*`: every element of an array, every member of an object.
     Every,
-    /// `..name` or `..['name']`: members of this name at any depth.
+    /// `..name` or `..['name']`: members with this name at any depth.
     Anywhere(String),
 }
 
 impl Step {
-    /// Whether it can lead to several places.
+    /// Returns whether the step can match several places.
     #[must_use]
     pub fn is_many(&self) -> bool {
         matches!(self, Self::Every | Self::Anywhere(_))
@@ -32,9 +32,9 @@ impl Step {
 
 impl Path {
     /// # Errors
-    /// What is wrong with it, for the author of a configuration.
+    /// A message for the author of the configuration.
     pub fn parse(path: &str) -> Result<Self, String> {
-        let mut rest = path.strip_prefix('$').ok_or("a path starts with $, as in $.customer.email")?;
+        let mut rest = path.strip_prefix('$').ok_or("a path must start with $, as in $.customer.email")?;
         let mut steps = Vec::new();
         while !rest.is_empty() {
             let (step, after) = step(rest).map_err(|problem| format!("'{path}': {problem}"))?;
@@ -42,17 +42,18 @@ impl Path {
             rest = after;
         }
         if steps.is_empty() {
-            return Err("the path names the whole document; name a field of it, as in $.customer.email".into());
+            return Err("the path matches the whole document; name a field, as in $.customer.email".into());
         }
         Ok(Self { steps })
     }
 
-    /// Whether there can be places where `self` and `other` match both, or where one matches inside what the other matches.
+    /// Returns whether both paths can match the same place, or one can match inside a match of the
+    /// other.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         for (mine, theirs) in self.steps.iter().zip(&other.steps) {
             let apart = match (mine, theirs) {
-                // From here on anything may lie anywhere.
+                // Below this step, anything can match anywhere.
                 (Step::Anywhere(_), _) | (_, Step::Anywhere(_)) => return true,
                 (Step::Name(mine), Step::Name(theirs)) => mine != theirs,
                 (Step::Index(mine), Step::Index(theirs)) => mine != theirs,
@@ -67,7 +68,7 @@ impl Path {
     }
 }
 
-/// The canonical text: names in single quotes.
+/// Writes the canonical text, with names in single quotes.
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("$")?;
@@ -114,7 +115,7 @@ fn step(text: &str) -> Result<(Step, &str), String> {
         let (name, rest) = quoted(text)?;
         return Ok((Step::Name(name), rest));
     }
-    let (digits, rest) = after.split_once(']').ok_or("a '[' has no ']'")?;
+    let (digits, rest) = after.split_once(']').ok_or("']' is missing")?;
     let canonical = digits == "0" || !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
     let index = digits.parse().ok().filter(|_| canonical);
     let index = index.ok_or_else(|| format!("[{digits}] is not an index from 0, [*] or a quoted name"))?;
@@ -128,12 +129,13 @@ fn shorthand(text: &str) -> Result<(String, &str), String> {
     let (name, rest) = text.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(
-            "a name is expected after '.'; write ['…'] for one with other signs than letters, digits and '_'".into()
+            "expected a name after '.'; write ['…'] for a name with characters other than letters, digits and '_'"
+                .into(),
         );
     }
     if !rest.is_empty() && !rest.starts_with(['.', '[']) {
         let message = format!(
-            "'{name}' is followed by '{rest}'; write ['…'] for a name with other signs than letters, digits and '_'"
+            "'{name}' is followed by '{rest}'; write ['…'] for a name with characters other than letters, digits and '_'"
         );
         return Err(message);
     }
@@ -142,9 +144,9 @@ fn shorthand(text: &str) -> Result<(String, &str), String> {
 
 /// `['name']` or `["name"]`, with RFC 9535's escapes.
 fn quoted(text: &str) -> Result<(String, &str), String> {
-    const OPEN: &str = "a quoted name is not closed";
+    const OPEN: &str = "a quoted name has no closing quote";
     let mut chars = text.chars();
-    let quote = chars.nth(1).filter(|c| matches!(c, '\'' | '"')).ok_or("a quoted name is expected after '['")?;
+    let quote = chars.nth(1).filter(|c| matches!(c, '\'' | '"')).ok_or("expected a quoted name after '['")?;
     let mut name = String::new();
     loop {
         match chars.next().ok_or(OPEN)? {
@@ -159,7 +161,7 @@ fn quoted(text: &str) -> Result<(String, &str), String> {
 }
 
 fn escaped(chars: &mut std::str::Chars<'_>, quote: char) -> Result<char, String> {
-    const WRONG: &str = "a wrong escape in a quoted name";
+    const WRONG: &str = "invalid escape in a quoted name";
     Ok(match chars.next().ok_or(WRONG)? {
         c if c == quote => c,
         c @ ('\\' | '/') => c,
@@ -187,7 +189,7 @@ fn escaped(chars: &mut std::str::Chars<'_>, quote: char) -> Result<char, String>
 fn hex4(chars: &mut std::str::Chars<'_>) -> Result<u32, String> {
     let mut number = 0;
     for _ in 0..4 {
-        let digit = chars.next().and_then(|c| c.to_digit(16)).ok_or("a \\u has four hexadecimal digits")?;
+        let digit = chars.next().and_then(|c| c.to_digit(16)).ok_or("\\u needs four hexadecimal digits")?;
         number = number * 16 + digit;
     }
     Ok(number)
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_taken_apart_and_written_back() {
+    fn paths_are_parsed_and_printed() {
         use Step::{Anywhere, Every, Index, Name};
         let name = |name: &str| Name(name.into());
         assert_eq!(steps("$.customer.e_mail2"), [name("customer"), name("e_mail2")]);
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_refused() {
+    fn invalid_paths_are_refused() {
         for wrong in [
             "",
             "a",
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn overlaps_are_seen_before_a_record_is() {
+    fn overlaps_are_detected_without_a_record() {
         let overlaps = |a: &str, b: &str| {
             let (a, b) = (Path::parse(a).unwrap(), Path::parse(b).unwrap());
             assert_eq!(a.overlaps(&b), b.overlaps(&a));

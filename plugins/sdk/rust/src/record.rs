@@ -1,22 +1,22 @@
-//! Reads the columns of a batch (layout: `plugin.wit`).
+//! Access to the columns of a batch. `plugin.wit` defines the layout.
 
 use std::borrow::Cow;
 
 use crate::{bindings::strait::plugin::types::Batch, json};
 
-/// One column of integers or bytes; `None` where the plugin did not ask for it.
+/// A column of integers or bytes, or `None` if the plugin did not request it.
 type Column<'a> = Option<&'a [u8]>;
 
 pub(crate) struct Columns<'a> {
     batch: &'a Batch,
     by_number: [Column<'a>; 19],
-    /// How many paths the plugin declared for this topic.
+    /// Number of paths that the plugin declared for this topic.
     fields: usize,
-    /// Where the bytes of the pointers start in column 11, after all their lengths.
+    /// Start of the pointers' bytes in column 11, after all their lengths.
     pointers_start: usize,
 }
 
-/// Where the next record's bytes start in each column of bytes.
+/// Start of the next record's bytes in each column of bytes.
 #[derive(Default)]
 pub(crate) struct Cursor {
     index: usize,
@@ -30,51 +30,52 @@ pub(crate) struct Cursor {
     pointer: usize,
 }
 
-/// Lists that one record hands on to the next, so that a record costs no allocation.
+/// Lists that records reuse one after another, so that a record costs no allocation.
 #[derive(Default)]
 pub(crate) struct Lists<'a> {
     headers: Vec<Header<'a>>,
     fields: Vec<Field<'a>>,
 }
 
-/// One header of a record.
+/// A header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// Name, as the bytes on the wire: not always UTF-8.
+    /// Name as the bytes on the wire, which are not always UTF-8.
     pub name: &'a [u8],
     /// `None` is a null value.
     pub value: Option<&'a [u8]>,
 }
 
-/// One place in a record's JSON value where a declared path matches.
+/// A place in a record's JSON value where a declared path matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// Its number among all occurrences of the record: what [`crate::Change::field`] takes.
+    /// Number among all occurrences of the record, as [`crate::Change::field`] takes it.
     pub occurrence: u32,
     /// Index of the path in [`crate::Needs::fields`].
     pub field: u32,
-    /// JSON source text, numbers and escapes as they are written.
+    /// JSON source text, with numbers and escapes as written.
     pub json: &'a [u8],
-    /// Where it is, as a JSON Pointer (RFC 6901); empty unless [`crate::Needs::field_pointers`] asked for it.
+    /// Location as a JSON Pointer (RFC 6901). Empty unless requested with
+    /// [`crate::Needs::field_pointers`].
     pub pointer: &'a [u8],
 }
 
 impl<'a> Field<'a> {
-    /// The text of a JSON string; `None` for anything else.
+    /// Returns the text of a JSON string, or `None` for any other type.
     #[must_use]
     pub fn text(&self) -> Option<Cow<'a, str>> {
         json::text(self.json)
     }
 }
 
-/// What the value is as a JSON document.
+/// The state of a value as a JSON document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueState {
     /// Exactly one well-formed document; its fields can be trusted.
     Parsed,
     /// A null value: a tombstone.
     Null,
-    /// A value of no bytes.
+    /// A value without bytes.
     Empty,
     /// Not JSON.
     NotJson,
@@ -82,17 +83,18 @@ pub enum ValueState {
     NotUtf8,
     /// A byte order mark before the document, or bytes after it.
     TrailingBytes,
-    /// A name stands twice in an object on a declared path.
+    /// A name occurs twice in an object on a declared path.
     DuplicateName,
     /// Nested too deeply, or too large.
     TooLarge,
-    /// A state that this SDK does not know: not judged.
+    /// A state that this SDK does not know. Treat the value as not judged.
     Unknown,
 }
 
-/// One record, as far as the plugin asked for it.
+/// A record, with the parts that the plugin requested.
 ///
-/// Asking for something that [`crate::Needs`] did not name is a bug in the plugin and panics: to answer "null" would be a lie.
+/// Access to a part that [`crate::Needs`] did not request is a bug in the plugin and panics,
+/// because returning null would be wrong.
 pub struct Record<'a> {
     columns: &'a Columns<'a>,
     index: usize,
@@ -103,19 +105,20 @@ pub struct Record<'a> {
 
 impl<'a> Columns<'a> {
     /// # Errors
-    /// A directory that does not fit its data.
+    /// The directory does not fit its data.
     pub(crate) fn new(batch: &'a Batch) -> Result<Self, String> {
         let mut by_number = [None; 19];
         for entry in batch.columns.chunks_exact(3) {
             let (number, start, len) = (entry[0] as usize, entry[1] as usize, entry[2] as usize);
             let bytes = batch.data.get(start..start.saturating_add(len));
-            let bytes = bytes.ok_or_else(|| format!("column {number} lies outside of the data"))?;
-            // Columns of a newer host are none of ours.
+            let bytes = bytes.ok_or_else(|| format!("column {number} is outside the data"))?;
+            // Columns of a newer host are ignored.
             if let Some(column) = by_number.get_mut(number) {
                 *column = Some(bytes);
             }
         }
-        // One count per record and path in column 8, one length per occurrence in column 9 and before the bytes of column 11.
+        // One count per record and path in column 8, one length per occurrence in column 9 and
+        // before the bytes of column 11.
         let counts = by_number[8].map_or(0, <[u8]>::len) / 4;
         let records = batch.count as usize;
         if records > 0 && counts % records != 0 {
@@ -141,7 +144,8 @@ impl<'a> Columns<'a> {
         Some(i64::from_le_bytes(bytes.try_into().ok()?))
     }
 
-    /// The next run of bytes of a column, whose length stands at `index` of the column of lengths. -1 is null.
+    /// Returns the next byte string of a column; `index` is the position of its length in the
+    /// column of lengths. -1 is null.
     fn bytes(&self, lengths: usize, bytes: usize, index: usize, at: &mut usize) -> Option<&'a [u8]> {
         let len = usize::try_from(self.u32_at(lengths, index)? as i32).ok()?;
         let start = *at;
@@ -149,7 +153,7 @@ impl<'a> Columns<'a> {
         self.by_number[bytes]?.get(start..start + len)
     }
 
-    /// The record at the cursor, which moves on.
+    /// Returns the record at the cursor and advances the cursor.
     pub(crate) fn next<'c>(&'c self, cursor: &mut Cursor, mut lists: Lists<'c>) -> Record<'c> {
         let index = cursor.index;
         cursor.index += 1;
@@ -184,65 +188,69 @@ impl<'a> Columns<'a> {
     fn require(&self, number: usize, what: &str) {
         assert!(
             self.by_number[number].is_some(),
-            "the plugin asks for {what} but its needs do not name column {number}"
+            "the plugin reads {what}, but its needs do not request column {number}"
         );
     }
 }
 
 impl<'a> Record<'a> {
-    /// The source topic, or the name that an earlier plugin of the chain gave it.
+    /// Returns the source topic, or the name that an earlier plugin of the chain gave it.
     #[must_use]
     pub fn topic(&self) -> &'a str {
         &self.columns.batch.topic
     }
 
-    /// Source partition.
+    /// Returns the source partition.
     #[must_use]
     pub fn partition(&self) -> u32 {
         self.columns.batch.partition
     }
 
-    /// Whether this record only warms up the plugin's memory (see [`crate::Needs::lookback`]). What is said of it is ignored.
+    /// Returns whether this record is part of a warm-up (see [`crate::Needs::lookback`]). The
+    /// result of the plugin is ignored.
     #[must_use]
     pub fn is_warm_up(&self) -> bool {
         self.columns.is_warm_up()
     }
 
-    /// Whether the record is shown again because a call that held it failed.
+    /// Returns whether this is a retry, because an earlier call with the record failed.
     #[must_use]
     pub fn is_second_try(&self) -> bool {
         self.columns.batch.mode & 2 == 2
     }
 
-    /// Whether what is said is compared only, not done.
+    /// Reserved for trials: returns whether the result is only compared and not applied. This
+    /// version of the host never sets it.
     #[must_use]
     pub fn is_shadow(&self) -> bool {
         self.columns.batch.mode & 4 == 4
     }
 
-    /// Source offset. Needs [`crate::column::OFFSET`].
+    /// Returns the source offset. Needs [`crate::column::OFFSET`].
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.columns.require(1, "the offset");
         self.columns.batch.base_offset + u64::from(self.columns.u32_at(1, self.index).unwrap_or(0))
     }
 
-    /// Milliseconds since the Unix epoch; -1 where there is none. Needs [`crate::column::TIMESTAMP`].
+    /// Returns the timestamp in milliseconds since the Unix epoch, or -1 if there is none. Needs
+    /// [`crate::column::TIMESTAMP`].
     #[must_use]
     pub fn timestamp_ms(&self) -> i64 {
         self.columns.require(2, "the timestamp");
         self.columns.i64_at(2, self.index).unwrap_or(-1)
     }
 
-    /// Whether the source broker set the timestamp. Needs [`crate::column::TIMESTAMP_TYPE`].
+    /// Returns whether the source broker set the timestamp. Needs
+    /// [`crate::column::TIMESTAMP_TYPE`].
     #[must_use]
     pub fn timestamp_is_append_time(&self) -> bool {
         self.columns.require(17, "the timestamp type");
         self.columns.by_number[17].and_then(|c| c.get(self.index)) == Some(&1)
     }
 
-    /// The cluster where a record began that came over other links; `None` for one of the source itself. Needs
-    /// [`crate::column::ORIGIN`].
+    /// Returns the cluster where the record was produced, if it came over other links, or `None` if
+    /// it was produced on the source. Needs [`crate::column::ORIGIN`].
     #[must_use]
     pub fn origin(&self) -> Option<&'a str> {
         self.columns.require(18, "the origin");
@@ -250,21 +258,21 @@ impl<'a> Record<'a> {
         self.columns.batch.origins.get(index as usize).map(String::as_str)
     }
 
-    /// `None` is a null key. Needs [`crate::column::KEY`].
+    /// Returns the key; `None` is a null key. Needs [`crate::column::KEY`].
     #[must_use]
     pub fn key(&self) -> Option<&'a [u8]> {
         self.columns.require(4, "the key");
         self.key
     }
 
-    /// `None` is a tombstone. Needs [`crate::column::VALUE`].
+    /// Returns the value; `None` is a tombstone. Needs [`crate::column::VALUE`].
     #[must_use]
     pub fn value(&self) -> Option<&'a [u8]> {
         self.columns.require(6, "the value");
         self.value
     }
 
-    /// What the value is as a document. Needs [`crate::Needs::fields`].
+    /// Returns the state of the value as a document. Needs [`crate::Needs::fields`].
     #[must_use]
     pub fn value_state(&self) -> ValueState {
         self.columns.require(7, "the state of the value");
@@ -281,14 +289,15 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Every occurrence of every declared path, path by path. Needs [`crate::Needs::fields`].
+    /// Returns every occurrence of every declared path, path by path. Needs
+    /// [`crate::Needs::fields`].
     #[must_use]
     pub fn fields(&self) -> &[Field<'a>] {
         self.columns.require(8, "the fields");
         &self.lists.fields
     }
 
-    /// The occurrences of one declared path, by its index in [`crate::Needs::fields`].
+    /// Returns the occurrences of the path at an index of [`crate::Needs::fields`].
     #[must_use]
     pub fn field(&self, field: u32) -> &[Field<'a>] {
         let fields = self.fields();
@@ -297,13 +306,15 @@ impl<'a> Record<'a> {
         &fields[start..end]
     }
 
-    /// The text of the first occurrence of a path; `None` where there is none or it is no JSON string.
+    /// Returns the text of the first occurrence of a path, or `None` if there is none or it is not
+    /// a JSON string.
     #[must_use]
     pub fn field_text(&self, field: u32) -> Option<Cow<'a, str>> {
         self.field(field).first()?.text()
     }
 
-    /// The declared headers, or all, in their order. An index into them is what [`crate::Change::header`] takes.
+    /// Returns the declared headers, or all of them, in their order. [`crate::Change::header`]
+    /// takes an index into this list.
     #[must_use]
     pub fn headers(&self) -> &[Header<'a>] {
         self.columns.require(12, "the headers");

@@ -1,4 +1,4 @@
-//! What the exported functions do; called by [`crate::plugin!`] only.
+//! The implementation of the exported functions. Called only by [`crate::plugin!`].
 
 use crate::{
     About, Needs, Plugin, TopicPlan,
@@ -17,7 +17,7 @@ pub fn describe<P: Plugin>() -> wit::About {
 }
 
 pub fn configure<P: Plugin>(config: &str, link: &wit::LinkInfo) -> Result<P, Vec<wit::ConfigError>> {
-    // A panic aborts the guest; without this the host could only say "unreachable".
+    // A panic aborts the guest. Without the hook, the host could only report "unreachable".
     #[cfg(target_family = "wasm")]
     std::panic::set_hook(Box::new(|panic| log(Level::Error, &panic.to_string())));
     P::configure(config, link)

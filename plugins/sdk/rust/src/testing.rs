@@ -1,7 +1,7 @@
 //! Runs a plugin without Wasm and without a host, for unit tests: records in, edits out.
 //!
-//! Columns are packed here by the layout in `plugin.wit`, as far as the plugin's needs name them. Fields are given with each
-//! record, as finding them in a value is the host's work.
+//! Columns are packed by the layout in `plugin.wit`, as far as the plugin's needs request them.
+//! Fields are given with each record, because finding them in a value is the host's work.
 
 use std::{cell::RefCell, fmt::Write as _};
 
@@ -24,17 +24,17 @@ pub(crate) fn note_count(counter: u32, delta: u64) {
     COUNTS.with_borrow_mut(|counts| counts.push((counter, delta)));
 }
 
-/// What the plugins of this thread have logged since the last call.
+/// Returns the messages that plugins on this thread have logged since the last call.
 pub fn take_logs() -> Vec<String> {
     LOGS.take()
 }
 
-/// What the plugins of this thread have counted since the last call, in order.
+/// Returns the counts that plugins on this thread have added since the last call, in order.
 pub fn take_counts() -> Vec<(u32, u64)> {
     COUNTS.take()
 }
 
-/// A link between `aws` in `eu-west-1` and `gcp`.
+/// Returns a link from `aws` in `eu-west-1` to `gcp`.
 #[must_use]
 pub fn link() -> LinkInfo {
     LinkInfo {
@@ -46,7 +46,7 @@ pub fn link() -> LinkInfo {
     }
 }
 
-/// A record to show to a plugin.
+/// A record to pass to a plugin.
 #[derive(Clone, Debug)]
 pub struct TestRecord {
     key: Option<Vec<u8>>,
@@ -65,7 +65,7 @@ impl Default for TestRecord {
 }
 
 impl TestRecord {
-    /// Null key, null value, no headers.
+    /// Creates a record with a null key, a null value and no headers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -78,7 +78,7 @@ impl TestRecord {
         self
     }
 
-    /// Sets the value, as a document that parses.
+    /// Sets the value to a document that parses.
     #[must_use]
     pub fn value(mut self, value: impl AsRef<[u8]>) -> Self {
         self.value = Some(value.as_ref().to_vec());
@@ -126,7 +126,7 @@ impl TestRecord {
     }
 }
 
-/// A plugin under test, configured.
+/// A configured plugin under test.
 pub struct Tester<P> {
     plugin: P,
     topic: String,
@@ -140,7 +140,7 @@ impl<P: Plugin> Tester<P> {
     /// Configures the plugin and opens the topic `orders` with six partitions.
     ///
     /// # Errors
-    /// What `configure` refuses, as `pointer: message`, or what `open_topic` refuses.
+    /// The errors of `configure`, as `pointer: message`, or the error of `open_topic`.
     pub fn new(config: &str) -> Result<Self, String> {
         let told = |errors: Vec<ConfigError>| {
             let lines: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.path, e.message)).collect();
@@ -152,34 +152,35 @@ impl<P: Plugin> Tester<P> {
         Ok(Self { plugin, topic: "orders".into(), needs, partition: 3, mode: 0, next_offset: 100 })
     }
 
-    /// The columns that the plugin asked for on the topic.
+    /// Returns the columns that the plugin requested for the topic.
     #[must_use]
     pub fn columns(&self) -> &[u32] {
         &self.needs.columns
     }
 
-    /// The paths that it declared.
+    /// Returns the paths that the plugin declared.
     #[must_use]
     pub fn fields(&self) -> &[String] {
         &self.needs.fields
     }
 
-    /// The headers that it named; `None` is all.
+    /// Returns the headers that the plugin requested; `None` is all of them.
     #[must_use]
     pub fn headers(&self) -> Option<&[Vec<u8>]> {
         (!self.needs.all_headers).then_some(&self.needs.header_names)
     }
 
-    /// The effects that it asked for.
+    /// Returns the effects that the plugin requested.
     #[must_use]
     pub fn effects(&self) -> u32 {
         self.needs.effects
     }
 
-    /// Opens another topic; the records that follow are of it. Gives its new name, if it has one.
+    /// Opens another topic for the following records. Returns its new name, if the plugin renames
+    /// it.
     ///
     /// # Errors
-    /// What `open_topic` refuses.
+    /// The error of `open_topic`.
     pub fn open(&mut self, topic: &str, partitions: u32) -> Result<Option<String>, String> {
         let TopicPlan { name, needs } = self.plugin.open_topic(topic, partitions)?;
         self.topic = topic.into();
@@ -187,21 +188,21 @@ impl<P: Plugin> Tester<P> {
         Ok(name)
     }
 
-    /// The partition of the records that follow.
+    /// Sets the partition of the following records.
     pub fn partition(&mut self, partition: u32) {
         self.partition = partition;
     }
 
-    /// The mode of the batches that follow, as `batch.mode` has it.
+    /// Sets the mode of the following batches, as in `batch.mode`.
     pub fn mode(&mut self, mode: u32) {
         self.mode = mode;
     }
 
-    /// Shows the records in one batch; offsets go on from the last one by twos. Gives one line per edit, such as
-    /// `2 field 0 = "***"`: the record's index, what is done, the argument, the bytes.
+    /// Passes the records in one batch, at offsets that advance by two. Returns one line per edit,
+    /// such as `2 field 0 = "***"`: the record's index, the operation, the argument, the bytes.
     ///
     /// # Errors
-    /// What `process` answers, or edits that do not follow the layout.
+    /// The error of `process`, or edits that violate the layout.
     pub fn process(&mut self, records: &[TestRecord]) -> Result<Vec<String>, String> {
         let base_offset = self.next_offset;
         self.next_offset += 2 * records.len() as u64;
@@ -224,7 +225,8 @@ impl<P: Plugin> Tester<P> {
         lines(&run::process(Some(&mut self.plugin), &batch)?)
     }
 
-    /// The same, for plugins that drop records. Gives the indexes of those that are not dropped.
+    /// As [`Self::process`], for plugins that drop records. Returns the indexes of the records that
+    /// are not dropped.
     ///
     /// # Errors
     /// As [`Self::process`].

@@ -1,4 +1,4 @@
-//! Batches laid out by hand from `plugin.wit`, and the edits that come back.
+//! Batches laid out by hand from `plugin.wit`, and the resulting edits.
 
 use crate::{
     bindings::strait::plugin::types::Batch,
@@ -6,7 +6,7 @@ use crate::{
     *,
 };
 
-/// What the first record of a batch had to say, and the actions to answer with.
+/// The contents of the first record of a batch, and the actions to return.
 struct Probe;
 
 thread_local! {
@@ -56,7 +56,7 @@ fn u32s(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
 }
 
-/// Columns in the order given, as the host lays them out.
+/// Lays out columns in the given order, as the host does.
 fn batch(count: u32, mode: u32, columns: &[(u32, Vec<u8>)]) -> Batch {
     let (mut directory, mut data) = (Vec::new(), Vec::new());
     for (number, bytes) in columns {
@@ -98,7 +98,7 @@ fn columns() -> Vec<(u32, Vec<u8>)> {
 }
 
 #[test]
-fn columns_are_read_as_the_interface_lays_them_out() {
+fn columns_are_read_by_the_layout_of_the_interface() {
     let columns = columns();
     let mut plugin = Probe;
     let edits = run::process(Some(&mut plugin), &batch(2, 0, &columns)).unwrap();
@@ -121,7 +121,7 @@ fn columns_are_read_as_the_interface_lays_them_out() {
 }
 
 #[test]
-fn needs_say_what_was_asked_for_once() {
+fn needs_contain_each_request_once() {
     let plan = run::open_topic(Some(&mut Probe), "orders", 6).unwrap();
     let needs = plan.needs.unwrap();
     assert_eq!(needs.columns, [3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
@@ -129,7 +129,7 @@ fn needs_say_what_was_asked_for_once() {
     assert!(needs.all_headers && needs.lookback.is_some_and(|l| (l.records, l.millis) == (7, 60_000)));
 }
 
-/// Answers each record with an action picked by its key.
+/// Returns an action chosen by the record's key.
 struct Answers;
 
 impl Plugin for Answers {
@@ -219,8 +219,8 @@ fn every_edit_has_its_number() {
 }
 
 #[test]
-#[should_panic(expected = "needs do not name column 2")]
-fn a_column_that_was_not_asked_for_is_no_null() {
+#[should_panic(expected = "needs do not request column 2")]
+fn a_column_that_was_not_requested_is_not_null() {
     struct Wrong;
     impl Plugin for Wrong {
         fn about() -> About {

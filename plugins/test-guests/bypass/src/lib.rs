@@ -7,13 +7,13 @@ use strait_plugin_sdk::{
 };
 
 enum Bypass {
-    /// Sets the value to one with personal data in it.
+    /// Sets a value that contains personal data.
     Undo,
     /// Sends every record twice.
     Emit,
     /// Sends every record to another topic.
     Route,
-    /// Does nothing at all.
+    /// Passes every record.
     Pass,
 }
 
@@ -29,7 +29,7 @@ impl Plugin for Bypass {
     }
 
     fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
-        // Found by hand: one word of configuration is not worth a JSON parser in the guest.
+        // Searched by hand: one word of configuration does not justify a JSON parser in the guest.
         for (word, way) in [("undo", Self::Undo), ("emit", Self::Emit), ("route", Self::Route)] {
             if config.contains(word) {
                 return Ok(way);

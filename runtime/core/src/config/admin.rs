@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_may_be_listened_on() {
+    fn only_loopback_addresses_are_accepted() {
         let parse = |text| AdminListen::parse(Some(text));
         assert_eq!(AdminListen::parse(None), Ok(AdminListen::Default("127.0.0.1:9610".parse().unwrap())));
         assert_eq!(parse("off"), Ok(AdminListen::Off));

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginLimits {
-    /// Size of the plugin's file, in MiB. Compilation takes time and memory in proportion, and cannot
-    /// be interrupted.
+    /// Size of the plugin's file, in MiB. Compilation takes time and memory in proportion, and
+    /// cannot be interrupted.
     #[schemars(range(min = 1, max = 256))]
     pub file_mib_max: u32,
     /// Number of functions in the plugin's file. Compilation takes time and memory in proportion.

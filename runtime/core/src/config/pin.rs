@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_is_written_in_exactly_one_way() {
+    fn a_pin_has_exactly_one_form() {
         let digits = "00ff".repeat(16);
         let read = digest(&format!("sha256:{digits}")).unwrap();
         assert_eq!((read[0], read[1], read[31]), (0, 255, 255));

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_replaced_and_everything_else_is_left_alone() {
+    fn only_references_are_replaced() {
         let mut lookup = |reference: &Reference<'_>| match reference {
             Reference::Env("A") => Ok("<${env:B}>".to_owned()),
             Reference::File("/x y") => Ok("file".to_owned()),

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refused_name_is_a_property_of_librdkafka_and_covered_once() {
+    fn every_refused_property_exists_and_is_covered_once() {
         for refused in REFUSED {
             assert!(known_properties().any(|name| refused.covers(name)), "{}", refused.name);
         }

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_lose_their_user_and_password_and_nothing_else() {
+    fn only_user_and_password_of_a_url_are_masked() {
         for (text, shown) in [
             ("https://u:p@host:1/x?y=z", "https://***@host:1/x?y=z"),
             ("a://u@h,b://v:w@i/", "a://***@h,b://***@i/"),

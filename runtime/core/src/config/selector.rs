@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_whole_names_and_never_reserved_ones() {
+    fn patterns_match_whole_names_and_never_reserved_topics() {
         let selector = Selector::new(&["orders".into(), "a|b.*".into()], &["b\\.secret".into()]).unwrap();
         for (topic, selected) in [
             ("orders", true),

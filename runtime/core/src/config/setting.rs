@@ -313,7 +313,7 @@ mod tests {
     const CANARY: &str = "canary-4711";
 
     #[test]
-    fn what_a_reference_resolved_to_is_only_given_by_expose() {
+    fn only_expose_returns_resolved_values() {
         let mut lookup = |_: &Reference<'_>| Ok(CANARY.to_owned());
         let mut properties: KafkaProperties = serde_json::from_value(json!({
             "sasl.password": "${env:P}", "ssl.key.password": "literal-secret", "client.id": "x${env:P}",

@@ -122,7 +122,7 @@ fn every_kind_of_problem_is_found_at_its_place() {
 }
 
 #[test]
-fn problems_are_collected_across_an_unknown_key_and_insecure_permits_what_it_says() {
+fn an_unknown_key_conceals_no_other_problem_and_insecure_allows_disabled_verification() {
     let mut tree = changed("/links/0/topic", json!("x"));
     tree["links"][0]["source"] = json!("aa");
     let codes: Vec<_> = judge(tree).into_iter().map(|(_, code)| code).collect();
@@ -143,7 +143,7 @@ fn links(links: Value) -> Vec<(String, &'static str, Gravity)> {
 }
 
 #[test]
-fn loops_and_collisions_are_found_and_what_breaks_them_is_understood() {
+fn loops_and_collisions_are_found_unless_exclusions_or_plugins_break_them() {
     let link = |name: &str, source: &str, target: &str, topics: &str, exclude: &str, naming: &str| {
         let mut link =
             json!({ "name": name, "source": source, "target": target, "topics": [topics], "naming": naming });
@@ -184,7 +184,7 @@ fn loops_and_collisions_are_found_and_what_breaks_them_is_understood() {
 }
 
 #[test]
-fn a_difference_says_the_least_that_has_to_be_done() {
+fn a_diff_names_the_least_action() {
     let read = |tree| structure::read(tree).0.unwrap();
     let old = read(minimal());
     assert_eq!(diff(&old, &old), []);
