@@ -373,7 +373,7 @@ macro_rules! plugin {
                 }
             }
 
-            $crate::bindings::export_bindings!(Export with_types_in $crate::bindings);
+    $crate::bindings::export_bindings!(Export with_types_in $crate::bindings);
         };
 
         #[cfg(not(target_family = "wasm"))]

@@ -90,8 +90,8 @@ pub fn refusal(property: &str) -> Option<&'static Refused> {
 /// Iterates over the names of librdkafka's properties, without callbacks and pointers
 /// (`CONFIGURATION.md` of librdkafka 2.12.1).
 ///
-/// They are data of this crate, like [`REFUSED`], because a configuration is judged where no client library
-/// is at hand.
+/// They are data of this crate, like [`REFUSED`], because a configuration is judged where no client
+/// library is at hand.
 pub fn known_properties() -> impl Iterator<Item = &'static str> {
     include_str!("librdkafka-properties.txt").lines()
 }

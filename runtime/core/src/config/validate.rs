@@ -70,8 +70,8 @@ impl Config {
 
 /// Checks a configuration whose references are resolved. Warnings are among the problems.
 ///
-/// `bundled_plugins` are the names of the plugins in the binary. The nearest one is suggested for a name that
-/// cannot be a plugin.
+/// `bundled_plugins` are the names of the plugins in the binary. The nearest one is suggested for a
+/// name that cannot be a plugin.
 #[must_use]
 pub fn validate(config: &Config, bundled_plugins: &[&str]) -> Vec<Problem> {
     let mut check = Check { problems: Vec::new(), bundled_plugins };
