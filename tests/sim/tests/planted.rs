@@ -19,7 +19,7 @@ fn is_found(bug: Bug, seeds: u64, says: &[&str]) {
 
 #[test]
 fn a_slot_that_is_not_initialised() {
-    is_found(Bug::SingleInit, 2_000, &["twice", "stands behind", "progress fell", "not at the target", "map"]);
+    is_found(Bug::SingleInit, 2_000, &["twice", "follows offset", "progress fell", "not on the target", "map"]);
 }
 
 #[test]
@@ -27,38 +27,38 @@ fn brokers_that_do_not_fence() {
     is_found(
         Bug::NoFencing,
         500,
-        &["twice", "stands behind", "progress fell", "not at the target", "map", "left open"],
+        &["twice", "follows offset", "progress fell", "not on the target", "map", "left open"],
     );
 }
 
 #[test]
 fn progress_read_before_the_inits() {
-    is_found(Bug::ReadBeforeInit, 1_000, &["twice", "stands behind", "progress fell", "map"]);
+    is_found(Bug::ReadBeforeInit, 1_000, &["twice", "follows offset", "progress fell", "map"]);
 }
 
 #[test]
 fn uncommitted_progress_taken_for_true() {
-    is_found(Bug::ReadUncommitted, 500, &["not at the target", "map", "first position"]);
+    is_found(Bug::ReadUncommitted, 500, &["not on the target", "map", "first position"]);
 }
 
 #[test]
 fn a_commit_that_does_not_wait() {
-    is_found(Bug::CommitWithoutWaiting, 100, &["not at the target", "is committed, but progress", "map"]);
+    is_found(Bug::CommitWithoutWaiting, 100, &["not on the target", "is committed, but progress", "map"]);
 }
 
 #[test]
 fn a_record_lost_and_acknowledged() {
-    is_found(Bug::LoseRecord, 100, &["not at the target", "map"]);
+    is_found(Bug::LoseRecord, 100, &["not on the target", "map"]);
 }
 
 #[test]
 fn a_record_written_twice() {
-    is_found(Bug::WriteTwice, 100, &["twice", "stands behind", "map"]);
+    is_found(Bug::WriteTwice, 100, &["twice", "follows offset", "map"]);
 }
 
 #[test]
 fn two_records_that_change_places() {
-    is_found(Bug::Swap, 100, &["stands behind", "map"]);
+    is_found(Bug::Swap, 100, &["follows offset", "map"]);
 }
 
 #[test]
@@ -73,12 +73,12 @@ fn a_quarantine_that_keeps_nothing() {
 
 #[test]
 fn progress_beside_the_transaction() {
-    is_found(Bug::ProgressOutside, 100, &["not at the target", "is committed, but progress", "map"]);
+    is_found(Bug::ProgressOutside, 100, &["not on the target", "is committed, but progress", "map"]);
 }
 
 #[test]
 fn a_source_that_leaves_a_record_out() {
-    is_found(Bug::SkipSource, 100, &["not at the target", "not in quarantine", "policy says to stop"]);
+    is_found(Bug::SkipSource, 100, &["not on the target", "not in quarantine", "must stop at"]);
 }
 
 #[test]
