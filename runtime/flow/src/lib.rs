@@ -8,25 +8,24 @@
 //!
 //! Knows no broker and no plugin, only the [`ports`]. Reads no clock but [`ports::Clock`]. Read [`lane`] first.
 
-mod admit;
+mod caution;
 mod clock;
-mod commit;
+mod error;
 pub mod histogram;
 pub mod lane;
 mod lane_set;
 pub mod link;
 mod lock;
-mod look_back;
-mod memory;
+mod partitions;
 pub mod ports;
-mod release;
+mod progress;
+mod refusals;
+mod retry;
 pub mod spec;
 pub mod status;
 mod supervisor;
-mod take;
+mod target_topics;
 mod transaction;
-mod trouble;
-mod window;
 
 pub use clock::{SystemClock, millis};
 pub use lane::LaneDeps;

@@ -1,12 +1,13 @@
 //! What a link tells about itself while it runs. Written once per batch and commit, read by progress bars, status and metrics.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use strait_core::{LaneId, PartitionKey, SourceOffset};
 
 use crate::histogram::Histogram;
+use crate::lock::lock;
 use crate::ports::LogBounds;
 
 /// Topics that are counted one by one; those beyond are counted together, under [`OTHER_TOPICS`].
@@ -120,7 +121,7 @@ pub struct LinkStatus {
 impl LinkStatus {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Numbers only: a panic elsewhere cannot leave them half written in a way that matters.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// Sets a partition's place and activity.

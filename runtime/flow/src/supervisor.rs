@@ -5,12 +5,13 @@ use std::time::Duration;
 use strait_core::Event;
 use tokio_util::sync::CancellationToken;
 
-use crate::lane::{Lane, LaneDeps, LaneError};
-use crate::memory::LaneMemory;
+use crate::caution::Caution;
+use crate::clock::millis;
+use crate::error::LaneError;
+use crate::lane::{ABORT_MAX, Lane, LaneDeps};
 use crate::ports::{Class, PortError};
 use crate::spec::LaneSpec;
 use crate::status::LaneState;
-use crate::take::ABORT_MAX;
 
 /// A generation that flowed for this long before it broke starts the backoff anew.
 const HEALTHY: Duration = Duration::from_secs(30);
@@ -32,13 +33,13 @@ pub(crate) async fn supervise_until(
     stop: CancellationToken,
     abort: CancellationToken,
 ) -> Result<(), PortError> {
-    let mut memory = LaneMemory::default();
+    let mut caution = Caution::default();
     deps.connector.forget(spec.lane);
     let mut backoff = spec.limits.restart_backoff.0;
     while !stop.is_cancelled() {
         deps.status.set_lane(spec.lane, LaneState::Taking);
         let began = deps.clock.now();
-        let Err(error) = generation(&spec, &deps, &mut memory, &stop, &abort).await else {
+        let Err(error) = attempt(&spec, &deps, &mut caution, &stop, &abort).await else {
             return Ok(());
         };
         deps.status.set_lane(spec.lane, LaneState::Waiting);
@@ -57,7 +58,7 @@ pub(crate) async fn supervise_until(
                 });
             }
             // Refused from the beginning: that is for the operator, not for patience. Refused later: rights may come back.
-            LaneError::Port(error) if error.class == Class::Stop && !memory.proven => return Err(error.clone()),
+            LaneError::Port(error) if error.class == Class::Stop && !caution.has_written() => return Err(error.clone()),
             LaneError::Port(PortError { class: Class::Stop, .. }) => spec.limits.restart_backoff.1,
             _ => backoff,
         };
@@ -66,11 +67,7 @@ pub(crate) async fn supervise_until(
                 deps.connector.forget(spec.lane);
                 Event::Fenced { lane: spec.lane.0, reason: reason.clone() }
             }
-            _ => Event::LaneRestarted {
-                lane: spec.lane.0,
-                reason: error.to_string(),
-                backoff_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            },
+            _ => Event::LaneRestarted { lane: spec.lane.0, reason: error.to_string(), backoff_ms: millis(wait) },
         };
         deps.events.emit(&spec.link, event);
         if !wait.is_zero() {
@@ -86,17 +83,17 @@ pub(crate) async fn supervise_until(
 
 /// One generation: take, flow, release. On `stop` the drain has a deadline; what is not committed by then is aborted, and
 /// whoever takes the lane next copies it again from committed progress.
-async fn generation(
+async fn attempt(
     spec: &LaneSpec,
     deps: &LaneDeps,
-    memory: &mut LaneMemory,
+    caution: &mut Caution,
     stop: &CancellationToken,
     abort: &CancellationToken,
 ) -> Result<(), LaneError> {
     let taken = tokio::select! { biased;
         // Nothing was released yet: dropping a half-taken lane leaves at most an empty transaction to abort.
         () = stop.cancelled() => return Ok(()),
-        taken = Lane::take(spec, deps, memory) => taken,
+        taken = Lane::take(spec, deps, caution) => taken,
     };
     let mut lane = taken?;
     deps.status.set_lane(spec.lane, LaneState::Running);
@@ -114,7 +111,7 @@ async fn generation(
             Ok(())
         }
     };
-    let unfinished = lane.transactions.unfinished();
+    let unfinished = lane.unfinished_transactions();
     deps.status.add(|t| t.transactions_aborted += unfinished);
     lane.release_clients(if result.is_ok() { spec.limits.drain } else { ABORT_MAX }).await;
     result

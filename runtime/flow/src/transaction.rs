@@ -1,47 +1,55 @@
-//! The two transactions of a lane: one that takes records, one whose commit is on its way.
+//! The two transactions of a lane: one that takes records, one whose commit is under way.
 //!
-//! Slots strictly alternate. A transaction produces no data before every record of the one before it (data, progress, map)
-//! is acknowledged, and its end is sent only after the one before it is committed. So the log of every target partition has
-//! the source's order, and a takeover finds at most these two to abort.
+//! Slots strictly alternate. A transaction produces no data before every record of the previous one
+//! (data, progress, map) is acknowledged, and its end is sent only after the previous one is
+//! committed. So the log of every target partition has the source's order, and a takeover finds at
+//! most these two to abort.
 
 use std::time::Duration;
 
 use strait_core::SourceOffset;
 
+use crate::partitions::Stream;
 use crate::ports::ProducerSlot;
 use crate::spec::Limits;
 
-/// Where the transaction that takes records stands.
+/// How far the transaction that takes records has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+enum Phase {
     /// None is open.
     Idle,
-    /// Takes records.
+    /// It takes records.
     Open { since: Duration, bytes: usize, partitions: usize },
-    /// Takes no more; its records are being acknowledged.
+    /// It takes no more; its records are being acknowledged.
     Settling { closed_at: Duration },
     /// Progress and map are written and being acknowledged.
     Sealing { closed_at: Duration },
-    /// Everything is acknowledged; waits for the commit before it.
+    /// Everything is acknowledged. It waits for the previous commit.
     Sealed { closed_at: Duration },
 }
 
-/// Progress that becomes true when a transaction is committed: stream of the partition and its next offset.
-pub(crate) type Promises = Vec<(u32, SourceOffset)>;
+/// Progress that becomes true when a transaction is committed: the next offset of each partition.
+pub(crate) type Promises = Vec<(Stream, SourceOffset)>;
 
+/// A transaction whose end was sent.
+#[derive(Debug)]
+struct Committing {
+    slot: ProducerSlot,
+    closed_at: Duration,
+    promises: Promises,
+}
+
+/// The transactions of one attempt at a lane.
 #[derive(Debug)]
 pub(crate) struct Transactions {
-    pub phase: Phase,
-    /// Slot of the transaction that is open, or of the next one.
-    pub slot: ProducerSlot,
-    /// What the open transaction will have made true.
-    pub promises: Promises,
-    /// The transaction whose end was sent.
-    pub committing: Option<(ProducerSlot, Duration, Promises)>,
+    phase: Phase,
+    /// Slot of the open transaction, or of the next one.
+    slot: ProducerSlot,
+    /// Promises of the open transaction.
+    promises: Promises,
+    committing: Option<Committing>,
     /// Smoothed time from closing to committed.
     commit_time: Duration,
-    /// The same of the last one.
-    last_took: Duration,
 }
 
 impl Transactions {
@@ -52,16 +60,31 @@ impl Transactions {
             promises: Vec::new(),
             committing: None,
             commit_time: Duration::ZERO,
-            last_took: Duration::ZERO,
         }
     }
 
-    /// Whether the slot of the next transaction is free to begin.
-    pub fn can_begin(&self) -> bool {
-        self.phase == Phase::Idle && self.committing.as_ref().is_none_or(|(slot, _, _)| *slot != self.slot)
+    /// Returns the slot of the open transaction, or of the next one.
+    pub fn slot(&self) -> ProducerSlot {
+        self.slot
     }
 
-    /// Whether records may be added now (an idle lane begins a transaction first).
+    /// Returns whether none takes records.
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    /// Returns whether the next transaction may begin: its slot is free.
+    pub fn can_begin(&self) -> bool {
+        let is_free = |committing: &Committing| committing.slot != self.slot;
+        self.is_idle() && self.committing.as_ref().is_none_or(is_free)
+    }
+
+    /// Opens a transaction.
+    pub fn begin(&mut self, now: Duration) {
+        self.phase = Phase::Open { since: now, bytes: 0, partitions: 0 };
+    }
+
+    /// Returns whether records may be added now. An idle lane begins a transaction first.
     pub fn accepts(&self, limits: &Limits) -> bool {
         match self.phase {
             Phase::Idle => self.can_begin(),
@@ -70,16 +93,55 @@ impl Transactions {
         }
     }
 
-    /// How long the open transaction may take records: short while nothing waits, long under load, so that the price of a
-    /// commit is spread over more records. Follows the measured commit time, and with it the round trip.
-    pub fn interval(&self, limits: &Limits, backlog: bool) -> Duration {
+    /// Returns whether another partition may join.
+    pub fn accepts_partition(&self, limits: &Limits) -> bool {
+        match self.phase {
+            Phase::Idle => true,
+            Phase::Open { partitions, .. } => partitions < limits.transaction_partitions_max,
+            _ => false,
+        }
+    }
+
+    /// Returns whether a transaction takes records.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open { .. })
+    }
+
+    /// Counts a partition of the open transaction.
+    pub fn add_partition(&mut self) {
+        if let Phase::Open { partitions, .. } = &mut self.phase {
+            *partitions += 1;
+        }
+    }
+
+    /// Counts bytes of the open transaction.
+    pub fn add_bytes(&mut self, more: usize) {
+        if let Phase::Open { bytes, .. } = &mut self.phase {
+            *bytes += more;
+        }
+    }
+
+    /// Returns how long the open transaction may take records: short while nothing waits, and long
+    /// under load, so that the price of a commit is spread over more records. Follows the measured
+    /// commit time, and with it the round trip.
+    fn interval(&self, limits: &Limits, backlog: bool) -> Duration {
         let (least, times) = if backlog { (Duration::from_millis(250), 10) } else { (limits.interval_min, 1) };
         least.max(self.commit_time * times).min(limits.interval_max)
     }
 
-    /// Whether the open transaction should be closed.
+    /// Returns when the open transaction is due to close, if one is open.
+    pub fn due_at(&self, limits: &Limits, backlog: bool) -> Option<Duration> {
+        match self.phase {
+            Phase::Open { since, .. } => Some(since + self.interval(limits, backlog)),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the open transaction should close.
     pub fn is_due(&self, now: Duration, limits: &Limits, backlog: bool) -> bool {
         match self.phase {
+            // It only carries progress, so it has nothing to wait for.
+            Phase::Open { bytes: 0, partitions: 0, .. } => true,
             Phase::Open { since, bytes, .. } => {
                 now.saturating_sub(since) >= self.interval(limits, backlog) || bytes >= limits.transaction_bytes_max
             }
@@ -87,38 +149,72 @@ impl Transactions {
         }
     }
 
-    /// The sealed transaction's end was sent: the other slot may begin.
-    pub fn committing(&mut self, closed_at: Duration) {
-        let promises = std::mem::take(&mut self.promises);
-        self.committing = Some((self.slot, closed_at, promises));
-        self.slot = self.slot.other();
-        self.phase = Phase::Idle;
+    /// The open transaction takes no more records.
+    pub fn close(&mut self, now: Duration) {
+        self.phase = Phase::Settling { closed_at: now };
     }
 
-    /// A commit came back; gives what it made true.
-    pub fn committed(&mut self, slot: ProducerSlot, now: Duration) -> Option<Promises> {
-        if self.committing.as_ref().is_none_or(|(waiting, _, _)| *waiting != slot) {
+    /// Returns whether a closed transaction waits for its records to be acknowledged.
+    pub fn is_settling(&self) -> bool {
+        matches!(self.phase, Phase::Settling { .. })
+    }
+
+    /// Books that progress and map are written.
+    pub fn progress_written(&mut self) {
+        if let Phase::Settling { closed_at } = self.phase {
+            self.phase = Phase::Sealing { closed_at };
+        }
+    }
+
+    /// Books that progress and map, if they are written, are acknowledged.
+    pub fn progress_acknowledged(&mut self) {
+        if let Phase::Sealing { closed_at } = self.phase {
+            self.phase = Phase::Sealed { closed_at };
+        }
+    }
+
+    /// Begins to commit the sealed transaction, if the previous commit has returned. Returns its
+    /// slot. The other slot may begin.
+    pub fn start_commit(&mut self) -> Option<ProducerSlot> {
+        let Phase::Sealed { closed_at } = self.phase else { return None };
+        if self.committing.is_some() {
             return None;
         }
-        let (_, closed_at, promises) = self.committing.take()?;
+        let (slot, promises) = (self.slot, std::mem::take(&mut self.promises));
+        self.committing = Some(Committing { slot, closed_at, promises });
+        self.slot = slot.other();
+        self.phase = Phase::Idle;
+        Some(slot)
+    }
+
+    /// Books that a commit returned. Returns its promises and the time from closing to committed,
+    /// or `None` if this slot had no commit under way.
+    pub fn committed(&mut self, slot: ProducerSlot, now: Duration) -> Option<(Promises, Duration)> {
+        let Committing { closed_at, promises, .. } = self.committing.take_if(|committing| committing.slot == slot)?;
         let took = now.saturating_sub(closed_at);
-        self.last_took = took;
-        self.commit_time = if self.commit_time.is_zero() { took } else { (self.commit_time * 7 + took) / 8 };
-        Some(promises)
+        let is_first = self.commit_time.is_zero();
+        self.commit_time = if is_first { took } else { (self.commit_time * 7 + took) / 8 };
+        Some((promises, took))
     }
 
-    /// From closing to committed, of the last one.
-    pub fn last_took(&self) -> Duration {
-        self.last_took
+    /// Adds a promise to the open transaction.
+    pub fn promise(&mut self, stream: Stream, next: SourceOffset) {
+        self.promises.push((stream, next));
     }
 
-    /// How many transactions are open or on their way.
+    /// Takes out the promises that no commit has taken. In at-least-once mode, which has no
+    /// commits, they are true once progress is acknowledged.
+    pub fn take_promises(&mut self) -> Promises {
+        std::mem::take(&mut self.promises)
+    }
+
+    /// Returns how many transactions are open or being committed.
     pub fn unfinished(&self) -> u64 {
-        u64::from(self.phase != Phase::Idle) + u64::from(self.committing.is_some())
+        u64::from(!self.is_idle()) + u64::from(self.committing.is_some())
     }
 
-    /// Nothing is open and nothing is on its way.
+    /// Returns whether nothing is open, being committed or promised.
     pub fn is_quiet(&self) -> bool {
-        self.phase == Phase::Idle && self.committing.is_none()
+        self.unfinished() == 0 && self.promises.is_empty()
     }
 }

@@ -11,8 +11,8 @@ use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
 use strait_flow::DeliveryMode;
 use strait_flow::ports::{
-    Class, DeliveryReport, Outgoing, PortError, ProduceError, ProducerSlot, Taken, Target, TargetEvent, TargetTopic,
-    Token, TopicHandle,
+    Class, DeliveryReport, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent,
+    TargetTopic, Token, TopicHandle,
 };
 use tokio::sync::Notify;
 
@@ -28,6 +28,9 @@ const IDS: u8 = 6;
 
 /// How far ahead of now a CreateTime may be, in milliseconds.
 const TIMESTAMP_AFTER_MAX_MS: i64 = 3_600_000;
+
+/// Up to this round trip, batches of one partition may overlap in the client, in milliseconds.
+const SHORT_ROUND_TRIP_MS: u64 = 4;
 
 #[derive(Clone, Debug)]
 struct Message {
@@ -514,9 +517,11 @@ impl Target for SimTarget {
         self.sim.call("asking for replicas", ask).await
     }
 
-    fn round_trip(&self) -> Duration {
+    fn release_hint(&self) -> ReleaseHint {
         let (low, high) = self.sim.lock().latency_ms;
-        Duration::from_millis(low + high)
+        let round_trip_ms = low + high;
+        let batch_factor = usize::try_from(round_trip_ms / SHORT_ROUND_TRIP_MS).unwrap_or(usize::MAX).max(1);
+        ReleaseHint { batch_factor, may_overlap: round_trip_ms <= SHORT_ROUND_TRIP_MS }
     }
 
     async fn release(&mut self, deadline: Duration) {

@@ -20,7 +20,7 @@ const fn plant(rule: &'static str, file: &'static str, change: fn(&str) -> Strin
 const PLANTS: &[Plant] = &[
     plant(
         "`unsafe` stands only",
-        "runtime/flow/src/lane.rs",
+        "runtime/flow/src/lane/mod.rs",
         |text| format!("{text}\nfn planted() {{ vec![unsafe {{ std::hint::unreachable_unchecked() }}]; }}\n"),
         "is not listed",
     ),

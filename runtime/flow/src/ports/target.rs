@@ -61,6 +61,36 @@ pub struct TargetTopic {
     pub timestamp_before_max_ms: i64,
 }
 
+impl TargetTopic {
+    /// Returns whether the topic takes a record with this timestamp at the time `now_ms`. None
+    /// takes a timestamp of 0 or less: it cannot be sent.
+    #[must_use]
+    pub fn accepts(&self, timestamp_ms: i64, now_ms: i64) -> bool {
+        let latest = now_ms.saturating_add(self.timestamp_after_max_ms);
+        let earliest = now_ms.saturating_sub(self.timestamp_before_max_ms);
+        timestamp_ms > 0 && (self.log_append_time || (earliest..=latest).contains(&timestamp_ms))
+    }
+
+    /// Returns how many bytes a batch for this topic may have before compression. The topic's limit
+    /// is on the compressed batch; staying below it uncompressed is always safe.
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> usize {
+        self.max_message_bytes - self.max_message_bytes / 16
+    }
+}
+
+/// How much of one partition the client can use at a time, as far as it has measured the line to
+/// the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReleaseHint {
+    /// Size of a batch, as a multiple of [`Limits::release_bytes`](crate::Limits::release_bytes).
+    /// At least 1; a longer line needs larger batches.
+    pub batch_factor: usize,
+    /// Whether part of the next batch may wait in the client while a batch of the same partition is
+    /// in flight.
+    pub may_overlap: bool,
+}
+
 /// Headers to send: the original ones of a record, or a list of their own.
 #[derive(Clone, Copy, Debug)]
 pub enum OutHeaders<'a> {
@@ -252,8 +282,8 @@ pub trait Target: Send {
     /// [`PortError`].
     async fn replicas(&mut self, topic: TopicHandle, partition: i32) -> Result<(Option<u32>, u32), PortError>;
 
-    /// Measured round trip to the target's brokers; zero before the first.
-    fn round_trip(&self) -> Duration;
+    /// Returns how much of one partition to release at a time. Called often.
+    fn release_hint(&self) -> ReleaseHint;
 
     /// Aborts what is open, as far as that goes within `deadline`, and destroys the producers. `take` may follow.
     async fn release(&mut self, deadline: Duration);

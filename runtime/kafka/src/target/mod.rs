@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
 use strait_flow::ports::{
-    Class, Outgoing, PortError, ProduceError, ProducerSlot, Taken, Target, TargetEvent, TargetTopic, Token, TopicHandle,
+    Class, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent, TargetTopic,
+    Token, TopicHandle,
 };
 use tokio::task::JoinHandle;
 
@@ -32,6 +33,11 @@ use take::{OpenTopic, Producers, WriterSpec};
 const DESTROY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Least time for destroying the producers of a lane that is released.
 const DESTROY_MIN: Duration = Duration::from_millis(100);
+
+/// Up to this round trip, part of the next batch may wait behind the one in flight: the linger is
+/// longer than the round trip. Over a longer line librdkafka, which has one batch per partition in
+/// flight if the producer is idempotent, spins a core while a second one waits.
+const SHORT_ROUND_TRIP: Duration = Duration::from_millis(4);
 
 /// A [`Target`] on librdkafka.
 pub struct KafkaTarget {
@@ -61,6 +67,13 @@ impl KafkaTarget {
     pub(crate) fn with_ended(mut self, ended: &EndedIds) -> Self {
         self.spec.ended = Arc::clone(ended);
         self
+    }
+
+    /// Returns the round trip to the brokers as librdkafka last measured it, or zero before that.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        let producers = self.taken.iter().flat_map(|taken| &taken.producers);
+        producers.map(|producer| producer.client().round_trip()).max().unwrap_or_default()
     }
 
     fn producer(&self, slot: ProducerSlot) -> Option<&Arc<Producer>> {
@@ -286,9 +299,13 @@ impl Target for KafkaTarget {
         Ok((found, needed))
     }
 
-    fn round_trip(&self) -> Duration {
-        let producers = self.taken.iter().flat_map(|taken| &taken.producers);
-        producers.map(|producer| producer.client().round_trip()).max().unwrap_or_default()
+    fn release_hint(&self) -> ReleaseHint {
+        let round_trip = self.round_trip();
+        let lengths = round_trip.as_millis() / SHORT_ROUND_TRIP.as_millis();
+        ReleaseHint {
+            batch_factor: usize::try_from(lengths).unwrap_or(usize::MAX).max(1),
+            may_overlap: round_trip <= SHORT_ROUND_TRIP,
+        }
     }
 
     async fn release(&mut self, deadline: Duration) {

@@ -1,0 +1,297 @@
+//! The caution that a lane carries from one attempt to the next, in this process. It never holds
+//! positions to resume from: those are read from committed progress.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use strait_core::progress::Position;
+use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset};
+
+use crate::partitions::Pause;
+use crate::ports::PortError;
+use crate::retry::Retry;
+
+/// Minimum and maximum retry delay for a partition stopped by a cluster problem. Doubles per retry,
+/// because every retry fetches records again.
+const STOPPED_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+
+/// A step back after a truncation. It is valid while progress is where it was when the truncation
+/// was found: once another owner has written some, it is out of date. The owner epoch alone does
+/// not decide that, because two owners that wrote nothing have the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rewind {
+    /// Where to read again.
+    pub resume: SourceOffset,
+    /// The owner that found the truncation.
+    pub owner: OwnerEpoch,
+    /// Committed progress at that time.
+    pub committed: SourceOffset,
+    /// Leader epoch of the last record before `committed`.
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl Rewind {
+    fn applies(&self, position: &Position) -> bool {
+        position.owner.count() <= self.owner.count()
+            && (position.next, position.leader_epoch) == (self.committed, self.leader_epoch)
+    }
+}
+
+/// A stopped partition. Everything before `from` was queued, and progress can reach `to` over
+/// offsets without records.
+#[derive(Debug)]
+struct Stopped {
+    from: SourceOffset,
+    to: SourceOffset,
+    event: Event,
+    /// `None` if no retry can help.
+    retry: Option<Retry>,
+    /// Another plugin chain judges now than the one under which it stopped.
+    has_new_chain: bool,
+}
+
+impl Stopped {
+    fn pause(&self) -> Pause {
+        self.retry.map_or(Pause::Stopped, |retry| Pause::Denied { retry_at: retry.at })
+    }
+}
+
+/// What one attempt leaves to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Caution {
+    /// Records that the target refused, with the leader epoch they were read under and the reason.
+    /// Policy decides what happens to them when they come again.
+    refused: BTreeMap<PartitionKey, BTreeMap<SourceOffset, (LeaderEpoch, String)>>,
+    /// Some record below this offset was refused, and it is not known which.
+    suspects: BTreeMap<PartitionKey, SourceOffset>,
+    /// The target has acknowledged a record of this lane in this process.
+    has_written: bool,
+    /// Partitions whose records the target does not acknowledge, and when each is retried.
+    stuck: BTreeMap<PartitionKey, Retry>,
+    /// The lane is taken again to learn whether its transactions can end by now. If they can,
+    /// stuck partitions are retried at once.
+    asks_for_ends: bool,
+    rewinds: BTreeMap<PartitionKey, Rewind>,
+    /// Partitions that are stopped, or were and have not passed that place yet.
+    stopped: BTreeMap<PartitionKey, Stopped>,
+    /// The retry of a quarantine that does not answer, and the last error.
+    quarantine: Option<(Retry, PortError)>,
+    /// [`Chain::version`](crate::ports::Chain::version) when it was last read.
+    chain_version: u64,
+}
+
+/// Stopped partitions.
+impl Caution {
+    /// Books that a partition stops: everything before `from` was queued, and progress can reach
+    /// `to`. Returns its pause, and whether the event is news.
+    pub fn stop(
+        &mut self,
+        partition: &PartitionKey,
+        from: SourceOffset,
+        to: SourceOffset,
+        event: &Event,
+        now: Duration,
+    ) -> (Pause, bool) {
+        // If it stops further on, it has moved since, and this is another stop.
+        let before = self.stopped.remove(partition).filter(|before| from <= before.to);
+        let alike = before.as_ref().filter(|before| before.event.name() == event.name());
+        let again = alike.filter(|before| !before.has_new_chain).and_then(|before| before.retry);
+        let retry = event.is_tried_again().then(|| Retry::next(again, now, STOPPED_RETRY));
+        // The wording of a broker's error changes from one time to the next.
+        let is_known = |before: &Stopped| before.event == *event || matches!(event, Event::QuarantineFailed { .. });
+        let is_news = !alike.is_some_and(is_known);
+        let (to, event) = (to.max(from), event.clone());
+        let stopped = Stopped { from, to, event, retry, has_new_chain: false };
+        let pause = stopped.pause();
+        self.stopped.insert(partition.clone(), stopped);
+        (pause, is_news)
+    }
+
+    /// Returns whether a partition is stopped, or has not passed the place where it was.
+    pub fn is_stopped(&self, partition: &PartitionKey) -> bool {
+        self.stopped.contains_key(partition)
+    }
+
+    /// Returns the pause for a partition that resumes at `next`, or `None` if it may run. A stopped
+    /// partition runs up to the place where it stopped, and past it if another process has already
+    /// moved on. A stuck one stays paused even if its retry is due: whether the target takes its
+    /// records is asked before it joins again.
+    pub fn pause_of(&mut self, partition: &PartitionKey, next: SourceOffset, now: Duration) -> Option<Pause> {
+        let stuck = self.stuck.get(partition).map(|stuck| Pause::Waiting { retry_at: stuck.at });
+        self.stop_of(partition, next, now).or(stuck)
+    }
+
+    fn stop_of(&mut self, partition: &PartitionKey, next: SourceOffset, now: Duration) -> Option<Pause> {
+        let stopped = self.stopped.get(partition)?;
+        if next > stopped.to {
+            self.stopped.remove(partition);
+            return None;
+        }
+        let may_run = stopped.has_new_chain || stopped.retry.is_some_and(|retry| retry.is_due(now));
+        (stopped.from <= next && !may_run).then(|| stopped.pause())
+    }
+
+    /// Returns the partitions that an earlier plugin chain stopped and that the chain of this
+    /// version may judge again. What the target refused there is forgotten: the new chain may send
+    /// another record.
+    pub fn take_judged_anew(&mut self, chain_version: u64) -> Vec<PartitionKey> {
+        if std::mem::replace(&mut self.chain_version, chain_version) == chain_version {
+            return Vec::new();
+        }
+        let mut anew = Vec::new();
+        for (partition, stopped) in &mut self.stopped {
+            if !stopped.event.may_pass_with_other_plugins() {
+                continue;
+            }
+            stopped.has_new_chain = true;
+            if let Some(refused) = self.refused.get_mut(partition) {
+                refused.split_off(&stopped.from);
+            }
+            anew.push(partition.clone());
+        }
+        anew
+    }
+}
+
+/// Refused records.
+impl Caution {
+    /// Books that the target refuses this very record.
+    pub fn refuse(&mut self, partition: &PartitionKey, offset: SourceOffset, epoch: LeaderEpoch, reason: &str) {
+        let refused = self.refused.entry(partition.clone()).or_default();
+        refused.insert(offset, (epoch, reason.to_owned()));
+    }
+
+    /// Books that some record below `until` is refused, and it is not known which.
+    pub fn suspect(&mut self, partition: &PartitionKey, until: SourceOffset) {
+        let suspects = self.suspects.entry(partition.clone()).or_default();
+        *suspects = (*suspects).max(until);
+    }
+
+    /// Returns the end of the suspects of a partition.
+    pub fn suspect_until(&self, partition: &PartitionKey) -> SourceOffset {
+        self.suspects.get(partition).copied().unwrap_or_default()
+    }
+
+    /// Returns the refused records of a batch and the reasons. The leader epoch must match: after
+    /// an unclean election another record has the same offset.
+    pub fn refused_in(
+        &self,
+        partition: &PartitionKey,
+        epoch: LeaderEpoch,
+        first: SourceOffset,
+        last: SourceOffset,
+    ) -> Vec<(SourceOffset, String)> {
+        let Some(refused) = self.refused.get(partition) else {
+            return Vec::new();
+        };
+        let of_epoch = refused.range(first..=last).filter(|(_, (of, _))| *of == epoch);
+        of_epoch.map(|(offset, (_, reason))| (*offset, reason.clone())).collect()
+    }
+}
+
+/// Stuck partitions.
+impl Caution {
+    /// Returns the retry of a stuck partition.
+    pub fn stuck(&self, partition: &PartitionKey) -> Option<Retry> {
+        self.stuck.get(partition).copied()
+    }
+
+    /// Books that the target does not take the records of a partition. Returns its retry.
+    pub fn mark_stuck(&mut self, partition: &PartitionKey, now: Duration, bounds: (Duration, Duration)) -> Retry {
+        let retry = Retry::next(self.stuck(partition), now, bounds);
+        self.stuck.insert(partition.clone(), retry);
+        retry
+    }
+
+    /// Books a failed retry of a stuck partition. Returns the next one, or `None` if it is not
+    /// stuck.
+    pub fn postpone(&mut self, partition: &PartitionKey, now: Duration, longest: Duration) -> Option<Retry> {
+        let stuck = self.stuck.get_mut(partition)?;
+        *stuck = stuck.again(now, longest);
+        Some(*stuck)
+    }
+
+    /// Has the next attempt ask whether the transactions can end that stuck partitions hold up.
+    pub fn ask_for_ends(&mut self, now: Duration, longest: Duration) {
+        for stuck in self.stuck.values_mut().filter(|stuck| stuck.is_due(now)) {
+            *stuck = stuck.again(now, longest);
+        }
+        self.asks_for_ends = true;
+    }
+
+    /// Books that the lane is taken. If it asked whether its transactions can end and they can,
+    /// stuck partitions are due at once.
+    pub fn lane_taken(&mut self, all_can_end: bool, now: Duration) {
+        if std::mem::take(&mut self.asks_for_ends) && all_can_end {
+            self.stuck.values_mut().for_each(|stuck| stuck.at = now);
+        }
+    }
+
+    /// Books that a partition is not stuck any more.
+    pub fn unstick(&mut self, partition: &PartitionKey) {
+        self.stuck.remove(partition);
+    }
+}
+
+/// Truncations, quarantine, progress.
+impl Caution {
+    /// Has the next attempt read a truncated partition again.
+    pub fn rewind(&mut self, partition: PartitionKey, rewind: Rewind) {
+        self.rewinds.insert(partition, rewind);
+    }
+
+    /// Takes out the offset at which a truncated partition is read again, if the rewind is still
+    /// valid.
+    pub fn take_rewind(&mut self, partition: &PartitionKey, position: &Position) -> Option<SourceOffset> {
+        let rewind = self.rewinds.remove(partition)?;
+        rewind.applies(position).then_some(rewind.resume)
+    }
+
+    /// Books that quarantine does not answer. Each attempt to write holds up the lane, so there is
+    /// one retry for all partitions.
+    pub fn quarantine_is_silent(&mut self, error: &PortError, now: Duration) {
+        let again = self.quarantine.as_ref().map(|(retry, _)| *retry);
+        self.quarantine = Some((Retry::next(again, now, STOPPED_RETRY), error.clone()));
+    }
+
+    /// Books that quarantine answers.
+    pub fn quarantine_answers(&mut self) {
+        self.quarantine = None;
+    }
+
+    /// Returns whether quarantine did not answer last time.
+    pub fn is_quarantine_silent(&self) -> bool {
+        self.quarantine.is_some()
+    }
+
+    /// Returns the last error of a quarantine that does not answer, until its retry is due.
+    pub fn quarantine_error(&self, now: Duration) -> Option<&PortError> {
+        self.quarantine.as_ref().filter(|(retry, _)| !retry.is_due(now)).map(|(_, error)| error)
+    }
+
+    /// Books that the target has acknowledged a record of this lane in this process.
+    pub fn record_written(&mut self) {
+        self.has_written = true;
+    }
+
+    /// Returns whether the target has acknowledged a record of this lane in this process.
+    pub fn has_written(&self) -> bool {
+        self.has_written
+    }
+
+    /// Forgets what is below committed progress.
+    pub fn forget_below(&mut self, partition: &PartitionKey, committed: SourceOffset) {
+        if self.stopped.get(partition).is_some_and(|stopped| stopped.to < committed) {
+            self.stopped.remove(partition);
+        }
+        if let Some(refused) = self.refused.get_mut(partition) {
+            *refused = refused.split_off(&committed);
+            if refused.is_empty() {
+                self.refused.remove(partition);
+            }
+        }
+        if self.suspects.get(partition).is_some_and(|until| *until <= committed) {
+            self.suspects.remove(partition);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Why an attempt at a lane ended early.
+
+use crate::ports::PortError;
+
+/// The reason why an attempt ended before the lane was asked to stop. The supervisor takes the
+/// lane again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaneError {
+    /// A port failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The acknowledgements do not match the ledger, or it is not known whether a record was
+    /// written.
+    #[error("{0}")]
+    Delivery(String),
+    /// The target refused a record. The next attempt knows which records to treat with caution.
+    #[error("the target refused a record: {0}")]
+    Refused(String),
+    /// A partition leaves the flow because the target does not acknowledge its records, or could
+    /// join it again.
+    #[error("stuck at the target: {0}")]
+    Stuck(String),
+    /// The lane cannot be used any more.
+    #[error("{0}")]
+    Closed(String),
+    /// The lane is in a state that no sequence of events should lead to.
+    #[error("{0}: please report this as a bug")]
+    Impossible(String),
+}
+
+impl LaneError {
+    /// Returns an error for a state that should not exist.
+    pub fn impossible(state: impl Into<String>) -> Self {
+        Self::Impossible(state.into())
+    }
+}

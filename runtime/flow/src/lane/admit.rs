@@ -1,0 +1,219 @@
+//! Admission: the order of a fetched batch is checked, the plugin chain judges it, refused records
+//! go to quarantine, and the rest is queued.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::{Batch, Disposition, Event, Processed, SourceOffset};
+
+use super::Lane;
+use crate::clock::millis;
+use crate::error::LaneError;
+use crate::partitions::{Pause, Queued, Stream};
+use crate::ports::{ChainError, ReadEpoch, TargetTopic};
+use crate::refusals::{Checks, Refusal, Refusals, leave_out, stamp};
+
+/// Why a partition stops before a record.
+enum Stop {
+    /// The link's policy says so.
+    Policy(String),
+    /// The record could not be written to quarantine.
+    Quarantine(String),
+}
+
+impl Lane<'_> {
+    /// Returns the stream of a partition, if what was fetched belongs to its present assignment.
+    pub(super) fn current(&self, topic: &Arc<str>, partition: i32, epoch: ReadEpoch) -> Option<Stream> {
+        let stream = self.partitions.stream_of(topic, partition)?;
+        self.partitions.at(stream).accepts(epoch).then_some(stream)
+    }
+
+    /// Takes in that the reader passed offsets without records.
+    pub(super) async fn on_moved(
+        &mut self,
+        stream: Stream,
+        next: SourceOffset,
+        now: Duration,
+    ) -> Result<(), LaneError> {
+        let window = self.partitions.at_mut(stream);
+        if let Some(until) = window.hear_warm_up(now) {
+            return self.warmed_up_to(stream, next, until).await;
+        }
+        window.pass(next);
+        Ok(())
+    }
+
+    /// Takes a batch in: checks its order, has the chain judge it, and queues what may pass.
+    pub(super) async fn admit(&mut self, stream: Stream, batch: Batch, now: Duration) -> Result<(), LaneError> {
+        let (Some(first), Some(last)) = (batch.first_offset(), batch.last_offset()) else {
+            return Err(LaneError::impossible("the source gave an empty batch"));
+        };
+        let window = self.partitions.at_mut(stream);
+        if let Some(until) = window.hear_warm_up(now) {
+            return self.warm_up_with(stream, &batch, until, now).await;
+        }
+        let (key, expected, seen) = (window.key().clone(), window.expected(), window.leader_epoch());
+        if first < expected {
+            let event = Event::OffsetRegression { partition: key, expected, found: first };
+            return self.stop(stream, event).await;
+        }
+        let found = batch.leader_epoch();
+        if found < seen {
+            return self.stop(stream, Event::EpochRegression { partition: key, seen, found, offset: first }).await;
+        }
+        let source_partitions = window.source_partitions();
+        let warm_ups = self.chain.warm_up_needed(&key, first, source_partitions);
+        if !warm_ups.is_empty() {
+            // The batch is read again when the chain knows what came before it.
+            return self.start_warm_up(stream, &batch, &warm_ups, now).await;
+        }
+        window.read(&batch, first, last);
+        let (records, bytes) = (batch.len() as u64, batch.data_bytes() as u64);
+        self.deps.status.add_of(&key.topic, |all, topic| {
+            all.records_read += records;
+            all.bytes_read += bytes;
+            topic.records_read += records;
+            topic.bytes_read += bytes;
+        });
+        let processed = match self.chain.apply(batch, source_partitions) {
+            Ok(processed) => processed,
+            Err(error) => return self.on_chain_error(stream, error, first, last, now).await,
+        };
+        self.partitions.at_mut(stream).judged_by(first, &processed.generation.0);
+        let Some(topic) = self.open_topics(stream, &processed, now).await? else {
+            return Ok(());
+        };
+        self.judge_and_queue(stream, processed, topic, now).await
+    }
+
+    /// Takes in that the chain judged nothing of a batch: its partition waits to be judged again,
+    /// or stops.
+    pub(super) async fn on_chain_error(
+        &mut self,
+        stream: Stream,
+        error: ChainError,
+        first: SourceOffset,
+        last: SourceOffset,
+        now: Duration,
+    ) -> Result<(), LaneError> {
+        let window = self.partitions.at_mut(stream);
+        let partition = window.key().clone();
+        let reason = error.to_string();
+        let Some(retry_after) = error.next.wait() else {
+            let first = error.offset.unwrap_or(first);
+            let last = error.offset.unwrap_or(last);
+            let event = Event::PluginFailed { partition, plugin: error.plugin, first, last, reason };
+            return self.stop(stream, event).await;
+        };
+        window.read_again(first);
+        window.pause(Pause::Waiting { retry_at: now + retry_after });
+        self.deps.status.set(&partition, window.committed(), window.activity());
+        let retry_ms = millis(retry_after);
+        let unassign = [partition.clone()];
+        self.emit(Event::PluginWaiting { partition, plugin: error.plugin, offset: first, reason, retry_ms });
+        Ok(self.source.unassign(&unassign).await?)
+    }
+
+    /// Opens every topic that the batch goes to. Returns the topic of records without one of their
+    /// own, or `None` if the partition was stopped because a topic cannot take it.
+    async fn open_topics(
+        &mut self,
+        stream: Stream,
+        processed: &Processed,
+        now: Duration,
+    ) -> Result<Option<TargetTopic>, LaneError> {
+        let replaced = processed.dispositions.iter().filter_map(|(_, disposition)| match disposition {
+            Disposition::Replace(copies) => Some(copies.iter().filter_map(|copy| copy.topic.as_ref())),
+            _ => None,
+        });
+        let mut names: Vec<&Arc<str>> = vec![&processed.target_topic];
+        names.extend(replaced.flatten());
+        names.dedup();
+        let mut topic = None;
+        for name in names {
+            let opened = self.open_topic(stream, name, now).await?;
+            topic = topic.or(opened);
+            if opened.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(topic)
+    }
+
+    async fn open_topic(
+        &mut self,
+        stream: Stream,
+        name: &Arc<str>,
+        now: Duration,
+    ) -> Result<Option<TargetTopic>, LaneError> {
+        let needed = self.partitions.at(stream).source_partitions();
+        let answer = self.topics.open(name, needed, &mut *self.target, &*self.deps.clock, now).await?;
+        let (partition, target_topic) = (self.partitions.at(stream).key().clone(), Arc::clone(name));
+        let event = match answer {
+            Ok(topic) if topic.partitions >= needed => return Ok(Some(topic)),
+            Ok(TargetTopic { partitions: found, .. }) => {
+                Event::TargetPartitionsMissing { partition, target_topic, found, needed }
+            }
+            Err(reason) => Event::TargetDenied { partition, target_topic, reason },
+        };
+        self.stop(stream, event).await?;
+        Ok(None)
+    }
+
+    async fn judge_and_queue(
+        &mut self,
+        stream: Stream,
+        mut processed: Processed,
+        topic: TargetTopic,
+        now: Duration,
+    ) -> Result<(), LaneError> {
+        let refusals = self.refusals(stream, &mut processed, topic);
+        let mut end = processed.batch.len();
+        let mut stopped = None;
+        if let Some(refusal) = refusals.iter().find(|refusal| refusal.stop) {
+            end = refusal.index;
+            let Refusal { by, code, text, .. } = refusal;
+            stopped = Some(Stop::Policy(format!("{by} refused it ({code}): {text}")));
+        }
+        let refused: Vec<&Refusal> = refusals.iter().filter(|refusal| refusal.index < end).collect();
+        if let Err((refusal, error)) = self.write_to_quarantine(stream, &processed, &refused, now).await {
+            end = refusal.index;
+            stopped = Some(Stop::Quarantine(error.to_string()));
+        }
+        for refusal in refused.iter().filter(|refusal| refusal.index < end) {
+            leave_out(&mut processed, refusal.index);
+        }
+        let stop_at = processed.batch.get(end).map(|record| record.offset);
+        self.partitions.enqueue(stream, Queued::new(processed, topic, end), stop_at);
+        let window = self.partitions.at(stream);
+        window.check()?;
+        let (Some(stopped), Some(offset)) = (stopped, stop_at) else {
+            return Ok(());
+        };
+        let partition = window.key().clone();
+        let event = match stopped {
+            Stop::Policy(reason) => Event::RecordStopped { partition, offset, reason },
+            Stop::Quarantine(reason) => Event::QuarantineFailed { partition, offset, reason },
+        };
+        self.stop(stream, event).await
+    }
+
+    /// Returns every record that cannot be sent as it is, ascending. Where policy says `now`,
+    /// timestamps are replaced here.
+    fn refusals(&self, stream: Stream, processed: &mut Processed, batch_topic: TargetTopic) -> Vec<Refusal> {
+        let now_ms = self.deps.clock.unix_ms();
+        let checks =
+            Checks { policies: &self.spec.policies, caution: self.caution, topics: &self.topics, batch_topic, now_ms };
+        let Refusals { found, rejected, stamped } = checks.refusals(self.partitions.at(stream), processed);
+        if rejected + stamped.len() as u64 > 0 {
+            self.deps.status.add(|totals| {
+                totals.records_rejected += rejected;
+                totals.timestamps_replaced += stamped.len() as u64;
+            });
+        }
+        for index in stamped {
+            stamp(processed, index, now_ms);
+        }
+        found
+    }
+}

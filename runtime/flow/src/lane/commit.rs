@@ -1,0 +1,173 @@
+//! Commit: when a transaction begins, closes and commits, and what is written with it.
+
+use std::time::Duration;
+
+use strait_core::map::MapRecord;
+use strait_core::progress::ProgressRecord;
+
+use super::Lane;
+use crate::error::LaneError;
+use crate::partitions::CONTROL_STREAM;
+use crate::ports::{ProduceError, ProducerSlot};
+use crate::spec::DeliveryMode;
+use crate::transaction::Promises;
+
+/// Longest sleep of the loop when nothing happens.
+const IDLE_MAX: Duration = Duration::from_millis(200);
+
+impl Lane<'_> {
+    /// Begins a transaction, unless one is open.
+    pub(super) fn begin(&mut self, now: Duration) -> Result<(), LaneError> {
+        if self.transactions.is_idle() {
+            self.target.begin(self.transactions.slot())?;
+            self.transactions.begin(now);
+        }
+        Ok(())
+    }
+
+    /// Moves the transactions on as far as they can go now.
+    pub(super) async fn advance_transaction(&mut self, draining: bool, now: Duration) -> Result<(), LaneError> {
+        if self.spec.delivery == DeliveryMode::AtLeastOnce {
+            return self.advance_plain(draining, now).await;
+        }
+        if self.transactions.can_begin() && self.progress_is_due(draining, now) {
+            self.begin(now)?;
+        }
+        let backlog = !draining && self.has_backlog();
+        // At the end of a drain there is nothing to wait for.
+        let due = self.transactions.is_due(now, &self.spec.limits, backlog);
+        if self.transactions.is_open() && (due || draining) && !self.partitions.has_partial() {
+            self.transactions.close(now);
+        }
+        if self.transactions.is_settling() && self.partitions.is_settled() {
+            self.write_progress(self.transactions.slot(), now)?;
+            self.transactions.progress_written();
+        }
+        if !self.progress.is_outstanding() {
+            self.transactions.progress_acknowledged();
+        }
+        if let Some(slot) = self.transactions.start_commit() {
+            self.target.commit(slot);
+            self.release.next_turn();
+        }
+        Ok(())
+    }
+
+    /// In at-least-once mode, progress follows the acknowledgements without a transaction around
+    /// it.
+    async fn advance_plain(&mut self, draining: bool, now: Duration) -> Result<(), LaneError> {
+        if self.progress.is_outstanding() {
+            return Ok(());
+        }
+        let promises = self.transactions.take_promises();
+        self.fulfil(promises).await?;
+        if self.progress_is_due(draining, now) && (!draining || self.partitions.is_settled()) {
+            self.write_progress(ProducerSlot::A, now)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether progress should be written although no record asks for it: for partitions
+    /// that passed offsets without records, and for those seen for the first time.
+    fn progress_is_due(&self, draining: bool, now: Duration) -> bool {
+        let idle = self.progress.is_idle_for(self.spec.limits.idle_interval, now);
+        let urgent = || self.progress.owes_lane_record() || self.partitions.owes_progress();
+        (idle || draining || urgent()) && self.has_progress()
+    }
+
+    /// Returns whether there is progress to write.
+    fn has_progress(&self) -> bool {
+        self.progress.owes_lane_record() || self.partitions.is_dirty()
+    }
+
+    /// Writes progress and the offset map of every partition that moved.
+    fn write_progress(&mut self, slot: ProducerSlot, now: Duration) -> Result<(), LaneError> {
+        // Every transaction carries progress of some partition: another owner learns from it which
+        // id comes next.
+        if !self.partitions.is_dirty() {
+            self.partitions.claim();
+        }
+        let Self { partitions, topics, progress, transactions, spec, .. } = self;
+        let ids = progress.ids_from(slot);
+        let mut records: Vec<ProgressRecord> = progress.take_lane_record().into_iter().collect();
+        let mut maps: Vec<MapRecord> = Vec::new();
+        for (stream, window) in partitions.iter_mut() {
+            window.leave_transaction();
+            if !window.is_dirty() {
+                continue;
+            }
+            let written = window.write(topics, &mut maps)?;
+            let key = window.key();
+            records.push(ProgressRecord::Partition(key.clone(), progress.position(&written, &ids, spec)));
+            transactions.promise(stream, written.next);
+            records.extend(written.borders.into_iter().map(|border| ProgressRecord::Border(key.clone(), border)));
+        }
+        let count = records.len() + maps.len();
+        if count > 0 {
+            let sequence = progress.next_sequence();
+            let result = self.target.produce_progress(slot, CONTROL_STREAM, sequence, &records, &maps);
+            result.map_err(|error| match error {
+                ProduceError::QueueFull => LaneError::Delivery("no room for progress in the client's queue".to_owned()),
+                ProduceError::Refused(reason) | ProduceError::Broken(reason) => {
+                    LaneError::Delivery(format!("progress: {reason}"))
+                }
+            })?;
+        }
+        progress.written(count, now);
+        Ok(())
+    }
+
+    /// Takes in that a transaction is committed.
+    pub(super) async fn on_committed(&mut self, slot: ProducerSlot, now: Duration) -> Result<(), LaneError> {
+        let Some((promises, took)) = self.transactions.committed(slot, now) else {
+            return Err(LaneError::Delivery("a commit came back that was not asked for".to_owned()));
+        };
+        self.deps.status.add(|totals| totals.transactions += 1);
+        self.deps.status.time(|timings| timings.transaction.observe(took));
+        self.fulfil(promises).await
+    }
+
+    /// Books progress that is committed. Partitions whose first position is committed begin to be
+    /// read.
+    async fn fulfil(&mut self, promises: Promises) -> Result<(), LaneError> {
+        if promises.is_empty() {
+            return Ok(());
+        }
+        let mut starting = Vec::new();
+        let now_ms = self.deps.clock.unix_ms();
+        for (stream, next) in promises {
+            let window = self.partitions.at_mut(stream);
+            if window.commit(next) {
+                starting.push(stream);
+            }
+            self.caution.forget_below(window.key(), next);
+            if !window.is_paused() {
+                self.caution.unstick(window.key());
+            }
+            let key = window.key().clone();
+            self.deps.status.set(&key, next, window.activity());
+            for time_ms in window.take_times_below(next) {
+                let latency_ms = u64::try_from(now_ms.saturating_sub(time_ms)).unwrap_or(0);
+                self.deps.status.committed(&key, time_ms, Duration::from_millis(latency_ms));
+            }
+        }
+        self.start_reading(&starting).await
+    }
+
+    /// Returns whether everything that was released is committed.
+    pub(super) fn is_drained(&self) -> bool {
+        self.partitions.is_settled()
+            && !self.progress.is_outstanding()
+            && self.transactions.is_quiet()
+            && !self.has_progress()
+    }
+
+    /// Returns how long the loop may sleep if nothing happens.
+    pub(super) fn wake_after(&self, now: Duration) -> Duration {
+        if !self.transactions.is_open() {
+            return IDLE_MAX;
+        }
+        let due = self.transactions.due_at(&self.spec.limits, self.has_backlog()).unwrap_or(now);
+        due.saturating_sub(now).clamp(Duration::from_millis(1), IDLE_MAX)
+    }
+}

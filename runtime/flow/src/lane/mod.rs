@@ -1,0 +1,227 @@
+//! A lane: fetch -> plugin chain -> produce -> progress, for a fixed set of source partitions.
+//!
+//! [`Lane::flow`] is the whole path. The plugin chain judges a fetched batch, which is then queued
+//! in its partition's window (`admit.rs`). `release.rs` gives queued records to the target, one
+//! batch per partition at a time. Acknowledgements settle them in the window's ledger. When a
+//! transaction is due, `commit.rs` waits for every acknowledgement, writes progress and the offset
+//! map into the same transaction and commits it. An error ends this attempt at the lane. Everything
+//! in memory is forgotten, and the supervisor takes the lane again from the progress that is
+//! committed. Nothing is ever repaired in place.
+
+mod admit;
+mod commit;
+mod pauses;
+mod place;
+mod quarantine;
+mod reading;
+mod release;
+mod take;
+mod warm_up;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::Event;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::pauses::Timers;
+use self::release::Release;
+pub(crate) use self::take::ABORT_MAX;
+use crate::caution::Caution;
+use crate::error::LaneError;
+use crate::partitions::{CONTROL_STREAM, Partitions};
+use crate::ports::{
+    Chain, ChainFactory, Clock, DeliveryReport, EventSink, Fetched, LaneConnector, ProgressStore, Quarantine, Source,
+    SourceTopic, Target, TargetEvent, Token,
+};
+use crate::progress::Progress;
+use crate::spec::LaneSpec;
+use crate::status::LinkStatus;
+use crate::target_topics::TargetTopics;
+use crate::transaction::Transactions;
+
+/// What lanes are made of; shared by all lanes of a link.
+#[derive(Clone)]
+pub struct LaneDeps {
+    /// Makes the clients.
+    pub connector: Arc<dyn LaneConnector>,
+    /// Reads committed progress.
+    pub progress: Arc<dyn ProgressStore>,
+    /// Makes plugin chains.
+    pub chains: Arc<dyn ChainFactory>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Takes events.
+    pub events: Arc<dyn EventSink>,
+    /// Takes figures.
+    pub status: Arc<LinkStatus>,
+    /// The link's source topics as last discovered.
+    pub topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
+}
+
+/// One attempt at a lane, from the moment it is taken.
+pub(crate) struct Lane<'a> {
+    spec: &'a LaneSpec,
+    deps: &'a LaneDeps,
+    /// What earlier attempts learned.
+    caution: &'a mut Caution,
+    source: Box<dyn Source>,
+    target: Box<dyn Target>,
+    quarantine: Box<dyn Quarantine>,
+    chain: Box<dyn Chain>,
+    partitions: Partitions,
+    /// The open target topics.
+    topics: TargetTopics,
+    transactions: Transactions,
+    progress: Progress,
+    timers: Timers,
+    release: Release,
+}
+
+impl Lane<'_> {
+    /// Moves records until `stop`, then commits what is released and returns.
+    pub async fn flow(&mut self, stop: &CancellationToken) -> Result<(), LaneError> {
+        let mut topics = self.deps.topics.clone();
+        let mut draining = false;
+        loop {
+            let mut now = self.deps.clock.now();
+            if !draining && self.timers.tick(now) {
+                now = self.tick(now).await?;
+            }
+            // First, and even if a full transaction takes nothing more: it cannot close before.
+            self.finish_partial(now)?;
+            if !draining {
+                self.release(now)?;
+            }
+            self.count_dropped();
+            self.advance_transaction(draining, now).await?;
+            if draining && self.is_drained() {
+                return Ok(());
+            }
+            let wake = self.wake_after(now);
+            let room = !draining && self.has_room();
+            tokio::select! { biased;
+                event = self.target.event() => self.on_target(event).await?,
+                () = stop.cancelled(), if !draining => draining = true,
+                Ok(()) = topics.changed(), if !draining => {
+                    let topics = Arc::clone(&topics.borrow_and_update());
+                    self.on_topics(&topics).await?;
+                }
+                fetched = self.source.next(), if room => self.on_fetched(fetched?, now).await?,
+                () = tokio::time::sleep(wake) => {}
+            }
+        }
+    }
+
+    /// Returns whether the window takes another batch. Not asking the source is the backpressure.
+    /// The window is what the busy partitions can use on a line of this length and no more: small
+    /// windows stay in the processor's cache.
+    fn has_room(&self) -> bool {
+        let (held, busy) = self.partitions.load();
+        let useful = (busy + 1).saturating_mul(self.release_size().saturating_mul(2)).saturating_add(2 << 20);
+        held < useful.min(self.spec.limits.window_bytes)
+    }
+
+    /// Takes in what the source gave. `now` is from before the wait for it.
+    async fn on_fetched(&mut self, fetched: Fetched, now: Duration) -> Result<(), LaneError> {
+        match fetched {
+            Fetched::Batch { epoch, batch } => match self.current(batch.topic(), batch.partition(), epoch) {
+                Some(stream) => self.admit(stream, batch, now).await,
+                None => Ok(()),
+            },
+            Fetched::Moved { epoch, topic, partition, next } => match self.current(&topic, partition, epoch) {
+                Some(stream) => self.on_moved(stream, next, now).await,
+                None => Ok(()),
+            },
+            Fetched::Failed { epoch, topic, partition, failure } => match self.current(&topic, partition, epoch) {
+                Some(stream) => self.on_read_failure(stream, failure, now).await,
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Takes in what the target reports.
+    async fn on_target(&mut self, event: TargetEvent) -> Result<(), LaneError> {
+        let now = self.deps.clock.now();
+        match event {
+            TargetEvent::Delivered(mut reports) => {
+                // The refused record before those that failed because of it: the first report of a
+                // failure ends this attempt.
+                if let Some(at) = reports.iter().position(|report| matches!(report, DeliveryReport::Refused { .. })) {
+                    reports.swap(0, at);
+                }
+                reports.into_iter().try_for_each(|report| self.on_report(report, now))
+            }
+            TargetEvent::Committed(slot) => self.on_committed(slot, now).await,
+            TargetEvent::Broken(error) => Err(error.into()),
+        }
+    }
+
+    fn on_report(&mut self, report: DeliveryReport, now: Duration) -> Result<(), LaneError> {
+        match report {
+            DeliveryReport::Acknowledged { first, count, .. } if first.stream == CONTROL_STREAM => {
+                self.progress.acknowledged(count);
+                Ok(())
+            }
+            DeliveryReport::Acknowledged { first, count, offset } => {
+                self.caution.record_written();
+                let stream = self.partitions.by_number(first.stream)?;
+                let window = self.partitions.at_mut(stream);
+                let bytes = window.acknowledge(first.sequence, count, offset, now)?;
+                self.deps.status.add_of(&window.key().topic, |all, topic| {
+                    all.records_written += u64::from(count);
+                    all.bytes_written += bytes;
+                    topic.records_written += u64::from(count);
+                    topic.bytes_written += bytes;
+                });
+                Ok(())
+            }
+            DeliveryReport::Refused { token, named, reason } => Err(self.on_refused(token, named, reason)?),
+            DeliveryReport::Failed { token, reason } if token.stream == CONTROL_STREAM => {
+                Err(LaneError::Delivery(format!("progress: not delivered: {reason}")))
+            }
+            DeliveryReport::Failed { token, reason } => {
+                let stream = self.partitions.by_number(token.stream)?;
+                let key = self.partitions.at(stream).key();
+                Err(LaneError::Delivery(format!("{key}: not delivered: {reason}")))
+            }
+        }
+    }
+
+    /// Takes in that the target refused a record. This attempt ends. The next one quarantines the
+    /// record, or finds it by sending the suspects one by one.
+    fn on_refused(&mut self, token: Token, named: bool, reason: String) -> Result<LaneError, LaneError> {
+        if token.stream == CONTROL_STREAM {
+            return Err(LaneError::Delivery(format!("progress was refused: {reason}")));
+        }
+        let window = self.partitions.at(self.partitions.by_number(token.stream)?);
+        let key = window.key();
+        let Some(offset) = window.offset_of(token.sequence) else {
+            return Err(LaneError::Delivery(format!("{key}: an unknown record was refused: {reason}")));
+        };
+        // A record that was alone in its request is named by the refusal, whatever the report says.
+        if named || window.is_suspect(offset) {
+            self.caution.refuse(key, offset, window.epoch_of(offset), &reason);
+        } else {
+            self.caution.suspect(key, window.released());
+        }
+        Ok(LaneError::Refused(format!("{key} at offset {offset}: {reason}")))
+    }
+
+    /// Returns how many transactions are open or being committed.
+    pub fn unfinished_transactions(&self) -> u64 {
+        self.transactions.unfinished()
+    }
+
+    fn count_dropped(&mut self) {
+        let dropped = self.release.take_dropped();
+        if dropped > 0 {
+            self.deps.status.add(|totals| totals.records_dropped += dropped);
+        }
+    }
+
+    fn emit(&self, event: Event) {
+        self.deps.events.emit(&self.spec.link, event);
+    }
+}

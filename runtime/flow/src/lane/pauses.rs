@@ -1,0 +1,215 @@
+//! Partitions that leave the flow for a while, and how they return.
+
+use std::time::Duration;
+
+use strait_core::Event;
+
+use super::Lane;
+use crate::clock::millis;
+use crate::error::LaneError;
+use crate::partitions::{Pause, Stream};
+
+/// Interval of the periodic work.
+const TICK: Duration = Duration::from_millis(200);
+
+/// With more transactional ids than this whose transactions cannot end, a stuck partition is only
+/// retried once they can: each failed retry costs another one or two.
+const UNFENCED_TRIED_MAX: usize = 2;
+
+/// When the periodic work of a lane is due.
+#[derive(Debug)]
+pub(super) struct Timers {
+    next_tick: Duration,
+    next_probe: Duration,
+}
+
+impl Timers {
+    /// Everything is due now.
+    pub fn new(now: Duration) -> Self {
+        Self { next_tick: now, next_probe: now }
+    }
+
+    /// Returns whether the periodic work is due, and sets when it is due again.
+    pub fn tick(&mut self, now: Duration) -> bool {
+        let due = now >= self.next_tick;
+        if due {
+            self.next_tick = now + TICK;
+        }
+        due
+    }
+
+    /// Returns whether the target may be asked about partitions that it does not acknowledge, and
+    /// sets when it may be asked again.
+    fn probe(&mut self, now: Duration, interval: Duration) -> bool {
+        let due = now >= self.next_probe;
+        if due {
+            self.next_probe = now + interval;
+        }
+        due
+    }
+}
+
+/// What came of a retry.
+enum Retried {
+    /// The partition is to be read again.
+    Reads,
+    /// It stays out, or reads later.
+    Waits,
+    /// The target did not answer, which took its time.
+    Unanswered,
+}
+
+impl Lane<'_> {
+    /// Stops a partition: nothing more is read, queued records are sent, the others go on. Reads
+    /// the clock, because most callers have waited for a broker.
+    pub(super) async fn stop(&mut self, stream: Stream, event: Event) -> Result<(), LaneError> {
+        let now = self.deps.clock.now();
+        let window = self.partitions.at_mut(stream);
+        let key = window.key().clone();
+        let (pause, is_news) = self.caution.stop(&key, window.queue_end(), window.passed(), &event, now);
+        window.stop(pause);
+        self.deps.status.set(&key, window.committed(), window.activity());
+        self.chain.forget(&key);
+        if is_news {
+            self.emit(event);
+        }
+        Ok(self.source.unassign(&[key]).await?)
+    }
+
+    /// Does the periodic work: partitions that the target leaves unacknowledged, partitions whose
+    /// retry is due, warm-ups that have stalled.
+    pub(super) async fn tick(&mut self, now: Duration) -> Result<Duration, LaneError> {
+        self.find_stuck(now).await?;
+        for key in self.caution.take_judged_anew(self.chain.version()) {
+            let stopped = self.partitions.iter_mut().map(|(_, window)| window);
+            if let Some(window) = stopped.filter(|window| window.is_paused()).find(|window| *window.key() == key) {
+                window.pause(Pause::Denied { retry_at: now });
+            }
+        }
+        let mut now = now;
+        let mut reading = Vec::new();
+        for stream in self.partitions.select(|window| window.is_retry_due(now)) {
+            match self.retry(stream, now).await? {
+                Retried::Reads => reading.push(stream),
+                Retried::Waits => {}
+                Retried::Unanswered => {
+                    let due = now;
+                    now = self.deps.clock.now();
+                    self.postpone_stuck(due, now);
+                }
+            }
+        }
+        self.start_reading(&reading).await?;
+        self.abandon_stalled_warm_ups(now).await?;
+        Ok(now)
+    }
+
+    /// Ends a pause, if its reason seems to be gone.
+    async fn retry(&mut self, stream: Stream, now: Duration) -> Result<Retried, LaneError> {
+        let window = self.partitions.at(stream);
+        if !window.is_retry_due(now) {
+            return Ok(Retried::Waits);
+        }
+        let key = window.key().clone();
+        if self.caution.stuck(&key).is_some() {
+            let longest = self.spec.limits.stuck_retry.1;
+            match self.is_writable(stream).await {
+                Err(error) => {
+                    tracing::warn!(link = %self.spec.link, partition = %key, %error, "cannot ask the target whether the partition can be written");
+                    return Ok(Retried::Unanswered);
+                }
+                Ok(false) => {
+                    if let Some(later) = self.caution.postpone(&key, now, longest) {
+                        self.partitions.at_mut(stream).pause(Pause::Waiting { retry_at: later.at });
+                    }
+                    return Ok(Retried::Waits);
+                }
+                Ok(true) => {}
+            }
+            if self.progress.unfenced() > UNFENCED_TRIED_MAX {
+                self.caution.ask_for_ends(now, longest);
+                return Err(LaneError::Stuck(format!("{key} looks well; can the transactions end that wait for it?")));
+            }
+        }
+        let window = self.partitions.at_mut(stream);
+        let reads = window.unpause();
+        // A stopped partition may stop at the same place again. It runs once it has passed it.
+        if !self.caution.is_stopped(&key) {
+            self.deps.status.set(&key, window.committed(), window.activity());
+        }
+        Ok(if reads { Retried::Reads } else { Retried::Waits })
+    }
+
+    /// Postpones all stuck partitions that are due: the question took its time already, and the
+    /// other partitions have a transaction open.
+    fn postpone_stuck(&mut self, due: Duration, now: Duration) {
+        let longest = self.spec.limits.stuck_retry.1;
+        for (_, window) in self.partitions.iter_mut().filter(|(_, window)| window.is_retry_due(due)) {
+            if let Some(later) = self.caution.postpone(window.key(), now, longest) {
+                window.pause(Pause::Waiting { retry_at: later.at });
+            }
+        }
+    }
+
+    /// Returns whether the target partition with the source's number has a leader and enough
+    /// replicas in sync.
+    async fn is_writable(&mut self, stream: Stream) -> Result<bool, LaneError> {
+        let window = self.partitions.at(stream);
+        let (key, partitions) = (window.key(), window.source_partitions());
+        let Ok(name) = self.chain.target_topic(&key.topic, partitions) else {
+            return Ok(false);
+        };
+        let topic = match self.topics.get(&name) {
+            Some(topic) => topic,
+            None => self.target.open_topic(&name, partitions).await?,
+        };
+        let (in_sync, needed) = self.target.replicas(topic.handle, key.partition).await?;
+        Ok(in_sync.is_some_and(|in_sync| in_sync >= needed))
+    }
+
+    /// Takes out the partitions that hold up the transaction, if the target answers at all. If it
+    /// does not, this is an outage and everything waits.
+    async fn find_stuck(&mut self, now: Duration) -> Result<(), LaneError> {
+        let limits = self.spec.limits;
+        let late = |since: &Duration| now.saturating_sub(*since) >= limits.stuck_after;
+        let waiting = self.partitions.iter().filter_map(|(stream, window)| Some((stream, window.waiting_since()?)));
+        let waiting: Vec<(Stream, Duration)> = waiting.filter(|(_, since)| late(since)).collect();
+        if waiting.is_empty() || !self.timers.probe(now, limits.stuck_after) {
+            return Ok(());
+        }
+        let mut answered = Vec::new();
+        for (stream, since) in waiting {
+            match self.is_writable(stream).await {
+                Ok(writable) => answered.push((stream, since, writable)),
+                Err(error) => {
+                    let partition = self.partitions.at(stream).key();
+                    tracing::warn!(link = %self.spec.link, %partition, %error, "the target does not answer, waiting");
+                    return Ok(());
+                }
+            }
+        }
+        // They share a transaction: if some cannot be written, the others may only wait for those.
+        if answered.iter().any(|(_, _, writable)| !writable) {
+            answered.retain(|(_, _, writable)| !writable);
+        }
+        let mut taken_out = Vec::new();
+        for (stream, since, writable) in answered {
+            let reason = if writable {
+                "the target partition has a leader and enough replicas, but does not answer"
+            } else {
+                "the target partition has no leader or fewer in-sync replicas than min.insync.replicas"
+            };
+            let partition = self.partitions.at(stream).key().clone();
+            let retry = self.caution.mark_stuck(&partition, now, limits.stuck_retry);
+            taken_out.push(partition.to_string());
+            let waited = now.saturating_sub(since);
+            self.emit(Event::TargetStuck {
+                partition,
+                waited_ms: millis(waited),
+                retry_ms: millis(retry.after),
+                reason: reason.to_owned(),
+            });
+        }
+        Err(LaneError::Stuck(taken_out.join(", ")))
+    }
+}

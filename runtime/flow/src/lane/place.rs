@@ -1,0 +1,158 @@
+//! Which partitions a lane has, and where each of them begins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::progress::Position;
+use strait_core::{Event, PartitionKey, lanes};
+
+use super::Lane;
+use crate::error::LaneError;
+use crate::partitions::{PartitionWindow, Pause, Stream, is_other};
+use crate::ports::{SourceTopic, StartAt};
+use crate::spec::OnGap;
+
+impl Lane<'_> {
+    /// Puts partitions where progress says. Those without progress are resolved and committed
+    /// first. Not only when the lane is taken: the previous owner may have copied partitions that
+    /// this process learns of later.
+    pub(super) async fn place(&mut self, mine: Vec<(PartitionKey, u32)>, now: Duration) -> Result<(), LaneError> {
+        let mut reading = Vec::new();
+        let mut first_seen = Vec::new();
+        for (key, source_partitions) in mine {
+            if let Some(position) = self.progress.position_of(&key).cloned() {
+                reading.extend(self.resume(key, source_partitions, &position, now)?);
+                continue;
+            }
+            let former = self.progress.former_incarnations(&key);
+            for (old, position) in &former {
+                let (partition, found) = (old.clone(), key.topic_id);
+                let event = Event::TopicRecreated { partition, found, position: position.next };
+                if self.caution.stop(old, position.next, position.next, &event, now).1 {
+                    self.emit(event);
+                }
+            }
+            let newest = former.into_iter().max_by_key(|(_, position)| position.owner.count());
+            let Some((old, position)) = newest else {
+                first_seen.push((key, source_partitions));
+                continue;
+            };
+            if self.spec.policies.on_gap == OnGap::Continue {
+                self.add_first_seen(vec![(key, source_partitions)], true).await?;
+                continue;
+            }
+            let (next, leader_epoch) = (position.next, position.leader_epoch);
+            let window = PartitionWindow::new(old, source_partitions, next, leader_epoch);
+            self.insert(window.with_pause(Some(Pause::Stopped)))?;
+        }
+        self.add_first_seen(first_seen, false).await?;
+        self.start_reading(&reading).await
+    }
+
+    /// Puts a partition at its committed position. Returns its stream if it may be read.
+    fn resume(
+        &mut self,
+        key: PartitionKey,
+        source_partitions: u32,
+        position: &Position,
+        now: Duration,
+    ) -> Result<Option<Stream>, LaneError> {
+        let rewound = self.caution.take_rewind(&key, position);
+        let next = rewound.unwrap_or(position.next);
+        let pause = self.caution.pause_of(&key, next, now);
+        let border = self.progress.border_of(&key).cloned();
+        let suspect_until = self.caution.suspect_until(&key);
+        let window = PartitionWindow::resume(key, source_partitions, position, border, rewound);
+        let window = window.with_suspects(suspect_until).with_pause(pause);
+        if rewound.is_some() {
+            self.emit(Event::Resumed { partition: window.key().clone(), resumed: next });
+        }
+        let stream = self.insert(window)?;
+        Ok(pause.is_none().then_some(stream))
+    }
+
+    /// Adds partitions without progress. Their first offset is committed before anything is
+    /// fetched.
+    pub(super) async fn add_first_seen(
+        &mut self,
+        new: Vec<(PartitionKey, u32)>,
+        recreated: bool,
+    ) -> Result<(), LaneError> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        // `start` is for partitions that existed when the lane was first taken. Later ones are
+        // copied from their beginning.
+        let existed = |key: &PartitionKey| !recreated && self.progress.created_with(key);
+        let (old, young): (Vec<_>, Vec<_>) = new.iter().map(|(key, _)| key.clone()).partition(existed);
+        let mut starts = self.source.resolve(self.spec.start, &old).await?;
+        starts.extend(self.source.resolve(StartAt::Earliest, &young).await?);
+        for (key, source_partitions) in new {
+            // A partition that vanished in between is found by the next discovery of topics.
+            let Some(start) = starts.get(&key).copied() else {
+                continue;
+            };
+            self.insert(PartitionWindow::first_seen(key, source_partitions, start))?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, window: PartitionWindow) -> Result<Stream, LaneError> {
+        self.deps.status.set(window.key(), window.committed(), window.activity());
+        self.partitions.insert(window)
+    }
+
+    /// Takes in a new list of the link's topics.
+    pub(super) async fn on_topics(&mut self, topics: &[SourceTopic]) -> Result<(), LaneError> {
+        let mut new = Vec::new();
+        // The list may be older than what this lane, or the owner before it, has seen: `mine` asks
+        // for the ids again.
+        for (key, partitions) in self.mine(topics).await? {
+            let Some(stream) = self.partitions.stream_of(&key.topic, key.partition) else {
+                new.push((key, partitions));
+                continue;
+            };
+            let window = self.partitions.at_mut(stream);
+            window.source_grew(partitions);
+            // Also where it is stopped already: the operator must hear that the topic is gone.
+            if is_other(window.key().topic_id, key.topic_id) {
+                self.on_recreated(stream, key.topic_id).await?;
+            }
+        }
+        let now = self.deps.clock.now();
+        self.place(new, now).await
+    }
+
+    /// Returns the partitions of this lane with the ids that their topics have now, and the
+    /// partition count of their topic.
+    pub(super) async fn mine(&mut self, topics: &[SourceTopic]) -> Result<Vec<(PartitionKey, u32)>, LaneError> {
+        let (lane, lanes) = (self.spec.lane, self.spec.lanes);
+        let is_mine = |topic: &SourceTopic, p: i32| lanes::lane_of(&topic.topic, p, lanes) == lane;
+        let has_mine = |topic: &&SourceTopic| (0..topic.partitions).any(|p| is_mine(topic, p));
+        let names: Vec<Arc<str>> = topics.iter().filter(has_mine).map(|topic| Arc::clone(&topic.topic)).collect();
+        let ids = self.source.topic_ids(&names).await?;
+        let mut mine = Vec::new();
+        for topic in topics {
+            let Some(id) = ids.get(&topic.topic).copied() else {
+                continue;
+            };
+            let id = if id.is_known() { id } else { topic.id };
+            for partition in (0..topic.partitions).filter(|p| is_mine(topic, *p)) {
+                let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: id, partition };
+                mine.push((key, topic.partitions.unsigned_abs()));
+            }
+        }
+        Ok(mine)
+    }
+
+    /// Reads partitions from the offset that each expects, under a new read epoch.
+    pub(super) async fn start_reading(&mut self, streams: &[Stream]) -> Result<(), LaneError> {
+        if streams.is_empty() {
+            return Ok(());
+        }
+        let epoch = self.partitions.new_read_epoch();
+        let start = |stream: &Stream| self.partitions.at_mut(*stream).start_reading(epoch);
+        let places: Vec<_> = streams.iter().map(start).collect();
+        Ok(self.source.assign(epoch, &places).await?)
+    }
+}

@@ -1,0 +1,118 @@
+//! Reading that fails: gaps in the source, recreated topics, missing permissions.
+
+use std::time::Duration;
+
+use strait_core::{Event, PartitionKey, SourceOffset, TopicId};
+
+use super::Lane;
+use crate::caution::Rewind;
+use crate::clock::millis;
+use crate::error::LaneError;
+use crate::partitions::{Pause, Stream, is_other};
+use crate::ports::ReadFailure;
+use crate::spec::OnGap;
+
+/// Wait before a source partition that failed for an unclear reason is read again.
+const READ_RETRY: Duration = Duration::from_secs(1);
+
+/// Wait before a partition that may not be read is tried again.
+const DENIED_RETRY: Duration = Duration::from_secs(30);
+
+impl Lane<'_> {
+    /// Takes in that a partition cannot be read, and finds out why.
+    pub(super) async fn on_read_failure(
+        &mut self,
+        stream: Stream,
+        failure: ReadFailure,
+        now: Duration,
+    ) -> Result<(), LaneError> {
+        let window = self.partitions.at(stream);
+        let (key, expected) = (window.key().clone(), window.expected());
+        let failure = match failure {
+            ReadFailure::Denied(reason) => {
+                self.on_denied(stream, reason, now);
+                return Ok(());
+            }
+            ReadFailure::Other(reason) => {
+                tracing::warn!(link = %self.spec.link, partition = %key, %reason, "reading failed, will retry");
+                self.pause_reading(stream, now);
+                return Ok(());
+            }
+            other => other,
+        };
+        let ids = self.source.topic_ids(std::slice::from_ref(&key.topic)).await?;
+        match ids.get(&key.topic) {
+            None => {
+                return self.stop(stream, Event::SourceGone { partition: key, position: expected }).await;
+            }
+            Some(found) if is_other(key.topic_id, *found) => return self.on_recreated(stream, *found).await,
+            Some(_) => {}
+        }
+        let bounds = self.source.bounds(std::slice::from_ref(&key)).await?;
+        let Some(bounds) = bounds.get(&key).copied() else {
+            return self.stop(stream, Event::SourceGone { partition: key, position: expected }).await;
+        };
+        if expected < bounds.log_start {
+            let event = Event::RetentionOverrun { partition: key, expected, log_start: bounds.log_start };
+            return self.on_gap(stream, event, bounds.log_start).await;
+        }
+        if expected > bounds.high_watermark || failure == ReadFailure::LogTruncation {
+            let end = bounds.high_watermark.min(expected);
+            return self.on_gap(stream, Event::Truncated { partition: key, expected, log_end: end }, end).await;
+        }
+        // The log moved between the failure and the question: the offset exists after all.
+        self.pause_reading(stream, now);
+        Ok(())
+    }
+
+    fn on_denied(&mut self, stream: Stream, reason: String, now: Duration) {
+        let window = self.partitions.at_mut(stream);
+        window.pause(Pause::Denied { retry_at: now + DENIED_RETRY });
+        let partition = window.key().clone();
+        self.deps.status.set(&partition, window.committed(), window.activity());
+        let retry_ms = millis(DENIED_RETRY);
+        self.emit(Event::SourceDenied { partition, reason, retry_ms });
+    }
+
+    /// Reads a partition again after a short wait.
+    pub(super) fn pause_reading(&mut self, stream: Stream, now: Duration) {
+        self.partitions.at_mut(stream).pause(Pause::Waiting { retry_at: now + READ_RETRY });
+    }
+
+    /// Records are gone, or others have their offsets: stops the partition, or continues at
+    /// `resume`, as policy says.
+    async fn on_gap(&mut self, stream: Stream, event: Event, resume: SourceOffset) -> Result<(), LaneError> {
+        if self.spec.policies.on_gap == OnGap::Stop {
+            return self.stop(stream, event).await;
+        }
+        self.emit(event);
+        let window = self.partitions.at_mut(stream);
+        let key = window.key().clone();
+        if resume < window.queue_end() {
+            // Truncated below what was copied or is queued. The ledger of this attempt cannot go
+            // back; that of the next one can.
+            let (owner, committed) = (self.progress.owner(), window.committed());
+            let leader_epoch = window.committed_epoch();
+            self.caution.rewind(key, Rewind { resume, owner, committed, leader_epoch });
+            return Err(LaneError::Delivery("a source partition was truncated below the copied offset".to_owned()));
+        }
+        window.continue_at(resume);
+        self.chain.forget(&key);
+        self.emit(Event::Resumed { partition: key, resumed: resume });
+        self.start_reading(&[stream]).await
+    }
+
+    /// A topic of the same name has another id. The old partition ends, and policy says whether
+    /// the new one is copied.
+    pub(super) async fn on_recreated(&mut self, stream: Stream, found: TopicId) -> Result<(), LaneError> {
+        let window = self.partitions.at(stream);
+        let (old, source_partitions) = (window.key().clone(), window.source_partitions());
+        let event = Event::TopicRecreated { partition: old.clone(), found, position: window.expected() };
+        self.stop(stream, event).await?;
+        if self.spec.policies.on_gap == OnGap::Stop {
+            return Ok(());
+        }
+        let key = PartitionKey { topic_id: found, ..old };
+        self.add_first_seen(vec![(key, source_partitions)], true).await
+    }
+}

@@ -1,0 +1,245 @@
+//! Release: gives queued records to the target in order, as many bytes of a partition at a time as
+//! the line to the target carries.
+
+use std::time::Duration;
+
+use strait_core::{Route, partitioner};
+
+use super::Lane;
+use crate::error::LaneError;
+use crate::partitions::{OutCopy, Stream};
+use crate::ports::{OutHeaders, Outgoing, ProduceError, TargetTopic, Token};
+use crate::spec::DeliveryMode;
+
+/// What release carries from one pass to the next.
+#[derive(Debug, Default)]
+pub(super) struct Release {
+    /// The partition that the round robin begins with.
+    next_partition: usize,
+    /// Records that plugins dropped, not yet added to the totals.
+    dropped: u64,
+}
+
+impl Release {
+    /// Begins the next pass one partition further on.
+    pub fn next_turn(&mut self) {
+        self.next_partition = self.next_partition.wrapping_add(1);
+    }
+
+    /// Takes out the number of records that plugins dropped since the last call.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+}
+
+/// How far a partition got in one pass.
+enum Released {
+    Done,
+    QueueFull,
+}
+
+/// How far one record got.
+enum Sent {
+    /// All copies are sent, with so many bytes.
+    All(usize),
+    /// The client's queue is full.
+    QueueFull,
+    /// Together with what is in flight it could make a batch that the target topic refuses.
+    BatchFull,
+}
+
+impl Lane<'_> {
+    /// Gives queued records to the target, partition by partition, as far as it takes them.
+    pub(super) fn release(&mut self, now: Duration) -> Result<(), LaneError> {
+        for stream in self.partitions.streams_from(self.release.next_partition) {
+            let exactly_once = self.spec.delivery == DeliveryMode::ExactlyOnce;
+            if exactly_once && !self.transactions.accepts(&self.spec.limits) {
+                return Ok(());
+            }
+            if let Released::QueueFull = self.release_partition(stream, now)? {
+                self.release.next_partition = stream.number() as usize;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the missing copies of records of which some are sent, and nothing else.
+    pub(super) fn finish_partial(&mut self, now: Duration) -> Result<(), LaneError> {
+        for stream in self.partitions.streams() {
+            if self.partitions.at(stream).is_partial() {
+                self.send_and_advance(stream, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn release_partition(&mut self, stream: Stream, now: Duration) -> Result<Released, LaneError> {
+        if !self.partitions.at(stream).has_queued() {
+            self.partitions.at_mut(stream).release_passed();
+            return Ok(Released::Done);
+        }
+        if !self.may_join(stream) {
+            return Ok(Released::Done);
+        }
+        let mut quota = self.quota(stream);
+        while quota > 0 {
+            let window = self.partitions.at(stream);
+            let Some(front) = window.front() else { return Ok(Released::Done) };
+            let Some(record) = front.current() else {
+                return Err(LaneError::impossible(format!("{}: an empty batch is queued", window.key())));
+            };
+            let is_suspect = window.is_suspect(record.offset);
+            if window.must_send_alone() {
+                return Ok(Released::Done);
+            }
+            self.join(stream, now)?;
+            quota = match self.send_and_advance(stream, now)? {
+                Sent::QueueFull => return Ok(Released::QueueFull),
+                Sent::All(bytes) if !is_suspect => quota.saturating_sub(bytes.max(1)),
+                Sent::All(_) | Sent::BatchFull => 0,
+            };
+        }
+        Ok(Released::Done)
+    }
+
+    /// Sends the record at a partition's cursor, and moves the cursor on if all copies are sent.
+    fn send_and_advance(&mut self, stream: Stream, now: Duration) -> Result<Sent, LaneError> {
+        let sent = self.send(stream, now)?;
+        if let Sent::All(_) = sent {
+            self.partitions.advance(stream);
+        }
+        Ok(sent)
+    }
+
+    /// Sends the copies of the record at a partition's cursor that are not sent yet.
+    fn send(&mut self, stream: Stream, now: Duration) -> Result<Sent, LaneError> {
+        let Self { partitions, target, topics, transactions, caution, release, .. } = self;
+        let window = partitions.at_mut(stream);
+        if window.front().is_some_and(|front| front.is_dropped()) {
+            release.dropped += 1;
+            return Ok(Sent::All(0));
+        }
+        let mut bytes = 0;
+        let mut sent = None;
+        while let Some(copy) = window.next_copy() {
+            let topic = copy.edit.map_or(copy.batch_topic, |edit| topics.topic_of(edit, &copy.batch_topic));
+            let partition = target_partition(&copy, &topic, window.key().partition);
+            let token = Token { stream: stream.number(), sequence: window.next_sequence() };
+            let outgoing = outgoing(&copy, &topic, partition, token);
+            let size = outgoing_bytes(&outgoing);
+            // All that is in flight may end up in one batch of the client: a record that would not
+            // fit into it waits.
+            if window.in_flight() > 0 && window.in_flight_bytes() + size > topic.batch_bytes_max() {
+                sent = Some(Sent::BatchFull);
+                break;
+            }
+            let offset = copy.record.offset;
+            match target.produce(transactions.slot(), &outgoing) {
+                Ok(()) => {}
+                Err(ProduceError::QueueFull) => {
+                    sent = Some(Sent::QueueFull);
+                    break;
+                }
+                Err(ProduceError::Refused(reason)) => {
+                    caution.refuse(window.key(), offset, copy.leader_epoch, &reason);
+                    return Err(LaneError::Refused(format!("{} at offset {offset}: {reason}", window.key())));
+                }
+                Err(ProduceError::Broken(reason)) => return Err(LaneError::Delivery(reason)),
+            }
+            window.sent(offset, &topic, partition, size, now)?;
+            bytes += size;
+        }
+        transactions.add_bytes(bytes);
+        Ok(sent.unwrap_or(Sent::All(bytes)))
+    }
+
+    /// Returns how many bytes of a partition may be released now: one batch in flight, and part of
+    /// the next where the client can take it.
+    fn quota(&self, stream: Stream) -> usize {
+        let window = self.partitions.at(stream);
+        let Some(front) = window.front() else {
+            return 0;
+        };
+        let (in_flight, batch_max) = (window.in_flight_bytes(), front.topic().batch_bytes_max());
+        if self.target.release_hint().may_overlap {
+            return (self.release_size() * 3 / 2).min(batch_max).saturating_sub(in_flight);
+        }
+        if in_flight > 0 {
+            return 0;
+        }
+        self.release_size().min(batch_max)
+    }
+
+    /// Returns how many bytes of a partition one round trip should carry.
+    pub(super) fn release_size(&self) -> usize {
+        let limits = &self.spec.limits;
+        let factor = self.target.release_hint().batch_factor;
+        limits.release_bytes.saturating_mul(factor).min(limits.release_bytes_max)
+    }
+
+    /// Returns whether more is queued than one release carries. A few records that wait for the
+    /// round trip of those before them are no backlog: their transaction should commit soon, not
+    /// be filled.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.partitions.queued_bytes() > self.release_size()
+    }
+
+    /// Returns whether a partition may join the open transaction, or is in it.
+    fn may_join(&self, stream: Stream) -> bool {
+        let joined = self.partitions.at(stream).is_in_transaction() && self.transactions.is_open();
+        self.spec.delivery == DeliveryMode::AtLeastOnce
+            || joined
+            || self.transactions.accepts_partition(&self.spec.limits)
+    }
+
+    /// Has a partition join the open transaction, and begins one if none is open.
+    fn join(&mut self, stream: Stream, now: Duration) -> Result<(), LaneError> {
+        if self.spec.delivery == DeliveryMode::AtLeastOnce {
+            return Ok(());
+        }
+        self.begin(now)?;
+        if self.partitions.at_mut(stream).join_transaction() {
+            self.transactions.add_partition();
+        }
+        Ok(())
+    }
+}
+
+/// Returns the target partition of one copy of a record.
+fn target_partition(copy: &OutCopy<'_>, topic: &TargetTopic, source_partition: i32) -> i32 {
+    match copy.edit.map_or(&Route::Keep, |edit| &edit.route) {
+        Route::Partition(partition) => *partition,
+        Route::Hash(bytes) => partitioner::partition_of(bytes, topic.partitions),
+        Route::Keep if source_partition.unsigned_abs() < topic.partitions => source_partition,
+        // A routed record whose partition does not exist there: by its key, as Kafka's default
+        // partitioner does, or by number if the key is null.
+        Route::Keep | Route::ByKey => match copy.key() {
+            Some(key) => partitioner::partition_of(key, topic.partitions),
+            None => source_partition % i32::try_from(topic.partitions.max(1)).unwrap_or(i32::MAX),
+        },
+    }
+}
+
+/// Returns the record to send for one copy.
+fn outgoing<'a>(copy: &OutCopy<'a>, topic: &TargetTopic, partition: i32, token: Token) -> Outgoing<'a> {
+    let headers = copy.edit.and_then(|edit| edit.headers.as_ref());
+    Outgoing {
+        topic: topic.handle,
+        partition,
+        token,
+        key: copy.key(),
+        value: copy.value(),
+        headers: headers.map_or(OutHeaders::Original(copy.record), |list| OutHeaders::List(list)),
+        timestamp_ms: copy.edit.and_then(|edit| edit.timestamp_ms).unwrap_or(copy.record.timestamp_ms),
+    }
+}
+
+/// Returns the bytes that a record counts, including what it costs besides its own bytes, so that
+/// a flood of empty records is bounded too.
+fn outgoing_bytes(record: &Outgoing<'_>) -> usize {
+    let mut bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+    // The lengths of name and value cost up to 5 bytes each.
+    record.headers.for_each(|h| bytes += h.name.len() + h.value.map_or(0, <[u8]>::len) + 10);
+    bytes + 64
+}

@@ -1,0 +1,123 @@
+//! Taking a lane: initialise its transactional ids, then read progress, then seek. In that order: a
+//! transaction of the previous owner could otherwise commit after its progress was read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::progress::Position;
+use strait_core::{Generation, OwnerEpoch};
+
+use super::pauses::Timers;
+use super::quarantine;
+use super::release::Release;
+use super::{Lane, LaneDeps};
+use crate::caution::Caution;
+use crate::error::LaneError;
+use crate::partitions::Partitions;
+use crate::ports::{Class, PortError, Taken};
+use crate::progress::Progress;
+use crate::spec::{DeliveryMode, LaneSpec};
+use crate::target_topics::TargetTopics;
+use crate::transaction::Transactions;
+
+/// How long an attempt that failed may take to abort its open transactions. The next attempt aborts
+/// them in any case; if the target cannot, waiting only holds up the partitions that it could write.
+pub(crate) const ABORT_MAX: Duration = Duration::from_secs(1);
+
+/// Checks that no other process can still write beside this one, although it lost the lane.
+///
+/// It can if the id of its next transaction is among the unfenced ones. Then that id has a
+/// transaction that this owner asked to commit, with progress in it whose owner counts further than
+/// all that it had read. So there is no such process if this process was the last to write, or if
+/// the next id of the last writer is fenced (decision 7).
+fn check_sole_owner(taken: &Taken, last: Option<&Position>, spec: &LaneSpec) -> Result<(), PortError> {
+    let other = |last: &&Position| !taken.unfenced.is_empty() && last.owner.process() != spec.process;
+    let Some(last) = last.filter(other) else {
+        return Ok(());
+    };
+    if last.ids.chars().nth(1).is_some_and(|next| !taken.unfenced.contains(next)) {
+        return Ok(());
+    }
+    Err(PortError {
+        class: Class::Retry,
+        context: format!("taking lane {} of link {}", spec.lane, spec.link),
+        reason: format!(
+            "the last transactions of its transactional ids {:?} cannot end yet (CONCURRENT_TRANSACTIONS), and the process that began them could still be at work; they end when every target partition that they touched has a leader and min.insync.replicas again",
+            taken.unfenced
+        ),
+    })
+}
+
+impl<'a> Lane<'a> {
+    /// Makes the clients, takes the lane and puts every partition at its committed position.
+    pub async fn take(spec: &'a LaneSpec, deps: &'a LaneDeps, caution: &'a mut Caution) -> Result<Lane<'a>, LaneError> {
+        let chain = deps.chains.chain().map_err(|e| PortError {
+            class: Class::Retry,
+            context: "making an instance of the plugin chain".to_owned(),
+            reason: e.to_string(),
+        })?;
+        let mut target = deps.connector.target(spec.lane).await?;
+        let mut quarantine = deps.connector.quarantine(spec.lane).await?;
+        // Beside taking the target, which takes longer. Without plugins hardly any record is
+        // refused.
+        let has_plugins = chain.generation() != Generation::default();
+        let ready = async {
+            if has_plugins {
+                quarantine::prepare(&mut *quarantine, &spec.link).await;
+            }
+        };
+        let (taken, ()) = tokio::join!(target.take(), ready);
+        let taken = taken?;
+        let read = deps.progress.read(spec.lane).await?;
+        let last = read.newest.as_ref();
+        let owner = last.map_or_else(OwnerEpoch::default, |position| position.owner).following(spec.process);
+        if let Err(error) = check_sole_owner(&taken, last, spec) {
+            target.release(ABORT_MAX).await;
+            return Err(error.into());
+        }
+        if let Some(refusal) = read.lane.as_ref().and_then(|lane| lane.refusal(spec.lanes)) {
+            target.release(ABORT_MAX).await;
+            return Err(LaneError::Closed(refusal));
+        }
+        let source = deps.connector.source(spec.lane).await?;
+        let topics = Arc::clone(&deps.topics.borrow());
+        let now = deps.clock.now();
+        caution.lane_taken(taken.unfenced.is_empty(), now);
+        let mut lane = Lane {
+            spec,
+            deps,
+            caution,
+            source,
+            target,
+            quarantine,
+            chain,
+            partitions: Partitions::default(),
+            topics: TargetTopics::default(),
+            transactions: Transactions::new(),
+            progress: Progress::new(read, owner, taken, &topics, spec.lanes, now),
+            timers: Timers::new(now),
+            release: Release::default(),
+        };
+        let placed = match lane.mine(&topics).await {
+            Ok(mine) => lane.place(mine, now).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = placed {
+            lane.release_clients(ABORT_MAX).await;
+            return Err(error);
+        }
+        // The first transaction names the owner, before a record is in one that may not be able to
+        // end.
+        if spec.delivery == DeliveryMode::ExactlyOnce {
+            lane.partitions.claim();
+        }
+        Ok(lane)
+    }
+
+    /// Ends every client of this attempt. Open transactions are aborted, as far as that goes within
+    /// `deadline`.
+    pub async fn release_clients(mut self, deadline: Duration) {
+        self.target.release(deadline).await;
+        self.source.close().await;
+    }
+}

@@ -1,0 +1,492 @@
+//! The records of one source partition between fetch and commit: a queue of judged batches, and the
+//! ledger of those that were released.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::map::MapRecord;
+use strait_core::progress::{Border, Position};
+use strait_core::{Batch, LeaderEpoch, Ledger, PartitionKey, SourceOffset, TargetOffset, invariants};
+
+use super::latency::LatencySamples;
+use super::lineage::Lineage;
+use super::maps::Maps;
+use super::pause::Pause;
+use super::positions::Positions;
+use super::queued::{OutCopy, Queued};
+use super::written::Written;
+use crate::error::LaneError;
+use crate::ports::{ReadEpoch, ReadFrom, TargetTopic};
+use crate::status::Activity;
+use crate::target_topics::TargetTopics;
+
+/// A warm-up under way: stateful plugins are shown the log up to `until`, where reading resumes.
+#[derive(Clone, Copy, Debug)]
+struct WarmingUp {
+    until: SourceOffset,
+    /// When the source last gave something.
+    heard: Duration,
+}
+
+/// One source partition of a lane. Its positions and their order: [`Positions`].
+#[derive(Debug)]
+pub(crate) struct PartitionWindow {
+    key: PartitionKey,
+    /// Partition count of the source topic, for target topics that are created.
+    source_partitions: u32,
+    read_epoch: ReadEpoch,
+    pause: Option<Pause>,
+    warming_up: Option<WarmingUp>,
+    queue: VecDeque<Queued>,
+    ledger: Ledger,
+    maps: Maps,
+    lineage: Lineage,
+    samples: LatencySamples,
+    expected: SourceOffset,
+    passed: SourceOffset,
+    written: SourceOffset,
+    committed: SourceOffset,
+    /// The window begins below committed progress, because the source was truncated.
+    is_rewound: bool,
+    /// Since when the target has acknowledged nothing although something is in flight.
+    waiting_since: Option<Duration>,
+    /// Records below this offset are sent one per request, so that a refusal names its record.
+    suspect_until: SourceOffset,
+    is_in_transaction: bool,
+    /// Progress is due although nothing moved: the first position, a rewind, or a claim.
+    owes_progress: bool,
+    /// The first position is not committed yet. Nothing is fetched before that.
+    awaits_start: bool,
+}
+
+/// Making windows.
+impl PartitionWindow {
+    /// Begins at `next`, behind a record of this leader epoch.
+    pub fn new(key: PartitionKey, source_partitions: u32, next: SourceOffset, leader_epoch: LeaderEpoch) -> Self {
+        Self {
+            key,
+            source_partitions,
+            read_epoch: ReadEpoch::default(),
+            pause: None,
+            warming_up: None,
+            queue: VecDeque::new(),
+            ledger: Ledger::new(next),
+            maps: Maps::default(),
+            lineage: Lineage::new(next, leader_epoch),
+            samples: LatencySamples::default(),
+            expected: next,
+            passed: next,
+            written: next,
+            committed: next,
+            is_rewound: false,
+            waiting_since: None,
+            suspect_until: SourceOffset(0),
+            is_in_transaction: false,
+            owes_progress: false,
+            awaits_start: false,
+        }
+    }
+
+    /// Begins a partition without progress at `start`, which is committed before anything is
+    /// fetched.
+    pub fn first_seen(key: PartitionKey, source_partitions: u32, start: SourceOffset) -> Self {
+        let new = Self::new(key, source_partitions, start, LeaderEpoch::UNKNOWN);
+        Self { owes_progress: true, awaits_start: true, ..new }
+    }
+
+    /// Resumes at committed progress, or at `rewound` if the source was truncated below it. A
+    /// rewind is written at once: another owner must not wait at an offset that no longer exists.
+    pub fn resume(
+        key: PartitionKey,
+        source_partitions: u32,
+        position: &Position,
+        border: Option<Border>,
+        rewound: Option<SourceOffset>,
+    ) -> Self {
+        let next = rewound.unwrap_or(position.next);
+        let mut new = Self::new(key, source_partitions, next, position.leader_epoch);
+        new.lineage.resume(Arc::clone(&position.generation), border);
+        Self { committed: position.next, is_rewound: rewound.is_some(), owes_progress: rewound.is_some(), ..new }
+    }
+
+    /// Sends records below `suspect_until` one per request.
+    pub fn with_suspects(self, suspect_until: SourceOffset) -> Self {
+        Self { suspect_until, ..self }
+    }
+
+    /// Does not read the partition for now.
+    pub fn with_pause(self, pause: Option<Pause>) -> Self {
+        Self { pause, ..self }
+    }
+}
+
+/// Identity, positions, status.
+impl PartitionWindow {
+    pub fn key(&self) -> &PartitionKey {
+        &self.key
+    }
+
+    pub fn source_partitions(&self) -> u32 {
+        self.source_partitions
+    }
+
+    /// Books that the source topic has at least this many partitions.
+    pub fn source_grew(&mut self, partitions: u32) {
+        self.source_partitions = self.source_partitions.max(partitions);
+    }
+
+    pub fn committed(&self) -> SourceOffset {
+        self.committed
+    }
+
+    pub fn expected(&self) -> SourceOffset {
+        self.expected
+    }
+
+    pub fn passed(&self) -> SourceOffset {
+        self.passed
+    }
+
+    pub fn released(&self) -> SourceOffset {
+        self.ledger.released()
+    }
+
+    /// Returns the offset after the last queued record, or the released offset if none is queued.
+    pub fn queue_end(&self) -> SourceOffset {
+        self.queue.back().and_then(Queued::end_offset).unwrap_or(self.ledger.released())
+    }
+
+    pub fn positions(&self) -> Positions {
+        let released = self.ledger.released();
+        let first = self.queue.front().and_then(Queued::current);
+        Positions {
+            committed: self.committed,
+            written: self.written,
+            settled: self.ledger.settled(),
+            released,
+            queue_start: first.map_or(released, |record| record.offset),
+            queue_end: self.queue_end(),
+            passed: self.passed,
+            expected: self.expected,
+            warm_up_end: self.warming_up.map(|warming_up| warming_up.until),
+        }
+    }
+
+    /// Checks that the positions are in order.
+    pub fn check(&self) -> Result<(), LaneError> {
+        self.positions().check(self.is_rewound).map_err(|found| LaneError::impossible(format!("{}: {found}", self.key)))
+    }
+
+    pub fn activity(&self) -> Activity {
+        Pause::activity(self.pause)
+    }
+}
+
+/// Reading.
+impl PartitionWindow {
+    /// Returns whether something fetched under this read epoch is current.
+    pub fn accepts(&self, epoch: ReadEpoch) -> bool {
+        self.read_epoch == epoch && self.pause.is_none()
+    }
+
+    /// Returns the place to read from. What was fetched under an older read epoch is void.
+    pub fn start_reading(&mut self, epoch: ReadEpoch) -> ReadFrom {
+        self.read_epoch = epoch;
+        self.warming_up = None;
+        ReadFrom { partition: self.key.clone(), next: self.expected, leader_epoch: self.lineage.leader_epoch() }
+    }
+
+    /// Begins a warm-up that ends at the expected offset. Returns the place to read from.
+    pub fn start_warm_up(&mut self, epoch: ReadEpoch, from: SourceOffset, now: Duration) -> ReadFrom {
+        self.read_epoch = epoch;
+        self.warming_up = Some(WarmingUp { until: self.expected, heard: now });
+        ReadFrom { partition: self.key.clone(), next: from, leader_epoch: LeaderEpoch::UNKNOWN }
+    }
+
+    /// Returns the end of the warm-up under way, for which the source just gave something.
+    pub fn hear_warm_up(&mut self, now: Duration) -> Option<SourceOffset> {
+        let warming_up = self.warming_up.as_mut()?;
+        warming_up.heard = now;
+        Some(warming_up.until)
+    }
+
+    /// Returns whether the source has given nothing for a warm-up for this long.
+    pub fn is_warm_up_stalled(&self, now: Duration, patience: Duration) -> bool {
+        let stalled = |warming_up: WarmingUp| now.saturating_sub(warming_up.heard) >= patience;
+        self.pause.is_none() && self.warming_up.is_some_and(stalled)
+    }
+
+    /// Returns the largest leader epoch read.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.lineage.leader_epoch()
+    }
+
+    /// Returns the leader epoch of a record at or after progress.
+    pub fn epoch_of(&self, offset: SourceOffset) -> LeaderEpoch {
+        self.lineage.epoch_of(offset)
+    }
+
+    /// Returns the leader epoch of the last record before committed progress.
+    pub fn committed_epoch(&mut self) -> LeaderEpoch {
+        self.lineage.take_epoch_before(self.committed)
+    }
+
+    /// Books a batch with these offsets as read.
+    pub fn read(&mut self, batch: &Batch, first: SourceOffset, last: SourceOffset) {
+        self.expected = last.next();
+        self.lineage.read_under(first, batch.leader_epoch());
+        if let Some(record) = batch.get(batch.len() - 1) {
+            self.samples.record(last, record.timestamp_ms);
+        }
+    }
+
+    /// Forgets that the batch from `first` on was read: the source is where its records wait.
+    pub fn read_again(&mut self, first: SourceOffset) {
+        self.expected = first;
+    }
+
+    /// Books the plugins that judged the batch from `first` on.
+    pub fn judged_by(&mut self, first: SourceOffset, generation: &Arc<str>) {
+        self.lineage.judged_by(first, generation);
+    }
+
+    /// Books that no record lies between the last one read and `next`.
+    pub fn pass(&mut self, next: SourceOffset) {
+        self.expected = self.expected.max(next);
+        self.passed = self.passed.max(next);
+        self.release_passed();
+    }
+
+    /// Continues at `resume` after a gap in the source.
+    pub fn continue_at(&mut self, resume: SourceOffset) {
+        self.expected = resume;
+        self.passed = resume;
+        self.lineage.read_under(SourceOffset(resume.0.saturating_sub(1)), LeaderEpoch::UNKNOWN);
+        self.release_passed();
+    }
+
+    /// With nothing queued, offsets without records count as released.
+    pub fn release_passed(&mut self) {
+        if self.queue.is_empty() {
+            self.ledger.pass(self.passed);
+        }
+    }
+}
+
+/// Pausing.
+impl PartitionWindow {
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// Returns whether it is paused and its retry is due.
+    pub fn is_retry_due(&self, now: Duration) -> bool {
+        self.pause.is_some_and(|pause| pause.is_due(now))
+    }
+
+    pub fn pause(&mut self, pause: Pause) {
+        self.pause = Some(pause);
+    }
+
+    /// Stops after the queued records. If it resumes, it reads from there.
+    pub fn stop(&mut self, pause: Pause) {
+        self.pause = Some(pause);
+        self.expected = self.passed;
+    }
+
+    /// Ends the pause. Returns whether the partition may be read now.
+    pub fn unpause(&mut self) -> bool {
+        self.pause = None;
+        !self.awaits_start
+    }
+}
+
+/// Queue and release.
+impl PartitionWindow {
+    /// Queues a judged batch. Its records end at `stop_at` if the partition stops there. Returns
+    /// the memory that the queue holds in addition.
+    pub fn enqueue(&mut self, queued: Queued, stop_at: Option<SourceOffset>) -> usize {
+        self.passed = stop_at.unwrap_or(self.expected).max(self.passed);
+        if queued.is_done() {
+            return 0;
+        }
+        let held = queued.held_bytes();
+        self.queue.push_back(queued);
+        held
+    }
+
+    pub fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Returns the batch that is released next.
+    pub fn front(&self) -> Option<&Queued> {
+        self.queue.front()
+    }
+
+    /// Returns the next copy to send of the record that is released next.
+    pub fn next_copy(&self) -> Option<OutCopy<'_>> {
+        self.queue.front()?.next_copy()
+    }
+
+    /// Returns whether some copies of a record are sent and others are not.
+    pub fn is_partial(&self) -> bool {
+        self.queue.front().is_some_and(Queued::is_partial)
+    }
+
+    /// Returns whether a record is sent alone, so that a refusal names it.
+    pub fn is_suspect(&self, offset: SourceOffset) -> bool {
+        offset < self.suspect_until
+    }
+
+    /// Returns whether nothing may join what is in flight. Also the first record after the suspects
+    /// waits: in one request with a suspect it would be blamed together with it.
+    pub fn must_send_alone(&self) -> bool {
+        self.ledger.in_flight() > 0 && self.ledger.settled() < self.suspect_until
+    }
+
+    /// Returns the sequence of the next copy that is sent.
+    pub fn next_sequence(&self) -> u64 {
+        self.ledger.next_sequence()
+    }
+
+    /// Books a copy of the record at the cursor as sent.
+    pub fn sent(
+        &mut self,
+        offset: SourceOffset,
+        topic: &TargetTopic,
+        partition: i32,
+        bytes: usize,
+        now: Duration,
+    ) -> Result<(), LaneError> {
+        self.ledger
+            .produced(offset, topic.handle.0, partition, bytes)
+            .map_err(|error| LaneError::Delivery(format!("{}: {error}", self.key)))?;
+        self.waiting_since.get_or_insert(now);
+        if let Some(front) = self.queue.front_mut() {
+            front.copy_sent();
+        }
+        Ok(())
+    }
+
+    /// Moves on to the next record. Returns the memory that the queue gives back.
+    pub fn advance(&mut self) -> usize {
+        let Some(front) = self.queue.front_mut() else { return 0 };
+        if let Some(record) = front.current() {
+            self.ledger.pass(record.offset.next());
+        }
+        front.advance();
+        if !front.is_done() {
+            return 0;
+        }
+        let held = front.held_bytes();
+        self.queue.pop_front();
+        self.release_passed();
+        held
+    }
+}
+
+/// Acknowledgements.
+impl PartitionWindow {
+    pub fn in_flight(&self) -> usize {
+        self.ledger.in_flight()
+    }
+
+    pub fn in_flight_bytes(&self) -> usize {
+        self.ledger.in_flight_bytes()
+    }
+
+    /// Returns since when nothing was acknowledged, if something is in flight.
+    pub fn waiting_since(&self) -> Option<Duration> {
+        self.waiting_since
+    }
+
+    /// Books acknowledgements, and maps what is settled. Returns the acknowledged bytes.
+    pub fn acknowledge(
+        &mut self,
+        first_sequence: u64,
+        count: u32,
+        offset: TargetOffset,
+        now: Duration,
+    ) -> Result<u64, LaneError> {
+        let before = self.ledger.in_flight_bytes();
+        self.ledger
+            .acknowledge(first_sequence, count, offset)
+            .map_err(|error| LaneError::Delivery(format!("{}: {error}", self.key)))?;
+        let Self { ledger, maps, .. } = self;
+        ledger.settle(|record| maps.push(record));
+        self.waiting_since = (self.ledger.in_flight() > 0).then_some(now);
+        Ok((before - self.ledger.in_flight_bytes()) as u64)
+    }
+
+    /// Returns the source offset of a copy in flight.
+    pub fn offset_of(&self, sequence: u64) -> Option<SourceOffset> {
+        self.ledger.source_of(sequence)
+    }
+}
+
+/// Transactions and progress.
+impl PartitionWindow {
+    pub fn is_in_transaction(&self) -> bool {
+        self.is_in_transaction
+    }
+
+    /// Joins the open transaction. Returns whether it was not in it.
+    pub fn join_transaction(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_in_transaction, true)
+    }
+
+    /// The transaction takes no more records.
+    pub fn leave_transaction(&mut self) {
+        self.is_in_transaction = false;
+    }
+
+    /// Makes progress due although nothing moved.
+    pub fn owe_progress(&mut self) {
+        self.owes_progress = true;
+    }
+
+    pub fn owes_progress(&self) -> bool {
+        self.owes_progress
+    }
+
+    /// Returns whether progress has something to write.
+    pub fn is_dirty(&self) -> bool {
+        self.owes_progress || self.ledger.settled() > self.written
+    }
+
+    /// Takes out what a transaction writes about the partition, its maps into `maps`.
+    pub fn write(&mut self, topics: &TargetTopics, maps: &mut Vec<MapRecord>) -> Result<Written, LaneError> {
+        self.check()?;
+        let next = self.ledger.settled();
+        invariants::behind_unsettled(&self.key, next, self.oldest_waiting())
+            .map_err(|violation| LaneError::Delivery(violation.to_string()))?;
+        self.maps.take(&self.key, topics, (self.written, next), maps)?;
+        let (generation, borders) = self.lineage.take_generation_before(next);
+        self.written = next;
+        self.owes_progress = false;
+        Ok(Written { next, leader_epoch: self.lineage.take_epoch_before(next), generation, borders })
+    }
+
+    /// Books that progress is committed. Returns whether the partition may be read for the first
+    /// time now.
+    pub fn commit(&mut self, next: SourceOffset) -> bool {
+        self.committed = next;
+        self.is_rewound = false;
+        std::mem::take(&mut self.awaits_start) && self.pause.is_none()
+    }
+
+    /// Takes out the timestamps of records below `next`, oldest first.
+    pub fn take_times_below(&mut self, next: SourceOffset) -> impl Iterator<Item = i64> + '_ {
+        self.samples.take_below(next)
+    }
+
+    /// Returns the first record that is neither acknowledged nor left out, from what is in flight
+    /// and queued and not from the ledger's own count.
+    fn oldest_waiting(&self) -> Option<SourceOffset> {
+        let in_flight = (self.ledger.in_flight() > 0).then(|| self.ledger.settled());
+        let queued = self.queue.front().and_then(Queued::current).map(|record| record.offset);
+        in_flight.or(queued)
+    }
+}

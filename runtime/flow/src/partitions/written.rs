@@ -1,0 +1,19 @@
+//! What a transaction writes about one partition.
+
+use std::sync::Arc;
+
+use strait_core::progress::Border;
+use strait_core::{LeaderEpoch, SourceOffset};
+
+/// What a transaction writes about one partition.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The next source offset: everything before it is settled.
+    pub next: SourceOffset,
+    /// Leader epoch of the last record before it.
+    pub leader_epoch: LeaderEpoch,
+    /// The plugins that judged that record.
+    pub generation: Arc<str>,
+    /// Changes of plugins that were not written before.
+    pub borders: Vec<Border>,
+}

@@ -1,0 +1,152 @@
+//! The progress of a lane: what its topic held when the lane was taken, and what the lane writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::progress::{Border, LaneProgress, LaneRecord, Position, ProgressRecord};
+use strait_core::{OwnerEpoch, PartitionKey};
+
+use crate::partitions::Written;
+use crate::partitions::is_other;
+use crate::ports::{ProducerSlot, SourceTopic, Taken};
+use crate::spec::LaneSpec;
+
+/// The progress of a lane, for one attempt.
+pub(crate) struct Progress {
+    owner: OwnerEpoch,
+    /// The transactional ids of the lane.
+    taken: Taken,
+    /// Positions when the lane was taken. Nobody else can have written any since.
+    known: BTreeMap<PartitionKey, Position>,
+    /// The newest border of each partition when the lane was taken.
+    borders: BTreeMap<PartitionKey, Border>,
+    /// Topics and partition counts when the lane was first taken.
+    created_with: BTreeMap<String, i32>,
+    /// Written with the first progress of a new lane.
+    lane_record: Option<LaneRecord>,
+    next_sequence: u64,
+    /// Progress and map records that are not acknowledged.
+    outstanding: usize,
+    last_written: Duration,
+}
+
+impl Progress {
+    /// Begins with what the progress topic holds.
+    pub fn new(
+        read: LaneProgress,
+        owner: OwnerEpoch,
+        taken: Taken,
+        topics: &[SourceTopic],
+        lanes: u32,
+        now: Duration,
+    ) -> Self {
+        let created_with = topics.iter().map(|topic| (topic.topic.to_string(), topic.partitions));
+        let new = LaneRecord { created_with: created_with.collect(), closed: false, lanes, lanes_before: Vec::new() };
+        Self {
+            owner,
+            taken,
+            known: read.positions,
+            borders: read.borders,
+            created_with: read.lane.as_ref().unwrap_or(&new).created_with.clone(),
+            lane_record: read.lane.is_none().then_some(new),
+            next_sequence: 0,
+            outstanding: 0,
+            last_written: now,
+        }
+    }
+
+    /// Returns the owner epoch of this attempt.
+    pub fn owner(&self) -> OwnerEpoch {
+        self.owner
+    }
+
+    /// Returns how many of the lane's transactional ids are not fenced, because their last
+    /// transaction cannot end yet.
+    pub fn unfenced(&self) -> usize {
+        self.taken.unfenced.len()
+    }
+
+    /// Returns the committed position of a partition.
+    pub fn position_of(&self, partition: &PartitionKey) -> Option<&Position> {
+        self.known.get(partition)
+    }
+
+    /// Returns the newest border of a partition.
+    pub fn border_of(&self, partition: &PartitionKey) -> Option<&Border> {
+        self.borders.get(partition)
+    }
+
+    /// Returns the positions of older incarnations of a partition. A topic can have been created
+    /// more than once since the lane was last taken.
+    pub fn former_incarnations(&self, partition: &PartitionKey) -> Vec<(PartitionKey, Position)> {
+        let is_former = |(other, _): &(&PartitionKey, &Position)| {
+            other.topic == partition.topic
+                && other.partition == partition.partition
+                && is_other(other.topic_id, partition.topic_id)
+        };
+        let former = self.known.iter().filter(is_former);
+        former.map(|(other, position)| (other.clone(), position.clone())).collect()
+    }
+
+    /// Returns whether a partition existed when the lane was first taken.
+    pub fn created_with(&self, partition: &PartitionKey) -> bool {
+        let count = self.created_with.get(&*partition.topic);
+        count.is_some_and(|count| partition.partition < *count)
+    }
+
+    /// Returns whether the lane's own record is still to be written.
+    pub fn owes_lane_record(&self) -> bool {
+        self.lane_record.is_some()
+    }
+
+    /// Takes out the lane's own record, if it is still to be written.
+    pub fn take_lane_record(&mut self) -> Option<ProgressRecord> {
+        self.lane_record.take().map(ProgressRecord::Lane)
+    }
+
+    /// Returns the position to write for a partition, in the transaction that these ids carry.
+    pub fn position(&self, written: &Written, ids: &Arc<str>, spec: &LaneSpec) -> Position {
+        Position {
+            next: written.next,
+            leader_epoch: written.leader_epoch,
+            generation: Arc::clone(&written.generation),
+            owner: self.owner,
+            ids: Arc::clone(ids),
+            lanes: spec.lanes,
+            config: Arc::clone(&spec.config_hash),
+        }
+    }
+
+    /// Returns the letters of this slot's transactional id and of the next one.
+    pub fn ids_from(&self, slot: ProducerSlot) -> Arc<str> {
+        self.taken.ids_from(slot)
+    }
+
+    /// Returns the sequence of the next progress or map record.
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Books that so many records are written.
+    pub fn written(&mut self, count: usize, now: Duration) {
+        self.next_sequence += count as u64;
+        self.outstanding += count;
+        self.last_written = now;
+    }
+
+    /// Books acknowledgements of progress and map records.
+    pub fn acknowledged(&mut self, count: u32) {
+        self.outstanding = self.outstanding.saturating_sub(count as usize);
+    }
+
+    /// Returns whether progress and map records are not acknowledged yet.
+    pub fn is_outstanding(&self) -> bool {
+        self.outstanding > 0
+    }
+
+    /// Returns whether nothing was written for this long.
+    pub fn is_idle_for(&self, interval: Duration, now: Duration) -> bool {
+        now.saturating_sub(self.last_written) >= interval
+    }
+}

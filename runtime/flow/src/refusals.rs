@@ -1,0 +1,208 @@
+//! Which records of a judged batch cannot be sent as they are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use strait_core::{Disposition, OutRecord, Processed, Reject, Route};
+
+use crate::caution::Caution;
+use crate::partitions::PartitionWindow;
+use crate::ports::TargetTopic;
+use crate::spec::{OnRefused, OnTimestampZero, Policies};
+use crate::target_topics::TargetTopics;
+
+/// A record that cannot be sent as it is.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// Index into the batch.
+    pub index: usize,
+    /// Name of the plugin that refused it, or `target` or `strait`.
+    pub by: Arc<str>,
+    /// Digest of the plugin's file, if it was a plugin.
+    pub digest: Option<Arc<str>>,
+    /// Stable code of the reason.
+    pub code: Arc<str>,
+    /// Detail for the operator.
+    pub text: String,
+    /// Policy says that the partition stops before it.
+    pub stop: bool,
+}
+
+impl Refusal {
+    fn new(index: usize, by: &str, code: &str, text: String, stop: bool) -> Self {
+        Self { index, by: by.into(), digest: None, code: code.into(), text, stop }
+    }
+
+    fn by_plugin(index: usize, reject: &Reject, stop: bool) -> Self {
+        let Reject { plugin, digest, code, text } = reject.clone();
+        Self { index, by: plugin, digest: Some(digest), code, text, stop }
+    }
+}
+
+/// What a batch is checked against.
+pub(crate) struct Checks<'a> {
+    /// The link's policies.
+    pub policies: &'a Policies,
+    /// What earlier attempts learned.
+    pub caution: &'a Caution,
+    /// The topics that the batch goes to.
+    pub topics: &'a TargetTopics,
+    /// Target topic of records without a topic of their own.
+    pub batch_topic: TargetTopic,
+    /// Milliseconds since the Unix epoch.
+    pub now_ms: i64,
+}
+
+/// The records of a batch that cannot be sent as they are.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    /// Ascending by index.
+    pub found: Vec<Refusal>,
+    /// How many of them plugins rejected.
+    pub rejected: u64,
+    /// Indexes of records that are sent with the present time.
+    pub stamped: Vec<usize>,
+}
+
+impl Checks<'_> {
+    /// Returns the records that cannot be sent as they are.
+    pub fn refusals(&self, window: &PartitionWindow, processed: &Processed) -> Refusals {
+        let mut refusals = Refusals::default();
+        let mut left_out = BTreeSet::new();
+        self.find_rejected(processed, &mut left_out, &mut refusals);
+        self.find_refused_before(window, processed, &mut left_out, &mut refusals);
+        self.find_bad_timestamps(processed, &left_out, &mut refusals);
+        refusals.found.sort_by_key(|refusal| refusal.index);
+        refusals
+    }
+
+    fn stops(&self) -> bool {
+        self.policies.on_refused == OnRefused::Stop
+    }
+
+    fn find_rejected(&self, processed: &Processed, left_out: &mut BTreeSet<usize>, refusals: &mut Refusals) {
+        for (index, disposition) in &processed.dispositions {
+            let refusal = match disposition {
+                Disposition::Drop => {
+                    left_out.insert(*index);
+                    continue;
+                }
+                Disposition::Reject(reject) => {
+                    refusals.rejected += 1;
+                    Refusal::by_plugin(*index, reject, self.stops())
+                }
+                Disposition::Halt(reject) => Refusal::by_plugin(*index, reject, true),
+                Disposition::Replace(copies) => {
+                    let missing = copies.iter().find_map(|copy| self.missing_partition(copy));
+                    let Some(text) = missing else { continue };
+                    Refusal::new(*index, "strait", "no-such-partition", text, self.stops())
+                }
+            };
+            left_out.insert(*index);
+            refusals.found.push(refusal);
+        }
+    }
+
+    fn missing_partition(&self, copy: &OutRecord) -> Option<String> {
+        let Route::Partition(partition) = copy.route else {
+            return None;
+        };
+        let topic = self.topics.topic_of(copy, &self.batch_topic);
+        let exists = u32::try_from(partition).is_ok_and(|p| p < topic.partitions);
+        let text = || format!("partition {partition} does not exist, the topic has {}", topic.partitions);
+        (!exists).then(text)
+    }
+
+    /// Finds records that the target refused in an earlier attempt.
+    fn find_refused_before(
+        &self,
+        window: &PartitionWindow,
+        processed: &Processed,
+        left_out: &mut BTreeSet<usize>,
+        refusals: &mut Refusals,
+    ) {
+        let batch = &processed.batch;
+        let (Some(first), Some(last)) = (batch.first_offset(), batch.last_offset()) else {
+            return;
+        };
+        for (offset, reason) in self.caution.refused_in(window.key(), batch.leader_epoch(), first, last) {
+            // An offset without a record: compaction has removed it since.
+            let Some(index) = batch.iter().position(|record| record.offset == offset) else {
+                continue;
+            };
+            if left_out.insert(index) {
+                refusals.found.push(Refusal::new(index, "target", "refused", reason, self.stops()));
+            }
+        }
+    }
+
+    /// Finds records whose timestamp the target does not take. A broker would refuse the whole
+    /// batch around such a record, so it is found before it is produced.
+    fn find_bad_timestamps(&self, processed: &Processed, left_out: &BTreeSet<usize>, refusals: &mut Refusals) {
+        let bad = |timestamp_ms: i64, topic: &TargetTopic| {
+            (!topic.accepts(timestamp_ms, self.now_ms)).then_some(timestamp_ms)
+        };
+        let mut dispositions = processed.dispositions.iter().peekable();
+        for (index, record) in processed.batch.iter().enumerate() {
+            let disposition = dispositions.next_if(|(at, _)| *at == index).map(|(_, disposition)| disposition);
+            if left_out.contains(&index) {
+                continue;
+            }
+            // The copies that are sent count: a plugin may have given them another time or topic.
+            let bad = match disposition {
+                Some(Disposition::Replace(copies)) => copies.iter().find_map(|copy| {
+                    let topic = self.topics.topic_of(copy, &self.batch_topic);
+                    bad(copy.timestamp_ms.unwrap_or(record.timestamp_ms), &topic)
+                }),
+                _ => bad(record.timestamp_ms, &self.batch_topic),
+            };
+            let Some(timestamp_ms) = bad else { continue };
+            if timestamp_ms > 0 {
+                let text = format!(
+                    "timestamp {timestamp_ms} ms is further from the target's clock than message.timestamp.after.max.ms or before.max.ms of the topic allow"
+                );
+                refusals.found.push(Refusal::new(index, "strait", "timestamp", text, self.stops()));
+                continue;
+            }
+            let stop = match self.policies.on_timestamp_zero {
+                OnTimestampZero::Stop => true,
+                OnTimestampZero::Quarantine => false,
+                OnTimestampZero::Now => {
+                    refusals.stamped.push(index);
+                    continue;
+                }
+            };
+            let text = format!("timestamp {timestamp_ms} cannot be sent (see on_timestamp_zero)");
+            refusals.found.push(Refusal::new(index, "strait", "timestamp-zero", text, stop));
+        }
+    }
+}
+
+/// Sends nothing in place of a record. Unlike a drop, this does not count as dropped by a plugin.
+pub(crate) fn leave_out(processed: &mut Processed, index: usize) {
+    set_disposition(processed, index, Disposition::Replace(Vec::new()));
+}
+
+/// Gives a record the present time. Copies that have a usable time of their own keep it.
+pub(crate) fn stamp(processed: &mut Processed, index: usize, now_ms: i64) {
+    let at = processed.dispositions.binary_search_by_key(&index, |(i, _)| *i);
+    if let Some((_, Disposition::Replace(copies))) = at.ok().and_then(|at| processed.dispositions.get_mut(at)) {
+        for copy in copies.iter_mut().filter(|copy| copy.timestamp_ms.is_none_or(|own| own <= 0)) {
+            copy.timestamp_ms = Some(now_ms);
+        }
+        return;
+    }
+    let stamped = OutRecord { timestamp_ms: Some(now_ms), ..OutRecord::default() };
+    set_disposition(processed, index, Disposition::Replace(vec![stamped]));
+}
+
+fn set_disposition(processed: &mut Processed, index: usize, disposition: Disposition) {
+    match processed.dispositions.binary_search_by_key(&index, |(i, _)| *i) {
+        Ok(at) => {
+            if let Some(entry) = processed.dispositions.get_mut(at) {
+                entry.1 = disposition;
+            }
+        }
+        Err(at) => processed.dispositions.insert(at, (index, disposition)),
+    }
+}

@@ -1,0 +1,76 @@
+//! The target topics that a lane has opened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::edit::OutRecord;
+
+use crate::error::LaneError;
+use crate::ports::{Class, Clock, Target, TargetTopic, TopicHandle};
+
+/// How long a failed lookup of a target topic is cached.
+const LACKING: Duration = Duration::from_secs(5);
+
+/// The answer to a lookup: the topic, maybe with too few partitions, or why it cannot be written.
+pub(crate) type Answer = Result<TargetTopic, String>;
+
+/// The target topics that a lane has opened, for one attempt.
+#[derive(Debug, Default)]
+pub(crate) struct TargetTopics {
+    open: BTreeMap<Arc<str>, TargetTopic>,
+    names: HashMap<TopicHandle, Arc<str>>,
+    /// Topics that cannot be written or have too few partitions, and until when that is cached.
+    lacking: BTreeMap<Arc<str>, (Duration, Answer)>,
+}
+
+impl TargetTopics {
+    /// Returns an open topic.
+    pub fn get(&self, name: &str) -> Option<TargetTopic> {
+        self.open.get(name).copied()
+    }
+
+    /// Returns the topic of one copy of a record.
+    pub fn topic_of(&self, edit: &OutRecord, batch_topic: &TargetTopic) -> TargetTopic {
+        let own = edit.topic.as_ref().and_then(|name| self.open.get(name));
+        *own.unwrap_or(batch_topic)
+    }
+
+    /// Returns the name of an open topic.
+    pub fn name_of(&self, handle: TopicHandle) -> Result<&Arc<str>, LaneError> {
+        let unknown = || LaneError::impossible(format!("target topic {} was never opened", handle.0));
+        self.names.get(&handle).ok_or_else(unknown)
+    }
+
+    /// Opens a topic for a source topic with `needed` partitions. A topic that cannot be written
+    /// stops its partitions and not the lane, so it is not an error.
+    pub async fn open(
+        &mut self,
+        name: &Arc<str>,
+        needed: u32,
+        target: &mut dyn Target,
+        clock: &dyn Clock,
+        now: Duration,
+    ) -> Result<Answer, LaneError> {
+        if let Some(topic) = self.open.get(name).filter(|topic| topic.partitions >= needed) {
+            return Ok(Ok(*topic));
+        }
+        if let Some((_, answer)) = self.lacking.get(name).filter(|(until, _)| *until > now) {
+            return Ok(answer.clone());
+        }
+        let answer = match target.open_topic(name, needed).await {
+            Ok(topic) => {
+                self.open.insert(Arc::clone(name), topic);
+                self.names.insert(topic.handle, Arc::clone(name));
+                Ok(topic)
+            }
+            Err(error) if error.class == Class::Stop => Err(error.reason),
+            Err(error) => return Err(error.into()),
+        };
+        if !answer.as_ref().is_ok_and(|topic| topic.partitions >= needed) {
+            // One lookup serves all the partitions that it stops.
+            self.lacking.insert(Arc::clone(name), (clock.now() + LACKING, answer.clone()));
+        }
+        Ok(answer)
+    }
+}
