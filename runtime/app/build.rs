@@ -1,17 +1,14 @@
-//! Embeds what `strait plugin new` writes: the SDKs, the examples that are its templates, and the interface. So the binary
-//! alone is enough to write a plugin.
+//! Embeds the files that `strait plugin new` writes: the SDKs, the examples that are its templates,
+//! and the interface. So the binary alone is enough to write a plugin.
 
-use std::{
-    env,
-    error::Error,
-    fmt::Write as _,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
-/// From the root of the repository.
+/// Files and folders to embed, from the root of the repository.
 const ROOTS: &[&str] = &["plugins/Cargo.toml", "plugins/sdk", "examples/plugins", "wit"];
-/// What builds leave behind.
+/// Output of builds, which is not embedded.
 const NOT_SOURCES: &[&str] = &["target", "build", "node_modules", "__pycache__", ".strait", "Cargo.lock"];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -41,7 +38,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> 
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        // The copy of the SDK that a build puts into an example is not one of its sources.
+        // A build copies the SDK into an example. The copy is not one of its sources.
         let copied_sdk = name == "sdk" && !path.ends_with("plugins/sdk");
         if copied_sdk || NOT_SOURCES.contains(&name) {
             continue;

@@ -1,4 +1,4 @@
-//! From the configuration to what the other crates take.
+//! Translates the configuration into the types of the other crates.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use strait_kafka::config::ClusterConfig;
 
 use crate::load::Loaded;
 
-/// A cluster as its clients take it, secrets included.
+/// Returns a cluster as its clients take it, secrets included.
 #[must_use]
 pub fn cluster(name: &str, cluster: &Cluster) -> ClusterConfig {
     let properties = cluster.kafka.iter_exposed();
@@ -20,7 +20,7 @@ pub fn cluster(name: &str, cluster: &Cluster) -> ClusterConfig {
     }
 }
 
-/// A link's plugins as the host loads them, secrets included.
+/// Returns a link's plugins as the host loads them, secrets included.
 #[must_use]
 pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
     let dir = loaded.plugin_dir();
@@ -30,13 +30,13 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
     let plugins = link.plugins.iter().map(|used| {
         let mut spec = PluginSpec::new(&used.plugin, plugin_source(&dir, &used.plugin), used.config.expose().clone());
         spec.config_as_written = Some(used.config.written().clone());
-        // The bundled redact fails closed by itself. A redact.wasm in the plugin folder takes its place and
-        // may not, so the name alone makes it required.
+        // The bundled redact fails closed by itself. A redact.wasm in the plugin folder takes its
+        // place and may not, so the name alone makes it required.
         spec.required = used.required.unwrap_or(used.plugin == "redact");
         spec.on_error = used.on_error;
         spec.wasi = used.wasi;
         spec.allow_after = used.allow_after;
-        // Both were judged with the configuration. What could not be read all the same vouches for nothing.
+        // Validation has accepted both. One that does not parse all the same vouches for nothing.
         let digest = used.digest.as_deref().map(|digest| pin::digest(digest).unwrap_or_default());
         spec.trust = Trust { digest, keys: keys.clone() };
         spec.limits = limits(&used.limits);
@@ -59,7 +59,7 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
     }
 }
 
-/// What a plugin may use.
+/// Returns the limits of a plugin.
 fn limits(limits: &PluginLimits) -> Limits {
     let mib = |mib: u32| usize::try_from(mib).unwrap_or(usize::MAX).saturating_mul(1 << 20);
     Limits {
@@ -78,18 +78,20 @@ fn limits(limits: &PluginLimits) -> Limits {
     }
 }
 
-/// The file that a plugin's name means, whether or not it is there.
+/// Returns the file that a plugin's name stands for, whether or not it exists.
 #[must_use]
 pub fn plugin_file(dir: &Path, name: &str) -> PathBuf {
     if name.ends_with(".wasm") { dir.join(name) } else { dir.join(format!("{name}.wasm")) }
 }
 
-/// Where a plugin is: its file in the folder, else the bundled one of that name. The file goes first, so that an operator
-/// can put another version in the place of a bundled plugin; what is there and is no file is refused, not passed over.
+/// Returns the source of a plugin: its file in the folder, else the bundled plugin of that name.
+///
+/// The file takes precedence, so that an operator can replace a bundled plugin. Anything else of
+/// that name, such as a folder, is refused later and not passed over here.
 #[must_use]
 pub fn plugin_source(dir: &Path, name: &str) -> PluginSource {
     let file = plugin_file(dir, name);
-    // A link to nothing is there: a file is being put in its place, or was lost.
+    // A dangling symbolic link counts as existing: its file is being replaced, or was lost.
     if file.symlink_metadata().is_err() && strait_host::bundled_names().any(|bundled| bundled == name) {
         return PluginSource::Bundled(name.to_owned());
     }
@@ -103,11 +105,11 @@ mod tests {
     use super::plugin_source;
 
     #[test]
-    fn a_bundled_plugin_is_meant_where_there_is_nothing_of_its_name() {
+    fn a_bundled_plugin_is_used_only_where_nothing_in_the_folder_has_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let is_bundled = || matches!(plugin_source(dir.path(), "redact"), PluginSource::Bundled(_));
         assert!(is_bundled());
         std::os::unix::fs::symlink("gone.wasm", dir.path().join("redact.wasm")).unwrap();
-        assert!(!is_bundled(), "a link to nothing is refused and not passed over");
+        assert!(!is_bundled(), "a dangling symbolic link is refused and not passed over");
     }
 }

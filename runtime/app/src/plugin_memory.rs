@@ -22,8 +22,8 @@ pub struct PluginMemoryError {
 
 /// Sums the memory that plugins may take, over all lanes of all links.
 ///
-/// How many lanes a link has is known for sure only once its topics were looked up. Until then the number
-/// that it would be created with stands in.
+/// How many lanes a link has is known for sure only once its topics were looked up. Until then the
+/// number that it would be created with stands in.
 #[derive(Debug, Default)]
 pub struct PluginMemory {
     /// Lanes of the links that were looked up.

@@ -1,4 +1,4 @@
-//! Problems of a configuration, shown with the lines they are in.
+//! The findings about a configuration, shown with their lines.
 
 use std::ops::Range;
 
@@ -8,36 +8,36 @@ use strait_core::config::{Gravity, Problem};
 
 use crate::telemetry::Mask;
 
-/// Where a finding is.
+/// The position of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Bytes of the file.
+    /// A range of bytes in the file.
     Span(Range<usize>),
     /// An environment variable.
     Variable(String),
-    /// Nowhere in particular.
+    /// No position.
     Nowhere,
 }
 
-/// One problem, ready to be shown.
+/// A problem with its position, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Stable name for scripts.
     pub code: &'static str,
-    /// Error or warning.
+    /// Whether it is an error or a warning.
     pub gravity: Gravity,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// What to do.
+    /// How to fix it.
     pub help: Option<String>,
-    /// Place in the configuration, independent of the file's format; empty where there is none.
+    /// Path of the entry, which does not depend on the file's format; empty where there is none.
     pub path: String,
-    /// Place in the file or the environment.
+    /// Position in the file or the environment.
     pub place: Place,
 }
 
 impl Finding {
-    /// Of a problem and its place.
+    /// Creates the finding of a problem.
     #[must_use]
     pub fn new(problem: &Problem, place: Place) -> Self {
         let at_top = problem.at.steps().is_empty();
@@ -51,24 +51,25 @@ impl Finding {
         }
     }
 
-    /// Hides values in its texts.
+    /// Masks secrets in its texts.
     pub fn mask(&mut self, mask: &Mask) {
         self.message = mask.apply(&self.message).into_owned();
         self.help = self.help.as_ref().map(|help| mask.apply(help).into_owned());
     }
 }
 
-/// Everything found in one configuration.
+/// All findings about one configuration.
 #[derive(Clone, Debug)]
 pub struct Report {
     file: String,
-    /// The file's text, secrets starred out.
+    /// The file's text, secrets masked.
     text: String,
     findings: Vec<Finding>,
 }
 
 impl Report {
-    /// Findings in the order of the file; those of the environment come last.
+    /// Creates a report with the findings in the order of the file. Those of the environment come
+    /// last.
     #[must_use]
     pub fn new(file: &str, text: String, mut findings: Vec<Finding>) -> Self {
         findings.sort_by_key(|finding| match &finding.place {
@@ -79,7 +80,7 @@ impl Report {
         Self { file: file.to_owned(), text, findings }
     }
 
-    /// Of a file that could not even be read.
+    /// Creates a report with one error about the file as a whole.
     #[must_use]
     pub fn failure(file: &str, code: &'static str, message: String, help: &str) -> Self {
         let finding = Finding {
@@ -93,19 +94,19 @@ impl Report {
         Self::new(file, String::new(), vec![finding])
     }
 
-    /// What was found.
+    /// Returns the findings.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// Whether anything stops the configuration from being used.
+    /// Returns whether the configuration cannot be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.gravity == Gravity::Error)
     }
 
-    /// The errors on one line, for a log or a status.
+    /// Returns the errors on one line, for a log or a status.
     #[must_use]
     pub fn summary(&self) -> String {
         let errors = self.findings.iter().filter(|finding| finding.gravity == Gravity::Error);
@@ -118,7 +119,7 @@ impl Report {
         errors.join("; ")
     }
 
-    /// For people: each finding with its line, then their number.
+    /// Returns the report for people: each finding with its line, then the counts.
     #[must_use]
     pub fn render(&self, colour: bool, width: usize) -> String {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
@@ -126,7 +127,7 @@ impl Report {
             GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false).with_context_lines(1);
         let mut text = String::new();
         for finding in &self.findings {
-            // Writing to a String cannot fail; if miette fails, the plain message is still there.
+            // Writing to a String cannot fail. If miette does, print the plain message.
             if handler.render_report(&mut text, self.diagnostic(finding).as_ref()).is_err() {
                 text.push_str(&finding.message);
             }
@@ -164,14 +165,14 @@ impl Report {
             diagnostic = diagnostic.with_help(help);
         }
         if let Place::Span(span) = &finding.place {
-            // One line of a long value is enough to find it.
+            // Mark only the first line of a long value.
             let line = self.text.get(span.clone()).map_or(0, |text| text.find('\n').unwrap_or(text.len()));
             diagnostic = diagnostic.with_label(LabeledSpan::new_with_span(None, (span.start, line)));
         }
         miette::Report::new(diagnostic).with_source_code(NamedSource::new(&self.file, self.text.clone()))
     }
 
-    /// For programs.
+    /// Returns the report for programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let findings = self.findings.iter().map(|finding| {

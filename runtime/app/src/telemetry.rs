@@ -85,7 +85,8 @@ impl Mask {
     }
 }
 
-/// Masks everything written. This is the last line of defence: nothing should write a secret at all.
+/// Masks everything written. This is the last line of defence: nothing should write a secret at
+/// all.
 struct Masked<W> {
     mask: Mask,
     inner: W,

@@ -1,6 +1,8 @@
-//! docs/plugins.md is true: the commands that a newcomer copies from it are run here, as they stand.
+//! docs/plugins.md is true: the commands that a newcomer copies from it are run here, as they
+//! stand.
 //!
-//! Fenced blocks that open with ```` ```sh run ```` are commands; each runs in the folder that the one before it ended in.
+//! Fenced blocks that open with ```` ```sh run ```` are commands; each runs in the folder that the
+//! one before it ended in.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::Path;
@@ -37,7 +39,8 @@ fn the_commands_of_the_guide_work() {
     let output = command.output().unwrap();
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}\n{out}{error}");
-    // What the page promises to show: an order that was left out, one that was redacted and went to its region's topic.
+    // What the page promises to show: an order that was left out, one that was redacted and went to
+    // its region's topic.
     assert!(out.contains("    - left out\n"), "{out}");
     assert!(out.contains("> aws.orders-eu") && out.contains("\"email\":\"***\""), "{out}");
     let arrived = out.lines().filter(|line| line.contains("    > "));

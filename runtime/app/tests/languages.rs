@@ -1,7 +1,8 @@
-//! Each language's example: written by `strait plugin new`, built, and held to the one golden file that all share.
+//! Each language's example: written by `strait plugin new`, built, and held to the one golden file
+//! that all share.
 //!
-//! The compilers come from the package registries. What a machine must have is installed by `./dev test`; what is missing
-//! fails the test with what to install.
+//! The compilers come from the package registries. What a machine must have is installed by `./dev
+//! test`; what is missing fails the test with what to install.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -65,7 +66,8 @@ fn works(lang: &str) -> (PathBuf, Value) {
     (folder, info)
 }
 
-/// The example with a memory: the same golden file, and one that is too long is refused, so the host was asked for it.
+/// The example with a memory: the same golden file, and one that is too long is refused, so the
+/// host was asked for it.
 fn remembers(folder: &Path, file: &str, needs: &str, lookback: &str) {
     let path = folder.join(file);
     let code = fs::read_to_string(&path).unwrap();
@@ -129,7 +131,8 @@ fn python() {
 fn javascript() {
     let (folder, _) = works("js");
     remembers(&folder, "plugin.js", "needs: { ", "lookback: { records: RECORDS, millis: 60_000 }, ");
-    // The same engine, so the same project: every path of the SDK, for records in ASCII and for others.
+    // The same engine, so the same project: every path of the SDK, for records in ASCII and for
+    // others.
     let paths = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/languages/js");
     fs::remove_dir_all(folder.join("tests")).unwrap();
     fs::create_dir(folder.join("tests")).unwrap();

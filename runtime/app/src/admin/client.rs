@@ -1,4 +1,4 @@
-//! Asks a running process. One request, one answer, bounded in time and size.
+//! The client of the admin API: one request, one answer, bounded in time and size.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,59 +10,59 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
-/// Connecting to this machine.
+/// How long connecting to this machine may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// An answer, in bytes: thousands of topics fit.
+/// Largest answer, in bytes. Thousands of topics fit.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Not an address of an admin API.
+    /// The text is not the address of an admin API.
     #[error("'{0}' is not the address of an admin API: write http://127.0.0.1:9610")]
     BadAddress(String),
-    /// Nothing listens there.
+    /// Nothing listens at the address.
     #[error(
         "nothing listens on {address}: {error}; is strait run running there? Its log says where its admin API listens; name it with --admin URL, or with -c the configuration that it runs"
     )]
     Unreachable {
-        /// Where.
+        /// The address.
         address: String,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// Something listens, and does not speak as expected.
+    /// Something else listens there.
     #[error("{address} does not answer as an admin API: {reason}")]
     Broken {
-        /// Where.
+        /// The address.
         address: String,
-        /// What happened.
+        /// What was wrong with the answer.
         reason: String,
     },
-    /// The process says no.
+    /// The process refuses the request.
     #[error("{reason}")]
     Refused {
-        /// Status code.
+        /// HTTP status code.
         status: u16,
-        /// What it says.
+        /// The reason that the process gives.
         reason: String,
     },
 }
 
-/// An admin API.
+/// A client of one admin API.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: SocketAddr,
 }
 
 impl Client {
-    /// The API at this address.
+    /// Creates a client of the API at this address.
     #[must_use]
     pub fn at(address: SocketAddr) -> Self {
         Self { address }
     }
 
-    /// The API at `http://HOST:PORT`; without a port, the default one.
+    /// Creates a client of the API at `http://HOST:PORT`. The port may be left out.
     ///
     /// # Errors
     /// [`ClientError::BadAddress`].
@@ -77,7 +77,7 @@ impl Client {
         Ok(Self { address: SocketAddr::new(bare.parse().map_err(|_| bad())?, port) })
     }
 
-    /// `GET` of a path.
+    /// Sends a `GET` of a path.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -85,7 +85,7 @@ impl Client {
         self.ask(Method::GET, path, None, patience)
     }
 
-    /// `POST` of a path with a body.
+    /// Sends a `POST` of a path with a body.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -97,7 +97,7 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| self.broken(error.to_string()))?;
         let answer = runtime.block_on(async {
-            let asked = tokio::time::timeout(patience, self.exchange(method, path, body)).await;
+            let asked = tokio::time::timeout(patience, self.send(method, path, body)).await;
             asked.map_err(|_| self.broken(format!("no answer within {} s", patience.as_secs())))?
         });
         let (status, bytes) = answer?;
@@ -110,12 +110,7 @@ impl Client {
         Err(ClientError::Refused { status: status.as_u16(), reason })
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(StatusCode, Bytes), ClientError> {
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Bytes), ClientError> {
         let connecting = tokio::net::TcpStream::connect(self.address);
         let stream = match tokio::time::timeout(CONNECT, connecting).await {
             Ok(Ok(stream)) => stream,
@@ -139,7 +134,7 @@ impl Client {
         tokio::pin!(answered, connection);
         tokio::select! { biased;
             answer = &mut answered => answer,
-            // The connection may be closed before its last bytes are read.
+            // The connection may close before its last bytes are read.
             closed = &mut connection => match closed {
                 Ok(()) => answered.await,
                 Err(error) => Err(broken(&error)),

@@ -1,6 +1,6 @@
-//! Refuses requests of web pages. The API listens on this machine only, but so do its browsers: a page can
-//! have a browser send requests here, and through a name that resolves to 127.0.0.1 (DNS rebinding) even
-//! read the answers.
+//! Refuses requests of web pages. The API listens on this machine only, but so do its browsers: a
+//! page can have a browser send requests here, and through a name that resolves to 127.0.0.1 (DNS
+//! rebinding) even read the answers.
 
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::answer::problem;
 
-/// Passes a request whose host is this machine. A request that changes something must also have a content
-/// type that a page of another site can only send after a CORS preflight, which is never granted here.
+/// Passes a request whose host is this machine. A request that changes something must also have a
+/// content type that a page of another site can only send after a CORS preflight, which is never
+/// granted here.
 pub async fn guard(request: Request, next: Next) -> Response {
     match judge(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
@@ -26,7 +27,7 @@ fn judge(method: &Method, headers: &HeaderMap) -> Result<(), (StatusCode, &'stat
         let reason = "the Host header must be localhost, 127.0.0.1 or [::1]: this API is for this machine only";
         return Err((StatusCode::MISDIRECTED_REQUEST, reason));
     }
-    // A browser says so when a page of another site asks.
+    // Browsers report where a request comes from.
     let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     let foreign = headers.get(ORIGIN).is_some_and(|origin| {
         let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::board::LinkBoard;
 
-/// Records that committed readers of the source could read and the target does not have yet, control
-/// records included.
+/// Records that committed readers of the source could read and the target does not have yet,
+/// control records included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lag {
@@ -15,8 +15,8 @@ pub struct Lag {
     pub records: u64,
     /// Of the partition that is furthest behind.
     pub records_max: u64,
-    /// Largest age of the newest committed record of a partition that is behind, in seconds. `None` where
-    /// no partition is behind, or this process has not committed a record of any that is.
+    /// Largest age of the newest committed record of a partition that is behind, in seconds. `None`
+    /// where no partition is behind, or this process has not committed a record of any that is.
     pub seconds_max: Option<f64>,
     /// Partitions whose log end is known.
     pub known_partitions: u64,

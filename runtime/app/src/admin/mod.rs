@@ -1,8 +1,9 @@
-//! The admin API of a running process: status, metrics, probes, reloads. Versioned, on this machine only.
+//! The admin API of a running process: status, metrics, probes, reloads. Versioned, on this machine
+//! only.
 //!
-//! [`status`] and [`metrics`] are views of the [board](crate::board), `reload` controls the plugins,
-//! `routes` names them all. `guard` refuses requests of web pages, [`server`] bounds what a client may use,
-//! and the commands ask through [`client`].
+//! [`status`] and [`metrics`] are views of the [board](crate::board), `reload` controls the
+//! plugins, `routes` names them all. `guard` refuses requests of web pages, [`server`] bounds what
+//! a client may use, and the commands ask through [`client`].
 
 mod answer;
 pub mod client;
@@ -47,8 +48,8 @@ pub enum AdminError {
 
 /// Starts to listen.
 ///
-/// Returns `None` where the configuration says `off`, and where the default port is in use: another process
-/// on this machine has it, which is no reason not to copy records.
+/// Returns `None` where the configuration says `off`, and where the default port is in use: another
+/// process on this machine has it, which is no reason not to copy records.
 ///
 /// # Errors
 /// [`AdminError::Listen`] when an address that the configuration names is not available.

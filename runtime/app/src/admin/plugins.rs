@@ -8,39 +8,39 @@ use strait_host::{BreakerState, PluginHealth};
 use crate::board::{LinkBoard, Work};
 use crate::time::millis;
 
-/// A plugin of the chain that serves.
+/// A plugin of the active chain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Plugin {
-    /// Its name in the link.
+    /// Name of the plugin in the link.
     pub name: String,
-    /// The version that its author gave it.
+    /// Version that its author gave it.
     pub version: String,
     /// `sha256:` and 64 hexadecimal digits, of its file.
     pub digest: String,
-    /// Whether nothing may pass that it did not judge.
+    /// Whether only records that it judged may pass.
     pub fails_closed: bool,
-    /// Calls that came to an end since the process began, good or bad.
+    /// Calls that ended since the process began, failed ones included.
     pub calls: u64,
-    /// Records that it was shown in them.
+    /// Records in these calls.
     pub records: u64,
-    /// Time that they took, in milliseconds.
+    /// Time of these calls, in milliseconds.
     pub time_ms: u64,
-    /// Calls that failed, by kind; kinds that did not come about are left out.
+    /// Failed calls by kind. Kinds without a failure are left out.
     pub failures: BTreeMap<String, u64>,
-    /// Records that it broke on.
+    /// Records that made it fail.
     pub guilty_records: u64,
-    /// Records for which there was no time to find out.
+    /// Records of failed calls for which there was no time to find the guilty one.
     pub unjudged_records: u64,
     /// `closed`, `open` or `half-open`.
     pub breaker: String,
-    /// How often it opened.
+    /// How often its breaker opened.
     pub breaker_opened: u64,
-    /// Why it opened last.
+    /// Why its breaker opened last.
     pub breaker_reason: String,
 }
 
-/// The plugins that judge a link's records now, in order.
+/// Returns the active plugins of a link, in order.
 #[must_use]
 pub fn of(link: &LinkBoard, work: &Work) -> Vec<Plugin> {
     let chains = work.slot.chains();
@@ -67,7 +67,7 @@ fn plugin(link: &LinkBoard, version: &str, fails_closed: bool, health: PluginHea
     }
 }
 
-/// `closed`, `open` or `half-open`.
+/// Returns `closed`, `open` or `half-open`.
 #[must_use]
 pub fn breaker(state: BreakerState) -> &'static str {
     match state {

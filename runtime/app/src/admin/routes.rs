@@ -32,8 +32,8 @@ pub fn router(board: Arc<Board>) -> Router {
         .with_state(board)
 }
 
-/// Answers as long as the process has threads that do. A restart does not help against clusters that do
-/// not answer, so they do not count here.
+/// Answers as long as the process has threads that do. A restart does not help against clusters
+/// that do not answer, so they do not count here.
 async fn livez() -> impl IntoResponse {
     plain_text(StatusCode::OK, "ok\n".to_owned())
 }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 for a router, with bounds on everything that a client could take: connections, header bytes, time.
+//! Serves a router over HTTP/1.1 and bounds what a client can use: connections, header bytes, time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,33 +17,33 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// Clients served at one time; others wait in the system's queue.
+/// Most connections at one time. Others wait in the system's queue.
 const CONNECTIONS_MAX: usize = 32;
-/// A request's line and headers, in bytes.
+/// Largest request line and headers, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Sending the headers may take this long.
-const HEAD_PATIENCE: Duration = Duration::from_secs(5);
-/// Everything else of a connection together: a reload compiles a plugin.
-const CONNECTION_PATIENCE: Duration = Duration::from_secs(180);
-/// What is being answered may go on for this long after a stop.
+/// How long a client may take to send the headers.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take in all. A reload compiles plugins.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long open requests may take after a stop.
 const DRAIN: Duration = Duration::from_secs(2);
-/// Wait after the system refuses a connection (no file descriptors).
+/// Pause after the system refuses a connection, for example for lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
-/// A server that listens already.
+/// A server that already listens.
 pub struct Server {
     listener: TcpListener,
     router: Router,
 }
 
 impl Server {
-    /// Serves `router` on `listener`.
+    /// Creates a server of `router` on `listener`.
     #[must_use]
     pub fn new(listener: TcpListener, router: Router) -> Self {
         Self { listener, router }
     }
 
-    /// Serves until `stop`, then lets the answers on their way finish for a moment.
+    /// Serves until `stop`, then waits a moment for open requests.
     pub async fn run(self, stop: CancellationToken) {
         let Self { listener, router } = self;
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -65,7 +65,7 @@ impl Server {
             });
         }
         let finish = async { while connections.join_next().await.is_some() {} };
-        // Dropping the set ends what is left.
+        // Dropping the set ends the rest.
         drop(tokio::time::timeout(DRAIN, finish).await);
     }
 }
@@ -74,7 +74,7 @@ async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
 ) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    // Never closed; and dropped again if the accept is.
+    // The semaphore is never closed. The permit is dropped if the accept is cancelled.
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, permit)),
@@ -85,11 +85,11 @@ async fn accept(
     }
 }
 
-/// One request a connection: idle ones would only hold places.
+/// Serves one request per connection, as idle connections would only use up permits.
 async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
     let service = service_fn(move |request| respond(router.clone(), request));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(HEAD_BYTES_MAX).keep_alive(false);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX).keep_alive(false);
     let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let served = async {
@@ -101,9 +101,9 @@ async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
             }
         }
     };
-    match tokio::time::timeout(CONNECTION_PATIENCE, served).await {
+    match tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an admin API client broke off"),
+        Ok(Err(error)) => tracing::debug!(%error, "an admin API client closed the connection"),
         Err(_) => tracing::debug!("an admin API client was too slow"),
     }
 }

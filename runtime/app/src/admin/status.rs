@@ -1,5 +1,6 @@
-//! `/api/v1/status`: what the process does, as `strait status` shows it. Both ends share these types; a field that an older
-//! process does not send has its default.
+//! `/api/v1/status`: the state of the process, as `strait status` shows it.
+//!
+//! Both ends share these types. A field that an older process does not send has its default.
 
 use std::collections::BTreeMap;
 
@@ -14,42 +15,42 @@ use super::plugins::{self, Plugin};
 use crate::board::plugins::PluginControl;
 use crate::board::{Board, LinkBoard, RecordedEvent};
 
-/// Partitions that stand still and are listed one by one.
+/// Most partitions listed one by one.
 const PAUSED_MAX: usize = 100;
 
-/// A process.
+/// The state of a process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
-    /// Its version of Strait.
+    /// Version of Strait.
     pub version: String,
     /// `starting`, `running` or `draining`.
     pub phase: String,
-    /// What `/readyz` says.
+    /// Whether `/readyz` answers 200.
     pub ready: bool,
-    /// What is missing, where it is not ready.
+    /// What is missing for readiness.
     pub not_ready: Vec<String>,
-    /// Seconds since it began.
+    /// Seconds since the process began.
     pub uptime_s: u64,
-    /// Its links, as configured.
+    /// The links, in the order of the configuration.
     pub links: Vec<Link>,
 }
 
-/// A link, as far as this process has it.
+/// The part of a link that this process has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Link {
-    /// Its name.
+    /// Name of the link.
     pub name: String,
-    /// Cluster it reads from.
+    /// Cluster that the link reads from.
     pub source: String,
-    /// Cluster it writes to.
+    /// Cluster that the link writes to.
     pub target: String,
     /// `exactly-once` or `at-least-once`.
     pub delivery: String,
     /// `preparing`, `running` or `ended`.
     pub state: String,
-    /// Why it ended, or cannot begin yet.
+    /// Why the link ended, or cannot start yet.
     pub error: Option<String>,
     /// Lanes that the link has in all processes.
     pub lanes_total: u32,
@@ -57,27 +58,27 @@ pub struct Link {
     pub lanes: Vec<Lane>,
     /// Source partitions of this process.
     pub partitions: Partitions,
-    /// How far they are behind.
+    /// How far these partitions are behind.
     pub lag: Lag,
-    /// What it did since the process began.
+    /// Figures since the process began.
     pub totals: Totals,
-    /// Partitions that stand still, the first hundred.
+    /// The first hundred partitions that do not move.
     pub paused: Vec<Paused>,
-    /// How many more there are.
+    /// Number of further partitions that do not move.
     pub paused_left_out: usize,
-    /// The plugins that judge records now: name, digest and configuration of each, in order.
+    /// The active plugins: name, digest and configuration of each, in order.
     pub generation: String,
-    /// `steady`, `probation` (rolled back if it breaks), or with a candidate on trial `shadow` or `canary`.
+    /// `steady`, `probation` (rolled back if it fails), or `shadow` or `canary` during a trial.
     pub standing: String,
-    /// Why the last change of plugins was not taken over.
+    /// Why the last change of plugins was refused.
     pub problem: Option<String>,
-    /// What differs in the configuration file and takes effect at the next start only.
+    /// Changes of the configuration file that take effect at the next start.
     pub needs_restart: Vec<String>,
-    /// These plugins, in order.
+    /// The active plugins, in order.
     pub plugins: Vec<Plugin>,
-    /// How often each event came.
+    /// How often each event occurred.
     pub events: BTreeMap<String, u64>,
-    /// The last ones, oldest first.
+    /// The last events, oldest first.
     pub recent_events: Vec<EventView>,
 }
 
@@ -85,81 +86,81 @@ pub struct Link {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lane {
-    /// Its number.
+    /// Number of the lane.
     pub lane: u32,
-    /// `taking`, `running`, or `waiting` before it is taken again.
+    /// `taking`, `running`, or `waiting` before the next attempt.
     pub state: String,
 }
 
-/// Source partitions by what they do.
+/// Source partitions by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Partitions {
-    /// Being read.
+    /// Partitions that are read.
     pub running: u64,
-    /// Tried again by themselves.
+    /// Partitions that are retried without an operator.
     pub stuck: u64,
-    /// Waiting for an operator.
+    /// Partitions that wait for an operator.
     pub stopped: u64,
 }
 
-/// What a link did since the process began.
+/// The figures of a link since the process began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Totals {
     /// Records read from the source.
     pub records_read: u64,
-    /// Their bytes.
+    /// Bytes of these records.
     pub bytes_read: u64,
     /// Records acknowledged by the target.
     pub records_written: u64,
-    /// Their bytes, with 64 for each record.
+    /// Bytes of these records, plus 64 for each.
     pub bytes_written: u64,
-    /// Records left out by plugins.
+    /// Records dropped by plugins.
     pub records_dropped: u64,
-    /// Records refused by plugins.
+    /// Records rejected by plugins.
     pub records_rejected: u64,
-    /// Records kept in quarantine, whoever refused them.
+    /// Records written to quarantine, whoever refused them.
     pub records_quarantined: u64,
     /// Transactions committed.
     pub transactions: u64,
-    /// Transactions that were open when their lane broke.
+    /// Transactions that were open when their lane failed.
     pub transactions_aborted: u64,
-    /// How often a lane broke and was taken again.
+    /// How often a lane failed and was taken again.
     pub lane_restarts: u64,
 }
 
-/// A partition that stands still.
+/// A partition that does not move.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Paused {
     /// Source topic.
     pub topic: String,
-    /// Partition.
+    /// Number of the partition.
     pub partition: i32,
     /// `stuck` or `stopped`.
     pub state: String,
     /// Committed progress: the next offset.
     pub offset: i64,
-    /// The event that said why, where one is known.
+    /// The event with the reason, where one is known.
     pub event: String,
-    /// What it said.
+    /// The text of that event.
     pub reason: String,
 }
 
-/// An event.
+/// A recorded event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventView {
     /// Milliseconds since the Unix epoch.
     pub time_ms: i64,
-    /// Its name.
+    /// Name of the event.
     pub event: String,
-    /// What it said.
+    /// Text of the event.
     pub text: String,
 }
 
-/// The board as status.
+/// Returns the status of a board.
 #[must_use]
 pub fn of(board: &Board) -> Status {
     let not_ready = board.not_ready();
@@ -187,7 +188,7 @@ fn links(board: &Board) -> Vec<Link> {
     links
 }
 
-/// `steady`, `probation`, `shadow` or `canary`.
+/// Returns `steady`, `probation`, `shadow` or `canary`.
 pub fn standing(standing: TrialPhase) -> &'static str {
     match standing {
         TrialPhase::Steady => "steady",
@@ -244,7 +245,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
     view
 }
 
-/// `preparing`, `running` or `ended`.
+/// Returns `preparing`, `running` or `ended`.
 pub fn state(link: &LinkBoard, ended: bool) -> &'static str {
     match (ended, link.work()) {
         (true, _) => "ended",
@@ -253,7 +254,7 @@ pub fn state(link: &LinkBoard, ended: bool) -> &'static str {
     }
 }
 
-/// `taking`, `running` or `waiting`.
+/// Returns `taking`, `running` or `waiting`.
 pub fn lane_state(state: LaneState) -> &'static str {
     match state {
         LaneState::Taking => "taking",
@@ -262,7 +263,7 @@ pub fn lane_state(state: LaneState) -> &'static str {
     }
 }
 
-/// `running`, `stuck` or `stopped`.
+/// Returns `running`, `stuck` or `stopped`.
 pub fn activity(activity: &Activity) -> &'static str {
     match activity {
         Activity::Running => "running",

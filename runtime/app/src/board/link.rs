@@ -90,8 +90,8 @@ impl LinkBoard {
         lock(&self.events)
     }
 
-    /// Records that the link is prepared. Only the first call counts: a link is prepared once in the
-    /// life of a process.
+    /// Records that the link is prepared. Only the first call counts: a link is prepared once in
+    /// the life of a process.
     pub fn set_prepared(&self, work: Work) {
         drop(self.work.set(work));
         self.lock().startup_error = None;

@@ -1,7 +1,7 @@
 //! The state of a process: its phase and its links. `run` and `reload` write it, `admin` reads it.
 //!
-//! The board knows every link of the configuration from the start, whatever becomes of it, so that a
-//! link that cannot start is shown and not missing.
+//! The board knows every link of the configuration from the start, whatever becomes of it, so that
+//! a link that cannot start is shown and not missing.
 
 mod link;
 pub mod plugins;
@@ -119,8 +119,8 @@ impl Board {
 
     /// Returns what is missing for readiness; nothing when the process is ready.
     ///
-    /// A process is ready while it runs, the group has assigned each link its lanes (none, where other
-    /// processes have them all) and every one of these lanes moves records.
+    /// A process is ready while it runs, the group has assigned each link its lanes (none, where
+    /// other processes have them all) and every one of these lanes moves records.
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {
         match self.phase() {

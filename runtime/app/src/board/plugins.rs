@@ -81,13 +81,15 @@ pub enum ReloadError {
     Panicked(String),
 }
 
-/// Shows and exchanges the plugins of a running process. `reload` implements it; the admin API calls it.
+/// Shows and exchanges the plugins of a running process. `reload` implements it; the admin API
+/// calls it.
 #[async_trait]
 pub trait PluginControl: Send + Sync {
     /// Returns the plugins of every link, by name of link.
     fn state(&self) -> Vec<LinkPlugins>;
 
-    /// Returns the reloads and rollbacks of a link, oldest first. The list is bounded; the log has all.
+    /// Returns the reloads and rollbacks of a link, oldest first. The list is bounded; the log has
+    /// all.
     ///
     /// # Errors
     /// [`ReloadError::UnknownLink`].
@@ -99,7 +101,8 @@ pub trait PluginControl: Send + Sync {
     /// [`ReloadError`] where there is no such link. A refusal is a report, not an error.
     async fn reload(&self, link: &str, request: ReloadRequest) -> Result<ReloadReport, ReloadError>;
 
-    /// Rolls a link back to its previous plugins. They stay until a file changes or a reload is forced.
+    /// Rolls a link back to its previous plugins. They stay until a file changes or a reload is
+    /// forced.
     ///
     /// # Errors
     /// [`ReloadError`].

@@ -8,19 +8,20 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Moves records between Kafka clusters, through plugins.
 ///
-/// A configuration names clusters, and links that copy topics from one to another. Begin with `strait demo`, which needs no
-/// broker; then write a strait.toml, try it with `strait check`, and `strait run` it.
+/// A configuration names clusters, and links that copy topics from one to another. Begin with
+/// `strait demo`, which needs no broker. Then write a strait.toml, try it with `strait check`, and
+/// run it with `strait run`.
 #[derive(Debug, Parser)]
 #[command(name = "strait", version, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 64 the configuration is wrong")]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
-    /// Which log messages: a level, or levels by module as in 'info,strait_kafka=debug'.
+    /// Level of the log, or levels by module as in 'info,strait_kafka=debug'.
     #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", hide_env_values = true)]
     pub log: Option<String>,
-    /// How log messages are written [default: text on a terminal, json otherwise].
+    /// Format of the log [default: text on a terminal, json otherwise].
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }
@@ -30,31 +31,32 @@ pub struct Cli {
 pub enum Command {
     /// Run the links of a configuration.
     ///
-    /// Runs until SIGINT or SIGTERM, then finishes what is in flight. Several processes with the same configuration share
-    /// the work: each takes some of a link's lanes.
+    /// Runs until SIGINT or SIGTERM, then commits what is in flight. Several processes with the
+    /// same configuration share the work: each takes some of a link's lanes.
     Run(Run),
-    /// Try a configuration out without changing anything.
+    /// Try a configuration without changing anything.
     ///
-    /// Reads and judges it, loads its plugins, connects to its clusters, lists the topics that each link would copy and
-    /// asks for the permissions that it would need.
+    /// Validates it, loads its plugins, connects to its clusters, lists the topics that each link
+    /// would copy, and checks the permissions that it would need.
     Check(Check),
-    /// Say what a running process does.
+    /// Show the state of a running process.
     ///
-    /// Asks its admin API: links, lanes, lag, partitions that stand still and why. Ends with 1 when nothing answers.
+    /// Asks its admin API for links, lanes, lag, and stopped partitions with the reason. Exits with
+    /// 1 when nothing answers.
     Status {
-        /// Which process.
+        /// The process.
         #[command(flatten)]
         at: AdminAt,
         /// How to print it.
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Output,
     },
-    /// See Strait work: clusters, traffic and plugins on this machine, no broker needed.
+    /// See Strait work, with clusters, traffic and plugins on this machine. No broker needed.
     Demo(Demo),
     /// Print the configuration, or the schema of configurations.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Write, build, try and look at plugins.
+    /// Write, build, try and inspect plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Change how many processes can share a link.
@@ -62,21 +64,23 @@ pub enum Command {
     Lanes(LanesCommand),
 }
 
-/// Which configuration.
+/// A configuration file.
 #[derive(Clone, Debug, Args)]
 pub struct ConfigFile {
-    /// The configuration: TOML, YAML or JSON by its extension. Variables like STRAIT_LINKS__0__NAME override it.
+    /// The configuration: TOML, YAML or JSON by its extension. Variables like STRAIT_LINKS__0__NAME
+    /// override it.
     #[arg(short = 'c', long = "config", value_name = "FILE", default_value = "strait.toml")]
     pub file: PathBuf,
 }
 
-/// Which running process: the one that its admin API's address names, else the one that runs the configuration.
+/// A running process, by the address of its admin API or by its configuration.
 #[derive(Clone, Debug, Args)]
 pub struct AdminAt {
     /// The admin API, such as http://127.0.0.1:9610.
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
-    /// The configuration that it runs, for [admin] listen. Nothing else of it is read, and no secret is needed.
+    /// The configuration of the process, for [admin] listen. Nothing else of it is read, and no
+    /// secret is needed.
     #[command(flatten)]
     pub config: ConfigFile,
 }
@@ -98,10 +102,10 @@ pub struct LinkAt {
 /// `strait run`
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Which configuration.
+    /// The configuration.
     #[command(flatten)]
     pub config: ConfigFile,
-    /// End with 0 once every link has copied what its source held when it started.
+    /// Exit with 0 once every link has copied what its source held at the start.
     #[arg(long)]
     pub until_caught_up: bool,
 }
@@ -109,7 +113,7 @@ pub struct Run {
 /// `strait check`
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Which configuration.
+    /// The configuration.
     #[command(flatten)]
     pub config: ConfigFile,
     /// How to print the result.
@@ -120,13 +124,13 @@ pub struct Check {
 /// `strait demo`
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Leave the clusters and the link running, and say their addresses.
+    /// Leave the clusters and the link running, and print their addresses.
     #[arg(long, conflicts_with = "plugin")]
     pub keep: bool,
-    /// Put this plugin (.wasm) in the link instead, and see what it does with orders.
+    /// Use this plugin (.wasm) in the link instead, and see what it does with orders.
     #[arg(long, value_name = "FILE")]
     pub plugin: Option<PathBuf>,
-    /// Its configuration as JSON.
+    /// The plugin's configuration as JSON.
     #[arg(long, value_name = "JSON", requires = "plugin")]
     pub plugin_config: Option<String>,
 }
@@ -136,11 +140,11 @@ pub struct Demo {
 pub enum ConfigCommand {
     /// Print the JSON Schema of a configuration, for editors and CI.
     Schema,
-    /// Print the configuration in effect: file, environment and defaults together.
+    /// Print the effective configuration: file, environment and defaults together.
     ///
-    /// References to secrets are printed as written, secrets written in the file as ***.
+    /// References to secrets are printed as written, and secrets in the file as ***.
     Show {
-        /// Which configuration.
+        /// The configuration.
         #[command(flatten)]
         config: ConfigFile,
         /// How to print it; text is TOML.
@@ -152,10 +156,10 @@ pub enum ConfigCommand {
 /// `strait plugin …`
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
-    /// What an author needs.
+    /// The author's commands.
     #[command(flatten)]
     Author(plugin::AuthorCommand),
-    /// Say what a plugin is, what it declares and what it would import.
+    /// Show a plugin's kind, declarations and imports.
     Inspect {
         /// The .wasm file.
         #[arg(value_name = "FILE")]
@@ -166,7 +170,8 @@ pub enum PluginCommand {
     },
     /// Reload the configuration and the plugins of a running process.
     ///
-    /// Plugins that do not load, or protect less than the active ones, are refused: the active ones stay.
+    /// Plugins that do not load, or protect less than the active ones, are refused: the active ones
+    /// stay.
     Reload {
         /// The links, and how to print the outcome.
         #[command(flatten)]
@@ -184,11 +189,11 @@ pub enum PluginCommand {
     History(LinkAt),
     /// Make a key pair to sign plugins with; prints the public key.
     Keygen {
-        /// Where to put the private key; must not be there yet.
+        /// The file for the private key. It must not exist yet.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
     },
-    /// Sign a plugin's file: writes FILE.sig beside it.
+    /// Sign a plugin's file. Writes FILE.sig beside it.
     Sign {
         /// The private key.
         #[arg(long, value_name = "FILE")]
@@ -197,7 +202,7 @@ pub enum PluginCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Say who vouches for a plugin's file, from the signature beside it.
+    /// Verify the signature beside a plugin's file.
     Verify {
         /// The .wasm file.
         #[arg(value_name = "FILE")]
@@ -216,22 +221,22 @@ pub enum PluginCommand {
 pub enum LanesCommand {
     /// Give a link more lanes. Stop every process that runs it first.
     ///
-    /// Keeps the link's progress to the offset. Interrupted, it is run again; until then no process takes the link up.
-    /// Afterwards put the new number into the configuration.
+    /// Keeps the link's progress to the offset. If it is interrupted, run it again; until then no
+    /// process runs the link. Afterwards set the new number in the configuration.
     Resize {
         /// Name of the link.
         #[arg(value_name = "LINK")]
         link: String,
-        /// How many lanes it is to have.
+        /// The new number of lanes.
         #[arg(value_name = "LANES", value_parser = clap::value_parser!(u32).range(1..=64))]
         lanes: u32,
-        /// Which configuration.
+        /// The configuration.
         #[command(flatten)]
         config: ConfigFile,
     },
 }
 
-/// For people or for programs.
+/// The format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.
@@ -240,7 +245,7 @@ pub enum Output {
     Json,
 }
 
-/// How log messages are written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Lines for people.

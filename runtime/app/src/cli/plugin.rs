@@ -9,33 +9,34 @@ use super::{ConfigFile, Output};
 /// The author's commands.
 #[derive(Debug, Subcommand)]
 pub enum AuthorCommand {
-    /// Write the project of a new plugin: code, SDK, a test with golden data.
+    /// Write the project of a new plugin: code, SDK, and a test with golden data.
     New {
-        /// Its language.
+        /// Language of the plugin.
         #[arg(long, value_name = "LANG")]
         lang: Lang,
-        /// Its name: lower-case letters, digits and '-'. The folder of this name must not exist.
+        /// Name of the plugin: lower-case letters, digits and '-'. The folder of this name must not
+        /// exist.
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Build the plugin of a project: prints the .wasm file.
+    /// Build the plugin of a project and print the path of the .wasm file.
     ///
-    /// What comes from package registries is installed into the project's folder .strait, nothing outside of it. What the
-    /// machine must have is said when it is missing.
+    /// Packages from registries are installed into the project's folder .strait and nowhere else. A
+    /// tool that the machine must have is named when it is missing.
     Build(Project),
-    /// Run the cases of a project's tests folder: NAME.jsonl in, compared with NAME.expected.jsonl.
+    /// Run the test cases of a project: NAME.jsonl goes in, NAME.expected.jsonl must come out.
     Test {
         /// The project.
         #[command(flatten)]
         project: Project,
-        /// Take what the plugin does now as what is expected.
+        /// Write the plugin's current output as the expected one.
         #[arg(long)]
         update: bool,
         /// Only cases whose name contains this.
         #[arg(long, value_name = "TEXT")]
         case: Option<String>,
     },
-    /// Show what the plugin does with records: JSON lines in, one line per record out.
+    /// Run the plugin over records: JSON lines in, one line per record out.
     Run {
         /// The plugin.
         #[command(flatten)]
@@ -43,28 +44,29 @@ pub enum AuthorCommand {
         /// Records as JSON lines, as `capture` writes them; '-' is standard input.
         #[arg(value_name = "RECORDS")]
         records: PathBuf,
-        /// Leave out records that pass unchanged.
+        /// Omit records that pass unchanged.
         #[arg(long)]
         changes: bool,
     },
-    /// Measure the plugin: records/s, ns per record, peak memory, and what it is given of each record, by column.
+    /// Measure the plugin: records/s, ns per record, peak memory, and the columns that it reads.
     Bench {
         /// The plugin.
         #[command(flatten)]
         plugin: Chosen,
-        /// Records as JSON lines, repeated as often as needed [default: the first case of the project's tests].
+        /// Records as JSON lines, repeated as often as needed [default: the first case of the
+        /// project's tests].
         #[arg(value_name = "RECORDS")]
         records: Option<PathBuf>,
-        /// How long to measure.
+        /// Duration of the measurement.
         #[arg(long, value_name = "SECONDS", default_value_t = 3)]
         seconds: u64,
         /// How to print it.
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Output,
     },
-    /// Write records of a topic as JSON lines, for `run`, `test` and `bench`. Reads only; commits nothing.
+    /// Print records of a topic as JSON lines, for `run`, `test` and `bench`. Commits nothing.
     Capture {
-        /// Which configuration.
+        /// The configuration.
         #[command(flatten)]
         config: ConfigFile,
         /// The topic.
@@ -76,13 +78,13 @@ pub enum AuthorCommand {
         /// The source cluster of this link.
         #[arg(long, value_name = "NAME", conflicts_with = "cluster")]
         link: Option<String>,
-        /// At most so many records, from the earliest on, evenly over the partitions.
+        /// Most records, from the earliest on, evenly over the partitions.
         #[arg(long, value_name = "N", default_value_t = 100)]
         max: usize,
     },
 }
 
-/// A project's folder.
+/// The folder of a project.
 #[derive(Clone, Debug, Args)]
 pub struct Project {
     /// The project: a folder with a strait-plugin.toml.
@@ -90,13 +92,14 @@ pub struct Project {
     pub folder: PathBuf,
 }
 
-/// A plugin: of the project, or a file.
+/// A plugin: that of the project, or a file.
 #[derive(Clone, Debug, Args)]
 pub struct Chosen {
-    /// A .wasm file, or the name of a bundled plugin [default: what the project in this folder has built].
+    /// A .wasm file, or the name of a bundled plugin [default: the built plugin of the project in
+    /// this folder].
     #[arg(long, value_name = "FILE")]
     pub plugin: Option<String>,
-    /// Its configuration as JSON [default: the project's, else an empty object].
+    /// The plugin's configuration as JSON [default: the project's, else an empty object].
     #[arg(long, value_name = "JSON")]
     pub plugin_config: Option<String>,
 }
@@ -122,7 +125,7 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// As it is written on the command line, and the folder of its example.
+    /// Returns the name on the command line, which is the folder of its example too.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

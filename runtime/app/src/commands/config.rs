@@ -18,7 +18,7 @@ pub fn config(command: &ConfigCommand) -> End {
 }
 
 fn show(config: &Config, output: Output) -> End {
-    // The serialized form is the shown form: the model's types hide what must be hidden.
+    // The model's types mask secrets when they are serialized.
     let text = match output {
         Output::Json => serde_json::to_string_pretty(config).map_err(|error| error.to_string()),
         Output::Text => toml::to_string_pretty(config).map_err(|error| error.to_string()),

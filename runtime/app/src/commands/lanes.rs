@@ -9,7 +9,7 @@ use super::{End, load, print, print_message};
 use crate::cli::{ConfigFile, LanesCommand};
 use crate::compose;
 
-/// How long one question to the target may take.
+/// How long one request to the target may take.
 const REQUEST: Duration = Duration::from_secs(15);
 
 /// Runs the command.
@@ -22,37 +22,44 @@ pub fn lanes(command: &LanesCommand) -> End {
             "{link} has {} lanes now (before: {}); the progress of {} partitions moved. Put lanes = {} into the configuration",
             done.lanes, done.before, done.moved, done.lanes
         )),
-        Err(Stopped::Said(end)) => end,
-        Err(Stopped::Because(reason)) => {
-            print_message(&format!("error: {reason}"));
+        Err(LanesError::Configuration(end)) => end,
+        Err(error) => {
+            print_message(&format!("error: {error}"));
             End::Failed
         }
     }
 }
 
-enum Stopped {
-    /// Everything was told.
-    Said(End),
-    Because(String),
+/// Why a link was not resized.
+#[derive(Debug, thiserror::Error)]
+enum LanesError {
+    /// The configuration does not load; the findings are printed.
+    #[error("the configuration is not valid")]
+    Configuration(End),
+    /// The configuration has no such link.
+    #[error("the configuration has no link '{link}'; there are: {known}")]
+    UnknownLink { link: String, known: String },
+    /// The link names a cluster that does not exist. Validation refuses that earlier.
+    #[error("unknown cluster '{0}'")]
+    UnknownCluster(String),
+    /// The async runtime does not start.
+    #[error("cannot start: {0}")]
+    Start(std::io::Error),
+    /// The resize failed.
+    #[error(transparent)]
+    Resize(#[from] ResizeError),
 }
 
-impl From<ResizeError> for Stopped {
-    fn from(error: ResizeError) -> Self {
-        Self::Because(error.to_string())
-    }
-}
-
-fn resize(name: &str, lanes: u32, config: &ConfigFile) -> Result<Resized, Stopped> {
-    let loaded = load(config).map_err(Stopped::Said)?;
-    let names = || loaded.config.links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ");
+fn resize(name: &str, lanes: u32, config: &ConfigFile) -> Result<Resized, LanesError> {
+    let loaded = load(config).map_err(LanesError::Configuration)?;
+    let known = || loaded.config.links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ");
     let link = loaded.config.links.iter().find(|link| link.name == name);
-    let link = link
-        .ok_or_else(|| Stopped::Because(format!("the configuration has no link '{name}'; there are: {}", names())))?;
+    let link = link.ok_or_else(|| LanesError::UnknownLink { link: name.to_owned(), known: known() })?;
     let cluster = loaded.config.cluster(&link.target);
-    let cluster = cluster.ok_or_else(|| Stopped::Because(format!("unknown cluster '{}'", link.target)))?;
+    let cluster = cluster.ok_or_else(|| LanesError::UnknownCluster(link.target.clone()))?;
     let target = compose::cluster(&link.target, cluster);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| Stopped::Because(format!("cannot start: {error}")))?;
+    let runtime = runtime.map_err(LanesError::Start)?;
     let exactly_once = link.delivery == DeliveryMode::ExactlyOnce;
     Ok(runtime.block_on(resize_lanes(&target, name, lanes, exactly_once, REQUEST))?)
 }

@@ -59,7 +59,8 @@ pub fn print_report(report: &Report) {
     }
 }
 
-/// Returns the width of reports: the terminal's, where the environment has it, within 60 to 160 columns.
+/// Returns the width of reports: the terminal's, where the environment has it, within 60 to 160
+/// columns.
 pub fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     columns.unwrap_or(100_usize).clamp(60, 160)
@@ -72,7 +73,8 @@ pub fn print_message(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
-/// Prints a result to standard output. A reader that closed the pipe (`strait config show | head`) is no error.
+/// Prints a result to standard output. A reader that closed the pipe (`strait config show | head`)
+/// is no error.
 #[must_use]
 pub fn print(text: &str) -> End {
     match writeln!(io::stdout(), "{}", text.trim_end()) {

@@ -65,8 +65,8 @@ pub fn run(args: &Run, log: Option<&str>, log_format: Option<LogFormat>) -> End 
     }
 }
 
-/// Runs the links and the admin API beside them. The API answers to the very end, so that a drain can be
-/// watched.
+/// Runs the links and the admin API beside them. The API answers to the very end, so that a drain
+/// can be watched.
 async fn serve(loaded: &Arc<Loaded>, until: Until) -> Result<Summary, ServeError> {
     let board = Board::new(&loaded.config);
     let admin = admin::bind(&loaded.config.admin, Arc::clone(&board)).await.map_err(ServeError::Admin)?;
@@ -101,8 +101,8 @@ async fn copy(loaded: &Arc<Loaded>, until: Until, board: &Board) -> Result<Summa
     }
 }
 
-/// Waits for SIGINT or SIGTERM. Where they cannot be listened for, their default action ends the process,
-/// which loses nothing.
+/// Waits for SIGINT or SIGTERM. Where they cannot be listened for, their default action ends the
+/// process, which loses nothing.
 pub async fn stop_signal() {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

@@ -9,8 +9,8 @@ use crate::admin::status::{Link, Status};
 use crate::cli::{AdminAt, Output};
 use crate::load::{self, Environment};
 
-/// An answer comes from memory.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take. It comes from memory.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 #[must_use]
@@ -19,7 +19,7 @@ pub fn status(at: &AdminAt, output: Output) -> End {
         Ok(client) => client,
         Err(end) => return end,
     };
-    let answer = match client.get("/api/v1/status", PATIENCE) {
+    let answer = match client.get("/api/v1/status", ANSWER_TIMEOUT) {
         Ok(answer) => answer,
         Err(error) => return failed(&error),
     };
@@ -35,10 +35,10 @@ pub fn status(at: &AdminAt, output: Output) -> End {
     }
 }
 
-/// The API to ask: the one named, or the one that the configuration has its processes listen on.
+/// Returns the client of the named API, else of the one that the configuration sets.
 ///
 /// # Errors
-/// How the command ends; everything has been printed.
+/// How the command ends; the error is printed by then.
 pub fn client(at: &AdminAt) -> Result<Client, End> {
     if let Some(url) = &at.admin {
         return Client::new(url).map_err(|error| failed(&error));
@@ -56,7 +56,7 @@ pub fn client(at: &AdminAt) -> Result<Client, End> {
     }
 }
 
-/// Says why there is no answer.
+/// Prints why there is no answer.
 #[must_use]
 pub fn failed(error: &ClientError) -> End {
     print_message(&format!("error: {error}"));
@@ -102,7 +102,7 @@ fn row(link: &Link) -> Vec<String> {
     let partitions = link.partitions;
     let mut held = format!("{}", partitions.running + partitions.stuck + partitions.stopped);
     if partitions.stuck + partitions.stopped > 0 {
-        held.push_str(&format!(" ({} stand still)", partitions.stuck + partitions.stopped));
+        held.push_str(&format!(" ({} stopped or stuck)", partitions.stuck + partitions.stopped));
     }
     let totals = &link.totals;
     vec![
@@ -131,7 +131,7 @@ fn details(text: &mut String, link: &Link) {
     }
     for paused in &link.paused {
         let (topic, state) = (plain(&paused.topic), plain(&paused.state));
-        let reason = if paused.event.is_empty() { "no event of this process says why" } else { &paused.reason };
+        let reason = if paused.event.is_empty() { "no event of this process has the reason" } else { &paused.reason };
         lines.push(format!(
             "{topic}-{} is {state} at offset {}: {} {}",
             paused.partition,
@@ -175,7 +175,7 @@ fn plugin(plugin: &Plugin) -> String {
     line
 }
 
-/// What a terminal must not obey is escaped: texts of brokers and plugins pass through here.
+/// Escapes control characters: texts of brokers and plugins must not control the terminal.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -196,7 +196,7 @@ fn time(seconds: u64) -> String {
     }
 }
 
-/// Columns as wide as their widest cell.
+/// Returns a table whose columns are as wide as their widest cell.
 pub fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {

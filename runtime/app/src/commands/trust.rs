@@ -1,4 +1,5 @@
-//! `strait plugin keygen`, `sign` and `verify`: who vouches for a plugin's file. No network, no running process.
+//! `strait plugin keygen`, `sign` and `verify`: signatures of plugins' files, without a network or
+//! a running process.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -13,12 +14,12 @@ use super::{End, print, print_message};
 use crate::cli::ConfigFile;
 use crate::load::{self, Environment};
 
-/// A private key file is one short line.
+/// Largest private key file, in bytes. It is one short line.
 const KEY_BYTES_MAX: usize = 4096;
-/// The bound on a plugin's file.
+/// Largest plugin file, in bytes.
 const PLUGIN_BYTES_MAX: usize = 64 << 20;
 
-/// Makes a key pair.
+/// Creates a key pair.
 #[must_use]
 pub fn keygen(file: &Path) -> End {
     ended(make(file).map(|public| {
@@ -36,7 +37,7 @@ pub fn sign(key: &Path, file: &Path) -> End {
     ended(vouch(key, file))
 }
 
-/// Says who vouches for a plugin's file.
+/// Verifies the signature of a plugin's file.
 #[must_use]
 pub fn verify(file: &Path, trust: &[String], config: &ConfigFile) -> End {
     ended(judge(file, trust, config))
@@ -57,7 +58,7 @@ fn make(file: &Path) -> Result<PublicKey, String> {
     SysRng.try_fill_bytes(&mut seed).map_err(|error| format!("no random numbers: {error}"))?;
     let key = PrivateKey::from_random(seed)?;
     let name = file.display();
-    // Made with its mode, so that there is no moment in which others can read it; never written over another key.
+    // Created with its mode, so that others can never read it, and never over another key.
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     let mut created = created.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => format!("{name} is there already: name another file, or move it away"),
@@ -73,7 +74,7 @@ fn vouch(key: &Path, file: &Path) -> Result<String, String> {
     let bytes = read(file, PLUGIN_BYTES_MAX)?;
     let path = signature_path(file);
     let name = path.display();
-    // Whole or not at all: a link may look at it at any moment.
+    // Written whole or not at all, as a link may read it at any moment.
     let aside = path.with_extension(format!("sig.{}", std::process::id()));
     let written = fs::write(&aside, key.sign(&bytes)).and_then(|()| fs::rename(&aside, &path));
     written.map_err(|error| format!("{name} cannot be written: {error}"))?;
@@ -96,7 +97,8 @@ fn private_key(file: &Path) -> Result<PrivateKey, String> {
 
 fn judge(file: &Path, trust: &[String], config: &ConfigFile) -> Result<String, String> {
     let written = if trust.is_empty() {
-        load::trusted_plugin_keys(&config.file, &Environment::of_process())?
+        let keys = load::trusted_plugin_keys(&config.file, &Environment::of_process());
+        keys.map_err(|error| error.to_string())?
     } else {
         trust.to_vec()
     };

@@ -63,8 +63,8 @@ fn parse_json(text: &str) -> Result<Parsed, Vec<SyntaxError>> {
         let message = message.split(" at line ").next().unwrap_or_default().to_owned();
         vec![SyntaxError { span: at..at, message }]
     })?;
-    // The YAML parser reads JSON with positions, and finds duplicate keys, which serde_json accepts. Of what
-    // only JSON has (surrogate escapes) the positions are lost, not the content.
+    // The YAML parser reads JSON with positions, and finds duplicate keys, which serde_json
+    // accepts. Of what only JSON has (surrogate escapes) the positions are lost, not the content.
     match yaml::parse(text) {
         Ok(parsed) => Ok(Parsed { tree, ..parsed }),
         Err(YamlError::DuplicateKey(error)) => Err(vec![error]),

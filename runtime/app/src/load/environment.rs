@@ -47,7 +47,8 @@ impl Environment {
 }
 
 fn read_secret(path: &Path) -> Result<String, String> {
-    // The problem names the path as written. Its text must not show where that leads on this machine.
+    // The problem names the path as written. Its text must not show where that leads on this
+    // machine.
     let metadata = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
     if !metadata.is_file() {
         return Err("is not a file".to_owned());

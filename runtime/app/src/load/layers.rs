@@ -1,10 +1,13 @@
-//! The layers of a configuration, merged by figment: the file first, then each variable of the environment.
+//! The layers of a configuration, merged by figment: the file first, then each variable of the
+//! environment.
 //!
-//! One rule holds at every depth: a table is merged into the table it overrides, entry by entry; anything
-//! else, a whole list too, replaces what was there. figment merges tables but does not reach into lists, so
-//! the layer of a variable that goes into a list carries that list, its one entry merged by figment before.
+//! One rule holds at every depth: a table is merged into the table it overrides, entry by entry;
+//! anything else, a whole list too, replaces what was there. figment merges tables but does not
+//! reach into lists, so the layer of a variable that goes into a list carries that list, its one
+//! entry merged by figment before.
 //!
-//! figment knows no line numbers: positions in the file are kept beside it, in [`tree`](super::tree).
+//! figment knows no line numbers: positions in the file are kept beside it, in
+//! [`tree`](super::tree).
 
 use std::collections::BTreeMap;
 
@@ -44,8 +47,8 @@ pub struct Merged {
     pub problems: Vec<(String, Problem)>,
 }
 
-/// Merges the overrides among `variables` into the tree of a file. A tree that is no table is returned as it
-/// is.
+/// Merges the overrides among `variables` into the tree of a file. A tree that is no table is
+/// returned as it is.
 ///
 /// # Errors
 /// figment's, where a layer cannot be read back.
@@ -75,7 +78,8 @@ fn merge_two(below: (&str, &Value), above: (&str, &Value)) -> Result<Value, figm
     layer(below).merge(layer(above)).extract()
 }
 
-/// Returns the layer that sets one entry of `tree`: `value` inside of the tables and lists around it.
+/// Returns the layer that sets one entry of `tree`: `value` inside of the tables and lists around
+/// it.
 fn layer(tree: Option<&Value>, steps: &[Step], value: Value) -> Result<Value, figment::Error> {
     let Some((step, rest)) = steps.split_first() else { return Ok(value) };
     match step {

@@ -7,8 +7,8 @@ use strait_core::config::{Path, Step, reference, refused, secrets};
 
 use super::tree::Parsed;
 
-/// Returns the text with the values of secrets replaced by stars, byte for byte, so that positions still
-/// fit.
+/// Returns the text with the values of secrets replaced by stars, byte for byte, so that positions
+/// still fit.
 #[must_use]
 pub fn mask_secrets(text: &str, parsed: &Parsed) -> String {
     let mut bytes = text.as_bytes().to_vec();
@@ -47,7 +47,8 @@ fn is_secret(at: &Path) -> bool {
     })
 }
 
-/// As [`mask_secrets`], for a text that does not parse: masks all that follows a secret's name on its line.
+/// As [`mask_secrets`], for a text that does not parse: masks all that follows a secret's name on
+/// its line.
 #[must_use]
 pub fn mask_secret_lines(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();

@@ -1,7 +1,7 @@
 //! Loads a configuration: merges its layers, resolves references, judges the result.
 //!
-//! The file and the overrides of the environment become one tree, and each of its entries knows its line or
-//! its variable.
+//! The file and the overrides of the environment become one tree, and each of its entries knows its
+//! line or its variable.
 
 mod document;
 mod environment;
@@ -30,9 +30,9 @@ use tree::{Parsed, Places};
 /// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The configuration, references resolved.
+    /// The configuration, with references resolved.
     pub config: Config,
-    /// Warnings.
+    /// The warnings.
     pub report: Report,
     base: PathBuf,
     file: PathBuf,
@@ -40,13 +40,13 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The file it came from.
+    /// Returns the file of the configuration.
     #[must_use]
     pub fn file(&self) -> &FilePath {
         &self.file
     }
 
-    /// Loads the file again as it is now, in the same environment.
+    /// Loads the file again, in the same environment.
     ///
     /// # Errors
     /// As [`load`].
@@ -54,23 +54,23 @@ impl Loaded {
         load(&self.file, &self.environment)
     }
 
-    /// The folder of the plugins: `plugin_dir`, relative to the file.
+    /// Returns the folder of the plugins: `plugin_dir`, relative to the file.
     #[must_use]
     pub fn plugin_dir(&self) -> PathBuf {
         self.base.join(self.config.plugin_dir.expose())
     }
 
-    /// The folder that Strait keeps to itself: `state_dir`, relative to the file.
+    /// Returns the folder for Strait's own state: `state_dir`, relative to the file.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
         self.base.join(self.config.state_dir.expose())
     }
 }
 
-/// Loads and judges a file.
+/// Loads and validates a file.
 ///
 /// # Errors
-/// A report with everything that is wrong.
+/// A report with all errors.
 pub fn load(file: &FilePath, environment: &Environment) -> Result<Loaded, Report> {
     let name = file.display().to_string();
     let fail = |message: String, help: &str| Report::failure(&name, "unreadable", message, help);
@@ -93,49 +93,100 @@ pub fn load(file: &FilePath, environment: &Environment) -> Result<Loaded, Report
     Ok(Loaded { file: file.to_owned(), ..loaded })
 }
 
-/// Where the processes of a configuration listen with their admin API; `None` where they do not. Reads nothing else, so that
-/// it works where the configuration's secrets are not to be had, and without a file as well: then it is the default.
+/// Why a single setting cannot be read from a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingError {
+    /// The extension of the file is of no known format.
+    #[error("cannot tell what {0} is written in")]
+    UnknownFormat(String),
+    /// The file cannot be read.
+    #[error("cannot read {file}: {error}")]
+    Read {
+        /// The file.
+        file: String,
+        /// The system's error.
+        error: std::io::Error,
+    },
+    /// The file does not parse.
+    #[error("{file} is not valid {format}; see strait check")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// The format of its extension.
+        format: Format,
+    },
+    /// The layers cannot be merged: a bug.
+    #[error("{file}: its layers cannot be merged: {error}")]
+    Layers {
+        /// The file.
+        file: String,
+        /// figment's error.
+        error: Box<figment::Error>,
+    },
+    /// `[admin] listen` is wrong.
+    #[error("{file}: [admin] listen: {reason}")]
+    Listen {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The processes listen on any free port.
+    #[error("{file}: its processes listen on any free port of {host}: their log says which")]
+    AnyPort {
+        /// The file.
+        file: String,
+        /// The address without the port.
+        host: std::net::IpAddr,
+    },
+}
+
+/// Returns the address of the admin API of a configuration's processes; `None` where it is off.
+///
+/// Reads nothing else, so it needs none of the configuration's secrets. Without a file it is the
+/// default address.
 ///
 /// # Errors
-/// What is wrong with the file or the setting.
-pub fn admin_address(file: &FilePath, environment: &Environment) -> Result<Option<SocketAddr>, String> {
-    let name = file.display();
+/// [`SettingError`].
+pub fn admin_address(file: &FilePath, environment: &Environment) -> Result<Option<SocketAddr>, SettingError> {
     let tree = as_written(file, environment)?;
     let listen = tree.pointer("/admin/listen").and_then(Value::as_str);
-    match AdminListen::parse(listen).map_err(|reason| format!("{name}: [admin] listen: {reason}"))? {
+    match AdminListen::parse(listen)
+        .map_err(|reason| SettingError::Listen { file: file.display().to_string(), reason })?
+    {
         AdminListen::Off => Ok(None),
         AdminListen::Default(address) | AdminListen::Explicit(address) if address.port() == 0 => {
-            Err(format!("{name}: its processes listen on any free port of {}: their log says which", address.ip()))
+            Err(SettingError::AnyPort { file: file.display().to_string(), host: address.ip() })
         }
         AdminListen::Default(address) | AdminListen::Explicit(address) => Ok(Some(address)),
     }
 }
 
-/// The `trusted_plugin_keys` of a configuration, as written. Reads nothing else.
+/// Returns the `trusted_plugin_keys` of a configuration, as written. Reads nothing else.
 ///
 /// # Errors
-/// What is wrong with the file.
-pub fn trusted_plugin_keys(file: &FilePath, environment: &Environment) -> Result<Vec<String>, String> {
+/// [`SettingError`].
+pub fn trusted_plugin_keys(file: &FilePath, environment: &Environment) -> Result<Vec<String>, SettingError> {
     let tree = as_written(file, environment)?;
     let keys = tree.get("trusted_plugin_keys").and_then(Value::as_array).into_iter().flatten();
     Ok(keys.map(|key| key.as_str().unwrap_or_default().to_owned()).collect())
 }
 
-/// The tree of a file with the environment's overrides, not judged; empty where there is no file.
-fn as_written(file: &FilePath, environment: &Environment) -> Result<Value, String> {
-    let name = file.display();
+/// Returns the merged layers without validation; only the environment where there is no file.
+fn as_written(file: &FilePath, environment: &Environment) -> Result<Value, SettingError> {
+    let name = file.display().to_string();
     let mut tree = Value::Object(serde_json::Map::new());
     match (Format::of(file), std::fs::read_to_string(file)) {
         (Some(format), Ok(text)) => {
             let parsed = document::parse(&text, format);
-            tree = parsed.map_err(|_| format!("{name} is not valid {format}; see strait check"))?.tree;
+            tree = parsed.map_err(|_| SettingError::Syntax { file: name.clone(), format })?.tree;
         }
-        (None, _) => return Err(format!("cannot tell what {name} is written in")),
+        (None, _) => return Err(SettingError::UnknownFormat(name)),
         (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
-        (_, Err(error)) => return Err(format!("cannot read {name}: {error}")),
+        (_, Err(error)) => return Err(SettingError::Read { file: name, error }),
     }
-    let merged = layers::merge(&name.to_string(), tree, &environment.variables);
-    Ok(merged.map_err(|error| format!("{name}: its layers cannot be merged: {error}"))?.tree)
+    let merged = layers::merge(&name, tree, &environment.variables);
+    Ok(merged.map_err(|error| SettingError::Layers { file: name, error: Box::new(error) })?.tree)
 }
 
 fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &Environment) -> Result<Loaded, Report> {
@@ -183,8 +234,8 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
     Ok(Loaded { config, report, base: base.to_owned(), file: PathBuf::from(name), environment: environment.clone() })
 }
 
-/// Returns the position of a problem: the variable that set its entry, else the line in the file; where the
-/// entry has neither, that of the nearest entry around it.
+/// Returns the position of a problem: the variable that set its entry, else the line in the file;
+/// where the entry has neither, that of the nearest entry around it.
 fn place_of(problem: &Problem, set: &BTreeMap<config::Path, String>, places: &Places) -> Place {
     let (mut at, mut part) = (problem.at.clone(), problem.part);
     loop {
@@ -201,7 +252,8 @@ fn place_of(problem: &Problem, set: &BTreeMap<config::Path, String>, places: &Pl
     }
 }
 
-/// Returns trusted keys that are written like keys but are not on the curve, which only the host knows.
+/// Returns trusted keys that are written like keys but are not on the curve, which only the host
+/// knows.
 fn invalid_keys(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, key) in config.trusted_plugin_keys.iter().enumerate() {

@@ -17,8 +17,8 @@ pub struct Variable<'a> {
     value: &'a str,
 }
 
-/// Returns the overrides among `variables`, in the order in which they are merged: by number, so that
-/// entry 9 of a list exists before entry 10 is added, and a table before its entries.
+/// Returns the overrides among `variables`, in the order in which they are merged: by number, so
+/// that entry 9 of a list exists before entry 10 is added, and a table before its entries.
 #[must_use]
 pub fn of_environment(variables: &[(String, String)]) -> Vec<Variable<'_>> {
     let mut found: Vec<Variable<'_>> = variables
@@ -75,7 +75,8 @@ impl Variable<'_> {
         }
         let value = match shape.expected(&at) {
             Expected::Text => Value::String(self.value.to_owned()),
-            // JSON where the model does not want text. Anything else stays text, and is judged as such.
+            // JSON where the model does not want text. Anything else stays text, and is judged as
+            // such.
             Expected::Other | Expected::Any | Expected::Unknown => {
                 serde_json::from_str(self.value).unwrap_or_else(|_| Value::String(self.value.to_owned()))
             }
@@ -111,8 +112,8 @@ fn problem(at: &Path, what: What) -> Problem {
     Problem { at: at.clone(), part: Part::Value, what }
 }
 
-/// Returns the key that a step means: one that exists, else one that may exist. Variables have neither case
-/// nor `-` nor `.`.
+/// Returns the key that a step means: one that exists, else one that may exist. Variables have
+/// neither case nor `-` nor `.`.
 fn key(fields: &Map<String, Value>, shape: &Shape, at: &Path, step: &str) -> String {
     let known = shape.keys(at);
     if let Some(key) = fields.keys().chain(&known).find(|key| folded(key) == folded(step)) {

@@ -1,4 +1,5 @@
-//! Every kind of message as people see it, in every format. The snapshots are the specification of the wording.
+//! Every kind of message as people see it, in every format. The snapshots are the specification of
+//! the wording.
 
 use std::path::Path;
 

@@ -11,7 +11,8 @@ use super::tree::{Parsed, Places, SyntaxError};
 
 /// Deepest nesting. A configuration needs about six levels.
 const DEPTH_MAX: usize = 64;
-/// Most values, aliases counted at each use: a few lines of aliases can expand to billions of values.
+/// Most values, aliases counted at each use: a few lines of aliases can expand to billions of
+/// values.
 const VALUES_MAX: usize = 100_000;
 
 /// Why a text is no configuration in YAML.

@@ -93,8 +93,8 @@ impl Shared {
         if own_restart && before.plugins != after.plugins {
             return Err(Reason::OtherOptions { options: restart }.into());
         }
-        // Of a link that needs a restart nothing is taken from the configuration, but the files of its
-        // plugins may still change.
+        // Of a link that needs a restart nothing is taken from the configuration, but the files of
+        // its plugins may still change.
         let (source, config) = if own_restart { (&applied, before) } else { (loaded, after) };
         if before.plugins != config.plugins {
             self.memory.admit(&source.config).map_err(Reason::from)?;

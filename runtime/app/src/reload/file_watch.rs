@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The state of a file without its content. It includes the time of the last status change, so that a
-/// copy that preserves the modification time is detected too.
+/// The state of a file without its content. It includes the time of the last status change, so that
+/// a copy that preserves the modification time is detected too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,

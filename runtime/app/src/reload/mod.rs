@@ -1,11 +1,11 @@
 //! Exchanges plugins and their configuration while the links run.
 //!
-//! The start and every reload use one loader: the configuration is read and judged as at the start, and
-//! [`HostChains::load`](strait_host::HostChains::load) loads the chain. A chain that does not load, or
-//! that would protect less than the active one, is refused, and the active one stays. Only a link's
-//! plugins change while it runs. Other changes of the file are reported as needing a restart, and then
-//! that link's plugins are not taken from the file either: half of a new configuration is one that
-//! nobody wrote.
+//! The start and every reload use one loader: the configuration is read and judged as at the start,
+//! and [`HostChains::load`](strait_host::HostChains::load) loads the chain. A chain that does not
+//! load, or that would protect less than the active one, is refused, and the active one stays. Only
+//! a link's plugins change while it runs. Other changes of the file are reported as needing a
+//! restart, and then that link's plugins are not taken from the file either: half of a new
+//! configuration is one that nobody wrote.
 
 mod attempt;
 mod file_watch;
@@ -157,7 +157,8 @@ impl LinkReload {
 }
 
 impl Shared {
-    /// Returns the pause between two polls: half of the shortest time that a file must be unchanged.
+    /// Returns the pause between two polls: half of the shortest time that a file must be
+    /// unchanged.
     fn pause(&self) -> Duration {
         let settle = self.links.iter().filter_map(|(name, link)| {
             let applied = Arc::clone(&link.state().applied);
@@ -206,9 +207,9 @@ fn link_of<'a>(loaded: &'a Loaded, name: &str) -> Option<&'a Link> {
     loaded.config.links.iter().find(|link| link.name == name)
 }
 
-/// Returns the files that a link's chain depends on: the configuration, and the file of each plugin with
-/// its signature. A plugin's file is watched even where it does not exist, as one that appears takes
-/// precedence over the bundled plugin of that name.
+/// Returns the files that a link's chain depends on: the configuration, and the file of each plugin
+/// with its signature. A plugin's file is watched even where it does not exist, as one that appears
+/// takes precedence over the bundled plugin of that name.
 fn files(loaded: &Loaded, link: &Link) -> Vec<PathBuf> {
     let dir = loaded.plugin_dir();
     let mut files = vec![loaded.file().to_owned()];

@@ -38,7 +38,8 @@ impl EventSink for World {
     }
 }
 
-/// A plugin that stamps its version; `more` goes to the end of its file, so that it gets another size.
+/// A plugin that stamps its version; `more` goes to the end of its file, so that it gets another
+/// size.
 fn stamp(version: &str) -> Vec<u8> {
     let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/test-guests/stamp.wat"))
         .replace("@STAMP@", version)
@@ -152,7 +153,8 @@ fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "B"));
     assert_eq!(bed.settle(), vec![]);
 
-    // Half written in place: nothing while it grows, refused when it rests like that, taken when it is whole.
+    // Half written in place: nothing while it grows, refused when it rests like that, taken when it
+    // is whole.
     let whole = stamp("C");
     let file = bed.plugins().join("stamp.wasm");
     for part in [10, 100, 200] {
@@ -196,7 +198,8 @@ fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
 
 #[test]
 fn symbolic_links_are_followed_to_what_they_lead_to() {
-    // As a mounted volume of Kubernetes: the file leads through a folder that is exchanged as a whole.
+    // As a mounted volume of Kubernetes: the file leads through a folder that is exchanged as a
+    // whole.
     let bed = Bed::new(|plugins| {
         for (folder, version) in [("..1", "A"), ("..2", "B")] {
             fs::create_dir(plugins.join(folder)).unwrap();
@@ -226,7 +229,8 @@ fn of_the_configuration_only_the_plugins_change_while_it_runs() {
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "AZ"));
     assert!(bed.reason().contains("nonsense"), "{}", bed.reason());
 
-    // An option that needs a restart, alone and together with plugins; files still change meanwhile.
+    // An option that needs a restart, alone and together with plugins; files still change
+    // meanwhile.
     bed.configure(second, "drain_ms_max = 5");
     assert_eq!(bed.settle(), vec![]);
     assert_eq!(bed.reloads.state()[0].needs_restart, ["links.l.drain_ms_max"]);

@@ -1,4 +1,5 @@
-//! What the links of a process share: its clusters, each probed once, and the memory for its plugins.
+//! What the links of a process share: its clusters, each probed once, and the memory for its
+//! plugins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,8 +48,8 @@ impl Clusters {
         self.process
     }
 
-    /// Connects to a cluster and returns how long an answer takes. Links that ask at the same time share one
-    /// answer.
+    /// Connects to a cluster and returns how long an answer takes. Links that ask at the same time
+    /// share one answer.
     ///
     /// # Errors
     /// [`RunError::Probe`].
@@ -63,7 +64,8 @@ impl Clusters {
         Ok((&cluster.config, *probing.await?))
     }
 
-    /// Refuses a link with whose lanes the plugins of this process could need more memory than there is.
+    /// Refuses a link with whose lanes the plugins of this process could need more memory than
+    /// there is.
     ///
     /// # Errors
     /// [`RunError::PluginMemory`].

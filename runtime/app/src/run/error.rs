@@ -53,8 +53,8 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Returns whether a retry can only succeed after the configuration, or a plugin that it names, was
-    /// changed.
+    /// Returns whether a retry can only succeed after the configuration, or a plugin that it names,
+    /// was changed.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         matches!(self, Self::Plugin(_) | Self::PluginMemory(_) | Self::LinkTopics(LinkTopicsError::Lanes { .. }))

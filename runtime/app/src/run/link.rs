@@ -25,7 +25,8 @@ use crate::load::Loaded;
 
 /// How long the offset map is kept.
 const MAP_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long writing refused records to quarantine may take. The lane waits for it; a failure is retried.
+/// How long writing refused records to quarantine may take. The lane waits for it; a failure is
+/// retried.
 const QUARANTINE: Duration = Duration::from_secs(10);
 /// How often the round trip to the source is measured before the link runs.
 const MEASUREMENTS: u32 = 4;
@@ -129,7 +130,8 @@ impl Planned {
         clusters.admit(link, lanes)?;
         let progress = KafkaProgressStore::new(target, &link.name, REQUEST);
         let committed_progress = Arc::new(progress.clone().committed_by_now());
-        // During a resize the new lanes hold no progress yet, and would be taken for lanes that never ran.
+        // During a resize the new lanes hold no progress yet, and would be taken for lanes that
+        // never ran.
         let first = committed_progress.read(LaneId(0)).await?;
         if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes)) {
             return Err(RunError::Resized { link: link.name.clone(), reason });
@@ -209,8 +211,8 @@ fn lane_spec(link: &Link, measured: &Measured, process: u32) -> LaneSpec {
     }
 }
 
-/// Returns the chains of the link's lanes: those of the slot, guarded against topics that would share a
-/// target topic.
+/// Returns the chains of the link's lanes: those of the slot, guarded against topics that would
+/// share a target topic.
 fn chains_of(
     link: &Link,
     slot: &ActiveChain,
@@ -220,8 +222,8 @@ fn chains_of(
     if link.merge_topics { chains } else { Arc::new(CollisionGuard::new(chains, topics.clone())) }
 }
 
-/// Returns how often the source is polled. Thousands of partitions are polled less often, so that polling
-/// stays below a few per cent of a core.
+/// Returns how often the source is polled. Thousands of partitions are polled less often, so that
+/// polling stays below a few per cent of a core.
 fn watch_intervals(link: &Link, partitions: usize) -> WatchIntervals {
     let defaults = WatchIntervals::default();
     let every = Duration::from_millis(u64::try_from(partitions).unwrap_or(u64::MAX).saturating_mul(10));
@@ -250,8 +252,8 @@ async fn ensure_lanes(link: &Link, target: &ClusterConfig) -> Result<u32, RunErr
     }
 }
 
-/// Returns how many partitions the link has, and the shortest of some round trips to the source: a busy
-/// machine is not a long line.
+/// Returns how many partitions the link has, and the shortest of some round trips to the source: a
+/// busy machine is not a long line.
 async fn measure_source(discovery: &dyn Discovery) -> Result<(usize, Duration), RunError> {
     // The first call connects. Each later one is two requests over the open connection.
     let mut topics = discovery.topics().await?;

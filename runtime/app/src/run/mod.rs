@@ -1,7 +1,7 @@
 //! Runs the links of a configuration side by side.
 //!
-//! [`run`] builds the engine and the links, spawns a task per link, and joins them. A link first waits for
-//! its clusters ([`startup_retry`]); the others run meanwhile.
+//! [`run`] builds the engine and the links, spawns a task per link, and joins them. A link first
+//! waits for its clusters ([`startup_retry`]); the others run meanwhile.
 
 mod catch_up;
 mod clusters;

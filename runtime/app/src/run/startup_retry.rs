@@ -11,16 +11,18 @@ use super::RunError;
 
 /// First and longest pause between two attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How long a run that ends by itself retries a cluster that has answered before: enough for a broker
-/// restart or an election.
+/// How long a run that ends by itself retries a cluster that has answered before: enough for a
+/// broker restart or an election.
 const SHORT: Duration = Duration::from_secs(60);
 
 /// How long a link retries clusters that do not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Until it is stopped: other links run meanwhile, and the outage may be the one that this link is for.
+    /// Until it is stopped: other links run meanwhile, and the outage may be the one that this link
+    /// is for.
     Endless,
-    /// For a minute, and not at all where a cluster has never answered: somebody waits for the run to end.
+    /// For a minute, and not at all where a cluster has never answered: somebody waits for the run
+    /// to end.
     Short,
 }
 
@@ -38,7 +40,8 @@ impl StartupRetry {
         Self { patience, until: Instant::now() + SHORT, pause: PAUSE.0 }
     }
 
-    /// Returns the pause before the next attempt; `None` where a retry does not help, or patience is over.
+    /// Returns the pause before the next attempt; `None` where a retry does not help, or patience
+    /// is over.
     pub fn pause_after(&mut self, error: &RunError) -> Option<Duration> {
         let endless = self.patience == Patience::Endless;
         let is_passing = match error {

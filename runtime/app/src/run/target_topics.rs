@@ -1,5 +1,5 @@
-//! Creates the target topics of a link as soon as their source topics are known, so that an empty topic has
-//! its counterpart too.
+//! Creates the target topics of a link as soon as their source topics are known, so that an empty
+//! topic has its counterpart too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,13 +27,14 @@ pub struct TargetTopics {
     chains: Arc<dyn ChainFactory>,
     target: KafkaTargetTopics,
     topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
-    /// Source topics without a target topic and target topics that cannot be created, so that each is logged
-    /// once.
+    /// Source topics without a target topic and target topics that cannot be created, so that each
+    /// is logged once.
     refused: BTreeSet<Arc<str>>,
 }
 
 impl TargetTopics {
-    /// Creates the keeper of the target topics of a link, whose source topics are published in `topics`.
+    /// Creates the keeper of the target topics of a link, whose source topics are published in
+    /// `topics`.
     #[must_use]
     pub fn new(
         link: &str,

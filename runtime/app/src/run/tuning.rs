@@ -1,7 +1,7 @@
 //! The sizes and times of a link, from its memory budget and the length of its lines.
 //!
-//! The line to the source is measured before the link runs. The line to the target is measured here once and
-//! then by the target itself, while the link runs.
+//! The line to the source is measured before the link runs. The line to the target is measured here
+//! once and then by the target itself, while the link runs.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use strait_kafka::config::{SourceTuning, TargetTuning};
 pub const REQUEST: Duration = Duration::from_secs(15);
 /// Up to this round trip a line is short, and fetches stay small enough for the processor's cache.
 const SHORT_ROUND_TRIP: Duration = Duration::from_millis(5);
-/// How often the target reports its round trip; up to six times less often with thousands of partitions.
+/// How often the target reports its round trip; up to six times less often with thousands of
+/// partitions.
 const STATISTICS: Duration = Duration::from_secs(5);
 /// Longest time that a batch waits to be filled over a long line to the target.
 const LINGER_MAX: Duration = Duration::from_millis(20);
@@ -43,7 +44,8 @@ impl Measured {
         (self.bytes_per_lane(link) / 2).max(8 * MIB)
     }
 
-    /// Returns how a lane reads: 1 MiB per partition over a short line, more in proportion to the round trip.
+    /// Returns how a lane reads: 1 MiB per partition over a short line, more in proportion to the
+    /// round trip.
     #[must_use]
     pub fn source(&self, link: &Link) -> SourceTuning {
         let fetch_max = link.fetch_mib_max as usize * MIB;
@@ -73,13 +75,15 @@ impl Measured {
             exactly_once: link.delivery == DeliveryMode::ExactlyOnce,
             batch_bytes,
             batch_records: (batch_bytes / 64).clamp(10_000, 1_000_000),
-            // Room for the whole window and its progress records, so that the queue never holds up a lane.
+            // Room for the whole window and its progress records, so that the queue never holds up
+            // a lane.
             queue_bytes: self.window_bytes(link) * 2 + 16 * MIB,
             queue_records: 1_000_000,
             manage_topics: link.manage_topics,
             request_timeout: REQUEST,
-            // Long enough to fill a batch of several MiB. A batch that goes out before it is full leaves the
-            // rest of the release waiting behind it, and librdkafka spins until it is answered.
+            // Long enough to fill a batch of several MiB. A batch that goes out before it is full
+            // leaves the rest of the release waiting behind it, and librdkafka spins until it is
+            // answered.
             linger: TargetTuning::default().linger.max(linger),
             statistics_interval: STATISTICS.max(statistics),
             ..TargetTuning::default()

@@ -1,5 +1,8 @@
-//! `/metrics`: the board in OpenMetrics text. Nothing is kept here: every scrape reads the figures where they are counted, so
-//! a series is gone with what it was about. Series grow with topics (bounded by the flow), never with partitions.
+//! `/metrics`: the board in OpenMetrics text.
+//!
+//! Nothing is stored here. Every scrape reads the figures where they are counted, so a series ends
+//! with its subject. The number of series grows with topics, which the flow bounds, and never with
+//! partitions.
 
 mod plugins;
 
@@ -17,17 +20,17 @@ use super::lag::Lags;
 use super::status::{activity, lane_state, state};
 use crate::board::{Board, LinkBoard, LinkEvents, Work};
 
-/// Labels of a series; values are escaped when they are written.
+/// The labels of a series. Values are escaped when they are written.
 type Labels = Vec<(&'static str, String)>;
 
-/// Events that mean that records are missing or changed at the source.
+/// Events of missing or changed records at the source.
 const GAPS: [&str; 6] =
     ["retention_overrun", "truncated", "topic_recreated", "epoch_regression", "offset_regression", "source_gone"];
 
-/// The text of a scrape.
+/// Returns the text of a scrape.
 ///
 /// # Errors
-/// [`fmt::Error`]: the encoder gave up.
+/// [`fmt::Error`] of the encoder.
 pub fn encode(board: Arc<Board>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape(board)));
@@ -44,7 +47,7 @@ impl fmt::Debug for Scrape {
     }
 }
 
-/// A link as one scrape sees it.
+/// A link during one scrape.
 struct LinkView<'a> {
     link: &'a LinkBoard,
     labels: Labels,
@@ -92,7 +95,7 @@ fn process(page: &mut Page<'_>, board: &Board) -> fmt::Result {
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     page.gauge("strait_build_info", "Version of this process; always 1.", [(version, 1.0)])?;
     let ready = if board.not_ready().is_empty() { 1.0 } else { 0.0 };
-    page.gauge("strait_ready", "1 while /readyz says so.", [(Labels::new(), ready)])?;
+    page.gauge("strait_ready", "1 while /readyz answers 200.", [(Labels::new(), ready)])?;
     let uptime = [(Labels::new(), board.uptime().as_secs_f64())];
     page.gauge("strait_uptime_seconds", "Time since the process began.", uptime)
 }
@@ -102,7 +105,7 @@ fn records(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let by_topic: [(&str, &str, OfTopic); 3] = [
         ("strait_records_consumed", "Records read from the source, by source topic.", |t| t.records_read),
         ("strait_records_replicated", "Records acknowledged by the target, by source topic.", |t| t.records_written),
-        ("strait_records_quarantined", "Records kept in quarantine, by source topic.", |t| t.records_quarantined),
+        ("strait_records_quarantined", "Records written to quarantine, by source topic.", |t| t.records_quarantined),
     ];
     for (name, help, value) in by_topic {
         let mut series = Vec::new();
@@ -124,16 +127,16 @@ fn records(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
 
     type OfLink = fn(&Totals) -> u64;
     let by_link: [(&str, &str, OfLink); 4] = [
-        ("strait_records_filtered", "Records left out by plugins.", |t| t.records_dropped),
+        ("strait_records_filtered", "Records dropped by plugins.", |t| t.records_dropped),
         (
             "strait_records_rejected",
-            "Records refused by plugins; they are in quarantine, or stop their partition.",
+            "Records rejected by plugins; they are in quarantine, or stop their partition.",
             |t| t.records_rejected,
         ),
-        ("strait_timestamps_replaced", "Records sent with the present time, as theirs was 0.", |t| {
+        ("strait_timestamps_replaced", "Records sent with the current time, as theirs was 0.", |t| {
             t.timestamps_replaced
         }),
-        ("strait_lane_restarts", "How often a lane broke and was taken again.", |t| t.lane_restarts),
+        ("strait_lane_restarts", "How often a lane failed and was taken again.", |t| t.lane_restarts),
     ];
     for (name, help, value) in by_link {
         let series = working(links).map(|(view, work)| (view.labels(&[]), value(&work.status.totals())));
@@ -189,7 +192,7 @@ fn lanes(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
         }
     }
     page.gauge("strait_lanes", "Lanes of this process, by state.", lanes)?;
-    let help = "Source partitions of this process, by what they do; the reason is the event that told it.";
+    let help = "Source partitions of this process, by state; the reason is the event that reported it.";
     page.gauge("strait_partitions", help, partitions)
 }
 
@@ -227,7 +230,7 @@ fn events(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
         }
         fenced.push((view.labels(&[]), view.events.counts.get("fenced").copied().unwrap_or(0)));
     }
-    page.counter("strait_events", "Events told, by name.", all)?;
+    page.counter("strait_events", "Events emitted, by name.", all)?;
     page.counter("strait_source_gap", "Records missing or changed at the source, by how.", gaps)?;
     page.counter("strait_fenced", "How often another owner took a lane of this process.", fenced)
 }
@@ -241,13 +244,13 @@ fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// Writes families.
+/// Writes metric families.
 struct Page<'a> {
     encoder: DescriptorEncoder<'a>,
 }
 
 impl Page<'_> {
-    /// A family of counters; the encoder puts `_total` behind the name.
+    /// Writes a family of counters. The encoder appends `_total` to the name.
     fn counter<V: EncodeCounterValue>(
         &mut self,
         name: &str,

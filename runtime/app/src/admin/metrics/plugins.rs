@@ -1,5 +1,5 @@
-//! Metrics of plugins. What a plugin counts goes on through reloads: the figures are of the link's plugin of that name, over all
-//! versions that this process has loaded.
+//! The metrics of plugins. Figures continue through reloads: they are sums over all versions of a
+//! link's plugin that this process has loaded.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use super::{LinkView, Page, working};
 use crate::admin::plugins::breaker;
 use crate::admin::status::standing;
 
-/// Where a chain can stand.
-const STANDINGS: [TrialPhase; 4] = [TrialPhase::Steady, TrialPhase::Probation, TrialPhase::Shadow, TrialPhase::Canary];
+/// All phases of a chain.
+const PHASES: [TrialPhase; 4] = [TrialPhase::Steady, TrialPhase::Probation, TrialPhase::Shadow, TrialPhase::Canary];
 
-/// A plugin of a link, over all its versions.
+/// The figures of a link's plugin, over all its versions.
 #[derive(Default)]
 struct Sums {
     calls: u64,
@@ -40,9 +40,9 @@ impl Sums {
     }
 }
 
-/// Writes them all.
+/// Writes all families.
 pub(super) fn write(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
-    serving(page, links)?;
+    active(page, links)?;
     let mut all = Vec::new();
     for (view, work) in working(links) {
         let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
@@ -54,9 +54,9 @@ pub(super) fn write(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result 
     let labels = |view: &LinkView<'_>, plugin: &str| view.labels(&[("plugin", plugin)]);
     type OfSums = fn(&Sums) -> u64;
     let counts: [(&str, &str, OfSums); 5] = [
-        ("strait_plugin_calls", "Calls of plugins that came to an end, good or bad.", |s| s.calls),
-        ("strait_plugin_records", "Records that plugins were shown.", |s| s.records),
-        ("strait_plugin_guilty_records", "Records that a plugin broke on.", |s| s.guilty),
+        ("strait_plugin_calls", "Calls of plugins that ended, failed ones included.", |s| s.calls),
+        ("strait_plugin_records", "Records that plugins were called with.", |s| s.records),
+        ("strait_plugin_guilty_records", "Records that made a plugin fail.", |s| s.guilty),
         ("strait_plugin_unjudged_records", "Records for which there was no time to find the guilty one.", |s| {
             s.unjudged
         }),
@@ -77,10 +77,10 @@ pub(super) fn write(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result 
     page.counter("strait_plugin_errors", "Calls of plugins that failed, by kind.", errors)
 }
 
-/// The chain that judges records now.
-fn serving(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
+/// Writes the families of the active chain.
+fn active(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let mut generations = Vec::new();
-    // A chain may hold a plugin twice, under one name: a series stands for both.
+    // A chain may hold a plugin twice under one name. Both share a series.
     let (mut infos, mut breakers, mut counters) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (view, work) in working(links) {
         let chains = work.slot.chains();
@@ -102,20 +102,20 @@ fn serving(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
         }
     }
     let mut outcomes = Vec::new();
-    let mut standings = Vec::new();
+    let mut phases = Vec::new();
     for (view, work) in working(links) {
         let counts = work.slot.outcomes();
         outcomes
             .extend(counts.into_iter().map(|(outcome, count)| (view.labels(&[("outcome", outcome.name())]), count)));
         let now = work.slot.state().standing;
-        for state in STANDINGS {
-            standings.push((view.labels(&[("state", standing(state))]), if state == now { 1.0 } else { 0.0 }));
+        for state in PHASES {
+            phases.push((view.labels(&[("state", standing(state))]), if state == now { 1.0 } else { 0.0 }));
         }
     }
-    page.counter("strait_plugin_reloads", "What became of chains of plugins, by outcome.", outcomes)?;
-    page.gauge("strait_plugin_chain", "1 for where a link's chain of plugins stands.", standings)?;
-    page.gauge("strait_plugin_generation_info", "The plugins that judge records now; always 1.", generations)?;
-    page.gauge("strait_plugin_info", "A plugin that judges records now, with its file; always 1.", infos)?;
-    page.gauge("strait_plugin_breaker", "1 for the state that a plugin's breaker is in.", breakers)?;
-    page.counter("strait_plugin_counter", "What plugins count themselves, in accepted batches.", counters)
+    page.counter("strait_plugin_reloads", "Reloads and rollbacks of plugin chains, by outcome.", outcomes)?;
+    page.gauge("strait_plugin_chain", "1 for the phase of a link's plugin chain.", phases)?;
+    page.gauge("strait_plugin_generation_info", "The active plugins; always 1.", generations)?;
+    page.gauge("strait_plugin_info", "An active plugin, with its file; always 1.", infos)?;
+    page.gauge("strait_plugin_breaker", "1 for the state of a plugin's breaker.", breakers)?;
+    page.counter("strait_plugin_counter", "Counters of the plugins' own, in accepted batches.", counters)
 }

@@ -1,4 +1,4 @@
-//! `strait check`: steps, each with what was found. Changes nothing.
+//! `strait check`: runs steps, each with a result. Changes nothing.
 
 pub mod steps;
 #[cfg(test)]
@@ -11,17 +11,17 @@ use crate::cli::{Check, Output};
 use crate::load::{self, Environment};
 use crate::report::Report;
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Ok,
     Warning,
     Failed,
-    /// Could not be tried, since something before it failed.
+    /// Not run, because an earlier step failed.
     Skipped,
 }
 
-/// One thing that was tried.
+/// One step with its outcome.
 #[derive(Clone, Debug)]
 pub struct Step {
     name: String,
@@ -34,7 +34,7 @@ impl Step {
         Self { name: name.into(), outcome, detail: detail.into() }
     }
 
-    /// For people.
+    /// Returns the step as a line of text.
     #[must_use]
     pub fn text(&self) -> String {
         let sign = match self.outcome {

@@ -1,4 +1,4 @@
-//! The steps of a check that need more than the file: plugins, clusters, topics, permissions.
+//! The steps of a check beyond the file: plugins, clusters, topics, permissions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
 use crate::run::topic_collisions::collisions;
 
-/// How long a cluster is waited for.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Topics named in a line; the others are counted.
+/// How long a cluster may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Most topics named in a line; the others are counted.
 const NAMED_MAX: usize = 8;
 
-/// Every step, in order.
+/// Runs every step, in order.
 pub fn all(loaded: &Loaded) -> Vec<Step> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(try_all(loaded)),
-        Err(error) => vec![Step::new("start", Outcome::Failed, format!("no runtime: {error}"))],
+        Ok(runtime) => runtime.block_on(run_all(loaded)),
+        Err(error) => vec![Step::new("start", Outcome::Failed, format!("the async runtime does not start: {error}"))],
     }
 }
 
-async fn try_all(loaded: &Loaded) -> Vec<Step> {
+async fn run_all(loaded: &Loaded) -> Vec<Step> {
     let mut steps = Vec::new();
     let chains = plugins(loaded, &mut steps);
     let clusters = clusters(loaded, &mut steps).await;
@@ -54,7 +54,7 @@ async fn try_all(loaded: &Loaded) -> Vec<Step> {
     steps
 }
 
-/// Loads the plugins of every link, as a run would.
+/// Loads the plugins of every link as a run does.
 fn plugins(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Arc<HostChains>> {
     let mut chains = BTreeMap::new();
     let engine = match HostEngine::new() {
@@ -90,7 +90,7 @@ fn describe(chain: &HostChains) -> String {
     plugins.collect::<Vec<_>>().join(" -> ")
 }
 
-/// A cluster that answered.
+/// A cluster that has answered.
 struct Reached {
     config: ClusterConfig,
     info: ClusterInfo,
@@ -107,23 +107,23 @@ async fn clusters(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Re
             continue;
         }
         let config = compose::cluster(name, cluster);
-        match probe(&config, PATIENCE).await {
+        match probe(&config, TIMEOUT).await {
             Ok(info) => {
                 let place: Vec<&str> = cluster.provider.iter().chain(&cluster.region).map(String::as_str).collect();
                 let place = if place.is_empty() { String::new() } else { format!(" ({})", place.join(", ")) };
-                let id = info.cluster_id.as_deref().unwrap_or("not told");
+                let id = info.cluster_id.as_deref().unwrap_or("unknown");
                 let detail = format!("{} brokers, {} topics, id {id}{place}", info.brokers, info.topics);
                 steps.push(Step::new(step, Outcome::Ok, detail));
                 reached.insert(name.clone(), Reached { config, info });
             }
-            // The error names the cluster itself.
+            // The error names the cluster.
             Err(error) => steps.push(Step::new(step, Outcome::Failed, error.to_string())),
         }
     }
     reached
 }
 
-/// The two ends of a link.
+/// A link and its two clusters.
 struct Sides<'a> {
     link: &'a Link,
     source: &'a Reached,
@@ -139,7 +139,7 @@ impl Sides<'_> {
         }
     }
 
-    /// The topics that the link would copy, with their names on the target.
+    /// Returns the topics that the link would copy, with their names on the target.
     async fn topics(&self, chains: &HostChains, steps: &mut Vec<Step>) -> Vec<(SourceTopic, Arc<str>)> {
         let link = self.link;
         let name = format!("topics of {}", link.name);
@@ -169,7 +169,7 @@ impl Sides<'_> {
         if !link.merge_topics {
             let collisions = collisions(named.iter().map(|(topic, target)| (&topic.topic, Arc::clone(target))));
             named.retain(|(topic, _)| !collisions.contains_key(&topic.topic));
-            // One reason stands for all topics that it names.
+            // Topics that collide share one reason.
             refused.extend(collisions.into_values().collect::<BTreeSet<_>>());
         }
         let lines = shorten(named.iter().map(|(topic, target)| format!("{} -> {target}", topic.topic)));
@@ -192,7 +192,7 @@ impl Sides<'_> {
     async fn discover(&self) -> Result<Vec<SourceTopic>, String> {
         let link = self.link;
         let discovery =
-            KafkaDiscovery::new(&self.source.config, &link.name, &link.topics, &link.topics_exclude, PATIENCE);
+            KafkaDiscovery::new(&self.source.config, &link.name, &link.topics, &link.topics_exclude, TIMEOUT);
         let discovery = discovery.map_err(|error| error.to_string())?;
         discovery.topics().await.map_err(|error| error.to_string())
     }
@@ -212,24 +212,30 @@ impl Sides<'_> {
         let read = names.iter().map(|(topic, _)| (topic.topic.to_string(), vec![Read, Describe]));
         let quarantine = (quarantine_topic(&link.name), vec![Write]);
         let wanted = read.chain([quarantine]).collect();
-        self.lacking(self.source, "source", wanted, steps).await;
+        self.check_operations(self.source, "source", wanted, steps).await;
 
         let write = names.iter().map(|(_, target)| (target.to_string(), vec![Write, Describe]));
         let own = [progress_topic(&link.name), map_topic(&link.name)].map(|topic| (topic, vec![Read, Write]));
-        self.lacking(self.target, "target", write.chain(own).collect(), steps).await;
+        self.check_operations(self.target, "target", write.chain(own).collect(), steps).await;
 
-        // Clusters without an authorizer tell nothing.
+        // Clusters without an authorizer report no permissions.
         let operations = &self.target.info.operations;
         if link.manage_topics && !operations.is_empty() && !operations.contains(&Operation::Create) {
             let text = "manage_topics is on, but the target does not let this principal create topics in general; \
-                        permissions for topic names that begin alike cannot be seen from here";
+                        permissions for prefixes of topic names cannot be checked";
             steps.push(Step::new(format!("permissions of {}", link.name), Outcome::Warning, text));
         }
     }
 
-    async fn lacking(&self, side: &Reached, which: &str, wanted: Vec<(String, Vec<Operation>)>, steps: &mut Vec<Step>) {
+    async fn check_operations(
+        &self,
+        side: &Reached,
+        which: &str,
+        wanted: Vec<(String, Vec<Operation>)>,
+        steps: &mut Vec<Step>,
+    ) {
         let name = format!("permissions of {} on its {which}", self.link.name);
-        let step = match missing_operations(&side.config, wanted, PATIENCE).await {
+        let step = match missing_operations(&side.config, wanted, TIMEOUT).await {
             Ok(missing) if missing.is_empty() => {
                 Step::new(name, Outcome::Ok, "nothing is missing on the topics that exist")
             }
@@ -248,7 +254,7 @@ fn target_name(chain: &mut dyn Chain, topic: &SourceTopic) -> Result<Arc<str>, S
     chain.target_topic(&topic.topic, partitions).map_err(|error| error.to_string())
 }
 
-/// The first few of a list, and how many more there are.
+/// Returns the first items of a list and the number of the others.
 fn shorten(items: impl IntoIterator<Item = String>) -> String {
     let mut items: Vec<String> = items.into_iter().collect();
     let more = items.len().saturating_sub(NAMED_MAX);

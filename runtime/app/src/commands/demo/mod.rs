@@ -1,7 +1,9 @@
-//! `strait demo`: two embedded clusters, a link with two plugins, the sent records beside the arrived ones.
+//! `strait demo`: two embedded clusters, a link with two plugins, the sent records beside the
+//! arrived ones.
 //!
-//! The clusters are librdkafka's mock. It keeps nothing on disk and does not isolate transactions, so the
-//! link is at-least-once here, and this is a demonstration, not a proof. All else is as in `strait run`.
+//! The clusters are librdkafka's mock. It keeps nothing on disk and does not isolate transactions,
+//! so the link is at-least-once here, and this is a demonstration, not a proof. All else is as in
+//! `strait run`.
 
 mod own;
 mod setup;
@@ -161,7 +163,8 @@ fn text(bytes: Option<&Vec<u8>>) -> String {
     String::from_utf8_lossy(bytes.map(Vec::as_slice).unwrap_or_default()).into_owned()
 }
 
-/// Shows each sent record beside its copies, which are found by key and value: no plugin changed those.
+/// Shows each sent record beside its copies, which are found by key and value: no plugin changed
+/// those.
 fn table(sent: &[Record], arrived: &[Record]) -> String {
     let mut out = String::new();
     out.push_str(&format!(

@@ -1,4 +1,5 @@
-//! `strait demo --plugin FILE`: the same clusters and link, with a plugin of one's own between them.
+//! `strait demo --plugin FILE`: the same clusters and link, with a plugin of one's own between
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -31,8 +31,8 @@ pub struct Clusters {
 }
 
 impl Clusters {
-    /// Starts both clusters and creates the link's own topics: the mock clusters have no admin interface, so
-    /// topics that Strait creates on Kafka are created for it here.
+    /// Starts both clusters and creates the link's own topics: the mock clusters have no admin
+    /// interface, so topics that Strait creates on Kafka are created for it here.
     ///
     /// # Errors
     /// librdkafka's message.

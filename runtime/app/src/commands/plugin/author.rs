@@ -1,4 +1,4 @@
-//! The author's loop: new, build, test, run, bench, capture.
+//! The commands of a plugin's author: new, build, test, run, bench, capture.
 
 use std::fs;
 use std::io::Read;
@@ -18,8 +18,8 @@ use crate::cli::{Output, plugin};
 use crate::compose;
 use crate::load::Loaded;
 
-/// How long a cluster may take to give the records of a topic.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long reading the records of a topic may take.
+const CAPTURE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 #[must_use]
@@ -114,7 +114,8 @@ fn capture(
     };
     let settings = loaded.config.clusters.get(alias);
     let settings = settings.ok_or_else(|| format!("the configuration has no cluster '{alias}'"))?;
-    let records = strait_kafka::capture::capture(&compose::cluster(alias, settings), topic, records_max, PATIENCE);
+    let records =
+        strait_kafka::capture::capture(&compose::cluster(alias, settings), topic, records_max, CAPTURE_TIMEOUT);
     let records = records.map_err(|error| format!("{topic} on {alias}: {error}"))?;
     let text: String = records.iter().map(|record| format!("{}\n", jsonl::write(record))).collect();
     if text.is_empty() {
@@ -124,7 +125,7 @@ fn capture(
     Ok(print(&text))
 }
 
-/// The plugin that the command names, else the project's.
+/// Returns the named plugin, else the project's.
 fn subject(chosen: &Chosen) -> Result<Subject, String> {
     let config = chosen.plugin_config.as_deref().map(serde_json::from_str::<Value>).transpose();
     let config = config.map_err(|error| format!("--plugin-config: {error}"))?;

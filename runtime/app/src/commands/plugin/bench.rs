@@ -1,4 +1,5 @@
-//! `strait plugin bench`: what a plugin costs per record, host and guest together, without a broker.
+//! `strait plugin bench`: measures the cost of a plugin per record, host and guest together,
+//! without a broker.
 
 use std::time::{Duration, Instant};
 
@@ -9,45 +10,45 @@ use strait_core::batch::Batch;
 use super::runner::{self, Subject};
 use crate::time::millis;
 
-/// Records of one round, at least: a fetch under load has that many.
+/// Least number of records of one round. A fetch under load has as many.
 const ROUND_RECORDS_MIN: usize = 2_000;
 
-/// What was measured.
+/// The result of a measurement.
 #[derive(Debug, Serialize)]
 pub struct Figures {
-    /// The plugin.
+    /// Name of the plugin.
     pub plugin: String,
-    /// Records judged while measuring.
+    /// Records judged during the measurement.
     pub records: u64,
     /// Mean size of key, value and headers together.
     pub bytes_per_record: u64,
-    /// Of the fastest round: other work of the machine only ever adds.
+    /// Of the fastest round, as other work of the machine only adds time.
     pub ns_per_record: f64,
     /// Of the fastest round.
     pub records_per_s: f64,
     /// Of the median round.
     pub ns_per_record_median: f64,
-    /// The most linear memory that the plugin has had.
+    /// Peak of the plugin's linear memory.
     pub memory_bytes: u64,
-    /// What the plugin is given of each record, on the last topic of a round.
+    /// The columns that the plugin reads, on the last topic of a round.
     pub columns: Vec<ColumnFigure>,
-    /// Loading: check, compile, start, describe, configure.
+    /// Time to validate, compile, start, describe and configure the plugin.
     pub load_ms: u64,
 }
 
 /// A column that the plugin reads.
 #[derive(Debug, Serialize)]
 pub struct ColumnFigure {
-    /// What it holds.
+    /// Name of the column.
     pub name: &'static str,
-    /// Mean bytes per record: all of them are packed by the host and copied into the plugin.
+    /// Mean bytes per record. The host packs them and copies them into the plugin.
     pub bytes_per_record: f64,
 }
 
-/// Measures for so long.
+/// Measures a plugin for `seconds`.
 ///
 /// # Errors
-/// The plugin does not load, or broke.
+/// Why the plugin does not load, or how it failed.
 pub fn run(subject: &Subject, records: &[Record], seconds: u64) -> Result<Figures, String> {
     let began = Instant::now();
     let chains = runner::load(&runner::engine()?, subject)?;
@@ -92,7 +93,8 @@ pub fn run(subject: &Subject, records: &[Record], seconds: u64) -> Result<Figure
     })
 }
 
-/// The records often enough for a round, in batches as a fetch has them, with offsets that ascend.
+/// Repeats the records until they fill a round, in batches like those of a fetch, with ascending
+/// offsets.
 fn round(records: &[Record]) -> Vec<Batch> {
     let times = ROUND_RECORDS_MIN.div_ceil(records.len().max(1)).max(1);
     let span = records.iter().map(|record| record.offset).max().unwrap_or(0).saturating_add(1);
@@ -107,7 +109,7 @@ fn round(records: &[Record]) -> Vec<Batch> {
     runner::batches(&sorted)
 }
 
-/// For people.
+/// Returns the figures for people.
 #[must_use]
 pub fn text(figures: &Figures) -> String {
     let rows = [

@@ -1,20 +1,20 @@
-//! `strait plugin build`: one recipe per language. docs/plugins.md says what each needs on the machine.
+//! `strait plugin build`: one recipe per language. docs/plugins.md lists the tools that each needs.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::component;
 use super::project::{Project, Recipe, snake};
 use super::tools::{BuildError, RustKind, Tools, find, output, run, rust_linker, write};
 use crate::cli::plugin::Lang;
 
-// Versions that were seen to work together. A newer one is tried by changing it here, for every project that is built after.
+// Versions that work together. A change here applies to every later build of every project.
 const COMPONENTIZE_PY: &str = "0.25.1";
 const ZIG: &str = "0.17.1";
 const JS_PACKAGES: [&str; 2] = ["componentize-qjs@0.4.5", "esbuild@0.28.2"];
-/// Nothing of WASI is left to import, and nothing of the interface's asynchronous kind, which this host does not speak.
+/// Stubs WASI, so that nothing of it is imported, and uses the synchronous ABI, the only one that
+/// this host supports.
 const COMPONENTIZE_JS: &str = r#"import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 const [module, bundle, witPath, out] = process.argv.slice(2);
@@ -23,11 +23,12 @@ const jsSource = readFileSync(bundle, "utf8");
 const { component } = await componentize({ jsSource, witPath, world: "plugin", stubWasi: true, sync: true });
 writeFileSync(out, component);
 "#;
+const WASI_STUB: &str = include_str!("wasip1.wat");
 const GO: &str = "1.27.3";
-/// The first with `//go:wasmexport`.
+/// The first minor version with `//go:wasmexport`.
 const GO_MINOR_MIN: u32 = 24;
 
-/// Builds the plugin of a project and gives its path.
+/// Builds the plugin of a project and returns its path.
 ///
 /// # Errors
 /// [`BuildError`].
@@ -41,7 +42,7 @@ pub fn build(project: &Project) -> Result<PathBuf, BuildError> {
         Recipe::Command(words) => {
             let (program, arguments) = words.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
             run(Command::new(program).args(arguments).current_dir(&project.folder))?;
-            return there(wasm);
+            return built(wasm);
         }
     };
     project.ensure_sdk(lang)?;
@@ -54,7 +55,7 @@ pub fn build(project: &Project) -> Result<PathBuf, BuildError> {
         Lang::Go => go(project, &tools, &wasm)?,
         Lang::Wat => wat(project, &wasm)?,
     }
-    there(wasm)
+    built(wasm)
 }
 
 fn rust(project: &Project, tools: &Tools, wasm: &Path) -> Result<(), BuildError> {
@@ -67,7 +68,7 @@ fn rust(project: &Project, tools: &Tools, wasm: &Path) -> Result<(), BuildError>
     };
     command.args(arguments).current_dir(&project.folder).env("CARGO_TARGET_DIR", &target).env_remove("RUSTFLAGS");
     if kind == RustKind::Debian {
-        // The standard library comes as source, and building it is an unstable option.
+        // The standard library is built from source, which is an unstable option.
         command.args(["-Z", "build-std=std,panic_abort"]).env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
         if let Some(linker) = rust_linker(&project.folder) {
             command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
@@ -94,7 +95,8 @@ fn javascript(project: &Project, tools: &Tools, lang: Lang, wasm: &Path) -> Resu
     }
     let entry = if lang == Lang::Ts { "plugin.ts" } else { "plugin.js" };
     let bundle = project.folder.join("build/bundle.js");
-    // One file: the engine inside of the component has no module loader. Types are left out, not checked.
+    // One file, as the engine in the component has no module loader. Types are removed, not
+    // checked.
     let mut command = Command::new(program("esbuild"));
     command.args([entry, "--bundle", "--format=esm", "--target=es2022", "--log-level=warning"]);
     command.args(["--external:strait:plugin/*", "--alias:strait-plugin=./sdk/strait.js"]);
@@ -128,8 +130,16 @@ fn go(project: &Project, tools: &Tools, wasm: &Path) -> Result<(), BuildError> {
     command.env("GOOS", "wasip1").env("GOARCH", "wasm").env("CGO_ENABLED", "0").env("GOWORK", "off");
     run(command.current_dir(&project.folder))?;
     let module = fs::read(&module).map_err(|error| of(&module, error))?;
-    let component = component::with_stub(&module).map_err(BuildError::Component)?;
+    let component = component_of_go(&module).map_err(BuildError::Component)?;
     fs::write(wasm, component).map_err(|error| of(wasm, error))
+}
+
+/// Makes a component of Go's output, a core module that imports WASI preview 1. A stub inside of
+/// the component takes its place, so that nothing of WASI is left to import and a Go plugin needs
+/// no grant.
+fn component_of_go(module: &[u8]) -> Result<Vec<u8>, String> {
+    let stub = wat::parse_str(WASI_STUB).map_err(|e| e.to_string())?;
+    strait_host::component_of(module, Some(("wasi_snapshot_preview1", &stub)))
 }
 
 /// `go version` prints `go version go1.26.8 linux/amd64`.
@@ -145,15 +155,15 @@ fn wat(project: &Project, wasm: &Path) -> Result<(), BuildError> {
     fs::write(wasm, binary).map_err(|error| of(wasm, error))
 }
 
-/// A build that ends well and leaves nothing would be told as success.
-fn there(wasm: PathBuf) -> Result<PathBuf, BuildError> {
+/// Checks that a build which succeeded has written the plugin.
+fn built(wasm: PathBuf) -> Result<PathBuf, BuildError> {
     match fs::metadata(&wasm) {
         Ok(_) => Ok(shortest(wasm)),
         Err(error) => Err(of(&wasm, error)),
     }
 }
 
-/// From the present folder, where it lies below.
+/// Returns the path relative to the current folder, where it is below it.
 fn shortest(path: PathBuf) -> PathBuf {
     let here = env::current_dir().ok().and_then(|here| fs::canonicalize(here).ok());
     here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned)).unwrap_or(path)
@@ -165,4 +175,12 @@ fn copy(from: &Path, to: &Path) -> Result<(), BuildError> {
 
 fn of(path: &Path, error: std::io::Error) -> BuildError {
     BuildError::File { path: path.display().to_string(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_stub_is_a_module() {
+        wat::parse_str(super::WASI_STUB).unwrap();
+    }
 }

@@ -1,7 +1,7 @@
-//! `strait plugin test`: the cases of a project's `tests` folder.
+//! `strait plugin test`: the test cases in a project's `tests` folder.
 //!
-//! `NAME.jsonl` holds records, `NAME.expected.jsonl` what becomes of each, `NAME.config.json` a configuration where it is not
-//! the project's.
+//! `NAME.jsonl` holds records, `NAME.expected.jsonl` the outcome of each. `NAME.config.json`
+//! replaces the project's configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use strait_host::HostEngine;
 use super::jsonl;
 use super::runner::{self, Subject};
 
-/// A case's files.
+/// The files of a test case.
 #[derive(Debug)]
 struct Case {
     name: String,
@@ -21,21 +21,21 @@ struct Case {
     config: PathBuf,
 }
 
-/// What came of the cases, for the terminal.
+/// The results of the cases, for the terminal.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// One line per case, and differences.
+    /// One line per case, with the differences.
     pub text: String,
-    /// Cases that are as expected, or were taken as such.
+    /// Cases that match, or whose output was written.
     pub passed: usize,
-    /// The others.
+    /// The other cases.
     pub failed: usize,
 }
 
 /// Runs the cases of a folder.
 ///
 /// # Errors
-/// There are none, or a file cannot be read.
+/// The folder has no cases, or a file cannot be read.
 pub fn run(folder: &Path, subject: &Subject, only: Option<&str>, update: bool) -> Result<Tally, String> {
     let mut cases = cases(folder)?;
     cases.retain(|case| only.is_none_or(|only| case.name.contains(only)));
@@ -63,7 +63,7 @@ pub fn run(folder: &Path, subject: &Subject, only: Option<&str>, update: bool) -
     Ok(tally)
 }
 
-/// The records of the first case, for a bench.
+/// Returns the records of the first case, for a measurement.
 #[must_use]
 pub fn first_records(folder: &Path) -> Option<PathBuf> {
     cases(folder).ok()?.into_iter().next().map(|case| case.records)
@@ -89,7 +89,7 @@ fn cases(folder: &Path) -> Result<Vec<Case>, String> {
 }
 
 impl Case {
-    /// `None` where it is as expected, else the differences.
+    /// Runs the case. Returns the differences, or `None` where there are none.
     fn run(&self, engine: &HostEngine, subject: &Subject, update: bool) -> Result<Option<String>, String> {
         let lines = jsonl::parse(&read(&self.records)?).map_err(|e| format!("{}: {e}", self.records.display()))?;
         let mut subject = subject.clone();
@@ -117,7 +117,8 @@ impl Case {
     }
 }
 
-/// Line by line, as each belongs to a record. To the byte: that a document keeps its own is part of what is expected.
+/// Compares line by line, as each line belongs to a record, and byte by byte, as a plugin must not
+/// reformat documents.
 fn differences(records: &[String], expected: &[&str], got: &[&str]) -> Option<String> {
     let mut text = String::new();
     for index in 0..expected.len().max(got.len()) {

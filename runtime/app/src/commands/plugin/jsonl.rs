@@ -1,7 +1,9 @@
-//! Records as JSON lines: what `capture` writes and `test`, `run` and `bench` read. docs/plugins.md has the form.
+//! Records as JSON lines, which `capture` writes and `test`, `run` and `bench` read.
+//! docs/plugins.md has the format.
 //!
-//! Bytes are written in the most readable form that gives exactly them back: a text, `{"json": …}` for a JSON object or array
-//! that fits on a line, `{"base64": "…"}` for what is not UTF-8. null is Kafka's null.
+//! Bytes are written in the most readable form that restores them exactly: as text, as `{"json":
+//! …}` where they are a JSON object or array without a line break, as `{"base64": "…"}` where they
+//! are not UTF-8. null is Kafka's null.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use strait_core::Record;
 
-/// A line as it is written; every part may be left out.
+/// A line of a file. Every member may be missing.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written<'a> {
@@ -26,7 +28,7 @@ struct Written<'a> {
     headers: Vec<(&'a RawValue, &'a RawValue)>,
 }
 
-/// The forms of bytes that are objects.
+/// The forms of bytes that are JSON objects.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
 enum Form<'a> {
@@ -36,11 +38,13 @@ enum Form<'a> {
     Json(&'a RawValue),
 }
 
-/// Reads a file's lines. Empty ones are left out. What a line does not say: topic `test`, partition 0, the offset after the
-/// last of that partition, timestamp 0, a null key, a null value, no headers.
+/// Parses the lines of a file. Empty lines are skipped.
+///
+/// Defaults of missing members: topic `test`, partition 0, the offset after the last one of that
+/// partition, timestamp 0, a null key, a null value, no headers.
 ///
 /// # Errors
-/// The number of the line that is wrong, and why.
+/// The number of the first wrong line, and the reason.
 pub fn parse(text: &str) -> Result<Vec<Record>, String> {
     let mut lines: Vec<Record> = Vec::new();
     for (index, text) in text.lines().enumerate() {
@@ -101,7 +105,7 @@ fn bytes(raw: &RawValue) -> Result<Option<Vec<u8>>, String> {
     }
 }
 
-/// Writes a record as a line, without the line's end.
+/// Returns a record as a line, without the line break.
 #[must_use]
 pub fn write(record: &Record) -> String {
     let mut members = vec![
@@ -118,19 +122,19 @@ pub fn write(record: &Record) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-/// A member of an object, from JSON text.
+/// Returns a member of an object from JSON text.
 #[must_use]
 pub fn member(name: &str, json: &str) -> String {
     format!("\"{name}\":{json}")
 }
 
-/// A JSON string.
+/// Returns a text as a JSON string.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// Headers, as a list of pairs.
+/// Returns headers as a JSON list of pairs.
 #[must_use]
 pub fn headers(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> String {
     let pairs: Vec<String> =
@@ -138,7 +142,7 @@ pub fn headers(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> String {
     format!("[{}]", pairs.join(","))
 }
 
-/// Bytes in their most readable form.
+/// Returns bytes in their most readable form.
 #[must_use]
 pub fn form(bytes: Option<&[u8]>) -> String {
     let Some(bytes) = bytes else {
@@ -147,7 +151,7 @@ pub fn form(bytes: Option<&[u8]>) -> String {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Value::Object(Map::from_iter([("base64".to_owned(), STANDARD.encode(bytes).into())])).to_string();
     };
-    // Exactly these bytes come back only where nothing stands around the document and no line ends in it.
+    // Whitespace around a document would be lost, and a line break would end the line.
     let whole = text.starts_with(['{', '[']) && text.ends_with(['}', ']']) && !text.contains(['\n', '\r']);
     if whole && serde_json::from_str::<&RawValue>(text).is_ok() {
         return format!("{{\"json\":{text}}}");

@@ -4,8 +4,6 @@ mod author;
 mod bench;
 mod build;
 mod cases;
-mod component;
-mod embedded;
 pub mod jsonl;
 mod project;
 pub mod runner;

@@ -1,4 +1,4 @@
-//! A plugin's project: its folder, its `strait-plugin.toml`, the SDK in it.
+//! The project of a plugin: its folder, its `strait-plugin.toml` and its copy of the SDK.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,61 +6,64 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::embedded;
 use crate::cli::plugin::Lang;
 
-/// The file that makes a folder a project.
+/// The manifest, which makes a folder a project.
 pub const FILE: &str = "strait-plugin.toml";
-/// Every example has this name; `new` puts the author's in its place.
+/// Name of every example. `new` replaces it.
 const PLACEHOLDER: &str = "tidy-orders";
 /// The interface that projects are built for.
 const WIT: &str = "wit/v0.1/plugin.wit";
 
+/// The files that the binary brings along (see build.rs): path from the root of the repository, and
+/// content.
+const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
 /// Why a project cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
-    /// It cannot be read or written.
+    /// A file cannot be read or written.
     #[error("{path}: {error}")]
     File {
-        /// Which file.
+        /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// No project there.
+    /// The folder is no project.
     #[error("{folder} holds no {FILE}; go to the plugin's folder, or begin with `strait plugin new --lang LANG NAME`")]
     NoProject {
-        /// Where it was looked for.
+        /// The folder.
         folder: String,
     },
     /// The manifest is wrong.
     #[error("{path}: {message}")]
     Manifest {
-        /// Its path.
+        /// Path of the manifest.
         path: String,
         /// What is wrong.
         message: String,
     },
-    /// A name that cannot be one.
+    /// The name is not valid.
     #[error("'{0}' cannot be a plugin's name: lower-case letters, digits and '-', beginning with a letter")]
     Name(String),
-    /// There is something already.
+    /// The folder exists already.
     #[error("{0} exists already; choose another name, or remove it")]
     Exists(String),
 }
 
-/// `strait-plugin.toml`.
+/// The manifest `strait-plugin.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
     name: String,
     lang: Option<Lang>,
-    /// The configuration of test, run and bench.
+    /// Configuration for `test`, `run` and `bench`.
     config: Option<Value>,
     build: Option<BuildSection>,
 }
 
-/// A build of the author's own.
+/// A build by a command of the author.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BuildSection {
@@ -70,22 +73,22 @@ struct BuildSection {
 /// How a project is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipe {
-    /// As Strait knows to for this language.
+    /// By the built-in recipe of this language.
     Lang(Lang),
-    /// By a command of the author's, run in the project's folder; it leaves the plugin at [`Project::wasm`].
+    /// By a command, run in the project's folder. It must write the plugin to [`Project::wasm`].
     Command(Vec<String>),
 }
 
 /// A project on disk.
 #[derive(Debug)]
 pub struct Project {
-    /// Its folder.
+    /// Folder of the project.
     pub folder: PathBuf,
-    /// Its name.
+    /// Name of the plugin.
     pub name: String,
     /// How it is built.
     pub recipe: Recipe,
-    /// What test, run and bench configure it with.
+    /// Configuration for `test`, `run` and `bench`.
     pub config: Value,
 }
 
@@ -114,20 +117,20 @@ impl Project {
         Ok(Self { folder, name: manifest.name, recipe, config })
     }
 
-    /// Where the build leaves the plugin.
+    /// Returns the path of the built plugin.
     #[must_use]
     pub fn wasm(&self) -> PathBuf {
         self.folder.join("build").join(format!("{}.wasm", self.name))
     }
 
-    /// What belongs to builds only: tools, caches.
+    /// Returns the folder for the tools and caches of builds.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
         self.folder.join(".strait")
     }
 
-    /// Puts the SDK of the language where it is not yet, as in a fresh check-out that leaves it out. One that is there is the
-    /// author's: it stays as it is.
+    /// Writes the SDK of the language where it is missing, as in a fresh checkout without it. An
+    /// existing one belongs to the author and is left alone.
     ///
     /// # Errors
     /// [`ProjectError::File`].
@@ -139,7 +142,7 @@ impl Project {
     }
 }
 
-/// Writes a new project beside the present folder's files.
+/// Writes a new project into a folder of its name below `parent`.
 ///
 /// # Errors
 /// [`ProjectError`].
@@ -159,7 +162,7 @@ pub fn create(parent: &Path, name: &str, lang: Lang) -> Result<PathBuf, ProjectE
         Lang::Wat => "examples/plugins/wat",
     };
     let own = |text: &str| text.replace(PLACEHOLDER, name).replace(&snake(PLACEHOLDER), &snake(name));
-    for (path, text) in embedded::under(template) {
+    for (path, text) in embedded_under(template) {
         write(&folder.join(path), &own(text))?;
     }
     write(&folder.join(".gitignore"), "/.strait/\n/build/\n")?;
@@ -167,7 +170,7 @@ pub fn create(parent: &Path, name: &str, lang: Lang) -> Result<PathBuf, ProjectE
     Ok(folder)
 }
 
-/// As an identifier.
+/// Returns a name as an identifier.
 #[must_use]
 pub fn snake(name: &str) -> String {
     name.replace('-', "_")
@@ -175,25 +178,26 @@ pub fn snake(name: &str) -> String {
 
 fn write_sdk(folder: &Path, lang: Lang) -> Result<(), ProjectError> {
     let sdk = folder.join("sdk");
-    write(&sdk.join("wit/plugin.wit"), embedded::file(WIT))?;
+    write(&sdk.join("wit/plugin.wit"), embedded_file(WIT))?;
     let source: &'static str = match lang {
         Lang::Rust => return write_rust_sdk(&sdk),
         Lang::Go => "plugins/sdk/go",
         Lang::Js | Lang::Ts => "plugins/sdk/js",
         Lang::Python => "plugins/sdk/python",
         Lang::C => "plugins/sdk/c",
-        // The interface alone.
+        // Only the interface.
         Lang::Wat => return Ok(()),
     };
-    for (path, text) in embedded::under(source) {
+    for (path, text) in embedded_under(source) {
         write(&sdk.join(path), text)?;
     }
     Ok(())
 }
 
-/// The Rust SDK lives in a workspace and beside the interface; on its own it names its dependencies itself.
+/// Writes the Rust SDK. In the repository it is part of a workspace and beside the interface; its
+/// copy names its dependencies itself.
 fn write_rust_sdk(sdk: &Path) -> Result<(), ProjectError> {
-    for (path, text) in embedded::under("plugins/sdk/rust") {
+    for (path, text) in embedded_under("plugins/sdk/rust") {
         let text = match path {
             "Cargo.toml" => standalone(text),
             _ => text.replace("../../../wit/v0.1", "wit"),
@@ -203,9 +207,9 @@ fn write_rust_sdk(sdk: &Path) -> Result<(), ProjectError> {
     Ok(())
 }
 
-/// A manifest with the workspace's values in place of the references to them.
+/// Returns a manifest with the workspace's values in place of references to them.
 fn standalone(manifest: &str) -> String {
-    let workspace: toml::Table = embedded::file("plugins/Cargo.toml").parse().unwrap_or_default();
+    let workspace: toml::Table = embedded_file("plugins/Cargo.toml").parse().unwrap_or_default();
     let section = |name: &str| workspace.get("workspace").and_then(|w| w.get(name)).and_then(toml::Value::as_table);
     let package = section("package");
     let dependencies = section("dependencies");
@@ -215,7 +219,7 @@ fn standalone(manifest: &str) -> String {
         let value = inherited.and_then(|name| package?.get(name).or_else(|| dependencies?.get(name)));
         match (inherited, value) {
             (Some(name), Some(value)) => out.push_str(&format!("{name} = {value}\n")),
-            // Lints are the workspace's business.
+            // Lints stay with the workspace.
             _ if line.trim() == "workspace = true" || line.trim() == "[lints]" => {}
             _ => out.push_str(&format!("{line}\n")),
         }
@@ -240,4 +244,14 @@ fn write(path: &Path, text: &str) -> Result<(), ProjectError> {
 
 fn of(path: &Path, error: std::io::Error) -> ProjectError {
     ProjectError::File { path: path.display().to_string(), error }
+}
+
+/// Returns the embedded files below a folder, by their path from it.
+fn embedded_under(folder: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    EMBEDDED.iter().filter_map(move |(path, text)| Some((path.strip_prefix(folder)?.strip_prefix('/')?, *text)))
+}
+
+/// Returns an embedded file; empty where there is none, which the tests of `new` would find.
+fn embedded_file(path: &str) -> &'static str {
+    EMBEDDED.iter().find(|(name, _)| *name == path).map_or("", |(_, text)| text)
 }

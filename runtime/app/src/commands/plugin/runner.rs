@@ -1,4 +1,5 @@
-//! Runs one plugin over records of a file, as the first and only plugin of a link: no broker, the same host.
+//! Runs one plugin over the records of a file, as the only plugin of a link: in the same host,
+//! without a broker.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -17,35 +18,35 @@ use strait_host::{
 
 use super::jsonl::{self, form, member, quoted};
 
-/// Records of one call of `Chain::apply`; a fetch of a broker has about as many.
+/// Most records of one call of `Chain::apply`. A fetch has about as many.
 const BATCH_RECORDS_MAX: usize = 500;
-/// The topics have so many partitions, unless the records show more.
+/// Least number of partitions that the topics seem to have.
 const PARTITIONS_MIN: i32 = 6;
 
 /// A plugin and its configuration.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// For messages.
+    /// Name in messages.
     pub name: String,
-    /// Where it is.
+    /// Where its file is.
     pub source: PluginSource,
-    /// Its configuration.
+    /// Configuration of the plugin.
     pub config: Value,
 }
 
-/// What became of a record.
+/// The outcome of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// One line of JSON, stable: what golden files hold.
+    /// One line of JSON. Golden files hold these lines, so the form is stable.
     pub json: String,
-    /// It passed unchanged, under its own topic.
+    /// Whether it passed unchanged, under its own topic.
     pub unchanged: bool,
-    /// The topics that it goes to.
+    /// Topics that it goes to.
     pub topics: Vec<String>,
 }
 
 impl Subject {
-    /// A file, or where the text is no path, a bundled plugin.
+    /// Returns the plugin of a path, or the bundled plugin of this name where no such file exists.
     #[must_use]
     pub fn named(text: &str, config: Value) -> Self {
         let path = PathBuf::from(text);
@@ -55,22 +56,23 @@ impl Subject {
         Self { name: stem, source, config }
     }
 
-    /// A project's plugin.
+    /// Returns the plugin of a project.
     #[must_use]
     pub fn file(name: &str, path: &Path, config: Value) -> Self {
         Self { name: name.to_owned(), source: PluginSource::File(path.to_owned()), config }
     }
 }
 
-/// An engine that keeps what it compiles in the user's cache folder: an author runs the same plugin again and again.
+/// Returns an engine that caches compiled plugins in the user's cache folder: an author runs the
+/// same plugin often.
 ///
 /// # Errors
-/// The machine cannot run it.
+/// Why the engine does not start.
 pub fn engine() -> Result<HostEngine, String> {
     HostEngine::with(HostOptions { compiled_dir: compiled_dir(), ..HostOptions::default() })
 }
 
-/// A relative path counts as none, as the convention for `XDG_CACHE_HOME` says.
+/// Returns the cache folder. A relative `XDG_CACHE_HOME` is ignored, as its specification demands.
 fn compiled_dir() -> Option<PathBuf> {
     let folder = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
@@ -90,36 +92,37 @@ pub fn load(engine: &HostEngine, subject: &Subject) -> Result<Arc<HostChains>, S
         target_region: Some("target-region".to_owned()),
     };
     let mut plugin = PluginSpec::new(&subject.name, subject.source.clone(), subject.config.clone());
-    // The records are the author's own, and without the plugin's words a mistake in it could not be found.
+    // The records are the author's own, and without the plugin's words a mistake in it could not be
+    // found.
     plugin.words_told = true;
     let spec = ChainSpec { plugins: vec![plugin], link, naming: Naming::Identity };
     HostChains::load(engine, spec).map_err(|error| error.to_string())
 }
 
-/// How many partitions the topics of these records have.
+/// Returns the number of partitions that the topics of these records seem to have.
 #[must_use]
 pub fn partitions(records: &[Record]) -> u32 {
     let most = records.iter().map(|record| record.partition.saturating_add(1)).max().unwrap_or(0);
     u32::try_from(most.max(PARTITIONS_MIN)).unwrap_or(1)
 }
 
-/// Runs the records through a fresh chain, in their order. Each outcome belongs to the record at its place.
+/// Runs the records in order through a fresh chain. Returns one outcome per record.
 ///
 /// # Errors
-/// Where the plugin broke, and how.
+/// Where and how the plugin failed.
 pub fn run(chains: &HostChains, records: &[Record]) -> Result<Vec<Outcome>, String> {
     let mut chain = chains.chain().map_err(|error| error.to_string())?;
     let partitions = partitions(records);
     let mut outcomes = Vec::with_capacity(records.len());
     for batch in batches(records) {
         let processed = judge(&mut *chain, batch, partitions)?;
-        tell(&processed, &mut outcomes);
+        push_outcomes(&processed, &mut outcomes);
     }
     Ok(outcomes)
 }
 
-/// Has the chain judge a batch. Before the first record of a partition there was nothing: that is all that a plugin with memory
-/// is shown.
+/// Has the chain judge a batch. Before the first record of a partition there was nothing: that is
+/// all that a plugin with memory is shown.
 ///
 /// # Errors
 /// Where the plugin broke, and how.
@@ -134,7 +137,7 @@ pub fn judge(chain: &mut dyn Chain, batch: Batch, partitions: u32) -> Result<Pro
     chain.apply(batch, partitions).map_err(|error| error.to_string())
 }
 
-/// The records as a reader would fetch them: runs of one partition.
+/// Groups the records into batches as a reader fetches them: runs of one partition.
 #[must_use]
 pub fn batches(records: &[Record]) -> Vec<Batch> {
     let same = |a: &Record, b: &Record| a.topic == b.topic && a.partition == b.partition;
@@ -154,7 +157,7 @@ pub fn batches(records: &[Record]) -> Vec<Batch> {
     .collect()
 }
 
-fn tell(processed: &Processed, outcomes: &mut Vec<Outcome>) {
+fn push_outcomes(processed: &Processed, outcomes: &mut Vec<Outcome>) {
     let mut dispositions = processed.dispositions.iter().peekable();
     let renamed = *processed.target_topic != **processed.batch.topic();
     for (index, record) in processed.batch.iter().enumerate() {
@@ -197,7 +200,7 @@ fn refusal(reject: &Reject) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-/// What of a record is not as it was.
+/// Returns the changed parts of a record.
 fn sent(out: &OutRecord, renamed: bool, target_topic: &str) -> String {
     let mut members = Vec::new();
     match &out.topic {

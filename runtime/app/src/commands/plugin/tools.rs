@@ -1,4 +1,5 @@
-//! The compilers of each language: found on the machine, or installed from their registry into the project.
+//! The compilers of each language, found on the machine or installed from their registry into the
+//! project.
 
 use std::env;
 use std::ffi::OsStr;
@@ -8,53 +9,53 @@ use std::process::Command;
 
 use super::super::print_message;
 
-/// Folder for tools that several projects share, in place of each project's own.
+/// Variable with a folder for tools, in place of each project's own.
 pub const SHARED: &str = "STRAIT_PLUGIN_TOOLS";
 
-/// Why a build did not make a plugin.
+/// Why a build failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// Something that only the machine's owner installs.
+    /// A tool is missing that is not installed by Strait.
     #[error("missing: {tool} ({used_for})\n  {hint}")]
     Missing {
-        /// What.
+        /// The tool.
         tool: String,
-        /// What it is for.
+        /// Its purpose.
         used_for: &'static str,
-        /// How to get it.
+        /// How to install it.
         hint: &'static str,
     },
-    /// A command that failed; its own words are on the terminal.
-    #[error("`{command}` failed ({status}); what it said is above")]
+    /// A command failed. Its own messages are on the terminal.
+    #[error("`{command}` failed ({status}); its messages are above")]
     Failed {
         /// The command.
         command: String,
         /// Its exit status.
         status: String,
     },
-    /// A command that could not be started.
+    /// A command could not be started.
     #[error("`{command}` cannot be started: {error}")]
     Start {
         /// The command.
         command: String,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// A file.
+    /// A file cannot be read or written.
     #[error("{path}: {error}")]
     File {
-        /// Which.
+        /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// A module that is no plugin.
+    /// The module is no plugin.
     #[error("the module cannot be made a component: {0}; does main.go import the sdk, and export a plugin in init?")]
     Component(String),
-    /// WebAssembly text that is none.
+    /// The WebAssembly text does not parse.
     #[error("{0}")]
     Wat(String),
-    /// The project.
+    /// The project cannot be used.
     #[error(transparent)]
     Project(#[from] super::project::ProjectError),
 }
@@ -64,30 +65,31 @@ const NODE_HINT: &str = "Debian, Ubuntu: apt-get install nodejs npm    elsewhere
 const RUST_HINT: &str = "install rustup (https://rustup.rs), then: rustup target add wasm32-unknown-unknown\n  Debian, Ubuntu without rustup: apt-get install rustc-web cargo-web rust-web-src";
 const RUST_WASM: &str = "wasm32-unknown-unknown";
 
-/// Where a project's tools go.
+/// The tools of a project.
 #[derive(Debug)]
 pub struct Tools {
     folder: PathBuf,
 }
 
-/// How Rust compiles for Wasm here.
+/// How this machine compiles Rust to Wasm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RustKind {
-    /// The target is installed.
+    /// With the installed target.
     Target,
-    /// Debian's compiler, which builds the standard library from its sources.
+    /// With Debian's compiler, which builds the standard library from source.
     Debian,
 }
 
 impl Tools {
-    /// In the project, or in the folder that [`SHARED`] names.
+    /// Returns the tools in the project, or in the folder that [`SHARED`] names.
     #[must_use]
     pub fn of(project: &super::project::Project) -> Self {
         let shared = env::var_os(SHARED).filter(|folder| !folder.is_empty()).map(PathBuf::from);
         Self { folder: shared.unwrap_or_else(|| project.scratch().join("tools")) }
     }
 
-    /// Held while something is installed, as builds of several projects may share the folder. Ends with the file.
+    /// Locks the folder during an installation, as builds of several projects may share it.
+    /// Dropping the file unlocks it.
     fn lock(&self) -> Result<fs::File, BuildError> {
         let path = self.folder.join("lock");
         let of = |error| BuildError::File { path: path.display().to_string(), error };
@@ -97,7 +99,8 @@ impl Tools {
         Ok(file)
     }
 
-    /// A Python environment with one package of PyPI: the path of its `bin`.
+    /// Installs a package of PyPI into a Python environment of its own. Returns the path of its
+    /// `bin`.
     ///
     /// # Errors
     /// [`BuildError`].
@@ -128,7 +131,7 @@ impl Tools {
         Ok(bin)
     }
 
-    /// A folder with packages of npm: the path of its `node_modules`.
+    /// Installs packages of npm into a folder. Returns the path of its `node_modules`.
     ///
     /// # Errors
     /// [`BuildError`].
@@ -145,7 +148,7 @@ impl Tools {
             npm.ok_or_else(|| BuildError::Missing { tool: "node and npm".to_owned(), used_for, hint: NODE_HINT })?;
         print_message(&format!("installing {} from npm into {}", packages.join(", "), folder.display()));
         remove(&folder)?;
-        // With a package.json of its own, npm does not look for one further up.
+        // Without a package.json here, npm would use one of a parent folder.
         write(&folder.join("package.json"), "{\"private\":true}\n")?;
         let arguments = ["install", "--silent", "--no-audit", "--no-fund", "--no-progress"];
         run(Command::new(npm).args(arguments).args(packages).current_dir(&folder))?;
@@ -153,13 +156,14 @@ impl Tools {
         Ok(modules)
     }
 
-    /// A folder for what a compiler keeps between builds.
+    /// Returns the folder for a compiler's cache.
     #[must_use]
     pub fn cache(&self, name: &str) -> PathBuf {
         self.folder.join("cache").join(name)
     }
 
-    /// How this machine compiles Rust to Wasm, tried in the project's folder, as that may name a tool chain of its own.
+    /// Finds out how this machine compiles Rust to Wasm. It tries in the project's folder, which
+    /// may select a toolchain.
     ///
     /// # Errors
     /// [`BuildError::Missing`].
@@ -194,7 +198,7 @@ impl Tools {
     }
 }
 
-/// The linker that comes with the Rust on the path; Debian's compiler brings none for Wasm.
+/// Returns the linker of the Rust on the path. Debian's compiler has none for Wasm.
 #[must_use]
 pub fn rust_linker(folder: &Path) -> Option<PathBuf> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(folder))?;
@@ -204,20 +208,20 @@ pub fn rust_linker(folder: &Path) -> Option<PathBuf> {
     linker.exists().then_some(linker)
 }
 
-/// A program on the path.
+/// Returns the path of a program.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// What a command prints, where it ends well.
+/// Returns the output of a command that succeeds.
 #[must_use]
 pub fn output(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Runs a command. Its output goes to standard error, so that a result on standard output stays alone.
+/// Runs a command. Its output goes to standard error, as standard output is for the result.
 ///
 /// # Errors
 /// [`BuildError::Start`], [`BuildError::Failed`].
@@ -242,7 +246,7 @@ pub fn run(command: &mut Command) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Writes a file and the folders that it lies in.
+/// Writes a file and creates its folders.
 ///
 /// # Errors
 /// [`BuildError::File`].

@@ -1,8 +1,9 @@
 //! Refuses source topics that would share a target topic.
 //!
 //! Records of two topics under one name can no longer be separated. So unless the link allows it
-//! (`merge_topics`), none of these topics is copied. Neither takes precedence: no process knows for sure which
-//! one was copied first, and a topic that continues where the other one wrote would mix them all the same.
+//! (`merge_topics`), none of these topics is copied. Neither takes precedence: no process knows for
+//! sure which one was copied first, and a topic that continues where the other one wrote would mix
+//! them all the same.
 
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,8 @@ use crate::sync::lock;
 /// Most topics named in a message; the others are counted.
 const NAMED_MAX: usize = 5;
 
-/// Returns the source topics that share their target topic with another one, each with the reason why it
-/// cannot be copied. `named` are pairs of source and target topic.
+/// Returns the source topics that share their target topic with another one, each with the reason
+/// why it cannot be copied. `named` are pairs of source and target topic.
 #[must_use]
 pub fn collisions<'a>(named: impl IntoIterator<Item = (&'a Arc<str>, Arc<str>)>) -> BTreeMap<Arc<str>, String> {
     let mut by_name: BTreeMap<Arc<str>, Vec<&Arc<str>>> = BTreeMap::new();
@@ -102,7 +103,8 @@ struct GuardedChain {
 }
 
 impl GuardedChain {
-    /// Refuses a topic that shares its name. Compares names only when topics or plugins have changed.
+    /// Refuses a topic that shares its name. Compares names only when topics or plugins have
+    /// changed.
     fn check(&mut self, topic: &str) -> Result<(), ChainError> {
         let topics = Arc::clone(&self.shared.topics.borrow());
         let plugins = self.chain.generation();

@@ -8,8 +8,8 @@ use strait_core::{LeaderEpoch, TopicId};
 
 use super::*;
 
-/// A chain that strips a suffix such as `.v1` where its plugins are called `strips`, and counts how often
-/// it was asked for a name.
+/// A chain that strips a suffix such as `.v1` where its plugins are called `strips`, and counts how
+/// often it was asked for a name.
 #[derive(Clone, Default)]
 struct Stripping {
     plugins: Arc<Mutex<(String, usize)>>,
@@ -87,7 +87,8 @@ fn batch(topic: &str) -> Batch {
     builder.build()
 }
 
-/// The plugins of a link with these source topics, the sender of its topics, and its guarded chains.
+/// The plugins of a link with these source topics, the sender of its topics, and its guarded
+/// chains.
 fn link_of(names: &[&str]) -> (Stripping, watch::Sender<Arc<Vec<SourceTopic>>>, CollisionGuard) {
     let plugins = Stripping::default();
     let (sender, receiver) = watch::channel(topics(names));
