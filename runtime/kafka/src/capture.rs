@@ -1,4 +1,5 @@
-//! Reads the first records of a topic for `strait plugin capture`. Joins no group and commits nothing.
+//! Reads the first records of a topic for `strait plugin capture`. Joins no group and commits
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use crate::ffi::{Code, Consumer, FfiError, Place};
 /// librdkafka's logical offset of the log's start (`RD_KAFKA_OFFSET_BEGINNING`).
 const BEGINNING: i64 = -2;
 
-/// Returns the earliest committed records of a topic, `records_max` at most, by partition and offset. Each
-/// partition gives the same number of records, as far as it has them. Blocks.
+/// Returns the earliest committed records of a topic, `records_max` at most, by partition and
+/// offset. Each partition gives the same number of records, as far as it has them. Blocks.
 ///
 /// # Errors
 /// [`FfiError`] when the topic does not exist, may not be read or is not read in time.

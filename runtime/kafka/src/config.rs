@@ -1,4 +1,4 @@
-//! What a client is made from: the cluster as configured, and the settings that Strait fixes.
+//! The settings of a client: the cluster as configured, and what Strait sets on top.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,18 +12,18 @@ const MASKED_LENGTH_MIN: usize = 3;
 /// A cluster as the operator configured it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClusterConfig {
-    /// Its name (alias) in the configuration.
+    /// Name (alias) of the cluster in the configuration.
     pub name: String,
-    /// `host:port` list.
+    /// Brokers as a list of `host:port`.
     pub bootstrap_servers: String,
-    /// Any librdkafka property, secrets resolved. Those that Strait fixes win over these; core refuses the ones that would
-    /// break a guarantee before they come here.
+    /// librdkafka properties, secrets resolved. Strait's own settings take precedence; core refuses
+    /// properties that would break a guarantee before they come here.
     pub properties: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for ClusterConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Values may be passwords and keys; which property is one is not for a debug print to judge.
+        // Values may be passwords and keys, so only the names are printed.
         f.debug_struct("ClusterConfig")
             .field("name", &self.name)
             .field("bootstrap_servers", &self.bootstrap_servers)
@@ -35,18 +35,19 @@ impl fmt::Debug for ClusterConfig {
 /// How the source is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceTuning {
-    /// Fetched bytes a lane may hold in librdkafka's queue, in bytes. On top of it comes at most one fetch per broker.
+    /// Bytes that a lane may hold in librdkafka's queue, plus one fetch per broker at most.
     pub fetch_budget_bytes: usize,
-    /// Largest answer for one partition in one fetch (`fetch.message.max.bytes`), in bytes. Over a long line it should be
-    /// near bandwidth times round trip.
+    /// Largest answer for one partition in one fetch (`fetch.message.max.bytes`), in bytes. Over a
+    /// long line it should be near bandwidth times round trip.
     pub partition_fetch_bytes: usize,
     /// Largest answer to one fetch (`fetch.max.bytes`), in bytes.
     pub fetch_bytes: usize,
-    /// Bytes of records that one batch of the port aims at.
+    /// Bytes of records that one batch of the port should have.
     pub pull_bytes: usize,
-    /// Number of partitions that the lane will read; with thousands the brokers are asked less often.
+    /// Number of partitions that the lane reads. With thousands of them the brokers are asked less
+    /// often.
     pub partitions: usize,
-    /// How long an answer of the brokers is waited for.
+    /// How long one request to the brokers may take.
     pub request_timeout: Duration,
 }
 
@@ -66,13 +67,14 @@ impl Default for SourceTuning {
 /// How the target is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetTuning {
-    /// Two transactional producers, or one idempotent one.
+    /// Whether to use two transactional producers, or one idempotent one.
     pub exactly_once: bool,
     /// Prefix of the transactional ids.
     pub transactional_id_prefix: String,
     /// `transaction.timeout.ms`: the broker aborts a transaction that is open for longer.
     pub transaction_timeout: Duration,
-    /// `linger.ms`: a batch that is not full waits this long. It should be longer than giving a batch to the client takes.
+    /// `linger.ms`: how long a batch waits to be filled. It should exceed the time to hand a batch
+    /// to the client.
     pub linger: Duration,
     /// `batch.size`: bytes of one batch before compression.
     pub batch_bytes: usize,
@@ -82,15 +84,16 @@ pub struct TargetTuning {
     pub queue_bytes: usize,
     /// `queue.buffering.max.messages`.
     pub queue_records: usize,
-    /// `message.max.bytes`: client-side limit of a request; the topic's own limit is checked by the lane.
+    /// `message.max.bytes`: the client's limit of a request. The lane checks the topic's own limit.
     pub message_max_bytes: usize,
-    /// Codec where the cluster's properties have no `compression.type`.
+    /// Codec, where the cluster's properties have no `compression.type`.
     pub compression: String,
-    /// Whether topics are made and grown.
+    /// Whether Strait may create and grow topics.
     pub manage_topics: bool,
-    /// How long an answer of the brokers is waited for.
+    /// How long one request to the brokers may take.
     pub request_timeout: Duration,
-    /// `statistics.interval.ms`: how often the round trip is reported. A report names every partition, so it costs as much.
+    /// `statistics.interval.ms`: how often the round trip is reported. The cost of a report grows
+    /// with the partitions.
     pub statistics_interval: Duration,
 }
 
@@ -114,7 +117,7 @@ impl Default for TargetTuning {
     }
 }
 
-/// Settings of one client: later ones win.
+/// The settings of one client. A later value replaces an earlier one.
 #[derive(Clone, Default)]
 pub struct Settings(BTreeMap<String, String>);
 
@@ -124,7 +127,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Names that librdkafka accepts for the same setting.
+/// Pairs of names that librdkafka accepts for the same setting.
 const ALIASES: &[(&str, &str)] = &[
     ("bootstrap.servers", "metadata.broker.list"),
     ("max.in.flight", "max.in.flight.requests.per.connection"),
@@ -137,12 +140,12 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 impl Settings {
-    /// The cluster's own, before anything is fixed.
+    /// Returns the cluster's own settings.
     #[must_use]
     pub fn of(cluster: &ClusterConfig, client_id: &str) -> Self {
         let mut settings = Self::default();
         settings.set("client.id", client_id);
-        // A dead broker is left after seconds, not after librdkafka's 10 s between attempts.
+        // Reconnect within seconds; librdkafka's default grows to 10 s.
         settings.set("reconnect.backoff.max.ms", "2000");
         settings.set("socket.keepalive.enable", "true");
         for (name, value) in &cluster.properties {
@@ -152,7 +155,7 @@ impl Settings {
         settings
     }
 
-    /// Sets one, also where it was set under another name.
+    /// Sets a value, and removes one under another name of the setting.
     pub fn set(&mut self, name: &str, value: impl ToString) {
         for (one, other) in ALIASES {
             if *one == name {
@@ -164,7 +167,7 @@ impl Settings {
         self.0.insert(name.to_owned(), value.to_string());
     }
 
-    /// Sets one unless it is there.
+    /// Sets a value unless the setting has one.
     pub fn set_default(&mut self, name: &str, value: impl ToString) {
         let alias = ALIASES.iter().any(|(one, other)| {
             (*one == name && self.0.contains_key(*other)) || (*other == name && self.0.contains_key(*one))
@@ -174,18 +177,18 @@ impl Settings {
         }
     }
 
-    /// Takes one away.
+    /// Removes a setting.
     pub fn remove(&mut self, name: &str) {
         self.0.remove(name);
     }
 
-    /// The value of one.
+    /// Returns the value of a setting.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// All, as name and value.
+    /// Returns all settings as name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -203,12 +206,12 @@ impl Settings {
     }
 }
 
-/// Settings of a lane's reader.
+/// Returns the settings of a lane's reader.
 #[must_use]
 pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTuning) -> Settings {
     let mut settings = Settings::of(cluster, &format!("strait-{link}-{lane}-source"));
-    // Without incremental fetch sessions every fetch names every partition, so with a thousand of them on a lane the broker is
-    // asked once a second while nothing comes.
+    // librdkafka has no incremental fetch sessions: every fetch names every partition. So with a
+    // thousand partitions on a lane an idle broker is asked once a second.
     let idle_wait_ms = (100 + tuning.partitions).min(1000);
     settings.set_default("fetch.wait.max.ms", idle_wait_ms);
     settings.set_default("fetch.min.bytes", 1 + tuning.partitions.saturating_sub(100) * 16);
@@ -217,22 +220,25 @@ pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTun
     settings.set_default("receive.message.max.bytes", tuning.fetch_bytes.max(tuning.partition_fetch_bytes) * 2 + 1024);
     settings.set_default("fetch.queue.backoff.ms", 5);
     settings.set_default("check.crcs", "true");
-    // A topic that is not in the metadata for this long counts as gone.
+    // A topic missing from the metadata for this long counts as gone.
     settings.set_default("topic.metadata.propagation.max.ms", 10_000);
-    // The queue thresholds look at the queue that all partitions are forwarded to (`rdkafka_queue.h`, `rd_kafka_q_len`
-    // follows the forward), so they bound the lane, not a partition.
+    // The thresholds apply to the queue that all partitions are forwarded to (`rdkafka_queue.h`:
+    // `rd_kafka_q_len` follows the forward), so they bound the lane and not a partition.
     settings.set("queued.max.messages.kbytes", (tuning.fetch_budget_bytes / 1024).max(1));
-    // A message costs librdkafka some 400 bytes besides its own: small records are bounded by their number.
+    // Each message costs librdkafka about 400 bytes more than its own, so small records are bounded
+    // by their number.
     settings.set_default("queued.min.messages", (tuning.fetch_budget_bytes / 512).clamp(1_000, 100_000));
     settings.set("group.id", format!("strait.{link}"));
     committed_reader(&mut settings);
-    // Not for reading to a fixed end, but because end-of-partition events carry the fetch position in queue order: behind
-    // aborted, control and compacted-away offsets as well. The stored position, which they disturb in this version, is unused.
+    // End-of-partition events carry the fetch position in queue order, also behind aborted, control
+    // and compacted-away offsets. They disturb the stored position in this version, which is not
+    // used.
     settings.set("enable.partition.eof", "true");
     settings
 }
 
-/// What every consumer of ours has: only what is committed, no groups, nothing stored, nothing reset.
+/// Sets what all consumers have in common: they read committed records, store no offset and reset
+/// no position.
 pub(crate) fn committed_reader(settings: &mut Settings) {
     settings.set("isolation.level", "read_committed");
     settings.set("auto.offset.reset", "error");
@@ -242,7 +248,7 @@ pub(crate) fn committed_reader(settings: &mut Settings) {
     settings.remove("group.instance.id");
 }
 
-/// Settings of a producer: transactional with an id, idempotent without.
+/// Returns the settings of a producer: transactional with an id, idempotent without.
 #[must_use]
 pub fn writer(
     cluster: &ClusterConfig,
@@ -272,7 +278,8 @@ pub fn writer(
             let timeout = tuning.transaction_timeout.as_millis();
             settings.set("transactional.id", id);
             settings.set("transaction.timeout.ms", timeout);
-            // Below the transaction's: a record that is late must fail its transaction, not outlive it.
+            // Below the transaction's timeout: a late record must fail its transaction and not
+            // outlive it.
             settings.set("message.timeout.ms", (timeout * 3 / 4).max(1));
             settings.set_default("socket.timeout.ms", (timeout / 2).clamp(1000, 60_000));
         }
@@ -306,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_settings_win_under_every_name_and_defaults_do_not() {
+    fn fixed_settings_take_precedence_under_every_name_and_defaults_do_not() {
         let writer = writer(&cluster(), "c", &TargetTuning::default(), Some("id"));
         assert_eq!(writer.get("acks"), Some("all"));
         assert_eq!(writer.get("message.timeout.ms"), Some("45000"));

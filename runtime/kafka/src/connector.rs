@@ -1,4 +1,4 @@
-//! Makes the clients of a link's lanes.
+//! Creates the clients of a link's lanes.
 
 use std::time::Duration;
 
@@ -16,19 +16,19 @@ use crate::target::{self, EndedIds, KafkaTarget};
 pub struct KafkaConnector {
     /// Name of the link.
     pub link: String,
-    /// Where records come from, and where quarantine stays.
+    /// The source cluster, which has the quarantine topic too.
     pub source: ClusterConfig,
-    /// Where they go.
+    /// The target cluster.
     pub target: ClusterConfig,
     /// How the source is read.
     pub source_tuning: SourceTuning,
     /// How the target is written.
     pub target_tuning: TargetTuning,
-    /// Whether the quarantine topic is made when it is missing.
+    /// Whether Strait may create the quarantine topic.
     pub manage_quarantine: bool,
-    /// How long keeping records in quarantine may take.
+    /// How long writing refused records to quarantine may take.
     pub quarantine_timeout: Duration,
-    /// Transactional ids that lanes of this process have given up; begins empty.
+    /// Transactional ids that lanes of this process have released; empty at first.
     pub ended: EndedIds,
 }
 

@@ -21,7 +21,8 @@ impl Observer for Refused {
     }
 }
 
-/// Sends records to their topics and waits until all are acknowledged. Offsets are not used. Blocks.
+/// Sends records to their topics and waits until all are acknowledged. Offsets are not used.
+/// Blocks.
 ///
 /// # Errors
 /// [`FfiError`] when the cluster does not take them all in time.

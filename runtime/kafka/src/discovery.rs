@@ -14,7 +14,7 @@ use crate::ffi::Code;
 use crate::lazy_client::{LazyClient, fail};
 use crate::queries::describe;
 
-/// A [`Discovery`] by regular expressions that must match the whole name.
+/// A [`Discovery`] by regular expressions, which must match whole names.
 pub struct KafkaDiscovery {
     client: LazyClient,
     selector: Selector,
@@ -22,10 +22,10 @@ pub struct KafkaDiscovery {
 }
 
 impl KafkaDiscovery {
-    /// Topics that match one of `include` and none of `exclude`; reserved ones never.
+    /// Finds topics that match one of `include` and none of `exclude`, and never reserved ones.
     ///
     /// # Errors
-    /// [`PortError`] of class `Stop` with the expression that cannot be read.
+    /// [`PortError`] of class `Stop` with the expression that does not parse.
     pub fn new(
         source: &ClusterConfig,
         link: &str,
@@ -62,7 +62,7 @@ impl Discovery for KafkaDiscovery {
         .await??;
         let mut topics: Vec<SourceTopic> = described
             .into_iter()
-            // One that went away between the two answers is simply not there.
+            // A topic may have been deleted between the two answers.
             .filter(|topic| topic.code == Code::OK)
             .map(|topic| SourceTopic {
                 partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),

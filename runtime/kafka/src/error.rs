@@ -61,8 +61,8 @@ pub fn port_error(context: impl Into<String>, error: &FfiError) -> PortError {
     PortError { class: class_of(error.code), context: context.into(), reason }
 }
 
-/// As [`port_error`], with the trouble that the client reported before: a call that timed out because the
-/// login was refused names the login.
+/// As [`port_error`], with the trouble that the client reported before: a call that timed out
+/// because the login was refused names the login.
 #[must_use]
 pub fn port_error_because(context: impl Into<String>, error: &FfiError, trouble: Option<Trouble>) -> PortError {
     match trouble {

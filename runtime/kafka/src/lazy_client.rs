@@ -1,4 +1,4 @@
-//! Short-lived clients for questions and changes beside the data path.
+//! Clients for requests beside the data path.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,18 +9,18 @@ use crate::error::port_error_because;
 use crate::ffi::{Client, ClientKind, FfiError};
 use crate::sync::lock;
 
-/// A client that neither reads nor writes records.
+/// Creates a client that neither reads nor writes records.
 pub(crate) fn connect(cluster: &ClusterConfig, label: &str) -> Result<Client, FfiError> {
     let mut settings = Settings::of(cluster, &format!("strait-{}", label.replace('/', "-")));
     settings.set("allow.auto.create.topics", "false");
     Client::new(ClientKind::Producer, label, &settings, None)
 }
 
-/// A client that connects when it is first needed.
+/// A client that is created when it is first used.
 pub(crate) struct LazyClient {
     cluster: ClusterConfig,
     label: String,
-    /// What it is for, in errors.
+    /// The beginning of its errors.
     pub(crate) context: String,
     client: Mutex<Option<Arc<Client>>>,
 }
@@ -41,7 +41,7 @@ impl LazyClient {
     }
 }
 
-/// The port error of a failed call, with what the client heard meanwhile.
+/// Returns the port error of a failed call, with the trouble that the client reported meanwhile.
 pub(crate) fn fail(context: &str, error: &FfiError, client: Option<&Client>) -> PortError {
     let trouble = client.and_then(|client| {
         client.poll(std::time::Duration::ZERO);

@@ -1,7 +1,9 @@
-//! Kafka behind Strait's ports: the only crate that names librdkafka.
+//! Kafka behind Strait's ports. This is the only crate that names librdkafka.
 //!
-//! [`ffi`] has every call into C and every `unsafe` block; the modules above it are safe Rust and implement the traits of
-//! `strait_flow::ports`.
+//! [`ffi`] has every call into C and every `unsafe` block. The modules above it are safe Rust and
+//! implement the traits of `strait_flow::ports`: [`KafkaSource`] reads, [`KafkaTarget`] writes,
+//! [`KafkaProgressStore`] reads what was committed, [`KafkaMembership`] hands out lanes,
+//! [`KafkaQuarantine`] stores refused records, and `topics` creates what they need.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod capture;

@@ -1,6 +1,7 @@
-//! Which lanes are ours, by Kafka's own group protocol on the progress topic.
+//! Assigns lanes to processes, by Kafka's group protocol on the progress topic.
 //!
-//! The group only shares out the work: safety rests on fencing. Nothing is read and nothing committed through it.
+//! The group only distributes work; safety rests on fencing. Nothing is read or committed through
+//! it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,9 +23,11 @@ use crate::config::{ClusterConfig, Settings, committed_reader};
 use crate::error::{own, port_error};
 use crate::ffi::{Code, FfiError};
 
-/// How long a revoked lane may finish its work; the session timeout is twice that.
+/// How long a revoked lane may take to finish. The session timeout is twice as long.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long leaving the group may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one poll waits.
 const POLL: Duration = Duration::from_millis(200);
 
 /// A [`Membership`] in the group `strait.<link>` on the target cluster.
@@ -73,12 +76,12 @@ impl KafkaMembership {
     }
 }
 
-/// Polls until told to leave; dropping the consumer then leaves the group.
+/// Polls until the member leaves. Dropping the consumer then leaves the group.
 fn serve(consumer: &BaseConsumer<Member>, leaving: &AtomicBool, context: &str) {
     let mut last_trouble: Option<(Instant, String)> = None;
     while !leaving.load(Ordering::Acquire) {
         let Some(Err(error)) = consumer.poll(POLL) else {
-            // Records of the progress topic that slipped in before the pause are nobody's business here.
+            // Records that were fetched before the pause are not used.
             continue;
         };
         let text = error.to_string();
@@ -92,7 +95,7 @@ fn serve(consumer: &BaseConsumer<Member>, leaving: &AtomicBool, context: &str) {
             continue;
         }
         let trouble = port_error(context, &FfiError::new(Code(code), text));
-        consumer.context().tell(MembershipEvent::Trouble(trouble));
+        consumer.context().send(MembershipEvent::Trouble(trouble));
     }
 }
 
@@ -104,8 +107,9 @@ struct Member {
 }
 
 impl Member {
-    /// Hands an event over; waits while the other side is busy, but not when it is leaving or gone.
-    fn tell(&self, mut event: MembershipEvent) -> bool {
+    /// Sends an event. Waits while the receiver is busy, but not while the member leaves. Returns
+    /// whether it was sent.
+    fn send(&self, mut event: MembershipEvent) -> bool {
         loop {
             match self.events.try_send(event) {
                 Ok(()) => return true,
@@ -121,17 +125,17 @@ impl Member {
         if let Err(error) = result {
             let reason = format!("{what}: {error}");
             tracing::error!("{}: {reason}", self.context);
-            self.tell(MembershipEvent::Trouble(own(Class::Retry, self.context.clone(), reason)));
+            self.send(MembershipEvent::Trouble(own(Class::Retry, self.context.clone(), reason)));
         }
     }
 
-    /// Waits until the revoked lanes are done, the time is over, or the answer can no longer come.
+    /// Waits until the revoked lanes are done, the time is over, or no answer can come any more.
     fn wait_for(&self, mut answer: oneshot::Receiver<()>, lanes: &[LaneId]) {
         let deadline = Instant::now() + REVOKE_TIMEOUT;
         while let Err(oneshot::error::TryRecvError::Empty) = answer.try_recv() {
             if Instant::now() > deadline {
                 tracing::warn!(
-                    "{}: lanes {lanes:?} were not given up in time; their producers will be fenced",
+                    "{}: lanes {lanes:?} were not released in time; their producers will be fenced",
                     self.context
                 );
                 return;
@@ -172,7 +176,8 @@ impl ConsumerContext for Member {
         let changed = lanes(list);
         match code {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                // A number, so that no committed offset is asked for; paused at once, so that nothing is read.
+                // An explicit offset avoids a request for committed ones, and the pause avoids
+                // reading.
                 if let Err(error) = list.set_all_offsets(Offset::Offset(0)) {
                     self.report(Err(error), "setting offsets");
                 }
@@ -180,28 +185,28 @@ impl ConsumerContext for Member {
                 if !changed.is_empty() {
                     self.report(consumer.pause(list), "pausing the assignment");
                 }
-                // Also when there is none: then others have them all, and this process is told so.
-                self.tell(MembershipEvent::Assigned(changed));
+                // Also for an empty assignment: it means that other members have all lanes.
+                self.send(MembershipEvent::Assigned(changed));
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
                 if !changed.is_empty() && !self.leaving.load(Ordering::Acquire) {
                     if consumer.assignment_lost() {
-                        self.tell(MembershipEvent::Lost(changed));
+                        self.send(MembershipEvent::Lost(changed));
                     } else {
                         let (answer, answered) = oneshot::channel();
-                        if self.tell(MembershipEvent::Revoked(changed.clone(), answer)) {
+                        if self.send(MembershipEvent::Revoked(changed.clone(), answer)) {
                             self.wait_for(answered, &changed);
                         }
                     }
                 }
-                self.report(consumer.incremental_unassign(list), "giving up an assignment");
+                self.report(consumer.incremental_unassign(list), "releasing an assignment");
             }
             other => {
                 let error = FfiError::new(Code(other as i32), Code(other as i32).text());
-                self.tell(MembershipEvent::Trouble(port_error(self.context.clone(), &error)));
-                self.report(consumer.incremental_unassign(list), "giving up an assignment after an error");
+                self.send(MembershipEvent::Trouble(port_error(self.context.clone(), &error)));
+                self.report(consumer.incremental_unassign(list), "releasing an assignment after an error");
                 if !changed.is_empty() {
-                    self.tell(MembershipEvent::Lost(changed));
+                    self.send(MembershipEvent::Lost(changed));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Looks at a cluster for `strait check`: can it be reached, who is it, what may we do.
+//! Probes a cluster: whether it can be reached, its identity, and the permissions on it.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,54 +13,55 @@ use crate::operation::Operation;
 use crate::queries::{describe, is_gone};
 use crate::sync::lock;
 
-/// What a cluster says of itself.
+/// A cluster that has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterInfo {
-    /// Cluster id, where the brokers tell it.
+    /// Cluster id, where the brokers report it.
     pub cluster_id: Option<String>,
     /// Number of brokers alive.
     pub brokers: usize,
-    /// Number of topics that our principal can see.
+    /// Number of topics that the principal can see.
     pub topics: usize,
-    /// What our principal may do on the cluster; empty where the cluster has no authorizer or does not tell.
+    /// Operations that the principal may do on the cluster; empty where the cluster has no
+    /// authorizer or does not report it.
     pub operations: Vec<Operation>,
-    /// How long it takes to answer a question, at best.
+    /// Shortest measured time of a request.
     pub round_trip: Duration,
 }
 
-/// Why a cluster cannot be used, and what to do.
+/// Why a cluster cannot be used, with what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// Nobody listens there.
+    /// Nothing listens at the addresses.
     #[error(
         "cluster {cluster}: nothing listens at {servers} ({reason}); check bootstrap_servers: host, port, and that the broker is up"
     )]
     Refused {
-        /// Cluster name.
+        /// Name of the cluster.
         cluster: String,
         /// Addresses tried.
         servers: String,
-        /// What was said.
+        /// librdkafka's message.
         reason: String,
     },
-    /// A name that cannot be resolved.
+    /// A host name cannot be resolved.
     #[error(
         "cluster {cluster}: a host name cannot be resolved ({reason}); check bootstrap_servers and the broker's advertised.listeners"
     )]
     Unresolved {
-        /// Cluster name.
+        /// Name of the cluster.
         cluster: String,
-        /// What was said.
+        /// librdkafka's message.
         reason: String,
     },
-    /// The two sides do not speak the same security protocol, or a certificate is not trusted.
+    /// The security protocols differ, or a certificate is not trusted.
     #[error(
         "cluster {cluster}: the connection is closed or TLS fails ({reason}); check security.protocol (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL) against the broker's listener, and ssl.ca.location"
     )]
     Security {
-        /// Cluster name.
+        /// Name of the cluster.
         cluster: String,
-        /// What was said.
+        /// librdkafka's message.
         reason: String,
     },
     /// The login was refused.
@@ -68,9 +69,9 @@ pub enum ProbeError {
         "cluster {cluster}: the login was refused ({reason}); check sasl.mechanism, sasl.username and sasl.password"
     )]
     Authentication {
-        /// Cluster name.
+        /// Name of the cluster.
         cluster: String,
-        /// What was said.
+        /// librdkafka's message.
         reason: String,
     },
     /// No answer in time.
@@ -78,29 +79,29 @@ pub enum ProbeError {
         "cluster {cluster}: no answer from {servers} within {waited:?} ({reason}); a firewall may drop the packets, or the broker advertises addresses that cannot be reached from here"
     )]
     NoAnswer {
-        /// Cluster name.
+        /// Name of the cluster.
         cluster: String,
         /// Addresses tried.
         servers: String,
-        /// How long it was tried.
+        /// How long the probe has waited.
         waited: Duration,
-        /// What was said.
+        /// librdkafka's message.
         reason: String,
     },
-    /// A setting is refused.
+    /// librdkafka refuses a setting.
     #[error("cluster {cluster}: {reason}")]
     Setting {
-        /// Cluster name.
+        /// Name of the cluster.
         cluster: String,
-        /// Which and why.
+        /// Which setting, and why.
         reason: String,
     },
 }
 
 /// How often the round trip is measured.
-const LOOKS: u32 = 2;
+const MEASUREMENTS: u32 = 2;
 
-/// Collects what goes wrong while connecting.
+/// Collects the errors while connecting.
 #[derive(Default)]
 struct Troubles(Mutex<Vec<Trouble>>);
 
@@ -113,17 +114,17 @@ impl Observer for Troubles {
     }
 }
 
-/// Connects and asks. Fails as soon as the cause is known.
+/// Connects to a cluster. Fails as soon as the cause is known.
 ///
 /// # Errors
 /// [`ProbeError`] with the remedy.
 pub async fn probe(cluster: &ClusterConfig, deadline: Duration) -> Result<ClusterInfo, ProbeError> {
     let (cluster, name) = (cluster.clone(), cluster.name.clone());
-    let outcome = blocking("probing", move || look(&cluster, deadline)).await;
+    let outcome = blocking("probing", move || connect_and_ask(&cluster, deadline)).await;
     outcome.map_err(|error| ProbeError::Setting { cluster: name, reason: error.reason })?
 }
 
-fn look(cluster: &ClusterConfig, patience: Duration) -> Result<ClusterInfo, ProbeError> {
+fn connect_and_ask(cluster: &ClusterConfig, patience: Duration) -> Result<ClusterInfo, ProbeError> {
     let setting = |error: FfiError| ProbeError::Setting { cluster: cluster.name.clone(), reason: error.text };
     let troubles = Arc::new(Troubles::default());
     let observer: Arc<dyn Observer> = Arc::clone(&troubles) as Arc<dyn Observer>;
@@ -158,8 +159,8 @@ fn look(cluster: &ClusterConfig, patience: Duration) -> Result<ClusterInfo, Prob
 fn info(client: &Client, topics: usize, timeout: Duration) -> ClusterInfo {
     let mut round_trip = Duration::MAX;
     let mut described = client.describe_cluster(timeout);
-    for _ in 0..LOOKS {
-        // Connected by now.
+    for _ in 0..MEASUREMENTS {
+        // The connection is open by now.
         let asked = Instant::now();
         described = client.describe_cluster(timeout);
         round_trip = round_trip.min(asked.elapsed());
@@ -172,7 +173,7 @@ fn info(client: &Client, topics: usize, timeout: Duration) -> ClusterInfo {
             operations: described.operations.into_iter().map(Operation::from).collect(),
             round_trip,
         },
-        // Not told (old brokers, mock): what the metadata has.
+        // Old brokers and the mock cluster do not have the request: use the metadata.
         Err(_) => {
             let cluster_id = client.cluster_id(timeout);
             ClusterInfo { cluster_id, brokers: 1, topics, operations: Vec::new(), round_trip }
@@ -180,7 +181,7 @@ fn info(client: &Client, topics: usize, timeout: Duration) -> ClusterInfo {
     }
 }
 
-/// The cause, once every broker is known to be down or one has refused the login.
+/// Returns the cause, once every broker is down or one has refused the login.
 fn cause(cluster: &ClusterConfig, heard: &[Trouble]) -> Option<ProbeError> {
     let name = cluster.name.clone();
     let find = |wanted: &dyn Fn(&Trouble) -> bool| heard.iter().find(|trouble| wanted(trouble)).map(|t| t.text.clone());
@@ -203,7 +204,7 @@ fn cause(cluster: &ClusterConfig, heard: &[Trouble]) -> Option<ProbeError> {
     find(&|trouble| trouble.code == Code::TRANSPORT).map(|reason| ProbeError::Security { cluster: name, reason })
 }
 
-/// What our principal lacks on topics. Topics that do not exist are left out.
+/// Returns the operations that the principal lacks on topics. Topics that do not exist are omitted.
 ///
 /// # Errors
 /// [`PortError`] when the cluster does not answer.

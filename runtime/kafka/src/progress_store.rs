@@ -1,4 +1,4 @@
-//! Reads what a lane has committed: everything, to the very end, and nothing that is not committed.
+//! Reads the committed progress of a lane: all of it, and nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -12,26 +12,28 @@ use crate::error::{blocking, own, port_error_because};
 use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
 use crate::queries;
 
-/// A [`ProgressStore`] on the link's progress topic, for the owner of a lane: it reads to the high watermark and waits for the
-/// transactions that are open below it.
+/// A [`ProgressStore`] on the link's progress topic, for the owner of a lane: it reads to the high
+/// watermark and waits for transactions that are open below it.
 #[derive(Clone, Debug)]
 pub struct KafkaProgressStore {
     cluster: ClusterConfig,
     link: String,
-    /// How long one read may take in all.
+    /// How long one read may take.
     timeout: Duration,
+    /// Whether to wait for open transactions.
     waits: bool,
 }
 
 impl KafkaProgressStore {
-    /// A store that reads the target cluster.
+    /// Creates a store that reads the target cluster.
     #[must_use]
     pub fn new(cluster: &ClusterConfig, link: &str, timeout: Duration) -> Self {
         Self { cluster: cluster.clone(), link: link.to_owned(), timeout, waits: true }
     }
 
-    /// For those who do not own the lane: reads what is committed by now. An owner that died may have left a transaction open,
-    /// and until another takes the lane, or `transaction.timeout.ms` has passed, nothing ends that.
+    /// Returns a store for readers that do not own the lane: it does not wait for open
+    /// transactions. An owner that died may have left one open, and nothing ends it before another
+    /// process takes the lane or `transaction.timeout.ms` has passed.
     #[must_use]
     pub fn committed_by_now(self) -> Self {
         Self { waits: false, ..self }
@@ -45,7 +47,8 @@ impl KafkaProgressStore {
         settings.set("check.crcs", "true");
         settings.set("fetch.wait.max.ms", 50);
         settings.set("fetch.queue.backoff.ms", 5);
-        // Only the leader's last stable offset is final; with a rack the broker could send us to a follower.
+        // Only the leader's last stable offset is final. With a rack the broker could redirect the
+        // read to a follower.
         settings.remove("client.rack");
         settings
     }
@@ -60,7 +63,7 @@ impl KafkaProgressStore {
         let mut consumer = Consumer::new(&label, &self.settings(lane))
             .map_err(|error| port_error_because(context.clone(), &error, None))?;
         let read = self.read_with(&mut consumer, &topic, partition, &context);
-        // Destroying a client joins its threads: not while a lane waits.
+        // Destroying a client joins its threads, which the lane need not wait for.
         tokio::task::spawn_blocking(move || drop(consumer));
         read
     }
@@ -78,8 +81,9 @@ impl KafkaProgressStore {
         let deadline = Instant::now() + self.timeout;
         let place = Place { offset: 0, ..Place::of(topic, partition) };
         let list = |spec| {
-            // Not the last stable offset, if we own the lane: a predecessor's commit may be decided and not be written here
-            // yet. Its ids are fenced then, or their ends asked for, so whatever is open here ends; the reader waits for that.
+            // The owner reads past the last stable offset: an earlier owner's commit may be decided
+            // and not be written here yet. By then its ids are fenced, or the end of their
+            // transactions was requested, so each open one ends.
             let asked = std::slice::from_ref(&place);
             let offsets = queries::list(consumer.client(), asked, spec, !self.waits, self.timeout)?;
             offsets.get(&(topic.to_owned(), partition)).copied().ok_or_else(|| {
@@ -89,7 +93,8 @@ impl KafkaProgressStore {
         // Compaction does not move the log's start, but someone may have deleted records.
         let bounds = list(OffsetSpec::Earliest).and_then(|start| Ok((start, list(OffsetSpec::Latest)?)));
         let (start, end) = bounds.map_err(|error| {
-            // Serves the error callback, so that a refused login is named instead of the time-out that follows it.
+            // Serves the error callback, so that a refused login is reported and not the timeout
+            // that follows it.
             consumer.consume(1, Duration::ZERO, |_| ());
             fail(error, Some(&*consumer))
         })?;
@@ -104,7 +109,7 @@ impl KafkaProgressStore {
                     FfiError::new(Code::TIMED_OUT, format!("offset {end} was not reached within {:?}", self.timeout));
                 return Err(fail(error, Some(&*consumer)));
             }
-            // One message at a time: a batch call would wait for a full batch.
+            // One message at a time, as a batch call would wait for a full batch.
             let step = consumer.consume(1, Duration::from_millis(100), |messages| {
                 let Some(message) = messages.first() else { return Ok(false) };
                 match message.code() {
@@ -115,7 +120,7 @@ impl KafkaProgressStore {
                             .map_err(|error| own(Class::Stop, context.to_owned(), error.to_string()))?;
                         Ok(message.offset() + 1 >= end)
                     }
-                    // Stands at or behind the end that was listed: aborted and control records are passed too.
+                    // The position may be past the listed end, behind aborted and control records.
                     Code::PARTITION_EOF => Ok(message.offset() >= end),
                     code => Err(fail(FfiError::new(code, message.error_text()), None)),
                 }

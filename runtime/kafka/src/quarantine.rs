@@ -1,4 +1,4 @@
-//! Keeps refused records on the source cluster.
+//! Stores refused records in the link's quarantine topic, on the source cluster.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,8 +29,8 @@ struct Acknowledgements {
 }
 
 impl Acknowledgements {
-    fn with<T>(&self, look: impl FnOnce(&mut Outcome) -> T) -> T {
-        look(&mut lock(&self.outcome))
+    fn with<T>(&self, access: impl FnOnce(&mut Outcome) -> T) -> T {
+        access(&mut lock(&self.outcome))
     }
 
     fn fail(&self, code: Code, text: String) {
@@ -72,11 +72,12 @@ struct Open {
     partitions: i32,
 }
 
-/// A [`Quarantine`] on the link's quarantine topic. Connects at the first record, if it was not prepared.
+/// A [`Quarantine`] on the link's quarantine topic. Connects at the first record, unless it was
+/// prepared before.
 pub struct KafkaQuarantine {
     cluster: ClusterConfig,
     link: String,
-    /// Whether the topic is made when it is missing.
+    /// Whether Strait may create the topic.
     manage: bool,
     timeout: Duration,
     context: String,
@@ -85,7 +86,7 @@ pub struct KafkaQuarantine {
 }
 
 impl KafkaQuarantine {
-    /// A quarantine on the source cluster; `timeout` bounds each call.
+    /// Creates a quarantine on the source cluster. `timeout` bounds each call.
     #[must_use]
     pub fn new(source: &ClusterConfig, link: &str, manage: bool, timeout: Duration) -> Self {
         Self {
@@ -112,7 +113,7 @@ impl KafkaQuarantine {
         Ok(())
     }
 
-    /// Queues all records; nothing is kept yet.
+    /// Queues all records. None is stored before its acknowledgement.
     fn send(&self, open: &Open, batch: u64, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
         for record in records {
             let source = record.partition;
@@ -121,7 +122,7 @@ impl KafkaQuarantine {
                 partition: source.partition.rem_euclid(open.partitions.max(1)),
                 key: record.record.key,
                 value: record.record.value,
-                // The time of quarantining: the record's own may be the very reason why it is here.
+                // The time of writing, as the record's own timestamp may be why it was refused.
                 timestamp_ms: 0,
                 token: batch,
             };
@@ -138,7 +139,7 @@ impl KafkaQuarantine {
     }
 }
 
-/// The record's own headers, then why and from where; offsets and partitions as decimal text.
+/// Returns the record's own headers, then the reason and the origin, with numbers as decimal text.
 fn headers(link: &str, record: &QuarantineRecord<'_>) -> OutHeaderList {
     let mut list = OutHeaderList::with_capacity(record.record.headers.len() + 11);
     for header in record.record.headers.iter() {
@@ -170,7 +171,7 @@ fn connect(
     context: &str,
     observer: Arc<Acknowledgements>,
 ) -> Result<Open, PortError> {
-    // A partition waits for each record: nothing is gained by lingering.
+    // A partition waits for each record, so lingering gains nothing.
     let tuning =
         TargetTuning { exactly_once: false, queue_bytes: 256 << 20, linger: Duration::ZERO, ..TargetTuning::default() };
     let mut settings = writer(cluster, &format!("strait-{link}-quarantine"), &tuning, None);
@@ -191,7 +192,7 @@ fn connect(
         }
         let settings = [
             ("cleanup.policy", "delete".to_owned()),
-            // What was refused waits for a person: it must not vanish by itself.
+            // Refused records wait for a person, so they must not expire.
             ("retention.ms", "-1".to_owned()),
             ("max.message.bytes", (32 << 20).to_string()),
         ];
@@ -242,7 +243,8 @@ impl Quarantine for KafkaQuarantine {
             },
         };
         if result.is_err() {
-            // What is still queued must not arrive later under another batch's name; the next call starts afresh.
+            // Queued records must not be counted for a later batch, so the next call starts with a
+            // new client.
             if let Some(open) = self.open.take() {
                 blocking(&self.context, move || drop(open)).await?;
             }

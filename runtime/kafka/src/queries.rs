@@ -1,4 +1,4 @@
-//! Questions about partitions and topics that any client can ask. All block for a bounded time.
+//! Requests about partitions and topics that any client can make. All block for a bounded time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,15 +7,17 @@ use strait_core::TopicId;
 
 use crate::ffi::{Client, Code, FfiError, OffsetSpec, Place, TopicDescription};
 
-/// Names in one DescribeTopics request; a request for all of thousands of topics would exceed answer sizes and deadlines.
+/// Most names in one DescribeTopics request. A single request for thousands of topics would exceed
+/// sizes and deadlines.
 const TOPICS_PER_REQUEST: usize = 500;
 
-/// Whether an error says that the thing asked for does not exist.
+/// Returns whether an error means that a topic or partition does not exist.
 pub(crate) fn is_gone(code: Code) -> bool {
     matches!(code, Code::UNKNOWN_PARTITION | Code::UNKNOWN_TOPIC | Code::UNKNOWN_TOPIC_OR_PART | Code::UNKNOWN_TOPIC_ID)
 }
 
-/// Whether the cluster lacks the request (old brokers, librdkafka's mock cluster): `UNSUPPORTED_VERSION` and the local kind.
+/// Returns whether an error means that the cluster lacks the request: old brokers and the mock
+/// cluster do.
 pub(crate) fn is_unsupported(code: Code) -> bool {
     matches!(code, Code::UNSUPPORTED_FEATURE | Code::UNSUPPORTED_VERSION)
 }
@@ -23,7 +25,7 @@ pub(crate) fn is_unsupported(code: Code) -> bool {
 /// Offsets by topic and partition.
 pub(crate) type Offsets = BTreeMap<(String, i32), i64>;
 
-/// Lists one kind of offset. A partition that does not exist is left out; -1 stands for 'none'.
+/// Lists one kind of offset. Partitions that do not exist are omitted; -1 stands for no offset.
 pub(crate) fn list(
     client: &Client,
     partitions: &[Place],
@@ -37,7 +39,8 @@ pub(crate) fn list(
     match client.list_offsets(partitions, spec, committed, timeout) {
         Ok(listed) => collect(listed),
         Err(error) if is_unsupported(error.code) => by_watermarks(client, partitions, spec, timeout),
-        // One topic that is gone fails the request for all (the leaders are looked up first): ask again without those.
+        // A topic that is gone fails the whole request, as the leaders are looked up first: repeat
+        // it without such topics.
         Err(error) => {
             let present = existing(client, partitions, timeout)?;
             if present.len() == partitions.len() {
@@ -64,8 +67,9 @@ fn collect(listed: Vec<crate::ffi::Listed>) -> Result<Offsets, FfiError> {
     Ok(offsets)
 }
 
-/// Without ListOffsets as an admin request there is no last stable offset to be had; such clusters have no transactions
-/// that matter (mock), so the high watermark stands in.
+/// Lists offsets on clusters without the ListOffsets admin request. They have no last stable offset
+/// either, so the high watermark replaces it: that is right where transactions do not matter, as on
+/// the mock cluster.
 fn by_watermarks(
     client: &Client,
     partitions: &[Place],
@@ -100,7 +104,8 @@ fn existing(client: &Client, partitions: &[Place], timeout: Duration) -> Result<
     Ok(partitions.iter().filter(exists).cloned().collect())
 }
 
-/// Describes topics in bounded requests; falls back to metadata (no ids) on clusters without the request.
+/// Describes topics in requests of bounded size. Clusters without the request answer from metadata,
+/// without ids.
 pub(crate) fn describe(
     client: &Client,
     topics: &[&str],
@@ -136,7 +141,7 @@ fn by_metadata(client: &Client, topics: &[&str], timeout: Duration) -> Result<Ve
         .collect())
 }
 
-/// One topic, `None` where it does not exist.
+/// Describes one topic; `None` where it does not exist.
 pub(crate) fn describe_one(
     client: &Client,
     topic: &str,

@@ -1,10 +1,11 @@
 //! `strait lanes resize`: gives a link more lanes while no process runs it.
 //!
-//! Which lane moves a source partition follows from the number of lanes, so with another number positions belong into other
-//! partitions of the progress topic. Everything that could write meanwhile is fenced or refused: the group must be empty,
-//! every transactional id of every lane is initialised, and the lanes are marked as closed before their topic grows. The
-//! marks fall in the one transaction that writes all positions where they belong now. Interrupted anywhere, it can be run
-//! again, and until then no process takes a lane.
+//! The lane of a source partition follows from the number of lanes. With another number, positions
+//! belong into other partitions of the progress topic. Everything that could write meanwhile is
+//! fenced or refused: the group must be empty, every transactional id of every lane is initialised,
+//! and the lanes are marked as closed before their topic grows. One transaction then writes all
+//! positions to their new places and removes the marks. An interrupted resize can be run again, and
+//! until then no process takes a lane.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,59 +31,60 @@ type OfLane = (u32, (Vec<u8>, Vec<u8>));
 /// Why lanes were not resized.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ResizeError {
-    /// There is nothing to resize.
+    /// The link has no topics yet.
     #[error("link {link} has not been run yet ({topic} does not exist): set lanes = {lanes} and run it")]
     NeverRun {
-        /// The link.
+        /// Name of the link.
         link: String,
         /// Its progress topic.
         topic: String,
-        /// What was asked for.
+        /// The requested number of lanes.
         lanes: u32,
     },
-    /// Kafka cannot take partitions away.
+    /// A topic cannot lose partitions.
     #[error(
         "link {link} has {existing} lanes and cannot have fewer: a Kafka topic cannot lose partitions. Fewer processes can share them all the same"
     )]
     Fewer {
-        /// The link.
+        /// Name of the link.
         link: String,
-        /// What it has.
+        /// The number of lanes it has.
         existing: u32,
     },
-    /// Somebody runs the link.
+    /// A process runs the link.
     #[error("link {link} is being run ({} in group strait.{link}: {}): stop every process of it first", members.len(), members.join(", "))]
     Running {
-        /// The link.
+        /// Name of the link.
         link: String,
-        /// Client ids.
+        /// Client ids of the group's members.
         members: Vec<String>,
     },
-    /// The clusters did not do as asked.
+    /// A request to the cluster failed.
     #[error(transparent)]
     Port(#[from] PortError),
 }
 
-/// What a resize did.
+/// The result of a resize.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resized {
-    /// Lanes before.
+    /// Number of lanes before.
     pub before: u32,
-    /// Lanes now.
+    /// Number of lanes now.
     pub lanes: u32,
-    /// Source partitions whose progress changed its place.
+    /// Source partitions whose progress moved to another lane.
     pub moved: usize,
 }
 
+/// An observer of a producer whose delivery reports nobody needs.
 struct Quiet;
 
 impl Observer for Quiet {}
 
-/// Gives a link `lanes` lanes. Its progress is kept to the offset; its offset map stays where it is, and the lanes note where
-/// to look for it.
+/// Gives a link `lanes` lanes. Its progress stays exact. Its offset map stays in the old
+/// partitions, and the lane records say so.
 ///
 /// # Errors
-/// [`ResizeError`]; after one of kind `Port` the link may stay closed until this is run again.
+/// [`ResizeError`]. After [`ResizeError::Port`] the link may stay closed until this is run again.
 pub async fn resize_lanes(
     target: &ClusterConfig,
     link: &str,
@@ -93,13 +95,14 @@ pub async fn resize_lanes(
     let context = format!("link {link}: resizing its lanes on cluster {}", target.name);
     let client = Arc::new(connect(target, &format!("{link}/resize")).map_err(|error| fail(&context, &error, None))?);
     let (asked, name, place) = (Arc::clone(&client), link.to_owned(), context.clone());
-    let existing = blocking(&context, move || look(&asked, &name, lanes, &place, timeout)).await??;
+    let existing = blocking(&context, move || check(&asked, &name, lanes, &place, timeout)).await??;
 
     let tuning = TargetTuning { exactly_once, request_timeout: timeout, ..TargetTuning::default() };
     let (cluster, name, place, wanted) = (target.clone(), link.to_owned(), context.clone(), tuning.clone());
-    // First of all: of two resizes the first one is fenced from here on, so that nothing it has read can be written later.
+    // First, so that of two resizes the earlier one is fenced, and nothing that it has read can be
+    // written later.
     let writer = blocking(&context, move || Writer::new(&cluster, &name, &wanted, &place)).await??;
-    // What an owner that died has left open would be waited for by reading.
+    // Reading would wait for a transaction that a dead owner has left open.
     fence(target, link, existing, &tuning).await?;
     let store = KafkaProgressStore::new(target, link, timeout);
     let closed = LaneRecord { closed: true, ..Plan::new(&read(&store, existing).await?, lanes).record };
@@ -108,10 +111,10 @@ pub async fn resize_lanes(
         writer.write(marks.collect(), &[]).map(|()| writer)
     })
     .await??;
-    // Whoever took a lane before the marks is ended here; whoever takes one from now on finds them.
+    // This fences owners that took a lane before the marks. Later owners find the marks.
     fence(target, link, existing, &tuning).await?;
     let (asked, name, place) = (Arc::clone(&client), link.to_owned(), context.clone());
-    blocking(&context, move || look(&asked, &name, lanes, &place, timeout)).await??;
+    blocking(&context, move || check(&asked, &name, lanes, &place, timeout)).await??;
     let known = read(&store, existing).await?;
     if known.iter().any(|lane| lane.lane.as_ref().is_none_or(|lane| !lane.closed)) {
         let reason = "a process has taken a lane meanwhile; see that none is started, and run this again";
@@ -123,7 +126,8 @@ pub async fn resize_lanes(
         for topic in [progress_topic(&link), map_topic(&link)] {
             grow(&client, &topic, lanes, timeout).map_err(|error| fail(&context, &error, Some(&client)))?;
         }
-        // The producer is a client of its own and has to learn of the new partitions before it is given a record for them.
+        // The producer is a client of its own, which must know the new partitions before it gets
+        // records for them.
         writer.refresh(lanes, timeout)?;
         writer.write(plan.records(), &plan.leaving)?;
         Ok(Resized { before: plan.before, lanes, moved: plan.leaving.len() })
@@ -131,7 +135,7 @@ pub async fn resize_lanes(
     .await?
 }
 
-/// What every lane has committed.
+/// Reads the progress of every lane.
 async fn read(store: &KafkaProgressStore, lanes: u32) -> Result<Vec<LaneProgress>, PortError> {
     let mut known = Vec::new();
     for lane in 0..lanes {
@@ -140,7 +144,7 @@ async fn read(store: &KafkaProgressStore, lanes: u32) -> Result<Vec<LaneProgress
     Ok(known)
 }
 
-fn look(client: &Client, link: &str, lanes: u32, context: &str, timeout: Duration) -> Result<u32, ResizeError> {
+fn check(client: &Client, link: &str, lanes: u32, context: &str, timeout: Duration) -> Result<u32, ResizeError> {
     let port = |error: FfiError| fail(context, &error, Some(client));
     let topic = progress_topic(link);
     let existing = count(client, &topic, timeout).map_err(port)?;
@@ -158,7 +162,7 @@ fn look(client: &Client, link: &str, lanes: u32, context: &str, timeout: Duratio
     Ok(existing)
 }
 
-/// Initialises the ids of every lane, which ends and fences whatever an old owner still does.
+/// Initialises the ids of every lane, which fences old owners and ends their transactions.
 async fn fence(target: &ClusterConfig, link: &str, lanes: u32, tuning: &TargetTuning) -> Result<(), PortError> {
     if !tuning.exactly_once {
         return Ok(());
@@ -169,7 +173,7 @@ async fn fence(target: &ClusterConfig, link: &str, lanes: u32, tuning: &TargetTu
         owner.release(Duration::from_secs(5)).await;
         if !taken?.unfenced.is_empty() {
             let context = format!("link {link}, lane {lane}, cluster {}", target.name);
-            let reason = "transactions of an earlier owner cannot end yet: a target partition has no leader, or fewer replicas in sync than min.insync.replicas; run it again when that is mended";
+            let reason = "transactions of an earlier owner cannot end yet: a target partition has no leader, or fewer replicas in sync than min.insync.replicas; run it again when that is fixed";
             return Err(own(Class::Retry, context, reason));
         }
     }
@@ -184,35 +188,38 @@ fn grow(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Res
     client.metadata(Some(topic), timeout).map(|_| ())
 }
 
-/// Where everything belongs.
+/// The records of all lanes after the resize.
 struct Plan {
     before: u32,
     lanes: u32,
     record: LaneRecord,
     positions: BTreeMap<PartitionKey, Position>,
-    /// The newest of each partition, so that their numbers go on; older ones stay where they were written.
+    /// The newest border of each partition, so that numbers continue. Older ones stay where they
+    /// were written.
     borders: BTreeMap<PartitionKey, Border>,
-    /// Lanes that hold a position which is not theirs any more.
+    /// Positions that belong to another lane now, with the lane that has them.
     leaving: Vec<(u32, PartitionKey)>,
 }
 
 impl Plan {
-    /// From what all lanes hold. After an interrupted resize a position can be found twice: the newer one counts.
+    /// Makes the plan from the progress of all lanes. After an interrupted resize a position may
+    /// exist twice; the newer one counts.
     fn new(known: &[LaneProgress], lanes: u32) -> Self {
         let mut record = LaneRecord { created_with: BTreeMap::new(), closed: false, lanes, lanes_before: Vec::new() };
         let mut positions: BTreeMap<PartitionKey, Position> = BTreeMap::new();
         let mut borders: BTreeMap<PartitionKey, Border> = BTreeMap::new();
         let mut leaving = Vec::new();
         let mut before = 0;
-        let mut met: Option<BTreeMap<String, i32>> = None;
+        let mut common: Option<BTreeMap<String, i32>> = None;
         for (lane, progress) in (0_u32..).zip(known) {
             if let Some(lane) = &progress.lane {
-                // What not every lane met when it was first taken may have come later, and is copied from its beginning.
-                record.created_with = match met.take() {
+                // A topic that some lane did not have at its first take may be newer, so it is
+                // copied from its beginning.
+                record.created_with = match common.take() {
                     None => lane.created_with.clone(),
-                    Some(met) => both(&met, &lane.created_with),
+                    Some(common) => intersection(&common, &lane.created_with),
                 };
-                met = Some(record.created_with.clone());
+                common = Some(record.created_with.clone());
                 if lane.lanes_before.len() > record.lanes_before.len() {
                     record.lanes_before.clone_from(&lane.lanes_before);
                 }
@@ -242,7 +249,7 @@ impl Plan {
         Self { before, lanes, record, positions, borders, leaving }
     }
 
-    /// The lane of each record, key and value.
+    /// Returns the records to write, each with its lane.
     fn records(&self) -> Vec<OfLane> {
         let positions = self.positions.iter().map(|(key, position)| {
             let lane = lane_of(&key.topic, key.partition, self.lanes).0;
@@ -257,13 +264,14 @@ impl Plan {
     }
 }
 
-/// The topics in both, with the smaller numbers of partitions.
-fn both(one: &BTreeMap<String, i32>, other: &BTreeMap<String, i32>) -> BTreeMap<String, i32> {
+/// Returns the topics in both, with the smaller numbers of partitions.
+fn intersection(one: &BTreeMap<String, i32>, other: &BTreeMap<String, i32>) -> BTreeMap<String, i32> {
     let shared = one.iter().filter_map(|(topic, count)| Some((topic.clone(), *count.min(other.get(topic)?))));
     shared.collect()
 }
 
-/// A transactional producer on the progress topic, under an id of its own: of two resizes at once one is fenced.
+/// A transactional producer on the progress topic. It has an id of its own, so that of two resizes
+/// one is fenced.
 struct Writer {
     producer: Producer,
     topic: String,
@@ -291,7 +299,8 @@ impl Writer {
         fail(&self.context, error, Some(self.producer.client()))
     }
 
-    /// Waits until the producer knows as many partitions: the broker it asks may be behind the one that was asked before.
+    /// Waits until the producer knows of so many partitions. The broker that it asks may be behind
+    /// the one asked before.
     fn refresh(&self, partitions: u32, timeout: Duration) -> Result<(), PortError> {
         self.producer.open(&self.topic).map_err(|error| self.fail(&error))?;
         let deadline = Instant::now() + timeout;
@@ -385,7 +394,8 @@ mod tests {
         assert_eq!(plan.leaving.len(), 4);
         assert_eq!(plan.records().len(), 8 + 4);
 
-        // Done twice, as after an interruption that left old copies behind: the newest position counts, nothing else changes.
+        // Run again after an interruption that left old copies: the newest position counts, and
+        // nothing else changes.
         let again = Plan::new(&[known[0].clone(), known[1].clone(), lane(4, &[(0, 4, 999)])], 4);
         assert_eq!(again.positions.values().map(|p| p.next.0).max(), Some(999));
     }

@@ -1,4 +1,5 @@
-//! Admin requests on any client. Each call waits for its own answer on its own queue, for a finite time.
+//! Admin requests on any client. Each call waits for its answer on a queue of its own, for a
+//! bounded time.
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_int};
@@ -18,18 +19,19 @@ pub struct TopicDescription {
     pub id: [u8; 16],
     /// Partitions.
     pub partitions: Vec<PartitionDescription>,
-    /// What our principal may do, as numbers of Kafka's `AclOperation`; empty unless asked for.
+    /// Operations that the principal may do, as numbers of Kafka's `AclOperation`; empty unless
+    /// requested.
     pub operations: Vec<u32>,
-    /// Error of this topic.
+    /// Error code of this topic.
     pub code: Code,
-    /// What the error says.
+    /// Description of the error.
     pub text: String,
 }
 
 /// A partition of a [`TopicDescription`].
 #[derive(Clone, Debug)]
 pub struct PartitionDescription {
-    /// Number.
+    /// Number of the partition.
     pub partition: i32,
     /// Node id of the leader, if there is one.
     pub leader: Option<i32>,
@@ -44,11 +46,11 @@ pub struct ClusterDescription {
     pub id: String,
     /// Number of brokers.
     pub brokers: usize,
-    /// What our principal may do on the cluster.
+    /// Operations that the principal may do on the cluster.
     pub operations: Vec<u32>,
 }
 
-/// Options of one request.
+/// The options of one request.
 struct Options(*mut b::rd_kafka_AdminOptions_t);
 
 impl Options {
@@ -101,11 +103,12 @@ impl Drop for Answer {
 
 /// Sends a request and waits for its answer.
 fn ask(client: &Client, timeout: Duration, send: impl FnOnce(*mut b::rd_kafka_queue_t)) -> Result<Answer, FfiError> {
-    // SAFETY: live instance; the queue lives until the end of the call, the event until it is dropped.
+    // SAFETY: live instance; the queue lives until the end of the call, the event until it is
+    // dropped.
     unsafe {
         let queue = Queue(b::rd_kafka_queue_new(client.raw()));
         send(queue.0);
-        // The request has its own timeout; the slack lets its own, better worded error arrive.
+        // The request has a timeout of its own. The extra second lets its more exact error arrive.
         let event = b::rd_kafka_queue_poll(queue.0, timeout_ms(timeout + Duration::from_secs(1)));
         if event.is_null() {
             return Err(FfiError::of(Code::TIMED_OUT.0));
@@ -148,7 +151,8 @@ impl Client {
         } else {
             b::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED
         };
-        // SAFETY: live options, list and queue; all are copied by the call. The arrays have the counts that come with them.
+        // SAFETY: live options, list and queue; all are copied by the call. The arrays have the
+        // counts that come with them.
         unsafe {
             take_error(b::rd_kafka_AdminOptions_set_isolation_level(options.0, isolation))?;
             let answer = ask(self, timeout, |queue| {
@@ -181,7 +185,8 @@ impl Client {
         let names = topics.iter().map(|topic| c_string(topic)).collect::<Result<Vec<CString>, _>>()?;
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
-        // SAFETY: live options, names and queue; all are copied by the call. The arrays have the counts that come with them.
+        // SAFETY: live options, names and queue; all are copied by the call. The arrays have the
+        // counts that come with them.
         unsafe {
             if authorized {
                 take_error(b::rd_kafka_AdminOptions_set_include_authorized_operations(options.0, 1))?;
@@ -262,7 +267,8 @@ impl Client {
             .collect::<Result<Vec<(CString, CString)>, FfiError>>()?;
         let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout)?;
         let mut text = [0 as c_char; 256];
-        // SAFETY: as in describe_topics; the new topic is ours until destroyed, the buffer has the size given.
+        // SAFETY: as in describe_topics; the new topic is ours until destroyed, the buffer has the
+        // size given.
         unsafe {
             let mut new =
                 b::rd_kafka_NewTopic_new(name.as_ptr(), partitions as c_int, -1, text.as_mut_ptr(), text.len());

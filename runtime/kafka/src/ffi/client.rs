@@ -1,4 +1,4 @@
-//! One librdkafka instance: made from settings, observed through callbacks, destroyed once.
+//! One librdkafka instance: created from settings, observed through callbacks, destroyed once.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::NonNull;
@@ -14,40 +14,42 @@ use super::{Code, FfiError, c_string, raw, string, timeout_ms};
 use crate::config::Settings;
 use crate::sync::lock;
 
-/// Producer or consumer.
+/// The kind of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientKind {
-    /// Writes.
+    /// A producer.
     Producer,
-    /// Reads.
+    /// A consumer.
     Consumer,
 }
 
-/// The last thing that went wrong with a client as a whole.
+/// An error of a client as a whole.
 #[derive(Clone, Debug)]
 pub struct Trouble {
-    /// Code; for [`Code::FATAL`] the underlying one.
+    /// Error code; for [`Code::FATAL`] the underlying one.
     pub code: Code,
-    /// What was said.
+    /// Description of the error.
     pub text: String,
-    /// The client cannot be used any more.
+    /// Whether the client cannot be used any more.
     pub fatal: bool,
 }
 
-/// Hears what a client reports. Called on librdkafka's or the polling thread: must be quick.
+/// Receives the reports of a client, on a thread of librdkafka or the polling thread. It must be
+/// quick.
 pub trait Observer: Send + Sync {
-    /// A produced record's fate is known.
+    /// A produced record was delivered, or failed.
     fn delivered(&self, message: &ReportedMessage<'_>) {
         let _ = message;
     }
 
-    /// The client as a whole is in trouble.
+    /// The client as a whole has an error.
     fn trouble(&self, trouble: &Trouble) {
         let _ = trouble;
     }
 }
 
-/// What callbacks reach through the opaque pointer. Lives in an `Arc` that [`Client`] drops after the instance.
+/// The state that callbacks reach through the opaque pointer. [`Client`] drops its `Arc` after the
+/// instance.
 struct Shared {
     label: String,
     secrets: Vec<String>,
@@ -56,7 +58,7 @@ struct Shared {
     round_trip_us: AtomicU64,
 }
 
-/// An owned `rd_kafka_t`. Thread safe as librdkafka is.
+/// An owned `rd_kafka_t`. It is thread safe, as librdkafka is.
 pub struct Client {
     rk: NonNull<b::rd_kafka_t>,
     kind: ClientKind,
@@ -64,8 +66,9 @@ pub struct Client {
     has_controller: OnceLock<bool>,
 }
 
-// SAFETY: librdkafka's instance functions are thread safe (INTRODUCTION.md, "Threads and callbacks"); those that are not
-// (consume_batch_queue by one caller only) are behind `&mut` in `Consumer`.
+// SAFETY: librdkafka's instance functions are thread safe (INTRODUCTION.md, "Threads and
+// callbacks"); those that are not (consume_batch_queue by one caller only) are behind `&mut` in
+// `Consumer`.
 unsafe impl Send for Client {}
 // SAFETY: as above.
 unsafe impl Sync for Client {}
@@ -77,10 +80,10 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Makes an instance. No connection is waited for.
+    /// Creates an instance. It connects in the background.
     ///
     /// # Errors
-    /// [`FfiError`] that names the setting that is refused.
+    /// [`FfiError`] with the refused setting.
     pub fn new(
         kind: ClientKind,
         label: &str,
@@ -99,7 +102,8 @@ impl Client {
         let conf = Conf(unsafe { b::rd_kafka_conf_new() });
         for (name, value) in settings.iter() {
             let (c_name, c_value) = (c_string(name)?, c_string(value)?);
-            // SAFETY: conf is live, the strings are NUL-terminated, the error buffer has the size given.
+            // SAFETY: conf is live, the strings are NUL-terminated, the error buffer has the size
+            // given.
             let result = unsafe {
                 b::rd_kafka_conf_set(conf.0, c_name.as_ptr(), c_value.as_ptr(), text.as_mut_ptr(), text.len())
             };
@@ -110,8 +114,8 @@ impl Client {
             }
         }
         let opaque = Arc::as_ptr(&shared).cast_mut().cast::<c_void>();
-        // SAFETY: the callbacks have the C signatures asked for; the opaque outlives the instance because `Client::drop`
-        // destroys the instance before the Arc's own field is dropped.
+        // SAFETY: the callbacks have the C signatures asked for; the opaque outlives the instance
+        // because `Client::drop` destroys the instance before the Arc's own field is dropped.
         unsafe {
             b::rd_kafka_conf_set_opaque(conf.0, opaque);
             b::rd_kafka_conf_set_log_cb(conf.0, Some(on_log));
@@ -125,7 +129,8 @@ impl Client {
             ClientKind::Producer => b::rd_kafka_type_t::RD_KAFKA_PRODUCER,
             ClientKind::Consumer => b::rd_kafka_type_t::RD_KAFKA_CONSUMER,
         };
-        // SAFETY: on success the instance owns conf, on failure we still do (rdkafka.h, rd_kafka_new).
+        // SAFETY: on success the instance owns conf, on failure we still do (rdkafka.h,
+        // rd_kafka_new).
         let rk = unsafe { b::rd_kafka_new(native, conf.0, text.as_mut_ptr(), text.len()) };
         let Some(rk) = NonNull::new(rk) else {
             // SAFETY: librdkafka NUL-terminates the buffer.
@@ -140,38 +145,39 @@ impl Client {
         self.rk.as_ptr()
     }
 
-    /// The label given at the start, for logs and errors.
+    /// Returns the label for logs and errors.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.shared.label
     }
 
-    /// Serves callbacks that are waiting, or waits for one. Returns how many were served.
+    /// Serves pending callbacks, or waits for one. Returns how many it served.
     pub fn poll(&self, timeout: Duration) -> i32 {
         let ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
         // SAFETY: live instance.
         unsafe { b::rd_kafka_poll(self.raw(), ms) }
     }
 
-    /// The last trouble, if there was any; kept.
+    /// Returns the last error of the client, and keeps it.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         lock(&self.shared.trouble).clone()
     }
 
-    /// Takes the last trouble away.
+    /// Removes the last error of the client and returns it.
     #[must_use]
     pub fn take_trouble(&self) -> Option<Trouble> {
         lock(&self.shared.trouble).take()
     }
 
-    /// Round trip to the brokers by the last statistics, weighted by requests; zero before the first.
+    /// Returns the round trip to the brokers by the last statistics, weighted by requests; zero
+    /// before the first.
     #[must_use]
     pub fn round_trip(&self) -> Duration {
         Duration::from_micros(self.shared.round_trip_us.load(Ordering::Relaxed))
     }
 
-    /// Cluster id, if the brokers tell it in time.
+    /// Returns the cluster id, if the brokers report it in time.
     #[must_use]
     pub fn cluster_id(&self, timeout: Duration) -> Option<String> {
         // SAFETY: live instance; the result is ours and freed by rd_kafka_mem_free.
@@ -186,9 +192,11 @@ impl Client {
         }
     }
 
-    /// Whether the cluster names a controller that is one of its brokers. Without one (librdkafka's mock cluster names node 0,
-    /// which it does not have) an admin request would wait for it until it times out. A cluster that does not answer counts
-    /// as having one: the request then says what is wrong.
+    /// Returns whether the cluster has a controller among its brokers.
+    ///
+    /// Without one an admin request would wait until it times out: the mock cluster names node 0,
+    /// which it does not have. A cluster that does not answer counts as having one, so that the
+    /// request itself reports what is wrong.
     #[must_use]
     pub fn has_controller(&self, timeout: Duration) -> bool {
         if let Some(known) = self.has_controller.get() {
@@ -218,14 +226,15 @@ impl Client {
         }
     }
 
-    /// Names and partition counts of all topics, or of one; refreshes the client's own view of them as well.
+    /// Returns names and partition counts of all topics, or of one. Refreshes the client's own
+    /// metadata too.
     ///
     /// # Errors
     /// [`FfiError`].
     pub fn metadata(&self, only: Option<&str>, timeout: Duration) -> Result<Vec<(String, i32, Code)>, FfiError> {
         let name = only.map(c_string).transpose()?;
-        // SAFETY: live instance; the handle and the metadata are released below on every path; arrays are read within the
-        // counts that come with them.
+        // SAFETY: live instance; the handle and the metadata are released below on every path;
+        // arrays are read within the counts that come with them.
         unsafe {
             let handle = match &name {
                 Some(name) => b::rd_kafka_topic_new(self.raw(), name.as_ptr(), std::ptr::null_mut()),
@@ -251,15 +260,15 @@ impl Client {
         }
     }
 
-    /// Client ids of the members of a consumer group; none where the group does not exist.
+    /// Returns the client ids of a consumer group's members; none where the group does not exist.
     ///
     /// # Errors
     /// [`FfiError`].
     pub fn group_members(&self, group: &str, timeout: Duration) -> Result<Vec<String>, FfiError> {
         let name = c_string(group)?;
         let mut list = std::ptr::null();
-        // SAFETY: live instance and name; the list is ours until it is destroyed below, on every path, and its arrays are
-        // read within the counts that come with them.
+        // SAFETY: live instance and name; the list is ours until it is destroyed below, on every
+        // path, and its arrays are read within the counts that come with them.
         unsafe {
             let code = raw::rd_kafka_list_groups(self.raw(), name.as_ptr(), &raw mut list, timeout_ms(timeout));
             let Some(answer) = list.as_ref() else {
@@ -282,7 +291,8 @@ impl Client {
         }
     }
 
-    /// Log start and high watermark of one partition, for clusters without the ListOffsets admin request.
+    /// Returns log start and high watermark of a partition, for clusters without the ListOffsets
+    /// admin request.
     ///
     /// # Errors
     /// [`FfiError`].
@@ -306,7 +316,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // Without a close: leaving a group is the membership's own business, and a close could wait for a dead broker.
+        // Without a close, which could wait for a dead broker. The membership leaves its group by
+        // itself.
         let flags = match self.kind {
             ClientKind::Consumer => b::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE,
             ClientKind::Producer => 0,
@@ -316,7 +327,7 @@ impl Drop for Client {
     }
 }
 
-/// Owns a configuration until an instance takes it.
+/// A configuration that no instance owns yet.
 struct Conf(*mut b::rd_kafka_conf_t);
 
 impl Drop for Conf {
@@ -348,16 +359,18 @@ unsafe extern "C" fn on_log(rk: *const b::rd_kafka_t, level: c_int, facility: *c
     // SAFETY: librdkafka passes a live instance and NUL-terminated strings.
     let (shared, facility, text) = unsafe { (shared(b::rd_kafka_opaque(rk)), string(facility), string(text)) };
     let Some(shared) = shared else { return };
-    // Settings of the other kind of client (shared by all clients of a cluster) are not worth a line each.
+    // All clients of a cluster share its settings, and each warns of those of the other kind of
+    // client.
     if facility == "CONFWARN" {
         return;
     }
     let text = shared.mask(text);
     let client = shared.label.as_str();
     match level {
-        // Connection errors repeat for as long as a broker is away; the error callback keeps the last one.
+        // Connection errors repeat while a broker is away; the error callback keeps the last one.
         0..=3 if facility != "FAIL" => tracing::error!(target: "librdkafka", client, facility, "{text}"),
-        // Each half second while the last transaction of an id cannot end; a take says it once, in its own words.
+        // Repeats every half second while the last transaction of an id cannot end; a take logs
+        // that once.
         4 if facility == "GETPID" => tracing::debug!(target: "librdkafka", client, facility, "{text}"),
         0..=4 => tracing::warn!(target: "librdkafka", client, facility, "{text}"),
         5 | 6 => tracing::info!(target: "librdkafka", client, facility, "{text}"),
@@ -384,7 +397,7 @@ unsafe extern "C" fn on_error(rk: *mut b::rd_kafka_t, code: c_int, reason: *cons
         observer.trouble(&trouble);
     }
     let mut last = lock(&shared.trouble);
-    // A refused login explains more than the lost connections that follow it.
+    // A refused login explains more than the lost connections after it.
     let keeps = last.as_ref().is_some_and(|old| old.code == Code::AUTHENTICATION || old.fatal);
     if !keeps || fatal {
         *last = Some(trouble);

@@ -17,45 +17,45 @@ impl Code {
     pub const RESOLVE: Self = Self(-193);
     /// End of a partition: the fetch position stands at the last stable offset.
     pub const PARTITION_EOF: Self = Self(-191);
-    /// Partition not known locally.
+    /// The partition is not known locally.
     pub const UNKNOWN_PARTITION: Self = Self(-190);
-    /// Topic not known locally.
+    /// The topic is not known locally.
     pub const UNKNOWN_TOPIC: Self = Self(-188);
     /// No broker can be reached.
     pub const ALL_BROKERS_DOWN: Self = Self(-187);
-    /// Bad argument or setting.
+    /// An argument or setting is not valid.
     pub const INVALID_ARG: Self = Self(-186);
-    /// Nothing within the time given.
+    /// There was no result in time.
     pub const TIMED_OUT: Self = Self(-185);
     /// The local queue is full.
     pub const QUEUE_FULL: Self = Self(-184);
     /// TLS failed.
     pub const SSL: Self = Self(-181);
-    /// Wrong state for the call.
+    /// The client is in the wrong state for the call.
     pub const STATE: Self = Self(-172);
-    /// SASL or TLS refused us.
+    /// SASL or TLS refused the client.
     pub const AUTHENTICATION: Self = Self(-169);
-    /// The broker lacks the request.
+    /// The broker does not have the request.
     pub const UNSUPPORTED_FEATURE: Self = Self(-165);
-    /// The client is unusable for good; [`Client::fatal`] says why.
+    /// The client cannot be used any more; [`Trouble`](super::Trouble) has the cause.
     pub const FATAL: Self = Self(-150);
-    /// Another producer took the transactional id.
+    /// Another producer has taken the transactional id.
     pub const FENCED: Self = Self(-144);
-    /// A position was lost and may not be reset.
+    /// A position was lost, and the settings forbid to reset it.
     pub const AUTO_OFFSET_RESET: Self = Self(-140);
     /// The log was truncated below the position.
     pub const LOG_TRUNCATION: Self = Self(-139);
     /// Another record of the same batch was refused.
     pub const INVALID_DIFFERENT_RECORD: Self = Self(-138);
-    /// Offset not in the log.
+    /// The offset is not in the log.
     pub const OFFSET_OUT_OF_RANGE: Self = Self(1);
-    /// No such topic or partition.
+    /// The topic or partition does not exist.
     pub const UNKNOWN_TOPIC_OR_PART: Self = Self(3);
     /// The partition has no leader now.
     pub const LEADER_NOT_AVAILABLE: Self = Self(5);
-    /// Record or batch too large.
+    /// The record or batch is too large.
     pub const MSG_SIZE_TOO_LARGE: Self = Self(10);
-    /// Batch larger than a segment.
+    /// The batch is larger than a segment.
     pub const RECORD_LIST_TOO_LARGE: Self = Self(18);
     /// An ACL on the topic is missing.
     pub const TOPIC_AUTHORIZATION_FAILED: Self = Self(29);
@@ -63,21 +63,21 @@ impl Code {
     pub const GROUP_AUTHORIZATION_FAILED: Self = Self(30);
     /// An ACL on the cluster is missing.
     pub const CLUSTER_AUTHORIZATION_FAILED: Self = Self(31);
-    /// Timestamp out of the accepted range.
+    /// The timestamp is out of the accepted range.
     pub const INVALID_TIMESTAMP: Self = Self(32);
     /// The broker does not offer the SASL mechanism.
     pub const UNSUPPORTED_SASL_MECHANISM: Self = Self(33);
     /// The broker does not have this version of the request.
     pub const UNSUPPORTED_VERSION: Self = Self(35);
-    /// Topic exists already.
+    /// The topic exists already.
     pub const TOPIC_ALREADY_EXISTS: Self = Self(36);
-    /// Partition count not valid (already grown).
+    /// The number of partitions is not valid, for example because the topic was grown already.
     pub const INVALID_PARTITIONS: Self = Self(37);
-    /// The topic's message format cannot hold it.
+    /// The topic's message format does not support the record.
     pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: Self = Self(43);
     /// The cluster's policy refuses the request.
     pub const POLICY_VIOLATION: Self = Self(44);
-    /// Producer epoch is old: fenced.
+    /// The producer's epoch is old: it is fenced.
     pub const INVALID_PRODUCER_EPOCH: Self = Self(47);
     /// The transaction timeout is above the broker's maximum.
     pub const INVALID_TRANSACTION_TIMEOUT: Self = Self(50);
@@ -91,21 +91,21 @@ impl Code {
     pub const SASL_AUTHENTICATION_FAILED: Self = Self(58);
     /// An ACL on the delegation token is missing.
     pub const DELEGATION_TOKEN_AUTHORIZATION_FAILED: Self = Self(65);
-    /// Record refused by validation.
+    /// The broker's validation refused the record.
     pub const INVALID_RECORD: Self = Self(87);
-    /// Producer fenced.
+    /// The producer is fenced.
     pub const PRODUCER_FENCED: Self = Self(90);
-    /// No such topic id.
+    /// The topic id does not exist.
     pub const UNKNOWN_TOPIC_ID: Self = Self(100);
 
-    /// What librdkafka says about it.
+    /// Returns librdkafka's description.
     #[must_use]
     pub fn text(self) -> String {
         // SAFETY: returns a pointer to a static or thread-local NUL-terminated string for any int.
         unsafe { string(raw::rd_kafka_err2str(self.0)) }
     }
 
-    /// Its symbolic name.
+    /// Returns the symbolic name.
     #[must_use]
     pub fn name(self) -> String {
         // SAFETY: as above.
@@ -113,15 +113,15 @@ impl Code {
     }
 }
 
-/// A failed call.
+/// The error of a failed call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text} ({})", code.name())]
 pub struct FfiError {
-    /// Code.
+    /// Error code.
     pub code: Code,
-    /// What was said.
+    /// Description of the error.
     pub text: String,
-    /// The client cannot be used any more.
+    /// Whether the client cannot be used any more.
     pub fatal: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The reading client: explicit assignment, batch consume, no group.
+//! The reading client, with explicit assignment and batch consume, without a group.
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
@@ -14,8 +14,8 @@ use super::{
 use crate::config::Settings;
 use crate::sync::lock;
 
-/// Partitions that the brokers do not know. With an error callback librdkafka reports them there and nowhere else
-/// (`rdkafka_partition.c`, `rd_kafka_toppar_enq_error`), as 'topic [partition]: reason'.
+/// Partitions that the brokers do not know. With an error callback librdkafka reports them only
+/// there (`rdkafka_partition.c`: `rd_kafka_toppar_enq_error`), as 'topic [partition]: reason'.
 #[derive(Default)]
 struct Missing(Mutex<Vec<(String, i32)>>);
 
@@ -36,7 +36,7 @@ impl Observer for Missing {
     }
 }
 
-/// A consumer with its queue. One thread uses it.
+/// A consumer with its queue, for one thread.
 pub struct Consumer {
     client: Arc<Client>,
     queue: *mut b::rd_kafka_queue_t,
@@ -45,12 +45,12 @@ pub struct Consumer {
     missing: Arc<Missing>,
 }
 
-// SAFETY: the queue may be used from any one thread at a time, which `&mut self` ensures; the message pointers are only
-// filled in within a call.
+// SAFETY: the queue may be used from any one thread at a time, which `&mut self` ensures; the
+// message pointers are only filled in within a call.
 unsafe impl Send for Consumer {}
 
 impl Consumer {
-    /// Makes a consumer that reads only what it is assigned.
+    /// Creates a consumer that reads only assigned partitions.
     ///
     /// # Errors
     /// [`FfiError`].
@@ -58,26 +58,27 @@ impl Consumer {
         let missing = Arc::new(Missing::default());
         let observer: Arc<dyn Observer> = Arc::clone(&missing) as Arc<dyn Observer>;
         let client = Arc::new(Client::new(ClientKind::Consumer, label, settings, Some(observer))?);
-        // SAFETY: live instance; sends the main queue's events (errors, statistics) to the consumer queue.
+        // SAFETY: live instance; sends the main queue's events (errors, statistics) to the consumer
+        // queue.
         unsafe { b::rd_kafka_poll_set_consumer(client.raw()) };
         // SAFETY: live instance.
         let queue = unsafe { b::rd_kafka_queue_get_consumer(client.raw()) };
         Ok(Self { client, queue, messages: Vec::new(), wake: None, missing })
     }
 
-    /// The instance, for admin requests beside the reading.
+    /// Returns the instance, for admin requests.
     #[must_use]
     pub fn client(&self) -> &Arc<Client> {
         &self.client
     }
 
-    /// Takes the partitions that were reported as unknown to the brokers since the last call.
+    /// Returns the partitions that the brokers reported as unknown since the last call.
     #[must_use]
     pub fn take_missing(&self) -> Vec<(String, i32)> {
         std::mem::take(&mut *lock(&self.missing.0))
     }
 
-    /// Unparks `thread` whenever the queue stops being empty. Set once.
+    /// Unparks `thread` whenever the empty queue gets a message. Only the first call counts.
     pub fn wake(&mut self, thread: Thread) {
         if self.wake.is_some() {
             return;
@@ -89,7 +90,7 @@ impl Consumer {
         self.wake = Some(thread);
     }
 
-    /// Adds partitions at explicit places; none may be assigned already.
+    /// Assigns partitions at explicit positions. None may be assigned already.
     ///
     /// # Errors
     /// [`FfiError`].
@@ -99,8 +100,9 @@ impl Consumer {
         unsafe { take_error(b::rd_kafka_incremental_assign(self.client.raw(), list.raw())) }
     }
 
-    /// Removes partitions. When it returns, nothing fetched for them before will be handed out: the main thread has raised
-    /// their version (`rdkafka_assignment.c`, `rd_kafka_assignment_serve_removals`).
+    /// Unassigns partitions. After it returns, messages fetched for them before are not handed out
+    /// any more: the main thread has raised their version (`rdkafka_assignment.c`:
+    /// `rd_kafka_assignment_serve_removals`).
     ///
     /// # Errors
     /// [`FfiError`].
@@ -110,8 +112,9 @@ impl Consumer {
         unsafe { take_error(b::rd_kafka_incremental_unassign(self.client.raw(), list.raw())) }
     }
 
-    /// Moves assigned partitions; unlike [`Consumer::assign`] this checks the leader epoch with the broker
-    /// (`rdkafka_partition.c`: `rd_kafka_toppar_seek` validates, `rd_kafka_toppar_fetch_start` does not).
+    /// Seeks assigned partitions. Unlike [`Consumer::assign`], the broker then checks the leader
+    /// epoch (`rdkafka_partition.c`: `rd_kafka_toppar_seek` validates it,
+    /// `rd_kafka_toppar_fetch_start` does not).
     ///
     /// # Errors
     /// [`FfiError`] for the call; errors of single partitions are in the answer.
@@ -122,8 +125,9 @@ impl Consumer {
         Ok(list.listed())
     }
 
-    /// Hands out what is queued, at most `count` messages, and destroys it afterwards. With a zero timeout it does not wait;
-    /// with another it waits until `count` are there or the time is over.
+    /// Passes queued messages to `visit`, `count` at most, and destroys them afterwards. With a
+    /// zero timeout it does not wait. Otherwise it waits until there are `count` messages or the
+    /// time is over.
     pub fn consume<R>(
         &mut self,
         count: usize,
@@ -160,8 +164,8 @@ impl Drop for Consumer {
 }
 
 unsafe extern "C" fn on_wake(_rk: *mut b::rd_kafka_t, opaque: *mut c_void) {
-    // SAFETY: the opaque set in `wake`; librdkafka holds the queue's lock while it calls, and drop takes the callback away
-    // under the same lock before the Thread is freed.
+    // SAFETY: the opaque set in `wake`; librdkafka holds the queue's lock while it calls, and drop
+    // takes the callback away under the same lock before the Thread is freed.
     if let Some(thread) = unsafe { opaque.cast::<Thread>().as_ref() } {
         thread.unpark();
     }

@@ -1,4 +1,4 @@
-//! Consumed messages, borrowed for as long as they are copied.
+//! Consumed messages, borrowed while they are copied.
 
 use std::ffi::CStr;
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use rdkafka_sys::bindings as b;
 
 use super::{Code, message_code, slice, string};
 
-/// What a timestamp means.
+/// The kind of a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamp {
     /// Set by the producer, or absent (-1).
@@ -16,7 +16,7 @@ pub enum Stamp {
     Append,
 }
 
-/// A message on loan from librdkafka.
+/// A message borrowed from librdkafka.
 #[derive(Clone, Copy)]
 pub struct ConsumedMessage<'a>(&'a b::rd_kafka_message_t);
 
@@ -25,26 +25,27 @@ impl<'a> ConsumedMessage<'a> {
         Self(message)
     }
 
-    /// Error, [`Code::OK`] for a record.
+    /// Returns the error code; [`Code::OK`] for a record.
     #[must_use]
     pub fn code(&self) -> Code {
         message_code(self.0)
     }
 
-    /// What an error says.
+    /// Returns the description of the error.
     #[must_use]
     pub fn error_text(&self) -> String {
         // SAFETY: live message.
         unsafe { string(b::rd_kafka_message_errstr(self.0)) }
     }
 
-    /// Identity of the topic object; the same for all messages of a topic while they are on loan.
+    /// Returns the address of the topic object. It is the same for all messages of a topic while
+    /// they are borrowed.
     #[must_use]
     pub fn topic_address(&self) -> usize {
         self.0.rkt as usize
     }
 
-    /// Topic; empty where an error is about none.
+    /// Returns the topic; empty for an error without one.
     #[must_use]
     pub fn topic(&self) -> &'a str {
         if self.0.rkt.is_null() {
@@ -55,33 +56,33 @@ impl<'a> ConsumedMessage<'a> {
         name.to_str().unwrap_or_default()
     }
 
-    /// Partition.
+    /// Returns the partition.
     #[must_use]
     pub fn partition(&self) -> i32 {
         self.0.partition
     }
 
-    /// Offset.
+    /// Returns the offset.
     #[must_use]
     pub fn offset(&self) -> i64 {
         self.0.offset
     }
 
-    /// Key; `None` is null.
+    /// Returns the key; `None` is null.
     #[must_use]
     pub fn key(&self) -> Option<&'a [u8]> {
         // SAFETY: key and key_len belong together and live as long as the message.
         (!self.0.key.is_null()).then(|| unsafe { slice(self.0.key.cast_const().cast::<u8>(), self.0.key_len) })
     }
 
-    /// Value; `None` is null.
+    /// Returns the value; `None` is null.
     #[must_use]
     pub fn value(&self) -> Option<&'a [u8]> {
         // SAFETY: payload and len belong together and live as long as the message.
         (!self.0.payload.is_null()).then(|| unsafe { slice(self.0.payload.cast_const().cast::<u8>(), self.0.len) })
     }
 
-    /// Bytes of key and value.
+    /// Returns the bytes of key and value.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let key = if self.0.key.is_null() { 0 } else { self.0.key_len };
@@ -89,7 +90,7 @@ impl<'a> ConsumedMessage<'a> {
         key + value
     }
 
-    /// Milliseconds since the Unix epoch, -1 where there is none.
+    /// Returns the timestamp in milliseconds since the Unix epoch; -1 where there is none.
     #[must_use]
     pub fn timestamp(&self) -> (i64, Stamp) {
         let mut kind = b::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
@@ -102,14 +103,14 @@ impl<'a> ConsumedMessage<'a> {
         }
     }
 
-    /// Leader epoch, -1 where there is none.
+    /// Returns the leader epoch; -1 where there is none.
     #[must_use]
     pub fn leader_epoch(&self) -> i32 {
         // SAFETY: live message.
         unsafe { b::rd_kafka_message_leader_epoch(self.0) }
     }
 
-    /// Visits the headers in order: name as raw bytes, value `None` where null.
+    /// Visits the headers in order, with the name as raw bytes and the value, which may be null.
     ///
     /// # Errors
     /// [`Code`] where the broker's bytes do not parse as headers.
@@ -142,8 +143,9 @@ impl<'a> ConsumedMessage<'a> {
     }
 }
 
-/// Length of a header's name. The public interface gives only a NUL-terminated pointer, which would cut a name with a NUL
-/// byte in it; the pinned version keeps the length two words before the name (`rdkafka_header.h`, `rd_kafka_header_s`).
+/// Returns the length of a header's name. The public interface has only a NUL-terminated pointer,
+/// which would cut a name at a NUL byte. The pinned version keeps the length two words before the
+/// name (`rdkafka_header.h`: `rd_kafka_header_s`).
 ///
 /// # Safety
 /// `name` comes from `rd_kafka_header_get_all`.
@@ -155,7 +157,8 @@ unsafe fn name_size(name: *const std::ffi::c_char) -> usize {
         // SAFETY: NUL-terminated by librdkafka.
         return unsafe { CStr::from_ptr(name) }.to_bytes().len();
     }
-    // SAFETY: in this version `rkhdr_name_size` (size_t) and `rkhdr_value` (pointer) stand right before `rkhdr_name`, without
-    // padding since both are words; a test checks it with a name that contains a NUL byte.
+    // SAFETY: in this version `rkhdr_name_size` (size_t) and `rkhdr_value` (pointer) stand right
+    // before `rkhdr_name`, without padding since both are words; a test checks it with a name that
+    // contains a NUL byte.
     unsafe { name.cast::<usize>().sub(2).read_unaligned() }
 }

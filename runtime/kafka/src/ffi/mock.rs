@@ -1,4 +1,5 @@
-//! librdkafka's mock cluster: brokers in this process that speak enough of the protocol for a demonstration.
+//! librdkafka's mock cluster: brokers in this process that speak enough of the protocol for a
+//! demonstration.
 
 use std::ffi::c_int;
 use std::ptr::NonNull;
@@ -9,7 +10,8 @@ use rdkafka_sys::bindings as b;
 use super::{Client, ClientKind, Code, FfiError, c_string, string};
 use crate::config::Settings;
 
-/// A running mock cluster. Transactions are accepted but not isolated: a demonstration, no proof.
+/// A running mock cluster. It accepts transactions but does not isolate them: it serves a
+/// demonstration, not a proof.
 pub struct MockCluster {
     cluster: NonNull<b::rd_kafka_mock_cluster_t>,
     /// The cluster runs on this instance's threads.
@@ -36,14 +38,14 @@ impl MockCluster {
         Ok(Self { cluster, _client: client })
     }
 
-    /// Addresses of its brokers.
+    /// Returns the addresses of its brokers.
     #[must_use]
     pub fn bootstrap_servers(&self) -> String {
         // SAFETY: live cluster, which owns the string.
         unsafe { string(b::rd_kafka_mock_cluster_bootstraps(self.cluster.as_ptr())) }
     }
 
-    /// Makes a topic.
+    /// Creates a topic.
     ///
     /// # Errors
     /// [`FfiError`].

@@ -1,7 +1,8 @@
-//! The only place that calls librdkafka's C interface directly; everything above is safe Rust.
+//! Calls librdkafka's C interface. All code above this folder is safe Rust.
 //!
-//! Why not the safe `rdkafka` crate on the data path: it has no batch consume, no leader epochs, panics on header names that
-//! are not UTF-8, and looks the topic up by name for every produced record.
+//! The safe `rdkafka` crate does not serve the data path: it has no batch consume and no leader
+//! epochs, panics on header names that are not UTF-8, and looks up the topic by name for every
+//! produced record.
 #![allow(unsafe_code)]
 
 mod admin;
@@ -26,26 +27,29 @@ pub use mock::MockCluster;
 pub use partitions::{Listed, OffsetSpec, Place};
 pub use producer::{Handle, OutHeaderList, OutMessage, Producer, ReportedMessage};
 
-/// Tunes the memory allocator for the many threads of librdkafka's clients. Call it before any thread starts.
+/// Tunes the memory allocator for the many threads of librdkafka's clients. Call it before any
+/// thread starts.
 ///
-/// All threads share two of glibc's heaps. By default every second thread gets a heap of its own, and with
-/// dozens of client threads the memory that one frees stays out of reach of the others: a fifth more memory,
-/// and slower. Heaps also keep free memory at their ends; by default it goes back to the system, only to be
-/// requested and zeroed again with the next fetch (measured: docs/benchmarks.md). Without glibc it does
-/// nothing.
+/// All threads share two of glibc's heaps. By default every second thread gets a heap of its own,
+/// and with dozens of client threads the memory that one frees stays out of reach of the others: a
+/// fifth more memory, and slower. Heaps also keep free memory at their ends; by default it goes
+/// back to the system, only to be requested and zeroed again with the next fetch (measured:
+/// docs/benchmarks.md). Without glibc it does nothing.
 pub fn tune_allocator() {
     #[cfg(target_env = "gnu")]
     // SAFETY: plain calls with constants, allowed at any time; a call that fails changes nothing.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
-        // Buffers larger than a whole batch get pages of their own, and heaps keep this much free memory.
+        // Buffers larger than a whole batch get pages of their own, and heaps keep this much free
+        // memory.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 32 << 20);
     }
 }
 
-// Declared here with the C type (int) instead of the generated Rust enums: a broker newer than this librdkafka may answer
-// with a code that the enum has no variant for, and such a value in an enum would be undefined behaviour.
+// Declared with the C type (int) and not with the generated Rust enums: a broker newer than this
+// librdkafka may answer with a code that the enum has no variant for, and such a value in an enum
+// is undefined behaviour.
 #[allow(clashing_extern_declarations)]
 mod raw {
     use std::ffi::{c_char, c_int};
@@ -110,7 +114,7 @@ unsafe fn take_error(error: *mut sys::bindings::rd_kafka_error_t) -> Result<(), 
     }
 }
 
-/// Copies a C string; null gives an empty one, bytes that are not UTF-8 are replaced.
+/// Copies a C string. Null gives an empty string, and bytes that are not UTF-8 are replaced.
 ///
 /// # Safety
 /// `text` is null or NUL-terminated.
@@ -122,17 +126,17 @@ unsafe fn string(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-/// A C string; text with a NUL byte (no legal topic name or setting has one) is refused.
+/// Returns a C string. Text with a NUL byte is refused; no legal topic name or setting has one.
 fn c_string(text: &str) -> Result<CString, FfiError> {
     CString::new(text).map_err(|_| FfiError::new(Code::INVALID_ARG, format!("{text:?} contains a NUL byte")))
 }
 
-/// Milliseconds for a C call: finite, at least 1.
+/// Returns milliseconds for a C call: finite, at least 1.
 fn timeout_ms(timeout: std::time::Duration) -> c_int {
     c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX).max(1)
 }
 
-/// An array of `len` pointers as a slice; null or zero gives an empty one.
+/// Returns an array of `len` elements as a slice. Null or zero gives an empty one.
 ///
 /// # Safety
 /// `array` is null or points to `len` elements that live as long as `'a`.
@@ -144,8 +148,8 @@ unsafe fn slice<'a, T>(array: *const T, len: usize) -> &'a [T] {
     unsafe { std::slice::from_raw_parts(array, len) }
 }
 
-/// Reads an error code of a C struct as the int that it is in C: a newer broker's code may have no variant in
-/// the generated enum.
+/// Reads an error code of a C struct as the int that it is in C: a newer broker's code may have no
+/// variant in the generated enum.
 ///
 /// # Safety
 /// `error` points to a live field.

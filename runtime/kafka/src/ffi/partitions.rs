@@ -4,12 +4,12 @@ use rdkafka_sys::bindings as b;
 
 use super::{Code, FfiError, c_string};
 
-/// A place to read from.
+/// A position to read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Topic.
+    /// Topic of the partition.
     pub topic: String,
-    /// Partition.
+    /// Number of the partition.
     pub partition: i32,
     /// Offset, or an [`OffsetSpec`] as a number.
     pub offset: i64,
@@ -18,20 +18,20 @@ pub struct Place {
 }
 
 impl Place {
-    /// A partition without a position.
+    /// Returns a partition without a position.
     pub fn of(topic: impl Into<String>, partition: i32) -> Self {
         Self { topic: topic.into(), partition, offset: -1001, leader_epoch: -1 }
     }
 }
 
-/// Which offset to list (values of the ListOffsets request).
+/// The kind of offset to list (values of the ListOffsets request).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffsetSpec {
-    /// The log's start.
+    /// The start of the log.
     Earliest,
-    /// The log's end: last stable offset or high watermark, by isolation level.
+    /// The end of the log: last stable offset or high watermark, by isolation level.
     Latest,
-    /// The first record at or after this time, milliseconds since the Unix epoch.
+    /// The first record at or after this time, in milliseconds since the Unix epoch.
     Timestamp(i64),
 }
 
@@ -40,22 +40,22 @@ impl OffsetSpec {
         match self {
             Self::Earliest => -2,
             Self::Latest => -1,
-            // Negative numbers are the special values.
+            // Negative numbers are special values.
             Self::Timestamp(ms) => ms.max(0),
         }
     }
 }
 
-/// An answer for one partition.
+/// The answer for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Topic.
+    /// Topic of the partition.
     pub topic: String,
-    /// Partition.
+    /// Number of the partition.
     pub partition: i32,
-    /// The offset, -1 where there is none.
+    /// The offset; -1 where there is none.
     pub offset: i64,
-    /// Error of this partition.
+    /// Error code of this partition.
     pub code: Code,
 }
 

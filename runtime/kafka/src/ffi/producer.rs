@@ -1,4 +1,4 @@
-//! The writing client: cached topic handles, raw headers, transactions, one polling thread.
+//! The writing client, with cached topic handles, raw headers, transactions and a polling thread.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::NonNull;
@@ -12,28 +12,28 @@ use rdkafka_sys::bindings as b;
 use super::{Client, ClientKind, Code, FfiError, Observer, c_string, message_code, raw, take_error, timeout_ms};
 use crate::config::Settings;
 
-/// A topic of one producer.
+/// The handle of a topic at one producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handle(usize);
 
 /// A record to send.
 #[derive(Clone, Copy, Debug)]
 pub struct OutMessage<'a> {
-    /// Topic.
+    /// Topic of the record.
     pub topic: Handle,
-    /// Partition.
+    /// Partition of the record.
     pub partition: i32,
-    /// Key; `None` is null.
+    /// The key; `None` is null.
     pub key: Option<&'a [u8]>,
-    /// Value; `None` is null.
+    /// The value; `None` is null.
     pub value: Option<&'a [u8]>,
-    /// Milliseconds since the Unix epoch; 0 makes librdkafka take the time of the call.
+    /// Milliseconds since the Unix epoch; 0 stands for the time of the call.
     pub timestamp_ms: i64,
-    /// Comes back in the report.
+    /// A number that comes back in the delivery report.
     pub token: u64,
 }
 
-/// A record's fate, borrowed from librdkafka for one callback.
+/// A delivery report, borrowed from librdkafka for one callback.
 pub struct ReportedMessage<'a>(&'a b::rd_kafka_message_t);
 
 impl<'a> ReportedMessage<'a> {
@@ -41,44 +41,47 @@ impl<'a> ReportedMessage<'a> {
         Self(message)
     }
 
-    /// [`Code::OK`] when it is written. There is no accessor for the broker's words: in this version they point into a
-    /// response that is already freed (`rdkafka_broker.c`, `rd_kafka_dr_msgq0` copies the response, but the messages keep
-    /// pointing at the original, which `rdkafka_request.c` destroys).
+    /// Returns the error code; [`Code::OK`] when the record is written.
+    ///
+    /// There is no accessor for the broker's error text: in this version it points into a freed
+    /// response (`rdkafka_broker.c`: `rd_kafka_dr_msgq0` copies the response, but the messages
+    /// still point at the original, which `rdkafka_request.c` destroys).
     #[must_use]
     pub fn code(&self) -> Code {
         message_code(self.0)
     }
 
-    /// The token given.
+    /// Returns the token of the record.
     #[must_use]
     pub fn token(&self) -> u64 {
         self.0._private as u64
     }
 
-    /// Target offset; negative where it is not known.
+    /// Returns the target offset; negative where it is not known.
     #[must_use]
     pub fn offset(&self) -> i64 {
         self.0.offset
     }
 
-    /// Identity of the target partition.
+    /// Returns the target partition, with the address of the topic object.
     #[must_use]
     pub fn partition(&self) -> (usize, i32) {
         (self.0.rkt as usize, self.0.partition)
     }
 }
 
-/// Owns one `rd_kafka_topic_t`.
+/// An owned `rd_kafka_topic_t`.
 struct Topic(NonNull<b::rd_kafka_topic_t>);
 
 impl Drop for Topic {
     fn drop(&mut self) {
-        // SAFETY: our reference, given back once, before the instance goes (field order of `Producer`).
+        // SAFETY: our reference, given back once, before the instance goes (field order of
+        // `Producer`).
         unsafe { b::rd_kafka_topic_destroy(self.0.as_ptr()) };
     }
 }
 
-/// A producer with its polling thread. Dropping it throws away what is queued and ends the thread.
+/// A producer with its polling thread. Dropping it discards queued records and ends the thread.
 pub struct Producer {
     topics: RwLock<Vec<Topic>>,
     stop: Arc<AtomicBool>,
@@ -92,7 +95,8 @@ unsafe impl Send for Producer {}
 unsafe impl Sync for Producer {}
 
 impl Producer {
-    /// Makes a producer and the thread that serves its callbacks; `polled` is called there after every round.
+    /// Creates a producer and the thread that serves its callbacks. The thread calls `polled` after
+    /// each round.
     ///
     /// # Errors
     /// [`FfiError`].
@@ -120,13 +124,13 @@ impl Producer {
         Ok(Self { topics: RwLock::new(Vec::new()), stop, polling: Some(polling), client })
     }
 
-    /// The instance, for admin requests beside the writing.
+    /// Returns the instance, for admin requests.
     #[must_use]
     pub fn client(&self) -> &Arc<Client> {
         &self.client
     }
 
-    /// Opens a topic; handles count up from 0.
+    /// Opens a topic. Handles count up from 0.
     ///
     /// # Errors
     /// [`FfiError`].
@@ -142,10 +146,10 @@ impl Producer {
         Ok(Handle(topics.len() - 1))
     }
 
-    /// Queues a record; key and value are copied. Never waits.
+    /// Queues a record and copies key and value. Never waits.
     ///
     /// # Errors
-    /// [`FfiError`]; the record was not taken.
+    /// [`FfiError`]; the record is not queued then.
     pub fn produce(&self, message: &OutMessage<'_>, headers: Option<OutHeaderList>) -> Result<(), FfiError> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let Some(topic) = topics.get(message.topic.0) else {
@@ -172,22 +176,22 @@ impl Producer {
             ),
         ];
         let count = if headers.is_some() { arguments.len() } else { arguments.len() - 1 };
-        // SAFETY: live instance and topic; the first `count` arguments are well formed; key and value are copied
-        // (MSG_F_COPY) before it returns.
+        // SAFETY: live instance and topic; the first `count` arguments are well formed; key and
+        // value are copied (MSG_F_COPY) before it returns.
         unsafe { take_error(b::rd_kafka_produceva(self.client.raw(), arguments.as_ptr(), count))? };
         // The message owns the headers now; on failure above they are still ours and dropped.
         std::mem::forget(headers);
         Ok(())
     }
 
-    /// Records queued or in flight, delivery reports included.
+    /// Returns the number of records queued or in flight, and of waiting delivery reports.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         // SAFETY: live instance.
         usize::try_from(unsafe { b::rd_kafka_outq_len(self.client.raw()) }).unwrap_or(0)
     }
 
-    /// Gets the transactional id, fencing older owners and ending their transactions.
+    /// Initialises the transactional id, which fences older owners and ends their transactions.
     ///
     /// # Errors
     /// [`FfiError`].
@@ -196,7 +200,7 @@ impl Producer {
         unsafe { take_error(b::rd_kafka_init_transactions(self.client.raw(), timeout_ms(timeout))) }
     }
 
-    /// Begins a transaction; local.
+    /// Begins a transaction, without a request.
     ///
     /// # Errors
     /// [`FfiError`].
@@ -205,16 +209,16 @@ impl Producer {
         unsafe { take_error(b::rd_kafka_begin_transaction(self.client.raw())) }
     }
 
-    /// Commits, waiting for outstanding records first.
+    /// Waits for outstanding records, then commits.
     ///
     /// # Errors
-    /// [`FfiError`]; after a timeout the outcome is unknown.
+    /// [`FfiError`]. After a timeout the outcome is unknown.
     pub fn commit_transaction(&self, timeout: Duration) -> Result<(), FfiError> {
         // SAFETY: live instance.
         unsafe { take_error(b::rd_kafka_commit_transaction(self.client.raw(), timeout_ms(timeout))) }
     }
 
-    /// Throws away what is queued and aborts.
+    /// Discards queued records and aborts.
     ///
     /// # Errors
     /// [`FfiError`].
@@ -224,7 +228,7 @@ impl Producer {
         unsafe { take_error(b::rd_kafka_abort_transaction(self.client.raw(), timeout_ms(timeout))) }
     }
 
-    /// Waits until every record is reported.
+    /// Waits until every record has its delivery report.
     ///
     /// # Errors
     /// [`FfiError`] with [`Code::TIMED_OUT`].
@@ -233,7 +237,7 @@ impl Producer {
         super::check(unsafe { raw::rd_kafka_flush(self.client.raw(), timeout_ms(timeout)) })
     }
 
-    /// Fails whatever is queued or in flight.
+    /// Fails all records that are queued or in flight.
     pub fn purge(&self) {
         let flags = b::RD_KAFKA_PURGE_F_QUEUE | b::RD_KAFKA_PURGE_F_INFLIGHT | b::RD_KAFKA_PURGE_F_NON_BLOCKING;
         // SAFETY: live instance. Fails only for wrong flags or client kinds.
@@ -257,23 +261,23 @@ impl Drop for Producer {
     }
 }
 
-/// Headers of a record that is being built.
+/// The headers of a record to produce.
 pub struct OutHeaderList(*mut b::rd_kafka_headers_t);
 
 impl OutHeaderList {
-    /// Makes room for `count`.
+    /// Creates a list with room for `count` headers.
     #[must_use]
     pub fn with_capacity(count: usize) -> Self {
         // SAFETY: plain constructor.
         Self(unsafe { b::rd_kafka_headers_new(count) })
     }
 
-    /// Appends a header: any bytes as name, a null value is kept apart from an empty one.
+    /// Appends a header. The name may be any bytes, and a null value differs from an empty one.
     pub fn push(&mut self, name: &[u8], value: Option<&[u8]>) {
         let size = |bytes: &[u8]| isize::try_from(bytes.len()).unwrap_or(0);
         let (pointer, length) = value.map_or((std::ptr::null(), 0), |value| (value.as_ptr(), size(value)));
-        // SAFETY: live list; name and value are copied with explicit lengths. It cannot fail for a list that is not
-        // read-only.
+        // SAFETY: live list; name and value are copied with explicit lengths. It cannot fail for a
+        // list that is not read-only.
         unsafe {
             b::rd_kafka_header_add(self.0, name.as_ptr().cast::<c_char>(), size(name), pointer.cast::<c_void>(), length)
         };

@@ -1,8 +1,8 @@
 //! The reading side of a lane.
 //!
-//! One thread owns the consumer: it takes commands between two pulls and hands batches over a small bounded channel. Not
-//! taking them is the backpressure: the thread then stops pulling, librdkafka's queue fills up to its budget, and fetching
-//! stops.
+//! One thread owns the consumer. It takes commands between two pulls and sends batches over a small
+//! bounded channel. A full channel is the backpressure: the thread stops pulling, librdkafka's
+//! queue fills up to its budget, and fetching stops.
 
 mod reader;
 
@@ -22,8 +22,9 @@ use crate::ffi::{Client, Code, Consumer, FfiError, OffsetSpec, Place};
 use crate::queries::{self, Offsets};
 use reader::{Command, Reader};
 
-/// How many batches may wait for the lane: one being taken and one ready.
+/// Batches that may wait for the lane: one being taken and one ready.
 const READY_BATCHES: usize = 2;
+/// How long closing may hold up the lane.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A [`Source`] on librdkafka.
@@ -37,7 +38,7 @@ pub struct KafkaSource {
 }
 
 impl KafkaSource {
-    /// Starts the client and its thread; connects in the background.
+    /// Starts the client and its thread. It connects in the background.
     ///
     /// # Errors
     /// [`PortError`] of class `Stop` when a setting is refused.
@@ -83,7 +84,7 @@ impl KafkaSource {
         result.map_err(|error| port_error(self.context.clone(), &error))
     }
 
-    /// Runs a question to the brokers on a blocking thread.
+    /// Sends a request to the brokers from a blocking thread.
     async fn ask<T: Send + 'static>(
         &self,
         what: &str,
@@ -126,7 +127,7 @@ impl Source for KafkaSource {
 
     async fn next(&mut self) -> Result<Fetched, PortError> {
         let next = self.fetched.recv().await;
-        // There is room for one more now.
+        // The channel has room for one more batch now.
         self.wake();
         next.unwrap_or_else(|| Err(own(Class::Retry, self.context.clone(), "the reading thread has ended")))
     }
@@ -178,7 +179,7 @@ impl Source for KafkaSource {
                 }
             })
             .await?;
-        // Never a logical offset: what has no number is left out, as if the partition were not there.
+        // Logical offsets are no positions: such a partition is omitted, as if it did not exist.
         let number = |key: &PartitionKey| offset_of(&found, key).filter(|offset| *offset >= 0);
         Ok(partitions.iter().filter_map(|key| Some((key.clone(), SourceOffset(number(key)?)))).collect())
     }
@@ -220,7 +221,7 @@ impl Source for KafkaSource {
 
 impl Drop for KafkaSource {
     fn drop(&mut self) {
-        // The thread ends by itself once its channels are closed; it holds nothing that anyone waits for.
+        // The thread ends by itself once its channels are closed. Nothing waits for it.
         self.commands = None;
         self.fetched.close();
         self.wake();

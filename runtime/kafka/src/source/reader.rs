@@ -12,17 +12,18 @@ use crate::error::{class_of, port_error};
 use crate::ffi::{Code, ConsumedMessage, Consumer, FfiError, Place, Stamp};
 use crate::queries::is_gone;
 
-/// Fewest and most messages of one pull, whatever their size.
+/// Fewest messages of one pull, whatever their size.
 const PULL_MIN: usize = 32;
+/// Most messages of one pull.
 const PULL_MAX: usize = 20_000;
-/// Longest sleep: commands, room and records all wake the thread, so this is only a safety net.
+/// Longest sleep. Commands, room and records wake the thread, so this is only a safety net.
 const IDLE: Duration = Duration::from_millis(250);
 /// How long a seek waits for an assignment to take effect.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) type Answer = oneshot::Sender<Result<(), FfiError>>;
 
-/// What the lane asks of the thread.
+/// A command of the lane to the thread.
 pub(super) enum Command {
     Assign(ReadEpoch, Vec<Place>, Answer),
     Unassign(Vec<Place>, Answer),
@@ -30,7 +31,7 @@ pub(super) enum Command {
 
 struct Assigned {
     epoch: ReadEpoch,
-    /// Next offset that the lane has not been told about.
+    /// Next offset that was not sent to the lane.
     next: i64,
 }
 
@@ -38,7 +39,7 @@ pub(super) struct Reader {
     consumer: Consumer,
     commands: mpsc::Receiver<Command>,
     out: mpsc::Sender<Result<Fetched, PortError>>,
-    /// What the last pull gave and the channel had no room for.
+    /// Output of the last pull that the channel had no room for.
     waiting: VecDeque<Result<Fetched, PortError>>,
     assigned: BTreeMap<Arc<str>, HashMap<i32, Assigned>>,
     pull_bytes: usize,
@@ -47,7 +48,7 @@ pub(super) struct Reader {
     last_trouble: Option<Instant>,
 }
 
-/// Messages of one batch, by their place in the pull.
+/// The messages of one batch, by their index in the pull.
 struct Group {
     topic: Arc<str>,
     partition: i32,
@@ -84,13 +85,13 @@ impl Reader {
         }
     }
 
-    /// Until the lane lets go of either channel.
+    /// Runs until the lane closes a channel.
     pub(super) fn run(mut self) {
         self.consumer.wake(std::thread::current());
         loop {
             match self.commands.try_recv() {
                 Ok(command) => {
-                    self.obey(command);
+                    self.execute(command);
                     continue;
                 }
                 Err(mpsc::error::TryRecvError::Disconnected) => return,
@@ -108,26 +109,27 @@ impl Reader {
                     Err(mpsc::error::TrySendError::Closed(_)) => return,
                 }
             }
-            // Woken by a command, by the lane taking a batch, or by records after the queue was empty.
+            // Woken by a command, by the lane taking a batch, or by records after the queue was
+            // empty.
             if !self.waiting.is_empty() || self.pull() == 0 {
                 std::thread::park_timeout(IDLE);
             }
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn execute(&mut self, command: Command) {
         let (result, answer) = match command {
             Command::Assign(epoch, places, answer) => (self.assign(epoch, &places), answer),
             Command::Unassign(places, answer) => (self.unassign(&places), answer),
         };
         if answer.send(result).is_err() {
-            tracing::debug!("{}: the lane did not wait for the answer", self.context);
+            tracing::debug!("{}: the lane has not waited for the answer", self.context);
         }
     }
 
     fn assign(&mut self, epoch: ReadEpoch, places: &[Place]) -> Result<(), FfiError> {
         self.unassign(places)?;
-        // What was reported before is about an older assignment.
+        // Earlier reports belong to an older assignment.
         self.report_missing();
         self.consumer.assign(places)?;
         for place in places {
@@ -149,8 +151,9 @@ impl Reader {
         Ok(())
     }
 
-    /// Seeks to where the partitions stand already, because only a seek has the broker check the leader epoch. Returns the
-    /// partitions that could not be sought: they do not exist, as far as the client can find out in time.
+    /// Seeks to the current positions, because only a seek makes the broker check the leader epoch.
+    /// Returns the partitions that could not be sought: as far as the client can find out in time,
+    /// they do not exist.
     fn check_epochs(&mut self, mut places: Vec<Place>) -> Result<Vec<(Place, Code)>, FfiError> {
         let deadline = Instant::now() + SEEK_TIMEOUT;
         let mut failed = Vec::new();
@@ -160,7 +163,8 @@ impl Reader {
             for (place, answer) in places.into_iter().zip(answers) {
                 match answer.code {
                     Code::OK => {}
-                    // Not started yet: metadata, or an earlier stop of the same partition, is still on its way.
+                    // Not started yet: metadata, or an earlier unassign of the partition, is still
+                    // on its way.
                     _ if Instant::now() < deadline => again.push(place),
                     code => failed.push((place, code)),
                 }
@@ -192,7 +196,7 @@ impl Reader {
         self.consumer.unassign(&present)
     }
 
-    /// Takes what librdkafka has queued; returns how many messages that was.
+    /// Takes the messages that librdkafka has queued. Returns their number.
     fn pull(&mut self) -> usize {
         let count = (self.pull_bytes / self.record_bytes.max(1)).clamp(PULL_MIN, PULL_MAX);
         let (assigned, context) = (&mut self.assigned, self.context.as_str());
@@ -205,7 +209,7 @@ impl Reader {
         let mut failed: Vec<Place> = Vec::new();
         for fetched in ready {
             let (topic, partition) = partition_of(&fetched);
-            // Nothing follows a failure until the partition is assigned again.
+            // After a failure nothing is sent until the partition is assigned again.
             if failed.iter().any(|place| place.topic == **topic && place.partition == partition) {
                 continue;
             }
@@ -218,13 +222,13 @@ impl Reader {
             tracing::warn!("{}: unassigning a failed partition: {error}", self.context);
         }
         if let Some(average) = bytes.checked_div(got) {
-            // Follows a change of the mix within a few pulls.
+            // Follows a change of record sizes within a few pulls.
             self.record_bytes = (self.record_bytes * 3 + average + 64) / 4;
         }
         got
     }
 
-    /// Partitions that the brokers do not know (any more).
+    /// Reports partitions that the brokers do not know any more.
     fn report_missing(&mut self) {
         for (topic, partition) in self.consumer.take_missing() {
             let known = self.assigned.get_key_value(topic.as_str());
@@ -239,7 +243,8 @@ impl Reader {
         }
     }
 
-    /// A refused login breaks the client as a whole; lost connections do not, librdkafka goes on trying.
+    /// Reports trouble of the client. A refused login fails the client; lost connections do not, as
+    /// librdkafka reconnects.
     fn report_trouble(&mut self) {
         if self.last_trouble.is_some_and(|last| last.elapsed() < Duration::from_secs(10)) {
             return;
@@ -267,7 +272,8 @@ fn partition_of(fetched: &Fetched) -> (&Arc<str>, i32) {
     }
 }
 
-/// Sorts a pull into batches, one per partition where nothing stands in between, in an order that keeps each partition's.
+/// Sorts a pull into batches and other events. The order within each partition stays, and each has
+/// one batch unless leader epoch or kind of timestamp change, or another event lies in between.
 fn sort(
     messages: &[ConsumedMessage<'_>],
     assigned: &mut BTreeMap<Arc<str>, HashMap<i32, Assigned>>,
@@ -318,7 +324,7 @@ fn sort(
     items
 }
 
-/// What a message without a record says.
+/// Returns the event of a message without a record.
 fn out_of_band(message: &ConsumedMessage<'_>, state: &mut Assigned, topic: Arc<str>) -> Option<Fetched> {
     let (epoch, partition) = (state.epoch, message.partition());
     if message.code() == Code::PARTITION_EOF {
@@ -333,7 +339,8 @@ fn out_of_band(message: &ConsumedMessage<'_>, state: &mut Assigned, topic: Arc<s
 
 fn failure(code: Code, text: &str) -> ReadFailure {
     match code {
-        // With auto.offset.reset=error every lost position comes as this code; the cause is in the words.
+        // With auto.offset.reset=error every lost position has this code, and only the text has the
+        // cause.
         Code::AUTO_OFFSET_RESET if text.contains(&Code::LOG_TRUNCATION.text()) => ReadFailure::LogTruncation,
         Code::AUTO_OFFSET_RESET if text.contains(&Code::OFFSET_OUT_OF_RANGE.text()) => ReadFailure::OutOfRange,
         code if is_gone(code) => ReadFailure::Gone,
@@ -361,7 +368,7 @@ fn copy(item: Item, messages: &[ConsumedMessage<'_>]) -> Fetched {
         builder.push(SourceOffset(message.offset()), message.timestamp().0, message.key(), message.value());
         let headers = message.headers(|name, value| builder.push_header(name, value));
         if let Err(code) = headers {
-            // Passing the record on without them would lose data: the partition stops here.
+            // Without its headers the record would lose data, so the partition stops here.
             return Fetched::Failed {
                 epoch: group.epoch,
                 topic: group.topic,

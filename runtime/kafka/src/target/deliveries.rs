@@ -1,6 +1,7 @@
-//! Delivery reports on their way from librdkafka's callback to the lane: coalesced into runs, never waiting.
+//! Delivery reports on their way from librdkafka's callback to the lane, coalesced into runs. The
+//! callback never waits.
 //!
-//! Bounded by the producers' own queues: a report exists only for a record that was in one.
+//! The producers' queues bound them: each report belongs to a record that was in a queue.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,7 +17,7 @@ use crate::sync::lock;
 const SEQUENCE_BITS: u32 = 40;
 const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;
 
-/// A token as the one word that librdkafka carries: 24 bits of stream, 40 bits of sequence.
+/// Packs a token into the word that librdkafka carries: 24 bits of stream, 40 bits of sequence.
 pub(super) fn pack(token: Token) -> Option<u64> {
     if token.stream >> 24 != 0 || token.sequence > SEQUENCE_MASK {
         return None;
@@ -30,20 +31,24 @@ pub(super) fn unpack(word: u64) -> Token {
 
 #[derive(Default)]
 struct State {
-    /// Of the round of polling that is going on.
+    /// Reports of the current round of polling.
     building: Vec<DeliveryReport>,
-    /// Target partition of the run at the end of `building`.
+    /// Target partition of the last run in `building`.
     partition: (usize, i32),
-    /// Refusals at the end of `building` whose blame is not settled, see [`State::invalid`].
+    /// Refusals at the end of `building` for which it is not known yet which record is to blame,
+    /// see [`State::invalid`].
     suspects: Vec<usize>,
-    /// Their target partition, and whether the broker blamed some records of it and spared others.
+    /// Target partition of the suspects.
     suspects_at: (usize, i32),
+    /// Whether the broker blamed some records of the batch and not others.
     others_spared: bool,
+    /// Reports that the lane may take.
     ready: Vec<DeliveryReport>,
+    /// Events that are no deliveries.
     control: VecDeque<TargetEvent>,
 }
 
-/// What both producers of a lane report to, one per taking of the lane.
+/// The reports of both producers of a lane, from one take to the next.
 #[derive(Default)]
 pub(super) struct Reports {
     context: String,
@@ -60,7 +65,8 @@ impl Reports {
         lock(&self.state)
     }
 
-    /// Makes what was reported so far visible. Called after each round of polling, so that one round is one event.
+    /// Makes the reports so far visible to the lane. Called after each round of polling, so that a
+    /// round is one event.
     pub(super) fn seal(&self) {
         let mut state = self.lock();
         if state.building.is_empty() {
@@ -119,10 +125,12 @@ impl State {
         self.building.push(DeliveryReport::Acknowledged { first: token, count: 1, offset: TargetOffset(offset) });
     }
 
-    /// A record of a batch that failed the broker's validation. librdkafka (`rdkafka_request.c`,
-    /// `..._Produce_result_record_errors`) gives the records that the broker blamed the batch's code (or `INVALID_RECORD`
-    /// where there are several) and all others `_INVALID_DIFFERENT_RECORD`; where the broker blamed none by number, all get
-    /// the batch's code. A batch is reported in one go, so its reports are neighbours.
+    /// Adds a record of a batch that failed the broker's validation.
+    ///
+    /// librdkafka (`rdkafka_request.c`, `..._Produce_result_record_errors`) gives the records that
+    /// the broker blames the code of the batch (or `INVALID_RECORD` where there are several) and
+    /// all others `_INVALID_DIFFERENT_RECORD`. Where the broker blames none by number, all get the
+    /// code of the batch. The reports of a batch are neighbours.
     fn invalid(&mut self, token: Token, code: Code, at: (usize, i32)) {
         if at != self.suspects_at {
             self.settle();
@@ -138,7 +146,7 @@ impl State {
         self.building.push(DeliveryReport::Refused { token, named: false, reason });
     }
 
-    /// Settles who is to blame, once the reports of a batch are complete.
+    /// Decides which records are to blame, once the reports of a batch are complete.
     fn settle(&mut self) {
         let blamed = self.others_spared || self.suspects.len() == 1;
         for index in std::mem::take(&mut self.suspects) {
@@ -159,7 +167,7 @@ impl Observer for Reports {
             state.settle();
             match message.offset() {
                 offset if offset >= 0 => state.acknowledged(token, offset, message.partition()),
-                // A duplicate sequence: written, but nobody knows where.
+                // A duplicate sequence: the record is written, at an unknown offset.
                 _ => state.building.push(DeliveryReport::Failed {
                     token,
                     reason: "acknowledged without an offset (duplicate of an earlier attempt)".to_owned(),
@@ -191,7 +199,8 @@ impl Observer for Reports {
     }
 }
 
-/// A producer's error: fatal ones that are not a fence are mended by taking the lane again.
+/// Returns the port error of a producer. A fatal error that is no fencing is solved by taking the
+/// lane again.
 pub(super) fn producer_error(context: impl Into<String>, error: &FfiError) -> PortError {
     let mut port = port_error(context, error);
     if error.fatal

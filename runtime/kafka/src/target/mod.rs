@@ -1,7 +1,7 @@
 //! The writing side of a lane: two transactional producers, or one idempotent one.
 //!
-//! `take` makes the producers and fences earlier owners; `deliveries` carries the delivery reports to the
-//! lane.
+//! `take` makes the producers and fences earlier owners; `deliveries` carries the delivery reports
+//! to the lane.
 
 mod deliveries;
 mod take;
@@ -84,10 +84,12 @@ impl KafkaTarget {
         own(Class::Retry, self.spec.context.clone(), "the lane is not taken")
     }
 
-    /// Destroys the producers on blocking threads. Waits up to `timeout` for them and for older ones.
+    /// Destroys the producers on blocking threads. Waits up to `timeout` for them and for older
+    /// ones.
     async fn destroy(&mut self, timeout: Duration) {
         if let Some(taken) = self.taken.take() {
-            // Releases the target's own references. A commit under way holds another until it returns.
+            // Releases the target's own references. A commit under way holds another until it
+            // returns.
             let producers = taken.producers;
             self.ending.push(tokio::task::spawn_blocking(move || drop(producers)));
         }
@@ -266,7 +268,8 @@ impl Target for KafkaTarget {
         self.ending.push(tokio::task::spawn_blocking(move || {
             let event = match producer.commit_transaction(timeout) {
                 Ok(()) => TargetEvent::Committed(slot),
-                // Also after a timeout: then the outcome is unknown, and only a new take finds it out.
+                // Also after a timeout: then the outcome is unknown, and only a new take finds it
+                // out.
                 Err(error) => TargetEvent::Broken(producer_error(context, &error)),
             };
             reports.push(event);
@@ -317,8 +320,8 @@ impl Target for KafkaTarget {
             for producer in &taken.producers {
                 let (producer, context) = (Arc::clone(producer), self.spec.context.clone());
                 self.ending.push(tokio::task::spawn_blocking(move || {
-                    // Fails where there is no transaction and where a commit is under way. Both are fine: the
-                    // next take ends what is left.
+                    // Fails where there is no transaction and where a commit is under way. Both are
+                    // fine: the next take ends what is left.
                     if let Err(error) = producer.abort_transaction(deadline) {
                         tracing::debug!("{context}: abort at release: {error}");
                     }

@@ -1,10 +1,11 @@
 //! Takes a lane on the target: makes its producers and initialises its transactional ids.
 //!
-//! Initialising an id fences whoever worked with it and ends its last transaction. A lane has six ids, of
-//! which two work. The others are spares for the time in which a transaction cannot end, because a partition
-//! that it touched takes no marker (its leader is gone, or too few replicas are in sync): the id then answers
-//! `CONCURRENT_TRANSACTIONS` until that partition is back, which must not hold up the lane. An attempt that
-//! ends may leave both of its ids so, and the next attempt too, before it knows which partition it is.
+//! Initialising an id fences whoever worked with it and ends its last transaction. A lane has six
+//! ids, of which two work. The others are spares for the time in which a transaction cannot end,
+//! because a partition that it touched takes no marker (its leader is gone, or too few replicas are
+//! in sync): the id then answers `CONCURRENT_TRANSACTIONS` until that partition is back, which must
+//! not hold up the lane. An attempt that ends may leave both of its ids so, and the next attempt
+//! too, before it knows which partition it is.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,34 +20,36 @@ use crate::error::port_error_because;
 use crate::ffi::{Code, FfiError, Handle, Producer};
 use crate::sync::lock;
 
-/// Last letters of the transactional ids of a lane. A take initialises all of them in this order, then
-/// retries those that were still busy. How many may stay unfenced is the lane's decision.
+/// Last letters of the transactional ids of a lane. A take initialises all of them in this order,
+/// then retries those that were still busy. How many may stay unfenced is the lane's decision.
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// Producers that work.
 const WORKING: usize = 2;
 /// How long an id may answer `CONCURRENT_TRANSACTIONS` before the take goes on with the next one.
 const PENDING_AFTER: Duration = Duration::from_millis(500);
-/// How long a busy id is retried at the end of a take. librdkafka asks every half second, so that there is a
-/// new answer.
+/// How long a busy id is retried at the end of a take. librdkafka asks every half second, so that
+/// there is a new answer.
 const RETRY: Duration = Duration::from_secs(1);
 /// As [`RETRY`], for an id that another process may have used; measured from the first request. The
-/// coordinator also answers `CONCURRENT_TRANSACTIONS` while its own log is not replicated, and then nothing is
-/// decided yet. So this is longer than it waits for one write (`request.timeout.ms`, 30 s by default).
+/// coordinator also answers `CONCURRENT_TRANSACTIONS` while its own log is not replicated, and then
+/// nothing is decided yet. So this is longer than it waits for one write (`request.timeout.ms`, 30
+/// s by default).
 const UNDECIDED_AFTER: Duration = Duration::from_secs(35);
 /// Longest call into the client, which keeps trying between two calls.
 const CALL_MAX: Duration = Duration::from_secs(2);
-/// How much earlier than its timeout a call may return. Another call would wait for the whole time again.
+/// How much earlier than its timeout a call may return. Another call would wait for the whole time
+/// again.
 const CALL_EARLY: Duration = Duration::from_millis(20);
 /// Least time for one id's answer.
 const ANSWER_MIN: Duration = Duration::from_millis(250);
 /// Most time for initialising one id.
 const INIT_MAX: Duration = Duration::from_secs(60);
-/// How long an id that this process has ended counts as its own, unless another process had the lane
-/// meanwhile.
+/// How long an id that this process has ended counts as its own, unless another process had the
+/// lane meanwhile.
 const ENDED_FOR: Duration = Duration::from_secs(15);
 
-/// Transactional ids whose last transaction this process has asked to end, with the time of that. All
-/// attempts at a link's lanes share them.
+/// Transactional ids whose last transaction this process has asked to end, with the time of that.
+/// All attempts at a link's lanes share them.
 pub type EndedIds = Arc<Mutex<BTreeMap<String, Instant>>>;
 
 /// What a lane writes to, and under which ids.
@@ -142,10 +145,11 @@ impl WriterSpec {
         format!("{}{letter}", id_prefix(&self.tuning, &self.link, self.lane))
     }
 
-    /// Makes and initialises the producers in order, and keeps the first two that can work. Blocks for a
-    /// bounded time.
+    /// Makes and initialises the producers in order, and keeps the first two that can work. Blocks
+    /// for a bounded time.
     ///
-    /// `made` gets all of them, so that none is destroyed here: that joins threads and has no bound.
+    /// `made` gets all of them, so that none is destroyed here: that joins threads and has no
+    /// bound.
     pub fn take(&self, made: &mut Vec<Arc<Producer>>) -> Result<(Producers, Taken), PortError> {
         let began = Instant::now();
         let reports = Reports::new(self.context.clone());
@@ -199,23 +203,24 @@ impl WriterSpec {
         Ok(Candidate { letter, id, producer: Arc::new(producer), context })
     }
 
-    /// Initialises an id without waiting long for a busy one. The second value is whether this process ended
-    /// its last transaction.
+    /// Initialises an id without waiting long for a busy one. The second value is whether this
+    /// process ended its last transaction.
     fn initialise_first(&self, candidate: &Candidate, began: Instant) -> (Result<(), FfiError>, bool) {
         let is_ours = lock(&self.ended).get(&candidate.id).is_some_and(|at| at.elapsed() < ENDED_FOR);
         // librdkafka keeps asking for the busy ones.
         let patience = PENDING_AFTER.saturating_sub(began.elapsed()).max(ANSWER_MIN);
         let initialised = candidate.initialise(patience, self.tuning.transaction_timeout.min(INIT_MAX));
         if is_ours || initialised.is_ok() {
-            // Also for a take that fails later: the next one need not wait for what this process has ended.
+            // Also for a take that fails later: the next one need not wait for what this process
+            // has ended.
             lock(&self.ended).insert(candidate.id.clone(), Instant::now());
         }
         (initialised, is_ours)
     }
 }
 
-/// Retries the busy ids and returns the letters of those that stay unfenced. Meanwhile one may have ended its
-/// transaction, and a rival may have begun to work with it.
+/// Retries the busy ids and returns the letters of those that stay unfenced. Meanwhile one may have
+/// ended its transaction, and a rival may have begun to work with it.
 fn retry(pending: Vec<Pending>, is_complete: bool) -> Result<String, PortError> {
     let new_answers = Instant::now() + RETRY;
     let mut unfenced = String::new();
@@ -246,8 +251,8 @@ fn id_prefix(tuning: &TargetTuning, link: &str, lane: u32) -> String {
 impl Candidate {
     /// Initialises the transactional id, for `patience` while it is busy and for `within` at most.
     ///
-    /// `CONCURRENT_TRANSACTIONS` means that the coordinator has decided about the last transaction (and fenced
-    /// its producer, if that was still at work) but cannot write that everywhere yet.
+    /// `CONCURRENT_TRANSACTIONS` means that the coordinator has decided about the last transaction
+    /// (and fenced its producer, if that was still at work) but cannot write that everywhere yet.
     fn initialise(&self, patience: Duration, within: Duration) -> Result<(), FfiError> {
         let (producer, context) = (&self.producer, &self.context);
         let began = Instant::now();
@@ -273,8 +278,8 @@ impl Candidate {
         }
     }
 
-    /// Returns why the id cannot be initialised. A refused login explains more than the timeout that follows
-    /// it.
+    /// Returns why the id cannot be initialised. A refused login explains more than the timeout
+    /// that follows it.
     fn init_error(&self, error: &FfiError) -> PortError {
         let why = port_error_because(&self.context, error, self.producer.client().trouble());
         if why.class == Class::Retry {

@@ -42,8 +42,8 @@ pub struct LinkTopics {
     pub link: String,
     /// Number of lanes, which is the number of partitions.
     pub lanes: u32,
-    /// How long map records are kept; `None` keeps them for ever. It should be at least the longest retention
-    /// among the source topics.
+    /// How long map records are kept; `None` keeps them for ever. It should be at least the longest
+    /// retention among the source topics.
     pub map_retention: Option<Duration>,
     /// Whether Strait may create and grow them.
     pub manage: bool,

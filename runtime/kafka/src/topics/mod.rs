@@ -1,7 +1,7 @@
 //! Topics on a cluster: looked up, created, grown.
 //!
-//! [`link`] has the topics that a link keeps for itself, [`target`] those that it copies to. Both use the
-//! calls of this file, which block for a bounded time.
+//! [`link`] has the topics that a link keeps for itself, [`target`] those that it copies to. Both
+//! use the calls of this file, which block for a bounded time.
 
 pub(crate) mod link;
 pub(crate) mod target;
@@ -44,7 +44,8 @@ pub(crate) fn count(client: &Client, topic: &str, timeout: Duration) -> Result<u
     Ok(described.map_or(0, |topic| u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX)))
 }
 
-/// Waits until a topic has `partitions` partitions, all with a leader. Returns how many it has by then.
+/// Waits until a topic has `partitions` partitions, all with a leader. Returns how many it has by
+/// then.
 pub(crate) fn wait_for(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<u32, FfiError> {
     let deadline = Instant::now() + APPEAR;
     loop {

@@ -1,5 +1,5 @@
-//! The topics that a link copies to: opened by the lane that has a record for them, and created before that
-//! where the source topic is known, so that an empty one has its counterpart too.
+//! The topics that a link copies to: opened by the lane that has a record for them, and created
+//! before that where the source topic is known, so that an empty one has its counterpart too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,8 +40,9 @@ impl KafkaTargetTopics {
         Self { client: LazyClient::new(target, format!("{link}/target-topics"), context), timeout }
     }
 
-    /// Creates the missing ones of `wanted` (names and least numbers of partitions) and grows those that are
-    /// too small. Returns the topics that the target refused; a lane that has a record for one reports it.
+    /// Creates the missing ones of `wanted` (names and least numbers of partitions) and grows those
+    /// that are too small. Returns the topics that the target refused; a lane that has a record for
+    /// one reports it.
     ///
     /// # Errors
     /// [`PortError`] when the target does not answer.
@@ -115,7 +116,8 @@ pub(crate) struct Facts {
 }
 
 impl OpenRequest {
-    /// Looks the topic up, and creates or grows it where that is allowed. Blocks for a bounded time.
+    /// Looks the topic up, and creates or grows it where that is allowed. Blocks for a bounded
+    /// time.
     pub(crate) fn open(&self, client: &Client) -> Result<Facts, PortError> {
         let Self { topic, handle, partitions, manage, timeout, .. } = self;
         let (partitions, timeout) = (*partitions, *timeout);
@@ -134,7 +136,8 @@ impl OpenRequest {
         } else if found < partitions && *manage {
             match grow(client, topic, partitions, timeout) {
                 Ok(()) => found = wait_for(client, topic, partitions, timeout).map_err(fail)?,
-                // The lane goes on with the partitions there are and reports those that are missing.
+                // The lane goes on with the partitions there are and reports those that are
+                // missing.
                 Err(error) => {
                     tracing::warn!("{context}: cannot be grown from {found} to {partitions} partitions: {error}")
                 }
@@ -157,8 +160,9 @@ impl OpenRequest {
 
 /// Checks that the principal may write the topic.
 ///
-/// A transaction that fails for lack of this permission reports it in librdkafka's log only, and fails the
-/// whole lane. Clusters without an authorizer, and old ones, report no permissions and pass.
+/// A transaction that fails for lack of this permission reports it in librdkafka's log only, and
+/// fails the whole lane. Clusters without an authorizer, and old ones, report no permissions and
+/// pass.
 fn check_write(client: &Client, topic: &str, timeout: Duration) -> Result<(), FfiError> {
     let described = describe(client, &[topic], true, timeout)?;
     let operations = described.first().map(|topic| topic.operations.as_slice()).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The ports against a real broker: one cluster for all scenarios, which run side by side on topics of their own.
+//! The ports against a real broker: one cluster for all scenarios, which run side by side on topics
+//! of their own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;

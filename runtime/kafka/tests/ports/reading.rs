@@ -32,7 +32,8 @@ pub async fn lost_positions_are_told_apart(rig: Rig) {
     let bounds = source.bounds(&[key("lossy", 0), key("no-such-topic", 0), key("lossy", 9)]).await.unwrap();
     assert_eq!(bounds.len(), 1);
     assert_eq!(bounds[&key("lossy", 0)].log_start.0, 50);
-    // After a failure the partition is read again once it is assigned again, also with a leader epoch that holds.
+    // After a failure the partition is read again once it is assigned again, also with a leader
+    // epoch that holds.
     source.assign(ReadEpoch(9), &[from("lossy", 0, 50, 0)]).await.unwrap();
     let records = read_to(&mut source, ReadEpoch(9), 100).await;
     assert_eq!(records.first().unwrap().offset, 50);

@@ -9,8 +9,8 @@ use strait_kafka::{KafkaProgressStore, TargetTuning};
 
 use crate::common::{Rig, STAMP, WAIT, acknowledged, committed, event, from, key, progress, read_to, send};
 
-/// Also: an aborted transaction shows nothing, progress is the last committed one, and the reader reports that it stands
-/// behind the aborted records.
+/// Also: an aborted transaction shows nothing, progress is the last committed one, and the reader
+/// reports that it stands behind the aborted records.
 pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
     rig.topics("copy", 2).await;
     let mut target = rig.taken("copy", 1, &TargetTuning::default()).await;
@@ -171,7 +171,8 @@ pub async fn refusals_name_the_guilty_record(rig: Rig) {
             target.produce(ProducerSlot::A, &record).unwrap();
         }
         let fates = fates(&mut target, 5).await;
-        // Nothing is written, and nobody is named who is not guilty: the guilty one is named or left among the suspects.
+        // Nothing is written, and nobody is named who is not guilty: the guilty one is named or
+        // left among the suspects.
         let refused = |fate: &DeliveryReport| match fate {
             DeliveryReport::Refused { token, named, .. } => Some((token.sequence, *named)),
             DeliveryReport::Failed { token, .. } => {
