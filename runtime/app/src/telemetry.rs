@@ -1,4 +1,4 @@
-//! Logs: to standard error, with secrets masked.
+//! Logging to standard error, with secrets masked.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cli;
 
-/// Shorter values would blank out ordinary words.
+/// Length of the shortest masked value. Shorter ones would mask ordinary words.
 const MASKED_LENGTH_MIN: usize = 3;
 
 /// Why logging cannot start.
@@ -106,7 +106,7 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Masked<W> {
     }
 }
 
-/// Writes one message; the subscriber hands over whole messages.
+/// Writes one message. The subscriber passes whole messages.
 struct MaskedLine<W> {
     mask: Mask,
     inner: W,

@@ -38,7 +38,7 @@ fn said(folder: &Path, args: &[&str]) -> String {
     out.into_owned()
 }
 
-/// A new project under a name of its own, built. Where it is, and what inspect says.
+/// Creates and builds a new project under a name of its own. Returns its folder and the output of `inspect`.
 fn built(lang: &str) -> (PathBuf, Value) {
     let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages");
     fs::create_dir_all(&parent).unwrap();
@@ -87,7 +87,7 @@ fn rust() {
     let (folder, info) = works("rust");
     assert!(info["size_bytes"].as_u64().unwrap() < 200_000, "{info}");
 
-    // What test is for: it sees a difference, shows it, and takes it over when told to.
+    // `test` finds a difference, shows it, and accepts it with --update.
     let golden = folder.join("tests/orders.expected.jsonl");
     let expected = fs::read_to_string(&golden).unwrap();
     fs::write(&golden, expected.replacen("\\\"***\\\"", "\\\"**\\\"", 1).replacen("\"***\"", "\"**\"", 1)).unwrap();

@@ -38,7 +38,7 @@ pub enum AdminError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
     /// The setting is wrong. Validation refuses it earlier.

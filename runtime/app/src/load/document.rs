@@ -46,7 +46,7 @@ impl Format {
 /// Parses a text.
 ///
 /// # Errors
-/// All syntax errors that the parser of the format finds.
+/// The syntax errors that the parser of the format finds.
 pub fn parse(text: &str, format: Format) -> Result<Parsed, Vec<SyntaxError>> {
     match format {
         Format::Toml => parse_toml(text),

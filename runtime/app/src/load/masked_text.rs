@@ -1,4 +1,4 @@
-//! The text of a configuration as a report may show it: without the values of secrets.
+//! Masks the values of secrets in the text of a configuration, so that a report may show it.
 
 use std::ops::Range;
 

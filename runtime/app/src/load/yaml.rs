@@ -53,7 +53,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, YamlError> {
         match event {
             Event::StreamEnd => break,
             Event::DocumentStart(_) if tree.is_some() => {
-                let message = "a second document: a configuration is one document".to_owned();
+                let message = "a second document: a configuration must be one document".to_owned();
                 return Err(reader.error(span, message).into());
             }
             Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
                 self.values += count(&value);
                 (value, 0)
             }
-            other => return Err(self.error(span, format!("a value expected, found {other:?}")).into()),
+            other => return Err(self.error(span, format!("expected a value, found {other:?}")).into()),
         };
         if anchor != 0 {
             self.anchors.insert(anchor, value.clone());
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
             None if style == ScalarStyle::Plain => Ok(plain(text)),
             None => Ok(Value::String(text.to_owned())),
             Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Ok(Value::String(text.to_owned())),
-            Some(tag) => Err(self.error(span, format!("the tag {tag} has no meaning here"))),
+            Some(tag) => Err(self.error(span, format!("the tag {tag} is not supported"))),
         }
     }
 
@@ -146,10 +146,10 @@ impl<'a> Reader<'a> {
             let key = match event {
                 Event::MappingEnd => return Ok(Value::Object(fields)),
                 Event::Scalar(text, ..) => text.into_owned(),
-                _ => return Err(self.error(span, "a key is plain text here".to_owned()).into()),
+                _ => return Err(self.error(span, "a key must be plain text".to_owned()).into()),
             };
             if fields.contains_key(&key) {
-                return Err(YamlError::DuplicateKey(self.error(span, format!("the key '{key}' is there twice"))));
+                return Err(YamlError::DuplicateKey(self.error(span, format!("duplicate key '{key}'"))));
             }
             at.push_key(&key);
             self.places.set_key(at, self.offsets.range(span));

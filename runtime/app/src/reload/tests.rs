@@ -174,7 +174,7 @@ fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
     bed.put("C");
     assert_eq!(bed.settle(), vec![]);
 
-    // Deleted: said once, what serves goes on; put back: all is well.
+    // Deleted: refused once, and the active chain stays. Put back: no problem is left.
     fs::remove_file(&file).unwrap();
     assert_eq!((bed.settle(), bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], vec![], "C"));
     assert!(bed.reason().contains("cannot be read"), "{}", bed.reason());

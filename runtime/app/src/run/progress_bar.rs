@@ -17,13 +17,13 @@ pub struct Bar {
 }
 
 impl Bars {
-    /// Bars are drawn when they are wanted and standard error is a terminal.
+    /// Creates the bars, which are drawn where `wanted` and standard error is a terminal.
     #[must_use]
     pub fn new(wanted: bool) -> Self {
         Self { all: (wanted && std::io::stderr().is_terminal()).then(MultiProgress::new) }
     }
 
-    /// Adds a link.
+    /// Adds the bar of a link.
     #[must_use]
     pub fn add(&mut self, link: &str) -> Bar {
         let bar = self.all.as_ref().map(|all| {
@@ -40,7 +40,7 @@ impl Bars {
 }
 
 impl Bar {
-    /// Shows how far the link is. The first look says what there is to do.
+    /// Shows what remains. The first call sets the length of the bar.
     pub fn show(&self, remaining: &Remaining) {
         let Some(bar) = &self.bar else { return };
         let length = bar.length().unwrap_or(0).max(remaining.offsets);
@@ -49,7 +49,7 @@ impl Bar {
         bar.set_message(format!("{} of {} partitions done", remaining.partitions_done, remaining.partitions));
     }
 
-    /// Leaves the bar as it is.
+    /// Stops drawing and leaves the bar on the terminal.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.abandon();

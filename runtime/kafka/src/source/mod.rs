@@ -179,7 +179,7 @@ impl Source for KafkaSource {
                 }
             })
             .await?;
-        // Logical offsets are no positions: such a partition is omitted, as if it did not exist.
+        // Logical offsets are no positions. Such a partition is omitted, as if it did not exist.
         let number = |key: &PartitionKey| offset_of(&found, key).filter(|offset| *offset >= 0);
         Ok(partitions.iter().filter_map(|key| Some((key.clone(), SourceOffset(number(key)?)))).collect())
     }

@@ -165,7 +165,7 @@ pub struct Read {
     pub headers: HeaderList,
 }
 
-/// Reads until the reader says that it stands at `end`; returns the records before it.
+/// Reads until the reader's position is `end`. Returns the records before it.
 pub async fn read_to(source: &mut Box<dyn Source>, epoch: ReadEpoch, end: i64) -> Vec<Read> {
     let mut records = Vec::new();
     loop {

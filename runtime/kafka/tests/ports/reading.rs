@@ -18,7 +18,7 @@ pub async fn lost_positions_are_told_apart(rig: Rig) {
     let cases = [
         (from("lossy", 0, 10, -1), ReadFailure::OutOfRange),
         (from("lossy", 0, 5000, -1), ReadFailure::OutOfRange),
-        // The broker has never had such an epoch: what this position followed is not its log.
+        // The broker has never had this epoch: the position belongs to another log.
         (from("lossy", 0, 60, 99), ReadFailure::LogTruncation),
         (from("no-such-topic", 0, 0, -1), ReadFailure::Gone),
     ];

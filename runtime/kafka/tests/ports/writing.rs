@@ -10,7 +10,7 @@ use strait_kafka::{KafkaProgressStore, TargetTuning};
 use crate::common::{Rig, STAMP, WAIT, acknowledged, committed, event, from, key, progress, read_to, send};
 
 /// Also: an aborted transaction shows nothing, progress is the last committed one, and the reader
-/// reports that it stands behind the aborted records.
+/// reports a position behind the aborted records.
 pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
     rig.topics("copy", 2).await;
     let mut target = rig.taken("copy", 1, &TargetTuning::default()).await;
