@@ -1,4 +1,4 @@
-//! The command line from outside: exit codes, what goes where, and that secrets go nowhere.
+//! The command line from outside: exit codes, standard output and error, and that no secret is printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// With secrets, and port 1 of this machine: nothing listens there, and the refusal comes at once.
+/// A configuration with secrets. Its brokers are port 1 of this machine, which refuses at once.
 fn config() -> String {
     let secrets = r#"
 [clusters.aws.kafka]
@@ -20,7 +20,7 @@ fn config() -> String {
 
 fn strait(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    // Nothing of the test run's own environment: STRAIT_ variables are overrides to the program.
+    // Without the environment of the test run, as STRAIT_ variables would override the configuration.
     command.args(args).current_dir(dir).env_clear().env("CANARY", "canary-resolved");
     command.envs(variables.iter().copied()).output().unwrap()
 }

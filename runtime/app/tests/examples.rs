@@ -1,4 +1,4 @@
-//! Every example is a configuration that loads, without a word of complaint.
+//! Every example is a configuration that loads without a finding.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;

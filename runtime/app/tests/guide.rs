@@ -1,5 +1,4 @@
-//! docs/plugins.md is true: the commands that a newcomer copies from it are run here, as they
-//! stand.
+//! Runs the commands of docs/plugins.md exactly as they are written there.
 //!
 //! Fenced blocks that open with ```` ```sh run ```` are commands; each runs in the folder that the
 //! one before it ended in.
@@ -10,7 +9,7 @@ use std::process::Command;
 
 const GUIDE: &str = include_str!("../../../docs/plugins.md");
 
-/// The blocks whose fence has this info string.
+/// Returns the blocks whose fence has this info string.
 fn blocks(info: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = GUIDE.lines();
@@ -39,8 +38,8 @@ fn the_commands_of_the_guide_work() {
     let output = command.output().unwrap();
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}\n{out}{error}");
-    // What the page promises to show: an order that was left out, one that was redacted and went to
-    // its region's topic.
+    // The page promises an order that is left out, and one that is redacted and goes to its region's
+    // topic.
     assert!(out.contains("    - left out\n"), "{out}");
     assert!(out.contains("> aws.orders-eu") && out.contains("\"email\":\"***\""), "{out}");
     let arrived = out.lines().filter(|line| line.contains("    > "));

@@ -1,8 +1,8 @@
-//! Each language's example: written by `strait plugin new`, built, and held to the one golden file
+//! Each language's example, written by `strait plugin new`, built, and compared with the golden file
 //! that all share.
 //!
-//! The compilers come from the package registries. What a machine must have is installed by `./dev
-//! test`; what is missing fails the test with what to install.
+//! The compilers come from the package registries. `./dev test` installs what the machine must have.
+//! A missing tool fails the test with the command to install it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -21,7 +21,7 @@ fn tools() -> PathBuf {
 
 fn strait(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    // Compiled plugins are kept with the tools, not in the home of whoever runs the tests.
+    // Compiled plugins go to the tools' folder and not into the user's home.
     command
         .args(args)
         .current_dir(folder)
@@ -30,7 +30,7 @@ fn strait(folder: &Path, args: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// Standard output of a command that ends well.
+/// Returns the standard output of a command that must succeed.
 fn said(folder: &Path, args: &[&str]) -> String {
     let output = strait(folder, args);
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -54,7 +54,7 @@ fn built(lang: &str) -> (PathBuf, Value) {
 
 fn works(lang: &str) -> (PathBuf, Value) {
     let (folder, info) = built(lang);
-    // By hand, a name of another length would be other data in other places.
+    // The WAT example has a name of fixed length in its data.
     let name = if lang == "wat" { "by-hand".to_owned() } else { format!("my-{lang}-orders") };
     assert_eq!(info["manifest"]["name"], name, "{info}");
     assert_eq!(info["manifest"]["effects"], serde_json::json!(["drop", "field", "topic"]));
@@ -66,8 +66,8 @@ fn works(lang: &str) -> (PathBuf, Value) {
     (folder, info)
 }
 
-/// The example with a memory: the same golden file, and one that is too long is refused, so the
-/// host was asked for it.
+/// Adds a warm-up to the example. The golden file stays the same, and a warm-up that is too long is
+/// refused, which proves that the host was asked for it.
 fn remembers(folder: &Path, file: &str, needs: &str, lookback: &str) {
     let path = folder.join(file);
     let code = fs::read_to_string(&path).unwrap();
@@ -97,7 +97,7 @@ fn rust() {
     said(&folder, &["plugin", "test", "--update"]);
     assert_eq!(fs::read_to_string(&golden).unwrap(), expected);
 
-    // A configuration of its own changes what is a test order.
+    // A configuration changes which orders are test orders.
     let run =
         |config: &str| said(&folder, &["plugin", "run", "tests/orders.jsonl", "--plugin-config", config, "--changes"]);
     assert_eq!(run("{}").matches("\"drop\"").count(), 1);
@@ -109,7 +109,7 @@ fn rust() {
         serde_json::from_str(&said(&folder, &["plugin", "bench", "--seconds", "1", "-o", "json"])).unwrap();
     assert!(figures["ns_per_record"].as_f64().unwrap() > 0.0, "{figures}");
 
-    // The project's own unit test, without Wasm.
+    // The unit test of the project, without Wasm.
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--quiet"]).current_dir(&folder).env("CARGO_TARGET_DIR", tools().join("cache/rust-test"));
     let tested = cargo.output().unwrap();
@@ -131,8 +131,7 @@ fn python() {
 fn javascript() {
     let (folder, _) = works("js");
     remembers(&folder, "plugin.js", "needs: { ", "lookback: { records: RECORDS, millis: 60_000 }, ");
-    // The same engine, so the same project: every path of the SDK, for records in ASCII and for
-    // others.
+    // A second plugin in the same project tries every path of the SDK, with ASCII and other records.
     let paths = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/languages/js");
     fs::remove_dir_all(folder.join("tests")).unwrap();
     fs::create_dir(folder.join("tests")).unwrap();
@@ -179,7 +178,7 @@ fn a_project_of_another_language_brings_its_own_command() {
     write("strait-plugin.toml", "name = \"other\"\n[build]\ncommand = [\"sh\", \"make.sh\"]\n");
     write("make.sh", "echo compiling\n");
     let output = strait(dir.path(), &["plugin", "build"]);
-    // A command that ends well and leaves no plugin has not built one.
+    // A command that succeeds without writing a plugin has not built one.
     assert!(String::from_utf8_lossy(&output.stderr).contains("other.wasm: "), "{output:?}");
     write("make.sh", "printf '\\0asm\\1\\0\\0\\0' > build/other.wasm\n");
     assert_eq!(said(dir.path(), &["plugin", "build"]), "build/other.wasm\n");

@@ -1,4 +1,4 @@
-//! Keys, signatures and pins from outside: what is made, what is refused, and with which words.
+//! Keys, signatures and pins from outside: created files, refusals, and their texts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Exit code, what was printed and what was complained of.
+/// Runs a command and returns exit code, standard output and standard error.
 fn strait(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
     let output = command.args(args).current_dir(dir).env_clear().output().unwrap();
@@ -14,19 +14,19 @@ fn strait(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// A report without its frame and line breaks.
+/// Returns a report without its frame and line breaks.
 fn flat(report: &str) -> String {
     report.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A folder with one for plugins in it.
+/// Creates a folder with a folder for plugins in it.
 fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("plugins")).unwrap();
     dir
 }
 
-/// A configuration of a link with the plugin `x`, and these lines at its top and for the plugin.
+/// Writes a configuration with the plugin `x`, these lines at its top and these for the plugin.
 fn config(dir: &Path, top: &str, plugin: &str) {
     let text = format!(
         "{top}\n[clusters.aws]\nbootstrap_servers = \"127.0.0.1:1\"\n[clusters.gcp]\nbootstrap_servers = \"127.0.0.1:1\"\n\
@@ -56,7 +56,7 @@ fn a_plugin_is_signed_verified_and_refused_by_name() {
     assert!(code == Some(1) && error.contains("is there already"), "{error}");
     assert_eq!(fs::read_to_string(dir.join("our.key")).unwrap(), secret, "a key was written over");
 
-    // With keys to trust, what nobody signed is not even parsed.
+    // With trusted keys, an unsigned file is not even parsed.
     config(dir, &format!("trusted_plugin_keys = [\"{public}\"]"), "");
     let (code, steps, _) = run(&["check"]);
     assert!(code == Some(1) && steps.contains("trusted_plugin_keys is set, and it is not signed"), "{steps}");
@@ -143,7 +143,7 @@ fn status_says_why_there_is_none() {
         ("127.0.0.1:0", 64, "their log says which"),
         ("127.0.0.1:1", 1, "nothing listens on 127.0.0.1:1"),
     ] {
-        // The secret is not there, and is not needed.
+        // The secret is missing and not needed.
         config(dir, "plugin_dir = \"${env:NOT_SET}\"", &format!("[admin]\nlisten = \"{listen}\""));
         let (found, _, error) = run(&["status"]);
         assert!(found == Some(code) && error.contains(wanted), "{listen}: {error}");

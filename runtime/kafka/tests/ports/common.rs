@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::progress::{Position, ProgressRecord};
-use strait_core::{LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset, TopicId};
+use strait_core::{LeaderEpoch, OwnerEpoch, PartitionKey, Record, SourceOffset, TopicId};
 use strait_flow::ports::{
     DeliveryReport, Fetched, OutHeaders, Outgoing, ProducerSlot, ReadEpoch, ReadFrom, Source, Target, TargetEvent,
     Token, TopicHandle,
@@ -12,7 +12,6 @@ use strait_kafka::{ClusterConfig, KafkaSource, KafkaTarget, LinkTopics, SourceTu
 
 pub const WAIT: Duration = Duration::from_secs(30);
 
-pub type HeaderList = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// How scenarios reach the cluster.
 #[derive(Clone)]
@@ -155,26 +154,18 @@ pub async fn committed(target: &mut KafkaTarget, slot: ProducerSlot) {
     }
 }
 
-/// A record as owned bytes.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Read {
-    pub offset: i64,
-    pub timestamp: i64,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: HeaderList,
-}
-
 /// Reads until the reader's position is `end`. Returns the records before it.
-pub async fn read_to(source: &mut Box<dyn Source>, epoch: ReadEpoch, end: i64) -> Vec<Read> {
+pub async fn read_to(source: &mut Box<dyn Source>, epoch: ReadEpoch, end: i64) -> Vec<Record> {
     let mut records = Vec::new();
     loop {
         match next(source).await {
             Fetched::Batch { epoch: found, batch } => {
                 assert_eq!(found, epoch);
-                records.extend(batch.iter().map(|record| Read {
+                records.extend(batch.iter().map(|record| Record {
+                    topic: batch.topic().to_string(),
+                    partition: batch.partition(),
                     offset: record.offset.0,
-                    timestamp: record.timestamp_ms,
+                    timestamp_ms: record.timestamp_ms,
                     key: record.key.map(Vec::from),
                     value: record.value.map(Vec::from),
                     headers: record.headers.iter().map(|h| (h.name.to_vec(), h.value.map(Vec::from))).collect(),

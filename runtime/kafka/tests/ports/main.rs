@@ -1,5 +1,5 @@
-//! The ports against a real broker: one cluster for all scenarios, which run side by side on topics
-//! of their own.
+//! The ports against a real broker. All scenarios share a cluster and run side by side, each on its
+//! own topics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;

@@ -42,7 +42,7 @@ pub async fn quarantine_keeps_the_record_and_its_reason(rig: Rig) {
     source.assign(ReadEpoch(1), &[from("strait.kept.quarantine", 0, 0, -1)]).await.unwrap();
     let records = read_to(&mut source, ReadEpoch(1), 2).await;
     assert_eq!((records[0].key.as_deref(), records[0].value.as_deref()), (None, Some(&b"bad"[..])));
-    assert!(records[0].timestamp > 0);
+    assert!(records[0].timestamp_ms > 0);
     let headers: Vec<(String, Option<String>)> = records[1]
         .headers
         .iter()

@@ -9,7 +9,7 @@ use strait_kafka::{KafkaProgressStore, TargetTuning};
 
 use crate::common::{Rig, STAMP, WAIT, acknowledged, committed, event, from, key, progress, read_to, send};
 
-/// Also: an aborted transaction shows nothing, progress is the last committed one, and the reader
+/// Also, no record of an aborted transaction is read, the committed progress stays, and the reader
 /// reports a position behind the aborted records.
 pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
     rig.topics("copy", 2).await;
@@ -35,7 +35,7 @@ pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
         let own: &[_] = if sequence == 4 { &headers } else { &[] };
         send(&mut target, ProducerSlot::A, topic.handle, sequence, value(sequence).as_deref(), own);
     }
-    // Every run is exact: sequence and offset go together.
+    // In each run sequence and offset increase together.
     let runs = acknowledged(&mut target, 5000).await;
     assert!(
         runs.iter().all(|(first, _, offset)| first.stream == 7 && i64::try_from(first.sequence).unwrap() == *offset)
@@ -68,7 +68,7 @@ pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
     let records = read_to(&mut source, ReadEpoch(3), bounds.last_stable.0).await;
     assert_eq!(records.len(), 5000);
     for (sequence, record) in (0..).zip(&records) {
-        assert_eq!((record.offset, record.timestamp), (i64::try_from(sequence).unwrap(), STAMP));
+        assert_eq!((record.offset, record.timestamp_ms), (i64::try_from(sequence).unwrap(), STAMP));
         assert_eq!((record.key.as_deref(), &record.value), (Some(&b"k"[..]), &value(sequence)));
         let own = if sequence == 4 { headers.as_slice() } else { &[] };
         assert_eq!(record.headers, own);
@@ -84,7 +84,7 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     send(&mut zombie, ProducerSlot::A, handle, 0, Some(b"zombie"), &[]);
     zombie.produce_progress(ProducerSlot::A, 9, 0, &[progress(77)], &[]).unwrap();
     acknowledged(&mut zombie, 2).await;
-    // Whoever does not take the lane must not wait for a transaction that nobody may ever end.
+    // A reader that does not take the lane must not wait for a transaction that may never end.
     let short = KafkaProgressStore::new(&rig.cluster, "fence", Duration::from_secs(3));
     assert!(short.clone().committed_by_now().read(LaneId(0)).await.unwrap().positions.is_empty());
     let waited = short.read(LaneId(0)).await.unwrap_err();
@@ -110,7 +110,7 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
         acknowledged(&mut owner, 1).await;
         committed(&mut owner, slot).await;
     }
-    // Taking it again is how a fenced lane comes back.
+    // A fenced lane works again after another take.
     zombie.take().await.unwrap();
     zombie.release(WAIT).await;
     owner.release(WAIT).await;
@@ -171,8 +171,8 @@ pub async fn refusals_name_the_guilty_record(rig: Rig) {
             target.produce(ProducerSlot::A, &record).unwrap();
         }
         let fates = fates(&mut target, 5).await;
-        // Nothing is written, and nobody is named who is not guilty: the guilty one is named or
-        // left among the suspects.
+        // Nothing is written, and no innocent record is named: the guilty one is named, or is one of
+        // the suspects.
         let refused = |fate: &DeliveryReport| match fate {
             DeliveryReport::Refused { token, named, .. } => Some((token.sequence, *named)),
             DeliveryReport::Failed { token, .. } => {
