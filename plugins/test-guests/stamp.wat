@@ -1,7 +1,7 @@
-;; A plugin that appends a header "version" to every record. @STAMP@ is one character, @INTERFACE@ the version of the interface,
-;; @CONFIGURE@ the result of configure, @TROUBLE@ is run in process after $seen has grown by the records of the call. Layouts are
-;; those of wit/v0.1/plugin.wit in the canonical ABI; memory that is not written is zero, which reads as empty text, empty list,
-;; `none` and `ok`.
+;; A plugin that appends a header "version" to every record. @STAMP@ is one character, @INTERFACE@
+;; the version of the interface, @CONFIGURE@ the result of configure. @TROUBLE@ runs in process
+;; after $seen has grown by the records of the call. Layouts follow wit/v0.1/plugin.wit in the
+;; canonical ABI; unwritten memory is zero, which reads as empty text, empty list, `none` and `ok`.
 (module
   (memory (export "memory") 64)
   (global $free (mut i32) (i32.const 1048576))

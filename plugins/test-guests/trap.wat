@@ -1,5 +1,6 @@
-;; A plugin that loads, asks for nothing and breaks at the first batch. Layouts are those of wit/v0.1/plugin.wit in the
-;; canonical ABI; memory that is not written is zero, which reads as empty text, empty list, `none` and `ok`.
+;; A plugin that loads, needs nothing and traps at the first batch. Layouts follow
+;; wit/v0.1/plugin.wit in the canonical ABI; unwritten memory is zero, which reads as empty text,
+;; empty list, `none` and `ok`.
 (module
   (memory (export "memory") 1)
   (global $free (mut i32) (i32.const 4096))

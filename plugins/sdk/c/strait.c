@@ -1,4 +1,5 @@
-/* Speaks strait:plugin@0.1.0 by the canonical ABI: a core module with these exports is all that the host needs. */
+/* Implements strait:plugin@0.1.0 by the canonical ABI: the host needs only a core module with these
+ * exports. */
 #include "strait.h"
 
 #include <stdlib.h>
@@ -15,13 +16,13 @@ enum { COLUMNS = 19, NULL_LEN = -1 };
 IMPORT("log") void host_log(uint32_t level, const uint8_t *text, size_t len);
 IMPORT("count") void host_count(uint32_t counter, uint64_t delta);
 
-/* Ends the call; the message is what the operator sees. */
+/* Ends the call. The operator sees the message. */
 static _Noreturn void fail(const char *message) {
     strait_log(STRAIT_ERROR, strait_text(message));
     __builtin_trap();
 }
 
-/* --- memory: what the host lowers into is good for one call --- */
+/* --- memory: valid for one call of the host --- */
 
 typedef struct chunk {
     struct chunk *next;
@@ -32,7 +33,7 @@ typedef struct chunk {
 static chunk *chunks;
 
 EXPORT("cabi_realloc") void *cabi_realloc(void *old, size_t old_len, size_t align, size_t len) {
-    (void)align; /* never more than 16, which every piece is aligned to */
+    (void)align; /* at most 16, the alignment of every piece */
     size_t need = (len + 15) & ~(size_t)15;
     if (!chunks || chunks->size - chunks->used < need) {
         size_t size = need > (512u << 10) ? need : (512u << 10);
@@ -62,7 +63,7 @@ EXPORT(POST "configure") void post_configure(void *result) { (void)result; relea
 EXPORT(POST "open-topic") void post_open_topic(void *result) { (void)result; release(); }
 EXPORT(POST "process") void post_process(void *result) { (void)result; release(); }
 
-/* --- lists of texts, as the canonical ABI has them --- */
+/* --- lists of texts in the canonical ABI --- */
 
 typedef struct {
     const void *data;
@@ -121,7 +122,7 @@ void *transform_configure(const uint8_t *config, size_t config_len, const uint8_
     };
     static struct { uint32_t is_error; list errors; } result;
     static struct { list path, message; } error;
-    /* A copy that lasts: the plugin may keep texts of its configuration. */
+    /* A permanent copy, because the plugin may keep texts of its configuration. */
     uint8_t *kept = malloc(config_len + 1);
     if (!kept) fail("out of memory");
     memcpy(kept, config, config_len);
@@ -189,11 +190,11 @@ struct strait_record {
     const uint8_t *column[COLUMNS];
     size_t column_len[COLUMNS];
     uint32_t fields;
-    /* Where this record's bytes, occurrences and headers start. */
+    /* Start of this record's bytes, occurrences and headers. */
     size_t key, value, occurrence, field, header, header_name, header_value;
 };
 
-/* Edits of the batch: they grow, and their memory is used again. */
+/* Edits of the batch. Their memory grows and is reused. */
 static uint32_t *ops;
 static size_t ops_len, ops_size;
 static uint8_t *out;
@@ -227,20 +228,20 @@ static void edit_bytes(const strait_record *record, uint32_t op, uint32_t arg, s
 
 static const uint8_t *column(const strait_record *record, uint32_t number, size_t end, const char *missing) {
     if (!record->column[number]) fail(missing);
-    if (end > record->column_len[number]) fail("a column is shorter than the interface has it");
+    if (end > record->column_len[number]) fail("a column is too short");
     return record->column[number];
 }
 
 static uint32_t u32_at(const strait_record *record, uint32_t number, size_t at) {
     uint32_t value;
-    memcpy(&value, column(record, number, (at + 1) * 4, "the plugin asks for a column that its needs do not name") + at * 4, 4);
+    memcpy(&value, column(record, number, (at + 1) * 4, "the plugin reads a column that its needs do not request") + at * 4, 4);
     return value;
 }
 
 static strait_bytes run(const strait_record *record, uint32_t lengths, uint32_t data, size_t at, size_t start) {
     int32_t len = (int32_t)u32_at(record, lengths, at);
     if (len == NULL_LEN) return (strait_bytes){0};
-    return bytes(column(record, data, start + (size_t)len, "a column of lengths came without its bytes") + start, (size_t)len);
+    return bytes(column(record, data, start + (size_t)len, "a column of lengths has no column of bytes") + start, (size_t)len);
 }
 
 static size_t length_at(const strait_record *record, uint32_t lengths, size_t at) {
@@ -248,7 +249,7 @@ static size_t length_at(const strait_record *record, uint32_t lengths, size_t at
     return len > 0 ? (size_t)len : 0;
 }
 
-/* Moves to the record after this one. */
+/* Advances to the next record. */
 static void next(strait_record *record) {
     if (record->column[3]) record->key += length_at(record, 3, record->index);
     if (record->column[5]) record->value += length_at(record, 5, record->index);
@@ -274,8 +275,8 @@ void *transform_process(const uint8_t *topic, size_t topic_len, uint32_t partiti
     strait_record record = {.topic = bytes(topic, topic_len), .partition = partition, .base_offset = base_offset};
     for (size_t i = 0; i + 2 < columns_len; i += 3) {
         uint32_t number = columns[i], start = columns[i + 1], len = columns[i + 2];
-        if (start > data_len || len > data_len - start) fail("a column lies outside of the data");
-        if (number >= COLUMNS) continue; /* of a newer host */
+        if (start > data_len || len > data_len - start) fail("a column is outside the data");
+        if (number >= COLUMNS) continue; /* from a newer host */
         record.column[number] = data + start;
         record.column_len[number] = len;
     }
@@ -290,7 +291,7 @@ void *transform_process(const uint8_t *topic, size_t topic_len, uint32_t partiti
     return &result;
 }
 
-/* --- what a plugin sees --- */
+/* --- reading a record --- */
 
 strait_bytes strait_topic(const strait_record *record) { return record->topic; }
 uint32_t strait_partition(const strait_record *record) { return record->partition; }
@@ -299,7 +300,7 @@ uint64_t strait_offset(const strait_record *record) { return record->base_offset
 int64_t strait_timestamp_ms(const strait_record *record) {
     int64_t value;
     size_t at = (size_t)record->index * 8;
-    memcpy(&value, column(record, 2, at + 8, "the plugin asks for the timestamp but its needs do not") + at, 8);
+    memcpy(&value, column(record, 2, at + 8, "the plugin reads the timestamp, but its needs do not request it") + at, 8);
     return value;
 }
 
@@ -307,17 +308,17 @@ strait_bytes strait_key(const strait_record *record) { return run(record, 3, 4, 
 strait_bytes strait_value(const strait_record *record) { return run(record, 5, 6, record->index, record->value); }
 
 uint8_t strait_value_state(const strait_record *record) {
-    return column(record, 7, record->index + 1, "the plugin asks for the value's state but its needs do not")[record->index];
+    return column(record, 7, record->index + 1, "the plugin reads the value's state, but its needs do not request it")[record->index];
 }
 
 uint32_t strait_field_count(const strait_record *record, uint32_t field) {
-    if (field >= record->fields) fail("the plugin asks for a field that its needs do not name");
+    if (field >= record->fields) fail("the plugin reads a field that its needs do not request");
     return u32_at(record, 8, (size_t)record->index * record->fields + field);
 }
 
-/* Its number among all occurrences of the record. */
+/* Returns the number among all occurrences of the record. */
 static uint32_t occurrence(const strait_record *record, uint32_t field, uint32_t nth) {
-    if (nth >= strait_field_count(record, field)) fail("the plugin asks for an occurrence of a field that is not there");
+    if (nth >= strait_field_count(record, field)) fail("the plugin reads an occurrence of a field that does not exist");
     for (uint32_t before = 0; before < field; before++) nth += strait_field_count(record, before);
     return nth;
 }
@@ -331,7 +332,7 @@ strait_bytes strait_field(const strait_record *record, uint32_t field, uint32_t 
 uint32_t strait_header_count(const strait_record *record) { return u32_at(record, 12, record->index); }
 
 static strait_bytes header(const strait_record *record, uint32_t header, uint32_t lengths, size_t start) {
-    if (header >= strait_header_count(record)) fail("the plugin asks for a header that is not there");
+    if (header >= strait_header_count(record)) fail("the plugin reads a header that does not exist");
     size_t at = record->header;
     for (; header; header--) start += length_at(record, lengths, at++);
     return run(record, lengths, lengths + 1, at, start);
@@ -345,7 +346,7 @@ strait_bytes strait_header_value(const strait_record *record, uint32_t nth) {
     return header(record, nth, 15, record->header_value);
 }
 
-/* --- what becomes of the record --- */
+/* --- the outcome for the record --- */
 
 void strait_drop(strait_record *record) { edit(record, 0, 0, 0); }
 void strait_reject(strait_record *record, uint32_t code, strait_bytes reason) {
@@ -380,7 +381,7 @@ void strait_partition_by(strait_record *record, strait_bytes data) {
 }
 void strait_emit(strait_record *record) { edit(record, 14, 0, 0); }
 
-/* --- help --- */
+/* --- helpers --- */
 
 void strait_log(uint32_t level, strait_bytes message) { host_log(level, message.data, message.len); }
 void strait_count(uint32_t counter, uint64_t delta) { host_count(counter, delta); }
@@ -396,7 +397,7 @@ bool strait_starts_with(strait_bytes data, strait_bytes prefix) {
 
 strait_bytes strait_config_text(strait_bytes config, const char *name) {
     size_t name_len = strlen(name);
-    /* Texts follow each other between quotes: a name, then its value. */
+    /* Texts alternate between quotes: a name, then its value. */
     strait_bytes member = {0};
     for (size_t at = 0; at < config.len; at++) {
         if (config.data[at] != '"') continue;

@@ -6,17 +6,19 @@ import (
 	"unsafe"
 )
 
-// Speaks strait:plugin@0.1.0 by the canonical ABI: a core module with these exports is all that a component is made of.
+// Implements strait:plugin@0.1.0 by the canonical ABI: a component needs only a core module with
+// these exports.
 
 var (
 	plugin Plugin
-	// What the host has lowered, and what it is to lift: kept until its call is over, as it holds addresses only.
+	// Memory that the host has lowered into or will lift from. Kept until the call ends, because
+	// the host has addresses only.
 	lowered [][]byte
 	lifted  []any
 	answer  edits
 )
 
-// Export names the plugin of this module. Call it in an init function.
+// Export sets the plugin of this module. Call it in an init function.
 func Export(p Plugin) { plugin = p }
 
 // Level is the level of a log message.
@@ -31,12 +33,13 @@ const (
 	Error
 )
 
-// Log writes to Strait's log. At most 64 messages of 1 KiB a batch; they appear once the batch is accepted.
+// Log writes to Strait's log. At most 64 messages of 1 KiB per batch; they appear once the batch is
+// accepted.
 func Log(level Level, message string) {
 	hostLog(uint32(level), unsafe.Pointer(unsafe.StringData(message)), uint32(len(message)))
 }
 
-// Count adds to a counter, by its index in About.Counters.
+// Count adds to the counter at an index of About.Counters.
 func Count(counter uint32, delta uint64) { hostCount(counter, delta) }
 
 //go:wasmimport strait:plugin/host@0.1.0 log
@@ -113,7 +116,7 @@ func openTopic(topic, topicLen, partitions uint32) uint32 {
 	if err != nil {
 		return liftWords(append([]uint32{1, 0}, lift(err.Error())...))
 	}
-	// The payload is aligned to 8, as the lookback of needs holds an u64.
+	// The payload is aligned to 8, because the lookback of needs contains an u64.
 	words := append([]uint32{0, 0, flag(plan.Name != "")}, lift(plan.Name)...)
 	needs := plan.Needs
 	if needs == nil {
@@ -165,7 +168,7 @@ func process(topic, topicLen, partition, count uint32, baseOffset uint64, mode, 
 	all, places := view(data, dataLen), words(directory, directoryLen)
 	for ; len(places) >= 3; places = places[3:] {
 		number, start, length := places[0], places[1], places[2]
-		// Columns of a newer host are none of ours. One without bytes is there all the same.
+		// Columns of a newer host are ignored. A column without bytes still exists.
 		if number < uint32(len(record.column)) {
 			record.column[number] = append(empty, all[start:start:start]...)
 			if length > 0 {
@@ -201,7 +204,7 @@ func words(at, length uint32) []uint32 {
 	return unsafe.Slice((*uint32)(unsafe.Pointer(uintptr(at))), length)
 }
 
-// A copy: what the host has lowered is gone after the call.
+// Returns a copy, because lowered memory is freed after the call.
 func text(at, length uint32) string { return string(view(at, length)) }
 
 func address(data []byte) uint32 { return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(data)))) }
@@ -213,7 +216,7 @@ func flag(on bool) uint32 {
 	return 0
 }
 
-// lift gives the address and length of a text.
+// lift returns address and length of a text.
 func lift(text string) []uint32 {
 	data := []byte(text)
 	lifted = append(lifted, data)
@@ -228,7 +231,7 @@ func liftTexts(texts []string) []uint32 {
 	return []uint32{liftWords(pairs), uint32(len(texts))}
 }
 
-// liftWords gives the address of numbers, aligned to 8.
+// liftWords returns the address of numbers, aligned to 8.
 func liftWords(numbers []uint32) uint32 {
 	aligned := make([]uint64, (len(numbers)+2)/2)
 	place := unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(aligned))), len(numbers))

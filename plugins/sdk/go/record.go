@@ -4,8 +4,9 @@ import "encoding/binary"
 
 const columns = 19
 
-// Record is one record, as far as the plugin asked for it. Asking for what Needs did not name panics: to answer nil would be a
-// lie. The bytes are the host's: copy what must last longer than OnRecord.
+// Record is a record, with the parts that the plugin requested. Access to a part that Needs did not
+// request panics, because returning nil would be wrong. The bytes belong to the host: copy what
+// must outlive OnRecord.
 type Record struct {
 	topic      string
 	partition  uint32
@@ -13,35 +14,36 @@ type Record struct {
 	baseOffset uint64
 	column     [columns][]byte
 	fieldCount int
-	// Where this record's bytes, occurrences and headers start.
+	// Start of this record's bytes, occurrences and headers.
 	key, value, occurrence, field, header, headerName, headerValue int
 }
 
-// Topic is the source topic, or the name that an earlier plugin of the chain gave it.
+// Topic returns the source topic, or the name that an earlier plugin of the chain gave it.
 func (r *Record) Topic() string { return r.topic }
 
-// Partition is the source partition.
+// Partition returns the source partition.
 func (r *Record) Partition() uint32 { return r.partition }
 
-// Offset is the source offset. Needs Offset.
+// Offset returns the source offset. Needs Offset.
 func (r *Record) Offset() uint64 { return r.baseOffset + uint64(r.u32(1, int(r.index))) }
 
-// TimestampMs is in milliseconds since the Unix epoch; -1 where there is none. Needs Timestamp.
+// TimestampMs returns the timestamp in milliseconds since the Unix epoch, or -1 if there is none.
+// Needs Timestamp.
 func (r *Record) TimestampMs() int64 {
 	return int64(binary.LittleEndian.Uint64(r.bytes(2)[8*r.index:]))
 }
 
-// Key is nil for a null key. Needs Key.
+// Key returns the key, or nil for a null key. Needs Key.
 func (r *Record) Key() []byte { return r.run(3, 4, int(r.index), r.key) }
 
-// Value is nil for a tombstone. Needs Value.
+// Value returns the value, or nil for a tombstone. Needs Value.
 func (r *Record) Value() []byte { return r.run(5, 6, int(r.index), r.value) }
 
-// ValueState says whether the value is a document: 0 parsed, 1 null, 2 empty, 3 not JSON, 4 not UTF-8, 5 BOM or trailing bytes,
-// 6 a name twice, 7 too deep or too large. Needs ValueState.
+// ValueState returns the state of the value as a document: 0 parsed, 1 null, 2 empty, 3 not JSON, 4
+// not UTF-8, 5 BOM or trailing bytes, 6 a name twice, 7 too deep or too large. Needs ValueState.
 func (r *Record) ValueState() uint8 { return r.bytes(7)[r.index] }
 
-// Fields gives every place where the path of this index in Needs.Fields matches.
+// Fields returns every place where the path at an index of Needs.Fields matches.
 func (r *Record) Fields(field int) []Field {
 	var found []Field
 	at, start, occurrence := r.occurrence, r.field, uint32(0)
@@ -58,7 +60,8 @@ func (r *Record) Fields(field int) []Field {
 	return found
 }
 
-// FieldText is the text of the first place where the path matches; false where there is none or it is no JSON string.
+// FieldText returns the text of the first place where the path matches, or false if there is none
+// or it is not a JSON string.
 func (r *Record) FieldText(field int) (string, bool) {
 	fields := r.Fields(field)
 	if len(fields) == 0 {
@@ -67,7 +70,7 @@ func (r *Record) FieldText(field int) (string, bool) {
 	return fields[0].Text()
 }
 
-// Headers gives the declared headers, or all, in their order.
+// Headers returns the declared headers, or all of them, in their order.
 func (r *Record) Headers() []Header {
 	count := int(r.u32(12, int(r.index)))
 	headers := make([]Header, 0, count)
@@ -83,7 +86,7 @@ func (r *Record) Headers() []Header {
 func (r *Record) bytes(number int) []byte {
 	column := r.column[number]
 	if column == nil {
-		panic("the plugin asks for a part of the record that its Needs do not name")
+		panic("the plugin reads a part of the record that its Needs do not request")
 	}
 	return column
 }
@@ -102,7 +105,7 @@ func (r *Record) run(lengths, data, at, start int) []byte {
 	return r.bytes(data)[start : start+length : start+length]
 }
 
-// next moves to the record after this one.
+// next advances to the next record.
 func (r *Record) next() {
 	at := int(r.index)
 	if r.column[3] != nil {

@@ -1,11 +1,12 @@
-// Package strait is for writing Strait plugins in Go.
+// Package strait is the SDK for Strait plugins in Go.
 //
-// A plugin implements Plugin and is named in an init function: strait.Export(&MyPlugin{}). The host calls it once per batch;
-// this package turns that into one call of OnRecord per record and collects the answers. Nothing but what Needs names crosses
-// the boundary. The layout of columns and edits is that of plugin.wit.
+// A plugin implements Plugin and is exported in an init function: strait.Export(&MyPlugin{}). The
+// host calls it once per batch; this package turns that into one call of OnRecord per record and
+// collects the results. Only what Needs requests is copied into the guest. plugin.wit defines the
+// layout of columns and edits.
 //
-// There is no system below a plugin: no files, no network, no environment, and a clock that only counts. Take the time from
-// Record.TimestampMs.
+// A plugin runs without an operating system: no files, no network, no environment, and a clock that
+// only counts. Take the time from Record.TimestampMs.
 package strait
 
 import (
@@ -13,7 +14,7 @@ import (
 	"encoding/json"
 )
 
-// What a plugin may do: bits of About.Effects and Needs.Effects.
+// Effects of a plugin: bits of About.Effects and Needs.Effects.
 const (
 	EffectDrop uint32 = 1 << iota
 	EffectKey
@@ -27,20 +28,21 @@ const (
 	EffectReject
 )
 
-// About holds fixed facts about a plugin.
+// About is the description of a plugin, independent of any configuration.
 type About struct {
 	Name, Version, Description string
-	// ConfigSchema is a JSON Schema; the host checks the configuration before Configure. Empty allows an empty object.
+	// ConfigSchema is a JSON Schema. The host validates the configuration before Configure. Empty
+	// allows an empty object.
 	ConfigSchema string
 	// Effects is the most that this plugin can ever do.
 	Effects uint32
-	// FailsClosed is true for a redactor: a record that it could not judge must not pass.
+	// FailsClosed: a record that the plugin could not judge must not pass. Set it for a redactor.
 	FailsClosed bool
-	// Counters are names for Count, RejectCodes for Reject.
+	// Counters are the names for Count, RejectCodes the codes for Reject.
 	Counters, RejectCodes []string
 }
 
-// Link is the link that a plugin works on. An unknown region is empty.
+// Link is the link that the plugin runs on. An unknown region is empty.
 type Link struct {
 	Link, Source, SourceRegion, Target, TargetRegion string
 }
@@ -50,56 +52,66 @@ type ConfigError struct{ Path, Message string }
 
 func (e *ConfigError) Error() string { return e.Path + ": " + e.Message }
 
-// Needs is what a plugin wants to see of a topic and may do to it. What is not asked for is not delivered.
+// Needs are the parts of a topic's records that a plugin reads, and the effects it uses. Nothing
+// else is delivered.
 type Needs struct {
 	Effects                                   uint32
 	Offset, Timestamp, Key, Value, ValueState bool
-	// Fields are JSONPaths (RFC 9535) made of names, indexes, [*] and ..name.
+	// Fields are JSONPaths (RFC 9535) with names, indexes, [*] and ..name.
 	Fields []string
 	// Headers are delivered by name, or all of them.
 	Headers    []string
 	AllHeaders bool
-	// OutputTopics are full-match regular expressions of the topics that Change.Topic may name.
+	// OutputTopics are the topics that Change.Topic may use: regular expressions that match the
+	// whole name.
 	OutputTopics []string
-	// ValueMaxBytes: records with a longer value are not shown: rejected where the plugin fails closed, else passed.
+	// ValueMaxBytes is the largest value to pass to the plugin; 0 is no limit. A record with a
+	// larger one is rejected if the plugin fails closed, and otherwise passed on without it.
 	ValueMaxBytes uint32
-	// Lookback makes this a plugin with memory: one object per partition, which is shown this much of the log before it judges.
+	// Lookback makes the plugin stateful: one object per partition, warmed up with this much of the
+	// log before it judges.
 	Lookback *Lookback
 }
 
-// Lookback is how much of a partition's log a plugin has to have seen to judge a record: at most Records offsets before it, from 1
-// to 10,000,000, and not older than it by more than Millis milliseconds, where that is not 0.
+// Lookback is how much of a partition's log a stateful plugin must see before it can judge a
+// record: at most Records offsets (1 to 10,000,000) and, if Millis is not 0, at most that age in
+// milliseconds.
 type Lookback struct {
 	Records uint32
 	Millis  uint64
 }
 
-// TopicPlan is what a plugin does with a topic. Without Needs it never sees its records, which costs nothing.
+// TopicPlan is the plan of a plugin for one topic. Without Needs it never sees the topic's records,
+// which costs nothing.
 type TopicPlan struct {
 	// Name renames the topic; empty keeps the name.
 	Name  string
 	Needs *Needs
 }
 
-// Plugin is implemented by plugins: one object per link and lane.
+// Plugin is the interface of a plugin. There is one object per lane, or one per partition if it is
+// stateful.
 type Plugin interface {
 	About() About
-	// Configure gets the configuration as JSON, secrets resolved. A *ConfigError says where it is wrong.
+	// Configure gets the configuration as JSON with secrets resolved. A *ConfigError has the place
+	// of the mistake.
 	Configure(config []byte, link Link) error
-	// OpenTopic is called once per topic; the answer must depend on nothing but the configuration and the topic.
+	// OpenTopic is called once per topic. The result must depend only on the configuration and the
+	// topic.
 	OpenTopic(topic string, partitions uint32) (TopicPlan, error)
-	// OnRecord judges one record: nil passes it, else Drop, Reject or a *Change. The record is good until it returns.
+	// OnRecord judges one record and returns nil to pass it, or Drop, Reject or a *Change. The
+	// record is valid until it returns.
 	OnRecord(record *Record) Action
 }
 
-// Action is what becomes of a record.
+// Action is the outcome for a record.
 type Action interface {
 	write(record uint32, edits *edits)
 }
 
 type drop struct{}
 
-// Drop leaves the record out.
+// Drop drops the record.
 var Drop Action = drop{}
 
 func (drop) write(record uint32, edits *edits) { edits.op(record, 0, 0, 0) }
@@ -109,8 +121,8 @@ type reject struct {
 	reason string
 }
 
-// Reject refuses the record: it goes to quarantine at the source. The code is an index in About.RejectCodes; the reason is for
-// the operator and holds no personal data.
+// Reject rejects the record: it goes to quarantine on the source. The code is an index into
+// About.RejectCodes. The reason is for the operator and must not contain personal data.
 func Reject(code uint32, reason string) Action { return reject{code, reason} }
 
 func (r reject) write(record uint32, edits *edits) {
@@ -120,7 +132,8 @@ func (r reject) write(record uint32, edits *edits) {
 
 const null = 0xffffffff
 
-// Change holds changes to one record, in order; what they do not name stays. nil is null.
+// Change holds changes to one record, in order. Parts that no change names stay as they are. nil is
+// null.
 type Change struct{ edits edits }
 
 func (c *Change) write(record uint32, edits *edits) {
@@ -149,13 +162,13 @@ func (c *Change) Key(key []byte) *Change { return c.add(1, 0, key) }
 // Value sets the value; nil makes a tombstone. Excludes field edits of this record.
 func (c *Change) Value(value []byte) *Change { return c.add(2, 0, value) }
 
-// Field replaces a field, one of Record.Fields, by JSON text.
+// Field replaces a field, one of Record.Fields, with JSON text.
 func (c *Change) Field(field Field, text []byte) *Change { return c.add(3, field.Occurrence, text) }
 
 // RemoveField removes a field: the member with its name, or the element of the array.
 func (c *Change) RemoveField(field Field) *Change { return c.add(3, field.Occurrence, nil) }
 
-// InsertField inserts the field of this index in Needs.Fields where it is absent; its parent must exist.
+// InsertField inserts a missing field, by its index in Needs.Fields. Its parent must exist.
 func (c *Change) InsertField(field uint32, text []byte) *Change { return c.add(4, field, text) }
 
 // Header sets the value of a header, by its index in Record.Headers.
@@ -183,14 +196,15 @@ func (c *Change) Topic(topic string) *Change { return c.add(10, 0, []byte(topic)
 // Partition sends the record to this partition.
 func (c *Change) Partition(partition uint32) *Change { return c.add(11, partition, empty) }
 
-// PartitionBy sends the record to the partition that Kafka's default partitioner picks for these bytes.
+// PartitionBy sends the record to the partition that Kafka's default partitioner picks for these
+// bytes.
 func (c *Change) PartitionBy(data []byte) *Change { return c.add(12, 0, append(empty, data...)) }
 
-// Emit sends the record as changed so far; what follows starts again from the original, which goes out too unless
-// DropOriginal ends the change.
+// Emit sends a copy with the changes so far. Further changes start again from the original, which
+// is sent too unless DropOriginal ends the change.
 func (c *Change) Emit() *Change { return c.add(14, 0, empty) }
 
-// DropOriginal leaves the original out, after what Emit sent. Nothing may follow.
+// DropOriginal drops the original after the copies that Emit sent. It must be the last change.
 func (c *Change) DropOriginal() *Change { return c.add(0, 0, empty) }
 
 type edits struct {
@@ -202,13 +216,13 @@ func (e *edits) op(record, op, arg, length uint32) { e.ops = append(e.ops, recor
 
 // Field is a place in the value where a path of Needs.Fields matched.
 type Field struct {
-	// Occurrence is its number among all fields of the record.
+	// Occurrence is the number among all fields of the record.
 	Occurrence uint32
-	// JSON text, numbers and escapes as they are written.
+	// JSON text, with numbers and escapes as written.
 	JSON []byte
 }
 
-// Text gives the text of a JSON string; false for anything else.
+// Text returns the text of a JSON string, or false for any other type.
 func (f Field) Text() (string, bool) {
 	if len(f.JSON) == 0 || f.JSON[0] != '"' {
 		return "", false
@@ -218,5 +232,5 @@ func (f Field) Text() (string, bool) {
 	return text, err == nil
 }
 
-// Header is one header of a record; a nil value is null.
+// Header is a header of a record. A nil value is null.
 type Header struct{ Name, Value []byte }

@@ -1,5 +1,6 @@
-// What packages expect to find and the engine lacks, and a clock that stands still: a plugin must not depend on the time, and a
-// call of the system's clock would end it. It shows when the plugin was built.
+// Globals that packages expect and the engine lacks, and a fixed clock: a plugin must not depend on
+// the time, and a call of the system's clock would end it. The clock shows when the plugin was
+// built.
 
 import { decode, encode } from "./utf8.js";
 
@@ -9,7 +10,7 @@ globalThis.TextEncoder ??= class TextEncoder {
 };
 globalThis.TextDecoder ??= class TextDecoder {
   constructor(label = "utf-8") {
-    if (!/^\s*utf-?8\s*$/i.test(label)) throw new RangeError(`TextDecoder knows UTF-8 only, not ${label}`);
+    if (!/^\s*utf-?8\s*$/i.test(label)) throw new RangeError(`TextDecoder supports UTF-8 only, not ${label}`);
   }
   get encoding() { return "utf-8"; }
   decode(data = new Uint8Array(0)) {

@@ -1,14 +1,15 @@
-// Write Strait plugins in JavaScript or TypeScript.
+// SDK for Strait plugins in JavaScript and TypeScript.
 //
-// A plugin is a class with onRecord, exported by `export const transform = plugin(MyPlugin)`. The host calls it once per batch;
-// this file turns that into one call of onRecord per record and collects the answers. Nothing but what needs() names crosses
-// the boundary. The layout of columns and edits is that of plugin.wit. The types are in strait.d.ts.
+// A plugin is a class with onRecord, exported by `export const transform = plugin(MyPlugin)`. The
+// host calls it once per batch; this file turns that into one call of onRecord per record and
+// collects the results. Only what `needs` requests is copied into the guest. plugin.wit defines the
+// layout of columns and edits. The types are in strait.d.ts.
 
 import host from "strait:plugin/host@0.1.0";
 import "./globals.js";
 import { decode, decodeLatin, encode, encodeAscii, isAscii, latin } from "./utf8.js";
 
-/** What a plugin may do: bits for `effects`. */
+/** Effects of a plugin: bits for `effects`. */
 export const Effect = Object.freeze({
   DROP: 1 << 0, KEY: 1 << 1, VALUE: 1 << 2, FIELD: 1 << 3, HEADER: 1 << 4,
   TIMESTAMP: 1 << 5, TOPIC: 1 << 6, PARTITION: 1 << 7, EMIT: 1 << 8, REJECT: 1 << 9,
@@ -16,10 +17,13 @@ export const Effect = Object.freeze({
 
 /** States of a value as a document, in the order of their numbers in column 7. */
 const STATES = ["parsed", "null", "empty", "not-json", "not-utf8", "trailing", "name-twice", "too-deep"];
-/** The length of a null, 2^32 - 1: the engine's binding takes numbers of 32 bits as signed ones. */
+/** The length of a null, 2^32 - 1: the engine's binding treats 32-bit numbers as signed. */
 const NULL = -1;
 
-/** A mistake in the configuration: JSON Pointer into it, and a message. Throw it in the constructor. */
+/**
+ * A mistake in the configuration: a JSON Pointer into it, and a message. Throw it in the
+ * constructor.
+ */
 export class ConfigError extends Error {
   constructor(path, message) {
     super(message);
@@ -27,10 +31,10 @@ export class ConfigError extends Error {
   }
 }
 
-/** The record is left out. */
+/** Drops the record. */
 export const DROP = Object.freeze({ drop: true });
 
-/** The record is refused: it goes to quarantine at the source. */
+/** Rejects the record: it goes to quarantine on the source. */
 export class Reject {
   constructor(code, reason = "") {
     this.code = code;
@@ -38,10 +42,13 @@ export class Reject {
   }
 }
 
-/** Changes to one record, in order; what they do not name stays. Text is written as UTF-8; null is null. */
+/**
+ * Changes to one record, in order. Parts that no change names stay. Text is written as UTF-8; null
+ * is null.
+ */
 export class Change {
   constructor() {
-    // Operation, argument and bytes of each edit. Texts stay texts: those of a batch are encoded together.
+    // Operation, argument and bytes of each edit. Texts stay texts; a batch encodes them together.
     this.edits = [];
   }
   key(key) { this.edits.push(1, 0, key); return this; }
@@ -57,7 +64,7 @@ export class Change {
     if (value === null || value === undefined) {
       this.edits.push(8, 0, name);
     } else if (typeof name === "string" && typeof value === "string" && nameBytes.length === name.length) {
-      // After a name in ASCII no half of a character can meet its other half in the value.
+      // After an ASCII name, no lone surrogate can combine with one in the value.
       this.edits.push(7, nameBytes.length, name + value);
     } else {
       this.edits.push(7, nameBytes.length, concat([nameBytes, bytes(value)]));
@@ -77,14 +84,17 @@ export class Change {
   dropOriginal() { this.edits.push(0, 0, ""); return this; }
 }
 
-/** A column of byte runs. Its text is made once, and pieces are cut out of it: that costs less than any call per record. */
+/**
+ * A column of byte strings. Its text is decoded once and then cut: cheaper than any call per
+ * record.
+ */
 class Runs {
   constructor(data, lengths, starts) {
     this.data = data;
-    /** As delivered; -1 is a null. */
+    /** Lengths as delivered; -1 is a null. */
     this.lengths = lengths;
     this.starts = starts;
-    /** All of it, one character for each byte. */
+    /** The whole column, one character per byte. */
     this.whole = undefined;
     this.ascii = false;
   }
@@ -102,7 +112,7 @@ class Runs {
   }
 }
 
-/** Columns of a batch, taken apart when first asked for. */
+/** Columns of a batch, decoded on first access. */
 class Columns {
   constructor(batch) {
     this.data = batch.data;
@@ -115,21 +125,21 @@ class Columns {
   }
   place(number, what) {
     const place = this.places.get(number);
-    if (place === undefined) throw new Error(`the plugin asks for ${what} but its needs do not name it`);
+    if (place === undefined) throw new Error(`the plugin reads ${what}, but its needs do not request it`);
     return place;
   }
   numbers(number, Kind, what) {
     let known = this.lists.get(number);
     if (known === undefined) {
       const [start, length] = this.place(number, what);
-      // Columns start at multiples of 8, but the list itself may start anywhere.
+      // Columns start at multiples of 8, but the list itself can start anywhere.
       const copy = this.data.slice(start, start + length);
       known = new Kind(copy.buffer, copy.byteOffset, length / Kind.BYTES_PER_ELEMENT);
       this.lists.set(number, known);
     }
     return known;
   }
-  /** Sums of a column of lengths or counts: what comes before each place, and last, all of it. */
+  /** Prefix sums of a column of lengths or counts. The last one is the total. */
   sums(number, what) {
     let known = this.lists.get(-number);
     if (known === undefined) {
@@ -147,7 +157,7 @@ class Columns {
     }
     return known;
   }
-  /** The column of bytes behind this column of lengths. */
+  /** Returns the column of bytes that belongs to a column of lengths. */
   runs(number, what) {
     const lengths = this.numbers(number, Int32Array, what);
     const [start, length] = this.place(number + 1, what);
@@ -166,7 +176,10 @@ class Columns {
   }
 }
 
-/** One record, as far as the plugin asked for it. Valid until onRecord returns. What it needs of a batch is found once and kept. */
+/**
+ * A record, with the parts that the plugin requested. Valid until onRecord returns. Caches what it
+ * reads of the batch.
+ */
 class Record {
   constructor(batch) {
     this.index = 0;
@@ -177,7 +190,8 @@ class Record {
     this.headerRuns = undefined;
     this.batch = batch;
     this.columns = new Columns(batch);
-    // From the column itself: an instance that replaces a broken one is not asked about its topics again.
+    // From the column itself: openTopic is not called again on an instance that replaces a broken
+    // one.
     this.fieldCount = (this.columns.places.get(8)?.[1] ?? 0) / 4 / batch.count;
   }
   get topic() { return this.batch.topic; }
@@ -189,19 +203,19 @@ class Record {
   get value() { return (this.values ??= this.columns.runs(5, "value")).bytes(this.index); }
   get valueText() { return (this.values ??= this.columns.runs(5, "value")).text(this.index); }
   get valueState() { return STATES[this.columns.numbers(7, Uint8Array, "valueState")[this.index]] ?? "unknown"; }
-  /** JSON text of the first place where the path of this index matches, or null. */
+  /** Returns the JSON text of the first place where the path at this index matches, or null. */
   fieldJson(field) {
     const counts = this.fieldSums ?? this.openFields();
     const at = this.index * this.fieldCount + field;
     const place = counts[at];
     return place === counts[at + 1] ? null : this.fieldRuns.text(place);
   }
-  /** The same as a JavaScript value; undefined where it is absent. */
+  /** Returns the same as a JavaScript value, or undefined if it is missing. */
   field(field) {
     const json = this.fieldJson(field);
     return json === null ? undefined : JSON.parse(json);
   }
-  /** Every place where the path of this index matches. */
+  /** Returns every place where the path at this index matches. */
   fields(field) {
     const counts = this.fieldSums ?? this.openFields();
     const base = this.index * this.fieldCount;
@@ -237,20 +251,23 @@ class Field {
   get pointer() { return this.record.columns.pointer(this.at); }
 }
 
-/** Writes to Strait's log: "trace", "debug", "info", "warn" or "error". At most 64 messages of 1 KiB a batch. */
+/**
+ * Writes to Strait's log: "trace", "debug", "info", "warn" or "error". At most 64 messages of 1 KiB
+ * per batch.
+ */
 export function log(level, message) { host.log(level, String(message).toWellFormed()); }
 
-/** Adds to a counter, by its index in `counters`. */
+/** Adds to the counter at an index of `counters`. */
 export function count(counter, delta = 1) { host.count(counter, Number(delta)); }
 
-// Before it is configured, the plugin is being built: there is no host yet.
+// Before `configure`, the plugin is being built and there is no host yet.
 let running = false;
 const said = (level) => (...words) => { if (running) log(level, words.map(String).join(" ")); };
 globalThis.console ??= {
   trace: said("trace"), debug: said("debug"), log: said("info"), info: said("info"), warn: said("warn"), error: said("error"),
 };
 
-/** What the component exports: `export const transform = plugin(MyPlugin)`. */
+/** Returns the export of the component: `export const transform = plugin(MyPlugin)`. */
 export function plugin(PluginClass) {
   const about = PluginClass.about;
   const codes = new Map((about.rejectCodes ?? []).map((code, index) => [code, index]));
@@ -272,7 +289,7 @@ export function plugin(PluginClass) {
       running = true;
       try {
         const { sourceRegion, targetRegion } = link;
-        // What is absent is null at the interface and undefined in strait.d.ts.
+        // Missing values are null in the interface and undefined in strait.d.ts.
         const given = { ...link, sourceRegion: sourceRegion ?? undefined, targetRegion: targetRegion ?? undefined };
         instance = new PluginClass(JSON.parse(config), given);
       } catch (error) {
@@ -316,20 +333,23 @@ function process(instance, codes, batch) {
       answer.add(index, 0, 0, "");
     } else if (action instanceof Reject) {
       const code = codes.get(action.code);
-      if (code === undefined) throw new Error(`'${action.code}' is none of the plugin's rejectCodes`);
+      if (code === undefined) throw new Error(`'${action.code}' is not one of the plugin's rejectCodes`);
       answer.add(index, 13, code, action.reason);
     } else {
-      throw new TypeError("onRecord must give nothing, DROP, a Change or a Reject");
+      throw new TypeError("onRecord must return nothing, DROP, a Change or a Reject");
     }
   }
   return answer.finish();
 }
 
-/** The edits of a batch. Texts in ASCII are encoded together at the end: their length is known before. */
+/**
+ * The edits of a batch. ASCII texts are encoded together at the end, because their length is known
+ * before.
+ */
 class Answer {
   constructor() {
     this.ops = [];
-    /** The data of each edit that has some, in order. */
+    /** The data of each edit with data, in order. */
     this.parts = [];
     this.texts = true;
   }
@@ -377,14 +397,14 @@ function witNeeds(needs) {
   };
 }
 
-/** An error of the interface: its payload is what is thrown. */
+/** Throws an error of the interface: the payload itself is thrown. */
 function fail(payload) {
   throw payload;
 }
 
 function words(error) {
   const text = error instanceof Error ? `${error.name}: ${error.message}\n${error.stack ?? ""}` : String(error);
-  // What crosses the boundary as a string must be one.
+  // The interface requires strings to be strings.
   return text.toWellFormed();
 }
 
@@ -400,10 +420,10 @@ function concat(parts) {
   return all;
 }
 
-/** The same few texts are written again and again: topics, constants. */
+/** Cache of encoded texts: the same few (topics, constants) are written again and again. */
 const encoded = new Map();
 
-/** Text as UTF-8; bytes as they are. */
+/** Returns text as UTF-8, and bytes as they are. */
 export function bytes(data) {
   if (typeof data !== "string") return data;
   let known = encoded.get(data);
@@ -415,7 +435,7 @@ export function bytes(data) {
   return known;
 }
 
-/** Bytes as text; null stays null. What is not UTF-8 becomes U+FFFD. */
+/** Returns bytes as text; null stays null. Invalid UTF-8 becomes U+FFFD. */
 export function text(data) {
   return data === null ? null : decode(data);
 }

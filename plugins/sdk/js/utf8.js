@@ -1,15 +1,17 @@
-// Text and bytes. The engine has no TextEncoder and TextDecoder, and interpreting each byte would cost more than all else, so this
-// goes through Base64, which the engine does in native code, between bytes and strings of one character per byte ("latin").
+// Conversion between text and bytes. The engine has no TextEncoder and TextDecoder, and
+// interpreting each byte would cost more than everything else. So this uses Base64, which the
+// engine implements in native code, to convert between bytes and strings of one character per byte
+// ("latin").
 
 const NOT_ASCII = /[\x80-\xff]+/g;
 const NOT_ASCII_TEXT = /[^\x00-\x7f]+/g;
 const MARK = "\xef\xbb\xbf";
 const WORDS = 8;
 
-/** One character for each byte. */
+/** Returns a string with one character per byte. */
 export function latin(data) { return atob(data.toBase64()); }
 
-/** Whether all bytes are below 128: eight words at a time. */
+/** Returns whether all bytes are below 128. Tests eight words at a time. */
 export function isAscii(data) {
   let at = 0;
   let bits = 0;
@@ -31,23 +33,26 @@ export function isAscii(data) {
   return (bits & 0x80808080) === 0;
 }
 
-/** Text of a latin string that holds UTF-8, as TextDecoder gives it: a byte order mark is left out, what is wrong is U+FFFD. */
+/**
+ * Decodes a latin string of UTF-8 as TextDecoder does: drops a byte order mark, and replaces
+ * invalid bytes with U+FFFD.
+ */
 export function decodeLatin(text) {
   return (text.startsWith(MARK) ? text.slice(MARK.length) : text).replace(NOT_ASCII, decodeRun);
 }
 
-/** UTF-8 to text. */
+/** Decodes UTF-8. */
 export function decode(data) {
   const text = latin(data);
   return isAscii(data) ? text : decodeLatin(text);
 }
 
-/** Text to UTF-8; half of a character becomes U+FFFD. */
+/** Encodes text as UTF-8. A lone surrogate becomes U+FFFD. */
 export function encode(text) {
   return encodeAscii(text) ?? fromLatin(text.replace(NOT_ASCII_TEXT, encodeRun));
 }
 
-/** The bytes of a text in ASCII; of another, null. */
+/** Returns the bytes of an ASCII text, or null for any other text. */
 export function encodeAscii(text) {
   let data;
   try {
@@ -62,7 +67,10 @@ function fromLatin(text) { return Uint8Array.fromBase64(btoa(text)); }
 
 function encodeRun(run) { return unescape(encodeURIComponent(run.toWellFormed())); }
 
-/** Bytes that are no ASCII; characters do not reach over their ends. Of a wrong one, its longest right beginning is one U+FFFD. */
+/**
+ * Decodes non-ASCII bytes that begin and end at character boundaries. The longest valid prefix of
+ * an invalid character becomes one U+FFFD.
+ */
 function decodeRun(run) {
   try {
     return decodeURIComponent(escape(run));

@@ -1,8 +1,9 @@
-"""Write Strait plugins in Python.
+"""SDK for Strait plugins in Python.
 
-A plugin is a class with `on_record`, exported by `Transform = export(MyPlugin)` in plugin.py. The host calls it once per batch;
-this module turns that into one call of `on_record` per record and collects the answers. Nothing but what `Needs` names
-crosses the boundary. The layout of columns and edits is that of plugin.wit.
+A plugin is a class with `on_record`, exported by `Transform = export(MyPlugin)` in plugin.py. The
+host calls it once per batch; this module turns that into one call of `on_record` per record and
+collects the results. Only what `Needs` requests is copied into the guest. plugin.wit defines the
+layout of columns and edits.
 """
 
 import json
@@ -13,7 +14,7 @@ from componentize_py_types import Err
 from wit_world import exports
 from wit_world.imports import host, types
 
-# What a plugin may do: for `Plugin.effects` and `Needs(effects=...)`.
+# Effects of a plugin, for `Plugin.effects` and `Needs(effects=...)`.
 DROP, KEY, VALUE, FIELD, HEADER, TIMESTAMP, TOPIC, PARTITION, EMIT, REJECT = (1 << bit for bit in range(10))
 
 Level = host.Level
@@ -24,7 +25,8 @@ PARSED, IS_NULL, EMPTY, NOT_JSON, NOT_UTF8, TRAILING, NAME_TWICE, TOO_DEEP = ran
 
 
 class ConfigError(Exception):
-    """A mistake in the configuration: JSON Pointer into it, and a message. Raise it in `__init__`."""
+    """A mistake in the configuration: a JSON Pointer into it, and a message. Raise it in
+    `__init__`."""
 
     def __init__(self, path, message):
         super().__init__(f"{path}: {message}")
@@ -33,42 +35,48 @@ class ConfigError(Exception):
 
 
 class Plugin:
-    """A plugin: one object per link and lane."""
+    """A plugin. There is one object per lane, or one per partition if it is stateful."""
 
     name = ""
     version = "0.1.0"
     description = ""
-    # JSON Schema of the configuration, as a dict; the host checks it before the plugin is made.
+    # JSON Schema of the configuration, as a dict. The host validates it before the plugin is
+    # created.
     config_schema = {"type": ["object", "null"]}
     # The most that this plugin can ever do.
     effects = 0
-    # True for a redactor: a record that it could not judge must not pass.
+    # Whether a record that the plugin could not judge must not pass. Set it for a redactor.
     fails_closed = False
     # Names for `count`, and codes for `Reject`.
     counters = []
     reject_codes = []
 
     def __init__(self, config, link):
-        """`config` is the configuration as Python values, secrets resolved; `link` has link, source, target and regions."""
+        """`config` is the configuration as Python values, with secrets resolved; `link` has link,
+        source, target and regions."""
 
     def open_topic(self, topic, partitions):
-        """What the plugin needs of a topic: `Needs`, `Renamed`, or None to never see it, which costs nothing. Once per topic;
-        the answer must depend on nothing but the configuration and the topic. An exception stops the link with its text."""
+        """Plans the work on a topic: returns `Needs`, `Renamed`, or None to never see it, which
+        costs nothing. Called once per topic. The result must depend only on the configuration and
+        the topic. An exception stops the topic's partitions with its text."""
         return None
 
     def on_record(self, record):
-        """Judges one record: None passes it, else `DROP_RECORD`, a `Change` or a `Reject`."""
+        """Judges one record: returns None to pass it, or `DROP_RECORD`, a `Change` or a `Reject`.
+        """
         return None
 
 
 class Needs:
-    """What a plugin wants to see of a topic and may do to it. What is not asked for is not delivered."""
+    """The parts of a topic's records that a plugin reads, and the effects it uses. Nothing else is
+    delivered."""
 
     def __init__(self, *, effects=0, key=False, value=False, timestamp=False, offset=False, headers=(), all_headers=False,
                  fields=(), field_pointers=False, value_state=False, output_topics=(), value_max_bytes=0,
                  lookback=None):
-        """`lookback=(records, millis)` makes this a plugin with memory: one object per partition, which is shown so many offsets
-        of the log, and not more than so many milliseconds where that is not 0, before it judges."""
+        """`lookback=(records, millis)` makes the plugin stateful: one object per partition, warmed
+        up from the log before it judges. The warm-up covers at most `records` offsets and, if
+        `millis` is not 0, at most that age."""
         columns = []
         if offset:
             columns += [1]
@@ -99,7 +107,7 @@ class Needs:
 
 
 class Renamed:
-    """The topic gets another name (needs the effect TOPIC); the plugin sees its records only with `needs`."""
+    """Renames the topic (needs the effect TOPIC). The plugin sees its records only with `needs`."""
 
     def __init__(self, name, needs=None):
         self.name = name
@@ -107,8 +115,8 @@ class Renamed:
 
 
 class Reject:
-    """The record is refused: it goes to quarantine at the source. `code` is one of `Plugin.reject_codes`; the reason is for the
-    operator and holds no personal data."""
+    """Rejects the record: it goes to quarantine on the source. `code` is one of
+    `Plugin.reject_codes`. The reason is for the operator and must not contain personal data."""
 
     __slots__ = ("code", "reason")
 
@@ -117,12 +125,13 @@ class Reject:
         self.reason = reason
 
 
-# The record is left out.
+# Drops the record.
 DROP_RECORD = object()
 
 
 class Change:
-    """Changes to one record, in order; what they do not name stays. Text is written as UTF-8; None is null."""
+    """Changes to one record, in order. Parts that no change names stay as they are. Text is written
+    as UTF-8; None is null."""
 
     __slots__ = ("_edits",)
 
@@ -138,11 +147,11 @@ class Change:
         return self._add(2, 0, value)
 
     def field(self, field, value):
-        """Replaces a field, one of `Record.fields`, by a Python value."""
+        """Replaces a field, one of `Record.fields`, with a Python value."""
         return self._add(3, field.occurrence, json.dumps(value, ensure_ascii=False))
 
     def field_json(self, field, text):
-        """Replaces a field by JSON text."""
+        """Replaces a field with JSON text."""
         return self._add(3, field.occurrence, text)
 
     def remove_field(self, field):
@@ -150,7 +159,7 @@ class Change:
         return self._add(3, field.occurrence, None)
 
     def insert_field(self, index, value):
-        """Inserts the field of this index in `Needs(fields=...)` where it is absent; its parent must exist."""
+        """Inserts a missing field, by its index in `Needs(fields=...)`. Its parent must exist."""
         return self._add(4, index, json.dumps(value, ensure_ascii=False))
 
     def header(self, index, value):
@@ -173,7 +182,8 @@ class Change:
         return self._add(9, 0, timestamp_ms.to_bytes(8, "little", signed=True))
 
     def topic(self, topic):
-        """Sends the record to a topic that `Needs(output_topics=...)` allows. The partition follows the key."""
+        """Sends the record to a topic that `Needs(output_topics=...)` allows. The partition follows
+        the key."""
         return self._add(10, 0, topic)
 
     def partition(self, partition):
@@ -181,16 +191,17 @@ class Change:
         return self._add(11, partition, b"")
 
     def partition_by(self, data):
-        """Sends the record to the partition that Kafka's default partitioner picks for these bytes."""
+        """Sends the record to the partition that Kafka's default partitioner picks for these bytes.
+        """
         return self._add(12, 0, data)
 
     def emit(self):
-        """Sends the record as changed so far; what follows starts again from the original, which goes out too unless
-        `drop_original` ends the change."""
+        """Sends a copy with the changes so far. Further changes start again from the original,
+        which is sent too unless `drop_original` ends the change."""
         return self._add(14, 0, b"")
 
     def drop_original(self):
-        """Leaves the original out, after what `emit` sent. Nothing may follow."""
+        """Drops the original after the copies that `emit` sent. Must be the last change."""
         return self._add(0, 0, b"")
 
     def _add(self, op, arg, data):
@@ -204,29 +215,32 @@ class Field:
     __slots__ = ("occurrence", "json", "pointer")
 
     def __init__(self, occurrence, text, pointer):
-        # Its number among all fields of the record, its JSON text as bytes, its JSON Pointer (with field_pointers) or None.
+        # Number among all fields of the record, JSON text as bytes, JSON Pointer (with
+        # field_pointers) or None.
         self.occurrence = occurrence
         self.json = text
         self.pointer = pointer
 
     @property
     def value(self):
-        """As a Python value."""
+        """The field as a Python value."""
         return _parse(self.json)
 
 
 class Record:
-    """One record, as far as the plugin asked for it. Valid until `on_record` returns. What was not asked for raises an error:
-    to answer None would be a lie."""
+    """A record, with the parts that the plugin requested. Valid until `on_record` returns. Access
+    to any other part raises an error, because returning None would be wrong."""
 
-    # Columns are taken apart for the whole batch when first asked for: a loop in the interpreter is what costs.
+    # Columns are decoded for the whole batch on first access, because loops in the interpreter are
+    # expensive.
     __slots__ = ("_batch", "_index", "_count", "_columns", "_keys", "_values", "_first", "_texts", "_pointers")
 
     def __init__(self, batch):
         self._batch = batch
         self._index = 0
         self._columns = _Columns(batch)
-        # From the column itself: an instance that replaces a broken one is not asked about its topics again.
+        # From the column itself: open_topic is not called again on an instance that replaces a
+        # broken one.
         self._count = self._columns.bytes_of(8) // 4 // (batch.count or 1)
         self._keys = self._values = self._first = self._texts = self._pointers = None
 
@@ -247,7 +261,7 @@ class Record:
 
     @property
     def timestamp_ms(self):
-        """Milliseconds since the Unix epoch; -1 where there is none. Needs `timestamp`."""
+        """Milliseconds since the Unix epoch, or -1 if there is none. Needs `timestamp`."""
         return self._columns.numbers(2, "q", "timestamp")[self._index]
 
     @property
@@ -266,23 +280,24 @@ class Record:
 
     @property
     def value_state(self):
-        """Whether the value is a document: PARSED, IS_NULL, ... Needs `value_state`."""
+        """State of the value as a document: PARSED, IS_NULL, ... Needs `value_state`."""
         return self._columns.numbers(7, "B", "value_state")[self._index]
 
     def field_json(self, field):
-        """JSON text, as bytes, of the first place where the path of this index matches, or None."""
+        """Returns the JSON text, as bytes, of the first place where the path at this index matches,
+        or None."""
         first = self._first or self._open_fields()
         at = self._index * self._count + field
         start = first[at]
         return None if start == first[at + 1] else self._texts[start]
 
     def field(self, field):
-        """The same as a Python value; None is absent, or null."""
+        """Returns the same as a Python value; None if it is missing or null."""
         text = self.field_json(field)
         return None if text is None else _parse(text)
 
     def fields(self, field):
-        """Every place where the path of this index matches."""
+        """Returns every place where the path at this index matches."""
         first = self._first or self._open_fields()
         base = self._index * self._count
         start, end = first[base + field], first[base + field + 1]
@@ -293,7 +308,8 @@ class Record:
 
     @property
     def headers(self):
-        """(name, value) of the declared headers, or all, in their order, as bytes; a value may be None. Needs `headers`."""
+        """(name, value) of the declared headers, or all of them, in their order, as bytes. A value
+        can be None. Needs `headers`."""
         columns = self._columns
         first, names, values = columns.sums(12, "headers"), columns.runs(13, 14, "headers"), columns.runs(15, 16, "headers")
         start, end = first[self._index], first[self._index + 1]
@@ -308,7 +324,7 @@ class Record:
 
 
 class _Columns:
-    """Columns of a batch, made into lists when first asked for."""
+    """Columns of a batch, decoded to lists on first access."""
 
     __slots__ = ("_data", "_places", "_lists")
 
@@ -321,12 +337,12 @@ class _Columns:
         self._lists = {}
 
     def bytes_of(self, number):
-        """Its size; 0 where it was not asked for."""
+        """Returns the size of a column, or 0 if it was not requested."""
         start, end = self._places.get(number, (0, 0))
         return end - start
 
     def numbers(self, number, kind, what):
-        """A column of integers."""
+        """Returns a column of integers."""
         known = self._lists.get(number)
         if known is None:
             known = array(kind)
@@ -335,14 +351,14 @@ class _Columns:
         return known
 
     def sums(self, number, what):
-        """The sum of the counts before each place of a column."""
+        """Returns the prefix sums of a column of counts."""
         known = self._lists.get(-number)
         if known is None:
             known = self._lists[-number] = list(accumulate(self.numbers(number, "I", what), initial=0))
         return known
 
     def runs(self, lengths, data, what):
-        """The bytes of every place of a column; None is null."""
+        """Returns the byte strings of a column; None is null."""
         known = self._lists.get(data)
         if known is None:
             part = self._part(data, what)
@@ -350,7 +366,8 @@ class _Columns:
         return known
 
     def pointers(self):
-        """Of every occurrence: lengths and bytes share one column. None where they were not asked for."""
+        """Returns the pointer of every occurrence, or None if they were not requested. Lengths and
+        bytes share one column."""
         if 11 not in self._places:
             return None
         part, count = self._part(11, "field_pointers"), self.sums(8, "fields")[-1]
@@ -361,12 +378,12 @@ class _Columns:
     def _part(self, number, what):
         place = self._places.get(number)
         if place is None:
-            raise LookupError(f"the plugin asks for {what} but its Needs do not name it")
+            raise LookupError(f"the plugin reads {what}, but its Needs do not request it")
         return self._data[place[0]:place[1]]
 
 
 def _cut(part, lengths, start):
-    """Bytes that follow each other, one by one; a length of -1 is null."""
+    """Cuts consecutive byte strings; a length of -1 is null."""
     if -1 not in lengths:
         ends = list(accumulate(lengths, initial=start))
         return [part[a:b] for a, b in zip(ends, ends[1:])]
@@ -381,27 +398,29 @@ def _cut(part, lengths, start):
 
 
 def _parse(text):
-    """JSON text, as bytes, to a Python value. A string without escapes, the most common by far, needs no parser."""
+    """Converts JSON text, as bytes, to a Python value. A string without escapes, by far the most
+    common case, needs no parser."""
     if text[:1] == b'"' and b"\\" not in text:
         return text[1:-1].decode()
     return json.loads(text.decode())
 
 
 def log(level, message):
-    """Writes to Strait's log. At most 64 messages of 1 KiB a batch; they appear once the batch is accepted."""
+    """Writes to Strait's log. At most 64 messages of 1 KiB per batch; they appear once the batch is
+    accepted."""
     host.log(level, message)
 
 
 def count(counter, delta=1):
-    """Adds to a counter, by its index in `Plugin.counters`."""
+    """Adds to the counter at an index of `Plugin.counters`."""
     host.count(counter, delta)
 
 
 def export(plugin_class):
-    """The class that the component exports: `Transform = export(MyPlugin)` in plugin.py."""
+    """Returns the class that the component exports: `Transform = export(MyPlugin)` in plugin.py."""
 
     codes = {code: index for index, code in enumerate(plugin_class.reject_codes)}
-    # The generated code makes a Transform for each call, so what must last is here.
+    # The generated code creates a Transform for each call, so permanent state is here.
     plugin = None
 
     class Transform(exports.Transform):
@@ -464,14 +483,15 @@ def export(plugin_class):
                     ops += (index, 13, codes[action.code], len(reason))
                     data.append(reason)
                 else:
-                    raise TypeError(f"on_record gave {action!r}, not None, DROP_RECORD, a Change or a Reject")
+                    raise TypeError(f"on_record returned {action!r}, not None, DROP_RECORD, a Change or a Reject")
             return types.Edits(ops, b"".join(data))
 
     return Transform
 
 
 def _words(error):
-    """An exception and where it was raised. The traceback module would read sources, and there are no files."""
+    """Formats an exception and its place. The traceback module would read sources, and there are no
+    files."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
