@@ -219,13 +219,6 @@ impl<'a> Record<'a> {
         self.columns.batch.mode & 2 == 2
     }
 
-    /// Reserved for trials: returns whether the result is only compared and not applied. This
-    /// version of the host never sets it.
-    #[must_use]
-    pub fn is_shadow(&self) -> bool {
-        self.columns.batch.mode & 4 == 4
-    }
-
     /// Returns the source offset. Needs [`crate::column::OFFSET`].
     #[must_use]
     pub fn offset(&self) -> u64 {
