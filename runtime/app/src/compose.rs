@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use strait_core::config::{Cluster, Link, Naming, PluginLimits, pin};
-use strait_host::{ChainSpec, Limits, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
+use strait_host::{ChainSpec, GuestLimits, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
 use strait_kafka::config::ClusterConfig;
 
 use crate::load::Loaded;
@@ -53,16 +53,16 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
             target_region: region(&link.target),
         },
         naming: match link.naming {
-            Naming::Identity => strait_host::Naming::Identity,
-            Naming::Prefix => strait_host::Naming::Prefix(Naming::Prefix.apply(&link.source, "")),
+            Naming::Identity => strait_host::TopicNaming::Identity,
+            Naming::Prefix => strait_host::TopicNaming::Prefix(Naming::Prefix.apply(&link.source, "")),
         },
     }
 }
 
 /// Returns the limits of a plugin.
-fn limits(limits: &PluginLimits) -> Limits {
+fn limits(limits: &PluginLimits) -> GuestLimits {
     let mib = |mib: u32| usize::try_from(mib).unwrap_or(usize::MAX).saturating_mul(1 << 20);
-    Limits {
+    GuestLimits {
         file_bytes_max: mib(limits.file_mib_max),
         functions_max: limits.functions_max as usize,
         memory_bytes_max: mib(limits.memory_mib_max),

@@ -11,7 +11,7 @@ use crate::chain::PluginChain;
 use crate::error::LoadError;
 use crate::guest::HostEngine;
 use crate::health::PluginHealth;
-use crate::load::{ChainSpec, Loaded, Manifest, PluginSet, PluginSource};
+use crate::load::{ChainSpec, LoadedPlugin, Manifest, PluginSet, PluginSource};
 
 /// The sum of a plugin's counter over all chains of this factory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl HostChains {
     /// Name in the link, digest of the file and author's version of each plugin, in order.
     #[must_use]
     pub fn versions(&self) -> Vec<PluginVersion> {
-        let version = |plugin: &Arc<Loaded>| PluginVersion {
+        let version = |plugin: &Arc<LoadedPlugin>| PluginVersion {
             name: plugin.name.to_string(),
             digest: plugin.digest.to_string(),
             version: plugin.manifest.version.clone(),

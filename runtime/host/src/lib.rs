@@ -19,11 +19,11 @@ pub use chain::{ColumnBytes, PluginChain};
 pub use error::{ConfigMistake, LoadError, LoadProblem, TrustError};
 pub use factory::{CounterValue, HostChains, PluginVersion};
 pub use file::{FileError, read_file};
-pub use guest::{HostEngine, HostOptions, Limits};
+pub use guest::{GuestLimits, HostEngine, HostOptions};
 pub use health::{BreakerState, FailureKind, PluginHealth};
 pub use load::{
-    ChainSpec, Kind, LinkInfo, Manifest, Naming, PluginInfo, PluginSource, PluginSpec, PrivateKey, PublicKey, Trust,
-    bundled_names, component_of, generation_of, inspect, signature_path, verify_file,
+    ChainSpec, LinkInfo, Manifest, PackageKind, PluginInfo, PluginSource, PluginSpec, PrivateKey, PublicKey,
+    TopicNaming, Trust, bundled_names, component_of, generation_of, inspect, signature_path, verify_file,
 };
 pub use reload::{
     ActiveChain, ActiveChainDeps, ChainState, Comparison, HistoryEntry, HistoryOutcome, OfferError, Trial, TrialPhase,

@@ -85,7 +85,7 @@ async fn build(loaded: &Arc<Loaded>, board: &Board) -> Result<Built, RunError> {
     let options = HostOptions {
         clock: Arc::clone(&clock),
         state_dir: has_plugins.then(|| loaded.state_dir()),
-        remembering_bytes_max: usize::try_from(spare_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
+        stateful_bytes_max: usize::try_from(spare_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
         ..HostOptions::default()
     };
     let engine = HostEngine::with(options).map_err(RunError::Engine)?;

@@ -13,7 +13,7 @@ use crate::health::FailureKind;
 use crate::text::clean;
 
 /// Bit 0 of a batch's mode: the records were judged before.
-pub(super) const MODE_RECALL: u32 = 1;
+pub(super) const MODE_WARM_UP: u32 = 1;
 
 /// Bit 1 of a batch's mode: a second try after a fault.
 pub(super) const MODE_AGAIN: u32 = 2;
@@ -42,8 +42,8 @@ impl Stage {
         work: &mut Work<'_>,
     ) -> Result<Result<(), Failure>, StageError> {
         // Taken out: it comes back only if all goes well.
-        let (mut instance, share) = if call.needs.remembers() {
-            let (instance, share) = self.take_remembering(work)?;
+        let (mut instance, share) = if call.needs.is_stateful() {
+            let (instance, share) = self.take_stateful(work)?;
             (instance, Some(share))
         } else {
             self.instance(work.set)?;
@@ -53,9 +53,9 @@ impl Stage {
         let answer = self.enter(call, rows, work, &mut instance)?;
         self.plugin.health.called(rows.len(), self.plugin.health.now().saturating_sub(began));
         if answer.is_ok() {
-            self.said.absorb(instance.said());
+            self.output.absorb(instance.output());
             match share {
-                Some(share) => self.memories.put_back(&work.place(), (instance, share)),
+                Some(share) => self.stateful.put_back(&work.partition(), (instance, share)),
                 None => self.instance = Some(instance),
             }
         }
@@ -91,7 +91,7 @@ impl Stage {
         let edits = match instance.process(&plugin.limits, batch, ms_max, time_ms) {
             Ok(Ok(edits)) => edits,
             Ok(Err(words)) => {
-                let reason = format!("process: it gave up{}", told(&words, plugin.silent));
+                let reason = format!("process: it gave up{}", quoted(&words, plugin.silent));
                 return Ok(Err(Failure { kind: FailureKind::Error, index: None, reason }));
             }
             Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.silent))),
@@ -115,7 +115,7 @@ impl Stage {
 }
 
 /// The guest's own words for an error, unless they may not be told.
-pub(super) fn told(words: &str, silent: bool) -> String {
+pub(super) fn quoted(words: &str, silent: bool) -> String {
     if silent {
         return String::new();
     }

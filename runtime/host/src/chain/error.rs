@@ -1,14 +1,18 @@
 //! Failures of calls, and faults that end a batch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use strait_core::offset::SourceOffset;
 use strait_flow::ports::{ChainError, Next};
 
 use super::edits::BadEdits;
-use crate::guest::Fault;
+use crate::guest::{BudgetError, Fault};
 use crate::health::FailureKind;
-use crate::load::PluginSet;
+use crate::load::{PluginSet, StartError};
+
+/// A topic whose `open-topic` broke is opened again after this; one that the plugin refuses is not.
+const OPEN_TOPIC_RETRY: Duration = Duration::from_secs(30);
 
 /// A fault of one stage that ends the batch, to be told with its plugin's name.
 pub(super) struct StageError {
@@ -21,6 +25,50 @@ pub(super) struct StageError {
 impl From<String> for StageError {
     fn from(reason: String) -> Self {
         Self { offset: None, reason, next: Next::Stop }
+    }
+}
+
+/// A stateful plugin has no instance for a partition.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InstanceError {
+    /// The memory budget has no room for it.
+    #[error(transparent)]
+    NoRoom(#[from] BudgetError),
+    /// It does not start.
+    #[error(transparent)]
+    NotStarted(#[from] StartError),
+}
+
+/// A plugin has no plan for a topic.
+#[derive(Debug, thiserror::Error)]
+#[error("open-topic for '{topic}': {problem}")]
+pub(super) struct PlanError {
+    pub(super) topic: Arc<str>,
+    pub(super) problem: PlanProblem,
+}
+
+/// The reason why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlanProblem {
+    /// The call broke.
+    #[error("{0}")]
+    Broke(String),
+    /// The plugin refuses the topic; with its own text, where that is not withheld.
+    #[error("it refuses the topic{0}")]
+    Refused(String),
+    /// The plan asks for what the plugin cannot have.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<PlanError> for StageError {
+    fn from(error: PlanError) -> Self {
+        let next = match error.problem {
+            // Of this topic only: the breaker would hold up all others.
+            PlanProblem::Broke(_) => Next::RetryAfter(OPEN_TOPIC_RETRY),
+            PlanProblem::Refused(_) | PlanProblem::Invalid(_) => Next::Stop,
+        };
+        Self { next, ..error.to_string().into() }
     }
 }
 

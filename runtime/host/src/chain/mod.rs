@@ -5,12 +5,12 @@ mod columns;
 mod coverage;
 mod edits;
 mod error;
-mod memory;
 mod names;
 mod narrow;
 mod plan;
 mod slots;
 mod stage;
+mod stateful;
 mod view;
 mod warm_up;
 mod work;
@@ -29,11 +29,11 @@ use crate::load::PluginSet;
 use columns::Column;
 use coverage::Coverage;
 use error::{StageError, chain_error};
-use memory::{Memories, Place};
 use names::Names;
 use slots::RecordSlots;
 use stage::Stage;
-use work::{Manner, Scratch, Work};
+use stateful::{SourcePartition, StatefulInstances};
+use work::{Purpose, Scratch, Work};
 
 /// Topics remembered per chain; more are asked for again. Edits can name topics without end.
 const TOPICS_MAX: usize = 10_000;
@@ -60,7 +60,7 @@ impl PluginChain {
         let mut stages = Vec::new();
         for plugin in &set.plugins {
             let stage = Stage::start(plugin.clone(), &set);
-            stages.push(stage.map_err(|e| chain_error(&set, plugin.name.clone(), e.into()))?);
+            stages.push(stage.map_err(|e| chain_error(&set, Arc::clone(&plugin.name), e.to_string().into()))?);
         }
         Ok(Self {
             names: Names::new(&set),
@@ -73,12 +73,12 @@ impl PluginChain {
         })
     }
 
-    fn run(&mut self, batch: &Batch, partitions: u32, manner: Manner) -> Result<Arc<str>, ChainError> {
+    fn run(&mut self, batch: &Batch, partitions: u32, purpose: Purpose) -> Result<Arc<str>, ChainError> {
         let mut topic = batch.topic().clone();
         let lenses = self.lenses(&topic, partitions)?;
         self.slots.reset(batch.len());
         self.docs.clear();
-        if let Manner::Recall(until) = manner {
+        if let Purpose::WarmUp(until) = purpose {
             self.slots.leave_from(batch, until);
         }
         let mut redirects = false;
@@ -93,7 +93,7 @@ impl PluginChain {
                 scratch: &mut self.scratch,
                 names: &mut self.names,
                 redirects: &mut redirects,
-                manner,
+                purpose,
             };
             topic = stage.run(&topic, &mut work).map_err(|e| chain_error(&self.set, stage.plugin.name.clone(), e))?;
             self.slots.settle();
@@ -159,9 +159,9 @@ impl PluginChain {
     }
 
     /// What the guests said of an accepted batch counts; what they said of another never happened.
-    fn settle_words(&mut self, accepted: bool) {
+    fn settle_output(&mut self, accepted: bool) {
         for stage in &mut self.stages {
-            stage.settle_words(accepted, &self.set);
+            stage.settle_output(accepted, &self.set);
         }
     }
 }
@@ -184,42 +184,42 @@ pub(crate) struct Judgement {
 impl PluginChain {
     /// Judges a batch and leaves it with the caller, who may have it judged by another chain.
     pub(crate) fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Judgement, ChainError> {
-        self.judge_as(batch, partitions, Manner::Judge)
+        self.judge_as(batch, partitions, Purpose::Judge)
     }
 
     /// The same, for a chain that has to prove itself: whatever a plugin breaks on is an error at once.
     pub(crate) fn judge_strictly(&mut self, batch: &Batch, partitions: u32) -> Result<Judgement, ChainError> {
-        self.judge_as(batch, partitions, Manner::Prove)
+        self.judge_as(batch, partitions, Purpose::Prove)
     }
 
-    fn judge_as(&mut self, batch: &Batch, partitions: u32, manner: Manner) -> Result<Judgement, ChainError> {
-        self.enter_memories(batch);
-        let judged = self.run(batch, partitions, manner);
+    fn judge_as(&mut self, batch: &Batch, partitions: u32, purpose: Purpose) -> Result<Judgement, ChainError> {
+        self.enter_stateful(batch);
+        let judged = self.run(batch, partitions, purpose);
         let judged =
             judged.and_then(|target_topic| Ok(Judgement { target_topic, dispositions: self.dispositions(batch)? }));
-        self.settle_words(judged.is_ok());
+        self.settle_output(judged.is_ok());
         if judged.is_ok() {
-            self.accept_memories(batch);
+            self.accept_stateful(batch);
         }
         judged
     }
 
     /// Another chain judged this batch.
     pub(crate) fn missed(&mut self, batch: &Batch) {
-        self.each_memory(batch, |stage, place| stage.memories.forget(place));
+        self.each_stateful(batch, |stage, partition| stage.stateful.forget(partition));
     }
 
-    fn enter_memories(&mut self, batch: &Batch) {
-        self.each_memory(batch, |stage, place| stage.memories.enter(place));
+    fn enter_stateful(&mut self, batch: &Batch) {
+        self.each_stateful(batch, |stage, partition| stage.stateful.enter(partition));
     }
 
-    fn accept_memories(&mut self, batch: &Batch) {
+    fn accept_stateful(&mut self, batch: &Batch) {
         let Some(last) = batch.last_offset() else { return };
-        self.each_memory(batch, |stage, place| stage.memories.accept(place, last.next()));
+        self.each_stateful(batch, |stage, partition| stage.stateful.accept(partition, last.next()));
     }
 
-    fn each_memory(&mut self, batch: &Batch, act: impl Fn(&mut Stage, &Place)) {
-        for stage in self.stages.iter_mut().filter(|stage| !stage.memories.is_empty()) {
+    fn each_stateful(&mut self, batch: &Batch, act: impl Fn(&mut Stage, &SourcePartition)) {
+        for stage in self.stages.iter_mut().filter(|stage| !stage.stateful.is_empty()) {
             act(stage, &batch.into());
         }
     }
@@ -235,16 +235,16 @@ impl Chain for PluginChain {
                 return Vec::new();
             };
             if let Some(lookback) = plan.needs.as_ref().and_then(|needs| needs.lookback) {
-                asked.push((&mut stage.memories, lookback));
+                asked.push((&mut stage.stateful, lookback));
             }
             name = plan.name.clone().unwrap_or(name);
         }
-        if asked.iter().all(|(memories, _)| memories.reach(partition, next)) {
+        if asked.iter().all(|(stateful, _)| stateful.reaches(partition, next)) {
             return Vec::new();
         }
         // All of them together: what one remembers depends on what those before it do.
-        let begin = |(memories, lookback): (&mut Memories, WarmUp)| {
-            memories.begin(partition);
+        let begin = |(stateful, lookback): (&mut StatefulInstances, WarmUp)| {
+            stateful.begin_warm_up(partition);
             lookback
         };
         asked.into_iter().map(begin).collect()
@@ -252,15 +252,15 @@ impl Chain for PluginChain {
 
     /// Does nothing where this chain did not ask.
     fn warm_up(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
-        let place = batch.into();
-        if !self.stages.iter().any(|stage| stage.memories.is_recalling(&place)) {
+        let partition = batch.into();
+        if !self.stages.iter().any(|stage| stage.stateful.is_warming_up(&partition)) {
             return Ok(());
         }
         if let Some(first) = batch.first_offset() {
-            self.each_memory(batch, |stage, place| stage.memories.shown_from(place, first));
+            self.each_stateful(batch, |stage, partition| stage.stateful.shown_from(partition, first));
         }
-        let done = self.run(batch, partitions, Manner::Recall(until));
-        self.settle_words(false);
+        let done = self.run(batch, partitions, Purpose::WarmUp(until));
+        self.settle_output(false);
         if done.is_err() {
             self.missed(batch);
         }
@@ -268,16 +268,16 @@ impl Chain for PluginChain {
     }
 
     fn warmed_up(&mut self, partition: &PartitionKey, until: SourceOffset) {
-        let place = partition.into();
+        let partition = partition.into();
         for stage in &mut self.stages {
-            stage.memories.complete(&place, until);
+            stage.stateful.end_warm_up(&partition, until);
         }
     }
 
     fn forget(&mut self, partition: &PartitionKey) {
-        let place = partition.into();
+        let partition = partition.into();
         for stage in &mut self.stages {
-            stage.memories.remove(&place);
+            stage.stateful.remove(&partition);
         }
     }
 
@@ -293,7 +293,7 @@ impl Chain for PluginChain {
             let plan = plan.map_err(|e| chain_error(&self.set, stage.plugin.name.clone(), e))?;
             name = plan.name.clone().unwrap_or(name);
         }
-        self.settle_words(true);
+        self.settle_output(true);
         self.names.of(&name).map_err(|reason| self.naming_error(reason))
     }
 
@@ -316,7 +316,7 @@ pub struct ColumnBytes {
 }
 
 impl PluginChain {
-    /// Linear memories of all instances together, in bytes. They only grow, so this is also the most that they have had.
+    /// Linear stateful of all instances together, in bytes. They only grow, so this is also the most that they have had.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.stages.iter().map(Stage::memory_bytes).sum()

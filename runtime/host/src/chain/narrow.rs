@@ -2,7 +2,7 @@
 //!
 //! The instance is dropped, a fresh one is asked for halves of the records, and so on. A half that must be the guilty one is
 //! not asked as a whole again, and no record is found guilty without a call of its own that failed. All of it is bounded in
-//! time ([`crate::Limits::narrow_ms_max`]): what could not be judged by then is quarantined even under `drop`, as nobody has
+//! time ([`crate::GuestLimits::narrow_ms_max`]): what could not be judged by then is quarantined even under `drop`, as nobody has
 //! found it guilty, and a call of which nothing at all could be judged tells of a broken plugin, not of broken records.
 
 use std::ops::Range;
@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use strait_core::config::OnError;
 use strait_core::edit::{Disposition, Reject};
+use strait_flow::millis;
 use strait_flow::ports::Next;
 
 use super::call::{Call, MODE_AGAIN};
 use super::error::{Failure, StageError};
 use super::stage::Stage;
 use super::work::Work;
-use crate::health::{FailureKind, Outcome};
+use crate::health::{CallOutcome, FailureKind};
 
 /// Guilty records found one after the other, and none that can be judged: then it is the plugin that is broken.
 pub(super) const GUILTY_IN_A_ROW_MAX: u64 = 8;
@@ -68,7 +69,7 @@ impl Stage {
         let took = health.now().saturating_sub(began);
         let reason = narrowed.last.as_ref().map_or_else(String::new, |last| last.reason.clone());
         let Narrowed { judged, guilty, timeouts, .. } = narrowed;
-        let outcome = Outcome { judged, guilty, unjudged: 0, timeouts };
+        let outcome = CallOutcome { judged, guilty, unjudged: 0, timeouts };
         self.tell(rows, &narrowed, took, work);
         // Each of them broke it by itself, and it has judged others: then it is these records that are bad.
         let all_guilty = left.is_empty() && health.has_judged();
@@ -87,7 +88,7 @@ impl Stage {
         for row in left.into_iter().flat_map(|piece| rows.get(piece.range).unwrap_or_default()) {
             self.settle_guilty(*row, &unjudged, work);
         }
-        health.narrowed(Outcome { unjudged: narrowed.unjudged, ..outcome }, &reason, self.probing);
+        health.narrowed(CallOutcome { unjudged: narrowed.unjudged, ..outcome }, &reason, self.probing);
         Ok(())
     }
 
@@ -109,7 +110,7 @@ impl Stage {
         let hopeless = |narrowed: &Narrowed| !probing && narrowed.judged == 0 && narrowed.guilty >= GUILTY_IN_A_ROW_MAX;
         while let Some(piece) = pieces.pop() {
             let left = budget.saturating_sub(health.now().saturating_sub(began));
-            let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let left_ms = millis(left);
             if left_ms == 0 || (hopeless(narrowed) && !pieces.is_empty()) {
                 pieces.push(piece);
                 narrowed.unjudged = pieces.iter().map(|piece| piece.range.len() as u64).sum();
@@ -231,7 +232,7 @@ impl Stage {
             judged = narrowed.judged,
             guilty = narrowed.guilty,
             unjudged = narrowed.unjudged,
-            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            took_ms = millis(took),
             on_error = self.plugin.on_error.name(),
             "a plugin failed on a batch; what it could judge goes on"
         );

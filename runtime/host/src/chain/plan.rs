@@ -41,7 +41,7 @@ pub(super) struct Needs {
 
 impl Needs {
     /// Whether the records go to an instance of their partition's own.
-    pub(super) fn remembers(&self) -> bool {
+    pub(super) fn is_stateful(&self) -> bool {
         self.lookback.is_some()
     }
 }

@@ -4,25 +4,24 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use strait_core::config::OnError;
 use strait_core::edit::{Disposition, Reject};
 use strait_flow::ports::Next;
 
 use super::TOPICS_MAX;
-use super::call::{Call, MODE_RECALL, told};
+use super::call::{Call, MODE_WARM_UP, quoted};
 use super::columns::{DATA_BYTES_MAX, cost, offset};
 use super::coverage::Coverage;
-use super::error::{Failure, StageError};
-use super::memory::Memories;
+use super::error::{Failure, PlanError, PlanProblem, StageError};
 use super::plan::{Needs, Plan};
-use super::work::{Group, Manner, Work};
+use super::stateful::StatefulInstances;
+use super::work::{Group, Purpose, Work};
 use crate::api::v0_1::strait::plugin::host::Level;
 use crate::fields::Lens;
-use crate::guest::{Instance, Said};
-use crate::health::{Admission, FailureKind, Outcome};
-use crate::load::{Loaded, PluginSet};
+use crate::guest::{GuestOutput, Instance};
+use crate::health::{Admission, CallOutcome, FailureKind};
+use crate::load::{LoadedPlugin, PluginSet, StartError};
 
 /// Records of one call, where they have no bytes that would bound it.
 const CALL_RECORDS_MAX: usize = 16_384;
@@ -30,34 +29,31 @@ const CALL_RECORDS_MAX: usize = 16_384;
 /// Code of the host's own reject: a value above `value-max-bytes` of a required plugin.
 const VALUE_TOO_LARGE: &str = "value-too-large";
 
-/// A topic whose `open-topic` broke is tried again after this; one that the plugin refuses is not.
-const OPEN_TOPIC_RETRY: Duration = Duration::from_secs(30);
-
 /// One plugin of the chain.
 pub(super) struct Stage {
-    pub(super) plugin: Arc<Loaded>,
+    pub(super) plugin: Arc<LoadedPlugin>,
     /// `None` after a fault, until the next call.
     pub(super) instance: Option<Instance>,
     /// Instances for topics on which it remembers.
-    pub(super) memories: Memories,
+    pub(super) stateful: StatefulInstances,
     plans: HashMap<Arc<str>, Arc<Plan>>,
     /// By topic, for a required plugin.
     coverage: HashMap<Arc<str>, Coverage>,
     /// What was said in calls that came to a good end, until the batch is accepted.
-    pub(super) said: Said,
+    pub(super) output: GuestOutput,
     /// Its breaker is half open, and this call tells whether it closes.
     pub(super) probing: bool,
 }
 
 impl Stage {
-    pub(super) fn start(plugin: Arc<Loaded>, set: &PluginSet) -> Result<Self, String> {
+    pub(super) fn start(plugin: Arc<LoadedPlugin>, set: &PluginSet) -> Result<Self, StartError> {
         Ok(Self {
             instance: Some(plugin.start(&set.engine, &set.link)?),
             plugin,
-            memories: Memories::default(),
+            stateful: StatefulInstances::default(),
             plans: HashMap::new(),
             coverage: HashMap::new(),
-            said: Said::default(),
+            output: GuestOutput::default(),
             probing: false,
         })
     }
@@ -67,16 +63,16 @@ impl Stage {
         self.coverage.iter()
     }
 
-    /// Linear memories of its instances, in bytes.
+    /// Linear stateful of its instances, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.instance.as_ref().map_or(0, Instance::memory_bytes) + self.memories.memory_bytes()
+        self.instance.as_ref().map_or(0, Instance::memory_bytes) + self.stateful.memory_bytes()
     }
 
     pub(super) fn instance(&mut self, set: &PluginSet) -> Result<&mut Instance, StageError> {
         if self.instance.as_ref().is_none_or(|instance| !instance.is_sound()) {
             self.instance = None;
             let started = self.plugin.start(&set.engine, &set.link);
-            self.instance = Some(started.map_err(|reason| self.not_started(reason))?);
+            self.instance = Some(started.map_err(|error| self.not_started(error.to_string()))?);
         }
         self.instance.as_mut().ok_or_else(|| "no instance".to_owned().into())
     }
@@ -88,20 +84,19 @@ impl Stage {
         }
         let plugin = self.plugin.clone();
         let answer = self.instance(set)?.open_topic(&plugin.limits, topic, partitions);
-        let place = format!("open-topic for '{topic}'");
+        let failed = |problem| PlanError { topic: Arc::clone(topic), problem };
         let answer = answer.map_err(|fault| {
             plugin.health.failed(fault.kind());
-            // Of this topic only: the breaker would hold up all others.
-            let reason = format!("{place}: {}", fault.text(plugin.silent));
-            StageError { next: Next::RetryAfter(OPEN_TOPIC_RETRY), ..reason.into() }
+            failed(PlanProblem::Broke(fault.text(plugin.silent)))
         })?;
-        let plan = answer.map_err(|words| format!("{place}: it refuses the topic{}", told(&words, plugin.silent)))?;
+        let plan = answer.map_err(|text| failed(PlanProblem::Refused(quoted(&text, plugin.silent))))?;
         if plugin.required {
-            self.coverage.insert(topic.clone(), Coverage::of(&plan));
+            self.coverage.insert(Arc::clone(topic), Coverage::of(&plan));
         }
-        let plan = Plan::check(topic, plan, plugin.manifest.effects).map_err(|e| format!("{place}: {e}"))?;
+        let plan = Plan::check(topic, plan, plugin.manifest.effects);
+        let plan = plan.map_err(|reason| failed(PlanProblem::Invalid(reason)))?;
         let plan = Arc::new(plan);
-        self.keep_words();
+        self.keep_output();
         if self.plans.len() >= TOPICS_MAX {
             self.plans.clear();
             self.coverage.clear();
@@ -124,7 +119,7 @@ impl Stage {
                 continue;
             };
             let plan = self.plan(other, work.partitions, work.set)?;
-            if plan.needs.as_ref().is_some_and(Needs::remembers) {
+            if plan.needs.as_ref().is_some_and(Needs::is_stateful) {
                 // They come between the others of the batch, in an order that is not the same the second time.
                 return Err(format!(
                     "it asks for a lookback on topic '{other}', which an earlier plugin gave to single records; a lookback goes with the topic of the source"
@@ -166,11 +161,11 @@ impl Stage {
     ) -> Result<(), StageError> {
         let mut bytes = 0;
         let ms_max = self.plugin.limits.process_ms_max;
-        let mode = if needs.remembers() && work.is_recalling() { MODE_RECALL } else { 0 };
+        let mode = if needs.is_stateful() && work.is_warm_up() { MODE_WARM_UP } else { 0 };
         let mut call = Call { topic, needs, lens, base_offset: 0, mode, ms_max };
         work.scratch.rows.clear();
         for row in members.iter().copied() {
-            if !self.admit(needs, lens, row, work) {
+            if !self.shows(needs, lens, row, work) {
                 continue;
             }
             let scene = work.scene(needs, lens);
@@ -199,7 +194,7 @@ impl Stage {
 
     /// Reads a record's value, if the plugin wants that, and says whether the plugin gets to see the record. A required
     /// plugin's record that it cannot judge is rejected here.
-    pub(super) fn admit(&self, needs: &Needs, lens: Option<&Lens>, row: usize, work: &mut Work<'_>) -> bool {
+    pub(super) fn shows(&self, needs: &Needs, lens: Option<&Lens>, row: usize, work: &mut Work<'_>) -> bool {
         let Some(value) = work.slots.view(row, work.batch).map(|view| view.value()) else {
             return false;
         };
@@ -239,14 +234,14 @@ impl Stage {
 
     /// Has the plugin judge the records in `work.scratch.rows`, and deals with those that break it.
     pub(super) fn call(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
-        if work.is_recalling() && !call.needs.remembers() {
-            return self.call_again(call, work);
+        if work.is_warm_up() && !call.needs.is_stateful() {
+            return self.call_stateless_in_warm_up(call, work);
         }
         if !self.may_call(call, work)? {
             return Ok(());
         }
-        if call.needs.remembers() {
-            return self.call_remembering(call, work);
+        if call.needs.is_stateful() {
+            return self.call_stateful(call, work);
         }
         let health = self.plugin.health.clone();
         let rows = mem::take(&mut work.scratch.rows);
@@ -255,7 +250,7 @@ impl Stage {
                 health.judged(rows.len() as u64, mem::take(&mut self.probing));
                 Ok(())
             }
-            Ok(Err(Failure { reason, .. })) if work.manner == Manner::Prove => {
+            Ok(Err(Failure { reason, .. })) if work.purpose == Purpose::Prove => {
                 Err(StageError { offset: None, reason, next: Next::Stop })
             }
             Ok(Err(failure)) => self.narrow(call, &rows, failure, work),
@@ -271,7 +266,7 @@ impl Stage {
         if self.probing {
             return Ok(true);
         }
-        match self.plugin.health.admit() {
+        match self.plugin.health.admission() {
             Admission::Call => Ok(true),
             Admission::Probe => {
                 self.probing = true;
@@ -279,7 +274,9 @@ impl Stage {
             }
             // The operator said that records rather pass than wait. One that remembers would not have seen them, ever after.
             Admission::Wait { .. }
-                if self.plugin.on_error == OnError::Pass && !call.needs.remembers() && work.manner != Manner::Prove =>
+                if self.plugin.on_error == OnError::Pass
+                    && !call.needs.is_stateful()
+                    && work.purpose != Purpose::Prove =>
             {
                 Ok(false)
             }
@@ -293,19 +290,19 @@ impl Stage {
     pub(super) fn not_started(&self, reason: String) -> StageError {
         let health = &self.plugin.health;
         health.failed(FailureKind::Start);
-        let after = health.broken(Outcome::default(), &reason);
+        let after = health.broken(CallOutcome::default(), &reason);
         StageError { offset: None, reason, next: Next::RetryAfter(after) }
     }
 
     /// What was said in a good call is kept for the end of the batch.
-    fn keep_words(&mut self) {
+    fn keep_output(&mut self) {
         if let Some(instance) = &mut self.instance {
-            self.said.absorb(instance.said());
+            self.output.absorb(instance.output());
         }
     }
 
-    pub(super) fn settle_words(&mut self, accepted: bool, set: &PluginSet) {
-        let said = &mut self.said;
+    pub(super) fn settle_output(&mut self, accepted: bool, set: &PluginSet) {
+        let said = &mut self.output;
         if accepted {
             for (counter, sum) in self.plugin.counters.iter().zip(&said.counts) {
                 // A guest may count to the end of numbers; going round would look like a restart.
@@ -335,7 +332,7 @@ impl Stage {
         said.clear();
         // Of a call that came to no good end.
         if let Some(instance) = &mut self.instance {
-            instance.said().clear();
+            instance.output().clear();
         }
     }
 }

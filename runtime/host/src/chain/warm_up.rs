@@ -1,78 +1,75 @@
-//! A chain with plugins that remember: what it asks to be shown, and the calls that keep a memory true.
+//! The calls of a stateful plugin: every record once and in order, first in a warm-up, then to be judged.
 //!
-//! When the log is shown again, the whole chain judges it as it did before, and all that comes of it is thrown away: so a
-//! plugin that remembers sees records as those before it leave them.
+//! In a warm-up the whole chain judges the log as it did before, and all results are discarded. So a stateful plugin sees
+//! records as the plugins before it leave them.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use strait_flow::ports::Next;
 
 use super::call::{Call, MODE_AGAIN};
-use super::error::{Failure, StageError};
-use super::memory::{Kept, Place};
+use super::error::{Failure, InstanceError, StageError};
 use super::narrow::GUILTY_IN_A_ROW_MAX;
 use super::stage::Stage;
-use super::work::{Manner, Work};
-use crate::health::{FailureKind, Outcome};
+use super::stateful::{BudgetedInstance, SourcePartition};
+use super::work::{Purpose, Work};
+use crate::health::{CallOutcome, FailureKind};
 
-/// A partition for whose instance there is no memory looks again after this.
+/// Delay before the next try of a partition for whose instance the budget has no room.
 const NO_ROOM_RETRY: Duration = Duration::from_secs(30);
 
 impl Stage {
-    /// The partition's own instance.
+    /// Takes the partition's own instance.
     ///
     /// # Errors
-    /// There is none that has seen the log, or none can be started.
-    pub(super) fn take_remembering(&mut self, work: &Work<'_>) -> Result<Kept, StageError> {
+    /// There is none that is warmed up, or none can be started.
+    pub(super) fn take_stateful(&mut self, work: &Work<'_>) -> Result<BudgetedInstance, StageError> {
         let (plugin, set) = (&self.plugin, work.set);
-        let mut no_room = false;
-        let start = || -> Result<Kept, String> {
-            let share = set.engine.remembering().take(plugin.limits.memory_bytes_max);
-            let share = share.inspect_err(|_| no_room = true)?;
+        let start = || -> Result<BudgetedInstance, InstanceError> {
+            let share = set.engine.stateful_budget().take(plugin.limits.memory_bytes_max)?;
             Ok((plugin.start(&set.engine, &set.link)?, share))
         };
-        let reason = match self.memories.take(&work.place(), start) {
-            Ok(Some(kept)) => return Ok(kept),
+        match self.stateful.take(&work.partition(), start) {
+            Ok(Some(instance)) => Ok(instance),
             Ok(None) => {
                 let reason = "the log has to be shown to it first".to_owned();
-                return Err(StageError { offset: None, reason, next: Next::WarmUp });
+                Err(StageError { offset: None, reason, next: Next::WarmUp })
             }
-            Err(reason) => reason,
-        };
-        if !no_room {
-            return Err(self.not_started(reason));
+            Err(error @ InstanceError::NotStarted(_)) => Err(self.not_started(error.to_string())),
+            // Of this partition only: the breaker would hold up those that have their instance.
+            Err(error @ InstanceError::NoRoom(_)) => {
+                Err(StageError { offset: None, reason: error.to_string(), next: Next::RetryAfter(NO_ROOM_RETRY) })
+            }
         }
-        // Of this partition only: the breaker would hold up those that have their instance.
-        Err(StageError { offset: None, reason, next: Next::RetryAfter(NO_ROOM_RETRY) })
     }
 
-    /// Has a plugin with memory judge, or be shown, the records in `work.scratch.rows`. One call that fails costs its memory.
+    /// Has a stateful plugin judge, or see, the records in `work.scratch.rows`. One call that fails costs the instance.
     ///
     /// # Errors
-    /// It broke: what it broke on is noted, for when it has been shown the log again.
-    pub(super) fn call_remembering(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
+    /// It broke. The guilty record is known when the partition is warmed up again.
+    pub(super) fn call_stateful(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
         let rows = mem::take(&mut work.scratch.rows);
         let done = self.call_in_order(call, &rows, work);
         if mem::take(&mut self.probing) {
-            // It told nothing of the plugin: the next one may ask.
-            self.plugin.health.unprobed();
+            self.plugin.health.cancel_probe();
         }
         work.scratch.rows = rows;
         done
     }
 
     fn call_in_order(&mut self, call: &Call<'_>, rows: &[usize], work: &mut Work<'_>) -> Result<(), StageError> {
-        let place = work.place();
+        let partition = work.partition();
         let mut together: Vec<usize> = Vec::new();
         for row in rows.iter().copied() {
             let Some(offset) = work.record(row).map(|record| record.offset) else { continue };
-            if let Some(failure) = self.memories.guilty(&place, offset).cloned() {
+            if let Some(failure) = self.stateful.guilty(&partition, offset).cloned() {
                 self.settle_guilty(row, &failure, work);
                 continue;
             }
-            if self.memories.is_alone(&place, offset) {
-                self.call_piece(call, &[row], &place, work)?;
+            if self.stateful.is_alone(&partition, offset) {
+                self.call_piece(call, &[row], &partition, work)?;
                 continue;
             }
             together.push(row);
@@ -81,93 +78,103 @@ impl Stage {
         if together.is_empty() {
             return Ok(());
         }
-        self.call_piece(call, &together, &place, work)
+        self.call_piece(call, &together, &partition, work)
     }
 
     fn call_piece(
         &mut self,
         call: &Call<'_>,
         rows: &[usize],
-        place: &Place,
+        partition: &SourcePartition,
         work: &mut Work<'_>,
     ) -> Result<(), StageError> {
-        let offset_of =
-            |row: Option<usize>, work: &Work<'_>| row.and_then(|row| work.record(row)).map(|record| record.offset);
-        let Err(failure) = self.attempt(call, rows, work)? else {
-            let health = &self.plugin.health;
-            if work.is_recalling() {
-                // It was judged before. The same records, shown again after each guilty one, would make those look few.
-                health.judged(0, false);
-                if let Some(last) = offset_of(rows.last().copied(), work) {
-                    self.memories.shown_through(place, last);
-                }
-                return Ok(());
+        if let Err(failure) = self.attempt(call, rows, work)? {
+            return self.on_stateful_failure(failure, rows, partition, work);
+        }
+        let health = &self.plugin.health;
+        if work.is_warm_up() {
+            // These records were judged before. To count them again would make the guilty ones look few.
+            health.judged(0, false);
+            if let Some(last) = rows.last().and_then(|row| work.record(*row)) {
+                self.stateful.shown_through(partition, last.offset);
             }
-            health.judged(rows.len() as u64, mem::take(&mut self.probing));
-            self.memories.end_row(place);
             return Ok(());
-        };
-        self.memories.forget(place);
-        let health = self.plugin.health.clone();
+        }
+        health.judged(rows.len() as u64, mem::take(&mut self.probing));
+        self.stateful.end_guilty_row(partition);
+        Ok(())
+    }
+
+    /// Records which record is guilty, as far as that is known, for the next warm-up. Always an error: the state is lost.
+    fn on_stateful_failure(
+        &mut self,
+        failure: Failure,
+        rows: &[usize],
+        partition: &SourcePartition,
+        work: &Work<'_>,
+    ) -> Result<(), StageError> {
+        self.stateful.forget(partition);
+        let health = &self.plugin.health;
         health.failed(failure.kind);
+        let offset_of = |row: Option<usize>| row.and_then(|row| work.record(row)).map(|record| record.offset);
         let guilty = if let [row] = rows { Some(*row) } else { failure.index.and_then(|at| rows.get(at)).copied() };
-        let (guilty, last) = (offset_of(guilty, work), offset_of(rows.last().copied(), work));
+        let (guilty, last) = (offset_of(guilty), offset_of(rows.last().copied()));
         tracing::warn!(
             link = work.set.link.link,
             plugin = &*self.plugin.name,
             digest = &*self.plugin.digest,
-            topic = &*place.topic,
-            partition = place.partition,
+            topic = &*partition.topic,
+            partition = partition.partition,
             guilty = guilty.map(|offset| offset.0),
             last = last.map(|offset| offset.0),
             kind = failure.kind.name(),
             reason = failure.reason,
-            recalling = work.is_recalling(),
-            "a plugin with memory failed on a batch and will be shown the log again"
+            warm_up = work.is_warm_up(),
+            "a stateful plugin failed on a batch; it will be warmed up again"
         );
         let reason = failure.reason.clone();
         match (guilty, last) {
             (Some(offset), _) => {
                 let timeouts = u64::from(failure.kind == FailureKind::Timeout);
                 if failure.index.is_some_and(|at| at > 0) {
-                    // There was nothing wrong with those before it.
-                    self.memories.end_row(place);
+                    // The records before it were fine.
+                    self.stateful.end_guilty_row(partition);
                 }
-                let found = self.memories.found(place, offset, failure)?;
-                let outcome = Outcome { judged: 0, guilty: 1, unjudged: 0, timeouts };
-                if found >= GUILTY_IN_A_ROW_MAX && (self.probing || !health.has_judged()) {
-                    // It is the plugin that is broken: nothing is quarantined, the batch waits.
-                    self.memories.end_row(place);
+                let in_a_row = self.stateful.add_guilty(partition, offset, failure)?;
+                let outcome = CallOutcome { judged: 0, guilty: 1, unjudged: 0, timeouts };
+                if in_a_row >= GUILTY_IN_A_ROW_MAX && (self.probing || !health.has_judged()) {
+                    // The plugin itself is broken: no record is quarantined, the batch waits.
+                    self.stateful.end_guilty_row(partition);
                     let next = Next::RetryAfter(health.broken(outcome, &reason));
                     return Err(StageError { offset: guilty, reason, next });
                 }
-                if !work.is_recalling() {
-                    // A probe that found one is no proof that the plugin works: the next call is a probe again.
+                if !work.is_warm_up() {
+                    // A probe that found a guilty record does not prove that the plugin works: the next call is a probe again.
                     health.narrowed(outcome, &reason, false);
                 }
             }
-            (None, Some(last)) => self.memories.alone_through(place, last),
+            (None, Some(last)) => self.stateful.alone_through(partition, last),
             (None, None) => {}
         }
-        let next = if work.manner == Manner::Prove { Next::Stop } else { Next::WarmUp };
+        let next = if work.purpose == Purpose::Prove { Next::Stop } else { Next::WarmUp };
         Err(StageError { offset: guilty, reason, next })
     }
 
-    /// Shows records that were judged before to a plugin without memory. What it broke on then it breaks on now, and nobody
-    /// needs to be told again: no breaker, no count of guilty records.
+    /// Shows records of a warm-up to a stateless plugin, whose results a stateful one may depend on. A record that broke it
+    /// then breaks it now, and was reported then: it does not count for the breaker or as guilty.
     ///
     /// # Errors
     /// No instance can be started.
-    pub(super) fn call_again(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
+    pub(super) fn call_stateless_in_warm_up(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
         let rows = mem::take(&mut work.scratch.rows);
-        let done = self.call_again_on(call, &rows, work);
+        let done = self.call_each_in_warm_up(call, &rows, work);
         work.scratch.rows = rows;
         done
     }
 
-    fn call_again_on(&mut self, call: &Call<'_>, rows: &[usize], work: &mut Work<'_>) -> Result<(), StageError> {
+    fn call_each_in_warm_up(&mut self, call: &Call<'_>, rows: &[usize], work: &mut Work<'_>) -> Result<(), StageError> {
         let Err(failure) = self.attempt(call, rows, work)? else { return Ok(()) };
-        let health = self.plugin.health.clone();
+        let health = Arc::clone(&self.plugin.health);
         let (began, budget) = (health.now(), Duration::from_millis(self.plugin.limits.narrow_ms_max));
         let again = Call { mode: call.mode | MODE_AGAIN, ..*call };
         for row in rows.iter().copied() {

@@ -7,10 +7,10 @@ use strait_core::edit::Disposition;
 use strait_core::offset::SourceOffset;
 
 use super::columns::{Packer, Scene};
-use super::memory::Place;
 use super::names::Names;
 use super::plan::Needs;
 use super::slots::RecordSlots;
+use super::stateful::SourcePartition;
 use crate::fields::{Docs, Lens};
 use crate::load::PluginSet;
 
@@ -34,18 +34,18 @@ pub(super) struct Work<'a> {
     pub(super) names: &'a mut Names,
     /// Whether any record has a topic of its own.
     pub(super) redirects: &'a mut bool,
-    pub(super) manner: Manner,
+    pub(super) purpose: Purpose,
 }
 
 /// Why a chain is shown a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum Purpose {
     /// To judge it.
     Judge,
     /// To judge it, and what a plugin breaks on ends the batch: the chain before is there to judge it.
     Prove,
     /// To remember the records before this offset.
-    Recall(SourceOffset),
+    WarmUp(SourceOffset),
 }
 
 /// Records that go to a plugin together: those still under the batch's topic, or under one that an earlier plugin gave them.
@@ -57,12 +57,12 @@ pub(super) struct Group {
 
 impl Work<'_> {
     /// The source partition.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn partition(&self) -> SourcePartition {
         self.batch.into()
     }
 
-    pub(super) fn is_recalling(&self) -> bool {
-        matches!(self.manner, Manner::Recall(_))
+    pub(super) fn is_warm_up(&self) -> bool {
+        matches!(self.purpose, Purpose::WarmUp(_))
     }
 
     /// The record of a slot, as it was fetched.

@@ -3,22 +3,22 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use strait_flow::SystemClock;
 use strait_flow::ports::Clock;
+use strait_flow::{SystemClock, lock, millis};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, Strategy};
 
 use super::budget::Budget;
 use super::compiled::CompiledCache;
-use super::store::State;
+use super::store::GuestState;
 use super::wasi;
 use crate::api::v0_1::{Plugin, PluginPre};
 use crate::error::LoadProblem;
-use crate::health::{Healths, PluginHealth, StateDir};
+use crate::health::{HealthRegistry, PluginHealth, StateDir};
 
 /// Length of an epoch: deadlines are exact to one.
 pub(crate) const TICK_MS: u64 = 10;
@@ -40,7 +40,7 @@ pub struct HostOptions {
     /// Folder in which open breakers and compiled plugins are kept from one run to the next; made where it is missing.
     pub state_dir: Option<PathBuf>,
     /// What instances of plugins with memory, of which there is one per partition, may take together, in bytes.
-    pub remembering_bytes_max: usize,
+    pub stateful_bytes_max: usize,
     /// Folder for compiled plugins alone, instead of the one in `state_dir`.
     pub compiled_dir: Option<PathBuf>,
 }
@@ -49,19 +49,19 @@ impl Default for HostOptions {
     /// The machine's clocks, and nothing is remembered.
     fn default() -> Self {
         let clock = Arc::new(SystemClock::start());
-        Self { clock, state_dir: None, compiled_dir: None, remembering_bytes_max: 4 << 30 }
+        Self { clock, state_dir: None, compiled_dir: None, stateful_bytes_max: 4 << 30 }
     }
 }
 
 struct Inner {
     engine: Engine,
-    healths: Healths,
-    linker: Linker<State>,
-    compiled: Mutex<HashMap<[u8; 32], PluginPre<State>>>,
+    healths: HealthRegistry,
+    linker: Linker<GuestState>,
+    compiled: Mutex<HashMap<[u8; 32], PluginPre<GuestState>>>,
     /// The same from one run to the next.
     cache: CompiledCache,
     /// For instances of plugins with memory.
-    remembering: Arc<Budget>,
+    stateful_budget: Arc<Budget>,
     /// Advances the epoch; ends with the engine.
     _ticker: Ticker,
 }
@@ -125,10 +125,10 @@ impl HostEngine {
             .relaxed_simd_deterministic(true)
             .wasm_memory64(false)
             .parallel_compilation(true);
-        let start = || -> wasmtime::Result<(Engine, Linker<State>)> {
+        let start = || -> wasmtime::Result<(Engine, Linker<GuestState>)> {
             let engine = Engine::new(&config)?;
             let mut linker = Linker::new(&engine);
-            Plugin::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+            Plugin::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
             Ok((engine, linker))
         };
         let (engine, linker) = start().map_err(|e| format!("wasmtime cannot start here: {e:#}"))?;
@@ -136,17 +136,19 @@ impl HostEngine {
         let state = Arc::new(StateDir::open(options.state_dir.as_deref()));
         let compiled_dir = options.compiled_dir.or_else(|| Some(options.state_dir?.join("compiled")));
         let cache = CompiledCache::open(compiled_dir.as_deref());
-        let healths = Healths::new(options.clock, state);
+        let healths = HealthRegistry::new(options.clock, state);
         let compiled = Mutex::new(HashMap::new());
-        let remembering = Budget::new(options.remembering_bytes_max);
-        Ok(Self { inner: Arc::new(Inner { engine, healths, linker, compiled, cache, remembering, _ticker: ticker }) })
+        let stateful_budget = Budget::new(options.stateful_bytes_max);
+        Ok(Self {
+            inner: Arc::new(Inner { engine, healths, linker, compiled, cache, stateful_budget, _ticker: ticker }),
+        })
     }
 
-    pub(crate) fn remembering(&self) -> &Arc<Budget> {
-        &self.inner.remembering
+    pub(crate) fn stateful_budget(&self) -> &Arc<Budget> {
+        &self.inner.stateful_budget
     }
 
-    pub(crate) fn healths(&self) -> &Healths {
+    pub(crate) fn healths(&self) -> &HealthRegistry {
         &self.inner.healths
     }
 
@@ -161,7 +163,7 @@ impl HostEngine {
     }
 
     /// Compiles a component, once per digest.
-    pub(crate) fn compile(&self, digest: [u8; 32], component: &[u8]) -> Result<PluginPre<State>, LoadProblem> {
+    pub(crate) fn compile(&self, digest: [u8; 32], component: &[u8]) -> Result<PluginPre<GuestState>, LoadProblem> {
         if let Some(found) = self.compiled().get(&digest) {
             return Ok(found.clone());
         }
@@ -190,14 +192,14 @@ impl HostEngine {
         }
         let began = Instant::now();
         let component = Component::from_binary(engine, bytes).map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))?;
-        let compile_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let compile_ms = millis(began.elapsed());
         tracing::debug!(bytes = bytes.len(), compile_ms, "a plugin is compiled");
         cache.put(engine, bytes, &component);
         Ok(component)
     }
 
-    fn compiled(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], PluginPre<State>>> {
-        self.inner.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    fn compiled(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], PluginPre<GuestState>>> {
+        lock(&self.inner.compiled)
     }
 }
 

@@ -3,8 +3,8 @@
 use wasmtime::{Store, Trap};
 
 use super::engine::{HostEngine, TICK_MS};
-use super::limits::{DESCRIBE_BYTES_MAX, Limits, OPEN_TOPIC_BYTES_MAX};
-use super::store::{Said, State};
+use super::limits::{DESCRIBE_BYTES_MAX, GuestLimits, OPEN_TOPIC_BYTES_MAX};
+use super::store::{GuestOutput, GuestState};
 use crate::api::v0_1::exports::strait::plugin::transform::{
     About, Batch, ConfigError, Edits, Guest, LinkInfo, TopicPlan,
 };
@@ -47,7 +47,7 @@ impl Fault {
 
 /// A guest. After a fault it is never called again: the store of a component that trapped is dead.
 pub(crate) struct Instance {
-    store: Store<State>,
+    store: Store<GuestState>,
     plugin: Plugin,
     /// Set before each call and cleared after a good one, so that no way out of a call leaves a broken guest in use.
     broken: bool,
@@ -55,8 +55,8 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Starts a guest; its start functions run under the deadline.
-    pub(crate) fn start(engine: &HostEngine, pre: &PluginPre<State>, limits: &Limits) -> Result<Self, Fault> {
-        let state = State::new(limits);
+    pub(crate) fn start(engine: &HostEngine, pre: &PluginPre<GuestState>, limits: &GuestLimits) -> Result<Self, Fault> {
+        let state = GuestState::new(limits);
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(ticks(limits.start_ms_max));
@@ -68,13 +68,13 @@ impl Instance {
         Ok(Self { store, plugin, broken: false })
     }
 
-    pub(crate) fn describe(&mut self, limits: &Limits) -> Result<About, Fault> {
+    pub(crate) fn describe(&mut self, limits: &GuestLimits) -> Result<About, Fault> {
         self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| guest.call_describe(store))
     }
 
     pub(crate) fn configure(
         &mut self,
-        limits: &Limits,
+        limits: &GuestLimits,
         config: &str,
         link: LinkInfo<'_>,
     ) -> Result<Result<(), Vec<ConfigError>>, Fault> {
@@ -83,7 +83,7 @@ impl Instance {
 
     pub(crate) fn open_topic(
         &mut self,
-        limits: &Limits,
+        limits: &GuestLimits,
         topic: &str,
         partitions: u32,
     ) -> Result<Result<TopicPlan, String>, Fault> {
@@ -95,7 +95,7 @@ impl Instance {
     /// `ms_max` is this call's deadline, `time_ms` the time that it is for a guest that asks for it.
     pub(crate) fn process(
         &mut self,
-        limits: &Limits,
+        limits: &GuestLimits,
         batch: Batch<'_>,
         ms_max: u64,
         time_ms: i64,
@@ -115,8 +115,8 @@ impl Instance {
         !self.broken
     }
 
-    pub(crate) fn said(&mut self) -> &mut Said {
-        &mut self.store.data_mut().said
+    pub(crate) fn output(&mut self) -> &mut GuestOutput {
+        &mut self.store.data_mut().output
     }
 
     /// The one way into a guest: a deadline and a bound on the answer, always.
@@ -124,7 +124,7 @@ impl Instance {
         &mut self,
         ms_max: u64,
         output_bytes_max: usize,
-        enter: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
+        enter: impl FnOnce(&Guest, &mut Store<GuestState>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
         if self.broken {
             let reason = "the instance broke earlier and was not replaced".into();
@@ -152,13 +152,13 @@ fn ticks(ms_max: u64) -> u64 {
     ms_max.div_ceil(TICK_MS) + 1
 }
 
-fn fault(error: &wasmtime::Error, state: &State, ms_max: u64) -> Fault {
+fn fault(error: &wasmtime::Error, state: &GuestState, ms_max: u64) -> Fault {
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {
         return Fault::Deadline { ms_max };
     }
     // A guest that panics says why in its log before it aborts.
-    let last = state.said.logs.iter().rfind(|(level, _)| matches!(level, host::Level::Error));
+    let last = state.output.logs.iter().rfind(|(level, _)| matches!(level, host::Level::Error));
     let refused = state.limiter.refused.clone();
     let text = trap.map_or_else(|| error.root_cause().to_string(), ToString::to_string);
     let kind = match (&refused, trap) {

@@ -4,7 +4,7 @@ use wasmtime::{ResourceLimiter, Result};
 
 /// Bounds on one plugin. The defaults suit a compiled guest that looks at records; an interpreter may need more memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct GuestLimits {
     /// Size of the file.
     pub file_bytes_max: usize,
     /// Functions in the file.
@@ -31,7 +31,7 @@ pub struct Limits {
     pub counters_max: usize,
 }
 
-impl Default for Limits {
+impl Default for GuestLimits {
     fn default() -> Self {
         Self {
             file_bytes_max: 64 << 20,
@@ -68,7 +68,7 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &GuestLimits) -> Self {
         Self { memory_bytes_max: limits.memory_bytes_max, memory_bytes: 0, table_elements: 0, refused: None }
     }
 }

@@ -8,9 +8,9 @@ mod limits;
 mod store;
 mod wasi;
 
-pub(crate) use budget::Share;
+pub(crate) use budget::{BudgetError, Share};
 pub use engine::{HostEngine, HostOptions};
 pub(crate) use instance::{Fault, Instance};
-pub use limits::Limits;
-pub(crate) use store::{COUNTERS_MAX, Said, State};
+pub use limits::GuestLimits;
+pub(crate) use store::{COUNTERS_MAX, GuestOutput, GuestState};
 pub(crate) use wasi::{Import, judge};

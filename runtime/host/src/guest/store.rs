@@ -1,6 +1,6 @@
 //! What a guest's store holds beside its memory: its bounds, its WASI, and what the guest said.
 
-use super::limits::{Limiter, Limits};
+use super::limits::{GuestLimits, Limiter};
 use super::wasi::{STDERR, STDOUT, Wasi};
 use crate::api::v0_1::strait::plugin::{host, types};
 use crate::text::clean;
@@ -14,14 +14,14 @@ pub(crate) const COUNTERS_MAX: usize = 256;
 
 /// What a guest said during a batch; it counts only if the batch is accepted.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct GuestOutput {
     pub(crate) logs: Vec<(host::Level, String)>,
     pub(crate) logs_left_out: u64,
     /// Sums by counter.
     pub(crate) counts: Vec<u64>,
 }
 
-impl Said {
+impl GuestOutput {
     /// Adds what an accepted call said.
     pub(crate) fn absorb(&mut self, call: &mut Self) {
         self.logs_left_out += call.logs_left_out;
@@ -49,45 +49,45 @@ impl Said {
 }
 
 /// The store's data.
-pub(crate) struct State {
+pub(crate) struct GuestState {
     pub(super) limiter: Limiter,
     log_lines_max: usize,
-    pub(super) said: Said,
+    pub(super) output: GuestOutput,
     pub(super) wasi: Wasi,
     /// What the guest wrote first to standard error in this call: some languages say there why they give up.
     pub(super) first_warning: Option<String>,
 }
 
-impl State {
-    pub(super) fn new(limits: &Limits) -> Self {
+impl GuestState {
+    pub(super) fn new(limits: &GuestLimits) -> Self {
         Self {
             limiter: Limiter::new(limits),
             log_lines_max: limits.log_lines_max,
-            said: Said::default(),
+            output: GuestOutput::default(),
             wasi: Wasi::default(),
             first_warning: None,
         }
     }
 
     /// The guest's words, from whatever side.
-    fn say(&mut self, level: host::Level, message: &str) {
-        if self.said.logs.len() >= self.log_lines_max {
-            self.said.logs_left_out += 1;
+    fn log_message(&mut self, level: host::Level, message: &str) {
+        if self.output.logs.len() >= self.log_lines_max {
+            self.output.logs_left_out += 1;
             return;
         }
         let message = clean(message, LOG_BYTES_MAX);
         if matches!(level, host::Level::Warn) && self.first_warning.is_none() {
             self.first_warning = Some(message.clone());
         }
-        self.said.logs.push((level, message));
+        self.output.logs.push((level, message));
     }
 
     /// Logs the complete lines that the guest wrote to a standard stream.
-    pub(super) fn written(&mut self, stream: u32, bytes: &[u8]) {
+    pub(super) fn log_written(&mut self, stream: u32, bytes: &[u8]) {
         let level = if stream == STDERR { host::Level::Warn } else { host::Level::Info };
         for line in self.wasi.write(stream, bytes) {
             if !line.trim().is_empty() {
-                self.say(level, &line);
+                self.log_message(level, &line);
             }
         }
     }
@@ -96,15 +96,15 @@ impl State {
     pub(super) fn end_lines(&mut self) {
         for stream in [STDOUT, STDERR] {
             if self.wasi.has_open_line(stream) {
-                self.written(stream, b"\n");
+                self.log_written(stream, b"\n");
             }
         }
     }
 }
 
-impl host::Host for State {
+impl host::Host for GuestState {
     fn log(&mut self, level: host::Level, message: String) {
-        self.say(level, &message);
+        self.log_message(level, &message);
     }
 
     fn count(&mut self, counter: u32, delta: u64) {
@@ -112,16 +112,16 @@ impl host::Host for State {
         if index >= COUNTERS_MAX {
             return;
         }
-        if self.said.counts.len() <= index {
-            self.said.counts.resize(index + 1, 0);
+        if self.output.counts.len() <= index {
+            self.output.counts.resize(index + 1, 0);
         }
-        if let Some(sum) = self.said.counts.get_mut(index) {
+        if let Some(sum) = self.output.counts.get_mut(index) {
             *sum = sum.saturating_add(delta);
         }
     }
 }
 
-impl types::Host for State {}
+impl types::Host for GuestState {}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn a_flood_of_words_is_cut_and_counted() {
-        let limits = Limits { log_lines_max: 3, ..Limits::default() };
-        let mut state = State::new(&limits);
+        let limits = GuestLimits { log_lines_max: 3, ..GuestLimits::default() };
+        let mut state = GuestState::new(&limits);
         for _ in 0..10 {
             host::Host::log(&mut state, host::Level::Info, "ä".repeat(4_000));
         }
@@ -139,13 +139,13 @@ mod tests {
             host::Host::count(&mut state, counter, u64::MAX);
             host::Host::count(&mut state, counter, 1);
         }
-        assert_eq!((state.said.logs.len(), state.said.logs_left_out), (3, 7));
-        assert!(state.said.logs.iter().all(|(_, message)| message.len() <= LOG_BYTES_MAX + 3));
-        assert_eq!((state.said.counts.len(), state.said.counts[255]), (256, u64::MAX));
+        assert_eq!((state.output.logs.len(), state.output.logs_left_out), (3, 7));
+        assert!(state.output.logs.iter().all(|(_, message)| message.len() <= LOG_BYTES_MAX + 3));
+        assert_eq!((state.output.counts.len(), state.output.counts[255]), (256, u64::MAX));
 
-        let mut batch = Said::default();
+        let mut batch = GuestOutput::default();
         for _ in 0..200 {
-            batch.absorb(&mut Said { logs: state.said.logs.clone(), logs_left_out: 1, counts: vec![1] });
+            batch.absorb(&mut GuestOutput { logs: state.output.logs.clone(), logs_left_out: 1, counts: vec![1] });
         }
         assert_eq!((batch.logs.len(), batch.logs_left_out), (BATCH_LOGS_MAX, 200 + 600 - BATCH_LOGS_MAX as u64));
         assert_eq!(batch.counts, [200]);

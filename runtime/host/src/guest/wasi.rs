@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use wasmtime::component::{Component, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType};
 use wasmtime::{Result, StoreContextMut, bail};
 
-use super::store::State;
+use super::store::GuestState;
 
 /// Packages of WASI that a guest may import when it is granted. `http` and all else is not among them.
 const PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
@@ -175,10 +175,10 @@ struct DateTime {
 }
 
 type Streamed<T> = Result<(std::result::Result<T, StreamError>,)>;
-type Store<'a> = StoreContextMut<'a, State>;
+type Store<'a> = StoreContextMut<'a, GuestState>;
 
 /// Defines the interfaces of WASI that a component imports, under the very names and versions that it gives them.
-pub(crate) fn define(linker: &mut Linker<State>, component: &Component) -> Result<()> {
+pub(crate) fn define(linker: &mut Linker<GuestState>, component: &Component) -> Result<()> {
     let ty = component.component_type();
     let engine = linker.engine().clone();
     let mut any = false;
@@ -216,34 +216,34 @@ pub(crate) fn define(linker: &mut Linker<State>, component: &Component) -> Resul
     Ok(())
 }
 
-fn resource(instance: &mut LinkerInstance<'_, State>, name: &str) -> Result<()> {
+fn resource(instance: &mut LinkerInstance<'_, GuestState>, name: &str) -> Result<()> {
     instance.resource(name, ResourceType::host::<()>(), |mut store, rep| {
         store.data_mut().wasi.take_back(rep);
         Ok(())
     })
 }
 
-fn environment(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn environment(instance: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
     instance.func_wrap("get-environment", |_: Store<'_>, (): ()| Ok((Vec::<(String, String)>::new(),)))?;
     instance.func_wrap("get-arguments", |_: Store<'_>, (): ()| Ok((Vec::<String>::new(),)))?;
     instance.func_wrap("initial-cwd", |_: Store<'_>, (): ()| Ok((None::<String>,)))
 }
 
-fn exit(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn exit(instance: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
     instance.func_wrap("exit", |_: Store<'_>, (_status,): (std::result::Result<(), ()>,)| -> Result<()> {
         bail!("it called exit")
     })
 }
 
-fn standard(instance: &mut LinkerInstance<'_, State>, name: &str, stream: u32) -> Result<()> {
+fn standard(instance: &mut LinkerInstance<'_, GuestState>, name: &str, stream: u32) -> Result<()> {
     instance.func_wrap(name, move |mut store: Store<'_>, (): ()| Ok((store.data_mut().wasi.hand_out(stream)?,)))
 }
 
-fn no_terminal(instance: &mut LinkerInstance<'_, State>, name: &str) -> Result<()> {
+fn no_terminal(instance: &mut LinkerInstance<'_, GuestState>, name: &str) -> Result<()> {
     instance.func_wrap(name, |_: Store<'_>, (): ()| Ok((None::<Resource<()>>,)))
 }
 
-fn monotonic_clock(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn monotonic_clock(instance: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
     instance.func_wrap("now", |mut store: Store<'_>, (): ()| Ok((store.data_mut().wasi.ask_clock(),)))?;
     instance.func_wrap("resolution", |_: Store<'_>, (): ()| Ok((STEP_NS,)))?;
     instance.func_wrap("subscribe-instant", |mut store: Store<'_>, (when,): (u64,)| {
@@ -256,7 +256,7 @@ fn monotonic_clock(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
     })
 }
 
-fn wall_clock(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn wall_clock(instance: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
     instance.func_wrap("now", |store: Store<'_>, (): ()| {
         let time_ms = u64::try_from(store.data().wasi.time_ms).unwrap_or(0);
         let nanoseconds = u32::try_from(time_ms % 1_000).unwrap_or(0) * 1_000_000;
@@ -265,11 +265,11 @@ fn wall_clock(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
     instance.func_wrap("resolution", |_: Store<'_>, (): ()| Ok((DateTime { seconds: 0, nanoseconds: 1_000_000 },)))
 }
 
-fn preopens(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn preopens(instance: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
     instance.func_wrap("get-directories", |_: Store<'_>, (): ()| Ok((Vec::<(Resource<()>, String)>::new(),)))
 }
 
-fn poll(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn poll(instance: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
     resource(instance, "pollable")?;
     instance.func_wrap("[method]pollable.ready", |store: Store<'_>, (pollable,): (Resource<()>,)| {
         let wasi = &store.data().wasi;
@@ -284,7 +284,7 @@ fn poll(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
     })
 }
 
-fn streams(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn streams(instance: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
     resource(instance, "input-stream")?;
     resource(instance, "output-stream")?;
     for name in ["read", "blocking-read"] {
@@ -311,7 +311,7 @@ fn streams(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
         instance.func_wrap(
             &name,
             |mut store: Store<'_>, (stream, bytes): (Resource<()>, Vec<u8>)| -> Streamed<()> {
-                store.data_mut().written(stream.rep(), &bytes);
+                store.data_mut().log_written(stream.rep(), &bytes);
                 Ok((Ok(()),))
             },
         )?;
@@ -323,7 +323,7 @@ fn streams(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
     Ok(())
 }
 
-fn random(instance: &mut LinkerInstance<'_, State>, bytes: &str, number: &str) -> Result<()> {
+fn random(instance: &mut LinkerInstance<'_, GuestState>, bytes: &str, number: &str) -> Result<()> {
     instance.func_wrap(bytes, |mut store: Store<'_>, (len,): (u64,)| {
         if len > RANDOM_BYTES_MAX {
             bail!("it asked for {len} random bytes and may have {RANDOM_BYTES_MAX} at a time");
@@ -339,7 +339,7 @@ fn random(instance: &mut LinkerInstance<'_, State>, bytes: &str, number: &str) -
     instance.func_wrap(number, |mut store: Store<'_>, (): ()| Ok((store.data_mut().wasi.random(),)))
 }
 
-fn seed(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn seed(instance: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
     instance.func_wrap("insecure-seed", |mut store: Store<'_>, (): ()| {
         let wasi = &mut store.data_mut().wasi;
         Ok(((wasi.random(), wasi.random()),))

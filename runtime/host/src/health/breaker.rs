@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use strait_flow::lock;
 use strait_flow::ports::Clock;
 
 use super::FailureKind;
-use super::saved::{Remembered, StateDir};
+use super::saved::{SavedBreaker, StateDir};
 
 /// Failures are counted over this long.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -83,7 +84,7 @@ pub struct PluginHealth {
 
 /// What came of the records of one call.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct CallOutcome {
     pub(crate) judged: u64,
     pub(crate) guilty: u64,
     pub(crate) unjudged: u64,
@@ -123,7 +124,7 @@ pub(crate) struct Health {
 
 #[derive(Debug, Default)]
 struct Breaker {
-    phase: Phase,
+    phase: BreakerPhase,
     /// Doublings of the next wait.
     level: u32,
     window_began: Duration,
@@ -136,7 +137,7 @@ struct Breaker {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+enum BreakerPhase {
     #[default]
     Closed,
     Open {
@@ -148,7 +149,7 @@ enum Phase {
 }
 
 /// The healths of a process.
-pub(crate) struct Healths {
+pub(crate) struct HealthRegistry {
     clock: Arc<dyn Clock>,
     state: Arc<StateDir>,
     all: Mutex<HashMap<Key, Arc<Health>>>,
@@ -157,14 +158,14 @@ pub(crate) struct Healths {
 /// A process that reloads for months must not remember every version it has seen.
 const HEALTHS_MAX: usize = 1_024;
 
-impl Healths {
+impl HealthRegistry {
     pub(crate) fn new(clock: Arc<dyn Clock>, state: Arc<StateDir>) -> Self {
         Self { clock, state, all: Mutex::default() }
     }
 
     /// The one of this plugin; a breaker that an earlier process left open is open.
     pub(crate) fn of(&self, key: Key) -> Arc<Health> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.all);
         if let Some(health) = all.get(&key) {
             return health.clone();
         }
@@ -177,10 +178,10 @@ impl Healths {
     }
 }
 
-impl Healths {
+impl HealthRegistry {
     /// How every plugin fares that this process has loaded, in no order.
     pub(crate) fn snapshots(&self) -> Vec<PluginHealth> {
-        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = lock(&self.all);
         all.values().map(|health| health.snapshot()).collect()
     }
 }
@@ -188,22 +189,22 @@ impl Healths {
 impl Health {
     fn new(key: Key, clock: Arc<dyn Clock>, state: Arc<StateDir>) -> Self {
         let mut breaker = Breaker::default();
-        if let Some(remembered) = state.read(&key) {
-            let left_ms = remembered.until_unix_ms.saturating_sub(clock.unix_ms());
+        if let Some(saved) = state.read(&key) {
+            let left_ms = saved.until_unix_ms.saturating_sub(clock.unix_ms());
             // A clock that was set back must not keep it open for years.
             let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).min(BACKOFF_MAX);
             tracing::warn!(
                 link = key.link,
                 plugin = key.plugin,
                 digest = &*key.digest,
-                reason = remembered.reason,
+                reason = saved.reason,
                 "the breaker of this plugin was open when Strait last ran; one call decides whether it closes"
             );
-            breaker.phase = Phase::Open { until: clock.now() + left };
-            breaker.level = remembered.level;
-            breaker.reason = remembered.reason;
+            breaker.phase = BreakerPhase::Open { until: clock.now() + left };
+            breaker.level = saved.level;
+            breaker.reason = saved.reason;
         }
-        let closed = AtomicBool::new(breaker.phase == Phase::Closed);
+        let closed = AtomicBool::new(breaker.phase == BreakerPhase::Closed);
         Self {
             key,
             clock,
@@ -228,18 +229,18 @@ impl Health {
     }
 
     /// Whether a call may be made now.
-    pub(crate) fn admit(&self) -> Admission {
+    pub(crate) fn admission(&self) -> Admission {
         if self.closed.load(Ordering::Relaxed) {
             return Admission::Call;
         }
         let now = self.clock.now();
         let mut breaker = self.lock();
         let after = match breaker.phase {
-            Phase::Closed => return Admission::Call,
-            Phase::Open { until } if now < until => until - now,
-            Phase::HalfOpen { since } if now.saturating_sub(since) < PROBE_MAX => PROBE_WAIT,
-            Phase::Open { .. } | Phase::HalfOpen { .. } => {
-                breaker.phase = Phase::HalfOpen { since: now };
+            BreakerPhase::Closed => return Admission::Call,
+            BreakerPhase::Open { until } if now < until => until - now,
+            BreakerPhase::HalfOpen { since } if now.saturating_sub(since) < PROBE_MAX => PROBE_WAIT,
+            BreakerPhase::Open { .. } | BreakerPhase::HalfOpen { .. } => {
+                breaker.phase = BreakerPhase::HalfOpen { since: now };
                 return Admission::Probe;
             }
         };
@@ -275,7 +276,7 @@ impl Health {
     }
 
     /// A call failed and its guilty records were found, as far as there was time.
-    pub(crate) fn narrowed(&self, outcome: Outcome, reason: &str, probe: bool) {
+    pub(crate) fn narrowed(&self, outcome: CallOutcome, reason: &str, probe: bool) {
         self.count(outcome);
         self.ever_judged.fetch_or(outcome.judged > 0, Ordering::Relaxed);
         if probe {
@@ -298,21 +299,21 @@ impl Health {
     }
 
     /// A probe was not made after all.
-    pub(crate) fn unprobed(&self) {
+    pub(crate) fn cancel_probe(&self) {
         let mut breaker = self.lock();
-        if matches!(breaker.phase, Phase::HalfOpen { .. }) {
-            breaker.phase = Phase::Open { until: self.clock.now() };
+        if matches!(breaker.phase, BreakerPhase::HalfOpen { .. }) {
+            breaker.phase = BreakerPhase::Open { until: self.clock.now() };
         }
     }
 
     /// Nothing can be judged. Gives the time to wait.
-    pub(crate) fn broken(&self, outcome: Outcome, reason: &str) -> Duration {
+    pub(crate) fn broken(&self, outcome: CallOutcome, reason: &str) -> Duration {
         // They were not dealt with: they come again.
-        self.count(Outcome { guilty: 0, ..outcome });
+        self.count(CallOutcome { guilty: 0, ..outcome });
         self.open(self.lock(), reason)
     }
 
-    fn count(&self, outcome: Outcome) {
+    fn count(&self, outcome: CallOutcome) {
         self.narrowed.fetch_add(1, Ordering::Relaxed);
         self.guilty.fetch_add(outcome.guilty, Ordering::Relaxed);
         self.unjudged.fetch_add(outcome.unjudged, Ordering::Relaxed);
@@ -321,18 +322,18 @@ impl Health {
     fn open(&self, mut breaker: MutexGuard<'_, Breaker>, reason: &str) -> Duration {
         let now = self.clock.now();
         // Another lane was first.
-        if let Phase::Open { until } = breaker.phase
+        if let BreakerPhase::Open { until } = breaker.phase
             && now < until
         {
             return until - now;
         }
         // It has been well for longer than it was ill: that was another trouble.
-        if breaker.phase == Phase::Closed && now.saturating_sub(breaker.closed_at) > WINDOW + breaker.backoff {
+        if breaker.phase == BreakerPhase::Closed && now.saturating_sub(breaker.closed_at) > WINDOW + breaker.backoff {
             breaker.level = 0;
         }
         let backoff = BACKOFF_MIN.saturating_mul(1 << breaker.level.min(16)).min(BACKOFF_MAX);
         *breaker = Breaker {
-            phase: Phase::Open { until: now + backoff },
+            phase: BreakerPhase::Open { until: now + backoff },
             level: breaker.level.saturating_add(1),
             window_began: now,
             backoff,
@@ -343,7 +344,7 @@ impl Health {
         self.closed.store(false, Ordering::Relaxed);
         self.opened.fetch_add(1, Ordering::Relaxed);
         let backoff_ms = i64::try_from(backoff.as_millis()).unwrap_or(i64::MAX);
-        let remembered = Remembered {
+        let saved = SavedBreaker {
             link: self.key.link.clone(),
             plugin: self.key.plugin.clone(),
             digest: self.key.digest.to_string(),
@@ -360,8 +361,8 @@ impl Health {
             backoff_ms,
             "a plugin broke too often: its breaker is open and it is not called; reload another version, or mend its configuration"
         );
-        // Under the lock, so that what is remembered is the breaker's last state whichever lane changed it.
-        self.state.write(&self.key, &remembered);
+        // Under the lock, so that what is saved is the breaker's last state whichever lane changed it.
+        self.state.write(&self.key, &saved);
         drop(breaker);
         backoff
     }
@@ -369,7 +370,7 @@ impl Health {
     fn close(&self) {
         let mut breaker = self.lock();
         let now = self.clock.now();
-        (breaker.phase, breaker.closed_at, breaker.window_began) = (Phase::Closed, now, now);
+        (breaker.phase, breaker.closed_at, breaker.window_began) = (BreakerPhase::Closed, now, now);
         self.closed.store(true, Ordering::Relaxed);
         tracing::info!(
             link = self.key.link,
@@ -397,9 +398,9 @@ impl Health {
             guilty: load(&self.guilty),
             unjudged: load(&self.unjudged),
             breaker: match breaker.phase {
-                Phase::Closed => BreakerState::Closed,
-                Phase::Open { .. } => BreakerState::Open,
-                Phase::HalfOpen { .. } => BreakerState::HalfOpen,
+                BreakerPhase::Closed => BreakerState::Closed,
+                BreakerPhase::Open { .. } => BreakerState::Open,
+                BreakerPhase::HalfOpen { .. } => BreakerState::HalfOpen,
             },
             opened: load(&self.opened),
             reason: breaker.reason.clone(),
@@ -407,7 +408,7 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.breaker)
     }
 }
 
@@ -433,7 +434,7 @@ mod tests {
             thread::scope(|scope| {
                 scope.spawn(|| {
                     together.wait();
-                    health.broken(Outcome::default(), "it broke");
+                    health.broken(CallOutcome::default(), "it broke");
                 });
                 together.wait();
                 health.judged(1, true);

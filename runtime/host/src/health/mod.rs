@@ -8,7 +8,7 @@ mod breaker;
 mod failure_kind;
 mod saved;
 
-pub(crate) use breaker::{Admission, Health, Healths, Key, Outcome};
+pub(crate) use breaker::{Admission, CallOutcome, Health, HealthRegistry, Key};
 pub use breaker::{BreakerState, PluginHealth};
 pub use failure_kind::FailureKind;
 pub(crate) use saved::StateDir;

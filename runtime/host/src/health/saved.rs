@@ -18,7 +18,7 @@ const FILE_BYTES_MAX: usize = 64 << 10;
 /// A breaker that is open.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Remembered {
+pub(crate) struct SavedBreaker {
     pub(crate) link: String,
     pub(crate) plugin: String,
     pub(crate) digest: String,
@@ -52,31 +52,31 @@ impl StateDir {
         Self { breakers: Some(breakers) }
     }
 
-    pub(crate) fn read(&self, key: &Key) -> Option<Remembered> {
+    pub(crate) fn read(&self, key: &Key) -> Option<SavedBreaker> {
         let path = self.path(key)?;
         let text = match read_file(&path, FILE_BYTES_MAX) {
             Err(FileError::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => return None,
             text => text.map_err(|e| e.to_string()),
         };
         match text.and_then(|text| serde_json::from_slice(&text).map_err(|e| e.to_string())) {
-            Ok(remembered) => Some(remembered),
+            Ok(saved) => Some(saved),
             Err(error) => {
-                tracing::warn!(file = %path.display(), error, "a remembered breaker cannot be read and is ignored");
+                tracing::warn!(file = %path.display(), error, "a saved breaker cannot be read and is ignored");
                 None
             }
         }
     }
 
-    pub(crate) fn write(&self, key: &Key, remembered: &Remembered) {
+    pub(crate) fn write(&self, key: &Key, saved: &SavedBreaker) {
         let Some(path) = self.path(key) else { return };
         let write = || -> io::Result<()> {
             let mut aside = NamedTempFile::new_in(path.parent().unwrap_or(&path))?;
-            aside.write_all(&serde_json::to_vec_pretty(remembered)?)?;
+            aside.write_all(&serde_json::to_vec_pretty(saved)?)?;
             aside.persist(&path)?;
             Ok(())
         };
         if let Err(error) = write() {
-            tracing::error!(file = %path.display(), %error, "an open breaker cannot be remembered for the next start");
+            tracing::error!(file = %path.display(), %error, "an open breaker cannot be saved for the next start");
         }
     }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::manifest::Manifest;
-use super::package::{Kind, Package};
+use super::package::{Package, PackageKind};
 use super::spec::PluginSource;
 use super::trust::Trust;
 use crate::error::LoadError;
-use crate::guest::{HostEngine, Instance, Limits};
+use crate::guest::{GuestLimits, HostEngine, Instance};
 use crate::text::hex;
 
 /// What `strait plugin inspect` tells.
@@ -18,7 +18,7 @@ pub struct PluginInfo {
     /// Its file.
     pub path: PathBuf,
     /// Component or core module.
-    pub kind: Kind,
+    pub kind: PackageKind,
     /// Size of the file.
     pub size_bytes: usize,
     /// `sha256:` and 64 hexadecimal digits, of the file.
@@ -41,7 +41,7 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
         origin: path.display().to_string(),
         problem,
     };
-    let limits = Limits::default();
+    let limits = GuestLimits::default();
     let source = PluginSource::File(path.to_owned());
     let package = Package::open(&source, &limits, &Trust::default(), true).map_err(fail)?;
     let pre = engine.compile(package.digest, &package.component).map_err(fail)?;

@@ -15,12 +15,12 @@ use crate::api::effects::{CONTENT, EMIT, effect_names};
 use crate::api::v0_1::PluginPre;
 use crate::api::v0_1::exports::strait::plugin::transform as wit;
 use crate::error::{ConfigMistake, LoadProblem};
-use crate::guest::{Fault, HostEngine, Instance, Limits, State};
+use crate::guest::{Fault, GuestLimits, GuestState, HostEngine, Instance};
 use crate::health::{Health, Key};
 use crate::text::{clean, hex};
 
 /// A plugin that was tried once and can be started again.
-pub(crate) struct Loaded {
+pub(crate) struct LoadedPlugin {
     pub(crate) name: Arc<str>,
     /// `sha256:` and 64 hexadecimal digits, of the file.
     pub(crate) digest: Arc<str>,
@@ -31,18 +31,29 @@ pub(crate) struct Loaded {
     pub(crate) on_error: OnError,
     pub(crate) health: Arc<Health>,
     pub(crate) reject_codes: Vec<Arc<str>>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: GuestLimits,
     pub(crate) required: bool,
     /// Its own words stay out of logs and errors, as they may hold personal data.
     pub(crate) silent: bool,
     pub(crate) counters: Vec<AtomicU64>,
-    pre: PluginPre<State>,
+    pre: PluginPre<GuestState>,
     config: String,
     /// Name, digest and configuration.
     pub(crate) identity: String,
 }
 
-impl Loaded {
+/// An instance of a loaded plugin does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// It broke in a call.
+    #[error("{call}: {reason}")]
+    Broke { call: &'static str, reason: String },
+    /// Once it took this configuration.
+    #[error("configure: it refuses the configuration that it took when it was loaded")]
+    Refused,
+}
+
+impl LoadedPlugin {
     pub(crate) fn load(engine: &HostEngine, spec: PluginSpec, link: &LinkInfo) -> Result<Self, LoadProblem> {
         let package = Package::open(&spec.source, &spec.limits, &spec.trust, spec.wasi)?;
         let pre = engine.compile(package.digest, &package.component)?;
@@ -79,7 +90,7 @@ impl Loaded {
             reject_codes: manifest.reject_codes.iter().map(|code| code.as_str().into()).collect(),
             counters: manifest.counters.iter().map(|_| AtomicU64::new(0)).collect(),
             required,
-            silent: required && !spec.words_told,
+            silent: required && !spec.show_guest_messages,
             manifest,
             limits: spec.limits,
             pre,
@@ -109,14 +120,17 @@ impl Loaded {
         }
     }
 
-    /// A configured instance.
-    pub(crate) fn start(&self, engine: &HostEngine, link: &LinkInfo) -> Result<Instance, String> {
-        let text = |call: &str, fault: Fault| format!("{call}: {}", fault.text(self.silent));
-        let mut instance = Instance::start(engine, &self.pre, &self.limits).map_err(|f| text("start", f))?;
+    /// Starts a configured instance.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub(crate) fn start(&self, engine: &HostEngine, link: &LinkInfo) -> Result<Instance, StartError> {
+        let broke = |call, fault: Fault| StartError::Broke { call, reason: fault.text(self.silent) };
+        let mut instance = Instance::start(engine, &self.pre, &self.limits).map_err(|f| broke("start", f))?;
         let configured = instance.configure(&self.limits, &self.config, wit_link(link));
-        match configured.map_err(|f| text("configure", f))? {
+        match configured.map_err(|f| broke("configure", f))? {
             Ok(()) => Ok(instance),
-            Err(_) => Err("configure: it refuses the configuration that it took when it was loaded".into()),
+            Err(_) => Err(StartError::Refused),
         }
     }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::api::effects::{EFFECT_NAMES, effect_names};
 use crate::api::v0_1::exports::strait::plugin::transform::About;
 use crate::error::LoadProblem;
-use crate::guest::{COUNTERS_MAX, Limits};
+use crate::guest::{COUNTERS_MAX, GuestLimits};
 use crate::text::clean;
 
 /// Reject codes go into headers and metrics.
@@ -38,7 +38,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    pub(crate) fn check(about: About, limits: &Limits) -> Result<Self, LoadProblem> {
+    pub(crate) fn check(about: About, limits: &GuestLimits) -> Result<Self, LoadProblem> {
         let bad = |message: String| Err(LoadProblem::BadManifest(message));
         if about.name.is_empty() || about.name.len() > 128 {
             return bad("the name must have 1 to 128 bytes".into());

@@ -15,7 +15,7 @@ use super::trust::Trust;
 use crate::api::{WIT_V0_1, speaks};
 use crate::error::LoadProblem;
 use crate::file::read_file;
-use crate::guest::{Import, Limits, judge};
+use crate::guest::{GuestLimits, Import, judge};
 use crate::text::clean;
 
 const PACKAGE: &str = "strait:plugin/";
@@ -24,7 +24,7 @@ const TRANSFORM: &str = "strait:plugin/transform@";
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum PackageKind {
     /// A component.
     Component,
     /// A core module, made a component when it is loaded.
@@ -36,7 +36,7 @@ pub enum Kind {
 pub(crate) struct Package {
     pub(crate) component: Vec<u8>,
     pub(crate) digest: [u8; 32],
-    pub(crate) kind: Kind,
+    pub(crate) kind: PackageKind,
     pub(crate) size_bytes: usize,
     /// Version of `strait:plugin` that it exports.
     pub(crate) version: String,
@@ -45,7 +45,12 @@ pub(crate) struct Package {
 
 impl Package {
     /// Reads and checks a plugin without running any of it. The file is read once: what is judged is what is compiled.
-    pub(crate) fn open(source: &PluginSource, limits: &Limits, trust: &Trust, wasi: bool) -> Result<Self, LoadProblem> {
+    pub(crate) fn open(
+        source: &PluginSource,
+        limits: &GuestLimits,
+        trust: &Trust,
+        wasi: bool,
+    ) -> Result<Self, LoadProblem> {
         let bytes = read(source, limits)?;
         let digest = Sha256::digest(&bytes).into();
         trust.check(source, &bytes, &digest)?;
@@ -53,11 +58,11 @@ impl Package {
     }
 
     /// SHA-256 of the file as it is now.
-    pub(crate) fn digest(source: &PluginSource, limits: &Limits) -> Result<[u8; 32], LoadProblem> {
+    pub(crate) fn digest(source: &PluginSource, limits: &GuestLimits) -> Result<[u8; 32], LoadProblem> {
         Ok(Sha256::digest(read(source, limits)?).into())
     }
 
-    fn check(bytes: &[u8], digest: [u8; 32], limits: &Limits, wasi: bool) -> Result<Self, LoadProblem> {
+    fn check(bytes: &[u8], digest: [u8; 32], limits: &GuestLimits, wasi: bool) -> Result<Self, LoadProblem> {
         check_size(bytes.len(), limits)?;
         // All of it before anything else reads it: later steps take validity for granted.
         Validator::new().validate_all(bytes).map_err(|e| LoadProblem::NotWasm(e.to_string()))?;
@@ -70,14 +75,14 @@ impl Package {
         names.check_imports(wasi)?;
         let version = names.version()?;
         let component = match names.kind {
-            Kind::Component => bytes.to_vec(),
-            Kind::CoreModule => componentise(bytes)?,
+            PackageKind::Component => bytes.to_vec(),
+            PackageKind::CoreModule => componentise(bytes)?,
         };
         Ok(Self { component, digest, kind: names.kind, size_bytes: bytes.len(), version, imports: names.imports })
     }
 }
 
-fn read(source: &PluginSource, limits: &Limits) -> Result<Cow<'static, [u8]>, LoadProblem> {
+fn read(source: &PluginSource, limits: &GuestLimits) -> Result<Cow<'static, [u8]>, LoadProblem> {
     match source {
         PluginSource::File(path) => Ok(read_file(path, limits.file_bytes_max)?.into()),
         PluginSource::Bundled(name) => match bundled(name) {
@@ -88,7 +93,7 @@ fn read(source: &PluginSource, limits: &Limits) -> Result<Cow<'static, [u8]>, Lo
     }
 }
 
-fn check_size(bytes: usize, limits: &Limits) -> Result<(), LoadProblem> {
+fn check_size(bytes: usize, limits: &GuestLimits) -> Result<(), LoadProblem> {
     if bytes > limits.file_bytes_max {
         return Err(LoadProblem::TooLarge { bytes, bytes_max: limits.file_bytes_max });
     }
@@ -97,7 +102,7 @@ fn check_size(bytes: usize, limits: &Limits) -> Result<(), LoadProblem> {
 
 /// The outer imports and exports of a file.
 struct Names {
-    kind: Kind,
+    kind: PackageKind,
     imports: Vec<String>,
     exports: Vec<String>,
     /// Of all its modules.
@@ -107,7 +112,7 @@ struct Names {
 impl Names {
     fn read(bytes: &[u8]) -> Result<Self, LoadProblem> {
         let invalid = |e: wasmparser::BinaryReaderError| LoadProblem::NotWasm(e.to_string());
-        let mut names = Self { kind: Kind::CoreModule, imports: Vec::new(), exports: Vec::new(), functions: 0 };
+        let mut names = Self { kind: PackageKind::CoreModule, imports: Vec::new(), exports: Vec::new(), functions: 0 };
         // Inside of a component, its modules and components have names of their own.
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -115,8 +120,8 @@ impl Names {
                 Payload::Version { encoding, .. } if depth == 0 => {
                     depth = 1;
                     names.kind = match encoding {
-                        Encoding::Component => Kind::Component,
-                        Encoding::Module => Kind::CoreModule,
+                        Encoding::Component => PackageKind::Component,
+                        Encoding::Module => PackageKind::CoreModule,
                     };
                 }
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
@@ -154,8 +159,8 @@ impl Names {
     fn check_imports(&self, wasi: bool) -> Result<(), LoadProblem> {
         for import in &self.imports {
             match judge(import) {
-                Import::Known if wasi && self.kind == Kind::Component => continue,
-                Import::Known if self.kind == Kind::Component => {
+                Import::Known if wasi && self.kind == PackageKind::Component => continue,
+                Import::Known if self.kind == PackageKind::Component => {
                     return Err(LoadProblem::WasiNotGranted { import: clean(import, 256) });
                 }
                 Import::Known | Import::Never | Import::Other => {}

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use strait_core::edit::Generation;
 
 use super::identity::generation;
-use super::loaded::Loaded;
-use super::spec::{ChainSpec, LinkInfo, Naming};
+use super::loaded::LoadedPlugin;
+use super::spec::{ChainSpec, LinkInfo, TopicNaming};
 use crate::error::LoadError;
 use crate::guest::HostEngine;
 
 /// What all chains of a generation share.
 pub(crate) struct PluginSet {
     pub(crate) engine: HostEngine,
-    pub(crate) plugins: Vec<Arc<Loaded>>,
+    pub(crate) plugins: Vec<Arc<LoadedPlugin>>,
     pub(crate) link: LinkInfo,
-    pub(crate) naming: Naming,
+    pub(crate) naming: TopicNaming,
     pub(crate) generation: Generation,
 }
 
@@ -25,10 +25,10 @@ impl PluginSet {
     /// # Errors
     /// [`LoadError`] of the first plugin that does not load.
     pub(crate) fn load(engine: &HostEngine, spec: ChainSpec) -> Result<Self, LoadError> {
-        let mut plugins: Vec<Arc<Loaded>> = Vec::new();
+        let mut plugins: Vec<Arc<LoadedPlugin>> = Vec::new();
         for plugin in spec.plugins {
             let (name, origin, allow_after) = (plugin.name.clone(), plugin.source.to_string(), plugin.allow_after);
-            let loaded = Loaded::load(engine, plugin, &spec.link).and_then(|loaded| match allow_after {
+            let loaded = LoadedPlugin::load(engine, plugin, &spec.link).and_then(|loaded| match allow_after {
                 true => Ok(loaded),
                 false => loaded.check_place(&plugins).map(|()| loaded),
             });

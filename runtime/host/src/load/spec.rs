@@ -1,13 +1,12 @@
 //! The plugins of a link before they are loaded: where they are, and what they get.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde_json::Value;
 use strait_core::config::OnError;
 
 use super::trust::Trust;
-use crate::guest::Limits;
+use crate::guest::GuestLimits;
 
 /// Where a plugin comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ pub struct PluginSpec {
     /// What its file must be: pinned, signed.
     pub trust: Trust,
     /// What it may use.
-    pub limits: Limits,
+    pub limits: GuestLimits,
     /// What becomes of a record that it breaks on.
     pub on_error: OnError,
     /// Whether it may import WASI 0.2; what it gets is a system in which there is nothing (see docs/plugins.md).
@@ -50,7 +49,7 @@ pub struct PluginSpec {
     /// `fails-closed` is required whatever this says.
     pub required: bool,
     /// Its own words may be told although it is required: for its author, who tries it on records of their own. Never in a link.
-    pub words_told: bool,
+    pub show_guest_messages: bool,
     /// It may follow a required plugin that edits records although it could undo what that one did.
     pub allow_after: bool,
 }
@@ -65,11 +64,11 @@ impl PluginSpec {
             config,
             config_as_written: None,
             trust: Trust::default(),
-            limits: Limits::default(),
+            limits: GuestLimits::default(),
             on_error: OnError::default(),
             wasi: false,
             required: false,
-            words_told: false,
+            show_guest_messages: false,
             allow_after: false,
         }
     }
@@ -91,32 +90,19 @@ pub struct LinkInfo {
 }
 
 /// How the link names target topics; applied once, to the name that the last plugin left.
-#[derive(Clone)]
-pub enum Naming {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicNaming {
     /// The same name.
     Identity,
     /// This text before the name, such as `aws.`.
     Prefix(String),
-    /// As the caller computes it. Must depend on nothing but the name.
-    With(Arc<dyn Fn(&str) -> String + Send + Sync>),
 }
 
-impl std::fmt::Debug for Naming {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Identity => f.write_str("Identity"),
-            Self::Prefix(prefix) => write!(f, "Prefix({prefix:?})"),
-            Self::With(_) => f.write_str("With(..)"),
-        }
-    }
-}
-
-impl Naming {
+impl TopicNaming {
     pub(crate) fn apply(&self, topic: &str) -> String {
         match self {
             Self::Identity => topic.to_owned(),
             Self::Prefix(prefix) => format!("{prefix}{topic}"),
-            Self::With(name) => name(topic),
         }
     }
 }
@@ -129,5 +115,5 @@ pub struct ChainSpec {
     /// The link.
     pub link: LinkInfo,
     /// Final names.
-    pub naming: Naming,
+    pub naming: TopicNaming,
 }

@@ -8,7 +8,7 @@ use strait_flow::ports::{Chain, ChainError};
 use crate::api::effects::effect_names;
 use crate::chain::PluginChain;
 use crate::factory::HostChains;
-use crate::load::Loaded;
+use crate::load::LoadedPlugin;
 
 /// Entries of a long list that are reported.
 const LOST_MAX: usize = 5;
@@ -97,7 +97,11 @@ fn coverage_lost(
 }
 
 /// Returns the plugin of the same name; of several, the one at the same position among them.
-fn counterpart<'a>(old: &[Arc<Loaded>], at: usize, new: &'a [Arc<Loaded>]) -> Option<&'a Arc<Loaded>> {
+fn counterpart<'a>(
+    old: &[Arc<LoadedPlugin>],
+    at: usize,
+    new: &'a [Arc<LoadedPlugin>],
+) -> Option<&'a Arc<LoadedPlugin>> {
     let name = &old.get(at)?.name;
     let nth = old.iter().take(at).filter(|plugin| plugin.name == *name).count();
     new.iter().filter(|plugin| plugin.name == *name).nth(nth)

@@ -11,7 +11,7 @@ mod tools;
 
 use std::path::Path;
 
-use strait_host::{Kind, PluginInfo, inspect};
+use strait_host::{PackageKind, PluginInfo, inspect};
 
 use super::reload::{self, Request};
 use super::{End, print, print_message, trust};
@@ -66,8 +66,8 @@ fn describe(info: &PluginInfo) -> String {
         (
             "kind",
             match info.kind {
-                Kind::Component => "component".to_owned(),
-                Kind::CoreModule => "core module, made a component when loaded".to_owned(),
+                PackageKind::Component => "component".to_owned(),
+                PackageKind::CoreModule => "core module, made a component when loaded".to_owned(),
             },
         ),
         ("size", format!("{} bytes", info.size_bytes)),

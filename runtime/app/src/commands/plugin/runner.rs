@@ -13,7 +13,7 @@ use strait_core::offset::{LeaderEpoch, SourceOffset};
 use strait_core::topic::{PartitionKey, TopicId};
 use strait_flow::ports::{Chain, ChainFactory};
 use strait_host::{
-    ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming, PluginSource, PluginSpec, bundled_names,
+    ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, PluginSource, PluginSpec, TopicNaming, bundled_names,
 };
 
 use super::jsonl::{self, form, member, quoted};
@@ -94,8 +94,8 @@ pub fn load(engine: &HostEngine, subject: &Subject) -> Result<Arc<HostChains>, S
     let mut plugin = PluginSpec::new(&subject.name, subject.source.clone(), subject.config.clone());
     // The records are the author's own, and without the plugin's words a mistake in it could not be
     // found.
-    plugin.words_told = true;
-    let spec = ChainSpec { plugins: vec![plugin], link, naming: Naming::Identity };
+    plugin.show_guest_messages = true;
+    let spec = ChainSpec { plugins: vec![plugin], link, naming: TopicNaming::Identity };
     HostChains::load(engine, spec).map_err(|error| error.to_string())
 }
 

@@ -1,8 +1,5 @@
 //! Plugins with memory: whatever happens between two records, each is judged by an instance that has seen exactly the records
 //! before it. The plugin tells with every record which ones it remembers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +11,11 @@ use strait_core::{
 };
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Next};
 use strait_host::{
-    ActiveChain, ActiveChainDeps, ChainSpec, HistoryOutcome, HostChains, HostEngine, HostOptions, LinkInfo, Naming,
-    PluginSpec, Trial,
+    ActiveChain, ActiveChainDeps, ChainSpec, HistoryOutcome, HostChains, HostEngine, HostOptions, LinkInfo, PluginSpec,
+    TopicNaming, Trial,
 };
 
-use support::world::World;
+use crate::support::world::World;
 
 const RECORDS: i64 = 40;
 const LOOKBACK: i64 = 6;
@@ -29,11 +26,11 @@ fn poison() -> Vec<u8> {
 }
 
 fn plugin(lookback: i64) -> PluginSpec {
-    support::file(&poison(), |spec| spec.config = json!({ "lookback": lookback }))
+    crate::support::file(&poison(), |spec| spec.config = json!({ "lookback": lookback }))
 }
 
 fn load(plugins: Vec<PluginSpec>) -> Arc<HostChains> {
-    support::load(plugins, Naming::Identity).unwrap()
+    crate::support::load(plugins, TopicNaming::Identity).unwrap()
 }
 
 /// A log: every third offset holds no record.
@@ -150,7 +147,7 @@ fn each_record_is_judged_by_an_instance_that_has_seen_those_before_it() {
 #[test]
 fn a_plugin_behind_another_one_remembers_what_that_one_left() {
     // Drops every key that ends with 1 or 4: neither is remembered by the next one.
-    let filter = support::bundled("filter", json!({ "keep": "!key.endsWith('1') && !key.endsWith('4')" }));
+    let filter = crate::support::bundled("filter", json!({ "keep": "!key.endsWith('1') && !key.endsWith('4')" }));
     let log = Log::new(&[]);
     let mut chain = load(vec![filter, plugin(LOOKBACK)]).chain().unwrap();
     let batch = log.batch(20, 40).unwrap();
@@ -203,12 +200,12 @@ fn an_exchange_shows_the_new_plugins_the_log_and_one_that_breaks_gives_way_to_th
             // It is shown the log, breaks on the first batch that it judges, and the one before judges it, which has not seen
             // the batches since.
             20 => {
-                let breaks = support::guest::Guest {
+                let breaks = crate::support::guest::Guest {
                     lookback: Some((7, 0)),
                     in_process: "(unreachable)".into(),
-                    ..support::guest::Guest::default()
+                    ..crate::support::guest::Guest::default()
                 };
-                let broken = support::load_bytes(&breaks.wasm(), |_| {}).unwrap();
+                let broken = crate::support::load_bytes(&breaks.wasm(), |_| {}).unwrap();
                 slot.offer(broken, Trial::Direct, probation, Duration::ZERO).unwrap();
             }
             _ => {}
@@ -255,7 +252,7 @@ fn canaries_and_shadows_remember_by_themselves() {
 
 #[test]
 fn dedupe_drops_what_came_before_also_after_a_restart() {
-    let dedupe = || support::bundled("dedupe", json!({ "records": 10 }));
+    let dedupe = || crate::support::bundled("dedupe", json!({ "records": 10 }));
     let mut log = Log::new(&[]);
     for (offset, key) in &mut log.0 {
         *key = format!("k{}", offset % 7);
@@ -279,7 +276,7 @@ fn dedupe_drops_what_came_before_also_after_a_restart() {
             }
             chain.warmed_up(&partition(), first);
             let processed = chain.apply(batch.clone(), 6).unwrap();
-            dropped.extend(support::fates(&processed).0.iter().map(|index| batch.get(*index).unwrap().offset.0));
+            dropped.extend(crate::support::fates(&processed).0.iter().map(|index| batch.get(*index).unwrap().offset.0));
         }
         assert_eq!(dropped, expected);
     }
@@ -287,13 +284,13 @@ fn dedupe_drops_what_came_before_also_after_a_restart() {
 
 /// Loads chains of an engine with memory for one instance, which may have 64 MiB.
 fn load_with_room_for_one() -> impl Fn(i64) -> Arc<HostChains> {
-    let options = HostOptions { remembering_bytes_max: 100 << 20, ..HostOptions::default() };
+    let options = HostOptions { stateful_bytes_max: 100 << 20, ..HostOptions::default() };
     let engine = HostEngine::with(options).unwrap();
     let link =
         LinkInfo { link: "l".into(), source: "a".into(), source_region: None, target: "b".into(), target_region: None };
     move |lookback| {
         let plugins = vec![plugin(lookback)];
-        HostChains::load(&engine, ChainSpec { plugins, link: link.clone(), naming: Naming::Identity }).unwrap()
+        HostChains::load(&engine, ChainSpec { plugins, link: link.clone(), naming: TopicNaming::Identity }).unwrap()
     }
 }
 
@@ -345,7 +342,7 @@ fn memory_for_every_partition_comes_from_one_budget() {
 #[test]
 fn a_topic_that_single_records_were_given_has_no_memory() {
     let to_other = json!({ "by": "key", "to": "topic", "table": { "k0": "elsewhere" }, "unmatched": "keep" });
-    let mut chain = load(vec![support::bundled("route", to_other), plugin(LOOKBACK)]).chain().unwrap();
+    let mut chain = load(vec![crate::support::bundled("route", to_other), plugin(LOOKBACK)]).chain().unwrap();
     let log = Log::new(&[]);
     chain.warm_up_needed(&partition(), SourceOffset(0), 6);
     chain.warmed_up(&partition(), SourceOffset(0));
@@ -360,7 +357,7 @@ fn apply_or_wait(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Result<usiz
         match shown.and_then(|()| chain.apply(batch.clone(), 6)) {
             Err(error) if error.needs_warm_up() => {}
             Err(error) => return Err(error.next.wait().unwrap_or_else(|| panic!("{error}"))),
-            Ok(processed) => return Ok(support::fates(&processed).1.len()),
+            Ok(processed) => return Ok(crate::support::fates(&processed).1.len()),
         }
     }
 }
@@ -372,7 +369,7 @@ fn with_clock(lookback: i64) -> (Arc<World>, HostEngine, Arc<HostChains>) {
     let engine = HostEngine::with(options).unwrap();
     let link =
         LinkInfo { link: "aws-to-gcp".into(), source: "aws".into(), target: "gcp".into(), ..LinkInfo::default() };
-    let spec = ChainSpec { plugins: vec![plugin(lookback)], link, naming: Naming::Identity };
+    let spec = ChainSpec { plugins: vec![plugin(lookback)], link, naming: TopicNaming::Identity };
     let chains = HostChains::load(&engine, spec).unwrap();
     (world, engine, chains)
 }

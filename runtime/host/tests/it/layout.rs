@@ -1,16 +1,13 @@
 //! The layout of columns and edits, spoken by a guest written by hand.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use std::collections::BTreeMap;
 
 use strait_core::edit::{Content, Disposition, OutRecord, Processed, Route};
 use strait_flow::ports::ChainFactory;
-use strait_host::Naming;
+use strait_host::TopicNaming;
 
-use support::guest::{Guest, Process};
-use support::{Row, batch, fates, file, load, load_bytes};
+use crate::support::guest::{Guest, Process};
+use crate::support::{Row, batch, fates, file, load, load_bytes};
 
 fn run(guest: &Guest, rows: &[Row<'_>]) -> Processed {
     load_bytes(&guest.wasm(), |_| {}).unwrap().chain().unwrap().apply(batch(rows), 6).unwrap()
@@ -157,7 +154,8 @@ fn a_later_plugin_sees_what_the_earlier_left() {
         ..Guest::default()
     };
     let second = Guest { rename: Some("final"), columns: vec![3, 4], ..echo() };
-    let chains = load(vec![file(&first.wasm(), |_| {}), file(&second.wasm(), |_| {})], Naming::Prefix("aws.".into()));
+    let chains =
+        load(vec![file(&first.wasm(), |_| {}), file(&second.wasm(), |_| {})], TopicNaming::Prefix("aws.".into()));
     let mut chain = chains.unwrap().chain().unwrap();
     let rows: [Row<'_>; 4] =
         [(Some(b"a"), None, &[]), (Some(b"b"), None, &[]), (Some(b"c"), None, &[]), (Some(b"d"), None, &[])];
@@ -185,7 +183,7 @@ fn a_record_is_shown_to_a_plugin_once_even_where_it_joins_redirected_ones() {
         ..Guest::default()
     };
     let plugins = vec![file(&redirect(1, "else").wasm(), |_| {}), file(&redirect(0, "else").wasm(), |_| {})];
-    let chains = load(plugins, Naming::Identity).unwrap();
+    let chains = load(plugins, TopicNaming::Identity).unwrap();
     chains.chain().unwrap().apply(batch(&ROWS), 6).unwrap();
     let counts: Vec<u64> = chains.counters().iter().map(|c| c.value).collect();
     assert_eq!(counts, [3, 3]);

@@ -1,17 +1,14 @@
 //! The bundled plugins, as they are built from plugins/.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use serde_json::{Value, json};
 use strait_core::edit::{Content, Disposition, Route};
 use strait_flow::ports::ChainFactory;
-use strait_host::{LoadProblem, Naming, bundled_names};
+use strait_host::{LoadProblem, TopicNaming, bundled_names};
 
-use support::{Row, batch, bundled, fates, load};
+use crate::support::{Row, batch, bundled, fates, load};
 
 fn filter(config: Value, rows: &[Row<'_>]) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
-    let chains = load(vec![bundled("filter", config)], Naming::Identity).unwrap();
+    let chains = load(vec![bundled("filter", config)], TopicNaming::Identity).unwrap();
     let processed = chains.chain().unwrap().apply(batch(rows), 6).unwrap();
     assert_eq!(&*processed.target_topic, "orders");
     fates(&processed)
@@ -85,7 +82,8 @@ fn an_expression_reads_all_of_a_record() {
     let all =
         "topic == 'orders' && partition == 3 && offset >= 102 && timestamp >= timestamp('1970-01-01T00:00:01.001Z')";
     assert_eq!(keep(all), (vec![0], vec![], vec![]));
-    let refused = load(vec![bundled("filter", json!({"keep": "valu.region == 'eu'"}))], Naming::Identity).unwrap_err();
+    let refused =
+        load(vec![bundled("filter", json!({"keep": "valu.region == 'eu'"}))], TopicNaming::Identity).unwrap_err();
     assert!(refused.to_string().contains("valu"), "{refused}");
 }
 
@@ -98,7 +96,7 @@ fn route_sends_by_field_and_quarantines_the_rest() {
         (None, Some(br#"{"region":"eu"}"#), &[]),
     ];
     let config = json!({"by": "$.region", "to": "topic", "table": {"eu": "{topic}-eu", "us": "orders"}});
-    let chains = load(vec![bundled("route", config)], Naming::Prefix("aws.".into())).unwrap();
+    let chains = load(vec![bundled("route", config)], TopicNaming::Prefix("aws.".into())).unwrap();
     let processed = chains.chain().unwrap().apply(batch(&rows), 6).unwrap();
     assert_eq!(fates(&processed), (vec![], vec![2], vec![0, 3]));
     for (index, route) in [(0, Route::Hash(b"k".to_vec())), (2, Route::Keep)] {
@@ -107,7 +105,7 @@ fn route_sends_by_field_and_quarantines_the_rest() {
     }
 
     let config = json!({"by": "key", "to": "partition", "hash": {}, "unmatched": "keep"});
-    let processed = load(vec![bundled("route", config)], Naming::Identity)
+    let processed = load(vec![bundled("route", config)], TopicNaming::Identity)
         .unwrap()
         .chain()
         .unwrap()
@@ -120,7 +118,7 @@ fn route_sends_by_field_and_quarantines_the_rest() {
 fn sample_keeps_a_key_or_does_not() {
     let keys: Vec<String> = (0..200).map(|n| format!("k{}", n % 100)).collect();
     let rows: Vec<Row<'_>> = keys.iter().map(|key| (Some(key.as_bytes()), None, &[][..])).collect();
-    let chains = load(vec![bundled("sample", json!({"fraction": 0.5}))], Naming::Identity).unwrap();
+    let chains = load(vec![bundled("sample", json!({"fraction": 0.5}))], TopicNaming::Identity).unwrap();
     let (dropped, ..) = fates(&chains.chain().unwrap().apply(batch(&rows), 6).unwrap());
     assert!((40..=160).contains(&dropped.len()) && dropped.iter().all(|n| dropped.contains(&((n + 100) % 200))));
 }
@@ -128,7 +126,7 @@ fn sample_keeps_a_key_or_does_not() {
 #[test]
 fn a_reject_names_the_plugin_and_its_code() {
     let chains =
-        load(vec![bundled("filter", json!({"keep": {"field": "$.a", "equals": 1}}))], Naming::Identity).unwrap();
+        load(vec![bundled("filter", json!({"keep": {"field": "$.a", "equals": 1}}))], TopicNaming::Identity).unwrap();
     let processed = chains.chain().unwrap().apply(batch(&[(None, Some(b"{"), &[])]), 1).unwrap();
     let [(0, Disposition::Reject(reject))] = processed.dispositions.as_slice() else {
         panic!("{processed:?}");
@@ -145,7 +143,7 @@ fn redact_gives_a_key_one_pseudonym_and_leaves_its_partition() {
         {"header_prefixes": ["X-"], "ignore_case": true, "with": "remove"},
         {"headers": ["ip"], "with": "mask", "keep": 1},
     ]});
-    let chains = load(vec![bundled("redact", rules)], Naming::Identity).unwrap();
+    let chains = load(vec![bundled("redact", rules)], TopicNaming::Identity).unwrap();
     let rows: [Row<'_>; 3] = [
         (Some(b"ann"), Some(b"\xffany"), &[(b"x-user", Some(b"ann")), (b"ip", Some(b"\xff")), (b"y", Some(b"ann"))]),
         (None, None, &[(b"ip", None)]),
@@ -174,7 +172,7 @@ fn rename_costs_no_call_and_naming_comes_last() {
         "prefix": "p-", "suffix": "-s",
     });
     let plugins = || vec![bundled("rename", rename.clone()), bundled("filter", json!({"keep": {"key": "k"}}))];
-    let chains = load(plugins(), Naming::Prefix("aws.".into())).unwrap();
+    let chains = load(plugins(), TopicNaming::Prefix("aws.".into())).unwrap();
     let mut chain = chains.chain().unwrap();
     assert_eq!(&*chain.target_topic("orders", 6).unwrap(), "aws.sales");
     assert_eq!(&*chain.target_topic("events.v2", 6).unwrap(), "aws.p-v2_events-s");
@@ -184,14 +182,14 @@ fn rename_costs_no_call_and_naming_comes_last() {
     assert_eq!(&*processed.target_topic, "aws.sales");
     assert_eq!(fates(&processed), (vec![1], vec![], vec![]));
 
-    let chains = load(plugins(), Naming::With(std::sync::Arc::new(|name| format!("{name}!")))).unwrap();
+    let chains = load(plugins(), TopicNaming::Prefix("!".into())).unwrap();
     let error = chains.chain().unwrap().target_topic("orders", 6).unwrap_err();
-    assert!(error.to_string().contains("sales!"), "{error}");
+    assert!(error.to_string().contains("!sales"), "{error}");
 }
 
 #[test]
 fn a_chain_without_plugins_only_names() {
-    let chains = load(vec![], Naming::Prefix("aws.".into())).unwrap();
+    let chains = load(vec![], TopicNaming::Prefix("aws.".into())).unwrap();
     let processed = chains.chain().unwrap().apply(batch(&[(None, None, &[])]), 1).unwrap();
     assert_eq!((&*processed.target_topic, &*processed.generation.0), ("aws.orders", "none"));
     assert!(processed.dispositions.is_empty());
@@ -201,7 +199,7 @@ fn a_chain_without_plugins_only_names() {
 
 #[test]
 fn a_generation_says_which_file_and_which_configuration() {
-    let generation = |config| load(vec![bundled("filter", config)], Naming::Identity).unwrap().generation().0;
+    let generation = |config| load(vec![bundled("filter", config)], TopicNaming::Identity).unwrap().generation().0;
     let first = generation(json!({"keep": {"key": "a"}}));
     assert_eq!(first, generation(json!({"keep": {"key": "a"}})));
     assert_ne!(first, generation(json!({"keep": {"key": "b"}})));
@@ -211,7 +209,7 @@ fn a_generation_says_which_file_and_which_configuration() {
 
 #[test]
 fn a_configuration_that_does_not_fit_is_told_by_place() {
-    let problem = |name, config| load(vec![bundled(name, config)], Naming::Identity).unwrap_err().problem;
+    let problem = |name, config| load(vec![bundled(name, config)], TopicNaming::Identity).unwrap_err().problem;
     let LoadProblem::SchemaMismatch(mistakes) = problem("rename", json!({"prefix": 1, "table": {"a": ""}})) else {
         panic!();
     };
@@ -234,6 +232,6 @@ fn a_configuration_that_does_not_fit_is_told_by_place() {
         };
         assert_eq!(mistakes[0].pointer, place);
     }
-    let error = load(vec![bundled("nope", json!({}))], Naming::Identity).unwrap_err();
+    let error = load(vec![bundled("nope", json!({}))], TopicNaming::Identity).unwrap_err();
     assert!(error.to_string().contains("bundled are: dedupe, filter, redact, rename, route, sample"), "{error}");
 }

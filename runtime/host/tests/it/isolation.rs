@@ -1,8 +1,5 @@
 //! Guests that go for the host itself: each ends in an error that says what happened, while a chain beside it in the same
 //! process goes on as if nothing were.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -12,8 +9,8 @@ use strait_core::edit::Disposition;
 use strait_flow::ports::ChainFactory;
 use strait_host::{FailureKind, LoadProblem};
 
-use support::guest::{GROW, Guest, Process, RECURSE, SPIN};
-use support::{Row, batch, fates, load_bytes};
+use crate::support::guest::{GROW, Guest, Process, RECURSE, SPIN};
+use crate::support::{Row, batch, fates, load_bytes};
 
 const ROWS: [Row<'static>; 3] = [(Some(b"k"), Some(b"v"), &[]), (None, None, &[]), (Some(b"x"), None, &[])];
 

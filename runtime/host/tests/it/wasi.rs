@@ -1,7 +1,4 @@
 //! What a guest that was built with WASI gets when the operator grants it: a system in which there is nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use strait_core::edit::{Content, Disposition, OutRecord};
 use strait_flow::ports::ChainFactory;
@@ -9,8 +6,8 @@ use strait_host::{LoadProblem, PluginSpec, inspect};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use support::guest::Guest;
-use support::{Row, batch, engine, load_bytes};
+use crate::support::guest::Guest;
+use crate::support::{Row, batch, engine, load_bytes};
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), None, &[]), (None, None, &[])];
 
@@ -69,7 +66,7 @@ const IMPORTS: &str = r#"
 fn guest(in_process: &str) -> Vec<u8> {
     let guest = Guest { columns: vec![3], import: IMPORTS, in_process: in_process.into(), ..Guest::default() };
     let mut resolve = Resolve::default();
-    resolve.push_str("plugin.wit", include_str!("../../../wit/v0.1/plugin.wit")).unwrap();
+    resolve.push_str("plugin.wit", include_str!("../../../../wit/v0.1/plugin.wit")).unwrap();
     let package = resolve.push_str("guest.wit", WORLD).unwrap();
     let world = resolve.select_world(&[package], Some("guest")).unwrap();
     let mut module = guest.wasm();

@@ -1,25 +1,22 @@
 //! What the host costs per record. Prints; run it with
-//! `cargo test --release --workspace --test cost -- --ignored --nocapture`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
+//! `cargo test --release --workspace --test it -- --ignored --nocapture cost::`.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use strait_core::batch::Batch;
 use strait_flow::ports::ChainFactory;
-use strait_host::{Naming, PluginSpec};
+use strait_host::{PluginSpec, TopicNaming};
 
-use support::guest::{Guest, Process};
-use support::{Row, batch, bundled, file, load};
+use crate::support::guest::{Guest, Process};
+use crate::support::{Row, batch, bundled, file, load};
 
 const RECORDS: usize = 500;
 const ROUNDS: usize = 400;
 
 /// The fastest round, in ns per record: the machine's other work only ever adds.
 fn measure(plugins: Vec<PluginSpec>, batch: &Batch) -> f64 {
-    let mut chain = load(plugins, Naming::Identity).unwrap().chain().unwrap();
+    let mut chain = load(plugins, TopicNaming::Identity).unwrap().chain().unwrap();
     let mut best = Duration::MAX;
     for _ in 0..ROUNDS {
         let copy = batch.clone();

@@ -1,7 +1,4 @@
 //! A call that fails is narrowed down to the guilty records, and `on_error` applies to those; the others go on.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +8,12 @@ use strait_core::config::OnError;
 use strait_core::edit::{Disposition, Processed, Reject};
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Next};
 use strait_host::{
-    BreakerState, ChainSpec, FailureKind, HostChains, HostEngine, HostOptions, LoadProblem, Naming, PluginSpec,
+    BreakerState, ChainSpec, FailureKind, HostChains, HostEngine, HostOptions, LoadProblem, PluginSpec, TopicNaming,
 };
 
-use support::guest::{GROW, Guest, Process, RECURSE, SPIN};
-use support::world::World;
-use support::{Row, batch, fates, file, load, load_bytes};
+use crate::support::guest::{GROW, Guest, Process, RECURSE, SPIN};
+use crate::support::world::World;
+use crate::support::{Row, batch, fates, file, load, load_bytes};
 
 /// Bit 1 of the mode: a second try.
 const AGAIN: &str = "(i32.and (local.get $mode) (i32.const 2))";
@@ -157,7 +154,7 @@ fn an_answer_with_a_bad_edit_leaves_nothing_behind() {
         ..Guest::default()
     };
     let specs = vec![file(&first.wasm(), |_| {}), file(&bad.wasm(), |spec| spec.on_error = OnError::Pass)];
-    let chains = load(specs, Naming::Identity).unwrap();
+    let chains = load(specs, TopicNaming::Identity).unwrap();
     let processed = chains.chain().unwrap().apply(records(2, &[]), 6).unwrap();
     assert_eq!(processed.dispositions.len(), 2);
     for (_, disposition) in &processed.dispositions {
@@ -229,7 +226,7 @@ fn a_trap_in_a_rust_plugin_holds_its_partition_up_for_milliseconds() {
 
 fn chains(engine: &HostEngine, specs: Vec<PluginSpec>) -> Arc<HostChains> {
     let link = strait_host::LinkInfo { link: "l".into(), ..strait_host::LinkInfo::default() };
-    HostChains::load(engine, ChainSpec { plugins: specs, link, naming: Naming::Identity }).unwrap()
+    HostChains::load(engine, ChainSpec { plugins: specs, link, naming: TopicNaming::Identity }).unwrap()
 }
 
 fn waits(chain: &mut dyn Chain, batch: Batch) -> (u64, ChainError) {
@@ -333,8 +330,10 @@ fn a_state_folder_that_cannot_be_written_is_done_without() {
     let world = Arc::new(World::default());
     let options =
         HostOptions { clock: world.clone(), state_dir: Some(file.path().join("state")), ..HostOptions::default() };
-    let loaded =
-        chains(&HostEngine::with(options).unwrap(), vec![support::file(&poisoned("unreachable").wasm(), |_| {})]);
+    let loaded = chains(
+        &HostEngine::with(options).unwrap(),
+        vec![crate::support::file(&poisoned("unreachable").wasm(), |_| {})],
+    );
     let mut chain = loaded.plugin_chain().unwrap();
     let all: Vec<usize> = (0..50).collect();
     assert_eq!(waits(&mut chain, records(50, &all)).0, 1_000);

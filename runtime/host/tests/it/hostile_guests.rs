@@ -1,15 +1,12 @@
 //! Guests that break the rules: each must end in an error that says what happened, and the host goes on.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use serde_json::json;
 use strait_core::edit::Disposition;
 use strait_flow::ports::ChainFactory;
-use strait_host::{LoadProblem, Naming, inspect};
+use strait_host::{LoadProblem, TopicNaming, inspect};
 
-use support::guest::{GROW, Guest, Process, SPIN};
-use support::{Row, batch, engine, file, load, load_bytes};
+use crate::support::guest::{GROW, Guest, Process, SPIN};
+use crate::support::{Row, batch, engine, file, load, load_bytes};
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[(b"h", None)]), (None, None, &[])];
 
@@ -237,7 +234,7 @@ fn what_could_undo_a_required_plugins_work_does_not_load_behind_it() {
         |effects: u32, fails_closed: bool| Guest { effects, fails_closed, topic_effects: 0, ..Guest::default() };
     let load_two = |first: &Guest, second: &Guest, allow_after: bool| {
         let plugins = vec![file(&first.wasm(), |_| {}), file(&second.wasm(), |spec| spec.allow_after = allow_after)];
-        load(plugins, Naming::Identity).map(drop).map_err(|error| error.to_string())
+        load(plugins, TopicNaming::Identity).map(drop).map_err(|error| error.to_string())
     };
     for effect in [1, 2, 3, 4, 8] {
         let error = load_two(&guest(CONTENT, true), &guest(1 << effect, false), false).unwrap_err();

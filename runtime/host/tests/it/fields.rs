@@ -1,7 +1,4 @@
 //! Fields of JSON values, copies and the plugins that must not fail open, seen from both sides of the interface.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -11,18 +8,18 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use strait_core::edit::{Content, Disposition, OutRecord, Processed};
 use strait_flow::ports::{Chain, ChainError, ChainFactory};
-use strait_host::{ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, Naming};
+use strait_host::{ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, TopicNaming};
 
-use support::guest::{Guest, Process};
-use support::world::World;
-use support::{Row, batch, fates, file, load, load_bytes};
+use crate::support::guest::{Guest, Process};
+use crate::support::world::World;
+use crate::support::{Row, batch, fates, file, load, load_bytes};
 
 const NULL: u32 = u32::MAX;
 const DOCUMENT: &[u8] = br#"{ "email" : "a@b", "id":7,"list":[{"ssn":1},{"ssn" : "2"}] }"#;
 
 fn run(plugins: &[&Guest], rows: &[Row<'_>]) -> Result<Processed, ChainError> {
     let plugins = plugins.iter().map(|guest| file(&guest.wasm(), |_| {})).collect();
-    load(plugins, Naming::Identity).unwrap().chain().unwrap().apply(batch(rows), 6)
+    load(plugins, TopicNaming::Identity).unwrap().chain().unwrap().apply(batch(rows), 6)
 }
 
 fn value(record: &OutRecord) -> String {
@@ -166,7 +163,7 @@ fn a_record_that_no_plugin_touched_keeps_its_very_bytes() {
     };
     let second = Guest { columns: vec![3, 4, 5, 6], process: edits(&[[2, 7, 1, 2]], b"hx"), ..Guest::default() };
     let plugins = vec![file(&first.wasm(), |_| {}), file(&second.wasm(), |_| {})];
-    let chains = load(plugins, Naming::Identity).unwrap();
+    let chains = load(plugins, TopicNaming::Identity).unwrap();
     let batch = batch(&values(&[Some(DOCUMENT); 4]));
     let before: Vec<*const u8> = batch.iter().map(|record| record.value.unwrap().as_ptr()).collect();
     let processed = chains.chain().unwrap().apply(batch, 6).unwrap();
@@ -287,7 +284,7 @@ fn copies_go_through_the_rest_of_the_chain_one_by_one() {
     let copying = Guest { process: edits(&[[1, 2, 0, 3], [1, 14, 0, 0], [1, 14, 0, 0]], b"new"), ..Guest::default() };
     let plugins = [&copying, &second(&[[1, 0, 0, 0], [2, 13, 0, 3]], b"why"), &second(&[], b"")];
     let plugins = plugins.map(|guest| file(&guest.wasm(), |_| {})).into();
-    let chains = load(plugins, Naming::Identity).unwrap();
+    let chains = load(plugins, TopicNaming::Identity).unwrap();
     let processed = chains.chain().unwrap().apply(batch(&rows), 6).unwrap();
     assert_eq!(fates(&processed), (vec![], vec![1], vec![]));
     let counts: Vec<u64> = chains.counters().iter().map(|c| c.value).collect();
@@ -387,7 +384,7 @@ fn whatever_a_plugin_answers_is_an_edit_or_an_error() {
     let clock = Arc::new(World::default());
     let engine = HostEngine::with(HostOptions { clock: clock.clone(), ..HostOptions::default() }).unwrap();
     let plugins = vec![file(&one.wasm(), |_| {}), file(&two.wasm(), |_| {})];
-    let spec = ChainSpec { plugins, link: LinkInfo::default(), naming: Naming::Identity };
+    let spec = ChainSpec { plugins, link: LinkInfo::default(), naming: TopicNaming::Identity };
     let chains = HostChains::load(&engine, spec).unwrap();
     let chain = RefCell::new(chains.chain().unwrap());
     let accepted = Cell::new(0);

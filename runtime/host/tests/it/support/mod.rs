@@ -1,5 +1,4 @@
 //! What the host's tests share.
-#![allow(dead_code)]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -9,7 +8,7 @@ use serde_json::Value;
 use strait_core::batch::{Batch, BatchBuilder, TimestampType};
 use strait_core::edit::{Disposition, Processed};
 use strait_core::offset::{LeaderEpoch, SourceOffset};
-use strait_host::{ChainSpec, HostChains, HostEngine, LinkInfo, LoadError, Naming, PluginSource, PluginSpec};
+use strait_host::{ChainSpec, HostChains, HostEngine, LinkInfo, LoadError, PluginSource, PluginSpec, TopicNaming};
 
 /// One engine for all tests: plugins are compiled once.
 pub fn engine() -> &'static HostEngine {
@@ -21,7 +20,7 @@ pub fn bundled(name: &str, config: Value) -> PluginSpec {
     PluginSpec::new(name, PluginSource::Bundled(name.into()), config)
 }
 
-pub fn load(plugins: Vec<PluginSpec>, naming: Naming) -> Result<Arc<HostChains>, LoadError> {
+pub fn load(plugins: Vec<PluginSpec>, naming: TopicNaming) -> Result<Arc<HostChains>, LoadError> {
     let link = LinkInfo {
         link: "aws-to-gcp".into(),
         source: "aws".into(),
@@ -64,7 +63,7 @@ pub mod world;
 
 /// Writes a guest to a file and loads it as the only plugin.
 pub fn load_bytes(bytes: &[u8], change: impl FnOnce(&mut PluginSpec)) -> Result<Arc<HostChains>, LoadError> {
-    load(vec![file(bytes, change)], Naming::Identity)
+    load(vec![file(bytes, change)], TopicNaming::Identity)
 }
 
 /// A plugin from a file, named by its content, in cargo's folder for such files.

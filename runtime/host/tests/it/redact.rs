@@ -1,16 +1,13 @@
 //! What `redact` is for, through the host: nothing that it should take out gets past it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use serde_json::json;
 use strait_core::batch::Batch;
 use strait_core::edit::{Content, Disposition, OutRecord, Processed, Route};
 use strait_corpus::{SECRET, corpus, leaks, rules};
 use strait_flow::ports::ChainFactory;
-use strait_host::{Naming, PluginSpec};
+use strait_host::{PluginSpec, TopicNaming};
 
-use support::{Row, batch, bundled, load};
+use crate::support::{Row, batch, bundled, load};
 
 /// Everything that leaves of a record: nothing where it is dropped or rejected.
 fn leaving<'a>(batch: &'a Batch, processed: &'a Processed, index: usize) -> Vec<(Vec<u8>, Option<&'a OutRecord>)> {
@@ -55,7 +52,7 @@ fn run(plugins: Vec<PluginSpec>, any_case: bool) {
     let rows: Vec<Row<'_>> =
         trials.iter().map(|trial| (Some(&b"SECRET-key"[..]), Some(&*trial.value), &headers[..])).collect();
     let originals = batch(&rows);
-    let processed = load(plugins, Naming::Identity).unwrap().chain().unwrap().apply(batch(&rows), 6).unwrap();
+    let processed = load(plugins, TopicNaming::Identity).unwrap().chain().unwrap().apply(batch(&rows), 6).unwrap();
     for (index, trial) in trials.iter().enumerate() {
         let name = &trial.name;
         assert_eq!(
@@ -109,7 +106,7 @@ fn what_was_not_named_keeps_its_bytes_and_tombstones_pass() {
     let document =
         br#" { "customer" : {"email":"a\u0062cd" , "n" : 1.50 } ,"gone":1, "list":[{"a":1234},{"b":"\/"}]} "#;
     let rows: [Row<'_>; 3] = [(Some(b"k"), Some(document), &[]), (Some(b"k"), None, &[]), (None, None, &[])];
-    let processed = load(vec![bundled("redact", config)], Naming::Identity)
+    let processed = load(vec![bundled("redact", config)], TopicNaming::Identity)
         .unwrap()
         .chain()
         .unwrap()

@@ -1,7 +1,4 @@
 //! The chain of a link is exchanged while batches come: at their borders, and back when the new one breaks.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +7,9 @@ use strait_core::{Content, Disposition, Processed};
 use strait_flow::ports::{Chain, ChainFactory};
 use strait_host::{ActiveChain, ActiveChainDeps, HistoryOutcome, HostChains, OfferError, Trial, TrialPhase};
 
-use support::guest::{Guest, Process, SPIN};
-use support::world::World;
-use support::{Row, batch, load_bytes};
+use crate::support::guest::{Guest, Process, SPIN};
+use crate::support::world::World;
+use crate::support::{Row, batch, load_bytes};
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[]), (None, None, &[])];
 const PROBATION: Duration = Duration::from_secs(60);
@@ -197,7 +194,7 @@ fn what_would_protect_less_is_named() {
         headers: vec![b"a".as_slice(), b"b"],
         ..version("strict")
     };
-    let none = support::load(vec![], strait_host::Naming::Identity).unwrap();
+    let none = crate::support::load(vec![], strait_host::TopicNaming::Identity).unwrap();
     assert_eq!(of(&version("looser"), &load(&strict())), Vec::<String>::new());
     assert_eq!(of(&version("looser"), &none), Vec::<String>::new());
     assert!(of(&strict(), &none)[0].contains("not in the chain any more"));

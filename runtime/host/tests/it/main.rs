@@ -1,0 +1,21 @@
+//! The host from outside: plugins are loaded, judge batches, break and are replaced.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where it fails, in its helpers too"
+)]
+
+mod bundled;
+mod cost;
+mod failure;
+mod fields;
+mod hostile_guests;
+mod isolation;
+mod layout;
+mod redact;
+mod reload;
+mod support;
+mod warm_up;
+mod wasi;
