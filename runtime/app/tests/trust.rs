@@ -93,7 +93,7 @@ fn a_plugin_is_signed_verified_and_refused_by_name() {
     let zero = format!("ed25519:{}", "0".repeat(64));
     for (top, plugin, wanted) in [
         ("trusted_plugin_keys = [\"ed25519:12\"]", "", "write ed25519: and 64 hexadecimal digits"),
-        (&*format!("trusted_plugin_keys = [\"{zero}\"]"), "", "no Ed25519 public key"),
+        (&*format!("trusted_plugin_keys = [\"{zero}\"]"), "", "not a valid Ed25519 public key"),
         ("", "digest = \"sha256:abc\"", "write sha256: and 64 hexadecimal digits"),
     ] {
         config(dir, top, plugin);

@@ -1,32 +1,32 @@
-//! Why a plugin could not be loaded.
+//! Errors of loading a plugin.
 
 use std::path::PathBuf;
 
 use crate::api::SPOKEN;
 use crate::file::FileError;
 
-/// A plugin that could not be loaded: which one, from where, and what to do.
+/// A plugin that did not load, with its origin and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("plugin {plugin} ({origin}): {problem}")]
 pub struct LoadError {
-    /// Its name in the link.
+    /// Name of the plugin in the link.
     pub plugin: String,
-    /// Its file, or `bundled`.
+    /// Path of its file, or `bundled`.
     pub origin: String,
-    /// What is wrong.
+    /// The problem.
     pub problem: LoadProblem,
 }
 
-/// A mistake in a plugin's configuration.
+/// A mistake in the configuration of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigMistake {
-    /// JSON Pointer into the configuration; empty is the whole.
+    /// JSON Pointer into the configuration; empty for all of it.
     pub pointer: String,
-    /// What is wrong there.
+    /// The plugin's or the schema's message.
     pub message: String,
 }
 
-/// What is wrong with a plugin.
+/// A problem with a plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadProblem {
     /// The file cannot be read.
@@ -35,16 +35,16 @@ pub enum LoadProblem {
     /// The binary has no bundled plugin of that name.
     #[error("no bundled plugin has this name; bundled are: {available}")]
     NotBundled {
-        /// The names there are.
+        /// The names that exist.
         available: String,
     },
-    /// The binary was built without any.
+    /// The binary was built without bundled plugins.
     #[error("this binary was built without bundled plugins; run ./dev build")]
     NothingBundled,
-    /// Larger than allowed.
+    /// The file is larger than allowed.
     #[error("the file has {bytes} bytes, {bytes_max} are allowed; strip debug information or raise file_mib_max")]
     TooLarge {
-        /// Its size.
+        /// Size of the file.
         bytes: usize,
         /// The bound.
         bytes_max: usize,
@@ -54,29 +54,29 @@ pub enum LoadProblem {
         "its digest is sha256:{found}, and the configuration pins sha256:{pinned}: put the pinned file back, or pin this one if it is meant"
     )]
     OtherDigest {
-        /// What the file has, in hexadecimal digits.
+        /// Digest of the file, in hexadecimal digits.
         found: String,
-        /// What the configuration says.
+        /// Digest in the configuration.
         pinned: String,
     },
     /// No trusted key vouches for it.
     #[error("trusted_plugin_keys is set, and {0}")]
     Untrusted(TrustError),
-    /// More functions than allowed.
+    /// The file has more functions than allowed.
     #[error("it has {functions} functions, {functions_max} are allowed; raise functions_max if that is right")]
     TooManyFunctions {
-        /// How many.
+        /// Functions in the file.
         functions: usize,
         /// The bound.
         functions_max: usize,
     },
-    /// Not a valid WebAssembly module or component.
+    /// The file is not a valid WebAssembly module or component.
     #[error("not valid WebAssembly: {0}; give the .wasm file that the build made")]
     NotWasm(String),
-    /// A core module that cannot be made a component.
+    /// The core module cannot be made a component.
     #[error("the core module cannot be made a component: {0}; export the functions of wit/v0.1/plugin.wit")]
     NotAComponent(String),
-    /// It wants something that no plugin gets.
+    /// It has an import that no plugin is granted.
     #[error(
         "it imports '{import}', which Strait does not grant: a plugin gets strait:plugin/host, and a component a WASI 0.2 without files and network where `wasi = true` is set; build it without WASI (for Rust: wasm32-unknown-unknown)"
     )]
@@ -84,7 +84,7 @@ pub enum LoadProblem {
         /// Name of the import.
         import: String,
     },
-    /// It wants WASI and the operator has not said that it gets it.
+    /// It imports WASI, which the operator has not granted.
     #[error(
         "it imports '{import}': it was built with WASI; set `wasi = true` for it (it gets no files, no network and no environment), or build it without WASI"
     )]
@@ -98,49 +98,49 @@ pub enum LoadProblem {
         /// The version it names.
         version: String,
     },
-    /// It lacks a part of the interface, or has it in another shape.
+    /// It lacks an export of the interface, or has it with another type.
     #[error(
         "it does not export '{export}' as wit/v0.1/plugin.wit has it{detail}; build it with an SDK of this release"
     )]
     MissingExport {
         /// Name of the export.
         export: String,
-        /// What differs, or nothing.
+        /// The difference, or nothing.
         detail: String,
     },
-    /// What it says of itself cannot be.
+    /// Its description is not valid.
     #[error("its description is not valid: {0}; this is a bug in the plugin")]
     BadManifest(String),
-    /// The configuration does not follow the plugin's schema.
+    /// The configuration does not match the plugin's schema.
     #[error("the configuration does not fit the plugin's schema:{}", list(.0))]
     SchemaMismatch(Vec<ConfigMistake>),
     /// The plugin refused its configuration.
     #[error("the plugin refuses its configuration:{}", list(.0))]
     ConfigureRefused(Vec<ConfigMistake>),
-    /// Records must not pass it unjudged.
+    /// Its `on_error` is `pass` although it is required.
     #[error(
         "on_error = \"pass\" would let records pass without the judgement of a required plugin; choose quarantine, drop or stop"
     )]
     PassRefused,
-    /// It could undo what an earlier plugin did.
+    /// It could undo the edits of an earlier, required plugin.
     #[error(
         "it comes after '{earlier}', which is required and edits records, and could undo that (effects: {effects}); put it before '{earlier}', or set allow_after = true for it if it may see and change what '{earlier}' leaves"
     )]
     AfterRequired {
         /// The required plugin before it.
         earlier: String,
-        /// What the later one can do.
+        /// The effects with which it could.
         effects: String,
     },
-    /// It trapped.
+    /// It trapped in a call.
     #[error("it broke in {call}: {reason}; this is a bug in the plugin")]
     Trap {
         /// start, describe or configure.
         call: &'static str,
-        /// What happened.
+        /// The reason.
         reason: String,
     },
-    /// It did not answer in time.
+    /// It did not answer before the deadline.
     #[error("{call} did not end within {ms_max} ms; this is a bug in the plugin, or the machine is overloaded")]
     Timeout {
         /// start, describe or configure.
@@ -150,7 +150,7 @@ pub enum LoadProblem {
     },
 }
 
-/// Why nobody vouches for a file.
+/// A file without a valid signature of a trusted key.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// There is no signature.
@@ -161,18 +161,18 @@ pub enum TrustError {
     Unreadable {
         /// The signature file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         error: std::io::Error,
     },
-    /// The signature file is not one.
+    /// The signature file is malformed.
     #[error("its signature {} is not as strait plugin sign writes it: {reason}", path.display())]
     Malformed {
         /// The signature file.
         path: PathBuf,
-        /// What is wrong.
+        /// The mistake.
         reason: &'static str,
     },
-    /// It is signed, by others.
+    /// It is signed by other keys only.
     #[error("it is signed by {signers}, which trusted_plugin_keys does not name")]
     OtherSigners {
         /// The keys in the signature file.
@@ -183,7 +183,7 @@ pub enum TrustError {
         "the signature of {signer} is not for these bytes: the file was changed after it was signed, or the signature belongs to another one"
     )]
     OtherBytes {
-        /// The key that is said to have signed.
+        /// The key of the signature.
         signer: String,
     },
 }

@@ -13,35 +13,36 @@ use crate::guest::HostEngine;
 use crate::health::PluginHealth;
 use crate::load::{ChainSpec, LoadedPlugin, Manifest, PluginSet, PluginSource};
 
-/// The sum of a plugin's counter over all chains of this factory.
+/// A plugin's counter, summed over all chains of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterValue {
     /// Name of the plugin in the link.
     pub plugin: Arc<str>,
     /// Name of the counter.
     pub counter: String,
-    /// Sum.
+    /// The sum.
     pub value: u64,
 }
 
 /// A plugin of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginVersion {
-    /// Its name in the link.
+    /// Name of the plugin in the link.
     pub name: String,
-    /// `sha256:` and 64 hexadecimal digits, of its file.
+    /// Digest of its file: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// The version that its author gave it.
+    /// Version, from its author.
     pub version: String,
 }
 
-/// A loaded chain: one generation, immutable. Makes a chain per lane.
+/// One immutable generation of loaded plugins. Makes a chain per lane.
 pub struct HostChains {
     set: Arc<PluginSet>,
 }
 
 impl HostChains {
-    /// Reads, checks, compiles and tries each plugin: start, describe, configure. Blocks for as long as compiling takes.
+    /// Reads, checks and compiles each plugin, and tries it: start, describe, configure. Blocks
+    /// while it compiles.
     ///
     /// # Errors
     /// [`LoadError`] of the first plugin that does not load.
@@ -49,18 +50,18 @@ impl HostChains {
         Ok(Arc::new(Self { set: Arc::new(PluginSet::load(engine, spec)?) }))
     }
 
-    /// The plugins' names, digests and configurations: `name@digest+configuration`, in order.
+    /// Returns the generation: `name@digest+configuration` of each plugin, in order.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.set.generation.clone()
     }
 
-    /// What each plugin says of itself, in order, with its name in the link.
+    /// Returns each plugin's name in the link and its manifest, in order.
     pub fn manifests(&self) -> impl Iterator<Item = (&Arc<str>, &Manifest)> {
         self.set.plugins.iter().map(|p| (&p.name, &p.manifest))
     }
 
-    /// Where each plugin came from, by its name in the link, in order.
+    /// Returns each plugin's name in the link and its source, in order.
     pub fn sources(&self) -> impl Iterator<Item = (&Arc<str>, &PluginSource)> {
         self.set.plugins.iter().map(|p| (&p.name, &p.source))
     }
@@ -69,7 +70,7 @@ impl HostChains {
         &self.set
     }
 
-    /// Name in the link, digest of the file and author's version of each plugin, in order.
+    /// Returns each plugin's name, digest and version, in order.
     #[must_use]
     pub fn versions(&self) -> Vec<PluginVersion> {
         let version = |plugin: &Arc<LoadedPlugin>| PluginVersion {
@@ -80,14 +81,14 @@ impl HostChains {
         self.set.plugins.iter().map(version).collect()
     }
 
-    /// What the plugins counted in accepted batches.
+    /// Returns the plugins' counters. They count accepted batches only.
     #[must_use]
     pub fn counters(&self) -> Vec<CounterValue> {
         let mut values = Vec::new();
         for plugin in &self.set.plugins {
             for (counter, sum) in plugin.manifest.counters.iter().zip(&plugin.counters) {
                 values.push(CounterValue {
-                    plugin: plugin.name.clone(),
+                    plugin: Arc::clone(&plugin.name),
                     counter: counter.clone(),
                     value: sum.load(Ordering::Relaxed),
                 });
@@ -96,18 +97,19 @@ impl HostChains {
         values
     }
 
-    /// How each plugin fares, in order. What it holds lives as long as the process: a reload does not reset it.
+    /// Returns each plugin's health, in order. It lives as long as the process: a reload does not
+    /// reset it.
     #[must_use]
     pub fn health(&self) -> Vec<PluginHealth> {
         self.set.plugins.iter().map(|plugin| plugin.health.snapshot()).collect()
     }
 
-    /// A fresh chain, as its own type.
+    /// Makes a chain, as its own type.
     ///
     /// # Errors
-    /// [`ChainError`] when an instance cannot be made.
+    /// [`ChainError`]: an instance cannot be started.
     pub fn plugin_chain(&self) -> Result<PluginChain, ChainError> {
-        PluginChain::new(self.set.clone())
+        PluginChain::new(Arc::clone(&self.set))
     }
 }
 

@@ -1,39 +1,39 @@
-//! Reads files that others may have put there: whole, up to a bound, and without ever waiting for them.
+//! Reads files from users: whole, up to a bound, and without ever blocking on a pipe.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Why a file was not read.
+/// A file that was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It is not there, may not be read, or is no regular file.
+    /// It does not exist, may not be read, or is not a regular file.
     #[error("{0}")]
     Unreadable(#[from] io::Error),
-    /// It holds more than is read.
+    /// It is larger than the bound.
     #[error("it is larger than {bytes_max} bytes")]
     TooLarge {
-        /// What it has, as far as that was looked at.
+        /// Its size, as far as it was read.
         bytes: usize,
         /// The bound.
         bytes_max: usize,
     },
 }
 
-/// The bytes of a regular file.
+/// Reads a regular file.
 ///
 /// # Errors
 /// [`FileError`].
 pub fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
-    // Without waiting: a pipe that nobody writes into could else not even be opened.
+    // Non-blocking: to open a pipe without a writer would block.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file").into());
     }
     let bytes = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-    // Before it is read: it may be anything.
+    // Before the read: the file may be huge.
     if bytes > bytes_max {
         return Err(FileError::TooLarge { bytes, bytes_max });
     }
@@ -48,7 +48,6 @@ pub fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::process::Command;
     use std::sync::mpsc;
@@ -71,10 +70,10 @@ mod tests {
         let pipe = dir.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let no_file = [pipe, dir.path().to_owned(), "/dev/zero".into()];
-        // In a thread of its own, so that one that waits fails the test.
-        let (tell, told) = mpsc::sync_channel(1);
-        thread::spawn(move || tell.send(no_file.map(|path| read_file(&path, 5).unwrap_err().to_string())));
-        for error in told.recv_timeout(Duration::from_secs(30)).unwrap() {
+        // In a thread of its own, so that a read that blocks fails the test.
+        let (done, errors) = mpsc::sync_channel(1);
+        thread::spawn(move || done.send(no_file.map(|path| read_file(&path, 5).unwrap_err().to_string())));
+        for error in errors.recv_timeout(Duration::from_secs(30)).unwrap() {
             assert_eq!(error, "it is not a regular file");
         }
         let error = read_file(&dir.path().join("none"), 5).unwrap_err();

@@ -1,7 +1,8 @@
-//! The plugin host: loads Wasm plugins, shows them batches as columns and turns their edits into dispositions.
+//! The plugin host: loads Wasm plugins, shows them batches as columns and turns their edits into
+//! dispositions.
 //!
-//! The only crate that names wasmtime. A guest is untrusted: it gets memory, time and output bounds on every call, no imports
-//! but its own log and counters, and nothing that it answers can make the host panic.
+//! The only crate that names wasmtime. A guest is untrusted: every call has bounds on memory, time
+//! and output, its only imports are its log and its counters, and no answer makes the host panic.
 
 pub mod api;
 mod chain;

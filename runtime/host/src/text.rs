@@ -1,19 +1,20 @@
-//! Text for logs, errors and headers: a guest's words made harmless, and digests in hexadecimal digits.
+//! Text for logs, errors and headers: escaped text of guests, and digests in hexadecimal digits.
 
 use sha2::{Digest, Sha256};
 
-/// The digest of a file's bytes, as pins are written: `sha256:` and 64 hexadecimal digits.
+/// Returns the digest of a file's bytes in the format of a pin: `sha256:` and 64 hexadecimal
+/// digits.
 #[must_use]
 pub fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 
-/// Lower-case hexadecimal digits.
+/// Returns lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Escapes control characters and cuts at `bytes_max` bytes.
+/// Escapes control characters and truncates at `bytes_max` bytes.
 pub(crate) fn clean(text: &str, bytes_max: usize) -> String {
     let mut out = String::new();
     for c in text.chars() {

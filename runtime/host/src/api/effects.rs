@@ -1,6 +1,6 @@
-//! What a plugin may do to records, as bits of the interface (`effects` in `wit/v0.1/plugin.wit`).
+//! Effects of a plugin on records, as bits of the interface (`effects` in `wit/v0.1/plugin.wit`).
 
-/// Effects by bit.
+/// Names of the effects, by bit.
 pub(crate) const EFFECT_NAMES: [&str; 10] =
     ["drop", "key", "value", "field", "header", "timestamp", "topic", "partition", "emit", "reject"];
 
@@ -14,10 +14,10 @@ pub(crate) const TOPIC: u32 = 1 << 6;
 pub(crate) const PARTITION: u32 = 1 << 7;
 pub(crate) const EMIT: u32 = 1 << 8;
 pub(crate) const REJECT: u32 = 1 << 9;
-/// What changes the content of a record.
+/// The effects that change the content of a record.
 pub(crate) const CONTENT: u32 = KEY | VALUE | FIELD | HEADER;
 
-/// The names of effects.
+/// Returns the names of these effects.
 pub(crate) fn effect_names(effects: u32) -> Vec<&'static str> {
     let mut names = Vec::new();
     for (bit, name) in EFFECT_NAMES.iter().enumerate() {

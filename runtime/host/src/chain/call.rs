@@ -12,12 +12,12 @@ use crate::guest::Instance;
 use crate::health::FailureKind;
 use crate::text::clean;
 
-/// Bit 0 of a batch's mode: the records were judged before.
+/// Bit 0 of a batch's mode: a warm-up.
 pub(super) const MODE_WARM_UP: u32 = 1;
 
 /// Bit 1 of a batch's mode: a second try after a fault.
 pub(super) const MODE_AGAIN: u32 = 2;
-/// What calls of a plugin on records of one batch have in common.
+/// What the calls of a plugin for one batch have in common.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) topic: &'a str,
@@ -25,23 +25,24 @@ pub(super) struct Call<'a> {
     /// `None` where the plugin reads no fields.
     pub(super) lens: Option<&'a Lens>,
     pub(super) base_offset: u64,
-    /// The interface's bits.
+    /// Bits of the interface.
     pub(super) mode: u32,
     pub(super) ms_max: u64,
 }
 
 impl Stage {
-    /// One call on the records at `rows`. One that fails changes nothing, says nothing and costs the instance.
+    /// Calls the plugin with the records at `rows`. A failed call changes nothing, its output is
+    /// discarded, and the instance is dropped.
     ///
     /// # Errors
-    /// What is not about these records: no instance, or what cannot be packed.
+    /// Not about these records: there is no instance, or they cannot be packed.
     pub(super) fn attempt(
         &mut self,
         call: &Call<'_>,
         rows: &[usize],
         work: &mut Work<'_>,
     ) -> Result<Result<(), Failure>, StageError> {
-        // Taken out: it comes back only if all goes well.
+        // Taken out, and put back only after success.
         let (mut instance, share) = if call.needs.is_stateful() {
             let (instance, share) = self.take_stateful(work)?;
             (instance, Some(share))
@@ -114,7 +115,7 @@ impl Stage {
     }
 }
 
-/// The guest's own words for an error, unless they may not be told.
+/// Returns the guest's own text for an error message, unless it is withheld.
 pub(super) fn quoted(words: &str, silent: bool) -> String {
     if silent {
         return String::new();

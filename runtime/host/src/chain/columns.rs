@@ -1,4 +1,4 @@
-//! Packs the declared columns of some records (layout: `wit/v0.1/plugin.wit`).
+//! The columns of a batch, and how they are packed (layout: `wit/v0.1/plugin.wit`).
 
 use strait_core::batch::{Batch, TimestampType};
 
@@ -7,7 +7,7 @@ use super::slots::{RecordSlot, RecordSlots};
 use super::view::View;
 use crate::fields::{Doc, Docs, Lens, Occurrence};
 
-/// A call's data is cut here: larger ones leave the cache and cost double.
+/// Bytes of data in a call: more would leave the cache and cost twice as much.
 pub(super) const DATA_BYTES_MAX: usize = 256 << 10;
 /// Columns of integers start at multiples of this.
 const ALIGNMENT: usize = 8;
@@ -37,7 +37,7 @@ pub(super) enum Column {
 }
 
 impl Column {
-    /// For people.
+    /// Returns the name for an operator.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::OffsetDeltas => "offsets",
@@ -94,7 +94,7 @@ impl Column {
     }
 }
 
-/// Buffers that are reused from call to call.
+/// Packs columns into buffers that are reused from call to call.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
     /// Number, start and length of each column.
@@ -102,11 +102,11 @@ pub(super) struct Packer {
     pub(super) data: Vec<u8>,
 }
 
-/// More than an u32 can count.
+/// More bytes or records than an u32 can count.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLarge;
 
-/// What a plugin is shown: the records of a batch as the chain left them, and its fields of them.
+/// What a plugin sees: the records of a batch as the chain left them, and their fields.
 #[derive(Clone, Copy)]
 pub(super) struct Scene<'a> {
     pub(super) needs: &'a Needs,
@@ -117,7 +117,7 @@ pub(super) struct Scene<'a> {
     pub(super) lens: Option<&'a Lens>,
 }
 
-/// About how many bytes a record adds; exact but for the alignment of columns.
+/// Returns the bytes that a record adds to a call, without the alignment of columns.
 pub(super) fn cost(scene: &Scene<'_>, slot: &RecordSlot, view: &View<'_>) -> usize {
     let needs = scene.needs;
     let mut bytes = 0;
@@ -164,12 +164,12 @@ pub(super) fn cost(scene: &Scene<'_>, slot: &RecordSlot, view: &View<'_>) -> usi
 }
 
 impl Packer {
-    /// Packs the records at `rows`, indexes into the slots.
+    /// Packs the records at `rows`, which are indexes into the slots.
     pub(super) fn pack(&mut self, scene: &Scene<'_>, rows: &[usize], base_offset: u64) -> Result<(), TooLarge> {
         self.directory.clear();
         self.data.clear();
         for column in &scene.needs.columns {
-            // Bytes could start anywhere; one rule for all is simpler for those who read it.
+            // Bytes could start anywhere, but one rule for all columns is simpler for readers.
             self.data.resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
             let start = self.data.len();
             fill(*column, scene, rows, base_offset, &mut self.data)?;
@@ -184,7 +184,7 @@ pub(super) fn number(value: usize) -> Result<u32, TooLarge> {
     u32::try_from(value).map_err(|_| TooLarge)
 }
 
-/// Length of nullable bytes, -1 for null.
+/// Returns the length of nullable bytes, -1 for null.
 fn length(bytes: Option<&[u8]>) -> Result<[u8; 4], TooLarge> {
     let length = bytes.map_or(Ok(-1), |b| i32::try_from(b.len()).map_err(|_| TooLarge))?;
     Ok(length.to_le_bytes())
@@ -209,7 +209,7 @@ fn fill(
                 data.extend(u32::try_from(delta).map_err(|_| TooLarge)?.to_le_bytes());
             }
             Column::Timestamps => data.extend(view.timestamp_ms().to_le_bytes()),
-            // Records do not say over which links they came: all are the source's.
+            // Records do not carry their origin in this version: all come from the source.
             Column::Origins => data.extend(0_u32.to_le_bytes()),
             Column::TimestampTypes => data.push(match batch.timestamp_type() {
                 TimestampType::Create => 0,
@@ -225,7 +225,7 @@ fn fill(
     Ok(())
 }
 
-/// Bytes that a record adds to a column of fields.
+/// Returns the bytes that a record adds to a column of fields.
 fn field_cost(column: Column, lens: &Lens, docs: &Docs, doc: &Doc) -> usize {
     let each = |bytes: fn(&Docs, &Occurrence) -> usize| {
         let fields = (0..lens.fields.len()).flat_map(|field| docs.occurrences(doc, lens, field));
@@ -334,7 +334,7 @@ fn append(length: Result<[u8; 4], TooLarge>, data: &mut Vec<u8>, result: &mut Re
     }
 }
 
-/// The record's offset; Kafka has no negative ones.
+/// Returns the record's offset; Kafka has no negative ones.
 pub(super) fn offset(view: &View<'_>) -> u64 {
     u64::try_from(view.record.offset.0).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! What a required plugin looks at in a topic: a reload must not reduce it silently.
+//! The coverage of a required plugin: a reload must not reduce it silently.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +12,12 @@ const VALUES: &str = "values";
 const ALL_HEADERS: &str = "all headers";
 const THE_TOPIC: &str = "records";
 
-/// What a plugin looks at in one topic, by names for an operator.
+/// The parts of a topic's records that a plugin looks at, by names for an operator.
 #[derive(Debug, Default)]
 pub(crate) struct Coverage(BTreeSet<String>);
 
 impl Coverage {
-    /// Reads it from the plan that the plugin gave for the topic.
+    /// Reads the coverage from the plugin's plan for the topic.
     pub(super) fn of(plan: &TopicPlan) -> Self {
         let Some(needs) = &plan.needs else {
             return Self::default();
@@ -35,7 +35,7 @@ impl Coverage {
         Self(names)
     }
 
-    /// Returns what `new` does not look at any more. `None` looks at nothing.
+    /// Returns the parts that `new` does not cover. `None` covers nothing.
     pub(crate) fn missing_in(&self, new: Option<&Self>) -> Vec<&str> {
         let none = BTreeSet::new();
         let new = new.map_or(&none, |new| &new.0);

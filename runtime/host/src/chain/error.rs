@@ -1,4 +1,4 @@
-//! Failures of calls, and faults that end a batch.
+//! Failed calls, and errors that end a batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,11 @@ use crate::guest::{BudgetError, Fault};
 use crate::health::FailureKind;
 use crate::load::{PluginSet, StartError};
 
-/// A topic whose `open-topic` broke is opened again after this; one that the plugin refuses is not.
+/// Delay before a topic whose `open-topic` broke is opened again. A refused topic is not opened
+/// again.
 const OPEN_TOPIC_RETRY: Duration = Duration::from_secs(30);
 
-/// A fault of one stage that ends the batch, to be told with its plugin's name.
+/// An error of one stage that ends the batch. The chain adds the plugin's name.
 pub(super) struct StageError {
     pub(super) offset: Option<SourceOffset>,
     pub(super) reason: String,
@@ -53,10 +54,10 @@ pub(super) enum PlanProblem {
     /// The call broke.
     #[error("{0}")]
     Broke(String),
-    /// The plugin refuses the topic; with its own text, where that is not withheld.
+    /// The plugin refuses the topic, with its own text unless that is withheld.
     #[error("it refuses the topic{0}")]
     Refused(String),
-    /// The plan asks for what the plugin cannot have.
+    /// The plan is not allowed.
     #[error("{0}")]
     Invalid(String),
 }
@@ -64,7 +65,7 @@ pub(super) enum PlanProblem {
 impl From<PlanError> for StageError {
     fn from(error: PlanError) -> Self {
         let next = match error.problem {
-            // Of this topic only: the breaker would hold up all others.
+            // For this topic only: the breaker would block all others.
             PlanProblem::Broke(_) => Next::RetryAfter(OPEN_TOPIC_RETRY),
             PlanProblem::Refused(_) | PlanProblem::Invalid(_) => Next::Stop,
         };
@@ -72,11 +73,11 @@ impl From<PlanError> for StageError {
     }
 }
 
-/// One call that failed.
+/// A failed call.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) kind: FailureKind,
-    /// Index of the guilty record among those of the call, where the failure names it.
+    /// Index of the guilty record in the call, if the failure names it.
     pub(super) index: Option<usize>,
     pub(super) reason: String,
 }

@@ -1,4 +1,5 @@
-//! A lane's chain: each plugin sees what the ones before it left, and the link's naming comes last.
+//! A lane's plugin chain: each plugin sees the records as the ones before it leave them, and the
+//! link's naming comes last.
 
 mod call;
 mod columns;
@@ -35,22 +36,22 @@ use stage::Stage;
 use stateful::{SourcePartition, StatefulInstances};
 use work::{Purpose, Scratch, Work};
 
-/// Topics remembered per chain; more are asked for again. Edits can name topics without end.
+/// Topics cached per chain and plugin; edits can name topics without end.
 const TOPICS_MAX: usize = 10_000;
 
-/// One for each stage; `None` where it reads no fields.
+/// One lens per stage; `None` where it reads no fields.
 type Lenses = Arc<[Option<Lens>]>;
 
-/// A lane's instances of the plugins of a link.
+/// A lane's instances of a link's plugins.
 pub struct PluginChain {
     set: Arc<PluginSet>,
     stages: Vec<Stage>,
     names: Names,
-    /// The records of the batch at hand.
+    /// The records of the current batch.
     slots: RecordSlots,
-    /// What was read of their values.
+    /// Their values, as documents.
     docs: Docs,
-    /// By source topic, how each stage sees the values, so that one pass serves them all.
+    /// By source topic. All stages share one pass over each value.
     lenses: HashMap<Arc<str>, Lenses>,
     scratch: Scratch,
 }
@@ -59,7 +60,7 @@ impl PluginChain {
     pub(crate) fn new(set: Arc<PluginSet>) -> Result<Self, ChainError> {
         let mut stages = Vec::new();
         for plugin in &set.plugins {
-            let stage = Stage::start(plugin.clone(), &set);
+            let stage = Stage::start(Arc::clone(plugin), &set);
             stages.push(stage.map_err(|e| chain_error(&set, Arc::clone(&plugin.name), e.to_string().into()))?);
         }
         Ok(Self {
@@ -74,7 +75,7 @@ impl PluginChain {
     }
 
     fn run(&mut self, batch: &Batch, partitions: u32, purpose: Purpose) -> Result<Arc<str>, ChainError> {
-        let mut topic = batch.topic().clone();
+        let mut topic = Arc::clone(batch.topic());
         let lenses = self.lenses(&topic, partitions)?;
         self.slots.reset(batch.len());
         self.docs.clear();
@@ -95,21 +96,22 @@ impl PluginChain {
                 redirects: &mut redirects,
                 purpose,
             };
-            topic = stage.run(&topic, &mut work).map_err(|e| chain_error(&self.set, stage.plugin.name.clone(), e))?;
+            topic =
+                stage.run(&topic, &mut work).map_err(|e| chain_error(&self.set, Arc::clone(&stage.plugin.name), e))?;
             self.slots.settle();
         }
         self.names.of(&topic).map_err(|reason| self.naming_error(reason))
     }
 
-    /// How the stages see the values of a topic, through one set of paths.
+    /// Returns the lenses of the stages for a topic, over one set of paths.
     fn lenses(&mut self, topic: &Arc<str>, partitions: u32) -> Result<Lenses, ChainError> {
         if let Some(lenses) = self.lenses.get(topic) {
-            return Ok(lenses.clone());
+            return Ok(Arc::clone(lenses));
         }
-        let (mut plans, mut name) = (Vec::new(), topic.clone());
+        let (mut plans, mut name) = (Vec::new(), Arc::clone(topic));
         for stage in &mut self.stages {
             let plan = stage.plan(&name, partitions, &self.set);
-            let plan = plan.map_err(|e| chain_error(&self.set, stage.plugin.name.clone(), e))?;
+            let plan = plan.map_err(|e| chain_error(&self.set, Arc::clone(&stage.plugin.name), e))?;
             name = plan.name.clone().unwrap_or(name);
             plans.push(plan);
         }
@@ -119,21 +121,22 @@ impl PluginChain {
         if self.lenses.len() >= TOPICS_MAX {
             self.lenses.clear();
         }
-        self.lenses.insert(topic.clone(), lenses.clone());
+        self.lenses.insert(Arc::clone(topic), Arc::clone(&lenses));
         Ok(lenses)
     }
 
-    /// The plugins' names and the link's naming together gave a name that cannot be: the last plugin is the nearest culprit.
+    /// The plugins and the link's naming together gave an invalid name. The last plugin is the
+    /// nearest culprit.
     fn naming_error(&self, reason: String) -> ChainError {
-        let plugin = self.stages.last().map_or_else(|| "naming".into(), |stage| stage.plugin.name.clone());
+        let plugin = self.stages.last().map_or_else(|| "naming".into(), |stage| Arc::clone(&stage.plugin.name));
         chain_error(&self.set, plugin, reason.into())
     }
 
-    /// Returns what the slots hold, one entry per record: copies in order, the record itself behind them.
+    /// Returns the dispositions, one entry per record: its copies in order, then the record itself.
     fn dispositions(&mut self, batch: &Batch) -> Result<Vec<(usize, Disposition)>, ChainError> {
         let mut dispositions: Vec<(usize, Disposition)> = Vec::new();
         for (index, disposition) in self.slots.drain() {
-            // A record that passes has an entry only if it goes out beside its copies.
+            // A record that passes has an entry only if it goes out with copies.
             let mut disposition = disposition.unwrap_or_else(|| Disposition::Replace(vec![OutRecord::default()]));
             if let Disposition::Replace(records) = &mut disposition {
                 let Some(original) = batch.get(index) else { continue };
@@ -153,12 +156,12 @@ impl PluginChain {
         Ok(dispositions)
     }
 
-    /// What the plugin at this place looks at, by the topics it was asked about; of required plugins only.
+    /// Returns the coverage of the plugin at this position by topic; nothing if it is not required.
     pub(crate) fn coverage(&self, at: usize) -> impl Iterator<Item = (&Arc<str>, &Coverage)> {
         self.stages.get(at).into_iter().flat_map(Stage::coverage)
     }
 
-    /// What the guests said of an accepted batch counts; what they said of another never happened.
+    /// Publishes the guests' output if the batch is accepted, and discards it otherwise.
     fn settle_output(&mut self, accepted: bool) {
         for stage in &mut self.stages {
             stage.settle_output(accepted, &self.set);
@@ -166,7 +169,8 @@ impl PluginChain {
     }
 }
 
-/// Puts what became of a copy to what became of the copies before it. A reject stands alone: it was settled before.
+/// Adds the disposition of a copy to that of the copies before it. A reject is always alone: the
+/// slots saw to that.
 fn join(before: &mut Disposition, disposition: Disposition) {
     match (before, disposition) {
         (Disposition::Replace(records), Disposition::Replace(more)) => records.extend(more),
@@ -175,19 +179,20 @@ fn join(before: &mut Disposition, disposition: Disposition) {
     }
 }
 
-/// What a chain makes of a batch.
+/// A chain's judgement of a batch.
 pub(crate) struct Judgement {
     pub(crate) target_topic: Arc<str>,
     pub(crate) dispositions: Vec<(usize, Disposition)>,
 }
 
 impl PluginChain {
-    /// Judges a batch and leaves it with the caller, who may have it judged by another chain.
+    /// Judges a batch. The caller keeps it and may have another chain judge it too.
     pub(crate) fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Judgement, ChainError> {
         self.judge_as(batch, partitions, Purpose::Judge)
     }
 
-    /// The same, for a chain that has to prove itself: whatever a plugin breaks on is an error at once.
+    /// Judges a batch with a chain on probation or on trial: any failure of a plugin is an error at
+    /// once.
     pub(crate) fn judge_strictly(&mut self, batch: &Batch, partitions: u32) -> Result<Judgement, ChainError> {
         self.judge_as(batch, partitions, Purpose::Prove)
     }
@@ -204,7 +209,7 @@ impl PluginChain {
         judged
     }
 
-    /// Another chain judged this batch.
+    /// Another chain judged this batch: stateful plugins have missed it.
     pub(crate) fn missed(&mut self, batch: &Batch) {
         self.each_stateful(batch, |stage, partition| stage.stateful.forget(partition));
     }
@@ -226,10 +231,10 @@ impl PluginChain {
 }
 
 impl Chain for PluginChain {
-    /// A plugin that refuses the topic is not asked: judging reports it.
+    /// A plugin that refuses the topic needs none: judging reports it.
     fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<WarmUp> {
         let mut asked = Vec::new();
-        let mut name = partition.topic.clone();
+        let mut name = Arc::clone(&partition.topic);
         for stage in &mut self.stages {
             let Ok(plan) = stage.plan(&name, partitions, &self.set) else {
                 return Vec::new();
@@ -242,7 +247,7 @@ impl Chain for PluginChain {
         if asked.iter().all(|(stateful, _)| stateful.reaches(partition, next)) {
             return Vec::new();
         }
-        // All of them together: what one remembers depends on what those before it do.
+        // All together: the state of a plugin depends on the edits of those before it.
         let begin = |(stateful, lookback): (&mut StatefulInstances, WarmUp)| {
             stateful.begin_warm_up(partition);
             lookback
@@ -250,7 +255,7 @@ impl Chain for PluginChain {
         asked.into_iter().map(begin).collect()
     }
 
-    /// Does nothing where this chain did not ask.
+    /// Does nothing if this chain did not ask.
     fn warm_up(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
         let partition = batch.into();
         if !self.stages.iter().any(|stage| stage.stateful.is_warming_up(&partition)) {
@@ -290,7 +295,7 @@ impl Chain for PluginChain {
         let mut name: Arc<str> = topic.into();
         for stage in &mut self.stages {
             let plan = stage.plan(&name, partitions, &self.set);
-            let plan = plan.map_err(|e| chain_error(&self.set, stage.plugin.name.clone(), e))?;
+            let plan = plan.map_err(|e| chain_error(&self.set, Arc::clone(&stage.plugin.name), e))?;
             name = plan.name.clone().unwrap_or(name);
         }
         self.settle_output(true);
@@ -306,24 +311,25 @@ impl Chain for PluginChain {
     }
 }
 
-/// A column that the plugin was last given.
+/// A column of the last call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ColumnBytes {
-    /// What it holds.
+    /// Name of the column.
     pub name: &'static str,
-    /// Its bytes in the last call of a plugin.
+    /// Its bytes.
     pub bytes: usize,
 }
 
 impl PluginChain {
-    /// Linear stateful of all instances together, in bytes. They only grow, so this is also the most that they have had.
+    /// Returns the bytes of the linear memories of all instances. They only grow: this is also
+    /// their maximum.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.stages.iter().map(Stage::memory_bytes).sum()
     }
 
-    /// The columns of the last call of a plugin, in the order in which it asked for them, and the records that they are of.
-    /// Nothing where no plugin looked at the last batch.
+    /// Returns the number of records in the last call of a plugin and its columns, in the order in
+    /// which the plugin asked for them. Empty if no plugin looked at the last batch.
     #[must_use]
     pub fn last_columns(&self) -> (usize, Vec<ColumnBytes>) {
         let columns = self.scratch.packer.directory.chunks_exact(3).filter_map(|entry| {

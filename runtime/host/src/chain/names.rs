@@ -1,4 +1,4 @@
-//! Final names of topics: what the plugins left, and the link's naming.
+//! Final names of topics: the link's naming applied to the names from the plugins.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use strait_core::topic::validate_target_name;
 use super::TOPICS_MAX;
 use crate::load::PluginSet;
 
-/// Final names, by the name that the plugins left.
+/// Cache of final names by the name from the plugins.
 pub(super) struct Names {
     set: Arc<PluginSet>,
     known: HashMap<Arc<str>, Arc<str>>,
@@ -17,12 +17,12 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(set: &Arc<PluginSet>) -> Self {
-        Self { set: set.clone(), known: HashMap::new() }
+        Self { set: Arc::clone(set), known: HashMap::new() }
     }
 
     pub(super) fn of(&mut self, topic: &Arc<str>) -> Result<Arc<str>, String> {
         if let Some(name) = self.known.get(topic) {
-            return Ok(name.clone());
+            return Ok(Arc::clone(name));
         }
         let name = self.set.naming.apply(topic);
         validate_target_name(&name).map_err(|e| e.to_string())?;
@@ -30,7 +30,7 @@ impl Names {
         if self.known.len() >= TOPICS_MAX {
             self.known.clear();
         }
-        self.known.insert(topic.clone(), name.clone());
+        self.known.insert(Arc::clone(topic), Arc::clone(&name));
         Ok(name)
     }
 

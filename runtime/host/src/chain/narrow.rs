@@ -1,11 +1,13 @@
-//! A call that failed: the records of the call are narrowed down to the guilty ones, and `on_error` applies to those.
+//! Narrows a failed call down to its guilty records, to which `on_error` applies.
 //!
-//! The instance is dropped, a fresh one is asked for halves of the records, and so on. A half that must be the guilty one is
-//! not asked as a whole again, and no record is found guilty without a call of its own that failed. All of it is bounded in
-//! time ([`crate::GuestLimits::narrow_ms_max`]): what could not be judged by then is quarantined even under `drop`, as nobody has
-//! found it guilty, and a call of which nothing at all could be judged tells of a broken plugin, not of broken records.
+//! The instance is dropped; fresh ones are called with halves of the records, and so on. A half
+//! that must contain the guilty record is not called as a whole again, and no record is found
+//! guilty without a failed call of its own. The search is bounded in time (`narrow_ms_max`). A
+//! record that was not judged by then is quarantined even under `drop`, as it was not found guilty.
+//! A call without a single judged record means a broken plugin, not broken records.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::config::OnError;
@@ -19,18 +21,19 @@ use super::stage::Stage;
 use super::work::Work;
 use crate::health::{CallOutcome, FailureKind};
 
-/// Guilty records found one after the other, and none that can be judged: then it is the plugin that is broken.
+/// Guilty records in a row, without a judged one, after which the plugin counts as broken.
 pub(super) const GUILTY_IN_A_ROW_MAX: u64 = 8;
-/// Calls that narrow down a call that timed out have this part of its deadline each, but for those with one record.
+/// Divisor of the deadline for each call of the search, except those with one record.
 const NARROW_CALLS: u64 = 16;
 const NARROW_CALL_MS_MIN: u64 = 20;
 
 /// Some records of a call that failed.
 struct Piece {
     range: Range<usize>,
-    /// That it breaks is known, by its own call or because its other half did not.
+    /// Known to break, by its own call or because the other half did not.
     breaks: Option<Failure>,
-    /// The failure of both halves together, in the first half: if that does not break, the second one does.
+    /// Set in a first half, with the failure of both halves together: if it does not break, the
+    /// second half does.
     first_half_of: Option<Failure>,
 }
 
@@ -40,7 +43,7 @@ impl Piece {
     }
 }
 
-/// How far a call was narrowed down.
+/// The result of the search so far.
 #[derive(Default)]
 struct Narrowed {
     judged: u64,
@@ -58,7 +61,7 @@ impl Stage {
         failure: Failure,
         work: &mut Work<'_>,
     ) -> Result<(), StageError> {
-        let health = self.plugin.health.clone();
+        let health = Arc::clone(&self.plugin.health);
         let began = health.now();
         health.failed(failure.kind);
         let mut narrowed = Narrowed { last: Some(failure.clone()), ..Narrowed::default() };
@@ -71,7 +74,8 @@ impl Stage {
         let Narrowed { judged, guilty, timeouts, .. } = narrowed;
         let outcome = CallOutcome { judged, guilty, unjudged: 0, timeouts };
         self.tell(rows, &narrowed, took, work);
-        // Each of them broke it by itself, and it has judged others: then it is these records that are bad.
+        // Each record broke the plugin by itself, and it has judged others: the records are to
+        // blame.
         let all_guilty = left.is_empty() && health.has_judged();
         if narrowed.judged == 0 && (self.probing || !left.is_empty()) && !all_guilty {
             let wait = health.broken(outcome, &reason);
@@ -92,7 +96,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Calls pieces until none is left, the time is used up, or it is clear that nothing can be judged. Gives what is left.
+    /// Calls pieces until none is left, the time is over, or nothing can be judged. Returns the
+    /// pieces that are left.
     fn try_pieces(
         &mut self,
         call: &Call<'_>,
@@ -102,10 +107,10 @@ impl Stage {
         work: &mut Work<'_>,
         narrowed: &mut Narrowed,
     ) -> Result<Vec<Piece>, StageError> {
-        let health = self.plugin.health.clone();
+        let health = Arc::clone(&self.plugin.health);
         let limits = self.plugin.limits.clone();
         let budget = Duration::from_millis(limits.narrow_ms_max);
-        // A probe looks at every record before it says that the plugin is still broken.
+        // A probe tries every record before the plugin counts as still broken.
         let probing = self.probing;
         let hopeless = |narrowed: &Narrowed| !probing && narrowed.judged == 0 && narrowed.guilty >= GUILTY_IN_A_ROW_MAX;
         while let Some(piece) = pieces.pop() {
@@ -154,7 +159,7 @@ impl Stage {
         Ok(pieces)
     }
 
-    /// What is to be called of records that break together, last first.
+    /// Splits records that break together into pieces to call, the last piece first.
     fn split(
         &self,
         range: Range<usize>,
@@ -184,7 +189,7 @@ impl Stage {
         }
     }
 
-    /// What `on_error` says of a guilty record.
+    /// Applies `on_error` to a guilty record.
     pub(super) fn settle_guilty(&self, row: usize, failure: &Failure, work: &mut Work<'_>) {
         let Some(slot) = work.slots.get_mut(row) else {
             return;
@@ -192,8 +197,8 @@ impl Stage {
         let plugin = &self.plugin;
         let reject = || {
             Box::new(Reject {
-                plugin: plugin.name.clone(),
-                digest: plugin.digest.clone(),
+                plugin: Arc::clone(&plugin.name),
+                digest: Arc::clone(&plugin.digest),
                 code: failure.kind.name().into(),
                 text: failure.reason.clone(),
             })
@@ -206,7 +211,7 @@ impl Stage {
         });
     }
 
-    /// Index of the first record at which the partition stops.
+    /// Returns the index of the first record at which the partition stops.
     fn halted(&self, rows: &[usize], work: &Work<'_>) -> Option<usize> {
         if self.plugin.on_error != OnError::Stop {
             return None;
@@ -215,7 +220,7 @@ impl Stage {
         rows.iter().position(|row| matches!(disposition(row), Some(Disposition::Halt(_))))
     }
 
-    /// One line per failed call; events tell of each record that was quarantined.
+    /// Logs one line per failed call; events report each quarantined record.
     fn tell(&self, rows: &[usize], narrowed: &Narrowed, took: Duration, work: &Work<'_>) {
         let offset = |row: Option<&usize>| row.and_then(|row| work.record(*row)).map_or(-1, |record| record.offset.0);
         let last = narrowed.last.as_ref();
@@ -234,7 +239,7 @@ impl Stage {
             unjudged = narrowed.unjudged,
             took_ms = millis(took),
             on_error = self.plugin.on_error.name(),
-            "a plugin failed on a batch; what it could judge goes on"
+            "a plugin failed on a batch; the records that it could judge go on"
         );
     }
 }

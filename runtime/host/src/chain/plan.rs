@@ -1,4 +1,4 @@
-//! What a plugin wants of one topic, checked against what this host can do and what the plugin may ever do.
+//! A plugin's plan for one topic, checked against its declared effects and this host.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::api::effects::{FIELD, TOPIC, effect_names};
 use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
 use crate::fields::Lens;
 
-/// Offsets that a plugin may look back; each start, rebalance and fault reads them again.
+/// Offsets of a warm-up; each start, rebalance and failure reads them again.
 const LOOKBACK_RECORDS_MAX: u32 = 10_000_000;
 const PATTERNS_MAX: usize = 64;
 const PATTERN_MEMORY_BYTES_MAX: usize = 1 << 20;
@@ -21,11 +21,11 @@ const PATTERN_MEMORY_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Plan {
     /// New name of the topic, if it changes.
     pub(super) name: Option<Arc<str>>,
-    /// `None`: the plugin does not look.
+    /// `None` if the plugin does not look at the topic.
     pub(super) needs: Option<Needs>,
 }
 
-/// What it looks at and may do.
+/// The parts of a record that a plugin looks at, and its effects.
 #[derive(Debug)]
 pub(super) struct Needs {
     pub(super) columns: Vec<Column>,
@@ -33,20 +33,21 @@ pub(super) struct Needs {
     pub(super) effects: u32,
     pub(super) output_topics: RegexSet,
     pub(super) value_bytes_max: Option<usize>,
-    /// What it remembers of the source partition.
+    /// The warm-up that it needs, if it is stateful on this topic.
     pub(super) lookback: Option<WarmUp>,
-    /// `None` where neither fields nor the state of the value are asked for: then no value is parsed for it.
+    /// `None` if it asks for neither fields nor the state of the value: then no value is parsed for
+    /// it.
     pub(super) lens: Option<Lens>,
 }
 
 impl Needs {
-    /// Whether the records go to an instance of their partition's own.
+    /// Returns whether each partition has an instance of its own.
     pub(super) fn is_stateful(&self) -> bool {
         self.lookback.is_some()
     }
 }
 
-/// Which headers are delivered.
+/// The headers that are delivered.
 #[derive(Debug)]
 pub(super) enum Headers {
     None,
@@ -65,8 +66,10 @@ impl Headers {
 }
 
 impl Plan {
+    /// Checks the plan that a plugin returned.
+    ///
     /// # Errors
-    /// What the plugin asked for and cannot have, by name.
+    /// The part of the plan that is not allowed.
     pub(super) fn check(topic: &str, plan: TopicPlan, about_effects: u32) -> Result<Self, String> {
         let mut name = None;
         if let Some(new) = plan.name

@@ -1,4 +1,4 @@
-//! The records of a batch on their way through the chain, and the copies that plugins made of them.
+//! The records of a batch in the chain, and the copies that plugins made of them.
 
 use std::collections::HashMap;
 use std::mem;
@@ -11,7 +11,7 @@ use strait_core::offset::SourceOffset;
 use super::view::View;
 use crate::fields::DocId;
 
-/// Records and copies of one batch together: what a chain may hold at once.
+/// Records and copies of one batch together.
 const SLOTS_MAX: usize = 1 << 18;
 
 /// A record or a copy of one.
@@ -19,31 +19,32 @@ const SLOTS_MAX: usize = 1 << 18;
 pub(super) struct RecordSlot {
     /// Its index in the batch.
     pub(super) record: usize,
-    /// `None` passes unchanged. A replacement is one record: copies have slots of their own.
+    /// `None` passes unchanged. A replacement is a single record: copies have slots of their own.
     pub(super) disposition: Option<Disposition>,
-    /// What was read of its value, while that is the same.
+    /// Its value as a document, while the value is the same.
     pub(super) doc: DocId,
 }
 
-/// All of a batch: in the order of the batch, copies of a record before what became of the record itself.
+/// The slots of a batch, in its order: the copies of a record, then the record itself.
 #[derive(Debug, Default)]
 pub(super) struct RecordSlots {
     list: Vec<RecordSlot>,
-    /// Copies of the stage at hand by the slot that they were made of; settled after it, so that it does not see them.
+    /// Copies of the current stage, by the row of their original. Settled after it, so that it does
+    /// not see them.
     emitted: Vec<(usize, RecordSlot)>,
-    /// Copies by record, for those that have some.
+    /// Number of copies by record; without records that have none.
     copies: HashMap<usize, usize>,
 }
 
-/// What one call's edits make of a record.
+/// The change of one record by a call.
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) disposition: Option<Disposition>,
-    /// Whether the value is another one than before.
+    /// The value differs from before.
     pub(super) is_value_new: bool,
 }
 
-/// What one call's edits amount to; nothing happened yet.
+/// The edits of one call, checked but not yet applied.
 #[derive(Debug, Default)]
 pub(super) struct CallEdits {
     pub(super) changes: Vec<(usize, Change)>,
@@ -51,7 +52,7 @@ pub(super) struct CallEdits {
 }
 
 impl RecordSlot {
-    /// Gives a record that has a topic of its own another one.
+    /// Renames the topic of a record that has a topic of its own.
     pub(super) fn rename_topic(&mut self, name: &Arc<str>) {
         if let Some(Disposition::Replace(records)) = &mut self.disposition {
             for record in records {
@@ -62,7 +63,7 @@ impl RecordSlot {
 }
 
 impl RecordSlots {
-    /// One slot for each record of a batch.
+    /// Makes one slot for each record of a batch.
     pub(super) fn reset(&mut self, records: usize) {
         self.list.clear();
         self.emitted.clear();
@@ -70,7 +71,7 @@ impl RecordSlots {
         self.list.extend((0..records).map(|record| RecordSlot { record, disposition: None, doc: DocId::default() }));
     }
 
-    /// Takes the records at and behind an offset out.
+    /// Drops the records from an offset on.
     pub(super) fn leave_from(&mut self, batch: &Batch, until: SourceOffset) {
         for slot in &mut self.list {
             if batch.get(slot.record).is_none_or(|record| record.offset >= until) {
@@ -93,31 +94,32 @@ impl RecordSlots {
         self.list.iter()
     }
 
-    /// What became of the records, but for those that pass and have no copies. Of each record all is next to each other.
+    /// Drains the slots, without records that pass and have no copies. The slots of a record are
+    /// adjacent.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (usize, Option<Disposition>)> {
         let copies = &self.copies;
         let changed = |slot: &RecordSlot| slot.disposition.is_some() || copies.contains_key(&slot.record);
         self.list.drain(..).filter(changed).map(|slot| (slot.record, slot.disposition))
     }
 
-    /// A record as the next plugin sees it.
+    /// Returns a record as the next plugin sees it.
     #[inline]
     pub(super) fn view<'a>(&'a self, row: usize, batch: &'a Batch) -> Option<View<'a>> {
         let slot = self.list.get(row)?;
         Some(View::new(batch.get(slot.record)?, slot.disposition.as_ref()))
     }
 
-    /// Copies of a record so far, in this stage and before.
+    /// Returns the number of copies of a record in all stages so far.
     pub(super) fn copies(&self, record: usize) -> usize {
         self.copies.get(&record).copied().unwrap_or(0)
     }
 
-    /// Whether the batch can take so many more copies.
+    /// Returns whether the batch has room for that many more copies.
     pub(super) fn has_room(&self, copies: usize) -> bool {
         self.list.len() + self.emitted.len() + copies <= SLOTS_MAX
     }
 
-    /// Makes the edits of a call happen.
+    /// Applies the edits of a call.
     pub(super) fn commit(&mut self, outcome: CallEdits) {
         for (row, change) in outcome.emitted {
             let Some(slot) = self.list.get(row) else { continue };
@@ -134,15 +136,16 @@ impl RecordSlots {
         }
     }
 
-    /// Puts the copies of a stage in their places. A record of which anything was refused is refused as a whole: nothing of
-    /// it may go out, so nothing of it goes on.
+    /// Inserts the copies of a stage. A record with any refused copy is refused as a whole: no part
+    /// of it may go out, so no part goes on.
     pub(super) fn settle(&mut self) {
         if self.copies.is_empty() {
             return;
         }
         let emitted = mem::take(&mut self.emitted);
         if !emitted.is_empty() {
-            // Calls may have come by topic, not in the order of the batch; within a slot the order stays.
+            // Calls may come by topic, not in the order of the batch. The order within a slot
+            // stays.
             let mut by_slot = emitted;
             by_slot.sort_by_key(|(row, _)| *row);
             let mut by_slot = by_slot.into_iter().peekable();
@@ -159,7 +162,7 @@ impl RecordSlots {
         let mut refused: HashMap<usize, usize> = HashMap::new();
         for (row, slot) in self.list.iter().enumerate() {
             match slot.disposition {
-                // The partition stands still at it: that outweighs a reject.
+                // It stops the partition, which takes precedence over a reject.
                 Some(Disposition::Halt(_)) if copies.contains_key(&slot.record) => {
                     refused.insert(slot.record, row);
                 }

@@ -1,4 +1,4 @@
-//! One plugin of a chain: its instance, its plans by topic, and the calls in which it is shown a batch.
+//! One plugin of a chain: its instances, its plans by topic, and its calls for a batch.
 
 use std::collections::HashMap;
 use std::mem;
@@ -23,25 +23,25 @@ use crate::guest::{GuestOutput, Instance};
 use crate::health::{Admission, CallOutcome, FailureKind};
 use crate::load::{LoadedPlugin, PluginSet, StartError};
 
-/// Records of one call, where they have no bytes that would bound it.
+/// Records of one call, if their bytes do not bound it.
 const CALL_RECORDS_MAX: usize = 16_384;
 
-/// Code of the host's own reject: a value above `value-max-bytes` of a required plugin.
+/// Reject code of the host: a value above `value-max-bytes` of a required plugin.
 const VALUE_TOO_LARGE: &str = "value-too-large";
 
 /// One plugin of the chain.
 pub(super) struct Stage {
     pub(super) plugin: Arc<LoadedPlugin>,
-    /// `None` after a fault, until the next call.
+    /// `None` after a failed call, until the next one.
     pub(super) instance: Option<Instance>,
-    /// Instances for topics on which it remembers.
+    /// Instances for topics on which it is stateful.
     pub(super) stateful: StatefulInstances,
     plans: HashMap<Arc<str>, Arc<Plan>>,
-    /// By topic, for a required plugin.
+    /// By topic; empty if the plugin is not required.
     coverage: HashMap<Arc<str>, Coverage>,
-    /// What was said in calls that came to a good end, until the batch is accepted.
+    /// Output of successful calls, until the batch is accepted.
     pub(super) output: GuestOutput,
-    /// Its breaker is half open, and this call tells whether it closes.
+    /// The next call is a probe, which decides whether the breaker closes.
     pub(super) probing: bool,
 }
 
@@ -58,12 +58,12 @@ impl Stage {
         })
     }
 
-    /// What it looks at, by the topics it was asked about; nothing where it is not required.
+    /// Returns its coverage by topic; nothing if it is not required.
     pub(super) fn coverage(&self) -> impl Iterator<Item = (&Arc<str>, &Coverage)> {
         self.coverage.iter()
     }
 
-    /// Linear stateful of its instances, in bytes.
+    /// Returns the bytes of the linear memories of its instances.
     pub(super) fn memory_bytes(&self) -> usize {
         self.instance.as_ref().map_or(0, Instance::memory_bytes) + self.stateful.memory_bytes()
     }
@@ -77,12 +77,12 @@ impl Stage {
         self.instance.as_mut().ok_or_else(|| "no instance".to_owned().into())
     }
 
-    /// The plan for a topic, asked once.
+    /// Returns the plan for a topic. The plugin is asked once.
     pub(super) fn plan(&mut self, topic: &Arc<str>, partitions: u32, set: &PluginSet) -> Result<Arc<Plan>, StageError> {
         if let Some(plan) = self.plans.get(topic) {
-            return Ok(plan.clone());
+            return Ok(Arc::clone(plan));
         }
-        let plugin = self.plugin.clone();
+        let plugin = Arc::clone(&self.plugin);
         let answer = self.instance(set)?.open_topic(&plugin.limits, topic, partitions);
         let failed = |problem| PlanError { topic: Arc::clone(topic), problem };
         let answer = answer.map_err(|fault| {
@@ -101,18 +101,20 @@ impl Stage {
             self.plans.clear();
             self.coverage.clear();
         }
-        self.plans.insert(topic.clone(), plan.clone());
+        self.plans.insert(Arc::clone(topic), Arc::clone(&plan));
         Ok(plan)
     }
 
-    /// Shows the plugin every record that is still on its way. Gives the name of the batch's topic from here on.
+    /// Calls the plugin with every record that is still in the chain. Returns the name of the
+    /// batch's topic from here on.
     pub(super) fn run(&mut self, topic: &Arc<str>, work: &mut Work<'_>) -> Result<Arc<str>, StageError> {
         let plan = self.plan(topic, work.partitions, work.set)?;
-        let name = plan.name.clone().unwrap_or_else(|| topic.clone());
+        let name = plan.name.clone().unwrap_or_else(|| Arc::clone(topic));
         if plan.needs.is_none() && !*work.redirects {
             return Ok(name);
         }
-        // Settled before the first call: a record that this plugin redirects is not shown to it again.
+        // Grouped before the first call: a record that this plugin redirects is not shown to it
+        // again.
         for group in work.groups() {
             let Some(other) = &group.topic else {
                 self.run_group(topic, &plan, &group, work)?;
@@ -120,7 +122,8 @@ impl Stage {
             };
             let plan = self.plan(other, work.partitions, work.set)?;
             if plan.needs.as_ref().is_some_and(Needs::is_stateful) {
-                // They come between the others of the batch, in an order that is not the same the second time.
+                // They come among other records of the batch, in an order that a warm-up cannot
+                // repeat.
                 return Err(format!(
                     "it asks for a lookback on topic '{other}', which an earlier plugin gave to single records; a lookback goes with the topic of the source"
                 )
@@ -192,8 +195,8 @@ impl Stage {
         self.call(&call, work)
     }
 
-    /// Reads a record's value, if the plugin wants that, and says whether the plugin gets to see the record. A required
-    /// plugin's record that it cannot judge is rejected here.
+    /// Returns whether the plugin sees a record. Reads the value as a document if the plugin asks
+    /// for that. A record that a required plugin cannot judge is rejected here.
     pub(super) fn shows(&self, needs: &Needs, lens: Option<&Lens>, row: usize, work: &mut Work<'_>) -> bool {
         let Some(value) = work.slots.view(row, work.batch).map(|view| view.value()) else {
             return false;
@@ -223,16 +226,16 @@ impl Stage {
         }
     }
 
-    /// A reject by the host: what was not judged does not pass.
+    /// Rejects a record on behalf of the plugin.
     fn refuse(&self, row: usize, (code, text): (&str, &str), work: &mut Work<'_>) {
         if let Some(slot) = work.slots.get_mut(row) {
-            let (plugin, digest) = (self.plugin.name.clone(), self.plugin.digest.clone());
+            let (plugin, digest) = (Arc::clone(&self.plugin.name), Arc::clone(&self.plugin.digest));
             let reject = Reject { plugin, digest, code: code.into(), text: text.into() };
             slot.disposition = Some(Disposition::Reject(Box::new(reject)));
         }
     }
 
-    /// Has the plugin judge the records in `work.scratch.rows`, and deals with those that break it.
+    /// Has the plugin judge the records in `work.scratch.rows`, and settles those that break it.
     pub(super) fn call(&mut self, call: &Call<'_>, work: &mut Work<'_>) -> Result<(), StageError> {
         if work.is_warm_up() && !call.needs.is_stateful() {
             return self.call_stateless_in_warm_up(call, work);
@@ -243,7 +246,7 @@ impl Stage {
         if call.needs.is_stateful() {
             return self.call_stateful(call, work);
         }
-        let health = self.plugin.health.clone();
+        let health = Arc::clone(&self.plugin.health);
         let rows = mem::take(&mut work.scratch.rows);
         let done = match self.attempt(call, &rows, work) {
             Ok(Ok(())) => {
@@ -261,7 +264,7 @@ impl Stage {
         done
     }
 
-    /// Asks the breaker. Where it is open the batch waits, unless the records may pass unjudged.
+    /// Asks the breaker. If it is open, the batch waits, unless the records may pass unjudged.
     fn may_call(&mut self, call: &Call<'_>, work: &Work<'_>) -> Result<bool, StageError> {
         if self.probing {
             return Ok(true);
@@ -272,7 +275,8 @@ impl Stage {
                 self.probing = true;
                 Ok(true)
             }
-            // The operator said that records rather pass than wait. One that remembers would not have seen them, ever after.
+            // `on_error = "pass"`: records pass rather than wait. A stateful plugin would never see
+            // them.
             Admission::Wait { .. }
                 if self.plugin.on_error == OnError::Pass
                     && !call.needs.is_stateful()
@@ -286,7 +290,7 @@ impl Stage {
         }
     }
 
-    /// A fresh instance cannot be had: nothing can be judged for a while.
+    /// No instance starts: opens the breaker, as nothing can be judged.
     pub(super) fn not_started(&self, reason: String) -> StageError {
         let health = &self.plugin.health;
         health.failed(FailureKind::Start);
@@ -294,7 +298,7 @@ impl Stage {
         StageError { offset: None, reason, next: Next::RetryAfter(after) }
     }
 
-    /// What was said in a good call is kept for the end of the batch.
+    /// Keeps the output of a successful call until the batch is accepted.
     fn keep_output(&mut self) {
         if let Some(instance) = &mut self.instance {
             self.output.absorb(instance.output());
@@ -305,7 +309,7 @@ impl Stage {
         let said = &mut self.output;
         if accepted {
             for (counter, sum) in self.plugin.counters.iter().zip(&said.counts) {
-                // A guest may count to the end of numbers; going round would look like a restart.
+                // Saturates: a wrapped counter would look like a restart.
                 let add = |value: u64| Some(value.saturating_add(*sum));
                 counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok();
             }
@@ -325,12 +329,12 @@ impl Stage {
                     plugin,
                     link,
                     messages = said.logs_left_out,
-                    "the plugin logs too much; messages were left out"
+                    "the plugin logs too much; messages were dropped"
                 );
             }
         }
         said.clear();
-        // Of a call that came to no good end.
+        // Output of a failed call.
         if let Some(instance) = &mut self.instance {
             instance.output().clear();
         }

@@ -1,9 +1,11 @@
-//! The instances of a stateful plugin: one per source partition, warmed up from the log before it judges.
+//! The instances of a stateful plugin: one per source partition, warmed up from the log before it
+//! judges.
 //!
-//! The state of such an instance is exactly what it was shown: in order, each record once. Whenever that is in doubt (a call
-//! failed, a batch was judged in part, another chain judged one), the instance is dropped and a fresh one is warmed up. A
-//! guilty record cannot be found by halves, as each try costs the state: the records of a call that failed go one by one the
-//! next time, and the guilty one is not shown again.
+//! The state of such an instance is exactly what it was shown: in order, each record once. Whenever
+//! that is in doubt (a call failed, a batch was judged in part, another chain judged one), the
+//! instance is dropped and a fresh one is warmed up. A guilty record cannot be found by halves, as
+//! each try costs the state: the records of a call that failed go one by one the next time, and the
+//! guilty one is not shown again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,7 +17,8 @@ use strait_core::topic::{PartitionKey, TopicId};
 use super::error::{Failure, InstanceError};
 use crate::guest::{Instance, Share};
 
-/// Guilty records kept per partition; they lie within the warm-up. With more of them it is the plugin that is broken.
+/// Guilty records kept per partition; they lie within the warm-up. With more of them it is the
+/// plugin that is broken.
 const GUILTY_MAX: usize = 100;
 
 /// A source partition, by name.
@@ -147,8 +150,8 @@ impl StatefulInstances {
         instances.map(|(instance, _)| instance.memory_bytes()).sum()
     }
 
-    /// Takes the partition's instance, which has to be put back; `start` makes one where there is none yet. Returns `None`
-    /// where the partition has to be warmed up first.
+    /// Takes the partition's instance, which has to be put back; `start` makes one where there is
+    /// none yet. Returns `None` where the partition has to be warmed up first.
     pub(super) fn take(
         &mut self,
         partition: &SourcePartition,
@@ -185,14 +188,16 @@ impl StatefulInstances {
         self.of.get(partition)?.guilty.get(&offset)
     }
 
-    /// Ends a row of guilty records: a record was judged, or there were enough to call the plugin broken.
+    /// Ends a row of guilty records: a record was judged, or there were enough to call the plugin
+    /// broken.
     pub(super) fn end_guilty_row(&mut self, partition: &SourcePartition) {
         if let Some(one) = self.of.get_mut(partition) {
             one.guilty_in_a_row = 0;
         }
     }
 
-    /// The plugin saw records up to this one and did not break. That ends the row too, if it is past all guilty records.
+    /// The plugin saw records up to this one and did not break. That ends the row too, if it is
+    /// past all guilty records.
     pub(super) fn shown_through(&mut self, partition: &SourcePartition, last: SourceOffset) {
         if let Some(one) = self.of.get_mut(partition)
             && one.guilty.last_key_value().is_none_or(|(guilty, _)| *guilty < last)

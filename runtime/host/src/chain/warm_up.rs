@@ -1,7 +1,8 @@
-//! The calls of a stateful plugin: every record once and in order, first in a warm-up, then to be judged.
+//! The calls of a stateful plugin: every record once and in order, first in a warm-up, then to be
+//! judged.
 //!
-//! In a warm-up the whole chain judges the log as it did before, and all results are discarded. So a stateful plugin sees
-//! records as the plugins before it leave them.
+//! In a warm-up the whole chain judges the log as it did before, and all results are discarded. So
+//! a stateful plugin sees records as the plugins before it leave them.
 
 use std::mem;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ impl Stage {
         }
     }
 
-    /// Has a stateful plugin judge, or see, the records in `work.scratch.rows`. One call that fails costs the instance.
+    /// Has a stateful plugin judge, or see, the records in `work.scratch.rows`. One call that fails
+    /// costs the instance.
     ///
     /// # Errors
     /// It broke. The guilty record is known when the partition is warmed up again.
@@ -93,7 +95,8 @@ impl Stage {
         }
         let health = &self.plugin.health;
         if work.is_warm_up() {
-            // These records were judged before. To count them again would make the guilty ones look few.
+            // These records were judged before. To count them again would make the guilty ones look
+            // few.
             health.judged(0, false);
             if let Some(last) = rows.last().and_then(|row| work.record(*row)) {
                 self.stateful.shown_through(partition, last.offset);
@@ -105,7 +108,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Records which record is guilty, as far as that is known, for the next warm-up. Always an error: the state is lost.
+    /// Records which record is guilty, as far as that is known, for the next warm-up. Always an
+    /// error: the state is lost.
     fn on_stateful_failure(
         &mut self,
         failure: Failure,
@@ -149,7 +153,8 @@ impl Stage {
                     return Err(StageError { offset: guilty, reason, next });
                 }
                 if !work.is_warm_up() {
-                    // A probe that found a guilty record does not prove that the plugin works: the next call is a probe again.
+                    // A probe that found a guilty record does not prove that the plugin works: the
+                    // next call is a probe again.
                     health.narrowed(outcome, &reason, false);
                 }
             }
@@ -160,8 +165,9 @@ impl Stage {
         Err(StageError { offset: guilty, reason, next })
     }
 
-    /// Shows records of a warm-up to a stateless plugin, whose results a stateful one may depend on. A record that broke it
-    /// then breaks it now, and was reported then: it does not count for the breaker or as guilty.
+    /// Shows records of a warm-up to a stateless plugin, whose results a stateful one may depend
+    /// on. A record that broke it then breaks it now, and was reported then: it does not count for
+    /// the breaker or as guilty.
     ///
     /// # Errors
     /// No instance can be started.

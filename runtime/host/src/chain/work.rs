@@ -1,4 +1,4 @@
-//! A batch on its way through the chain.
+//! The current batch and the chain's state around it, as a stage sees them.
 
 use std::sync::Arc;
 
@@ -14,49 +14,49 @@ use super::stateful::SourcePartition;
 use crate::fields::{Docs, Lens};
 use crate::load::PluginSet;
 
-/// Reused from call to call.
+/// Buffers that are reused from call to call.
 #[derive(Default)]
 pub(super) struct Scratch {
     pub(super) rows: Vec<usize>,
     pub(super) packer: Packer,
 }
 
-/// A batch on its way through the chain.
+/// The current batch in the chain.
 pub(super) struct Work<'a> {
     pub(super) set: &'a PluginSet,
     pub(super) batch: &'a Batch,
     pub(super) partitions: u32,
     pub(super) slots: &'a mut RecordSlots,
     pub(super) docs: &'a mut Docs,
-    /// How the stage sees the values of records that are under the batch's topic.
+    /// The stage's lens for records under the batch's topic.
     pub(super) lens: Option<&'a Lens>,
     pub(super) scratch: &'a mut Scratch,
     pub(super) names: &'a mut Names,
-    /// Whether any record has a topic of its own.
+    /// Set if any record has a topic of its own.
     pub(super) redirects: &'a mut bool,
     pub(super) purpose: Purpose,
 }
 
-/// Why a chain is shown a batch.
+/// The purpose for which a chain sees a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To judge it.
+    /// Judge it.
     Judge,
-    /// To judge it, and what a plugin breaks on ends the batch: the chain before is there to judge it.
+    /// Judge it on probation or on trial: any failure ends the batch, and another chain judges it.
     Prove,
-    /// To remember the records before this offset.
+    /// Warm up stateful plugins with the records before this offset.
     WarmUp(SourceOffset),
 }
 
-/// Records that go to a plugin together: those still under the batch's topic, or under one that an earlier plugin gave them.
+/// Records for the same calls: under the batch's topic, or under one from an earlier plugin.
 pub(super) struct Group {
-    /// `None` is the batch's.
+    /// `None` for the batch's topic.
     pub(super) topic: Option<Arc<str>>,
     pub(super) rows: Vec<usize>,
 }
 
 impl Work<'_> {
-    /// The source partition.
+    /// Returns the source partition.
     pub(super) fn partition(&self) -> SourcePartition {
         self.batch.into()
     }
@@ -65,7 +65,7 @@ impl Work<'_> {
         matches!(self.purpose, Purpose::WarmUp(_))
     }
 
-    /// The record of a slot, as it was fetched.
+    /// Returns the record of a slot, as it was fetched.
     pub(super) fn record(&self, row: usize) -> Option<RecordRef<'_>> {
         self.batch.get(self.slots.get(row)?.record)
     }
@@ -74,7 +74,7 @@ impl Work<'_> {
         Scene { needs, batch: self.batch, slots: self.slots, docs: self.docs, lens }
     }
 
-    /// Every record that is still on its way, by its topic; the batch's own group first.
+    /// Groups the records that are still in the chain by topic, the batch's own topic first.
     pub(super) fn groups(&self) -> Vec<Group> {
         let mut groups = vec![Group { topic: None, rows: Vec::new() }];
         for (row, slot) in self.slots.iter().enumerate() {

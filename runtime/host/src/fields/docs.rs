@@ -1,21 +1,21 @@
-//! What was read of the values of a batch: read once, looked at by each plugin through its own lens.
+//! The values of a batch as documents: read once, seen by each plugin through its own lens.
 
 use super::found::{Found, Occurrence, Parent, ValueState};
 use super::lens::Lens;
 use super::scan::scan;
 use super::workspace::Workspace;
 
-/// Names a [`Doc`]; the default names none.
+/// The id of a [`Doc`]; the default is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DocId(u32);
 
-/// What one pass over one value gave.
+/// The result of one pass over a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Doc {
-    /// The set that it was read with.
+    /// Id of the path set of the pass.
     set: u64,
     state: ValueState,
-    /// Paths on which a name comes twice, as bits.
+    /// Paths with a duplicate name, as bits.
     twice: u128,
     occurrences: (usize, usize),
     parents: (usize, usize),
@@ -30,7 +30,7 @@ pub(crate) struct Docs {
 }
 
 impl Docs {
-    /// Forgets all; the next batch begins.
+    /// Removes all documents, for the next batch.
     pub(crate) fn clear(&mut self) {
         self.list.clear();
         self.found.occurrences.clear();
@@ -38,7 +38,7 @@ impl Docs {
         self.found.pointers.clear();
     }
 
-    /// What a value holds, read now unless it was read with the same set before.
+    /// Reads a value, unless it was read with the same path set before.
     pub(crate) fn read(&mut self, known: DocId, value: Option<&[u8]>, lens: &Lens) -> DocId {
         if self.get(known).is_some_and(|doc| doc.set == lens.set.id) {
             return known;
@@ -59,7 +59,7 @@ impl Docs {
         self.list.get((id.0 as usize).checked_sub(1)?)
     }
 
-    /// The occurrences of a plugin's field, in the order of the document.
+    /// Returns the occurrences of a plugin's field, in the order of the document.
     pub(crate) fn occurrences(&self, doc: &Doc, lens: &Lens, field: usize) -> &[Occurrence] {
         let (Some(path), ValueState::Parsed) = (lens.fields.get(field), doc.state(lens)) else {
             return &[];
@@ -70,7 +70,7 @@ impl Docs {
         all.get(from..to).unwrap_or_default()
     }
 
-    /// The object to which a plugin's field can be added.
+    /// Returns the object to which a plugin's field can be added.
     pub(crate) fn parent(&self, doc: &Doc, lens: &Lens, field: usize) -> Option<&Parent> {
         let path = lens.fields.get(field).filter(|_| doc.state(lens) == ValueState::Parsed)?;
         let all = self.found.parents.get(doc.parents.0..doc.parents.1)?;
@@ -84,7 +84,7 @@ impl Docs {
 }
 
 impl Doc {
-    /// As a plugin is told: a name that comes twice on another plugin's paths is not its business.
+    /// Returns the state for one plugin: a duplicate name on another plugin's paths does not count.
     pub(crate) fn state(&self, lens: &Lens) -> ValueState {
         if self.state == ValueState::Parsed && self.twice & lens.mask != 0 {
             return ValueState::NameTwice;

@@ -1,6 +1,6 @@
-//! What one pass over a value gives: what the value is, and where the paths occur in it.
+//! The result of a pass over a value: its state, and where the paths occur in it.
 
-/// What a value is, as a document. The discriminants are the interface's numbers.
+/// The state of a value as a document. The discriminants are the interface's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum ValueState {
@@ -15,7 +15,8 @@ pub(crate) enum ValueState {
 }
 
 impl ValueState {
-    /// The host's reject code for a value that a plugin which fails closed cannot judge, and what it means.
+    /// Returns the host's reject code and text for a value that a required plugin cannot judge;
+    /// `None` if it can.
     pub(crate) fn unjudged(self) -> Option<(&'static str, &'static str)> {
         Some(match self {
             Self::Parsed | Self::Null => return None,
@@ -33,35 +34,35 @@ impl ValueState {
     }
 }
 
-/// A place that a path names.
+/// A match of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Occurrence {
-    /// Index into the set.
+    /// Index of the path in its set.
     pub(crate) path: u8,
-    /// The JSON text in the value.
+    /// Range of the JSON text in the value.
     pub(crate) start: u32,
     pub(crate) end: u32,
-    /// Where the member's name starts; for an element, the same as `start`.
+    /// Start of the member's name; for an element, the same as `start`.
     pub(crate) item: u32,
-    /// Where the object or array that holds it starts.
+    /// Start of the object or array around it.
     pub(crate) container: u32,
-    /// Which member or element of that it is, from 0.
+    /// Index of the member or element in its container.
     pub(crate) ordinal: u32,
     /// Its JSON Pointer, in [`Found::pointers`].
     pub(crate) pointer: (u32, u32),
 }
 
-/// An object to which a path could add its last name.
+/// An object to which the last name of a path could be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parent {
     pub(crate) path: u8,
-    /// Where it starts and where its closing brace is.
+    /// Positions of its braces.
     pub(crate) open: u32,
     pub(crate) close: u32,
     pub(crate) members: u32,
 }
 
-/// What was found, of many values one after the other.
+/// Matches in many values, one value after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) occurrences: Vec<Occurrence>,

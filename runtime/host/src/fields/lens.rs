@@ -1,33 +1,33 @@
-//! The paths that one pass looks for: those of one plugin, or those of a whole chain.
+//! The paths of one pass, of one plugin or of a whole chain, and each plugin's view of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::path::Path;
 
-/// Fields of one plugin.
+/// Maximum number of fields of one plugin.
 pub(crate) const FIELDS_MAX: usize = 64;
-/// Paths of one pass: one bit each in an u128.
+/// Maximum number of paths of one pass: one bit each in an u128.
 const PATHS_MAX: usize = 128;
 
 /// Paths that one pass looks for.
 #[derive(Debug, Default)]
 pub(crate) struct PathSet {
-    /// Tells sets apart; what was read with another one is read again.
+    /// Identifies the set; a value that was read with another set is read again.
     pub(crate) id: u64,
     pub(crate) paths: Vec<Path>,
-    /// Whether anyone wants to know which concrete path matched.
+    /// Whether a plugin asks which concrete path matched.
     pub(crate) pointers: bool,
-    /// Whether anyone edits fields.
+    /// Whether a plugin edits fields.
     pub(crate) edits: bool,
 }
 
-/// How one plugin sees a set: its fields, in its own order, and the paths that they are in the set.
+/// One plugin's view of a path set: its fields in its own order, as indexes into the set.
 #[derive(Clone, Debug)]
 pub(crate) struct Lens {
     pub(crate) set: Arc<PathSet>,
     pub(crate) fields: Vec<u8>,
-    /// The same as bits.
+    /// The fields as bits.
     pub(crate) mask: u128,
 }
 
@@ -44,10 +44,10 @@ impl PathSet {
 }
 
 impl Lens {
-    /// A set of one plugin's own fields.
+    /// Makes a set of one plugin's fields.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The field that is not valid, and why.
     pub(crate) fn new(fields: &[String], pointers: bool, edits: bool) -> Result<Self, String> {
         if fields.len() > FIELDS_MAX {
             return Err(format!("it asks for {} fields, {FIELDS_MAX} are allowed", fields.len()));
@@ -71,8 +71,8 @@ impl Lens {
     }
 }
 
-/// Lets the plugins of a chain share one pass: in place of each one's own lens, one over the paths of all. Where only one
-/// reads fields, or they have too many, each keeps its own.
+/// Lets the plugins of a chain share one pass: returns lenses over the paths of all. If only one
+/// reads fields, or there are too many paths, each keeps its own.
 pub(crate) fn share(own: &[Option<&Lens>]) -> Vec<Option<Lens>> {
     let as_they_are = || own.iter().map(|lens| lens.cloned()).collect();
     if own.iter().flatten().count() < 2 {
@@ -89,5 +89,5 @@ pub(crate) fn share(own: &[Option<&Lens>]) -> Vec<Option<Lens>> {
     }
     let any = |what: fn(&PathSet) -> bool| own.iter().flatten().any(|lens| what(&lens.set));
     let set = Arc::new(PathSet::new(paths, any(|set| set.pointers), any(|set| set.edits)));
-    own.iter().map(|lens| lens.map(|lens| Lens::over(set.clone(), &lens.set.paths))).collect()
+    own.iter().map(|lens| lens.map(|lens| Lens::over(Arc::clone(&set), &lens.set.paths))).collect()
 }

@@ -1,16 +1,16 @@
-//! The grammar of JSON (RFC 8259), strictly: tokens, and values that nobody looks into.
+//! The strict grammar of JSON (RFC 8259): tokens, and values that are skipped.
 
-/// Objects and arrays inside of each other; far above what documents have, far below what the stack takes.
+/// Nesting depth; far above real documents, far below the limit of the stack.
 pub(crate) const DEPTH_MAX: u32 = 128;
 
-/// Why a document ends before its end.
+/// Why a pass ends early.
 #[derive(Debug)]
 pub(super) enum Stop {
     NotJson,
     TooDeep,
 }
 
-/// A place in a text that is known to be UTF-8.
+/// A position in a text that is known to be UTF-8.
 pub(super) struct Lexer<'a> {
     pub(super) text: &'a [u8],
     pub(super) pos: usize,
@@ -22,7 +22,7 @@ impl<'a> Lexer<'a> {
         Self { text, pos: 0, depth: 0 }
     }
 
-    /// A value into which nobody looks.
+    /// Skips a value.
     pub(super) fn skip(&mut self) -> Result<(), Stop> {
         match self.peek() {
             Some(b'{') => {
@@ -55,7 +55,7 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    /// An opening bracket and the blanks behind it.
+    /// Reads an opening bracket and the blanks after it.
     #[inline]
     pub(super) fn enter(&mut self) -> Result<(), Stop> {
         if self.depth == DEPTH_MAX {
@@ -67,7 +67,7 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    /// A comma and the blanks around it, or the end of the container.
+    /// Reads a comma and the blanks around it, or the end of the container.
     #[inline]
     pub(super) fn more(&mut self, close: u8) -> Result<bool, Stop> {
         self.blank();
@@ -140,7 +140,7 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    /// A string; tells whether it has escapes.
+    /// Reads a string. Returns whether it has escapes.
     #[inline]
     pub(super) fn string(&mut self) -> Result<bool, Stop> {
         if !self.eat(b'"') {
@@ -165,7 +165,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Goes to the next byte that means something inside a string, eight at a time.
+    /// Advances to the next byte with a meaning inside a string, eight at a time.
     #[inline]
     fn plain(&mut self) {
         const ONES: u64 = 0x0101_0101_0101_0101;
@@ -178,7 +178,7 @@ impl<'a> Lexer<'a> {
                 | (word.wrapping_sub(ONES * 0x20) & !word);
             let hits = hits & HIGHS;
             if hits != 0 {
-                // Only bytes behind the first hit can be false hits.
+                // Only bytes after the first hit can be false hits.
                 self.pos += hits.trailing_zeros() as usize / 8;
                 return;
             }
@@ -188,7 +188,7 @@ impl<'a> Lexer<'a> {
         self.pos += rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
     }
 
-    /// What follows a backslash.
+    /// Reads the rest of an escape after its backslash.
     fn escape(&mut self) -> Result<(), Stop> {
         let byte = self.peek();
         self.pos += 1;
@@ -250,7 +250,7 @@ fn hex(digits: &[u8; 4]) -> Option<u32> {
     Some(unit)
 }
 
-/// Undoes the escapes of a string that the scanner found valid.
+/// Resolves the escapes of a valid string.
 pub(super) fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = text.iter().position(|b| *b == b'\\') {
         out.extend_from_slice(text.get(..at).unwrap_or_default());

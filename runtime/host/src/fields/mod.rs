@@ -1,4 +1,5 @@
-//! Fields of JSON values: paths, one strict pass over each value, and edits that leave the rest of the document as it is.
+//! Fields of JSON values: paths, one strict pass over each value, and edits that leave the rest of
+//! the document unchanged.
 
 mod docs;
 mod found;

@@ -1,17 +1,18 @@
-//! The subset of JSONPath (RFC 9535) by which plugins name fields: names, indexes, `[*]` and `..name`.
+//! The subset of JSONPath (RFC 9535) in which plugins name fields: names, indexes, `[*]` and
+//! `..name`.
 
 use crate::text::clean;
 
-/// Bytes of one path.
+/// Maximum length of a path in bytes.
 const PATH_BYTES_MAX: usize = 1024;
-/// Segments of one path; the scanner keeps the places where a path stands in the bits of an u32.
+/// Maximum number of segments: the scanner keeps positions in a path as the bits of an u32.
 const SEGMENTS_MAX: usize = 24;
 
-/// A path as it is compared with a document.
+/// A parsed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
     segments: Vec<Segment>,
-    /// Segments that look at every name of an object, as bits.
+    /// Segments that visit every name of an object, as bits.
     walks: u32,
 }
 
@@ -28,7 +29,7 @@ pub(crate) enum Segment {
     Below(Box<[u8]>),
 }
 
-/// What is wrong with a path, and where.
+/// A path that is not valid, with the position of the mistake.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the field path '{}' is not valid at character {position}: {what}", clean(.path, 128))]
 pub(crate) struct PathError {
@@ -60,17 +61,17 @@ impl Path {
         self.segments.get(index as usize)
     }
 
-    /// The bit that stands for a match.
+    /// Returns the bit of a match.
     pub(crate) fn end(&self) -> u32 {
         1 << self.segments.len()
     }
 
-    /// Whether, at these places of the path, every name of an object is on the path.
+    /// Returns whether, at these positions, every name of an object is on the path.
     pub(crate) fn walks(&self, places: u32) -> bool {
         self.walks & places != 0
     }
 
-    /// The name that an insert would add, for a path that names one place only.
+    /// Returns the name that an insert adds, if the path has a single match.
     pub(crate) fn insertable(&self) -> Option<&[u8]> {
         match self.segments.last() {
             Some(Segment::Name(name)) if self.walks == 0 => Some(name),
@@ -78,13 +79,13 @@ impl Path {
         }
     }
 
-    /// The place at which a path stands when it looks at the object that holds its last name.
+    /// Returns the position in the path at the object around its last name.
     pub(crate) fn last_place(&self) -> u32 {
         self.end() >> 1
     }
 }
 
-/// What is left to read.
+/// A path while it is parsed.
 struct Reader<'a> {
     text: &'a str,
     rest: &'a str,
@@ -260,7 +261,6 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn name(text: &str) -> Segment {

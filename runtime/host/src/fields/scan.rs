@@ -1,7 +1,8 @@
-//! One strict pass over a value: is it exactly one JSON document (RFC 8259), and where do the declared paths occur?
+//! One strict pass over a value: whether it is exactly one JSON document (RFC 8259), and where the
+//! declared paths occur.
 //!
-//! Strict where readers differ: whatever two readers could understand differently (a name twice, a lone surrogate, bytes
-//! behind the end) is told, so that nothing hides from a plugin behind it.
+//! Everything that two readers could understand differently (a duplicate name, a lone surrogate,
+//! bytes after the end) is reported, so that it cannot hide a field from a plugin.
 
 use super::found::{Found, Occurrence, Parent, ValueState};
 use super::lens::PathSet;
@@ -9,18 +10,19 @@ use super::lexer::{Lexer, Stop, unescape};
 use super::path::{Path, Segment};
 use super::workspace::{Active, Name, PathStep, Workspace};
 
-/// Occurrences of one record, over all paths of the chain.
+/// Maximum number of occurrences in one record, over all paths of the chain.
 pub(crate) const OCCURRENCES_MAX: usize = 10_000;
-/// Bytes of the occurrences of one record, and of their pointers, over all paths of the chain.
+/// Maximum bytes of the occurrences in one record, and of their pointers, over all paths of the
+/// chain.
 pub(crate) const OCCURRENCE_BYTES_MAX: usize = 4 << 20;
-/// Bytes of pointers for each byte of the value, beyond some for small ones: below a long name, many short elements could
-/// otherwise ask for far more memory than the batch itself takes.
+/// Maximum bytes of pointers per byte of the value, beyond a minimum: many short elements below a
+/// long name could otherwise need far more memory than the batch itself.
 const POINTER_BYTES_RATIO: usize = 16;
 const POINTER_BYTES_MIN: usize = 4 << 10;
-/// Names of an object that are compared one with each other; more are sorted.
+/// Names of an object that are compared pairwise; more are sorted.
 const NAMES_COMPARED_MAX: usize = 12;
 
-/// A member or element: where it starts, in what, and which one it is.
+/// A member or element: its start, its container and its index.
 #[derive(Clone, Copy)]
 struct Item {
     start: usize,
@@ -33,15 +35,15 @@ struct Scanner<'a> {
     set: &'a PathSet,
     work: &'a mut Workspace,
     found: &'a mut Found,
-    /// Paths on which a name comes twice, as bits.
+    /// Paths with a duplicate name, as bits.
     twice: u128,
     occurrences: usize,
     bytes: usize,
     pointer_bytes: usize,
 }
 
-/// Reads a value. What it finds is appended to `found`; nothing is, unless the state is `Parsed`. The second number says on
-/// which paths of the set a name comes twice.
+/// Reads a value and appends the matches to `found`, if the state is `Parsed`. The second number
+/// has the paths of the set with a duplicate name, as bits.
 pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, found: &mut Found) -> (ValueState, u128) {
     let Some(text) = value else {
         return (ValueState::Null, 0);
@@ -73,19 +75,19 @@ pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, fo
     if let Some(new) = found.occurrences.get_mut(lengths.0..)
         && new.len() > 1
     {
-        // Stable: within a path they stay in the order of the document.
+        // Stable: matches of a path stay in the order of the document.
         new.sort_by_key(|occurrence| occurrence.path);
     }
     (state, twice)
 }
 
-/// Whether a text is exactly one JSON value, by the same rules.
+/// Returns whether a text is exactly one JSON value, by the same rules.
 pub(crate) fn is_json(text: &[u8]) -> bool {
     let set = PathSet::default();
     scan(Some(text), &set, &mut Workspace::default(), &mut Found::default()).0 == ValueState::Parsed
 }
 
-/// Indexes of the bits that are set.
+/// Returns the indexes of the bits that are set.
 fn bits(mut set: u128) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
         if set == 0 {
@@ -133,7 +135,7 @@ impl Scanner<'_> {
             || self.pointer_bytes > pointer_bytes_max.min(OCCURRENCE_BYTES_MAX)
     }
 
-    /// The value at hand, in which the paths of a range of `active` stand.
+    /// Reads the current value with the paths in a range of `active`.
     fn value(&mut self, from: usize, to: usize) -> Result<(), Stop> {
         if from == to {
             return self.at.skip();
@@ -199,7 +201,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// The value of a member or element, and what it is to the paths that it matches.
+    /// Reads the value of a member or element, and adds it to the matches of its paths.
     fn item(&mut self, item: Item, step: PathStep, matched: u128, mark: usize) -> Result<(), Stop> {
         if self.set.pointers {
             self.work.way.push(step);
@@ -220,7 +222,8 @@ impl Scanner<'_> {
         for path in bits(matched) {
             self.occurrences += 1;
             self.bytes += self.at.pos - start;
-            // Too large is told at the end, as a document that is not one is the worse news; until then nothing is kept.
+            // Reported at the end, as an invalid document takes precedence; until then nothing is
+            // added.
             if self.is_too_large() {
                 return;
             }
@@ -237,7 +240,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Writes the JSON Pointer (RFC 6901) of the value at hand.
+    /// Writes the JSON Pointer (RFC 6901) of the current value.
     fn pointer(&mut self) -> (u32, u32) {
         if !self.set.pointers {
             return (0, 0);
@@ -275,7 +278,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Paths to which every name of the object at hand belongs.
+    /// Returns the paths that visit every name of the current object, as bits.
     fn walks(&self, from: usize, to: usize) -> u128 {
         let mut walks = 0;
         for active in self.work.active.get(from..to).unwrap_or_default() {
@@ -286,7 +289,8 @@ impl Scanner<'_> {
         walks
     }
 
-    /// Follows the paths into a member: appends those that go on inside and gives those that end here.
+    /// Follows the paths into a member: adds those that go on inside and returns those that end
+    /// here.
     fn step_into(&mut self, name: Name, from: usize, to: usize, met: usize) -> u128 {
         let mut matched = 0;
         let set = self.set;
@@ -308,7 +312,7 @@ impl Scanner<'_> {
         matched
     }
 
-    /// Follows the paths to an element.
+    /// Follows the paths into an element, as [`Self::step_into`].
     fn step_to(&mut self, ordinal: u32, from: usize, to: usize) -> u128 {
         let mut matched = 0;
         let set = self.set;
@@ -326,7 +330,7 @@ impl Scanner<'_> {
         matched
     }
 
-    /// A path that ends here looks no further inside: only the outermost of nested matches counts.
+    /// A path that ends here does not go on inside: only the outermost of nested matches counts.
     fn follow(&mut self, path: &Path, number: u8, next: u32, matched: &mut u128) {
         if next & path.end() != 0 {
             *matched |= 1 << number;
@@ -335,7 +339,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A name of a path that this object had before is there twice.
+    /// Marks a path as having a duplicate name if this object had the same name before.
     fn meet(&mut self, path: u8, places: u32, met: usize) {
         for earlier in self.work.met.iter_mut().skip(met) {
             if earlier.path == path {
@@ -349,7 +353,7 @@ impl Scanner<'_> {
         self.work.met.push(Active { path, places });
     }
 
-    /// Whether a name comes twice among those of the object that ends here.
+    /// Returns whether the object that ends here has a duplicate name.
     fn any_twice(&mut self, from: usize) -> bool {
         let Workspace { names, unescaped, .. } = &mut *self.work;
         let (text, unescaped) = (self.at.text, &*unescaped);
@@ -371,7 +375,7 @@ impl Scanner<'_> {
         false
     }
 
-    /// A name and the colon behind it.
+    /// Reads a name and the colon after it.
     fn name(&mut self) -> Result<Name, Stop> {
         let start = self.at.pos + 1;
         let was_escaped = self.at.string()?;
@@ -387,8 +391,8 @@ impl Scanner<'_> {
     }
 }
 
-/// The places of a path that come after a name or an index, and those whose own name it is. `test` says whether a segment
-/// fits and whether its place stays as well.
+/// Returns the positions in a path after a name or an index, and those whose own name it is. `test`
+/// returns whether a segment matches and whether its position stays as well.
 #[inline]
 fn step(path: &Path, places: u32, test: impl Fn(&Segment) -> (bool, bool)) -> (u32, u32) {
     let (mut next, mut here) = (0, 0);

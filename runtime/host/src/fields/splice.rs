@@ -1,4 +1,5 @@
-//! Edits of fields, laid into the original bytes: what they do not name keeps its bytes, blanks and escapes included.
+//! Edits of fields in the original bytes: everything else keeps its bytes, blanks and escapes
+//! included.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use super::scan::is_json;
 /// The field edits of one record.
 #[derive(Debug, Default)]
 pub(crate) struct FieldEdit<'a> {
-    /// In the order in which they were given.
+    /// In the order of the plugin's answer.
     sets: Vec<Set<'a>>,
     inserts: Vec<Insert>,
 }
@@ -26,11 +27,11 @@ struct Set<'a> {
 struct Insert {
     field: u32,
     parent: Parent,
-    /// Name, colon, value.
+    /// Name, colon and value.
     member: Vec<u8>,
 }
 
-/// Bytes of the value that give way to others.
+/// A range of the value that is replaced.
 struct Cut<'a> {
     start: usize,
     end: usize,
@@ -38,7 +39,7 @@ struct Cut<'a> {
 }
 
 impl<'a> FieldEdit<'a> {
-    /// Replaces an occurrence, counted over all fields of the record, or removes it.
+    /// Replaces or removes an occurrence, counted over all fields of the record.
     pub(crate) fn set(
         &mut self,
         number: u32,
@@ -61,7 +62,7 @@ impl<'a> FieldEdit<'a> {
         Err(format!("occurrence {number} of {} delivered", number as usize - left))
     }
 
-    /// Adds a field that is absent to the object that would hold it.
+    /// Adds an absent field to its object.
     pub(crate) fn insert(
         &mut self,
         field: u32,
@@ -80,7 +81,7 @@ impl<'a> FieldEdit<'a> {
         }
         let parent = docs.parent(doc, lens, index).copied();
         let parent = parent.ok_or_else(|| format!("there is no object that could hold field {field}"))?;
-        // Valid UTF-8, as it comes from a text.
+        // Valid UTF-8, as the path is a string.
         let name = serde_json::to_vec(&String::from_utf8_lossy(name)).map_err(|e| e.to_string())?;
         check_json(text)?;
         let member = [&*name, b":", text].concat();
@@ -88,11 +89,12 @@ impl<'a> FieldEdit<'a> {
         Ok(())
     }
 
-    /// The edits in the order of the value. One place that two fields name is edited once, the last edit counts.
+    /// Returns the edits in the order of the value. If two edits name the same place, the last
+    /// counts.
     fn places(&self) -> Result<Vec<Set<'a>>, String> {
         let place = |set: &Set<'_>| (set.occurrence.start, set.occurrence.end);
         let mut sorted = self.sets.clone();
-        // Stable: those of one place stay in the order in which they were given.
+        // Stable: edits of one place stay in the order of the answer.
         sorted.sort_by_key(place);
         let mut sets: Vec<Set<'a>> = Vec::with_capacity(sorted.len());
         for set in sorted {
@@ -109,11 +111,11 @@ impl<'a> FieldEdit<'a> {
         Ok(sets)
     }
 
-    /// The value with all edits.
+    /// Returns the value with all edits.
     pub(crate) fn apply(&self, value: &[u8]) -> Result<Vec<u8>, String> {
         let sets = self.places()?;
         let mut cuts = Vec::with_capacity(sets.len() + self.inserts.len());
-        // Removed so far, by container: how many, and whether one that stays came before.
+        // Number of removed items by container.
         let mut removed: BTreeMap<u32, u32> = BTreeMap::new();
         let mut last_end = 0;
         for set in &sets {
@@ -150,16 +152,17 @@ impl<'a> FieldEdit<'a> {
             let at = last_byte_before(value, insert.parent.close as usize) + 1;
             cuts.push(Cut { start: at, end: at, text });
         }
-        // Stable: several members for one object stay in their order.
+        // Stable: members inserted into one object stay in their order.
         cuts.sort_by_key(|cut| (cut.start, cut.end));
         splice(value, &cuts)
     }
 }
 
-/// A member or element with the comma that goes with it: the one before it, or, where nothing before it stays, the one behind.
+/// Returns the range of a member or element with its comma: the one before it, or, if nothing
+/// before it stays, the one after it.
 fn item_with_comma(value: &[u8], start: usize, end: usize, is_first: bool) -> (usize, usize) {
     if !is_first {
-        // The last byte that is not blank is the comma; blanks before it go as well.
+        // The last byte that is not blank is the comma; blanks before it are removed too.
         let comma = last_byte_before(value, start);
         return (last_byte_before(value, comma) + 1, end);
     }
@@ -174,7 +177,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// The place of the last byte before `end` that is not blank.
+/// Returns the position of the last byte before `end` that is not blank.
 fn last_byte_before(value: &[u8], end: usize) -> usize {
     value.get(..end).and_then(|before| before.iter().rposition(|b| !is_blank(*b))).unwrap_or(0)
 }
@@ -198,7 +201,7 @@ fn splice(value: &[u8], cuts: &[Cut<'_>]) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// A text that is put into a document must be one value, or it would change the document around it.
+/// Checks a new text: if it were not exactly one value, it would change the document around it.
 fn check_json(text: &[u8]) -> Result<(), String> {
     match is_json(text) {
         true => Ok(()),

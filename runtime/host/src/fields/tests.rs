@@ -1,5 +1,4 @@
 //! The scanner and the splicer, against serde_json and against tables.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -95,7 +94,7 @@ fn each_kind_of_value_has_its_state() {
         (wide.as_bytes(), &["$.a"], ValueState::Parsed),
         (wide.as_bytes(), &["$.a", "$.a.a"], ValueState::TooDeepOrLarge),
         (long_name.as_bytes(), &["$.*[*]"], ValueState::TooDeepOrLarge),
-        // What a reader would make of it differs: the last, the first, or none.
+        // Readers differ: the last, the first, or none.
         (br#"{"a":1,"a":2}"#, &["$.a"], ValueState::NameTwice),
         (br#"{"a":1,"\u0061":2}"#, &["$.a"], ValueState::NameTwice),
         (br#"{"a":1,"a":2}"#, &["$.b"], ValueState::Parsed),
@@ -134,12 +133,12 @@ fn paths_find_what_they_name() {
     assert_eq!(one("$.email"), pairs(&[("/email", "\"a\"")]));
     assert_eq!(one("$.c.email[1]"), pairs(&[("/c/email/1", r#""x\"y""#)]));
     assert_eq!(one("$.c['d/~'].email.email"), pairs(&[("/c/d~1~0/email/email", "2")]));
-    // The outermost only.
+    // Only the outermost match counts.
     assert_eq!(
         one("$..email"),
         pairs(&[("/email", "\"a\""), ("/c/email", r#"[1, "x\"y"]"#), ("/c/d~1~0/email", r#"{"email":2}"#)])
     );
-    // But what lies below a name that only leads to the match is looked at.
+    // But names on the way to a match are visited.
     assert_eq!(found(r#"{"a":{"a":{"b":1}}}"#, &["$..a.b"])[0], pairs(&[("/a/a/b", "1")]));
     assert_eq!(one("$.l[*].id"), pairs(&[("/l/0/id", "1"), ("/l/2/id", "3")]));
     assert_eq!(one("$.l[1]"), pairs(&[("/l/1", "{}")]));
@@ -214,7 +213,7 @@ fn an_edit_leaves_the_rest_of_the_document_as_it_is() {
         set(&["$.b[*]", "$.a"], &[(1, None), (3, Some("2"))]),
         "{ \"a\" : 2 ,\n  \"b\": [ 1,3 ],\t\"c\":\"\\u0041\" }"
     );
-    // The same place by two fields, and twice: the last counts.
+    // The same place by two fields, and twice: the last edit counts.
     assert_eq!(set(&["$.a", "$..a"], &[(0, Some("1")), (1, Some("2")), (0, Some("3"))]), text.replace("1.50", "3"));
 
     let insert = |text: &str, paths: &[&str], sets: &[(u32, Option<&str>)], inserts: &[(u32, &str)]| {
@@ -272,7 +271,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A way to spoil a document.
+/// A way to corrupt a document.
 fn mutation() -> impl Strategy<Value = (usize, usize, Vec<u8>)> {
     let bytes = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..4),
@@ -303,7 +302,8 @@ fn mutation() -> impl Strategy<Value = (usize, usize, Vec<u8>)> {
     (any::<usize>(), 0..3_usize, bytes)
 }
 
-/// What serde_json says of a text: an independent reader of the same grammar. `None` where it judges numbers by size.
+/// The verdict of serde_json, an independent reader of the same grammar. `None` where it judges
+/// numbers by size.
 fn serde_takes(text: &[u8]) -> Option<bool> {
     match serde_json::from_slice::<Value>(text) {
         Ok(_) => Some(true),
@@ -312,7 +312,7 @@ fn serde_takes(text: &[u8]) -> Option<bool> {
     }
 }
 
-/// Where a path leads in a document, by a reader written the slow way; outermost matches only.
+/// The matches of a path by a simple, slow reader; outermost matches only.
 fn slow(value: &Value, path: &str) -> Vec<String> {
     fn walk(value: &Value, at: &str, name: &str, out: &mut Vec<String>) {
         let members: Vec<(String, &Value)> = match value {
@@ -382,7 +382,7 @@ proptest! {
             pointers.sort();
             prop_assert_eq!(pointers, slow(&value, path), "{} {}", path, text);
         }
-        // Every social security number goes; whatever else there was stays.
+        // Every social security number is removed; everything else stays.
         let before: usize = docs.occurrences(&doc, &lens, 0).len();
         let count = docs.occurrences(&doc, &lens, 1).len();
         let mut edit = FieldEdit::default();

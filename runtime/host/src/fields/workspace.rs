@@ -1,28 +1,29 @@
-//! Buffers of a pass over a value, reused from value to value.
+//! Buffers of the scanner, reused from value to value.
 
-/// Buffers that are reused from value to value.
+/// The buffers of a pass.
 #[derive(Debug, Default)]
 pub(crate) struct Workspace {
-    /// Paths that stand somewhere in the value at hand; the scanner takes ranges of it.
+    /// Paths that are active in the current value and in those around it; the scanner uses ranges
+    /// of it.
     pub(super) active: Vec<Active>,
-    /// Names of paths met in the objects that are open.
+    /// Names of paths that occurred in the open objects.
     pub(super) met: Vec<Active>,
-    /// All names of the open objects in which every name is on a path.
+    /// All names of the open objects of which a path visits every name.
     pub(super) names: Vec<Name>,
-    /// Names that had escapes, without them.
+    /// Names with their escapes resolved.
     pub(super) unescaped: Vec<u8>,
-    /// The way to the value at hand, where pointers are wanted.
+    /// The steps to the current value, if pointers are asked for.
     pub(super) way: Vec<PathStep>,
 }
 
-/// A path and the places in it that come next, as bits.
+/// A path and its next positions, as bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Active {
     pub(super) path: u8,
     pub(super) places: u32,
 }
 
-/// A name, in the value or in [`Workspace::unescaped`].
+/// A name, as a range of the value or of [`Workspace::unescaped`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name {
     pub(super) start: usize,

@@ -1,15 +1,15 @@
-//! The memory that the instances of plugins with memory share.
+//! The memory that the instances of stateful plugins share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What all instances with memory of a process may take together.
+/// Memory for all instances of stateful plugins of a process.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left_bytes: AtomicUsize,
 }
 
-/// A part of the budget; given back when it is dropped.
+/// A part of the budget, returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_given_back_and_never_overdrawn() {
+    fn a_budget_is_returned_and_never_overdrawn() {
         let budget = Budget::new(100);
         let first = budget.take(60);
         assert!(first.is_ok());

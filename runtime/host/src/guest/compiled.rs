@@ -1,7 +1,9 @@
-//! Machine code of plugins, kept from one run to the next in a private folder: compiling a large guest takes seconds.
+//! Machine code of plugins, cached from one run to the next in a private folder: to compile a large
+//! guest takes seconds.
 //!
-//! Such a file is trusted code: whoever can write it runs in this process. So it is made here and read from here only,
-//! never from the plugin directory, and only while folder and file belong to this process's user alone.
+//! A cached file is trusted code: whoever can write it runs in this process. So it is written and
+//! read here only, never in the plugin directory, and only while folder and file belong to this
+//! process's user alone.
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,22 +19,23 @@ use wasmtime::component::Component;
 
 use crate::text::hex;
 
-/// Files kept; the oldest go first.
+/// Files in the folder; the oldest are removed first.
 const FILES_MAX: usize = 64;
-/// Largest file that is read: code is some times larger than its Wasm.
+/// Largest file that is read: code is several times larger than its Wasm.
 const FILE_BYTES_MAX: u64 = 1 << 30;
-/// Bytes of all files; the oldest go first, the newest stays. That of an interpreter has some 40 MB.
+/// Bytes of all files; the oldest are removed first, the newest stays. An interpreter has about
+/// 40 MB.
 const FOLDER_BYTES_MAX: u64 = 2 << 30;
 const DIGEST_BYTES: usize = 32;
 const EXTENSION: &str = "code";
 
-/// The folder, or none.
+/// The cache; without a folder it is always empty.
 #[derive(Debug, Default)]
 pub(crate) struct CompiledCache {
     folder: Option<Private>,
 }
 
-/// A folder that is this user's alone.
+/// A folder that only this user can access.
 #[derive(Debug)]
 struct Private {
     path: PathBuf,
@@ -40,7 +43,7 @@ struct Private {
 }
 
 impl CompiledCache {
-    /// Makes the folder. One that others can write is not used, and that is said.
+    /// Creates the folder. A folder that others can write is not used, with a warning.
     pub(crate) fn open(path: Option<&Path>) -> Self {
         let Some(path) = path else { return Self::default() };
         match Private::open(path) {
@@ -56,7 +59,8 @@ impl CompiledCache {
         }
     }
 
-    /// The component as it was compiled before. Whatever is wrong with the file: it is compiled again.
+    /// Returns the component as it was compiled before. A file with any problem is ignored, and the
+    /// component is compiled again.
     pub(crate) fn get(&self, engine: &Engine, component: &[u8]) -> Option<Component> {
         let folder = self.folder.as_ref()?;
         let path = folder.path.join(file_name(engine, component));
@@ -77,7 +81,7 @@ impl CompiledCache {
         }
     }
 
-    /// Keeps a compiled component. That it cannot be kept is no reason to fail.
+    /// Writes a compiled component. A failure is logged, not returned.
     pub(crate) fn put(&self, engine: &Engine, component: &[u8], compiled: &Component) {
         let Some(folder) = &self.folder else { return };
         let path = folder.path.join(file_name(engine, component));
@@ -88,7 +92,7 @@ impl CompiledCache {
     }
 }
 
-/// By what was compiled and by everything that the compiler and its settings make of it.
+/// Returns a name that depends on the component, the compiler and its settings.
 fn file_name(engine: &Engine, component: &[u8]) -> String {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
@@ -97,24 +101,25 @@ fn file_name(engine: &Engine, component: &[u8]) -> String {
 
 #[allow(unsafe_code, reason = "wasmtime has no safe way to take machine code that was compiled before")]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes must be what `Component::serialize` gave and must not have been changed since. They come from
-    // `Private::read` only: a file below a folder of mode 0700 that belongs to this process's user, itself owned by that user
-    // and closed to all others, written by `Private::write` only from `Component::serialize`, and whole as its digest says.
-    // Who could forge it could as well change this program. Version and settings of the engine are compared by wasmtime.
+    // SAFETY: the bytes must come from `Component::serialize` unchanged. They come from
+    // `Private::read` only: a file in a folder of mode 0700 that belongs to this process's user,
+    // itself owned by that user and closed to all others. Only `Private::write` writes it, from
+    // `Component::serialize`, and its digest shows that it is whole. Whoever could forge it could
+    // as well change this program. wasmtime compares the version and the settings of the engine.
     unsafe { Component::deserialize(engine, code) }
 }
 
 impl Private {
     fn open(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        // What a new file gets is the user that this process writes as.
+        // The owner of a new file is the user as which this process writes.
         let user = tempfile::tempfile_in(path)?.metadata()?.uid();
         let folder = Self { path: path.to_owned(), user };
         folder.check(&fs::symlink_metadata(path)?)?;
         Ok(folder)
     }
 
-    /// Nobody else can have written it.
+    /// Checks that nobody else can have written it.
     fn check(&self, metadata: &fs::Metadata) -> io::Result<()> {
         if metadata.file_type().is_symlink() {
             return Err(io::Error::other("it is a symbolic link"));
@@ -146,7 +151,8 @@ impl Private {
     }
 
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
-        // Of mode 0600, with a name of its own: another engine may write the same one at this moment.
+        // A temporary file of mode 0600: another engine may write the same component at this
+        // moment.
         let mut aside = NamedTempFile::new_in(&self.path)?;
         aside.write_all(&Sha256::digest(code))?;
         aside.write_all(code)?;
@@ -175,7 +181,7 @@ impl Private {
     }
 }
 
-/// `None` where another engine has removed the file.
+/// Returns `None` where another engine has removed the file.
 fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -185,7 +191,6 @@ fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use std::os::unix::fs::PermissionsExt;
 
@@ -203,7 +208,7 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..50 {
                         let cache = CompiledCache::open(Some(folder));
-                        // A probe that another one removes is no fault of the folder.
+                        // The folder is fine although another engine removes the probe.
                         let private = cache.folder.as_ref().unwrap();
                         let own = wasm(thread * 50 + round);
                         let component = Component::from_binary(engine, &own).unwrap();
@@ -229,7 +234,7 @@ mod tests {
         assert!(cache.get(&engine, &wasm).is_none());
         cache.put(&engine, &wasm, &component);
         assert!(cache.get(&engine, &wasm).is_some());
-        // Other bytes, or another compiler, are another file.
+        // Other bytes, or another compiler, have another file.
         assert!(cache.get(&engine, b"other").is_none());
         let other = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
         assert_ne!(file_name(&engine, &wasm), file_name(&other, &wasm));
@@ -253,7 +258,7 @@ mod tests {
         }
         cache.put(&engine, &wasm, &component);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), FILES_MAX);
-        // The newest alone is more than may be kept, and stays.
+        // The newest file stays even if it alone exceeds the bound.
         cache.folder.as_ref().unwrap().bound(1).unwrap();
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         assert!(cache.get(&engine, &wasm).is_some());

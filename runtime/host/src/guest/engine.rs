@@ -20,10 +20,10 @@ use crate::api::v0_1::{Plugin, PluginPre};
 use crate::error::LoadProblem;
 use crate::health::{HealthRegistry, PluginHealth, StateDir};
 
-/// Length of an epoch: deadlines are exact to one.
+/// Length of an epoch, the precision of deadlines.
 pub(crate) const TICK_MS: u64 = 10;
 
-/// Compiled plugins kept for reuse; a bound, not a cache policy: a process has a handful.
+/// Compiled plugins in memory. Only a bound: a process has a handful.
 const COMPILED_MAX: usize = 256;
 
 /// The Wasm engine of a process. Cloning shares it.
@@ -32,21 +32,22 @@ pub struct HostEngine {
     inner: Arc<Inner>,
 }
 
-/// What a process gives its engine.
+/// Options of an engine.
 #[derive(Clone)]
 pub struct HostOptions {
-    /// Time for breakers, and for the search for guilty records.
+    /// Clock for breakers and for the search for guilty records.
     pub clock: Arc<dyn Clock>,
-    /// Folder in which open breakers and compiled plugins are kept from one run to the next; made where it is missing.
+    /// Folder that keeps open breakers and compiled plugins from one run to the next. Created if
+    /// missing.
     pub state_dir: Option<PathBuf>,
-    /// What instances of plugins with memory, of which there is one per partition, may take together, in bytes.
+    /// Memory for all instances of stateful plugins, one per partition, in bytes.
     pub stateful_bytes_max: usize,
     /// Folder for compiled plugins alone, instead of the one in `state_dir`.
     pub compiled_dir: Option<PathBuf>,
 }
 
 impl Default for HostOptions {
-    /// The machine's clocks, and nothing is remembered.
+    /// The machine's clock, and no folder.
     fn default() -> Self {
         let clock = Arc::new(SystemClock::start());
         Self { clock, state_dir: None, compiled_dir: None, stateful_bytes_max: 4 << 30 }
@@ -58,9 +59,9 @@ struct Inner {
     healths: HealthRegistry,
     linker: Linker<GuestState>,
     compiled: Mutex<HashMap<[u8; 32], PluginPre<GuestState>>>,
-    /// The same from one run to the next.
+    /// The same, from one run to the next.
     cache: CompiledCache,
-    /// For instances of plugins with memory.
+    /// For instances of stateful plugins.
     stateful_budget: Arc<Budget>,
     /// Advances the epoch; ends with the engine.
     _ticker: Ticker,
@@ -72,7 +73,8 @@ struct Ticker {
 }
 
 impl Ticker {
-    /// A thread of the operating system, not a task: a guest that spins may hold every worker of the runtime.
+    /// Starts a thread of the operating system, not a task: a guest that spins may block every
+    /// worker of the runtime.
     fn start(engine: &Engine) -> std::io::Result<Self> {
         let (stop, stopped) = sync_channel(0);
         let engine = engine.weak();
@@ -90,7 +92,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It only counts, so it cannot have panicked with anything worth telling.
+            // It only counts: there is nothing in its result.
             drop(thread.join());
         }
     }
@@ -105,18 +107,20 @@ impl HostEngine {
         Self::with(HostOptions::default())
     }
 
-    /// Starts an engine. One per process is enough, and breakers are known to one engine only.
+    /// Starts an engine. One per process is enough; engines do not share breakers.
     ///
     /// # Errors
-    /// What wasmtime or the operating system says, where the machine cannot run it.
+    /// The message of wasmtime or of the operating system, where the machine cannot run it.
     pub fn with(options: HostOptions) -> Result<Self, String> {
         let mut config = Config::new();
         config
             .strategy(Strategy::Cranelift)
-            // The interface is synchronous, and support for concurrency costs every call (reference: wasmtime 12311).
+            // The interface is synchronous, and support for concurrency costs every call (wasmtime
+            // issue 12311).
             .concurrency_support(false)
             .epoch_interruption(true)
-            // The whole 32-bit space and its guards are reserved, so that no access needs a bounds check.
+            // Reserves the whole 32-bit space and its guards, so that no access needs a bounds
+            // check.
             .memory_reservation(4 << 30)
             .memory_guard_size(32 << 20)
             .max_wasm_stack(512 << 10)
@@ -152,7 +156,8 @@ impl HostEngine {
         &self.inner.healths
     }
 
-    /// How every plugin fares that this process has loaded, those included that a reload has replaced; in no order.
+    /// Returns the health of every plugin that this process has loaded, replaced ones included, in
+    /// no order.
     #[must_use]
     pub fn plugin_health(&self) -> Vec<PluginHealth> {
         self.inner.healths.snapshots()
@@ -184,7 +189,7 @@ impl HostEngine {
         Ok(pre)
     }
 
-    /// As it was compiled in an earlier run, or compiled now.
+    /// Loads the component from the cache, or compiles it.
     fn component(&self, bytes: &[u8]) -> Result<Component, LoadProblem> {
         let Inner { engine, cache, .. } = &*self.inner;
         if let Some(found) = cache.get(engine, bytes) {

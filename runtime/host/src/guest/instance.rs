@@ -13,7 +13,7 @@ use crate::api::v0_1::{Plugin, PluginPre};
 use crate::error::LoadProblem;
 use crate::health::FailureKind;
 
-/// Why a call did not give an answer.
+/// A call without an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Deadline {
@@ -22,7 +22,7 @@ pub(crate) enum Fault {
     Broke {
         kind: FailureKind,
         reason: String,
-        /// What the guest said last; its words, so they may hold personal data.
+        /// The guest's last message; it may contain personal data.
         words: Option<String>,
     },
 }
@@ -35,7 +35,7 @@ impl Fault {
         }
     }
 
-    /// For an operator. `silent` leaves out the guest's own words.
+    /// Returns the text for an operator. `silent` withholds the guest's own message.
     pub(crate) fn text(&self, silent: bool) -> String {
         match self {
             Self::Deadline { ms_max } => format!("it did not end within {ms_max} ms"),
@@ -45,11 +45,13 @@ impl Fault {
     }
 }
 
-/// A guest. After a fault it is never called again: the store of a component that trapped is dead.
+/// A guest. After a fault it is never called again: the store of a component that trapped is
+/// unusable.
 pub(crate) struct Instance {
     store: Store<GuestState>,
     plugin: Plugin,
-    /// Set before each call and cleared after a good one, so that no way out of a call leaves a broken guest in use.
+    /// Set before each call and cleared after success, so that no path leaves a broken guest in
+    /// use.
     broken: bool,
 }
 
@@ -92,7 +94,7 @@ impl Instance {
         })
     }
 
-    /// `ms_max` is this call's deadline, `time_ms` the time that it is for a guest that asks for it.
+    /// `ms_max` is the deadline of this call, `time_ms` the time on the guest's clock.
     pub(crate) fn process(
         &mut self,
         limits: &GuestLimits,
@@ -105,12 +107,12 @@ impl Instance {
         self.call(ms_max, output_bytes_max, |guest, store| guest.call_process(store, batch))
     }
 
-    /// Its linear memories.
+    /// Returns the bytes of its linear memories.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.store.data().limiter.memory_bytes
     }
 
-    /// Whether it may be called.
+    /// Returns whether it may be called.
     pub(crate) fn is_sound(&self) -> bool {
         !self.broken
     }
@@ -119,7 +121,7 @@ impl Instance {
         &mut self.store.data_mut().output
     }
 
-    /// The one way into a guest: a deadline and a bound on the answer, always.
+    /// Calls the guest, with a deadline and a bound on the answer. The only way into a guest.
     fn call<T>(
         &mut self,
         ms_max: u64,
@@ -147,7 +149,7 @@ impl Instance {
     }
 }
 
-/// Epochs until a deadline. One more, as the current one has begun.
+/// Returns the epochs until a deadline: one more, as the current one has begun.
 fn ticks(ms_max: u64) -> u64 {
     ms_max.div_ceil(TICK_MS) + 1
 }
@@ -157,13 +159,13 @@ fn fault(error: &wasmtime::Error, state: &GuestState, ms_max: u64) -> Fault {
     if trap == Some(&Trap::Interrupt) {
         return Fault::Deadline { ms_max };
     }
-    // A guest that panics says why in its log before it aborts.
+    // A guest that panics logs the reason before it aborts.
     let last = state.output.logs.iter().rfind(|(level, _)| matches!(level, host::Level::Error));
     let refused = state.limiter.refused.clone();
     let text = trap.map_or_else(|| error.root_cause().to_string(), ToString::to_string);
     let kind = match (&refused, trap) {
         (Some(_), _) => FailureKind::Memory,
-        // The type is private; nothing else speaks of it.
+        // The error's type is private; only its text shows it.
         (None, None) if text.contains("fuel allocated for hostcalls") => FailureKind::Output,
         _ => FailureKind::Trap,
     };
@@ -172,7 +174,7 @@ fn fault(error: &wasmtime::Error, state: &GuestState, ms_max: u64) -> Fault {
 }
 
 impl Fault {
-    /// As a problem at load, in the call named.
+    /// Converts it to a problem at load, in this call.
     pub(crate) fn at(self, call: &'static str) -> LoadProblem {
         match self {
             Self::Deadline { ms_max } => LoadProblem::Timeout { call, ms_max },

@@ -1,33 +1,33 @@
-//! What a guest may use.
+//! Bounds on a guest's resources.
 
 use wasmtime::{ResourceLimiter, Result};
 
-/// Bounds on one plugin. The defaults suit a compiled guest that looks at records; an interpreter may need more memory.
+/// Bounds on one plugin. The defaults suit a compiled guest; an interpreter may need more memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestLimits {
-    /// Size of the file.
+    /// Size of the file, in bytes.
     pub file_bytes_max: usize,
     /// Functions in the file.
     pub functions_max: usize,
-    /// Linear memories of one instance together.
+    /// Linear memories of one instance together, in bytes.
     pub memory_bytes_max: usize,
-    /// Starting an instance, `describe` and `configure`, each.
+    /// Deadline for the start of an instance, for `describe` and for `configure`, each.
     pub start_ms_max: u64,
-    /// One `open-topic`.
+    /// Deadline for one `open-topic`.
     pub open_topic_ms_max: u64,
-    /// One `process`.
+    /// Deadline for one `process`.
     pub process_ms_max: u64,
-    /// Finding the guilty records of a `process` that failed.
+    /// Time to find the guilty records of a `process` that failed.
     pub narrow_ms_max: u64,
-    /// What one `process` may answer, beyond four times what it was given.
+    /// Bytes of one answer of `process`, beyond four times its input.
     pub output_bytes_max: usize,
     /// Copies that may be made of one record, in the whole chain.
     pub fan_out_max: usize,
-    /// Bytes that the copies of one `process` may hold, beyond what they share with the record that they were made of.
+    /// Bytes of the copies of one `process`, beyond what they share with their originals.
     pub emit_bytes_max: usize,
-    /// Messages kept of one call; the interface names the default.
+    /// Messages of one call; further ones are dropped. The interface names the default.
     pub log_lines_max: usize,
-    /// Counters that it may declare, at most 256.
+    /// Counters that it may declare; at most 256.
     pub counters_max: usize,
 }
 
@@ -50,20 +50,21 @@ impl Default for GuestLimits {
     }
 }
 
-/// What `describe` and `configure` may answer: lists can alias, so this bounds what is read, not what the guest holds.
+/// Bytes of an answer of `describe` or `configure`. Lists can alias: this bounds what is read, not
+/// what the guest holds.
 pub(crate) const DESCRIBE_BYTES_MAX: usize = 1 << 20;
-/// What `open-topic` may answer.
+/// Bytes of an answer of `open-topic`.
 pub(crate) const OPEN_TOPIC_BYTES_MAX: usize = 4 << 10;
 
 const TABLE_ELEMENTS_MAX: usize = 200_000;
 
-/// Counts what an instance holds.
+/// Counts the resources of an instance.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     memory_bytes_max: usize,
     pub(crate) memory_bytes: usize,
     table_elements: usize,
-    /// Something was refused since this was last cleared: the likely reason of a trap that follows.
+    /// The last refusal since the call began: the likely reason of a trap that follows.
     pub(crate) refused: Option<String>,
 }
 

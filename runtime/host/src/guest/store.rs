@@ -1,18 +1,18 @@
-//! What a guest's store holds beside its memory: its bounds, its WASI, and what the guest said.
+//! The host's data in a guest's store: its bounds, its WASI and its output.
 
 use super::limits::{GuestLimits, Limiter};
 use super::wasi::{STDERR, STDOUT, Wasi};
 use crate::api::v0_1::strait::plugin::{host, types};
 use crate::text::clean;
 
-/// Messages kept of all calls of a batch.
+/// Messages of all calls of a batch; further ones are dropped.
 const BATCH_LOGS_MAX: usize = 256;
-/// Bytes kept of each message; the interface promises this number.
+/// Bytes of a message; the rest is cut. The interface promises this number.
 const LOG_BYTES_MAX: usize = 1024;
 /// Counters that a plugin may declare.
 pub(crate) const COUNTERS_MAX: usize = 256;
 
-/// What a guest said during a batch; it counts only if the batch is accepted.
+/// A guest's messages and counts during a batch. They count only if the batch is accepted.
 #[derive(Debug, Default)]
 pub(crate) struct GuestOutput {
     pub(crate) logs: Vec<(host::Level, String)>,
@@ -22,7 +22,7 @@ pub(crate) struct GuestOutput {
 }
 
 impl GuestOutput {
-    /// Adds what an accepted call said.
+    /// Adds the output of a successful call.
     pub(crate) fn absorb(&mut self, call: &mut Self) {
         self.logs_left_out += call.logs_left_out;
         for message in call.logs.drain(..) {
@@ -48,13 +48,13 @@ impl GuestOutput {
     }
 }
 
-/// The store's data.
+/// The host's data in the store of one guest.
 pub(crate) struct GuestState {
     pub(super) limiter: Limiter,
     log_lines_max: usize,
     pub(super) output: GuestOutput,
     pub(super) wasi: Wasi,
-    /// What the guest wrote first to standard error in this call: some languages say there why they give up.
+    /// The first line on standard error in this call: some languages write there why they abort.
     pub(super) first_warning: Option<String>,
 }
 
@@ -69,7 +69,7 @@ impl GuestState {
         }
     }
 
-    /// The guest's words, from whatever side.
+    /// Adds a message, from the log or from a standard stream.
     fn log_message(&mut self, level: host::Level, message: &str) {
         if self.output.logs.len() >= self.log_lines_max {
             self.output.logs_left_out += 1;
@@ -92,7 +92,7 @@ impl GuestState {
         }
     }
 
-    /// Ends lines that have no end, when a call is over.
+    /// Logs incomplete lines at the end of a call.
     pub(super) fn end_lines(&mut self) {
         for stream in [STDOUT, STDERR] {
             if self.wasi.has_open_line(stream) {
@@ -124,12 +124,11 @@ impl host::Host for GuestState {
 impl types::Host for GuestState {}
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_words_is_cut_and_counted() {
+    fn a_flood_of_messages_is_cut_and_counted() {
         let limits = GuestLimits { log_lines_max: 3, ..GuestLimits::default() };
         let mut state = GuestState::new(&limits);
         for _ in 0..10 {

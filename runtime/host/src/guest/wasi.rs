@@ -1,10 +1,12 @@
-//! WASI 0.2 for guests whose library wants a system, where the operator grants it:
-//! a system in which there is nothing. No files, no network, no environment, no arguments; standard input is at its end, what
-//! is written to standard output and error is logged as the plugin's words.
+//! WASI 0.2 for guests whose language runtime needs a system, where the operator grants it.
 //!
-//! The same records give the same edits: the wall clock shows the time of the last record of the call, the monotonic clock
-//! counts how often it was asked, a wait ends at once and moves the clock, and random numbers begin at the same seed in every
-//! instance. They are good for hash tables, not for secrets. Everything else of WASI traps when it is called.
+//! The system is empty: no files, no network, no environment, no arguments. Standard input is at
+//! its end; standard output and error go to the plugin's log.
+//!
+//! The same records give the same edits. The wall clock shows the timestamp of the last record of
+//! the call, the monotonic clock counts its readings, a wait ends at once and moves the clock, and
+//! random numbers start from the same seed in every instance. They are good for hash tables, not
+//! for secrets. Everything else of WASI traps when it is called.
 
 use std::collections::HashMap;
 
@@ -13,37 +15,37 @@ use wasmtime::{Result, StoreContextMut, bail};
 
 use super::store::GuestState;
 
-/// Packages of WASI that a guest may import when it is granted. `http` and all else is not among them.
+/// Packages of WASI that can be granted. `http` and others cannot.
 const PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
-/// Handles that an instance may hold at a time: each costs the host some bytes that no memory limit counts.
+/// Handles of an instance at a time: each costs the host some bytes that no memory limit counts.
 const HANDLES_MAX: usize = 1_024;
-/// What one call for random bytes may ask for.
+/// Random bytes in one call.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
-/// How much a stream says it takes at once.
+/// Bytes that a stream accepts at once.
 const WRITE_BYTES_MAX: u64 = 4 << 10;
-/// A line is cut here; the log cuts there too.
+/// Bytes of a line; the log cuts at the same length.
 const LINE_BYTES_MAX: usize = 1_024;
-/// What the monotonic clock moves each time it is asked, in nanoseconds.
+/// Nanoseconds by which each reading moves the monotonic clock.
 const STEP_NS: u64 = 1_000;
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 const STDIN: u32 = 0;
 pub(super) const STDOUT: u32 = 1;
 pub(super) const STDERR: u32 = 2;
-/// Pollables count from here.
+/// The first handle of a pollable.
 const POLLABLE_MIN: u32 = 16;
 
-/// What an import of WASI is to the loader.
+/// The loader's view of an import.
 pub(crate) enum Import {
-    /// Not of WASI at all.
+    /// Not WASI.
     Other,
-    /// Granted on request.
+    /// WASI that can be granted.
     Known,
-    /// Never granted.
+    /// WASI that is never granted.
     Never,
 }
 
-/// Judges the name of an import, such as `wasi:io/streams@0.2.6`.
+/// Classifies an import by its name, such as `wasi:io/streams@0.2.6`.
 pub(crate) fn judge(import: &str) -> Import {
     let Some(rest) = import.strip_prefix("wasi:") else {
         return Import::Other;
@@ -53,18 +55,18 @@ pub(crate) fn judge(import: &str) -> Import {
     if known { Import::Known } else { Import::Never }
 }
 
-/// The state of an instance's WASI.
+/// WASI of one instance.
 #[derive(Debug)]
 pub(crate) struct Wasi {
-    /// Time of the last record of the call, milliseconds since the Unix epoch.
+    /// Timestamp of the last record of the call, in milliseconds since the Unix epoch.
     pub(super) time_ms: i64,
     monotonic_ns: u64,
     random: u64,
     handles: usize,
-    /// When each is ready, on the monotonic clock.
+    /// When each pollable is ready, on the monotonic clock.
     pollables: HashMap<u32, u64>,
     next_pollable: u32,
-    /// Lines that have no end yet, of standard output and error.
+    /// Incomplete lines of standard output and standard error.
     lines: [Vec<u8>; 2],
 }
 
@@ -83,12 +85,13 @@ impl Default for Wasi {
 }
 
 impl Wasi {
-    fn ask_clock(&mut self) -> u64 {
+    fn read_clock(&mut self) -> u64 {
         self.monotonic_ns = self.monotonic_ns.saturating_add(STEP_NS);
         self.monotonic_ns
     }
 
-    /// xorshift64*: the period is long enough for hash seeds, and nothing here may be unpredictable.
+    /// xorshift64*: its period is long enough for hash seeds, and nothing here may be
+    /// unpredictable.
     fn random(&mut self) -> u64 {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
@@ -96,7 +99,7 @@ impl Wasi {
         self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn hand_out(&mut self, rep: u32) -> Result<Resource<()>> {
+    fn new_handle(&mut self, rep: u32) -> Result<Resource<()>> {
         if self.handles >= HANDLES_MAX {
             bail!("it holds {HANDLES_MAX} handles of WASI and may have no more: it leaks them");
         }
@@ -104,14 +107,14 @@ impl Wasi {
         Ok(Resource::new_own(rep))
     }
 
-    fn take_back(&mut self, rep: u32) {
+    fn drop_handle(&mut self, rep: u32) {
         self.handles = self.handles.saturating_sub(1);
         self.pollables.remove(&rep);
     }
 
     fn pollable(&mut self, ready_ns: u64) -> Result<Resource<()>> {
         let rep = self.next_pollable;
-        let handle = self.hand_out(rep)?;
+        let handle = self.new_handle(rep)?;
         self.next_pollable = rep.checked_add(1).unwrap_or(POLLABLE_MIN);
         self.pollables.insert(rep, ready_ns);
         Ok(handle)
@@ -121,7 +124,7 @@ impl Wasi {
         self.pollables.get(&pollable.rep()).copied().unwrap_or(0)
     }
 
-    /// Indexes of those that are ready. Where none is, time passes.
+    /// Returns the indexes of those that are ready. If none is, moves the clock.
     fn poll(&mut self, pollables: &[Resource<()>]) -> Result<Vec<u32>> {
         let Some(first) = pollables.iter().map(|pollable| self.ready_ns(pollable)).min() else {
             bail!("it polls nothing");
@@ -131,7 +134,7 @@ impl Wasi {
         Ok(ready.map(|(index, _)| index).collect())
     }
 
-    /// Takes what was written; gives the lines that are complete.
+    /// Adds written bytes. Returns the lines that are complete.
     pub(super) fn write(&mut self, stream: u32, bytes: &[u8]) -> Vec<String> {
         let Some(line) = self.lines.get_mut(usize::from(stream == STDERR)) else {
             return Vec::new();
@@ -158,7 +161,7 @@ impl Wasi {
 #[derive(ComponentType, Lift, Lower)]
 #[component(variant)]
 enum StreamError {
-    /// Never happens here.
+    /// Never returned.
     #[allow(dead_code, reason = "part of the type")]
     #[component(name = "last-operation-failed")]
     Failed(Resource<()>),
@@ -177,7 +180,7 @@ struct DateTime {
 type Streamed<T> = Result<(std::result::Result<T, StreamError>,)>;
 type Store<'a> = StoreContextMut<'a, GuestState>;
 
-/// Defines the interfaces of WASI that a component imports, under the very names and versions that it gives them.
+/// Defines the WASI interfaces that a component imports, under the same names and versions.
 pub(crate) fn define(linker: &mut Linker<GuestState>, component: &Component) -> Result<()> {
     let ty = component.component_type();
     let engine = linker.engine().clone();
@@ -206,7 +209,7 @@ pub(crate) fn define(linker: &mut Linker<GuestState>, component: &Component) -> 
             "wasi:random/random" => random(&mut instance, "get-random-bytes", "get-random-u64")?,
             "wasi:random/insecure" => random(&mut instance, "get-insecure-random-bytes", "get-insecure-random-u64")?,
             "wasi:random/insecure-seed" => seed(&mut instance)?,
-            // Files and sockets: nobody hands out a handle to one.
+            // Files and sockets: no import returns a handle to one.
             _ => {}
         }
     }
@@ -218,7 +221,7 @@ pub(crate) fn define(linker: &mut Linker<GuestState>, component: &Component) -> 
 
 fn resource(instance: &mut LinkerInstance<'_, GuestState>, name: &str) -> Result<()> {
     instance.resource(name, ResourceType::host::<()>(), |mut store, rep| {
-        store.data_mut().wasi.take_back(rep);
+        store.data_mut().wasi.drop_handle(rep);
         Ok(())
     })
 }
@@ -236,7 +239,7 @@ fn exit(instance: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
 }
 
 fn standard(instance: &mut LinkerInstance<'_, GuestState>, name: &str, stream: u32) -> Result<()> {
-    instance.func_wrap(name, move |mut store: Store<'_>, (): ()| Ok((store.data_mut().wasi.hand_out(stream)?,)))
+    instance.func_wrap(name, move |mut store: Store<'_>, (): ()| Ok((store.data_mut().wasi.new_handle(stream)?,)))
 }
 
 fn no_terminal(instance: &mut LinkerInstance<'_, GuestState>, name: &str) -> Result<()> {
@@ -244,7 +247,7 @@ fn no_terminal(instance: &mut LinkerInstance<'_, GuestState>, name: &str) -> Res
 }
 
 fn monotonic_clock(instance: &mut LinkerInstance<'_, GuestState>) -> Result<()> {
-    instance.func_wrap("now", |mut store: Store<'_>, (): ()| Ok((store.data_mut().wasi.ask_clock(),)))?;
+    instance.func_wrap("now", |mut store: Store<'_>, (): ()| Ok((store.data_mut().wasi.read_clock(),)))?;
     instance.func_wrap("resolution", |_: Store<'_>, (): ()| Ok((STEP_NS,)))?;
     instance.func_wrap("subscribe-instant", |mut store: Store<'_>, (when,): (u64,)| {
         Ok((store.data_mut().wasi.pollable(when)?,))

@@ -1,4 +1,4 @@
-//! A plugin's counts and its breaker.
+//! Counts of a plugin's calls and failures, and its breaker.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,78 +11,79 @@ use strait_flow::ports::Clock;
 use super::FailureKind;
 use super::saved::{SavedBreaker, StateDir};
 
-/// Failures are counted over this long.
+/// Window over which failures are counted.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Guilty records in a window that open the breaker, if they are also at least one of [`GUILTY_PART`] judged.
+/// Guilty records in a window that open the breaker, if they are also at least one in
+/// [`GUILTY_PART`] judged records.
 const GUILTY_MAX: u64 = 100;
-/// A producer of some bad records does not make a plugin bad.
+/// See [`GUILTY_MAX`]: a producer of some bad records does not make a plugin bad.
 const GUILTY_PART: u64 = 20;
-/// Calls in a window that did not end in time, tries among them, that open the breaker.
+/// Timeouts in a window that open the breaker, those of the search for guilty records included.
 const TIMEOUTS_MAX: u64 = 40;
-/// For how many of those a call stands of which records remained unjudged.
+/// How many timeouts a call with unjudged records counts as.
 const UNJUDGED_WEIGHT: u64 = 10;
-/// How long the breaker is open for the first time; twice as long each time after.
+/// How long the breaker is open the first time. Doubles each time after.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
-/// While a probe is under way, others look again after this.
+/// While a probe runs, other lanes ask again after this.
 const PROBE_WAIT: Duration = Duration::from_millis(500);
-/// A probe that was not heard of for this long is lost.
+/// A probe without a result for this long is lost.
 const PROBE_MAX: Duration = Duration::from_secs(60);
 
-/// Which plugin, where.
+/// A plugin with its configuration, on a link.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) link: String,
     pub(crate) plugin: String,
-    /// `sha256:` and 64 hexadecimal digits, of the file.
+    /// Digest of the file: `sha256:` and 64 hexadecimal digits.
     pub(crate) digest: Arc<str>,
-    /// Hexadecimal digits, of the configuration as written.
+    /// Digest of the configuration as written, in hexadecimal digits.
     pub(crate) config: String,
 }
 
-/// State of a breaker.
+/// The state of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
     /// The plugin is called.
     Closed,
-    /// It is not called.
+    /// The plugin is not called.
     Open,
-    /// One call is under way that decides.
+    /// A probe runs, which decides.
     HalfOpen,
 }
 
-/// A plugin's failures since the process began, and its breaker.
+/// A plugin's calls and failures since the process began, and its breaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginHealth {
-    /// The link.
+    /// Name of the link.
     pub link: String,
-    /// Its name in the link.
+    /// Name of the plugin in the link.
     pub plugin: String,
-    /// `sha256:` and 64 hexadecimal digits, of its file.
+    /// Digest of its file: `sha256:` and 64 hexadecimal digits.
     pub digest: Arc<str>,
-    /// Calls that came to an end, good or bad; each try while a guilty record is sought counts.
+    /// Calls, successful or not, those of the search for guilty records included.
     pub calls: u64,
-    /// Records that it was shown in them.
+    /// Records in these calls.
     pub records: u64,
-    /// Time that they took, packing the columns and applying the edits included.
+    /// Time of these calls, with the packing of columns and the application of edits.
     pub time: Duration,
-    /// Calls that failed, by kind; each try while a guilty record is sought counts.
+    /// Failed calls by kind, those of the search for guilty records included.
     pub failures: Vec<(FailureKind, u64)>,
-    /// Batches in which guilty records were sought.
+    /// Batches in which guilty records were searched for.
     pub narrowed: u64,
-    /// Records found guilty; `on_error` was applied to them.
+    /// Guilty records, to which `on_error` was applied.
     pub guilty: u64,
-    /// Records for which there was no time to find out.
+    /// Records that were not judged in time.
     pub unjudged: u64,
-    /// Its breaker.
+    /// State of its breaker.
     pub breaker: BreakerState,
     /// How often the breaker opened.
     pub opened: u64,
-    /// Why it opened last.
+    /// Why it last opened.
     pub reason: String,
 }
 
-/// What came of the records of one call.
+/// The records of one call, counted by outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CallOutcome {
     pub(crate) judged: u64,
@@ -91,10 +92,10 @@ pub(crate) struct CallOutcome {
     pub(crate) timeouts: u64,
 }
 
-/// Whether a plugin may be called.
+/// The breaker's answer to a call.
 pub(crate) enum Admission {
     Call,
-    /// The caller must say what came of it.
+    /// The caller must report the result.
     Probe,
     Wait {
         after: Duration,
@@ -114,10 +115,10 @@ pub(crate) struct Health {
     guilty: AtomicU64,
     unjudged: AtomicU64,
     opened: AtomicU64,
-    /// Judged in the window.
+    /// Records judged in the window.
     judged: AtomicU64,
     ever_judged: AtomicBool,
-    /// Read before each call; the rest is locked only when there is trouble.
+    /// Whether the breaker is closed: read before each call, without the lock.
     closed: AtomicBool,
     breaker: Mutex<Breaker>,
 }
@@ -125,12 +126,12 @@ pub(crate) struct Health {
 #[derive(Debug, Default)]
 struct Breaker {
     phase: BreakerPhase,
-    /// Doublings of the next wait.
+    /// How often the next wait is doubled.
     level: u32,
     window_began: Duration,
     guilty: u64,
     timeouts: u64,
-    /// When it closed last, and how long it had been open.
+    /// When it last closed, and how long it had been open.
     closed_at: Duration,
     backoff: Duration,
     reason: String,
@@ -148,14 +149,14 @@ enum BreakerPhase {
     },
 }
 
-/// The healths of a process.
+/// The health of every plugin of a process.
 pub(crate) struct HealthRegistry {
     clock: Arc<dyn Clock>,
     state: Arc<StateDir>,
     all: Mutex<HashMap<Key, Arc<Health>>>,
 }
 
-/// A process that reloads for months must not remember every version it has seen.
+/// Entries kept: a process that reloads for months must not keep every version.
 const HEALTHS_MAX: usize = 1_024;
 
 impl HealthRegistry {
@@ -163,23 +164,23 @@ impl HealthRegistry {
         Self { clock, state, all: Mutex::default() }
     }
 
-    /// The one of this plugin; a breaker that an earlier process left open is open.
+    /// Returns the health of a plugin. A breaker that an earlier process left open is open.
     pub(crate) fn of(&self, key: Key) -> Arc<Health> {
         let mut all = lock(&self.all);
         if let Some(health) = all.get(&key) {
-            return health.clone();
+            return Arc::clone(health);
         }
         if all.len() >= HEALTHS_MAX {
             all.retain(|_, health| Arc::strong_count(health) > 1);
         }
-        let health = Arc::new(Health::new(key.clone(), self.clock.clone(), self.state.clone()));
-        all.insert(key, health.clone());
+        let health = Arc::new(Health::new(key.clone(), Arc::clone(&self.clock), Arc::clone(&self.state)));
+        all.insert(key, Arc::clone(&health));
         health
     }
 }
 
 impl HealthRegistry {
-    /// How every plugin fares that this process has loaded, in no order.
+    /// Returns the health of every plugin that this process has loaded, in no order.
     pub(crate) fn snapshots(&self) -> Vec<PluginHealth> {
         let all = lock(&self.all);
         all.values().map(|health| health.snapshot()).collect()
@@ -191,7 +192,7 @@ impl Health {
         let mut breaker = Breaker::default();
         if let Some(saved) = state.read(&key) {
             let left_ms = saved.until_unix_ms.saturating_sub(clock.unix_ms());
-            // A clock that was set back must not keep it open for years.
+            // A clock that was set back must not leave it open for years.
             let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).min(BACKOFF_MAX);
             tracing::warn!(
                 link = key.link,
@@ -228,7 +229,7 @@ impl Health {
         self.clock.now()
     }
 
-    /// Whether a call may be made now.
+    /// Asks whether a call may be made now.
     pub(crate) fn admission(&self) -> Admission {
         if self.closed.load(Ordering::Relaxed) {
             return Admission::Call;
@@ -247,14 +248,14 @@ impl Health {
         Admission::Wait { after, reason: format!("it broke too often and is not called: {}", breaker.reason) }
     }
 
-    /// A call came to an end, good or bad.
+    /// Counts a call, successful or not.
     pub(crate) fn called(&self, records: usize, took: Duration) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.records.fetch_add(records as u64, Ordering::Relaxed);
         self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// A call came to a good end.
+    /// Counts the records of a successful call. A successful probe closes the breaker.
     pub(crate) fn judged(&self, records: u64, probe: bool) {
         self.ever_judged.store(true, Ordering::Relaxed);
         self.judged.fetch_add(records, Ordering::Relaxed);
@@ -263,19 +264,20 @@ impl Health {
         }
     }
 
-    /// Whether it has ever judged a record in this process.
+    /// Returns whether the plugin has ever judged a record in this process.
     pub(crate) fn has_judged(&self) -> bool {
         self.ever_judged.load(Ordering::Relaxed)
     }
 
-    /// A try failed.
+    /// Counts a failed call.
     pub(crate) fn failed(&self, kind: FailureKind) {
         if let Some(count) = self.failures.get(kind as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// A call failed and its guilty records were found, as far as there was time.
+    /// Counts the result of a search for guilty records, and opens the breaker if there are too
+    /// many.
     pub(crate) fn narrowed(&self, outcome: CallOutcome, reason: &str, probe: bool) {
         self.count(outcome);
         self.ever_judged.fetch_or(outcome.judged > 0, Ordering::Relaxed);
@@ -298,7 +300,7 @@ impl Health {
         }
     }
 
-    /// A probe was not made after all.
+    /// Ends a probe without a result: the next call is a probe again.
     pub(crate) fn cancel_probe(&self) {
         let mut breaker = self.lock();
         if matches!(breaker.phase, BreakerPhase::HalfOpen { .. }) {
@@ -306,9 +308,9 @@ impl Health {
         }
     }
 
-    /// Nothing can be judged. Gives the time to wait.
+    /// Opens the breaker, as nothing can be judged. Returns the time to wait.
     pub(crate) fn broken(&self, outcome: CallOutcome, reason: &str) -> Duration {
-        // They were not dealt with: they come again.
+        // The guilty records were not settled: they come again.
         self.count(CallOutcome { guilty: 0, ..outcome });
         self.open(self.lock(), reason)
     }
@@ -327,7 +329,7 @@ impl Health {
         {
             return until - now;
         }
-        // It has been well for longer than it was ill: that was another trouble.
+        // It was closed for longer than it had been open: this is another problem.
         if breaker.phase == BreakerPhase::Closed && now.saturating_sub(breaker.closed_at) > WINDOW + breaker.backoff {
             breaker.level = 0;
         }
@@ -359,9 +361,10 @@ impl Health {
             digest = &*self.key.digest,
             reason,
             backoff_ms,
-            "a plugin broke too often: its breaker is open and it is not called; reload another version, or mend its configuration"
+            "a plugin broke too often: its breaker is open and it is not called; reload another version, or fix its configuration"
         );
-        // Under the lock, so that what is saved is the breaker's last state whichever lane changed it.
+        // Under the lock, so that the file has the last state of the breaker, whichever lane
+        // changed it.
         self.state.write(&self.key, &saved);
         drop(breaker);
         backoff
@@ -389,7 +392,7 @@ impl Health {
         PluginHealth {
             link: self.key.link.clone(),
             plugin: self.key.plugin.clone(),
-            digest: self.key.digest.clone(),
+            digest: Arc::clone(&self.key.digest),
             calls: load(&self.calls),
             records: load(&self.records),
             time: Duration::from_nanos(load(&self.nanos)),
@@ -413,7 +416,6 @@ impl Health {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::Barrier;
     use std::thread;
@@ -423,14 +425,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_is_what_the_breaker_is() {
+    fn the_saved_state_is_the_state_of_the_breaker() {
         let folder = tempfile::tempdir().unwrap();
         let state = Arc::new(StateDir::open(Some(folder.path())));
         let key = Key { link: "l".into(), plugin: "p".into(), digest: "d".into(), config: "c".into() };
-        let health = Health::new(key.clone(), Arc::new(SystemClock::start()), state.clone());
+        let health = Health::new(key.clone(), Arc::new(SystemClock::start()), Arc::clone(&state));
         let together = Barrier::new(2);
         for round in 0..200 {
-            // One lane's probe went well while another lane broke.
+            // One lane's probe succeeds while another lane's call fails.
             thread::scope(|scope| {
                 scope.spawn(|| {
                     together.wait();

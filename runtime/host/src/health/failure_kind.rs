@@ -1,28 +1,28 @@
-//! The ways in which a call of a plugin fails.
+//! Kinds of failed calls.
 
-/// In which way a call failed. The names are stable: codes in quarantine headers, labels of metrics.
+/// The kind of a failed call. The names are stable: codes in quarantine headers, labels of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// It trapped: a panic, an access out of bounds, a stack that ran over.
+    /// The guest trapped: a panic, an access out of bounds, a stack overflow.
     Trap,
-    /// It did not end in time.
+    /// The guest did not return before the deadline.
     Timeout,
-    /// It wanted more memory than it may have, and trapped.
+    /// The guest needed more memory than its limit, and trapped.
     Memory,
-    /// It answered with an error.
+    /// The guest returned an error.
     Error,
-    /// It answered with edits that break the rules of the interface.
+    /// The guest returned edits that break the rules of the interface.
     BadEdits,
-    /// Its answer was larger than it may be.
+    /// The answer was larger than its limit.
     Output,
-    /// A fresh instance could not be started.
+    /// A fresh instance did not start.
     Start,
-    /// The time for finding the guilty record was used up.
+    /// The time to find the guilty record was over.
     Unjudged,
 }
 
 impl FailureKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 8] = [
         Self::Trap,
         Self::Timeout,
@@ -34,7 +34,7 @@ impl FailureKind {
         Self::Unjudged,
     ];
 
-    /// A stable name.
+    /// Returns the stable name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,8 +1,9 @@
-//! What is known of a plugin's failures, and its breaker.
+//! The health of a plugin: counts of its calls and failures, and its breaker.
 //!
-//! One per link, plugin file and configuration, shared by all lanes of the process and by every generation of the chain that
-//! holds this very plugin. While the breaker is open no call is made. Then one call is let through as a probe: it closes the
-//! breaker, or opens it again for twice as long. See docs/plugins.md, "When a plugin breaks".
+//! There is one per link, plugin file and configuration. All lanes of the process share it, and all
+//! generations with this plugin. While the breaker is open, no call is made. Then one call goes
+//! through as a probe: it closes the breaker, or opens it again for twice as long. See
+//! docs/plugins.md, "When a plugin breaks".
 
 mod breaker;
 mod failure_kind;

@@ -1,4 +1,4 @@
-//! What the host remembers from one run to the next: breakers that were open. A private folder, one small file each.
+//! Open breakers, saved from one run to the next in a private folder, one small file each.
 
 use std::fs;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use crate::text::hex;
 /// Largest file that is read; Strait writes a few hundred bytes.
 const FILE_BYTES_MAX: usize = 64 << 10;
 
-/// A breaker that is open.
+/// An open breaker.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SavedBreaker {
@@ -28,14 +28,15 @@ pub(crate) struct SavedBreaker {
     pub(crate) reason: String,
 }
 
-/// A folder that only Strait reads and writes, or none.
+/// A folder that only Strait reads and writes. Without one, nothing is saved.
 #[derive(Debug, Default)]
 pub(crate) struct StateDir {
     breakers: Option<PathBuf>,
 }
 
 impl StateDir {
-    /// Makes the folder where it is missing. One that cannot be written is said loudly, and done without.
+    /// Creates the folder if it is missing. If it cannot be written, logs an error and saves
+    /// nothing.
     pub(crate) fn open(folder: Option<&Path>) -> Self {
         let Some(folder) = folder else {
             return Self::default();
@@ -45,7 +46,7 @@ impl StateDir {
             tracing::error!(
                 folder = %folder.display(),
                 %error,
-                "state_dir cannot be written: a plugin's breaker that is open is forgotten when Strait is restarted; give the folder to Strait's user, or set state_dir"
+                "state_dir cannot be written: a restart of Strait forgets open breakers; give the folder to Strait's user, or set state_dir"
             );
             return Self::default();
         }
@@ -84,13 +85,13 @@ impl StateDir {
         let Some(path) = self.path(key) else { return };
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(file = %path.display(), %error, "a breaker that closed cannot be forgotten; after a restart it begins half open");
+                tracing::warn!(file = %path.display(), %error, "a saved breaker cannot be removed although it closed; after a restart it is half open");
             }
             _ => {}
         }
     }
 
-    /// By a hash: names of links and plugins may hold anything.
+    /// Returns a path by hash: names of links and plugins may contain any character.
     fn path(&self, key: &Key) -> Option<PathBuf> {
         let mut hash = Sha256::new();
         for part in [&*key.link, &*key.plugin, &*key.digest, &*key.config] {
@@ -101,7 +102,7 @@ impl StateDir {
     }
 }
 
-/// Both folders exist, for us alone, and can be written.
+/// Creates both folders for this user alone and checks that they can be written.
 fn prepare(folder: &Path, breakers: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

@@ -1,8 +1,8 @@
-//! The plugins that the binary carries: real Wasm, built from `plugins/`, loaded as any other.
+//! The plugins in the binary: Wasm built from `plugins/`, loaded as any other.
 
 const BUNDLED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
-/// Names of the bundled plugins. Empty where the binary was built without `./dev build`.
+/// Returns the names of the bundled plugins. Empty if the binary was built without `./dev build`.
 pub fn bundled_names() -> impl Iterator<Item = &'static str> {
     BUNDLED.iter().map(|(name, _)| *name)
 }

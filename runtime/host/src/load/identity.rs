@@ -1,4 +1,4 @@
-//! Names of versions: of a plugin by file and configuration, and of a chain by its plugins.
+//! Identities: of a plugin by its file and configuration, and of a generation by its plugins.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use super::spec::ChainSpec;
 use crate::error::LoadError;
 use crate::text::hex;
 
-/// Digits of digests in a generation.
+/// Digits of a digest in a generation.
 const DIGEST_DIGITS: usize = 12;
 
 pub(super) fn identity(name: &str, digest: &str, config_digest: &str) -> String {
@@ -21,7 +21,7 @@ pub(super) fn config_digest(written: &Value) -> String {
     hex(&Sha256::digest(written.to_string().as_bytes()))
 }
 
-/// The generation that `HostChains::load` would give, from the files as they are now: nothing is checked or run.
+/// Computes the generation from the files as they are now, without checking or running them.
 ///
 /// # Errors
 /// [`LoadError`] of the first plugin whose file cannot be read.

@@ -1,4 +1,4 @@
-//! A plugin file looked at without a link.
+//! Inspection of a plugin file without a link.
 
 use std::path::{Path, PathBuf};
 
@@ -12,26 +12,26 @@ use crate::error::LoadError;
 use crate::guest::{GuestLimits, HostEngine, Instance};
 use crate::text::hex;
 
-/// What `strait plugin inspect` tells.
+/// The result of `strait plugin inspect`.
 #[derive(Clone, Debug, Serialize)]
 pub struct PluginInfo {
-    /// Its file.
+    /// Path of the file.
     pub path: PathBuf,
     /// Component or core module.
     pub kind: PackageKind,
     /// Size of the file.
     pub size_bytes: usize,
-    /// `sha256:` and 64 hexadecimal digits, of the file.
+    /// Digest of the file: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// Version of `strait:plugin` that it speaks.
+    /// Version of `strait:plugin` that it exports.
     pub wit_version: String,
-    /// What it imports: of the host, or of WASI, which takes `wasi = true` in a link.
+    /// Its imports: of the host, or of WASI, which needs `wasi = true` in a link.
     pub imports: Vec<String>,
-    /// What it says of itself.
+    /// Its description.
     pub manifest: Manifest,
 }
 
-/// Checks a plugin file, starts it once and asks it for its description. Does not configure it.
+/// Checks a plugin file, starts it once and reads its description. Does not configure it.
 ///
 /// # Errors
 /// [`LoadError`] as at load.

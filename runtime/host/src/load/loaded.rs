@@ -1,4 +1,4 @@
-//! A plugin that was loaded: read, checked, compiled and tried once.
+//! A loaded plugin: read, checked, compiled and tried once.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,10 +22,10 @@ use crate::text::{clean, hex};
 /// A plugin that was tried once and can be started again.
 pub(crate) struct LoadedPlugin {
     pub(crate) name: Arc<str>,
-    /// `sha256:` and 64 hexadecimal digits, of the file.
+    /// Digest of the file: `sha256:` and 64 hexadecimal digits.
     pub(crate) digest: Arc<str>,
     pub(crate) source: PluginSource,
-    /// Its file is pinned, or signed by a key that the operator trusts.
+    /// Its file is pinned, or signed by a trusted key.
     vouched: bool,
     pub(crate) manifest: Manifest,
     pub(crate) on_error: OnError,
@@ -33,7 +33,7 @@ pub(crate) struct LoadedPlugin {
     pub(crate) reject_codes: Vec<Arc<str>>,
     pub(crate) limits: GuestLimits,
     pub(crate) required: bool,
-    /// Its own words stay out of logs and errors, as they may hold personal data.
+    /// Its own messages are withheld from logs and errors, as they may contain personal data.
     pub(crate) silent: bool,
     pub(crate) counters: Vec<AtomicU64>,
     pre: PluginPre<GuestState>,
@@ -48,7 +48,7 @@ pub(crate) enum StartError {
     /// It broke in a call.
     #[error("{call}: {reason}")]
     Broke { call: &'static str, reason: String },
-    /// Once it took this configuration.
+    /// It refuses the configuration that it took when it was loaded.
     #[error("configure: it refuses the configuration that it took when it was loaded")]
     Refused,
 }
@@ -76,7 +76,7 @@ impl LoadedPlugin {
         let health = engine.healths().of(Key {
             link: link.link.clone(),
             plugin: spec.name.clone(),
-            digest: whole_digest.clone(),
+            digest: Arc::clone(&whole_digest),
             config: config_digest.clone(),
         });
         let loaded = Self {
@@ -107,7 +107,7 @@ impl LoadedPlugin {
         Ok(loaded)
     }
 
-    /// What a required plugin took out of the records, no later one may put back unnoticed.
+    /// Checks that it cannot silently undo the edits of a required plugin before it.
     pub(crate) fn check_place(&self, earlier: &[Arc<Self>]) -> Result<(), LoadProblem> {
         let could_undo = self.manifest.effects & (CONTENT | EMIT);
         let guarded = earlier.iter().find(|plugin| plugin.required && plugin.manifest.effects & CONTENT != 0);
@@ -134,7 +134,8 @@ impl LoadedPlugin {
         }
     }
 
-    /// Another file than before, which a pin or a signature vouches for. Neither vouches for another configuration.
+    /// Returns whether it has another file than `before`, which a pin or a signature vouches for.
+    /// Neither vouches for another configuration.
     pub(crate) fn is_vouched_change(&self, before: &Self) -> bool {
         self.vouched && self.digest != before.digest
     }

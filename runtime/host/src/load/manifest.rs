@@ -1,4 +1,4 @@
-//! What a plugin says of itself, checked.
+//! The description that a plugin gives of itself, checked.
 
 use serde::Serialize;
 
@@ -8,28 +8,28 @@ use crate::error::LoadProblem;
 use crate::guest::{COUNTERS_MAX, GuestLimits};
 use crate::text::clean;
 
-/// Reject codes go into headers and metrics.
+/// Bytes of a reject code: codes go into headers and metrics.
 const CODE_BYTES_MAX: usize = 64;
 const CODES_MAX: usize = 256;
 
-/// What a plugin says of itself (`describe`).
+/// The description that a plugin gives of itself (`describe`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Manifest {
-    /// Name that its author gave it.
+    /// Name, from its author.
     pub name: String,
-    /// Version that its author gave it.
+    /// Version, from its author.
     pub version: String,
-    /// One sentence.
+    /// Description in one sentence.
     pub description: String,
     /// JSON Schema of its configuration; empty where it has none.
     pub config_schema: String,
-    /// The most it can ever do, as the bits of the interface.
+    /// The effects that it may ever ask for, as bits of the interface.
     #[serde(skip)]
     pub effects: u32,
-    /// The same by name.
+    /// The effects by name.
     #[serde(rename = "effects")]
     pub effect_names: Vec<&'static str>,
-    /// Whether records that it cannot judge must not pass.
+    /// Records that it cannot judge must not pass.
     pub fails_closed: bool,
     /// Names of its counters.
     pub counters: Vec<String>,

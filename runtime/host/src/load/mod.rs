@@ -1,4 +1,4 @@
-//! From a plugin's file and configuration to a plugin that can be started.
+//! Loading: from a plugin's file and configuration to a plugin that can be started.
 
 mod bundled;
 mod identity;

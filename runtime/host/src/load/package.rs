@@ -1,4 +1,4 @@
-//! From a file to a component that may be started: size, validity, imports, version, digest.
+//! A plugin's file, checked: size, validity, imports, version, digest.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,13 +21,13 @@ use crate::text::clean;
 const PACKAGE: &str = "strait:plugin/";
 const TRANSFORM: &str = "strait:plugin/transform@";
 
-/// What a file holds.
+/// The format of a plugin's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageKind {
     /// A component.
     Component,
-    /// A core module, made a component when it is loaded.
+    /// A core module, which is made a component when it is loaded.
     CoreModule,
 }
 
@@ -44,7 +44,8 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    /// Reads and checks a plugin without running any of it. The file is read once: what is judged is what is compiled.
+    /// Reads and checks a plugin without running it. The file is read once: the checked bytes are
+    /// the compiled ones.
     pub(crate) fn open(
         source: &PluginSource,
         limits: &GuestLimits,
@@ -57,17 +58,17 @@ impl Package {
         Self::check(&bytes, digest, limits, wasi)
     }
 
-    /// SHA-256 of the file as it is now.
+    /// Returns the SHA-256 of the file as it is now.
     pub(crate) fn digest(source: &PluginSource, limits: &GuestLimits) -> Result<[u8; 32], LoadProblem> {
         Ok(Sha256::digest(read(source, limits)?).into())
     }
 
     fn check(bytes: &[u8], digest: [u8; 32], limits: &GuestLimits, wasi: bool) -> Result<Self, LoadProblem> {
         check_size(bytes.len(), limits)?;
-        // All of it before anything else reads it: later steps take validity for granted.
+        // First of all, as later steps rely on validity.
         Validator::new().validate_all(bytes).map_err(|e| LoadProblem::NotWasm(e.to_string()))?;
         let names = Names::read(bytes)?;
-        // Compiling cannot be interrupted: what it takes is bounded by what it is given.
+        // Compiling cannot be interrupted: its time is bounded by its input.
         if names.functions > limits.functions_max {
             let (functions, functions_max) = (names.functions, limits.functions_max);
             return Err(LoadProblem::TooManyFunctions { functions, functions_max });
@@ -105,7 +106,7 @@ struct Names {
     kind: PackageKind,
     imports: Vec<String>,
     exports: Vec<String>,
-    /// Of all its modules.
+    /// Functions of all its modules.
     functions: usize,
 }
 
@@ -113,7 +114,7 @@ impl Names {
     fn read(bytes: &[u8]) -> Result<Self, LoadProblem> {
         let invalid = |e: wasmparser::BinaryReaderError| LoadProblem::NotWasm(e.to_string());
         let mut names = Self { kind: PackageKind::CoreModule, imports: Vec::new(), exports: Vec::new(), functions: 0 };
-        // Inside of a component, its modules and components have names of their own.
+        // Modules and components inside a component have names of their own.
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(invalid)? {
@@ -189,7 +190,8 @@ impl Names {
     }
 }
 
-/// A core module names the function too; ours are known by their interface.
+/// Returns the name of an import of a core module: the interface for the host's own, else with the
+/// function.
 fn core_import(module: &str, name: &str) -> String {
     if module.starts_with(PACKAGE) {
         return module.to_owned();
@@ -197,19 +199,20 @@ fn core_import(module: &str, name: &str) -> String {
     format!("{module}.{name}")
 }
 
-/// Makes a core module a component. One without a description of its world (hand-written, AssemblyScript, Zig) is taken to
-/// speak the interface as it is.
+/// Makes a core module a component. A module without a description of its world (hand-written,
+/// AssemblyScript, Zig) is assumed to have the interface's.
 fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadProblem> {
-    // The encoder is written for the output of compilers. Whatever it does with a stranger's metadata, it must not end us.
+    // The encoder expects the output of compilers. Other metadata must not end this process.
     let encoded = catch_unwind(AssertUnwindSafe(|| component_of(module, None)));
     let encoded = encoded.unwrap_or_else(|_| Err("its description of its world cannot be read".into()));
     encoded.map_err(LoadProblem::NotAComponent)
 }
 
-/// The component of a core module. What the module imports of the adapter's name the adapter gives, inside of the component.
+/// Makes a core module a component. The adapter provides the imports of its name, inside the
+/// component.
 ///
 /// # Errors
-/// What the encoder says.
+/// The encoder's message.
 pub fn component_of(module: &[u8], adapter: Option<(&str, &[u8])>) -> Result<Vec<u8>, String> {
     let describes_itself = Parser::new(0).parse_all(module).any(
         |payload| matches!(payload, Ok(Payload::CustomSection(section)) if section.name().starts_with("component-type")),

@@ -1,4 +1,4 @@
-//! The plugins of a link, loaded: what all chains of a generation share.
+//! The loaded plugins of a link.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::spec::{ChainSpec, LinkInfo, TopicNaming};
 use crate::error::LoadError;
 use crate::guest::HostEngine;
 
-/// What all chains of a generation share.
+/// The loaded plugins of one generation, shared by all its chains.
 pub(crate) struct PluginSet {
     pub(crate) engine: HostEngine,
     pub(crate) plugins: Vec<Arc<LoadedPlugin>>,

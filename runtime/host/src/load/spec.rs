@@ -1,4 +1,4 @@
-//! The plugins of a link before they are loaded: where they are, and what they get.
+//! The plugins of a link before they are loaded: their sources, configuration and bounds.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use strait_core::config::OnError;
 use super::trust::Trust;
 use crate::guest::GuestLimits;
 
-/// Where a plugin comes from.
+/// The source of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PluginSource {
     /// A file.
@@ -26,36 +26,38 @@ impl std::fmt::Display for PluginSource {
     }
 }
 
-/// One plugin of a chain.
+/// A plugin of a link, to be loaded.
 #[derive(Clone, Debug)]
 pub struct PluginSpec {
-    /// Its name in the link, for logs, errors and metrics.
+    /// Name in the link, for logs, errors and metrics.
     pub name: String,
-    /// Where it is.
+    /// Its source.
     pub source: PluginSource,
-    /// Its configuration, secrets resolved; null is an empty object.
+    /// Its configuration, with secrets resolved; null is an empty object.
     pub config: Value,
-    /// The configuration as written, before secrets, for the generation; `None` where it holds no secrets.
+    /// The configuration as written, without secrets, for the generation; `None` if it has no
+    /// secrets.
     pub config_as_written: Option<Value>,
-    /// What its file must be: pinned, signed.
+    /// Its pin and the keys that may sign it.
     pub trust: Trust,
-    /// What it may use.
+    /// Its bounds.
     pub limits: GuestLimits,
-    /// What becomes of a record that it breaks on.
+    /// Action for a record that breaks it.
     pub on_error: OnError,
-    /// Whether it may import WASI 0.2; what it gets is a system in which there is nothing (see docs/plugins.md).
+    /// It may import WASI 0.2: a system without files and network (see docs/plugins.md).
     pub wasi: bool,
-    /// Nothing may pass that it did not judge, and its own words stay out of logs and errors. A plugin that says
-    /// `fails-closed` is required whatever this says.
+    /// No record passes without its judgement, and its own messages are withheld from logs and
+    /// errors. A plugin that declares `fails-closed` is required in any case.
     pub required: bool,
-    /// Its own words may be told although it is required: for its author, who tries it on records of their own. Never in a link.
+    /// Its own messages are shown although it is required: for its author, who tries it on their
+    /// own records. Never set in a link.
     pub show_guest_messages: bool,
-    /// It may follow a required plugin that edits records although it could undo what that one did.
+    /// It may follow a required plugin although it could undo that plugin's edits.
     pub allow_after: bool,
 }
 
 impl PluginSpec {
-    /// A plugin with default limits.
+    /// Makes a plugin with default bounds.
     #[must_use]
     pub fn new(name: impl Into<String>, source: PluginSource, config: Value) -> Self {
         Self {
@@ -74,27 +76,27 @@ impl PluginSpec {
     }
 }
 
-/// The link, as its plugins are told.
+/// The link, as its plugins see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkInfo {
-    /// Its name.
+    /// Name of the link.
     pub link: String,
     /// Alias of the source cluster.
     pub source: String,
-    /// Its region.
+    /// Region of the source cluster.
     pub source_region: Option<String>,
     /// Alias of the target cluster.
     pub target: String,
-    /// Its region.
+    /// Region of the target cluster.
     pub target_region: Option<String>,
 }
 
-/// How the link names target topics; applied once, to the name that the last plugin left.
+/// How the link names target topics. Applied once, to the name from the last plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TopicNaming {
     /// The same name.
     Identity,
-    /// This text before the name, such as `aws.`.
+    /// This prefix, such as `aws.`, and the name.
     Prefix(String),
 }
 
@@ -107,13 +109,13 @@ impl TopicNaming {
     }
 }
 
-/// The plugins of a link, in order.
+/// The plugins of a link, to be loaded.
 #[derive(Clone, Debug)]
 pub struct ChainSpec {
-    /// In the order in which they see a record. May be empty: then only naming is applied.
+    /// The plugins in the order in which they see a record. If empty, only naming applies.
     pub plugins: Vec<PluginSpec>,
     /// The link.
     pub link: LinkInfo,
-    /// Final names.
+    /// The naming of target topics.
     pub naming: TopicNaming,
 }

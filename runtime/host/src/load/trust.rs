@@ -1,8 +1,9 @@
-//! Which plugin files may be loaded: pins and signatures, judged over the very bytes that are compiled.
+//! Pins and signatures of plugin files, checked over the same bytes that are compiled.
 //!
-//! A signature is Ed25519 over [`DOMAIN`] followed by the whole file. It stands in a text file beside the plugin, `x.wasm.sig`
-//! for `x.wasm`, one line for each signer: `strait-plugin-v1 ed25519:PUBLIC SIGNATURE`, public key and signature in lower-case
-//! hexadecimal digits. It says who vouches for the bytes; which of a signer's plugins a link loads, a pin says.
+//! A signature is Ed25519 over [`DOMAIN`] followed by the whole file. It is in a text file beside
+//! the plugin, `x.wasm.sig` for `x.wasm`, with one line per signer: `strait-plugin-v1
+//! ed25519:PUBLIC SIGNATURE`, public key and signature in lower-case hexadecimal digits. A
+//! signature tells who vouches for the bytes; a pin tells which of a signer's plugins a link loads.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,12 +17,12 @@ use crate::error::{LoadProblem, TrustError};
 use crate::file::{FileError, read_file};
 use crate::text::hex;
 
-/// Before the file's bytes in what is signed, so that the signature is good for nothing else.
+/// Prefix of the signed bytes, so that a signature is valid for nothing else.
 const DOMAIN: &[u8] = b"strait-plugin-v1\n";
 /// First word of a line of a signature file.
 const FORMAT: &str = "strait-plugin-v1";
 const PRIVATE: &str = "strait-plugin-private-v1:";
-/// A signature file has a line of some 220 bytes for each signer.
+/// Bytes of a signature file, which has a line of about 220 bytes per signer.
 const SIGNATURES_BYTES_MAX: usize = 16 << 10;
 const SIGNATURES_MAX: usize = 32;
 
@@ -33,14 +34,14 @@ impl PublicKey {
     /// Reads `ed25519:` and 64 hexadecimal digits.
     ///
     /// # Errors
-    /// How it is written, or that no signature can ever be good for it.
+    /// The expected format, or that the key is not valid.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let key = pin::public_key(text)?;
-        Point::new(key).validate().map_err(|_| "these digits are no Ed25519 public key")?;
+        Point::new(key).validate().map_err(|_| "not a valid Ed25519 public key")?;
         Ok(Self(key))
     }
 
-    /// A key that is not judged: one that is no point of the curve vouches for nothing.
+    /// Makes a key without a check. An invalid one verifies no signature.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -66,14 +67,14 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// A private key. Nothing prints it but [`PrivateKey::to_file`].
+/// A private key. Only [`PrivateKey::to_file`] prints it.
 pub struct PrivateKey(KeyPair);
 
 impl PrivateKey {
     /// Makes a key of 32 random bytes.
     ///
     /// # Errors
-    /// That they cannot be random: they are all zero.
+    /// The bytes cannot be random: they are all zero.
     pub fn from_random(bytes: [u8; 32]) -> Result<Self, &'static str> {
         let pair = KeyPair::try_from_seed(Seed::new(bytes));
         pair.map(Self).map_err(|_| "the system's random numbers are not random")
@@ -82,26 +83,26 @@ impl PrivateKey {
     /// Reads the content of a key file.
     ///
     /// # Errors
-    /// That it is none. What it holds is not told.
+    /// The expected format, without the content.
     pub fn from_file(text: &str) -> Result<Self, &'static str> {
         const RULE: &str = "not a private key as strait plugin keygen writes it";
         let digits = text.trim_end().strip_prefix(PRIVATE).ok_or(RULE)?;
         Self::from_random(pin::bytes(digits).ok_or(RULE)?).map_err(|_| RULE)
     }
 
-    /// The content of a key file.
+    /// Returns the content of a key file.
     #[must_use]
     pub fn to_file(&self) -> String {
         format!("{PRIVATE}{}\n", hex(&*self.0.sk.seed()))
     }
 
-    /// Its public key.
+    /// Returns the public key.
     #[must_use]
     pub fn public(&self) -> PublicKey {
         PublicKey(*self.0.pk)
     }
 
-    /// The line of a signature file that vouches for these bytes.
+    /// Signs bytes. Returns a line for the signature file.
     #[must_use]
     pub fn sign(&self, bytes: &[u8]) -> String {
         let signature = self.0.sk.sign([DOMAIN, bytes].concat(), None);
@@ -115,17 +116,18 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// What a plugin's file must be, besides a plugin.
+/// The conditions on a plugin's file.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// The digest that it must have.
+    /// Its pinned digest.
     pub digest: Option<[u8; 32]>,
-    /// Keys of which one must vouch for it; none: nobody has to. The bundled plugins are part of this binary and need none.
+    /// One of these keys must have signed it; if empty, none has to. Bundled plugins are part of
+    /// this binary and need no signature.
     pub keys: Arc<[PublicKey]>,
 }
 
 impl Trust {
-    /// Judges the bytes that will be loaded.
+    /// Checks the bytes that will be loaded.
     pub(crate) fn check(&self, source: &PluginSource, bytes: &[u8], digest: &[u8; 32]) -> Result<(), LoadProblem> {
         if let Some(pinned) = self.digest.filter(|pinned| pinned != digest) {
             return Err(LoadProblem::OtherDigest { found: hex(digest), pinned: hex(&pinned) });
@@ -139,7 +141,7 @@ impl Trust {
     }
 }
 
-/// The signature file of a plugin file.
+/// Returns the path of a plugin's signature file.
 #[must_use]
 pub fn signature_path(plugin: &Path) -> PathBuf {
     let mut name = plugin.as_os_str().to_owned();
@@ -147,10 +149,10 @@ pub fn signature_path(plugin: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Which of the keys vouches for a plugin file with these bytes.
+/// Returns the key that vouches for a plugin file with these bytes.
 ///
 /// # Errors
-/// [`TrustError`]: none of them does.
+/// [`TrustError`]: none of the keys does.
 pub fn verify_file(plugin: &Path, bytes: &[u8], keys: &[PublicKey]) -> Result<PublicKey, TrustError> {
     let path = signature_path(plugin);
     let unreadable = |error: std::io::Error| match error.kind() {
@@ -191,7 +193,6 @@ fn parse(text: &str) -> Result<Vec<(PublicKey, Signature)>, &'static str> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use sha2::{Digest, Sha256};
 
@@ -210,7 +211,7 @@ mod tests {
         assert_eq!(key.public().to_string(), public);
         assert_eq!(key.to_file(), format!("strait-plugin-private-v1:{seed}\n"));
         assert!(!format!("{key:?}").contains(seed));
-        // Computed apart, with another implementation (OpenSSL), over the domain line and these bytes.
+        // Computed with another implementation (OpenSSL) over the domain line and these bytes.
         let line = key.sign(b"\0asm");
         let words: Vec<&str> = line.trim_end().split(' ').collect();
         assert_eq!((words[0], words[1]), ("strait-plugin-v1", public));
@@ -244,12 +245,12 @@ mod tests {
         sign(&[theirs.sign(b"code"), ours.sign(b"code")]);
         assert_eq!(check(b"code"), Ok(()));
         refused(b"Code", "not for these bytes");
-        // The signature of one over the key of the other.
+        // One signer's signature with the other's key.
         sign(&[ours.sign(b"code").replace(&ours.public().to_string(), &theirs.public().to_string())]);
         refused(b"code", "does not name");
         sign(&[theirs.sign(b"code").replace(&theirs.public().to_string(), &ours.public().to_string())]);
         refused(b"code", "not for these bytes");
-        // Without the domain in front the signature of something else would do.
+        // A signature without the domain prefix could be one of something else.
         let plain = hex(&*ours.0.sk.sign(b"code", None));
         sign(&[format!("strait-plugin-v1 {} {plain}\n", ours.public())]);
         refused(b"code", "not for these bytes");
@@ -262,14 +263,14 @@ mod tests {
         sign(&vec![ours.sign(b"code"); 400]);
         refused(b"code", "too large");
 
-        // What is bundled is this binary; a pin counts there too.
+        // Bundled plugins are in this binary; a pin applies to them too.
         let bundled = PluginSource::Bundled("filter".into());
         let digest: [u8; 32] = Sha256::digest(b"code").into();
         assert!(trust.check(&bundled, b"code", &digest).is_ok());
         let pinned = Trust { digest: Some([7; 32]), keys: Arc::default() };
         let error = pinned.check(&bundled, b"code", &digest).unwrap_err().to_string();
         assert!(error.contains(&hex(&digest)) && error.contains(&hex(&[7; 32])), "{error}");
-        // A key of which every signature would be good, and points that are none.
+        // A key for which every signature would be valid, and invalid points.
         for weak in [
             [0; 32],
             {

@@ -20,7 +20,8 @@ use crate::factory::{CounterValue, HostChains};
 pub enum Trial {
     /// At once, on probation.
     Direct,
-    /// After it has judged the same batches as the active chain for this long. Its judgements are compared and discarded.
+    /// After it has judged the same batches as the active chain for this long. Its judgements are
+    /// compared and discarded.
     Shadow(Duration),
     /// After it has judged one partition number of every topic.
     Canary {
@@ -76,7 +77,8 @@ impl ActiveChain {
         Arc::clone(&self.shared.state().active.chains)
     }
 
-    /// Prepares a chain for every lane, which takes it at its next batch border. Blocks while instances start.
+    /// Prepares a chain for every lane, which takes it at its next batch border. Blocks while
+    /// instances start.
     ///
     /// # Errors
     /// [`OfferError::NotReady`]: the active chain stays, and no lane saw the new one.
@@ -114,8 +116,9 @@ impl ActiveChain {
         Ok(shared.record(outcome, &version, reason, took))
     }
 
-    /// Goes back to the previous chain, at the lanes' next batch borders, and marks the active one as known bad: it is not
-    /// loaded again until its file changes. A candidate on trial is dropped instead.
+    /// Goes back to the previous chain, at the lanes' next batch borders, and marks the active one
+    /// as known bad: it is not loaded again until its file changes. A candidate on trial is dropped
+    /// instead.
     ///
     /// # Errors
     /// [`OfferError`]: the active chain stays.
@@ -167,9 +170,9 @@ impl ActiveChain {
         }
     }
 
-    /// Describes, for the operator, how a new chain would protect less than the active one: required plugins that are removed
-    /// or look at less of the copied topics, and files that may do more than those they replace. Blocks while instances
-    /// start.
+    /// Describes, for the operator, how a new chain would protect less than the active one:
+    /// required plugins that are removed or look at less of the copied topics, and files that may
+    /// do more than those they replace. Blocks while instances start.
     ///
     /// # Errors
     /// [`OfferError::NotReady`]: the new chain cannot become active.
@@ -190,7 +193,8 @@ impl ActiveChain {
         })
     }
 
-    /// Returns the first plugin of a generation that broke before, with its digest and configuration.
+    /// Returns the first plugin of a generation that broke before, with its digest and
+    /// configuration.
     #[must_use]
     pub fn known_bad(&self, generation: &Generation) -> Option<String> {
         self.shared.known_bad.find(generation)
@@ -238,7 +242,8 @@ impl ActiveChain {
         }
     }
 
-    /// Returns what the plugins counted in accepted batches since the process began, over all versions.
+    /// Returns what the plugins counted in accepted batches since the process began, over all
+    /// versions.
     #[must_use]
     pub fn counters(&self) -> Vec<CounterValue> {
         self.shared.versions.counters()

@@ -13,7 +13,8 @@ use crate::load::LoadedPlugin;
 /// Entries of a long list that are reported.
 const LOST_MAX: usize = 5;
 
-/// Describes, for the operator, how `new` protects less than `old`; empty where nothing is lost. Blocks while instances start.
+/// Describes, for the operator, how `new` protects less than `old`; empty where nothing is lost.
+/// Blocks while instances start.
 ///
 /// # Errors
 /// [`ChainError`]: the new chain cannot become active.
@@ -27,8 +28,9 @@ pub(super) fn loosened(
     Ok(found)
 }
 
-/// Compares what the plugins declare. A plugin that nobody requires may go: the operator has already removed it from the
-/// configuration. A required one, or one whose file may do more than before, needs a confirmation.
+/// Compares what the plugins declare. A plugin that nobody requires may go: the operator has
+/// already removed it from the configuration. A required one, or one whose file may do more than
+/// before, needs a confirmation.
 fn declarations_lost(old: &HostChains, new: &HostChains) -> Vec<String> {
     let mut found = Vec::new();
     let (old, new) = (&old.set().plugins, &new.set().plugins);
@@ -39,7 +41,8 @@ fn declarations_lost(old: &HostChains, new: &HostChains) -> Vec<String> {
             }
             continue;
         };
-        // Whoever pins or signs another file has looked at what it does; `required` is set in the configuration.
+        // Whoever pins or signs another file has looked at what it does; `required` is set in the
+        // configuration.
         let vouched = after.is_vouched_change(before);
         if before.required && !after.required && !(vouched && before.manifest.fails_closed) {
             found.push(format!("plugin {} is not required any more (fails-closed)", after.name));

@@ -29,7 +29,8 @@ pub enum HistoryOutcome {
     Proven,
     /// Never active; the active chain stayed.
     Refused,
-    /// It broke on probation or on trial, or an operator rolled it back; the previous chain is active again.
+    /// It broke on probation or on trial, or an operator rolled it back; the previous chain is
+    /// active again.
     RolledBack,
 }
 
@@ -59,7 +60,8 @@ pub struct HistoryEntry {
     pub at_unix_ms: i64,
     /// The outcome.
     pub outcome: HistoryOutcome,
-    /// Generation of the chain that the entry is about, as in the progress records; empty where it could not be computed.
+    /// Generation of the chain that the entry is about, as in the progress records; empty where it
+    /// could not be computed.
     pub generation: String,
     /// The chain's plugins, in order.
     pub plugins: Vec<PluginVersion>,

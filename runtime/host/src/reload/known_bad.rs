@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use strait_core::edit::Generation;
 use strait_flow::lock;
 
-/// Entries kept. With more of them the first in alphabetical order is forgotten: any rule will do for a bound.
+/// Entries kept. With more of them the first in alphabetical order is forgotten: any rule will do
+/// for a bound.
 const ENTRIES_MAX: usize = 256;
 
 /// The plugins of a link that broke since the process began.
@@ -14,7 +15,8 @@ const ENTRIES_MAX: usize = 256;
 pub(super) struct KnownBad(Mutex<BTreeSet<String>>);
 
 impl KnownBad {
-    /// Returns the first plugin of a generation that broke before, with its digest and configuration.
+    /// Returns the first plugin of a generation that broke before, with its digest and
+    /// configuration.
     pub(super) fn find(&self, generation: &Generation) -> Option<String> {
         let bad = lock(&self.0);
         generation.0.split(',').find(|plugin| bad.contains(*plugin)).map(str::to_owned)

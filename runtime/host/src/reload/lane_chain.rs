@@ -1,4 +1,5 @@
-//! A lane's side of a reload: the instances that judge, the ones on standby, and the swap at a batch border.
+//! A lane's side of a reload: the instances that judge, the ones on standby, and the swap at a
+//! batch border.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +18,8 @@ use super::state::{ReloadState, Role};
 use super::version::ChainVersion;
 use crate::chain::{Judgement, PluginChain};
 
-/// Topics of a lane whose plans are asked for before a swap; the plans of others are asked for when their records come.
+/// Topics of a lane whose plans are asked for before a swap; the plans of others are asked for when
+/// their records come.
 const TOPICS_MAX: usize = 10_000;
 
 /// What a lane's chain shares with the active chain of its link.
@@ -104,7 +106,8 @@ impl LaneChain {
         let active = match LaneInstances::start(&state.active, &topics) {
             Ok(active) => active,
             Err(error) => {
-                // On probation this rolls back to the previous chain; else there is none, and the lane fails.
+                // On probation this rolls back to the previous chain; else there is none, and the
+                // lane fails.
                 let broken = state.active.number;
                 shared.roll_back(broken, &error);
                 state = shared.state();
@@ -241,14 +244,16 @@ impl Chain for LaneChain {
         if standby_judges {
             needed.extend(other.chain.warm_up_needed(partition, next, partitions));
         } else if *role == Role::Previous && !needed.is_empty() {
-            // The previous chain would have to be warmed up anyhow, and the active one may need the memory.
+            // The previous chain would have to be warmed up anyhow, and the active one may need the
+            // memory.
             other.chain.forget(partition);
         }
         needed
     }
 
-    /// Rolls back a chain on probation or on trial that breaks on a warm-up. One on probation may wait for a breaker or for
-    /// memory, which is no fault of its own; one on trial must not hold up the active chain.
+    /// Rolls back a chain on probation or on trial that breaks on a warm-up. One on probation may
+    /// wait for a breaker or for memory, which is no fault of its own; one on trial must not hold
+    /// up the active chain.
     fn warm_up(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError> {
         let Self { shared, active, standby, .. } = self;
         let warm_up = |instances: &mut LaneInstances, is_rolled_back: fn(&ChainError) -> bool| {
@@ -301,7 +306,8 @@ impl Chain for LaneChain {
     }
 
     fn version(&self) -> u64 {
-        // Not the revision, which also counts what changes nothing for a record: the end of a probation, a trial in the shadow.
+        // Not the revision, which also counts what changes nothing for a record: the end of a
+        // probation, a trial in the shadow.
         let state = self.shared.state();
         let canary = state.standby.filter(|standby| matches!(standby.role, Role::Canary(_)));
         state.active.number << 32 | canary.map_or(0, |standby| standby.version.number)

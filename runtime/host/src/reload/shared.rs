@@ -93,8 +93,8 @@ impl Shared {
         topics
     }
 
-    /// Starts instances for every lane and asks them for the plans of the topics that the lane has seen, so that the lane's
-    /// own thread has nothing to wait for.
+    /// Starts instances for every lane and asks them for the plans of the topics that the lane has
+    /// seen, so that the lane's own thread has nothing to wait for.
     pub(super) fn prepare(&self, version: &Arc<ChainVersion>) -> Result<(), ChainError> {
         let lanes = self.lanes();
         let mut prepared = Vec::new();
@@ -126,8 +126,8 @@ impl Shared {
         })
     }
 
-    /// Rolls a version back that broke on probation or on trial where the other chain did not. The first lane that finds out
-    /// does it.
+    /// Rolls a version back that broke on probation or on trial where the other chain did not. The
+    /// first lane that finds out does it.
     pub(super) fn roll_back(&self, number: u64, error: &ChainError) {
         let Some((broken, good)) = self.replace_broken(number) else { return };
         self.known_bad.add_plugin(&broken.chains.generation(), &good.chains.generation(), &error.plugin);

@@ -60,7 +60,8 @@ const DOCUMENT: &str = concat!(
     r#""note":"leave at the door, thanks"}"#
 );
 
-/// What the host does for fields: reading, columns, edits. The guests themselves do next to nothing.
+/// What the host does for fields: reading, columns, edits. The guests themselves do next to
+/// nothing.
 #[test]
 #[ignore = "a measurement, not a check; slow on a busy machine"]
 fn fields_per_record() {

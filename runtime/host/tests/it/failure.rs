@@ -1,4 +1,5 @@
-//! A call that fails is narrowed down to the guilty records, and `on_error` applies to those; the others go on.
+//! A call that fails is narrowed down to the guilty records, and `on_error` applies to those; the
+//! others go on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ use crate::support::{Row, batch, fates, file, load, load_bytes};
 /// Bit 1 of the mode: a second try.
 const AGAIN: &str = "(i32.and (local.get $mode) (i32.const 2))";
 
-/// A guest that does this when it sees a key with '!'. It counts its calls, and says something in each.
+/// A guest that does this when it sees a key with '!'. It counts its calls, and says something in
+/// each.
 fn poisoned(how: &str) -> Guest {
     Guest {
         columns: vec![4],
@@ -83,7 +85,8 @@ fn the_guilty_record_is_found_whatever_it_does_and_the_others_pass() {
             assert_eq!(processed.dispositions.len(), 1);
             let health = &chains.health()[0];
             assert_eq!((health.guilty, health.narrowed, health.unjudged), (round, round, 0));
-            // The batch, its first half (which passes) and then at most one failing call per halving.
+            // The batch, its first half (which passes) and then at most one failing call per
+            // halving.
             assert!((2 * round..=8 * round).contains(&count(&chains, kind)), "{how}: {health:?}");
             assert_eq!(health.breaker, BreakerState::Closed);
         }
@@ -145,7 +148,8 @@ fn words_of_failed_calls_never_happened_and_those_of_good_ones_did() {
 
 #[test]
 fn an_answer_with_a_bad_edit_leaves_nothing_behind() {
-    // The first plugin gives every record a header; the second one's answer is good for record 0 and bad for record 1.
+    // The first plugin gives every record a header; the second one's answer is good for record 0
+    // and bad for record 1.
     let header = Process::Edits((0..2).flat_map(|record| [record, 8, 0, 1]).collect(), b"aa".to_vec());
     let first = Guest { columns: vec![4], process: header, ..Guest::default() };
     let bad = Guest {
@@ -240,7 +244,7 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
     let state_dir = Some(folder.path().join("state"));
     let world = Arc::new(World::default());
     let engine =
-        HostEngine::with(HostOptions { clock: world.clone(), state_dir: state_dir.clone(), ..HostOptions::default() })
+        HostEngine::with(HostOptions { clock: world.clock(), state_dir: state_dir.clone(), ..HostOptions::default() })
             .unwrap();
     let spec = || file(&poisoned("unreachable").wasm(), |_| {});
     let all: Vec<usize> = (0..50).collect();
@@ -267,7 +271,7 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
     // Remembered by the next process: it begins with a probe, and goes on where the last one was.
     drop((chain, other, loaded, engine));
     let again =
-        HostEngine::with(HostOptions { clock: world.clone(), state_dir: state_dir.clone(), ..HostOptions::default() })
+        HostEngine::with(HostOptions { clock: world.clock(), state_dir: state_dir.clone(), ..HostOptions::default() })
             .unwrap();
     let loaded = chains(&again, vec![spec()]);
     let mut chain = loaded.plugin_chain().unwrap();
@@ -291,7 +295,7 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
 #[test]
 fn many_guilty_records_open_the_breaker_unless_they_are_few_among_many() {
     let engine =
-        |world: &Arc<World>| HostEngine::with(HostOptions { clock: world.clone(), ..HostOptions::default() }).unwrap();
+        |world: &Arc<World>| HostEngine::with(HostOptions { clock: world.clock(), ..HostOptions::default() }).unwrap();
     let world = Arc::new(World::default());
     let engine = engine(&world);
     let spec = |on_error: OnError| file(&poisoned("unreachable").wasm(), |spec| spec.on_error = on_error);
@@ -329,7 +333,7 @@ fn a_state_folder_that_cannot_be_written_is_done_without() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let world = Arc::new(World::default());
     let options =
-        HostOptions { clock: world.clone(), state_dir: Some(file.path().join("state")), ..HostOptions::default() };
+        HostOptions { clock: world.clock(), state_dir: Some(file.path().join("state")), ..HostOptions::default() };
     let loaded = chains(
         &HostEngine::with(options).unwrap(),
         vec![crate::support::file(&poisoned("unreachable").wasm(), |_| {})],

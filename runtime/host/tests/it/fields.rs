@@ -1,4 +1,5 @@
-//! Fields of JSON values, copies and the plugins that must not fail open, seen from both sides of the interface.
+//! Fields of JSON values, copies and the plugins that must not fail open, seen from both sides of
+//! the interface.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -154,7 +155,8 @@ fn a_later_plugin_sees_the_edited_document_and_its_own_fields_only() {
 
 #[test]
 fn a_record_that_no_plugin_touched_keeps_its_very_bytes() {
-    // The first reads fields and edits record 1, the second sets a header of record 2; both look at all of them.
+    // The first reads fields and edits record 1, the second sets a header of record 2; both look at
+    // all of them.
     let first = Guest {
         columns: vec![5, 6, 7, 8, 9, 10],
         fields: vec!["$.email"],
@@ -250,7 +252,8 @@ fn what_a_required_plugin_cannot_judge_never_reaches_it() {
 
 #[test]
 fn copies_go_through_the_rest_of_the_chain_one_by_one() {
-    // Of record 1: a copy to t1, a copy with another value, and the record itself, changed a little.
+    // Of record 1: a copy to t1, a copy with another value, and the record itself, changed a
+    // little.
     let first = Guest {
         output_topics: vec!["t.*"],
         process: edits(
@@ -268,7 +271,8 @@ fn copies_go_through_the_rest_of_the_chain_one_by_one() {
     assert_eq!(copies(&processed, 2), [OutRecord::default()], "the copy stays though the record is dropped");
     assert_eq!(fates(&processed), (vec![], vec![], vec![1, 2]));
 
-    // The second sees 0, the copy with a value, 1, the copy of 2, 3; and the routed copy in a call of its own.
+    // The second sees 0, the copy with a value, 1, the copy of 2, 3; and the routed copy in a call
+    // of its own.
     let second = |ops: &[[u32; 4]], data: &[u8]| Guest {
         columns: vec![1, 5, 6],
         in_process: "(call $count (i32.const 0) (i64.extend_i32_u (local.get $count)))".into(),
@@ -382,7 +386,7 @@ fn whatever_a_plugin_answers_is_an_edit_or_an_error() {
     let one = puppet(vec![4, 7, 8, 9, 10, 11, 12], vec!["$.email", "$.list", "$..a", "$.a.x"]);
     let two = puppet(vec![4, 8, 10, 11, 6], vec!["$.list[*].ssn", "$.email", "$.y"]);
     let clock = Arc::new(World::default());
-    let engine = HostEngine::with(HostOptions { clock: clock.clone(), ..HostOptions::default() }).unwrap();
+    let engine = HostEngine::with(HostOptions { clock: clock.clock(), ..HostOptions::default() }).unwrap();
     let plugins = vec![file(&one.wasm(), |_| {}), file(&two.wasm(), |_| {})];
     let spec = ChainSpec { plugins, link: LinkInfo::default(), naming: TopicNaming::Identity };
     let chains = HostChains::load(&engine, spec).unwrap();
@@ -408,7 +412,8 @@ fn judge(chain: &mut dyn Chain, first: &Answer, second: &Answer) -> Result<bool,
     };
     let headers: [(&[u8], Option<&[u8]>); 3] = [(b"a", None), (b"b", Some(b"1")), (b"a", Some(b""))];
     let (first_key, second_key) = (key(first), key(second));
-    // The first plugin obeys the key of record 0 and drops that record; the second one then obeys the key of record 1.
+    // The first plugin obeys the key of record 0 and drops that record; the second one then obeys
+    // the key of record 1.
     let rows: [Row<'_>; 6] = [
         (Some(&first_key), Some(b"{}"), &[]),
         (Some(&second_key), Some(DOCUMENT), &headers),

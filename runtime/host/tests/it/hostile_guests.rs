@@ -1,4 +1,5 @@
-//! Guests that break the rules: each must end in an error that says what happened, and the host goes on.
+//! Guests that break the rules: each must end in an error that says what happened, and the host
+//! goes on.
 
 use serde_json::json;
 use strait_core::edit::Disposition;

@@ -1,5 +1,5 @@
-//! Guests that go for the host itself: each ends in an error that says what happened, while a chain beside it in the same
-//! process goes on as if nothing were.
+//! Guests that go for the host itself: each ends in an error that says what happened, while a chain
+//! beside it in the same process goes on as if nothing were.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -19,7 +19,8 @@ const GROW_TABLE: &str = "(loop $grow (br_if $grow (i32.ne (table.grow (ref.null
                           unreachable";
 const TABLE: &str = "(table 1 funcref)";
 
-/// Runs `attacks` beside a chain that drops the first record of each batch; it must do so all the time, and in time.
+/// Runs `attacks` beside a chain that drops the first record of each batch; it must do so all the
+/// time, and in time.
 fn beside_a_neighbour(attacks: impl FnOnce()) {
     let drops = Guest { process: Process::Edits(vec![0, 0, 0, 0], vec![]), ..Guest::default() };
     let chains = load_bytes(&drops.wasm(), |_| {}).unwrap();
@@ -118,7 +119,8 @@ fn nothing_that_a_guest_does_with_records_reaches_another_chain() {
                 assert!(reject.text.contains(expected), "{name}: {}", reject.text);
             }
         }
-        // Only words, and many: they are cut and the records pass. The counter stays where it can go no further.
+        // Only words, and many: they are cut and the records pass. The counter stays where it can
+        // go no further.
         let chains = load_bytes(&Guest { in_process: flood.into(), ..Guest::default() }.wasm(), |_| {}).unwrap();
         assert!(chains.chain().unwrap().apply(batch(&ROWS), 6).unwrap().dispositions.is_empty());
         assert_eq!(chains.counters()[0].value, u64::MAX);

@@ -175,7 +175,8 @@ fn a_later_plugin_sees_what_the_earlier_left() {
 
 #[test]
 fn a_record_is_shown_to_a_plugin_once_even_where_it_joins_redirected_ones() {
-    // The first sends record 1 elsewhere; the second counts what it sees and sends the first record of each call there too.
+    // The first sends record 1 elsewhere; the second counts what it sees and sends the first record
+    // of each call there too.
     let redirect = |record: u32, to: &'static str| Guest {
         output_topics: vec![to],
         in_process: "(call $count (i32.const 0) (i64.extend_i32_u (local.get $count)))".into(),

@@ -1,4 +1,5 @@
-//! The chain of a link is exchanged while batches come: at their borders, and back when the new one breaks.
+//! The chain of a link is exchanged while batches come: at their borders, and back when the new one
+//! breaks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ fn load(guest: &Guest) -> Arc<HostChains> {
 
 fn slot(guest: &Guest) -> (Arc<World>, ActiveChain) {
     let world = Arc::new(World::default());
-    let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+    let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clock(), events: world.events() };
     (world, ActiveChain::new(deps, load(guest)))
 }
 
@@ -89,7 +90,8 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_
     assert_eq!(slot.state().standing, TrialPhase::Steady);
     assert_eq!(value(&mut one), "new");
 
-    // An operator goes back; the version that was taken back is known as bad until somebody forgives it.
+    // An operator goes back; the version that was taken back is known as bad until somebody
+    // forgives it.
     slot.rollback("slow").unwrap();
     assert_eq!([value(&mut one), value(&mut two), value(&mut three)], ["old", "old", "old"]);
     assert_eq!(slot.known_bad(&load(&version("new")).generation()).as_deref(), Some(new.as_str()));
@@ -151,7 +153,8 @@ fn a_generation_that_breaks_where_the_old_one_does_not_is_taken_back_with_the_ba
         let old = judged(&mut one);
         offer(&slot, &guest, Trial::Direct).unwrap();
         let bad = slot.chains().generation();
-        // The same batch, judged by the old one as if nothing had been; the other lane never calls the new one.
+        // The same batch, judged by the old one as if nothing had been; the other lane never calls
+        // the new one.
         assert_eq!(judged(&mut one), old);
         assert_eq!(slot.state().standing, TrialPhase::Steady);
         assert_eq!([value(&mut two), value(&mut one)], ["old", "old"]);

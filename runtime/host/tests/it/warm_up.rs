@@ -1,5 +1,6 @@
-//! Plugins with memory: whatever happens between two records, each is judged by an instance that has seen exactly the records
-//! before it. The plugin tells with every record which ones it remembers.
+//! Plugins with memory: whatever happens between two records, each is judged by an instance that
+//! has seen exactly the records before it. The plugin tells with every record which ones it
+//! remembers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,7 +85,8 @@ fn show(chain: &mut dyn Chain, log: &Log, first: SourceOffset) -> Result<(), Cha
     Ok(())
 }
 
-/// Judges a batch as a lane does. Gives offset, generation, and what was remembered; `None` for a rejected record.
+/// Judges a batch as a lane does. Gives offset, generation, and what was remembered; `None` for a
+/// rejected record.
 fn judge(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Vec<(i64, String, Option<String>)> {
     let first = batch.first_offset().unwrap();
     for _round in 0..40 {
@@ -184,7 +186,7 @@ fn a_chain_that_is_not_asked_or_not_shown_the_log_judges_nothing() {
 #[test]
 fn an_exchange_shows_the_new_plugins_the_log_and_one_that_breaks_gives_way_to_the_one_before() {
     let world = Arc::new(World::default());
-    let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+    let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clock(), events: world.events() };
     let slot = ActiveChain::new(deps, load(vec![plugin(LOOKBACK)]));
     let mut chain = slot.chain().unwrap();
     let log = Log::new(&[]);
@@ -197,8 +199,8 @@ fn an_exchange_shows_the_new_plugins_the_log_and_one_that_breaks_gives_way_to_th
                 lookback = 12;
                 slot.offer(load(vec![plugin(12)]), Trial::Direct, probation, Duration::ZERO).unwrap();
             }
-            // It is shown the log, breaks on the first batch that it judges, and the one before judges it, which has not seen
-            // the batches since.
+            // It is shown the log, breaks on the first batch that it judges, and the one before
+            // judges it, which has not seen the batches since.
             20 => {
                 let breaks = crate::support::guest::Guest {
                     lookback: Some((7, 0)),
@@ -230,7 +232,7 @@ fn canaries_and_shadows_remember_by_themselves() {
         Trial::Shadow(Duration::from_secs(60)),
     ] {
         let world = Arc::new(World::default());
-        let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+        let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clock(), events: world.events() };
         let slot = ActiveChain::new(deps, load(vec![plugin(LOOKBACK)]));
         let mut chain = slot.chain().unwrap();
         let log = Log::new(&[]);
@@ -302,7 +304,7 @@ fn a_candidate_that_finds_no_memory_is_taken_back_and_holds_nothing_up() {
         Trial::Canary { time: Duration::from_secs(60), partition: 0 },
     ] {
         let (world, load) = (Arc::new(World::default()), load_with_room_for_one());
-        let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clone(), events: world.clone() };
+        let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clock(), events: world.events() };
         let slot = ActiveChain::new(deps, load(LOOKBACK));
         let mut chain = slot.chain().unwrap();
         let log = Log::new(&[]);
@@ -350,7 +352,8 @@ fn a_topic_that_single_records_were_given_has_no_memory() {
     assert!(error.reason.contains("lookback on topic 'elsewhere'") && error.next == Next::Stop, "{error}");
 }
 
-/// Applies a batch until it is judged or has to wait. Gives how many of its records are rejected, or how long it has to wait.
+/// Applies a batch until it is judged or has to wait. Gives how many of its records are rejected,
+/// or how long it has to wait.
 fn apply_or_wait(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Result<usize, Duration> {
     loop {
         let shown = show(chain, log, batch.first_offset().unwrap());
@@ -365,7 +368,7 @@ fn apply_or_wait(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Result<usiz
 /// A chain with a clock of its own, of a plugin that looks back this far.
 fn with_clock(lookback: i64) -> (Arc<World>, HostEngine, Arc<HostChains>) {
     let world = Arc::new(World::default());
-    let options = HostOptions { clock: world.clone(), ..HostOptions::default() };
+    let options = HostOptions { clock: world.clock(), ..HostOptions::default() };
     let engine = HostEngine::with(options).unwrap();
     let link =
         LinkInfo { link: "aws-to-gcp".into(), source: "aws".into(), target: "gcp".into(), ..LinkInfo::default() };
@@ -395,7 +398,8 @@ fn a_probe_that_only_finds_guilty_records_does_not_close_the_breaker() {
     let (world, engine, chains) = with_clock(LOOKBACK);
     let mut chain = chains.chain().unwrap();
     let log = Log((0..600).map(|at| (at, if at < 3 { format!("k{at}") } else { "panic".to_owned() })).collect());
-    // It has judged some: then a few bad records are the records' fault, and a hundred of them open the breaker.
+    // It has judged some: then a few bad records are the records' fault, and a hundred of them open
+    // the breaker.
     assert_eq!(apply_or_wait(&mut *chain, &log, &log.batch(0, 3).unwrap()), Ok(0));
     let (mut waits, mut guilty) = (Vec::new(), Vec::new());
     for from in (3..600).step_by(20) {

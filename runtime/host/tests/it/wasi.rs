@@ -1,4 +1,5 @@
-//! What a guest that was built with WASI gets when the operator grants it: a system in which there is nothing.
+//! What a guest that was built with WASI gets when the operator grants it: a system in which there
+//! is nothing.
 
 use strait_core::edit::{Content, Disposition, OutRecord};
 use strait_flow::ports::ChainFactory;
@@ -78,8 +79,8 @@ fn granted(spec: &mut PluginSpec) {
     spec.wasi = true;
 }
 
-/// Record 0's timestamp becomes the wall clock; its value what the monotonic clock passed in a sleep of an hour, a random
-/// number and the length of the environment.
+/// Record 0's timestamp becomes the wall clock; its value what the monotonic clock passed in a
+/// sleep of an hour, a random number and the length of the environment.
 const REPORT: &str = r"
     (call $wall (i32.const 73000))
     (i64.store (i32.const 71000) (i64.add (i64.mul (i64.load (i32.const 73000)) (i64.const 1000))

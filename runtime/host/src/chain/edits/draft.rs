@@ -20,7 +20,8 @@ pub(super) struct Draft<'a> {
     is_value_set: bool,
 }
 
-/// The headers of a record under edit. Positions of those delivered stay valid while others are removed.
+/// The headers of a record under edit. Positions of those delivered stay valid while others are
+/// removed.
 pub(super) struct HeaderEdit {
     all: Vec<Option<Header>>,
     delivered: Vec<usize>,

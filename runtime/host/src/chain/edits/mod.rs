@@ -1,4 +1,5 @@
-//! Checks a plugin's answer and applies it to the batch. Nothing is trusted: every number comes from a guest.
+//! Checks a plugin's answer and applies it to the batch. Nothing is trusted: every number comes
+//! from a guest.
 
 mod draft;
 mod op;
@@ -73,11 +74,13 @@ struct Current<'a> {
 struct Sum {
     edits: CallEdits,
     emitted_bytes: usize,
-    /// The record edited last and the copies that this answer made of it: several slots may be of one record.
+    /// The record edited last and the copies that this answer made of it: several slots may be of
+    /// one record.
     copied: (usize, usize),
 }
 
-/// Checks the edits of the records at `rows`, in the order in which they were delivered. Returns what they amount to.
+/// Checks the edits of the records at `rows`, in the order in which they were delivered. Returns
+/// what they amount to.
 pub(super) fn apply(
     edits: &Edits,
     rows: &[usize],
@@ -213,7 +216,8 @@ impl<'a> Current<'a> {
         self.draft.get_or_insert_with(|| Draft::new(slot))
     }
 
-    /// Sends a copy of the record as it stands now; what follows starts again from the record as it was delivered.
+    /// Sends a copy of the record as it stands now; what follows starts again from the record as it
+    /// was delivered.
     fn emit(&mut self, scene: &Scene<'_>, rules: &Rules<'_>, sum: &mut Sum) -> Result<(), String> {
         if sum.copied.0 != self.slot.record {
             sum.copied = (self.slot.record, 0);

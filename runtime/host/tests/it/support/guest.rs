@@ -1,7 +1,7 @@
 //! Hand-written guests: core modules that speak the interface by its layout alone, good and evil.
 //!
-//! The answers of describe, open-topic and process are laid out here as the canonical ABI has them, so that the tests also
-//! prove that `plugin.wit` can be spoken without an SDK.
+//! The answers of describe, open-topic and process are laid out here as the canonical ABI has them,
+//! so that the tests also prove that `plugin.wit` can be spoken without an SDK.
 
 /// Where static data starts in the guest's memory.
 const BASE: usize = 1024;
@@ -34,7 +34,8 @@ pub struct Guest {
     pub in_open_topic: String,
     /// Further parts of the module.
     pub parts: &'static str,
-    /// How many headers open-topic names and counters describe declares, all of them the same bytes, and how many bytes.
+    /// How many headers open-topic names and counters describe declares, all of them the same
+    /// bytes, and how many bytes.
     pub aliases: Option<(u32, u32)>,
     /// Statements of a start function.
     pub in_start: String,
@@ -55,11 +56,11 @@ pub enum Process {
     Fails(&'static str),
     /// Edits whose lists claim these lengths, whatever the memory holds.
     Claims { ops: u32, data: u32 },
-    /// The edits that the key of the batch's first record holds: how many numbers, how many bytes, the numbers, the bytes.
-    /// Column 4 has to be the first.
+    /// The edits that the key of the batch's first record holds: how many numbers, how many bytes,
+    /// the numbers, the bytes. Column 4 has to be the first.
     Puppet,
-    /// Record 0 gets the batch's data as its value, the directory as its key, the base offset as its timestamp and the topic
-    /// as a header.
+    /// Record 0 gets the batch's data as its value, the directory as its key, the base offset as
+    /// its timestamp and the topic as a header.
     Echo,
 }
 
@@ -208,7 +209,8 @@ impl Guest {
         image.u32s(&about)[0]
     }
 
-    /// A list whose items are all the same bytes of the memory: little for the guest, much for whoever copies it.
+    /// A list whose items are all the same bytes of the memory: little for the guest, much for
+    /// whoever copies it.
     fn aliased(&self, image: &mut Image) -> Option<[u32; 2]> {
         let (count, len) = self.aliases?;
         let pairs: Vec<u32> = (0..count).flat_map(|_| [BASE as u32, len]).collect();

@@ -1,13 +1,13 @@
-//! What is around a link.
+//! The surroundings of a link: clock and events.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use strait_core::Event;
 use strait_flow::ports::{Clock, EventSink};
 
-/// A clock that stands still until it is told, and the names of the events.
+/// A clock that moves only by hand, and the names of the events.
 #[derive(Default)]
 pub struct World {
     ms: AtomicU64,
@@ -15,6 +15,16 @@ pub struct World {
 }
 
 impl World {
+    pub fn clock(self: &Arc<Self>) -> Arc<dyn Clock> {
+        let world = Arc::clone(self);
+        world
+    }
+
+    pub fn events(self: &Arc<Self>) -> Arc<dyn EventSink> {
+        let world = Arc::clone(self);
+        world
+    }
+
     pub fn pass(&self, time: Duration) {
         self.ms.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
     }
