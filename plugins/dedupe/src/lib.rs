@@ -140,7 +140,7 @@ impl Plugin for Dedupe {
     }
 
     fn end_batch(&mut self) {
-        self.dropped.tell(0);
+        self.dropped.report(0);
     }
 }
 

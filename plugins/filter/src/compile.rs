@@ -53,8 +53,9 @@ pub fn compile(text: &str) -> Result<(Node, Reads), String> {
     }
     let parser = PrattParser::new().enable_ident_escape_syntax(true);
     let expression = parser.parse(text).map_err(|errors| {
-        let told: Vec<_> = errors.errors.iter().take(3).map(|e| format!("character {}: {}", e.pos.1, e.msg)).collect();
-        told.join("; ")
+        let messages: Vec<_> =
+            errors.errors.iter().take(3).map(|e| format!("character {}: {}", e.pos.1, e.msg)).collect();
+        messages.join("; ")
     })?;
     let mut compiler = Compiler { reads: Reads::default() };
     let node = compiler.node(&expression)?;

@@ -102,7 +102,7 @@ impl Plugin for Filter {
     }
 
     fn end_batch(&mut self) {
-        self.dropped.tell(0);
+        self.dropped.report(0);
     }
 }
 

@@ -109,7 +109,7 @@ impl Reads {
     }
 
     #[cfg(test)]
-    pub fn told(&self) -> (Vec<String>, Vec<String>) {
+    pub fn names(&self) -> (Vec<String>, Vec<String>) {
         let headers = self.headers.iter().map(|name| String::from_utf8_lossy(name).into_owned());
         (self.fields.iter().map(ToString::to_string).collect(), headers.collect())
     }

@@ -33,7 +33,7 @@ fn shape(node: &Node) -> String {
 fn compiled(text: &str) -> String {
     match compile::compile(text) {
         Ok((node, reads)) => {
-            let (fields, headers) = reads.told();
+            let (fields, headers) = reads.names();
             format!("{} {} {}", shape(&node), fields.join(","), headers.join(",")).trim_end().to_owned()
         }
         Err(error) => format!("error: {error}"),
@@ -96,8 +96,8 @@ fn a_mistake_in_an_expression_is_reported() {
         ("value.a == T{x: 1}", "messages"),
         ("'", ""),
     ] {
-        let told = compiled(text);
-        assert!(told.starts_with("error: ") && told.contains(expected), "{text}: {told}");
+        let message = compiled(text);
+        assert!(message.starts_with("error: ") && message.contains(expected), "{text}: {message}");
     }
     assert!(compiled(&format!("{}true", "!".repeat(20_000))).starts_with("error"));
     assert!(compiled(&vec!["true"; 3_000].join("||")).starts_with("error"));

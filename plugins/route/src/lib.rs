@@ -148,7 +148,7 @@ impl Plugin for Route {
     }
 
     fn end_batch(&mut self) {
-        self.without_place.tell(0);
+        self.without_place.report(0);
     }
 }
 

@@ -124,7 +124,7 @@ impl Plugin for Sample {
     }
 
     fn end_batch(&mut self) {
-        self.dropped.tell(0);
+        self.dropped.report(0);
     }
 }
 

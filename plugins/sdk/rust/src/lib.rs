@@ -7,7 +7,8 @@
 //! ```
 //! use strait_plugin_sdk::testing::{TestRecord, Tester};
 //! use strait_plugin_sdk::{
-//!     About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, effect, plugin,
+//!     About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, effect,
+//!     plugin,
 //! };
 //!
 //! struct DropTests;
@@ -319,7 +320,7 @@ pub fn log(level: Level, message: &str) {
     #[cfg(target_family = "wasm")]
     bindings::strait::plugin::host::log(level, message);
     #[cfg(not(target_family = "wasm"))]
-    testing::note_log(level, message);
+    testing::record_log(level, message);
 }
 
 /// Adds to the counter at an index of [`About::counters`].
@@ -327,7 +328,7 @@ pub fn count(counter: u32, delta: u64) {
     #[cfg(target_family = "wasm")]
     bindings::strait::plugin::host::count(counter, delta);
     #[cfg(not(target_family = "wasm"))]
-    testing::note_count(counter, delta);
+    testing::record_count(counter, delta);
 }
 
 /// Returns a mistake at `path`, a JSON Pointer into the configuration.

@@ -16,11 +16,11 @@ thread_local! {
     static COUNTS: RefCell<Vec<(u32, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(crate) fn note_log(level: Level, message: &str) {
+pub(crate) fn record_log(level: Level, message: &str) {
     LOGS.with_borrow_mut(|logs| logs.push(format!("{level:?}: {message}")));
 }
 
-pub(crate) fn note_count(counter: u32, delta: u64) {
+pub(crate) fn record_count(counter: u32, delta: u64) {
     COUNTS.with_borrow_mut(|counts| counts.push((counter, delta)));
 }
 
@@ -142,11 +142,11 @@ impl<P: Plugin> Tester<P> {
     /// # Errors
     /// The errors of `configure`, as `pointer: message`, or the error of `open_topic`.
     pub fn new(config: &str) -> Result<Self, String> {
-        let told = |errors: Vec<ConfigError>| {
+        let text = |errors: Vec<ConfigError>| {
             let lines: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.path, e.message)).collect();
             lines.join("\n")
         };
-        let mut plugin = run::configure::<P>(config, &link()).map_err(told)?;
+        let mut plugin = run::configure::<P>(config, &link()).map_err(text)?;
         let TopicPlan { needs, .. } = plugin.open_topic("orders", 6)?;
         let needs = needs.unwrap_or_default();
         Ok(Self { plugin, topic: "orders".into(), needs, partition: 3, mode: 0, next_offset: 100 })

@@ -17,14 +17,15 @@ const STEPS_MAX: usize = 20_000;
 /// Maximum number of samples per link.
 const SAMPLES_MAX: usize = 200;
 
-struct Road<'a> {
+/// A link, as an edge in the graph of clusters.
+struct Edge<'a> {
     index: usize,
     link: &'a Link,
     selector: Selector,
     samples: Vec<String>,
 }
 
-impl Road<'_> {
+impl Edge<'_> {
     fn at(&self) -> Path {
         Path::default().key("links").index(self.index).key("topics")
     }
@@ -32,7 +33,7 @@ impl Road<'_> {
 
 /// Returns loops and collisions among the links. Links that are invalid in themselves are skipped.
 pub(super) fn problems(config: &Config) -> Vec<Problem> {
-    let roads: Vec<Road<'_>> = config
+    let edges: Vec<Edge<'_>> = config
         .links
         .iter()
         .enumerate()
@@ -41,32 +42,32 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
             let selector = link.selector().ok()?;
             let samples = link.topics.iter().take(SAMPLES_MAX).filter_map(|pattern| sample(pattern));
             let samples = samples.filter(|topic| selector.selects(topic)).collect();
-            Some(Road { index, link, selector, samples })
+            Some(Edge { index, link, selector, samples })
         })
         .collect();
-    let mut problems = loops(&roads);
-    problems.extend(collisions(&roads));
+    let mut problems = loops(&edges);
+    problems.extend(collisions(&edges));
     problems
 }
 
-fn loops(roads: &[Road<'_>]) -> Vec<Problem> {
+fn loops(edges: &[Edge<'_>]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut reported = BTreeSet::new();
     let mut steps = 0;
-    for start in roads {
+    for start in edges {
         for topic in &start.samples {
-            let mut way = Way { roads, passed: Vec::new(), steps: &mut steps };
-            if !way.goes_round(&start.link.source, topic) {
+            let mut search = LoopSearch { edges, passed: Vec::new(), steps: &mut steps };
+            if !search.finds_loop(&start.link.source, topic) {
                 continue;
             }
-            let passed = way.passed;
-            let links: BTreeSet<usize> = passed.iter().map(|(road, ..)| road.index).collect();
+            let passed = search.passed;
+            let links: BTreeSet<usize> = passed.iter().map(|(edge, ..)| edge.index).collect();
             if !reported.insert(links) {
                 continue;
             }
-            let certain = passed.iter().all(|(road, ..)| road.link.plugins.is_empty());
+            let certain = passed.iter().all(|(edge, ..)| edge.link.plugins.is_empty());
             let route: Vec<String> =
-                passed.iter().map(|(road, topic)| format!("{}:{topic}", road.link.source)).collect();
+                passed.iter().map(|(edge, topic)| format!("{}:{topic}", edge.link.source)).collect();
             problems.push(Problem {
                 at: start.at(),
                 part: Part::Value,
@@ -82,32 +83,33 @@ fn loops(roads: &[Road<'_>]) -> Vec<Problem> {
     problems
 }
 
-struct Way<'a, 'b> {
-    roads: &'b [Road<'a>],
-    /// Links passed so far, each with the topic's name on the way.
-    passed: Vec<(&'b Road<'a>, String)>,
+/// Depth-first search for a loop.
+struct LoopSearch<'a, 'b> {
+    edges: &'b [Edge<'a>],
+    /// Links passed so far, each with the topic's name there.
+    passed: Vec<(&'b Edge<'a>, String)>,
     steps: &'b mut usize,
 }
 
-impl Way<'_, '_> {
+impl LoopSearch<'_, '_> {
     /// Returns whether a topic passes the same link a third time. The second time may still be
     /// ended by an exclusion.
-    fn goes_round(&mut self, cluster: &str, topic: &str) -> bool {
-        for road in self.roads.iter().filter(|road| road.link.source == cluster) {
+    fn finds_loop(&mut self, cluster: &str, topic: &str) -> bool {
+        for edge in self.edges.iter().filter(|edge| edge.link.source == cluster) {
             *self.steps += 1;
-            if *self.steps > STEPS_MAX || !road.selector.selects(topic) {
+            if *self.steps > STEPS_MAX || !edge.selector.selects(topic) {
                 continue;
             }
-            let times = self.passed.iter().filter(|(passed, _)| passed.index == road.index).count();
+            let times = self.passed.iter().filter(|(passed, _)| passed.index == edge.index).count();
             if times == 2 {
                 return true;
             }
-            let next = road.link.naming.apply(cluster, topic);
+            let next = edge.link.naming.apply(cluster, topic);
             if validate_name(&next).is_err() {
                 continue;
             }
-            self.passed.push((road, topic.to_owned()));
-            if self.goes_round(&road.link.target, &next) {
+            self.passed.push((edge, topic.to_owned()));
+            if self.finds_loop(&edge.link.target, &next) {
                 return true;
             }
             self.passed.pop();
@@ -116,10 +118,10 @@ impl Way<'_, '_> {
     }
 }
 
-fn collisions(roads: &[Road<'_>]) -> Vec<Problem> {
+fn collisions(edges: &[Edge<'_>]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (n, first) in roads.iter().enumerate() {
-        for second in roads.iter().skip(n + 1) {
+    for (n, first) in edges.iter().enumerate() {
+        for second in edges.iter().skip(n + 1) {
             if first.link.target != second.link.target {
                 continue;
             }
@@ -129,7 +131,7 @@ fn collisions(roads: &[Road<'_>]) -> Vec<Problem> {
     problems
 }
 
-fn collision(first: &Road<'_>, second: &Road<'_>) -> Option<Problem> {
+fn collision(first: &Edge<'_>, second: &Edge<'_>) -> Option<Problem> {
     let candidates = || first.samples.iter().chain(&second.samples);
     let written: BTreeMap<String, &String> = candidates()
         .filter(|topic| first.selector.selects(topic))

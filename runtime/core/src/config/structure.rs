@@ -170,7 +170,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn wanted(types: &[&str]) -> String {
+fn type_names(types: &[&str]) -> String {
     let words: Vec<&str> = types
         .iter()
         .filter(|name| **name != "null")
@@ -227,7 +227,7 @@ impl Walk {
         let schema = alternative(schema);
         let types = types(schema);
         if !types.is_empty() && !types.iter().any(|name| fits(value, name)) {
-            let what = What::WrongType { expected: wanted(&types), found: kind(value) };
+            let what = What::WrongType { expected: type_names(&types), found: kind(value) };
             self.problem(at, Part::Value, what);
             return;
         }

@@ -16,18 +16,18 @@ const NAME_RULE: &str = "1 to 100 letters, digits, '-' and '_'";
 pub fn resolve(config: &mut Config, lookup: &mut Lookup<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let top = Path::default();
-    let mut keep = |at: Path, result: Result<(), super::reference::RefError>| {
+    let mut report = |at: Path, result: Result<(), super::reference::RefError>| {
         if let Err(error) = result {
             problems.push(Problem { at, part: Part::Value, what: What::Reference(error) });
         }
     };
-    keep(top.key("plugin_dir"), config.plugin_dir.resolve(lookup));
-    keep(top.key("state_dir"), config.state_dir.resolve(lookup));
+    report(top.key("plugin_dir"), config.plugin_dir.resolve(lookup));
+    report(top.key("state_dir"), config.state_dir.resolve(lookup));
     for (name, cluster) in &mut config.clusters {
         let at = top.key("clusters").key(name);
-        keep(at.key("bootstrap_servers"), cluster.bootstrap_servers.resolve(lookup));
+        report(at.key("bootstrap_servers"), cluster.bootstrap_servers.resolve(lookup));
         for (property, value) in &mut cluster.kafka.0 {
-            keep(at.key("kafka").key(property), value.resolve(lookup));
+            report(at.key("kafka").key(property), value.resolve(lookup));
         }
     }
     for (index, link) in config.links.iter_mut().enumerate() {
@@ -35,7 +35,7 @@ pub fn resolve(config: &mut Config, lookup: &mut Lookup<'_>) -> Vec<Problem> {
             let at = top.key("links").index(index).key("plugins").index(plugin).key("config");
             match used.config.resolve(lookup) {
                 Ok(()) => {}
-                Err((inner, error)) => keep(at.join(&inner), Err(error)),
+                Err((inner, error)) => report(at.join(&inner), Err(error)),
             }
         }
     }
@@ -85,7 +85,7 @@ pub fn validate(config: &Config, bundled_plugins: &[&str]) -> Vec<Problem> {
     }
     for (index, key) in config.trusted_plugin_keys.iter().enumerate() {
         let at = top.key("trusted_plugin_keys").index(index);
-        if check.printed(&at, key)
+        if check.without_reference(&at, key)
             && let Err(reason) = pin::public_key(key)
         {
             check.value(&at, What::BadSetting { value: key.clone(), reason });
@@ -129,7 +129,7 @@ impl Check<'_> {
 
     /// Reports a reference in a name or pattern. Those are printed everywhere, so they must not
     /// contain secrets.
-    fn printed(&mut self, at: &Path, text: &str) -> bool {
+    fn without_reference(&mut self, at: &Path, text: &str) -> bool {
         if super::reference::has_reference(text) {
             self.value(at, What::ReferenceNotHere);
             return false;
@@ -138,7 +138,7 @@ impl Check<'_> {
     }
 
     fn name(&mut self, at: &Path, part: Part, of: &'static str, name: &str) {
-        if part == Part::Value && !self.printed(at, name) {
+        if part == Part::Value && !self.without_reference(at, name) {
             return;
         }
         if !is_name(name) {
@@ -151,7 +151,7 @@ impl Check<'_> {
         self.name(at, Part::Key, "cluster", name);
         for (key, text) in [("region", &cluster.region), ("provider", &cluster.provider)] {
             if let Some(text) = text {
-                self.printed(&at.key(key), text);
+                self.without_reference(&at.key(key), text);
             }
         }
         self.addresses(&at.key("bootstrap_servers"), cluster.bootstrap_servers.expose());
@@ -232,7 +232,7 @@ impl Check<'_> {
         self.name(&at.key("name"), Part::Value, "link", &link.name);
         let known = || config.clusters.keys().map(String::as_str);
         for (key, name) in [("source", &link.source), ("target", &link.target)] {
-            if self.printed(&at.key(key), name) && !config.clusters.contains_key(name) {
+            if self.without_reference(&at.key(key), name) && !config.clusters.contains_key(name) {
                 let what = What::UnknownCluster {
                     name: name.clone(),
                     nearest: nearest(name, known()),
@@ -273,7 +273,7 @@ impl Check<'_> {
     }
 
     fn pattern(&mut self, at: &Path, pattern: &str, selects: bool) {
-        if !self.printed(at, pattern) {
+        if !self.without_reference(at, pattern) {
             return;
         }
         if let Err(reason) = selector::check_pattern(pattern) {
@@ -289,7 +289,7 @@ impl Check<'_> {
 
     fn plugin(&mut self, at: &Path, used: &PluginUse) {
         if let Some(digest) = &used.digest
-            && self.printed(&at.key("digest"), digest)
+            && self.without_reference(&at.key("digest"), digest)
             && let Err(reason) = pin::digest(digest)
         {
             self.value(&at.key("digest"), What::BadSetting { value: digest.clone(), reason });
@@ -299,7 +299,7 @@ impl Check<'_> {
             self.value(&at.key("on_error"), What::Conflict(text.to_owned()));
         }
         let at = at.key("plugin");
-        if !self.printed(&at, &used.plugin) {
+        if !self.without_reference(&at, &used.plugin) {
             return;
         }
         let name = used.plugin.as_str();

@@ -12,7 +12,6 @@ use strait_kafka::{ClusterConfig, KafkaSource, KafkaTarget, LinkTopics, SourceTu
 
 pub const WAIT: Duration = Duration::from_secs(30);
 
-
 /// How scenarios reach the cluster.
 #[derive(Clone)]
 pub struct Rig {
