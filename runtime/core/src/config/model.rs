@@ -358,10 +358,10 @@ impl Default for Log {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
-    /// Address and port, or `off`; 127.0.0.1:9610 if not set. Only loopback addresses are allowed:
-    /// 127.0.0.1, [::1], localhost. If the default port is in use, Strait logs a warning and runs
-    /// without the admin API; if a configured address is, it does not start. Port 0 picks a free
-    /// port and logs it.
+    /// Address and port, or `off`; `127.0.0.1:9610` if not set. Only loopback addresses are
+    /// allowed: `127.0.0.1`, `[::1]`, `localhost`. If the default port is in use, Strait logs a
+    /// warning and runs without the admin API; if a configured address is, it does not start. Port
+    /// 0 picks a free port and logs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
 }
