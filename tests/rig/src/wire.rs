@@ -50,8 +50,9 @@ async fn exchange(stream: &mut TcpStream, api: i16, version: i16, body: &[u8]) -
     request.extend_from_slice(&api.to_be_bytes());
     request.extend_from_slice(&version.to_be_bytes());
     request.extend_from_slice(&1_i32.to_be_bytes());
+    // The client id.
     request.extend_from_slice(&3_i16.to_be_bytes());
-    request.extend_from_slice(b"strait-test");
+    request.extend_from_slice(b"rig");
     request.extend_from_slice(body);
     let length = u32::try_from(request.len()).map_err(std::io::Error::other)?;
     stream.write_all(&length.to_be_bytes()).await?;
