@@ -44,7 +44,7 @@ struct Common {
     /// Another build of Strait to compare with: adds the system strait-before
     #[arg(long, global = true, value_name = "FILE")]
     before: Option<PathBuf>,
-    /// One more line of Strait's [[links]], e.g. 'lanes = 1'; may be repeated
+    /// One more line of Strait's `[[links]]`, e.g. 'lanes = 1'; may be repeated
     #[arg(long, global = true, value_name = "LINE")]
     link: Vec<String>,
     /// Folder of the brokers' data [default: the system's temporary folder]
