@@ -18,7 +18,7 @@ pub(crate) struct Positions {
     pub written: SourceOffset,
     /// Acknowledged by the target, dropped, or in quarantine. This may be written as progress.
     pub settled: SourceOffset,
-    /// Given to the target, dropped, or in quarantine.
+    /// Given to the target, dropped, or in quarantine. While a record is sent in part, its offset.
     pub released: SourceOffset,
     /// The first queued record, or `released` where nothing is queued.
     pub queue_start: SourceOffset,

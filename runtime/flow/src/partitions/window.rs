@@ -158,14 +158,17 @@ impl PartitionWindow {
     }
 
     pub fn positions(&self) -> Positions {
-        let released = self.ledger.released();
-        let first = self.queue.front().and_then(Queued::current);
+        let first = self.queue.front().and_then(Queued::current).map(|record| record.offset);
+        // Everything before a record that is sent in part is released.
+        let in_part = first.filter(|_| self.is_partial());
+        let released = in_part.unwrap_or(self.ledger.released());
+        let in_flight = self.ledger.in_flight() > 0;
         Positions {
             committed: self.committed,
             written: self.written,
-            settled: self.ledger.settled(),
+            settled: if in_flight { self.ledger.settled() } else { released },
             released,
-            queue_start: first.map_or(released, |record| record.offset),
+            queue_start: first.unwrap_or(released),
             queue_end: self.queue_end(),
             passed: self.passed,
             expected: self.expected,
