@@ -1,4 +1,4 @@
-//! A plugin chain that does to each record what its kind says.
+//! A plugin chain that treats each record as its kind says.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,35 +8,27 @@ use strait_core::edit::{Content, Disposition, Generation, OutRecord, Processed, 
 use strait_core::{Batch, PartitionKey, SourceOffset, TopicId};
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Next, WarmUp};
 
-use crate::source::Kind;
+use crate::world::source::Kind;
+use crate::world::target::{ROUTED, target_name};
 use crate::world::{Bug, Sim, World};
 
-/// Offsets before a record that the plugins remember.
+/// How many offsets before a record its plugins have in their state.
 const REMEMBERED: u32 = 8;
 
-/// Topic that several source topics feed.
-pub const ROUTED: &str = "routed";
-
-/// Where untouched records of a topic go.
-#[must_use]
-pub fn target_name(topic: &str) -> String {
-    format!("copy.{topic}")
-}
-
-/// Makes chains.
+/// A factory of [`SimChain`]s.
 pub struct SimChains(pub Sim);
 
 struct SimChain {
     sim: Sim,
-    /// How often it has hesitated, by record.
+    /// How often the chain asked for a retry, by record.
     hesitated: BTreeMap<u64, u32>,
     memories: BTreeMap<(Arc<str>, i32), Memory>,
 }
 
-/// What was shown of a partition.
+/// The state of the plugins for one partition.
 struct Memory {
     topic_id: TopicId,
-    /// Everything before was shown; `None` while it is being shown.
+    /// Everything before this offset was shown. `None` during a warm-up.
     next: Option<SourceOffset>,
     /// Offset and number of the newest records.
     seen: VecDeque<(i64, u64)>,
@@ -53,10 +45,10 @@ impl Memory {
         }
     }
 
-    /// Before a record is judged: what is remembered of the offsets before it is what the log holds there.
+    /// Checks, before a record is judged, that the state holds what the log holds before it.
     fn check(&self, topic: &str, partition: i32, offset: i64, world: &mut World) {
         let Some(log) = world.source.log(topic, partition) else { return };
-        // What an election took may be remembered, and what came in its place need not.
+        // Records that an election took may be in the state, and those in their place need not.
         let planted = world.bug.is_some_and(|bug| bug != Bug::ShortMemory);
         if log.lost || planted || world.source.topics.get(topic).is_none_or(|t| t.id != self.topic_id) {
             return;
@@ -117,7 +109,7 @@ impl Chain for SimChain {
             return Vec::new();
         }
         let place = (partition.topic.clone(), partition.partition);
-        // A plugin with memory that broke.
+        // A stateful plugin broke and lost its state.
         if world.rng.chance(20) {
             self.memories.remove(&place);
         }
@@ -157,7 +149,7 @@ impl Chain for SimChain {
     fn apply(&mut self, batch: Batch, _partitions: u32) -> Result<Processed, ChainError> {
         let sim = self.sim.clone();
         let mut world = sim.lock();
-        // It comes back if all goes well.
+        // It comes back if the chain does not break.
         let place = (batch.topic().clone(), batch.partition());
         let mut memory = self.memories.remove(&place).filter(|_| world.rules.memory);
         if world.rules.memory && memory.as_ref().is_none_or(|memory| memory.next.is_none()) {

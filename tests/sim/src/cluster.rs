@@ -1,4 +1,4 @@
-//! Processes that share a link's lanes, and the hand that starts, stops, freezes and kills them.
+//! Processes that share a link's lanes, and what starts, stops, freezes and kills them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::ports::SimProcess;
 use crate::world::{Frozen, Sim};
 
 struct Running {
-    /// Of its own: receivers of one watch channel are woken in an order that tokio draws by lot.
+    /// One channel per lane: tokio wakes the receivers of a shared one in random order.
     topics: watch::Sender<Arc<Vec<SourceTopic>>>,
     stop: CancellationToken,
     handle: JoinHandle<Result<(), PortError>>,
@@ -33,15 +33,15 @@ struct Member {
 pub struct Cluster {
     /// The world.
     pub sim: Sim,
-    /// What the lanes are bounded by.
+    /// Limits of the lanes.
     pub limits: Limits,
-    /// The process that the group gives each lane to.
+    /// The process to which the group assigns each lane.
     pub owner: Vec<Option<usize>>,
     members: Vec<Member>,
     leaving: Vec<(usize, u32, Running)>,
 }
 
-/// Small bounds, so that every one of them is met within a short run.
+/// Returns small limits, so that a short run reaches every one of them.
 #[must_use]
 pub fn small_limits() -> Limits {
     let ms = Duration::from_millis;
@@ -62,20 +62,20 @@ pub fn small_limits() -> Limits {
 }
 
 impl Cluster {
-    /// No process yet.
+    /// Creates a cluster without processes.
     #[must_use]
     pub fn new(sim: Sim) -> Self {
         let lanes = sim.lock().lanes as usize;
         Self { sim, limits: small_limits(), owner: vec![None; lanes], members: Vec::new(), leaving: Vec::new() }
     }
 
-    /// Sets the number of lanes, before any process is started.
+    /// Sets the number of lanes. Call it before any process is started.
     pub fn set_lanes(&mut self, lanes: u32) {
         self.sim.lock().lanes = lanes;
         self.owner = vec![None; lanes as usize];
     }
 
-    /// A new process, without lanes.
+    /// Starts a process without lanes. Returns its number.
     pub fn start_process(&mut self) -> usize {
         let mut world = self.sim.lock();
         world.procs.push(crate::world::Proc::default());
@@ -84,24 +84,24 @@ impl Cluster {
         world.procs.len() - 1
     }
 
-    /// Processes that are not dead.
+    /// Returns the processes that are not dead.
     #[must_use]
     pub fn alive(&self) -> Vec<usize> {
         let world = self.sim.lock();
         (0..self.members.len()).filter(|p| !world.procs[*p].dead).collect()
     }
 
-    /// A process's lanes.
+    /// Returns the lanes that a process runs.
     #[must_use]
     pub fn lanes_of(&self, proc: usize) -> Vec<u32> {
         self.members[proc].lanes.keys().copied().collect()
     }
 
-    /// The group gives a lane to a process.
+    /// Assigns a lane to a process, as the group does.
     pub fn assign(&mut self, lane: u32, proc: usize) {
         let lost = self.owner[lane as usize].replace(proc) != Some(proc);
         let plain = self.sim.lock().delivery == DeliveryMode::AtLeastOnce;
-        // Without fencing a process that lost a lane and gets it again must take it anew.
+        // Without fencing, a process that lost a lane and gets it back must take it again.
         if lost
             && plain
             && let Some(running) = self.members[proc].lanes.remove(&lane)
@@ -112,7 +112,7 @@ impl Cluster {
         self.run_lane(lane, proc);
     }
 
-    /// A process runs a lane, whatever the group says.
+    /// Has a process run a lane, whatever the group says.
     pub fn run_lane(&mut self, lane: u32, proc: usize) {
         if self.members[proc].lanes.contains_key(&lane) {
             return;
@@ -147,7 +147,8 @@ impl Cluster {
         member.lanes.insert(lane, Running { topics, stop, handle: tokio::spawn(work) });
     }
 
-    /// The process is told to give the lane up and has as long as the group waits. What is not finished then is destroyed.
+    /// Revokes a lane from a process, which has as long as the group waits. Its unfinished work is
+    /// then destroyed.
     pub async fn give_up(&mut self, lane: u32, proc: usize) {
         let Some(running) = self.members[proc].lanes.remove(&lane) else { return };
         running.stop.cancel();
@@ -173,7 +174,7 @@ impl Cluster {
         }
     }
 
-    /// A process is gone from one moment to the next.
+    /// Kills a process.
     pub async fn crash(&mut self, proc: usize) {
         if !self.sim.lock().procs[proc].dead {
             self.sim.lock().kill(proc);
@@ -181,7 +182,7 @@ impl Cluster {
         self.bury().await;
     }
 
-    /// Takes away what dead processes leave in this one.
+    /// Drops the lanes of dead processes.
     pub async fn bury(&mut self) {
         for proc in 0..self.members.len() {
             if !self.sim.lock().procs[proc].dead {
@@ -197,7 +198,7 @@ impl Cluster {
         }
     }
 
-    /// Every process looks the source's topics up.
+    /// Has every process list the source's topics again.
     pub fn refresh_topics(&mut self) {
         let found = self.sim.lock().source.list();
         for (proc, member) in self.members.iter_mut().enumerate() {
@@ -211,7 +212,7 @@ impl Cluster {
         }
     }
 
-    /// Whether a lane ended by itself.
+    /// Checks that no lane has ended by itself.
     pub fn check_alive(&mut self) {
         for (proc, member) in self.members.iter().enumerate() {
             for (lane, running) in &member.lanes {
@@ -223,7 +224,7 @@ impl Cluster {
         }
     }
 
-    /// Whether the process that owns a partition's lane says that the partition stands still.
+    /// Returns the process that owns a partition's lane, if it reports the partition as stopped.
     #[must_use]
     pub fn is_stopped(&self, key: &PartitionKey) -> Option<usize> {
         let lane = lanes::lane_of(&key.topic, key.partition, self.sim.lock().lanes);
@@ -235,7 +236,7 @@ impl Cluster {
         partitions.iter().any(same).then_some(proc)
     }
 
-    /// Gives every lane up, in peace.
+    /// Revokes every lane, while nothing goes wrong.
     pub async fn stop_all(&mut self) {
         for proc in 0..self.members.len() {
             for lane in self.lanes_of(proc) {

@@ -1,4 +1,4 @@
-//! The remaining ports, each a few lines over the world.
+//! The smaller ports, each a few lines on top of the world.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use strait_flow::ports::{
     Clock, EventSink, LaneConnector, PortError, ProgressStore, Quarantine, QuarantineRecord, Source, Target,
 };
 
-use crate::client::SimTarget;
+use crate::producer::SimTarget;
 use crate::reader::SimSource;
-use crate::source::UNIX_START_MS;
+use crate::world::source::UNIX_START_MS;
 use crate::world::{Bug, Point, Sim, World, retry};
 
-/// Everything that a process has of its own.
+/// The ports of one process.
 #[derive(Clone)]
 pub struct SimProcess {
     /// The world.
     pub sim: Sim,
-    /// Its number.
+    /// The number of the process.
     pub proc: usize,
     early: Arc<std::sync::Mutex<std::collections::BTreeMap<u32, LaneProgress>>>,
 }
 
 impl SimProcess {
-    /// A process's ports.
+    /// Creates the ports of a process.
     #[must_use]
     pub fn new(sim: Sim, proc: usize) -> Self {
         Self { sim, proc, early: Arc::default() }
@@ -92,10 +92,10 @@ impl Quarantine for SimProcess {
             }
             world.note(format_args!("quarantine keeps {ids:?}"));
             world.quarantine.extend(ids);
-            world.reached(Point::Kept, proc);
+            world.reached(Point::Quarantined, proc);
         };
         if failed {
-            // One that does not answer holds up the lane for as long as the port may take.
+            // A quarantine that does not answer holds up the lane for as long as the port allows.
             let silent_ms = {
                 let mut world = self.sim.lock();
                 if world.rng.chance(500) { world.rng.below(10_000) } else { 0 }
@@ -122,6 +122,10 @@ impl EventSink for SimProcess {
         let mut world = self.sim.lock();
         let proc = self.proc;
         world.note(format_args!("process {proc}: {}: {event}", event.name()));
+        let text = event.to_string();
+        if text.contains("please report this as a bug") {
+            world.wrong(format!("process {proc}: {text}"));
+        }
         let now = world.now();
         world.events.push((now, proc, event));
     }

@@ -18,27 +18,29 @@ type Spot = (Arc<str>, i32);
 struct Place {
     epoch: ReadEpoch,
     next: i64,
-    /// Leader epoch to check against the log before the next fetch; the client does so after an assignment and an election.
+    /// Leader epoch to check against the log before the next fetch. The client does so after an
+    /// assignment and after an election.
     validate: Option<i32>,
-    /// Leader epoch of what was read last.
+    /// Leader epoch of the last record read.
     last: Option<i32>,
-    /// Leader epoch of the partition when it was last looked at.
+    /// Leader epoch of the partition at the last fetch.
     seen: i32,
     failed: bool,
 }
 
-/// Reads like librdkafka: by name, whatever incarnation; a recreated topic is not noticed.
+/// A reader like librdkafka: it reads by name, whatever the incarnation, so it does not notice a
+/// recreated topic.
 pub struct SimSource {
     sim: Sim,
     places: BTreeMap<Spot, Place>,
     ready_at: Option<Instant>,
     turn: usize,
-    /// Something fetched before a seek, delivered after it.
+    /// A result fetched before a seek and delivered after it.
     stale: Option<Fetched>,
 }
 
 impl SimSource {
-    /// A reader that reads nothing yet.
+    /// Creates a reader without assignments.
     #[must_use]
     pub fn new(sim: Sim) -> Self {
         Self { sim, places: BTreeMap::new(), ready_at: None, turn: 0, stale: None }
@@ -179,7 +181,7 @@ impl Source for SimSource {
                     return Ok(fetched);
                 }
             }
-            // Nothing now: woken by news, or looks again.
+            // Nothing is there. It polls again when woken, or after a while.
             tokio::time::timeout(Duration::from_millis(500), changed).await.ok();
         }
     }

@@ -1,10 +1,11 @@
-//! The simulation can fail: each fault planted into the world is found, and by the promise that it breaks.
+//! The simulation can fail: it finds every fault planted into the world, by the promise that the
+//! fault breaks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use strait_sim::run::run_seed;
 use strait_sim::world::Bug;
 
-/// Runs seeds until one finds the fault; every find must speak of what is really broken.
+/// Runs seeds until one finds the fault. The violation must name what is really broken.
 fn is_found(bug: Bug, seeds: u64, says: &[&str]) {
     for seed in 0..seeds {
         let Some(violation) = run_seed(seed, Some(bug)).violation else { continue };
@@ -18,12 +19,12 @@ fn is_found(bug: Bug, seeds: u64, says: &[&str]) {
 }
 
 #[test]
-fn a_slot_that_is_not_initialised() {
+fn a_slot_that_is_not_initialised_is_found() {
     is_found(Bug::SingleInit, 2_000, &["twice", "follows offset", "progress fell", "not on the target", "map"]);
 }
 
 #[test]
-fn brokers_that_do_not_fence() {
+fn brokers_that_do_not_fence_are_found() {
     is_found(
         Bug::NoFencing,
         500,
@@ -32,56 +33,56 @@ fn brokers_that_do_not_fence() {
 }
 
 #[test]
-fn progress_read_before_the_inits() {
+fn progress_read_before_the_inits_is_found() {
     is_found(Bug::ReadBeforeInit, 1_000, &["twice", "follows offset", "progress fell", "map"]);
 }
 
 #[test]
-fn uncommitted_progress_taken_for_true() {
+fn uncommitted_progress_taken_for_true_is_found() {
     is_found(Bug::ReadUncommitted, 500, &["not on the target", "map", "first position"]);
 }
 
 #[test]
-fn a_commit_that_does_not_wait() {
+fn a_commit_that_does_not_wait_is_found() {
     is_found(Bug::CommitWithoutWaiting, 100, &["not on the target", "is committed, but progress", "map"]);
 }
 
 #[test]
-fn a_record_lost_and_acknowledged() {
+fn a_record_lost_and_acknowledged_is_found() {
     is_found(Bug::LoseRecord, 100, &["not on the target", "map"]);
 }
 
 #[test]
-fn a_record_written_twice() {
+fn a_record_written_twice_is_found() {
     is_found(Bug::WriteTwice, 100, &["twice", "follows offset", "map"]);
 }
 
 #[test]
-fn two_records_that_change_places() {
+fn two_records_that_change_places_are_found() {
     is_found(Bug::Swap, 100, &["follows offset", "map"]);
 }
 
 #[test]
-fn offsets_reported_wrong() {
+fn offsets_reported_wrong_are_found() {
     is_found(Bug::WrongOffset, 100, &["map"]);
 }
 
 #[test]
-fn a_quarantine_that_keeps_nothing() {
+fn a_quarantine_that_writes_nothing_is_found() {
     is_found(Bug::QuarantineLies, 100, &["not in quarantine"]);
 }
 
 #[test]
-fn progress_beside_the_transaction() {
+fn progress_beside_the_transaction_is_found() {
     is_found(Bug::ProgressOutside, 100, &["not on the target", "is committed, but progress", "map"]);
 }
 
 #[test]
-fn a_source_that_leaves_a_record_out() {
+fn a_source_that_leaves_a_record_out_is_found() {
     is_found(Bug::SkipSource, 100, &["not on the target", "not in quarantine", "must stop at"]);
 }
 
 #[test]
-fn plugins_that_are_not_shown_all_that_they_remember() {
+fn plugins_whose_warm_up_is_too_short_are_found() {
     is_found(Bug::ShortMemory, 100, &["and remember"]);
 }

@@ -1,5 +1,5 @@
-//! Schedules that have broken replicators, each played on purpose. Every script ends in peace, in which everything must arrive
-//! and every promise is checked.
+//! Schedules that have broken replicators, each played on purpose. Every script ends in peace, in
+//! which everything must arrive and every promise is checked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod unfenced;
@@ -12,7 +12,7 @@ use strait_core::SourceOffset;
 use strait_flow::{DeliveryMode, OnGap, OnRefused, Policies};
 use strait_sim::cluster::Cluster;
 use strait_sim::run::{Outcome, lenient, run_script};
-use strait_sim::source::Rules;
+use strait_sim::world::source::Rules;
 use strait_sim::world::{Faults, Hook, Point, World};
 
 const SEEDS: u64 = 40;
@@ -56,7 +56,8 @@ fn next(world: &World, topic: &str, partition: i32) -> SourceOffset {
     of.and_then(|(_, b)| b.position.as_ref()).map_or(SourceOffset(0), |p| p.next)
 }
 
-/// One topic of two partitions with some records, one lane owner (process 0), one process that waits (process 1).
+/// Creates a topic of two partitions with some records. Process 0 owns the lanes, and process 1
+/// waits.
 async fn begin(cluster: &mut Cluster) {
     {
         let mut world = cluster.sim.lock();
@@ -95,22 +96,18 @@ async fn fired(cluster: &Cluster, flag: &Flag) {
     until(cluster, "the hook", |_| flag.load(Ordering::Relaxed)).await;
 }
 
-const POINTS: [Point; 7] = [
-    Point::Init(0),
-    Point::Init(1),
-    Point::ProgressRead,
-    Point::Produce,
-    Point::ProgressWritten,
-    Point::CommitArrives,
-    Point::CommitDecided,
-];
+/// Rules under which a lane reaches this point.
+fn rules_for(point: Point) -> Rules {
+    let reject = if point == Point::Quarantined { 300 } else { 0 };
+    Rules { reject, ..Rules::default() }
+}
 
 #[test]
 fn a_process_dies_at_every_point_of_the_protocol() {
-    for point in POINTS {
-        play(lenient(), Rules::default(), move |mut cluster| async move {
+    for point in Point::ALL {
+        play(lenient(), rules_for(point), move |mut cluster| async move {
             begin(&mut cluster).await;
-            // Makes the lanes be taken again too, for the points of a takeover.
+            // The lanes are taken again, so that a takeover's points are reached too.
             cluster.sim.lock().init(0, 0, 0).ok();
             cluster.sim.lock().init(1, 0, 0).ok();
             let died = hook(&cluster, point, 0, |world, proc| world.kill(proc));
@@ -128,8 +125,8 @@ fn a_process_dies_at_every_point_of_the_protocol() {
 
 #[test]
 fn a_zombie_wakes_at_every_point_of_the_protocol_after_another_took_its_lanes() {
-    for point in POINTS {
-        play(lenient(), Rules::default(), move |mut cluster| async move {
+    for point in Point::ALL {
+        play(lenient(), rules_for(point), move |mut cluster| async move {
             begin(&mut cluster).await;
             cluster.sim.lock().init(0, 0, 0).ok();
             cluster.sim.lock().init(1, 0, 0).ok();
@@ -142,7 +139,7 @@ fn a_zombie_wakes_at_every_point_of_the_protocol_after_another_took_its_lanes() 
             until(&cluster, "the new owner copies", |world| world.books.records > before + 5).await;
             cluster.sim.lock().resume(0);
             feed(&mut cluster.sim.lock());
-            // It fights for the lane until it hears that it lost it.
+            // It fights for the lane until it hears that it has lost it.
             wait_ms(1_500).await;
             cluster
         });
@@ -151,8 +148,8 @@ fn a_zombie_wakes_at_every_point_of_the_protocol_after_another_took_its_lanes() 
 
 #[test]
 fn inits_of_two_owners_interleave_in_every_way() {
-    // The first owner sleeps behind its first or second init; the second one goes on to its first or second, then the first
-    // one wakes: A1 B1 A2 B2, A1 B1 B2 A2, A1 A2 B1 B2.
+    // The first owner sleeps after its first or second init. The second one goes on to its first or
+    // second, then the first one wakes: A1 B1 A2 B2, A1 B1 B2 A2, A1 A2 B1 B2.
     for (first, second) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         play(lenient(), Rules::default(), move |mut cluster| async move {
             begin(&mut cluster).await;
@@ -175,7 +172,7 @@ fn inits_of_two_owners_interleave_in_every_way() {
 }
 
 #[test]
-fn fenced_while_the_group_still_gives_the_lane() {
+fn a_lane_that_is_fenced_while_the_group_still_assigns_it_is_taken_again() {
     for slot in [0, 1] {
         let outcomes = play(lenient(), Rules::default(), move |mut cluster| async move {
             begin(&mut cluster).await;
@@ -192,7 +189,7 @@ fn fenced_while_the_group_still_gives_the_lane() {
 }
 
 #[test]
-fn the_result_of_commits_is_unknown() {
+fn commits_with_an_unknown_result_lose_and_repeat_nothing() {
     let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
         begin(&mut cluster).await;
         cluster.sim.lock().faults = Faults { commit: 400, ..Faults::default() };
@@ -206,7 +203,7 @@ fn the_result_of_commits_is_unknown() {
 }
 
 #[test]
-fn deliveries_fail_come_without_an_offset_and_queues_are_full() {
+fn failed_deliveries_missing_offsets_and_full_queues_lose_and_repeat_nothing() {
     let rules = Rules { twice: 200, split: 200, route: 100, drop: 100, ..Rules::default() };
     play(lenient(), rules, |mut cluster| async move {
         begin(&mut cluster).await;
@@ -221,7 +218,7 @@ fn deliveries_fail_come_without_an_offset_and_queues_are_full() {
 }
 
 #[test]
-fn refused_records_named_or_not_are_found_and_kept_and_nothing_else_is() {
+fn refused_records_are_quarantined_or_stop_their_partition_and_no_others_do() {
     let rules = Rules { refused: 100, reject: 50, timestamp_far: 50, timestamp_zero: 50, ..Rules::default() };
     let outcomes = play(lenient(), rules, |mut cluster| async move {
         begin(&mut cluster).await;
@@ -243,7 +240,7 @@ fn a_quarantine_that_fails_stops_the_partition_only_until_it_can_be_written() {
     let outcomes = play(lenient(), Rules { reject: 60, ..Rules::default() }, |mut cluster| async move {
         cluster.sim.lock().faults = Faults { quarantine: 1_000, ..Faults::default() };
         begin(&mut cluster).await;
-        // It is tried again more than once, and also where a lane is taken anew meanwhile.
+        // It is retried more than once, also when a lane is taken again meanwhile.
         wait_ms(40_000).await;
         cluster.sim.lock().faults.commit = 1_000;
         wait_ms(5_000).await;
@@ -253,7 +250,7 @@ fn a_quarantine_that_fails_stops_the_partition_only_until_it_can_be_written() {
 }
 
 #[test]
-fn a_plugin_that_wants_to_be_asked_later_is() {
+fn a_plugin_that_asks_for_a_retry_judges_its_batch_later() {
     let outcomes = play(lenient(), Rules { hesitate: 20, drop: 50, ..Rules::default() }, |mut cluster| async move {
         begin(&mut cluster).await;
         feed(&mut cluster.sim.lock());
@@ -264,14 +261,14 @@ fn a_plugin_that_wants_to_be_asked_later_is() {
 }
 
 #[test]
-fn what_one_version_of_the_plugins_has_stopped_goes_on_with_another() {
+fn a_partition_that_plugins_stopped_resumes_under_another_version() {
     let rules = Rules { halt: 10, trap: 10, twice: 50, ..Rules::default() };
     let outcomes = play(lenient(), rules, |mut cluster| async move {
         begin(&mut cluster).await;
         wait_ms(2_000).await;
         cluster.sim.lock().mended = true;
         feed(&mut cluster.sim.lock());
-        // The next generation of a lane must know too that it was exchanged.
+        // The next attempt at a lane must also know that the plugins have changed.
         cluster.sim.lock().faults.commit = 200;
         wait_ms(2_000).await;
         cluster
@@ -282,7 +279,7 @@ fn what_one_version_of_the_plugins_has_stopped_goes_on_with_another() {
 }
 
 #[test]
-fn plugins_with_memory_have_seen_what_came_before_however_often_they_lose_it() {
+fn stateful_plugins_are_warmed_up_however_often_they_lose_their_state() {
     let rules = Rules { memory: true, hesitate: 30, drop: 50, ..Rules::default() };
     play(lenient(), rules, |mut cluster| async move {
         begin(&mut cluster).await;
@@ -301,7 +298,7 @@ fn plugins_with_memory_have_seen_what_came_before_however_often_they_lose_it() {
 }
 
 #[test]
-fn reading_fails_and_goes_on() {
+fn failed_reads_are_retried() {
     play(lenient(), Rules::default(), |mut cluster| async move {
         begin(&mut cluster).await;
         cluster.sim.lock().faults = Faults { read: 100, read_broken: 50, lost: 50, ..Faults::default() };
@@ -346,7 +343,7 @@ async fn meanwhile(cluster: &mut Cluster, change: impl FnOnce(&mut World)) {
 }
 
 #[test]
-fn gaps_stop_or_continue_as_policy_says_and_are_told() {
+fn gaps_stop_or_continue_as_policy_says_and_emit_an_event() {
     for on_gap in [OnGap::Stop, OnGap::Continue] {
         let policies = Policies { on_gap, ..lenient() };
         let retention = play(policies, Rules::default(), |mut cluster| async move {
@@ -391,7 +388,7 @@ fn gaps_stop_or_continue_as_policy_says_and_are_told() {
 }
 
 #[test]
-fn a_topic_recreated_under_a_running_lane_is_told_of_whatever_its_length() {
+fn a_topic_recreated_under_a_running_lane_is_reported_whatever_its_length() {
     for fill in [0, 5, 100] {
         let outcomes = play(lenient(), Rules::default(), move |mut cluster| async move {
             begin(&mut cluster).await;
@@ -437,7 +434,7 @@ fn a_new_owner_with_an_older_list_of_topics_begins_at_progress() {
 }
 
 #[test]
-fn open_and_aborted_transactions_at_the_source_are_waited_for_and_passed() {
+fn open_source_transactions_are_waited_for_and_aborted_ones_are_passed() {
     play(lenient(), Rules::default(), |mut cluster| async move {
         begin(&mut cluster).await;
         let copied = {
@@ -472,7 +469,7 @@ fn at_least_once_loses_nothing_and_repeats_nothing_without_a_failure() {
                         feed(&mut cluster.sim.lock());
                         wait_ms(500).await;
                     }
-                    // A handover in peace repeats nothing.
+                    // A handover without a failure repeats nothing.
                     cluster.give_up(0, 0).await;
                     cluster.assign(0, 1);
                     cluster

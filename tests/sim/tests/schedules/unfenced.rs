@@ -1,10 +1,11 @@
-//! Transactions that cannot end, because a partition that they touched takes no marker: whose ids nobody can initialise.
+//! Transactions that cannot end, because a partition that they touched takes no marker. Nobody can
+//! initialise their ids.
 
 use strait_flow::DeliveryMode;
 use strait_sim::cluster::Cluster;
 use strait_sim::run::{lenient, run_script};
-use strait_sim::source::Rules;
-use strait_sim::target::State;
+use strait_sim::world::source::Rules;
+use strait_sim::world::target::State;
 use strait_sim::world::{Bug, Point, World};
 
 use crate::{SEEDS, all_met, begin, feed, fired, hook, next, play, until, wait_ms};
@@ -12,7 +13,7 @@ use crate::{SEEDS, all_met, begin, feed, fired, hook, next, play, until, wait_ms
 #[test]
 fn a_stuck_target_partition_does_not_hold_up_the_others() {
     let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
-        // Of one lane, so that they share its transactions.
+        // One lane, so that they share its transactions.
         cluster.set_lanes(1);
         begin(&mut cluster).await;
         until(&cluster, "all is copied", |w| next(w, "a", 0).0 >= 20 && next(w, "a", 1).0 >= 20).await;
@@ -37,7 +38,8 @@ fn a_target_partition_that_is_lost_between_a_commit_and_its_markers_does_not_hol
         cluster.set_lanes(1);
         begin(&mut cluster).await;
         until(&cluster, "all is copied", |w| next(w, "a", 0).0 >= 20 && next(w, "a", 1).0 >= 20).await;
-        // The committed transaction cannot end, and neither can the one after it: both ids of the lane are lost to it.
+        // The committed transaction cannot end, and neither can the one after it: both ids of the
+        // lane are lost to it.
         let lost = hook(&cluster, Point::CommitDecided, 0, |world, _| {
             let topic = world.target.topic("copy.a").unwrap();
             world.target.log_mut(topic, 0).unwrap().stuck_until = u64::MAX;
@@ -48,7 +50,7 @@ fn a_target_partition_that_is_lost_between_a_commit_and_its_markers_does_not_hol
         until(&cluster, "the other partition goes on", |w| next(w, "a", 1).0 >= 60).await;
         feed(&mut cluster.sim.lock());
         until(&cluster, "it still goes on", |w| next(w, "a", 1).0 >= 80).await;
-        // However often it looks as if the lost one could be written to.
+        // However often the lost partition looks as if it could be written.
         wait_ms(180_000).await;
         feed(&mut cluster.sim.lock());
         until(&cluster, "it goes on for long", |w| next(w, "a", 1).0 >= 100).await;
@@ -62,9 +64,10 @@ fn a_target_partition_that_is_lost_between_a_commit_and_its_markers_does_not_hol
     all_met(&outcomes, "target_stuck");
 }
 
-/// The transaction of an owner's next id is decided and cannot end, so that nobody can fence it: with that of its other id, or
-/// alone, when the later one touched healthy partitions only. It sleeps while another process is given its lane, and wakes when
-/// they can end.
+/// The transaction of an owner's next id is decided and cannot end, so nobody can fence that id:
+/// together with the transaction of its other id, or alone, if the later one touched healthy
+/// partitions only. The owner sleeps while another process is given its lane, and wakes when the
+/// transactions can end.
 async fn an_owner_that_cannot_be_fenced(mut cluster: Cluster, both: bool) -> Cluster {
     let markers = |world: &mut World, until: u64| {
         let topic = world.target.topic("copy.a").unwrap();
@@ -101,7 +104,7 @@ fn an_owner_that_cannot_be_fenced_is_waited_for() {
     for both in [true, false] {
         let script = move |cluster| an_owner_that_cannot_be_fenced(cluster, both);
         play(lenient(), Rules::default(), script);
-        // The schedule is one in which not waiting does harm.
+        // In this schedule, not waiting does harm.
         let harmed = (0..SEEDS).filter_map(|seed| {
             let bug = Some(Bug::HiddenIds);
             run_script(seed, DeliveryMode::ExactlyOnce, lenient(), Rules::default(), bug, script).violation

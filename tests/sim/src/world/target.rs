@@ -1,8 +1,9 @@
 //! The target cluster: logs of entries in transactions, and coordinators that fence as Kafka's do.
 //!
-//! An init bumps the id's epoch and aborts the transaction that the old epoch has open, or completes it when its commit was
-//! decided. Anything with an older epoch is fenced from then on. A decided transaction becomes visible partition by partition
-//! as its markers land; readers of committed data stop before the first entry without one.
+//! An init bumps the id's epoch and aborts the open transaction of the old epoch, or completes it
+//! if its commit was decided. A client with an older epoch is fenced from then on. A decided
+//! transaction becomes visible partition by partition as its markers arrive; readers of committed
+//! data stop before the first entry without one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,16 +11,16 @@ use std::sync::Arc;
 use strait_core::map::MapRecord;
 use strait_core::progress::{LaneProgress, ProgressRecord};
 
-use crate::world::{Bug, Point, World};
+use super::{Bug, Point, World};
 
-/// What an entry holds.
+/// The content of an entry.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// A copy of a source record.
     Data {
         /// Index of the source record.
         record: u64,
-        /// Which of its copies.
+        /// Number of the copy.
         copy: u32,
     },
     /// A progress record.
@@ -30,10 +31,10 @@ pub enum Content {
     Marker,
 }
 
-/// An entry of a log; its offset is its index.
+/// An entry of a log. Its offset is its index.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// What it holds.
+    /// The content.
     pub content: Content,
     /// The transaction it belongs to.
     pub txn: Option<usize>,
@@ -46,9 +47,9 @@ pub struct Entry {
 pub struct Log {
     /// Entries by offset.
     pub entries: Vec<Entry>,
-    /// Takes neither records nor markers until then, in virtual milliseconds.
+    /// It takes neither records nor markers before this time, in virtual milliseconds.
     pub stuck_until: u64,
-    /// Takes no markers until then: producers reach its leader, coordinators do not.
+    /// It takes no markers before this time: producers reach its leader and coordinators do not.
     pub unmarked_until: u64,
 }
 
@@ -61,29 +62,29 @@ pub struct Topic {
     pub logs: Vec<Log>,
 }
 
-/// Where a transaction stands.
+/// The state of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Begun at the client; the brokers know nothing of it.
+    /// Only the client has begun it; the brokers know nothing of it.
     Fresh,
-    /// Has data.
+    /// It has data.
     Open,
-    /// Decided; markers may still be on their way.
+    /// Its commit is decided. Markers may still be under way.
     Committed,
-    /// Decided against.
+    /// Its abort is decided.
     Aborted,
 }
 
 /// A transaction.
 #[derive(Clone, Debug)]
 pub struct Txn {
-    /// Lane and slot.
+    /// Lane and number of the transactional id.
     pub id: (u32, u8),
     /// Producer epoch.
     pub epoch: u32,
-    /// Where it stands.
+    /// The state.
     pub state: State,
-    /// Its entries, in the order of their arrival: topic, partition, offset.
+    /// The entries in the order of their arrival: topic, partition, offset.
     pub entries: Vec<(usize, i32, i64)>,
     /// Partitions whose marker is missing.
     pub unmarked: BTreeSet<(usize, i32)>,
@@ -98,40 +99,48 @@ pub struct Id {
     pub current: Option<usize>,
 }
 
-/// Why a broker does not do what it is asked.
+/// Why a broker refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// The epoch is old.
     Fenced,
-    /// The transaction before is still being completed: try again soon.
+    /// The previous transaction is still being completed: retry soon.
     Concurrent,
     /// The transaction is over.
     NoSuchTransaction,
 }
 
-/// The cluster.
+/// The target cluster.
 #[derive(Debug, Default)]
 pub struct TargetCluster {
-    /// Topics; the index is the handle.
+    /// The topics. A topic's handle is its index.
     pub topics: Vec<Topic>,
     /// All transactions.
     pub txns: Vec<Txn>,
-    /// Transactional ids: lane, slot.
+    /// The transactional ids by lane and number.
     pub ids: BTreeMap<(u32, u8), Id>,
     /// Topics that cannot be grown.
     pub fixed: BTreeSet<Arc<str>>,
 }
 
-/// How often a coordinator tries to write a marker, in milliseconds.
+/// Interval at which a coordinator retries to write a marker, in milliseconds.
 const MARKER_RETRY_MS: u64 = 100;
 
 /// Name of the progress topic.
 pub const PROGRESS: &str = "strait.sim.progress";
 /// Name of the map topic.
 pub const MAP: &str = "strait.sim.map";
+/// Name of the topic that several source topics feed.
+pub const ROUTED: &str = "routed";
+
+/// Returns the target topic of a source topic's untouched records.
+#[must_use]
+pub fn target_name(topic: &str) -> String {
+    format!("copy.{topic}")
+}
 
 impl TargetCluster {
-    /// Index of a topic.
+    /// Returns the index of a topic.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<usize> {
         self.topics.iter().position(|t| &*t.name == name)
@@ -143,32 +152,33 @@ impl TargetCluster {
         self.topics.get(topic)?.logs.get(usize::try_from(partition).ok()?)
     }
 
-    /// A partition, to change.
+    /// Returns a partition, to change it.
     pub fn log_mut(&mut self, topic: usize, partition: i32) -> Option<&mut Log> {
         self.topics.get_mut(topic)?.logs.get_mut(usize::try_from(partition).ok()?)
     }
 
-    /// Whether an entry is decided and its partition's marker has landed: where committed readers can pass it.
+    /// Returns whether an entry is decided and the marker of its partition is written, so that
+    /// readers of committed data can pass it.
     #[must_use]
     pub fn is_stable(&self, topic: usize, partition: i32, entry: &Entry) -> bool {
         let Some(txn) = entry.txn.and_then(|t| self.txns.get(t)) else { return true };
         matches!(txn.state, State::Committed | State::Aborted) && !txn.unmarked.contains(&(topic, partition))
     }
 
-    /// Whether an entry is part of what was committed.
+    /// Returns whether an entry is committed.
     #[must_use]
     pub fn is_committed(&self, entry: &Entry) -> bool {
         entry.txn.is_none_or(|t| self.txns.get(t).is_some_and(|t| t.state == State::Committed))
     }
 
-    /// Where committed readers of a partition stop.
+    /// Returns the last stable offset of a partition.
     #[must_use]
     pub fn last_stable(&self, topic: usize, partition: i32) -> usize {
         let Some(log) = self.log(topic, partition) else { return 0 };
         log.entries.iter().position(|e| !self.is_stable(topic, partition, e)).unwrap_or(log.entries.len())
     }
 
-    /// Transactions that are open.
+    /// Returns the number of open transactions.
     #[must_use]
     pub fn open_transactions(&self) -> usize {
         self.txns.iter().filter(|t| t.state == State::Open).count()
@@ -176,7 +186,8 @@ impl TargetCluster {
 }
 
 impl World {
-    /// Opens a topic; makes it or grows it where that is possible.
+    /// Opens a topic. Creates or grows it where that is possible. Returns its index and partition
+    /// count.
     pub fn open_target_topic(&mut self, name: &str, partitions: usize) -> (usize, u32) {
         let at = match self.target.topic(name) {
             Some(at) => at,
@@ -195,8 +206,8 @@ impl World {
         (at, topic.logs.len() as u32)
     }
 
-    /// InitProducerId: the new epoch. An open transaction is aborted, and its producer fenced; one that is decided is left to end,
-    /// and its producer stays as it is until then.
+    /// InitProducerId: returns the new epoch. An open transaction is aborted and its producer
+    /// fenced. A decided transaction is left to end, and its producer stays as it is until then.
     pub fn init(&mut self, lane: u32, slot: u8, proc: usize) -> Result<u32, Denied> {
         let bug = self.bug;
         let id = self.target.ids.entry((lane, slot)).or_default();
@@ -227,7 +238,8 @@ impl World {
         Ok(epoch)
     }
 
-    /// Whether a broker takes something of this transaction now; makes it the id's current one.
+    /// Checks that a broker takes a request of this transaction now, and makes it the current one
+    /// of its id.
     fn admit(&mut self, txn: usize) -> Result<(), Denied> {
         let Txn { id, epoch, state, .. } = self.target.txns[txn];
         let current = self.target.ids.entry(id).or_default();
@@ -249,14 +261,14 @@ impl World {
         }
     }
 
-    /// AddPartitionsToTxn: from now on the transaction ends when this partition has its marker.
+    /// AddPartitionsToTxn: the transaction ends only when this partition has its marker.
     pub fn enlist(&mut self, txn: usize, topic: usize, partition: i32) -> Result<(), Denied> {
         self.admit(txn)?;
         self.target.txns[txn].unmarked.insert((topic, partition));
         Ok(())
     }
 
-    /// Produce: appends entries to one partition, in their order; the first offset.
+    /// Produce: appends entries to one partition, in order. Returns the first offset.
     pub fn produce(
         &mut self,
         txn: Option<usize>,
@@ -305,7 +317,7 @@ impl World {
         contents
     }
 
-    /// EndTxn.
+    /// EndTxn: decides a transaction.
     pub fn end_transaction(&mut self, txn: usize, commit: bool, proc: usize) -> Result<(), Denied> {
         self.reached(Point::CommitArrives, proc);
         let Txn { id, epoch, state, .. } = self.target.txns[txn];
@@ -315,7 +327,7 @@ impl World {
         }
         match state {
             State::Fresh => {
-                // Nothing of it may be opened by a request that comes later.
+                // A request of it that arrives later must not open it.
                 self.target.txns[txn].state = if commit { State::Committed } else { State::Aborted };
                 return Ok(());
             }
@@ -337,7 +349,7 @@ impl World {
         Ok(())
     }
 
-    /// The coordinator does not wait for ever for a transaction to end.
+    /// The coordinator's timeout for a transaction that does not end.
     pub fn expire(&mut self, txn: usize) {
         let Txn { id, state, .. } = self.target.txns[txn];
         let current = self.target.ids.get(&id).and_then(|i| i.current);
@@ -381,7 +393,8 @@ impl World {
         }
     }
 
-    /// What a reader of committed data finds in a lane's progress partition, to the last stable offset of this moment.
+    /// Returns what a reader of committed data finds in a lane's progress partition, up to the last
+    /// stable offset of this moment.
     pub fn read_progress(&mut self, lane: u32, proc: usize) -> Result<LaneProgress, String> {
         let Some(topic) = self.target.topic(PROGRESS) else { return Ok(LaneProgress::default()) };
         let uncommitted = self.bug == Some(Bug::ReadUncommitted);

@@ -1,4 +1,5 @@
-//! The source cluster: topics with ids, logs with gaps, open transactions, retention, unclean elections.
+//! The source cluster: topics with ids, logs with gaps, open transactions, retention, unclean
+//! elections.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,31 +7,32 @@ use std::sync::Arc;
 use strait_core::{LeaderEpoch, PartitionKey, SourceOffset, TopicId};
 use strait_flow::ports::{LogBounds, SourceTopic, StartAt};
 
-use crate::world::World;
+use super::World;
 
 /// Milliseconds since the Unix epoch at which every run begins.
 pub const UNIX_START_MS: i64 = 1_700_000_000_000;
 
-/// What the plugins and the target do with a record. Decided when it is made, so that it is the same however often it is read.
+/// What the plugins and the target do with a record. Decided when the record is written, so that it
+/// is the same however often the record is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Passes.
+    /// It passes.
     Pass,
     /// A plugin drops it.
     Drop,
     /// A plugin changes it.
     Change,
-    /// Two copies, one behind the other.
+    /// A plugin replaces it by two copies.
     Twice,
-    /// The original, and a copy for the topic of routed records.
+    /// The original passes, and a copy goes to the topic of routed records.
     Split,
-    /// Goes to the topic of routed records only.
+    /// It goes to the topic of routed records only.
     Route,
     /// A plugin rejects it.
     Reject,
     /// The target refuses it.
     Refused {
-        /// And says which one it was.
+        /// The refusal names the record.
         named: bool,
     },
     /// Its timestamp is 0.
@@ -41,11 +43,11 @@ pub enum Kind {
     Trap,
     /// A plugin breaks on it and its policy says stop.
     Halt,
-    /// The plugin wants to be asked again later; then it passes.
+    /// A plugin asks for a retry; then the record passes.
     Hesitate,
 }
 
-/// How many of 1000 records are of each kind; the rest passes.
+/// How many of 1000 records are of each kind. The others pass.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
     /// [`Kind::Drop`].
@@ -72,14 +74,14 @@ pub struct Rules {
     pub halt: u64,
     /// [`Kind::Hesitate`].
     pub hesitate: u64,
-    /// The plugins remember the records before each one, and check that they were shown exactly those.
+    /// The plugins are stateful, and check that they have seen exactly the records before each one.
     pub memory: bool,
 }
 
 /// A record that was ever written to the source.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Where.
+    /// The source partition.
     pub partition: PartitionKey,
     /// Its offset.
     pub offset: SourceOffset,
@@ -87,18 +89,18 @@ pub struct Record {
     pub leader_epoch: LeaderEpoch,
     /// Milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
-    /// What becomes of it.
+    /// What the plugins and the target do with it.
     pub kind: Kind,
     /// Readers of committed data see it.
     pub committed: bool,
 }
 
-/// An offset of a log.
+/// One offset of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Index into [`SourceCluster::records`]; `None` for control records and compacted ones.
+    /// Index into [`SourceCluster::records`]. `None` for control records and compacted ones.
     pub record: Option<u64>,
-    /// Of a transaction that is open.
+    /// It belongs to an open transaction.
     pub open: bool,
     /// Leader epoch.
     pub epoch: i32,
@@ -118,19 +120,20 @@ pub struct Log {
 }
 
 impl Log {
-    /// Where the log ends.
+    /// Returns the end of the log.
     #[must_use]
     pub fn end(&self) -> i64 {
         self.entries.len() as i64
     }
 
-    /// Where committed readers stop.
+    /// Returns the last stable offset, where readers of committed data stop.
     #[must_use]
     pub fn last_stable(&self) -> i64 {
         self.entries.iter().position(|e| e.open).map_or(self.end(), |at| at as i64)
     }
 
-    /// The end of the largest leader epoch that is not above `epoch`, as OffsetForLeaderEpoch answers.
+    /// Returns the end of the largest leader epoch that is not above `epoch`, as
+    /// OffsetForLeaderEpoch does.
     #[must_use]
     pub fn end_of_epoch(&self, epoch: i32) -> i64 {
         self.entries.iter().position(|e| e.epoch > epoch).map_or(self.end(), |at| at as i64)
@@ -140,30 +143,30 @@ impl Log {
 /// A topic.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    /// Its incarnation.
+    /// The id of this incarnation.
     pub id: TopicId,
-    /// Its partitions.
+    /// The partitions.
     pub logs: Vec<Log>,
 }
 
-/// The cluster.
+/// The source cluster.
 #[derive(Debug, Default)]
 pub struct SourceCluster {
     /// Topics by name.
     pub topics: BTreeMap<Arc<str>, Topic>,
     /// Every record ever written.
     pub records: Vec<Record>,
-    /// Which records ever stood at an offset.
+    /// The records that were ever at an offset.
     pub history: BTreeMap<PartitionKey, BTreeMap<i64, Vec<u64>>>,
-    /// Offsets without a record that an election took, and that a reader may have passed before.
+    /// Offsets without a record that an election took. A reader may have passed them before.
     pub emptied: std::collections::BTreeSet<(PartitionKey, i64)>,
-    /// Names that were deleted at some time.
+    /// Names of topics that were ever deleted.
     pub recreated: std::collections::BTreeSet<Arc<str>>,
     ids: u8,
 }
 
 impl SourceCluster {
-    /// The log of a partition, by name as clients ask for it.
+    /// Returns the log of a partition, by name, as clients ask for it.
     #[must_use]
     pub fn log(&self, topic: &str, partition: i32) -> Option<&Log> {
         self.topics.get(topic)?.logs.get(usize::try_from(partition).ok()?)
@@ -173,7 +176,7 @@ impl SourceCluster {
         self.topics.get_mut(topic)?.logs.get_mut(usize::try_from(partition).ok()?)
     }
 
-    /// Names, partition counts and ids.
+    /// Returns all topics with their ids and partition counts.
     #[must_use]
     pub fn list(&self) -> Vec<SourceTopic> {
         let topic = |(name, topic): (&Arc<str>, &Topic)| SourceTopic {
@@ -184,7 +187,7 @@ impl SourceCluster {
         self.topics.iter().map(topic).collect()
     }
 
-    /// All partitions as they are now.
+    /// Returns all partitions.
     #[must_use]
     pub fn partitions(&self) -> Vec<PartitionKey> {
         let of = |t: SourceTopic| {
@@ -197,7 +200,7 @@ impl SourceCluster {
         self.list().into_iter().flat_map(of).collect()
     }
 
-    /// The bounds of a log.
+    /// Returns the bounds of a log.
     #[must_use]
     pub fn bounds(&self, topic: &str, partition: i32) -> Option<LogBounds> {
         let log = self.log(topic, partition)?;
@@ -208,7 +211,7 @@ impl SourceCluster {
         })
     }
 
-    /// Where reading begins.
+    /// Resolves a start to an offset.
     #[must_use]
     pub fn resolve(&self, start: StartAt, topic: &str, partition: i32) -> Option<SourceOffset> {
         let log = self.log(topic, partition)?;
@@ -224,7 +227,7 @@ impl SourceCluster {
 }
 
 impl World {
-    /// Makes a topic.
+    /// Creates a topic.
     pub fn create_source_topic(&mut self, name: &str, partitions: usize) {
         self.source.ids += 1;
         let id = TopicId([self.source.ids; 16]);
@@ -249,7 +252,8 @@ impl World {
         }
     }
 
-    /// Appends `count` records, in a transaction that stays open if `open`, with a control record before or behind some.
+    /// Appends `count` records, some of them after a control record, in a transaction that stays
+    /// open if `open` is set.
     pub fn append(&mut self, name: &str, partition: i32, count: u64, open: bool) {
         let now_ms = UNIX_START_MS + self.now() as i64;
         for _ in 0..count {
@@ -332,7 +336,7 @@ impl World {
             if commit {
                 self.source.records[id as usize].committed = true;
             } else {
-                // Aborted: readers of committed data pass it.
+                // It is aborted: readers of committed data pass it.
                 entry.record = None;
             }
         }
@@ -345,7 +349,7 @@ impl World {
         self.source_changed.notify_waiters();
     }
 
-    /// Deletes what is below `offset`.
+    /// Deletes the records below `offset`.
     pub fn retain(&mut self, name: &str, partition: i32, offset: i64) {
         if let Some(log) = self.source.log_mut(name, partition) {
             log.log_start = log.log_start.max(offset.min(log.last_stable()));
@@ -354,7 +358,7 @@ impl World {
         }
     }
 
-    /// A new leader; an unclean one loses what is at or past `keep`.
+    /// Elects a new leader. An unclean election loses the records at or past `keep`.
     pub fn elect(&mut self, name: &str, partition: i32, keep: Option<i64>) {
         if let (Some(keep), Some(topic)) = (keep, self.source.topics.get(name)) {
             let key = PartitionKey { topic: name.into(), topic_id: topic.id, partition };

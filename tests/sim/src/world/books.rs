@@ -1,4 +1,4 @@
-//! What is committed, checked at the moment it becomes so against what the source really held.
+//! The books: everything that is committed, checked at that moment against what the source held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,38 +9,38 @@ use strait_core::progress::{Position, ProgressRecord};
 use strait_core::{Event, PartitionKey, SourceOffset, TargetOffset};
 use strait_flow::{DeliveryMode, OnRefused, OnTimestampZero};
 
-use crate::chain::{ROUTED, target_name};
-use crate::source::{Kind, Record};
-use crate::target::{Content, State};
-use crate::world::World;
+use super::World;
+use super::source::{Kind, Record};
+use super::target::{Content, ROUTED, State, target_name};
 
 /// The books of one source partition.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     /// Committed progress.
     pub position: Option<Position>,
-    /// Everything below was checked.
+    /// Everything below this offset was checked.
     pub verified: SourceOffset,
     /// Last committed record by target topic and partition (and client, in at-least-once mode).
     last: BTreeMap<(usize, i32, usize), Place>,
-    /// End of the last map record by target topic (and client).
+    /// End of the last map record by target topic (and client, in at-least-once mode).
     map_next: BTreeMap<(Arc<str>, usize), SourceOffset>,
 }
 
 /// All books.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
-    /// By source partition.
+    /// The books by source partition.
     pub of: BTreeMap<PartitionKey, Book>,
-    /// Copies that are committed: record, copy, target topic, partition.
+    /// Committed copies: record, number of the copy, target topic, partition.
     pub copied: BTreeSet<(u64, u32, usize, i32)>,
-    /// Offsets of deleted incarnations that progress passed without their record: an event must say so by the end of the run.
+    /// Partitions of deleted topics whose progress passed an offset without its record. An event
+    /// must report each by the end of the run.
     pub owed: BTreeSet<PartitionKey>,
-    /// Records committed.
+    /// Number of committed records.
     pub records: u64,
-    /// Copies written that were there already (at-least-once).
+    /// Number of copies written more than once, in at-least-once mode.
     pub repeated: u64,
-    /// Transactions committed.
+    /// Number of committed transactions.
     pub transactions: u64,
 }
 
@@ -64,7 +64,7 @@ impl World {
         self.source.records[id as usize].clone()
     }
 
-    /// A transaction is decided: everything in it becomes true at once.
+    /// Books a committed transaction: everything in it becomes true at once.
     pub fn committed(&mut self, txn: usize) {
         self.books.transactions += 1;
         let entries = self.target.txns[txn].entries.clone();
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Something was written outside of any transaction: true at once.
+    /// Books an entry outside of any transaction, which is true at once.
     pub fn appended_plainly(&mut self, topic: usize, partition: i32, offset: i64) {
         let Some(entry) = self.target.log(topic, partition).and_then(|l| l.entries.get(offset as usize)).cloned()
         else {
@@ -129,7 +129,8 @@ impl World {
 
     fn check_order(&mut self, key: &PartitionKey, datum: &Datum, record: &Record, client: usize) {
         let place = Place { leader_epoch: record.leader_epoch, offset: record.offset, copy: datum.copy };
-        // Offsets of another incarnation have no order with these; that it was copied is owed an event.
+        // Offsets of another incarnation are not ordered with these. An event must report that the
+        // record was copied.
         if key.topic_id == record.partition.topic_id {
             let book = self.books.of.entry(key.clone()).or_default();
             let last = book.last.insert((datum.topic, datum.partition, client), place);
@@ -154,7 +155,8 @@ impl World {
         self.books.repeated += u64::from(!new);
     }
 
-    /// Where the copies of a record belong: topic, partition (where it is fixed), number of the copy.
+    /// Returns the places of a record's copies: topic, partition (if it is fixed), number of the
+    /// copy.
     fn copies(&self, record: &Record) -> Vec<(String, Option<i32>, u32)> {
         let own = || (target_name(&record.partition.topic), Some(record.partition.partition));
         let first = |(topic, partition)| vec![(topic, partition, 0)];
@@ -207,11 +209,11 @@ impl World {
         }
     }
 
-    /// What became of a source offset.
+    /// Returns the fate of a source offset.
     #[must_use]
     pub fn fate(&self, key: &PartitionKey, offset: SourceOffset) -> Fate {
         let Some(ids) = self.source.history.get(key).and_then(|h| h.get(&offset.0)) else { return Fate::Nothing };
-        // After an unclean election several records stood there; one of them was read.
+        // After an unclean election an offset has had several records; one of them was read.
         let good = |f: &Fate| matches!(f, Fate::Nothing | Fate::Copied | Fate::Quarantined);
         if let Some(fate) = ids.iter().map(|id| self.fate_of(*id)).find(good) {
             return fate;
@@ -219,12 +221,12 @@ impl World {
         if self.excused(key, offset) || self.source.emptied.contains(&(key.clone(), offset.0)) {
             return Fate::Nothing;
         }
-        // What the election took before anyone read it is owed to nobody.
+        // Records that the election took before anyone read them need not be copied.
         let owed = |id: &&u64| self.still_stands(key, offset, **id);
         ids.iter().find(owed).map_or(Fate::Nothing, |id| self.fate_of(*id))
     }
 
-    /// Whether a record that ever stood at this offset is one that cannot go on.
+    /// Returns whether a record that was ever at this offset is one that cannot pass.
     #[must_use]
     pub fn is_refused(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
         let ids = self.source.history.get(key).and_then(|h| h.get(&offset.0));
@@ -239,7 +241,7 @@ impl World {
         log.entries.get(offset.0 as usize).is_some_and(|e| e.record == Some(id))
     }
 
-    /// Whether an event has said that the record at this offset is lost.
+    /// Returns whether an event has reported the record at this offset as lost.
     fn excused(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
         self.events.iter().any(|(_, _, event)| match event {
             Event::RetentionOverrun { partition, expected, log_start } => {
@@ -274,7 +276,8 @@ impl World {
         let recreated = world.source.topics.get(&key.topic).is_none_or(|t| t.id != key.topic_id);
         let mut owed = false;
         let result = invariants::accounted(key, from, position.next, |offset| match world.fate(key, offset) {
-            // Records of a deleted topic are gone for good; the event is due once the deletion is noticed.
+            // Records of a deleted topic are gone for good. The event is due once the deletion is
+            // noticed.
             Fate::Missing | Fate::Lost | Fate::Stops if recreated => {
                 owed = true;
                 Fate::Nothing
@@ -283,7 +286,8 @@ impl World {
         });
         let newer = old.is_none_or(|old| position.supersedes(&old));
         if plain && !newer && result.is_err() {
-            // Of an owner that has lost the lane and does not know: readers take the newer owner's.
+            // It is of an owner that has lost the lane without knowing. Readers take the newer
+            // owner's.
             return;
         }
         if owed {
@@ -312,7 +316,8 @@ impl World {
         }
     }
 
-    /// The first position of a partition is its log's start, at the moment it was asked for.
+    /// Checks the first position of a partition, which is the start of its log when it was asked
+    /// for.
     fn check_start(&mut self, key: &PartitionKey, position: &Position) -> SourceOffset {
         let log = self.source.log(&key.topic, key.partition);
         if self.source.topics.get(&key.topic).is_some_and(|t| t.id == key.topic_id)
@@ -328,7 +333,8 @@ impl World {
         self.events.iter().any(|(_, _, e)| matches!(e, Event::Truncated { partition, .. } if partition == key))
     }
 
-    /// Checks the maps of a transaction against its data; gives the partition that each record was copied under.
+    /// Checks the maps of a transaction against its data. Returns the partition under which each
+    /// record was copied.
     fn check_maps(&mut self, maps: &[MapRecord], data: &[Datum]) -> BTreeMap<(usize, i32, i64), PartitionKey> {
         let mut claims = BTreeMap::new();
         let mut groups: BTreeMap<
@@ -372,7 +378,7 @@ impl World {
         claims
     }
 
-    /// At-least-once: each run of the map names a record that stands there.
+    /// Checks a map in at-least-once mode: each run names a record that is there.
     fn check_plain_map(&mut self, map: &MapRecord, client: usize) {
         let Some(topic) = self.target.topic(&map.target_topic) else { return };
         let book = self.books.of.entry(map.partition.clone()).or_default();
@@ -393,8 +399,8 @@ impl World {
         }
     }
 
-    /// A reader of committed data from the first offset to the last, once everything is still: nothing twice, nothing out of
-    /// order, nothing left open.
+    /// Checks the whole target as a reader of committed data sees it at the end: nothing twice,
+    /// nothing out of order, no open transaction.
     pub fn check_whole_target(&mut self) {
         if self.target.open_transactions() > 0 {
             self.wrong("a transaction was left open".to_owned());

@@ -1,0 +1,171 @@
+//! The peace after the storm, in which everything must arrive.
+
+use std::time::Duration;
+
+use strait_core::invariants::Fate;
+use strait_core::{Event, PartitionKey, SourceOffset, lanes};
+use strait_flow::{DeliveryMode, OnGap};
+
+use crate::cluster::Cluster;
+use crate::world::{Faults, World};
+
+/// Virtual time within which everything must arrive once the faults have ended, in seconds.
+const PEACE_SECS_MAX: u64 = 300;
+
+/// Ends every fault, waits until everything has arrived, stops the lanes and checks the whole
+/// target.
+pub(super) async fn finish(mut cluster: Cluster) {
+    let sim = cluster.sim.clone();
+    if sim.lock().violation.is_some() {
+        return;
+    }
+    calm(&mut cluster).await;
+    let deadline = sim.lock().now() + PEACE_SECS_MAX * 1000;
+    let mut waiting = None;
+    let mut round = 0u32;
+    while sim.lock().now() < deadline && sim.lock().violation.is_none() {
+        cluster.check_alive();
+        waiting = unfinished(&cluster);
+        if waiting.is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        round += 1;
+        if round.is_multiple_of(10) {
+            cluster.refresh_topics();
+        }
+    }
+    if let Some(what) = waiting {
+        sim.lock().wrong(format!("not everything arrived within {PEACE_SECS_MAX} s of peace: {what}"));
+    }
+    cluster.stop_all().await;
+    // Requests under way still arrive.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let mut world = sim.lock();
+    if world.violation.is_some() {
+        return;
+    }
+    world.check_whole_target();
+    for lane in 0..world.lanes {
+        let read = world.read_progress(lane, 0);
+        let positions = match read {
+            Ok(progress) => progress.positions,
+            Err(error) => return world.wrong(error),
+        };
+        for (key, position) in positions {
+            let known = world.books.of.get(&key).and_then(|b| b.position.clone());
+            if known.as_ref() != Some(&position) {
+                world.wrong(format!("{key}: a reader finds progress {}, the books say {known:?}", position.next));
+            }
+        }
+    }
+}
+
+async fn calm(cluster: &mut Cluster) {
+    let sim = cluster.sim.clone();
+    {
+        let mut world = sim.lock();
+        world.note(format_args!("peace"));
+        world.faults = Faults::default();
+        world.hooks.clear();
+        // Some operators repair what stopped their partitions, and others do not.
+        world.mended |= world.rng.chance(500);
+        if world.rng.chance(500) {
+            world.target.fixed.clear();
+        }
+        for proc in 0..world.procs.len() {
+            world.resume(proc);
+        }
+        for topic in &mut world.target.topics {
+            for log in &mut topic.logs {
+                (log.stuck_until, log.unmarked_until) = (0, 0);
+            }
+        }
+        for key in world.source.partitions() {
+            world.end_source_transaction(&key.topic, key.partition, true);
+        }
+    }
+    // Deleted topics have been created again by then.
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    cluster.bury().await;
+    if cluster.alive().is_empty() {
+        cluster.start_process();
+    }
+    let alive = cluster.alive();
+    for lane in 0..cluster.owner.len() {
+        let owner = cluster.owner[lane].filter(|p| alive.contains(p)).unwrap_or(alive[lane % alive.len()]);
+        for other in alive.iter().filter(|p| **p != owner) {
+            cluster.give_up(lane as u32, *other).await;
+        }
+        cluster.assign(lane as u32, owner);
+    }
+    cluster.refresh_topics();
+    // It takes a moment until status shows what they learn of the source.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+}
+
+/// Returns the first partition that has not arrived and is not stopped for a reason that an event
+/// gave.
+fn unfinished(cluster: &Cluster) -> Option<String> {
+    let keys = cluster.sim.lock().source.partitions();
+    for key in keys {
+        let stopped = cluster.is_stopped(&key);
+        let world = cluster.sim.lock();
+        let Some(log) = world.source.log(&key.topic, key.partition) else { continue };
+        let end = SourceOffset(log.end());
+        let next = world.books.of.get(&key).and_then(|b| b.position.as_ref()).map(|p| p.next);
+        // At-least-once: a process that has lost the lane without knowing can have written a larger
+        // owner epoch than the owner. The owner's progress then counts only from its next take on.
+        // What is copied is copied.
+        let plain = world.delivery == DeliveryMode::AtLeastOnce;
+        let copied = world.books.of.get(&key).filter(|_| plain).map(|b| b.verified);
+        if next == Some(end) || copied == Some(end) {
+            continue;
+        }
+        let lane = lanes::lane_of(&key.topic, key.partition, world.lanes);
+        let Some(proc) = stopped else {
+            return Some(format!("{key} (lane {lane}) is at {next:?} of {end}"));
+        };
+        let told = world.events.iter().filter(|(_, p, _)| *p == proc);
+        if !told.into_iter().any(|(_, _, event)| explains(&world, &key, event)) {
+            return Some(format!("{key} (lane {lane}) is stopped at {next:?} of {end}, and no event explains it"));
+        }
+    }
+    None
+}
+
+/// Returns whether an event is a good reason for a partition to be stopped where it is.
+fn explains(world: &World, key: &PartitionKey, event: &Event) -> bool {
+    let here = |other: &PartitionKey| other.topic == key.topic && other.partition == key.partition;
+    let log_changed = world.policies.on_gap == OnGap::Stop;
+    match event {
+        Event::RecordStopped { partition, offset, .. } => {
+            // Everything before the record has arrived, and the record is one that must stop.
+            let next = world.books.of.get(partition).and_then(|b| b.position.as_ref()).map_or(0, |p| p.next.0);
+            let plain = world.delivery == DeliveryMode::AtLeastOnce;
+            let clear = (next..offset.0).all(|o| match world.fate(partition, SourceOffset(o)) {
+                Fate::Nothing => true,
+                // It is copied, although the progress of a process that had lost the lane hides
+                // that.
+                Fate::Copied | Fate::Quarantined => plain,
+                _ => false,
+            });
+            here(partition) && clear && world.is_refused(partition, *offset)
+        }
+        // It is retried, and nothing is in its way any more.
+        Event::QuarantineFailed { .. } => false,
+        Event::PluginFailed { partition, first, .. } => here(partition) && world.is_refused(partition, *first),
+        Event::RetentionOverrun { partition, .. } => here(partition) && log_changed,
+        Event::Truncated { partition, .. } => {
+            here(partition) && log_changed && world.source.log(&key.topic, key.partition).is_some_and(|l| l.epoch > 0)
+        }
+        Event::TopicRecreated { partition, .. } | Event::SourceGone { partition, .. } => {
+            here(partition) && log_changed && world.source.recreated.contains(&key.topic)
+        }
+        Event::EpochRegression { partition, .. } => here(partition) && world.source.recreated.contains(&key.topic),
+        Event::TargetPartitionsMissing { partition, target_topic, .. } => {
+            here(partition) && world.target.fixed.contains(target_topic)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,248 @@
+//! The storm: traffic and faults, chosen by the seed.
+
+use std::time::Duration;
+
+use strait_flow::DeliveryMode;
+
+use crate::cluster::Cluster;
+use crate::rng::Rng;
+use crate::world::target::target_name;
+use crate::world::{Faults, Hook, Point, Sim, World};
+
+/// The weight of each kind of trouble in a run.
+struct Troubles {
+    each: [u64; 14],
+}
+
+pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
+    let sim = cluster.sim.clone();
+    let often = |rng: &mut Rng, most: u64| if rng.chance(400) { rng.below(most) } else { 0 };
+    {
+        let mut world = sim.lock();
+        world.latency_ms = if rng.chance(200) { (20, 60) } else { (1, rng.within(2, 20)) };
+        world.faults = Faults {
+            lost: often(&mut rng, 30),
+            produce: often(&mut rng, 15),
+            no_offset: often(&mut rng, 5),
+            commit: often(&mut rng, 60),
+            read: often(&mut rng, 10),
+            read_broken: often(&mut rng, 5),
+            quarantine: if rng.chance(100) { 20 } else { 0 },
+            queue_full: often(&mut rng, 50),
+        };
+        world.create_source_topic("a", rng.within(1, 3) as usize);
+        world.create_source_topic("b", rng.within(1, 2) as usize);
+        if rng.chance(50) {
+            world.target.fixed.insert("copy.a".into());
+            world.open_target_topic("copy.a", 1);
+        }
+        for key in world.source.partitions() {
+            let before = rng.below(20);
+            world.append(&key.topic, key.partition, before, false);
+            if rng.chance(300) {
+                let start = rng.below(before + 1) as i64;
+                world.retain(&key.topic, key.partition, start);
+            }
+        }
+    }
+    // Few runs have rare troubles, and fewer those that delete data.
+    let mut troubles = Troubles { each: [0; 14] };
+    for (index, weight) in troubles.each.iter_mut().enumerate() {
+        let share = if (9..=11).contains(&index) { 120 } else { 450 };
+        *weight = if rng.chance(share) { rng.within(1, 10) } else { 0 };
+    }
+    for _ in 0..rng.within(2, 3) {
+        cluster.start_process();
+    }
+    for lane in 0..cluster.owner.len() as u32 {
+        let proc = lane as usize % cluster.alive().len();
+        cluster.assign(lane, proc);
+    }
+    let until = rng.within(10_000, 40_000);
+    if rng.chance(300) {
+        sim.lock().after(rng.within(5_000, 40_000), |world| world.mended = true);
+    }
+    let mut refreshed = 0;
+    while sim.lock().now() < until {
+        traffic(&sim, &mut rng);
+        if rng.chance(120) {
+            trouble(&mut cluster, &mut rng, &troubles).await;
+        }
+        tokio::time::sleep(Duration::from_millis(rng.within(20, 250))).await;
+        cluster.bury().await;
+        replace_dead(&mut cluster, &mut rng);
+        let now = sim.lock().now();
+        if now > refreshed + 5_000 {
+            refreshed = now;
+            cluster.refresh_topics();
+        }
+        if sim.lock().violation.is_some() {
+            break;
+        }
+    }
+    cluster
+}
+
+fn traffic(sim: &Sim, rng: &mut Rng) {
+    let mut world = sim.lock();
+    let keys = world.source.partitions();
+    if keys.is_empty() {
+        return;
+    }
+    let key = &keys[rng.index(keys.len())];
+    let count = rng.below(10);
+    let open = world.source.log(&key.topic, key.partition).is_some_and(|log| log.last_stable() < log.end());
+    if open && rng.chance(300) {
+        let commit = rng.chance(500);
+        world.end_source_transaction(&key.topic, key.partition, commit);
+    } else if rng.chance(30) {
+        world.append_control(&key.topic, key.partition);
+    } else {
+        let in_transaction = rng.chance(60);
+        world.append(&key.topic, key.partition, count, in_transaction);
+    }
+}
+
+/// Has the group notice dead processes and give their lanes to others. New ones are started.
+fn replace_dead(cluster: &mut Cluster, rng: &mut Rng) {
+    let alive = cluster.alive();
+    if alive.len() < 2 && rng.chance(300) {
+        cluster.start_process();
+    }
+    for lane in 0..cluster.owner.len() {
+        let orphan = cluster.owner[lane].is_none_or(|p| !alive.contains(&p));
+        if orphan && !alive.is_empty() && rng.chance(200) {
+            let proc = alive[rng.index(alive.len())];
+            cluster.assign(lane as u32, proc);
+        }
+    }
+}
+
+async fn trouble(cluster: &mut Cluster, rng: &mut Rng, troubles: &Troubles) {
+    let sim = cluster.sim.clone();
+    let total: u64 = troubles.each.iter().sum();
+    let mut left = rng.below(total.max(1));
+    let Some(which) = troubles.each.iter().position(|weight| {
+        let here = left < *weight;
+        left = left.saturating_sub(*weight);
+        here
+    }) else {
+        return;
+    };
+    let alive = cluster.alive();
+    if alive.is_empty() {
+        return;
+    }
+    let proc = alive[rng.index(alive.len())];
+    let lane = rng.index(cluster.owner.len());
+    let keys = sim.lock().source.partitions();
+    if keys.is_empty() {
+        return;
+    }
+    let key = keys[rng.index(keys.len())].clone();
+    let long_ms = rng.within(100, 20_000);
+    match which {
+        // A rebalance takes a lane from one process and gives it to another.
+        0 => {
+            if let Some(old) = cluster.owner[lane].filter(|p| alive.contains(p)) {
+                cluster.owner[lane] = None;
+                cluster.give_up(lane as u32, old).await;
+            }
+            cluster.assign(lane as u32, proc);
+        }
+        1 => cluster.crash(proc).await,
+        // A process freezes. If for long, the group gives its lanes away, and it wakes as a zombie.
+        2 => {
+            sim.lock().pause(proc);
+            sim.lock().after(long_ms, move |world| world.resume(proc));
+            if long_ms > 8_000 {
+                let others: Vec<usize> = alive.iter().copied().filter(|p| *p != proc).collect();
+                for lane in cluster.lanes_of(proc) {
+                    if !others.is_empty() {
+                        cluster.assign(lane, others[rng.index(others.len())]);
+                    }
+                }
+            }
+        }
+        // Two processes believe that they own a lane, and take it from each other.
+        3 => {
+            // Without fencing there is nothing but the group.
+            if sim.lock().delivery == DeliveryMode::ExactlyOnce {
+                cluster.run_lane(lane as u32, proc);
+            }
+        }
+        // A former owner learns at last that it has lost its lanes.
+        4 => {
+            for lane in cluster.lanes_of(proc) {
+                if cluster.owner[lane as usize] != Some(proc) {
+                    cluster.give_up(lane, proc).await;
+                }
+            }
+        }
+        // Someone else fences the lane, while the group still gives it to its owner.
+        5 => {
+            let slot = rng.below(2) as u8;
+            sim.lock().init(lane as u32, slot, usize::from(proc == usize::MAX)).ok();
+        }
+        6 => {
+            let mut world = sim.lock();
+            let (until, markers_only) = (world.now() + long_ms, rng.chance(400));
+            if let Some(topic) = world.target.topic(&target_name(&key.topic))
+                && let Some(log) = world.target.log_mut(topic, key.partition)
+            {
+                if markers_only {
+                    log.unmarked_until = until;
+                } else {
+                    log.stuck_until = until;
+                }
+                world.note(format_args!("copy.{key} is stuck until {until}, only for markers: {markers_only}"));
+            }
+        }
+        // A process dies or freezes exactly at a point of the protocol.
+        7 | 8 => {
+            let point = Point::ALL[rng.index(Point::ALL.len())];
+            let (skip, dies) = (rng.below(10), which == 7);
+            let run = move |world: &mut World, proc: usize| {
+                if dies {
+                    return world.kill(proc);
+                }
+                world.pause(proc);
+                world.after(long_ms, move |world| world.resume(proc));
+            };
+            sim.lock().hooks.push(Hook { point, skip, run: Box::new(run) });
+        }
+        9 => {
+            let mut world = sim.lock();
+            let end = world.source.log(&key.topic, key.partition).map_or(0, |log| log.end());
+            let start = rng.below(end as u64 + 1) as i64;
+            world.retain(&key.topic, key.partition, start);
+        }
+        10 => {
+            let mut world = sim.lock();
+            let end = world.source.log(&key.topic, key.partition).map_or(0, |log| log.last_stable());
+            let keep = end.saturating_sub(rng.below(20) as i64).max(0);
+            world.elect(&key.topic, key.partition, Some(keep));
+        }
+        // A topic is deleted, and created again at once or later. In some runs it is longer than
+        // the old position before anyone polls it.
+        11 => {
+            let wait = if rng.chance(500) { 0 } else { rng.below(8_000) };
+            let filled = if rng.chance(500) { rng.within(20, 200) } else { 0 };
+            let partitions = keys.iter().filter(|k| k.topic == key.topic).count();
+            sim.lock().delete_source_topic(&key.topic);
+            sim.lock().after(wait, move |world| {
+                world.create_source_topic(&key.topic, partitions);
+                for partition in 0..partitions {
+                    world.append(&key.topic, partition as i32, filled, false);
+                }
+            });
+        }
+        12 => sim.lock().elect(&key.topic, key.partition, None),
+        _ => {
+            let mut world = sim.lock();
+            if keys.len() < 8 {
+                world.grow_source_topic(&key.topic);
+            }
+        }
+    }
+}

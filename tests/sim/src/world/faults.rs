@@ -1,0 +1,101 @@
+//! What goes wrong in a run: by itself, planted on purpose, or at a chosen point of the protocol.
+
+use super::World;
+
+/// How often things go wrong, in cases of 1000. All are zero once the faults have ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// A request or its answer is lost.
+    pub lost: u64,
+    /// A produce request fails for good.
+    pub produce: u64,
+    /// A delivery report comes without an offset.
+    pub no_offset: u64,
+    /// The result of a commit is unknown (request or answer lost).
+    pub commit: u64,
+    /// Reading a source partition fails.
+    pub read: u64,
+    /// The source client breaks as a whole.
+    pub read_broken: u64,
+    /// Quarantine does not take a record.
+    pub quarantine: u64,
+    /// The producer's queue is full although it is not.
+    pub queue_full: u64,
+}
+
+/// A fault planted into the simulated world (or the ports), to prove that the checks find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Taking a lane initialises slot A only.
+    SingleInit,
+    /// Brokers do not fence.
+    NoFencing,
+    /// Progress is read before the inits.
+    ReadBeforeInit,
+    /// The progress reader takes uncommitted records.
+    ReadUncommitted,
+    /// Records are acknowledged when they are sent, so that a commit does not wait for them.
+    CommitWithoutWaiting,
+    /// An acknowledged record is not written.
+    LoseRecord,
+    /// A record is written twice.
+    WriteTwice,
+    /// Two records of a request change places.
+    Swap,
+    /// Reported offsets are one too large.
+    WrongOffset,
+    /// Quarantine acknowledges records without writing them.
+    QuarantineLies,
+    /// Progress is written beside the transaction.
+    ProgressOutside,
+    /// The source leaves a record out.
+    SkipSource,
+    /// Transactional ids that could not be initialised are not reported.
+    HiddenIds,
+    /// A warm-up is one offset shorter than the plugins asked for.
+    ShortMemory,
+}
+
+/// A point of the protocol, at which a hook may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// A transactional id was initialised, by number.
+    Init(u8),
+    /// Progress was read.
+    ProgressRead,
+    /// Data arrives at a broker.
+    Produce,
+    /// Progress and map records are written.
+    ProgressWritten,
+    /// The end of a transaction arrives at its coordinator.
+    CommitArrives,
+    /// The transaction is decided; markers and the answer are still to come.
+    CommitDecided,
+    /// Records were written to quarantine.
+    Quarantined,
+}
+
+impl Point {
+    /// Every point, for the two ids that a lane uses first. The last one needs records that are
+    /// refused.
+    pub const ALL: [Self; 8] = [
+        Self::Init(0),
+        Self::Init(1),
+        Self::ProgressRead,
+        Self::Produce,
+        Self::ProgressWritten,
+        Self::CommitArrives,
+        Self::CommitDecided,
+        Self::Quarantined,
+    ];
+}
+
+/// Something that happens once, when its point is reached for the nth time from now.
+pub struct Hook {
+    /// The point.
+    pub point: Point,
+    /// How often the point is passed before.
+    pub skip: u64,
+    /// The action. It gets the process that reached the point.
+    pub run: Box<dyn FnOnce(&mut World, usize) + Send>,
+}
