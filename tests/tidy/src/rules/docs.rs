@@ -58,7 +58,8 @@ pub fn decisions(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
-/// Links of Markdown files lead to files and headings; names of Rust files in documents and comments are those of files.
+/// Links of Markdown files lead to files and headings; names of Rust files in documents and
+/// comments are those of files.
 pub fn links(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.files("", ".md") {

@@ -1,4 +1,5 @@
-//! The bundled plugins: what `plugins/build.sh` builds, the folders of `plugins/` and the guide list the same ones.
+//! The bundled plugins: what `plugins/build.sh` builds, the folders of `plugins/` and the guide
+//! list the same ones.
 
 use std::collections::BTreeSet;
 
