@@ -97,7 +97,7 @@ impl Caution {
         let alike = before.as_ref().filter(|before| before.event.name() == event.name());
         let again = alike.filter(|before| !before.has_new_chain).and_then(|before| before.retry);
         let retry = event.is_tried_again().then(|| Retry::next(again, now, STOPPED_RETRY));
-        // The wording of a broker's error changes from one time to the next.
+        // The wording of a cluster's error changes from one time to the next.
         let is_known = |before: &Stopped| before.event == *event || matches!(event, Event::QuarantineFailed { .. });
         let is_news = !alike.is_some_and(is_known);
         let (to, event) = (to.max(from), event.clone());

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Upper bounds of the buckets, in seconds. What is above the last one is only in the count.
+/// Upper bounds of the buckets, in seconds. Longer durations are only in the count.
 pub const BOUNDS_S: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0];
 
-/// How many durations fell into which bucket.
+/// Counts of durations by bucket.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
     buckets: [u64; BOUNDS_S.len()],
@@ -24,20 +24,21 @@ impl Histogram {
         }
     }
 
-    /// Each bucket's upper bound in seconds and how many it holds itself; the last one is infinite.
+    /// Returns the upper bound in seconds of each bucket and how many durations are in it. The last
+    /// bound is infinite.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let within: u64 = self.buckets.iter().sum();
         let finite = BOUNDS_S.iter().copied().zip(self.buckets.iter().copied());
         finite.chain([(f64::INFINITY, self.count.saturating_sub(within))])
     }
 
-    /// How many.
+    /// Returns the number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Their sum, in seconds.
+    /// Returns the sum of the durations, in seconds.
     #[must_use]
     pub fn sum_s(&self) -> f64 {
         self.sum_s

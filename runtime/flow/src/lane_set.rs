@@ -1,4 +1,5 @@
-//! The lanes that this process has: one thread each, so that a plugin that computes for long delays its own lane only.
+//! The lanes of this process: one thread each, so that a plugin that computes for long delays its
+//! own lane only.
 
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
@@ -60,7 +61,8 @@ impl LaneSet {
         let ended = self.ended_sender.clone();
         let thread = std::thread::Builder::new().name(format!("lane-{}-{lane}", spec.link)).spawn(move || {
             if let Err(error) = run_lane(&spec, &deps, &lane_stop, &lane_abort) {
-                // Full means that another lane's end is being told already: the link stops either way.
+                // The channel is full if another lane's end is being reported: the link stops
+                // either way.
                 ended.try_send(error).ok();
             }
         });
@@ -69,17 +71,15 @@ impl LaneSet {
                 self.lanes.insert(lane, Running { stop, abort, thread });
             }
             Err(error) => {
-                let failed = PortError {
-                    class: Class::Stop,
-                    context: format!("lane {lane}"),
-                    reason: format!("no thread: {error}"),
-                };
+                let reason = format!("cannot start the lane's thread: {error}");
+                let failed = PortError::new(Class::Stop, format!("lane {lane}"), reason).caused_by(error);
                 self.ended_sender.try_send(failed).ok();
             }
         }
     }
 
-    /// Stops lanes and waits until what they had released is committed, or aborted when `patience` ends.
+    /// Stops lanes, and waits until what they released is committed, or is aborted when `patience`
+    /// ends.
     pub async fn stop(&mut self, lanes: &[LaneId], patience: Duration) {
         let deadline = tokio::time::Instant::now() + patience;
         let mut stopping = Vec::new();
@@ -114,8 +114,8 @@ impl LaneSet {
     }
 }
 
-/// Runs a lane on this thread. A panic is a bug, but it must not leave the lane lying: it is told and the lane is taken again,
-/// which fences whatever the panic left behind.
+/// Runs a lane on this thread. A panic is a bug, but it must not leave the lane without an owner:
+/// it is reported and the lane is taken again, which fences whatever the panic left behind.
 fn run_lane(
     spec: &LaneSpec,
     deps: &LaneDeps,
@@ -124,12 +124,10 @@ fn run_lane(
 ) -> Result<(), PortError> {
     while !stop.is_cancelled() {
         let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| PortError {
-                    class: Class::Stop,
-                    context: format!("lane {}", spec.lane),
-                    reason: format!("no runtime: {error}"),
-                })?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+                let reason = format!("cannot start the lane's runtime: {error}");
+                PortError::new(Class::Stop, format!("lane {}", spec.lane), reason).caused_by(error)
+            })?;
             let result = runtime.block_on(supervise_until(spec.clone(), deps.clone(), stop.clone(), abort.clone()));
             runtime.shutdown_timeout(Duration::from_secs(5));
             result

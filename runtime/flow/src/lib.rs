@@ -1,12 +1,17 @@
-//! The river: how records move from a source to a target, in order, once, and accounted for.
+//! The river: moves records from a source to a target, in order, once, and accounted for.
 //!
-//! The contract. A lane owns a fixed set of source partitions. It takes itself by initialising two transactional ids, which
-//! fences every other owner, and only then reads its committed progress and seeks. Each transaction holds data, the offset map
-//! and progress together, so progress is true exactly when the data is there. Within a partition records are produced in
-//! source order; a transaction produces nothing before all of the one before it is acknowledged, and ends after it. Whatever
-//! goes wrong, a generation ends and the next begins at committed progress; nothing in memory is trusted across that line.
+//! The contract. A lane owns a fixed set of source partitions. Taking it initialises its
+//! transactional ids, which fences other owners (decision 7 has the exception and why it is safe).
+//! Only then does it read its committed progress and seek. Each transaction holds data, the offset
+//! map and progress together, so progress is true exactly when the data is there. Within a
+//! partition, records are produced in source order. A transaction produces nothing before all of
+//! the previous one is acknowledged, and it ends after the previous one. When anything goes wrong,
+//! the attempt at the lane ends, and the next one begins at committed progress. Nothing in memory
+//! decides a position after that.
 //!
-//! Knows no broker and no plugin, only the [`ports`]. Reads no clock but [`ports::Clock`]. Read [`lane`] first.
+//! It knows no client library and no plugin, only the [`ports`], and reads no clock but
+//! [`ports::Clock`]. Read [`lane`] first. The proof of this crate is the simulation in `tests/sim`,
+//! which runs these lanes against simulated ports.
 
 mod caution;
 mod clock;

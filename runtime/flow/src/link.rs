@@ -1,4 +1,5 @@
-//! A link at work in this process: finds the topics, takes the lanes that the group gives, watches the source's bounds.
+//! A link at work in this process: discovers the topics, runs the lanes that the group assigns,
+//! reads the source's log bounds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,14 +17,15 @@ use crate::spec::LaneSpec;
 /// Time for a revoked lane to commit, within the five seconds that the group waits for the answer.
 const REVOKED: Duration = Duration::from_secs(4);
 
-/// How often things are looked at that no event tells of.
+/// Intervals at which the source is polled for what no event reports.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchIntervals {
-    /// The source's topics and their ids.
+    /// For the source's topics and their ids.
     pub topics: Duration,
-    /// The bounds of the source partitions, for lag and hanging transactions.
+    /// For the bounds of the source partitions, for lag and hanging transactions.
     pub bounds: Duration,
-    /// A last stable offset that stands still below the high watermark for this long is a hanging transaction.
+    /// A transaction counts as hanging if the last stable offset has stayed below the high
+    /// watermark for this long.
     pub hanging_after: Duration,
 }
 
@@ -39,26 +41,26 @@ impl Default for WatchIntervals {
 
 /// A link to run.
 pub struct LinkService {
-    /// What every lane is told; `lane` is filled in per lane.
+    /// The facts and limits of every lane; `lane` is filled in per lane.
     pub spec: LaneSpec,
-    /// What lanes are made of; `topics` must be the receiver of `topics_sender`.
+    /// The ports of the lanes; `topics` must be the receiver of the sender below.
     pub deps: LaneDeps,
-    /// Where discovered topics are published.
+    /// Publishes discovered topics.
     pub topics: watch::Sender<Arc<Vec<SourceTopic>>>,
-    /// Finds topics.
+    /// Discovers topics.
     pub discovery: Arc<dyn Discovery>,
-    /// Gives lanes.
+    /// Assigns lanes.
     pub membership: Box<dyn Membership>,
-    /// Intervals.
+    /// Polling intervals.
     pub watch: WatchIntervals,
 }
 
 impl LinkService {
-    /// Runs the link until `stop`; then drains its lanes, leaves the group and returns.
+    /// Runs the link until `stop`. Then it drains its lanes, leaves the group and returns.
     ///
     /// # Errors
-    /// A [`PortError`] of class `Stop` when the link cannot be run by this process at all. Passing trouble is retried and
-    /// told as events, never returned.
+    /// A [`PortError`] of class `Stop` if this process cannot run the link at all. Transient
+    /// failures are retried and reported as events, never returned.
     pub async fn run(self, stop: CancellationToken) -> Result<(), PortError> {
         let Self { spec, deps, topics, discovery, membership, watch } = self;
         let found = first_topics(&*discovery, &spec.link, &stop).await?;
@@ -74,7 +76,8 @@ impl LinkService {
     }
 }
 
-/// The first look at the source: the lanes need a true list before they decide what is new.
+/// Discovers the topics for the first time. The lanes need a true list before they decide what is
+/// new.
 async fn first_topics(
     discovery: &dyn Discovery,
     link: &str,
@@ -85,15 +88,12 @@ async fn first_topics(
         match discovery.topics().await {
             Ok(topics) => {
                 if topics.is_empty() {
-                    tracing::warn!(
-                        link,
-                        "no topic of the source matches this link yet; looking again every few seconds"
-                    );
+                    tracing::warn!(link, "no topic of the source matches this link yet; polling every few seconds");
                 }
                 return Ok(topics);
             }
             Err(error) if error.class == Class::Stop => return Err(error),
-            Err(error) => tracing::warn!(link, %error, "cannot list the source's topics, will try again"),
+            Err(error) => tracing::warn!(link, %error, "cannot list the source's topics, will retry"),
         }
         tokio::select! { biased;
             () = stop.cancelled() => return Ok(Vec::new()),
@@ -120,12 +120,12 @@ async fn refresh_topics(
                     changed
                 });
             }
-            Err(error) => tracing::warn!(link, %error, "cannot list the source's topics, keeping the list of before"),
+            Err(error) => tracing::warn!(link, %error, "cannot list the source's topics, keeping the previous list"),
         }
     }
 }
 
-/// Follows the group: starts lanes that are ours, stops lanes that are not.
+/// Follows the group: starts assigned lanes and stops revoked ones.
 async fn members(
     spec: &LaneSpec,
     deps: &LaneDeps,
@@ -146,7 +146,7 @@ async fn members(
                 }
                 MembershipEvent::Revoked(revoked, done) => {
                     lanes.stop(&revoked, REVOKED).await;
-                    // The group may have stopped waiting; then it knows already.
+                    // The group may have stopped waiting. Then it knows already.
                     done.send(()).ok();
                 }
                 MembershipEvent::Lost(lost) => lanes.stop(&lost, Duration::ZERO).await,
@@ -161,7 +161,8 @@ async fn members(
     result
 }
 
-/// Asks the source for the bounds of this process's partitions: for lag, and to notice transactions that never end.
+/// Reads the bounds of this process's source partitions, for lag and to find transactions that
+/// never end.
 async fn watch_bounds(spec: &LaneSpec, deps: &LaneDeps, watch: WatchIntervals) {
     let mut source: Option<Box<dyn Source>> = None;
     let mut stable: BTreeMap<PartitionKey, (i64, Duration, bool)> = BTreeMap::new();
@@ -178,7 +179,7 @@ async fn watch_bounds(spec: &LaneSpec, deps: &LaneDeps, watch: WatchIntervals) {
         let mut reader = match reader {
             Ok(reader) => reader,
             Err(error) => {
-                tracing::warn!(link = %spec.link, %error, "cannot watch the source's bounds, will try again");
+                tracing::warn!(link = %spec.link, %error, "cannot watch the source's bounds, will retry");
                 continue;
             }
         };
@@ -206,7 +207,7 @@ async fn watch_bounds(spec: &LaneSpec, deps: &LaneDeps, watch: WatchIntervals) {
                 source = Some(reader);
             }
             Err(error) => {
-                tracing::warn!(link = %spec.link, %error, "cannot read the source's bounds, will try again");
+                tracing::warn!(link = %spec.link, %error, "cannot read the source's bounds, will retry");
                 reader.close().await;
             }
         }

@@ -136,8 +136,8 @@ impl Checks<'_> {
         }
     }
 
-    /// Finds records whose timestamp the target does not take. A broker would refuse the whole
-    /// batch around such a record, so it is found before it is produced.
+    /// Finds records whose timestamp the target does not take. It would refuse the whole batch around
+    /// such a record, so the record is found before it is produced.
     fn find_bad_timestamps(&self, processed: &Processed, left_out: &BTreeSet<usize>, refusals: &mut Refusals) {
         let bad = |timestamp_ms: i64, topic: &TargetTopic| {
             (!topic.accepts(timestamp_ms, self.now_ms)).then_some(timestamp_ms)

@@ -1,4 +1,4 @@
-//! What a lane is told: facts and limits, fixed for its life.
+//! The facts and limits of a lane, fixed for its life.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,38 +11,38 @@ use crate::ports::StartAt;
 /// The policies of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policies {
-    /// Retention overrun, truncation, recreated topics.
+    /// For retention overruns, truncations and recreated topics.
     pub on_gap: OnGap,
-    /// Refused records.
+    /// For refused records.
     pub on_refused: OnRefused,
-    /// Records without a usable timestamp.
+    /// For records without a usable timestamp.
     pub on_timestamp_zero: OnTimestampZero,
 }
 
-/// The bounds of a lane. Times and sizes are chosen in `docs/decisions` and measured in `docs/benchmarks.md`.
+/// The limits of a lane. Decisions and `docs/benchmarks.md` explain the values.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes fetched and not yet acknowledged, over all partitions of the lane.
     pub window_bytes: usize,
-    /// Bytes of one partition in flight to the target over a short line; grows with the round trip.
+    /// Bytes of one partition in flight to the target over a short line. Grows with the round trip.
     pub release_bytes: usize,
     /// Upper bound of that growth.
     pub release_bytes_max: usize,
-    /// A transaction with nothing left to add is closed this long after it began.
+    /// A transaction closes this long after it began if no records wait.
     pub interval_min: Duration,
-    /// No transaction is open for longer.
+    /// No transaction takes records for longer.
     pub interval_max: Duration,
-    /// Progress of partitions that moved without records is written this often.
+    /// Interval at which progress is written for partitions that passed offsets without records.
     pub idle_interval: Duration,
-    /// Source partitions in one transaction.
+    /// Most source partitions in one transaction.
     pub transaction_partitions_max: usize,
-    /// Bytes in one transaction.
+    /// Most bytes in one transaction.
     pub transaction_bytes_max: usize,
-    /// A partition unacknowledged for this long, while others are, is taken out.
+    /// A partition without an acknowledgement for this long leaves the flow while the others go on.
     pub stuck_after: Duration,
-    /// First and largest wait before a stuck partition is tried again.
+    /// Minimum and maximum wait before a stuck partition is retried.
     pub stuck_retry: (Duration, Duration),
-    /// First and largest wait before a broken lane is taken again.
+    /// Minimum and maximum wait before a lane is taken again after a failure.
     pub restart_backoff: (Duration, Duration),
     /// Time to commit or abort when the lane is given up.
     pub drain: Duration,
@@ -70,21 +70,22 @@ impl Default for Limits {
 /// One lane of one link.
 #[derive(Clone, Debug)]
 pub struct LaneSpec {
-    /// Link name.
+    /// Name of the link.
     pub link: Arc<str>,
-    /// Which lane.
+    /// Number of the lane.
     pub lane: LaneId,
-    /// How many the link has.
+    /// Number of lanes of the link.
     pub lanes: u32,
-    /// A number that no other process has, written with progress: a lane knows by it whether it was the last to copy.
+    /// A number that no other process has. It is written with progress, so that a lane knows
+    /// whether this process was the last to write.
     pub process: u32,
     /// Delivery mode.
     pub delivery: DeliveryMode,
-    /// Where partitions begin that existed when the link was made.
+    /// Start of partitions that existed when the link was created.
     pub start: StartAt,
-    /// Policies.
+    /// Policies of the link.
     pub policies: Policies,
-    /// Bounds.
+    /// Limits.
     pub limits: Limits,
     /// Hash of the link's configuration, written with progress.
     pub config_hash: Arc<str>,

@@ -1,4 +1,5 @@
-//! What a link tells about itself while it runs. Written once per batch and commit, read by progress bars, status and metrics.
+//! The figures of a link while it runs. Written once per batch and commit; read by progress bars,
+//! status and metrics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,43 +11,43 @@ use crate::histogram::Histogram;
 use crate::lock::lock;
 use crate::ports::LogBounds;
 
-/// Topics that are counted one by one; those beyond are counted together, under [`OTHER_TOPICS`].
+/// Number of topics that have totals of their own. Those beyond share [`OTHER_TOPICS`].
 const TOPICS_MAX: usize = 1000;
 
-/// Stands for the topics beyond the bound. No topic has this name: Kafka does not allow the brackets.
+/// Name of the shared totals of further topics. No topic has it: topic names have no parentheses.
 pub const OTHER_TOPICS: &str = "(others)";
 
-/// What one source partition is doing.
+/// The activity of one source partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// Being read.
+    /// It is read.
     Running,
-    /// The target does not take its records; tried again later.
+    /// The target does not take its records. Retried later.
     Stuck,
-    /// Stopped by policy; an event said why.
+    /// Stopped by policy. An event gave the reason.
     Stopped,
 }
 
-/// One source partition.
+/// The status of one source partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionStatus {
     /// Committed progress: the next offset.
     pub committed: SourceOffset,
-    /// What it is doing.
+    /// Its activity.
     pub activity: Activity,
-    /// Timestamp of the newest record known to be committed, in milliseconds since the Unix epoch; `None` before the first
-    /// one of this process.
+    /// Timestamp of the newest record known to be committed, in milliseconds since the Unix epoch.
+    /// `None` before the first one of this process.
     pub committed_time_ms: Option<i64>,
 }
 
-/// What one lane of this process is doing.
+/// The state of one lane of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneState {
-    /// Being taken: ids initialised, progress read, places sought.
+    /// Being taken: ids are initialised, progress is read, partitions are placed.
     Taking,
-    /// Moves records.
+    /// It moves records.
     Running,
-    /// Broke, and waits before it is taken again.
+    /// An attempt failed. It waits before it is taken again.
     Waiting,
 }
 
@@ -59,21 +60,22 @@ pub struct Totals {
     pub bytes_read: u64,
     /// Records acknowledged by the target.
     pub records_written: u64,
-    /// Records left out by plugins.
+    /// Records dropped by plugins.
     pub records_dropped: u64,
-    /// Records refused by plugins.
+    /// Records rejected by plugins.
     pub records_rejected: u64,
-    /// Records kept in quarantine.
+    /// Records written to quarantine.
     pub records_quarantined: u64,
-    /// Records sent with the present time, as their own was 0.
+    /// Records sent with the present time, because their own timestamp was 0.
     pub timestamps_replaced: u64,
-    /// Bytes of keys, values and headers acknowledged by the target, and 64 bytes a record besides.
+    /// Bytes of keys, values and headers acknowledged by the target, plus 64 bytes for each record.
     pub bytes_written: u64,
     /// Transactions committed.
     pub transactions: u64,
-    /// Transactions that were open when their lane broke, so that they were aborted or fenced.
+    /// Transactions that were open when an attempt at their lane failed, and were aborted or
+    /// fenced.
     pub transactions_aborted: u64,
-    /// Lane generations that ended with an error.
+    /// Attempts at lanes that failed.
     pub lane_restarts: u64,
 }
 
@@ -84,18 +86,19 @@ pub struct TopicTotals {
     pub records_read: u64,
     /// Bytes of keys, values and headers read.
     pub bytes_read: u64,
-    /// Records acknowledged by the target, under whatever name they have there.
+    /// Records acknowledged by the target, whatever their topic is called there.
     pub records_written: u64,
     /// Their bytes, as in [`Totals::bytes_written`].
     pub bytes_written: u64,
-    /// Records kept in quarantine.
+    /// Records written to quarantine.
     pub records_quarantined: u64,
 }
 
-/// How long things take.
+/// Durations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timings {
-    /// From a record's timestamp to its commit on the target: of the last record of each batch read, so a sample.
+    /// From a record's timestamp to its commit on the target. A sample: of the last record of each
+    /// batch.
     pub latency: Histogram,
     /// From the moment when a transaction takes no more records to its commit.
     pub transaction: Histogram,
@@ -112,7 +115,7 @@ struct Inner {
     timings: Timings,
 }
 
-/// Shared by the lanes of a link.
+/// The status of a link, shared by its lanes.
 #[derive(Debug, Default)]
 pub struct LinkStatus {
     inner: Mutex<Inner>,
@@ -124,7 +127,7 @@ impl LinkStatus {
         lock(&self.inner)
     }
 
-    /// Sets a partition's place and activity.
+    /// Sets the committed progress and activity of a partition.
     pub fn set(&self, partition: &PartitionKey, committed: SourceOffset, activity: Activity) {
         let mut inner = self.lock();
         if let Some(status) = inner.partitions.get_mut(partition) {
@@ -135,7 +138,7 @@ impl LinkStatus {
         inner.partitions.insert(partition.clone(), status);
     }
 
-    /// A record of this timestamp is committed, `latency` after it.
+    /// Books that a record with this timestamp is committed, `latency` after it.
     pub fn committed(&self, partition: &PartitionKey, time_ms: i64, latency: Duration) {
         let mut inner = self.lock();
         inner.timings.latency.observe(latency);
@@ -144,33 +147,33 @@ impl LinkStatus {
         }
     }
 
-    /// Forgets a partition that this process does not move any more.
+    /// Removes a partition that this process does not move any more.
     pub fn forget(&self, partition: &PartitionKey) {
         self.lock().partitions.remove(partition);
     }
 
-    /// Says what a lane of this process does.
+    /// Sets the state of a lane of this process.
     pub fn set_lane(&self, lane: LaneId, state: LaneState) {
         self.lock().lanes.insert(lane, state);
     }
 
-    /// Forgets a lane that this process does not have any more.
+    /// Removes a lane that this process does not have any more.
     pub fn forget_lane(&self, lane: LaneId) {
         self.lock().lanes.remove(&lane);
     }
 
-    /// The lanes of this process.
+    /// Returns the lanes of this process.
     #[must_use]
     pub fn lanes(&self) -> BTreeMap<LaneId, LaneState> {
         self.lock().lanes.clone()
     }
 
-    /// The group has told this process which lanes it has, be it none.
+    /// Books that the group has assigned this process its lanes, even if it is none.
     pub fn joined(&self) {
         self.lock().has_joined = true;
     }
 
-    /// Whether the group has told it.
+    /// Returns whether the group has assigned this process its lanes.
     #[must_use]
     pub fn has_joined(&self) -> bool {
         self.lock().has_joined
@@ -196,36 +199,37 @@ impl LinkStatus {
         change(&mut self.lock().timings);
     }
 
-    /// Sets what is known of the source's logs.
+    /// Sets the log bounds of the source partitions.
     pub fn set_bounds(&self, bounds: BTreeMap<PartitionKey, LogBounds>) {
         self.lock().bounds = bounds;
     }
 
-    /// Log bounds of the source partitions of this process, as last looked at.
+    /// Returns the log bounds of the source partitions of this process, as last read.
     #[must_use]
     pub fn bounds(&self) -> BTreeMap<PartitionKey, LogBounds> {
         self.lock().bounds.clone()
     }
 
-    /// All partitions of this process.
+    /// Returns all partitions of this process.
     #[must_use]
     pub fn partitions(&self) -> BTreeMap<PartitionKey, PartitionStatus> {
         self.lock().partitions.clone()
     }
 
-    /// The totals.
+    /// Returns the totals.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.lock().totals
     }
 
-    /// The totals of each source topic; beyond a thousand, the rest together under [`OTHER_TOPICS`].
+    /// Returns the totals of each source topic. Beyond a thousand topics, the others are together
+    /// under [`OTHER_TOPICS`].
     #[must_use]
     pub fn topics(&self) -> BTreeMap<Arc<str>, TopicTotals> {
         self.lock().topics.clone()
     }
 
-    /// The timings.
+    /// Returns the timings.
     #[must_use]
     pub fn timings(&self) -> Timings {
         self.lock().timings.clone()

@@ -1,4 +1,5 @@
-//! Keeps a lane going: takes it, lets it flow, and when a generation ends with an error takes it again after a backoff.
+//! Keeps a lane going: takes it, lets it flow, and takes it again after a wait when an attempt
+//! fails.
 
 use std::time::Duration;
 
@@ -13,20 +14,21 @@ use crate::ports::{Class, PortError};
 use crate::spec::LaneSpec;
 use crate::status::LaneState;
 
-/// A generation that flowed for this long before it broke starts the backoff anew.
+/// An attempt that flowed for this long before it failed resets the wait.
 const HEALTHY: Duration = Duration::from_secs(30);
 
 /// Runs a lane until `stop`, then commits what is released within the drain deadline.
 ///
 /// # Errors
-/// A [`PortError`] of class `Stop` when the lane cannot be used by this process: refused by a cluster before any record was
-/// taken (permissions, credentials), or the link was resized.
+/// A [`PortError`] of class `Stop` if this process cannot use the lane: a cluster refused it before
+/// any record was written (permissions, credentials), or the link was resized.
 pub async fn supervise(spec: LaneSpec, deps: LaneDeps, stop: CancellationToken) -> Result<(), PortError> {
     let abort = CancellationToken::new();
     supervise_until(spec, deps, stop, abort).await
 }
 
-/// As [`supervise`]; `abort` ends a drain before its deadline: what is not committed then is aborted.
+/// As [`supervise`]. `abort` ends a drain before its deadline: what is not committed then is
+/// aborted.
 pub(crate) async fn supervise_until(
     spec: LaneSpec,
     deps: LaneDeps,
@@ -48,16 +50,14 @@ pub(crate) async fn supervise_until(
             backoff = spec.limits.restart_backoff.0;
         }
         let wait = match &error {
-            // Not an accident: the next generation is what deals with it.
+            // Not an accident: the next attempt deals with it.
             LaneError::Refused(_) | LaneError::Stuck(_) => Duration::ZERO,
             LaneError::Closed(reason) => {
-                return Err(PortError {
-                    class: Class::Stop,
-                    context: format!("lane {} of link {}", spec.lane, spec.link),
-                    reason: reason.clone(),
-                });
+                let context = format!("lane {} of link {}", spec.lane, spec.link);
+                return Err(PortError::new(Class::Stop, context, reason));
             }
-            // Refused from the beginning: that is for the operator, not for patience. Refused later: rights may come back.
+            // Refused from the beginning, it is for the operator, and no retry helps. Refused
+            // later, the permission may come back.
             LaneError::Port(error) if error.class == Class::Stop && !caution.has_written() => return Err(error.clone()),
             LaneError::Port(PortError { class: Class::Stop, .. }) => spec.limits.restart_backoff.1,
             _ => backoff,
@@ -81,8 +81,8 @@ pub(crate) async fn supervise_until(
     Ok(())
 }
 
-/// One generation: take, flow, release. On `stop` the drain has a deadline; what is not committed by then is aborted, and
-/// whoever takes the lane next copies it again from committed progress.
+/// Runs one attempt: take, flow, release. On `stop` the drain has a deadline. What is not committed
+/// by then is aborted, and the next owner of the lane copies it again from committed progress.
 async fn attempt(
     spec: &LaneSpec,
     deps: &LaneDeps,
@@ -91,7 +91,8 @@ async fn attempt(
     abort: &CancellationToken,
 ) -> Result<(), LaneError> {
     let taken = tokio::select! { biased;
-        // Nothing was released yet: dropping a half-taken lane leaves at most an empty transaction to abort.
+        // Nothing was released yet. Dropping a half-taken lane leaves at most an empty transaction
+        // to abort.
         () = stop.cancelled() => return Ok(()),
         taken = Lane::take(spec, deps, caution) => taken,
     };

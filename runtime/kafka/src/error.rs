@@ -58,7 +58,7 @@ pub fn port_error(context: impl Into<String>, error: &FfiError) -> PortError {
         reason.push_str("; ");
         reason.push_str(remedy);
     }
-    PortError { class: class_of(error.code), context: context.into(), reason }
+    PortError::new(class_of(error.code), context, reason).caused_by(error.clone())
 }
 
 /// As [`port_error`], with the trouble that the client reported before: a call that timed out
@@ -78,7 +78,7 @@ pub fn port_error_because(context: impl Into<String>, error: &FfiError, trouble:
 
 /// Returns a port error that no client reported.
 pub(crate) fn own(class: Class, context: impl Into<String>, reason: impl Into<String>) -> PortError {
-    PortError { class, context: context.into(), reason: reason.into() }
+    PortError::new(class, context, reason)
 }
 
 /// Runs a blocking call outside of the async threads. The call must end by itself in bounded time.

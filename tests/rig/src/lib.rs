@@ -3,9 +3,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), strait_test_cluster::ClusterError> {
-//! use strait_test_cluster::{Cluster, ClusterSpec}; let cluster = Cluster::start(ClusterSpec {
-//! per_broker_proxy: true, ..ClusterSpec::new("source") }).await?; println!("{}",
-//! cluster.bootstrap()); cluster.proxy(0)?.reset(); cluster.broker(0)?.kill()?;
+//! use strait_test_cluster::{Cluster, ClusterSpec};
+//! let cluster = Cluster::start(ClusterSpec { per_broker_proxy: true, ..ClusterSpec::new("source") }).await?;
+//! println!("{}", cluster.bootstrap());
+//! cluster.proxy(0)?.reset();
+//! cluster.broker(0)?.kill()?;
 //! cluster.broker(0)?.restart().await?;
 //! # Ok(())
 //! # }

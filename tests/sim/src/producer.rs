@@ -114,7 +114,7 @@ impl Target for SimTarget {
         if world.bug == Some(Bug::HiddenIds) {
             unfenced.clear();
         }
-        Ok(Taken { ids: letters, unfenced })
+        Ok(Taken { ids: letters, unfenced, unfenced_because: "their last transactions cannot end yet" })
     }
 
     async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError> {

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     fn error(class: Class) -> RunError {
-        PortError { class, context: "asking".to_owned(), reason: "no".to_owned() }.into()
+        PortError::new(class, "asking", "no").into()
     }
 
     fn down() -> RunError {

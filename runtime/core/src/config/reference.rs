@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// A reference in a string.
+/// What a string refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reference<'a> {
     /// The value of an environment variable.

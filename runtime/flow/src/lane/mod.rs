@@ -41,22 +41,22 @@ use crate::status::LinkStatus;
 use crate::target_topics::TargetTopics;
 use crate::transaction::Transactions;
 
-/// What lanes are made of; shared by all lanes of a link.
+/// The ports of a lane, shared by all lanes of a link.
 #[derive(Clone)]
 pub struct LaneDeps {
-    /// Makes the clients.
+    /// Creates the clients.
     pub connector: Arc<dyn LaneConnector>,
     /// Reads committed progress.
     pub progress: Arc<dyn ProgressStore>,
     /// Makes plugin chains.
     pub chains: Arc<dyn ChainFactory>,
-    /// Time.
+    /// Reads the time.
     pub clock: Arc<dyn Clock>,
     /// Takes events.
     pub events: Arc<dyn EventSink>,
     /// Takes figures.
     pub status: Arc<LinkStatus>,
-    /// The link's source topics as last discovered.
+    /// The link's source topics, as last discovered.
     pub topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
 }
 

@@ -74,11 +74,9 @@ impl Lane<'_> {
         let mut records = Vec::with_capacity(refusals.len());
         for refusal in refusals {
             let Some(record) = processed.batch.get(refusal.index) else {
-                return Err(PortError {
-                    class: Class::Retry,
-                    context: format!("writing a record of {key} to quarantine"),
-                    reason: "it is not in its batch: please report this as a bug".to_owned(),
-                });
+                let context = format!("writing a record of {key} to quarantine");
+                let reason = "it is not in its batch: please report this as a bug";
+                return Err(PortError::new(Class::Retry, context, reason));
             };
             records.push(QuarantineRecord {
                 partition: key,

@@ -212,8 +212,8 @@ fn target_partition(copy: &OutCopy<'_>, topic: &TargetTopic, source_partition: i
         Route::Partition(partition) => *partition,
         Route::Hash(bytes) => partitioner::partition_of(bytes, topic.partitions),
         Route::Keep if source_partition.unsigned_abs() < topic.partitions => source_partition,
-        // A routed record whose partition does not exist there: by its key, as Kafka's default
-        // partitioner does, or by number if the key is null.
+        // A routed record whose partition does not exist there: by its key, as a default producer
+        // chooses it, or by number if the key is null.
         Route::Keep | Route::ByKey => match copy.key() {
             Some(key) => partitioner::partition_of(key, topic.partitions),
             None => source_partition % i32::try_from(topic.partitions.max(1)).unwrap_or(i32::MAX),

@@ -21,7 +21,8 @@ use crate::target_topics::TargetTopics;
 use crate::transaction::Transactions;
 
 /// How long an attempt that failed may take to abort its open transactions. The next attempt aborts
-/// them in any case; if the target cannot, waiting only holds up the partitions that it could write.
+/// them in any case; if the target cannot, waiting only holds up the partitions that it could
+/// write.
 pub(crate) const ABORT_MAX: Duration = Duration::from_secs(1);
 
 /// Checks that no other process can still write beside this one, although it lost the lane.
@@ -38,23 +39,20 @@ fn check_sole_owner(taken: &Taken, last: Option<&Position>, spec: &LaneSpec) -> 
     if last.ids.chars().nth(1).is_some_and(|next| !taken.unfenced.contains(next)) {
         return Ok(());
     }
-    Err(PortError {
-        class: Class::Retry,
-        context: format!("taking lane {} of link {}", spec.lane, spec.link),
-        reason: format!(
-            "the last transactions of its transactional ids {:?} cannot end yet (CONCURRENT_TRANSACTIONS), and the process that began them could still be at work; they end when every target partition that they touched has a leader and min.insync.replicas again",
-            taken.unfenced
-        ),
-    })
+    let context = format!("taking lane {} of link {}", spec.lane, spec.link);
+    let reason = format!(
+        "its transactional ids {:?} are not fenced, and the process that used them could still be at work: {}",
+        taken.unfenced, taken.unfenced_because
+    );
+    Err(PortError::new(Class::Retry, context, reason))
 }
 
 impl<'a> Lane<'a> {
     /// Makes the clients, takes the lane and puts every partition at its committed position.
     pub async fn take(spec: &'a LaneSpec, deps: &'a LaneDeps, caution: &'a mut Caution) -> Result<Lane<'a>, LaneError> {
-        let chain = deps.chains.chain().map_err(|e| PortError {
-            class: Class::Retry,
-            context: "making an instance of the plugin chain".to_owned(),
-            reason: e.to_string(),
+        let chain = deps.chains.chain().map_err(|error| {
+            let context = "making an instance of the plugin chain";
+            PortError::new(Class::Retry, context, error.to_string()).caused_by(error)
         })?;
         let mut target = deps.connector.target(spec.lane).await?;
         let mut quarantine = deps.connector.quarantine(spec.lane).await?;

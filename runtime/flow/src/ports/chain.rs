@@ -9,13 +9,13 @@ use strait_core::{Batch, Generation, PartitionKey, Processed, SourceOffset};
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("plugin {plugin} (generation {}): {reason}", generation.0)]
 pub struct ChainError {
-    /// Which plugin.
+    /// Name of the plugin.
     pub plugin: Arc<str>,
-    /// The generation it belongs to.
+    /// The generation that it belongs to.
     pub generation: Generation,
-    /// Offset of the guilty record, where it is known.
+    /// Offset of the record that it broke on, if it is known.
     pub offset: Option<SourceOffset>,
-    /// Trap, deadline, memory, bad edit: what happened and what to do.
+    /// What happened and the remedy: trap, deadline, memory, bad edit.
     pub reason: String,
     /// When the batch may be judged again.
     pub next: Next,
@@ -52,61 +52,63 @@ impl ChainError {
     }
 }
 
-/// How much of a partition's log a plugin has to have seen to judge a record: what is not further back than both say.
+/// How much of the log a plugin must see before it can judge a record. Both bounds apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WarmUp {
     /// At most this many offsets before the record.
     pub records: u32,
-    /// Not older than the record by more than so many milliseconds; 0 does not bound it.
+    /// At most this many milliseconds older than the record; 0 for no bound.
     pub ms: u64,
 }
 
-/// A lane's own instance of the link's plugin chain. Calls run on the lane's thread and end by themselves: each guest call
-/// has a deadline.
+/// A lane's own instance of the link's plugin chain. Calls run on the lane's thread and end by
+/// themselves, because each guest call has a deadline.
 pub trait Chain: Send {
-    /// What the chain has to be shown of the log, with [`Chain::warm_up`], before it can judge a batch of this partition that
-    /// begins at `next`; nothing where its plugins have no memory, or remember what came before. To be asked before every
-    /// batch. Where it asks, the partition is forgotten.
+    /// Returns the warm-ups that the chain needs, with [`Chain::warm_up`], before it can judge a
+    /// batch of this partition that begins at `next`. None if its plugins are stateless, or have
+    /// the state that belongs there. Called before every batch. A chain that asks has dropped its
+    /// state for the partition.
     fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<WarmUp>;
 
-    /// Shows the chain the records of a batch below `until`, which were judged before: only what plugins remember of them
-    /// stays. In order, each once.
+    /// Shows the chain the records of a batch below `until`, which were judged before. Only the
+    /// plugins' state changes. In order, each record once.
     ///
     /// # Errors
-    /// [`ChainError`]: the partition is forgotten, and has to be shown from the beginning.
+    /// [`ChainError`]: the state for the partition is dropped, and the warm-up begins again.
     fn warm_up(&mut self, batch: &Batch, until: SourceOffset, partitions: u32) -> Result<(), ChainError>;
 
-    /// Everything that it asked for, up to `until`, was shown.
+    /// Ends the warm-up: the chain was shown everything that it asked for, up to `until`.
     fn warmed_up(&mut self, partition: &PartitionKey, until: SourceOffset);
 
-    /// The partition is not read any more, or its log is another one than it was.
+    /// Drops the state for a partition that is not read any more, or whose log has changed.
     fn forget(&mut self, partition: &PartitionKey);
 
-    /// Judges a batch. The topic is opened on first sight: plugins may rename it, and `naming` is applied once, last.
+    /// Judges a batch. The first batch of a topic opens it: plugins may rename it, and the link's
+    /// naming is applied once, last.
     ///
     /// # Errors
     /// [`ChainError`]: nothing of the batch was judged.
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError>;
 
-    /// Final topic of untouched records of a source topic.
+    /// Returns the final topic of a source topic's untouched records.
     ///
     /// # Errors
-    /// [`ChainError`] when a plugin refuses the topic or the name is not allowed.
+    /// [`ChainError`] if a plugin refuses the topic or the name is not allowed.
     fn target_topic(&mut self, topic: &str, partitions: u32) -> Result<Arc<str>, ChainError>;
 
-    /// The plugins as they are now.
+    /// Returns the plugins as they are now.
     fn generation(&self) -> Generation;
 
-    /// Another number than before where other plugins judge from the next batch of some partition on: what those before have
-    /// stopped may go on.
+    /// Returns a number that changes whenever another plugin chain takes over a partition. Stopped
+    /// partitions may then be retried.
     fn version(&self) -> u64;
 }
 
 /// Makes chains, one per lane.
 pub trait ChainFactory: Send + Sync {
-    /// A fresh chain.
+    /// Makes a chain.
     ///
     /// # Errors
-    /// [`ChainError`] when an instance cannot be made.
+    /// [`ChainError`] if an instance cannot be made.
     fn chain(&self) -> Result<Box<dyn Chain>, ChainError>;
 }

@@ -1,12 +1,15 @@
-//! What a lane needs of the world. `strait-kafka` and `strait-host` implement these; so does the simulation.
+//! What a lane needs of the world. The crates above this one implement these ports for real clusters
+//! and plugins, and `tests/sim` for simulated ones.
 //!
-//! The ports speak in batches and runs, never assume librdkafka, and are object safe: a lane holds `Box<dyn …>`, so that
-//! its code reads without type parameters. A call that may wait is async; every such call is bounded by its implementor.
+//! The ports pass batches and runs, assume no client library, and are object safe: a lane holds
+//! `Box<dyn …>`, so its code has no type parameters. A call that may wait is async, and its
+//! implementor bounds the wait.
 
 mod chain;
 mod source;
 mod target;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +24,16 @@ pub use target::{
 };
 use tokio::sync::oneshot;
 
-/// How a failed port call is to be met.
+/// How to treat a failed port call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Passing: take the lane again after a backoff.
+    /// It may pass: take the lane again after a wait.
     Retry,
-    /// Another owner has the lane's ids: back off, confirm membership, then take it again or give it up.
+    /// Another owner has the lane's ids: wait, confirm membership, then take the lane again or give
+    /// it up.
     Fenced,
-    /// Waiting does not mend it (no permission, bad credentials, incompatible stored state): said loudly, tried rarely.
+    /// Waiting does not cure it (no permission, bad credentials, incompatible stored state): report
+    /// it at once and retry rarely.
     Stop,
 }
 
@@ -36,104 +41,123 @@ pub enum Class {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{context}: {reason}")]
 pub struct PortError {
-    /// How to meet it.
+    /// How to treat it.
     pub class: Class,
-    /// What was being done, with its coordinates (cluster, topic, partition, transactional id).
+    /// The operation, with its coordinates (cluster, topic, partition, transactional id).
     pub context: String,
-    /// What the other side said, and what to do where that is known.
+    /// The answer of the other side, and the remedy if it is known.
     pub reason: String,
+    /// The error that caused it, if there is one below the port. Its text is part of `reason`.
+    pub source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl PortError {
+    /// Creates an error without a cause below the port.
+    #[must_use]
+    pub fn new(class: Class, context: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { class, context: context.into(), reason: reason.into(), source: None }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn caused_by(self, source: impl Error + Send + Sync + 'static) -> Self {
+        Self { source: Some(Arc::new(source)), ..self }
+    }
 }
 
 /// Reads what lanes have committed.
 #[async_trait]
 pub trait ProgressStore: Send + Sync {
-    /// All that is committed in the lane's partition of the progress topic. Asked by the owner of a lane, it also waits for
-    /// what a predecessor has asked to commit: the lane is taken before.
+    /// Returns everything that is committed in the lane's partition of the progress topic. For the
+    /// owner of a taken lane, it waits for commits that a previous owner has asked for.
     ///
     /// # Errors
-    /// [`PortError`]; class `Stop` where a record cannot be read.
+    /// [`PortError`]; class `Stop` if a record cannot be decoded.
     async fn read(&self, lane: LaneId) -> Result<LaneProgress, PortError>;
 }
 
 /// A record for the quarantine topic on the source cluster.
 #[derive(Debug)]
 pub struct QuarantineRecord<'a> {
-    /// Where it came from.
+    /// The source partition.
     pub partition: &'a PartitionKey,
     /// The record, as read.
     pub record: RecordRef<'a>,
-    /// Who refused it: a plugin's name, or `target` or `strait`.
+    /// The name of the plugin that refused it, or `target` or `strait`.
     pub by: &'a str,
-    /// The plugin's file, where it was a plugin: `sha256:` and 64 hexadecimal digits.
+    /// Digest of the plugin's file, if it was a plugin: `sha256:` and 64 hexadecimal digits.
     pub digest: Option<&'a str>,
-    /// A stable code.
+    /// A stable code of the reason.
     pub code: &'a str,
-    /// Detail.
+    /// Detail for the operator.
     pub text: &'a str,
-    /// The chain's generation.
+    /// The plugins that judged the batch.
     pub generation: &'a Generation,
 }
 
-/// Keeps refused records on the source side.
+/// Writes refused records to the source side.
 #[async_trait]
 pub trait Quarantine: Send {
-    /// Connects, and makes what is missing, ahead of the first record: a partition need not wait for that.
+    /// Connects, and creates what is missing, ahead of the first record.
     ///
     /// # Errors
-    /// [`PortError`]: a record that is refused would stop its partition.
+    /// [`PortError`]: a refused record would stop its partition.
     async fn prepare(&mut self) -> Result<(), PortError> {
         Ok(())
     }
 
-    /// Writes records and returns once every one is acknowledged (`acks=all`). Before that, nothing that passes them may
-    /// be committed.
+    /// Writes records and returns once every one is acknowledged by all replicas in sync. Nothing
+    /// that passes them may be committed before that.
     ///
     /// # Errors
-    /// [`PortError`]: none of them counts as kept.
+    /// [`PortError`]: none of them counts as written.
     async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError>;
 }
 
-/// Makes the clients of one lane.
+/// Creates the clients of a lane.
 #[async_trait]
 pub trait LaneConnector: Send + Sync {
-    /// A reader of the source.
+    /// Returns a reader of the source.
     ///
     /// # Errors
     /// [`PortError`].
     async fn source(&self, lane: LaneId) -> Result<Box<dyn Source>, PortError>;
 
-    /// A writer to the target; it owns no id before [`Target::take`].
+    /// Returns a writer to the target. It owns no id before [`Target::take`].
     ///
     /// # Errors
     /// [`PortError`].
     async fn target(&self, lane: LaneId) -> Result<Box<dyn Target>, PortError>;
 
-    /// The lane may have been with another process: nothing that was learnt of its transactional ids holds any more.
+    /// Forgets what is known of the lane's transactional ids: another process may have had the
+    /// lane.
     fn forget(&self, lane: LaneId) {
         let _ = lane;
     }
 
-    /// A writer to the quarantine topic.
+    /// Returns a writer to the quarantine topic.
     ///
     /// # Errors
     /// [`PortError`].
     async fn quarantine(&self, lane: LaneId) -> Result<Box<dyn Quarantine>, PortError>;
 }
 
-/// What the group says about this process's lanes.
+/// Changes of this process's lanes, as the group reports them.
 #[derive(Debug)]
 pub enum MembershipEvent {
-    /// These lanes are ours now, besides those we have; none where others have them all.
+    /// These lanes are ours now, in addition to those that we have. None if others have them all.
     Assigned(Vec<LaneId>),
-    /// These lanes must be given up; answer when their work is committed or aborted. The group waits a few seconds only.
+    /// These lanes must be given up. Answer when their work is committed or aborted; the group
+    /// waits a few seconds only.
     Revoked(Vec<LaneId>, oneshot::Sender<()>),
-    /// These lanes are gone already: another may own them.
+    /// These lanes are gone already: another process may own them.
     Lost(Vec<LaneId>),
-    /// The group cannot be reached or refuses us; it goes on trying. Lanes go on: fencing keeps them safe.
+    /// The group cannot be reached or refuses us. It retries, and lanes go on: fencing keeps them
+    /// safe.
     Trouble(PortError),
 }
 
-/// Membership in the link's group: which lanes are ours.
+/// Membership in the link's group, which assigns lanes to processes.
 #[async_trait]
 pub trait Membership: Send {
     /// Waits for the next event. Cancel safe.
@@ -148,32 +172,32 @@ pub trait Membership: Send {
 pub struct SourceTopic {
     /// Name.
     pub topic: Arc<str>,
-    /// Incarnation.
+    /// Id of this incarnation.
     pub id: TopicId,
     /// Number of partitions.
     pub partitions: i32,
 }
 
-/// Finds the topics of a link on the source.
+/// Discovers the topics of a link on the source.
 #[async_trait]
 pub trait Discovery: Send + Sync {
-    /// The selected topics as they are now, sorted by name.
+    /// Returns the selected topics as they are now, sorted by name.
     ///
     /// # Errors
     /// [`PortError`].
     async fn topics(&self) -> Result<Vec<SourceTopic>, PortError>;
 }
 
-/// Time, injected. `tokio::time` measures waiting; this reads.
+/// The time. `tokio::time` measures waits; this reads clocks.
 pub trait Clock: Send + Sync {
-    /// Monotonic, since some start.
+    /// Returns the monotonic time since some start.
     fn now(&self) -> Duration;
-    /// Milliseconds since the Unix epoch.
+    /// Returns milliseconds since the Unix epoch.
     fn unix_ms(&self) -> i64;
 }
 
-/// Takes events. Never waits, never fails.
+/// Takes events. It never waits and never fails.
 pub trait EventSink: Send + Sync {
-    /// Something happened on a link.
+    /// Reports an event of a link.
     fn emit(&self, link: &str, event: Event);
 }

@@ -11,48 +11,51 @@ use super::PortError;
 /// A place in a source partition, always an explicit number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadFrom {
-    /// Where.
+    /// The source partition.
     pub partition: PartitionKey,
-    /// The first offset wanted.
+    /// The first offset to read.
     pub next: SourceOffset,
-    /// Leader epoch of the record before it, so that the broker can notice a truncation; `UNKNOWN` skips that check.
+    /// Leader epoch of the record before it, with which the cluster can detect a truncation.
+    /// `UNKNOWN` skips that check.
     pub leader_epoch: LeaderEpoch,
 }
 
-/// Numbers every assignment of a partition, so that what was fetched before a seek is told apart from what comes after.
+/// Number of an assignment. It separates what was fetched before a seek from what was fetched after
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadEpoch(pub u64);
 
 /// What a source gives.
 #[derive(Debug)]
 pub enum Fetched {
-    /// Records, never empty. Within a read epoch batches of a partition come in offset order.
+    /// Records, never none. Within a read epoch, batches of a partition come in offset order.
     Batch {
-        /// The assignment it was fetched under; older than the lane's own means: throw it away.
+        /// The assignment that it was fetched under. Older than the lane's own: drop it.
         epoch: ReadEpoch,
         /// The records.
         batch: Batch,
     },
-    /// The reader moved on without records: aborted, control or compacted offsets. Comes behind every batch before `next`.
+    /// The reader moved on without records: aborted, control or compacted offsets. Comes after
+    /// every batch before `next`.
     Moved {
-        /// The assignment.
+        /// The assignment that it was fetched under.
         epoch: ReadEpoch,
-        /// Topic.
+        /// Name of the topic.
         topic: Arc<str>,
         /// Partition number.
         partition: i32,
-        /// The next offset the reader will ask for.
+        /// The next offset that the reader will ask for.
         next: SourceOffset,
     },
-    /// Reading a partition failed; nothing more comes for it until it is assigned again.
+    /// Reading a partition failed. Nothing more comes for it until it is assigned again.
     Failed {
-        /// The assignment.
+        /// The assignment that it was fetched under.
         epoch: ReadEpoch,
-        /// Topic.
+        /// Name of the topic.
         topic: Arc<str>,
         /// Partition number.
         partition: i32,
-        /// Why.
+        /// The reason.
         failure: ReadFailure,
     },
 }
@@ -60,16 +63,17 @@ pub enum Fetched {
 /// Why reading a partition stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadFailure {
-    /// The wanted offset is not in the log (deleted by retention, or beyond its end): look at the log's bounds.
+    /// The offset is not in the log (deleted by retention, or beyond its end): compare the log's
+    /// bounds.
     OutOfRange,
-    /// The broker's log and the position's leader epoch do not agree: truncated or recreated.
+    /// The log and the position's leader epoch do not agree: the log was truncated or recreated.
     LogTruncation,
     /// The topic or partition does not exist.
     Gone,
-    /// Our principal may not read the topic; with the reason and what to do. Tried again from time to time, as the permission may
-    /// be given.
+    /// Our principal may not read the topic; with the reason and the remedy. Retried from time to
+    /// time, as the permission may be granted.
     Denied(String),
-    /// Anything else (corrupt batch, decompression); retried and named.
+    /// Any other failure (corrupt batch, decompression), as text. Retried.
     Other(String),
 }
 
@@ -78,68 +82,70 @@ pub enum ReadFailure {
 pub struct LogBounds {
     /// First offset that exists.
     pub log_start: SourceOffset,
-    /// Where committed readers stop (last stable offset).
+    /// Where readers of committed data stop (last stable offset).
     pub last_stable: SourceOffset,
     /// Where the log ends (high watermark).
     pub high_watermark: SourceOffset,
 }
 
-/// Where a link begins on its first sight of a partition.
+/// Where a link begins in a partition that it sees for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartAt {
     /// The log's start.
     Earliest,
     /// The last stable offset at that moment.
     Latest,
-    /// The first record at or after this time, milliseconds since the Unix epoch; the log's end if there is none.
+    /// The first record at or after this time, in milliseconds since the Unix epoch; the log's end
+    /// if there is none.
     Timestamp(i64),
 }
 
-/// The reading side of a lane: one client, used by one lane.
+/// The reading side.
 #[async_trait]
 pub trait Source: Send {
-    /// Starts reading partitions at explicit places; one that is already assigned is moved (a seek). Everything fetched
-    /// before is void: later results carry `epoch`.
+    /// Starts reading partitions at explicit places. A partition that is assigned already is moved
+    /// (a seek). Everything fetched before is void: later results carry `epoch`.
     ///
     /// # Errors
-    /// [`PortError`] when the client refuses.
+    /// [`PortError`] if the client refuses.
     async fn assign(&mut self, epoch: ReadEpoch, places: &[ReadFrom]) -> Result<(), PortError>;
 
     /// Stops reading partitions.
     ///
     /// # Errors
-    /// [`PortError`] when the client refuses.
+    /// [`PortError`] if the client refuses.
     async fn unassign(&mut self, partitions: &[PartitionKey]) -> Result<(), PortError>;
 
-    /// Waits for what comes next. Cancel safe: what was not returned is returned by the next call. Not calling it is the
-    /// backpressure.
+    /// Waits for the next result. Cancel safe: a result that was not returned is returned by the
+    /// next call. Not calling it is the backpressure.
     ///
     /// # Errors
-    /// [`PortError`] when the client as a whole is broken.
+    /// [`PortError`] if the client as a whole is broken.
     async fn next(&mut self) -> Result<Fetched, PortError>;
 
-    /// The log bounds of partitions, asked of the brokers now. A partition that does not exist is left out.
+    /// Asks for the log bounds of partitions. A partition that does not exist is left out.
     ///
     /// # Errors
-    /// [`PortError`] when the brokers do not answer in time.
+    /// [`PortError`] if the cluster does not answer in time.
     async fn bounds(&mut self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, LogBounds>, PortError>;
 
-    /// Resolves `start` to a number for each partition. A partition that does not exist is left out.
+    /// Resolves `start` to an offset for each partition. A partition that does not exist is left
+    /// out.
     ///
     /// # Errors
-    /// [`PortError`] when the brokers do not answer in time.
+    /// [`PortError`] if the cluster does not answer in time.
     async fn resolve(
         &mut self,
         start: StartAt,
         partitions: &[PartitionKey],
     ) -> Result<BTreeMap<PartitionKey, SourceOffset>, PortError>;
 
-    /// The ids of topics as they are now. A topic that does not exist is left out.
+    /// Asks for the ids of topics. A topic that does not exist is left out.
     ///
     /// # Errors
-    /// [`PortError`] when the brokers do not answer in time.
+    /// [`PortError`] if the cluster does not answer in time.
     async fn topic_ids(&mut self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, TopicId>, PortError>;
 
-    /// Ends the client. Bounded; errors are logged by the implementor.
+    /// Ends the client. Bounded; the implementor logs errors.
     async fn close(self: Box<Self>);
 }

@@ -30,34 +30,34 @@ impl ProducerSlot {
     }
 }
 
-/// Identifies a produced record until its delivery is known: the lane's number of the source partition and the record's
-/// number within it. Runs of acknowledgements are runs of `sequence`.
+/// Identifies a produced record until its delivery is known. Runs of acknowledgements are runs of
+/// `sequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token {
-    /// The lane's index of the source partition (or one of the lane's own, for progress, map and quarantine).
+    /// The lane's number of the source partition, or the one for progress and map records.
     pub stream: u32,
-    /// Ascending within the stream, wrapping never (2^40 records).
+    /// Ascends within the stream, and never wraps (2^40 records).
     pub sequence: u64,
 }
 
-/// Handle of an open target topic; valid until the target is taken again.
+/// Handle of an open target topic. Valid until the target is taken again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicHandle(pub u32);
 
-/// What is known of an open target topic.
+/// An open target topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetTopic {
     /// Handle to produce with.
     pub handle: TopicHandle,
     /// Number of partitions.
     pub partitions: u32,
-    /// `max.message.bytes`: the largest compressed batch, in bytes.
+    /// Largest compressed batch that it takes, in bytes.
     pub max_message_bytes: usize,
-    /// Whether the target stamps records itself (`message.timestamp.type=LogAppendTime`), losing the source's time.
+    /// The target replaces the timestamps of records by its own time.
     pub log_append_time: bool,
-    /// How far ahead of the broker's clock a CreateTime may be (`message.timestamp.after.max.ms`), in milliseconds.
+    /// How far a record's timestamp may be ahead of the target's clock, in milliseconds.
     pub timestamp_after_max_ms: i64,
-    /// How far behind (`message.timestamp.before.max.ms`), in milliseconds.
+    /// How far a record's timestamp may be behind the target's clock, in milliseconds.
     pub timestamp_before_max_ms: i64,
 }
 
@@ -91,17 +91,17 @@ pub struct ReleaseHint {
     pub may_overlap: bool,
 }
 
-/// Headers to send: the original ones of a record, or a list of their own.
+/// Headers to send: the original ones of a record, or another list.
 #[derive(Clone, Copy, Debug)]
 pub enum OutHeaders<'a> {
-    /// The record's own.
+    /// The record's own headers.
     Original(RecordRef<'a>),
-    /// A new list, in order.
+    /// Another list, in order.
     List(&'a [(Vec<u8>, Option<Vec<u8>>)]),
 }
 
 impl OutHeaders<'_> {
-    /// How many.
+    /// Returns the number of headers.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -110,13 +110,13 @@ impl OutHeaders<'_> {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Visits them in order.
+    /// Visits the headers in order.
     pub fn for_each(&self, mut visit: impl FnMut(HeaderRef<'_>)) {
         match self {
             Self::Original(record) => record.headers.iter().for_each(visit),
@@ -129,14 +129,14 @@ impl OutHeaders<'_> {
     }
 }
 
-/// A record on its way to the target.
+/// A record to produce.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// Open topic.
+    /// Handle of the topic.
     pub topic: TopicHandle,
-    /// Partition, already decided.
+    /// The target partition.
     pub partition: i32,
-    /// Comes back with the delivery.
+    /// Comes back with the delivery report.
     pub token: Token,
     /// Key.
     pub key: Option<&'a [u8]>,
@@ -144,75 +144,79 @@ pub struct Outgoing<'a> {
     pub value: Option<&'a [u8]>,
     /// Headers.
     pub headers: OutHeaders<'a>,
-    /// Milliseconds since the Unix epoch; never 0 or less (the lane decides on those before).
+    /// Milliseconds since the Unix epoch. Never 0 or less: the lane deals with those before.
     pub timestamp_ms: i64,
 }
 
-/// Why a record was not taken.
+/// Why the producer did not take a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProduceError {
-    /// The client's queue is full: go on after some deliveries.
+    /// The client's queue is full: retry after some deliveries.
     QueueFull,
-    /// The client refuses this record for what it is.
+    /// The client refuses this very record.
     Refused(String),
-    /// The producer is broken; an event says more.
+    /// The producer is broken. An event gives the reason.
     Broken(String),
 }
 
-/// What became of records that were produced.
+/// The fate of produced records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryReport {
-    /// `count` records with ascending tokens became as many ascending offsets of one target partition.
+    /// `count` records with ascending tokens have ascending offsets of one target partition.
     Acknowledged {
         /// Token of the first.
         first: Token,
-        /// How many.
+        /// Number of records.
         count: u32,
         /// Target offset of the first.
         offset: TargetOffset,
     },
-    /// The broker (or the client) refused this record for what it is: too large, bad timestamp, invalid.
+    /// The target (or the client) refused this very record: too large, bad timestamp, invalid.
     Refused {
-        /// Which.
+        /// Token of the record.
         token: Token,
-        /// Whether the broker named this very record; if not, any record of its request may be the culprit.
+        /// The target named this very record. If not, any record of its request may be the refused
+        /// one.
         named: bool,
-        /// What it said.
+        /// The reason.
         reason: String,
     },
-    /// It is not known to be written, for a reason that is not its own (purged, timed out, connection, fenced), or was
-    /// acknowledged without an offset.
+    /// It is not known whether it was written, for a reason that is not its own (purged, timed out,
+    /// connection, fenced), or it was acknowledged without an offset.
     Failed {
-        /// Which.
+        /// Token of the record.
         token: Token,
-        /// What happened.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What a target tells.
+/// What a target reports.
 #[derive(Debug)]
 pub enum TargetEvent {
-    /// Deliveries, in the order in which they became known.
+    /// Delivery reports, in the order in which they became known.
     Delivered(Vec<DeliveryReport>),
     /// The transaction that [`Target::commit`] began to end is committed.
     Committed(ProducerSlot),
-    /// A slot is broken (commit failed or of unknown result, fenced, fatal): both must be taken again.
+    /// A slot is broken (commit failed or with unknown result, fenced, fatal). Both must be taken
+    /// again.
     Broken(PortError),
 }
 
-/// The transactional ids of a lane that was taken, by their letters; none in at-least-once mode.
+/// The transactional ids of a lane that was taken, by their letters. None in at-least-once mode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// The two that work, of slot A and of slot B.
+    /// The two ids at work, of slot A and of slot B.
     pub ids: Option<(char, char)>,
-    /// Those that were left as they are, because their last transaction is decided and cannot end yet: whoever asked for that
-    /// end is not fenced by them.
+    /// The ids that are not fenced: the end of their last transaction is decided and cannot happen
+    /// yet, so whoever decided it is not fenced by them.
     pub unfenced: String,
+    /// Why they are not fenced and what changes that, for the operator. Empty if all are fenced.
+    pub unfenced_because: &'static str,
 }
 
 impl Taken {
-    /// The id of this slot, then the other one.
+    /// Returns the letters of this slot's id and of the other one.
     #[must_use]
     pub fn ids_from(&self, slot: ProducerSlot) -> Arc<str> {
         match (self.ids, slot) {
@@ -225,22 +229,23 @@ impl Taken {
 
 /// The writing side of a lane: its producers, used by one lane.
 ///
-/// In exactly-once mode `take` makes two transactional producers; in at-least-once mode there is one idempotent producer,
-/// `begin`, `commit` are not called and every record goes to slot A.
+/// In exactly-once mode, `take` makes two transactional producers. In at-least-once mode there is
+/// one idempotent producer, `begin` and `commit` are not called, and every record goes to slot A.
 #[async_trait]
 pub trait Target: Send {
-    /// Takes the lane: destroys what is left of older producers, then makes and initialises the transactional ids of the lane,
-    /// one after the other, which fences every other owner but those of [`Taken::unfenced`]; works with the first two that can.
-    /// Only after this is progress final.
+    /// Takes the lane: destroys what is left of older producers, then initialises the lane's
+    /// transactional ids one after the other, which fences every other owner but those of
+    /// [`Taken::unfenced`]. The first two that can work are used. Only after this is progress
+    /// final.
     ///
     /// # Errors
-    /// [`PortError`], also where fewer than two ids can work.
+    /// [`PortError`], also if fewer than two ids can work.
     async fn take(&mut self) -> Result<Taken, PortError>;
 
-    /// Opens a topic that has at least `partitions` partitions; makes it, or grows it, where the link may.
+    /// Opens a topic with at least `partitions` partitions. Creates or grows it, if the link may.
     ///
     /// # Errors
-    /// [`PortError`]; `Ok` may have fewer partitions than asked for, where it could not be grown.
+    /// [`PortError`]. `Ok` may have fewer partitions than asked for, if it could not be grown.
     async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError>;
 
     /// Begins a transaction.
@@ -249,14 +254,15 @@ pub trait Target: Send {
     /// [`PortError`].
     fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError>;
 
-    /// Gives a record to the producer; never waits.
+    /// Gives a record to the producer. Never waits.
     ///
     /// # Errors
-    /// [`ProduceError`]; the record was not taken.
+    /// [`ProduceError`]: the record was not taken.
     fn produce(&mut self, slot: ProducerSlot, record: &Outgoing<'_>) -> Result<(), ProduceError>;
 
-    /// Writes progress and map records of the lane in the slot's transaction (or plainly, in at-least-once mode). They are
-    /// acknowledged under `stream` with sequences `first_sequence..` in the order given, progress first.
+    /// Writes progress and map records of the lane in the slot's transaction (or plainly, in
+    /// at-least-once mode). They are acknowledged under `stream` with sequences `first_sequence..`
+    /// in this order, progress first.
     ///
     /// # Errors
     /// [`ProduceError`].
@@ -269,14 +275,15 @@ pub trait Target: Send {
         map: &[MapRecord],
     ) -> Result<(), ProduceError>;
 
-    /// Begins to end the slot's transaction; every record in it is acknowledged. The result comes as an event.
+    /// Begins to end the slot's transaction, of which every record is acknowledged. The result
+    /// comes as an event.
     fn commit(&mut self, slot: ProducerSlot);
 
     /// Waits for the next event. Cancel safe.
     async fn event(&mut self) -> TargetEvent;
 
-    /// In-sync replicas of a target partition and how many its topic needs to be written (`min.insync.replicas`), from
-    /// fresh metadata; `None` for the first where it has no leader.
+    /// Asks for the in-sync replicas of a target partition and how many it needs to be written. The
+    /// first is `None` if the partition has no leader.
     ///
     /// # Errors
     /// [`PortError`].
@@ -285,6 +292,7 @@ pub trait Target: Send {
     /// Returns how much of one partition to release at a time. Called often.
     fn release_hint(&self) -> ReleaseHint;
 
-    /// Aborts what is open, as far as that goes within `deadline`, and destroys the producers. `take` may follow.
+    /// Aborts open transactions, as far as that goes within `deadline`, and destroys the producers.
+    /// `take` may follow.
     async fn release(&mut self, deadline: Duration);
 }

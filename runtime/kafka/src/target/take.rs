@@ -23,6 +23,8 @@ use crate::sync::lock;
 /// Last letters of the transactional ids of a lane. A take initialises all of them in this order,
 /// then retries those that were still busy. How many may stay unfenced is the lane's decision.
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+/// Why ids stay unfenced.
+const UNFENCED: &str = "their last transactions cannot end yet (CONCURRENT_TRANSACTIONS); they end when every target partition that they touched has a leader and min.insync.replicas again";
 /// Producers that work.
 const WORKING: usize = 2;
 /// How long an id may answer `CONCURRENT_TRANSACTIONS` before the take goes on with the next one.
@@ -187,7 +189,8 @@ impl WriterSpec {
         let is_complete = taken.producers.len() >= self.letters().len().min(WORKING);
         let unfenced = retry(pending, is_complete)?;
         let ids = ids.first().copied().zip(ids.get(1).copied());
-        Ok((taken, Taken { ids, unfenced }))
+        let unfenced_because = if unfenced.is_empty() { "" } else { UNFENCED };
+        Ok((taken, Taken { ids, unfenced, unfenced_because }))
     }
 
     fn make(&self, letter: &'static str, reports: &Arc<Reports>) -> Result<Candidate, PortError> {

@@ -117,7 +117,7 @@ impl Client {
 
     fn report_broken(&mut self, class: Class, reason: &str) {
         let context = format!("lane {}", self.lane);
-        self.report(TargetEvent::Broken(PortError { class, context, reason: reason.to_owned() }));
+        self.report(TargetEvent::Broken(PortError::new(class, context, reason)));
     }
 }
 

@@ -108,7 +108,7 @@ impl Sim {
 /// Returns an error that a retry may cure.
 #[must_use]
 pub fn retry(context: &str, reason: &str) -> PortError {
-    PortError { class: Class::Retry, context: context.to_owned(), reason: reason.to_owned() }
+    PortError::new(Class::Retry, context, reason)
 }
 
 /// Runs a process's code only while the process runs. A frozen process is not polled, and a dead

@@ -1,5 +1,4 @@
-//! The bundled plugins: what `plugins/build.sh` builds, the folders of `plugins/` and the guide
-//! list the same ones.
+//! The bundled plugins: what `plugins/build.sh` builds, the folders of `plugins/` and the guide list the same ones.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +17,7 @@ pub fn find(tree: &Tree) -> Vec<Finding> {
     };
     let built: BTreeSet<_> = built.split_whitespace().collect();
 
-    let manifests = tree.files("plugins/", "/Cargo.toml").filter(|(path, _)| *path != "plugins/Cargo.toml");
-    let folders = manifests.filter_map(|(path, _)| path.split('/').nth(1));
+    let folders = tree.files("plugins/", "/Cargo.toml").filter_map(|(path, _)| path.split('/').nth(1));
     let folders: BTreeSet<_> = folders.filter(|folder| !OTHERS.contains(folder)).collect();
 
     let section = tree.text(GUIDE).split_once(HEADING).map_or("", |(_, after)| after);
