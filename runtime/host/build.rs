@@ -1,5 +1,5 @@
-//! Embeds the bundled plugins that `plugins/build.sh` has built, as far as they are there: `cargo check` works without them,
-//! and the host says at run time that they are missing.
+//! Embeds the bundled plugins that `plugins/build.sh` has built, as far as they exist: `cargo
+//! check` works without them, and the host reports at run time that they are missing.
 
 use std::error::Error;
 use std::fmt::Write as _;

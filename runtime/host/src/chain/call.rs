@@ -91,8 +91,8 @@ impl Stage {
         };
         let edits = match instance.process(&plugin.limits, batch, ms_max, time_ms) {
             Ok(Ok(edits)) => edits,
-            Ok(Err(words)) => {
-                let reason = format!("process: it gave up{}", quoted(&words, plugin.silent));
+            Ok(Err(text)) => {
+                let reason = format!("process: it gave up{}", quoted(&text, plugin.silent));
                 return Ok(Err(Failure { kind: FailureKind::Error, index: None, reason }));
             }
             Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.silent))),
@@ -116,9 +116,9 @@ impl Stage {
 }
 
 /// Returns the guest's own text for an error message, unless it is withheld.
-pub(super) fn quoted(words: &str, silent: bool) -> String {
+pub(super) fn quoted(text: &str, silent: bool) -> String {
     if silent {
         return String::new();
     }
-    format!(": {}", clean(words, 512))
+    format!(": {}", clean(text, 512))
 }

@@ -73,7 +73,7 @@ impl Stage {
         let reason = narrowed.last.as_ref().map_or_else(String::new, |last| last.reason.clone());
         let Narrowed { judged, guilty, timeouts, .. } = narrowed;
         let outcome = CallOutcome { judged, guilty, unjudged: 0, timeouts };
-        self.tell(rows, &narrowed, took, work);
+        self.log(rows, &narrowed, took, work);
         // Each record broke the plugin by itself, and it has judged others: the records are to
         // blame.
         let all_guilty = left.is_empty() && health.has_judged();
@@ -221,7 +221,7 @@ impl Stage {
     }
 
     /// Logs one line per failed call; events report each quarantined record.
-    fn tell(&self, rows: &[usize], narrowed: &Narrowed, took: Duration, work: &Work<'_>) {
+    fn log(&self, rows: &[usize], narrowed: &Narrowed, took: Duration, work: &Work<'_>) {
         let offset = |row: Option<&usize>| row.and_then(|row| work.record(*row)).map_or(-1, |record| record.offset.0);
         let last = narrowed.last.as_ref();
         tracing::warn!(

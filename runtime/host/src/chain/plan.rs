@@ -120,7 +120,7 @@ impl Plan {
             Some(Lens::new(&needs.fields, pointers, needs.effects & FIELD != 0)?)
         };
         if needs.output_topics.len() > PATTERNS_MAX {
-            return Err(format!("it gives {} output-topics, {PATTERNS_MAX} are allowed", needs.output_topics.len()));
+            return Err(format!("it has {} output-topics, {PATTERNS_MAX} are allowed", needs.output_topics.len()));
         }
         let output_topics = RegexSetBuilder::new(needs.output_topics.iter().map(|p| format!("^(?:{p})$")))
             .size_limit(PATTERN_MEMORY_BYTES_MAX)

@@ -306,15 +306,15 @@ impl Stage {
     }
 
     pub(super) fn settle_output(&mut self, accepted: bool, set: &PluginSet) {
-        let said = &mut self.output;
+        let output = &mut self.output;
         if accepted {
-            for (counter, sum) in self.plugin.counters.iter().zip(&said.counts) {
+            for (counter, sum) in self.plugin.counters.iter().zip(&output.counts) {
                 // Saturates: a wrapped counter would look like a restart.
                 let add = |value: u64| Some(value.saturating_add(*sum));
                 counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok();
             }
             let (plugin, link) = (&*self.plugin.name, set.link.link.as_str());
-            for (level, message) in &said.logs {
+            for (level, message) in &output.logs {
                 let message = if self.plugin.silent { "(message withheld: the plugin is required)" } else { message };
                 match level {
                     Level::Trace => tracing::trace!(plugin, link, "{message}"),
@@ -324,16 +324,16 @@ impl Stage {
                     Level::Error => tracing::error!(plugin, link, "{message}"),
                 }
             }
-            if said.logs_left_out > 0 {
+            if output.logs_left_out > 0 {
                 tracing::warn!(
                     plugin,
                     link,
-                    messages = said.logs_left_out,
+                    messages = output.logs_left_out,
                     "the plugin logs too much; messages were dropped"
                 );
             }
         }
-        said.clear();
+        output.clear();
         // Output of a failed call.
         if let Some(instance) = &mut self.instance {
             instance.output().clear();

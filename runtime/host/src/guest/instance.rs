@@ -23,7 +23,7 @@ pub(crate) enum Fault {
         kind: FailureKind,
         reason: String,
         /// The guest's last message; it may contain personal data.
-        words: Option<String>,
+        message: Option<String>,
     },
 }
 
@@ -39,7 +39,9 @@ impl Fault {
     pub(crate) fn text(&self, silent: bool) -> String {
         match self {
             Self::Deadline { ms_max } => format!("it did not end within {ms_max} ms"),
-            Self::Broke { reason, words: Some(words), .. } if !silent => format!("{reason}; its last words: {words}"),
+            Self::Broke { reason, message: Some(message), .. } if !silent => {
+                format!("{reason}; its last words: {message}")
+            }
             Self::Broke { reason, .. } => reason.clone(),
         }
     }
@@ -130,7 +132,7 @@ impl Instance {
     ) -> Result<T, Fault> {
         if self.broken {
             let reason = "the instance broke earlier and was not replaced".into();
-            return Err(Fault::Broke { kind: FailureKind::Trap, reason, words: None });
+            return Err(Fault::Broke { kind: FailureKind::Trap, reason, message: None });
         }
         self.broken = true;
         self.store.data_mut().limiter.refused = None;
@@ -169,8 +171,8 @@ fn fault(error: &wasmtime::Error, state: &GuestState, ms_max: u64) -> Fault {
         (None, None) if text.contains("fuel allocated for hostcalls") => FailureKind::Output,
         _ => FailureKind::Trap,
     };
-    let words = last.map(|(_, words)| words.clone()).or_else(|| state.first_warning.clone());
-    Fault::Broke { kind, reason: refused.unwrap_or(text), words }
+    let message = last.map(|(_, message)| message.clone()).or_else(|| state.first_warning.clone());
+    Fault::Broke { kind, reason: refused.unwrap_or(text), message }
 }
 
 impl Fault {

@@ -1,6 +1,5 @@
 //! Counts of a plugin's calls and failures, and its breaker.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use strait_flow::lock;
 use strait_flow::ports::Clock;
 
 use super::FailureKind;
+use super::report::{BreakerState, PluginHealth};
 use super::saved::{SavedBreaker, StateDir};
 
 /// Window over which failures are counted.
@@ -39,48 +39,6 @@ pub(crate) struct Key {
     pub(crate) digest: Arc<str>,
     /// Digest of the configuration as written, in hexadecimal digits.
     pub(crate) config: String,
-}
-
-/// The state of a breaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakerState {
-    /// The plugin is called.
-    Closed,
-    /// The plugin is not called.
-    Open,
-    /// A probe runs, which decides.
-    HalfOpen,
-}
-
-/// A plugin's calls and failures since the process began, and its breaker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PluginHealth {
-    /// Name of the link.
-    pub link: String,
-    /// Name of the plugin in the link.
-    pub plugin: String,
-    /// Digest of its file: `sha256:` and 64 hexadecimal digits.
-    pub digest: Arc<str>,
-    /// Calls, successful or not, those of the search for guilty records included.
-    pub calls: u64,
-    /// Records in these calls.
-    pub records: u64,
-    /// Time of these calls, with the packing of columns and the application of edits.
-    pub time: Duration,
-    /// Failed calls by kind, those of the search for guilty records included.
-    pub failures: Vec<(FailureKind, u64)>,
-    /// Batches in which guilty records were searched for.
-    pub narrowed: u64,
-    /// Guilty records, to which `on_error` was applied.
-    pub guilty: u64,
-    /// Records that were not judged in time.
-    pub unjudged: u64,
-    /// State of its breaker.
-    pub breaker: BreakerState,
-    /// How often the breaker opened.
-    pub opened: u64,
-    /// Why it last opened.
-    pub reason: String,
 }
 
 /// The records of one call, counted by outcome.
@@ -149,46 +107,8 @@ enum BreakerPhase {
     },
 }
 
-/// The health of every plugin of a process.
-pub(crate) struct HealthRegistry {
-    clock: Arc<dyn Clock>,
-    state: Arc<StateDir>,
-    all: Mutex<HashMap<Key, Arc<Health>>>,
-}
-
-/// Entries kept: a process that reloads for months must not keep every version.
-const HEALTHS_MAX: usize = 1_024;
-
-impl HealthRegistry {
-    pub(crate) fn new(clock: Arc<dyn Clock>, state: Arc<StateDir>) -> Self {
-        Self { clock, state, all: Mutex::default() }
-    }
-
-    /// Returns the health of a plugin. A breaker that an earlier process left open is open.
-    pub(crate) fn of(&self, key: Key) -> Arc<Health> {
-        let mut all = lock(&self.all);
-        if let Some(health) = all.get(&key) {
-            return Arc::clone(health);
-        }
-        if all.len() >= HEALTHS_MAX {
-            all.retain(|_, health| Arc::strong_count(health) > 1);
-        }
-        let health = Arc::new(Health::new(key.clone(), Arc::clone(&self.clock), Arc::clone(&self.state)));
-        all.insert(key, Arc::clone(&health));
-        health
-    }
-}
-
-impl HealthRegistry {
-    /// Returns the health of every plugin that this process has loaded, in no order.
-    pub(crate) fn snapshots(&self) -> Vec<PluginHealth> {
-        let all = lock(&self.all);
-        all.values().map(|health| health.snapshot()).collect()
-    }
-}
-
 impl Health {
-    fn new(key: Key, clock: Arc<dyn Clock>, state: Arc<StateDir>) -> Self {
+    pub(super) fn new(key: Key, clock: Arc<dyn Clock>, state: Arc<StateDir>) -> Self {
         let mut breaker = Breaker::default();
         if let Some(saved) = state.read(&key) {
             let left_ms = saved.until_unix_ms.saturating_sub(clock.unix_ms());

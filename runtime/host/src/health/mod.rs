@@ -7,9 +7,12 @@
 
 mod breaker;
 mod failure_kind;
+mod registry;
+mod report;
 mod saved;
 
-pub(crate) use breaker::{Admission, CallOutcome, Health, HealthRegistry, Key};
-pub use breaker::{BreakerState, PluginHealth};
+pub(crate) use breaker::{Admission, CallOutcome, Health, Key};
 pub use failure_kind::FailureKind;
+pub(crate) use registry::HealthRegistry;
+pub use report::{BreakerState, PluginHealth};
 pub(crate) use saved::StateDir;

@@ -28,7 +28,7 @@ pub(super) fn loosened(
     Ok(found)
 }
 
-/// Compares what the plugins declare. A plugin that nobody requires may go: the operator has
+/// Compares what the plugins declare. A plugin that is not required may go: the operator has
 /// already removed it from the configuration. A required one, or one whose file may do more than
 /// before, needs a confirmation.
 fn declarations_lost(old: &HostChains, new: &HostChains) -> Vec<String> {
@@ -94,7 +94,7 @@ fn coverage_lost(
     let more = lost.len().saturating_sub(LOST_MAX);
     lost.truncate(LOST_MAX);
     if more > 0 {
-        lost.push(format!("and {more} more such"));
+        lost.push(format!("and {more} more"));
     }
     Ok(lost)
 }

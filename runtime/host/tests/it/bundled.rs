@@ -1,4 +1,4 @@
-//! The bundled plugins, as they are built from plugins/.
+//! The bundled plugins, as built from plugins/.
 
 use serde_json::{Value, json};
 use strait_core::edit::{Content, Disposition, Route};
@@ -47,7 +47,7 @@ fn a_header_rule_looks_at_every_header_of_the_name() {
 }
 
 #[test]
-fn a_field_rule_sends_what_it_cannot_judge_to_quarantine_unless_told_otherwise() {
+fn a_field_rule_quarantines_values_that_it_cannot_judge_unless_configured_otherwise() {
     let rows: [Row<'_>; 6] = [
         (None, Some(br#"{"region":"eu"}"#), &[]),
         (None, Some(br#"{"region":"us"}"#), &[]),
@@ -58,8 +58,8 @@ fn a_field_rule_sends_what_it_cannot_judge_to_quarantine_unless_told_otherwise()
     ];
     let rule = json!({"field": "$.region", "equals": "eu"});
     assert_eq!(filter(json!({"keep": rule}), &rows), (vec![1, 5], vec![2, 3], vec![]));
-    let told = json!({"keep": rule, "unmatched": "drop", "tombstones": "reject"});
-    assert_eq!(filter(told, &rows), (vec![1, 2, 3, 5], vec![4], vec![]));
+    let configured = json!({"keep": rule, "unmatched": "drop", "tombstones": "reject"});
+    assert_eq!(filter(configured, &rows), (vec![1, 2, 3, 5], vec![4], vec![]));
     assert_eq!(filter(json!({"drop": rule, "unmatched": "keep"}), &rows), (vec![0], vec![], vec![]));
 }
 
@@ -76,7 +76,7 @@ fn an_expression_reads_all_of_a_record() {
     let keep = |expression: &str| filter(json!({"keep": expression}), &rows);
     assert_eq!(keep("value.region == 'eu' && header['source'] != 'test'"), (vec![1, 5], vec![3], vec![]));
     assert_eq!(keep("value.region == 'eu' && value.n > 6"), (vec![1], vec![2, 3, 5], vec![]));
-    // Interpreted.
+    // An interpreted expression.
     assert_eq!(keep("value.tags.exists(t, t == 'b' && value.n % 2 == 1)"), (vec![], vec![1, 2, 3, 5], vec![]));
     assert_eq!(keep("has(value.tags) ? value.tags.size() == 2 : key != null"), (vec![5], vec![], vec![]));
     let all =
@@ -115,7 +115,7 @@ fn route_sends_by_field_and_quarantines_the_rest() {
 }
 
 #[test]
-fn sample_keeps_a_key_or_does_not() {
+fn sample_keeps_all_records_of_a_key_or_none() {
     let keys: Vec<String> = (0..200).map(|n| format!("k{}", n % 100)).collect();
     let rows: Vec<Row<'_>> = keys.iter().map(|key| (Some(key.as_bytes()), None, &[][..])).collect();
     let chains = load(vec![bundled("sample", json!({"fraction": 0.5}))], TopicNaming::Identity).unwrap();
@@ -165,7 +165,7 @@ fn redact_gives_a_key_one_pseudonym_and_leaves_its_partition() {
 }
 
 #[test]
-fn rename_costs_no_call_and_naming_comes_last() {
+fn rename_needs_no_call_and_naming_comes_last() {
     let rename = json!({
         "table": {"orders": "sales"},
         "pattern": "(.*)\\.v(\\d+)", "replacement": "v${2}_$1",
@@ -188,7 +188,7 @@ fn rename_costs_no_call_and_naming_comes_last() {
 }
 
 #[test]
-fn a_chain_without_plugins_only_names() {
+fn a_chain_without_plugins_applies_naming_only() {
     let chains = load(vec![], TopicNaming::Prefix("aws.".into())).unwrap();
     let processed = chains.chain().unwrap().apply(batch(&[(None, None, &[])]), 1).unwrap();
     assert_eq!((&*processed.target_topic, &*processed.generation.0), ("aws.orders", "none"));
@@ -198,7 +198,7 @@ fn a_chain_without_plugins_only_names() {
 }
 
 #[test]
-fn a_generation_says_which_file_and_which_configuration() {
+fn a_generation_depends_on_file_and_configuration() {
     let generation = |config| load(vec![bundled("filter", config)], TopicNaming::Identity).unwrap().generation().0;
     let first = generation(json!({"keep": {"key": "a"}}));
     assert_eq!(first, generation(json!({"keep": {"key": "a"}})));
@@ -208,7 +208,7 @@ fn a_generation_says_which_file_and_which_configuration() {
 }
 
 #[test]
-fn a_configuration_that_does_not_fit_is_told_by_place() {
+fn mistakes_in_a_configuration_are_reported_by_pointer() {
     let problem = |name, config| load(vec![bundled(name, config)], TopicNaming::Identity).unwrap_err().problem;
     let LoadProblem::SchemaMismatch(mistakes) = problem("rename", json!({"prefix": 1, "table": {"a": ""}})) else {
         panic!();

@@ -1,4 +1,4 @@
-//! What the host costs per record. Prints; run it with
+//! Measures the host's time per record and prints it. Run it with
 //! `cargo test --release --workspace --test it -- --ignored --nocapture cost::`.
 
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::support::{Row, batch, bundled, file, load};
 const RECORDS: usize = 500;
 const ROUNDS: usize = 400;
 
-/// The fastest round, in ns per record: the machine's other work only ever adds.
+/// Returns the fastest round in ns per record: other work on the machine only adds time.
 fn measure(plugins: Vec<PluginSpec>, batch: &Batch) -> f64 {
     let mut chain = load(plugins, TopicNaming::Identity).unwrap().chain().unwrap();
     let mut best = Duration::MAX;
@@ -60,8 +60,7 @@ const DOCUMENT: &str = concat!(
     r#""note":"leave at the door, thanks"}"#
 );
 
-/// What the host does for fields: reading, columns, edits. The guests themselves do next to
-/// nothing.
+/// Measures the host's work on fields: reading, columns, edits. The guests do almost nothing.
 #[test]
 #[ignore = "a measurement, not a check; slow on a busy machine"]
 fn fields_per_record() {
@@ -87,7 +86,7 @@ fn fields_per_record() {
     }
 }
 
-/// The bundled plugins on values of about 460 bytes, as an order may look.
+/// Measures the bundled plugins on values of about 460 bytes, such as an order.
 #[test]
 #[ignore = "a measurement, not a check; slow on a busy machine"]
 fn bundled_per_record() {

@@ -1,5 +1,5 @@
-//! A call that fails is narrowed down to the guilty records, and `on_error` applies to those; the
-//! others go on.
+//! A failed call is narrowed down to the guilty records, to which `on_error` applies; the others go
+//! on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +19,7 @@ use crate::support::{Row, batch, fates, file, load, load_bytes};
 /// Bit 1 of the mode: a second try.
 const AGAIN: &str = "(i32.and (local.get $mode) (i32.const 2))";
 
-/// A guest that does this when it sees a key with '!'. It counts its calls, and says something in
-/// each.
+/// A guest that executes this when it sees a key with '!'. It counts its calls and logs in each.
 fn poisoned(how: &str) -> Guest {
     Guest {
         columns: vec![4],
@@ -39,7 +38,7 @@ fn poisoned(how: &str) -> Guest {
     }
 }
 
-/// Records of one key byte each: '!' at these places.
+/// Records with one key byte each: '!' at these positions.
 fn records(count: usize, poison: &[usize]) -> Batch {
     let rows: Vec<Row<'_>> = (0..count)
         .map(|index| {
@@ -50,7 +49,7 @@ fn records(count: usize, poison: &[usize]) -> Batch {
     batch(&rows)
 }
 
-/// Loaded in an engine of its own: an engine knows how a plugin fared before.
+/// Loads a plugin in an engine of its own, as an engine keeps the health of its plugins.
 fn one(guest: &[u8], change: impl FnOnce(&mut PluginSpec)) -> Arc<HostChains> {
     chains(&HostEngine::new().unwrap(), vec![file(guest, change)])
 }
@@ -65,7 +64,7 @@ fn count(chains: &HostChains, kind: FailureKind) -> u64 {
 }
 
 #[test]
-fn the_guilty_record_is_found_whatever_it_does_and_the_others_pass() {
+fn the_guilty_record_is_found_for_every_kind_of_failure_and_the_others_pass() {
     let words = "(call $log (i32.const 4) (i32.const 1024) (i32.const 9)) unreachable";
     for (how, kind, text) in [
         ("unreachable", FailureKind::Trap, "unreachable"),
@@ -85,8 +84,7 @@ fn the_guilty_record_is_found_whatever_it_does_and_the_others_pass() {
             assert_eq!(processed.dispositions.len(), 1);
             let health = &chains.health()[0];
             assert_eq!((health.guilty, health.narrowed, health.unjudged), (round, round, 0));
-            // The batch, its first half (which passes) and then at most one failing call per
-            // halving.
+            // The batch, its first half (which passes) and then at most one failing call per half.
             assert!((2 * round..=8 * round).contains(&count(&chains, kind)), "{how}: {health:?}");
             assert_eq!(health.breaker, BreakerState::Closed);
         }
@@ -100,7 +98,7 @@ fn every_guilty_record_of_a_call_is_found() {
         let processed = chains.chain().unwrap().apply(records(100, poison), 6).unwrap();
         assert_eq!(fates(&processed), (vec![], poison.to_vec(), vec![]));
     }
-    // Alone in its batch; and one that breaks only in company is not guilty.
+    // Alone in its batch. A record that breaks only together with others is not guilty.
     let chains = one(&poisoned("unreachable").wasm(), |_| {});
     let processed = chains.chain().unwrap().apply(records(1, &[0]), 6).unwrap();
     assert_eq!(fates(&processed).1, [0]);
@@ -112,7 +110,7 @@ fn every_guilty_record_of_a_call_is_found() {
 }
 
 #[test]
-fn on_error_says_what_becomes_of_it() {
+fn on_error_applies_to_guilty_records() {
     let guest = poisoned("unreachable").wasm();
     let apply = |on_error: OnError| {
         let chains = one(&guest, |spec| spec.on_error = on_error);
@@ -135,7 +133,7 @@ fn on_error_says_what_becomes_of_it() {
 }
 
 #[test]
-fn words_of_failed_calls_never_happened_and_those_of_good_ones_did() {
+fn output_of_failed_calls_is_discarded_and_that_of_successful_ones_counts() {
     let chains = one(&poisoned("unreachable").wasm(), |_| {});
     let mut chain = chains.chain().unwrap();
     chain.apply(records(8, &[3]), 6).unwrap();
@@ -148,8 +146,8 @@ fn words_of_failed_calls_never_happened_and_those_of_good_ones_did() {
 
 #[test]
 fn an_answer_with_a_bad_edit_leaves_nothing_behind() {
-    // The first plugin gives every record a header; the second one's answer is good for record 0
-    // and bad for record 1.
+    // The first plugin adds a header to every record; the second one's answer is valid for record 0
+    // and not for record 1.
     let header = Process::Edits((0..2).flat_map(|record| [record, 8, 0, 1]).collect(), b"aa".to_vec());
     let first = Guest { columns: vec![4], process: header, ..Guest::default() };
     let bad = Guest {
@@ -182,7 +180,7 @@ fn a_spinning_record_costs_no_more_than_its_budget() {
     println!("a spinning record among 256, 200 ms per call: {took:?}");
     assert!(took < Duration::from_millis(200 + 600 + 300), "{took:?}");
 
-    // More than there is time for: nobody knows which, so not even `drop` drops them.
+    // More than there is time for: they are not found guilty, so not even `drop` drops them.
     let poison: Vec<usize> = (100..200).collect();
     for (on_error, left) in [(OnError::Quarantine, true), (OnError::Drop, true), (OnError::Pass, false)] {
         let chains = one(&guest, |spec| (spec.limits.narrow_ms_max, spec.on_error) = (600, on_error));
@@ -200,7 +198,7 @@ fn a_spinning_record_costs_no_more_than_its_budget() {
 }
 
 #[test]
-fn a_trap_in_a_rust_plugin_holds_its_partition_up_for_milliseconds() {
+fn a_trap_in_a_rust_plugin_delays_its_partition_by_milliseconds() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/target/plugins/test/poison.wasm");
     let guest = std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}; run plugins/build.sh"));
     let chains = one(&guest, |_| {});
@@ -239,7 +237,7 @@ fn waits(chain: &mut dyn Chain, batch: Batch) -> (u64, ChainError) {
 }
 
 #[test]
-fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven() {
+fn the_breaker_of_a_plugin_that_judges_nothing_opens_for_longer_each_time_and_closes_again() {
     let folder = tempfile::tempdir().unwrap();
     let state_dir = Some(folder.path().join("state"));
     let world = Arc::new(World::default());
@@ -254,7 +252,7 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
     let mut other = loaded.plugin_chain().unwrap();
     let (after, error) = waits(&mut chain, records(50, &all));
     assert!(after == 1_000 && error.reason.contains("unreachable"), "{after} {error}");
-    // Nobody calls it now, in this lane or another, with whatever records.
+    // It is not called now, in this lane or another, with any records.
     let failures = count(&loaded, FailureKind::Trap);
     world.pass(Duration::from_millis(400));
     let (after, error) = waits(&mut other, records(5, &[]));
@@ -268,7 +266,7 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
         assert_eq!(waits(&mut chain, records(3, &[0, 1, 2])).0, expected);
     }
     assert_eq!(loaded.health()[0].opened, 11);
-    // Remembered by the next process: it begins with a probe, and goes on where the last one was.
+    // The next process reads the saved breaker: it starts with a probe and keeps the backoff.
     drop((chain, other, loaded, engine));
     let again =
         HostEngine::with(HostOptions { clock: world.clock(), state_dir: state_dir.clone(), ..HostOptions::default() })
@@ -279,12 +277,12 @@ fn a_plugin_that_judges_nothing_is_left_alone_for_longer_and_longer_and_forgiven
     world.pass(Duration::from_millis(300_000));
     assert_eq!(waits(&mut chain, records(3, &[0, 1, 2])).0, 300_000);
     world.pass(Duration::from_millis(300_000));
-    // A probe in which some records can be judged closes it, and the guilty ones are dealt with.
+    // A probe with some judged records closes it, and `on_error` applies to the guilty ones.
     let processed = chain.apply(records(40, &[4, 7]), 6).unwrap();
     assert_eq!(fates(&processed).1, [4, 7]);
     assert_eq!(loaded.health()[0].breaker, BreakerState::Closed);
     assert_eq!(std::fs::read_dir(folder.path().join("state/breakers")).unwrap().count(), 0);
-    // After a good while the next trouble begins small again.
+    // After a long while the next failure starts with a short backoff again.
     world.pass(Duration::from_millis(3_600_000));
     assert_eq!(waits(&mut chain, records(50, &all)).0, 1_000);
     // Another version of the plugin has a breaker of its own.
@@ -306,7 +304,7 @@ fn many_guilty_records_open_the_breaker_unless_they_are_few_among_many() {
         assert_eq!(fates(&chain.apply(records(100, &[9]), 6).unwrap()).1, [9]);
     }
     assert_eq!(loaded.health()[0].breaker, BreakerState::Closed);
-    // 1 in 2: a bad plugin. What it has judged by then goes on.
+    // 1 in 2: a bad plugin. The records that it has judged by then go on.
     world.pass(Duration::from_millis(61_000));
     let half: Vec<usize> = (0..100).step_by(2).collect();
     for _ in 0..2 {
@@ -317,7 +315,7 @@ fn many_guilty_records_open_the_breaker_unless_they_are_few_among_many() {
     chain.apply(records(100, &[]), 6).unwrap();
     assert_eq!(loaded.health()[0].breaker, BreakerState::Closed);
 
-    // With `pass` nothing waits: records go on unjudged while it is open.
+    // With `pass` nothing waits: records pass unjudged while it is open.
     let loaded = chains(&engine, vec![file(&Guest::default().wasm(), |_| {}), spec(OnError::Pass)]);
     let mut chain = loaded.plugin_chain().unwrap();
     let all: Vec<usize> = (0..50).collect();
@@ -329,7 +327,7 @@ fn many_guilty_records_open_the_breaker_unless_they_are_few_among_many() {
 }
 
 #[test]
-fn a_state_folder_that_cannot_be_written_is_done_without() {
+fn the_host_works_without_a_writable_state_folder() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let world = Arc::new(World::default());
     let options =
@@ -346,7 +344,7 @@ fn a_state_folder_that_cannot_be_written_is_done_without() {
 }
 
 #[test]
-fn a_topic_whose_opening_breaks_is_tried_again_and_one_that_is_refused_is_not() {
+fn a_topic_whose_opening_breaks_is_retried_and_a_refused_one_is_not() {
     let spin = Guest { in_open_topic: SPIN.into(), ..Guest::default() };
     let chains = one(&spin.wasm(), |spec| spec.limits.open_topic_ms_max = 100);
     let (after, error) = waits(&mut chains.plugin_chain().unwrap(), records(1, &[]));
@@ -357,7 +355,7 @@ fn a_topic_whose_opening_breaks_is_tried_again_and_one_that_is_refused_is_not() 
 }
 
 #[test]
-fn nothing_passes_a_required_plugin_that_is_broken_and_its_words_stay_inside() {
+fn nothing_passes_a_broken_required_plugin_and_its_messages_are_withheld() {
     let words = "(call $log (i32.const 4) (i32.const 1024) (i32.const 9)) unreachable";
     let loaded = one(&poisoned(words).wasm(), |spec| spec.required = true);
     let mut chain = loaded.plugin_chain().unwrap();

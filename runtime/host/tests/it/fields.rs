@@ -1,5 +1,4 @@
-//! Fields of JSON values, copies and the plugins that must not fail open, seen from both sides of
-//! the interface.
+//! Fields of JSON values, copies and required plugins, from both sides of the interface.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -44,7 +43,7 @@ fn code(processed: &Processed, index: usize) -> &str {
     }
 }
 
-/// Why the only record was refused: its plugin broke on it.
+/// Returns why the only record was refused: its plugin broke on it.
 fn refusal(processed: &Processed) -> String {
     match processed.dispositions.as_slice() {
         [(0, Disposition::Reject(reject))] if &*reject.code == "plugin-bad-edits" => reject.text.clone(),
@@ -66,7 +65,7 @@ fn edits(ops: &[[u32; 4]], data: &[u8]) -> Process {
 
 #[test]
 fn columns_of_fields_have_their_documented_layout() {
-    // The echo guest gives back what it got: the directory as the key, the data as the value.
+    // The echo guest returns its input: the directory as the key, the data as the value.
     let guest = Guest {
         columns: vec![7, 8, 9, 10, 11, 18],
         fields: vec!["$.email", "$..ssn", "$.list[1]"],
@@ -107,7 +106,7 @@ fn columns_of_fields_have_their_documented_layout() {
 }
 
 #[test]
-fn edits_of_fields_leave_the_other_bytes_alone() {
+fn edits_of_fields_leave_the_other_bytes_unchanged() {
     let guest = Guest {
         columns: vec![8],
         fields: vec!["$.email", "$..ssn", "$.added"],
@@ -145,18 +144,18 @@ fn a_later_plugin_sees_the_edited_document_and_its_own_fields_only() {
     let rows = values(&[Some(DOCUMENT), Some(br#"{"id":[ ],"email":0,"email":0}"#)]);
     let processed = run(&[&first, &second], &rows).unwrap();
     assert_eq!(value(&copies(&processed, 0)[0]), r#"{ "email" : "a@b","list":[700,{"ssn" : "2"}] }"#);
-    // A name that comes twice on the first one's path is not the second one's business.
+    // A duplicate name on the first plugin's path does not matter to the second.
     assert_eq!(value(&copies(&processed, 1)[0]), r#"{"id":1,"email":0,"email":0}"#);
-    // What the first removed is not there for the second.
+    // The second does not see what the first removed.
     let rows = values(&[Some(br#"{"email":1,"id":2}"#)]);
     let error = refusal(&run(&[&first, &second], &rows).unwrap());
     assert!(error.contains("occurrence 0 of 0 delivered"), "{error}");
 }
 
 #[test]
-fn a_record_that_no_plugin_touched_keeps_its_very_bytes() {
-    // The first reads fields and edits record 1, the second sets a header of record 2; both look at
-    // all of them.
+fn a_record_that_no_plugin_edits_keeps_its_bytes() {
+    // The first reads fields and edits record 1, the second sets a header of record 2; both see all
+    // records.
     let first = Guest {
         columns: vec![5, 6, 7, 8, 9, 10],
         fields: vec!["$.email"],
@@ -176,7 +175,7 @@ fn a_record_that_no_plugin_touched_keeps_its_very_bytes() {
 }
 
 #[test]
-fn a_field_edit_that_breaks_the_rules_costs_its_record() {
+fn a_record_with_an_invalid_field_edit_is_refused() {
     const LIST: &[u8] = b"[]";
     type Case = (&'static [u8], &'static [[u32; 4]], &'static [u8], &'static str);
     let cases: Vec<Case> = vec![
@@ -207,7 +206,7 @@ fn a_field_edit_that_breaks_the_rules_costs_its_record() {
 }
 
 #[test]
-fn what_a_required_plugin_cannot_judge_never_reaches_it() {
+fn a_value_that_a_required_plugin_cannot_judge_never_reaches_it() {
     let rows = values(&[
         Some(DOCUMENT),
         None,
@@ -240,7 +239,7 @@ fn what_a_required_plugin_cannot_judge_never_reaches_it() {
             "value-too-deep-or-large"
         ]
     );
-    // The same where the operator requires it; where nobody does, the plugin sees them all.
+    // The same if the operator requires it; otherwise the plugin sees them all.
     guest.fails_closed = false;
     let required = load_bytes(&guest.wasm(), |spec| spec.required = true).unwrap();
     assert_eq!(fates(&required.chain().unwrap().apply(batch(&rows), 6).unwrap()).1.len(), 6);
@@ -252,8 +251,7 @@ fn what_a_required_plugin_cannot_judge_never_reaches_it() {
 
 #[test]
 fn copies_go_through_the_rest_of_the_chain_one_by_one() {
-    // Of record 1: a copy to t1, a copy with another value, and the record itself, changed a
-    // little.
+    // Of record 1: a copy to t1, a copy with another value, and the record itself with a change.
     let first = Guest {
         output_topics: vec!["t.*"],
         process: edits(
@@ -271,8 +269,8 @@ fn copies_go_through_the_rest_of_the_chain_one_by_one() {
     assert_eq!(copies(&processed, 2), [OutRecord::default()], "the copy stays though the record is dropped");
     assert_eq!(fates(&processed), (vec![], vec![], vec![1, 2]));
 
-    // The second sees 0, the copy with a value, 1, the copy of 2, 3; and the routed copy in a call
-    // of its own.
+    // The second sees 0, the copy with a value, 1, the copy of 2, 3; and the routed copy in a
+    // separate call.
     let second = |ops: &[[u32; 4]], data: &[u8]| Guest {
         columns: vec![1, 5, 6],
         in_process: "(call $count (i32.const 0) (i64.extend_i32_u (local.get $count)))".into(),
@@ -284,7 +282,7 @@ fn copies_go_through_the_rest_of_the_chain_one_by_one() {
     assert_eq!(all, ["2nd", "new", "Original"], "the first record of both calls");
     assert_eq!(value(&copies(&processed, 0)[0]), "2nd");
 
-    // One copy refused: nothing of the record goes out, and nothing of it goes on.
+    // One copy is refused: no part of the record goes out or goes on.
     let copying = Guest { process: edits(&[[1, 2, 0, 3], [1, 14, 0, 0], [1, 14, 0, 0]], b"new"), ..Guest::default() };
     let plugins = [&copying, &second(&[[1, 0, 0, 0], [2, 13, 0, 3]], b"why"), &second(&[], b"")];
     let plugins = plugins.map(|guest| file(&guest.wasm(), |_| {})).into();
@@ -293,7 +291,7 @@ fn copies_go_through_the_rest_of_the_chain_one_by_one() {
     assert_eq!(fates(&processed), (vec![], vec![1], vec![]));
     let counts: Vec<u64> = chains.counters().iter().map(|c| c.value).collect();
     assert_eq!(counts, [0, 6, 3], "three of record 1, then none");
-    // In the very answer that emitted, too.
+    // Also in the answer that emitted it.
     let undecided = Guest { process: edits(&[[1, 14, 0, 0], [1, 13, 0, 0]], b""), ..Guest::default() };
     assert_eq!(fates(&run(&[&undecided], &rows).unwrap()), (vec![], vec![1], vec![]));
 }
@@ -337,7 +335,7 @@ fn a_plugin_written_from_the_interface_alone_works() {
 /// Edits and their bytes.
 type Answer = (Vec<[u32; 4]>, Vec<u8>);
 
-/// Edits with numbers that are often right, sometimes a little and sometimes wholly wrong.
+/// Edits with numbers that are often valid, sometimes slightly and sometimes completely invalid.
 fn hostile_edits() -> impl Strategy<Value = Answer> {
     let number = || prop_oneof![8 => 0..4_u32, 1 => 4..20_u32, 1 => any::<u32>(), 1 => Just(NULL)];
     let op = prop_oneof![12 => 0..15_u32, 1 => any::<u32>()];
@@ -394,7 +392,7 @@ fn whatever_a_plugin_answers_is_an_edit_or_an_error() {
     let accepted = Cell::new(0);
     let mut runner = TestRunner::new(ProptestConfig::with_cases(3_000));
     let tried = runner.run(&(hostile_edits(), hostile_edits()), |(first, second)| {
-        // Far enough for a breaker to forget what came before.
+        // Long enough for a breaker to start a new window.
         clock.pass(Duration::from_secs(1_000));
         accepted.set(accepted.get() + u32::from(judge(&mut **chain.borrow_mut(), &first, &second)?));
         Ok(())
@@ -404,7 +402,7 @@ fn whatever_a_plugin_answers_is_an_edit_or_an_error() {
     assert!(accepted > 150, "{accepted} of 3000 accepted: the cases are too wild to say anything");
 }
 
-/// Whether the chain accepted the edits of both plugins.
+/// Returns whether the chain accepted the edits of both plugins.
 fn judge(chain: &mut dyn Chain, first: &Answer, second: &Answer) -> Result<bool, TestCaseError> {
     let key = |(ops, data): &Answer| {
         let ops = ops.concat();
@@ -439,7 +437,7 @@ fn judge(chain: &mut dyn Chain, first: &Answer, second: &Answer) -> Result<bool,
         prop_assert!(!records.is_empty() && records.len() <= 101);
         for record in records {
             prop_assert!(record.topic.as_deref().is_none_or(|topic| topic.starts_with('t')));
-            // A document stays one, unless the whole value was set to something else.
+            // A document stays valid, unless the whole value was set to something else.
             if let (Content::Bytes(bytes), false) = (&record.value, sets_value) {
                 prop_assert!(serde_json::from_slice::<serde_json::Value>(bytes).is_ok(), "{:?}", record);
             }

@@ -1,5 +1,4 @@
-//! Guests that break the rules: each must end in an error that says what happened, and the host
-//! goes on.
+//! Guests that break the rules: each gives an error with its cause, and the host goes on.
 
 use serde_json::json;
 use strait_core::edit::Disposition;
@@ -11,7 +10,7 @@ use crate::support::{Row, batch, engine, file, load, load_bytes};
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[(b"h", None)]), (None, None, &[])];
 
-/// A guest that breaks on every record: each is refused with what happened in a call of its own.
+/// Runs a guest that breaks on every record and returns why the records are refused.
 fn fails(guest: &Guest) -> String {
     let processed = load_bytes(&guest.wasm(), |_| {}).unwrap().chain().unwrap().apply(batch(&ROWS), 6).unwrap();
     let [(0, Disposition::Reject(first)), (1, Disposition::Reject(second))] = processed.dispositions.as_slice() else {
@@ -91,7 +90,7 @@ fn an_effect_must_be_granted_for_the_topic() {
 }
 
 #[test]
-fn what_a_plugin_wants_and_cannot_have_is_named() {
+fn a_plan_that_is_not_allowed_is_refused_by_name() {
     let guest = Guest::default;
     let cases: Vec<(Guest, &str)> = vec![
         (Guest { columns: vec![8], ..guest() }, "names no field"),
@@ -122,7 +121,7 @@ fn what_a_plugin_wants_and_cannot_have_is_named() {
 #[test]
 fn answers_are_bounded_before_they_are_read() {
     let claims = |ops, data| Guest { process: Process::Claims { ops, data }, memory: "700 1024", ..Guest::default() };
-    // Within the guest's memory, but more than an answer may hold; then beyond its memory.
+    // Within the guest's memory, but more than an answer may have; then beyond its memory.
     for (ops, data) in [(10 << 20, 0), (0, 40 << 20), (u32::MAX, u32::MAX), (u32::MAX / 4, 0)] {
         let error = fails(&claims(ops, data));
         assert!(error.contains("process: "), "{ops} {data}: {error}");
@@ -134,7 +133,7 @@ fn answers_are_bounded_before_they_are_read() {
 }
 
 #[test]
-fn a_required_plugins_words_stay_inside() {
+fn messages_of_a_required_plugin_are_withheld() {
     let secret = Guest {
         fails_closed: true,
         in_process: "(call $log (i32.const 4) (i32.const 1024) (i32.const 9)) unreachable".into(),
@@ -147,7 +146,7 @@ fn a_required_plugins_words_stay_inside() {
 }
 
 #[test]
-fn what_is_no_plugin_does_not_load() {
+fn a_file_that_is_not_a_plugin_does_not_load() {
     let load = |bytes: &[u8]| load_bytes(bytes, |_| {}).unwrap_err();
     assert!(matches!(load(b"").problem, LoadProblem::NotWasm(_)));
     assert!(matches!(load(b"hello, world").problem, LoadProblem::NotWasm(_)));
@@ -195,7 +194,7 @@ fn imports_and_versions_are_checked_by_name() {
 }
 
 #[test]
-fn loading_is_bounded_too() {
+fn loading_is_bounded() {
     let start = |code: &str| problem(&Guest { in_start: code.into(), ..Guest::default() });
     assert!(matches!(start(SPIN), LoadProblem::Timeout { call: "start", ms_max: 300 }));
     assert!(matches!(start("unreachable"), LoadProblem::Trap { call: "start", .. }));
@@ -229,7 +228,7 @@ fn a_description_and_a_configuration_are_checked() {
 }
 
 #[test]
-fn what_could_undo_a_required_plugins_work_does_not_load_behind_it() {
+fn a_plugin_that_could_undo_a_required_ones_edits_does_not_load_after_it() {
     const CONTENT: u32 = 0b1_1110;
     let guest =
         |effects: u32, fails_closed: bool| Guest { effects, fails_closed, topic_effects: 0, ..Guest::default() };
@@ -241,7 +240,7 @@ fn what_could_undo_a_required_plugins_work_does_not_load_behind_it() {
         let error = load_two(&guest(CONTENT, true), &guest(1 << effect, false), false).unwrap_err();
         assert!(error.contains("allow_after"), "{error}");
     }
-    // Allowed, of no consequence, or with nothing before it to undo.
+    // Allowed by the operator, without such effects, or with nothing before it to undo.
     for (first, second, allow_after) in [
         (guest(CONTENT, true), guest(0x3ff, true), true),
         (guest(CONTENT, true), guest(0b10_1110_0001, false), false),
@@ -253,7 +252,7 @@ fn what_could_undo_a_required_plugins_work_does_not_load_behind_it() {
 }
 
 #[test]
-fn inspect_tells_what_a_file_holds() {
+fn inspect_describes_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.wasm");
     std::fs::write(&path, Guest::default().wasm()).unwrap();

@@ -1,5 +1,5 @@
-//! Guests that go for the host itself: each ends in an error that says what happened, while a chain
-//! beside it in the same process goes on as if nothing were.
+//! Guests that attack the host: each gives an error with its cause, while another chain in the same
+//! process goes on undisturbed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -14,14 +14,14 @@ use crate::support::{Row, batch, fates, load_bytes};
 
 const ROWS: [Row<'static>; 3] = [(Some(b"k"), Some(b"v"), &[]), (None, None, &[]), (Some(b"x"), None, &[])];
 
-/// Asks for table elements until it gets no more, then traps.
+/// Grows a table until that fails, then traps.
 const GROW_TABLE: &str = "(loop $grow (br_if $grow (i32.ne (table.grow (ref.null func) (i32.const 10000)) (i32.const -1)))) \
                           unreachable";
 const TABLE: &str = "(table 1 funcref)";
 
-/// Runs `attacks` beside a chain that drops the first record of each batch; it must do so all the
-/// time, and in time.
-fn beside_a_neighbour(attacks: impl FnOnce()) {
+/// Runs `attacks` beside a chain that drops the first record of each batch, which it must do all
+/// the time and without delay.
+fn beside_another_chain(attacks: impl FnOnce()) {
     let drops = Guest { process: Process::Edits(vec![0, 0, 0, 0], vec![]), ..Guest::default() };
     let chains = load_bytes(&drops.wasm(), |_| {}).unwrap();
     let (over, judged) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -56,7 +56,7 @@ fn beside_a_neighbour(attacks: impl FnOnce()) {
 }
 
 #[test]
-fn nothing_that_a_guest_does_while_it_is_loaded_reaches_another_chain() {
+fn a_guest_that_attacks_during_load_does_not_disturb_another_chain() {
     let with = |change: fn(&mut Guest)| {
         let mut guest = Guest::default();
         change(&mut guest);
@@ -74,12 +74,12 @@ fn nothing_that_a_guest_does_while_it_is_loaded_reaches_another_chain() {
         ("a counter too many", with(|g| g.counters = vec!["c"; 257]), "at most 256 counters"),
         ("lengths beyond memory", with(|g| g.aliases = Some((1, u32::MAX))), "in describe"),
     ];
-    beside_a_neighbour(|| {
+    beside_another_chain(|| {
         for (name, guest, expected) in &cases {
             let error = load_bytes(&guest.wasm(), |_| {}).unwrap_err();
             assert!(error.to_string().contains(expected), "{name}: {error}");
         }
-        // Half a second of compiling at most: larger ones are not begun.
+        // Half a second of compiling at most: larger files are not compiled.
         let many = format!("(module {})", "(func)".repeat(5_000));
         let error = load_bytes(&wat::parse_str(many).unwrap(), |spec| spec.limits.functions_max = 1_000).unwrap_err();
         assert!(matches!(error.problem, LoadProblem::TooManyFunctions { functions: 5_000, functions_max: 1_000 }));
@@ -87,7 +87,7 @@ fn nothing_that_a_guest_does_while_it_is_loaded_reaches_another_chain() {
 }
 
 #[test]
-fn nothing_that_a_guest_does_with_records_reaches_another_chain() {
+fn a_guest_that_attacks_during_a_call_does_not_disturb_another_chain() {
     let flood = "(local.set $p (i32.const 0)) (loop $flood (call $log (i32.const 4) (i32.const 200000) (i32.const 60000)) \
                  (call $count (i32.const 4000000000) (i64.const -1)) (call $count (i32.const 0) (i64.const -1)) \
                  (local.set $p (i32.add (local.get $p) (i32.const 1))) \
@@ -98,7 +98,7 @@ fn nothing_that_a_guest_does_with_records_reaches_another_chain() {
         ("table", Guest { in_process: GROW_TABLE.into(), parts: TABLE, ..Guest::default() }, "table elements"),
         ("recursion", Guest { in_process: RECURSE.into(), ..Guest::default() }, "call stack exhausted"),
         (
-            "a flood of words, then a trap",
+            "a flood of messages, then a trap",
             Guest { in_process: format!("{flood} unreachable"), ..Guest::default() },
             "unreachable",
         ),
@@ -108,10 +108,10 @@ fn nothing_that_a_guest_does_with_records_reaches_another_chain() {
             "process",
         ),
     ];
-    beside_a_neighbour(|| {
+    beside_another_chain(|| {
         for (name, guest, expected) in &cases {
             let chains = load_bytes(&guest.wasm(), |_| {}).unwrap();
-            // Fewer records than tell of a broken plugin: each is found guilty.
+            // Fewer records than mean a broken plugin: each is found guilty.
             let processed = chains.chain().unwrap().apply(batch(&ROWS), 6).unwrap();
             assert_eq!(processed.dispositions.len(), ROWS.len(), "{name}");
             for (_, disposition) in &processed.dispositions {
@@ -119,8 +119,7 @@ fn nothing_that_a_guest_does_with_records_reaches_another_chain() {
                 assert!(reject.text.contains(expected), "{name}: {}", reject.text);
             }
         }
-        // Only words, and many: they are cut and the records pass. The counter stays where it can
-        // go no further.
+        // Only messages, and many: they are cut and the records pass. The counter saturates.
         let chains = load_bytes(&Guest { in_process: flood.into(), ..Guest::default() }.wasm(), |_| {}).unwrap();
         assert!(chains.chain().unwrap().apply(batch(&ROWS), 6).unwrap().dispositions.is_empty());
         assert_eq!(chains.counters()[0].value, u64::MAX);
@@ -128,7 +127,7 @@ fn nothing_that_a_guest_does_with_records_reaches_another_chain() {
 }
 
 #[test]
-fn a_guest_that_leaks_memory_is_replaced_and_no_record_pays_for_it() {
+fn a_guest_that_leaks_memory_is_replaced_and_no_record_is_lost() {
     let leak = "(if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))";
     let chains = load_bytes(&Guest { in_process: leak.into(), ..Guest::default() }.wasm(), |_| {}).unwrap();
     let mut chain = chains.chain().unwrap();
@@ -143,7 +142,7 @@ fn a_guest_that_leaks_memory_is_replaced_and_no_record_pays_for_it() {
 #[test]
 fn a_file_with_flipped_or_missing_bytes_is_refused_or_loads_and_nothing_panics() {
     let good = Guest { process: Process::Edits(vec![0, 0, 0, 0], vec![]), ..Guest::default() }.wasm();
-    beside_a_neighbour(|| {
+    beside_another_chain(|| {
         let mut refused = 0;
         for at in (0..good.len()).step_by(7) {
             let mut bytes = good.clone();

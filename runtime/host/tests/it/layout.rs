@@ -1,4 +1,4 @@
-//! The layout of columns and edits, spoken by a guest written by hand.
+//! The layout of columns and edits, with a guest written by hand.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ fn bytes(content: &Content) -> &[u8] {
     }
 }
 
-/// The columns that the echo guest got, by number.
+/// Returns the columns that the echo guest received, by number.
 fn columns(record: &OutRecord) -> BTreeMap<u32, Vec<u8>> {
     let numbers: Vec<u32> =
         bytes(&record.key).chunks_exact(4).map(|n| u32::from_le_bytes(n.try_into().unwrap())).collect();
@@ -78,7 +78,7 @@ fn every_column_has_its_documented_layout() {
 }
 
 #[test]
-fn only_declared_columns_and_headers_cross() {
+fn only_declared_columns_and_headers_are_delivered() {
     let guest = Guest { columns: vec![12, 13, 14], headers: vec![b"\xff", b"b"], ..echo() };
     let processed = run(&guest, &ROWS);
     let got = columns(changed(&processed, 0));
@@ -88,7 +88,7 @@ fn only_declared_columns_and_headers_cross() {
 }
 
 #[test]
-fn edits_mean_what_the_table_says() {
+fn edits_do_what_the_table_says() {
     const NULL: u32 = u32::MAX;
     let ops = [
         [0, 1, 0, NULL], // key null
@@ -145,7 +145,7 @@ fn edits_mean_what_the_table_says() {
 }
 
 #[test]
-fn a_later_plugin_sees_what_the_earlier_left() {
+fn a_later_plugin_sees_the_edits_of_an_earlier_one() {
     // The first drops record 0, changes record 1, sends record 2 elsewhere and renames the topic.
     let first = Guest {
         rename: Some("sales"),
@@ -174,7 +174,7 @@ fn a_later_plugin_sees_what_the_earlier_left() {
 }
 
 #[test]
-fn a_record_is_shown_to_a_plugin_once_even_where_it_joins_redirected_ones() {
+fn a_plugin_sees_a_record_once_even_if_it_joins_redirected_ones() {
     // The first sends record 1 elsewhere; the second counts what it sees and sends the first record
     // of each call there too.
     let redirect = |record: u32, to: &'static str| Guest {
@@ -200,7 +200,7 @@ fn a_batch_is_cut_by_bytes_and_indexes_still_fit() {
 }
 
 #[test]
-fn a_value_above_the_plugins_bound_is_passed_or_rejected_unseen() {
+fn a_value_above_the_plugins_bound_passes_or_is_rejected_unseen() {
     let rows: [Row<'_>; 3] = [(None, Some(b"large"), &[]), (None, Some(b"ok"), &[]), (None, None, &[])];
     let mut guest = Guest { value_max_bytes: 4, process: Process::Edits(vec![0, 0, 0, 0], vec![]), ..Guest::default() };
     assert_eq!(fates(&run(&guest, &rows)), (vec![1], vec![], vec![]));
@@ -209,7 +209,7 @@ fn a_value_above_the_plugins_bound_is_passed_or_rejected_unseen() {
 }
 
 #[test]
-fn counters_count_once_the_batch_is_accepted() {
+fn counters_count_when_the_batch_is_accepted() {
     let mut guest = Guest {
         in_process:
             "(call $count (i32.const 0) (i64.extend_i32_u (local.get $count))) (call $count (i32.const 9) (i64.const 1))

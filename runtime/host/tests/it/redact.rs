@@ -1,4 +1,4 @@
-//! What `redact` is for, through the host: nothing that it should take out gets past it.
+//! `redact` through the host: no named field gets past it.
 
 use serde_json::json;
 use strait_core::batch::Batch;
@@ -9,7 +9,7 @@ use strait_host::{PluginSpec, TopicNaming};
 
 use crate::support::{Row, batch, bundled, load};
 
-/// Everything that leaves of a record: nothing where it is dropped or rejected.
+/// Returns everything of a record that goes out: nothing if it is dropped or rejected.
 fn leaving<'a>(batch: &'a Batch, processed: &'a Processed, index: usize) -> Vec<(Vec<u8>, Option<&'a OutRecord>)> {
     let original = batch.get(index).unwrap();
     let found = processed.dispositions.iter().find(|(i, _)| *i == index);
@@ -85,19 +85,19 @@ fn hostile_json_is_redacted_or_rejected_in_any_case() {
 }
 
 #[test]
-fn routing_before_it_does_not_help() {
+fn a_route_before_it_does_not_bypass_it() {
     let route = json!({"by": "key", "to": "topic", "hash": {"topics": 3, "name": "elsewhere-{n}"}});
     run(vec![bundled("route", route), bundled("redact", rules(false))], false);
 }
 
 #[test]
-fn filtering_behind_it_sees_what_it_left() {
+fn a_filter_after_it_sees_the_redacted_record() {
     let filter = json!({"drop": "value.customer.email == 'SECRET@x.org' || key == 'SECRET-key'", "missing": "null"});
     run(vec![bundled("redact", rules(false)), bundled("filter", filter)], false);
 }
 
 #[test]
-fn what_was_not_named_keeps_its_bytes_and_tombstones_pass() {
+fn fields_that_are_not_named_keep_their_bytes_and_tombstones_pass() {
     let config = json!({"rules": [
         {"fields": ["$.customer.email", "$.list[*].a"], "with": "mask", "keep": 2},
         {"fields": ["$..gone"], "with": "remove"},

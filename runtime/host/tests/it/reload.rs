@@ -1,5 +1,4 @@
-//! The chain of a link is exchanged while batches come: at their borders, and back when the new one
-//! breaks.
+//! The chain of a link is replaced between batches, and rolled back when the new one breaks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +38,7 @@ fn offer(slot: &ActiveChain, guest: &Guest, trial: Trial) -> Result<(), OfferErr
     slot.offer(load(guest), trial, PROBATION, Duration::ZERO).map(drop)
 }
 
-/// What the first record's value is after the chain, and by which generation.
+/// Returns the first record's value after the chain, and the generation that judged it.
 fn judged(chain: &mut Box<dyn Chain>) -> (String, String) {
     let Processed { dispositions, generation, .. } = chain.apply(batch(&ROWS), 6).unwrap();
     let value = match dispositions.as_slice() {
@@ -61,7 +60,7 @@ fn outcomes(slot: &ActiveChain) -> Vec<HistoryOutcome> {
 }
 
 #[test]
-fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_by() {
+fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_previous_one_is_on_standby() {
     let (world, slot) = slot(&version("old"));
     let (mut one, mut two) = (slot.chain().unwrap(), slot.chain().unwrap());
     let (first, old) = judged(&mut one);
@@ -79,7 +78,7 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_
     assert_eq!((state.generation.as_str(), slot.state().holders_behind), (new.as_str(), 1));
     assert_eq!(two.target_topic("orders", 6).unwrap().as_ref(), "orders");
     assert_eq!(slot.state().holders_behind, 0);
-    // One that comes during the probation has both.
+    // A lane that starts during the probation has both.
     let mut three = slot.chain().unwrap();
     assert_eq!(value(&mut three), "new");
 
@@ -90,8 +89,7 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_
     assert_eq!(slot.state().standing, TrialPhase::Steady);
     assert_eq!(value(&mut one), "new");
 
-    // An operator goes back; the version that was taken back is known as bad until somebody
-    // forgives it.
+    // An operator rolls back; the version is known bad until it is forgiven.
     slot.rollback("slow").unwrap();
     assert_eq!([value(&mut one), value(&mut two), value(&mut three)], ["old", "old", "old"]);
     assert_eq!(slot.known_bad(&load(&version("new")).generation()).as_deref(), Some(new.as_str()));
@@ -110,7 +108,7 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_old_one_stands_
 }
 
 #[test]
-fn a_lane_is_told_when_others_judge_and_of_nothing_else() {
+fn the_version_of_a_lanes_chain_changes_only_when_other_plugins_judge() {
     let (world, slot) = slot(&version("old"));
     let chain = slot.chain().unwrap();
     let mut turns = vec![chain.version()];
@@ -119,7 +117,7 @@ fn a_lane_is_told_when_others_judge_and_of_nothing_else() {
         assert_eq!(turn != last, changes, "{turns:?}, {turn}");
         turns.push(turn);
     };
-    // Told before it has followed: it may have nothing left to judge.
+    // Before the lane has swapped: it may have nothing left to judge.
     offer(&slot, &version("new"), Trial::Direct).unwrap();
     now(true);
     world.pass(PROBATION);
@@ -140,7 +138,7 @@ fn a_lane_is_told_when_others_judge_and_of_nothing_else() {
 }
 
 #[test]
-fn a_generation_that_breaks_where_the_old_one_does_not_is_taken_back_with_the_batch_judged_by_the_old_one() {
+fn a_generation_that_breaks_where_the_previous_one_does_not_is_rolled_back_and_the_previous_one_judges_the_batch() {
     let broken = [
         (Guest { in_process: "unreachable".into(), ..version("trap") }, "unreachable"),
         (Guest { in_process: SPIN.into(), ..version("spin") }, "did not end within 200 ms"),
@@ -153,8 +151,7 @@ fn a_generation_that_breaks_where_the_old_one_does_not_is_taken_back_with_the_ba
         let old = judged(&mut one);
         offer(&slot, &guest, Trial::Direct).unwrap();
         let bad = slot.chains().generation();
-        // The same batch, judged by the old one as if nothing had been; the other lane never calls
-        // the new one.
+        // The previous chain judges the same batch; the other lane never calls the new one.
         assert_eq!(judged(&mut one), old);
         assert_eq!(slot.state().standing, TrialPhase::Steady);
         assert_eq!([value(&mut two), value(&mut one)], ["old", "old"]);
@@ -163,14 +160,14 @@ fn a_generation_that_breaks_where_the_old_one_does_not_is_taken_back_with_the_ba
         assert!(entry.reason.contains(reason), "{}", entry.reason);
         assert_eq!(slot.known_bad(&bad).as_deref(), Some(&*bad.0));
         assert_eq!(*world.events.lock().unwrap(), ["plugins_reloaded", "plugins_rolled_back"]);
-        // A better one is welcome.
+        // A version that works is taken.
         offer(&slot, &version("better"), Trial::Direct).unwrap();
         assert_eq!([value(&mut one), value(&mut two)], ["better", "better"]);
     }
 }
 
 #[test]
-fn what_cannot_serve_is_refused_before_any_lane_sees_it() {
+fn a_chain_that_cannot_start_is_refused_before_any_lane_sees_it() {
     let (_, slot) = slot(&version("old"));
     let mut chain = slot.chain().unwrap();
     assert_eq!(value(&mut chain), "old");
@@ -182,7 +179,7 @@ fn what_cannot_serve_is_refused_before_any_lane_sees_it() {
 }
 
 #[test]
-fn what_would_protect_less_is_named() {
+fn the_ways_in_which_a_chain_protects_less_are_listed() {
     let of = |guest: &Guest, next: &Arc<HostChains>| {
         let (_, slot) = slot(guest);
         let mut chain = slot.chain().unwrap();
@@ -216,7 +213,7 @@ fn what_would_protect_less_is_named() {
 }
 
 #[test]
-fn a_candidate_is_compared_in_the_shadow_or_serves_one_partition_before_it_serves_all() {
+fn a_candidate_is_compared_in_the_shadow_or_judges_one_partition_before_it_is_active() {
     let (world, slot) = slot(&version("old"));
     let mut chain = slot.chain().unwrap();
     assert_eq!(value(&mut chain), "old");
@@ -232,7 +229,7 @@ fn a_candidate_is_compared_in_the_shadow_or_serves_one_partition_before_it_serve
     assert_eq!((slot.state().standing, value(&mut chain).as_str()), (TrialPhase::Probation, "new"));
     assert!(slot.history().pop().unwrap().reason.contains("2 of 4 records judged otherwise"));
 
-    // One that breaks in the shadow was never in force.
+    // A candidate that breaks in the shadow was never active.
     let trap = Guest { in_process: "unreachable".into(), ..version("trap") };
     offer(&slot, &trap, Trial::Shadow(time)).unwrap();
     assert_eq!(value(&mut chain), "new");

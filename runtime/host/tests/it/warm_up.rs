@@ -1,6 +1,5 @@
-//! Plugins with memory: whatever happens between two records, each is judged by an instance that
-//! has seen exactly the records before it. The plugin tells with every record which ones it
-//! remembers.
+//! Stateful plugins: whatever happens between two records, each is judged by an instance that has
+//! seen exactly the records before it. The plugin reports with every record which ones it has seen.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ fn load(plugins: Vec<PluginSpec>) -> Arc<HostChains> {
     crate::support::load(plugins, TopicNaming::Identity).unwrap()
 }
 
-/// A log: every third offset holds no record.
+/// A log in which every third offset has no record.
 #[derive(Clone)]
 struct Log(BTreeMap<i64, String>);
 
@@ -54,7 +53,7 @@ impl Log {
         (!builder.is_empty()).then(|| builder.build())
     }
 
-    /// What the plugin has to remember at a record.
+    /// Returns the records that the plugin must have seen before a record.
     fn before(&self, offset: i64, lookback: i64) -> String {
         let seen = self.0.range((offset - lookback).max(0)..offset).map(|(_, key)| key.clone());
         seen.filter(|key| !key.starts_with("panic")).collect::<Vec<_>>().join(",")
@@ -65,18 +64,18 @@ fn partition() -> PartitionKey {
     PartitionKey { topic: "orders".into(), topic_id: TopicId::UNKNOWN, partition: 3 }
 }
 
-/// What the plugin says that it remembers.
-fn remembered(copies: &[OutRecord]) -> String {
+/// Returns the records that the plugin reports.
+fn seen_records(copies: &[OutRecord]) -> String {
     let headers = copies[0].headers.as_ref().unwrap();
     let (_, before) = headers.iter().find(|(name, _)| name == b"before").unwrap();
     String::from_utf8(before.clone().unwrap()).unwrap()
 }
 
-/// Shows the log before this offset if that is asked for, as a lane does.
+/// Warms the chain up as a lane does, if it asks for that.
 fn show(chain: &mut dyn Chain, log: &Log, first: SourceOffset) -> Result<(), ChainError> {
     let asked = chain.warm_up_needed(&partition(), first, 6);
     let Some(furthest) = asked.iter().map(|asked| i64::from(asked.records)).max() else { return Ok(()) };
-    // In batches of three offsets, the last of which goes past the border.
+    // In batches of three offsets, the last of which goes past the end of the warm-up.
     for from in (first.0 - furthest.min(first.0)..first.0).step_by(3) {
         let Some(part) = log.batch(from, from + 3) else { continue };
         chain.warm_up(&part, first, 6)?;
@@ -85,8 +84,8 @@ fn show(chain: &mut dyn Chain, log: &Log, first: SourceOffset) -> Result<(), Cha
     Ok(())
 }
 
-/// Judges a batch as a lane does. Gives offset, generation, and what was remembered; `None` for a
-/// rejected record.
+/// Judges a batch as a lane does. Returns offset, generation and the records that the plugin
+/// reports; `None` for a rejected record.
 fn judge(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Vec<(i64, String, Option<String>)> {
     let first = batch.first_offset().unwrap();
     for _round in 0..40 {
@@ -101,7 +100,7 @@ fn judge(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Vec<(i64, String, O
                             assert_eq!(&*reject.code, "plugin-trap");
                             None
                         }
-                        Disposition::Replace(copies) => Some(remembered(copies)),
+                        Disposition::Replace(copies) => Some(seen_records(copies)),
                         other => panic!("{other:?}"),
                     };
                     let offset = batch.get(*index).unwrap().offset.0;
@@ -125,7 +124,8 @@ fn check(log: &Log, lookback: i64, judged: &[(i64, String, Option<String>)]) {
 
 #[test]
 fn each_record_is_judged_by_an_instance_that_has_seen_those_before_it() {
-    // No bad ones; alone; side by side; at the borders of batches; the first one and the last one.
+    // No guilty records; single ones; adjacent ones; at the borders of batches; the first and the
+    // last.
     for bad in [&[][..], &[13], &[9, 10, 12, 13, 15, 16], &[0, 9, 10, 39], &[12, 18, 24, 30]] {
         let log = Log::new(bad);
         for size in [1, 4, 7, 40] {
@@ -133,7 +133,7 @@ fn each_record_is_judged_by_an_instance_that_has_seen_those_before_it() {
             let mut chain = chains.chain().unwrap();
             let mut judged = Vec::new();
             for from in (0..RECORDS).step_by(size as usize) {
-                // A lane that is taken again has a fresh chain.
+                // A new attempt of the lane has a fresh chain.
                 if from == 3 * size {
                     chain = chains.chain().unwrap();
                 }
@@ -147,8 +147,8 @@ fn each_record_is_judged_by_an_instance_that_has_seen_those_before_it() {
 }
 
 #[test]
-fn a_plugin_behind_another_one_remembers_what_that_one_left() {
-    // Drops every key that ends with 1 or 4: neither is remembered by the next one.
+fn a_stateful_plugin_sees_the_records_as_the_plugin_before_it_leaves_them() {
+    // Drops every key that ends with 1 or 4: the next plugin sees neither.
     let filter = crate::support::bundled("filter", json!({ "keep": "!key.endsWith('1') && !key.endsWith('4')" }));
     let log = Log::new(&[]);
     let mut chain = load(vec![filter, plugin(LOOKBACK)]).chain().unwrap();
@@ -162,12 +162,12 @@ fn a_plugin_behind_another_one_remembers_what_that_one_left() {
         let Disposition::Replace(copies) = disposition else { continue };
         let left = log.before(offset, LOOKBACK);
         let left: Vec<&str> = left.split(',').filter(|key| !key.ends_with('1') && !key.ends_with('4')).collect();
-        assert_eq!(remembered(copies), left.join(","), "at offset {offset}");
+        assert_eq!(seen_records(copies), left.join(","), "at offset {offset}");
     }
 }
 
 #[test]
-fn a_chain_that_is_not_asked_or_not_shown_the_log_judges_nothing() {
+fn a_chain_that_is_not_warmed_up_judges_nothing() {
     let log = Log::new(&[]);
     let mut chain = load(vec![plugin(LOOKBACK)]).chain().unwrap();
     let batch = log.batch(9, 12).unwrap();
@@ -175,7 +175,7 @@ fn a_chain_that_is_not_asked_or_not_shown_the_log_judges_nothing() {
     assert!(!chain.warm_up_needed(&partition(), SourceOffset(9), 6).is_empty());
     assert!(chain.apply(batch.clone(), 6).unwrap_err().needs_warm_up(), "while it is being shown");
     judge(&mut *chain, &log, &batch);
-    // Read again, and another incarnation of the topic: both have to be shown.
+    // Offsets read again, and another incarnation of the topic: both need a warm-up.
     assert!(!chain.warm_up_needed(&partition(), SourceOffset(9), 6).is_empty());
     judge(&mut *chain, &log, &batch);
     assert!(chain.warm_up_needed(&partition(), SourceOffset(12), 6).is_empty());
@@ -184,7 +184,7 @@ fn a_chain_that_is_not_asked_or_not_shown_the_log_judges_nothing() {
 }
 
 #[test]
-fn an_exchange_shows_the_new_plugins_the_log_and_one_that_breaks_gives_way_to_the_one_before() {
+fn a_reload_warms_the_new_plugins_up_and_one_that_breaks_is_rolled_back() {
     let world = Arc::new(World::default());
     let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clock(), events: world.events() };
     let slot = ActiveChain::new(deps, load(vec![plugin(LOOKBACK)]));
@@ -199,8 +199,8 @@ fn an_exchange_shows_the_new_plugins_the_log_and_one_that_breaks_gives_way_to_th
                 lookback = 12;
                 slot.offer(load(vec![plugin(12)]), Trial::Direct, probation, Duration::ZERO).unwrap();
             }
-            // It is shown the log, breaks on the first batch that it judges, and the one before
-            // judges it, which has not seen the batches since.
+            // It is warmed up and breaks on the first batch that it judges. The previous chain
+            // judges the batch after a warm-up of its own.
             20 => {
                 let breaks = crate::support::guest::Guest {
                     lookback: Some((7, 0)),
@@ -225,7 +225,7 @@ fn an_exchange_shows_the_new_plugins_the_log_and_one_that_breaks_gives_way_to_th
 }
 
 #[test]
-fn canaries_and_shadows_remember_by_themselves() {
+fn canaries_and_shadows_have_instances_of_their_own() {
     for trial in [
         Trial::Canary { time: Duration::from_secs(60), partition: 3 },
         Trial::Canary { time: Duration::from_secs(60), partition: 0 },
@@ -253,7 +253,7 @@ fn canaries_and_shadows_remember_by_themselves() {
 }
 
 #[test]
-fn dedupe_drops_what_came_before_also_after_a_restart() {
+fn dedupe_drops_duplicates_also_after_a_restart() {
     let dedupe = || crate::support::bundled("dedupe", json!({ "records": 10 }));
     let mut log = Log::new(&[]);
     for (offset, key) in &mut log.0 {
@@ -297,7 +297,7 @@ fn load_with_room_for_one() -> impl Fn(i64) -> Arc<HostChains> {
 }
 
 #[test]
-fn a_candidate_that_finds_no_memory_is_taken_back_and_holds_nothing_up() {
+fn a_candidate_without_room_in_the_memory_budget_is_rolled_back_and_delays_nothing() {
     for trial in [
         Trial::Shadow(Duration::from_secs(60)),
         Trial::Canary { time: Duration::from_secs(60), partition: 3 },
@@ -321,7 +321,7 @@ fn a_candidate_that_finds_no_memory_is_taken_back_and_holds_nothing_up() {
 }
 
 #[test]
-fn memory_for_every_partition_comes_from_one_budget() {
+fn instances_of_all_partitions_share_one_memory_budget() {
     let mut chain = load_with_room_for_one()(4).chain().unwrap();
     let mut judge = |number: i32| {
         let mut builder = BatchBuilder::new("orders".into(), number, TimestampType::Create, LeaderEpoch(0));
@@ -337,12 +337,12 @@ fn memory_for_every_partition_comes_from_one_budget() {
         assert!(error.reason.contains("plugin_memory_mib_max"), "{error}");
         assert_eq!(error.next, Next::RetryAfter(Duration::from_secs(30)));
     }
-    // The partition that has its instance is not held up.
+    // The partition that has its instance goes on.
     judge(0).unwrap();
 }
 
 #[test]
-fn a_topic_that_single_records_were_given_has_no_memory() {
+fn a_topic_from_an_earlier_plugin_has_no_warm_up() {
     let to_other = json!({ "by": "key", "to": "topic", "table": { "k0": "elsewhere" }, "unmatched": "keep" });
     let mut chain = load(vec![crate::support::bundled("route", to_other), plugin(LOOKBACK)]).chain().unwrap();
     let log = Log::new(&[]);
@@ -352,8 +352,8 @@ fn a_topic_that_single_records_were_given_has_no_memory() {
     assert!(error.reason.contains("lookback on topic 'elsewhere'") && error.next == Next::Stop, "{error}");
 }
 
-/// Applies a batch until it is judged or has to wait. Gives how many of its records are rejected,
-/// or how long it has to wait.
+/// Applies a batch until it is judged or has to wait. Returns the number of rejected records, or
+/// the time to wait.
 fn apply_or_wait(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Result<usize, Duration> {
     loop {
         let shown = show(chain, log, batch.first_offset().unwrap());
@@ -365,7 +365,7 @@ fn apply_or_wait(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> Result<usiz
     }
 }
 
-/// A chain with a clock of its own, of a plugin that looks back this far.
+/// Makes a chain with a clock of its own and a plugin with this lookback.
 fn with_clock(lookback: i64) -> (Arc<World>, HostEngine, Arc<HostChains>) {
     let world = Arc::new(World::default());
     let options = HostOptions { clock: world.clock(), ..HostOptions::default() };
@@ -388,7 +388,7 @@ fn old_guilty_records_among_good_ones_do_not_keep_the_breaker_open() {
         .find_map(|batch| apply_or_wait(&mut *chain, &log, &batch).err().map(|wait| (batch, wait)))
         .expect("half of the records are bad");
     world.pass(wait);
-    // Taken again, the lane does not know which of those in the lookback are guilty.
+    // The next attempt of the lane does not know which records of the warm-up are guilty.
     let mut chain = chains.chain().unwrap();
     assert_eq!(apply_or_wait(&mut *chain, &log, &batch), Ok(10));
 }
@@ -398,8 +398,8 @@ fn a_probe_that_only_finds_guilty_records_does_not_close_the_breaker() {
     let (world, engine, chains) = with_clock(LOOKBACK);
     let mut chain = chains.chain().unwrap();
     let log = Log((0..600).map(|at| (at, if at < 3 { format!("k{at}") } else { "panic".to_owned() })).collect());
-    // It has judged some: then a few bad records are the records' fault, and a hundred of them open
-    // the breaker.
+    // It has judged some records: then a few guilty ones are the records' fault, and a hundred of
+    // them open the breaker.
     assert_eq!(apply_or_wait(&mut *chain, &log, &log.batch(0, 3).unwrap()), Ok(0));
     let (mut waits, mut guilty) = (Vec::new(), Vec::new());
     for from in (3..600).step_by(20) {
@@ -418,9 +418,9 @@ fn a_probe_that_only_finds_guilty_records_does_not_close_the_breaker() {
 }
 
 #[test]
-fn a_plugin_that_breaks_on_everything_waits_and_nothing_is_called_guilty() {
+fn a_plugin_that_breaks_on_every_record_waits_and_no_record_is_guilty() {
     let log = Log((0..300).map(|offset| (offset, "panic".to_owned())).collect());
-    // A configuration of its own: its breaker is nobody else's.
+    // A configuration of its own, so that its breaker is not shared.
     let chains = load(vec![plugin(LOOKBACK + 1)]);
     let mut chain = chains.chain().unwrap();
     let batch = log.batch(0, 300).unwrap();

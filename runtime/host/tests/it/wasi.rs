@@ -1,5 +1,4 @@
-//! What a guest that was built with WASI gets when the operator grants it: a system in which there
-//! is nothing.
+//! WASI for guests, where the operator grants it: an empty system.
 
 use strait_core::edit::{Content, Disposition, OutRecord};
 use strait_flow::ports::ChainFactory;
@@ -12,7 +11,7 @@ use crate::support::{Row, batch, engine, load_bytes};
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), None, &[]), (None, None, &[])];
 
-/// The parts of WASI that the guests here use.
+/// The parts of WASI that these guests use.
 const WORLD: &str = r"
 package test:guest;
 package wasi:io@0.2.6 {
@@ -79,8 +78,8 @@ fn granted(spec: &mut PluginSpec) {
     spec.wasi = true;
 }
 
-/// Record 0's timestamp becomes the wall clock; its value what the monotonic clock passed in a
-/// sleep of an hour, a random number and the length of the environment.
+/// Sets record 0's timestamp to the wall clock, and its value to the time that the monotonic clock
+/// moved in a sleep of an hour, a random number and the length of the environment.
 const REPORT: &str = r"
     (call $wall (i32.const 73000))
     (i64.store (i32.const 71000) (i64.add (i64.mul (i64.load (i32.const 73000)) (i64.const 1000))
@@ -109,7 +108,7 @@ fn clocks_and_random_numbers_are_the_same_for_the_same_records_and_the_environme
         copies.remove(0)
     };
     let first = report();
-    // The time of the last record of the call.
+    // The timestamp of the last record of the call.
     assert_eq!(first.timestamp_ms, Some(1_001));
     let Content::Bytes(value) = &first.value else { panic!("{first:?}") };
     let numbers: Vec<u64> = value.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
@@ -119,7 +118,7 @@ fn clocks_and_random_numbers_are_the_same_for_the_same_records_and_the_environme
 }
 
 #[test]
-fn what_it_writes_is_its_words_and_the_rest_traps() {
+fn standard_output_goes_to_the_log_and_other_imports_trap() {
     let write = "(i64.store (i32.const 75000) (i64.const 0x0a6d6f6f62)) \
                  (call $write (call $stderr) (i32.const 75000) (i32.const 5) (i32.const 76000))";
     let cases = [
@@ -139,7 +138,7 @@ fn what_it_writes_is_its_words_and_the_rest_traps() {
 }
 
 #[test]
-fn inspect_names_what_it_imports() {
+fn inspect_lists_the_imports() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.wasm");
     std::fs::write(&path, guest(REPORT)).unwrap();

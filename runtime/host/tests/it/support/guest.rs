@@ -1,12 +1,12 @@
-//! Hand-written guests: core modules that speak the interface by its layout alone, good and evil.
+//! Hand-written guests, good and hostile: core modules that use the layout of the interface alone.
 //!
-//! The answers of describe, open-topic and process are laid out here as the canonical ABI has them,
-//! so that the tests also prove that `plugin.wit` can be spoken without an SDK.
+//! The answers of describe, open-topic and process are laid out here by the canonical ABI, so
+//! that the tests also prove that `plugin.wit` can be used without an SDK.
 
-/// Where static data starts in the guest's memory.
+/// Start of the static data in the guest's memory.
 const BASE: usize = 1024;
 
-/// A guest, by what it answers.
+/// A guest, described by its answers.
 pub struct Guest {
     pub version: &'static str,
     pub effects: u32,
@@ -48,7 +48,7 @@ pub struct Guest {
     pub memory: &'static str,
 }
 
-/// What process answers.
+/// The answer of process.
 pub enum Process {
     /// These edits.
     Edits(Vec<u32>, Vec<u8>),
@@ -66,9 +66,9 @@ pub enum Process {
 
 /// Statements that never end.
 pub const SPIN: &str = "(loop $spin (br $spin))";
-/// Statements that take memory until they get no more, then trap.
+/// Statements that grow the memory until that fails, then trap.
 pub const GROW: &str = "(loop $grow (br_if $grow (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
-/// A call of itself without end.
+/// An endless recursion.
 pub const RECURSE: &str = "(drop (call $recurse))";
 
 impl Default for Guest {
@@ -209,8 +209,8 @@ impl Guest {
         image.u32s(&about)[0]
     }
 
-    /// A list whose items are all the same bytes of the memory: little for the guest, much for
-    /// whoever copies it.
+    /// A list whose items all alias the same bytes: little for the guest, much for whoever copies
+    /// it.
     fn aliased(&self, image: &mut Image) -> Option<[u32; 2]> {
         let (count, len) = self.aliases?;
         let pairs: Vec<u32> = (0..count).flat_map(|_| [BASE as u32, len]).collect();
@@ -228,7 +228,7 @@ impl Guest {
             let [at, len] = image.bytes(message.as_bytes());
             return image.u32s(&[1, 0, at, len])[0];
         }
-        // The payload is aligned to 8, as `lookback` holds an u64.
+        // The payload is aligned to 8, as `lookback` has an u64.
         let mut plan = vec![0, 0];
         let name = self.rename.map(|name| image.bytes(name.as_bytes()));
         plan.push(u32::from(name.is_some()));

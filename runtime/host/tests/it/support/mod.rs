@@ -1,4 +1,4 @@
-//! What the host's tests share.
+//! Plugins, batches and results for all tests of the host.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -10,7 +10,7 @@ use strait_core::edit::{Disposition, Processed};
 use strait_core::offset::{LeaderEpoch, SourceOffset};
 use strait_host::{ChainSpec, HostChains, HostEngine, LinkInfo, LoadError, PluginSource, PluginSpec, TopicNaming};
 
-/// One engine for all tests: plugins are compiled once.
+/// Returns one engine for all tests: plugins are compiled once.
 pub fn engine() -> &'static HostEngine {
     static ENGINE: OnceLock<HostEngine> = OnceLock::new();
     ENGINE.get_or_init(|| HostEngine::new().unwrap())
@@ -46,7 +46,7 @@ pub fn batch(rows: &[Row<'_>]) -> Batch {
     builder.build()
 }
 
-/// Indexes of dropped, rejected and changed records.
+/// Returns the indexes of dropped, rejected and changed records.
 pub fn fates(processed: &Processed) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
     let pick = |wanted: fn(&Disposition) -> bool| -> Vec<usize> {
         processed.dispositions.iter().filter(|(_, d)| wanted(d)).map(|(i, _)| *i).collect()
@@ -72,7 +72,7 @@ pub fn file(bytes: &[u8], change: impl FnOnce(&mut PluginSpec)) -> PluginSpec {
     bytes.hash(&mut hasher);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let path = folder.join(format!("guest-{:016x}.wasm", hasher.finish()));
-    // Tests run side by side and may make the same guest.
+    // Tests run in parallel and may make the same guest.
     let mut file = tempfile::NamedTempFile::new_in(folder).unwrap();
     std::io::Write::write_all(&mut file, bytes).unwrap();
     file.persist(&path).unwrap();
