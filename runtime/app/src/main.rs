@@ -13,7 +13,6 @@ mod report;
 mod run;
 mod sync;
 mod telemetry;
-mod time;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::progress::quarantine_topic;
+use strait_flow::millis;
 use strait_flow::ports::{Class, PortError, Quarantine, QuarantineRecord};
 use tokio::sync::Notify;
 
@@ -175,8 +176,7 @@ fn connect(
     let tuning =
         TargetTuning { exactly_once: false, queue_bytes: 256 << 20, linger: Duration::ZERO, ..TargetTuning::default() };
     let mut settings = writer(cluster, &format!("strait-{link}-quarantine"), &tuning, None);
-    let deadline = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX).max(1);
-    settings.set("message.timeout.ms", deadline);
+    settings.set("message.timeout.ms", millis(timeout).max(1));
     settings.set("statistics.interval.ms", 0);
     let producer = Producer::new(&format!("{link}/quarantine"), &settings, observer, || {})
         .map_err(|error| port_error(context, &error))?;

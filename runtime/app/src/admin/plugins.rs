@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use strait_flow::millis;
 use strait_host::{BreakerState, PluginHealth};
 
 use crate::board::{LinkBoard, Work};
-use crate::time::millis;
 
 /// A plugin of the active chain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use strait_core::progress::{map_topic, progress_topic};
+use strait_flow::millis;
 use strait_flow::ports::{Class, PortError};
 
 use super::{count, create, grow, wait_for};
@@ -102,10 +103,10 @@ impl LinkTopics {
     }
 
     fn create_map(&self, client: &Client, topic: &str) -> Result<u32, FfiError> {
-        let retention_ms = self.map_retention.map_or(-1, |kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+        let retention_ms = self.map_retention.map_or_else(|| "-1".to_owned(), |kept| millis(kept).to_string());
         let settings = [
             ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", retention_ms.to_string()),
+            ("retention.ms", retention_ms),
             ("message.timestamp.type", "CreateTime".to_owned()),
         ];
         create(client, topic, self.lanes, &settings, self.timeout)?;

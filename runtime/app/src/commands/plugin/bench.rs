@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use strait_core::Record;
 use strait_core::batch::Batch;
+use strait_flow::millis;
 
 use super::runner::{self, Subject};
-use crate::time::millis;
 
 /// Least number of records of one round. A fetch under load has as many.
 const ROUND_RECORDS_MIN: usize = 2_000;
