@@ -103,7 +103,7 @@ fn a_plugin_is_signed_verified_and_refused_by_name() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+fn anything_but_a_regular_file_is_refused_without_waiting() {
     let dir = folder();
     let dir = dir.path();
     let run = |args: &[&str]| strait(dir, args);
@@ -126,7 +126,7 @@ fn what_is_no_regular_file_is_refused_and_not_waited_for() {
 }
 
 #[test]
-fn status_says_why_there_is_none() {
+fn status_reports_why_there_is_no_answer() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let run = |args: &[&str]| strait(dir, args);

@@ -89,7 +89,7 @@ mod tests {
     use crate::demo_records;
 
     #[test]
-    fn the_first_records_of_each_partition_come_to_the_byte() {
+    fn the_first_records_of_each_partition_are_exact() {
         let patience = Duration::from_secs(30);
         let mock = MockCluster::start(1).unwrap();
         mock.create_topic("orders", 2).unwrap();

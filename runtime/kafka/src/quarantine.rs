@@ -19,7 +19,7 @@ use crate::topics::{count, create, wait_for};
 #[derive(Default)]
 struct Outcome {
     batch: u64,
-    kept: usize,
+    acknowledged: usize,
     failed: Option<(Code, String)>,
 }
 
@@ -49,7 +49,7 @@ impl Observer for Acknowledgements {
                 return false;
             }
             if message.code() == Code::OK {
-                outcome.kept += 1;
+                outcome.acknowledged += 1;
             } else {
                 outcome.failed.get_or_insert_with(|| (message.code(), message.code().text()));
             }
@@ -229,15 +229,16 @@ impl Quarantine for KafkaQuarantine {
             Err(error) => Err(error),
             Ok(()) => loop {
                 let notified = acknowledgements.notify.notified();
-                let (kept, failed) = acknowledgements.with(|outcome| (outcome.kept, outcome.failed.clone()));
+                let (acknowledged, failed) =
+                    acknowledgements.with(|outcome| (outcome.acknowledged, outcome.failed.clone()));
                 if let Some((code, text)) = failed {
                     break Err(port_error(self.context.clone(), &FfiError::new(code, text)));
                 }
-                if kept == records.len() {
+                if acknowledged == records.len() {
                     break Ok(());
                 }
                 if tokio::time::timeout_at(deadline, notified).await.is_err() {
-                    let reason = format!("{kept} of {} records acknowledged in time", records.len());
+                    let reason = format!("{acknowledged} of {} records acknowledged in time", records.len());
                     break Err(own(Class::Retry, self.context.clone(), reason));
                 }
             },

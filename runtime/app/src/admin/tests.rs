@@ -56,7 +56,7 @@ async fn a_process_is_alive_all_the_time_and_ready_only_while_its_links_run() {
 }
 
 #[tokio::test]
-async fn status_and_metrics_tell_what_happened_and_no_secret() {
+async fn status_and_metrics_show_events_and_mask_secrets() {
     let board = board();
     board.enter(Phase::Running);
     let link = board.link("aws-to-gcp").unwrap();
@@ -90,7 +90,7 @@ async fn status_and_metrics_tell_what_happened_and_no_secret() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_said_as_json() {
+async fn errors_are_answered_as_json() {
     let board = board();
     let json = [("content-type", "application/json")];
     for (method, path, headers, wanted) in [

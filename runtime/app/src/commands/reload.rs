@@ -106,7 +106,7 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 }
 
 fn outcome_line(entry: &Value) -> String {
-    let mut line = format!("{}; {} serves", plain(text(entry, "outcome")), plain(text(entry, "serving")));
+    let mut line = format!("{}; {} is active", plain(text(entry, "outcome")), plain(text(entry, "serving")));
     if let Some(took_ms) = entry.get("took_ms").and_then(Value::as_u64) {
         line.push_str(&format!(" ({took_ms} ms)"));
     }

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn values_keep_their_kinds_and_what_is_no_table_is_left_to_the_model() {
+    fn values_keep_their_types_and_a_root_that_is_no_table_stays() {
         let file = json!({ "admin": { "listen": null }, "log": 1, "links": [1, 2.5, "t", -7, true] });
         assert_eq!(merged(file.clone(), &[("STRAIT_LOG", "\"x\"")]).tree["links"], file["links"]);
         assert_eq!(merged(json!([1]), &[("STRAIT_LOG", "1")]).tree, json!([1]));

@@ -143,7 +143,7 @@ fn syntax() {
 }
 
 #[test]
-fn what_comes_from_the_environment_is_said_to() {
+fn problems_of_variables_name_the_variable() {
     let variables = [
         ("STRAIT_LINKS__0__SOURCE", "awss"),
         ("STRAIT_LINKS__0__LANES", "many"),
@@ -160,13 +160,13 @@ fn what_comes_from_the_environment_is_said_to() {
 }
 
 #[test]
-fn a_file_that_is_not_there() {
+fn a_missing_file() {
     let load = |name: &str| load(Path::new(name), &Environment::default()).unwrap_err().render(false, 100);
     insta::assert_snapshot!(format!("{}\n{}", load("no-such.toml"), load("strait.properties")));
 }
 
 #[test]
-fn the_three_formats_say_the_same_and_json_output_has_the_line() {
+fn the_three_formats_are_equal_and_json_output_has_the_line() {
     let yaml = "clusters:\n  aws: {bootstrap_servers: 'a:9092'}\n  gcp: {bootstrap_servers: g:9092}\nlinks:\n- name: aws-to-gcp\n  source: aws\n  target: gcp\n  topics: [orders]\n";
     let load = |text: &str, format| judge("f", text, format, Path::new(""), &Environment::default()).unwrap();
     let toml = load(VALID, Format::Toml);

@@ -141,7 +141,7 @@ fn plain(plugins: &Path) {
 }
 
 #[test]
-fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
+fn settled_files_are_loaded_and_a_chain_that_does_not_load_changes_nothing() {
     let bed = Bed::new(plain);
     let slot = bed.reloads.slot("l").unwrap().clone();
     let lane = slot.chain().unwrap();
@@ -197,7 +197,7 @@ fn files_are_taken_when_they_rest_and_what_does_not_load_changes_nothing() {
 }
 
 #[test]
-fn symbolic_links_are_followed_to_what_they_lead_to() {
+fn symbolic_links_are_followed_to_their_targets() {
     // As a mounted volume of Kubernetes: the file leads through a folder that is exchanged as a
     // whole.
     let bed = Bed::new(|plugins| {

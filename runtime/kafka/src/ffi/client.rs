@@ -398,8 +398,8 @@ unsafe extern "C" fn on_error(rk: *mut b::rd_kafka_t, code: c_int, reason: *cons
     }
     let mut last = lock(&shared.trouble);
     // A refused login explains more than the lost connections after it.
-    let keeps = last.as_ref().is_some_and(|old| old.code == Code::AUTHENTICATION || old.fatal);
-    if !keeps || fatal {
+    let keeps_old = last.as_ref().is_some_and(|old| old.code == Code::AUTHENTICATION || old.fatal);
+    if !keeps_old || fatal {
         *last = Some(trouble);
     }
 }

@@ -14,7 +14,7 @@ use common::Rig;
 use strait_test_cluster::{Cluster, ClusterSpec};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_ports_keep_their_word_on_a_real_broker() {
+async fn the_ports_hold_their_contracts_on_a_real_broker() {
     let cluster = Cluster::start(ClusterSpec::new("ports")).await.unwrap();
     let rig = Rig::new(&cluster.bootstrap());
     let mut scenarios = tokio::task::JoinSet::new();

@@ -14,7 +14,7 @@ use crate::load::{self, Environment};
 use crate::run::{self, RunError, Until};
 
 #[test]
-fn a_link_copies_the_others_and_says_which_it_does_not() {
+fn colliding_topics_are_reported_and_the_others_are_copied() {
     const PATIENCE: Duration = Duration::from_secs(60);
     let (aws, gcp) = (MockCluster::start(1).unwrap(), MockCluster::start(1).unwrap());
     let config = |cluster: &MockCluster| ClusterConfig {
@@ -52,13 +52,13 @@ fn a_link_copies_the_others_and_says_which_it_does_not() {
         Arc::new(load::load(&file, &Environment::default()).unwrap_or_else(|r| panic!("{}", r.render(false, 100))));
 
     let steps = steps::all(&loaded);
-    let said: String = steps.iter().map(|step| step.text()).collect();
-    assert!(said.contains("✓ topics of l: 1 with 1 partitions: payments.v1 -> aws.payments"), "{said}");
+    let text: String = steps.iter().map(|step| step.text()).collect();
+    assert!(text.contains("✓ topics of l: 1 with 1 partitions: payments.v1 -> aws.payments"), "{text}");
     assert!(
-        said.contains(
+        text.contains(
             "✗ topics of l: the source topics 'orders.v1', 'orders.v2' would all be target topic 'aws.orders'"
         ),
-        "{said}"
+        "{text}"
     );
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -66,8 +66,8 @@ fn test(args: &plugin::Project, case: Option<&str>, update: bool) -> Result<End,
     let subject = built(&project)?;
     let tally = cases::run(&project.folder.join("tests"), &subject, case, update)?;
     let verb = if update { "taken as expected" } else { "passed" };
-    let said = print(&format!("{}{} {verb}, {} failed", tally.text, tally.passed, tally.failed));
-    Ok(if tally.failed > 0 { End::Failed } else { said })
+    let printed = print(&format!("{}{} {verb}, {} failed", tally.text, tally.passed, tally.failed));
+    Ok(if tally.failed > 0 { End::Failed } else { printed })
 }
 
 fn replay(chosen: &Chosen, records: &Path, changes: bool) -> Result<End, String> {

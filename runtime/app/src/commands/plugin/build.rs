@@ -144,8 +144,8 @@ fn component_of_go(module: &[u8]) -> Result<Vec<u8>, String> {
 
 /// `go version` prints `go version go1.26.8 linux/amd64`.
 fn go_is_new_enough(go: &Path) -> bool {
-    let said = output(Command::new(go).arg("version")).unwrap_or_default();
-    let minor = said.split("go1.").nth(1).and_then(|rest| rest.split(['.', ' ']).next()?.parse::<u32>().ok());
+    let version = output(Command::new(go).arg("version")).unwrap_or_default();
+    let minor = version.split("go1.").nth(1).and_then(|rest| rest.split(['.', ' ']).next()?.parse::<u32>().ok());
     minor.is_some_and(|minor| minor >= GO_MINOR_MIN)
 }
 

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back_to_the_byte() {
+    fn a_written_record_is_read_back_to_the_byte() {
         let values: [Option<&[u8]>; 9] = [
             None,
             Some(b""),
@@ -193,13 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_line_leaves_out_has_a_default_and_a_mistake_has_its_line() {
+    fn missing_members_have_defaults_and_errors_have_a_line_number() {
         let lines =
             parse("{\"partition\":1,\"offset\":5}\n\n{}\n{\"partition\":1,\"key\":{\"text\":\"k\"}}\n").unwrap();
         let places: Vec<_> = lines.iter().map(|l| (l.topic.as_str(), l.partition, l.offset)).collect();
         assert_eq!(places, [("test", 1, 5), ("test", 0, 0), ("test", 1, 6)]);
         assert_eq!(lines[2].key.as_deref(), Some(&b"k"[..]));
-        for (text, said) in [
+        for (text, expected) in [
             ("{}\n{\"kye\":\"a\"}", "line 2: unknown field `kye`"),
             ("{\"offset\":1}\n{\"offset\":1}", "line 2: offset 1 does not follow"),
             ("{\"value\":{\"order\":1}}", "line 1: value: write a text, null, {\"json\": …}"),
@@ -207,7 +207,7 @@ mod tests {
             ("{\"headers\":[[null,\"a\"]]}", "line 1: a header's name cannot be null"),
         ] {
             let error = parse(text).unwrap_err();
-            assert!(error.starts_with(said), "{error}");
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 }

@@ -123,7 +123,7 @@ fn topics_that_would_share_a_name_are_refused_and_the_others_are_copied() {
 }
 
 #[test]
-fn plugins_that_are_taken_over_later_are_asked_for_their_names() {
+fn names_are_compared_again_after_a_reload() {
     let (plugins, _sender, chains) = link_of(&["orders.v1", "orders.v2"]);
     let mut chain = chains.chain().unwrap();
     assert_eq!(&*chain.apply(batch("orders.v1"), 3).unwrap().target_topic, "orders.v1");
@@ -134,7 +134,7 @@ fn plugins_that_are_taken_over_later_are_asked_for_their_names() {
 }
 
 #[test]
-fn a_topic_that_had_no_name_is_compared_again_before_it_is_copied() {
+fn a_topic_without_a_name_is_compared_again_before_it_is_copied() {
     let (plugins, _sender, chains) = link_of(&["orders.v1", "orders.v2"]);
     plugins.take_over("strips");
     *plugins.broken.lock().unwrap() = "orders.v1";
