@@ -219,7 +219,7 @@ impl StatefulInstances {
         let Some(one) = self.of.get_mut(partition) else { return Ok(0) };
         if one.guilty.len() >= GUILTY_MAX {
             return Err(format!(
-                "it broke on {GUILTY_MAX} records that it has to remember, the last time: {}; mend the plugin",
+                "it broke on {GUILTY_MAX} records that it has to remember, the last time: {}; fix the plugin",
                 failure.reason
             ));
         }

@@ -1,4 +1,4 @@
-//! How far a candidate judges otherwise than the active chain.
+//! The comparison of a candidate's judgements with those of the active chain.
 
 use serde::{Deserialize, Serialize};
 use strait_core::batch::Batch;

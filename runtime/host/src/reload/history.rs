@@ -127,12 +127,12 @@ impl History {
         entry
     }
 
-    /// Oldest first.
+    /// Returns the entries, oldest first.
     pub(super) fn entries(&self) -> Vec<HistoryEntry> {
         lock(&self.inner).entries.iter().cloned().collect()
     }
 
-    /// How often each outcome came about since the process began.
+    /// Counts each outcome since the process began.
     pub(super) fn counts(&self) -> Vec<(HistoryOutcome, u64)> {
         HistoryOutcome::ALL.into_iter().zip(lock(&self.inner).counts).collect()
     }

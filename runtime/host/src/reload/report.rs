@@ -36,7 +36,7 @@ pub struct ChainState {
     pub comparison: Option<Comparison>,
     /// Generation of the chain that a rollback brings back.
     pub before: Option<String>,
-    /// Lanes (and others who ask for names) that hold a chain.
+    /// Lanes, and others that ask for topic names, with a chain of this link.
     pub holders: usize,
     /// Of these, the ones that have not reached a batch border since the last change.
     pub holders_behind: usize,
