@@ -121,7 +121,7 @@ impl Gaps {
             let (stop, go) = (format!("{}-stop-{topic}", self.prefix), format!("{}-go-{topic}", self.prefix));
             let event = wait_event(strait, &format!("{}-stop", self.prefix), "topic_recreated", &format!("{stop}-0"));
             let stopped_at = 100 + self.between.get(&stop).copied().unwrap_or(0);
-            assert!(event.message().contains(&format!("offset {stopped_at} ")), "{}", event.text);
+            assert!(event.message().ends_with(&format!("offset {stopped_at}")), "{}", event.text);
             self.wait_read(&go, 0, [self.old(&go), key_range(1000, *count)].concat());
         }
     }

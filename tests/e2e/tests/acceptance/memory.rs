@@ -54,7 +54,7 @@ fn duplicates_are_dropped_exactly_through_kills_and_a_reload() {
     let work = |name: &str| {
         let strait = Strait::run(name, &config, &[]).unwrap();
         // Until then, records that the previous process had in flight may still arrive.
-        strait.wait_line("the log shown", SOON, |line| line.message().contains("are shown the log")).unwrap();
+        strait.wait_line("a warm-up", SOON, |line| line.message() == "warming up stateful plugins").unwrap();
         let before = ends.sum().unwrap_or(0);
         let copied = wait_until("copying on", SOON, || ends.sum().filter(|sum| *sum > before + 500));
         (strait, copied)

@@ -74,7 +74,7 @@ fn a_plugin_that_traps_on_everything_holds_up_its_partitions_and_no_other_link()
         let waiting = waiting.unwrap();
         println!("{}", waiting.message());
         assert_eq!(waiting.field("link"), Some("trapped"));
-        assert!(waiting.message().contains("waits at offset 0 for plugin trap"), "{}", waiting.text);
+        assert!(waiting.message().contains("waiting at offset 0 for plugin trap"), "{}", waiting.text);
     }
     write_records(&source.config(), "beside", &orders()).unwrap();
     let wanted: Vec<String> =
