@@ -16,7 +16,7 @@ use crate::record::{Header, Record};
 
 /// Why a record could not be enqueued.
 pub(crate) enum ProduceError {
-    /// The producer's queue is full: wait and try again.
+    /// The producer's queue is full: wait, then retry.
     QueueFull,
     /// Anything else, in librdkafka's words.
     Failed(String),

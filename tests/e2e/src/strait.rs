@@ -368,7 +368,7 @@ impl Strait {
         self.signal(libc::SIGSTOP)
     }
 
-    /// SIGCONT: goes on as if nothing had been.
+    /// SIGCONT: continues.
     ///
     /// # Errors
     /// The system's refusal.

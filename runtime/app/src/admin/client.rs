@@ -36,7 +36,7 @@ pub enum ClientError {
     Broken {
         /// The address.
         address: String,
-        /// What was wrong with the answer.
+        /// The fault of the answer.
         reason: String,
     },
     /// The process refuses the request.

@@ -28,7 +28,7 @@ pub struct Status {
     pub phase: String,
     /// Whether `/readyz` answers 200.
     pub ready: bool,
-    /// What is missing for readiness.
+    /// The conditions that are missing for readiness.
     pub not_ready: Vec<String>,
     /// Seconds since the process began.
     pub uptime_s: u64,

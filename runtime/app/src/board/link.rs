@@ -17,7 +17,7 @@ const RECENT_MAX: usize = 20;
 /// Partitions whose last event is kept, so that the status can show why they stopped.
 const REASONS_MAX: usize = 20_000;
 
-/// What a prepared link works with.
+/// The parts of a prepared link that the board reads.
 #[derive(Clone)]
 pub struct Work {
     /// The figures of the link.

@@ -128,7 +128,7 @@ pub enum SettingError {
     Listen {
         /// The file.
         file: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
     },
     /// The processes listen on any free port.

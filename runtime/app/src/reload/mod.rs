@@ -57,7 +57,7 @@ struct LinkReload {
     state: Mutex<ReloadState>,
 }
 
-/// What a link keeps from one poll to the next.
+/// The state of a link from one poll to the next.
 struct ReloadState {
     /// The configuration that the active chain was loaded from.
     applied: Arc<Loaded>,

@@ -53,7 +53,7 @@ pub(super) enum Reason {
         losses.join("; ")
     )]
     ProtectsLess {
-        /// What it would no longer protect.
+        /// The protection that would be lost, one sentence each.
         losses: Vec<String>,
         /// The link.
         link: String,

@@ -165,7 +165,7 @@ fn settled_files_are_loaded_and_a_chain_that_does_not_load_changes_nothing() {
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "B"));
     assert!(bed.reason().contains("not valid WebAssembly"), "{}", bed.reason());
     assert_eq!(bed.reloads.state()[0].problem.as_deref(), Some(bed.reason().as_str()));
-    assert_eq!(bed.settle(), vec![], "the same bad file was tried again");
+    assert_eq!(bed.settle(), vec![], "the same bad file was loaded twice");
     fs::write(&file, &whole).unwrap();
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "C"));
     assert_eq!(bed.reloads.state()[0].problem, None);

@@ -27,7 +27,7 @@ pub struct CatchUp {
     next_poll_of_others: Instant,
 }
 
-/// What a link still has to copy.
+/// The offsets that a link still has to copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remaining {
     /// Offsets that are not committed yet, aborted and control records included.

@@ -1,5 +1,5 @@
-//! What the links of a process share: its clusters, each probed once, and the memory for its
-//! plugins.
+//! The clusters of a process, each probed once, and the memory for its plugins. All links share
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -28,7 +28,7 @@ pub enum RunError {
     Resized {
         /// Name of the link.
         link: String,
-        /// What is wrong with the number of lanes, and what to do.
+        /// The fault in the number of lanes, and the remedy.
         reason: String,
     },
     /// A cluster refused a request for good.

@@ -35,9 +35,9 @@ const MEASUREMENTS: u32 = 4;
 pub struct Prepared {
     /// Name of the link.
     pub name: String,
-    /// What all lanes of the link have in common.
+    /// The facts and limits of all lanes of the link.
     pub spec: LaneSpec,
-    /// What its lanes are made of.
+    /// The ports and figures that its lanes are made of.
     pub deps: LaneDeps,
     /// Reads what any lane has committed, without taking it.
     pub committed_progress: Arc<dyn ProgressStore>,

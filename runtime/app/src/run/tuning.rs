@@ -20,7 +20,7 @@ const STATISTICS: Duration = Duration::from_secs(5);
 const LINGER_MAX: Duration = Duration::from_millis(20);
 const MIB: usize = 1 << 20;
 
-/// What the tuning of a link follows from.
+/// The facts from which the tuning of a link follows.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     /// Lanes of the link, in all processes.

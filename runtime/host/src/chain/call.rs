@@ -17,7 +17,7 @@ pub(super) const MODE_WARM_UP: u32 = 1;
 
 /// Bit 1 of a batch's mode: a second try after a fault.
 pub(super) const MODE_AGAIN: u32 = 2;
-/// What the calls of a plugin for one batch have in common.
+/// The context that the calls of a plugin for one batch have in common.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) topic: &'a str,

@@ -106,7 +106,7 @@ pub(super) struct Packer {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLarge;
 
-/// What a plugin sees: the records of a batch as the chain left them, and their fields.
+/// The view of a plugin: the records of a batch as the chain left them, and their fields.
 #[derive(Clone, Copy)]
 pub(super) struct Scene<'a> {
     pub(super) needs: &'a Needs,

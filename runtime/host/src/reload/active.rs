@@ -32,7 +32,7 @@ pub enum Trial {
     },
 }
 
-/// What an active chain needs from its process.
+/// The services of the process that an active chain needs.
 #[derive(Clone)]
 pub struct ActiveChainDeps {
     /// Name of the link.

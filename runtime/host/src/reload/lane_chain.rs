@@ -22,7 +22,7 @@ use crate::chain::{Judgement, PluginChain};
 /// their records come.
 const TOPICS_MAX: usize = 10_000;
 
-/// What a lane's chain shares with the active chain of its link.
+/// The state that a lane's chain shares with the active chain of its link.
 #[derive(Default)]
 pub(super) struct LaneHandle {
     /// Instances that were prepared in the background, until the lane takes them.

@@ -1,4 +1,4 @@
-//! What the active chain of a link and its lanes share.
+//! The state that the active chain of a link and its lanes share.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

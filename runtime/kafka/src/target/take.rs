@@ -27,7 +27,7 @@ const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const UNFENCED: &str = "their last transactions cannot end yet (CONCURRENT_TRANSACTIONS); they end when every target partition that they touched has a leader and min.insync.replicas again";
 /// Producers that work.
 const WORKING: usize = 2;
-/// How long an id may answer `CONCURRENT_TRANSACTIONS` before the take goes on with the next one.
+/// How long an id may answer `CONCURRENT_TRANSACTIONS` before the take continues with the next one.
 const PENDING_AFTER: Duration = Duration::from_millis(500);
 /// How long a busy id is retried at the end of a take. librdkafka asks every half second, so that
 /// there is a new answer.
@@ -54,14 +54,14 @@ const ENDED_FOR: Duration = Duration::from_secs(15);
 /// All attempts at a link's lanes share them.
 pub type EndedIds = Arc<Mutex<BTreeMap<String, Instant>>>;
 
-/// What a lane writes to, and under which ids.
+/// The cluster that a lane writes to, and the ids that it writes under.
 #[derive(Clone)]
 pub(super) struct WriterSpec {
     pub cluster: ClusterConfig,
     pub link: String,
     pub lane: u32,
     pub tuning: TargetTuning,
-    /// What errors begin with.
+    /// The beginning of error messages.
     pub context: String,
     pub ended: EndedIds,
 }

@@ -101,7 +101,7 @@ pub(crate) struct OpenRequest {
     pub partitions: u32,
     /// Whether it may be created and grown.
     pub manage: bool,
-    /// What the error of a failed request begins with.
+    /// The beginning of the message when a request fails.
     pub context: String,
     /// How long one request may take.
     pub timeout: Duration,
@@ -136,8 +136,7 @@ impl OpenRequest {
         } else if found < partitions && *manage {
             match grow(client, topic, partitions, timeout) {
                 Ok(()) => found = wait_for(client, topic, partitions, timeout).map_err(fail)?,
-                // The lane goes on with the partitions there are and reports those that are
-                // missing.
+                // The lane continues with the existing partitions and reports the missing ones.
                 Err(error) => {
                     tracing::warn!("{context}: cannot be grown from {found} to {partitions} partitions: {error}")
                 }

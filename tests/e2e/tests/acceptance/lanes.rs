@@ -57,7 +57,7 @@ fn processes_share_lanes_take_over_in_seconds_and_a_newcomer_stops_only_what_it_
     let longest = pulse.longest();
     println!("the third took lanes {taken:?}; longest standstill by partition {longest:.1?}");
     for partition in partitions(&stay) {
-        assert!(longest[partition] < Duration::from_secs(3), "partition {partition} stood still: {longest:?}");
+        assert!(longest[partition] < Duration::from_secs(3), "partition {partition} did not move: {longest:?}");
     }
 
     // One dies.

@@ -239,7 +239,7 @@ async fn serve(
                 connections.spawn(connection);
             }
             Some(_) = connections.join_next() => {}
-            // A port that could not be bound again at once is tried again.
+            // A port that could not be bound again at once is retried.
             () = sleep(Duration::from_millis(50)), if listener.is_none() => {}
         }
     }

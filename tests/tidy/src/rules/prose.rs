@@ -46,7 +46,9 @@ pub fn phrases(tree: &Tree) -> Vec<Finding> {
         Err(error) => return vec![Finding::of_file(PHRASES, error)],
     };
     let mut findings = Vec::new();
-    for (path, text) in tree.files("", "").filter(|(path, _)| !path.starts_with("tests/tidy/")) {
+    // The interface's text changes with its next version only.
+    let is_read = |path: &str| !path.starts_with("tests/tidy/") && !path.starts_with("wit/");
+    for (path, text) in tree.files("", "").filter(|(path, _)| is_read(path)) {
         for (index, line) in text.lines().enumerate() {
             let found = phrases.iter().filter(|(phrase, _)| phrase.is_match(line));
             findings

@@ -41,7 +41,7 @@ pub enum ProjectError {
     Manifest {
         /// Path of the manifest.
         path: String,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// The name is not valid.

@@ -122,7 +122,7 @@ pub fn run(chains: &HostChains, records: &[Record]) -> Result<Vec<Outcome>, Stri
 }
 
 /// Has the chain judge a batch. Before the first record of a partition there was nothing: that is
-/// all that a plugin with memory is shown.
+/// the whole log that a stateful plugin sees.
 ///
 /// # Errors
 /// Where the plugin broke, and how.

@@ -72,7 +72,7 @@ pub struct CollisionGuard {
     shared: Shared,
 }
 
-/// What all chains of a link share.
+/// The target topics that the chains of a link use, shared by all of them.
 #[derive(Clone)]
 struct Shared {
     topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
