@@ -197,7 +197,7 @@ impl Settings {
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         let is_secret =
-            |name: &str, value: &str| secrets::is_secret_property(name) || secrets::without_userinfo(value) != value;
+            |name: &str, value: &str| secrets::may_hold_secret(name) || secrets::without_userinfo(value) != value;
         self.iter()
             // Shorter values would mask ordinary words.
             .filter(|(name, value)| value.len() >= MASKED_LENGTH_MIN && is_secret(name, value))
@@ -334,7 +334,10 @@ mod tests {
         let mut settings = Settings::default();
         settings.set("sasl.kerberos.kinit.cmd", "kinit with-a-password");
         settings.set("sasl.oauthbearer.token.endpoint.url", "https://me:word@idp/token");
-        settings.set("ssl.ca.pem", "a public certificate");
-        assert_eq!(settings.secrets(), ["kinit with-a-password", "https://me:word@idp/token"]);
+        settings.set("ssl.key.pem", "a private key");
+        settings.set("ssl.key.location", "/run/secrets/key");
+        settings.set("client.rack", "rack-a");
+        let masked = ["kinit with-a-password", "https://me:word@idp/token", "/run/secrets/key", "a private key"];
+        assert_eq!(settings.secrets(), masked);
     }
 }

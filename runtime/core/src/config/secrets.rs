@@ -23,6 +23,15 @@ pub fn is_secret_property(name: &str) -> bool {
     SECRET_PROPERTIES.contains(&name)
 }
 
+/// Returns whether the value of a librdkafka property may hold a secret, judging by its name: more
+/// properties than [`is_secret_property`] knows. Logs mask these too, because librdkafka writes its
+/// settings into messages of its own.
+#[must_use]
+pub fn may_hold_secret(name: &str) -> bool {
+    let parts = ["password", "secret", "token", ".pem", ".key", "jaas", "oauthbearer.config", "private"];
+    is_secret_property(name) || parts.iter().any(|part| name.contains(part))
+}
+
 /// Returns whether a field of a plugin's configuration is a secret, judging by its name.
 #[must_use]
 pub fn is_secret_field(name: &str) -> bool {

@@ -26,8 +26,8 @@ pub(crate) struct Positions {
     pub queue_end: SourceOffset,
     /// The reader was here, and no record lies between the queue and this offset.
     pub passed: SourceOffset,
-    /// The smallest offset that the source may give next. Beyond `passed` only while a batch is
-    /// judged.
+    /// The smallest offset that the source may give next. Beyond `passed` while a batch is judged,
+    /// and until a batch that could not be judged is read again.
     pub expected: SourceOffset,
     /// End of the warm-up that is under way.
     pub warm_up_end: Option<SourceOffset>,
@@ -57,7 +57,13 @@ impl Positions {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use strait_core::{LeaderEpoch, PartitionKey, TopicId};
+
     use super::*;
+    use crate::partitions::{Pause, PartitionWindow};
+    use crate::ports::ReadEpoch;
 
     #[test]
     fn positions_out_of_order_are_found() {
@@ -80,5 +86,17 @@ mod tests {
         let rewound = Positions { committed: SourceOffset(9), ..good };
         assert!(rewound.check(false).is_err());
         assert_eq!(rewound.check(true), Ok(()));
+    }
+
+    #[test]
+    fn a_warm_up_behind_a_gap_that_a_stop_ends_leaves_them_in_order() {
+        let key = PartitionKey { topic: "orders".into(), topic_id: TopicId::UNKNOWN, partition: 0 };
+        let mut window = PartitionWindow::new(key, 1, SourceOffset(10), LeaderEpoch::UNKNOWN);
+        // A control record at offset 10: the batch behind it is fetched, and is to be read again.
+        window.read_again(SourceOffset(11));
+        window.start_warm_up(ReadEpoch(1), SourceOffset(0), Duration::ZERO);
+        assert!(window.check().is_ok());
+        window.stop(Pause::Stopped);
+        assert!(window.check().is_ok(), "{:?}", window.positions());
     }
 }

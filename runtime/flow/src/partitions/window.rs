@@ -296,6 +296,8 @@ impl PartitionWindow {
     pub fn stop(&mut self, pause: Pause) {
         self.pause = Some(pause);
         self.expected = self.passed;
+        // A warm-up may end behind a gap in the log, where `expected` was before.
+        self.warming_up = None;
     }
 
     /// Ends the pause. Returns whether the partition may be read now.
