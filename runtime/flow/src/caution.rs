@@ -56,7 +56,7 @@ impl Stopped {
     }
 }
 
-/// What one attempt leaves to the next.
+/// The caution that one attempt leaves to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Caution {
     /// Records that the target refused, with the leader epoch they were read under and the reason.
@@ -82,7 +82,7 @@ pub(crate) struct Caution {
 
 /// Stopped partitions.
 impl Caution {
-    /// Books that a partition stops: everything before `from` was queued, and progress can reach
+    /// Records that a partition stops: everything before `from` was queued, and progress can reach
     /// `to`. Returns its pause, and whether the event is news.
     pub fn stop(
         &mut self,
@@ -155,13 +155,13 @@ impl Caution {
 
 /// Refused records.
 impl Caution {
-    /// Books that the target refuses this very record.
+    /// Records that the target refuses this very record.
     pub fn refuse(&mut self, partition: &PartitionKey, offset: SourceOffset, epoch: LeaderEpoch, reason: &str) {
         let refused = self.refused.entry(partition.clone()).or_default();
         refused.insert(offset, (epoch, reason.to_owned()));
     }
 
-    /// Books that some record below `until` is refused, and it is not known which.
+    /// Records that some record below `until` is refused, and it is not known which.
     pub fn suspect(&mut self, partition: &PartitionKey, until: SourceOffset) {
         let suspects = self.suspects.entry(partition.clone()).or_default();
         *suspects = (*suspects).max(until);
@@ -196,22 +196,22 @@ impl Caution {
         self.stuck.get(partition).copied()
     }
 
-    /// Books that the target does not take the records of a partition. Returns its retry.
+    /// Records that the target does not take the records of a partition. Returns its retry.
     pub fn mark_stuck(&mut self, partition: &PartitionKey, now: Duration, bounds: (Duration, Duration)) -> Retry {
         let retry = Retry::next(self.stuck(partition), now, bounds);
         self.stuck.insert(partition.clone(), retry);
         retry
     }
 
-    /// Books a failed retry of a stuck partition. Returns the next one, or `None` if it is not
-    /// stuck.
+    /// Postpones the retry of a stuck partition after it failed. Returns the next retry, or `None`
+    /// if the partition is not stuck.
     pub fn postpone(&mut self, partition: &PartitionKey, now: Duration, longest: Duration) -> Option<Retry> {
         let stuck = self.stuck.get_mut(partition)?;
         *stuck = stuck.again(now, longest);
         Some(*stuck)
     }
 
-    /// Has the next attempt ask whether the transactions can end that stuck partitions hold up.
+    /// Makes the next attempt ask whether the transactions can end that stuck partitions hold up.
     pub fn ask_for_ends(&mut self, now: Duration, longest: Duration) {
         for stuck in self.stuck.values_mut().filter(|stuck| stuck.is_due(now)) {
             *stuck = stuck.again(now, longest);
@@ -219,15 +219,15 @@ impl Caution {
         self.asks_for_ends = true;
     }
 
-    /// Books that the lane is taken. If it asked whether its transactions can end and they can,
-    /// stuck partitions are due at once.
+    /// Records that the lane is taken. If the previous attempt asked whether its transactions can
+    /// end and they can, stuck partitions are due at once.
     pub fn lane_taken(&mut self, all_can_end: bool, now: Duration) {
         if std::mem::take(&mut self.asks_for_ends) && all_can_end {
             self.stuck.values_mut().for_each(|stuck| stuck.at = now);
         }
     }
 
-    /// Books that a partition is not stuck any more.
+    /// Forgets that a partition is stuck.
     pub fn unstick(&mut self, partition: &PartitionKey) {
         self.stuck.remove(partition);
     }
@@ -235,7 +235,7 @@ impl Caution {
 
 /// Truncations, quarantine, progress.
 impl Caution {
-    /// Has the next attempt read a truncated partition again.
+    /// Makes the next attempt read a truncated partition again.
     pub fn rewind(&mut self, partition: PartitionKey, rewind: Rewind) {
         self.rewinds.insert(partition, rewind);
     }
@@ -247,14 +247,14 @@ impl Caution {
         rewind.applies(position).then_some(rewind.resume)
     }
 
-    /// Books that quarantine does not answer. Each attempt to write holds up the lane, so there is
-    /// one retry for all partitions.
+    /// Records that quarantine does not answer. Each attempt to write holds up the lane, so there
+    /// is one retry for all partitions.
     pub fn quarantine_is_silent(&mut self, error: &PortError, now: Duration) {
         let again = self.quarantine.as_ref().map(|(retry, _)| *retry);
         self.quarantine = Some((Retry::next(again, now, STOPPED_RETRY), error.clone()));
     }
 
-    /// Books that quarantine answers.
+    /// Records that quarantine answers.
     pub fn quarantine_answers(&mut self) {
         self.quarantine = None;
     }
@@ -269,7 +269,7 @@ impl Caution {
         self.quarantine.as_ref().filter(|(retry, _)| !retry.is_due(now)).map(|(_, error)| error)
     }
 
-    /// Books that the target has acknowledged a record of this lane in this process.
+    /// Records that the target has acknowledged a record of this lane in this process.
     pub fn record_written(&mut self) {
         self.has_written = true;
     }

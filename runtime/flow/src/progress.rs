@@ -32,7 +32,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Begins with what the progress topic holds.
+    /// Creates the progress of an attempt from what the progress topic holds.
     pub fn new(
         read: LaneProgress,
         owner: OwnerEpoch,
@@ -128,14 +128,14 @@ impl Progress {
         self.next_sequence
     }
 
-    /// Books that so many records are written.
+    /// Counts progress and map records as written.
     pub fn written(&mut self, count: usize, now: Duration) {
         self.next_sequence += count as u64;
         self.outstanding += count;
         self.last_written = now;
     }
 
-    /// Books acknowledgements of progress and map records.
+    /// Counts progress and map records as acknowledged.
     pub fn acknowledged(&mut self, count: u32) {
         self.outstanding = self.outstanding.saturating_sub(count as usize);
     }

@@ -39,11 +39,11 @@ impl Refusal {
     }
 }
 
-/// What a batch is checked against.
+/// The rules that a batch is checked against.
 pub(crate) struct Checks<'a> {
     /// The link's policies.
     pub policies: &'a Policies,
-    /// What earlier attempts learned.
+    /// The caution of earlier attempts.
     pub caution: &'a Caution,
     /// The topics that the batch goes to.
     pub topics: &'a TargetTopics,
@@ -136,8 +136,8 @@ impl Checks<'_> {
         }
     }
 
-    /// Finds records whose timestamp the target does not take. It would refuse the whole batch around
-    /// such a record, so the record is found before it is produced.
+    /// Finds records whose timestamp the target does not take. It would refuse the whole batch
+    /// around such a record, so the record is found before it is produced.
     fn find_bad_timestamps(&self, processed: &Processed, left_out: &BTreeSet<usize>, refusals: &mut Refusals) {
         let bad = |timestamp_ms: i64, topic: &TargetTopic| {
             (!topic.accepts(timestamp_ms, self.now_ms)).then_some(timestamp_ms)
@@ -183,7 +183,8 @@ pub(crate) fn leave_out(processed: &mut Processed, index: usize) {
     set_disposition(processed, index, Disposition::Replace(Vec::new()));
 }
 
-/// Gives a record the present time. Copies that have a usable time of their own keep it.
+/// Replaces a record's timestamp by the present time. Copies that have a usable time of their own
+/// keep it.
 pub(crate) fn stamp(processed: &mut Processed, index: usize, now_ms: i64) {
     let at = processed.dispositions.binary_search_by_key(&index, |(i, _)| *i);
     if let Some((_, Disposition::Replace(copies))) = at.ok().and_then(|at| processed.dispositions.get_mut(at)) {

@@ -38,7 +38,8 @@ pub struct Limits {
     pub transaction_partitions_max: usize,
     /// Most bytes in one transaction.
     pub transaction_bytes_max: usize,
-    /// A partition without an acknowledgement for this long leaves the flow while the others go on.
+    /// A partition without an acknowledgement for this long leaves the flow, while the others
+    /// continue.
     pub stuck_after: Duration,
     /// Minimum and maximum wait before a stuck partition is retried.
     pub stuck_retry: (Duration, Duration),

@@ -138,7 +138,7 @@ impl LinkStatus {
         inner.partitions.insert(partition.clone(), status);
     }
 
-    /// Books that a record with this timestamp is committed, `latency` after it.
+    /// Records the commit of a record with this timestamp, `latency` after it.
     pub fn committed(&self, partition: &PartitionKey, time_ms: i64, latency: Duration) {
         let mut inner = self.lock();
         inner.timings.latency.observe(latency);
@@ -168,7 +168,7 @@ impl LinkStatus {
         self.lock().lanes.clone()
     }
 
-    /// Books that the group has assigned this process its lanes, even if it is none.
+    /// Records that the group has assigned this process its lanes, even if it is none.
     pub fn joined(&self) {
         self.lock().has_joined = true;
     }

@@ -159,21 +159,21 @@ impl Transactions {
         matches!(self.phase, Phase::Settling { .. })
     }
 
-    /// Books that progress and map are written.
+    /// Marks progress and map as written.
     pub fn progress_written(&mut self) {
         if let Phase::Settling { closed_at } = self.phase {
             self.phase = Phase::Sealing { closed_at };
         }
     }
 
-    /// Books that progress and map, if they are written, are acknowledged.
+    /// Marks progress and map as acknowledged, if they are written.
     pub fn progress_acknowledged(&mut self) {
         if let Phase::Sealing { closed_at } = self.phase {
             self.phase = Phase::Sealed { closed_at };
         }
     }
 
-    /// Begins to commit the sealed transaction, if the previous commit has returned. Returns its
+    /// Starts to commit the sealed transaction, if the previous commit has returned. Returns its
     /// slot. The other slot may begin.
     pub fn start_commit(&mut self) -> Option<ProducerSlot> {
         let Phase::Sealed { closed_at } = self.phase else { return None };
@@ -187,8 +187,8 @@ impl Transactions {
         Some(slot)
     }
 
-    /// Books that a commit returned. Returns its promises and the time from closing to committed,
-    /// or `None` if this slot had no commit under way.
+    /// Ends a commit. Returns its promises and the time from closing to committed, or `None` if
+    /// this slot had no commit under way.
     pub fn committed(&mut self, slot: ProducerSlot, now: Duration) -> Option<(Promises, Duration)> {
         let Committing { closed_at, promises, .. } = self.committing.take_if(|committing| committing.slot == slot)?;
         let took = now.saturating_sub(closed_at);

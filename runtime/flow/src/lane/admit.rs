@@ -28,7 +28,7 @@ impl Lane<'_> {
         self.partitions.at(stream).accepts(epoch).then_some(stream)
     }
 
-    /// Takes in that the reader passed offsets without records.
+    /// Handles offsets without records that the reader passed.
     pub(super) async fn on_moved(
         &mut self,
         stream: Stream,
@@ -43,7 +43,7 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Takes a batch in: checks its order, has the chain judge it, and queues what may pass.
+    /// Admits a batch: checks its order, has the chain judge it, and queues what may pass.
     pub(super) async fn admit(&mut self, stream: Stream, batch: Batch, now: Duration) -> Result<(), LaneError> {
         let (Some(first), Some(last)) = (batch.first_offset(), batch.last_offset()) else {
             return Err(LaneError::impossible("the source gave an empty batch"));
@@ -86,8 +86,8 @@ impl Lane<'_> {
         self.judge_and_queue(stream, processed, topic, now).await
     }
 
-    /// Takes in that the chain judged nothing of a batch: its partition waits to be judged again,
-    /// or stops.
+    /// Handles an error of the chain, which judged nothing of the batch: the partition waits to be
+    /// judged again, or stops.
     pub(super) async fn on_chain_error(
         &mut self,
         stream: Stream,

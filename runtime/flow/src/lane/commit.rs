@@ -117,7 +117,7 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Takes in that a transaction is committed.
+    /// Handles the end of a commit.
     pub(super) async fn on_committed(&mut self, slot: ProducerSlot, now: Duration) -> Result<(), LaneError> {
         let Some((promises, took)) = self.transactions.committed(slot, now) else {
             return Err(LaneError::Delivery("a commit came back that was not asked for".to_owned()));
@@ -127,7 +127,7 @@ impl Lane<'_> {
         self.fulfil(promises).await
     }
 
-    /// Books progress that is committed. Partitions whose first position is committed begin to be
+    /// Handles progress that is committed. Partitions whose first position is committed begin to be
     /// read.
     async fn fulfil(&mut self, promises: Promises) -> Result<(), LaneError> {
         if promises.is_empty() {

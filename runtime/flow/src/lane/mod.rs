@@ -64,7 +64,7 @@ pub struct LaneDeps {
 pub(crate) struct Lane<'a> {
     spec: &'a LaneSpec,
     deps: &'a LaneDeps,
-    /// What earlier attempts learned.
+    /// The caution of earlier attempts.
     caution: &'a mut Caution,
     source: Box<dyn Source>,
     target: Box<dyn Target>,
@@ -123,7 +123,7 @@ impl Lane<'_> {
         held < useful.min(self.spec.limits.window_bytes)
     }
 
-    /// Takes in what the source gave. `now` is from before the wait for it.
+    /// Handles a result of the source. `now` is from before the wait for it.
     async fn on_fetched(&mut self, fetched: Fetched, now: Duration) -> Result<(), LaneError> {
         match fetched {
             Fetched::Batch { epoch, batch } => match self.current(batch.topic(), batch.partition(), epoch) {
@@ -141,7 +141,7 @@ impl Lane<'_> {
         }
     }
 
-    /// Takes in what the target reports.
+    /// Handles an event of the target.
     async fn on_target(&mut self, event: TargetEvent) -> Result<(), LaneError> {
         let now = self.deps.clock.now();
         match event {
@@ -189,8 +189,8 @@ impl Lane<'_> {
         }
     }
 
-    /// Takes in that the target refused a record. This attempt ends. The next one quarantines the
-    /// record, or finds it by sending the suspects one by one.
+    /// Handles a refused record. This attempt ends. The next one quarantines the record, or finds
+    /// it by sending the suspects one by one.
     fn on_refused(&mut self, token: Token, named: bool, reason: String) -> Result<LaneError, LaneError> {
         if token.stream == CONTROL_STREAM {
             return Err(LaneError::Delivery(format!("progress was refused: {reason}")));

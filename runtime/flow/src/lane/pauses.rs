@@ -49,7 +49,7 @@ impl Timers {
     }
 }
 
-/// What came of a retry.
+/// The outcome of a retry.
 enum Retried {
     /// The partition is to be read again.
     Reads,
@@ -60,8 +60,8 @@ enum Retried {
 }
 
 impl Lane<'_> {
-    /// Stops a partition: nothing more is read, queued records are sent, the others go on. Reads
-    /// the clock, because most callers have waited for a cluster.
+    /// Stops a partition: nothing more is read, and queued records are sent. The other partitions
+    /// continue. Reads the clock, because most callers have waited for a cluster.
     pub(super) async fn stop(&mut self, stream: Stream, event: Event) -> Result<(), LaneError> {
         let now = self.deps.clock.now();
         let window = self.partitions.at_mut(stream);
@@ -77,8 +77,8 @@ impl Lane<'_> {
     }
 
     /// Does the periodic work: partitions that the target leaves unacknowledged, partitions whose
-    /// retry is due, warm-ups that have stalled. Returns the time that the loop continues with. It is
-    /// later than `now` if the target left a question unanswered, which takes long.
+    /// retry is due, warm-ups that have stalled. Returns the time that the loop continues with. It
+    /// is later than `now` if the target left a question unanswered, which takes long.
     pub(super) async fn tick(&mut self, now: Duration) -> Result<Duration, LaneError> {
         self.find_stuck(now).await?;
         for key in self.caution.take_judged_anew(self.chain.version()) {

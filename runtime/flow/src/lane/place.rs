@@ -13,9 +13,9 @@ use crate::ports::{SourceTopic, StartAt};
 use crate::spec::OnGap;
 
 impl Lane<'_> {
-    /// Puts partitions where progress says. Those without progress are resolved and committed
-    /// first. Not only when the lane is taken: the previous owner may have copied partitions that
-    /// this process learns of later.
+    /// Places partitions at their committed positions. Those without progress are resolved and
+    /// committed first. This is not only for a take: the previous owner may have copied partitions
+    /// that this process learns of later.
     pub(super) async fn place(&mut self, mine: Vec<(PartitionKey, u32)>, now: Duration) -> Result<(), LaneError> {
         let mut reading = Vec::new();
         let mut first_seen = Vec::new();
@@ -49,7 +49,7 @@ impl Lane<'_> {
         self.start_reading(&reading).await
     }
 
-    /// Puts a partition at its committed position. Returns its stream if it may be read.
+    /// Places a partition at its committed position. Returns its stream if it may be read.
     fn resume(
         &mut self,
         key: PartitionKey,
@@ -102,7 +102,7 @@ impl Lane<'_> {
         self.partitions.insert(window)
     }
 
-    /// Takes in a new list of the link's topics.
+    /// Handles a new list of the link's topics.
     pub(super) async fn on_topics(&mut self, topics: &[SourceTopic]) -> Result<(), LaneError> {
         let mut new = Vec::new();
         // The list may be older than what this lane, or the owner before it, has seen: `mine` asks

@@ -15,11 +15,11 @@ use crate::spec::OnGap;
 /// Wait before a source partition that failed for an unclear reason is read again.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
-/// Wait before a partition that may not be read is tried again.
+/// Wait before the retry of a partition that may not be read.
 const DENIED_RETRY: Duration = Duration::from_secs(30);
 
 impl Lane<'_> {
-    /// Takes in that a partition cannot be read, and finds out why.
+    /// Handles a failed read: finds out why it failed.
     pub(super) async fn on_read_failure(
         &mut self,
         stream: Stream,

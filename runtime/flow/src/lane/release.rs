@@ -11,7 +11,7 @@ use crate::partitions::{OutCopy, Stream};
 use crate::ports::{OutHeaders, Outgoing, ProduceError, TargetTopic, Token};
 use crate::spec::DeliveryMode;
 
-/// What release carries from one pass to the next.
+/// The state of release between two passes.
 #[derive(Debug, Default)]
 pub(super) struct Release {
     /// The partition that the round robin begins with.
@@ -49,7 +49,7 @@ enum Sent {
 }
 
 impl Lane<'_> {
-    /// Gives queued records to the target, partition by partition, as far as it takes them.
+    /// Sends queued records to the target, partition by partition, as far as it takes them.
     pub(super) fn release(&mut self, now: Duration) -> Result<(), LaneError> {
         for stream in self.partitions.streams_from(self.release.next_partition) {
             let exactly_once = self.spec.delivery == DeliveryMode::ExactlyOnce;
@@ -193,7 +193,7 @@ impl Lane<'_> {
             || self.transactions.accepts_partition(&self.spec.limits)
     }
 
-    /// Has a partition join the open transaction, and begins one if none is open.
+    /// Makes a partition join the open transaction. Begins one if none is open.
     fn join(&mut self, stream: Stream, now: Duration) -> Result<(), LaneError> {
         if self.spec.delivery == DeliveryMode::AtLeastOnce {
             return Ok(());

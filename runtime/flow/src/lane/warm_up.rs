@@ -1,7 +1,7 @@
 //! Warm-up: shows stateful plugins the log before they judge.
 //!
 //! Before the chain judges the first batch of a partition, and again when it has lost its state, it
-//! is shown the log before that batch. The partition is read from an earlier offset up to the
+//! must see the log before that batch. The partition is read from an earlier offset up to the
 //! expected one, none of those records goes anywhere, and then reading resumes. If anything comes
 //! in between, the warm-up ends and the chain asks again.
 
@@ -86,8 +86,7 @@ impl Lane<'_> {
         self.warmed_up_to(stream, last.next(), until).await
     }
 
-    /// Takes in that the chain was shown everything below `next`. Where that is all, reading
-    /// resumes.
+    /// Ends the warm-up and resumes reading, if the chain has seen everything below `until`.
     pub(super) async fn warmed_up_to(
         &mut self,
         stream: Stream,

@@ -12,7 +12,7 @@ const SAMPLES_MAX: usize = 1024;
 pub(crate) struct LatencySamples(VecDeque<(SourceOffset, i64)>);
 
 impl LatencySamples {
-    /// Books the last record of a batch.
+    /// Adds the last record of a batch to the sample.
     pub fn record(&mut self, last: SourceOffset, time_ms: i64) {
         if time_ms <= 0 {
             return;

@@ -24,7 +24,7 @@ pub(crate) struct Lineage {
 }
 
 impl Lineage {
-    /// Begins at `next`, after a record of this leader epoch.
+    /// Creates the lineage of a window that begins at `next`, after a record of this leader epoch.
     pub fn new(next: SourceOffset, leader_epoch: LeaderEpoch) -> Self {
         Self {
             leader_epoch,
@@ -46,7 +46,7 @@ impl Lineage {
         self.leader_epoch
     }
 
-    /// Books that records from `first` on were read under this leader epoch.
+    /// Records that the source records from `first` on were read under this leader epoch.
     pub fn read_under(&mut self, first: SourceOffset, leader_epoch: LeaderEpoch) {
         self.leader_epoch = leader_epoch;
         if self.epochs.back().is_none_or(|(_, last)| *last != leader_epoch) {
@@ -54,7 +54,7 @@ impl Lineage {
         }
     }
 
-    /// Books that these plugins judged the records from `first` on.
+    /// Records that these plugins judged the source records from `first` on.
     pub fn judged_by(&mut self, first: SourceOffset, generation: &Arc<str>) {
         // Batches that were judged before and read again.
         while self.generations.pop_back_if(|(from, _)| *from >= first).is_some() {}

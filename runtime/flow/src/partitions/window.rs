@@ -21,7 +21,7 @@ use crate::ports::{ReadEpoch, ReadFrom, TargetTopic};
 use crate::status::Activity;
 use crate::target_topics::TargetTopics;
 
-/// A warm-up under way: stateful plugins are shown the log up to `until`, where reading resumes.
+/// A warm-up under way. Reading resumes at `until`.
 #[derive(Clone, Copy, Debug)]
 struct WarmingUp {
     until: SourceOffset,
@@ -62,7 +62,7 @@ pub(crate) struct PartitionWindow {
 
 /// Making windows.
 impl PartitionWindow {
-    /// Begins at `next`, behind a record of this leader epoch.
+    /// Creates a window that begins at `next`, behind a record of this leader epoch.
     pub fn new(key: PartitionKey, source_partitions: u32, next: SourceOffset, leader_epoch: LeaderEpoch) -> Self {
         Self {
             key,
@@ -88,15 +88,16 @@ impl PartitionWindow {
         }
     }
 
-    /// Begins a partition without progress at `start`, which is committed before anything is
-    /// fetched.
+    /// Creates the window of a partition without progress. Its `start` is committed before anything
+    /// is fetched.
     pub fn first_seen(key: PartitionKey, source_partitions: u32, start: SourceOffset) -> Self {
         let new = Self::new(key, source_partitions, start, LeaderEpoch::UNKNOWN);
         Self { owes_progress: true, awaits_start: true, ..new }
     }
 
-    /// Resumes at committed progress, or at `rewound` if the source was truncated below it. A
-    /// rewind is written at once: another owner must not wait at an offset that no longer exists.
+    /// Creates a window that resumes at committed progress, or at `rewound` if the source was
+    /// truncated below it. A rewind is written at once: another owner must not wait at an offset
+    /// that no longer exists.
     pub fn resume(
         key: PartitionKey,
         source_partitions: u32,
@@ -131,7 +132,7 @@ impl PartitionWindow {
         self.source_partitions
     }
 
-    /// Books that the source topic has at least this many partitions.
+    /// Raises the partition count of the source topic to at least `partitions`.
     pub fn source_grew(&mut self, partitions: u32) {
         self.source_partitions = self.source_partitions.max(partitions);
     }
@@ -154,14 +155,14 @@ impl PartitionWindow {
 
     /// Returns the offset after the last queued record, or the released offset if none is queued.
     pub fn queue_end(&self) -> SourceOffset {
-        self.queue.back().and_then(Queued::end_offset).unwrap_or(self.ledger.released())
+        self.queue.back().and_then(Queued::end_offset).unwrap_or_else(|| self.ledger.released())
     }
 
     pub fn positions(&self) -> Positions {
         let first = self.queue.front().and_then(Queued::current).map(|record| record.offset);
         // Everything before a record that is sent in part is released.
         let in_part = first.filter(|_| self.is_partial());
-        let released = in_part.unwrap_or(self.ledger.released());
+        let released = in_part.unwrap_or_else(|| self.ledger.released());
         let in_flight = self.ledger.in_flight() > 0;
         Positions {
             committed: self.committed,
@@ -235,7 +236,7 @@ impl PartitionWindow {
         self.lineage.take_epoch_before(self.committed)
     }
 
-    /// Books a batch with these offsets as read.
+    /// Marks a batch as read.
     pub fn read(&mut self, batch: &Batch, first: SourceOffset, last: SourceOffset) {
         self.expected = last.next();
         self.lineage.read_under(first, batch.leader_epoch());
@@ -249,12 +250,12 @@ impl PartitionWindow {
         self.expected = first;
     }
 
-    /// Books the plugins that judged the batch from `first` on.
+    /// Records which plugins judged the batch from `first` on.
     pub fn judged_by(&mut self, first: SourceOffset, generation: &Arc<str>) {
         self.lineage.judged_by(first, generation);
     }
 
-    /// Books that no record lies between the last one read and `next`.
+    /// Records that the reader reached `next` without further records.
     pub fn pass(&mut self, next: SourceOffset) {
         self.expected = self.expected.max(next);
         self.passed = self.passed.max(next);
@@ -356,7 +357,7 @@ impl PartitionWindow {
         self.ledger.next_sequence()
     }
 
-    /// Books a copy of the record at the cursor as sent.
+    /// Marks a copy of the record at the cursor as sent.
     pub fn sent(
         &mut self,
         offset: SourceOffset,
@@ -407,7 +408,7 @@ impl PartitionWindow {
         self.waiting_since
     }
 
-    /// Books acknowledgements, and maps what is settled. Returns the acknowledged bytes.
+    /// Settles acknowledged records and maps them. Returns the acknowledged bytes.
     pub fn acknowledge(
         &mut self,
         first_sequence: u64,
@@ -474,8 +475,8 @@ impl PartitionWindow {
         Ok(Written { next, leader_epoch: self.lineage.take_epoch_before(next), generation, borders })
     }
 
-    /// Books that progress is committed. Returns whether the partition may be read for the first
-    /// time now.
+    /// Marks progress as committed. Returns whether the partition may be read for the first time
+    /// now.
     pub fn commit(&mut self, next: SourceOffset) -> bool {
         self.committed = next;
         self.is_rewound = false;

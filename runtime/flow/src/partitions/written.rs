@@ -1,11 +1,11 @@
-//! What a transaction writes about one partition.
+//! The part of a transaction's progress that one partition contributes.
 
 use std::sync::Arc;
 
 use strait_core::progress::Border;
 use strait_core::{LeaderEpoch, SourceOffset};
 
-/// What a transaction writes about one partition.
+/// The part of a transaction's progress that one partition contributes.
 #[derive(Debug)]
 pub(crate) struct Written {
     /// The next source offset: everything before it is settled.

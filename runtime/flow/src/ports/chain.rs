@@ -15,7 +15,7 @@ pub struct ChainError {
     pub generation: Generation,
     /// Offset of the record that it broke on, if it is known.
     pub offset: Option<SourceOffset>,
-    /// What happened and the remedy: trap, deadline, memory, bad edit.
+    /// Reason and remedy: trap, deadline, memory, bad edit.
     pub reason: String,
     /// When the batch may be judged again.
     pub next: Next,

@@ -1,5 +1,5 @@
-//! What a lane needs of the world. The crates above this one implement these ports for real clusters
-//! and plugins, and `tests/sim` for simulated ones.
+//! The ports: everything that a lane needs of the world. The crates above this one implement them
+//! for real clusters and plugins, and `tests/sim` for simulated ones.
 //!
 //! The ports pass batches and runs, assume no client library, and are object safe: a lane holds
 //! `Box<dyn …>`, so its code has no type parameters. A call that may wait is async, and its

@@ -25,7 +25,7 @@ pub struct ReadFrom {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadEpoch(pub u64);
 
-/// What a source gives.
+/// A result of the source.
 #[derive(Debug)]
 pub enum Fetched {
     /// Records, never none. Within a read epoch, batches of a partition come in offset order.

@@ -191,7 +191,7 @@ pub enum DeliveryReport {
     },
 }
 
-/// What a target reports.
+/// An event of the target.
 #[derive(Debug)]
 pub enum TargetEvent {
     /// Delivery reports, in the order in which they became known.
@@ -254,7 +254,7 @@ pub trait Target: Send {
     /// [`PortError`].
     fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError>;
 
-    /// Gives a record to the producer. Never waits.
+    /// Sends a record to the producer. Never waits.
     ///
     /// # Errors
     /// [`ProduceError`]: the record was not taken.
@@ -275,7 +275,7 @@ pub trait Target: Send {
         map: &[MapRecord],
     ) -> Result<(), ProduceError>;
 
-    /// Begins to end the slot's transaction, of which every record is acknowledged. The result
+    /// Starts to end the slot's transaction, of which every record is acknowledged. The result
     /// comes as an event.
     fn commit(&mut self, slot: ProducerSlot);
 
