@@ -108,7 +108,7 @@ impl Chain for SimChain {
         if !world.rules.memory {
             return Vec::new();
         }
-        let place = (partition.topic.clone(), partition.partition);
+        let place = (Arc::clone(&partition.topic), partition.partition);
         // A stateful plugin broke and lost its state.
         if world.rng.chance(20) {
             self.memories.remove(&place);
@@ -126,7 +126,7 @@ impl Chain for SimChain {
     fn warm_up(&mut self, batch: &Batch, until: SourceOffset, _partitions: u32) -> Result<(), ChainError> {
         let sim = self.sim.clone();
         let mut world = sim.lock();
-        let Some(memory) = self.memories.get_mut(&(batch.topic().clone(), batch.partition())) else {
+        let Some(memory) = self.memories.get_mut(&(Arc::clone(batch.topic()), batch.partition())) else {
             world.wrong("records are shown to plugins that did not ask".to_owned());
             return Ok(());
         };
@@ -137,20 +137,20 @@ impl Chain for SimChain {
     }
 
     fn warmed_up(&mut self, partition: &PartitionKey, until: SourceOffset) {
-        if let Some(memory) = self.memories.get_mut(&(partition.topic.clone(), partition.partition)) {
+        if let Some(memory) = self.memories.get_mut(&(Arc::clone(&partition.topic), partition.partition)) {
             memory.next = Some(until);
         }
     }
 
     fn forget(&mut self, partition: &PartitionKey) {
-        self.memories.remove(&(partition.topic.clone(), partition.partition));
+        self.memories.remove(&(Arc::clone(&partition.topic), partition.partition));
     }
 
     fn apply(&mut self, batch: Batch, _partitions: u32) -> Result<Processed, ChainError> {
         let sim = self.sim.clone();
         let mut world = sim.lock();
         // It comes back if the chain does not break.
-        let place = (batch.topic().clone(), batch.partition());
+        let place = (Arc::clone(batch.topic()), batch.partition());
         let mut memory = self.memories.remove(&place).filter(|_| world.rules.memory);
         if world.rules.memory && memory.as_ref().is_none_or(|memory| memory.next.is_none()) {
             world.wrong(format!("the plugins have no memory of {}-{} and are to judge it", place.0, place.1));

@@ -112,7 +112,7 @@ impl Cluster {
         self.run_lane(lane, proc);
     }
 
-    /// Has a process run a lane, whatever the group says.
+    /// Makes a process run a lane, whatever the group says.
     pub fn run_lane(&mut self, lane: u32, proc: usize) {
         if self.members[proc].lanes.contains_key(&lane) {
             return;
@@ -132,13 +132,14 @@ impl Cluster {
         drop(world);
         let member = &mut self.members[proc];
         let ports = Arc::new(SimProcess::new(self.sim.clone(), proc));
+        let (progress, clock, events) = (Arc::clone(&ports), Arc::clone(&ports), Arc::clone(&ports));
         let (topics, receiver) = watch::channel(Arc::clone(&member.known));
         let deps = LaneDeps {
-            connector: ports.clone(),
-            progress: ports.clone(),
+            connector: ports,
+            progress,
             chains: Arc::new(SimChains(self.sim.clone())),
-            clock: ports.clone(),
-            events: ports,
+            clock,
+            events,
             status: Arc::clone(&member.status),
             topics: receiver,
         };
@@ -198,7 +199,7 @@ impl Cluster {
         }
     }
 
-    /// Has every process list the source's topics again.
+    /// Makes every process list the source's topics again.
     pub fn refresh_topics(&mut self) {
         let found = self.sim.lock().source.list();
         for (proc, member) in self.members.iter_mut().enumerate() {

@@ -6,7 +6,13 @@
 //! Every commit is checked against [`strait_core::invariants`] at the moment it becomes true.
 //! `STRAIT_SIM_SEED` runs one seed again, `STRAIT_SIM_SEEDS` sets how many seeds run, and
 //! `STRAIT_SIM_TRACE` how many lines of the trace are printed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a simulation ends where it fails"
+)]
 #![allow(clippy::type_complexity, clippy::or_fun_call, reason = "a test world, read for its rules")]
 
 pub mod chain;

@@ -1,6 +1,12 @@
 //! The simulation can fail: it finds every fault planted into the world, by the promise that the
 //! fault breaks.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a simulation ends where it fails"
+)]
 
 use strait_sim::run::run_seed;
 use strait_sim::world::Bug;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use strait_core::PartitionKey;
 use strait_flow::DeliveryMode;
 
 use crate::cluster::Cluster;
@@ -103,7 +104,7 @@ fn traffic(sim: &Sim, rng: &mut Rng) {
     }
 }
 
-/// Has the group notice dead processes and give their lanes to others. New ones are started.
+/// Makes the group notice dead processes and give their lanes to others. Starts new processes.
 fn replace_dead(cluster: &mut Cluster, rng: &mut Rng) {
     let alive = cluster.alive();
     if alive.len() < 2 && rng.chance(300) {
@@ -141,6 +142,36 @@ async fn trouble(cluster: &mut Cluster, rng: &mut Rng, troubles: &Troubles) {
     }
     let key = keys[rng.index(keys.len())].clone();
     let long_ms = rng.within(100, 20_000);
+    let hit = Hit { alive, proc, lane, keys, key, long_ms };
+    match which {
+        0..=5 => trouble_with_lanes(cluster, rng, which, &hit).await,
+        6 => stick(&sim, rng, &hit),
+        7 => stop_at_a_point(&sim, rng, &hit, true),
+        8 => stop_at_a_point(&sim, rng, &hit, false),
+        _ => trouble_at_the_source(&sim, rng, which, hit),
+    }
+}
+
+/// Where trouble strikes.
+struct Hit {
+    /// Processes that are not dead.
+    alive: Vec<usize>,
+    /// One of them.
+    proc: usize,
+    lane: usize,
+    /// All source partitions.
+    keys: Vec<PartitionKey>,
+    /// One of them.
+    key: PartitionKey,
+    /// Duration of what lasts, in milliseconds.
+    long_ms: u64,
+}
+
+/// Trouble between processes and the lanes that they own, or believe to own.
+async fn trouble_with_lanes(cluster: &mut Cluster, rng: &mut Rng, which: usize, hit: &Hit) {
+    let sim = cluster.sim.clone();
+    let Hit { alive, proc, lane, long_ms, .. } = hit;
+    let (proc, lane, long_ms) = (*proc, *lane, *long_ms);
     match which {
         // A rebalance takes a lane from one process and gives it to another.
         0 => {
@@ -180,37 +211,49 @@ async fn trouble(cluster: &mut Cluster, rng: &mut Rng, troubles: &Troubles) {
             }
         }
         // Someone else fences the lane, while the group still gives it to its owner.
-        5 => {
+        _ => {
             let slot = rng.below(2) as u8;
             sim.lock().init(lane as u32, slot, usize::from(proc == usize::MAX)).ok();
         }
-        6 => {
-            let mut world = sim.lock();
-            let (until, markers_only) = (world.now() + long_ms, rng.chance(400));
-            if let Some(topic) = world.target.topic(&target_name(&key.topic))
-                && let Some(log) = world.target.log_mut(topic, key.partition)
-            {
-                if markers_only {
-                    log.unmarked_until = until;
-                } else {
-                    log.stuck_until = until;
-                }
-                world.note(format_args!("copy.{key} is stuck until {until}, only for markers: {markers_only}"));
-            }
+    }
+}
+
+/// A target partition takes no records, or no markers, for a while.
+fn stick(sim: &Sim, rng: &mut Rng, hit: &Hit) {
+    let Hit { key, long_ms, .. } = hit;
+    let mut world = sim.lock();
+    let (until, markers_only) = (world.now() + long_ms, rng.chance(400));
+    if let Some(topic) = world.target.topic(&target_name(&key.topic))
+        && let Some(log) = world.target.log_mut(topic, key.partition)
+    {
+        if markers_only {
+            log.unmarked_until = until;
+        } else {
+            log.stuck_until = until;
         }
-        // A process dies or freezes exactly at a point of the protocol.
-        7 | 8 => {
-            let point = Point::ALL[rng.index(Point::ALL.len())];
-            let (skip, dies) = (rng.below(10), which == 7);
-            let run = move |world: &mut World, proc: usize| {
-                if dies {
-                    return world.kill(proc);
-                }
-                world.pause(proc);
-                world.after(long_ms, move |world| world.resume(proc));
-            };
-            sim.lock().hooks.push(Hook { point, skip, run: Box::new(run) });
+        world.note(format_args!("copy.{key} is stuck until {until}, only for markers: {markers_only}"));
+    }
+}
+
+/// A process dies or freezes exactly at a point of the protocol.
+fn stop_at_a_point(sim: &Sim, rng: &mut Rng, hit: &Hit, dies: bool) {
+    let point = Point::ALL[rng.index(Point::ALL.len())];
+    let skip = rng.below(10);
+    let long_ms = hit.long_ms;
+    let run = move |world: &mut World, proc: usize| {
+        if dies {
+            return world.kill(proc);
         }
+        world.pause(proc);
+        world.after(long_ms, move |world| world.resume(proc));
+    };
+    sim.lock().hooks.push(Hook { point, skip, run: Box::new(run) });
+}
+
+/// Retention, elections, deleted topics, new partitions.
+fn trouble_at_the_source(sim: &Sim, rng: &mut Rng, which: usize, hit: Hit) {
+    let Hit { keys, key, .. } = hit;
+    match which {
         9 => {
             let mut world = sim.lock();
             let end = world.source.log(&key.topic, key.partition).map_or(0, |log| log.end());

@@ -64,7 +64,7 @@ impl World {
         self.source.records[id as usize].clone()
     }
 
-    /// Books a committed transaction: everything in it becomes true at once.
+    /// Records a committed transaction: everything in it becomes true at once.
     pub fn committed(&mut self, txn: usize) {
         self.books.transactions += 1;
         let entries = self.target.txns[txn].entries.clone();
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Books an entry outside of any transaction, which is true at once.
+    /// Records an entry outside of any transaction, which is true at once.
     pub fn appended_plainly(&mut self, topic: usize, partition: i32, offset: i64) {
         let Some(entry) = self.target.log(topic, partition).and_then(|l| l.entries.get(offset as usize)).cloned()
         else {

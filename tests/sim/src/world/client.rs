@@ -16,7 +16,7 @@ use super::{Bug, TIMEOUT_MS, World};
 pub struct Message {
     /// Comes back in its delivery report.
     pub token: Token,
-    /// What is written.
+    /// The content to write.
     pub content: Content,
     /// The brokers refuse it, and whether they name it.
     pub refused: Option<bool>,

@@ -1,4 +1,4 @@
-//! What goes wrong in a run: by itself, planted on purpose, or at a chosen point of the protocol.
+//! The faults of a run: random ones, planted ones, and hooks at chosen points of the protocol.
 
 use super::World;
 

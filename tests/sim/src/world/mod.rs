@@ -77,7 +77,7 @@ pub struct World {
     pub clients: Vec<Client>,
     /// Records in the quarantine topic.
     pub quarantine: BTreeSet<u64>,
-    /// What is committed.
+    /// The committed records, progress and maps.
     pub books: Books,
     /// Events of the lanes: time, process, event.
     pub events: Vec<(u64, usize, Event)>,
@@ -85,7 +85,7 @@ pub struct World {
     pub hooks: Vec<Hook>,
     /// The first violation.
     pub violation: Option<String>,
-    /// What happened.
+    /// The trace of the run.
     pub trace: Trace,
     /// Notified when the source has something new.
     pub source_changed: Arc<Notify>,
@@ -158,7 +158,7 @@ impl World {
         self.trace.push(line);
     }
 
-    /// Books a violation. The first one counts.
+    /// Records a violation. The first one counts.
     pub fn wrong(&mut self, what: String) {
         if self.violation.is_none() {
             self.note(format_args!("WRONG {what}"));
@@ -166,7 +166,7 @@ impl World {
         }
     }
 
-    /// Books the outcome of a check.
+    /// Records the outcome of a check.
     pub fn check<E: std::fmt::Display>(&mut self, result: Result<(), E>) {
         if let Err(error) = result {
             self.wrong(error.to_string());

@@ -12,7 +12,7 @@ use super::World;
 /// Milliseconds since the Unix epoch at which every run begins.
 pub const UNIX_START_MS: i64 = 1_700_000_000_000;
 
-/// What the plugins and the target do with a record. Decided when the record is written, so that it
+/// The treatment of a record by plugins and target. Decided when the record is written, so that it
 /// is the same however often the record is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -89,7 +89,7 @@ pub struct Record {
     pub leader_epoch: LeaderEpoch,
     /// Milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
-    /// What the plugins and the target do with it.
+    /// Its treatment.
     pub kind: Kind,
     /// Readers of committed data see it.
     pub committed: bool,

@@ -1,6 +1,12 @@
 //! Schedules that have broken replicators, each played on purpose. Every script ends in peace, in
 //! which everything must arrive and every promise is checked.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a simulation ends where it fails"
+)]
 
 mod unfenced;
 
