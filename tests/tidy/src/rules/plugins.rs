@@ -17,7 +17,10 @@ pub fn find(tree: &Tree) -> Vec<Finding> {
     };
     let built: BTreeSet<_> = built.split_whitespace().collect();
 
-    let folders = tree.files("plugins/", "/Cargo.toml").filter_map(|(path, _)| path.split('/').nth(1));
+    // The workspace's own manifest is in no folder.
+    let manifests = tree.files("plugins/", "/Cargo.toml");
+    let folders = manifests.filter_map(|(path, _)| path.strip_prefix("plugins/")?.strip_suffix("/Cargo.toml"));
+    let folders = folders.filter_map(|folder| folder.split('/').next());
     let folders: BTreeSet<_> = folders.filter(|folder| !OTHERS.contains(folder)).collect();
 
     let section = tree.text(GUIDE).split_once(HEADING).map_or("", |(_, after)| after);
