@@ -2,7 +2,7 @@
 //!
 //! A plugin implements [`Plugin`] and ends with [`plugin!`]. The host calls it once per batch; the
 //! SDK calls [`Plugin::on_record`] for each record and collects the actions. Only the columns that
-//! the plugin asks for are copied into it.
+//! the plugin requests are copied into it.
 //!
 //! ```
 //! use strait_plugin_sdk::testing::{TestRecord, Tester};
