@@ -15,7 +15,7 @@ use crate::world::{Bug, Sim, World};
 /// How many offsets before a record its plugins have in their state.
 const REMEMBERED: u32 = 8;
 
-/// A factory of [`SimChain`]s.
+/// A factory of simulated chains.
 pub struct SimChains(pub Sim);
 
 struct SimChain {

@@ -1,6 +1,6 @@
 //! A lane: fetch -> plugin chain -> produce -> progress, for a fixed set of source partitions.
 //!
-//! [`Lane::flow`] is the whole path. The plugin chain judges a fetched batch, which is then queued
+//! `Lane::flow` is the whole path. The plugin chain judges a fetched batch, which is then queued
 //! in its partition's window (`admit.rs`). `release.rs` gives queued records to the target, one
 //! batch per partition at a time. Acknowledgements settle them in the window's ledger. When a
 //! transaction is due, `commit.rs` waits for every acknowledgement, writes progress and the offset
