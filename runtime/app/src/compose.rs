@@ -38,7 +38,7 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
         spec.allow_after = used.allow_after;
         // Validation has accepted both. One that does not parse all the same vouches for nothing.
         let digest = used.digest.as_deref().map(|digest| pin::digest(digest).unwrap_or_default());
-        spec.trust = Trust { digest, keys: keys.clone() };
+        spec.trust = Trust { digest, keys: Arc::clone(&keys) };
         spec.limits = limits(&used.limits);
         spec
     });

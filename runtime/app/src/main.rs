@@ -1,5 +1,4 @@
 //! Strait: one binary that moves records between Kafka clusters, through plugins.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod admin;
 mod board;

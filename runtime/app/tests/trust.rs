@@ -1,5 +1,11 @@
 //! Keys, signatures and pins from outside: created files, refusals, and their texts.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers outside of a test function fail the test too"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -3,7 +3,6 @@
 //!
 //! Pure on purpose: no async, no clock, no randomness, no I/O. Every decision made here can be
 //! tested as a function; the simulation and the property tests hold the rest of the runtime to it.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod batch;
 pub mod config;

@@ -4,7 +4,6 @@
 //! implement the traits of `strait_flow::ports`: [`KafkaSource`] reads, [`KafkaTarget`] writes,
 //! [`KafkaProgressStore`] reads what was committed, [`KafkaMembership`] hands out lanes,
 //! [`KafkaQuarantine`] stores refused records, and `topics` creates what they need.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod capture;
 pub mod config;

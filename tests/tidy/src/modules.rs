@@ -78,7 +78,7 @@ impl Modules {
             steps.extend(back);
             let shown: Vec<_> = steps.windows(2).map(|pair| self.show(pair)).collect();
             let file = self.edges.get(from).and_then(|names| names.get(to)).cloned().unwrap_or_default();
-            circles.entry(members).or_insert((file, shown.join(", ")));
+            circles.entry(members).or_insert_with(|| (file, shown.join(", ")));
         }
         circles.into_values().collect()
     }

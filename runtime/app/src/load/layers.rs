@@ -52,7 +52,7 @@ pub struct Merged {
 ///
 /// # Errors
 /// figment's, where a layer cannot be read back.
-pub fn merge(file_name: &str, file: Value, variables: &[(String, String)]) -> Result<Merged, figment::Error> {
+pub fn merge(file_name: &str, file: Value, variables: &[(String, String)]) -> Result<Merged, Box<figment::Error>> {
     let shape = Shape::default();
     let mut merged = Merged { tree: file, set: BTreeMap::new(), problems: Vec::new() };
     if !merged.tree.is_object() {
@@ -73,14 +73,14 @@ pub fn merge(file_name: &str, file: Value, variables: &[(String, String)]) -> Re
     Ok(merged)
 }
 
-fn merge_two(below: (&str, &Value), above: (&str, &Value)) -> Result<Value, figment::Error> {
+fn merge_two(below: (&str, &Value), above: (&str, &Value)) -> Result<Value, Box<figment::Error>> {
     let layer = |(name, tree): (&str, &Value)| Figment::from(Layer { name: name.to_owned(), tree });
-    layer(below).merge(layer(above)).extract()
+    layer(below).merge(layer(above)).extract().map_err(Box::new)
 }
 
 /// Returns the layer that sets one entry of `tree`: `value` inside of the tables and lists around
 /// it.
-fn layer(tree: Option<&Value>, steps: &[Step], value: Value) -> Result<Value, figment::Error> {
+fn layer(tree: Option<&Value>, steps: &[Step], value: Value) -> Result<Value, Box<figment::Error>> {
     let Some((step, rest)) = steps.split_first() else { return Ok(value) };
     match step {
         Step::Key(key) => {

@@ -186,7 +186,7 @@ fn as_written(file: &FilePath, environment: &Environment) -> Result<Value, Setti
         (_, Err(error)) => return Err(SettingError::Read { file: name, error }),
     }
     let merged = layers::merge(&name, tree, &environment.variables);
-    Ok(merged.map_err(|error| SettingError::Layers { file: name, error: Box::new(error) })?.tree)
+    Ok(merged.map_err(|error| SettingError::Layers { file: name, error })?.tree)
 }
 
 fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &Environment) -> Result<Loaded, Report> {

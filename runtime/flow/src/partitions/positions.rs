@@ -62,7 +62,7 @@ mod tests {
     use strait_core::{LeaderEpoch, PartitionKey, TopicId};
 
     use super::*;
-    use crate::partitions::{Pause, PartitionWindow};
+    use crate::partitions::{PartitionWindow, Pause};
     use crate::ports::ReadEpoch;
 
     #[test]

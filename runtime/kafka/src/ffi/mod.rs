@@ -3,7 +3,7 @@
 //! The safe `rdkafka` crate does not serve the data path: it has no batch consume and no leader
 //! epochs, panics on header names that are not UTF-8, and looks up the topic by name for every
 //! produced record.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the crate's only calls into C; each block says why it is sound")]
 
 mod admin;
 mod client;
@@ -50,7 +50,7 @@ pub fn tune_allocator() {
 // Declared with the C type (int) and not with the generated Rust enums: a broker newer than this
 // librdkafka may answer with a code that the enum has no variant for, and such a value in an enum
 // is undefined behaviour.
-#[allow(clashing_extern_declarations)]
+#[allow(clashing_extern_declarations, reason = "bindgen declares the same function with an opaque type")]
 mod raw {
     use std::ffi::{c_char, c_int};
 

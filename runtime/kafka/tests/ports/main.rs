@@ -1,6 +1,12 @@
 //! The ports against a real broker. All scenarios share a cluster and run side by side, each on its
 //! own topics.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers outside of a test function fail the test too"
+)]
 
 mod common;
 mod group;

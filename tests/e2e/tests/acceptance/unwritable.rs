@@ -59,7 +59,11 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     };
     // Kafka has to elect other leaders, and the lane has to find the stuck partition.
     goes_on(1, SOON);
-    println!("the other partitions continue {:.1?} after the broker's death: {:.1?}", killed.elapsed(), pulse.longest());
+    println!(
+        "the other partitions continue {:.1?} after the broker's death: {:.1?}",
+        killed.elapsed(),
+        pulse.longest()
+    );
     // Without long pauses, although partition 0 is retried from time to time.
     let began = copied();
     pulse.mark();

@@ -128,7 +128,7 @@ pub fn run(chains: &HostChains, records: &[Record]) -> Result<Vec<Outcome>, Stri
 /// Where the plugin broke, and how.
 pub fn judge(chain: &mut dyn Chain, batch: Batch, partitions: u32) -> Result<Processed, String> {
     if let Some(first) = batch.first_offset() {
-        let (topic, topic_id) = (batch.topic().clone(), TopicId::UNKNOWN);
+        let (topic, topic_id) = (Arc::clone(batch.topic()), TopicId::UNKNOWN);
         let place = PartitionKey { topic, topic_id, partition: batch.partition() };
         if !chain.warm_up_needed(&place, first, partitions).is_empty() {
             chain.warmed_up(&place, first);

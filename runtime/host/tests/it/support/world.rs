@@ -16,13 +16,11 @@ pub struct World {
 
 impl World {
     pub fn clock(self: &Arc<Self>) -> Arc<dyn Clock> {
-        let world = Arc::clone(self);
-        world
+        Arc::<Self>::clone(self)
     }
 
     pub fn events(self: &Arc<Self>) -> Arc<dyn EventSink> {
-        let world = Arc::clone(self);
-        world
+        Arc::<Self>::clone(self)
     }
 
     pub fn pass(&self, time: Duration) {
