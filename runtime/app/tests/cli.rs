@@ -1,4 +1,5 @@
-//! The command line from outside: exit codes, standard output and error, and that no secret is printed.
+//! The command line from outside: exit codes, standard output and error, and that no secret is
+//! printed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,7 +27,8 @@ fn config() -> String {
 
 fn strait(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-    // Without the environment of the test run, as STRAIT_ variables would override the configuration.
+    // Without the environment of the test run, as STRAIT_ variables would override the
+    // configuration.
     command.args(args).current_dir(dir).env_clear().env("CANARY", "canary-resolved");
     command.envs(variables.iter().copied()).output().unwrap()
 }

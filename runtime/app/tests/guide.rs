@@ -44,8 +44,8 @@ fn the_commands_of_the_guide_work() {
     let output = command.output().unwrap();
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}\n{out}{error}");
-    // The page promises an order that is left out, and one that is redacted and goes to its region's
-    // topic.
+    // The page promises an order that is left out, and one that is redacted and goes to its
+    // region's topic.
     assert!(out.contains("    - left out\n"), "{out}");
     assert!(out.contains("> aws.orders-eu") && out.contains("\"email\":\"***\""), "{out}");
     let arrived = out.lines().filter(|line| line.contains("    > "));

@@ -1,8 +1,8 @@
-//! Each language's example, written by `strait plugin new`, built, and compared with the golden file
-//! that all share.
+//! Each language's example, written by `strait plugin new`, built, and compared with the golden
+//! file that all share.
 //!
-//! The compilers come from the package registries. `./dev test` installs what the machine must have.
-//! A missing tool fails the test with the command to install it.
+//! The compilers come from the package registries. `./dev test` installs what the machine must
+//! have. A missing tool fails the test with the command to install it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -44,7 +44,8 @@ fn said(folder: &Path, args: &[&str]) -> String {
     out.into_owned()
 }
 
-/// Creates and builds a new project under a name of its own. Returns its folder and the output of `inspect`.
+/// Creates and builds a new project under a name of its own. Returns its folder and the output of
+/// `inspect`.
 fn built(lang: &str) -> (PathBuf, Value) {
     let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages");
     fs::create_dir_all(&parent).unwrap();
@@ -137,7 +138,8 @@ fn python() {
 fn javascript() {
     let (folder, _) = works("js");
     remembers(&folder, "plugin.js", "needs: { ", "lookback: { records: RECORDS, millis: 60_000 }, ");
-    // A second plugin in the same project tries every path of the SDK, with ASCII and other records.
+    // A second plugin in the same project tries every path of the SDK, with ASCII and other
+    // records.
     let paths = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/languages/js");
     fs::remove_dir_all(folder.join("tests")).unwrap();
     fs::create_dir(folder.join("tests")).unwrap();

@@ -140,7 +140,7 @@ pub enum Event {
         waited_ms: u64,
         /// Time until the next attempt, in milliseconds.
         retry_ms: u64,
-        /// What is known about the cause.
+        /// The cause, as far as it is known.
         reason: String,
     },
     /// A record was written to the quarantine topic on the source cluster.

@@ -244,7 +244,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is pushed is what decodes, and a translation finds the first copied record at or
+        /// Decoding returns what was pushed, and a translation finds the first copied record at or
         /// after each source offset.
         #[test]
         fn the_map_is_exact_and_reads_back(

@@ -2,9 +2,9 @@ use std::{fs, process};
 
 use crate::{Cluster, ClusterError, ClusterSpec, KafkaJars};
 
-/// Makes the archive of loaded classes that test brokers start from, unless it is there: it halves the
-/// CPU time of a start (3.1 s to 1.6 s). Runs a broker once. A JVM that the archive does not fit
-/// (another version, other jars) ignores it.
+/// Makes the archive of loaded classes that test brokers start from, unless it is there: it halves
+/// the CPU time of a start (3.1 s to 1.6 s). Runs a broker once. A JVM that the archive does not
+/// fit (another version, other jars) ignores it.
 ///
 /// # Errors
 /// Those of starting and stopping a cluster, and of moving the file into place.

@@ -4,7 +4,8 @@
 //! ```no_run
 //! # async fn example() -> Result<(), strait_test_cluster::ClusterError> {
 //! use strait_test_cluster::{Cluster, ClusterSpec};
-//! let cluster = Cluster::start(ClusterSpec { per_broker_proxy: true, ..ClusterSpec::new("source") }).await?;
+//! let spec = ClusterSpec { per_broker_proxy: true, ..ClusterSpec::new("source") };
+//! let cluster = Cluster::start(spec).await?;
 //! println!("{}", cluster.bootstrap());
 //! cluster.proxy(0)?.reset();
 //! cluster.broker(0)?.kill()?;

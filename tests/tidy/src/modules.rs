@@ -1,7 +1,8 @@
 //! Which first-level module of a crate names which other.
 //!
-//! A name counts where it stands in a path: `crate::a::B`, `super::a::B`, a `use` of either, and the same inside macro
-//! calls. `crate::B` counts for the module that the crate's root re-exports `B` from. Test code is left out.
+//! A name counts where it stands in a path: `crate::a::B`, `super::a::B`, a `use` of either, and
+//! the same inside macro calls. `crate::B` counts for the module that the crate's root re-exports
+//! `B` from. Test code is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,8 +68,8 @@ impl Modules {
         Ok(Self { edges })
     }
 
-    /// Returns the shortest circle through each pair of modules that name each other, directly or by way of others: a file
-    /// of it, and its steps as `a -> b (file)`.
+    /// Returns the shortest circle through each pair of modules that name each other, directly or
+    /// by way of others: a file of it, and its steps as `a -> b (file)`.
     pub fn circles(&self) -> Vec<(String, String)> {
         let mut circles = BTreeMap::new();
         for (from, to) in self.edges.iter().flat_map(|(from, to)| to.keys().map(move |to| (from, to))) {

@@ -123,7 +123,9 @@ fn is_ours(entry: &DirEntry) -> bool {
     let is_hidden = name.starts_with('.') && name != ".ci" && name != ".github";
     // `strait plugin` copies the SDK into the projects that it builds.
     let is_sdk_copy = name == "sdk" && entry.path().components().any(|step| step.as_os_str() == "examples");
-    !is_hidden && !is_sdk_copy && !SKIPPED_FOLDERS.contains(&name.as_ref())
+    // A module may be called `target`.
+    let is_module = entry.path().parent().is_some_and(|parent| parent.ends_with("src"));
+    !is_hidden && !is_sdk_copy && (is_module || !SKIPPED_FOLDERS.contains(&name.as_ref()))
 }
 
 fn is_text(entry: &DirEntry) -> bool {

@@ -1,4 +1,5 @@
-//! Each rule finds what breaks it: a fault is planted in a copy of the repository, for each part of each rule.
+//! Each rule finds what breaks it: a fault is planted in a copy of the repository, for each part of
+//! each rule.
 
 use std::collections::BTreeMap;
 

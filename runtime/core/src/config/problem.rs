@@ -149,7 +149,7 @@ pub enum What {
     RefusedProperty {
         /// The property.
         property: String,
-        /// What it would break.
+        /// The guarantee that setting it would break.
         reason: &'static str,
         /// The option to use instead.
         instead: Option<&'static str>,

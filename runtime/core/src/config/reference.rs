@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What a string refers to.
+/// A reference in a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reference<'a> {
     /// The value of an environment variable.

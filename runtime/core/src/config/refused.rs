@@ -6,7 +6,7 @@
 pub struct Refused {
     /// Name of the property. A `*` at the end stands for any ending.
     pub name: &'static str,
-    /// What setting it would break.
+    /// The guarantee that setting it would break.
     pub reason: &'static str,
     /// The option to use instead, if there is one.
     pub instead: Option<&'static str>,

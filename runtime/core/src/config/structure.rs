@@ -46,7 +46,7 @@ pub fn read(mut tree: Value) -> (Option<Config>, Vec<Problem>) {
     }
 }
 
-/// What kind of value a place takes, as far as overrides need to know.
+/// The kind of value that a place takes, as far as overrides need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// Text, used as it is.

@@ -171,8 +171,8 @@ pub async fn refusals_name_the_guilty_record(rig: Rig) {
             target.produce(ProducerSlot::A, &record).unwrap();
         }
         let fates = fates(&mut target, 5).await;
-        // Nothing is written, and no innocent record is named: the guilty one is named, or is one of
-        // the suspects.
+        // Nothing is written, and no innocent record is named: the guilty one is named, or is one
+        // of the suspects.
         let refused = |fate: &DeliveryReport| match fate {
             DeliveryReport::Refused { token, named, .. } => Some((token.sequence, *named)),
             DeliveryReport::Failed { token, .. } => {

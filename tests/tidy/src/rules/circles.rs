@@ -1,4 +1,5 @@
-//! No circle between the first-level modules of a crate, so that each can be read after those below it.
+//! No circle between the first-level modules of a crate, so that each can be read after those below
+//! it.
 
 use crate::modules::Modules;
 use crate::{Finding, Tree};

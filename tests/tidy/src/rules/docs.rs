@@ -58,7 +58,8 @@ pub fn decisions(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
-/// Links of Markdown files lead to files and headings; names of Rust files in documents and comments are those of files.
+/// Links of Markdown files lead to files and headings; names of Rust files in documents and
+/// comments are those of files.
 pub fn links(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.files("", ".md") {
@@ -71,8 +72,7 @@ pub fn links(tree: &Tree) -> Vec<Finding> {
     let names = |path: &str| path.ends_with(".md") || path.ends_with(".rs");
     for (path, text) in tree.files("", "").filter(|(path, _)| names(path) && !path.starts_with("tests/tidy/")) {
         for (index, line) in text.lines().enumerate() {
-            let said =
-                if path.ends_with(".rs") { line.split_once("//").map_or("", |(_, comment)| comment) } else { line };
+            let said = if path.ends_with(".rs") { comment(line) } else { line };
             let unknown = rust_files(said).into_iter().filter(|name| !is_file(&known, path, name));
             findings.extend(unknown.map(|name| Finding::at(path, index, format!("there is no file {name}"))));
         }
@@ -114,6 +114,13 @@ fn join(from: &str, file: &str) -> String {
         }
     }
     steps.join("/")
+}
+
+/// Returns the comment of a line of Rust, or the empty text if it has none.
+fn comment(line: &str) -> &str {
+    let starts = line.trim_start().starts_with("//");
+    let parts = if starts { line.split_once("//") } else { line.split_once(" // ") };
+    parts.map_or("", |(_, comment)| comment)
 }
 
 /// Returns the words that name Rust files.

@@ -2,7 +2,8 @@
 
 use crate::{Finding, Tree};
 
-/// The workspaces, each with the lints that it has to deny or warn about. `./dev lint` makes warnings errors.
+/// The workspaces, each with the lints that it has to deny or warn about. `./dev lint` makes
+/// warnings errors.
 const WORKSPACES: [(&str, &[(&str, &str)]); 2] = [
     (
         "Cargo.toml",

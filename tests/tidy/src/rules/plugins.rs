@@ -1,4 +1,5 @@
-//! The bundled plugins: what `plugins/build.sh` builds, the folders of `plugins/` and the guide list the same ones.
+//! The bundled plugins: what `plugins/build.sh` builds, the folders of `plugins/` and the guide
+//! list the same ones.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +18,8 @@ pub fn find(tree: &Tree) -> Vec<Finding> {
     };
     let built: BTreeSet<_> = built.split_whitespace().collect();
 
-    // The workspace's own manifest is in no folder.
-    let manifests = tree.files("plugins/", "/Cargo.toml");
-    let folders = manifests.filter_map(|(path, _)| path.strip_prefix("plugins/")?.strip_suffix("/Cargo.toml"));
-    let folders = folders.filter_map(|folder| folder.split('/').next());
+    let manifests = tree.files("plugins/", "/Cargo.toml").filter(|(path, _)| *path != "plugins/Cargo.toml");
+    let folders = manifests.filter_map(|(path, _)| path.split('/').nth(1));
     let folders: BTreeSet<_> = folders.filter(|folder| !OTHERS.contains(folder)).collect();
 
     let section = tree.text(GUIDE).split_once(HEADING).map_or("", |(_, after)| after);
