@@ -17,7 +17,8 @@ pub enum Severity {
     Error,
 }
 
-/// An event on a link. Every event names the partition and the offsets it is about.
+/// An event on a link. Events about a partition name it and the offsets concerned. The others name
+/// the lane or the generation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Event {
     /// Retention deleted records before they were read.
@@ -174,7 +175,8 @@ pub enum Event {
         /// The source's error, and what to do.
         reason: String,
     },
-    /// A plugin failed: a trap, a missed deadline, or an invalid edit.
+    /// The plugin chain cannot judge a batch, and waiting does not help: a plugin refuses the topic
+    /// or returns an invalid plan or topic name.
     #[error("{partition}: plugin {plugin} failed on offsets {first}..={last}: {reason}")]
     PluginFailed {
         /// The source partition.

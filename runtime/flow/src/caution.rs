@@ -52,7 +52,7 @@ struct Stopped {
 
 impl Stopped {
     fn pause(&self) -> Pause {
-        self.retry.map_or(Pause::Stopped, |retry| Pause::Denied { retry_at: retry.at })
+        self.retry.map_or(Pause::Stopped, |retry| Pause::NeedsOperator { retry_at: retry.at })
     }
 }
 
@@ -155,7 +155,7 @@ impl Caution {
 
 /// Refused records.
 impl Caution {
-    /// Records that the target refuses this very record.
+    /// Records that the target refuses this specific record.
     pub fn refuse(&mut self, partition: &PartitionKey, offset: SourceOffset, epoch: LeaderEpoch, reason: &str) {
         let refused = self.refused.entry(partition.clone()).or_default();
         refused.insert(offset, (epoch, reason.to_owned()));

@@ -114,6 +114,6 @@ async fn attempt(
     };
     let unfinished = lane.unfinished_transactions();
     deps.status.add(|t| t.transactions_aborted += unfinished);
-    lane.release_clients(if result.is_ok() { spec.limits.drain } else { ABORT_MAX }).await;
+    lane.close_clients(if result.is_ok() { spec.limits.drain } else { ABORT_MAX }).await;
     result
 }

@@ -234,7 +234,7 @@ impl Target for SimTarget {
         ReleaseHint { batch_factor, may_overlap: round_trip_ms <= SHORT_ROUND_TRIP_MS }
     }
 
-    async fn release(&mut self, deadline: Duration) {
+    async fn close(&mut self, deadline: Duration) {
         let Some(client) = self.client else { return };
         let (txns, proc) = {
             let mut world = self.sim.lock();

@@ -118,13 +118,8 @@ const PLANTS: &[Plant] = &[
     plant("its status", "docs/decisions/9999-planted.md", |_| "# 9999. Planted\n".to_owned(), "third line"),
     plant("exists", "README.md", |text| format!("{text}\n[planted](docs/planted.md)\n"), "leads nowhere"),
     plant("exists", "README.md", |text| format!("{text}\n[planted](docs/plugins.md#planted)\n"), "leads nowhere"),
-    plant("exists", "ARCHITECTURE.md", |text| format!("{text}\nSee `flow/planted.rs`.\n"), "no file flow/planted.rs"),
-    plant(
-        "exists",
-        "runtime/flow/src/lib.rs",
-        |text| format!("{text}\n// As in `planted.rs`.\n"),
-        "no file planted.rs",
-    ),
+    plant("exists", "ARCHITECTURE.md", |text| format!("{text}\nSee `flow/sown.rs`.\n"), "no file flow/sown.rs"),
+    plant("exists", "runtime/flow/src/lib.rs", |text| format!("{text}\n// As in `sown.rs`.\n"), "no file sown.rs"),
     plant(
         "100 columns",
         "runtime/flow/src/lib.rs",

@@ -48,8 +48,8 @@ pub enum AdminError {
 
 /// Starts to listen.
 ///
-/// Returns `None` where the configuration says `off`, and where the default port is in use: another
-/// process on this machine has it, which is no reason not to copy records.
+/// Returns `None` where the configuration says `off`, and where the default port cannot be used:
+/// another process on this machine has it, which is no reason not to copy records.
 ///
 /// # Errors
 /// [`AdminError::Listen`] when an address that the configuration names is not available.
@@ -70,7 +70,7 @@ pub async fn bind(admin: &Admin, board: Arc<Board>) -> Result<Option<Server>, Ad
             tracing::warn!(
                 %address,
                 %error,
-                "no admin API: the default port is in use, so this process has no status, metrics and probes; give each process an [admin] listen of its own, or \"off\""
+                "no admin API: the default port cannot be used, so this process has no status, metrics and probes; give each process an [admin] listen of its own, or \"off\""
             );
             Ok(None)
         }

@@ -35,7 +35,7 @@ pub struct PluginLimits {
     /// Size of the result of one `process` call, in MiB, in addition to four times its input.
     #[schemars(range(min = 1, max = 1024))]
     pub output_mib_max: u32,
-    /// Number of records that may replace one record, in the whole chain.
+    /// Number of copies that plugins may make of one record, in the whole chain.
     #[schemars(range(min = 1, max = 10_000))]
     pub fan_out_max: u32,
     /// Size of the copies emitted by one `process` call, in MiB, without the bytes they share with

@@ -23,7 +23,7 @@ pub struct Config {
     pub plugin_dir: Setting,
     /// Folder for Strait's own files, relative to the configuration file: compiled plugins and open
     /// circuit breakers, which thus survive a restart. Created if missing. If it cannot be written,
-    /// Strait logs a warning and runs without it.
+    /// Strait reports it in the log and runs without it.
     #[serde(default = "default_state_dir")]
     pub state_dir: Setting,
     /// Public keys that plugins in `plugin_dir` must be signed with, each `ed25519:` and 64
@@ -359,9 +359,9 @@ impl Default for Log {
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// Address and port, or `off`; `127.0.0.1:9610` if not set. Only loopback addresses are
-    /// allowed: `127.0.0.1`, `[::1]`, `localhost`. If the default port is in use, Strait logs a
-    /// warning and runs without the admin API; if a configured address is, it does not start. Port
-    /// 0 picks a free port and logs it.
+    /// allowed: `127.0.0.1`, `[::1]`, `localhost`. If the default port cannot be used, Strait logs
+    /// a warning and runs without the admin API; if a configured address is, it does not start.
+    /// Port 0 picks a free port and logs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
 }

@@ -83,7 +83,7 @@ impl Lane<'_> {
         let Some(topic) = self.open_topics(stream, &processed, now).await? else {
             return Ok(());
         };
-        self.judge_and_queue(stream, processed, topic, now).await
+        self.quarantine_and_queue(stream, processed, topic, now).await
     }
 
     /// Handles an error of the chain, which judged nothing of the batch: the partition waits to be
@@ -160,7 +160,8 @@ impl Lane<'_> {
         Ok(None)
     }
 
-    async fn judge_and_queue(
+    /// Quarantines the refused records of a judged batch and queues the rest.
+    async fn quarantine_and_queue(
         &mut self,
         stream: Stream,
         mut processed: Processed,

@@ -120,7 +120,9 @@ impl Lane<'_> {
     /// Handles the end of a commit.
     pub(super) async fn on_committed(&mut self, slot: ProducerSlot, now: Duration) -> Result<(), LaneError> {
         let Some((promises, took)) = self.transactions.committed(slot, now) else {
-            return Err(LaneError::Delivery("a commit came back that was not asked for".to_owned()));
+            return Err(LaneError::Delivery(
+                "the target reported a commit for a slot that has none in progress".to_owned(),
+            ));
         };
         self.deps.status.add(|totals| totals.transactions += 1);
         self.deps.status.time(|timings| timings.transaction.observe(took));

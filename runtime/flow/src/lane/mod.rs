@@ -89,7 +89,8 @@ impl Lane<'_> {
             if !draining && self.timers.tick(now) {
                 now = self.tick(now).await?;
             }
-            // First, and even if a full transaction takes nothing more: it cannot close before.
+            // Records that are sent in part come first, even if the transaction is full: it cannot
+            // close until all their copies are sent.
             self.finish_partial(now)?;
             if !draining {
                 self.release(now)?;

@@ -84,7 +84,7 @@ impl Lane<'_> {
         for key in self.caution.take_judged_anew(self.chain.version()) {
             let stopped = self.partitions.iter_mut().map(|(_, window)| window);
             if let Some(window) = stopped.filter(|window| window.is_paused()).find(|window| *window.key() == key) {
-                window.pause(Pause::Denied { retry_at: now });
+                window.pause(Pause::NeedsOperator { retry_at: now });
             }
         }
         let mut now = now;
@@ -129,7 +129,9 @@ impl Lane<'_> {
             }
             if self.progress.unfenced() > UNFENCED_TRIED_MAX {
                 self.caution.ask_for_ends(now, longest);
-                return Err(LaneError::Stuck(format!("{key} looks well; can the transactions end that wait for it?")));
+                return Err(LaneError::Stuck(format!(
+                    "{key} is writable again; taking the lane again to end the transactions that waited for it"
+                )));
             }
         }
         let window = self.partitions.at_mut(stream);

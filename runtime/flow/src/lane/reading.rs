@@ -67,7 +67,7 @@ impl Lane<'_> {
 
     fn on_denied(&mut self, stream: Stream, reason: String, now: Duration) {
         let window = self.partitions.at_mut(stream);
-        window.pause(Pause::Denied { retry_at: now + DENIED_RETRY });
+        window.pause(Pause::NeedsOperator { retry_at: now + DENIED_RETRY });
         let partition = window.key().clone();
         self.deps.status.set(&partition, window.committed(), window.activity());
         let retry_ms = millis(DENIED_RETRY);

@@ -90,7 +90,7 @@ impl Lane<'_> {
                 return Err(LaneError::impossible(format!("{}: an empty batch is queued", window.key())));
             };
             let is_suspect = window.is_suspect(record.offset);
-            if window.must_send_alone() {
+            if window.must_wait_for_suspects() {
                 return Ok(Released::Done);
             }
             self.join(stream, now)?;

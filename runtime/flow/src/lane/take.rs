@@ -25,12 +25,11 @@ use crate::transaction::Transactions;
 /// write.
 pub(crate) const ABORT_MAX: Duration = Duration::from_secs(1);
 
-/// Checks that no other process can still write beside this one, although it lost the lane.
+/// Checks that no previous owner can still commit.
 ///
-/// It can if the id of its next transaction is among the unfenced ones. Then that id has a
-/// transaction that this owner asked to commit, with progress in it whose owner counts further than
-/// all that it had read. So there is no such process if this process was the last to write, or if
-/// the next id of the last writer is fenced (decision 7).
+/// One could if the id of its *next* transaction is not fenced. But then it has already written
+/// progress, with a larger owner epoch than any that it had read. So there is no such owner if this
+/// process wrote the newest progress, or if the next id of the last writer is fenced (decision 7).
 fn check_sole_owner(taken: &Taken, last: Option<&Position>, spec: &LaneSpec) -> Result<(), PortError> {
     let other = |last: &&Position| !taken.unfenced.is_empty() && last.owner.process() != spec.process;
     let Some(last) = last.filter(other) else {
@@ -70,11 +69,11 @@ impl<'a> Lane<'a> {
         let last = read.newest.as_ref();
         let owner = last.map_or_else(OwnerEpoch::default, |position| position.owner).following(spec.process);
         if let Err(error) = check_sole_owner(&taken, last, spec) {
-            target.release(ABORT_MAX).await;
+            target.close(ABORT_MAX).await;
             return Err(error.into());
         }
         if let Some(refusal) = read.lane.as_ref().and_then(|lane| lane.refusal(spec.lanes)) {
-            target.release(ABORT_MAX).await;
+            target.close(ABORT_MAX).await;
             return Err(LaneError::Closed(refusal));
         }
         let source = deps.connector.source(spec.lane).await?;
@@ -101,11 +100,11 @@ impl<'a> Lane<'a> {
             Err(error) => Err(error),
         };
         if let Err(error) = placed {
-            lane.release_clients(ABORT_MAX).await;
+            lane.close_clients(ABORT_MAX).await;
             return Err(error);
         }
-        // The first transaction names the owner, before a record is in one that may not be able to
-        // end.
+        // The first transaction only records the new owner. Later ones carry records and can get
+        // stuck; the next owner must be able to tell who wrote them.
         if spec.delivery == DeliveryMode::ExactlyOnce {
             lane.partitions.claim();
         }
@@ -114,8 +113,8 @@ impl<'a> Lane<'a> {
 
     /// Ends every client of this attempt. Open transactions are aborted, as far as that goes within
     /// `deadline`.
-    pub async fn release_clients(mut self, deadline: Duration) {
-        self.target.release(deadline).await;
+    pub async fn close_clients(mut self, deadline: Duration) {
+        self.target.close(deadline).await;
         self.source.close().await;
     }
 }

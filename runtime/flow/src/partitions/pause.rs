@@ -16,7 +16,7 @@ pub(crate) enum Pause {
         retry_at: Duration,
     },
     /// An operator must act. Retried at this time, in case that has been done.
-    Denied {
+    NeedsOperator {
         /// When it is retried.
         retry_at: Duration,
     },
@@ -27,7 +27,7 @@ impl Pause {
     pub fn is_due(self, now: Duration) -> bool {
         match self {
             Self::Stopped => false,
-            Self::Waiting { retry_at } | Self::Denied { retry_at } => retry_at <= now,
+            Self::Waiting { retry_at } | Self::NeedsOperator { retry_at } => retry_at <= now,
         }
     }
 
@@ -35,7 +35,7 @@ impl Pause {
     pub fn activity(pause: Option<Self>) -> Activity {
         match pause {
             None => Activity::Running,
-            Some(Self::Stopped | Self::Denied { .. }) => Activity::Stopped,
+            Some(Self::Stopped | Self::NeedsOperator { .. }) => Activity::Stopped,
             Some(Self::Waiting { .. }) => Activity::Stuck,
         }
     }

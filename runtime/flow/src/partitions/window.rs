@@ -346,9 +346,10 @@ impl PartitionWindow {
         offset < self.suspect_until
     }
 
-    /// Returns whether nothing may join what is in flight. Also the first record after the suspects
-    /// waits: in one request with a suspect it would be blamed together with it.
-    pub fn must_send_alone(&self) -> bool {
+    /// Returns whether the next record must wait until all that is in flight is acknowledged. So
+    /// must the first one after the suspects: in one request with a suspect it would share the
+    /// blame.
+    pub fn must_wait_for_suspects(&self) -> bool {
         self.ledger.in_flight() > 0 && self.ledger.settled() < self.suspect_until
     }
 

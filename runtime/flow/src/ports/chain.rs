@@ -1,4 +1,4 @@
-//! The plugins.
+//! The port to the plugin chain of a link.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct ChainError {
     pub next: Next,
 }
 
-/// When a batch may be judged again that a plugin broke on.
+/// When a batch on which a plugin failed may be judged again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Never by itself: waiting does not help, and the partition stops.
@@ -65,7 +65,7 @@ pub struct WarmUp {
 /// themselves, because each guest call has a deadline.
 pub trait Chain: Send {
     /// Returns the warm-ups that the chain needs, with [`Chain::warm_up`], before it can judge a
-    /// batch of this partition that begins at `next`. None if its plugins are stateless, or have
+    /// batch of this partition that begins at `next`. Empty if its plugins are stateless, or have
     /// the state that belongs there. Called before every batch. A chain that asks has dropped its
     /// state for the partition.
     fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<WarmUp>;

@@ -145,7 +145,7 @@ pub trait LaneConnector: Send + Sync {
 /// Changes of this process's lanes, as the group reports them.
 #[derive(Debug)]
 pub enum MembershipEvent {
-    /// These lanes are ours now, in addition to those that we have. None if others have them all.
+    /// These lanes are ours now, in addition to those that we have. Empty if others have them all.
     Assigned(Vec<LaneId>),
     /// These lanes must be given up. Answer when their work is committed or aborted; the group
     /// waits a few seconds only.

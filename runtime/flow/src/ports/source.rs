@@ -28,7 +28,7 @@ pub struct ReadEpoch(pub u64);
 /// A result of the source.
 #[derive(Debug)]
 pub enum Fetched {
-    /// Records, never none. Within a read epoch, batches of a partition come in offset order.
+    /// At least one record. Within a read epoch, batches of a partition come in offset order.
     Batch {
         /// The assignment that it was fetched under. Older than the lane's own: drop it.
         epoch: ReadEpoch,

@@ -153,7 +153,7 @@ pub struct Outgoing<'a> {
 pub enum ProduceError {
     /// The client's queue is full: retry after some deliveries.
     QueueFull,
-    /// The client refuses this very record.
+    /// The client refuses this specific record.
     Refused(String),
     /// The producer is broken. An event gives the reason.
     Broken(String),
@@ -171,12 +171,12 @@ pub enum DeliveryReport {
         /// Target offset of the first.
         offset: TargetOffset,
     },
-    /// The target (or the client) refused this very record: too large, bad timestamp, invalid.
+    /// The target (or the client) refused this specific record: too large, bad timestamp, invalid.
     Refused {
         /// Token of the record.
         token: Token,
-        /// The target named this very record. If not, any record of its request may be the refused
-        /// one.
+        /// The target named this specific record. If not, any record of its request may be the
+        /// refused one.
         named: bool,
         /// The reason.
         reason: String,
@@ -196,20 +196,20 @@ pub enum DeliveryReport {
 pub enum TargetEvent {
     /// Delivery reports, in the order in which they became known.
     Delivered(Vec<DeliveryReport>),
-    /// The transaction that [`Target::commit`] began to end is committed.
+    /// The transaction passed to [`Target::commit`] is committed.
     Committed(ProducerSlot),
     /// A slot is broken (commit failed or with unknown result, fenced, fatal). Both must be taken
     /// again.
     Broken(PortError),
 }
 
-/// The transactional ids of a lane that was taken, by their letters. None in at-least-once mode.
+/// The transactional ids of a lane that was taken, by their letters. `None` in at-least-once mode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
     /// The two ids at work, of slot A and of slot B.
     pub ids: Option<(char, char)>,
-    /// The ids that are not fenced: the end of their last transaction is decided and cannot happen
-    /// yet, so whoever decided it is not fenced by them.
+    /// The ids that are not fenced: their last transaction has been decided but cannot complete
+    /// yet. Initialising them does not fence the producer that decided it.
     pub unfenced: String,
     /// Why they are not fenced and what changes that, for the operator. Empty if all are fenced.
     pub unfenced_because: &'static str,
@@ -275,8 +275,8 @@ pub trait Target: Send {
         map: &[MapRecord],
     ) -> Result<(), ProduceError>;
 
-    /// Starts to end the slot's transaction, of which every record is acknowledged. The result
-    /// comes as an event.
+    /// Starts the commit of the slot's transaction. Every record of it must be acknowledged. The
+    /// result comes as an event.
     fn commit(&mut self, slot: ProducerSlot);
 
     /// Waits for the next event. Cancel safe.
@@ -294,5 +294,5 @@ pub trait Target: Send {
 
     /// Aborts open transactions, as far as that goes within `deadline`, and destroys the producers.
     /// `take` may follow.
-    async fn release(&mut self, deadline: Duration);
+    async fn close(&mut self, deadline: Duration);
 }

@@ -35,7 +35,8 @@ impl Stage {
     /// discarded, and the instance is dropped.
     ///
     /// # Errors
-    /// Not about these records: there is no instance, or they cannot be packed.
+    /// [`StageError`] if the failure is not caused by these records: there is no instance, or they
+    /// cannot be packed.
     pub(super) fn attempt(
         &mut self,
         call: &Call<'_>,
@@ -92,7 +93,7 @@ impl Stage {
         let edits = match instance.process(&plugin.limits, batch, ms_max, time_ms) {
             Ok(Ok(edits)) => edits,
             Ok(Err(text)) => {
-                let reason = format!("process: it gave up{}", quoted(&text, plugin.silent));
+                let reason = format!("process returned an error{}", quoted(&text, plugin.silent));
                 return Ok(Err(Failure { kind: FailureKind::Error, index: None, reason }));
             }
             Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.silent))),

@@ -87,7 +87,7 @@ impl Plan {
 
         if needs.effects & !about_effects != 0 {
             let names = effect_names(needs.effects & !about_effects).join(", ");
-            return Err(format!("it wants effects outside of its description ({names}; bits {:#b})", needs.effects));
+            return Err(format!("it requests effects that it does not describe ({names}; bits {:#b})", needs.effects));
         }
         let lookback = needs.lookback.map(|asked| WarmUp { records: asked.records, ms: asked.millis });
         if lookback.is_some_and(|asked| !(1..=LOOKBACK_RECORDS_MAX).contains(&asked.records)) {

@@ -290,7 +290,7 @@ impl Stage {
         }
     }
 
-    /// No instance starts: opens the breaker, as nothing can be judged.
+    /// Opens the breaker because no instance can be started, so nothing can be judged.
     pub(super) fn not_started(&self, reason: String) -> StageError {
         let health = &self.plugin.health;
         health.failed(FailureKind::Start);

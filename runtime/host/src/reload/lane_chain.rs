@@ -50,7 +50,7 @@ impl LaneHandle {
 }
 
 /// A judgement, and the plugins that made it.
-type Signed = (Judgement, Generation);
+type Attributed = (Judgement, Generation);
 
 /// One lane's instances of one version of the chain.
 pub(super) struct LaneInstances {
@@ -72,12 +72,12 @@ impl LaneInstances {
         self.version.number
     }
 
-    fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Signed, ChainError> {
+    fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Attributed, ChainError> {
         let judgement = self.chain.judge(batch, partitions)?;
         Ok((judgement, self.chain.generation()))
     }
 
-    fn judge_strictly(&mut self, batch: &Batch, partitions: u32) -> Result<Signed, ChainError> {
+    fn judge_strictly(&mut self, batch: &Batch, partitions: u32) -> Result<Attributed, ChainError> {
         let judgement = self.chain.judge_strictly(batch, partitions)?;
         Ok((judgement, self.chain.generation()))
     }
@@ -176,7 +176,7 @@ impl LaneChain {
     }
 
     /// Returns the judgement that counts, and who made it.
-    fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Signed, ChainError> {
+    fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Attributed, ChainError> {
         let Self { shared, active, standby, .. } = self;
         let Some((role, other)) = standby else {
             return active.judge(batch, partitions);

@@ -159,11 +159,11 @@ impl Shared {
     /// Returns the reason of a history entry for a trial that ends.
     pub(super) fn trial_result(&self, role: Role) -> String {
         if role != Role::Shadow {
-            return "after its time as a canary".to_owned();
+            return "canary trial completed".to_owned();
         }
         let Comparison { records, records_different, batches_elsewhere } = self.comparison();
         format!(
-            "after its time in the shadow: {records_different} of {records} records judged otherwise, {batches_elsewhere} batches sent elsewhere"
+            "shadow trial completed: {records_different} of {records} records judged differently, {batches_elsewhere} batches to other topics"
         )
     }
 

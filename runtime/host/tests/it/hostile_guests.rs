@@ -103,7 +103,7 @@ fn a_plan_that_is_not_allowed_is_refused_by_name() {
         (Guest { fields: vec!["$.a"; 65], ..guest() }, "64 are allowed"),
         (Guest { lookback: Some((0, 7)), ..guest() }, "lookback"),
         (Guest { lookback: Some((u32::MAX, 0)), ..guest() }, "lookback"),
-        (Guest { effects: 1, topic_effects: 2, ..guest() }, "outside of its description"),
+        (Guest { effects: 1, topic_effects: 2, ..guest() }, "effects that it does not describe"),
         (Guest { effects: 1, topic_effects: 1, rename: Some("x"), ..guest() }, "effect 'topic'"),
         (Guest { rename: Some("a b"), ..guest() }, "not a topic name"),
         (Guest { output_topics: vec!["("], ..guest() }, "output-topics"),

@@ -143,7 +143,7 @@ fn a_generation_that_breaks_where_the_previous_one_does_not_is_rolled_back_and_t
         (Guest { in_process: "unreachable".into(), ..version("trap") }, "unreachable"),
         (Guest { in_process: SPIN.into(), ..version("spin") }, "did not end within 200 ms"),
         (Guest { process: Process::Edits(vec![9, 0, 0, 0], vec![]), ..version("bad") }, "bad edit"),
-        (Guest { process: Process::Fails("no"), ..version("no") }, "gave up: no"),
+        (Guest { process: Process::Fails("no"), ..version("no") }, "process returned an error: no"),
     ];
     for (guest, reason) in broken {
         let (world, slot) = slot(&version("old"));
@@ -227,7 +227,7 @@ fn a_candidate_is_compared_in_the_shadow_or_judges_one_partition_before_it_is_ac
     world.pass(time);
     slot.tick();
     assert_eq!((slot.state().standing, value(&mut chain).as_str()), (TrialPhase::Probation, "new"));
-    assert!(slot.history().pop().unwrap().reason.contains("2 of 4 records judged otherwise"));
+    assert!(slot.history().pop().unwrap().reason.contains("2 of 4 records judged differently"));
 
     // A candidate that breaks in the shadow was never active.
     let trap = Guest { in_process: "unreachable".into(), ..version("trap") };

@@ -164,7 +164,7 @@ async fn fence(target: &ClusterConfig, link: &str, lanes: u32, tuning: &TargetTu
     for lane in 0..lanes {
         let mut owner = KafkaTarget::new(target, link, lane, tuning);
         let taken = owner.take().await;
-        owner.release(Duration::from_secs(5)).await;
+        owner.close(Duration::from_secs(5)).await;
         if !taken?.unfenced.is_empty() {
             let context = format!("link {link}, lane {lane}, cluster {}", target.name);
             let reason = "transactions of an earlier owner cannot end yet: a target partition has no leader, or fewer replicas in sync than min.insync.replicas; run it again when that is fixed";

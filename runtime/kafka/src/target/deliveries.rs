@@ -44,7 +44,7 @@ struct State {
     others_spared: bool,
     /// Reports that the lane may take.
     ready: Vec<DeliveryReport>,
-    /// Events that are no deliveries.
+    /// Events other than delivery reports.
     control: VecDeque<TargetEvent>,
 }
 
@@ -199,7 +199,7 @@ impl Observer for Reports {
     }
 }
 
-/// Returns the port error of a producer. A fatal error that is no fencing is solved by taking the
+/// Returns the port error of a producer. Fatal errors other than fencing are handled by taking the
 /// lane again.
 pub(super) fn producer_error(context: impl Into<String>, error: &FfiError) -> PortError {
     let mut port = port_error(context, error);

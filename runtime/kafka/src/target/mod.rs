@@ -311,7 +311,7 @@ impl Target for KafkaTarget {
         }
     }
 
-    async fn release(&mut self, deadline: Duration) {
+    async fn close(&mut self, deadline: Duration) {
         let started = tokio::time::Instant::now();
         if self.spec.tuning.exactly_once
             && let Some(taken) = &self.taken

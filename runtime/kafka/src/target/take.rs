@@ -25,7 +25,7 @@ use crate::sync::lock;
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// Why ids stay unfenced.
 const UNFENCED: &str = "their last transactions cannot end yet (CONCURRENT_TRANSACTIONS); they end when every target partition that they touched has a leader and min.insync.replicas again";
-/// Producers that work.
+/// Number of active producers.
 const WORKING: usize = 2;
 /// How long an id may answer `CONCURRENT_TRANSACTIONS` before the take continues with the next one.
 const PENDING_AFTER: Duration = Duration::from_millis(500);
@@ -116,7 +116,7 @@ fn index(slot: ProducerSlot) -> usize {
     }
 }
 
-/// A producer that was made and may come to work.
+/// A new producer, which may become one of the active ones.
 struct Candidate {
     letter: &'static str,
     id: String,

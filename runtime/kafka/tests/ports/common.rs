@@ -74,7 +74,7 @@ impl Rig {
             send(&mut target, ProducerSlot::A, handle, sequence, Some(value.as_bytes()), &[]);
         }
         acknowledged(&mut target, count).await;
-        target.release(WAIT).await;
+        target.close(WAIT).await;
     }
 }
 

@@ -117,7 +117,7 @@ pub async fn a_mock_cluster_serves_a_demonstration() {
         send(&mut target, ProducerSlot::A, handle, sequence, Some(b"v"), &[]);
     }
     acknowledged(&mut target, 10).await;
-    target.release(WAIT).await;
+    target.close(WAIT).await;
     let mut source = rig.source("demo");
     let bounds = source.bounds(&[key("demo", 0)]).await.unwrap()[&key("demo", 0)];
     assert_eq!(bounds.last_stable.0, 10);

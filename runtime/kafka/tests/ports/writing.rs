@@ -53,7 +53,7 @@ pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
     target.produce_progress(ProducerSlot::B, 9, 101, &[progress(9999)], &[]).unwrap();
     acknowledged(&mut target, 101).await;
     assert_eq!(target.replicas(topic.handle, 0).await.unwrap(), (Some(1), 1));
-    target.release(WAIT).await;
+    target.close(WAIT).await;
 
     let store = KafkaProgressStore::new(&rig.cluster, "copy", WAIT);
     let read = store.read(LaneId(1)).await.unwrap();
@@ -112,8 +112,8 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     }
     // A fenced lane works again after another take.
     zombie.take().await.unwrap();
-    zombie.release(WAIT).await;
-    owner.release(WAIT).await;
+    zombie.close(WAIT).await;
+    owner.close(WAIT).await;
 
     let mut source = rig.source("fence");
     let end = source.bounds(&[key("fenced", 0)]).await.unwrap()[&key("fenced", 0)].last_stable.0;
@@ -186,7 +186,7 @@ pub async fn refusals_name_the_guilty_record(rig: Rig) {
         let everyone: Vec<(u64, bool)> = (0..5).map(|sequence| (sequence, false)).collect();
         assert!(refused == [(3, true)] || refused == everyone, "{fates:?}");
     }
-    target.release(WAIT).await;
+    target.close(WAIT).await;
 }
 
 /// A target that waits long enough for the records of one test to share a batch.
@@ -220,7 +220,7 @@ pub async fn at_least_once_delivers_without_transactions(rig: Rig) {
         send(&mut target, ProducerSlot::A, handle, 10, Some(b"v"), &[]);
         acknowledged(&mut target, 1).await;
     }
-    target.release(WAIT).await;
+    target.close(WAIT).await;
     let read = KafkaProgressStore::new(&rig.cluster, "alo", WAIT).read(LaneId(0)).await.unwrap();
     assert_eq!(read.positions.get(&key("orders", 0)).unwrap().next, SourceOffset(10));
 }
