@@ -79,8 +79,8 @@ pub struct AdminAt {
     /// The admin API, such as http://127.0.0.1:9610.
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
-    /// The configuration of the process, for [admin] listen. Nothing else of it is read, and no
-    /// secret is needed.
+    /// The configuration of the process, of which only the admin address is read. No secret is
+    /// needed.
     #[command(flatten)]
     pub config: ConfigFile,
 }
