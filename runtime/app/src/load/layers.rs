@@ -43,8 +43,25 @@ pub struct Merged {
     pub tree: Value,
     /// The variable that set each entry.
     pub set: BTreeMap<Path, String>,
+    /// Lists that a variable replaced as a whole: the file's positions inside of them are void.
+    pub replaced: Vec<Path>,
     /// Variables that set nothing, each with the reason.
     pub problems: Vec<(String, Problem)>,
+}
+
+impl Merged {
+    /// Records that a variable has set an entry and all that is in it.
+    fn record(&mut self, at: &Path, value: &Value, variable: &str) {
+        self.set.insert(at.clone(), variable.to_owned());
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(key, inner)| self.record(&at.key(key), inner, variable)),
+            Value::Array(items) => {
+                self.replaced.push(at.clone());
+                items.iter().enumerate().for_each(|(index, item)| self.record(&at.index(index), item, variable));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Merges the overrides among `variables` into the tree of a file. A tree that is no table is
@@ -54,7 +71,7 @@ pub struct Merged {
 /// figment's, where a layer cannot be read back.
 pub fn merge(file_name: &str, file: Value, variables: &[(String, String)]) -> Result<Merged, Box<figment::Error>> {
     let shape = Shape::default();
-    let mut merged = Merged { tree: file, set: BTreeMap::new(), problems: Vec::new() };
+    let mut merged = Merged { tree: file, set: BTreeMap::new(), replaced: Vec::new(), problems: Vec::new() };
     if !merged.tree.is_object() {
         return Ok(merged);
     }
@@ -62,7 +79,7 @@ pub fn merge(file_name: &str, file: Value, variables: &[(String, String)]) -> Re
     for variable in overrides::of_environment(variables) {
         match variable.resolve(&merged.tree, &shape) {
             Ok((at, value)) => {
-                record(&at, &value, variable.name, &mut merged.set);
+                merged.record(&at, &value, variable.name);
                 let layer = layer(Some(&merged.tree), at.steps(), value)?;
                 merged.tree = merge_two((&origin, &merged.tree), (variable.name, &layer))?;
                 origin = format!("{file_name} and the environment");
@@ -102,21 +119,10 @@ fn layer(tree: Option<&Value>, steps: &[Step], value: Value) -> Result<Value, Bo
     }
 }
 
-/// Records that a variable has set an entry and all that is in it.
-fn record(at: &Path, value: &Value, variable: &str, set: &mut BTreeMap<Path, String>) {
-    set.insert(at.clone(), variable.to_owned());
-    match value {
-        Value::Object(fields) => fields.iter().for_each(|(key, inner)| record(&at.key(key), inner, variable, set)),
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, item)| record(&at.index(index), item, variable, set));
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use strait_core::config::Part;
 
     use super::*;
 
@@ -164,7 +170,7 @@ mod tests {
     #[test]
     fn variables_reach_lists_tables_and_dotted_properties() {
         let tree = json!({ "clusters": { "aws-eu": { "bootstrap_servers": "old" } }, "links": [{ "name": "x", "topics": ["a"] }] });
-        let Merged { tree, set, problems } = merged(
+        let Merged { tree, set, problems, .. } = merged(
             tree,
             &[
                 ("STRAIT_LINKS__10__NAME", "gap"),
@@ -201,5 +207,19 @@ mod tests {
         assert_eq!(codes, [("STRAIT_LINKS__10__NAME", "conflict"), ("STRAIT_SERVICE_HOST", "stray-variable")]);
         let name = Path::default().key("links").index(1).key("name");
         assert_eq!(set[&name], "STRAIT_LINKS__1__NAME");
+    }
+
+    #[test]
+    fn the_file_has_no_positions_inside_of_a_list_that_a_variable_replaces() {
+        let links = Path::default().key("links");
+        let name = links.index(0).key("name");
+        let mut places = super::super::tree::Places::default();
+        places.set_value(&links, 0..9);
+        places.set_value(&name, 3..4);
+        let merged = merged(json!({ "links": [{ "name": "a" }] }), &[("STRAIT_LINKS", r#"[{ "source": "b" }]"#)]);
+        assert_eq!(merged.replaced, [links.clone()]);
+        merged.replaced.iter().for_each(|list| places.forget_inside(list));
+        assert_eq!(places.find(&name, Part::Value), None);
+        assert_eq!(places.find(&links, Part::Value), Some(0..9));
     }
 }

@@ -202,11 +202,13 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
         Report::new(name, masked_text::mask_secret_lines(text), findings.collect())
     })?;
     let shown = masked_text::mask_secrets(text, &parsed);
-    let Parsed { tree: file, places } = parsed;
-    let Merged { tree, set, problems } = layers::merge(name, file, &environment.variables).map_err(|error| {
-        let message = format!("the layers of the configuration cannot be merged: {error}");
-        Report::failure(name, "layers", message, "report this as a bug")
-    })?;
+    let Parsed { tree: file, mut places } = parsed;
+    let Merged { tree, set, replaced, problems } =
+        layers::merge(name, file, &environment.variables).map_err(|error| {
+            let message = format!("the layers of the configuration cannot be merged: {error}");
+            Report::failure(name, "layers", message, "report this as a bug")
+        })?;
+    replaced.iter().for_each(|list| places.forget_inside(list));
     let place = |problem: &Problem| place_of(problem, &set, &places);
     let mut findings: Vec<Finding> =
         problems.iter().map(|(variable, problem)| Finding::new(problem, Place::Variable(variable.clone()))).collect();

@@ -43,6 +43,13 @@ impl Places {
         .cloned()
     }
 
+    /// Forgets the positions of everything inside an entry.
+    pub(super) fn forget_inside(&mut self, outer: &Path) {
+        let is_inside = |at: &Path| at != outer && at.steps().starts_with(outer.steps());
+        self.keys.retain(|at, _| !is_inside(at));
+        self.values.retain(|at, _| !is_inside(at));
+    }
+
     /// Returns every value's position.
     pub fn values(&self) -> impl Iterator<Item = (&Path, &Range<usize>)> {
         self.values.iter()
