@@ -10,7 +10,6 @@ mod plugin_memory;
 mod reload;
 mod report;
 mod run;
-mod sync;
 mod telemetry;
 
 use std::process::ExitCode;

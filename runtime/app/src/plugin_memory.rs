@@ -1,11 +1,11 @@
 //! The memory that plugins of this process may take: one sum, from the start to every reload.
 
+use strait_flow::lock;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use strait_core::config::{Config, Link};
-
-use crate::sync::lock;
 
 /// The plugins could need more memory than `plugin_memory_mib_max` allows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

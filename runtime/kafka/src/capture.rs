@@ -45,19 +45,7 @@ pub fn capture(
                 let Some((records, done)) = taken.get_mut(&message.partition()) else { continue };
                 match message.code() {
                     Code::OK if records.len() < each_max => {
-                        let mut headers = Vec::new();
-                        let read =
-                            message.headers(|name, value| headers.push((name.to_vec(), value.map(<[u8]>::to_vec))));
-                        read.map_err(|code| FfiError::new(code, "headers cannot be read".to_owned()))?;
-                        records.push(Record {
-                            topic: topic.to_owned(),
-                            partition: message.partition(),
-                            offset: message.offset(),
-                            timestamp_ms: message.timestamp().0,
-                            key: message.key().map(<[u8]>::to_vec),
-                            value: message.value().map(<[u8]>::to_vec),
-                            headers,
-                        });
+                        records.push(message.to_record()?);
                         *done = records.len() >= each_max;
                     }
                     Code::OK => {}

@@ -85,19 +85,7 @@ pub fn read(cluster: &ClusterConfig, topic: &str, partitions: i32, timeout: Dura
             for message in messages {
                 match message.code() {
                     Code::OK => {
-                        let mut headers = Vec::new();
-                        let read =
-                            message.headers(|name, value| headers.push((name.to_vec(), value.map(<[u8]>::to_vec))));
-                        read.map_err(|code| FfiError::new(code, "headers cannot be read".to_owned()))?;
-                        records.push(Record {
-                            topic: topic.to_owned(),
-                            partition: message.partition(),
-                            offset: message.offset(),
-                            timestamp_ms: message.timestamp().0,
-                            key: message.key().map(<[u8]>::to_vec),
-                            value: message.value().map(<[u8]>::to_vec),
-                            headers,
-                        });
+                        records.push(message.to_record()?);
                     }
                     Code::PARTITION_EOF => ended += 1,
                     code => return Err(FfiError::new(code, message.error_text())),

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use strait_flow::ports::PortError;
 
+use strait_flow::lock;
+
 use crate::config::{ClusterConfig, Settings};
 use crate::error::port_error_because;
 use crate::ffi::{Client, ClientKind, FfiError};
-use crate::sync::lock;
 
 /// Creates a client that neither reads nor writes records.
 pub(crate) fn connect(cluster: &ClusterConfig, label: &str) -> Result<Client, FfiError> {

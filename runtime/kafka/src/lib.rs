@@ -21,7 +21,6 @@ mod quarantine;
 mod queries;
 mod resize;
 mod source;
-mod sync;
 mod target;
 mod topics;
 

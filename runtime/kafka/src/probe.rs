@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use strait_flow::ports::PortError;
 
+use strait_flow::lock;
+
 use crate::config::{ClusterConfig, Settings};
 use crate::error::blocking;
 use crate::ffi::{Client, ClientKind, Code, FfiError, Observer, Trouble};
 use crate::lazy_client::{connect, fail};
 use crate::operation::Operation;
 use crate::queries::{describe, is_gone};
-use crate::sync::lock;
 
 /// A cluster that has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::progress::quarantine_topic;
-use strait_flow::millis;
 use strait_flow::ports::{Class, PortError, Quarantine, QuarantineRecord};
+use strait_flow::{lock, millis};
 use tokio::sync::Notify;
 
 use crate::config::{ClusterConfig, TargetTuning, writer};
 use crate::error::{blocking, own, port_error};
 use crate::ffi::{Code, FfiError, Handle, Observer, OutHeaderList, OutMessage, Producer, ReportedMessage, Trouble};
 use crate::lazy_client::fail;
-use crate::sync::lock;
 use crate::topics::{count, create, wait_for};
 
 #[derive(Default)]

@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use strait_core::config::{DeliveryMode, Link};
 use strait_core::{Event, PartitionKey, Severity};
 use strait_flow::ports::{Clock, EventSink};
-use strait_flow::{LaneState, LinkStatus, SystemClock};
+use strait_flow::{LaneState, LinkStatus, SystemClock, lock};
 use strait_host::{ActiveChain, HostEngine};
 
-use crate::sync::lock;
 use crate::telemetry::Mask;
 
 /// Events kept per link, for the status.

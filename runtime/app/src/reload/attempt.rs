@@ -6,12 +6,13 @@ use std::time::Duration;
 use strait_core::config::{Change, Link, Reload, ReloadMode, diff};
 use strait_host::{ChainSpec, ChainState, HistoryOutcome, HostChains, PluginSource, Trial, TrialPhase, generation_of};
 
+use strait_flow::lock;
+
 use super::refusal::{Reason, Refusal};
 use super::{LinkReload, Shared, files, link_of};
 use crate::board::plugins::{ReloadError, ReloadOutcome, ReloadReport, ReloadRequest};
 use crate::compose;
 use crate::load::Loaded;
-use crate::sync::lock;
 use crate::telemetry::Mask;
 
 impl Shared {

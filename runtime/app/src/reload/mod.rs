@@ -23,11 +23,12 @@ use strait_core::config::{Link, ReloadMode};
 use strait_flow::ports::Clock;
 use strait_host::{ActiveChain, HistoryEntry, HostEngine, signature_path};
 
+use strait_flow::lock;
+
 use crate::board::plugins::{LinkPlugins, PluginControl, ReloadError, ReloadReport, ReloadRequest};
 use crate::compose;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
-use crate::sync::lock;
 use crate::telemetry::Mask;
 use file_watch::FileWatch;
 

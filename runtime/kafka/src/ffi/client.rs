@@ -9,10 +9,11 @@ use std::time::Duration;
 use rdkafka_sys::bindings as b;
 use serde::Deserialize;
 
+use strait_flow::lock;
+
 use super::producer::ReportedMessage;
 use super::{Code, FfiError, c_string, raw, string, timeout_ms};
 use crate::config::Settings;
-use crate::sync::lock;
 
 /// The kind of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

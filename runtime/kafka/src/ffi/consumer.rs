@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use rdkafka_sys::bindings as b;
 
+use strait_flow::lock;
+
 use super::partitions::PartitionList;
 use super::{
     Client, ClientKind, Code, ConsumedMessage, FfiError, Listed, Observer, Place, Trouble, take_error, timeout_ms,
 };
 use crate::config::Settings;
-use crate::sync::lock;
 
 /// Partitions that the brokers do not know. With an error callback librdkafka reports them only
 /// there (`rdkafka_partition.c`: `rd_kafka_toppar_enq_error`), as 'topic [partition]: reason'.

@@ -4,8 +4,9 @@ use std::ffi::CStr;
 use std::sync::OnceLock;
 
 use rdkafka_sys::bindings as b;
+use strait_core::Record;
 
-use super::{Code, message_code, slice, string};
+use super::{Code, FfiError, message_code, slice, string};
 
 /// The kind of a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,25 @@ impl<'a> ConsumedMessage<'a> {
     pub fn value(&self) -> Option<&'a [u8]> {
         // SAFETY: payload and len belong together and live as long as the message.
         (!self.0.payload.is_null()).then(|| unsafe { slice(self.0.payload.cast_const().cast::<u8>(), self.0.len) })
+    }
+
+    /// Returns a copy of the record.
+    ///
+    /// # Errors
+    /// Headers that cannot be read.
+    pub fn to_record(&self) -> Result<Record, FfiError> {
+        let mut headers = Vec::new();
+        self.headers(|name, value| headers.push((name.to_vec(), value.map(<[u8]>::to_vec))))
+            .map_err(|code| FfiError::new(code, "headers cannot be read".to_owned()))?;
+        Ok(Record {
+            topic: self.topic().to_owned(),
+            partition: self.partition(),
+            offset: self.offset(),
+            timestamp_ms: self.timestamp().0,
+            key: self.key().map(<[u8]>::to_vec),
+            value: self.value().map(<[u8]>::to_vec),
+            headers,
+        })
     }
 
     /// Returns the bytes of key and value.

@@ -10,9 +10,10 @@ use strait_core::TargetOffset;
 use strait_flow::ports::{Class, DeliveryReport, PortError, TargetEvent, Token};
 use tokio::sync::Notify;
 
+use strait_flow::lock;
+
 use crate::error::{class_of, port_error};
 use crate::ffi::{Code, FfiError, Observer, ReportedMessage, Trouble};
-use crate::sync::lock;
 
 const SEQUENCE_BITS: u32 = 40;
 const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;

@@ -18,11 +18,12 @@ use strait_flow::ports::{
 };
 use tokio::task::JoinHandle;
 
+use strait_flow::lock;
+
 use crate::config::{ClusterConfig, TargetTuning};
 use crate::error::{blocking, own, port_error_because};
 use crate::ffi::{Code, OutHeaderList, OutMessage, Producer};
 use crate::queries::describe_one;
-use crate::sync::lock;
 use crate::topics::target::OpenRequest;
 use deliveries::{pack, producer_error};
 pub use take::EndedIds;

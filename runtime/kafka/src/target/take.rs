@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use strait_core::progress::{map_topic, progress_topic};
 use strait_flow::ports::{Class, PortError, ProducerSlot, Taken};
 
+use strait_flow::lock;
+
 use super::deliveries::{Reports, producer_error};
 use crate::config::{ClusterConfig, TargetTuning, writer};
 use crate::error::port_error_because;
 use crate::ffi::{Code, FfiError, Handle, Producer};
-use crate::sync::lock;
 
 /// Last letters of the transactional ids of a lane. A take initialises all of them in this order,
 /// then retries those that were still busy. How many may stay unfenced is the lane's decision.

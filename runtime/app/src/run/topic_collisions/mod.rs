@@ -8,14 +8,14 @@
 #[cfg(test)]
 mod tests;
 
+use strait_flow::lock;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use strait_core::{Batch, Generation, PartitionKey, Processed, SourceOffset};
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Next, SourceTopic, WarmUp};
 use tokio::sync::watch;
-
-use crate::sync::lock;
 
 /// Most topics named in a message; the others are counted.
 const NAMED_MAX: usize = 5;
