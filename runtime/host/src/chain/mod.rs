@@ -80,7 +80,7 @@ impl PluginChain {
         self.slots.reset(batch.len());
         self.docs.clear();
         if let Purpose::WarmUp(until) = purpose {
-            self.slots.leave_from(batch, until);
+            self.slots.drop_from(batch, until);
         }
         let mut redirects = false;
         for (stage, lens) in self.stages.iter_mut().zip(&*lenses) {

@@ -72,7 +72,7 @@ impl RecordSlots {
     }
 
     /// Drops the records from an offset on.
-    pub(super) fn leave_from(&mut self, batch: &Batch, until: SourceOffset) {
+    pub(super) fn drop_from(&mut self, batch: &Batch, until: SourceOffset) {
         for slot in &mut self.list {
             if batch.get(slot.record).is_none_or(|record| record.offset >= until) {
                 slot.disposition = Some(Disposition::Drop);
