@@ -1,5 +1,6 @@
-//! The caution that a lane carries from one attempt to the next, in this process. It never holds
-//! positions to resume from: those are read from committed progress.
+//! The caution that a lane carries from one attempt to the next, in this process. Positions to
+//! resume from are read from committed progress. The one exception is a rewind after a truncation,
+//! which holds only while progress is unchanged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The river: moves records from a source to a target, in order, once, and accounted for.
+//! The replication engine: moves records from a source to a target, in order, once, accounted for.
 //!
 //! The contract. A lane owns a fixed set of source partitions. Taking it initialises its
 //! transactional ids, which fences other owners (decision 7 has the exception and why it is safe).
@@ -6,12 +6,12 @@
 //! map and progress together, so progress is true exactly when the data is there. Within a
 //! partition, records are produced in source order. A transaction produces nothing before all of
 //! the previous one is acknowledged, and it ends after the previous one. When anything goes wrong,
-//! the attempt at the lane ends, and the next one begins at committed progress. Nothing in memory
-//! decides a position after that.
+//! the attempt at the lane ends, and the next one begins at committed progress. The one exception
+//! is a rewind after a truncation, which holds only while progress is unchanged.
 //!
 //! It knows no client library and no plugin, only the [`ports`], and reads no clock but
-//! [`ports::Clock`]. Read [`lane`] first. The proof of this crate is the simulation in `tests/sim`,
-//! which runs these lanes against simulated ports.
+//! [`ports::Clock`]. Read [`lane`] first. This crate is tested above all in `tests/sim`, a
+//! simulation that runs these lanes against simulated ports.
 
 mod caution;
 mod clock;
