@@ -205,3 +205,71 @@ fn a_delay_does_not_limit_bandwidth() {
     assert!(plain > 200.0, "{plain} MB/s");
     assert!(delayed > 100.0, "{delayed} MB/s");
 }
+
+const WINDOW: usize = 100 << 10;
+const ONE_WAY: Duration = Duration::from_millis(40);
+
+#[test]
+fn a_window_limits_each_connection_and_direction_to_its_bytes_per_round_trip() {
+    let proxy = proxy_to(echo());
+    proxy.delay(ONE_WAY);
+    proxy.window(WINDOW);
+    let most = WINDOW as f64 / (2.0 * ONE_WAY.as_secs_f64()) / 1e6;
+    let began = Instant::now();
+    // Each sends and receives this much at the same time.
+    let bytes = 2_500_000;
+    let connections = [(); 2].map(|()| {
+        let mut stream = connect(&proxy);
+        let mut reader = stream.try_clone().unwrap();
+        let back = thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()).unwrap());
+        thread::spawn(move || {
+            stream.write_all(&vec![7; bytes]).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(back.join().unwrap(), bytes as u64);
+        })
+    });
+    for connection in connections {
+        connection.join().unwrap();
+    }
+    let found = bytes as f64 / 1e6 / began.elapsed().as_secs_f64();
+    println!("proxy: {found:.2} MB/s a connection with a window of 100 KiB over 80 ms, at most {most:.2}");
+    assert!(found <= most * 1.1 && found > most * 0.6, "{found} MB/s of {most}");
+
+    // The window goes away as well.
+    proxy.heal();
+    let mut stream = connect(&proxy);
+    round_trip(&mut stream).unwrap();
+    assert!(round_trip(&mut stream).unwrap() < ONE_WAY);
+}
+
+/// Bytes that a sender gets rid of before its socket takes no more for a while.
+fn swallowed(proxy: &Proxy, stream: &mut TcpStream, most: usize) -> usize {
+    socket2::SockRef::from(&*stream).set_send_buffer_size(32 << 10).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    proxy.black_hole(true);
+    let block = vec![7; 32 << 10];
+    let mut sent = 0;
+    while sent < most {
+        match stream.write(&block) {
+            Ok(written) => sent += written,
+            Err(_) => break,
+        }
+    }
+    sent
+}
+
+#[test]
+fn a_black_hole_takes_no_more_than_a_window() {
+    const MOST: usize = 8 << 20;
+    let proxy = proxy_to(echo());
+    assert!(swallowed(&proxy, &mut connect(&proxy), MOST) >= MOST, "without a window it takes everything");
+    proxy.heal();
+    proxy.window(WINDOW);
+    let mut old = connect(&proxy);
+    round_trip(&mut old).unwrap();
+    // Beside the window, the buffers of both sockets hold some.
+    let sent = swallowed(&proxy, &mut old, MOST);
+    assert!(sent < 1 << 20, "{sent} bytes");
+    let sent = swallowed(&proxy, &mut connect(&proxy), MOST);
+    assert!(sent < 1 << 20, "{sent} bytes from a connection made within the black hole");
+}

@@ -44,6 +44,10 @@ pub(super) async fn run(
 ) {
     let _open = Open::new(&counters);
     let born = toxics.borrow().ended;
+    let window = toxics.borrow().window;
+    if narrow(&client, window[TO_BROKER]).is_err() {
+        return;
+    }
     if toxics.borrow().black_hole {
         let end = tokio::select! {
             end = ended(toxics.clone(), born) => end,
@@ -56,7 +60,8 @@ pub(super) async fn run(
         // The broker is down: the client sees its connection closed.
         return;
     };
-    if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {
+    let ready = client.set_nodelay(true).and_then(|()| server.set_nodelay(true));
+    if ready.and_then(|()| narrow(&server, window[TO_CLIENT])).is_err() {
         return;
     }
     let end = {
@@ -87,13 +92,26 @@ async fn ended(mut toxics: watch::Receiver<Toxics>, born: u64) -> End {
     }
 }
 
-/// Reads and forgets until the black hole is lifted.
+/// Makes the receive buffer as small as the window: what the sender cannot send yet stays with it.
+fn narrow(stream: &TcpStream, window: usize) -> io::Result<()> {
+    if window == 0 {
+        return Ok(());
+    }
+    socket2::SockRef::from(stream).set_recv_buffer_size(window)
+}
+
+/// Reads and forgets until the black hole is lifted, at most a window.
 async fn swallow(client: &mut TcpStream, mut toxics: watch::Receiver<Toxics>) {
     let mut buffer = vec![0; 64 << 10];
+    let mut taken = 0;
     loop {
+        let window = toxics.borrow().window[TO_BROKER];
+        let room = if window == 0 { buffer.len() } else { window.saturating_sub(taken).min(buffer.len()) };
+        let free = buffer.get_mut(..room).unwrap_or_default();
         tokio::select! {
-            read = client.read(&mut buffer) => if matches!(read, Ok(0) | Err(_)) {
-                return;
+            read = client.read(free), if room > 0 => match read {
+                Ok(0) | Err(_) => return,
+                Ok(read) => taken += read,
             },
             changed = toxics.changed() => if changed.is_err() || !toxics.borrow_and_update().black_hole {
                 return;

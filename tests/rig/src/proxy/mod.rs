@@ -15,7 +15,9 @@ use crate::ClusterError;
 use crate::ports::{HeldPort, loopback};
 
 mod connection;
+mod flight;
 mod pump;
+mod queue;
 
 /// The faults that apply to the traffic now.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +31,8 @@ struct Toxics {
     throttle: [u64; 2],
     /// Bandwidth under a delay, bytes per second and connection.
     bandwidth: u64,
+    /// Unacknowledged bytes of one connection, to the broker and back; 0 is unlimited.
+    window: [usize; 2],
     /// Counts the calls of `cut` and `reset`: a connection older than the last one ends.
     ended: u64,
     /// Whether the last of these calls asked for a reset.
@@ -146,6 +150,15 @@ impl Proxy {
     /// Limits each direction, over all connections together; 0 lifts the limit.
     pub fn throttle(&self, bytes_per_s: u64) {
         self.change(|toxics| toxics.throttle = [bytes_per_s; 2]);
+    }
+
+    /// Limits the unacknowledged bytes of each connection and direction, as the socket buffers of a
+    /// real sender and receiver do: over a round trip of `r` a connection moves at most `bytes / r`.
+    /// Under a black hole a sender gets rid of one window. 0 lifts the limit. Connections that
+    /// are open when it is set keep the large buffers of their sockets, so what they have sent
+    /// may wait there.
+    pub fn window(&self, bytes: usize) {
+        self.change(|toxics| toxics.window = [bytes; 2]);
     }
 
     /// Ends every fault, delay and limit. Connections go on, except those a black hole has torn.

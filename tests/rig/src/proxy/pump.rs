@@ -1,6 +1,5 @@
 //! One direction of one connection.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -11,15 +10,14 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::flight::Flight;
+use super::queue::Queue;
 use super::{Counters, Toxics};
 
 /// Most bytes of one read: large enough that system calls do not dominate.
 const READ_BYTES: usize = 256 << 10;
 /// Queued without delay or limit, where the receiver is slower than the sender.
 const QUEUE_BYTES_MIN: usize = 1 << 20;
-/// Reads that come closer together than this share a queue entry, so that tiny ones stay cheap.
-const MERGE: Duration = Duration::from_micros(200);
-const MERGE_BYTES: usize = 64 << 10;
 
 /// When the throttled line of each direction is free again, for all connections of a proxy.
 #[derive(Debug, Default)]
@@ -52,28 +50,28 @@ pub(super) struct Pump<'a> {
     pub limits: &'a Limits,
 }
 
-struct Chunk {
-    due: Instant,
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
 /// The settings that concern one direction.
 #[derive(Clone, Copy)]
 struct Setting {
     black_hole: bool,
     freeze: bool,
     delay: Duration,
+    /// The delay of the way back, which acknowledgements take.
+    delay_back: Duration,
     rate: u64,
     budget: usize,
     read_max: usize,
+    /// Bytes that may be unacknowledged; 0 is unlimited.
+    window: usize,
 }
 
 impl Pump<'_> {
     fn setting(&mut self) -> Setting {
         let toxics = *self.toxics.borrow_and_update();
         let delay = toxics.delay.get(self.direction).copied().unwrap_or_default();
+        let delay_back = toxics.delay.get(1 - self.direction).copied().unwrap_or_default();
         let rate = toxics.throttle.get(self.direction).copied().unwrap_or_default();
+        let window = toxics.window.get(self.direction).copied().unwrap_or_default();
         let bandwidth = if rate == 0 { toxics.bandwidth } else { rate.min(toxics.bandwidth) };
         let in_flight = (bandwidth as f64 * delay.as_secs_f64()) as usize;
         // Under a limit the queue is what a router's buffer is: 50 ms of the line. Reads are small
@@ -88,9 +86,11 @@ impl Pump<'_> {
             black_hole: toxics.black_hole,
             freeze: toxics.freeze,
             delay,
+            delay_back,
             rate,
             budget: in_flight + waiting,
             read_max,
+            window,
         }
     }
 
@@ -101,68 +101,108 @@ impl Pump<'_> {
     }
 }
 
+/// What one direction of a connection holds.
+#[derive(Default)]
+struct Line {
+    queue: Queue,
+    flight: Flight,
+    at_end: bool,
+    torn: bool,
+}
+
+impl Line {
+    /// Returns how many bytes may be read now.
+    fn room(&mut self, setting: &Setting) -> usize {
+        let mut room = setting.read_max;
+        if setting.window == 0 {
+            self.flight.clear();
+        } else {
+            room = room.min(self.flight.room(setting.window, Instant::now()));
+        }
+        if self.at_end || self.queue.bytes() >= setting.budget { 0 } else { room }
+    }
+
+    /// Returns when there may be room again, if the window alone holds the sender back.
+    fn wake(&self, setting: &Setting, room: usize) -> Option<Instant> {
+        if room == 0 && !self.at_end && setting.window > 0 { self.flight.next_ack() } else { None }
+    }
+
+    fn delivered(&mut self, bytes: usize, setting: &Setting) {
+        if setting.window > 0 {
+            self.flight.deliver(bytes, Instant::now() + setting.delay_back);
+        }
+    }
+
+    /// Takes in bytes that were read; returns how many of them went out at once.
+    fn take(&mut self, bytes: &[u8], pump: &Pump<'_>, setting: &Setting, writer: &WriteHalf<'_>) -> io::Result<usize> {
+        if setting.window > 0 {
+            self.flight.take(bytes.len());
+        }
+        if bytes.is_empty() {
+            self.at_end = true;
+            return Ok(0);
+        }
+        if setting.black_hole {
+            self.torn = true;
+            return Ok(0);
+        }
+        let now = Instant::now();
+        let at_once = self.queue.is_empty() && setting.delay.is_zero() && setting.rate == 0;
+        let written = if at_once { write_now(writer, bytes)? } else { 0 };
+        let rest = bytes.get(written..).unwrap_or_default();
+        if !rest.is_empty() {
+            let through = pump.limits.reserve(pump.direction, rest.len(), setting.rate, now);
+            self.queue.push(rest, through + setting.delay);
+        }
+        Ok(written)
+    }
+}
+
 /// Moves bytes until the reader's orderly end has been passed on.
 ///
 /// # Errors
 /// An error of either socket, or a stream torn by a black hole.
 pub(super) async fn run(mut pump: Pump<'_>, mut reader: ReadHalf<'_>, mut writer: WriteHalf<'_>) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
-    let mut queue: VecDeque<Chunk> = VecDeque::new();
-    let mut queued = 0;
-    let mut at_end = false;
-    let mut torn = false;
+    let mut line = Line::default();
     loop {
         let setting = pump.setting();
-        if torn && !setting.black_hole {
+        if line.torn && !setting.black_hole {
             return Err(io::Error::other("torn by a black hole"));
         }
-        if setting.black_hole && !queue.is_empty() {
-            queue.clear();
-            queued = 0;
-            torn = true;
+        if setting.black_hole && !line.queue.is_empty() {
+            line.queue.clear();
+            line.torn = true;
         }
-        if at_end && queue.is_empty() && !setting.freeze && !setting.black_hole {
+        if line.at_end && line.queue.is_empty() && !setting.freeze && !setting.black_hole {
             return writer.shutdown().await;
         }
         if setting.freeze {
             changed(&mut pump.toxics).await?;
             continue;
         }
-        let room = buffer.get_mut(..setting.read_max).unwrap_or_default();
-        let due = queue.front().map(|chunk| chunk.due);
+        let room = line.room(&setting);
+        let wake = line.wake(&setting, room);
+        let free = buffer.get_mut(..room).unwrap_or_default();
         tokio::select! {
             biased;
             outcome = changed(&mut pump.toxics) => outcome?,
-            written = write_due(&mut writer, queue.front(), due) => {
+            written = line.queue.write_due(&mut writer) => {
                 let written = written?;
                 pump.count(written);
-                queued -= written;
-                advance(&mut queue, written);
+                line.queue.advance(written);
+                line.delivered(written, &setting);
             }
-            read = reader.read(room), if !at_end && queued < setting.budget => {
+            read = reader.read(free), if room > 0 => {
                 let read = read?;
                 let bytes = buffer.get(..read).unwrap_or_default();
-                if bytes.is_empty() {
-                    at_end = true;
-                    continue;
-                }
-                if setting.black_hole {
-                    torn = true;
-                    continue;
-                }
-                let now = Instant::now();
-                let mut rest = bytes;
-                if queue.is_empty() && setting.delay.is_zero() && setting.rate == 0 {
-                    let written = write_now(&writer, bytes)?;
+                let written = line.take(bytes, &pump, &setting, &writer)?;
+                if written > 0 {
                     pump.count(written);
-                    rest = bytes.get(written..).unwrap_or_default();
-                }
-                if !rest.is_empty() {
-                    let through = pump.limits.reserve(pump.direction, rest.len(), setting.rate, now);
-                    queued += rest.len();
-                    enqueue(&mut queue, rest, through + setting.delay);
+                    line.delivered(written, &setting);
                 }
             }
+            () = until(wake) => {}
         }
     }
 }
@@ -171,15 +211,12 @@ async fn changed(toxics: &mut watch::Receiver<Toxics>) -> io::Result<()> {
     toxics.changed().await.map_err(io::Error::other)
 }
 
-/// Writes part of the first chunk once it is due; never done while there is none.
-async fn write_due(writer: &mut WriteHalf<'_>, chunk: Option<&Chunk>, due: Option<Instant>) -> io::Result<usize> {
-    let (Some(chunk), Some(due)) = (chunk, due) else {
-        return std::future::pending().await;
-    };
-    if due > Instant::now() {
-        sleep_until(due).await;
+/// Waits for a moment; for ever if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
-    writer.write(chunk.bytes.get(chunk.sent..).unwrap_or_default()).await
 }
 
 /// Writes what the socket takes at once.
@@ -188,28 +225,4 @@ fn write_now(writer: &WriteHalf<'_>, bytes: &[u8]) -> io::Result<usize> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
         outcome => outcome,
     }
-}
-
-fn advance(queue: &mut VecDeque<Chunk>, written: usize) {
-    let Some(chunk) = queue.front_mut() else {
-        return;
-    };
-    chunk.sent += written;
-    if chunk.sent == chunk.bytes.len() {
-        queue.pop_front();
-    }
-}
-
-/// Appends bytes; a shorter delay than before never lets them overtake.
-fn enqueue(queue: &mut VecDeque<Chunk>, bytes: &[u8], due: Instant) {
-    if let Some(last) = queue.back_mut() {
-        if last.bytes.len() + bytes.len() <= MERGE_BYTES && due.saturating_duration_since(last.due) < MERGE {
-            last.bytes.extend_from_slice(bytes);
-            return;
-        }
-        let due = due.max(last.due);
-        queue.push_back(Chunk { due, bytes: bytes.to_vec(), sent: 0 });
-        return;
-    }
-    queue.push_back(Chunk { due, bytes: bytes.to_vec(), sent: 0 });
 }
