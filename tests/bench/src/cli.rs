@@ -78,6 +78,10 @@ enum Command {
         /// Round trip in milliseconds
         #[arg(long, default_value_t = 80)]
         round_trip_ms: u64,
+        /// TCP windows of each connection and direction in KiB, separated by commas; 0 is none, 100
+        /// what Kafka's default buffers give
+        #[arg(long, default_values_t = [0, 100, 4096], value_delimiter = ',', value_name = "KIB")]
+        windows: Vec<u64>,
         /// Records to have at the source; a window ends with them
         #[arg(long, default_value_t = 4_000_000)]
         records: u64,
@@ -178,16 +182,17 @@ fn dispatch(
             let plan = latency::Plan { records_s: *records_s, value_bytes: 1000, warm_up, window, rounds: rounds(1) };
             latency::run(runtime, settings, plan, results)
         }
-        Some(Command::Wan { round_trip_ms, records, seconds: window }) => {
+        Some(Command::Wan { round_trip_ms, windows, records, seconds: window }) => {
             let plan = wan::Plan {
                 one_way: Duration::from_millis(round_trip_ms / 2),
+                tcp_windows_kib: windows.clone(),
                 records: if quick { 400_000 } else { *records },
                 value_bytes: 1000,
                 warm_up: seconds(5, 0),
                 window: seconds(*window, 5),
                 rounds: rounds(1),
             };
-            wan::run(runtime, settings, plan, results)
+            wan::run(runtime, settings, &plan, results)
         }
         Some(Command::Idle { topics, partitions, records_s, seconds: window }) => {
             let plan = idle::Plan {

@@ -77,6 +77,9 @@ pub struct Wan {
     pub layout: String,
     pub round: usize,
     pub round_trip_ms: u64,
+    /// TCP window of each connection and direction, KiB; 0 is none.
+    #[serde(default)]
+    pub tcp_window_kib: u64,
     pub window: Rates,
     pub peak_mib: f64,
     pub load: f64,
@@ -86,6 +89,9 @@ pub struct Wan {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Probe {
     pub round_trip_ms: u64,
+    /// As of [`Wan`].
+    #[serde(default)]
+    pub tcp_window_kib: u64,
     pub connections: usize,
     pub mb_s: f64,
 }

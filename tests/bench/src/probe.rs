@@ -19,17 +19,18 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(3);
 const CHUNK: usize = 256 << 10;
 
-/// Pushes bytes through a proxy with this one-way delay, on as many connections as a replicator has
-/// partitions.
+/// Pushes bytes through a proxy with this one-way delay and TCP window, on as many connections as a
+/// replicator has partitions.
 ///
 /// # Errors
 /// Those of the proxy and of the system.
-pub fn proxy(one_way: Duration) -> Result<Probe, BenchError> {
+pub fn proxy(one_way: Duration, tcp_window_kib: u64) -> Result<Probe, BenchError> {
     let failed = || BenchError::io("probing the proxy");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed())?;
     let upstream = listener.local_addr().map_err(failed())?;
     let proxy = Proxy::start(HeldPort::take()?, upstream)?;
     proxy.delay(one_way);
+    proxy.window(bytes(tcp_window_kib));
     let received = Arc::new(AtomicU64::new(0));
     let ending = Arc::new(AtomicBool::new(false));
     let mut threads = Vec::new();
@@ -57,7 +58,12 @@ pub fn proxy(one_way: Duration) -> Result<Probe, BenchError> {
     }
     paused?;
     let round_trip_ms = u64::try_from(one_way.as_millis()).unwrap_or_default() * 2;
-    Ok(Probe { round_trip_ms, connections: CONNECTIONS, mb_s })
+    Ok(Probe { round_trip_ms, tcp_window_kib, connections: CONNECTIONS, mb_s })
+}
+
+/// Bytes of so many KiB.
+pub fn bytes(kib: u64) -> usize {
+    usize::try_from(kib << 10).unwrap_or_default()
 }
 
 fn push(address: SocketAddr, ending: &AtomicBool) {

@@ -160,33 +160,30 @@ fn latency(text: &mut String, lines: &[Line]) {
 fn wan(text: &mut String, lines: &[Line]) {
     let found: Vec<&Wan> =
         lines.iter().filter_map(|line| if let Line::Wan(found) = line { Some(found) } else { None }).collect();
+    let Some(first) = found.first() else { return };
     let mut rows = String::new();
-    for layout in ["near-target", "near-source", "near-source-8mib"] {
-        for system in SYSTEMS {
-            let matches = |found: &&Wan| found.layout == layout && found.system == *system;
-            let runs: Vec<&Wan> = found.iter().copied().filter(matches).collect();
-            if runs.is_empty() {
-                continue;
+    let mut windows: Vec<u64> = found.iter().map(|run| run.tcp_window_kib).collect();
+    windows.sort_unstable();
+    windows.dedup();
+    for kib in windows {
+        for layout in ["near-target", "near-source", "near-source-8mib"] {
+            for system in SYSTEMS {
+                let matches = |run: &&Wan| run.tcp_window_kib == kib && run.layout == layout && run.system == *system;
+                let runs: Vec<&Wan> = found.iter().copied().filter(matches).collect();
+                wan_row(&mut rows, &runs);
             }
-            let cell = |figure: fn(&Wan) -> f64, digits| median(runs.iter().map(|run| figure(run)), digits);
-            push(
-                &mut rows,
-                &format!(
-                    "| {layout} | {system} | {} | {} | {} | {} |",
-                    runs.len(),
-                    cell(|run| run.window.mb_s, 1),
-                    cell(|run| run.window.cpu_us, 2),
-                    cell(|run| run.peak_mib, 0)
-                ),
-            );
         }
     }
-    let Some(first) = found.first() else { return };
     for line in lines {
         if let Line::Probe(probe) = line {
             push(
                 &mut rows,
-                &format!("| the line | bytes alone, {} connections | 1 | {:.0} | | |", probe.connections, probe.mb_s),
+                &format!(
+                    "| {} | the line | bytes alone, {} connections | 1 | {:.1} | | |",
+                    window_text(probe.tcp_window_kib),
+                    probe.connections,
+                    probe.mb_s
+                ),
             );
         }
     }
@@ -194,10 +191,38 @@ fn wan(text: &mut String, lines: &[Line]) {
         text,
         &format!(
             "{} ms of round trip, median (min-max):\n\n\
-             | Layout | System | Runs | MB/s | CPU us/record | Peak RSS MiB |\n|---|---|---|---|---|---|\n{rows}",
+             | TCP window | Layout | System | Runs | MB/s | CPU us/record | Peak RSS MiB |\n\
+             |---|---|---|---|---|---|---|\n{rows}",
             first.round_trip_ms
         ),
     );
+}
+
+/// Appends the row of these runs, if there are any.
+fn wan_row(rows: &mut String, runs: &[&Wan]) {
+    let Some(first) = runs.first() else { return };
+    let cell = |figure: fn(&Wan) -> f64, digits| median(runs.iter().map(|run| figure(run)), digits);
+    push(
+        rows,
+        &format!(
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            window_text(first.tcp_window_kib),
+            first.layout,
+            first.system,
+            runs.len(),
+            cell(|run| run.window.mb_s, 1),
+            cell(|run| run.window.cpu_us, 2),
+            cell(|run| run.peak_mib, 0)
+        ),
+    );
+}
+
+fn window_text(kib: u64) -> String {
+    match kib {
+        0 => "none".to_owned(),
+        kib if kib % 1024 == 0 => format!("{} MiB", kib / 1024),
+        kib => format!("{kib} KiB"),
+    }
 }
 
 fn idle(text: &mut String, lines: &[Line]) {

@@ -37,9 +37,11 @@ impl Layout {
 }
 
 /// The settings of a WAN benchmark.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     pub one_way: Duration,
+    /// TCP windows to measure with, KiB; 0 is none.
+    pub tcp_windows_kib: Vec<u64>,
     pub records: u64,
     pub value_bytes: usize,
     /// Batch and fetch sizes follow the line; this is their time to do so, from the first record
@@ -53,30 +55,55 @@ pub struct Plan {
 ///
 /// # Errors
 /// An error that ends the benchmark. A failed run is reported and does not end it.
-pub fn run(runtime: &Runtime, settings: &Settings, plan: Plan, results: &mut Results) -> Result<(), BenchError> {
-    let probe = probe::proxy(plan.one_way)?;
-    eprintln!("the proxy alone: {:.0} MB/s over {} ms", probe.mb_s, probe.round_trip_ms);
-    results.add(Line::Probe(probe))?;
+pub fn run(runtime: &Runtime, settings: &Settings, plan: &Plan, results: &mut Results) -> Result<(), BenchError> {
+    for kib in &plan.tcp_windows_kib {
+        let probe = probe::proxy(plan.one_way, *kib)?;
+        let (mb_s, ms) = (probe.mb_s, probe.round_trip_ms);
+        eprintln!("the proxy alone, window of {kib} KiB (0 is none): {mb_s:.1} MB/s over {ms} ms");
+        results.add(Line::Probe(probe))?;
+    }
     let field = Field::start(runtime, settings, true)?;
     let (records, value_bytes) = (plan.records, plan.value_bytes);
     let source = Source { topic: "line".to_owned(), partitions: PARTITIONS, records, value_bytes };
     preload::fill(&field.source, &source)?;
-    for layout in [Layout::Target, Layout::Source, Layout::SourceLarge] {
-        delay(&field, layout, plan.one_way);
-        for round in 1..=plan.rounds {
-            for system in &settings.systems {
-                // MirrorMaker 2 does not fit its batches to the topic, so the larger limit changes
-                // nothing for it.
-                let same = layout == Layout::SourceLarge && !system.is_strait();
-                if same || *system == System::StraitFilter {
-                    continue;
-                }
-                let outcome = measure(&field, *system, layout, &source, plan, round);
-                if let Ok(found) = &outcome {
-                    eprintln!("{}", line(found));
-                }
-                results.note(&format!("wan-{}", layout.name()), *system, round, outcome.map(Line::Wan))?;
+    for kib in &plan.tcp_windows_kib {
+        for layout in [Layout::Target, Layout::Source, Layout::SourceLarge] {
+            lengthen(&field, layout, plan.one_way, *kib);
+            compare(&field, settings, LongLine { layout, tcp_window_kib: *kib }, &source, plan, results)?;
+        }
+    }
+    Ok(())
+}
+
+/// A layout and the TCP window of its long line.
+#[derive(Debug, Clone, Copy)]
+struct LongLine {
+    layout: Layout,
+    tcp_window_kib: u64,
+}
+
+/// Measures the systems in turns.
+fn compare(
+    field: &Field,
+    settings: &Settings,
+    long: LongLine,
+    source: &Source,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), BenchError> {
+    for round in 1..=plan.rounds {
+        for system in &settings.systems {
+            // MirrorMaker 2 does not fit its batches to the topic, so the larger limit changes
+            // nothing for it.
+            let same = long.layout == Layout::SourceLarge && !system.is_strait();
+            if same || *system == System::StraitFilter {
+                continue;
             }
+            let outcome = measure(field, *system, long, source, plan, round);
+            if let Ok(found) = &outcome {
+                eprintln!("{}", line(found));
+            }
+            results.note(&format!("wan-{}", long.layout.name()), *system, round, outcome.map(Line::Wan))?;
         }
     }
     Ok(())
@@ -84,8 +111,9 @@ pub fn run(runtime: &Runtime, settings: &Settings, plan: Plan, results: &mut Res
 
 fn line(found: &Wan) -> String {
     format!(
-        "{:16} {:13} run {}: {:7.2} MB/s, {:6.2} us/record, {:5.0} MiB, window of {:.0} s",
+        "{:16} {:5} KiB {:13} run {}: {:7.2} MB/s, {:6.2} us/record, {:5.0} MiB, window of {:.0} s",
         found.layout,
+        found.tcp_window_kib,
         found.system,
         found.round,
         found.window.mb_s,
@@ -95,25 +123,27 @@ fn line(found: &Wan) -> String {
     )
 }
 
-fn delay(field: &Field, layout: Layout, one_way: Duration) {
+fn lengthen(field: &Field, layout: Layout, one_way: Duration, tcp_window_kib: u64) {
     let far = if layout == Layout::Target { &field.source_cluster } else { &field.target_cluster };
     for cluster in [&field.source_cluster, &field.target_cluster] {
         cluster.proxies().iter().for_each(strait_test_cluster::Proxy::heal);
     }
     for proxy in far.proxies() {
         proxy.delay(one_way);
+        proxy.window(probe::bytes(tcp_window_kib));
     }
 }
 
 fn measure(
     field: &Field,
     system: System,
-    layout: Layout,
+    long: LongLine,
     source: &Source,
-    plan: Plan,
+    plan: &Plan,
     round: usize,
 ) -> Result<Wan, BenchError> {
     let tag = field.tag();
+    let layout = long.layout;
     // Only the long line leads through its proxy.
     let (mut far_source, mut far_target) = (field.source.bootstrap.clone(), field.target.bootstrap.clone());
     if layout == Layout::Target {
@@ -146,6 +176,7 @@ fn measure(
         layout: layout.name().to_owned(),
         round,
         round_trip_ms: u64::try_from(plan.one_way.as_millis()).unwrap_or_default() * 2,
+        tcp_window_kib: long.tcp_window_kib,
         window: first.rates(&last, last.end.saturating_sub(first.end), source.value_bytes),
         peak_mib,
         load,
@@ -159,7 +190,7 @@ fn window(
     replicator: &mut Replicator,
     topic: &str,
     source: &Source,
-    plan: Plan,
+    plan: &Plan,
 ) -> Result<(Sample, Sample), BenchError> {
     let begin = field.first(replicator, topic, PARTITIONS, FIRST_DEADLINE)?.at + plan.warm_up;
     let mut previous = None;
