@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use strait_e2e::{AnomalyKind, Generator, GeneratorSpec, Isolation, Record, TestClient, check, generate, offset_pairs};
-use strait_test_cluster::{Cluster, ClusterSpec, Security, User};
+use strait_test_cluster::{Cluster, ClusterSpec, Listener, User};
 
 #[allow(clippy::unwrap_used, reason = "a helper that fails ends its test")]
 async fn cluster(name: &str) -> Cluster {
@@ -120,8 +120,8 @@ async fn a_million_records_are_written_read_and_checked() {
 #[tokio::test]
 async fn sasl_users_need_their_password_and_an_acl() {
     let users = ["admin", "alice"].map(|name| User { name: name.into(), password: format!("{name}-secret") });
-    let spec =
-        ClusterSpec { security: Security::Sasl { users: users.to_vec(), acls: true }, ..ClusterSpec::new("sasl") };
+    let spec = ClusterSpec { users: users.to_vec(), acls: true, ..ClusterSpec::new("sasl") };
+    let spec = spec.with_listeners(&[Listener::Sasl]);
     let cluster = Cluster::start(spec).await.unwrap();
     let user = |mechanism: &str, name: &str, password: &str| {
         TestClient::new(cluster.bootstrap())

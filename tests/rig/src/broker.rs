@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::ports::loopback;
 use crate::properties::BrokerPorts;
-use crate::{ClusterError, KafkaJars, process, wire};
+use crate::{ClusterError, KafkaJars, Listener, process, wire};
 
 const POLL: Duration = Duration::from_millis(50);
 const TAIL_BYTES: u64 = 6_000;
@@ -66,14 +66,16 @@ impl Broker {
         &self.log
     }
 
-    /// Every port the broker binds: client, internal, controller.
+    /// Every port the broker binds: those for clients, internal, controller.
     #[must_use]
-    pub fn ports(&self) -> [u16; 3] {
-        [self.ports.client, self.ports.internal, self.ports.controller]
+    pub fn ports(&self) -> Vec<u16> {
+        let clients = self.ports.clients.iter().map(|of| of.bound);
+        clients.chain([self.ports.internal, self.ports.controller]).collect()
     }
 
-    pub(crate) fn advertised_port(&self) -> u16 {
-        self.ports.advertised
+    /// Returns the port that clients of a listener use; `None` if there is no such listener.
+    pub(crate) fn advertised_port(&self, listener: Listener) -> Option<u16> {
+        self.ports.clients.iter().find(|of| of.listener == listener).map(|of| of.advertised)
     }
 
     pub(crate) fn internal_port(&self) -> u16 {

@@ -10,13 +10,14 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::broker::{BrokerSetup, tail_of};
 use crate::ports::loopback;
-use crate::properties::{self, BrokerPorts};
-use crate::spec::{ClusterSpec, Security};
-use crate::{Broker, ClusterError, HeldPort, KafkaJars, Proxy, process};
+use crate::properties::{self, BrokerPorts, ListenerPorts};
+use crate::spec::{ClusterSpec, Listener};
+use crate::{Broker, Certificates, ClusterError, HeldPort, KafkaJars, Proxy, process};
 
 const BROKERS_MAX: usize = 3;
 /// Another process may take a port between its release here and the broker's bind.
 const ATTEMPTS: usize = 3;
+const SCRAM: [&str; 2] = ["SCRAM-SHA-256", "SCRAM-SHA-512"];
 const FORMAT_DEADLINE: Duration = Duration::from_secs(90);
 
 /// A running Kafka cluster. Dropping it ends every process and removes its folder. The logs are
@@ -26,7 +27,10 @@ const FORMAT_DEADLINE: Duration = Duration::from_secs(90);
 pub struct Cluster {
     name: String,
     brokers: Vec<Broker>,
+    listeners: Vec<Listener>,
+    /// Listener by listener, each in the order of the brokers.
     proxies: Vec<Proxy>,
+    certificates: Option<Certificates>,
     folder: Option<TempDir>,
     keep_logs: AtomicBool,
 }
@@ -39,6 +43,11 @@ impl Cluster {
     pub async fn start(spec: ClusterSpec) -> Result<Self, ClusterError> {
         if !(1..=BROKERS_MAX).contains(&spec.brokers) {
             let reason = format!("{} brokers: 1 to {BROKERS_MAX} are possible", spec.brokers);
+            return Err(ClusterError::Spec { cluster: spec.name, reason });
+        }
+        let twice = |listener: &Listener| spec.listeners.iter().filter(|other| *other == listener).count() > 1;
+        if spec.listeners.is_empty() || spec.listeners.iter().any(twice) {
+            let reason = format!("listeners {:?}: one or more are needed, each once", spec.listeners);
             return Err(ClusterError::Spec { cluster: spec.name, reason });
         }
         let jars = KafkaJars::locate()?;
@@ -65,30 +74,30 @@ impl Cluster {
         }
         .map_err(ClusterError::io(format!("making the folder of cluster {}", spec.name)))?;
 
-        let mut held = Vec::new();
-        let mut proxies = Vec::new();
-        let mut ports = Vec::new();
+        let mut ports = Ports::default();
         for _ in 0..spec.brokers {
-            let [client, internal, controller] = [HeldPort::take()?, HeldPort::take()?, HeldPort::take()?];
-            let mut advertised = client.port();
-            if spec.per_broker_proxy {
-                let proxy = Proxy::start(HeldPort::take()?, loopback(client.port()))?;
-                advertised = proxy.port();
-                proxies.push(proxy);
-            }
-            ports.push(BrokerPorts {
-                client: client.port(),
-                advertised,
-                internal: internal.port(),
-                controller: controller.port(),
-            });
-            held.extend([client, internal, controller]);
+            ports.add_broker()?;
         }
+        for listener in &spec.listeners {
+            ports.add_listener(*listener, spec.per_broker_proxy)?;
+        }
+        let certificates = if spec.listeners.iter().any(|listener| listener.has_tls()) {
+            Some(Certificates::make(folder.path())?)
+        } else {
+            None
+        };
 
-        let brokers = Self::lay_out(spec, jars, &ports, folder.path())?;
-        let keep_logs = AtomicBool::new(false);
-        let cluster = Self { name: spec.name.clone(), brokers, proxies, folder: Some(folder), keep_logs };
-        let started = cluster.bring_up(spec, jars, held).await;
+        let brokers = Self::lay_out(spec, jars, &ports.brokers, certificates.as_ref(), folder.path())?;
+        let cluster = Self {
+            name: spec.name.clone(),
+            brokers,
+            listeners: spec.listeners.clone(),
+            proxies: ports.proxies,
+            certificates,
+            folder: Some(folder),
+            keep_logs: AtomicBool::new(false),
+        };
+        let started = cluster.bring_up(spec, jars, ports.held).await;
         if started.is_err() {
             cluster.keep_logs();
         }
@@ -100,6 +109,7 @@ impl Cluster {
         spec: &ClusterSpec,
         jars: &KafkaJars,
         ports: &[BrokerPorts],
+        certificates: Option<&Certificates>,
         folder: &Path,
     ) -> Result<Vec<Broker>, ClusterError> {
         let write = |path: &Path, text: &str| {
@@ -111,12 +121,12 @@ impl Cluster {
         for (index, own) in ports.iter().enumerate() {
             let id = index + 1;
             let properties = properties_path(folder, id);
-            let text = properties::server_properties(spec, ports, index, &data_path(folder, id));
+            let text = properties::server_properties(spec, ports, certificates, index, &data_path(folder, id));
             write(&properties, &text)?;
             brokers.push(Broker::new(BrokerSetup {
                 cluster: spec.name.clone(),
                 id,
-                ports: *own,
+                ports: own.clone(),
                 jars: jars.clone(),
                 jvm: jvm_flags(spec, jars),
                 properties,
@@ -196,17 +206,34 @@ impl Cluster {
         &self.name
     }
 
-    /// `bootstrap.servers` of the client listener: through the proxies and the security asked for.
+    /// `bootstrap.servers` of the first listener for clients, through its proxies.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        self.addresses(Broker::advertised_port)
+        self.listeners.first().map_or_else(String::new, |first| self.bootstrap_of(*first))
+    }
+
+    /// `bootstrap.servers` of a listener, through its proxies; empty if the cluster does not have
+    /// it.
+    #[must_use]
+    pub fn bootstrap_of(&self, listener: Listener) -> String {
+        self.addresses(|broker| broker.advertised_port(listener))
+    }
+
+    /// The certificates of the listeners with TLS.
+    ///
+    /// # Errors
+    /// [`ClusterError::Spec`] if there is no such listener.
+    pub fn certificates(&self) -> Result<&Certificates, ClusterError> {
+        self.certificates
+            .as_ref()
+            .ok_or_else(|| ClusterError::Spec { cluster: self.name.clone(), reason: "no listener has TLS".to_owned() })
     }
 
     /// `bootstrap.servers` of the internal listener: plaintext, as super user, around the proxies.
     /// For setting up and for checking, so that neither suffers from the faults.
     #[must_use]
     pub fn internal_bootstrap(&self) -> String {
-        self.addresses(Broker::internal_port)
+        self.addresses(|broker| Some(broker.internal_port()))
     }
 
     /// All brokers, by node id.
@@ -223,18 +250,20 @@ impl Cluster {
         self.brokers.get(index).ok_or_else(|| self.no_such("broker", index))
     }
 
-    /// All proxies, in the order of the brokers; empty without `per_broker_proxy`.
+    /// All proxies, listener by listener in the order of the brokers; empty without
+    /// `per_broker_proxy`.
     #[must_use]
     pub fn proxies(&self) -> &[Proxy] {
         &self.proxies
     }
 
-    /// The proxy of the broker with this index, from 0.
+    /// The proxy of the broker with this index, from 0, at the first listener.
     ///
     /// # Errors
     /// [`ClusterError::NoSuch`].
     pub fn proxy(&self, index: usize) -> Result<&Proxy, ClusterError> {
-        self.proxies.get(index).ok_or_else(|| self.no_such("proxy", index))
+        let of_first = self.proxies.get(..self.brokers.len()).unwrap_or_default();
+        of_first.get(index).ok_or_else(|| self.no_such("proxy", index))
     }
 
     /// The folder of properties, data and logs.
@@ -248,8 +277,9 @@ impl Cluster {
         self.keep_logs.store(true, Ordering::Relaxed);
     }
 
-    fn addresses(&self, port: impl Fn(&Broker) -> u16) -> String {
-        let addresses: Vec<String> = self.brokers.iter().map(|broker| loopback(port(broker)).to_string()).collect();
+    fn addresses(&self, port: impl Fn(&Broker) -> Option<u16>) -> String {
+        let ports = self.brokers.iter().filter_map(port);
+        let addresses: Vec<String> = ports.map(|port| loopback(port).to_string()).collect();
         addresses.join(",")
     }
 
@@ -280,6 +310,42 @@ impl Drop for Cluster {
             }
         }
         eprintln!("test cluster: logs of cluster {} kept in {}", self.name, kept.display());
+    }
+}
+
+/// The ports of a cluster that is about to start, held until its brokers bind them.
+#[derive(Default)]
+struct Ports {
+    held: Vec<HeldPort>,
+    brokers: Vec<BrokerPorts>,
+    proxies: Vec<Proxy>,
+}
+
+impl Ports {
+    fn add_broker(&mut self) -> Result<(), ClusterError> {
+        let [internal, controller] = [HeldPort::take()?, HeldPort::take()?];
+        self.brokers.push(BrokerPorts {
+            clients: Vec::new(),
+            internal: internal.port(),
+            controller: controller.port(),
+        });
+        self.held.extend([internal, controller]);
+        Ok(())
+    }
+
+    fn add_listener(&mut self, listener: Listener, proxied: bool) -> Result<(), ClusterError> {
+        for broker in &mut self.brokers {
+            let bound = HeldPort::take()?;
+            let mut advertised = bound.port();
+            if proxied {
+                let proxy = Proxy::start(HeldPort::take()?, loopback(bound.port()))?;
+                advertised = proxy.port();
+                self.proxies.push(proxy);
+            }
+            broker.clients.push(ListenerPorts { listener, bound: bound.port(), advertised });
+            self.held.push(bound);
+        }
+        Ok(())
     }
 }
 
@@ -317,9 +383,9 @@ fn format_options(spec: &ClusterSpec) -> Vec<String> {
     for (feature, level) in &spec.features {
         options.extend(["--feature".to_owned(), format!("{feature}={level}")]);
     }
-    if let Security::Sasl { users, .. } = &spec.security {
-        for user in users {
-            let credential = format!("SCRAM-SHA-512=[name={},password={}]", user.name, user.password);
+    if spec.listeners.iter().any(|listener| listener.has_sasl()) {
+        for (user, mechanism) in spec.users.iter().flat_map(|user| SCRAM.map(|mechanism| (user, mechanism))) {
+            let credential = format!("{mechanism}=[name={},password={}]", user.name, user.password);
             options.extend(["--add-scram".to_owned(), credential]);
         }
     }

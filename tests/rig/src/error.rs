@@ -34,6 +34,12 @@ pub enum ClusterError {
         /// Last port of the range.
         last: u16,
     },
+    /// OpenSSL refused to make a certificate.
+    #[error("making the certificates of a test cluster: {error}")]
+    Certificates {
+        /// OpenSSL's error.
+        error: String,
+    },
     /// Kafka's StorageTool refused to format a broker's folder.
     #[error("cluster {cluster}, broker {broker}: formatting the storage failed; StorageTool said:\n{output}")]
     Format {

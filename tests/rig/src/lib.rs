@@ -16,6 +16,7 @@
 
 mod archive;
 mod broker;
+mod certificates;
 mod cluster;
 mod error;
 mod jars;
@@ -28,10 +29,11 @@ mod wire;
 
 pub use archive::archive_classes;
 pub use broker::Broker;
+pub use certificates::Certificates;
 pub use cluster::Cluster;
 pub use error::ClusterError;
 pub use jars::KafkaJars;
 pub use ports::HeldPort;
 pub use process::{at_exit, signal, spawn};
 pub use proxy::Proxy;
-pub use spec::{ClusterSpec, Security, User};
+pub use spec::{ClusterSpec, Listener, User};

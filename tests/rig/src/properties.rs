@@ -1,15 +1,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::spec::{ClusterSpec, Security};
+use crate::Certificates;
+use crate::spec::{ClusterSpec, Listener};
+
+/// The ports of one listener of a broker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListenerPorts {
+    pub listener: Listener,
+    /// The port that it binds.
+    pub bound: u16,
+    /// The port that it advertises: the proxy's, or `bound`.
+    pub advertised: u16,
+}
 
 /// The ports of one broker.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct BrokerPorts {
-    /// Port that the client listener binds.
-    pub client: u16,
-    /// Port that the client listener advertises: the proxy's, or `client`.
-    pub advertised: u16,
+    /// For clients, in the order of the specification.
+    pub clients: Vec<ListenerPorts>,
     /// Brokers among themselves, and tests that go around proxies and security.
     pub internal: u16,
     /// The KRaft controller.
@@ -27,7 +36,13 @@ appender.console.layout.pattern = %d{ISO8601} %p %m (%c)%n%throwable
 ";
 
 /// server.properties of the broker with index `index`, whose node id is `index + 1`.
-pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index: usize, data: &Path) -> String {
+pub(crate) fn server_properties(
+    spec: &ClusterSpec,
+    ports: &[BrokerPorts],
+    certificates: Option<&Certificates>,
+    index: usize,
+    data: &Path,
+) -> String {
     let mut lines = BTreeMap::new();
     let mut set = |key: &str, value: String| {
         lines.insert(key.to_owned(), value);
@@ -39,24 +54,20 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
     let min_isr = if count >= 3 { 2 } else { 1 };
     let voters: Vec<String> =
         ports.iter().enumerate().map(|(voter, of)| format!("{}@127.0.0.1:{}", voter + 1, of.controller)).collect();
-    let protocol = match spec.security {
-        Security::Plaintext => "PLAINTEXT",
-        Security::Sasl { .. } => "SASL_PLAINTEXT",
-    };
-
     set("process.roles", "broker,controller".into());
     set("node.id", (index + 1).to_string());
     set("controller.quorum.voters", voters.join(","));
     set("log.dirs", data.display().to_string());
-    set(
-        "listeners",
-        format!(
-            "CLIENT://127.0.0.1:{},INTERNAL://127.0.0.1:{},CONTROLLER://127.0.0.1:{}",
-            own.client, own.internal, own.controller
-        ),
-    );
-    set("advertised.listeners", format!("CLIENT://127.0.0.1:{},INTERNAL://127.0.0.1:{}", own.advertised, own.internal));
-    set("listener.security.protocol.map", format!("CLIENT:{protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"));
+    let listeners = |port: fn(&ListenerPorts) -> u16| -> String {
+        own.clients.iter().map(|of| format!("{}://127.0.0.1:{},", of.listener.name(), port(of))).collect()
+    };
+    let (bound, advertised) = (listeners(|of| of.bound), listeners(|of| of.advertised));
+    let (internal, controller) = (own.internal, own.controller);
+    set("listeners", format!("{bound}INTERNAL://127.0.0.1:{internal},CONTROLLER://127.0.0.1:{controller}"));
+    set("advertised.listeners", format!("{advertised}INTERNAL://127.0.0.1:{internal}"));
+    let protocols: String =
+        spec.listeners.iter().map(|listener| format!("{}:{},", listener.name(), listener.protocol())).collect();
+    set("listener.security.protocol.map", format!("{protocols}INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"));
     set("controller.listener.names", "CONTROLLER".into());
     set("inter.broker.listener.name", "INTERNAL".into());
 
@@ -82,25 +93,46 @@ pub(crate) fn server_properties(spec: &ClusterSpec, ports: &[BrokerPorts], index
         set("num.network.threads", "2".into());
         set("background.threads", "2".into());
     }
-    if let Security::Sasl { users, acls } = &spec.security {
-        let listed: String = users.iter().map(|user| format!(" user_{}=\"{}\"", user.name, user.password)).collect();
-        set("listener.name.client.sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-512".into());
-        set(
-            "listener.name.client.plain.sasl.jaas.config",
-            format!("org.apache.kafka.common.security.plain.PlainLoginModule required{listed};"),
-        );
-        set(
-            "listener.name.client.scram-sha-512.sasl.jaas.config",
-            "org.apache.kafka.common.security.scram.ScramLoginModule required;".into(),
-        );
-        if *acls {
-            set("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer".into());
-            set("super.users", "User:ANONYMOUS;User:admin".into());
+    for listener in &spec.listeners {
+        for (key, value) in security(*listener, spec, certificates) {
+            set(&format!("listener.name.{}.{key}", listener.name().to_lowercase()), value);
         }
+    }
+    if spec.acls {
+        set("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer".into());
+        set("super.users", "User:ANONYMOUS;User:admin".into());
     }
     for (key, value) in &spec.extra_properties {
         set(key, value.clone());
     }
 
     lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+}
+
+/// What a listener's security needs, without the prefix of its name.
+fn security(
+    listener: Listener,
+    spec: &ClusterSpec,
+    certificates: Option<&Certificates>,
+) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if listener.has_sasl() {
+        let listed: String =
+            spec.users.iter().map(|user| format!(" user_{}=\"{}\"", user.name, user.password)).collect();
+        let module = |name: &str| format!("org.apache.kafka.common.security.{name}LoginModule required");
+        lines.push(("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".into()));
+        lines.push(("plain.sasl.jaas.config", format!("{}{listed};", module("plain.Plain"))));
+        for key in ["scram-sha-256.sasl.jaas.config", "scram-sha-512.sasl.jaas.config"] {
+            lines.push((key, format!("{};", module("scram.Scram"))));
+        }
+    }
+    if let Some(certificates) = certificates.filter(|_| listener.has_tls()) {
+        lines.push(("ssl.keystore.type", "PEM".into()));
+        lines.push(("ssl.keystore.location", certificates.broker().display().to_string()));
+        lines.push(("ssl.truststore.type", "PEM".into()));
+        lines.push(("ssl.truststore.location", certificates.ca().display().to_string()));
+        let client = if listener == Listener::MutualTls { "required" } else { "none" };
+        lines.push(("ssl.client.auth", client.into()));
+    }
+    lines
 }

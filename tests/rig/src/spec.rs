@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A user of the SASL listener.
+/// A user of the listeners with SASL.
 #[derive(Debug, Clone)]
 pub struct User {
     /// Name, without the `User:` of Kafka's principals.
@@ -10,21 +10,52 @@ pub struct User {
     pub password: String,
 }
 
-/// How clients reach the brokers. The brokers' internal listener stays plaintext and unproxied; it
-/// is the way in for tests that set up topics, users and ACLs.
-#[derive(Debug, Clone, Default)]
-pub enum Security {
-    /// Plaintext, everyone may do everything.
-    #[default]
+/// A way for clients to reach the brokers. Beside these, the brokers' internal listener stays
+/// plaintext and unproxied; it is the way in for tests that set up topics, users and ACLs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// `PLAINTEXT`.
     Plaintext,
-    /// `SASL_PLAINTEXT` with the mechanisms PLAIN and SCRAM-SHA-512 for the same users.
-    Sasl {
-        /// Who may log in.
-        users: Vec<User>,
-        /// With Kafka's `StandardAuthorizer`: whatever no ACL allows is denied. The super users are
-        /// `User:admin` and whoever comes in by the internal listener.
-        acls: bool,
-    },
+    /// `SASL_PLAINTEXT` with the mechanisms PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
+    Sasl,
+    /// `SSL`; clients have no certificate.
+    Tls,
+    /// `SSL`; clients need a certificate of the cluster's authority.
+    MutualTls,
+    /// `SASL_SSL` with the mechanisms of [`Listener::Sasl`].
+    SaslTls,
+}
+
+impl Listener {
+    /// The listener's name in server.properties.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAIN",
+            Self::Sasl => "SASL",
+            Self::Tls => "TLS",
+            Self::MutualTls => "MUTUAL",
+            Self::SaslTls => "SASLTLS",
+        }
+    }
+
+    /// The value of clients' `security.protocol`.
+    #[must_use]
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::Sasl => "SASL_PLAINTEXT",
+            Self::Tls | Self::MutualTls => "SSL",
+            Self::SaslTls => "SASL_SSL",
+        }
+    }
+
+    pub(crate) fn has_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::MutualTls | Self::SaslTls)
+    }
+
+    pub(crate) fn has_sasl(self) -> bool {
+        matches!(self, Self::Sasl | Self::SaslTls)
+    }
 }
 
 /// The cluster to start.
@@ -45,10 +76,17 @@ pub struct ClusterSpec {
     pub extra_properties: Vec<(String, String)>,
     /// Features to fix when the storage is formatted, e.g. `("transaction.version", "1")`.
     pub features: Vec<(String, String)>,
-    /// Puts a [`crate::Proxy`] in front of every broker; clients see only the proxies.
+    /// Puts a [`crate::Proxy`] in front of every listener of every broker; clients see only the
+    /// proxies.
     pub per_broker_proxy: bool,
-    /// The client listener's security.
-    pub security: Security,
+    /// The ways in for clients, each at most once. The first one is that of
+    /// [`crate::Cluster::bootstrap`].
+    pub listeners: Vec<Listener>,
+    /// Who may log in at the listeners with SASL.
+    pub users: Vec<User>,
+    /// With Kafka's `StandardAuthorizer`: whatever no ACL allows is denied. The super users are
+    /// `User:admin` and whoever comes in by a listener that asks nobody who they are.
+    pub acls: bool,
     /// Parent of the cluster's folder; the system's temporary folder if not given.
     pub base_dir: Option<PathBuf>,
     /// Deadline of a start, or of a broker's restart.
@@ -68,7 +106,9 @@ impl ClusterSpec {
             extra_properties: Vec::new(),
             features: Vec::new(),
             per_broker_proxy: false,
-            security: Security::Plaintext,
+            listeners: vec![Listener::Plaintext],
+            users: Vec::new(),
+            acls: false,
             base_dir: None,
             ready_deadline: Duration::from_secs(120),
         }
@@ -78,6 +118,13 @@ impl ClusterSpec {
     #[must_use]
     pub fn with_brokers(mut self, brokers: usize) -> Self {
         self.brokers = brokers;
+        self
+    }
+
+    /// Sets the ways in for clients.
+    #[must_use]
+    pub fn with_listeners(mut self, listeners: &[Listener]) -> Self {
+        self.listeners = listeners.to_vec();
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use regex::Regex;
 use strait_e2e::{ConfigFolder, Isolation, Strait, TestClient, write_records};
-use strait_test_cluster::{Cluster, ClusterSpec, HeldPort, Security, User};
+use strait_test_cluster::{Cluster, ClusterSpec, HeldPort, Listener, User};
 
 use crate::support::{Turn, kafka_tool, link, now, numbered, single};
 
@@ -113,8 +113,8 @@ const USERS: [&str; 6] = ["admin", "reader", "writer", "no-read", "no-write", "n
 
 fn secured() -> Cluster {
     let users = USERS.map(|name| User { name: name.into(), password: format!("{name}-password") }).to_vec();
-    let cluster =
-        now(Cluster::start(ClusterSpec { security: Security::Sasl { users, acls: true }, ..single("secured") }));
+    let spec = ClusterSpec { users, acls: true, ..single("secured") }.with_listeners(&[Listener::Sasl]);
+    let cluster = now(Cluster::start(spec));
     let cluster = cluster.unwrap();
     let client = TestClient::new(cluster.internal_bootstrap());
     client.create_topic("orders", 1, &[]).unwrap();
