@@ -57,7 +57,7 @@ pub enum ProbeError {
     },
     /// The security protocols differ, or a certificate is not trusted.
     #[error(
-        "cluster {cluster}: the connection is closed or TLS fails ({reason}); check security.protocol (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL) against the broker's listener, and ssl.ca.location"
+        "cluster {cluster}: the connection is closed or TLS fails ({reason}); check security.protocol (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL) against the broker's listener, ssl.ca.location, and for a listener that asks for a client certificate ssl.certificate.location and ssl.key.location"
     )]
     Security {
         /// Name of the cluster.

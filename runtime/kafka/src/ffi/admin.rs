@@ -46,6 +46,8 @@ pub struct ClusterDescription {
     pub id: String,
     /// Number of brokers.
     pub brokers: usize,
+    /// Id of one of the brokers.
+    pub a_broker: Option<i32>,
     /// Operations that the principal may do on the cluster.
     pub operations: Vec<u32>,
 }
@@ -212,12 +214,28 @@ impl Client {
     /// # Errors
     /// [`FfiError`].
     pub fn topic_configs(&self, topic: &str, timeout: Duration) -> Result<BTreeMap<String, String>, FfiError> {
-        let name = c_string(topic)?;
+        self.configs(b::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, topic, timeout)
+    }
+
+    /// Settings of a broker, defaults included.
+    ///
+    /// # Errors
+    /// [`FfiError`].
+    pub fn broker_configs(&self, broker: i32, timeout: Duration) -> Result<BTreeMap<String, String>, FfiError> {
+        self.configs(b::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_BROKER, &broker.to_string(), timeout)
+    }
+
+    fn configs(
+        &self,
+        kind: b::rd_kafka_ResourceType_t,
+        name: &str,
+        timeout: Duration,
+    ) -> Result<BTreeMap<String, String>, FfiError> {
+        let name = c_string(name)?;
         let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
         // SAFETY: as in describe_topics; the resource is ours until destroyed.
         unsafe {
-            let mut resource =
-                b::rd_kafka_ConfigResource_new(b::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr());
+            let mut resource = b::rd_kafka_ConfigResource_new(kind, name.as_ptr());
             let answer = ask(self, timeout, |queue| {
                 b::rd_kafka_DescribeConfigs(self.raw(), &raw mut resource, 1, options.0, queue);
             });
@@ -336,11 +354,13 @@ impl Client {
                 return Err(wrong_answer());
             }
             let (mut nodes, mut count) = (0, 0);
-            b::rd_kafka_DescribeCluster_result_nodes(result, &raw mut nodes);
+            let list = b::rd_kafka_DescribeCluster_result_nodes(result, &raw mut nodes);
+            let a_broker = slice(list.cast_const(), nodes).first().map(|node| b::rd_kafka_Node_id(*node));
             let allowed = b::rd_kafka_DescribeCluster_result_authorized_operations(result, &raw mut count);
             Ok(ClusterDescription {
                 id: string(b::rd_kafka_DescribeCluster_result_cluster_id(result)),
                 brokers: nodes,
+                a_broker,
                 operations: operations(allowed, count),
             })
         }

@@ -19,6 +19,7 @@ mod chaos;
 mod copy;
 mod gaps;
 mod lanes;
+mod listeners;
 mod memory;
 mod outage;
 mod plugins;

@@ -1,5 +1,6 @@
 //! `strait check`: runs steps, each with a result. Changes nothing.
 
+mod line;
 pub mod steps;
 #[cfg(test)]
 mod tests;

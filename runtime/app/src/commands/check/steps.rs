@@ -11,6 +11,7 @@ use strait_host::{HostChains, HostEngine};
 use strait_kafka::probe::{ClusterInfo, missing_operations, probe};
 use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation};
 
+use super::line::{End, line};
 use super::{Outcome, Step};
 use crate::compose;
 use crate::load::Loaded;
@@ -48,6 +49,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         };
         let sides = Sides { link, source, target };
         sides.same_cluster(&mut steps);
+        sides.lines(&mut steps).await;
         let names = sides.topics(chain, &mut steps).await;
         sides.permissions(&names, &mut steps).await;
     }
@@ -136,6 +138,12 @@ impl Sides<'_> {
         if source.is_some() && source == target {
             let text = "source and target are one and the same Kafka cluster: their ids are equal";
             steps.push(Step::new(format!("clusters of {}", self.link.name), Outcome::Warning, text));
+        }
+    }
+
+    async fn lines(&self, steps: &mut Vec<Step>) {
+        for (end, side) in [(End::Source, self.source), (End::Target, self.target)] {
+            steps.extend(line(&self.link.name, end, &side.config, side.info.round_trip, TIMEOUT).await);
         }
     }
 
