@@ -218,6 +218,7 @@ pub fn behind_unsettled(
 
 /// Checks the order of map records: a record begins at or after the end of the previous one (of the
 /// same partition and target topic), its runs ascend, and they stay within the range of the record.
+/// Only where it continues the previous one may it begin with a further copy of the record before.
 ///
 /// # Errors
 /// [`Violation::Map`].
@@ -230,7 +231,8 @@ pub fn map_ascends(last_next: Option<SourceOffset>, record: &MapRecord) -> Resul
     if last_next.is_some_and(|last| record.first < last) {
         return Err(wrong(record.first, "begins before the end of the previous record"));
     }
-    let mut last = record.first;
+    let continues = last_next == Some(record.first);
+    let mut last = SourceOffset(record.first.0 - i64::from(continues));
     for run in &record.runs {
         // Copies of one source record are separate runs with the same source offset.
         if run.source < last {
@@ -280,7 +282,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::map::MapBuilder;
+    use crate::map::{MapBuilder, MapKind};
     use crate::offset::OwnerEpoch;
     use crate::topic::TopicId;
 
@@ -325,6 +327,7 @@ mod tests {
             ids: "".into(),
             lanes: 1,
             config: "c".into(),
+            ..Position::default()
         };
         assert!(advances(&key(), Some(&position(1, 9)), &position(2, 3)).is_ok());
         assert!(advances(&key(), Some(&position(1, 9)), &position(1, 8)).is_err());
@@ -350,7 +353,16 @@ mod tests {
                 data.insert((SourceOffset(source), partition, TargetOffset(*target)));
             }
             let next = SourceOffset(source + 1);
-            let mut records = builder.finish(&key(), &"t".into(), SourceOffset(0), next);
+            let whole = MapRecord {
+                partition: key(),
+                target_topic: "t".into(),
+                target_id: TopicId([2; 16]),
+                kind: MapKind::Copy,
+                first: SourceOffset(0),
+                next,
+                runs: Vec::new(),
+            };
+            let mut records = builder.finish(&whole, usize::MAX);
             prop_assert_eq!(map_exact(&key(), &records, &data), Ok(()));
             prop_assert_eq!(map_ascends(None, &records[0]), Ok(()));
             prop_assert!(map_ascends(Some(SourceOffset(1)), &records[0]).is_err());

@@ -5,6 +5,7 @@
 //! tested as a function; the simulation and the property tests hold the rest of the runtime to it.
 
 pub mod batch;
+pub mod books;
 pub mod config;
 pub mod edit;
 pub mod event;

@@ -7,8 +7,7 @@ use std::time::Duration;
 use strait_core::progress::{Border, LaneProgress, LaneRecord, Position, ProgressRecord};
 use strait_core::{OwnerEpoch, PartitionKey};
 
-use crate::partitions::Written;
-use crate::partitions::is_other;
+use crate::partitions::{Accounted, Written, is_other};
 use crate::ports::{ProducerSlot, SourceTopic, Taken};
 use crate::spec::LaneSpec;
 
@@ -23,7 +22,7 @@ pub(crate) struct Progress {
     borders: BTreeMap<PartitionKey, Border>,
     /// Topics and partition counts when the lane was first taken.
     created_with: BTreeMap<String, i32>,
-    /// Written with the first progress of a new lane.
+    /// Written with the first progress of a new lane, and where the stored one is not up to date.
     lane_record: Option<LaneRecord>,
     next_sequence: u64,
     /// Progress and map records that are not acknowledged.
@@ -38,18 +37,20 @@ impl Progress {
         owner: OwnerEpoch,
         taken: Taken,
         topics: &[SourceTopic],
-        lanes: u32,
+        spec: &LaneSpec,
         now: Duration,
     ) -> Self {
+        let is_new = read.lane.is_none();
         let created_with = topics.iter().map(|topic| (topic.topic.to_string(), topic.partitions));
-        let new = LaneRecord { created_with: created_with.collect(), closed: false, lanes, lanes_before: Vec::new() };
+        let found = read.lane.unwrap_or_else(|| LaneRecord::new(created_with.collect(), spec.lanes));
+        let record = found.updated(spec.source_cluster.as_ref());
         Self {
             owner,
             taken,
             known: read.positions,
             borders: read.borders,
-            created_with: read.lane.as_ref().unwrap_or(&new).created_with.clone(),
-            lane_record: read.lane.is_none().then_some(new),
+            lane_record: (is_new || record != found).then_some(record),
+            created_with: found.created_with,
             next_sequence: 0,
             outstanding: 0,
             last_written: now,
@@ -107,6 +108,7 @@ impl Progress {
 
     /// Returns the position to write for a partition, in the transaction that these ids carry.
     pub fn position(&self, written: &Written, ids: &Arc<str>, spec: &LaneSpec) -> Position {
+        let Accounted { tails, origin, totals } = written.accounted.clone();
         Position {
             next: written.next,
             leader_epoch: written.leader_epoch,
@@ -115,6 +117,9 @@ impl Progress {
             ids: Arc::clone(ids),
             lanes: spec.lanes,
             config: Arc::clone(&spec.config_hash),
+            origin,
+            totals,
+            tails,
         }
     }
 

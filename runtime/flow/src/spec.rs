@@ -80,6 +80,8 @@ pub struct LaneSpec {
     /// A number that no other process has. It is written with progress, so that a lane knows
     /// whether this process was the last to write.
     pub process: u32,
+    /// Id of the source cluster, where it reports one.
+    pub source_cluster: Option<Arc<str>>,
     /// Delivery mode.
     pub delivery: DeliveryMode,
     /// Start of partitions that existed when the link was created.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::TopicId;
 use strait_core::edit::OutRecord;
 
 use crate::error::LaneError;
@@ -19,7 +20,8 @@ pub(crate) type Answer = Result<TargetTopic, String>;
 #[derive(Debug, Default)]
 pub(crate) struct TargetTopics {
     open: BTreeMap<Arc<str>, TargetTopic>,
-    names: HashMap<TopicHandle, Arc<str>>,
+    /// Name and id by handle.
+    named: HashMap<TopicHandle, (Arc<str>, TopicId)>,
     /// Topics that cannot be written or have too few partitions, and until when that is cached.
     lacking: BTreeMap<Arc<str>, (Duration, Answer)>,
 }
@@ -36,10 +38,10 @@ impl TargetTopics {
         *own.unwrap_or(batch_topic)
     }
 
-    /// Returns the name of an open topic.
-    pub fn name_of(&self, handle: TopicHandle) -> Result<&Arc<str>, LaneError> {
+    /// Returns name and id of an open topic.
+    pub fn identity_of(&self, handle: TopicHandle) -> Result<(&Arc<str>, TopicId), LaneError> {
         let unknown = || LaneError::impossible(format!("target topic {} was never opened", handle.0));
-        self.names.get(&handle).ok_or_else(unknown)
+        self.named.get(&handle).map(|(name, id)| (name, *id)).ok_or_else(unknown)
     }
 
     /// Opens a topic for a source topic with `needed` partitions. A topic that cannot be written
@@ -61,7 +63,7 @@ impl TargetTopics {
         let answer = match target.open_topic(name, needed).await {
             Ok(topic) => {
                 self.open.insert(Arc::clone(name), topic);
-                self.names.insert(topic.handle, Arc::clone(name));
+                self.named.insert(topic.handle, (Arc::clone(name), topic.id));
                 Ok(topic)
             }
             Err(error) if error.class == Class::Stop => Err(error.reason),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use strait_core::LaneId;
-use strait_core::progress::{LaneProgress, progress_topic};
+use strait_core::progress::{LaneProgress, ProgressFold, progress_topic};
 use strait_flow::ports::{Class, PortError, ProgressStore};
 
 use crate::config::{ClusterConfig, Settings, committed_reader};
@@ -98,9 +98,9 @@ impl KafkaProgressStore {
             consumer.consume(1, Duration::ZERO, |_| ());
             fail(error, Some(&*consumer))
         })?;
-        let mut progress = LaneProgress::default();
+        let mut fold = ProgressFold::default();
         if start >= end {
-            return Ok(progress);
+            return Ok(LaneProgress::default());
         }
         consumer.assign(&[Place { offset: start, ..place }]).map_err(|error| fail(error, Some(&*consumer)))?;
         loop {
@@ -115,9 +115,7 @@ impl KafkaProgressStore {
                 match message.code() {
                     Code::OK => {
                         let key = message.key().unwrap_or_default();
-                        progress
-                            .fold(message.offset(), key, message.value())
-                            .map_err(|error| own(Class::Stop, context.to_owned(), error.to_string()))?;
+                        fold.fold(message.offset(), key, message.value());
                         Ok(message.offset() + 1 >= end)
                     }
                     // The position may be past the listed end, behind aborted and control records.
@@ -126,7 +124,7 @@ impl KafkaProgressStore {
                 }
             })?;
             if step {
-                return Ok(progress);
+                return fold.finish().map_err(|error| own(Class::Stop, context.to_owned(), error.to_string()));
             }
         }
     }

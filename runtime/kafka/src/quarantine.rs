@@ -193,10 +193,11 @@ fn connect(
             ("cleanup.policy", "delete".to_owned()),
             // Refused records wait for a person, so they must not expire.
             ("retention.ms", "-1".to_owned()),
+            ("retention.bytes", "-1".to_owned()),
             ("max.message.bytes", (32 << 20).to_string()),
         ];
         create(&client, &topic, 1, &settings, timeout).map_err(port)?;
-        partitions = wait_for(&client, &topic, 1, timeout).map_err(port)?;
+        partitions = wait_for(&client, &topic, 1, timeout).map_err(port)?.partitions;
     }
     client.metadata(Some(&topic), timeout).map_err(port)?;
     let topic = producer.open(&topic).map_err(port)?;

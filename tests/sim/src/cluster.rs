@@ -123,6 +123,7 @@ impl Cluster {
             lane: LaneId(lane),
             lanes: world.lanes,
             process: u32::try_from(proc).unwrap_or(u32::MAX),
+            source_cluster: Some("source".into()),
             delivery: world.delivery,
             start: StartAt::Earliest,
             policies: world.policies,

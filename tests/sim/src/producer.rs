@@ -121,8 +121,10 @@ impl Target for SimTarget {
         let name = topic.to_owned();
         let open = move |world: &mut World| world.open_target_topic(&name, partitions as usize);
         let (handle, partitions) = self.sim.call("opening a topic of the target", open).await?;
+        let id = self.sim.lock().target.topics[handle].id;
         Ok(TargetTopic {
             handle: TopicHandle(handle as u32),
+            id,
             partitions,
             max_message_bytes: 1 << 20,
             log_append_time: false,
@@ -181,8 +183,8 @@ impl Target for SimTarget {
         let lanes = world.lanes as usize;
         let (progress_topic, _) = world.open_target_topic(PROGRESS, lanes);
         let (map_topic, _) = world.open_target_topic(MAP, lanes);
-        let progress = progress.iter().map(|p| (progress_topic, Content::Progress(p.clone())));
-        let map = map.iter().map(|m| (map_topic, Content::Map(m.clone())));
+        let progress = progress.iter().map(|p| (progress_topic, Content::Progress(p.encode().into())));
+        let map = map.iter().map(|m| (map_topic, Content::Map(m.encode().into())));
         for (sequence, (topic, content)) in (first_sequence..).zip(progress.chain(map)) {
             let message = Message { token: Token { stream, sequence }, content, refused: None };
             world.send(client, slot, topic, self.lane as i32, message)?;

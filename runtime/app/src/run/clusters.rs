@@ -28,8 +28,17 @@ pub struct Clusters {
 
 struct Cluster {
     config: ClusterConfig,
-    /// The time that an answer takes, once there was one.
-    round_trip: OnceCell<Duration>,
+    /// Its first answer.
+    reached: OnceCell<Reached>,
+}
+
+/// A cluster that has answered.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// The time that an answer takes.
+    pub round_trip: Duration,
+    /// Cluster id, where the brokers report it.
+    pub id: Option<Arc<str>>,
 }
 
 impl Clusters {
@@ -37,7 +46,7 @@ impl Clusters {
     #[must_use]
     pub fn new(loaded: &Arc<Loaded>, memory: Arc<PluginMemory>) -> Self {
         let clusters = loaded.config.clusters.iter().map(|(name, cluster)| {
-            (name.clone(), Cluster { config: compose::cluster(name, cluster), round_trip: OnceCell::new() })
+            (name.clone(), Cluster { config: compose::cluster(name, cluster), reached: OnceCell::new() })
         });
         Self { all: clusters.collect(), loaded: Arc::clone(loaded), process: rand::random(), memory }
     }
@@ -48,20 +57,20 @@ impl Clusters {
         self.process
     }
 
-    /// Connects to a cluster and returns how long an answer takes. Links that ask at the same time
-    /// share one answer.
+    /// Connects to a cluster and returns what it answers. Links that ask at the same time share one
+    /// answer.
     ///
     /// # Errors
     /// [`RunError::Probe`].
-    pub async fn reach(&self, name: &str) -> Result<(&ClusterConfig, Duration), RunError> {
+    pub async fn reach(&self, name: &str) -> Result<(&ClusterConfig, &Reached), RunError> {
         let unknown = || ProbeError::Setting { cluster: name.to_owned(), reason: "it is not configured".to_owned() };
         let cluster = self.all.get(name).ok_or_else(unknown)?;
-        let probing = cluster.round_trip.get_or_try_init(|| async {
+        let probing = cluster.reached.get_or_try_init(|| async {
             let info = probe::probe(&cluster.config, PROBE).await?;
             tracing::info!(cluster = name, id = info.cluster_id, brokers = info.brokers, "connected");
-            Ok::<_, ProbeError>(info.round_trip)
+            Ok::<_, ProbeError>(Reached { round_trip: info.round_trip, id: info.cluster_id.map(Into::into) })
         });
-        Ok((&cluster.config, *probing.await?))
+        Ok((&cluster.config, probing.await?))
     }
 
     /// Refuses a link with whose lanes the plugins of this process could need more memory than

@@ -124,8 +124,9 @@ impl Planned {
     /// [`RunError`].
     pub async fn prepare(&self, clusters: &Clusters) -> Result<Prepared, RunError> {
         let link = &self.link;
-        let (source, _) = clusters.reach(&link.source).await?;
-        let (target, target_round_trip) = clusters.reach(&link.target).await?;
+        let (source, source_reached) = clusters.reach(&link.source).await?;
+        let (target, target_reached) = clusters.reach(&link.target).await?;
+        let target_round_trip = target_reached.round_trip;
         let lanes = ensure_lanes(link, target).await?;
         clusters.admit(link, lanes)?;
         let progress = KafkaProgressStore::new(target, &link.name, REQUEST);
@@ -177,7 +178,10 @@ impl Planned {
         self.board.set_prepared(Work { status, slot, engine, lanes });
         Ok(Prepared {
             name: link.name.clone(),
-            spec: lane_spec(link, &measured, clusters.process()),
+            spec: LaneSpec {
+                source_cluster: source_reached.id.clone(),
+                ..lane_spec(link, &measured, clusters.process())
+            },
             deps,
             committed_progress,
             discovery,
@@ -195,6 +199,7 @@ fn lane_spec(link: &Link, measured: &Measured, process: u32) -> LaneSpec {
         lane: LaneId(0),
         lanes: measured.lanes,
         process,
+        source_cluster: None,
         delivery: link.delivery,
         start: match link.start {
             Start::Earliest => StartAt::Earliest,

@@ -91,7 +91,7 @@ impl<'a> Lane<'a> {
             partitions: Partitions::default(),
             topics: TargetTopics::default(),
             transactions: Transactions::new(),
-            progress: Progress::new(read, owner, taken, &topics, spec.lanes, now),
+            progress: Progress::new(read, owner, taken, &topics, spec, now),
             timers: Timers::new(now),
             release: Release::default(),
         };

@@ -1,11 +1,12 @@
 //! The partitions of a lane, and what the lane calls each of them.
 
+mod account;
 mod latency;
 mod lineage;
-mod maps;
 mod pause;
 mod positions;
 mod queued;
+mod warming_up;
 mod window;
 mod written;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use strait_core::TopicId;
 
+pub(crate) use account::Accounted;
 pub(crate) use pause::Pause;
 pub(crate) use queued::{OutCopy, Queued};
 pub(crate) use window::PartitionWindow;

@@ -84,6 +84,11 @@ impl Queued {
         matches!(self.current_disposition(), Some(Disposition::Drop | Disposition::Reject(_) | Disposition::Halt(_)))
     }
 
+    /// Returns whether the record at the cursor is left out because it is in quarantine.
+    pub fn is_quarantined(&self) -> bool {
+        matches!(self.current_disposition(), Some(Disposition::Replace(copies)) if copies.is_empty())
+    }
+
     /// Counts a copy of the record at the cursor as sent.
     pub fn copy_sent(&mut self) {
         self.copies_sent += 1;

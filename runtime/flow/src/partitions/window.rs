@@ -9,25 +9,18 @@ use strait_core::map::MapRecord;
 use strait_core::progress::{Border, Position};
 use strait_core::{Batch, LeaderEpoch, Ledger, PartitionKey, SourceOffset, TargetOffset, invariants};
 
+use super::account::Account;
 use super::latency::LatencySamples;
 use super::lineage::Lineage;
-use super::maps::Maps;
 use super::pause::Pause;
 use super::positions::Positions;
 use super::queued::{OutCopy, Queued};
+use super::warming_up::WarmingUp;
 use super::written::Written;
 use crate::error::LaneError;
 use crate::ports::{ReadEpoch, ReadFrom, TargetTopic};
 use crate::status::Activity;
 use crate::target_topics::TargetTopics;
-
-/// A warm-up under way. Reading resumes at `until`.
-#[derive(Clone, Copy, Debug)]
-struct WarmingUp {
-    until: SourceOffset,
-    /// When the source last gave something.
-    heard: Duration,
-}
 
 /// One source partition of a lane. Its positions and their order: [`Positions`].
 #[derive(Debug)]
@@ -40,7 +33,7 @@ pub(crate) struct PartitionWindow {
     warming_up: Option<WarmingUp>,
     queue: VecDeque<Queued>,
     ledger: Ledger,
-    maps: Maps,
+    account: Account,
     lineage: Lineage,
     samples: LatencySamples,
     expected: SourceOffset,
@@ -72,7 +65,7 @@ impl PartitionWindow {
             warming_up: None,
             queue: VecDeque::new(),
             ledger: Ledger::new(next),
-            maps: Maps::default(),
+            account: Account::default(),
             lineage: Lineage::new(next, leader_epoch),
             samples: LatencySamples::default(),
             expected: next,
@@ -92,7 +85,7 @@ impl PartitionWindow {
     /// is fetched.
     pub fn first_seen(key: PartitionKey, source_partitions: u32, start: SourceOffset) -> Self {
         let new = Self::new(key, source_partitions, start, LeaderEpoch::UNKNOWN);
-        Self { owes_progress: true, awaits_start: true, ..new }
+        Self { account: Account::begin(start), owes_progress: true, awaits_start: true, ..new }
     }
 
     /// Creates a window that resumes at committed progress, or at `rewound` if the source was
@@ -108,6 +101,7 @@ impl PartitionWindow {
         let next = rewound.unwrap_or(position.next);
         let mut new = Self::new(key, source_partitions, next, position.leader_epoch);
         new.lineage.resume(Arc::clone(&position.generation), border);
+        new.account = Account::resume(position);
         Self { committed: position.next, is_rewound: rewound.is_some(), owes_progress: rewound.is_some(), ..new }
     }
 
@@ -204,21 +198,18 @@ impl PartitionWindow {
     /// Begins a warm-up that ends at the expected offset. Returns the place to read from.
     pub fn start_warm_up(&mut self, epoch: ReadEpoch, from: SourceOffset, now: Duration) -> ReadFrom {
         self.read_epoch = epoch;
-        self.warming_up = Some(WarmingUp { until: self.expected, heard: now });
+        self.warming_up = Some(WarmingUp::new(self.expected, now));
         ReadFrom { partition: self.key.clone(), next: from, leader_epoch: LeaderEpoch::UNKNOWN }
     }
 
     /// Returns the end of the warm-up under way, for which the source just gave something.
     pub fn hear_warm_up(&mut self, now: Duration) -> Option<SourceOffset> {
-        let warming_up = self.warming_up.as_mut()?;
-        warming_up.heard = now;
-        Some(warming_up.until)
+        self.warming_up.as_mut().map(|warming_up| warming_up.hear(now))
     }
 
     /// Returns whether the source has given nothing for a warm-up for this long.
     pub fn is_warm_up_stalled(&self, now: Duration, patience: Duration) -> bool {
-        let stalled = |warming_up: WarmingUp| now.saturating_sub(warming_up.heard) >= patience;
-        self.pause.is_none() && self.warming_up.is_some_and(stalled)
+        self.pause.is_none() && self.warming_up.is_some_and(|warming_up| warming_up.is_stalled(now, patience))
     }
 
     /// Returns the largest leader epoch read.
@@ -381,6 +372,9 @@ impl PartitionWindow {
     pub fn advance(&mut self) -> usize {
         let Some(front) = self.queue.front_mut() else { return 0 };
         if let Some(record) = front.current() {
+            if !front.is_partial() {
+                self.account.leave_out(record.offset, self.ledger.next_sequence(), front.is_quarantined());
+            }
             self.ledger.pass(record.offset.next());
         }
         front.advance();
@@ -421,8 +415,8 @@ impl PartitionWindow {
         self.ledger
             .acknowledge(first_sequence, count, offset)
             .map_err(|error| LaneError::Delivery(format!("{}: {error}", self.key)))?;
-        let Self { ledger, maps, .. } = self;
-        ledger.settle(|record| maps.push(record));
+        let Self { ledger, account, .. } = self;
+        ledger.settle(|copy| account.settled(copy));
         self.waiting_since = (self.ledger.in_flight() > 0).then_some(now);
         Ok((before - self.ledger.in_flight_bytes()) as u64)
     }
@@ -469,11 +463,12 @@ impl PartitionWindow {
         let next = self.ledger.settled();
         invariants::behind_unsettled(&self.key, next, self.oldest_waiting())
             .map_err(|violation| LaneError::Delivery(violation.to_string()))?;
-        self.maps.take(&self.key, topics, (self.written, next), maps)?;
+        let accounted = self.account.write(&self.key, topics, (self.written, next), maps)?;
         let (generation, borders) = self.lineage.take_generation_before(next);
         self.written = next;
         self.owes_progress = false;
-        Ok(Written { next, leader_epoch: self.lineage.take_epoch_before(next), generation, borders })
+        let leader_epoch = self.lineage.take_epoch_before(next);
+        Ok(Written { next, leader_epoch, generation, borders, accounted })
     }
 
     /// Marks progress as committed. Returns whether the partition may be read for the first time

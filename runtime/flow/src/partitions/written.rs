@@ -5,6 +5,8 @@ use std::sync::Arc;
 use strait_core::progress::Border;
 use strait_core::{LeaderEpoch, SourceOffset};
 
+use super::Accounted;
+
 /// The part of a transaction's progress that one partition contributes.
 #[derive(Debug)]
 pub(crate) struct Written {
@@ -16,4 +18,6 @@ pub(crate) struct Written {
     pub generation: Arc<str>,
     /// Changes of plugins that were not written before.
     pub borders: Vec<Border>,
+    /// What else the position says.
+    pub accounted: Accounted,
 }

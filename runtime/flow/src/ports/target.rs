@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
-use strait_core::{HeaderRef, RecordRef, TargetOffset};
+use strait_core::{HeaderRef, RecordRef, TargetOffset, TopicId};
 
 use super::PortError;
 
@@ -49,6 +49,8 @@ pub struct TopicHandle(pub u32);
 pub struct TargetTopic {
     /// Handle to produce with.
     pub handle: TopicHandle,
+    /// Id of this incarnation of the topic; unknown where the cluster gives none.
+    pub id: TopicId,
     /// Number of partitions.
     pub partitions: u32,
     /// Largest compressed batch that it takes, in bytes.

@@ -1,10 +1,11 @@
 //! Computes where each record of the progress topic belongs after a resize.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use strait_core::PartitionKey;
 use strait_core::lanes::lane_of;
-use strait_core::progress::{Border, LaneProgress, LaneRecord, Position, ProgressRecord};
+use strait_core::progress::{Border, LaneProgress, LaneRecord, Position, ProgressRecord, Protects, ProtectsText};
 
 /// A lane, and a record of the progress topic as key and value.
 pub(super) type LaneEntry = (u32, (Vec<u8>, Vec<u8>));
@@ -20,6 +21,10 @@ pub(super) struct Plan {
     /// The newest border of each partition, so that numbers continue. Older ones stay where they
     /// were written.
     borders: BTreeMap<PartitionKey, Border>,
+    /// What is protected, by source topic. A topic may have partitions in every lane.
+    protects: BTreeMap<Arc<str>, Protects>,
+    /// The texts that say so, by digest.
+    texts: BTreeMap<Arc<str>, ProtectsText>,
     /// Positions that belong to another lane now, with the lane that has them.
     pub leaving: Vec<(u32, PartitionKey)>,
 }
@@ -28,7 +33,9 @@ impl Plan {
     /// Makes the plan from the progress of all lanes. After an interrupted resize a position may
     /// exist twice; the newer one counts.
     pub fn new(known: &[LaneProgress], lanes: u32) -> Self {
-        let mut record = LaneRecord { created_with: BTreeMap::new(), closed: false, lanes, lanes_before: Vec::new() };
+        let mut record = LaneRecord::new(BTreeMap::new(), lanes);
+        let mut protects = BTreeMap::new();
+        let mut texts = BTreeMap::new();
         let mut positions: BTreeMap<PartitionKey, Position> = BTreeMap::new();
         let mut borders: BTreeMap<PartitionKey, Border> = BTreeMap::new();
         let mut leaving = Vec::new();
@@ -47,7 +54,10 @@ impl Plan {
                     record.lanes_before.clone_from(&lane.lanes_before);
                 }
                 before = before.max(if lane.closed { 0 } else { lane.lanes });
+                keep_newest(&mut record, lane);
             }
+            protects.extend(progress.protects.clone());
+            texts.extend(progress.texts.clone());
             for (key, border) in &progress.borders {
                 if borders.get(key).is_none_or(|old| border.number > old.number) {
                     borders.insert(key.clone(), border.clone());
@@ -69,7 +79,7 @@ impl Plan {
         for position in positions.values_mut() {
             position.lanes = lanes;
         }
-        Self { before, lanes, record, positions, borders, leaving }
+        Self { before, lanes, record, positions, borders, protects, texts, leaving }
     }
 
     /// Returns the records to write, each with its lane.
@@ -83,7 +93,21 @@ impl Plan {
             let lane = lane_of(&key.topic, key.partition, self.lanes).0;
             (lane, ProgressRecord::Border(key.clone(), border.clone()).encode())
         });
-        positions.chain(borders).chain(facts).collect()
+        let everywhere = |record: ProgressRecord| (0..self.lanes).map(move |lane| (lane, record.encode()));
+        let protects =
+            self.protects.iter().map(|(topic, protects)| ProgressRecord::Protects(topic.clone(), protects.clone()));
+        let texts = self.texts.iter().map(|(digest, text)| ProgressRecord::Text(digest.clone(), text.clone()));
+        let protects = protects.chain(texts).flat_map(everywhere);
+        positions.chain(borders).chain(protects).chain(facts).collect()
+    }
+}
+
+/// Takes over what every lane of the link has in common, as the lane knows it that was taken last.
+fn keep_newest(record: &mut LaneRecord, lane: &LaneRecord) {
+    record.source_cluster = lane.source_cluster.clone().or(record.source_cluster.take());
+    let number = |record: &LaneRecord| record.border.as_ref().map_or(0, |border| border.number);
+    if number(lane) > number(record) {
+        record.border.clone_from(&lane.border);
     }
 }
 
@@ -96,11 +120,12 @@ fn intersection(one: &BTreeMap<String, i32>, other: &BTreeMap<String, i32>) -> B
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strait_core::progress::LaneBorder;
     use strait_core::{LeaderEpoch, OwnerEpoch, SourceOffset, TopicId};
 
     fn lane(lanes: u32, positions: &[(i32, u64, i64)]) -> LaneProgress {
         let created_with = [("t".to_owned(), 8)].into();
-        let record = LaneRecord { created_with, closed: false, lanes, lanes_before: Vec::new() };
+        let record = LaneRecord { source_cluster: Some("abc".into()), ..LaneRecord::new(created_with, lanes) };
         let mut progress = LaneProgress { lane: Some(record), ..LaneProgress::default() };
         for (partition, owner, next) in positions {
             let key = PartitionKey { topic: "t".into(), topic_id: TopicId([1; 16]), partition: *partition };
@@ -112,6 +137,8 @@ mod tests {
                 ids: "ab".into(),
                 lanes,
                 config: "c".into(),
+                origin: Some(SourceOffset(7)),
+                ..Position::default()
             };
             progress.positions.insert(key, position);
         }
@@ -125,14 +152,22 @@ mod tests {
             let at = lane_of("t", partition, 2).0 as usize;
             known[at].positions.extend(lane(2, &[(partition, 3, 100 + i64::from(partition))]).positions);
         }
+        let border = LaneBorder { number: 2, generation: "g".into(), ..LaneBorder::default() };
+        known[1].lane.as_mut().unwrap().border = Some(border.clone());
+        known[0].texts.insert("d".into(), ProtectsText { text: "[]".into() });
+        known[1].protects.insert("t".into(), Protects { digest: "d".into() });
         let plan = Plan::new(&known, 4);
+        assert_eq!(plan.record.border, Some(border));
         assert_eq!((plan.before, plan.record.lanes_before.as_slice()), (2, &[2][..]));
         assert_eq!(plan.positions.len(), 8);
         for (lane, key) in &plan.leaving {
             assert_ne!(lane_of("t", key.partition, 4).0, *lane);
         }
         assert_eq!(plan.leaving.len(), 4);
-        assert_eq!(plan.records().len(), 8 + 4);
+        // And the record of each lane, and what is protected.
+        assert_eq!(plan.records().len(), 8 + 4 + 2 * 4);
+        assert_eq!(plan.record.source_cluster.as_deref(), Some("abc"));
+        assert!(plan.positions.values().all(|position| position.origin == Some(SourceOffset(7))));
 
         // Run again after an interruption that left old copies: the newest position counts, and
         // nothing else changes.

@@ -1,8 +1,10 @@
-//! The topics that a link keeps for itself on the target: progress and offset map.
+//! The topics that a link keeps for itself on the target: progress, offset map, and what its
+//! processes share.
 
 use std::time::Duration;
 
-use strait_core::progress::{map_topic, progress_topic};
+use strait_core::books::OPERATE_PARTITIONS;
+use strait_core::progress::{map_topic, operate_topic, progress_topic};
 use strait_flow::millis;
 use strait_flow::ports::{Class, PortError};
 
@@ -88,29 +90,44 @@ impl LinkTopics {
             grow(&client, &map, self.lanes, self.timeout).map_err(port)?;
             wait_for(&client, &map, self.lanes, self.timeout).map_err(port)?;
         }
+        if let Err(reason) = self.ensure_operate(&client) {
+            let topic = operate_topic(&self.link);
+            tracing::warn!(
+                "{context}: topic {topic} is missing ({reason}). The link goes on without it; create it with {OPERATE_PARTITIONS} partitions and cleanup.policy=compact, message.timestamp.type=LogAppendTime, segment.bytes=4194304"
+            );
+        }
         Ok(existing)
     }
 
-    fn create_progress(&self, client: &Client, topic: &str) -> Result<u32, FfiError> {
-        let settings = [
-            ("cleanup.policy", "compact".to_owned()),
-            ("segment.bytes", (16 << 20).to_string()),
-            ("max.compaction.lag.ms", "3600000".to_owned()),
-            ("message.timestamp.type", "CreateTime".to_owned()),
-        ];
-        create(client, topic, self.lanes, &settings, self.timeout)?;
-        wait_for(client, topic, self.lanes, self.timeout)
+    /// Creates the topic that the processes of the link share, where it is missing.
+    fn ensure_operate(&self, client: &Client) -> Result<(), PortError> {
+        let (topic, context) = (operate_topic(&self.link), self.context());
+        let port = |error: FfiError| fail(&context, &error, Some(client));
+        if count(client, &topic, self.timeout).map_err(port)? > 0 {
+            return Ok(());
+        }
+        self.may_create(&topic)?;
+        let settings = compacted("LogAppendTime");
+        create(client, &topic, OPERATE_PARTITIONS, &settings, self.timeout).map_err(port)?;
+        wait_for(client, &topic, OPERATE_PARTITIONS, self.timeout).map_err(port).map(drop)
     }
 
-    fn create_map(&self, client: &Client, topic: &str) -> Result<u32, FfiError> {
+    fn create_progress(&self, client: &Client, topic: &str) -> Result<u32, FfiError> {
+        create(client, topic, self.lanes, &compacted("CreateTime"), self.timeout)?;
+        Ok(wait_for(client, topic, self.lanes, self.timeout)?.partitions)
+    }
+
+    fn create_map(&self, client: &Client, topic: &str) -> Result<(), FfiError> {
         let retention_ms = self.map_retention.map_or_else(|| "-1".to_owned(), |kept| millis(kept).to_string());
         let settings = [
             ("cleanup.policy", "delete".to_owned()),
             ("retention.ms", retention_ms),
+            // A size limit of the brokers would end it earlier.
+            ("retention.bytes", "-1".to_owned()),
             ("message.timestamp.type", "CreateTime".to_owned()),
         ];
         create(client, topic, self.lanes, &settings, self.timeout)?;
-        wait_for(client, topic, self.lanes, self.timeout)
+        wait_for(client, topic, self.lanes, self.timeout).map(drop)
     }
 
     fn may_create(&self, topic: &str) -> Result<(), PortError> {
@@ -123,4 +140,17 @@ impl LinkTopics {
         );
         Err(own(Class::Stop, self.context(), reason))
     }
+}
+
+/// Returns the settings of a compacted topic that is read from its beginning. Each transaction
+/// leaves a marker in it, which a take reads: small segments and a short retention of what is
+/// deleted let the cleaner remove them.
+fn compacted(timestamps: &str) -> [(&'static str, String); 5] {
+    [
+        ("cleanup.policy", "compact".to_owned()),
+        ("segment.bytes", (4 << 20).to_string()),
+        ("delete.retention.ms", "60000".to_owned()),
+        ("max.compaction.lag.ms", "3600000".to_owned()),
+        ("message.timestamp.type", timestamps.to_owned()),
+    ]
 }

@@ -8,7 +8,9 @@ pub(crate) mod target;
 
 use std::time::{Duration, Instant};
 
-use crate::ffi::{Client, Code, FfiError};
+use strait_core::TopicId;
+
+use crate::ffi::{Client, Code, FfiError, TopicDescription};
 use crate::queries::{describe_one, is_gone};
 
 /// How long a topic that was just created may take to be described by every broker.
@@ -38,27 +40,46 @@ pub(crate) fn grow(client: &Client, topic: &str, partitions: u32, timeout: Durat
     }
 }
 
-/// Returns the number of partitions of a topic, 0 where it does not exist.
-pub(crate) fn count(client: &Client, topic: &str, timeout: Duration) -> Result<u32, FfiError> {
-    let described = describe_one(client, topic, timeout)?;
-    Ok(described.map_or(0, |topic| u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX)))
+/// A topic as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Id of this incarnation; unknown where the cluster gives none.
+    pub id: TopicId,
+    /// Number of partitions.
+    pub partitions: u32,
 }
 
-/// Waits until a topic has `partitions` partitions, all with a leader. Returns how many it has by
-/// then.
-pub(crate) fn wait_for(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<u32, FfiError> {
+impl Found {
+    fn of(described: &TopicDescription) -> Self {
+        let partitions = u32::try_from(described.partitions.len()).unwrap_or(u32::MAX);
+        Self { id: TopicId(described.id), partitions }
+    }
+}
+
+/// Looks a topic up; `None` where it does not exist.
+pub(crate) fn find(client: &Client, topic: &str, timeout: Duration) -> Result<Option<Found>, FfiError> {
+    Ok(describe_one(client, topic, timeout)?.as_ref().map(Found::of))
+}
+
+/// Returns the number of partitions of a topic, 0 where it does not exist.
+pub(crate) fn count(client: &Client, topic: &str, timeout: Duration) -> Result<u32, FfiError> {
+    Ok(find(client, topic, timeout)?.map_or(0, |found| found.partitions))
+}
+
+/// Waits until a topic has `partitions` partitions, all with a leader. Returns it as it is then.
+pub(crate) fn wait_for(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<Found, FfiError> {
     let deadline = Instant::now() + APPEAR;
     loop {
         let described = match describe_one(client, topic, timeout) {
             Err(error) if is_gone(error.code) || error.code == Code::LEADER_NOT_AVAILABLE => None,
             other => other?,
         };
-        let led = described.as_ref().is_some_and(|topic| topic.partitions.iter().all(|p| p.leader.is_some()));
-        let found = described.map_or(0, |topic| u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX));
-        if led && found >= partitions {
+        let led = described.as_ref().filter(|topic| topic.partitions.iter().all(|p| p.leader.is_some()));
+        if let Some(found) = led.map(Found::of).filter(|found| found.partitions >= partitions) {
             return Ok(found);
         }
         if Instant::now() > deadline {
+            let found = described.map_or(0, |topic| topic.partitions.len());
             let text = format!("{found} of {partitions} partitions have appeared after {APPEAR:?}");
             return Err(FfiError::new(Code::TIMED_OUT, text));
         }

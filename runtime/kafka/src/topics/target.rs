@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use strait_flow::ports::{Class, PortError, TargetTopic, TopicHandle};
 
-use super::{count, create, grow, wait_for};
+use super::{Found, create, find, grow, wait_for};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, class_of, port_error_because};
 use crate::ffi::{Client, Code, FfiError};
@@ -123,25 +123,29 @@ impl OpenRequest {
         let (partitions, timeout) = (*partitions, *timeout);
         let context = format!("{}, topic {topic}", self.context);
         let fail = |error: FfiError| port_error_because(context.clone(), &error, client.trouble());
-        let mut found = count(client, topic, timeout).map_err(fail)?;
-        if found == 0 && !manage {
+        let found = find(client, topic, timeout).map_err(fail)?;
+        if found.is_none() && !manage {
             let text = format!(
                 "the topic does not exist and Strait may not create it; create it with at least {partitions} partitions"
             );
             return Err(fail(FfiError::new(Code::UNKNOWN_TOPIC_OR_PART, text)));
         }
-        if found == 0 {
-            create_target(client, topic, partitions, timeout).map_err(fail)?;
-            found = wait_for(client, topic, partitions, timeout).map_err(fail)?;
-        } else if found < partitions && *manage {
-            match grow(client, topic, partitions, timeout) {
-                Ok(()) => found = wait_for(client, topic, partitions, timeout).map_err(fail)?,
+        let found = match found {
+            None => {
+                create_target(client, topic, partitions, timeout).map_err(fail)?;
+                wait_for(client, topic, partitions, timeout).map_err(fail)?
+            }
+            Some(small) if small.partitions < partitions && *manage => match grow(client, topic, partitions, timeout) {
+                Ok(()) => wait_for(client, topic, partitions, timeout).map_err(fail)?,
                 // The lane continues with the existing partitions and reports the missing ones.
                 Err(error) => {
-                    tracing::warn!("{context}: cannot be grown from {found} to {partitions} partitions: {error}")
+                    let found = small.partitions;
+                    tracing::warn!("{context}: cannot be grown from {found} to {partitions} partitions: {error}");
+                    small
                 }
-            }
-        }
+            },
+            Some(found) => found,
+        };
         let configs = match client.topic_configs(topic, timeout) {
             Ok(configs) => configs,
             Err(error) if is_unsupported(error.code) => BTreeMap::new(),
@@ -172,12 +176,13 @@ fn check_write(client: &Client, topic: &str, timeout: Duration) -> Result<(), Ff
 }
 
 /// Reads a topic's settings. Kafka's defaults stand for those that are not reported.
-fn facts(handle: TopicHandle, partitions: u32, configs: &BTreeMap<String, String>) -> Facts {
+fn facts(handle: TopicHandle, found: Found, configs: &BTreeMap<String, String>) -> Facts {
     let number = |name: &str, default: i64| configs.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
     Facts {
         topic: TargetTopic {
             handle,
-            partitions,
+            id: found.id,
+            partitions: found.partitions,
             // Kafka's default, and the mock cluster's: 1 MiB and 12 bytes of overhead.
             max_message_bytes: usize::try_from(number("max.message.bytes", 1_048_588)).unwrap_or(1_048_588),
             log_append_time: configs.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime"),

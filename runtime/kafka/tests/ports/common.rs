@@ -95,6 +95,7 @@ pub fn progress(next: i64) -> ProgressRecord {
         ids: "ab".into(),
         lanes: 1,
         config: "c".into(),
+        ..Position::default()
     };
     ProgressRecord::Partition(key("orders", 0), position)
 }

@@ -1,12 +1,14 @@
 //! Copies are exact: content, order, offsets.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
-use strait_core::map::MapRecord;
+use strait_core::SourceOffset;
+use strait_core::map::{FoldedMap, MapRecord};
+use strait_core::progress::{FORMAT, ProgressFold, Totals};
 use strait_e2e::{GeneratorSpec, Isolation, Record, generate, write_records};
 
-use crate::support::{Pair, Turn, copy, link, noise, record, records};
+use crate::support::{Pair, Turn, copy, link, noise, numbered, record, records};
 
 #[test]
 fn a_million_records_with_aborts_among_them_arrive_once_and_in_order() {
@@ -151,4 +153,68 @@ fn the_offset_map_is_exact_where_a_filter_leaves_records_out() {
         assert_eq!(of.summary().content, copy.summary().content, "{from:?} is mapped to {to:?}, another record");
     }
     assert_eq!(mapped.values().collect::<HashSet<_>>().len(), target.len());
+}
+
+#[test]
+fn map_and_progress_are_exact_where_a_plugin_makes_copies() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("emitted", 3, &[]).unwrap();
+    for partition in 0..3 {
+        let records = numbered(partition, u64::from(partition.unsigned_abs()) * 10_000, 1_000);
+        write_records(&pair.at_source().config(), "emitted", &records).unwrap();
+    }
+    let config = pair.config(&link("emitted", &["emitted"], 2, "[[links.plugins]]\nplugin = \"emit\"\n"));
+    let emit = include_str!("../../../../plugins/test-guests/emit.wat");
+    config.write("plugins/emit.wasm", wat::parse_str(emit).unwrap()).unwrap();
+    copy(&config);
+    // More transactions, and tails that are carried over.
+    write_records(&pair.at_source().config(), "emitted", &numbered(1, 50_000, 500)).unwrap();
+    copy(&config);
+
+    let read = |topic: &str| pair.at_target().read_records(topic, Isolation::Committed).unwrap();
+    let offsets: HashMap<Vec<u8>, i64> = pair
+        .at_source()
+        .read_records("emitted", Isolation::Committed)
+        .unwrap()
+        .into_iter()
+        .map(|record| (record.key.unwrap(), record.offset))
+        .collect();
+    let (copies, mut folded) = (read("source.emitted"), BTreeMap::<i32, FoldedMap>::new());
+    let mut ids = HashSet::new();
+    for record in read("strait.emitted.map") {
+        let map = MapRecord::decode(record.key.as_deref().unwrap(), record.value.as_deref().unwrap()).unwrap();
+        ids.insert(map.target_id);
+        folded.entry(map.partition.partition).or_default().fold(&map);
+    }
+    let mut progress = ProgressFold::default();
+    for record in read("strait.emitted.progress") {
+        progress.fold(record.offset, record.key.as_deref().unwrap(), record.value.as_deref());
+    }
+    let progress = progress.finish().unwrap();
+    let lane = progress.lane.clone().unwrap();
+    assert_eq!(lane.format, FORMAT);
+    assert!(lane.source_cluster.is_some_and(|id| !id.is_empty()));
+    for (partition, count) in [(0, 1_000), (1, 1_500), (2, 1_000)] {
+        let there: Vec<&Record> = copies.iter().filter(|record| record.partition == partition).collect();
+        assert!(there.len() > count * 3 / 2, "{} copies of {count} records", there.len());
+        let expected: Vec<(i64, i32, i64)> =
+            there.iter().map(|copy| (offsets[copy.key.as_ref().unwrap()], partition, copy.offset)).collect();
+        let runs = folded[&partition].runs();
+        let steps = runs.iter().flat_map(|run| (0..i64::from(run.count)).map(move |step| (run, step)));
+        let mapped: Vec<_> =
+            steps.map(|(run, step)| (run.source.0 + step, run.target_partition, run.target.0 + step)).collect();
+        assert_eq!(mapped, expected, "partition {partition}");
+
+        let position = progress.positions.iter().find(|(key, _)| key.partition == partition).unwrap().1;
+        assert_eq!((position.origin, position.next), (Some(SourceOffset(0)), SourceOffset(count as i64)));
+        let (seen, made) = (count as u64, there.len() as u64);
+        assert_eq!(position.totals, Some(Totals { seen, kept: seen, copies: made, ..Totals::default() }));
+        let tails = position.tails.list();
+        ids.extend(tails.iter().map(|tail| tail.id));
+        let tails: Vec<_> = tails.iter().map(|tail| (&*tail.topic, tail.partition, tail.end.0)).collect();
+        assert_eq!(tails, [("source.emitted", partition, there.last().unwrap().offset + 1)]);
+    }
+    assert!(ids.len() == 1 && ids.iter().all(|id| id.is_known()), "one incarnation of one topic: {ids:?}");
+    assert!(pair.has_target_topic("strait.emitted.operate"));
 }

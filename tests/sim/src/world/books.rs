@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use strait_core::invariants::{self, Fate, Place, Violation};
 use strait_core::map::MapRecord;
-use strait_core::progress::{Position, ProgressRecord};
+use strait_core::progress::Position;
 use strait_core::{Event, PartitionKey, SourceOffset, TargetOffset};
 use strait_flow::{DeliveryMode, OnRefused, OnTimestampZero};
 
 use super::World;
+use super::accounts::Account;
 use super::source::{Kind, Record};
 use super::target::{Content, ROUTED, State, target_name};
 
@@ -36,6 +37,8 @@ pub struct Books {
     /// Partitions of deleted topics whose progress passed an offset without its record. An event
     /// must report each by the end of the run.
     pub owed: BTreeSet<PartitionKey>,
+    /// What the positions must say besides their offset.
+    pub accounts: BTreeMap<PartitionKey, Account>,
     /// Number of committed records.
     pub records: u64,
     /// Number of copies written more than once, in at-least-once mode.
@@ -73,8 +76,8 @@ impl World {
         let mut maps = Vec::new();
         for (topic, partition, offset) in entries {
             match self.target.log(topic, partition).map(|log| log.entries[offset as usize].content.clone()) {
-                Some(Content::Progress(record)) => progress.push(record),
-                Some(Content::Map(record)) => maps.push(record),
+                Some(Content::Progress(stored)) => progress.extend(self.position_in(&stored)),
+                Some(Content::Map(stored)) => maps.extend(self.map_in(&stored)),
                 _ => {}
             }
         }
@@ -91,12 +94,11 @@ impl World {
                 self.books.owed.insert(key.clone());
             }
             self.check_order(&key, datum, &record, 0);
+            self.account_for_copy(&key, datum.topic, datum.partition, datum.offset);
             touched.insert(key, record.offset);
         }
-        for record in progress {
-            if let ProgressRecord::Partition(key, position) = record {
-                self.check_progress(&key, position);
-            }
+        for (key, position) in progress {
+            self.check_progress(&key, position);
         }
         for (key, last) in touched {
             let next = self.books.of.get(&key).and_then(|b| b.position.as_ref()).map(|p| p.next);
@@ -121,8 +123,16 @@ impl World {
                 }
                 self.check_order(&key, &datum, &record, datum.client + 1);
             }
-            Content::Progress(ProgressRecord::Partition(key, position)) => self.check_progress(&key, position),
-            Content::Map(map) => self.check_plain_map(&map, entry.client),
+            Content::Progress(stored) => {
+                if let Some((key, position)) = self.position_in(&stored) {
+                    self.check_progress(&key, position);
+                }
+            }
+            Content::Map(stored) => {
+                if let Some(map) = self.map_in(&stored) {
+                    self.check_plain_map(&map, entry.client);
+                }
+            }
             _ => {}
         }
     }
@@ -157,7 +167,7 @@ impl World {
 
     /// Returns the places of a record's copies: topic, partition (if it is fixed), number of the
     /// copy.
-    fn copies(&self, record: &Record) -> Vec<(String, Option<i32>, u32)> {
+    pub(super) fn copies(&self, record: &Record) -> Vec<(String, Option<i32>, u32)> {
         let own = || (target_name(&record.partition.topic), Some(record.partition.partition));
         let first = |(topic, partition)| vec![(topic, partition, 0)];
         match record.kind {
@@ -305,6 +315,9 @@ impl World {
             }
         }
         self.check(result);
+        if !plain {
+            self.check_account(key, from, &position);
+        }
         let book = self.books.of.entry(key.clone()).or_default();
         book.verified = book.verified.max(position.next);
         if fell && !plain {
@@ -349,6 +362,9 @@ impl World {
                 ));
                 continue;
             };
+            if self.target.topics[topic].id != map.target_id {
+                self.wrong(format!("{}: the map names another incarnation of {}", map.partition, map.target_topic));
+            }
             let book = self.books.of.entry(map.partition.clone()).or_default();
             let last = book.map_next.insert((Arc::clone(&map.target_topic), 0), map.next);
             let restarted = last.is_some() && self.was_truncated(&map.partition);

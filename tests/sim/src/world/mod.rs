@@ -4,11 +4,13 @@
 //! number). One driver task runs the queue on tokio's paused clock. So a request arrives whether or
 //! not its sender still lives, as on a real network.
 
+pub mod accounts;
 pub mod books;
 pub mod client;
 mod faults;
 mod sim;
 pub mod source;
+pub mod stored;
 pub mod target;
 mod trace;
 

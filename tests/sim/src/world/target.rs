@@ -8,9 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use strait_core::map::MapRecord;
-use strait_core::progress::{LaneProgress, ProgressRecord};
+use strait_core::TopicId;
+use strait_core::progress::{LaneProgress, ProgressFold};
 
+use super::stored::Stored;
 use super::{Bug, Point, World};
 
 /// The content of an entry.
@@ -24,9 +25,9 @@ pub enum Content {
         copy: u32,
     },
     /// A progress record.
-    Progress(ProgressRecord),
+    Progress(Stored),
     /// A map record.
-    Map(MapRecord),
+    Map(Stored),
     /// The end of a transaction.
     Marker,
 }
@@ -58,6 +59,8 @@ pub struct Log {
 pub struct Topic {
     /// Name.
     pub name: Arc<str>,
+    /// Id.
+    pub id: TopicId,
     /// Partitions.
     pub logs: Vec<Log>,
 }
@@ -192,8 +195,10 @@ impl World {
         let at = match self.target.topic(name) {
             Some(at) => at,
             None => {
-                self.target.topics.push(Topic { name: name.into(), logs: vec![Log::default(); partitions] });
-                self.target.topics.len() - 1
+                let at = self.target.topics.len();
+                let id = TopicId([at as u8 + 1; 16]);
+                self.target.topics.push(Topic { name: name.into(), id, logs: vec![Log::default(); partitions] });
+                at
             }
         };
         let fixed = self.target.fixed.contains(name);
@@ -400,18 +405,17 @@ impl World {
         let uncommitted = self.bug == Some(Bug::ReadUncommitted);
         let partition = lane as i32;
         let end = if uncommitted { usize::MAX } else { self.target.last_stable(topic, partition) };
-        let mut progress = LaneProgress::default();
+        let mut fold = ProgressFold::default();
         let entries = self.target.log(topic, partition).map_or(&[][..], |log| &log.entries);
         for (offset, entry) in entries.iter().enumerate().take(end) {
-            let Content::Progress(record) = &entry.content else { continue };
+            let Content::Progress(stored) = &entry.content else { continue };
             if !uncommitted && !self.target.is_committed(entry) {
                 continue;
             }
-            let (key, value) = record.encode();
-            progress.fold(offset as i64, &key, Some(&value)).map_err(|e| e.to_string())?;
+            fold.fold(offset as i64, &stored.key, Some(&stored.value));
         }
         self.note(format_args!("process {proc} reads progress of lane {lane}"));
         self.reached(Point::ProgressRead, proc);
-        Ok(progress)
+        fold.finish().map_err(|error| error.to_string())
     }
 }

@@ -1,0 +1,239 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::offset::{LeaderEpoch, OwnerEpoch, TargetOffset};
+use crate::topic::TopicId;
+
+fn key(partition: i32) -> PartitionKey {
+    PartitionKey { topic: "orders".into(), topic_id: TopicId([7; 16]), partition }
+}
+
+fn owner(count: u64, process: u64) -> OwnerEpoch {
+    OwnerEpoch(count << 32 | process)
+}
+
+fn position(count: u64, next: i64) -> Position {
+    Position {
+        next: SourceOffset(next),
+        leader_epoch: LeaderEpoch(3),
+        generation: "none".into(),
+        owner: owner(count, 1),
+        ids: "ab".into(),
+        lanes: 4,
+        config: "c".into(),
+        ..Position::default()
+    }
+}
+
+fn tail(topic: &str, id: u8, partition: i32, end: i64) -> Tail {
+    Tail { topic: topic.into(), id: TopicId([id; 16]), partition, end: TargetOffset(end) }
+}
+
+/// A fold that tests look into between two records.
+#[derive(Default)]
+struct Log(Vec<(Vec<u8>, Option<Vec<u8>>)>);
+
+impl Log {
+    fn put(&mut self, record: &ProgressRecord) {
+        let (key, value) = record.encode();
+        self.0.push((key, Some(value)));
+    }
+
+    fn put_text(&mut self, key: &str, value: &str) {
+        self.0.push((key.into(), Some(value.into())));
+    }
+
+    fn folded(&self) -> Result<LaneProgress, ProgressError> {
+        let mut fold = ProgressFold::default();
+        for (offset, (key, value)) in (0..).zip(&self.0) {
+            fold.fold(offset, key, value.as_deref());
+        }
+        fold.finish()
+    }
+
+    fn progress(&self) -> LaneProgress {
+        self.folded().unwrap()
+    }
+}
+
+#[test]
+fn a_record_reads_back_and_the_largest_owner_and_offset_win() {
+    let mut log = Log::default();
+    let created_with = [("orders".to_owned(), 4)].into();
+    let lane = LaneRecord { lanes_before: vec![2], ..LaneRecord::new(created_with, 4) };
+    assert_eq!(lane.refusal(4), None);
+    assert!(lane.refusal(2).unwrap().contains("lanes = 4"));
+    log.put(&ProgressRecord::Lane(lane.clone()));
+    for (count, next) in [(1, 10), (2, 5), (1, 99), (2, 7), (2, 6)] {
+        log.put(&ProgressRecord::Partition(key(0), position(count, next)));
+    }
+    assert_eq!(log.progress().positions.get(&key(0)), Some(&position(2, 7)));
+    // A rival with the same count wrote later: the larger offset wins, the process number decides
+    // nothing.
+    let rival = |next| Position { owner: owner(2, 9), ..position(2, next) };
+    log.put(&ProgressRecord::Partition(key(0), rival(5)));
+    assert_eq!(log.progress().positions.get(&key(0)), Some(&position(2, 7)));
+    assert_eq!(log.progress().newest, Some(rival(5)), "what was written last was not taken for the newest");
+    log.put(&ProgressRecord::Partition(key(0), position(2, 8)));
+    assert_eq!(log.progress().lane, Some(lane));
+    let (one, other) = (owner(2, 9).following(7), owner(2, 1).following(9));
+    assert!(one != other && one.count() == 3 && other.count() == 3 && one.following(0).count() == 4);
+    assert_eq!((one.process(), other.process()), (7, 9));
+    assert_eq!(log.progress().newest, Some(position(2, 8)));
+    for number in [1, 3, 2] {
+        let border = Border { number, from: SourceOffset(10), generation: "a@1+2".into() };
+        log.put(&ProgressRecord::Border(key(0), border));
+    }
+    assert_eq!(log.progress().borders.get(&key(0)).map(|border| border.number), Some(3));
+    let (k, _) = ProgressRecord::Partition(key(0), position(1, 1)).encode();
+    log.0.push((k, None));
+    assert!(log.progress().positions.is_empty());
+}
+
+#[test]
+fn a_record_of_another_program_is_an_error() {
+    let mut log = Log::default();
+    log.put(&ProgressRecord::Partition(key(0), position(1, 1)));
+    log.put_text("not json", "{}");
+    assert!(log.folded().unwrap_err().to_string().contains("offset 1"));
+    let mut log = Log::default();
+    log.put_text(r#"{"topic":"orders"}"#, "{}");
+    assert!(log.folded().is_err(), "a key without a kind is of another program");
+}
+
+#[test]
+fn unknown_kinds_and_members_are_skipped_and_the_format_alone_refuses() {
+    let mut log = Log::default();
+    log.put(&ProgressRecord::Partition(key(0), position(1, 1)));
+    log.put_text(r#"{"kind":"weather","place":[1]}"#, "not even json");
+    log.put_text(
+        r#"{"kind":"lane"}"#,
+        r#"{"format":2,"created_with":{},"lanes":4,"mood":"good","border":{"number":1,"generation":"g","colour":"red"}}"#,
+    );
+    let (k, v) = ProgressRecord::Partition(key(1), position(1, 5)).encode();
+    let v = String::from_utf8(v).unwrap().replacen('{', r#"{"shade":{"a":[1]},"#, 1);
+    log.put_text(&String::from_utf8(k).unwrap(), &v);
+    let known = log.progress();
+    assert_eq!(known.positions.get(&key(1)), Some(&position(1, 5)));
+    assert_eq!(known.lane.and_then(|lane| lane.border).map(|border| border.number), Some(1));
+    // A newer format, and nothing else of the record as it was.
+    log.put_text(r#"{"kind":"lane"}"#, r#"{"format":3,"created_with":[7]}"#);
+    assert_eq!(log.folded(), Err(ProgressError::Newer { format: 3 }));
+    // What it writes besides need not decode: the reason is the format.
+    log.put_text(
+        r#"{"kind":"partition","topic":"orders","topic_id":"07070707070707070707070707070707","partition":0}"#,
+        r#"{"at":7}"#,
+    );
+    assert_eq!(log.folded(), Err(ProgressError::Newer { format: 3 }));
+}
+
+/// The stored contract. What earlier versions wrote must decode for as long as there are links.
+#[test]
+fn the_text_of_every_kind_is_pinned() {
+    let mut log = Log::default();
+    log.put_text(
+        r#"{"kind":"partition","topic":"orders","topic_id":"07070707070707070707070707070707","partition":0}"#,
+        r#"{"next":42,"leader_epoch":3,"generation":"none","owner":4294967297,"ids":"ab","lanes":4,"config":"c"}"#,
+    );
+    log.put_text(r#"{"kind":"lane"}"#, r#"{"created_with":{"orders":4},"closed":false,"lanes":4}"#);
+    log.put_text(
+        r#"{"kind":"border","partition":{"topic":"orders","topic_id":"07070707070707070707070707070707","partition":0},"slot":1}"#,
+        r#"{"number":1,"from":10,"generation":"a@1+2"}"#,
+    );
+    let old = log.progress();
+    assert_eq!(old.positions.get(&key(0)), Some(&position(1, 42)));
+    let lane = LaneRecord { created_with: [("orders".to_owned(), 4)].into(), lanes: 4, ..LaneRecord::default() };
+    assert_eq!(old.lane, Some(lane.clone()));
+    assert_eq!(old.borders.len(), 1);
+
+    let mut new = position(1, 42);
+    new.origin = Some(SourceOffset(7));
+    new.totals = Some(Totals { seen: 35, kept: 30, dropped: 4, quarantined: 1, copies: 31 });
+    new.tails.set(tail("aws.orders", 9, 3, 31));
+    new.tails.leave_out();
+    let lane = LaneRecord {
+        border: Some(LaneBorder { number: 1, generation: "g".into(), ..LaneBorder::default() }),
+        ..lane.updated(Some(&"abc".into()))
+    };
+    let digest: Arc<str> = "sha256:00".into();
+    let counts = RuleCounts { counters: [("seen".into(), 5)].into() };
+    let records = [
+        ProgressRecord::Partition(key(0), new),
+        ProgressRecord::Lane(lane),
+        ProgressRecord::Protects("orders".into(), Protects { digest: Arc::clone(&digest) }),
+        ProgressRecord::Text(digest, ProtectsText { text: "[]".into() }),
+        ProgressRecord::Counts("card".into(), counts),
+    ];
+    let texts: Vec<String> = records
+        .iter()
+        .map(|record| {
+            let (k, v) = record.encode();
+            format!("{} {}", String::from_utf8(k).unwrap(), String::from_utf8(v).unwrap())
+        })
+        .collect();
+    let pinned = [
+        r#"{"kind":"partition","topic":"orders","topic_id":"07070707070707070707070707070707","partition":0} {"next":42,"leader_epoch":3,"generation":"none","owner":4294967297,"ids":"ab","lanes":4,"config":"c","origin":7,"totals":{"seen":35,"kept":30,"dropped":4,"quarantined":1,"copies":31},"tails":[["aws.orders","09090909090909090909090909090909",3,31]],"tails_more":true}"#,
+        r#"{"kind":"lane"} {"format":2,"created_with":{"orders":4},"closed":false,"lanes":4,"source_cluster":"abc","border":{"number":1,"generation":"g","policy":null,"serial":0,"why":"","by":"","at":0}}"#,
+        r#"{"kind":"protects","topic":"orders"} {"digest":"sha256:00"}"#,
+        r#"{"kind":"text","digest":"sha256:00"} {"text":"[]"}"#,
+        r#"{"kind":"counts","rule":"card"} {"counters":{"seen":5}}"#,
+    ];
+    assert_eq!(texts, pinned);
+    let mut log = Log::default();
+    records.iter().for_each(|record| log.put(record));
+    let read = log.progress();
+    assert_eq!(read.lane.and_then(|lane| lane.source_cluster), Some("abc".into()));
+    assert_eq!(read.positions.get(&key(0)).and_then(|position| position.origin), Some(SourceOffset(7)));
+    assert_eq!((read.protects.len(), read.texts.len(), read.counts.len()), (1, 1, 1));
+}
+
+proptest! {
+    /// However a partition is routed, the tails are the places written last, each with its last
+    /// end, and they read back.
+    #[test]
+    fn tails_are_the_places_written_last(
+        writes in prop::collection::vec((0u8..3, 0i32..12, 0i64..1_000), 0..120),
+    ) {
+        let mut tails = Tails::default();
+        let mut expected: Vec<(u8, i32, i64)> = Vec::new();
+        for (topic, partition, end) in writes {
+            tails.set(tail(&format!("t{topic}"), topic + 1, partition, end));
+            expected.retain(|(t, p, _)| (*t, *p) != (topic, partition));
+            expected.push((topic, partition, end));
+        }
+        let more = expected.len().saturating_sub(TAILS_MAX);
+        prop_assert_eq!(tails.has_more(), more > 0);
+        let position = Position { tails: tails.clone(), ..position(1, 1) };
+        let (_, value) = ProgressRecord::Partition(key(0), position.clone()).encode();
+        let read: Position = serde_json::from_slice(&value).unwrap();
+        prop_assert_eq!(&read, &position);
+        let found: Vec<_> = read.tails.list().iter().map(|t| (t.id.0[0] - 1, t.partition, t.end.0)).collect();
+        prop_assert_eq!(found, &expected[more..]);
+    }
+}
+
+#[test]
+fn the_tails_of_a_recreated_topic_are_gone_and_an_unknown_id_recreates_nothing() {
+    let mut tails = Tails::default();
+    tails.set(tail("a", 0, 0, 5));
+    assert_eq!(tails.id_of("a"), None);
+    tails.set(tail("a", 1, 1, 7));
+    tails.set(tail("b", 2, 0, 1));
+    assert_eq!(tails.id_of("a"), Some(TopicId([1; 16])));
+    tails.set(tail("a", 0, 1, 8));
+    assert_eq!(tails.list(), [tail("a", 0, 0, 5), tail("b", 2, 0, 1), tail("a", 1, 1, 8)]);
+    tails.set(tail("a", 3, 0, 2));
+    assert_eq!(tails.list(), [tail("b", 2, 0, 1), tail("a", 3, 0, 2)]);
+}
+
+#[test]
+fn a_lane_knows_under_which_ids_it_last_wrote_its_target_topics() {
+    let mut log = Log::default();
+    for (partition, count, topic, id) in [(0, 5, "a", 1), (1, 7, "a", 2), (2, 6, "b", 3), (3, 6, "c", 0)] {
+        let mut position = position(count, 10);
+        position.tails.set(tail(topic, id, 0, 4));
+        log.put(&ProgressRecord::Partition(key(partition), position));
+    }
+    let expected = [("a".into(), TopicId([2; 16])), ("b".into(), TopicId([3; 16]))];
+    assert_eq!(log.progress().target_ids(), expected.into());
+}
