@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use strait_core::config::{Cluster, Link, Naming, PluginLimits, pin};
+use strait_core::config::{Cluster, Link, Naming, PluginLimits, addresses, pin};
 use strait_host::{ChainSpec, GuestLimits, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
 use strait_kafka::config::ClusterConfig;
 
@@ -15,7 +15,7 @@ pub fn cluster(name: &str, cluster: &Cluster) -> ClusterConfig {
     let properties = cluster.kafka.iter_exposed();
     ClusterConfig {
         name: name.to_owned(),
-        bootstrap_servers: cluster.bootstrap_servers.expose().to_owned(),
+        bootstrap_servers: addresses::normalized(cluster.bootstrap_servers.expose()),
         properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
 }

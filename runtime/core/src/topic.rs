@@ -96,16 +96,25 @@ pub enum NameError {
     },
 }
 
+/// Length of the longest topic name that Kafka allows.
+pub const NAME_LENGTH_MAX: usize = 249;
+
+/// Returns whether Kafka allows the character in a topic name.
+#[must_use]
+pub fn is_in_names(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+}
+
 /// Checks a topic name against Kafka's rules (`org.apache.kafka.common.internals.Topic.validate`).
 ///
 /// # Errors
 /// [`NameError::Illegal`] if Kafka does not allow the name.
 pub fn validate_name(name: &str) -> Result<(), NameError> {
     let legal = !name.is_empty()
-        && name.len() <= 249
+        && name.len() <= NAME_LENGTH_MAX
         && name != "."
         && name != ".."
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        && name.chars().all(is_in_names);
     if legal { Ok(()) } else { Err(NameError::Illegal { name: name.to_owned() }) }
 }
 

@@ -29,7 +29,7 @@ pub use buffers::{SocketBuffers, socket_buffers};
 pub use config::{ClusterConfig, SourceTuning, TargetTuning};
 pub use connector::KafkaConnector;
 pub use discovery::KafkaDiscovery;
-pub use ffi::{MockCluster, tune_allocator};
+pub use ffi::{MockCluster, refused_value, tune_allocator};
 pub use membership::KafkaMembership;
 pub use operation::Operation;
 pub use progress_store::KafkaProgressStore;

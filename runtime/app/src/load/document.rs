@@ -1,9 +1,11 @@
 //! Parses a configuration file by its format.
 
+use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 
 use serde_json::{Map, Number, Value};
 use strait_core::config::Path;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::tree::{Parsed, Places, SyntaxError};
@@ -68,7 +70,7 @@ fn parse_json(text: &str) -> Result<Parsed, Vec<SyntaxError>> {
     match yaml::parse(text) {
         Ok(parsed) => Ok(Parsed { tree, ..parsed }),
         Err(YamlError::DuplicateKey(error)) => Err(vec![error]),
-        Err(YamlError::Syntax(_)) => Ok(Parsed { tree, places: Places::default() }),
+        Err(YamlError::Syntax(_)) => Ok(Parsed { tree, places: Places::default(), written: BTreeMap::new() }),
     }
 }
 
@@ -85,46 +87,66 @@ fn parse_toml(text: &str) -> Result<Parsed, Vec<SyntaxError>> {
             .map(|error| SyntaxError { span: error.span().unwrap_or(0..0), message: error.message().to_owned() });
         return Err(errors.collect());
     }
-    let mut places = Places::default();
-    let tree = from_table(table.get_ref(), &mut Path::default(), &mut places);
-    Ok(Parsed { tree, places })
+    let mut reader = TomlReader { text, at: Path::default(), places: Places::default(), written: BTreeMap::new() };
+    let tree = reader.table(table.get_ref());
+    Ok(Parsed { tree, places: reader.places, written: reader.written })
 }
 
-fn from_table(table: &DeTable<'_>, at: &mut Path, places: &mut Places) -> Value {
-    let mut fields = Map::new();
-    for (key, value) in table {
-        at.push_key(key.get_ref());
-        places.set_key(at, key.span());
-        places.set_value(at, value.span());
-        fields.insert(key.get_ref().to_string(), from_value(value.get_ref(), at, places));
-        at.pop();
-    }
-    Value::Object(fields)
+struct TomlReader<'a> {
+    text: &'a str,
+    at: Path,
+    places: Places,
+    written: BTreeMap<Path, String>,
 }
 
-fn from_value(value: &DeValue<'_>, at: &mut Path, places: &mut Places) -> Value {
-    match value {
-        DeValue::String(text) => Value::String(text.to_string()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or_else(|_| Value::String(number.to_string()), Value::from),
-        DeValue::Float(number) => number
-            .as_str()
-            .parse()
-            .ok()
-            .and_then(Number::from_f64)
-            .map_or_else(|| Value::String(number.to_string()), Value::Number),
-        DeValue::Boolean(flag) => Value::Bool(*flag),
-        DeValue::Datetime(time) => Value::String(time.to_string()),
-        DeValue::Array(items) => {
-            let mut list = Vec::new();
-            for (index, item) in items.iter().enumerate() {
-                at.push_index(index);
-                places.set_value(at, item.span());
-                list.push(from_value(item.get_ref(), at, places));
-                at.pop();
-            }
-            Value::Array(list)
+impl TomlReader<'_> {
+    fn table(&mut self, table: &DeTable<'_>) -> Value {
+        let mut fields = Map::new();
+        for (key, value) in table {
+            self.at.push_key(key.get_ref());
+            self.places.set_key(&self.at, key.span());
+            self.places.set_value(&self.at, value.span());
+            fields.insert(key.get_ref().to_string(), self.value(value));
+            self.at.pop();
         }
-        DeValue::Table(table) => from_table(table, at, places),
+        Value::Object(fields)
     }
+
+    fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Value {
+        let written = || self.text.get(value.span()).unwrap_or_default().to_owned();
+        let scalar = match value.get_ref() {
+            DeValue::String(text) => return Value::String(text.to_string()),
+            DeValue::Datetime(_) => return Value::String(written()),
+            DeValue::Array(items) => return self.list(items),
+            DeValue::Table(table) => return self.table(table),
+            DeValue::Boolean(flag) => Value::Bool(*flag),
+            DeValue::Integer(number) => integer(number.as_str(), number.radix()),
+            DeValue::Float(number) => number
+                .as_str()
+                .parse()
+                .ok()
+                .and_then(Number::from_f64)
+                .map_or_else(|| Value::String(number.to_string()), Value::Number),
+        };
+        self.written.insert(self.at.clone(), written());
+        scalar
+    }
+
+    fn list(&mut self, items: &[Spanned<DeValue<'_>>]) -> Value {
+        let mut list = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            self.at.push_index(index);
+            self.places.set_value(&self.at, item.span());
+            list.push(self.value(item));
+            self.at.pop();
+        }
+        Value::Array(list)
+    }
+}
+
+/// Returns a whole number; one that is too large for 64 bits as a number that has lost digits.
+fn integer(digits: &str, radix: u32) -> Value {
+    let exact = i64::from_str_radix(digits, radix).map(Number::from);
+    let number = exact.ok().or_else(|| digits.parse().ok().and_then(Number::from_f64));
+    number.map_or_else(|| Value::String(digits.to_owned()), Value::Number)
 }

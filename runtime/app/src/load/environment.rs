@@ -5,6 +5,8 @@ use std::path::Path;
 
 use strait_core::config::reference::Reference;
 
+use super::text_file;
+
 /// Largest file that a `${file:…}` reference reads, in bytes.
 const SECRET_BYTES_MAX: u64 = 1 << 20;
 
@@ -56,7 +58,7 @@ fn read_secret(path: &Path) -> Result<String, String> {
     if metadata.len() > SECRET_BYTES_MAX {
         return Err(format!("is larger than {SECRET_BYTES_MAX} bytes"));
     }
-    let mut text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let mut text = text_file::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     // Editors and `echo` end a file with a line break, which is not part of the secret.
     if text.ends_with('\n') {
         text.pop();

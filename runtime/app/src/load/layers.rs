@@ -43,7 +43,7 @@ pub struct Merged {
     pub tree: Value,
     /// The variable that set each entry.
     pub set: BTreeMap<Path, String>,
-    /// Lists that a variable replaced as a whole: the file's positions inside of them are void.
+    /// Entries that a variable replaced as a whole: the file's positions inside of them are void.
     pub replaced: Vec<Path>,
     /// Variables that set nothing, each with the reason.
     pub problems: Vec<(String, Problem)>,
@@ -59,7 +59,8 @@ impl Merged {
                 self.replaced.push(at.clone());
                 items.iter().enumerate().for_each(|(index, item)| self.record(&at.index(index), item, variable));
             }
-            _ => {}
+            // One text may stand for a list.
+            _ => self.replaced.push(at.clone()),
         }
     }
 }
@@ -217,7 +218,7 @@ mod tests {
         places.set_value(&links, 0..9);
         places.set_value(&name, 3..4);
         let merged = merged(json!({ "links": [{ "name": "a" }] }), &[("STRAIT_LINKS", r#"[{ "source": "b" }]"#)]);
-        assert_eq!(merged.replaced, std::slice::from_ref(&links));
+        assert_eq!(merged.replaced.first(), Some(&links));
         merged.replaced.iter().for_each(|list| places.forget_inside(list));
         assert_eq!(places.find(&name, Part::Value), None);
         assert_eq!(places.find(&links, Part::Value), Some(0..9));

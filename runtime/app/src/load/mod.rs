@@ -5,11 +5,14 @@
 
 mod document;
 mod environment;
+#[cfg(test)]
+mod field_tests;
 mod layers;
 mod masked_text;
 mod overrides;
 #[cfg(test)]
 mod tests;
+mod text_file;
 mod tree;
 mod yaml;
 
@@ -18,7 +21,8 @@ use std::net::SocketAddr;
 use std::path::{Path as FilePath, PathBuf};
 
 use serde_json::Value;
-use strait_core::config::{self, AdminListen, Config, Gravity, Part, Problem, structure};
+use strait_core::config::structure::{self, Shape};
+use strait_core::config::{self, AdminListen, Config, Gravity, Part, Problem, Step};
 
 use crate::report::{Finding, Place, Report};
 use crate::telemetry::Mask;
@@ -80,10 +84,10 @@ pub fn load(file: &FilePath, environment: &Environment) -> Result<Loaded, Report
             "its name must end in .toml, .yaml, .yml or .json",
         ));
     };
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let text = text_file::read(file).map_err(|error| {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "name the file with -c FILE",
-            std::io::ErrorKind::InvalidData => "a configuration is UTF-8 text",
+            std::io::ErrorKind::InvalidData => "save the file in the encoding UTF-8",
             _ => "the process must be allowed to read it",
         };
         fail(format!("cannot read {name}: {error}"), help)
@@ -176,10 +180,12 @@ pub fn trusted_plugin_keys(file: &FilePath, environment: &Environment) -> Result
 fn as_written(file: &FilePath, environment: &Environment) -> Result<Value, SettingError> {
     let name = file.display().to_string();
     let mut tree = Value::Object(serde_json::Map::new());
-    match (Format::of(file), std::fs::read_to_string(file)) {
+    match (Format::of(file), text_file::read(file)) {
         (Some(format), Ok(text)) => {
             let parsed = document::parse(&text, format);
-            tree = parsed.map_err(|_| SettingError::Syntax { file: name.clone(), format })?.tree;
+            let mut parsed = parsed.map_err(|_| SettingError::Syntax { file: name.clone(), format })?;
+            parsed.keep_texts(&config::Path::default(), &Shape::default());
+            tree = parsed.tree;
         }
         (None, _) => return Err(SettingError::UnknownFormat(name)),
         (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -190,7 +196,7 @@ fn as_written(file: &FilePath, environment: &Environment) -> Result<Value, Setti
 }
 
 fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &Environment) -> Result<Loaded, Report> {
-    let parsed = document::parse(text, format).map_err(|errors| {
+    let mut parsed = document::parse(text, format).map_err(|errors| {
         let findings = errors.into_iter().map(|error| Finding {
             code: "syntax",
             gravity: Gravity::Error,
@@ -201,8 +207,9 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
         });
         Report::new(name, masked_text::mask_secret_lines(text), findings.collect())
     })?;
+    let lost = parsed.keep_texts(&config::Path::default(), &Shape::default());
     let shown = masked_text::mask_secrets(text, &parsed);
-    let Parsed { tree: file, mut places } = parsed;
+    let Parsed { tree: file, mut places, .. } = parsed;
     let Merged { tree, set, replaced, problems } =
         layers::merge(name, file, &environment.variables).map_err(|error| {
             let message = format!("the layers of the configuration cannot be merged: {error}");
@@ -213,6 +220,10 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
     let mut findings: Vec<Finding> =
         problems.iter().map(|(variable, problem)| Finding::new(problem, Place::Variable(variable.clone()))).collect();
 
+    findings.extend(
+        lost.iter().filter(|lost| !is_replaced(&lost.at, &replaced)).map(|lost| Finding::new(lost, place(lost))),
+    );
+
     let (config, problems) = structure::read(tree);
     findings.extend(problems.iter().map(|problem| Finding::new(problem, place(problem))));
     let Some(mut config) = config else {
@@ -222,6 +233,7 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
     let bundled: Vec<&str> = strait_host::bundled_names().collect();
     let mut judged = config::validate(&config, &bundled);
     judged.extend(invalid_keys(&config));
+    judged.extend(refused_values(&config, &judged));
     findings.extend(unresolved.iter().map(|problem| Finding::new(problem, place(problem))));
     findings.extend(judged.iter().map(|problem| Finding::new(problem, place(problem))));
     // A message may quote a value, and a value may have come out of a reference.
@@ -248,10 +260,38 @@ fn place_of(problem: &Problem, set: &BTreeMap<config::Path, String>, places: &Pl
             return Place::Span(span);
         }
         match at.parent().filter(|outer| !outer.steps().is_empty()) {
-            Some(outer) => (at, part) = (outer, Part::Key),
+            // The one text that stands for a list is the place of its entry.
+            Some(outer) => {
+                part = if matches!(at.steps().last(), Some(Step::Index(_))) { Part::Value } else { Part::Key };
+                at = outer;
+            }
             None => return Place::Nowhere,
         }
     }
+}
+
+/// Returns whether a variable has replaced an entry of the file, or a list around it.
+fn is_replaced(at: &config::Path, replaced: &[config::Path]) -> bool {
+    replaced.iter().any(|outer| at.inside(outer).is_some())
+}
+
+/// Returns the values of properties that librdkafka does not take, unless `known` has the property
+/// already.
+fn refused_values(config: &Config, known: &[Problem]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, cluster) in &config.clusters {
+        let properties = config::Path::default().key("clusters").key(name).key("kafka");
+        for (property, value) in cluster.kafka.0.iter().filter(|(_, value)| !value.is_unresolved()) {
+            let at = properties.key(property);
+            if known.iter().any(|problem| problem.at == at && problem.what.gravity() == Gravity::Error) {
+                continue;
+            }
+            if let Some(reason) = strait_kafka::refused_value(property, value.expose()) {
+                problems.push(Problem { at, part: Part::Value, what: config::What::RefusedValue { reason } });
+            }
+        }
+    }
+    problems
 }
 
 /// Returns trusted keys that are written like keys but are not on the curve, which only the host

@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 use strait_core::config::structure::{Expected, Shape};
 use strait_core::config::{Part, Path, Problem, Step, What, nearest};
 
+use super::document::{self, Format};
+
 const PREFIX: &str = "STRAIT_";
 
 /// A variable that overrides an entry of the configuration.
@@ -73,15 +75,38 @@ impl Variable<'_> {
             };
             place = inner.filter(|inner| !inner.is_null());
         }
-        let value = match shape.expected(&at) {
-            Expected::Text => Value::String(self.value.to_owned()),
-            // JSON where the model does not want text. Anything else stays text, and is judged as
-            // such.
+        match shape.expected(&at) {
+            Expected::Text => Ok((at, Value::String(self.value.to_owned()))),
             Expected::Other | Expected::Any | Expected::Unknown => {
-                serde_json::from_str(self.value).unwrap_or_else(|_| Value::String(self.value.to_owned()))
+                let value = self.json(&at, shape)?;
+                Ok((at, value))
+            }
+        }
+    }
+
+    /// Reads JSON where the model does not want text. Anything else stays text, and is judged as
+    /// such.
+    fn json(&self, at: &Path, shape: &Shape) -> Result<Value, Problem> {
+        let mut parsed = match document::parse(self.value, Format::Json) {
+            Ok(parsed) => parsed,
+            Err(errors) => {
+                let is_json = self.value.trim_start().starts_with(['[', '{']);
+                let wants_json = shape.expected(at) == Expected::Other;
+                let message = errors.into_iter().next().map(|error| error.message).filter(|_| is_json && wants_json);
+                return match message {
+                    Some(message) => Err(problem(at, What::Conflict(self.not_json(&message)))),
+                    None => Ok(Value::String(self.value.to_owned())),
+                };
             }
         };
-        Ok((at, value))
+        match parsed.keep_texts(at, shape).into_iter().next() {
+            Some(lost) => Err(lost),
+            None => Ok(parsed.tree),
+        }
+    }
+
+    fn not_json(&self, message: &str) -> String {
+        format!("environment variable {} is not valid JSON: {message}; a list is written as [\"a\", \"b\"]", self.name)
     }
 
     fn out_of_range(&self, step: &str, length: usize) -> String {

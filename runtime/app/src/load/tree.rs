@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde_json::Value;
-use strait_core::config::{Part, Path};
+use strait_core::config::structure::Shape;
+use strait_core::config::{Part, Path, Problem, What};
+
+/// Digits that a floating-point number keeps.
+const DIGITS_EXACT: usize = 15;
 
 /// A text that does not parse.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,4 +67,32 @@ pub struct Parsed {
     pub tree: Value,
     /// The positions in the text.
     pub places: Places,
+    /// Numbers and booleans as they stand in the text: `1e5`, `0x1f`, `True`.
+    pub written: BTreeMap<Path, String>,
+}
+
+impl Parsed {
+    /// Puts the text as written where the model takes text, because no format keeps it: `1e5` as a
+    /// password would be `100000.0`. `base` is the place of this content in the configuration.
+    ///
+    /// Returns the whole numbers elsewhere that lost digits.
+    pub fn keep_texts(&mut self, base: &Path, shape: &Shape) -> Vec<Problem> {
+        let mut lost = Vec::new();
+        for (at, written) in std::mem::take(&mut self.written) {
+            let Some(value) = at.find_mut(&mut self.tree) else { continue };
+            let place = base.join(&at);
+            if shape.takes_as_text(&place, value) {
+                *value = Value::String(written);
+            } else if value.is_f64() && is_long(&written) {
+                lost.push(Problem { at: place, part: Part::Value, what: What::TooLarge { digits: written } });
+            }
+        }
+        lost
+    }
+}
+
+/// Returns whether a number as written is whole and longer than a floating-point number can keep.
+fn is_long(written: &str) -> bool {
+    let mut digits = written.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b'+'));
+    written.len() > DIGITS_EXACT && digits.all(|byte| byte.is_ascii_digit())
 }

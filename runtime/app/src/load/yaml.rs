@@ -44,6 +44,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, YamlError> {
         events: Parser::new_from_str(text),
         offsets: Offsets::new(text),
         places: Places::default(),
+        written: BTreeMap::new(),
         anchors: BTreeMap::new(),
         values: 0,
     };
@@ -65,14 +66,16 @@ pub(super) fn parse(text: &str) -> Result<Parsed, YamlError> {
         None | Some(Value::Null) => Value::Object(Map::new()),
         Some(tree) => tree,
     };
-    Ok(Parsed { tree, places: reader.places })
+    Ok(Parsed { tree, places: reader.places, written: reader.written })
 }
 
 struct Reader<'a> {
     events: Parser<'a, StrInput<'a>>,
     offsets: Offsets,
     places: Places,
-    anchors: BTreeMap<usize, Value>,
+    written: BTreeMap<Path, String>,
+    /// The value of each anchor, and its place.
+    anchors: BTreeMap<usize, (Value, Path)>,
     values: usize,
 }
 
@@ -99,22 +102,37 @@ impl<'a> Reader<'a> {
         }
         self.places.set_value(at, self.offsets.range(span));
         let (value, anchor) = match event {
-            Event::Scalar(text, style, anchor, tag) => (self.scalar(&text, style, tag.as_deref(), span)?, anchor),
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = self.scalar(&text, style, tag.as_deref(), span)?;
+                if value.is_number() || value.is_boolean() {
+                    self.written.insert(at.clone(), text.into_owned());
+                }
+                (value, anchor)
+            }
             Event::SequenceStart(anchor, _) => (self.list(at, depth)?, anchor),
             Event::MappingStart(anchor, _) => (self.table(at, depth)?, anchor),
             Event::Alias(anchor) => {
-                let Some(value) = self.anchors.get(&anchor).cloned() else {
+                let Some((value, origin)) = self.anchors.get(&anchor).cloned() else {
                     return Err(self.error(span, "an alias inside its own anchor".to_owned()).into());
                 };
                 self.values += count(&value);
+                self.write_again(&origin, at);
                 (value, 0)
             }
             other => return Err(self.error(span, format!("expected a value, found {other:?}")).into()),
         };
         if anchor != 0 {
-            self.anchors.insert(anchor, value.clone());
+            self.anchors.insert(anchor, (value.clone(), at.clone()));
         }
         Ok(value)
+    }
+
+    /// Copies what is known of the texts in an anchor's value to the place of an alias.
+    fn write_again(&mut self, origin: &Path, at: &Path) {
+        let from_origin = self.written.range(origin.clone()..);
+        let inside = from_origin.map_while(|(place, text)| Some((at.join(&place.inside(origin)?), text.clone())));
+        let copies: Vec<_> = inside.collect();
+        self.written.extend(copies);
     }
 
     fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Result<Value, SyntaxError> {
@@ -178,7 +196,7 @@ fn plain(text: &str) -> Value {
         _ => {}
     }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') || has_leading_zero(digits) {
         return Value::String(text.to_owned());
     }
     let integer = match text.get(..2) {
@@ -191,6 +209,12 @@ fn plain(text: &str) -> Value {
         .or_else(|| text.parse::<u64>().ok().map(Number::from))
         .or_else(|| text.parse().ok().and_then(Number::from_f64));
     number.map_or_else(|| Value::String(text.to_owned()), Value::Number)
+}
+
+/// Returns whether a number is octal in YAML 1.1 and decimal in YAML 1.2: `0123`. Such a number
+/// stays text.
+fn has_leading_zero(digits: &str) -> bool {
+    digits.strip_prefix('0').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Converts the parser's character positions to bytes.

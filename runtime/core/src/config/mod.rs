@@ -4,11 +4,14 @@
 //! builds the model from that tree, [`resolve()`] substitutes `${env:…}` and `${file:…}`, and
 //! [`validate()`] checks the whole. Each step reports every problem it finds.
 
+pub mod addresses;
 pub mod admin;
 pub mod diff;
+pub mod java;
 mod limits;
 mod model;
 mod path;
+mod pattern;
 pub mod pin;
 mod problem;
 pub mod reference;

@@ -56,8 +56,8 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
-    /// Initial brokers, `host:port` separated by commas. The other brokers are discovered from
-    /// them, so list at least two.
+    /// Initial brokers, `host:port` separated by commas, spaces or line breaks. The other brokers
+    /// are discovered from them, so list at least two.
     pub bootstrap_servers: Setting,
     /// Region of the cluster. Passed to plugins, so that one plugin can serve several regions;
     /// Strait itself does not use it.
@@ -71,8 +71,8 @@ pub struct Cluster {
     #[serde(default)]
     pub insecure: bool,
     /// librdkafka properties for every client of this cluster, in quotes because their names
-    /// contain dots. Unknown properties, and those that would break a delivery guarantee, are
-    /// refused by name.
+    /// contain dots. Unknown properties, those of Kafka's Java clients, and those that would break
+    /// a delivery guarantee are refused by name.
     #[serde(default)]
     pub kafka: KafkaProperties,
 }

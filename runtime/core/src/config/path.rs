@@ -76,6 +76,21 @@ impl Path {
             Step::Index(index) => value.get(index),
         })
     }
+
+    /// Returns the value at this place in a tree, to be changed.
+    #[must_use]
+    pub fn find_mut<'a>(&self, tree: &'a mut Value) -> Option<&'a mut Value> {
+        self.0.iter().try_fold(tree, |value, step| match step {
+            Step::Key(key) => value.get_mut(key),
+            Step::Index(index) => value.get_mut(index),
+        })
+    }
+
+    /// Returns the steps from `outer` to this place, or `None` where this place is not in it.
+    #[must_use]
+    pub fn inside(&self, outer: &Self) -> Option<Self> {
+        Some(Self(self.0.strip_prefix(outer.0.as_slice())?.to_vec()))
+    }
 }
 
 impl fmt::Display for Path {

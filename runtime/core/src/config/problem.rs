@@ -60,6 +60,14 @@ pub enum What {
         expected: String,
         /// The type found, without the value.
         found: &'static str,
+        /// The remedy.
+        hint: Option<String>,
+    },
+    /// A number with more digits than a number can keep.
+    #[error("{digits} is too large for a number: digits would be lost")]
+    TooLarge {
+        /// The number as written.
+        digits: String,
     },
     /// A word that is not one of the choices.
     #[error("'{found}' is not one of {}", choices.join(", "))]
@@ -135,6 +143,26 @@ pub enum What {
     BadRegex {
         /// The parser's message.
         reason: String,
+        /// The remedy.
+        help: String,
+    },
+    /// A pattern that the name of no topic can match.
+    #[error("'{pattern}' matches nothing: {reason}")]
+    MatchesNothing {
+        /// The pattern.
+        pattern: String,
+        /// Why.
+        reason: String,
+        /// The remedy.
+        help: Option<String>,
+    },
+    /// A `*` that repeats one character.
+    #[error("'{pattern}' repeats the one character before the '*'")]
+    Glob {
+        /// The pattern.
+        pattern: String,
+        /// The pattern that was probably meant.
+        meant: String,
     },
     /// A pattern that selects reserved topics, which are never copied.
     #[error("'{pattern}' selects topics like '{sample}', which are reserved and never copied")]
@@ -161,6 +189,20 @@ pub enum What {
         property: String,
         /// The most similar one that exists.
         nearest: Option<String>,
+    },
+    /// A property that only Kafka's Java clients have.
+    #[error("'{property}' is a property of Kafka's Java clients: {instead}")]
+    JavaProperty {
+        /// The property.
+        property: String,
+        /// The property or option that takes its place here.
+        instead: &'static str,
+    },
+    /// A property value that librdkafka refuses.
+    #[error("librdkafka refuses the value: {reason}")]
+    RefusedValue {
+        /// librdkafka's message.
+        reason: String,
     },
     /// A property value that this build does not support.
     #[error("'{property}' cannot be '{value}': {reason}")]
@@ -189,7 +231,7 @@ pub enum What {
         /// The address, without user name and password.
         address: String,
         /// Why.
-        reason: &'static str,
+        reason: String,
     },
     /// An invalid value.
     #[error("'{value}' cannot be used: {reason}")]
@@ -251,7 +293,7 @@ impl What {
     #[must_use]
     pub fn gravity(&self) -> Gravity {
         match self {
-            Self::Plaintext | Self::StrayVariable { .. } => Gravity::Warning,
+            Self::Plaintext | Self::Glob { .. } | Self::StrayVariable { .. } => Gravity::Warning,
             Self::Loop { certain, .. } if !certain => Gravity::Warning,
             Self::Collision { same_source, .. } if !same_source => Gravity::Warning,
             _ => Gravity::Error,
@@ -265,6 +307,7 @@ impl What {
             Self::UnknownKey { .. } => "unknown-key",
             Self::Missing { .. } => "missing-key",
             Self::WrongType { .. } => "wrong-type",
+            Self::TooLarge { .. } => "too-large",
             Self::NotAChoice { .. } => "not-a-choice",
             Self::OutOfRange { .. } => "out-of-range",
             Self::BadStart(_) => "bad-start",
@@ -277,9 +320,13 @@ impl What {
             Self::SameCluster { .. } => "same-cluster",
             Self::Empty(_) => "empty",
             Self::BadRegex { .. } => "bad-regex",
+            Self::MatchesNothing { .. } => "matches-nothing",
+            Self::Glob { .. } => "glob",
             Self::ReservedTopics { .. } => "reserved-topics",
             Self::RefusedProperty { .. } => "refused-property",
             Self::UnknownProperty { .. } => "unknown-property",
+            Self::JavaProperty { .. } => "java-property",
+            Self::RefusedValue { .. } => "refused-value",
             Self::UnsupportedValue { .. } => "unsupported-value",
             Self::Insecure { .. } => "insecure",
             Self::Plaintext => "plaintext",
@@ -299,6 +346,8 @@ impl What {
         match self {
             Self::UnknownKey { nearest, known, .. } => Some(did_you_mean(nearest.as_deref(), known)),
             Self::Missing { doc, .. } if !doc.is_empty() => Some(doc.clone()),
+            Self::WrongType { hint, .. } => hint.clone(),
+            Self::TooLarge { .. } => Some("write it in quotes to keep it as text".to_owned()),
             Self::NotAChoice { nearest, .. } => nearest.as_ref().map(|word| format!("did you mean '{word}'?")),
             Self::ReferenceNotHere => Some(
                 "references work in plugin_dir, state_dir, bootstrap_servers, kafka properties and plugin \
@@ -307,9 +356,9 @@ impl What {
             ),
             Self::UnknownCluster { nearest, known, .. } => Some(did_you_mean(nearest.as_deref(), known)),
             Self::SameCluster { .. } => Some("a link copies from one cluster to another".to_owned()),
-            Self::BadRegex { .. } => {
-                Some("patterns match whole topic names: 'orders' is one topic, 'orders.*' every topic that begins with 'orders'".to_owned())
-            }
+            Self::BadRegex { help, .. } => Some(help.clone()),
+            Self::MatchesNothing { help, .. } => help.clone(),
+            Self::Glob { meant, .. } => Some(format!("did you mean '{meant}'? '.*' stands for any text")),
             Self::RefusedProperty { instead, .. } => instead.map(|option| format!("use {option} instead")),
             Self::UnknownProperty { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean '{name}'?")),
             Self::Insecure { .. } => Some(
@@ -320,9 +369,10 @@ impl What {
             Self::Plaintext => Some("use SASL_SSL; insecure = true on the cluster silences this".to_owned()),
             Self::BadPlugin { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean '{name}'?")),
             Self::Loop { .. } => Some("exclude the copies with topics_exclude on one of the links".to_owned()),
-            Self::Collision { same_source: true, .. } => {
-                Some("every record would be written twice: narrow topics, or set topics_exclude, on one of the links".to_owned())
-            }
+            Self::Collision { same_source: true, .. } => Some(
+                "every record would be written twice: narrow topics, or set topics_exclude, on one of the links"
+                    .to_owned(),
+            ),
             Self::Collision { .. } => Some(
                 "its partitions would mix records of both sources, and translated offsets would be inexact; \
                  naming = \"prefix\" keeps them apart"

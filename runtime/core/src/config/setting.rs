@@ -15,13 +15,17 @@ use serde_json::Value;
 use super::reference::{self, Lookup, RefError};
 use super::secrets;
 
+/// The types of a [`Setting`] in the schema: text, however it is written.
+pub(super) const TEXT_OF_ANY_SPELLING: [&str; 3] = ["string", "number", "boolean"];
+
 /// The text shown in place of a secret.
 pub const HIDDEN: &str = "***";
 
 /// A string in which the loader resolves `${env:NAME}` and `${file:/path}`.
 ///
 /// Numbers and booleans are read as text, because librdkafka properties are text
-/// (`"socket.timeout.ms" = 30000`).
+/// (`"socket.timeout.ms" = 30000`). A loader that knows the text as written passes that: a number
+/// with a fraction has lost it, so it is refused here.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Setting {
     written: String,
@@ -60,6 +64,12 @@ impl Setting {
         reference::has_reference(&self.written)
     }
 
+    /// Returns whether the text has a reference that was not resolved.
+    #[must_use]
+    pub fn is_unresolved(&self) -> bool {
+        self.resolved.is_none() && self.has_reference()
+    }
+
     /// Resolves the references.
     ///
     /// # Errors
@@ -96,12 +106,12 @@ impl<'de> Deserialize<'de> for Setting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self::new(text)),
-            Value::Number(number) => Ok(Self::new(number.to_string())),
+            Value::Number(number) if !number.is_f64() => Ok(Self::new(number.to_string())),
             Value::Bool(flag) => Ok(Self::new(flag.to_string())),
             // The message leaves the value out: it may be a secret.
             _ => Err(D::Error::invalid_type(
-                Unexpected::Other("a list, a table or null"),
-                &"a string, a number or a boolean",
+                Unexpected::Other("a list, a table, null or a number with a fraction"),
+                &"a string, a whole number or a boolean",
             )),
         }
     }
@@ -117,7 +127,7 @@ impl JsonSchema for Setting {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "number", "boolean"] })
+        json_schema!({ "type": TEXT_OF_ANY_SPELLING })
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::model::Config;
 use super::path::{Path, Step};
 use super::problem::{Part, Problem, What, nearest};
+use super::setting::TEXT_OF_ANY_SPELLING;
 use super::start::Start;
 
 /// Returns the JSON Schema of a configuration file, for editors and `strait config schema`.
@@ -83,6 +84,22 @@ impl Shape {
             return Expected::Text;
         }
         Expected::Other
+    }
+
+    /// Returns whether a place takes a number or boolean of the file as the text that was written:
+    /// `0123` and `1e5` as a password, a name or a topic.
+    #[must_use]
+    pub fn takes_as_text(&self, at: &Path, value: &Value) -> bool {
+        let Some(schema) = self.at(at).map(alternative) else {
+            return false;
+        };
+        let types = types(schema);
+        if types == TEXT_OF_ANY_SPELLING {
+            return true;
+        }
+        let is_text = types.contains(&"string") || is_choice(schema);
+        let takes = |schema: &Value| self::types(schema).iter().any(|name| fits(value, name));
+        is_text && !takes(schema) && !options(schema).iter().any(takes)
     }
 
     /// Returns the keys that a table at a place can have. Empty if it can have any.
@@ -200,6 +217,48 @@ fn fits(value: &Value, name: &str) -> bool {
     }
 }
 
+/// Returns a text as a list with one entry, where a list of texts is expected.
+fn list_of_one(value: &Value, schema: &Value) -> Option<Value> {
+    let is_list = types(schema) == ["array"];
+    let of_texts = schema.get("items").is_some_and(|items| types(items) == ["string"]);
+    (is_list && of_texts && value.is_string()).then(|| Value::Array(vec![value.clone()]))
+}
+
+/// Returns what to write instead of a value of the wrong type. A text is quoted only where the
+/// place takes no text, and so no secret.
+fn hint(expected: &[&str], found: &Value) -> Option<String> {
+    let wants = |name: &str| expected.contains(&name);
+    match found {
+        Value::String(text) if wants("boolean") => {
+            let word = match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "yes" | "y" | "on" | "1" => "true",
+                "false" | "no" | "n" | "off" | "0" => "false",
+                _ => return None,
+            };
+            Some(format!("write {word}, without quotes"))
+        }
+        Value::String(text) if wants("integer") || wants("number") => {
+            let digits: String = text.trim().chars().filter(|c| *c != '_').collect();
+            let digits = digits.trim_start_matches('0');
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then(|| format!("write {digits}, without quotes"))
+        }
+        Value::Number(number) if wants("integer") => {
+            let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15)?;
+            Some(format!("write {whole}"))
+        }
+        Value::Object(_) if wants("array") => {
+            Some("write a list with this table in it: [[links]] in TOML, '- name: ...' in YAML".to_owned())
+        }
+        Value::Array(_) if wants("string") => Some("write one text; addresses are separated by commas".to_owned()),
+        Value::Null if wants("string") => {
+            Some("leave the line out, or write the text in quotes: \"\" is an empty one".to_owned())
+        }
+        Value::String(_) if wants("array") => Some("write a list: [...]".to_owned()),
+        _ => None,
+    }
+}
+
 #[derive(Default)]
 struct Walk {
     problems: Vec<Problem>,
@@ -227,7 +286,18 @@ impl Walk {
         let schema = alternative(schema);
         let types = types(schema);
         if !types.is_empty() && !types.iter().any(|name| fits(value, name)) {
-            let what = What::WrongType { expected: type_names(&types), found: kind(value) };
+            if let Some(list) = list_of_one(value, schema) {
+                *value = list;
+            } else {
+                let hint = hint(&types, value);
+                let what = What::WrongType { expected: type_names(&types), found: kind(value), hint };
+                self.problem(at, Part::Value, what);
+                return;
+            }
+        }
+        if types == TEXT_OF_ANY_SPELLING && value.is_f64() {
+            let hint = Some("write it in quotes: its digits are not known any more".to_owned());
+            let what = What::WrongType { expected: "a string".to_owned(), found: kind(value), hint };
             self.problem(at, Part::Value, what);
             return;
         }
@@ -257,7 +327,8 @@ impl Walk {
     fn choice(&mut self, value: &Value, schema: &Value, at: &Path) {
         let choices = choices(schema);
         let Value::String(found) = value else {
-            let what = What::WrongType { expected: format!("one of {}", choices.join(", ")), found: kind(value) };
+            let expected = format!("one of {}", choices.join(", "));
+            let what = What::WrongType { expected, found: kind(value), hint: None };
             self.problem(at, Part::Value, what);
             return;
         };

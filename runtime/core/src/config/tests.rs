@@ -58,7 +58,11 @@ fn every_kind_of_problem_is_found_at_its_place() {
     let cases: Vec<(Value, &str, &str)> = vec![
         (changed("/links/0/topic", json!("x")), "links[0].topic", "unknown-key"),
         (json!({ "clusters": {} }), "(top)", "missing-key"),
-        (changed("/links/0/topics", json!("orders")), "links[0].topics", "wrong-type"),
+        (changed("/links/0/topics", json!(5)), "links[0].topics", "wrong-type"),
+        (changed("/links/0/topics", json!("orders,x")), "links[0].topics[0]", "matches-nothing"),
+        (changed("/links/0/topics", json!([""])), "links[0].topics[0]", "matches-nothing"),
+        (changed("/links/0/topics_exclude", json!(["a b"])), "links[0].topics_exclude[0]", "matches-nothing"),
+        (changed("/links/0/topics", json!(["orders-*"])), "links[0].topics[0]", "glob"),
         (changed("/links/0/memory_mib_max", json!(1.5)), "links[0].memory_mib_max", "wrong-type"),
         (changed("/links/0/delivery", json!("once")), "links[0].delivery", "not-a-choice"),
         (changed("/links/0/lanes", json!(0)), "links[0].lanes", "out-of-range"),
@@ -80,6 +84,22 @@ fn every_kind_of_problem_is_found_at_its_place() {
         (kafka(json!({ "acks": "1" })), "clusters.a.kafka.acks", "refused-property"),
         (kafka(json!({ "group.instance.id": "x" })), "clusters.a.kafka.\"group.instance.id\"", "refused-property"),
         (kafka(json!({ "sasl.pasword": "x" })), "clusters.a.kafka.\"sasl.pasword\"", "unknown-property"),
+        (kafka(json!({ "sasl.password": 1e5 })), "clusters.a.kafka.\"sasl.password\"", "wrong-type"),
+        (kafka(json!({ "sasl.password": null })), "clusters.a.kafka.\"sasl.password\"", "wrong-type"),
+        (kafka(json!({ "max.poll.records": 5 })), "clusters.a.kafka.\"max.poll.records\"", "java-property"),
+        (kafka(json!({ "security.protocol": "SASL_SSL" })), "clusters.a.kafka", "missing-key"),
+        (kafka(json!({ "sasl.mechanism": "AWS_MSK_IAM" })), "clusters.a.kafka.\"sasl.mechanism\"", "unsupported-value"),
+        (kafka(json!({ "sasl.mechanism": "OAUTHBEARER" })), "clusters.a.kafka.\"sasl.mechanism\"", "unsupported-value"),
+        (
+            kafka(json!({ "ssl.endpoint.identification.algorithm": "" })),
+            "clusters.a.kafka.\"ssl.endpoint.identification.algorithm\"",
+            "unsupported-value",
+        ),
+        (
+            kafka(json!({ "ssl.ca.location": "/x/client.truststore.jks" })),
+            "clusters.a.kafka.\"ssl.ca.location\"",
+            "unsupported-value",
+        ),
         (kafka(json!({ "sasl.mechanism": "GSSAPI" })), "clusters.a.kafka.\"sasl.mechanism\"", "unsupported-value"),
         (
             kafka(json!({ "enable.ssl.certificate.verification": false })),
@@ -97,6 +117,7 @@ fn every_kind_of_problem_is_found_at_its_place() {
             "plaintext",
         ),
         (changed("/clusters/a/bootstrap_servers", json!("a:x")), "clusters.a.bootstrap_servers", "bad-address"),
+        (changed("/clusters/a/bootstrap_servers", json!("a:1;b:1")), "clusters.a.bootstrap_servers", "bad-address"),
         (changed("/links/0/plugins", json!([{ "plugin": "../x y" }])), "links[0].plugins[0].plugin", "bad-plugin"),
         (
             changed("/links/0/plugins", json!([{ "plugin": "p", "limits": { "memory_mib_max": 0 } }])),
@@ -118,6 +139,61 @@ fn every_kind_of_problem_is_found_at_its_place() {
     for (tree, at, code) in cases {
         let found = judge(tree);
         assert!(found.contains(&(at.to_owned(), code)), "{at} {code}: {found:?}");
+    }
+}
+
+#[test]
+fn a_text_stands_for_a_list_with_one_entry() {
+    for key in ["topics", "topics_exclude"] {
+        let (config, problems) = structure::read(changed(&format!("/links/0/{key}"), json!("b.*")));
+        assert_eq!(problems, [], "{key}");
+        let link = &config.unwrap().links[0];
+        assert_eq!(if key == "topics" { &link.topics } else { &link.topics_exclude }, &["b.*"]);
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_answered_with_what_to_write() {
+    let said = |tree: Value| structure::read(tree).1.iter().find_map(|problem| problem.what.help());
+    for (at, value, hint) in [
+        ("/links/0/manage_topics", json!("yes"), "write true, without quotes"),
+        ("/links/0/manage_topics", json!("Off"), "write false, without quotes"),
+        ("/links/0/lanes", json!("1_0"), "write 10, without quotes"),
+        ("/links/0/lanes", json!("010"), "write 10, without quotes"),
+        ("/links/0/lanes", json!(1e1), "write 10"),
+        ("/links", json!({ "name": "x" }), "write a list with this table in it"),
+        ("/links/0/plugins", json!("redact"), "write a list"),
+        ("/clusters/a/bootstrap_servers", json!(["a:1", "b:1"]), "addresses are separated by commas"),
+        ("/links/0/topics", json!([null]), "in quotes"),
+    ] {
+        let found = said(changed(at, value)).unwrap_or_default();
+        assert!(found.contains(hint), "{at}: {found}");
+    }
+    assert_eq!(said(changed("/links/0/lanes", json!("many"))), None);
+}
+
+#[test]
+fn texts_take_numbers_as_they_were_written_and_numbers_do_not() {
+    let shape = structure::Shape::default();
+    let link = || Path::default().key("links").index(0);
+    let cluster = || Path::default().key("clusters").key("a");
+    for at in [
+        cluster().key("kafka").key("sasl.password"),
+        cluster().key("bootstrap_servers"),
+        cluster().key("region"),
+        link().key("name"),
+        link().key("topics").index(0),
+        link().key("start"),
+        link().key("delivery"),
+        link().key("plugins").index(0).key("plugin"),
+    ] {
+        for value in [json!(5), json!(1e5), json!(true)] {
+            assert!(shape.takes_as_text(&at, &value), "{at} {value}");
+        }
+    }
+    for at in [link().key("lanes"), link().key("manage_topics"), link().key("plugins").index(0).key("config").key("x")]
+    {
+        assert!(!shape.takes_as_text(&at, &json!(5)), "{at}");
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::model::{Cluster, Config, Link, OnError, PluginUse};
 use super::path::Path;
-use super::problem::{Part, Problem, What, nearest};
+use super::problem::{Gravity, Part, Problem, What, nearest};
 use super::reference::Lookup;
-use super::{pin, refused, routes, secrets, selector};
+use super::{addresses, java, pattern, pin, refused, routes, secrets, selector};
 use crate::topic::is_reserved;
 
 const NAME_RULE: &str = "1 to 100 letters, digits, '-' and '_'";
@@ -113,6 +113,25 @@ fn is_name(name: &str) -> bool {
     (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
+fn is_true(value: &str) -> bool {
+    ["true", "t", "1"].contains(&value.trim().to_ascii_lowercase().as_str())
+}
+
+/// Returns why a property cannot be set at all.
+fn unusable(property: &str) -> Option<What> {
+    let name = || property.to_owned();
+    if let Some(refused) = refused::refusal(property) {
+        return Some(What::RefusedProperty { property: name(), reason: refused.reason, instead: refused.instead });
+    }
+    if refused::known_properties().any(|known| known == property) {
+        return None;
+    }
+    if let Some(instead) = java::instead(property) {
+        return Some(What::JavaProperty { property: name(), instead });
+    }
+    Some(What::UnknownProperty { property: name(), nearest: nearest(property, refused::known_properties()) })
+}
+
 struct Check<'a> {
     problems: Vec<Problem>,
     bundled_plugins: &'a [&'a str],
@@ -154,37 +173,36 @@ impl Check<'_> {
                 self.without_reference(&at.key(key), text);
             }
         }
-        self.addresses(&at.key("bootstrap_servers"), cluster.bootstrap_servers.expose());
-        let at = at.key("kafka");
-        for (property, value) in cluster.kafka.iter_exposed() {
+        if !cluster.bootstrap_servers.is_unresolved() {
+            self.addresses(&at.key("bootstrap_servers"), cluster.bootstrap_servers.expose());
+        }
+        self.properties(&at.key("kafka"), cluster);
+    }
+
+    fn properties(&mut self, at: &Path, cluster: &Cluster) {
+        for (property, value) in &cluster.kafka.0 {
             let at = at.key(property);
-            if let Some(refused) = refused::refusal(property) {
-                let what = What::RefusedProperty {
-                    property: property.to_owned(),
-                    reason: refused.reason,
-                    instead: refused.instead,
-                };
+            if let Some(what) = unusable(property) {
                 self.push(&at, Part::Key, what);
-                continue;
+            } else if !value.is_unresolved() {
+                self.property(&at, property, value.expose(), cluster);
             }
-            if !refused::known_properties().any(|known| known == property) {
-                let what = What::UnknownProperty {
-                    property: property.to_owned(),
-                    nearest: nearest(property, refused::known_properties()),
-                };
-                self.push(&at, Part::Key, what);
-                continue;
-            }
-            self.property(&at, property, value, cluster.insecure);
+        }
+        let protocol = cluster.kafka.expose("security.protocol").unwrap_or_default().trim().to_ascii_lowercase();
+        let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| cluster.kafka.expose(name));
+        if protocol.starts_with("sasl") && mechanism.is_none() {
+            let doc = "The login of the SASL protocols: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.".to_owned();
+            self.push(at, Part::Key, What::Missing { key: "sasl.mechanism".to_owned(), doc });
         }
     }
 
-    fn property(&mut self, at: &Path, property: &str, value: &str, insecure: bool) {
+    fn property(&mut self, at: &Path, property: &str, value: &str, cluster: &Cluster) {
+        let insecure = cluster.insecure;
         let lower = value.trim().to_ascii_lowercase();
         let switched_off = match property {
             "enable.ssl.certificate.verification" => ["false", "f", "0"].contains(&lower.as_str()),
             "ssl.endpoint.identification.algorithm" => lower == "none",
-            "enable.sasl.oauthbearer.unsecure.jwt" => ["true", "t", "1"].contains(&lower.as_str()),
+            "enable.sasl.oauthbearer.unsecure.jwt" => is_true(value),
             _ => false,
         };
         if switched_off && !insecure {
@@ -194,37 +212,36 @@ impl Check<'_> {
             self.value(at, What::Plaintext);
         }
         let unsupported = match property {
-            "sasl.mechanism" | "sasl.mechanisms" if lower == "gssapi" => Some("Strait is built without Kerberos"),
+            "sasl.mechanism" | "sasl.mechanisms" => {
+                let unsecured = cluster.kafka.expose("enable.sasl.oauthbearer.unsecure.jwt");
+                java::mechanism(value, unsecured.is_some_and(is_true))
+            }
             "sasl.oauthbearer.method" if lower == "oidc" => Some("Strait is built without librdkafka's OIDC client"),
+            "ssl.endpoint.identification.algorithm" if lower.is_empty() => {
+                Some("Java switches the check of host names off so; here that is 'none', with insecure = true")
+            }
+            "ssl.keystore.location" if [".jks", ".bcfks"].iter().any(|end| lower.ends_with(end)) => {
+                Some("a Java keystore; convert it to PKCS#12: keytool -importkeystore -deststoretype pkcs12")
+            }
+            "ssl.ca.location" if [".jks", ".p12", ".pfx", ".bcfks"].iter().any(|end| lower.ends_with(end)) => {
+                Some("it is a PEM file here: keytool -exportcert -rfc writes one")
+            }
             _ => None,
         };
         if let Some(reason) = unsupported {
-            let what = What::UnsupportedValue { property: property.to_owned(), value: lower, reason };
+            let what = What::UnsupportedValue { property: property.to_owned(), value: value.to_owned(), reason };
             self.value(at, what);
         }
     }
 
-    fn addresses(&mut self, at: &Path, addresses: &str) {
-        if addresses.trim().is_empty() {
+    fn addresses(&mut self, at: &Path, text: &str) {
+        if text.trim().is_empty() {
             self.value(at, What::Empty("no broker is set: list at least one, as host:port"));
             return;
         }
-        for address in addresses.split(',').map(str::trim) {
-            let reason = if address.is_empty() {
-                Some("an address is missing between two commas")
-            } else if address.contains("://") {
-                Some("write host:port; the protocol is set by security.protocol")
-            } else if address.contains(char::is_whitespace) {
-                Some("separate addresses with commas")
-            } else {
-                let port = address.rsplit_once(':').map(|(_, port)| port);
-                port.filter(|port| !port.ends_with(']') && port.parse::<u16>().is_err())
-                    .map(|_| "the port is a number up to 65535")
-            };
-            if let Some(reason) = reason {
-                let address = secrets::without_userinfo(address);
-                self.value(at, What::BadAddress { address, reason });
-            }
+        for bad in addresses::problems(text) {
+            let address = secrets::without_userinfo(&bad.address);
+            self.value(at, What::BadAddress { address, reason: bad.reason });
         }
     }
 
@@ -276,10 +293,23 @@ impl Check<'_> {
         if !self.without_reference(at, pattern) {
             return;
         }
-        if let Err(reason) = selector::check_pattern(pattern) {
-            self.value(at, What::BadRegex { reason });
-            return;
+        let text = pattern.to_owned();
+        let fault = match pattern::fault(pattern) {
+            Some(pattern::Fault::NoRegex { reason, help }) => What::BadRegex { reason, help },
+            Some(pattern::Fault::MatchesNothing { reason, help }) => {
+                What::MatchesNothing { pattern: text, reason, help }
+            }
+            Some(pattern::Fault::Glob { meant }) => What::Glob { pattern: text, meant },
+            None => return self.not_reserved(at, pattern, selects),
+        };
+        let is_warning = fault.gravity() == Gravity::Warning;
+        self.value(at, fault);
+        if is_warning {
+            self.not_reserved(at, pattern, selects);
         }
+    }
+
+    fn not_reserved(&mut self, at: &Path, pattern: &str, selects: bool) {
         let sample = selector::sample(pattern).filter(|sample| selects && is_reserved(sample));
         if let Some(sample) = sample {
             let pattern = pattern.to_owned();

@@ -19,7 +19,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use rdkafka_sys as sys;
 
 pub use admin::{ClusterDescription, PartitionDescription, TopicDescription};
-pub use client::{Client, ClientKind, Observer, Trouble};
+pub use client::{Client, ClientKind, Observer, Trouble, refused_value};
 pub use code::{Code, FfiError};
 pub use consumer::Consumer;
 pub use message::{ConsumedMessage, Stamp};
