@@ -105,6 +105,43 @@ pub enum Event {
         /// Time until the next attempt, in milliseconds.
         retry_ms: u64,
     },
+    /// The next batch of a source partition is larger than the link takes.
+    #[error("{partition}: stopped at offset {offset}: {}, and this link takes {limit} bytes at most; raise memory_mib_max, half of which is that limit, and restart", batch_size(*bytes))]
+    SourceBatchTooLarge {
+        /// The source partition.
+        partition: PartitionKey,
+        /// The next offset, which the batch contains.
+        offset: SourceOffset,
+        /// Size of the response with the batch, in bytes; `None` if the batch is too large only
+        /// once it is decompressed.
+        bytes: Option<u64>,
+        /// The most that the link takes, in bytes.
+        limit: u64,
+    },
+    /// A batch, or a record, of a source partition is damaged, and the policy for it is `stop`.
+    #[error("{partition}: stopped at offset {offset}, which is damaged at the source{}: {reason}; repair it (another replica may be sound), delete the records up to there, or set on_corrupt = \"skip\"", until(*end))]
+    SourceCorrupt {
+        /// The source partition.
+        partition: PartitionKey,
+        /// The next offset, which cannot be read.
+        offset: SourceOffset,
+        /// The first offset behind the damage, if it is known.
+        end: Option<SourceOffset>,
+        /// The damage.
+        reason: String,
+    },
+    /// Damaged offsets of a source partition were skipped, because `on_corrupt` is `skip`.
+    #[error("{partition}: skipped offset {offset}, which is damaged at the source{} (on_corrupt = \"skip\"): {reason}", until(Some(*end)))]
+    CorruptSkipped {
+        /// The source partition.
+        partition: PartitionKey,
+        /// The first offset that was skipped.
+        offset: SourceOffset,
+        /// The next offset that is read.
+        end: SourceOffset,
+        /// The damage.
+        reason: String,
+    },
     /// The target topic has too few partitions, and Strait could not add them.
     #[error(
         "{partition}: target topic {target_topic} has {found} partitions, {needed} are needed; add partitions to it (Strait never merges partitions)"
@@ -278,6 +315,7 @@ impl Event {
             | Self::Resumed { .. }
             | Self::LaneRestarted { .. }
             | Self::Fenced { .. }
+            | Self::CorruptSkipped { .. }
             | Self::PluginsRefused { .. }
             | Self::PluginsRolledBack { .. }
             | Self::TargetStuck { .. } => Severity::Warning,
@@ -298,6 +336,9 @@ impl Event {
             | Self::HangingTransaction { partition, .. }
             | Self::SourceGone { partition, .. }
             | Self::SourceDenied { partition, .. }
+            | Self::SourceBatchTooLarge { partition, .. }
+            | Self::SourceCorrupt { partition, .. }
+            | Self::CorruptSkipped { partition, .. }
             | Self::TargetPartitionsMissing { partition, .. }
             | Self::TargetDenied { partition, .. }
             | Self::TargetStuck { partition, .. }
@@ -320,7 +361,13 @@ impl Event {
     /// cause can be fixed at the clusters, because nothing else reports that it was.
     #[must_use]
     pub fn is_tried_again(&self) -> bool {
-        matches!(self, Self::TargetPartitionsMissing { .. } | Self::TargetDenied { .. } | Self::QuarantineFailed { .. })
+        matches!(
+            self,
+            Self::TargetPartitionsMissing { .. }
+                | Self::TargetDenied { .. }
+                | Self::QuarantineFailed { .. }
+                | Self::SourceCorrupt { .. }
+        )
     }
 
     /// Returns whether a partition that this event stopped may resume under other plugins.
@@ -341,6 +388,9 @@ impl Event {
             Self::HangingTransaction { .. } => "hanging_transaction",
             Self::SourceGone { .. } => "source_gone",
             Self::SourceDenied { .. } => "source_denied",
+            Self::SourceBatchTooLarge { .. } => "source_batch_too_large",
+            Self::SourceCorrupt { .. } => "source_corrupt",
+            Self::CorruptSkipped { .. } => "corrupt_skipped",
             Self::TargetPartitionsMissing { .. } => "target_partitions_missing",
             Self::TargetDenied { .. } => "target_denied",
             Self::TargetStuck { .. } => "target_stuck",
@@ -363,4 +413,17 @@ impl Event {
 /// Formats a reason as the end of a message; empty if there is none.
 fn after(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(", {reason}") }
+}
+
+/// Describes how far damage goes.
+fn until(end: Option<SourceOffset>) -> String {
+    end.map_or_else(String::new, |end| format!(" up to offset {}", end.0.saturating_sub(1)))
+}
+
+/// Describes a batch that is too large.
+fn batch_size(bytes: Option<u64>) -> String {
+    match bytes {
+        Some(bytes) => format!("the batch there has {bytes} bytes"),
+        None => "the batch there is compressed with zstd and does not fit decompressed".to_owned(),
+    }
 }

@@ -36,6 +36,6 @@ pub use clock::{SystemClock, millis};
 pub use lane::LaneDeps;
 pub use link::{LinkService, WatchIntervals};
 pub use lock::lock;
-pub use spec::{DeliveryMode, LaneSpec, Limits, OnGap, OnRefused, OnTimestampZero, Policies};
+pub use spec::{DeliveryMode, LaneSpec, Limits, OnCorrupt, OnGap, OnRefused, OnTimestampZero, Policies};
 pub use status::{Activity, LaneState, LinkStatus, PartitionStatus, Timings, TopicTotals, Totals};
 pub use supervisor::supervise;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::LaneId;
-pub use strait_core::config::{DeliveryMode, OnGap, OnRefused, OnTimestampZero};
+pub use strait_core::config::{DeliveryMode, OnCorrupt, OnGap, OnRefused, OnTimestampZero};
 
 use crate::ports::StartAt;
 
@@ -13,6 +13,8 @@ use crate::ports::StartAt;
 pub struct Policies {
     /// For retention overruns, truncations and recreated topics.
     pub on_gap: OnGap,
+    /// For records of the source that are damaged.
+    pub on_corrupt: OnCorrupt,
     /// For refused records.
     pub on_refused: OnRefused,
     /// For records without a usable timestamp.

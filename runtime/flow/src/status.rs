@@ -68,6 +68,8 @@ pub struct Totals {
     pub records_quarantined: u64,
     /// Records sent with the present time, because their own timestamp was 0.
     pub timestamps_replaced: u64,
+    /// Offsets of damaged records that were skipped.
+    pub corrupt_skipped: u64,
     /// Bytes of keys, values and headers acknowledged by the target, plus 64 bytes for each record.
     pub bytes_written: u64,
     /// Transactions committed.

@@ -42,6 +42,9 @@ pub struct SourceTuning {
     pub partition_fetch_bytes: usize,
     /// Largest answer to one fetch (`fetch.max.bytes`), in bytes.
     pub fetch_bytes: usize,
+    /// Largest answer that is taken at all (`receive.message.max.bytes`), in bytes. A broker sends
+    /// a batch that is larger than a fetch alone, and zstd is decompressed up to this size.
+    pub answer_bytes: usize,
     /// Bytes of records that one batch of the port should have.
     pub pull_bytes: usize,
     /// Number of partitions that the lane reads. With thousands of them the brokers are asked less
@@ -57,6 +60,7 @@ impl Default for SourceTuning {
             fetch_budget_bytes: 64 << 20,
             partition_fetch_bytes: 8 << 20,
             fetch_bytes: 64 << 20,
+            answer_bytes: 128 << 20,
             pull_bytes: 512 << 10,
             partitions: 0,
             request_timeout: Duration::from_secs(15),
@@ -217,7 +221,10 @@ pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTun
     settings.set_default("fetch.min.bytes", 1 + tuning.partitions.saturating_sub(100) * 16);
     settings.set_default("fetch.message.max.bytes", tuning.partition_fetch_bytes);
     settings.set_default("fetch.max.bytes", tuning.fetch_bytes);
-    settings.set_default("receive.message.max.bytes", tuning.fetch_bytes.max(tuning.partition_fetch_bytes) * 2 + 1024);
+    let fetch_bytes = tuning.fetch_bytes.max(tuning.partition_fetch_bytes);
+    // 32 bits, signed.
+    let answer_bytes = tuning.answer_bytes.max(fetch_bytes * 2 + 1024).min(i32::MAX as usize);
+    settings.set_default("receive.message.max.bytes", answer_bytes);
     settings.set_default("fetch.queue.backoff.ms", 5);
     settings.set_default("check.crcs", "true");
     // A topic missing from the metadata for this long counts as gone.

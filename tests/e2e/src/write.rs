@@ -26,13 +26,14 @@ impl Writer {
     /// # Errors
     /// The library's error.
     pub fn new(config: &ClientConfig, topic: &str) -> Result<Self, ClientError> {
-        let producer = config
-            .clone()
-            .set("enable.idempotence", "true")
-            .set("linger.ms", "2")
-            .set("message.max.bytes", "10000000")
-            .create()
-            .map_err(ClientError::kafka("making a writer", topic))?;
+        let mut config = config.clone();
+        config.set("enable.idempotence", "true");
+        for (name, value) in [("linger.ms", "2"), ("message.max.bytes", "10000000")] {
+            if config.get(name).is_none() {
+                config.set(name, value);
+            }
+        }
+        let producer = config.create().map_err(ClientError::kafka("making a writer", topic))?;
         let raw = CString::new(topic).map_err(|error| failed(topic, error.to_string()))?;
         Ok(Self { producer, topic: raw, name: topic.to_owned() })
     }

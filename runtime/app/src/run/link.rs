@@ -208,6 +208,7 @@ fn lane_spec(link: &Link, measured: &Measured, process: u32) -> LaneSpec {
         },
         policies: Policies {
             on_gap: link.on_gap,
+            on_corrupt: link.on_corrupt,
             on_refused: link.on_refused,
             on_timestamp_zero: link.on_timestamp_zero,
         },

@@ -59,6 +59,9 @@ impl Measured {
             fetch_budget_bytes: (partition_fetch_bytes * short_lines.min(2)).clamp(MIB, half_of_lane),
             partition_fetch_bytes,
             fetch_bytes: partition_fetch_bytes.saturating_mul(4).min(fetch_max),
+            // Half of the memory for one batch, whatever the number of lanes: batches larger than a
+            // fetch are rare.
+            answer_bytes: link.memory_mib_max as usize * MIB / 2,
             partitions: self.partitions.div_ceil(self.lanes.max(1) as usize),
             request_timeout: REQUEST,
             ..SourceTuning::default()

@@ -29,8 +29,8 @@ pub use admin::AdminListen;
 pub use diff::{Change, diff};
 pub use limits::PluginLimits;
 pub use model::{
-    Admin, Cluster, Config, DeliveryMode, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnError, OnGap, OnRefused,
-    OnTimestampZero, PluginUse,
+    Admin, Cluster, Config, DeliveryMode, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnCorrupt, OnError, OnGap,
+    OnRefused, OnTimestampZero, PluginUse,
 };
 pub use path::{Path, Step};
 pub use problem::{Gravity, Part, Problem, What, nearest};

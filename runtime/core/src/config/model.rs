@@ -125,6 +125,10 @@ pub struct Link {
     /// event reports the offsets.
     #[serde(default)]
     pub on_gap: OnGap,
+    /// Action when a batch at the source is damaged: a wrong checksum, data that cannot be
+    /// decompressed, unreadable headers. An event reports the offsets either way.
+    #[serde(default)]
+    pub on_corrupt: OnCorrupt,
     /// Action for a record that the target refuses (too large, invalid timestamp) or a plugin
     /// rejects. With `stop`, a record that a plugin's `on_error` would send to quarantine stops its
     /// partition too.
@@ -176,7 +180,8 @@ pub struct Link {
     pub batch_kib_max: u32,
     /// Largest response to one fetch from a source broker, in MiB. Strait requests 4 MiB over a
     /// short line and up to 32 MiB over a long one, within this limit; raise it together with
-    /// `memory_mib_max`.
+    /// `memory_mib_max`. A single batch that is larger is fetched all the same, up to half of
+    /// `memory_mib_max`; above that its partition stops (event `source_batch_too_large`).
     #[serde(default = "default_fetch_mib_max")]
     #[schemars(range(min = 1, max = 1024))]
     pub fetch_mib_max: u32,
@@ -308,6 +313,18 @@ pub enum OnGap {
     /// Continue at the oldest record that exists; in a topic created again, at its beginning. The
     /// missing records are lost on the target too.
     Continue,
+}
+
+/// Action for a damaged batch at the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCorrupt {
+    /// Stop the partition; other partitions continue. Retried, as a replica may be sound.
+    #[default]
+    Stop,
+    /// Continue behind the damage. The skipped records are lost on the target too;
+    /// `strait_source_gap_total{reason="corrupt"}` counts their offsets.
+    Skip,
 }
 
 /// Action for a refused record.

@@ -10,7 +10,7 @@ use crate::clock::millis;
 use crate::error::LaneError;
 use crate::partitions::{Pause, Stream, is_other};
 use crate::ports::ReadFailure;
-use crate::spec::OnGap;
+use crate::spec::{OnCorrupt, OnGap};
 
 /// Wait before a source partition that failed for an unclear reason is read again.
 const READ_RETRY: Duration = Duration::from_secs(1);
@@ -32,6 +32,13 @@ impl Lane<'_> {
             ReadFailure::Denied(reason) => {
                 self.on_denied(stream, reason, now);
                 return Ok(());
+            }
+            ReadFailure::TooLarge { bytes, limit } => {
+                let event = Event::SourceBatchTooLarge { partition: key, offset: expected, bytes, limit };
+                return self.stop(stream, event).await;
+            }
+            ReadFailure::Corrupt { offset, end, reason } => {
+                return self.on_corrupt(stream, offset.max(expected), end, reason, now).await;
             }
             ReadFailure::Other(reason) => {
                 tracing::warn!(link = %self.spec.link, partition = %key, %reason, "reading failed, will retry");
@@ -63,6 +70,33 @@ impl Lane<'_> {
         // The log moved between the failure and the question: the offset exists after all.
         self.pause_reading(stream, now);
         Ok(())
+    }
+
+    /// Handles offsets from `offset` on that cannot be read: stops the partition, or skips them, as
+    /// policy says.
+    async fn on_corrupt(
+        &mut self,
+        stream: Stream,
+        offset: SourceOffset,
+        end: Option<SourceOffset>,
+        reason: String,
+        now: Duration,
+    ) -> Result<(), LaneError> {
+        let window = self.partitions.at_mut(stream);
+        let partition = window.key().clone();
+        let behind = end.filter(|end| *end > offset && self.spec.policies.on_corrupt == OnCorrupt::Skip);
+        let Some(end) = behind else {
+            return self.stop(stream, Event::SourceCorrupt { partition, offset, end, reason }).await;
+        };
+        if let Some(until) = window.hear_warm_up(now) {
+            tracing::warn!(link = %self.spec.link, %partition, %reason, "damaged records of the past are missing from a warm-up");
+            return self.warmed_up_to(stream, until, until).await;
+        }
+        window.continue_at(end);
+        self.chain.forget(&partition);
+        self.deps.status.add(|totals| totals.corrupt_skipped += (end.0 - offset.0).unsigned_abs());
+        self.emit(Event::CorruptSkipped { partition, offset, end, reason });
+        self.start_reading(&[stream]).await
     }
 
     fn on_denied(&mut self, stream: Stream, reason: String, now: Duration) {

@@ -73,7 +73,23 @@ pub enum ReadFailure {
     /// Our principal may not read the topic; with the reason and the remedy. Retried from time to
     /// time, as the permission may be granted.
     Denied(String),
-    /// Any other failure (corrupt batch, decompression), as text. Retried.
+    /// The next batch is larger than the reader takes. No other partition is held up by it.
+    TooLarge {
+        /// Size of the batch in bytes, where the cluster said it.
+        bytes: Option<u64>,
+        /// The most that the reader takes, in bytes.
+        limit: u64,
+    },
+    /// A batch, or one record of it, cannot be read however often it is fetched.
+    Corrupt {
+        /// Its first offset; it may lie before the position.
+        offset: SourceOffset,
+        /// The first offset behind it, if that was found out.
+        end: Option<SourceOffset>,
+        /// The damage.
+        reason: String,
+    },
+    /// Any other failure, as text. Retried.
     Other(String),
 }
 

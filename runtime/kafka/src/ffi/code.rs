@@ -11,10 +11,16 @@ pub struct Code(pub i32);
 impl Code {
     /// No error.
     pub const OK: Self = Self(0);
+    /// A message or response that does not parse, or a batch whose checksum is wrong.
+    pub const BAD_MSG: Self = Self(-199);
+    /// A batch that cannot be decompressed, or only into more than the client takes.
+    pub const BAD_COMPRESSION: Self = Self(-198);
     /// A connection failed.
     pub const TRANSPORT: Self = Self(-195);
     /// A host name could not be resolved.
     pub const RESOLVE: Self = Self(-193);
+    /// A codec or format of a batch that the client does not have.
+    pub const NOT_IMPLEMENTED: Self = Self(-170);
     /// End of a partition: the fetch position stands at the last stable offset.
     pub const PARTITION_EOF: Self = Self(-191);
     /// The partition is not known locally.
@@ -49,6 +55,8 @@ impl Code {
     pub const INVALID_DIFFERENT_RECORD: Self = Self(-138);
     /// The offset is not in the log.
     pub const OFFSET_OUT_OF_RANGE: Self = Self(1);
+    /// The broker has found a damaged batch.
+    pub const INVALID_MSG: Self = Self(2);
     /// The topic or partition does not exist.
     pub const UNKNOWN_TOPIC_OR_PART: Self = Self(3);
     /// The partition has no leader now.
@@ -97,6 +105,12 @@ impl Code {
     pub const PRODUCER_FENCED: Self = Self(90);
     /// The topic id does not exist.
     pub const UNKNOWN_TOPIC_ID: Self = Self(100);
+
+    /// Returns whether a batch cannot be read, however often it is fetched.
+    #[must_use]
+    pub fn is_damage(self) -> bool {
+        matches!(self, Self::BAD_MSG | Self::BAD_COMPRESSION | Self::NOT_IMPLEMENTED | Self::INVALID_MSG)
+    }
 
     /// Returns librdkafka's description.
     #[must_use]

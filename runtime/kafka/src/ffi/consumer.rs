@@ -15,13 +15,30 @@ use super::{
 };
 use crate::config::Settings;
 
-/// Partitions that the brokers do not know. With an error callback librdkafka reports them only
-/// there (`rdkafka_partition.c`: `rd_kafka_toppar_enq_error`), as 'topic [partition]: reason'.
+/// Troubles that librdkafka reports to the error callback only.
 #[derive(Default)]
-struct Missing(Mutex<Vec<(String, i32)>>);
+struct Reported {
+    /// Partitions that the brokers do not know (`rdkafka_partition.c`: `rd_kafka_toppar_enq_error`,
+    /// as 'topic [partition]: reason').
+    missing: Mutex<Vec<(String, i32)>>,
+    /// Size of a response above `receive.message.max.bytes`. librdkafka drops it and the connection
+    /// (`rdkafka_broker.c`: `rd_kafka_recv`), and does not know which partition it was for.
+    too_large: Mutex<Option<u64>>,
+}
 
-impl Observer for Missing {
+/// Returns the size in 'Invalid response size N (0..M): increase receive.message.max.bytes'.
+fn response_size(text: &str) -> Option<u64> {
+    text.split_once("Invalid response size ")?.1.split(' ').next()?.parse().ok()
+}
+
+impl Observer for Reported {
     fn trouble(&self, trouble: &Trouble) {
+        if trouble.code == Code::BAD_MSG {
+            if let Some(size) = response_size(&trouble.text) {
+                *lock(&self.too_large) = Some(size);
+            }
+            return;
+        }
         let gone = [Code::UNKNOWN_TOPIC, Code::UNKNOWN_PARTITION, Code::UNKNOWN_TOPIC_OR_PART, Code::UNKNOWN_TOPIC_ID];
         if !gone.contains(&trouble.code) {
             return;
@@ -30,7 +47,7 @@ impl Observer for Missing {
         let Some((topic, partition)) = named.and_then(|(topic, number)| Some((topic, number.parse().ok()?))) else {
             return;
         };
-        let mut missing = lock(&self.0);
+        let mut missing = lock(&self.missing);
         if missing.len() < 100_000 {
             missing.push((topic.to_owned(), partition));
         }
@@ -43,7 +60,7 @@ pub struct Consumer {
     queue: *mut b::rd_kafka_queue_t,
     messages: Vec<*mut b::rd_kafka_message_t>,
     wake: Option<Box<Thread>>,
-    missing: Arc<Missing>,
+    reported: Arc<Reported>,
 }
 
 // SAFETY: the queue may be used from any one thread at a time, which `&mut self` ensures; the
@@ -56,15 +73,15 @@ impl Consumer {
     /// # Errors
     /// [`FfiError`].
     pub fn new(label: &str, settings: &Settings) -> Result<Self, FfiError> {
-        let missing = Arc::new(Missing::default());
-        let observer: Arc<dyn Observer> = Arc::clone(&missing) as Arc<dyn Observer>;
+        let reported = Arc::new(Reported::default());
+        let observer: Arc<dyn Observer> = Arc::clone(&reported) as Arc<dyn Observer>;
         let client = Arc::new(Client::new(ClientKind::Consumer, label, settings, Some(observer))?);
         // SAFETY: live instance; sends the main queue's events (errors, statistics) to the consumer
         // queue.
         unsafe { b::rd_kafka_poll_set_consumer(client.raw()) };
         // SAFETY: live instance.
         let queue = unsafe { b::rd_kafka_queue_get_consumer(client.raw()) };
-        Ok(Self { client, queue, messages: Vec::new(), wake: None, missing })
+        Ok(Self { client, queue, messages: Vec::new(), wake: None, reported })
     }
 
     /// Returns the instance, for admin requests.
@@ -76,7 +93,14 @@ impl Consumer {
     /// Returns the partitions that the brokers reported as unknown since the last call.
     #[must_use]
     pub fn take_missing(&self) -> Vec<(String, i32)> {
-        std::mem::take(&mut *lock(&self.missing.0))
+        std::mem::take(&mut *lock(&self.reported.missing))
+    }
+
+    /// Returns the size of a response that was larger than the client takes, if there was one since
+    /// the last call.
+    #[must_use]
+    pub fn take_too_large(&self) -> Option<u64> {
+        lock(&self.reported.too_large).take()
     }
 
     /// Unparks `thread` whenever the empty queue gets a message. Only the first call counts.
@@ -169,5 +193,18 @@ unsafe extern "C" fn on_wake(_rk: *mut b::rd_kafka_t, opaque: *mut c_void) {
     // takes the callback away under the same lock before the Thread is freed.
     if let Some(thread) = unsafe { opaque.cast::<Thread>().as_ref() } {
         thread.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_response_is_read_from_the_client_s_report() {
+        let text = "127.0.0.1:9092/1: Receive failed: Invalid response size 10485909 (0..8389632): \
+                    increase receive.message.max.bytes (after 3ms in state UP)";
+        assert_eq!(response_size(text), Some(10_485_909));
+        assert_eq!(response_size("Receive failed: Disconnected"), None);
     }
 }

@@ -5,6 +5,8 @@
 //! queue fills up to its budget, and fetching stops.
 
 mod reader;
+mod scout;
+mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,7 +52,7 @@ impl KafkaSource {
         let client = Arc::clone(consumer.client());
         let (commands, command_queue) = mpsc::channel(8);
         let (batches, fetched) = mpsc::channel(READY_BATCHES);
-        let reader = Reader::new(consumer, command_queue, batches, tuning.pull_bytes, context.clone());
+        let reader = Reader::new(consumer, command_queue, batches, tuning.pull_bytes, settings, context.clone());
         let thread = std::thread::Builder::new()
             .name(format!("strait-read-{lane}"))
             .spawn(move || reader.run())

@@ -8,6 +8,8 @@ use strait_core::{BatchBuilder, LeaderEpoch, SourceOffset, TimestampType};
 use strait_flow::ports::{Class, Fetched, PortError, ReadEpoch, ReadFailure};
 use tokio::sync::{mpsc, oneshot};
 
+use super::search::{Border, Damage, Found, Search};
+use crate::config::Settings;
 use crate::error::{class_of, port_error};
 use crate::ffi::{Code, ConsumedMessage, Consumer, FfiError, Place, Stamp};
 use crate::queries::is_gone;
@@ -21,6 +23,9 @@ const IDLE: Duration = Duration::from_millis(250);
 /// How long a seek waits for an assignment to take effect.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How librdkafka names the codec zstd in the error of a batch (`rdkafka_msgset_reader.c`).
+const ZSTD: &str = "codec 0x4)";
+
 pub(super) type Answer = oneshot::Sender<Result<(), FfiError>>;
 
 /// A command of the lane to the thread.
@@ -33,6 +38,8 @@ struct Assigned {
     epoch: ReadEpoch,
     /// Next offset that was not sent to the lane.
     next: i64,
+    /// Whether the last fetch reached the end of the committed log.
+    is_at_end: bool,
 }
 
 pub(super) struct Reader {
@@ -46,6 +53,8 @@ pub(super) struct Reader {
     record_bytes: usize,
     context: String,
     last_trouble: Option<Instant>,
+    settings: Settings,
+    search: Search,
 }
 
 /// The messages of one batch, by their index in the pull.
@@ -59,9 +68,11 @@ struct Group {
     bytes: usize,
 }
 
-enum Item {
-    Group(Group),
+/// A finding of a pull: a batch that is still to be copied (`G`), another event, or damage.
+enum Item<G> {
+    Batch(G),
     Other(Fetched),
+    Damage(Damage),
 }
 
 impl Reader {
@@ -70,8 +81,10 @@ impl Reader {
         commands: mpsc::Receiver<Command>,
         out: mpsc::Sender<Result<Fetched, PortError>>,
         pull_bytes: usize,
+        settings: Settings,
         context: String,
     ) -> Self {
+        let label = format!("{}/scout", consumer.client().label());
         Self {
             consumer,
             commands,
@@ -82,6 +95,8 @@ impl Reader {
             record_bytes: 1024,
             context,
             last_trouble: None,
+            search: Search::new(label, settings.clone()),
+            settings,
         }
     }
 
@@ -111,7 +126,8 @@ impl Reader {
             }
             // Woken by a command, by the lane taking a batch, or by records after the queue was
             // empty.
-            if !self.waiting.is_empty() || self.pull() == 0 {
+            let is_idle = !self.waiting.is_empty() || self.pull() == 0;
+            if !self.search() && is_idle {
                 std::thread::park_timeout(IDLE);
             }
         }
@@ -134,7 +150,7 @@ impl Reader {
         self.consumer.assign(places)?;
         for place in places {
             let topic = Arc::from(place.topic.as_str());
-            let state = Assigned { epoch, next: place.offset };
+            let state = Assigned { epoch, next: place.offset, is_at_end: false };
             self.assigned.entry(topic).or_default().insert(place.partition, state);
         }
         let checked: Vec<Place> =
@@ -199,24 +215,29 @@ impl Reader {
     /// Takes the messages that librdkafka has queued. Returns their number.
     fn pull(&mut self) -> usize {
         let count = (self.pull_bytes / self.record_bytes.max(1)).clamp(PULL_MIN, PULL_MAX);
+        let limit = self.limit();
         let (assigned, context) = (&mut self.assigned, self.context.as_str());
         let (got, bytes, ready) = self.consumer.consume(count, Duration::ZERO, |messages| {
-            let items = sort(messages, assigned, context);
+            let items = sort(messages, assigned, limit, context);
             let bytes: usize = messages.iter().map(ConsumedMessage::bytes).sum();
-            let ready: Vec<Fetched> = items.into_iter().map(|item| copy(item, messages)).collect();
+            let mut ready = Vec::new();
+            items.into_iter().for_each(|item| copy(item, messages, &mut ready));
             (messages.len(), bytes, ready)
         });
         let mut failed: Vec<Place> = Vec::new();
-        for fetched in ready {
-            let (topic, partition) = partition_of(&fetched);
+        for item in ready {
+            let (topic, partition) = partition_of(&item);
             // After a failure nothing is sent until the partition is assigned again.
             if failed.iter().any(|place| place.topic == **topic && place.partition == partition) {
                 continue;
             }
-            if matches!(fetched, Fetched::Failed { .. }) {
+            if matches!(item, Item::Damage(_) | Item::Other(Fetched::Failed { .. })) {
                 failed.push(Place::of(&**topic, partition));
             }
-            self.waiting.push_back(Ok(fetched));
+            match item {
+                Item::Batch(fetched) | Item::Other(fetched) => self.waiting.push_back(Ok(fetched)),
+                Item::Damage(damage) => self.search.find_end(damage),
+            }
         }
         if let Err(error) = self.unassign(&failed) {
             tracing::warn!("{}: unassigning a failed partition: {error}", self.context);
@@ -243,6 +264,64 @@ impl Reader {
         }
     }
 
+    /// Returns the largest response that the client takes, in bytes.
+    fn limit(&self) -> u64 {
+        self.settings.get("receive.message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// Searches for what librdkafka does not say of batches that cannot be read. Returns whether it
+    /// has something to report.
+    fn search(&mut self) -> bool {
+        if let Some(bytes) = self.consumer.take_too_large()
+            && !self.search.has_suspects()
+        {
+            tracing::warn!("{}: a response of {bytes} bytes is too large, looking for its partition", self.context);
+            self.search.suspect(self.suspects());
+        }
+        match self.search.step() {
+            None => false,
+            Some(Found::TooLarge(place, bytes)) => self.report_too_large(&place, bytes),
+            Some(Found::Damage(damage)) => {
+                let Damage { epoch, topic, partition, begin, reason, end } = damage;
+                let end = end.get().map(SourceOffset);
+                let failure = ReadFailure::Corrupt { offset: SourceOffset(begin), end, reason };
+                self.waiting.push_back(Ok(Fetched::Failed { epoch, topic, partition, failure }));
+                true
+            }
+        }
+    }
+
+    /// Returns the places of all partitions, those at the end of their log first: they are the last
+    /// ones to be asked.
+    fn suspects(&self) -> Vec<Place> {
+        let mut suspects = Vec::new();
+        for (topic, partitions) in &self.assigned {
+            let of_topic = partitions.iter().map(|(number, state)| {
+                let place = Place { offset: state.next, ..Place::of(&**topic, *number) };
+                (!state.is_at_end, place)
+            });
+            suspects.extend(of_topic);
+        }
+        suspects.sort_by_key(|(is_behind, _)| *is_behind);
+        suspects.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// Reports a partition whose next batch is too large, unless it was read or moved since.
+    fn report_too_large(&mut self, place: &Place, bytes: u64) -> bool {
+        let topic = self.assigned.get_key_value(place.topic.as_str()).map(|(topic, _)| Arc::clone(topic));
+        let state = topic.and_then(|topic| Some((self.assigned.get(&topic)?.get(&place.partition)?, topic)));
+        let Some((state, topic)) = state.filter(|(state, _)| state.next == place.offset) else {
+            return false;
+        };
+        let (epoch, partition) = (state.epoch, place.partition);
+        if let Err(error) = self.unassign(std::slice::from_ref(place)) {
+            tracing::warn!("{}: unassigning {topic}-{partition}: {error}", self.context);
+        }
+        let failure = ReadFailure::TooLarge { bytes: Some(bytes), limit: self.limit() };
+        self.waiting.push_back(Ok(Fetched::Failed { epoch, topic, partition, failure }));
+        true
+    }
+
     /// Reports trouble of the client. A refused login fails the client; lost connections do not, as
     /// librdkafka reconnects.
     fn report_trouble(&mut self) {
@@ -265,10 +344,13 @@ impl Reader {
     }
 }
 
-fn partition_of(fetched: &Fetched) -> (&Arc<str>, i32) {
-    match fetched {
-        Fetched::Batch { batch, .. } => (batch.topic(), batch.partition()),
-        Fetched::Moved { topic, partition, .. } | Fetched::Failed { topic, partition, .. } => (topic, *partition),
+fn partition_of(item: &Item<Fetched>) -> (&Arc<str>, i32) {
+    match item {
+        Item::Damage(damage) => (&damage.topic, damage.partition),
+        Item::Batch(fetched) | Item::Other(fetched) => match fetched {
+            Fetched::Batch { batch, .. } => (batch.topic(), batch.partition()),
+            Fetched::Moved { topic, partition, .. } | Fetched::Failed { topic, partition, .. } => (topic, *partition),
+        },
     }
 }
 
@@ -277,9 +359,10 @@ fn partition_of(fetched: &Fetched) -> (&Arc<str>, i32) {
 fn sort(
     messages: &[ConsumedMessage<'_>],
     assigned: &mut BTreeMap<Arc<str>, HashMap<i32, Assigned>>,
+    limit: u64,
     context: &str,
-) -> Vec<Item> {
-    let mut items: Vec<Item> = Vec::new();
+) -> Vec<Item<Group>> {
+    let mut items = Vec::new();
     let mut open: HashMap<(usize, i32), usize> = HashMap::new();
     for (index, message) in messages.iter().enumerate() {
         let identity = (message.topic_address(), message.partition());
@@ -296,13 +379,13 @@ fn sort(
         let partition = message.partition();
         if message.code() != Code::OK {
             open.remove(&identity);
-            items.extend(out_of_band(message, state, topic).map(Item::Other));
+            items.extend(out_of_band(message, state, topic, limit));
             continue;
         }
-        state.next = message.offset() + 1;
+        (state.next, state.is_at_end) = (message.offset() + 1, false);
         let (leader_epoch, (_, stamp)) = (message.leader_epoch(), message.timestamp());
         let group = open.get(&identity).and_then(|at| match items.get_mut(*at) {
-            Some(Item::Group(group)) if group.leader_epoch == leader_epoch && group.stamp == stamp => Some(group),
+            Some(Item::Batch(group)) if group.leader_epoch == leader_epoch && group.stamp == stamp => Some(group),
             _ => None,
         });
         if let Some(group) = group {
@@ -311,7 +394,7 @@ fn sort(
             continue;
         }
         open.insert(identity, items.len());
-        items.push(Item::Group(Group {
+        items.push(Item::Batch(Group {
             topic,
             partition,
             epoch: state.epoch,
@@ -325,16 +408,34 @@ fn sort(
 }
 
 /// Returns the event of a message without a record.
-fn out_of_band(message: &ConsumedMessage<'_>, state: &mut Assigned, topic: Arc<str>) -> Option<Fetched> {
-    let (epoch, partition) = (state.epoch, message.partition());
-    if message.code() == Code::PARTITION_EOF {
+fn out_of_band(
+    message: &ConsumedMessage<'_>,
+    state: &mut Assigned,
+    topic: Arc<str>,
+    limit: u64,
+) -> Option<Item<Group>> {
+    let (epoch, partition, code) = (state.epoch, message.partition(), message.code());
+    if code == Code::PARTITION_EOF {
+        state.is_at_end = true;
         if message.offset() <= state.next {
             return None;
         }
         state.next = message.offset();
-        return Some(Fetched::Moved { epoch, topic, partition, next: SourceOffset(state.next) });
+        return Some(Item::Other(Fetched::Moved { epoch, topic, partition, next: SourceOffset(state.next) }));
     }
-    Some(Fetched::Failed { epoch, topic, partition, failure: failure(message.code(), &message.error_text()) })
+    let reason = message.error_text();
+    // librdkafka decompresses zstd, whose ratio has no bound, into `receive.message.max.bytes` at
+    // most (`rdkafka_zstd.c`). It has checked the batch's checksum before that.
+    if code == Code::BAD_COMPRESSION && reason.contains(ZSTD) {
+        let failure = ReadFailure::TooLarge { bytes: None, limit };
+        return Some(Item::Other(Fetched::Failed { epoch, topic, partition, failure }));
+    }
+    if code.is_damage() {
+        let begin = message.offset();
+        let end = Border::behind(begin.max(state.next));
+        return Some(Item::Damage(Damage { epoch, topic, partition, begin, reason, end }));
+    }
+    Some(Item::Other(Fetched::Failed { epoch, topic, partition, failure: failure(code, &reason) }))
 }
 
 fn failure(code: Code, text: &str) -> ReadFailure {
@@ -352,11 +453,28 @@ fn failure(code: Code, text: &str) -> ReadFailure {
 }
 
 /// Copies the messages of a batch out of librdkafka's memory.
-fn copy(item: Item, messages: &[ConsumedMessage<'_>]) -> Fetched {
-    let group = match item {
-        Item::Other(fetched) => return fetched,
-        Item::Group(group) => group,
+fn copy(item: Item<Group>, messages: &[ConsumedMessage<'_>], ready: &mut Vec<Item<Fetched>>) {
+    let mut group = match item {
+        Item::Other(fetched) => return ready.push(Item::Other(fetched)),
+        Item::Damage(damage) => return ready.push(Item::Damage(damage)),
+        Item::Batch(group) => group,
     };
+    let (batch, damaged) = copy_records(&group, messages);
+    let Some((index, damage)) = damaged else {
+        return ready.push(Item::Batch(Fetched::Batch { epoch: group.epoch, batch: batch.build() }));
+    };
+    // The records before it are good.
+    group.messages.truncate(index);
+    if !group.messages.is_empty() {
+        let (batch, _) = copy_records(&group, messages);
+        ready.push(Item::Batch(Fetched::Batch { epoch: group.epoch, batch: batch.build() }));
+    }
+    ready.push(Item::Damage(damage));
+}
+
+/// Copies the records of a batch up to the first whose headers cannot be read: without them it
+/// would lose data. Returns its index in the group too.
+fn copy_records(group: &Group, messages: &[ConsumedMessage<'_>]) -> (BatchBuilder, Option<(usize, Damage)>) {
     let stamp = match group.stamp {
         Stamp::Create => TimestampType::Create,
         Stamp::Append => TimestampType::Append,
@@ -364,22 +482,16 @@ fn copy(item: Item, messages: &[ConsumedMessage<'_>]) -> Fetched {
     let topic = Arc::clone(&group.topic);
     let mut builder = BatchBuilder::new(topic, group.partition, stamp, LeaderEpoch(group.leader_epoch))
         .with_capacity(group.messages.len(), group.bytes);
-    for message in group.messages.iter().filter_map(|index| messages.get(*index)) {
+    let of_group = group.messages.iter().filter_map(|index| messages.get(*index));
+    for (index, message) in of_group.enumerate() {
         builder.push(SourceOffset(message.offset()), message.timestamp().0, message.key(), message.value());
         let headers = message.headers(|name, value| builder.push_header(name, value));
         if let Err(code) = headers {
-            // Without its headers the record would lose data, so the partition stops here.
-            return Fetched::Failed {
-                epoch: group.epoch,
-                topic: group.topic,
-                partition: group.partition,
-                failure: ReadFailure::Other(format!(
-                    "headers at offset {} cannot be read: {}",
-                    message.offset(),
-                    code.text()
-                )),
-            };
+            let (begin, reason) = (message.offset(), format!("its headers cannot be read: {}", code.text()));
+            let (epoch, topic, end) = (group.epoch, Arc::clone(&group.topic), Border::behind_record(begin));
+            let damage = Damage { epoch, topic, partition: group.partition, begin, reason, end };
+            return (builder, Some((index, damage)));
         }
     }
-    Fetched::Batch { epoch: group.epoch, batch: builder.build() }
+    (builder, None)
 }

@@ -5,7 +5,7 @@ mod storm;
 
 use std::future::Future;
 
-use strait_flow::{DeliveryMode, OnGap, OnRefused, OnTimestampZero, Policies};
+use strait_flow::{DeliveryMode, OnCorrupt, OnGap, OnRefused, OnTimestampZero, Policies};
 
 use self::peace::finish;
 use self::storm::storm;
@@ -53,7 +53,12 @@ impl Outcome {
 /// Returns policies under which no partition stops.
 #[must_use]
 pub fn lenient() -> Policies {
-    Policies { on_gap: OnGap::Continue, on_refused: OnRefused::Quarantine, on_timestamp_zero: OnTimestampZero::Now }
+    Policies {
+        on_gap: OnGap::Continue,
+        on_corrupt: OnCorrupt::Stop,
+        on_refused: OnRefused::Quarantine,
+        on_timestamp_zero: OnTimestampZero::Now,
+    }
 }
 
 /// Runs a script in a new world on a paused clock, and checks everything at its end.
@@ -101,6 +106,7 @@ pub fn run_seed(seed: u64, bug: Option<Bug>) -> Outcome {
     let mut pick = |a, b| if rng.chance(700) { a } else { b };
     let policies = Policies {
         on_gap: if pick(true, false) { OnGap::Continue } else { OnGap::Stop },
+        on_corrupt: OnCorrupt::Stop,
         on_refused: if pick(true, false) { OnRefused::Quarantine } else { OnRefused::Stop },
         on_timestamp_zero: match (pick(true, false), pick(true, false)) {
             (true, _) => OnTimestampZero::Now,

@@ -228,6 +228,8 @@ fn events(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
             let count = view.events.counts.get(reason).copied().unwrap_or(0);
             gaps.push((view.labels(&[("reason", reason)]), count));
         }
+        let skipped = view.work.as_ref().map_or(0, |work| work.status.totals().corrupt_skipped);
+        gaps.push((view.labels(&[("reason", "corrupt")]), skipped));
         fenced.push((view.labels(&[]), view.events.counts.get("fenced").copied().unwrap_or(0)));
     }
     page.counter("strait_events", "Events emitted, by name.", all)?;

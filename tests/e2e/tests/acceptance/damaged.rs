@@ -1,0 +1,183 @@
+//! Batches and records that are damaged in the source's log.
+
+use std::fs;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use strait_e2e::{Isolation, LogLine, Record, Strait, write_records};
+
+use crate::support::{Pair, SOON, Turn, copy, key_range, keys, link, record};
+
+/// Bytes of a batch before the part that its checksum covers, and of its whole header.
+const CHECKED_FROM: usize = 21;
+const HEADER: usize = 61;
+
+/// Returns the CRC-32C of bytes.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
+/// The only segment of partition 0 of a topic at the source, as its broker has it on disk.
+struct Segment {
+    path: PathBuf,
+    sound: Vec<u8>,
+}
+
+impl Segment {
+    fn of(pair: &Pair, topic: &str) -> Self {
+        let path = pair.source.folder().join(format!("data-1/{topic}-0/00000000000000000000.log"));
+        let sound = fs::read(&path).unwrap();
+        Self { path, sound }
+    }
+
+    /// Returns where the batch is that contains an offset, and the offsets that it has.
+    fn batch_at(&self, offset: i64) -> (Range<usize>, Range<i64>) {
+        let mut at = 0;
+        loop {
+            let batch = &self.sound[at..];
+            let number = |from: usize| i32::from_be_bytes(batch[from..from + 4].try_into().unwrap());
+            let first = i64::from_be_bytes(batch[..8].try_into().unwrap());
+            let end = at + 12 + usize::try_from(number(8)).unwrap();
+            let offsets = first..first + i64::from(number(23)) + 1;
+            if offsets.contains(&offset) {
+                return (at..end, offsets);
+            }
+            at = end;
+        }
+    }
+
+    /// Changes the batch that contains an offset. With `is_sealed` its checksum fits again. Returns
+    /// the offsets of the batch.
+    fn damage(&self, offset: i64, is_sealed: bool, change: impl Fn(&mut [u8])) -> Range<i64> {
+        let (place, offsets) = self.batch_at(offset);
+        let mut batch = self.sound[place.clone()].to_vec();
+        change(&mut batch);
+        if is_sealed {
+            let sum = crc32c(&batch[CHECKED_FROM..]).to_be_bytes();
+            batch[CHECKED_FROM - 4..CHECKED_FROM].copy_from_slice(&sum);
+        }
+        self.write(place.start, &batch);
+        offsets
+    }
+
+    fn repair(&self) {
+        self.write(0, &self.sound);
+    }
+
+    /// Writes in place: the broker has the file open.
+    fn write(&self, at: usize, bytes: &[u8]) {
+        let file = fs::File::options().write(true).open(&self.path).unwrap();
+        file.write_all_at(bytes, at as u64).unwrap();
+    }
+}
+
+fn flip(batch: &mut [u8]) {
+    batch[HEADER + 10] ^= 0x55;
+}
+
+/// Returns a link from the source under this name, which begins the names of the copies too.
+fn link_from(pair: &Pair, source: &str, more: &str) -> String {
+    let cluster = format!("[clusters.{source}]\nbootstrap_servers = \"{}\"\n\n", pair.source.internal_bootstrap());
+    cluster + &link(source, &["damaged-.*"], 1, more).replace("source = \"source\"", &format!("source = \"{source}\""))
+}
+
+#[track_caller]
+fn wait_copies(pair: &Pair, link: &str, topic: &str, wanted: &[String]) {
+    let topic = format!("{link}.{topic}");
+    pair.wait_target_topic(&topic);
+    let mut found = Vec::new();
+    let began = std::time::Instant::now();
+    while found != wanted {
+        let ends = |keys: &[String]| (keys.len(), keys.first().cloned(), keys.last().cloned());
+        assert!(began.elapsed() < SOON, "{topic}: {:?}, not {:?}", ends(&found), ends(wanted));
+        found = keys(&pair.at_target().read_records(&topic, Isolation::Committed).unwrap(), 0);
+    }
+}
+
+#[track_caller]
+fn wait_event(strait: &Strait, event: &str, link: &str, place: &str) -> LogLine {
+    let is = |line: &LogLine| {
+        line.is_event(event) && line.field("link") == Some(link) && line.message().starts_with(&format!("{place}:"))
+    };
+    let line = strait.wait_line(&format!("{event} of {place}"), SOON, is).unwrap();
+    println!("{}", line.message());
+    line
+}
+
+/// Returns the keys of records 0 to 150 without those in `gone`, and after them those from 150 on.
+fn without(gone: &Range<i64>, more: u64) -> Vec<String> {
+    let number = |n: i64| u64::try_from(n).unwrap();
+    [key_range(0, number(gone.start)), key_range(number(gone.end), 150 + more - number(gone.end))].concat()
+}
+
+#[test]
+fn damaged_batches_stop_their_partition_or_are_skipped_exactly_as_policy_says() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    let source = pair.at_source();
+    let write = |topic: &str, first: u64, count: u64| {
+        let mut config = source.config();
+        config.set("linger.ms", "200").set("compression.type", if topic == "damaged-codec" { "lz4" } else { "none" });
+        let value = [b'v'; 200];
+        let one = |number: u64| Record { partition: 0, ..record(Some(number.to_string().as_bytes()), Some(&value)) };
+        let records: Vec<Record> = (first..first + count).map(one).collect();
+        write_records(&config, topic, &records).unwrap();
+    };
+    let topics = ["damaged-sum", "damaged-last", "damaged-codec", "damaged-header", "damaged-not"];
+    for topic in topics {
+        source.create_topic(topic, 1, &[]).unwrap();
+        for first in [0, 50, 100] {
+            write(topic, first, 50);
+        }
+    }
+    let segment = |topic: &str| Segment::of(&pair, topic);
+    let (sum, last, codec, header) = (segment(topics[0]), segment(topics[1]), segment(topics[2]), segment(topics[3]));
+    let gone = [
+        sum.damage(70, false, flip),
+        last.damage(149, false, flip),
+        codec.damage(70, true, |batch| batch[HEADER..HEADER + 12].fill(0xff)),
+        // The number of headers of the batch's last record, of which there is none.
+        header.damage(70, true, |batch| *batch.last_mut().unwrap() = 2),
+    ];
+    // Only that one record.
+    let one = gone[3].end - 1..gone[3].end;
+    let gone = [gone[0].clone(), gone[1].clone(), gone[2].clone(), one];
+
+    let links = [link_from(&pair, "stop", ""), link_from(&pair, "skip", "on_corrupt = \"skip\"")];
+    let config = pair.config(&links.concat());
+    let mut strait = Strait::run("damaged", &config, &[]).unwrap();
+    for (topic, gone) in topics.iter().zip(&gone) {
+        let stopped = wait_event(&strait, "source_corrupt", "stop", &format!("{topic}-0"));
+        assert!(stopped.message().contains(&format!("offset {}, which", gone.start)), "{}", stopped.text);
+        assert!(stopped.message().contains(&format!("up to offset {}:", gone.end - 1)), "{}", stopped.text);
+        let skipped = wait_event(&strait, "corrupt_skipped", "skip", &format!("{topic}-0"));
+        assert!(skipped.message().contains(&format!("offset {}, which", gone.start)), "{}", skipped.text);
+        wait_copies(&pair, "skip", topic, &without(gone, 0));
+        wait_copies(&pair, "stop", topic, &key_range(0, u64::try_from(gone.start).unwrap()));
+    }
+    for topic in topics {
+        write(topic, 150, 20);
+    }
+    for link in ["stop", "skip"] {
+        wait_copies(&pair, link, "damaged-not", &key_range(0, 170));
+    }
+    for (topic, gone) in topics.iter().zip(&gone) {
+        wait_copies(&pair, "skip", topic, &without(gone, 20));
+    }
+
+    // Strait would retry by itself, but a restart is quicker.
+    strait.terminate().unwrap();
+    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    for (event, count) in [("source_corrupt", 4), ("corrupt_skipped", 4), ("lane_restarted", 0)] {
+        assert_eq!(strait.events(event).len(), count, "{:?}", strait.events(event));
+    }
+    for segment in [&sum, &last, &codec, &header] {
+        segment.repair();
+    }
+    copy(&config);
+    for topic in topics {
+        wait_copies(&pair, "stop", topic, &key_range(0, 170));
+    }
+}
