@@ -31,15 +31,17 @@ pub enum Event {
         /// The first offset that still exists in the log.
         log_start: SourceOffset,
     },
-    /// The source log ends before the link's position: records that were copied no longer exist at
-    /// the source.
-    #[error("{partition}: the source log was truncated: next offset {expected}, but the log ends at {log_end}")]
+    /// An unclean election took entries below the link's position: records that were copied no
+    /// longer exist at the source, and others may have their offsets.
+    #[error(
+        "{partition}: the source log was truncated at offset {log_end}, and the next offset is {expected}: what was read from {log_end} on no longer exists, and other records may be in its place"
+    )]
     Truncated {
         /// The source partition.
         partition: PartitionKey,
         /// The offset that the link would have read next.
         expected: SourceOffset,
-        /// The current end of the log.
+        /// Where the log that was read ends.
         log_end: SourceOffset,
     },
     /// The topic has another id than before: it was deleted and created again.

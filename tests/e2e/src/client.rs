@@ -75,7 +75,26 @@ impl TestClient {
     /// # Errors
     /// The broker's refusal, or a missed deadline.
     pub fn create_topic(&self, topic: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<(), ClientError> {
-        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+        self.create(topic, partitions, TopicReplication::Fixed(-1), configs)
+    }
+
+    /// Creates a topic of one partition with its replicas on these brokers, the first of them as
+    /// its leader.
+    ///
+    /// # Errors
+    /// As [`TestClient::create_topic`].
+    pub fn create_topic_on(&self, topic: &str, brokers: &[i32], configs: &[(&str, &str)]) -> Result<(), ClientError> {
+        self.create(topic, 1, TopicReplication::Variable(&[brokers]), configs)
+    }
+
+    fn create(
+        &self,
+        topic: &str,
+        partitions: i32,
+        replication: TopicReplication<'_>,
+        configs: &[(&str, &str)],
+    ) -> Result<(), ClientError> {
+        let mut new = NewTopic::new(topic, partitions, replication);
         for (key, value) in configs {
             new = new.set(key, value);
         }

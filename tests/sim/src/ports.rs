@@ -126,6 +126,7 @@ impl EventSink for SimProcess {
         if text.contains("please report this as a bug") {
             world.wrong(format!("process {proc}: {text}"));
         }
+        world.check_event(&event);
         let now = world.now();
         world.events.push((now, proc, event));
     }

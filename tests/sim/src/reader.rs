@@ -81,17 +81,18 @@ fn fetch_from(world: &mut World, spot: &Spot, place: &mut Place) -> Option<Fetch
     let Some(log) = world.source.log(&topic, partition) else {
         return fail(place, topic, partition, ReadFailure::Gone);
     };
-    if place.next < log.log_start || place.next > log.end() {
-        return fail(place, topic, partition, ReadFailure::OutOfRange);
-    }
     if log.epoch != place.seen {
         place.seen = log.epoch;
         place.validate = place.validate.or(place.last);
     }
     if let Some(epoch) = place.validate.take()
-        && log.end_of_epoch(epoch) < place.next
+        && log.end_of_epoch(epoch).is_none_or(|end| end < place.next)
     {
-        return fail(place, topic, partition, ReadFailure::LogTruncation);
+        let end = log.end_of_epoch(epoch).map(SourceOffset);
+        return fail(place, topic, partition, ReadFailure::LogTruncation { end });
+    }
+    if place.next < log.log_start || place.next > log.end() {
+        return fail(place, topic, partition, ReadFailure::OutOfRange);
     }
     let stable = log.last_stable();
     let mut builder: Option<(BatchBuilder, i32)> = None;
@@ -127,6 +128,7 @@ fn fetch_from(world: &mut World, spot: &Spot, place: &mut Place) -> Option<Fetch
     if next == place.next {
         return None;
     }
+    // The client knows the leader epoch of entries that it does not show.
     place.last = log.entries.get(next as usize - 1).map(|e| e.epoch);
     place.next = next;
     Some(Fetched::Moved { epoch, topic, partition, next: SourceOffset(next) })

@@ -53,6 +53,10 @@ impl Lane<'_> {
             return self.warm_up_with(stream, &batch, until, now).await;
         }
         let (key, expected, seen) = (window.key().clone(), window.expected(), window.leader_epoch());
+        if let Some(log_end) = window.truncated_by(first) {
+            let event = Event::Truncated { partition: key, expected, log_end };
+            return self.on_gap(stream, event, log_end, seen).await;
+        }
         if first < expected {
             let event = Event::OffsetRegression { partition: key, expected, found: first };
             return self.stop(stream, event).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strait_core::{Event, PartitionKey, SourceOffset, TopicId};
+use strait_core::{Event, LeaderEpoch, PartitionKey, SourceOffset, TopicId};
 
 use super::Lane;
 use crate::caution::Rewind;
@@ -27,7 +27,7 @@ impl Lane<'_> {
         now: Duration,
     ) -> Result<(), LaneError> {
         let window = self.partitions.at(stream);
-        let (key, expected) = (window.key().clone(), window.expected());
+        let (key, expected, leader_epoch) = (window.key().clone(), window.expected(), window.leader_epoch());
         let failure = match failure {
             ReadFailure::Denied(reason) => {
                 self.on_denied(stream, reason, now);
@@ -61,11 +61,29 @@ impl Lane<'_> {
         };
         if expected < bounds.log_start {
             let event = Event::RetentionOverrun { partition: key, expected, log_start: bounds.log_start };
-            return self.on_gap(stream, event, bounds.log_start).await;
+            return self.on_gap(stream, event, bounds.log_start, leader_epoch).await;
         }
-        if expected > bounds.high_watermark || failure == ReadFailure::LogTruncation {
-            let end = bounds.high_watermark.min(expected);
-            return self.on_gap(stream, Event::Truncated { partition: key, expected, log_end: end }, end).await;
+        self.partitions.at_mut(stream).skip_deleted(bounds.log_start);
+        let end = match failure {
+            ReadFailure::LogTruncation { end: Some(end) } => Some(end.max(bounds.log_start)),
+            // The log has another history, in which older leader epochs may come again.
+            ReadFailure::LogTruncation { end: None } => {
+                let log_end = bounds.high_watermark.min(expected);
+                let event = Event::Truncated { partition: key, expected, log_end };
+                return self.on_gap(stream, event, log_end, LeaderEpoch::UNKNOWN).await;
+            }
+            _ => None,
+        };
+        if expected > bounds.high_watermark {
+            let log_end = end.unwrap_or(bounds.high_watermark).min(bounds.high_watermark);
+            let event = Event::Truncated { partition: key, expected, log_end };
+            return self.on_gap(stream, event, log_end, leader_epoch).await;
+        }
+        if let Some(end) = end.filter(|end| *end < expected) {
+            // Progress names the leader epoch of its last record, and passes control records and
+            // aborted ones of newer epochs. What is there now tells whether records are missing.
+            self.partitions.at_mut(stream).look_from(end);
+            return self.start_reading(&[stream]).await;
         }
         // The log moved between the failure and the question: the offset exists after all.
         self.pause_reading(stream, now);
@@ -92,7 +110,7 @@ impl Lane<'_> {
             tracing::warn!(link = %self.spec.link, %partition, %reason, "damaged records of the past are missing from a warm-up");
             return self.warmed_up_to(stream, until, until).await;
         }
-        window.continue_at(end);
+        window.continue_at(end, LeaderEpoch::UNKNOWN);
         self.chain.forget(&partition);
         self.deps.status.add(|totals| totals.corrupt_skipped += (end.0 - offset.0).unsigned_abs());
         self.emit(Event::CorruptSkipped { partition, offset, end, reason });
@@ -114,8 +132,14 @@ impl Lane<'_> {
     }
 
     /// Records are gone, or others have their offsets: stops the partition, or continues at
-    /// `resume`, as policy says.
-    async fn on_gap(&mut self, stream: Stream, event: Event, resume: SourceOffset) -> Result<(), LaneError> {
+    /// `resume`, behind a record of this leader epoch, as policy says.
+    pub(super) async fn on_gap(
+        &mut self,
+        stream: Stream,
+        event: Event,
+        resume: SourceOffset,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<(), LaneError> {
         if self.spec.policies.on_gap == OnGap::Stop {
             return self.stop(stream, event).await;
         }
@@ -124,13 +148,15 @@ impl Lane<'_> {
         let key = window.key().clone();
         if resume < window.queue_end() {
             // Truncated below what was copied or is queued. The ledger of this attempt cannot go
-            // back; that of the next one can.
+            // back; that of the next one can. What is not committed is read again in any case.
             let (owner, committed) = (self.progress.owner(), window.committed());
-            let leader_epoch = window.committed_epoch();
-            self.caution.rewind(key, Rewind { resume, owner, committed, leader_epoch });
+            if resume < committed {
+                let leader_epoch = window.committed_epoch();
+                self.caution.rewind(key, Rewind { resume, owner, committed, leader_epoch });
+            }
             return Err(LaneError::Delivery("a source partition was truncated below the copied offset".to_owned()));
         }
-        window.continue_at(resume);
+        window.continue_at(resume, leader_epoch);
         self.chain.forget(&key);
         self.emit(Event::Resumed { partition: key, resumed: resume });
         self.start_reading(&[stream]).await

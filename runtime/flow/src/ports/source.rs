@@ -66,8 +66,14 @@ pub enum ReadFailure {
     /// The offset is not in the log (deleted by retention, or beyond its end): compare the log's
     /// bounds.
     OutOfRange,
-    /// The log and the position's leader epoch do not agree: the log was truncated or recreated.
-    LogTruncation,
+    /// The log and the position's leader epoch do not agree: from `end` on, the log holds other
+    /// entries than when the record before the position was read. The log was truncated, or the
+    /// offsets between held no records.
+    LogTruncation {
+        /// Where the leader epoch ends in the log, or `None` if the log does not know it: another
+        /// incarnation of the topic.
+        end: Option<SourceOffset>,
+    },
     /// The topic or partition does not exist.
     Gone,
     /// Our principal may not read the topic; with the reason and the remedy. Retried from time to

@@ -442,7 +442,9 @@ fn failure(code: Code, text: &str) -> ReadFailure {
     match code {
         // With auto.offset.reset=error every lost position has this code, and only the text has the
         // cause.
-        Code::AUTO_OFFSET_RESET if text.contains(&Code::LOG_TRUNCATION.text()) => ReadFailure::LogTruncation,
+        Code::AUTO_OFFSET_RESET if text.contains(&Code::LOG_TRUNCATION.text()) => {
+            ReadFailure::LogTruncation { end: end_of_epoch(text) }
+        }
         Code::AUTO_OFFSET_RESET if text.contains(&Code::OFFSET_OUT_OF_RANGE.text()) => ReadFailure::OutOfRange,
         code if is_gone(code) => ReadFailure::Gone,
         code if class_of(code) == Class::Stop => {
@@ -450,6 +452,14 @@ fn failure(code: Code, text: &str) -> ReadFailure {
         }
         code => ReadFailure::Other(format!("{text} ({})", code.name())),
     }
+}
+
+/// Returns where the leader epoch of the position ends in the log. librdkafka has it in the text
+/// of the error only, as `broker end offset is 5 (offset leader epoch 0)`; -1 is unknown.
+fn end_of_epoch(text: &str) -> Option<SourceOffset> {
+    let (_, rest) = text.split_once("broker end offset is ")?;
+    let end = rest.split(' ').next()?.parse().ok()?;
+    (end >= 0).then_some(SourceOffset(end))
 }
 
 /// Copies the messages of a batch out of librdkafka's memory.

@@ -19,7 +19,7 @@ pub async fn lost_positions_are_told_apart(rig: Rig) {
         (from("lossy", 0, 10, -1), ReadFailure::OutOfRange),
         (from("lossy", 0, 5000, -1), ReadFailure::OutOfRange),
         // The broker has never had this epoch: the position belongs to another log.
-        (from("lossy", 0, 60, 99), ReadFailure::LogTruncation),
+        (from("lossy", 0, 60, 99), ReadFailure::LogTruncation { end: None }),
         (from("no-such-topic", 0, 0, -1), ReadFailure::Gone),
     ];
     for (epoch, (place, expected)) in (1..).zip(cases) {

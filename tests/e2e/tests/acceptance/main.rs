@@ -26,6 +26,7 @@ mod memory;
 mod outage;
 mod plugins;
 mod poison;
+mod positions;
 mod refused;
 mod reload;
 mod residency;

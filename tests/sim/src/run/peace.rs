@@ -38,6 +38,8 @@ pub(super) async fn finish(mut cluster: Cluster) {
     if let Some(what) = waiting {
         sim.lock().wrong(format!("not everything arrived within {PEACE_SECS_MAX} s of peace: {what}"));
     }
+    let mut stopped = sim.lock().source.partitions();
+    stopped.retain(|key| cluster.is_stopped(key).is_some());
     cluster.stop_all().await;
     // Requests under way still arrive.
     tokio::time::sleep(Duration::from_secs(30)).await;
@@ -46,6 +48,7 @@ pub(super) async fn finish(mut cluster: Cluster) {
         return;
     }
     world.check_whole_target();
+    world.check_whole_source(&stopped);
     for lane in 0..world.lanes {
         let read = world.read_progress(lane, 0);
         let positions = match read {
@@ -156,8 +159,8 @@ fn explains(world: &World, key: &PartitionKey, event: &Event) -> bool {
         Event::QuarantineFailed { .. } => false,
         Event::PluginFailed { partition, first, .. } => here(partition) && world.is_refused(partition, *first),
         Event::RetentionOverrun { partition, .. } => here(partition) && log_changed,
-        Event::Truncated { partition, .. } => {
-            here(partition) && log_changed && world.source.log(&key.topic, key.partition).is_some_and(|l| l.epoch > 0)
+        Event::Truncated { partition, expected, .. } => {
+            here(partition) && log_changed && world.source.was_truncated_below(partition, *expected)
         }
         Event::TopicRecreated { partition, .. } | Event::SourceGone { partition, .. } => {
             here(partition) && log_changed && world.source.recreated.contains(&key.topic)

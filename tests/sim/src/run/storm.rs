@@ -265,6 +265,9 @@ fn trouble_at_the_source(sim: &Sim, rng: &mut Rng, which: usize, hit: Hit) {
             let end = world.source.log(&key.topic, key.partition).map_or(0, |log| log.last_stable());
             let keep = end.saturating_sub(rng.below(20) as i64).max(0);
             world.elect(&key.topic, key.partition, Some(keep));
+            // The new leader takes records before anyone hears of the election.
+            let more = if world.rng.chance(500) { world.rng.below(40) } else { 0 };
+            world.append(&key.topic, key.partition, more, false);
         }
         // A topic is deleted, and created again at once or later. In some runs it is longer than
         // the old position before anyone polls it.

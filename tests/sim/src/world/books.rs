@@ -7,7 +7,7 @@ use strait_core::invariants::{self, Fate, Place, Violation};
 use strait_core::map::MapRecord;
 use strait_core::progress::Position;
 use strait_core::{Event, PartitionKey, SourceOffset, TargetOffset};
-use strait_flow::{DeliveryMode, OnRefused, OnTimestampZero};
+use strait_flow::{DeliveryMode, OnTimestampZero};
 
 use super::World;
 use super::accounts::Account;
@@ -19,6 +19,8 @@ use super::target::{Content, ROUTED, State, target_name};
 pub struct Book {
     /// Committed progress.
     pub position: Option<Position>,
+    /// The first position.
+    pub start: Option<SourceOffset>,
     /// Everything below this offset was checked.
     pub verified: SourceOffset,
     /// Last committed record by target topic and partition (and client, in at-least-once mode).
@@ -184,84 +186,6 @@ impl World {
         }
     }
 
-    fn is_copied(&self, id: u64, record: &Record) -> bool {
-        self.copies(record).iter().all(|(topic, partition, copy)| {
-            let Some(topic) = self.target.topic(topic) else { return false };
-            let partitions = partition.map_or(i32::MIN..=i32::MAX, |p| p..=p);
-            let range = (id, *copy, topic, *partitions.start())..=(id, *copy, topic, *partitions.end());
-            self.books.copied.range(range).next().is_some()
-        })
-    }
-
-    fn fate_of(&self, id: u64) -> Fate {
-        let record = &self.source.records[id as usize];
-        if !record.committed {
-            return Fate::Nothing;
-        }
-        let refused = |stop: bool| match (stop, self.quarantine.contains(&id)) {
-            (true, _) => Fate::Stops,
-            (false, true) => Fate::Quarantined,
-            (false, false) => Fate::Lost,
-        };
-        let stop = self.policies.on_refused == OnRefused::Stop;
-        match record.kind {
-            Kind::Drop => Fate::Nothing,
-            Kind::Trap | Kind::Halt if !self.mended => Fate::Stops,
-            Kind::Reject | Kind::Refused { .. } | Kind::TimestampFar => refused(stop),
-            Kind::TimestampZero => match self.policies.on_timestamp_zero {
-                OnTimestampZero::Stop => Fate::Stops,
-                OnTimestampZero::Quarantine => refused(false),
-                OnTimestampZero::Now if self.is_copied(id, record) => Fate::Copied,
-                OnTimestampZero::Now => Fate::Missing,
-            },
-            _ if self.is_copied(id, record) => Fate::Copied,
-            _ => Fate::Missing,
-        }
-    }
-
-    /// Returns the fate of a source offset.
-    #[must_use]
-    pub fn fate(&self, key: &PartitionKey, offset: SourceOffset) -> Fate {
-        let Some(ids) = self.source.history.get(key).and_then(|h| h.get(&offset.0)) else { return Fate::Nothing };
-        // After an unclean election an offset has had several records; one of them was read.
-        let good = |f: &Fate| matches!(f, Fate::Nothing | Fate::Copied | Fate::Quarantined);
-        if let Some(fate) = ids.iter().map(|id| self.fate_of(*id)).find(good) {
-            return fate;
-        }
-        if self.excused(key, offset) || self.source.emptied.contains(&(key.clone(), offset.0)) {
-            return Fate::Nothing;
-        }
-        // Records that the election took before anyone read them need not be copied.
-        let owed = |id: &&u64| self.still_stands(key, offset, **id);
-        ids.iter().find(owed).map_or(Fate::Nothing, |id| self.fate_of(*id))
-    }
-
-    /// Returns whether a record that was ever at this offset is one that cannot pass.
-    #[must_use]
-    pub fn is_refused(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
-        let ids = self.source.history.get(key).and_then(|h| h.get(&offset.0));
-        ids.is_some_and(|ids| {
-            ids.iter().any(|id| !matches!(self.fate_of(*id), Fate::Copied | Fate::Missing | Fate::Nothing))
-        })
-    }
-
-    fn still_stands(&self, key: &PartitionKey, offset: SourceOffset, id: u64) -> bool {
-        let current = self.source.topics.get(&key.topic).is_some_and(|t| t.id == key.topic_id);
-        let Some(log) = self.source.log(&key.topic, key.partition).filter(|_| current) else { return true };
-        log.entries.get(offset.0 as usize).is_some_and(|e| e.record == Some(id))
-    }
-
-    /// Returns whether an event has reported the record at this offset as lost.
-    fn excused(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
-        self.events.iter().any(|(_, _, event)| match event {
-            Event::RetentionOverrun { partition, expected, log_start } => {
-                partition == key && *expected <= offset && offset < *log_start
-            }
-            Event::Truncated { partition, expected, .. } => partition == key && offset < *expected,
-            _ => false,
-        })
-    }
-
     fn check_progress(&mut self, key: &PartitionKey, position: Position) {
         let plain = self.delivery == DeliveryMode::AtLeastOnce;
         let old = self.books.of.entry(key.clone()).or_default().position.clone();
@@ -279,7 +203,7 @@ impl World {
             key.topic_id.0[0], from, position.next, position.owner
         ));
         let fell = old.as_ref().is_some_and(|old| position.next < old.next);
-        if fell && !plain && !self.was_truncated(key) {
+        if fell && !plain && !old.as_ref().is_some_and(|old| self.source.was_truncated_below(key, old.next)) {
             self.wrong(format!("{key}: progress fell to {}", position.next));
         }
         let world = &*self;
@@ -338,12 +262,9 @@ impl World {
         {
             self.wrong(format!("{key}: the first position is {}, behind the log's start", position.next));
         }
-        self.books.of.entry(key.clone()).or_default().verified = position.next;
+        let book = self.books.of.entry(key.clone()).or_default();
+        (book.start, book.verified) = (Some(position.next), position.next);
         position.next
-    }
-
-    fn was_truncated(&self, key: &PartitionKey) -> bool {
-        self.events.iter().any(|(_, _, e)| matches!(e, Event::Truncated { partition, .. } if partition == key))
     }
 
     /// Checks the maps of a transaction against its data. Returns the partition under which each
@@ -367,7 +288,7 @@ impl World {
             }
             let book = self.books.of.entry(map.partition.clone()).or_default();
             let last = book.map_next.insert((Arc::clone(&map.target_topic), 0), map.next);
-            let restarted = last.is_some() && self.was_truncated(&map.partition);
+            let restarted = last.is_some_and(|last| self.source.was_truncated_below(&map.partition, last));
             self.check(invariants::map_ascends(last.filter(|_| !restarted), map));
             for run in &map.runs {
                 for step in 0..i64::from(run.count) {

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod books;
 pub mod client;
+mod fate;
 mod faults;
 mod sim;
 pub mod source;

@@ -133,10 +133,12 @@ impl Log {
     }
 
     /// Returns the end of the largest leader epoch that is not above `epoch`, as
-    /// OffsetForLeaderEpoch does.
+    /// OffsetForLeaderEpoch does. `None` if no leader has had the epoch yet: another incarnation of
+    /// the topic.
     #[must_use]
-    pub fn end_of_epoch(&self, epoch: i32) -> i64 {
-        self.entries.iter().position(|e| e.epoch > epoch).map_or(self.end(), |at| at as i64)
+    pub fn end_of_epoch(&self, epoch: i32) -> Option<i64> {
+        let end = self.entries.iter().position(|e| e.epoch > epoch).map_or(self.end(), |at| at as i64);
+        (epoch <= self.epoch).then(|| end.max(self.log_start))
     }
 }
 
@@ -160,6 +162,8 @@ pub struct SourceCluster {
     pub history: BTreeMap<PartitionKey, BTreeMap<i64, Vec<u64>>>,
     /// Offsets without a record that an election took. A reader may have passed them before.
     pub emptied: std::collections::BTreeSet<(PartitionKey, i64)>,
+    /// Where elections have truncated each log.
+    pub truncations: BTreeMap<PartitionKey, Vec<i64>>,
     /// Names of topics that were ever deleted.
     pub recreated: std::collections::BTreeSet<Arc<str>>,
     ids: u8,
@@ -209,6 +213,12 @@ impl SourceCluster {
             last_stable: SourceOffset(log.last_stable()),
             high_watermark: SourceOffset(log.end()),
         })
+    }
+
+    /// Returns whether an election ever took the entry before this offset.
+    #[must_use]
+    pub fn was_truncated_below(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
+        self.truncations.get(key).is_some_and(|ends| ends.iter().any(|end| *end < offset.0))
     }
 
     /// Resolves a start to an offset.
@@ -366,6 +376,10 @@ impl World {
             let taken = log.iter().enumerate().skip(usize::try_from(keep).unwrap_or(0));
             let empty = taken.filter(|(_, entry)| entry.record.is_none());
             self.source.emptied.extend(empty.map(|(at, _)| (key.clone(), at as i64)));
+            let keep = keep.max(topic.logs.get(partition as usize).map_or(0, |log| log.log_start));
+            if keep < log.len() as i64 {
+                self.source.truncations.entry(key).or_default().push(keep);
+            }
         }
         if let Some(log) = self.source.log_mut(name, partition) {
             log.epoch += 1;

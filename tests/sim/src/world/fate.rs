@@ -1,0 +1,146 @@
+//! What became of the records that the source holds, or held: the oracle of a run.
+
+use strait_core::invariants::Fate;
+use strait_core::{Event, PartitionKey, SourceOffset};
+use strait_flow::{OnRefused, OnTimestampZero};
+
+use super::World;
+use super::source::{Kind, Record};
+
+impl World {
+    fn is_copied(&self, id: u64, record: &Record) -> bool {
+        self.copies(record).iter().all(|(topic, partition, copy)| {
+            let Some(topic) = self.target.topic(topic) else { return false };
+            let partitions = partition.map_or(i32::MIN..=i32::MAX, |p| p..=p);
+            let range = (id, *copy, topic, *partitions.start())..=(id, *copy, topic, *partitions.end());
+            self.books.copied.range(range).next().is_some()
+        })
+    }
+
+    fn fate_of(&self, id: u64) -> Fate {
+        let record = &self.source.records[id as usize];
+        if !record.committed {
+            return Fate::Nothing;
+        }
+        let refused = |stop: bool| match (stop, self.quarantine.contains(&id)) {
+            (true, _) => Fate::Stops,
+            (false, true) => Fate::Quarantined,
+            (false, false) => Fate::Lost,
+        };
+        let stop = self.policies.on_refused == OnRefused::Stop;
+        match record.kind {
+            Kind::Drop => Fate::Nothing,
+            Kind::Trap | Kind::Halt if !self.mended => Fate::Stops,
+            Kind::Reject | Kind::Refused { .. } | Kind::TimestampFar => refused(stop),
+            Kind::TimestampZero => match self.policies.on_timestamp_zero {
+                OnTimestampZero::Stop => Fate::Stops,
+                OnTimestampZero::Quarantine => refused(false),
+                OnTimestampZero::Now if self.is_copied(id, record) => Fate::Copied,
+                OnTimestampZero::Now => Fate::Missing,
+            },
+            _ if self.is_copied(id, record) => Fate::Copied,
+            _ => Fate::Missing,
+        }
+    }
+
+    /// Returns the fate of a source offset that progress passes.
+    ///
+    /// Only what the log no longer holds may be missing: what retention deleted, if an event named
+    /// it, and what an election took. A record that an election put in the place of one that was
+    /// read may be missing here, as its reader need not know yet: `check_whole_source` looks for
+    /// it at the end.
+    #[must_use]
+    pub fn fate(&self, key: &PartitionKey, offset: SourceOffset) -> Fate {
+        let Some(ids) = self.source.history.get(key).and_then(|h| h.get(&offset.0)) else { return Fate::Nothing };
+        // After an unclean election an offset has had several records; one of them was read.
+        let good = |f: &Fate| matches!(f, Fate::Nothing | Fate::Copied | Fate::Quarantined);
+        if let Some(fate) = ids.iter().map(|id| self.fate_of(*id)).find(good) {
+            return fate;
+        }
+        if self.is_overrun(key, offset) || self.source.emptied.contains(&(key.clone(), offset.0)) {
+            return Fate::Nothing;
+        }
+        // Records that the election took before anyone read them need not be copied.
+        let owed = |id: &&u64| self.still_stands(key, offset, **id);
+        ids.iter().find(owed).map_or(Fate::Nothing, |id| self.fate_of(*id))
+    }
+
+    /// Returns whether a record that was ever at this offset is one that cannot pass.
+    #[must_use]
+    pub fn is_refused(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
+        let ids = self.source.history.get(key).and_then(|h| h.get(&offset.0));
+        ids.is_some_and(|ids| {
+            ids.iter().any(|id| !matches!(self.fate_of(*id), Fate::Copied | Fate::Missing | Fate::Nothing))
+        })
+    }
+
+    fn still_stands(&self, key: &PartitionKey, offset: SourceOffset, id: u64) -> bool {
+        let current = self.source.topics.get(&key.topic).is_some_and(|t| t.id == key.topic_id);
+        let Some(log) = self.source.log(&key.topic, key.partition).filter(|_| current) else { return true };
+        log.entries.get(offset.0 as usize).is_some_and(|e| e.record == Some(id))
+    }
+
+    /// Returns whether retention has deleted the record at this offset and an event has said so.
+    fn is_overrun(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
+        let current = self.source.topics.get(&key.topic).is_some_and(|topic| topic.id == key.topic_id);
+        let log = self.source.log(&key.topic, key.partition).filter(|_| current);
+        let told = |event: &Event| match event {
+            Event::RetentionOverrun { partition, expected, log_start } => {
+                partition == key && *expected <= offset && offset < *log_start
+            }
+            _ => false,
+        };
+        log.is_none_or(|log| offset.0 < log.log_start) && self.events.iter().any(|(_, _, event)| told(event))
+    }
+
+    /// Checks what an event says of the source, when it is emitted.
+    pub fn check_event(&mut self, event: &Event) {
+        match event {
+            Event::Truncated { partition, expected, log_end } => {
+                let known = self.source.recreated.contains(&partition.topic)
+                    || self.source.was_truncated_below(partition, *expected);
+                if !known {
+                    self.wrong(format!("{partition}: reported as truncated at {log_end}, but no election took anything below {expected}"));
+                }
+            }
+            Event::RetentionOverrun { partition, log_start, .. } => {
+                let start =
+                    self.source.log(&partition.topic, partition.partition).map_or(i64::MAX, |log| log.log_start);
+                if start < log_start.0 {
+                    self.wrong(format!(
+                        "{partition}: retention is said to have reached {log_start}, the log starts at {start}"
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks, once everything has arrived, that each record that the source holds below progress
+    /// is accounted for itself: not the one that was at its offset before an election. Partitions
+    /// that are stopped are not looked at: nobody reads what has changed there since.
+    pub fn check_whole_source(&mut self, stopped: &[PartitionKey]) {
+        for key in self.source.partitions() {
+            if stopped.contains(&key) {
+                continue;
+            }
+            let Some(book) = self.books.of.get(&key) else { continue };
+            let (Some(next), Some(start)) = (book.position.as_ref().map(|position| position.next), book.start) else {
+                continue;
+            };
+            let Some(log) = self.source.log(&key.topic, key.partition) else { continue };
+            let held = start.0.max(log.log_start)..next.0.min(log.end());
+            let ids: Vec<(i64, u64)> = held
+                .filter_map(|offset| Some((offset, log.entries.get(usize::try_from(offset).ok()?)?.record?)))
+                .collect();
+            for (offset, id) in ids {
+                let fate = self.fate_of(id);
+                if !matches!(fate, Fate::Nothing | Fate::Copied | Fate::Quarantined) {
+                    self.wrong(format!(
+                        "{key}: progress is {next}, and the source holds a record at {offset} that was not copied ({fate:?})"
+                    ));
+                }
+            }
+        }
+    }
+}
