@@ -140,7 +140,7 @@ fn run_lane(
             reason: "the lane's thread panicked, please report this as a bug".to_owned(),
             backoff_ms: 1000,
         };
-        deps.events.emit(&spec.link, event);
+        deps.emit(&spec.link, event);
         // This thread has nothing else to do, and no runtime to wait with.
         std::thread::park_timeout(Duration::from_secs(1));
     }

@@ -31,11 +31,16 @@ pub mod status;
 mod supervisor;
 mod target_topics;
 mod transaction;
+pub mod watch;
 
 pub use clock::{SystemClock, millis};
 pub use lane::LaneDeps;
-pub use link::{LinkService, WatchIntervals};
+pub use link::LinkService;
 pub use lock::lock;
 pub use spec::{DeliveryMode, LaneSpec, Limits, OnCorrupt, OnGap, OnRefused, OnTimestampZero, Policies};
-pub use status::{Activity, LaneState, LinkStatus, PartitionStatus, Timings, TopicTotals, Totals};
+pub use status::{
+    Activity, KnownBounds, LaneState, LaneStatus, LinkStatus, PartitionStatus, Reason, Standing, Timings, TopicTotals,
+    Totals, Unreachable,
+};
 pub use supervisor::supervise;
+pub use watch::WatchIntervals;

@@ -1,43 +1,21 @@
-//! A link at work in this process: discovers the topics, runs the lanes that the group assigns,
-//! reads the source's log bounds.
+//! A link at work in this process: discovers the topics, runs the lanes that the group assigns, and
+//! has them watched.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::{Event, LaneId, PartitionKey};
+use strait_core::LaneId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::lane::LaneDeps;
 use crate::lane_set::LaneSet;
-use crate::ports::{Class, Discovery, Membership, MembershipEvent, PortError, Source, SourceTopic};
+use crate::ports::{Class, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic};
 use crate::spec::LaneSpec;
+use crate::watch::{WatchIntervals, Watchdog};
 
 /// Time for a revoked lane to commit, within the five seconds that the group waits for the answer.
 const REVOKED: Duration = Duration::from_secs(4);
-
-/// Intervals at which the source is polled for what no event reports.
-#[derive(Clone, Copy, Debug)]
-pub struct WatchIntervals {
-    /// For the source's topics and their ids.
-    pub topics: Duration,
-    /// For the bounds of the source partitions, for lag and hanging transactions.
-    pub bounds: Duration,
-    /// A transaction counts as hanging if the last stable offset has stayed below the high
-    /// watermark for this long.
-    pub hanging_after: Duration,
-}
-
-impl Default for WatchIntervals {
-    fn default() -> Self {
-        Self {
-            topics: Duration::from_secs(5),
-            bounds: Duration::from_secs(5),
-            hanging_after: Duration::from_secs(15 * 60),
-        }
-    }
-}
 
 /// A link to run.
 pub struct LinkService {
@@ -49,6 +27,8 @@ pub struct LinkService {
     pub topics: watch::Sender<Arc<Vec<SourceTopic>>>,
     /// Discovers topics.
     pub discovery: Arc<dyn Discovery>,
+    /// Reads the committed progress of lanes that this process does not have.
+    pub committed_progress: Arc<dyn ProgressStore>,
     /// Assigns lanes.
     pub membership: Box<dyn Membership>,
     /// Polling intervals.
@@ -62,16 +42,16 @@ impl LinkService {
     /// A [`PortError`] of class `Stop` if this process cannot run the link at all. Transient
     /// failures are retried and reported as events, never returned.
     pub async fn run(self, stop: CancellationToken) -> Result<(), PortError> {
-        let Self { spec, deps, topics, discovery, membership, watch } = self;
+        let Self { spec, deps, topics, discovery, committed_progress, membership, watch } = self;
         let found = first_topics(&*discovery, &spec.link, &stop).await?;
         topics.send_replace(Arc::new(found));
+        let watchdog = Watchdog::new(&spec, &deps, &discovery, committed_progress, watch);
         let members = members(&spec, &deps, membership, &stop);
-        let refresh = refresh_topics(&*discovery, &topics, &spec.link, watch.topics);
-        let bounds = watch_bounds(&spec, &deps, watch);
+        let refresh = refresh_topics(&*discovery, &topics, &watchdog, &spec.link, watch.topics);
         tokio::select! {
             result = members => result,
             () = refresh => Ok(()),
-            () = bounds => Ok(()),
+            () = watchdog.run() => Ok(()),
         }
     }
 }
@@ -105,12 +85,15 @@ async fn first_topics(
 async fn refresh_topics(
     discovery: &dyn Discovery,
     topics: &watch::Sender<Arc<Vec<SourceTopic>>>,
+    watchdog: &Watchdog,
     link: &str,
     every: Duration,
 ) {
     loop {
         tokio::time::sleep(every).await;
-        match discovery.topics().await {
+        let found = discovery.topics().await;
+        watchdog.source_answered(found.as_ref().err().map(ToString::to_string));
+        match found {
             Ok(found) => {
                 topics.send_if_modified(|known| {
                     let changed = **known != found;
@@ -159,57 +142,4 @@ async fn members(
     lanes.stop(&all, spec.limits.drain).await;
     membership.leave().await;
     result
-}
-
-/// Reads the bounds of this process's source partitions, for lag and to find transactions that
-/// never end.
-async fn watch_bounds(spec: &LaneSpec, deps: &LaneDeps, watch: WatchIntervals) {
-    let mut source: Option<Box<dyn Source>> = None;
-    let mut stable: BTreeMap<PartitionKey, (i64, Duration, bool)> = BTreeMap::new();
-    loop {
-        tokio::time::sleep(watch.bounds).await;
-        let partitions: Vec<PartitionKey> = deps.status.partitions().into_keys().collect();
-        if partitions.is_empty() {
-            continue;
-        }
-        let reader = match source.take() {
-            Some(reader) => Ok(reader),
-            None => deps.connector.source(spec.lane).await,
-        };
-        let mut reader = match reader {
-            Ok(reader) => reader,
-            Err(error) => {
-                tracing::warn!(link = %spec.link, %error, "cannot watch the source's bounds, will retry");
-                continue;
-            }
-        };
-        match reader.bounds(&partitions).await {
-            Ok(bounds) => {
-                let now = deps.clock.now();
-                stable.retain(|key, _| bounds.contains_key(key));
-                for (key, bounds) in &bounds {
-                    let at = bounds.last_stable.0;
-                    let entry = stable.entry(key.clone()).or_insert((at, now, false));
-                    if entry.0 != at || bounds.last_stable >= bounds.high_watermark {
-                        *entry = (at, now, false);
-                    }
-                    let open = now.saturating_sub(entry.1);
-                    if open >= watch.hanging_after && !std::mem::replace(&mut entry.2, true) {
-                        let event = Event::HangingTransaction {
-                            partition: key.clone(),
-                            first_offset: bounds.last_stable,
-                            open_secs: open.as_secs(),
-                        };
-                        deps.events.emit(&spec.link, event);
-                    }
-                }
-                deps.status.set_bounds(bounds);
-                source = Some(reader);
-            }
-            Err(error) => {
-                tracing::warn!(link = %spec.link, %error, "cannot read the source's bounds, will retry");
-                reader.close().await;
-            }
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use strait_core::{LaneId, PartitionKey, SourceOffset};
+use strait_core::{Event, LaneId, PartitionKey, Side, SourceOffset};
 
 use crate::histogram::Histogram;
 use crate::lock::lock;
@@ -13,6 +13,8 @@ use crate::ports::LogBounds;
 
 /// Number of topics that have totals of their own. Those beyond share [`OTHER_TOPICS`].
 const TOPICS_MAX: usize = 1000;
+/// Partitions whose last event is kept, so that the status can show why they do not move.
+const REASONS_MAX: usize = 20_000;
 
 /// Name of the shared totals of further topics. No topic has it: topic names have no parentheses.
 pub const OTHER_TOPICS: &str = "(others)";
@@ -38,6 +40,70 @@ pub struct PartitionStatus {
     /// Timestamp of the newest record known to be committed, in milliseconds since the Unix epoch.
     /// `None` before the first one of this process.
     pub committed_time_ms: Option<i64>,
+}
+
+/// A partition that has something to copy and has not moved for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Committed progress: the next offset. `None` where it is not known.
+    pub position: Option<SourceOffset>,
+    /// The last stable offset, as last read. `None` where it never was.
+    pub last_stable: Option<SourceOffset>,
+    /// Age of `last_stable`.
+    pub bounds_age: Option<Duration>,
+    /// How long it has not moved.
+    pub still: Duration,
+    /// The partition's lane.
+    pub lane: LaneId,
+    /// The lane's state in this process.
+    pub lane_state: &'static str,
+    /// The reason as far as it is known, and what to do.
+    pub reason: String,
+}
+
+/// A cluster that does not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// When it last answered, in milliseconds since the Unix epoch; before that, when it was first
+    /// asked.
+    pub since_ms: i64,
+    /// The last error.
+    pub reason: String,
+}
+
+/// An event that may be the reason why a partition does not move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The event.
+    pub event: Event,
+    /// Its time, by the lane's clock.
+    pub at: Duration,
+    /// Its time, in milliseconds since the Unix epoch.
+    pub time_ms: i64,
+}
+
+/// The log bounds of a source partition, as last read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownBounds {
+    /// The bounds.
+    pub bounds: LogBounds,
+    /// When they were read, by the link's clock.
+    pub read_at: Duration,
+    /// Whether lag can be computed from them. Not once they are too old.
+    pub is_fresh: bool,
+}
+
+/// A lane of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneStatus {
+    /// What it does.
+    pub state: LaneState,
+    /// Since when, by the lane's clock.
+    pub since: Duration,
+    /// What went wrong last, or what a take waits for; empty if nothing is known.
+    pub trouble: String,
+    /// When that was, by the lane's clock.
+    pub trouble_at: Duration,
 }
 
 /// The state of one lane of this process.
@@ -109,8 +175,13 @@ pub struct Timings {
 #[derive(Debug, Default)]
 struct Inner {
     partitions: BTreeMap<PartitionKey, PartitionStatus>,
-    bounds: BTreeMap<PartitionKey, LogBounds>,
-    lanes: BTreeMap<LaneId, LaneState>,
+    bounds: BTreeMap<PartitionKey, KnownBounds>,
+    reasons: BTreeMap<PartitionKey, Reason>,
+    standing: BTreeMap<PartitionKey, Standing>,
+    /// How long the longest of the partitions with something to copy has not moved.
+    longest_still: Duration,
+    unreachable: BTreeMap<Side, Unreachable>,
+    lanes: BTreeMap<LaneId, LaneStatus>,
     has_joined: bool,
     totals: Totals,
     topics: BTreeMap<Arc<str>, TopicTotals>,
@@ -151,12 +222,47 @@ impl LinkStatus {
 
     /// Removes a partition that this process does not move any more.
     pub fn forget(&self, partition: &PartitionKey) {
-        self.lock().partitions.remove(partition);
+        let mut inner = self.lock();
+        inner.partitions.remove(partition);
+        inner.reasons.remove(partition);
     }
 
-    /// Sets the state of a lane of this process.
-    pub fn set_lane(&self, lane: LaneId, state: LaneState) {
-        self.lock().lanes.insert(lane, state);
+    /// Keeps an event about a partition as the reason why it may not move.
+    pub fn explain(&self, event: &Event, at: Duration, time_ms: i64) {
+        // These do not explain a standstill.
+        if matches!(event, Event::Quarantined { .. } | Event::Resumed { .. }) {
+            return;
+        }
+        let Some(partition) = event.partition() else { return };
+        let mut inner = self.lock();
+        if inner.reasons.len() >= REASONS_MAX && !inner.reasons.contains_key(partition) {
+            inner.reasons.pop_first();
+        }
+        inner.reasons.insert(partition.clone(), Reason { event: event.clone(), at, time_ms });
+    }
+
+    /// Returns the last event of each partition that could be the reason why it does not move.
+    #[must_use]
+    pub fn reasons(&self) -> BTreeMap<PartitionKey, Reason> {
+        self.lock().reasons.clone()
+    }
+
+    /// Sets the state of a lane of this process at a time of its clock.
+    pub fn set_lane(&self, lane: LaneId, state: LaneState, now: Duration) {
+        let mut inner = self.lock();
+        let new = LaneStatus { state, since: now, trouble: String::new(), trouble_at: now };
+        let status = inner.lanes.entry(lane).or_insert(new);
+        if status.state != state {
+            (status.state, status.since) = (state, now);
+        }
+    }
+
+    /// Sets what goes wrong with a lane of this process at a time of its clock.
+    pub fn lane_trouble(&self, lane: LaneId, trouble: &str, now: Duration) {
+        if let Some(status) = self.lock().lanes.get_mut(&lane) {
+            trouble.clone_into(&mut status.trouble);
+            status.trouble_at = now;
+        }
     }
 
     /// Removes a lane that this process does not have any more.
@@ -166,7 +272,7 @@ impl LinkStatus {
 
     /// Returns the lanes of this process.
     #[must_use]
-    pub fn lanes(&self) -> BTreeMap<LaneId, LaneState> {
+    pub fn lanes(&self) -> BTreeMap<LaneId, LaneStatus> {
         self.lock().lanes.clone()
     }
 
@@ -201,15 +307,56 @@ impl LinkStatus {
         change(&mut self.lock().timings);
     }
 
-    /// Sets the log bounds of the source partitions.
-    pub fn set_bounds(&self, bounds: BTreeMap<PartitionKey, LogBounds>) {
-        self.lock().bounds = bounds;
+    /// Adds log bounds of source partitions, read at this time.
+    pub fn set_bounds(&self, bounds: impl IntoIterator<Item = (PartitionKey, LogBounds)>, read_at: Duration) {
+        let known = |(key, bounds)| (key, KnownBounds { bounds, read_at, is_fresh: true });
+        self.lock().bounds.extend(bounds.into_iter().map(known));
     }
 
-    /// Returns the log bounds of the source partitions of this process, as last read.
+    /// Forgets the bounds of other partitions than these, and marks those as too old that were read
+    /// before `fresh_since`.
+    pub fn keep_bounds(&self, is_watched: impl Fn(&PartitionKey) -> bool, fresh_since: Duration) {
+        let mut inner = self.lock();
+        inner.bounds.retain(|key, known| {
+            known.is_fresh = known.read_at >= fresh_since;
+            is_watched(key)
+        });
+    }
+
+    /// Returns the log bounds of source partitions, as last read.
     #[must_use]
-    pub fn bounds(&self) -> BTreeMap<PartitionKey, LogBounds> {
+    pub fn bounds(&self) -> BTreeMap<PartitionKey, KnownBounds> {
         self.lock().bounds.clone()
+    }
+
+    /// Sets the partitions that stand still, and how long the longest of those with something to
+    /// copy has not moved.
+    pub fn set_standing(&self, standing: BTreeMap<PartitionKey, Standing>, longest_still: Duration) {
+        let mut inner = self.lock();
+        (inner.standing, inner.longest_still) = (standing, longest_still);
+    }
+
+    /// Returns the partitions that stand still, and how long the longest of those with something to
+    /// copy has not moved.
+    #[must_use]
+    pub fn standing(&self) -> (BTreeMap<PartitionKey, Standing>, Duration) {
+        let inner = self.lock();
+        (inner.standing.clone(), inner.longest_still)
+    }
+
+    /// Sets whether a cluster answers: `None` if it does.
+    pub fn set_unreachable(&self, side: Side, unreachable: Option<Unreachable>) {
+        let mut inner = self.lock();
+        match unreachable {
+            Some(unreachable) => drop(inner.unreachable.insert(side, unreachable)),
+            None => drop(inner.unreachable.remove(&side)),
+        }
+    }
+
+    /// Returns the clusters that do not answer.
+    #[must_use]
+    pub fn unreachable(&self) -> BTreeMap<Side, Unreachable> {
+        self.lock().unreachable.clone()
     }
 
     /// Returns all partitions of this process.

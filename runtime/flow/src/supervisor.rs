@@ -39,12 +39,14 @@ pub(crate) async fn supervise_until(
     deps.connector.forget(spec.lane);
     let mut backoff = spec.limits.restart_backoff.0;
     while !stop.is_cancelled() {
-        deps.status.set_lane(spec.lane, LaneState::Taking);
         let began = deps.clock.now();
+        deps.status.set_lane(spec.lane, LaneState::Taking, began);
         let Err(error) = attempt(&spec, &deps, &mut caution, &stop, &abort).await else {
             return Ok(());
         };
-        deps.status.set_lane(spec.lane, LaneState::Waiting);
+        let failed_at = deps.clock.now();
+        deps.status.set_lane(spec.lane, LaneState::Waiting, failed_at);
+        deps.status.lane_trouble(spec.lane, &error.to_string(), failed_at);
         deps.status.add(|t| t.lane_restarts += 1);
         if deps.clock.now().saturating_sub(began) >= HEALTHY {
             backoff = spec.limits.restart_backoff.0;
@@ -69,7 +71,7 @@ pub(crate) async fn supervise_until(
             }
             _ => Event::LaneRestarted { lane: spec.lane.0, reason: error.to_string(), backoff_ms: millis(wait) },
         };
-        deps.events.emit(&spec.link, event);
+        deps.emit(&spec.link, event);
         if !wait.is_zero() {
             backoff = (backoff * 2).min(spec.limits.restart_backoff.1);
         }
@@ -97,7 +99,7 @@ async fn attempt(
         taken = Lane::take(spec, deps, caution) => taken,
     };
     let mut lane = taken?;
-    deps.status.set_lane(spec.lane, LaneState::Running);
+    deps.status.set_lane(spec.lane, LaneState::Running, deps.clock.now());
     let drained = async {
         stop.cancelled().await;
         tokio::select! { biased;

@@ -1,18 +1,19 @@
 //! Finds the source topics of a link.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use strait_core::TopicId;
 use strait_core::config::Selector;
-use strait_flow::ports::{Class, Discovery, PortError, SourceTopic};
+use strait_core::{PartitionKey, SourceOffset, TopicId};
+use strait_flow::ports::{BoundsAnswer, Class, Discovery, LogBounds, PortError, SourceTopic};
 
 use crate::config::ClusterConfig;
-use crate::error::{blocking, own};
-use crate::ffi::Code;
+use crate::error::{blocking, own, port_error};
+use crate::ffi::{Client, Code, FfiError, OffsetSpec, Place};
 use crate::lazy_client::{LazyClient, fail};
-use crate::queries::describe;
+use crate::queries::{self, OffsetAnswers, describe};
 
 /// A [`Discovery`] by regular expressions, which must match whole names.
 pub struct KafkaDiscovery {
@@ -72,5 +73,55 @@ impl Discovery for KafkaDiscovery {
             .collect();
         topics.sort_by(|one, other| one.topic.cmp(&other.topic));
         Ok(topics)
+    }
+
+    async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {
+        let client = self.client.get()?;
+        let (context, timeout) = (self.client.context.clone(), self.timeout);
+        let asked: Vec<Place> = partitions.iter().map(|key| Place::of(&*key.topic, key.partition)).collect();
+        let looked = blocking(&self.client.context, move || {
+            Look::at(&client, &asked, timeout).map_err(|error| fail(&context, &error, Some(&client)))
+        });
+        let looked = looked.await??;
+        Ok(partitions.iter().map(|key| (key.clone(), looked.answer(key))).collect())
+    }
+}
+
+/// The answers to the three questions about log bounds.
+struct Look {
+    stable: OffsetAnswers,
+    /// Of partitions that answered the first question.
+    start: OffsetAnswers,
+    end: OffsetAnswers,
+}
+
+impl Look {
+    fn at(client: &Client, partitions: &[Place], timeout: Duration) -> Result<Self, FfiError> {
+        let stable = queries::list_each(client, partitions, OffsetSpec::Latest, true, timeout)?;
+        // A leader that is silent would hold up each question until it times out.
+        let answered = |place: &&Place| matches!(stable.get(&(place.topic.clone(), place.partition)), Some(Ok(_)));
+        let answered: Vec<Place> = partitions.iter().filter(answered).cloned().collect();
+        let start = queries::list_each(client, &answered, OffsetSpec::Earliest, false, timeout)?;
+        let end = queries::list_each(client, &answered, OffsetSpec::Latest, false, timeout)?;
+        Ok(Self { stable, start, end })
+    }
+
+    fn answer(&self, key: &PartitionKey) -> BoundsAnswer {
+        let place = (key.topic.to_string(), key.partition);
+        let offset = |answers: &OffsetAnswers| answers.get(&place).cloned().transpose();
+        let bounds = || -> Result<Option<LogBounds>, FfiError> {
+            let (Some(stable), Some(start), Some(end)) =
+                (offset(&self.stable)?, offset(&self.start)?, offset(&self.end)?)
+            else {
+                return Ok(None);
+            };
+            let (log_start, high_watermark) = (SourceOffset(start), SourceOffset(end));
+            Ok(Some(LogBounds { log_start, last_stable: SourceOffset(stable), high_watermark }))
+        };
+        match bounds() {
+            Ok(Some(bounds)) => BoundsAnswer::Known(bounds),
+            Ok(None) => BoundsAnswer::Gone,
+            Err(error) => BoundsAnswer::Failed(port_error("", &error).reason),
+        }
     }
 }

@@ -36,6 +36,6 @@ pub use progress_store::KafkaProgressStore;
 pub use quarantine::KafkaQuarantine;
 pub use resize::{ResizeError, Resized, resize_lanes};
 pub use source::KafkaSource;
-pub use target::{EndedIds, KafkaTarget};
+pub use target::{EndedIds, KafkaTarget, probe_transactions};
 pub use topics::link::{LinkTopics, LinkTopicsError};
 pub use topics::target::{KafkaTargetTopics, RefusedTopic};

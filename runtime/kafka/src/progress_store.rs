@@ -1,5 +1,7 @@
 //! Reads the committed progress of a lane: all of it, and nothing else.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -8,16 +10,19 @@ use strait_core::progress::{LaneProgress, ProgressFold, progress_topic};
 use strait_flow::ports::{Class, PortError, ProgressStore};
 
 use crate::config::{ClusterConfig, Settings, committed_reader};
-use crate::error::{blocking, own, port_error_because};
+use crate::error::{blocking, own, port_error, port_error_because};
 use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
+use crate::lazy_client::{LazyClient, fail};
 use crate::queries;
 
 /// A [`ProgressStore`] on the link's progress topic, for the owner of a lane: it reads to the high
 /// watermark and waits for transactions that are open below it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KafkaProgressStore {
     cluster: ClusterConfig,
     link: String,
+    /// Asks for the ends of the topic's partitions.
+    client: Arc<LazyClient>,
     /// How long one read may take.
     timeout: Duration,
     /// Whether to wait for open transactions.
@@ -28,7 +33,9 @@ impl KafkaProgressStore {
     /// Creates a store that reads the target cluster.
     #[must_use]
     pub fn new(cluster: &ClusterConfig, link: &str, timeout: Duration) -> Self {
-        Self { cluster: cluster.clone(), link: link.to_owned(), timeout, waits: true }
+        let context = format!("link {link}: progress on cluster {}", cluster.name);
+        let client = Arc::new(LazyClient::new(cluster, format!("{link}/watch"), context));
+        Self { cluster: cluster.clone(), link: link.to_owned(), client, timeout, waits: true }
     }
 
     /// Returns a store for readers that do not own the lane: it does not wait for open
@@ -135,5 +142,21 @@ impl ProgressStore for KafkaProgressStore {
     async fn read(&self, lane: LaneId) -> Result<LaneProgress, PortError> {
         let store = self.clone();
         blocking(&format!("link {}, lane {lane}: reading progress", self.link), move || store.read_now(lane)).await?
+    }
+
+    async fn ends(&self, lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError> {
+        let client = self.client.get()?;
+        let (topic, context, timeout) = (progress_topic(&self.link), self.client.context.clone(), self.timeout);
+        let partitions = 0..i32::try_from(lanes).unwrap_or(i32::MAX);
+        let listed = blocking(&self.client.context, move || {
+            let places: Vec<Place> = partitions.map(|partition| Place::of(&*topic, partition)).collect();
+            queries::list_each(&client, &places, OffsetSpec::Latest, false, timeout)
+                .map_err(|error| fail(&context, &error, Some(&client)))
+        });
+        let end = |((_, partition), answer): ((String, i32), Result<i64, FfiError>)| {
+            let answer = answer.map_err(|error| port_error("", &error).reason);
+            Some((LaneId(u32::try_from(partition).ok()?), answer))
+        };
+        Ok(listed.await??.into_iter().filter_map(end).collect())
     }
 }

@@ -10,6 +10,8 @@ use crate::ffi::{Client, Code, FfiError, OffsetSpec, Place, TopicDescription};
 /// Most names in one DescribeTopics request. A single request for thousands of topics would exceed
 /// sizes and deadlines.
 const TOPICS_PER_REQUEST: usize = 500;
+/// librdkafka's `RD_KAFKA_OFFSET_INVALID`: the partition's leader gave no answer.
+const NO_OFFSET: i64 = -1001;
 
 /// Returns whether an error means that a topic or partition does not exist.
 pub(crate) fn is_gone(code: Code) -> bool {
@@ -25,7 +27,12 @@ pub(crate) fn is_unsupported(code: Code) -> bool {
 /// Offsets by topic and partition.
 pub(crate) type Offsets = BTreeMap<(String, i32), i64>;
 
-/// Lists one kind of offset. Partitions that do not exist are omitted; -1 stands for no offset.
+/// The answer for each partition that exists. One that has no leader or may not be read has an
+/// error of its own and hides no other.
+pub(crate) type OffsetAnswers = BTreeMap<(String, i32), Result<i64, FfiError>>;
+
+/// Lists one kind of offset. Partitions that do not exist are omitted; -1 stands for no offset. The
+/// error of one partition is the error of the call.
 pub(crate) fn list(
     client: &Client,
     partitions: &[Place],
@@ -33,38 +40,62 @@ pub(crate) fn list(
     committed: bool,
     timeout: Duration,
 ) -> Result<Offsets, FfiError> {
-    if partitions.is_empty() {
-        return Ok(Offsets::new());
-    }
-    match client.list_offsets(partitions, spec, committed, timeout) {
-        Ok(listed) => collect(listed),
-        Err(error) if is_unsupported(error.code) => by_watermarks(client, partitions, spec, timeout),
-        // A topic that is gone fails the whole request, as the leaders are looked up first: repeat
-        // it without such topics.
-        Err(error) => {
-            let present = existing(client, partitions, timeout)?;
-            if present.len() == partitions.len() {
-                return Err(error);
-            }
-            if present.is_empty() {
-                return Ok(Offsets::new());
-            }
-            collect(client.list_offsets(&present, spec, committed, timeout)?)
-        }
-    }
+    let answers = list_each(client, partitions, spec, committed, timeout)?;
+    answers.into_iter().map(|(place, answer)| Ok((place, answer?))).collect()
 }
 
-fn collect(listed: Vec<crate::ffi::Listed>) -> Result<Offsets, FfiError> {
-    let mut offsets = Offsets::new();
-    for partition in listed {
-        if partition.code == Code::OK {
-            offsets.insert((partition.topic, partition.partition), partition.offset);
-        } else if !is_gone(partition.code) {
-            let text = format!("{}-{}: {}", partition.topic, partition.partition, partition.code.text());
-            return Err(FfiError::new(partition.code, text));
-        }
+/// Lists one kind of offset, of each partition by itself. Partitions that do not exist are omitted;
+/// -1 stands for no offset.
+pub(crate) fn list_each(
+    client: &Client,
+    partitions: &[Place],
+    spec: OffsetSpec,
+    committed: bool,
+    timeout: Duration,
+) -> Result<OffsetAnswers, FfiError> {
+    if partitions.is_empty() {
+        return Ok(OffsetAnswers::new());
     }
-    Ok(offsets)
+    let error = match client.list_offsets(partitions, spec, committed, timeout) {
+        Ok(listed) => return Ok(collect(listed)),
+        Err(error) if is_unsupported(error.code) => return by_watermarks(client, partitions, spec, timeout),
+        Err(error) => error,
+    };
+    // The leaders are looked up first. Where none is found, or a topic is gone, the whole request
+    // fails: set those partitions apart and repeat it with the others.
+    let Ok((mut answers, present)) = set_apart(client, partitions, timeout) else { return Err(error) };
+    if present.len() == partitions.len() {
+        return Err(error);
+    }
+    if !present.is_empty() {
+        answers.extend(collect(client.list_offsets(&present, spec, committed, timeout)?));
+    }
+    Ok(answers)
+}
+
+/// Returns the answers of a request. A leader that did not answer leaves its partitions without an
+/// error and without an offset.
+fn collect(listed: Vec<crate::ffi::Listed>) -> OffsetAnswers {
+    let mut answers = OffsetAnswers::new();
+    for partition in listed {
+        let code = match partition.code {
+            Code::OK if partition.offset == NO_OFFSET => Code::TIMED_OUT,
+            code => code,
+        };
+        if is_gone(code) {
+            continue;
+        }
+        let answer = match code {
+            Code::OK => Ok(partition.offset),
+            code => Err(failed(&partition.topic, partition.partition, code)),
+        };
+        answers.insert((partition.topic, partition.partition), answer);
+    }
+    answers
+}
+
+fn failed(topic: &str, partition: i32, code: Code) -> FfiError {
+    FfiError::new(code, format!("{topic}-{partition}: {}", code.text()))
 }
 
 /// Lists offsets on clusters without the ListOffsets admin request. They have no last stable offset
@@ -75,33 +106,52 @@ fn by_watermarks(
     partitions: &[Place],
     spec: OffsetSpec,
     timeout: Duration,
-) -> Result<Offsets, FfiError> {
-    let mut offsets = Offsets::new();
+) -> Result<OffsetAnswers, FfiError> {
+    let mut offsets = OffsetAnswers::new();
     for place in partitions {
         match client.watermarks(&place.topic, place.partition, timeout) {
             Ok((low, high)) => {
                 let offset = if spec == OffsetSpec::Latest { high } else { low };
-                offsets.insert((place.topic.clone(), place.partition), offset);
+                offsets.insert((place.topic.clone(), place.partition), Ok(offset));
             }
             Err(error) if is_gone(error.code) => {}
+            Err(error) if matches!(error.code, Code::LEADER_NOT_AVAILABLE | Code::TOPIC_AUTHORIZATION_FAILED) => {
+                offsets.insert((place.topic.clone(), place.partition), Err(error));
+            }
             Err(error) => return Err(error),
         }
     }
     Ok(offsets)
 }
 
-fn existing(client: &Client, partitions: &[Place], timeout: Duration) -> Result<Vec<Place>, FfiError> {
+/// Returns the answers for partitions that cannot be asked, and the partitions that can.
+fn set_apart(
+    client: &Client,
+    partitions: &[Place],
+    timeout: Duration,
+) -> Result<(OffsetAnswers, Vec<Place>), FfiError> {
     let names: BTreeSet<&str> = partitions.iter().map(|place| place.topic.as_str()).collect();
     let names: Vec<&str> = names.into_iter().collect();
-    let counts: BTreeMap<String, usize> = describe(client, &names, false, timeout)?
-        .into_iter()
-        .filter(|topic| topic.code == Code::OK)
-        .map(|topic| (topic.topic, topic.partitions.len()))
-        .collect();
-    let exists = |place: &&Place| {
-        counts.get(&place.topic).is_some_and(|count| usize::try_from(place.partition).is_ok_and(|p| p < *count))
-    };
-    Ok(partitions.iter().filter(exists).cloned().collect())
+    let described = describe(client, &names, false, timeout)?;
+    let topics: BTreeMap<&str, &TopicDescription> =
+        described.iter().map(|topic| (topic.topic.as_str(), topic)).collect();
+    let (mut answers, mut present) = (OffsetAnswers::new(), Vec::new());
+    for place in partitions {
+        let Some(topic) = topics.get(place.topic.as_str()).filter(|topic| !is_gone(topic.code)) else { continue };
+        let leader = topic.partitions.iter().find(|found| found.partition == place.partition).map(|found| found.leader);
+        let code = match (topic.code, leader) {
+            (Code::OK, None) => continue,
+            (Code::OK, Some(Some(_))) => {
+                present.push(place.clone());
+                continue;
+            }
+            (Code::OK, Some(None)) => Code::LEADER_NOT_AVAILABLE,
+            (code, _) => code,
+        };
+        let answer = Err(failed(&place.topic, place.partition, code));
+        answers.insert((place.topic.clone(), place.partition), answer);
+    }
+    Ok((answers, present))
 }
 
 /// Describes topics in requests of bounded size. Clusters without the request answer from metadata,

@@ -1,5 +1,6 @@
 //! The smaller ports, each a few lines on top of the world.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub struct SimProcess {
     pub sim: Sim,
     /// The number of the process.
     pub proc: usize,
-    early: Arc<std::sync::Mutex<std::collections::BTreeMap<u32, LaneProgress>>>,
+    early: Arc<std::sync::Mutex<BTreeMap<u32, LaneProgress>>>,
 }
 
 impl SimProcess {
@@ -72,6 +73,10 @@ impl ProgressStore for SimProcess {
             return Ok(early);
         }
         self.read_now(lane).await
+    }
+
+    async fn ends(&self, _lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError> {
+        Ok(BTreeMap::new())
     }
 }
 

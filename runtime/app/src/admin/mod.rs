@@ -8,7 +8,7 @@
 mod answer;
 pub mod client;
 mod guard;
-mod lag;
+pub mod lag;
 mod metrics;
 pub mod plugins;
 mod reload;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use strait_core::PartitionKey;
 use strait_core::config::DeliveryMode;
-use strait_flow::{Activity, LaneState, PartitionStatus};
+use strait_flow::{Activity, LaneState, LinkStatus, PartitionStatus, Reason, Standing};
 use strait_host::TrialPhase;
 
 use super::lag::{Lag, Lags};
@@ -66,6 +66,13 @@ pub struct Link {
     pub paused: Vec<Paused>,
     /// Number of further partitions that do not move.
     pub paused_left_out: usize,
+    /// The first hundred partitions that have something to copy and have not moved for 30 s,
+    /// whatever their lane says of them.
+    pub standing_still: Vec<StandingStill>,
+    /// Number of further partitions that stand still.
+    pub standing_still_left_out: usize,
+    /// Clusters of the link that do not answer.
+    pub unreachable: Vec<Unreachable>,
     /// The active plugins: name, digest and configuration of each, in order.
     pub generation: String,
     /// `steady`, `probation` (rolled back if it fails), or `shadow` or `canary` during a trial.
@@ -90,6 +97,46 @@ pub struct Lane {
     pub lane: u32,
     /// `taking`, `running`, or `waiting` before the next attempt.
     pub state: String,
+    /// What went wrong last, or what a take waits for; empty while the lane runs.
+    pub trouble: String,
+}
+
+/// A partition that has something to copy and has not moved for 30 s.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StandingStill {
+    /// Source topic.
+    pub topic: String,
+    /// Number of the partition.
+    pub partition: i32,
+    /// Committed progress: the next offset. `None` where it is not known.
+    pub offset: Option<i64>,
+    /// The last stable offset of the source, as last read. `None` where it never was.
+    pub last_stable_offset: Option<i64>,
+    /// Seconds since that was read.
+    pub last_stable_age_s: Option<u64>,
+    /// Seconds since the partition last moved, or last had nothing to copy.
+    pub still_s: u64,
+    /// Number of its lane.
+    pub lane: u32,
+    /// What the lane does in this process.
+    pub lane_state: String,
+    /// The reason as far as it is known, and what to do.
+    pub reason: String,
+}
+
+/// A cluster that does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unreachable {
+    /// `source` or `target`.
+    pub side: String,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// When it last answered, in milliseconds since the Unix epoch.
+    pub since_ms: i64,
+    /// The last error.
+    pub reason: String,
 }
 
 /// Source partitions by state.
@@ -222,10 +269,16 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
         .status
         .lanes()
         .iter()
-        .map(|(lane, state)| Lane { lane: lane.0, state: lane_state(*state).to_owned() })
+        .map(|(number, lane)| Lane {
+            lane: number.0,
+            state: lane_state(lane.state).to_owned(),
+            trouble: if lane.state == LaneState::Running { String::new() } else { link.mask(&lane.trouble) },
+        })
         .collect();
     view.totals = totals(&work.status.totals());
     view.lag = Lags::of(link, now_ms).all();
+    stand_stills(&mut view, link, &work.status);
+    let reasons = work.status.reasons();
     for (key, partition) in work.status.partitions() {
         let count = match partition.activity {
             Activity::Running => &mut view.partitions.running,
@@ -240,7 +293,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
             view.paused_left_out += 1;
             continue;
         }
-        view.paused.push(paused(&key, &partition, events.reasons.get(&key)));
+        view.paused.push(paused(link, &key, &partition, reasons.get(&key)));
     }
     view
 }
@@ -291,13 +344,38 @@ fn totals(totals: &strait_flow::Totals) -> Totals {
     }
 }
 
-fn paused(key: &PartitionKey, partition: &PartitionStatus, reason: Option<&RecordedEvent>) -> Paused {
+fn paused(link: &LinkBoard, key: &PartitionKey, partition: &PartitionStatus, reason: Option<&Reason>) -> Paused {
     Paused {
         topic: key.topic.to_string(),
         partition: key.partition,
         state: activity(&partition.activity).to_owned(),
         offset: partition.committed.0,
-        event: reason.map(|reason| reason.event.to_owned()).unwrap_or_default(),
-        reason: reason.map(|reason| reason.text.clone()).unwrap_or_default(),
+        event: reason.map(|reason| reason.event.name().to_owned()).unwrap_or_default(),
+        reason: reason.map(|reason| link.mask(&reason.event.to_string())).unwrap_or_default(),
     }
+}
+
+/// Adds the partitions that stand still and the clusters that do not answer.
+fn stand_stills(view: &mut Link, link: &LinkBoard, status: &LinkStatus) {
+    let (standing, _) = status.standing();
+    view.standing_still_left_out = standing.len().saturating_sub(PAUSED_MAX);
+    let one = |(key, standing): (PartitionKey, Standing)| StandingStill {
+        topic: key.topic.to_string(),
+        partition: key.partition,
+        offset: standing.position.map(|position| position.0),
+        last_stable_offset: standing.last_stable.map(|end| end.0),
+        last_stable_age_s: standing.bounds_age.map(|age| age.as_secs()),
+        still_s: standing.still.as_secs(),
+        lane: standing.lane.0,
+        lane_state: standing.lane_state.to_owned(),
+        reason: link.mask(&standing.reason),
+    };
+    view.standing_still = standing.into_iter().take(PAUSED_MAX).map(one).collect();
+    let unreachable = status.unreachable().into_iter().map(|(side, found)| Unreachable {
+        side: side.to_string(),
+        cluster: link.cluster(side).to_owned(),
+        since_ms: found.since_ms,
+        reason: link.mask(&found.reason),
+    });
+    view.unreachable = unreachable.collect();
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use strait_core::config::{DeliveryMode, Link};
-use strait_core::{Event, PartitionKey, Severity};
+use strait_core::{Event, Severity, Side};
 use strait_flow::ports::{Clock, EventSink};
 use strait_flow::{LaneState, LinkStatus, SystemClock, lock};
 use strait_host::{ActiveChain, HostEngine};
@@ -13,8 +13,6 @@ use crate::telemetry::Mask;
 
 /// Events kept per link, for the status.
 const RECENT_MAX: usize = 20;
-/// Partitions whose last event is kept, so that the status can show why they stopped.
-const REASONS_MAX: usize = 20_000;
 
 /// The parts of a prepared link that the board reads.
 #[derive(Clone)]
@@ -36,8 +34,6 @@ pub struct LinkEvents {
     pub counts: BTreeMap<&'static str, u64>,
     /// The last events, oldest first.
     pub recent: VecDeque<RecordedEvent>,
-    /// The last event of each partition that could be the reason why it is stopped.
-    pub reasons: BTreeMap<PartitionKey, RecordedEvent>,
     /// Why the link ended.
     pub ended: Option<String>,
     /// The error that keeps the link from starting; it is retried.
@@ -138,11 +134,30 @@ impl LinkBoard {
         if !work.status.has_joined() {
             return Some("waits for the group to assign its lanes".to_owned());
         }
-        let waiting = work.status.lanes().into_iter().find(|(_, state)| *state != LaneState::Running);
-        waiting.map(|(lane, state)| match state {
-            LaneState::Waiting => format!("lane {lane} failed and waits before it is taken again"),
-            LaneState::Taking | LaneState::Running => format!("lane {lane} is being taken"),
-        })
+        let unreachable = work.status.unreachable();
+        if let Some((side, found)) = unreachable.first_key_value() {
+            let silent_s = self.clock.unix_ms().saturating_sub(found.since_ms).max(0) / 1000;
+            let cluster = self.cluster(*side);
+            let reason = self.mask(&found.reason);
+            return Some(format!("its {side} cluster {cluster} has not answered for {silent_s} s: {reason}"));
+        }
+        let waiting = work.status.lanes().into_iter().find(|(_, lane)| lane.state != LaneState::Running);
+        let (number, lane) = waiting?;
+        let state = match lane.state {
+            LaneState::Waiting => "failed and waits before it is taken again",
+            LaneState::Taking | LaneState::Running => "is being taken",
+        };
+        let trouble = if lane.trouble.is_empty() { String::new() } else { format!(": {}", self.mask(&lane.trouble)) };
+        Some(format!("lane {number} {state}{trouble}"))
+    }
+
+    /// Returns the name of the cluster on a side.
+    #[must_use]
+    pub fn cluster(&self, side: Side) -> &str {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
     }
 
     fn record(&self, event: &Event) {
@@ -150,12 +165,6 @@ impl LinkBoard {
         let recorded = RecordedEvent { event: event.name(), text, time_ms: self.clock.unix_ms() };
         let mut events = self.lock();
         *events.counts.entry(recorded.event).or_default() += 1;
-        if let Some(partition) = event.partition().filter(|_| !matches!(event, Event::Quarantined { .. })) {
-            if events.reasons.len() >= REASONS_MAX && !events.reasons.contains_key(partition) {
-                events.reasons.pop_first();
-            }
-            events.reasons.insert(partition.clone(), recorded.clone());
-        }
         if events.recent.len() >= RECENT_MAX {
             events.recent.pop_front();
         }

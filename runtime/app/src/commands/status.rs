@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{End, print, print_message};
 use crate::admin::client::{Client, ClientError};
+use crate::admin::lag::Lag;
 use crate::admin::plugins::Plugin;
-use crate::admin::status::{Link, Status};
+use crate::admin::status::{Link, StandingStill, Status};
 use crate::cli::{AdminAt, Output};
 use crate::load::{self, Environment};
 
@@ -116,7 +117,7 @@ fn row(link: &Link) -> Vec<String> {
         totals.records_written.to_string(),
         totals.records_dropped.to_string(),
         totals.records_quarantined.to_string(),
-        link.lag.records.to_string(),
+        lag(&link.lag),
         link.lag.seconds_max.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s")),
     ]
 }
@@ -126,8 +127,13 @@ fn details(text: &mut String, link: &Link) {
     if let Some(error) = &link.error {
         lines.push(format!("{}: {}", plain(&link.state), plain(error)));
     }
+    for cluster in &link.unreachable {
+        let (side, name, reason) = (plain(&cluster.side), plain(&cluster.cluster), plain(&cluster.reason));
+        lines.push(format!("its {side} cluster {name} does not answer: {reason}"));
+    }
     for lane in link.lanes.iter().filter(|lane| lane.state != "running") {
-        lines.push(format!("lane {} is {}", lane.lane, plain(&lane.state)));
+        let trouble = if lane.trouble.is_empty() { String::new() } else { format!(": {}", plain(&lane.trouble)) };
+        lines.push(format!("lane {} is {}{trouble}", lane.lane, plain(&lane.state)));
     }
     for paused in &link.paused {
         let (topic, state) = (plain(&paused.topic), plain(&paused.state));
@@ -142,6 +148,10 @@ fn details(text: &mut String, link: &Link) {
     }
     if link.paused_left_out > 0 {
         lines.push(format!("and {} more partitions", link.paused_left_out));
+    }
+    lines.extend(link.standing_still.iter().map(standing_still));
+    if link.standing_still_left_out > 0 {
+        lines.push(format!("and {} more partitions stand still", link.standing_still_left_out));
     }
     lines.extend(link.plugins.iter().map(plugin));
     if !matches!(&*link.standing, "" | "steady") {
@@ -160,6 +170,29 @@ fn details(text: &mut String, link: &Link) {
     for line in lines {
         text.push_str(&format!("  {line}\n"));
     }
+}
+
+/// Returns how far behind a link is; what is not known is never shown as 0.
+fn lag(lag: &Lag) -> String {
+    match lag.records {
+        None if lag.unknown_partitions > 0 => "unknown".to_owned(),
+        None => "-".to_owned(),
+        Some(records) if lag.unknown_partitions > 0 => format!("{records} ({} unknown)", lag.unknown_partitions),
+        Some(records) => records.to_string(),
+    }
+}
+
+fn standing_still(found: &StandingStill) -> String {
+    let number = |known: Option<i64>| known.map_or_else(|| "unknown".to_owned(), |known| known.to_string());
+    format!(
+        "{}-{} has stood still for {} at offset {} of {}: {}",
+        plain(&found.topic),
+        found.partition,
+        time(found.still_s),
+        number(found.offset),
+        number(found.last_stable_offset),
+        plain(&found.reason)
+    )
 }
 
 fn plugin(plugin: &Plugin) -> String {

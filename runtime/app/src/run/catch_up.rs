@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::{LaneId, PartitionKey, SourceOffset, lanes};
-use strait_flow::ports::{Discovery, LaneConnector, PortError, ProgressStore};
+use strait_flow::ports::{BoundsAnswer, Discovery, PortError, ProgressStore};
 use strait_flow::{Activity, LinkStatus};
 use tokio::time::Instant;
 
@@ -13,6 +13,10 @@ use tokio::time::Instant;
 const POLL: Duration = Duration::from_millis(100);
 /// How often the lanes of other processes are polled.
 const POLL_OTHERS: Duration = Duration::from_secs(1);
+/// How often partitions are asked whose end is not known: they have no leader, or may not be read.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How long they are asked before they count as stopped: enough for a broker restart.
+const UNKNOWN_MAX: Duration = Duration::from_secs(60);
 
 /// The goal of a link and what is known of its progress.
 pub struct CatchUp {
@@ -22,6 +26,11 @@ pub struct CatchUp {
     status: Arc<LinkStatus>,
     /// The last stable offset of each partition at the start.
     goals: BTreeMap<PartitionKey, SourceOffset>,
+    /// Partitions whose last stable offset is not known, and why.
+    unknown: BTreeMap<PartitionKey, String>,
+    unknown_until: Instant,
+    discovery: Arc<dyn Discovery>,
+    next_question: Instant,
     /// Progress of partitions that other processes move.
     elsewhere: BTreeMap<PartitionKey, SourceOffset>,
     next_poll_of_others: Instant,
@@ -56,8 +65,7 @@ impl CatchUp {
     pub async fn start(
         link: &str,
         lanes: u32,
-        discovery: &dyn Discovery,
-        connector: &dyn LaneConnector,
+        discovery: Arc<dyn Discovery>,
         progress: Arc<dyn ProgressStore>,
         status: Arc<LinkStatus>,
     ) -> Result<Self, PortError> {
@@ -68,19 +76,41 @@ impl CatchUp {
                 partitions.push(key);
             }
         }
-        let mut source = connector.source(LaneId(0)).await?;
-        let bounds = source.bounds(&partitions).await;
-        source.close().await;
-        let goals = bounds?.into_iter().map(|(key, bounds)| (key, bounds.last_stable)).collect();
-        Ok(Self {
+        let now = Instant::now();
+        let mut this = Self {
             link: link.to_owned(),
             lanes,
             progress,
             status,
-            goals,
+            goals: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            unknown_until: now + UNKNOWN_MAX,
+            discovery,
+            next_question: now + ASK_AGAIN,
             elsewhere: BTreeMap::new(),
-            next_poll_of_others: Instant::now(),
-        })
+            next_poll_of_others: now,
+        };
+        this.ask(&partitions).await?;
+        Ok(this)
+    }
+
+    /// Reads the ends of partitions. One without a leader hides no other.
+    async fn ask(&mut self, partitions: &[PartitionKey]) -> Result<(), PortError> {
+        for (key, answer) in self.discovery.bounds(partitions).await? {
+            match answer {
+                BoundsAnswer::Known(bounds) => {
+                    self.unknown.remove(&key);
+                    self.goals.insert(key, bounds.last_stable);
+                }
+                BoundsAnswer::Gone => drop(self.unknown.remove(&key)),
+                BoundsAnswer::Failed(reason) => {
+                    if self.unknown.insert(key.clone(), reason.clone()).is_none() {
+                        tracing::warn!(link = %self.link, partition = %key, reason, "where it ends is not known yet, will ask again");
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the link has caught up. Calls `show` with what remains after each poll.
@@ -101,7 +131,18 @@ impl CatchUp {
             self.poll_others(&mine.keys().cloned().collect()).await;
             self.next_poll_of_others = Instant::now() + POLL_OTHERS;
         }
-        let mut remaining = Remaining { partitions: self.goals.len(), ..Remaining::default() };
+        if !self.unknown.is_empty() && Instant::now() >= self.next_question {
+            let asked: Vec<PartitionKey> = self.unknown.keys().cloned().collect();
+            if let Err(error) = self.ask(&asked).await {
+                tracing::debug!(link = %self.link, %error, "the ends of partitions cannot be read yet");
+            }
+            self.next_question = Instant::now() + ASK_AGAIN;
+        }
+        let partitions = self.goals.len() + self.unknown.len();
+        let mut remaining = Remaining { partitions, ..Remaining::default() };
+        if Instant::now() >= self.unknown_until {
+            remaining.stopped.extend(self.unknown.keys().cloned());
+        }
         for (key, goal) in &self.goals {
             let here = mine.get(key);
             let committed = here.map(|p| p.committed).or_else(|| self.elsewhere.get(key).copied()).unwrap_or_default();

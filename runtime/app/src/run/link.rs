@@ -62,6 +62,7 @@ impl Prepared {
             deps: self.deps,
             topics: self.topics,
             discovery: self.discovery,
+            committed_progress: self.committed_progress,
             membership: Box::new(membership),
             watch: self.watch,
         })

@@ -194,8 +194,7 @@ async fn run_until_caught_up(mut link: Prepared, stop: CancellationToken, bar: B
     let mut catch_up = CatchUp::start(
         &link.name,
         link.spec.lanes,
-        &*link.discovery,
-        &*link.deps.connector,
+        Arc::clone(&link.discovery),
         Arc::clone(&link.committed_progress),
         Arc::clone(&link.deps.status),
     )

@@ -60,6 +60,14 @@ pub struct LaneDeps {
     pub topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
 }
 
+impl LaneDeps {
+    /// Reports an event of the link, and keeps it as the reason of what it explains.
+    pub(crate) fn emit(&self, link: &str, event: Event) {
+        self.status.explain(&event, self.clock.now(), self.clock.unix_ms());
+        self.events.emit(link, event);
+    }
+}
+
 /// One attempt at a lane, from the moment it is taken.
 pub(crate) struct Lane<'a> {
     spec: &'a LaneSpec,
@@ -223,6 +231,6 @@ impl Lane<'_> {
     }
 
     fn emit(&self, event: Event) {
-        self.deps.events.emit(&self.spec.link, event);
+        self.deps.emit(&self.spec.link, event);
     }
 }

@@ -9,6 +9,7 @@ mod chain;
 mod source;
 mod target;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,13 @@ pub trait ProgressStore: Send + Sync {
     /// # Errors
     /// [`PortError`]; class `Stop` if a record cannot be decoded.
     async fn read(&self, lane: LaneId) -> Result<LaneProgress, PortError>;
+
+    /// Returns where the progress of each lane ends in its topic, or why that is not known. A lane
+    /// at work moves it.
+    ///
+    /// # Errors
+    /// [`PortError`] if the target as a whole does not answer.
+    async fn ends(&self, lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError>;
 }
 
 /// A record for the quarantine topic on the source cluster.
@@ -178,7 +186,18 @@ pub struct SourceTopic {
     pub partitions: i32,
 }
 
-/// Discovers the topics of a link on the source.
+/// The answer to a question about the log bounds of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoundsAnswer {
+    /// The bounds.
+    Known(LogBounds),
+    /// The partition does not exist.
+    Gone,
+    /// Its leader gave no bounds, and why.
+    Failed(String),
+}
+
+/// Watches the source of a link: its topics and their log bounds.
 #[async_trait]
 pub trait Discovery: Send + Sync {
     /// Returns the selected topics as they are now, sorted by name.
@@ -186,6 +205,13 @@ pub trait Discovery: Send + Sync {
     /// # Errors
     /// [`PortError`].
     async fn topics(&self) -> Result<Vec<SourceTopic>, PortError>;
+
+    /// Reads the log bounds of partitions, of each by itself: one that has no leader or may not be
+    /// read hides no other.
+    ///
+    /// # Errors
+    /// [`PortError`] if the cluster as a whole does not answer.
+    async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError>;
 }
 
 /// The time. `tokio::time` measures waits; this reads clocks.

@@ -63,6 +63,10 @@ impl Code {
     pub const LEADER_NOT_AVAILABLE: Self = Self(5);
     /// The record or batch is too large.
     pub const MSG_SIZE_TOO_LARGE: Self = Self(10);
+    /// There is no coordinator for the transactional id or group now.
+    pub const COORDINATOR_NOT_AVAILABLE: Self = Self(15);
+    /// The broker is not the coordinator of the transactional id or group any more.
+    pub const NOT_COORDINATOR: Self = Self(16);
     /// The batch is larger than a segment.
     pub const RECORD_LIST_TOO_LARGE: Self = Self(18);
     /// An ACL on the topic is missing.

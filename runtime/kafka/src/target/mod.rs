@@ -3,10 +3,12 @@
 //! `take` makes the producers and fences earlier owners; `deliveries` carries the delivery reports
 //! to the lane.
 
+mod coordinator;
 mod deliveries;
 mod take;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -25,6 +27,7 @@ use crate::error::{blocking, own, port_error_because};
 use crate::ffi::{Code, OutHeaderList, OutMessage, Producer};
 use crate::queries::describe_one;
 use crate::topics::target::OpenRequest;
+pub use coordinator::probe_transactions;
 use deliveries::{pack, producer_error};
 pub use take::EndedIds;
 pub(crate) use take::forget;
@@ -123,14 +126,28 @@ impl KafkaTarget {
     }
 }
 
+/// Is set once it is dropped.
+#[derive(Default)]
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[async_trait]
 impl Target for KafkaTarget {
     async fn take(&mut self) -> Result<Taken, PortError> {
         self.destroy(DESTROY_TIMEOUT).await;
         let spec = self.spec.clone();
+        // A take that is dropped, because the lane is revoked, initialises no further id: it would
+        // fence the next owner.
+        let dropped = SetOnDrop::default();
+        let given_up = Arc::clone(&dropped.0);
         let (result, made) = blocking(&self.spec.context, move || {
             let mut made = Vec::new();
-            (spec.take(&mut made), made)
+            (spec.take(&mut made, &given_up), made)
         })
         .await?;
         // Destroys those that were not kept, side by side.

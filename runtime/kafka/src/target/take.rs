@@ -8,6 +8,7 @@
 //! too, before it knows which partition it is.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,10 @@ use strait_flow::ports::{Class, PortError, ProducerSlot, Taken};
 
 use strait_flow::lock;
 
+use super::coordinator;
 use super::deliveries::{Reports, producer_error};
 use crate::config::{ClusterConfig, TargetTuning, writer};
-use crate::error::port_error_because;
+use crate::error::{own, port_error_because};
 use crate::ffi::{Code, FfiError, Handle, Producer};
 
 /// Last letters of the transactional ids of a lane. A take initialises all of them in this order,
@@ -38,6 +40,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// nothing is decided yet. So this is longer than it waits for one write (`request.timeout.ms`, 30
 /// s by default).
 const UNDECIDED_AFTER: Duration = Duration::from_secs(35);
+/// How long the transaction coordinator may give no answer at all before the take fails and says
+/// why. The next take asks again.
+const SILENT_MAX: Duration = Duration::from_secs(15);
 /// Longest call into the client, which keeps trying between two calls.
 const CALL_MAX: Duration = Duration::from_secs(2);
 /// How much earlier than its timeout a call may return. Another call would wait for the whole time
@@ -152,18 +157,21 @@ impl WriterSpec {
     /// for a bounded time.
     ///
     /// `made` gets all of them, so that none is destroyed here: that joins threads and has no
-    /// bound.
-    pub fn take(&self, made: &mut Vec<Arc<Producer>>) -> Result<(Producers, Taken), PortError> {
+    /// bound. Once `given_up` is set no further id is initialised: another process has the lane.
+    pub fn take(&self, made: &mut Vec<Arc<Producer>>, given_up: &AtomicBool) -> Result<(Producers, Taken), PortError> {
         let began = Instant::now();
         let reports = Reports::new(self.context.clone());
         let mut taken = Producers { producers: Vec::new(), link_topics: Vec::new(), open: Vec::new(), reports };
         let (mut ids, mut pending) = (Vec::new(), Vec::new());
         for letter in self.letters() {
+            if given_up.load(Ordering::Acquire) {
+                return Err(own(Class::Retry, self.context.clone(), "the lane was given up while it was taken"));
+            }
             let candidate = self.make(letter, &taken.reports)?;
             made.push(Arc::clone(&candidate.producer));
             if self.tuning.exactly_once {
                 let asked_at = Instant::now();
-                let (initialised, is_ours) = self.initialise_first(&candidate, began);
+                let (initialised, is_ours) = self.initialise_first(&candidate, began, given_up);
                 match initialised {
                     // A spare: it was initialised to fence whoever may have worked with it.
                     Ok(()) if taken.producers.len() == WORKING => continue,
@@ -188,7 +196,7 @@ impl WriterSpec {
             taken.producers.push(candidate.producer);
         }
         let is_complete = taken.producers.len() >= self.letters().len().min(WORKING);
-        let unfenced = retry(pending, is_complete)?;
+        let unfenced = retry(pending, is_complete, given_up)?;
         let ids = ids.first().copied().zip(ids.get(1).copied());
         let unfenced_because = if unfenced.is_empty() { "" } else { UNFENCED };
         Ok((taken, Taken { ids, unfenced, unfenced_because }))
@@ -209,11 +217,16 @@ impl WriterSpec {
 
     /// Initialises an id without waiting long for a busy one. The second value is whether this
     /// process ended its last transaction.
-    fn initialise_first(&self, candidate: &Candidate, began: Instant) -> (Result<(), FfiError>, bool) {
+    fn initialise_first(
+        &self,
+        candidate: &Candidate,
+        began: Instant,
+        given_up: &AtomicBool,
+    ) -> (Result<(), FfiError>, bool) {
         let is_ours = lock(&self.ended).get(&candidate.id).is_some_and(|at| at.elapsed() < ENDED_FOR);
         // librdkafka keeps asking for the busy ones.
         let patience = PENDING_AFTER.saturating_sub(began.elapsed()).max(ANSWER_MIN);
-        let initialised = candidate.initialise(patience, self.tuning.transaction_timeout.min(INIT_MAX));
+        let initialised = candidate.initialise(patience, self.tuning.transaction_timeout.min(INIT_MAX), given_up);
         if is_ours || initialised.is_ok() {
             // Also for a take that fails later: the next one need not wait for what this process
             // has ended.
@@ -225,7 +238,7 @@ impl WriterSpec {
 
 /// Retries the busy ids and returns the letters of those that stay unfenced. Meanwhile one may have
 /// ended its transaction, and a rival may have begun to work with it.
-fn retry(pending: Vec<Pending>, is_complete: bool) -> Result<String, PortError> {
+fn retry(pending: Vec<Pending>, is_complete: bool, given_up: &AtomicBool) -> Result<String, PortError> {
     let new_answers = Instant::now() + RETRY;
     let mut unfenced = String::new();
     for Pending { candidate, error, retry_until } in pending {
@@ -233,7 +246,7 @@ fn retry(pending: Vec<Pending>, is_complete: bool) -> Result<String, PortError> 
             return Err(producer_error(candidate.context, &error));
         }
         let left = retry_until.max(new_answers).saturating_duration_since(Instant::now()).max(ANSWER_MIN);
-        match candidate.initialise(left, INIT_MAX.max(left)) {
+        match candidate.initialise(left, INIT_MAX.max(left), given_up) {
             Ok(()) => {}
             Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => unfenced.push_str(candidate.letter),
             Err(error) => return Err(candidate.init_error(&error)),
@@ -257,7 +270,7 @@ impl Candidate {
     ///
     /// `CONCURRENT_TRANSACTIONS` means that the coordinator has decided about the last transaction
     /// (and fenced its producer, if that was still at work) but cannot write that everywhere yet.
-    fn initialise(&self, patience: Duration, within: Duration) -> Result<(), FfiError> {
+    fn initialise(&self, patience: Duration, within: Duration, given_up: &AtomicBool) -> Result<(), FfiError> {
         let (producer, context) = (&self.producer, &self.context);
         let began = Instant::now();
         let is_over = |limit: Duration| began.elapsed() + CALL_EARLY >= limit;
@@ -266,7 +279,7 @@ impl Candidate {
             // librdkafka keeps trying between the calls.
             match producer.init_transactions(limit.saturating_sub(began.elapsed()).min(CALL_MAX)) {
                 Ok(()) => return Ok(()),
-                Err(error) if is_over(within) => return Err(error),
+                Err(error) if is_over(within) || given_up.load(Ordering::Acquire) => return Err(error),
                 Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
                     if is_over(patience) {
                         return Err(error);
@@ -277,6 +290,8 @@ impl Candidate {
                 Err(error) if began.elapsed() >= CALL_MAX && producer.client().trouble().is_some() => {
                     return Err(error);
                 }
+                // The coordinator decides about nothing: a standstill that must be reported.
+                Err(error) if is_over(SILENT_MAX) => return Err(error),
                 Err(error) => tracing::debug!("{context}: {error}, still initialising"),
             }
         }
@@ -285,11 +300,12 @@ impl Candidate {
     /// Returns why the id cannot be initialised. A refused login explains more than the timeout
     /// that follows it.
     fn init_error(&self, error: &FfiError) -> PortError {
-        let why = port_error_because(&self.context, error, self.producer.client().trouble());
-        if why.class == Class::Retry {
-            PortError { reason: why.reason, ..producer_error(&self.context, error) }
-        } else {
-            why
+        let client = self.producer.client();
+        let why = port_error_because(&self.context, error, client.trouble());
+        if why.class != Class::Retry {
+            return why;
         }
+        let coordinator = coordinator::why_silent(client, error);
+        PortError { reason: why.reason + &coordinator, ..producer_error(&self.context, error) }
     }
 }

@@ -22,12 +22,12 @@ fn ask(address: &str, request: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
-fn get(address: &str, path: &str) -> (u16, String) {
+pub fn get(address: &str, path: &str) -> (u16, String) {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
 }
 
 /// Returns the address that a process listens on, by its log.
-fn address_of(strait: &Strait) -> String {
+pub fn address_of(strait: &Strait) -> String {
     let line = strait.wait_line("admin API", SOON, |line| line.message() == "admin API listens").unwrap();
     line.field("address").unwrap().to_owned()
 }
@@ -41,7 +41,7 @@ fn run(folder: &std::path::Path, arguments: &[&str]) -> (Option<i32>, String, St
 }
 
 /// Returns the value of a series of a scrape, by the text before it.
-fn series(page: &str, wanted: &str) -> Option<f64> {
+pub fn series(page: &str, wanted: &str) -> Option<f64> {
     let line = page.lines().find(|line| line.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit(' ').next()?.parse().ok()
 }

@@ -30,6 +30,7 @@ mod positions;
 mod refused;
 mod reload;
 mod residency;
+mod silence;
 mod stopped;
 mod support;
 mod unwritable;

@@ -13,6 +13,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use strait_core::Side;
 use strait_flow::histogram::Histogram;
 use strait_flow::{TopicTotals, Totals};
 
@@ -86,6 +87,7 @@ impl Collector for Scrape {
         records(&mut page, &links)?;
         lanes(&mut page, &links)?;
         lag(&mut page, &links)?;
+        standstill(&mut page, &links)?;
         events(&mut page, &links)?;
         plugins::write(&mut page, &links)
     }
@@ -178,14 +180,15 @@ fn lanes(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     for (view, work) in working(links) {
         let all = work.status.lanes();
         for name in ["taking", "running", "waiting"] {
-            let count = all.values().filter(|state| lane_state(**state) == name).count();
+            let count = all.values().filter(|lane| lane_state(lane.state) == name).count();
             lanes.push((view.labels(&[("state", name)]), number(count as u64)));
         }
         let mut counts = std::collections::BTreeMap::from([(("running", ""), 0_u64)]);
+        let reasons = work.status.reasons();
         for (key, partition) in work.status.partitions() {
             let state = activity(&partition.activity);
-            let reason = view.events.reasons.get(&key).filter(|_| state != "running");
-            *counts.entry((state, reason.map_or("", |reason| reason.event))).or_default() += 1;
+            let reason = reasons.get(&key).filter(|_| state != "running");
+            *counts.entry((state, reason.map_or("", |reason| reason.event.name()))).or_default() += 1;
         }
         for ((state, reason), count) in counts {
             partitions.push((view.labels(&[("state", state), ("reason", reason)]), number(count)));
@@ -197,15 +200,19 @@ fn lanes(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
 }
 
 fn lag(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
-    let (mut sums, mut most, mut ages) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sums, mut most, mut ages, mut unknown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for view in links {
-        for (topic, lag) in view.lags.topics.iter().filter(|(_, lag)| lag.known_partitions > 0) {
+        for (topic, lag) in &view.lags.topics {
             let labels = view.labels(&[("topic", topic)]);
-            sums.push((labels.clone(), number(lag.records)));
-            most.push((labels.clone(), number(lag.records_max)));
+            unknown.push((labels.clone(), number(lag.unknown_partitions)));
+            let (Some(records), Some(records_max)) = (lag.records, lag.records_max) else { continue };
+            sums.push((labels.clone(), number(records)));
+            most.push((labels.clone(), number(records_max)));
             ages.push((labels, lag.seconds_max.unwrap_or(0.0)));
         }
     }
+    let help = "Partitions whose lag is not known; the other lag metrics lack them, or the whole topic.";
+    page.gauge("strait_lag_unknown_partitions", help, unknown)?;
     page.gauge(
         "strait_lag_records",
         "Offsets that the target does not have yet, over a topic's partitions here.",
@@ -214,6 +221,26 @@ fn lag(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     page.gauge("strait_lag_records_max", "The same of the partition furthest behind.", most)?;
     let help = "Age of the newest committed record of the partition furthest behind; 0 where none is behind.";
     page.gauge("strait_lag_seconds", help, ages)
+}
+
+fn standstill(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
+    let (mut counts, mut longest, mut reachable) = (Vec::new(), Vec::new(), Vec::new());
+    for (view, work) in working(links) {
+        let (standing, still) = work.status.standing();
+        counts.push((view.labels(&[]), number(standing.len() as u64)));
+        longest.push((view.labels(&[]), still.as_secs_f64()));
+        let unreachable = work.status.unreachable();
+        for side in [Side::Source, Side::Target] {
+            let labels = view.labels(&[("side", &side.to_string())]);
+            reachable.push((labels, if unreachable.contains_key(&side) { 0.0 } else { 1.0 }));
+        }
+    }
+    let help = "Partitions that have something to copy and have not moved for 30 s.";
+    page.gauge("strait_partitions_standing_still", help, counts)?;
+    let help = "Time since the last move of the partition that has waited longest with something to copy; 0 if none.";
+    page.gauge("strait_standing_still_seconds_max", help, longest)?;
+    let help = "1 while the link's cluster on this side answers.";
+    page.gauge("strait_cluster_reachable", help, reachable)
 }
 
 fn events(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::config::Link;
+use strait_core::config::{DeliveryMode, Link};
 use strait_core::progress::{map_topic, progress_topic, quarantine_topic};
 use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic};
 use strait_host::{HostChains, HostEngine};
 use strait_kafka::probe::{ClusterInfo, missing_operations, probe};
-use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation};
+use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, probe_transactions};
 
 use super::line::{End, line};
 use super::{Outcome, Step};
@@ -52,6 +52,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         sides.lines(&mut steps).await;
         let names = sides.topics(chain, &mut steps).await;
         sides.permissions(&names, &mut steps).await;
+        sides.transactions(&mut steps).await;
     }
     steps
 }
@@ -195,6 +196,19 @@ impl Sides<'_> {
             steps.push(Step::new(&name, Outcome::Warning, format!("match nothing now: {}", idle.join(", "))));
         }
         named
+    }
+
+    /// Finds out whether the target has transactions that this principal may use.
+    async fn transactions(&self, steps: &mut Vec<Step>) {
+        let link = self.link;
+        if link.delivery != DeliveryMode::ExactlyOnce {
+            return;
+        }
+        let step = format!("transactions of {}", link.name);
+        steps.push(match probe_transactions(&self.target.config, &link.name, TIMEOUT).await {
+            Ok(()) => Step::new(step, Outcome::Ok, "the target has transactions"),
+            Err(error) => Step::new(step, Outcome::Failed, error.to_string()),
+        });
     }
 
     async fn discover(&self) -> Result<Vec<SourceTopic>, String> {

@@ -1,6 +1,9 @@
 //! Events for the operator, as types with coordinates. Logs, status, metrics and tests read the
 //! same events.
 
+mod facts;
+
+use std::fmt;
 use std::sync::Arc;
 
 use crate::offset::{LeaderEpoch, SourceOffset};
@@ -15,6 +18,24 @@ pub enum Severity {
     Warning,
     /// Someone must act: something has stopped.
     Error,
+}
+
+/// One of the two clusters of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The cluster that the link reads from.
+    Source,
+    /// The cluster that the link writes to.
+    Target,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        })
+    }
 }
 
 /// An event on a link. Events about a partition name it and the offsets concerned. The others name
@@ -288,6 +309,61 @@ pub enum Event {
         /// The next offset that would have been read.
         resumed: SourceOffset,
     },
+    /// A partition that has something to copy does not move.
+    #[error(
+        "{partition}: has not moved for {still_s} s: {}, {}, lane {lane} {lane_state}; {reason}{}", at(*.position), end(*.last_stable, *.bounds_age_s), and_others(*.others)
+    )]
+    StandingStill {
+        /// The source partition.
+        partition: PartitionKey,
+        /// Committed progress: the next offset. `None` where it is not known.
+        position: Option<SourceOffset>,
+        /// The last stable offset, as last read. `None` where it never was.
+        last_stable: Option<SourceOffset>,
+        /// Age of `last_stable`, in seconds.
+        bounds_age_s: Option<u64>,
+        /// How long it has not moved, in seconds.
+        still_s: u64,
+        /// Number of the partition's lane.
+        lane: u32,
+        /// The lane's state in this process.
+        lane_state: &'static str,
+        /// The reason as far as it is known, and what to do.
+        reason: String,
+        /// Further partitions of the lane that stand still for the same reason and are reported by
+        /// this event.
+        others: u64,
+    },
+    /// A partition that stood still moves again, or has nothing to copy any more.
+    #[error("{partition}: moves again after {still_s} s: {}{}", at(*.position), and_others(*.others))]
+    MovesAgain {
+        /// The source partition.
+        partition: PartitionKey,
+        /// Committed progress: the next offset. `None` where it is not known.
+        position: Option<SourceOffset>,
+        /// How long it stood still, in seconds.
+        still_s: u64,
+        /// Further partitions of its lane that are reported by this event.
+        others: u64,
+    },
+    /// A cluster of the link has not answered for a while.
+    #[error("the {side} has not answered for {silent_s} s: {reason}")]
+    Unreachable {
+        /// The source or the target.
+        side: Side,
+        /// Time since the last answer, in seconds.
+        silent_s: u64,
+        /// The last error, and what to do.
+        reason: String,
+    },
+    /// A cluster that was unreachable answers again.
+    #[error("the {side} answers again after {silent_s} s")]
+    Reachable {
+        /// The source or the target.
+        side: Side,
+        /// How long it did not answer, in seconds.
+        silent_s: u64,
+    },
     /// Another process owns the lane, or owned it for a moment.
     #[error("lane {lane}: fenced by another owner: {reason}")]
     Fenced {
@@ -308,110 +384,6 @@ pub enum Event {
     },
 }
 
-impl Event {
-    /// Returns how urgently the event needs attention.
-    #[must_use]
-    pub fn severity(&self) -> Severity {
-        match self {
-            Self::Quarantined { .. }
-            | Self::Resumed { .. }
-            | Self::LaneRestarted { .. }
-            | Self::Fenced { .. }
-            | Self::CorruptSkipped { .. }
-            | Self::PluginsRefused { .. }
-            | Self::PluginsRolledBack { .. }
-            | Self::TargetStuck { .. } => Severity::Warning,
-            Self::PluginsReloaded { .. } | Self::PluginsOnTrial { .. } => Severity::Info,
-            _ => Severity::Error,
-        }
-    }
-
-    /// Returns the source partition, or `None` if the event is about a lane or link as a whole.
-    #[must_use]
-    pub fn partition(&self) -> Option<&PartitionKey> {
-        match self {
-            Self::RetentionOverrun { partition, .. }
-            | Self::Truncated { partition, .. }
-            | Self::TopicRecreated { partition, .. }
-            | Self::EpochRegression { partition, .. }
-            | Self::OffsetRegression { partition, .. }
-            | Self::HangingTransaction { partition, .. }
-            | Self::SourceGone { partition, .. }
-            | Self::SourceDenied { partition, .. }
-            | Self::SourceBatchTooLarge { partition, .. }
-            | Self::SourceCorrupt { partition, .. }
-            | Self::CorruptSkipped { partition, .. }
-            | Self::TargetPartitionsMissing { partition, .. }
-            | Self::TargetDenied { partition, .. }
-            | Self::TargetStuck { partition, .. }
-            | Self::Quarantined { partition, .. }
-            | Self::RecordStopped { partition, .. }
-            | Self::QuarantineFailed { partition, .. }
-            | Self::PluginFailed { partition, .. }
-            | Self::PluginWaiting { partition, .. }
-            | Self::Resumed { partition, .. } => Some(partition),
-            Self::PluginsReloaded { .. }
-            | Self::PluginsOnTrial { .. }
-            | Self::PluginsRefused { .. }
-            | Self::PluginsRolledBack { .. }
-            | Self::Fenced { .. }
-            | Self::LaneRestarted { .. } => None,
-        }
-    }
-
-    /// Returns whether a partition that this event stopped is retried after a while. True if the
-    /// cause can be fixed at the clusters, because nothing else reports that it was.
-    #[must_use]
-    pub fn is_tried_again(&self) -> bool {
-        matches!(
-            self,
-            Self::TargetPartitionsMissing { .. }
-                | Self::TargetDenied { .. }
-                | Self::QuarantineFailed { .. }
-                | Self::SourceCorrupt { .. }
-        )
-    }
-
-    /// Returns whether a partition that this event stopped may resume under other plugins.
-    #[must_use]
-    pub fn may_pass_with_other_plugins(&self) -> bool {
-        self.is_tried_again() || matches!(self, Self::RecordStopped { .. } | Self::PluginFailed { .. })
-    }
-
-    /// Returns a stable name for metrics, status and tests.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::RetentionOverrun { .. } => "retention_overrun",
-            Self::Truncated { .. } => "truncated",
-            Self::TopicRecreated { .. } => "topic_recreated",
-            Self::EpochRegression { .. } => "epoch_regression",
-            Self::OffsetRegression { .. } => "offset_regression",
-            Self::HangingTransaction { .. } => "hanging_transaction",
-            Self::SourceGone { .. } => "source_gone",
-            Self::SourceDenied { .. } => "source_denied",
-            Self::SourceBatchTooLarge { .. } => "source_batch_too_large",
-            Self::SourceCorrupt { .. } => "source_corrupt",
-            Self::CorruptSkipped { .. } => "corrupt_skipped",
-            Self::TargetPartitionsMissing { .. } => "target_partitions_missing",
-            Self::TargetDenied { .. } => "target_denied",
-            Self::TargetStuck { .. } => "target_stuck",
-            Self::Quarantined { .. } => "quarantined",
-            Self::RecordStopped { .. } => "record_stopped",
-            Self::QuarantineFailed { .. } => "quarantine_failed",
-            Self::PluginFailed { .. } => "plugin_failed",
-            Self::PluginWaiting { .. } => "plugin_waiting",
-            Self::PluginsReloaded { .. } => "plugins_reloaded",
-            Self::PluginsOnTrial { .. } => "plugins_on_trial",
-            Self::PluginsRefused { .. } => "plugins_refused",
-            Self::PluginsRolledBack { .. } => "plugins_rolled_back",
-            Self::Resumed { .. } => "resumed",
-            Self::Fenced { .. } => "fenced",
-            Self::LaneRestarted { .. } => "lane_restarted",
-        }
-    }
-}
-
 /// Formats a reason as the end of a message; empty if there is none.
 fn after(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(", {reason}") }
@@ -428,4 +400,22 @@ fn batch_size(bytes: Option<u64>) -> String {
         Some(bytes) => format!("the batch there has {bytes} bytes"),
         None => "the batch there is compressed with zstd and does not fit decompressed".to_owned(),
     }
+}
+
+/// Formats a position.
+fn at(position: Option<SourceOffset>) -> String {
+    position.map_or_else(|| "its position is not known".to_owned(), |next| format!("next offset {next}"))
+}
+
+/// Formats the end of what can be read.
+fn end(last_stable: Option<SourceOffset>, age_s: Option<u64>) -> String {
+    match (last_stable, age_s) {
+        (Some(end), Some(age)) => format!("last stable offset {end} ({age} s old)"),
+        _ => "its last stable offset is not known".to_owned(),
+    }
+}
+
+/// Formats the number of further partitions; empty if there are none.
+fn and_others(count: u64) -> String {
+    if count == 0 { String::new() } else { format!("; so do {count} other partitions of its lane") }
 }

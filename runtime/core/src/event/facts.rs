@@ -1,0 +1,153 @@
+//! What follows from an event: how urgent it is, what it concerns, what to do.
+
+use super::{Event, Severity, Side};
+use crate::topic::PartitionKey;
+
+impl Event {
+    /// Returns how urgently the event needs attention.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Quarantined { .. }
+            | Self::Resumed { .. }
+            | Self::LaneRestarted { .. }
+            | Self::Fenced { .. }
+            | Self::CorruptSkipped { .. }
+            | Self::PluginsRefused { .. }
+            | Self::PluginsRolledBack { .. }
+            | Self::TargetStuck { .. } => Severity::Warning,
+            Self::PluginsReloaded { .. }
+            | Self::PluginsOnTrial { .. }
+            | Self::MovesAgain { .. }
+            | Self::Reachable { .. } => Severity::Info,
+            _ => Severity::Error,
+        }
+    }
+
+    /// Returns the source partition, or `None` if the event is about a lane or link as a whole.
+    #[must_use]
+    pub fn partition(&self) -> Option<&PartitionKey> {
+        match self {
+            Self::RetentionOverrun { partition, .. }
+            | Self::Truncated { partition, .. }
+            | Self::TopicRecreated { partition, .. }
+            | Self::EpochRegression { partition, .. }
+            | Self::OffsetRegression { partition, .. }
+            | Self::HangingTransaction { partition, .. }
+            | Self::SourceGone { partition, .. }
+            | Self::SourceDenied { partition, .. }
+            | Self::SourceBatchTooLarge { partition, .. }
+            | Self::SourceCorrupt { partition, .. }
+            | Self::CorruptSkipped { partition, .. }
+            | Self::TargetPartitionsMissing { partition, .. }
+            | Self::TargetDenied { partition, .. }
+            | Self::TargetStuck { partition, .. }
+            | Self::Quarantined { partition, .. }
+            | Self::RecordStopped { partition, .. }
+            | Self::QuarantineFailed { partition, .. }
+            | Self::PluginFailed { partition, .. }
+            | Self::PluginWaiting { partition, .. }
+            | Self::StandingStill { partition, .. }
+            | Self::MovesAgain { partition, .. }
+            | Self::Resumed { partition, .. } => Some(partition),
+            Self::Unreachable { .. }
+            | Self::Reachable { .. }
+            | Self::PluginsReloaded { .. }
+            | Self::PluginsOnTrial { .. }
+            | Self::PluginsRefused { .. }
+            | Self::PluginsRolledBack { .. }
+            | Self::Fenced { .. }
+            | Self::LaneRestarted { .. } => None,
+        }
+    }
+
+    /// Returns whether a partition that this event stopped is retried after a while. True if the
+    /// cause can be fixed at the clusters, because nothing else reports that it was.
+    #[must_use]
+    pub fn is_tried_again(&self) -> bool {
+        matches!(
+            self,
+            Self::TargetPartitionsMissing { .. }
+                | Self::TargetDenied { .. }
+                | Self::QuarantineFailed { .. }
+                | Self::SourceCorrupt { .. }
+        )
+    }
+
+    /// Returns whether a partition that this event stopped may resume under other plugins.
+    #[must_use]
+    pub fn may_pass_with_other_plugins(&self) -> bool {
+        self.is_tried_again() || matches!(self, Self::RecordStopped { .. } | Self::PluginFailed { .. })
+    }
+
+    /// Returns a stable name for metrics, status and tests.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RetentionOverrun { .. } => "retention_overrun",
+            Self::Truncated { .. } => "truncated",
+            Self::TopicRecreated { .. } => "topic_recreated",
+            Self::EpochRegression { .. } => "epoch_regression",
+            Self::OffsetRegression { .. } => "offset_regression",
+            Self::HangingTransaction { .. } => "hanging_transaction",
+            Self::SourceGone { .. } => "source_gone",
+            Self::SourceDenied { .. } => "source_denied",
+            Self::SourceBatchTooLarge { .. } => "source_batch_too_large",
+            Self::SourceCorrupt { .. } => "source_corrupt",
+            Self::CorruptSkipped { .. } => "corrupt_skipped",
+            Self::TargetPartitionsMissing { .. } => "target_partitions_missing",
+            Self::TargetDenied { .. } => "target_denied",
+            Self::TargetStuck { .. } => "target_stuck",
+            Self::Quarantined { .. } => "quarantined",
+            Self::RecordStopped { .. } => "record_stopped",
+            Self::QuarantineFailed { .. } => "quarantine_failed",
+            Self::PluginFailed { .. } => "plugin_failed",
+            Self::PluginWaiting { .. } => "plugin_waiting",
+            Self::PluginsReloaded { .. } => "plugins_reloaded",
+            Self::PluginsOnTrial { .. } => "plugins_on_trial",
+            Self::PluginsRefused { .. } => "plugins_refused",
+            Self::PluginsRolledBack { .. } => "plugins_rolled_back",
+            Self::Resumed { .. } => "resumed",
+            Self::StandingStill { .. } => "standing_still",
+            Self::MovesAgain { .. } => "moves_again",
+            Self::Unreachable { side: Side::Source, .. } => "source_unreachable",
+            Self::Unreachable { side: Side::Target, .. } => "target_unreachable",
+            Self::Reachable { side: Side::Source, .. } => "source_reachable",
+            Self::Reachable { side: Side::Target, .. } => "target_reachable",
+            Self::Fenced { .. } => "fenced",
+            Self::LaneRestarted { .. } => "lane_restarted",
+        }
+    }
+
+    /// Returns what to do about the event; empty if it says so itself or nothing is to be done.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::RetentionOverrun { .. } => {
+                "raise the source's retention or the throughput; on_gap = \"continue\" goes on at the start of the log"
+            }
+            Self::Truncated { .. } => {
+                "compare source and target; on_gap = \"continue\" goes on at the end of the source's log"
+            }
+            Self::TopicRecreated { .. } => {
+                "on_gap = \"continue\" copies the new topic behind the records of the old one"
+            }
+            Self::EpochRegression { .. } | Self::OffsetRegression { .. } => {
+                "examine the source cluster: its log went back"
+            }
+            Self::HangingTransaction { .. } => "run kafka-transactions.sh find-hanging at the source, then abort",
+            Self::SourceGone { .. } => "create the topic again, or remove it from topics",
+            Self::SourceDenied { .. } => "grant Read and Describe on the source topic",
+            Self::TargetPartitionsMissing { .. } => "add partitions to the target topic",
+            Self::TargetDenied { .. } => "grant Write and Describe on the target topic (and Create, Alter)",
+            Self::TargetStuck { .. } => "repair the target partition: it needs a leader and min.insync.replicas",
+            Self::RecordStopped { .. } => {
+                "change the plugins so that they drop or change the record, or set on_refused = \"quarantine\""
+            }
+            Self::QuarantineFailed { .. } => "grant Write on the quarantine topic, or repair the source",
+            Self::PluginFailed { .. } => "fix the plugin or the names that it returns",
+            Self::PluginWaiting { .. } => "replace the plugin or fix its configuration",
+            _ => "",
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! The watchdog of a link: no standstill without a word.
+//!
+//! It looks at positions from outside of the lanes and depends on no lane that admits a fault. The
+//! rules are pure: [`standing`] says which partitions stand still, `reach` whether a cluster
+//! answers, `facts` why. The task here asks the two clusters and applies the rules every few
+//! seconds, whatever the clusters do meanwhile.
+
+mod elsewhere;
+mod facts;
+mod hanging;
+mod reach;
+pub mod standing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use strait_core::{Event, LaneId, PartitionKey, Side, SourceOffset};
+
+use self::elsewhere::Elsewhere;
+use self::facts::{Facts, Watched, watched};
+use self::hanging::Hanging;
+use self::reach::{Change, Reach};
+use self::standing::{LastBounds, StandingRule, Verdict};
+use crate::lane::LaneDeps;
+use crate::lock::lock;
+use crate::ports::{BoundsAnswer, Discovery, ProgressStore};
+use crate::spec::LaneSpec;
+use crate::status::Standing;
+
+/// Longest time between two applications of the rules.
+const TICK: Duration = Duration::from_secs(5);
+/// Least time without a move that counts as a standstill.
+const STANDING_MIN: Duration = Duration::from_secs(30);
+/// Most events of one look. What is beyond is counted in the last of them.
+const EVENTS_MAX: usize = 50;
+/// Up to so many partitions with one reason have an event each.
+const EACH_MAX: usize = 3;
+
+/// Intervals at which the source is polled for what no event reports.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchIntervals {
+    /// For the source's topics and their ids.
+    pub topics: Duration,
+    /// For the bounds of the source partitions, for lag and hanging transactions.
+    pub bounds: Duration,
+    /// A transaction counts as hanging if the last stable offset has stayed below the high
+    /// watermark for this long.
+    pub hanging_after: Duration,
+}
+
+impl Default for WatchIntervals {
+    fn default() -> Self {
+        Self {
+            topics: Duration::from_secs(5),
+            bounds: Duration::from_secs(5),
+            hanging_after: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+/// The watchdog of one link.
+pub(crate) struct Watchdog {
+    spec: LaneSpec,
+    deps: LaneDeps,
+    discovery: Arc<dyn Discovery>,
+    /// Reads the progress of lanes that this process does not have.
+    committed: Arc<dyn ProgressStore>,
+    intervals: WatchIntervals,
+    seen: Mutex<Seen>,
+}
+
+/// What the looks have found so far.
+struct Seen {
+    rule: StandingRule,
+    source: Reach,
+    target: Reach,
+    /// Partitions that the source says it does not have.
+    gone: BTreeSet<PartitionKey>,
+    failed: BTreeMap<PartitionKey, String>,
+    hanging: Hanging,
+    elsewhere: Elsewhere,
+}
+
+impl Watchdog {
+    pub fn new(
+        spec: &LaneSpec,
+        deps: &LaneDeps,
+        discovery: &Arc<dyn Discovery>,
+        committed: Arc<dyn ProgressStore>,
+        intervals: WatchIntervals,
+    ) -> Self {
+        let (now, now_ms) = (deps.clock.now(), deps.clock.unix_ms());
+        let after = STANDING_MIN.max(spec.limits.interval_max * 2);
+        let seen = Seen {
+            rule: StandingRule::new(after, stale_after(intervals)),
+            source: Reach::new(now, now_ms),
+            target: Reach::new(now, now_ms),
+            gone: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            hanging: Hanging::default(),
+            elsewhere: Elsewhere::default(),
+        };
+        Self {
+            spec: spec.clone(),
+            deps: deps.clone(),
+            discovery: Arc::clone(discovery),
+            committed,
+            intervals,
+            seen: Mutex::new(seen),
+        }
+    }
+
+    /// Watches the link. Never ends by itself.
+    pub async fn run(&self) {
+        let source = async {
+            loop {
+                tokio::time::sleep(self.intervals.bounds).await;
+                self.look_at_source().await;
+            }
+        };
+        let target = async {
+            loop {
+                tokio::time::sleep(self.intervals.bounds.min(TICK)).await;
+                self.look_at_target().await;
+            }
+        };
+        let rules = async {
+            loop {
+                tokio::time::sleep(self.intervals.bounds.min(TICK)).await;
+                self.judge();
+            }
+        };
+        tokio::join!(source, target, rules);
+    }
+
+    /// Records that the source answered a question of another part of the link, or why not.
+    pub fn source_answered(&self, failure: Option<String>) {
+        let (now, now_ms) = (self.deps.clock.now(), self.deps.clock.unix_ms());
+        let mut seen = lock(&self.seen);
+        match failure {
+            None => seen.source.answered(now, now_ms),
+            Some(reason) => seen.source.failed(reason),
+        }
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        let topics = Arc::clone(&self.deps.topics.borrow());
+        watched(&topics, &self.deps.status, self.spec.lanes)
+    }
+
+    /// Reads the log bounds of the partitions that this process moves, and of those that nobody
+    /// seems to move.
+    async fn look_at_source(&self) {
+        let mine: BTreeSet<LaneId> = self.deps.status.lanes().into_keys().collect();
+        let is_asked = |watched: &Watched| {
+            let quiet = || lock(&self.seen).elsewhere.is_quiet(watched.lane);
+            !watched.is_former && (mine.contains(&watched.lane) || quiet())
+        };
+        let keys: Vec<PartitionKey> = self.watched().into_iter().filter(is_asked).map(|watched| watched.key).collect();
+        if keys.is_empty() {
+            return;
+        }
+        let asked_at = self.deps.clock.now();
+        let answers = match self.discovery.bounds(&keys).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                tracing::warn!(link = %self.spec.link, %error, "cannot read the source's bounds, will retry");
+                return self.source_answered(Some(error.to_string()));
+            }
+        };
+        let mut known = BTreeMap::new();
+        let (mut gone, mut failed) = (BTreeSet::new(), BTreeMap::new());
+        for (key, answer) in answers {
+            match answer {
+                BoundsAnswer::Known(bounds) => drop(known.insert(key, bounds)),
+                BoundsAnswer::Gone => drop(gone.insert(key)),
+                BoundsAnswer::Failed(reason) => drop(failed.insert(key, reason)),
+            }
+        }
+        // A broker that is down fails each of its partitions and not the request.
+        if !known.is_empty() || !gone.is_empty() {
+            self.source_answered(None);
+        }
+        for (key, reason) in failed.iter().take(1) {
+            let (link, others) = (&*self.spec.link, failed.len() - 1);
+            tracing::warn!(link, partition = %key, reason, others, "the source gives no log bounds, will retry");
+        }
+        let hanging = {
+            let mut seen = lock(&self.seen);
+            (seen.gone, seen.failed) = (gone, failed);
+            seen.hanging.look(&known, asked_at, self.intervals.hanging_after)
+        };
+        self.deps.status.set_bounds(known, asked_at);
+        for event in hanging {
+            self.deps.emit(&self.spec.link, event);
+        }
+    }
+
+    /// Asks where the progress of each lane ends, which tells of lanes that no process moves.
+    async fn look_at_target(&self) {
+        let ends = self.committed.ends(self.spec.lanes).await;
+        let (now, now_ms) = (self.deps.clock.now(), self.deps.clock.unix_ms());
+        let mine: BTreeSet<LaneId> = self.deps.status.lanes().into_keys().collect();
+        let to_read = {
+            let mut seen = lock(&self.seen);
+            match ends {
+                Err(error) => {
+                    seen.target.failed(error.to_string());
+                    Vec::new()
+                }
+                Ok(ends) => {
+                    match ends.values().find(|end| end.is_ok()).or(ends.values().next()) {
+                        Some(Err(reason)) => seen.target.failed(reason.clone()),
+                        Some(Ok(_)) | None => seen.target.answered(now, now_ms),
+                    }
+                    seen.elsewhere.look(ends, &mine, now, self.intervals.bounds.min(TICK) * 2)
+                }
+            }
+        };
+        for (lane, end) in to_read {
+            match self.committed.read(lane).await {
+                Ok(progress) => {
+                    let positions = progress.positions.into_iter().map(|(key, position)| (key, position.next));
+                    lock(&self.seen).elsewhere.read(lane, end, positions.collect());
+                }
+                Err(error) => {
+                    tracing::debug!(link = %self.spec.link, %lane, %error, "progress of a lane that nobody moves cannot be read");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Applies the rules to what is known now, and reports what has changed.
+    fn judge(&self) {
+        let (now, status) = (self.deps.clock.now(), &self.deps.status);
+        let mut events = self.judge_clusters(now);
+        let mut all = self.watched();
+        let facts = self.facts();
+        {
+            let seen = lock(&self.seen);
+            all.retain(|watched| facts.lanes.contains_key(&watched.lane) || seen.elsewhere.is_quiet(watched.lane));
+        }
+        let keys: BTreeSet<PartitionKey> = all.iter().map(|watched| watched.key.clone()).collect();
+        let fresh_since = now.saturating_sub(stale_after(self.intervals));
+        status.keep_bounds(|key| keys.contains(key), fresh_since);
+        let bounds = status.bounds();
+        let mut standing = BTreeMap::new();
+        let mut longest = Duration::ZERO;
+        let (mut began, mut ended) = (Groups::default(), Groups::default());
+        let mut seen = lock(&self.seen);
+        for watched in &all {
+            let key = &watched.key;
+            let position = watched.position().or_else(|| seen.elsewhere.position(watched.lane, key));
+            let last = bounds.get(key).filter(|_| !watched.is_former).map(|known| LastBounds {
+                bounds: known.bounds,
+                age: now.saturating_sub(known.read_at),
+                is_gone: seen.gone.contains(key),
+            });
+            let verdict = seen.rule.observe(key, position, last, now);
+            let (still, is_new) = match verdict {
+                Verdict::Well => continue,
+                Verdict::Slow(still) => {
+                    longest = longest.max(still);
+                    continue;
+                }
+                Verdict::Ended(still) => {
+                    ended.add((watched.lane, String::new()), moves_again(key, position, still));
+                    continue;
+                }
+                Verdict::Began(still) => (still, true),
+                Verdict::Stands(still) => (still, false),
+            };
+            longest = longest.max(still);
+            let since = seen.rule.since(key).unwrap_or(now);
+            let found = Standing {
+                position,
+                last_stable: last.map(|last| last.bounds.last_stable),
+                bounds_age: last.map(|last| last.age),
+                still,
+                lane: watched.lane,
+                lane_state: facts.lane_state(watched.lane),
+                reason: facts.reason(watched, since, now),
+            };
+            if is_new {
+                began.add((watched.lane, found.reason.clone()), stands_still(key, &found));
+            }
+            standing.insert(key.clone(), found);
+        }
+        for (key, still) in seen.rule.keep(|key| keys.contains(key), now) {
+            ended.add((LaneId(0), String::new()), moves_again(&key, None, still));
+        }
+        drop(seen);
+        status.set_standing(standing, longest);
+        events.extend(began.into_events());
+        events.extend(ended.into_events());
+        for event in events {
+            self.deps.events.emit(&self.spec.link, event);
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let status = &self.deps.status;
+        let seen = lock(&self.seen);
+        Facts {
+            lanes: status.lanes(),
+            has_joined: status.has_joined(),
+            reasons: status.reasons(),
+            unreachable: status.unreachable(),
+            failed: seen.failed.clone(),
+            failed_lanes: seen.elsewhere.failed(),
+        }
+    }
+
+    fn judge_clusters(&self, now: Duration) -> Vec<Event> {
+        let mut seen = lock(&self.seen);
+        let mut events = Vec::new();
+        let Seen { source, target, .. } = &mut *seen;
+        for (side, reach) in [(Side::Source, source), (Side::Target, target)] {
+            events.extend(reach.change(now).map(|change| match change {
+                Change::Lost { silent, reason } => Event::Unreachable { side, silent_s: silent.as_secs(), reason },
+                Change::Back { silent } => Event::Reachable { side, silent_s: silent.as_secs() },
+            }));
+            self.deps.status.set_unreachable(side, reach.unreachable());
+        }
+        events
+    }
+}
+
+/// Three looks may fail, or half a minute pass, before bounds prove nothing any more.
+fn stale_after(intervals: WatchIntervals) -> Duration {
+    (intervals.bounds * 3).max(Duration::from_secs(30))
+}
+
+fn stands_still(key: &PartitionKey, standing: &Standing) -> Event {
+    Event::StandingStill {
+        partition: key.clone(),
+        position: standing.position,
+        last_stable: standing.last_stable,
+        bounds_age_s: standing.bounds_age.map(|age| age.as_secs()),
+        still_s: standing.still.as_secs(),
+        lane: standing.lane.0,
+        lane_state: standing.lane_state,
+        reason: standing.reason.clone(),
+        others: 0,
+    }
+}
+
+fn moves_again(key: &PartitionKey, position: Option<SourceOffset>, still: Duration) -> Event {
+    Event::MovesAgain { partition: key.clone(), position, still_s: still.as_secs(), others: 0 }
+}
+
+/// Events of one look, by lane and reason. An outage stops thousands of partitions at once.
+#[derive(Default)]
+struct Groups(BTreeMap<(LaneId, String), Vec<Event>>);
+
+impl Groups {
+    fn add(&mut self, group: (LaneId, String), event: Event) {
+        self.0.entry(group).or_default().push(event);
+    }
+
+    /// Returns an event each for few, and one that counts the others for many.
+    fn into_events(self) -> Vec<Event> {
+        let mut events: Vec<Event> = Vec::new();
+        for mut group in self.0.into_values() {
+            let room = EVENTS_MAX.saturating_sub(events.len());
+            if group.len() > EACH_MAX.min(room) {
+                let others = group.len() as u64 - u64::from(room > 0);
+                group.truncate(usize::from(room > 0));
+                if let Some(last) = group.last_mut().or(events.last_mut()) {
+                    count_others(last, others);
+                }
+            }
+            events.append(&mut group);
+        }
+        events
+    }
+}
+
+fn count_others(event: &mut Event, more: u64) {
+    if let Event::StandingStill { others, .. } | Event::MovesAgain { others, .. } = event {
+        *others += more;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strait_core::TopicId;
+
+    use super::*;
+
+    #[test]
+    fn many_partitions_with_one_reason_have_one_event_and_a_look_has_a_bounded_number() {
+        let add = |groups: &mut Groups, lane: u32, reason: &str, count: i32| {
+            for partition in 0..count {
+                let key = PartitionKey { topic: "t".into(), topic_id: TopicId::UNKNOWN, partition };
+                groups.add((LaneId(lane), reason.to_owned()), moves_again(&key, None, Duration::ZERO));
+            }
+        };
+        let others = |groups: Groups| -> Vec<u64> {
+            let events = groups.into_events();
+            let others = |event: &Event| if let Event::MovesAgain { others, .. } = event { *others } else { 0 };
+            events.iter().map(others).collect()
+        };
+        let mut few = Groups::default();
+        add(&mut few, 0, "a", 3);
+        add(&mut few, 0, "b", 1000);
+        add(&mut few, 1, "a", 1);
+        assert_eq!(others(few), [0, 0, 0, 999, 0]);
+        let mut many = Groups::default();
+        (0..200).for_each(|lane| add(&mut many, lane, "a", 2));
+        let counted = others(many);
+        assert_eq!(counted.len(), EVENTS_MAX);
+        assert_eq!(counted.iter().sum::<u64>() + EVENTS_MAX as u64, 400);
+    }
+}
