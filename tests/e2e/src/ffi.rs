@@ -116,7 +116,10 @@ where
 /// Commits. rdkafka's own `commit_transaction` and `flush` wait in steps of 100 ms, which a
 /// generator with hundreds of transactions cannot afford; the producer's thread serves what
 /// librdkafka waits for.
-pub(crate) fn commit<C>(producer: &ThreadedProducer<C>, timeout: Duration) -> Result<(), String>
+///
+/// # Errors
+/// librdkafka's words.
+pub fn commit<C>(producer: &ThreadedProducer<C>, timeout: Duration) -> Result<(), String>
 where
     C: ProducerContext<DeliveryOpaque = ()> + 'static,
 {

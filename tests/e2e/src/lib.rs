@@ -13,6 +13,7 @@ mod write;
 pub use checker::{Anomaly, AnomalyKind, LISTED_MAX, Report, check, offset_pairs};
 pub use client::{Isolation, TestClient};
 pub use error::ClientError;
+pub use ffi::commit;
 pub use generate::{Generated, GeneratedRecord, Generator, GeneratorSpec, generate};
 pub use record::{Header, ID_HEADER, ID_MAGIC, LogRecord, Record, id_bytes};
 pub use strait::{ConfigFolder, LogLine, Strait, StraitError};

@@ -109,7 +109,7 @@ pub(crate) fn server_properties(
     lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
 }
 
-/// What a listener's security needs, without the prefix of its name.
+/// Returns the settings of a listener's security, without the prefix of its name.
 fn security(
     listener: Listener,
     spec: &ClusterSpec,

@@ -242,7 +242,7 @@ fn a_window_limits_each_connection_and_direction_to_its_bytes_per_round_trip() {
     assert!(round_trip(&mut stream).unwrap() < ONE_WAY);
 }
 
-/// Bytes that a sender gets rid of before its socket takes no more for a while.
+/// Returns how many bytes a sender can send until its socket takes no more for a while.
 fn swallowed(proxy: &Proxy, stream: &mut TcpStream, most: usize) -> usize {
     socket2::SockRef::from(&*stream).set_send_buffer_size(32 << 10).unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();

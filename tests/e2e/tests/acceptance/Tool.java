@@ -21,6 +21,7 @@ public class Tool {
         switch (arguments[0]) {
             case "zero" -> zero(properties, arguments);
             case "acl" -> acl(properties, arguments);
+            case "unacl" -> unacl(properties, arguments);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
     }
@@ -36,19 +37,30 @@ public class Tool {
         }
     }
 
-    /** USER,TYPE,NAME,PATTERN,OPERATION...: one allowing ACL each. */
-    private static void acl(Properties properties, String[] arguments) throws Exception {
+    /** USER,TYPE,NAME,PATTERN,OPERATION[,DENY]...: one ACL each, which allows if it does not deny. */
+    private static List<AclBinding> bindings(String[] arguments) {
         List<AclBinding> bindings = new ArrayList<>();
         for (int i = 2; i < arguments.length; i++) {
             String[] part = arguments[i].split(",");
             ResourcePattern pattern =
                 new ResourcePattern(ResourceType.valueOf(part[1]), part[2], PatternType.valueOf(part[3]));
-            AccessControlEntry entry = new AccessControlEntry(
-                "User:" + part[0], "*", AclOperation.valueOf(part[4]), AclPermissionType.ALLOW);
+            AclPermissionType permission = part.length > 5 ? AclPermissionType.DENY : AclPermissionType.ALLOW;
+            AccessControlEntry entry =
+                new AccessControlEntry("User:" + part[0], "*", AclOperation.valueOf(part[4]), permission);
             bindings.add(new AclBinding(pattern, entry));
         }
+        return bindings;
+    }
+
+    private static void acl(Properties properties, String[] arguments) throws Exception {
         try (Admin admin = Admin.create(properties)) {
-            admin.createAcls(bindings).all().get();
+            admin.createAcls(bindings(arguments)).all().get();
+        }
+    }
+
+    private static void unacl(Properties properties, String[] arguments) throws Exception {
+        try (Admin admin = Admin.create(properties)) {
+            admin.deleteAcls(bindings(arguments).stream().map(AclBinding::toFilter).toList()).all().get();
         }
     }
 }

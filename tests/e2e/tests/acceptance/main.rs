@@ -31,6 +31,7 @@ mod refused;
 mod reload;
 mod residency;
 mod silence;
+mod soak;
 mod stopped;
 mod support;
 mod unwritable;

@@ -101,7 +101,7 @@ impl Pump<'_> {
     }
 }
 
-/// What one direction of a connection holds.
+/// The bytes that one direction of a connection holds.
 #[derive(Default)]
 struct Line {
     queue: Queue,
