@@ -185,6 +185,20 @@ impl Ledger {
         let index = sequence.checked_sub(self.first_sequence)?;
         self.entries.get(usize::try_from(index).ok()?).map(|e| e.source)
     }
+
+    /// Returns the target topic and partition of a sequence in flight.
+    #[must_use]
+    pub fn target_of(&self, sequence: u64) -> Option<(u32, i32)> {
+        let index = sequence.checked_sub(self.first_sequence)?;
+        self.entries.get(usize::try_from(index).ok()?).map(|e| (e.topic, e.partition))
+    }
+
+    /// Returns the source offset of the last unacknowledged copy for a target partition.
+    #[must_use]
+    pub fn last_unacknowledged(&self, topic: u32, partition: i32) -> Option<SourceOffset> {
+        let waits = |e: &&Entry| e.target.is_none() && (e.topic, e.partition) == (topic, partition);
+        self.entries.iter().rev().find(waits).map(|e| e.source)
+    }
 }
 
 #[cfg(test)]
@@ -199,10 +213,14 @@ mod tests {
         ledger.produced(SourceOffset(10), 0, 0, 5).unwrap();
         ledger.pass(SourceOffset(11));
         assert_eq!(ledger.settled(), SourceOffset(10));
+        assert_eq!((ledger.target_of(0), ledger.target_of(1)), (Some((0, 0)), None));
+        assert_eq!(ledger.last_unacknowledged(0, 0), Some(SourceOffset(10)));
+        assert_eq!(ledger.last_unacknowledged(0, 1), None);
         assert!(matches!(ledger.acknowledge(1, 1, TargetOffset(0)), Err(LedgerError::Unknown { .. })));
         ledger.acknowledge(0, 1, TargetOffset(3)).unwrap();
         assert_eq!(ledger.acknowledge(0, 1, TargetOffset(3)), Err(LedgerError::Twice { sequence: 0 }));
         assert_eq!((ledger.settled(), ledger.in_flight_bytes()), (SourceOffset(11), 0));
+        assert_eq!(ledger.last_unacknowledged(0, 0), None);
         ledger.settle(|_| ());
         // One of two copies is acknowledged before the other is released: the record stays whole.
         let mut halves = Ledger::new(SourceOffset(0));

@@ -2,13 +2,14 @@
 //! resume from are read from committed progress. The one exception is a rewind after a truncation,
 //! which holds only while progress is unchanged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::progress::Position;
 use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset};
 
-use crate::partitions::Pause;
+use crate::partitions::{Pause, Suspects};
 use crate::ports::PortError;
 use crate::retry::Retry;
 
@@ -38,6 +39,18 @@ impl Rewind {
     }
 }
 
+/// Number of groups that suspects are divided into: each attempt costs a retake of the lane, each
+/// group a round trip.
+const GROUPS: usize = 16;
+
+/// A partition whose records the target does not acknowledge.
+#[derive(Clone, Debug)]
+struct Stuck {
+    retry: Retry,
+    /// The target partitions that have left its records unacknowledged.
+    at: BTreeSet<(Arc<str>, i32)>,
+}
+
 /// A stopped partition. Everything before `from` was queued, and progress can reach `to` over
 /// offsets without records.
 #[derive(Debug)]
@@ -63,12 +76,10 @@ pub(crate) struct Caution {
     /// Records that the target refused, with the leader epoch they were read under and the reason.
     /// Policy decides what happens to them when they come again.
     refused: BTreeMap<PartitionKey, BTreeMap<SourceOffset, (LeaderEpoch, String)>>,
-    /// Some record below this offset was refused, and it is not known which.
-    suspects: BTreeMap<PartitionKey, SourceOffset>,
+    suspects: BTreeMap<PartitionKey, Suspects>,
     /// The target has acknowledged a record of this lane in this process.
     has_written: bool,
-    /// Partitions whose records the target does not acknowledge, and when each is retried.
-    stuck: BTreeMap<PartitionKey, Retry>,
+    stuck: BTreeMap<PartitionKey, Stuck>,
     /// The lane is taken again to learn whether its transactions can end by now. If they can,
     /// stuck partitions are retried at once.
     asks_for_ends: bool,
@@ -118,7 +129,7 @@ impl Caution {
     /// moved on. A stuck one stays paused even if its retry is due: whether the target takes its
     /// records is asked before it joins again.
     pub fn pause_of(&mut self, partition: &PartitionKey, next: SourceOffset, now: Duration) -> Option<Pause> {
-        let stuck = self.stuck.get(partition).map(|stuck| Pause::Waiting { retry_at: stuck.at });
+        let stuck = self.stuck.get(partition).map(|stuck| Pause::Waiting { retry_at: stuck.retry.at });
         self.stop_of(partition, next, now).or(stuck)
     }
 
@@ -162,14 +173,15 @@ impl Caution {
         refused.insert(offset, (epoch, reason.to_owned()));
     }
 
-    /// Records that some record below `until` is refused, and it is not known which.
-    pub fn suspect(&mut self, partition: &PartitionKey, until: SourceOffset) {
-        let suspects = self.suspects.entry(partition.clone()).or_default();
-        *suspects = (*suspects).max(until);
+    /// Records that one of so many records, the last of them below `until`, was refused, and it is
+    /// not known which. The next groups are small enough to find it in few attempts.
+    pub fn suspect(&mut self, partition: &PartitionKey, until: SourceOffset, records: usize) {
+        let group = (records / GROUPS).max(1);
+        self.suspects.insert(partition.clone(), Suspects { until, group });
     }
 
-    /// Returns the end of the suspects of a partition.
-    pub fn suspect_until(&self, partition: &PartitionKey) -> SourceOffset {
+    /// Returns the suspects of a partition.
+    pub fn suspects_of(&self, partition: &PartitionKey) -> Suspects {
         self.suspects.get(partition).copied().unwrap_or_default()
     }
 
@@ -192,15 +204,26 @@ impl Caution {
 
 /// Stuck partitions.
 impl Caution {
-    /// Returns the retry of a stuck partition.
-    pub fn stuck(&self, partition: &PartitionKey) -> Option<Retry> {
-        self.stuck.get(partition).copied()
+    /// Returns the target partitions at which a partition is stuck, or `None` if it is not.
+    pub fn stuck_at(&self, partition: &PartitionKey) -> Option<Vec<(Arc<str>, i32)>> {
+        self.stuck.get(partition).map(|stuck| stuck.at.iter().cloned().collect())
     }
 
-    /// Records that the target does not take the records of a partition. Returns its retry.
-    pub fn mark_stuck(&mut self, partition: &PartitionKey, now: Duration, bounds: (Duration, Duration)) -> Retry {
-        let retry = Retry::next(self.stuck(partition), now, bounds);
-        self.stuck.insert(partition.clone(), retry);
+    /// Records that a target partition does not take the records of a partition. Returns the retry.
+    pub fn mark_stuck(
+        &mut self,
+        partition: &PartitionKey,
+        at: (Arc<str>, i32),
+        now: Duration,
+        bounds: (Duration, Duration),
+    ) -> Retry {
+        let before = self.stuck.remove(partition);
+        // A second target partition at the same moment is no second failure.
+        let retry = before.as_ref().map(|stuck| stuck.retry).filter(|retry| !retry.is_due(now));
+        let retry = retry.unwrap_or_else(|| Retry::next(before.as_ref().map(|stuck| stuck.retry), now, bounds));
+        let mut places = before.map(|stuck| stuck.at).unwrap_or_default();
+        places.insert(at);
+        self.stuck.insert(partition.clone(), Stuck { retry, at: places });
         retry
     }
 
@@ -208,14 +231,14 @@ impl Caution {
     /// if the partition is not stuck.
     pub fn postpone(&mut self, partition: &PartitionKey, now: Duration, longest: Duration) -> Option<Retry> {
         let stuck = self.stuck.get_mut(partition)?;
-        *stuck = stuck.again(now, longest);
-        Some(*stuck)
+        stuck.retry = stuck.retry.again(now, longest);
+        Some(stuck.retry)
     }
 
     /// Makes the next attempt ask whether the transactions can end that stuck partitions hold up.
     pub fn ask_for_ends(&mut self, now: Duration, longest: Duration) {
-        for stuck in self.stuck.values_mut().filter(|stuck| stuck.is_due(now)) {
-            *stuck = stuck.again(now, longest);
+        for stuck in self.stuck.values_mut().filter(|stuck| stuck.retry.is_due(now)) {
+            stuck.retry = stuck.retry.again(now, longest);
         }
         self.asks_for_ends = true;
     }
@@ -224,7 +247,7 @@ impl Caution {
     /// end and they can, stuck partitions are due at once.
     pub fn lane_taken(&mut self, all_can_end: bool, now: Duration) {
         if std::mem::take(&mut self.asks_for_ends) && all_can_end {
-            self.stuck.values_mut().for_each(|stuck| stuck.at = now);
+            self.stuck.values_mut().for_each(|stuck| stuck.retry.at = now);
         }
     }
 
@@ -291,7 +314,7 @@ impl Caution {
                 self.refused.remove(partition);
             }
         }
-        if self.suspects.get(partition).is_some_and(|until| *until <= committed) {
+        if self.suspects.get(partition).is_some_and(|suspects| suspects.until <= committed) {
             self.suspects.remove(partition);
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use strait_core::{Disposition, OutRecord, Processed, Reject, Route};
 
 use crate::caution::Caution;
-use crate::partitions::PartitionWindow;
-use crate::ports::TargetTopic;
+use crate::partitions::{OutCopy, PartitionWindow};
+use crate::ports::{Target, TargetTopic, Token};
 use crate::spec::{OnRefused, OnTimestampZero, Policies};
 use crate::target_topics::TargetTopics;
 
@@ -49,6 +49,8 @@ pub(crate) struct Checks<'a> {
     pub topics: &'a TargetTopics,
     /// Target topic of records without a topic of their own.
     pub batch_topic: TargetTopic,
+    /// Tells how small a record becomes.
+    pub target: &'a dyn Target,
     /// Milliseconds since the Unix epoch.
     pub now_ms: i64,
 }
@@ -71,6 +73,7 @@ impl Checks<'_> {
         let mut left_out = BTreeSet::new();
         self.find_rejected(processed, &mut left_out, &mut refusals);
         self.find_refused_before(window, processed, &mut left_out, &mut refusals);
+        self.find_too_large(processed, &mut left_out, &mut refusals);
         self.find_bad_timestamps(processed, &left_out, &mut refusals);
         refusals.found.sort_by_key(|refusal| refusal.index);
         refusals
@@ -134,6 +137,52 @@ impl Checks<'_> {
                 refusals.found.push(Refusal::new(index, "target", "refused", reason, self.stops()));
             }
         }
+    }
+
+    /// Finds records that are larger than their topic takes even after compression. One that may
+    /// fit is sent, in a request of its own.
+    fn find_too_large(&self, processed: &Processed, left_out: &mut BTreeSet<usize>, refusals: &mut Refusals) {
+        let leader_epoch = processed.batch.leader_epoch();
+        let whole = processed.batch.data_bytes() > self.batch_topic.batch_bytes_max();
+        let mut dispositions = processed.dispositions.iter().peekable();
+        for (index, record) in processed.batch.iter().enumerate() {
+            if !whole && dispositions.peek().is_none() {
+                return;
+            }
+            let disposition = dispositions.next_if(|(at, _)| *at == index).map(|(_, disposition)| disposition);
+            if left_out.contains(&index) {
+                continue;
+            }
+            let too_large = |edit: Option<&OutRecord>| {
+                self.too_large(&OutCopy { record, edit, batch_topic: self.batch_topic, leader_epoch })
+            };
+            let text = match disposition {
+                Some(Disposition::Replace(copies)) => copies.iter().find_map(|copy| too_large(Some(copy))),
+                _ => too_large(None),
+            };
+            if let Some(text) = text {
+                left_out.insert(index);
+                refusals.found.push(Refusal::new(index, "strait", "too-large", text, self.stops()));
+            }
+        }
+    }
+
+    fn too_large(&self, copy: &OutCopy<'_>) -> Option<String> {
+        let topic = copy.edit.map_or(self.batch_topic, |edit| self.topics.topic_of(edit, &self.batch_topic));
+        let outgoing = copy.outgoing(&topic, 0, Token { stream: 0, sequence: 0 });
+        let bytes = outgoing.counted_bytes();
+        if bytes <= topic.batch_bytes_max() {
+            return None;
+        }
+        let (least, most) = (self.target.least_batch_bytes(&outgoing), topic.max_message_bytes);
+        let name = || self.topics.identity_of(topic.handle).map_or("its topic", |(name, _)| &**name);
+        let text = || {
+            format!(
+                "it has {bytes} bytes, and at least {least} in a compressed batch; {} takes {most} (max.message.bytes)",
+                name()
+            )
+        };
+        (least > most).then(text)
     }
 
     /// Finds records whose timestamp the target does not take. It would refuse the whole batch

@@ -96,6 +96,11 @@ impl Quarantine for SimProcess {
                 return;
             }
             world.note(format_args!("quarantine keeps {ids:?}"));
+            for id in &ids {
+                if !world.may_be_quarantined(*id) {
+                    world.wrong(format!("record {id} is in quarantine, and nobody refuses it"));
+                }
+            }
             world.quarantine.extend(ids);
             world.reached(Point::Quarantined, proc);
         };

@@ -13,7 +13,7 @@ use strait_flow::ports::{
     TopicHandle,
 };
 
-use crate::world::client::{Client, Message};
+use crate::world::client::{Client, Message, REQUEST_BYTES_MAX};
 use crate::world::source::{Kind, UNIX_START_MS};
 use crate::world::target::{Content, MAP, PROGRESS, State, Txn};
 use crate::world::{Bug, Sim, World, retry};
@@ -126,7 +126,7 @@ impl Target for SimTarget {
             handle: TopicHandle(handle as u32),
             id,
             partitions,
-            max_message_bytes: 1 << 20,
+            max_message_bytes: REQUEST_BYTES_MAX,
             log_append_time: false,
             timestamp_after_max_ms: TIMESTAMP_AFTER_MAX_MS,
             timestamp_before_max_ms: UNIX_START_MS / 2,
@@ -166,7 +166,8 @@ impl Target for SimTarget {
             Kind::Refused { named } => Some(named),
             _ => None,
         };
-        let message = Message { token: record.token, content: Content::Data { record: id, copy }, refused };
+        let (content, bytes) = (Content::Data { record: id, copy }, record.counted_bytes());
+        let message = Message { token: record.token, content, refused, bytes };
         world.send(client, slot, record.topic.0 as usize, record.partition, message)
     }
 
@@ -186,7 +187,7 @@ impl Target for SimTarget {
         let progress = progress.iter().map(|p| (progress_topic, Content::Progress(p.encode().into())));
         let map = map.iter().map(|m| (map_topic, Content::Map(m.encode().into())));
         for (sequence, (topic, content)) in (first_sequence..).zip(progress.chain(map)) {
-            let message = Message { token: Token { stream, sequence }, content, refused: None };
+            let message = Message { token: Token { stream, sequence }, content, refused: None, bytes: 0 };
             world.send(client, slot, topic, self.lane as i32, message)?;
         }
         Ok(())
@@ -227,6 +228,10 @@ impl Target for SimTarget {
             (Some(if stuck { 1 } else { 3 }), 2)
         };
         self.sim.call("asking for replicas", ask).await
+    }
+
+    fn least_batch_bytes(&self, record: &Outgoing<'_>) -> usize {
+        record.counted_bytes()
     }
 
     fn release_hint(&self) -> ReleaseHint {

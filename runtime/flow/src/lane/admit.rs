@@ -207,8 +207,14 @@ impl Lane<'_> {
     /// timestamps are replaced here.
     fn refusals(&self, stream: Stream, processed: &mut Processed, batch_topic: TargetTopic) -> Vec<Refusal> {
         let now_ms = self.deps.clock.unix_ms();
-        let checks =
-            Checks { policies: &self.spec.policies, caution: self.caution, topics: &self.topics, batch_topic, now_ms };
+        let checks = Checks {
+            policies: &self.spec.policies,
+            caution: self.caution,
+            topics: &self.topics,
+            batch_topic,
+            target: &*self.target,
+            now_ms,
+        };
         let Refusals { found, rejected, stamped } = checks.refusals(self.partitions.at(stream), processed);
         if rejected + stamped.len() as u64 > 0 {
             self.deps.status.add(|totals| {

@@ -30,7 +30,7 @@ use self::release::Release;
 pub(crate) use self::take::ABORT_MAX;
 use crate::caution::Caution;
 use crate::error::LaneError;
-use crate::partitions::{CONTROL_STREAM, Partitions};
+use crate::partitions::{CONTROL_STREAM, InFlight, Partitions};
 use crate::ports::{
     Chain, ChainFactory, Clock, DeliveryReport, EventSink, Fetched, LaneConnector, ProgressStore, Quarantine, Source,
     SourceTopic, Target, TargetEvent, Token,
@@ -82,6 +82,7 @@ pub(crate) struct Lane<'a> {
     /// The open target topics.
     topics: TargetTopics,
     transactions: Transactions,
+    in_flight: InFlight,
     progress: Progress,
     timers: Timers,
     release: Release,
@@ -177,7 +178,12 @@ impl Lane<'_> {
                 self.caution.record_written();
                 let stream = self.partitions.by_number(first.stream)?;
                 let window = self.partitions.at_mut(stream);
-                let bytes = window.acknowledge(first.sequence, count, offset, now)?;
+                let place = window.place_of(first.sequence);
+                let bytes = window.acknowledge(first.sequence, count, offset)?;
+                if let Some(place) = place {
+                    self.in_flight.acknowledged(place, count as usize, bytes, now);
+                }
+                let bytes = bytes as u64;
                 self.deps.status.add_of(&window.key().topic, |all, topic| {
                     all.records_written += u64::from(count);
                     all.bytes_written += bytes;
@@ -206,14 +212,20 @@ impl Lane<'_> {
         }
         let window = self.partitions.at(self.partitions.by_number(token.stream)?);
         let key = window.key();
-        let Some(offset) = window.offset_of(token.sequence) else {
+        let known = window.offset_of(token.sequence).zip(window.place_of(token.sequence));
+        let Some((offset, place)) = known else {
             return Err(LaneError::Delivery(format!("{key}: an unknown record was refused: {reason}")));
         };
         // A record that was alone in its request is named by the refusal, whatever the report says.
-        if named || window.is_suspect(offset) {
+        let records = self.in_flight.records(place);
+        if named || records == 1 {
             self.caution.refuse(key, offset, window.epoch_of(offset), &reason);
         } else {
-            self.caution.suspect(key, window.released());
+            for (_, window) in self.partitions.iter() {
+                if let Some(last) = window.last_in_flight_to(place) {
+                    self.caution.suspect(window.key(), last.next(), records);
+                }
+            }
         }
         Ok(LaneError::Refused(format!("{key} at offset {offset}: {reason}")))
     }

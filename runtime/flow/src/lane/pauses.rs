@@ -1,5 +1,6 @@
 //! Partitions that leave the flow for a while, and how they return.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::Event;
@@ -7,7 +8,8 @@ use strait_core::Event;
 use super::Lane;
 use crate::clock::millis;
 use crate::error::LaneError;
-use crate::partitions::{Pause, Stream};
+use crate::partitions::{Pause, Place, Stream};
+use crate::ports::PortError;
 
 /// Interval of the periodic work.
 const TICK: Duration = Duration::from_millis(200);
@@ -112,9 +114,10 @@ impl Lane<'_> {
             return Ok(Retried::Waits);
         }
         let key = window.key().clone();
-        if self.caution.stuck(&key).is_some() {
+        if let Some(places) = self.caution.stuck_at(&key) {
+            let source_partitions = window.source_partitions();
             let longest = self.spec.limits.stuck_retry.1;
-            match self.is_writable(stream).await {
+            match self.are_writable(&places, source_partitions).await {
                 Err(error) => {
                     tracing::warn!(link = %self.spec.link, partition = %key, %error, "cannot ask the target whether the partition can be written");
                     return Ok(Retried::Unanswered);
@@ -154,19 +157,24 @@ impl Lane<'_> {
         }
     }
 
-    /// Returns whether the target partition with the source's number has a leader and enough
-    /// replicas in sync.
-    async fn is_writable(&mut self, stream: Stream) -> Result<bool, LaneError> {
-        let window = self.partitions.at(stream);
-        let (key, partitions) = (window.key(), window.source_partitions());
-        let Ok(name) = self.chain.target_topic(&key.topic, partitions) else {
-            return Ok(false);
-        };
-        let topic = match self.topics.get(&name) {
-            Some(topic) => topic,
-            None => self.target.open_topic(&name, partitions).await?,
-        };
-        let (in_sync, needed) = self.target.replicas(topic.handle, key.partition).await?;
+    /// Returns whether all these target partitions can be written.
+    async fn are_writable(&mut self, places: &[(Arc<str>, i32)], partitions: u32) -> Result<bool, PortError> {
+        for (name, partition) in places {
+            let topic = match self.topics.get(name) {
+                Some(topic) => topic,
+                None => self.target.open_topic(name, partitions).await?,
+            };
+            let place = Place { topic: topic.handle, partition: *partition };
+            if !self.is_writable(place).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns whether a target partition has a leader and enough replicas in sync.
+    async fn is_writable(&mut self, place: Place) -> Result<bool, PortError> {
+        let (in_sync, needed) = self.target.replicas(place.topic, place.partition).await?;
         Ok(in_sync.is_some_and(|in_sync| in_sync >= needed))
     }
 
@@ -174,44 +182,54 @@ impl Lane<'_> {
     /// does not, this is an outage and everything waits.
     async fn find_stuck(&mut self, now: Duration) -> Result<(), LaneError> {
         let limits = self.spec.limits;
-        let late = |since: &Duration| now.saturating_sub(*since) >= limits.stuck_after;
-        let waiting = self.partitions.iter().filter_map(|(stream, window)| Some((stream, window.waiting_since()?)));
-        let waiting: Vec<(Stream, Duration)> = waiting.filter(|(_, since)| late(since)).collect();
+        let waiting = self.in_flight.late(now, limits.stuck_after);
         if waiting.is_empty() || !self.timers.probe(now, limits.stuck_after) {
             return Ok(());
         }
         let mut answered = Vec::new();
-        for (stream, since) in waiting {
-            match self.is_writable(stream).await {
-                Ok(writable) => answered.push((stream, since, writable)),
+        for (place, since) in waiting {
+            match self.is_writable(place).await {
+                Ok(writable) => answered.push((place, now.saturating_sub(since), writable)),
                 Err(error) => {
-                    let partition = self.partitions.at(stream).key();
-                    tracing::warn!(link = %self.spec.link, %partition, %error, "the target does not answer, waiting");
+                    let topic = self.topics.identity_of(place.topic)?.0;
+                    let partition = place.partition;
+                    tracing::warn!(link = %self.spec.link, %topic, partition, %error, "the target does not answer, waiting");
                     return Ok(());
                 }
             }
         }
-        // They share a transaction: if some cannot be written, the others may only wait for those.
         if answered.iter().any(|(_, _, writable)| !writable) {
+            // They share a transaction: if some cannot be written, the others may only wait for
+            // those.
             answered.retain(|(_, _, writable)| !writable);
+        } else {
+            // Nothing is wrong with a target partition whose records are still on a slow line.
+            let patience = self.in_flight.patience(limits.stuck_after);
+            answered.retain(|(_, waited, _)| *waited >= patience);
         }
         let mut taken_out = Vec::new();
-        for (stream, since, writable) in answered {
+        for (place, waited, writable) in answered {
             let reason = if writable {
-                "the target partition has a leader and enough replicas, but does not answer"
+                "has a leader and enough replicas, but does not answer"
             } else {
-                "the target partition has no leader or fewer in-sync replicas than min.insync.replicas"
+                "has no leader or fewer in-sync replicas than min.insync.replicas"
             };
-            let partition = self.partitions.at(stream).key().clone();
-            let retry = self.caution.mark_stuck(&partition, now, limits.stuck_retry);
-            taken_out.push(partition.to_string());
-            let waited = now.saturating_sub(since);
-            self.emit(Event::TargetStuck {
-                partition,
-                waited_ms: millis(waited),
-                retry_ms: millis(retry.after),
-                reason: reason.to_owned(),
-            });
+            let topic = Arc::clone(self.topics.identity_of(place.topic)?.0);
+            for stream in self.partitions.select(|window| window.last_in_flight_to(place).is_some()) {
+                let partition = self.partitions.at(stream).key().clone();
+                let at = (Arc::clone(&topic), place.partition);
+                let retry = self.caution.mark_stuck(&partition, at, now, limits.stuck_retry);
+                taken_out.push(partition.to_string());
+                self.emit(Event::TargetStuck {
+                    partition,
+                    waited_ms: millis(waited),
+                    retry_ms: millis(retry.after),
+                    reason: format!("target partition {topic}-{} {reason}", place.partition),
+                });
+            }
+        }
+        if taken_out.is_empty() {
+            return Ok(());
         }
         Err(LaneError::Stuck(taken_out.join(", ")))
     }

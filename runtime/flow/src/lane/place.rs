@@ -61,9 +61,9 @@ impl Lane<'_> {
         let next = rewound.unwrap_or(position.next);
         let pause = self.caution.pause_of(&key, next, now);
         let border = self.progress.border_of(&key).cloned();
-        let suspect_until = self.caution.suspect_until(&key);
+        let suspects = self.caution.suspects_of(&key);
         let window = PartitionWindow::resume(key, source_partitions, position, border, rewound);
-        let window = window.with_suspects(suspect_until).with_pause(pause);
+        let window = window.with_suspects(suspects).with_pause(pause);
         if rewound.is_some() {
             self.emit(Event::Resumed { partition: window.key().clone(), resumed: next });
         }

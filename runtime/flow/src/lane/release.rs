@@ -7,8 +7,8 @@ use strait_core::{Route, partitioner};
 
 use super::Lane;
 use crate::error::LaneError;
-use crate::partitions::{OutCopy, Stream};
-use crate::ports::{OutHeaders, Outgoing, ProduceError, TargetTopic, Token};
+use crate::partitions::{Manner, OutCopy, Place, Stream};
+use crate::ports::{ProduceError, TargetTopic, Token};
 use crate::spec::DeliveryMode;
 
 /// The state of release between two passes.
@@ -44,14 +44,19 @@ enum Sent {
     All(usize),
     /// The client's queue is full.
     QueueFull,
-    /// Together with what is in flight it could make a batch that the target topic refuses.
-    BatchFull,
+    /// Together with what is in flight it could make a batch that the target topic refuses, or
+    /// that does not tell whom a refusal means.
+    MustWait,
 }
 
 impl Lane<'_> {
     /// Sends queued records to the target, partition by partition, as far as it takes them.
     pub(super) fn release(&mut self, now: Duration) -> Result<(), LaneError> {
         for stream in self.partitions.streams_from(self.release.next_partition) {
+            if self.in_flight.is_full() {
+                self.release.next_partition = stream.number() as usize;
+                return Ok(());
+            }
             let exactly_once = self.spec.delivery == DeliveryMode::ExactlyOnce;
             if exactly_once && !self.transactions.accepts(&self.spec.limits) {
                 return Ok(());
@@ -89,15 +94,15 @@ impl Lane<'_> {
             let Some(record) = front.current() else {
                 return Err(LaneError::impossible(format!("{}: an empty batch is queued", window.key())));
             };
-            let is_suspect = window.is_suspect(record.offset);
-            if window.must_wait_for_suspects() {
+            // What is left out waits for nobody.
+            if window.next_copy().is_some() && window.must_wait_for_suspects(record.offset) {
                 return Ok(Released::Done);
             }
             self.join(stream, now)?;
             quota = match self.send_and_advance(stream, now)? {
                 Sent::QueueFull => return Ok(Released::QueueFull),
-                Sent::All(bytes) if !is_suspect => quota.saturating_sub(bytes.max(1)),
-                Sent::All(_) | Sent::BatchFull => 0,
+                Sent::All(bytes) => quota.saturating_sub(bytes.max(1)),
+                Sent::MustWait => 0,
             };
         }
         Ok(Released::Done)
@@ -114,7 +119,7 @@ impl Lane<'_> {
 
     /// Sends the copies of the record at a partition's cursor that are not sent yet.
     fn send(&mut self, stream: Stream, now: Duration) -> Result<Sent, LaneError> {
-        let Self { partitions, target, topics, transactions, caution, release, .. } = self;
+        let Self { partitions, target, topics, transactions, caution, release, in_flight, .. } = self;
         let window = partitions.at_mut(stream);
         if window.front().is_some_and(|front| front.is_dropped()) {
             release.dropped += 1;
@@ -126,15 +131,19 @@ impl Lane<'_> {
             let topic = copy.edit.map_or(copy.batch_topic, |edit| topics.topic_of(edit, &copy.batch_topic));
             let partition = target_partition(&copy, &topic, window.key().partition);
             let token = Token { stream: stream.number(), sequence: window.next_sequence() };
-            let outgoing = outgoing(&copy, &topic, partition, token);
-            let size = outgoing_bytes(&outgoing);
-            // All that is in flight may end up in one batch of the client: a record that would not
-            // fit into it waits.
-            if window.in_flight() > 0 && window.in_flight_bytes() + size > topic.batch_bytes_max() {
-                sent = Some(Sent::BatchFull);
+            let outgoing = copy.outgoing(&topic, partition, token);
+            let size = outgoing.counted_bytes();
+            let offset = copy.record.offset;
+            let place = Place { topic: topic.handle, partition };
+            // A record that may not fit even after compression goes alone: only it may be refused.
+            let manner = match window.manner(offset) {
+                Manner::Plain | Manner::Rest if size > topic.batch_bytes_max() => Manner::Alone,
+                manner => manner,
+            };
+            if !in_flight.admits(place, stream, manner, size, topic.batch_bytes_max()) {
+                sent = Some(Sent::MustWait);
                 break;
             }
-            let offset = copy.record.offset;
             match target.produce(transactions.slot(), &outgoing) {
                 Ok(()) => {}
                 Err(ProduceError::QueueFull) => {
@@ -147,7 +156,8 @@ impl Lane<'_> {
                 }
                 Err(ProduceError::Broken(reason)) => return Err(LaneError::Delivery(reason)),
             }
-            window.sent(offset, &topic, partition, size, now)?;
+            window.sent(offset, &topic, partition, size)?;
+            in_flight.sent(place, stream, manner, size, now);
             bytes += size;
         }
         transactions.add_bytes(bytes);
@@ -219,27 +229,4 @@ fn target_partition(copy: &OutCopy<'_>, topic: &TargetTopic, source_partition: i
             None => source_partition % i32::try_from(topic.partitions.max(1)).unwrap_or(i32::MAX),
         },
     }
-}
-
-/// Returns the record to send for one copy.
-fn outgoing<'a>(copy: &OutCopy<'a>, topic: &TargetTopic, partition: i32, token: Token) -> Outgoing<'a> {
-    let headers = copy.edit.and_then(|edit| edit.headers.as_ref());
-    Outgoing {
-        topic: topic.handle,
-        partition,
-        token,
-        key: copy.key(),
-        value: copy.value(),
-        headers: headers.map_or(OutHeaders::Original(copy.record), |list| OutHeaders::List(list)),
-        timestamp_ms: copy.edit.and_then(|edit| edit.timestamp_ms).unwrap_or(copy.record.timestamp_ms),
-    }
-}
-
-/// Returns the bytes that a record counts, including what it costs besides its own bytes, so that
-/// a flood of empty records is bounded too.
-fn outgoing_bytes(record: &Outgoing<'_>) -> usize {
-    let mut bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-    // The lengths of name and value cost up to 5 bytes each.
-    record.headers.for_each(|h| bytes += h.name.len() + h.value.map_or(0, <[u8]>::len) + 10);
-    bytes + 64
 }

@@ -13,7 +13,7 @@ use super::release::Release;
 use super::{Lane, LaneDeps};
 use crate::caution::Caution;
 use crate::error::LaneError;
-use crate::partitions::Partitions;
+use crate::partitions::{InFlight, Partitions};
 use crate::ports::{Class, PortError, Taken};
 use crate::progress::Progress;
 use crate::spec::{DeliveryMode, LaneSpec};
@@ -91,6 +91,7 @@ impl<'a> Lane<'a> {
             partitions: Partitions::default(),
             topics: TargetTopics::default(),
             transactions: Transactions::new(),
+            in_flight: InFlight::default(),
             progress: Progress::new(read, owner, taken, &topics, spec, now),
             timers: Timers::new(now),
             release: Release::default(),

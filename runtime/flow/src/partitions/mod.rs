@@ -1,11 +1,13 @@
 //! The partitions of a lane, and what the lane calls each of them.
 
 mod account;
+mod in_flight;
 mod latency;
 mod lineage;
 mod pause;
 mod positions;
 mod queued;
+mod suspects;
 mod warming_up;
 mod window;
 mod written;
@@ -16,8 +18,10 @@ use std::sync::Arc;
 use strait_core::TopicId;
 
 pub(crate) use account::Accounted;
+pub(crate) use in_flight::{InFlight, Manner, Place};
 pub(crate) use pause::Pause;
 pub(crate) use queued::{OutCopy, Queued};
+pub(crate) use suspects::Suspects;
 pub(crate) use window::PartitionWindow;
 pub(crate) use written::Written;
 

@@ -3,7 +3,7 @@
 use strait_core::edit::OutRecord;
 use strait_core::{Disposition, LeaderEpoch, Processed, RecordRef, SourceOffset};
 
-use crate::ports::TargetTopic;
+use crate::ports::{OutHeaders, Outgoing, TargetTopic, Token};
 
 /// A judged batch, released record by record.
 #[derive(Debug)]
@@ -43,9 +43,18 @@ impl<'a> OutCopy<'a> {
         self.edit.map_or(self.record.key, |edit| edit.key.resolve(self.record.key))
     }
 
-    /// Returns the value to send.
-    pub fn value(&self) -> Option<&'a [u8]> {
-        self.edit.map_or(self.record.value, |edit| edit.value.resolve(self.record.value))
+    /// Returns the record to send.
+    pub fn outgoing(&self, topic: &TargetTopic, partition: i32, token: Token) -> Outgoing<'a> {
+        let headers = self.edit.and_then(|edit| edit.headers.as_ref());
+        Outgoing {
+            topic: topic.handle,
+            partition,
+            token,
+            key: self.key(),
+            value: self.edit.map_or(self.record.value, |edit| edit.value.resolve(self.record.value)),
+            headers: headers.map_or(OutHeaders::Original(self.record), |list| OutHeaders::List(list)),
+            timestamp_ms: self.edit.and_then(|edit| edit.timestamp_ms).unwrap_or(self.record.timestamp_ms),
+        }
     }
 }
 

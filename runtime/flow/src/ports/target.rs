@@ -102,6 +102,18 @@ pub enum OutHeaders<'a> {
     List(&'a [(Vec<u8>, Option<Vec<u8>>)]),
 }
 
+impl Outgoing<'_> {
+    /// Returns the bytes that the record counts, including what it costs besides its own bytes, so
+    /// that a flood of empty records is bounded too. A batch of only this record is not larger.
+    #[must_use]
+    pub fn counted_bytes(&self) -> usize {
+        let mut bytes = self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len);
+        // The lengths of name and value cost up to 5 bytes each.
+        self.headers.for_each(|header| bytes += header.name.len() + header.value.map_or(0, <[u8]>::len) + 10);
+        bytes + 64
+    }
+}
+
 impl OutHeaders<'_> {
     /// Returns the number of headers.
     #[must_use]
@@ -290,6 +302,10 @@ pub trait Target: Send {
     /// # Errors
     /// [`PortError`].
     async fn replicas(&mut self, topic: TopicHandle, partition: i32) -> Result<(Option<u32>, u32), PortError>;
+
+    /// Returns the least number of bytes that a batch of only this record may have after
+    /// compression. Called for records that are too large without.
+    fn least_batch_bytes(&self, record: &Outgoing<'_>) -> usize;
 
     /// Returns how much of one partition to release at a time. Called often.
     fn release_hint(&self) -> ReleaseHint;

@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod deliveries;
+mod size;
 mod take;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::queries::describe_one;
 use crate::topics::target::OpenRequest;
 pub use coordinator::probe_transactions;
 use deliveries::{pack, producer_error};
+use size::Codec;
 pub use take::EndedIds;
 pub(crate) use take::forget;
 use take::{OpenTopic, Producers, WriterSpec};
@@ -47,6 +49,7 @@ const SHORT_ROUND_TRIP: Duration = Duration::from_millis(4);
 pub struct KafkaTarget {
     spec: WriterSpec,
     taken: Option<Producers>,
+    codec: Codec,
     /// Commits that are under way and producers that are being destroyed. Each ends by itself.
     ending: Vec<JoinHandle<()>>,
 }
@@ -63,7 +66,7 @@ impl KafkaTarget {
             tuning: tuning.clone(),
             ended: EndedIds::default(),
         };
-        Self { spec, taken: None, ending: Vec::new() }
+        Self { spec, taken: None, codec: Codec::of(cluster, tuning), ending: Vec::new() }
     }
 
     /// Sets the transactions that earlier targets of this process have ended.
@@ -318,6 +321,10 @@ impl Target for KafkaTarget {
             .and_then(|topic| topic.partitions.into_iter().find(|p| p.partition == partition))
             .and_then(|partition| partition.leader.map(|_| partition.in_sync));
         Ok((found, needed))
+    }
+
+    fn least_batch_bytes(&self, record: &Outgoing<'_>) -> usize {
+        self.codec.least_batch_bytes(record)
     }
 
     fn release_hint(&self) -> ReleaseHint {

@@ -15,6 +15,7 @@
 
 mod admin;
 mod bad_input;
+mod batches;
 mod chaos;
 mod copy;
 mod damaged;

@@ -7,7 +7,7 @@ use strait_flow::DeliveryMode;
 
 use crate::cluster::Cluster;
 use crate::rng::Rng;
-use crate::world::target::target_name;
+use crate::world::target::{ROUTED, target_name};
 use crate::world::{Faults, Hook, Point, Sim, World};
 
 /// The weight of each kind of trouble in a run.
@@ -223,7 +223,9 @@ fn stick(sim: &Sim, rng: &mut Rng, hit: &Hit) {
     let Hit { key, long_ms, .. } = hit;
     let mut world = sim.lock();
     let (until, markers_only) = (world.now() + long_ms, rng.chance(400));
-    if let Some(topic) = world.target.topic(&target_name(&key.topic))
+    // Sometimes where routed records go, whichever partition they come from.
+    let name = if rng.chance(200) { ROUTED.to_owned() } else { target_name(&key.topic) };
+    if let Some(topic) = world.target.topic(&name)
         && let Some(log) = world.target.log_mut(topic, key.partition)
     {
         if markers_only {
@@ -231,7 +233,7 @@ fn stick(sim: &Sim, rng: &mut Rng, hit: &Hit) {
         } else {
             log.stuck_until = until;
         }
-        world.note(format_args!("copy.{key} is stuck until {until}, only for markers: {markers_only}"));
+        world.note(format_args!("{name}-{} is stuck until {until}, only for markers: {markers_only}", key.partition));
     }
 }
 

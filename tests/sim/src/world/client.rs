@@ -20,7 +20,12 @@ pub struct Message {
     pub content: Content,
     /// The brokers refuse it, and whether they name it.
     pub refused: Option<bool>,
+    /// What it counts in a request of data.
+    pub bytes: usize,
 }
+
+/// Most bytes of data that a broker takes in one request.
+pub const REQUEST_BYTES_MAX: usize = 1_000;
 
 #[derive(Debug, Default)]
 struct Line {
@@ -165,7 +170,8 @@ impl World {
         if !alive || !self.runs(proc) {
             return;
         }
-        let most = self.rng.within(1, 8) as usize;
+        // A client takes all that waits into one request, if it comes late enough.
+        let most = if self.rng.chance(300) { usize::MAX } else { self.rng.within(1, 8) as usize };
         let (there, txn) = (self.latency(), self.clients[client].txns[at.0]);
         let Some(line) = self.clients[client].lines.get_mut(&at) else { return };
         if line.in_flight > 0 || line.waiting.is_empty() {
@@ -191,6 +197,13 @@ impl World {
         let faults = self.faults;
         if self.rng.chance(faults.produce) {
             return self.answer(client, at, failed(&messages, "request timed out"));
+        }
+        if messages.iter().map(|message| message.bytes).sum::<usize>() > REQUEST_BYTES_MAX {
+            let reason = "message size too large";
+            let refused =
+                |m: &Message| DeliveryReport::Refused { token: m.token, named: false, reason: reason.to_owned() };
+            let reports = messages.iter().map(refused).collect();
+            return self.answer(client, at, TargetEvent::Delivered(reports));
         }
         if let Some(culprit) = messages.iter().position(|m| m.refused.is_some()) {
             let named = messages[culprit].refused == Some(true);

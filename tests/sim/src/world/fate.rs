@@ -1,4 +1,4 @@
-//! What became of the records that the source holds, or held: the oracle of a run.
+//! The oracle of a run: the fate of each record that the source holds, or held.
 
 use strait_core::invariants::Fate;
 use strait_core::{Event, PartitionKey, SourceOffset};
@@ -63,6 +63,15 @@ impl World {
         // Records that the election took before anyone read them need not be copied.
         let owed = |id: &&u64| self.still_stands(key, offset, **id);
         ids.iter().find(owed).map_or(Fate::Nothing, |id| self.fate_of(*id))
+    }
+
+    /// Returns whether a record is one that somebody refuses.
+    #[must_use]
+    pub fn may_be_quarantined(&self, id: u64) -> bool {
+        let kind = self.source.records.get(id as usize).map(|record| record.kind);
+        let refused =
+            |kind| matches!(kind, Kind::Reject | Kind::Refused { .. } | Kind::TimestampFar | Kind::TimestampZero);
+        kind.is_some_and(refused)
     }
 
     /// Returns whether a record that was ever at this offset is one that cannot pass.

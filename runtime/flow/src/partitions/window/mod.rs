@@ -5,7 +5,6 @@ mod reading;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use strait_core::map::MapRecord;
 use strait_core::progress::{Border, Position};
@@ -13,14 +12,16 @@ use strait_core::{LeaderEpoch, Ledger, PartitionKey, SourceOffset, TargetOffset,
 
 use crate::error::LaneError;
 use crate::partitions::account::Account;
+use crate::partitions::in_flight::{Manner, Place};
 use crate::partitions::latency::LatencySamples;
 use crate::partitions::lineage::Lineage;
 use crate::partitions::pause::Pause;
 use crate::partitions::positions::Positions;
 use crate::partitions::queued::{OutCopy, Queued};
+use crate::partitions::suspects::Suspects;
 use crate::partitions::warming_up::WarmingUp;
 use crate::partitions::written::Written;
-use crate::ports::{ReadEpoch, TargetTopic};
+use crate::ports::{ReadEpoch, TargetTopic, TopicHandle};
 use crate::status::Activity;
 use crate::target_topics::TargetTopics;
 
@@ -47,10 +48,7 @@ pub(crate) struct PartitionWindow {
     committed: SourceOffset,
     /// The window begins below committed progress, because the source was truncated.
     is_rewound: bool,
-    /// Since when the target has acknowledged nothing although something is in flight.
-    waiting_since: Option<Duration>,
-    /// Records below this offset are sent one per request, so that a refusal names its record.
-    suspect_until: SourceOffset,
+    suspects: Suspects,
     is_in_transaction: bool,
     /// Progress is due although nothing moved: the first position, a rewind, or a claim.
     owes_progress: bool,
@@ -79,8 +77,7 @@ impl PartitionWindow {
             written: next,
             committed: next,
             is_rewound: false,
-            waiting_since: None,
-            suspect_until: SourceOffset(0),
+            suspects: Suspects::default(),
             is_in_transaction: false,
             owes_progress: false,
             awaits_start: false,
@@ -111,9 +108,9 @@ impl PartitionWindow {
         Self { committed: position.next, is_rewound: rewound.is_some(), owes_progress: rewound.is_some(), ..new }
     }
 
-    /// Sends records below `suspect_until` one per request.
-    pub fn with_suspects(self, suspect_until: SourceOffset) -> Self {
-        Self { suspect_until, ..self }
+    /// Sends these records in requests of their own.
+    pub fn with_suspects(self, suspects: Suspects) -> Self {
+        Self { suspects, ..self }
     }
 
     /// Does not read the partition for now.
@@ -147,10 +144,6 @@ impl PartitionWindow {
 
     pub fn passed(&self) -> SourceOffset {
         self.passed
-    }
-
-    pub fn released(&self) -> SourceOffset {
-        self.ledger.released()
     }
 
     /// Returns the offset after the last queued record, or the released offset if none is queued.
@@ -220,16 +213,22 @@ impl PartitionWindow {
         self.queue.front().is_some_and(Queued::is_partial)
     }
 
-    /// Returns whether a record is sent alone, so that a refusal names it.
-    pub fn is_suspect(&self, offset: SourceOffset) -> bool {
-        offset < self.suspect_until
+    /// Returns how the copies of a record share their requests.
+    pub fn manner(&self, offset: SourceOffset) -> Manner {
+        match self.suspects {
+            Suspects { until, .. } if offset >= until && self.is_partial() => Manner::Rest,
+            Suspects { until, .. } if offset >= until => Manner::Plain,
+            Suspects { group: 0 | 1, .. } => Manner::Alone,
+            Suspects { .. } => Manner::Suspect,
+        }
     }
 
-    /// Returns whether the next record must wait until all that is in flight is acknowledged. So
-    /// must the first one after the suspects: in one request with a suspect it would share the
-    /// blame.
-    pub fn must_wait_for_suspects(&self) -> bool {
-        self.ledger.in_flight() > 0 && self.ledger.settled() < self.suspect_until
+    /// Returns whether the next record must wait until all that is in flight is acknowledged:
+    /// another group of suspects is in flight. So must the first record after the suspects.
+    pub fn must_wait_for_suspects(&self, offset: SourceOffset) -> bool {
+        let Suspects { until, group } = self.suspects;
+        let in_flight = self.ledger.in_flight();
+        in_flight > 0 && self.ledger.settled() < until && (offset >= until || in_flight >= group)
     }
 
     /// Returns the sequence of the next copy that is sent.
@@ -244,12 +243,10 @@ impl PartitionWindow {
         topic: &TargetTopic,
         partition: i32,
         bytes: usize,
-        now: Duration,
     ) -> Result<(), LaneError> {
         self.ledger
             .produced(offset, topic.handle.0, partition, bytes)
             .map_err(|error| LaneError::Delivery(format!("{}: {error}", self.key)))?;
-        self.waiting_since.get_or_insert(now);
         if let Some(front) = self.queue.front_mut() {
             front.copy_sent();
         }
@@ -286,32 +283,31 @@ impl PartitionWindow {
         self.ledger.in_flight_bytes()
     }
 
-    /// Returns since when nothing was acknowledged, if something is in flight.
-    pub fn waiting_since(&self) -> Option<Duration> {
-        self.waiting_since
-    }
-
     /// Settles acknowledged records and maps them. Returns the acknowledged bytes.
-    pub fn acknowledge(
-        &mut self,
-        first_sequence: u64,
-        count: u32,
-        offset: TargetOffset,
-        now: Duration,
-    ) -> Result<u64, LaneError> {
+    pub fn acknowledge(&mut self, first_sequence: u64, count: u32, offset: TargetOffset) -> Result<usize, LaneError> {
         let before = self.ledger.in_flight_bytes();
         self.ledger
             .acknowledge(first_sequence, count, offset)
             .map_err(|error| LaneError::Delivery(format!("{}: {error}", self.key)))?;
         let Self { ledger, account, .. } = self;
         ledger.settle(|copy| account.settled(copy));
-        self.waiting_since = (self.ledger.in_flight() > 0).then_some(now);
-        Ok((before - self.ledger.in_flight_bytes()) as u64)
+        Ok(before - self.ledger.in_flight_bytes())
     }
 
     /// Returns the source offset of a copy in flight.
     pub fn offset_of(&self, sequence: u64) -> Option<SourceOffset> {
         self.ledger.source_of(sequence)
+    }
+
+    /// Returns the target partition of a copy in flight.
+    pub fn place_of(&self, sequence: u64) -> Option<Place> {
+        let (topic, partition) = self.ledger.target_of(sequence)?;
+        Some(Place { topic: TopicHandle(topic), partition })
+    }
+
+    /// Returns the offset of the last record of which a copy is in flight to a target partition.
+    pub fn last_in_flight_to(&self, place: Place) -> Option<SourceOffset> {
+        self.ledger.last_unacknowledged(place.topic.0, place.partition)
     }
 }
 
