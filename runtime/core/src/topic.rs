@@ -118,6 +118,13 @@ pub fn validate_name(name: &str) -> Result<(), NameError> {
     if legal { Ok(()) } else { Err(NameError::Illegal { name: name.to_owned() }) }
 }
 
+/// Returns what Kafka's metrics call a topic. A cluster creates no two topics of which this is
+/// equal.
+#[must_use]
+pub fn collision_key(name: &str) -> String {
+    name.replace('.', "_")
+}
+
 /// Returns whether the topic is reserved: no link may copy it and no plugin may write to it. These
 /// are Strait's own topics, Kafka's internal topics, and MirrorMaker 2's (`MirrorUtils`,
 /// `DefaultReplicationPolicy.isInternalTopic`).

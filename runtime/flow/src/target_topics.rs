@@ -8,13 +8,10 @@ use strait_core::TopicId;
 use strait_core::edit::OutRecord;
 
 use crate::error::LaneError;
-use crate::ports::{Class, Clock, Target, TargetTopic, TopicHandle};
+use crate::ports::{Class, Clock, Target, TargetTopic, TopicAnswer, TopicHandle, WantedTopic};
 
 /// How long a failed lookup of a target topic is cached.
 const LACKING: Duration = Duration::from_secs(5);
-
-/// The answer to a lookup: the topic, maybe with too few partitions, or why it cannot be written.
-pub(crate) type Answer = Result<TargetTopic, String>;
 
 /// The target topics that a lane has opened, for one attempt.
 #[derive(Debug, Default)]
@@ -22,8 +19,9 @@ pub(crate) struct TargetTopics {
     open: BTreeMap<Arc<str>, TargetTopic>,
     /// Name and id by handle.
     named: HashMap<TopicHandle, (Arc<str>, TopicId)>,
-    /// Topics that cannot be written or have too few partitions, and until when that is cached.
-    lacking: BTreeMap<Arc<str>, (Duration, Answer)>,
+    /// Answers for topics that cannot be written or have too few partitions, and until when each is
+    /// cached.
+    lacking: BTreeMap<Arc<str>, (Duration, TopicAnswer)>,
 }
 
 impl TargetTopics {
@@ -44,32 +42,28 @@ impl TargetTopics {
         self.named.get(&handle).map(|(name, id)| (name, *id)).ok_or_else(unknown)
     }
 
-    /// Opens a topic for a source topic with `needed` partitions. A topic that cannot be written
-    /// stops its partitions and not the lane, so it is not an error.
+    /// Opens a topic. One that cannot be written stops its partitions and not the lane, so it is not
+    /// an error.
     pub async fn open(
         &mut self,
-        name: &Arc<str>,
-        needed: u32,
+        wanted: &WantedTopic,
         target: &mut dyn Target,
         clock: &dyn Clock,
         now: Duration,
-    ) -> Result<Answer, LaneError> {
-        if let Some(topic) = self.open.get(name).filter(|topic| topic.partitions >= needed) {
-            return Ok(Ok(*topic));
-        }
+    ) -> Result<TopicAnswer, LaneError> {
+        let name = &wanted.name;
         if let Some((_, answer)) = self.lacking.get(name).filter(|(until, _)| *until > now) {
             return Ok(answer.clone());
         }
-        let answer = match target.open_topic(name, needed).await {
-            Ok(topic) => {
-                self.open.insert(Arc::clone(name), topic);
-                self.named.insert(topic.handle, (Arc::clone(name), topic.id));
-                Ok(topic)
-            }
-            Err(error) if error.class == Class::Stop => Err(error.reason),
-            Err(error) => return Err(error.into()),
+        let answer = match target.open_topic(wanted).await {
+            Err(error) if error.class == Class::Stop => TopicAnswer::Denied(error.reason),
+            other => other?,
         };
-        if !answer.as_ref().is_ok_and(|topic| topic.partitions >= needed) {
+        if let TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _) = &answer {
+            self.open.insert(Arc::clone(name), *topic);
+            self.named.insert(topic.handle, (Arc::clone(name), topic.id));
+        }
+        if !matches!(answer, TopicAnswer::Open(_)) {
             // One lookup serves all the partitions that it stops.
             self.lacking.insert(Arc::clone(name), (clock.now() + LACKING, answer.clone()));
         }

@@ -92,8 +92,6 @@ pub struct TargetTuning {
     pub message_max_bytes: usize,
     /// Codec, where the cluster's properties have no `compression.type`.
     pub compression: String,
-    /// Whether Strait may create and grow topics.
-    pub manage_topics: bool,
     /// How long one request to the brokers may take.
     pub request_timeout: Duration,
     /// `statistics.interval.ms`: how often the round trip is reported. The cost of a report grows
@@ -114,7 +112,6 @@ impl Default for TargetTuning {
             queue_records: 200_000,
             message_max_bytes: 64 << 20,
             compression: "lz4".to_owned(),
-            manage_topics: true,
             request_timeout: Duration::from_secs(15),
             statistics_interval: Duration::from_secs(5),
         }

@@ -1,5 +1,6 @@
 //! Creates the clients of a link's lanes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,9 +11,10 @@ use crate::config::{ClusterConfig, SourceTuning, TargetTuning};
 use crate::quarantine::KafkaQuarantine;
 use crate::source::KafkaSource;
 use crate::target::{self, EndedIds, KafkaTarget};
+use crate::topics::maker::TopicMaker;
 
 /// A [`LaneConnector`] between two clusters.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KafkaConnector {
     /// Name of the link.
     pub link: String,
@@ -24,8 +26,8 @@ pub struct KafkaConnector {
     pub source_tuning: SourceTuning,
     /// How the target is written.
     pub target_tuning: TargetTuning,
-    /// Whether Strait may create the quarantine topic.
-    pub manage_quarantine: bool,
+    /// Creates target topics; `None` if Strait may create no topic, the quarantine's included.
+    pub maker: Option<Arc<TopicMaker>>,
     /// How long writing refused records to quarantine may take.
     pub quarantine_timeout: Duration,
     /// Transactional ids that lanes of this process have released; empty at first.
@@ -39,7 +41,8 @@ impl LaneConnector for KafkaConnector {
     }
 
     async fn target(&self, lane: LaneId) -> Result<Box<dyn Target>, PortError> {
-        Ok(Box::new(KafkaTarget::new(&self.target, &self.link, lane.0, &self.target_tuning).with_ended(&self.ended)))
+        let target = KafkaTarget::new(&self.target, &self.link, lane.0, &self.target_tuning);
+        Ok(Box::new(target.with_ended(&self.ended).with_maker(self.maker.clone())))
     }
 
     fn forget(&self, lane: LaneId) {
@@ -47,6 +50,6 @@ impl LaneConnector for KafkaConnector {
     }
 
     async fn quarantine(&self, _lane: LaneId) -> Result<Box<dyn Quarantine>, PortError> {
-        Ok(Box::new(KafkaQuarantine::new(&self.source, &self.link, self.manage_quarantine, self.quarantine_timeout)))
+        Ok(Box::new(KafkaQuarantine::new(&self.source, &self.link, self.maker.is_some(), self.quarantine_timeout)))
     }
 }

@@ -31,6 +31,11 @@ impl LazyClient {
         Self { cluster: cluster.clone(), label, context, client: Mutex::new(None) }
     }
 
+    /// Returns the addresses of the cluster.
+    pub(crate) fn servers(&self) -> &str {
+        &self.cluster.bootstrap_servers
+    }
+
     pub(crate) fn get(&self) -> Result<Arc<Client>, PortError> {
         let mut client = lock(&self.client);
         if let Some(client) = &*client {

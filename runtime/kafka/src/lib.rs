@@ -38,4 +38,6 @@ pub use resize::{ResizeError, Resized, resize_lanes};
 pub use source::KafkaSource;
 pub use target::{EndedIds, KafkaTarget, probe_transactions};
 pub use topics::link::{LinkTopics, LinkTopicsError};
+pub use topics::maker::TopicMaker;
+pub use topics::outlook::{Outlook, Outlooks};
 pub use topics::target::{KafkaTargetTopics, RefusedTopic};

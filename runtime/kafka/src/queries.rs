@@ -182,7 +182,12 @@ fn by_metadata(client: &Client, topics: &[&str], timeout: Duration) -> Result<Ve
             topic,
             id: TopicId::UNKNOWN.0,
             partitions: (0..count)
-                .map(|partition| crate::ffi::PartitionDescription { partition, leader: Some(0), in_sync: 1 })
+                .map(|partition| crate::ffi::PartitionDescription {
+                    partition,
+                    leader: Some(0),
+                    in_sync: 1,
+                    replicas: 0,
+                })
                 .collect(),
             operations: Vec::new(),
             code,

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::ports::loopback;
 use crate::properties::BrokerPorts;
-use crate::{ClusterError, KafkaJars, Listener, process, wire};
+use crate::{ClusterError, Listener, process, wire};
 
 const POLL: Duration = Duration::from_millis(50);
 const TAIL_BYTES: u64 = 6_000;
@@ -20,7 +21,7 @@ pub struct Broker {
     cluster: String,
     id: usize,
     ports: BrokerPorts,
-    jars: KafkaJars,
+    class_path: OsString,
     jvm: Vec<String>,
     properties: PathBuf,
     log4j: PathBuf,
@@ -34,7 +35,7 @@ pub(crate) struct BrokerSetup {
     pub cluster: String,
     pub id: usize,
     pub ports: BrokerPorts,
-    pub jars: KafkaJars,
+    pub class_path: OsString,
     pub jvm: Vec<String>,
     pub properties: PathBuf,
     pub log4j: PathBuf,
@@ -44,8 +45,8 @@ pub(crate) struct BrokerSetup {
 
 impl Broker {
     pub(crate) fn new(setup: BrokerSetup) -> Self {
-        let BrokerSetup { cluster, id, ports, jars, jvm, properties, log4j, log, deadline } = setup;
-        Self { cluster, id, ports, jars, jvm, properties, log4j, log, deadline, child: Mutex::new(None) }
+        let BrokerSetup { cluster, id, ports, class_path, jvm, properties, log4j, log, deadline } = setup;
+        Self { cluster, id, ports, class_path, jvm, properties, log4j, log, deadline, child: Mutex::new(None) }
     }
 
     /// Node id, counted from 1.
@@ -154,7 +155,7 @@ impl Broker {
             .args(&self.jvm)
             .arg(format!("-Dlog4j2.configurationFile={}", self.log4j.display()))
             .arg("-cp")
-            .arg(self.jars.class_path())
+            .arg(&self.class_path)
             .arg("kafka.Kafka")
             .arg(&self.properties)
             .stdin(Stdio::null())

@@ -127,7 +127,7 @@ impl Cluster {
                 cluster: spec.name.clone(),
                 id,
                 ports: own.clone(),
-                jars: jars.clone(),
+                class_path: jars.class_path_with(&spec.class_path),
                 jvm: jvm_flags(spec, jars),
                 properties,
                 log4j: log4j.clone(),
@@ -171,7 +171,7 @@ impl Cluster {
                 .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"])
                 .args(jars.class_archive_flag())
                 .arg("-cp")
-                .arg(jars.class_path())
+                .arg(jars.class_path_with(&spec.class_path))
                 .args(["kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"])
                 .arg(properties_path(folder.path(), id))
                 .args(format_options(spec))

@@ -48,6 +48,17 @@ impl KafkaJars {
         self.folder.with_extension("jsa")
     }
 
+    /// Returns the value of Java's `-cp` for every jar, and behind them these folders and jars. In
+    /// this order the class archive holds.
+    pub(crate) fn class_path_with(&self, more: &[PathBuf]) -> OsString {
+        let mut all = self.class_path();
+        for entry in more {
+            all.push(":");
+            all.push(entry);
+        }
+        all
+    }
+
     /// The value of Java's `-cp` that covers every jar.
     #[must_use]
     pub fn class_path(&self) -> OsString {

@@ -72,6 +72,8 @@ pub struct ClusterSpec {
     pub production_jvm: bool,
     /// JVM flags of the brokers, after the defaults.
     pub extra_jvm: Vec<String>,
+    /// Folders and jars on the brokers' class path, behind Kafka's own.
+    pub class_path: Vec<PathBuf>,
     /// Lines of server.properties that are added to, or replace, the defaults.
     pub extra_properties: Vec<(String, String)>,
     /// Features to fix when the storage is formatted, e.g. `("transaction.version", "1")`.
@@ -103,6 +105,7 @@ impl ClusterSpec {
             heap_mb: 384,
             production_jvm: false,
             extra_jvm: Vec::new(),
+            class_path: Vec::new(),
             extra_properties: Vec::new(),
             features: Vec::new(),
             per_broker_proxy: false,

@@ -10,7 +10,7 @@ use strait_core::progress::ProgressRecord;
 use strait_flow::DeliveryMode;
 use strait_flow::ports::{
     Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent, TargetTopic, Token,
-    TopicHandle,
+    TopicAnswer, TopicHandle, WantedTopic,
 };
 
 use crate::world::client::{Client, Message, REQUEST_BYTES_MAX};
@@ -117,12 +117,12 @@ impl Target for SimTarget {
         Ok(Taken { ids: letters, unfenced, unfenced_because: "their last transactions cannot end yet" })
     }
 
-    async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError> {
-        let name = topic.to_owned();
-        let open = move |world: &mut World| world.open_target_topic(&name, partitions as usize);
+    async fn open_topic(&mut self, wanted: &WantedTopic) -> Result<TopicAnswer, PortError> {
+        let (name, count, grows) = (wanted.name.to_string(), wanted.partitions as usize, wanted.grows);
+        let open = move |world: &mut World| world.open_target_topic(&name, count, grows);
         let (handle, partitions) = self.sim.call("opening a topic of the target", open).await?;
         let id = self.sim.lock().target.topics[handle].id;
-        Ok(TargetTopic {
+        let topic = TargetTopic {
             handle: TopicHandle(handle as u32),
             id,
             partitions,
@@ -130,7 +130,11 @@ impl Target for SimTarget {
             log_append_time: false,
             timestamp_after_max_ms: TIMESTAMP_AFTER_MAX_MS,
             timestamp_before_max_ms: UNIX_START_MS / 2,
-        })
+        };
+        if wanted.grows && partitions < wanted.partitions {
+            return Ok(TopicAnswer::TooSmall(topic, "it may not grow".to_owned()));
+        }
+        Ok(TopicAnswer::Open(topic))
     }
 
     fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError> {
@@ -182,8 +186,8 @@ impl Target for SimTarget {
         let mut world = self.sim.lock();
         let Some(client) = self.client else { return Err(ProduceError::Broken("no producer".to_owned())) };
         let lanes = world.lanes as usize;
-        let (progress_topic, _) = world.open_target_topic(PROGRESS, lanes);
-        let (map_topic, _) = world.open_target_topic(MAP, lanes);
+        let (progress_topic, _) = world.open_target_topic(PROGRESS, lanes, true);
+        let (map_topic, _) = world.open_target_topic(MAP, lanes, true);
         let progress = progress.iter().map(|p| (progress_topic, Content::Progress(p.encode().into())));
         let map = map.iter().map(|m| (map_topic, Content::Map(m.encode().into())));
         for (sequence, (topic, content)) in (first_sequence..).zip(progress.chain(map)) {

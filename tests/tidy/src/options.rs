@@ -11,11 +11,12 @@ use crate::{Finding, Tree};
 pub const FILE: &str = "docs/configuration.md";
 
 /// Each table's heading and the structure of the model that it shows.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     ("### Top", ROOT),
     ("### `clusters.<name>`", "Cluster"),
     ("### `[[links]]`", "Link"),
     ("### `links.reload`", "Reload"),
+    ("### `links.sync`", "Sync"),
     ("### `[[links.plugins]]`", "PluginUse"),
     ("### `limits` of a plugin", "PluginLimits"),
     ("### `log`", "Log"),
@@ -76,7 +77,7 @@ fn options_table(schema: &Value, part: &Value, order: &[String]) -> String {
 }
 
 fn has_own_table(name: &str) -> bool {
-    ["admin", "limits", "log", "reload"].contains(&name)
+    ["admin", "limits", "log", "reload", "sync"].contains(&name)
 }
 
 /// Joins an option's description, its range and the meaning of each of its values.

@@ -10,7 +10,8 @@ use strait_flow::{LaneDeps, LaneSpec, LinkService, LinkStatus, Policies, WatchIn
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
-    KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopics, LinkTopicsError,
+    KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopics,
+    LinkTopicsError, TopicMaker,
 };
 use tokio::sync::watch;
 
@@ -23,8 +24,6 @@ use crate::board::{Board, LinkBoard, Work};
 use crate::compose;
 use crate::load::Loaded;
 
-/// How long the offset map is kept.
-const MAP_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long writing refused records to quarantine may take. The lane waits for it; a failure is
 /// retried.
 const QUARANTINE: Duration = Duration::from_secs(10);
@@ -151,19 +150,24 @@ impl Planned {
             "link prepared"
         );
         let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
+        let events = Arc::clone(&self.board) as Arc<dyn EventSink>;
+        let maker = link.manage_topics.then(|| {
+            let (name, replication) = (&link.name, link.sync.replication);
+            Arc::new(TopicMaker::new(source, name, replication, Arc::clone(&events), REQUEST))
+        });
         let connector = KafkaConnector {
             link: link.name.clone(),
             source: source.clone(),
             target: target.clone(),
             source_tuning: measured.source(link),
             target_tuning: measured.target(link),
-            manage_quarantine: link.manage_topics,
+            maker: maker.clone(),
             quarantine_timeout: QUARANTINE,
             ended: strait_kafka::EndedIds::default(),
         };
         let chains = chains_of(link, &self.slot, &topics_receiver);
-        let target_topics = link.manage_topics.then(|| {
-            let target = KafkaTargetTopics::new(target, &link.name, REQUEST);
+        let target_topics = maker.map(|maker| {
+            let target = KafkaTargetTopics::new(target, &link.name, maker, REQUEST);
             TargetTopics::new(&link.name, Arc::clone(&chains), target, topics_receiver.clone())
         });
         let deps = LaneDeps {
@@ -171,7 +175,7 @@ impl Planned {
             progress: Arc::new(progress),
             chains,
             clock: Arc::clone(&self.clock),
-            events: Arc::clone(&self.board) as Arc<dyn EventSink>,
+            events,
             status: Arc::clone(&self.status),
             topics: topics_receiver,
         };
@@ -249,7 +253,7 @@ async fn ensure_lanes(link: &Link, target: &ClusterConfig) -> Result<u32, RunErr
         target: target.clone(),
         link: link.name.clone(),
         lanes,
-        map_retention: Some(MAP_RETENTION),
+        map_retention: Some(Duration::from_secs(u64::from(link.map_retention_days) * 24 * 3600)),
         manage: link.manage_topics,
         timeout: REQUEST,
     };

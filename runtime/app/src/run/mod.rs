@@ -9,7 +9,7 @@ mod error;
 mod link;
 mod progress_bar;
 mod startup_retry;
-mod target_topics;
+pub mod target_topics;
 pub mod topic_collisions;
 mod tuning;
 

@@ -5,18 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_flow::ports::{ChainError, ChainFactory, SourceTopic};
+use strait_flow::ports::{ChainError, ChainFactory, SourceTopic, WantedTopic};
 use strait_kafka::KafkaTargetTopics;
 use tokio::sync::watch;
 
-/// Pause before topics that could not be created yet are retried.
-const RETRY: Duration = Duration::from_secs(10);
+/// Minimum and maximum pause before topics that could not be created yet are retried. Doubles per
+/// retry.
+const RETRY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
+
+/// Returns what the target needs for source topics with these names. A topic that several of them
+/// feed gets the settings of the first one, and the most partitions.
+pub fn wanted_topics<'a>(named: impl IntoIterator<Item = (&'a SourceTopic, Arc<str>)>) -> Vec<WantedTopic> {
+    let mut wanted: BTreeMap<Arc<str>, WantedTopic> = BTreeMap::new();
+    for (topic, name) in named {
+        let (partitions, like) = (topic.partitions.unsigned_abs(), Arc::clone(&topic.topic));
+        let new = WantedTopic { name: Arc::clone(&name), like, partitions, grows: true };
+        let known = wanted.entry(name).or_insert(new);
+        known.partitions = partitions.max(known.partitions);
+    }
+    wanted.into_values().collect()
+}
 
 /// The target topics that the source topics need.
-#[derive(Default)]
 struct Wanted {
-    /// The names that unchanged records will have, and the least number of partitions.
-    topics: BTreeMap<Arc<str>, u32>,
+    /// The topics that unchanged records go to.
+    topics: Vec<WantedTopic>,
     /// Source topics that have no target topic, and why.
     unnamed: Vec<(Arc<str>, ChainError)>,
 }
@@ -47,8 +60,10 @@ impl TargetTopics {
 
     /// Creates missing topics whenever the source's topics change. Ends when the link does.
     pub async fn run(&mut self) {
+        let mut next = RETRY.0;
         loop {
-            let pause = if self.ensure().await { None } else { Some(RETRY) };
+            let pause = (!self.ensure().await).then_some(next);
+            next = if pause.is_some() { (next * 2).min(RETRY.1) } else { RETRY.0 };
             let retry = async {
                 match pause {
                     Some(pause) => tokio::time::sleep(pause).await,
@@ -56,7 +71,10 @@ impl TargetTopics {
                 }
             };
             tokio::select! {
-                changed = self.topics.changed() => if changed.is_err() { return },
+                changed = self.topics.changed() => match changed {
+                    Ok(()) => next = RETRY.0,
+                    Err(_) => return,
+                },
                 () = retry => {}
             }
         }
@@ -80,9 +98,9 @@ impl TargetTopics {
         }
         match self.target.ensure(wanted).await {
             Ok(refused) => {
-                let mut done = true;
+                // Whatever the reason, an operator may mend it at the target.
+                let done = refused.is_empty();
                 for topic in refused {
-                    done &= !topic.is_passing;
                     if self.refused.insert(Arc::clone(&topic.topic)) {
                         let (link, reason) = (&self.link, topic.reason);
                         tracing::warn!(
@@ -105,19 +123,15 @@ impl TargetTopics {
     async fn wanted(&self, topics: Arc<Vec<SourceTopic>>) -> Option<Wanted> {
         let chains = Arc::clone(&self.chains);
         let named = tokio::task::spawn_blocking(move || {
-            let mut wanted = Wanted::default();
             let mut chain = chains.chain().ok()?;
+            let (mut named, mut unnamed) = (Vec::new(), Vec::new());
             for topic in topics.iter() {
-                let partitions = topic.partitions.unsigned_abs();
-                match chain.target_topic(&topic.topic, partitions) {
-                    Ok(name) => {
-                        let least = wanted.topics.entry(name).or_default();
-                        *least = partitions.max(*least);
-                    }
-                    Err(error) => wanted.unnamed.push((Arc::clone(&topic.topic), error)),
+                match chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()) {
+                    Ok(name) => named.push((topic, name)),
+                    Err(error) => unnamed.push((Arc::clone(&topic.topic), error)),
                 }
             }
-            Some(wanted)
+            Some(Wanted { topics: wanted_topics(named), unnamed })
         });
         // The panic hook reports a panic in there. The lanes create their topics all the same.
         named.await.unwrap_or_default()

@@ -82,7 +82,6 @@ impl Measured {
             // a lane.
             queue_bytes: self.window_bytes(link) * 2 + 16 * MIB,
             queue_records: 1_000_000,
-            manage_topics: link.manage_topics,
             request_timeout: REQUEST,
             // Long enough to fill a batch of several MiB. A batch that goes out before it is full
             // leaves the rest of the release waiting behind it, and librdkafka spins until it is
@@ -189,10 +188,10 @@ mod tests {
     #[test]
     fn options_of_the_link_go_through() {
         let link = link_with(&json!({
-            "delivery": "at-least-once", "manage_topics": false, "commit_interval_ms_max": 77, "drain_ms_max": 5
+            "delivery": "at-least-once", "commit_interval_ms_max": 77, "drain_ms_max": 5
         }));
         let measured = measured(1, 1, 0, 0);
-        assert_eq!((measured.target(&link).exactly_once, measured.target(&link).manage_topics), (false, false));
+        assert!(!measured.target(&link).exactly_once);
         let limits = measured.limits(&link);
         assert_eq!((limits.interval_max, limits.drain), (Duration::from_millis(77), Duration::from_millis(5)));
     }

@@ -23,6 +23,7 @@ mod selector;
 mod setting;
 mod start;
 pub mod structure;
+mod sync;
 mod validate;
 
 pub use admin::AdminListen;
@@ -38,6 +39,7 @@ pub use reload::{Reload, ReloadMode};
 pub use selector::Selector;
 pub use setting::{HIDDEN, KafkaProperties, PluginConfig, Setting};
 pub use start::Start;
+pub use sync::{Replication, Sync};
 pub use validate::{resolve, validate};
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::limits::PluginLimits;
 use super::reload::Reload;
 use super::setting::{KafkaProperties, PluginConfig, Setting};
 use super::start::Start;
+use super::sync::Sync;
 
 /// Configuration of Strait: the clusters, and the links that copy records between them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -142,6 +143,14 @@ pub struct Link {
     /// counterpart on the target is stopped until there is one, and an event reports it.
     #[serde(default = "default_true")]
     pub manage_topics: bool,
+    /// What target topics take over from their source topics besides records.
+    #[serde(default)]
+    pub sync: Sync,
+    /// How long the offset map (`strait.<name>.map` on the target) is kept, in days. Counts when
+    /// Strait creates that topic.
+    #[serde(default = "default_map_retention_days")]
+    #[schemars(range(min = 1, max = 36_500))]
+    pub map_retention_days: u32,
     /// Whether plugins may map several source topics to one target topic, which mixes their
     /// records. If `false`, topics that would share a target topic are stopped (event
     /// `plugin_failed`), and `strait check` reports them beforehand.
@@ -410,6 +419,10 @@ fn default_state_dir() -> Setting {
 
 fn default_true() -> bool {
     true
+}
+
+fn default_map_retention_days() -> u32 {
+    90
 }
 
 fn default_memory_mib_max() -> u32 {

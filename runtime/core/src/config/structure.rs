@@ -326,13 +326,19 @@ impl Walk {
 
     fn choice(&mut self, value: &Value, schema: &Value, at: &Path) {
         let choices = choices(schema);
+        let number = options(schema).iter().find(|option| types(option) == ["integer"]);
+        if let Some(number) = number.filter(|_| value.is_number()) {
+            self.value(&mut value.clone(), number, at);
+            return;
+        }
         let Value::String(found) = value else {
             let expected = format!("one of {}", choices.join(", "));
             let what = What::WrongType { expected, found: kind(value), hint: None };
             self.problem(at, Part::Value, what);
             return;
         };
-        if choices.contains(found) {
+        // A variable of the environment has numbers as text.
+        if choices.contains(found) || (number.is_some() && found.parse::<u32>().is_ok()) {
             return;
         }
         let takes_times =

@@ -15,6 +15,8 @@ impl Event {
             | Self::CorruptSkipped { .. }
             | Self::PluginsRefused { .. }
             | Self::PluginsRolledBack { .. }
+            | Self::SourceConfigUnknown { .. }
+            | Self::SettingsLeftOut { .. }
             | Self::TargetStuck { .. } => Severity::Warning,
             Self::PluginsReloaded { .. }
             | Self::PluginsOnTrial { .. }
@@ -41,6 +43,7 @@ impl Event {
             | Self::CorruptSkipped { partition, .. }
             | Self::TargetPartitionsMissing { partition, .. }
             | Self::TargetDenied { partition, .. }
+            | Self::TargetTopicRefused { partition, .. }
             | Self::TargetStuck { partition, .. }
             | Self::Quarantined { partition, .. }
             | Self::RecordStopped { partition, .. }
@@ -52,6 +55,8 @@ impl Event {
             | Self::Resumed { partition, .. } => Some(partition),
             Self::Unreachable { .. }
             | Self::Reachable { .. }
+            | Self::SourceConfigUnknown { .. }
+            | Self::SettingsLeftOut { .. }
             | Self::PluginsReloaded { .. }
             | Self::PluginsOnTrial { .. }
             | Self::PluginsRefused { .. }
@@ -69,6 +74,7 @@ impl Event {
             self,
             Self::TargetPartitionsMissing { .. }
                 | Self::TargetDenied { .. }
+                | Self::TargetTopicRefused { .. }
                 | Self::QuarantineFailed { .. }
                 | Self::SourceCorrupt { .. }
         )
@@ -97,6 +103,9 @@ impl Event {
             Self::CorruptSkipped { .. } => "corrupt_skipped",
             Self::TargetPartitionsMissing { .. } => "target_partitions_missing",
             Self::TargetDenied { .. } => "target_denied",
+            Self::TargetTopicRefused { .. } => "target_topic_refused",
+            Self::SourceConfigUnknown { .. } => "source_config_unknown",
+            Self::SettingsLeftOut { .. } => "settings_left_out",
             Self::TargetStuck { .. } => "target_stuck",
             Self::Quarantined { .. } => "quarantined",
             Self::RecordStopped { .. } => "record_stopped",

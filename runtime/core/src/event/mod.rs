@@ -167,7 +167,7 @@ pub enum Event {
     },
     /// The target topic has too few partitions, and Strait could not add them.
     #[error(
-        "{partition}: target topic {target_topic} has {found} partitions, {needed} are needed; add partitions to it (Strait never merges partitions)"
+        "{partition}: target topic {target_topic} has {found} partitions, {needed} are needed ({reason}); add partitions to it (Strait never merges partitions)"
     )]
     TargetPartitionsMissing {
         /// The source partition.
@@ -178,6 +178,8 @@ pub enum Event {
         found: u32,
         /// The number of partitions that it needs.
         needed: u32,
+        /// Why Strait could not add them.
+        reason: String,
     },
     /// The target does not allow our principal to create the topic or write to it.
     #[error("{partition}: target topic {target_topic} cannot be written: {reason}")]
@@ -187,6 +189,40 @@ pub enum Event {
         /// The target topic.
         target_topic: Arc<str>,
         /// The broker's error, and what to do.
+        reason: String,
+    },
+    /// The target refuses to create the topic. The lane continues without the partitions that need
+    /// it.
+    #[error("{partition}: target topic {target_topic} cannot be created: {reason}; will retry")]
+    TargetTopicRefused {
+        /// The source partition.
+        partition: PartitionKey,
+        /// The target topic.
+        target_topic: Arc<str>,
+        /// The broker's error, and what to do.
+        reason: String,
+    },
+    /// A target topic was created without its source topic's settings, because those could not be
+    /// read.
+    #[error(
+        "target topic {target_topic} was created with cleanup.policy=delete and retention.ms=-1, so that it keeps every record: the settings of source topic {source_topic} cannot be read ({reason}); grant DescribeConfigs on the source topics, and set this topic's settings with kafka-configs.sh"
+    )]
+    SourceConfigUnknown {
+        /// The source topic.
+        source_topic: Arc<str>,
+        /// The target topic.
+        target_topic: Arc<str>,
+        /// The source's error.
+        reason: String,
+    },
+    /// The target did not accept some settings of a topic. It was created without them.
+    #[error("target topic {target_topic} was created without {left_out}, which the target refused: {reason}")]
+    SettingsLeftOut {
+        /// The target topic.
+        target_topic: Arc<str>,
+        /// Names of the settings.
+        left_out: String,
+        /// The broker's error.
         reason: String,
     },
     /// The target does not acknowledge a partition's records. The lane continues without the

@@ -1,6 +1,7 @@
 //! Admission: the order of a fetched batch is checked, the plugin chain judges it, refused records
 //! go to quarantine, and the rest is queued.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::Lane;
 use crate::clock::millis;
 use crate::error::LaneError;
 use crate::partitions::{Pause, Queued, Stream};
-use crate::ports::{ChainError, ReadEpoch, TargetTopic};
+use crate::ports::{ChainError, ReadEpoch, TargetTopic, TopicAnswer, WantedTopic};
 use crate::refusals::{Checks, Refusal, Refusals, leave_out, stamp};
 
 /// Why a partition stops before a record.
@@ -126,39 +127,51 @@ impl Lane<'_> {
         processed: &Processed,
         now: Duration,
     ) -> Result<Option<TargetTopic>, LaneError> {
-        let replaced = processed.dispositions.iter().filter_map(|(_, disposition)| match disposition {
-            Disposition::Replace(copies) => Some(copies.iter().filter_map(|copy| copy.topic.as_ref())),
+        let own = &processed.target_topic;
+        let Some(topic) = self.open_topic(stream, own, true, now).await? else { return Ok(None) };
+        let copies = processed.dispositions.iter().filter_map(|(_, disposition)| match disposition {
+            Disposition::Replace(copies) => Some(copies),
             _ => None,
         });
-        let mut names: Vec<&Arc<str>> = vec![&processed.target_topic];
-        names.extend(replaced.flatten());
-        names.dedup();
-        let mut topic = None;
-        for name in names {
-            let opened = self.open_topic(stream, name, now).await?;
-            topic = topic.or(opened);
-            if opened.is_none() {
+        let routed: BTreeSet<&Arc<str>> = copies.flatten().filter_map(|copy| copy.topic.as_ref()).collect();
+        for name in routed.into_iter().filter(|name| *name != own) {
+            if self.open_topic(stream, name, false, now).await?.is_none() {
                 return Ok(None);
             }
         }
-        Ok(topic)
+        Ok(Some(topic))
     }
 
+    /// Opens one topic. `is_own` is false for a topic that plugins named for single records. Such a
+    /// topic is never grown; a record whose partition it lacks goes to another one by its key.
     async fn open_topic(
         &mut self,
         stream: Stream,
         name: &Arc<str>,
+        is_own: bool,
         now: Duration,
     ) -> Result<Option<TargetTopic>, LaneError> {
-        let needed = self.partitions.at(stream).source_partitions();
-        let answer = self.topics.open(name, needed, &mut *self.target, &*self.deps.clock, now).await?;
-        let (partition, target_topic) = (self.partitions.at(stream).key().clone(), Arc::clone(name));
-        let event = match answer {
-            Ok(topic) if topic.partitions >= needed => return Ok(Some(topic)),
-            Ok(TargetTopic { partitions: found, .. }) => {
-                Event::TargetPartitionsMissing { partition, target_topic, found, needed }
+        let window = self.partitions.at(stream);
+        let (partition, needed) = (window.key().clone(), window.source_partitions());
+        // Only a partition without its counterpart has to wait for the topic to grow.
+        let fits = |topic: &TargetTopic| !is_own || partition.partition.unsigned_abs() < topic.partitions;
+        if let Some(topic) = self.topics.get(name).filter(fits) {
+            return Ok(Some(topic));
+        }
+        let (target_topic, like) = (Arc::clone(name), Arc::clone(&partition.topic));
+        let wanted = WantedTopic { name: Arc::clone(name), like, partitions: needed, grows: is_own };
+        let event = match self.topics.open(&wanted, &mut *self.target, &*self.deps.clock, now).await? {
+            TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _) if fits(&topic) => return Ok(Some(topic)),
+            TopicAnswer::Open(topic) => {
+                let (found, reason) = (topic.partitions, "it has not grown yet".to_owned());
+                Event::TargetPartitionsMissing { partition, target_topic, found, needed, reason }
             }
-            Err(reason) => Event::TargetDenied { partition, target_topic, reason },
+            TopicAnswer::TooSmall(topic, reason) => {
+                let found = topic.partitions;
+                Event::TargetPartitionsMissing { partition, target_topic, found, needed, reason }
+            }
+            TopicAnswer::Denied(reason) => Event::TargetDenied { partition, target_topic, reason },
+            TopicAnswer::NotCreated(reason) => Event::TargetTopicRefused { partition, target_topic, reason },
         };
         self.stop(stream, event).await?;
         Ok(None)

@@ -9,7 +9,7 @@ use super::Lane;
 use crate::clock::millis;
 use crate::error::LaneError;
 use crate::partitions::{Pause, Place, Stream};
-use crate::ports::PortError;
+use crate::ports::{PortError, TopicAnswer, WantedTopic};
 
 /// Interval of the periodic work.
 const TICK: Duration = Duration::from_millis(200);
@@ -162,7 +162,13 @@ impl Lane<'_> {
         for (name, partition) in places {
             let topic = match self.topics.get(name) {
                 Some(topic) => topic,
-                None => self.target.open_topic(name, partitions).await?,
+                None => {
+                    let (name, like) = (Arc::clone(name), Arc::clone(name));
+                    let wanted = WantedTopic { name, like, partitions, grows: false };
+                    let answer = self.target.open_topic(&wanted).await?;
+                    let (TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _)) = answer else { return Ok(false) };
+                    topic
+                }
             };
             let place = Place { topic: topic.handle, partition: *partition };
             if !self.is_writable(place).await? {

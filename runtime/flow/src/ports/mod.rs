@@ -21,7 +21,7 @@ use strait_core::progress::LaneProgress;
 use strait_core::{Event, Generation, LaneId, PartitionKey, RecordRef, TopicId};
 pub use target::{
     DeliveryReport, OutHeaders, Outgoing, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent,
-    TargetTopic, Token, TopicHandle,
+    TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
 };
 use tokio::sync::oneshot;
 

@@ -44,6 +44,35 @@ pub struct Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicHandle(pub u32);
 
+/// A target topic that records need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedTopic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The source topic of the records. A new topic gets its settings.
+    pub like: Arc<str>,
+    /// Number of partitions of that source topic. A new topic gets as many.
+    pub partitions: u32,
+    /// Whether an existing topic with fewer partitions is to be grown. False for a topic that
+    /// plugins name per record: others may write there by key.
+    pub grows: bool,
+}
+
+/// The answer to a request for a target topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicAnswer {
+    /// It can be written.
+    Open(TargetTopic),
+    /// It can be written, but has fewer partitions than it should have been grown to. The text says
+    /// why it was not grown.
+    TooSmall(TargetTopic, String),
+    /// It cannot be written: a permission is missing, or it does not exist and Strait may not
+    /// create it.
+    Denied(String),
+    /// The target refuses to create it.
+    NotCreated(String),
+}
+
 /// An open target topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetTopic {
@@ -256,11 +285,11 @@ pub trait Target: Send {
     /// [`PortError`], also if fewer than two ids can work.
     async fn take(&mut self) -> Result<Taken, PortError>;
 
-    /// Opens a topic with at least `partitions` partitions. Creates or grows it, if the link may.
+    /// Opens a topic. Creates or grows it, if the link may.
     ///
     /// # Errors
-    /// [`PortError`]. `Ok` may have fewer partitions than asked for, if it could not be grown.
-    async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError>;
+    /// [`PortError`] if the target does not answer. What concerns the topic alone is an answer.
+    async fn open_topic(&mut self, wanted: &WantedTopic) -> Result<TopicAnswer, PortError>;
 
     /// Begins a transaction.
     ///

@@ -1,8 +1,7 @@
 //! Admin requests on any client. Each call waits for its answer on a queue of its own, for a
 //! bounded time.
 
-use std::collections::BTreeMap;
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CString, c_char};
 use std::time::Duration;
 
 use rdkafka_sys::bindings as b;
@@ -37,6 +36,8 @@ pub struct PartitionDescription {
     pub leader: Option<i32>,
     /// Number of in-sync replicas.
     pub in_sync: u32,
+    /// Number of replicas.
+    pub replicas: u32,
 }
 
 /// The cluster as it describes itself.
@@ -53,10 +54,10 @@ pub struct ClusterDescription {
 }
 
 /// The options of one request.
-struct Options(*mut b::rd_kafka_AdminOptions_t);
+pub(super) struct Options(pub(super) *mut b::rd_kafka_AdminOptions_t);
 
 impl Options {
-    fn new(client: &Client, operation: b::rd_kafka_admin_op_t, timeout: Duration) -> Result<Self, FfiError> {
+    pub(super) fn new(client: &Client, operation: b::rd_kafka_admin_op_t, timeout: Duration) -> Result<Self, FfiError> {
         let mut text = [0 as c_char; 256];
         if !client.has_controller(timeout) {
             return Err(FfiError::new(Code::UNSUPPORTED_FEATURE, "the cluster has no controller for admin requests"));
@@ -94,7 +95,7 @@ impl Drop for Queue {
     }
 }
 
-struct Answer(*mut b::rd_kafka_event_t);
+pub(super) struct Answer(pub(super) *mut b::rd_kafka_event_t);
 
 impl Drop for Answer {
     fn drop(&mut self) {
@@ -104,7 +105,11 @@ impl Drop for Answer {
 }
 
 /// Sends a request and waits for its answer.
-fn ask(client: &Client, timeout: Duration, send: impl FnOnce(*mut b::rd_kafka_queue_t)) -> Result<Answer, FfiError> {
+pub(super) fn ask(
+    client: &Client,
+    timeout: Duration,
+    send: impl FnOnce(*mut b::rd_kafka_queue_t),
+) -> Result<Answer, FfiError> {
     // SAFETY: live instance; the queue lives until the end of the call, the event until it is
     // dropped.
     unsafe {
@@ -124,7 +129,7 @@ fn ask(client: &Client, timeout: Duration, send: impl FnOnce(*mut b::rd_kafka_qu
     }
 }
 
-fn wrong_answer() -> FfiError {
+pub(super) fn wrong_answer() -> FfiError {
     FfiError::new(Code::STATE, "answer of an unexpected kind")
 }
 
@@ -209,136 +214,6 @@ impl Client {
         }
     }
 
-    /// Settings of a topic, defaults included.
-    ///
-    /// # Errors
-    /// [`FfiError`].
-    pub fn topic_configs(&self, topic: &str, timeout: Duration) -> Result<BTreeMap<String, String>, FfiError> {
-        self.configs(b::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, topic, timeout)
-    }
-
-    /// Settings of a broker, defaults included.
-    ///
-    /// # Errors
-    /// [`FfiError`].
-    pub fn broker_configs(&self, broker: i32, timeout: Duration) -> Result<BTreeMap<String, String>, FfiError> {
-        self.configs(b::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_BROKER, &broker.to_string(), timeout)
-    }
-
-    fn configs(
-        &self,
-        kind: b::rd_kafka_ResourceType_t,
-        name: &str,
-        timeout: Duration,
-    ) -> Result<BTreeMap<String, String>, FfiError> {
-        let name = c_string(name)?;
-        let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
-        // SAFETY: as in describe_topics; the resource is ours until destroyed.
-        unsafe {
-            let mut resource = b::rd_kafka_ConfigResource_new(kind, name.as_ptr());
-            let answer = ask(self, timeout, |queue| {
-                b::rd_kafka_DescribeConfigs(self.raw(), &raw mut resource, 1, options.0, queue);
-            });
-            b::rd_kafka_ConfigResource_destroy(resource);
-            let answer = answer?;
-            let result = b::rd_kafka_event_DescribeConfigs_result(answer.0);
-            if result.is_null() {
-                return Err(wrong_answer());
-            }
-            let mut count = 0;
-            let resources = b::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
-            let mut configs = BTreeMap::new();
-            for resource in slice(resources.cast_const(), count) {
-                let code = raw::rd_kafka_ConfigResource_error(*resource);
-                if code != 0 {
-                    let text = string(b::rd_kafka_ConfigResource_error_string(*resource));
-                    return Err(FfiError::new(Code(code), text));
-                }
-                let mut entries = 0;
-                let list = b::rd_kafka_ConfigResource_configs(*resource, &raw mut entries);
-                for entry in slice(list.cast_const(), entries) {
-                    configs.insert(
-                        string(b::rd_kafka_ConfigEntry_name(*entry)),
-                        string(b::rd_kafka_ConfigEntry_value(*entry)),
-                    );
-                }
-            }
-            Ok(configs)
-        }
-    }
-
-    /// Makes a topic with the broker's default replication.
-    ///
-    /// # Errors
-    /// [`FfiError`], [`Code::TOPIC_ALREADY_EXISTS`] among them.
-    pub fn create_topic(
-        &self,
-        topic: &str,
-        partitions: i32,
-        settings: &[(&str, String)],
-        timeout: Duration,
-    ) -> Result<(), FfiError> {
-        let name = c_string(topic)?;
-        let settings = settings
-            .iter()
-            .map(|(key, value)| Ok((c_string(key)?, c_string(value)?)))
-            .collect::<Result<Vec<(CString, CString)>, FfiError>>()?;
-        let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout)?;
-        let mut text = [0 as c_char; 256];
-        // SAFETY: as in describe_topics; the new topic is ours until destroyed, the buffer has the
-        // size given.
-        unsafe {
-            let mut new =
-                b::rd_kafka_NewTopic_new(name.as_ptr(), partitions as c_int, -1, text.as_mut_ptr(), text.len());
-            if new.is_null() {
-                return Err(FfiError::new(Code::INVALID_ARG, string(text.as_ptr())));
-            }
-            for (key, value) in &settings {
-                // Fails for nothing but a wrong argument, which the broker would refuse as well.
-                b::rd_kafka_NewTopic_set_config(new, key.as_ptr(), value.as_ptr());
-            }
-            let answer = ask(self, timeout, |queue| {
-                b::rd_kafka_CreateTopics(self.raw(), &raw mut new, 1, options.0, queue);
-            });
-            b::rd_kafka_NewTopic_destroy(new);
-            let answer = answer?;
-            let result = b::rd_kafka_event_CreateTopics_result(answer.0);
-            if result.is_null() {
-                return Err(wrong_answer());
-            }
-            let mut count = 0;
-            first_error(b::rd_kafka_CreateTopics_result_topics(result, &raw mut count), count)
-        }
-    }
-
-    /// Grows a topic to `partitions` partitions.
-    ///
-    /// # Errors
-    /// [`FfiError`].
-    pub fn create_partitions(&self, topic: &str, partitions: usize, timeout: Duration) -> Result<(), FfiError> {
-        let name = c_string(topic)?;
-        let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, timeout)?;
-        let mut text = [0 as c_char; 256];
-        // SAFETY: as in create_topic.
-        unsafe {
-            let mut new = b::rd_kafka_NewPartitions_new(name.as_ptr(), partitions, text.as_mut_ptr(), text.len());
-            if new.is_null() {
-                return Err(FfiError::new(Code::INVALID_ARG, string(text.as_ptr())));
-            }
-            let answer = ask(self, timeout, |queue| {
-                b::rd_kafka_CreatePartitions(self.raw(), &raw mut new, 1, options.0, queue);
-            });
-            b::rd_kafka_NewPartitions_destroy(new);
-            let answer = answer?;
-            let result = b::rd_kafka_event_CreatePartitions_result(answer.0);
-            if result.is_null() {
-                return Err(wrong_answer());
-            }
-            let mut count = 0;
-            first_error(b::rd_kafka_CreatePartitions_result_topics(result, &raw mut count), count)
-        }
-    }
-
     /// Describes the cluster, with what our principal may do on it.
     ///
     /// # Errors
@@ -392,12 +267,14 @@ unsafe fn describe(topic: *const b::rd_kafka_TopicDescription_t) -> TopicDescrip
             .map(|partition| {
                 let leader = b::rd_kafka_TopicPartitionInfo_leader(*partition);
                 let leader = (!leader.is_null()).then(|| b::rd_kafka_Node_id(leader)).filter(|id| *id >= 0);
-                let mut in_sync = 0;
+                let (mut in_sync, mut replicas) = (0, 0);
                 b::rd_kafka_TopicPartitionInfo_isr(*partition, &raw mut in_sync);
+                b::rd_kafka_TopicPartitionInfo_replicas(*partition, &raw mut replicas);
                 PartitionDescription {
                     partition: b::rd_kafka_TopicPartitionInfo_partition(*partition),
                     leader,
                     in_sync: u32::try_from(in_sync).unwrap_or(u32::MAX),
+                    replicas: u32::try_from(replicas).unwrap_or(u32::MAX),
                 }
             })
             .collect();
@@ -411,21 +288,5 @@ unsafe fn describe(topic: *const b::rd_kafka_TopicDescription_t) -> TopicDescrip
             code,
             text,
         }
-    }
-}
-
-/// # Safety
-/// `results` has `count` live elements.
-unsafe fn first_error(results: *mut *const b::rd_kafka_topic_result_t, count: usize) -> Result<(), FfiError> {
-    // SAFETY: by contract.
-    unsafe {
-        for result in slice(results.cast_const(), count) {
-            let code = raw::rd_kafka_topic_result_error(*result);
-            if code != 0 {
-                let text = string(b::rd_kafka_topic_result_error_string(*result));
-                return Err(FfiError::new(Code(code), if text.is_empty() { Code(code).text() } else { text }));
-            }
-        }
-        Ok(())
     }
 }

@@ -85,6 +85,10 @@ impl Code {
     pub const TOPIC_ALREADY_EXISTS: Self = Self(36);
     /// The number of partitions is not valid, for example because the topic was grown already.
     pub const INVALID_PARTITIONS: Self = Self(37);
+    /// There are fewer brokers than replicas.
+    pub const INVALID_REPLICATION_FACTOR: Self = Self(38);
+    /// A setting of the topic is not valid.
+    pub const INVALID_CONFIG: Self = Self(40);
     /// The topic's message format does not support the record.
     pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: Self = Self(43);
     /// The cluster's policy refuses the request.

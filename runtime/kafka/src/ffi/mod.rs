@@ -13,6 +13,7 @@ mod message;
 mod mock;
 mod partitions;
 mod producer;
+mod topic_admin;
 
 use std::ffi::{CStr, CString, c_char, c_int};
 
@@ -26,6 +27,7 @@ pub use message::{ConsumedMessage, Stamp};
 pub use mock::MockCluster;
 pub use partitions::{Listed, OffsetSpec, Place};
 pub use producer::{Handle, OutHeaderList, OutMessage, Producer, ReportedMessage};
+pub use topic_admin::{NewTopic, TopicConfigs};
 
 /// Tunes the memory allocator for the many threads of librdkafka's clients. Call it before any
 /// thread starts.

@@ -176,7 +176,7 @@ async fn fence(target: &ClusterConfig, link: &str, lanes: u32, tuning: &TargetTu
 
 fn grow(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {
     if count(client, topic, timeout)? < partitions {
-        client.create_partitions(topic, partitions as usize, timeout)?;
+        client.create_partitions(topic, partitions, false, timeout)?;
         wait_for(client, topic, partitions, timeout)?;
     }
     client.metadata(Some(topic), timeout).map(|_| ())

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
 use strait_flow::ports::{
-    Class, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent, TargetTopic,
-    Token, TopicHandle,
+    Class, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent, Token,
+    TopicAnswer, TopicHandle, WantedTopic,
 };
 use tokio::task::JoinHandle;
 
@@ -27,6 +27,7 @@ use crate::config::{ClusterConfig, TargetTuning};
 use crate::error::{blocking, own, port_error_because};
 use crate::ffi::{Code, OutHeaderList, OutMessage, Producer};
 use crate::queries::describe_one;
+use crate::topics::maker::TopicMaker;
 use crate::topics::target::OpenRequest;
 pub use coordinator::probe_transactions;
 use deliveries::{pack, producer_error};
@@ -65,6 +66,7 @@ impl KafkaTarget {
             lane,
             tuning: tuning.clone(),
             ended: EndedIds::default(),
+            maker: None,
         };
         Self { spec, taken: None, codec: Codec::of(cluster, tuning), ending: Vec::new() }
     }
@@ -73,6 +75,13 @@ impl KafkaTarget {
     #[must_use]
     pub(crate) fn with_ended(mut self, ended: &EndedIds) -> Self {
         self.spec.ended = Arc::clone(ended);
+        self
+    }
+
+    /// Sets what creates and grows topics. Without it, Strait may do neither.
+    #[must_use]
+    pub fn with_maker(mut self, maker: Option<Arc<TopicMaker>>) -> Self {
+        self.spec.maker = maker;
         self
     }
 
@@ -168,42 +177,42 @@ impl Target for KafkaTarget {
         }
     }
 
-    async fn open_topic(&mut self, topic: &str, partitions: u32) -> Result<TargetTopic, PortError> {
+    async fn open_topic(&mut self, wanted: &WantedTopic) -> Result<TopicAnswer, PortError> {
         let Some(taken) = &self.taken else { return Err(self.not_taken()) };
         let clients: Vec<_> = taken.producers.iter().map(|producer| Arc::clone(producer.client())).collect();
-        let known = taken.open.iter().position(|open| open.name == topic);
+        let known = taken.open.iter().position(|open| open.name == *wanted.name);
         let position = known.unwrap_or(taken.open.len());
         let request = OpenRequest {
-            topic: topic.to_owned(),
+            wanted: wanted.clone(),
             handle: TopicHandle(u32::try_from(position).unwrap_or(u32::MAX)),
-            partitions,
-            manage: self.spec.tuning.manage_topics,
+            maker: self.spec.maker.clone(),
             context: self.spec.context.clone(),
             timeout: self.spec.tuning.request_timeout,
         };
-        let facts = blocking(&self.spec.context, move || {
-            let mut facts = None;
+        let opened = blocking(&self.spec.context, move || {
+            let mut opened = None;
             // The second producer only learns of the topic: the first one has created it.
             for client in &clients {
-                facts = Some(request.open(client)?);
+                opened = Some(request.open(client)?);
             }
-            facts.ok_or_else(|| own(Class::Retry, request.context.clone(), "the lane is not taken"))
+            opened.ok_or_else(|| own(Class::Retry, request.context.clone(), "the lane is not taken"))
         })
         .await??;
+        let (TopicAnswer::Open(_) | TopicAnswer::TooSmall(..)) = opened.answer else { return Ok(opened.answer) };
         let not_taken = self.not_taken();
         let Some(taken) = &mut self.taken else { return Err(not_taken) };
         if let Some(open) = taken.open.get_mut(position) {
-            open.min_in_sync = facts.min_in_sync;
-            return Ok(facts.topic);
+            open.min_in_sync = opened.min_in_sync;
+            return Ok(opened.answer);
         }
-        let mut handles = Vec::new();
+        let (mut handles, topic) = (Vec::new(), &*wanted.name);
         for producer in &taken.producers {
             let handle = producer.open(topic);
             handles
                 .push(handle.map_err(|error| producer_error(format!("{}, topic {topic}", self.spec.context), &error))?);
         }
-        taken.open.push(OpenTopic { name: topic.to_owned(), min_in_sync: facts.min_in_sync, handles });
-        Ok(facts.topic)
+        taken.open.push(OpenTopic { name: topic.to_owned(), min_in_sync: opened.min_in_sync, handles });
+        Ok(opened.answer)
     }
 
     fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError> {

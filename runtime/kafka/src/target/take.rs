@@ -22,6 +22,7 @@ use super::deliveries::{Reports, producer_error};
 use crate::config::{ClusterConfig, TargetTuning, writer};
 use crate::error::{own, port_error_because};
 use crate::ffi::{Code, FfiError, Handle, Producer};
+use crate::topics::maker::TopicMaker;
 
 /// Last letters of the transactional ids of a lane. A take initialises all of them in this order,
 /// then retries those that were still busy. How many may stay unfenced is the lane's decision.
@@ -70,6 +71,8 @@ pub(super) struct WriterSpec {
     /// The beginning of error messages.
     pub context: String,
     pub ended: EndedIds,
+    /// Creates target topics, where Strait may do that.
+    pub maker: Option<Arc<TopicMaker>>,
 }
 
 /// An open target topic.

@@ -8,7 +8,7 @@ use strait_core::progress::{map_topic, operate_topic, progress_topic};
 use strait_flow::millis;
 use strait_flow::ports::{Class, PortError};
 
-use super::{count, create, grow, wait_for};
+use super::{Found, TopicSettings, count, create, grow, own_replicas, wait_for};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, own};
 use crate::ffi::{Client, FfiError};
@@ -107,27 +107,36 @@ impl LinkTopics {
             return Ok(());
         }
         self.may_create(&topic)?;
-        let settings = compacted("LogAppendTime");
-        create(client, &topic, OPERATE_PARTITIONS, &settings, self.timeout).map_err(port)?;
-        wait_for(client, &topic, OPERATE_PARTITIONS, self.timeout).map_err(port).map(drop)
+        self.create(client, &topic, OPERATE_PARTITIONS, &compacted("LogAppendTime")).map_err(port).map(drop)
     }
 
     fn create_progress(&self, client: &Client, topic: &str) -> Result<u32, FfiError> {
-        create(client, topic, self.lanes, &compacted("CreateTime"), self.timeout)?;
-        Ok(wait_for(client, topic, self.lanes, self.timeout)?.partitions)
+        Ok(self.create(client, topic, self.lanes, &compacted("CreateTime"))?.partitions)
     }
 
     fn create_map(&self, client: &Client, topic: &str) -> Result<(), FfiError> {
         let retention_ms = self.map_retention.map_or_else(|| "-1".to_owned(), |kept| millis(kept).to_string());
-        let settings = [
+        let all = vec![
             ("cleanup.policy", "delete".to_owned()),
             ("retention.ms", retention_ms),
             // A size limit of the brokers would end it earlier.
             ("retention.bytes", "-1".to_owned()),
             ("message.timestamp.type", "CreateTime".to_owned()),
         ];
-        create(client, topic, self.lanes, &settings, self.timeout)?;
-        wait_for(client, topic, self.lanes, self.timeout).map(drop)
+        let settings = TopicSettings { all, dispensable: &["retention.bytes", "message.timestamp.type"] };
+        self.create(client, topic, self.lanes, &settings).map(drop)
+    }
+
+    fn create(
+        &self,
+        client: &Client,
+        topic: &str,
+        partitions: u32,
+        settings: &TopicSettings,
+    ) -> Result<Found, FfiError> {
+        let timeout = self.timeout;
+        create(client, topic, partitions, settings, own_replicas(client, timeout), timeout)?;
+        wait_for(client, topic, partitions, timeout)
     }
 
     fn may_create(&self, topic: &str) -> Result<(), PortError> {
@@ -145,12 +154,15 @@ impl LinkTopics {
 /// Returns the settings of a compacted topic that is read from its beginning. Each transaction
 /// leaves a marker in it, which a take reads: small segments and a short retention of what is
 /// deleted let the cleaner remove them.
-fn compacted(timestamps: &str) -> [(&'static str, String); 5] {
-    [
-        ("cleanup.policy", "compact".to_owned()),
-        ("segment.bytes", (4 << 20).to_string()),
-        ("delete.retention.ms", "60000".to_owned()),
-        ("max.compaction.lag.ms", "3600000".to_owned()),
-        ("message.timestamp.type", timestamps.to_owned()),
-    ]
+fn compacted(timestamps: &str) -> TopicSettings {
+    TopicSettings {
+        all: vec![
+            ("cleanup.policy", "compact".to_owned()),
+            ("segment.bytes", (4 << 20).to_string()),
+            ("delete.retention.ms", "60000".to_owned()),
+            ("max.compaction.lag.ms", "3600000".to_owned()),
+            ("message.timestamp.type", timestamps.to_owned()),
+        ],
+        dispensable: &["segment.bytes", "delete.retention.ms", "max.compaction.lag.ms", "message.timestamp.type"],
+    }
 }

@@ -1,40 +1,61 @@
 //! Topics on a cluster: looked up, created, grown.
 //!
-//! [`link`] has the topics that a link keeps for itself, [`target`] those that it copies to. Both
-//! use the calls of this file, which block for a bounded time.
+//! [`link`] has the topics that a link keeps for itself, [`target`] those that it copies to, which
+//! [`maker`] creates. They use the calls of this file, which block for a bounded time, and
+//! [`settings`], which knows what a topic can do without where a cluster refuses something.
 
 pub(crate) mod link;
+pub(crate) mod maker;
+pub(crate) mod outlook;
+mod settings;
 pub(crate) mod target;
 
 use std::time::{Duration, Instant};
 
 use strait_core::TopicId;
 
-use crate::ffi::{Client, Code, FfiError, TopicDescription};
+pub(crate) use self::settings::TopicSettings;
+use self::settings::{Created, create_with};
+use crate::ffi::{Client, Code, FfiError, NewTopic, TopicDescription};
 use crate::queries::{describe_one, is_gone};
 
 /// How long a topic that was just created may take to be described by every broker.
 const APPEAR: Duration = Duration::from_secs(10);
+/// Most replicas of a topic of Strait's own.
+const OWN_REPLICAS_MAX: u32 = 3;
 const APPEAR_POLL: Duration = Duration::from_millis(50);
 
-/// Creates a topic. One that somebody else created meanwhile is as good.
+/// Creates a topic with as many of its settings as the cluster accepts, and with `replicas` or the
+/// broker's default. One that somebody else created meanwhile is as good.
 pub(crate) fn create(
     client: &Client,
     topic: &str,
     partitions: u32,
-    settings: &[(&str, String)],
+    settings: &TopicSettings,
+    replicas: Option<u32>,
     timeout: Duration,
 ) -> Result<(), FfiError> {
-    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
-    match client.create_topic(topic, partitions, settings, timeout) {
-        Ok(()) | Err(FfiError { code: Code::TOPIC_ALREADY_EXISTS, .. }) => Ok(()),
-        Err(error) => Err(error),
+    let created = create_with(settings, replicas, |settings, replication| {
+        let new = NewTopic { name: topic, partitions, replication, settings };
+        client.create_topic(&new, false, timeout)
+    })?;
+    if let Some(Created { left_out, refusal }) = created.filter(|created| !created.left_out.is_empty()) {
+        let left_out = left_out.join(", ");
+        tracing::warn!(topic, left_out, reason = refusal, "created a topic without settings that the cluster refused");
     }
+    Ok(())
+}
+
+/// Returns how many replicas a topic of Strait's own gets; `None` for the broker's default.
+pub(crate) fn own_replicas(client: &Client, timeout: Duration) -> Option<u32> {
+    // Where the cluster does not say how many brokers it has, its default is the better guess.
+    let brokers = client.describe_cluster(timeout).ok()?.brokers;
+    u32::try_from(brokers).ok().map(|brokers| brokers.clamp(1, OWN_REPLICAS_MAX))
 }
 
 /// Grows a topic to `partitions` partitions. One that another process grew meanwhile is as good.
 pub(crate) fn grow(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {
-    match client.create_partitions(topic, partitions as usize, timeout) {
+    match client.create_partitions(topic, partitions, false, timeout) {
         Err(FfiError { code: Code::INVALID_PARTITIONS, .. }) => Ok(()),
         other => other,
     }

@@ -5,20 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_flow::ports::{Class, PortError, TargetTopic, TopicHandle};
+use strait_flow::ports::{PortError, TargetTopic, TopicAnswer, TopicHandle, WantedTopic};
 
-use super::{Found, create, find, grow, wait_for};
+use super::maker::TopicMaker;
+use super::{Found, find, grow, wait_for};
 use crate::config::ClusterConfig;
-use crate::error::{blocking, class_of, port_error_because};
-use crate::ffi::{Client, Code, FfiError};
+use crate::error::{blocking, port_error_because};
+use crate::ffi::{Client, Code, FfiError, TopicConfigs};
 use crate::lazy_client::{LazyClient, fail};
 use crate::operation::Operation;
 use crate::queries::{describe, is_unsupported};
 
 /// Creates and grows topics on the target.
 pub struct KafkaTargetTopics {
-    client: LazyClient,
-    timeout: Duration,
+    pub(super) client: LazyClient,
+    pub(super) maker: Arc<TopicMaker>,
+    pub(super) timeout: Duration,
 }
 
 /// A topic that could not be created or grown.
@@ -28,124 +30,116 @@ pub struct RefusedTopic {
     pub topic: Arc<str>,
     /// The target's reason.
     pub reason: String,
-    /// Whether a retry may help.
-    pub is_passing: bool,
 }
 
 impl KafkaTargetTopics {
     /// Connects on first use. One request to the target takes `timeout` at most.
     #[must_use]
-    pub fn new(target: &ClusterConfig, link: &str, timeout: Duration) -> Self {
+    pub fn new(target: &ClusterConfig, link: &str, maker: Arc<TopicMaker>, timeout: Duration) -> Self {
         let context = format!("link {link}: target topics on cluster {}", target.name);
-        Self { client: LazyClient::new(target, format!("{link}/target-topics"), context), timeout }
+        Self { client: LazyClient::new(target, format!("{link}/target-topics"), context), maker, timeout }
     }
 
-    /// Creates the missing ones of `wanted` (names and least numbers of partitions) and grows those
-    /// that are too small. Returns the topics that the target refused; a lane that has a record for
-    /// one reports it.
+    /// Creates the missing ones of `wanted` and grows those that are too small. Returns the topics
+    /// that the target refused; a lane that has a record for one reports it.
     ///
     /// # Errors
-    /// [`PortError`] when the target does not answer.
-    pub async fn ensure(&self, wanted: BTreeMap<Arc<str>, u32>) -> Result<Vec<RefusedTopic>, PortError> {
+    /// [`PortError`] when a cluster does not answer.
+    pub async fn ensure(&self, wanted: Vec<WantedTopic>) -> Result<Vec<RefusedTopic>, PortError> {
         let client = self.client.get()?;
-        let (context, timeout) = (self.client.context.clone(), self.timeout);
-        blocking(&self.client.context, move || ensure(&client, &context, &wanted, timeout)).await?
+        let (context, maker, timeout) = (self.client.context.clone(), Arc::clone(&self.maker), self.timeout);
+        blocking(&self.client.context, move || {
+            let sorted = sort(&client, &wanted, timeout).map_err(|error| fail(&context, &error, Some(&client)))?;
+            let mut refused = maker.create(&client, &sorted.missing)?;
+            for topic in sorted.small {
+                if let Err(error) = grow(&client, &topic.name, topic.partitions, timeout) {
+                    refused.push((Arc::clone(&topic.name), error));
+                }
+            }
+            Ok(refused.into_iter().map(|(topic, error)| RefusedTopic { topic, reason: error.to_string() }).collect())
+        })
+        .await?
     }
 }
 
-fn ensure(
-    client: &Client,
-    context: &str,
-    wanted: &BTreeMap<Arc<str>, u32>,
-    timeout: Duration,
-) -> Result<Vec<RefusedTopic>, PortError> {
-    let found = client.metadata(None, timeout).map_err(|error| fail(context, &error, Some(client)))?;
-    let found: BTreeMap<String, u32> = found
+/// Topics that the target lacks.
+pub(super) struct Sorted<'a> {
+    /// They do not exist.
+    pub missing: Vec<&'a WantedTopic>,
+    /// They have too few partitions.
+    pub small: Vec<&'a WantedTopic>,
+}
+
+/// Returns those of `wanted` that the target lacks.
+pub(super) fn sort<'a>(client: &Client, wanted: &'a [WantedTopic], timeout: Duration) -> Result<Sorted<'a>, FfiError> {
+    let found: BTreeMap<String, u32> = client
+        .metadata(None, timeout)?
         .into_iter()
         .filter(|(_, _, code)| *code == Code::OK)
         .map(|(topic, partitions, _)| (topic, partitions.unsigned_abs()))
         .collect();
-    let mut refused = Vec::new();
-    for (topic, partitions) in wanted {
-        let result = match found.get(&**topic) {
-            Some(found) if found >= partitions => continue,
-            Some(_) => grow(client, topic, *partitions, timeout),
-            None => create_target(client, topic, *partitions, timeout),
-        };
-        if let Err(error) = result {
-            let is_passing = class_of(error.code) == Class::Retry;
-            refused.push(RefusedTopic { topic: Arc::clone(topic), reason: error.to_string(), is_passing });
+    let mut sorted = Sorted { missing: Vec::new(), small: Vec::new() };
+    for topic in wanted {
+        match found.get(&*topic.name) {
+            None => sorted.missing.push(topic),
+            Some(found) if *found < topic.partitions => sorted.small.push(topic),
+            Some(_) => {}
         }
     }
-    Ok(refused)
-}
-
-/// Creates a topic that keeps the source's timestamps.
-fn create_target(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {
-    let settings = [("message.timestamp.type", "CreateTime".to_owned())];
-    match create(client, topic, partitions.max(1), &settings, timeout) {
-        // The mock cluster creates a topic when a producer asks for its metadata.
-        Err(error) if is_unsupported(error.code) => client.metadata(Some(topic), timeout).map(|_| ()),
-        other => other,
-    }
+    Ok(sorted)
 }
 
 /// A target topic as a lane asks for it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct OpenRequest {
-    /// Name of the topic.
-    pub topic: String,
+    /// The topic.
+    pub wanted: WantedTopic,
     /// The handle that the topic gets.
     pub handle: TopicHandle,
-    /// Least number of partitions.
-    pub partitions: u32,
-    /// Whether it may be created and grown.
-    pub manage: bool,
+    /// Creates it; `None` if Strait may neither create nor grow topics.
+    pub maker: Option<Arc<TopicMaker>>,
     /// The beginning of the message when a request fails.
     pub context: String,
     /// How long one request may take.
     pub timeout: Duration,
 }
 
-/// The properties of an open target topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Facts {
-    pub topic: TargetTopic,
+/// The answer to an [`OpenRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub answer: TopicAnswer,
     /// In-sync replicas that a partition needs to be written (`min.insync.replicas`).
     pub min_in_sync: u32,
+}
+
+impl From<TopicAnswer> for Opened {
+    fn from(answer: TopicAnswer) -> Self {
+        Self { answer, min_in_sync: 1 }
+    }
 }
 
 impl OpenRequest {
     /// Looks the topic up, and creates or grows it where that is allowed. Blocks for a bounded
     /// time.
-    pub(crate) fn open(&self, client: &Client) -> Result<Facts, PortError> {
-        let Self { topic, handle, partitions, manage, timeout, .. } = self;
-        let (partitions, timeout) = (*partitions, *timeout);
+    pub(crate) fn open(&self, client: &Client) -> Result<Opened, PortError> {
+        let WantedTopic { name: topic, partitions, grows, .. } = &self.wanted;
+        let (partitions, timeout) = (*partitions, self.timeout);
         let context = format!("{}, topic {topic}", self.context);
         let fail = |error: FfiError| port_error_because(context.clone(), &error, client.trouble());
-        let found = find(client, topic, timeout).map_err(fail)?;
-        if found.is_none() && !manage {
-            let text = format!(
-                "the topic does not exist and Strait may not create it; create it with at least {partitions} partitions"
-            );
-            return Err(fail(FfiError::new(Code::UNKNOWN_TOPIC_OR_PART, text)));
-        }
-        let found = match found {
-            None => {
-                create_target(client, topic, partitions, timeout).map_err(fail)?;
-                wait_for(client, topic, partitions, timeout).map_err(fail)?
-            }
-            Some(small) if small.partitions < partitions && *manage => match grow(client, topic, partitions, timeout) {
-                Ok(()) => wait_for(client, topic, partitions, timeout).map_err(fail)?,
-                // The lane continues with the existing partitions and reports the missing ones.
-                Err(error) => {
-                    let found = small.partitions;
-                    tracing::warn!("{context}: cannot be grown from {found} to {partitions} partitions: {error}");
-                    small
-                }
-            },
+        let mut found = match find(client, topic, timeout).map_err(fail)? {
             Some(found) => found,
+            None => match self.create(client)? {
+                Ok(created) => created,
+                Err(refusal) => return Ok(refusal.into()),
+            },
         };
+        let mut not_grown = None;
+        if found.partitions < partitions && *grows {
+            match self.grow(client) {
+                Ok(grown) => found = grown,
+                Err(reason) => not_grown = Some(reason),
+            }
+        }
         let configs = match client.topic_configs(topic, timeout) {
             Ok(configs) => configs,
             Err(error) if is_unsupported(error.code) => BTreeMap::new(),
@@ -154,10 +148,52 @@ impl OpenRequest {
                 BTreeMap::new()
             }
         };
-        check_write(client, topic, timeout).map_err(fail)?;
+        match check_write(client, topic, timeout) {
+            Err(error) if error.code == Code::TOPIC_AUTHORIZATION_FAILED => {
+                return Ok(TopicAnswer::Denied(fail(error).reason).into());
+            }
+            other => other.map_err(fail)?,
+        }
         // So that the producers' own view has the partitions before the first record.
         client.metadata(Some(topic), timeout).map_err(fail)?;
-        Ok(facts(*handle, found, &configs))
+        let (topic, min_in_sync) = facts(self.handle, found, &configs);
+        let answer = not_grown.map_or(TopicAnswer::Open(topic), |reason| TopicAnswer::TooSmall(topic, reason));
+        Ok(Opened { answer, min_in_sync })
+    }
+
+    /// Creates the topic. Whatever keeps it from being created concerns this topic alone, and is an
+    /// answer.
+    fn create(&self, client: &Client) -> Result<Result<Found, TopicAnswer>, PortError> {
+        let WantedTopic { name, partitions, .. } = &self.wanted;
+        let Some(maker) = &self.maker else {
+            let text = format!(
+                "the topic does not exist and Strait may not create it; create it with at least {partitions} partitions"
+            );
+            return Ok(Err(TopicAnswer::Denied(text)));
+        };
+        if let Some((_, error)) = maker.create(client, &[&self.wanted])?.pop() {
+            let reason = port_error_because(&self.context, &error, client.trouble()).reason;
+            let denied = matches!(error.code, Code::TOPIC_AUTHORIZATION_FAILED | Code::CLUSTER_AUTHORIZATION_FAILED);
+            return Ok(Err(if denied { TopicAnswer::Denied(reason) } else { TopicAnswer::NotCreated(reason) }));
+        }
+        match wait_for(client, name, *partitions, self.timeout) {
+            Err(error) if error.code == Code::TIMED_OUT => {
+                Ok(Err(TopicAnswer::NotCreated(format!("it was created, but {error}"))))
+            }
+            found => Ok(Ok(found.map_err(|error| port_error_because(&self.context, &error, client.trouble()))?)),
+        }
+    }
+
+    /// Grows the topic. Returns it as it is then, or why it has not grown.
+    fn grow(&self, client: &Client) -> Result<Found, String> {
+        let WantedTopic { name, partitions, .. } = &self.wanted;
+        if self.maker.is_none() {
+            return Err("Strait may not add partitions: manage_topics is off".to_owned());
+        }
+        tracing::info!("{}, topic {name}: growing it to {partitions} partitions", self.context);
+        grow(client, name, *partitions, self.timeout)
+            .and_then(|()| wait_for(client, name, *partitions, self.timeout))
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -175,20 +211,19 @@ fn check_write(client: &Client, topic: &str, timeout: Duration) -> Result<(), Ff
     Err(FfiError::new(Code::TOPIC_AUTHORIZATION_FAILED, format!("the principal may not write topic {topic}")))
 }
 
-/// Reads a topic's settings. Kafka's defaults stand for those that are not reported.
-fn facts(handle: TopicHandle, found: Found, configs: &BTreeMap<String, String>) -> Facts {
+/// Reads a topic's settings, and how many in-sync replicas a partition needs to be written. Kafka's
+/// defaults stand for what is not reported.
+fn facts(handle: TopicHandle, found: Found, configs: &TopicConfigs) -> (TargetTopic, u32) {
     let number = |name: &str, default: i64| configs.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
-    Facts {
-        topic: TargetTopic {
-            handle,
-            id: found.id,
-            partitions: found.partitions,
-            // Kafka's default, and the mock cluster's: 1 MiB and 12 bytes of overhead.
-            max_message_bytes: usize::try_from(number("max.message.bytes", 1_048_588)).unwrap_or(1_048_588),
-            log_append_time: configs.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime"),
-            timestamp_after_max_ms: number("message.timestamp.after.max.ms", i64::MAX),
-            timestamp_before_max_ms: number("message.timestamp.before.max.ms", i64::MAX),
-        },
-        min_in_sync: u32::try_from(number("min.insync.replicas", 1)).unwrap_or(1),
-    }
+    let topic = TargetTopic {
+        handle,
+        id: found.id,
+        partitions: found.partitions,
+        // Kafka's default, and the mock cluster's: 1 MiB and 12 bytes of overhead.
+        max_message_bytes: usize::try_from(number("max.message.bytes", 1_048_588)).unwrap_or(1_048_588),
+        log_append_time: configs.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime"),
+        timestamp_after_max_ms: number("message.timestamp.after.max.ms", i64::MAX),
+        timestamp_before_max_ms: number("message.timestamp.before.max.ms", i64::MAX),
+    };
+    (topic, u32::try_from(number("min.insync.replicas", 1)).unwrap_or(1))
 }

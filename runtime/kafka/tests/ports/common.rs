@@ -1,16 +1,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::config::Replication;
 use strait_core::progress::{Position, ProgressRecord};
-use strait_core::{LeaderEpoch, OwnerEpoch, PartitionKey, Record, SourceOffset, TopicId};
+use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, Record, SourceOffset, TopicId};
 use strait_flow::ports::{
-    DeliveryReport, Fetched, OutHeaders, Outgoing, ProducerSlot, ReadEpoch, ReadFrom, Source, Target, TargetEvent,
-    Token, TopicHandle,
+    DeliveryReport, EventSink, Fetched, OutHeaders, Outgoing, ProducerSlot, ReadEpoch, ReadFrom, Source, Target,
+    TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
 };
-use strait_kafka::ffi::{Client, ClientKind};
-use strait_kafka::{ClusterConfig, KafkaSource, KafkaTarget, LinkTopics, SourceTuning, TargetTuning, config::Settings};
+use strait_kafka::ffi::{Client, ClientKind, NewTopic};
+use strait_kafka::{
+    ClusterConfig, KafkaSource, KafkaTarget, LinkTopics, SourceTuning, TargetTuning, TopicMaker, config::Settings,
+};
 
 pub const WAIT: Duration = Duration::from_secs(30);
+
+/// Takes no event.
+struct Ignored;
+
+impl EventSink for Ignored {
+    fn emit(&self, _: &str, _: Event) {}
+}
+
+/// Opens a topic like the source topic of the same name.
+pub async fn open(target: &mut KafkaTarget, topic: &str, partitions: u32) -> TargetTopic {
+    let wanted = WantedTopic { name: topic.into(), like: topic.into(), partitions, grows: true };
+    match target.open_topic(&wanted).await.unwrap() {
+        TopicAnswer::Open(topic) => topic,
+        other => panic!("{other:?}"),
+    }
+}
 
 /// How scenarios reach the cluster.
 #[derive(Clone)]
@@ -44,7 +63,8 @@ impl Rig {
     }
 
     pub async fn taken(&self, link: &str, lane: u32, tuning: &TargetTuning) -> KafkaTarget {
-        let mut target = KafkaTarget::new(&self.cluster, link, lane, tuning);
+        let maker = TopicMaker::new(&self.cluster, link, Replication::Default, Arc::new(Ignored), WAIT);
+        let mut target = KafkaTarget::new(&self.cluster, link, lane, tuning).with_maker(Some(Arc::new(maker)));
         target.take().await.unwrap();
         target
     }
@@ -58,7 +78,9 @@ impl Rig {
         let settings: Vec<(&'static str, String)> = settings.iter().map(|(k, v)| (*k, (*v).to_owned())).collect();
         tokio::task::spawn_blocking(move || {
             let client = Client::new(ClientKind::Producer, "test", &Settings::of(&cluster, "test"), None).unwrap();
-            client.create_topic(&topic, partitions, &settings, WAIT).unwrap();
+            let partitions = u32::try_from(partitions).unwrap();
+            let new = NewTopic { name: &topic, partitions, replication: None, settings: &settings };
+            client.create_topic(&new, false, WAIT).unwrap();
         })
         .await
         .unwrap();
@@ -68,7 +90,7 @@ impl Rig {
     pub async fn fill(&self, topic: &str, count: u64) {
         let tuning = TargetTuning { exactly_once: false, ..TargetTuning::default() };
         let mut target = self.taken("fill", 0, &tuning).await;
-        let handle = target.open_topic(topic, 1).await.unwrap().handle;
+        let handle = open(&mut target, topic, 1).await.handle;
         for sequence in 0..count {
             let value = sequence.to_string();
             send(&mut target, ProducerSlot::A, handle, sequence, Some(value.as_bytes()), &[]);

@@ -5,7 +5,7 @@ use strait_flow::ports::{Discovery, ProducerSlot, Quarantine, QuarantineRecord, 
 use strait_kafka::probe::{ProbeError, probe};
 use strait_kafka::{KafkaDiscovery, KafkaQuarantine, LinkTopics, LinkTopicsError, MockCluster, TargetTuning};
 
-use crate::common::{Rig, WAIT, acknowledged, from, key, read_to, send};
+use crate::common::{Rig, WAIT, acknowledged, from, key, open, read_to, send};
 
 pub async fn lanes_are_fixed_when_the_topics_are_made(rig: Rig) {
     rig.topics("lanes", 3).await;
@@ -112,7 +112,7 @@ pub async fn a_mock_cluster_serves_a_demonstration() {
     rig.topics("demo", 1).await;
     let tuning = TargetTuning { exactly_once: false, ..TargetTuning::default() };
     let mut target = rig.taken("demo", 0, &tuning).await;
-    let handle = target.open_topic("demo", 2).await.unwrap().handle;
+    let handle = open(&mut target, "demo", 2).await.handle;
     for sequence in 0..10 {
         send(&mut target, ProducerSlot::A, handle, sequence, Some(b"v"), &[]);
     }

@@ -7,17 +7,17 @@ use strait_flow::ports::{
 };
 use strait_kafka::{KafkaProgressStore, TargetTuning};
 
-use crate::common::{Rig, STAMP, WAIT, acknowledged, committed, event, from, key, progress, read_to, send};
+use crate::common::{Rig, STAMP, WAIT, acknowledged, committed, event, from, key, open, progress, read_to, send};
 
 /// Also, no record of an aborted transaction is read, the committed progress stays, and the reader
 /// reports a position behind the aborted records.
 pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
     rig.topics("copy", 2).await;
     let mut target = rig.taken("copy", 1, &TargetTuning::default()).await;
-    let topic = target.open_topic("copied", 3).await.unwrap();
+    let topic = open(&mut target, "copied", 3).await;
     assert_eq!((topic.partitions, topic.log_append_time, topic.max_message_bytes), (3, false, 1_048_588));
-    assert_eq!(target.open_topic("copied", 2).await.unwrap().handle, topic.handle);
-    assert_eq!(target.open_topic("copied", 4).await.unwrap().partitions, 4);
+    assert_eq!(open(&mut target, "copied", 2).await.handle, topic.handle);
+    assert_eq!(open(&mut target, "copied", 4).await.partitions, 4);
 
     let headers = vec![
         (b"\xff\xfe\x00tail".to_vec(), Some(b"\x00\xff".to_vec())),
@@ -79,7 +79,7 @@ pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
 pub async fn a_second_taker_fences_the_first(rig: Rig) {
     rig.topics("fence", 1).await;
     let mut zombie = rig.taken("fence", 0, &TargetTuning::default()).await;
-    let handle = zombie.open_topic("fenced", 1).await.unwrap().handle;
+    let handle = open(&mut zombie, "fenced", 1).await.handle;
     zombie.begin(ProducerSlot::A).unwrap();
     send(&mut zombie, ProducerSlot::A, handle, 0, Some(b"zombie"), &[]);
     zombie.produce_progress(ProducerSlot::A, 9, 0, &[progress(77)], &[]).unwrap();
@@ -103,7 +103,7 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     };
     assert_eq!(error.class, Class::Fenced, "{error}");
 
-    let handle = owner.open_topic("fenced", 1).await.unwrap().handle;
+    let handle = open(&mut owner, "fenced", 1).await.handle;
     for (sequence, slot) in [(0, ProducerSlot::A), (1, ProducerSlot::B), (2, ProducerSlot::A)] {
         owner.begin(slot).unwrap();
         send(&mut owner, slot, handle, sequence, Some(b"owner"), &[]);
@@ -141,7 +141,7 @@ pub async fn refusals_name_the_guilty_record(rig: Rig) {
     rig.create("small", 1, &[("max.message.bytes", "10000")]).await;
     rig.create("strict", 1, &[("cleanup.policy", "compact")]).await;
     let mut target = KafkaTarget::take_slow(&rig).await;
-    let small = target.open_topic("small", 1).await.unwrap();
+    let small = open(&mut target, "small", 1).await;
     assert_eq!(small.max_message_bytes, 10_000);
     let mut large = vec![0_u8; 50_000];
     rand::rng().fill(&mut large[..]);
@@ -154,7 +154,7 @@ pub async fn refusals_name_the_guilty_record(rig: Rig) {
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
     for (late, keyless) in [(true, false), (false, true)] {
         target.take().await.unwrap();
-        let strict = target.open_topic("strict", 1).await.unwrap();
+        let strict = open(&mut target, "strict", 1).await;
         assert_eq!(strict.timestamp_after_max_ms, 3_600_000);
         target.begin(ProducerSlot::A).unwrap();
         for sequence in 0..5 {
@@ -207,7 +207,7 @@ pub async fn at_least_once_delivers_without_transactions(rig: Rig) {
     rig.topics("alo", 1).await;
     let tuning = TargetTuning { exactly_once: false, ..TargetTuning::default() };
     let mut target = rig.taken("alo", 0, &tuning).await;
-    let handle = target.open_topic("alo-copied", 1).await.unwrap().handle;
+    let handle = open(&mut target, "alo-copied", 1).await.handle;
     for sequence in 0..10 {
         send(&mut target, ProducerSlot::A, handle, sequence, Some(b"v"), &[]);
     }

@@ -35,4 +35,5 @@ mod silence;
 mod soak;
 mod stopped;
 mod support;
+mod target_topics;
 mod unwritable;

@@ -166,8 +166,10 @@ fn explains(world: &World, key: &PartitionKey, event: &Event) -> bool {
             here(partition) && log_changed && world.source.recreated.contains(&key.topic)
         }
         Event::EpochRegression { partition, .. } => here(partition) && world.source.recreated.contains(&key.topic),
-        Event::TargetPartitionsMissing { partition, target_topic, .. } => {
-            here(partition) && world.target.fixed.contains(target_topic)
+        // Only a partition without its counterpart may stop.
+        Event::TargetPartitionsMissing { partition, target_topic, found, .. } => {
+            let lacks = u32::try_from(partition.partition).is_ok_and(|number| number >= *found);
+            here(partition) && lacks && world.target.fixed.contains(target_topic)
         }
         _ => false,
     }

@@ -35,7 +35,7 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
         world.create_source_topic("b", rng.within(1, 2) as usize);
         if rng.chance(50) {
             world.target.fixed.insert("copy.a".into());
-            world.open_target_topic("copy.a", 1);
+            world.open_target_topic("copy.a", 1, false);
         }
         for key in world.source.partitions() {
             let before = rng.below(20);

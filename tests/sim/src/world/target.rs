@@ -191,7 +191,7 @@ impl TargetCluster {
 impl World {
     /// Opens a topic. Creates or grows it where that is possible. Returns its index and partition
     /// count.
-    pub fn open_target_topic(&mut self, name: &str, partitions: usize) -> (usize, u32) {
+    pub fn open_target_topic(&mut self, name: &str, partitions: usize, grows: bool) -> (usize, u32) {
         let at = match self.target.topic(name) {
             Some(at) => at,
             None => {
@@ -201,9 +201,9 @@ impl World {
                 at
             }
         };
-        let fixed = self.target.fixed.contains(name);
+        let grows = grows && !self.target.fixed.contains(name);
         let topic = &mut self.target.topics[at];
-        if !fixed {
+        if grows {
             while topic.logs.len() < partitions {
                 topic.logs.push(Log::default());
             }

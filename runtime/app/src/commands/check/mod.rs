@@ -2,6 +2,7 @@
 
 mod line;
 pub mod steps;
+mod target_topics;
 #[cfg(test)]
 mod tests;
 

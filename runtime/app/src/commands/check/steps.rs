@@ -12,14 +12,14 @@ use strait_kafka::probe::{ClusterInfo, missing_operations, probe};
 use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, probe_transactions};
 
 use super::line::{End, line};
-use super::{Outcome, Step};
+use super::{Outcome, Step, target_topics};
 use crate::compose;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
 use crate::run::topic_collisions::collisions;
 
 /// How long a cluster may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 /// Most topics named in a line; the others are counted.
 const NAMED_MAX: usize = 8;
 
@@ -51,6 +51,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         sides.same_cluster(&mut steps);
         sides.lines(&mut steps).await;
         let names = sides.topics(chain, &mut steps).await;
+        target_topics::check(&sides, &names, &mut steps).await;
         sides.permissions(&names, &mut steps).await;
         sides.transactions(&mut steps).await;
     }
@@ -94,8 +95,8 @@ fn describe(chain: &HostChains) -> String {
 }
 
 /// A cluster that has answered.
-struct Reached {
-    config: ClusterConfig,
+pub(super) struct Reached {
+    pub(super) config: ClusterConfig,
     info: ClusterInfo,
 }
 
@@ -127,10 +128,10 @@ async fn clusters(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Re
 }
 
 /// A link and its two clusters.
-struct Sides<'a> {
-    link: &'a Link,
-    source: &'a Reached,
-    target: &'a Reached,
+pub(super) struct Sides<'a> {
+    pub(super) link: &'a Link,
+    pub(super) source: &'a Reached,
+    pub(super) target: &'a Reached,
 }
 
 impl Sides<'_> {
@@ -277,7 +278,7 @@ fn target_name(chain: &mut dyn Chain, topic: &SourceTopic) -> Result<Arc<str>, S
 }
 
 /// Returns the first items of a list and the number of the others.
-fn shorten(items: impl IntoIterator<Item = String>) -> String {
+pub(super) fn shorten(items: impl IntoIterator<Item = String>) -> String {
     let mut items: Vec<String> = items.into_iter().collect();
     let more = items.len().saturating_sub(NAMED_MAX);
     items.truncate(NAMED_MAX);

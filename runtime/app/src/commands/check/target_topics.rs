@@ -1,0 +1,58 @@
+//! The target topics of a link: which of them Strait would create or grow, and which not.
+
+use std::sync::Arc;
+
+use strait_core::Event;
+use strait_flow::ports::{EventSink, SourceTopic};
+use strait_kafka::{KafkaTargetTopics, Outlook, TopicMaker};
+
+use super::steps::{Sides, TIMEOUT, shorten};
+use super::{Outcome, Step};
+use crate::run::target_topics::wanted_topics;
+
+/// A check reports events as steps.
+struct Unheard;
+
+impl EventSink for Unheard {
+    fn emit(&self, _: &str, _: Event) {}
+}
+
+/// Asks the target about the topics that the link would create and grow.
+pub async fn check(sides: &Sides<'_>, names: &[(SourceTopic, Arc<str>)], steps: &mut Vec<Step>) {
+    let link = sides.link;
+    let (source, target) = (&sides.source.config, &sides.target.config);
+    let maker = TopicMaker::new(source, &link.name, link.sync.replication, Arc::new(Unheard), TIMEOUT);
+    let topics = KafkaTargetTopics::new(target, &link.name, Arc::new(maker), TIMEOUT);
+    let name = format!("target topics of {}", link.name);
+    let wanted = wanted_topics(names.iter().map(|(topic, target)| (topic, Arc::clone(target))));
+    let outlooks = match topics.outlook(wanted, link.manage_topics).await {
+        Ok(outlooks) => outlooks,
+        Err(error) => {
+            steps.push(Step::new(name, Outcome::Failed, error.to_string()));
+            return;
+        }
+    };
+    let (mut provided, mut refused, mut events) = (Vec::new(), Vec::new(), Vec::new());
+    for (topic, outlook) in outlooks {
+        match outlook {
+            Outlook::Provided(reported) => {
+                provided.push(topic.to_string());
+                events.extend(reported.iter().map(ToString::to_string));
+            }
+            Outlook::Refused { reason, command } => refused.push(format!("\n{topic}: {reason}\n  {command}")),
+        }
+    }
+    if !provided.is_empty() {
+        let text = format!("{} would be created: {}", provided.len(), shorten(provided));
+        steps.push(Step::new(&name, Outcome::Ok, text));
+    }
+    if !events.is_empty() {
+        steps.push(Step::new(&name, Outcome::Warning, format!("as it stands: {}", shorten(events))));
+    }
+    if !refused.is_empty() {
+        let text = format!("{} would be missing or too small, and their records would wait:{}", refused.len(), {
+            shorten(refused)
+        });
+        steps.push(Step::new(&name, Outcome::Failed, text));
+    }
+}

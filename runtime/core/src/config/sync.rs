@@ -1,0 +1,122 @@
+//! What the target takes over from the source besides records.
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// What target topics take over from their source topics when Strait creates them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sync {
+    /// Number of replicas of the target topics that Strait creates. If the target refuses it, the
+    /// topic is created with the broker's default, and event `settings_left_out` reports it.
+    #[serde(default)]
+    pub replication: Replication,
+}
+
+/// Number of replicas of a new target topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replication {
+    /// As many as the source topic has, at most the target's brokers.
+    #[default]
+    Source,
+    /// The target's `default.replication.factor`.
+    Default,
+    /// This many.
+    Number(u32),
+}
+
+impl Replication {
+    /// Largest number that Kafka's protocol has room for.
+    const MAX: u32 = 32_767;
+
+    /// Parses `source`, `default` or a number.
+    ///
+    /// # Errors
+    /// A message for the user if the text is none of these.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "source" => Ok(Self::Source),
+            "default" => Ok(Self::Default),
+            _ => match text.parse() {
+                Ok(count) if (1..=Self::MAX).contains(&count) => Ok(Self::Number(count)),
+                _ => Err(format!("'{text}' is neither 'source', 'default' nor a number from 1 to {}", Self::MAX)),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Replication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source => f.write_str("source"),
+            Self::Default => f.write_str("default"),
+            Self::Number(count) => count.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Replication {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(count) => serializer.serialize_u32(*count),
+            _ => serializer.collect_str(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Replication {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u32),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Number(count) => count.to_string(),
+            Written::Text(text) => text,
+        };
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Replication {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Replication".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Number of replicas of a new target topic.",
+            "anyOf": [
+                {
+                    "const": "source",
+                    "description": "As many as the source topic has, at most as many as the target has brokers."
+                },
+                { "const": "default", "description": "The target's `default.replication.factor`." },
+                { "type": "integer", "minimum": 1, "maximum": 32767, "description": "A number: this many." },
+            ]
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replication_is_a_word_or_a_number_and_is_written_as_it_is_read() {
+        for (json, value) in
+            [("\"source\"", Replication::Source), ("\"default\"", Replication::Default), ("3", Replication::Number(3))]
+        {
+            assert_eq!(serde_json::from_str::<Replication>(json).unwrap(), value);
+            assert_eq!(serde_json::to_string(&value).unwrap(), json);
+        }
+        assert_eq!(serde_json::from_str::<Replication>("\"3\"").unwrap(), Replication::Number(3), "from a variable");
+        for bad in ["0", "40000", "-1", "\"three\"", "\"\""] {
+            assert!(serde_json::from_str::<Replication>(bad).is_err(), "{bad}");
+        }
+    }
+}

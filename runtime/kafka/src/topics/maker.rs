@@ -1,0 +1,177 @@
+//! Creates target topics like their source topics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::Event;
+use strait_core::config::Replication;
+use strait_flow::ports::{EventSink, PortError, WantedTopic};
+
+use super::settings::{Created, TopicSettings, create_with, creation_command, replicas};
+use crate::config::ClusterConfig;
+use crate::ffi::{Client, Code, FfiError, NewTopic, TopicConfigs};
+use crate::lazy_client::{LazyClient, fail};
+use crate::queries::{describe, is_unsupported};
+
+/// Creates the target topics of a link, with the settings of their source topics. Its lanes share
+/// it.
+pub struct TopicMaker {
+    link: String,
+    source: LazyClient,
+    replication: Replication,
+    events: Arc<dyn EventSink>,
+    timeout: Duration,
+}
+
+/// What is known of a source topic.
+struct SourceFacts {
+    /// Its effective settings, or why they cannot be read.
+    configs: Result<TopicConfigs, String>,
+    /// Number of replicas; 0 if it is not known.
+    replicas: u32,
+}
+
+/// A topic that the target refused to create, with its error.
+pub(super) type Refused = (Arc<str>, FfiError);
+
+impl TopicMaker {
+    /// Connects to the source on first use. One request takes `timeout` at most.
+    #[must_use]
+    pub fn new(
+        source: &ClusterConfig,
+        link: &str,
+        replication: Replication,
+        events: Arc<dyn EventSink>,
+        timeout: Duration,
+    ) -> Self {
+        let context = format!("link {link}: settings of topics on cluster {}", source.name);
+        let source = LazyClient::new(source, format!("{link}/source-settings"), context);
+        Self { link: link.to_owned(), source, replication, events, timeout }
+    }
+
+    /// Creates topics by a client of the target. Returns those that the target refused. Blocks for
+    /// a bounded time.
+    ///
+    /// # Errors
+    /// [`PortError`] if the source does not answer.
+    pub(super) fn create(&self, target: &Client, wanted: &[&WantedTopic]) -> Result<Vec<Refused>, PortError> {
+        let mut refused = Vec::new();
+        for plan in self.plan(target, wanted)? {
+            match self.carry_out(&plan, target) {
+                Ok(events) => events.into_iter().for_each(|event| self.events.emit(&self.link, event)),
+                Err(error) => refused.push((Arc::clone(&plan.wanted.name), error)),
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Returns how topics are to be created.
+    ///
+    /// # Errors
+    /// [`PortError`] if the source does not answer.
+    pub(super) fn plan<'a>(&self, target: &Client, wanted: &[&'a WantedTopic]) -> Result<Vec<Plan<'a>>, PortError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sources: BTreeSet<&str> = wanted.iter().map(|topic| &*topic.like).collect();
+        let facts = self.read_source(&sources.into_iter().collect::<Vec<_>>())?;
+        // Where the cluster does not say how many brokers it has, it refuses what is too many.
+        let brokers = target.describe_cluster(self.timeout).map_or(usize::MAX, |cluster| cluster.brokers);
+        let none = SourceFacts { configs: Err("the source does not know the topic".to_owned()), replicas: 0 };
+        let plan = |wanted: &&'a WantedTopic| {
+            let source = facts.get(&*wanted.like).unwrap_or(&none);
+            let known = source.configs.as_ref().map_err(Clone::clone).and_then(|configs| {
+                let incomplete = || "cleanup.policy and retention.ms are not reported".to_owned();
+                TopicSettings::like_source(configs).ok_or_else(incomplete)
+            });
+            let replicas = replicas(self.replication, source.replicas, brokers);
+            let unknown = known.as_ref().err().cloned();
+            Plan { wanted, settings: known.unwrap_or_else(|_| TopicSettings::keeping_everything()), replicas, unknown }
+        };
+        Ok(wanted.iter().map(plan).collect())
+    }
+
+    fn carry_out(&self, plan: &Plan<'_>, target: &Client) -> Result<Vec<Event>, FfiError> {
+        let WantedTopic { name, like, .. } = plan.wanted;
+        match plan.send(target, false, self.timeout) {
+            // The mock cluster creates a topic when a producer asks for its metadata.
+            Err(error) if is_unsupported(error.code) => target.metadata(Some(name), self.timeout).map(|_| Vec::new()),
+            Err(error) => Err(error),
+            Ok(None) => Ok(Vec::new()),
+            Ok(Some(created)) => {
+                let (link, settings) = (&self.link, &plan.settings.all);
+                tracing::info!(link, topic = &**name, source_topic = &**like, ?settings, "created a target topic");
+                Ok(plan.events(created))
+            }
+        }
+    }
+
+    fn read_source(&self, topics: &[&str]) -> Result<BTreeMap<String, SourceFacts>, PortError> {
+        let client = self.source.get()?;
+        let failed = |error: FfiError| fail(&self.source.context, &error, Some(&client));
+        let described = describe(&client, topics, false, self.timeout).map_err(failed)?;
+        let replicas: BTreeMap<String, u32> = described
+            .into_iter()
+            .map(|topic| (topic.topic, topic.partitions.iter().map(|p| p.replicas).max().unwrap_or_default()))
+            .collect();
+        let configs = match client.configs_of_topics(topics, self.timeout) {
+            Err(error) if is_unsupported(error.code) || is_denied(error.code) => {
+                topics.iter().map(|topic| ((*topic).to_owned(), Err(error.clone()))).collect()
+            }
+            other => other.map_err(failed)?,
+        };
+        let facts = configs.into_iter().map(|(topic, configs)| {
+            let replicas = replicas.get(&topic).copied().unwrap_or_default();
+            (topic, SourceFacts { configs: configs.map_err(|error| error.to_string()), replicas })
+        });
+        Ok(facts.collect())
+    }
+}
+
+/// How a target topic is to be created.
+pub(super) struct Plan<'a> {
+    /// The topic.
+    pub wanted: &'a WantedTopic,
+    settings: TopicSettings,
+    replicas: Option<u32>,
+    /// Why the settings of the source topic are not known.
+    unknown: Option<String>,
+}
+
+impl Plan<'_> {
+    /// Creates the topic, or asks with `validate_only` whether the target would. `None`: it exists
+    /// already.
+    pub fn send(&self, target: &Client, validate_only: bool, timeout: Duration) -> Result<Option<Created>, FfiError> {
+        let (name, partitions) = (&*self.wanted.name, self.wanted.partitions.max(1));
+        create_with(&self.settings, self.replicas, |settings, replication| {
+            target.create_topic(&NewTopic { name, partitions, replication, settings }, validate_only, timeout)
+        })
+    }
+
+    /// Returns what is worth reporting of a topic that was created.
+    pub fn events(&self, created: Created) -> Vec<Event> {
+        let (source_topic, target_topic) = (&self.wanted.like, &self.wanted.name);
+        let unknown = self.unknown.clone().map(|reason| Event::SourceConfigUnknown {
+            source_topic: Arc::clone(source_topic),
+            target_topic: Arc::clone(target_topic),
+            reason,
+        });
+        let Created { left_out, refusal } = created;
+        let left_out = (!left_out.is_empty()).then(|| Event::SettingsLeftOut {
+            target_topic: Arc::clone(target_topic),
+            left_out: left_out.join(", "),
+            reason: refusal,
+        });
+        unknown.into_iter().chain(left_out).collect()
+    }
+
+    /// Returns the command that creates the topic by hand.
+    pub fn command(&self, servers: &str) -> String {
+        creation_command(servers, &self.wanted.name, self.wanted.partitions.max(1), self.replicas, &self.settings)
+    }
+}
+
+fn is_denied(code: Code) -> bool {
+    matches!(code, Code::TOPIC_AUTHORIZATION_FAILED | Code::CLUSTER_AUTHORIZATION_FAILED)
+}

@@ -1,0 +1,249 @@
+//! The settings that topics are created with, and what is tried where a cluster refuses them.
+
+use strait_core::config::Replication;
+
+use crate::ffi::{Code, FfiError, TopicConfigs};
+
+/// Settings that decide how long records live and how large they may be. A target topic gets them
+/// from its source topic.
+const CARRIED: [&str; 5] =
+    ["cleanup.policy", "retention.ms", "retention.bytes", "delete.retention.ms", "max.message.bytes"];
+
+/// One setting: name and value.
+pub(crate) type Setting = (&'static str, String);
+
+/// The settings of a topic that is to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TopicSettings {
+    /// All of them.
+    pub all: Vec<Setting>,
+    /// Those that the topic may do without, the most dispensable one first.
+    pub dispensable: &'static [&'static str],
+}
+
+impl TopicSettings {
+    /// Returns the settings of a target topic, from the effective ones of its source topic. `None`
+    /// if those do not say how long records live.
+    pub fn like_source(configs: &TopicConfigs) -> Option<Self> {
+        let carried: Vec<Setting> =
+            CARRIED.iter().filter_map(|name| Some((*name, configs.get(*name)?.clone()))).collect();
+        let decides = ["cleanup.policy", "retention.ms"];
+        let is_complete = decides.iter().all(|name| carried.iter().any(|(found, _)| found == name));
+        is_complete.then(|| Self::of_target(carried))
+    }
+
+    /// Returns the settings of a target topic that nothing is deleted from.
+    pub fn keeping_everything() -> Self {
+        Self::of_target(vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", "-1".to_owned())])
+    }
+
+    fn of_target(mut all: Vec<Setting>) -> Self {
+        all.push(("message.timestamp.type", "CreateTime".to_owned()));
+        Self {
+            all,
+            // Never those without which the target would delete what was copied.
+            dispensable: &["delete.retention.ms", "retention.bytes", "message.timestamp.type", "max.message.bytes"],
+        }
+    }
+
+    fn without(&self, left_out: &[&str]) -> Vec<Setting> {
+        self.all.iter().filter(|(name, _)| !left_out.contains(name)).cloned().collect()
+    }
+
+    /// Returns what to leave out, and how many replicas to ask for, in one attempt after the other:
+    /// nothing, each dispensable setting alone, then more and more of them.
+    fn attempts(&self, replicas: Option<u32>) -> Vec<(Vec<&'static str>, Option<u32>)> {
+        let has = |name: &&&'static str| self.all.iter().any(|(found, _)| found == *name);
+        let names: Vec<&'static str> = self.dispensable.iter().filter(has).copied().collect();
+        let alone = names.iter().map(|name| vec![*name]);
+        let more = (2..=names.len()).map(|count| names.iter().take(count).copied().collect());
+        let reductions: Vec<Vec<&'static str>> = alone.chain(more).collect();
+        let mut attempts = vec![(Vec::new(), replicas)];
+        // The broker's default, if it is not that already.
+        let defaults = if replicas.is_some() { vec![replicas, None] } else { vec![None] };
+        attempts.extend(replicas.map(|_| (Vec::new(), None)));
+        for replicas in defaults {
+            attempts.extend(reductions.iter().map(|left_out| (left_out.clone(), replicas)));
+        }
+        attempts
+    }
+}
+
+/// How a topic was created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Created {
+    /// What the cluster did not accept. Empty if it accepted everything.
+    pub left_out: Vec<String>,
+    /// The cluster's first answer, if it did not accept everything.
+    pub refusal: String,
+}
+
+/// Creates a topic with as many of its settings as the cluster accepts. `send` makes one attempt.
+/// Returns `None` if somebody else created the topic meanwhile, which is as good.
+///
+/// # Errors
+/// The cluster's first refusal if it accepts no attempt.
+pub(crate) fn create_with(
+    settings: &TopicSettings,
+    replication: Option<u32>,
+    mut send: impl FnMut(&[Setting], Option<u32>) -> Result<(), FfiError>,
+) -> Result<Option<Created>, FfiError> {
+    let mut refusal: Option<FfiError> = None;
+    let mut default_only = false;
+    for (left_out, replicas) in settings.attempts(replication) {
+        if default_only && replicas.is_some() {
+            continue;
+        }
+        let code = match send(&settings.without(&left_out), replicas) {
+            Err(error) if error.code == Code::TOPIC_ALREADY_EXISTS => return Ok(None),
+            Err(error) => {
+                let code = error.code;
+                refusal.get_or_insert(error);
+                code
+            }
+            Ok(()) => {
+                let factor =
+                    replication.filter(|_| replicas.is_none()).map(|count| format!("replication factor {count}"));
+                let left_out = factor.into_iter().chain(left_out.iter().map(|name| (*name).to_owned())).collect();
+                let refusal = refusal.as_ref().map(ToString::to_string).unwrap_or_default();
+                return Ok(Some(Created { left_out, refusal }));
+            }
+        };
+        match code {
+            Code::POLICY_VIOLATION | Code::INVALID_CONFIG => {}
+            Code::INVALID_REPLICATION_FACTOR if replicas.is_some() => default_only = true,
+            _ => break,
+        }
+    }
+    Err(refusal.unwrap_or_else(|| FfiError::new(Code::INVALID_ARG, "no attempt was made")))
+}
+
+/// Returns the command that creates a topic by hand.
+pub(crate) fn creation_command(
+    servers: &str,
+    topic: &str,
+    partitions: u32,
+    replicas: Option<u32>,
+    settings: &TopicSettings,
+) -> String {
+    let mut command =
+        format!("kafka-topics.sh --bootstrap-server {servers} --create --topic {topic} --partitions {partitions}");
+    if let Some(count) = replicas {
+        command.push_str(&format!(" --replication-factor {count}"));
+    }
+    for (name, value) in &settings.all {
+        command.push_str(&format!(" --config {name}={value}"));
+    }
+    command
+}
+
+/// Returns how many replicas a target topic is created with; `None` for the broker's default.
+pub(crate) fn replicas(wanted: Replication, source: u32, brokers: usize) -> Option<u32> {
+    let brokers = u32::try_from(brokers).unwrap_or(u32::MAX).max(1);
+    match wanted {
+        Replication::Default => None,
+        Replication::Number(count) => Some(count),
+        Replication::Source => (source > 0).then(|| source.min(brokers)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configs(pairs: &[(&str, &str)]) -> TopicConfigs {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn compacted() -> TopicSettings {
+        let all = [
+            ("cleanup.policy", "compact"),
+            ("retention.ms", "2592000000"),
+            ("retention.bytes", "-1"),
+            ("delete.retention.ms", "86400000"),
+            ("max.message.bytes", "20971520"),
+            ("segment.bytes", "1073741824"),
+            ("message.timestamp.type", "LogAppendTime"),
+        ];
+        TopicSettings::like_source(&configs(&all)).unwrap()
+    }
+
+    fn refused(code: Code) -> Result<(), FfiError> {
+        Err(FfiError::new(code, "no"))
+    }
+
+    #[test]
+    fn what_decides_how_long_records_live_is_carried_and_timestamps_are_kept() {
+        let names: Vec<&str> = compacted().all.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, [&CARRIED[..], &["message.timestamp.type"]].concat());
+        assert!(compacted().all.contains(&("message.timestamp.type", "CreateTime".to_owned())));
+        assert!(compacted().all.contains(&("cleanup.policy", "compact".to_owned())));
+        let half = configs(&[("cleanup.policy", "delete"), ("max.message.bytes", "1")]);
+        assert_eq!(TopicSettings::like_source(&half), None);
+    }
+
+    #[test]
+    fn only_what_the_cluster_refuses_is_left_out() {
+        let policy = |settings: &[Setting], _: Option<u32>| {
+            let bad = settings.iter().any(|(name, _)| *name == "retention.bytes");
+            if bad { refused(Code::POLICY_VIOLATION) } else { Ok(()) }
+        };
+        let created = create_with(&compacted(), Some(3), policy).unwrap().unwrap();
+        assert_eq!(created.left_out, ["retention.bytes"]);
+        assert!(created.refusal.starts_with("no"), "{created:?}");
+    }
+
+    #[test]
+    fn a_topic_is_never_created_without_what_keeps_its_records() {
+        let mut attempts = Vec::new();
+        let policy = |settings: &[Setting], replicas: Option<u32>| {
+            attempts.push((settings.to_vec(), replicas));
+            refused(Code::POLICY_VIOLATION)
+        };
+        assert_eq!(create_with(&compacted(), Some(3), policy).unwrap_err().code, Code::POLICY_VIOLATION);
+        assert!(attempts.len() < 20, "{}", attempts.len());
+        for (settings, _) in attempts {
+            for name in ["cleanup.policy", "retention.ms"] {
+                assert!(settings.iter().any(|(found, _)| *found == name), "{settings:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_replication_factor_that_is_refused_gives_way_to_the_brokers_default() {
+        for code in [Code::INVALID_REPLICATION_FACTOR, Code::POLICY_VIOLATION] {
+            let policy = |_: &[Setting], replicas: Option<u32>| if replicas.is_some() { refused(code) } else { Ok(()) };
+            let created = create_with(&compacted(), Some(2), policy).unwrap().unwrap();
+            assert_eq!(created.left_out, ["replication factor 2"]);
+        }
+        let both = |settings: &[Setting], replicas: Option<u32>| match replicas {
+            Some(_) => refused(Code::INVALID_REPLICATION_FACTOR),
+            None if settings.iter().any(|(name, _)| *name == "delete.retention.ms") => refused(Code::INVALID_CONFIG),
+            None => Ok(()),
+        };
+        let created = create_with(&compacted(), Some(2), both).unwrap().unwrap();
+        assert_eq!(created.left_out, ["replication factor 2", "delete.retention.ms"]);
+    }
+
+    #[test]
+    fn other_refusals_are_final_and_an_existing_topic_is_none() {
+        let mut attempts = 0;
+        let denied = |_: &[Setting], _: Option<u32>| {
+            attempts += 1;
+            refused(Code::TOPIC_AUTHORIZATION_FAILED)
+        };
+        assert_eq!(create_with(&compacted(), Some(2), denied).unwrap_err().code, Code::TOPIC_AUTHORIZATION_FAILED);
+        assert_eq!(attempts, 1);
+        let exists = |_: &[Setting], _: Option<u32>| refused(Code::TOPIC_ALREADY_EXISTS);
+        assert_eq!(create_with(&compacted(), None, exists).unwrap(), None);
+    }
+
+    #[test]
+    fn replicas_follow_the_source_up_to_the_targets_brokers() {
+        assert_eq!(replicas(Replication::Source, 3, 1), Some(1));
+        assert_eq!(replicas(Replication::Source, 2, 3), Some(2));
+        assert_eq!(replicas(Replication::Source, 0, 3), None, "not known");
+        assert_eq!(replicas(Replication::Number(4), 3, 1), Some(4));
+        assert_eq!(replicas(Replication::Default, 3, 3), None);
+    }
+}

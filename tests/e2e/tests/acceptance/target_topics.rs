@@ -1,0 +1,195 @@
+//! Topics that Strait creates on the target: as their source topics are, or as far as the target
+//! allows. What it refuses stops nothing else.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use strait_e2e::{Isolation, Record, Strait, TestClient, write_records};
+use strait_test_cluster::{Cluster, KafkaJars};
+use tempfile::TempDir;
+
+use crate::support::{Pair, SOON, Turn, copy, key_range, keys, link, now, numbered, single, unix_ms, wait_until};
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// Compiles `Policy.java` into a folder for the brokers' class path.
+fn compiled_policy() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/acceptance/Policy.java");
+    let mut javac = std::process::Command::new("javac");
+    javac.arg("-cp").arg(KafkaJars::locate().unwrap().class_path()).arg("-d").arg(folder.path()).arg(source);
+    let output = javac.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder
+}
+
+/// The shared source, and a target that deletes after 7 days, looks every second and has a policy.
+fn pair(policy: &TempDir) -> Pair {
+    let mut target = single("strict-target")
+        .with_property("log.retention.ms", (7 * DAY_MS).to_string())
+        .with_property("log.retention.check.interval.ms", "1000")
+        .with_property("log.initial.task.delay.ms", "500")
+        .with_property("create.topic.policy.class.name", "Policy");
+    target.class_path = vec![policy.path().to_owned()];
+    Pair { source: Pair::shared().source, target: Arc::new(now(Cluster::start(target)).unwrap()) }
+}
+
+/// Returns the effective settings of a topic.
+fn settings(client: &TestClient, topic: &str) -> BTreeMap<String, String> {
+    let admin: AdminClient<DefaultClientContext> = client.config().create().unwrap();
+    let asked = now(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new()));
+    let entries = asked.unwrap().remove(0).unwrap().entries;
+    entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
+}
+
+#[track_caller]
+fn assert_settings(client: &TestClient, topic: &str, wanted: &[(&str, &str)]) {
+    let found = settings(client, topic);
+    for (name, value) in wanted {
+        assert_eq!(found.get(*name).map(String::as_str), Some(*value), "{name} of {topic}");
+    }
+}
+
+/// Returns records of 30 days ago, numbered from 0.
+fn aged(count: u64) -> Vec<Record> {
+    let timestamp = unix_ms() - 30 * DAY_MS;
+    numbered(0, 0, count).into_iter().map(|record| Record { timestamp, ..record }).collect()
+}
+
+fn create(client: &TestClient, topic: &str, settings: &[(&str, &str)], records: &[Record]) {
+    client.create_topic(topic, 1, settings).unwrap();
+    write_records(&client.config(), topic, records).unwrap();
+}
+
+fn kept(client: &TestClient, topic: &str) -> Vec<String> {
+    keys(&client.read_records(topic, Isolation::Committed).unwrap(), 0)
+}
+
+/// Waits until the target has deleted what is older than its own retention.
+#[track_caller]
+fn wait_for_retention(client: &TestClient) {
+    create(client, "canary", &[], &aged(3));
+    wait_until("the retention of the target at work", SOON, || {
+        let (first, end) = client.offsets("canary", 0, Isolation::Committed).unwrap();
+        (first == end && end == 3).then_some(())
+    });
+    // Every log is looked at in the same run, but one of them is the first.
+    std::thread::sleep(Duration::from_secs(2));
+}
+
+#[test]
+fn target_topics_live_as_long_as_their_source_topics_and_policies_take_only_what_can_be_spared() {
+    let _turn = Turn::beside_another();
+    let policy = compiled_policy();
+    let pair = pair(&policy);
+    let (source, target) = (pair.at_source(), pair.at_target());
+    create(&source, "ways.compacted", &[("cleanup.policy", "compact"), ("max.message.bytes", "2000000")], &aged(23));
+    let short = (40 * DAY_MS).to_string();
+    create(&source, "ways.kept", &[("retention.ms", &short), ("retention.bytes", "1000000")], &aged(23));
+    // The source's broker keeps everything: this topic has no setting of its own.
+    create(&source, "ways.default", &[], &aged(23));
+    create(&source, "ways.fewsettings", &[("delete.retention.ms", "1000")], &aged(23));
+    create(&source, "ways.forbidden", &[], &aged(23));
+    let few = link("fewsettings", &["ways\\..*"], 1, "topics_exclude = [\"ways\\\\.forbidden\"]");
+    let config = pair.config(&few);
+    let strait = copy(&config);
+    wait_for_retention(&target);
+    for topic in ["compacted", "kept", "default", "fewsettings"] {
+        assert_eq!(kept(&target, &format!("source.ways.{topic}")), key_range(0, 23), "{topic}");
+    }
+    assert_settings(
+        &target,
+        "source.ways.compacted",
+        &[("cleanup.policy", "compact"), ("max.message.bytes", "2000000"), ("message.timestamp.type", "CreateTime")],
+    );
+    assert_settings(&target, "source.ways.kept", &[("retention.ms", &short), ("retention.bytes", "1000000")]);
+    assert_settings(&target, "source.ways.default", &[("retention.ms", "-1"), ("cleanup.policy", "delete")]);
+    // The policy refused two settings and got neither, and the rest is as it must be.
+    let left_out = strait.events("settings_left_out");
+    assert_eq!(left_out.len(), 1, "{left_out:?}");
+    for part in ["source.ways.fewsettings", "delete.retention.ms, retention.bytes", "may not be set"] {
+        assert!(left_out[0].message().contains(part), "{}", left_out[0].message());
+    }
+    assert_settings(&target, "source.ways.fewsettings", &[("retention.ms", "-1"), ("max.message.bytes", "1048588")]);
+    assert_settings(&target, "strait.fewsettings.progress", &[("cleanup.policy", "compact")]);
+    assert_settings(&target, "strait.fewsettings.map", &[("retention.ms", &(90 * DAY_MS).to_string())]);
+
+    // A rule about one setting costs that setting alone.
+    let config = pair.config(&link("bigsegments", &["ways\\.kept", "ways\\.forbidden"], 1, ""));
+    let strait = Strait::run("strict", &config, &[]).unwrap();
+    let refused = strait.wait_line("the refusal", SOON, |line| line.is_event("target_topic_refused")).unwrap();
+    assert!(refused.message().contains("ways.forbidden-0") && refused.message().contains("no such topics here"));
+    wait_until("the other topic copied", SOON, || (kept(&target, "source.ways.kept").len() == 46).then_some(()));
+    assert_settings(&target, "strait.bigsegments.progress", &[("max.compaction.lag.ms", "3600000")]);
+    assert!(strait.events("lane_restarted").is_empty(), "{:?}", strait.events("lane_restarted"));
+}
+
+#[test]
+fn a_topic_that_cannot_be_created_or_grown_stops_alone_and_is_found_by_check() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    let (source, target) = (pair.at_source(), pair.at_target());
+    target.create_topic("a_collides", 1, &[]).unwrap();
+    source.create_topic("a.collides", 1, &[]).unwrap();
+    source.create_topic("a-steady", 1, &[]).unwrap();
+    source.create_topic("a-grows", 2, &[]).unwrap();
+    target.create_topic("a-grows", 2, &[]).unwrap();
+    target.create_topic("a-steady", 1, &[]).unwrap();
+    let links = [
+        link("collides", &["a\\.collides", "a-steady"], 1, "naming = \"identity\""),
+        link("grows", &["a-grows"], 1, "naming = \"identity\"\nmanage_topics = false"),
+    ];
+    for topic in ["progress", "map"] {
+        target.create_topic(&format!("strait.grows.{topic}"), 1, &[("cleanup.policy", "compact")]).unwrap();
+    }
+    let config = pair.config(&links.concat());
+
+    let mut check = Strait::start("check", config.path(), &["check", "-c", "strait.toml"]).unwrap();
+    assert_eq!(check.wait_end(SOON).unwrap().code(), Some(1));
+    let text = check.stdout();
+    assert!(text.contains("a.collides") && text.contains("a_collides"), "{text}");
+
+    let strait = Strait::run("collides", &config, &[]).unwrap();
+    let write = |topic: &str, partition: i32, first: u64, count: u64| {
+        write_records(&source.config(), topic, &numbered(partition, first, count)).unwrap();
+    };
+    write("a.collides", 0, 0, 50);
+    write("a-steady", 0, 0, 50);
+    let refused = strait.wait_line("the refusal", SOON, |line| line.is_event("target_topic_refused")).unwrap();
+    println!("{}", refused.message());
+    assert!(refused.message().contains("a.collides-0") && refused.message().contains("a_collides"));
+    let wait_keys = |topic: &str, partition: i32, count: u64| {
+        wait_until(&format!("{count} records of {topic}-{partition}"), SOON, || {
+            let found = keys(&target.read_records(topic, Isolation::Committed).unwrap(), partition);
+            (found == key_range(0, count)).then_some(())
+        });
+    };
+    wait_keys("a-steady", 0, 50);
+
+    // Partitions with a counterpart go on while a new one has none.
+    write("a-grows", 0, 0, 10);
+    wait_keys("a-grows", 0, 10);
+    source.grow_topic("a-grows", 3).unwrap();
+    write("a-grows", 2, 0, 10);
+    let missing = strait.wait_line("the event", SOON, |line| line.is_event("target_partitions_missing")).unwrap();
+    assert!(missing.message().contains("a-grows-2: target topic a-grows has 2 partitions"), "{}", missing.message());
+    write("a-grows", 0, 10, 10);
+    write("a-grows", 1, 0, 10);
+    wait_keys("a-grows", 0, 20);
+    wait_keys("a-grows", 1, 10);
+    // The steady topic did not wait for the one that cannot be created.
+    write("a-steady", 0, 50, 50);
+    wait_keys("a-steady", 0, 100);
+    assert!(strait.events("lane_restarted").is_empty(), "{:?}", strait.events("lane_restarted"));
+
+    // What was in the way goes, and the topic comes by itself.
+    target.delete_topic("a_collides").unwrap();
+    target.grow_topic("a-grows", 3).unwrap();
+    wait_until("the topic created", SOON, || pair.has_target_topic("a.collides").then_some(()));
+    wait_keys("a.collides", 0, 50);
+    wait_keys("a-grows", 2, 10);
+}
