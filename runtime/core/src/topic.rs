@@ -12,6 +12,12 @@ impl TopicId {
     /// The cluster reports no topic ids (brokers before 2.8, embedded test clusters).
     pub const UNKNOWN: Self = Self([0; 16]);
 
+    /// Returns whether both ids are known and differ: then they are of two incarnations.
+    #[must_use]
+    pub fn is_other_than(self, found: Self) -> bool {
+        self.is_known() && found.is_known() && self != found
+    }
+
     /// Returns whether the cluster reported the id.
     #[must_use]
     pub fn is_known(self) -> bool {

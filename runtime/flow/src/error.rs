@@ -1,5 +1,7 @@
 //! Why an attempt at a lane ended early.
 
+use std::sync::Arc;
+
 use crate::ports::PortError;
 
 /// The reason why an attempt ended before the lane was asked to stop. The supervisor takes the
@@ -20,6 +22,9 @@ pub(crate) enum LaneError {
     /// join it again.
     #[error("stuck at the target: {0}")]
     Stuck(String),
+    /// A target topic is another one than before. The next attempt finds the partitions concerned.
+    #[error("target topic {0} was deleted, or deleted and created again")]
+    TargetChanged(Arc<str>),
     /// The lane cannot be used any more.
     #[error("{0}")]
     Closed(String),

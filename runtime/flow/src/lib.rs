@@ -37,7 +37,9 @@ pub use clock::{SystemClock, millis};
 pub use lane::LaneDeps;
 pub use link::LinkService;
 pub use lock::lock;
-pub use spec::{DeliveryMode, LaneSpec, Limits, OnCorrupt, OnGap, OnRefused, OnTimestampZero, Policies};
+pub use spec::{
+    DeliveryMode, LaneSpec, Limits, OnCorrupt, OnGap, OnRefused, OnTargetRecreated, OnTimestampZero, Policies,
+};
 pub use status::{
     Activity, KnownBounds, LaneState, LaneStatus, LinkStatus, PartitionStatus, Reason, Standing, Timings, TopicTotals,
     Totals, Unreachable,

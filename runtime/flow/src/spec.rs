@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::LaneId;
-pub use strait_core::config::{DeliveryMode, OnCorrupt, OnGap, OnRefused, OnTimestampZero};
+pub use strait_core::config::{DeliveryMode, OnCorrupt, OnGap, OnRefused, OnTargetRecreated, OnTimestampZero};
 
 use crate::ports::StartAt;
 
@@ -15,6 +15,8 @@ pub struct Policies {
     pub on_gap: OnGap,
     /// For records of the source that are damaged.
     pub on_corrupt: OnCorrupt,
+    /// For target topics that are deleted, or deleted and created again.
+    pub on_target_recreated: OnTargetRecreated,
     /// For refused records.
     pub on_refused: OnRefused,
     /// For records without a usable timestamp.

@@ -53,7 +53,7 @@ pub(crate) async fn supervise_until(
         }
         let wait = match &error {
             // Not an accident: the next attempt deals with it.
-            LaneError::Refused(_) | LaneError::Stuck(_) => Duration::ZERO,
+            LaneError::Refused(_) | LaneError::Stuck(_) | LaneError::TargetChanged(_) => Duration::ZERO,
             LaneError::Closed(reason) => {
                 let context = format!("lane {} of link {}", spec.lane, spec.link);
                 return Err(PortError::new(Class::Stop, context, reason));

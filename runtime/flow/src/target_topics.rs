@@ -1,6 +1,6 @@
 //! The target topics that a lane has opened.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +22,45 @@ pub(crate) struct TargetTopics {
     /// Answers for topics that cannot be written or have too few partitions, and until when each is
     /// cached.
     lacking: BTreeMap<Arc<str>, (Duration, TopicAnswer)>,
+    /// The ids of the topics that this lane has written to, by progress.
+    written: BTreeMap<Arc<str>, TopicId>,
+    /// Open topics that the last look did not find.
+    unseen: BTreeSet<Arc<str>>,
 }
 
 impl TargetTopics {
+    /// Creates the topics of an attempt. `written` are the ids of those that the lane has written
+    /// to.
+    pub fn new(written: BTreeMap<Arc<str>, TopicId>) -> Self {
+        Self { written, ..Self::default() }
+    }
+
+    /// Returns the id of a topic when the lane wrote to it, if it did and the id is known.
+    pub fn written_id(&self, name: &str) -> Option<TopicId> {
+        self.written.get(name).copied()
+    }
+
+    /// Forgets that the lane has written to a topic: what it wrote there is copied again.
+    pub fn forget_written(&mut self, name: &str) {
+        self.written.remove(name);
+    }
+
+    /// Returns an open topic that is another one now, or that two looks did not find.
+    pub fn changed(&mut self, ids: &BTreeMap<Arc<str>, TopicId>) -> Option<Arc<str>> {
+        let unseen: BTreeSet<Arc<str>> = self.open.keys().filter(|name| !ids.contains_key(*name)).cloned().collect();
+        let before = std::mem::replace(&mut self.unseen, unseen);
+        let is_gone = |name: &Arc<str>| before.contains(name) && self.unseen.contains(name);
+        let is_another = |(name, topic): &(&Arc<str>, &TargetTopic)| {
+            is_gone(name) || ids.get(*name).is_some_and(|id| topic.id.is_other_than(*id))
+        };
+        self.open.iter().find(is_another).map(|(name, _)| Arc::clone(name))
+    }
+
+    /// Returns the number of open topics.
+    pub fn count(&self) -> usize {
+        self.open.len()
+    }
+
     /// Returns an open topic.
     pub fn get(&self, name: &str) -> Option<TargetTopic> {
         self.open.get(name).copied()

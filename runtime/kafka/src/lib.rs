@@ -40,4 +40,4 @@ pub use target::{EndedIds, KafkaTarget, probe_transactions};
 pub use topics::link::{LinkTopics, LinkTopicsError};
 pub use topics::maker::TopicMaker;
 pub use topics::outlook::{Outlook, Outlooks};
-pub use topics::target::{KafkaTargetTopics, RefusedTopic};
+pub use topics::target::{KafkaTargetTopics, Lacking, RefusedTopic};

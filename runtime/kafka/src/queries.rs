@@ -1,6 +1,7 @@
 //! Requests about partitions and topics that any client can make. All block for a bounded time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::TopicId;
@@ -193,6 +194,20 @@ fn by_metadata(client: &Client, topics: &[&str], timeout: Duration) -> Result<Ve
             code,
             text: code.text(),
         })
+        .collect())
+}
+
+/// Returns the ids of those of these topics that exist. Unknown where the cluster does not tell it.
+pub(crate) fn topic_ids(
+    client: &Client,
+    topics: &[Arc<str>],
+    timeout: Duration,
+) -> Result<BTreeMap<Arc<str>, TopicId>, FfiError> {
+    let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+    let described = describe(client, &names, false, timeout)?;
+    let existing = described.into_iter().filter(|topic| !is_gone(topic.code));
+    Ok(existing
+        .map(|topic| (topic.topic.into(), if topic.code == Code::OK { TopicId(topic.id) } else { TopicId::UNKNOWN }))
         .collect())
 }
 

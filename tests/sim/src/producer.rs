@@ -1,10 +1,12 @@
 //! The lane's writer: two transactional producers, or a plain idempotent one, that behave as
 //! librdkafka's do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use strait_core::TopicId;
 use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
 use strait_flow::DeliveryMode;
@@ -136,6 +138,16 @@ impl Target for SimTarget {
         }
         Ok(TopicAnswer::Open(topic))
     }
+
+    async fn topic_ids(&mut self, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
+        let find = move |world: &mut World| {
+            let existing = world.target.topics.iter().filter(|topic| topics.contains(&topic.name));
+            existing.map(|topic| (Arc::clone(&topic.name), topic.id)).collect()
+        };
+        self.sim.call("looking at topics of the target", find).await
+    }
+
+    fn ask_topic_ids(&mut self) {}
 
     fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError> {
         let mut world = self.sim.lock();

@@ -168,7 +168,8 @@ impl Planned {
         let chains = chains_of(link, &self.slot, &topics_receiver);
         let target_topics = maker.map(|maker| {
             let target = KafkaTargetTopics::new(target, &link.name, maker, REQUEST);
-            TargetTopics::new(&link.name, Arc::clone(&chains), target, topics_receiver.clone())
+            let progress = (Arc::clone(&committed_progress) as Arc<dyn ProgressStore>, lanes);
+            TargetTopics::new(&link.name, Arc::clone(&chains), target, progress, topics_receiver.clone())
         });
         let deps = LaneDeps {
             connector: Arc::new(connector),
@@ -214,6 +215,7 @@ fn lane_spec(link: &Link, measured: &Measured, process: u32) -> LaneSpec {
         policies: Policies {
             on_gap: link.on_gap,
             on_corrupt: link.on_corrupt,
+            on_target_recreated: link.on_target_recreated,
             on_refused: link.on_refused,
             on_timestamp_zero: link.on_timestamp_zero,
         },
@@ -246,17 +248,23 @@ fn watch_intervals(link: &Link, partitions: usize) -> WatchIntervals {
     }
 }
 
-/// Creates the link's own topics where they are missing and returns its number of lanes. Where the
-/// configuration sets none, that of the existing topics counts.
-async fn ensure_lanes(link: &Link, target: &ClusterConfig) -> Result<u32, RunError> {
-    let topics = |lanes: u32| LinkTopics {
+/// Returns the topics that the link keeps for itself on the target.
+#[must_use]
+pub fn own_topics(link: &Link, target: &ClusterConfig, lanes: u32, timeout: Duration) -> LinkTopics {
+    LinkTopics {
         target: target.clone(),
         link: link.name.clone(),
         lanes,
         map_retention: Some(Duration::from_secs(u64::from(link.map_retention_days) * 24 * 3600)),
         manage: link.manage_topics,
-        timeout: REQUEST,
-    };
+        timeout,
+    }
+}
+
+/// Creates the link's own topics where they are missing and returns its number of lanes. Where the
+/// configuration sets none, that of the existing topics counts.
+async fn ensure_lanes(link: &Link, target: &ClusterConfig) -> Result<u32, RunError> {
+    let topics = |lanes: u32| own_topics(link, target, lanes, REQUEST);
     match topics(link.lanes.unwrap_or(LANES_DEFAULT)).ensure().await {
         Err(LinkTopicsError::Lanes { existing, .. }) if link.lanes.is_none() => Ok(topics(existing).ensure().await?),
         other => Ok(other?),

@@ -6,7 +6,7 @@
 mod catch_up;
 mod clusters;
 mod error;
-mod link;
+pub mod link;
 mod progress_bar;
 mod startup_retry;
 pub mod target_topics;

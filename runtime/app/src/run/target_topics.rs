@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_flow::ports::{ChainError, ChainFactory, SourceTopic, WantedTopic};
-use strait_kafka::KafkaTargetTopics;
+use strait_core::LaneId;
+use strait_flow::ports::{ChainError, ChainFactory, PortError, ProgressStore, SourceTopic, WantedTopic};
+use strait_kafka::{KafkaTargetTopics, RefusedTopic};
 use tokio::sync::watch;
 
 /// Minimum and maximum pause before topics that could not be created yet are retried. Doubles per
@@ -19,7 +20,7 @@ pub fn wanted_topics<'a>(named: impl IntoIterator<Item = (&'a SourceTopic, Arc<s
     let mut wanted: BTreeMap<Arc<str>, WantedTopic> = BTreeMap::new();
     for (topic, name) in named {
         let (partitions, like) = (topic.partitions.unsigned_abs(), Arc::clone(&topic.topic));
-        let new = WantedTopic { name: Arc::clone(&name), like, partitions, grows: true };
+        let new = WantedTopic { name: Arc::clone(&name), like, partitions, grows: true, creates: true };
         let known = wanted.entry(name).or_insert(new);
         known.partitions = partitions.max(known.partitions);
     }
@@ -39,6 +40,9 @@ pub struct TargetTopics {
     link: String,
     chains: Arc<dyn ChainFactory>,
     target: KafkaTargetTopics,
+    /// What the lanes of the link have committed.
+    progress: Arc<dyn ProgressStore>,
+    lanes: u32,
     topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
     /// Source topics without a target topic and target topics that cannot be created, so that each
     /// is logged once.
@@ -46,16 +50,17 @@ pub struct TargetTopics {
 }
 
 impl TargetTopics {
-    /// Creates the keeper of the target topics of a link, whose source topics are published in
-    /// `topics`.
+    /// Creates the keeper of the target topics of a link with so many lanes, whose source topics are
+    /// published in `topics`. `progress` is read where a topic is missing.
     #[must_use]
     pub fn new(
         link: &str,
         chains: Arc<dyn ChainFactory>,
         target: KafkaTargetTopics,
+        (progress, lanes): (Arc<dyn ProgressStore>, u32),
         topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
     ) -> Self {
-        Self { link: link.to_owned(), chains, target, topics, refused: BTreeSet::new() }
+        Self { link: link.to_owned(), chains, target, progress, lanes, topics, refused: BTreeSet::new() }
     }
 
     /// Creates missing topics whenever the source's topics change. Ends when the link does.
@@ -96,7 +101,7 @@ impl TargetTopics {
                 tracing::warn!(link, topic, %error, "a source topic has no target topic yet: none of its records can be copied");
             }
         }
-        match self.target.ensure(wanted).await {
+        match self.provide(wanted).await {
             Ok(refused) => {
                 // Whatever the reason, an operator may mend it at the target.
                 let done = refused.is_empty();
@@ -118,6 +123,20 @@ impl TargetTopics {
                 false
             }
         }
+    }
+
+    /// Creates and grows what the target lacks. A topic that lanes have written to is left to them:
+    /// it was deleted, and policy decides.
+    async fn provide(&self, wanted: Vec<WantedTopic>) -> Result<Vec<RefusedTopic>, PortError> {
+        let mut lacking = self.target.lacking(wanted).await?;
+        if !lacking.missing.is_empty() {
+            let mut written = BTreeSet::new();
+            for lane in 0..self.lanes {
+                written.extend(self.progress.read(LaneId(lane)).await?.target_ids().into_keys());
+            }
+            lacking.missing.retain(|topic| !written.contains(&topic.name));
+        }
+        self.target.provide(lacking).await
     }
 
     async fn wanted(&self, topics: Arc<Vec<SourceTopic>>) -> Option<Wanted> {

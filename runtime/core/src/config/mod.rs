@@ -39,7 +39,7 @@ pub use reload::{Reload, ReloadMode};
 pub use selector::Selector;
 pub use setting::{HIDDEN, KafkaProperties, PluginConfig, Setting};
 pub use start::Start;
-pub use sync::{Replication, Sync};
+pub use sync::{OnTargetRecreated, Replication, Sync};
 pub use validate::{resolve, validate};
 
 #[cfg(test)]

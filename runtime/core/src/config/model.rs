@@ -12,7 +12,7 @@ use super::limits::PluginLimits;
 use super::reload::Reload;
 use super::setting::{KafkaProperties, PluginConfig, Setting};
 use super::start::Start;
-use super::sync::Sync;
+use super::sync::{OnTargetRecreated, Sync};
 
 /// Configuration of Strait: the clusters, and the links that copy records between them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -130,6 +130,11 @@ pub struct Link {
     /// decompressed, unreadable headers. An event reports the offsets either way.
     #[serde(default)]
     pub on_corrupt: OnCorrupt,
+    /// Action when a target topic that the link has written to is deleted, or deleted and created
+    /// again. Either way an event reports it, and only partitions that were copied there are
+    /// concerned.
+    #[serde(default)]
+    pub on_target_recreated: OnTargetRecreated,
     /// Action for a record that the target refuses (too large, invalid timestamp) or a plugin
     /// rejects. With `stop`, a record that a plugin's `on_error` would send to quarantine stops its
     /// partition too.

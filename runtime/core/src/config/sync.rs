@@ -15,6 +15,18 @@ pub struct Sync {
     pub replication: Replication,
 }
 
+/// Action when a target topic is another one than the link has written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnTargetRecreated {
+    /// Stop the partitions that were copied there until an operator decides; nothing is created.
+    #[default]
+    Stop,
+    /// Create the topic if it is missing, and copy these partitions again from the start of their
+    /// logs. Records that plugins routed from them to other topics are copied there again too.
+    Recopy,
+}
+
 /// Number of replicas of a new target topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Replication {

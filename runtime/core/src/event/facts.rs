@@ -15,6 +15,7 @@ impl Event {
             | Self::CorruptSkipped { .. }
             | Self::PluginsRefused { .. }
             | Self::PluginsRolledBack { .. }
+            | Self::TargetRecopied { .. }
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
             | Self::TargetStuck { .. } => Severity::Warning,
@@ -44,6 +45,8 @@ impl Event {
             | Self::TargetPartitionsMissing { partition, .. }
             | Self::TargetDenied { partition, .. }
             | Self::TargetTopicRefused { partition, .. }
+            | Self::TargetRecreated { partition, .. }
+            | Self::TargetRecopied { partition, .. }
             | Self::TargetStuck { partition, .. }
             | Self::Quarantined { partition, .. }
             | Self::RecordStopped { partition, .. }
@@ -75,6 +78,7 @@ impl Event {
             Self::TargetPartitionsMissing { .. }
                 | Self::TargetDenied { .. }
                 | Self::TargetTopicRefused { .. }
+                | Self::TargetRecreated { found: None, .. }
                 | Self::QuarantineFailed { .. }
                 | Self::SourceCorrupt { .. }
         )
@@ -104,6 +108,9 @@ impl Event {
             Self::TargetPartitionsMissing { .. } => "target_partitions_missing",
             Self::TargetDenied { .. } => "target_denied",
             Self::TargetTopicRefused { .. } => "target_topic_refused",
+            Self::TargetRecreated { found: None, .. } => "target_gone",
+            Self::TargetRecreated { found: Some(_), .. } => "target_recreated",
+            Self::TargetRecopied { .. } => "target_recopied",
             Self::SourceConfigUnknown { .. } => "source_config_unknown",
             Self::SettingsLeftOut { .. } => "settings_left_out",
             Self::TargetStuck { .. } => "target_stuck",
@@ -149,6 +156,11 @@ impl Event {
             Self::SourceDenied { .. } => "grant Read and Describe on the source topic",
             Self::TargetPartitionsMissing { .. } => "add partitions to the target topic",
             Self::TargetDenied { .. } => "grant Write and Describe on the target topic (and Create, Alter)",
+            Self::TargetTopicRefused { .. } => "create the target topic by hand; strait check prints the command",
+            Self::TargetRecreated { .. } => {
+                "set on_target_recreated = \"recopy\" and restart to copy its source partitions again"
+            }
+            Self::SourceConfigUnknown { .. } => "grant DescribeConfigs on the source topics",
             Self::TargetStuck { .. } => "repair the target partition: it needs a leader and min.insync.replicas",
             Self::RecordStopped { .. } => {
                 "change the plugins so that they drop or change the record, or set on_refused = \"quarantine\""

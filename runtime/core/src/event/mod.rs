@@ -202,6 +202,37 @@ pub enum Event {
         /// The broker's error, and what to do.
         reason: String,
     },
+    /// A target topic that the link has written to was deleted, and maybe created again.
+    #[error(
+        "{partition}: target topic {target_topic} (id {was}) was deleted{}; the partition was copied there up to offset {position}. Nothing is created or copied again by itself: see on_target_recreated", again(*found)
+    )]
+    TargetRecreated {
+        /// The source partition.
+        partition: PartitionKey,
+        /// The target topic.
+        target_topic: Arc<str>,
+        /// Its id when the partition was copied there.
+        was: TopicId,
+        /// Its present id, if it exists.
+        found: Option<TopicId>,
+        /// The next offset of the partition.
+        position: SourceOffset,
+    },
+    /// A partition is copied again from the start of its log, because its target topic is another
+    /// one and `on_target_recreated` is `recopy`.
+    #[error(
+        "{partition}: target topic {target_topic} is not the one (id {was}) that the partition was copied to up to offset {position}; copying it again from the start of its log (on_target_recreated = \"recopy\")"
+    )]
+    TargetRecopied {
+        /// The source partition.
+        partition: PartitionKey,
+        /// The target topic.
+        target_topic: Arc<str>,
+        /// Its id when the partition was copied there.
+        was: TopicId,
+        /// The next offset of the partition until now.
+        position: SourceOffset,
+    },
     /// A target topic was created without its source topic's settings, because those could not be
     /// read.
     #[error(
@@ -418,6 +449,11 @@ pub enum Event {
         /// Time until the lane is taken again, in milliseconds.
         backoff_ms: u64,
     },
+}
+
+/// Says that a topic was created again, if it was.
+fn again(found: Option<TopicId>) -> String {
+    found.map_or_else(String::new, |found| format!(" and created again (id {found} now)"))
 }
 
 /// Formats a reason as the end of a message; empty if there is none.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::{Batch, Disposition, Event, Processed, SourceOffset};
+use strait_core::{Batch, Disposition, Event, Processed, SourceOffset, TopicId};
 
 use super::Lane;
 use crate::clock::millis;
@@ -13,6 +13,7 @@ use crate::error::LaneError;
 use crate::partitions::{Pause, Queued, Stream};
 use crate::ports::{ChainError, ReadEpoch, TargetTopic, TopicAnswer, WantedTopic};
 use crate::refusals::{Checks, Refusal, Refusals, leave_out, stamp};
+use crate::spec::OnTargetRecreated;
 
 /// Why a partition stops before a record.
 enum Stop {
@@ -159,8 +160,23 @@ impl Lane<'_> {
             return Ok(Some(topic));
         }
         let (target_topic, like) = (Arc::clone(name), Arc::clone(&partition.topic));
-        let wanted = WantedTopic { name: Arc::clone(name), like, partitions: needed, grows: is_own };
+        // Nothing is created silently where this lane has written before.
+        let recopies = self.spec.policies.on_target_recreated == OnTargetRecreated::Recopy;
+        let was = self.topics.written_id(name).filter(|_| !recopies);
+        let wanted =
+            WantedTopic { name: Arc::clone(name), like, partitions: needed, grows: is_own, creates: was.is_none() };
+        let position = window.committed();
         let event = match self.topics.open(&wanted, &mut *self.target, &*self.deps.clock, now).await? {
+            TopicAnswer::Missing => {
+                let was = was.unwrap_or(TopicId::UNKNOWN);
+                Event::TargetRecreated { partition, target_topic, was, found: None, position }
+            }
+            TopicAnswer::Open(TargetTopic { id, .. }) | TopicAnswer::TooSmall(TargetTopic { id, .. }, _)
+                if was.is_some_and(|was| was.is_other_than(id)) =>
+            {
+                let was = was.unwrap_or(id);
+                Event::TargetRecreated { partition, target_topic, was, found: Some(id), position }
+            }
             TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _) if fits(&topic) => return Ok(Some(topic)),
             TopicAnswer::Open(topic) => {
                 let (found, reason) = (topic.partitions, "it has not grown yet".to_owned());

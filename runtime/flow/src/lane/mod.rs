@@ -164,6 +164,10 @@ impl Lane<'_> {
                 reports.into_iter().try_for_each(|report| self.on_report(report, now))
             }
             TargetEvent::Committed(slot) => self.on_committed(slot, now).await,
+            TargetEvent::TopicIds(ids) => match self.topics.changed(&ids) {
+                Some(topic) => Err(LaneError::TargetChanged(topic)),
+                None => Ok(()),
+            },
             TargetEvent::Broken(error) => Err(error.into()),
         }
     }

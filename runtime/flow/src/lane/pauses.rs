@@ -14,6 +14,10 @@ use crate::ports::{PortError, TopicAnswer, WantedTopic};
 /// Interval of the periodic work.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Interval at which the ids of the open target topics are looked at, and what each topic adds.
+const LOOK: Duration = Duration::from_secs(5);
+const LOOK_PER_TOPIC: Duration = Duration::from_millis(10);
+
 /// With more transactional ids than this whose transactions cannot end, a stuck partition is only
 /// retried once they can: each failed retry costs another one or two.
 const UNFENCED_TRIED_MAX: usize = 2;
@@ -23,12 +27,13 @@ const UNFENCED_TRIED_MAX: usize = 2;
 pub(super) struct Timers {
     next_tick: Duration,
     next_probe: Duration,
+    next_look: Duration,
 }
 
 impl Timers {
     /// Everything is due now.
     pub fn new(now: Duration) -> Self {
-        Self { next_tick: now, next_probe: now }
+        Self { next_tick: now, next_probe: now, next_look: now + LOOK }
     }
 
     /// Returns whether the periodic work is due, and sets when it is due again.
@@ -36,6 +41,16 @@ impl Timers {
         let due = now >= self.next_tick;
         if due {
             self.next_tick = now + TICK;
+        }
+        due
+    }
+
+    /// Returns whether the ids of this many open target topics are to be looked at, and sets when
+    /// they are to be looked at again.
+    fn look(&mut self, now: Duration, topics: usize) -> bool {
+        let due = now >= self.next_look;
+        if due {
+            self.next_look = now + LOOK + LOOK_PER_TOPIC * u32::try_from(topics).unwrap_or(u32::MAX);
         }
         due
     }
@@ -83,6 +98,9 @@ impl Lane<'_> {
     /// is later than `now` if the target left a question unanswered, which takes long.
     pub(super) async fn tick(&mut self, now: Duration) -> Result<Duration, LaneError> {
         self.find_stuck(now).await?;
+        if self.timers.look(now, self.topics.count()) {
+            self.target.ask_topic_ids();
+        }
         for key in self.caution.take_judged_anew(self.chain.version()) {
             let stopped = self.partitions.iter_mut().map(|(_, window)| window);
             if let Some(window) = stopped.filter(|window| window.is_paused()).find(|window| *window.key() == key) {
@@ -164,7 +182,7 @@ impl Lane<'_> {
                 Some(topic) => topic,
                 None => {
                     let (name, like) = (Arc::clone(name), Arc::clone(name));
-                    let wanted = WantedTopic { name, like, partitions, grows: false };
+                    let wanted = WantedTopic { name, like, partitions, grows: false, creates: false };
                     let answer = self.target.open_topic(&wanted).await?;
                     let (TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _)) = answer else { return Ok(false) };
                     topic

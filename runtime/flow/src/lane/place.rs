@@ -1,16 +1,25 @@
 //! Which partitions a lane has, and where each of them begins.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::progress::Position;
-use strait_core::{Event, PartitionKey, lanes};
+use strait_core::progress::{Position, Tail};
+use strait_core::{Event, PartitionKey, TopicId, lanes};
 
 use super::Lane;
 use crate::error::LaneError;
 use crate::partitions::{PartitionWindow, Pause, Stream, is_other};
 use crate::ports::{SourceTopic, StartAt};
-use crate::spec::OnGap;
+use crate::spec::{OnGap, OnTargetRecreated};
+
+/// What becomes of a partition with progress.
+enum Placed {
+    /// It resumes there, or waits there if it is stopped.
+    Resumes,
+    /// It is copied again from the start of its log.
+    Recopied,
+}
 
 impl Lane<'_> {
     /// Places partitions at their committed positions. Those without progress are resolved and
@@ -18,9 +27,14 @@ impl Lane<'_> {
     /// that this process learns of later.
     pub(super) async fn place(&mut self, mine: Vec<(PartitionKey, u32)>, now: Duration) -> Result<(), LaneError> {
         let mut reading = Vec::new();
-        let mut first_seen = Vec::new();
+        let (mut first_seen, mut recopied) = (Vec::new(), Vec::new());
+        let target_ids = self.target_ids(&mine).await?;
         for (key, source_partitions) in mine {
             if let Some(position) = self.progress.position_of(&key).cloned() {
+                if let Placed::Recopied = self.check_target(&key, &position, &target_ids, now) {
+                    recopied.push((key, source_partitions));
+                    continue;
+                }
                 reading.extend(self.resume(key, source_partitions, &position, now)?);
                 continue;
             }
@@ -46,7 +60,50 @@ impl Lane<'_> {
             self.insert(window.with_pause(Some(Pause::Stopped)))?;
         }
         self.add_first_seen(first_seen, false).await?;
+        self.add_first_seen(recopied, true).await?;
         self.start_reading(&reading).await
+    }
+
+    /// Returns the present ids of the target topics that partitions were copied to. Topics that are
+    /// gone have none.
+    async fn target_ids(
+        &mut self,
+        partitions: &[(PartitionKey, u32)],
+    ) -> Result<BTreeMap<Arc<str>, TopicId>, LaneError> {
+        let positions = partitions.iter().filter_map(|(key, _)| self.progress.position_of(key));
+        let tails = positions.flat_map(|position| position.tails.list()).filter(|tail| tail.id.is_known());
+        let names: BTreeSet<Arc<str>> = tails.map(|tail| Arc::clone(&tail.topic)).collect();
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        Ok(self.target.topic_ids(names.into_iter().collect()).await?)
+    }
+
+    /// Compares the target topics that a partition was copied to with the present ones. If one is
+    /// another one or gone, policy decides: the partition stops, or it is copied again.
+    fn check_target(
+        &mut self,
+        key: &PartitionKey,
+        position: &Position,
+        ids: &BTreeMap<Arc<str>, TopicId>,
+        now: Duration,
+    ) -> Placed {
+        let changed =
+            |tail: &&Tail| tail.id.is_known() && ids.get(&tail.topic).is_none_or(|found| tail.id.is_other_than(*found));
+        let Some(tail) = position.tails.list().iter().find(changed) else { return Placed::Resumes };
+        let (partition, target_topic, was) = (key.clone(), Arc::clone(&tail.topic), tail.id);
+        let position = position.next;
+        if self.spec.policies.on_target_recreated == OnTargetRecreated::Recopy {
+            self.topics.forget_written(&target_topic);
+            self.emit(Event::TargetRecopied { partition, target_topic, was, position });
+            return Placed::Recopied;
+        }
+        let found = ids.get(&tail.topic).copied();
+        let event = Event::TargetRecreated { partition, target_topic, was, found, position };
+        if self.caution.stop(key, position, position, &event, now).1 {
+            self.emit(event);
+        }
+        Placed::Resumes
     }
 
     /// Places a partition at its committed position. Returns its stream if it may be read.

@@ -89,7 +89,7 @@ impl<'a> Lane<'a> {
             quarantine,
             chain,
             partitions: Partitions::default(),
-            topics: TargetTopics::default(),
+            topics: TargetTopics::new(read.target_ids()),
             transactions: Transactions::new(),
             in_flight: InFlight::default(),
             progress: Progress::new(read, owner, taken, &topics, spec, now),

@@ -185,5 +185,5 @@ impl Partitions {
 
 /// Returns whether two ids are those of different incarnations of a topic. Unknown ids never are.
 pub(crate) fn is_other(known: TopicId, found: TopicId) -> bool {
-    known.is_known() && found.is_known() && known != found
+    known.is_other_than(found)
 }

@@ -1,5 +1,6 @@
 //! The writing side.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub struct WantedTopic {
     /// Whether an existing topic with fewer partitions is to be grown. False for a topic that
     /// plugins name per record: others may write there by key.
     pub grows: bool,
+    /// Whether it is to be created if it is missing.
+    pub creates: bool,
 }
 
 /// The answer to a request for a target topic.
@@ -66,6 +69,8 @@ pub enum TopicAnswer {
     /// It can be written, but has fewer partitions than it should have been grown to. The text says
     /// why it was not grown.
     TooSmall(TargetTopic, String),
+    /// It does not exist, and was not to be created.
+    Missing,
     /// It cannot be written: a permission is missing, or it does not exist and Strait may not
     /// create it.
     Denied(String),
@@ -241,6 +246,9 @@ pub enum TargetEvent {
     Delivered(Vec<DeliveryReport>),
     /// The transaction passed to [`Target::commit`] is committed.
     Committed(ProducerSlot),
+    /// The answer to [`Target::ask_topic_ids`]: the ids of the open topics that exist. An id that
+    /// the cluster does not tell is unknown.
+    TopicIds(BTreeMap<Arc<str>, TopicId>),
     /// A slot is broken (commit failed or with unknown result, fenced, fatal). Both must be taken
     /// again.
     Broken(PortError),
@@ -290,6 +298,17 @@ pub trait Target: Send {
     /// # Errors
     /// [`PortError`] if the target does not answer. What concerns the topic alone is an answer.
     async fn open_topic(&mut self, wanted: &WantedTopic) -> Result<TopicAnswer, PortError>;
+
+    /// Returns the ids of those of these topics that exist. An id that the cluster does not tell is
+    /// unknown.
+    ///
+    /// # Errors
+    /// [`PortError`] if the target does not answer.
+    async fn topic_ids(&mut self, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, TopicId>, PortError>;
+
+    /// Asks for the ids of the open topics. The answer comes as an event; none comes if the target
+    /// does not answer.
+    fn ask_topic_ids(&mut self);
 
     /// Begins a transaction.
     ///

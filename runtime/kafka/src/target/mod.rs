@@ -8,11 +8,13 @@ mod deliveries;
 mod size;
 mod take;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use strait_core::TopicId;
 use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
 use strait_flow::ports::{
@@ -25,8 +27,8 @@ use strait_flow::lock;
 
 use crate::config::{ClusterConfig, TargetTuning};
 use crate::error::{blocking, own, port_error_because};
-use crate::ffi::{Code, OutHeaderList, OutMessage, Producer};
-use crate::queries::describe_one;
+use crate::ffi::{Client, Code, OutHeaderList, OutMessage, Producer};
+use crate::queries::{describe_one, topic_ids};
 use crate::topics::maker::TopicMaker;
 use crate::topics::target::OpenRequest;
 pub use coordinator::probe_transactions;
@@ -94,6 +96,11 @@ impl KafkaTarget {
 
     fn producer(&self, slot: ProducerSlot) -> Option<&Arc<Producer>> {
         self.taken.as_ref()?.get(slot)
+    }
+
+    /// Returns the client for requests beside the records.
+    fn client(&self) -> Option<Arc<Client>> {
+        Some(Arc::clone(self.taken.as_ref()?.producers.first()?.client()))
     }
 
     fn not_taken(&self) -> PortError {
@@ -213,6 +220,30 @@ impl Target for KafkaTarget {
         }
         taken.open.push(OpenTopic { name: topic.to_owned(), min_in_sync: opened.min_in_sync, handles });
         Ok(opened.answer)
+    }
+
+    async fn topic_ids(&mut self, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
+        let Some(client) = self.client() else { return Err(self.not_taken()) };
+        let (context, timeout) = (self.spec.context.clone(), self.spec.tuning.request_timeout);
+        blocking(&self.spec.context, move || {
+            topic_ids(&client, &topics, timeout).map_err(|error| port_error_because(context, &error, client.trouble()))
+        })
+        .await?
+    }
+
+    fn ask_topic_ids(&mut self) {
+        let (Some(client), Some(taken)) = (self.client(), &self.taken) else { return };
+        let topics: Vec<Arc<str>> = taken.open.iter().map(|open| open.name.as_str().into()).collect();
+        if topics.is_empty() {
+            return;
+        }
+        let (reports, timeout) = (Arc::clone(&taken.reports), self.spec.tuning.request_timeout);
+        let context = self.spec.context.clone();
+        self.ending.retain(|task| !task.is_finished());
+        self.ending.push(tokio::task::spawn_blocking(move || match topic_ids(&client, &topics, timeout) {
+            Ok(ids) => reports.push(TargetEvent::TopicIds(ids)),
+            Err(error) => tracing::debug!("{context}: ids of the target topics: {error}"),
+        }));
     }
 
     fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError> {

@@ -63,7 +63,7 @@ impl LinkTopics {
         blocking(&self.context(), move || self.ensure_blocking()).await?
     }
 
-    fn context(&self) -> String {
+    pub(super) fn context(&self) -> String {
         format!("link {}: topics of the link on cluster {}", self.link, self.target.name)
     }
 
@@ -115,6 +115,10 @@ impl LinkTopics {
     }
 
     fn create_map(&self, client: &Client, topic: &str) -> Result<(), FfiError> {
+        self.create(client, topic, self.lanes, &self.map_settings()).map(drop)
+    }
+
+    fn map_settings(&self) -> TopicSettings {
         let retention_ms = self.map_retention.map_or_else(|| "-1".to_owned(), |kept| millis(kept).to_string());
         let all = vec![
             ("cleanup.policy", "delete".to_owned()),
@@ -123,8 +127,16 @@ impl LinkTopics {
             ("retention.bytes", "-1".to_owned()),
             ("message.timestamp.type", "CreateTime".to_owned()),
         ];
-        let settings = TopicSettings { all, dispensable: &["retention.bytes", "message.timestamp.type"] };
-        self.create(client, topic, self.lanes, &settings).map(drop)
+        TopicSettings { all, dispensable: &["retention.bytes", "message.timestamp.type"] }
+    }
+
+    /// Returns the topics, each with its partitions and settings.
+    pub(super) fn all(&self) -> [(String, u32, TopicSettings); 3] {
+        [
+            (progress_topic(&self.link), self.lanes, compacted("CreateTime")),
+            (map_topic(&self.link), self.lanes, self.map_settings()),
+            (operate_topic(&self.link), OPERATE_PARTITIONS, compacted("LogAppendTime")),
+        ]
     }
 
     fn create(

@@ -8,10 +8,13 @@ use strait_core::Event;
 use strait_core::topic::collision_key;
 use strait_flow::ports::{PortError, WantedTopic};
 
-use super::target::{KafkaTargetTopics, sort};
+use super::link::LinkTopics;
+use super::settings::{Created, TopicSettings, create_with, creation_command};
+use super::target::{KafkaTargetTopics, lacking};
+use super::{count, own_replicas};
 use crate::error::blocking;
-use crate::ffi::FfiError;
-use crate::lazy_client::fail;
+use crate::ffi::{Client, FfiError, NewTopic};
+use crate::lazy_client::{connect, fail};
 use crate::queries::is_unsupported;
 
 /// What the target says of a topic that is missing or too small.
@@ -42,9 +45,10 @@ impl KafkaTargetTopics {
         let context = self.client.context.clone();
         let (maker, timeout, servers) = (Arc::clone(&self.maker), self.timeout, self.client.servers().to_owned());
         blocking(&self.client.context, move || {
-            let sorted = sort(&client, &wanted, timeout).map_err(|error| fail(&context, &error, Some(&client)))?;
+            let found = lacking(&client, wanted, timeout).map_err(|error| fail(&context, &error, Some(&client)))?;
+            let missing: Vec<&WantedTopic> = found.missing.iter().collect();
             let mut outlooks = Outlooks::new();
-            for plan in maker.plan(&client, &sorted.missing)? {
+            for plan in maker.plan(&client, &missing)? {
                 let asked = match manages {
                     true => plan.send(&client, true, timeout).map_err(|error| refusal(&error)),
                     false => Err(Some("it does not exist, and manage_topics is off".to_owned())),
@@ -56,8 +60,8 @@ impl KafkaTargetTopics {
                 };
                 outlooks.insert(Arc::clone(&plan.wanted.name), outlook);
             }
-            collide(&sorted.missing, &mut outlooks);
-            for WantedTopic { name, partitions, .. } in sorted.small {
+            collide(&missing, &mut outlooks);
+            for WantedTopic { name, partitions, .. } in &found.small {
                 let asked = match manages {
                     true => client.create_partitions(name, *partitions, true, timeout).map_err(|error| refusal(&error)),
                     false => Err(Some(format!("it has fewer than {partitions} partitions, and manage_topics is off"))),
@@ -71,6 +75,59 @@ impl KafkaTargetTopics {
             Ok(outlooks)
         })
         .await?
+    }
+}
+
+impl LinkTopics {
+    /// Asks the target about those of the link's own topics that are missing.
+    ///
+    /// # Errors
+    /// [`PortError`] when the target does not answer.
+    pub async fn outlook(self) -> Result<Outlooks, PortError> {
+        blocking(&self.context(), move || {
+            let context = self.context();
+            let client = connect(&self.target, &format!("{}/own-topics", self.link))
+                .map_err(|error| fail(&context, &error, None))?;
+            let failed = |error: FfiError| fail(&context, &error, Some(&client));
+            let mut outlooks = Outlooks::new();
+            for (topic, partitions, settings) in self.all() {
+                if count(&client, &topic, self.timeout).map_err(failed)? > 0 {
+                    continue;
+                }
+                if let Some(outlook) = self.ask(&client, &topic, partitions, &settings) {
+                    outlooks.insert(topic.into(), outlook);
+                }
+            }
+            Ok(outlooks)
+        })
+        .await?
+    }
+
+    fn ask(&self, client: &Client, topic: &str, partitions: u32, settings: &TopicSettings) -> Option<Outlook> {
+        let replicas = own_replicas(client, self.timeout);
+        let refused = |reason: String| {
+            let command = creation_command(&self.target.bootstrap_servers, topic, partitions, replicas, settings);
+            Outlook::Refused { reason, command }
+        };
+        if !self.manage {
+            return Some(refused("it does not exist, and manage_topics is off".to_owned()));
+        }
+        let asked = create_with(settings, replicas, |settings, replication| {
+            let new = NewTopic { name: topic, partitions, replication, settings };
+            client.create_topic(&new, true, self.timeout)
+        });
+        match asked {
+            Ok(created) => {
+                let Created { left_out, refusal } = created.unwrap_or_default();
+                let left_out = (!left_out.is_empty()).then(|| Event::SettingsLeftOut {
+                    target_topic: topic.into(),
+                    left_out: left_out.join(", "),
+                    reason: refusal,
+                });
+                Some(Outlook::Provided(left_out.into_iter().collect()))
+            }
+            Err(error) => refusal(&error).map(refused),
+        }
     }
 }
 

@@ -40,18 +40,30 @@ impl KafkaTargetTopics {
         Self { client: LazyClient::new(target, format!("{link}/target-topics"), context), maker, timeout }
     }
 
-    /// Creates the missing ones of `wanted` and grows those that are too small. Returns the topics
-    /// that the target refused; a lane that has a record for one reports it.
+    /// Returns those of `wanted` that the target lacks.
     ///
     /// # Errors
-    /// [`PortError`] when a cluster does not answer.
-    pub async fn ensure(&self, wanted: Vec<WantedTopic>) -> Result<Vec<RefusedTopic>, PortError> {
+    /// [`PortError`] when the target does not answer.
+    pub async fn lacking(&self, wanted: Vec<WantedTopic>) -> Result<Lacking, PortError> {
         let client = self.client.get()?;
-        let (context, maker, timeout) = (self.client.context.clone(), Arc::clone(&self.maker), self.timeout);
+        let (context, timeout) = (self.client.context.clone(), self.timeout);
         blocking(&self.client.context, move || {
-            let sorted = sort(&client, &wanted, timeout).map_err(|error| fail(&context, &error, Some(&client)))?;
-            let mut refused = maker.create(&client, &sorted.missing)?;
-            for topic in sorted.small {
+            lacking(&client, wanted, timeout).map_err(|error| fail(&context, &error, Some(&client)))
+        })
+        .await?
+    }
+
+    /// Creates and grows topics. Returns those that the target refused; a lane that has a record for
+    /// one reports it.
+    ///
+    /// # Errors
+    /// [`PortError`] when the source does not answer.
+    pub async fn provide(&self, lacking: Lacking) -> Result<Vec<RefusedTopic>, PortError> {
+        let client = self.client.get()?;
+        let (maker, timeout) = (Arc::clone(&self.maker), self.timeout);
+        blocking(&self.client.context, move || {
+            let mut refused = maker.create(&client, &lacking.missing.iter().collect::<Vec<_>>())?;
+            for topic in lacking.small {
                 if let Err(error) = grow(&client, &topic.name, topic.partitions, timeout) {
                     refused.push((Arc::clone(&topic.name), error));
                 }
@@ -63,30 +75,31 @@ impl KafkaTargetTopics {
 }
 
 /// Topics that the target lacks.
-pub(super) struct Sorted<'a> {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lacking {
     /// They do not exist.
-    pub missing: Vec<&'a WantedTopic>,
+    pub missing: Vec<WantedTopic>,
     /// They have too few partitions.
-    pub small: Vec<&'a WantedTopic>,
+    pub small: Vec<WantedTopic>,
 }
 
 /// Returns those of `wanted` that the target lacks.
-pub(super) fn sort<'a>(client: &Client, wanted: &'a [WantedTopic], timeout: Duration) -> Result<Sorted<'a>, FfiError> {
+pub(super) fn lacking(client: &Client, wanted: Vec<WantedTopic>, timeout: Duration) -> Result<Lacking, FfiError> {
     let found: BTreeMap<String, u32> = client
         .metadata(None, timeout)?
         .into_iter()
         .filter(|(_, _, code)| *code == Code::OK)
         .map(|(topic, partitions, _)| (topic, partitions.unsigned_abs()))
         .collect();
-    let mut sorted = Sorted { missing: Vec::new(), small: Vec::new() };
+    let mut lacking = Lacking::default();
     for topic in wanted {
         match found.get(&*topic.name) {
-            None => sorted.missing.push(topic),
-            Some(found) if *found < topic.partitions => sorted.small.push(topic),
+            None => lacking.missing.push(topic),
+            Some(found) if *found < topic.partitions => lacking.small.push(topic),
             Some(_) => {}
         }
     }
-    Ok(sorted)
+    Ok(lacking)
 }
 
 /// A target topic as a lane asks for it.
@@ -128,6 +141,7 @@ impl OpenRequest {
         let fail = |error: FfiError| port_error_because(context.clone(), &error, client.trouble());
         let mut found = match find(client, topic, timeout).map_err(fail)? {
             Some(found) => found,
+            None if !self.wanted.creates => return Ok(TopicAnswer::Missing.into()),
             None => match self.create(client)? {
                 Ok(created) => created,
                 Err(refusal) => return Ok(refusal.into()),

@@ -24,7 +24,7 @@ impl EventSink for Ignored {
 
 /// Opens a topic like the source topic of the same name.
 pub async fn open(target: &mut KafkaTarget, topic: &str, partitions: u32) -> TargetTopic {
-    let wanted = WantedTopic { name: topic.into(), like: topic.into(), partitions, grows: true };
+    let wanted = WantedTopic { name: topic.into(), like: topic.into(), partitions, grows: true, creates: true };
     match target.open_topic(&wanted).await.unwrap() {
         TopicAnswer::Open(topic) => topic,
         other => panic!("{other:?}"),

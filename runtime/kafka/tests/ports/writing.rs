@@ -97,7 +97,7 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     let error = loop {
         match event(&mut zombie).await {
             TargetEvent::Broken(error) => break error,
-            TargetEvent::Delivered(_) => {}
+            TargetEvent::Delivered(_) | TargetEvent::TopicIds(_) => {}
             TargetEvent::Committed(_) => panic!("a zombie has committed"),
         }
     };
@@ -129,7 +129,7 @@ async fn fates(target: &mut strait_kafka::KafkaTarget, count: usize) -> Vec<Deli
     while fates.len() < count {
         match event(target).await {
             TargetEvent::Delivered(deliveries) => fates.extend(deliveries),
-            TargetEvent::Broken(_) => {}
+            TargetEvent::Broken(_) | TargetEvent::TopicIds(_) => {}
             TargetEvent::Committed(_) => panic!("nothing was committed"),
         }
     }

@@ -193,3 +193,65 @@ fn a_topic_that_cannot_be_created_or_grown_stops_alone_and_is_found_by_check() {
     wait_keys("a.collides", 0, 50);
     wait_keys("a-grows", 2, 10);
 }
+
+#[test]
+fn a_target_topic_that_is_deleted_is_reported_and_never_made_anew_silently() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    let (source, target) = (pair.at_source(), pair.at_target());
+    let write = |topic: &str, first: u64, count: u64| {
+        write_records(&source.config(), topic, &numbered(0, first, count)).unwrap();
+    };
+    for topic in ["gone", "gone-beside"] {
+        source.create_topic(topic, 1, &[]).unwrap();
+        write(topic, 0, 1000);
+    }
+    let config = pair.config(&link("gone", &["gone.*"], 1, ""));
+    copy(&config);
+    let wait_keys = |topic: &str, wanted: &[String]| {
+        wait_until(&format!("{topic} copied"), SOON, || (kept(&target, topic) == wanted).then_some(()));
+    };
+
+    // Deleting records does no harm.
+    target.delete_records("source.gone-beside", 0, 500).unwrap();
+    // At a restart.
+    target.delete_topic("source.gone").unwrap();
+    write("gone", 1000, 10);
+    write("gone-beside", 1000, 10);
+    let mut stopped = Strait::run("restarted", &config, &["--until-caught-up"]).unwrap();
+    assert_eq!(stopped.wait_end(SOON).unwrap().code(), Some(1), "{}", stopped.stderr());
+    let events = stopped.events("target_gone");
+    assert_eq!(events.len(), 1, "{events:?}");
+    for part in ["gone-0: target topic source.gone", "up to offset 1000", "on_target_recreated"] {
+        assert!(events[0].message().contains(part), "{}", events[0].message());
+    }
+    assert!(!pair.has_target_topic("source.gone"));
+    wait_keys("source.gone-beside", &key_range(500, 510));
+
+    // Somebody makes it anew.
+    target.create_topic("source.gone", 1, &[]).unwrap();
+    let mut strait = Strait::run("remade", &config, &[]).unwrap();
+    let event = strait.wait_line("the event", SOON, |line| line.is_event("target_recreated")).unwrap();
+    println!("{}", event.message());
+    strait.terminate().unwrap();
+    strait.wait_end(SOON).unwrap();
+
+    // The operator wants it copied again; the topic beside it is not.
+    let recopy = pair.config(&link("gone", &["gone.*"], 1, "on_target_recreated = \"recopy\""));
+    let strait = copy(&recopy);
+    assert_eq!(strait.events("target_recopied").len(), 1, "{:?}", strait.events("target_recopied"));
+    wait_keys("source.gone", &key_range(0, 1010));
+    assert_eq!(kept(&target, "source.gone-beside"), key_range(500, 510));
+
+    // While running.
+    let strait = Strait::run("running", &recopy, &[]).unwrap();
+    write("gone-beside", 1010, 10);
+    wait_keys("source.gone-beside", &key_range(500, 520));
+    target.delete_topic("source.gone").unwrap();
+    write("gone", 1010, 10);
+    strait.wait_line("the event", SOON, |line| line.is_event("target_recopied")).unwrap();
+    wait_until("the topic created", SOON, || pair.has_target_topic("source.gone").then_some(()));
+    wait_keys("source.gone", &key_range(0, 1020));
+    write("gone-beside", 1020, 10);
+    wait_keys("source.gone-beside", &key_range(500, 530));
+}

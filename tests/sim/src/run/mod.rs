@@ -5,7 +5,7 @@ mod storm;
 
 use std::future::Future;
 
-use strait_flow::{DeliveryMode, OnCorrupt, OnGap, OnRefused, OnTimestampZero, Policies};
+use strait_flow::{DeliveryMode, OnCorrupt, OnGap, OnRefused, OnTargetRecreated, OnTimestampZero, Policies};
 
 use self::peace::finish;
 use self::storm::storm;
@@ -56,6 +56,7 @@ pub fn lenient() -> Policies {
     Policies {
         on_gap: OnGap::Continue,
         on_corrupt: OnCorrupt::Stop,
+        on_target_recreated: OnTargetRecreated::Stop,
         on_refused: OnRefused::Quarantine,
         on_timestamp_zero: OnTimestampZero::Now,
     }
@@ -107,6 +108,7 @@ pub fn run_seed(seed: u64, bug: Option<Bug>) -> Outcome {
     let policies = Policies {
         on_gap: if pick(true, false) { OnGap::Continue } else { OnGap::Stop },
         on_corrupt: OnCorrupt::Stop,
+        on_target_recreated: OnTargetRecreated::Stop,
         on_refused: if pick(true, false) { OnRefused::Quarantine } else { OnRefused::Stop },
         on_timestamp_zero: match (pick(true, false), pick(true, false)) {
             (true, _) => OnTimestampZero::Now,

@@ -52,6 +52,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         sides.lines(&mut steps).await;
         let names = sides.topics(chain, &mut steps).await;
         target_topics::check(&sides, &names, &mut steps).await;
+        target_topics::check_own(&sides, &mut steps).await;
         sides.permissions(&names, &mut steps).await;
         sides.transactions(&mut steps).await;
     }

@@ -1,13 +1,15 @@
-//! The target topics of a link: which of them Strait would create or grow, and which not.
+//! The topics that a link needs on the target: which of them Strait would create or grow, and which
+//! not.
 
 use std::sync::Arc;
 
 use strait_core::Event;
 use strait_flow::ports::{EventSink, SourceTopic};
-use strait_kafka::{KafkaTargetTopics, Outlook, TopicMaker};
+use strait_kafka::{KafkaTargetTopics, Outlook, Outlooks, TopicMaker};
 
 use super::steps::{Sides, TIMEOUT, shorten};
 use super::{Outcome, Step};
+use crate::run::link::own_topics;
 use crate::run::target_topics::wanted_topics;
 
 /// A check reports events as steps.
@@ -32,6 +34,19 @@ pub async fn check(sides: &Sides<'_>, names: &[(SourceTopic, Arc<str>)], steps: 
             return;
         }
     };
+    report(&name, outlooks, steps);
+}
+
+/// Asks the target about the link's own topics.
+pub async fn check_own(sides: &Sides<'_>, steps: &mut Vec<Step>) {
+    let (name, target) = (format!("own topics of {}", sides.link.name), &sides.target.config);
+    match own_topics(sides.link, target, sides.link.lanes_to_create(), TIMEOUT).outlook().await {
+        Ok(outlooks) => report(&name, outlooks, steps),
+        Err(error) => steps.push(Step::new(name, Outcome::Failed, error.to_string())),
+    }
+}
+
+fn report(name: &str, outlooks: Outlooks, steps: &mut Vec<Step>) {
     let (mut provided, mut refused, mut events) = (Vec::new(), Vec::new(), Vec::new());
     for (topic, outlook) in outlooks {
         match outlook {
@@ -44,15 +59,13 @@ pub async fn check(sides: &Sides<'_>, names: &[(SourceTopic, Arc<str>)], steps: 
     }
     if !provided.is_empty() {
         let text = format!("{} would be created: {}", provided.len(), shorten(provided));
-        steps.push(Step::new(&name, Outcome::Ok, text));
+        steps.push(Step::new(name, Outcome::Ok, text));
     }
     if !events.is_empty() {
-        steps.push(Step::new(&name, Outcome::Warning, format!("as it stands: {}", shorten(events))));
+        steps.push(Step::new(name, Outcome::Warning, format!("as it stands: {}", shorten(events))));
     }
     if !refused.is_empty() {
-        let text = format!("{} would be missing or too small, and their records would wait:{}", refused.len(), {
-            shorten(refused)
-        });
-        steps.push(Step::new(&name, Outcome::Failed, text));
+        let text = format!("{} would be missing or too small:{}", refused.len(), shorten(refused));
+        steps.push(Step::new(name, Outcome::Failed, text));
     }
 }
