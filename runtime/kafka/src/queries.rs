@@ -58,7 +58,7 @@ pub(crate) fn list_each(
         return Ok(OffsetAnswers::new());
     }
     let error = match client.list_offsets(partitions, spec, committed, timeout) {
-        Ok(listed) => return Ok(collect(listed)),
+        Ok(listed) => return ask_new_leaders(client, collect(listed), spec, committed, timeout),
         Err(error) if is_unsupported(error.code) => return by_watermarks(client, partitions, spec, timeout),
         Err(error) => error,
     };
@@ -69,8 +69,33 @@ pub(crate) fn list_each(
         return Err(error);
     }
     if !present.is_empty() {
-        answers.extend(collect(client.list_offsets(&present, spec, committed, timeout)?));
+        let listed = collect(client.list_offsets(&present, spec, committed, timeout)?);
+        answers.extend(ask_new_leaders(client, listed, spec, committed, timeout)?);
     }
+    Ok(answers)
+}
+
+/// Returns whether an error means that the client's knowledge of a partition's leader is old.
+fn is_stale(code: Code) -> bool {
+    matches!(code, Code::NOT_LEADER | Code::FENCED_LEADER_EPOCH | Code::UNKNOWN_LEADER_EPOCH)
+}
+
+/// Looks up the leaders that the client knows wrongly, and asks them. librdkafka itself goes on
+/// asking with an old leader epoch until its metadata expires, which takes minutes: a leader that
+/// went and came back has a new one.
+fn ask_new_leaders(
+    client: &Client,
+    mut answers: OffsetAnswers,
+    spec: OffsetSpec,
+    committed: bool,
+    timeout: Duration,
+) -> Result<OffsetAnswers, FfiError> {
+    let stale = answers.iter().filter(|(_, answer)| answer.as_ref().is_err_and(|error| is_stale(error.code)));
+    let stale: Vec<Place> = stale.map(|((topic, partition), _)| Place::of(topic, *partition)).collect();
+    let topics: BTreeSet<&str> = stale.iter().map(|place| place.topic.as_str()).collect();
+    let Some(first) = topics.first() else { return Ok(answers) };
+    client.metadata((topics.len() == 1).then_some(*first), timeout)?;
+    answers.extend(collect(client.list_offsets(&stale, spec, committed, timeout)?));
     Ok(answers)
 }
 

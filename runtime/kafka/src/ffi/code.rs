@@ -61,6 +61,8 @@ impl Code {
     pub const UNKNOWN_TOPIC_OR_PART: Self = Self(3);
     /// The partition has no leader now.
     pub const LEADER_NOT_AVAILABLE: Self = Self(5);
+    /// Another broker leads the partition now.
+    pub const NOT_LEADER: Self = Self(6);
     /// The record or batch is too large.
     pub const MSG_SIZE_TOO_LARGE: Self = Self(10);
     /// There is no coordinator for the transactional id or group now.
@@ -107,6 +109,10 @@ impl Code {
     pub const SASL_AUTHENTICATION_FAILED: Self = Self(58);
     /// An ACL on the delegation token is missing.
     pub const DELEGATION_TOKEN_AUTHORIZATION_FAILED: Self = Self(65);
+    /// The leader has a newer epoch than the request.
+    pub const FENCED_LEADER_EPOCH: Self = Self(74);
+    /// The broker does not know the request's leader epoch yet.
+    pub const UNKNOWN_LEADER_EPOCH: Self = Self(75);
     /// The broker's validation refused the record.
     pub const INVALID_RECORD: Self = Self(87);
     /// The producer is fenced.

@@ -10,6 +10,7 @@
 
 mod common;
 mod group;
+mod leaders;
 mod reading;
 mod side;
 mod writing;
