@@ -1,23 +1,26 @@
-//! What a drill does to clusters, lines, topics and processes. Each hand acts on a thread of its
-//! own, at moments and with choices of its own random numbers.
+//! The hands of a drill: they act on clusters, lines, topics and rights. Each has a thread of its own,
+//! and random numbers of its own for its moments and choices.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use strait_e2e::{ConfigFolder, LogLine, Strait, TestClient};
+use strait_e2e::TestClient;
 use strait_test_cluster::{Cluster, Proxy};
 
 use super::Course;
+use super::damage::Damage;
+use super::everything::{DAMAGED, DENSE, REFUSED, TRANSACTIONS};
 use super::model::Model;
-use crate::support::{SOON, now, wait_until};
+use super::secured::{deny, no_longer_deny};
+use crate::support::{Pair, SOON, now, wait_until};
 
 const TOPICS_MAX: usize = 8;
 const PARTITIONS_MAX: i32 = 4;
 
-fn between(rng: &mut StdRng, ms: std::ops::Range<u64>) -> Duration {
+/// Returns a random time.
+pub fn between(rng: &mut StdRng, ms: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(rng.random_range(ms))
 }
 
@@ -107,8 +110,8 @@ fn lengthen(proxy: &Proxy, _on: bool) {
     proxy.delay(Duration::from_millis(40));
 }
 
-/// Makes and grows topics, and deletes and remakes one of them where that is asked for.
-pub fn topics(course: &Course, mut rng: StdRng, model: &Model, remakes: bool) {
+/// Makes, grows, deletes and remakes topics.
+pub fn topics(course: &Course, mut rng: StdRng, model: &Model) {
     let mut made = 0;
     while course.goes_on() {
         course.wait(between(&mut rng, 8_000..30_000));
@@ -123,7 +126,7 @@ pub fn topics(course: &Course, mut rng: StdRng, model: &Model, remakes: bool) {
                 course.trace(format!("topic {name}: grown to {}", partitions + 1));
                 model.grow(&name, partitions + 1);
             }
-            (1, Some((name, partitions))) if remakes => {
+            (1, Some((name, partitions))) => {
                 course.trace(format!("topic {name}: deleted"));
                 model.delete(&name);
                 course.wait(between(&mut rng, 0..10_000));
@@ -141,117 +144,61 @@ pub fn topics(course: &Course, mut rng: StdRng, model: &Model, remakes: bool) {
     }
 }
 
-/// Writes transactions, some of which abort, and records that the target refuses.
-pub fn records(course: &Course, mut rng: StdRng, model: &Model, refused: &str, transactions: &str) {
+/// Writes transactions, some of which abort, records that the target refuses, dense batches and
+/// damaged ones.
+pub fn records(course: &Course, mut rng: StdRng, model: &Model, source: &Cluster) {
     let mut seed = 0;
     while course.goes_on() {
         course.wait(between(&mut rng, 1_000..6_000));
-        if rng.random_bool(0.3) {
-            course.trace(format!("a record that the target refuses to {refused}-0"));
-            model.write_refused(refused, 0, 60_000);
+        match rng.random_range(0..12) {
+            0..3 => {
+                course.trace(format!("a record that the target refuses to {REFUSED}-0"));
+                model.write_refused(REFUSED, 0, 60_000);
+            }
+            3 => {
+                course.trace(format!("a dense batch to {DENSE}-0"));
+                model.write_dense(DENSE);
+            }
+            4 => damage(course, &mut rng, model, source),
+            _ => {}
         }
         seed += 1;
         let count = rng.random_range(10..200);
-        match model.write_transactions(transactions, 2, count, seed) {
-            Ok(committed) => course.trace(format!("{committed} records in transactions to {transactions}")),
-            Err(error) => course.trace(format!("transactions to {transactions} ended early: {error}")),
+        match model.write_transactions(TRANSACTIONS, 2, count, seed) {
+            Ok(committed) => course.trace(format!("{committed} records in transactions to {TRANSACTIONS}")),
+            Err(error) => course.trace(format!("transactions to {TRANSACTIONS} ended early: {error}")),
         }
     }
 }
 
-/// The processes of a drill, and the logs of those that are gone.
-pub struct Crew<'a> {
-    config: &'a ConfigFolder,
-    living: Mutex<Vec<Strait>>,
-    past: Mutex<Vec<LogLine>>,
-    changed: Mutex<Instant>,
+/// Damages a batch for a while.
+fn damage(course: &Course, rng: &mut StdRng, model: &Model, source: &Cluster) {
+    let length = between(rng, 2_000..15_000);
+    let Some(damage) = Damage::make(source, model.source(), DAMAGED) else {
+        return;
+    };
+    course.trace(format!("{DAMAGED}-0: a damaged batch for {length:.1?}"));
+    course.wait(length);
+    damage.mend();
+    course.trace(format!("{DAMAGED}-0: the batch is sound again"));
 }
 
-impl<'a> Crew<'a> {
-    pub fn start(config: &'a ConfigFolder, size: usize) -> Self {
-        let living = (0..size).map(|index| start(config, index)).collect();
-        Self { config, living: Mutex::new(living), past: Mutex::default(), changed: Mutex::new(Instant::now()) }
-    }
-
-    fn living(&self) -> MutexGuard<'_, Vec<Strait>> {
-        self.living.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Every line of every process.
-    pub fn lines(&self) -> Vec<LogLine> {
-        let mut lines = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        lines.extend(self.living().iter().flat_map(Strait::lines));
-        lines
-    }
-
-    /// When a process last began, or went on after a standstill of its own.
-    pub fn changed(&self) -> Instant {
-        *self.changed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change(&self) {
-        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// Fails if a process has ended by itself.
-    #[track_caller]
-    pub fn assert_alive(&self) {
-        for strait in self.living().iter_mut() {
-            assert!(strait.poll_end().unwrap().is_none(), "a process ended by itself: {}", strait.stderr());
-        }
-    }
-
-    fn replace(&self, index: usize, before: impl FnOnce(&mut Strait)) {
-        let mut living = self.living();
-        let old = &mut living[index];
-        before(old);
-        self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(old.lines());
-        *old = start(self.config, index);
-        self.change();
-    }
-
-    /// Ends every process in an orderly way.
-    pub fn end(&self) {
-        for strait in self.living().iter_mut() {
-            strait.terminate().unwrap();
-            assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0), "{}", strait.stderr());
-        }
-    }
-}
-
-fn start(config: &ConfigFolder, index: usize) -> Strait {
-    Strait::run(&format!("process {index}"), config, &[]).unwrap()
-}
-
-/// Kills, ends and freezes processes, and starts others in their place.
-pub fn processes(course: &Course, mut rng: StdRng, crew: &Crew<'_>) {
+/// Denies reads at the source and writes at the target, a topic at a time.
+pub fn rights(course: &Course, mut rng: StdRng, model: &Model, pair: &Pair) {
     while course.goes_on() {
-        course.wait(between(&mut rng, 20_000..70_000));
-        crew.assert_alive();
-        let count = crew.living().len();
-        let index = rng.random_range(0..count);
-        match rng.random_range(0..3) {
-            0 => {
-                course.trace(format!("process {index}: killed"));
-                crew.replace(index, |strait| strait.kill().unwrap());
-            }
-            1 => {
-                course.trace(format!("process {index}: asked to end"));
-                crew.replace(index, |strait| {
-                    strait.terminate().unwrap();
-                    // A process that cannot drain in time ends with an error; what it had in flight
-                    // is aborted.
-                    strait.wait_end(SOON).unwrap();
-                });
-            }
-            _ => {
-                let length = between(&mut rng, 2_000..20_000);
-                course.trace(format!("process {index}: frozen for {length:.1?}"));
-                crew.living()[index].pause().unwrap();
-                course.wait(length);
-                crew.living()[index].resume().unwrap();
-                crew.change();
-            }
-        }
+        course.wait(between(&mut rng, 10_000..40_000));
+        let living = model.living();
+        let topic = living[rng.random_range(0..living.len())].0.clone();
+        let length = between(&mut rng, 5_000..45_000);
+        let (cluster, name, operation) = if rng.random() {
+            (&pair.source, topic, "READ")
+        } else {
+            (&pair.target, format!("source.{topic}"), "WRITE")
+        };
+        course.trace(format!("{operation} of {name} denied for {length:.1?}"));
+        deny(cluster, &name, operation);
+        course.wait(length);
+        no_longer_deny(cluster, &name, operation);
+        course.trace(format!("{operation} of {name} allowed"));
     }
 }

@@ -3,14 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use strait_e2e::{ConfigFolder, Strait};
-use strait_test_cluster::{Cluster, ClusterSpec, Listener, User};
+use strait_e2e::Strait;
 
 use super::stream::{Figures, Stream};
-use super::ways::{LIMIT_BYTES, USER, Way, break_topic, mend};
-use super::{Course, EndsCourse, seconds};
+use super::ways::{LIMIT_BYTES, Way, break_topic, mend};
+use super::{Course, EndsCourse, seconds, secured};
 use crate::poison::poison;
-use crate::support::{Pair, SOON, Turn, kafka_tool, link, single, wait_until};
+use crate::support::{Pair, SOON, Turn, link, single, wait_until};
 
 const TOPICS: usize = 100;
 /// Time between two records of a topic.
@@ -25,38 +24,13 @@ const GAP_MAX: Duration = Duration::from_secs(1);
 const P99_FLOOR: Duration = Duration::from_millis(150);
 /// Time for the others to recover from a fault that was taken away.
 const RECOVERED: Duration = Duration::from_secs(60);
-const PASSWORD: &str = "copier-password";
-
-fn spec(name: &str) -> ClusterSpec {
-    let users = [USER, "admin"].map(|name| User { name: name.to_owned(), password: PASSWORD.to_owned() });
-    ClusterSpec { users: users.to_vec(), acls: true, ..single(name) }.with_listeners(&[Listener::Sasl]).with_proxies()
-}
-
-fn section(name: &str, cluster: &Cluster) -> String {
-    format!(
-        "[clusters.{name}]\nbootstrap_servers = \"{}\"\ninsecure = true\n[clusters.{name}.kafka]\n\
-         \"security.protocol\" = \"SASL_PLAINTEXT\"\n\"sasl.mechanism\" = \"SCRAM-SHA-256\"\n\
-         \"sasl.username\" = \"{USER}\"\n\"sasl.password\" = \"{PASSWORD}\"\n",
-        cluster.bootstrap()
-    )
-}
-
-/// Allows the link's user everything that no other ACL denies.
-fn allow(cluster: &Cluster) {
-    let all = ["TOPIC,*,LITERAL,ALL", "GROUP,*,LITERAL,ALL", "TRANSACTIONAL_ID,*,LITERAL,ALL"];
-    let cluster_wide = "CLUSTER,kafka-cluster,LITERAL,ALL";
-    let acls: Vec<String> = all.iter().chain([&cluster_wide]).map(|acl| format!("{USER},{acl}")).collect();
-    kafka_tool("acl", &cluster.internal_bootstrap(), &acls);
-}
 
 /// `STRAIT_SOAK_WAY_S` is the time of each way in seconds.
 #[test]
 #[ignore = "soak: half an hour; STRAIT_SOAK_WAY_S shortens it"]
 fn ten_ways_to_break_one_of_a_hundred_topics_hold_up_none_of_the_others() {
     let _turn = Turn::alone();
-    let pair = Pair::of(spec("hundred-source"), spec("hundred-target"));
-    allow(&pair.source);
-    allow(&pair.target);
+    let pair = secured::pair(single("hundred-source"), single("hundred-target"));
     let stream = Stream::new((0..TOPICS).map(|number| format!("hundred.t{number:02}")).collect());
     for topic in stream.topics() {
         pair.at_source().create_topic(topic, 1, &[]).unwrap();
@@ -64,8 +38,7 @@ fn ten_ways_to_break_one_of_a_hundred_topics_hold_up_none_of_the_others() {
     }
     let plugin = "[[links.plugins]]\nplugin = \"poison\"\n";
     let link = link("hundred", &["hundred\\..*"], 4, plugin);
-    let sections = format!("{}{}", section("source", &pair.source), section("target", &pair.target));
-    let config = ConfigFolder::new(&format!("{sections}{link}")).unwrap();
+    let config = secured::config(&pair, &link);
     config.write("plugins/poison.wasm", poison()).unwrap();
     let strait = Strait::run("hundred", &config, &[]).unwrap();
 

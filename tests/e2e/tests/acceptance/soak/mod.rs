@@ -2,11 +2,14 @@
 //! a trace of what it does, and can be shortened by an environment variable.
 
 mod behind;
+mod crew;
+mod damage;
 mod everything;
 mod hands;
 mod hundred;
 mod memory;
 mod model;
+mod secured;
 mod stream;
 mod watch;
 mod ways;

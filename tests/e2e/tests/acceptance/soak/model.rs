@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use strait_e2e::{GeneratorSpec, Isolation, LogRecord, Record, TestClient, Writer, check, generate};
+use strait_e2e::{GeneratorSpec, Isolation, LogRecord, Record, TestClient, Writer, check, generate, write_records};
 
 use super::Course;
 use crate::support::{noise, record};
@@ -116,6 +116,28 @@ impl Model {
         let record = Record { partition, ..record(Some(b"refused"), Some(&value)) };
         refused.insert(record.summary().content);
         topic.writer.send(&record).unwrap();
+    }
+
+    /// Writes a batch of 10 MB that compresses to some kB.
+    pub fn write_dense(&self, topic: &str) {
+        const RECORDS: u64 = 10_000;
+        let first = {
+            let mut state = self.state();
+            state.number += RECORDS;
+            state.number - RECORDS
+        };
+        let mut config = self.source.config();
+        config.set("batch.size", "20000000").set("batch.num.messages", "100000").set("linger.ms", "500");
+        config.set("compression.type", "zstd").set("message.max.bytes", "20000000");
+        let zeros = [0; 1_000];
+        let one = |number: u64| record(Some(format!("dense-{number}").as_bytes()), Some(&zeros));
+        let records: Vec<Record> = (first..first + RECORDS).map(one).collect();
+        write_records(&config, topic, &records).unwrap();
+    }
+
+    /// A client of the source.
+    pub fn source(&self) -> &TestClient {
+        &self.source
     }
 
     /// Writes transactions, aborted ones among them. A broker that goes away in the middle may end

@@ -8,7 +8,7 @@ use strait_core::lanes::lane_of;
 use strait_e2e::{LogLine, TestClient};
 
 use super::Course;
-use super::hands::Crew;
+use super::crew::Crew;
 use super::model::Model;
 
 /// A partition that does not move for this long, although there is something to copy, stands still.
