@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use strait_core::config::secrets;
 
+const IDEMPOTENCE: &str = "enable.idempotence";
 /// Length of the shortest value that is masked.
 const MASKED_LENGTH_MIN: usize = 3;
 
@@ -19,6 +20,23 @@ pub struct ClusterConfig {
     /// librdkafka properties, secrets resolved. Strait's own settings take precedence; core refuses
     /// properties that would break a guarantee before they come here.
     pub properties: BTreeMap<String, String>,
+}
+
+impl ClusterConfig {
+    /// Returns the cluster for writers without idempotence, which it does not support: they have
+    /// one request in flight, so that retries keep the order, but may write a record twice.
+    #[must_use]
+    pub fn without_idempotence(mut self) -> Self {
+        // Core refuses this property to operators, so nobody else sets it.
+        self.properties.insert(IDEMPOTENCE.to_owned(), "false".to_owned());
+        self
+    }
+
+    /// Returns whether writers are idempotent.
+    #[must_use]
+    pub fn has_idempotence(&self) -> bool {
+        self.properties.get(IDEMPOTENCE).is_none_or(|value| value != "false")
+    }
 }
 
 impl fmt::Debug for ClusterConfig {
@@ -153,6 +171,11 @@ impl Settings {
             settings.set(name, value.clone());
         }
         settings.set("bootstrap.servers", cluster.bootstrap_servers.clone());
+        if needs_system_certificates(&settings)
+            && let Some(location) = system_certificates()
+        {
+            settings.set("ssl.ca.location", location);
+        }
         settings
     }
 
@@ -207,6 +230,22 @@ impl Settings {
     }
 }
 
+/// Returns whether brokers are verified by the certificate authorities of the system, because none
+/// are configured.
+fn needs_system_certificates(settings: &Settings) -> bool {
+    let protocol = settings.get("security.protocol").unwrap_or_default().to_ascii_lowercase();
+    let configured = ["ssl.ca.location", "ssl.ca.pem", "ssl.ca.certificate.stores"];
+    ["ssl", "sasl_ssl"].contains(&protocol.as_str()) && configured.iter().all(|name| settings.get(name).is_none())
+}
+
+/// Returns the file of the system's certificate authorities, or its folder. The OpenSSL in the
+/// binary knows neither: it looks where it was built to be installed.
+fn system_certificates() -> Option<String> {
+    let found = openssl_probe::probe();
+    let path = found.cert_file.or_else(|| found.cert_dir.into_iter().next())?;
+    path.into_os_string().into_string().ok()
+}
+
 /// Returns the settings of a lane's reader.
 #[must_use]
 pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTuning) -> Settings {
@@ -252,7 +291,8 @@ pub(crate) fn committed_reader(settings: &mut Settings) {
     settings.remove("group.instance.id");
 }
 
-/// Returns the settings of a producer: transactional with an id, idempotent without.
+/// Returns the settings of a producer: transactional with an id, without one idempotent where the
+/// cluster is.
 #[must_use]
 pub fn writer(
     cluster: &ClusterConfig,
@@ -262,9 +302,10 @@ pub fn writer(
 ) -> Settings {
     let mut settings = Settings::of(cluster, client_id);
     settings.set_default("compression.type", &tuning.compression);
-    settings.set("enable.idempotence", "true");
+    let is_idempotent = cluster.has_idempotence() || transactional_id.is_some();
+    settings.set(IDEMPOTENCE, is_idempotent);
     settings.set("acks", "all");
-    settings.set("max.in.flight", 5);
+    settings.set("max.in.flight", if is_idempotent { 5 } else { 1 });
     settings.set("retries", i32::MAX);
     settings.set("enable.gapless.guarantee", "false");
     settings.set("queuing.strategy", "fifo");
@@ -328,6 +369,37 @@ mod tests {
         }
         let reader = reader(&cluster(), "l", 0, &SourceTuning::default());
         assert_eq!(reader.get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn without_idempotence_one_request_is_in_flight() {
+        let settings = |cluster: &ClusterConfig| {
+            let writer = writer(cluster, "c", &TargetTuning::default(), None);
+            ["enable.idempotence", "max.in.flight"].map(|name| writer.get(name).map(str::to_owned))
+        };
+        assert_eq!(settings(&cluster()), [Some("true".to_owned()), Some("5".to_owned())]);
+        let without = cluster().without_idempotence();
+        assert_eq!(settings(&without), [Some("false".to_owned()), Some("1".to_owned())]);
+    }
+
+    #[test]
+    fn the_systems_authorities_count_where_tls_has_no_others() {
+        let needs = |properties: &[(&str, &str)]| {
+            let mut settings = Settings::default();
+            properties.iter().for_each(|(name, value)| settings.set(name, value));
+            needs_system_certificates(&settings)
+        };
+        assert!(needs(&[("security.protocol", "SSL")]));
+        assert!(needs(&[("security.protocol", "sasl_ssl"), ("ssl.key.location", "/k")]));
+        for (name, value) in [
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("ssl.ca.location", "/ca"),
+            ("ssl.ca.location", "probe"),
+            ("ssl.ca.pem", "pem"),
+        ] {
+            assert!(!needs(&[("security.protocol", "SASL_SSL"), (name, value)]), "{name} {value}");
+        }
+        assert!(!needs(&[]));
     }
 
     #[test]

@@ -41,6 +41,9 @@ fn remedy(code: Code) -> Option<&'static str> {
         Code::SASL_AUTHENTICATION_FAILED | Code::AUTHENTICATION => {
             "check sasl.mechanism, sasl.username, sasl.password, the TLS settings and security.protocol in clusters.<name>.kafka"
         }
+        Code::UNSUPPORTED_FEATURE => {
+            "the cluster does not have this part of Kafka's protocol; delivery = \"at-least-once\" needs no transactions"
+        }
         Code::UNSUPPORTED_SASL_MECHANISM => "the broker does not offer this sasl.mechanism",
         Code::INVALID_TRANSACTION_TIMEOUT => "transaction.timeout.ms is above the broker's transaction.max.timeout.ms",
         Code::POLICY_VIOLATION => "the cluster's policy refuses it; make the topic by hand",

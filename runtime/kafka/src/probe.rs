@@ -1,5 +1,6 @@
 //! Probes a cluster: whether it can be reached, its identity, and the permissions on it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,13 @@ pub struct ClusterInfo {
     pub operations: Vec<Operation>,
     /// Shortest measured time of a request.
     pub round_trip: Duration,
+    /// Whether the brokers have idempotent producers. Without them there are no transactions
+    /// either.
+    pub has_idempotence: bool,
 }
+
+/// librdkafka's name of idempotent producers.
+const IDEMPOTENT_PRODUCER: &str = "IdempotentProducer";
 
 /// Why a cluster cannot be used, with what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,11 +111,20 @@ const MEASUREMENTS: u32 = 2;
 
 /// Collects the errors while connecting.
 #[derive(Default)]
-struct Troubles(Mutex<Vec<Trouble>>);
+struct Troubles {
+    list: Mutex<Vec<Trouble>>,
+    lacks_idempotence: AtomicBool,
+}
 
 impl Observer for Troubles {
+    fn lacks(&self, feature: &str) {
+        if feature == IDEMPOTENT_PRODUCER {
+            self.lacks_idempotence.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn trouble(&self, trouble: &Trouble) {
-        let mut list = lock(&self.0);
+        let mut list = lock(&self.list);
         if list.len() < 64 {
             list.push(trouble.clone());
         }
@@ -129,16 +145,21 @@ fn connect_and_ask(cluster: &ClusterConfig, patience: Duration) -> Result<Cluste
     let setting = |error: FfiError| ProbeError::Setting { cluster: cluster.name.clone(), reason: error.text };
     let troubles = Arc::new(Troubles::default());
     let observer: Arc<dyn Observer> = Arc::clone(&troubles) as Arc<dyn Observer>;
-    let settings = Settings::of(cluster, "strait-check");
+    let mut settings = Settings::of(cluster, "strait-check");
+    let debug = settings.get("debug").map_or_else(|| "feature".to_owned(), |debug| format!("{debug},feature"));
+    settings.set("debug", debug);
     let label = format!("{}/check", cluster.name);
     let client = Client::new(ClientKind::Producer, &label, &settings, Some(observer)).map_err(setting)?;
     let deadline = Instant::now() + patience;
     loop {
         match client.metadata(None, Duration::from_millis(500)) {
-            Ok(topics) => return Ok(info(&client, topics.len(), patience)),
+            Ok(topics) => {
+                let has_idempotence = !troubles.lacks_idempotence.load(Ordering::Relaxed);
+                return Ok(ClusterInfo { has_idempotence, ..info(&client, topics.len(), patience) });
+            }
             Err(error) => {
                 client.poll(Duration::from_millis(50));
-                let heard = lock(&troubles.0).clone();
+                let heard = lock(&troubles.list).clone();
                 let over = Instant::now() > deadline;
                 if let Some(cause) = cause(cluster, &heard) {
                     return Err(cause);
@@ -173,11 +194,12 @@ fn info(client: &Client, topics: usize, timeout: Duration) -> ClusterInfo {
             topics,
             operations: described.operations.into_iter().map(Operation::from).collect(),
             round_trip,
+            has_idempotence: true,
         },
         // Old brokers and the mock cluster do not have the request: use the metadata.
         Err(_) => {
             let cluster_id = client.cluster_id(timeout);
-            ClusterInfo { cluster_id, brokers: 1, topics, operations: Vec::new(), round_trip }
+            ClusterInfo { cluster_id, brokers: 1, topics, operations: Vec::new(), round_trip, has_idempotence: true }
         }
     }
 }

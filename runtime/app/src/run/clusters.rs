@@ -27,6 +27,7 @@ pub struct Clusters {
 }
 
 struct Cluster {
+    /// As it is configured.
     config: ClusterConfig,
     /// Its first answer.
     reached: OnceCell<Reached>,
@@ -35,6 +36,8 @@ struct Cluster {
 /// A cluster that has answered.
 #[derive(Clone, Debug)]
 pub struct Reached {
+    /// The cluster as its clients must take it.
+    pub config: ClusterConfig,
     /// The time that an answer takes.
     pub round_trip: Duration,
     /// Cluster id, where the brokers report it.
@@ -62,15 +65,18 @@ impl Clusters {
     ///
     /// # Errors
     /// [`RunError::Probe`].
-    pub async fn reach(&self, name: &str) -> Result<(&ClusterConfig, &Reached), RunError> {
+    pub async fn reach(&self, name: &str) -> Result<&Reached, RunError> {
         let unknown = || ProbeError::Setting { cluster: name.to_owned(), reason: "it is not configured".to_owned() };
         let cluster = self.all.get(name).ok_or_else(unknown)?;
         let probing = cluster.reached.get_or_try_init(|| async {
             let info = probe::probe(&cluster.config, PROBE).await?;
             tracing::info!(cluster = name, id = info.cluster_id, brokers = info.brokers, "connected");
-            Ok::<_, ProbeError>(Reached { round_trip: info.round_trip, id: info.cluster_id.map(Into::into) })
+            let config = cluster.config.clone();
+            let config = if info.has_idempotence { config } else { config.without_idempotence() };
+            let id = info.cluster_id.map(Into::into);
+            Ok::<_, ProbeError>(Reached { config, round_trip: info.round_trip, id })
         });
-        Ok((&cluster.config, probing.await?))
+        Ok(probing.await?)
     }
 
     /// Refuses a link with whose lanes the plugins of this process could need more memory than

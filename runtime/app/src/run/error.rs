@@ -23,6 +23,14 @@ pub enum RunError {
     /// The link's own topics are not as they must be.
     #[error(transparent)]
     LinkTopics(#[from] LinkTopicsError),
+    /// The target has no transactions, and the link needs them.
+    #[error("link {link}: {}", without_transactions(target))]
+    NoTransactions {
+        /// Name of the link.
+        link: String,
+        /// Its target cluster.
+        target: String,
+    },
     /// The lanes of the link are being resized, or have been.
     #[error("link {link}: {reason}")]
     Resized {
@@ -52,11 +60,28 @@ pub enum RunError {
     Panicked(String),
 }
 
+/// At-least-once delivery on a target without idempotent producers.
+pub const WITHOUT_IDEMPOTENCE: &str = "the target has no idempotent producers: one request is in flight to each broker, which keeps the order, and a request that is retried after a lost answer can write its records twice";
+
+/// Returns what a target without transactions means for a link that needs them.
+#[must_use]
+pub fn without_transactions(target: &str) -> String {
+    format!(
+        "cluster {target} has no transactions, which delivery = \"exactly-once\" needs: delivery = \"at-least-once\" would work"
+    )
+}
+
 impl RunError {
     /// Returns whether a retry can only succeed after the configuration, or a plugin that it names,
     /// was changed.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Plugin(_) | Self::PluginMemory(_) | Self::LinkTopics(LinkTopicsError::Lanes { .. }))
+        matches!(
+            self,
+            Self::Plugin(_)
+                | Self::PluginMemory(_)
+                | Self::LinkTopics(LinkTopicsError::Lanes { .. })
+                | Self::NoTransactions { .. }
+        )
     }
 }

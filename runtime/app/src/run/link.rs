@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strait_core::LaneId;
-use strait_core::config::{LANES_DEFAULT, Link, Start};
+use strait_core::config::{DeliveryMode, LANES_DEFAULT, Link, Start};
 use strait_flow::ports::{ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, LinkService, LinkStatus, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
@@ -124,8 +124,10 @@ impl Planned {
     /// [`RunError`].
     pub async fn prepare(&self, clusters: &Clusters) -> Result<Prepared, RunError> {
         let link = &self.link;
-        let (source, source_reached) = clusters.reach(&link.source).await?;
-        let (target, target_reached) = clusters.reach(&link.target).await?;
+        let source_reached = clusters.reach(&link.source).await?;
+        let target_reached = clusters.reach(&link.target).await?;
+        let (source, target) = (&source_reached.config, &target_reached.config);
+        check_delivery(link, target)?;
         let target_round_trip = target_reached.round_trip;
         let lanes = ensure_lanes(link, target).await?;
         clusters.admit(link, lanes)?;
@@ -197,6 +199,19 @@ impl Planned {
             watch: watch_intervals(link, partitions),
         })
     }
+}
+
+/// Refuses exactly-once delivery to a target without transactions, and says what at-least-once
+/// delivery means on a target without idempotence.
+fn check_delivery(link: &Link, target: &ClusterConfig) -> Result<(), RunError> {
+    if target.has_idempotence() {
+        return Ok(());
+    }
+    if link.delivery == DeliveryMode::ExactlyOnce {
+        return Err(RunError::NoTransactions { link: link.name.clone(), target: target.name.clone() });
+    }
+    tracing::warn!(link = link.name, target = target.name, "{}", super::error::WITHOUT_IDEMPOTENCE);
+    Ok(())
 }
 
 fn lane_spec(link: &Link, measured: &Measured, process: u32) -> LaneSpec {

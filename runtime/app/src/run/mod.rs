@@ -27,7 +27,7 @@ use crate::plugin_memory::PluginMemory;
 use crate::reload::Reloads;
 use catch_up::CatchUp;
 use clusters::Clusters;
-pub use error::RunError;
+pub use error::{RunError, WITHOUT_IDEMPOTENCE, without_transactions};
 use link::{Planned, Prepared};
 use progress_bar::{Bar, Bars};
 use startup_retry::{Patience, StartupRetry};

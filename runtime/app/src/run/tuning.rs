@@ -72,6 +72,7 @@ impl Measured {
     #[must_use]
     pub fn target(&self, link: &Link) -> TargetTuning {
         let batch_bytes = link.batch_kib_max as usize * 1024;
+        let commit_interval = Duration::from_millis(link.commit_interval_ms_max);
         let linger = (self.target_round_trip / 8).min(LINGER_MAX);
         let statistics = Duration::from_millis(self.partitions as u64 * 10).min(STATISTICS * 6);
         TargetTuning {
@@ -87,6 +88,7 @@ impl Measured {
             // leaves the rest of the release waiting behind it, and librdkafka spins until it is
             // answered.
             linger: TargetTuning::default().linger.max(linger),
+            transaction_timeout: TargetTuning::default().transaction_timeout.max(commit_interval * 4),
             statistics_interval: STATISTICS.max(statistics),
             ..TargetTuning::default()
         }
@@ -176,6 +178,15 @@ mod tests {
         let link = link_with(&json!({}));
         let linger = |ms| measured(1, 1, 0, ms).target(&link).linger.as_millis();
         assert_eq!((linger(0), linger(80), linger(1000)), (5, 10, 20));
+    }
+
+    #[test]
+    fn the_broker_does_not_abort_a_transaction_before_the_link_commits_it() {
+        let timeout = |interval_ms: u64| {
+            let link = link_with(&json!({ "commit_interval_ms_max": interval_ms }));
+            measured(1, 1, 0, 0).target(&link).transaction_timeout.as_secs()
+        };
+        assert_eq!((timeout(10), timeout(3_000), timeout(60_000)), (60, 60, 240));
     }
 
     #[test]

@@ -137,7 +137,8 @@ pub struct Link {
     pub on_target_recreated: OnTargetRecreated,
     /// Action for a record that the target refuses (too large, invalid timestamp) or a plugin
     /// rejects. With `stop`, a record that a plugin's `on_error` would send to quarantine stops its
-    /// partition too.
+    /// partition too, and the link writes nothing to its source, so Read and Describe on the topics
+    /// are all the permissions that it needs there.
     #[serde(default)]
     pub on_refused: OnRefused,
     /// Action for a record whose timestamp is 0, which librdkafka cannot send.

@@ -8,6 +8,7 @@
 mod admin;
 mod client;
 mod code;
+mod conf;
 mod consumer;
 mod message;
 mod mock;
@@ -20,8 +21,9 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use rdkafka_sys as sys;
 
 pub use admin::{ClusterDescription, PartitionDescription, TopicDescription};
-pub use client::{Client, ClientKind, Observer, Trouble, refused_value};
+pub use client::{Client, ClientKind, Observer, Trouble};
 pub use code::{Code, FfiError};
+pub use conf::refused_value;
 pub use consumer::Consumer;
 pub use message::{ConsumedMessage, Stamp};
 pub use mock::MockCluster;

@@ -206,7 +206,10 @@ pub(super) fn producer_error(context: impl Into<String>, error: &FfiError) -> Po
     let mut port = port_error(context, error);
     if error.fatal
         && class_of(error.code) != Class::Fenced
-        && !matches!(error.code, Code::TOPIC_AUTHORIZATION_FAILED | Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+        && !matches!(
+            error.code,
+            Code::TOPIC_AUTHORIZATION_FAILED | Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED | Code::UNSUPPORTED_FEATURE
+        )
     {
         port.class = Class::Retry;
     }
@@ -216,6 +219,19 @@ pub(super) fn producer_error(context: impl Into<String>, error: &FfiError) -> Po
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fatal_error_is_retried_unless_no_retry_can_help() {
+        let class = |code: Code| {
+            let mut error = FfiError::new(code, "failed");
+            error.fatal = true;
+            producer_error("here", &error).class
+        };
+        assert_eq!(class(Code::UNSUPPORTED_FEATURE), Class::Stop);
+        assert_eq!(class(Code::TOPIC_AUTHORIZATION_FAILED), Class::Stop);
+        assert_eq!(class(Code::FENCED), Class::Fenced);
+        assert_eq!(class(Code::INVALID_ARG), Class::Retry);
+    }
 
     #[test]
     fn tokens_fill_one_word_and_no_more() {

@@ -7,7 +7,7 @@ use regex::Regex;
 use strait_e2e::{ConfigFolder, Isolation, Strait, TestClient, write_records};
 use strait_test_cluster::{Cluster, ClusterSpec, HeldPort, Listener, User};
 
-use crate::support::{Turn, kafka_tool, link, now, numbered, single};
+use crate::support::{Turn, kafka_tool, keys, link, now, numbered, single};
 
 const END_MAX: Duration = Duration::from_secs(60);
 
@@ -109,7 +109,7 @@ fn target_acls(user: &str) -> Vec<String> {
     acls.map(|acl| format!("{user},{acl}")).to_vec()
 }
 
-const USERS: [&str; 6] = ["admin", "reader", "writer", "no-read", "no-write", "no-transactions"];
+const USERS: [&str; 7] = ["admin", "reader", "writer", "no-read", "no-write", "no-transactions", "read-only"];
 
 fn secured() -> Cluster {
     let users = USERS.map(|name| User { name: name.into(), password: format!("{name}-password") }).to_vec();
@@ -128,6 +128,7 @@ fn secured() -> Cluster {
         target_acls("writer"),
         without(target_acls("no-write"), "source.,PREFIXED,WRITE"),
         without(target_acls("no-transactions"), "TRANSACTIONAL_ID"),
+        ["READ", "DESCRIBE"].map(|operation| format!("read-only,TOPIC,rejecting,LITERAL,{operation}")).to_vec(),
     ];
     kafka_tool("acl", &cluster.internal_bootstrap(), &acls.concat());
     cluster
@@ -188,4 +189,44 @@ fn wrong_passwords_missing_permissions_and_bad_plugins_end_with_one_message() {
     assert_eq!(code, Some(0), "{output}");
     let copied = TestClient::new(cluster.internal_bootstrap()).read_log("source.orders", Isolation::Committed).unwrap();
     assert_eq!(copied.len(), 50);
+
+    a_source_that_may_only_be_read(&cluster);
+}
+
+/// A plugin rejects one record, and the link may not write its quarantine topic: that partition
+/// stops before it, the other is copied.
+fn a_source_that_may_only_be_read(cluster: &Cluster) {
+    let client = TestClient::new(cluster.internal_bootstrap());
+    client.create_topic("rejecting", 2, &[]).unwrap();
+    let mut records = [numbered(0, 0, 20), numbered(1, 0, 20)].concat();
+    records.iter_mut().for_each(|record| record.value = Some(b"{}".to_vec()));
+    records[10].value = Some(b"no JSON".to_vec());
+    write_records(&client.config(), "rejecting", &records).unwrap();
+    let users = [("read-only", "read-only-password"), ("writer", "writer-password")];
+    let plugin =
+        "[[links.plugins]]\nplugin = \"redact\"\nconfig = { rules = [{ fields = [\"$.a\"], with = \"remove\" }] }";
+
+    for (name, policy, event, (code, said)) in [
+        (
+            "kept",
+            "",
+            "quarantine_failed",
+            (1, "may not write topic strait.kept.quarantine on source: the first record"),
+        ),
+        ("stops", "on_refused = \"stop\"\n", "record_stopped", (0, "a refused record stops its partition")),
+    ] {
+        let naming = format!("naming = \"prefix\"\n{policy}{plugin}");
+        let config = secured_config(cluster, users, &link(name, &["rejecting"], 1, &naming));
+        let (found, output) = ending(name, &config, &["check"]);
+        assert!(found == Some(code) && output.contains(said), "{name}: {found:?} {output}");
+        let mut strait = Strait::run(name, &config, &["--until-caught-up"]).unwrap();
+        assert_eq!(strait.wait_end(END_MAX).unwrap().code(), Some(1), "{}", strait.stderr());
+        let stopped = strait.events(event);
+        let here = stopped.iter().any(|line| line.message().starts_with("rejecting-0: stopped at offset 10"));
+        assert!(here, "{name}: {}", strait.stderr());
+        assert!(strait.stderr().contains("1 of its partitions are stopped"), "{}", strait.stderr());
+        let copied = client.read_records("source.rejecting", Isolation::Committed).unwrap();
+        assert_eq!((keys(&copied, 0).len(), keys(&copied, 1).len()), (10, 20), "{name}");
+        client.delete_topic("source.rejecting").unwrap();
+    }
 }

@@ -17,6 +17,7 @@ mod admin;
 mod bad_input;
 mod batches;
 mod chaos;
+mod clouds;
 mod copy;
 mod damaged;
 mod gaps;

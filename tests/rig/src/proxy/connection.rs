@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::pump::{self, Limits, Pump};
+use super::strike;
 use super::{Counters, TO_BROKER, TO_CLIENT, Toxics};
 
 /// Counts an open connection for as long as it lives.
@@ -62,6 +63,15 @@ pub(super) async fn run(
     };
     let ready = client.set_nodelay(true).and_then(|()| server.set_nodelay(true));
     if ready.and_then(|()| narrow(&server, window[TO_CLIENT])).is_err() {
+        return;
+    }
+    let struck = toxics.borrow().struck;
+    if !struck.is_empty() {
+        let end = tokio::select! {
+            end = ended(toxics.clone(), born) => end,
+            _ = strike::run(&mut client, &mut server, struck) => End::Close,
+        };
+        finish(end, &[&client, &server]);
         return;
     }
     let end = {

@@ -18,6 +18,7 @@ mod connection;
 mod flight;
 mod pump;
 mod queue;
+mod strike;
 
 /// The faults that apply to the traffic now.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,6 +34,8 @@ struct Toxics {
     bandwidth: u64,
     /// Unacknowledged bytes of one connection, to the broker and back; 0 is unlimited.
     window: [usize; 2],
+    /// Requests that clients must not see.
+    struck: strike::Struck,
     /// Counts the calls of `cut` and `reset`: a connection older than the last one ends.
     ended: u64,
     /// Whether the last of these calls asked for a reset.
@@ -159,6 +162,13 @@ impl Proxy {
     /// may wait there.
     pub fn window(&self, bytes: usize) {
         self.change(|toxics| toxics.window = [bytes; 2]);
+    }
+
+    /// Strikes API keys out of the broker's ApiVersions answers, on connections made from now on:
+    /// 22 and 24 to 28 for a cluster without transactions. Such connections are plaintext, and
+    /// neither delayed nor limited.
+    pub fn strike(&self, api_keys: &[i16]) {
+        self.change(|toxics| toxics.struck = strike::Struck::new(api_keys));
     }
 
     /// Ends every fault, delay and limit. Connections go on, except those a black hole has torn.

@@ -1,6 +1,7 @@
 //! `strait check`: runs steps, each with a result. Changes nothing.
 
 mod line;
+mod quarantine;
 pub mod steps;
 mod target_topics;
 #[cfg(test)]

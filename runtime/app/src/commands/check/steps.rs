@@ -5,23 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::config::{DeliveryMode, Link};
-use strait_core::progress::{map_topic, progress_topic, quarantine_topic};
+use strait_core::progress::{map_topic, progress_topic};
 use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic};
 use strait_host::{HostChains, HostEngine};
 use strait_kafka::probe::{ClusterInfo, missing_operations, probe};
 use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, probe_transactions};
 
 use super::line::{End, line};
+use super::quarantine::quarantine;
 use super::{Outcome, Step, target_topics};
 use crate::compose;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
 use crate::run::topic_collisions::collisions;
+use crate::run::{WITHOUT_IDEMPOTENCE, without_transactions};
 
 /// How long a cluster may take to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 /// Most topics named in a line; the others are counted.
 const NAMED_MAX: usize = 8;
+
+/// Partitions that one lane reads well.
+const PARTITIONS_PER_LANE: i64 = 500;
 
 /// Runs every step, in order.
 pub fn all(loaded: &Loaded) -> Vec<Step> {
@@ -49,6 +54,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         };
         let sides = Sides { link, source, target };
         sides.same_cluster(&mut steps);
+        steps.extend(sides.delivery());
         sides.lines(&mut steps).await;
         let names = sides.topics(chain, &mut steps).await;
         target_topics::check(&sides, &names, &mut steps).await;
@@ -144,6 +150,18 @@ impl Sides<'_> {
         }
     }
 
+    /// Returns what the target's lack of transactions or idempotence means for the link.
+    fn delivery(&self) -> Option<Step> {
+        if self.target.info.has_idempotence {
+            return None;
+        }
+        let name = format!("delivery of {}", self.link.name);
+        Some(match self.link.delivery {
+            DeliveryMode::ExactlyOnce => Step::new(name, Outcome::Failed, without_transactions(&self.link.target)),
+            DeliveryMode::AtLeastOnce => Step::new(name, Outcome::Warning, WITHOUT_IDEMPOTENCE),
+        })
+    }
+
     async fn lines(&self, steps: &mut Vec<Step>) {
         for (end, side) in [(End::Source, self.source), (End::Target, self.target)] {
             steps.extend(line(&self.link.name, end, &side.config, side.info.round_trip, TIMEOUT).await);
@@ -191,6 +209,15 @@ impl Sides<'_> {
             return named;
         }
         steps.push(Step::new(&name, Outcome::Ok, format!("{} with {partitions} partitions: {lines}", named.len())));
+        let lanes = i64::from(link.lanes_to_create());
+        if partitions > lanes * PARTITIONS_PER_LANE {
+            let text = format!(
+                "{partitions} partitions for {lanes} lanes: above {PARTITIONS_PER_LANE} a lane, each fetch and each \
+                 transaction names so many partitions that others wait; use more lanes (strait lanes resize once the link \
+                 has run)"
+            );
+            steps.push(Step::new(&name, Outcome::Warning, text));
+        }
         if !refused.is_empty() {
             steps.push(Step::new(&name, Outcome::Failed, shorten(refused)));
         }
@@ -203,7 +230,8 @@ impl Sides<'_> {
     /// Finds out whether the target has transactions that this principal may use.
     async fn transactions(&self, steps: &mut Vec<Step>) {
         let link = self.link;
-        if link.delivery != DeliveryMode::ExactlyOnce {
+        // Without idempotence there are none, which `delivery` reports.
+        if link.delivery != DeliveryMode::ExactlyOnce || !self.target.info.has_idempotence {
             return;
         }
         let step = format!("transactions of {}", link.name);
@@ -234,9 +262,8 @@ impl Sides<'_> {
         use Operation::{Describe, Read, Write};
         let link = self.link;
         let read = names.iter().map(|(topic, _)| (topic.topic.to_string(), vec![Read, Describe]));
-        let quarantine = (quarantine_topic(&link.name), vec![Write]);
-        let wanted = read.chain([quarantine]).collect();
-        self.check_operations(self.source, "source", wanted, steps).await;
+        self.check_operations(self.source, "source", read.collect(), steps).await;
+        steps.push(quarantine(link, &self.source.config, &self.source.info.operations, TIMEOUT).await);
 
         let write = names.iter().map(|(_, target)| (target.to_string(), vec![Write, Describe]));
         let own = [progress_topic(&link.name), map_topic(&link.name)].map(|topic| (topic, vec![Read, Write]));
