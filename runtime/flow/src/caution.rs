@@ -84,6 +84,10 @@ pub(crate) struct Caution {
     /// stuck partitions are retried at once.
     asks_for_ends: bool,
     rewinds: BTreeMap<PartitionKey, Rewind>,
+    /// Partitions that may not be read and have not moved since that was reported.
+    denied: BTreeSet<PartitionKey>,
+    /// Things that are reported once in the life of this process.
+    told: BTreeSet<(&'static str, Arc<str>)>,
     /// Partitions that are stopped, or were and have not passed that place yet.
     stopped: BTreeMap<PartitionKey, Stopped>,
     /// The retry of a quarantine that does not answer, and the last error.
@@ -257,6 +261,20 @@ impl Caution {
     }
 }
 
+/// Events that would repeat.
+impl Caution {
+    /// Records that a partition may not be read. Returns whether that is news: it is, once the
+    /// partition has moved.
+    pub fn deny(&mut self, partition: &PartitionKey) -> bool {
+        self.denied.insert(partition.clone())
+    }
+
+    /// Returns whether an event about this subject has not been told yet, and records that it is.
+    pub fn tell_once(&mut self, event: &'static str, subject: &str) -> bool {
+        self.told.insert((event, Arc::from(subject)))
+    }
+}
+
 /// Truncations, quarantine, progress.
 impl Caution {
     /// Makes the next attempt read a truncated partition again.
@@ -305,6 +323,7 @@ impl Caution {
 
     /// Forgets what is below committed progress.
     pub fn forget_below(&mut self, partition: &PartitionKey, committed: SourceOffset) {
+        self.denied.remove(partition);
         if self.stopped.get(partition).is_some_and(|stopped| stopped.to < committed) {
             self.stopped.remove(partition);
         }

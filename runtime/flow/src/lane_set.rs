@@ -1,12 +1,14 @@
 //! The lanes of this process: one thread each, so that a plugin that computes for long delays its
 //! own lane only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use strait_core::{Event, LaneId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::lane::LaneDeps;
@@ -14,42 +16,76 @@ use crate::ports::{Class, PortError};
 use crate::spec::LaneSpec;
 use crate::supervisor::supervise_until;
 
+/// How long the threads of stopped lanes are waited for at the end of a link, beyond their drain.
+const JOIN_MAX: Duration = Duration::from_secs(20);
+
 struct Running {
     stop: CancellationToken,
     abort: CancellationToken,
     thread: JoinHandle<()>,
 }
 
+/// News of the lanes.
+pub(crate) enum LaneNews {
+    /// A lane ended by itself and can never run again.
+    Ended(PortError),
+    /// Lanes that were told to stop have done so.
+    Stopped,
+}
+
 pub(crate) struct LaneSet {
     spec: LaneSpec,
     deps: LaneDeps,
+    /// Ends the patience with lanes that stop.
+    abort: CancellationToken,
     lanes: BTreeMap<LaneId, Running>,
+    /// Lanes whose threads have not ended yet.
+    stopping: BTreeSet<LaneId>,
+    stops: JoinSet<Vec<LaneId>>,
+    /// Lanes that were assigned again while they were stopping.
+    again: BTreeSet<LaneId>,
     ended_sender: mpsc::Sender<PortError>,
     ended: mpsc::Receiver<PortError>,
 }
 
 impl LaneSet {
-    pub fn new(spec: LaneSpec, deps: LaneDeps) -> Self {
+    pub fn new(spec: LaneSpec, deps: LaneDeps, abort: CancellationToken) -> Self {
         let (ended_sender, ended) = mpsc::channel(1);
-        Self { spec, deps, lanes: BTreeMap::new(), ended_sender, ended }
+        Self {
+            spec,
+            deps,
+            abort,
+            lanes: BTreeMap::new(),
+            stopping: BTreeSet::new(),
+            stops: JoinSet::new(),
+            again: BTreeSet::new(),
+            ended_sender,
+            ended,
+        }
     }
 
     pub fn running(&self) -> Vec<LaneId> {
         self.lanes.keys().copied().collect()
     }
 
-    /// Waits for a lane that ended by itself and can never run again. Cancel safe.
-    pub async fn ended(&mut self) -> PortError {
-        match self.ended.recv().await {
-            Some(error) => error,
-            // Not reachable while `self` holds a sender.
-            None => std::future::pending().await,
-        }
+    /// Waits for news of the lanes. Cancel safe.
+    pub async fn next(&mut self) -> LaneNews {
+        let stopped = tokio::select! { biased;
+            Some(error) = self.ended.recv() => return LaneNews::Ended(error),
+            Some(stopped) = self.stops.join_next() => stopped,
+            else => std::future::pending().await,
+        };
+        self.on_stopped(stopped.unwrap_or_default());
+        LaneNews::Stopped
     }
 
-    /// Starts a lane, unless it runs already.
+    /// Starts a lane, unless it runs already. One that is stopping starts again afterwards.
     pub fn start(&mut self, lane: LaneId) {
         if self.lanes.contains_key(&lane) {
+            return;
+        }
+        if self.stopping.contains(&lane) {
+            self.again.insert(lane);
             return;
         }
         tracing::info!(link = %self.spec.link, %lane, "taking the lane");
@@ -78,39 +114,84 @@ impl LaneSet {
         }
     }
 
-    /// Stops lanes, and waits until what they released is committed, or is aborted when `patience`
-    /// ends.
-    pub async fn stop(&mut self, lanes: &[LaneId], patience: Duration) {
-        let deadline = tokio::time::Instant::now() + patience;
-        let mut stopping = Vec::new();
+    /// Tells lanes to stop: what they released is committed, or aborted when `patience` ends. Other
+    /// lanes can start meanwhile. `done` is answered once all of these have stopped.
+    pub fn stop(&mut self, lanes: &[LaneId], patience: Duration, done: Option<oneshot::Sender<()>>) {
+        let deadline = Instant::now() + patience;
+        let mut batch = Vec::new();
         for lane in lanes {
+            self.again.remove(lane);
             let Some(running) = self.lanes.remove(lane) else { continue };
             tracing::info!(link = %self.spec.link, %lane, "giving the lane up");
             running.stop.cancel();
-            stopping.push((*lane, running));
+            self.stopping.insert(*lane);
+            batch.push((*lane, running));
         }
-        for (lane, running) in stopping {
-            let Running { abort, thread, .. } = running;
-            let mut joined = tokio::task::spawn_blocking(move || thread.join());
-            let ended = match tokio::time::timeout_at(deadline, &mut joined).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    abort.cancel();
-                    joined.await
+        let (link, abort) = (self.spec.link.clone(), self.abort.clone());
+        self.stops.spawn(async move {
+            let mut stopped = Vec::new();
+            for (lane, running) in batch {
+                let Running { abort: abort_lane, thread, .. } = running;
+                let mut joined = tokio::task::spawn_blocking(move || thread.join());
+                let ended = tokio::select! { biased;
+                    ended = &mut joined => ended,
+                    () = first(tokio::time::sleep_until(deadline), abort.cancelled()) => {
+                        abort_lane.cancel();
+                        joined.await
+                    }
+                };
+                if !matches!(ended, Ok(Ok(()))) {
+                    tracing::error!(%link, %lane, "the lane's thread panicked: please report this as a bug");
                 }
-            };
-            self.deps.status.forget_lane(lane);
-            if !matches!(ended, Ok(Ok(()))) {
-                tracing::error!(link = %self.spec.link, %lane, "the lane's thread panicked: please report this as a bug");
+                stopped.push(lane);
             }
+            if let Some(done) = done {
+                // The group may have stopped waiting. Then it knows already.
+                done.send(()).ok();
+            }
+            stopped
+        });
+    }
+
+    /// Stops every lane and waits until all have stopped, for a bounded time.
+    pub async fn stop_all(&mut self, patience: Duration) {
+        self.again.clear();
+        self.stop(&self.running(), patience, None);
+        let all = async {
+            while let Some(stopped) = self.stops.join_next().await {
+                self.on_stopped(stopped.unwrap_or_default());
+            }
+        };
+        if tokio::time::timeout(patience + JOIN_MAX, all).await.is_err() {
+            let lanes: Vec<String> = self.stopping.iter().map(ToString::to_string).collect();
+            tracing::error!(link = %self.spec.link, lanes = lanes.join(", "), "lanes do not stop, leaving them behind; their next owner fences them");
         }
-        let mine = self.running();
+    }
+
+    fn on_stopped(&mut self, stopped: Vec<LaneId>) {
+        for lane in &stopped {
+            self.stopping.remove(lane);
+            self.deps.status.forget_lane(*lane);
+        }
         for key in self.deps.status.partitions().into_keys() {
             let lane = strait_core::lanes::lane_of(&key.topic, key.partition, self.spec.lanes);
-            if !mine.contains(&lane) {
+            if stopped.contains(&lane) {
                 self.deps.status.forget(&key);
             }
         }
+        for lane in stopped {
+            if self.again.remove(&lane) {
+                self.start(lane);
+            }
+        }
+    }
+}
+
+/// Waits for the first of two.
+async fn first(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
     }
 }
 

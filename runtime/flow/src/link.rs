@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::LaneId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::lane::LaneDeps;
-use crate::lane_set::LaneSet;
+use crate::lane_set::{LaneNews, LaneSet};
 use crate::ports::{Class, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic};
 use crate::spec::LaneSpec;
 use crate::watch::{WatchIntervals, Watchdog};
@@ -33,6 +32,8 @@ pub struct LinkService {
     pub membership: Box<dyn Membership>,
     /// Polling intervals.
     pub watch: WatchIntervals,
+    /// Ends the drain: what is not committed by then is aborted.
+    pub abort: CancellationToken,
 }
 
 impl LinkService {
@@ -42,15 +43,19 @@ impl LinkService {
     /// A [`PortError`] of class `Stop` if this process cannot run the link at all. Transient
     /// failures are retried and reported as events, never returned.
     pub async fn run(self, stop: CancellationToken) -> Result<(), PortError> {
-        let Self { spec, deps, topics, discovery, committed_progress, membership, watch } = self;
-        let found = first_topics(&*discovery, &spec.link, &stop).await?;
-        topics.send_replace(Arc::new(found));
+        let Self { spec, deps, topics, discovery, committed_progress, membership, watch, abort } = self;
         let watchdog = Watchdog::new(&spec, &deps, &discovery, committed_progress, watch);
-        let members = members(&spec, &deps, membership, &stop);
-        let refresh = refresh_topics(&*discovery, &topics, &watchdog, &spec.link, watch.topics);
+        let work = async {
+            let found = first_topics(&*discovery, &watchdog, &spec.link, &stop).await?;
+            topics.send_replace(Arc::new(found));
+            let refresh = refresh_topics(&*discovery, &topics, &watchdog, &spec.link, watch.topics);
+            tokio::select! {
+                result = members(&spec, &deps, membership, &stop, abort) => result,
+                () = refresh => Ok(()),
+            }
+        };
         tokio::select! {
-            result = members => result,
-            () = refresh => Ok(()),
+            result = work => result,
             () = watchdog.run() => Ok(()),
         }
     }
@@ -60,12 +65,15 @@ impl LinkService {
 /// new.
 async fn first_topics(
     discovery: &dyn Discovery,
+    watchdog: &Watchdog,
     link: &str,
     stop: &CancellationToken,
 ) -> Result<Vec<SourceTopic>, PortError> {
     let mut wait = Duration::from_millis(200);
     loop {
-        match discovery.topics().await {
+        let found = discovery.topics().await;
+        watchdog.source_answered(found.as_ref().err().map(ToString::to_string));
+        match found {
             Ok(topics) => {
                 if topics.is_empty() {
                     tracing::warn!(link, "no topic of the source matches this link yet; polling every few seconds");
@@ -114,12 +122,16 @@ async fn members(
     deps: &LaneDeps,
     mut membership: Box<dyn Membership>,
     stop: &CancellationToken,
+    abort: CancellationToken,
 ) -> Result<(), PortError> {
-    let mut lanes = LaneSet::new(spec.clone(), deps.clone());
+    let mut lanes = LaneSet::new(spec.clone(), deps.clone(), abort);
     let result = loop {
         tokio::select! { biased;
             () = stop.cancelled() => break Ok(()),
-            ended = lanes.ended() => break Err(ended),
+            news = lanes.next() => match news {
+                LaneNews::Ended(error) => break Err(error),
+                LaneNews::Stopped => {}
+            },
             event = membership.next() => match event {
                 MembershipEvent::Assigned(assigned) => {
                     deps.status.joined();
@@ -127,19 +139,14 @@ async fn members(
                         lanes.start(lane);
                     }
                 }
-                MembershipEvent::Revoked(revoked, done) => {
-                    lanes.stop(&revoked, REVOKED).await;
-                    // The group may have stopped waiting. Then it knows already.
-                    done.send(()).ok();
-                }
-                MembershipEvent::Lost(lost) => lanes.stop(&lost, Duration::ZERO).await,
+                MembershipEvent::Revoked(revoked, done) => lanes.stop(&revoked, REVOKED, Some(done)),
+                MembershipEvent::Lost(lost) => lanes.stop(&lost, Duration::ZERO, None),
                 MembershipEvent::Trouble(error) if error.class == Class::Stop => break Err(error),
                 MembershipEvent::Trouble(error) => tracing::warn!(link = %spec.link, %error, "the link's group is in trouble"),
             },
         }
     };
-    let all: Vec<LaneId> = lanes.running();
-    lanes.stop(&all, spec.limits.drain).await;
+    lanes.stop_all(spec.limits.drain).await;
     membership.leave().await;
     result
 }

@@ -11,6 +11,10 @@ use crate::partitions::{Accounted, Written, is_other};
 use crate::ports::{ProducerSlot, SourceTopic, Taken};
 use crate::spec::LaneSpec;
 
+/// How long the target may leave progress unacknowledged before that is reported and no further
+/// record is released.
+const LATE: Duration = Duration::from_secs(30);
+
 /// The progress of a lane, for one attempt.
 pub(crate) struct Progress {
     owner: OwnerEpoch,
@@ -71,6 +75,11 @@ impl Progress {
     /// Returns the committed position of a partition.
     pub fn position_of(&self, partition: &PartitionKey) -> Option<&Position> {
         self.known.get(partition)
+    }
+
+    /// Returns all positions when the lane was taken.
+    pub fn known(&self) -> impl Iterator<Item = (&PartitionKey, &Position)> {
+        self.known.iter()
     }
 
     /// Returns the newest border of a partition.
@@ -148,6 +157,13 @@ impl Progress {
     /// Returns whether progress and map records are not acknowledged yet.
     pub fn is_outstanding(&self) -> bool {
         self.outstanding > 0
+    }
+
+    /// Returns for how long progress and map records have waited for their acknowledgement, once
+    /// that is too long.
+    pub fn late_for(&self, now: Duration) -> Option<Duration> {
+        let waited = now.saturating_sub(self.last_written);
+        Some(waited).filter(|waited| self.is_outstanding() && *waited >= LATE)
     }
 
     /// Returns whether nothing was written for this long.

@@ -96,11 +96,11 @@ pub struct KnownBounds {
 /// A lane of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneStatus {
-    /// What it does.
+    /// Its state.
     pub state: LaneState,
     /// Since when, by the lane's clock.
     pub since: Duration,
-    /// What went wrong last, or what a take waits for; empty if nothing is known.
+    /// The last failure, or the reason why a take waits; empty if nothing is known.
     pub trouble: String,
     /// When that was, by the lane's clock.
     pub trouble_at: Duration,
@@ -329,14 +329,14 @@ impl LinkStatus {
         self.lock().bounds.clone()
     }
 
-    /// Sets the partitions that stand still, and how long the longest of those with something to
+    /// Sets the partitions at a standstill, and how long the longest of those with something to
     /// copy has not moved.
     pub fn set_standing(&self, standing: BTreeMap<PartitionKey, Standing>, longest_still: Duration) {
         let mut inner = self.lock();
         (inner.standing, inner.longest_still) = (standing, longest_still);
     }
 
-    /// Returns the partitions that stand still, and how long the longest of those with something to
+    /// Returns the partitions at a standstill, and how long the longest of those with something to
     /// copy has not moved.
     #[must_use]
     pub fn standing(&self) -> (BTreeMap<PartitionKey, Standing>, Duration) {

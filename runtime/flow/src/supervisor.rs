@@ -107,15 +107,15 @@ async fn attempt(
             () = tokio::time::sleep(spec.limits.drain) => {}
         }
     };
-    let result = tokio::select! { biased;
-        result = lane.flow(stop) => result,
+    let (result, in_time) = tokio::select! { biased;
+        result = lane.flow(stop) => (result, true),
         () = drained => {
-            tracing::warn!(link = %spec.link, lane = %spec.lane, "drain deadline passed, aborting what is open");
-            Ok(())
+            tracing::warn!(link = %spec.link, lane = %spec.lane, "no time left to drain, aborting what is open");
+            (Ok(()), false)
         }
     };
     let unfinished = lane.unfinished_transactions();
     deps.status.add(|t| t.transactions_aborted += unfinished);
-    lane.close_clients(if result.is_ok() { spec.limits.drain } else { ABORT_MAX }).await;
+    lane.close_clients(if result.is_ok() && in_time { spec.limits.drain } else { ABORT_MAX }).await;
     result
 }

@@ -13,7 +13,7 @@ use crate::error::blocking;
 use crate::ffi::{Client, ClientKind, Code, FfiError, Observer, Trouble};
 use crate::lazy_client::{connect, fail};
 use crate::operation::Operation;
-use crate::queries::{describe, is_gone};
+use crate::queries::{describe, is_gone, is_unsupported};
 
 /// A cluster that has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,6 +250,44 @@ pub async fn missing_operations(
             missing.extend(needed.iter().filter(|op| !allowed.contains(op)).map(|op| (topic.clone(), *op)));
         }
         Ok(missing)
+    })
+    .await?
+}
+
+/// Returns the topics among these that replace the timestamps of records by their own time, and how
+/// many there was no time to ask about. Topics that do not exist are omitted.
+///
+/// # Errors
+/// [`PortError`] when the cluster does not answer, or does not show the settings of topics.
+pub async fn topics_with_append_time(
+    cluster: &ClusterConfig,
+    topics: Vec<String>,
+    timeout: Duration,
+) -> Result<(Vec<String>, usize), PortError> {
+    let (cluster, context) = (cluster.clone(), format!("topic settings on cluster {}", cluster.name));
+    blocking(&context.clone(), move || {
+        let began = Instant::now();
+        let client =
+            connect(&cluster, &format!("{}/settings", cluster.name)).map_err(|error| fail(&context, &error, None))?;
+        let failed = |error: FfiError| fail(&context, &error, Some(&client));
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let described = describe(&client, &names, false, timeout).map_err(failed)?;
+        let (mut found, mut left_out) = (Vec::new(), 0);
+        for topic in described.into_iter().filter(|topic| topic.code == Code::OK) {
+            if began.elapsed() > timeout {
+                left_out += 1;
+                continue;
+            }
+            match client.topic_configs(&topic.topic, timeout) {
+                Ok(settings) if settings.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime") => {
+                    found.push(topic.topic);
+                }
+                Ok(_) => {}
+                Err(error) if is_unsupported(error.code) => break,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok((found, left_out))
     })
     .await?
 }

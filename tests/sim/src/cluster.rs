@@ -226,6 +226,14 @@ impl Cluster {
         }
     }
 
+    /// Returns the status of the process that owns a partition's lane.
+    #[must_use]
+    pub fn status_of(&self, key: &PartitionKey) -> Option<Arc<LinkStatus>> {
+        let lane = lanes::lane_of(&key.topic, key.partition, self.sim.lock().lanes);
+        let proc = (*self.owner.get(lane.0 as usize)?)?;
+        Some(Arc::clone(&self.members.get(proc)?.status))
+    }
+
     /// Returns the process that owns a partition's lane, if it reports the partition as stopped.
     #[must_use]
     pub fn is_stopped(&self, key: &PartitionKey) -> Option<usize> {

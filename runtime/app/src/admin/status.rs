@@ -69,7 +69,7 @@ pub struct Link {
     /// The first hundred partitions that have something to copy and have not moved for 30 s,
     /// whatever their lane says of them.
     pub standing_still: Vec<StandingStill>,
-    /// Number of further partitions that stand still.
+    /// Number of further partitions at a standstill.
     pub standing_still_left_out: usize,
     /// Clusters of the link that do not answer.
     pub unreachable: Vec<Unreachable>,
@@ -97,7 +97,7 @@ pub struct Lane {
     pub lane: u32,
     /// `taking`, `running`, or `waiting` before the next attempt.
     pub state: String,
-    /// What went wrong last, or what a take waits for; empty while the lane runs.
+    /// The last failure, or the reason why a take waits; empty while the lane runs.
     pub trouble: String,
 }
 
@@ -119,7 +119,7 @@ pub struct StandingStill {
     pub still_s: u64,
     /// Number of its lane.
     pub lane: u32,
-    /// What the lane does in this process.
+    /// The state of the lane in this process.
     pub lane_state: String,
     /// The reason as far as it is known, and what to do.
     pub reason: String,
@@ -355,7 +355,7 @@ fn paused(link: &LinkBoard, key: &PartitionKey, partition: &PartitionStatus, rea
     }
 }
 
-/// Adds the partitions that stand still and the clusters that do not answer.
+/// Adds the partitions at a standstill and the clusters that do not answer.
 fn stand_stills(view: &mut Link, link: &LinkBoard, status: &LinkStatus) {
     let (standing, _) = status.standing();
     view.standing_still_left_out = standing.len().saturating_sub(PAUSED_MAX);

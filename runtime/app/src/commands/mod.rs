@@ -27,6 +27,8 @@ pub enum End {
     Failed = 1,
     /// The configuration is wrong (`EX_USAGE` of sysexits.h, as other daemons use it).
     BadConfig = 64,
+    /// A second signal ended it (128 and the number of SIGINT, as shells count).
+    Interrupted = 130,
 }
 
 impl From<End> for ExitCode {

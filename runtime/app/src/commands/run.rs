@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{End, load, print_message};
@@ -12,11 +12,14 @@ use crate::admin::{self, AdminError};
 use crate::board::{Board, Phase};
 use crate::cli::{LogFormat, Run};
 use crate::load::Loaded;
-use crate::run::{self, RunError, Summary, Until};
+use crate::run::{self, RunError, Stop, Summary, Until};
 use crate::telemetry;
 
 /// How long librdkafka's last threads may take to end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long aborting may take once a second signal has come.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Why a run ended badly.
 enum ServeError {
@@ -24,6 +27,8 @@ enum ServeError {
     Admin(AdminError),
     /// Links ended with errors.
     Links(Vec<RunError>),
+    /// A second signal ended the run before it had drained.
+    Interrupted,
 }
 
 /// Runs the links until a signal, or until they have caught up.
@@ -46,7 +51,8 @@ pub fn run(args: &Run, log: Option<&str>, log_format: Option<LogFormat>) -> End 
     };
     let until = if args.until_caught_up { Until::CaughtUp } else { Until::Stopped };
     let result = runtime.block_on(serve(&loaded, until));
-    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    let interrupted = matches!(result, Err(ServeError::Interrupted));
+    runtime.shutdown_timeout(if interrupted { Duration::ZERO } else { SHUTDOWN_TIMEOUT });
     match result {
         Ok(summary) => {
             report(&summary);
@@ -56,6 +62,7 @@ pub fn run(args: &Run, log: Option<&str>, log_format: Option<LogFormat>) -> End 
             print_message(&format!("error: {error}"));
             End::BadConfig
         }
+        Err(ServeError::Interrupted) => End::Interrupted,
         Err(ServeError::Links(errors)) => {
             for error in &errors {
                 print_message(&format!("error: {error}"));
@@ -83,34 +90,50 @@ async fn serve(loaded: &Arc<Loaded>, until: Until) -> Result<Summary, ServeError
         result
     };
     let (result, ()) = tokio::join!(copying, answering);
-    result.map_err(ServeError::Links)
+    result
 }
 
-async fn copy(loaded: &Arc<Loaded>, until: Until, board: &Board) -> Result<Summary, Vec<RunError>> {
-    let stop = CancellationToken::new();
+async fn copy(loaded: &Arc<Loaded>, until: Until, board: &Board) -> Result<Summary, ServeError> {
+    let stop = Stop::default();
+    let mut signals = Signals::listen();
     let running = run::run(loaded, until, stop.clone(), board);
     tokio::pin!(running);
     tokio::select! {
-        result = &mut running => result,
-        () = stop_signal() => {
-            tracing::info!("stopping: what is in flight is committed first");
-            board.enter(Phase::Draining);
-            stop.cancel();
-            running.await
-        }
+        result = &mut running => return result.map_err(ServeError::Links),
+        () = signals.next() => {}
     }
+    tracing::info!("stopping: what is in flight is committed first; a second signal aborts it");
+    board.enter(Phase::Draining);
+    stop.drain.cancel();
+    tokio::select! {
+        result = &mut running => return result.map_err(ServeError::Links),
+        () = signals.next() => {}
+    }
+    tracing::warn!("stopping at once: open transactions are aborted, and the next run copies their records again");
+    stop.abort.cancel();
+    // What does not end by then is fenced by the next owner of its lane.
+    tokio::time::timeout(ABORT_TIMEOUT, running).await.ok();
+    Err(ServeError::Interrupted)
 }
 
-/// Waits for SIGINT or SIGTERM. Where they cannot be listened for, their default action ends the
-/// process, which loses nothing.
-pub async fn stop_signal() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM. Where they cannot be listened for, their default action ends the process,
+/// which loses nothing.
+pub struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    /// Starts to listen. No signal from now on is missed.
+    #[must_use]
+    pub fn listen() -> Self {
+        Self(signal(SignalKind::interrupt()).ok().zip(signal(SignalKind::terminate()).ok()))
+    }
+
+    /// Waits for the next signal.
+    pub async fn next(&mut self) {
+        let Some((interrupt, terminate)) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }
 

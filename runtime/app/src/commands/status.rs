@@ -151,7 +151,7 @@ fn details(text: &mut String, link: &Link) {
     }
     lines.extend(link.standing_still.iter().map(standing_still));
     if link.standing_still_left_out > 0 {
-        lines.push(format!("and {} more partitions stand still", link.standing_still_left_out));
+        lines.push(format!("and {} more partitions do not move", link.standing_still_left_out));
     }
     lines.extend(link.plugins.iter().map(plugin));
     if !matches!(&*link.standing, "" | "steady") {
@@ -185,7 +185,7 @@ fn lag(lag: &Lag) -> String {
 fn standing_still(found: &StandingStill) -> String {
     let number = |known: Option<i64>| known.map_or_else(|| "unknown".to_owned(), |known| known.to_string());
     format!(
-        "{}-{} has stood still for {} at offset {} of {}: {}",
+        "{}-{} has not moved for {} at offset {} of {}: {}",
         plain(&found.topic),
         found.partition,
         time(found.still_s),

@@ -14,6 +14,7 @@ use strait_kafka::{
     LinkTopicsError, TopicMaker,
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::clusters::Clusters;
@@ -50,11 +51,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Joins the link's group and returns the service that runs the link.
+    /// Joins the link's group and returns the service that runs the link. `abort` ends its drain.
     ///
     /// # Errors
     /// [`RunError::Port`] when a setting is refused.
-    pub fn service(self) -> Result<LinkService, RunError> {
+    pub fn service(self, abort: CancellationToken) -> Result<LinkService, RunError> {
         let membership = KafkaMembership::join(&self.target, &self.name)?;
         Ok(LinkService {
             spec: self.spec,
@@ -64,6 +65,7 @@ impl Prepared {
             committed_progress: self.committed_progress,
             membership: Box::new(membership),
             watch: self.watch,
+            abort,
         })
     }
 }

@@ -44,20 +44,31 @@ pub enum Until {
     CaughtUp,
 }
 
+/// Ends a run.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Commits what is in flight, then ends.
+    pub drain: CancellationToken,
+    /// Aborts what a drain has not committed yet.
+    pub abort: CancellationToken,
+}
+
+impl Stop {
+    /// Returns one that this one ends too.
+    fn child(&self) -> Self {
+        Self { drain: self.drain.child_token(), abort: self.abort.child_token() }
+    }
+}
+
 /// Runs every link until `stop` or `until`, and keeps the board up to date.
 ///
 /// A link whose clusters do not answer yet is retried while the others run.
 ///
 /// # Errors
 /// The [`RunError`] of every link that ended with one. The other links went on.
-pub async fn run(
-    loaded: &Arc<Loaded>,
-    until: Until,
-    stop: CancellationToken,
-    board: &Board,
-) -> Result<Summary, Vec<RunError>> {
+pub async fn run(loaded: &Arc<Loaded>, until: Until, stop: Stop, board: &Board) -> Result<Summary, Vec<RunError>> {
     let built = tokio::select! { biased;
-        () = stop.cancelled() => return Ok(Vec::new()),
+        () = stop.drain.cancelled() => return Ok(Vec::new()),
         built = build(loaded, board) => built.map_err(|error| vec![error])?,
     };
     let summary: Summary = built.links.iter().map(|link| (link.name().to_owned(), Arc::clone(&link.status))).collect();
@@ -98,11 +109,11 @@ async fn build(loaded: &Arc<Loaded>, board: &Board) -> Result<Built, RunError> {
 /// The task of a link, with its name.
 type Tasks = JoinSet<(String, Result<(), RunError>)>;
 
-fn spawn(links: Vec<Planned>, clusters: &Arc<Clusters>, until: Until, stop: &CancellationToken) -> Tasks {
+fn spawn(links: Vec<Planned>, clusters: &Arc<Clusters>, until: Until, stop: &Stop) -> Tasks {
     let mut bars = Bars::new(until == Until::CaughtUp);
     let mut tasks = JoinSet::new();
     for link in links {
-        let (bar, stop, clusters) = (bars.add(link.name()), stop.child_token(), Arc::clone(clusters));
+        let (bar, stop, clusters) = (bars.add(link.name()), stop.child(), Arc::clone(clusters));
         tasks.spawn(async move {
             let ended = prepare_and_run(&link, &clusters, until, stop, bar).await;
             (link.name().to_owned(), ended)
@@ -142,7 +153,7 @@ async fn prepare_and_run(
     link: &Planned,
     clusters: &Clusters,
     until: Until,
-    stop: CancellationToken,
+    stop: Stop,
     bar: Bar,
 ) -> Result<(), RunError> {
     let patience = match until {
@@ -150,7 +161,7 @@ async fn prepare_and_run(
         Until::CaughtUp => Patience::Short,
     };
     let prepared = tokio::select! { biased;
-        () = stop.cancelled() => return Ok(()),
+        () = stop.drain.cancelled() => return Ok(()),
         prepared = prepare(link, clusters, patience) => prepared?,
     };
     match until {
@@ -173,16 +184,16 @@ async fn prepare(link: &Planned, clusters: &Clusters, patience: Patience) -> Res
     }
 }
 
-async fn run_link(mut link: Prepared, stop: CancellationToken) -> Result<(), RunError> {
+async fn run_link(mut link: Prepared, stop: Stop) -> Result<(), RunError> {
     let target_topics = link.target_topics.take();
-    let service = link.service()?;
+    let service = link.service(stop.abort.clone())?;
     let ensuring = async {
         match target_topics {
             Some(mut target_topics) => target_topics.run().await,
             None => std::future::pending().await,
         }
     };
-    let running = service.run(stop);
+    let running = service.run(stop.drain);
     tokio::pin!(running, ensuring);
     tokio::select! {
         ended = &mut running => Ok(ended?),
@@ -190,7 +201,7 @@ async fn run_link(mut link: Prepared, stop: CancellationToken) -> Result<(), Run
     }
 }
 
-async fn run_until_caught_up(mut link: Prepared, stop: CancellationToken, bar: Bar) -> Result<(), RunError> {
+async fn run_until_caught_up(mut link: Prepared, stop: Stop, bar: Bar) -> Result<(), RunError> {
     let mut catch_up = CatchUp::start(
         &link.name,
         link.spec.lanes,
@@ -201,8 +212,8 @@ async fn run_until_caught_up(mut link: Prepared, stop: CancellationToken, bar: B
     .await?;
     let name = link.name.clone();
     let target_topics = link.target_topics.take();
-    let service = link.service()?;
-    let done = stop.child_token();
+    let service = link.service(stop.abort.clone())?;
+    let done = stop.drain.child_token();
     let watch = async {
         let remaining = catch_up.wait(|remaining| bar.show(remaining)).await;
         if let Some(mut target_topics) = target_topics {

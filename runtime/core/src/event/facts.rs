@@ -1,4 +1,4 @@
-//! What follows from an event: how urgent it is, what it concerns, what to do.
+//! Derives from an event urgent it is, what it concerns and what to do.
 
 use super::{Event, Severity, Side};
 use crate::topic::PartitionKey;
@@ -18,6 +18,7 @@ impl Event {
             | Self::TargetRecopied { .. }
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
+            | Self::TimestampsLost { .. }
             | Self::TargetStuck { .. } => Severity::Warning,
             Self::PluginsReloaded { .. }
             | Self::PluginsOnTrial { .. }
@@ -56,7 +57,9 @@ impl Event {
             | Self::StandingStill { partition, .. }
             | Self::MovesAgain { partition, .. }
             | Self::Resumed { partition, .. } => Some(partition),
-            Self::Unreachable { .. }
+            Self::ProgressStuck { .. }
+            | Self::TimestampsLost { .. }
+            | Self::Unreachable { .. }
             | Self::Reachable { .. }
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
@@ -75,7 +78,8 @@ impl Event {
     pub fn is_tried_again(&self) -> bool {
         matches!(
             self,
-            Self::TargetPartitionsMissing { .. }
+            Self::SourceGone { .. }
+                | Self::TargetPartitionsMissing { .. }
                 | Self::TargetDenied { .. }
                 | Self::TargetTopicRefused { .. }
                 | Self::TargetRecreated { found: None, .. }
@@ -124,6 +128,8 @@ impl Event {
             Self::PluginsRefused { .. } => "plugins_refused",
             Self::PluginsRolledBack { .. } => "plugins_rolled_back",
             Self::Resumed { .. } => "resumed",
+            Self::ProgressStuck { .. } => "progress_stuck",
+            Self::TimestampsLost { .. } => "timestamps_lost",
             Self::StandingStill { .. } => "standing_still",
             Self::MovesAgain { .. } => "moves_again",
             Self::Unreachable { side: Side::Source, .. } => "source_unreachable",

@@ -376,6 +376,25 @@ pub enum Event {
         /// The next offset that would have been read.
         resumed: SourceOffset,
     },
+    /// The target does not acknowledge a lane's progress. Its records may be written, but after a
+    /// restart they would be copied again. The lane releases no more until it does.
+    #[error(
+        "lane {lane}: the target has not acknowledged its progress for {waited_ms} ms; its partitions of the link's progress and map topics need a leader and min.insync.replicas"
+    )]
+    ProgressStuck {
+        /// Number of the lane.
+        lane: u32,
+        /// Time since the progress was written, in milliseconds.
+        waited_ms: u64,
+    },
+    /// A target topic replaces the timestamps of records by its own time.
+    #[error(
+        "target topic {target_topic} has message.timestamp.type=LogAppendTime: the records' own timestamps are lost there; set CreateTime to keep them"
+    )]
+    TimestampsLost {
+        /// The target topic.
+        target_topic: Arc<str>,
+    },
     /// A partition that has something to copy does not move.
     #[error(
         "{partition}: has not moved for {still_s} s: {}, {}, lane {lane} {lane_state}; {reason}{}", at(*.position), end(*.last_stable, *.bounds_age_s), and_others(*.others)
@@ -397,18 +416,18 @@ pub enum Event {
         lane_state: &'static str,
         /// The reason as far as it is known, and what to do.
         reason: String,
-        /// Further partitions of the lane that stand still for the same reason and are reported by
+        /// Further partitions of the lane that do not move for the same reason and are reported by
         /// this event.
         others: u64,
     },
-    /// A partition that stood still moves again, or has nothing to copy any more.
+    /// A partition moves again after a standstill, or has nothing to copy any more.
     #[error("{partition}: moves again after {still_s} s: {}{}", at(*.position), and_others(*.others))]
     MovesAgain {
         /// The source partition.
         partition: PartitionKey,
         /// Committed progress: the next offset. `None` where it is not known.
         position: Option<SourceOffset>,
-        /// How long it stood still, in seconds.
+        /// How long it did not move, in seconds.
         still_s: u64,
         /// Further partitions of its lane that are reported by this event.
         others: u64,

@@ -177,7 +177,12 @@ impl Lane<'_> {
                 let was = was.unwrap_or(id);
                 Event::TargetRecreated { partition, target_topic, was, found: Some(id), position }
             }
-            TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _) if fits(&topic) => return Ok(Some(topic)),
+            TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _) if fits(&topic) => {
+                if topic.log_append_time && self.caution.tell_once("timestamps_lost", name) {
+                    self.emit(Event::TimestampsLost { target_topic });
+                }
+                return Ok(Some(topic));
+            }
             TopicAnswer::Open(topic) => {
                 let (found, reason) = (topic.partitions, "it has not grown yet".to_owned());
                 Event::TargetPartitionsMissing { partition, target_topic, found, needed, reason }

@@ -28,12 +28,14 @@ pub(super) struct Timers {
     next_tick: Duration,
     next_probe: Duration,
     next_look: Duration,
+    /// Late progress was reported.
+    is_late_reported: bool,
 }
 
 impl Timers {
     /// Everything is due now.
     pub fn new(now: Duration) -> Self {
-        Self { next_tick: now, next_probe: now, next_look: now + LOOK }
+        Self { next_tick: now, next_probe: now, next_look: now + LOOK, is_late_reported: false }
     }
 
     /// Returns whether the periodic work is due, and sets when it is due again.
@@ -101,6 +103,7 @@ impl Lane<'_> {
         if self.timers.look(now, self.topics.count()) {
             self.target.ask_topic_ids();
         }
+        self.find_late_progress(now);
         for key in self.caution.take_judged_anew(self.chain.version()) {
             let stopped = self.partitions.iter_mut().map(|(_, window)| window);
             if let Some(window) = stopped.filter(|window| window.is_paused()).find(|window| *window.key() == key) {
@@ -123,6 +126,21 @@ impl Lane<'_> {
         self.start_reading(&reading).await?;
         self.abandon_stalled_warm_ups(now).await?;
         Ok(now)
+    }
+
+    /// Reports progress that the target does not acknowledge. Without transactions nothing else
+    /// would: the records are written all the same.
+    fn find_late_progress(&mut self, now: Duration) {
+        let Some(waited) = self.progress.late_for(now) else {
+            self.timers.is_late_reported = false;
+            return;
+        };
+        if std::mem::replace(&mut self.timers.is_late_reported, true) {
+            return;
+        }
+        let event = Event::ProgressStuck { lane: self.spec.lane.0, waited_ms: millis(waited) };
+        self.deps.status.lane_trouble(self.spec.lane, &event.to_string(), now);
+        self.emit(event);
     }
 
     /// Ends a pause, if its reason seems to be gone.

@@ -180,6 +180,25 @@ impl Lane<'_> {
         self.place(new, now).await
     }
 
+    /// Reports the partitions with progress whose topic the source does not have any more. A topic
+    /// that the link does not select any more is no news.
+    pub(super) async fn report_gone(&mut self, topics: &[SourceTopic]) -> Result<(), LaneError> {
+        let listed: BTreeSet<&str> = topics.iter().map(|topic| &*topic.topic).collect();
+        let unlisted = self.progress.known().filter(|(key, _)| !listed.contains(&*key.topic));
+        let unlisted: Vec<_> = unlisted.map(|(key, position)| (key.clone(), position.next)).collect();
+        if unlisted.is_empty() {
+            return Ok(());
+        }
+        let names: BTreeSet<Arc<str>> = unlisted.iter().map(|(key, _)| Arc::clone(&key.topic)).collect();
+        let ids = self.source.topic_ids(&names.into_iter().collect::<Vec<_>>()).await?;
+        for (partition, position) in unlisted.into_iter().filter(|(key, _)| !ids.contains_key(&key.topic)) {
+            if self.caution.tell_once("source_gone", &partition.to_string()) {
+                self.emit(Event::SourceGone { partition, position });
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the partitions of this lane with the ids that their topics have now, and the
     /// partition count of their topic.
     pub(super) async fn mine(&mut self, topics: &[SourceTopic]) -> Result<Vec<(PartitionKey, u32)>, LaneError> {

@@ -122,8 +122,10 @@ impl Lane<'_> {
         window.pause(Pause::NeedsOperator { retry_at: now + DENIED_RETRY });
         let partition = window.key().clone();
         self.deps.status.set(&partition, window.committed(), window.activity());
-        let retry_ms = millis(DENIED_RETRY);
-        self.emit(Event::SourceDenied { partition, reason, retry_ms });
+        if self.caution.deny(&partition) {
+            let retry_ms = millis(DENIED_RETRY);
+            self.emit(Event::SourceDenied { partition, reason, retry_ms });
+        }
     }
 
     /// Reads a partition again after a short wait.
@@ -172,6 +174,8 @@ impl Lane<'_> {
         if self.spec.policies.on_gap == OnGap::Stop {
             return Ok(());
         }
+        // The old topic ends here, and nobody needs to act: the new one takes its place.
+        self.deps.status.forget(&old);
         let key = PartitionKey { topic_id: found, ..old };
         self.add_first_seen(vec![(key, source_partitions)], true).await
     }

@@ -52,6 +52,10 @@ enum Sent {
 impl Lane<'_> {
     /// Sends queued records to the target, partition by partition, as far as it takes them.
     pub(super) fn release(&mut self, now: Duration) -> Result<(), LaneError> {
+        // The maps of what is written wait for progress: their memory must not grow without end.
+        if self.progress.late_for(now).is_some() {
+            return Ok(());
+        }
         for stream in self.partitions.streams_from(self.release.next_partition) {
             if self.in_flight.is_full() {
                 self.release.next_partition = stream.number() as usize;

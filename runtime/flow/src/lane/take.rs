@@ -100,6 +100,10 @@ impl<'a> Lane<'a> {
             Ok(mine) => lane.place(mine, now).await,
             Err(error) => Err(error),
         };
+        let placed = match placed {
+            Ok(()) => lane.report_gone(&topics).await,
+            Err(error) => Err(error),
+        };
         if let Err(error) = placed {
             lane.close_clients(ABORT_MAX).await;
             return Err(error);

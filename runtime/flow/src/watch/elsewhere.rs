@@ -17,7 +17,7 @@ struct Lane {
     positions: Option<BTreeMap<PartitionKey, SourceOffset>>,
 }
 
-/// What is known of the lanes of other processes, or of none.
+/// Knows the lanes of other processes, or of none.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
     lanes: BTreeMap<LaneId, Lane>,

@@ -1,4 +1,4 @@
-//! What is known of the partitions of a link, from outside of its lanes.
+//! Collects the facts about the partitions of a link, from outside of its lanes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct Watched {
     pub is_former: bool,
 }
 
-/// What the process knows of itself and of its link at one moment.
+/// The knowledge of a process of itself and of its link at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub lanes: BTreeMap<LaneId, LaneStatus>,

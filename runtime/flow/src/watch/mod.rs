@@ -1,7 +1,7 @@
 //! The watchdog of a link: no standstill without a word.
 //!
 //! It looks at positions from outside of the lanes and depends on no lane that admits a fault. The
-//! rules are pure: [`standing`] says which partitions stand still, `reach` whether a cluster
+//! rules are pure: [`standing`] says which partitions do not move, `reach` whether a cluster
 //! answers, `facts` why. The task here asks the two clusters and applies the rules every few
 //! seconds, whatever the clusters do meanwhile.
 
@@ -70,7 +70,7 @@ pub(crate) struct Watchdog {
     seen: Mutex<Seen>,
 }
 
-/// What the looks have found so far.
+/// The findings of all looks so far.
 struct Seen {
     rule: StandingRule,
     source: Reach,

@@ -1,4 +1,4 @@
-//! Which partitions stand still. A pure rule that looks at positions from outside: it does not
+//! Finds the partitions that do not move. A pure rule that looks at positions from outside: it does not
 //! depend on a lane that admits a fault.
 
 use std::collections::BTreeMap;
@@ -26,11 +26,11 @@ pub enum Verdict {
     Well,
     /// It has something to copy and has not moved for this long, which is not long enough to count.
     Slow(Duration),
-    /// It stands still since this look.
+    /// It counts as a standstill since this look.
     Began(Duration),
-    /// It stands still, as before.
+    /// It is at a standstill, as before.
     Stands(Duration),
-    /// It stood still for this long and does not any more.
+    /// It was at a standstill for this long and is not any more.
     Ended(Duration),
 }
 
@@ -51,7 +51,7 @@ pub struct StandingRule {
 }
 
 impl StandingRule {
-    /// Creates the rule. A partition with something to copy stands still once it has not moved for
+    /// Creates the rule. A partition with something to copy is at a standstill once it has not moved for
     /// `after`. Bounds that are older than `stale_after` prove nothing.
     #[must_use]
     pub fn new(after: Duration, stale_after: Duration) -> Self {
@@ -83,7 +83,7 @@ impl StandingRule {
         if std::mem::replace(&mut track.stands, true) { Verdict::Stands(still) } else { Verdict::Began(still) }
     }
 
-    /// Forgets other partitions than these. Returns those that stood still, and for how long.
+    /// Forgets other partitions than these. Returns those at a standstill, and for how long.
     pub fn keep(&mut self, is_watched: impl Fn(&PartitionKey) -> bool, now: Duration) -> Vec<(PartitionKey, Duration)> {
         let mut ended = Vec::new();
         self.tracks.retain(|key, track| {
@@ -140,7 +140,7 @@ mod tests {
         })
     }
 
-    /// Observes the same every 5 s, and returns the seconds at which it began to stand still.
+    /// Observes the same every 5 s, and returns the seconds at which a standstill began.
     fn begins(position: Option<i64>, last: Option<LastBounds>) -> Option<u64> {
         let mut rule = rule();
         (0..30).map(|look| look * 5).find(|at| {

@@ -2,6 +2,7 @@
 
 mod peace;
 mod storm;
+mod watch;
 
 use std::future::Future;
 
@@ -9,6 +10,7 @@ use strait_flow::{DeliveryMode, OnCorrupt, OnGap, OnRefused, OnTargetRecreated, 
 
 use self::peace::finish;
 use self::storm::storm;
+pub use self::watch::Watch;
 use crate::cluster::Cluster;
 use crate::rng::Rng;
 use crate::world::source::Rules;

@@ -6,6 +6,7 @@ use strait_core::invariants::Fate;
 use strait_core::{Event, PartitionKey, SourceOffset, lanes};
 use strait_flow::{DeliveryMode, OnGap};
 
+use super::Watch;
 use crate::cluster::Cluster;
 use crate::world::{Faults, World};
 
@@ -23,9 +24,13 @@ pub(super) async fn finish(mut cluster: Cluster) {
     let deadline = sim.lock().now() + PEACE_SECS_MAX * 1000;
     let mut waiting = None;
     let mut round = 0u32;
+    let mut watch = Watch::default();
     while sim.lock().now() < deadline && sim.lock().violation.is_none() {
         cluster.check_alive();
         waiting = unfinished(&cluster);
+        if let Some(key) = watch.look(&cluster).first() {
+            sim.lock().wrong(format!("{key} stands without a word"));
+        }
         if waiting.is_none() {
             break;
         }

@@ -8,6 +8,7 @@
     reason = "a simulation ends where it fails"
 )]
 
+mod standstill;
 mod unfenced;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use strait_core::config::{DeliveryMode, Link};
 use strait_core::progress::{map_topic, progress_topic};
 use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic};
 use strait_host::{HostChains, HostEngine};
-use strait_kafka::probe::{ClusterInfo, missing_operations, probe};
+use strait_kafka::probe::{ClusterInfo, missing_operations, probe, topics_with_append_time};
 use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, probe_transactions};
 
 use super::line::{End, line};
@@ -61,6 +61,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         target_topics::check_own(&sides, &mut steps).await;
         sides.permissions(&names, &mut steps).await;
         sides.transactions(&mut steps).await;
+        sides.timestamps(&names, &mut steps).await;
     }
     steps
 }
@@ -239,6 +240,28 @@ impl Sides<'_> {
             Ok(()) => Step::new(step, Outcome::Ok, "the target has transactions"),
             Err(error) => Step::new(step, Outcome::Failed, error.to_string()),
         });
+    }
+
+    /// Warns of target topics that replace the records' own timestamps.
+    async fn timestamps(&self, names: &[(SourceTopic, Arc<str>)], steps: &mut Vec<Step>) {
+        let step = format!("timestamps of {}", self.link.name);
+        let topics: BTreeSet<String> = names.iter().map(|(_, target)| target.to_string()).collect();
+        let asked = topics_with_append_time(&self.target.config, topics.into_iter().collect(), TIMEOUT).await;
+        match asked {
+            Ok((found, 0)) if found.is_empty() => {}
+            Ok((found, left_out)) if found.is_empty() => {
+                let text = format!("there was no time to ask for the settings of {left_out} target topics");
+                steps.push(Step::new(step, Outcome::Warning, text));
+            }
+            Ok((found, _)) => {
+                let text = format!(
+                    "message.timestamp.type=LogAppendTime, so the records' own timestamps are lost on {}; set CreateTime to keep them",
+                    shorten(found)
+                );
+                steps.push(Step::new(step, Outcome::Warning, text));
+            }
+            Err(error) => steps.push(Step::new(step, Outcome::Warning, error.to_string())),
+        }
     }
 
     async fn discover(&self) -> Result<Vec<SourceTopic>, String> {

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use strait_core::Record;
 use strait_kafka::{ClusterConfig, MockCluster, demo_records};
-use tokio_util::sync::CancellationToken;
 
 use super::steps;
 use crate::board::Board;
 use crate::load::{self, Environment};
-use crate::run::{self, RunError, Until};
+use crate::run::{self, RunError, Stop, Until};
 
 #[test]
 fn colliding_topics_are_reported_and_the_others_are_copied() {
@@ -63,7 +62,7 @@ fn colliding_topics_are_reported_and_the_others_are_copied() {
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let board = Board::new(&loaded.config);
-    let copying = run::run(&loaded, Until::CaughtUp, CancellationToken::new(), &board);
+    let copying = run::run(&loaded, Until::CaughtUp, Stop::default(), &board);
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, copying).await.unwrap() });
     let errors = ended.unwrap_err();
     assert!(matches!(&errors[..], [RunError::Stopped { count: 2, .. }]), "{errors:?}");

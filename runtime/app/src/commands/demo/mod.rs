@@ -13,14 +13,13 @@ use std::time::Instant;
 
 use strait_core::Record;
 use strait_kafka::{MockCluster, demo_records};
-use tokio_util::sync::CancellationToken;
 
-use super::run::stop_signal;
+use super::run::Signals;
 use super::{End, print, print_message};
 use crate::board::Board;
 use crate::cli::Demo;
 use crate::load::Loaded;
-use crate::run::{self, Until};
+use crate::run::{self, Stop, Until};
 use setup::{Clusters, File, PARTITIONS, TIMEOUT};
 
 const TOPIC: &str = "orders.v1";
@@ -114,14 +113,15 @@ fn instructions(clusters: &Clusters, file: &File) -> String {
 }
 
 async fn keep_running(loaded: &Arc<Loaded>) -> Result<(), String> {
-    let stop = CancellationToken::new();
+    let stop = Stop::default();
+    let mut signals = Signals::listen();
     let board = Board::new(&loaded.config);
     let running = run::run(loaded, Until::Stopped, stop.clone(), &board);
     tokio::pin!(running);
     let ended = tokio::select! {
         ended = &mut running => ended,
-        () = stop_signal() => {
-            stop.cancel();
+        () = signals.next() => {
+            stop.drain.cancel();
             running.await
         }
     };

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_kafka::{ClusterConfig, MockCluster};
-use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
 use crate::commands::print_message;
 use crate::load::{self, Environment, Loaded};
-use crate::run::{self, RunError, Until};
+use crate::run::{self, RunError, Stop, Until};
 
 /// Partitions of each topic.
 pub const PARTITIONS: i32 = 3;
@@ -144,7 +143,7 @@ impl Drop for File {
 /// Why it has not.
 pub async fn copy(loaded: &Arc<Loaded>) -> Result<(), String> {
     let board = Board::new(&loaded.config);
-    let copying = run::run(loaded, Until::CaughtUp, CancellationToken::new(), &board);
+    let copying = run::run(loaded, Until::CaughtUp, Stop::default(), &board);
     match tokio::time::timeout(TIMEOUT, copying).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(errors)) => Err(joined(&errors)),
