@@ -175,6 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn dots_and_underscores_count_as_equal_where_names_collide() {
+        assert_eq!(collision_key("a.orders_v1"), collision_key("a_orders.v1"));
+        assert_ne!(collision_key("a-orders"), collision_key("a_orders"));
+    }
+
+    #[test]
+    fn only_two_known_ids_tell_incarnations_apart() {
+        let (one, two) = (TopicId([1; 16]), TopicId([2; 16]));
+        assert!(one.is_other_than(two));
+        assert!(
+            !one.is_other_than(one) && !one.is_other_than(TopicId::UNKNOWN) && !TopicId::UNKNOWN.is_other_than(one)
+        );
+    }
+
+    #[test]
     fn a_topic_id_parses_what_it_prints() {
         let id = TopicId([0xab; 16]);
         assert_eq!(id.to_string().parse(), Ok(id));

@@ -22,27 +22,21 @@ pub(crate) struct TargetTopics {
     /// Answers for topics that cannot be written or have too few partitions, and until when each is
     /// cached.
     lacking: BTreeMap<Arc<str>, (Duration, TopicAnswer)>,
-    /// The ids of the topics that this lane has written to, by progress.
+    /// The ids of the topics that partitions of this lane have written to, by progress.
     written: BTreeMap<Arc<str>, TopicId>,
     /// Open topics that the last look did not find.
     unseen: BTreeSet<Arc<str>>,
 }
 
 impl TargetTopics {
-    /// Creates the topics of an attempt. `written` are the ids of those that the lane has written
-    /// to.
-    pub fn new(written: BTreeMap<Arc<str>, TopicId>) -> Self {
-        Self { written, ..Self::default() }
+    /// Records that a partition of this lane has written to a topic with this id.
+    pub fn note_written(&mut self, name: &Arc<str>, id: TopicId) {
+        self.written.insert(Arc::clone(name), id);
     }
 
-    /// Returns the id of a topic when the lane wrote to it, if it did and the id is known.
+    /// Returns the id that a topic had when a partition of this lane wrote to it.
     pub fn written_id(&self, name: &str) -> Option<TopicId> {
         self.written.get(name).copied()
-    }
-
-    /// Forgets that the lane has written to a topic: what it wrote there is copied again.
-    pub fn forget_written(&mut self, name: &str) {
-        self.written.remove(name);
     }
 
     /// Returns an open topic that is another one now, or that two looks did not find.
@@ -78,6 +72,22 @@ impl TargetTopics {
         self.named.get(&handle).map(|(name, id)| (name, *id)).ok_or_else(unknown)
     }
 
+    /// Opens those of these topics that exist as they should, all at once. What stands in the way of
+    /// one is found when a record needs it.
+    pub async fn open_existing(&mut self, wanted: Vec<WantedTopic>, target: &mut dyn Target) -> Result<(), LaneError> {
+        for (name, topic) in target.open_existing(wanted).await? {
+            if self.written_id(&name).is_none_or(|id| !id.is_other_than(topic.id)) {
+                self.insert(&name, topic);
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, name: &Arc<str>, topic: TargetTopic) {
+        self.open.insert(Arc::clone(name), topic);
+        self.named.insert(topic.handle, (Arc::clone(name), topic.id));
+    }
+
     /// Opens a topic. One that cannot be written stops its partitions and not the lane, so it is not
     /// an error.
     pub async fn open(
@@ -96,13 +106,48 @@ impl TargetTopics {
             other => other?,
         };
         if let TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _) = &answer {
-            self.open.insert(Arc::clone(name), *topic);
-            self.named.insert(topic.handle, (Arc::clone(name), topic.id));
+            self.insert(name, *topic);
         }
-        if !matches!(answer, TopicAnswer::Open(_)) {
+        if !matches!(answer, TopicAnswer::Open(_) | TopicAnswer::Appearing) {
             // One lookup serves all the partitions that it stops.
             self.lacking.insert(Arc::clone(name), (clock.now() + LACKING, answer.clone()));
         }
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(id: u8) -> TargetTopic {
+        TargetTopic {
+            handle: TopicHandle(0),
+            id: TopicId([id; 16]),
+            partitions: 1,
+            max_message_bytes: 1 << 20,
+            log_append_time: false,
+            timestamp_after_max_ms: i64::MAX,
+            timestamp_before_max_ms: i64::MAX,
+        }
+    }
+
+    fn ids(found: &[(&str, u8)]) -> BTreeMap<Arc<str>, TopicId> {
+        found.iter().map(|(name, id)| ((*name).into(), TopicId([*id; 16]))).collect()
+    }
+
+    #[test]
+    fn another_topic_is_noticed_at_once_and_a_missing_one_at_the_second_look() {
+        let mut topics = TargetTopics::default();
+        topics.insert(&"a".into(), topic(1));
+        topics.insert(&"b".into(), topic(2));
+        assert_eq!(topics.changed(&ids(&[("a", 1), ("b", 2)])), None);
+        assert_eq!(topics.changed(&ids(&[("a", 1), ("b", 3)])).as_deref(), Some("b"));
+        assert_eq!(topics.changed(&ids(&[("b", 2)])), None, "one broker may not know it yet");
+        assert_eq!(topics.changed(&ids(&[("a", 1), ("b", 2)])), None);
+        assert_eq!(topics.changed(&ids(&[("b", 2)])), None);
+        assert_eq!(topics.changed(&ids(&[("b", 2)])).as_deref(), Some("a"));
+        // A cluster that tells no ids says nothing about them.
+        assert_eq!(topics.changed(&ids(&[("a", 0), ("b", 0)])), None);
     }
 }

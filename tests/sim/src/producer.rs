@@ -139,6 +139,11 @@ impl Target for SimTarget {
         Ok(TopicAnswer::Open(topic))
     }
 
+    /// Opens none: each is opened by itself.
+    async fn open_existing(&mut self, _: Vec<WantedTopic>) -> Result<Vec<(Arc<str>, TargetTopic)>, PortError> {
+        Ok(Vec::new())
+    }
+
     async fn topic_ids(&mut self, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
         let find = move |world: &mut World| {
             let existing = world.target.topics.iter().filter(|topic| topics.contains(&topic.name));

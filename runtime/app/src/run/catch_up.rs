@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::{LaneId, PartitionKey, SourceOffset, lanes};
+use strait_core::{Event, LaneId, PartitionKey, SourceOffset, lanes};
 use strait_flow::ports::{BoundsAnswer, Discovery, PortError, ProgressStore};
 use strait_flow::{Activity, LinkStatus};
 use tokio::time::Instant;
@@ -127,7 +127,11 @@ impl CatchUp {
 
     async fn poll(&mut self) -> Remaining {
         let mine = self.status.partitions();
-        if Instant::now() >= self.next_poll_of_others {
+        if !self.status.has_joined() {
+            // Until then it is not known which lanes are others'. A lane of this process may find
+            // that what it has copied is no longer there.
+            self.next_poll_of_others = Instant::now() + POLL;
+        } else if Instant::now() >= self.next_poll_of_others {
             self.poll_others(&mine.keys().cloned().collect()).await;
             self.next_poll_of_others = Instant::now() + POLL_OTHERS;
         }
@@ -143,17 +147,26 @@ impl CatchUp {
         if Instant::now() >= self.unknown_until {
             remaining.stopped.extend(self.unknown.keys().cloned());
         }
+        let reasons = self.status.reasons();
+        // Whatever was committed, it is not on the target any more.
+        let is_lost =
+            |key| reasons.get(key).is_some_and(|reason| matches!(reason.event, Event::TargetRecreated { .. }));
         for (key, goal) in &self.goals {
             let here = mine.get(key);
             let committed = here.map(|p| p.committed).or_else(|| self.elsewhere.get(key).copied()).unwrap_or_default();
             // The default position of a partition that nobody has reported proves nothing.
             let is_known = here.is_some() || self.elsewhere.contains_key(key);
+            let is_stopped = here.is_some_and(|p| p.activity == Activity::Stopped);
+            if is_stopped && is_lost(key) {
+                remaining.stopped.push(key.clone());
+                continue;
+            }
             if is_known && committed >= *goal {
                 remaining.partitions_done += 1;
                 continue;
             }
             remaining.offsets += u64::try_from(goal.0.saturating_sub(committed.0)).unwrap_or(0);
-            if here.is_some_and(|p| p.activity == Activity::Stopped) {
+            if is_stopped {
                 remaining.stopped.push(key.clone());
             }
         }
@@ -162,11 +175,13 @@ impl CatchUp {
 
     /// Reads the progress of lanes that this process does not have.
     async fn poll_others(&mut self, mine: &BTreeSet<PartitionKey>) {
+        let running = self.status.lanes();
         let lanes: BTreeSet<LaneId> = self
             .goals
             .keys()
             .filter(|key| !mine.contains(*key))
             .map(|key| lanes::lane_of(&key.topic, key.partition, self.lanes))
+            .filter(|lane| !running.contains_key(lane))
             .collect();
         for lane in lanes {
             match self.progress.read(lane).await {

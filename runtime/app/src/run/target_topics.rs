@@ -40,7 +40,7 @@ pub struct TargetTopics {
     link: String,
     chains: Arc<dyn ChainFactory>,
     target: KafkaTargetTopics,
-    /// What the lanes of the link have committed.
+    /// Reads the progress that the lanes of the link have committed.
     progress: Arc<dyn ProgressStore>,
     lanes: u32,
     topics: watch::Receiver<Arc<Vec<SourceTopic>>>,

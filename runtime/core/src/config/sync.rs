@@ -1,11 +1,11 @@
-//! What the target takes over from the source besides records.
+//! Options for the things that the target takes over from the source besides records.
 
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// What target topics take over from their source topics when Strait creates them.
+/// The properties that target topics take over from their source topics when Strait creates them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sync {

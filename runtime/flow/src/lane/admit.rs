@@ -1,11 +1,11 @@
 //! Admission: the order of a fetched batch is checked, the plugin chain judges it, refused records
 //! go to quarantine, and the rest is queued.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::{Batch, Disposition, Event, Processed, SourceOffset, TopicId};
+use strait_core::{Batch, Disposition, Event, Processed, SourceOffset};
 
 use super::Lane;
 use crate::clock::millis;
@@ -14,6 +14,9 @@ use crate::partitions::{Pause, Queued, Stream};
 use crate::ports::{ChainError, ReadEpoch, TargetTopic, TopicAnswer, WantedTopic};
 use crate::refusals::{Checks, Refusal, Refusals, leave_out, stamp};
 use crate::spec::OnTargetRecreated;
+
+/// How long a partition waits before a topic that was just created is looked for again.
+const APPEARING: Duration = Duration::from_millis(250);
 
 /// Why a partition stops before a record.
 enum Stop {
@@ -120,6 +123,29 @@ impl Lane<'_> {
         Ok(self.source.unassign(&unassign).await?)
     }
 
+    /// Opens the topics that unchanged records go to, as far as they exist. One by one, as records
+    /// come, thousands of them would hold up the lane for long.
+    pub(super) async fn open_existing_topics(&mut self) -> Result<(), LaneError> {
+        let windows = self.partitions.iter().map(|(_, window)| window);
+        let sources: BTreeMap<Arc<str>, u32> =
+            windows.map(|window| (Arc::clone(&window.key().topic), window.source_partitions())).collect();
+        let mut wanted: BTreeMap<Arc<str>, WantedTopic> = BTreeMap::new();
+        for (like, partitions) in sources {
+            let name = match self.chain.target_topic(&like, partitions) {
+                Ok(name) => name,
+                // The first record of the topic reports it.
+                Err(error) if error.next.wait().is_none() => continue,
+                Err(_) => break,
+            };
+            let new = WantedTopic { name: Arc::clone(&name), like, partitions, grows: false, creates: false };
+            wanted.entry(name).or_insert(new);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.topics.open_existing(wanted.into_values().collect(), &mut *self.target).await
+    }
+
     /// Opens every topic that the batch goes to. Returns the topic of records without one of their
     /// own, or `None` if the partition was stopped because a topic cannot take it.
     async fn open_topics(
@@ -128,28 +154,29 @@ impl Lane<'_> {
         processed: &Processed,
         now: Duration,
     ) -> Result<Option<TargetTopic>, LaneError> {
-        let own = &processed.target_topic;
-        let Some(topic) = self.open_topic(stream, own, true, now).await? else { return Ok(None) };
+        let (own, first) = (&processed.target_topic, processed.batch.first_offset().unwrap_or_default());
+        let Some(topic) = self.open_topic(stream, own, true, first, now).await? else { return Ok(None) };
         let copies = processed.dispositions.iter().filter_map(|(_, disposition)| match disposition {
             Disposition::Replace(copies) => Some(copies),
             _ => None,
         });
         let routed: BTreeSet<&Arc<str>> = copies.flatten().filter_map(|copy| copy.topic.as_ref()).collect();
         for name in routed.into_iter().filter(|name| *name != own) {
-            if self.open_topic(stream, name, false, now).await?.is_none() {
+            if self.open_topic(stream, name, false, first, now).await?.is_none() {
                 return Ok(None);
             }
         }
         Ok(Some(topic))
     }
 
-    /// Opens one topic. `is_own` is false for a topic that plugins named for single records. Such a
+    /// Opens one topic for the batch that begins at `first`. `is_own` is false for a topic that plugins named for single records. Such a
     /// topic is never grown; a record whose partition it lacks goes to another one by its key.
     async fn open_topic(
         &mut self,
         stream: Stream,
         name: &Arc<str>,
         is_own: bool,
+        first: SourceOffset,
         now: Duration,
     ) -> Result<Option<TargetTopic>, LaneError> {
         let window = self.partitions.at(stream);
@@ -157,30 +184,34 @@ impl Lane<'_> {
         // Only a partition without its counterpart has to wait for the topic to grow.
         let fits = |topic: &TargetTopic| !is_own || partition.partition.unsigned_abs() < topic.partitions;
         if let Some(topic) = self.topics.get(name).filter(fits) {
+            self.report_lost_times(&topic, name);
             return Ok(Some(topic));
         }
         let (target_topic, like) = (Arc::clone(name), Arc::clone(&partition.topic));
         // Nothing is created silently where this lane has written before.
-        let recopies = self.spec.policies.on_target_recreated == OnTargetRecreated::Recopy;
-        let was = self.topics.written_id(name).filter(|_| !recopies);
+        let was = self.topics.written_id(name);
         let wanted =
             WantedTopic { name: Arc::clone(name), like, partitions: needed, grows: is_own, creates: was.is_none() };
         let position = window.committed();
-        let event = match self.topics.open(&wanted, &mut *self.target, &*self.deps.clock, now).await? {
-            TopicAnswer::Missing => {
-                let was = was.unwrap_or(TopicId::UNKNOWN);
-                Event::TargetRecreated { partition, target_topic, was, found: None, position }
+        let answer = self.topics.open(&wanted, &mut *self.target, &*self.deps.clock, now).await?;
+        let changed = match (&answer, was) {
+            (TopicAnswer::Missing, Some(was)) => Some((was, None)),
+            (TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _), Some(was)) => {
+                was.is_other_than(topic.id).then_some((was, Some(topic.id)))
             }
-            TopicAnswer::Open(TargetTopic { id, .. }) | TopicAnswer::TooSmall(TargetTopic { id, .. }, _)
-                if was.is_some_and(|was| was.is_other_than(id)) =>
-            {
-                let was = was.unwrap_or(id);
-                Event::TargetRecreated { partition, target_topic, was, found: Some(id), position }
+            _ => None,
+        };
+        if let Some((was, found)) = changed {
+            if self.spec.policies.on_target_recreated == OnTargetRecreated::Recopy {
+                // The next attempt finds every partition that wrote there.
+                return Err(LaneError::TargetChanged(target_topic));
             }
+            let event = Event::TargetRecreated { partition, target_topic, was, found, position };
+            return self.stop(stream, event).await.map(|()| None);
+        }
+        let event = match answer {
             TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _) if fits(&topic) => {
-                if topic.log_append_time && self.caution.tell_once("timestamps_lost", name) {
-                    self.emit(Event::TimestampsLost { target_topic });
-                }
+                self.report_lost_times(&topic, name);
                 return Ok(Some(topic));
             }
             TopicAnswer::Open(topic) => {
@@ -191,11 +222,33 @@ impl Lane<'_> {
                 let found = topic.partitions;
                 Event::TargetPartitionsMissing { partition, target_topic, found, needed, reason }
             }
+            TopicAnswer::Appearing => return self.await_topic(stream, first).await.map(|()| None),
+            TopicAnswer::Missing => return Err(LaneError::impossible("a topic that was to be created is missing")),
             TopicAnswer::Denied(reason) => Event::TargetDenied { partition, target_topic, reason },
             TopicAnswer::NotCreated(reason) => Event::TargetTopicRefused { partition, target_topic, reason },
         };
         self.stop(stream, event).await?;
         Ok(None)
+    }
+
+    /// Reports, once, a topic that replaces the times of records.
+    fn report_lost_times(&mut self, topic: &TargetTopic, name: &Arc<str>) {
+        if topic.log_append_time && self.caution.tell_once("timestamps_lost", name) {
+            self.emit(Event::TimestampsLost { target_topic: Arc::clone(name) });
+        }
+    }
+
+    /// Has a partition wait for a topic that was just created. The batch from `first` on is read and
+    /// judged again.
+    async fn await_topic(&mut self, stream: Stream, first: SourceOffset) -> Result<(), LaneError> {
+        let retry_at = self.deps.clock.now() + APPEARING;
+        let window = self.partitions.at_mut(stream);
+        let key = window.key().clone();
+        window.read_again(first);
+        window.pause(Pause::Waiting { retry_at });
+        self.deps.status.set(&key, window.committed(), window.activity());
+        self.chain.forget(&key);
+        Ok(self.source.unassign(&[key]).await?)
     }
 
     /// Quarantines the refused records of a judged batch and queues the rest.

@@ -13,7 +13,7 @@ use crate::partitions::{PartitionWindow, Pause, Stream, is_other};
 use crate::ports::{SourceTopic, StartAt};
 use crate::spec::{OnGap, OnTargetRecreated};
 
-/// What becomes of a partition with progress.
+/// The way on for a partition with progress.
 enum Placed {
     /// It resumes there, or waits there if it is stopped.
     Resumes,
@@ -90,11 +90,17 @@ impl Lane<'_> {
     ) -> Placed {
         let changed =
             |tail: &&Tail| tail.id.is_known() && ids.get(&tail.topic).is_none_or(|found| tail.id.is_other_than(*found));
-        let Some(tail) = position.tails.list().iter().find(changed) else { return Placed::Resumes };
+        let tail = position.tails.list().iter().find(changed);
+        let recopies = self.spec.policies.on_target_recreated == OnTargetRecreated::Recopy;
+        if tail.is_none() || !recopies {
+            for tail in position.tails.list().iter().filter(|tail| tail.id.is_known()) {
+                self.topics.note_written(&tail.topic, tail.id);
+            }
+        }
+        let Some(tail) = tail else { return Placed::Resumes };
         let (partition, target_topic, was) = (key.clone(), Arc::clone(&tail.topic), tail.id);
         let position = position.next;
-        if self.spec.policies.on_target_recreated == OnTargetRecreated::Recopy {
-            self.topics.forget_written(&target_topic);
+        if recopies {
             self.emit(Event::TargetRecopied { partition, target_topic, was, position });
             return Placed::Recopied;
         }

@@ -89,7 +89,7 @@ impl<'a> Lane<'a> {
             quarantine,
             chain,
             partitions: Partitions::default(),
-            topics: TargetTopics::new(read.target_ids()),
+            topics: TargetTopics::default(),
             transactions: Transactions::new(),
             in_flight: InFlight::default(),
             progress: Progress::new(read, owner, taken, &topics, spec, now),
@@ -102,6 +102,10 @@ impl<'a> Lane<'a> {
         };
         let placed = match placed {
             Ok(()) => lane.report_gone(&topics).await,
+            Err(error) => Err(error),
+        };
+        let placed = match placed {
+            Ok(()) => lane.open_existing_topics().await,
             Err(error) => Err(error),
         };
         if let Err(error) = placed {

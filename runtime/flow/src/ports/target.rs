@@ -69,6 +69,8 @@ pub enum TopicAnswer {
     /// It can be written, but has fewer partitions than it should have been grown to. The text says
     /// why it was not grown.
     TooSmall(TargetTopic, String),
+    /// It was created and is not there yet: ask again.
+    Appearing,
     /// It does not exist, and was not to be created.
     Missing,
     /// It cannot be written: a permission is missing, or it does not exist and Strait may not
@@ -298,6 +300,13 @@ pub trait Target: Send {
     /// # Errors
     /// [`PortError`] if the target does not answer. What concerns the topic alone is an answer.
     async fn open_topic(&mut self, wanted: &WantedTopic) -> Result<TopicAnswer, PortError>;
+
+    /// Opens those of these topics that exist, may be written and have enough partitions, in as few
+    /// requests as their number allows. The others are left to [`Target::open_topic`].
+    ///
+    /// # Errors
+    /// [`PortError`] if the target does not answer.
+    async fn open_existing(&mut self, wanted: Vec<WantedTopic>) -> Result<Vec<(Arc<str>, TargetTopic)>, PortError>;
 
     /// Returns the ids of those of these topics that exist. An id that the cluster does not tell is
     /// unknown.

@@ -18,8 +18,8 @@ use strait_core::TopicId;
 use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
 use strait_flow::ports::{
-    Class, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent, Token,
-    TopicAnswer, TopicHandle, WantedTopic,
+    Class, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent, TargetTopic,
+    Token, TopicAnswer, TopicHandle, WantedTopic,
 };
 use tokio::task::JoinHandle;
 
@@ -30,7 +30,7 @@ use crate::error::{blocking, own, port_error_because};
 use crate::ffi::{Client, Code, OutHeaderList, OutMessage, Producer};
 use crate::queries::{describe_one, topic_ids};
 use crate::topics::maker::TopicMaker;
-use crate::topics::target::OpenRequest;
+use crate::topics::target::{Existing, OpenRequest, existing};
 pub use coordinator::probe_transactions;
 use deliveries::{pack, producer_error};
 use size::Codec;
@@ -101,6 +101,28 @@ impl KafkaTarget {
     /// Returns the client for requests beside the records.
     fn client(&self) -> Option<Arc<Client>> {
         Some(Arc::clone(self.taken.as_ref()?.producers.first()?.client()))
+    }
+
+    /// Returns the handle that a topic has, or will have once it is open.
+    fn handle_of(&self, topic: &str) -> TopicHandle {
+        let Some(taken) = &self.taken else { return TopicHandle(0) };
+        let known = taken.open.iter().position(|open| open.name == topic);
+        TopicHandle(u32::try_from(known.unwrap_or(taken.open.len())).unwrap_or(u32::MAX))
+    }
+
+    /// Keeps a topic open at every producer, under the handle of [`KafkaTarget::handle_of`].
+    fn keep_open(&mut self, name: &str, topic: TargetTopic, min_in_sync: u32) -> Result<(), PortError> {
+        let not_taken = self.not_taken();
+        let Some(taken) = &mut self.taken else { return Err(not_taken) };
+        if let Some(open) = taken.open.get_mut(topic.handle.0 as usize) {
+            open.min_in_sync = min_in_sync;
+            return Ok(());
+        }
+        let failed = |error| producer_error(format!("{}, topic {name}", self.spec.context), &error);
+        let handles: Result<Vec<_>, _> = taken.producers.iter().map(|producer| producer.open(name)).collect();
+        let handles = handles.map_err(failed)?;
+        taken.open.push(OpenTopic { name: name.to_owned(), min_in_sync, handles });
+        Ok(())
     }
 
     fn not_taken(&self) -> PortError {
@@ -187,39 +209,51 @@ impl Target for KafkaTarget {
     async fn open_topic(&mut self, wanted: &WantedTopic) -> Result<TopicAnswer, PortError> {
         let Some(taken) = &self.taken else { return Err(self.not_taken()) };
         let clients: Vec<_> = taken.producers.iter().map(|producer| Arc::clone(producer.client())).collect();
-        let known = taken.open.iter().position(|open| open.name == *wanted.name);
-        let position = known.unwrap_or(taken.open.len());
         let request = OpenRequest {
             wanted: wanted.clone(),
-            handle: TopicHandle(u32::try_from(position).unwrap_or(u32::MAX)),
+            handle: self.handle_of(&wanted.name),
             maker: self.spec.maker.clone(),
             context: self.spec.context.clone(),
             timeout: self.spec.tuning.request_timeout,
         };
         let opened = blocking(&self.spec.context, move || {
-            let mut opened = None;
-            // The second producer only learns of the topic: the first one has created it.
-            for client in &clients {
-                opened = Some(request.open(client)?);
-            }
-            opened.ok_or_else(|| own(Class::Retry, request.context.clone(), "the lane is not taken"))
+            let Some((first, others)) = clients.split_first() else {
+                return Err(own(Class::Retry, request.context.clone(), "the lane is not taken"));
+            };
+            let opened = request.open(first)?;
+            // The others only learn of the topic.
+            others.iter().try_for_each(|client| request.learn(client)).map(|()| opened)
         })
         .await??;
-        let (TopicAnswer::Open(_) | TopicAnswer::TooSmall(..)) = opened.answer else { return Ok(opened.answer) };
-        let not_taken = self.not_taken();
-        let Some(taken) = &mut self.taken else { return Err(not_taken) };
-        if let Some(open) = taken.open.get_mut(position) {
-            open.min_in_sync = opened.min_in_sync;
-            return Ok(opened.answer);
+        if let TopicAnswer::Open(topic) | TopicAnswer::TooSmall(topic, _) = opened.answer {
+            self.keep_open(&wanted.name, topic, opened.min_in_sync)?;
         }
-        let (mut handles, topic) = (Vec::new(), &*wanted.name);
-        for producer in &taken.producers {
-            let handle = producer.open(topic);
-            handles
-                .push(handle.map_err(|error| producer_error(format!("{}, topic {topic}", self.spec.context), &error))?);
-        }
-        taken.open.push(OpenTopic { name: topic.to_owned(), min_in_sync: opened.min_in_sync, handles });
         Ok(opened.answer)
+    }
+
+    async fn open_existing(&mut self, wanted: Vec<WantedTopic>) -> Result<Vec<(Arc<str>, TargetTopic)>, PortError> {
+        let Some(client) = self.client() else { return Err(self.not_taken()) };
+        let (context, timeout) = (self.spec.context.clone(), self.spec.tuning.request_timeout);
+        let failed = move |error, client: &Client| port_error_because(context.clone(), &error, client.trouble());
+        let fail = failed.clone();
+        let existing = blocking(&self.spec.context, move || {
+            existing(&client, wanted, timeout).map_err(|error| fail(error, &client))
+        })
+        .await??;
+        let mut opened = Vec::new();
+        for Existing { name, topic, min_in_sync } in existing {
+            let topic = TargetTopic { handle: self.handle_of(&name), ..topic };
+            self.keep_open(&name, topic, min_in_sync)?;
+            opened.push((name, topic));
+        }
+        let producers = self.taken.iter().flat_map(|taken| &taken.producers);
+        let clients: Vec<Arc<Client>> = producers.map(|producer| Arc::clone(producer.client())).collect();
+        blocking(&self.spec.context, move || {
+            let refresh = |client: &Arc<Client>| client.refresh_open_topics(timeout).map_err(|e| failed(e, client));
+            clients.iter().try_for_each(refresh)
+        })
+        .await??;
+        Ok(opened)
     }
 
     async fn topic_ids(&mut self, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {

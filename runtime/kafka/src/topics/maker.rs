@@ -24,7 +24,7 @@ pub struct TopicMaker {
     timeout: Duration,
 }
 
-/// What is known of a source topic.
+/// The known properties of a source topic.
 struct SourceFacts {
     /// Its effective settings, or why they cannot be read.
     configs: Result<TopicConfigs, String>,

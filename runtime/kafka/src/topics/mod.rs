@@ -71,7 +71,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    fn of(described: &TopicDescription) -> Self {
+    pub(crate) fn of(described: &TopicDescription) -> Self {
         let partitions = u32::try_from(described.partitions.len()).unwrap_or(u32::MAX);
         Self { id: TopicId(described.id), partitions }
     }
@@ -89,7 +89,18 @@ pub(crate) fn count(client: &Client, topic: &str, timeout: Duration) -> Result<u
 
 /// Waits until a topic has `partitions` partitions, all with a leader. Returns it as it is then.
 pub(crate) fn wait_for(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<Found, FfiError> {
-    let deadline = Instant::now() + APPEAR;
+    wait_up_to(APPEAR, client, topic, partitions, timeout)
+}
+
+/// As [`wait_for`], with another patience.
+pub(crate) fn wait_up_to(
+    patience: Duration,
+    client: &Client,
+    topic: &str,
+    partitions: u32,
+    timeout: Duration,
+) -> Result<Found, FfiError> {
+    let deadline = Instant::now() + patience;
     loop {
         let described = match describe_one(client, topic, timeout) {
             Err(error) if is_gone(error.code) || error.code == Code::LEADER_NOT_AVAILABLE => None,
@@ -101,7 +112,7 @@ pub(crate) fn wait_for(client: &Client, topic: &str, partitions: u32, timeout: D
         }
         if Instant::now() > deadline {
             let found = described.map_or(0, |topic| topic.partitions.len());
-            let text = format!("{found} of {partitions} partitions have appeared after {APPEAR:?}");
+            let text = format!("{found} of {partitions} partitions have appeared after {patience:?}");
             return Err(FfiError::new(Code::TIMED_OUT, text));
         }
         std::thread::sleep(APPEAR_POLL);

@@ -1,5 +1,5 @@
-//! What would become of the topics that a link needs on the target. Asks the target and changes
-//! nothing.
+//! Asks the target, without changing anything, which of the topics that a link needs it would have
+//! created.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::ffi::{Client, FfiError, NewTopic};
 use crate::lazy_client::{connect, fail};
 use crate::queries::is_unsupported;
 
-/// What the target says of a topic that is missing or too small.
+/// The target's answer about a topic that is missing or too small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outlook {
     /// Strait would create or grow it, and report these events.
@@ -150,5 +150,26 @@ fn collide(missing: &[&WantedTopic], outlooks: &mut Outlooks) {
             let command = "give them other names with a plugin, or leave all but one out of the link".to_owned();
             outlooks.insert(Arc::clone(name), Outlook::Refused { reason, command });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_topics_that_collide_with_each_other_are_refused_although_the_target_accepts_each() {
+        let topic = |name: &str| WantedTopic {
+            name: name.into(),
+            like: name.into(),
+            partitions: 1,
+            grows: true,
+            creates: true,
+        };
+        let (dot, underscore, other) = (topic("a.orders"), topic("a_orders"), topic("b.orders"));
+        let mut outlooks = Outlooks::new();
+        collide(&[&dot, &underscore, &other], &mut outlooks);
+        let refused: Vec<&str> = outlooks.keys().map(|name| &**name).collect();
+        assert_eq!(refused, ["a.orders", "a_orders"]);
     }
 }

@@ -72,7 +72,7 @@ impl TopicSettings {
 /// How a topic was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Created {
-    /// What the cluster did not accept. Empty if it accepted everything.
+    /// Names of the settings that the cluster did not accept.
     pub left_out: Vec<String>,
     /// The cluster's first answer, if it did not accept everything.
     pub refusal: String,

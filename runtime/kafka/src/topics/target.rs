@@ -8,13 +8,17 @@ use std::time::Duration;
 use strait_flow::ports::{PortError, TargetTopic, TopicAnswer, TopicHandle, WantedTopic};
 
 use super::maker::TopicMaker;
-use super::{Found, find, grow, wait_for};
+use super::{Found, find, grow, wait_up_to};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, port_error_because};
-use crate::ffi::{Client, Code, FfiError, TopicConfigs};
+use crate::ffi::{Client, Code, FfiError, TopicConfigs, TopicDescription};
 use crate::lazy_client::{LazyClient, fail};
 use crate::operation::Operation;
 use crate::queries::{describe, is_unsupported};
+
+/// How long a topic that a lane has created may take to be there. The lane's other topics wait
+/// meanwhile.
+const APPEAR_IN_LANE: Duration = Duration::from_millis(400);
 
 /// Creates and grows topics on the target.
 pub struct KafkaTargetTopics {
@@ -175,6 +179,15 @@ impl OpenRequest {
         Ok(Opened { answer, min_in_sync })
     }
 
+    /// Lets another client learn of the topic, so that its own view has the partitions before the
+    /// first record.
+    pub(crate) fn learn(&self, client: &Client) -> Result<(), PortError> {
+        let WantedTopic { name, partitions, .. } = &self.wanted;
+        let learned = client.metadata(Some(name), self.timeout);
+        let context = || format!("{}, topic {name} with {partitions} partitions", self.context);
+        learned.map(drop).map_err(|error| port_error_because(context(), &error, client.trouble()))
+    }
+
     /// Creates the topic. Whatever keeps it from being created concerns this topic alone, and is an
     /// answer.
     fn create(&self, client: &Client) -> Result<Result<Found, TopicAnswer>, PortError> {
@@ -190,10 +203,8 @@ impl OpenRequest {
             let denied = matches!(error.code, Code::TOPIC_AUTHORIZATION_FAILED | Code::CLUSTER_AUTHORIZATION_FAILED);
             return Ok(Err(if denied { TopicAnswer::Denied(reason) } else { TopicAnswer::NotCreated(reason) }));
         }
-        match wait_for(client, name, *partitions, self.timeout) {
-            Err(error) if error.code == Code::TIMED_OUT => {
-                Ok(Err(TopicAnswer::NotCreated(format!("it was created, but {error}"))))
-            }
+        match wait_up_to(APPEAR_IN_LANE, client, name, *partitions, self.timeout) {
+            Err(error) if error.code == Code::TIMED_OUT => Ok(Err(TopicAnswer::Appearing)),
             found => Ok(Ok(found.map_err(|error| port_error_because(&self.context, &error, client.trouble()))?)),
         }
     }
@@ -206,9 +217,62 @@ impl OpenRequest {
         }
         tracing::info!("{}, topic {name}: growing it to {partitions} partitions", self.context);
         grow(client, name, *partitions, self.timeout)
-            .and_then(|()| wait_for(client, name, *partitions, self.timeout))
+            .and_then(|()| wait_up_to(APPEAR_IN_LANE, client, name, *partitions, self.timeout))
             .map_err(|error| error.to_string())
     }
+}
+
+/// A target topic that is as it should be.
+pub(crate) struct Existing {
+    pub name: Arc<str>,
+    pub topic: TargetTopic,
+    /// In-sync replicas that a partition needs to be written.
+    pub min_in_sync: u32,
+}
+
+/// Returns those of `wanted` that exist, may be written and have enough partitions, without their
+/// handles.
+pub(crate) fn existing(
+    client: &Client,
+    wanted: Vec<WantedTopic>,
+    timeout: Duration,
+) -> Result<Vec<Existing>, FfiError> {
+    let names: Vec<&str> = wanted.iter().map(|topic| &*topic.name).collect();
+    let described = describe(client, &names, true, timeout)?;
+    let good = |topic: &&TopicDescription| topic.code == Code::OK && may_write(topic);
+    let found: BTreeMap<&str, Found> =
+        described.iter().filter(good).map(|topic| (topic.topic.as_str(), Found::of(topic))).collect();
+    let wanted: Vec<&WantedTopic> = wanted
+        .iter()
+        .filter(|topic| found.get(&*topic.name).is_some_and(|found| found.partitions >= topic.partitions))
+        .collect();
+    let names: Vec<&str> = wanted.iter().map(|topic| &*topic.name).collect();
+    let configs: BTreeMap<String, TopicConfigs> = match client.configs_of_topics(&names, timeout) {
+        Err(error) if is_unsupported(error.code) => BTreeMap::new(),
+        other => other?.into_iter().filter_map(|(topic, configs)| Some((topic, known(configs)?))).collect(),
+    };
+    let existing = wanted.into_iter().filter_map(|topic| {
+        let none = TopicConfigs::new();
+        let configs = configs.get(&*topic.name).unwrap_or(&none);
+        let (name, found) = (Arc::clone(&topic.name), *found.get(&*topic.name)?);
+        let (topic, min_in_sync) = facts(TopicHandle(0), found, configs);
+        Some(Existing { name, topic, min_in_sync })
+    });
+    Ok(existing.collect())
+}
+
+fn known(configs: Result<TopicConfigs, FfiError>) -> Option<TopicConfigs> {
+    let assumed = |error: &FfiError| {
+        tracing::warn!("settings of a target topic cannot be read, Kafka's defaults are assumed: {error}");
+    };
+    configs.inspect_err(assumed).ok()
+}
+
+/// Returns whether the principal may write the topic. Clusters without an authorizer, and old ones,
+/// report no permissions.
+fn may_write(described: &TopicDescription) -> bool {
+    let operations = &described.operations;
+    operations.is_empty() || operations.iter().any(|number| Operation::from(*number) == Operation::Write)
 }
 
 /// Checks that the principal may write the topic.
@@ -217,9 +281,7 @@ impl OpenRequest {
 /// fails the whole lane. Clusters without an authorizer, and old ones, report no permissions and
 /// pass.
 fn check_write(client: &Client, topic: &str, timeout: Duration) -> Result<(), FfiError> {
-    let described = describe(client, &[topic], true, timeout)?;
-    let operations = described.first().map(|topic| topic.operations.as_slice()).unwrap_or_default();
-    if operations.is_empty() || operations.iter().any(|number| Operation::from(*number) == Operation::Write) {
+    if describe(client, &[topic], true, timeout)?.first().is_none_or(may_write) {
         return Ok(());
     }
     Err(FfiError::new(Code::TOPIC_AUTHORIZATION_FAILED, format!("the principal may not write topic {topic}")))

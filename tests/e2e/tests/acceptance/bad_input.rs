@@ -7,7 +7,7 @@ use regex::Regex;
 use strait_e2e::{ConfigFolder, Isolation, Strait, TestClient, write_records};
 use strait_test_cluster::{Cluster, ClusterSpec, HeldPort, Listener, User};
 
-use crate::support::{Turn, kafka_tool, keys, link, now, numbered, single};
+use crate::support::{Turn, copy, kafka_tool, keys, link, now, numbered, settings, single};
 
 const END_MAX: Duration = Duration::from_secs(60);
 
@@ -118,12 +118,14 @@ fn secured() -> Cluster {
     let cluster = cluster.unwrap();
     let client = TestClient::new(cluster.internal_bootstrap());
     client.create_topic("orders", 1, &[]).unwrap();
+    client.create_topic("bare", 1, &[("retention.ms", "86400000")]).unwrap();
     write_records(&client.config(), "orders", &numbered(0, 0, 50)).unwrap();
 
     let without =
         |acls: Vec<String>, part: &str| acls.into_iter().filter(|acl| !acl.contains(part)).collect::<Vec<_>>();
     let acls = [
         source_acls("reader"),
+        vec!["reader,TOPIC,bare,LITERAL,READ".to_owned()],
         without(source_acls("no-read"), "orders,LITERAL,READ"),
         target_acls("writer"),
         without(target_acls("no-write"), "source.,PREFIXED,WRITE"),
@@ -187,8 +189,20 @@ fn wrong_passwords_missing_permissions_and_bad_plugins_end_with_one_message() {
     let config = secured_config(&cluster, [reader, writer], &link("allowed", &["orders"], 1, ""));
     let (code, output) = ending("allowed", &config, &RUN);
     assert_eq!(code, Some(0), "{output}");
-    let copied = TestClient::new(cluster.internal_bootstrap()).read_log("source.orders", Isolation::Committed).unwrap();
+    let client = TestClient::new(cluster.internal_bootstrap());
+    let copied = client.read_log("source.orders", Isolation::Committed).unwrap();
     assert_eq!(copied.len(), 50);
+
+    // Nobody may read the settings of the source topic: what is copied is kept.
+    let config = secured_config(&cluster, [reader, writer], &link("bare", &["bare"], 1, ""));
+    let strait = copy(&config);
+    let unknown = strait.events("source_config_unknown");
+    assert_eq!(unknown.len(), 1, "{unknown:?}");
+    for part in ["source.bare", "source topic bare", "grant DescribeConfigs"] {
+        assert!(unknown[0].message().contains(part), "{}", unknown[0].message());
+    }
+    let settings = settings(&client, "source.bare");
+    assert_eq!((&*settings["cleanup.policy"], &*settings["retention.ms"]), ("delete", "-1"));
 
     a_source_that_may_only_be_read(&cluster);
 }

@@ -1,18 +1,17 @@
 //! Topics that Strait creates on the target: as their source topics are, or as far as the target
 //! allows. What it refuses stops nothing else.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use strait_e2e::{Isolation, Record, Strait, TestClient, write_records};
 use strait_test_cluster::{Cluster, KafkaJars};
 use tempfile::TempDir;
 
-use crate::support::{Pair, SOON, Turn, copy, key_range, keys, link, now, numbered, single, unix_ms, wait_until};
+use crate::support::{
+    Pair, SOON, Turn, copy, key_range, keys, link, now, numbered, settings, single, unix_ms, wait_until,
+};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
@@ -36,14 +35,6 @@ fn pair(policy: &TempDir) -> Pair {
         .with_property("create.topic.policy.class.name", "Policy");
     target.class_path = vec![policy.path().to_owned()];
     Pair { source: Pair::shared().source, target: Arc::new(now(Cluster::start(target)).unwrap()) }
-}
-
-/// Returns the effective settings of a topic.
-fn settings(client: &TestClient, topic: &str) -> BTreeMap<String, String> {
-    let admin: AdminClient<DefaultClientContext> = client.config().create().unwrap();
-    let asked = now(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new()));
-    let entries = asked.unwrap().remove(0).unwrap().entries;
-    entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
 }
 
 #[track_caller]
@@ -214,8 +205,12 @@ fn a_target_topic_that_is_deleted_is_reported_and_never_made_anew_silently() {
 
     // Deleting records does no harm.
     target.delete_records("source.gone-beside", 0, 500).unwrap();
-    // At a restart.
+    // At a restart, with nothing left to copy.
     target.delete_topic("source.gone").unwrap();
+    let mut stopped = Strait::run("nothing new", &config, &["--until-caught-up"]).unwrap();
+    assert_eq!(stopped.wait_end(SOON).unwrap().code(), Some(1), "{}", stopped.stderr());
+    assert_eq!(stopped.events("target_gone").len(), 1, "{}", stopped.stderr());
+    // And with more records.
     write("gone", 1000, 10);
     write("gone-beside", 1000, 10);
     let mut stopped = Strait::run("restarted", &config, &["--until-caught-up"]).unwrap();

@@ -1,10 +1,12 @@
 //! Pairs of clusters: one that most scenarios share, and those of scenarios that kill brokers or
 //! configure them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use strait_e2e::{ConfigFolder, Isolation, TestClient, check};
 use strait_test_cluster::{Cluster, ClusterSpec, KafkaJars, at_exit};
 
@@ -148,6 +150,14 @@ impl Drop for SlowLine {
 /// One broker with the heap that a copy at full speed needs.
 pub fn single(name: &str) -> ClusterSpec {
     ClusterSpec { heap_mb: 512, ..ClusterSpec::new(name) }
+}
+
+/// Returns the effective settings of a topic.
+pub fn settings(client: &TestClient, topic: &str) -> BTreeMap<String, String> {
+    let admin: AdminClient<DefaultClientContext> = client.config().create().unwrap();
+    let asked = now(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new()));
+    let entries = asked.unwrap().remove(0).unwrap().entries;
+    entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
 }
 
 /// Runs `Tool.java` with Kafka's own client, for tasks that librdkafka cannot do.

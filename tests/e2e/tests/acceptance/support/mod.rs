@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use strait_e2e::{ConfigFolder, Record, Strait};
 
-pub use clusters::{Pair, SlowLine, kafka_tool, now, single};
+pub use clusters::{Pair, SlowLine, kafka_tool, now, settings, single};
 pub use pulse::{Ends, Feed, Pulse};
 pub use turn::Turn;
 
