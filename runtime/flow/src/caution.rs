@@ -12,10 +12,17 @@ use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset};
 use crate::partitions::{Pause, Suspects};
 use crate::ports::PortError;
 use crate::retry::Retry;
+use crate::status::Activity;
 
 /// Minimum and maximum retry delay for a partition stopped by a cluster problem. Doubles per retry,
 /// because every retry fetches records again.
 const STOPPED_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+
+/// Name of the event about a partition that our principal may not read.
+pub(crate) const DENIED: &str = "source_denied";
+
+/// Name of the event about a partition that cannot be read now.
+pub(crate) const UNAVAILABLE: &str = "source_unavailable";
 
 /// A step back after a truncation. It is valid while progress is where it was when the truncation
 /// was found: once another owner has written some, it is out of date. The owner epoch alone does
@@ -83,9 +90,10 @@ pub(crate) struct Caution {
     /// The lane is taken again to learn whether its transactions can end by now. If they can,
     /// stuck partitions are retried at once.
     asks_for_ends: bool,
+    /// Partitions that the source does not give: the name of the event that said so, and the next
+    /// retry. One stays here until something of it is read.
+    unread: BTreeMap<PartitionKey, (&'static str, Retry)>,
     rewinds: BTreeMap<PartitionKey, Rewind>,
-    /// Partitions that may not be read and have not moved since that was reported.
-    denied: BTreeSet<PartitionKey>,
     /// Things that are reported once in the life of this process.
     told: BTreeSet<(&'static str, Arc<str>)>,
     /// Partitions that are stopped, or were and have not passed that place yet.
@@ -134,7 +142,8 @@ impl Caution {
     /// records is asked before it joins again.
     pub fn pause_of(&mut self, partition: &PartitionKey, next: SourceOffset, now: Duration) -> Option<Pause> {
         let stuck = self.stuck.get(partition).map(|stuck| Pause::Waiting { retry_at: stuck.retry.at });
-        self.stop_of(partition, next, now).or(stuck)
+        let unread = self.unread.get(partition).map(|(_, retry)| Pause::Waiting { retry_at: retry.at });
+        self.stop_of(partition, next, now).or(stuck).or(unread)
     }
 
     fn stop_of(&mut self, partition: &PartitionKey, next: SourceOffset, now: Duration) -> Option<Pause> {
@@ -263,15 +272,44 @@ impl Caution {
 
 /// Events that would repeat.
 impl Caution {
-    /// Records that a partition may not be read. Returns whether that is news: it is, once the
-    /// partition has moved.
-    pub fn deny(&mut self, partition: &PartitionKey) -> bool {
-        self.denied.insert(partition.clone())
-    }
-
     /// Returns whether an event about this subject has not been told yet, and records that it is.
     pub fn tell_once(&mut self, event: &'static str, subject: &str) -> bool {
         self.told.insert((event, Arc::from(subject)))
+    }
+}
+
+/// Partitions that the source does not give.
+impl Caution {
+    /// Records that the source does not give a partition, for the reason that the event of this
+    /// name reports. Returns its retry, and whether the event is news.
+    pub fn not_read(
+        &mut self,
+        partition: &PartitionKey,
+        event: &'static str,
+        now: Duration,
+        bounds: (Duration, Duration),
+    ) -> (Retry, bool) {
+        let before = self.unread.get(partition).filter(|(name, _)| *name == event);
+        let retry = Retry::next(before.map(|(_, retry)| *retry), now, bounds);
+        let is_news = before.is_none();
+        self.unread.insert(partition.clone(), (event, retry));
+        (retry, is_news)
+    }
+
+    /// Returns whether the source did not give a partition the last time.
+    pub fn is_unread(&self, partition: &PartitionKey) -> bool {
+        self.unread.contains_key(partition)
+    }
+
+    /// Returns the activity that status shows for a partition that the source did not give.
+    pub fn unread_activity(&self, partition: &PartitionKey) -> Option<Activity> {
+        let (event, _) = self.unread.get(partition)?;
+        Some(if *event == DENIED { Activity::Stopped } else { Activity::Stuck })
+    }
+
+    /// Records that something of a partition was read. Returns whether it was not before.
+    pub fn read(&mut self, partition: &PartitionKey) -> bool {
+        !self.unread.is_empty() && self.unread.remove(partition).is_some()
     }
 }
 
@@ -323,7 +361,6 @@ impl Caution {
 
     /// Forgets what is below committed progress.
     pub fn forget_below(&mut self, partition: &PartitionKey, committed: SourceOffset) {
-        self.denied.remove(partition);
         if self.stopped.get(partition).is_some_and(|stopped| stopped.to < committed) {
             self.stopped.remove(partition);
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use strait_core::Event;
+use strait_core::lanes::fingerprint;
 use tokio_util::sync::CancellationToken;
 
 use crate::caution::Caution;
@@ -11,8 +12,13 @@ use crate::clock::millis;
 use crate::error::LaneError;
 use crate::lane::{ABORT_MAX, Lane, LaneDeps};
 use crate::ports::{Class, PortError};
+use crate::retry::Retry;
 use crate::spec::LaneSpec;
 use crate::status::LaneState;
+
+/// Wait before the next attempt when a cluster refuses the login; doubles up to the second. Many
+/// attempts would lock the account.
+const LOGIN_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 
 /// An attempt that flowed for this long before it failed resets the wait.
 const HEALTHY: Duration = Duration::from_secs(30);
@@ -38,6 +44,7 @@ pub(crate) async fn supervise_until(
     let mut caution = Caution::default();
     deps.connector.forget(spec.lane);
     let mut backoff = spec.limits.restart_backoff.0;
+    let mut login: Option<Retry> = None;
     while !stop.is_cancelled() {
         let began = deps.clock.now();
         deps.status.set_lane(spec.lane, LaneState::Taking, began);
@@ -51,7 +58,10 @@ pub(crate) async fn supervise_until(
         if deps.clock.now().saturating_sub(began) >= HEALTHY {
             backoff = spec.limits.restart_backoff.0;
         }
+        let refuses_login = matches!(&error, LaneError::Port(error) if error.class == Class::Login);
+        login = refuses_login.then(|| Retry::next(login, failed_at, LOGIN_RETRY));
         let wait = match &error {
+            LaneError::Port(PortError { class: Class::Login, .. }) => spread(login, &spec),
             // Not an accident: the next attempt deals with it.
             LaneError::Refused(_) | LaneError::Stuck(_) | LaneError::TargetChanged(_) => Duration::ZERO,
             LaneError::Closed(reason) => {
@@ -69,6 +79,10 @@ pub(crate) async fn supervise_until(
                 deps.connector.forget(spec.lane);
                 Event::Fenced { lane: spec.lane.0, reason: reason.clone() }
             }
+            LaneError::Port(error) if error.class == Class::Login => {
+                let (lane, reason) = (spec.lane.0, error.to_string());
+                Event::LoginRefused { lane, reason, retry_ms: millis(wait) }
+            }
             _ => Event::LaneRestarted { lane: spec.lane.0, reason: error.to_string(), backoff_ms: millis(wait) },
         };
         deps.emit(&spec.link, event);
@@ -81,6 +95,15 @@ pub(crate) async fn supervise_until(
         }
     }
     Ok(())
+}
+
+/// Returns the wait before the next login. It is up to a fifth shorter for some lanes, so that the
+/// lanes and processes of a link do not all log in at the same moment.
+fn spread(login: Option<Retry>, spec: &LaneSpec) -> Duration {
+    let after = login.map_or(LOGIN_RETRY.0, |login| login.after);
+    let text = format!("{}-{}-{}-{}", spec.link, spec.process, spec.lane, after.as_secs());
+    let part = u32::try_from(fingerprint(text.as_bytes()) % 100).unwrap_or(0);
+    after - after / 500 * part
 }
 
 /// Runs one attempt: take, flow, release. On `stop` the drain has a deadline. What is not committed

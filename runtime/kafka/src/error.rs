@@ -9,14 +9,13 @@ use crate::ffi::{Code, FfiError, Trouble};
 pub fn class_of(code: Code) -> Class {
     match code {
         Code::FENCED | Code::INVALID_PRODUCER_EPOCH | Code::PRODUCER_FENCED => Class::Fenced,
-        Code::AUTHENTICATION | Code::INVALID_ARG | Code::UNSUPPORTED_FEATURE => Class::Stop,
+        Code::AUTHENTICATION | Code::SASL_AUTHENTICATION_FAILED | Code::UNSUPPORTED_SASL_MECHANISM => Class::Login,
+        Code::INVALID_ARG | Code::UNSUPPORTED_FEATURE => Class::Stop,
         Code::TOPIC_AUTHORIZATION_FAILED
         | Code::GROUP_AUTHORIZATION_FAILED
         | Code::CLUSTER_AUTHORIZATION_FAILED
         | Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         | Code::DELEGATION_TOKEN_AUTHORIZATION_FAILED
-        | Code::SASL_AUTHENTICATION_FAILED
-        | Code::UNSUPPORTED_SASL_MECHANISM
         | Code::SECURITY_DISABLED
         | Code::UNSUPPORTED_VERSION
         | Code::INVALID_TRANSACTION_TIMEOUT

@@ -94,7 +94,8 @@ fn serve(consumer: &BaseConsumer<Member>, leaving: &AtomicBool, context: &str) {
         if Code(code) == Code::AUTO_OFFSET_RESET || Code(code) == Code::OFFSET_OUT_OF_RANGE {
             continue;
         }
-        let trouble = port_error(context, &FfiError::new(Code(code), text));
+        let code = Code::reported(code, &text);
+        let trouble = port_error(context, &FfiError::new(code, text));
         consumer.context().send(MembershipEvent::Trouble(trouble));
     }
 }

@@ -26,6 +26,8 @@ struct Place {
     /// Leader epoch of the partition at the last fetch.
     seen: i32,
     failed: bool,
+    /// Something of this assignment was given.
+    answered: bool,
 }
 
 /// A reader like librdkafka: it reads by name, whatever the incarnation, so it does not notice a
@@ -123,14 +125,18 @@ fn fetch_from(world: &mut World, spot: &Spot, place: &mut Place) -> Option<Fetch
     }
     let epoch = place.epoch;
     if let Some((builder, _)) = builder {
+        place.answered = true;
         return Some(Fetched::Batch { epoch, batch: builder.build() });
     }
-    if next == place.next {
+    // The first answer is given although it brings nothing.
+    if next == place.next && std::mem::replace(&mut place.answered, true) {
         return None;
     }
-    // The client knows the leader epoch of entries that it does not show.
-    place.last = log.entries.get(next as usize - 1).map(|e| e.epoch);
-    place.next = next;
+    if next > place.next {
+        // The client knows the leader epoch of entries that it does not show.
+        place.last = log.entries.get(next as usize - 1).map(|e| e.epoch);
+        place.next = next;
+    }
     Some(Fetched::Moved { epoch, topic, partition, next: SourceOffset(next) })
 }
 
@@ -148,7 +154,10 @@ impl Source for SimSource {
             }
             let seen = world.source.log(&spot.0, spot.1).map_or(0, |log| log.epoch);
             let validate = (from.leader_epoch != LeaderEpoch::UNKNOWN).then_some(from.leader_epoch.0);
-            self.places.insert(spot, Place { epoch, next: from.next.0, validate, last: validate, seen, failed: false });
+            self.places.insert(
+                spot,
+                Place { epoch, next: from.next.0, validate, last: validate, seen, failed: false, answered: false },
+            );
         }
         Ok(())
     }
@@ -201,10 +210,13 @@ impl Source for SimSource {
         &mut self,
         start: StartAt,
         partitions: &[PartitionKey],
-    ) -> Result<BTreeMap<PartitionKey, SourceOffset>, PortError> {
+    ) -> Result<BTreeMap<PartitionKey, Result<SourceOffset, PortError>>, PortError> {
         let asked = partitions.to_vec();
         let answer = move |world: &mut World| {
-            let resolve = |key: PartitionKey| world.source.resolve(start, &key.topic, key.partition).map(|o| (key, o));
+            let resolve = |key: PartitionKey| {
+                let start = world.source.resolve(start, &key.topic, key.partition)?;
+                Some((key, Ok(start)))
+            };
             asked.into_iter().filter_map(resolve).collect()
         };
         self.sim.call("listing offsets of the source", answer).await

@@ -48,7 +48,10 @@ impl StartupRetry {
             RunError::Probe(ProbeError::Authentication { .. } | ProbeError::Setting { .. }) => false,
             RunError::Probe(_) => endless,
             RunError::Port(PortError { class, .. })
-            | RunError::LinkTopics(LinkTopicsError::Port(PortError { class, .. })) => *class == Class::Retry,
+            | RunError::LinkTopics(LinkTopicsError::Port(PortError { class, .. })) => {
+                // The probe has logged in before.
+                matches!(class, Class::Retry | Class::Login)
+            }
             _ => false,
         };
         if !is_passing || (!endless && Instant::now() >= self.until) {

@@ -13,6 +13,7 @@ impl Event {
             | Self::LaneRestarted { .. }
             | Self::Fenced { .. }
             | Self::CorruptSkipped { .. }
+            | Self::SourceUnavailable { .. }
             | Self::PluginsRefused { .. }
             | Self::PluginsRolledBack { .. }
             | Self::TargetRecopied { .. }
@@ -43,6 +44,7 @@ impl Event {
             | Self::SourceBatchTooLarge { partition, .. }
             | Self::SourceCorrupt { partition, .. }
             | Self::CorruptSkipped { partition, .. }
+            | Self::SourceUnavailable { partition, .. }
             | Self::TargetPartitionsMissing { partition, .. }
             | Self::TargetDenied { partition, .. }
             | Self::TargetTopicRefused { partition, .. }
@@ -68,6 +70,7 @@ impl Event {
             | Self::PluginsRefused { .. }
             | Self::PluginsRolledBack { .. }
             | Self::Fenced { .. }
+            | Self::LoginRefused { .. }
             | Self::LaneRestarted { .. } => None,
         }
     }
@@ -109,6 +112,7 @@ impl Event {
             Self::SourceBatchTooLarge { .. } => "source_batch_too_large",
             Self::SourceCorrupt { .. } => "source_corrupt",
             Self::CorruptSkipped { .. } => "corrupt_skipped",
+            Self::SourceUnavailable { .. } => "source_unavailable",
             Self::TargetPartitionsMissing { .. } => "target_partitions_missing",
             Self::TargetDenied { .. } => "target_denied",
             Self::TargetTopicRefused { .. } => "target_topic_refused",
@@ -137,6 +141,7 @@ impl Event {
             Self::Reachable { side: Side::Source, .. } => "source_reachable",
             Self::Reachable { side: Side::Target, .. } => "target_reachable",
             Self::Fenced { .. } => "fenced",
+            Self::LoginRefused { .. } => "login_refused",
             Self::LaneRestarted { .. } => "lane_restarted",
         }
     }
@@ -160,6 +165,9 @@ impl Event {
             Self::HangingTransaction { .. } => "run kafka-transactions.sh find-hanging at the source, then abort",
             Self::SourceGone { .. } => "create the topic again, or remove it from topics",
             Self::SourceDenied { .. } => "grant Read and Describe on the source topic",
+            Self::SourceUnavailable { .. } => "repair the source partition: it needs a leader that answers",
+            Self::SourceBatchTooLarge { .. } => "raise memory_mib_max and restart",
+            Self::SourceCorrupt { .. } => "repair the source's log, or set on_corrupt = \"skip\"",
             Self::TargetPartitionsMissing { .. } => "add partitions to the target topic",
             Self::TargetDenied { .. } => "grant Write and Describe on the target topic (and Create, Alter)",
             Self::TargetTopicRefused { .. } => "create the target topic by hand; strait check prints the command",

@@ -2,12 +2,14 @@
 //! same events.
 
 mod facts;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::offset::{LeaderEpoch, SourceOffset};
 use crate::topic::{PartitionKey, TopicId};
+use words::{after, again, and_others, at, batch_size, end, until};
 
 /// How urgently an event needs attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +126,17 @@ pub enum Event {
         /// The source partition.
         partition: PartitionKey,
         /// The broker's error, and what to do.
+        reason: String,
+        /// Time until the next attempt, in milliseconds.
+        retry_ms: u64,
+    },
+    /// A source partition cannot be read now: it has no leader, its broker does not answer, or
+    /// reading fails. Other partitions continue.
+    #[error("{partition}: cannot be read: {reason}; other partitions continue, next attempt in {retry_ms} ms")]
+    SourceUnavailable {
+        /// The source partition.
+        partition: PartitionKey,
+        /// The cause, as far as it is known.
         reason: String,
         /// Time until the next attempt, in milliseconds.
         retry_ms: u64,
@@ -458,6 +471,16 @@ pub enum Event {
         /// The broker's error.
         reason: String,
     },
+    /// A cluster refuses the login of a lane that has logged in before.
+    #[error("lane {lane}: the login is refused: {reason}; next attempt in {retry_ms} ms")]
+    LoginRefused {
+        /// Number of the lane.
+        lane: u32,
+        /// The cluster, its error, and what to do.
+        reason: String,
+        /// Time until the next attempt, in milliseconds.
+        retry_ms: u64,
+    },
     /// An attempt of a lane ended with an error. The lane is taken again.
     #[error("lane {lane}: {reason}; next attempt in {backoff_ms} ms")]
     LaneRestarted {
@@ -468,45 +491,4 @@ pub enum Event {
         /// Time until the lane is taken again, in milliseconds.
         backoff_ms: u64,
     },
-}
-
-/// Says that a topic was created again, if it was.
-fn again(found: Option<TopicId>) -> String {
-    found.map_or_else(String::new, |found| format!(" and created again (id {found} now)"))
-}
-
-/// Formats a reason as the end of a message; empty if there is none.
-fn after(reason: &str) -> String {
-    if reason.is_empty() { String::new() } else { format!(", {reason}") }
-}
-
-/// Describes how far damage goes.
-fn until(end: Option<SourceOffset>) -> String {
-    end.map_or_else(String::new, |end| format!(" up to offset {}", end.0.saturating_sub(1)))
-}
-
-/// Describes a batch that is too large.
-fn batch_size(bytes: Option<u64>) -> String {
-    match bytes {
-        Some(bytes) => format!("the batch there has {bytes} bytes"),
-        None => "the batch there is compressed with zstd and does not fit decompressed".to_owned(),
-    }
-}
-
-/// Formats a position.
-fn at(position: Option<SourceOffset>) -> String {
-    position.map_or_else(|| "its position is not known".to_owned(), |next| format!("next offset {next}"))
-}
-
-/// Formats the end of what can be read.
-fn end(last_stable: Option<SourceOffset>, age_s: Option<u64>) -> String {
-    match (last_stable, age_s) {
-        (Some(end), Some(age)) => format!("last stable offset {end} ({age} s old)"),
-        _ => "its last stable offset is not known".to_owned(),
-    }
-}
-
-/// Formats the number of further partitions; empty if there are none.
-fn and_others(count: u64) -> String {
-    if count == 0 { String::new() } else { format!("; so do {count} other partitions of its lane") }
 }

@@ -146,13 +146,12 @@ impl Lane<'_> {
             if !window.is_paused() {
                 self.caution.unstick(window.key());
             }
-            let (key, activity) = (window.key().clone(), window.activity());
+            let key = window.key().clone();
             let is_replaced = self.partitions.stream_of(&key.topic, key.partition) != Some(stream);
-            let window = self.partitions.at_mut(stream);
             if !is_replaced {
-                self.deps.status.set(&key, next, activity);
+                self.show(stream);
             }
-            for time_ms in window.take_times_below(next) {
+            for time_ms in self.partitions.at_mut(stream).take_times_below(next) {
                 let latency_ms = u64::try_from(now_ms.saturating_sub(time_ms)).unwrap_or(0);
                 self.deps.status.committed(&key, time_ms, Duration::from_millis(latency_ms));
             }

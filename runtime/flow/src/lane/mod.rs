@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::pauses::Timers;
+use self::place::UnplacedPartitions;
 use self::release::Release;
 pub(crate) use self::take::ABORT_MAX;
 use crate::caution::Caution;
@@ -86,6 +87,7 @@ pub(crate) struct Lane<'a> {
     progress: Progress,
     timers: Timers,
     release: Release,
+    unplaced: UnplacedPartitions,
 }
 
 impl Lane<'_> {
@@ -137,11 +139,17 @@ impl Lane<'_> {
     async fn on_fetched(&mut self, fetched: Fetched, now: Duration) -> Result<(), LaneError> {
         match fetched {
             Fetched::Batch { epoch, batch } => match self.current(batch.topic(), batch.partition(), epoch) {
-                Some(stream) => self.admit(stream, batch, now).await,
+                Some(stream) => {
+                    self.heard(stream);
+                    self.admit(stream, batch, now).await
+                }
                 None => Ok(()),
             },
             Fetched::Moved { epoch, topic, partition, next } => match self.current(&topic, partition, epoch) {
-                Some(stream) => self.on_moved(stream, next, now).await,
+                Some(stream) => {
+                    self.heard(stream);
+                    self.on_moved(stream, next, now).await
+                }
                 None => Ok(()),
             },
             Fetched::Failed { epoch, topic, partition, failure } => match self.current(&topic, partition, epoch) {

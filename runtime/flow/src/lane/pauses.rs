@@ -124,6 +124,7 @@ impl Lane<'_> {
             }
         }
         self.start_reading(&reading).await?;
+        self.place_unplaced(now).await?;
         self.abandon_stalled_warm_ups(now).await?;
         Ok(now)
     }
@@ -173,11 +174,14 @@ impl Lane<'_> {
                 )));
             }
         }
-        let window = self.partitions.at_mut(stream);
-        let reads = window.unpause();
-        // A stopped partition may stop at the same place again. It runs once it has passed it.
-        if !self.caution.is_stopped(&key) {
-            self.deps.status.set(&key, window.committed(), window.activity());
+        if !self.may_read(stream, now).await {
+            return Ok(Retried::Waits);
+        }
+        let reads = self.partitions.at_mut(stream).unpause();
+        // A stopped partition may stop at the same place again, and one that may not be read may be
+        // refused again. It runs once it has passed that place, or is read.
+        if !self.caution.is_stopped(&key) && !self.caution.is_unread(&key) {
+            self.show(stream);
         }
         Ok(if reads { Retried::Reads } else { Retried::Waits })
     }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::progress::{Position, Tail};
-use strait_core::{Event, PartitionKey, TopicId, lanes};
+use strait_core::{Event, PartitionKey, SourceOffset, TopicId, lanes};
 
 use super::Lane;
+use crate::caution::{DENIED, UNAVAILABLE};
+use crate::clock::millis;
 use crate::error::LaneError;
 use crate::partitions::{PartitionWindow, Pause, Stream, is_other};
-use crate::ports::{SourceTopic, StartAt};
+use crate::ports::{Class, PortError, SourceTopic, StartAt};
 use crate::spec::{OnGap, OnTargetRecreated};
+use crate::status::Activity;
 
 /// The way on for a partition with progress.
 enum Placed {
@@ -19,6 +22,25 @@ enum Placed {
     Resumes,
     /// It is copied again from the start of its log.
     Recopied,
+}
+
+/// Wait before the source is asked again where a partition begins.
+const UNPLACED_RETRY: Duration = Duration::from_secs(5);
+
+/// A partition without progress whose start the source did not tell.
+#[derive(Debug)]
+struct Unplaced {
+    key: PartitionKey,
+    source_partitions: u32,
+    /// It is a new incarnation, and is copied from its beginning.
+    recreated: bool,
+}
+
+/// The partitions of a lane that are not placed yet.
+#[derive(Debug, Default)]
+pub(super) struct UnplacedPartitions {
+    partitions: Vec<Unplaced>,
+    retry_at: Duration,
 }
 
 impl Lane<'_> {
@@ -151,18 +173,56 @@ impl Lane<'_> {
         let mut starts = self.source.resolve(self.spec.start, &old).await?;
         starts.extend(self.source.resolve(StartAt::Earliest, &young).await?);
         for (key, source_partitions) in new {
-            // A partition that vanished in between is found by the next discovery of topics.
-            let Some(start) = starts.get(&key).copied() else {
-                continue;
-            };
-            self.insert(PartitionWindow::first_seen(key, source_partitions, start))?;
+            match starts.remove(&key) {
+                Some(Ok(start)) => {
+                    let window = PartitionWindow::first_seen(key, source_partitions, start);
+                    self.insert(window)?;
+                }
+                Some(Err(error)) => self.postpone_start(Unplaced { key, source_partitions, recreated }, error),
+                // One that vanished in between is found by the next discovery of topics.
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a partition whose start the source does not tell: it has no leader, or may not be
+    /// read. The others are placed without it.
+    fn postpone_start(&mut self, unplaced: Unplaced, error: PortError) {
+        let now = self.deps.clock.now();
+        let (partition, reason, retry_ms) = (unplaced.key.clone(), error.reason, millis(UNPLACED_RETRY));
+        let is_denied = error.class == Class::Stop;
+        let name = if is_denied { DENIED } else { UNAVAILABLE };
+        let (_, is_news) = self.caution.not_read(&partition, name, now, (UNPLACED_RETRY, UNPLACED_RETRY));
+        let activity = self.caution.unread_activity(&partition).unwrap_or(Activity::Stuck);
+        self.deps.status.set(&partition, SourceOffset(0), activity);
+        self.unplaced.retry_at = now + UNPLACED_RETRY;
+        self.unplaced.partitions.push(unplaced);
+        if is_news && is_denied {
+            self.emit(Event::SourceDenied { partition, reason, retry_ms });
+        } else if is_news {
+            self.emit(Event::SourceUnavailable { partition, reason, retry_ms });
+        }
+    }
+
+    /// Places partitions whose start was not known, once their retry is due.
+    pub(super) async fn place_unplaced(&mut self, now: Duration) -> Result<(), LaneError> {
+        if self.unplaced.partitions.is_empty() || self.unplaced.retry_at > now {
+            return Ok(());
+        }
+        for recreated in [false, true] {
+            let all = self.unplaced.partitions.iter().filter(|unplaced| unplaced.recreated == recreated);
+            let due = all.map(|unplaced| (unplaced.key.clone(), unplaced.source_partitions)).collect();
+            self.unplaced.partitions.retain(|unplaced| unplaced.recreated != recreated);
+            self.add_first_seen(due, recreated).await?;
         }
         Ok(())
     }
 
     fn insert(&mut self, window: PartitionWindow) -> Result<Stream, LaneError> {
-        self.deps.status.set(window.key(), window.committed(), window.activity());
-        self.partitions.insert(window)
+        let stream = self.partitions.insert(window)?;
+        self.show(stream);
+        Ok(stream)
     }
 
     /// Handles a new list of the link's topics.
@@ -172,7 +232,9 @@ impl Lane<'_> {
         // for the ids again.
         for (key, partitions) in self.mine(topics).await? {
             let Some(stream) = self.partitions.stream_of(&key.topic, key.partition) else {
-                new.push((key, partitions));
+                if !self.unplaced.partitions.iter().any(|unplaced| unplaced.key == key) {
+                    new.push((key, partitions));
+                }
                 continue;
             };
             let window = self.partitions.at_mut(stream);

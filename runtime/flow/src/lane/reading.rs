@@ -5,18 +5,22 @@ use std::time::Duration;
 use strait_core::{Event, LeaderEpoch, PartitionKey, SourceOffset, TopicId};
 
 use super::Lane;
-use crate::caution::Rewind;
+use crate::caution::{DENIED, Rewind, UNAVAILABLE};
 use crate::clock::millis;
 use crate::error::LaneError;
 use crate::partitions::{Pause, Stream, is_other};
-use crate::ports::ReadFailure;
+use crate::ports::{Class, ReadFailure};
 use crate::spec::{OnCorrupt, OnGap};
+use crate::status::Activity;
 
-/// Wait before a source partition that failed for an unclear reason is read again.
+/// Wait before a partition is read again whose log has just changed.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
+/// Wait before a partition is read again that could not be read now; doubles up to the second.
+const UNAVAILABLE_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+
 /// Wait before the retry of a partition that may not be read.
-const DENIED_RETRY: Duration = Duration::from_secs(30);
+const DENIED_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(30));
 
 impl Lane<'_> {
     /// Handles a failed read: finds out why it failed.
@@ -41,13 +45,18 @@ impl Lane<'_> {
                 return self.on_corrupt(stream, offset.max(expected), end, reason, now).await;
             }
             ReadFailure::Other(reason) => {
-                tracing::warn!(link = %self.spec.link, partition = %key, %reason, "reading failed, will retry");
-                self.pause_reading(stream, now);
+                self.on_unavailable(stream, reason, now);
                 return Ok(());
             }
             other => other,
         };
-        let ids = self.source.topic_ids(std::slice::from_ref(&key.topic)).await?;
+        let ids = match self.source.topic_ids(std::slice::from_ref(&key.topic)).await {
+            Ok(ids) => ids,
+            Err(error) => {
+                self.on_unavailable(stream, error.to_string(), now);
+                return Ok(());
+            }
+        };
         match ids.get(&key.topic) {
             None => {
                 return self.stop(stream, Event::SourceGone { partition: key, position: expected }).await;
@@ -55,7 +64,13 @@ impl Lane<'_> {
             Some(found) if is_other(key.topic_id, *found) => return self.on_recreated(stream, *found).await,
             Some(_) => {}
         }
-        let bounds = self.source.bounds(std::slice::from_ref(&key)).await?;
+        let bounds = match self.source.bounds(std::slice::from_ref(&key)).await {
+            Ok(bounds) => bounds,
+            Err(error) => {
+                self.on_unavailable(stream, error.to_string(), now);
+                return Ok(());
+            }
+        };
         let Some(bounds) = bounds.get(&key).copied() else {
             return self.stop(stream, Event::SourceGone { partition: key, position: expected }).await;
         };
@@ -118,14 +133,62 @@ impl Lane<'_> {
     }
 
     fn on_denied(&mut self, stream: Stream, reason: String, now: Duration) {
-        let window = self.partitions.at_mut(stream);
-        window.pause(Pause::NeedsOperator { retry_at: now + DENIED_RETRY });
-        let partition = window.key().clone();
-        self.deps.status.set(&partition, window.committed(), window.activity());
-        if self.caution.deny(&partition) {
-            let retry_ms = millis(DENIED_RETRY);
-            self.emit(Event::SourceDenied { partition, reason, retry_ms });
+        let partition = self.partitions.at(stream).key().clone();
+        let (retry, is_news) = self.caution.not_read(&partition, DENIED, now, DENIED_RETRY);
+        self.partitions.at_mut(stream).pause(Pause::NeedsOperator { retry_at: retry.at });
+        self.show(stream);
+        if is_news {
+            self.emit(Event::SourceDenied { partition, reason, retry_ms: millis(retry.after) });
         }
+    }
+
+    /// Takes out a partition that cannot be read now, for a while.
+    fn on_unavailable(&mut self, stream: Stream, reason: String, now: Duration) {
+        let partition = self.partitions.at(stream).key().clone();
+        let (retry, is_news) = self.caution.not_read(&partition, UNAVAILABLE, now, UNAVAILABLE_RETRY);
+        tracing::debug!(link = %self.spec.link, %partition, %reason, "the partition cannot be read");
+        self.partitions.at_mut(stream).pause(Pause::Waiting { retry_at: retry.at });
+        self.show(stream);
+        if is_news {
+            self.emit(Event::SourceUnavailable { partition, reason, retry_ms: millis(retry.after) });
+        }
+    }
+
+    /// Returns whether a partition that the source did not give may be tried again. Reading alone
+    /// does not tell: without the right to describe the topic the client retries for ever and
+    /// reports nothing.
+    pub(super) async fn may_read(&mut self, stream: Stream, now: Duration) -> bool {
+        let key = self.partitions.at(stream).key().clone();
+        if !self.caution.is_unread(&key) {
+            return true;
+        }
+        let Err(error) = self.source.bounds(std::slice::from_ref(&key)).await else { return true };
+        if error.class == Class::Stop {
+            self.on_denied(stream, error.reason, now);
+        } else {
+            self.on_unavailable(stream, error.reason, now);
+        }
+        false
+    }
+
+    /// Records that something of a partition was read: what kept it from that is over.
+    pub(super) fn heard(&mut self, stream: Stream) {
+        let key = self.partitions.at(stream).key();
+        if self.caution.read(key) {
+            tracing::info!(link = %self.spec.link, partition = %key, "the partition is read again");
+            self.show(stream);
+        }
+    }
+
+    /// Shows a partition in the status. One that the source did not give stays as it was until
+    /// something of it is read.
+    pub(super) fn show(&self, stream: Stream) {
+        let window = self.partitions.at(stream);
+        let activity = match (window.activity(), self.caution.unread_activity(window.key())) {
+            (Activity::Running | Activity::Stuck, Some(unread)) => unread,
+            (activity, _) => activity,
+        };
+        self.deps.status.set(window.key(), window.committed(), activity);
     }
 
     /// Reads a partition again after a short wait.

@@ -8,6 +8,7 @@ use strait_core::progress::Position;
 use strait_core::{Generation, OwnerEpoch};
 
 use super::pauses::Timers;
+use super::place::UnplacedPartitions;
 use super::quarantine;
 use super::release::Release;
 use super::{Lane, LaneDeps};
@@ -95,6 +96,7 @@ impl<'a> Lane<'a> {
             progress: Progress::new(read, owner, taken, &topics, spec, now),
             timers: Timers::new(now),
             release: Release::default(),
+            unplaced: UnplacedPartitions::default(),
         };
         let placed = match lane.mine(&topics).await {
             Ok(mine) => lane.place(mine, now).await,

@@ -49,7 +49,7 @@ impl Lane<'_> {
             if warm_up.ms > 0 {
                 let since_ms = time_ms.saturating_sub_unsigned(warm_up.ms).max(0);
                 let found = self.source.resolve(StartAt::Timestamp(since_ms), place).await?;
-                start = start.max(found.get(&key).copied().unwrap_or(start));
+                start = start.max(found.get(&key).and_then(|found| found.clone().ok()).unwrap_or(start));
             }
             from = from.min(start);
         }

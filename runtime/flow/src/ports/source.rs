@@ -151,8 +151,8 @@ pub trait Source: Send {
     /// [`PortError`] if the cluster does not answer in time.
     async fn bounds(&mut self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, LogBounds>, PortError>;
 
-    /// Resolves `start` to an offset for each partition. A partition that does not exist is left
-    /// out.
+    /// Resolves `start` to an offset for each partition, or says why it cannot: one that has no
+    /// leader or may not be read hides no other. A partition that does not exist is left out.
     ///
     /// # Errors
     /// [`PortError`] if the cluster does not answer in time.
@@ -160,9 +160,10 @@ pub trait Source: Send {
         &mut self,
         start: StartAt,
         partitions: &[PartitionKey],
-    ) -> Result<BTreeMap<PartitionKey, SourceOffset>, PortError>;
+    ) -> Result<BTreeMap<PartitionKey, Result<SourceOffset, PortError>>, PortError>;
 
-    /// Asks for the ids of topics. A topic that does not exist is left out.
+    /// Asks for the ids of topics. A topic that does not exist is left out; one that may not be
+    /// described has the id `UNKNOWN`.
     ///
     /// # Errors
     /// [`PortError`] if the cluster does not answer in time.

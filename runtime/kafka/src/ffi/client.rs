@@ -375,7 +375,7 @@ unsafe extern "C" fn on_error(rk: *mut b::rd_kafka_t, code: c_int, reason: *cons
     // SAFETY: librdkafka passes a live instance, a NUL-terminated string and our opaque.
     let (shared, mut text) = unsafe { (shared(opaque), string(reason)) };
     let Some(shared) = shared else { return };
-    let mut code = Code(code);
+    let mut code = Code::reported(code, &text);
     let fatal = code == Code::FATAL;
     if fatal {
         let mut buffer = [0 as c_char; 512];

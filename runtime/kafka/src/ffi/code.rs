@@ -120,6 +120,19 @@ impl Code {
     /// The topic id does not exist.
     pub const UNKNOWN_TOPIC_ID: Self = Self(100);
 
+    /// Returns the code of an error that a client reports. librdkafka takes a connection that is
+    /// lost during the SASL handshake for a refused login (`rdkafka_broker.c`:
+    /// `rd_kafka_broker_handle_SaslHandshake`).
+    #[must_use]
+    pub fn reported(code: c_int, text: &str) -> Self {
+        let code = Self(code);
+        let is_lost = || {
+            let signs = [Self::TRANSPORT.text(), Self::TIMED_OUT.text(), "hung up from peer".to_owned()];
+            signs.iter().any(|sign| text.contains(sign.as_str()))
+        };
+        if code == Self::AUTHENTICATION && is_lost() { Self::TRANSPORT } else { code }
+    }
+
     /// Returns whether a batch cannot be read, however often it is fetched.
     #[must_use]
     pub fn is_damage(self) -> bool {
@@ -161,5 +174,22 @@ impl FfiError {
 
     pub(super) fn of(code: c_int) -> Self {
         Self::new(Code(code), Code(code).text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_lost_in_the_handshake_is_no_refused_login() {
+        let of = |text: &str| Code::reported(Code::AUTHENTICATION.0, text);
+        let lost = "sasl_plaintext://h:1/1: SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport \
+                    failure: broker's supported mechanisms:  (after 3ms in state AUTH_HANDSHAKE)";
+        assert_eq!(of(lost), Code::TRANSPORT);
+        assert_eq!(of("Disconnected: hung up from peer in state AUTH_LEGACY"), Code::TRANSPORT);
+        let refused = "sasl_plaintext://h:1/1: SASL authentication error: Authentication failed during \
+                       authentication due to invalid credentials with SASL mechanism SCRAM-SHA-512";
+        assert_eq!(of(refused), Code::AUTHENTICATION);
     }
 }

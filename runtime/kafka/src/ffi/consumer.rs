@@ -18,9 +18,9 @@ use crate::config::Settings;
 /// Troubles that librdkafka reports to the error callback only.
 #[derive(Default)]
 struct Reported {
-    /// Partitions that the brokers do not know (`rdkafka_partition.c`: `rd_kafka_toppar_enq_error`,
-    /// as 'topic [partition]: reason').
-    missing: Mutex<Vec<(String, i32)>>,
+    /// Partitions that the brokers do not know or do not show (`rdkafka_partition.c`:
+    /// `rd_kafka_toppar_enq_error`, as 'topic [partition]: reason').
+    missing: Mutex<Vec<(String, i32, Code)>>,
     /// Size of a response above `receive.message.max.bytes`. librdkafka drops it and the connection
     /// (`rdkafka_broker.c`: `rd_kafka_recv`), and does not know which partition it was for.
     too_large: Mutex<Option<u64>>,
@@ -39,8 +39,14 @@ impl Observer for Reported {
             }
             return;
         }
-        let gone = [Code::UNKNOWN_TOPIC, Code::UNKNOWN_PARTITION, Code::UNKNOWN_TOPIC_OR_PART, Code::UNKNOWN_TOPIC_ID];
-        if !gone.contains(&trouble.code) {
+        let missing = [
+            Code::UNKNOWN_TOPIC,
+            Code::UNKNOWN_PARTITION,
+            Code::UNKNOWN_TOPIC_OR_PART,
+            Code::UNKNOWN_TOPIC_ID,
+            Code::TOPIC_AUTHORIZATION_FAILED,
+        ];
+        if !missing.contains(&trouble.code) {
             return;
         }
         let named = trouble.text.split_once(" [").and_then(|(topic, rest)| Some((topic, rest.split_once(']')?.0)));
@@ -49,7 +55,7 @@ impl Observer for Reported {
         };
         let mut missing = lock(&self.missing);
         if missing.len() < 100_000 {
-            missing.push((topic.to_owned(), partition));
+            missing.push((topic.to_owned(), partition, trouble.code));
         }
     }
 }
@@ -90,9 +96,9 @@ impl Consumer {
         &self.client
     }
 
-    /// Returns the partitions that the brokers reported as unknown since the last call.
+    /// Returns the partitions that the brokers reported as unknown or denied since the last call.
     #[must_use]
-    pub fn take_missing(&self) -> Vec<(String, i32)> {
+    pub fn take_missing(&self) -> Vec<(String, i32, Code)> {
         std::mem::take(&mut *lock(&self.reported.missing))
     }
 

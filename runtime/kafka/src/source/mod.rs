@@ -4,6 +4,7 @@
 //! bounded channel. A full channel is the backpressure: the thread stops pulling, librdkafka's
 //! queue fills up to its budget, and fetching stops.
 
+mod pull;
 mod reader;
 mod scout;
 mod search;
@@ -160,20 +161,22 @@ impl Source for KafkaSource {
         &mut self,
         start: StartAt,
         partitions: &[PartitionKey],
-    ) -> Result<BTreeMap<PartitionKey, SourceOffset>, PortError> {
+    ) -> Result<BTreeMap<PartitionKey, Result<SourceOffset, PortError>>, PortError> {
         let asked = places(partitions);
-        let found = self
+        let mut found = self
             .ask("resolving the start", move |client, timeout| {
-                let list = |spec| queries::list(client, &asked, spec, true, timeout);
+                let list = |spec| queries::list_each(client, &asked, spec, true, timeout);
                 match start {
                     StartAt::Earliest => list(OffsetSpec::Earliest),
                     StartAt::Latest => list(OffsetSpec::Latest),
                     StartAt::Timestamp(ms) => {
-                        let ends = list(OffsetSpec::Latest)?;
+                        let mut ends = list(OffsetSpec::Latest)?;
                         let mut found = list(OffsetSpec::Timestamp(ms))?;
-                        for (key, offset) in &mut found {
-                            if *offset < 0 {
-                                *offset = ends.get(key).copied().unwrap_or(-1);
+                        for (key, answer) in &mut found {
+                            if answer.as_ref().is_ok_and(|offset| *offset < 0)
+                                && let Some(end) = ends.remove(key)
+                            {
+                                *answer = end;
                             }
                         }
                         Ok(found)
@@ -181,9 +184,16 @@ impl Source for KafkaSource {
                 }
             })
             .await?;
-        // Logical offsets are no positions. Such a partition is omitted, as if it did not exist.
-        let number = |key: &PartitionKey| offset_of(&found, key).filter(|offset| *offset >= 0);
-        Ok(partitions.iter().filter_map(|key| Some((key.clone(), SourceOffset(number(key)?)))).collect())
+        let context = format!("{}, resolving the start", self.context);
+        let answer = |key: &PartitionKey| {
+            let answer = found.remove(&(key.topic.to_string(), key.partition))?;
+            let answer = answer.map(SourceOffset).map_err(|error| port_error(context.clone(), &error));
+            // Logical offsets are no positions. Such a partition is omitted, as if it did not
+            // exist.
+            let is_position = answer.as_ref().map_or(true, |offset| offset.0 >= 0);
+            is_position.then(|| (key.clone(), answer))
+        };
+        Ok(partitions.iter().filter_map(answer).collect())
     }
 
     async fn topic_ids(&mut self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
@@ -199,6 +209,8 @@ impl Source for KafkaSource {
         for topic in described {
             if topic.code == Code::OK {
                 ids.insert(Arc::from(topic.topic), TopicId(topic.id));
+            } else if topic.code == Code::TOPIC_AUTHORIZATION_FAILED {
+                ids.insert(Arc::from(topic.topic), TopicId::UNKNOWN);
             } else if !queries::is_gone(topic.code) {
                 let error = FfiError::new(topic.code, topic.text);
                 return Err(port_error(format!("{}, topic {}", self.context, topic.topic), &error));

@@ -1,17 +1,18 @@
 //! The thread that owns a lane's consumer.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strait_core::{BatchBuilder, LeaderEpoch, SourceOffset, TimestampType};
-use strait_flow::ports::{Class, Fetched, PortError, ReadEpoch, ReadFailure};
+use strait_core::SourceOffset;
+use strait_flow::ports::{Fetched, PortError, ReadEpoch, ReadFailure};
 use tokio::sync::{mpsc, oneshot};
 
-use super::search::{Border, Damage, Found, Search};
+use super::pull::{Assigned, AssignedPartitions, Item, copy, failure, partition_of, sort};
+use super::search::{Damage, Found, Search};
 use crate::config::Settings;
-use crate::error::{class_of, port_error};
-use crate::ffi::{Code, ConsumedMessage, Consumer, FfiError, Place, Stamp};
+use crate::error::port_error;
+use crate::ffi::{Code, ConsumedMessage, Consumer, FfiError, Place};
 use crate::queries::is_gone;
 
 /// Fewest messages of one pull, whatever their size.
@@ -23,9 +24,6 @@ const IDLE: Duration = Duration::from_millis(250);
 /// How long a seek waits for an assignment to take effect.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How librdkafka names the codec zstd in the error of a batch (`rdkafka_msgset_reader.c`).
-const ZSTD: &str = "codec 0x4)";
-
 pub(super) type Answer = oneshot::Sender<Result<(), FfiError>>;
 
 /// A command of the lane to the thread.
@@ -34,45 +32,19 @@ pub(super) enum Command {
     Unassign(Vec<Place>, Answer),
 }
 
-struct Assigned {
-    epoch: ReadEpoch,
-    /// Next offset that was not sent to the lane.
-    next: i64,
-    /// Whether the last fetch reached the end of the committed log.
-    is_at_end: bool,
-}
-
 pub(super) struct Reader {
     consumer: Consumer,
     commands: mpsc::Receiver<Command>,
     out: mpsc::Sender<Result<Fetched, PortError>>,
     /// Output of the last pull that the channel had no room for.
     waiting: VecDeque<Result<Fetched, PortError>>,
-    assigned: BTreeMap<Arc<str>, HashMap<i32, Assigned>>,
+    assigned: AssignedPartitions,
     pull_bytes: usize,
     record_bytes: usize,
     context: String,
     last_trouble: Option<Instant>,
     settings: Settings,
     search: Search,
-}
-
-/// The messages of one batch, by their index in the pull.
-struct Group {
-    topic: Arc<str>,
-    partition: i32,
-    epoch: ReadEpoch,
-    leader_epoch: i32,
-    stamp: Stamp,
-    messages: Vec<usize>,
-    bytes: usize,
-}
-
-/// A finding of a pull: a batch that is still to be copied (`G`), another event, or damage.
-enum Item<G> {
-    Batch(G),
-    Other(Fetched),
-    Damage(Damage),
 }
 
 impl Reader {
@@ -150,7 +122,7 @@ impl Reader {
         self.consumer.assign(places)?;
         for place in places {
             let topic = Arc::from(place.topic.as_str());
-            let state = Assigned { epoch, next: place.offset, is_at_end: false };
+            let state = Assigned { epoch, next: place.offset, is_at_end: None };
             self.assigned.entry(topic).or_default().insert(place.partition, state);
         }
         let checked: Vec<Place> =
@@ -249,9 +221,9 @@ impl Reader {
         got
     }
 
-    /// Reports partitions that the brokers do not know any more.
+    /// Reports partitions that the brokers do not know any more, or do not show us.
     fn report_missing(&mut self) {
-        for (topic, partition) in self.consumer.take_missing() {
+        for (topic, partition, code) in self.consumer.take_missing() {
             let known = self.assigned.get_key_value(topic.as_str());
             let known =
                 known.and_then(|(topic, partitions)| Some((Arc::clone(topic), partitions.get(&partition)?.epoch)));
@@ -259,7 +231,7 @@ impl Reader {
             if let Err(error) = self.unassign(&[Place::of(&*topic, partition)]) {
                 tracing::warn!("{}: unassigning {topic}-{partition}: {error}", self.context);
             }
-            let failure = ReadFailure::Gone;
+            let failure = failure(code, &code.text());
             self.waiting.push_back(Ok(Fetched::Failed { epoch, topic, partition, failure }));
         }
     }
@@ -298,7 +270,7 @@ impl Reader {
         for (topic, partitions) in &self.assigned {
             let of_topic = partitions.iter().map(|(number, state)| {
                 let place = Place { offset: state.next, ..Place::of(&**topic, *number) };
-                (!state.is_at_end, place)
+                (state.is_at_end != Some(true), place)
             });
             suspects.extend(of_topic);
         }
@@ -342,166 +314,4 @@ impl Reader {
             tracing::warn!("{}: {error}", self.context);
         }
     }
-}
-
-fn partition_of(item: &Item<Fetched>) -> (&Arc<str>, i32) {
-    match item {
-        Item::Damage(damage) => (&damage.topic, damage.partition),
-        Item::Batch(fetched) | Item::Other(fetched) => match fetched {
-            Fetched::Batch { batch, .. } => (batch.topic(), batch.partition()),
-            Fetched::Moved { topic, partition, .. } | Fetched::Failed { topic, partition, .. } => (topic, *partition),
-        },
-    }
-}
-
-/// Sorts a pull into batches and other events. The order within each partition stays, and each has
-/// one batch unless leader epoch or kind of timestamp change, or another event lies in between.
-fn sort(
-    messages: &[ConsumedMessage<'_>],
-    assigned: &mut BTreeMap<Arc<str>, HashMap<i32, Assigned>>,
-    limit: u64,
-    context: &str,
-) -> Vec<Item<Group>> {
-    let mut items = Vec::new();
-    let mut open: HashMap<(usize, i32), usize> = HashMap::new();
-    for (index, message) in messages.iter().enumerate() {
-        let identity = (message.topic_address(), message.partition());
-        let state = assigned
-            .get_key_value(message.topic())
-            .map(|(topic, _)| Arc::clone(topic))
-            .and_then(|topic| Some((assigned.get_mut(&*topic)?.get_mut(&message.partition())?, topic)));
-        let Some((state, topic)) = state else {
-            if message.code() != Code::OK && message.topic().is_empty() {
-                tracing::warn!("{context}: {}", message.error_text());
-            }
-            continue;
-        };
-        let partition = message.partition();
-        if message.code() != Code::OK {
-            open.remove(&identity);
-            items.extend(out_of_band(message, state, topic, limit));
-            continue;
-        }
-        (state.next, state.is_at_end) = (message.offset() + 1, false);
-        let (leader_epoch, (_, stamp)) = (message.leader_epoch(), message.timestamp());
-        let group = open.get(&identity).and_then(|at| match items.get_mut(*at) {
-            Some(Item::Batch(group)) if group.leader_epoch == leader_epoch && group.stamp == stamp => Some(group),
-            _ => None,
-        });
-        if let Some(group) = group {
-            group.messages.push(index);
-            group.bytes += message.bytes();
-            continue;
-        }
-        open.insert(identity, items.len());
-        items.push(Item::Batch(Group {
-            topic,
-            partition,
-            epoch: state.epoch,
-            leader_epoch,
-            stamp,
-            messages: vec![index],
-            bytes: message.bytes(),
-        }));
-    }
-    items
-}
-
-/// Returns the event of a message without a record.
-fn out_of_band(
-    message: &ConsumedMessage<'_>,
-    state: &mut Assigned,
-    topic: Arc<str>,
-    limit: u64,
-) -> Option<Item<Group>> {
-    let (epoch, partition, code) = (state.epoch, message.partition(), message.code());
-    if code == Code::PARTITION_EOF {
-        state.is_at_end = true;
-        if message.offset() <= state.next {
-            return None;
-        }
-        state.next = message.offset();
-        return Some(Item::Other(Fetched::Moved { epoch, topic, partition, next: SourceOffset(state.next) }));
-    }
-    let reason = message.error_text();
-    // librdkafka decompresses zstd, whose ratio has no bound, into `receive.message.max.bytes` at
-    // most (`rdkafka_zstd.c`). It has checked the batch's checksum before that.
-    if code == Code::BAD_COMPRESSION && reason.contains(ZSTD) {
-        let failure = ReadFailure::TooLarge { bytes: None, limit };
-        return Some(Item::Other(Fetched::Failed { epoch, topic, partition, failure }));
-    }
-    if code.is_damage() {
-        let begin = message.offset();
-        let end = Border::behind(begin.max(state.next));
-        return Some(Item::Damage(Damage { epoch, topic, partition, begin, reason, end }));
-    }
-    Some(Item::Other(Fetched::Failed { epoch, topic, partition, failure: failure(code, &reason) }))
-}
-
-fn failure(code: Code, text: &str) -> ReadFailure {
-    match code {
-        // With auto.offset.reset=error every lost position has this code, and only the text has the
-        // cause.
-        Code::AUTO_OFFSET_RESET if text.contains(&Code::LOG_TRUNCATION.text()) => {
-            ReadFailure::LogTruncation { end: end_of_epoch(text) }
-        }
-        Code::AUTO_OFFSET_RESET if text.contains(&Code::OFFSET_OUT_OF_RANGE.text()) => ReadFailure::OutOfRange,
-        code if is_gone(code) => ReadFailure::Gone,
-        code if class_of(code) == Class::Stop => {
-            ReadFailure::Denied(port_error("", &FfiError::new(code, text.to_owned())).reason)
-        }
-        code => ReadFailure::Other(format!("{text} ({})", code.name())),
-    }
-}
-
-/// Returns where the leader epoch of the position ends in the log. librdkafka has it in the text
-/// of the error only, as `broker end offset is 5 (offset leader epoch 0)`; -1 is unknown.
-fn end_of_epoch(text: &str) -> Option<SourceOffset> {
-    let (_, rest) = text.split_once("broker end offset is ")?;
-    let end = rest.split(' ').next()?.parse().ok()?;
-    (end >= 0).then_some(SourceOffset(end))
-}
-
-/// Copies the messages of a batch out of librdkafka's memory.
-fn copy(item: Item<Group>, messages: &[ConsumedMessage<'_>], ready: &mut Vec<Item<Fetched>>) {
-    let mut group = match item {
-        Item::Other(fetched) => return ready.push(Item::Other(fetched)),
-        Item::Damage(damage) => return ready.push(Item::Damage(damage)),
-        Item::Batch(group) => group,
-    };
-    let (batch, damaged) = copy_records(&group, messages);
-    let Some((index, damage)) = damaged else {
-        return ready.push(Item::Batch(Fetched::Batch { epoch: group.epoch, batch: batch.build() }));
-    };
-    // The records before it are good.
-    group.messages.truncate(index);
-    if !group.messages.is_empty() {
-        let (batch, _) = copy_records(&group, messages);
-        ready.push(Item::Batch(Fetched::Batch { epoch: group.epoch, batch: batch.build() }));
-    }
-    ready.push(Item::Damage(damage));
-}
-
-/// Copies the records of a batch up to the first whose headers cannot be read: without them it
-/// would lose data. Returns its index in the group too.
-fn copy_records(group: &Group, messages: &[ConsumedMessage<'_>]) -> (BatchBuilder, Option<(usize, Damage)>) {
-    let stamp = match group.stamp {
-        Stamp::Create => TimestampType::Create,
-        Stamp::Append => TimestampType::Append,
-    };
-    let topic = Arc::clone(&group.topic);
-    let mut builder = BatchBuilder::new(topic, group.partition, stamp, LeaderEpoch(group.leader_epoch))
-        .with_capacity(group.messages.len(), group.bytes);
-    let of_group = group.messages.iter().filter_map(|index| messages.get(*index));
-    for (index, message) in of_group.enumerate() {
-        builder.push(SourceOffset(message.offset()), message.timestamp().0, message.key(), message.value());
-        let headers = message.headers(|name, value| builder.push_header(name, value));
-        if let Err(code) = headers {
-            let (begin, reason) = (message.offset(), format!("its headers cannot be read: {}", code.text()));
-            let (epoch, topic, end) = (group.epoch, Arc::clone(&group.topic), Border::behind_record(begin));
-            let damage = Damage { epoch, topic, partition: group.partition, begin, reason, end };
-            return (builder, Some((index, damage)));
-        }
-    }
-    (builder, None)
 }

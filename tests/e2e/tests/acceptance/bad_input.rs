@@ -137,7 +137,7 @@ fn secured() -> Cluster {
 }
 
 /// Writes the configuration of a link between two users of one cluster.
-fn secured_config(cluster: &Cluster, users: [(&str, &str); 2], link: &str) -> ConfigFolder {
+pub fn secured_config(cluster: &Cluster, users: [(&str, &str); 2], link: &str) -> ConfigFolder {
     let part = |name: &str, (user, password): (&str, &str)| {
         format!(
             "[clusters.{name}]\nbootstrap_servers = \"{}\"\ninsecure = true\n[clusters.{name}.kafka]\n\"security.protocol\" = \"SASL_PLAINTEXT\"\n\

@@ -36,6 +36,8 @@ struct Toxics {
     window: [usize; 2],
     /// Requests that clients must not see.
     struck: strike::Struck,
+    /// A connection ends at a request with this API key.
+    cut_at: Option<i16>,
     /// Counts the calls of `cut` and `reset`: a connection older than the last one ends.
     ended: u64,
     /// Whether the last of these calls asked for a reset.
@@ -105,6 +107,12 @@ impl Proxy {
             toxics.ended += 1;
             toxics.by_reset = false;
         });
+    }
+
+    /// Closes each connection at a request with this API key, such as 17 for the SASL handshake; for
+    /// requests of a client that waits for the answer to the one before, as in a handshake.
+    pub fn cut_at(&self, api_key: Option<i16>) {
+        self.change(|toxics| toxics.cut_at = api_key);
     }
 
     /// Ends every connection with a TCP reset. New connections are served.

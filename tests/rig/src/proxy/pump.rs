@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::flight::Flight;
 use super::queue::Queue;
-use super::{Counters, Toxics};
+use super::{Counters, TO_BROKER, Toxics};
 
 /// Most bytes of one read: large enough that system calls do not dominate.
 const READ_BYTES: usize = 256 << 10;
@@ -63,6 +63,7 @@ struct Setting {
     read_max: usize,
     /// Bytes that may be unacknowledged; 0 is unlimited.
     window: usize,
+    cut_at: Option<i16>,
 }
 
 impl Pump<'_> {
@@ -91,6 +92,7 @@ impl Pump<'_> {
             budget: in_flight + waiting,
             read_max,
             window,
+            cut_at: toxics.cut_at.filter(|_| self.direction == TO_BROKER),
         }
     }
 
@@ -196,6 +198,9 @@ pub(super) async fn run(mut pump: Pump<'_>, mut reader: ReadHalf<'_>, mut writer
             read = reader.read(free), if room > 0 => {
                 let read = read?;
                 let bytes = buffer.get(..read).unwrap_or_default();
+                if setting.cut_at.is_some() && setting.cut_at == api_key(bytes) {
+                    return Err(io::Error::other("cut at a request"));
+                }
                 let written = line.take(bytes, &pump, &setting, &writer)?;
                 if written > 0 {
                     pump.count(written);
@@ -205,6 +210,11 @@ pub(super) async fn run(mut pump: Pump<'_>, mut reader: ReadHalf<'_>, mut writer
             () = until(wake) => {}
         }
     }
+}
+
+/// Returns the API key of the request at the beginning of these bytes.
+fn api_key(bytes: &[u8]) -> Option<i16> {
+    Some(i16::from_be_bytes(bytes.get(4..6)?.try_into().ok()?))
 }
 
 async fn changed(toxics: &mut watch::Receiver<Toxics>) -> io::Result<()> {
