@@ -114,7 +114,43 @@ pub enum Route {
     Hash(Vec<u8>),
 }
 
+impl Processed {
+    /// Returns the memory that the judged batch holds, in bytes: the batch, and what plugins have
+    /// put in place of its records.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let replaced = self.dispositions.iter().map(|(_, disposition)| match disposition {
+            Disposition::Replace(copies) => {
+                let structs = copies.capacity() * size_of::<OutRecord>();
+                structs + copies.iter().map(OutRecord::own_bytes).sum::<usize>()
+            }
+            Disposition::Reject(_) | Disposition::Halt(_) => size_of::<Reject>(),
+            Disposition::Drop => 0,
+        });
+        let list = self.dispositions.capacity() * size_of::<(usize, Disposition)>();
+        self.batch.held_bytes() + list + replaced.sum::<usize>()
+    }
+}
+
+impl Content {
+    fn own_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.capacity(),
+            _ => 0,
+        }
+    }
+}
+
 impl OutRecord {
+    /// Returns the bytes that the record holds besides those of its batch.
+    fn own_bytes(&self) -> usize {
+        let header =
+            |(name, value): &Header| size_of::<Header>() + name.capacity() + value.as_ref().map_or(0, Vec::capacity);
+        let headers = self.headers.iter().flatten().map(header).sum::<usize>();
+        let route = if let Route::Hash(bytes) = &self.route { bytes.capacity() } else { 0 };
+        self.key.own_bytes() + self.value.own_bytes() + headers + route
+    }
+
     /// Returns the number of bytes that this record holds besides the original's.
     #[must_use]
     pub fn owned_bytes(&self) -> usize {

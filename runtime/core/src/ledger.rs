@@ -173,6 +173,12 @@ impl Ledger {
         self.in_flight_bytes
     }
 
+    /// Returns the memory that the entries hold, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.entries.len() * size_of::<Entry>()
+    }
+
     /// Returns the number of records produced and not acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> usize {

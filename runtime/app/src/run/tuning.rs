@@ -41,7 +41,7 @@ impl Measured {
 
     /// Returns the bytes that one lane may hold between its source and its target.
     fn window_bytes(&self, link: &Link) -> usize {
-        (self.bytes_per_lane(link) / 2).max(8 * MIB)
+        (self.bytes_per_lane(link) / 2).max(MIB)
     }
 
     /// Returns how a lane reads: 1 MiB per partition over a short line, more in proportion to the
@@ -157,7 +157,7 @@ mod tests {
         let link = link_with(&json!({ "memory_mib_max": 128 }));
         assert_eq!(measured(4, 1, 0, 0).limits(&link).window_bytes, 16 * MIB);
         assert_eq!(measured(4, 1, 0, 0).target(&link).queue_bytes, 48 * MIB);
-        assert_eq!(measured(64, 1, 0, 0).limits(&link).window_bytes, 8 * MIB, "there is a least window");
+        assert_eq!(measured(64, 1, 0, 0).limits(&link).window_bytes, MIB, "many lanes share the memory too");
     }
 
     #[test]

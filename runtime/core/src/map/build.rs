@@ -65,6 +65,12 @@ impl MapBuilder {
         records
     }
 
+    /// Returns the memory that the runs hold, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.runs.len() * size_of::<Run>()
+    }
+
     /// Returns whether no record was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -35,7 +35,7 @@ impl Lane<'_> {
         }
         let backlog = !draining && self.has_backlog();
         // At the end of a drain there is nothing to wait for.
-        let due = self.transactions.is_due(now, &self.spec.limits, backlog);
+        let due = self.transactions.is_due(now, &self.spec.limits, backlog) || self.maps_are_large();
         if self.transactions.is_open() && (due || draining) && !self.partitions.has_partial() {
             self.transactions.close(now);
         }
@@ -51,6 +51,12 @@ impl Lane<'_> {
             self.release.next_turn();
         }
         Ok(())
+    }
+
+    /// Returns whether the offset maps hold so much memory that they should be written: each record
+    /// that goes to a partition of its own adds to them until then.
+    fn maps_are_large(&self) -> bool {
+        self.partitions.map_memory() > self.spec.limits.window_bytes / 4
     }
 
     /// In at-least-once mode, progress follows the acknowledgements without a transaction around
@@ -71,7 +77,8 @@ impl Lane<'_> {
     /// that passed offsets without records, and for those seen for the first time.
     fn progress_is_due(&self, draining: bool, now: Duration) -> bool {
         let idle = self.progress.is_idle_for(self.spec.limits.idle_interval, now);
-        let urgent = || self.progress.owes_lane_record() || self.partitions.owes_progress();
+        let owes = || self.progress.owes_lane_record() || self.partitions.owes_progress();
+        let urgent = || owes() || self.maps_are_large();
         (idle || draining || urgent()) && self.has_progress()
     }
 

@@ -130,9 +130,9 @@ impl Lane<'_> {
     /// The window is what the busy partitions can use on a line of this length and no more: small
     /// windows stay in the processor's cache.
     fn has_room(&self) -> bool {
-        let (held, busy) = self.partitions.load();
-        let useful = (busy + 1).saturating_mul(self.release_size().saturating_mul(2)).saturating_add(2 << 20);
-        held < useful.min(self.spec.limits.window_bytes)
+        let load = self.partitions.load();
+        let useful = (load.busy + 1).saturating_mul(self.release_size().saturating_mul(2)).saturating_add(2 << 20);
+        load.bytes < useful && load.memory < self.spec.limits.window_bytes
     }
 
     /// Handles a result of the source. `now` is from before the wait for it.

@@ -58,6 +58,11 @@ impl Account {
         Self { tails: tails.clone(), origin: *origin, totals: *totals, ..Self::default() }
     }
 
+    /// Returns the memory that the maps of the open transaction hold, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.maps.iter().map(|(_, builder)| builder.held_bytes()).sum()
+    }
+
     /// Adds a settled copy of a record. Copies of one record follow each other.
     pub fn settled(&mut self, copy: Settled) {
         if let Some(totals) = &mut self.totals {

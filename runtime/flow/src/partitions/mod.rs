@@ -44,6 +44,18 @@ impl Stream {
     }
 }
 
+/// The records that a lane holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Bytes that are queued or in flight.
+    pub bytes: usize,
+    /// The memory of those, of what the client and the ledgers need for them, and of the offset
+    /// maps, in bytes.
+    pub memory: usize,
+    /// Number of partitions that have records queued or in flight.
+    pub busy: usize,
+}
+
 /// The partitions of a lane, for one attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Partitions {
@@ -144,14 +156,15 @@ impl Partitions {
         self.queued_bytes
     }
 
-    /// Returns the bytes that are queued or in flight, and the number of partitions that have any.
-    pub fn load(&self) -> (usize, usize) {
-        let (mut bytes, mut busy) = (self.queued_bytes, 0);
+    /// Returns what the partitions hold.
+    pub fn load(&self) -> Load {
+        let mut load = Load { bytes: self.queued_bytes, memory: self.queued_bytes, busy: 0 };
         for window in &self.windows {
-            bytes += window.in_flight_bytes();
-            busy += usize::from(window.has_queued() || window.in_flight() > 0);
+            load.bytes += window.in_flight_bytes();
+            load.memory += window.in_flight_memory() + window.map_memory();
+            load.busy += usize::from(window.has_queued() || window.in_flight() > 0);
         }
-        (bytes, busy)
+        load
     }
 
     /// Returns whether everything that was released is acknowledged.
@@ -168,6 +181,11 @@ impl Partitions {
     /// Returns whether progress has something to write.
     pub fn is_dirty(&self) -> bool {
         self.windows.iter().any(PartitionWindow::is_dirty)
+    }
+
+    /// Returns the memory of the offset maps of the open transaction, in bytes.
+    pub fn map_memory(&self) -> usize {
+        self.windows.iter().map(PartitionWindow::map_memory).sum()
     }
 
     /// Returns whether progress of some partition is due although nothing moved.

@@ -61,7 +61,7 @@ impl<'a> OutCopy<'a> {
 impl Queued {
     /// Queues the records of a batch up to the index `end`.
     pub fn new(processed: Processed, topic: TargetTopic, end: usize) -> Self {
-        let held_bytes = processed.batch.held_bytes();
+        let held_bytes = processed.held_bytes();
         let end = end.min(processed.batch.len());
         Self { processed, topic, cursor: 0, end, disposition: 0, copies_sent: 0, held_bytes }
     }

@@ -35,7 +35,7 @@ fn six_topics_merged_into_one_share_its_batches_and_no_record_is_blamed() {
         write(&source, &topic, &noisy(number * 1000, EACH, 10_000));
     }
     let into_one = "merge_topics = true\n[[links.plugins]]\nplugin = \"rename\"\n\
-                    config = { pattern = \"merged-[0-9]\", replacement = \"merged\" }\n";
+                    config = { pattern = \"merged-[0-9]\", replacement = \"merged\", merge = true }\n";
     let strait = copy(&pair.config(&link("merged", &["merged-.*"], 1, into_one)));
     assert!(strait.events("quarantined").is_empty(), "{}", strait.stderr());
     let copies = pair.at_target().read_records("source.merged", Isolation::Committed).unwrap();

@@ -28,7 +28,8 @@ fn transaction_over_a_restart(pair: &Pair, topic: &str) {
     producer.flush(SOON).unwrap();
     now(pair.source.broker(0).unwrap().restart()).unwrap();
     producer.commit_transaction(SOON).unwrap();
-    assert_eq!(source.offsets(topic, 0, Isolation::Committed).unwrap(), (0, 6));
+    let marked = || source.offsets(topic, 0, Isolation::Committed).is_ok_and(|ends| ends == (0, 6));
+    wait_until("the marker", SOON, || marked().then_some(()));
 }
 
 #[test]

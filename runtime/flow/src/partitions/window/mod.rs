@@ -25,6 +25,9 @@ use crate::ports::{ReadEpoch, TargetTopic, TopicHandle};
 use crate::status::Activity;
 use crate::target_topics::TargetTopics;
 
+/// Memory that the client needs for a record in flight besides the record's bytes.
+const MESSAGE_BYTES: usize = 192;
+
 /// One source partition of a lane. Its positions and their order: [`Positions`].
 #[derive(Debug)]
 pub(crate) struct PartitionWindow {
@@ -281,6 +284,17 @@ impl PartitionWindow {
 
     pub fn in_flight_bytes(&self) -> usize {
         self.ledger.in_flight_bytes()
+    }
+
+    /// Returns the memory of what is in flight, in bytes: the client's copy of each record, and the
+    /// entries of the ledger.
+    pub fn in_flight_memory(&self) -> usize {
+        self.in_flight_bytes() + self.in_flight() * MESSAGE_BYTES + self.ledger.held_bytes()
+    }
+
+    /// Returns the memory that the offset maps of the open transaction hold, in bytes.
+    pub fn map_memory(&self) -> usize {
+        self.account.held_bytes()
     }
 
     /// Settles acknowledged records and maps them. Returns the acknowledged bytes.

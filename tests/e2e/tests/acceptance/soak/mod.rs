@@ -10,6 +10,7 @@ mod hundred;
 mod memory;
 mod model;
 mod secured;
+mod slow_line;
 mod stream;
 mod watch;
 mod ways;
