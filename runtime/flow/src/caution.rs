@@ -120,7 +120,10 @@ impl Caution {
         let before = self.stopped.remove(partition).filter(|before| from <= before.to);
         let alike = before.as_ref().filter(|before| before.event.name() == event.name());
         let again = alike.filter(|before| !before.has_new_chain).and_then(|before| before.retry);
-        let retry = event.is_tried_again().then(|| Retry::next(again, now, STOPPED_RETRY));
+        // A lane that is taken again stops there again: no retry has failed by that.
+        let pending = again.filter(|retry| !retry.is_due(now));
+        let next = || pending.unwrap_or_else(|| Retry::next(again, now, STOPPED_RETRY));
+        let retry = event.is_tried_again().then(next);
         // The wording of a cluster's error changes from one time to the next.
         let is_known = |before: &Stopped| before.event == *event || matches!(event, Event::QuarantineFailed { .. });
         let is_news = !alike.is_some_and(is_known);
