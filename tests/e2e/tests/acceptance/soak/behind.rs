@@ -99,7 +99,8 @@ fn take(pair: &Pair, name: &str) -> (Duration, u64) {
     write_records(&pair.at_source().config(), name, &numbered(0, 100, 1)).unwrap();
     let sent = || -> u64 { pair.target.proxies().iter().map(|proxy| proxy.bytes()[1]).sum() };
     let at_start = sent();
-    let mut strait = Strait::run(name, &config(pair, name), &[]).unwrap();
+    let config = config(pair, name);
+    let mut strait = Strait::run(name, &config, &[]).unwrap();
     let taking = strait.wait_line("the take", SOON, |line| line.message() == "taking the lane").unwrap();
     wait_until("the record that waited", SOON, || ends.sum().filter(|sum| *sum > before));
     let found = (taking.at.elapsed(), sent() - at_start);

@@ -53,7 +53,8 @@ impl<'a> Crew<'a> {
         }
     }
 
-    fn replace(&self, index: usize, before: impl FnOnce(&mut Strait)) {
+    /// Starts another process in the place of one, after something was done to it.
+    pub fn replace(&self, index: usize, before: impl FnOnce(&mut Strait)) {
         let mut living = self.living();
         let old = &mut living[index];
         before(old);

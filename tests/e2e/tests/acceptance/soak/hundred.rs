@@ -1,10 +1,10 @@
 //! A hundred topics, one of them broken in each of ten ways in turn.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use strait_e2e::Strait;
-
+use super::crew::Crew;
 use super::stream::{Figures, Stream};
 use super::ways::{LIMIT_BYTES, Way, break_topic, mend};
 use super::{Course, EndsCourse, seconds, secured};
@@ -16,6 +16,8 @@ const TOPICS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(200);
 /// No record of another topic may wait longer after the fault.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// The same where a process is killed as well.
+const WAIT_MAX_WITH_KILL: Duration = Duration::from_secs(45);
 /// From then on the others are as without the fault.
 const SETTLED: Duration = Duration::from_secs(15);
 /// Longest pause of the others where no lane has to be taken again, beside that of the stream.
@@ -40,7 +42,7 @@ fn ten_ways_to_break_one_of_a_hundred_topics_hold_up_none_of_the_others() {
     let link = link("hundred", &["hundred\\..*"], 4, plugin);
     let config = secured::config(&pair, &link);
     config.write("plugins/poison.wasm", poison()).unwrap();
-    let strait = Strait::run("hundred", &config, &[]).unwrap();
+    let crew = Crew::start(&config, 2);
 
     // It ends with the ways.
     let course = Course::new(Duration::from_secs(7_200));
@@ -57,7 +59,7 @@ fn ten_ways_to_break_one_of_a_hundred_topics_hold_up_none_of_the_others() {
         let _ends = EndsCourse(&course);
         let began = Instant::now();
         wait_until("every topic copied", SOON, || stream.all_move(began).then_some(()));
-        let found = try_ways(&course, way_s, &pair, &stream, &strait);
+        let found = try_ways(&course, way_s, &pair, &stream, &crew);
         course.end();
         found
     });
@@ -65,7 +67,7 @@ fn ten_ways_to_break_one_of_a_hundred_topics_hold_up_none_of_the_others() {
 }
 
 /// Breaks a topic in each way; returns what the others suffered beyond what is allowed.
-fn try_ways(course: &Course, way_s: Duration, pair: &Pair, stream: &Stream, strait: &Strait) -> Vec<String> {
+fn try_ways(course: &Course, way_s: Duration, pair: &Pair, stream: &Stream, crew: &Crew<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (number, way) in Way::ALL.into_iter().enumerate() {
         if !stream.is_calm(number, course, RECOVERED) {
@@ -79,15 +81,20 @@ fn try_ways(course: &Course, way_s: Duration, pair: &Pair, stream: &Stream, stra
         let fault = Instant::now();
         course.trace(format!("{way:?}: {} breaks", stream.topics()[number]));
         let broken = break_topic(way, pair, stream, number);
+        if way.kills_a_process() {
+            course.trace("process 0: killed");
+            crew.replace(0, |strait| strait.kill().unwrap());
+        }
         let struck = Instant::now();
         course.wait(way_s);
         let until = Instant::now();
         let with = stream.figures(number, fault, until);
-        let settled = stream.figures(number, struck + SETTLED.min(way_s / 2), until);
-        let retakes = strait.events("lane_restarted").iter().filter(|line| line.at >= fault).count();
-        let events = events(strait, fault);
+        let settle = if way.kills_a_process() { WAIT_MAX_WITH_KILL } else { SETTLED };
+        let settled = stream.figures(number, struck + settle.min(way_s / 2), until);
+        let events = events(crew, fault);
+        let retakes = events.get("lane_restarted").copied().unwrap_or(0);
         course.trace(format!("{way:?}: without {without:.0?}, with {with:.0?}, settled {settled:.0?}"));
-        course.trace(format!("{way:?}: {retakes} retakes; {events}"));
+        course.trace(format!("{way:?}: {retakes} retakes; {events:?}"));
         let outcome = Outcome { way, without, with, settled, retakes, length: until - fault };
         wrong.extend(outcome.wrong());
         mend(way, pair, stream, number, broken);
@@ -96,14 +103,14 @@ fn try_ways(course: &Course, way_s: Duration, pair: &Pair, stream: &Stream, stra
 }
 
 /// Names and counts of the events since a moment.
-fn events(strait: &Strait, since: Instant) -> String {
-    let mut counts = std::collections::BTreeMap::new();
-    for line in strait.lines().iter().filter(|line| line.at >= since) {
+fn events(crew: &Crew<'_>, since: Instant) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for line in crew.lines().iter().filter(|line| line.at >= since) {
         if let Some(event) = line.field("event") {
             *counts.entry(event.to_owned()).or_insert(0) += 1;
         }
     }
-    format!("{counts:?}")
+    counts
 }
 
 struct Outcome {
@@ -123,8 +130,9 @@ impl Outcome {
                 wrong.push(format!("{:?}: {what}", self.way));
             }
         };
+        let wait_max = if self.way.kills_a_process() { WAIT_MAX_WITH_KILL } else { WAIT_MAX };
         let waited = self.with.max.max(self.with.gap);
-        check(waited <= WAIT_MAX, format!("a record of another topic waited {waited:.1?}"));
+        check(waited <= wait_max, format!("a record of another topic waited {waited:.1?}"));
         let p99_max = self.without.p99.max(P99_FLOOR).saturating_mul(2);
         check(self.settled.p99 <= p99_max, format!("p99 {:.0?} after it settled", self.settled.p99));
         let minutes = self.length.as_secs_f64() / 60.0;

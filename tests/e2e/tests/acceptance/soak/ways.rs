@@ -50,6 +50,11 @@ impl Way {
         Self::CannotGrow,
     ];
 
+    /// Reports whether one of the processes dies as well.
+    pub fn kills_a_process(self) -> bool {
+        self == Self::Hanging
+    }
+
     /// Reports whether no lane has to be taken again for it.
     pub fn needs_no_retake(self) -> bool {
         matches!(self, Self::CannotBeMade | Self::WriteDenied | Self::ReadDenied | Self::Corrupt | Self::Oversized)
