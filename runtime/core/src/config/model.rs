@@ -149,7 +149,7 @@ pub struct Link {
     /// counterpart on the target is stopped until there is one, and an event reports it.
     #[serde(default = "default_true")]
     pub manage_topics: bool,
-    /// What target topics take over from their source topics besides records.
+    /// Properties that target topics take over from their source topics, besides the records.
     #[serde(default)]
     pub sync: Sync,
     /// How long the offset map (`strait.<name>.map` on the target) is kept, in days. Counts when

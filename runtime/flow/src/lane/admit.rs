@@ -169,8 +169,9 @@ impl Lane<'_> {
         Ok(Some(topic))
     }
 
-    /// Opens one topic for the batch that begins at `first`. `is_own` is false for a topic that plugins named for single records. Such a
-    /// topic is never grown; a record whose partition it lacks goes to another one by its key.
+    /// Opens one topic for the batch that begins at `first`. `is_own` is false for a topic that
+    /// plugins named for single records. Such a topic is never grown; a record whose partition it
+    /// lacks goes to another one by its key.
     async fn open_topic(
         &mut self,
         stream: Stream,

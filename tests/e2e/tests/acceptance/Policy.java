@@ -1,5 +1,5 @@
-// What a managed cluster may refuse when a topic is created; the topic's name says which rule holds. Compiled by the
-// test that uses it.
+// Refuses topics as managed clusters do; the topic's name says which rule holds.
+// Compiled by the test that uses it.
 import java.util.Set;
 import org.apache.kafka.common.errors.PolicyViolationException;
 import org.apache.kafka.server.policy.CreateTopicPolicy;
