@@ -154,8 +154,8 @@ impl Lane<'_> {
         }
     }
 
-    /// Returns whether a partition that the source did not give may be tried again. Reading alone
-    /// does not tell: without the right to describe the topic the client retries for ever and
+    /// Returns whether a partition that the source did not give may be read. Reading alone does not
+    /// tell: without the right to describe the topic the client retries for ever and
     /// reports nothing.
     pub(super) async fn may_read(&mut self, stream: Stream, now: Duration) -> bool {
         let key = self.partitions.at(stream).key().clone();

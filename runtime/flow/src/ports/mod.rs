@@ -33,8 +33,8 @@ pub enum Class {
     /// Another owner has the lane's ids: wait, confirm membership, then take the lane again or give
     /// it up.
     Fenced,
-    /// The cluster refuses the login, although this process has logged in to it before: it waits for
-    /// long and tries again.
+    /// The cluster refuses the login, although this process has logged in to it before: wait for
+    /// long before the next attempt.
     Login,
     /// Waiting does not cure it (no permission, bad credentials, incompatible stored state): report
     /// it at once and retry rarely.

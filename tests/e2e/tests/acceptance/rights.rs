@@ -11,7 +11,7 @@ use crate::support::{SOON, Turn, kafka_tool, key_range, keys, link, now, numbere
 
 /// API key of the request with which a login begins.
 const SASL_HANDSHAKE: i16 = 17;
-/// A denied partition is tried again after 30 s; what it says must outlast that.
+/// A denied partition is retried after 30 s; its state must outlast that.
 const PAST_A_RETRY: Duration = Duration::from_secs(34);
 
 const TOPICS: [&str; 3] = ["kept-a", "kept-b", "kept-c"];

@@ -109,8 +109,8 @@ impl Proxy {
         });
     }
 
-    /// Closes each connection at a request with this API key, such as 17 for the SASL handshake; for
-    /// requests of a client that waits for the answer to the one before, as in a handshake.
+    /// Closes each connection at a request with this API key, such as 17 for the SASL handshake.
+    /// For requests of a client that waits for each answer, as in a handshake.
     pub fn cut_at(&self, api_key: Option<i16>) {
         self.change(|toxics| toxics.cut_at = api_key);
     }
