@@ -29,7 +29,7 @@ pub struct BookKey {
     pub offset: SourceOffset,
 }
 
-/// What became of a refused record. Only an open one can be replayed.
+/// The state of a refused record. Only an open one can be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Arc<str>", into = "Arc<str>")]
 pub enum BookState {
@@ -81,7 +81,7 @@ pub struct KeptAt {
 /// The value of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookEntry {
-    /// What became of the record.
+    /// The state of the record.
     pub state: BookState,
     /// Where it is kept.
     pub place: KeptAt,

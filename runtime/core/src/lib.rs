@@ -12,6 +12,7 @@ pub mod event;
 pub mod invariants;
 pub mod lanes;
 pub mod ledger;
+pub mod link_topics;
 pub mod map;
 pub mod offset;
 pub mod partitioner;

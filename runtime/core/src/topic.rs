@@ -1,5 +1,6 @@
 //! Topic ids, the topic names that Kafka allows, and the names that are reserved.
 
+use std::collections::BTreeMap;
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -73,6 +74,28 @@ pub struct PartitionKey {
     pub topic_id: TopicId,
     /// Partition number.
     pub partition: i32,
+}
+
+impl PartitionKey {
+    /// Returns whether both may be the same partition: the same topic and number, and ids that do
+    /// not say otherwise. An unknown id says nothing.
+    #[must_use]
+    pub fn may_be(&self, other: &Self) -> bool {
+        let both_known = self.topic_id.is_known() && other.topic_id.is_known();
+        self.topic == other.topic
+            && self.partition == other.partition
+            && (!both_known || self.topic_id == other.topic_id)
+    }
+
+    /// Returns the entries of a topic, of all its incarnations.
+    pub fn of_topic<'a, T>(
+        map: &'a BTreeMap<Self, T>,
+        topic: &Arc<str>,
+    ) -> impl Iterator<Item = (&'a Self, &'a T)> + use<'a, T> {
+        let topic = Arc::clone(topic);
+        let first = Self { topic: Arc::clone(&topic), topic_id: TopicId::UNKNOWN, partition: i32::MIN };
+        map.range(first..).take_while(move |(key, _)| key.topic == topic)
+    }
 }
 
 impl fmt::Display for PartitionKey {

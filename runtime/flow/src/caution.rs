@@ -12,6 +12,7 @@ use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset};
 use crate::partitions::{Pause, Suspects};
 use crate::ports::PortError;
 use crate::retry::Retry;
+use crate::spec::Limits;
 use crate::status::Activity;
 
 /// Minimum and maximum retry delay for a partition stopped by a cluster problem. Doubles per retry,
@@ -96,6 +97,8 @@ pub(crate) struct Caution {
     rewinds: BTreeMap<PartitionKey, Rewind>,
     /// Things that are reported once in the life of this process.
     told: BTreeSet<(&'static str, Arc<str>)>,
+    /// Most bytes of progress and map records in flight, if a larger batch of them was refused.
+    control_bytes_max: Option<usize>,
     /// Partitions that are stopped, or were and have not passed that place yet.
     stopped: BTreeMap<PartitionKey, Stopped>,
     /// The retry of a quarantine that does not answer, and the last error.
@@ -106,6 +109,17 @@ pub(crate) struct Caution {
 
 /// Stopped partitions.
 impl Caution {
+    /// The target refused progress or map records, which at most `bytes` of were in flight: the
+    /// next attempt sends half as many at a time, in the end one by one.
+    pub fn control_refused(&mut self, bytes: usize) {
+        self.control_bytes_max = Some(bytes / 2);
+    }
+
+    /// Returns how many bytes of progress and map records may be in flight.
+    pub fn control_bytes_max(&self, limits: &Limits) -> usize {
+        self.control_bytes_max.map_or(limits.control_bytes_max, |bytes| bytes.min(limits.control_bytes_max))
+    }
+
     /// Records that a partition stops: everything before `from` was queued, and progress can reach
     /// `to`. Returns its pause, and whether the event is news.
     pub fn stop(

@@ -1,6 +1,6 @@
 //! The progress of a lane: what its topic held when the lane was taken, and what the lane writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use strait_core::progress::{Border, LaneProgress, LaneRecord, Position, Progress
 use strait_core::{OwnerEpoch, PartitionKey};
 
 use crate::partitions::{Accounted, Written, is_other};
-use crate::ports::{ProducerSlot, SourceTopic, Taken};
+use crate::ports::{ControlRecord, ProducerSlot, SourceTopic, Taken};
 use crate::spec::LaneSpec;
 
 /// How long the target may leave progress unacknowledged before that is reported and no further
@@ -29,9 +29,21 @@ pub(crate) struct Progress {
     /// Written with the first progress of a new lane, and where the stored one is not up to date.
     lane_record: Option<LaneRecord>,
     next_sequence: u64,
-    /// Progress and map records that are not acknowledged.
-    outstanding: usize,
+    /// Progress and map records that are not sent.
+    unsent: VecDeque<ControlRecord>,
+    /// Number of those that are sent and not acknowledged.
+    in_flight: usize,
     last_written: Duration,
+}
+
+/// Where a partition resumes.
+pub(crate) struct ResumePoint {
+    /// The key that its progress is written under from now on.
+    pub key: PartitionKey,
+    /// The committed position.
+    pub position: Position,
+    /// Its newest border.
+    pub border: Option<Border>,
 }
 
 impl Progress {
@@ -47,7 +59,7 @@ impl Progress {
         let is_new = read.lane.is_none();
         let created_with = topics.iter().map(|topic| (topic.topic.to_string(), topic.partitions));
         let found = read.lane.unwrap_or_else(|| LaneRecord::new(created_with.collect(), spec.lanes));
-        let record = found.updated(spec.source_cluster.as_ref());
+        let record = found.updated(&spec.identity, spec.delivery);
         Self {
             owner,
             taken,
@@ -56,7 +68,8 @@ impl Progress {
             lane_record: (is_new || record != found).then_some(record),
             created_with: found.created_with,
             next_sequence: 0,
-            outstanding: 0,
+            unsent: VecDeque::new(),
+            in_flight: 0,
             last_written: now,
         }
     }
@@ -72,30 +85,32 @@ impl Progress {
         self.taken.unfenced.len()
     }
 
-    /// Returns the committed position of a partition.
-    pub fn position_of(&self, partition: &PartitionKey) -> Option<&Position> {
-        self.known.get(partition)
-    }
-
     /// Returns all positions when the lane was taken.
     pub fn known(&self) -> impl Iterator<Item = (&PartitionKey, &Position)> {
         self.known.iter()
     }
 
-    /// Returns the newest border of a partition.
-    pub fn border_of(&self, partition: &PartitionKey) -> Option<&Border> {
-        self.borders.get(partition)
+    /// Returns where to resume a partition that the source has now, or `None` if it is new.
+    ///
+    /// A cluster may begin to report topic ids, and may for a while not report them. So an unknown
+    /// id is that of the newest position, and a position without an id belongs to the topic unless
+    /// progress knows another incarnation of it.
+    pub fn resume_point(&self, found: &PartitionKey) -> Option<ResumePoint> {
+        let same = PartitionKey::of_topic(&self.known, &found.topic).filter(|(key, _)| key.may_be(found));
+        let (stored, position) = same.reduce(|one, other| if other.1.supersedes(one.1) { other } else { one })?;
+        let is_sure = self.known.contains_key(found) || self.former_incarnations(found).is_empty();
+        let key = if found.topic_id.is_known() { found.clone() } else { stored.clone() };
+        let border = self.borders.get(stored).cloned();
+        is_sure.then(|| ResumePoint { key, position: position.clone(), border })
     }
 
     /// Returns the positions of older incarnations of a partition. A topic can have been created
     /// more than once since the lane was last taken.
     pub fn former_incarnations(&self, partition: &PartitionKey) -> Vec<(PartitionKey, Position)> {
         let is_former = |(other, _): &(&PartitionKey, &Position)| {
-            other.topic == partition.topic
-                && other.partition == partition.partition
-                && is_other(other.topic_id, partition.topic_id)
+            other.partition == partition.partition && is_other(other.topic_id, partition.topic_id)
         };
-        let former = self.known.iter().filter(is_former);
+        let former = PartitionKey::of_topic(&self.known, &partition.topic).filter(is_former);
         former.map(|(other, position)| (other.clone(), position.clone())).collect()
     }
 
@@ -142,21 +157,40 @@ impl Progress {
         self.next_sequence
     }
 
-    /// Counts progress and map records as written.
-    pub fn written(&mut self, count: usize, now: Duration) {
-        self.next_sequence += count as u64;
-        self.outstanding += count;
+    /// Takes progress and map records to be sent.
+    pub fn write(&mut self, records: impl IntoIterator<Item = ControlRecord>, now: Duration) {
+        self.unsent.extend(records);
         self.last_written = now;
+    }
+
+    /// Takes out the next records to send: none while others are in flight, then as many as have
+    /// `bytes_max` together, and at least one.
+    pub fn take_portion(&mut self, bytes_max: usize) -> Vec<ControlRecord> {
+        let mut portion = Vec::new();
+        if self.in_flight > 0 {
+            return portion;
+        }
+        let mut bytes = 0;
+        let mut fits = |record: &mut ControlRecord| {
+            bytes += record.bytes();
+            bytes <= bytes_max || bytes == record.bytes()
+        };
+        while let Some(record) = self.unsent.pop_front_if(&mut fits) {
+            portion.push(record);
+        }
+        self.next_sequence += portion.len() as u64;
+        self.in_flight += portion.len();
+        portion
     }
 
     /// Counts progress and map records as acknowledged.
     pub fn acknowledged(&mut self, count: u32) {
-        self.outstanding = self.outstanding.saturating_sub(count as usize);
+        self.in_flight = self.in_flight.saturating_sub(count as usize);
     }
 
     /// Returns whether progress and map records are not acknowledged yet.
     pub fn is_outstanding(&self) -> bool {
-        self.outstanding > 0
+        self.in_flight > 0 || !self.unsent.is_empty()
     }
 
     /// Returns for how long progress and map records have waited for their acknowledgement, once
@@ -169,5 +203,59 @@ impl Progress {
     /// Returns whether nothing was written for this long.
     pub fn is_idle_for(&self, interval: Duration, now: Duration) -> bool {
         now.saturating_sub(self.last_written) >= interval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strait_core::{SourceOffset, TopicId};
+
+    use super::*;
+
+    /// Returns what a lane resumes `found` at that has stored positions under these ids, each with
+    /// owner count and offset: the id that it writes under, and the offset.
+    fn resumed(stored: &[(u8, u64, i64)], found: u8) -> Option<(u8, i64)> {
+        let key = |id: u8| PartitionKey { topic: "t".into(), topic_id: TopicId([id; 16]), partition: 3 };
+        let mut known = BTreeMap::new();
+        for (id, count, next) in stored {
+            let (owner, next) = (OwnerEpoch(count << 32), SourceOffset(*next));
+            known.insert(key(*id), Position { owner, next, ..Position::default() });
+        }
+        // Neither of these is the partition.
+        let other = Position { owner: OwnerEpoch(u64::MAX), ..Position::default() };
+        known.insert(PartitionKey { partition: 2, ..key(0) }, other.clone());
+        known.insert(PartitionKey { topic: "u".into(), ..key(0) }, other);
+        let progress = Progress {
+            owner: OwnerEpoch::default(),
+            taken: Taken::default(),
+            known,
+            borders: BTreeMap::new(),
+            created_with: BTreeMap::new(),
+            lane_record: None,
+            next_sequence: 0,
+            unsent: VecDeque::new(),
+            in_flight: 0,
+            last_written: Duration::ZERO,
+        };
+        let point = progress.resume_point(&key(found))?;
+        Some((point.key.topic_id.0[0], point.position.next.0))
+    }
+
+    #[test]
+    fn a_topic_id_that_comes_or_goes_moves_no_position() {
+        assert_eq!(resumed(&[], 1), None);
+        assert_eq!(resumed(&[(1, 1, 10)], 1), Some((1, 10)));
+        // It becomes known, and vanishes again.
+        assert_eq!(resumed(&[(0, 1, 10)], 1), Some((1, 10)));
+        assert_eq!(resumed(&[(0, 1, 10), (1, 2, 20)], 1), Some((1, 20)));
+        assert_eq!(resumed(&[(0, 1, 10), (1, 2, 20)], 0), Some((1, 20)));
+        assert_eq!(resumed(&[(1, 1, 10)], 0), Some((1, 10)));
+        // An earlier version wrote without the id when it was not reported.
+        assert_eq!(resumed(&[(1, 1, 10), (0, 2, 30)], 1), Some((1, 30)));
+        // The newest incarnation is the one that lives.
+        assert_eq!(resumed(&[(1, 3, 10), (2, 5, 7)], 0), Some((2, 7)));
+        // Another incarnation is no such case, and an unknown position may be of the other one.
+        assert_eq!(resumed(&[(1, 1, 10)], 2), None);
+        assert_eq!(resumed(&[(1, 1, 10), (0, 2, 30)], 2), None);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use strait_core::LaneId;
 pub use strait_core::config::{DeliveryMode, OnCorrupt, OnGap, OnRefused, OnTargetRecreated, OnTimestampZero};
+use strait_core::progress::LinkIdentity;
 
 use crate::ports::StartAt;
 
@@ -42,6 +43,9 @@ pub struct Limits {
     pub transaction_partitions_max: usize,
     /// Most bytes in one transaction.
     pub transaction_bytes_max: usize,
+    /// Most bytes of progress and map records in flight: all that are may be one batch, which must
+    /// not be larger than their topics take.
+    pub control_bytes_max: usize,
     /// A partition without an acknowledgement for this long leaves the flow, while the others
     /// continue.
     pub stuck_after: Duration,
@@ -64,6 +68,8 @@ impl Default for Limits {
             idle_interval: Duration::from_millis(500),
             transaction_partitions_max: 500,
             transaction_bytes_max: 1 << 30,
+            // Kafka's default for a topic, less a sixteenth.
+            control_bytes_max: 960 << 10,
             stuck_after: Duration::from_secs(5),
             stuck_retry: (Duration::from_secs(5), Duration::from_secs(60)),
             restart_backoff: (Duration::from_millis(100), Duration::from_secs(30)),
@@ -84,8 +90,8 @@ pub struct LaneSpec {
     /// A number that no other process has. It is written with progress, so that a lane knows
     /// whether this process was the last to write.
     pub process: u32,
-    /// Id of the source cluster, where it reports one.
-    pub source_cluster: Option<Arc<str>>,
+    /// The ends of the link.
+    pub identity: LinkIdentity,
     /// Delivery mode.
     pub delivery: DeliveryMode,
     /// Start of partitions that existed when the link was created.

@@ -37,7 +37,7 @@ pub use quarantine::KafkaQuarantine;
 pub use resize::{ResizeError, Resized, resize_lanes};
 pub use source::KafkaSource;
 pub use target::{EndedIds, KafkaTarget, probe_transactions};
-pub use topics::link::{LinkTopics, LinkTopicsError};
+pub use topics::link::{LinkTopics, LinkTopicsError, LinkTopicsFound};
 pub use topics::maker::TopicMaker;
 pub use topics::outlook::{Outlook, Outlooks};
 pub use topics::target::{KafkaTargetTopics, Lacking, RefusedTopic};

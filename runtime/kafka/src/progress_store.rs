@@ -15,6 +15,21 @@ use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
 use crate::lazy_client::{LazyClient, fail};
 use crate::queries;
 
+/// How far a read has come.
+struct Reached {
+    offset: i64,
+    /// When it came there.
+    since: Instant,
+}
+
+impl Reached {
+    fn now_at(&mut self, offset: i64) {
+        if offset > self.offset {
+            *self = Self { offset, since: Instant::now() };
+        }
+    }
+}
+
 /// A [`ProgressStore`] on the link's progress topic, for the owner of a lane: it reads to the high
 /// watermark and waits for transactions that are open below it.
 #[derive(Clone)]
@@ -23,7 +38,7 @@ pub struct KafkaProgressStore {
     link: String,
     /// Asks for the ends of the topic's partitions.
     client: Arc<LazyClient>,
-    /// How long one read may take.
+    /// How long a request may take, and how long a read may go without a new offset.
     timeout: Duration,
     /// Whether to wait for open transactions.
     waits: bool,
@@ -52,6 +67,7 @@ impl KafkaProgressStore {
         settings.set("group.id", format!("strait.{}", self.link));
         settings.set("enable.partition.eof", "true");
         settings.set("check.crcs", "true");
+        settings.set("statistics.interval.ms", 1_000);
         settings.set("fetch.wait.max.ms", 50);
         settings.set("fetch.queue.backoff.ms", 5);
         // Only the leader's last stable offset is final. With a rack the broker could redirect the
@@ -85,7 +101,6 @@ impl KafkaProgressStore {
         let fail = |error: FfiError, consumer: Option<&Consumer>| {
             port_error_because(context.to_owned(), &error, consumer.and_then(|c| c.client().trouble()))
         };
-        let deadline = Instant::now() + self.timeout;
         let place = Place { offset: 0, ..Place::of(topic, partition) };
         let list = |spec| {
             // The owner reads past the last stable offset: an earlier owner's commit may be decided
@@ -110,15 +125,19 @@ impl KafkaProgressStore {
             return Ok(LaneProgress::default());
         }
         consumer.assign(&[Place { offset: start, ..place }]).map_err(|error| fail(error, Some(&*consumer)))?;
+        // A long log over a slow line may take long, as long as there is something new.
+        let mut reached = Reached { offset: start, since: Instant::now() };
         loop {
-            if Instant::now() > deadline {
-                let error =
-                    FfiError::new(Code::TIMED_OUT, format!("offset {end} was not reached within {:?}", self.timeout));
-                return Err(fail(error, Some(&*consumer)));
+            reached.now_at(consumer.client().next_offset().min(end));
+            if reached.since.elapsed() > self.timeout {
+                let text =
+                    format!("offset {end} was not reached: nothing after {} in {:?}", reached.offset, self.timeout);
+                return Err(fail(FfiError::new(Code::TIMED_OUT, text), Some(&*consumer)));
             }
             // One message at a time, as a batch call would wait for a full batch.
             let step = consumer.consume(1, Duration::from_millis(100), |messages| {
                 let Some(message) = messages.first() else { return Ok(false) };
+                reached.now_at(message.offset());
                 match message.code() {
                     Code::OK => {
                         let key = message.key().unwrap_or_default();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::progress::LinkIdentity;
 use strait_core::{LaneId, PartitionKey, lanes};
 use strait_flow::ports::{PortError, SourceTopic, StartAt};
 use strait_flow::{Activity, DeliveryMode, LaneDeps, LaneSpec, Limits, LinkStatus, supervise};
@@ -46,6 +47,7 @@ pub struct Cluster {
 pub fn small_limits() -> Limits {
     let ms = Duration::from_millis;
     Limits {
+        control_bytes_max: 8 << 10,
         window_bytes: 8 << 10,
         release_bytes: 600,
         release_bytes_max: 4 << 10,
@@ -123,7 +125,7 @@ impl Cluster {
             lane: LaneId(lane),
             lanes: world.lanes,
             process: u32::try_from(proc).unwrap_or(u32::MAX),
-            source_cluster: Some("source".into()),
+            identity: LinkIdentity::default(),
             delivery: world.delivery,
             start: StartAt::Earliest,
             policies: world.policies,

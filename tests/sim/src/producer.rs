@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::TopicId;
-use strait_core::map::MapRecord;
-use strait_core::progress::ProgressRecord;
 use strait_flow::DeliveryMode;
 use strait_flow::ports::{
-    Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent, TargetTopic, Token,
-    TopicAnswer, TopicHandle, WantedTopic,
+    ControlRecord, ControlTopic, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target,
+    TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
 };
 
 use crate::world::client::{Client, Message, REQUEST_BYTES_MAX};
 use crate::world::source::{Kind, UNIX_START_MS};
+use crate::world::stored::Stored;
 use crate::world::target::{Content, MAP, PROGRESS, State, Txn};
 use crate::world::{Bug, Sim, World, retry};
 
@@ -192,22 +191,24 @@ impl Target for SimTarget {
         world.send(client, slot, record.topic.0 as usize, record.partition, message)
     }
 
-    fn produce_progress(
+    fn produce_control(
         &mut self,
         slot: ProducerSlot,
         stream: u32,
         first_sequence: u64,
-        progress: &[ProgressRecord],
-        map: &[MapRecord],
+        records: &[ControlRecord],
     ) -> Result<(), ProduceError> {
         let mut world = self.sim.lock();
         let Some(client) = self.client else { return Err(ProduceError::Broken("no producer".to_owned())) };
         let lanes = world.lanes as usize;
-        let (progress_topic, _) = world.open_target_topic(PROGRESS, lanes, true);
-        let (map_topic, _) = world.open_target_topic(MAP, lanes, true);
-        let progress = progress.iter().map(|p| (progress_topic, Content::Progress(p.encode().into())));
-        let map = map.iter().map(|m| (map_topic, Content::Map(m.encode().into())));
-        for (sequence, (topic, content)) in (first_sequence..).zip(progress.chain(map)) {
+        let (progress, _) = world.open_target_topic(PROGRESS, lanes, true);
+        let (map, _) = world.open_target_topic(MAP, lanes, true);
+        for (sequence, record) in (first_sequence..).zip(records) {
+            let stored = Stored { key: record.key.clone(), value: record.value.clone() };
+            let (topic, content) = match record.topic {
+                ControlTopic::Progress => (progress, Content::Progress(stored)),
+                ControlTopic::Map => (map, Content::Map(stored)),
+            };
             let message = Message { token: Token { stream, sequence }, content, refused: None, bytes: 0 };
             world.send(client, slot, topic, self.lane as i32, message)?;
         }

@@ -225,7 +225,7 @@ impl Source for SimSource {
     async fn topic_ids(&mut self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
         let asked = topics.to_vec();
         let answer = move |world: &mut World| {
-            let id = |name: Arc<str>| world.source.topics.get(&name).map(|t| (name, t.id));
+            let id = |name: Arc<str>| world.source.topics.get(&name).map(|t| (name, world.source.told_id(t)));
             asked.into_iter().filter_map(id).collect()
         };
         self.sim.call("describing topics of the source", answer).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use strait_core::{Event, LaneId, PartitionKey, SourceOffset, lanes};
 use strait_flow::ports::{BoundsAnswer, Discovery, PortError, ProgressStore};
-use strait_flow::{Activity, LinkStatus};
+use strait_flow::{Activity, LinkStatus, PartitionStatus};
 use tokio::time::Instant;
 
 /// How often the lanes of this process are polled.
@@ -55,6 +55,12 @@ impl Remaining {
     pub fn is_over(&self) -> bool {
         self.partitions_done + self.stopped.len() >= self.partitions
     }
+}
+
+/// Returns the entry of a partition. Its id may be unknown on one side.
+fn of<'a, T>(map: &'a BTreeMap<PartitionKey, T>, key: &PartitionKey) -> Option<&'a T> {
+    let same = || PartitionKey::of_topic(map, &key.topic).find(|(other, _)| other.may_be(key));
+    map.get(key).or_else(|| same().map(|(_, value)| value))
 }
 
 impl CatchUp {
@@ -132,7 +138,7 @@ impl CatchUp {
             // that what it has copied is no longer there.
             self.next_poll_of_others = Instant::now() + POLL;
         } else if Instant::now() >= self.next_poll_of_others {
-            self.poll_others(&mine.keys().cloned().collect()).await;
+            self.poll_others(&mine).await;
             self.next_poll_of_others = Instant::now() + POLL_OTHERS;
         }
         if !self.unknown.is_empty() && Instant::now() >= self.next_question {
@@ -152,10 +158,11 @@ impl CatchUp {
         let is_lost =
             |key| reasons.get(key).is_some_and(|reason| matches!(reason.event, Event::TargetRecreated { .. }));
         for (key, goal) in &self.goals {
-            let here = mine.get(key);
-            let committed = here.map(|p| p.committed).or_else(|| self.elsewhere.get(key).copied()).unwrap_or_default();
+            let here = of(&mine, key);
+            let known = here.map(|p| p.committed).or_else(|| of(&self.elsewhere, key).copied());
+            let committed = known.unwrap_or_default();
             // The default position of a partition that nobody has reported proves nothing.
-            let is_known = here.is_some() || self.elsewhere.contains_key(key);
+            let is_known = known.is_some();
             let is_stopped = here.is_some_and(|p| p.activity == Activity::Stopped);
             if is_stopped && is_lost(key) {
                 remaining.stopped.push(key.clone());
@@ -174,12 +181,12 @@ impl CatchUp {
     }
 
     /// Reads the progress of lanes that this process does not have.
-    async fn poll_others(&mut self, mine: &BTreeSet<PartitionKey>) {
+    async fn poll_others(&mut self, mine: &BTreeMap<PartitionKey, PartitionStatus>) {
         let running = self.status.lanes();
         let lanes: BTreeSet<LaneId> = self
             .goals
             .keys()
-            .filter(|key| !mine.contains(*key))
+            .filter(|key| of(mine, key).is_none())
             .map(|key| lanes::lane_of(&key.topic, key.partition, self.lanes))
             .filter(|lane| !running.contains_key(lane))
             .collect();

@@ -79,6 +79,12 @@ impl Clusters {
         Ok(probing.await?)
     }
 
+    /// Returns the ids that a cluster had before, by the configuration.
+    #[must_use]
+    pub fn former_ids(&self, name: &str) -> Vec<String> {
+        self.loaded.config.cluster(name).map(|cluster| cluster.former_ids.clone()).unwrap_or_default()
+    }
+
     /// Refuses a link with whose lanes the plugins of this process could need more memory than
     /// there is.
     ///

@@ -31,12 +31,12 @@ pub enum RunError {
         /// Its target cluster.
         target: String,
     },
-    /// The lanes of the link are being resized, or have been.
+    /// The lanes of the link were written by a process with another configuration.
     #[error("link {link}: {reason}")]
-    Resized {
+    LaneRefused {
         /// Name of the link.
         link: String,
-        /// The fault in the number of lanes, and the remedy.
+        /// The difference, and the remedy.
         reason: String,
     },
     /// A cluster refused a request for good.

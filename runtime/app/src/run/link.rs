@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strait_core::LaneId;
 use strait_core::config::{DeliveryMode, LANES_DEFAULT, Link, Start};
+use strait_core::progress::LinkIdentity;
+use strait_core::{Event, LaneId};
 use strait_flow::ports::{ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, LinkService, LinkStatus, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
     KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopics,
-    LinkTopicsError, TopicMaker,
+    LinkTopicsError, LinkTopicsFound, TopicMaker,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -131,19 +132,25 @@ impl Planned {
         let (source, target) = (&source_reached.config, &target_reached.config);
         check_delivery(link, target)?;
         let target_round_trip = target_reached.round_trip;
-        let lanes = ensure_lanes(link, target).await?;
+        let own_topics = ensure_topics(link, target).await?;
+        let lanes = own_topics.lanes;
+        let batch_bytes_max = own_topics.batch_bytes_max;
+        for (topic, reason) in own_topics.unfit {
+            self.board.emit(&link.name, Event::LinkTopicUnfit { topic: topic.into(), reason });
+        }
         clusters.admit(link, lanes)?;
+        let identity = identity(link, clusters, source_reached.id.clone());
         let progress = KafkaProgressStore::new(target, &link.name, REQUEST);
         let committed_progress = Arc::new(progress.clone().committed_by_now());
         // During a resize the new lanes hold no progress yet, and would be taken for lanes that
         // never ran.
         let first = committed_progress.read(LaneId(0)).await?;
-        if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes)) {
-            return Err(RunError::Resized { link: link.name.clone(), reason });
+        if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes, &identity)) {
+            return Err(RunError::LaneRefused { link: link.name.clone(), reason });
         }
         let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
         let (partitions, source_round_trip) = measure_source(&*discovery).await?;
-        let measured = Measured { lanes, partitions, source_round_trip, target_round_trip };
+        let measured = Measured { lanes, batch_bytes_max, partitions, source_round_trip, target_round_trip };
         tracing::info!(
             link = link.name,
             lanes,
@@ -188,10 +195,7 @@ impl Planned {
         self.board.set_prepared(Work { status, slot, engine, lanes });
         Ok(Prepared {
             name: link.name.clone(),
-            spec: LaneSpec {
-                source_cluster: source_reached.id.clone(),
-                ..lane_spec(link, &measured, clusters.process())
-            },
+            spec: lane_spec(link, &measured, clusters.process(), identity),
             deps,
             committed_progress,
             discovery,
@@ -216,13 +220,23 @@ fn check_delivery(link: &Link, target: &ClusterConfig) -> Result<(), RunError> {
     Ok(())
 }
 
-fn lane_spec(link: &Link, measured: &Measured, process: u32) -> LaneSpec {
+/// Returns the ends of a link, to compare with what its lanes record.
+fn identity(link: &Link, clusters: &Clusters, source_cluster: Option<Arc<str>>) -> LinkIdentity {
+    LinkIdentity {
+        source: link.source.as_str().into(),
+        source_cluster,
+        former_ids: clusters.former_ids(&link.source),
+        naming: link.naming.apply(&link.source, "{topic}").into(),
+    }
+}
+
+fn lane_spec(link: &Link, measured: &Measured, process: u32, identity: LinkIdentity) -> LaneSpec {
     LaneSpec {
         link: link.name.as_str().into(),
         lane: LaneId(0),
         lanes: measured.lanes,
         process,
-        source_cluster: None,
+        identity,
         delivery: link.delivery,
         start: match link.start {
             Start::Earliest => StartAt::Earliest,
@@ -278,9 +292,9 @@ pub fn own_topics(link: &Link, target: &ClusterConfig, lanes: u32, timeout: Dura
     }
 }
 
-/// Creates the link's own topics where they are missing and returns its number of lanes. Where the
-/// configuration sets none, that of the existing topics counts.
-async fn ensure_lanes(link: &Link, target: &ClusterConfig) -> Result<u32, RunError> {
+/// Creates the link's own topics where they are missing. Where the configuration sets no number of
+/// lanes, that of the existing topics counts.
+async fn ensure_topics(link: &Link, target: &ClusterConfig) -> Result<LinkTopicsFound, RunError> {
     let topics = |lanes: u32| own_topics(link, target, lanes, REQUEST);
     match topics(link.lanes.unwrap_or(LANES_DEFAULT)).ensure().await {
         Err(LinkTopicsError::Lanes { existing, .. }) if link.lanes.is_none() => Ok(topics(existing).ensure().await?),

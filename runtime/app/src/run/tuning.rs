@@ -25,6 +25,8 @@ const MIB: usize = 1 << 20;
 pub struct Measured {
     /// Lanes of the link, in all processes.
     pub lanes: u32,
+    /// Largest batch that the link's own topics take, in bytes, where the target tells it.
+    pub batch_bytes_max: Option<usize>,
     /// Source partitions of the link.
     pub partitions: usize,
     /// Round trip to the source.
@@ -105,6 +107,8 @@ impl Measured {
             release_bytes: defaults.release_bytes.min(batch_bytes),
             interval_max: Duration::from_millis(link.commit_interval_ms_max),
             drain: Duration::from_millis(link.drain_ms_max),
+            // The limit is on the compressed batch; staying below it uncompressed is always safe.
+            control_bytes_max: self.batch_bytes_max.map_or(defaults.control_bytes_max, |max| max - max / 16),
             ..defaults
         }
     }
@@ -125,7 +129,7 @@ mod tests {
     fn measured(lanes: u32, partitions: usize, source_ms: u64, target_ms: u64) -> Measured {
         let (source_round_trip, target_round_trip) =
             (Duration::from_millis(source_ms), Duration::from_millis(target_ms));
-        Measured { lanes, partitions, source_round_trip, target_round_trip }
+        Measured { lanes, batch_bytes_max: None, partitions, source_round_trip, target_round_trip }
     }
 
     #[test]

@@ -67,6 +67,10 @@ pub struct Cluster {
     /// Operator of the cluster. Informational: `strait check` prints it, Strait does not use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
+    /// Ids that the cluster had before. A link refuses to go on from a source cluster with another
+    /// id than the one that it began with; this says that it is the same cluster, rebuilt or moved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_ids: Vec<String>,
     /// Allows properties that disable the verification of the brokers' certificates or host names.
     /// Anyone on the network path can then read and change all traffic, credentials included.
     #[serde(default)]
@@ -316,6 +320,17 @@ pub enum DeliveryMode {
     /// No record is lost. After a crash some are duplicated, and older ones can reappear behind
     /// newer ones. Saves the transactions.
     AtLeastOnce,
+}
+
+impl DeliveryMode {
+    /// Returns the name used in configuration files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ExactlyOnce => "exactly-once",
+            Self::AtLeastOnce => "at-least-once",
+        }
+    }
 }
 
 /// Action when records are missing or changed at the source.

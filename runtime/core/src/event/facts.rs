@@ -11,6 +11,8 @@ impl Event {
             Self::Quarantined { .. }
             | Self::Resumed { .. }
             | Self::LaneRestarted { .. }
+            | Self::DeliveryChanged { .. }
+            | Self::LinkTopicUnfit { .. }
             | Self::Fenced { .. }
             | Self::CorruptSkipped { .. }
             | Self::SourceUnavailable { .. }
@@ -69,6 +71,8 @@ impl Event {
             | Self::PluginsOnTrial { .. }
             | Self::PluginsRefused { .. }
             | Self::PluginsRolledBack { .. }
+            | Self::DeliveryChanged { .. }
+            | Self::LinkTopicUnfit { .. }
             | Self::Fenced { .. }
             | Self::LoginRefused { .. }
             | Self::LaneRestarted { .. } => None,
@@ -140,6 +144,8 @@ impl Event {
             Self::Unreachable { side: Side::Target, .. } => "target_unreachable",
             Self::Reachable { side: Side::Source, .. } => "source_reachable",
             Self::Reachable { side: Side::Target, .. } => "target_reachable",
+            Self::LinkTopicUnfit { .. } => "link_topic_unfit",
+            Self::DeliveryChanged { .. } => "delivery_changed",
             Self::Fenced { .. } => "fenced",
             Self::LoginRefused { .. } => "login_refused",
             Self::LaneRestarted { .. } => "lane_restarted",

@@ -2,11 +2,12 @@
 //! same events.
 
 mod facts;
+mod side;
 mod words;
 
-use std::fmt;
 use std::sync::Arc;
 
+pub use self::side::Side;
 use crate::offset::{LeaderEpoch, SourceOffset};
 use crate::topic::{PartitionKey, TopicId};
 use words::{after, again, and_others, at, batch_size, end, until};
@@ -20,24 +21,6 @@ pub enum Severity {
     Warning,
     /// Someone must act: something has stopped.
     Error,
-}
-
-/// One of the two clusters of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
-    /// The cluster that the link reads from.
-    Source,
-    /// The cluster that the link writes to.
-    Target,
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Source => "source",
-            Self::Target => "target",
-        })
-    }
 }
 
 /// An event on a link. Events about a partition name it and the offsets concerned. The others name
@@ -462,6 +445,26 @@ pub enum Event {
         side: Side,
         /// How long it did not answer, in seconds.
         silent_s: u64,
+    },
+    /// A topic that the link keeps for itself is not as it should be. The link goes on.
+    #[error("topic {topic}: {reason}")]
+    LinkTopicUnfit {
+        /// Name of the topic.
+        topic: Arc<str>,
+        /// The faults, their harm, and the command that mends them.
+        reason: String,
+    },
+    /// The lane was last taken with another delivery guarantee.
+    #[error(
+        "lane {lane}: was last taken with delivery = \"{before}\", this process uses \"{now}\"; see that every process of the link has the same configuration"
+    )]
+    DeliveryChanged {
+        /// Number of the lane.
+        lane: u32,
+        /// The recorded guarantee.
+        before: Arc<str>,
+        /// The guarantee of this process.
+        now: Arc<str>,
     },
     /// Another process owns the lane, or owned it for a moment.
     #[error("lane {lane}: fenced by another owner: {reason}")]

@@ -1,12 +1,12 @@
 //! The bytes of a map record.
 //!
 //! The key is JSON: the source partition and the target topic. In the value every integer is a
-//! LEB128 varint (zigzag if it may be negative): version (2); kind (0 copy, 1 replay, 2 repair); the
-//! 16 bytes of the target topic's id; first source offset; distance to the offset after the last
-//! one; number of runs; then for each run the gap to the previous run in source offsets (zigzag: -1
-//! at a further copy of the same record), the target partition (zigzag, relative to the previous
-//! run), the target offset (zigzag, relative to the end of the previous run) and the number of
-//! records. Commit markers on the target appear as gaps between runs.
+//! LEB128 varint (zigzag if it may be negative): version (2); kind (0 copy, 1 replay, 2 repair);
+//! the 16 bytes of the target topic's id; first source offset; distance to the offset after the
+//! last one; number of runs; then for each run the gap to the previous run in source offsets
+//! (zigzag: -1 at a further copy of the same record), the target partition (zigzag, relative to the
+//! previous run), the target offset (zigzag, relative to the end of the previous run) and the
+//! number of records. Commit markers on the target appear as gaps between runs.
 //!
 //! Version 1 has neither kind nor id, and its gaps have no sign: it cannot represent copies of one
 //! record in one target topic. Where its runs reach beyond its range, that is what happened.
@@ -122,7 +122,7 @@ impl MapRecord {
     }
 }
 
-/// What is left of a value.
+/// The undecoded rest of a value.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {

@@ -34,9 +34,9 @@ fn places(runs: &[Run]) -> Vec<(i64, i32, i64)> {
 }
 
 proptest! {
-    /// What is decoded is what was pushed, copies of one record included and wherever the records
-    /// are split. A translation finds the first copy of the first copied record at or after each
-    /// source offset.
+    /// Decoding returns exactly the records pushed, copies of one record included, wherever the map
+    /// records are split. A translation finds the first copy of the first copied record at or after
+    /// each source offset.
     #[test]
     fn the_map_is_exact_and_reads_back(
         steps in prop::collection::vec((0i64..4, 0i32..3, 1i64..5), 0..200),

@@ -1,4 +1,4 @@
-//! What the records of a progress partition say together.
+//! The fold of the records of a progress partition.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ pub struct LaneProgress {
     pub borders: BTreeMap<PartitionKey, Border>,
     /// The last position written by the last owner, of any partition.
     pub newest: Option<Position>,
-    /// What is protected, by source topic.
+    /// The digests of what is protected, by source topic.
     pub protects: BTreeMap<Arc<str>, Protects>,
     /// The texts that say what is protected, by digest.
     pub texts: BTreeMap<Arc<str>, ProtectsText>,
-    /// What was counted, by rule.
+    /// The counters of plugins, by rule.
     pub counts: BTreeMap<Arc<str>, RuleCounts>,
 }
 

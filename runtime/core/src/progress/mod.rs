@@ -17,7 +17,7 @@ use crate::offset::SourceOffset;
 use crate::topic::PartitionKey;
 
 pub use fold::{LaneProgress, ProgressFold};
-pub use lane::{FORMAT, LaneBorder, LaneRecord};
+pub use lane::{FORMAT, LaneBorder, LaneRecord, LinkIdentity};
 pub use position::{Position, TAILS_MAX, Tail, Tails, Totals};
 
 /// Returns the name of a link's progress topic on the target cluster. It has one partition per
@@ -73,7 +73,7 @@ pub enum ProgressKey {
         /// Its digest: `sha256:` and 64 hexadecimal digits.
         digest: Arc<str>,
     },
-    /// What the lane has counted for one rule of a plugin.
+    /// The lane's counters of one rule of a plugin.
     Counts {
         /// The operator's name of the rule, or a digest of it.
         rule: Arc<str>,
@@ -129,11 +129,11 @@ pub enum ProgressRecord {
     Lane(LaneRecord),
     /// An offset at which the plugins of a source partition changed.
     Border(PartitionKey, Border),
-    /// What the border protects in a source topic.
+    /// The digest of what the border protects in a source topic.
     Protects(Arc<str>, Protects),
     /// A text, by its digest.
     Text(Arc<str>, ProtectsText),
-    /// What was counted for a rule.
+    /// The counters of a rule.
     Counts(Arc<str>, RuleCounts),
 }
 

@@ -37,7 +37,7 @@ pub struct Position {
     /// began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<SourceOffset>,
-    /// What became of the records from `origin` to `next`. Known if `origin` is.
+    /// Counts of the records from `origin` to `next`. Known if `origin` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,
     /// Where the copies of this partition end on the target.
@@ -54,7 +54,7 @@ impl Position {
     }
 }
 
-/// What became of the source records of a partition, cumulative from the position's origin.
+/// Counts of the source records of a partition, cumulative from the position's origin.
 /// Records that were read again count again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::DeliveryMode;
 use crate::offset::{LeaderEpoch, OwnerEpoch, TargetOffset};
 use crate::topic::TopicId;
 
@@ -27,6 +28,11 @@ fn position(count: u64, next: i64) -> Position {
 
 fn tail(topic: &str, id: u8, partition: i32, end: i64) -> Tail {
     Tail { topic: topic.into(), id: TopicId([id; 16]), partition, end: TargetOffset(end) }
+}
+
+fn identity(source_cluster: &str, naming: &str) -> LinkIdentity {
+    let source_cluster = (!source_cluster.is_empty()).then(|| source_cluster.into());
+    LinkIdentity { source: "aws".into(), source_cluster, former_ids: Vec::new(), naming: naming.into() }
 }
 
 /// A fold that tests look into between two records.
@@ -61,8 +67,8 @@ fn a_record_reads_back_and_the_largest_owner_and_offset_win() {
     let mut log = Log::default();
     let created_with = [("orders".to_owned(), 4)].into();
     let lane = LaneRecord { lanes_before: vec![2], ..LaneRecord::new(created_with, 4) };
-    assert_eq!(lane.refusal(4), None);
-    assert!(lane.refusal(2).unwrap().contains("lanes = 4"));
+    assert_eq!(lane.refusal(4, &LinkIdentity::default()), None);
+    assert!(lane.refusal(2, &LinkIdentity::default()).unwrap().contains("lanes = 4"));
     log.put(&ProgressRecord::Lane(lane.clone()));
     for (count, next) in [(1, 10), (2, 5), (1, 99), (2, 7), (2, 6)] {
         log.put(&ProgressRecord::Partition(key(0), position(count, next)));
@@ -153,7 +159,7 @@ fn the_text_of_every_kind_is_pinned() {
     new.tails.leave_out();
     let lane = LaneRecord {
         border: Some(LaneBorder { number: 1, generation: "g".into(), ..LaneBorder::default() }),
-        ..lane.updated(Some(&"abc".into()))
+        ..lane.updated(&identity("abc", "aws.{topic}"), DeliveryMode::ExactlyOnce)
     };
     let digest: Arc<str> = "sha256:00".into();
     let counts = RuleCounts { counters: [("seen".into(), 5)].into() };
@@ -173,7 +179,7 @@ fn the_text_of_every_kind_is_pinned() {
         .collect();
     let pinned = [
         r#"{"kind":"partition","topic":"orders","topic_id":"07070707070707070707070707070707","partition":0} {"next":42,"leader_epoch":3,"generation":"none","owner":4294967297,"ids":"ab","lanes":4,"config":"c","origin":7,"totals":{"seen":35,"kept":30,"dropped":4,"quarantined":1,"copies":31},"tails":[["aws.orders","09090909090909090909090909090909",3,31]],"tails_more":true}"#,
-        r#"{"kind":"lane"} {"format":2,"created_with":{"orders":4},"closed":false,"lanes":4,"source_cluster":"abc","border":{"number":1,"generation":"g","policy":null,"serial":0,"why":"","by":"","at":0}}"#,
+        r#"{"kind":"lane"} {"format":2,"created_with":{"orders":4},"closed":false,"lanes":4,"source_cluster":"abc","naming":"aws.{topic}","delivery":"exactly-once","border":{"number":1,"generation":"g","policy":null,"serial":0,"why":"","by":"","at":0}}"#,
         r#"{"kind":"protects","topic":"orders"} {"digest":"sha256:00"}"#,
         r#"{"kind":"text","digest":"sha256:00"} {"text":"[]"}"#,
         r#"{"kind":"counts","rule":"card"} {"counters":{"seen":5}}"#,
@@ -236,4 +242,31 @@ fn a_lane_knows_under_which_ids_it_last_wrote_its_target_topics() {
     }
     let expected = [("a".into(), TopicId([2; 16])), ("b".into(), TopicId([3; 16]))];
     assert_eq!(log.progress().target_ids(), expected.into());
+}
+
+#[test]
+fn another_source_or_naming_is_refused_by_name_and_another_delivery_is_told() {
+    use DeliveryMode::{AtLeastOnce, ExactlyOnce};
+    let mine = identity("abc", "aws.{topic}");
+    let lane = LaneRecord::new(BTreeMap::new(), 4).updated(&mine, ExactlyOnce);
+    assert_eq!((lane.refusal(4, &mine), lane.other_delivery(ExactlyOnce)), (None, None));
+    assert_eq!(lane.other_delivery(AtLeastOnce).map(|before| &**before), Some("exactly-once"));
+    let reason = lane.refusal(4, &identity("xyz", "aws.{topic}")).unwrap();
+    for part in ["id abc", "id xyz", "former_ids = [\"abc\"]", "[clusters.aws]"] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    let rebuilt = LinkIdentity { former_ids: vec!["old".into(), "abc".into()], ..identity("xyz", "aws.{topic}") };
+    assert_eq!(lane.refusal(4, &rebuilt), None);
+    // From then on it is the rebuilt one, and a process of the old one is refused.
+    let moved = lane.updated(&rebuilt, ExactlyOnce);
+    assert!(moved.refusal(4, &mine).unwrap().contains("former_ids = [\"xyz\"]"));
+    // A cluster that gives no id is taken for the same, and what was known stays known.
+    let nameless = identity("", "aws.{topic}");
+    assert_eq!(lane.refusal(4, &nameless), None);
+    assert_eq!(lane.updated(&nameless, ExactlyOnce), lane);
+    let reason = lane.refusal(4, &identity("abc", "{topic}")).unwrap();
+    assert!(reason.contains("\"aws.{topic}\"") && reason.contains("\"{topic}\""), "{reason}");
+    // A record of an earlier version knows nothing of it.
+    let old = LaneRecord { lanes: 4, ..LaneRecord::default() };
+    assert_eq!((old.refusal(4, &mine), old.other_delivery(AtLeastOnce)), (None, None));
 }

@@ -8,9 +8,12 @@ use strait_core::progress::ProgressRecord;
 use super::Lane;
 use crate::error::LaneError;
 use crate::partitions::CONTROL_STREAM;
-use crate::ports::{ProduceError, ProducerSlot};
+use crate::ports::{ControlRecord, ProduceError, ProducerSlot};
 use crate::spec::DeliveryMode;
 use crate::transaction::Promises;
+
+/// Most bytes of a run in a map record.
+const RUN_BYTES_MAX: usize = 32;
 
 /// Longest sleep of the loop when nothing happens.
 const IDLE_MAX: Duration = Duration::from_millis(200);
@@ -40,9 +43,10 @@ impl Lane<'_> {
             self.transactions.close(now);
         }
         if self.transactions.is_settling() && self.partitions.is_settled() {
-            self.write_progress(self.transactions.slot(), now)?;
+            self.write_progress(now)?;
             self.transactions.progress_written();
         }
+        self.send_control(self.transactions.slot())?;
         if !self.progress.is_outstanding() {
             self.transactions.progress_acknowledged();
         }
@@ -62,13 +66,15 @@ impl Lane<'_> {
     /// In at-least-once mode, progress follows the acknowledgements without a transaction around
     /// it.
     async fn advance_plain(&mut self, draining: bool, now: Duration) -> Result<(), LaneError> {
+        self.send_control(ProducerSlot::A)?;
         if self.progress.is_outstanding() {
             return Ok(());
         }
         let promises = self.transactions.take_promises();
         self.fulfil(promises).await?;
         if self.progress_is_due(draining, now) && (!draining || self.partitions.is_settled()) {
-            self.write_progress(ProducerSlot::A, now)?;
+            self.write_progress(now)?;
+            self.send_control(ProducerSlot::A)?;
         }
         Ok(())
     }
@@ -87,15 +93,17 @@ impl Lane<'_> {
         self.progress.owes_lane_record() || self.partitions.is_dirty()
     }
 
-    /// Writes progress and the offset map of every partition that moved.
-    fn write_progress(&mut self, slot: ProducerSlot, now: Duration) -> Result<(), LaneError> {
+    /// Writes the offset map and progress of every partition that moved. They are sent from then
+    /// on.
+    fn write_progress(&mut self, now: Duration) -> Result<(), LaneError> {
         // Every transaction carries progress of some partition: another owner learns from it which
         // id comes next.
         if !self.partitions.is_dirty() {
             self.partitions.claim();
         }
-        let Self { partitions, topics, progress, transactions, spec, .. } = self;
-        let ids = progress.ids_from(slot);
+        let Self { partitions, topics, progress, transactions, spec, caution, .. } = self;
+        let ids = progress.ids_from(transactions.slot());
+        let runs_max = caution.control_bytes_max(&spec.limits) / RUN_BYTES_MAX;
         let mut records: Vec<ProgressRecord> = progress.take_lane_record().into_iter().collect();
         let mut maps: Vec<MapRecord> = Vec::new();
         for (stream, window) in partitions.iter_mut() {
@@ -103,25 +111,39 @@ impl Lane<'_> {
             if !window.is_dirty() {
                 continue;
             }
-            let written = window.write(topics, &mut maps)?;
+            let written = window.write(topics, &mut maps, runs_max)?;
             let key = window.key();
             records.push(ProgressRecord::Partition(key.clone(), progress.position(&written, &ids, spec)));
             transactions.promise(stream, written.next);
             records.extend(written.borders.into_iter().map(|border| ProgressRecord::Border(key.clone(), border)));
         }
-        let count = records.len() + maps.len();
-        if count > 0 {
-            let sequence = progress.next_sequence();
-            let result = self.target.produce_progress(slot, CONTROL_STREAM, sequence, &records, &maps);
-            result.map_err(|error| match error {
-                ProduceError::QueueFull => LaneError::Delivery("no room for progress in the client's queue".to_owned()),
-                ProduceError::Refused(reason) | ProduceError::Broken(reason) => {
-                    LaneError::Delivery(format!("progress: {reason}"))
-                }
-            })?;
-        }
-        progress.written(count, now);
+        // Without transactions, progress must not be ahead of the map.
+        let records = maps.iter().map(ControlRecord::from).chain(records.iter().map(ControlRecord::from));
+        progress.write(records.collect::<Vec<_>>(), now);
         Ok(())
+    }
+
+    /// Sends the next progress and map records, once those before them are acknowledged: their
+    /// topics refuse a batch that is too large.
+    fn send_control(&mut self, slot: ProducerSlot) -> Result<(), LaneError> {
+        let sequence = self.progress.next_sequence();
+        let portion = self.progress.take_portion(self.caution.control_bytes_max(&self.spec.limits));
+        if portion.is_empty() {
+            return Ok(());
+        }
+        self.target.produce_control(slot, CONTROL_STREAM, sequence, &portion).map_err(|error| match error {
+            ProduceError::QueueFull => LaneError::Delivery("no room for progress in the client's queue".to_owned()),
+            ProduceError::Refused(reason) => self.control_refused(&reason),
+            ProduceError::Broken(reason) => LaneError::Delivery(format!("progress: {reason}")),
+        })
+    }
+
+    /// Handles progress or map records that the target refuses. The next attempt sends fewer at a
+    /// time.
+    pub(super) fn control_refused(&mut self, reason: &str) -> LaneError {
+        let bytes = self.caution.control_bytes_max(&self.spec.limits);
+        self.caution.control_refused(bytes);
+        LaneError::Delivery(format!("progress was refused, with at most {bytes} bytes of it in flight: {reason}"))
     }
 
     /// Handles the end of a commit.

@@ -220,7 +220,7 @@ impl Lane<'_> {
     /// it by sending the suspects one by one.
     fn on_refused(&mut self, token: Token, named: bool, reason: String) -> Result<LaneError, LaneError> {
         if token.stream == CONTROL_STREAM {
-            return Err(LaneError::Delivery(format!("progress was refused: {reason}")));
+            return Err(self.control_refused(&reason));
         }
         let window = self.partitions.at(self.partitions.by_number(token.stream)?);
         let key = window.key();

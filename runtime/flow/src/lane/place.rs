@@ -13,6 +13,7 @@ use crate::clock::millis;
 use crate::error::LaneError;
 use crate::partitions::{PartitionWindow, Pause, Stream, is_other};
 use crate::ports::{Class, PortError, SourceTopic, StartAt};
+use crate::progress::ResumePoint;
 use crate::spec::{OnGap, OnTargetRecreated};
 use crate::status::Activity;
 
@@ -52,12 +53,12 @@ impl Lane<'_> {
         let (mut first_seen, mut recopied) = (Vec::new(), Vec::new());
         let target_ids = self.target_ids(&mine).await?;
         for (key, source_partitions) in mine {
-            if let Some(position) = self.progress.position_of(&key).cloned() {
-                if let Placed::Recopied = self.check_target(&key, &position, &target_ids, now) {
+            if let Some(point) = self.progress.resume_point(&key) {
+                if let Placed::Recopied = self.check_target(&point.key, &point.position, &target_ids, now) {
                     recopied.push((key, source_partitions));
                     continue;
                 }
-                reading.extend(self.resume(key, source_partitions, &position, now)?);
+                reading.extend(self.resume(point, source_partitions, now)?);
                 continue;
             }
             let former = self.progress.former_incarnations(&key);
@@ -92,9 +93,11 @@ impl Lane<'_> {
         &mut self,
         partitions: &[(PartitionKey, u32)],
     ) -> Result<BTreeMap<Arc<str>, TopicId>, LaneError> {
-        let positions = partitions.iter().filter_map(|(key, _)| self.progress.position_of(key));
-        let tails = positions.flat_map(|position| position.tails.list()).filter(|tail| tail.id.is_known());
-        let names: BTreeSet<Arc<str>> = tails.map(|tail| Arc::clone(&tail.topic)).collect();
+        let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+        for point in partitions.iter().filter_map(|(key, _)| self.progress.resume_point(key)) {
+            let known = point.position.tails.list().iter().filter(|tail| tail.id.is_known());
+            names.extend(known.map(|tail| Arc::clone(&tail.topic)));
+        }
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -137,17 +140,16 @@ impl Lane<'_> {
     /// Places a partition at its committed position. Returns its stream if it may be read.
     fn resume(
         &mut self,
-        key: PartitionKey,
+        point: ResumePoint,
         source_partitions: u32,
-        position: &Position,
         now: Duration,
     ) -> Result<Option<Stream>, LaneError> {
-        let rewound = self.caution.take_rewind(&key, position);
+        let ResumePoint { key, position, border } = point;
+        let rewound = self.caution.take_rewind(&key, &position);
         let next = rewound.unwrap_or(position.next);
         let pause = self.caution.pause_of(&key, next, now);
-        let border = self.progress.border_of(&key).cloned();
         let suspects = self.caution.suspects_of(&key);
-        let window = PartitionWindow::resume(key, source_partitions, position, border, rewound);
+        let window = PartitionWindow::resume(key, source_partitions, &position, border, rewound);
         let window = window.with_suspects(suspects).with_pause(pause);
         if rewound.is_some() {
             self.emit(Event::Resumed { partition: window.key().clone(), resumed: next });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::progress::Position;
-use strait_core::{Generation, OwnerEpoch};
+use strait_core::{Event, Generation, OwnerEpoch};
 
 use super::pauses::Timers;
 use super::place::UnplacedPartitions;
@@ -73,9 +73,13 @@ impl<'a> Lane<'a> {
             target.close(ABORT_MAX).await;
             return Err(error.into());
         }
-        if let Some(refusal) = read.lane.as_ref().and_then(|lane| lane.refusal(spec.lanes)) {
+        if let Some(refusal) = read.lane.as_ref().and_then(|lane| lane.refusal(spec.lanes, &spec.identity)) {
             target.close(ABORT_MAX).await;
             return Err(LaneError::Closed(refusal));
+        }
+        if let Some(before) = read.lane.as_ref().and_then(|lane| lane.other_delivery(spec.delivery)) {
+            let (before, now) = (Arc::clone(before), spec.delivery.name().into());
+            deps.events.emit(&spec.link, Event::DeliveryChanged { lane: spec.lane.0, before, now });
         }
         let source = deps.connector.source(spec.lane).await?;
         let topics = Arc::clone(&deps.topics.borrow());

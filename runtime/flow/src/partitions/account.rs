@@ -1,5 +1,5 @@
-//! What progress says of a partition besides its offset: the offset maps of the open transaction,
-//! where its copies end, and what became of its records.
+//! The parts of a partition's progress besides its offset: the offset maps of the open transaction,
+//! the ends of its copies, and the counts of its records.
 
 use std::collections::VecDeque;
 
@@ -20,7 +20,7 @@ pub(crate) struct Account {
     maps: Vec<(TopicHandle, MapBuilder)>,
     tails: Tails,
     origin: Option<SourceOffset>,
-    /// What became of the settled records. `None` if the partition began before that was counted.
+    /// Counts of the settled records. `None` if the partition began before that was counted.
     totals: Option<Totals>,
     /// The last record of which a copy is settled.
     last_kept: Option<SourceOffset>,
@@ -108,6 +108,7 @@ impl Account {
         topics: &TargetTopics,
         (first, next): (SourceOffset, SourceOffset),
         maps: &mut Vec<MapRecord>,
+        runs_max: usize,
     ) -> Result<Accounted, LaneError> {
         for (topic, builder) in self.maps.iter_mut().filter(|(_, builder)| !builder.is_empty()) {
             let (name, target_id) = topics.identity_of(*topic)?;
@@ -120,7 +121,7 @@ impl Account {
             }
             let (partition, target_topic, runs) = (key.clone(), name.clone(), Vec::new());
             let whole = MapRecord { partition, target_topic, target_id, kind: MapKind::Copy, first, next, runs };
-            maps.append(&mut builder.finish(&whole, RUNS_PER_RECORD_MAX));
+            maps.append(&mut builder.finish(&whole, runs_max.min(RUNS_PER_RECORD_MAX)));
         }
         while let Some(left) = self.left_out.pop_front_if(|left| left.last < next) {
             if let Some(totals) = &mut self.totals {
@@ -144,7 +145,7 @@ mod tests {
         let key = PartitionKey { topic: "t".into(), topic_id: strait_core::TopicId([1; 16]), partition: 0 };
         account.maps.clear();
         let range = (SourceOffset(0), SourceOffset(next));
-        let written = account.write(&key, &TargetTopics::default(), range, &mut Vec::new()).unwrap();
+        let written = account.write(&key, &TargetTopics::default(), range, &mut Vec::new(), 1).unwrap();
         let Totals { seen, kept, dropped, quarantined, copies } = written.totals.unwrap();
         (seen, kept, dropped, quarantined, copies)
     }
@@ -158,7 +159,8 @@ mod tests {
             partition: 0,
             target: TargetOffset(target),
         };
-        // 10 dropped, 11 quarantined, 12 twice (sequences 0 and 1), 13 dropped, 14 sent, 15 dropped.
+        // 10 dropped, 11 quarantined, 12 sent twice (sequences 0 and 1), 13 dropped, 14 sent, 15
+        // dropped.
         account.leave_out(SourceOffset(10), 0, false);
         account.leave_out(SourceOffset(11), 0, true);
         account.leave_out(SourceOffset(13), 2, false);

@@ -18,6 +18,6 @@ pub(crate) struct Written {
     pub generation: Arc<str>,
     /// Changes of plugins that were not written before.
     pub borders: Vec<Border>,
-    /// What else the position says.
+    /// The parts of the position besides its offset.
     pub accounted: Accounted,
 }

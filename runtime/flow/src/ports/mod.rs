@@ -20,8 +20,8 @@ pub use source::{Fetched, LogBounds, ReadEpoch, ReadFailure, ReadFrom, Source, S
 use strait_core::progress::LaneProgress;
 use strait_core::{Event, Generation, LaneId, PartitionKey, RecordRef, TopicId};
 pub use target::{
-    DeliveryReport, OutHeaders, Outgoing, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent,
-    TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
+    ControlRecord, ControlTopic, DeliveryReport, OutHeaders, Outgoing, ProduceError, ProducerSlot, ReleaseHint, Taken,
+    Target, TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
 };
 use tokio::sync::oneshot;
 

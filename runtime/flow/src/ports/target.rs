@@ -179,6 +179,48 @@ impl OutHeaders<'_> {
     }
 }
 
+/// A topic that a link keeps for itself, and a lane writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlTopic {
+    /// Progress.
+    Progress,
+    /// The offset map.
+    Map,
+}
+
+/// A record of progress or of the offset map, encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlRecord {
+    /// The topic. The partition is the lane's.
+    pub topic: ControlTopic,
+    /// Key.
+    pub key: Vec<u8>,
+    /// Value.
+    pub value: Vec<u8>,
+}
+
+impl ControlRecord {
+    /// Returns the bytes that the record takes in a batch, at most.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.len() + 64
+    }
+}
+
+impl From<&ProgressRecord> for ControlRecord {
+    fn from(record: &ProgressRecord) -> Self {
+        let (key, value) = record.encode();
+        Self { topic: ControlTopic::Progress, key, value }
+    }
+}
+
+impl From<&MapRecord> for ControlRecord {
+    fn from(record: &MapRecord) -> Self {
+        let (key, value) = record.encode();
+        Self { topic: ControlTopic::Map, key, value }
+    }
+}
+
 /// A record to produce.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
@@ -333,17 +375,16 @@ pub trait Target: Send {
 
     /// Writes progress and map records of the lane in the slot's transaction (or plainly, in
     /// at-least-once mode). They are acknowledged under `stream` with sequences `first_sequence..`
-    /// in this order, progress first.
+    /// in this order. Those of one topic may go out in one batch.
     ///
     /// # Errors
     /// [`ProduceError`].
-    fn produce_progress(
+    fn produce_control(
         &mut self,
         slot: ProducerSlot,
         stream: u32,
         first_sequence: u64,
-        progress: &[ProgressRecord],
-        map: &[MapRecord],
+        records: &[ControlRecord],
     ) -> Result<(), ProduceError>;
 
     /// Starts the commit of the slot's transaction. Every record of it must be acknowledged. The

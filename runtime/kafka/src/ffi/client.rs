@@ -2,17 +2,17 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rdkafka_sys::bindings as b;
-use serde::Deserialize;
 
 use strait_flow::lock;
 
 use super::conf::Conf;
 use super::producer::ReportedMessage;
+use super::statistics::Statistics;
 use super::{Code, FfiError, c_string, raw, string, timeout_ms};
 use crate::config::Settings;
 
@@ -64,6 +64,7 @@ struct Shared {
     observer: Option<Arc<dyn Observer>>,
     trouble: Mutex<Option<Trouble>>,
     round_trip_us: AtomicU64,
+    next_offset: AtomicI64,
 }
 
 /// An owned `rd_kafka_t`. It is thread safe, as librdkafka is.
@@ -71,7 +72,8 @@ pub struct Client {
     rk: NonNull<b::rd_kafka_t>,
     kind: ClientKind,
     shared: Arc<Shared>,
-    has_controller: OnceLock<bool>,
+    /// Set once the cluster has shown a controller.
+    has_controller: OnceLock<()>,
 }
 
 // SAFETY: librdkafka's instance functions are thread safe (INTRODUCTION.md, "Threads and
@@ -104,6 +106,7 @@ impl Client {
             observer,
             trouble: Mutex::new(None),
             round_trip_us: AtomicU64::new(0),
+            next_offset: AtomicI64::new(0),
         });
         let conf = Conf::new();
         for (name, value) in settings.iter() {
@@ -174,6 +177,14 @@ impl Client {
         Duration::from_micros(self.shared.round_trip_us.load(Ordering::Relaxed))
     }
 
+    /// Returns the largest offset that the client was about to fetch by the last statistics, over
+    /// all partitions; 0 before the first. It passes markers and aborted records, which no message
+    /// shows.
+    #[must_use]
+    pub fn next_offset(&self) -> i64 {
+        self.shared.next_offset.load(Ordering::Relaxed)
+    }
+
     /// Returns the cluster id, if the brokers report it in time.
     #[must_use]
     pub fn cluster_id(&self, timeout: Duration) -> Option<String> {
@@ -193,18 +204,24 @@ impl Client {
     ///
     /// Without one an admin request would wait until it times out: the mock cluster names node 0,
     /// which it does not have. A cluster that does not answer counts as having one, so that the
-    /// request itself reports what is wrong.
+    /// request itself reports what is wrong. So does one that is electing its controller. Only
+    /// `true` is remembered: one odd answer must not hide topic ids and last stable offsets for the
+    /// life of the client.
     #[must_use]
     pub fn has_controller(&self, timeout: Duration) -> bool {
-        if let Some(known) = self.has_controller.get() {
-            return *known;
+        if self.has_controller.get().is_some() {
+            return true;
         }
         let Ok(brokers) = self.broker_ids(timeout) else {
             return true;
         };
         // SAFETY: live instance; the id came with the metadata, so this does not wait.
         let controller = unsafe { b::rd_kafka_controllerid(self.raw(), 50) };
-        *self.has_controller.get_or_init(|| brokers.contains(&controller))
+        if brokers.contains(&controller) {
+            self.has_controller.get_or_init(|| ());
+            return true;
+        }
+        controller < 0
     }
 
     fn broker_ids(&self, timeout: Duration) -> Result<Vec<i32>, FfiError> {
@@ -397,39 +414,14 @@ unsafe extern "C" fn on_error(rk: *mut b::rd_kafka_t, code: c_int, reason: *cons
     }
 }
 
-#[derive(Deserialize)]
-struct Statistics {
-    #[serde(default)]
-    brokers: std::collections::BTreeMap<String, BrokerStatistics>,
-}
-
-#[derive(Deserialize)]
-struct BrokerStatistics {
-    nodeid: i64,
-    rtt: Window,
-}
-
-#[derive(Deserialize)]
-struct Window {
-    avg: u64,
-    cnt: u64,
-}
-
 unsafe extern "C" fn on_stats(_rk: *mut b::rd_kafka_t, json: *mut c_char, len: usize, opaque: *mut c_void) -> c_int {
     // SAFETY: our opaque; json has len bytes and stays librdkafka's (we return 0).
     let (shared, json) = unsafe { (shared(opaque), super::slice(json.cast_const().cast::<u8>(), len)) };
     let Some(shared) = shared else { return 0 };
-    let Ok(statistics) = serde_json::from_slice::<Statistics>(json) else {
-        return 0;
-    };
-    let mut total = 0_u64;
-    let mut count = 0_u64;
-    for broker in statistics.brokers.values().filter(|broker| broker.nodeid >= 0) {
-        total = total.saturating_add(broker.rtt.avg.saturating_mul(broker.rtt.cnt));
-        count = count.saturating_add(broker.rtt.cnt);
-    }
-    if let Some(average) = total.checked_div(count) {
-        shared.round_trip_us.store(average.max(1), Ordering::Relaxed);
+    let Some(statistics) = Statistics::of(json) else { return 0 };
+    shared.next_offset.fetch_max(statistics.next_offset, Ordering::Relaxed);
+    if let Some(round_trip_us) = statistics.round_trip_us {
+        shared.round_trip_us.store(round_trip_us, Ordering::Relaxed);
     }
     0
 }

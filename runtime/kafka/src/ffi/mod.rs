@@ -14,6 +14,7 @@ mod message;
 mod mock;
 mod partitions;
 mod producer;
+mod statistics;
 mod topic_admin;
 
 use std::ffi::{CStr, CString, c_char, c_int};

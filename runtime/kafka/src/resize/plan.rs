@@ -21,7 +21,8 @@ pub(super) struct Plan {
     /// The newest border of each partition, so that numbers continue. Older ones stay where they
     /// were written.
     borders: BTreeMap<PartitionKey, Border>,
-    /// What is protected, by source topic. A topic may have partitions in every lane.
+    /// The digests of what is protected, by source topic. A topic may have partitions in every
+    /// lane.
     protects: BTreeMap<Arc<str>, Protects>,
     /// The texts that say so, by digest.
     texts: BTreeMap<Arc<str>, ProtectsText>,
@@ -105,6 +106,8 @@ impl Plan {
 /// Takes over what every lane of the link has in common, as the lane knows it that was taken last.
 fn keep_newest(record: &mut LaneRecord, lane: &LaneRecord) {
     record.source_cluster = lane.source_cluster.clone().or(record.source_cluster.take());
+    record.naming = lane.naming.clone().or(record.naming.take());
+    record.delivery = lane.delivery.clone().or(record.delivery.take());
     let number = |record: &LaneRecord| record.border.as_ref().map_or(0, |border| border.number);
     if number(lane) > number(record) {
         record.border.clone_from(&lane.border);
@@ -125,7 +128,11 @@ mod tests {
 
     fn lane(lanes: u32, positions: &[(i32, u64, i64)]) -> LaneProgress {
         let created_with = [("t".to_owned(), 8)].into();
-        let record = LaneRecord { source_cluster: Some("abc".into()), ..LaneRecord::new(created_with, lanes) };
+        let record = LaneRecord {
+            source_cluster: Some("abc".into()),
+            naming: Some("aws.{topic}".into()),
+            ..LaneRecord::new(created_with, lanes)
+        };
         let mut progress = LaneProgress { lane: Some(record), ..LaneProgress::default() };
         for (partition, owner, next) in positions {
             let key = PartitionKey { topic: "t".into(), topic_id: TopicId([1; 16]), partition: *partition };
@@ -167,6 +174,7 @@ mod tests {
         // And the record of each lane, and what is protected.
         assert_eq!(plan.records().len(), 8 + 4 + 2 * 4);
         assert_eq!(plan.record.source_cluster.as_deref(), Some("abc"));
+        assert_eq!(plan.record.naming.as_deref(), Some("aws.{topic}"));
         assert!(plan.positions.values().all(|position| position.origin == Some(SourceOffset(7))));
 
         // Run again after an interruption that left old copies: the newest position counts, and

@@ -15,11 +15,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use strait_core::TopicId;
-use strait_core::map::MapRecord;
-use strait_core::progress::ProgressRecord;
 use strait_flow::ports::{
-    Class, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target, TargetEvent, TargetTopic,
-    Token, TopicAnswer, TopicHandle, WantedTopic,
+    Class, ControlRecord, ControlTopic, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target,
+    TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
 };
 use tokio::task::JoinHandle;
 
@@ -309,13 +307,12 @@ impl Target for KafkaTarget {
         self.send(slot, &message, headers)
     }
 
-    fn produce_progress(
+    fn produce_control(
         &mut self,
         slot: ProducerSlot,
         stream: u32,
         first_sequence: u64,
-        progress: &[ProgressRecord],
-        map: &[MapRecord],
+        records: &[ControlRecord],
     ) -> Result<(), ProduceError> {
         let broken = |reason: &str| ProduceError::Broken(reason.to_owned());
         let partition = i32::try_from(self.spec.lane).map_err(|_| broken("lane number out of range"))?;
@@ -325,20 +322,19 @@ impl Target for KafkaTarget {
             .and_then(|taken| Some((taken.get(slot)?, taken.link_topics(slot)?)))
             .ok_or_else(|| broken("the lane is not taken"))?;
         // All or none: what was queued cannot be withdrawn.
-        if producer.outstanding() + progress.len() + map.len() > self.spec.tuning.queue_records {
+        if producer.outstanding() + records.len() > self.spec.tuning.queue_records {
             return Err(ProduceError::QueueFull);
         }
-        let records = progress
-            .iter()
-            .map(|record| (handles.progress, record.encode()))
-            .chain(map.iter().map(|record| (handles.map, record.encode())));
-        for (sequence, (topic, (key, value))) in (first_sequence..).zip(records) {
+        for (sequence, record) in (first_sequence..).zip(records) {
             let token = pack(Token { stream, sequence }).ok_or_else(|| broken("token out of range"))?;
             let message = OutMessage {
-                topic,
+                topic: match record.topic {
+                    ControlTopic::Progress => handles.progress,
+                    ControlTopic::Map => handles.map,
+                },
                 partition,
-                key: Some(&key),
-                value: Some(&value),
+                key: Some(&record.key),
+                value: Some(&record.value),
                 // The time of writing, as people read this log too.
                 timestamp_ms: 0,
                 token,

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use strait_core::books::OPERATE_PARTITIONS;
-use strait_core::progress::{map_topic, operate_topic, progress_topic};
-use strait_flow::millis;
+use strait_core::link_topics::{LinkTopic, TopicFaults};
 use strait_flow::ports::{Class, PortError};
 
-use super::{Found, TopicSettings, count, create, grow, own_replicas, wait_for};
+use super::settings::creation_command;
+use super::{TopicSettings, count, create, grow, own_replicas, wait_for};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, own};
 use crate::ffi::{Client, FfiError};
 use crate::lazy_client::{connect, fail};
+use crate::queries::is_unsupported;
 
 /// Why the topics of a link are not as they must be.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,6 +30,16 @@ pub enum LinkTopicsError {
         configured: u32,
         /// Number of lanes of the topic.
         existing: u32,
+    },
+    /// A topic has settings with which positions or the map would be lost.
+    #[error("link {link}: topic {topic} cannot be used: {reason}")]
+    Unfit {
+        /// Name of the link.
+        link: String,
+        /// The topic.
+        topic: String,
+        /// The faults, their harm, and the command that mends them.
+        reason: String,
     },
     /// They could not be looked up or created.
     #[error(transparent)]
@@ -54,29 +64,66 @@ pub struct LinkTopics {
     pub timeout: Duration,
 }
 
+/// The topics of a link as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkTopicsFound {
+    /// Number of lanes.
+    pub lanes: u32,
+    /// Topics that are not as they should be, and why. The link can go on.
+    pub unfit: Vec<(String, String)>,
+    /// Largest batch that both the progress topic and the offset map take, in bytes, where the
+    /// cluster tells it.
+    pub batch_bytes_max: Option<usize>,
+}
+
 impl LinkTopics {
-    /// Creates the topics where they are missing. Returns the number of lanes.
+    /// Creates the topics where they are missing, and checks the others.
     ///
     /// # Errors
     /// [`LinkTopicsError`].
-    pub async fn ensure(self) -> Result<u32, LinkTopicsError> {
+    pub async fn ensure(self) -> Result<LinkTopicsFound, LinkTopicsError> {
         blocking(&self.context(), move || self.ensure_blocking()).await?
+    }
+
+    /// Checks the topics that exist, and changes nothing.
+    ///
+    /// # Errors
+    /// [`LinkTopicsError`].
+    pub async fn check(self) -> Result<LinkTopicsFound, LinkTopicsError> {
+        blocking(&self.context(), move || {
+            let client = self.connect()?;
+            let mut found = LinkTopicsFound { lanes: self.lanes, ..LinkTopicsFound::default() };
+            for topic in LinkTopic::ALL {
+                let name = topic.name(&self.link);
+                let partitions = count(&client, &name, self.timeout).map_err(|error| self.fail(&client, &error))?;
+                if partitions > 0 {
+                    self.judge(&client, topic, &mut found)?;
+                }
+            }
+            Ok(found)
+        })
+        .await?
     }
 
     pub(super) fn context(&self) -> String {
         format!("link {}: topics of the link on cluster {}", self.link, self.target.name)
     }
 
-    fn ensure_blocking(&self) -> Result<u32, LinkTopicsError> {
-        let context = self.context();
-        let client =
-            connect(&self.target, &format!("{}/topics", self.link)).map_err(|error| fail(&context, &error, None))?;
-        let port = |error: FfiError| fail(&context, &error, Some(&client));
-        let (progress, map) = (progress_topic(&self.link), map_topic(&self.link));
+    fn connect(&self) -> Result<Client, PortError> {
+        connect(&self.target, &format!("{}/topics", self.link)).map_err(|error| fail(&self.context(), &error, None))
+    }
+
+    fn fail(&self, client: &Client, error: &FfiError) -> PortError {
+        fail(&self.context(), error, Some(client))
+    }
+
+    fn ensure_blocking(&self) -> Result<LinkTopicsFound, LinkTopicsError> {
+        let client = self.connect()?;
+        let port = |error: FfiError| self.fail(&client, &error);
+        let (progress, map) = (LinkTopic::Progress.name(&self.link), LinkTopic::Map.name(&self.link));
         let mut existing = count(&client, &progress, self.timeout).map_err(port)?;
         if existing == 0 {
-            self.may_create(&progress)?;
-            existing = self.create_progress(&client, &progress).map_err(port)?;
+            existing = self.create(&client, LinkTopic::Progress)?;
         }
         if existing != self.lanes {
             let (link, configured) = (self.link.clone(), self.lanes);
@@ -84,97 +131,98 @@ impl LinkTopics {
         }
         let map_partitions = count(&client, &map, self.timeout).map_err(port)?;
         if map_partitions == 0 {
-            self.may_create(&map)?;
-            self.create_map(&client, &map).map_err(port)?;
+            self.create(&client, LinkTopic::Map)?;
         } else if map_partitions < self.lanes {
             grow(&client, &map, self.lanes, self.timeout).map_err(port)?;
             wait_for(&client, &map, self.lanes, self.timeout).map_err(port)?;
         }
-        if let Err(reason) = self.ensure_operate(&client) {
-            let topic = operate_topic(&self.link);
-            tracing::warn!(
-                "{context}: topic {topic} is missing ({reason}). The link goes on without it; create it with {OPERATE_PARTITIONS} partitions and cleanup.policy=compact, message.timestamp.type=LogAppendTime, segment.bytes=4194304"
-            );
+        let mut found = LinkTopicsFound { lanes: existing, ..LinkTopicsFound::default() };
+        self.judge(&client, LinkTopic::Progress, &mut found)?;
+        self.judge(&client, LinkTopic::Map, &mut found)?;
+        match self.ensure_operate(&client) {
+            Ok(()) => self.judge(&client, LinkTopic::Operate, &mut found)?,
+            Err(error) => {
+                let reason = format!("it is missing, and the link goes on without it: {}", error.reason);
+                found.unfit.push((LinkTopic::Operate.name(&self.link), reason));
+            }
         }
-        Ok(existing)
+        Ok(found)
     }
 
     /// Creates the topic that the processes of the link share, where it is missing.
     fn ensure_operate(&self, client: &Client) -> Result<(), PortError> {
-        let (topic, context) = (operate_topic(&self.link), self.context());
-        let port = |error: FfiError| fail(&context, &error, Some(client));
-        if count(client, &topic, self.timeout).map_err(port)? > 0 {
-            return Ok(());
+        let (topic, needed) = (LinkTopic::Operate.name(&self.link), LinkTopic::Operate.partitions(self.lanes));
+        let port = |error: FfiError| self.fail(client, &error);
+        match count(client, &topic, self.timeout).map_err(port)? {
+            0 => self.create(client, LinkTopic::Operate).map(drop),
+            found if found >= needed => Ok(()),
+            _ if self.manage => grow(client, &topic, needed, self.timeout).map_err(port),
+            found => {
+                let reason = format!("it has {found} partitions, {needed} are needed");
+                Err(own(Class::Stop, self.context(), reason))
+            }
         }
-        self.may_create(&topic)?;
-        self.create(client, &topic, OPERATE_PARTITIONS, &compacted("LogAppendTime")).map_err(port).map(drop)
     }
 
-    fn create_progress(&self, client: &Client, topic: &str) -> Result<u32, FfiError> {
-        Ok(self.create(client, topic, self.lanes, &compacted("CreateTime"))?.partitions)
+    /// Creates a topic. Returns its number of partitions.
+    fn create(&self, client: &Client, topic: LinkTopic) -> Result<u32, PortError> {
+        let (name, partitions) = (topic.name(&self.link), topic.partitions(self.lanes));
+        let port = |error: FfiError| self.fail(client, &error);
+        let (settings, replicas) = (self.settings(topic), own_replicas(client, self.timeout));
+        if !self.manage {
+            let servers = &self.target.bootstrap_servers;
+            let command = creation_command(servers, &name, partitions, replicas, &settings);
+            let reason = format!("topic {name} does not exist and Strait may not create it: {command}");
+            return Err(own(Class::Stop, self.context(), reason));
+        }
+        // Settings that a policy of the cluster refuses are judged as in a topic made by hand.
+        create(client, &name, partitions, &settings, replicas, self.timeout).map_err(port)?;
+        Ok(wait_for(client, &name, partitions, self.timeout).map_err(port)?.partitions)
     }
 
-    fn create_map(&self, client: &Client, topic: &str) -> Result<(), FfiError> {
-        self.create(client, topic, self.lanes, &self.map_settings()).map(drop)
-    }
-
-    fn map_settings(&self) -> TopicSettings {
-        let retention_ms = self.map_retention.map_or_else(|| "-1".to_owned(), |kept| millis(kept).to_string());
-        let all = vec![
-            ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", retention_ms),
-            // A size limit of the brokers would end it earlier.
-            ("retention.bytes", "-1".to_owned()),
-            ("message.timestamp.type", "CreateTime".to_owned()),
-        ];
-        TopicSettings { all, dispensable: &["retention.bytes", "message.timestamp.type"] }
+    fn settings(&self, topic: LinkTopic) -> TopicSettings {
+        TopicSettings { all: topic.settings(self.map_retention_ms()), dispensable: topic.dispensable() }
     }
 
     /// Returns the topics, each with its partitions and settings.
     pub(super) fn all(&self) -> [(String, u32, TopicSettings); 3] {
-        [
-            (progress_topic(&self.link), self.lanes, compacted("CreateTime")),
-            (map_topic(&self.link), self.lanes, self.map_settings()),
-            (operate_topic(&self.link), OPERATE_PARTITIONS, compacted("LogAppendTime")),
-        ]
+        LinkTopic::ALL.map(|topic| (topic.name(&self.link), topic.partitions(self.lanes), self.settings(topic)))
     }
 
-    fn create(
-        &self,
-        client: &Client,
-        topic: &str,
-        partitions: u32,
-        settings: &TopicSettings,
-    ) -> Result<Found, FfiError> {
-        let timeout = self.timeout;
-        create(client, topic, partitions, settings, own_replicas(client, timeout), timeout)?;
-        wait_for(client, topic, partitions, timeout)
-    }
-
-    fn may_create(&self, topic: &str) -> Result<(), PortError> {
-        if self.manage {
-            return Ok(());
+    /// Judges the settings of a topic that exists.
+    fn judge(&self, client: &Client, topic: LinkTopic, found: &mut LinkTopicsFound) -> Result<(), LinkTopicsError> {
+        let name = topic.name(&self.link);
+        let configs = match client.topic_configs(&name, self.timeout) {
+            Ok(configs) => configs,
+            Err(error) if is_unsupported(error.code) => return Ok(()),
+            Err(error) => {
+                let reason = format!("its settings cannot be read, which needs DescribeConfigs: {error}");
+                found.unfit.push((name, reason));
+                return Ok(());
+            }
+        };
+        if topic != LinkTopic::Operate {
+            let bytes = configs.get("max.message.bytes").and_then(|text| text.parse::<usize>().ok());
+            found.batch_bytes_max = found.batch_bytes_max.into_iter().chain(bytes).min();
         }
-        let reason = format!(
-            "topic {topic} does not exist and Strait may not create it; create it with {} partitions",
-            self.lanes
-        );
-        Err(own(Class::Stop, self.context(), reason))
+        match topic.faults(self.at(), &configs, self.map_retention_ms()) {
+            Some(TopicFaults { is_fatal: true, text }) => {
+                Err(LinkTopicsError::Unfit { link: self.link.clone(), topic: name, reason: text })
+            }
+            Some(TopicFaults { text, .. }) => {
+                found.unfit.push((name, text));
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
-}
 
-/// Returns the settings of a compacted topic that is read from its beginning. Each transaction
-/// leaves a marker in it, which a take reads: small segments and a short retention of what is
-/// deleted let the cleaner remove them.
-fn compacted(timestamps: &str) -> TopicSettings {
-    TopicSettings {
-        all: vec![
-            ("cleanup.policy", "compact".to_owned()),
-            ("segment.bytes", (4 << 20).to_string()),
-            ("delete.retention.ms", "60000".to_owned()),
-            ("max.compaction.lag.ms", "3600000".to_owned()),
-            ("message.timestamp.type", timestamps.to_owned()),
-        ],
-        dispensable: &["segment.bytes", "delete.retention.ms", "max.compaction.lag.ms", "message.timestamp.type"],
+    /// Returns the link's name and the servers of its target, for commands.
+    fn at(&self) -> (&str, &str) {
+        (&self.link, &self.target.bootstrap_servers)
+    }
+
+    fn map_retention_ms(&self) -> i64 {
+        self.map_retention.map_or(-1, |kept| i64::try_from(kept.as_millis()).unwrap_or(-1))
     }
 }

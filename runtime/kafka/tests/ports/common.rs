@@ -48,7 +48,8 @@ impl Rig {
     }
 
     pub async fn topics(&self, link: &str, lanes: u32) {
-        assert_eq!(self.link_topics(link, lanes).ensure().await.unwrap(), lanes);
+        let found = self.link_topics(link, lanes).ensure().await.unwrap();
+        assert_eq!((found.lanes, found.unfit), (lanes, Vec::new()));
     }
 
     pub fn link_topics(&self, link: &str, lanes: u32) -> LinkTopics {

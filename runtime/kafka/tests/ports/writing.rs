@@ -41,7 +41,7 @@ pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
         runs.iter().all(|(first, _, offset)| first.stream == 7 && i64::try_from(first.sequence).unwrap() == *offset)
     );
     assert!(runs.len() < 100, "{} runs", runs.len());
-    target.produce_progress(ProducerSlot::A, 9, 100, &[progress(5000)], &[]).unwrap();
+    target.produce_control(ProducerSlot::A, 9, 100, &[(&progress(5000)).into()]).unwrap();
     let books = acknowledged(&mut target, 1).await;
     assert_eq!((books[0].0, books[0].1), (Token { stream: 9, sequence: 100 }, 1));
     committed(&mut target, ProducerSlot::A).await;
@@ -50,7 +50,7 @@ pub async fn a_committed_transaction_is_read_back_byte_for_byte(rig: Rig) {
     for sequence in 5000..5100 {
         send(&mut target, ProducerSlot::B, topic.handle, sequence, Some(b"aborted"), &[]);
     }
-    target.produce_progress(ProducerSlot::B, 9, 101, &[progress(9999)], &[]).unwrap();
+    target.produce_control(ProducerSlot::B, 9, 101, &[(&progress(9999)).into()]).unwrap();
     acknowledged(&mut target, 101).await;
     assert_eq!(target.replicas(topic.handle, 0).await.unwrap(), (Some(1), 1));
     target.close(WAIT).await;
@@ -82,7 +82,7 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     let handle = open(&mut zombie, "fenced", 1).await.handle;
     zombie.begin(ProducerSlot::A).unwrap();
     send(&mut zombie, ProducerSlot::A, handle, 0, Some(b"zombie"), &[]);
-    zombie.produce_progress(ProducerSlot::A, 9, 0, &[progress(77)], &[]).unwrap();
+    zombie.produce_control(ProducerSlot::A, 9, 0, &[(&progress(77)).into()]).unwrap();
     acknowledged(&mut zombie, 2).await;
     // A reader that does not take the lane must not wait for a transaction that may never end.
     let short = KafkaProgressStore::new(&rig.cluster, "fence", Duration::from_secs(3));
@@ -212,7 +212,7 @@ pub async fn at_least_once_delivers_without_transactions(rig: Rig) {
         send(&mut target, ProducerSlot::A, handle, sequence, Some(b"v"), &[]);
     }
     acknowledged(&mut target, 10).await;
-    target.produce_progress(ProducerSlot::A, 9, 0, &[progress(10)], &[]).unwrap();
+    target.produce_control(ProducerSlot::A, 9, 0, &[(&progress(10)).into()]).unwrap();
     acknowledged(&mut target, 1).await;
     let started = tokio::time::Instant::now();
     while target.round_trip().is_zero() {

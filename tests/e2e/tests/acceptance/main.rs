@@ -21,6 +21,7 @@ mod clouds;
 mod copy;
 mod damaged;
 mod gaps;
+mod identity;
 mod lanes;
 mod large;
 mod leaderless;

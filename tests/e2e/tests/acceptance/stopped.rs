@@ -65,9 +65,9 @@ fn a_partition_stopped_by_a_cluster_reports_the_cause_and_resumes_once_it_is_men
     create(&pair, "narrow", &clean());
     // The link may not create its quarantine topic: the same as no right to write it.
     for name in ["unkept", "narrow"] {
-        for topic in ["progress", "map"] {
+        for (topic, policy) in [("progress", "compact"), ("map", "delete")] {
             let topic = format!("strait.{name}.{topic}");
-            pair.at_target().create_topic(&topic, 1, &[("cleanup.policy", "compact")]).unwrap();
+            pair.at_target().create_topic(&topic, 1, &[("cleanup.policy", policy)]).unwrap();
         }
     }
     pair.at_target().create_topic("source.unkept", 2, &[]).unwrap();

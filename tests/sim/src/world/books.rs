@@ -39,7 +39,7 @@ pub struct Books {
     /// Partitions of deleted topics whose progress passed an offset without its record. An event
     /// must report each by the end of the run.
     pub owed: BTreeSet<PartitionKey>,
-    /// What the positions must say besides their offset.
+    /// The accounts that the positions must agree with.
     pub accounts: BTreeMap<PartitionKey, Account>,
     /// Number of committed records.
     pub records: u64,

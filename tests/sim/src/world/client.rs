@@ -205,6 +205,12 @@ impl World {
             let reports = messages.iter().map(refused).collect();
             return self.answer(client, at, TargetEvent::Delivered(reports));
         }
+        let control = messages.iter().map(|m| m.content.control_bytes()).sum::<usize>();
+        if control > self.control_bytes_max && messages.len() > 1 {
+            let reason = format!("a batch of {control} bytes");
+            let report = |m: &Message| DeliveryReport::Refused { token: m.token, named: false, reason: reason.clone() };
+            return self.answer(client, at, TargetEvent::Delivered(messages.iter().map(report).collect()));
+        }
         if let Some(culprit) = messages.iter().position(|m| m.refused.is_some()) {
             let named = messages[culprit].refused == Some(true);
             let report = |(index, message): (usize, &Message)| match (named, index == culprit) {

@@ -70,6 +70,8 @@ pub struct World {
     pub mended: bool,
     /// Smallest and largest latency of a request, one way, in milliseconds.
     pub latency_ms: (u64, u64),
+    /// Progress and map topics refuse larger batches.
+    pub control_bytes_max: usize,
     /// Processes, dead ones included.
     pub procs: Vec<Proc>,
     /// The source cluster.
@@ -110,6 +112,7 @@ impl World {
             rules,
             mended: false,
             latency_ms: (1, 15),
+            control_bytes_max: usize::MAX,
             procs: Vec::new(),
             source: SourceCluster::default(),
             target: TargetCluster::default(),

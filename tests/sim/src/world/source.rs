@@ -166,6 +166,8 @@ pub struct SourceCluster {
     pub truncations: BTreeMap<PartitionKey, Vec<i64>>,
     /// Names of topics that were ever deleted.
     pub recreated: std::collections::BTreeSet<Arc<str>>,
+    /// The cluster reports no topic ids for now.
+    pub hides_ids: bool,
     ids: u8,
 }
 
@@ -185,23 +187,27 @@ impl SourceCluster {
     pub fn list(&self) -> Vec<SourceTopic> {
         let topic = |(name, topic): (&Arc<str>, &Topic)| SourceTopic {
             topic: Arc::clone(name),
-            id: topic.id,
+            id: self.told_id(topic),
             partitions: topic.logs.len() as i32,
         };
         self.topics.iter().map(topic).collect()
     }
 
+    /// Returns the id of a topic as clients hear it.
+    #[must_use]
+    pub fn told_id(&self, topic: &Topic) -> TopicId {
+        if self.hides_ids { TopicId::UNKNOWN } else { topic.id }
+    }
+
     /// Returns all partitions.
     #[must_use]
     pub fn partitions(&self) -> Vec<PartitionKey> {
-        let of = |t: SourceTopic| {
-            (0..t.partitions).map(move |partition| PartitionKey {
-                topic: Arc::clone(&t.topic),
-                topic_id: t.id,
-                partition,
-            })
+        let of = |(name, topic): (&Arc<str>, &Topic)| {
+            let (name, topic_id) = (Arc::clone(name), topic.id);
+            let key = move |partition| PartitionKey { topic: Arc::clone(&name), topic_id, partition };
+            (0..topic.logs.len() as i32).map(key)
         };
-        self.list().into_iter().flat_map(of).collect()
+        self.topics.iter().flat_map(of).collect()
     }
 
     /// Returns the bounds of a log.

@@ -16,9 +16,11 @@ pub struct Stored {
     pub value: Vec<u8>,
 }
 
-impl From<(Vec<u8>, Vec<u8>)> for Stored {
-    fn from((key, value): (Vec<u8>, Vec<u8>)) -> Self {
-        Self { key, value }
+impl Stored {
+    /// Returns its size.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.len()
     }
 }
 

@@ -32,6 +32,17 @@ pub enum Content {
     Marker,
 }
 
+impl Content {
+    /// Returns the size of a progress or map record.
+    #[must_use]
+    pub fn control_bytes(&self) -> usize {
+        match self {
+            Self::Progress(stored) | Self::Map(stored) => stored.bytes(),
+            Self::Data { .. } | Self::Marker => 0,
+        }
+    }
+}
+
 /// An entry of a log. Its offset is its index.
 #[derive(Clone, Debug)]
 pub struct Entry {

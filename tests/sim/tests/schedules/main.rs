@@ -8,6 +8,8 @@
     reason = "a simulation ends where it fails"
 )]
 
+mod control;
+mod ids;
 mod standstill;
 mod unfenced;
 

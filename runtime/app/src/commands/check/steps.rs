@@ -17,6 +17,7 @@ use super::{Outcome, Step, target_topics};
 use crate::compose;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
+use crate::run::link::own_topics;
 use crate::run::topic_collisions::collisions;
 use crate::run::{WITHOUT_IDEMPOTENCE, without_transactions};
 
@@ -62,6 +63,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         sides.permissions(&names, &mut steps).await;
         sides.transactions(&mut steps).await;
         sides.timestamps(&names, &mut steps).await;
+        sides.own_topics(&mut steps).await;
     }
     steps
 }
@@ -298,6 +300,22 @@ impl Sides<'_> {
             let text = "manage_topics is on, but the target does not let this principal create topics in general; \
                         permissions for prefixes of topic names cannot be checked";
             steps.push(Step::new(format!("permissions of {}", link.name), Outcome::Warning, text));
+        }
+    }
+
+    /// Reports settings of the link's own topics that do harm.
+    async fn own_topics(&self, steps: &mut Vec<Step>) {
+        let name = format!("own topics of {}", self.link.name);
+        let topics = own_topics(self.link, &self.target.config, self.link.lanes_to_create(), TIMEOUT);
+        let unfit = match topics.check().await {
+            Ok(found) => found.unfit,
+            Err(error) => {
+                steps.push(Step::new(name, Outcome::Failed, error.to_string()));
+                return;
+            }
+        };
+        for (topic, reason) in unfit {
+            steps.push(Step::new(&name, Outcome::Warning, format!("{topic}: {reason}")));
         }
     }
 

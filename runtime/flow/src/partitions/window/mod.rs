@@ -355,13 +355,19 @@ impl PartitionWindow {
         self.owes_progress || self.ledger.settled() > self.written
     }
 
-    /// Takes out what a transaction writes about the partition, its maps into `maps`.
-    pub fn write(&mut self, topics: &TargetTopics, maps: &mut Vec<MapRecord>) -> Result<Written, LaneError> {
+    /// Takes out what a transaction writes about the partition, its maps into `maps`, each with at
+    /// most `runs_max` runs.
+    pub fn write(
+        &mut self,
+        topics: &TargetTopics,
+        maps: &mut Vec<MapRecord>,
+        runs_max: usize,
+    ) -> Result<Written, LaneError> {
         self.check()?;
         let next = self.ledger.settled();
         invariants::behind_unsettled(&self.key, next, self.oldest_waiting())
             .map_err(|violation| LaneError::Delivery(violation.to_string()))?;
-        let accounted = self.account.write(&self.key, topics, (self.written, next), maps)?;
+        let accounted = self.account.write(&self.key, topics, (self.written, next), maps, runs_max)?;
         let (generation, borders) = self.lineage.take_generation_before(next);
         self.written = next;
         self.owes_progress = false;

@@ -1,0 +1,77 @@
+//! The figures that are read from librdkafka's statistics.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The figures of one report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Statistics {
+    /// Round trip to the brokers in microseconds, weighted by requests. `None` without a request.
+    pub round_trip_us: Option<u64>,
+    /// The largest offset that the client fetches next, over all partitions.
+    pub next_offset: i64,
+}
+
+impl Statistics {
+    /// Reads a report; `None` if it is of another kind.
+    pub fn of(json: &[u8]) -> Option<Self> {
+        let report = serde_json::from_slice::<Report>(json).ok()?;
+        let (mut total, mut count) = (0_u64, 0_u64);
+        for broker in report.brokers.values().filter(|broker| broker.nodeid >= 0) {
+            total = total.saturating_add(broker.rtt.avg.saturating_mul(broker.rtt.cnt));
+            count = count.saturating_add(broker.rtt.cnt);
+        }
+        let partitions = report.topics.values().flat_map(|topic| topic.partitions.values());
+        Some(Self {
+            round_trip_us: total.checked_div(count).map(|average| average.max(1)),
+            next_offset: partitions.map(|partition| partition.next_offset).max().unwrap_or(0).max(0),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Report {
+    #[serde(default)]
+    brokers: BTreeMap<String, Broker>,
+    #[serde(default)]
+    topics: BTreeMap<String, Topic>,
+}
+
+#[derive(Deserialize)]
+struct Broker {
+    nodeid: i64,
+    rtt: Window,
+}
+
+#[derive(Deserialize)]
+struct Window {
+    avg: u64,
+    cnt: u64,
+}
+
+#[derive(Deserialize)]
+struct Topic {
+    #[serde(default)]
+    partitions: BTreeMap<String, Partition>,
+}
+
+#[derive(Deserialize)]
+struct Partition {
+    next_offset: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_and_others_skipped() {
+        let json = br#"{"name":"x","brokers":{"b:1/bootstrap":{"nodeid":-1,"rtt":{"avg":9,"cnt":9}},
+            "b:1/1":{"nodeid":1,"rtt":{"avg":100,"cnt":1}},"b:2/2":{"nodeid":2,"rtt":{"avg":200,"cnt":3}}},
+            "topics":{"t":{"partitions":{"0":{"next_offset":70,"lo_offset":1},"-1":{"next_offset":-1001}}}}}"#;
+        assert_eq!(Statistics::of(json), Some(Statistics { round_trip_us: Some(175), next_offset: 70 }));
+        assert_eq!(Statistics::of(b"{}"), Some(Statistics { round_trip_us: None, next_offset: 0 }));
+        assert_eq!(Statistics::of(b"[]"), None);
+    }
+}
