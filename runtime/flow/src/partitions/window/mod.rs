@@ -40,6 +40,9 @@ pub(crate) struct PartitionWindow {
     /// From here to `expected` the log holds other entries than those that were read there. They
     /// are read again: a record among them shows that the log was truncated here.
     changed_from: Option<SourceOffset>,
+    /// The first position, as long as no record was read. No leader epoch is known then that would
+    /// tell whether the log was truncated since.
+    unread_from: Option<SourceOffset>,
     queue: VecDeque<Queued>,
     ledger: Ledger,
     account: Account,
@@ -70,6 +73,7 @@ impl PartitionWindow {
             pause: None,
             warming_up: None,
             changed_from: None,
+            unread_from: None,
             queue: VecDeque::new(),
             ledger: Ledger::new(next),
             account: Account::default(),
@@ -91,7 +95,8 @@ impl PartitionWindow {
     /// is fetched.
     pub fn first_seen(key: PartitionKey, source_partitions: u32, start: SourceOffset) -> Self {
         let new = Self::new(key, source_partitions, start, LeaderEpoch::UNKNOWN);
-        Self { account: Account::begin(start), owes_progress: true, awaits_start: true, ..new }
+        let (account, unread_from) = (Account::begin(start), Some(start));
+        Self { account, unread_from, owes_progress: true, awaits_start: true, ..new }
     }
 
     /// Creates a window that resumes at committed progress, or at `rewound` if the source was
@@ -108,6 +113,8 @@ impl PartitionWindow {
         let mut new = Self::new(key, source_partitions, next, position.leader_epoch);
         new.lineage.resume(Arc::clone(&position.generation), border);
         new.account = Account::resume(position);
+        let unread = position.totals.is_some_and(|totals| totals.seen == 0);
+        new.unread_from = position.origin.filter(|_| unread && position.leader_epoch == LeaderEpoch::UNKNOWN);
         Self { committed: position.next, is_rewound: rewound.is_some(), owes_progress: rewound.is_some(), ..new }
     }
 

@@ -21,6 +21,8 @@ impl PartitionWindow {
     pub fn start_reading(&mut self, epoch: ReadEpoch) -> ReadFrom {
         self.read_epoch = epoch;
         self.warming_up = None;
+        let unread = self.unread_from.filter(|from| *from < self.expected);
+        self.changed_from = self.changed_from.or(unread);
         let next = self.changed_from.unwrap_or(self.expected);
         ReadFrom { partition: self.key.clone(), next, leader_epoch: self.lineage.leader_epoch() }
     }
@@ -35,6 +37,7 @@ impl PartitionWindow {
     /// Skips what retention has deleted of the entries that are read again.
     pub fn skip_deleted(&mut self, log_start: SourceOffset) {
         self.changed_from = self.changed_from.map(|from| from.max(log_start)).filter(|from| *from < self.expected);
+        self.unread_from = self.unread_from.map(|from| from.max(log_start));
     }
 
     /// Returns where the log was truncated, if a record at `first` shows that it was: nobody has
@@ -83,6 +86,7 @@ impl PartitionWindow {
     /// Marks a batch as read.
     pub fn read(&mut self, batch: &Batch, first: SourceOffset, last: SourceOffset) {
         self.expected = last.next();
+        self.unread_from = None;
         self.lineage.read_under(first, batch.leader_epoch());
         if let Some(record) = batch.get(batch.len() - 1) {
             self.samples.record(last, record.timestamp_ms);
@@ -113,6 +117,7 @@ impl PartitionWindow {
     /// a later one.
     pub fn continue_at(&mut self, resume: SourceOffset, leader_epoch: LeaderEpoch) {
         self.changed_from = None;
+        self.unread_from = self.unread_from.map(|_| resume);
         self.expected = resume;
         self.passed = resume;
         self.lineage.read_under(SourceOffset(resume.0.saturating_sub(1)), leader_epoch);
