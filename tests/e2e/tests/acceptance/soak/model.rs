@@ -1,13 +1,15 @@
-//! What the source has, and what the target must have of it.
+//! The records of the source, and those that the target must have.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use strait_e2e::{GeneratorSpec, Isolation, LogRecord, Record, TestClient, Writer, check, generate, write_records};
+use strait_e2e::{
+    ClientError, GeneratorSpec, Isolation, LogRecord, Record, TestClient, Writer, check, generate, write_records,
+};
 
 use super::Course;
-use crate::support::{noise, record};
+use crate::support::{SOON, noise, record, wait_until};
 
 /// A topic of the source.
 struct Topic {
@@ -47,7 +49,7 @@ impl Model {
 
     /// Makes a topic, for the first time or again.
     pub fn make(&self, topic: &str, partitions: i32) {
-        self.source.create_topic(topic, partitions, &[]).unwrap();
+        patiently("made", topic, "TopicAlreadyExists", || self.source.create_topic(topic, partitions, &[]));
         self.open(topic, partitions);
     }
 
@@ -58,7 +60,7 @@ impl Model {
 
     /// Adds partitions to a topic.
     pub fn grow(&self, topic: &str, partitions: i32) {
-        self.source.grow_topic(topic, partitions).unwrap();
+        patiently("grown", topic, "InvalidPartitions", || self.source.grow_topic(topic, partitions));
         // Anew: the old writer learns of the partitions late.
         self.close(topic);
         self.open(topic, partitions);
@@ -75,7 +77,7 @@ impl Model {
     pub fn delete(&self, topic: &str) {
         self.close(topic);
         let log = self.source.read_log(topic, Isolation::Committed).unwrap();
-        self.source.delete_topic(topic).unwrap();
+        patiently("deleted", topic, "UnknownTopic", || self.source.delete_topic(topic));
         self.state().past.entry(topic.to_owned()).or_default().push(log);
     }
 
@@ -191,6 +193,15 @@ impl Model {
         let kept: HashSet<Option<Vec<u8>>> = kept.into_iter().map(|record| record.value).collect();
         refused.saturating_sub(kept.len())
     }
+}
+
+/// Asks until the cluster does it: with a broker down it refuses some requests. `done` is the error of
+/// a request that an earlier one has fulfilled without an answer.
+fn patiently(what: &str, topic: &str, done: &str, mut ask: impl FnMut() -> Result<(), ClientError>) {
+    wait_until(&format!("{topic} {what}"), SOON * 2, || match ask() {
+        Ok(()) => Some(()),
+        Err(error) => error.to_string().contains(done).then_some(()),
+    });
 }
 
 /// Returns the records of a deleted log that were copied before it was deleted: of each partition as

@@ -11,7 +11,7 @@ use super::Course;
 use super::crew::Crew;
 use super::model::Model;
 
-/// A partition that does not move for this long, although there is something to copy, stands still.
+/// A standstill is a partition that does not move for this long although there is something to copy.
 const STILL: Duration = Duration::from_secs(30);
 /// A process that has just started knows of no standstill before it. One that lasts this long counts
 /// although processes start all the time.
@@ -107,7 +107,7 @@ fn note(course: &Course, found: &mut Vec<Standstill>, now: Standstill) {
 }
 
 impl Seen {
-    /// Takes in both ends; returns since when the partition stands still, if it does.
+    /// Takes in both ends; returns since when the partition has not moved, if that is a standstill.
     fn look(&mut self, source_end: i64, target_end: Option<i64>, crew_changed: Instant) -> Option<Instant> {
         if target_end.is_some_and(|end| end != self.target_end) {
             self.target_end = target_end.unwrap_or(self.target_end);
