@@ -20,7 +20,7 @@ pub struct Message {
     pub content: Content,
     /// The brokers refuse it, and whether they name it.
     pub refused: Option<bool>,
-    /// What it counts in a request of data.
+    /// Its size in a request of data.
     pub bytes: usize,
 }
 
