@@ -2,6 +2,7 @@
 //! own lane only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ impl LaneSet {
             self.stopping.insert(*lane);
             batch.push((*lane, running));
         }
-        let (link, abort) = (self.spec.link.clone(), self.abort.clone());
+        let (link, abort) = (Arc::clone(&self.spec.link), self.abort.clone());
         self.stops.spawn(async move {
             let mut stopped = Vec::new();
             for (lane, running) in batch {

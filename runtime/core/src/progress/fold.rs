@@ -56,7 +56,7 @@ impl ProgressFold {
     /// ([`Position::supersedes`]).
     pub fn fold(&mut self, offset: i64, key: &[u8], value: Option<&[u8]>) {
         if let Err(error) = self.apply(key, value) {
-            self.broken.get_or_insert(ProgressError::Broken { offset, reason: error.to_string() });
+            self.broken.get_or_insert_with(|| ProgressError::Broken { offset, reason: error.to_string() });
         }
     }
 

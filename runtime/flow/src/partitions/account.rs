@@ -2,6 +2,7 @@
 //! the ends of its copies, and the counts of its records.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use strait_core::ledger::Settled;
 use strait_core::map::{MapBuilder, MapKind, MapRecord, RUNS_PER_RECORD_MAX};
@@ -114,12 +115,12 @@ impl Account {
             let (name, target_id) = topics.identity_of(*topic)?;
             let (ends, more) = builder.ends(TAILS_MAX);
             for (partition, end) in ends {
-                self.tails.set(Tail { topic: name.clone(), id: target_id, partition, end });
+                self.tails.set(Tail { topic: Arc::clone(name), id: target_id, partition, end });
             }
             if more {
                 self.tails.leave_out();
             }
-            let (partition, target_topic, runs) = (key.clone(), name.clone(), Vec::new());
+            let (partition, target_topic, runs) = (key.clone(), Arc::clone(name), Vec::new());
             let whole = MapRecord { partition, target_topic, target_id, kind: MapKind::Copy, first, next, runs };
             maps.append(&mut builder.finish(&whole, runs_max.min(RUNS_PER_RECORD_MAX)));
         }

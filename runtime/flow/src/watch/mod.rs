@@ -210,7 +210,7 @@ impl Watchdog {
                     Vec::new()
                 }
                 Ok(ends) => {
-                    match ends.values().find(|end| end.is_ok()).or(ends.values().next()) {
+                    match ends.values().find(|end| end.is_ok()).or_else(|| ends.values().next()) {
                         Some(Err(reason)) => seen.target.failed(reason.clone()),
                         Some(Ok(_)) | None => seen.target.answered(now, now_ms),
                     }
@@ -368,7 +368,7 @@ impl Groups {
             if group.len() > EACH_MAX.min(room) {
                 let others = group.len() as u64 - u64::from(room > 0);
                 group.truncate(usize::from(room > 0));
-                if let Some(last) = group.last_mut().or(events.last_mut()) {
+                if let Some(last) = group.last_mut().or_else(|| events.last_mut()) {
                     count_others(last, others);
                 }
             }

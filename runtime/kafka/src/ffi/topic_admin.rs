@@ -31,6 +31,9 @@ pub struct NewTopic<'a> {
     pub settings: &'a [(&'a str, String)],
 }
 
+/// The name of a topic or broker, and its settings or why they cannot be read.
+type ConfigsOfOne = (String, Result<TopicConfigs, FfiError>);
+
 impl Client {
     /// Settings of a topic, defaults included.
     ///
@@ -55,11 +58,7 @@ impl Client {
     ///
     /// # Errors
     /// [`FfiError`] for a request as a whole.
-    pub fn configs_of_topics(
-        &self,
-        topics: &[&str],
-        timeout: Duration,
-    ) -> Result<Vec<(String, Result<TopicConfigs, FfiError>)>, FfiError> {
+    pub fn configs_of_topics(&self, topics: &[&str], timeout: Duration) -> Result<Vec<ConfigsOfOne>, FfiError> {
         let mut all = Vec::with_capacity(topics.len());
         for chunk in topics.chunks(CONFIGS_PER_REQUEST) {
             all.extend(self.describe_configs(ResourceKind::RD_KAFKA_RESOURCE_TOPIC, chunk, timeout)?);
@@ -72,7 +71,7 @@ impl Client {
         kind: ResourceKind,
         names: &[&str],
         timeout: Duration,
-    ) -> Result<Vec<(String, Result<TopicConfigs, FfiError>)>, FfiError> {
+    ) -> Result<Vec<ConfigsOfOne>, FfiError> {
         let names = names.iter().map(|name| c_string(name)).collect::<Result<Vec<CString>, _>>()?;
         let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
         // SAFETY: live options, names and queue; all are copied by the call. The resources are ours

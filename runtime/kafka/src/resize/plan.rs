@@ -96,8 +96,8 @@ impl Plan {
         });
         let everywhere = |record: ProgressRecord| (0..self.lanes).map(move |lane| (lane, record.encode()));
         let protects =
-            self.protects.iter().map(|(topic, protects)| ProgressRecord::Protects(topic.clone(), protects.clone()));
-        let texts = self.texts.iter().map(|(digest, text)| ProgressRecord::Text(digest.clone(), text.clone()));
+            self.protects.iter().map(|(topic, protects)| ProgressRecord::Protects(Arc::clone(topic), protects.clone()));
+        let texts = self.texts.iter().map(|(digest, text)| ProgressRecord::Text(Arc::clone(digest), text.clone()));
         let protects = protects.chain(texts).flat_map(everywhere);
         positions.chain(borders).chain(protects).chain(facts).collect()
     }
@@ -105,9 +105,9 @@ impl Plan {
 
 /// Takes over what every lane of the link has in common, as the lane knows it that was taken last.
 fn keep_newest(record: &mut LaneRecord, lane: &LaneRecord) {
-    record.source_cluster = lane.source_cluster.clone().or(record.source_cluster.take());
-    record.naming = lane.naming.clone().or(record.naming.take());
-    record.delivery = lane.delivery.clone().or(record.delivery.take());
+    record.source_cluster = lane.source_cluster.clone().or_else(|| record.source_cluster.take());
+    record.naming = lane.naming.clone().or_else(|| record.naming.take());
+    record.delivery = lane.delivery.clone().or_else(|| record.delivery.take());
     let number = |record: &LaneRecord| record.border.as_ref().map_or(0, |border| border.number);
     if number(lane) > number(record) {
         record.border.clone_from(&lane.border);

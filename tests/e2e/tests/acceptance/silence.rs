@@ -164,13 +164,13 @@ impl Foreign {
         let consumer: BaseConsumer = config.create().unwrap();
         consumer.subscribe(&[&format!("strait.{link}.progress")]).unwrap();
         let leaving = Arc::new(AtomicBool::new(false));
-        let (sender, joined) = std::sync::mpsc::channel();
+        let (sender, joined) = std::sync::mpsc::sync_channel(1);
         let until = Arc::clone(&leaving);
         let thread = std::thread::spawn(move || {
             while !until.load(Ordering::Acquire) {
                 drop(consumer.poll(Duration::from_millis(100)));
                 if consumer.assignment().is_ok_and(|assigned| assigned.count() > 0) {
-                    sender.send(()).ok();
+                    sender.try_send(()).ok();
                 }
             }
         });

@@ -124,7 +124,7 @@ impl Stream {
             gap = gap.max(until - last);
         }
         latencies.sort_unstable();
-        let p99 = latencies.get(latencies.len() * 99 / 100).or(latencies.last());
+        let p99 = latencies.get(latencies.len() * 99 / 100).or_else(|| latencies.last());
         Figures {
             p99: p99.copied().unwrap_or(Duration::MAX),
             max: latencies.last().copied().unwrap_or(Duration::MAX),

@@ -41,7 +41,7 @@ impl Standstill {
         if !in_time || line.field("event").is_none() {
             return false;
         }
-        let (subject, rest) = line.message().split_once(':').unwrap_or((line.message(), ""));
+        let (subject, rest) = line.message().split_once(':').unwrap_or_else(|| (line.message(), ""));
         if let Some(lane) = subject.strip_prefix("lane ") {
             return lane.split(' ').next() == Some(&lane_of(&self.topic, self.partition, lanes).0.to_string());
         }
