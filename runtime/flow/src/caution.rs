@@ -107,7 +107,7 @@ pub(crate) struct Caution {
     chain_version: u64,
 }
 
-/// Stopped partitions.
+/// Progress and map records.
 impl Caution {
     /// The target refused progress or map records, which at most `bytes` of were in flight: the
     /// next attempt sends half as many at a time, in the end one by one.
@@ -119,7 +119,10 @@ impl Caution {
     pub fn control_bytes_max(&self, limits: &Limits) -> usize {
         self.control_bytes_max.map_or(limits.control_bytes_max, |bytes| bytes.min(limits.control_bytes_max))
     }
+}
 
+/// Stopped partitions.
+impl Caution {
     /// Records that a partition stops: everything before `from` was queued, and progress can reach
     /// `to`. Returns its pause, and whether the event is news.
     pub fn stop(

@@ -129,6 +129,9 @@ impl LinkTopics {
             let (link, configured) = (self.link.clone(), self.lanes);
             return Err(LinkTopicsError::Lanes { link, topic: progress, configured, existing });
         }
+        // Before anything else is created for it.
+        let mut found = LinkTopicsFound { lanes: existing, ..LinkTopicsFound::default() };
+        self.judge(&client, LinkTopic::Progress, &mut found)?;
         let map_partitions = count(&client, &map, self.timeout).map_err(port)?;
         if map_partitions == 0 {
             self.create(&client, LinkTopic::Map)?;
@@ -136,8 +139,6 @@ impl LinkTopics {
             grow(&client, &map, self.lanes, self.timeout).map_err(port)?;
             wait_for(&client, &map, self.lanes, self.timeout).map_err(port)?;
         }
-        let mut found = LinkTopicsFound { lanes: existing, ..LinkTopicsFound::default() };
-        self.judge(&client, LinkTopic::Progress, &mut found)?;
         self.judge(&client, LinkTopic::Map, &mut found)?;
         match self.ensure_operate(&client) {
             Ok(()) => self.judge(&client, LinkTopic::Operate, &mut found)?,

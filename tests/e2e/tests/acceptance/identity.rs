@@ -37,16 +37,16 @@ fn another_source_or_naming_under_the_name_of_a_link_is_refused_by_name() {
     assert!(reason.contains("source.{topic}") && reason.contains("another name"), "{reason}");
 
     // The same file with other brokers behind the name of the source.
-    let elsewhere = |former_ids: &str| {
+    let elsewhere = |topic: &str, former_ids: &str| {
         let servers = pair.target.bootstrap();
         ConfigFolder::new(&format!(
             "[clusters.source]\nbootstrap_servers = \"{servers}\"\nformer_ids = [{former_ids}]\n\
              [clusters.target]\nbootstrap_servers = \"{servers}\"\n\n{}",
-            link("twins", &["twins"], 1, "")
+            link("twins", &[topic], 1, "")
         ))
         .unwrap()
     };
-    let reason = refused(&elsewhere(""));
+    let reason = refused(&elsewhere("twins", ""));
     println!("{reason}");
     assert!(reason.contains(&*recorded) && reason.contains("former_ids"), "{reason}");
 
@@ -61,7 +61,9 @@ fn another_source_or_naming_under_the_name_of_a_link_is_refused_by_name() {
     assert_eq!(strait.events("delivery_changed").len(), 1, "and when it is changed back");
     assert_eq!(copy(&pair.config(&link("twins", &["twins"], 1, ""))).events("delivery_changed").len(), 0);
 
-    copy(&elsewhere(&format!("\"{recorded}\"")));
+    pair.at_target().create_topic("twins-moved", 1, &[]).unwrap();
+    write_records(&pair.at_target().config(), "twins-moved", &numbered(0, 0, 5)).unwrap();
+    copy(&elsewhere("twins-moved", &format!("\"{recorded}\"")));
     assert_ne!(progress_of(&pair, "twins").lane.unwrap().source_cluster.unwrap(), recorded);
     refused(&pair.config(&link("twins", &["twins"], 1, "")));
     let copies = pair.at_target().read_records("source.twins", Isolation::Committed).unwrap();
