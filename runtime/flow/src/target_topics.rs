@@ -72,8 +72,8 @@ impl TargetTopics {
         self.named.get(&handle).map(|(name, id)| (name, *id)).ok_or_else(unknown)
     }
 
-    /// Opens those of these topics that exist as they should, all at once. What stands in the way of
-    /// one is found when a record needs it.
+    /// Opens those of these topics that exist as they should, all at once. What stands in the way
+    /// of one is found when a record needs it.
     pub async fn open_existing(&mut self, wanted: Vec<WantedTopic>, target: &mut dyn Target) -> Result<(), LaneError> {
         for (name, topic) in target.open_existing(wanted).await? {
             if self.written_id(&name).is_none_or(|id| !id.is_other_than(topic.id)) {
@@ -88,8 +88,8 @@ impl TargetTopics {
         self.named.insert(topic.handle, (Arc::clone(name), topic.id));
     }
 
-    /// Opens a topic. One that cannot be written stops its partitions and not the lane, so it is not
-    /// an error.
+    /// Opens a topic. One that cannot be written stops its partitions and not the lane, so it is
+    /// not an error.
     pub async fn open(
         &mut self,
         wanted: &WantedTopic,

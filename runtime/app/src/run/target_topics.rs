@@ -50,8 +50,8 @@ pub struct TargetTopics {
 }
 
 impl TargetTopics {
-    /// Creates the keeper of the target topics of a link with so many lanes, whose source topics are
-    /// published in `topics`. `progress` is read where a topic is missing.
+    /// Creates the keeper of the target topics of a link with so many lanes, whose source topics
+    /// are published in `topics`. `progress` is read where a topic is missing.
     #[must_use]
     pub fn new(
         link: &str,

@@ -200,7 +200,7 @@ pub enum Event {
     },
     /// A target topic that the link has written to was deleted, and maybe created again.
     #[error(
-        "{partition}: target topic {target_topic} (id {was}) was deleted{}; the partition was copied there up to offset {position}. Nothing is created or copied again by itself: see on_target_recreated", again(*found)
+        "{partition}: target topic {target_topic} (id {was}) was deleted{}; the partition was copied there up to offset {position}. Nothing is created or copied anew on its own: see on_target_recreated", again(*found)
     )]
     TargetRecreated {
         /// The source partition.

@@ -239,8 +239,8 @@ impl Lane<'_> {
         }
     }
 
-    /// Has a partition wait for a topic that was just created. The batch from `first` on is read and
-    /// judged again.
+    /// Has a partition wait for a topic that was just created. The batch from `first` on is read
+    /// and judged again.
     async fn await_topic(&mut self, stream: Stream, first: SourceOffset) -> Result<(), LaneError> {
         let retry_at = self.deps.clock.now() + APPEARING;
         let window = self.partitions.at_mut(stream);

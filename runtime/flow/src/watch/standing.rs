@@ -1,5 +1,5 @@
-//! Finds the partitions that do not move. A pure rule that looks at positions from outside: it does not
-//! depend on a lane that admits a fault.
+//! Finds the partitions that do not move. A pure rule that looks at positions from outside: it does
+//! not depend on a lane that admits a fault.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,8 +51,8 @@ pub struct StandingRule {
 }
 
 impl StandingRule {
-    /// Creates the rule. A partition with something to copy is at a standstill once it has not moved for
-    /// `after`. Bounds that are older than `stale_after` prove nothing.
+    /// Creates the rule. A partition with something to copy is at a standstill once it has not
+    /// moved for `after`. Bounds that are older than `stale_after` prove nothing.
     #[must_use]
     pub fn new(after: Duration, stale_after: Duration) -> Self {
         Self { after, stale_after, tracks: BTreeMap::new() }

@@ -19,7 +19,8 @@ impl Conf {
     pub fn set(&self, name: &str, value: &str) -> Result<(), FfiError> {
         let mut text = [0 as c_char; 512];
         let (c_name, c_value) = (c_string(name)?, c_string(value)?);
-        // SAFETY: conf is live, the strings are NUL-terminated, the error buffer has the size given.
+        // SAFETY: conf is live, the strings are NUL-terminated, the error buffer has the size
+        // given.
         let result =
             unsafe { b::rd_kafka_conf_set(self.0, c_name.as_ptr(), c_value.as_ptr(), text.as_mut_ptr(), text.len()) };
         if result == b::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {

@@ -136,8 +136,8 @@ fn refusal(error: &FfiError) -> Option<String> {
     (!is_unsupported(error.code)).then(|| error.to_string())
 }
 
-/// Refuses topics that would be created and that Kafka cannot tell apart in its metrics. Asked about
-/// one after the other, the target accepts each.
+/// Refuses topics that would be created and that Kafka cannot tell apart in its metrics. Asked
+/// about one after the other, the target accepts each.
 fn collide(missing: &[&WantedTopic], outlooks: &mut Outlooks) {
     let mut by_key: BTreeMap<String, Vec<&Arc<str>>> = BTreeMap::new();
     for topic in missing {

@@ -57,8 +57,8 @@ impl KafkaTargetTopics {
         .await?
     }
 
-    /// Creates and grows topics. Returns those that the target refused; a lane that has a record for
-    /// one reports it.
+    /// Creates and grows topics. Returns those that the target refused; a lane that has a record
+    /// for one reports it.
     ///
     /// # Errors
     /// [`PortError`] when the source does not answer.

@@ -134,8 +134,8 @@ fn a_topic_that_cannot_be_created_or_grown_stops_alone_and_is_found_by_check() {
         link("collides", &["a\\.collides", "a-steady"], 1, "naming = \"identity\""),
         link("grows", &["a-grows"], 1, "naming = \"identity\"\nmanage_topics = false"),
     ];
-    for topic in ["progress", "map"] {
-        target.create_topic(&format!("strait.grows.{topic}"), 1, &[("cleanup.policy", "compact")]).unwrap();
+    for (topic, policy) in [("progress", "compact"), ("map", "delete")] {
+        target.create_topic(&format!("strait.grows.{topic}"), 1, &[("cleanup.policy", policy)]).unwrap();
     }
     let config = pair.config(&links.concat());
 

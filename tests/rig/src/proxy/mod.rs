@@ -164,10 +164,10 @@ impl Proxy {
     }
 
     /// Limits the unacknowledged bytes of each connection and direction, as the socket buffers of a
-    /// real sender and receiver do: over a round trip of `r` a connection moves at most `bytes / r`.
-    /// Under a black hole a sender gets rid of one window. 0 lifts the limit. Connections that
-    /// are open when it is set keep the large buffers of their sockets, so what they have sent
-    /// may wait there.
+    /// real sender and receiver do: over a round trip of `r` a connection moves at most `bytes /
+    /// r`. Under a black hole a sender gets rid of one window. 0 lifts the limit. Connections that
+    /// are open when it is set keep the large buffers of their sockets, so what they have sent may
+    /// wait there.
     pub fn window(&self, bytes: usize) {
         self.change(|toxics| toxics.window = [bytes; 2]);
     }

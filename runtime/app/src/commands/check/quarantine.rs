@@ -11,8 +11,8 @@ use strait_kafka::{ClusterConfig, Operation};
 use super::{Outcome, Step};
 
 /// Reports whether the link may write its quarantine topic, and the consequences if it may not.
-/// `operations` are those that the principal may do on the source cluster; none are known without an
-/// authorizer.
+/// `operations` are those that the principal may do on the source cluster; none are known without
+/// an authorizer.
 pub async fn quarantine(link: &Link, source: &ClusterConfig, operations: &[Operation], timeout: Duration) -> Step {
     let name = format!("quarantine of {}", link.name);
     if !is_used(link) {

@@ -30,8 +30,8 @@ fn three(name: &str) -> ClusterSpec {
 }
 
 /// `STRAIT_SOAK_S` is the length in seconds. Brokers stop, die and freeze, leaders move with them,
-/// lines are cut and slow, topics are made, grown, deleted and made again, rights are taken away and
-/// given back, records are refused, batches are dense and damaged, transactions abort, and two
+/// lines are cut and slow, topics are made, grown, deleted and made again, rights are taken away
+/// and given back, records are refused, batches are dense and damaged, transactions abort, and two
 /// processes die, end and freeze.
 #[test]
 #[ignore = "soak: half an hour; STRAIT_SOAK_S shortens it"]

@@ -1,5 +1,5 @@
-//! The hands of a drill: they act on clusters, lines, topics and rights. Each has a thread of its own,
-//! and random numbers of its own for its moments and choices.
+//! The hands of a drill: they act on clusters, lines, topics and rights. Each has a thread of its
+//! own, and random numbers of its own for its moments and choices.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Long drills, run by `./dev test soak`. Each is bounded, prints the seed of its random numbers and
-//! a trace of what it does, and can be shortened by an environment variable.
+//! Long drills, run by `./dev test soak`. Each is bounded, prints the seed of its random numbers
+//! and a trace of what it does, and can be shortened by an environment variable.
 
 mod behind;
 mod crew;

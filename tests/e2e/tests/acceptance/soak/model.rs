@@ -195,8 +195,8 @@ impl Model {
     }
 }
 
-/// Asks until the cluster does it: with a broker down it refuses some requests. `done` is the error of
-/// a request that an earlier one has fulfilled without an answer.
+/// Asks until the cluster does it: with a broker down it refuses some requests. `done` is the error
+/// of a request that an earlier one has fulfilled without an answer.
 fn patiently(what: &str, topic: &str, done: &str, mut ask: impl FnMut() -> Result<(), ClientError>) {
     wait_until(&format!("{topic} {what}"), SOON * 2, || match ask() {
         Ok(()) => Some(()),
@@ -204,8 +204,8 @@ fn patiently(what: &str, topic: &str, done: &str, mut ask: impl FnMut() -> Resul
     });
 }
 
-/// Returns the records of a deleted log that were copied before it was deleted: of each partition as
-/// many of the first ones as the copy has of it.
+/// Returns the records of a deleted log that were copied before it was deleted: of each partition
+/// as many of the first ones as the copy has of it.
 fn copied_part(log: &[LogRecord], found: &[LogRecord]) -> Vec<LogRecord> {
     let found: HashSet<(i32, u128)> = found.iter().map(|record| (record.partition, record.content)).collect();
     let mut counts: HashMap<i32, usize> = HashMap::new();

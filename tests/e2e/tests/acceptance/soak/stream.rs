@@ -107,8 +107,8 @@ impl Stream {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Figures over the topics from `index` on but without that one, which are those that nothing has
-    /// broken, of what arrived from one moment to another.
+    /// Figures over the topics from `index` on but without that one, which are those that nothing
+    /// has broken, of what arrived from one moment to another.
     pub fn figures(&self, index: usize, from: Instant, until: Instant) -> Figures {
         let arrivals = self.arrivals();
         let mut latencies = Vec::new();
@@ -132,8 +132,8 @@ impl Stream {
         }
     }
 
-    /// Waits until every topic that was not broken, those from `index` on, gets its records within a
-    /// second; reports whether it came to that.
+    /// Waits until every topic that was not broken, those from `index` on, gets its records within
+    /// a second; reports whether it came to that.
     pub fn is_calm(&self, index: usize, course: &Course, within: Duration) -> bool {
         let began = Instant::now();
         let soon = Duration::from_secs(1);

@@ -11,10 +11,11 @@ use super::Course;
 use super::crew::Crew;
 use super::model::Model;
 
-/// A standstill is a partition that does not move for this long although there is something to copy.
+/// A standstill is a partition that does not move for this long although there is something to
+/// copy.
 const STILL: Duration = Duration::from_secs(30);
-/// A process that has just started knows of no standstill before it. One that lasts this long counts
-/// although processes start all the time.
+/// A process that has just started knows of no standstill before it. One that lasts this long
+/// counts although processes start all the time.
 const STILL_THROUGH_STARTS: Duration = Duration::from_secs(90);
 /// The event may come this long before the standstill begins, and so long after [`STILL`].
 const GRACE: Duration = Duration::from_secs(30);
