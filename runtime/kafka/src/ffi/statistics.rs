@@ -72,6 +72,6 @@ mod tests {
             "topics":{"t":{"partitions":{"0":{"next_offset":70,"lo_offset":1},"-1":{"next_offset":-1001}}}}}"#;
         assert_eq!(Statistics::of(json), Some(Statistics { round_trip_us: Some(175), next_offset: 70 }));
         assert_eq!(Statistics::of(b"{}"), Some(Statistics { round_trip_us: None, next_offset: 0 }));
-        assert_eq!(Statistics::of(b"[]"), None);
+        assert_eq!(Statistics::of(b"no JSON"), None);
     }
 }
