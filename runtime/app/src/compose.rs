@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use strait_core::config::{Cluster, Link, Naming, PluginLimits, addresses, pin};
+use strait_core::progress::LinkIdentity;
 use strait_host::{ChainSpec, GuestLimits, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
 use strait_kafka::config::ClusterConfig;
 
@@ -17,6 +18,18 @@ pub fn cluster(name: &str, cluster: &Cluster) -> ClusterConfig {
         name: name.to_owned(),
         bootstrap_servers: addresses::normalized(cluster.bootstrap_servers.expose()),
         properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    }
+}
+
+/// Returns the ends of a link, to compare with what its lanes record.
+#[must_use]
+pub fn identity(loaded: &Loaded, link: &Link, source_cluster: Option<Arc<str>>) -> LinkIdentity {
+    let source = loaded.config.cluster(&link.source);
+    LinkIdentity {
+        source: link.source.as_str().into(),
+        source_cluster,
+        former_ids: source.map(|cluster| cluster.former_ids.clone()).unwrap_or_default(),
+        naming: link.naming.apply(&link.source, "{topic}").into(),
     }
 }
 

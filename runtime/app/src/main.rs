@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Config(command) => commands::config::config(command),
         Command::Plugin(command) => commands::plugin::plugin(command),
         Command::Lanes(command) => commands::lanes::lanes(command),
+        Command::Partitions(command) => commands::partitions::partitions(command),
     };
     end.into()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::progress::{Border, LaneProgress, LaneRecord, Position, ProgressRecord};
+use strait_core::progress::{Border, LaneProgress, LaneRecord, Position, ProgressRecord, Skip};
 use strait_core::{OwnerEpoch, PartitionKey};
 
 use crate::partitions::{Accounted, Written, is_other};
@@ -22,6 +22,8 @@ pub(crate) struct Progress {
     taken: Taken,
     /// Positions when the lane was taken. Nobody else can have written any since.
     known: BTreeMap<PartitionKey, Position>,
+    /// Moves of positions by an operator that are to be reported.
+    skips: BTreeMap<PartitionKey, Skip>,
     /// The newest border of each partition when the lane was taken.
     borders: BTreeMap<PartitionKey, Border>,
     /// Topics and partition counts when the lane was first taken.
@@ -57,6 +59,7 @@ impl Progress {
         now: Duration,
     ) -> Self {
         let is_new = read.lane.is_none();
+        let skips = read.unseen_skips();
         let created_with = topics.iter().map(|topic| (topic.topic.to_string(), topic.partitions));
         let found = read.lane.unwrap_or_else(|| LaneRecord::new(created_with.collect(), spec.lanes));
         let record = found.updated(&spec.identity, spec.delivery);
@@ -64,6 +67,7 @@ impl Progress {
             owner,
             taken,
             known: read.positions,
+            skips,
             borders: read.borders,
             lane_record: (is_new || record != found).then_some(record),
             created_with: found.created_with,
@@ -102,6 +106,11 @@ impl Progress {
         let key = if found.topic_id.is_known() { found.clone() } else { stored.clone() };
         let border = self.borders.get(stored).cloned();
         is_sure.then(|| ResumePoint { key, position: position.clone(), border })
+    }
+
+    /// Takes out the move of a partition's position by an operator that is to be reported.
+    pub fn take_skip(&mut self, partition: &PartitionKey) -> Option<Skip> {
+        self.skips.remove(partition)
     }
 
     /// Returns the positions of older incarnations of a partition. A topic can have been created
@@ -229,6 +238,7 @@ mod tests {
             owner: OwnerEpoch::default(),
             taken: Taken::default(),
             known,
+            skips: BTreeMap::new(),
             borders: BTreeMap::new(),
             created_with: BTreeMap::new(),
             lane_record: None,

@@ -136,6 +136,8 @@ pub struct Totals {
     pub timestamps_replaced: u64,
     /// Offsets of damaged records that were skipped.
     pub corrupt_skipped: u64,
+    /// Offsets that an operator has skipped.
+    pub skipped: u64,
     /// Bytes of keys, values and headers acknowledged by the target, plus 64 bytes for each record.
     pub bytes_written: u64,
     /// Transactions committed.

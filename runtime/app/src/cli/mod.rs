@@ -62,6 +62,9 @@ pub enum Command {
     /// Change how many processes can share a link.
     #[command(subcommand)]
     Lanes(LanesCommand),
+    /// Move the position of a partition.
+    #[command(subcommand)]
+    Partitions(PartitionsCommand),
 }
 
 /// A configuration file.
@@ -234,6 +237,39 @@ pub enum LanesCommand {
         #[command(flatten)]
         config: ConfigFile,
     },
+}
+
+/// `strait partitions …`
+#[derive(Debug, Subcommand)]
+pub enum PartitionsCommand {
+    /// Go on at a later offset, past records that cannot be copied. What lies between is lost.
+    ///
+    /// The link may run: its process is fenced and goes on at the new offset. A link that delivers
+    /// at least once must be stopped first.
+    Skip(SkipPartition),
+}
+
+/// The arguments of `strait partitions skip`.
+#[derive(Debug, Args)]
+pub struct SkipPartition {
+    /// Name of the link.
+    #[arg(value_name = "LINK")]
+    pub link: String,
+    /// Source topic.
+    #[arg(value_name = "TOPIC")]
+    pub topic: String,
+    /// Partition number.
+    #[arg(value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: i32,
+    /// The next source offset to read, between the start of the log and its last stable offset.
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    pub to: i64,
+    /// Do it. Without this the command only says what would be lost.
+    #[arg(long)]
+    pub yes: bool,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 /// The format of a result.

@@ -4,6 +4,7 @@ pub mod check;
 pub mod config;
 pub mod demo;
 pub mod lanes;
+pub mod partitions;
 pub mod plugin;
 pub mod reload;
 pub mod run;

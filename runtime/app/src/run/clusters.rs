@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::config::Link;
+use strait_core::progress::LinkIdentity;
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::probe::{self, ProbeError};
 use tokio::sync::OnceCell;
@@ -79,10 +80,10 @@ impl Clusters {
         Ok(probing.await?)
     }
 
-    /// Returns the ids that a cluster had before, by the configuration.
+    /// Returns the ends of a link, to compare with what its lanes record.
     #[must_use]
-    pub fn former_ids(&self, name: &str) -> Vec<String> {
-        self.loaded.config.cluster(name).map(|cluster| cluster.former_ids.clone()).unwrap_or_default()
+    pub fn identity(&self, link: &Link, source_cluster: Option<Arc<str>>) -> LinkIdentity {
+        compose::identity(&self.loaded, link, source_cluster)
     }
 
     /// Refuses a link with whose lanes the plugins of this process could need more memory than

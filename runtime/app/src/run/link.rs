@@ -139,7 +139,7 @@ impl Planned {
             self.board.emit(&link.name, Event::LinkTopicUnfit { topic: topic.into(), reason });
         }
         clusters.admit(link, lanes)?;
-        let identity = identity(link, clusters, source_reached.id.clone());
+        let identity = clusters.identity(link, source_reached.id.clone());
         let progress = KafkaProgressStore::new(target, &link.name, REQUEST);
         let committed_progress = Arc::new(progress.clone().committed_by_now());
         // During a resize the new lanes hold no progress yet, and would be taken for lanes that
@@ -218,16 +218,6 @@ fn check_delivery(link: &Link, target: &ClusterConfig) -> Result<(), RunError> {
     }
     tracing::warn!(link = link.name, target = target.name, "{}", super::error::WITHOUT_IDEMPOTENCE);
     Ok(())
-}
-
-/// Returns the ends of a link, to compare with what its lanes record.
-fn identity(link: &Link, clusters: &Clusters, source_cluster: Option<Arc<str>>) -> LinkIdentity {
-    LinkIdentity {
-        source: link.source.as_str().into(),
-        source_cluster,
-        former_ids: clusters.former_ids(&link.source),
-        naming: link.naming.apply(&link.source, "{topic}").into(),
-    }
 }
 
 fn lane_spec(link: &Link, measured: &Measured, process: u32, identity: LinkIdentity) -> LaneSpec {

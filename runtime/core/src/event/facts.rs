@@ -1,7 +1,18 @@
 //! Derives from an event urgent it is, what it concerns and what to do.
 
-use super::{Event, Severity, Side};
+use super::{Event, Side};
 use crate::topic::PartitionKey;
+
+/// How urgently an event needs attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// No action needed: it explains what happens.
+    Info,
+    /// Look at it today.
+    Warning,
+    /// Someone must act: something has stopped.
+    Error,
+}
 
 impl Event {
     /// Returns how urgently the event needs attention.
@@ -16,6 +27,7 @@ impl Event {
             | Self::Fenced { .. }
             | Self::CorruptSkipped { .. }
             | Self::SourceUnavailable { .. }
+            | Self::Skipped { .. }
             | Self::PluginsRefused { .. }
             | Self::PluginsRolledBack { .. }
             | Self::TargetRecopied { .. }
@@ -47,6 +59,7 @@ impl Event {
             | Self::SourceCorrupt { partition, .. }
             | Self::CorruptSkipped { partition, .. }
             | Self::SourceUnavailable { partition, .. }
+            | Self::Skipped { partition, .. }
             | Self::TargetPartitionsMissing { partition, .. }
             | Self::TargetDenied { partition, .. }
             | Self::TargetTopicRefused { partition, .. }
@@ -117,6 +130,7 @@ impl Event {
             Self::SourceCorrupt { .. } => "source_corrupt",
             Self::CorruptSkipped { .. } => "corrupt_skipped",
             Self::SourceUnavailable { .. } => "source_unavailable",
+            Self::Skipped { .. } => "skipped",
             Self::TargetPartitionsMissing { .. } => "target_partitions_missing",
             Self::TargetDenied { .. } => "target_denied",
             Self::TargetTopicRefused { .. } => "target_topic_refused",

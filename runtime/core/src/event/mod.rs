@@ -7,21 +7,11 @@ mod words;
 
 use std::sync::Arc;
 
+pub use self::facts::Severity;
 pub use self::side::Side;
 use crate::offset::{LeaderEpoch, SourceOffset};
 use crate::topic::{PartitionKey, TopicId};
 use words::{after, again, and_others, at, batch_size, end, until};
-
-/// How urgently an event needs attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// No action needed: it explains what happens.
-    Info,
-    /// Look at it today.
-    Warning,
-    /// Someone must act: something has stopped.
-    Error,
-}
 
 /// An event on a link. Events about a partition name it and the offsets concerned. The others name
 /// the lane or the generation.
@@ -160,6 +150,18 @@ pub enum Event {
         end: SourceOffset,
         /// The damage.
         reason: String,
+    },
+    /// An operator has moved the position of a partition (`strait partitions skip`).
+    #[error("{partition}: moved from offset {from} to {to} by {by}: what lies between is not copied")]
+    Skipped {
+        /// The source partition.
+        partition: PartitionKey,
+        /// The position before.
+        from: SourceOffset,
+        /// The new position.
+        to: SourceOffset,
+        /// Who moved it.
+        by: Arc<str>,
     },
     /// The target topic has too few partitions, and Strait could not add them.
     #[error(

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Border, FORMAT, LaneRecord, Position, ProgressError, ProgressKey, Protects, ProtectsText, RuleCounts};
+use super::{
+    Border, FORMAT, LaneRecord, Position, ProgressError, ProgressKey, Protects, ProtectsText, RuleCounts, Skip,
+};
 use crate::topic::{PartitionKey, TopicId};
 
 /// Everything a new owner knows about a lane: the fold of its progress partition.
@@ -26,9 +28,19 @@ pub struct LaneProgress {
     pub texts: BTreeMap<Arc<str>, ProtectsText>,
     /// The counters of plugins, by rule.
     pub counts: BTreeMap<Arc<str>, RuleCounts>,
+    /// The last move of each position that an operator has moved.
+    pub skips: BTreeMap<PartitionKey, Skip>,
 }
 
 impl LaneProgress {
+    /// Returns the moves of positions that no owner has seen yet: those of the last owner.
+    #[must_use]
+    pub fn unseen_skips(&self) -> BTreeMap<PartitionKey, Skip> {
+        let last = self.newest.as_ref().map(|newest| newest.owner);
+        let skips = self.skips.iter().filter(|(_, skip)| Some(skip.owner) == last);
+        skips.map(|(partition, skip)| (partition.clone(), skip.clone())).collect()
+    }
+
     /// Returns the ids of the target topics that the lane has written, each as the newest owner
     /// wrote it. Topics without an id are omitted.
     #[must_use]
@@ -73,7 +85,7 @@ impl ProgressFold {
     }
 
     fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), serde_json::Error> {
-        let LaneProgress { positions, lane, borders, newest, protects, texts, counts } = &mut self.progress;
+        let LaneProgress { positions, lane, borders, newest, protects, texts, counts, skips } = &mut self.progress;
         match serde_json::from_slice(key)? {
             ProgressKey::Partition(partition) => {
                 let Some(new) = decoded::<Position>(value)? else {
@@ -102,6 +114,10 @@ impl ProgressFold {
             ProgressKey::Protects { topic } => put(protects, topic, decoded(value)?),
             ProgressKey::Text { digest } => put(texts, digest, decoded(value)?),
             ProgressKey::Counts { rule } => put(counts, rule, decoded(value)?),
+            ProgressKey::Skipped { partition } => match decoded(value)? {
+                Some(skip) => drop(skips.insert(partition, skip)),
+                None => drop(skips.remove(&partition)),
+            },
             ProgressKey::Unknown => {}
         }
         Ok(())

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::offset::SourceOffset;
+use crate::offset::{OwnerEpoch, SourceOffset};
 use crate::topic::PartitionKey;
 
 pub use fold::{LaneProgress, ProgressFold};
@@ -78,6 +78,11 @@ pub enum ProgressKey {
         /// The operator's name of the rule, or a digest of it.
         rule: Arc<str>,
     },
+    /// The last time that an operator moved the position of a source partition.
+    Skipped {
+        /// The source partition.
+        partition: PartitionKey,
+    },
     /// A kind that this version does not know. Never written.
     #[serde(other)]
     Unknown,
@@ -120,6 +125,21 @@ pub struct RuleCounts {
     pub counters: BTreeMap<Arc<str>, u64>,
 }
 
+/// The value of [`ProgressKey::Skipped`], written in the same transaction as the position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skip {
+    /// Who moved the position.
+    pub by: Arc<str>,
+    /// When, in milliseconds since the Unix epoch.
+    pub at: i64,
+    /// The position before.
+    pub from: SourceOffset,
+    /// The new position.
+    pub to: SourceOffset,
+    /// The owner epoch under which it was moved.
+    pub owner: OwnerEpoch,
+}
+
 /// A progress record before encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProgressRecord {
@@ -135,6 +155,8 @@ pub enum ProgressRecord {
     Text(Arc<str>, ProtectsText),
     /// The counters of a rule.
     Counts(Arc<str>, RuleCounts),
+    /// An operator moved the position of a source partition.
+    Skipped(PartitionKey, Skip),
 }
 
 /// A progress topic that this process cannot use.
@@ -173,6 +195,7 @@ impl ProgressRecord {
             Self::Protects(topic, _) => ProgressKey::Protects { topic: Arc::clone(topic) },
             Self::Text(digest, _) => ProgressKey::Text { digest: Arc::clone(digest) },
             Self::Counts(rule, _) => ProgressKey::Counts { rule: Arc::clone(rule) },
+            Self::Skipped(key, _) => ProgressKey::Skipped { partition: key.clone() },
         }
     }
 
@@ -187,6 +210,7 @@ impl ProgressRecord {
             Self::Protects(_, protects) => serde_json::to_vec(protects),
             Self::Text(_, text) => serde_json::to_vec(text),
             Self::Counts(_, counts) => serde_json::to_vec(counts),
+            Self::Skipped(_, skip) => serde_json::to_vec(skip),
         };
         (serde_json::to_vec(&self.key()).unwrap_or_default(), value.unwrap_or_default())
     }

@@ -63,6 +63,21 @@ impl Log {
 }
 
 #[test]
+fn a_moved_position_is_reported_until_another_owner_has_written() {
+    let mut log = Log::default();
+    log.put(&ProgressRecord::Partition(key(0), position(1, 10)));
+    log.put(&ProgressRecord::Partition(key(0), position(2, 20)));
+    let from_to = (SourceOffset(10), SourceOffset(20));
+    let skip = Skip { by: "me".into(), at: 5, from: from_to.0, to: from_to.1, owner: owner(2, 1) };
+    log.put(&ProgressRecord::Skipped(key(0), skip.clone()));
+    let moved = log.progress();
+    assert_eq!((moved.positions[&key(0)].next, moved.unseen_skips().get(&key(0))), (from_to.1, Some(&skip)));
+    log.put(&ProgressRecord::Partition(key(1), position(3, 1)));
+    let seen = log.progress();
+    assert_eq!((seen.skips.get(&key(0)), seen.unseen_skips().len()), (Some(&skip), 0));
+}
+
+#[test]
 fn a_record_reads_back_and_the_largest_owner_and_offset_win() {
     let mut log = Log::default();
     let created_with = [("orders".to_owned(), 4)].into();

@@ -15,6 +15,11 @@ use crate::transaction::Promises;
 /// Most bytes of a run in a map record.
 const RUN_BYTES_MAX: usize = 32;
 
+/// Most time between two transactions of a lane with a stopped partition. A transaction shows
+/// whether somebody else took the lane, as `strait partitions skip` does to move that partition. A
+/// lane that moves nothing would not notice.
+const OWNERSHIP_CHECK: Duration = Duration::from_secs(10);
+
 /// Longest sleep of the loop when nothing happens.
 const IDLE_MAX: Duration = Duration::from_millis(200);
 
@@ -80,12 +85,21 @@ impl Lane<'_> {
     }
 
     /// Returns whether progress should be written although no record asks for it: for partitions
-    /// that passed offsets without records, and for those seen for the first time.
+    /// that passed offsets without records, for those seen for the first time, and to check that
+    /// the lane is still this process's.
     fn progress_is_due(&self, draining: bool, now: Duration) -> bool {
         let idle = self.progress.is_idle_for(self.spec.limits.idle_interval, now);
         let owes = || self.progress.owes_lane_record() || self.partitions.owes_progress();
         let urgent = || owes() || self.maps_are_large();
-        (idle || draining || urgent()) && self.has_progress()
+        let has_reason = (idle || draining || urgent()) && self.has_progress();
+        has_reason || (!draining && self.ownership_is_due(now))
+    }
+
+    /// Returns whether to commit unchanged progress, to see whether the lane was taken.
+    fn ownership_is_due(&self, now: Duration) -> bool {
+        self.spec.delivery == DeliveryMode::ExactlyOnce
+            && self.progress.is_idle_for(OWNERSHIP_CHECK, now)
+            && self.partitions.has_stopped()
     }
 
     /// Returns whether there is progress to write.

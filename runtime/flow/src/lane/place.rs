@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::progress::{Position, Tail};
+use strait_core::progress::{Position, Skip, Tail};
 use strait_core::{Event, PartitionKey, SourceOffset, TopicId, lanes};
 
 use super::Lane;
@@ -145,6 +145,10 @@ impl Lane<'_> {
         now: Duration,
     ) -> Result<Option<Stream>, LaneError> {
         let ResumePoint { key, position, border } = point;
+        if let Some(Skip { by, from, to, .. }) = self.progress.take_skip(&key) {
+            self.deps.status.add(|totals| totals.skipped += u64::try_from(to.0 - from.0).unwrap_or(0));
+            self.emit(Event::Skipped { partition: key.clone(), from, to, by });
+        }
         let rewound = self.caution.take_rewind(&key, &position);
         let next = rewound.unwrap_or(position.next);
         let pause = self.caution.pause_of(&key, next, now);

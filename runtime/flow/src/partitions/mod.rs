@@ -193,6 +193,11 @@ impl Partitions {
         self.windows.iter().any(PartitionWindow::owes_progress)
     }
 
+    /// Returns whether a partition waits for an operator.
+    pub fn has_stopped(&self) -> bool {
+        self.windows.iter().any(PartitionWindow::is_stopped)
+    }
+
     /// Makes sure that the next progress names at least one partition.
     pub fn claim(&mut self) {
         if let Some(first) = self.windows.first_mut() {

@@ -36,6 +36,7 @@ mod reload;
 mod residency;
 mod rights;
 mod silence;
+mod skip;
 mod soak;
 mod stopped;
 mod support;

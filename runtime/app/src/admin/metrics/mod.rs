@@ -257,6 +257,8 @@ fn events(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
         }
         let skipped = view.work.as_ref().map_or(0, |work| work.status.totals().corrupt_skipped);
         gaps.push((view.labels(&[("reason", "corrupt")]), skipped));
+        let skipped = view.work.as_ref().map_or(0, |work| work.status.totals().skipped);
+        gaps.push((view.labels(&[("reason", "skipped")]), skipped));
         fenced.push((view.labels(&[]), view.events.counts.get("fenced").copied().unwrap_or(0)));
     }
     page.counter("strait_events", "Events emitted, by name.", all)?;

@@ -138,6 +138,11 @@ impl PartitionWindow {
         self.pause.is_some()
     }
 
+    /// Returns whether it is paused until an operator acts.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.pause, Some(Pause::Stopped | Pause::NeedsOperator { .. }))
+    }
+
     /// Returns whether it is paused and its retry is due.
     pub fn is_retry_due(&self, now: Duration) -> bool {
         self.pause.is_some_and(|pause| pause.is_due(now))
