@@ -1,8 +1,8 @@
 //! The offset map: the exact target offset of each source offset.
 //!
 //! One or more records per source partition, target topic and commit in `strait.<link>.map`,
-//! written in the same transaction as the data. A commit that kept no record writes none. [`codec`]
-//! has the bytes, [`fold`] puts the records of many commits together.
+//! written in the same transaction as the data. A commit that kept no record writes none. `codec`
+//! has the bytes, `fold` puts the records of many commits together.
 
 mod build;
 mod codec;
