@@ -1,7 +1,8 @@
-//! The books of quarantine: which refused records are open, and what became of the others.
+//! The books of quarantine: which refused records are open, and what became of the others. This is
+//! their format; nothing writes or reads them yet.
 //!
-//! They stand in partition [`BOOKS_PARTITION`] of `strait.<link>.operate` on the target, written
-//! in the transaction that passes over the record. So they name a record by its place in the
+//! Their place is partition [`BOOKS_PARTITION`] of `strait.<link>.operate` on the target, in the
+//! transaction that passes over the record. So they name a record by its place in the
 //! source, and hold no key of a record, no hash of one and no text.
 
 use std::sync::Arc;

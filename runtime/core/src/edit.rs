@@ -122,7 +122,7 @@ impl Processed {
         let replaced = self.dispositions.iter().map(|(_, disposition)| match disposition {
             Disposition::Replace(copies) => {
                 let structs = copies.capacity() * size_of::<OutRecord>();
-                structs + copies.iter().map(OutRecord::own_bytes).sum::<usize>()
+                structs + copies.iter().map(OutRecord::held_bytes).sum::<usize>()
             }
             Disposition::Reject(_) | Disposition::Halt(_) => size_of::<Reject>(),
             Disposition::Drop => 0,
@@ -132,23 +132,14 @@ impl Processed {
     }
 }
 
-impl Content {
-    fn own_bytes(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.capacity(),
-            _ => 0,
-        }
-    }
-}
-
 impl OutRecord {
-    /// Returns the bytes that the record holds besides those of its batch.
-    fn own_bytes(&self) -> usize {
+    /// Returns the memory that the record holds besides its batch.
+    fn held_bytes(&self) -> usize {
         let header =
             |(name, value): &Header| size_of::<Header>() + name.capacity() + value.as_ref().map_or(0, Vec::capacity);
         let headers = self.headers.iter().flatten().map(header).sum::<usize>();
         let route = if let Route::Hash(bytes) = &self.route { bytes.capacity() } else { 0 };
-        self.key.own_bytes() + self.value.own_bytes() + headers + route
+        self.key.held_bytes() + self.value.held_bytes() + headers + route
     }
 
     /// Returns the number of bytes that this record holds besides the original's.
@@ -170,6 +161,15 @@ impl OutRecord {
 }
 
 impl Content {
+    /// Returns the memory that the content holds.
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.capacity(),
+            Self::Original | Self::Null => 0,
+        }
+    }
+
+    /// Returns the number of bytes that replace the original's.
     fn owned_bytes(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),

@@ -188,15 +188,18 @@ impl Ledger {
     /// Returns the source offset of a sequence in flight.
     #[must_use]
     pub fn source_of(&self, sequence: u64) -> Option<SourceOffset> {
-        let index = sequence.checked_sub(self.first_sequence)?;
-        self.entries.get(usize::try_from(index).ok()?).map(|e| e.source)
+        self.entry(sequence).map(|e| e.source)
     }
 
     /// Returns the target topic and partition of a sequence in flight.
     #[must_use]
     pub fn target_of(&self, sequence: u64) -> Option<(u32, i32)> {
+        self.entry(sequence).map(|e| (e.topic, e.partition))
+    }
+
+    fn entry(&self, sequence: u64) -> Option<&Entry> {
         let index = sequence.checked_sub(self.first_sequence)?;
-        self.entries.get(usize::try_from(index).ok()?).map(|e| (e.topic, e.partition))
+        self.entries.get(usize::try_from(index).ok()?)
     }
 
     /// Returns the source offset of the last unacknowledged copy for a target partition.

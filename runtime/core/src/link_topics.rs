@@ -18,7 +18,7 @@ pub enum LinkTopic {
     Progress,
     /// The offset map. One partition per lane.
     Map,
-    /// The books, and what processes tell each other.
+    /// For the books, and for what processes tell each other. Nothing is written to it yet.
     Operate,
 }
 

@@ -81,10 +81,18 @@ impl PartitionKey {
     /// not say otherwise. An unknown id says nothing.
     #[must_use]
     pub fn may_be(&self, other: &Self) -> bool {
-        let both_known = self.topic_id.is_known() && other.topic_id.is_known();
         self.topic == other.topic
             && self.partition == other.partition
-            && (!both_known || self.topic_id == other.topic_id)
+            && !self.topic_id.is_other_than(other.topic_id)
+    }
+
+    /// Returns the entry of this partition: under its own key, or else under one whose topic id is
+    /// unknown while this one's is known, or the other way round.
+    #[must_use]
+    pub fn entry_of<'a, T>(&self, map: &'a BTreeMap<Self, T>) -> Option<&'a T> {
+        let under_another_id =
+            || Self::of_topic(map, &self.topic).find(|(other, _)| other.may_be(self)).map(|(_, entry)| entry);
+        map.get(self).or_else(under_another_id)
     }
 
     /// Returns the entries of a topic, of all its incarnations.

@@ -10,7 +10,7 @@ use strait_core::progress::Position;
 use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset};
 
 use crate::partitions::{Pause, Suspects};
-use crate::ports::PortError;
+use crate::ports::{Class, PortError};
 use crate::retry::Retry;
 use crate::spec::Limits;
 use crate::status::Activity;
@@ -19,11 +19,37 @@ use crate::status::Activity;
 /// because every retry fetches records again.
 const STOPPED_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
 
-/// Name of the event about a partition that our principal may not read.
-pub(crate) const DENIED: &str = "source_denied";
+/// Why the source does not give a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// Our principal may not read it.
+    Denied,
+    /// It cannot be read now.
+    Unavailable,
+}
 
-/// Name of the event about a partition that cannot be read now.
-pub(crate) const UNAVAILABLE: &str = "source_unavailable";
+impl Unread {
+    /// Returns why, by the class of the error.
+    pub fn of(class: Class) -> Self {
+        if class == Class::Stop { Self::Denied } else { Self::Unavailable }
+    }
+
+    /// Returns the activity that status shows for the partition.
+    pub fn activity(self) -> Activity {
+        match self {
+            Self::Denied => Activity::Stopped,
+            Self::Unavailable => Activity::Stuck,
+        }
+    }
+
+    /// Returns the event that reports it.
+    pub fn event(self, partition: PartitionKey, reason: String, retry_ms: u64) -> Event {
+        match self {
+            Self::Denied => Event::SourceDenied { partition, reason, retry_ms },
+            Self::Unavailable => Event::SourceUnavailable { partition, reason, retry_ms },
+        }
+    }
+}
 
 /// A step back after a truncation. It is valid while progress is where it was when the truncation
 /// was found: once another owner has written some, it is out of date. The owner epoch alone does
@@ -91,9 +117,9 @@ pub(crate) struct Caution {
     /// The lane is taken again to learn whether its transactions can end by now. If they can,
     /// stuck partitions are retried at once.
     asks_for_ends: bool,
-    /// Partitions that the source does not give: the name of the event that said so, and the next
-    /// retry. One stays here until something of it is read.
-    unread: BTreeMap<PartitionKey, (&'static str, Retry)>,
+    /// Partitions that the source does not give: why, and the next retry. One stays here until
+    /// something of it is read.
+    unread: BTreeMap<PartitionKey, (Unread, Retry)>,
     rewinds: BTreeMap<PartitionKey, Rewind>,
     /// Things that are reported once in the life of this process.
     told: BTreeSet<(&'static str, Arc<str>)>,
@@ -109,10 +135,12 @@ pub(crate) struct Caution {
 
 /// Progress and map records.
 impl Caution {
-    /// The target refused progress or map records, which at most `bytes` of were in flight: the
-    /// next attempt sends half as many at a time, in the end one by one.
-    pub fn control_refused(&mut self, bytes: usize) {
+    /// The target refused progress or map records: the next attempt sends half as many bytes at a
+    /// time, in the end one record. Returns how many bytes may have been in flight.
+    pub fn control_refused(&mut self, limits: &Limits) -> usize {
+        let bytes = self.control_bytes_max(limits);
         self.control_bytes_max = Some(bytes / 2);
+        bytes
     }
 
     /// Returns how many bytes of progress and map records may be in flight.
@@ -138,9 +166,7 @@ impl Caution {
         let alike = before.as_ref().filter(|before| before.event.name() == event.name());
         let again = alike.filter(|before| !before.has_new_chain).and_then(|before| before.retry);
         // A lane that is taken again stops there again: no retry has failed by that.
-        let pending = again.filter(|retry| !retry.is_due(now));
-        let next = || pending.unwrap_or_else(|| Retry::next(again, now, STOPPED_RETRY));
-        let retry = event.is_tried_again().then(next);
+        let retry = event.is_tried_again().then(|| Retry::pending_or_next(again, now, STOPPED_RETRY));
         // The wording of a cluster's error changes from one time to the next.
         let is_known = |before: &Stopped| before.event == *event || matches!(event, Event::QuarantineFailed { .. });
         let is_news = !alike.is_some_and(is_known);
@@ -252,8 +278,7 @@ impl Caution {
     ) -> Retry {
         let before = self.stuck.remove(partition);
         // A second target partition at the same moment is no second failure.
-        let retry = before.as_ref().map(|stuck| stuck.retry).filter(|retry| !retry.is_due(now));
-        let retry = retry.unwrap_or_else(|| Retry::next(before.as_ref().map(|stuck| stuck.retry), now, bounds));
+        let retry = Retry::pending_or_next(before.as_ref().map(|stuck| stuck.retry), now, bounds);
         let mut places = before.map(|stuck| stuck.at).unwrap_or_default();
         places.insert(at);
         self.stuck.insert(partition.clone(), Stuck { retry, at: places });
@@ -293,26 +318,26 @@ impl Caution {
 /// Events that would repeat.
 impl Caution {
     /// Returns whether an event about this subject has not been told yet, and records that it is.
-    pub fn tell_once(&mut self, event: &'static str, subject: &str) -> bool {
-        self.told.insert((event, Arc::from(subject)))
+    pub fn tell_once(&mut self, event: &'static str, subject: Arc<str>) -> bool {
+        self.told.insert((event, subject))
     }
 }
 
 /// Partitions that the source does not give.
 impl Caution {
-    /// Records that the source does not give a partition, for the reason that the event of this
-    /// name reports. Returns its retry, and whether the event is news.
+    /// Records that the source does not give a partition, and why. Returns its retry, and whether
+    /// that is news.
     pub fn not_read(
         &mut self,
         partition: &PartitionKey,
-        event: &'static str,
+        why: Unread,
         now: Duration,
         bounds: (Duration, Duration),
     ) -> (Retry, bool) {
-        let before = self.unread.get(partition).filter(|(name, _)| *name == event);
+        let before = self.unread.get(partition).filter(|(before, _)| *before == why);
         let retry = Retry::next(before.map(|(_, retry)| *retry), now, bounds);
         let is_news = before.is_none();
-        self.unread.insert(partition.clone(), (event, retry));
+        self.unread.insert(partition.clone(), (why, retry));
         (retry, is_news)
     }
 
@@ -323,8 +348,7 @@ impl Caution {
 
     /// Returns the activity that status shows for a partition that the source did not give.
     pub fn unread_activity(&self, partition: &PartitionKey) -> Option<Activity> {
-        let (event, _) = self.unread.get(partition)?;
-        Some(if *event == DENIED { Activity::Stopped } else { Activity::Stuck })
+        self.unread.get(partition).map(|(why, _)| why.activity())
     }
 
     /// Records that something of a partition was read. Returns whether it was not before.

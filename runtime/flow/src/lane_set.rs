@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::lane::LaneDeps;
 use crate::ports::{Class, PortError};
 use crate::spec::LaneSpec;
+use crate::status::LaneState;
 use crate::supervisor::supervise_until;
 
 /// How long the threads of stopped lanes are waited for at the end of a link, beyond their drain.
@@ -24,14 +25,6 @@ struct Running {
     stop: CancellationToken,
     abort: CancellationToken,
     thread: JoinHandle<()>,
-}
-
-/// News of the lanes.
-pub(crate) enum LaneNews {
-    /// A lane ended by itself and can never run again.
-    Ended(PortError),
-    /// Lanes that were told to stop have done so.
-    Stopped,
 }
 
 pub(crate) struct LaneSet {
@@ -69,15 +62,17 @@ impl LaneSet {
         self.lanes.keys().copied().collect()
     }
 
-    /// Waits for news of the lanes. Cancel safe.
-    pub async fn next(&mut self) -> LaneNews {
-        let stopped = tokio::select! { biased;
-            Some(error) = self.ended.recv() => return LaneNews::Ended(error),
-            Some(stopped) = self.stops.join_next() => stopped,
-            else => std::future::pending().await,
-        };
-        self.on_stopped(stopped.unwrap_or_default());
-        LaneNews::Stopped
+    /// Waits until a lane ends by itself and can never run again. Meanwhile, handles the lanes that
+    /// were told to stop and have done so. Cancel safe.
+    pub async fn ended(&mut self) -> PortError {
+        loop {
+            let stopped = tokio::select! { biased;
+                Some(error) = self.ended.recv() => return error,
+                Some(stopped) = self.stops.join_next() => stopped,
+                else => std::future::pending().await,
+            };
+            self.on_stopped(stopped.unwrap_or_default());
+        }
     }
 
     /// Starts a lane, unless it runs already. One that is stopping starts again afterwards.
@@ -90,6 +85,7 @@ impl LaneSet {
             return;
         }
         tracing::info!(link = %self.spec.link, %lane, "taking the lane");
+        self.deps.status.set_lane(lane, LaneState::Taking, self.deps.clock.now());
         let spec = LaneSpec { lane, ..self.spec.clone() };
         let deps = self.deps.clone();
         let stop = CancellationToken::new();

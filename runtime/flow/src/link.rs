@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::lane::LaneDeps;
-use crate::lane_set::{LaneNews, LaneSet};
+use crate::lane_set::LaneSet;
 use crate::ports::{Class, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic};
 use crate::spec::LaneSpec;
 use crate::watch::{WatchIntervals, Watchdog};
@@ -128,16 +128,13 @@ async fn members(
     let result = loop {
         tokio::select! { biased;
             () = stop.cancelled() => break Ok(()),
-            news = lanes.next() => match news {
-                LaneNews::Ended(error) => break Err(error),
-                LaneNews::Stopped => {}
-            },
+            error = lanes.ended() => break Err(error),
             event = membership.next() => match event {
                 MembershipEvent::Assigned(assigned) => {
-                    deps.status.joined();
                     for lane in assigned {
                         lanes.start(lane);
                     }
+                    deps.status.joined();
                 }
                 MembershipEvent::Revoked(revoked, done) => lanes.stop(&revoked, REVOKED, Some(done)),
                 MembershipEvent::Lost(lost) => lanes.stop(&lost, Duration::ZERO, None),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use strait_core::progress::{Border, LaneProgress, LaneRecord, Position, ProgressRecord, Skip};
 use strait_core::{OwnerEpoch, PartitionKey};
 
-use crate::partitions::{Accounted, Written, is_other};
+use crate::partitions::{Accounted, Written};
 use crate::ports::{ControlRecord, ProducerSlot, SourceTopic, Taken};
 use crate::spec::LaneSpec;
 
@@ -117,7 +117,7 @@ impl Progress {
     /// more than once since the lane was last taken.
     pub fn former_incarnations(&self, partition: &PartitionKey) -> Vec<(PartitionKey, Position)> {
         let is_former = |(other, _): &(&PartitionKey, &Position)| {
-            other.partition == partition.partition && is_other(other.topic_id, partition.topic_id)
+            other.partition == partition.partition && other.topic_id.is_other_than(partition.topic_id)
         };
         let former = PartitionKey::of_topic(&self.known, &partition.topic).filter(is_former);
         former.map(|(other, position)| (other.clone(), position.clone())).collect()
@@ -140,12 +140,13 @@ impl Progress {
     }
 
     /// Returns the position to write for a partition, in the transaction that these ids carry.
-    pub fn position(&self, written: &Written, ids: &Arc<str>, spec: &LaneSpec) -> Position {
-        let Accounted { tails, origin, totals } = written.accounted.clone();
+    pub fn position(&self, written: Written, ids: &Arc<str>, spec: &LaneSpec) -> Position {
+        let Written { next, leader_epoch, generation, accounted } = written;
+        let Accounted { tails, origin, totals } = accounted;
         Position {
-            next: written.next,
-            leader_epoch: written.leader_epoch,
-            generation: Arc::clone(&written.generation),
+            next,
+            leader_epoch,
+            generation,
             owner: self.owner,
             ids: Arc::clone(ids),
             lanes: spec.lanes,

@@ -21,6 +21,12 @@ impl Retry {
         last.map_or_else(|| Self::first(now, first), |last| last.again(now, longest))
     }
 
+    /// Returns `last` until it is due, because no retry has failed before that. Returns the next
+    /// retry otherwise.
+    pub fn pending_or_next(last: Option<Self>, now: Duration, bounds: (Duration, Duration)) -> Self {
+        last.filter(|last| !last.is_due(now)).unwrap_or_else(|| Self::next(last, now, bounds))
+    }
+
     /// Returns the retry after this one, with a wait twice as long.
     pub fn again(self, now: Duration, longest: Duration) -> Self {
         Self::first(now, (self.after * 2).min(longest))

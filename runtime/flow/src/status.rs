@@ -24,9 +24,11 @@ pub const OTHER_TOPICS: &str = "(others)";
 pub enum Activity {
     /// It is read.
     Running,
-    /// The target does not take its records. Retried later.
+    /// Retried later: the target does not take its records, the source does not give them, or they
+    /// cannot be judged yet.
     Stuck,
-    /// Stopped by policy. An event gave the reason.
+    /// An operator must act. An event gave the reason. Where the cause can be fixed at the
+    /// clusters, it is retried.
     Stopped,
 }
 
@@ -78,8 +80,6 @@ pub struct Reason {
     pub event: Event,
     /// Its time, by the lane's clock.
     pub at: Duration,
-    /// Its time, in milliseconds since the Unix epoch.
-    pub time_ms: i64,
 }
 
 /// The log bounds of a source partition, as last read.
@@ -178,7 +178,7 @@ pub struct Timings {
 struct Inner {
     partitions: BTreeMap<PartitionKey, PartitionStatus>,
     bounds: BTreeMap<PartitionKey, KnownBounds>,
-    reasons: BTreeMap<PartitionKey, Reason>,
+    reasons: BTreeMap<PartitionKey, Arc<Reason>>,
     standing: BTreeMap<PartitionKey, Standing>,
     /// How long the longest of the partitions with something to copy has not moved.
     longest_still: Duration,
@@ -230,7 +230,7 @@ impl LinkStatus {
     }
 
     /// Keeps an event about a partition as the reason why it may not move.
-    pub fn explain(&self, event: &Event, at: Duration, time_ms: i64) {
+    pub fn explain(&self, event: &Event, at: Duration) {
         // These do not explain a standstill.
         if matches!(event, Event::Quarantined { .. } | Event::Resumed { .. }) {
             return;
@@ -240,12 +240,12 @@ impl LinkStatus {
         if inner.reasons.len() >= REASONS_MAX && !inner.reasons.contains_key(partition) {
             inner.reasons.pop_first();
         }
-        inner.reasons.insert(partition.clone(), Reason { event: event.clone(), at, time_ms });
+        inner.reasons.insert(partition.clone(), Arc::new(Reason { event: event.clone(), at }));
     }
 
     /// Returns the last event of each partition that could be the reason why it does not move.
     #[must_use]
-    pub fn reasons(&self) -> BTreeMap<PartitionKey, Reason> {
+    pub fn reasons(&self) -> BTreeMap<PartitionKey, Arc<Reason>> {
         self.lock().reasons.clone()
     }
 

@@ -51,17 +51,16 @@ pub(crate) async fn supervise_until(
         let Err(error) = attempt(&spec, &deps, &mut caution, &stop, &abort).await else {
             return Ok(());
         };
-        let failed_at = deps.clock.now();
+        let (failed_at, reason) = (deps.clock.now(), error.to_string());
         deps.status.set_lane(spec.lane, LaneState::Waiting, failed_at);
-        deps.status.lane_trouble(spec.lane, &error.to_string(), failed_at);
+        deps.status.lane_trouble(spec.lane, &reason, failed_at);
         deps.status.add(|t| t.lane_restarts += 1);
-        if deps.clock.now().saturating_sub(began) >= HEALTHY {
+        if failed_at.saturating_sub(began) >= HEALTHY {
             backoff = spec.limits.restart_backoff.0;
         }
         let refuses_login = matches!(&error, LaneError::Port(error) if error.class == Class::Login);
         login = refuses_login.then(|| Retry::next(login, failed_at, LOGIN_RETRY));
         let wait = match &error {
-            LaneError::Port(PortError { class: Class::Login, .. }) => spread(login, &spec),
             // Not an accident: the next attempt deals with it.
             LaneError::Refused(_) | LaneError::Stuck(_) | LaneError::TargetChanged(_) => Duration::ZERO,
             LaneError::Closed(reason) => {
@@ -72,18 +71,16 @@ pub(crate) async fn supervise_until(
             // later, the permission may come back.
             LaneError::Port(error) if error.class == Class::Stop && !caution.has_written() => return Err(error.clone()),
             LaneError::Port(PortError { class: Class::Stop, .. }) => spec.limits.restart_backoff.1,
-            _ => backoff,
+            _ => login.map_or(backoff, |login| spread(login.after, &spec)),
         };
+        let lane = spec.lane.0;
         let event = match &error {
             LaneError::Port(PortError { class: Class::Fenced, reason, .. }) => {
                 deps.connector.forget(spec.lane);
-                Event::Fenced { lane: spec.lane.0, reason: reason.clone() }
+                Event::Fenced { lane, reason: reason.clone() }
             }
-            LaneError::Port(error) if error.class == Class::Login => {
-                let (lane, reason) = (spec.lane.0, error.to_string());
-                Event::LoginRefused { lane, reason, retry_ms: millis(wait) }
-            }
-            _ => Event::LaneRestarted { lane: spec.lane.0, reason: error.to_string(), backoff_ms: millis(wait) },
+            _ if login.is_some() => Event::LoginRefused { lane, reason, retry_ms: millis(wait) },
+            _ => Event::LaneRestarted { lane, reason, backoff_ms: millis(wait) },
         };
         deps.emit(&spec.link, event);
         if !wait.is_zero() {
@@ -99,8 +96,7 @@ pub(crate) async fn supervise_until(
 
 /// Returns the wait before the next login. It is up to a fifth shorter for some lanes, so that the
 /// lanes and processes of a link do not all log in at the same moment.
-fn spread(login: Option<Retry>, spec: &LaneSpec) -> Duration {
-    let after = login.map_or(LOGIN_RETRY.0, |login| login.after);
+fn spread(after: Duration, spec: &LaneSpec) -> Duration {
     let text = format!("{}-{}-{}-{}", spec.link, spec.process, spec.lane, after.as_secs());
     let part = u32::try_from(fingerprint(text.as_bytes()) % 100).unwrap_or(0);
     after - after / 500 * part

@@ -246,6 +246,11 @@ fn system_certificates() -> Option<String> {
     path.into_os_string().into_string().ok()
 }
 
+/// Returns the name of a link's consumer group.
+pub(crate) fn group(link: &str) -> String {
+    format!("strait.{link}")
+}
+
 /// Returns the settings of a lane's reader.
 #[must_use]
 pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTuning) -> Settings {
@@ -271,7 +276,7 @@ pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTun
     // Each message costs librdkafka about 400 bytes more than its own, so small records are bounded
     // by their number.
     settings.set_default("queued.min.messages", (tuning.fetch_budget_bytes / 512).clamp(1_000, 100_000));
-    settings.set("group.id", format!("strait.{link}"));
+    settings.set("group.id", group(link));
     committed_reader(&mut settings);
     // End-of-partition events carry the fetch position in queue order, also behind aborted, control
     // and compacted-away offsets. They disturb the stored position in this version, which is not

@@ -1,7 +1,6 @@
 //! Finds the source topics of a link.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,9 +9,9 @@ use strait_core::{PartitionKey, SourceOffset, TopicId};
 use strait_flow::ports::{BoundsAnswer, Class, Discovery, LogBounds, PortError, SourceTopic};
 
 use crate::config::ClusterConfig;
-use crate::error::{blocking, own, port_error};
+use crate::error::{own, port_error};
 use crate::ffi::{Client, Code, FfiError, OffsetSpec, Place};
-use crate::lazy_client::{LazyClient, fail};
+use crate::lazy_client::LazyClient;
 use crate::queries::{self, OffsetAnswers, describe};
 
 /// A [`Discovery`] by regular expressions, which must match whole names.
@@ -44,24 +43,19 @@ impl KafkaDiscovery {
 #[async_trait]
 impl Discovery for KafkaDiscovery {
     async fn topics(&self) -> Result<Vec<SourceTopic>, PortError> {
-        let client = self.client.get()?;
-        let (asked, context, timeout) = (Arc::clone(&client), self.client.context.clone(), self.timeout);
-        let all = blocking(&self.client.context, move || {
-            asked.metadata(None, timeout).map_err(|error| fail(&context, &error, Some(&asked)))
-        })
-        .await??;
+        let timeout = self.timeout;
+        let all = self.client.ask(move |client| client.metadata(None, timeout)).await?;
         let selected: Vec<String> = all
             .into_iter()
             .filter(|(topic, _, code)| *code == Code::OK && self.selector.selects(topic))
             .map(|(topic, ..)| topic)
             .collect();
-        let context = self.client.context.clone();
-        let described = blocking(&self.client.context, move || {
+        let described = self.client.ask(move |client| {
             let names: Vec<&str> = selected.iter().map(String::as_str).collect();
-            describe(&client, &names, false, timeout).map_err(|error| fail(&context, &error, Some(&client)))
-        })
-        .await??;
+            describe(client, &names, false, timeout)
+        });
         let mut topics: Vec<SourceTopic> = described
+            .await?
             .into_iter()
             // A topic may have been deleted between the two answers.
             .filter(|topic| topic.code == Code::OK)
@@ -76,13 +70,9 @@ impl Discovery for KafkaDiscovery {
     }
 
     async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {
-        let client = self.client.get()?;
-        let (context, timeout) = (self.client.context.clone(), self.timeout);
+        let timeout = self.timeout;
         let asked: Vec<Place> = partitions.iter().map(|key| Place::of(&*key.topic, key.partition)).collect();
-        let looked = blocking(&self.client.context, move || {
-            Look::at(&client, &asked, timeout).map_err(|error| fail(&context, &error, Some(&client)))
-        });
-        let looked = looked.await??;
+        let looked = self.client.ask(move |client| Look::at(client, &asked, timeout)).await?;
         Ok(partitions.iter().map(|key| (key.clone(), looked.answer(key))).collect())
     }
 }

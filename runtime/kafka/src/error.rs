@@ -1,8 +1,10 @@
 //! Classifies librdkafka's errors by what a lane does about them.
 
+use std::sync::Arc;
+
 use strait_flow::ports::{Class, PortError};
 
-use crate::ffi::{Code, FfiError, Trouble};
+use crate::ffi::{Client, Code, FfiError, Trouble};
 
 /// Returns how a lane reacts to an error code.
 #[must_use]
@@ -91,4 +93,15 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(call)
         .await
         .map_err(|error| own(Class::Retry, context, format!("the blocking call was lost: {error}")))
+}
+
+/// Asks a cluster from a blocking thread. An error comes with the trouble that the client reported
+/// before. The question must end by itself in bounded time.
+pub(crate) async fn ask<T: Send + 'static>(
+    context: String,
+    client: Arc<Client>,
+    question: impl FnOnce(&Client) -> Result<T, FfiError> + Send + 'static,
+) -> Result<T, PortError> {
+    let answer = blocking(&context, move || question(&client).map_err(|error| (error, client.trouble())));
+    answer.await?.map_err(|(error, trouble)| port_error_because(context, &error, trouble))
 }

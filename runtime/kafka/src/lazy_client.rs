@@ -7,7 +7,7 @@ use strait_flow::ports::PortError;
 use strait_flow::lock;
 
 use crate::config::{ClusterConfig, Settings};
-use crate::error::port_error_because;
+use crate::error::{blocking, port_error_because};
 use crate::ffi::{Client, ClientKind, FfiError};
 
 /// Creates a client that neither reads nor writes records.
@@ -44,6 +44,17 @@ impl LazyClient {
         let made = Arc::new(connect(&self.cluster, &self.label).map_err(|error| fail(&self.context, &error, None))?);
         *client = Some(Arc::clone(&made));
         Ok(made)
+    }
+
+    /// Asks the cluster from a blocking thread. An error comes with the trouble that the client
+    /// reports until then. The question must end by itself in bounded time.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client) -> Result<T, FfiError> + Send + 'static,
+    ) -> Result<T, PortError> {
+        let (client, context) = (self.get()?, self.context.clone());
+        blocking(&self.context, move || question(&client).map_err(|error| fail(&context, &error, Some(&client))))
+            .await?
     }
 }
 

@@ -41,5 +41,5 @@ pub use source::KafkaSource;
 pub use target::{EndedIds, KafkaTarget, probe_transactions};
 pub use topics::link::{LinkTopics, LinkTopicsError, LinkTopicsFound};
 pub use topics::maker::TopicMaker;
-pub use topics::outlook::{Outlook, Outlooks};
+pub use topics::outlook::{LinkTopicsOutlook, Outlook, Outlooks};
 pub use topics::target::{KafkaTargetTopics, Lacking, RefusedTopic};

@@ -19,7 +19,7 @@ use strait_core::progress::progress_topic;
 use strait_flow::ports::{Class, Membership, MembershipEvent, PortError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{ClusterConfig, Settings, committed_reader};
+use crate::config::{ClusterConfig, Settings, committed_reader, group};
 use crate::error::{own, port_error};
 use crate::ffi::{Code, FfiError};
 
@@ -44,12 +44,12 @@ impl KafkaMembership {
     /// # Errors
     /// [`PortError`] of class `Stop` when a setting is refused.
     pub fn join(target: &ClusterConfig, link: &str) -> Result<Self, PortError> {
-        let context = format!("link {link}: group strait.{link} on cluster {}", target.name);
+        let context = format!("link {link}: group {} on cluster {}", group(link), target.name);
         let stop = |error: KafkaError| own(Class::Stop, context.clone(), error.to_string());
         let mut settings = Settings::of(target, &format!("strait-{link}-member"));
         let secrets = settings.secrets();
         committed_reader(&mut settings);
-        settings.set("group.id", format!("strait.{link}"));
+        settings.set("group.id", group(link));
         settings.set("group.protocol", "classic");
         settings.set("partition.assignment.strategy", "cooperative-sticky");
         settings.set("session.timeout.ms", 10_000);

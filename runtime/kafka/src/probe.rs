@@ -10,7 +10,7 @@ use strait_flow::lock;
 
 use crate::config::{ClusterConfig, Settings};
 use crate::error::blocking;
-use crate::ffi::{Client, ClientKind, Code, FfiError, Observer, Trouble};
+use crate::ffi::{CONFIGS_PER_REQUEST, Client, ClientKind, Code, FfiError, Observer, TopicConfigs, Trouble};
 use crate::lazy_client::{connect, fail};
 use crate::operation::Operation;
 use crate::queries::{describe, is_gone, is_unsupported};
@@ -155,7 +155,7 @@ fn connect_and_ask(cluster: &ClusterConfig, patience: Duration) -> Result<Cluste
         match client.metadata(None, Duration::from_millis(500)) {
             Ok(topics) => {
                 let has_idempotence = !troubles.lacks_idempotence.load(Ordering::Relaxed);
-                return Ok(ClusterInfo { has_idempotence, ..info(&client, topics.len(), patience) });
+                return Ok(info(&client, topics.len(), has_idempotence, patience));
             }
             Err(error) => {
                 client.poll(Duration::from_millis(50));
@@ -178,7 +178,7 @@ fn connect_and_ask(cluster: &ClusterConfig, patience: Duration) -> Result<Cluste
     }
 }
 
-fn info(client: &Client, topics: usize, timeout: Duration) -> ClusterInfo {
+fn info(client: &Client, topics: usize, has_idempotence: bool, timeout: Duration) -> ClusterInfo {
     let mut round_trip = Duration::MAX;
     let mut described = client.describe_cluster(timeout);
     for _ in 0..MEASUREMENTS {
@@ -194,12 +194,12 @@ fn info(client: &Client, topics: usize, timeout: Duration) -> ClusterInfo {
             topics,
             operations: described.operations.into_iter().map(Operation::from).collect(),
             round_trip,
-            has_idempotence: true,
+            has_idempotence,
         },
         // Old brokers and the mock cluster do not have the request: use the metadata.
         Err(_) => {
             let cluster_id = client.cluster_id(timeout);
-            ClusterInfo { cluster_id, brokers: 1, topics, operations: Vec::new(), round_trip, has_idempotence: true }
+            ClusterInfo { cluster_id, brokers: 1, topics, operations: Vec::new(), round_trip, has_idempotence }
         }
     }
 }
@@ -272,17 +272,22 @@ pub async fn topics_with_append_time(
         let failed = |error: FfiError| fail(&context, &error, Some(&client));
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         let described = describe(&client, &names, false, timeout).map_err(failed)?;
+        let existing = described.iter().filter(|topic| topic.code == Code::OK);
+        let existing: Vec<&str> = existing.map(|topic| topic.topic.as_str()).collect();
         let (mut found, mut left_out) = (Vec::new(), 0);
-        for topic in described.into_iter().filter(|topic| topic.code == Code::OK) {
+        for chunk in existing.chunks(CONFIGS_PER_REQUEST) {
             if began.elapsed() > timeout {
-                left_out += 1;
+                left_out += chunk.len();
                 continue;
             }
-            match client.topic_configs(&topic.topic, timeout) {
-                Ok(settings) if settings.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime") => {
-                    found.push(topic.topic);
+            let answer = client.configs_of_topics(chunk, timeout).and_then(|topics| {
+                topics.into_iter().map(|(topic, settings)| Ok((topic, settings?))).collect::<Result<Vec<_>, _>>()
+            });
+            match answer {
+                Ok(topics) => {
+                    let replacing = topics.into_iter().filter(|(_, settings)| has_append_time(settings));
+                    found.extend(replacing.map(|(topic, _)| topic));
                 }
-                Ok(_) => {}
                 Err(error) if is_unsupported(error.code) => break,
                 Err(error) => return Err(failed(error)),
             }
@@ -290,4 +295,8 @@ pub async fn topics_with_append_time(
         Ok((found, left_out))
     })
     .await?
+}
+
+fn has_append_time(settings: &TopicConfigs) -> bool {
+    settings.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime")
 }

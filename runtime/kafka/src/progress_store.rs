@@ -9,10 +9,10 @@ use strait_core::LaneId;
 use strait_core::progress::{LaneProgress, ProgressFold, progress_topic};
 use strait_flow::ports::{Class, PortError, ProgressStore};
 
-use crate::config::{ClusterConfig, Settings, committed_reader};
+use crate::config::{ClusterConfig, Settings, committed_reader, group};
 use crate::error::{blocking, own, port_error, port_error_because};
 use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
-use crate::lazy_client::{LazyClient, fail};
+use crate::lazy_client::LazyClient;
 use crate::queries;
 
 /// How far a read has come.
@@ -64,7 +64,7 @@ impl KafkaProgressStore {
     fn settings(&self, lane: LaneId) -> Settings {
         let mut settings = Settings::of(&self.cluster, &format!("strait-{}-{lane}-progress", self.link));
         committed_reader(&mut settings);
-        settings.set("group.id", format!("strait.{}", self.link));
+        settings.set("group.id", group(&self.link));
         settings.set("enable.partition.eof", "true");
         settings.set("check.crcs", "true");
         settings.set("statistics.interval.ms", 1_000);
@@ -164,18 +164,16 @@ impl ProgressStore for KafkaProgressStore {
     }
 
     async fn ends(&self, lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError> {
-        let client = self.client.get()?;
-        let (topic, context, timeout) = (progress_topic(&self.link), self.client.context.clone(), self.timeout);
+        let (topic, timeout) = (progress_topic(&self.link), self.timeout);
         let partitions = 0..i32::try_from(lanes).unwrap_or(i32::MAX);
-        let listed = blocking(&self.client.context, move || {
+        let listed = self.client.ask(move |client| {
             let places: Vec<Place> = partitions.map(|partition| Place::of(&*topic, partition)).collect();
-            queries::list_each(&client, &places, OffsetSpec::Latest, false, timeout)
-                .map_err(|error| fail(&context, &error, Some(&client)))
+            queries::list_each(client, &places, OffsetSpec::Latest, false, timeout)
         });
         let end = |((_, partition), answer): ((String, i32), Result<i64, FfiError>)| {
             let answer = answer.map_err(|error| port_error("", &error).reason);
             Some((LaneId(u32::try_from(partition).ok()?), answer))
         };
-        Ok(listed.await??.into_iter().filter_map(end).collect())
+        Ok(listed.await?.into_iter().filter_map(end).collect())
     }
 }

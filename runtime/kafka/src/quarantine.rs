@@ -13,7 +13,7 @@ use crate::config::{ClusterConfig, TargetTuning, writer};
 use crate::error::{blocking, own, port_error};
 use crate::ffi::{Code, FfiError, Handle, Observer, OutHeaderList, OutMessage, Producer, ReportedMessage, Trouble};
 use crate::lazy_client::fail;
-use crate::topics::{TopicSettings, count, create, own_replicas, wait_for};
+use crate::topics::{Creation, TopicSettings, count, create, own_replicas, wait_for};
 
 #[derive(Default)]
 struct Outcome {
@@ -197,7 +197,9 @@ fn connect(
             ("max.message.bytes", (32 << 20).to_string()),
         ];
         let settings = TopicSettings { all: settings.into(), dispensable: &["max.message.bytes"] };
-        create(&client, &topic, 1, &settings, own_replicas(&client, timeout), timeout).map_err(port)?;
+        let replicas = own_replicas(&client, timeout);
+        let creation = Creation { name: &topic, partitions: 1, replicas, settings: &settings };
+        create(&client, &creation, timeout).map_err(port)?;
         partitions = wait_for(&client, &topic, 1, timeout).map_err(port)?.partitions;
     }
     client.metadata(Some(&topic), timeout).map_err(port)?;

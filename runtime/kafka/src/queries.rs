@@ -25,6 +25,12 @@ pub(crate) fn is_unsupported(code: Code) -> bool {
     matches!(code, Code::UNSUPPORTED_FEATURE | Code::UNSUPPORTED_VERSION)
 }
 
+/// Returns whether an error means that the principal lacks a permission on a topic or on the
+/// cluster.
+pub(crate) fn is_denied(code: Code) -> bool {
+    matches!(code, Code::TOPIC_AUTHORIZATION_FAILED | Code::CLUSTER_AUTHORIZATION_FAILED)
+}
+
 /// Offsets by topic and partition.
 pub(crate) type Offsets = BTreeMap<(String, i32), i64>;
 
@@ -78,6 +84,25 @@ pub(crate) fn list_each(
 /// Returns whether an error means that the client's knowledge of a partition's leader is old.
 fn is_stale(code: Code) -> bool {
     matches!(code, Code::NOT_LEADER | Code::FENCED_LEADER_EPOCH | Code::UNKNOWN_LEADER_EPOCH)
+}
+
+/// Returns the topics among these with a partition that its leader does not serve yet.
+///
+/// A cluster describes a new partition before its leader has taken it up. The first batches of a
+/// producer that are sent in between may be refused while those after them are taken: librdkafka
+/// then reports the first ones as written, at no offset. A partition without a leader does not
+/// count, because it may stay so.
+pub(crate) fn not_served(
+    client: &Client,
+    partitions: &[Place],
+    timeout: Duration,
+) -> Result<BTreeSet<String>, FfiError> {
+    let answers = list_each(client, partitions, OffsetSpec::Latest, false, timeout)?;
+    let is_served = |place: &&Place| match answers.get(&(place.topic.clone(), place.partition)) {
+        None => false,
+        Some(answer) => !answer.as_ref().is_err_and(|error| is_stale(error.code)),
+    };
+    Ok(partitions.iter().filter(|place| !is_served(place)).map(|place| place.topic.clone()).collect())
 }
 
 /// Looks up the leaders that the client knows wrongly, and asks them. librdkafka itself goes on

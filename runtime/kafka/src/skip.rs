@@ -8,12 +8,12 @@
 use std::time::{Duration, Instant};
 
 use strait_core::progress::{LinkIdentity, Position, ProgressRecord, Skip, progress_topic};
-use strait_core::{LaneId, LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset, TopicId, lanes};
+use strait_core::{LaneId, LeaderEpoch, PartitionKey, SourceOffset, TopicId, lanes};
 use strait_flow::ports::{
     Class, ControlRecord, DeliveryReport, PortError, ProduceError, ProducerSlot, ProgressStore, Target, TargetEvent,
 };
 
-use crate::config::{ClusterConfig, TargetTuning};
+use crate::config::{ClusterConfig, TargetTuning, group};
 use crate::error::{blocking, own};
 use crate::ffi::{FfiError, OffsetSpec, Place};
 use crate::lazy_client::{connect, fail};
@@ -53,8 +53,6 @@ pub struct SkipRequest {
 /// A position and where it would be, or is, moved to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// The lane of the partition.
-    pub lane: LaneId,
     /// The committed position before.
     pub from: i64,
     /// The new position.
@@ -187,7 +185,7 @@ impl Location {
         if to <= from && from <= end {
             return Err(SkipError::Back { to, from });
         }
-        Ok(Skipped { lane: self.lane, from, to, lost: (to - from).max(0) })
+        Ok(Skipped { from, to, lost: (to - from).max(0) })
     }
 }
 
@@ -213,7 +211,7 @@ async fn locate(
             return Err(SkipError::NeverRun { link: request.link.clone(), topic });
         }
         if !request.exactly_once {
-            let members = asked.group_members(&format!("strait.{}", request.link), timeout).map_err(port)?;
+            let members = asked.group_members(&group(&request.link), timeout).map_err(port)?;
             if !members.is_empty() {
                 return Err(SkipError::Running { link: request.link.clone(), members });
             }
@@ -259,9 +257,8 @@ async fn move_position(
     }
     let old = known.positions.get(&place.key).ok_or_else(|| no_position(request, &place.key))?;
     let skipped = place.judge(old.next.0, request.to)?;
-    let last = known.newest.as_ref().map_or_else(OwnerEpoch::default, |newest| newest.owner);
     let position = Position {
-        owner: last.following(request.process),
+        owner: known.next_owner(request.process),
         ids: taken.ids_from(ProducerSlot::A),
         lanes: place.lanes,
         ..moved(old, SourceOffset(request.to))

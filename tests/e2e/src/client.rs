@@ -78,13 +78,19 @@ impl TestClient {
         self.create(topic, partitions, TopicReplication::Fixed(-1), configs)
     }
 
-    /// Creates a topic of one partition with its replicas on these brokers, the first of them as
+    /// Creates a topic with the replicas of each partition on these brokers, the first of them as
     /// its leader.
     ///
     /// # Errors
     /// As [`TestClient::create_topic`].
-    pub fn create_topic_on(&self, topic: &str, brokers: &[i32], configs: &[(&str, &str)]) -> Result<(), ClientError> {
-        self.create(topic, 1, TopicReplication::Variable(&[brokers]), configs)
+    pub fn create_topic_on(
+        &self,
+        topic: &str,
+        replicas: &[&[i32]],
+        configs: &[(&str, &str)],
+    ) -> Result<(), ClientError> {
+        let partitions = i32::try_from(replicas.len()).unwrap_or_default();
+        self.create(topic, partitions, TopicReplication::Variable(replicas), configs)
     }
 
     fn create(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{DefaultProducerContext, Producer as _, ThreadedProducer};
 
+use crate::client::TestClient;
 use crate::error::ClientError;
 use crate::ffi::{self, ProduceError};
 use crate::record::Record;
@@ -77,6 +78,16 @@ impl Writer {
 
 fn failed(topic: &str, reason: String) -> ClientError {
     ClientError::Raw { what: "writing", topic: topic.to_owned(), reason }
+}
+
+impl TestClient {
+    /// Writes records in order and waits until the broker has them.
+    ///
+    /// # Errors
+    /// As [`write_records`].
+    pub fn write(&self, topic: &str, records: &[Record]) -> Result<(), ClientError> {
+        write_records(&self.config(), topic, records)
+    }
 }
 
 /// Writes records in order and waits until the broker has them.

@@ -61,6 +61,12 @@ impl Broker {
         self.child().as_ref().map(Child::id)
     }
 
+    /// The broker's server.properties.
+    #[must_use]
+    pub fn properties(&self) -> &Path {
+        &self.properties
+    }
+
     /// The broker's log file.
     #[must_use]
     pub fn log(&self) -> &Path {

@@ -120,7 +120,7 @@ impl Cluster {
         let mut brokers = Vec::new();
         for (index, own) in ports.iter().enumerate() {
             let id = index + 1;
-            let properties = properties_path(folder, id);
+            let properties = folder.join(format!("broker-{id}.properties"));
             let text = properties::server_properties(spec, ports, certificates, index, &data_path(folder, id));
             write(&properties, &text)?;
             brokers.push(Broker::new(BrokerSetup {
@@ -173,7 +173,7 @@ impl Cluster {
                 .arg("-cp")
                 .arg(jars.class_path_with(&spec.class_path))
                 .args(["kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"])
-                .arg(properties_path(folder.path(), id))
+                .arg(broker.properties())
                 .args(format_options(spec))
                 .stdin(Stdio::null())
                 .stdout(output)
@@ -272,6 +272,12 @@ impl Cluster {
         self.folder.as_ref().map_or_else(|| Path::new(""), TempDir::path)
     }
 
+    /// The folder in which the broker with this node id has the log of a partition.
+    #[must_use]
+    pub fn partition_folder(&self, broker: usize, topic: &str, partition: i32) -> PathBuf {
+        data_path(self.folder(), broker).join(format!("{topic}-{partition}"))
+    }
+
     /// Keeps the logs when the cluster is dropped.
     pub fn keep_logs(&self) {
         self.keep_logs.store(true, Ordering::Relaxed);
@@ -347,10 +353,6 @@ impl Ports {
         }
         Ok(())
     }
-}
-
-fn properties_path(folder: &Path, id: usize) -> PathBuf {
-    folder.join(format!("broker-{id}.properties"))
 }
 
 fn data_path(folder: &Path, id: usize) -> PathBuf {

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use strait_core::PartitionKey;
-use strait_core::config::DeliveryMode;
 use strait_flow::{Activity, LaneState, LinkStatus, PartitionStatus, Reason, Standing};
 use strait_host::TrialPhase;
 
@@ -251,10 +250,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
         name: link.name.clone(),
         source: link.source.clone(),
         target: link.target.clone(),
-        delivery: match link.delivery {
-            DeliveryMode::ExactlyOnce => "exactly-once".to_owned(),
-            DeliveryMode::AtLeastOnce => "at-least-once".to_owned(),
-        },
+        delivery: link.delivery.name().to_owned(),
         state: state(link, events.ended.is_some()).to_owned(),
         error: events.ended.clone().or(events.startup_error),
         events: events.counts.iter().map(|(event, count)| ((*event).to_owned(), *count)).collect(),
@@ -293,7 +289,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
             view.paused_left_out += 1;
             continue;
         }
-        view.paused.push(paused(link, &key, &partition, reasons.get(&key)));
+        view.paused.push(paused(link, &key, &partition, reasons.get(&key).map(|reason| &**reason)));
     }
     view
 }

@@ -1,16 +1,10 @@
 //! `strait lanes resize`.
 
-use std::time::Duration;
-
 use strait_core::config::DeliveryMode;
-use strait_kafka::{ResizeError, Resized, resize_lanes};
+use strait_kafka::{Resized, resize_lanes};
 
-use super::{End, load, print, print_message};
+use super::{End, REQUEST, block_on, cluster_of, link_of, load, print};
 use crate::cli::{ConfigFile, LanesCommand};
-use crate::compose;
-
-/// How long one request to the target may take.
-const REQUEST: Duration = Duration::from_secs(15);
 
 /// Runs the command.
 #[must_use]
@@ -22,44 +16,14 @@ pub fn lanes(command: &LanesCommand) -> End {
             "{link} has {} lanes now (before: {}); the progress of {} partitions moved. Put lanes = {} into the configuration",
             done.lanes, done.before, done.moved, done.lanes
         )),
-        Err(LanesError::Configuration(end)) => end,
-        Err(error) => {
-            print_message(&format!("error: {error}"));
-            End::Failed
-        }
+        Err(end) => end,
     }
 }
 
-/// Why a link was not resized.
-#[derive(Debug, thiserror::Error)]
-enum LanesError {
-    /// The configuration does not load; the findings are printed.
-    #[error("the configuration is not valid")]
-    Configuration(End),
-    /// The configuration has no such link.
-    #[error("the configuration has no link '{link}'; there are: {known}")]
-    UnknownLink { link: String, known: String },
-    /// The link names a cluster that does not exist. Validation refuses that earlier.
-    #[error("unknown cluster '{0}'")]
-    UnknownCluster(String),
-    /// The async runtime does not start.
-    #[error("cannot start: {0}")]
-    Start(std::io::Error),
-    /// The resize failed.
-    #[error(transparent)]
-    Resize(#[from] ResizeError),
-}
-
-fn resize(name: &str, lanes: u32, config: &ConfigFile) -> Result<Resized, LanesError> {
-    let loaded = load(config).map_err(LanesError::Configuration)?;
-    let known = || loaded.config.links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ");
-    let link = loaded.config.links.iter().find(|link| link.name == name);
-    let link = link.ok_or_else(|| LanesError::UnknownLink { link: name.to_owned(), known: known() })?;
-    let cluster = loaded.config.cluster(&link.target);
-    let cluster = cluster.ok_or_else(|| LanesError::UnknownCluster(link.target.clone()))?;
-    let target = compose::cluster(&link.target, cluster);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(LanesError::Start)?;
+fn resize(name: &str, lanes: u32, config: &ConfigFile) -> Result<Resized, End> {
+    let loaded = load(config)?;
+    let link = link_of(&loaded, name)?;
+    let target = cluster_of(&loaded, &link.target)?;
     let exactly_once = link.delivery == DeliveryMode::ExactlyOnce;
-    Ok(runtime.block_on(resize_lanes(&target, name, lanes, exactly_once, REQUEST))?)
+    block_on(resize_lanes(&target, name, lanes, exactly_once, REQUEST))
 }

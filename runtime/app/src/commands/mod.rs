@@ -11,12 +11,21 @@ pub mod run;
 pub mod status;
 pub mod trust;
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use strait_core::config::Link;
+use strait_kafka::ClusterConfig;
 
 use crate::cli::ConfigFile;
+use crate::compose;
 use crate::load::{self, Environment, Loaded};
 use crate::report::Report;
+
+/// How long one request to a cluster may take.
+pub const REQUEST: Duration = Duration::from_secs(15);
 
 /// How a command ended; the numbers are the exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +62,43 @@ pub fn load(config: &ConfigFile) -> Result<Loaded, End> {
             Err(End::BadConfig)
         }
     }
+}
+
+/// Returns the link of this name.
+///
+/// # Errors
+/// [`End::Failed`]; the error is printed by then.
+pub fn link_of<'a>(loaded: &'a Loaded, name: &str) -> Result<&'a Link, End> {
+    let links = &loaded.config.links;
+    links.iter().find(|link| link.name == name).ok_or_else(|| {
+        let known: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+        failed(&format!("the configuration has no link '{name}'; there are: {}", known.join(", ")))
+    })
+}
+
+/// Returns the cluster of this name. Validation has refused links with others.
+///
+/// # Errors
+/// [`End::Failed`]; the error is printed by then.
+pub fn cluster_of(loaded: &Loaded, name: &str) -> Result<ClusterConfig, End> {
+    let cluster = loaded.config.cluster(name).map(|cluster| compose::cluster(name, cluster));
+    cluster.ok_or_else(|| failed(&format!("unknown cluster '{name}'")))
+}
+
+/// Waits for requests to clusters.
+///
+/// # Errors
+/// [`End::Failed`]; the error is printed by then.
+pub fn block_on<T, E: Display>(requests: impl Future<Output = Result<T, E>>) -> Result<T, End> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| failed(&format!("cannot start: {error}")))?;
+    runtime.block_on(requests).map_err(|error| failed(&error))
+}
+
+/// Prints an error. Returns how its command ends.
+pub fn failed(error: &dyn Display) -> End {
+    print_message(&format!("error: {error}"));
+    End::Failed
 }
 
 /// Prints the findings of a report to standard error.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::status::{client, columns, failed, plain};
-use super::{End, print, print_message};
+use super::status::{client, columns, plain};
+use super::{End, failed, print, print_message};
 use crate::admin::client::{Client, ClientError};
 use crate::cli::{LinkAt, Output};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{End, print, print_message};
-use crate::admin::client::{Client, ClientError};
+use super::{End, failed, print, print_message};
+use crate::admin::client::Client;
 use crate::admin::lag::Lag;
 use crate::admin::plugins::Plugin;
 use crate::admin::status::{Link, StandingStill, Status};
@@ -47,21 +47,13 @@ pub fn client(at: &AdminAt) -> Result<Client, End> {
     match load::admin_address(&at.config.file, &Environment::of_process()) {
         Ok(Some(address)) => Ok(Client::at(address)),
         Ok(None) => {
-            print_message("error: the configuration says [admin] listen = \"off\": its processes cannot be asked");
-            Err(End::Failed)
+            Err(failed(&"the configuration says [admin] listen = \"off\": its processes cannot be asked"))
         }
         Err(reason) => {
             print_message(&format!("error: {reason}; or name the admin API with --admin URL"));
             Err(End::BadConfig)
         }
     }
-}
-
-/// Prints why there is no answer.
-#[must_use]
-pub fn failed(error: &ClientError) -> End {
-    print_message(&format!("error: {error}"));
-    End::Failed
 }
 
 fn table(status: &Status) -> String {

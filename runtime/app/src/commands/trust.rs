@@ -10,7 +10,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use strait_host::{PrivateKey, PublicKey, digest_of, read_file, signature_path, verify_file};
 
-use super::{End, print, print_message};
+use super::{End, failed, print};
 use crate::cli::ConfigFile;
 use crate::load::{self, Environment};
 
@@ -46,10 +46,7 @@ pub fn verify(file: &Path, trust: &[String], config: &ConfigFile) -> End {
 fn ended(result: Result<String, String>) -> End {
     match result {
         Ok(text) => print(&text),
-        Err(error) => {
-            print_message(&format!("error: {error}"));
-            End::Failed
-        }
+        Err(error) => failed(&error),
     }
 }
 

@@ -26,8 +26,8 @@ pub struct CatchUp {
     status: Arc<LinkStatus>,
     /// The last stable offset of each partition at the start.
     goals: BTreeMap<PartitionKey, SourceOffset>,
-    /// Partitions whose last stable offset is not known, and why.
-    unknown: BTreeMap<PartitionKey, String>,
+    /// Partitions whose last stable offset is not known.
+    unknown: BTreeSet<PartitionKey>,
     unknown_until: Instant,
     discovery: Arc<dyn Discovery>,
     next_question: Instant,
@@ -57,12 +57,6 @@ impl Remaining {
     }
 }
 
-/// Returns the entry of a partition. Its id may be unknown on one side.
-fn of<'a, T>(map: &'a BTreeMap<PartitionKey, T>, key: &PartitionKey) -> Option<&'a T> {
-    let same = || PartitionKey::of_topic(map, &key.topic).find(|(other, _)| other.may_be(key));
-    map.get(key).or_else(|| same().map(|(_, value)| value))
-}
-
 impl CatchUp {
     /// Records what the source holds now as the goal.
     ///
@@ -89,7 +83,7 @@ impl CatchUp {
             progress,
             status,
             goals: BTreeMap::new(),
-            unknown: BTreeMap::new(),
+            unknown: BTreeSet::new(),
             unknown_until: now + UNKNOWN_MAX,
             discovery,
             next_question: now + ASK_AGAIN,
@@ -108,9 +102,11 @@ impl CatchUp {
                     self.unknown.remove(&key);
                     self.goals.insert(key, bounds.last_stable);
                 }
-                BoundsAnswer::Gone => drop(self.unknown.remove(&key)),
+                BoundsAnswer::Gone => {
+                    self.unknown.remove(&key);
+                }
                 BoundsAnswer::Failed(reason) => {
-                    if self.unknown.insert(key.clone(), reason.clone()).is_none() {
+                    if self.unknown.insert(key.clone()) {
                         tracing::warn!(link = %self.link, partition = %key, reason, "where it ends is not known yet, will ask again");
                     }
                 }
@@ -133,16 +129,14 @@ impl CatchUp {
 
     async fn poll(&mut self) -> Remaining {
         let mine = self.status.partitions();
-        if !self.status.has_joined() {
-            // Until then it is not known which lanes are others'. A lane of this process may find
-            // that what it has copied is no longer there.
-            self.next_poll_of_others = Instant::now() + POLL;
-        } else if Instant::now() >= self.next_poll_of_others {
+        // Until it has joined it is not known which lanes are others'. A lane of this process may
+        // find that what it has copied is no longer there.
+        if self.status.has_joined() && Instant::now() >= self.next_poll_of_others {
             self.poll_others(&mine).await;
             self.next_poll_of_others = Instant::now() + POLL_OTHERS;
         }
         if !self.unknown.is_empty() && Instant::now() >= self.next_question {
-            let asked: Vec<PartitionKey> = self.unknown.keys().cloned().collect();
+            let asked: Vec<PartitionKey> = self.unknown.iter().cloned().collect();
             if let Err(error) = self.ask(&asked).await {
                 tracing::debug!(link = %self.link, %error, "the ends of partitions cannot be read yet");
             }
@@ -151,15 +145,17 @@ impl CatchUp {
         let partitions = self.goals.len() + self.unknown.len();
         let mut remaining = Remaining { partitions, ..Remaining::default() };
         if Instant::now() >= self.unknown_until {
-            remaining.stopped.extend(self.unknown.keys().cloned());
+            remaining.stopped.extend(self.unknown.iter().cloned());
         }
-        let reasons = self.status.reasons();
+        let is_any_stopped = mine.values().any(|partition| partition.activity == Activity::Stopped);
+        let reasons = if is_any_stopped { self.status.reasons() } else { BTreeMap::new() };
         // Whatever was committed, it is not on the target any more.
-        let is_lost =
-            |key| reasons.get(key).is_some_and(|reason| matches!(reason.event, Event::TargetRecreated { .. }));
+        let is_lost = |key: &PartitionKey| {
+            key.entry_of(&reasons).is_some_and(|reason| matches!(reason.event, Event::TargetRecreated { .. }))
+        };
         for (key, goal) in &self.goals {
-            let here = of(&mine, key);
-            let known = here.map(|p| p.committed).or_else(|| of(&self.elsewhere, key).copied());
+            let here = key.entry_of(&mine);
+            let known = here.map(|p| p.committed).or_else(|| key.entry_of(&self.elsewhere).copied());
             let committed = known.unwrap_or_default();
             // The default position of a partition that nobody has reported proves nothing.
             let is_known = known.is_some();
@@ -186,7 +182,7 @@ impl CatchUp {
         let lanes: BTreeSet<LaneId> = self
             .goals
             .keys()
-            .filter(|key| of(mine, key).is_none())
+            .filter(|key| key.entry_of(mine).is_none())
             .map(|key| lanes::lane_of(&key.topic, key.partition, self.lanes))
             .filter(|lane| !running.contains_key(lane))
             .collect();

@@ -31,7 +31,8 @@ pub enum RunError {
         /// Its target cluster.
         target: String,
     },
-    /// The lanes of the link were written by a process with another configuration.
+    /// The lanes of the link refuse this process: they were resized, are being resized, or belong
+    /// to another configuration.
     #[error("link {link}: {reason}")]
     LaneRefused {
         /// Name of the link.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strait_core::config::{DeliveryMode, LANES_DEFAULT, Link, Start};
+use strait_core::config::{DeliveryMode, Link, Start};
 use strait_core::progress::LinkIdentity;
 use strait_core::{Event, LaneId};
 use strait_flow::ports::{ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
@@ -286,7 +286,7 @@ pub fn own_topics(link: &Link, target: &ClusterConfig, lanes: u32, timeout: Dura
 /// lanes, that of the existing topics counts.
 async fn ensure_topics(link: &Link, target: &ClusterConfig) -> Result<LinkTopicsFound, RunError> {
     let topics = |lanes: u32| own_topics(link, target, lanes, REQUEST);
-    match topics(link.lanes.unwrap_or(LANES_DEFAULT)).ensure().await {
+    match topics(link.lanes_to_create()).ensure().await {
         Err(LinkTopicsError::Lanes { existing, .. }) if link.lanes.is_none() => Ok(topics(existing).ensure().await?),
         other => Ok(other?),
     }

@@ -130,9 +130,11 @@ impl TargetTopics {
     async fn provide(&self, wanted: Vec<WantedTopic>) -> Result<Vec<RefusedTopic>, PortError> {
         let mut lacking = self.target.lacking(wanted).await?;
         if !lacking.missing.is_empty() {
+            let ends = self.progress.ends(self.lanes).await?;
             let mut written = BTreeSet::new();
-            for lane in 0..self.lanes {
-                written.extend(self.progress.read(LaneId(lane)).await?.target_ids().into_keys());
+            // A lane without a record, as every one of a new link, has written nothing.
+            for lane in (0..self.lanes).map(LaneId).filter(|lane| ends.get(lane) != Some(&Ok(0))) {
+                written.extend(self.progress.read(lane).await?.target_ids().into_keys());
             }
             lacking.missing.retain(|topic| !written.contains(&topic.name));
         }

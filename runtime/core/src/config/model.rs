@@ -167,7 +167,7 @@ pub struct Link {
     #[serde(default)]
     pub merge_topics: bool,
     /// Memory for records in flight on this link in one process, in MiB, shared by the lanes; each
-    /// lane gets at least 9 MiB. Long lines need at least round trip times bandwidth, or throughput
+    /// lane gets at least 2 MiB. Long lines need at least round trip times bandwidth, or throughput
     /// drops.
     #[serde(default = "default_memory_mib_max")]
     #[schemars(range(min = 16, max = 65536))]

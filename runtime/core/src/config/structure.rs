@@ -2,6 +2,8 @@
 //! serde would stop at the first. The schema is derived from the model, so the two cannot drift
 //! apart.
 
+use std::sync::LazyLock;
+
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
@@ -17,15 +19,15 @@ pub fn schema() -> Value {
     SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<Config>().to_value()
 }
 
-/// Returns the schema with all references inlined.
-fn inlined() -> Value {
+/// The schema with all references inlined. It is the same for every configuration.
+static INLINED: LazyLock<Value> = LazyLock::new(|| {
     SchemaSettings::draft2020_12()
         .for_deserialize()
         .with(|settings| settings.inline_subschemas = true)
         .into_generator()
         .into_root_schema_for::<Config>()
         .to_value()
-}
+});
 
 /// Builds the model from a tree. Unknown keys are reported and skipped, so that the rest can be
 /// checked.
@@ -34,7 +36,7 @@ fn inlined() -> Value {
 /// Returns `None` if the model cannot be built, and all problems in either case.
 pub fn read(mut tree: Value) -> (Option<Config>, Vec<Problem>) {
     let mut walk = Walk::default();
-    walk.value(&mut tree, &inlined(), &Path::default());
+    walk.value(&mut tree, &INLINED, &Path::default());
     if walk.broken {
         return (None, walk.problems);
     }
@@ -61,11 +63,11 @@ pub enum Expected {
 }
 
 /// The schema as overrides need it.
-pub struct Shape(Value);
+pub struct Shape(&'static Value);
 
 impl Default for Shape {
     fn default() -> Self {
-        Self(inlined())
+        Self(&INLINED)
     }
 }
 
@@ -113,7 +115,7 @@ impl Shape {
     }
 
     fn at(&self, at: &Path) -> Option<&Value> {
-        let mut schema = &self.0;
+        let mut schema = self.0;
         for step in at.steps() {
             schema = alternative(schema);
             if schema.is_boolean() {

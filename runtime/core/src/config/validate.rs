@@ -293,18 +293,12 @@ impl Check<'_> {
         if !self.without_reference(at, pattern) {
             return;
         }
-        let text = pattern.to_owned();
-        let fault = match pattern::fault(pattern) {
-            Some(pattern::Fault::NoRegex { reason, help }) => What::BadRegex { reason, help },
-            Some(pattern::Fault::MatchesNothing { reason, help }) => {
-                What::MatchesNothing { pattern: text, reason, help }
-            }
-            Some(pattern::Fault::Glob { meant }) => What::Glob { pattern: text, meant },
-            None => return self.not_reserved(at, pattern, selects),
-        };
-        let is_warning = fault.gravity() == Gravity::Warning;
-        self.value(at, fault);
-        if is_warning {
+        let fault = pattern::fault(pattern);
+        let is_usable = fault.as_ref().is_none_or(|what| what.gravity() == Gravity::Warning);
+        if let Some(what) = fault {
+            self.value(at, what);
+        }
+        if is_usable {
             self.not_reserved(at, pattern, selects);
         }
     }

@@ -1,4 +1,4 @@
-//! Derives from an event urgent it is, what it concerns and what to do.
+//! Derives from an event how urgent it is, what it concerns and what to do.
 
 use super::{Event, Side};
 use crate::topic::PartitionKey;
@@ -174,7 +174,7 @@ impl Event {
                 "raise the source's retention or the throughput; on_gap = \"continue\" goes on at the start of the log"
             }
             Self::Truncated { .. } => {
-                "compare source and target; on_gap = \"continue\" goes on at the end of the source's log"
+                "compare source and target; on_gap = \"continue\" goes on at the offset where the log was truncated"
             }
             Self::TopicRecreated { .. } => {
                 "on_gap = \"continue\" copies the new topic behind the records of the old one"

@@ -1,6 +1,6 @@
 //! The map records of many commits as one map.
 
-use super::{MapKind, MapRecord, Run, first_at};
+use super::{MapKind, MapRecord, Run};
 use crate::offset::{SourceOffset, TargetOffset};
 
 /// The map of one source partition and target topic, from its records in log order.
@@ -45,6 +45,8 @@ impl FoldedMap {
     /// Returns target partition and offset of the first copied record at or after `source`.
     #[must_use]
     pub fn translate(&self, source: SourceOffset) -> Option<(i32, TargetOffset)> {
-        first_at(&self.runs, source)
+        let run = self.runs.get(self.runs.partition_point(|run| run.end() <= source))?;
+        let inside = source.0.saturating_sub(run.source.0).max(0);
+        Some((run.target_partition, TargetOffset(run.target.0.saturating_add(inside))))
     }
 }

@@ -86,21 +86,5 @@ pub struct MapError {
     pub reason: String,
 }
 
-impl MapRecord {
-    /// Returns target partition and offset of the first copied record at or after `source`. `None`
-    /// if this commit copied no record at or after it.
-    #[must_use]
-    pub fn translate(&self, source: SourceOffset) -> Option<(i32, TargetOffset)> {
-        first_at(&self.runs, source)
-    }
-}
-
-/// Returns target partition and offset of the first record at or after `source` in ascending runs.
-fn first_at(runs: &[Run], source: SourceOffset) -> Option<(i32, TargetOffset)> {
-    let run = runs.get(runs.partition_point(|run| run.end() <= source))?;
-    let inside = source.0.saturating_sub(run.source.0).max(0);
-    Some((run.target_partition, TargetOffset(run.target.0.saturating_add(inside))))
-}
-
 #[cfg(test)]
 mod tests;

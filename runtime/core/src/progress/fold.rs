@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::{
     Border, FORMAT, LaneRecord, Position, ProgressError, ProgressKey, Protects, ProtectsText, RuleCounts, Skip,
 };
+use crate::offset::OwnerEpoch;
 use crate::topic::{PartitionKey, TopicId};
 
 /// Everything a new owner knows about a lane: the fold of its progress partition.
@@ -33,6 +34,12 @@ pub struct LaneProgress {
 }
 
 impl LaneProgress {
+    /// Returns the epoch of a new owner in `process` that has read this.
+    #[must_use]
+    pub fn next_owner(&self, process: u32) -> OwnerEpoch {
+        self.newest.as_ref().map_or_else(OwnerEpoch::default, |newest| newest.owner).following(process)
+    }
+
     /// Returns the moves of positions that no owner has seen yet: those of the last owner.
     #[must_use]
     pub fn unseen_skips(&self) -> BTreeMap<PartitionKey, Skip> {
@@ -114,10 +121,7 @@ impl ProgressFold {
             ProgressKey::Protects { topic } => put(protects, topic, decoded(value)?),
             ProgressKey::Text { digest } => put(texts, digest, decoded(value)?),
             ProgressKey::Counts { rule } => put(counts, rule, decoded(value)?),
-            ProgressKey::Skipped { partition } => match decoded(value)? {
-                Some(skip) => drop(skips.insert(partition, skip)),
-                None => drop(skips.remove(&partition)),
-            },
+            ProgressKey::Skipped { partition } => put(skips, partition, decoded(value)?),
             ProgressKey::Unknown => {}
         }
         Ok(())
@@ -134,7 +138,7 @@ fn decoded<T: DeserializeOwned>(value: Option<&[u8]>) -> Result<Option<T>, serde
     value.map(serde_json::from_slice).transpose()
 }
 
-fn put<T>(map: &mut BTreeMap<Arc<str>, T>, key: Arc<str>, value: Option<T>) {
+fn put<K: Ord, T>(map: &mut BTreeMap<K, T>, key: K, value: Option<T>) {
     match value {
         Some(value) => map.insert(key, value),
         None => map.remove(&key),

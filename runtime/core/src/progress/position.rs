@@ -134,8 +134,7 @@ impl Tails {
     /// Records where a target partition ends now. A tail of another incarnation of the topic is
     /// gone with it; one whose id was not known is of this incarnation.
     pub fn set(&mut self, tail: Tail) {
-        let is_former =
-            |old: &Tail| old.topic == tail.topic && tail.id.is_known() && old.id.is_known() && old.id != tail.id;
+        let is_former = |old: &Tail| old.topic == tail.topic && old.id.is_other_than(tail.id);
         let is_same = |old: &Tail| old.topic == tail.topic && old.partition == tail.partition;
         let id = match tail.id.is_known() {
             true => tail.id,
@@ -152,12 +151,5 @@ impl Tails {
     /// Records that target partitions were written that are not in the list.
     pub fn leave_out(&mut self) {
         self.more = true;
-    }
-
-    /// Returns the id under which a target topic was last written, if it was and the id is known.
-    #[must_use]
-    pub fn id_of(&self, topic: &str) -> Option<TopicId> {
-        let last = self.list.iter().rfind(|tail| &*tail.topic == topic && tail.id.is_known());
-        last.map(|tail| tail.id)
     }
 }

@@ -105,8 +105,7 @@ impl Lane<'_> {
         last: SourceOffset,
         now: Duration,
     ) -> Result<(), LaneError> {
-        let window = self.partitions.at_mut(stream);
-        let partition = window.key().clone();
+        let partition = self.partitions.at(stream).key().clone();
         let reason = error.to_string();
         let Some(retry_after) = error.next.wait() else {
             let first = error.offset.unwrap_or(first);
@@ -114,13 +113,19 @@ impl Lane<'_> {
             let event = Event::PluginFailed { partition, plugin: error.plugin, first, last, reason };
             return self.stop(stream, event).await;
         };
-        window.read_again(first);
-        window.pause(Pause::Waiting { retry_at: now + retry_after });
-        self.deps.status.set(&partition, window.committed(), window.activity());
         let retry_ms = millis(retry_after);
-        let unassign = [partition.clone()];
         self.emit(Event::PluginWaiting { partition, plugin: error.plugin, offset: first, reason, retry_ms });
-        Ok(self.source.unassign(&unassign).await?)
+        self.judge_later(stream, first, now + retry_after).await
+    }
+
+    /// Has a partition wait until `retry_at`. The batch from `first` on is read and judged again.
+    async fn judge_later(&mut self, stream: Stream, first: SourceOffset, retry_at: Duration) -> Result<(), LaneError> {
+        let window = self.partitions.at_mut(stream);
+        let key = window.key().clone();
+        window.read_again(first);
+        window.pause(Pause::Waiting { retry_at });
+        self.show(stream);
+        Ok(self.source.unassign(&[key]).await?)
     }
 
     /// Opens the topics that unchanged records go to, as far as they exist. One by one, as records
@@ -223,7 +228,11 @@ impl Lane<'_> {
                 let found = topic.partitions;
                 Event::TargetPartitionsMissing { partition, target_topic, found, needed, reason }
             }
-            TopicAnswer::Appearing => return self.await_topic(stream, first).await.map(|()| None),
+            TopicAnswer::Appearing => {
+                self.chain.forget(&partition);
+                let retry_at = self.deps.clock.now() + APPEARING;
+                return self.judge_later(stream, first, retry_at).await.map(|()| None);
+            }
             TopicAnswer::Missing => return Err(LaneError::impossible("a topic that was to be created is missing")),
             TopicAnswer::Denied(reason) => Event::TargetDenied { partition, target_topic, reason },
             TopicAnswer::NotCreated(reason) => Event::TargetTopicRefused { partition, target_topic, reason },
@@ -234,22 +243,9 @@ impl Lane<'_> {
 
     /// Reports, once, a topic that replaces the times of records.
     fn report_lost_times(&mut self, topic: &TargetTopic, name: &Arc<str>) {
-        if topic.log_append_time && self.caution.tell_once("timestamps_lost", name) {
+        if topic.log_append_time && self.caution.tell_once("timestamps_lost", Arc::clone(name)) {
             self.emit(Event::TimestampsLost { target_topic: Arc::clone(name) });
         }
-    }
-
-    /// Has a partition wait for a topic that was just created. The batch from `first` on is read
-    /// and judged again.
-    async fn await_topic(&mut self, stream: Stream, first: SourceOffset) -> Result<(), LaneError> {
-        let retry_at = self.deps.clock.now() + APPEARING;
-        let window = self.partitions.at_mut(stream);
-        let key = window.key().clone();
-        window.read_again(first);
-        window.pause(Pause::Waiting { retry_at });
-        self.deps.status.set(&key, window.committed(), window.activity());
-        self.chain.forget(&key);
-        Ok(self.source.unassign(&[key]).await?)
     }
 
     /// Quarantines the refused records of a judged batch and queues the rest.

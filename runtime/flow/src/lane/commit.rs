@@ -41,10 +41,9 @@ impl Lane<'_> {
         if self.transactions.can_begin() && self.progress_is_due(draining, now) {
             self.begin(now)?;
         }
-        let backlog = !draining && self.has_backlog();
+        let is_due = || self.transactions.is_due(now, &self.spec.limits, self.has_backlog()) || self.maps_are_large();
         // At the end of a drain there is nothing to wait for.
-        let due = self.transactions.is_due(now, &self.spec.limits, backlog) || self.maps_are_large();
-        if self.transactions.is_open() && (due || draining) && !self.partitions.has_partial() {
+        if self.transactions.is_open() && (draining || is_due()) && !self.partitions.has_partial() {
             self.transactions.close(now);
         }
         if self.transactions.is_settling() && self.partitions.is_settled() {
@@ -91,7 +90,7 @@ impl Lane<'_> {
         let idle = self.progress.is_idle_for(self.spec.limits.idle_interval, now);
         let owes = || self.progress.owes_lane_record() || self.partitions.owes_progress();
         let urgent = || owes() || self.maps_are_large();
-        let has_reason = (idle || draining || urgent()) && self.has_progress();
+        let has_reason = self.has_progress() && (idle || draining || urgent());
         has_reason || (!draining && self.ownership_is_due(now))
     }
 
@@ -125,15 +124,15 @@ impl Lane<'_> {
             if !window.is_dirty() {
                 continue;
             }
-            let written = window.write(topics, &mut maps, runs_max)?;
+            let (written, borders) = window.write(topics, &mut maps, runs_max)?;
             let key = window.key();
-            records.push(ProgressRecord::Partition(key.clone(), progress.position(&written, &ids, spec)));
             transactions.promise(stream, written.next);
-            records.extend(written.borders.into_iter().map(|border| ProgressRecord::Border(key.clone(), border)));
+            records.push(ProgressRecord::Partition(key.clone(), progress.position(written, &ids, spec)));
+            records.extend(borders.into_iter().map(|border| ProgressRecord::Border(key.clone(), border)));
         }
         // Without transactions, progress must not be ahead of the map.
         let records = maps.iter().map(ControlRecord::from).chain(records.iter().map(ControlRecord::from));
-        progress.write(records.collect::<Vec<_>>(), now);
+        progress.write(records, now);
         Ok(())
     }
 
@@ -155,8 +154,7 @@ impl Lane<'_> {
     /// Handles progress or map records that the target refuses. The next attempt sends fewer at a
     /// time.
     pub(super) fn control_refused(&mut self, reason: &str) -> LaneError {
-        let bytes = self.caution.control_bytes_max(&self.spec.limits);
-        self.caution.control_refused(bytes);
+        let bytes = self.caution.control_refused(&self.spec.limits);
         LaneError::Delivery(format!("progress was refused, with at most {bytes} bytes of it in flight: {reason}"))
     }
 

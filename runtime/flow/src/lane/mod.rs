@@ -64,7 +64,7 @@ pub struct LaneDeps {
 impl LaneDeps {
     /// Reports an event of the link, and keeps it as the reason of what it explains.
     pub(crate) fn emit(&self, link: &str, event: Event) {
-        self.status.explain(&event, self.clock.now(), self.clock.unix_ms());
+        self.status.explain(&event, self.clock.now());
         self.events.emit(link, event);
     }
 }
@@ -216,8 +216,8 @@ impl Lane<'_> {
         }
     }
 
-    /// Handles a refused record. This attempt ends. The next one quarantines the record, or finds
-    /// it by sending the suspects one by one.
+    /// Handles a refused record. This attempt ends. The next one quarantines the record, or looks
+    /// for it among the suspects in ever smaller groups.
     fn on_refused(&mut self, token: Token, named: bool, reason: String) -> Result<LaneError, LaneError> {
         if token.stream == CONTROL_STREAM {
             return Err(self.control_refused(&reason));

@@ -33,39 +33,38 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Everything is due now.
+    /// Creates the timers of an attempt that begins now. Its target topics are first looked at
+    /// after an interval.
     pub fn new(now: Duration) -> Self {
         Self { next_tick: now, next_probe: now, next_look: now + LOOK, is_late_reported: false }
     }
 
     /// Returns whether the periodic work is due, and sets when it is due again.
     pub fn tick(&mut self, now: Duration) -> bool {
-        let due = now >= self.next_tick;
-        if due {
-            self.next_tick = now + TICK;
-        }
-        due
+        is_due(&mut self.next_tick, now, TICK)
     }
 
     /// Returns whether the ids of this many open target topics are to be looked at, and sets when
     /// they are to be looked at again.
     fn look(&mut self, now: Duration, topics: usize) -> bool {
-        let due = now >= self.next_look;
-        if due {
-            self.next_look = now + LOOK + LOOK_PER_TOPIC * u32::try_from(topics).unwrap_or(u32::MAX);
-        }
-        due
+        let interval = LOOK + LOOK_PER_TOPIC * u32::try_from(topics).unwrap_or(u32::MAX);
+        is_due(&mut self.next_look, now, interval)
     }
 
     /// Returns whether the target may be asked about partitions that it does not acknowledge, and
     /// sets when it may be asked again.
     fn probe(&mut self, now: Duration, interval: Duration) -> bool {
-        let due = now >= self.next_probe;
-        if due {
-            self.next_probe = now + interval;
-        }
-        due
+        is_due(&mut self.next_probe, now, interval)
     }
+}
+
+/// Returns whether something is due, and sets when it is due again.
+fn is_due(next: &mut Duration, now: Duration, interval: Duration) -> bool {
+    let due = now >= *next;
+    if due {
+        *next = now + interval;
+    }
+    due
 }
 
 /// The outcome of a retry.
@@ -87,7 +86,7 @@ impl Lane<'_> {
         let key = window.key().clone();
         let (pause, is_news) = self.caution.stop(&key, window.queue_end(), window.passed(), &event, now);
         window.stop(pause);
-        self.deps.status.set(&key, window.committed(), window.activity());
+        self.show(stream);
         self.chain.forget(&key);
         if is_news {
             self.emit(event);
@@ -95,9 +94,10 @@ impl Lane<'_> {
         Ok(self.source.unassign(&[key]).await?)
     }
 
-    /// Does the periodic work: partitions that the target leaves unacknowledged, partitions whose
-    /// retry is due, warm-ups that have stalled. Returns the time that the loop continues with. It
-    /// is later than `now` if the target left a question unanswered, which takes long.
+    /// Does the periodic work: finds what the target leaves unacknowledged, asks for the ids of its
+    /// topics, retries the partitions that are due, asks again where others begin, and abandons
+    /// warm-ups that have stalled. Returns the time that the loop continues with. It is later than
+    /// `now` if the target left a question unanswered, which takes long.
     pub(super) async fn tick(&mut self, now: Duration) -> Result<Duration, LaneError> {
         self.find_stuck(now).await?;
         if self.timers.look(now, self.topics.count()) {

@@ -8,14 +8,12 @@ use strait_core::progress::{Position, Skip, Tail};
 use strait_core::{Event, PartitionKey, SourceOffset, TopicId, lanes};
 
 use super::Lane;
-use crate::caution::{DENIED, UNAVAILABLE};
-use crate::clock::millis;
+use crate::caution::Unread;
 use crate::error::LaneError;
-use crate::partitions::{PartitionWindow, Pause, Stream, is_other};
-use crate::ports::{Class, PortError, SourceTopic, StartAt};
+use crate::partitions::{PartitionWindow, Pause, Stream};
+use crate::ports::{PortError, SourceTopic, StartAt};
 use crate::progress::ResumePoint;
 use crate::spec::{OnGap, OnTargetRecreated};
-use crate::status::Activity;
 
 /// The way on for a partition with progress.
 enum Placed {
@@ -28,16 +26,16 @@ enum Placed {
 /// Wait before the source is asked again where a partition begins.
 const UNPLACED_RETRY: Duration = Duration::from_secs(5);
 
-/// A partition without progress whose start the source did not tell.
+/// A partition whose start the source is to tell.
 #[derive(Debug)]
-struct Unplaced {
-    key: PartitionKey,
-    source_partitions: u32,
-    /// It is a new incarnation, and is copied from its beginning.
-    recreated: bool,
+pub(super) struct Unplaced {
+    pub key: PartitionKey,
+    pub source_partitions: u32,
+    /// Its topic or its target topic is a new incarnation: it is copied from its beginning.
+    pub recreated: bool,
 }
 
-/// The partitions of a lane that are not placed yet.
+/// The partitions of a lane whose start the source did not tell.
 #[derive(Debug, Default)]
 pub(super) struct UnplacedPartitions {
     partitions: Vec<Unplaced>,
@@ -49,13 +47,13 @@ impl Lane<'_> {
     /// committed first. This is not only for a take: the previous owner may have copied partitions
     /// that this process learns of later.
     pub(super) async fn place(&mut self, mine: Vec<(PartitionKey, u32)>, now: Duration) -> Result<(), LaneError> {
-        let mut reading = Vec::new();
-        let (mut first_seen, mut recopied) = (Vec::new(), Vec::new());
-        let target_ids = self.target_ids(&mine).await?;
-        for (key, source_partitions) in mine {
-            if let Some(point) = self.progress.resume_point(&key) {
+        let (mut reading, mut new) = (Vec::new(), Vec::new());
+        let points: Vec<_> = mine.iter().map(|(key, _)| self.progress.resume_point(key)).collect();
+        let target_ids = self.target_ids(&points).await?;
+        for ((key, source_partitions), point) in mine.into_iter().zip(points) {
+            if let Some(point) = point {
                 if let Placed::Recopied = self.check_target(&point.key, &point.position, &target_ids, now) {
-                    recopied.push((key, source_partitions));
+                    new.push(Unplaced { key, source_partitions, recreated: true });
                     continue;
                 }
                 reading.extend(self.resume(point, source_partitions, now)?);
@@ -71,30 +69,26 @@ impl Lane<'_> {
             }
             let newest = former.into_iter().max_by_key(|(_, position)| position.owner.count());
             let Some((old, position)) = newest else {
-                first_seen.push((key, source_partitions));
+                new.push(Unplaced { key, source_partitions, recreated: false });
                 continue;
             };
             if self.spec.policies.on_gap == OnGap::Continue {
-                self.add_first_seen(vec![(key, source_partitions)], true).await?;
+                new.push(Unplaced { key, source_partitions, recreated: true });
                 continue;
             }
             let (next, leader_epoch) = (position.next, position.leader_epoch);
             let window = PartitionWindow::new(old, source_partitions, next, leader_epoch);
             self.insert(window.with_pause(Some(Pause::Stopped)))?;
         }
-        self.add_first_seen(first_seen, false).await?;
-        self.add_first_seen(recopied, true).await?;
+        self.add_first_seen(new).await?;
         self.start_reading(&reading).await
     }
 
     /// Returns the present ids of the target topics that partitions were copied to. Topics that are
     /// gone have none.
-    async fn target_ids(
-        &mut self,
-        partitions: &[(PartitionKey, u32)],
-    ) -> Result<BTreeMap<Arc<str>, TopicId>, LaneError> {
+    async fn target_ids(&mut self, points: &[Option<ResumePoint>]) -> Result<BTreeMap<Arc<str>, TopicId>, LaneError> {
         let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
-        for point in partitions.iter().filter_map(|(key, _)| self.progress.resume_point(key)) {
+        for point in points.iter().flatten() {
             let known = point.position.tails.list().iter().filter(|tail| tail.id.is_known());
             names.extend(known.map(|tail| Arc::clone(&tail.topic)));
         }
@@ -164,27 +158,27 @@ impl Lane<'_> {
 
     /// Adds partitions without progress. Their first offset is committed before anything is
     /// fetched.
-    pub(super) async fn add_first_seen(
-        &mut self,
-        new: Vec<(PartitionKey, u32)>,
-        recreated: bool,
-    ) -> Result<(), LaneError> {
+    pub(super) async fn add_first_seen(&mut self, new: Vec<Unplaced>) -> Result<(), LaneError> {
         if new.is_empty() {
             return Ok(());
         }
         // `start` is for partitions that existed when the lane was first taken. Later ones are
         // copied from their beginning.
-        let existed = |key: &PartitionKey| !recreated && self.progress.created_with(key);
-        let (old, young): (Vec<_>, Vec<_>) = new.iter().map(|(key, _)| key.clone()).partition(existed);
+        let (mut old, mut young) = (Vec::new(), Vec::new());
+        for Unplaced { key, recreated, .. } in &new {
+            let existed = !recreated && self.progress.created_with(key);
+            let asked = if existed { &mut old } else { &mut young };
+            asked.push(key.clone());
+        }
         let mut starts = self.source.resolve(self.spec.start, &old).await?;
         starts.extend(self.source.resolve(StartAt::Earliest, &young).await?);
-        for (key, source_partitions) in new {
-            match starts.remove(&key) {
+        for unplaced in new {
+            match starts.remove(&unplaced.key) {
                 Some(Ok(start)) => {
-                    let window = PartitionWindow::first_seen(key, source_partitions, start);
+                    let window = PartitionWindow::first_seen(unplaced.key, unplaced.source_partitions, start);
                     self.insert(window)?;
                 }
-                Some(Err(error)) => self.postpone_start(Unplaced { key, source_partitions, recreated }, error),
+                Some(Err(error)) => self.postpone_start(unplaced, error),
                 // One that vanished in between is found by the next discovery of topics.
                 None => {}
             }
@@ -195,34 +189,20 @@ impl Lane<'_> {
     /// Keeps a partition whose start the source does not tell: it has no leader, or may not be
     /// read. The others are placed without it.
     fn postpone_start(&mut self, unplaced: Unplaced, error: PortError) {
-        let now = self.deps.clock.now();
-        let (partition, reason, retry_ms) = (unplaced.key.clone(), error.reason, millis(UNPLACED_RETRY));
-        let is_denied = error.class == Class::Stop;
-        let name = if is_denied { DENIED } else { UNAVAILABLE };
-        let (_, is_news) = self.caution.not_read(&partition, name, now, (UNPLACED_RETRY, UNPLACED_RETRY));
-        let activity = self.caution.unread_activity(&partition).unwrap_or(Activity::Stuck);
-        self.deps.status.set(&partition, SourceOffset(0), activity);
+        let (now, why) = (self.deps.clock.now(), Unread::of(error.class));
+        self.note_unread(&unplaced.key, why, error.reason, now, (UNPLACED_RETRY, UNPLACED_RETRY));
+        self.deps.status.set(&unplaced.key, SourceOffset(0), why.activity());
         self.unplaced.retry_at = now + UNPLACED_RETRY;
         self.unplaced.partitions.push(unplaced);
-        if is_news && is_denied {
-            self.emit(Event::SourceDenied { partition, reason, retry_ms });
-        } else if is_news {
-            self.emit(Event::SourceUnavailable { partition, reason, retry_ms });
-        }
     }
 
     /// Places partitions whose start was not known, once their retry is due.
     pub(super) async fn place_unplaced(&mut self, now: Duration) -> Result<(), LaneError> {
-        if self.unplaced.partitions.is_empty() || self.unplaced.retry_at > now {
+        if self.unplaced.retry_at > now {
             return Ok(());
         }
-        for recreated in [false, true] {
-            let all = self.unplaced.partitions.iter().filter(|unplaced| unplaced.recreated == recreated);
-            let due = all.map(|unplaced| (unplaced.key.clone(), unplaced.source_partitions)).collect();
-            self.unplaced.partitions.retain(|unplaced| unplaced.recreated != recreated);
-            self.add_first_seen(due, recreated).await?;
-        }
-        Ok(())
+        let due = std::mem::take(&mut self.unplaced.partitions);
+        self.add_first_seen(due).await
     }
 
     fn insert(&mut self, window: PartitionWindow) -> Result<Stream, LaneError> {
@@ -246,7 +226,7 @@ impl Lane<'_> {
             let window = self.partitions.at_mut(stream);
             window.source_grew(partitions);
             // Also where it is stopped already: the operator must hear that the topic is gone.
-            if is_other(window.key().topic_id, key.topic_id) {
+            if window.key().topic_id.is_other_than(key.topic_id) {
                 self.on_recreated(stream, key.topic_id).await?;
             }
         }
@@ -266,7 +246,7 @@ impl Lane<'_> {
         let names: BTreeSet<Arc<str>> = unlisted.iter().map(|(key, _)| Arc::clone(&key.topic)).collect();
         let ids = self.source.topic_ids(&names.into_iter().collect::<Vec<_>>()).await?;
         for (partition, position) in unlisted.into_iter().filter(|(key, _)| !ids.contains_key(&key.topic)) {
-            if self.caution.tell_once("source_gone", &partition.to_string()) {
+            if self.caution.tell_once("source_gone", partition.to_string().into()) {
                 self.emit(Event::SourceGone { partition, position });
             }
         }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use strait_core::{Event, LeaderEpoch, PartitionKey, SourceOffset, TopicId};
 
 use super::Lane;
-use crate::caution::{DENIED, Rewind, UNAVAILABLE};
+use super::place::Unplaced;
+use crate::caution::{Rewind, Unread};
 use crate::clock::millis;
 use crate::error::LaneError;
-use crate::partitions::{Pause, Stream, is_other};
-use crate::ports::{Class, ReadFailure};
+use crate::partitions::{Pause, Stream};
+use crate::ports::ReadFailure;
+use crate::retry::Retry;
 use crate::spec::{OnCorrupt, OnGap};
 use crate::status::Activity;
 
@@ -34,7 +36,7 @@ impl Lane<'_> {
         let (key, expected, leader_epoch) = (window.key().clone(), window.expected(), window.leader_epoch());
         let failure = match failure {
             ReadFailure::Denied(reason) => {
-                self.on_denied(stream, reason, now);
+                self.on_unread(stream, Unread::Denied, reason, now);
                 return Ok(());
             }
             ReadFailure::TooLarge { bytes, limit } => {
@@ -45,7 +47,7 @@ impl Lane<'_> {
                 return self.on_corrupt(stream, offset.max(expected), end, reason, now).await;
             }
             ReadFailure::Other(reason) => {
-                self.on_unavailable(stream, reason, now);
+                self.on_unread(stream, Unread::Unavailable, reason, now);
                 return Ok(());
             }
             other => other,
@@ -53,7 +55,7 @@ impl Lane<'_> {
         let ids = match self.source.topic_ids(std::slice::from_ref(&key.topic)).await {
             Ok(ids) => ids,
             Err(error) => {
-                self.on_unavailable(stream, error.to_string(), now);
+                self.on_unread(stream, Unread::Unavailable, error.to_string(), now);
                 return Ok(());
             }
         };
@@ -61,13 +63,13 @@ impl Lane<'_> {
             None => {
                 return self.stop(stream, Event::SourceGone { partition: key, position: expected }).await;
             }
-            Some(found) if is_other(key.topic_id, *found) => return self.on_recreated(stream, *found).await,
+            Some(found) if key.topic_id.is_other_than(*found) => return self.on_recreated(stream, *found).await,
             Some(_) => {}
         }
         let bounds = match self.source.bounds(std::slice::from_ref(&key)).await {
             Ok(bounds) => bounds,
             Err(error) => {
-                self.on_unavailable(stream, error.to_string(), now);
+                self.on_unread(stream, Unread::Unavailable, error.to_string(), now);
                 return Ok(());
             }
         };
@@ -132,42 +134,49 @@ impl Lane<'_> {
         self.start_reading(&[stream]).await
     }
 
-    fn on_denied(&mut self, stream: Stream, reason: String, now: Duration) {
-        let partition = self.partitions.at(stream).key().clone();
-        let (retry, is_news) = self.caution.not_read(&partition, DENIED, now, DENIED_RETRY);
-        self.partitions.at_mut(stream).pause(Pause::NeedsOperator { retry_at: retry.at });
+    /// Takes out a partition that the source does not give, for a while.
+    fn on_unread(&mut self, stream: Stream, why: Unread, reason: String, now: Duration) {
+        let key = self.partitions.at(stream).key().clone();
+        tracing::debug!(link = %self.spec.link, partition = %key, %reason, "the partition cannot be read");
+        let bounds = match why {
+            Unread::Denied => DENIED_RETRY,
+            Unread::Unavailable => UNAVAILABLE_RETRY,
+        };
+        let retry_at = self.note_unread(&key, why, reason, now, bounds).at;
+        self.partitions.at_mut(stream).pause(match why {
+            Unread::Denied => Pause::NeedsOperator { retry_at },
+            Unread::Unavailable => Pause::Waiting { retry_at },
+        });
         self.show(stream);
-        if is_news {
-            self.emit(Event::SourceDenied { partition, reason, retry_ms: millis(retry.after) });
-        }
     }
 
-    /// Takes out a partition that cannot be read now, for a while.
-    fn on_unavailable(&mut self, stream: Stream, reason: String, now: Duration) {
-        let partition = self.partitions.at(stream).key().clone();
-        let (retry, is_news) = self.caution.not_read(&partition, UNAVAILABLE, now, UNAVAILABLE_RETRY);
-        tracing::debug!(link = %self.spec.link, %partition, %reason, "the partition cannot be read");
-        self.partitions.at_mut(stream).pause(Pause::Waiting { retry_at: retry.at });
-        self.show(stream);
+    /// Records that the source does not give a partition, and reports it if that is news. Returns
+    /// the retry.
+    pub(super) fn note_unread(
+        &mut self,
+        key: &PartitionKey,
+        why: Unread,
+        reason: String,
+        now: Duration,
+        bounds: (Duration, Duration),
+    ) -> Retry {
+        let (retry, is_news) = self.caution.not_read(key, why, now, bounds);
         if is_news {
-            self.emit(Event::SourceUnavailable { partition, reason, retry_ms: millis(retry.after) });
+            self.emit(why.event(key.clone(), reason, millis(retry.after)));
         }
+        retry
     }
 
     /// Returns whether a partition that the source did not give may be read. Reading alone does not
-    /// tell: without the right to describe the topic the client retries for ever and
-    /// reports nothing.
+    /// tell: without the right to describe the topic the client retries for ever and reports
+    /// nothing.
     pub(super) async fn may_read(&mut self, stream: Stream, now: Duration) -> bool {
         let key = self.partitions.at(stream).key().clone();
         if !self.caution.is_unread(&key) {
             return true;
         }
         let Err(error) = self.source.bounds(std::slice::from_ref(&key)).await else { return true };
-        if error.class == Class::Stop {
-            self.on_denied(stream, error.reason, now);
-        } else {
-            self.on_unavailable(stream, error.reason, now);
-        }
+        self.on_unread(stream, Unread::of(error.class), error.reason, now);
         false
     }
 
@@ -240,6 +249,6 @@ impl Lane<'_> {
         // The old topic ends here, and nobody needs to act: the new one takes its place.
         self.deps.status.forget(&old);
         let key = PartitionKey { topic_id: found, ..old };
-        self.add_first_seen(vec![(key, source_partitions)], true).await
+        self.add_first_seen(vec![Unplaced { key, source_partitions, recreated: true }]).await
     }
 }

@@ -99,7 +99,7 @@ impl Lane<'_> {
                 return Err(LaneError::impossible(format!("{}: an empty batch is queued", window.key())));
             };
             // What is left out waits for nobody.
-            if window.next_copy().is_some() && window.must_wait_for_suspects(record.offset) {
+            if window.must_wait_for_suspects(record.offset) && window.next_copy().is_some() {
                 return Ok(Released::Done);
             }
             self.join(stream, now)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::progress::Position;
-use strait_core::{Event, Generation, OwnerEpoch};
+use strait_core::{Event, Generation};
 
 use super::pauses::Timers;
 use super::place::UnplacedPartitions;
@@ -15,7 +15,7 @@ use super::{Lane, LaneDeps};
 use crate::caution::Caution;
 use crate::error::LaneError;
 use crate::partitions::{InFlight, Partitions};
-use crate::ports::{Class, PortError, Taken};
+use crate::ports::{Class, PortError, SourceTopic, Taken};
 use crate::progress::Progress;
 use crate::spec::{DeliveryMode, LaneSpec};
 use crate::target_topics::TargetTopics;
@@ -67,9 +67,8 @@ impl<'a> Lane<'a> {
         let (taken, ()) = tokio::join!(target.take(), ready);
         let taken = taken?;
         let read = deps.progress.read(spec.lane).await?;
-        let last = read.newest.as_ref();
-        let owner = last.map_or_else(OwnerEpoch::default, |position| position.owner).following(spec.process);
-        if let Err(error) = check_sole_owner(&taken, last, spec) {
+        let owner = read.next_owner(spec.process);
+        if let Err(error) = check_sole_owner(&taken, read.newest.as_ref(), spec) {
             target.close(ABORT_MAX).await;
             return Err(error.into());
         }
@@ -79,7 +78,7 @@ impl<'a> Lane<'a> {
         }
         if let Some(before) = read.lane.as_ref().and_then(|lane| lane.other_delivery(spec.delivery)) {
             let (before, now) = (Arc::clone(before), spec.delivery.name().into());
-            deps.events.emit(&spec.link, Event::DeliveryChanged { lane: spec.lane.0, before, now });
+            deps.emit(&spec.link, Event::DeliveryChanged { lane: spec.lane.0, before, now });
         }
         let source = deps.connector.source(spec.lane).await?;
         let topics = Arc::clone(&deps.topics.borrow());
@@ -102,19 +101,7 @@ impl<'a> Lane<'a> {
             release: Release::default(),
             unplaced: UnplacedPartitions::default(),
         };
-        let placed = match lane.mine(&topics).await {
-            Ok(mine) => lane.place(mine, now).await,
-            Err(error) => Err(error),
-        };
-        let placed = match placed {
-            Ok(()) => lane.report_gone(&topics).await,
-            Err(error) => Err(error),
-        };
-        let placed = match placed {
-            Ok(()) => lane.open_existing_topics().await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = placed {
+        if let Err(error) = lane.place_mine(&topics, now).await {
             lane.close_clients(ABORT_MAX).await;
             return Err(error);
         }
@@ -124,6 +111,14 @@ impl<'a> Lane<'a> {
             lane.partitions.claim();
         }
         Ok(lane)
+    }
+
+    /// Puts every partition at its committed position, and opens the topics that they go to.
+    async fn place_mine(&mut self, topics: &[SourceTopic], now: Duration) -> Result<(), LaneError> {
+        let mine = self.mine(topics).await?;
+        self.place(mine, now).await?;
+        self.report_gone(topics).await?;
+        self.open_existing_topics().await
     }
 
     /// Ends every client of this attempt. Open transactions are aborted, as far as that goes within

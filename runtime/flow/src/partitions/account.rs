@@ -40,7 +40,7 @@ struct LeftOut {
 }
 
 /// The part of a position that the account knows.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Accounted {
     pub tails: Tails,
     pub origin: Option<SourceOffset>,
@@ -101,7 +101,7 @@ impl Account {
         }
     }
 
-    /// Takes out the maps of the source offsets from `from` to `next`, into `maps`. Returns what
+    /// Takes out the maps of the source offsets from `first` to `next`, into `maps`. Returns what
     /// the position at `next` says.
     pub fn write(
         &mut self,

@@ -15,8 +15,6 @@ mod written;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use strait_core::TopicId;
-
 pub(crate) use account::Accounted;
 pub(crate) use in_flight::{InFlight, Manner, Place};
 pub(crate) use pause::Pause;
@@ -204,9 +202,4 @@ impl Partitions {
             first.owe_progress();
         }
     }
-}
-
-/// Returns whether two ids are those of different incarnations of a topic. Unknown ids never are.
-pub(crate) fn is_other(known: TopicId, found: TopicId) -> bool {
-    known.is_other_than(found)
 }

@@ -1,13 +1,12 @@
-//! The part of a transaction's progress that one partition contributes.
+//! The part of a position that its partition's window knows.
 
 use std::sync::Arc;
 
-use strait_core::progress::Border;
 use strait_core::{LeaderEpoch, SourceOffset};
 
 use super::Accounted;
 
-/// The part of a transaction's progress that one partition contributes.
+/// The part of a position that its partition's window knows.
 #[derive(Debug)]
 pub(crate) struct Written {
     /// The next source offset: everything before it is settled.
@@ -16,8 +15,6 @@ pub(crate) struct Written {
     pub leader_epoch: LeaderEpoch,
     /// The plugins that judged that record.
     pub generation: Arc<str>,
-    /// Changes of plugins that were not written before.
-    pub borders: Vec<Border>,
     /// The parts of the position besides its offset.
     pub accounted: Accounted,
 }

@@ -298,10 +298,10 @@ pub enum TargetEvent {
     Broken(PortError),
 }
 
-/// The transactional ids of a lane that was taken, by their letters. `None` in at-least-once mode.
+/// The transactional ids of a lane that was taken, by their letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// The two ids at work, of slot A and of slot B.
+    /// The two ids at work, of slot A and of slot B. `None` in at-least-once mode.
     pub ids: Option<(char, char)>,
     /// The ids that are not fenced: their last transaction has been decided but cannot complete
     /// yet. Initialising them does not fence the producer that decided it.

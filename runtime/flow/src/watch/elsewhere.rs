@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use strait_core::{LaneId, PartitionKey, SourceOffset};
 
-use crate::partitions::is_other;
-
 #[derive(Debug)]
 struct Lane {
     /// Where its progress ends, and since when.
@@ -74,10 +72,7 @@ impl Elsewhere {
     /// Returns the committed position of a partition of a quiet lane.
     pub fn position(&self, lane: LaneId, key: &PartitionKey) -> Option<SourceOffset> {
         let positions = self.lanes.get(&lane)?.positions.as_ref()?;
-        let same = |(other, _): &(&PartitionKey, &SourceOffset)| {
-            (&other.topic, other.partition) == (&key.topic, key.partition) && !is_other(other.topic_id, key.topic_id)
-        };
-        positions.get(key).or_else(|| positions.iter().find(same).map(|(_, next)| next)).copied()
+        key.entry_of(positions).copied()
     }
 
     /// Returns why the ends of lanes are not known.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use strait_core::{LaneId, PartitionKey, Side, SourceOffset, TopicId, lanes};
 
-use crate::partitions::is_other;
 use crate::ports::SourceTopic;
 use crate::status::{Activity, LaneState, LaneStatus, LinkStatus, PartitionStatus, Reason, Unreachable};
 
@@ -26,7 +25,7 @@ pub(super) struct Watched {
 pub(super) struct Facts {
     pub lanes: BTreeMap<LaneId, LaneStatus>,
     pub has_joined: bool,
-    pub reasons: BTreeMap<PartitionKey, Reason>,
+    pub reasons: BTreeMap<PartitionKey, Arc<Reason>>,
     pub unreachable: BTreeMap<Side, Unreachable>,
     /// Why the source gives no bounds of a partition.
     pub failed: BTreeMap<PartitionKey, String>,
@@ -41,7 +40,7 @@ pub(super) fn watched(topics: &[SourceTopic], status: &LinkStatus, lanes: u32) -
     let mut all = Vec::new();
     let mut reported: BTreeSet<(Arc<str>, i32)> = BTreeSet::new();
     for (key, here) in status.partitions() {
-        let is_former = ids.get(&*key.topic).is_some_and(|id| is_other(key.topic_id, *id));
+        let is_former = ids.get(&*key.topic).is_some_and(|id| key.topic_id.is_other_than(*id));
         reported.insert((Arc::clone(&key.topic), key.partition));
         all.push(Watched { lane: lane(&key), key, here: Some(here), is_former });
     }
@@ -203,7 +202,7 @@ mod tests {
         assert!(reason(&facts, &unknown).contains("has not begun with it"));
 
         let event = Event::SourceDenied { partition: key(1, 0), reason: "no ACL".to_owned(), retry_ms: 1 };
-        facts.reasons.insert(key(1, 0), Reason { event, at: 5 * S, time_ms: 0 });
+        facts.reasons.insert(key(1, 0), Arc::new(Reason { event, at: 5 * S }));
         assert!(reason(&facts, &running).contains("no reason is known"), "so is the event");
         assert!(
             reason(&facts, &stopped).contains("source_denied: ") && reason(&facts, &stopped).contains("grant Read")

@@ -44,6 +44,11 @@ impl Hanging {
         }
         events
     }
+
+    /// Forgets other partitions than these.
+    pub fn keep(&mut self, is_watched: impl Fn(&PartitionKey) -> bool) {
+        self.open.retain(|key, _| is_watched(key));
+    }
 }
 
 #[cfg(test)]
@@ -69,5 +74,7 @@ mod tests {
         assert_eq!([look(5, 9, 0), look(5, 12, 14), look(5, 12, 15), look(5, 12, 16)], [0, 0, 1, 0]);
         assert_eq!([look(8, 12, 17), look(8, 12, 31), look(12, 12, 32), look(12, 15, 33)], [0, 0, 0, 0]);
         assert_eq!([look(12, 15, 47), look(12, 15, 48)], [0, 1]);
+        hanging.keep(|watched| *watched != key);
+        assert!(hanging.open.is_empty());
     }
 }

@@ -26,7 +26,7 @@ use crate::lane::LaneDeps;
 use crate::lock::lock;
 use crate::ports::{BoundsAnswer, Discovery, ProgressStore};
 use crate::spec::LaneSpec;
-use crate::status::Standing;
+use crate::status::{LaneStatus, Standing};
 
 /// Longest time between two applications of the rules.
 const TICK: Duration = Duration::from_secs(5);
@@ -144,20 +144,19 @@ impl Watchdog {
         }
     }
 
-    fn watched(&self) -> Vec<Watched> {
+    /// Returns the partitions of this process's lanes, and those that nobody seems to move.
+    fn watched(&self, mine: &BTreeMap<LaneId, LaneStatus>) -> Vec<Watched> {
         let topics = Arc::clone(&self.deps.topics.borrow());
-        watched(&topics, &self.deps.status, self.spec.lanes)
+        let mut all = watched(&topics, &self.deps.status, self.spec.lanes);
+        let seen = lock(&self.seen);
+        all.retain(|watched| mine.contains_key(&watched.lane) || seen.elsewhere.is_quiet(watched.lane));
+        all
     }
 
-    /// Reads the log bounds of the partitions that this process moves, and of those that nobody
-    /// seems to move.
+    /// Reads the log bounds of the partitions that are watched and still exist.
     async fn look_at_source(&self) {
-        let mine: BTreeSet<LaneId> = self.deps.status.lanes().into_keys().collect();
-        let is_asked = |watched: &Watched| {
-            let quiet = || lock(&self.seen).elsewhere.is_quiet(watched.lane);
-            !watched.is_former && (mine.contains(&watched.lane) || quiet())
-        };
-        let keys: Vec<PartitionKey> = self.watched().into_iter().filter(is_asked).map(|watched| watched.key).collect();
+        let all = self.watched(&self.deps.status.lanes()).into_iter();
+        let keys: Vec<PartitionKey> = all.filter(|watched| !watched.is_former).map(|watched| watched.key).collect();
         if keys.is_empty() {
             return;
         }
@@ -236,12 +235,8 @@ impl Watchdog {
     fn judge(&self) {
         let (now, status) = (self.deps.clock.now(), &self.deps.status);
         let mut events = self.judge_clusters(now);
-        let mut all = self.watched();
         let facts = self.facts();
-        {
-            let seen = lock(&self.seen);
-            all.retain(|watched| facts.lanes.contains_key(&watched.lane) || seen.elsewhere.is_quiet(watched.lane));
-        }
+        let all = self.watched(&facts.lanes);
         let keys: BTreeSet<PartitionKey> = all.iter().map(|watched| watched.key.clone()).collect();
         let fresh_since = now.saturating_sub(stale_after(self.intervals));
         status.keep_bounds(|key| keys.contains(key), fresh_since);
@@ -288,6 +283,7 @@ impl Watchdog {
             }
             standing.insert(key.clone(), found);
         }
+        seen.hanging.keep(|key| keys.contains(key));
         for (key, still) in seen.rule.keep(|key| keys.contains(key), now) {
             ended.add((LaneId(0), String::new()), moves_again(&key, None, still));
         }

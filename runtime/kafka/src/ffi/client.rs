@@ -59,6 +59,7 @@ pub trait Observer: Send + Sync {
 /// The state that callbacks reach through the opaque pointer. [`Client`] drops its `Arc` after the
 /// instance.
 struct Shared {
+    kind: ClientKind,
     label: String,
     secrets: Vec<String>,
     observer: Option<Arc<dyn Observer>>,
@@ -70,7 +71,6 @@ struct Shared {
 /// An owned `rd_kafka_t`. It is thread safe, as librdkafka is.
 pub struct Client {
     rk: NonNull<b::rd_kafka_t>,
-    kind: ClientKind,
     shared: Arc<Shared>,
     /// Set once the cluster has shown a controller.
     has_controller: OnceLock<()>,
@@ -101,6 +101,7 @@ impl Client {
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, FfiError> {
         let shared = Arc::new(Shared {
+            kind,
             label: label.to_owned(),
             secrets: settings.secrets(),
             observer,
@@ -138,7 +139,7 @@ impl Client {
             return Err(FfiError::new(Code::INVALID_ARG, reason));
         };
         std::mem::forget(conf);
-        Ok(Self { rk, kind, shared, has_controller: OnceLock::new() })
+        Ok(Self { rk, shared, has_controller: OnceLock::new() })
     }
 
     pub(super) fn raw(&self) -> *mut b::rd_kafka_t {
@@ -177,7 +178,7 @@ impl Client {
         Duration::from_micros(self.shared.round_trip_us.load(Ordering::Relaxed))
     }
 
-    /// Returns the largest offset that the client was about to fetch by the last statistics, over
+    /// Returns the largest offset that a consumer was about to fetch by the last statistics, over
     /// all partitions; 0 before the first. It passes markers and aborted records, which no message
     /// shows.
     #[must_use]
@@ -222,6 +223,14 @@ impl Client {
             return true;
         }
         controller < 0
+    }
+
+    /// Refreshes the client's metadata of the topics that it has handles of, in one request.
+    ///
+    /// # Errors
+    /// [`FfiError`].
+    pub fn refresh_open_topics(&self, timeout: Duration) -> Result<(), FfiError> {
+        self.broker_ids(timeout).map(drop)
     }
 
     fn broker_ids(&self, timeout: Duration) -> Result<Vec<i32>, FfiError> {
@@ -332,7 +341,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         // Without a close, which could wait for a dead broker. The membership leaves its group by
         // itself.
-        let flags = match self.kind {
+        let flags = match self.shared.kind {
             ClientKind::Consumer => b::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE,
             ClientKind::Producer => 0,
         };
@@ -418,7 +427,7 @@ unsafe extern "C" fn on_stats(_rk: *mut b::rd_kafka_t, json: *mut c_char, len: u
     // SAFETY: our opaque; json has len bytes and stays librdkafka's (we return 0).
     let (shared, json) = unsafe { (shared(opaque), super::slice(json.cast_const().cast::<u8>(), len)) };
     let Some(shared) = shared else { return 0 };
-    let Some(statistics) = Statistics::of(json) else { return 0 };
+    let Some(statistics) = Statistics::of(json, shared.kind == ClientKind::Consumer) else { return 0 };
     shared.next_offset.fetch_max(statistics.next_offset, Ordering::Relaxed);
     if let Some(round_trip_us) = statistics.round_trip_us {
         shared.round_trip_us.store(round_trip_us, Ordering::Relaxed);

@@ -30,6 +30,7 @@ pub use message::{ConsumedMessage, Stamp};
 pub use mock::MockCluster;
 pub use partitions::{Listed, OffsetSpec, Place};
 pub use producer::{Handle, OutHeaderList, OutMessage, Producer, ReportedMessage};
+pub(crate) use topic_admin::CONFIGS_PER_REQUEST;
 pub use topic_admin::{NewTopic, TopicConfigs};
 
 /// Tunes the memory allocator for the many threads of librdkafka's clients. Call it before any

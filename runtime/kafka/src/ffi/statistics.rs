@@ -9,31 +9,40 @@ use serde::Deserialize;
 pub(super) struct Statistics {
     /// Round trip to the brokers in microseconds, weighted by requests. `None` without a request.
     pub round_trip_us: Option<u64>,
-    /// The largest offset that the client fetches next, over all partitions.
+    /// The largest offset that a consumer fetches next, over all partitions.
     pub next_offset: i64,
 }
 
 impl Statistics {
-    /// Reads a report; `None` if it is of another kind.
-    pub fn of(json: &[u8]) -> Option<Self> {
+    /// Reads a report; `None` if it is of another kind. It has an offset for each partition, which
+    /// are read for a consumer only.
+    pub fn of(json: &[u8], with_offsets: bool) -> Option<Self> {
         let report = serde_json::from_slice::<Report>(json).ok()?;
         let (mut total, mut count) = (0_u64, 0_u64);
         for broker in report.brokers.values().filter(|broker| broker.nodeid >= 0) {
             total = total.saturating_add(broker.rtt.avg.saturating_mul(broker.rtt.cnt));
             count = count.saturating_add(broker.rtt.cnt);
         }
-        let partitions = report.topics.values().flat_map(|topic| topic.partitions.values());
-        Some(Self {
-            round_trip_us: total.checked_div(count).map(|average| average.max(1)),
-            next_offset: partitions.map(|partition| partition.next_offset).max().unwrap_or(0).max(0),
-        })
+        let next_offset = if with_offsets { next_offset(json)? } else { 0 };
+        Some(Self { round_trip_us: total.checked_div(count).map(|average| average.max(1)), next_offset })
     }
+}
+
+fn next_offset(json: &[u8]) -> Option<i64> {
+    let report = serde_json::from_slice::<Offsets>(json).ok()?;
+    let partitions = report.topics.values().flat_map(|topic| topic.partitions.values());
+    Some(partitions.map(|partition| partition.next_offset).max().unwrap_or(0).max(0))
 }
 
 #[derive(Deserialize)]
 struct Report {
     #[serde(default)]
     brokers: BTreeMap<String, Broker>,
+}
+
+/// The part of a report that has the partitions.
+#[derive(Deserialize)]
+struct Offsets {
     #[serde(default)]
     topics: BTreeMap<String, Topic>,
 }
@@ -70,8 +79,8 @@ mod tests {
         let json = br#"{"name":"x","brokers":{"b:1/bootstrap":{"nodeid":-1,"rtt":{"avg":9,"cnt":9}},
             "b:1/1":{"nodeid":1,"rtt":{"avg":100,"cnt":1}},"b:2/2":{"nodeid":2,"rtt":{"avg":200,"cnt":3}}},
             "topics":{"t":{"partitions":{"0":{"next_offset":70,"lo_offset":1},"-1":{"next_offset":-1001}}}}}"#;
-        assert_eq!(Statistics::of(json), Some(Statistics { round_trip_us: Some(175), next_offset: 70 }));
-        assert_eq!(Statistics::of(b"{}"), Some(Statistics { round_trip_us: None, next_offset: 0 }));
-        assert_eq!(Statistics::of(b"no JSON"), None);
+        assert_eq!(Statistics::of(json, true), Some(Statistics { round_trip_us: Some(175), next_offset: 70 }));
+        assert_eq!(Statistics::of(b"{}", true), Some(Statistics { round_trip_us: None, next_offset: 0 }));
+        assert_eq!(Statistics::of(b"no JSON", true), None);
     }
 }

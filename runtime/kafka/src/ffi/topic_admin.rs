@@ -7,10 +7,10 @@ use std::time::Duration;
 use rdkafka_sys::bindings as b;
 
 use super::admin::{Options, ask, wrong_answer};
-use super::{Client, Code, FfiError, c_string, check, raw, slice, string, timeout_ms};
+use super::{Client, Code, FfiError, c_string, raw, slice, string};
 
 /// Most topics in one DescribeConfigs request: an answer has some 3 KiB for each.
-const CONFIGS_PER_REQUEST: usize = 100;
+pub(crate) const CONFIGS_PER_REQUEST: usize = 100;
 
 /// The settings of a topic, defaults included.
 pub type TopicConfigs = BTreeMap<String, String>;
@@ -91,21 +91,6 @@ impl Client {
             let mut count = 0;
             let described = b::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
             Ok(slice(described.cast_const(), count).iter().map(|resource| configs_of(*resource)).collect())
-        }
-    }
-
-    /// Refreshes the client's metadata of the topics that it has handles of, in one request.
-    ///
-    /// # Errors
-    /// [`FfiError`].
-    pub fn refresh_open_topics(&self, timeout: Duration) -> Result<(), FfiError> {
-        // SAFETY: live instance; the metadata is released at once.
-        unsafe {
-            let mut metadata = std::ptr::null();
-            let none = std::ptr::null_mut();
-            check(raw::rd_kafka_metadata(self.raw(), 0, none, &raw mut metadata, timeout_ms(timeout)))?;
-            b::rd_kafka_metadata_destroy(metadata);
-            Ok(())
         }
     }
 

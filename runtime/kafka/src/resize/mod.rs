@@ -17,7 +17,7 @@ use strait_core::LaneId;
 use strait_core::progress::{LaneProgress, LaneRecord, ProgressRecord, map_topic, progress_topic};
 use strait_flow::ports::{Class, PortError, ProgressStore, Target};
 
-use crate::config::{ClusterConfig, TargetTuning};
+use crate::config::{ClusterConfig, TargetTuning, group};
 use crate::error::{blocking, own};
 use crate::ffi::{Client, FfiError};
 use crate::lazy_client::{connect, fail};
@@ -149,7 +149,7 @@ fn check(client: &Client, link: &str, lanes: u32, context: &str, timeout: Durati
     if lanes < existing {
         return Err(ResizeError::Fewer { link, existing });
     }
-    let members = client.group_members(&format!("strait.{link}"), timeout).map_err(port)?;
+    let members = client.group_members(&group(&link), timeout).map_err(port)?;
     if !members.is_empty() {
         return Err(ResizeError::Running { link, members });
     }

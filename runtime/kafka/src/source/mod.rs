@@ -20,7 +20,7 @@ use strait_flow::ports::{Class, Fetched, LogBounds, PortError, ReadEpoch, ReadFr
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{ClusterConfig, SourceTuning, reader as reader_settings};
-use crate::error::{blocking, own, port_error, port_error_because};
+use crate::error::{ask, own, port_error};
 use crate::ffi::{Client, Code, Consumer, FfiError, OffsetSpec, Place};
 use crate::queries::{self, Offsets};
 use reader::{Command, Reader};
@@ -93,10 +93,8 @@ impl KafkaSource {
         what: &str,
         question: impl FnOnce(&Client, Duration) -> Result<T, FfiError> + Send + 'static,
     ) -> Result<T, PortError> {
-        let context = format!("{}, {what}", self.context);
         let (client, timeout) = (Arc::clone(&self.client), self.timeout);
-        let result = blocking(&context, move || question(&client, timeout).map_err(|error| (error, client.trouble())));
-        result.await?.map_err(|(error, trouble)| port_error_because(context, &error, trouble))
+        ask(format!("{}, {what}", self.context), client, move |client| question(client, timeout)).await
     }
 }
 

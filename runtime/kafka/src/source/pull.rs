@@ -37,20 +37,18 @@ pub(super) struct Group {
     bytes: usize,
 }
 
-/// A finding of a pull: a batch that is still to be copied (`G`), another event, or damage.
-pub(super) enum Item<G> {
-    Batch(G),
+/// A finding of a pull: a batch that is still to be copied, another event, or damage.
+pub(super) enum Item {
+    Batch(Group),
     Other(Fetched),
     Damage(Damage),
 }
 
-pub(super) fn partition_of(item: &Item<Fetched>) -> (&Arc<str>, i32) {
+pub(super) fn partition_of(item: &Result<Fetched, Damage>) -> (&Arc<str>, i32) {
     match item {
-        Item::Damage(damage) => (&damage.topic, damage.partition),
-        Item::Batch(fetched) | Item::Other(fetched) => match fetched {
-            Fetched::Batch { batch, .. } => (batch.topic(), batch.partition()),
-            Fetched::Moved { topic, partition, .. } | Fetched::Failed { topic, partition, .. } => (topic, *partition),
-        },
+        Ok(Fetched::Batch { batch, .. }) => (batch.topic(), batch.partition()),
+        Ok(Fetched::Moved { topic, partition, .. } | Fetched::Failed { topic, partition, .. }) => (topic, *partition),
+        Err(damage) => (&damage.topic, damage.partition),
     }
 }
 
@@ -61,7 +59,7 @@ pub(super) fn sort(
     assigned: &mut AssignedPartitions,
     limit: u64,
     context: &str,
-) -> Vec<Item<Group>> {
+) -> Vec<Item> {
     let mut items = Vec::new();
     let mut open: HashMap<(usize, i32), usize> = HashMap::new();
     for (index, message) in messages.iter().enumerate() {
@@ -108,12 +106,7 @@ pub(super) fn sort(
 }
 
 /// Returns the event of a message without a record.
-fn out_of_band(
-    message: &ConsumedMessage<'_>,
-    state: &mut Assigned,
-    topic: Arc<str>,
-    limit: u64,
-) -> Option<Item<Group>> {
+fn out_of_band(message: &ConsumedMessage<'_>, state: &mut Assigned, topic: Arc<str>, limit: u64) -> Option<Item> {
     let (epoch, partition, code) = (state.epoch, message.partition(), message.code());
     if code == Code::PARTITION_EOF {
         let is_first = state.is_at_end.replace(true).is_none();
@@ -164,23 +157,23 @@ fn end_of_epoch(text: &str) -> Option<SourceOffset> {
 }
 
 /// Copies the messages of a batch out of librdkafka's memory.
-pub(super) fn copy(item: Item<Group>, messages: &[ConsumedMessage<'_>], ready: &mut Vec<Item<Fetched>>) {
+pub(super) fn copy(item: Item, messages: &[ConsumedMessage<'_>], ready: &mut Vec<Result<Fetched, Damage>>) {
     let mut group = match item {
-        Item::Other(fetched) => return ready.push(Item::Other(fetched)),
-        Item::Damage(damage) => return ready.push(Item::Damage(damage)),
+        Item::Other(fetched) => return ready.push(Ok(fetched)),
+        Item::Damage(damage) => return ready.push(Err(damage)),
         Item::Batch(group) => group,
     };
     let (batch, damaged) = copy_records(&group, messages);
     let Some((index, damage)) = damaged else {
-        return ready.push(Item::Batch(Fetched::Batch { epoch: group.epoch, batch: batch.build() }));
+        return ready.push(Ok(Fetched::Batch { epoch: group.epoch, batch: batch.build() }));
     };
     // The records before it are good.
     group.messages.truncate(index);
     if !group.messages.is_empty() {
         let (batch, _) = copy_records(&group, messages);
-        ready.push(Item::Batch(Fetched::Batch { epoch: group.epoch, batch: batch.build() }));
+        ready.push(Ok(Fetched::Batch { epoch: group.epoch, batch: batch.build() }));
     }
-    ready.push(Item::Damage(damage));
+    ready.push(Err(damage));
 }
 
 /// Copies the records of a batch up to the first whose headers cannot be read: without them it

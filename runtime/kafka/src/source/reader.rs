@@ -8,7 +8,7 @@ use strait_core::SourceOffset;
 use strait_flow::ports::{Fetched, PortError, ReadEpoch, ReadFailure};
 use tokio::sync::{mpsc, oneshot};
 
-use super::pull::{Assigned, AssignedPartitions, Item, copy, failure, partition_of, sort};
+use super::pull::{Assigned, AssignedPartitions, copy, failure, partition_of, sort};
 use super::search::{Damage, Found, Search};
 use crate::config::Settings;
 use crate::error::port_error;
@@ -43,7 +43,8 @@ pub(super) struct Reader {
     record_bytes: usize,
     context: String,
     last_trouble: Option<Instant>,
-    settings: Settings,
+    /// The largest response that the client takes, in bytes.
+    limit: u64,
     search: Search,
 }
 
@@ -57,6 +58,7 @@ impl Reader {
         context: String,
     ) -> Self {
         let label = format!("{}/scout", consumer.client().label());
+        let limit = settings.get("receive.message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(0);
         Self {
             consumer,
             commands,
@@ -67,8 +69,8 @@ impl Reader {
             record_bytes: 1024,
             context,
             last_trouble: None,
-            search: Search::new(label, settings.clone()),
-            settings,
+            limit,
+            search: Search::new(label, settings),
         }
     }
 
@@ -187,8 +189,7 @@ impl Reader {
     /// Takes the messages that librdkafka has queued. Returns their number.
     fn pull(&mut self) -> usize {
         let count = (self.pull_bytes / self.record_bytes.max(1)).clamp(PULL_MIN, PULL_MAX);
-        let limit = self.limit();
-        let (assigned, context) = (&mut self.assigned, self.context.as_str());
+        let (assigned, limit, context) = (&mut self.assigned, self.limit, self.context.as_str());
         let (got, bytes, ready) = self.consumer.consume(count, Duration::ZERO, |messages| {
             let items = sort(messages, assigned, limit, context);
             let bytes: usize = messages.iter().map(ConsumedMessage::bytes).sum();
@@ -203,12 +204,12 @@ impl Reader {
             if failed.iter().any(|place| place.topic == **topic && place.partition == partition) {
                 continue;
             }
-            if matches!(item, Item::Damage(_) | Item::Other(Fetched::Failed { .. })) {
+            if matches!(item, Err(_) | Ok(Fetched::Failed { .. })) {
                 failed.push(Place::of(&**topic, partition));
             }
             match item {
-                Item::Batch(fetched) | Item::Other(fetched) => self.waiting.push_back(Ok(fetched)),
-                Item::Damage(damage) => self.search.find_end(damage),
+                Ok(fetched) => self.waiting.push_back(Ok(fetched)),
+                Err(damage) => self.search.find_end(damage),
             }
         }
         if let Err(error) = self.unassign(&failed) {
@@ -228,17 +229,16 @@ impl Reader {
             let known =
                 known.and_then(|(topic, partitions)| Some((Arc::clone(topic), partitions.get(&partition)?.epoch)));
             let Some((topic, epoch)) = known else { continue };
-            if let Err(error) = self.unassign(&[Place::of(&*topic, partition)]) {
-                tracing::warn!("{}: unassigning {topic}-{partition}: {error}", self.context);
-            }
-            let failure = failure(code, &code.text());
-            self.waiting.push_back(Ok(Fetched::Failed { epoch, topic, partition, failure }));
+            self.fail(epoch, topic, partition, failure(code, &code.text()));
         }
     }
 
-    /// Returns the largest response that the client takes, in bytes.
-    fn limit(&self) -> u64 {
-        self.settings.get("receive.message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(0)
+    /// Unassigns a partition, and reports why it cannot be read.
+    fn fail(&mut self, epoch: ReadEpoch, topic: Arc<str>, partition: i32, failure: ReadFailure) {
+        if let Err(error) = self.unassign(&[Place::of(&*topic, partition)]) {
+            tracing::warn!("{}: unassigning {topic}-{partition}: {error}", self.context);
+        }
+        self.waiting.push_back(Ok(Fetched::Failed { epoch, topic, partition, failure }));
     }
 
     /// Searches for what librdkafka does not say of batches that cannot be read. Returns whether it
@@ -286,11 +286,7 @@ impl Reader {
             return false;
         };
         let (epoch, partition) = (state.epoch, place.partition);
-        if let Err(error) = self.unassign(std::slice::from_ref(place)) {
-            tracing::warn!("{}: unassigning {topic}-{partition}: {error}", self.context);
-        }
-        let failure = ReadFailure::TooLarge { bytes: Some(bytes), limit: self.limit() };
-        self.waiting.push_back(Ok(Fetched::Failed { epoch, topic, partition, failure }));
+        self.fail(epoch, topic, partition, ReadFailure::TooLarge { bytes: Some(bytes), limit: self.limit });
         true
     }
 

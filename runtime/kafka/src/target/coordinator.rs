@@ -17,7 +17,7 @@ const EXPLAIN: Duration = Duration::from_secs(5);
 
 /// Returns why the coordinator of a transactional id gives no answer, as the end of the error's
 /// text; empty where nothing is known, or where it did answer. Blocks for a bounded time.
-pub(super) fn why_silent(client: &Client, error: &FfiError) -> String {
+fn why_silent(client: &Client, error: &FfiError) -> String {
     let is_silent = matches!(error.code, Code::TIMED_OUT | Code::COORDINATOR_NOT_AVAILABLE | Code::NOT_COORDINATOR);
     if !is_silent {
         return String::new();
@@ -40,6 +40,16 @@ pub(super) fn why_silent(client: &Client, error: &FfiError) -> String {
     )
 }
 
+/// Returns why a transactional id cannot be initialised. A refused login explains more than the
+/// timeout that follows it.
+pub(super) fn init_error(client: &Client, context: &str, error: &FfiError) -> PortError {
+    let why = port_error_because(context, error, client.trouble());
+    if why.class != Class::Retry {
+        return why;
+    }
+    PortError { reason: why.reason + &why_silent(client, error), ..producer_error(context, error) }
+}
+
 /// Initialises a transactional id of the link that no lane uses, to see whether the cluster has
 /// transactions and this principal may use them.
 ///
@@ -54,11 +64,7 @@ pub async fn probe_transactions(cluster: &ClusterConfig, link: &str, timeout: Du
         let reports = Reports::new(text.clone());
         let producer =
             Producer::new(&text, &settings, reports, || ()).map_err(|error| producer_error(text.clone(), &error))?;
-        let initialised = initialise(&producer, timeout).map_err(|error| {
-            let why = port_error_because(&text, &error, producer.client().trouble());
-            let silent = if why.class == Class::Retry { why_silent(producer.client(), &error) } else { String::new() };
-            PortError { reason: why.reason + &silent, ..why }
-        });
+        let initialised = initialise(&producer, timeout).map_err(|error| init_error(producer.client(), &text, &error));
         drop(producer);
         initialised
     })

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use strait_flow::lock;
 
 use crate::config::{ClusterConfig, TargetTuning};
-use crate::error::{blocking, own, port_error_because};
+use crate::error::{ask, blocking, own};
 use crate::ffi::{Client, Code, OutHeaderList, OutMessage, Producer};
 use crate::queries::{describe_one, topic_ids};
 use crate::topics::maker::TopicMaker;
@@ -231,36 +231,26 @@ impl Target for KafkaTarget {
 
     async fn open_existing(&mut self, wanted: Vec<WantedTopic>) -> Result<Vec<(Arc<str>, TargetTopic)>, PortError> {
         let Some(client) = self.client() else { return Err(self.not_taken()) };
-        let (context, timeout) = (self.spec.context.clone(), self.spec.tuning.request_timeout);
-        let failed = move |error, client: &Client| port_error_because(context.clone(), &error, client.trouble());
-        let fail = failed.clone();
-        let existing = blocking(&self.spec.context, move || {
-            existing(&client, wanted, timeout).map_err(|error| fail(error, &client))
-        })
-        .await??;
+        let timeout = self.spec.tuning.request_timeout;
+        let found = ask(self.spec.context.clone(), client, move |client| existing(client, wanted, timeout)).await?;
         let mut opened = Vec::new();
-        for Existing { name, topic, min_in_sync } in existing {
+        for Existing { name, topic, min_in_sync } in found {
             let topic = TargetTopic { handle: self.handle_of(&name), ..topic };
             self.keep_open(&name, topic, min_in_sync)?;
             opened.push((name, topic));
         }
         let producers = self.taken.iter().flat_map(|taken| &taken.producers);
         let clients: Vec<Arc<Client>> = producers.map(|producer| Arc::clone(producer.client())).collect();
-        blocking(&self.spec.context, move || {
-            let refresh = |client: &Arc<Client>| client.refresh_open_topics(timeout).map_err(|e| failed(e, client));
-            clients.iter().try_for_each(refresh)
-        })
-        .await??;
+        for client in clients {
+            ask(self.spec.context.clone(), client, move |client| client.refresh_open_topics(timeout)).await?;
+        }
         Ok(opened)
     }
 
     async fn topic_ids(&mut self, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
         let Some(client) = self.client() else { return Err(self.not_taken()) };
-        let (context, timeout) = (self.spec.context.clone(), self.spec.tuning.request_timeout);
-        blocking(&self.spec.context, move || {
-            topic_ids(&client, &topics, timeout).map_err(|error| port_error_because(context, &error, client.trouble()))
-        })
-        .await?
+        let timeout = self.spec.tuning.request_timeout;
+        ask(self.spec.context.clone(), client, move |client| topic_ids(client, &topics, timeout)).await
     }
 
     fn ask_topic_ids(&mut self) {
@@ -382,11 +372,7 @@ impl Target for KafkaTarget {
         });
         let Some((name, needed, client)) = open else { return Err(self.not_taken()) };
         let (context, timeout) = (format!("{}, topic {name}", self.spec.context), self.spec.tuning.request_timeout);
-        let described = blocking(&context, move || {
-            describe_one(&client, &name, timeout).map_err(|error| (error, client.trouble()))
-        })
-        .await?
-        .map_err(|(error, trouble)| port_error_because(context, &error, trouble))?;
+        let described = ask(context, client, move |client| describe_one(client, &name, timeout)).await?;
         let found = described
             .and_then(|topic| topic.partitions.into_iter().find(|p| p.partition == partition))
             .and_then(|partition| partition.leader.map(|_| partition.in_sync));

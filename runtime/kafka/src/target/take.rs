@@ -17,10 +17,10 @@ use strait_flow::ports::{Class, PortError, ProducerSlot, Taken};
 
 use strait_flow::lock;
 
-use super::coordinator;
+use super::coordinator::init_error;
 use super::deliveries::{Reports, producer_error};
 use crate::config::{ClusterConfig, TargetTuning, writer};
-use crate::error::{own, port_error_because};
+use crate::error::own;
 use crate::ffi::{Code, FfiError, Handle, Producer};
 use crate::topics::maker::TopicMaker;
 
@@ -300,15 +300,7 @@ impl Candidate {
         }
     }
 
-    /// Returns why the id cannot be initialised. A refused login explains more than the timeout
-    /// that follows it.
     fn init_error(&self, error: &FfiError) -> PortError {
-        let client = self.producer.client();
-        let why = port_error_because(&self.context, error, client.trouble());
-        if why.class != Class::Retry {
-            return why;
-        }
-        let coordinator = coordinator::why_silent(client, error);
-        PortError { reason: why.reason + &coordinator, ..producer_error(&self.context, error) }
+        init_error(self.producer.client(), &self.context, error)
     }
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use strait_core::link_topics::{LinkTopic, TopicFaults};
 use strait_flow::ports::{Class, PortError};
 
-use super::settings::creation_command;
-use super::{TopicSettings, count, create, grow, own_replicas, wait_for};
+use super::{Creation, TopicSettings, count, create, grow, own_replicas, wait_for};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, own};
 use crate::ffi::{Client, FfiError};
@@ -85,35 +84,15 @@ impl LinkTopics {
         blocking(&self.context(), move || self.ensure_blocking()).await?
     }
 
-    /// Checks the topics that exist, and changes nothing.
-    ///
-    /// # Errors
-    /// [`LinkTopicsError`].
-    pub async fn check(self) -> Result<LinkTopicsFound, LinkTopicsError> {
-        blocking(&self.context(), move || {
-            let client = self.connect()?;
-            let mut found = LinkTopicsFound { lanes: self.lanes, ..LinkTopicsFound::default() };
-            for topic in LinkTopic::ALL {
-                let name = topic.name(&self.link);
-                let partitions = count(&client, &name, self.timeout).map_err(|error| self.fail(&client, &error))?;
-                if partitions > 0 {
-                    self.judge(&client, topic, &mut found)?;
-                }
-            }
-            Ok(found)
-        })
-        .await?
-    }
-
     pub(super) fn context(&self) -> String {
         format!("link {}: topics of the link on cluster {}", self.link, self.target.name)
     }
 
-    fn connect(&self) -> Result<Client, PortError> {
+    pub(super) fn connect(&self) -> Result<Client, PortError> {
         connect(&self.target, &format!("{}/topics", self.link)).map_err(|error| fail(&self.context(), &error, None))
     }
 
-    fn fail(&self, client: &Client, error: &FfiError) -> PortError {
+    pub(super) fn fail(&self, client: &Client, error: &FfiError) -> PortError {
         fail(&self.context(), error, Some(client))
     }
 
@@ -167,31 +146,42 @@ impl LinkTopics {
 
     /// Creates a topic. Returns its number of partitions.
     fn create(&self, client: &Client, topic: LinkTopic) -> Result<u32, PortError> {
-        let (name, partitions) = (topic.name(&self.link), topic.partitions(self.lanes));
+        let (name, settings) = (topic.name(&self.link), self.settings(topic));
+        let creation = self.creation(client, topic, &name, &settings);
         let port = |error: FfiError| self.fail(client, &error);
-        let (settings, replicas) = (self.settings(topic), own_replicas(client, self.timeout));
         if !self.manage {
-            let servers = &self.target.bootstrap_servers;
-            let command = creation_command(servers, &name, partitions, replicas, &settings);
+            let command = creation.command(&self.target.bootstrap_servers);
             let reason = format!("topic {name} does not exist and Strait may not create it: {command}");
             return Err(own(Class::Stop, self.context(), reason));
         }
         // Settings that a policy of the cluster refuses are judged as in a topic made by hand.
-        create(client, &name, partitions, &settings, replicas, self.timeout).map_err(port)?;
-        Ok(wait_for(client, &name, partitions, self.timeout).map_err(port)?.partitions)
+        create(client, &creation, self.timeout).map_err(port)?;
+        Ok(wait_for(client, &name, creation.partitions, self.timeout).map_err(port)?.partitions)
     }
 
-    fn settings(&self, topic: LinkTopic) -> TopicSettings {
+    pub(super) fn settings(&self, topic: LinkTopic) -> TopicSettings {
         TopicSettings { all: topic.settings(self.map_retention_ms()), dispensable: topic.dispensable() }
     }
 
-    /// Returns the topics, each with its partitions and settings.
-    pub(super) fn all(&self) -> [(String, u32, TopicSettings); 3] {
-        LinkTopic::ALL.map(|topic| (topic.name(&self.link), topic.partitions(self.lanes), self.settings(topic)))
+    /// Returns what to send to the target to have a topic created.
+    pub(super) fn creation<'a>(
+        &self,
+        client: &Client,
+        topic: LinkTopic,
+        name: &'a str,
+        settings: &'a TopicSettings,
+    ) -> Creation<'a> {
+        let (partitions, replicas) = (topic.partitions(self.lanes), own_replicas(client, self.timeout));
+        Creation { name, partitions, replicas, settings }
     }
 
     /// Judges the settings of a topic that exists.
-    fn judge(&self, client: &Client, topic: LinkTopic, found: &mut LinkTopicsFound) -> Result<(), LinkTopicsError> {
+    pub(super) fn judge(
+        &self,
+        client: &Client,
+        topic: LinkTopic,
+        found: &mut LinkTopicsFound,
+    ) -> Result<(), LinkTopicsError> {
         let name = topic.name(&self.link);
         let configs = match client.topic_configs(&name, self.timeout) {
             Ok(configs) => configs,

@@ -8,11 +8,11 @@ use strait_core::Event;
 use strait_core::config::Replication;
 use strait_flow::ports::{EventSink, PortError, WantedTopic};
 
-use super::settings::{Created, TopicSettings, create_with, creation_command, replicas};
+use super::settings::{Created, Creation, TopicSettings, replicas};
 use crate::config::ClusterConfig;
-use crate::ffi::{Client, Code, FfiError, NewTopic, TopicConfigs};
+use crate::ffi::{Client, FfiError, TopicConfigs};
 use crate::lazy_client::{LazyClient, fail};
-use crate::queries::{describe, is_unsupported};
+use crate::queries::{describe, is_denied, is_unsupported};
 
 /// Creates the target topics of a link, with the settings of their source topics. Its lanes share
 /// it.
@@ -94,7 +94,7 @@ impl TopicMaker {
 
     fn carry_out(&self, plan: &Plan<'_>, target: &Client) -> Result<Vec<Event>, FfiError> {
         let WantedTopic { name, like, .. } = plan.wanted;
-        match plan.send(target, false, self.timeout) {
+        match plan.creation().send(target, false, self.timeout) {
             // The mock cluster creates a topic when a producer asks for its metadata.
             Err(error) if is_unsupported(error.code) => target.metadata(Some(name), self.timeout).map(|_| Vec::new()),
             Err(error) => Err(error),
@@ -140,13 +140,10 @@ pub(super) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Creates the topic, or asks with `validate_only` whether the target would. `None`: it exists
-    /// already.
-    pub fn send(&self, target: &Client, validate_only: bool, timeout: Duration) -> Result<Option<Created>, FfiError> {
-        let (name, partitions) = (&*self.wanted.name, self.wanted.partitions.max(1));
-        create_with(&self.settings, self.replicas, |settings, replication| {
-            target.create_topic(&NewTopic { name, partitions, replication, settings }, validate_only, timeout)
-        })
+    /// Returns what to send to the target.
+    pub fn creation(&self) -> Creation<'_> {
+        let WantedTopic { name, partitions, .. } = self.wanted;
+        Creation { name, partitions: (*partitions).max(1), replicas: self.replicas, settings: &self.settings }
     }
 
     /// Returns what is worth reporting of a topic that was created.
@@ -157,21 +154,6 @@ impl Plan<'_> {
             target_topic: Arc::clone(target_topic),
             reason,
         });
-        let Created { left_out, refusal } = created;
-        let left_out = (!left_out.is_empty()).then(|| Event::SettingsLeftOut {
-            target_topic: Arc::clone(target_topic),
-            left_out: left_out.join(", "),
-            reason: refusal,
-        });
-        unknown.into_iter().chain(left_out).collect()
+        unknown.into_iter().chain(created.event(target_topic)).collect()
     }
-
-    /// Returns the command that creates the topic by hand.
-    pub fn command(&self, servers: &str) -> String {
-        creation_command(servers, &self.wanted.name, self.wanted.partitions.max(1), self.replicas, &self.settings)
-    }
-}
-
-fn is_denied(code: Code) -> bool {
-    matches!(code, Code::TOPIC_AUTHORIZATION_FAILED | Code::CLUSTER_AUTHORIZATION_FAILED)
 }

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use strait_core::TopicId;
 
-pub(crate) use self::settings::TopicSettings;
-use self::settings::{Created, create_with};
-use crate::ffi::{Client, Code, FfiError, NewTopic, TopicDescription};
-use crate::queries::{describe_one, is_gone};
+use self::settings::Created;
+pub(crate) use self::settings::{Creation, TopicSettings};
+use crate::ffi::{Client, Code, FfiError, Place, TopicDescription};
+use crate::queries::{describe_one, is_gone, not_served};
 
 /// How long a topic that was just created may take to be described by every broker.
 const APPEAR: Duration = Duration::from_secs(10);
@@ -25,22 +25,12 @@ const APPEAR: Duration = Duration::from_secs(10);
 const OWN_REPLICAS_MAX: u32 = 3;
 const APPEAR_POLL: Duration = Duration::from_millis(50);
 
-/// Creates a topic with as many of its settings as the cluster accepts, and with `replicas` or the
-/// broker's default. One that somebody else created meanwhile is as good.
-pub(crate) fn create(
-    client: &Client,
-    topic: &str,
-    partitions: u32,
-    settings: &TopicSettings,
-    replicas: Option<u32>,
-    timeout: Duration,
-) -> Result<(), FfiError> {
-    let created = create_with(settings, replicas, |settings, replication| {
-        let new = NewTopic { name: topic, partitions, replication, settings };
-        client.create_topic(&new, false, timeout)
-    })?;
+/// Creates a topic of Strait's own with as many of its settings as the cluster accepts. One that
+/// somebody else created meanwhile is as good.
+pub(crate) fn create(client: &Client, creation: &Creation<'_>, timeout: Duration) -> Result<(), FfiError> {
+    let created = creation.send(client, false, timeout)?;
     if let Some(Created { left_out, refusal }) = created.filter(|created| !created.left_out.is_empty()) {
-        let left_out = left_out.join(", ");
+        let (topic, left_out) = (creation.name, left_out.join(", "));
         tracing::warn!(topic, left_out, reason = refusal, "created a topic without settings that the cluster refused");
     }
     Ok(())
@@ -87,7 +77,8 @@ pub(crate) fn count(client: &Client, topic: &str, timeout: Duration) -> Result<u
     Ok(find(client, topic, timeout)?.map_or(0, |found| found.partitions))
 }
 
-/// Waits until a topic has `partitions` partitions, all with a leader. Returns it as it is then.
+/// Waits until a topic has `partitions` partitions, all served by a leader. Returns it as it is
+/// then.
 pub(crate) fn wait_for(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<Found, FfiError> {
     wait_up_to(APPEAR, client, topic, partitions, timeout)
 }
@@ -107,7 +98,9 @@ pub(crate) fn wait_up_to(
             other => other?,
         };
         let led = described.as_ref().filter(|topic| topic.partitions.iter().all(|p| p.leader.is_some()));
-        if let Some(found) = led.map(Found::of).filter(|found| found.partitions >= partitions) {
+        if let Some(found) = led.map(Found::of).filter(|found| found.partitions >= partitions)
+            && not_served(client, &places(topic, found.partitions), timeout)?.is_empty()
+        {
             return Ok(found);
         }
         if Instant::now() > deadline {
@@ -117,4 +110,27 @@ pub(crate) fn wait_up_to(
         }
         std::thread::sleep(APPEAR_POLL);
     }
+}
+
+/// Waits until the leaders of a topic's partitions serve them. Gives up after `patience`, because a
+/// partition may stay without one.
+pub(crate) fn wait_served(
+    patience: Duration,
+    client: &Client,
+    topic: &str,
+    partitions: u32,
+    timeout: Duration,
+) -> Result<(), FfiError> {
+    let deadline = Instant::now() + patience;
+    let places = places(topic, partitions);
+    while !not_served(client, &places, timeout)?.is_empty() && Instant::now() < deadline {
+        std::thread::sleep(APPEAR_POLL);
+    }
+    Ok(())
+}
+
+/// Returns all partitions of a topic.
+pub(crate) fn places(topic: &str, partitions: u32) -> Vec<Place> {
+    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+    (0..partitions).map(|partition| Place::of(topic, partition)).collect()
 }

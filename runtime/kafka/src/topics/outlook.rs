@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use strait_core::Event;
+use strait_core::link_topics::LinkTopic;
 use strait_core::topic::collision_key;
 use strait_flow::ports::{PortError, WantedTopic};
 
-use super::link::LinkTopics;
-use super::settings::{Created, TopicSettings, create_with, creation_command};
+use super::count;
+use super::link::{LinkTopics, LinkTopicsError, LinkTopicsFound};
 use super::target::{KafkaTargetTopics, lacking};
-use super::{count, own_replicas};
 use crate::error::blocking;
-use crate::ffi::{Client, FfiError, NewTopic};
-use crate::lazy_client::{connect, fail};
+use crate::ffi::{Client, FfiError};
+use crate::lazy_client::fail;
 use crate::queries::is_unsupported;
 
 /// The target's answer about a topic that is missing or too small.
@@ -34,6 +34,15 @@ pub enum Outlook {
 /// Topics and their outlooks, by name.
 pub type Outlooks = BTreeMap<Arc<str>, Outlook>;
 
+/// How the link's own topics would be.
+#[derive(Clone, Debug)]
+pub struct LinkTopicsOutlook {
+    /// Those that are missing.
+    pub missing: Outlooks,
+    /// Those that are not as they should be, and why; or why the link cannot go on.
+    pub unfit: Result<Vec<(String, String)>, LinkTopicsError>,
+}
+
 impl KafkaTargetTopics {
     /// Asks the target about those of `wanted` that are missing or too small. With `manages` false,
     /// Strait may neither create nor grow them.
@@ -50,12 +59,12 @@ impl KafkaTargetTopics {
             let mut outlooks = Outlooks::new();
             for plan in maker.plan(&client, &missing)? {
                 let asked = match manages {
-                    true => plan.send(&client, true, timeout).map_err(|error| refusal(&error)),
+                    true => plan.creation().send(&client, true, timeout).map_err(|error| refusal(&error)),
                     false => Err(Some("it does not exist, and manage_topics is off".to_owned())),
                 };
                 let outlook = match asked {
                     Ok(created) => Outlook::Provided(plan.events(created.unwrap_or_default())),
-                    Err(Some(reason)) => Outlook::Refused { reason, command: plan.command(&servers) },
+                    Err(Some(reason)) => Outlook::Refused { reason, command: plan.creation().command(&servers) },
                     Err(None) => continue,
                 };
                 outlooks.insert(Arc::clone(&plan.wanted.name), outlook);
@@ -79,51 +88,44 @@ impl KafkaTargetTopics {
 }
 
 impl LinkTopics {
-    /// Asks the target about those of the link's own topics that are missing.
+    /// Asks the target about those of the link's own topics that are missing, and checks the
+    /// others, up to the first with which the link cannot go on. Changes nothing.
     ///
     /// # Errors
     /// [`PortError`] when the target does not answer.
-    pub async fn outlook(self) -> Result<Outlooks, PortError> {
+    pub async fn outlook(self) -> Result<LinkTopicsOutlook, PortError> {
         blocking(&self.context(), move || {
-            let context = self.context();
-            let client = connect(&self.target, &format!("{}/own-topics", self.link))
-                .map_err(|error| fail(&context, &error, None))?;
-            let failed = |error: FfiError| fail(&context, &error, Some(&client));
-            let mut outlooks = Outlooks::new();
-            for (topic, partitions, settings) in self.all() {
-                if count(&client, &topic, self.timeout).map_err(failed)? > 0 {
-                    continue;
-                }
-                if let Some(outlook) = self.ask(&client, &topic, partitions, &settings) {
-                    outlooks.insert(topic.into(), outlook);
+            let client = self.connect()?;
+            let (mut missing, mut judged) = (Outlooks::new(), Ok(LinkTopicsFound::default()));
+            for topic in LinkTopic::ALL {
+                let name: Arc<str> = topic.name(&self.link).into();
+                if count(&client, &name, self.timeout).map_err(|error| self.fail(&client, &error))? == 0 {
+                    missing.extend(self.ask(&client, topic, &name).map(|outlook| (name, outlook)));
+                } else if let Ok(found) = &mut judged
+                    && let Err(error) = self.judge(&client, topic, found)
+                {
+                    judged = Err(error);
                 }
             }
-            Ok(outlooks)
+            Ok(LinkTopicsOutlook { missing, unfit: judged.map(|found| found.unfit) })
         })
         .await?
     }
 
-    fn ask(&self, client: &Client, topic: &str, partitions: u32, settings: &TopicSettings) -> Option<Outlook> {
-        let replicas = own_replicas(client, self.timeout);
+    /// Asks about a topic that is missing. `None` if the target cannot be asked.
+    fn ask(&self, client: &Client, topic: LinkTopic, name: &Arc<str>) -> Option<Outlook> {
+        let settings = self.settings(topic);
+        let creation = self.creation(client, topic, name, &settings);
         let refused = |reason: String| {
-            let command = creation_command(&self.target.bootstrap_servers, topic, partitions, replicas, settings);
+            let command = creation.command(&self.target.bootstrap_servers);
             Outlook::Refused { reason, command }
         };
         if !self.manage {
             return Some(refused("it does not exist, and manage_topics is off".to_owned()));
         }
-        let asked = create_with(settings, replicas, |settings, replication| {
-            let new = NewTopic { name: topic, partitions, replication, settings };
-            client.create_topic(&new, true, self.timeout)
-        });
-        match asked {
+        match creation.send(client, true, self.timeout) {
             Ok(created) => {
-                let Created { left_out, refusal } = created.unwrap_or_default();
-                let left_out = (!left_out.is_empty()).then(|| Event::SettingsLeftOut {
-                    target_topic: topic.into(),
-                    left_out: left_out.join(", "),
-                    reason: refusal,
-                });
+                let left_out = created.and_then(|created| created.event(name));
                 Some(Outlook::Provided(left_out.into_iter().collect()))
             }
             Err(error) => refusal(&error).map(refused),

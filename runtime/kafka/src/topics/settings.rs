@@ -1,8 +1,12 @@
 //! The settings that topics are created with, and what is tried where a cluster refuses them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::Event;
 use strait_core::config::Replication;
 
-use crate::ffi::{Code, FfiError, TopicConfigs};
+use crate::ffi::{Client, Code, FfiError, NewTopic, TopicConfigs};
 
 /// Settings that decide how long records live and how large they may be. A target topic gets them
 /// from its source topic.
@@ -78,12 +82,62 @@ pub(crate) struct Created {
     pub refusal: String,
 }
 
+impl Created {
+    /// Returns the event of a target topic, if the cluster did not accept everything.
+    pub fn event(self, topic: &Arc<str>) -> Option<Event> {
+        let Self { left_out, refusal } = self;
+        (!left_out.is_empty()).then(|| Event::SettingsLeftOut {
+            target_topic: Arc::clone(topic),
+            left_out: left_out.join(", "),
+            reason: refusal,
+        })
+    }
+}
+
+/// A topic that is to be created.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Creation<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Number of replicas; `None` for the broker's default.
+    pub replicas: Option<u32>,
+    /// Its settings.
+    pub settings: &'a TopicSettings,
+}
+
+impl Creation<'_> {
+    /// Creates the topic, or asks with `validate_only` whether the cluster would. `None`: it exists
+    /// already.
+    pub fn send(&self, client: &Client, validate_only: bool, timeout: Duration) -> Result<Option<Created>, FfiError> {
+        let Self { name, partitions, .. } = *self;
+        create_with(self.settings, self.replicas, |settings, replication| {
+            client.create_topic(&NewTopic { name, partitions, replication, settings }, validate_only, timeout)
+        })
+    }
+
+    /// Returns the command that creates the topic by hand.
+    pub fn command(&self, servers: &str) -> String {
+        let Self { name, partitions, replicas, settings } = self;
+        let mut command =
+            format!("kafka-topics.sh --bootstrap-server {servers} --create --topic {name} --partitions {partitions}");
+        if let Some(count) = replicas {
+            command.push_str(&format!(" --replication-factor {count}"));
+        }
+        for (name, value) in &settings.all {
+            command.push_str(&format!(" --config {name}={value}"));
+        }
+        command
+    }
+}
+
 /// Creates a topic with as many of its settings as the cluster accepts. `send` makes one attempt.
 /// Returns `None` if somebody else created the topic meanwhile, which is as good.
 ///
 /// # Errors
 /// The cluster's first refusal if it accepts no attempt.
-pub(crate) fn create_with(
+fn create_with(
     settings: &TopicSettings,
     replication: Option<u32>,
     mut send: impl FnMut(&[Setting], Option<u32>) -> Result<(), FfiError>,
@@ -116,25 +170,6 @@ pub(crate) fn create_with(
         }
     }
     Err(refusal.unwrap_or_else(|| FfiError::new(Code::INVALID_ARG, "no attempt was made")))
-}
-
-/// Returns the command that creates a topic by hand.
-pub(crate) fn creation_command(
-    servers: &str,
-    topic: &str,
-    partitions: u32,
-    replicas: Option<u32>,
-    settings: &TopicSettings,
-) -> String {
-    let mut command =
-        format!("kafka-topics.sh --bootstrap-server {servers} --create --topic {topic} --partitions {partitions}");
-    if let Some(count) = replicas {
-        command.push_str(&format!(" --replication-factor {count}"));
-    }
-    for (name, value) in &settings.all {
-        command.push_str(&format!(" --config {name}={value}"));
-    }
-    command
 }
 
 /// Returns how many replicas a target topic is created with; `None` for the broker's default.

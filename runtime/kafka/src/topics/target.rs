@@ -8,13 +8,13 @@ use std::time::Duration;
 use strait_flow::ports::{PortError, TargetTopic, TopicAnswer, TopicHandle, WantedTopic};
 
 use super::maker::TopicMaker;
-use super::{Found, find, grow, wait_up_to};
+use super::{Found, find, grow, places, wait_served, wait_up_to};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, port_error_because};
 use crate::ffi::{Client, Code, FfiError, TopicConfigs, TopicDescription};
-use crate::lazy_client::{LazyClient, fail};
+use crate::lazy_client::LazyClient;
 use crate::operation::Operation;
-use crate::queries::{describe, is_unsupported};
+use crate::queries::{describe, is_denied, is_unsupported, not_served};
 
 /// How long a topic that a lane has created may take to be there. The lane's other topics wait
 /// meanwhile.
@@ -49,12 +49,8 @@ impl KafkaTargetTopics {
     /// # Errors
     /// [`PortError`] when the target does not answer.
     pub async fn lacking(&self, wanted: Vec<WantedTopic>) -> Result<Lacking, PortError> {
-        let client = self.client.get()?;
-        let (context, timeout) = (self.client.context.clone(), self.timeout);
-        blocking(&self.client.context, move || {
-            lacking(&client, wanted, timeout).map_err(|error| fail(&context, &error, Some(&client)))
-        })
-        .await?
+        let timeout = self.timeout;
+        self.client.ask(move |client| lacking(client, wanted, timeout)).await
     }
 
     /// Creates and grows topics. Returns those that the target refused; a lane that has a record
@@ -144,7 +140,10 @@ impl OpenRequest {
         let context = format!("{}, topic {topic}", self.context);
         let fail = |error: FfiError| port_error_because(context.clone(), &error, client.trouble());
         let mut found = match find(client, topic, timeout).map_err(fail)? {
-            Some(found) => found,
+            Some(found) => {
+                wait_served(APPEAR_IN_LANE, client, topic, found.partitions, timeout).map_err(fail)?;
+                found
+            }
             None if !self.wanted.creates => return Ok(TopicAnswer::Missing.into()),
             None => match self.create(client)? {
                 Ok(created) => created,
@@ -200,7 +199,7 @@ impl OpenRequest {
         };
         if let Some((_, error)) = maker.create(client, &[&self.wanted])?.pop() {
             let reason = port_error_because(&self.context, &error, client.trouble()).reason;
-            let denied = matches!(error.code, Code::TOPIC_AUTHORIZATION_FAILED | Code::CLUSTER_AUTHORIZATION_FAILED);
+            let denied = is_denied(error.code);
             return Ok(Err(if denied { TopicAnswer::Denied(reason) } else { TopicAnswer::NotCreated(reason) }));
         }
         match wait_up_to(APPEAR_IN_LANE, client, name, *partitions, self.timeout) {
@@ -230,8 +229,8 @@ pub(crate) struct Existing {
     pub min_in_sync: u32,
 }
 
-/// Returns those of `wanted` that exist, may be written and have enough partitions, without their
-/// handles.
+/// Returns those of `wanted` that exist, may be written and have enough partitions that are served,
+/// without their handles.
 pub(crate) fn existing(
     client: &Client,
     wanted: Vec<WantedTopic>,
@@ -242,10 +241,13 @@ pub(crate) fn existing(
     let good = |topic: &&TopicDescription| topic.code == Code::OK && may_write(topic);
     let found: BTreeMap<&str, Found> =
         described.iter().filter(good).map(|topic| (topic.topic.as_str(), Found::of(topic))).collect();
-    let wanted: Vec<&WantedTopic> = wanted
-        .iter()
-        .filter(|topic| found.get(&*topic.name).is_some_and(|found| found.partitions >= topic.partitions))
-        .collect();
+    let all = found.iter().flat_map(|(name, found)| places(name, found.partitions)).collect::<Vec<_>>();
+    let fresh = not_served(client, &all, timeout)?;
+    let is_ready = |topic: &&WantedTopic| {
+        let large_enough = found.get(&*topic.name).is_some_and(|found| found.partitions >= topic.partitions);
+        large_enough && !fresh.contains(&*topic.name)
+    };
+    let wanted: Vec<&WantedTopic> = wanted.iter().filter(is_ready).collect();
     let names: Vec<&str> = wanted.iter().map(|topic| &*topic.name).collect();
     let configs: BTreeMap<String, TopicConfigs> = match client.configs_of_topics(&names, timeout) {
         Err(error) if is_unsupported(error.code) => BTreeMap::new(),

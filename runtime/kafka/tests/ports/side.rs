@@ -105,7 +105,7 @@ pub async fn a_probe_says_what_is_wrong(rig: Rig) {
 pub async fn a_mock_cluster_serves_a_demonstration() {
     let mock = MockCluster::start(1).unwrap();
     mock.create_topic("demo", 2).unwrap();
-    for topic in ["strait.demo.progress", "strait.demo.map"] {
+    for topic in ["strait.demo.progress", "strait.demo.map", "strait.demo.operate"] {
         mock.create_topic(topic, 1).unwrap();
     }
     let rig = Rig::new(&mock.bootstrap_servers());

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use strait_e2e::{Isolation, LogLine, Record, Strait, write_records};
+use strait_e2e::{Record, Strait, write_records};
 
-use crate::support::{Pair, SOON, Turn, copy, key_range, keys, link, record};
+use crate::support::{Pair, Turn, copy, key_range, record, stop, wait_event};
 
 /// Bytes of a batch before the part that its checksum covers, and of its whole header.
 const CHECKED_FROM: usize = 21;
@@ -27,7 +27,7 @@ struct Segment {
 
 impl Segment {
     fn of(pair: &Pair, topic: &str) -> Self {
-        let path = pair.source.folder().join(format!("data-1/{topic}-0/00000000000000000000.log"));
+        let path = pair.source.partition_folder(1, topic, 0).join("00000000000000000000.log");
         let sound = fs::read(&path).unwrap();
         Self { path, sound }
     }
@@ -77,35 +77,6 @@ fn flip(batch: &mut [u8]) {
     batch[HEADER + 10] ^= 0x55;
 }
 
-/// Returns a link from the source under this name, which begins the names of the copies too.
-fn link_from(pair: &Pair, source: &str, more: &str) -> String {
-    let cluster = format!("[clusters.{source}]\nbootstrap_servers = \"{}\"\n\n", pair.source.internal_bootstrap());
-    cluster + &link(source, &["damaged-.*"], 1, more).replace("source = \"source\"", &format!("source = \"{source}\""))
-}
-
-#[track_caller]
-fn wait_copies(pair: &Pair, link: &str, topic: &str, wanted: &[String]) {
-    let topic = format!("{link}.{topic}");
-    pair.wait_target_topic(&topic);
-    let mut found = Vec::new();
-    let began = std::time::Instant::now();
-    while found != wanted {
-        let ends = |keys: &[String]| (keys.len(), keys.first().cloned(), keys.last().cloned());
-        assert!(began.elapsed() < SOON, "{topic}: {:?}, not {:?}", ends(&found), ends(wanted));
-        found = keys(&pair.at_target().read_records(&topic, Isolation::Committed).unwrap(), 0);
-    }
-}
-
-#[track_caller]
-fn wait_event(strait: &Strait, event: &str, link: &str, place: &str) -> LogLine {
-    let is = |line: &LogLine| {
-        line.is_event(event) && line.field("link") == Some(link) && line.message().starts_with(&format!("{place}:"))
-    };
-    let line = strait.wait_line(&format!("{event} of {place}"), SOON, is).unwrap();
-    println!("{}", line.message());
-    line
-}
-
 /// Returns the keys of records 0 to 150 without those in `gone`, and after them those from 150 on.
 fn without(gone: &Range<i64>, more: u64) -> Vec<String> {
     let number = |n: i64| u64::try_from(n).unwrap();
@@ -145,31 +116,31 @@ fn damaged_batches_stop_their_partition_or_are_skipped_exactly_as_policy_says() 
     let one = gone[3].end - 1..gone[3].end;
     let gone = [gone[0].clone(), gone[1].clone(), gone[2].clone(), one];
 
-    let links = [link_from(&pair, "stop", ""), link_from(&pair, "skip", "on_corrupt = \"skip\"")];
+    let links = [("damaged-stop", ""), ("damaged-skip", "on_corrupt = \"skip\"")]
+        .map(|(name, more)| pair.link_from(name, &["damaged-.*"], more));
     let config = pair.config(&links.concat());
     let mut strait = Strait::run("damaged", &config, &[]).unwrap();
     for (topic, gone) in topics.iter().zip(&gone) {
-        let stopped = wait_event(&strait, "source_corrupt", "stop", &format!("{topic}-0"));
+        let stopped = wait_event(&strait, "damaged-stop", "source_corrupt", &format!("{topic}-0"));
         assert!(stopped.message().contains(&format!("offset {}, which", gone.start)), "{}", stopped.text);
         assert!(stopped.message().contains(&format!("up to offset {}:", gone.end - 1)), "{}", stopped.text);
-        let skipped = wait_event(&strait, "corrupt_skipped", "skip", &format!("{topic}-0"));
+        let skipped = wait_event(&strait, "damaged-skip", "corrupt_skipped", &format!("{topic}-0"));
         assert!(skipped.message().contains(&format!("offset {}, which", gone.start)), "{}", skipped.text);
-        wait_copies(&pair, "skip", topic, &without(gone, 0));
-        wait_copies(&pair, "stop", topic, &key_range(0, u64::try_from(gone.start).unwrap()));
+        pair.wait_keys(&format!("damaged-skip.{topic}"), 0, &without(gone, 0));
+        pair.wait_keys(&format!("damaged-stop.{topic}"), 0, &key_range(0, u64::try_from(gone.start).unwrap()));
     }
     for topic in topics {
         write(topic, 150, 20);
     }
-    for link in ["stop", "skip"] {
-        wait_copies(&pair, link, "damaged-not", &key_range(0, 170));
+    for link in ["damaged-stop", "damaged-skip"] {
+        pair.wait_keys(&format!("{link}.damaged-not"), 0, &key_range(0, 170));
     }
     for (topic, gone) in topics.iter().zip(&gone) {
-        wait_copies(&pair, "skip", topic, &without(gone, 20));
+        pair.wait_keys(&format!("damaged-skip.{topic}"), 0, &without(gone, 20));
     }
 
     // Strait would retry by itself, but a restart is quicker.
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
     for (event, count) in [("source_corrupt", 4), ("corrupt_skipped", 4), ("lane_restarted", 0)] {
         assert_eq!(strait.events(event).len(), count, "{:?}", strait.events(event));
     }
@@ -178,6 +149,6 @@ fn damaged_batches_stop_their_partition_or_are_skipped_exactly_as_policy_says() 
     }
     copy(&config);
     for topic in topics {
-        wait_copies(&pair, "stop", topic, &key_range(0, 170));
+        pair.wait_keys(&format!("damaged-stop.{topic}"), 0, &key_range(0, 170));
     }
 }

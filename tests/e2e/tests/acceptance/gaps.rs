@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use strait_e2e::{ConfigFolder, Isolation, LogLine, Strait, TestClient, write_records};
+use rdkafka::producer::Producer as _;
+use strait_e2e::{ConfigFolder, Isolation, Strait, TestClient, write_records};
 
-use crate::support::{Pair, SOON, Turn, copy, key_range, keys, link, numbered, wait_until};
+use crate::support::{
+    Pair, SOON, Turn, copy, key_range, keys, link, numbered, open_transaction, wait_event, wait_until,
+};
 
 fn write(client: &TestClient, topic: &str, partition: i32, first: u64, count: u64) {
     write_records(&client.config(), topic, &numbered(partition, first, count)).unwrap();
@@ -17,17 +19,6 @@ fn recreate(client: &TestClient, topic: &str, count: u64) {
     client.delete_topic(topic).unwrap();
     client.create_topic(topic, 1, &[]).unwrap();
     write(client, topic, 0, 1000, count);
-}
-
-/// Waits for an event of a link about `place`.
-#[track_caller]
-fn wait_event(strait: &Strait, link: &str, event: &str, place: &str) -> LogLine {
-    let is = |line: &LogLine| {
-        line.is_event(event) && line.field("link") == Some(link) && line.message().starts_with(&format!("{place}:"))
-    };
-    let line = strait.wait_line(&format!("{event} for {place}"), SOON, is).unwrap();
-    println!("{}", line.message());
-    line
 }
 
 /// Returns how many records of the new incarnation were copied under the old one, by the event:
@@ -213,12 +204,7 @@ fn a_transaction_that_never_ends_is_reported_and_holds_up_only_its_partition() {
     let source = pair.at_source();
     source.create_topic("hanging", 2, &[]).unwrap();
     write(&source, "hanging", 0, 0, 30);
-    let producer: BaseProducer =
-        source.config().set("transactional.id", "never-ends").set("transaction.timeout.ms", "600000").create().unwrap();
-    producer.init_transactions(SOON).unwrap();
-    producer.begin_transaction().unwrap();
-    producer.send(BaseRecord::to("hanging").partition(0).key("open").payload("open")).unwrap();
-    producer.flush(SOON).unwrap();
+    let producer = open_transaction(&source, "hanging");
     let open = Instant::now();
     write(&source, "hanging", 0, 30, 30);
 

@@ -2,18 +2,12 @@
 //! reported where it took them.
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use strait_e2e::{Isolation, LogLine, Strait, TestClient, write_records};
+use strait_e2e::{Isolation, LogLine};
 use strait_test_cluster::ClusterSpec;
 
-use crate::support::{COPIED, Pair, SOON, Turn, copy, key_range, keys, link, now, numbered, single, wait_until};
-
-fn write(client: &TestClient, topic: &str, first: u64, count: u64) {
-    write_records(&client.config(), topic, &numbered(0, first, count)).unwrap();
-}
-
-fn read(pair: &Pair, topic: &str) -> Vec<String> {
-    keys(&pair.at_target().read_records(&format!("source.{topic}"), Isolation::Committed).unwrap(), 0)
-}
+use crate::support::{
+    Pair, SOON, Turn, caught_up, copy, key_range, link, now, single, wait_until, write_numbered,
+};
 
 /// Writes five records in a transaction, restarts the broker and ends the transaction: its marker
 /// is the first entry of the next leader epoch, and nothing follows it.
@@ -37,41 +31,39 @@ fn an_election_in_a_transaction_stops_nothing_and_an_unclean_one_is_resumed_wher
     let _turn = Turn::beside_another();
     let pair = Pair::of(ClusterSpec::new("positions-source").with_brokers(3), single("positions-target"));
     let source = pair.at_source();
-    source.create_topic_on("eos", &[1], &[]).unwrap();
+    source.create_topic_on("eos", &[&[1]], &[]).unwrap();
     transaction_over_a_restart(&pair, "eos");
 
     // 80 records on both replicas, and 20 on the leader only.
     let unclean = [("unclean.leader.election.enable", "true"), ("min.insync.replicas", "1")];
-    source.create_topic_on("lossy", &[1, 2], &unclean).unwrap();
-    write(&source, "lossy", 0, 80);
+    source.create_topic_on("lossy", &[&[1, 2]], &unclean).unwrap();
+    write_numbered(&source, "lossy", 0, 0, 80);
     let (leader, follower) = (pair.source.broker(0).unwrap(), pair.source.broker(1).unwrap());
     follower.kill().unwrap();
-    write(&source, "lossy", 80, 20);
+    write_numbered(&source, "lossy", 0, 80, 20);
 
     let eos = link("eos", &["eos"], 1, "");
     let config = pair.config(&format!("{eos}{}", link("lossy", &["lossy"], 1, "on_gap = \"continue\"")));
     copy(&config);
-    assert_eq!(read(&pair, "eos"), key_range(0, 5));
-    assert_eq!(read(&pair, "lossy"), key_range(0, 100));
+    assert_eq!(pair.keys("source.eos", 0), key_range(0, 5));
+    assert_eq!(pair.keys("source.lossy", 0), key_range(0, 100));
 
     leader.kill().unwrap();
     now(follower.restart()).unwrap();
     // The log is longer than before when it is read again.
-    write(&source, "lossy", 1080, 120);
+    write_numbered(&source, "lossy", 0, 1080, 120);
     now(leader.restart()).unwrap();
     wait_until("the other topic's leader", SOON, || source.offsets("eos", 0, Isolation::Committed).ok());
-    write(&source, "eos", 5, 10);
+    write_numbered(&source, "eos", 0, 5, 10);
     assert_eq!(source.offsets("lossy", 0, Isolation::Committed).unwrap(), (0, 200));
 
-    let mut strait = Strait::run("after", &config, &["--until-caught-up"]).unwrap();
-    let status = strait.wait_end(COPIED).unwrap();
-    assert_eq!(status.code(), Some(0), "{}", strait.stderr());
+    let strait = caught_up("after", &config);
     let truncated = strait.events("truncated");
     let of = |link: &str| truncated.iter().filter(|line| line.field("link") == Some(link)).collect::<Vec<&LogLine>>();
     assert!(of("eos").is_empty(), "nothing was truncated: {truncated:?}");
-    assert_eq!(read(&pair, "eos"), key_range(0, 15));
+    assert_eq!(pair.keys("source.eos", 0), key_range(0, 15));
     let [event] = of("lossy")[..] else { panic!("{truncated:?}") };
     println!("{}", event.message());
     assert!(event.message().contains("truncated at offset 80, and the next offset is 100"), "{}", event.text);
-    assert_eq!(read(&pair, "lossy"), [key_range(0, 100), key_range(1080, 120)].concat());
+    assert_eq!(pair.keys("source.lossy", 0), [key_range(0, 100), key_range(1080, 120)].concat());
 }

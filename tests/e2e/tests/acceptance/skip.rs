@@ -1,15 +1,13 @@
 //! `strait partitions skip` moves one partition past a record that cannot be copied, while the link
 //! runs.
 
-use strait_e2e::{ConfigFolder, Isolation, LogLine, Strait, write_records};
+use strait_e2e::{ConfigFolder, LogLine, Strait};
 
-use crate::support::{COPIED, Pair, SOON, Turn, key_range, keys, link, numbered, wait_until};
+use crate::support::{COPIED, Pair, SOON, Turn, key_range, link, numbered, run_to_end, stop};
 
 fn skip(config: &ConfigFolder, arguments: &[&str]) -> (Option<i32>, String) {
     let all = [&["partitions", "skip", "skip", "skipping"], arguments].concat();
-    let mut strait = Strait::start("skip", config.path(), &all).unwrap();
-    let code = strait.wait_end(COPIED).unwrap().code();
-    (code, format!("{}\n{}", strait.stdout(), strait.stderr()))
+    run_to_end("skip", config, &all, COPIED)
 }
 
 #[test]
@@ -25,7 +23,7 @@ fn a_partition_is_moved_past_a_poisoned_record_while_its_link_runs() {
     };
     let mut records = [json(0, 0, 20), json(1, 0, 20)].concat();
     records[10].value = Some(b"no JSON".to_vec());
-    write_records(&source.config(), "skipping", &records).unwrap();
+    source.write("skipping", &records).unwrap();
     let config = pair.config(&link(
         "skip",
         &["skipping"],
@@ -35,12 +33,7 @@ fn a_partition_is_moved_past_a_poisoned_record_while_its_link_runs() {
     let mut strait = Strait::run("skip-run", &config, &[]).unwrap();
     let stopped = |line: &LogLine| line.is_event("record_stopped");
     strait.wait_line("the partition that stops", SOON, stopped).unwrap();
-    let copied = |partition: i32| {
-        keys(&pair.at_target().read_records("source.skipping", Isolation::Committed).unwrap(), partition)
-    };
-    wait_until("what can be copied", SOON, || {
-        (copied(0) == key_range(0, 10) && copied(1) == key_range(0, 20)).then_some(())
-    });
+    pair.wait_all_keys("source.skipping", &[(0, &key_range(0, 10)), (1, &key_range(0, 20))]);
 
     let (code, said) = skip(&config, &["0", "--to", "11"]);
     assert!(code == Some(0) && said.contains("at offset 10. Skipping to 11 leaves out up to 1 records"), "{said}");
@@ -55,12 +48,9 @@ fn a_partition_is_moved_past_a_poisoned_record_while_its_link_runs() {
     let moved = |line: &LogLine| line.is_event("skipped");
     let line = strait.wait_line("the process that goes on", SOON, moved).unwrap();
     assert!(line.message().starts_with("skipping-0: moved from offset 10 to 11 by "), "{}", line.message());
-    write_records(&source.config(), "skipping", &[json(0, 20, 5), json(1, 20, 5)].concat()).unwrap();
+    source.write("skipping", &[json(0, 20, 5), json(1, 20, 5)].concat()).unwrap();
     let all_but_one = [key_range(0, 10), key_range(11, 14)].concat();
-    wait_until("the partition to go on", SOON, || {
-        (copied(0) == all_but_one && copied(1) == key_range(0, 25)).then_some(())
-    });
+    pair.wait_all_keys("source.skipping", &[(0, &all_but_one), (1, &key_range(0, 25))]);
     assert_eq!(strait.events("skipped").len(), 1, "{}", strait.stderr());
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0), "{}", strait.stderr());
+    stop(&mut strait);
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_e2e::{Isolation, Record, Strait, TestClient, write_records};
+use strait_e2e::{Isolation, Record, Strait, TestClient};
 use strait_test_cluster::{Cluster, KafkaJars};
 use tempfile::TempDir;
 
 use crate::support::{
-    Pair, SOON, Turn, copy, key_range, keys, link, now, numbered, settings, single, unix_ms, wait_until,
+    Pair, SOON, Turn, copy, key_range, link, now, numbered, run_to_end, settings, single, unix_ms, wait_until,
+    write_numbered,
 };
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -53,11 +54,7 @@ fn aged(count: u64) -> Vec<Record> {
 
 fn create(client: &TestClient, topic: &str, settings: &[(&str, &str)], records: &[Record]) {
     client.create_topic(topic, 1, settings).unwrap();
-    write_records(&client.config(), topic, records).unwrap();
-}
-
-fn kept(client: &TestClient, topic: &str) -> Vec<String> {
-    keys(&client.read_records(topic, Isolation::Committed).unwrap(), 0)
+    client.write(topic, records).unwrap();
 }
 
 /// Waits until the target has deleted what is older than its own retention.
@@ -90,7 +87,7 @@ fn target_topics_live_as_long_as_their_source_topics_and_policies_take_only_what
     let strait = copy(&config);
     wait_for_retention(&target);
     for topic in ["compacted", "kept", "default", "fewsettings"] {
-        assert_eq!(kept(&target, &format!("source.ways.{topic}")), key_range(0, 23), "{topic}");
+        assert_eq!(pair.keys(&format!("source.ways.{topic}"), 0), key_range(0, 23), "{topic}");
     }
     assert_settings(
         &target,
@@ -114,7 +111,7 @@ fn target_topics_live_as_long_as_their_source_topics_and_policies_take_only_what
     let strait = Strait::run("strict", &config, &[]).unwrap();
     let refused = strait.wait_line("the refusal", SOON, |line| line.is_event("target_topic_refused")).unwrap();
     assert!(refused.message().contains("ways.forbidden-0") && refused.message().contains("no such topics here"));
-    wait_until("the other topic copied", SOON, || (kept(&target, "source.ways.kept").len() == 46).then_some(()));
+    wait_until("the other topic copied", SOON, || (pair.keys("source.ways.kept", 0).len() == 46).then_some(()));
     assert_settings(&target, "strait.bigsegments.progress", &[("max.compaction.lag.ms", "3600000")]);
     assert!(strait.events("lane_restarted").is_empty(), "{:?}", strait.events("lane_restarted"));
 }
@@ -139,50 +136,40 @@ fn a_topic_that_cannot_be_created_or_grown_stops_alone_and_is_found_by_check() {
     }
     let config = pair.config(&links.concat());
 
-    let mut check = Strait::start("check", config.path(), &["check", "-c", "strait.toml"]).unwrap();
-    assert_eq!(check.wait_end(SOON).unwrap().code(), Some(1));
-    let text = check.stdout();
+    let (code, text) = run_to_end("check", &config, &["check", "-c", "strait.toml"], SOON);
+    assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("a.collides") && text.contains("a_collides"), "{text}");
 
     let strait = Strait::run("collides", &config, &[]).unwrap();
-    let write = |topic: &str, partition: i32, first: u64, count: u64| {
-        write_records(&source.config(), topic, &numbered(partition, first, count)).unwrap();
-    };
-    write("a.collides", 0, 0, 50);
-    write("a-steady", 0, 0, 50);
+    write_numbered(&source, "a.collides", 0, 0, 50);
+    write_numbered(&source, "a-steady", 0, 0, 50);
     let refused = strait.wait_line("the refusal", SOON, |line| line.is_event("target_topic_refused")).unwrap();
     println!("{}", refused.message());
     assert!(refused.message().contains("a.collides-0") && refused.message().contains("a_collides"));
-    let wait_keys = |topic: &str, partition: i32, count: u64| {
-        wait_until(&format!("{count} records of {topic}-{partition}"), SOON, || {
-            let found = keys(&target.read_records(topic, Isolation::Committed).unwrap(), partition);
-            (found == key_range(0, count)).then_some(())
-        });
-    };
-    wait_keys("a-steady", 0, 50);
+    pair.wait_keys("a-steady", 0, &key_range(0, 50));
 
     // Partitions with a counterpart go on while a new one has none.
-    write("a-grows", 0, 0, 10);
-    wait_keys("a-grows", 0, 10);
+    write_numbered(&source, "a-grows", 0, 0, 10);
+    pair.wait_keys("a-grows", 0, &key_range(0, 10));
     source.grow_topic("a-grows", 3).unwrap();
-    write("a-grows", 2, 0, 10);
+    write_numbered(&source, "a-grows", 2, 0, 10);
     let missing = strait.wait_line("the event", SOON, |line| line.is_event("target_partitions_missing")).unwrap();
     assert!(missing.message().contains("a-grows-2: target topic a-grows has 2 partitions"), "{}", missing.message());
-    write("a-grows", 0, 10, 10);
-    write("a-grows", 1, 0, 10);
-    wait_keys("a-grows", 0, 20);
-    wait_keys("a-grows", 1, 10);
+    write_numbered(&source, "a-grows", 0, 10, 10);
+    write_numbered(&source, "a-grows", 1, 0, 10);
+    pair.wait_keys("a-grows", 0, &key_range(0, 20));
+    pair.wait_keys("a-grows", 1, &key_range(0, 10));
     // The steady topic did not wait for the one that cannot be created.
-    write("a-steady", 0, 50, 50);
-    wait_keys("a-steady", 0, 100);
+    write_numbered(&source, "a-steady", 0, 50, 50);
+    pair.wait_keys("a-steady", 0, &key_range(0, 100));
     assert!(strait.events("lane_restarted").is_empty(), "{:?}", strait.events("lane_restarted"));
 
     // What was in the way goes, and the topic comes by itself.
     target.delete_topic("a_collides").unwrap();
     target.grow_topic("a-grows", 3).unwrap();
     wait_until("the topic created", SOON, || pair.has_target_topic("a.collides").then_some(()));
-    wait_keys("a.collides", 0, 50);
-    wait_keys("a-grows", 2, 10);
+    pair.wait_keys("a.collides", 0, &key_range(0, 50));
+    pair.wait_keys("a-grows", 2, &key_range(0, 10));
 }
 
 #[test]
@@ -190,23 +177,17 @@ fn a_target_topic_that_is_deleted_is_reported_and_never_made_anew_silently() {
     let _turn = Turn::beside_another();
     let pair = Pair::shared();
     let (source, target) = (pair.at_source(), pair.at_target());
-    let write = |topic: &str, first: u64, count: u64| {
-        write_records(&source.config(), topic, &numbered(0, first, count)).unwrap();
-    };
     for topic in ["gone", "gone-beside"] {
         source.create_topic(topic, 1, &[]).unwrap();
-        write(topic, 0, 1000);
+        write_numbered(&source, topic, 0, 0, 1000);
     }
     let config = pair.config(&link("gone", &["gone.*"], 1, ""));
     copy(&config);
-    let wait_keys = |topic: &str, wanted: &[String]| {
-        wait_until(&format!("{topic} copied"), SOON, || (kept(&target, topic) == wanted).then_some(()));
-    };
 
     // Deleting records does no harm.
     target.delete_records("source.gone-beside", 0, 500).unwrap();
     // The markers of transactions have offsets too.
-    let left: u64 = kept(&target, "source.gone-beside")[0].parse().unwrap();
+    let left: u64 = pair.keys("source.gone-beside", 0)[0].parse().unwrap();
     let beside = |end: u64| key_range(left, end - left);
     // At a restart, with nothing left to copy.
     target.delete_topic("source.gone").unwrap();
@@ -214,8 +195,8 @@ fn a_target_topic_that_is_deleted_is_reported_and_never_made_anew_silently() {
     assert_eq!(stopped.wait_end(SOON).unwrap().code(), Some(1), "{}", stopped.stderr());
     assert_eq!(stopped.events("target_gone").len(), 1, "{}", stopped.stderr());
     // And with more records.
-    write("gone", 1000, 10);
-    write("gone-beside", 1000, 10);
+    write_numbered(&source, "gone", 0, 1000, 10);
+    write_numbered(&source, "gone-beside", 0, 1000, 10);
     let mut stopped = Strait::run("restarted", &config, &["--until-caught-up"]).unwrap();
     assert_eq!(stopped.wait_end(SOON).unwrap().code(), Some(1), "{}", stopped.stderr());
     let events = stopped.events("target_gone");
@@ -224,7 +205,7 @@ fn a_target_topic_that_is_deleted_is_reported_and_never_made_anew_silently() {
         assert!(events[0].message().contains(part), "{}", events[0].message());
     }
     assert!(!pair.has_target_topic("source.gone"));
-    wait_keys("source.gone-beside", &beside(1010));
+    pair.wait_keys("source.gone-beside", 0, &beside(1010));
 
     // Somebody makes it anew.
     target.create_topic("source.gone", 1, &[]).unwrap();
@@ -238,18 +219,18 @@ fn a_target_topic_that_is_deleted_is_reported_and_never_made_anew_silently() {
     let recopy = pair.config(&link("gone", &["gone.*"], 1, "on_target_recreated = \"recopy\""));
     let strait = copy(&recopy);
     assert_eq!(strait.events("target_recopied").len(), 1, "{:?}", strait.events("target_recopied"));
-    wait_keys("source.gone", &key_range(0, 1010));
-    assert_eq!(kept(&target, "source.gone-beside"), beside(1010));
+    pair.wait_keys("source.gone", 0, &key_range(0, 1010));
+    assert_eq!(pair.keys("source.gone-beside", 0), beside(1010));
 
     // While running.
     let strait = Strait::run("running", &recopy, &[]).unwrap();
-    write("gone-beside", 1010, 10);
-    wait_keys("source.gone-beside", &beside(1020));
+    write_numbered(&source, "gone-beside", 0, 1010, 10);
+    pair.wait_keys("source.gone-beside", 0, &beside(1020));
     target.delete_topic("source.gone").unwrap();
-    write("gone", 1010, 10);
+    write_numbered(&source, "gone", 0, 1010, 10);
     strait.wait_line("the event", SOON, |line| line.is_event("target_recopied")).unwrap();
     wait_until("the topic created", SOON, || pair.has_target_topic("source.gone").then_some(()));
-    wait_keys("source.gone", &key_range(0, 1020));
-    write("gone-beside", 1020, 10);
-    wait_keys("source.gone-beside", &beside(1030));
+    pair.wait_keys("source.gone", 0, &key_range(0, 1020));
+    write_numbered(&source, "gone-beside", 0, 1020, 10);
+    pair.wait_keys("source.gone-beside", 0, &beside(1030));
 }

@@ -2,23 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use strait_e2e::{Isolation, Strait, TestClient};
+use strait_e2e::{Isolation, Strait};
 use strait_test_cluster::ClusterSpec;
 
 use crate::support::{Feed, Pair, Pulse, SOON, Turn, link, now, single, wait_until};
-
-/// Creates a topic whose partitions are on these brokers.
-fn create_assigned(client: &TestClient, topic: &str, replicas: &[&[i32]]) {
-    let admin: AdminClient<DefaultClientContext> = client.config().create().unwrap();
-    let partitions = i32::try_from(replicas.len()).unwrap();
-    let new = NewTopic::new(topic, partitions, TopicReplication::Variable(replicas)).set("min.insync.replicas", "2");
-    for result in now(admin.create_topics([&new], &AdminOptions::new())).unwrap() {
-        result.unwrap();
-    }
-    wait_until("the topic made", SOON, || client.topics().unwrap().iter().any(|(name, _)| name == topic).then_some(()));
-}
 
 #[test]
 fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
@@ -28,7 +15,9 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     pair.at_source().create_topic("orders", 3, &[]).unwrap();
     // Without broker 1 partition 0 has one of the two replicas that it needs; the others do not
     // know broker 1.
-    create_assigned(&pair.at_target(), "source.orders", &[&[1, 2], &[2, 3], &[3, 2]]);
+    let replicas: [&[i32]; 3] = [&[1, 2], &[2, 3], &[3, 2]];
+    let min_isr = [("min.insync.replicas", "2")];
+    pair.at_target().create_topic_on("source.orders", &replicas, &min_isr).unwrap();
     let feed = Feed::start(&pair.at_source(), "orders", 3, 50);
     // One lane: the partitions share transactions.
     let config = pair.config(&link("isr", &["orders"], 1, ""));

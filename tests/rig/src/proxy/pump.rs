@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::flight::Flight;
 use super::queue::Queue;
+use super::strike::int16;
 use super::{Counters, TO_BROKER, Toxics};
 
 /// Most bytes of one read: large enough that system calls do not dominate.
@@ -198,7 +199,8 @@ pub(super) async fn run(mut pump: Pump<'_>, mut reader: ReadHalf<'_>, mut writer
             read = reader.read(free), if room > 0 => {
                 let read = read?;
                 let bytes = buffer.get(..read).unwrap_or_default();
-                if setting.cut_at.is_some() && setting.cut_at == api_key(bytes) {
+                // A request begins with its length and its API key.
+                if setting.cut_at.is_some() && setting.cut_at == int16(bytes, 4) {
                     return Err(io::Error::other("cut at a request"));
                 }
                 let written = line.take(bytes, &pump, &setting, &writer)?;
@@ -210,11 +212,6 @@ pub(super) async fn run(mut pump: Pump<'_>, mut reader: ReadHalf<'_>, mut writer
             () = until(wake) => {}
         }
     }
-}
-
-/// Returns the API key of the request at the beginning of these bytes.
-fn api_key(bytes: &[u8]) -> Option<i16> {
-    Some(i16::from_be_bytes(bytes.get(4..6)?.try_into().ok()?))
 }
 
 async fn changed(toxics: &mut watch::Receiver<Toxics>) -> io::Result<()> {

@@ -18,7 +18,8 @@ pub(super) struct Struck(u128);
 
 impl Struck {
     pub(super) fn new(keys: &[i16]) -> Self {
-        Self(keys.iter().filter_map(|key| u32::try_from(*key).ok()).fold(0, |bits, key| bits | (1 << key.min(127))))
+        let bits = keys.iter().filter_map(|key| u32::try_from(*key).ok()).filter(|key| *key < u128::BITS);
+        Self(bits.fold(0, |all, bit| all | (1 << bit)))
     }
 
     pub(super) fn is_empty(self) -> bool {
@@ -26,7 +27,7 @@ impl Struck {
     }
 
     fn has(self, key: i16) -> bool {
-        u32::try_from(key).is_ok_and(|key| key < 128 && self.0 & (1 << key) != 0)
+        u32::try_from(key).is_ok_and(|key| key < u128::BITS && self.0 & (1 << key) != 0)
     }
 }
 
@@ -117,7 +118,8 @@ fn without(answer: &[u8], version: i16, struck: Struck) -> Option<Vec<u8>> {
     Some([answer.get(..6)?, &count, &kept.concat(), answer.get(end..)?].concat())
 }
 
-fn int16(bytes: &[u8], at: usize) -> Option<i16> {
+/// Returns the number in two bytes.
+pub(super) fn int16(bytes: &[u8], at: usize) -> Option<i16> {
     Some(i16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 

@@ -255,10 +255,10 @@ fn events(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
             let count = view.events.counts.get(reason).copied().unwrap_or(0);
             gaps.push((view.labels(&[("reason", reason)]), count));
         }
-        let skipped = view.work.as_ref().map_or(0, |work| work.status.totals().corrupt_skipped);
-        gaps.push((view.labels(&[("reason", "corrupt")]), skipped));
-        let skipped = view.work.as_ref().map_or(0, |work| work.status.totals().skipped);
-        gaps.push((view.labels(&[("reason", "skipped")]), skipped));
+        let totals = view.work.as_ref().map(|work| work.status.totals()).unwrap_or_default();
+        for (reason, offsets) in [("corrupt", totals.corrupt_skipped), ("skipped", totals.skipped)] {
+            gaps.push((view.labels(&[("reason", reason)]), offsets));
+        }
         fenced.push((view.labels(&[]), view.events.counts.get("fenced").copied().unwrap_or(0)));
     }
     page.counter("strait_events", "Events emitted, by name.", all)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use strait_core::Side;
 use strait_kafka::{ClusterConfig, SocketBuffers, socket_buffers};
 
 use super::{Outcome, Step};
@@ -14,50 +15,50 @@ const DEFAULT_BYTES: u64 = 100 << 10;
 /// A connection that can carry this much is not held back.
 const ENOUGH_MB_S: f64 = 100.0;
 
-/// The end of a link that a cluster is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    Source,
-    Target,
-}
-
-impl End {
-    /// The setting of the brokers that limits the direction in which records move.
-    fn setting(self) -> &'static str {
-        match self {
-            Self::Source => "socket.send.buffer.bytes",
-            Self::Target => "socket.receive.buffer.bytes",
-        }
-    }
-
-    fn bytes(self, buffers: SocketBuffers) -> Option<u64> {
-        match self {
-            Self::Source => buffers.send,
-            Self::Target => buffers.receive,
-        }
+/// Returns the setting of the brokers that limits the direction in which records move.
+fn setting(side: Side) -> &'static str {
+    match side {
+        Side::Source => "socket.send.buffer.bytes",
+        Side::Target => "socket.receive.buffer.bytes",
     }
 }
 
-/// Reports what limits a connection to a cluster that is far away; nothing for one that is near.
-pub async fn line(
-    link: &str,
-    end: End,
+fn bytes(side: Side, buffers: SocketBuffers) -> Option<u64> {
+    match side {
+        Side::Source => buffers.send,
+        Side::Target => buffers.receive,
+    }
+}
+
+/// Returns the socket buffers of a cluster's brokers, or why they cannot be read; nothing for a
+/// cluster that is near.
+pub async fn buffers_of(
     cluster: &ClusterConfig,
     round_trip: Duration,
     timeout: Duration,
-) -> Option<Step> {
+) -> Option<Result<SocketBuffers, String>> {
     if round_trip < LONG {
         return None;
     }
-    let buffers = socket_buffers(cluster, timeout).await.map_err(|error| error.to_string());
-    let (outcome, detail) = judge(end, round_trip, buffers);
-    Some(Step::new(format!("line of {link} to {}", cluster.name), outcome, detail))
+    Some(socket_buffers(cluster, timeout).await.map_err(|error| error.to_string()))
 }
 
-fn judge(end: End, round_trip: Duration, buffers: Result<SocketBuffers, String>) -> (Outcome, String) {
+/// Reports what limits a connection to a cluster that is far away.
+pub fn line(
+    link: &str,
+    side: Side,
+    cluster: &str,
+    round_trip: Duration,
+    buffers: Result<SocketBuffers, String>,
+) -> Step {
+    let (outcome, detail) = judge(side, round_trip, buffers);
+    Step::new(format!("line of {link} to {cluster}"), outcome, detail)
+}
+
+fn judge(side: Side, round_trip: Duration, buffers: Result<SocketBuffers, String>) -> (Outcome, String) {
     let ms = round_trip.as_millis();
-    let setting = end.setting();
-    let bytes = match buffers.map(|buffers| end.bytes(buffers)) {
+    let setting = setting(side);
+    let bytes = match buffers.map(|buffers| bytes(side, buffers)) {
         Ok(None) => {
             let text = format!("round trip {ms} ms; {setting} is left to the brokers' operating system");
             return (Outcome::Ok, text);
@@ -102,21 +103,21 @@ mod tests {
 
     #[test]
     fn the_setting_of_the_direction_of_records_and_its_rate_are_named() {
-        let (outcome, text) = judge(End::Source, FAR, buffers(Some(102_400), None));
+        let (outcome, text) = judge(Side::Source, FAR, buffers(Some(102_400), None));
         assert_eq!(outcome, Outcome::Warning);
         assert!(text.contains("socket.send.buffer.bytes = 102400") && text.contains("at most 1.3 MB/s"), "{text}");
         assert!(text.contains("or to 8000000 for 100 MB/s"), "{text}");
-        let (outcome, text) = judge(End::Target, FAR, buffers(Some(102_400), None));
+        let (outcome, text) = judge(Side::Target, FAR, buffers(Some(102_400), None));
         assert_eq!(outcome, Outcome::Ok);
         assert!(text.contains("socket.receive.buffer.bytes is left to"), "{text}");
-        let (outcome, text) = judge(End::Target, FAR, buffers(None, Some(16 << 20)));
+        let (outcome, text) = judge(Side::Target, FAR, buffers(None, Some(16 << 20)));
         assert_eq!(outcome, Outcome::Ok);
         assert!(text.contains("at most 210 MB/s"), "{text}");
     }
 
     #[test]
     fn a_setting_that_cannot_be_read_is_said_with_what_the_default_would_allow() {
-        let (outcome, text) = judge(End::Target, FAR, Err("denied".to_owned()));
+        let (outcome, text) = judge(Side::Target, FAR, Err("denied".to_owned()));
         assert_eq!(outcome, Outcome::Warning);
         assert!(text.contains("(denied): with Kafka's default at most 1.3 MB/s a connection"), "{text}");
     }

@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::Side;
 use strait_core::config::{DeliveryMode, Link};
 use strait_core::progress::{map_topic, progress_topic};
 use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic};
 use strait_host::{HostChains, HostEngine};
 use strait_kafka::probe::{ClusterInfo, missing_operations, probe, topics_with_append_time};
-use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, probe_transactions};
+use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, SocketBuffers, probe_transactions};
 
-use super::line::{End, line};
+use super::line::{buffers_of, line};
 use super::quarantine::quarantine;
 use super::{Outcome, Step, target_topics};
 use crate::compose;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
-use crate::run::link::own_topics;
 use crate::run::topic_collisions::collisions;
 use crate::run::{WITHOUT_IDEMPOTENCE, without_transactions};
 
@@ -56,14 +56,13 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         let sides = Sides { link, source, target };
         sides.same_cluster(&mut steps);
         steps.extend(sides.delivery());
-        sides.lines(&mut steps).await;
+        sides.lines(&mut steps);
         let names = sides.topics(chain, &mut steps).await;
         target_topics::check(&sides, &names, &mut steps).await;
         target_topics::check_own(&sides, &mut steps).await;
         sides.permissions(&names, &mut steps).await;
         sides.transactions(&mut steps).await;
         sides.timestamps(&names, &mut steps).await;
-        sides.own_topics(&mut steps).await;
     }
     steps
 }
@@ -108,6 +107,17 @@ fn describe(chain: &HostChains) -> String {
 pub(super) struct Reached {
     pub(super) config: ClusterConfig,
     info: ClusterInfo,
+    /// Socket buffers of its brokers, if it is far away.
+    buffers: Option<Result<SocketBuffers, String>>,
+}
+
+impl Reached {
+    /// Returns whether the principal may not create topics in general. Clusters without an
+    /// authorizer report no permissions.
+    pub(super) fn may_not_create(&self) -> bool {
+        let operations = &self.info.operations;
+        !operations.is_empty() && !operations.contains(&Operation::Create)
+    }
 }
 
 /// Connects to every cluster that a link uses.
@@ -128,7 +138,8 @@ async fn clusters(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Re
                 let id = info.cluster_id.as_deref().unwrap_or("unknown");
                 let detail = format!("{} brokers, {} topics, id {id}{place}", info.brokers, info.topics);
                 steps.push(Step::new(step, Outcome::Ok, detail));
-                reached.insert(name.clone(), Reached { config, info });
+                let buffers = buffers_of(&config, info.round_trip, TIMEOUT).await;
+                reached.insert(name.clone(), Reached { config, info, buffers });
             }
             // The error names the cluster.
             Err(error) => steps.push(Step::new(step, Outcome::Failed, error.to_string())),
@@ -165,9 +176,10 @@ impl Sides<'_> {
         })
     }
 
-    async fn lines(&self, steps: &mut Vec<Step>) {
-        for (end, side) in [(End::Source, self.source), (End::Target, self.target)] {
-            steps.extend(line(&self.link.name, end, &side.config, side.info.round_trip, TIMEOUT).await);
+    fn lines(&self, steps: &mut Vec<Step>) {
+        for (side, cluster) in [(Side::Source, self.source), (Side::Target, self.target)] {
+            let Some(buffers) = cluster.buffers.clone() else { continue };
+            steps.push(line(&self.link.name, side, &cluster.config.name, cluster.info.round_trip, buffers));
         }
     }
 
@@ -288,34 +300,16 @@ impl Sides<'_> {
         let link = self.link;
         let read = names.iter().map(|(topic, _)| (topic.topic.to_string(), vec![Read, Describe]));
         self.check_operations(self.source, "source", read.collect(), steps).await;
-        steps.push(quarantine(link, &self.source.config, &self.source.info.operations, TIMEOUT).await);
+        steps.push(quarantine(link, self.source, TIMEOUT).await);
 
         let write = names.iter().map(|(_, target)| (target.to_string(), vec![Write, Describe]));
         let own = [progress_topic(&link.name), map_topic(&link.name)].map(|topic| (topic, vec![Read, Write]));
         self.check_operations(self.target, "target", write.chain(own).collect(), steps).await;
 
-        // Clusters without an authorizer report no permissions.
-        let operations = &self.target.info.operations;
-        if link.manage_topics && !operations.is_empty() && !operations.contains(&Operation::Create) {
+        if link.manage_topics && self.target.may_not_create() {
             let text = "manage_topics is on, but the target does not let this principal create topics in general; \
                         permissions for prefixes of topic names cannot be checked";
             steps.push(Step::new(format!("permissions of {}", link.name), Outcome::Warning, text));
-        }
-    }
-
-    /// Reports settings of the link's own topics that do harm.
-    async fn own_topics(&self, steps: &mut Vec<Step>) {
-        let name = format!("own topics of {}", self.link.name);
-        let topics = own_topics(self.link, &self.target.config, self.link.lanes_to_create(), TIMEOUT);
-        let unfit = match topics.check().await {
-            Ok(found) => found.unfit,
-            Err(error) => {
-                steps.push(Step::new(name, Outcome::Failed, error.to_string()));
-                return;
-            }
-        };
-        for (topic, reason) in unfit {
-            steps.push(Step::new(&name, Outcome::Warning, format!("{topic}: {reason}")));
         }
     }
 

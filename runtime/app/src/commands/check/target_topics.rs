@@ -37,11 +37,21 @@ pub async fn check(sides: &Sides<'_>, names: &[(SourceTopic, Arc<str>)], steps: 
     report(&name, outlooks, steps);
 }
 
-/// Asks the target about the link's own topics.
+/// Asks the target about the link's own topics, and reports settings of them that do harm.
 pub async fn check_own(sides: &Sides<'_>, steps: &mut Vec<Step>) {
     let (name, target) = (format!("own topics of {}", sides.link.name), &sides.target.config);
-    match own_topics(sides.link, target, sides.link.lanes_to_create(), TIMEOUT).outlook().await {
-        Ok(outlooks) => report(&name, outlooks, steps),
+    let outlook = match own_topics(sides.link, target, sides.link.lanes_to_create(), TIMEOUT).outlook().await {
+        Ok(outlook) => outlook,
+        Err(error) => {
+            steps.push(Step::new(name, Outcome::Failed, error.to_string()));
+            return;
+        }
+    };
+    report(&name, outlook.missing, steps);
+    match outlook.unfit {
+        Ok(unfit) => steps.extend(
+            unfit.into_iter().map(|(topic, reason)| Step::new(&name, Outcome::Warning, format!("{topic}: {reason}"))),
+        ),
         Err(error) => steps.push(Step::new(name, Outcome::Failed, error.to_string())),
     }
 }

@@ -363,13 +363,13 @@ impl PartitionWindow {
     }
 
     /// Takes out what a transaction writes about the partition, its maps into `maps`, each with at
-    /// most `runs_max` runs.
+    /// most `runs_max` runs. Also returns the changes of plugins that were not written before.
     pub fn write(
         &mut self,
         topics: &TargetTopics,
         maps: &mut Vec<MapRecord>,
         runs_max: usize,
-    ) -> Result<Written, LaneError> {
+    ) -> Result<(Written, Vec<Border>), LaneError> {
         self.check()?;
         let next = self.ledger.settled();
         invariants::behind_unsettled(&self.key, next, self.oldest_waiting())
@@ -379,7 +379,7 @@ impl PartitionWindow {
         self.written = next;
         self.owes_progress = false;
         let leader_epoch = self.lineage.take_epoch_before(next);
-        Ok(Written { next, leader_epoch, generation, borders, accounted })
+        Ok((Written { next, leader_epoch, generation, accounted }, borders))
     }
 
     /// Marks progress as committed. Returns whether the partition may be read for the first time

@@ -9,6 +9,7 @@ use super::PartitionWindow;
 use crate::partitions::Pause;
 use crate::partitions::warming_up::WarmingUp;
 use crate::ports::{ReadEpoch, ReadFrom};
+use crate::status::Activity;
 
 /// Reading.
 impl PartitionWindow {
@@ -140,7 +141,7 @@ impl PartitionWindow {
 
     /// Returns whether it is paused until an operator acts.
     pub fn is_stopped(&self) -> bool {
-        matches!(self.pause, Some(Pause::Stopped | Pause::NeedsOperator { .. }))
+        self.activity() == Activity::Stopped
     }
 
     /// Returns whether it is paused and its retry is due.

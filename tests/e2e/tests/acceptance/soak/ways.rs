@@ -1,12 +1,12 @@
 //! The ways in which one topic of many is broken.
 
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::producer::{BaseProducer, Producer as _};
 use strait_e2e::{Writer, write_records};
 
 use super::damage::Damage;
 use super::secured::{deny, no_longer_deny};
 use super::stream::Stream;
-use crate::support::{Pair, SOON, noise, record};
+use crate::support::{Pair, SOON, noise, open_transaction, record};
 
 /// Records of a topic may have this size on the target.
 pub const LIMIT_BYTES: &str = "50000";
@@ -95,17 +95,7 @@ pub fn break_topic(way: Way, pair: &Pair, stream: &Stream, index: usize) -> Brok
             stream.mute(index, false);
         }
         Way::Hanging => {
-            let producer: BaseProducer = source
-                .config()
-                .set("transactional.id", "never-ends")
-                .set("transaction.timeout.ms", "600000")
-                .create()
-                .unwrap();
-            producer.init_transactions(SOON).unwrap();
-            producer.begin_transaction().unwrap();
-            producer.send(BaseRecord::to(topic).partition(0).key("open").payload("open")).unwrap();
-            producer.flush(SOON).unwrap();
-            open = Some(producer);
+            open = Some(open_transaction(&source, topic));
         }
         Way::Poisoned => {
             let writer = Writer::new(&source.config(), topic).unwrap();

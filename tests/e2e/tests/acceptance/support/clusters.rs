@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use strait_e2e::{ConfigFolder, Isolation, TestClient, check};
 use strait_test_cluster::{Cluster, ClusterSpec, KafkaJars, at_exit};
 
-use super::{SOON, wait_until};
+use super::{SOON, keys, link_between, wait_until};
 
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
@@ -91,6 +91,13 @@ impl Pair {
         folder(&self.source.bootstrap(), source_properties, &self.target.bootstrap(), links)
     }
 
+    /// Returns a link from the source under a name of its own, which begins the names of the copies
+    /// too.
+    pub fn link_from(&self, source: &str, topics: &[&str], more: &str) -> String {
+        let cluster = format!("[clusters.{source}]\nbootstrap_servers = \"{}\"\n\n", self.source.internal_bootstrap());
+        cluster + &link_between(source, source, "target", topics, 1, more)
+    }
+
     /// Reports whether the target has this topic.
     pub fn has_target_topic(&self, topic: &str) -> bool {
         self.at_target().topics().unwrap().iter().any(|(name, _)| name == topic)
@@ -100,6 +107,35 @@ impl Pair {
     #[track_caller]
     pub fn wait_target_topic(&self, topic: &str) {
         wait_until(&format!("topic {topic} on the target"), SOON, || self.has_target_topic(topic).then_some(()));
+    }
+
+    /// Returns the keys that a partition of a target topic has, in order.
+    pub fn keys(&self, topic: &str, partition: i32) -> Vec<String> {
+        keys(&self.at_target().read_records(topic, Isolation::Committed).unwrap(), partition)
+    }
+
+    /// Waits until a partition of a target topic has exactly these keys; returns how long it took.
+    #[track_caller]
+    pub fn wait_keys(&self, topic: &str, partition: i32, wanted: &[String]) -> Duration {
+        self.wait_all_keys(topic, &[(partition, wanted)])
+    }
+
+    /// Waits for the keys of several partitions, in the time of one.
+    #[track_caller]
+    pub fn wait_all_keys(&self, topic: &str, wanted: &[(i32, &[String])]) -> Duration {
+        let ends = |keys: &[String]| (keys.len(), keys.first().cloned(), keys.last().cloned());
+        let began = Instant::now();
+        self.wait_target_topic(topic);
+        loop {
+            let records = self.at_target().read_records(topic, Isolation::Committed).unwrap();
+            let other = wanted
+                .iter()
+                .map(|(partition, wanted)| (*partition, keys(&records, *partition), *wanted))
+                .find(|(_, found, wanted)| found != wanted);
+            let Some((partition, found, wanted)) = other else { return began.elapsed() };
+            assert!(began.elapsed() < SOON, "{topic}-{partition}: {:?}, not {:?}", ends(&found), ends(wanted));
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Asserts that the target topic is an exact copy of the source topic.

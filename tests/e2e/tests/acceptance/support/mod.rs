@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use strait_e2e::{ConfigFolder, Record, Strait};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use strait_e2e::{ConfigFolder, LogLine, Record, Strait, TestClient};
 
 pub use clusters::{Pair, SlowLine, kafka_tool, now, settings, single};
 pub use pulse::{Ends, Feed, Pulse};
@@ -47,22 +48,67 @@ pub fn unix_ms() -> i64 {
 /// Returns a link from `source` to `target`; `topics` are quoted here, `more` are further lines of
 /// it.
 pub fn link(name: &str, topics: &[&str], lanes: u32, more: &str) -> String {
+    link_between(name, "source", "target", topics, lanes, more)
+}
+
+/// Returns a link between clusters of these names.
+pub fn link_between(name: &str, source: &str, target: &str, topics: &[&str], lanes: u32, more: &str) -> String {
     format!(
-        "[[links]]\nname = \"{name}\"\nsource = \"source\"\ntarget = \"target\"\ntopics = {topics:?}\nlanes = {lanes}\n{more}\n\n"
+        "[[links]]\nname = \"{name}\"\nsource = \"{source}\"\ntarget = \"{target}\"\ntopics = {topics:?}\nlanes = {lanes}\n{more}\n\n"
     )
 }
 
-/// Runs the configuration until everything is copied.
+/// Runs the configuration until everything is copied, without a restart of a lane.
 #[track_caller]
 pub fn copy(config: &ConfigFolder) -> Strait {
-    let began = Instant::now();
-    let mut strait = Strait::run("copy", config, &["--until-caught-up"]).unwrap();
-    let status = strait.wait_end(COPIED).unwrap();
-    println!("caught up after {:.1?}", began.elapsed());
-    assert_eq!(status.code(), Some(0), "{}", strait.stderr());
+    let strait = caught_up("copy", config);
     let restarts = strait.events("lane_restarted");
     assert!(restarts.is_empty(), "nothing was wrong, yet: {restarts:?}");
     strait
+}
+
+/// Runs the configuration under this name until everything is copied.
+#[track_caller]
+pub fn caught_up(name: &str, config: &ConfigFolder) -> Strait {
+    let began = Instant::now();
+    let mut strait = Strait::run(name, config, &["--until-caught-up"]).unwrap();
+    let status = strait.wait_end(COPIED).unwrap();
+    println!("caught up after {:.1?}", began.elapsed());
+    assert_eq!(status.code(), Some(0), "{}", strait.stderr());
+    strait
+}
+
+/// Runs the binary to its end; returns its exit code and all that it printed.
+#[track_caller]
+pub fn run_to_end(name: &str, config: &ConfigFolder, arguments: &[&str], within: Duration) -> (Option<i32>, String) {
+    let mut strait = Strait::start(name, config.path(), arguments).unwrap();
+    let code = strait.wait_end(within).unwrap().code();
+    (code, format!("{}\n{}", strait.stdout(), strait.stderr()))
+}
+
+/// Ends a process in an orderly way.
+#[track_caller]
+pub fn stop(strait: &mut Strait) {
+    strait.terminate().unwrap();
+    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0), "{}", strait.stderr());
+}
+
+/// Waits for an event of a link about `place`.
+#[track_caller]
+pub fn wait_event(strait: &Strait, link: &str, event: &str, place: &str) -> LogLine {
+    let is = |line: &LogLine| {
+        line.is_event(event) && line.field("link") == Some(link) && line.message().starts_with(&format!("{place}:"))
+    };
+    let line = strait.wait_line(&format!("{event} for {place}"), SOON, is).unwrap();
+    println!("{}", line.message());
+    line
+}
+
+/// Returns a figure of `/proc/PID/status` in KiB; `None` once the process has ended.
+pub fn status_kib(strait: &Strait, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", strait.pid())).ok()?;
+    let figure = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(figure.split_whitespace().next()?.parse().unwrap())
 }
 
 /// Waits for a condition; a missed deadline is an error.
@@ -97,6 +143,25 @@ pub fn numbered(partition: i32, first: u64, count: u64) -> Vec<Record> {
         Record { partition, ..record(Some(text.as_bytes()), Some(text.as_bytes())) }
     };
     (first..first + count).map(one).collect()
+}
+
+/// Writes the records of [`numbered`] to a topic.
+#[track_caller]
+pub fn write_numbered(client: &TestClient, topic: &str, partition: i32, first: u64, count: u64) {
+    client.write(topic, &numbered(partition, first, count)).unwrap();
+}
+
+/// Begins a transaction that writes the key `open` to partition 0 of a topic and stays open.
+#[track_caller]
+pub fn open_transaction(client: &TestClient, topic: &str) -> BaseProducer {
+    let mut config = client.config();
+    config.set("transactional.id", "never-ends").set("transaction.timeout.ms", "600000");
+    let producer: BaseProducer = config.create().unwrap();
+    producer.init_transactions(SOON).unwrap();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::to(topic).partition(0).key("open").payload("open")).unwrap();
+    producer.flush(SOON).unwrap();
+    producer
 }
 
 /// Returns the keys of a partition as text, in order.
