@@ -11,6 +11,7 @@
 mod control;
 mod ids;
 mod standstill;
+mod truncation;
 mod unfenced;
 
 use std::sync::Arc;
