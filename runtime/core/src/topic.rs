@@ -81,9 +81,7 @@ impl PartitionKey {
     /// not say otherwise. An unknown id says nothing.
     #[must_use]
     pub fn may_be(&self, other: &Self) -> bool {
-        self.topic == other.topic
-            && self.partition == other.partition
-            && !self.topic_id.is_other_than(other.topic_id)
+        self.topic == other.topic && self.partition == other.partition && !self.topic_id.is_other_than(other.topic_id)
     }
 
     /// Returns the entry of this partition: under its own key, or else under one whose topic id is

@@ -46,9 +46,7 @@ pub fn client(at: &AdminAt) -> Result<Client, End> {
     }
     match load::admin_address(&at.config.file, &Environment::of_process()) {
         Ok(Some(address)) => Ok(Client::at(address)),
-        Ok(None) => {
-            Err(failed(&"the configuration says [admin] listen = \"off\": its processes cannot be asked"))
-        }
+        Ok(None) => Err(failed(&"the configuration says [admin] listen = \"off\": its processes cannot be asked")),
         Err(reason) => {
             print_message(&format!("error: {reason}; or name the admin API with --admin URL"));
             Err(End::BadConfig)

@@ -57,7 +57,12 @@ fn a_record_larger_than_a_fetch_is_copied_in_order_and_one_above_the_memory_stop
     let copies = pair.at_target().read_records("source.big-record", Isolation::Committed).unwrap();
     assert_eq!(copies[100].value.as_deref(), big[0].value.as_deref());
 
-    wait_too_large(&strait, "big-16", "big-record-0", &["big-record-0: stopped at offset 100", "125", "8389632", "memory_mib_max"]);
+    wait_too_large(
+        &strait,
+        "big-16",
+        "big-record-0",
+        &["big-record-0: stopped at offset 100", "125", "8389632", "memory_mib_max"],
+    );
     pair.wait_keys("big-16.big-beside", 0, &key_range(0, 200));
     write_numbered(&source, "big-beside", 0, 200, 100);
     println!("others go on after {:.1?}", pair.wait_keys("big-16.big-beside", 0, &key_range(0, 300)));
@@ -103,7 +108,12 @@ fn dense_batches_arrive_or_stop_their_partition_alone() {
     let link = pair.link_from("dense-16", &["dense-zstd", "dense-beside"], "memory_mib_max = 16");
     let config = pair.config(&link);
     let strait = Strait::run("dense-16", &config, &[]).unwrap();
-    wait_too_large(&strait, "dense-16", "dense-zstd-0", &["dense-zstd-0: stopped at offset 0", "zstd", "8389632", "memory_mib_max"]);
+    wait_too_large(
+        &strait,
+        "dense-16",
+        "dense-zstd-0",
+        &["dense-zstd-0: stopped at offset 0", "zstd", "8389632", "memory_mib_max"],
+    );
     write_numbered(&source, "dense-beside", 0, 100, 100);
     pair.wait_keys("dense-16.dense-beside", 0, &key_range(0, 200));
     assert!(strait.events("lane_restarted").is_empty());

@@ -5,9 +5,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use strait_e2e::{Isolation, LogLine};
 use strait_test_cluster::ClusterSpec;
 
-use crate::support::{
-    Pair, SOON, Turn, caught_up, copy, key_range, link, now, single, wait_until, write_numbered,
-};
+use crate::support::{Pair, SOON, Turn, caught_up, copy, key_range, link, now, single, wait_until, write_numbered};
 
 /// Writes five records in a transaction, restarts the broker and ends the transaction: its marker
 /// is the first entry of the next leader epoch, and nothing follows it.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use strait_core::config::{Link, OnRefused, OnTimestampZero};
 use strait_core::progress::quarantine_topic;
-use strait_kafka::probe::missing_operations;
 use strait_kafka::Operation;
+use strait_kafka::probe::missing_operations;
 
 use super::steps::Reached;
 use super::{Outcome, Step};
