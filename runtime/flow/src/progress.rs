@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::progress::{Border, LaneProgress, LaneRecord, Position, ProgressRecord, Skip};
+use strait_core::progress::{self, Border, LaneProgress, LaneRecord, Position, ProgressRecord, Skip};
 use strait_core::{OwnerEpoch, PartitionKey};
 
 use crate::partitions::{Accounted, Written};
@@ -95,17 +95,10 @@ impl Progress {
     }
 
     /// Returns where to resume a partition that the source has now, or `None` if it is new.
-    ///
-    /// A cluster may begin to report topic ids, and may for a while not report them. So an unknown
-    /// id is that of the newest position, and a position without an id belongs to the topic unless
-    /// progress knows another incarnation of it.
     pub fn resume_point(&self, found: &PartitionKey) -> Option<ResumePoint> {
-        let same = PartitionKey::of_topic(&self.known, &found.topic).filter(|(key, _)| key.may_be(found));
-        let (stored, position) = same.reduce(|one, other| if other.1.supersedes(one.1) { other } else { one })?;
-        let is_sure = self.known.contains_key(found) || self.former_incarnations(found).is_empty();
-        let key = if found.topic_id.is_known() { found.clone() } else { stored.clone() };
-        let border = self.borders.get(stored).cloned();
-        is_sure.then(|| ResumePoint { key, position: position.clone(), border })
+        let found = progress::resume_point(&self.known, found)?;
+        let border = self.borders.get(found.stored).cloned();
+        Some(ResumePoint { key: found.key, position: found.position.clone(), border })
     }
 
     /// Takes out the move of a partition's position by an operator that is to be reported.
@@ -116,10 +109,7 @@ impl Progress {
     /// Returns the positions of older incarnations of a partition. A topic can have been created
     /// more than once since the lane was last taken.
     pub fn former_incarnations(&self, partition: &PartitionKey) -> Vec<(PartitionKey, Position)> {
-        let is_former = |(other, _): &(&PartitionKey, &Position)| {
-            other.partition == partition.partition && other.topic_id.is_other_than(partition.topic_id)
-        };
-        let former = PartitionKey::of_topic(&self.known, &partition.topic).filter(is_former);
+        let former = progress::former_incarnations(&self.known, partition);
         former.map(|(other, position)| (other.clone(), position.clone())).collect()
     }
 
@@ -213,60 +203,5 @@ impl Progress {
     /// Returns whether nothing was written for this long.
     pub fn is_idle_for(&self, interval: Duration, now: Duration) -> bool {
         now.saturating_sub(self.last_written) >= interval
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use strait_core::{SourceOffset, TopicId};
-
-    use super::*;
-
-    /// Returns what a lane resumes `found` at that has stored positions under these ids, each with
-    /// owner count and offset: the id that it writes under, and the offset.
-    fn resumed(stored: &[(u8, u64, i64)], found: u8) -> Option<(u8, i64)> {
-        let key = |id: u8| PartitionKey { topic: "t".into(), topic_id: TopicId([id; 16]), partition: 3 };
-        let mut known = BTreeMap::new();
-        for (id, count, next) in stored {
-            let (owner, next) = (OwnerEpoch(count << 32), SourceOffset(*next));
-            known.insert(key(*id), Position { owner, next, ..Position::default() });
-        }
-        // Neither of these is the partition.
-        let other = Position { owner: OwnerEpoch(u64::MAX), ..Position::default() };
-        known.insert(PartitionKey { partition: 2, ..key(0) }, other.clone());
-        known.insert(PartitionKey { topic: "u".into(), ..key(0) }, other);
-        let progress = Progress {
-            owner: OwnerEpoch::default(),
-            taken: Taken::default(),
-            known,
-            skips: BTreeMap::new(),
-            borders: BTreeMap::new(),
-            created_with: BTreeMap::new(),
-            lane_record: None,
-            next_sequence: 0,
-            unsent: VecDeque::new(),
-            in_flight: 0,
-            last_written: Duration::ZERO,
-        };
-        let point = progress.resume_point(&key(found))?;
-        Some((point.key.topic_id.0[0], point.position.next.0))
-    }
-
-    #[test]
-    fn a_topic_id_that_comes_or_goes_moves_no_position() {
-        assert_eq!(resumed(&[], 1), None);
-        assert_eq!(resumed(&[(1, 1, 10)], 1), Some((1, 10)));
-        // It becomes known, and vanishes again.
-        assert_eq!(resumed(&[(0, 1, 10)], 1), Some((1, 10)));
-        assert_eq!(resumed(&[(0, 1, 10), (1, 2, 20)], 1), Some((1, 20)));
-        assert_eq!(resumed(&[(0, 1, 10), (1, 2, 20)], 0), Some((1, 20)));
-        assert_eq!(resumed(&[(1, 1, 10)], 0), Some((1, 10)));
-        // An earlier version wrote without the id when it was not reported.
-        assert_eq!(resumed(&[(1, 1, 10), (0, 2, 30)], 1), Some((1, 30)));
-        // The newest incarnation is the one that lives.
-        assert_eq!(resumed(&[(1, 3, 10), (2, 5, 7)], 0), Some((2, 7)));
-        // Another incarnation is no such case, and an unknown position may be of the other one.
-        assert_eq!(resumed(&[(1, 1, 10)], 2), None);
-        assert_eq!(resumed(&[(1, 1, 10), (0, 2, 30)], 2), None);
     }
 }

@@ -141,6 +141,18 @@ pub async fn probe(cluster: &ClusterConfig, deadline: Duration) -> Result<Cluste
     outcome.map_err(|error| ProbeError::Setting { cluster: name, reason: error.reason })?
 }
 
+/// Connects to a cluster, and returns it as its writers must take it: they are not idempotent where
+/// the brokers have no idempotent producers.
+///
+/// # Errors
+/// [`ProbeError`] with the remedy.
+pub async fn reach(cluster: &ClusterConfig, deadline: Duration) -> Result<(ClusterConfig, ClusterInfo), ProbeError> {
+    let info = probe(cluster, deadline).await?;
+    let cluster = cluster.clone();
+    let cluster = if info.has_idempotence { cluster } else { cluster.without_idempotence() };
+    Ok((cluster, info))
+}
+
 fn connect_and_ask(cluster: &ClusterConfig, patience: Duration) -> Result<ClusterInfo, ProbeError> {
     let setting = |error: FfiError| ProbeError::Setting { cluster: cluster.name.clone(), reason: error.text };
     let troubles = Arc::new(Troubles::default());

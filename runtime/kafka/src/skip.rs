@@ -5,9 +5,12 @@
 //! and one transaction writes the new position together with who moved it. The fenced process takes
 //! the lane again and goes on from there.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strait_core::progress::{LinkIdentity, Position, ProgressRecord, Skip, progress_topic};
+use strait_core::progress::{
+    LaneProgress, LinkIdentity, Position, ProgressRecord, ResumePoint, Skip, progress_topic, resume_point,
+};
 use strait_core::{LaneId, LeaderEpoch, PartitionKey, SourceOffset, TopicId, lanes};
 use strait_flow::ports::{
     Class, ControlRecord, DeliveryReport, PortError, ProduceError, ProducerSlot, ProgressStore, Target, TargetEvent,
@@ -17,6 +20,7 @@ use crate::config::{ClusterConfig, TargetTuning, group};
 use crate::error::{blocking, own};
 use crate::ffi::{FfiError, OffsetSpec, Place};
 use crate::lazy_client::{connect, fail};
+use crate::probe::{self, ProbeError};
 use crate::progress_store::KafkaProgressStore;
 use crate::queries;
 use crate::target::KafkaTarget;
@@ -116,6 +120,9 @@ pub enum SkipError {
         /// Client ids of the group's members.
         members: Vec<String>,
     },
+    /// The target cannot be used.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     /// A request failed.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -134,9 +141,8 @@ pub async fn plan_skip(
     let place = locate(source, target, request, timeout).await?;
     let store = KafkaProgressStore::new(target, &request.link, timeout).committed_by_now();
     let known = store.read(place.lane).await?;
-    let position = known.positions.get(&place.key);
-    let position = position.ok_or_else(|| no_position(request, &place.key))?;
-    place.judge(position.next.0, request.to)
+    let (skipped, ..) = place.resolve(&known, request)?;
+    Ok(skipped)
 }
 
 /// Moves the position of a partition, and fences the process that runs its lane.
@@ -149,13 +155,15 @@ pub async fn skip_partition(
     request: &SkipRequest,
     timeout: Duration,
 ) -> Result<Skipped, SkipError> {
-    let place = locate(source, target, request, timeout).await?;
+    // Also for its writer: the target may lack idempotence.
+    let (target, _) = probe::reach(target, timeout).await?;
+    let place = locate(source, &target, request, timeout).await?;
     let until = Instant::now() + PATIENCE;
     loop {
         let tuning =
             TargetTuning { exactly_once: request.exactly_once, request_timeout: timeout, ..TargetTuning::default() };
-        let mut owner = KafkaTarget::new(target, &request.link, place.lane.0, &tuning);
-        let moved = move_position(&mut owner, target, request, &place, timeout).await;
+        let mut owner = KafkaTarget::new(&target, &request.link, place.lane.0, &tuning);
+        let moved = move_position(&mut owner, &target, request, &place, timeout).await;
         owner.close(CLOSE).await;
         match moved {
             // The process that runs the lane has taken it back: it backs off longer each time.
@@ -176,6 +184,43 @@ struct Location {
 }
 
 impl Location {
+    /// Returns what a skip does, and where the partition resumes until then.
+    fn resolve<'a>(
+        &self,
+        known: &'a LaneProgress,
+        request: &SkipRequest,
+    ) -> Result<(Skipped, ResumePoint<'a>), SkipError> {
+        let point = resume_point(&known.positions, &self.key);
+        let (link, partition) = (&request.link, &self.key);
+        let unknown = || SkipError::NoPosition { link: link.clone(), partition: partition.clone() };
+        let point = point.ok_or_else(unknown)?;
+        Ok((self.judge(point.position.next.0, request.to)?, point))
+    }
+
+    /// Returns what a skip does, and the records to write in transactions of these ids.
+    fn records(
+        &self,
+        known: &LaneProgress,
+        request: &SkipRequest,
+        ids: Arc<str>,
+    ) -> Result<(Skipped, [ProgressRecord; 2]), SkipError> {
+        let (skipped, ResumePoint { key, position: old, .. }) = self.resolve(known, request)?;
+        let position = Position {
+            owner: known.next_owner(request.process),
+            ids,
+            lanes: self.lanes,
+            ..moved(old, SourceOffset(request.to))
+        };
+        let skip = Skip {
+            by: request.by.as_str().into(),
+            at: request.at,
+            from: old.next,
+            to: position.next,
+            owner: position.owner,
+        };
+        Ok((skipped, [ProgressRecord::Partition(key.clone(), position), ProgressRecord::Skipped(key, skip)]))
+    }
+
     fn judge(&self, from: i64, to: i64) -> Result<Skipped, SkipError> {
         let (start, end) = self.bounds;
         if !(start..=end).contains(&to) {
@@ -187,10 +232,6 @@ impl Location {
         }
         Ok(Skipped { from, to, lost: (to - from).max(0) })
     }
-}
-
-fn no_position(request: &SkipRequest, key: &PartitionKey) -> SkipError {
-    SkipError::NoPosition { link: request.link.clone(), partition: key.clone() }
 }
 
 async fn locate(
@@ -255,23 +296,7 @@ async fn move_position(
     if let Some(refusal) = known.lane.as_ref().and_then(|lane| lane.refusal(place.lanes, &place.identity)) {
         return Err(own(Class::Stop, context, refusal).into());
     }
-    let old = known.positions.get(&place.key).ok_or_else(|| no_position(request, &place.key))?;
-    let skipped = place.judge(old.next.0, request.to)?;
-    let position = Position {
-        owner: known.next_owner(request.process),
-        ids: taken.ids_from(ProducerSlot::A),
-        lanes: place.lanes,
-        ..moved(old, SourceOffset(request.to))
-    };
-    let skip = Skip {
-        by: request.by.as_str().into(),
-        at: request.at,
-        from: old.next,
-        to: position.next,
-        owner: position.owner,
-    };
-    let records =
-        [ProgressRecord::Partition(place.key.clone(), position), ProgressRecord::Skipped(place.key.clone(), skip)];
+    let (skipped, records) = place.records(&known, request, taken.ids_from(ProducerSlot::A))?;
     let write = write(owner, &records, request.exactly_once, &context);
     match tokio::time::timeout(timeout, write).await {
         Ok(written) => written?,
@@ -333,8 +358,8 @@ async fn write(
 
 #[cfg(test)]
 mod tests {
-    use strait_core::TargetOffset;
-    use strait_core::progress::{Tail, Tails, Totals};
+    use strait_core::progress::{ProgressFold, Tail, Tails, Totals};
+    use strait_core::{OwnerEpoch, TargetOffset};
 
     use super::*;
 
@@ -359,6 +384,73 @@ mod tests {
         // An earlier version began it.
         let unknown = Position { origin: None, totals: None, ..old };
         assert_eq!(moved(&unknown, next).origin, None);
+    }
+
+    /// Returns a lane with positions of partition 0 of `t` under these topic ids, each with owner
+    /// count and offset.
+    fn lane(stored: &[(u8, u64, i64)]) -> LaneProgress {
+        let mut fold = ProgressFold::default();
+        for (id, count, next) in stored {
+            let key = PartitionKey { topic: "t".into(), topic_id: TopicId([*id; 16]), partition: 0 };
+            let (owner, next) = (OwnerEpoch(count << 32), SourceOffset(*next));
+            let (key, value) = ProgressRecord::Partition(key, Position { owner, next, ..Position::default() }).encode();
+            fold.fold(0, &key, Some(&value));
+        }
+        fold.finish().unwrap()
+    }
+
+    #[test]
+    fn a_position_is_found_where_a_lane_would_find_it() {
+        let request = SkipRequest {
+            link: "l".to_owned(),
+            topic: "t".to_owned(),
+            partition: 0,
+            to: 80,
+            by: "somebody".to_owned(),
+            at: 1,
+            process: 7,
+            exactly_once: true,
+            identity: LinkIdentity::default(),
+        };
+        // What is stored, the id that the source reports, and the id and offset that are written.
+        for (stored, found, written) in [
+            (&[(1, 1, 60)][..], 1, Some((1, 60))),
+            // Written before the cluster reported ids, and the other way round.
+            (&[(0, 1, 60)], 1, Some((1, 60))),
+            (&[(1, 1, 60)], 0, Some((1, 60))),
+            (&[(1, 1, 60), (0, 2, 70)], 1, Some((1, 70))),
+            // Another incarnation of the topic.
+            (&[(2, 1, 60)], 1, None),
+            (&[(2, 1, 60), (0, 2, 70)], 1, None),
+        ] {
+            let known = lane(stored);
+            let key = PartitionKey { topic: "t".into(), topic_id: TopicId([found; 16]), partition: 0 };
+            let place = Location {
+                key: key.clone(),
+                lane: LaneId(0),
+                lanes: 1,
+                identity: LinkIdentity::default(),
+                bounds: (50, 100),
+            };
+            let moved = place.records(&known, &request, "ab".into());
+            let Some((id, from)) = written else {
+                assert!(matches!(moved, Err(SkipError::NoPosition { .. })), "{stored:?}: {moved:?}");
+                continue;
+            };
+            let (skipped, records) = moved.unwrap();
+            assert_eq!(skipped, Skipped { from, to: 80, lost: 80 - from }, "{stored:?}");
+            // A lane that reads this resumes at the new place.
+            let mut fold = ProgressFold::default();
+            let old = known.positions.into_iter().map(|(key, old)| ProgressRecord::Partition(key, old));
+            for record in old.chain(records) {
+                let (key, value) = record.encode();
+                fold.fold(0, &key, Some(&value));
+            }
+            let now = fold.finish().unwrap();
+            let point = resume_point(&now.positions, &key).unwrap();
+            assert_eq!((point.key.topic_id, point.position.next), (TopicId([id; 16]), SourceOffset(80)), "{stored:?}");
+            assert!(now.unseen_skips().contains_key(&point.key), "{stored:?}");
+        }
     }
 
     #[test]

@@ -70,10 +70,8 @@ impl Clusters {
         let unknown = || ProbeError::Setting { cluster: name.to_owned(), reason: "it is not configured".to_owned() };
         let cluster = self.all.get(name).ok_or_else(unknown)?;
         let probing = cluster.reached.get_or_try_init(|| async {
-            let info = probe::probe(&cluster.config, PROBE).await?;
+            let (config, info) = probe::reach(&cluster.config, PROBE).await?;
             tracing::info!(cluster = name, id = info.cluster_id, brokers = info.brokers, "connected");
-            let config = cluster.config.clone();
-            let config = if info.has_idempotence { config } else { config.without_idempotence() };
             let id = info.cluster_id.map(Into::into);
             Ok::<_, ProbeError>(Reached { config, round_trip: info.round_trip, id })
         });

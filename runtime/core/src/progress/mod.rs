@@ -7,6 +7,7 @@
 mod fold;
 mod lane;
 mod position;
+mod resume;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::topic::PartitionKey;
 pub use fold::{LaneProgress, ProgressFold};
 pub use lane::{FORMAT, LaneBorder, LaneRecord, LinkIdentity};
 pub use position::{Position, TAILS_MAX, Tail, Tails, Totals};
+pub use resume::{ResumePoint, former_incarnations, resume_point};
 
 /// Returns the name of a link's progress topic on the target cluster. It has one partition per
 /// lane.

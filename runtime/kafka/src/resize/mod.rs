@@ -21,6 +21,7 @@ use crate::config::{ClusterConfig, TargetTuning, group};
 use crate::error::{blocking, own};
 use crate::ffi::{Client, FfiError};
 use crate::lazy_client::{connect, fail};
+use crate::probe::{self, ProbeError};
 use crate::progress_store::KafkaProgressStore;
 use crate::target::KafkaTarget;
 use crate::topics::{count, wait_for};
@@ -58,6 +59,19 @@ pub enum ResizeError {
         /// Client ids of the group's members.
         members: Vec<String>,
     },
+    /// The target has no transactions.
+    #[error(
+        "cluster {cluster} has no transactions, without which positions cannot be moved to other lanes safely; a link of another name with lanes = {lanes} begins anew at `start`"
+    )]
+    NoTransactions {
+        /// Name of the target cluster.
+        cluster: String,
+        /// The requested number of lanes.
+        lanes: u32,
+    },
+    /// The target cannot be used.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     /// A request to the cluster failed.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -90,6 +104,9 @@ pub async fn resize_lanes(
     let client = Arc::new(connect(target, &format!("{link}/resize")).map_err(|error| fail(&context, &error, None))?);
     let (asked, name, place) = (Arc::clone(&client), link.to_owned(), context.clone());
     let existing = blocking(&context, move || check(&asked, &name, lanes, &place, timeout)).await??;
+    if !probe::probe(target, timeout).await?.has_idempotence {
+        return Err(ResizeError::NoTransactions { cluster: target.name.clone(), lanes });
+    }
 
     let tuning = TargetTuning { exactly_once, request_timeout: timeout, ..TargetTuning::default() };
     let (cluster, name, place, wanted) = (target.clone(), link.to_owned(), context.clone(), tuning.clone());
