@@ -247,18 +247,22 @@ fn by_metadata(client: &Client, topics: &[&str], timeout: Duration) -> Result<Ve
         .collect())
 }
 
-/// Returns the ids of those of these topics that exist. Unknown where the cluster does not tell it.
+/// Returns the ids of those of these topics that exist. Unknown where the cluster does not tell it:
+/// an error of one topic hides no other.
 pub(crate) fn topic_ids(
     client: &Client,
     topics: &[Arc<str>],
     timeout: Duration,
 ) -> Result<BTreeMap<Arc<str>, TopicId>, FfiError> {
-    let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-    let described = describe(client, &names, false, timeout)?;
+    let names: BTreeSet<&str> = topics.iter().map(|topic| &**topic).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    Ok(ids_of(describe(client, &names, false, timeout)?))
+}
+
+fn ids_of(described: Vec<TopicDescription>) -> BTreeMap<Arc<str>, TopicId> {
     let existing = described.into_iter().filter(|topic| !is_gone(topic.code));
-    Ok(existing
-        .map(|topic| (topic.topic.into(), if topic.code == Code::OK { TopicId(topic.id) } else { TopicId::UNKNOWN }))
-        .collect())
+    let id = |topic: &TopicDescription| if topic.code == Code::OK { TopicId(topic.id) } else { TopicId::UNKNOWN };
+    existing.map(|topic| (topic.topic.as_str().into(), id(&topic))).collect()
 }
 
 /// Describes one topic; `None` where it does not exist.
@@ -277,4 +281,33 @@ pub(crate) fn describe_one(
         return Err(FfiError::new(described.code, format!("topic {topic}: {}", described.text)));
     }
     Ok(Some(described))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_cannot_be_described_hides_no_other_and_is_not_gone() {
+        let described = |topic: &str, code: Code| TopicDescription {
+            topic: topic.to_owned(),
+            id: [7; 16],
+            partitions: Vec::new(),
+            operations: Vec::new(),
+            code,
+            text: code.text(),
+        };
+        let failures = [
+            ("denied", Code::TOPIC_AUTHORIZATION_FAILED),
+            ("electing", Code::LEADER_NOT_AVAILABLE),
+            ("broken", Code(-1)),
+            ("gone", Code::UNKNOWN_TOPIC_OR_PART),
+        ];
+        let mut all: Vec<TopicDescription> = failures.map(|(topic, code)| described(topic, code)).to_vec();
+        all.push(described("well", Code::OK));
+        let known = TopicId([7; 16]);
+        let wanted = [("broken", TopicId::UNKNOWN), ("denied", TopicId::UNKNOWN), ("electing", TopicId::UNKNOWN)];
+        let wanted = wanted.into_iter().chain([("well", known)]).map(|(topic, id)| (Arc::from(topic), id));
+        assert_eq!(ids_of(all), wanted.collect());
+    }
 }

@@ -162,8 +162,8 @@ pub trait Source: Send {
         partitions: &[PartitionKey],
     ) -> Result<BTreeMap<PartitionKey, Result<SourceOffset, PortError>>, PortError>;
 
-    /// Asks for the ids of topics. A topic that does not exist is left out; one that may not be
-    /// described has the id `UNKNOWN`.
+    /// Asks for the ids of topics. A topic that does not exist is left out; one that cannot be
+    /// described has the id `UNKNOWN`, and hides no other.
     ///
     /// # Errors
     /// [`PortError`] if the cluster does not answer in time.

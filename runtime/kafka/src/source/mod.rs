@@ -9,7 +9,7 @@ mod reader;
 mod scout;
 mod search;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{ClusterConfig, SourceTuning, reader as reader_settings};
 use crate::error::{ask, own, port_error};
-use crate::ffi::{Client, Code, Consumer, FfiError, OffsetSpec, Place};
+use crate::ffi::{Client, Consumer, FfiError, OffsetSpec, Place};
 use crate::queries::{self, Offsets};
 use reader::{Command, Reader};
 
@@ -195,26 +195,8 @@ impl Source for KafkaSource {
     }
 
     async fn topic_ids(&mut self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
-        let asked: BTreeSet<Arc<str>> = topics.iter().cloned().collect();
-        let names = asked.clone();
-        let described = self
-            .ask("describing topics", move |client, timeout| {
-                let names: Vec<&str> = names.iter().map(|topic| &**topic).collect();
-                queries::describe(client, &names, false, timeout)
-            })
-            .await?;
-        let mut ids = BTreeMap::new();
-        for topic in described {
-            if topic.code == Code::OK {
-                ids.insert(Arc::from(topic.topic), TopicId(topic.id));
-            } else if topic.code == Code::TOPIC_AUTHORIZATION_FAILED {
-                ids.insert(Arc::from(topic.topic), TopicId::UNKNOWN);
-            } else if !queries::is_gone(topic.code) {
-                let error = FfiError::new(topic.code, topic.text);
-                return Err(port_error(format!("{}, topic {}", self.context, topic.topic), &error));
-            }
-        }
-        Ok(ids)
+        let asked = topics.to_vec();
+        self.ask("describing topics", move |client, timeout| queries::topic_ids(client, &asked, timeout)).await
     }
 
     async fn close(mut self: Box<Self>) {
