@@ -22,7 +22,7 @@ pub mod topic;
 
 pub use batch::{Batch, BatchBuilder, HeaderRef, RecordRef, TimestampType};
 pub use edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
-pub use event::{Event, Severity, Side};
+pub use event::{Event, Outage, Severity, Side};
 pub use lanes::LaneId;
 pub use ledger::Ledger;
 pub use offset::{LeaderEpoch, OwnerEpoch, SourceOffset, TargetOffset};

@@ -1,6 +1,6 @@
 //! Derives from an event how urgent it is, what it concerns and what to do.
 
-use super::{Event, Side};
+use super::Event;
 use crate::topic::PartitionKey;
 
 /// How urgently an event needs attention.
@@ -38,7 +38,8 @@ impl Event {
             Self::PluginsReloaded { .. }
             | Self::PluginsOnTrial { .. }
             | Self::MovesAgain { .. }
-            | Self::Reachable { .. } => Severity::Info,
+            | Self::Unwatched { .. } => Severity::Info,
+            Self::Outage(outage) => outage.severity(),
             _ => Severity::Error,
         }
     }
@@ -73,11 +74,11 @@ impl Event {
             | Self::PluginWaiting { partition, .. }
             | Self::StandingStill { partition, .. }
             | Self::MovesAgain { partition, .. }
+            | Self::Unwatched { partition, .. }
             | Self::Resumed { partition, .. } => Some(partition),
             Self::ProgressStuck { .. }
             | Self::TimestampsLost { .. }
-            | Self::Unreachable { .. }
-            | Self::Reachable { .. }
+            | Self::Outage(_)
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
             | Self::PluginsReloaded { .. }
@@ -154,10 +155,8 @@ impl Event {
             Self::TimestampsLost { .. } => "timestamps_lost",
             Self::StandingStill { .. } => "standing_still",
             Self::MovesAgain { .. } => "moves_again",
-            Self::Unreachable { side: Side::Source, .. } => "source_unreachable",
-            Self::Unreachable { side: Side::Target, .. } => "target_unreachable",
-            Self::Reachable { side: Side::Source, .. } => "source_reachable",
-            Self::Reachable { side: Side::Target, .. } => "target_reachable",
+            Self::Unwatched { .. } => "unwatched",
+            Self::Outage(outage) => outage.name(),
             Self::LinkTopicUnfit { .. } => "link_topic_unfit",
             Self::DeliveryChanged { .. } => "delivery_changed",
             Self::Fenced { .. } => "fenced",

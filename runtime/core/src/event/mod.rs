@@ -2,12 +2,14 @@
 //! same events.
 
 mod facts;
+mod outage;
 mod side;
 mod words;
 
 use std::sync::Arc;
 
 pub use self::facts::Severity;
+pub use self::outage::Outage;
 pub use self::side::Side;
 use crate::offset::{LeaderEpoch, SourceOffset};
 use crate::topic::{PartitionKey, TopicId};
@@ -430,24 +432,20 @@ pub enum Event {
         /// Further partitions of its lane that are reported by this event.
         others: u64,
     },
-    /// A cluster of the link has not answered for a while.
-    #[error("the {side} has not answered for {silent_s} s: {reason}")]
-    Unreachable {
-        /// The source or the target.
-        side: Side,
-        /// Time since the last answer, in seconds.
-        silent_s: u64,
-        /// The last error, and what to do.
-        reason: String,
+    /// A partition that was at a standstill is not watched by this process any more: another
+    /// process moves its lane, or the source does not have it any more.
+    #[error("{partition}: leaves the watch of this process after {still_s} s without a move, and whether it moves now is not known here{}", and_others(*.others))]
+    Unwatched {
+        /// The source partition.
+        partition: PartitionKey,
+        /// How long it did not move while it was watched, in seconds.
+        still_s: u64,
+        /// Further partitions that are reported by this event.
+        others: u64,
     },
-    /// A cluster that was unreachable answers again.
-    #[error("the {side} answers again after {silent_s} s")]
-    Reachable {
-        /// The source or the target.
-        side: Side,
-        /// How long it did not answer, in seconds.
-        silent_s: u64,
-    },
+    /// Something that the link as a whole depends on is away, or back.
+    #[error("{0}")]
+    Outage(Outage),
     /// A topic that the link keeps for itself is not as it should be. The link goes on.
     #[error("topic {topic}: {reason}")]
     LinkTopicUnfit {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use strait_core::{Event, LaneId, PartitionKey, Side, SourceOffset};
+use strait_core::{Event, LaneId, Outage, PartitionKey, Side, SourceOffset, lanes};
 
 use self::elsewhere::Elsewhere;
 use self::facts::{Facts, Watched, watched};
@@ -243,7 +243,7 @@ impl Watchdog {
         let bounds = status.bounds();
         let mut standing = BTreeMap::new();
         let mut longest = Duration::ZERO;
-        let (mut began, mut ended) = (Groups::default(), Groups::default());
+        let (mut began, mut ended, mut left) = (Groups::default(), Groups::default(), Groups::default());
         let mut seen = lock(&self.seen);
         for watched in &all {
             let key = &watched.key;
@@ -285,12 +285,17 @@ impl Watchdog {
         }
         seen.hanging.keep(|key| keys.contains(key));
         for (key, still) in seen.rule.keep(|key| keys.contains(key), now) {
-            ended.add((LaneId(0), String::new()), moves_again(&key, None, still));
+            // Nothing here shows that it moves: another process has its lane, or the source does not
+            // have it any more.
+            let lane = lanes::lane_of(&key.topic, key.partition, self.spec.lanes);
+            let event = Event::Unwatched { partition: key, still_s: still.as_secs(), others: 0 };
+            left.add((lane, String::new()), event);
         }
         drop(seen);
         status.set_standing(standing, longest);
         events.extend(began.into_events());
         events.extend(ended.into_events());
+        events.extend(left.into_events());
         for event in events {
             self.deps.events.emit(&self.spec.link, event);
         }
@@ -314,10 +319,11 @@ impl Watchdog {
         let mut events = Vec::new();
         let Seen { source, target, .. } = &mut *seen;
         for (side, reach) in [(Side::Source, source), (Side::Target, target)] {
-            events.extend(reach.change(now).map(|change| match change {
-                Change::Lost { silent, reason } => Event::Unreachable { side, silent_s: silent.as_secs(), reason },
-                Change::Back { silent } => Event::Reachable { side, silent_s: silent.as_secs() },
-            }));
+            let change = reach.change(now).map(|change| match change {
+                Change::Lost { silent, reason } => Outage::Unreachable { side, silent_s: silent.as_secs(), reason },
+                Change::Back { silent } => Outage::Reachable { side, silent_s: silent.as_secs() },
+            });
+            events.extend(change.map(Event::Outage));
             self.deps.status.set_unreachable(side, reach.unreachable());
         }
         events
@@ -375,7 +381,9 @@ impl Groups {
 }
 
 fn count_others(event: &mut Event, more: u64) {
-    if let Event::StandingStill { others, .. } | Event::MovesAgain { others, .. } = event {
+    if let Event::StandingStill { others, .. } | Event::MovesAgain { others, .. } | Event::Unwatched { others, .. } =
+        event
+    {
         *others += more;
     }
 }
