@@ -1,41 +1,48 @@
-//! The lanes of this process: one thread each, so that a plugin that computes for long delays its
-//! own lane only.
+//! The lanes of this process: which of them run, which stop, and which start again afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use strait_core::{Event, LaneId};
+use strait_core::LaneId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::lane::LaneDeps;
-use crate::ports::{Class, PortError};
+use crate::lane_run::{LaneEnd, LaneRun, LaneSpawner};
+use crate::ports::PortError;
 use crate::spec::LaneSpec;
 use crate::status::LaneState;
-use crate::supervisor::supervise_until;
 
-/// How long the threads of stopped lanes are waited for at the end of a link, beyond their drain.
+/// How long stopped lanes are waited for at the end of a link, beyond their drain.
 const JOIN_MAX: Duration = Duration::from_secs(20);
 
 struct Running {
     stop: CancellationToken,
     abort: CancellationToken,
-    thread: JoinHandle<()>,
+    end: LaneEnd,
+}
+
+/// A lane that was told to stop and has not ended yet.
+#[derive(Clone)]
+struct Stopping {
+    abort: CancellationToken,
+    /// Cancelled once it has ended.
+    ended: CancellationToken,
 }
 
 pub(crate) struct LaneSet {
     spec: LaneSpec,
     deps: LaneDeps,
+    spawner: Arc<dyn LaneSpawner>,
     /// Ends the patience with lanes that stop.
     abort: CancellationToken,
     lanes: BTreeMap<LaneId, Running>,
-    /// Lanes whose threads have not ended yet.
-    stopping: BTreeSet<LaneId>,
-    stops: JoinSet<Vec<LaneId>>,
+    stopping: BTreeMap<LaneId, Stopping>,
+    /// What waits for lanes that stop. Returns a lane that has ended.
+    stops: JoinSet<Option<LaneId>>,
     /// Lanes that were assigned again while they were stopping.
     again: BTreeSet<LaneId>,
     ended_sender: mpsc::Sender<PortError>,
@@ -43,14 +50,15 @@ pub(crate) struct LaneSet {
 }
 
 impl LaneSet {
-    pub fn new(spec: LaneSpec, deps: LaneDeps, abort: CancellationToken) -> Self {
+    pub fn new(spec: LaneSpec, deps: LaneDeps, spawner: Arc<dyn LaneSpawner>, abort: CancellationToken) -> Self {
         let (ended_sender, ended) = mpsc::channel(1);
         Self {
             spec,
             deps,
+            spawner,
             abort,
             lanes: BTreeMap::new(),
-            stopping: BTreeSet::new(),
+            stopping: BTreeMap::new(),
             stops: JoinSet::new(),
             again: BTreeSet::new(),
             ended_sender,
@@ -71,7 +79,7 @@ impl LaneSet {
                 Some(stopped) = self.stops.join_next() => stopped,
                 else => std::future::pending().await,
             };
-            self.on_stopped(stopped.unwrap_or_default());
+            self.on_stopped(stopped.ok().flatten());
         }
     }
 
@@ -80,73 +88,55 @@ impl LaneSet {
         if self.lanes.contains_key(&lane) {
             return;
         }
-        if self.stopping.contains(&lane) {
+        if self.stopping.contains_key(&lane) {
             self.again.insert(lane);
             return;
         }
         tracing::info!(link = %self.spec.link, %lane, "taking the lane");
         self.deps.status.set_lane(lane, LaneState::Taking, self.deps.clock.now());
-        let spec = LaneSpec { lane, ..self.spec.clone() };
-        let deps = self.deps.clone();
-        let stop = CancellationToken::new();
-        let abort = CancellationToken::new();
-        let (lane_stop, lane_abort) = (stop.clone(), abort.clone());
-        let ended = self.ended_sender.clone();
-        let thread = std::thread::Builder::new().name(format!("lane-{}-{lane}", spec.link)).spawn(move || {
-            if let Err(error) = run_lane(&spec, &deps, &lane_stop, &lane_abort) {
-                // The channel is full if another lane's end is being reported: the link stops
-                // either way.
-                ended.try_send(error).ok();
-            }
-        });
-        match thread {
-            Ok(thread) => {
-                self.lanes.insert(lane, Running { stop, abort, thread });
-            }
-            Err(error) => {
-                let reason = format!("cannot start the lane's thread: {error}");
-                let failed = PortError::new(Class::Stop, format!("lane {lane}"), reason).caused_by(error);
-                self.ended_sender.try_send(failed).ok();
-            }
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let run = LaneRun {
+            spec: LaneSpec { lane, ..self.spec.clone() },
+            deps: self.deps.clone(),
+            stop: stop.clone(),
+            abort: abort.clone(),
+            failed: self.ended_sender.clone(),
+        };
+        match self.spawner.spawn(run) {
+            Ok(end) => drop(self.lanes.insert(lane, Running { stop, abort, end })),
+            // The channel is full if another lane's end is being reported: the link stops either
+            // way.
+            Err(error) => drop(self.ended_sender.try_send(error)),
         }
     }
 
     /// Tells lanes to stop: what they released is committed, or aborted when `patience` ends. Other
-    /// lanes can start meanwhile. `done` is answered once all of these have stopped.
+    /// lanes can start meanwhile. `done` is answered once all of these have ended, also those that
+    /// were told before.
     pub fn stop(&mut self, lanes: &[LaneId], patience: Duration, done: Option<oneshot::Sender<()>>) {
-        let deadline = Instant::now() + patience;
-        let mut batch = Vec::new();
         for lane in lanes {
             self.again.remove(lane);
-            let Some(running) = self.lanes.remove(lane) else { continue };
-            tracing::info!(link = %self.spec.link, %lane, "giving the lane up");
-            running.stop.cancel();
-            self.stopping.insert(*lane);
-            batch.push((*lane, running));
+            if let Some(running) = self.lanes.remove(lane) {
+                self.end(*lane, running);
+            }
         }
-        let (link, abort) = (Arc::clone(&self.spec.link), self.abort.clone());
+        let stopping = lanes.iter().filter_map(|lane| self.stopping.get(lane).cloned()).collect();
+        self.stops.spawn(all_end(stopping, Instant::now() + patience, self.abort.clone(), done));
+    }
+
+    fn end(&mut self, lane: LaneId, running: Running) {
+        let Running { stop, abort, end } = running;
+        let link = Arc::clone(&self.spec.link);
+        tracing::info!(%link, %lane, "giving the lane up");
+        stop.cancel();
+        let ended = CancellationToken::new();
+        self.stopping.insert(lane, Stopping { abort, ended: ended.clone() });
         self.stops.spawn(async move {
-            let mut stopped = Vec::new();
-            for (lane, running) in batch {
-                let Running { abort: abort_lane, thread, .. } = running;
-                let mut joined = tokio::task::spawn_blocking(move || thread.join());
-                let ended = tokio::select! { biased;
-                    ended = &mut joined => ended,
-                    () = first(tokio::time::sleep_until(deadline), abort.cancelled()) => {
-                        abort_lane.cancel();
-                        joined.await
-                    }
-                };
-                if !matches!(ended, Ok(Ok(()))) {
-                    tracing::error!(%link, %lane, "the lane's thread panicked: please report this as a bug");
-                }
-                stopped.push(lane);
+            if !end.await {
+                tracing::error!(%link, %lane, "the lane panicked: please report this as a bug");
             }
-            if let Some(done) = done {
-                // The group may have stopped waiting. Then it knows already.
-                done.send(()).ok();
-            }
-            stopped
+            ended.cancel();
+            Some(lane)
         });
     }
 
@@ -156,71 +146,61 @@ impl LaneSet {
         self.stop(&self.running(), patience, None);
         let all = async {
             while let Some(stopped) = self.stops.join_next().await {
-                self.on_stopped(stopped.unwrap_or_default());
+                self.on_stopped(stopped.ok().flatten());
             }
         };
         if tokio::time::timeout(patience + JOIN_MAX, all).await.is_err() {
-            let lanes: Vec<String> = self.stopping.iter().map(ToString::to_string).collect();
+            let lanes: Vec<String> = self.stopping.keys().map(ToString::to_string).collect();
             tracing::error!(link = %self.spec.link, lanes = lanes.join(", "), "lanes do not stop, leaving them behind; their next owner fences them");
         }
     }
 
-    fn on_stopped(&mut self, stopped: Vec<LaneId>) {
-        for lane in &stopped {
-            self.stopping.remove(lane);
-            self.deps.status.forget_lane(*lane);
-        }
+    fn on_stopped(&mut self, stopped: Option<LaneId>) {
+        let Some(stopped) = stopped else { return };
+        self.stopping.remove(&stopped);
+        self.deps.status.forget_lane(stopped);
         for key in self.deps.status.partitions().into_keys() {
-            let lane = strait_core::lanes::lane_of(&key.topic, key.partition, self.spec.lanes);
-            if stopped.contains(&lane) {
+            if strait_core::lanes::lane_of(&key.topic, key.partition, self.spec.lanes) == stopped {
                 self.deps.status.forget(&key);
             }
         }
-        for lane in stopped {
-            if self.again.remove(&lane) {
-                self.start(lane);
-            }
+        if self.again.remove(&stopped) {
+            self.start(stopped);
         }
     }
+}
+
+/// Waits until lanes have ended. What they have not finished by the deadline is aborted.
+async fn all_end(
+    lanes: Vec<Stopping>,
+    deadline: Instant,
+    abort: CancellationToken,
+    done: Option<oneshot::Sender<()>>,
+) -> Option<LaneId> {
+    let ended = async {
+        for lane in &lanes {
+            lane.ended.cancelled().await;
+        }
+    };
+    tokio::pin!(ended);
+    tokio::select! { biased;
+        () = &mut ended => {}
+        () = first(tokio::time::sleep_until(deadline), abort.cancelled()) => {
+            lanes.iter().for_each(|lane| lane.abort.cancel());
+            ended.await;
+        }
+    }
+    if let Some(done) = done {
+        // The group may have stopped waiting. Then it knows already.
+        done.send(()).ok();
+    }
+    None
 }
 
 /// Waits for the first of two.
 async fn first(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
-    tokio::select! {
+    tokio::select! { biased;
         () = one => {}
         () = other => {}
     }
-}
-
-/// Runs a lane on this thread. A panic is a bug, but it must not leave the lane without an owner:
-/// it is reported and the lane is taken again, which fences whatever the panic left behind.
-fn run_lane(
-    spec: &LaneSpec,
-    deps: &LaneDeps,
-    stop: &CancellationToken,
-    abort: &CancellationToken,
-) -> Result<(), PortError> {
-    while !stop.is_cancelled() {
-        let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-                let reason = format!("cannot start the lane's runtime: {error}");
-                PortError::new(Class::Stop, format!("lane {}", spec.lane), reason).caused_by(error)
-            })?;
-            let result = runtime.block_on(supervise_until(spec.clone(), deps.clone(), stop.clone(), abort.clone()));
-            runtime.shutdown_timeout(Duration::from_secs(5));
-            result
-        }));
-        if let Ok(result) = attempt {
-            return result;
-        }
-        let event = Event::LaneRestarted {
-            lane: spec.lane.0,
-            reason: "the lane's thread panicked, please report this as a bug".to_owned(),
-            backoff_ms: 1000,
-        };
-        deps.emit(&spec.link, event);
-        // This thread has nothing else to do, and no runtime to wait with.
-        std::thread::park_timeout(Duration::from_secs(1));
-    }
-    Ok(())
 }

@@ -18,6 +18,7 @@ mod clock;
 mod error;
 pub mod histogram;
 pub mod lane;
+mod lane_run;
 mod lane_set;
 pub mod link;
 mod lock;
@@ -35,6 +36,7 @@ pub mod watch;
 
 pub use clock::{SystemClock, millis};
 pub use lane::LaneDeps;
+pub use lane_run::{LaneEnd, LaneRun, LaneSpawner, LaneThreads};
 pub use link::LinkService;
 pub use lock::lock;
 pub use spec::{
@@ -44,5 +46,4 @@ pub use status::{
     Activity, KnownBounds, LaneState, LaneStatus, LinkStatus, PartitionStatus, Reason, Standing, Timings, TopicTotals,
     Totals, Unreachable,
 };
-pub use supervisor::supervise;
 pub use watch::WatchIntervals;

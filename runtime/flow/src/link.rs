@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::lane::LaneDeps;
+use crate::lane_run::LaneSpawner;
 use crate::lane_set::LaneSet;
 use crate::ports::{Class, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic};
 use crate::spec::LaneSpec;
@@ -22,6 +23,8 @@ pub struct LinkService {
     pub spec: LaneSpec,
     /// The ports of the lanes; `topics` must be the receiver of the sender below.
     pub deps: LaneDeps,
+    /// Starts lanes.
+    pub lanes: Arc<dyn LaneSpawner>,
     /// Publishes discovered topics.
     pub topics: watch::Sender<Arc<Vec<SourceTopic>>>,
     /// Discovers topics.
@@ -43,18 +46,19 @@ impl LinkService {
     /// A [`PortError`] of class `Stop` if this process cannot run the link at all. Transient
     /// failures are retried and reported as events, never returned.
     pub async fn run(self, stop: CancellationToken) -> Result<(), PortError> {
-        let Self { spec, deps, topics, discovery, committed_progress, membership, watch, abort } = self;
+        let Self { spec, deps, lanes, topics, discovery, committed_progress, membership, watch, abort } = self;
         let watchdog = Watchdog::new(&spec, &deps, &discovery, committed_progress, watch);
         let work = async {
             let found = first_topics(&*discovery, &watchdog, &spec.link, &stop).await?;
             topics.send_replace(Arc::new(found));
             let refresh = refresh_topics(&*discovery, &topics, &watchdog, &spec.link, watch.topics);
-            tokio::select! {
-                result = members(&spec, &deps, membership, &stop, abort) => result,
+            let lanes = LaneSet::new(spec.clone(), deps.clone(), lanes, abort);
+            tokio::select! { biased;
+                result = members(lanes, &spec, &deps, membership, &stop) => result,
                 () = refresh => Ok(()),
             }
         };
-        tokio::select! {
+        tokio::select! { biased;
             result = work => result,
             () = watchdog.run() => Ok(()),
         }
@@ -118,13 +122,12 @@ async fn refresh_topics(
 
 /// Follows the group: starts assigned lanes and stops revoked ones.
 async fn members(
+    mut lanes: LaneSet,
     spec: &LaneSpec,
     deps: &LaneDeps,
     mut membership: Box<dyn Membership>,
     stop: &CancellationToken,
-    abort: CancellationToken,
 ) -> Result<(), PortError> {
-    let mut lanes = LaneSet::new(spec.clone(), deps.clone(), abort);
     let result = loop {
         tokio::select! { biased;
             () = stop.cancelled() => break Ok(()),

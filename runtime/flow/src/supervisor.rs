@@ -23,19 +23,13 @@ const LOGIN_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::fr
 /// An attempt that flowed for this long before it failed resets the wait.
 const HEALTHY: Duration = Duration::from_secs(30);
 
-/// Runs a lane until `stop`, then commits what is released within the drain deadline.
+/// Runs a lane until `stop`, then commits what is released within the drain deadline. `abort` ends
+/// the drain earlier: what is not committed then is aborted.
 ///
 /// # Errors
 /// A [`PortError`] of class `Stop` if this process cannot use the lane: a cluster refused it before
 /// any record was written (permissions, credentials), or the link was resized.
-pub async fn supervise(spec: LaneSpec, deps: LaneDeps, stop: CancellationToken) -> Result<(), PortError> {
-    let abort = CancellationToken::new();
-    supervise_until(spec, deps, stop, abort).await
-}
-
-/// As [`supervise`]. `abort` ends a drain before its deadline: what is not committed then is
-/// aborted.
-pub(crate) async fn supervise_until(
+pub(crate) async fn supervise(
     spec: LaneSpec,
     deps: LaneDeps,
     stop: CancellationToken,

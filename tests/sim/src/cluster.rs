@@ -1,33 +1,50 @@
 //! Processes that share a link's lanes, and what starts, stops, freezes and kills them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::progress::LinkIdentity;
 use strait_core::{LaneId, PartitionKey, lanes};
-use strait_flow::ports::{PortError, SourceTopic, StartAt};
-use strait_flow::{Activity, DeliveryMode, LaneDeps, LaneSpec, Limits, LinkStatus, supervise};
-use tokio::sync::watch;
+use strait_flow::ports::{Discovery, MembershipEvent, PortError, SourceTopic, StartAt};
+use strait_flow::{
+    Activity, DeliveryMode, LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, PartitionStatus, WatchIntervals,
+};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::SimChains;
+use crate::group::{SimCommitted, SimDiscovery, SimMembership};
+use crate::lanes::SimLanes;
 use crate::ports::SimProcess;
 use crate::world::{Frozen, Sim};
 
-struct Running {
-    /// One channel per lane: tokio wakes the receivers of a shared one in random order.
-    topics: watch::Sender<Arc<Vec<SourceTopic>>>,
+/// How long the group waits for a lane that it revokes.
+const REVOKE: Duration = Duration::from_secs(5);
+/// Events of the group that a frozen process may have to hear.
+const HEARD_MAX: usize = 1_000;
+/// How long a process may take to stop, with its drain and what it waits for beyond.
+const STOP_MAX: Duration = Duration::from_secs(40);
+
+/// A process: the link as it runs in production, on simulated ports.
+struct Member {
+    status: Arc<LinkStatus>,
+    /// The source's topics as this process knows them.
+    topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
+    lanes: Arc<SimLanes>,
+    group: mpsc::Sender<MembershipEvent>,
+    /// The lanes that the group has told it to run and not to give up.
+    told: BTreeSet<u32>,
     stop: CancellationToken,
-    handle: JoinHandle<Result<(), PortError>>,
+    /// `None` once the process is gone.
+    tasks: Option<Tasks>,
 }
 
-struct Member {
-    /// The source's topics as this process knows them.
-    known: Arc<Vec<SourceTopic>>,
-    status: Arc<LinkStatus>,
-    lanes: BTreeMap<u32, Running>,
+/// The tasks of a process, besides its lanes.
+struct Tasks {
+    link: JoinHandle<Result<(), PortError>>,
+    passing_on: JoinHandle<()>,
 }
 
 /// The processes of the link.
@@ -39,7 +56,6 @@ pub struct Cluster {
     /// The process to which the group assigns each lane.
     pub owner: Vec<Option<usize>>,
     members: Vec<Member>,
-    leaving: Vec<(usize, u32, Running)>,
 }
 
 /// Returns small limits, so that a short run reaches every one of them.
@@ -63,12 +79,21 @@ pub fn small_limits() -> Limits {
     }
 }
 
+fn describe(event: &MembershipEvent) -> String {
+    match event {
+        MembershipEvent::Assigned(lanes) => format!("assigned {lanes:?}"),
+        MembershipEvent::Revoked(lanes, _) => format!("revoked {lanes:?}"),
+        MembershipEvent::Lost(lanes) => format!("lost {lanes:?}"),
+        MembershipEvent::Trouble(error) => error.to_string(),
+    }
+}
+
 impl Cluster {
     /// Creates a cluster without processes.
     #[must_use]
     pub fn new(sim: Sim) -> Self {
         let lanes = sim.lock().lanes as usize;
-        Self { sim, limits: small_limits(), owner: vec![None; lanes], members: Vec::new(), leaving: Vec::new() }
+        Self { sim, limits: small_limits(), owner: vec![None; lanes], members: Vec::new() }
     }
 
     /// Sets the number of lanes. Call it before any process is started.
@@ -79,11 +104,58 @@ impl Cluster {
 
     /// Starts a process without lanes. Returns its number.
     pub fn start_process(&mut self) -> usize {
-        let mut world = self.sim.lock();
-        world.procs.push(crate::world::Proc::default());
-        let known = Arc::new(world.source.list());
-        self.members.push(Member { known, status: Arc::default(), lanes: BTreeMap::new() });
-        world.procs.len() - 1
+        let (proc, spec) = {
+            let mut world = self.sim.lock();
+            world.procs.push(crate::world::Proc::default());
+            let proc = world.procs.len() - 1;
+            let spec = LaneSpec {
+                link: "sim".into(),
+                lane: LaneId(0),
+                lanes: world.lanes,
+                process: u32::try_from(proc).unwrap_or(u32::MAX),
+                identity: LinkIdentity::default(),
+                delivery: world.delivery,
+                start: StartAt::Earliest,
+                policies: world.policies,
+                limits: self.limits,
+                config_hash: "sim".into(),
+            };
+            (proc, spec)
+        };
+        let ports = Arc::new(SimProcess::new(self.sim.clone(), proc));
+        let (sender, topics) = watch::channel(Arc::default());
+        let lanes = Arc::new(SimLanes::new(self.sim.clone(), proc, topics.clone()));
+        let status: Arc<LinkStatus> = Arc::default();
+        let (group, heard) = mpsc::channel(HEARD_MAX);
+        let service = LinkService {
+            spec,
+            deps: LaneDeps {
+                connector: Arc::clone(&ports) as _,
+                progress: Arc::clone(&ports) as _,
+                chains: Arc::new(SimChains(self.sim.clone())),
+                clock: Arc::clone(&ports) as _,
+                events: ports,
+                status: Arc::clone(&status),
+                topics: topics.clone(),
+            },
+            lanes: Arc::clone(&lanes) as _,
+            topics: sender,
+            discovery: Arc::new(SimDiscovery(self.sim.clone())) as Arc<dyn Discovery>,
+            committed_progress: Arc::new(SimCommitted(self.sim.clone())),
+            membership: Box::new(SimMembership(heard)),
+            watch: WatchIntervals::default(),
+            abort: CancellationToken::new(),
+        };
+        let stop = CancellationToken::new();
+        let link = tokio::spawn(Frozen::new(self.sim.clone(), proc, service.run(stop.clone())));
+        let passing_on = Arc::clone(&lanes).pass_topics_on();
+        let passing_on = tokio::spawn(Frozen::new(self.sim.clone(), proc, passing_on));
+        let told = BTreeSet::new();
+        let tasks = Some(Tasks { link, passing_on });
+        self.members.push(Member { status, topics, lanes, group, told, stop, tasks });
+        // Others have all lanes for now.
+        self.tell(proc, MembershipEvent::Assigned(Vec::new()));
+        proc
     }
 
     /// Returns the processes that are not dead.
@@ -93,89 +165,60 @@ impl Cluster {
         (0..self.members.len()).filter(|p| !world.procs[*p].dead).collect()
     }
 
-    /// Returns the lanes that a process runs.
+    /// Returns the lanes that a process runs as far as the group has told it.
     #[must_use]
     pub fn lanes_of(&self, proc: usize) -> Vec<u32> {
-        self.members[proc].lanes.keys().copied().collect()
+        self.members[proc].told.iter().copied().collect()
     }
 
-    /// Assigns a lane to a process, as the group does.
+    fn tell(&self, proc: usize, event: MembershipEvent) {
+        self.sim.lock().note(format_args!("the group tells process {proc}: {}", describe(&event)));
+        // A process that has stopped does not listen.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.members[proc].group.try_send(event) {
+            self.sim.lock().wrong(format!("process {proc} does not listen to the group"));
+        }
+    }
+
+    /// Assigns a lane to a process, as the group does. A former owner does not hear of it.
     pub fn assign(&mut self, lane: u32, proc: usize) {
         let lost = self.owner[lane as usize].replace(proc) != Some(proc);
-        let plain = self.sim.lock().delivery == DeliveryMode::AtLeastOnce;
-        // Without fencing, a process that lost a lane and gets it back must take it again.
-        if lost
-            && plain
-            && let Some(running) = self.members[proc].lanes.remove(&lane)
-        {
-            running.handle.abort();
-            self.leaving.push((proc, lane, running));
+        // Without fencing, a process that lost a lane and gets it back must take it again. With it,
+        // it may not have noticed.
+        let notices = self.sim.lock().delivery == DeliveryMode::AtLeastOnce || self.sim.lock().rng.chance(500);
+        if lost && notices {
+            self.lose(lane, proc);
         }
         self.run_lane(lane, proc);
     }
 
     /// Makes a process run a lane, whatever the group says.
     pub fn run_lane(&mut self, lane: u32, proc: usize) {
-        if self.members[proc].lanes.contains_key(&lane) {
+        if self.members[proc].told.insert(lane) {
+            self.tell(proc, MembershipEvent::Assigned(vec![LaneId(lane)]));
+        }
+    }
+
+    /// Tells a process that its lane was given to another one.
+    pub fn lose(&mut self, lane: u32, proc: usize) {
+        if self.members[proc].told.remove(&lane) {
+            self.tell(proc, MembershipEvent::Lost(vec![LaneId(lane)]));
+        }
+    }
+
+    /// Revokes a lane from a process, which has as long as the group waits. What it has not
+    /// finished by then goes on beside the next owner.
+    pub async fn give_up(&mut self, lane: u32, proc: usize) {
+        if !self.members[proc].told.remove(&lane) {
             return;
         }
-        let world = self.sim.lock();
-        let spec = LaneSpec {
-            link: "sim".into(),
-            lane: LaneId(lane),
-            lanes: world.lanes,
-            process: u32::try_from(proc).unwrap_or(u32::MAX),
-            identity: LinkIdentity::default(),
-            delivery: world.delivery,
-            start: StartAt::Earliest,
-            policies: world.policies,
-            limits: self.limits,
-            config_hash: "sim".into(),
-        };
-        drop(world);
-        let member = &mut self.members[proc];
-        let ports = Arc::new(SimProcess::new(self.sim.clone(), proc));
-        let (progress, clock, events) = (Arc::clone(&ports), Arc::clone(&ports), Arc::clone(&ports));
-        let (topics, receiver) = watch::channel(Arc::clone(&member.known));
-        let deps = LaneDeps {
-            connector: ports,
-            progress,
-            chains: Arc::new(SimChains(self.sim.clone())),
-            clock,
-            events,
-            status: Arc::clone(&member.status),
-            topics: receiver,
-        };
-        let stop = CancellationToken::new();
-        let work = Frozen::new(self.sim.clone(), proc, supervise(spec, deps, stop.clone()));
-        member.lanes.insert(lane, Running { topics, stop, handle: tokio::spawn(work) });
-    }
-
-    /// Revokes a lane from a process, which has as long as the group waits. Its unfinished work is
-    /// then destroyed.
-    pub async fn give_up(&mut self, lane: u32, proc: usize) {
-        let Some(running) = self.members[proc].lanes.remove(&lane) else { return };
-        running.stop.cancel();
-        self.leaving.push((proc, lane, running));
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-        while tokio::time::Instant::now() < deadline && self.leaving.iter().any(|(_, _, r)| !r.handle.is_finished()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let (answer, answered) = oneshot::channel();
+        self.tell(proc, MembershipEvent::Revoked(vec![LaneId(lane)], answer));
+        let is_answered = matches!(tokio::time::timeout(REVOKE, answered).await, Ok(Ok(())));
+        if is_answered && self.members[proc].lanes.runs(LaneId(lane)) {
+            let what = format!("process {proc} says that it has given lane {lane} up, which still runs");
+            self.sim.lock().wrong(what);
         }
-        self.join_leaving().await;
-    }
-
-    async fn join_leaving(&mut self) {
-        for (proc, lane, running) in std::mem::take(&mut self.leaving) {
-            running.handle.abort();
-            let ended = running.handle.await;
-            let mut world = self.sim.lock();
-            match ended {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => world.wrong(format!("lane {lane} of process {proc} gave up: {error}")),
-                Err(error) if error.is_panic() => world.wrong(format!("lane {lane} of process {proc} panicked")),
-                Err(_) => world.note(format_args!("lane {lane} of process {proc} was dropped")),
-            }
-        }
+        self.members[proc].lanes.reap(false).await;
     }
 
     /// Kills a process.
@@ -186,45 +229,68 @@ impl Cluster {
         self.bury().await;
     }
 
-    /// Drops the lanes of dead processes.
+    /// Drops what dead processes have left.
     pub async fn bury(&mut self) {
-        for proc in 0..self.members.len() {
+        for (proc, member) in self.members.iter_mut().enumerate() {
             if !self.sim.lock().procs[proc].dead {
                 continue;
             }
-            for (lane, running) in std::mem::take(&mut self.members[proc].lanes) {
-                self.leaving.push((proc, lane, running));
-            }
-        }
-        let dead = |(proc, _, _): &(usize, u32, Running)| self.sim.lock().procs[*proc].dead;
-        if self.leaving.iter().any(dead) {
-            self.join_leaving().await;
-        }
-    }
-
-    /// Makes every process list the source's topics again.
-    pub fn refresh_topics(&mut self) {
-        let found = self.sim.lock().source.list();
-        for (proc, member) in self.members.iter_mut().enumerate() {
-            if !self.sim.lock().runs(proc) || *member.known == found {
-                continue;
-            }
-            member.known = Arc::new(found.clone());
-            for running in member.lanes.values() {
-                running.topics.send_replace(Arc::clone(&member.known));
-            }
+            let Some(Tasks { link, passing_on }) = member.tasks.take() else { continue };
+            member.told.clear();
+            link.abort();
+            passing_on.abort();
+            passing_on.await.ok();
+            member.lanes.reap(true).await;
         }
     }
 
-    /// Checks that no lane has ended by itself.
-    pub fn check_alive(&mut self) {
+    /// Stops a process as a signal does: it drains its lanes and leaves the group.
+    pub async fn stop(&mut self, proc: usize) {
+        self.sim.lock().note(format_args!("process {proc} is told to stop"));
+        self.members[proc].stop.cancel();
+        let member = &mut self.members[proc];
+        let Some(tasks) = &mut member.tasks else { return };
+        let ended = tokio::time::timeout(STOP_MAX, &mut tasks.link).await;
+        {
+            let mut world = self.sim.lock();
+            let left_behind = member.lanes.running();
+            match ended {
+                Ok(Ok(Ok(()))) if left_behind.is_empty() => {}
+                Ok(Ok(Ok(()))) => world.wrong(format!("process {proc} left lanes {left_behind:?} behind")),
+                Ok(Ok(Err(error))) => world.wrong(format!("the link of process {proc} ended: {error}")),
+                Ok(Err(error)) => world.wrong(format!("the link of process {proc} panicked: {error}")),
+                // A frozen process does nothing.
+                Err(_) if !world.runs(proc) => {}
+                Err(_) => world.wrong(format!("the link of process {proc} does not stop")),
+            }
+            world.kill(proc);
+        }
+        self.bury().await;
+    }
+
+    /// Waits until every process that runs knows the source's topics as they are.
+    pub async fn topics_are_known(&self) {
+        for _ in 0..400 {
+            let knows = |(proc, member): (usize, &Member)| {
+                let world = self.sim.lock();
+                !world.runs(proc) || **member.topics.borrow() == world.source.list()
+            };
+            if self.members.iter().enumerate().all(knows) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.sim.lock().wrong("a process does not learn of the source's topics".to_owned());
+    }
+
+    /// Checks that no link has ended by itself.
+    pub async fn check_alive(&mut self) {
         for (proc, member) in self.members.iter().enumerate() {
-            for (lane, running) in &member.lanes {
-                let mut world = self.sim.lock();
-                if running.handle.is_finished() && world.runs(proc) {
-                    world.wrong(format!("lane {lane} of process {proc} ended by itself"));
-                }
+            let ended = member.tasks.as_ref().is_some_and(|tasks| tasks.link.is_finished());
+            if ended && self.sim.lock().runs(proc) {
+                self.sim.lock().wrong(format!("the link of process {proc} ended by itself"));
             }
+            member.lanes.reap(false).await;
         }
     }
 
@@ -242,18 +308,16 @@ impl Cluster {
         let lane = lanes::lane_of(&key.topic, key.partition, self.sim.lock().lanes);
         let proc = (*self.owner.get(lane.0 as usize)?)?;
         let partitions = self.members.get(proc)?.status.partitions();
-        let same = |(other, status): (&PartitionKey, &strait_flow::PartitionStatus)| {
+        let same = |(other, status): (&PartitionKey, &PartitionStatus)| {
             other.topic == key.topic && other.partition == key.partition && status.activity == Activity::Stopped
         };
         partitions.iter().any(same).then_some(proc)
     }
 
-    /// Revokes every lane, while nothing goes wrong.
+    /// Stops every process, while nothing goes wrong.
     pub async fn stop_all(&mut self) {
-        for proc in 0..self.members.len() {
-            for lane in self.lanes_of(proc) {
-                self.give_up(lane, proc).await;
-            }
+        for proc in self.alive() {
+            self.stop(proc).await;
         }
     }
 }

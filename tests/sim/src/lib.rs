@@ -1,6 +1,7 @@
-//! A deterministic, seeded simulation of lanes: several processes of Strait, a source and a target
-//! cluster, and everything that can happen between them. The lanes are the real ones of
-//! `strait-flow`, and this is the test suite of that crate. Only their ports are simulated.
+//! A deterministic, seeded simulation of a link: several processes of Strait, a source and a target
+//! cluster, and everything that can happen between them. Each process runs the real link of
+//! `strait-flow`, with its discovery, membership, lanes and watchdog, and this is the test suite of
+//! that crate. Only the ports are simulated. Lanes are tasks instead of threads.
 //!
 //! Time is virtual and there is one thread, so the same seed gives the same run to the last event.
 //! Every commit is checked against [`strait_core::invariants`] at the moment it becomes true.
@@ -17,6 +18,8 @@
 
 pub mod chain;
 pub mod cluster;
+pub mod group;
+pub mod lanes;
 pub mod ports;
 pub mod producer;
 pub mod reader;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::progress::LaneProgress;
-use strait_core::{Event, LaneId};
+use strait_core::{Event, LaneId, PartitionKey, SourceOffset};
 use strait_flow::ports::{
     Clock, EventSink, LaneConnector, PortError, ProgressStore, Quarantine, QuarantineRecord, Source, Target,
 };
 
+use crate::group::SimCommitted;
 use crate::producer::SimTarget;
 use crate::reader::SimSource;
 use crate::world::source::UNIX_START_MS;
@@ -75,8 +76,8 @@ impl ProgressStore for SimProcess {
         self.read_now(lane).await
     }
 
-    async fn ends(&self, _lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError> {
-        Ok(BTreeMap::new())
+    async fn ends(&self, lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError> {
+        SimCommitted(self.sim.clone()).ends(lanes).await
     }
 }
 
@@ -84,7 +85,8 @@ impl ProgressStore for SimProcess {
 impl Quarantine for SimProcess {
     async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
         let id = |r: &QuarantineRecord<'_>| r.record.value.and_then(|v| v.try_into().ok()).map(u64::from_le_bytes);
-        let ids: Vec<u64> = records.iter().filter_map(id).collect();
+        let read = |r: &QuarantineRecord<'_>| Some((id(r)?, r.partition.clone(), r.record.offset));
+        let kept: Vec<(u64, PartitionKey, SourceOffset)> = records.iter().filter_map(read).collect();
         let proc = self.proc;
         let failed = {
             let mut world = self.sim.lock();
@@ -95,13 +97,13 @@ impl Quarantine for SimProcess {
             if world.bug == Some(Bug::QuarantineLies) {
                 return;
             }
-            world.note(format_args!("quarantine keeps {ids:?}"));
-            for id in &ids {
-                if !world.may_be_quarantined(*id) {
+            for (id, key, offset) in kept {
+                world.note(format_args!("quarantine keeps {id}, read as {key} at {offset}"));
+                if !world.may_be_quarantined(id, &key, offset) {
                     world.wrong(format!("record {id} is in quarantine, and nobody refuses it"));
                 }
+                world.quarantine.insert(id);
             }
-            world.quarantine.extend(ids);
             world.reached(Point::Quarantined, proc);
         };
         if failed {

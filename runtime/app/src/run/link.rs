@@ -7,7 +7,7 @@ use strait_core::config::{DeliveryMode, Link, Start};
 use strait_core::progress::LinkIdentity;
 use strait_core::{Event, LaneId};
 use strait_flow::ports::{ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
-use strait_flow::{LaneDeps, LaneSpec, LinkService, LinkStatus, Policies, WatchIntervals};
+use strait_flow::{LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
@@ -61,6 +61,7 @@ impl Prepared {
         Ok(LinkService {
             spec: self.spec,
             deps: self.deps,
+            lanes: Arc::new(LaneThreads),
             topics: self.topics,
             discovery: self.discovery,
             committed_progress: self.committed_progress,

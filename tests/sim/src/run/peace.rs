@@ -23,10 +23,9 @@ pub(super) async fn finish(mut cluster: Cluster) {
     calm(&mut cluster).await;
     let deadline = sim.lock().now() + PEACE_SECS_MAX * 1000;
     let mut waiting = None;
-    let mut round = 0u32;
     let mut watch = Watch::default();
     while sim.lock().now() < deadline && sim.lock().violation.is_none() {
-        cluster.check_alive();
+        cluster.check_alive().await;
         waiting = unfinished(&cluster);
         if let Some(key) = watch.look(&cluster).first() {
             sim.lock().wrong(format!("{key} stands without a word"));
@@ -35,10 +34,6 @@ pub(super) async fn finish(mut cluster: Cluster) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        round += 1;
-        if round.is_multiple_of(10) {
-            cluster.refresh_topics();
-        }
     }
     if let Some(what) = waiting {
         sim.lock().wrong(format!("not everything arrived within {PEACE_SECS_MAX} s of peace: {what}"));
@@ -107,7 +102,7 @@ async fn calm(cluster: &mut Cluster) {
         }
         cluster.assign(lane as u32, owner);
     }
-    cluster.refresh_topics();
+    cluster.topics_are_known().await;
     // It takes a moment until status shows what they learn of the source.
     tokio::time::sleep(Duration::from_secs(2)).await;
 }

@@ -10,9 +10,12 @@ use crate::rng::Rng;
 use crate::world::target::{ROUTED, target_name};
 use crate::world::{Faults, Hook, Point, Sim, World};
 
+/// Number of kinds of trouble.
+const TROUBLES: usize = 17;
+
 /// The weight of each kind of trouble in a run.
 struct Troubles {
-    each: [u64; 14],
+    each: [u64; TROUBLES],
 }
 
 pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
@@ -30,6 +33,8 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
             read_broken: often(&mut rng, 5),
             quarantine: if rng.chance(100) { 20 } else { 0 },
             queue_full: often(&mut rng, 50),
+            stale_topics: often(&mut rng, 400),
+            no_ids: often(&mut rng, 200),
         };
         world.create_source_topic("a", rng.within(1, 3) as usize);
         world.create_source_topic("b", rng.within(1, 2) as usize);
@@ -47,7 +52,7 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
         }
     }
     // Few runs have rare troubles, and fewer those that delete data.
-    let mut troubles = Troubles { each: [0; 14] };
+    let mut troubles = Troubles { each: [0; TROUBLES] };
     for (index, weight) in troubles.each.iter_mut().enumerate() {
         let share = if (9..=11).contains(&index) { 120 } else { 450 };
         *weight = if rng.chance(share) { rng.within(1, 10) } else { 0 };
@@ -63,7 +68,6 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
     if rng.chance(300) {
         sim.lock().after(rng.within(5_000, 40_000), |world| world.mended = true);
     }
-    let mut refreshed = 0;
     while sim.lock().now() < until {
         traffic(&sim, &mut rng);
         if rng.chance(120) {
@@ -72,11 +76,6 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
         tokio::time::sleep(Duration::from_millis(rng.within(20, 250))).await;
         cluster.bury().await;
         replace_dead(&mut cluster, &mut rng);
-        let now = sim.lock().now();
-        if now > refreshed + 5_000 {
-            refreshed = now;
-            cluster.refresh_topics();
-        }
         if sim.lock().violation.is_some() {
             break;
         }
@@ -144,7 +143,7 @@ async fn trouble(cluster: &mut Cluster, rng: &mut Rng, troubles: &Troubles) {
     let long_ms = rng.within(100, 20_000);
     let hit = Hit { alive, proc, lane, keys, key, long_ms };
     match which {
-        0..=5 => trouble_with_lanes(cluster, rng, which, &hit).await,
+        0..=5 | 14 => trouble_with_lanes(cluster, rng, which, &hit).await,
         6 => stick(&sim, rng, &hit),
         7 => stop_at_a_point(&sim, rng, &hit, true),
         8 => stop_at_a_point(&sim, rng, &hit, false),
@@ -205,11 +204,18 @@ async fn trouble_with_lanes(cluster: &mut Cluster, rng: &mut Rng, which: usize, 
         // A former owner learns at last that it has lost its lanes.
         4 => {
             for lane in cluster.lanes_of(proc) {
-                if cluster.owner[lane as usize] != Some(proc) {
+                if cluster.owner[lane as usize] == Some(proc) {
+                    continue;
+                }
+                if rng.chance(500) {
+                    cluster.lose(lane, proc);
+                } else {
                     cluster.give_up(lane, proc).await;
                 }
             }
         }
+        // A process is told to stop.
+        14 => cluster.stop(proc).await,
         // Someone else fences the lane, while the group still gives it to its owner.
         _ => {
             let slot = rng.below(2) as u8;
@@ -284,6 +290,19 @@ fn trouble_at_the_source(sim: &Sim, rng: &mut Rng, which: usize, hit: Hit) {
                     world.append(&key.topic, partition as i32, filled, false);
                 }
             });
+        }
+        15 => {
+            let name = ["c", "d", "e"][rng.index(3)];
+            let mut world = sim.lock();
+            if !world.source.topics.contains_key(name) {
+                world.create_source_topic(name, rng.within(1, 2) as usize);
+            }
+        }
+        // One of those topics is deleted for good.
+        16 => {
+            if ["c", "d", "e"].contains(&&*key.topic) {
+                sim.lock().delete_source_topic(&key.topic);
+            }
         }
         12 => sim.lock().elect(&key.topic, key.partition, None),
         _ => {

@@ -62,6 +62,11 @@ impl World {
             account.is_vague = true;
             return;
         };
+        // An election took it, and who read the log before that read it.
+        if !self.still_stands(key, offset, id) {
+            account.is_vague = true;
+            return;
+        }
         let record = &self.source.records[id as usize];
         match self.fate(key, offset) {
             Fate::Copied => {

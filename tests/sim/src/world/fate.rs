@@ -65,9 +65,18 @@ impl World {
         ids.iter().find(owed).map_or(Fate::Nothing, |id| self.fate_of(*id))
     }
 
-    /// Returns whether a record is one that somebody refuses.
+    /// Returns whether a record that was read under `key` at an offset is one that somebody refuses.
+    /// Who reads by name while the topic is created again takes a record of the new topic for the
+    /// old one at its offset, until the new id is seen.
     #[must_use]
-    pub fn may_be_quarantined(&self, id: u64) -> bool {
+    pub fn may_be_quarantined(&self, id: u64, key: &PartitionKey, offset: SourceOffset) -> bool {
+        let of_old = self.source.history.get(key).and_then(|history| history.get(&offset.0));
+        let is_other = self.source.records.get(id as usize).is_some_and(|record| record.partition != *key);
+        let taken_for = of_old.filter(|_| is_other).into_iter().flatten();
+        self.is_refused_record(id) || taken_for.into_iter().any(|old| self.is_refused_record(*old))
+    }
+
+    fn is_refused_record(&self, id: u64) -> bool {
         let kind = self.source.records.get(id as usize).map(|record| record.kind);
         let refused =
             |kind| matches!(kind, Kind::Reject | Kind::Refused { .. } | Kind::TimestampFar | Kind::TimestampZero);
@@ -83,7 +92,8 @@ impl World {
         })
     }
 
-    fn still_stands(&self, key: &PartitionKey, offset: SourceOffset, id: u64) -> bool {
+    /// Returns whether a record is where it was written, or its topic is gone with all it held.
+    pub(super) fn still_stands(&self, key: &PartitionKey, offset: SourceOffset, id: u64) -> bool {
         let current = self.source.topics.get(&key.topic).is_some_and(|t| t.id == key.topic_id);
         let Some(log) = self.source.log(&key.topic, key.partition).filter(|_| current) else { return true };
         log.entries.get(offset.0 as usize).is_some_and(|e| e.record == Some(id))

@@ -21,6 +21,10 @@ pub struct Faults {
     pub quarantine: u64,
     /// The producer's queue is full although it is not.
     pub queue_full: u64,
+    /// A list of the source's topics comes from a broker that is behind.
+    pub stale_topics: u64,
+    /// A list of the source's topics has no ids.
+    pub no_ids: u64,
 }
 
 /// A fault planted into the simulated world (or the ports), to prove that the checks find it.

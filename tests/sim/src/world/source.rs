@@ -1,13 +1,16 @@
 //! The source cluster: topics with ids, logs with gaps, open transactions, retention, unclean
 //! elections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use strait_core::{LeaderEpoch, PartitionKey, SourceOffset, TopicId};
 use strait_flow::ports::{LogBounds, SourceTopic, StartAt};
 
-use super::World;
+use super::{Faults, World};
+
+/// Number of past lists of topics that brokers may tell.
+const PAST_LISTS: usize = 4;
 
 /// Milliseconds since the Unix epoch at which every run begins.
 pub const UNIX_START_MS: i64 = 1_700_000_000_000;
@@ -168,6 +171,8 @@ pub struct SourceCluster {
     pub recreated: std::collections::BTreeSet<Arc<str>>,
     /// The cluster reports no topic ids for now.
     pub hides_ids: bool,
+    /// The lists of topics before the last changes, which brokers that are behind still tell.
+    past: VecDeque<Vec<SourceTopic>>,
     ids: u8,
 }
 
@@ -243,8 +248,32 @@ impl SourceCluster {
 }
 
 impl World {
+    /// Tells the topics as a broker does that may be behind.
+    pub fn tell_topics(&mut self) -> Vec<SourceTopic> {
+        let Faults { stale_topics, no_ids, .. } = self.faults;
+        let mut list = self.source.list();
+        if self.rng.chance(stale_topics) && !self.source.past.is_empty() {
+            let at = self.rng.index(self.source.past.len());
+            list.clone_from(&self.source.past[at]);
+        }
+        if self.rng.chance(no_ids) {
+            list.iter_mut().for_each(|topic| topic.id = TopicId::UNKNOWN);
+        }
+        list
+    }
+
+    /// Keeps the list of topics that is about to change.
+    fn keep_list(&mut self) {
+        let list = self.source.list();
+        self.source.past.push_back(list);
+        if self.source.past.len() > PAST_LISTS {
+            self.source.past.pop_front();
+        }
+    }
+
     /// Creates a topic.
     pub fn create_source_topic(&mut self, name: &str, partitions: usize) {
+        self.keep_list();
         self.source.ids += 1;
         let id = TopicId([self.source.ids; 16]);
         self.note(format_args!("source topic {name} {id} with {partitions} partitions"));
@@ -254,6 +283,7 @@ impl World {
 
     /// Deletes a topic.
     pub fn delete_source_topic(&mut self, name: &str) {
+        self.keep_list();
         self.note(format_args!("source topic {name} deleted"));
         self.source.recreated.insert(name.into());
         self.source.topics.remove(name);
@@ -262,6 +292,7 @@ impl World {
 
     /// Adds a partition.
     pub fn grow_source_topic(&mut self, name: &str) {
+        self.keep_list();
         self.note(format_args!("source topic {name} grows"));
         if let Some(topic) = self.source.topics.get_mut(name) {
             topic.logs.push(Log::default());

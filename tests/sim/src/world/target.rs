@@ -409,9 +409,24 @@ impl World {
         }
     }
 
+    /// Reads a lane's progress for its new owner.
+    pub fn read_progress(&mut self, lane: u32, proc: usize) -> Result<LaneProgress, String> {
+        self.note(format_args!("process {proc} reads progress of lane {lane}"));
+        let progress = self.committed_progress(lane);
+        self.reached(Point::ProgressRead, proc);
+        progress
+    }
+
+    /// Returns where a lane's progress partition ends.
+    #[must_use]
+    pub fn progress_end(&self, lane: u32) -> i64 {
+        let log = self.target.topic(PROGRESS).and_then(|topic| self.target.log(topic, lane as i32));
+        log.map_or(0, |log| log.entries.len() as i64)
+    }
+
     /// Returns what a reader of committed data finds in a lane's progress partition, up to the last
     /// stable offset of this moment.
-    pub fn read_progress(&mut self, lane: u32, proc: usize) -> Result<LaneProgress, String> {
+    pub fn committed_progress(&self, lane: u32) -> Result<LaneProgress, String> {
         let Some(topic) = self.target.topic(PROGRESS) else { return Ok(LaneProgress::default()) };
         let uncommitted = self.bug == Some(Bug::ReadUncommitted);
         let partition = lane as i32;
@@ -425,8 +440,6 @@ impl World {
             }
             fold.fold(offset as i64, &stored.key, Some(&stored.value));
         }
-        self.note(format_args!("process {proc} reads progress of lane {lane}"));
-        self.reached(Point::ProgressRead, proc);
         fold.finish().map_err(|error| error.to_string())
     }
 }

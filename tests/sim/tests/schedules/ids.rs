@@ -31,7 +31,7 @@ fn nothing_is_copied_again_when_the_ids_of_topics_vanish_and_return() {
                 cluster.assign(lane, to);
             }
             until(&cluster, "the other process goes on", |world| reached(world, end)).await;
-            cluster.refresh_topics();
+            cluster.topics_are_known().await;
         }
         cluster
     });

@@ -9,7 +9,9 @@
 )]
 
 mod control;
+mod discovery;
 mod ids;
+mod membership;
 mod standstill;
 mod truncation;
 mod unfenced;
@@ -348,7 +350,7 @@ async fn meanwhile(cluster: &mut Cluster, change: impl FnOnce(&mut World)) {
     cluster.assign(0, 1);
     cluster.assign(1, 1);
     wait_ms(6_000).await;
-    cluster.refresh_topics();
+    cluster.topics_are_known().await;
     wait_ms(2_000).await;
 }
 
@@ -410,7 +412,7 @@ fn a_topic_recreated_under_a_running_lane_is_reported_whatever_its_length() {
                 world.append("a", 1, fill, false);
             }
             wait_ms(5_000).await;
-            cluster.refresh_topics();
+            cluster.topics_are_known().await;
             wait_ms(1_000).await;
             cluster
         });
@@ -429,7 +431,7 @@ fn a_new_owner_with_an_older_list_of_topics_begins_at_progress() {
             world.grow_source_topic("a");
             world.append("a", 2, 20, false);
         }
-        cluster.refresh_topics();
+        cluster.topics_are_known().await;
         until(&cluster, "the new partition is copied", |w| next(w, "a", 2).0 >= 20).await;
         cluster.sim.lock().resume(1);
         cluster.give_up(0, 0).await;
@@ -437,7 +439,7 @@ fn a_new_owner_with_an_older_list_of_topics_begins_at_progress() {
         cluster.assign(0, 1);
         cluster.assign(1, 1);
         wait_ms(1_000).await;
-        cluster.refresh_topics();
+        cluster.topics_are_known().await;
         wait_ms(1_000).await;
         cluster
     });

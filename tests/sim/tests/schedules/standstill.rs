@@ -1,5 +1,8 @@
 //! A standstill that no lane admits is seen from outside.
 
+use std::collections::BTreeSet;
+
+use strait_core::Event;
 use strait_sim::run::Watch;
 
 use super::*;
@@ -28,6 +31,29 @@ fn partitions_of_a_lane_whose_loop_hangs_are_at_a_standstill_until_it_moves() {
         assert!(watch.standing().is_empty(), "{:?}", watch.standing());
         cluster
     });
+}
+
+/// The watchdog of another process tells of the lanes of a process that hangs, and that they move
+/// again.
+#[test]
+fn another_process_reports_lanes_that_nobody_moves() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.sim.lock().pause(0);
+        feed(&mut cluster.sim.lock());
+        let told = |world: &World, name: &str| {
+            let of = |(_, proc, event): &&(u64, usize, Event)| *proc == 1 && event.name() == name;
+            let partitions = world.events.iter().filter(of).filter_map(|(_, _, event)| event.partition());
+            partitions.collect::<BTreeSet<_>>().len()
+        };
+        // Its open transaction is aborted meanwhile, which looks like progress.
+        wait_ms(60_000).await;
+        until(&cluster, "both are reported", |world| told(world, "standing_still") == 2).await;
+        cluster.sim.lock().resume(0);
+        until(&cluster, "both move again", |world| told(world, "moves_again") == 2).await;
+        cluster
+    });
+    all_met(&outcomes, "standing_still");
 }
 
 /// A partition that a lane has stopped says why.

@@ -1,0 +1,66 @@
+//! A process's view of the group, and of the source's topics.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use strait_core::progress::LaneProgress;
+use strait_core::{LaneId, PartitionKey};
+use strait_flow::ports::{BoundsAnswer, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic};
+use tokio::sync::mpsc;
+
+use crate::world::{Sim, World, retry};
+
+/// Hears from the group what a script or the storm decides.
+pub struct SimMembership(pub mpsc::Receiver<MembershipEvent>);
+
+#[async_trait]
+impl Membership for SimMembership {
+    async fn next(&mut self) -> MembershipEvent {
+        match self.0.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn leave(self: Box<Self>) {}
+}
+
+/// Lists the source's topics as a broker tells them, which may be behind.
+pub struct SimDiscovery(pub Sim);
+
+#[async_trait]
+impl Discovery for SimDiscovery {
+    async fn topics(&self) -> Result<Vec<SourceTopic>, PortError> {
+        self.0.call("listing topics of the source", World::tell_topics).await
+    }
+
+    async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {
+        let asked = partitions.to_vec();
+        let answer = move |world: &mut World| {
+            let bounds = |key: PartitionKey| {
+                let bounds = world.source.bounds(&key.topic, key.partition);
+                (key, bounds.map_or(BoundsAnswer::Gone, BoundsAnswer::Known))
+            };
+            asked.into_iter().map(bounds).collect()
+        };
+        self.0.call("listing offsets of the source", answer).await
+    }
+}
+
+/// Reads progress for the watchdog, which has no lane.
+pub struct SimCommitted(pub Sim);
+
+#[async_trait]
+impl ProgressStore for SimCommitted {
+    async fn read(&self, lane: LaneId) -> Result<LaneProgress, PortError> {
+        let progress =
+            self.0.call("reading progress", move |world: &mut World| world.committed_progress(lane.0)).await?;
+        progress.map_err(|reason| retry("reading progress", &reason))
+    }
+
+    async fn ends(&self, lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError> {
+        let ends =
+            move |world: &mut World| (0..lanes).map(|lane| (LaneId(lane), Ok(world.progress_end(lane)))).collect();
+        self.0.call("listing offsets of progress", ends).await
+    }
+}

@@ -1,0 +1,59 @@
+//! Topics that come, go, grow and are created again, told late and incompletely.
+
+use strait_core::SourceOffset;
+use strait_sim::run::lenient;
+use strait_sim::world::source::Rules;
+use strait_sim::world::{Faults, World};
+
+use crate::{begin, feed, next, play, until, wait_ms};
+
+fn create(world: &mut World, name: &str, partitions: usize) {
+    world.create_source_topic(name, partitions);
+    (0..partitions).for_each(|partition| world.append(name, partition as i32, 15, false));
+}
+
+#[test]
+fn new_topics_and_partitions_are_copied_from_their_beginning() {
+    play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        create(&mut cluster.sim.lock(), "b", 2);
+        cluster.topics_are_known().await;
+        {
+            let mut world = cluster.sim.lock();
+            world.grow_source_topic("b");
+            world.append("b", 2, 15, false);
+        }
+        let copied = |world: &World| (0..3).all(|partition| next(world, "b", partition) >= SourceOffset(15));
+        until(&cluster, "the new partitions are copied", copied).await;
+        cluster
+    });
+}
+
+/// Brokers that are behind tell lists of before, and some lists have no ids.
+#[test]
+fn lists_of_topics_that_are_behind_do_no_harm() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.sim.lock().faults = Faults { stale_topics: 500, no_ids: 300, lost: 10, ..Faults::default() };
+        for round in 0..4 {
+            create(&mut cluster.sim.lock(), "b", 1 + round % 2);
+            wait_ms(7_000).await;
+            {
+                let mut world = cluster.sim.lock();
+                world.grow_source_topic("b");
+                world.append("b", 1, 15, false);
+            }
+            feed(&mut cluster.sim.lock());
+            wait_ms(7_000).await;
+            // Another process begins with the list that it gets.
+            cluster.give_up(0, round % 2).await;
+            cluster.assign(0, (round + 1) % 2);
+            cluster.sim.lock().delete_source_topic("b");
+            wait_ms(if round == 1 { 0 } else { 6_000 }).await;
+        }
+        create(&mut cluster.sim.lock(), "b", 1);
+        cluster
+    });
+    // A topic that nobody has heard of before it is deleted is no news.
+    assert!(outcomes.iter().filter(|outcome| outcome.events.contains("topic_recreated")).count() > 30);
+}

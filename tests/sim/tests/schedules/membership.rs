@@ -1,0 +1,62 @@
+//! Lanes that the group moves, with processes that hear of it late.
+
+use strait_sim::run::lenient;
+use strait_sim::world::source::Rules;
+
+use crate::{begin, feed, play, wait_ms};
+
+/// Process 0 is frozen while the group revokes a lane from it, assigns the lane again and revokes it
+/// again. It hears of all that at once. Its answer to the second revocation must wait for the lane,
+/// which is still stopping because of the first one (`Cluster::give_up` checks it).
+#[test]
+fn a_revoked_lane_is_answered_for_only_once_it_has_ended() {
+    play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        feed(&mut cluster.sim.lock());
+        cluster.sim.lock().pause(0);
+        cluster.give_up(0, 0).await;
+        cluster.run_lane(0, 0);
+        cluster.sim.lock().after(1_000, |world| world.resume(0));
+        cluster.give_up(0, 0).await;
+        cluster.assign(0, 1);
+        feed(&mut cluster.sim.lock());
+        wait_ms(1_000).await;
+        cluster
+    });
+}
+
+/// A lane that is assigned again while it stops runs again afterwards.
+#[test]
+fn a_lane_that_returns_while_it_stops_starts_again() {
+    play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        for _ in 0..4 {
+            feed(&mut cluster.sim.lock());
+            for lane in 0..2 {
+                cluster.lose(lane, 0);
+                cluster.run_lane(lane, 0);
+            }
+            wait_ms(300).await;
+        }
+        // The group has never given them to another process, and all must arrive by this one.
+        cluster
+    });
+}
+
+#[test]
+fn processes_stop_and_others_take_their_lanes() {
+    play(lenient(), Rules { twice: 100, ..Rules::default() }, |mut cluster| async move {
+        begin(&mut cluster).await;
+        for old in 0..4 {
+            feed(&mut cluster.sim.lock());
+            wait_ms(40).await;
+            cluster.stop(old).await;
+            cluster.start_process();
+            for lane in 0..2 {
+                cluster.assign(lane, old + 1);
+            }
+            wait_ms(400).await;
+        }
+        cluster
+    });
+}
