@@ -39,6 +39,7 @@ pub use lane::LaneDeps;
 pub use lane_run::{LaneEnd, LaneRun, LaneSpawner, LaneThreads};
 pub use link::LinkService;
 pub use lock::lock;
+pub use retry::{LOGIN_RETRY, Retry, spread};
 pub use spec::{
     DeliveryMode, LaneSpec, Limits, OnCorrupt, OnGap, OnRefused, OnTargetRecreated, OnTimestampZero, Policies,
 };

@@ -54,7 +54,7 @@ impl LinkService {
             let refresh = refresh_topics(&*discovery, &topics, &watchdog, &spec.link, watch.topics);
             let lanes = LaneSet::new(spec.clone(), deps.clone(), lanes, abort);
             tokio::select! { biased;
-                result = members(lanes, &spec, &deps, membership, &stop) => result,
+                result = members(lanes, &spec, &deps, membership, &watchdog, &stop) => result,
                 () = refresh => Ok(()),
             }
         };
@@ -126,6 +126,7 @@ async fn members(
     spec: &LaneSpec,
     deps: &LaneDeps,
     mut membership: Box<dyn Membership>,
+    watchdog: &Watchdog,
     stop: &CancellationToken,
 ) -> Result<(), PortError> {
     let result = loop {
@@ -138,11 +139,18 @@ async fn members(
                         lanes.start(lane);
                     }
                     deps.status.joined();
+                    watchdog.group_answered(None);
                 }
                 MembershipEvent::Revoked(revoked, done) => lanes.stop(&revoked, REVOKED, Some(done)),
                 MembershipEvent::Lost(lost) => lanes.stop(&lost, Duration::ZERO, None),
-                MembershipEvent::Trouble(error) if error.class == Class::Stop => break Err(error),
-                MembershipEvent::Trouble(error) => tracing::warn!(link = %spec.link, %error, "the link's group is in trouble"),
+                MembershipEvent::Member => watchdog.group_answered(None),
+                // Refused from the beginning, it is for the operator. Refused later, the permission
+                // may come back.
+                MembershipEvent::Trouble(error) if error.class == Class::Stop && !deps.status.has_joined() => {
+                    break Err(error);
+                }
+                MembershipEvent::Trouble(error) => watchdog.group_answered(Some(error.to_string())),
+                MembershipEvent::Ended(error) => break Err(error),
             },
         }
     };

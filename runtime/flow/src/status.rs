@@ -63,10 +63,10 @@ pub struct Standing {
     pub reason: String,
 }
 
-/// A cluster that does not answer.
+/// A cluster that does not answer, or a group that does not have this process as a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
-    /// When it last answered, in milliseconds since the Unix epoch; before that, when it was first
+    /// When it last answered or had it, in milliseconds since the Unix epoch; before that, when it was first
     /// asked.
     pub since_ms: i64,
     /// The last error.
@@ -183,6 +183,7 @@ struct Inner {
     /// How long the longest of the partitions with something to copy has not moved.
     longest_still: Duration,
     unreachable: BTreeMap<Side, Unreachable>,
+    not_in_group: Option<Unreachable>,
     lanes: BTreeMap<LaneId, LaneStatus>,
     has_joined: bool,
     totals: Totals,
@@ -359,6 +360,17 @@ impl LinkStatus {
     #[must_use]
     pub fn unreachable(&self) -> BTreeMap<Side, Unreachable> {
         self.lock().unreachable.clone()
+    }
+
+    /// Sets since when and why this process is not a member of the link's group: `None` if it is.
+    pub fn set_not_in_group(&self, not_in_group: Option<Unreachable>) {
+        self.lock().not_in_group = not_in_group;
+    }
+
+    /// Returns since when and why this process is not a member of the link's group.
+    #[must_use]
+    pub fn not_in_group(&self) -> Option<Unreachable> {
+        self.lock().not_in_group.clone()
     }
 
     /// Returns all partitions of this process.

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use strait_core::Event;
-use strait_core::lanes::fingerprint;
 use tokio_util::sync::CancellationToken;
 
 use crate::caution::Caution;
@@ -12,13 +11,9 @@ use crate::clock::millis;
 use crate::error::LaneError;
 use crate::lane::{ABORT_MAX, Lane, LaneDeps};
 use crate::ports::{Class, PortError};
-use crate::retry::Retry;
+use crate::retry::{LOGIN_RETRY, Retry, spread};
 use crate::spec::LaneSpec;
 use crate::status::LaneState;
-
-/// Wait before the next attempt when a cluster refuses the login; doubles up to the second. Many
-/// attempts would lock the account.
-const LOGIN_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 
 /// An attempt that flowed for this long before it failed resets the wait.
 const HEALTHY: Duration = Duration::from_secs(30);
@@ -65,7 +60,8 @@ pub(crate) async fn supervise(
             // later, the permission may come back.
             LaneError::Port(error) if error.class == Class::Stop && !caution.has_written() => return Err(error.clone()),
             LaneError::Port(PortError { class: Class::Stop, .. }) => spec.limits.restart_backoff.1,
-            _ => login.map_or(backoff, |login| spread(login.after, &spec)),
+            _ => login
+                .map_or(backoff, |login| spread(login.after, &format!("{}-{}-{}", spec.link, spec.process, spec.lane))),
         };
         let lane = spec.lane.0;
         let event = match &error {
@@ -86,14 +82,6 @@ pub(crate) async fn supervise(
         }
     }
     Ok(())
-}
-
-/// Returns the wait before the next login. It is up to a fifth shorter for some lanes, so that the
-/// lanes and processes of a link do not all log in at the same moment.
-fn spread(after: Duration, spec: &LaneSpec) -> Duration {
-    let text = format!("{}-{}-{}-{}", spec.link, spec.process, spec.lane, after.as_secs());
-    let part = u32::try_from(fingerprint(text.as_bytes()) % 100).unwrap_or(0);
-    after - after / 500 * part
 }
 
 /// Runs one attempt: take, flow, release. On `stop` the drain has a deadline. What is not committed

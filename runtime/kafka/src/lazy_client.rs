@@ -1,10 +1,10 @@
 //! Clients for requests beside the data path.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use strait_flow::ports::PortError;
-
-use strait_flow::lock;
+use strait_flow::ports::{Class, PortError};
+use strait_flow::{LOGIN_RETRY, Retry, lock, spread};
 
 use crate::config::{ClusterConfig, Settings};
 use crate::error::{blocking, port_error_because};
@@ -18,17 +18,62 @@ pub(crate) fn connect(cluster: &ClusterConfig, label: &str) -> Result<Client, Ff
 }
 
 /// A client that is created when it is first used.
+///
+/// Where the cluster refuses its login it is destroyed, and no question is asked before a growing
+/// wait is over: it would log in every second or two, which locks accounts.
 pub(crate) struct LazyClient {
     cluster: ClusterConfig,
     label: String,
     /// The beginning of its errors.
     pub(crate) context: String,
-    client: Mutex<Option<Arc<Client>>>,
+    state: Arc<Mutex<State>>,
+    began: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    client: Option<Arc<Client>>,
+    refusal: Option<Refusal>,
+}
+
+/// A refused login.
+struct Refusal {
+    retry: Retry,
+    error: PortError,
+}
+
+impl State {
+    /// Takes the end of a question. Returns a client that is to be dropped.
+    fn answered(&mut self, error: Option<&PortError>, now: Duration, seed: &str) -> Option<Arc<Client>> {
+        let Some(error) = error.filter(|error| error.class == Class::Login) else {
+            // Any other answer comes from a cluster that took the login, or from none.
+            if error.is_none() {
+                self.refusal = None;
+            }
+            return None;
+        };
+        // Questions that were asked together are refused together.
+        let last = self.refusal.as_ref().map(|refusal| refusal.retry);
+        let retry = Retry::pending_or_next(last, now, LOGIN_RETRY);
+        if Some(retry) == last {
+            return self.client.take();
+        }
+        let wait = spread(retry.after, seed);
+        let reason = format!("{}; not asked again for {} s", error.reason, wait.as_secs());
+        let error = PortError { reason, ..error.clone() };
+        self.refusal = Some(Refusal { retry: Retry { at: now + wait, ..retry }, error });
+        self.client.take()
+    }
+
+    /// Returns the refusal for which the cluster is not asked yet.
+    fn refusal(&self, now: Duration) -> Option<&PortError> {
+        self.refusal.as_ref().filter(|refusal| !refusal.retry.is_due(now)).map(|refusal| &refusal.error)
+    }
 }
 
 impl LazyClient {
     pub(crate) fn new(cluster: &ClusterConfig, label: String, context: String) -> Self {
-        Self { cluster: cluster.clone(), label, context, client: Mutex::new(None) }
+        Self { cluster: cluster.clone(), label, context, state: Arc::default(), began: Instant::now() }
     }
 
     /// Returns the addresses of the cluster.
@@ -37,12 +82,15 @@ impl LazyClient {
     }
 
     pub(crate) fn get(&self) -> Result<Arc<Client>, PortError> {
-        let mut client = lock(&self.client);
-        if let Some(client) = &*client {
+        let mut state = lock(&self.state);
+        if let Some(error) = state.refusal(self.began.elapsed()) {
+            return Err(error.clone());
+        }
+        if let Some(client) = &state.client {
             return Ok(Arc::clone(client));
         }
         let made = Arc::new(connect(&self.cluster, &self.label).map_err(|error| fail(&self.context, &error, None))?);
-        *client = Some(Arc::clone(&made));
+        state.client = Some(Arc::clone(&made));
         Ok(made)
     }
 
@@ -53,16 +101,56 @@ impl LazyClient {
         question: impl FnOnce(&Client) -> Result<T, FfiError> + Send + 'static,
     ) -> Result<T, PortError> {
         let (client, context) = (self.get()?, self.context.clone());
-        blocking(&self.context, move || question(&client).map_err(|error| fail(&context, &error, Some(&client))))
-            .await?
+        let (state, began, seed) = (Arc::clone(&self.state), self.began, self.label.clone());
+        blocking(&self.context, move || {
+            let answer = question(&client).map_err(|error| fail(&context, &error, Some(&client)));
+            if answer.is_ok() {
+                // What went wrong before explains no later failure.
+                client.poll(Duration::ZERO);
+                drop(client.take_trouble());
+            }
+            // Dropped here, as destroying a client waits for its threads.
+            let refused = lock(&state).answered(answer.as_ref().err(), began.elapsed(), &seed);
+            drop(refused);
+            answer
+        })
+        .await?
     }
 }
 
 /// Returns the port error of a failed call, with the trouble that the client reported meanwhile.
 pub(crate) fn fail(context: &str, error: &FfiError, client: Option<&Client>) -> PortError {
     let trouble = client.and_then(|client| {
-        client.poll(std::time::Duration::ZERO);
+        client.poll(Duration::ZERO);
         client.trouble()
     });
     port_error_because(context, error, trouble)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_refuses_the_login_is_asked_again_after_growing_waits() {
+        let s = Duration::from_secs;
+        let mut state = State::default();
+        let login = PortError::new(Class::Login, "c", "wrong password");
+        let lost = PortError::new(Class::Retry, "c", "timed out");
+        assert!(state.answered(Some(&lost), s(0), "a").is_none() && state.refusal(s(0)).is_none());
+        let mut now = s(100);
+        for longest in [30, 60, 120, 240, 300, 300] {
+            state.answered(Some(&login), now, "a");
+            let early = now + s(longest) * 4 / 5 - s(1);
+            let said = state.refusal(early).map(|error| error.reason.clone()).unwrap_or_default();
+            assert!(said.starts_with("wrong password; not asked again for "), "{said}");
+            now += s(longest);
+            assert!(state.refusal(now).is_none(), "{longest}");
+            // A failure of another kind is no answer.
+            state.answered(Some(&lost), now, "a");
+        }
+        state.answered(None, now, "a");
+        state.answered(Some(&login), now, "a");
+        assert!(state.refusal(now + s(30)).is_none(), "it begins anew");
+    }
 }

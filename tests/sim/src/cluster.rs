@@ -84,7 +84,8 @@ fn describe(event: &MembershipEvent) -> String {
         MembershipEvent::Assigned(lanes) => format!("assigned {lanes:?}"),
         MembershipEvent::Revoked(lanes, _) => format!("revoked {lanes:?}"),
         MembershipEvent::Lost(lanes) => format!("lost {lanes:?}"),
-        MembershipEvent::Trouble(error) => error.to_string(),
+        MembershipEvent::Member => "member".to_owned(),
+        MembershipEvent::Trouble(error) | MembershipEvent::Ended(error) => error.to_string(),
     }
 }
 

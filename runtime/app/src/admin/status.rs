@@ -72,6 +72,8 @@ pub struct Link {
     pub standing_still_left_out: usize,
     /// Clusters of the link that do not answer.
     pub unreachable: Vec<Unreachable>,
+    /// Why the link's group does not have this process as a member; `None` while it has.
+    pub not_in_group: Option<NotInGroup>,
     /// The active plugins: name, digest and configuration of each, in order.
     pub generation: String,
     /// `steady`, `probation` (rolled back if it fails), or `shadow` or `canary` during a trial.
@@ -133,6 +135,16 @@ pub struct Unreachable {
     /// Name of the cluster.
     pub cluster: String,
     /// When it last answered, in milliseconds since the Unix epoch.
+    pub since_ms: i64,
+    /// The last error.
+    pub reason: String,
+}
+
+/// A group that does not have this process as a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NotInGroup {
+    /// When it last had it, in milliseconds since the Unix epoch.
     pub since_ms: i64,
     /// The last error.
     pub reason: String,
@@ -351,7 +363,7 @@ fn paused(link: &LinkBoard, key: &PartitionKey, partition: &PartitionStatus, rea
     }
 }
 
-/// Adds the partitions at a standstill and the clusters that do not answer.
+/// Adds the partitions at a standstill, and what the link lacks: clusters that answer, membership.
 fn stand_stills(view: &mut Link, link: &LinkBoard, status: &LinkStatus) {
     let (standing, _) = status.standing();
     view.standing_still_left_out = standing.len().saturating_sub(PAUSED_MAX);
@@ -374,4 +386,6 @@ fn stand_stills(view: &mut Link, link: &LinkBoard, status: &LinkStatus) {
         reason: link.mask(&found.reason),
     });
     view.unreachable = unreachable.collect();
+    let outside = status.not_in_group();
+    view.not_in_group = outside.map(|found| NotInGroup { since_ms: found.since_ms, reason: link.mask(&found.reason) });
 }

@@ -131,15 +131,19 @@ impl LinkBoard {
             return Some(format!("is not prepared yet{}", why.unwrap_or_default()));
         };
         drop(events);
-        if !work.status.has_joined() {
-            return Some("waits for the group to assign its lanes".to_owned());
-        }
+        let silent_s = |since_ms: i64| self.clock.unix_ms().saturating_sub(since_ms).max(0) / 1000;
         let unreachable = work.status.unreachable();
         if let Some((side, found)) = unreachable.first_key_value() {
-            let silent_s = self.clock.unix_ms().saturating_sub(found.since_ms).max(0) / 1000;
-            let cluster = self.cluster(*side);
-            let reason = self.mask(&found.reason);
+            let (cluster, reason) = (self.cluster(*side), self.mask(&found.reason));
+            let silent_s = silent_s(found.since_ms);
             return Some(format!("its {side} cluster {cluster} has not answered for {silent_s} s: {reason}"));
+        }
+        if let Some(found) = work.status.not_in_group() {
+            let (silent_s, reason) = (silent_s(found.since_ms), self.mask(&found.reason));
+            return Some(format!("has not been a member of its group for {silent_s} s: {reason}"));
+        }
+        if !work.status.has_joined() {
+            return Some("waits for the group to assign its lanes".to_owned());
         }
         let waiting = work.status.lanes().into_iter().find(|(_, lane)| lane.state != LaneState::Running);
         let (number, lane) = waiting?;

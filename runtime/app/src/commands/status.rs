@@ -121,6 +121,9 @@ fn details(text: &mut String, link: &Link) {
         let (side, name, reason) = (plain(&cluster.side), plain(&cluster.cluster), plain(&cluster.reason));
         lines.push(format!("its {side} cluster {name} does not answer: {reason}"));
     }
+    if let Some(outside) = &link.not_in_group {
+        lines.push(format!("this process is not a member of its group: {}", plain(&outside.reason)));
+    }
     for lane in link.lanes.iter().filter(|lane| lane.state != "running") {
         let trouble = if lane.trouble.is_empty() { String::new() } else { format!(": {}", plain(&lane.trouble)) };
         lines.push(format!("lane {} is {}{trouble}", lane.lane, plain(&lane.state)));

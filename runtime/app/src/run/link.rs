@@ -57,7 +57,7 @@ impl Prepared {
     /// # Errors
     /// [`RunError::Port`] when a setting is refused.
     pub fn service(self, abort: CancellationToken) -> Result<LinkService, RunError> {
-        let membership = KafkaMembership::join(&self.target, &self.name)?;
+        let membership = KafkaMembership::join(&self.target, &self.name, self.spec.process)?;
         Ok(LinkService {
             spec: self.spec,
             deps: self.deps,

@@ -201,6 +201,7 @@ impl Event {
             Self::QuarantineFailed { .. } => "grant Write on the quarantine topic, or repair the source",
             Self::PluginFailed { .. } => "fix the plugin or the names that it returns",
             Self::PluginWaiting { .. } => "replace the plugin or fix its configuration",
+            Self::Outage(outage) => outage.remedy(),
             _ => "",
         }
     }

@@ -1,4 +1,4 @@
-//! Events about what a link as a whole depends on: its clusters.
+//! Events about what a link as a whole depends on: its clusters and its group.
 
 use super::{Severity, Side};
 
@@ -23,13 +23,29 @@ pub enum Outage {
         /// How long it did not answer, in seconds.
         silent_s: u64,
     },
+    /// The link's group has not had this process as a member for a while.
+    #[error(
+        "this process has not been a member of the link's group for {silent_s} s, so it is given no lanes: {reason}"
+    )]
+    NotInGroup {
+        /// Time since it was a member, or since the link began, in seconds.
+        silent_s: u64,
+        /// The last error, and what to do.
+        reason: String,
+    },
+    /// This process is a member of the link's group again.
+    #[error("this process is a member of the link's group again after {silent_s} s")]
+    InGroupAgain {
+        /// How long it was none, in seconds.
+        silent_s: u64,
+    },
 }
 
 impl Outage {
     pub(super) fn severity(&self) -> Severity {
         match self {
-            Self::Reachable { .. } => Severity::Info,
-            Self::Unreachable { .. } => Severity::Error,
+            Self::Reachable { .. } | Self::InGroupAgain { .. } => Severity::Info,
+            Self::Unreachable { .. } | Self::NotInGroup { .. } => Severity::Error,
         }
     }
 
@@ -39,6 +55,17 @@ impl Outage {
             Self::Unreachable { side: Side::Target, .. } => "target_unreachable",
             Self::Reachable { side: Side::Source, .. } => "source_reachable",
             Self::Reachable { side: Side::Target, .. } => "target_reachable",
+            Self::NotInGroup { .. } => "not_in_group",
+            Self::InGroupAgain { .. } => "in_group_again",
+        }
+    }
+
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotInGroup { .. } => {
+                "see that the target's group coordinator answers, and grant Read and Describe on the group strait.<link>"
+            }
+            _ => "",
         }
     }
 }

@@ -163,9 +163,13 @@ pub enum MembershipEvent {
     Revoked(Vec<LaneId>, oneshot::Sender<()>),
     /// These lanes are gone already: another process may own them.
     Lost(Vec<LaneId>),
+    /// This process is a member, and the group's coordinator answers. Comes every few seconds.
+    Member,
     /// The group cannot be reached or refuses us. It retries, and lanes go on: fencing keeps them
-    /// safe.
+    /// safe. Comes every few seconds.
     Trouble(PortError),
+    /// No other event comes.
+    Ended(PortError),
 }
 
 /// Membership in the link's group, which assigns lanes to processes.

@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub has_joined: bool,
     pub reasons: BTreeMap<PartitionKey, Arc<Reason>>,
     pub unreachable: BTreeMap<Side, Unreachable>,
+    /// Why this process is not a member of the link's group.
+    pub not_in_group: Option<Unreachable>,
     /// Why the source gives no bounds of a partition.
     pub failed: BTreeMap<PartitionKey, String>,
     /// Why the target gives no end of a lane's progress.
@@ -125,6 +127,9 @@ impl Facts {
 
     /// Returns why a lane that this process does not have does not move.
     fn nobody(&self, lane: LaneId) -> String {
+        if let Some(Unreachable { reason, .. }) = &self.not_in_group {
+            return format!("this process is not a member of the link's group: {reason}");
+        }
         let mine: Vec<String> = self.lanes.keys().map(ToString::to_string).collect();
         if !self.has_joined {
             return "the group has not assigned lanes to this process yet: the target's group coordinator may be away"
@@ -190,6 +195,8 @@ mod tests {
         let reason = |facts: &Facts, watched: &Watched| facts.reason(watched, 10 * S, 60 * S);
 
         assert!(reason(&facts, &running).contains("no process of the link moves lane 0"));
+        facts.not_in_group = Some(Unreachable { since_ms: 0, reason: "wrong password".to_owned() });
+        assert!(reason(&facts, &running).contains("not a member of the link's group: wrong password"));
         let mut lane = LaneStatus { state: LaneState::Taking, since: S, trouble: String::new(), trouble_at: S };
         facts.lanes.insert(LaneId(0), lane.clone());
         assert!(reason(&facts, &running).contains("has been taken for 59 s, and nothing says"));

@@ -75,6 +75,8 @@ struct Seen {
     rule: StandingRule,
     source: Reach,
     target: Reach,
+    /// Whether the link's group has this process as a member.
+    group: Reach,
     /// Partitions that the source says it does not have.
     gone: BTreeSet<PartitionKey>,
     failed: BTreeMap<PartitionKey, String>,
@@ -96,6 +98,7 @@ impl Watchdog {
             rule: StandingRule::new(after, stale_after(intervals)),
             source: Reach::new(now, now_ms),
             target: Reach::new(now, now_ms),
+            group: Reach::new(now, now_ms),
             gone: BTreeSet::new(),
             failed: BTreeMap::new(),
             hanging: Hanging::default(),
@@ -142,6 +145,17 @@ impl Watchdog {
             None => seen.source.answered(now, now_ms),
             Some(reason) => seen.source.failed(reason),
         }
+    }
+
+    /// Records that this process is a member of the link's group, or why not.
+    pub fn group_answered(&self, failure: Option<String>) {
+        let (now, now_ms) = (self.deps.clock.now(), self.deps.clock.unix_ms());
+        let group = &mut lock(&self.seen).group;
+        let Some(reason) = failure else { return group.answered(now, now_ms) };
+        if group.failure() != Some(&reason) {
+            tracing::warn!(link = %self.spec.link, reason, "the link's group is in trouble");
+        }
+        group.failed(reason);
     }
 
     /// Returns the partitions of this process's lanes, and those that nobody seems to move.
@@ -285,8 +299,8 @@ impl Watchdog {
         }
         seen.hanging.keep(|key| keys.contains(key));
         for (key, still) in seen.rule.keep(|key| keys.contains(key), now) {
-            // Nothing here shows that it moves: another process has its lane, or the source does not
-            // have it any more.
+            // Nothing here shows that it moves: another process has its lane, or the source does
+            // not have it any more.
             let lane = lanes::lane_of(&key.topic, key.partition, self.spec.lanes);
             let event = Event::Unwatched { partition: key, still_s: still.as_secs(), others: 0 };
             left.add((lane, String::new()), event);
@@ -309,6 +323,7 @@ impl Watchdog {
             has_joined: status.has_joined(),
             reasons: status.reasons(),
             unreachable: status.unreachable(),
+            not_in_group: status.not_in_group(),
             failed: seen.failed.clone(),
             failed_lanes: seen.elsewhere.failed(),
         }
@@ -317,7 +332,7 @@ impl Watchdog {
     fn judge_clusters(&self, now: Duration) -> Vec<Event> {
         let mut seen = lock(&self.seen);
         let mut events = Vec::new();
-        let Seen { source, target, .. } = &mut *seen;
+        let Seen { source, target, group, .. } = &mut *seen;
         for (side, reach) in [(Side::Source, source), (Side::Target, target)] {
             let change = reach.change(now).map(|change| match change {
                 Change::Lost { silent, reason } => Outage::Unreachable { side, silent_s: silent.as_secs(), reason },
@@ -326,6 +341,12 @@ impl Watchdog {
             events.extend(change.map(Event::Outage));
             self.deps.status.set_unreachable(side, reach.unreachable());
         }
+        let change = group.change(now).map(|change| match change {
+            Change::Lost { silent, reason } => Outage::NotInGroup { silent_s: silent.as_secs(), reason },
+            Change::Back { silent } => Outage::InGroupAgain { silent_s: silent.as_secs() },
+        });
+        events.extend(change.map(Event::Outage));
+        self.deps.status.set_not_in_group(group.unreachable());
         events
     }
 }

@@ -1,4 +1,5 @@
-//! Whether a cluster answers. Pure: it is told of answers and failures.
+//! Whether a cluster answers, and whether the group has this process as a member. Pure: it is told
+//! of answers and failures.
 
 use std::time::Duration;
 
@@ -50,6 +51,11 @@ impl Reach {
     /// A request failed.
     pub fn failed(&mut self, reason: String) {
         self.failure = Some(reason);
+    }
+
+    /// Returns the error of the last request, if it failed.
+    pub fn failure(&self) -> Option<&String> {
+        self.failure.as_ref()
     }
 
     /// Returns what has changed since the last call.

@@ -19,13 +19,15 @@ async fn step(member: &mut Box<dyn Membership>, lanes: &mut BTreeSet<LaneId>) {
         }
         Ok(MembershipEvent::Lost(gone)) => panic!("lost {gone:?}"),
         Ok(MembershipEvent::Trouble(error)) => println!("trouble: {error}"),
+        Ok(MembershipEvent::Ended(error)) => panic!("{error}"),
+        Ok(MembershipEvent::Member) => {}
         Err(_) => {}
     }
 }
 
 pub async fn two_members_share_lanes_and_one_inherits(rig: Rig) {
     rig.topics("group", 4).await;
-    let join = || -> Box<dyn Membership> { Box::new(KafkaMembership::join(&rig.cluster, "group").unwrap()) };
+    let join = || -> Box<dyn Membership> { Box::new(KafkaMembership::join(&rig.cluster, "group", 7).unwrap()) };
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     let in_time = || assert!(tokio::time::Instant::now() < deadline, "the group did not settle");
     let all: BTreeSet<LaneId> = (0..4).map(LaneId).collect();

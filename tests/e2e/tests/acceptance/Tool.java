@@ -1,8 +1,11 @@
-// What the tests cannot do with librdkafka: records with timestamp 0, and ACLs. Run as a single source file.
+// What the tests cannot do with librdkafka: records with timestamp 0, ACLs, and passwords. Run as a single source file.
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Properties;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ScramCredentialInfo;
+import org.apache.kafka.clients.admin.ScramMechanism;
+import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.acl.AccessControlEntry;
@@ -22,6 +25,7 @@ public class Tool {
             case "zero" -> zero(properties, arguments);
             case "acl" -> acl(properties, arguments);
             case "unacl" -> unacl(properties, arguments);
+            case "password" -> password(properties, arguments);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
     }
@@ -61,6 +65,14 @@ public class Tool {
     private static void unacl(Properties properties, String[] arguments) throws Exception {
         try (Admin admin = Admin.create(properties)) {
             admin.deleteAcls(bindings(arguments).stream().map(AclBinding::toFilter).toList()).all().get();
+        }
+    }
+    /** USER PASSWORD: sets the password for SCRAM-SHA-512. */
+    private static void password(Properties properties, String[] arguments) throws Exception {
+        ScramCredentialInfo info = new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096);
+        try (Admin admin = Admin.create(properties)) {
+            admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(arguments[2], info, arguments[3])))
+                .all().get();
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strait_e2e::Strait;
+use strait_e2e::{LogLine, Strait};
 use strait_test_cluster::{Cluster, ClusterSpec, Listener, User};
 
 use crate::admin::{address_of, get, series};
@@ -109,5 +109,42 @@ fn rights_that_are_taken_away_stay_said_until_they_are_back_and_a_cut_login_ends
     proxy.cut_at(None);
     wait_copies("kept-c", 150);
     assert!(strait.events("login_refused").is_empty(), "{:?}", strait.events("login_refused"));
+
+    wait_out_a_changed_password(&pair, &strait, &address);
+    wait_copies("kept-c", 200);
+    assert!(strait.poll_end().unwrap().is_none(), "the process has ended");
     stop(&mut strait);
+}
+
+/// The password of the target's user is changed at the broker, and changed back after a while.
+fn wait_out_a_changed_password(pair: &Pair, strait: &Strait, address: &str) {
+    let began = Instant::now();
+    let bootstrap = pair.source.internal_bootstrap();
+    let set = |password: &str| kafka_tool("password", &bootstrap, &["writer".to_owned(), password.to_owned()]);
+    set("another-password");
+    let proxy = pair.source.proxy(0).unwrap();
+    proxy.cut();
+    write_numbered(&pair.at_source(), "kept-c", 0, 150, 50);
+    let said = |event: &str, part: &str| {
+        let is = |line: &LogLine| line.is_event(event) && line.message().contains(part);
+        println!("{}", strait.wait_line(&format!("{event} with {part}"), SOON, is).unwrap().message());
+    };
+    said("login_refused", "next attempt in ");
+    let (before, since) = (proxy.accepted(), Instant::now());
+    said("not_in_group", "joins again in ");
+    let connections = proxy.accepted() - before;
+    println!("{connections} connections in {:?} of a refused login", since.elapsed());
+    let (code, why) = get(address, "/readyz");
+    assert!(code == 503 && why.contains("Authentication failed"), "{why}");
+    let (_, page) = get(address, "/metrics");
+    let labels = "link=\"rights\",source=\"source\",target=\"target\"";
+    assert_eq!(series(&page, &format!("strait_group_member{{{labels}}}")), Some(0.0), "{page}");
+    let (_, status) = get(address, "/api/v1/status");
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let outside = status["links"][0]["not_in_group"]["reason"].as_str().unwrap_or_default();
+    assert!(outside.contains("Authentication failed"), "{status}");
+    set("writer-password");
+    said("in_group_again", "again after ");
+    wait_until("ready", Duration::from_secs(60), || (get(address, "/readyz").0 == 200).then_some(()));
+    println!("a changed password took {:?}", began.elapsed());
 }

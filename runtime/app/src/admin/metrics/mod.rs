@@ -224,7 +224,7 @@ fn lag(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
 }
 
 fn standstill(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
-    let (mut counts, mut longest, mut reachable) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut counts, mut longest, mut reachable, mut member) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (view, work) in working(links) {
         let (standing, still) = work.status.standing();
         counts.push((view.labels(&[]), number(standing.len() as u64)));
@@ -234,13 +234,16 @@ fn standstill(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
             let labels = view.labels(&[("side", &side.to_string())]);
             reachable.push((labels, if unreachable.contains_key(&side) { 0.0 } else { 1.0 }));
         }
+        member.push((view.labels(&[]), if work.status.not_in_group().is_some() { 0.0 } else { 1.0 }));
     }
     let help = "Partitions that have something to copy and have not moved for 30 s.";
     page.gauge("strait_partitions_standing_still", help, counts)?;
     let help = "Time since the last move of the partition that has waited longest with something to copy; 0 if none.";
     page.gauge("strait_standing_still_seconds_max", help, longest)?;
     let help = "1 while the link's cluster on this side answers.";
-    page.gauge("strait_cluster_reachable", help, reachable)
+    page.gauge("strait_cluster_reachable", help, reachable)?;
+    let help = "1 while the link's group has this process as a member; 0 once it has not for 15 s.";
+    page.gauge("strait_group_member", help, member)
 }
 
 fn events(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
