@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::lanes::fingerprint;
 use crate::offset::{LeaderEpoch, SourceOffset};
 
 /// Meaning of a record's timestamp (`message.timestamp.type` of the source topic).
@@ -304,7 +305,32 @@ impl RecordRef<'_> {
         let headers: usize = self.headers.iter().map(|h| h.name.len() + h.value.map_or(0, <[u8]>::len)).sum();
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers
     }
+
+    /// Returns the mark of the record.
+    #[must_use]
+    pub fn mark(&self) -> RecordMark {
+        // Null differs from every length.
+        let length = |bytes: Option<&[u8]>| bytes.map_or(u64::MAX, |bytes| bytes.len() as u64);
+        let end =
+            |bytes: Option<&[u8]>| bytes.and_then(<[u8]>::last_chunk::<8>).map_or(0, |end| u64::from_le_bytes(*end));
+        let parts = [
+            self.timestamp_ms.cast_unsigned(),
+            length(self.key),
+            end(self.key),
+            length(self.value),
+            end(self.value),
+            self.headers.len() as u64,
+        ];
+        let hash = fingerprint(parts.map(u64::to_le_bytes).as_flattened());
+        RecordMark((hash ^ (hash >> 32)) as u32)
+    }
 }
+
+/// Tells a record from another one at the same offset, as after its topic was deleted and created
+/// anew. Made of the timestamp, the lengths and the last bytes, so it costs the same for every
+/// record. Valid within a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordMark(u32);
 
 #[cfg(test)]
 mod tests {
@@ -328,5 +354,9 @@ mod tests {
         assert_eq!((second.key, second.value, second.headers.len()), (Some(&b""[..]), None, 0));
         assert_eq!((batch.first_offset(), batch.last_offset()), (Some(SourceOffset(5)), Some(SourceOffset(9))));
         assert!(batch.get(2).is_none());
+        assert_ne!(first.mark(), second.mark());
+        assert_ne!(second.mark(), RecordRef { value: Some(b""), ..second }.mark(), "null is not empty");
+        assert_ne!(first.mark(), RecordRef { timestamp_ms: 1, ..first }.mark());
+        assert_eq!(first.mark(), RecordRef { offset: SourceOffset(6), ..first }.mark());
     }
 }

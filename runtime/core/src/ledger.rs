@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use crate::batch::RecordMark;
 use crate::offset::{SourceOffset, TargetOffset};
 
 /// A produced record that is acknowledged, as is every record before it.
@@ -29,6 +30,7 @@ struct Entry {
     topic: u32,
     partition: i32,
     bytes: u32,
+    mark: RecordMark,
 }
 
 /// The ledger is inconsistent, and the lane must be taken again.
@@ -93,7 +95,7 @@ impl Ledger {
     /// [`LedgerError::Backwards`] if the offset was passed before.
     pub fn produced(
         &mut self,
-        source: SourceOffset,
+        (source, mark): (SourceOffset, RecordMark),
         topic: u32,
         partition: i32,
         bytes: usize,
@@ -102,7 +104,7 @@ impl Ledger {
             return Err(LedgerError::Backwards { offset: source, released: self.released });
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.entries.push_back(Entry { source, target: None, topic, partition, bytes });
+        self.entries.push_back(Entry { source, target: None, topic, partition, bytes, mark });
         self.in_flight_bytes += bytes as usize;
         self.unacknowledged += 1;
         Ok(())
@@ -185,10 +187,10 @@ impl Ledger {
         self.unacknowledged
     }
 
-    /// Returns the source offset of a sequence in flight.
+    /// Returns the source offset of a sequence in flight, and the mark of the record.
     #[must_use]
-    pub fn source_of(&self, sequence: u64) -> Option<SourceOffset> {
-        self.entry(sequence).map(|e| e.source)
+    pub fn source_of(&self, sequence: u64) -> Option<(SourceOffset, RecordMark)> {
+        self.entry(sequence).map(|e| (e.source, e.mark))
     }
 
     /// Returns the target topic and partition of a sequence in flight.
@@ -216,10 +218,14 @@ mod tests {
 
     use super::*;
 
+    fn at(offset: i64) -> (SourceOffset, RecordMark) {
+        (SourceOffset(offset), RecordMark::default())
+    }
+
     #[test]
     fn invalid_acknowledgements_are_errors() {
         let mut ledger = Ledger::new(SourceOffset(10));
-        ledger.produced(SourceOffset(10), 0, 0, 5).unwrap();
+        ledger.produced(at(10), 0, 0, 5).unwrap();
         ledger.pass(SourceOffset(11));
         assert_eq!(ledger.settled(), SourceOffset(10));
         assert_eq!((ledger.target_of(0), ledger.target_of(1)), (Some((0, 0)), None));
@@ -234,11 +240,11 @@ mod tests {
         // One of two copies is acknowledged before the other is released: the record stays whole.
         let mut halves = Ledger::new(SourceOffset(0));
         let mut out = 0;
-        halves.produced(SourceOffset(0), 0, 0, 5).unwrap();
+        halves.produced(at(0), 0, 0, 5).unwrap();
         halves.acknowledge(0, 1, TargetOffset(0)).unwrap();
         halves.settle(|_| out += 1);
         assert_eq!((halves.settled(), out), (SourceOffset(0), 0));
-        halves.produced(SourceOffset(0), 0, 1, 5).unwrap();
+        halves.produced(at(0), 0, 1, 5).unwrap();
         halves.pass(SourceOffset(1));
         halves.settle(|_| out += 1);
         assert_eq!((halves.settled(), out), (SourceOffset(0), 0));
@@ -246,7 +252,7 @@ mod tests {
         halves.settle(|_| out += 1);
         assert_eq!((halves.settled(), out), (SourceOffset(1), 2));
         assert!(matches!(ledger.acknowledge(0, 1, TargetOffset(3)), Err(LedgerError::Unknown { .. })));
-        assert!(matches!(ledger.produced(SourceOffset(10), 0, 0, 1), Err(LedgerError::Backwards { .. })));
+        assert!(matches!(ledger.produced(at(10), 0, 0, 1), Err(LedgerError::Backwards { .. })));
     }
 
     proptest! {
@@ -261,7 +267,7 @@ mod tests {
                 let source = SourceOffset(offset as i64);
                 for copy in 0..*copies {
                     open.push((ledger.next_sequence(), source));
-                    ledger.produced(source, 0, copy as i32, 7).unwrap();
+                    ledger.produced((source, RecordMark::default()), 0, copy as i32, 7).unwrap();
                 }
                 ledger.pass(source.next());
             }

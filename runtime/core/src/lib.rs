@@ -20,7 +20,7 @@ pub mod progress;
 pub mod record;
 pub mod topic;
 
-pub use batch::{Batch, BatchBuilder, HeaderRef, RecordRef, TimestampType};
+pub use batch::{Batch, BatchBuilder, HeaderRef, RecordMark, RecordRef, TimestampType};
 pub use edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
 pub use event::{Event, Outage, Severity, Side};
 pub use lanes::LaneId;

@@ -124,15 +124,7 @@ impl Checks<'_> {
         left_out: &mut BTreeSet<usize>,
         refusals: &mut Refusals,
     ) {
-        let batch = &processed.batch;
-        let (Some(first), Some(last)) = (batch.first_offset(), batch.last_offset()) else {
-            return;
-        };
-        for (offset, reason) in self.caution.refused_in(window.key(), batch.leader_epoch(), first, last) {
-            // An offset without a record: compaction has removed it since.
-            let Some(index) = batch.iter().position(|record| record.offset == offset) else {
-                continue;
-            };
+        for (index, reason) in self.caution.refused_in(window.key(), &processed.batch) {
             if left_out.insert(index) {
                 refusals.found.push(Refusal::new(index, "target", "refused", reason, self.stops()));
             }
@@ -142,7 +134,6 @@ impl Checks<'_> {
     /// Finds records that are larger than their topic takes even after compression. One that may
     /// fit is sent, in a request of its own.
     fn find_too_large(&self, processed: &Processed, left_out: &mut BTreeSet<usize>, refusals: &mut Refusals) {
-        let leader_epoch = processed.batch.leader_epoch();
         let whole = processed.batch.data_bytes() > self.batch_topic.batch_bytes_max();
         let mut dispositions = processed.dispositions.iter().peekable();
         for (index, record) in processed.batch.iter().enumerate() {
@@ -153,9 +144,8 @@ impl Checks<'_> {
             if left_out.contains(&index) {
                 continue;
             }
-            let too_large = |edit: Option<&OutRecord>| {
-                self.too_large(&OutCopy { record, edit, batch_topic: self.batch_topic, leader_epoch })
-            };
+            let too_large =
+                |edit: Option<&OutRecord>| self.too_large(&OutCopy { record, edit, batch_topic: self.batch_topic });
             let text = match disposition {
                 Some(Disposition::Replace(copies)) => copies.iter().find_map(|copy| too_large(Some(copy))),
                 _ => too_large(None),

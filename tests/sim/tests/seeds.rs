@@ -22,7 +22,7 @@ fn every_seed_keeps_every_promise() {
         run_seed(seed, None).assert_good();
         return;
     }
-    let seeds = setting("STRAIT_SIM_SEEDS").unwrap_or(2_000);
+    let seeds = setting("STRAIT_SIM_SEEDS").unwrap_or(10_000);
     let next = AtomicU64::new(0);
     let work = || {
         let mut done: Vec<Outcome> = Vec::new();

@@ -137,7 +137,7 @@ impl Lane<'_> {
             let token = Token { stream: stream.number(), sequence: window.next_sequence() };
             let outgoing = copy.outgoing(&topic, partition, token);
             let size = outgoing.counted_bytes();
-            let offset = copy.record.offset;
+            let (offset, mark) = (copy.record.offset, copy.record.mark());
             let place = Place { topic: topic.handle, partition };
             // A record that may not fit even after compression goes alone: only it may be refused.
             let manner = match window.manner(offset) {
@@ -155,12 +155,12 @@ impl Lane<'_> {
                     break;
                 }
                 Err(ProduceError::Refused(reason)) => {
-                    caution.refuse(window.key(), offset, copy.leader_epoch, &reason);
+                    caution.refuse(window.key(), offset, mark, &reason);
                     return Err(LaneError::Refused(format!("{} at offset {offset}: {reason}", window.key())));
                 }
                 Err(ProduceError::Broken(reason)) => return Err(LaneError::Delivery(reason)),
             }
-            window.sent(offset, &topic, partition, size)?;
+            window.sent((offset, mark), &topic, partition, size)?;
             in_flight.sent(place, stream, manner, size, now);
             bytes += size;
         }

@@ -80,12 +80,6 @@ impl Lineage {
         (Arc::clone(&self.generation), borders)
     }
 
-    /// Returns the leader epoch of a record at or after progress.
-    pub fn epoch_of(&self, offset: SourceOffset) -> LeaderEpoch {
-        let under = self.epochs.iter().rfind(|(first, _)| *first <= offset);
-        under.map_or(LeaderEpoch::UNKNOWN, |(_, epoch)| *epoch)
-    }
-
     /// Returns the leader epoch of the last record before `next`, and forgets those before it.
     pub fn take_epoch_before(&mut self, next: SourceOffset) -> LeaderEpoch {
         let at = self.epochs.iter().rposition(|(first, _)| *first < next).unwrap_or(0);
@@ -132,8 +126,6 @@ mod tests {
         lineage.read_under(SourceOffset(7), LeaderEpoch(1));
         lineage.read_under(SourceOffset(9), LeaderEpoch(3));
         assert_eq!(lineage.leader_epoch(), LeaderEpoch(3));
-        assert_eq!(lineage.epoch_of(SourceOffset(8)), LeaderEpoch(1));
-        assert_eq!(lineage.epoch_of(SourceOffset(9)), LeaderEpoch(3));
         assert_eq!(lineage.take_epoch_before(SourceOffset(9)), LeaderEpoch(1));
         assert_eq!(lineage.take_epoch_before(SourceOffset(10)), LeaderEpoch(3));
         // Truncated, and continued at 10 by policy: nothing is known of the record before it.

@@ -1,7 +1,7 @@
 //! A judged batch in its partition's queue.
 
 use strait_core::edit::OutRecord;
-use strait_core::{Disposition, LeaderEpoch, Processed, RecordRef, SourceOffset};
+use strait_core::{Disposition, Processed, RecordRef, SourceOffset};
 
 use crate::ports::{OutHeaders, Outgoing, TargetTopic, Token};
 
@@ -33,8 +33,6 @@ pub(crate) struct OutCopy<'a> {
     pub edit: Option<&'a OutRecord>,
     /// Target topic of a copy without a topic of its own.
     pub batch_topic: TargetTopic,
-    /// Leader epoch that the record was written under.
-    pub leader_epoch: LeaderEpoch,
 }
 
 impl<'a> OutCopy<'a> {
@@ -84,8 +82,7 @@ impl Queued {
             Some(Disposition::Replace(copies)) => Some(copies.get(self.copies_sent)?),
             _ => return None,
         };
-        let leader_epoch = self.processed.batch.leader_epoch();
-        Some(OutCopy { record, edit, batch_topic: self.topic, leader_epoch })
+        Some(OutCopy { record, edit, batch_topic: self.topic })
     }
 
     /// Returns whether the record at the cursor is left out on the chain's word.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use strait_core::map::MapRecord;
 use strait_core::progress::{Border, Position};
-use strait_core::{LeaderEpoch, Ledger, PartitionKey, SourceOffset, TargetOffset, invariants};
+use strait_core::{LeaderEpoch, Ledger, PartitionKey, RecordMark, SourceOffset, TargetOffset, invariants};
 
 use crate::error::LaneError;
 use crate::partitions::account::Account;
@@ -249,13 +249,13 @@ impl PartitionWindow {
     /// Marks a copy of the record at the cursor as sent.
     pub fn sent(
         &mut self,
-        offset: SourceOffset,
+        record: (SourceOffset, RecordMark),
         topic: &TargetTopic,
         partition: i32,
         bytes: usize,
     ) -> Result<(), LaneError> {
         self.ledger
-            .produced(offset, topic.handle.0, partition, bytes)
+            .produced(record, topic.handle.0, partition, bytes)
             .map_err(|error| LaneError::Delivery(format!("{}: {error}", self.key)))?;
         if let Some(front) = self.queue.front_mut() {
             front.copy_sent();
@@ -315,8 +315,8 @@ impl PartitionWindow {
         Ok(before - self.ledger.in_flight_bytes())
     }
 
-    /// Returns the source offset of a copy in flight.
-    pub fn offset_of(&self, sequence: u64) -> Option<SourceOffset> {
+    /// Returns the source offset of a copy in flight, and the mark of its record.
+    pub fn record_of(&self, sequence: u64) -> Option<(SourceOffset, RecordMark)> {
         self.ledger.source_of(sequence)
     }
 

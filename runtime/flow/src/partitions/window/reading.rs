@@ -74,11 +74,6 @@ impl PartitionWindow {
         self.lineage.leader_epoch()
     }
 
-    /// Returns the leader epoch of a record at or after progress.
-    pub fn epoch_of(&self, offset: SourceOffset) -> LeaderEpoch {
-        self.lineage.epoch_of(offset)
-    }
-
     /// Returns the leader epoch of the last record before committed progress.
     pub fn committed_epoch(&mut self) -> LeaderEpoch {
         self.lineage.take_epoch_before(self.committed)
