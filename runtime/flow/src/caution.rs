@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::progress::Position;
-use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, SourceOffset};
+use strait_core::{Batch, Event, LeaderEpoch, OwnerEpoch, PartitionKey, RecordMark, SourceOffset};
 
 use crate::partitions::{Pause, Suspects};
 use crate::ports::{Class, PortError};
@@ -107,9 +107,9 @@ impl Stopped {
 /// The caution that one attempt leaves to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Caution {
-    /// Records that the target refused, with the leader epoch they were read under and the reason.
+    /// Records that the target refused, with the mark of each and the reason.
     /// Policy decides what happens to them when they come again.
-    refused: BTreeMap<PartitionKey, BTreeMap<SourceOffset, (LeaderEpoch, String)>>,
+    refused: BTreeMap<PartitionKey, BTreeMap<SourceOffset, (RecordMark, String)>>,
     suspects: BTreeMap<PartitionKey, Suspects>,
     /// The target has acknowledged a record of this lane in this process.
     has_written: bool,
@@ -222,14 +222,39 @@ impl Caution {
         }
         anew
     }
+
+    /// Makes a partition due for its retry, because an operator asks for that. What was learned of
+    /// the place where it stopped is forgotten, so a stop at the same place is news. Returns the
+    /// event of a stop that no retry ends: topics that are other ones are compared at a take only.
+    pub fn retry_now(&mut self, partition: &PartitionKey, now: Duration) -> Option<Event> {
+        if let Some(stopped) = self.stopped.get(partition) {
+            match &stopped.event {
+                event @ (Event::TopicRecreated { .. } | Event::TargetRecreated { .. }) => return Some(event.clone()),
+                // All its partitions ask at once.
+                Event::QuarantineFailed { .. } => self.quarantine = None,
+                _ => {}
+            }
+            if let Some(refused) = self.refused.get_mut(partition) {
+                refused.split_off(&stopped.from);
+            }
+            self.stopped.remove(partition);
+        }
+        if let Some(stuck) = self.stuck.get_mut(partition) {
+            stuck.retry.at = now;
+        }
+        if let Some((_, retry)) = self.unread.get_mut(partition) {
+            retry.at = now;
+        }
+        None
+    }
 }
 
 /// Refused records.
 impl Caution {
     /// Records that the target refuses this specific record.
-    pub fn refuse(&mut self, partition: &PartitionKey, offset: SourceOffset, epoch: LeaderEpoch, reason: &str) {
+    pub fn refuse(&mut self, partition: &PartitionKey, offset: SourceOffset, mark: RecordMark, reason: &str) {
         let refused = self.refused.entry(partition.clone()).or_default();
-        refused.insert(offset, (epoch, reason.to_owned()));
+        refused.insert(offset, (mark, reason.to_owned()));
     }
 
     /// Records that one of so many records, the last of them below `until`, was refused, and it is
@@ -244,20 +269,21 @@ impl Caution {
         self.suspects.get(partition).copied().unwrap_or_default()
     }
 
-    /// Returns the refused records of a batch and the reasons. The leader epoch must match: after
-    /// an unclean election another record has the same offset.
-    pub fn refused_in(
-        &self,
-        partition: &PartitionKey,
-        epoch: LeaderEpoch,
-        first: SourceOffset,
-        last: SourceOffset,
-    ) -> Vec<(SourceOffset, String)> {
-        let Some(refused) = self.refused.get(partition) else {
+    /// Returns the indexes of the refused records of a batch, and the reasons. The offset alone
+    /// does not name a record: after an unclean election, or in a topic that was created anew,
+    /// another one has it.
+    pub fn refused_in(&self, partition: &PartitionKey, batch: &Batch) -> Vec<(usize, String)> {
+        let refused = self.refused.get(partition);
+        let range = batch.first_offset().zip(batch.last_offset());
+        let Some((refused, (first, last))) = refused.zip(range) else {
             return Vec::new();
         };
-        let of_epoch = refused.range(first..=last).filter(|(_, (of, _))| *of == epoch);
-        of_epoch.map(|(offset, (_, reason))| (*offset, reason.clone())).collect()
+        let index = |(offset, (mark, reason)): (&SourceOffset, &(RecordMark, String))| {
+            // Compaction may have removed it since.
+            let index = batch.iter().position(|record| record.offset == *offset && record.mark() == *mark)?;
+            Some((index, reason.clone()))
+        };
+        refused.range(first..=last).filter_map(index).collect()
     }
 }
 
@@ -417,5 +443,46 @@ impl Caution {
         if self.suspects.get(partition).is_some_and(|suspects| suspects.until <= committed) {
             self.suspects.remove(partition);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strait_core::{BatchBuilder, TimestampType, TopicId};
+
+    use super::*;
+
+    #[test]
+    fn a_refused_record_is_told_from_another_one_at_its_offset() {
+        let batch = |value: &[u8]| {
+            let mut builder = BatchBuilder::new("t".into(), 0, TimestampType::Create, LeaderEpoch(0));
+            builder.push(SourceOffset(4), 1, None, Some(b"before"));
+            builder.push(SourceOffset(7), 1, None, Some(value));
+            builder.build()
+        };
+        let key = PartitionKey { topic: "t".into(), topic_id: TopicId([1; 16]), partition: 0 };
+        let (refused, created_anew) = (batch(b"refused-one"), batch(b"another-one"));
+        let mut caution = Caution::default();
+        caution.refuse(&key, SourceOffset(7), refused.get(1).unwrap().mark(), "why");
+        assert_eq!(caution.refused_in(&key, &refused), [(1, "why".to_owned())]);
+        assert!(caution.refused_in(&key, &created_anew).is_empty());
+    }
+
+    #[test]
+    fn an_operators_retry_forgets_the_stop_but_not_that_topics_are_other_ones() {
+        let (now, at) = (Duration::from_secs(1), SourceOffset(3));
+        let key = PartitionKey { topic: "t".into(), topic_id: TopicId([1; 16]), partition: 0 };
+        let mut caution = Caution::default();
+        let denied = Event::TargetDenied { partition: key.clone(), target_topic: "t".into(), reason: "no".to_owned() };
+        assert!(caution.stop(&key, at, at, &denied, now).1);
+        assert!(!caution.stop(&key, at, at, &denied, now).1, "known");
+        assert_eq!(caution.retry_now(&key, now), None);
+        assert_eq!(caution.pause_of(&key, at, now), None);
+        assert!(caution.stop(&key, at, at, &denied, now).1, "news again");
+        let found = TopicId([2; 16]);
+        let recreated = Event::TopicRecreated { partition: key.clone(), found, position: at };
+        caution.stop(&key, at, at, &recreated, now);
+        assert_eq!(caution.retry_now(&key, now), Some(recreated));
+        assert!(caution.is_stopped(&key));
     }
 }

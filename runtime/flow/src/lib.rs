@@ -26,6 +26,7 @@ mod partitions;
 pub mod ports;
 mod progress;
 mod refusals;
+mod requests;
 mod retry;
 pub mod spec;
 pub mod status;
@@ -39,6 +40,7 @@ pub use lane::LaneDeps;
 pub use lane_run::{LaneEnd, LaneRun, LaneSpawner, LaneThreads};
 pub use link::LinkService;
 pub use lock::lock;
+pub use requests::{Requests, RetryAnswer};
 pub use retry::{LOGIN_RETRY, Retry, spread};
 pub use spec::{
     DeliveryMode, LaneSpec, Limits, OnCorrupt, OnGap, OnRefused, OnTargetRecreated, OnTimestampZero, Policies,

@@ -116,6 +116,13 @@ impl TargetTopics {
     }
 }
 
+impl TargetTopics {
+    /// Forgets what kept topics from being opened, so that the target is asked again.
+    pub fn forget_lacking(&mut self) {
+        self.lacking.clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

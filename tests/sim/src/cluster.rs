@@ -8,7 +8,8 @@ use strait_core::progress::LinkIdentity;
 use strait_core::{LaneId, PartitionKey, lanes};
 use strait_flow::ports::{Discovery, MembershipEvent, PortError, SourceTopic, StartAt};
 use strait_flow::{
-    Activity, DeliveryMode, LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, PartitionStatus, WatchIntervals,
+    Activity, DeliveryMode, LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, PartitionStatus, Requests,
+    RetryAnswer, WatchIntervals,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -30,6 +31,9 @@ const STOP_MAX: Duration = Duration::from_secs(40);
 /// A process: the link as it runs in production, on simulated ports.
 struct Member {
     status: Arc<LinkStatus>,
+    requests: Arc<Requests>,
+    /// The answers that an operator waits for.
+    asked: Vec<oneshot::Receiver<RetryAnswer>>,
     /// The source's topics as this process knows them.
     topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
     lanes: Arc<SimLanes>,
@@ -126,7 +130,7 @@ impl Cluster {
         let ports = Arc::new(SimProcess::new(self.sim.clone(), proc));
         let (sender, topics) = watch::channel(Arc::default());
         let lanes = Arc::new(SimLanes::new(self.sim.clone(), proc, topics.clone()));
-        let status: Arc<LinkStatus> = Arc::default();
+        let (status, requests): (Arc<LinkStatus>, Arc<Requests>) = Default::default();
         let (group, heard) = mpsc::channel(HEARD_MAX);
         let service = LinkService {
             spec,
@@ -138,6 +142,7 @@ impl Cluster {
                 events: ports,
                 status: Arc::clone(&status),
                 topics: topics.clone(),
+                requests: Arc::clone(&requests),
             },
             lanes: Arc::clone(&lanes) as _,
             topics: sender,
@@ -153,10 +158,19 @@ impl Cluster {
         let passing_on = tokio::spawn(Frozen::new(self.sim.clone(), proc, passing_on));
         let told = BTreeSet::new();
         let tasks = Some(Tasks { link, passing_on });
-        self.members.push(Member { status, topics, lanes, group, told, stop, tasks });
+        self.members.push(Member { status, requests, asked: Vec::new(), topics, lanes, group, told, stop, tasks });
         // Others have all lanes for now.
         self.tell(proc, MembershipEvent::Assigned(Vec::new()));
         proc
+    }
+
+    /// Asks all processes for a retry of a partition, as an operator does.
+    pub fn ask_for_retry(&mut self, topic: &str, partition: i32) {
+        for member in &mut self.members {
+            // Those that were answered.
+            member.asked.retain_mut(|asked| matches!(asked.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+            member.asked.push(member.requests.retry(topic, partition));
+        }
     }
 
     /// Returns the processes that are not dead.

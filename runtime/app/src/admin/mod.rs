@@ -2,7 +2,7 @@
 //! only.
 //!
 //! [`status`] and [`metrics`] are views of the [board](crate::board), `reload` controls the
-//! plugins, `routes` names them all. `guard` refuses requests of web pages, [`server`] bounds what
+//! plugins, `partitions` asks the lanes, `routes` names them all. `guard` refuses requests of web pages, [`server`] bounds what
 //! a client may use, and the commands ask through [`client`].
 
 mod answer;
@@ -10,6 +10,7 @@ pub mod client;
 mod guard;
 pub mod lag;
 mod metrics;
+mod partitions;
 pub mod plugins;
 mod reload;
 mod routes;

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use super::answer::{of_type, plain_text, problem, to_json};
-use super::{guard, metrics, reload, status};
+use super::{guard, metrics, partitions, reload, status};
 use crate::board::Board;
 
 /// Largest body of a request, in bytes.
@@ -25,6 +25,7 @@ pub fn router(board: Arc<Board>) -> Router {
         .route("/metrics", get(scrape))
         .route("/api/v1/status", get(all))
         .merge(reload::routes())
+        .merge(partitions::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -58,7 +59,10 @@ async fn all(State(board): State<Arc<Board>>) -> impl IntoResponse {
 }
 
 async fn unknown_path() -> impl IntoResponse {
-    problem(StatusCode::NOT_FOUND, "nothing is here; see /livez, /readyz, /metrics, /api/v1/status and /api/v1/plugins")
+    problem(
+        StatusCode::NOT_FOUND,
+        "nothing is here; see /livez, /readyz, /metrics, /api/v1/status, /api/v1/plugins and /api/v1/partitions",
+    )
 }
 
 async fn other_method() -> impl IntoResponse {

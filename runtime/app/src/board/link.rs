@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use strait_core::config::{DeliveryMode, Link};
 use strait_core::{Event, Severity, Side};
 use strait_flow::ports::{Clock, EventSink};
-use strait_flow::{LaneState, LinkStatus, SystemClock, lock};
+use strait_flow::{LaneState, LinkStatus, Requests, SystemClock, lock};
 use strait_host::{ActiveChain, HostEngine};
 
 use crate::telemetry::Mask;
@@ -25,6 +25,8 @@ pub struct Work {
     pub engine: HostEngine,
     /// Lanes that the link has in all processes.
     pub lanes: u32,
+    /// What an operator asks of the lanes.
+    pub requests: Arc<Requests>,
 }
 
 /// The events of a link and what follows from them.

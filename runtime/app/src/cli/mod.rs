@@ -247,6 +247,28 @@ pub enum PartitionsCommand {
     /// The link may run: its process is fenced and goes on at the new offset. A link that delivers
     /// at least once must be stopped first.
     Skip(SkipPartition),
+    /// Retry a partition that is stuck or stopped, once the cause is mended.
+    ///
+    /// Strait retries most of them by itself after a while. This asks the running process that has
+    /// the partition's lane to do it now; another process answers with the lane.
+    Retry(RetryPartition),
+}
+
+/// The arguments of `strait partitions retry`.
+#[derive(Debug, Args)]
+pub struct RetryPartition {
+    /// Name of the link.
+    #[arg(value_name = "LINK")]
+    pub link: String,
+    /// Source topic.
+    #[arg(value_name = "TOPIC")]
+    pub topic: String,
+    /// Partition number.
+    #[arg(value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: i32,
+    /// The process.
+    #[command(flatten)]
+    pub at: AdminAt,
 }
 
 /// The arguments of `strait partitions skip`.

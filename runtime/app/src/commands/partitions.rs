@@ -1,20 +1,49 @@
 //! `strait partitions …`.
 
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use strait_core::config::DeliveryMode;
 use strait_flow::SystemClock;
 use strait_flow::ports::Clock;
 use strait_kafka::{SkipRequest, Skipped, plan_skip, skip_partition};
 
-use super::{End, REQUEST, block_on, cluster_of, link_of, load, print};
-use crate::cli::{PartitionsCommand, SkipPartition};
+use super::status::{client, plain};
+use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print};
+use crate::cli::{PartitionsCommand, RetryPartition, SkipPartition};
 use crate::compose;
+
+/// How long the process may take to answer: its lane has ten seconds.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs the command.
 #[must_use]
 pub fn partitions(command: &PartitionsCommand) -> End {
-    let PartitionsCommand::Skip(args) = command;
+    match command {
+        PartitionsCommand::Skip(args) => skip(args),
+        PartitionsCommand::Retry(args) => retry(args),
+    }
+}
+
+fn retry(args: &RetryPartition) -> End {
+    let client = match client(&args.at) {
+        Ok(client) => client,
+        Err(end) => return end,
+    };
+    let RetryPartition { link, topic, partition, .. } = args;
+    let body = json!({ "topic": topic, "partition": partition });
+    match client.post(&format!("/api/v1/partitions/{link}/retry"), &body, RETRY_TIMEOUT) {
+        Ok(answer) if answer.get("outcome").and_then(Value::as_str) == Some("running") => {
+            print(&format!("{topic}-{partition} runs already"))
+        }
+        Ok(_) => print(&format!("{topic}-{partition} is retried now: strait status and the log say what comes of it")),
+        Err(error) => failed(&plain(&error.to_string())),
+    }
+}
+
+fn skip(args: &SkipPartition) -> End {
     let (topic, partition) = (&args.topic, args.partition);
-    match skip(args) {
+    match try_skip(args) {
         Ok(Skipped { from, to, lost, .. }) if !args.yes => print(&format!(
             "{topic}-{partition} is at offset {from}. Skipping to {to} leaves out up to {lost} records, for good. Nothing was changed: add --yes to do it"
         )),
@@ -25,7 +54,7 @@ pub fn partitions(command: &PartitionsCommand) -> End {
     }
 }
 
-fn skip(args: &SkipPartition) -> Result<Skipped, End> {
+fn try_skip(args: &SkipPartition) -> Result<Skipped, End> {
     let loaded = load(&args.config)?;
     let link = link_of(&loaded, &args.link)?;
     let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);

@@ -191,9 +191,11 @@ impl Planned {
             events,
             status: Arc::clone(&self.status),
             topics: topics_receiver,
+            requests: Arc::default(),
         };
         let (status, slot, engine) = (Arc::clone(&self.status), self.slot.clone(), self.engine.clone());
-        self.board.set_prepared(Work { status, slot, engine, lanes });
+        let requests = Arc::clone(&deps.requests);
+        self.board.set_prepared(Work { status, slot, engine, lanes, requests });
         Ok(Prepared {
             name: link.name.clone(),
             spec: lane_spec(link, &measured, clusters.process(), identity),

@@ -15,6 +15,7 @@ mod place;
 mod quarantine;
 mod reading;
 mod release;
+mod requests;
 mod take;
 mod warm_up;
 
@@ -37,6 +38,7 @@ use crate::ports::{
     SourceTopic, Target, TargetEvent, Token,
 };
 use crate::progress::Progress;
+use crate::requests::Requests;
 use crate::spec::LaneSpec;
 use crate::status::LinkStatus;
 use crate::target_topics::TargetTopics;
@@ -59,6 +61,8 @@ pub struct LaneDeps {
     pub status: Arc<LinkStatus>,
     /// The link's source topics, as last discovered.
     pub topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
+    /// What an operator asks.
+    pub requests: Arc<Requests>,
 }
 
 impl LaneDeps {
@@ -224,14 +228,14 @@ impl Lane<'_> {
         }
         let window = self.partitions.at(self.partitions.by_number(token.stream)?);
         let key = window.key();
-        let known = window.offset_of(token.sequence).zip(window.place_of(token.sequence));
-        let Some((offset, place)) = known else {
+        let known = window.record_of(token.sequence).zip(window.place_of(token.sequence));
+        let Some(((offset, mark), place)) = known else {
             return Err(LaneError::Delivery(format!("{key}: an unknown record was refused: {reason}")));
         };
         // A record that was alone in its request is named by the refusal, whatever the report says.
         let records = self.in_flight.records(place);
         if named || records == 1 {
-            self.caution.refuse(key, offset, window.epoch_of(offset), &reason);
+            self.caution.refuse(key, offset, mark, &reason);
         } else {
             for (_, window) in self.partitions.iter() {
                 if let Some(last) = window.last_in_flight_to(place) {

@@ -95,7 +95,7 @@ impl Lane<'_> {
     }
 
     /// Does the periodic work: finds what the target leaves unacknowledged, asks for the ids of its
-    /// topics, retries the partitions that are due, asks again where others begin, and abandons
+    /// topics, answers an operator, retries the partitions that are due, asks again where others begin, and abandons
     /// warm-ups that have stalled. Returns the time that the loop continues with. It is later than
     /// `now` if the target left a question unanswered, which takes long.
     pub(super) async fn tick(&mut self, now: Duration) -> Result<Duration, LaneError> {
@@ -110,6 +110,7 @@ impl Lane<'_> {
                 window.pause(Pause::NeedsOperator { retry_at: now });
             }
         }
+        self.answer_requests(now);
         let mut now = now;
         let mut reading = Vec::new();
         for stream in self.partitions.select(|window| window.is_retry_due(now)) {

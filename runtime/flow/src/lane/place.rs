@@ -42,6 +42,18 @@ pub(super) struct UnplacedPartitions {
     retry_at: Duration,
 }
 
+impl UnplacedPartitions {
+    /// Makes the source be asked at once, if this partition is one of them. Returns whether it is.
+    pub fn retry_now(&mut self, topic: &str, partition: i32) -> bool {
+        let is_asked = |unplaced: &Unplaced| (&*unplaced.key.topic, unplaced.key.partition) == (topic, partition);
+        let is_here = self.partitions.iter().any(is_asked);
+        if is_here {
+            self.retry_at = Duration::ZERO;
+        }
+        is_here
+    }
+}
+
 impl Lane<'_> {
     /// Places partitions at their committed positions. Those without progress are resolved and
     /// committed first. This is not only for a take: the previous owner may have copied partitions

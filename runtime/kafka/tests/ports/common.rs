@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use strait_core::config::Replication;
 use strait_core::progress::{Position, ProgressRecord};
@@ -22,12 +22,16 @@ impl EventSink for Ignored {
     fn emit(&self, _: &str, _: Event) {}
 }
 
-/// Opens a topic like the source topic of the same name.
+/// Opens a topic like the source topic of the same name. Asks again while it appears, as lanes do.
 pub async fn open(target: &mut KafkaTarget, topic: &str, partitions: u32) -> TargetTopic {
     let wanted = WantedTopic { name: topic.into(), like: topic.into(), partitions, grows: true, creates: true };
-    match target.open_topic(&wanted).await.unwrap() {
-        TopicAnswer::Open(topic) => topic,
-        other => panic!("{other:?}"),
+    let deadline = Instant::now() + WAIT;
+    loop {
+        match target.open_topic(&wanted).await.unwrap() {
+            TopicAnswer::Open(topic) => return topic,
+            TopicAnswer::Appearing if Instant::now() < deadline => {}
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -26,6 +26,9 @@ pub fn get(address: &str, path: &str) -> (u16, String) {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
 }
 
+/// An admin API at any free port.
+pub const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+
 /// Returns the address that a process listens on, by its log.
 pub fn address_of(strait: &Strait) -> String {
     let line = strait.wait_line("admin API", SOON, |line| line.message() == "admin API listens").unwrap();
@@ -65,7 +68,7 @@ impl Watched {
             write_records(&pair.at_source().config(), name, &numbered(partition, 0, 100)).unwrap();
         }
         let plugin = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { drop = { key_prefix = \"1\" } }\n";
-        let links = format!("{}[admin]\nlisten = \"127.0.0.1:0\"\n", link(name, &[name], 1, plugin));
+        let links = format!("{}{ADMIN}", link(name, &[name], 1, plugin));
         let config = pair.config(&links);
         let strait = Strait::run(name, &config, &[]).unwrap();
         let address = address_of(&strait);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use strait_e2e::{LogLine, Strait};
 use strait_test_cluster::{Cluster, ClusterSpec, Listener, User};
 
-use crate::admin::{address_of, get, series};
+use crate::admin::{ADMIN, address_of, get, series};
 use crate::bad_input::secured_config;
 use crate::support::{
     Pair, SOON, Turn, kafka_tool, key_range, link, now, single, stop, wait_event, wait_until, write_numbered,
@@ -68,7 +68,7 @@ fn rights_that_are_taken_away_stay_said_until_they_are_back_and_a_cut_login_ends
         write_numbered(&source, topic, 0, 0, 50);
     }
     let users = [("reader", "reader-password"), ("writer", "writer-password")];
-    let links = format!("{}[admin]\nlisten = \"127.0.0.1:0\"\n", link("rights", &["kept-.*"], 1, ""));
+    let links = format!("{}{ADMIN}", link("rights", &["kept-.*"], 1, ""));
     let config = secured_config(&pair.source, users, &links);
     let mut strait = Strait::run("rights", &config, &[]).unwrap();
     let address = address_of(&strait);

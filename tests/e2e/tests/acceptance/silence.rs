@@ -11,12 +11,11 @@ use serde_json::Value;
 use strait_e2e::{LogLine, Strait, write_records};
 use strait_test_cluster::Cluster;
 
-use crate::admin::{address_of, get, series};
+use crate::admin::{ADMIN, address_of, get, series};
 use crate::support::{Ends, Pair, SOON, Turn, link, now, numbered, single, wait_until};
 
 /// Deadline of what is reported within 45 s, on a busy machine.
 const REPORTED: Duration = Duration::from_secs(60);
-const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
 
 fn status(address: &str) -> Value {
     let (code, body) = get(address, "/api/v1/status");
@@ -203,17 +202,17 @@ fn a_target_without_transactions_is_named_with_its_settings_and_the_link_continu
     let defaults = single("untransacted").with_property(SETTINGS[0], "3").with_property(SETTINGS[1], "2");
     let target = now(Cluster::start(defaults)).unwrap();
     let pair = Pair { source: Pair::shared().source, target: target.into() };
-    for (topic, partitions) in [("waits", 1), ("plain", 4)] {
+    for (topic, partitions) in [("waits", 1), ("waits-plain", 4)] {
         pair.at_source().create_topic(topic, partitions, &[]).unwrap();
         write(&pair, topic, partitions, 0);
     }
-    let plain = link("plain", &["plain"], 2, "delivery = \"at-least-once\"");
+    let plain = link("waits-plain", &["waits-plain"], 2, "delivery = \"at-least-once\"");
     let config = pair.config(&format!("{}{plain}{ADMIN}", link("waits", &["waits"], 1, "")));
     let mut strait = Strait::run("waits", &config, &[]).unwrap();
     let address = address_of(&strait);
-    copied(&pair, "source.plain", 4, 400);
-    let foreign = Foreign::join(&pair, "plain");
-    write(&pair, "plain", 4, 100);
+    copied(&pair, "source.waits-plain", 4, 400);
+    let foreign = Foreign::join(&pair, "waits-plain");
+    write(&pair, "waits-plain", 4, 100);
     let restarted = wait_event(&strait, "lane_restarted", SETTINGS[0]);
     assert!(restarted.contains(SETTINGS[1]) && restarted.contains("at-least-once"), "{restarted}");
     let (code, missing) = get(&address, "/readyz");
@@ -224,7 +223,7 @@ fn a_target_without_transactions_is_named_with_its_settings_and_the_link_continu
     assert!(code == Some(1) && SETTINGS.iter().all(|setting| checked.contains(setting)), "{code:?} {checked}");
     wait_event(&strait, "standing_still", "no process of the link moves lane");
     drop(foreign);
-    copied(&pair, "source.plain", 4, 800);
+    copied(&pair, "source.waits-plain", 4, 800);
 
     // Mended on the broker, the link continues.
     let file = pair.target.folder().join("broker-1.properties");

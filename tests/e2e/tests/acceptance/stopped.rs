@@ -4,8 +4,9 @@ use std::fs;
 
 use strait_e2e::{Isolation, LogLine, Record, Strait, write_records};
 
+use crate::admin::{ADMIN, address_of};
 use crate::poison::poison;
-use crate::support::{Pair, SOON, Turn, key_range, keys, link, numbered, record, wait_until};
+use crate::support::{Pair, SOON, Turn, key_range, keys, link, numbered, record, run_to_end, wait_until};
 
 const POISON: &str = "[[links.plugins]]\nplugin = \"poison\"\n";
 
@@ -76,21 +77,37 @@ fn a_partition_stopped_by_a_cluster_reports_the_cause_and_resumes_once_it_is_men
         link("unkept", &["unkept"], 1, &format!("manage_topics = false\n{POISON}")),
         link("narrow", &["narrow"], 1, "manage_topics = false"),
     ];
-    let config = pair.config(&links.concat());
+    let config = pair.config(&(links.concat() + ADMIN));
     config.write("plugins/poison.wasm", poison()).unwrap();
     let mut strait = Strait::run("stopped", &config, &[]).unwrap();
+    let admin = format!("http://{}", address_of(&strait));
+    let retry = |topic: &str, partition: &str| {
+        let arguments = ["partitions", "retry", "unkept", topic, partition, "--admin", &admin];
+        run_to_end("retry", &config, &arguments, SOON)
+    };
     wait_event(&strait, "quarantine_failed", "unkept", &["unkept-0: stopped at offset 40", "strait.unkept.quarantine"]);
     wait_event(&strait, "target_partitions_missing", "narrow", &["source.narrow has 1 partitions, 2 are needed"]);
     wait_copies(&pair, "source.unkept", &key_range(0, 40));
 
-    // Strait retries by itself.
+    // An operator retries what is not mended yet, which is reported anew.
+    for (topic, partition, code, wanted) in
+        [("unkept", "0", 0, "is retried now"), ("unkept", "1", 0, "runs already"), ("unkept", "7", 1, "does not copy")]
+    {
+        let (found, said) = retry(topic, partition);
+        assert!(found == Some(code) && said.contains(wanted), "{topic}-{partition}: {found:?} {said}");
+    }
+    wait_until("the second report", SOON, || (strait.events("quarantine_failed").len() == 2).then_some(()));
+
     pair.at_source().create_topic("strait.unkept.quarantine", 1, &[]).unwrap();
     pair.at_target().grow_topic("source.narrow", 2).unwrap();
+    let (code, said) = retry("unkept", "0");
+    assert_eq!(code, Some(0), "{said}");
     wait_copies(&pair, "source.unkept", &good_keys());
+    // Strait retries by itself.
     wait_copies(&pair, "source.narrow", &key_range(0, 100));
     let kept = pair.at_source().read_records("strait.unkept.quarantine", Isolation::Committed).unwrap();
     assert!(kept.len() == 1 && kept[0].key.as_deref() == Some(b"panic-me"), "{kept:?}");
-    for (event, count) in [("quarantine_failed", 1), ("record_stopped", 0), ("lane_restarted", 0)] {
+    for (event, count) in [("quarantine_failed", 2), ("record_stopped", 0), ("lane_restarted", 0)] {
         assert_eq!(strait.events(event).len(), count, "{:?}", strait.events(event));
     }
     strait.terminate().unwrap();

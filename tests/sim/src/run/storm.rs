@@ -76,6 +76,11 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
         tokio::time::sleep(Duration::from_millis(rng.within(20, 250))).await;
         cluster.bury().await;
         replace_dead(&mut cluster, &mut rng);
+        let keys = sim.lock().source.partitions();
+        if rng.chance(10) && !keys.is_empty() {
+            let key = &keys[rng.index(keys.len())];
+            cluster.ask_for_retry(&key.topic, key.partition);
+        }
         if sim.lock().violation.is_some() {
             break;
         }

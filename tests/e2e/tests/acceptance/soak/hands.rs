@@ -78,7 +78,7 @@ pub fn lines(course: &Course, mut rng: StdRng, clusters: [&Cluster; 2]) {
         let proxy = cluster.proxy(index).unwrap();
         let length = between(&mut rng, 500..12_000);
         let name = format!("line to broker {} of {}", index + 1, cluster.name());
-        let what = match rng.random_range(0..6) {
+        let what = match rng.random_range(0..7) {
             0 => {
                 course.trace(format!("{name}: cut"));
                 proxy.cut();
@@ -89,9 +89,17 @@ pub fn lines(course: &Course, mut rng: StdRng, clusters: [&Cluster; 2]) {
                 proxy.reset();
                 continue;
             }
-            2 => ("frozen", Proxy::freeze as fn(&Proxy, bool)),
-            3 => ("swallowed", Proxy::black_hole as fn(&Proxy, bool)),
-            4 => ("at 100 kB/s", slow as fn(&Proxy, bool)),
+            2 => {
+                course.trace(format!("{name}: cut again and again, so that logins are cut"));
+                for _ in 0..30 {
+                    proxy.cut();
+                    course.wait(between(&mut rng, 5..150));
+                }
+                continue;
+            }
+            3 => ("frozen", Proxy::freeze as fn(&Proxy, bool)),
+            4 => ("swallowed", Proxy::black_hole as fn(&Proxy, bool)),
+            5 => ("at 100 kB/s", slow as fn(&Proxy, bool)),
             _ => ("over 80 ms", lengthen as fn(&Proxy, bool)),
         };
         course.trace(format!("{name}: {} for {length:.1?}", what.0));

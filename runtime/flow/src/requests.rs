@@ -1,0 +1,85 @@
+//! What an operator asks of the lanes of a link.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use strait_core::{LaneId, lanes};
+use tokio::sync::oneshot;
+
+use crate::lock::lock;
+
+/// The answer of a lane that was asked to retry a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RetryAnswer {
+    /// It is retried now.
+    Retried,
+    /// It runs: there is nothing to retry.
+    Runs,
+    /// No retry helps. The text says what does.
+    Refused(String),
+    /// The lane does not have it: the source has no such partition, or the link does not copy it.
+    Unknown,
+}
+
+/// A partition that is to be retried.
+#[derive(Debug)]
+pub(crate) struct RetryRequest {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    answer: oneshot::Sender<RetryAnswer>,
+}
+
+impl RetryRequest {
+    /// Answers. Whoever asked may have gone, so the answer may reach nobody.
+    pub fn answer(self, answer: RetryAnswer) {
+        self.answer.send(answer).ok();
+    }
+}
+
+/// Requests to the lanes of a link in this process. A lane takes its own while it moves records.
+#[derive(Debug, Default)]
+pub struct Requests {
+    retries: Mutex<BTreeMap<(Arc<str>, i32), oneshot::Sender<RetryAnswer>>>,
+}
+
+impl Requests {
+    /// Asks for a retry of a partition. A second request for the same partition takes the place of
+    /// the first, which gets no answer.
+    pub fn retry(&self, topic: &str, partition: i32) -> oneshot::Receiver<RetryAnswer> {
+        let (answer, receiver) = oneshot::channel();
+        let mut retries = lock(&self.retries);
+        // Nobody waits for these any more.
+        retries.retain(|_, answer| !answer.is_closed());
+        retries.insert((topic.into(), partition), answer);
+        receiver
+    }
+
+    /// Takes out the requests for the partitions of a lane.
+    pub(crate) fn take(&self, lane: LaneId, lanes: u32) -> Vec<RetryRequest> {
+        let is_mine = |(topic, partition): &(Arc<str>, i32), answer: &mut oneshot::Sender<RetryAnswer>| {
+            !answer.is_closed() && lanes::lane_of(topic, *partition, lanes) == lane
+        };
+        let mut retries = lock(&self.retries);
+        let taken = retries.extract_if(.., is_mine);
+        taken.map(|((topic, partition), answer)| RetryRequest { topic, partition, answer }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_takes_its_own_requests_once_and_none_that_nobody_waits_for() {
+        let requests = Requests::default();
+        let (mine, other) = (lanes::lane_of("t", 0, 2), lanes::lane_of("t", 1, 2));
+        let mut waits = requests.retry("t", 0);
+        drop(requests.retry("t", 2));
+        assert!(requests.take(other, 2).is_empty());
+        let taken = requests.take(mine, 2);
+        assert_eq!(taken.iter().map(|request| (&*request.topic, request.partition)).collect::<Vec<_>>(), [("t", 0)]);
+        assert!(requests.take(mine, 2).is_empty());
+        taken.into_iter().for_each(|request| request.answer(RetryAnswer::Runs));
+        assert_eq!(waits.try_recv(), Ok(RetryAnswer::Runs));
+    }
+}
