@@ -36,10 +36,13 @@ impl RetryRequest {
     }
 }
 
+/// Whoever waits for the answer about a partition.
+type Waiting = BTreeMap<(Arc<str>, i32), oneshot::Sender<RetryAnswer>>;
+
 /// Requests to the lanes of a link in this process. A lane takes its own while it moves records.
 #[derive(Debug, Default)]
 pub struct Requests {
-    retries: Mutex<BTreeMap<(Arc<str>, i32), oneshot::Sender<RetryAnswer>>>,
+    retries: Mutex<Waiting>,
 }
 
 impl Requests {

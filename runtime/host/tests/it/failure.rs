@@ -170,6 +170,9 @@ fn an_answer_with_a_bad_edit_leaves_nothing_behind() {
 
 #[test]
 fn a_spinning_record_costs_no_more_than_its_budget() {
+    // A call and the search, and what a busy machine adds. Without the budget the search alone
+    // takes 20 s.
+    let budget = Duration::from_millis(200 + 600 + 2_500);
     let guest = poisoned(SPIN).wasm();
     let chains = one(&guest, |spec| spec.limits.narrow_ms_max = 600);
     let mut chain = chains.chain().unwrap();
@@ -178,7 +181,7 @@ fn a_spinning_record_costs_no_more_than_its_budget() {
     assert_eq!(fates(&processed).1, [200]);
     let took = start.elapsed();
     println!("a spinning record among 256, 200 ms per call: {took:?}");
-    assert!(took < Duration::from_millis(200 + 600 + 300), "{took:?}");
+    assert!(took < budget, "{took:?}");
 
     // More than there is time for: they are not found guilty, so not even `drop` drops them.
     let poison: Vec<usize> = (100..200).collect();
@@ -186,7 +189,7 @@ fn a_spinning_record_costs_no_more_than_its_budget() {
         let chains = one(&guest, |spec| (spec.limits.narrow_ms_max, spec.on_error) = (600, on_error));
         let start = Instant::now();
         let processed = chains.chain().unwrap().apply(records(256, &poison), 6).unwrap();
-        assert!(start.elapsed() < Duration::from_millis(200 + 600 + 300), "{:?}", start.elapsed());
+        assert!(start.elapsed() < budget, "{:?}", start.elapsed());
         let rejects = rejects(&processed);
         assert_eq!(rejects.iter().any(|(_, reject)| &*reject.code == "plugin-unjudged"), left, "{on_error:?}");
         if left {
