@@ -41,7 +41,7 @@ pub(crate) struct LaneSet {
     abort: CancellationToken,
     lanes: BTreeMap<LaneId, Running>,
     stopping: BTreeMap<LaneId, Stopping>,
-    /// What waits for lanes that stop. Returns a lane that has ended.
+    /// The wait for lanes that stop. Returns a lane that has ended.
     stops: JoinSet<Option<LaneId>>,
     /// Lanes that were assigned again while they were stopping.
     again: BTreeSet<LaneId>,

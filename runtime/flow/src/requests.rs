@@ -1,4 +1,4 @@
-//! What an operator asks of the lanes of a link.
+//! Requests of an operator to the lanes of a link.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -66,8 +66,8 @@ pub struct Standing {
 /// A cluster that does not answer, or a group that does not have this process as a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
-    /// When it last answered or had it, in milliseconds since the Unix epoch; before that, when it was first
-    /// asked.
+    /// When it last answered or had it, in milliseconds since the Unix epoch; before that, when it
+    /// was first asked.
     pub since_ms: i64,
     /// The last error.
     pub reason: String,

@@ -2,8 +2,8 @@
 //! only.
 //!
 //! [`status`] and [`metrics`] are views of the [board](crate::board), `reload` controls the
-//! plugins, `partitions` asks the lanes, `routes` names them all. `guard` refuses requests of web pages, [`server`] bounds what
-//! a client may use, and the commands ask through [`client`].
+//! plugins, `partitions` asks the lanes, `routes` names them all. `guard` refuses requests of web
+//! pages, [`server`] bounds what a client may use, and the commands ask through [`client`].
 
 mod answer;
 pub mod client;

@@ -25,7 +25,7 @@ pub struct Work {
     pub engine: HostEngine,
     /// Lanes that the link has in all processes.
     pub lanes: u32,
-    /// What an operator asks of the lanes.
+    /// Requests of an operator to the lanes.
     pub requests: Arc<Requests>,
 }
 

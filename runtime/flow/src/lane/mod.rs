@@ -61,7 +61,7 @@ pub struct LaneDeps {
     pub status: Arc<LinkStatus>,
     /// The link's source topics, as last discovered.
     pub topics: watch::Receiver<Arc<Vec<SourceTopic>>>,
-    /// What an operator asks.
+    /// Requests of an operator.
     pub requests: Arc<Requests>,
 }
 

@@ -95,9 +95,9 @@ impl Lane<'_> {
     }
 
     /// Does the periodic work: finds what the target leaves unacknowledged, asks for the ids of its
-    /// topics, answers an operator, retries the partitions that are due, asks again where others begin, and abandons
-    /// warm-ups that have stalled. Returns the time that the loop continues with. It is later than
-    /// `now` if the target left a question unanswered, which takes long.
+    /// topics, answers an operator, retries the partitions that are due, asks again where others
+    /// begin, and abandons warm-ups that have stalled. Returns the time that the loop continues
+    /// with. It is later than `now` if the target left a question unanswered, which takes long.
     pub(super) async fn tick(&mut self, now: Duration) -> Result<Duration, LaneError> {
         self.find_stuck(now).await?;
         if self.timers.look(now, self.topics.count()) {

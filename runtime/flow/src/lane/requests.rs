@@ -1,4 +1,4 @@
-//! What an operator asks of a lane.
+//! Requests of an operator to a lane.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -126,7 +126,7 @@ impl Join {
     }
 }
 
-/// What the thread, the callbacks of its client and the owner of a membership share.
+/// State that the thread, the callbacks of its client and the owner of a membership share.
 struct Shared {
     events: mpsc::Sender<MembershipEvent>,
     leaving: AtomicBool,

@@ -11,7 +11,7 @@ use crate::error::own;
 /// Looks in a row that find a rebalance going on before it counts as one that does not end.
 const LONG_REBALANCE: u32 = 3;
 
-/// What a client knows of its group.
+/// The group as a client knows it.
 #[derive(Debug)]
 pub(super) struct GroupView {
     context: String,

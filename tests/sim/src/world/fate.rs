@@ -65,7 +65,7 @@ impl World {
         ids.iter().find(owed).map_or(Fate::Nothing, |id| self.fate_of(*id))
     }
 
-    /// Returns whether a record that was read under `key` at an offset is one that somebody refuses.
+    /// Returns whether somebody refuses the record that was read under `key` at an offset.
     /// Who reads by name while the topic is created again takes a record of the new topic for the
     /// old one at its offset, until the new id is seen.
     #[must_use]

@@ -29,7 +29,7 @@ fn new_topics_and_partitions_are_copied_from_their_beginning() {
     });
 }
 
-/// Brokers that are behind tell lists of before, and some lists have no ids.
+/// Brokers that are behind tell earlier lists, and some lists have no ids.
 #[test]
 fn lists_of_topics_that_are_behind_do_no_harm() {
     let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
@@ -54,6 +54,6 @@ fn lists_of_topics_that_are_behind_do_no_harm() {
         create(&mut cluster.sim.lock(), "b", 1);
         cluster
     });
-    // A topic that nobody has heard of before it is deleted is no news.
+    // A topic that is deleted before anybody has heard of it is no news.
     assert!(outcomes.iter().filter(|outcome| outcome.events.contains("topic_recreated")).count() > 30);
 }

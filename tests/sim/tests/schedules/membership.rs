@@ -5,9 +5,9 @@ use strait_sim::world::source::Rules;
 
 use crate::{begin, feed, play, wait_ms};
 
-/// Process 0 is frozen while the group revokes a lane from it, assigns the lane again and revokes it
-/// again. It hears of all that at once. Its answer to the second revocation must wait for the lane,
-/// which is still stopping because of the first one (`Cluster::give_up` checks it).
+/// Process 0 is frozen while the group revokes a lane from it, assigns the lane again and revokes
+/// it again. It hears of all that at once. Its answer to the second revocation must wait for the
+/// lane, which is still stopping because of the first one (`Cluster::give_up` checks it).
 #[test]
 fn a_revoked_lane_is_answered_for_only_once_it_has_ended() {
     play(lenient(), Rules::default(), |mut cluster| async move {
