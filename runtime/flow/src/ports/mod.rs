@@ -30,8 +30,8 @@ use tokio::sync::oneshot;
 pub enum Class {
     /// It may pass: take the lane again after a wait.
     Retry,
-    /// Another owner has the lane's ids: wait, confirm membership, then take the lane again or give
-    /// it up.
+    /// Another owner has the lane's ids: wait, then take the lane again, unless the group has taken
+    /// it away meanwhile (decision 22).
     Fenced,
     /// The cluster refuses the login, although this process has logged in to it before: wait for
     /// long before the next attempt.
@@ -193,6 +193,15 @@ pub struct SourceTopic {
     pub partitions: i32,
 }
 
+/// The source topics of a link.
+#[derive(Clone, Debug, Default)]
+pub struct SourceTopics {
+    /// The selected topics as they are now, sorted by name.
+    pub listed: Vec<SourceTopic>,
+    /// Topics that cannot be described, each with the reason. They may exist.
+    pub hidden: BTreeMap<Arc<str>, PortError>,
+}
+
 /// The answer to a question about the log bounds of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BoundsAnswer {
@@ -207,11 +216,11 @@ pub enum BoundsAnswer {
 /// Watches the source of a link: its topics and their log bounds.
 #[async_trait]
 pub trait Discovery: Send + Sync {
-    /// Returns the selected topics as they are now, sorted by name.
+    /// Returns the selected topics. One that cannot be described hides no other.
     ///
     /// # Errors
     /// [`PortError`].
-    async fn topics(&self) -> Result<Vec<SourceTopic>, PortError>;
+    async fn topics(&self) -> Result<SourceTopics, PortError>;
 
     /// Reads the log bounds of partitions, of each by itself: one that has no leader or may not be
     /// read hides no other.
