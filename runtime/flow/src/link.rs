@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::lane::LaneDeps;
 use crate::lane_run::LaneSpawner;
 use crate::lane_set::LaneSet;
-use crate::ports::{Class, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic};
+use crate::ports::{
+    Class, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic, SourceTopics,
+};
 use crate::spec::LaneSpec;
 use crate::watch::{WatchIntervals, Watchdog};
 
@@ -78,11 +80,12 @@ async fn first_topics(
         let found = discovery.topics().await;
         watchdog.source_answered(found.as_ref().err().map(ToString::to_string));
         match found {
-            Ok(topics) => {
-                if topics.is_empty() {
+            Ok(SourceTopics { listed, hidden }) => {
+                watchdog.topics_hidden(&hidden);
+                if listed.is_empty() {
                     tracing::warn!(link, "no topic of the source matches this link yet; polling every few seconds");
                 }
-                return Ok(topics);
+                return Ok(listed);
             }
             Err(error) if error.class == Class::Stop => return Err(error),
             Err(error) => tracing::warn!(link, %error, "cannot list the source's topics, will retry"),
@@ -106,7 +109,8 @@ async fn refresh_topics(
         let found = discovery.topics().await;
         watchdog.source_answered(found.as_ref().err().map(ToString::to_string));
         match found {
-            Ok(found) => {
+            Ok(SourceTopics { listed: found, hidden }) => {
+                watchdog.topics_hidden(&hidden);
                 topics.send_if_modified(|known| {
                     let changed = **known != found;
                     if changed {

@@ -184,6 +184,7 @@ struct Inner {
     longest_still: Duration,
     unreachable: BTreeMap<Side, Unreachable>,
     not_in_group: Option<Unreachable>,
+    hidden: BTreeMap<Arc<str>, String>,
     lanes: BTreeMap<LaneId, LaneStatus>,
     has_joined: bool,
     totals: Totals,
@@ -371,6 +372,17 @@ impl LinkStatus {
     #[must_use]
     pub fn not_in_group(&self) -> Option<Unreachable> {
         self.lock().not_in_group.clone()
+    }
+
+    /// Sets the topics that the source does not describe, each with the reason.
+    pub fn set_hidden(&self, hidden: BTreeMap<Arc<str>, String>) {
+        self.lock().hidden = hidden;
+    }
+
+    /// Returns the topics that the source does not describe, each with the reason.
+    #[must_use]
+    pub fn hidden(&self) -> BTreeMap<Arc<str>, String> {
+        self.lock().hidden.clone()
     }
 
     /// Returns all partitions of this process.

@@ -1,18 +1,18 @@
 //! Finds the source topics of a link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::config::Selector;
 use strait_core::{PartitionKey, SourceOffset, TopicId};
-use strait_flow::ports::{BoundsAnswer, Class, Discovery, LogBounds, PortError, SourceTopic};
+use strait_flow::ports::{BoundsAnswer, Class, Discovery, LogBounds, PortError, SourceTopic, SourceTopics};
 
 use crate::config::ClusterConfig;
 use crate::error::{own, port_error};
-use crate::ffi::{Client, Code, FfiError, OffsetSpec, Place};
+use crate::ffi::{Client, Code, FfiError, OffsetSpec, Place, TopicDescription};
 use crate::lazy_client::LazyClient;
-use crate::queries::{self, OffsetAnswers, describe};
+use crate::queries::{self, OffsetAnswers, describe, is_gone};
 
 /// A [`Discovery`] by regular expressions, which must match whole names.
 pub struct KafkaDiscovery {
@@ -42,31 +42,20 @@ impl KafkaDiscovery {
 
 #[async_trait]
 impl Discovery for KafkaDiscovery {
-    async fn topics(&self) -> Result<Vec<SourceTopic>, PortError> {
+    async fn topics(&self) -> Result<SourceTopics, PortError> {
         let timeout = self.timeout;
         let all = self.client.ask(move |client| client.metadata(None, timeout)).await?;
-        let selected: Vec<String> = all
-            .into_iter()
-            .filter(|(topic, _, code)| *code == Code::OK && self.selector.selects(topic))
-            .map(|(topic, ..)| topic)
-            .collect();
+        let mut selected: BTreeSet<String> =
+            all.into_iter().map(|(topic, ..)| topic).filter(|topic| self.selector.selects(topic)).collect();
+        // A cluster does not list topics that the principal may not describe. Those that the
+        // configuration names are asked for, as their silence would look like that of an idle
+        // topic.
+        selected.extend(self.selector.named().map(str::to_owned));
         let described = self.client.ask(move |client| {
             let names: Vec<&str> = selected.iter().map(String::as_str).collect();
             describe(client, &names, false, timeout)
         });
-        let mut topics: Vec<SourceTopic> = described
-            .await?
-            .into_iter()
-            // A topic may have been deleted between the two answers.
-            .filter(|topic| topic.code == Code::OK)
-            .map(|topic| SourceTopic {
-                partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
-                id: TopicId(topic.id),
-                topic: topic.topic.into(),
-            })
-            .collect();
-        topics.sort_by(|one, other| one.topic.cmp(&other.topic));
-        Ok(topics)
+        Ok(sorted(described.await?, &self.client.context))
     }
 
     async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {
@@ -75,6 +64,25 @@ impl Discovery for KafkaDiscovery {
         let looked = self.client.ask(move |client| Look::at(client, &asked, timeout)).await?;
         Ok(partitions.iter().map(|key| (key.clone(), looked.answer(key))).collect())
     }
+}
+
+/// Sorts topics by whether they could be described. Those that do not exist are left out.
+fn sorted(described: Vec<TopicDescription>, context: &str) -> SourceTopics {
+    let mut topics = SourceTopics::default();
+    for topic in described {
+        if topic.code == Code::OK {
+            topics.listed.push(SourceTopic {
+                partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+                id: TopicId(topic.id),
+                topic: topic.topic.into(),
+            });
+        } else if !is_gone(topic.code) {
+            let error = port_error(context, &FfiError::new(topic.code, topic.text));
+            topics.hidden.insert(topic.topic.into(), error);
+        }
+    }
+    topics.listed.sort_by(|one, other| one.topic.cmp(&other.topic));
+    topics
 }
 
 /// The answers to the three questions about log bounds.
@@ -113,5 +121,35 @@ impl Look {
             Ok(None) => BoundsAnswer::Gone,
             Err(error) => BoundsAnswer::Failed(port_error("", &error).reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_cannot_be_described_is_told_from_one_that_does_not_exist() {
+        let described = |topic: &str, code: Code| TopicDescription {
+            topic: topic.to_owned(),
+            id: [7; 16],
+            partitions: Vec::new(),
+            operations: Vec::new(),
+            code,
+            text: code.text(),
+        };
+        let all = vec![
+            described("well", Code::OK),
+            described("denied", Code::TOPIC_AUTHORIZATION_FAILED),
+            described("gone", Code::UNKNOWN_TOPIC_OR_PART),
+            described("electing", Code::LEADER_NOT_AVAILABLE),
+            described("also-well", Code::OK),
+        ];
+        let topics = sorted(all, "topics");
+        let listed: Vec<&str> = topics.listed.iter().map(|topic| &*topic.topic).collect();
+        assert_eq!(listed, ["also-well", "well"]);
+        let hidden: Vec<(&str, Class)> = topics.hidden.iter().map(|(topic, error)| (&**topic, error.class)).collect();
+        assert_eq!(hidden, [("denied", Class::Stop), ("electing", Class::Retry)]);
+        assert!(topics.hidden["denied"].reason.contains("the principal lacks an ACL"));
     }
 }

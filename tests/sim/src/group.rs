@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use strait_core::progress::LaneProgress;
 use strait_core::{LaneId, PartitionKey};
-use strait_flow::ports::{BoundsAnswer, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic};
+use strait_flow::ports::{
+    BoundsAnswer, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopics,
+};
 use tokio::sync::mpsc;
 
 use crate::world::{Sim, World, retry};
@@ -30,8 +32,9 @@ pub struct SimDiscovery(pub Sim);
 
 #[async_trait]
 impl Discovery for SimDiscovery {
-    async fn topics(&self) -> Result<Vec<SourceTopic>, PortError> {
-        self.0.call("listing topics of the source", World::tell_topics).await
+    async fn topics(&self) -> Result<SourceTopics, PortError> {
+        let listed = self.0.call("listing topics of the source", World::tell_topics).await?;
+        Ok(SourceTopics { listed, hidden: BTreeMap::new() })
     }
 
     async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {

@@ -74,6 +74,8 @@ pub struct Link {
     pub unreachable: Vec<Unreachable>,
     /// Why the link's group does not have this process as a member; `None` while it has.
     pub not_in_group: Option<NotInGroup>,
+    /// The first hundred topics that the configuration names and the source does not describe.
+    pub hidden_topics: Vec<HiddenTopic>,
     /// The active plugins: name, digest and configuration of each, in order.
     pub generation: String,
     /// `steady`, `probation` (rolled back if it fails), or `shadow` or `canary` during a trial.
@@ -147,6 +149,16 @@ pub struct NotInGroup {
     /// When it last had it, in milliseconds since the Unix epoch.
     pub since_ms: i64,
     /// The last error.
+    pub reason: String,
+}
+
+/// A topic that the source does not describe.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HiddenTopic {
+    /// Source topic.
+    pub topic: String,
+    /// The source's error, and what to do.
     pub reason: String,
 }
 
@@ -386,6 +398,9 @@ fn stand_stills(view: &mut Link, link: &LinkBoard, status: &LinkStatus) {
         reason: link.mask(&found.reason),
     });
     view.unreachable = unreachable.collect();
+    let hidden = status.hidden().into_iter().take(PAUSED_MAX);
+    let hidden = hidden.map(|(topic, reason)| HiddenTopic { topic: topic.to_string(), reason: link.mask(&reason) });
+    view.hidden_topics = hidden.collect();
     let outside = status.not_in_group();
     view.not_in_group = outside.map(|found| NotInGroup { since_ms: found.since_ms, reason: link.mask(&found.reason) });
 }

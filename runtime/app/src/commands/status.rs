@@ -121,6 +121,9 @@ fn details(text: &mut String, link: &Link) {
         let (side, name, reason) = (plain(&cluster.side), plain(&cluster.cluster), plain(&cluster.reason));
         lines.push(format!("its {side} cluster {name} does not answer: {reason}"));
     }
+    for hidden in &link.hidden_topics {
+        lines.push(format!("topic {} cannot be described: {}", plain(&hidden.topic), plain(&hidden.reason)));
+    }
     if let Some(outside) = &link.not_in_group {
         lines.push(format!("this process is not a member of its group: {}", plain(&outside.reason)));
     }

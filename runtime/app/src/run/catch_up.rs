@@ -70,7 +70,7 @@ impl CatchUp {
         status: Arc<LinkStatus>,
     ) -> Result<Self, PortError> {
         let mut partitions = Vec::new();
-        for topic in discovery.topics().await? {
+        for topic in discovery.topics().await?.listed {
             for partition in 0..topic.partitions {
                 let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: topic.id, partition };
                 partitions.push(key);

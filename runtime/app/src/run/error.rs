@@ -53,6 +53,16 @@ pub enum RunError {
         /// The first of them.
         partitions: String,
     },
+    /// With `--until-caught-up`: topics that the configuration names cannot be described.
+    #[error("link {link}: {topics} cannot be described and nothing of it was copied: {reason}")]
+    Hidden {
+        /// Name of the link.
+        link: String,
+        /// The topics.
+        topics: String,
+        /// The source's error about the first of them.
+        reason: String,
+    },
     /// The board was made of another configuration: a bug.
     #[error("link {0} is not on the board: please report this as a bug")]
     NotOnBoard(String),

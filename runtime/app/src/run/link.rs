@@ -299,11 +299,11 @@ async fn ensure_topics(link: &Link, target: &ClusterConfig) -> Result<LinkTopics
 /// busy machine is not a long line.
 async fn measure_source(discovery: &dyn Discovery) -> Result<(usize, Duration), RunError> {
     // The first call connects. Each later one is two requests over the open connection.
-    let mut topics = discovery.topics().await?;
+    let mut topics = discovery.topics().await?.listed;
     let mut best = Duration::MAX;
     for _ in 0..MEASUREMENTS {
         let asked = Instant::now();
-        topics = discovery.topics().await?;
+        topics = discovery.topics().await?.listed;
         best = best.min(asked.elapsed() / 2);
     }
     let partitions = topics.iter().map(|t| t.partitions.unsigned_abs() as usize).sum();

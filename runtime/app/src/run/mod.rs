@@ -210,7 +210,7 @@ async fn run_until_caught_up(mut link: Prepared, stop: Stop, bar: Bar) -> Result
         Arc::clone(&link.deps.status),
     )
     .await?;
-    let name = link.name.clone();
+    let (name, status) = (link.name.clone(), Arc::clone(&link.deps.status));
     let target_topics = link.target_topics.take();
     let service = link.service(stop.abort.clone())?;
     let done = stop.drain.child_token();
@@ -236,7 +236,10 @@ async fn run_until_caught_up(mut link: Prepared, stop: Stop, bar: Bar) -> Result
     bar.finish();
     let stopped = remaining.map(|r| r.stopped).unwrap_or_default();
     if stopped.is_empty() {
-        return Ok(());
+        let hidden = status.hidden();
+        let Some(reason) = hidden.values().next().cloned() else { return Ok(()) };
+        let topics: Vec<&str> = hidden.keys().take(10).map(|topic| &**topic).collect();
+        return Err(RunError::Hidden { link: name, topics: topics.join(", "), reason });
     }
     let first: Vec<String> = stopped.iter().take(10).map(ToString::to_string).collect();
     Err(RunError::Stopped { link: name, count: stopped.len(), partitions: first.join(", ") })

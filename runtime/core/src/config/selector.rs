@@ -4,13 +4,14 @@ use regex::RegexSet;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::model::Link;
-use crate::topic::is_reserved;
+use crate::topic::{is_reserved, validate_name};
 
 /// The compiled `topics` and `topics_exclude` of a link.
 #[derive(Clone, Debug)]
 pub struct Selector {
     include: RegexSet,
     exclude: RegexSet,
+    named: Vec<String>,
 }
 
 impl Selector {
@@ -22,6 +23,7 @@ impl Selector {
         Ok(Self {
             include: RegexSet::new(include.iter().map(|pattern| whole(pattern)))?,
             exclude: RegexSet::new(exclude.iter().map(|pattern| whole(pattern)))?,
+            named: include.iter().filter_map(|pattern| name(pattern)).collect(),
         })
     }
 
@@ -29,6 +31,12 @@ impl Selector {
     #[must_use]
     pub fn selects(&self, topic: &str) -> bool {
         self.include.is_match(topic) && !self.exclude.is_match(topic) && !is_reserved(topic)
+    }
+
+    /// Returns the topics that `topics` names, as opposed to those that a pattern of it matches, and
+    /// that the link copies if they exist.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.named.iter().map(String::as_str).filter(|name| self.selects(name))
     }
 
     /// Returns the indexes of the `topics` patterns that match, regardless of `topics_exclude`.
@@ -51,6 +59,13 @@ impl Link {
 /// Returns the pattern that matches whole names.
 pub(super) fn whole(pattern: &str) -> String {
     format!("^(?:{pattern})$")
+}
+
+/// Returns the topic that an entry of `topics` names, if it is a name and no pattern. A dot counts
+/// as itself: names have dots far more often than patterns have a dot alone.
+fn name(pattern: &str) -> Option<String> {
+    let text = pattern.replace("\\.", ".").replace("\\-", "-");
+    validate_name(&text).is_ok().then_some(text)
 }
 
 /// Returns a topic name that the pattern matches: the pattern's literal text, with an `x` wherever
@@ -113,6 +128,14 @@ mod tests {
             assert_eq!(selector.selects(topic), selected, "{topic}");
         }
         assert!(!Selector::new(&[".*".into()], &[]).unwrap().selects("__consumer_offsets"));
+    }
+
+    #[test]
+    fn names_are_told_from_patterns() {
+        let entries = ["orders", "eu.orders", "eu\\.pay_v1", "a.*", "x?", "(a|b)", "[a]", "__internal", "old", ""];
+        let entries = entries.map(str::to_owned);
+        let selector = Selector::new(&entries, &["old".into()]).unwrap();
+        assert_eq!(selector.named().collect::<Vec<_>>(), ["orders", "eu.orders", "eu.pay_v1"]);
     }
 
     #[test]

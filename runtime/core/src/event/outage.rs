@@ -1,4 +1,7 @@
-//! Events about what a link as a whole depends on: its clusters and its group.
+//! Events about what a link as a whole depends on: its clusters, its group, and the list of its
+//! topics.
+
+use std::sync::Arc;
 
 use super::{Severity, Side};
 
@@ -39,13 +42,21 @@ pub enum Outage {
         /// How long it was none, in seconds.
         silent_s: u64,
     },
+    /// A topic that the configuration names cannot be described, so nothing of it is copied.
+    #[error("source topic {topic} cannot be described, and nothing of it is copied: {reason}")]
+    TopicHidden {
+        /// Name of the topic.
+        topic: Arc<str>,
+        /// The source's error, and what to do.
+        reason: String,
+    },
 }
 
 impl Outage {
     pub(super) fn severity(&self) -> Severity {
         match self {
             Self::Reachable { .. } | Self::InGroupAgain { .. } => Severity::Info,
-            Self::Unreachable { .. } | Self::NotInGroup { .. } => Severity::Error,
+            Self::Unreachable { .. } | Self::NotInGroup { .. } | Self::TopicHidden { .. } => Severity::Error,
         }
     }
 
@@ -57,6 +68,7 @@ impl Outage {
             Self::Reachable { side: Side::Target, .. } => "target_reachable",
             Self::NotInGroup { .. } => "not_in_group",
             Self::InGroupAgain { .. } => "in_group_again",
+            Self::TopicHidden { .. } => "topic_hidden",
         }
     }
 
@@ -65,6 +77,7 @@ impl Outage {
             Self::NotInGroup { .. } => {
                 "see that the target's group coordinator answers, and grant Read and Describe on the group strait.<link>"
             }
+            Self::TopicHidden { .. } => "grant Read and Describe on the source topic, or remove it from topics",
             _ => "",
         }
     }

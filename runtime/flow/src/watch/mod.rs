@@ -8,6 +8,7 @@
 mod elsewhere;
 mod facts;
 mod hanging;
+mod hidden;
 mod reach;
 pub mod standing;
 
@@ -20,11 +21,12 @@ use strait_core::{Event, LaneId, Outage, PartitionKey, Side, SourceOffset, lanes
 use self::elsewhere::Elsewhere;
 use self::facts::{Facts, Watched, watched};
 use self::hanging::Hanging;
+use self::hidden::Hidden;
 use self::reach::{Change, Reach};
 use self::standing::{LastBounds, StandingRule, Verdict};
 use crate::lane::LaneDeps;
 use crate::lock::lock;
-use crate::ports::{BoundsAnswer, Discovery, ProgressStore};
+use crate::ports::{BoundsAnswer, Discovery, PortError, ProgressStore};
 use crate::spec::LaneSpec;
 use crate::status::{LaneStatus, Standing};
 
@@ -81,6 +83,7 @@ struct Seen {
     gone: BTreeSet<PartitionKey>,
     failed: BTreeMap<PartitionKey, String>,
     hanging: Hanging,
+    hidden: Hidden,
     elsewhere: Elsewhere,
 }
 
@@ -102,6 +105,7 @@ impl Watchdog {
             gone: BTreeSet::new(),
             failed: BTreeMap::new(),
             hanging: Hanging::default(),
+            hidden: Hidden::default(),
             elsewhere: Elsewhere::default(),
         };
         Self {
@@ -144,6 +148,22 @@ impl Watchdog {
         match failure {
             None => seen.source.answered(now, now_ms),
             Some(reason) => seen.source.failed(reason),
+        }
+    }
+
+    /// Records which topics of the source could not be described, each with the reason.
+    pub fn topics_hidden(&self, hidden: &BTreeMap<Arc<str>, PortError>) {
+        let now = self.deps.clock.now();
+        let (events, reported) = {
+            let mut seen = lock(&self.seen);
+            let events = seen.hidden.look(hidden, now);
+            let reported = hidden.iter().filter(|(topic, _)| seen.hidden.is_reported(topic));
+            let reported = reported.map(|(topic, error)| (Arc::clone(topic), error.reason.clone()));
+            (events, reported.collect())
+        };
+        self.deps.status.set_hidden(reported);
+        for event in events {
+            self.deps.events.emit(&self.spec.link, event);
         }
     }
 

@@ -43,7 +43,7 @@ async fn bounds_are_known_at_once_when_a_leader_has_gone_and_come_back() {
     let rig = Rig::new(&cluster.bootstrap());
     rig.create(TOPIC, 3, &[]).await;
     let discovery = KafkaDiscovery::new(&rig.cluster, "leaders", &[TOPIC.to_owned()], &[], WAIT).unwrap();
-    let id: TopicId = discovery.topics().await.unwrap()[0].id;
+    let id: TopicId = discovery.topics().await.unwrap().listed[0].id;
     let partitions: Vec<PartitionKey> =
         (0..3).map(|partition| PartitionKey { topic: TOPIC.into(), topic_id: id, partition }).collect();
     let known = |answers: BTreeMap<PartitionKey, BoundsAnswer>| {

@@ -18,6 +18,8 @@ const SASL_HANDSHAKE: i16 = 17;
 const PAST_A_RETRY: Duration = Duration::from_secs(34);
 
 const TOPICS: [&str; 3] = ["kept-a", "kept-b", "kept-c"];
+/// A topic that the configuration names and the link may not describe at first.
+const UNSEEN: &str = "unseen";
 
 fn acls() -> Vec<String> {
     let mut acls: Vec<String> = [
@@ -35,6 +37,8 @@ fn acls() -> Vec<String> {
     .to_vec();
     for topic in TOPICS {
         acls.extend(["READ", "DESCRIBE"].map(|right| format!("reader,TOPIC,{topic},LITERAL,{right}")));
+    }
+    for topic in TOPICS.into_iter().chain([UNSEEN]) {
         let rights = ["WRITE", "DESCRIBE", "DESCRIBE_CONFIGS", "CREATE", "ALTER"];
         acls.extend(rights.map(|right| format!("writer,TOPIC,source.{topic},LITERAL,{right}")));
     }
@@ -54,6 +58,7 @@ fn secured() -> Pair {
 #[test]
 fn rights_that_are_taken_away_stay_said_until_they_are_back_and_a_cut_login_ends_nothing() {
     const READ: [&str; 2] = ["reader,TOPIC,kept-a,LITERAL,READ", "reader,TOPIC,kept-a,LITERAL,DESCRIBE"];
+    const SEE: [&str; 2] = ["reader,TOPIC,unseen,LITERAL,READ", "reader,TOPIC,unseen,LITERAL,DESCRIBE"];
     const WRITE: [&str; 1] = ["writer,TOPIC,source.kept-b,LITERAL,WRITE"];
     let _turn = Turn::beside_another();
     let pair = secured();
@@ -63,18 +68,20 @@ fn rights_that_are_taken_away_stay_said_until_they_are_back_and_a_cut_login_ends
         kafka_tool(command, &pair.source.internal_bootstrap(), &acls);
     };
     let wait_copies = |topic: &str, count: u64| pair.wait_keys(&format!("source.{topic}"), 0, &key_range(0, count));
-    for topic in TOPICS {
+    for topic in TOPICS.into_iter().chain([UNSEEN]) {
         source.create_topic(topic, 1, &[]).unwrap();
         write_numbered(&source, topic, 0, 0, 50);
     }
     let users = [("reader", "reader-password"), ("writer", "writer-password")];
-    let links = format!("{}{ADMIN}", link("rights", &["kept-.*"], 1, ""));
+    let links = format!("{}{ADMIN}", link("rights", &["kept-.*", UNSEEN], 1, ""));
     let config = secured_config(&pair.source, users, &links);
     let mut strait = Strait::run("rights", &config, &[]).unwrap();
     let address = address_of(&strait);
     for topic in TOPICS {
         wait_copies(topic, 50);
     }
+    let hidden = strait.events("topic_hidden");
+    assert!(hidden.len() == 1 && hidden[0].message().contains("source topic unseen cannot be described"), "{hidden:?}");
 
     acl("unacl", &READ);
     write_numbered(&source, "kept-a", 0, 50, 50);
@@ -94,9 +101,11 @@ fn rights_that_are_taken_away_stay_said_until_they_are_back_and_a_cut_login_ends
         assert_eq!(series(&page, &stopped), Some(1.0), "{page}");
         assert_eq!(strait.events(event).len(), 1, "{:?}", strait.events(event));
     }
-    acl("acl", &[&READ[..], &WRITE[..]].concat());
+    acl("acl", &[&READ[..], &WRITE[..], &SEE[..]].concat());
     wait_copies("kept-a", 100);
     wait_copies("kept-b", 100);
+    wait_copies(UNSEEN, 50);
+    assert_eq!(strait.events("topic_hidden").len(), 1);
 
     // A broker that restarts cuts connections in the handshake.
     let proxy = pair.source.proxy(0).unwrap();

@@ -243,7 +243,10 @@ fn standstill(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let help = "1 while the link's cluster on this side answers.";
     page.gauge("strait_cluster_reachable", help, reachable)?;
     let help = "1 while the link's group has this process as a member; 0 once it has not for 15 s.";
-    page.gauge("strait_group_member", help, member)
+    page.gauge("strait_group_member", help, member)?;
+    let hidden = working(links).map(|(view, work)| (view.labels(&[]), number(work.status.hidden().len() as u64)));
+    let help = "Topics that the configuration names and the source does not describe.";
+    page.gauge("strait_topics_hidden", help, hidden)
 }
 
 fn events(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use strait_core::Side;
 use strait_core::config::{DeliveryMode, Link};
 use strait_core::progress::{map_topic, progress_topic};
-use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic};
+use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic, SourceTopics};
 use strait_host::{HostChains, HostEngine};
 use strait_kafka::probe::{ClusterInfo, missing_operations, probe, topics_with_append_time};
 use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, SocketBuffers, probe_transactions};
@@ -187,13 +187,16 @@ impl Sides<'_> {
     async fn topics(&self, chains: &HostChains, steps: &mut Vec<Step>) -> Vec<(SourceTopic, Arc<str>)> {
         let link = self.link;
         let name = format!("topics of {}", link.name);
-        let topics = match self.discover().await {
+        let SourceTopics { listed: topics, hidden } = match self.discover().await {
             Ok(topics) => topics,
             Err(error) => {
                 steps.push(Step::new(name, Outcome::Failed, error));
                 return Vec::new();
             }
         };
+        let hidden = hidden.into_iter();
+        let hidden = hidden.map(|(topic, error)| format!("{topic} cannot be described: {}", error.reason));
+        steps.extend(hidden.map(|text| Step::new(&name, Outcome::Failed, text)));
         let mut chain = match chains.chain() {
             Ok(chain) => chain,
             Err(error) => {
@@ -278,7 +281,7 @@ impl Sides<'_> {
         }
     }
 
-    async fn discover(&self) -> Result<Vec<SourceTopic>, String> {
+    async fn discover(&self) -> Result<SourceTopics, String> {
         let link = self.link;
         let discovery =
             KafkaDiscovery::new(&self.source.config, &link.name, &link.topics, &link.topics_exclude, TIMEOUT);
