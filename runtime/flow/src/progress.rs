@@ -113,6 +113,12 @@ impl Progress {
         former.map(|(other, position)| (other.clone(), position.clone())).collect()
     }
 
+    /// Returns whether neither the source nor progress tells which incarnation of its topic a
+    /// partition is of.
+    pub fn is_ambiguous(&self, found: &PartitionKey) -> bool {
+        progress::is_ambiguous(&self.known, found)
+    }
+
     /// Returns whether a partition existed when the lane was first taken.
     pub fn created_with(&self, partition: &PartitionKey) -> bool {
         let count = self.created_with.get(&*partition.topic);

@@ -223,13 +223,20 @@ impl Cluster {
     /// Revokes a lane from a process, which has as long as the group waits. What it has not
     /// finished by then goes on beside the next owner.
     pub async fn give_up(&mut self, lane: u32, proc: usize) {
-        if !self.members[proc].told.remove(&lane) {
+        self.give_all_up(&[lane], proc).await;
+    }
+
+    /// Revokes several lanes at once, as [`Self::give_up`] does with one.
+    pub async fn give_all_up(&mut self, lanes: &[u32], proc: usize) {
+        let told = &mut self.members[proc].told;
+        let lanes: Vec<LaneId> = lanes.iter().filter(|lane| told.remove(lane)).map(|lane| LaneId(*lane)).collect();
+        if lanes.is_empty() {
             return;
         }
         let (answer, answered) = oneshot::channel();
-        self.tell(proc, MembershipEvent::Revoked(vec![LaneId(lane)], answer));
+        self.tell(proc, MembershipEvent::Revoked(lanes.clone(), answer));
         let is_answered = matches!(tokio::time::timeout(REVOKE, answered).await, Ok(Ok(())));
-        if is_answered && self.members[proc].lanes.runs(LaneId(lane)) {
+        if let Some(lane) = lanes.into_iter().find(|lane| is_answered && self.members[proc].lanes.runs(*lane)) {
             let what = format!("process {proc} says that it has given lane {lane} up, which still runs");
             self.sim.lock().wrong(what);
         }

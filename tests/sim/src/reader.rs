@@ -225,7 +225,14 @@ impl Source for SimSource {
     async fn topic_ids(&mut self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
         let asked = topics.to_vec();
         let answer = move |world: &mut World| {
-            let id = |name: Arc<str>| world.source.topics.get(&name).map(|t| (name, world.source.told_id(t)));
+            let no_ids = world.faults.no_ids;
+            let hides = world.rng.chance(no_ids);
+            let id = |name: Arc<str>| {
+                let topic = world.source.topics.get(&name)?;
+                let is_hidden = hides && world.is_known_by_id(&name);
+                let id = if is_hidden { TopicId::UNKNOWN } else { world.source.told_id(topic) };
+                Some((name, id))
+            };
             asked.into_iter().filter_map(id).collect()
         };
         self.sim.call("describing topics of the source", answer).await

@@ -68,6 +68,8 @@ fn every_seed_keeps_every_promise() {
             "topic_recreated",
             "truncated",
             "source_gone",
+            "standing_still",
+            "moves_again",
             "plugin_failed",
             "target_partitions_missing",
         ] {

@@ -20,7 +20,7 @@ use crate::topic::PartitionKey;
 pub use fold::{LaneProgress, ProgressFold};
 pub use lane::{FORMAT, LaneBorder, LaneRecord, LinkIdentity};
 pub use position::{Position, TAILS_MAX, Tail, Tails, Totals};
-pub use resume::{ResumePoint, former_incarnations, resume_point};
+pub use resume::{ResumePoint, former_incarnations, is_ambiguous, resume_point};
 
 /// Returns the name of a link's progress topic on the target cluster. It has one partition per
 /// lane.

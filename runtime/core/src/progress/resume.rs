@@ -41,25 +41,44 @@ pub fn former_incarnations<'a>(
         .filter(|(other, _)| other.partition == partition.partition && other.topic_id.is_other_than(partition.topic_id))
 }
 
+/// Returns whether progress does not tell which incarnation of a topic comes last, and the source
+/// tells no id either: one owner has copied several of them.
+#[must_use]
+pub fn is_ambiguous(known: &BTreeMap<PartitionKey, Position>, found: &PartitionKey) -> bool {
+    let same = |(key, _): &(&PartitionKey, &Position)| key.topic_id.is_known() && key.may_be(found);
+    let counts =
+        || PartitionKey::of_topic(known, &found.topic).filter(same).map(|(_, position)| position.owner.count());
+    let last = counts().max();
+    !found.topic_id.is_known() && counts().filter(|count| Some(*count) == last).count() > 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::offset::{OwnerEpoch, SourceOffset};
     use crate::topic::TopicId;
 
-    /// Returns what `found` resumes at where positions are stored under these ids, each with owner
-    /// count and offset: the id that it is written under, and the offset.
-    fn resumed(stored: &[(u8, u64, i64)], found: u8) -> Option<(u8, i64)> {
-        let key = |id: u8| PartitionKey { topic: "t".into(), topic_id: TopicId([id; 16]), partition: 3 };
+    fn key(id: u8) -> PartitionKey {
+        PartitionKey { topic: "t".into(), topic_id: TopicId([id; 16]), partition: 3 }
+    }
+
+    /// Returns positions stored under these ids, each with owner count and offset, and two that are
+    /// of other partitions.
+    fn known(stored: &[(u8, u64, i64)]) -> BTreeMap<PartitionKey, Position> {
         let mut known = BTreeMap::new();
         for (id, count, next) in stored {
             let (owner, next) = (OwnerEpoch(count << 32), SourceOffset(*next));
             known.insert(key(*id), Position { owner, next, ..Position::default() });
         }
-        // Neither of these is the partition.
         let other = Position { owner: OwnerEpoch(u64::MAX), ..Position::default() };
         known.insert(PartitionKey { partition: 2, ..key(0) }, other.clone());
         known.insert(PartitionKey { topic: "u".into(), ..key(0) }, other);
+        known
+    }
+
+    /// Returns what `found` resumes at: the id that it is written under, and the offset.
+    fn resumed(stored: &[(u8, u64, i64)], found: u8) -> Option<(u8, i64)> {
+        let known = known(stored);
         let point = resume_point(&known, &key(found))?;
         Some((point.key.topic_id.0[0], point.position.next.0))
     }
@@ -80,5 +99,17 @@ mod tests {
         // Another incarnation is no such case, and an unknown position may be of the other one.
         assert_eq!(resumed(&[(1, 1, 10)], 2), None);
         assert_eq!(resumed(&[(1, 1, 10), (0, 2, 30)], 2), None);
+    }
+
+    #[test]
+    fn incarnations_of_one_owner_are_ambiguous_without_an_id() {
+        let ambiguous = |stored: &[(u8, u64, i64)], found: u8| is_ambiguous(&known(stored), &key(found));
+        assert!(ambiguous(&[(1, 5, 23), (2, 5, 7)], 0));
+        assert!(ambiguous(&[(1, 5, 23), (2, 5, 7), (3, 4, 9)], 0));
+        assert!(!ambiguous(&[(1, 5, 23), (2, 5, 7)], 1));
+        assert!(!ambiguous(&[(1, 5, 23), (2, 6, 7)], 0));
+        assert!(!ambiguous(&[(0, 5, 23), (2, 5, 7)], 0));
+        assert!(!ambiguous(&[(1, 5, 23)], 0));
+        assert!(!ambiguous(&[], 0));
     }
 }

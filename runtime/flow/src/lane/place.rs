@@ -35,10 +35,13 @@ pub(super) struct Unplaced {
     pub recreated: bool,
 }
 
-/// The partitions of a lane whose start the source did not tell.
+/// The partitions of a lane that cannot be placed yet.
 #[derive(Debug, Default)]
 pub(super) struct UnplacedPartitions {
+    /// Those whose start the source did not tell.
     partitions: Vec<Unplaced>,
+    /// There are others whose topic id the source is to tell.
+    lacks_ids: bool,
     retry_at: Duration,
 }
 
@@ -214,7 +217,12 @@ impl Lane<'_> {
             return Ok(());
         }
         let due = std::mem::take(&mut self.unplaced.partitions);
-        self.add_first_seen(due).await
+        self.add_first_seen(due).await?;
+        if std::mem::take(&mut self.unplaced.lacks_ids) {
+            let topics = Arc::clone(&self.deps.topics.borrow());
+            self.on_topics(&topics).await?;
+        }
+        Ok(())
     }
 
     fn insert(&mut self, window: PartitionWindow) -> Result<Stream, LaneError> {
@@ -266,7 +274,8 @@ impl Lane<'_> {
     }
 
     /// Returns the partitions of this lane with the ids that their topics have now, and the
-    /// partition count of their topic.
+    /// partition count of their topic. Leaves out those of another incarnation than was copied
+    /// last, where only the list says so: it may be older than that.
     pub(super) async fn mine(&mut self, topics: &[SourceTopic]) -> Result<Vec<(PartitionKey, u32)>, LaneError> {
         let (lane, lanes) = (self.spec.lane, self.spec.lanes);
         let is_mine = |topic: &SourceTopic, p: i32| lanes::lane_of(&topic.topic, p, lanes) == lane;
@@ -278,13 +287,33 @@ impl Lane<'_> {
             let Some(id) = ids.get(&topic.topic).copied() else {
                 continue;
             };
-            let id = if id.is_known() { id } else { topic.id };
+            let told = if id.is_known() { id } else { topic.id };
             for partition in (0..topic.partitions).filter(|p| is_mine(topic, *p)) {
-                let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: id, partition };
+                let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: told, partition };
+                if !id.is_known() && self.needs_id(&key) {
+                    self.unplaced.lacks_ids = true;
+                    self.unplaced.retry_at = self.deps.clock.now() + UNPLACED_RETRY;
+                    continue;
+                }
                 mine.push((key, topic.partitions.unsigned_abs()));
             }
         }
         Ok(mine)
+    }
+
+    /// Returns whether a partition for which the source tells no id cannot do without. `key` has the
+    /// id of the list of topics, if that has one.
+    fn needs_id(&mut self, key: &PartitionKey) -> bool {
+        if let Some(stream) = self.partitions.stream_of(&key.topic, key.partition) {
+            return self.partitions.at(stream).key().topic_id.is_other_than(key.topic_id);
+        }
+        if self.progress.former_incarnations(key).is_empty() && !self.progress.is_ambiguous(key) {
+            return false;
+        }
+        let reason = "the topic was created again, and the source does not tell the id of the present one";
+        let (now, wait) = (self.deps.clock.now(), (UNPLACED_RETRY, UNPLACED_RETRY));
+        self.note_unread(key, Unread::Unavailable, reason.to_owned(), now, wait);
+        true
     }
 
     /// Reads partitions from the offset that each expects, under a new read epoch.

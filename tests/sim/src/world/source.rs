@@ -262,6 +262,14 @@ impl World {
         list
     }
 
+    /// Returns whether progress names every partition of a topic by the topic's present id. A topic
+    /// that is first seen without an id is the same for a lane whatever incarnation it is.
+    #[must_use]
+    pub fn is_known_by_id(&self, name: &str) -> bool {
+        let mut partitions = self.source.partitions().into_iter().filter(|key| &*key.topic == name);
+        partitions.all(|key| self.books.of.get(&key).is_some_and(|book| book.position.is_some()))
+    }
+
     /// Keeps the list of topics that is about to change.
     fn keep_list(&mut self) {
         let list = self.source.list();
