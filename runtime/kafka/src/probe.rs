@@ -9,7 +9,7 @@ use strait_flow::ports::PortError;
 use strait_flow::lock;
 
 use crate::config::{ClusterConfig, Settings};
-use crate::error::blocking;
+use crate::error::{blocking, port_error};
 use crate::ffi::{CONFIGS_PER_REQUEST, Client, ClientKind, Code, FfiError, Observer, TopicConfigs, Trouble};
 use crate::lazy_client::{connect, fail};
 use crate::operation::Operation;
@@ -266,16 +266,27 @@ pub async fn missing_operations(
     .await?
 }
 
-/// Returns the topics among these that replace the timestamps of records by their own time, and how
-/// many there was no time to ask about. Topics that do not exist are omitted.
+/// Topics that replace the timestamps of records by their own time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppendTime {
+    /// Names of the topics.
+    pub topics: Vec<String>,
+    /// Number of topics whose settings are not known.
+    pub unknown: usize,
+    /// The error of the first of those; `None` where there was no time to ask.
+    pub reason: Option<String>,
+}
+
+/// Returns the topics among these that replace the timestamps of records by their own time. One
+/// whose settings cannot be read hides no other. Topics that do not exist are omitted.
 ///
 /// # Errors
-/// [`PortError`] when the cluster does not answer, or does not show the settings of topics.
+/// [`PortError`] when the cluster does not answer.
 pub async fn topics_with_append_time(
     cluster: &ClusterConfig,
     topics: Vec<String>,
     timeout: Duration,
-) -> Result<(Vec<String>, usize), PortError> {
+) -> Result<AppendTime, PortError> {
     let (cluster, context) = (cluster.clone(), format!("topic settings on cluster {}", cluster.name));
     blocking(&context.clone(), move || {
         let began = Instant::now();
@@ -286,29 +297,55 @@ pub async fn topics_with_append_time(
         let described = describe(&client, &names, false, timeout).map_err(failed)?;
         let existing = described.iter().filter(|topic| topic.code == Code::OK);
         let existing: Vec<&str> = existing.map(|topic| topic.topic.as_str()).collect();
-        let (mut found, mut left_out) = (Vec::new(), 0);
+        let mut found = AppendTime::default();
         for chunk in existing.chunks(CONFIGS_PER_REQUEST) {
             if began.elapsed() > timeout {
-                left_out += chunk.len();
+                found.unknown += chunk.len();
                 continue;
             }
-            let answer = client.configs_of_topics(chunk, timeout).and_then(|topics| {
-                topics.into_iter().map(|(topic, settings)| Ok((topic, settings?))).collect::<Result<Vec<_>, _>>()
-            });
-            match answer {
-                Ok(topics) => {
-                    let replacing = topics.into_iter().filter(|(_, settings)| has_append_time(settings));
-                    found.extend(replacing.map(|(topic, _)| topic));
-                }
+            match client.configs_of_topics(chunk, timeout) {
+                Ok(topics) => topics.into_iter().for_each(|(topic, settings)| found.add(topic, settings, &context)),
                 Err(error) if is_unsupported(error.code) => break,
                 Err(error) => return Err(failed(error)),
             }
         }
-        Ok((found, left_out))
+        Ok(found)
     })
     .await?
 }
 
+impl AppendTime {
+    fn add(&mut self, topic: String, settings: Result<TopicConfigs, FfiError>, context: &str) {
+        match settings {
+            Ok(settings) if has_append_time(&settings) => self.topics.push(topic),
+            Ok(_) => {}
+            Err(error) => {
+                self.unknown += 1;
+                self.reason.get_or_insert_with(|| port_error(context, &error).reason);
+            }
+        }
+    }
+}
+
 fn has_append_time(settings: &TopicConfigs) -> bool {
     settings.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_be_read_hide_no_other_topic() {
+        let settings = |kind: &str| Ok(TopicConfigs::from([("message.timestamp.type".to_owned(), kind.to_owned())]));
+        let denied = || Err(FfiError::new(Code::TOPIC_AUTHORIZATION_FAILED, "denied"));
+        let mut found = AppendTime::default();
+        for (topic, settings) in
+            [("a", denied()), ("b", settings("LogAppendTime")), ("c", settings("CreateTime")), ("d", denied())]
+        {
+            found.add(topic.to_owned(), settings, "settings");
+        }
+        assert_eq!((found.topics, found.unknown), (vec!["b".to_owned()], 2));
+        assert!(found.reason.unwrap().starts_with("denied"));
+    }
 }

@@ -9,7 +9,7 @@ use strait_core::config::{DeliveryMode, Link};
 use strait_core::progress::{map_topic, progress_topic};
 use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic, SourceTopics};
 use strait_host::{HostChains, HostEngine};
-use strait_kafka::probe::{ClusterInfo, missing_operations, probe, topics_with_append_time};
+use strait_kafka::probe::{AppendTime, ClusterInfo, missing_operations, probe, topics_with_append_time};
 use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, SocketBuffers, probe_transactions};
 
 use super::line::{buffers_of, line};
@@ -264,20 +264,21 @@ impl Sides<'_> {
         let step = format!("timestamps of {}", self.link.name);
         let topics: BTreeSet<String> = names.iter().map(|(_, target)| target.to_string()).collect();
         let asked = topics_with_append_time(&self.target.config, topics.into_iter().collect(), TIMEOUT).await;
-        match asked {
-            Ok((found, 0)) if found.is_empty() => {}
-            Ok((found, left_out)) if found.is_empty() => {
-                let text = format!("there was no time to ask for the settings of {left_out} target topics");
-                steps.push(Step::new(step, Outcome::Warning, text));
-            }
-            Ok((found, _)) => {
-                let text = format!(
-                    "message.timestamp.type=LogAppendTime, so the records' own timestamps are lost on {}; set CreateTime to keep them",
-                    shorten(found)
-                );
-                steps.push(Step::new(step, Outcome::Warning, text));
-            }
-            Err(error) => steps.push(Step::new(step, Outcome::Warning, error.to_string())),
+        let AppendTime { topics, unknown, reason } = match asked {
+            Ok(found) => found,
+            Err(error) => return steps.push(Step::new(step, Outcome::Warning, error.to_string())),
+        };
+        if unknown > 0 {
+            let reason = reason.unwrap_or_else(|| "there was no time to ask".to_owned());
+            let text = format!("the settings of {unknown} target topics are not known: {reason}");
+            steps.push(Step::new(&step, Outcome::Warning, text));
+        }
+        if !topics.is_empty() {
+            let text = format!(
+                "message.timestamp.type=LogAppendTime, so the records' own timestamps are lost on {}; set CreateTime to keep them",
+                shorten(topics)
+            );
+            steps.push(Step::new(&step, Outcome::Warning, text));
         }
     }
 
