@@ -148,7 +148,7 @@ impl Cluster {
             topics: sender,
             discovery: Arc::new(SimDiscovery(self.sim.clone())) as Arc<dyn Discovery>,
             committed_progress: Arc::new(SimCommitted(self.sim.clone())),
-            membership: Box::new(SimMembership(heard)),
+            membership: Box::new(SimMembership { sim: self.sim.clone(), proc, events: heard }),
             watch: WatchIntervals::default(),
             abort: CancellationToken::new(),
         };

@@ -1,6 +1,7 @@
 //! A process's view of the group, and of the source's topics.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::progress::LaneProgress;
@@ -12,15 +13,32 @@ use tokio::sync::mpsc;
 
 use crate::world::{Sim, World, retry};
 
+/// How often a member hears whether the group's coordinator answers.
+const HEARTBEAT: Duration = Duration::from_secs(3);
+
 /// Hears from the group what a script or the storm decides.
-pub struct SimMembership(pub mpsc::Receiver<MembershipEvent>);
+pub struct SimMembership {
+    /// The world.
+    pub sim: Sim,
+    /// The process.
+    pub proc: usize,
+    /// What the group tells it.
+    pub events: mpsc::Receiver<MembershipEvent>,
+}
 
 #[async_trait]
 impl Membership for SimMembership {
     async fn next(&mut self) -> MembershipEvent {
-        match self.0.recv().await {
-            Some(event) => event,
-            None => std::future::pending().await,
+        tokio::select! { biased;
+            Some(event) = self.events.recv() => event,
+            () = tokio::time::sleep(HEARTBEAT) => {
+                let world = self.sim.lock();
+                if world.now() < world.procs[self.proc].outside_until {
+                    MembershipEvent::Trouble(retry("the group", "the coordinator does not answer"))
+                } else {
+                    MembershipEvent::Member
+                }
+            }
         }
     }
 

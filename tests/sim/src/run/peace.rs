@@ -78,6 +78,7 @@ async fn calm(cluster: &mut Cluster) {
         }
         for proc in 0..world.procs.len() {
             world.resume(proc);
+            world.procs[proc].outside_until = 0;
         }
         for topic in &mut world.target.topics {
             for log in &mut topic.logs {

@@ -11,7 +11,7 @@ use crate::world::target::{ROUTED, target_name};
 use crate::world::{Faults, Hook, Point, Sim, World};
 
 /// Number of kinds of trouble.
-const TROUBLES: usize = 18;
+const TROUBLES: usize = 19;
 
 /// The weight of each kind of trouble in a run.
 struct Troubles {
@@ -148,7 +148,7 @@ async fn trouble(cluster: &mut Cluster, rng: &mut Rng, troubles: &Troubles) {
     let long_ms = rng.within(100, 20_000);
     let hit = Hit { alive, proc, lane, keys, key, long_ms };
     match which {
-        0..=5 | 14 | 17 => trouble_with_lanes(cluster, rng, which, &hit).await,
+        0..=5 | 14 | 17 | 18 => trouble_with_lanes(cluster, rng, which, &hit).await,
         6 => stick(&sim, rng, &hit),
         7 => stop_at_a_point(&sim, rng, &hit, true),
         8 => stop_at_a_point(&sim, rng, &hit, false),
@@ -228,6 +228,11 @@ async fn trouble_with_lanes(cluster: &mut Cluster, rng: &mut Rng, which: usize, 
                 let to = if rng.chance(700) { proc } else { alive[rng.index(alive.len())] };
                 cluster.assign(lane, to);
             }
+        }
+        // The coordinator of the group does not answer a process.
+        18 => {
+            let mut world = sim.lock();
+            world.procs[proc].outside_until = world.now() + long_ms * 3;
         }
         // A process is told to stop.
         14 => cluster.stop(proc).await,

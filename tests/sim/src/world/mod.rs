@@ -47,6 +47,8 @@ pub struct Proc {
     pub paused: bool,
     /// Gone for good.
     pub dead: bool,
+    /// The coordinator of the group does not answer it before this time, in virtual milliseconds.
+    pub outside_until: u64,
     wakers: Vec<Waker>,
 }
 

@@ -3,7 +3,7 @@
 use strait_sim::run::lenient;
 use strait_sim::world::source::Rules;
 
-use crate::{begin, feed, play, wait_ms};
+use crate::{all_met, begin, feed, play, until, wait_ms};
 
 /// Process 0 is frozen while the group revokes a lane from it, assigns the lane again and revokes
 /// it again. It hears of all that at once. Its answer to the second revocation must wait for the
@@ -41,6 +41,24 @@ fn a_lane_that_returns_while_it_stops_starts_again() {
         // The group has never given them to another process, and all must arrive by this one.
         cluster
     });
+}
+
+/// Lanes go on while the coordinator of the group is away, and the process says that it is no
+/// member.
+#[test]
+fn a_process_outside_of_its_group_copies_on_and_reports_it() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.sim.lock().procs[0].outside_until = 60_000;
+        wait_ms(50_000).await;
+        let before = cluster.sim.lock().books.records;
+        feed(&mut cluster.sim.lock());
+        until(&cluster, "it copies on", |world| world.books.records >= before + 30).await;
+        wait_ms(25_000).await;
+        cluster
+    });
+    all_met(&outcomes, "not_in_group");
+    all_met(&outcomes, "in_group_again");
 }
 
 #[test]
