@@ -11,6 +11,8 @@ struct Lane {
     /// Where its progress ends, and since when.
     end: i64,
     since: Duration,
+    /// Whether it has grown while it was not this process's.
+    has_moved: bool,
     /// The committed positions up to that end, once they are read.
     positions: Option<BTreeMap<PartitionKey, SourceOffset>>,
 }
@@ -46,9 +48,9 @@ impl Elsewhere {
             if mine.contains(&number) {
                 continue;
             }
-            let lane = self.lanes.entry(number).or_insert(Lane { end, since: now, positions: None });
+            let lane = self.lanes.entry(number).or_insert(Lane { end, since: now, has_moved: false, positions: None });
             if lane.end != end {
-                *lane = Lane { end, since: now, positions: None };
+                *lane = Lane { end, since: now, has_moved: true, positions: None };
             }
             if lane.positions.is_none() && now.saturating_sub(lane.since) >= quiet_after {
                 to_read.push((number, end));
@@ -67,6 +69,11 @@ impl Elsewhere {
     /// Returns whether a lane writes no progress and its positions are known.
     pub fn is_quiet(&self, lane: LaneId) -> bool {
         self.lanes.get(&lane).is_some_and(|lane| lane.positions.is_some())
+    }
+
+    /// Returns whether another process is known to have moved a lane.
+    pub fn has_moved(&self, lane: LaneId) -> bool {
+        self.lanes.get(&lane).is_some_and(|lane| lane.has_moved)
     }
 
     /// Returns the committed position of a partition of a quiet lane.
@@ -95,8 +102,10 @@ mod tests {
         };
         let one = [LaneId(1)];
         assert_eq!(look(&mut lanes, 7, 0, &one), []);
+        assert!(!lanes.has_moved(LaneId(0)), "nothing is known yet");
         assert_eq!(look(&mut lanes, 8, 5, &one), []);
         assert_eq!(look(&mut lanes, 8, 15, &one), [(LaneId(0), 8)]);
+        assert!(lanes.has_moved(LaneId(0)) && !lanes.has_moved(LaneId(1)));
         assert!(!lanes.is_quiet(LaneId(0)));
         lanes.read(LaneId(0), 7, BTreeMap::new());
         assert!(!lanes.is_quiet(LaneId(0)), "positions up to another end");

@@ -178,12 +178,17 @@ impl Watchdog {
         group.failed(reason);
     }
 
-    /// Returns the partitions of this process's lanes, and those that nobody seems to move.
+    /// Returns the partitions of this process's lanes, and those that nobody seems to move. One at
+    /// a standstill stays, also without its lane, until another process is known to move that.
     fn watched(&self, mine: &BTreeMap<LaneId, LaneStatus>) -> Vec<Watched> {
         let topics = Arc::clone(&self.deps.topics.borrow());
         let mut all = watched(&topics, &self.deps.status, self.spec.lanes);
         let seen = lock(&self.seen);
-        all.retain(|watched| mine.contains_key(&watched.lane) || seen.elsewhere.is_quiet(watched.lane));
+        let stays = |watched: &Watched| {
+            let (elsewhere, lane) = (&seen.elsewhere, watched.lane);
+            elsewhere.is_quiet(lane) || (seen.rule.stands(&watched.key) && !elsewhere.has_moved(lane))
+        };
+        all.retain(|watched| mine.contains_key(&watched.lane) || stays(watched));
         all
     }
 

@@ -58,7 +58,8 @@ impl StandingRule {
         Self { after, stale_after, tracks: BTreeMap::new() }
     }
 
-    /// Judges a partition. `position` is its committed progress and `None` where that is not known.
+    /// Judges a partition. `position` is its committed progress and `None` where that is not known:
+    /// then the last known one counts.
     /// `last` is `None` where its bounds were never read.
     pub fn observe(
         &mut self,
@@ -67,6 +68,7 @@ impl StandingRule {
         last: Option<LastBounds>,
         now: Duration,
     ) -> Verdict {
+        let position = position.or_else(|| self.tracks.get(key)?.position);
         let is_well = self.has_nothing_to_copy(position, last);
         let Some(track) = self.tracks.get_mut(key) else {
             self.tracks.insert(key.clone(), Track { position, since: now, stands: false });
@@ -94,6 +96,12 @@ impl StandingRule {
             keep
         });
         ended
+    }
+
+    /// Returns whether a partition is at a standstill.
+    #[must_use]
+    pub fn stands(&self, key: &PartitionKey) -> bool {
+        self.tracks.get(key).is_some_and(|track| track.stands)
     }
 
     /// Returns when a partition last moved or had nothing to copy.
@@ -177,6 +185,19 @@ mod tests {
             begins(Some(position), last)
         };
         assert_eq!((gone(10), gone(9)), (None, Some(30)));
+    }
+
+    #[test]
+    fn a_position_that_is_not_known_any_more_is_no_move() {
+        let mut rule = rule();
+        let mut at = |position: Option<i64>, now: u64| {
+            rule.observe(&key(), position.map(SourceOffset), last(0, 10, S), Duration::from_secs(now))
+        };
+        assert_eq!([at(Some(5), 0), at(Some(5), 30)], [Verdict::Well, Verdict::Began(30 * S)]);
+        // Its lane is given up, and taken again.
+        assert_eq!([at(None, 40), at(Some(5), 50)], [Verdict::Stands(40 * S), Verdict::Stands(50 * S)]);
+        assert_eq!(at(Some(6), 60), Verdict::Ended(60 * S));
+        assert!(!rule.stands(&key()));
     }
 
     #[test]

@@ -76,7 +76,14 @@ pub async fn discovery_selects_by_full_match(rig: Rig) {
     let find = |include: &str, exclude: &str| {
         KafkaDiscovery::new(&rig.cluster, "find", &[include.to_owned()], &[exclude.to_owned()], WAIT)
     };
-    let topics = find("find-.*|strait.*", ".*-old").unwrap().topics().await.unwrap().listed;
+    let discovery = find("find-.*|strait.*", ".*-old").unwrap();
+    let mut topics = discovery.topics().await.unwrap().listed;
+    // A broker hears of new topics a moment after they were created.
+    let deadline = tokio::time::Instant::now() + WAIT;
+    while topics.len() < 2 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        topics = discovery.topics().await.unwrap().listed;
+    }
     let found: Vec<_> = topics.iter().map(|t| (&*t.topic, t.partitions, t.id.is_known())).collect();
     assert_eq!(found, [("find-a", 1, true), ("find-b", 2, true)]);
     assert!(find("(", "").is_err());
