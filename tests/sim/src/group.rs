@@ -22,7 +22,7 @@ pub struct SimMembership {
     pub sim: Sim,
     /// The process.
     pub proc: usize,
-    /// What the group tells it.
+    /// The events of the group.
     pub events: mpsc::Receiver<MembershipEvent>,
 }
 
