@@ -311,8 +311,10 @@ impl RecordRef<'_> {
     pub fn mark(&self) -> RecordMark {
         // Null differs from every length.
         let length = |bytes: Option<&[u8]>| bytes.map_or(u64::MAX, |bytes| bytes.len() as u64);
-        let end =
-            |bytes: Option<&[u8]>| bytes.and_then(<[u8]>::last_chunk::<8>).map_or(0, |end| u64::from_le_bytes(*end));
+        let end = |bytes: Option<&[u8]>| {
+            let last = bytes.unwrap_or_default().iter().rev().take(8);
+            last.fold(0, |all: u64, byte| (all << 8) | u64::from(*byte))
+        };
         let parts = [
             self.timestamp_ms.cast_unsigned(),
             length(self.key),
@@ -358,5 +360,7 @@ mod tests {
         assert_ne!(second.mark(), RecordRef { value: Some(b""), ..second }.mark(), "null is not empty");
         assert_ne!(first.mark(), RecordRef { timestamp_ms: 1, ..first }.mark());
         assert_eq!(first.mark(), RecordRef { offset: SourceOffset(6), ..first }.mark());
+        let with = |value| RecordRef { value: Some(value), ..first }.mark();
+        assert_ne!(with(&b"a"[..]), with(b"b"), "short values differ");
     }
 }

@@ -229,7 +229,9 @@ impl Caution {
     pub fn retry_now(&mut self, partition: &PartitionKey, now: Duration) -> Option<Event> {
         if let Some(stopped) = self.stopped.get(partition) {
             match &stopped.event {
-                event @ (Event::TopicRecreated { .. } | Event::TargetRecreated { .. }) => return Some(event.clone()),
+                event @ (Event::TopicRecreated { .. } | Event::TargetRecreated { found: Some(_), .. }) => {
+                    return Some(event.clone());
+                }
                 // All its partitions ask at once.
                 Event::QuarantineFailed { .. } => self.quarantine = None,
                 _ => {}

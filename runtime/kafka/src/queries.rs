@@ -71,7 +71,8 @@ pub(crate) fn list_each(
     // The leaders are looked up first. Where none is found, or a topic is gone, the whole request
     // fails: set those partitions apart and repeat it with the others.
     let Ok((mut answers, present)) = set_apart(client, partitions, timeout) else { return Err(error) };
-    if present.len() == partitions.len() {
+    // Where all are present by now, one was without a leader before, or the leaders are silent.
+    if present.len() == partitions.len() && error.code == Code::TIMED_OUT {
         return Err(error);
     }
     if !present.is_empty() {
@@ -90,19 +91,17 @@ fn is_stale(code: Code) -> bool {
 ///
 /// A cluster describes a new partition before its leader has taken it up. The first batches of a
 /// producer that are sent in between may be refused while those after them are taken: librdkafka
-/// then reports the first ones as written, at no offset. A partition without a leader does not
-/// count, because it may stay so.
-pub(crate) fn not_served(
-    client: &Client,
-    partitions: &[Place],
-    timeout: Duration,
-) -> Result<BTreeSet<String>, FfiError> {
-    let answers = list_each(client, partitions, OffsetSpec::Latest, false, timeout)?;
+/// then reports the first ones as written, at no offset. A partition without a leader, or whose
+/// leader does not answer within `timeout`, does not count, because it may stay so.
+pub(crate) fn not_served(client: &Client, partitions: &[Place], timeout: Duration) -> BTreeSet<String> {
+    let Ok(answers) = list_each(client, partitions, OffsetSpec::Latest, false, timeout) else {
+        return BTreeSet::new();
+    };
     let is_served = |place: &&Place| match answers.get(&(place.topic.clone(), place.partition)) {
         None => false,
         Some(answer) => !answer.as_ref().is_err_and(|error| is_stale(error.code)),
     };
-    Ok(partitions.iter().filter(|place| !is_served(place)).map(|place| place.topic.clone()).collect())
+    partitions.iter().filter(|place| !is_served(place)).map(|place| place.topic.clone()).collect()
 }
 
 /// Looks up the leaders that the client knows wrongly, and asks them. librdkafka itself goes on

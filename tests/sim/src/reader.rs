@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strait_core::batch::{BatchBuilder, TimestampType};
 use strait_core::{LeaderEpoch, PartitionKey, SourceOffset, TopicId};
-use strait_flow::ports::{Fetched, LogBounds, PortError, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
+use strait_flow::ports::{Class, Fetched, LogBounds, PortError, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
 use tokio::time::Instant;
 
 use crate::world::{Bug, Sim, World, retry};
@@ -213,9 +213,14 @@ impl Source for SimSource {
     ) -> Result<BTreeMap<PartitionKey, Result<SourceOffset, PortError>>, PortError> {
         let asked = partitions.to_vec();
         let answer = move |world: &mut World| {
+            let no_start = world.faults.no_start;
             let resolve = |key: PartitionKey| {
                 let start = world.source.resolve(start, &key.topic, key.partition)?;
-                Some((key, Ok(start)))
+                if world.rng.chance(no_start) {
+                    let error = PortError::new(Class::Retry, "source", format!("{key} has no leader"));
+                    return Some((key, Err(error)));
+                }
+                (!world.rng.chance(no_start)).then_some((key, Ok(start)))
             };
             asked.into_iter().filter_map(resolve).collect()
         };

@@ -23,6 +23,9 @@ enum Placed {
     Recopied,
 }
 
+/// Where partitions begin, or why that is not known. One that the source does not know is missing.
+type Starts = BTreeMap<PartitionKey, Result<SourceOffset, PortError>>;
+
 /// Wait before the source is asked again where a partition begins.
 const UNPLACED_RETRY: Duration = Duration::from_secs(5);
 
@@ -40,20 +43,30 @@ pub(super) struct Unplaced {
 pub(super) struct UnplacedPartitions {
     /// Those whose start the source did not tell.
     partitions: Vec<Unplaced>,
-    /// There are others whose topic id the source is to tell.
-    lacks_ids: bool,
     retry_at: Duration,
+    /// There are others whose topic the source did not describe, or whose topic id it is to tell: a
+    /// broker may be behind. Lanes hear of topics again only when the list changes.
+    is_list_open: bool,
 }
 
 impl UnplacedPartitions {
     /// Makes the source be asked at once, if this partition is one of them. Returns whether it is.
     pub fn retry_now(&mut self, topic: &str, partition: i32) -> bool {
-        let is_asked = |unplaced: &Unplaced| (&*unplaced.key.topic, unplaced.key.partition) == (topic, partition);
-        let is_here = self.partitions.iter().any(is_asked);
+        let is_here = self.get_mut(topic, partition).is_some();
         if is_here {
             self.retry_at = Duration::ZERO;
         }
         is_here
+    }
+
+    fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Unplaced> {
+        let is_asked = |unplaced: &&mut Unplaced| (&*unplaced.key.topic, unplaced.key.partition) == (topic, partition);
+        self.partitions.iter_mut().find(is_asked)
+    }
+
+    fn keep(&mut self, unplaced: Unplaced, now: Duration) {
+        self.retry_at = now + UNPLACED_RETRY;
+        self.partitions.push(unplaced);
     }
 }
 
@@ -177,16 +190,26 @@ impl Lane<'_> {
         if new.is_empty() {
             return Ok(());
         }
+        let starts = self.starts(&new).await?;
+        self.place_at(new, starts)
+    }
+
+    /// Asks the source where partitions without progress begin.
+    async fn starts(&mut self, new: &[Unplaced]) -> Result<Starts, PortError> {
         // `start` is for partitions that existed when the lane was first taken. Later ones are
         // copied from their beginning.
         let (mut old, mut young) = (Vec::new(), Vec::new());
-        for Unplaced { key, recreated, .. } in &new {
+        for Unplaced { key, recreated, .. } in new {
             let existed = !recreated && self.progress.created_with(key);
             let asked = if existed { &mut old } else { &mut young };
             asked.push(key.clone());
         }
         let mut starts = self.source.resolve(self.spec.start, &old).await?;
         starts.extend(self.source.resolve(StartAt::Earliest, &young).await?);
+        Ok(starts)
+    }
+
+    fn place_at(&mut self, new: Vec<Unplaced>, mut starts: Starts) -> Result<(), LaneError> {
         for unplaced in new {
             match starts.remove(&unplaced.key) {
                 Some(Ok(start)) => {
@@ -194,8 +217,8 @@ impl Lane<'_> {
                     self.insert(window)?;
                 }
                 Some(Err(error)) => self.postpone_start(unplaced, error),
-                // One that vanished in between is found by the next discovery of topics.
-                None => {}
+                // It vanished in between, or a broker does not know it yet.
+                None => self.unplaced.keep(unplaced, self.deps.clock.now()),
             }
         }
         Ok(())
@@ -207,22 +230,33 @@ impl Lane<'_> {
         let (now, why) = (self.deps.clock.now(), Unread::of(error.class));
         self.note_unread(&unplaced.key, why, error.reason, now, (UNPLACED_RETRY, UNPLACED_RETRY));
         self.deps.status.set(&unplaced.key, SourceOffset(0), why.activity());
-        self.unplaced.retry_at = now + UNPLACED_RETRY;
-        self.unplaced.partitions.push(unplaced);
+        self.unplaced.keep(unplaced, now);
     }
 
-    /// Places partitions whose start was not known, once their retry is due.
+    /// Places partitions whose start was not known, once their retry is due. Asks again for topics
+    /// that the source did not describe.
     pub(super) async fn place_unplaced(&mut self, now: Duration) -> Result<(), LaneError> {
         if self.unplaced.retry_at > now {
             return Ok(());
         }
-        let due = std::mem::take(&mut self.unplaced.partitions);
-        self.add_first_seen(due).await?;
-        if std::mem::take(&mut self.unplaced.lacks_ids) {
+        self.unplaced.retry_at = now + UNPLACED_RETRY;
+        // Also renews the ids of those that wait: a topic may be another one by now.
+        if self.unplaced.is_list_open || !self.unplaced.partitions.is_empty() {
             let topics = Arc::clone(&self.deps.topics.borrow());
             self.on_topics(&topics).await?;
         }
-        Ok(())
+        let due = std::mem::take(&mut self.unplaced.partitions);
+        if due.is_empty() {
+            return Ok(());
+        }
+        match self.starts(&due).await {
+            Ok(starts) => self.place_at(due, starts),
+            // The other partitions of the lane go on.
+            Err(error) => {
+                due.into_iter().for_each(|unplaced| self.postpone_start(unplaced, error.clone()));
+                Ok(())
+            }
+        }
     }
 
     fn insert(&mut self, window: PartitionWindow) -> Result<Stream, LaneError> {
@@ -236,11 +270,24 @@ impl Lane<'_> {
         let mut new = Vec::new();
         // The list may be older than what this lane, or the owner before it, has seen: `mine` asks
         // for the ids again.
-        for (key, partitions) in self.mine(topics).await? {
-            let Some(stream) = self.partitions.stream_of(&key.topic, key.partition) else {
-                if !self.unplaced.partitions.iter().any(|unplaced| unplaced.key == key) {
-                    new.push((key, partitions));
+        let mine = self.mine(topics).await?;
+        // Once it is listed again, it is placed again.
+        let is_gone = |unplaced: &mut Unplaced| topics.iter().all(|topic| topic.topic != unplaced.key.topic);
+        for unplaced in self.unplaced.partitions.extract_if(.., is_gone) {
+            self.deps.status.forget(&unplaced.key);
+        }
+        for (key, partitions) in mine {
+            // Before its window: that of a former incarnation stays where it stopped.
+            if let Some(unplaced) = self.unplaced.get_mut(&key.topic, key.partition) {
+                if unplaced.key.topic_id.is_other_than(key.topic_id) {
+                    self.deps.status.forget(&unplaced.key);
+                    (unplaced.key, unplaced.recreated) = (key, true);
                 }
+                unplaced.source_partitions = partitions;
+                continue;
+            }
+            let Some(stream) = self.partitions.stream_of(&key.topic, key.partition) else {
+                new.push((key, partitions));
                 continue;
             };
             let window = self.partitions.at_mut(stream);
@@ -282,6 +329,7 @@ impl Lane<'_> {
         let has_mine = |topic: &&SourceTopic| (0..topic.partitions).any(|p| is_mine(topic, p));
         let names: Vec<Arc<str>> = topics.iter().filter(has_mine).map(|topic| Arc::clone(&topic.topic)).collect();
         let ids = self.source.topic_ids(&names).await?;
+        self.unplaced.is_list_open = names.iter().any(|name| !ids.contains_key(name));
         let mut mine = Vec::new();
         for topic in topics {
             let Some(id) = ids.get(&topic.topic).copied() else {
@@ -291,7 +339,7 @@ impl Lane<'_> {
             for partition in (0..topic.partitions).filter(|p| is_mine(topic, *p)) {
                 let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: told, partition };
                 if !id.is_known() && self.needs_id(&key) {
-                    self.unplaced.lacks_ids = true;
+                    self.unplaced.is_list_open = true;
                     self.unplaced.retry_at = self.deps.clock.now() + UNPLACED_RETRY;
                     continue;
                 }

@@ -44,7 +44,10 @@ impl Lane<'_> {
                 return self.stop(stream, event).await;
             }
             ReadFailure::Corrupt { offset, end, reason } => {
-                return self.on_corrupt(stream, offset.max(expected), end, reason, now).await;
+                if let Some(until) = self.partitions.at_mut(stream).hear_warm_up(now) {
+                    return self.on_corrupt_past(stream, (offset, end), until, reason, now).await;
+                }
+                return self.on_corrupt(stream, offset.max(expected), end, reason).await;
             }
             ReadFailure::Other(reason) => {
                 self.on_unread(stream, Unread::Unavailable, reason, now);
@@ -115,7 +118,6 @@ impl Lane<'_> {
         offset: SourceOffset,
         end: Option<SourceOffset>,
         reason: String,
-        now: Duration,
     ) -> Result<(), LaneError> {
         let window = self.partitions.at_mut(stream);
         let partition = window.key().clone();
@@ -123,10 +125,6 @@ impl Lane<'_> {
         let Some(end) = behind else {
             return self.stop(stream, Event::SourceCorrupt { partition, offset, end, reason }).await;
         };
-        if let Some(until) = window.hear_warm_up(now) {
-            tracing::warn!(link = %self.spec.link, %partition, %reason, "damaged records of the past are missing from a warm-up");
-            return self.warmed_up_to(stream, until, until).await;
-        }
         window.continue_at(end, LeaderEpoch::UNKNOWN);
         self.chain.forget(&partition);
         self.deps.status.add(|totals| totals.corrupt_skipped += (end.0 - offset.0).unsigned_abs());
@@ -134,8 +132,32 @@ impl Lane<'_> {
         self.start_reading(&[stream]).await
     }
 
+    /// Handles offsets of the past that a warm-up up to `until` cannot read. Where policy skips
+    /// them, the warm-up goes on behind them: they were skipped when they were to be copied.
+    async fn on_corrupt_past(
+        &mut self,
+        stream: Stream,
+        (offset, end): (SourceOffset, Option<SourceOffset>),
+        until: SourceOffset,
+        reason: String,
+        now: Duration,
+    ) -> Result<(), LaneError> {
+        let partition = self.partitions.at(stream).key().clone();
+        let Some(end) = end.filter(|_| self.spec.policies.on_corrupt == OnCorrupt::Skip) else {
+            return self.stop(stream, Event::SourceCorrupt { partition, offset, end, reason }).await;
+        };
+        let (first, last) = (offset.0, end.0.saturating_sub(1));
+        tracing::warn!(link = %self.spec.link, %partition, first, last, %reason, "damaged records of the past are missing from a warm-up");
+        if end >= until {
+            return self.warmed_up_to(stream, until, until).await;
+        }
+        let epoch = self.partitions.new_read_epoch();
+        let from = self.partitions.at_mut(stream).start_warm_up(epoch, end, now);
+        Ok(self.source.assign(epoch, &[from]).await?)
+    }
+
     /// Takes out a partition that the source does not give, for a while.
-    fn on_unread(&mut self, stream: Stream, why: Unread, reason: String, now: Duration) {
+    pub(super) fn on_unread(&mut self, stream: Stream, why: Unread, reason: String, now: Duration) {
         let key = self.partitions.at(stream).key().clone();
         tracing::debug!(link = %self.spec.link, partition = %key, %reason, "the partition cannot be read");
         let bounds = match why {

@@ -144,7 +144,9 @@ impl Lane<'_> {
                 Manner::Plain | Manner::Rest if size > topic.batch_bytes_max() => Manner::Alone,
                 manner => manner,
             };
-            if !in_flight.admits(place, stream, manner, size, topic.batch_bytes_max()) {
+            // No stream waits for a record that is sent in part: it keeps the transaction open.
+            let completes = window.is_partial() && in_flight.records(place) == 0;
+            if !completes && !in_flight.admits(place, stream, manner, size, topic.batch_bytes_max()) {
                 sent = Some(Sent::MustWait);
                 break;
             }

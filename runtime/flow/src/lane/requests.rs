@@ -18,16 +18,18 @@ impl Lane<'_> {
 
     /// Makes a partition due for its retry.
     fn retry_now(&mut self, topic: &Arc<str>, partition: i32, now: Duration) -> RetryAnswer {
-        let Some(stream) = self.partitions.stream_of(topic, partition) else {
-            return if self.unplaced.retry_now(topic, partition) { RetryAnswer::Retried } else { RetryAnswer::Unknown };
-        };
+        // First: a partition that is to be placed may have taken the place of a stopped one.
+        if self.unplaced.retry_now(topic, partition) {
+            return RetryAnswer::Retried;
+        }
+        let Some(stream) = self.partitions.stream_of(topic, partition) else { return RetryAnswer::Unknown };
         let window = self.partitions.at_mut(stream);
         if !window.is_paused() {
             return RetryAnswer::Runs;
         }
         let key = window.key().clone();
         if let Some(event) = self.caution.retry_now(&key, now) {
-            return RetryAnswer::Refused(event.to_string());
+            return RetryAnswer::Refused(format!("{event}; {}", event.remedy()));
         }
         self.partitions.at_mut(stream).pause(Pause::Waiting { retry_at: now });
         // The target is asked again about the topics that kept it.

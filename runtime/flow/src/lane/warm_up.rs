@@ -10,6 +10,7 @@ use std::time::Duration;
 use strait_core::{Batch, SourceOffset};
 
 use super::Lane;
+use crate::caution::Unread;
 use crate::error::LaneError;
 use crate::partitions::Stream;
 use crate::ports::{StartAt, WarmUp};
@@ -37,7 +38,14 @@ impl Lane<'_> {
         let times = batch.iter().map(|record| record.timestamp_ms).filter(|time_ms| *time_ms > 0);
         let (offset, time_ms) = (first.offset, times.min().unwrap_or(first.timestamp_ms));
         let place = std::slice::from_ref(&key);
-        let Some(bounds) = self.source.bounds(place).await?.get(&key).copied() else {
+        let bounds = match self.source.bounds(place).await {
+            Ok(bounds) => bounds,
+            Err(error) => {
+                self.on_unread(stream, Unread::of(error.class), error.to_string(), now);
+                return Ok(());
+            }
+        };
+        let Some(bounds) = bounds.get(&key).copied() else {
             // The partition is gone, which the next read reports better.
             self.pause_reading(stream, now);
             return Ok(());
@@ -48,8 +56,15 @@ impl Lane<'_> {
             let mut start = records.max(bounds.log_start);
             if warm_up.ms > 0 {
                 let since_ms = time_ms.saturating_sub_unsigned(warm_up.ms).max(0);
-                let found = self.source.resolve(StartAt::Timestamp(since_ms), place).await?;
-                start = start.max(found.get(&key).and_then(|found| found.clone().ok()).unwrap_or(start));
+                let found = self.source.resolve(StartAt::Timestamp(since_ms), place).await;
+                match found.map(|mut found| found.remove(&key)) {
+                    Ok(Some(Ok(found))) => start = start.max(found),
+                    Ok(None) => {}
+                    Ok(Some(Err(error))) | Err(error) => {
+                        self.on_unread(stream, Unread::of(error.class), error.to_string(), now);
+                        return Ok(());
+                    }
+                }
             }
             from = from.min(start);
         }

@@ -99,7 +99,7 @@ pub(crate) fn wait_up_to(
         };
         let led = described.as_ref().filter(|topic| topic.partitions.iter().all(|p| p.leader.is_some()));
         if let Some(found) = led.map(Found::of).filter(|found| found.partitions >= partitions)
-            && not_served(client, &places(topic, found.partitions), timeout)?.is_empty()
+            && not_served(client, &places(topic, found.partitions), timeout.min(patience)).is_empty()
         {
             return Ok(found);
         }
@@ -114,19 +114,12 @@ pub(crate) fn wait_up_to(
 
 /// Waits until the leaders of a topic's partitions serve them. Gives up after `patience`, because a
 /// partition may stay without one.
-pub(crate) fn wait_served(
-    patience: Duration,
-    client: &Client,
-    topic: &str,
-    partitions: u32,
-    timeout: Duration,
-) -> Result<(), FfiError> {
+pub(crate) fn wait_served(patience: Duration, client: &Client, topic: &str, partitions: u32) {
     let deadline = Instant::now() + patience;
     let places = places(topic, partitions);
-    while !not_served(client, &places, timeout)?.is_empty() && Instant::now() < deadline {
+    while !not_served(client, &places, patience).is_empty() && Instant::now() < deadline {
         std::thread::sleep(APPEAR_POLL);
     }
-    Ok(())
 }
 
 /// Returns all partitions of a topic.

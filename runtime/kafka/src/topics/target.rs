@@ -141,7 +141,7 @@ impl OpenRequest {
         let fail = |error: FfiError| port_error_because(context.clone(), &error, client.trouble());
         let mut found = match find(client, topic, timeout).map_err(fail)? {
             Some(found) => {
-                wait_served(APPEAR_IN_LANE, client, topic, found.partitions, timeout).map_err(fail)?;
+                wait_served(APPEAR_IN_LANE, client, topic, found.partitions);
                 found
             }
             None if !self.wanted.creates => return Ok(TopicAnswer::Missing.into()),
@@ -153,7 +153,8 @@ impl OpenRequest {
         let mut not_grown = None;
         if found.partitions < partitions && *grows {
             match self.grow(client) {
-                Ok(grown) => found = grown,
+                Ok(Some(grown)) => found = grown,
+                Ok(None) => return Ok(TopicAnswer::Appearing.into()),
                 Err(reason) => not_grown = Some(reason),
             }
         }
@@ -208,16 +209,21 @@ impl OpenRequest {
         }
     }
 
-    /// Grows the topic. Returns it as it is then, or why it has not grown.
-    fn grow(&self, client: &Client) -> Result<Found, String> {
+    /// Grows the topic. Returns it as it is then, or `None` while its new partitions appear.
+    ///
+    /// # Errors
+    /// Why it has not grown.
+    fn grow(&self, client: &Client) -> Result<Option<Found>, String> {
         let WantedTopic { name, partitions, .. } = &self.wanted;
         if self.maker.is_none() {
             return Err("Strait may not add partitions: manage_topics is off".to_owned());
         }
         tracing::info!("{}, topic {name}: growing it to {partitions} partitions", self.context);
-        grow(client, name, *partitions, self.timeout)
-            .and_then(|()| wait_up_to(APPEAR_IN_LANE, client, name, *partitions, self.timeout))
-            .map_err(|error| error.to_string())
+        grow(client, name, *partitions, self.timeout).map_err(|error| error.to_string())?;
+        match wait_up_to(APPEAR_IN_LANE, client, name, *partitions, self.timeout) {
+            Err(error) if error.code == Code::TIMED_OUT => Ok(None),
+            found => found.map(Some).map_err(|error| error.to_string()),
+        }
     }
 }
 
@@ -242,7 +248,7 @@ pub(crate) fn existing(
     let found: BTreeMap<&str, Found> =
         described.iter().filter(good).map(|topic| (topic.topic.as_str(), Found::of(topic))).collect();
     let all = found.iter().flat_map(|(name, found)| places(name, found.partitions)).collect::<Vec<_>>();
-    let fresh = not_served(client, &all, timeout)?;
+    let fresh = not_served(client, &all, APPEAR_IN_LANE);
     let is_ready = |topic: &&WantedTopic| {
         let large_enough = found.get(&*topic.name).is_some_and(|found| found.partitions >= topic.partitions);
         large_enough && !fresh.contains(&*topic.name)

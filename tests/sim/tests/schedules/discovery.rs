@@ -1,6 +1,7 @@
 //! Topics that come, go, grow and are created again, told late and incompletely.
 
 use strait_core::SourceOffset;
+use strait_flow::{OnGap, Policies};
 use strait_sim::run::lenient;
 use strait_sim::world::source::Rules;
 use strait_sim::world::{Faults, World};
@@ -56,4 +57,27 @@ fn lists_of_topics_that_are_behind_do_no_harm() {
     });
     // A topic that is deleted before anybody has heard of it is no news.
     assert!(outcomes.iter().filter(|outcome| outcome.events.contains("topic_recreated")).count() > 30);
+}
+
+/// Partitions of new topics have no leader for a while, and their topics are created again
+/// meanwhile: each incarnation is copied once.
+#[test]
+fn topics_created_again_before_they_could_be_placed_are_copied_once() {
+    for on_gap in [OnGap::Continue, OnGap::Stop] {
+        let policies = Policies { on_gap, ..lenient() };
+        play(policies, Rules::default(), |mut cluster| async move {
+            begin(&mut cluster).await;
+            cluster.sim.lock().faults = Faults { no_start: 700, stale_topics: 200, ..Faults::default() };
+            for round in 0..3 {
+                create(&mut cluster.sim.lock(), "b", 2);
+                wait_ms(6_000 + 700 * round).await;
+                cluster.sim.lock().delete_source_topic("b");
+                wait_ms(if round == 1 { 0 } else { 6_000 }).await;
+                feed(&mut cluster.sim.lock());
+                cluster.ask_for_retry("b", 0);
+            }
+            create(&mut cluster.sim.lock(), "c", 2);
+            cluster
+        });
+    }
 }
