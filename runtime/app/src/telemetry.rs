@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use strait_core::config::{self, Config, HIDDEN};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cli;
@@ -24,6 +25,12 @@ pub enum LogError {
         /// The parser's message.
         error: tracing_subscriber::filter::ParseError,
     },
+    /// A word of the level is neither a level nor a filter of a module.
+    #[error("'{word}' is no log level: use off, error, warn, info, debug or trace, or MODULE=LEVEL")]
+    Level {
+        /// The word.
+        word: String,
+    },
     /// Another subscriber is installed.
     #[error("logging cannot start: {0}")]
     Start(String),
@@ -36,6 +43,11 @@ pub enum LogError {
 /// [`LogError`].
 pub fn start(level: Option<&str>, format: Option<cli::LogFormat>, config: &Config) -> Result<(), LogError> {
     let level = level.unwrap_or(&config.log.level);
+    // The filter would take it as the name of a module, and silence all others.
+    let is_unknown = |word: &&str| !word.contains(['=', '[']) && word.parse::<LevelFilter>().is_err();
+    if let Some(word) = level.split(',').map(str::trim).find(is_unknown) {
+        return Err(LogError::Level { word: word.to_owned() });
+    }
     let filter = EnvFilter::try_new(level).map_err(|error| LogError::Filter { level: level.to_owned(), error })?;
     let json = match (format, config.log.format) {
         (Some(format), _) => format == cli::LogFormat::Json,

@@ -105,7 +105,7 @@ pub enum SkipError {
         end: i64,
     },
     /// Records would be copied again.
-    #[error("offset {to} is not behind the committed position {from}: what is copied already would be copied again")]
+    #[error("offset {to} is not past the committed position {from}: what is copied already would be copied again")]
     Back {
         /// The offset asked for.
         to: i64,
@@ -158,6 +158,8 @@ pub async fn skip_partition(
     // Also for its writer: the target may lack idempotence.
     let (target, _) = probe::reach(target, timeout).await?;
     let place = locate(source, &target, request, timeout).await?;
+    // A refusal fences nobody.
+    place.resolve(&KafkaProgressStore::new(&target, &request.link, timeout).read(place.lane).await?, request)?;
     let until = Instant::now() + PATIENCE;
     loop {
         let tuning =
@@ -288,8 +290,13 @@ async fn move_position(
     let context = format!("link {}, lane {}: moving the position of {}", request.link, place.lane, place.key);
     let taken = owner.take().await?;
     if !taken.unfenced.is_empty() {
-        let reason = format!("transactional ids {:?} are not fenced: {}", taken.unfenced, taken.unfenced_because);
-        return Err(own(Class::Retry, context, reason).into());
+        // Another take would fence the process that runs the lane again, to no avail.
+        let reason = format!(
+            "transactional ids {:?} cannot be fenced: {}; mend the target partition that holds up their \
+             transactions, then ask again",
+            taken.unfenced, taken.unfenced_because
+        );
+        return Err(own(Class::Stop, context, reason).into());
     }
     // Nobody else can commit for this lane any more.
     let known = KafkaProgressStore::new(target, &request.link, timeout).read(place.lane).await?;

@@ -49,7 +49,9 @@ async fn retry(State(board): State<Arc<Board>>, Path(name): Path<String>, body: 
         Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("the body: {error}")),
     };
     let Some(link) = board.link(&name) else {
-        return problem(StatusCode::NOT_FOUND, &format!("no link is named '{name}'"));
+        let known: Vec<&str> = board.links().iter().map(|link| &*link.name).collect();
+        let text = format!("no link is named '{name}'; there are: {}", known.join(", "));
+        return problem(StatusCode::NOT_FOUND, &text);
     };
     let Some(work) = link.work() else {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the link is not prepared yet");
@@ -78,7 +80,7 @@ fn has_lane(status: &LinkStatus, lane: LaneId, request: &RetryRequest) -> Result
     let mine: Vec<String> = mine.keys().map(ToString::to_string).collect();
     let mine = if mine.is_empty() { "none".to_owned() } else { mine.join(", ") };
     Err(format!(
-        "{topic}-{partition} is in lane {lane}, which another process moves (this one has {mine}); ask that process"
+        "{topic}-{partition} is in lane {lane}, which this process does not have (it has {mine}); ask the process that has it"
     ))
 }
 
@@ -97,8 +99,7 @@ async fn ask(work: &Work, lane: LaneId, request: &RetryRequest) -> Result<&'stat
         Err(_) => {
             let trouble = work.status.lanes().remove(&lane).map(|lane| lane.trouble).filter(|text| !text.is_empty());
             let why = trouble.map(|trouble| format!(" ({trouble})")).unwrap_or_default();
-            let text =
-                format!("lane {lane} does not answer{why}; when it is taken again, it retries all its partitions");
+            let text = format!("lane {lane} does not answer{why}; ask again once it runs");
             Err((StatusCode::SERVICE_UNAVAILABLE, text))
         }
     }
@@ -114,12 +115,12 @@ mod tests {
     fn the_lane_of_another_process_is_named() {
         let status = LinkStatus::default();
         let request = RetryRequest { topic: "orders".to_owned(), partition: 3 };
-        assert!(has_lane(&status, LaneId(2), &request).unwrap_err().contains("this one has none"));
+        assert!(has_lane(&status, LaneId(2), &request).unwrap_err().contains("it has none"));
         for lane in [0, 1] {
             status.set_lane(LaneId(lane), LaneState::Running, Duration::ZERO);
         }
         let refused = has_lane(&status, LaneId(2), &request).unwrap_err();
-        assert!(refused.contains("orders-3 is in lane 2") && refused.contains("this one has 0, 1"), "{refused}");
+        assert!(refused.contains("orders-3 is in lane 2") && refused.contains("it has 0, 1"), "{refused}");
         assert_eq!(has_lane(&status, LaneId(1), &request), Ok(()));
     }
 }

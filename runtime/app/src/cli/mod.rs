@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// The configuration that commands read where none is named.
+pub const DEFAULT_FILE: &str = "strait.toml";
+
 /// Moves records between Kafka clusters, through plugins.
 ///
 /// A configuration names clusters, and links that copy topics from one to another. Begin with
@@ -62,7 +65,7 @@ pub enum Command {
     /// Change how many processes can share a link.
     #[command(subcommand)]
     Lanes(LanesCommand),
-    /// Move the position of a partition.
+    /// Retry a partition, or move its position.
     #[command(subcommand)]
     Partitions(PartitionsCommand),
 }
@@ -72,7 +75,7 @@ pub enum Command {
 pub struct ConfigFile {
     /// The configuration: TOML, YAML or JSON by its extension. Variables like STRAIT_LINKS__0__NAME
     /// override it.
-    #[arg(short = 'c', long = "config", value_name = "FILE", default_value = "strait.toml")]
+    #[arg(short = 'c', long = "config", value_name = "FILE", default_value = DEFAULT_FILE)]
     pub file: PathBuf,
 }
 

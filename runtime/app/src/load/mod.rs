@@ -24,6 +24,7 @@ use serde_json::Value;
 use strait_core::config::structure::{self, Shape};
 use strait_core::config::{self, AdminListen, Config, Gravity, Part, Problem, Step};
 
+use crate::cli::DEFAULT_FILE;
 use crate::report::{Finding, Place, Report};
 use crate::telemetry::Mask;
 use document::Format;
@@ -176,7 +177,8 @@ pub fn trusted_plugin_keys(file: &FilePath, environment: &Environment) -> Result
     Ok(keys.map(|key| key.as_str().unwrap_or_default().to_owned()).collect())
 }
 
-/// Returns the merged layers without validation; only the environment where there is no file.
+/// Returns the merged layers without validation; only the environment where the default file does
+/// not exist. One that was named must: another process listens at the default address.
 fn as_written(file: &FilePath, environment: &Environment) -> Result<Value, SettingError> {
     let name = file.display().to_string();
     let mut tree = Value::Object(serde_json::Map::new());
@@ -188,7 +190,7 @@ fn as_written(file: &FilePath, environment: &Environment) -> Result<Value, Setti
             tree = parsed.tree;
         }
         (None, _) => return Err(SettingError::UnknownFormat(name)),
-        (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+        (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound && name == DEFAULT_FILE => {}
         (_, Err(error)) => return Err(SettingError::Read { file: name, error }),
     }
     let merged = layers::merge(&name, tree, &environment.variables);

@@ -36,7 +36,7 @@ pub(super) enum Reason {
     },
     /// A plugin of the chain broke before or was rolled back.
     #[error(
-        "{plugin} broke before or was rolled back; change the file, or retry it with `strait plugin reload {link} --force`"
+        "{plugin} broke before or was rolled back; change the file, or retry it with `strait plugin reload --link {link} --force`"
     )]
     KnownBad {
         /// The plugin, or the chain.
@@ -49,7 +49,7 @@ pub(super) enum Reason {
     Load(#[from] LoadError),
     /// The chain would protect less than the active one, and nobody confirmed that.
     #[error(
-        "it would protect less than the active plugins: {}; if that is intended, confirm it with `strait plugin reload {link} --confirm`",
+        "it would protect less than the active plugins: {}; if that is intended, confirm it with `strait plugin reload --link {link} --confirm`",
         losses.join("; ")
     )]
     ProtectsLess {

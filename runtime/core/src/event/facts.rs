@@ -196,7 +196,8 @@ impl Event {
             Self::SourceConfigUnknown { .. } => "grant DescribeConfigs on the source topics",
             Self::TargetStuck { .. } => "repair the target partition: it needs a leader and min.insync.replicas",
             Self::RecordStopped { .. } => {
-                "change the plugins so that they drop or change the record, or set on_refused = \"quarantine\""
+                "change the plugins so that they drop or change the record, change the policy that stops it, or move the \
+                 partition past it with strait partitions skip"
             }
             Self::QuarantineFailed { .. } => "grant Write on the quarantine topic, or repair the source",
             Self::PluginFailed { .. } => "fix the plugin or the names that it returns",

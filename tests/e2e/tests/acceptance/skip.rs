@@ -37,7 +37,7 @@ fn a_partition_is_moved_past_a_poisoned_record_while_its_link_runs() {
 
     let (code, said) = skip(&config, &["0", "--to", "11"]);
     assert!(code == Some(0) && said.contains("at offset 10. Skipping to 11 leaves out up to 1 records"), "{said}");
-    for (to, why) in [("21", "choose one from 0"), ("5", "not behind the committed position 10")] {
+    for (to, why) in [("21", "choose one from 0"), ("5", "not past the committed position 10")] {
         let (code, said) = skip(&config, &["0", "--to", to, "--yes"]);
         assert!(code == Some(1) && said.contains(why), "{to}: {said}");
     }
