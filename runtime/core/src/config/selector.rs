@@ -33,8 +33,8 @@ impl Selector {
         self.include.is_match(topic) && !self.exclude.is_match(topic) && !is_reserved(topic)
     }
 
-    /// Returns the topics that `topics` names, as opposed to those that a pattern of it matches, and
-    /// that the link copies if they exist.
+    /// Returns the topics that `topics` names, as opposed to those that a pattern of it matches,
+    /// and that the link copies if they exist.
     pub fn named(&self) -> impl Iterator<Item = &str> {
         self.named.iter().map(String::as_str).filter(|name| self.selects(name))
     }

@@ -349,8 +349,8 @@ impl Lane<'_> {
         Ok(mine)
     }
 
-    /// Returns whether a partition for which the source tells no id cannot do without. `key` has the
-    /// id of the list of topics, if that has one.
+    /// Returns whether a partition for which the source tells no id cannot do without. `key` has
+    /// the id of the list of topics, if that has one.
     fn needs_id(&mut self, key: &PartitionKey) -> bool {
         if let Some(stream) = self.partitions.stream_of(&key.topic, key.partition) {
             return self.partitions.at(stream).key().topic_id.is_other_than(key.topic_id);
