@@ -53,17 +53,18 @@ impl Measured {
         let fetch_max = link.fetch_mib_max as usize * MIB;
         let short_lines = self.source_round_trip.as_micros() / SHORT_ROUND_TRIP.as_micros();
         let short_lines = usize::try_from(short_lines).unwrap_or(usize::MAX).max(1);
-        let partition_fetch_bytes = MIB.saturating_mul(short_lines).min(8 * MIB).min(fetch_max);
         let half_of_lane = (self.bytes_per_lane(link) / 2).max(MIB);
+        // Half of the memory for one batch, whatever the number of lanes: batches larger than a
+        // fetch are rare.
+        let answer_bytes = link.memory_mib_max as usize * MIB / 2;
+        let partition_fetch_bytes = MIB.saturating_mul(short_lines).min(8 * MIB).min(fetch_max).min(answer_bytes);
         SourceTuning {
             // One fetch being read, and over a long line one on its way. More would only leave the
             // processor's cache.
             fetch_budget_bytes: (partition_fetch_bytes * short_lines.min(2)).clamp(MIB, half_of_lane),
             partition_fetch_bytes,
-            fetch_bytes: partition_fetch_bytes.saturating_mul(4).min(fetch_max),
-            // Half of the memory for one batch, whatever the number of lanes: batches larger than a
-            // fetch are rare.
-            answer_bytes: link.memory_mib_max as usize * MIB / 2,
+            fetch_bytes: partition_fetch_bytes.saturating_mul(4).min(fetch_max).min(answer_bytes),
+            answer_bytes,
             partitions: self.partitions.div_ceil(self.lanes.max(1) as usize),
             request_timeout: REQUEST,
             ..SourceTuning::default()
@@ -140,6 +141,13 @@ mod tests {
         let link = link_with(&json!({ "fetch_mib_max": 64, "memory_mib_max": 4096 }));
         let tuning = measured(1, 1, 500, 0).source(&link);
         assert_eq!((tuning.partition_fetch_bytes, tuning.fetch_bytes), (8 * MIB, 32 * MIB));
+        // No answer is larger than what one batch may have, however long the line is.
+        for memory in [2, 8, 16] {
+            let link = link_with(&json!({ "fetch_mib_max": 64, "memory_mib_max": memory }));
+            let tuning = measured(1, 1, 500, 0).source(&link);
+            assert_eq!((tuning.fetch_bytes, tuning.answer_bytes), (memory * MIB / 2, memory * MIB / 2));
+            assert!(tuning.partition_fetch_bytes <= tuning.fetch_bytes);
+        }
     }
 
     #[test]

@@ -182,6 +182,8 @@ fn at_least_once_loses_nothing_and_each_owner_copies_in_order() {
     progress.wait();
     assert!(ends.sum().unwrap() < 4 * count as i64, "everything was copied before the last kill");
     drop(line);
+    // What moved may have been in flight from the one that was killed.
+    strait.wait_line("a lane of the last one", SOON, |line| line.message() == "taking the lane").unwrap();
     strait.terminate().unwrap();
     assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0), "{}", strait.stderr());
     copy(&config);
