@@ -138,11 +138,7 @@ pub async fn plan_skip(
     request: &SkipRequest,
     timeout: Duration,
 ) -> Result<Skipped, SkipError> {
-    let place = locate(source, target, request, timeout).await?;
-    let store = KafkaProgressStore::new(target, &request.link, timeout).committed_by_now();
-    let known = store.read(place.lane).await?;
-    let (skipped, ..) = place.resolve(&known, request)?;
-    Ok(skipped)
+    locate(source, target, request, timeout).await?.plan(target, request, timeout).await
 }
 
 /// Moves the position of a partition, and fences the process that runs its lane.
@@ -159,7 +155,7 @@ pub async fn skip_partition(
     let (target, _) = probe::reach(target, timeout).await?;
     let place = locate(source, &target, request, timeout).await?;
     // A refusal fences nobody.
-    place.resolve(&KafkaProgressStore::new(&target, &request.link, timeout).read(place.lane).await?, request)?;
+    place.plan(&target, request, timeout).await?;
     let until = Instant::now() + PATIENCE;
     loop {
         let tuning =
@@ -186,6 +182,19 @@ struct Location {
 }
 
 impl Location {
+    /// Returns what a skip would do by what is committed now. Waits for no open transaction: the
+    /// lane's own may hang, which is a reason to skip.
+    async fn plan(
+        &self,
+        target: &ClusterConfig,
+        request: &SkipRequest,
+        timeout: Duration,
+    ) -> Result<Skipped, SkipError> {
+        let store = KafkaProgressStore::new(target, &request.link, timeout).committed_by_now();
+        let (skipped, ..) = self.resolve(&store.read(self.lane).await?, request)?;
+        Ok(skipped)
+    }
+
     /// Returns what a skip does, and where the partition resumes until then.
     fn resolve<'a>(
         &self,
