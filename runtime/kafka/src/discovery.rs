@@ -130,14 +130,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_cannot_be_described_is_told_from_one_that_does_not_exist() {
-        let described = |topic: &str, code: Code| TopicDescription {
-            topic: topic.to_owned(),
-            id: [7; 16],
-            partitions: Vec::new(),
-            operations: Vec::new(),
-            code,
-            text: code.text(),
-        };
+        let described = TopicDescription::answered;
         let all = vec![
             described("well", Code::OK),
             described("denied", Code::TOPIC_AUTHORIZATION_FAILED),

@@ -165,9 +165,8 @@ impl ProgressStore for KafkaProgressStore {
 
     async fn ends(&self, lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError> {
         let (topic, timeout) = (progress_topic(&self.link), self.timeout);
-        let partitions = 0..i32::try_from(lanes).unwrap_or(i32::MAX);
         let listed = self.client.ask(move |client| {
-            let places: Vec<Place> = partitions.map(|partition| Place::of(&*topic, partition)).collect();
+            let places: Vec<Place> = Place::all_of(&topic, lanes).collect();
             queries::list_each(client, &places, OffsetSpec::Latest, false, timeout)
         });
         let end = |((_, partition), answer): ((String, i32), Result<i64, FfiError>)| {

@@ -288,14 +288,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_cannot_be_described_hides_no_other_and_is_not_gone() {
-        let described = |topic: &str, code: Code| TopicDescription {
-            topic: topic.to_owned(),
-            id: [7; 16],
-            partitions: Vec::new(),
-            operations: Vec::new(),
-            code,
-            text: code.text(),
-        };
+        let described = TopicDescription::answered;
         let failures = [
             ("denied", Code::TOPIC_AUTHORIZATION_FAILED),
             ("electing", Code::LEADER_NOT_AVAILABLE),

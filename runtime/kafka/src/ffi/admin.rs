@@ -27,6 +27,15 @@ pub struct TopicDescription {
     pub text: String,
 }
 
+#[cfg(test)]
+impl TopicDescription {
+    /// Returns the description of a topic that is answered with this code.
+    pub(crate) fn answered(topic: &str, code: Code) -> Self {
+        let (partitions, operations) = (Vec::new(), Vec::new());
+        Self { topic: topic.to_owned(), id: [7; 16], partitions, operations, code, text: code.text() }
+    }
+}
+
 /// A partition of a [`TopicDescription`].
 #[derive(Clone, Debug)]
 pub struct PartitionDescription {

@@ -22,6 +22,11 @@ impl Place {
     pub fn of(topic: impl Into<String>, partition: i32) -> Self {
         Self { topic: topic.into(), partition, offset: -1001, leader_epoch: -1 }
     }
+
+    /// Returns the partitions of a topic that has so many, without positions.
+    pub fn all_of(topic: &str, partitions: u32) -> impl Iterator<Item = Self> + use<'_> {
+        (0..i32::try_from(partitions).unwrap_or(i32::MAX)).map(move |partition| Self::of(topic, partition))
+    }
 }
 
 /// The kind of offset to list (values of the ListOffsets request).

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The figures of one report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,34 +18,34 @@ impl Statistics {
     /// Reads a report; `None` if it is of another kind. It has an offset for each partition, which
     /// are read for a consumer only.
     pub fn of(json: &[u8], with_offsets: bool) -> Option<Self> {
-        let report = serde_json::from_slice::<Report>(json).ok()?;
-        let (mut total, mut count) = (0_u64, 0_u64);
-        for broker in report.brokers.values().filter(|broker| broker.nodeid >= 0) {
-            total = total.saturating_add(broker.rtt.avg.saturating_mul(broker.rtt.cnt));
-            count = count.saturating_add(broker.rtt.cnt);
+        if with_offsets {
+            let report = serde_json::from_slice::<Report<BTreeMap<String, Topic>>>(json).ok()?;
+            let partitions = report.topics.values().flat_map(|topic| topic.partitions.values());
+            let next_offset = partitions.map(|partition| partition.next_offset).max().unwrap_or(0).max(0);
+            return Some(Self { round_trip_us: report.round_trip_us(), next_offset });
         }
-        let next_offset = if with_offsets { next_offset(json)? } else { 0 };
-        Some(Self { round_trip_us: total.checked_div(count).map(|average| average.max(1)), next_offset })
+        let report = serde_json::from_slice::<Report<IgnoredAny>>(json).ok()?;
+        Some(Self { round_trip_us: report.round_trip_us(), next_offset: 0 })
     }
 }
 
-fn next_offset(json: &[u8]) -> Option<i64> {
-    let report = serde_json::from_slice::<Offsets>(json).ok()?;
-    let partitions = report.topics.values().flat_map(|topic| topic.partitions.values());
-    Some(partitions.map(|partition| partition.next_offset).max().unwrap_or(0).max(0))
-}
-
 #[derive(Deserialize)]
-struct Report {
+struct Report<T> {
     #[serde(default)]
     brokers: BTreeMap<String, Broker>,
+    #[serde(default)]
+    topics: T,
 }
 
-/// The part of a report that has the partitions.
-#[derive(Deserialize)]
-struct Offsets {
-    #[serde(default)]
-    topics: BTreeMap<String, Topic>,
+impl<T> Report<T> {
+    fn round_trip_us(&self) -> Option<u64> {
+        let (mut total, mut count) = (0_u64, 0_u64);
+        for broker in self.brokers.values().filter(|broker| broker.nodeid >= 0) {
+            total = total.saturating_add(broker.rtt.avg.saturating_mul(broker.rtt.cnt));
+            count = count.saturating_add(broker.rtt.cnt);
+        }
+        total.checked_div(count).map(|average| average.max(1))
+    }
 }
 
 #[derive(Deserialize)]

@@ -99,7 +99,7 @@ pub(crate) fn wait_up_to(
         };
         let led = described.as_ref().filter(|topic| topic.partitions.iter().all(|p| p.leader.is_some()));
         if let Some(found) = led.map(Found::of).filter(|found| found.partitions >= partitions)
-            && not_served(client, &places(topic, found.partitions), timeout.min(patience)).is_empty()
+            && is_served(client, topic, found.partitions, timeout.min(patience))
         {
             return Ok(found);
         }
@@ -116,14 +116,11 @@ pub(crate) fn wait_up_to(
 /// partition may stay without one.
 pub(crate) fn wait_served(patience: Duration, client: &Client, topic: &str, partitions: u32) {
     let deadline = Instant::now() + patience;
-    let places = places(topic, partitions);
-    while !not_served(client, &places, patience).is_empty() && Instant::now() < deadline {
+    while !is_served(client, topic, partitions, patience) && Instant::now() < deadline {
         std::thread::sleep(APPEAR_POLL);
     }
 }
 
-/// Returns all partitions of a topic.
-pub(crate) fn places(topic: &str, partitions: u32) -> Vec<Place> {
-    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
-    (0..partitions).map(|partition| Place::of(topic, partition)).collect()
+fn is_served(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> bool {
+    not_served(client, &Place::all_of(topic, partitions).collect::<Vec<_>>(), timeout).is_empty()
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use strait_flow::ports::{PortError, TargetTopic, TopicAnswer, TopicHandle, WantedTopic};
 
 use super::maker::TopicMaker;
-use super::{Found, find, grow, places, wait_served, wait_up_to};
+use super::{Found, find, grow, wait_served, wait_up_to};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, port_error_because};
-use crate::ffi::{Client, Code, FfiError, TopicConfigs, TopicDescription};
+use crate::ffi::{Client, Code, FfiError, Place, TopicConfigs, TopicDescription};
 use crate::lazy_client::LazyClient;
 use crate::operation::Operation;
 use crate::queries::{describe, is_denied, is_unsupported, not_served};
@@ -191,7 +191,7 @@ impl OpenRequest {
     /// Creates the topic. Whatever keeps it from being created concerns this topic alone, and is an
     /// answer.
     fn create(&self, client: &Client) -> Result<Result<Found, TopicAnswer>, PortError> {
-        let WantedTopic { name, partitions, .. } = &self.wanted;
+        let partitions = self.wanted.partitions;
         let Some(maker) = &self.maker else {
             let text = format!(
                 "the topic does not exist and Strait may not create it; create it with at least {partitions} partitions"
@@ -203,9 +203,17 @@ impl OpenRequest {
             let denied = is_denied(error.code);
             return Ok(Err(if denied { TopicAnswer::Denied(reason) } else { TopicAnswer::NotCreated(reason) }));
         }
+        let found = self.appeared(client);
+        let found = found.map_err(|error| port_error_because(&self.context, &error, client.trouble()))?;
+        Ok(found.ok_or(TopicAnswer::Appearing))
+    }
+
+    /// Waits for the partitions that were created. `None` if they have not appeared yet.
+    fn appeared(&self, client: &Client) -> Result<Option<Found>, FfiError> {
+        let WantedTopic { name, partitions, .. } = &self.wanted;
         match wait_up_to(APPEAR_IN_LANE, client, name, *partitions, self.timeout) {
-            Err(error) if error.code == Code::TIMED_OUT => Ok(Err(TopicAnswer::Appearing)),
-            found => Ok(Ok(found.map_err(|error| port_error_because(&self.context, &error, client.trouble()))?)),
+            Err(error) if error.code == Code::TIMED_OUT => Ok(None),
+            found => found.map(Some),
         }
     }
 
@@ -220,10 +228,7 @@ impl OpenRequest {
         }
         tracing::info!("{}, topic {name}: growing it to {partitions} partitions", self.context);
         grow(client, name, *partitions, self.timeout).map_err(|error| error.to_string())?;
-        match wait_up_to(APPEAR_IN_LANE, client, name, *partitions, self.timeout) {
-            Err(error) if error.code == Code::TIMED_OUT => Ok(None),
-            found => found.map(Some).map_err(|error| error.to_string()),
-        }
+        self.appeared(client).map_err(|error| error.to_string())
     }
 }
 
@@ -247,12 +252,11 @@ pub(crate) fn existing(
     let good = |topic: &&TopicDescription| topic.code == Code::OK && may_write(topic);
     let found: BTreeMap<&str, Found> =
         described.iter().filter(good).map(|topic| (topic.topic.as_str(), Found::of(topic))).collect();
-    let all = found.iter().flat_map(|(name, found)| places(name, found.partitions)).collect::<Vec<_>>();
-    let fresh = not_served(client, &all, APPEAR_IN_LANE);
-    let is_ready = |topic: &&WantedTopic| {
-        let large_enough = found.get(&*topic.name).is_some_and(|found| found.partitions >= topic.partitions);
-        large_enough && !fresh.contains(&*topic.name)
-    };
+    let found_of = |topic: &WantedTopic| found.get(&*topic.name).filter(|found| found.partitions >= topic.partitions);
+    let places = wanted.iter().filter_map(|topic| Some((topic, found_of(topic)?.partitions)));
+    let places: Vec<Place> = places.flat_map(|(topic, partitions)| Place::all_of(&topic.name, partitions)).collect();
+    let fresh = not_served(client, &places, APPEAR_IN_LANE);
+    let is_ready = |topic: &&WantedTopic| found_of(topic).is_some() && !fresh.contains(&*topic.name);
     let wanted: Vec<&WantedTopic> = wanted.iter().filter(is_ready).collect();
     let names: Vec<&str> = wanted.iter().map(|topic| &*topic.name).collect();
     let configs: BTreeMap<String, TopicConfigs> = match client.configs_of_topics(&names, timeout) {
