@@ -257,9 +257,9 @@ pub enum PartitionsCommand {
     Retry(RetryPartition),
 }
 
-/// The arguments of `strait partitions retry`.
-#[derive(Debug, Args)]
-pub struct RetryPartition {
+/// A source partition of a link.
+#[derive(Clone, Debug, Args)]
+pub struct PartitionOf {
     /// Name of the link.
     #[arg(value_name = "LINK")]
     pub link: String,
@@ -268,7 +268,15 @@ pub struct RetryPartition {
     pub topic: String,
     /// Partition number.
     #[arg(value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
-    pub partition: i32,
+    pub number: i32,
+}
+
+/// The arguments of `strait partitions retry`.
+#[derive(Debug, Args)]
+pub struct RetryPartition {
+    /// The partition.
+    #[command(flatten)]
+    pub partition: PartitionOf,
     /// The process.
     #[command(flatten)]
     pub at: AdminAt,
@@ -277,15 +285,9 @@ pub struct RetryPartition {
 /// The arguments of `strait partitions skip`.
 #[derive(Debug, Args)]
 pub struct SkipPartition {
-    /// Name of the link.
-    #[arg(value_name = "LINK")]
-    pub link: String,
-    /// Source topic.
-    #[arg(value_name = "TOPIC")]
-    pub topic: String,
-    /// Partition number.
-    #[arg(value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
-    pub partition: i32,
+    /// The partition.
+    #[command(flatten)]
+    pub partition: PartitionOf,
     /// The next source offset to read, between the start of the log and its last stable offset.
     #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
     pub to: i64,

@@ -10,7 +10,7 @@ use strait_kafka::{SkipRequest, Skipped, plan_skip, skip_partition};
 
 use super::status::{client, plain};
 use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print};
-use crate::cli::{PartitionsCommand, RetryPartition, SkipPartition};
+use crate::cli::{PartitionOf, PartitionsCommand, RetryPartition, SkipPartition};
 use crate::compose;
 
 /// How long the process may take to answer: its lane has ten seconds.
@@ -30,7 +30,7 @@ fn retry(args: &RetryPartition) -> End {
         Ok(client) => client,
         Err(end) => return end,
     };
-    let RetryPartition { link, topic, partition, .. } = args;
+    let PartitionOf { link, topic, number: partition } = &args.partition;
     let body = json!({ "topic": topic, "partition": partition });
     match client.post(&format!("/api/v1/partitions/{link}/retry"), &body, RETRY_TIMEOUT) {
         Ok(answer) if answer.get("outcome").and_then(Value::as_str) == Some("running") => {
@@ -42,7 +42,7 @@ fn retry(args: &RetryPartition) -> End {
 }
 
 fn skip(args: &SkipPartition) -> End {
-    let (topic, partition) = (&args.topic, args.partition);
+    let PartitionOf { topic, number: partition, .. } = &args.partition;
     match try_skip(args) {
         Ok(Skipped { from, to, lost, .. }) if !args.yes => print(&format!(
             "{topic}-{partition} is at offset {from}. Skipping to {to} leaves out up to {lost} records, for good. Nothing was changed: add --yes to do it"
@@ -56,12 +56,13 @@ fn skip(args: &SkipPartition) -> End {
 
 fn try_skip(args: &SkipPartition) -> Result<Skipped, End> {
     let loaded = load(&args.config)?;
-    let link = link_of(&loaded, &args.link)?;
+    let PartitionOf { link, topic, number } = &args.partition;
+    let link = link_of(&loaded, link)?;
     let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
     let request = SkipRequest {
         link: link.name.clone(),
-        topic: args.topic.clone(),
-        partition: args.partition,
+        topic: topic.clone(),
+        partition: *number,
         to: args.to,
         by: std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned()),
         at: SystemClock::start().unix_ms(),
