@@ -114,9 +114,7 @@ impl TargetTopics {
         }
         Ok(answer)
     }
-}
 
-impl TargetTopics {
     /// Forgets what kept topics from being opened, so that the target is asked again.
     pub fn forget_lacking(&mut self) {
         self.lacking.clear();

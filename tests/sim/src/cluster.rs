@@ -316,20 +316,23 @@ impl Cluster {
         }
     }
 
+    fn owner_of(&self, key: &PartitionKey) -> Option<(usize, &Member)> {
+        let lane = lanes::lane_of(&key.topic, key.partition, self.sim.lock().lanes);
+        let proc = (*self.owner.get(lane.0 as usize)?)?;
+        Some((proc, self.members.get(proc)?))
+    }
+
     /// Returns the status of the process that owns a partition's lane.
     #[must_use]
     pub fn status_of(&self, key: &PartitionKey) -> Option<Arc<LinkStatus>> {
-        let lane = lanes::lane_of(&key.topic, key.partition, self.sim.lock().lanes);
-        let proc = (*self.owner.get(lane.0 as usize)?)?;
-        Some(Arc::clone(&self.members.get(proc)?.status))
+        Some(Arc::clone(&self.owner_of(key)?.1.status))
     }
 
     /// Returns the process that owns a partition's lane, if it reports the partition as stopped.
     #[must_use]
     pub fn is_stopped(&self, key: &PartitionKey) -> Option<usize> {
-        let lane = lanes::lane_of(&key.topic, key.partition, self.sim.lock().lanes);
-        let proc = (*self.owner.get(lane.0 as usize)?)?;
-        let partitions = self.members.get(proc)?.status.partitions();
+        let (proc, member) = self.owner_of(key)?;
+        let partitions = member.status.partitions();
         let same = |(other, status): (&PartitionKey, &PartitionStatus)| {
             other.topic == key.topic && other.partition == key.partition && status.activity == Activity::Stopped
         };

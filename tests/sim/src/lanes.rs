@@ -1,10 +1,10 @@
 //! The lanes of a simulated process: tasks on the simulation's executor instead of threads.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use strait_core::LaneId;
 use strait_flow::ports::{PortError, SourceTopic};
-use strait_flow::{LaneEnd, LaneRun, LaneSpawner};
+use strait_flow::{LaneEnd, LaneRun, LaneSpawner, lock};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -36,7 +36,7 @@ impl SimLanes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Task>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tasks)
     }
 
     /// Passes the discovered topics on to the lanes, forever.
@@ -53,7 +53,7 @@ impl SimLanes {
     /// Returns whether a lane runs here.
     #[must_use]
     pub fn runs(&self, lane: LaneId) -> bool {
-        self.lock().iter().any(|task| task.lane == lane && !task.handle.is_finished())
+        self.running().contains(&lane)
     }
 
     /// Returns the lanes that run here.

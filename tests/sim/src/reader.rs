@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strait_core::batch::{BatchBuilder, TimestampType};
 use strait_core::{LeaderEpoch, PartitionKey, SourceOffset, TopicId};
-use strait_flow::ports::{Class, Fetched, LogBounds, PortError, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
+use strait_flow::ports::{Fetched, LogBounds, PortError, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
 use tokio::time::Instant;
 
 use crate::world::{Bug, Sim, World, retry};
@@ -217,8 +217,7 @@ impl Source for SimSource {
             let resolve = |key: PartitionKey| {
                 let start = world.source.resolve(start, &key.topic, key.partition)?;
                 if world.rng.chance(no_start) {
-                    let error = PortError::new(Class::Retry, "source", format!("{key} has no leader"));
-                    return Some((key, Err(error)));
+                    return Some((key, Err(retry("source", "the partition has no leader"))));
                 }
                 (!world.rng.chance(no_start)).then_some((key, Ok(start)))
             };

@@ -137,7 +137,7 @@ impl Lane<'_> {
             let token = Token { stream: stream.number(), sequence: window.next_sequence() };
             let outgoing = copy.outgoing(&topic, partition, token);
             let size = outgoing.counted_bytes();
-            let (offset, mark) = (copy.record.offset, copy.record.mark());
+            let offset = copy.record.offset;
             let place = Place { topic: topic.handle, partition };
             // A record that may not fit even after compression goes alone: only it may be refused.
             let manner = match window.manner(offset) {
@@ -150,6 +150,7 @@ impl Lane<'_> {
                 sent = Some(Sent::MustWait);
                 break;
             }
+            let mark = copy.record.mark();
             match target.produce(transactions.slot(), &outgoing) {
                 Ok(()) => {}
                 Err(ProduceError::QueueFull) => {
