@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 use strait_e2e::{ConfigFolder, Strait, write_records};
 
-use crate::support::{Pair, SOON, Turn, link, numbered, wait_until};
+use crate::support::{Pair, SOON, Turn, link, numbered, stop, wait_until};
 
 /// Sends a request as it stands; returns the status code and the body.
 fn ask(address: &str, request: &str) -> (u16, String) {
@@ -90,8 +90,7 @@ impl Watched {
     }
 
     fn end(mut self) {
-        self.strait.terminate().unwrap();
-        assert_eq!(self.strait.wait_end(SOON).unwrap().code(), Some(0));
+        stop(&mut self.strait);
         let (code, _, error) = self.ask(&["status"]);
         assert!(code == Some(1) && error.contains("is strait run running"), "{error}");
     }
@@ -163,8 +162,7 @@ fn a_process_without_a_lane_is_ready_and_bad_requests_are_refused() {
     wait_until("ready without a lane", SOON, || (get(&beside, "/readyz").0 == 200).then_some(()));
     let running = format!("strait_lanes{{{},state=\"running\"}}", watched.labels());
     assert_eq!(series(&get(&beside, "/metrics").1, &running), Some(0.0));
-    second.terminate().unwrap();
-    assert_eq!(second.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut second);
 
     let address = &watched.address;
     let stranger = "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n";

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use rand::Rng as _;
-use strait_e2e::{ConfigFolder, Isolation, Record, Strait, TestClient, write_records};
+use strait_e2e::{ConfigFolder, Isolation, Record, Strait};
 
 use crate::support::{COPIED, Pair, SOON, Turn, copy, keys, link, numbered, record, seeded, wait_until};
 
@@ -19,10 +19,6 @@ fn noisy(first: u64, count: u64, bytes: usize) -> Vec<Record> {
     (first..first + count).map(one).collect()
 }
 
-fn write(client: &TestClient, topic: &str, records: &[Record]) {
-    write_records(&client.config(), topic, records).unwrap();
-}
-
 #[test]
 fn six_topics_merged_into_one_share_its_batches_and_no_record_is_blamed() {
     const EACH: u64 = 200;
@@ -32,7 +28,7 @@ fn six_topics_merged_into_one_share_its_batches_and_no_record_is_blamed() {
     for number in 0..6_u64 {
         let topic = format!("merged-{number}");
         source.create_topic(&topic, 1, &[]).unwrap();
-        write(&source, &topic, &noisy(number * 1000, EACH, 10_000));
+        source.write(&topic, &noisy(number * 1000, EACH, 10_000)).unwrap();
     }
     let into_one = "merge_topics = true\n[[links.plugins]]\nplugin = \"rename\"\n\
                     config = { pattern = \"merged-[0-9]\", replacement = \"merged\", merge = true }\n";
@@ -70,11 +66,11 @@ fn records_that_are_too_large_go_to_quarantine_without_a_restart_and_hold_up_nob
     target.create_topic("source.oversized", 1, &[("max.message.bytes", "100000")]).unwrap();
     let records = with_big_ones(SMALL);
     let big = records.len() as u64 - SMALL;
-    write(&source, "oversized", &records);
+    source.write("oversized", &records).unwrap();
     // Text that the target takes once it is compressed.
     let text = record(Some(b"text"), Some("the same words again ".repeat(20_000).as_bytes()));
-    write(&source, "oversized", std::slice::from_ref(&text));
-    write(&source, "oversized-beside", &numbered(0, 0, SMALL));
+    source.write("oversized", std::slice::from_ref(&text)).unwrap();
+    source.write("oversized-beside", &numbered(0, 0, SMALL)).unwrap();
 
     let config: ConfigFolder = pair.config(&link("oversized", &["oversized", "oversized-beside"], 1, ""));
     let began = Instant::now();

@@ -7,7 +7,8 @@ use rand::RngExt as _;
 use strait_e2e::{ConfigFolder, GeneratorSpec, Isolation, Strait, generate, write_records};
 
 use crate::support::{
-    Ends, Pair, SOON, SlowLine, Turn, copy, keys, lanes_of, link, now, numbered, records, seeded, single, wait_until,
+    Ends, Pair, SOON, SlowLine, Turn, copy, keys, lanes_of, link, now, numbered, records, seeded, single, stop,
+    wait_until,
 };
 
 /// Small fetches, so that a slow line delivers some records at a time and not all of a fetch at
@@ -116,8 +117,7 @@ fn twenty_kills_three_broker_losses_five_cuts_and_a_zombie_neither_lose_nor_dupl
 
     pair.source.proxy(0).unwrap().heal();
     for strait in &mut crew {
-        strait.terminate().unwrap();
-        assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+        stop(strait);
     }
     copy(&config);
     pair.assert_exact("orders", "source.orders", &generated.aborted_ids);
@@ -184,8 +184,7 @@ fn at_least_once_loses_nothing_and_each_owner_copies_in_order() {
     drop(line);
     // What moved may have been in flight from the one that was killed.
     strait.wait_line("a lane of the last one", SOON, |line| line.message() == "taking the lane").unwrap();
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0), "{}", strait.stderr());
+    stop(&mut strait);
     copy(&config);
 
     let copies = pair.at_target().read_records("source.plain", Isolation::Committed).unwrap();

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use strait_e2e::{ConfigFolder, Isolation, Strait, write_records};
 use strait_test_cluster::Cluster;
 
-use crate::support::{COPIED, Pair, SOON, Turn, key_range, keys, link, now, numbered, run_to_end, single, wait_until};
+use crate::support::{
+    COPIED, Pair, SOON, Turn, key_range, keys, link, now, numbered, run_to_end, single, stop, wait_until,
+};
 
 /// InitProducerId, and the requests of transactions.
 const TRANSACTIONS: [i16; 6] = [22, 24, 25, 26, 27, 28];
@@ -74,8 +76,7 @@ fn a_target_without_transactions_is_named_and_takes_records_at_least_once() {
         assert_eq!(first_seen, wanted, "partition {partition}: lost or reordered");
         println!("partition {partition}: {} duplicates", found.len() - wanted.len());
     }
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0), "{}", strait.stderr());
+    stop(&mut strait);
 
     write_records(&pair.at_source().config(), "cloud", &numbered(0, 7_000, 10)).unwrap();
     let skip = ["partitions", "skip", "cloud", "cloud", "0", "--to", "7005", "--yes"];

@@ -4,21 +4,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::Producer as _;
-use strait_e2e::{ConfigFolder, Isolation, Strait, TestClient, write_records};
+use strait_e2e::{ConfigFolder, Isolation, Strait, TestClient};
 
 use crate::support::{
-    Pair, SOON, Turn, copy, key_range, keys, link, numbered, open_transaction, wait_event, wait_until,
+    Pair, SOON, Turn, copy, key_range, keys, link, open_transaction, stop, wait_event, wait_until, write_numbered,
 };
-
-fn write(client: &TestClient, topic: &str, partition: i32, first: u64, count: u64) {
-    write_records(&client.config(), topic, &numbered(partition, first, count)).unwrap();
-}
 
 /// Deletes a topic and creates another one of the same name, with records numbered from 1000.
 fn recreate(client: &TestClient, topic: &str, count: u64) {
     client.delete_topic(topic).unwrap();
     client.create_topic(topic, 1, &[]).unwrap();
-    write(client, topic, 0, 1000, count);
+    write_numbered(client, topic, 0, 1000, count);
 }
 
 /// Returns how many records of the new incarnation were copied under the old one, by the event:
@@ -53,12 +49,12 @@ impl Gaps {
             let name = format!("{prefix}-{way}");
             for topic in recreated {
                 source.create_topic(&format!("{name}-{topic}"), 1, &[]).unwrap();
-                write(&source, &format!("{name}-{topic}"), 0, 0, 100);
+                write_numbered(&source, &format!("{name}-{topic}"), 0, 0, 100);
             }
             for topic in others {
                 source.create_topic(&format!("{name}-{topic}"), 2, &[]).unwrap();
-                write(&source, &format!("{name}-{topic}"), 0, 0, 100);
-                write(&source, &format!("{name}-{topic}"), 1, 0, 100);
+                write_numbered(&source, &format!("{name}-{topic}"), 0, 0, 100);
+                write_numbered(&source, &format!("{name}-{topic}"), 1, 0, 100);
             }
             links.push_str(&link(&name, &[&format!("{name}-.*")], 2, more));
         }
@@ -136,27 +132,26 @@ fn a_topic_recreated_while_the_link_runs_stops_its_partition_or_is_copied_as_pol
     let source = gaps.pair.at_source();
     let mut strait = Strait::run("live", &gaps.config, &[]).unwrap();
     for link in gaps.links() {
-        write(&source, &format!("{link}-steady"), 0, 100, 10);
+        write_numbered(&source, &format!("{link}-steady"), 0, 100, 10);
         gaps.wait_read(&format!("{link}-steady"), 0, key_range(0, 110));
         for (topic, count) in RECREATED {
             recreate(&source, &format!("{link}-{topic}"), count);
         }
-        write(&source, &format!("{link}-steady"), 0, 110, 10);
+        write_numbered(&source, &format!("{link}-steady"), 0, 110, 10);
     }
     gaps.wait_recreated_live(&strait, &RECREATED);
     for link in gaps.links() {
         gaps.wait_read(&format!("{link}-steady"), 0, key_range(0, 120));
     }
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
 
     for link in gaps.links() {
-        write(&source, &format!("{link}-steady"), 0, 120, 10);
+        write_numbered(&source, &format!("{link}-steady"), 0, 120, 10);
     }
     let strait = Strait::run("after", &gaps.config, &[]).unwrap();
     gaps.wait_recreated_after_start(&strait, &RECREATED);
     for link in gaps.links() {
-        write(&source, &format!("{link}-steady"), 0, 130, 10);
+        write_numbered(&source, &format!("{link}-steady"), 0, 130, 10);
         gaps.wait_read(&format!("{link}-steady"), 0, key_range(0, 140));
     }
     gaps.assert_stopped(&RECREATED);
@@ -172,10 +167,10 @@ fn topics_recreated_and_records_deleted_before_a_start_stop_their_partition_or_a
             recreate(&source, &format!("{link}-{topic}"), count);
         }
         for partition in 0..2 {
-            write(&source, &format!("{link}-retained"), partition, 100, 50);
+            write_numbered(&source, &format!("{link}-retained"), partition, 100, 50);
         }
         source.delete_records(&format!("{link}-retained"), 0, 120).unwrap();
-        write(&source, &format!("{link}-steady"), 0, 100, 10);
+        write_numbered(&source, &format!("{link}-steady"), 0, 100, 10);
     }
     let strait = Strait::run("after", &gaps.config, &[]).unwrap();
     gaps.wait_recreated_after_start(&strait, &RECREATED);
@@ -189,7 +184,7 @@ fn topics_recreated_and_records_deleted_before_a_start_stop_their_partition_or_a
     gaps.wait_read("idle-go-retained", 0, [key_range(0, 100), key_range(120, 30)].concat());
     for link in gaps.links() {
         gaps.wait_read(&format!("{link}-retained"), 1, key_range(0, 150));
-        write(&source, &format!("{link}-steady"), 0, 110, 10);
+        write_numbered(&source, &format!("{link}-steady"), 0, 110, 10);
         gaps.wait_read(&format!("{link}-steady"), 0, key_range(0, 120));
     }
     gaps.assert_stopped(&RECREATED);
@@ -203,24 +198,24 @@ fn a_transaction_that_never_ends_is_reported_and_holds_up_only_its_partition() {
     let pair = Pair::shared();
     let source = pair.at_source();
     source.create_topic("hanging", 2, &[]).unwrap();
-    write(&source, "hanging", 0, 0, 30);
+    write_numbered(&source, "hanging", 0, 0, 30);
     let producer = open_transaction(&source, "hanging");
     let open = Instant::now();
-    write(&source, "hanging", 0, 30, 30);
+    write_numbered(&source, "hanging", 0, 30, 30);
 
     let config = pair.config(&link("hanging", &["hanging"], 1, "hanging_transaction_s_max = 10"));
     let strait = Strait::run("hanging", &config, &[]).unwrap();
     let read =
         |partition| keys(&pair.at_target().read_records("source.hanging", Isolation::Committed).unwrap(), partition);
     pair.wait_target_topic("source.hanging");
-    write(&source, "hanging", 1, 0, 30);
+    write_numbered(&source, "hanging", 1, 0, 30);
     wait_until("copied up to the transaction", SOON, || (read(0) == key_range(0, 30)).then_some(()));
     wait_until("the other partition copied", SOON, || (read(1) == key_range(0, 30)).then_some(()));
     let named = strait.wait_line("the hanging transaction", SOON, |line| line.is_event("hanging_transaction")).unwrap();
     println!("reported {:.1?} after it began: {}", named.at - open, named.message());
     assert!(named.at - open >= REPORTED_AFTER, "reported too early");
     assert!(named.message().starts_with("hanging-0:") && named.message().contains("offset 30;"), "{}", named.text);
-    write(&source, "hanging", 1, 30, 30);
+    write_numbered(&source, "hanging", 1, 30, 30);
     wait_until("the other partition copied on", SOON, || (read(1) == key_range(0, 60)).then_some(()));
     assert_eq!(read(0), key_range(0, 30));
     assert_eq!(strait.events("hanging_transaction").len(), 1, "reported more than once");

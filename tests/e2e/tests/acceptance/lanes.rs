@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use strait_core::lanes::lane_of;
 use strait_e2e::{Isolation, LogLine, Strait, write_records};
 
-use crate::support::{Feed, Pair, Pulse, SOON, Turn, copy, key_range, keys, lanes_of, link, numbered, wait_until};
+use crate::support::{
+    Feed, Pair, Pulse, SOON, Turn, copy, key_range, keys, lanes_of, link, numbered, stop, wait_until,
+};
 
 const TAKEOVER_MAX: Duration = Duration::from_secs(15);
 
@@ -187,8 +189,7 @@ fn a_link_with_more_lanes_resumes_where_it_was() {
     wait_until("both lanes taken", SOON, || (lanes_of(&running).len() == 2).then_some(()));
     let (code, output) = resize("5");
     assert!(code == Some(1) && output.contains("is being run"), "{output}");
-    running.terminate().unwrap();
-    assert_eq!(running.wait_end(SOON).unwrap().code(), Some(0), "{}", running.stderr());
+    stop(&mut running);
 
     let (code, output) = resize("5");
     assert_eq!(code, Some(0), "{output}");

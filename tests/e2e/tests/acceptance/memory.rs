@@ -3,7 +3,7 @@
 use rand::RngExt as _;
 use strait_e2e::{Isolation, Record, Strait, write_records};
 
-use crate::support::{Ends, Pair, SOON, SlowLine, Turn, copy, link, record, seeded, wait_until};
+use crate::support::{Ends, Pair, SOON, SlowLine, Turn, copy, link, record, seeded, stop, wait_until};
 
 const RECORDS: usize = 60_000;
 const REMEMBERED: usize = 200;
@@ -70,8 +70,7 @@ fn duplicates_are_dropped_exactly_through_kills_and_a_reload() {
     config.write("strait.toml", text.replace("records = 200", "records = 200, by = \"key\"")).unwrap();
     strait.wait_line("plugins_reloaded", SOON, |line| line.is_event("plugins_reloaded")).unwrap();
     wait_until("copying on", SOON, || ends.sum().filter(|sum| *sum > copied + 500));
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
     drop(line);
     copy(&config);
 

@@ -3,7 +3,7 @@
 use strait_e2e::{Strait, TestClient, write_records};
 use strait_test_cluster::Cluster;
 
-use crate::support::{Ends, Pair, SOON, Turn, link, now, numbered, single, wait_until};
+use crate::support::{Ends, Pair, SOON, Turn, link, now, numbered, single, stop, wait_until};
 
 #[test]
 fn a_link_whose_cluster_is_down_waits_for_it_and_holds_up_no_other_link() {
@@ -36,6 +36,5 @@ fn a_link_whose_cluster_is_down_waits_for_it_and_holds_up_no_other_link() {
         at_edge.topics().unwrap().iter().any(|(topic, _)| topic == "source.outage").then_some(())
     });
     exact(&at_edge, "copied by the link that waited");
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0), "{}", strait.stderr());
+    stop(&mut strait);
 }

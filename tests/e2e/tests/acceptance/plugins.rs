@@ -2,7 +2,7 @@
 
 use strait_e2e::{Isolation, Record, Strait, write_records};
 
-use crate::support::{Pair, SOON, Turn, copy, keys, link, record, wait_until};
+use crate::support::{Pair, SOON, Turn, copy, keys, link, record, stop, wait_until};
 
 /// Returns 300 records of three regions, in turn over three partitions.
 fn orders() -> Vec<Record> {
@@ -101,6 +101,5 @@ fn a_plugin_that_traps_on_everything_holds_up_its_partitions_and_no_other_link()
     if pair.has_target_topic("source.trapped") {
         assert!(pair.at_target().read_log("source.trapped", Isolation::Uncommitted).unwrap().is_empty());
     }
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
 }

@@ -3,7 +3,9 @@
 use strait_e2e::{ConfigFolder, Header, Isolation, LogLine, Record, Strait, TestClient, write_records};
 
 use crate::copy::record_of_batch_bytes;
-use crate::support::{Pair, SOON, Turn, kafka_tool, key_range, keys, link, numbered, record, unix_ms, wait_until};
+use crate::support::{
+    Pair, SOON, Turn, kafka_tool, key_range, keys, link, numbered, record, stop, unix_ms, wait_until,
+};
 
 const LIMIT_BYTES: usize = 100_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -147,8 +149,7 @@ fn refused_records_are_in_quarantine_as_they_were_and_all_others_are_copied() {
     for (topic, bad, _) in &cases {
         assert_quarantined(&refusals.pair.at_source(), topic, &bad.original());
     }
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
 }
 
 #[test]
@@ -162,8 +163,7 @@ fn refused_records_stop_their_partition_at_the_same_record_in_every_run() {
     let places = topics.map(|topic| (topic, format!("{topic}-0: stopped at offset 50:")));
     assert_events(&strait, "record_stopped", &places);
     topics.iter().for_each(|topic| refusals.assert_no_quarantine(topic));
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
 
     let mut again = Strait::run("again", &refusals.config, &["--until-caught-up"]).unwrap();
     assert_eq!(again.wait_end(SOON).unwrap().code(), Some(1), "{}", again.stderr());
@@ -186,6 +186,5 @@ fn a_record_with_timestamp_zero_gets_the_present_time_where_policy_says_so() {
         copies.iter().filter(|r| r.key.as_deref() == Some(b"zero")).map(|record| record.timestamp).collect();
     assert!(now.len() == 1 && (began_ms..=unix_ms()).contains(&now[0]), "{now:?}");
     refusals.assert_no_quarantine("zero-now");
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
 }

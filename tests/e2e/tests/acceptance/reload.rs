@@ -13,7 +13,7 @@ use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use strait_e2e::{ConfigFolder, LogLine, Strait, TestClient, Writer};
 
-use crate::support::{Pair, SOON, Turn, link, numbered, unix_ms};
+use crate::support::{Pair, SOON, Turn, link, numbered, stop, unix_ms};
 
 const PARTITIONS: i32 = 4;
 
@@ -276,8 +276,7 @@ fn a_changed_file_is_reloaded_and_bad_ones_never_stop_the_flow() {
     for event in ["plugin_failed", "lane_restarted", "quarantined"] {
         assert!(strait.events(event).is_empty(), "{:?}", strait.events(event));
     }
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
 }
 
 /// `STRAIT_TEST_RELOADS` changes the number.
@@ -336,6 +335,5 @@ fn reload_under_load(name: &str, reloads: usize) {
     for event in ["plugin_failed", "lane_restarted", "quarantined", "plugins_refused", "plugins_rolled_back"] {
         assert!(strait.events(event).is_empty(), "{:?}", strait.events(event));
     }
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
 }

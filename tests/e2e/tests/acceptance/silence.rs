@@ -12,7 +12,7 @@ use strait_e2e::{LogLine, Strait, write_records};
 use strait_test_cluster::Cluster;
 
 use crate::admin::{ADMIN, address_of, get, series};
-use crate::support::{Ends, Pair, SOON, Turn, link, now, numbered, single, wait_until};
+use crate::support::{Ends, Pair, SOON, Turn, link, now, numbered, run_to_end, single, stop, wait_until};
 
 /// Deadline of what is reported within 45 s, on a busy machine.
 const REPORTED: Duration = Duration::from_secs(60);
@@ -136,8 +136,7 @@ fn a_partition_without_a_leader_hides_no_other_and_a_dead_source_is_neither_read
     wait_event(&silent.strait, "source_reachable", "answers again");
     wait_event(&silent.strait, "moves_again", &format!("silent-{lost}"));
     silent.wait_well();
-    silent.strait.terminate().unwrap();
-    assert_eq!(silent.strait.wait_end(SOON).unwrap().code(), Some(0), "{}", silent.strait.stderr());
+    stop(&mut silent.strait);
 }
 
 /// Writes 100 records into each partition.
@@ -185,15 +184,6 @@ impl Drop for Foreign {
     }
 }
 
-/// Runs `strait check`; returns its exit code and what it printed.
-fn run_check(folder: &std::path::Path) -> (Option<i32>, String) {
-    let binary = Strait::binary().unwrap();
-    let output = std::process::Command::new(binary).args(["check", "-c", "strait.toml"]).current_dir(folder).output();
-    let output = output.unwrap();
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    (output.status.code(), text)
-}
-
 #[test]
 fn a_target_without_transactions_is_named_with_its_settings_and_the_link_continues_once_they_are_mended() {
     const SETTINGS: [&str; 2] = ["transaction.state.log.replication.factor", "transaction.state.log.min.isr"];
@@ -219,7 +209,7 @@ fn a_target_without_transactions_is_named_with_its_settings_and_the_link_continu
     assert!(code == 503 && SETTINGS.iter().all(|setting| missing.contains(setting)), "{code} {missing}");
     let standing = wait_event(&strait, "standing_still", SETTINGS[0]);
     assert!(standing.contains("waits-0: has not moved for") && standing.contains("lane 0"), "{standing}");
-    let (code, checked) = run_check(config.path());
+    let (code, checked) = run_to_end("check", &config, &["check", "-c", "strait.toml"], SOON);
     assert!(code == Some(1) && SETTINGS.iter().all(|setting| checked.contains(setting)), "{code:?} {checked}");
     wait_event(&strait, "standing_still", "no process of the link moves lane");
     drop(foreign);

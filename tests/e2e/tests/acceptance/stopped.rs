@@ -6,7 +6,7 @@ use strait_e2e::{Isolation, LogLine, Record, Strait, write_records};
 
 use crate::admin::{ADMIN, address_of};
 use crate::poison::poison;
-use crate::support::{Pair, SOON, Turn, key_range, keys, link, numbered, record, run_to_end, wait_until};
+use crate::support::{Pair, SOON, Turn, key_range, keys, link, numbered, record, run_to_end, stop, wait_until};
 
 const POISON: &str = "[[links.plugins]]\nplugin = \"poison\"\n";
 
@@ -110,8 +110,7 @@ fn a_partition_stopped_by_a_cluster_reports_the_cause_and_resumes_once_it_is_men
     for (event, count) in [("quarantine_failed", 2), ("record_stopped", 0), ("lane_restarted", 0)] {
         assert_eq!(strait.events(event).len(), count, "{:?}", strait.events(event));
     }
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
 }
 
 #[test]
@@ -147,6 +146,5 @@ fn a_partition_stopped_by_plugins_reports_the_cause_and_resumes_when_other_plugi
     for (event, count) in [("quarantine_failed", 0), ("record_stopped", 1), ("lane_restarted", 0)] {
         assert_eq!(strait.events(event).len(), count, "{:?}", strait.events(event));
     }
-    strait.terminate().unwrap();
-    assert_eq!(strait.wait_end(SOON).unwrap().code(), Some(0));
+    stop(&mut strait);
 }
