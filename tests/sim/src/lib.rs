@@ -5,8 +5,9 @@
 //!
 //! Time is virtual and there is one thread, so the same seed gives the same run to the last event.
 //! Every commit is checked against [`strait_core::invariants`] at the moment it becomes true.
-//! `STRAIT_SIM_SEED` runs one seed again, `STRAIT_SIM_SEEDS` sets how many seeds run, and
-//! `STRAIT_SIM_TRACE` how many lines of the trace are printed.
+//! `STRAIT_SIM_SEED` runs one seed again, `STRAIT_SIM_SEEDS` sets how many seeds run and
+//! `STRAIT_SIM_FROM` the first of them, and `STRAIT_SIM_TRACE` how many lines of the trace are
+//! printed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

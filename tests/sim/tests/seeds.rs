@@ -23,17 +23,19 @@ fn every_seed_keeps_every_promise() {
         return;
     }
     let seeds = setting("STRAIT_SIM_SEEDS").unwrap_or(10_000);
-    let next = AtomicU64::new(0);
+    let from = setting("STRAIT_SIM_FROM").unwrap_or(0);
+    let end = from + seeds;
+    let next = AtomicU64::new(from);
     let work = || {
         let mut done: Vec<Outcome> = Vec::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds {
+            if seed >= end {
                 return done;
             }
             let outcome = run_seed(seed, None);
             if outcome.violation.is_some() {
-                next.store(seeds, Ordering::Relaxed);
+                next.store(end, Ordering::Relaxed);
             }
             done.push(Outcome {
                 tail: if outcome.violation.is_some() { outcome.tail } else { String::new() },
@@ -52,7 +54,7 @@ fn every_seed_keeps_every_promise() {
     let records: u64 = outcomes.iter().map(|o| o.records).sum();
     let transactions: u64 = outcomes.iter().map(|o| o.transactions).sum();
     let events: BTreeSet<&str> = outcomes.iter().flat_map(|o| o.events.iter().copied()).collect();
-    println!("{seeds} seeds, {records} records, {transactions} transactions, events {events:?}");
+    println!("seeds {from} to {}, {records} records, {transactions} transactions, events {events:?}", end - 1);
     if seeds >= 500 {
         // Seeds in which nothing goes wrong prove nothing.
         assert!(records > seeds * 20);

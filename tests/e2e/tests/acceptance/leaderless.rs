@@ -9,7 +9,7 @@ const PARTITIONS: i32 = 6;
 
 #[test]
 fn partitions_without_a_leader_wait_alone_and_are_copied_when_it_is_back() {
-    let _turn = Turn::beside_another();
+    let _turn = Turn::waiting();
     let source = ClusterSpec { brokers: 3, ..ClusterSpec::new("leaderless") };
     let source = source.with_property("default.replication.factor", "1");
     let pair = Pair::of(source, single("leaderless-target"));

@@ -7,7 +7,7 @@ use crate::support::{Ends, Pair, SOON, Turn, link, now, numbered, single, stop, 
 
 #[test]
 fn a_link_whose_cluster_is_down_waits_for_it_and_holds_up_no_other_link() {
-    let _turn = Turn::beside_another();
+    let _turn = Turn::waiting();
     let pair = Pair::shared();
     let edge = now(Cluster::start(single("outage-edge"))).unwrap();
     edge.broker(0).unwrap().kill().unwrap();

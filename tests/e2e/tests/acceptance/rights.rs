@@ -60,7 +60,7 @@ fn rights_that_are_taken_away_stay_said_until_they_are_back_and_a_cut_login_ends
     const READ: [&str; 2] = ["reader,TOPIC,kept-a,LITERAL,READ", "reader,TOPIC,kept-a,LITERAL,DESCRIBE"];
     const SEE: [&str; 2] = ["reader,TOPIC,unseen,LITERAL,READ", "reader,TOPIC,unseen,LITERAL,DESCRIBE"];
     const WRITE: [&str; 1] = ["writer,TOPIC,source.kept-b,LITERAL,WRITE"];
-    let _turn = Turn::beside_another();
+    let _turn = Turn::waiting();
     let pair = secured();
     let source = pair.at_source();
     let acl = |command: &str, acls: &[&str]| {

@@ -90,7 +90,7 @@ impl Silent {
 
 #[test]
 fn a_partition_without_a_leader_hides_no_other_and_a_dead_source_is_neither_ready_nor_without_lag() {
-    let _turn = Turn::beside_another();
+    let _turn = Turn::waiting();
     let mut silent = Silent::start();
     silent.wait_well();
 
@@ -187,7 +187,7 @@ impl Drop for Foreign {
 #[test]
 fn a_target_without_transactions_is_named_with_its_settings_and_the_link_continues_once_they_are_mended() {
     const SETTINGS: [&str; 2] = ["transaction.state.log.replication.factor", "transaction.state.log.min.isr"];
-    let _turn = Turn::beside_another();
+    let _turn = Turn::waiting();
     // Kafka's defaults, on one broker.
     let defaults = single("untransacted").with_property(SETTINGS[0], "3").with_property(SETTINGS[1], "2");
     let target = now(Cluster::start(defaults)).unwrap();

@@ -60,7 +60,7 @@ fn wait_event(strait: &Strait, event: &str, link: &str, parts: &[&str]) {
 
 #[test]
 fn a_partition_stopped_by_a_cluster_reports_the_cause_and_resumes_once_it_is_mended() {
-    let _turn = Turn::beside_another();
+    let _turn = Turn::waiting();
     let pair = Pair::shared();
     create(&pair, "unkept", &poisoned());
     create(&pair, "narrow", &clean());
@@ -115,7 +115,7 @@ fn a_partition_stopped_by_a_cluster_reports_the_cause_and_resumes_once_it_is_men
 
 #[test]
 fn a_partition_stopped_by_plugins_reports_the_cause_and_resumes_when_other_plugins_judge() {
-    let _turn = Turn::beside_another();
+    let _turn = Turn::waiting();
     let pair = Pair::shared();
     create(&pair, "halted", &poisoned());
     create(&pair, "one.a", &clean());

@@ -7,8 +7,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 
 use super::clusters;
 
-/// Number of scenarios that run at a time.
-const PLACES: usize = 2;
+/// Two scenarios at a time, or more of those that mostly wait.
+const PLACES: usize = 4;
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { free: PLACES, next: 0, serving: 0, lock: None });
 static MOVED: Condvar = Condvar::new();
@@ -40,9 +40,14 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Waits until at most one other scenario runs.
+    /// Waits until at most one other scenario runs, or two that mostly wait.
     pub fn beside_another() -> Self {
-        Self::take(1)
+        Self::take(PLACES / 2)
+    }
+
+    /// Takes half of such a place: this one waits for intervals and time limits most of its time.
+    pub fn waiting() -> Self {
+        Self::take(PLACES / 4)
     }
 
     /// Waits until no other scenario runs: this one measures times, or needs the whole machine.
