@@ -111,6 +111,16 @@ pub enum LoadProblem {
     /// Its description is not valid.
     #[error("its description is not valid: {0}; this is a bug in the plugin")]
     BadManifest(String),
+    /// To check the configuration against the plugin's schema would take too long.
+    #[error(
+        "to check the configuration against the plugin's schema takes {steps} steps, {steps_max} are allowed; shorten the configuration, or the schema"
+    )]
+    SchemaSteps {
+        /// Values of the schema times values of the configuration.
+        steps: u64,
+        /// The bound.
+        steps_max: u64,
+    },
     /// The configuration does not match the plugin's schema.
     #[error("the configuration does not fit the plugin's schema:{}", list(.0))]
     SchemaMismatch(Vec<ConfigMistake>),

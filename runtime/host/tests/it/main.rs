@@ -16,6 +16,7 @@ mod isolation;
 mod layout;
 mod redact;
 mod reload;
+mod schemas;
 mod support;
 mod warm_up;
 mod wasi;

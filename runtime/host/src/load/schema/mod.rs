@@ -1,5 +1,7 @@
 //! Checks a configuration against the plugin's JSON Schema, before the plugin sees it.
 
+mod cost;
+
 use jsonschema::PatternOptions;
 use serde_json::Value;
 
@@ -9,18 +11,26 @@ use crate::text::clean;
 /// Mistakes reported at once.
 const MISTAKES_MAX: usize = 20;
 const PATTERN_MEMORY_BYTES_MAX: usize = 1 << 20;
+/// Values of the schema times values of the configuration: about a second.
+const STEPS_MAX: u64 = 50_000_000;
+/// Bytes of a text that take about as long as a value.
+const STEP_BYTES: usize = 16;
 
 /// Checks the configuration; an empty schema accepts all.
 ///
 /// # Errors
-/// [`LoadProblem::BadManifest`] for an invalid schema, [`LoadProblem::SchemaMismatch`] with every
-/// mistake.
+/// [`LoadProblem::BadManifest`] for an invalid schema or one beyond its bounds,
+/// [`LoadProblem::SchemaSteps`], [`LoadProblem::SchemaMismatch`] with every mistake.
 pub(crate) fn check(schema: &str, config: &Value) -> Result<(), LoadProblem> {
     if schema.trim().is_empty() {
         return Ok(());
     }
     let bad = |e: String| LoadProblem::BadManifest(format!("config-schema: {}", clean(&e, 512)));
-    let schema: Value = serde_json::from_str(schema).map_err(|e| bad(e.to_string()))?;
+    let (schema, values) = cost::parse(schema).map_err(bad)?;
+    let steps = values.saturating_mul(size(config));
+    if steps > STEPS_MAX {
+        return Err(LoadProblem::SchemaSteps { steps, steps_max: STEPS_MAX });
+    }
     // The linear-time engine: the patterns come from a guest, and a backtracking engine would let
     // them spin in the host.
     let patterns =
@@ -40,4 +50,18 @@ pub(crate) fn check(schema: &str, config: &Value) -> Result<(), LoadProblem> {
         return Ok(());
     }
     Err(LoadProblem::SchemaMismatch(mistakes))
+}
+
+/// Returns the number of values; long texts count as several.
+fn size(config: &Value) -> u64 {
+    match config {
+        Value::Object(members) => members.iter().map(|(name, member)| text_size(name) + size(member)).sum::<u64>() + 1,
+        Value::Array(items) => items.iter().map(size).sum::<u64>() + 1,
+        Value::String(text) => text_size(text) + 1,
+        _ => 1,
+    }
+}
+
+fn text_size(text: &str) -> u64 {
+    u64::try_from(text.len() / STEP_BYTES).unwrap_or(u64::MAX)
 }
