@@ -10,7 +10,7 @@ use strait_core::{LeaderEpoch, PartitionKey, SourceOffset, TopicId};
 use strait_flow::ports::{Fetched, LogBounds, PortError, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
 use tokio::time::Instant;
 
-use crate::world::{Bug, Sim, World, retry};
+use crate::world::{Bug, Faults, Sim, World, retry};
 
 type Spot = (Arc<str>, i32);
 
@@ -229,7 +229,10 @@ impl Source for SimSource {
     async fn topic_ids(&mut self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
         let asked = topics.to_vec();
         let answer = move |world: &mut World| {
-            let no_ids = world.faults.no_ids;
+            let Faults { no_ids, undescribed, .. } = world.faults;
+            if world.rng.chance(undescribed) {
+                return Err(retry("describing topics of the source", "no answer"));
+            }
             let hides = world.rng.chance(no_ids);
             let id = |name: Arc<str>| {
                 let topic = world.source.topics.get(&name)?;
@@ -237,9 +240,9 @@ impl Source for SimSource {
                 let id = if is_hidden { TopicId::UNKNOWN } else { world.source.told_id(topic) };
                 Some((name, id))
             };
-            asked.into_iter().filter_map(id).collect()
+            Ok(asked.into_iter().filter_map(id).collect())
         };
-        self.sim.call("describing topics of the source", answer).await
+        self.sim.call("describing topics of the source", answer).await?
     }
 
     async fn close(self: Box<Self>) {}

@@ -52,11 +52,15 @@ pub(super) struct UnplacedPartitions {
 impl UnplacedPartitions {
     /// Makes the source be asked at once, if this partition is one of them. Returns whether it is.
     pub fn retry_now(&mut self, topic: &str, partition: i32) -> bool {
-        let is_here = self.get_mut(topic, partition).is_some();
+        let is_here = self.get(topic, partition).is_some();
         if is_here {
             self.retry_at = Duration::ZERO;
         }
         is_here
+    }
+
+    fn get(&self, topic: &str, partition: i32) -> Option<&Unplaced> {
+        self.partitions.iter().find(|unplaced| (&*unplaced.key.topic, unplaced.key.partition) == (topic, partition))
     }
 
     fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Unplaced> {
@@ -270,7 +274,13 @@ impl Lane<'_> {
         let mut new = Vec::new();
         // The list may be older than what this lane, or the owner before it, has seen: `mine` asks
         // for the ids again.
-        let mine = self.mine(topics).await?;
+        let mine = match self.mine(topics).await {
+            Ok(mine) => mine,
+            Err(error) => {
+                self.postpone_list(topics, &error);
+                return Ok(());
+            }
+        };
         // Once it is listed again, it is placed again.
         let is_gone = |unplaced: &mut Unplaced| topics.iter().all(|topic| topic.topic != unplaced.key.topic);
         for unplaced in self.unplaced.partitions.extract_if(.., is_gone) {
@@ -323,10 +333,8 @@ impl Lane<'_> {
     /// Returns the partitions of this lane with the ids that their topics have now, and the
     /// partition count of their topic. Leaves out those of another incarnation than was copied
     /// last, where only the list says so: it may be older than that.
-    pub(super) async fn mine(&mut self, topics: &[SourceTopic]) -> Result<Vec<(PartitionKey, u32)>, LaneError> {
-        let (lane, lanes) = (self.spec.lane, self.spec.lanes);
-        let is_mine = |topic: &SourceTopic, p: i32| lanes::lane_of(&topic.topic, p, lanes) == lane;
-        let has_mine = |topic: &&SourceTopic| (0..topic.partitions).any(|p| is_mine(topic, p));
+    pub(super) async fn mine(&mut self, topics: &[SourceTopic]) -> Result<Vec<(PartitionKey, u32)>, PortError> {
+        let has_mine = |topic: &&SourceTopic| self.numbers(topic).next().is_some();
         let names: Vec<Arc<str>> = topics.iter().filter(has_mine).map(|topic| Arc::clone(&topic.topic)).collect();
         let ids = self.source.topic_ids(&names).await?;
         self.unplaced.is_list_open = names.iter().any(|name| !ids.contains_key(name));
@@ -336,7 +344,7 @@ impl Lane<'_> {
                 continue;
             };
             let told = if id.is_known() { id } else { topic.id };
-            for partition in (0..topic.partitions).filter(|p| is_mine(topic, *p)) {
+            for partition in self.numbers(topic) {
                 let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: told, partition };
                 if !id.is_known() && self.needs_id(&key) {
                     self.unplaced.is_list_open = true;
@@ -349,11 +357,37 @@ impl Lane<'_> {
         Ok(mine)
     }
 
+    /// Returns the partitions of a topic that are in this lane.
+    fn numbers(&self, topic: &SourceTopic) -> impl Iterator<Item = i32> + use<> {
+        let (name, lane, lanes) = (Arc::clone(&topic.topic), self.spec.lane, self.spec.lanes);
+        (0..topic.partitions).filter(move |p| lanes::lane_of(&name, *p, lanes) == lane)
+    }
+
+    /// Asks about a list of topics later: the source did not describe them. The partitions that
+    /// have a place go on.
+    fn postpone_list(&mut self, topics: &[SourceTopic], error: &PortError) {
+        let (now, why) = (self.deps.clock.now(), Unread::of(error.class));
+        self.unplaced.is_list_open = true;
+        self.unplaced.retry_at = now + UNPLACED_RETRY;
+        for topic in topics {
+            for partition in self.numbers(topic) {
+                if self.partitions.stream_of(&topic.topic, partition).is_some() {
+                    continue;
+                }
+                let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: topic.id, partition };
+                self.note_unread(&key, why, error.reason.clone(), now, (UNPLACED_RETRY, UNPLACED_RETRY));
+            }
+        }
+    }
+
     /// Returns whether a partition for which the source tells no id cannot do without. `key` has
     /// the id of the list of topics, if that has one.
     fn needs_id(&mut self, key: &PartitionKey) -> bool {
-        if let Some(stream) = self.partitions.stream_of(&key.topic, key.partition) {
-            return self.partitions.at(stream).key().topic_id.is_other_than(key.topic_id);
+        let stream = self.partitions.stream_of(&key.topic, key.partition);
+        let unplaced = || self.unplaced.get(&key.topic, key.partition).map(|unplaced| &unplaced.key);
+        // The list may be older than what the source has told since.
+        if let Some(here) = stream.map(|stream| self.partitions.at(stream).key()).or_else(unplaced) {
+            return here.topic_id.is_other_than(key.topic_id);
         }
         if self.progress.former_incarnations(key).is_empty() && !self.progress.is_ambiguous(key) {
             return false;

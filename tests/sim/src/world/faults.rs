@@ -25,6 +25,8 @@ pub struct Faults {
     pub stale_topics: u64,
     /// A list of the source's topics has no ids.
     pub no_ids: u64,
+    /// A question about the ids of the source's topics gets no answer.
+    pub undescribed: u64,
     /// A partition has no leader when it is asked where it begins, or a broker is behind and does
     /// not know it, as often.
     pub no_start: u64,

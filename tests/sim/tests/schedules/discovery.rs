@@ -81,3 +81,25 @@ fn topics_created_again_before_they_could_be_placed_are_copied_once() {
         });
     }
 }
+
+/// A source that does not describe topics holds up those that are new, and no others.
+#[test]
+fn a_list_that_the_source_does_not_describe_restarts_no_lane() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.sim.lock().faults = Faults { undescribed: 1000, ..Faults::default() };
+        create(&mut cluster.sim.lock(), "b", 2);
+        wait_ms(6_000).await;
+        feed(&mut cluster.sim.lock());
+        let before = next(&cluster.sim.lock(), "a", 0);
+        until(&cluster, "the others go on", |world: &World| next(world, "a", 0) > before).await;
+        cluster.sim.lock().faults = Faults::default();
+        let copied = |world: &World| (0..2).all(|partition| next(world, "b", partition) >= SourceOffset(15));
+        until(&cluster, "the new ones are copied", copied).await;
+        cluster
+    });
+    for outcome in &outcomes {
+        assert!(outcome.events.contains("source_unavailable"), "{:?}", outcome.events);
+        assert!(!outcome.events.contains("lane_restarted"), "{:?}", outcome.events);
+    }
+}
