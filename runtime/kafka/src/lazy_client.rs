@@ -21,11 +21,12 @@ pub(crate) fn connect(cluster: &ClusterConfig, label: &str) -> Result<Client, Ff
 ///
 /// Where the cluster refuses its login it is destroyed, and no question is asked before a growing
 /// wait is over: it would log in every second or two, which locks accounts.
+#[derive(Clone)]
 pub(crate) struct LazyClient {
-    cluster: ClusterConfig,
-    label: String,
+    cluster: Arc<ClusterConfig>,
+    label: Arc<str>,
     /// The beginning of its errors.
-    pub(crate) context: String,
+    pub(crate) context: Arc<str>,
     state: Arc<Mutex<State>>,
     began: Instant,
 }
@@ -73,7 +74,13 @@ impl State {
 
 impl LazyClient {
     pub(crate) fn new(cluster: &ClusterConfig, label: String, context: String) -> Self {
-        Self { cluster: cluster.clone(), label, context, state: Arc::default(), began: Instant::now() }
+        Self {
+            cluster: Arc::new(cluster.clone()),
+            label: label.into(),
+            context: context.into(),
+            state: Arc::default(),
+            began: Instant::now(),
+        }
     }
 
     /// Returns the addresses of the cluster.
@@ -100,21 +107,23 @@ impl LazyClient {
         &self,
         question: impl FnOnce(&Client) -> Result<T, FfiError> + Send + 'static,
     ) -> Result<T, PortError> {
-        let (client, context) = (self.get()?, self.context.clone());
-        let (state, began, seed) = (Arc::clone(&self.state), self.began, self.label.clone());
-        blocking(&self.context, move || {
-            let answer = question(&client).map_err(|error| fail(&context, &error, Some(&client)));
-            if answer.is_ok() {
-                // What went wrong before explains no later failure.
-                client.poll(Duration::ZERO);
-                drop(client.take_trouble());
-            }
-            // Dropped here, as destroying a client waits for its threads.
-            let refused = lock(&state).answered(answer.as_ref().err(), began.elapsed(), &seed);
-            drop(refused);
-            answer
-        })
-        .await?
+        let client = self.clone();
+        blocking(&self.context, move || client.ask_here(question)).await?
+    }
+
+    /// Asks the cluster from this thread, which may block.
+    pub(crate) fn ask_here<T>(&self, question: impl FnOnce(&Client) -> Result<T, FfiError>) -> Result<T, PortError> {
+        let client = self.get()?;
+        let answer = question(&client).map_err(|error| fail(&self.context, &error, Some(&client)));
+        if answer.is_ok() {
+            // What went wrong before explains no later failure.
+            client.poll(Duration::ZERO);
+            drop(client.take_trouble());
+        }
+        // Dropped here, as destroying a client waits for its threads.
+        let refused = lock(&self.state).answered(answer.as_ref().err(), self.began.elapsed(), &self.label);
+        drop(refused);
+        answer
     }
 }
 

@@ -11,7 +11,7 @@ use strait_flow::ports::{EventSink, PortError, WantedTopic};
 use super::settings::{Created, Creation, TopicSettings, replicas};
 use crate::config::ClusterConfig;
 use crate::ffi::{Client, FfiError, TopicConfigs};
-use crate::lazy_client::{LazyClient, fail};
+use crate::lazy_client::LazyClient;
 use crate::queries::{describe, is_denied, is_unsupported};
 
 /// Creates the target topics of a link, with the settings of their source topics. Its lanes share
@@ -108,19 +108,20 @@ impl TopicMaker {
     }
 
     fn read_source(&self, topics: &[&str]) -> Result<BTreeMap<String, SourceFacts>, PortError> {
-        let client = self.source.get()?;
-        let failed = |error: FfiError| fail(&self.source.context, &error, Some(&client));
-        let described = describe(&client, topics, false, self.timeout).map_err(failed)?;
+        let (described, configs) = self.source.ask_here(|client| {
+            let described = describe(client, topics, false, self.timeout)?;
+            let configs = match client.configs_of_topics(topics, self.timeout) {
+                Err(error) if is_unsupported(error.code) || is_denied(error.code) => {
+                    topics.iter().map(|topic| ((*topic).to_owned(), Err(error.clone()))).collect()
+                }
+                other => other?,
+            };
+            Ok((described, configs))
+        })?;
         let replicas: BTreeMap<String, u32> = described
             .into_iter()
             .map(|topic| (topic.topic, topic.partitions.iter().map(|p| p.replicas).max().unwrap_or_default()))
             .collect();
-        let configs = match client.configs_of_topics(topics, self.timeout) {
-            Err(error) if is_unsupported(error.code) || is_denied(error.code) => {
-                topics.iter().map(|topic| ((*topic).to_owned(), Err(error.clone()))).collect()
-            }
-            other => other.map_err(failed)?,
-        };
         let facts = configs.into_iter().map(|(topic, configs)| {
             let replicas = replicas.get(&topic).copied().unwrap_or_default();
             (topic, SourceFacts { configs: configs.map_err(|error| error.to_string()), replicas })

@@ -14,7 +14,6 @@ use super::link::{LinkTopics, LinkTopicsError, LinkTopicsFound};
 use super::target::{KafkaTargetTopics, lacking};
 use crate::error::blocking;
 use crate::ffi::{Client, FfiError};
-use crate::lazy_client::fail;
 use crate::queries::is_unsupported;
 
 /// The target's answer about a topic that is missing or too small.
@@ -50,11 +49,11 @@ impl KafkaTargetTopics {
     /// # Errors
     /// [`PortError`] when a cluster does not answer.
     pub async fn outlook(&self, wanted: Vec<WantedTopic>, manages: bool) -> Result<Outlooks, PortError> {
-        let client = self.client.get()?;
-        let context = self.client.context.clone();
+        let client = self.client.clone();
         let (maker, timeout, servers) = (Arc::clone(&self.maker), self.timeout, self.client.servers().to_owned());
         blocking(&self.client.context, move || {
-            let found = lacking(&client, wanted, timeout).map_err(|error| fail(&context, &error, Some(&client)))?;
+            let found = client.ask_here(|client| lacking(client, wanted, timeout))?;
+            let client = client.get()?;
             let missing: Vec<&WantedTopic> = found.missing.iter().collect();
             let mut outlooks = Outlooks::new();
             for plan in maker.plan(&client, &missing)? {
