@@ -17,6 +17,8 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> =
 /// Started by the first scenario that uses it; ends with the process.
 static SHARED: Mutex<Option<Pair>> = Mutex::new(None);
 static SLOW_LINE: Mutex<()> = Mutex::new(());
+/// The scenario that has a name on the shared target: of a link, or of a source topic.
+static TAKEN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
 /// Blocks on a future of the test clusters.
 pub fn now<T>(future: impl Future<Output = T>) -> T {
@@ -82,13 +84,39 @@ impl Pair {
 
     /// Writes a configuration with both clusters, by the names `source` and `target`. The source is
     /// read around its proxies.
+    #[track_caller]
     pub fn config(&self, links: &str) -> ConfigFolder {
+        self.take_names(links);
         folder(&self.source.internal_bootstrap(), "", &self.target.bootstrap(), links)
     }
 
     /// Writes the same through the source's proxies, and with librdkafka properties for the source.
+    #[track_caller]
     pub fn config_by_proxy(&self, source_properties: &str, links: &str) -> ConfigFolder {
+        self.take_names(links);
         folder(&self.source.bootstrap(), source_properties, &self.target.bootstrap(), links)
+    }
+
+    /// Takes the names of the links, and of their topics, for the running scenario: another one
+    /// that used them on the shared target would disturb it.
+    #[track_caller]
+    fn take_names(&self, links: &str) {
+        if !shared().as_ref().is_some_and(|pair| Arc::ptr_eq(&pair.target, &self.target)) {
+            return;
+        }
+        let thread = std::thread::current();
+        let scenario = thread.name().unwrap_or_default();
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        for link in links.split("[[links]]").skip(1) {
+            let of = |start: &str| link.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
+            let (name, source) = (of("name = "), of("source = "));
+            let topics =
+                of("topics = ").trim_matches(['[', ']']).split(", ").map(|topic| format!("{topic} of {source}"));
+            for name in topics.chain([format!("link {name}")]) {
+                let owner = taken.entry(name.clone()).or_insert_with(|| scenario.to_owned());
+                assert_eq!(owner, scenario, "both use {name} on the shared target");
+            }
+        }
     }
 
     /// Returns a link from the source under a name of its own, which begins the names of the copies
