@@ -267,7 +267,7 @@ pub struct PartitionOf {
     #[arg(value_name = "TOPIC")]
     pub topic: String,
     /// Partition number.
-    #[arg(value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     pub number: i32,
 }
 
@@ -289,7 +289,7 @@ pub struct SkipPartition {
     #[command(flatten)]
     pub partition: PartitionOf,
     /// The next source offset to read, between the start of the log and its last stable offset.
-    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "OFFSET", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     pub to: i64,
     /// Do it. Without this the command only says what would be lost.
     #[arg(long)]

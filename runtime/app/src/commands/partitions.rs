@@ -1,5 +1,6 @@
 //! `strait partitions …`.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -54,6 +55,15 @@ fn skip(args: &SkipPartition) -> End {
     }
 }
 
+/// Returns who runs this process: the name of the user, or the number where no name is set (in a
+/// container).
+fn user() -> String {
+    let named =
+        ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    let number = || std::fs::metadata("/proc/self").ok().map(|of_process| format!("user {}", of_process.uid()));
+    named.or_else(number).unwrap_or_else(|| "unknown".to_owned())
+}
+
 fn try_skip(args: &SkipPartition) -> Result<Skipped, End> {
     let loaded = load(&args.config)?;
     let PartitionOf { link, topic, number } = &args.partition;
@@ -64,7 +74,7 @@ fn try_skip(args: &SkipPartition) -> Result<Skipped, End> {
         topic: topic.clone(),
         partition: *number,
         to: args.to,
-        by: std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned()),
+        by: user(),
         at: SystemClock::start().unix_ms(),
         process: rand::random(),
         exactly_once: link.delivery == DeliveryMode::ExactlyOnce,

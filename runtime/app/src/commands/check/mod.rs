@@ -20,6 +20,8 @@ pub enum Outcome {
     Ok,
     Warning,
     Failed,
+    /// A plugin cannot be used as configured: checking again without a change does not help.
+    Invalid,
     /// Not run, because an earlier step failed.
     Skipped,
 }
@@ -43,7 +45,7 @@ impl Step {
         let sign = match self.outcome {
             Outcome::Ok => '✓',
             Outcome::Warning => '!',
-            Outcome::Failed => '✗',
+            Outcome::Failed | Outcome::Invalid => '✗',
             Outcome::Skipped => '-',
         };
         format!("{sign} {}: {}\n", self.name, self.detail.replace('\n', "\n    "))
@@ -53,7 +55,7 @@ impl Step {
         let outcome = match self.outcome {
             Outcome::Ok => "ok",
             Outcome::Warning => "warning",
-            Outcome::Failed => "failed",
+            Outcome::Failed | Outcome::Invalid => "failed",
             Outcome::Skipped => "skipped",
         };
         json!({ "step": self.name, "outcome": outcome, "detail": self.detail })
@@ -68,8 +70,8 @@ pub fn check(args: &Check) -> End {
         Err(report) => (report, Vec::new(), End::BadConfig),
         Ok(loaded) => {
             let steps = steps::all(&loaded);
-            let failed = steps.iter().any(|step| step.outcome == Outcome::Failed);
-            (loaded.report, steps, if failed { End::Failed } else { End::Ok })
+            let end = end_of(&steps);
+            (loaded.report, steps, end)
         }
     };
     let mut all = vec![configuration(&report)];
@@ -86,6 +88,15 @@ pub fn check(args: &Check) -> End {
             finish(&format!("{result:#}"), end)
         }
     }
+}
+
+/// Returns how a check with these steps ends.
+fn end_of(steps: &[Step]) -> End {
+    let any = |outcome| steps.iter().any(|step| step.outcome == outcome);
+    if any(Outcome::Invalid) {
+        return End::BadConfig;
+    }
+    if any(Outcome::Failed) { End::Failed } else { End::Ok }
 }
 
 fn finish(text: &str, end: End) -> End {
@@ -108,4 +119,19 @@ fn configuration(report: &Report) -> Step {
         _ => format!("{found} findings"),
     };
     Step::new("configuration", outcome, detail)
+}
+
+#[cfg(test)]
+mod end_tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_cannot_be_used_ends_like_a_wrong_configuration() {
+        let steps = |outcomes: &[Outcome]| -> Vec<Step> {
+            outcomes.iter().map(|outcome| Step::new("a step", *outcome, "")).collect()
+        };
+        assert_eq!(end_of(&steps(&[Outcome::Ok, Outcome::Warning, Outcome::Skipped])), End::Ok);
+        assert_eq!(end_of(&steps(&[Outcome::Ok, Outcome::Failed])), End::Failed);
+        assert_eq!(end_of(&steps(&[Outcome::Failed, Outcome::Invalid])), End::BadConfig);
+    }
 }

@@ -78,7 +78,7 @@ fn plugins(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Arc<HostC
         }
     };
     if let Err(error) = PluginMemory::default().admit(&loaded.config) {
-        steps.push(Step::new("memory of plugins", Outcome::Failed, error.to_string()));
+        steps.push(Step::new("memory of plugins", Outcome::Invalid, error.to_string()));
     }
     for link in &loaded.config.links {
         let name = format!("plugins of {}", link.name);
@@ -89,7 +89,7 @@ fn plugins(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Arc<HostC
                 }
                 chains.insert(link.name.clone(), chain);
             }
-            Err(error) => steps.push(Step::new(name, Outcome::Failed, error.to_string())),
+            Err(error) => steps.push(Step::new(name, Outcome::Invalid, error.to_string())),
         }
     }
     chains
