@@ -10,6 +10,7 @@ pub mod config;
 pub mod edit;
 pub mod event;
 pub mod invariants;
+pub mod json_path;
 pub mod lanes;
 pub mod ledger;
 pub mod link_topics;
@@ -17,7 +18,9 @@ pub mod map;
 pub mod offset;
 pub mod partitioner;
 pub mod progress;
+pub mod protects;
 pub mod record;
+pub mod text;
 pub mod topic;
 
 pub use batch::{Batch, BatchBuilder, HeaderRef, RecordMark, RecordRef, TimestampType};

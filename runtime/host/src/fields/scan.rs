@@ -4,10 +4,12 @@
 //! Everything that two readers could understand differently (a duplicate name, a lone surrogate,
 //! bytes after the end) is reported, so that it cannot hide a field from a plugin.
 
+use strait_core::json_path::Segment;
+
 use super::found::{Found, Occurrence, Parent, ValueState};
 use super::lens::PathSet;
 use super::lexer::{Lexer, Stop, unescape};
-use super::path::{Path, Segment};
+use super::path::Path;
 use super::workspace::{Active, Name, PathStep, Workspace};
 
 /// Maximum number of occurrences in one record, over all paths of the chain.
@@ -299,9 +301,9 @@ impl Scanner<'_> {
             let Some(path) = set.path(active.path) else { continue };
             let bytes = name.bytes(self.at.text, &self.work.unescaped);
             let (next, here) = step(path, active.places, |segment| match segment {
-                Segment::Name(wanted) => (&**wanted == bytes, false),
+                Segment::Name(wanted) => (wanted.as_bytes() == bytes, false),
                 Segment::Each => (true, false),
-                Segment::Below(wanted) => (&**wanted == bytes, true),
+                Segment::Below(wanted) => (wanted.as_bytes() == bytes, true),
                 Segment::Index(_) => (false, false),
             });
             if here != 0 {

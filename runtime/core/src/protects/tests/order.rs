@@ -1,0 +1,106 @@
+//! What counts as looser, case by case.
+
+use super::*;
+
+fn lost(before: &[Claim], after: &[Claim]) -> Vec<String> {
+    loosened(&protection(before), &protection(after)).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn each_way_to_protect_less_is_named() {
+    let ssn = || claim("value$.ssn", Leaves::Nothing);
+    let folded = |claim: Claim| Claim { fold: true, ..claim };
+    let embedded = |claim: Claim, embedded| Claim { embedded: Some(embedded), ..claim };
+    let except =
+        |claim: Claim, places: &[&str]| Claim { except: places.iter().map(|place| at(place)).collect(), ..claim };
+    let email = || claim("value$..email", key("a", "d"));
+    for (before, after, words) in [
+        (ssn(), claim("value$.email", Leaves::Nothing), "value$['ssn'] (rule r) is not protected any more"),
+        (ssn(), claim("value$.ssn", part(0, 6)), "would leave the last 6 characters; until now it leaves nothing"),
+        (
+            claim("value$.ssn", part(0, 4)),
+            claim("value$.ssn", part(0, 6)),
+            "last 6 characters; until now it leaves the last 4",
+        ),
+        (claim("value$.ssn", part(4, 0)), claim("value$.ssn", part(0, 4)), "would leave the last 4"),
+        (email(), claim("value$..email", key("b", "d")), "would leave a pseudonym by key b in domain d"),
+        (email(), claim("value$..email", key("a", "e")), "in domain e"),
+        (email(), claim("value$..email", Leaves::Token(None)), "which can be guessed"),
+        (email(), claim("value$..email", Leaves::All), "would leave all of it"),
+        (email(), claim("value$.email", key("a", "d")), "is not protected any more"),
+        (folded(ssn()), ssn(), "in another case"),
+        (folded(claim("header['x-'*]", Leaves::Null)), claim("header['x-'*]", Leaves::Null), "in another case"),
+        (claim("header['x-'*]", Leaves::Null), claim("header['x-id']", Leaves::Null), "is not protected any more"),
+        (ssn(), except(claim("value", Leaves::Nothing), &["value$.order", "value$.ssn"]), "any more at value$['ssn']"),
+        (ssn(), except(claim("value", Leaves::Nothing), &["value$..x"]), "any more at value$..['x']"),
+        (ssn(), folded(except(claim("value", Leaves::Nothing), &["value$.SSN"])), "any more at value$['SSN']"),
+        (embedded(ssn(), Embedded::Redact), ssn(), "inside of texts that are JSON"),
+        (embedded(ssn(), Embedded::Reject), embedded(ssn(), Embedded::Redact), "inside of texts that are JSON"),
+        (embedded(ssn(), Embedded::Reject), claim("value", part(9, 0)), "inside of texts that are JSON"),
+    ] {
+        let found = lost(&[before.clone()], &[after.clone()]);
+        assert!(found.len() == 1 && found.iter().all(|text| text.contains(words)), "{words}: {found:?}");
+        assert_eq!(lost(&[before.clone()], &[after, before]), [""; 0], "adding what was lost");
+    }
+}
+
+#[test]
+fn what_protects_as_much_in_another_way_is_not_a_loosening() {
+    let ssn = || claim("value$.ssn", Leaves::Null);
+    let folded = |claim: Claim| Claim { fold: true, ..claim };
+    let open = |claim: Claim| Claim { except: vec![at("value$.order")], ..claim };
+    let embedded = Claim { embedded: Some(Embedded::Reject), ..ssn() };
+    for (before, after) in [
+        (ssn(), claim("value$.ssn", Leaves::Nothing)),
+        (ssn(), claim("value$..ssn", Leaves::Null)),
+        (ssn(), claim("value", Leaves::Null)),
+        (ssn(), folded(ssn())),
+        (ssn(), embedded.clone()),
+        // An allow list that does not name it.
+        (ssn(), open(claim("value", Leaves::Nothing))),
+        (open(claim("value", Leaves::Nothing)), claim("value", Leaves::Nothing)),
+        (folded(claim("value$[*]", Leaves::Null)), claim("value$[*]", Leaves::Null)),
+        (folded(ssn()), folded(claim("value$.SSN", Leaves::Null))),
+        (folded(ssn()), claim("value", Leaves::Null)),
+        (embedded, claim("value", Leaves::Nothing)),
+        (claim("value$.a", part(0, 4)), claim("value$.a", Leaves::Constant)),
+        (claim("value$.a", Leaves::Token(None)), claim("value$.a", key("k", "d"))),
+        (claim("value$.a", Leaves::All), claim("key", Leaves::Null)),
+    ] {
+        assert_eq!(lost(&[before], &[after]), [""; 0]);
+    }
+}
+
+#[test]
+fn a_guest_without_claims_protects_what_it_looks_at_and_no_whole_value_stands_for_a_field() {
+    let sights = |places: &[&str]| Protection {
+        sights: places.iter().map(|place| at(place)).collect(),
+        ..Protection::default()
+    };
+    let before = sights(&["value", "value$.ssn", "header['x']"]);
+    let found = |after: &Protection| loosened(&before, after).len();
+    assert_eq!(found(&before), 0);
+    assert_eq!(found(&sights(&["value", "value$[*]", "headers", "value$.ssn.a"])), 2);
+    assert_eq!(
+        loosened(&before, &sights(&["value", "header['x']"])).iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["value$['ssn'] is not looked at any more"]
+    );
+    // A claim stands for it where it leaves nothing: nobody knows how much was left.
+    let mut after = sights(&["value", "header['x']"]);
+    after.claims = vec![claim("value$.ssn", Leaves::Null)];
+    assert_eq!(found(&after), 1);
+    after.claims = vec![claim("value", Leaves::Nothing)];
+    assert_eq!(found(&after), 0);
+    // And looking at a place stands for no claim.
+    assert_eq!(loosened(&protection(&[claim("value$.ssn", Leaves::Null)]), &sights(&["value$.ssn"])).len(), 1);
+}
+
+#[test]
+fn claims_that_this_version_does_not_know_are_lost_until_somebody_agrees() {
+    let before = Protection { unread: 2, ..Protection::default() };
+    let found = loosened(&before, &before);
+    assert_eq!(
+        found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["2 claims were made that this version does not know"]
+    );
+}
