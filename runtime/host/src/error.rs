@@ -62,14 +62,23 @@ pub enum LoadProblem {
     /// No trusted key vouches for it.
     #[error("trusted_plugin_keys is set, and {0}")]
     Untrusted(TrustError),
-    /// The file has more functions than allowed.
-    #[error("it has {functions} functions, {functions_max} are allowed; raise functions_max if that is right")]
-    TooManyFunctions {
-        /// Functions in the file.
-        functions: usize,
+    /// It would cost the compiler more than allowed.
+    #[error("it has {found} {what}, {max} are allowed; {advice}")]
+    TooMuch {
+        /// The things that were counted.
+        what: &'static str,
+        /// Their number.
+        found: u64,
         /// The bound.
-        functions_max: usize,
+        max: u64,
+        /// What to do.
+        advice: &'static str,
     },
+    /// It passes components around, so that nothing can be counted.
+    #[error(
+        "it imports, exports or takes a component out of an instance, which no plugin needs; link its components into one when it is built"
+    )]
+    PassesComponents,
     /// The file is not a valid WebAssembly module or component.
     #[error("not valid WebAssembly: {0}; give the .wasm file that the build made")]
     NotWasm(String),

@@ -56,7 +56,8 @@ pub(crate) const DESCRIBE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an answer of `open-topic`.
 pub(crate) const OPEN_TOPIC_BYTES_MAX: usize = 4 << 10;
 
-const TABLE_ELEMENTS_MAX: usize = 200_000;
+/// Elements of the tables of one instance together.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 200_000;
 
 /// Counts the resources of an instance.
 #[derive(Debug)]

@@ -12,5 +12,6 @@ pub(crate) use budget::{BudgetError, Share};
 pub use engine::{HostEngine, HostOptions};
 pub(crate) use instance::{Fault, Instance};
 pub use limits::GuestLimits;
+pub(crate) use limits::TABLE_ELEMENTS_MAX;
 pub(crate) use store::{COUNTERS_MAX, GuestOutput, GuestState};
 pub(crate) use wasi::{Import, judge};

@@ -82,7 +82,7 @@ fn a_guest_that_attacks_during_load_does_not_disturb_another_chain() {
         // Half a second of compiling at most: larger files are not compiled.
         let many = format!("(module {})", "(func)".repeat(5_000));
         let error = load_bytes(&wat::parse_str(many).unwrap(), |spec| spec.limits.functions_max = 1_000).unwrap_err();
-        assert!(matches!(error.problem, LoadProblem::TooManyFunctions { functions: 5_000, functions_max: 1_000 }));
+        assert!(matches!(error.problem, LoadProblem::TooMuch { what: "functions", found: 5_000, max: 1_000, .. }));
     });
 }
 

@@ -7,6 +7,7 @@
     reason = "a test ends where it fails, in its helpers too"
 )]
 
+mod bombs;
 mod bundled;
 mod cost;
 mod failure;

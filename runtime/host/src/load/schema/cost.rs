@@ -1,4 +1,4 @@
-//! What a schema costs the host, by counting, before anything of it is compiled or evaluated.
+//! Counts the cost of a schema before anything of it is compiled or evaluated.
 //!
 //! A validator follows references with its stack and evaluates a target once for each of them. Two
 //! kilobytes of text can so take hours, and half a megabyte more stack than a thread has. So each

@@ -1,5 +1,7 @@
 //! A plugin's file, checked: size, validity, imports, version, digest.
 
+mod count;
+
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -65,14 +67,10 @@ impl Package {
 
     fn check(bytes: &[u8], digest: [u8; 32], limits: &GuestLimits, wasi: bool) -> Result<Self, LoadProblem> {
         check_size(bytes.len(), limits)?;
-        // First of all, as later steps rely on validity.
+        // First of all: compiling cannot be interrupted, and validating not either.
+        count::check(bytes, limits)?;
         Validator::new().validate_all(bytes).map_err(|e| LoadProblem::NotWasm(e.to_string()))?;
         let names = Names::read(bytes)?;
-        // Compiling cannot be interrupted: its time is bounded by its input.
-        if names.functions > limits.functions_max {
-            let (functions, functions_max) = (names.functions, limits.functions_max);
-            return Err(LoadProblem::TooManyFunctions { functions, functions_max });
-        }
         names.check_imports(wasi)?;
         let version = names.version()?;
         let component = match names.kind {
@@ -106,14 +104,12 @@ struct Names {
     kind: PackageKind,
     imports: Vec<String>,
     exports: Vec<String>,
-    /// Functions of all its modules.
-    functions: usize,
 }
 
 impl Names {
     fn read(bytes: &[u8]) -> Result<Self, LoadProblem> {
         let invalid = |e: wasmparser::BinaryReaderError| LoadProblem::NotWasm(e.to_string());
-        let mut names = Self { kind: PackageKind::CoreModule, imports: Vec::new(), exports: Vec::new(), functions: 0 };
+        let mut names = Self { kind: PackageKind::CoreModule, imports: Vec::new(), exports: Vec::new() };
         // Modules and components inside a component have names of their own.
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -126,7 +122,6 @@ impl Names {
                     };
                 }
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-                Payload::CodeSectionStart { count, .. } => names.functions += count as usize,
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ImportSection(section) if depth == 1 => {
                     for import in section.into_imports() {
