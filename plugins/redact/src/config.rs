@@ -4,13 +4,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use strait_plugin_sdk::{
     ConfigError, config_error,
-    path::{Path, Step},
+    path::{Path, Quoted, Step},
 };
+use strait_scheme::pseudonym::{Encoding, Key, is_key_id, key_id};
 
 use crate::method::{Method, Pseudonym};
 
 /// Minimum length of a secret. Shorter ones can be found by brute force.
 const SECRET_BYTES_MIN: usize = 16;
+/// Maximum length of a domain.
+const DOMAIN_BYTES_MAX: usize = 512;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +49,10 @@ struct RuleConfig {
     mask: Option<char>,
     length: Option<usize>,
     secret: Option<String>,
-    encoding: Option<Encoding>,
+    domain: Option<String>,
+    key_id: Option<String>,
+    show_key_id: Option<bool>,
+    encoding: Option<EncodingName>,
     prefix: Option<String>,
     value: Option<Value>,
 }
@@ -65,7 +71,7 @@ enum With {
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Encoding {
+enum EncodingName {
     Hex,
     Base64url,
 }
@@ -119,6 +125,9 @@ impl RuleConfig {
             ("/mask", self.mask.is_some(), With::Mask),
             ("/length", self.length.is_some(), With::Truncate),
             ("/secret", self.secret.is_some(), With::Hmac),
+            ("/domain", self.domain.is_some(), With::Hmac),
+            ("/key_id", self.key_id.is_some(), With::Hmac),
+            ("/show_key_id", self.show_key_id.is_some(), With::Hmac),
             ("/value", self.value.is_some(), With::Constant),
         ] {
             if given && self.with != belongs {
@@ -161,10 +170,6 @@ impl RuleConfig {
     }
 
     fn method(self, in_bytes: bool) -> Result<Method, (&'static str, &'static str)> {
-        let pseudonym = Pseudonym {
-            prefix: self.prefix.unwrap_or_default(),
-            base64url: self.encoding == Some(Encoding::Base64url),
-        };
         Ok(match self.with {
             With::Remove => Method::Remove,
             With::Null => Method::Null,
@@ -172,14 +177,8 @@ impl RuleConfig {
             With::Truncate => {
                 Method::Truncate { length: self.length.ok_or(("", "truncate needs a length, in characters"))? }
             }
-            With::Sha256 => Method::Sha256(pseudonym),
-            With::Hmac => {
-                let secret = self.secret.ok_or(("", "hmac needs a secret"))?;
-                if secret.len() < SECRET_BYTES_MIN {
-                    return Err(("/secret", "the secret has less than 16 bytes: it could be found by brute force"));
-                }
-                Method::hmac(secret.as_bytes(), pseudonym).ok_or(("/secret", "this secret cannot be used"))?
-            }
+            With::Sha256 => Method::Sha256(self.pseudonym(String::new())),
+            With::Hmac => self.hmac()?,
             With::Constant => {
                 let value = self.value.ok_or(("", "constant needs a value"))?;
                 if in_bytes && !value.is_string() {
@@ -190,13 +189,57 @@ impl RuleConfig {
             }
         })
     }
+
+    fn hmac(self) -> Result<Method, (&'static str, &'static str)> {
+        let secret = self.secret.as_ref().ok_or(("", "hmac needs a secret"))?;
+        if secret.len() < SECRET_BYTES_MIN {
+            return Err(("/secret", "the secret has less than 16 bytes: it could be found by brute force"));
+        }
+        if self.domain.as_ref().is_some_and(|domain| !(1..=DOMAIN_BYTES_MAX).contains(&domain.len())) {
+            return Err(("/domain", "a domain has 1 to 512 bytes"));
+        }
+        if self.key_id.as_ref().is_some_and(|id| !is_key_id(id)) {
+            return Err(("/key_id", "a key id is 1 to 32 lower-case letters, digits and '-'"));
+        }
+        let domain = self.domain.clone().or_else(|| self.only_place()).ok_or((
+            "",
+            "a rule with several places needs a domain, such as domain = \"customer\": rules of one domain and one secret give the same content the same pseudonym, others do not",
+        ))?;
+        let id = || self.key_id.clone().unwrap_or_else(|| key_id(secret.as_bytes()));
+        let shown = if self.show_key_id == Some(true) { format!("{}.", id()) } else { String::new() };
+        let key = Key::derive(secret.as_bytes(), &domain);
+        Ok(Method::Hmac(Box::new(key), self.pseudonym(shown)))
+    }
+
+    fn pseudonym(&self, key_id: String) -> Pseudonym {
+        let encoding = match self.encoding {
+            Some(EncodingName::Base64url) => Encoding::Base64Url,
+            Some(EncodingName::Hex) | None => Encoding::Hex,
+        };
+        Pseudonym { prefix: self.prefix.clone().unwrap_or_default() + &key_id, encoding }
+    }
+
+    /// Returns the locator of the place that the rule names, if it names one only.
+    fn only_place(&self) -> Option<String> {
+        let field = |path: &String| Path::parse(path).map_or_else(|_| path.clone(), |path| format!("value{path}"));
+        let mut places: Vec<String> = self.fields.iter().map(field).collect();
+        places.extend(self.headers.iter().map(|name| format!("header[{}]", Quoted(name))));
+        places.extend(self.header_prefixes.iter().map(|prefix| format!("header[{}*]", Quoted(prefix))));
+        places.extend(self.key.then(|| "key".to_owned()));
+        places.sort_unstable();
+        places.dedup();
+        places.pop().filter(|_| places.is_empty())
+    }
 }
 
 /// Folds the case of a name, so that names that differ only in case become equal. Folds in both
 /// directions, because some letters have two lower-case or two upper-case forms (ſ and s, ı and i,
-/// K and k).
+/// K and k); twice, because ẞ first becomes ß and then ss; and character by character, because the
+/// lower case of a final Σ would differ within a longer name.
 pub fn folded(name: &str) -> String {
-    name.to_uppercase().to_lowercase()
+    let once =
+        |name: &str| -> String { name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect() };
+    once(&once(name))
 }
 
 /// Folds the names in a path.

@@ -63,7 +63,10 @@ struct Refusal {
 
 impl From<NotJudged> for Refusal {
     fn from(_: NotJudged) -> Self {
-        Self { code: NOT_JUDGED, reason: "a field is a string that represents no text (a lone surrogate)" }
+        Self {
+            code: NOT_JUDGED,
+            reason: "a field has no text or content: a lone surrogate, a name twice in it, or a number too large",
+        }
     }
 }
 

@@ -164,7 +164,7 @@ fn the_outer_place_wins_then_the_first_rule() {
     let inside = TestRecord::new()
         .value("{…}")
         .field(0, "/a/b", "1")
-        .field(1, "/a", "{…}")
+        .field(1, "/a", r#"{"b":1}"#)
         .field(2, "/a/b", "1")
         .field(2, "/a-z/b", "1")
         .field(2, "/ab/b", "2");
@@ -178,6 +178,83 @@ fn the_outer_place_wins_then_the_first_rule() {
     }));
     let same = TestRecord::new().value("{…}").field(0, "/a/b", "1").field(1, "/a/b", "1").field(1, "/b", "1");
     assert_eq!(tester.process(&[same]).unwrap(), ["0 field 0 = 7", "0 field 2 = null"]);
+}
+
+#[derive(serde::Deserialize)]
+struct Vectors {
+    pseudonyms: Vec<Vector>,
+}
+
+#[derive(serde::Deserialize)]
+struct Vector {
+    secret: String,
+    domain: String,
+    json: Option<String>,
+    bytes: Option<String>,
+    prefix: String,
+    key_id: String,
+    hex: String,
+    base64url: String,
+}
+
+#[test]
+fn pseudonyms_are_those_of_the_vectors() {
+    let vectors: Vectors = serde_json::from_str(include_str!("../../../wit/vectors/pseudonyms.json")).unwrap();
+    let value = |digits: &str| u8::from_str_radix(digits, 16).unwrap();
+    for vector in vectors.pseudonyms {
+        let Vector { secret, domain, json, bytes, prefix, key_id, .. } = vector;
+        for (encoding, expected) in [("hex", vector.hex), ("base64url", vector.base64url)] {
+            let mut rule = serde_json::json!({"key": true, "fields": ["$.a"], "headers": ["h"], "with": "hmac"});
+            let settings =
+                serde_json::json!({"secret": secret, "domain": domain, "prefix": prefix, "encoding": encoding});
+            rule.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+            if !key_id.is_empty() {
+                rule["key_id"] = key_id.clone().into();
+                rule["show_key_id"] = true.into();
+            }
+            let mut tester = redact(serde_json::json!({"rules": [rule], "shapes": "lenient"}));
+            let (record, expected) = match (&json, &bytes) {
+                (Some(json), _) => {
+                    let json = json.trim().to_owned();
+                    (TestRecord::new().value("{…}").field(0, "/a", &json), format!("0 field 0 = \"{expected}\""))
+                }
+                (None, bytes) => {
+                    let digits = bytes.as_deref().unwrap();
+                    let bytes: Vec<u8> = (0..digits.len()).step_by(2).map(|at| value(&digits[at..at + 2])).collect();
+                    (TestRecord::new().header("h", Some(&bytes)), format!("0 header 0 = {expected}"))
+                }
+            };
+            assert_eq!(tester.process(&[record]).unwrap(), [expected]);
+        }
+    }
+}
+
+#[test]
+fn a_domain_is_the_only_place_or_has_a_name() {
+    let token = |rule: serde_json::Value, pointer: &str| {
+        let mut rule = rule;
+        rule["with"] = "hmac".into();
+        rule["secret"] = SECRET.into();
+        let mut tester = redact(serde_json::json!({"rules": [rule], "shapes": "lenient"}));
+        let record = TestRecord::new().key("eve").value("{…}").field(0, pointer, "\"eve\"").header("h", Some(b"eve"));
+        let lines = tester.process(&[record]).unwrap();
+        lines.iter().map(|line| line.rsplit(' ').next().unwrap().trim_matches('"').to_owned()).collect::<Vec<_>>()
+    };
+    let email = token(serde_json::json!({"fields": ["$.email"]}), "/email");
+    assert_eq!(email, token(serde_json::json!({"fields": ["$.x"], "domain": "value$['email']"}), "/x"));
+    assert_eq!(email, token(serde_json::json!({"fields": ["$[\"email\"]", "$.email"]}), "/email"));
+    assert_ne!(email, token(serde_json::json!({"fields": ["$.mail"]}), "/mail"));
+    assert_ne!(email, token(serde_json::json!({"fields": ["$.email"], "ignore_case": true, "domain": "d"}), "/email"));
+    let joined =
+        token(serde_json::json!({"fields": ["$.a"], "headers": ["h"], "key": true, "domain": "customer"}), "/a");
+    assert!(joined.len() == 3 && joined.iter().all(|token| *token == joined[0]), "{joined:?}");
+    let of_id = token(serde_json::json!({"headers": ["h"], "show_key_id": true}), "/a");
+    let same = token(
+        serde_json::json!({"headers": ["h"], "domain": "header['h']", "show_key_id": true, "key_id": "k-1"}),
+        "/a",
+    );
+    let id = strait_scheme::pseudonym::key_id(SECRET.as_bytes());
+    assert_eq!(of_id[0].strip_prefix(&format!("{id}.")), same[0].strip_prefix("k-1."));
 }
 
 #[test]
@@ -194,6 +271,32 @@ fn a_configuration_mistake_is_reported_with_its_place() {
     assert_eq!(rule(serde_json::json!({"keep": 1, "prefix": "x"})), ["/rules/0/keep", "/rules/0/prefix"]);
     assert_eq!(rule(serde_json::json!({"with": "hmac"})), ["/rules/0"]);
     assert_eq!(rule(serde_json::json!({"with": "hmac", "secret": "short"})), ["/rules/0/secret"]);
+    let keyed = |change: serde_json::Value| {
+        let mut all = serde_json::json!({"with": "hmac", "secret": SECRET});
+        all.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        rule(all)
+    };
+    assert!(keyed(serde_json::json!({})).is_empty());
+    for several in [
+        serde_json::json!({"fields": ["$.a", "$.b"]}),
+        serde_json::json!({"key": true}),
+        serde_json::json!({"headers": ["x"]}),
+        serde_json::json!({"header_prefixes": ["x"]}),
+    ] {
+        assert_eq!(keyed(several.clone()), ["/rules/0"]);
+        let mut named = several;
+        named["domain"] = "customer".into();
+        assert!(keyed(named).is_empty());
+    }
+    assert_eq!(keyed(serde_json::json!({"domain": ""})), ["/rules/0/domain"]);
+    assert_eq!(keyed(serde_json::json!({"key_id": "A"})), ["/rules/0/key_id"]);
+    for setting in [
+        serde_json::json!({"domain": "d"}),
+        serde_json::json!({"key_id": "k"}),
+        serde_json::json!({"show_key_id": true}),
+    ] {
+        assert_eq!(rule(setting).len(), 1, "it belongs to hmac");
+    }
     assert_eq!(rule(serde_json::json!({"with": "truncate"})), ["/rules/0"]);
     assert_eq!(rule(serde_json::json!({"with": "constant"})), ["/rules/0"]);
     assert_eq!(rule(serde_json::json!({"with": "constant", "value": 1, "headers": ["x"]})), ["/rules/0/value"]);
@@ -211,7 +314,7 @@ fn names_in_any_case_are_found_at_any_depth() {
     let config = |shapes| {
         serde_json::json!({
             "rules": [
-                {"fields": ["$.Customer.eMail", "$.list[*].id", "$.straße"], "with": "constant", "value": "x", "ignore_case": true},
+                {"fields": ["$.Customer.eMail", "$.list[*].id", "$.straße", "$.ΑΣ"], "with": "constant", "value": "x", "ignore_case": true},
                 {"fields": ["$..ssn"], "with": "remove", "ignore_case": true},
                 {"fields": ["$.exact"], "with": "null"},
             ],
@@ -232,6 +335,10 @@ fn names_in_any_case_are_found_at_any_depth() {
         ("/ssn~0", "[ ]", ""),
         ("/LIST", r#"[{"ID":1},{"Id" : 2},null]"#, r#" = [{"ID":"x"},{"Id" : "x"},null]"#),
         ("/STRASSE", "7", r#" = "x""#),
+        ("/STRAẞE", "7", r#" = "x""#),
+        ("/Straẞe", "7", r#" = "x""#),
+        ("/ας", "7", r#" = "x""#),
+        ("/ασ", "7", r#" = "x""#),
         ("/exact", "1", " = null"),
         ("/EXACT", "1", ""),
         ("/customer", "null", ""),

@@ -27,7 +27,7 @@ const BUNDLED: [(&str, &str, &str); 10] = [
     (
         "redact, two fields, hmac",
         "redact",
-        r#"{"rules":[{"fields":["$.customer.email","$.card"],"with":"hmac","secret":"0123456789abcdef0123456789abcdef"}]}"#,
+        r#"{"rules":[{"fields":["$.customer.email","$.card"],"with":"hmac","domain":"d","secret":"0123456789abcdef0123456789abcdef"}]}"#,
     ),
     (
         "redact, key, hmac",

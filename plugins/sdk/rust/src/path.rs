@@ -68,32 +68,43 @@ impl Path {
     }
 }
 
-/// Writes the canonical text, with names in single quotes.
+/// Writes the canonical text: that of RFC 9535 for normalized paths, with `[*]` and `..['name']`.
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("$")?;
         for step in &self.steps {
             match step {
-                Step::Name(name) => write!(f, "['{}']", escape(name))?,
+                Step::Name(name) => write!(f, "[{}]", Quoted(name))?,
                 Step::Index(index) => write!(f, "[{index}]")?,
                 Step::Every => f.write_str("[*]")?,
-                Step::Anywhere(name) => write!(f, "..['{}']", escape(name))?,
+                Step::Anywhere(name) => write!(f, "..[{}]", Quoted(name))?,
             }
         }
         Ok(())
     }
 }
 
-fn escape(name: &str) -> String {
-    let mut escaped = String::new();
-    for character in name.chars() {
-        match character {
-            '\'' | '\\' => escaped.extend(['\\', character]),
-            '\0'..='\u{1f}' => escaped.push_str(&format!("\\u{:04x}", u32::from(character))),
-            _ => escaped.push(character),
+/// Writes a name in single quotes, escaped as in normalized paths of RFC 9535.
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("'")?;
+        for character in self.0.chars() {
+            match character {
+                '\'' => f.write_str("\\'")?,
+                '\\' => f.write_str("\\\\")?,
+                '\u{8}' => f.write_str("\\b")?,
+                '\u{c}' => f.write_str("\\f")?,
+                '\n' => f.write_str("\\n")?,
+                '\r' => f.write_str("\\r")?,
+                '\t' => f.write_str("\\t")?,
+                '\0'..='\u{1f}' => write!(f, "\\u{:04x}", u32::from(character))?,
+                _ => write!(f, "{character}")?,
+            }
         }
+        f.write_str("'")
     }
-    escaped
 }
 
 fn step(text: &str) -> Result<(Step, &str), String> {
@@ -217,7 +228,7 @@ mod tests {
             [name("it's"), name("'é😀\\"), name("a.b"), name("")]
         );
         assert_eq!(steps("$.naïve"), [name("naïve")]);
-        let path = "$['it\\'s']['a\\\\b'][*][3]..['\\u0001x']";
+        let path = "$['it\\'s']['a\\\\b'][*][3]..['\\u0001\\n\\t\\b\\f\\rx']";
         assert_eq!(Path::parse(path).unwrap().to_string(), path);
     }
 
