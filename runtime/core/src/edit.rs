@@ -62,6 +62,16 @@ pub struct Reject {
     pub text: String,
 }
 
+/// The beginnings of the codes that only the host gives.
+pub const HOST_CODES: [&str; 6] = ["value-", "plugin-", "edit-", "frame-", "schema-", "residency-"];
+
+/// Returns whether a reject code is one that only the host gives. A plugin that gives it too would
+/// speak in the host's name.
+#[must_use]
+pub fn is_host_code(code: &str) -> bool {
+    HOST_CODES.iter().any(|beginning| code.starts_with(beginning))
+}
+
 /// The name and value of a header. `None` is a null value.
 pub type Header = (Vec<u8>, Option<Vec<u8>>);
 

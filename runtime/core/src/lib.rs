@@ -9,6 +9,7 @@ pub mod books;
 pub mod config;
 pub mod edit;
 pub mod event;
+pub mod generation;
 pub mod invariants;
 pub mod json_path;
 pub mod lanes;

@@ -208,6 +208,46 @@ fn the_text_of_every_kind_is_pinned() {
     assert_eq!((read.protects.len(), read.texts.len(), read.counts.len()), (1, 1, 1));
 }
 
+#[test]
+fn the_protection_of_topics_is_stored_with_each_text_once() {
+    use crate::protects::{ByTopic, Protection, looser, read_claims};
+    let of = |text: &str| Protection { claims: read_claims(text).unwrap().0, ..Protection::default() };
+    let ssn = of(r#"[{"rule":"r","at":"value$.ssn","leaves":"nothing"}]"#);
+    let both = of(
+        r#"[{"rule":"s","at":"key","leaves":"token","key":"k","domain":"d"},{"rule":"r","at":"value$.ssn","leaves":"nothing"}]"#,
+    );
+    let now: ByTopic = [("a".into(), ssn.clone()), ("b".into(), both.clone()), ("c".into(), ssn.clone())].into();
+    let mut log = Log::default();
+    let records = log.progress().protects_records(&now);
+    let texts = records.iter().filter(|record| matches!(record, ProgressRecord::Text(..))).count();
+    assert_eq!((records.len(), texts), (5, 2));
+    records.iter().for_each(|record| log.put(record));
+    let known = log.progress();
+    assert_eq!(known.protects_records(&now), []);
+    let read: ByTopic = now.keys().map(|topic| (Arc::clone(topic), known.protection(topic).unwrap())).collect();
+    assert!(looser(&now, &read).is_empty() && looser(&read, &now).is_empty());
+    assert_eq!(known.protection("d"), None);
+    // The border is compared by topic, and a topic that is not copied any more has nothing to lose.
+    let weaker: ByTopic = [("a".into(), ssn.clone()), ("b".into(), ssn)].into();
+    let lost: Vec<String> = looser(&read, &weaker).iter().map(|(topic, lost)| format!("{topic}: {lost}")).collect();
+    assert_eq!(lost, ["b: key (rule s) is not protected any more"]);
+    assert_eq!(known.protects_records(&weaker).len(), 1);
+    // A text that is gone, or is not the one that was written, is no acceptance.
+    let digest = Arc::clone(&known.protects.get("b").unwrap().digest);
+    for text in [None, Some("{\"claims\":[],\"sights\":[]}"), Some("no text")] {
+        let mut changed = known.clone();
+        changed.texts.remove(&digest);
+        changed.texts.extend(text.map(|text| (Arc::clone(&digest), ProtectsText { text: text.into() })));
+        let found = changed.protection("b").unwrap();
+        assert_eq!((found.unread, found.claims.len()), (1, 0));
+        assert!(
+            changed
+                .protects_records(&now)
+                .contains(&ProgressRecord::Text(Arc::clone(&digest), ProtectsText { text: both.text().into() }))
+        );
+    }
+}
+
 proptest! {
     /// However a partition is routed, the tails are the places written last, each with its last
     /// end, and they read back.

@@ -31,7 +31,7 @@ pub struct Claim {
     pub except: Vec<Locator>,
     /// The most that is left of each place.
     pub leaves: Leaves,
-    /// What stands in the place afterwards.
+    /// The type of the value that stands in the place afterwards.
     pub gives: Option<Gives>,
     /// Names match in any case.
     pub fold: bool,
@@ -44,7 +44,7 @@ pub struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RuleId(Arc<str>);
 
-/// What stands in the place afterwards.
+/// The type of the value that stands in the place afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Gives {
@@ -60,7 +60,7 @@ pub enum Gives {
     Json,
 }
 
-/// What happens to a text that is JSON itself and holds what the claim names.
+/// The treatment of a text that is JSON itself and holds a place of the claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Embedded {
@@ -177,7 +177,7 @@ impl Claim {
         Self { rule, at, except: Vec::new(), leaves, gives: None, fold: false, embedded: None }
     }
 
-    fn read(text: &RawValue) -> Result<Self, String> {
+    pub(super) fn read(text: &RawValue) -> Result<Self, String> {
         let written: Written = serde_json::from_str(text.get()).map_err(|error| clean(&error.to_string(), 256))?;
         let rule = RuleId::parse(&written.rule);
         let rule = rule.ok_or("rule: 1 to 64 letters, digits, '-', '_' and '.' are expected")?;

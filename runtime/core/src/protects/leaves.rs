@@ -1,4 +1,4 @@
-//! What a plugin leaves of a place, from nothing to all, and the partial order of it.
+//! The rest that a plugin leaves of a place, from nothing to all, and the partial order of it.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -14,7 +14,7 @@ pub struct Loosening {
     pub at: Option<Locator>,
     /// The rule that protected it, where one is known.
     pub rule: Option<RuleId>,
-    /// What is lost, for an operator.
+    /// The loss, in words for an operator.
     pub reason: String,
 }
 
@@ -65,7 +65,7 @@ pub fn loosened(before: &Protection, after: &Protection) -> Vec<Loosening> {
     found
 }
 
-/// What a claim lacks to stand for another one.
+/// The respect in which a claim does not stand for another one.
 enum Shortfall<'a> {
     /// It is about other places.
     Elsewhere,

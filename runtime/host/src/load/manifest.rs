@@ -1,6 +1,7 @@
 //! The description that a plugin gives of itself, checked.
 
 use serde::Serialize;
+use strait_core::edit::{HOST_CODES, is_host_code};
 
 use crate::api::effects::{EFFECT_NAMES, effect_names};
 use crate::api::v0_1::exports::strait::plugin::transform::About;
@@ -59,6 +60,12 @@ impl Manifest {
                     clean(name, CODE_BYTES_MAX)
                 ));
             }
+        }
+        if let Some(code) = about.reject_codes.iter().find(|code| is_host_code(code)) {
+            return bad(format!(
+                "reject code '{code}' begins as one that only the host gives ({}): choose another",
+                HOST_CODES.join(", ")
+            ));
         }
         Ok(Self {
             name: clean(&about.name, 128),

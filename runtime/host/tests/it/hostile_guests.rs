@@ -213,6 +213,8 @@ fn a_description_and_a_configuration_are_checked() {
     for bad in [
         Guest { effects: 1 << 10, ..Guest::default() },
         Guest { reject_codes: vec!["a\nb"], ..Guest::default() },
+        Guest { reject_codes: vec!["bad", "value-not-json"], ..Guest::default() },
+        Guest { reject_codes: vec!["residency-x"], ..Guest::default() },
         Guest { schema: "{", ..Guest::default() },
         Guest { schema: r#"{"type": 7}"#, ..Guest::default() },
         Guest { schema: r#"{"$ref": "file:///etc/passwd"}"#, ..Guest::default() },

@@ -9,7 +9,7 @@ const SCRIPT: &str = "plugins/build.sh";
 const GUIDE: &str = "docs/plugins.md";
 const HEADING: &str = "\n## Bundled plugins\n";
 /// Folders of `plugins/` that are no bundled plugin.
-const OTHERS: [&str; 3] = ["sdk", "common", "test-guests"];
+const OTHERS: [&str; 4] = ["sdk", "common", "scheme", "test-guests"];
 
 pub fn find(tree: &Tree) -> Vec<Finding> {
     let script = tree.text(SCRIPT).split_once("readonly PLUGINS=(").and_then(|(_, after)| after.split_once(')'));

@@ -4,7 +4,7 @@ use crate::{Finding, Tree};
 
 /// The crates of the runtime, each with those of the project that it may depend on.
 const RUNTIME: [(&str, &[&str]); 5] = [
-    ("runtime/core", &[]),
+    ("runtime/core", &["strait-scheme"]),
     ("runtime/flow", &["strait-core"]),
     ("runtime/kafka", &["strait-core", "strait-flow"]),
     ("runtime/host", &["strait-core", "strait-flow"]),
@@ -37,7 +37,7 @@ pub fn find(tree: &Tree) -> Vec<Finding> {
             }
             let allowed = match RUNTIME.iter().find(|(runtime, _)| runtime == folder) {
                 Some((_, allowed)) => allowed.contains(&name),
-                None if folder.starts_with("plugins/") => name.starts_with("strait-plugin-"),
+                None if folder.starts_with("plugins/") => name.starts_with("strait-plugin-") || name == "strait-scheme",
                 None => folder.starts_with("tests/") || folder.starts_with("examples/"),
             };
             if !allowed {

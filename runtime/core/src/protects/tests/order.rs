@@ -1,4 +1,4 @@
-//! What counts as looser, case by case.
+//! Each kind of loosening, and each change that is none.
 
 use super::*;
 
@@ -103,4 +103,25 @@ fn claims_that_this_version_does_not_know_are_lost_until_somebody_agrees() {
         found.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["2 claims were made that this version does not know"]
     );
+}
+
+#[test]
+fn the_text_of_a_protection_is_pinned_and_what_is_not_known_in_it_is_counted() {
+    let mut stored = protection(&[claim("value$.b", part(0, 4)), claim("value$.a", key("k", "d"))]);
+    stored.sights.insert(at("header['x']"));
+    let text = stored.text();
+    assert_eq!(
+        text,
+        r#"{"claims":[{"at":"value$['a']","domain":"d","key":"k","leaves":"token","rule":"r"},{"at":"value$['b']","keep":{"first":0,"last":4},"leaves":"part","rule":"r"}],"sights":["header['x']"]}"#
+    );
+    assert!(text_digest(&text).starts_with("sha256:"));
+    let newer = text
+        .replace(r#""leaves":"part""#, r#""leaves":"little""#)
+        .replace("header['x']", "schema")
+        .replace("{\"claims\"", "{\"why\":1,\"claims\"");
+    let read = Protection::read(&newer).unwrap();
+    assert_eq!((read.claims.len(), read.sights.len(), read.unread), (1, 0, 2));
+    assert!(Protection::read("[]").is_err());
+    let all: ByTopic = [("t".into(), read)].into();
+    assert_eq!((looser(&all, &all).len(), forbidden(&all).len()), (1, 0));
 }
