@@ -78,6 +78,7 @@ fn limits(limits: &PluginLimits) -> GuestLimits {
     GuestLimits {
         file_bytes_max: mib(limits.file_mib_max),
         functions_max: limits.functions_max as usize,
+        compile_s_max: limits.compile_s_max.into(),
         memory_bytes_max: mib(limits.memory_mib_max),
         start_ms_max: limits.start_ms_max,
         open_topic_ms_max: limits.open_topic_ms_max,

@@ -4,6 +4,7 @@ mod admin;
 mod board;
 mod cli;
 mod commands;
+mod compiler;
 mod compose;
 mod load;
 mod plugin_memory;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
+use commands::End;
 
 fn main() -> ExitCode {
     strait_kafka::tune_allocator();
@@ -31,6 +33,10 @@ fn main() -> ExitCode {
         Command::Plugin(command) => commands::plugin::plugin(command),
         Command::Lanes(command) => commands::lanes::lanes(command),
         Command::Partitions(command) => commands::partitions::partitions(command),
+        Command::CompilePlugin { cpu_s_max } => match compiler::compile(*cpu_s_max) {
+            Ok(()) => End::Ok,
+            Err(error) => commands::failed(&error),
+        },
     };
     end.into()
 }

@@ -79,6 +79,9 @@ pub enum LoadProblem {
         "it imports, exports or takes a component out of an instance, which no plugin needs; link its components into one when it is built"
     )]
     PassesComponents,
+    /// It was not compiled.
+    #[error("{0}")]
+    Compiler(#[from] CompilerError),
     /// The file is not a valid WebAssembly module or component.
     #[error("not valid WebAssembly: {0}; give the .wasm file that the build made")]
     NotWasm(String),
@@ -167,6 +170,25 @@ pub enum LoadProblem {
         /// The bound.
         ms_max: u64,
     },
+}
+
+/// The process that compiles plugins gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CompilerError {
+    /// It took too long, and was ended.
+    #[error(
+        "compiling it takes more than {cpu_s_max} s of processor time; build it smaller, or raise compile_s_max if that is right"
+    )]
+    Time {
+        /// The bound.
+        cpu_s_max: u64,
+    },
+    /// It ended without an answer, for want of memory above all.
+    #[error("the process that compiles it ended without an answer: {0}")]
+    Ended(String),
+    /// It cannot be started, or not be waited for.
+    #[error("the process that compiles it cannot be started: {0}; Strait must be able to start its own program")]
+    NotStarted(std::io::Error),
 }
 
 /// A file without a valid signature of a trusted key.

@@ -6,6 +6,7 @@
 
 pub mod api;
 mod chain;
+mod component;
 mod error;
 mod factory;
 mod fields;
@@ -17,14 +18,15 @@ mod reload;
 mod text;
 
 pub use chain::{ColumnBytes, PluginChain};
-pub use error::{ConfigMistake, LoadError, LoadProblem, TrustError};
+pub use component::component_of;
+pub use error::{CompilerError, ConfigMistake, LoadError, LoadProblem, TrustError};
 pub use factory::{CounterValue, HostChains, PluginVersion};
 pub use file::{FileError, read_file};
-pub use guest::{GuestLimits, HostEngine, HostOptions};
+pub use guest::{CompilerProcess, GuestLimits, HostEngine, HostOptions, compiler_answer};
 pub use health::{BreakerState, FailureKind, PluginHealth};
 pub use load::{
     ChainSpec, LinkInfo, Manifest, PackageKind, PluginInfo, PluginSource, PluginSpec, PrivateKey, PublicKey,
-    TopicNaming, Trust, bundled_names, component_of, generation_of, inspect, signature_path, verify_file,
+    TopicNaming, Trust, bundled_names, generation_of, inspect, signature_path, verify_file,
 };
 pub use reload::{
     ActiveChain, ActiveChainDeps, ChainState, Comparison, HistoryEntry, HistoryOutcome, OfferError, Trial, TrialPhase,

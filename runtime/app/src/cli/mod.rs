@@ -68,6 +68,12 @@ pub enum Command {
     /// Retry a partition, or move its position.
     #[command(subcommand)]
     Partitions(PartitionsCommand),
+    /// Compile a plugin from standard input. Strait starts itself so; not for anybody else.
+    #[command(hide = true)]
+    CompilePlugin {
+        /// Seconds of processor time.
+        cpu_s_max: u64,
+    },
 }
 
 /// A configuration file.

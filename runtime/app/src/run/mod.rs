@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, Phase};
+use crate::compiler::own_process;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
 use crate::reload::Reloads;
@@ -96,6 +97,7 @@ async fn build(loaded: &Arc<Loaded>, board: &Board) -> Result<Built, RunError> {
     let options = HostOptions {
         clock: Arc::clone(&clock),
         state_dir: has_plugins.then(|| loaded.state_dir()),
+        compiler: own_process(),
         stateful_bytes_max: usize::try_from(spare_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
         ..HostOptions::default()
     };

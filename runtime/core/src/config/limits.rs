@@ -8,13 +8,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginLimits {
-    /// Size of the plugin's file, in MiB. Compilation takes time and memory in proportion, and
-    /// cannot be interrupted.
+    /// Size of the plugin's file, in MiB. Compilation takes time and memory in proportion.
     #[schemars(range(min = 1, max = 256))]
     pub file_mib_max: u32,
     /// Number of functions in the plugin's file. Compilation takes time and memory in proportion.
     #[schemars(range(min = 100, max = 1_000_000))]
     pub functions_max: u32,
+    /// Processor time to compile the plugin's file, in seconds. A process of its own compiles it,
+    /// with 2 GiB of memory, and is ended then or after four times as long.
+    #[schemars(range(min = 1, max = 600))]
+    pub compile_s_max: u32,
     /// Memory of one instance, in MiB. `plugin_memory_mib_max` limits all instances together.
     #[schemars(range(min = 1, max = 4096))]
     pub memory_mib_max: u32,
@@ -55,6 +58,7 @@ impl Default for PluginLimits {
         Self {
             file_mib_max: 64,
             functions_max: 200_000,
+            compile_s_max: 60,
             memory_mib_max: 64,
             start_ms_max: 5_000,
             open_topic_ms_max: 1_000,

@@ -17,6 +17,7 @@ use tempfile::NamedTempFile;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::api::WIT_V0_1;
 use crate::text::hex;
 
 /// Files in the folder; the oldest are removed first.
@@ -59,11 +60,11 @@ impl CompiledCache {
         }
     }
 
-    /// Returns the component as it was compiled before. A file with any problem is ignored, and the
-    /// component is compiled again.
-    pub(crate) fn get(&self, engine: &Engine, component: &[u8]) -> Option<Component> {
+    /// Returns a plugin's file as it was compiled before. Code with any problem is ignored, and the
+    /// file is compiled again.
+    pub(crate) fn get(&self, engine: &Engine, file: &[u8]) -> Option<Component> {
         let folder = self.folder.as_ref()?;
-        let path = folder.path.join(file_name(engine, component));
+        let path = folder.path.join(file_name(engine, file));
         let code = match folder.read(&path) {
             Ok(code) => code,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -81,31 +82,37 @@ impl CompiledCache {
         }
     }
 
-    /// Writes a compiled component. A failure is logged, not returned.
-    pub(crate) fn put(&self, engine: &Engine, component: &[u8], compiled: &Component) {
+    /// Writes the machine code of a plugin's file. A failure is logged, not returned.
+    pub(crate) fn put(&self, engine: &Engine, file: &[u8], code: &[u8]) {
         let Some(folder) = &self.folder else { return };
-        let path = folder.path.join(file_name(engine, component));
-        let kept = compiled.serialize().map_err(io::Error::other).and_then(|code| folder.write(&path, &code));
-        if let Err(error) = kept {
+        let path = folder.path.join(file_name(engine, file));
+        if let Err(error) = folder.write(&path, code) {
             tracing::warn!(file = %path.display(), %error, "a compiled plugin cannot be kept for the next start");
         }
     }
 }
 
-/// Returns a name that depends on the component, the compiler and its settings.
-fn file_name(engine: &Engine, component: &[u8]) -> String {
+/// Returns a name that depends on the plugin's file, the compiler and its settings.
+fn file_name(engine: &Engine, file: &[u8]) -> String {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
-    format!("{}-{:016x}.{EXTENSION}", hex(&Sha256::digest(component)), settings.finish())
+    // A core module is made a component on the way, by this version and for this interface.
+    (env!("CARGO_PKG_VERSION"), WIT_V0_1).hash(&mut settings);
+    format!("{}-{:016x}.{EXTENSION}", hex(&Sha256::digest(file)), settings.finish())
 }
 
+/// Loads machine code from the cache or from the compiler.
 #[allow(unsafe_code, reason = "wasmtime has no safe way to take machine code that was compiled before")]
-fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes must come from `Component::serialize` unchanged. They come from
-    // `Private::read` only: a file in a folder of mode 0700 that belongs to this process's user,
-    // itself owned by that user and closed to all others. Only `Private::write` writes it, from
-    // `Component::serialize`, and its digest shows that it is whole. Whoever could forge it could
-    // as well change this program. wasmtime compares the version and the settings of the engine.
+pub(super) fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes must come from `Engine::precompile_component` unchanged. They have two
+    // origins. One is that call itself, in this process or in one that this process has started
+    // from its own program for nothing else; its answer comes through a pipe that no other process
+    // holds, and its digest shows that it is whole. A guest that takes the compiler over there
+    // could as well do so here. The other is `Private::read`: a file in a folder of mode 0700 that
+    // belongs to this process's user, itself owned by that user and closed to all others. Only
+    // `Private::write` writes it, from the first origin, and its digest shows that it is whole.
+    // Whoever could forge it could as well change this program. wasmtime compares the version and
+    // the settings of the engine.
     unsafe { Component::deserialize(engine, code) }
 }
 
@@ -232,7 +239,7 @@ mod tests {
         let folder = state.path().join("compiled");
         let cache = CompiledCache::open(Some(&folder));
         assert!(cache.get(&engine, &wasm).is_none());
-        cache.put(&engine, &wasm, &component);
+        cache.put(&engine, &wasm, &component.serialize().unwrap());
         assert!(cache.get(&engine, &wasm).is_some());
         // Other bytes, or another compiler, have another file.
         assert!(cache.get(&engine, b"other").is_none());
@@ -256,7 +263,7 @@ mod tests {
         for at in 0..FILES_MAX {
             fs::write(folder.join(format!("{at}.{EXTENSION}")), b"").unwrap();
         }
-        cache.put(&engine, &wasm, &component);
+        cache.put(&engine, &wasm, &component.serialize().unwrap());
         assert_eq!(fs::read_dir(&folder).unwrap().count(), FILES_MAX);
         // The newest file stays even if it alone exceeds the bound.
         cache.folder.as_ref().unwrap().bound(1).unwrap();

@@ -13,7 +13,9 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, Strategy};
 
 use super::budget::Budget;
-use super::compiled::CompiledCache;
+use super::compile::{self, CompilerProcess};
+use super::compiled::{CompiledCache, deserialize};
+use super::limits::GuestLimits;
 use super::store::GuestState;
 use super::wasi;
 use crate::api::v0_1::{Plugin, PluginPre};
@@ -44,13 +46,22 @@ pub struct HostOptions {
     pub stateful_bytes_max: usize,
     /// Folder for compiled plugins alone, instead of the one in `state_dir`.
     pub compiled_dir: Option<PathBuf>,
+    /// Compiles in a process of its own; without it, this process compiles.
+    pub compiler: Option<Arc<dyn CompilerProcess>>,
+}
+
+/// The threads that compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Threads {
+    One,
+    All,
 }
 
 impl Default for HostOptions {
     /// The machine's clock, and no folder.
     fn default() -> Self {
         let clock = Arc::new(SystemClock::start());
-        Self { clock, state_dir: None, compiled_dir: None, stateful_bytes_max: 4 << 30 }
+        Self { clock, state_dir: None, compiled_dir: None, compiler: None, stateful_bytes_max: 4 << 30 }
     }
 }
 
@@ -61,6 +72,7 @@ struct Inner {
     compiled: Mutex<HashMap<[u8; 32], PluginPre<GuestState>>>,
     /// The same, from one run to the next.
     cache: CompiledCache,
+    compiler: Option<Arc<dyn CompilerProcess>>,
     /// For instances of stateful plugins.
     stateful_budget: Arc<Budget>,
     /// Advances the epoch; ends with the engine.
@@ -112,30 +124,10 @@ impl HostEngine {
     /// # Errors
     /// The message of wasmtime or of the operating system, where the machine cannot run it.
     pub fn with(options: HostOptions) -> Result<Self, String> {
-        let mut config = Config::new();
-        config
-            .strategy(Strategy::Cranelift)
-            // The interface is synchronous, and support for concurrency costs every call (wasmtime
-            // issue 12311).
-            .concurrency_support(false)
-            .epoch_interruption(true)
-            // Reserves the whole 32-bit space and its guards, so that no access needs a bounds
-            // check.
-            .memory_reservation(4 << 30)
-            .memory_guard_size(32 << 20)
-            .max_wasm_stack(512 << 10)
-            // The same input gives the same edits on every machine.
-            .cranelift_nan_canonicalization(true)
-            .relaxed_simd_deterministic(true)
-            .wasm_memory64(false)
-            .parallel_compilation(true);
-        let start = || -> wasmtime::Result<(Engine, Linker<GuestState>)> {
-            let engine = Engine::new(&config)?;
-            let mut linker = Linker::new(&engine);
-            Plugin::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
-            Ok((engine, linker))
-        };
-        let (engine, linker) = start().map_err(|e| format!("wasmtime cannot start here: {e:#}"))?;
+        let engine = wasmtime_engine(Threads::All)?;
+        let mut linker = Linker::new(&engine);
+        let added = Plugin::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state);
+        added.map_err(cannot_start)?;
         let ticker = Ticker::start(&engine).map_err(|e| format!("the epoch thread cannot be started: {e}"))?;
         let state = Arc::new(StateDir::open(options.state_dir.as_deref()));
         let compiled_dir = options.compiled_dir.or_else(|| Some(options.state_dir?.join("compiled")));
@@ -143,9 +135,9 @@ impl HostEngine {
         let healths = HealthRegistry::new(options.clock, state);
         let compiled = Mutex::new(HashMap::new());
         let stateful_budget = Budget::new(options.stateful_bytes_max);
-        Ok(Self {
-            inner: Arc::new(Inner { engine, healths, linker, compiled, cache, stateful_budget, _ticker: ticker }),
-        })
+        let compiler = options.compiler;
+        let inner = Inner { engine, healths, linker, compiled, cache, compiler, stateful_budget, _ticker: ticker };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     pub(crate) fn stateful_budget(&self) -> &Arc<Budget> {
@@ -167,12 +159,17 @@ impl HostEngine {
         &self.inner.engine
     }
 
-    /// Compiles a component, once per digest.
-    pub(crate) fn compile(&self, digest: [u8; 32], component: &[u8]) -> Result<PluginPre<GuestState>, LoadProblem> {
+    /// Compiles a plugin's file, once per digest.
+    pub(crate) fn compile(
+        &self,
+        digest: [u8; 32],
+        file: &[u8],
+        limits: &GuestLimits,
+    ) -> Result<PluginPre<GuestState>, LoadProblem> {
         if let Some(found) = self.compiled().get(&digest) {
             return Ok(found.clone());
         }
-        let component = self.component(component)?;
+        let component = self.component(file, limits)?;
         let mut linker = self.inner.linker.clone();
         wasi::define(&mut linker, &component).map_err(|e| LoadProblem::NotAComponent(format!("WASI: {e:#}")))?;
         let pre = linker.instantiate_pre(&component);
@@ -189,18 +186,21 @@ impl HostEngine {
         Ok(pre)
     }
 
-    /// Loads the component from the cache, or compiles it.
-    fn component(&self, bytes: &[u8]) -> Result<Component, LoadProblem> {
-        let Inner { engine, cache, .. } = &*self.inner;
-        if let Some(found) = cache.get(engine, bytes) {
+    /// Takes the machine code from the cache, or compiles the file.
+    fn component(&self, file: &[u8], limits: &GuestLimits) -> Result<Component, LoadProblem> {
+        let Inner { engine, cache, compiler, .. } = &*self.inner;
+        if let Some(found) = cache.get(engine, file) {
             return Ok(found);
         }
         let began = Instant::now();
-        let component = Component::from_binary(engine, bytes).map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))?;
+        let code = match compiler {
+            Some(process) => compile::code_of(process.answer(file, limits.compile_s_max)?)?,
+            None => compile::compile(engine, file)?,
+        };
         let compile_ms = millis(began.elapsed());
-        tracing::debug!(bytes = bytes.len(), compile_ms, "a plugin is compiled");
-        cache.put(engine, bytes, &component);
-        Ok(component)
+        tracing::debug!(bytes = file.len(), compile_ms, "a plugin is compiled");
+        cache.put(engine, file, &code);
+        deserialize(engine, &code).map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))
     }
 
     fn compiled(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], PluginPre<GuestState>>> {
@@ -212,4 +212,33 @@ impl std::fmt::Debug for HostEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HostEngine").finish_non_exhaustive()
     }
+}
+
+/// Starts wasmtime. Engines differ in their threads only: what one compiles, another one runs.
+///
+/// # Errors
+/// The message of wasmtime, where the machine cannot run it.
+pub(super) fn wasmtime_engine(threads: Threads) -> Result<Engine, String> {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        // The interface is synchronous, and support for concurrency costs every call (wasmtime
+        // issue 12311).
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        // Reserves the whole 32-bit space and its guards, so that no access needs a bounds
+        // check.
+        .memory_reservation(4 << 30)
+        .memory_guard_size(32 << 20)
+        .max_wasm_stack(512 << 10)
+        // The same input gives the same edits on every machine.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_memory64(false)
+        .parallel_compilation(threads == Threads::All);
+    Engine::new(&config).map_err(cannot_start)
+}
+
+fn cannot_start(error: wasmtime::Error) -> String {
+    format!("wasmtime cannot start here: {error:#}")
 }

@@ -9,6 +9,8 @@ pub struct GuestLimits {
     pub file_bytes_max: usize,
     /// Functions in the file.
     pub functions_max: usize,
+    /// Seconds of processor time to compile the file.
+    pub compile_s_max: u64,
     /// Linear memories of one instance together, in bytes.
     pub memory_bytes_max: usize,
     /// Deadline for the start of an instance, for `describe` and for `configure`, each.
@@ -36,6 +38,7 @@ impl Default for GuestLimits {
         Self {
             file_bytes_max: 64 << 20,
             functions_max: 200_000,
+            compile_s_max: 60,
             memory_bytes_max: 64 << 20,
             start_ms_max: 5_000,
             open_topic_ms_max: 1_000,

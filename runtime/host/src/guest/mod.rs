@@ -1,6 +1,7 @@
 //! Running guests: one compiler and clock for all of them, and each one's store, bounds and calls.
 
 mod budget;
+mod compile;
 mod compiled;
 mod engine;
 mod instance;
@@ -9,6 +10,7 @@ mod store;
 mod wasi;
 
 pub(crate) use budget::{BudgetError, Share};
+pub use compile::{CompilerProcess, compiler_answer};
 pub use engine::{HostEngine, HostOptions};
 pub(crate) use instance::{Fault, Instance};
 pub use limits::GuestLimits;

@@ -44,13 +44,13 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
     let limits = GuestLimits::default();
     let source = PluginSource::File(path.to_owned());
     let package = Package::open(&source, &limits, &Trust::default(), true).map_err(fail)?;
-    let pre = engine.compile(package.digest, &package.component).map_err(fail)?;
+    let pre = engine.compile(package.digest, &package.bytes, &limits).map_err(fail)?;
     let mut instance = Instance::start(engine, &pre, &limits).map_err(|f| fail(f.at("start")))?;
     let about = instance.describe(&limits).map_err(|f| fail(f.at("describe")))?;
     Ok(PluginInfo {
         path: path.to_owned(),
         kind: package.kind,
-        size_bytes: package.size_bytes,
+        size_bytes: package.bytes.len(),
         digest: format!("sha256:{}", hex(&package.digest)),
         wit_version: package.version,
         imports: package.imports,

@@ -56,7 +56,7 @@ pub(crate) enum StartError {
 impl LoadedPlugin {
     pub(crate) fn load(engine: &HostEngine, spec: PluginSpec, link: &LinkInfo) -> Result<Self, LoadProblem> {
         let package = Package::open(&spec.source, &spec.limits, &spec.trust, spec.wasi)?;
-        let pre = engine.compile(package.digest, &package.component)?;
+        let pre = engine.compile(package.digest, &package.bytes, &spec.limits)?;
         let mut trial = Instance::start(engine, &pre, &spec.limits).map_err(|f| f.at("start"))?;
         let about = trial.describe(&spec.limits).map_err(|f| f.at("describe"))?;
         let manifest = Manifest::check(about, &spec.limits)?;

@@ -16,7 +16,7 @@ pub use identity::generation_of;
 pub use inspect::{PluginInfo, inspect};
 pub(crate) use loaded::{LoadedPlugin, StartError};
 pub use manifest::Manifest;
-pub use package::{PackageKind, component_of};
+pub use package::PackageKind;
 pub(crate) use set::PluginSet;
 pub use spec::{ChainSpec, LinkInfo, PluginSource, PluginSpec, TopicNaming};
 pub use trust::{PrivateKey, PublicKey, Trust, signature_path, verify_file};

@@ -8,13 +8,14 @@ use strait_core::Side;
 use strait_core::config::{DeliveryMode, Link};
 use strait_core::progress::{map_topic, progress_topic};
 use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic, SourceTopics};
-use strait_host::{HostChains, HostEngine};
+use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::probe::{AppendTime, ClusterInfo, missing_operations, probe, topics_with_append_time};
 use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, SocketBuffers, probe_transactions};
 
 use super::line::{buffers_of, line};
 use super::quarantine::quarantine;
 use super::{Outcome, Step, target_topics};
+use crate::compiler::own_process;
 use crate::compose;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
@@ -70,7 +71,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
 /// Loads the plugins of every link as a run does.
 fn plugins(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Arc<HostChains>> {
     let mut chains = BTreeMap::new();
-    let engine = match HostEngine::new() {
+    let engine = match HostEngine::with(HostOptions { compiler: own_process(), ..HostOptions::default() }) {
         Ok(engine) => engine,
         Err(error) => {
             steps.push(Step::new("plugins", Outcome::Failed, error));

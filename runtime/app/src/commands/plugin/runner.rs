@@ -17,6 +17,7 @@ use strait_host::{
 };
 
 use super::jsonl::{self, form, member, quoted};
+use crate::compiler::own_process;
 
 /// Most records of one call of `Chain::apply`. A fetch has about as many.
 const BATCH_RECORDS_MAX: usize = 500;
@@ -69,7 +70,7 @@ impl Subject {
 /// # Errors
 /// Why the engine does not start.
 pub fn engine() -> Result<HostEngine, String> {
-    HostEngine::with(HostOptions { compiled_dir: compiled_dir(), ..HostOptions::default() })
+    HostEngine::with(HostOptions { compiled_dir: compiled_dir(), compiler: own_process(), ..HostOptions::default() })
 }
 
 /// Returns the cache folder. A relative `XDG_CACHE_HOME` is ignored, as its specification demands.

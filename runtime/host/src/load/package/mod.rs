@@ -3,18 +3,15 @@
 mod count;
 
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use wasmparser::{Encoding, Parser, Payload, Validator};
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wasmparser::{Encoding, Parser, Payload};
 
 use super::bundled::{bundled, bundled_names};
 use super::spec::PluginSource;
 use super::trust::Trust;
-use crate::api::{WIT_V0_1, speaks};
+use crate::api::speaks;
 use crate::error::LoadProblem;
 use crate::file::read_file;
 use crate::guest::{GuestLimits, Import, judge};
@@ -36,10 +33,10 @@ pub enum PackageKind {
 /// A checked file.
 #[derive(Debug)]
 pub(crate) struct Package {
-    pub(crate) component: Vec<u8>,
+    /// The file. It is validated when it is compiled.
+    pub(crate) bytes: Cow<'static, [u8]>,
     pub(crate) digest: [u8; 32],
     pub(crate) kind: PackageKind,
-    pub(crate) size_bytes: usize,
     /// Version of `strait:plugin` that it exports.
     pub(crate) version: String,
     pub(crate) imports: Vec<String>,
@@ -57,7 +54,7 @@ impl Package {
         let bytes = read(source, limits)?;
         let digest = Sha256::digest(&bytes).into();
         trust.check(source, &bytes, &digest)?;
-        Self::check(&bytes, digest, limits, wasi)
+        Self::check(bytes, digest, limits, wasi)
     }
 
     /// Returns the SHA-256 of the file as it is now.
@@ -65,19 +62,19 @@ impl Package {
         Ok(Sha256::digest(read(source, limits)?).into())
     }
 
-    fn check(bytes: &[u8], digest: [u8; 32], limits: &GuestLimits, wasi: bool) -> Result<Self, LoadProblem> {
+    fn check(
+        bytes: Cow<'static, [u8]>,
+        digest: [u8; 32],
+        limits: &GuestLimits,
+        wasi: bool,
+    ) -> Result<Self, LoadProblem> {
         check_size(bytes.len(), limits)?;
-        // First of all: compiling cannot be interrupted, and validating not either.
-        count::check(bytes, limits)?;
-        Validator::new().validate_all(bytes).map_err(|e| LoadProblem::NotWasm(e.to_string()))?;
-        let names = Names::read(bytes)?;
+        // Before anything else looks into it.
+        count::check(&bytes, limits)?;
+        let names = Names::read(&bytes)?;
         names.check_imports(wasi)?;
         let version = names.version()?;
-        let component = match names.kind {
-            PackageKind::Component => bytes.to_vec(),
-            PackageKind::CoreModule => componentise(bytes)?,
-        };
-        Ok(Self { component, digest, kind: names.kind, size_bytes: bytes.len(), version, imports: names.imports })
+        Ok(Self { bytes, digest, kind: names.kind, version, imports: names.imports })
     }
 }
 
@@ -192,36 +189,4 @@ fn core_import(module: &str, name: &str) -> String {
         return module.to_owned();
     }
     format!("{module}.{name}")
-}
-
-/// Makes a core module a component. A module without a description of its world (hand-written,
-/// AssemblyScript, Zig) is assumed to have the interface's.
-fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadProblem> {
-    // The encoder expects the output of compilers. Other metadata must not end this process.
-    let encoded = catch_unwind(AssertUnwindSafe(|| component_of(module, None)));
-    let encoded = encoded.unwrap_or_else(|_| Err("its description of its world cannot be read".into()));
-    encoded.map_err(LoadProblem::NotAComponent)
-}
-
-/// Makes a core module a component. The adapter provides the imports of its name, inside the
-/// component.
-///
-/// # Errors
-/// The encoder's message.
-pub fn component_of(module: &[u8], adapter: Option<(&str, &[u8])>) -> Result<Vec<u8>, String> {
-    let describes_itself = Parser::new(0).parse_all(module).any(
-        |payload| matches!(payload, Ok(Payload::CustomSection(section)) if section.name().starts_with("component-type")),
-    );
-    let mut module = module.to_vec();
-    if !describes_itself {
-        let mut resolve = Resolve::default();
-        let package = resolve.push_str("plugin.wit", WIT_V0_1).map_err(|e| format!("{e:#}"))?;
-        let world = resolve.select_world(&[package], Some("plugin")).map_err(|e| format!("{e:#}"))?;
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(|e| format!("{e:#}"))?;
-    }
-    let mut encoder = ComponentEncoder::default().module(&module).map_err(|e| format!("{e:#}"))?;
-    if let Some((name, adapter)) = adapter {
-        encoder = encoder.adapter(name, adapter).map_err(|e| format!("{e:#}"))?;
-    }
-    encoder.validate(true).encode().map_err(|e| format!("{e:#}"))
 }
