@@ -71,7 +71,7 @@ pub enum LoadProblem {
         found: u64,
         /// The bound.
         max: u64,
-        /// What to do.
+        /// The remedy.
         advice: &'static str,
     },
     /// It passes components around, so that nothing can be counted.

@@ -14,3 +14,19 @@ pub fn digest_of(bytes: &[u8]) -> String {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
+
+/// Escapes control characters in a text of several lines.
+pub(crate) fn clean_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(|line| clean(&line.replace('\t', "  "), usize::MAX)).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean_lines;
+
+    #[test]
+    fn lines_stay_and_no_other_control_character() {
+        assert_eq!(clean_lines("{\n\t\"\\t\": 1\r\n}\u{9b}2J"), "{\n  \"\\t\": 1\\r\n}\\u{9b}2J");
+    }
+}

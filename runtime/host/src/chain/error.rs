@@ -10,10 +10,17 @@ use super::edits::BadEdits;
 use crate::guest::{BudgetError, Fault};
 use crate::health::FailureKind;
 use crate::load::{PluginSet, StartError};
+use crate::text::clean;
 
 /// Delay before a topic whose `open-topic` broke is opened again. A refused topic is not opened
 /// again.
 const OPEN_TOPIC_RETRY: Duration = Duration::from_secs(30);
+
+/// Bytes of a reason: it goes into logs, events, the status and quarantine headers, and may hold
+/// names that a record or a guest has made.
+const REASON_BYTES_MAX: usize = 1_024;
+/// Bytes of the part of it that says what is wrong.
+const WHAT_BYTES_MAX: usize = 512;
 
 /// An error of one stage that ends the batch. The chain adds the plugin's name.
 pub(super) struct StageError {
@@ -84,20 +91,20 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn of_fault(fault: &Fault, silent: bool) -> Self {
-        Self { kind: fault.kind(), index: None, reason: format!("process: {}", fault.text(silent)) }
+        let reason = clean(&format!("process: {}", fault.text(silent)), REASON_BYTES_MAX);
+        Self { kind: fault.kind(), index: None, reason }
     }
 
     pub(super) fn of_edits(bad: BadEdits) -> Self {
         let place = bad.offset.map_or_else(String::new, |offset| format!(" for the record at offset {}", offset.0));
-        Self {
-            kind: FailureKind::BadEdits,
-            index: bad.index,
-            reason: format!("process: it answered with a bad edit{place}: {}; this is a bug in the plugin", bad.what),
-        }
+        let what = clean(&bad.what, WHAT_BYTES_MAX);
+        let reason = format!("process: it answered with a bad edit{place}: {what}; this is a bug in the plugin");
+        Self { kind: FailureKind::BadEdits, index: bad.index, reason }
     }
 }
 
 pub(super) fn chain_error(set: &PluginSet, plugin: Arc<str>, error: StageError) -> ChainError {
     let StageError { offset, reason, next } = error;
+    let reason = clean(&reason, REASON_BYTES_MAX);
     ChainError { plugin, generation: set.generation.clone(), offset, reason, next }
 }

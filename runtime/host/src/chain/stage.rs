@@ -314,7 +314,12 @@ impl Stage {
                 counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok();
             }
             let (plugin, link) = (&*self.plugin.name, set.link.link.as_str());
+            let rate = &self.plugin.log_rate;
             for (level, message) in &output.logs {
+                // The output of one plugin must not hold up the links that share it.
+                if !is_shown(*level) || !rate.admits() {
+                    continue;
+                }
                 let message = if self.plugin.silent { "(message withheld: the plugin is required)" } else { message };
                 match level {
                     Level::Trace => tracing::trace!(plugin, link, "{message}"),
@@ -324,13 +329,8 @@ impl Stage {
                     Level::Error => tracing::error!(plugin, link, "{message}"),
                 }
             }
-            if output.logs_left_out > 0 {
-                tracing::warn!(
-                    plugin,
-                    link,
-                    messages = output.logs_left_out,
-                    "the plugin logs too much; messages were dropped"
-                );
+            if let Some(messages) = rate.left_out(output.logs_left_out) {
+                tracing::warn!(plugin, link, messages, "the plugin logs too much; messages were dropped");
             }
         }
         output.clear();
@@ -338,5 +338,16 @@ impl Stage {
         if let Some(instance) = &mut self.instance {
             instance.output().clear();
         }
+    }
+}
+
+/// Returns whether the log takes messages of this level.
+fn is_shown(level: Level) -> bool {
+    match level {
+        Level::Trace => tracing::enabled!(tracing::Level::TRACE),
+        Level::Debug => tracing::enabled!(tracing::Level::DEBUG),
+        Level::Info => tracing::enabled!(tracing::Level::INFO),
+        Level::Warn => tracing::enabled!(tracing::Level::WARN),
+        Level::Error => tracing::enabled!(tracing::Level::ERROR),
     }
 }

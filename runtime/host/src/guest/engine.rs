@@ -67,6 +67,7 @@ impl Default for HostOptions {
 
 struct Inner {
     engine: Engine,
+    clock: Arc<dyn Clock>,
     healths: HealthRegistry,
     linker: Linker<GuestState>,
     compiled: Mutex<HashMap<[u8; 32], PluginPre<GuestState>>>,
@@ -132,12 +133,18 @@ impl HostEngine {
         let state = Arc::new(StateDir::open(options.state_dir.as_deref()));
         let compiled_dir = options.compiled_dir.or_else(|| Some(options.state_dir?.join("compiled")));
         let cache = CompiledCache::open(compiled_dir.as_deref());
-        let healths = HealthRegistry::new(options.clock, state);
+        let clock = options.clock;
+        let healths = HealthRegistry::new(Arc::clone(&clock), state);
         let compiled = Mutex::new(HashMap::new());
         let stateful_budget = Budget::new(options.stateful_bytes_max);
         let compiler = options.compiler;
-        let inner = Inner { engine, healths, linker, compiled, cache, compiler, stateful_budget, _ticker: ticker };
+        let inner =
+            Inner { engine, clock, healths, linker, compiled, cache, compiler, stateful_budget, _ticker: ticker };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
     }
 
     pub(crate) fn stateful_budget(&self) -> &Arc<Budget> {

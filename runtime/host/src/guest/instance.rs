@@ -67,7 +67,7 @@ impl Instance {
         store.set_hostcall_fuel(DESCRIBE_BYTES_MAX);
         let plugin = match pre.instantiate(&mut store) {
             Ok(plugin) => plugin,
-            Err(error) => return Err(fault(&error, store.data(), limits.start_ms_max)),
+            Err(error) => return Err(fault(&error, store.data(), limits.start_ms_max, DESCRIBE_BYTES_MAX)),
         };
         Ok(Self { store, plugin, broken: false })
     }
@@ -146,17 +146,20 @@ impl Instance {
                 self.broken = false;
                 Ok(answer)
             }
-            Err(error) => Err(fault(&error, self.store.data(), ms_max)),
+            Err(error) => Err(fault(&error, self.store.data(), ms_max, output_bytes_max)),
         }
     }
 }
+
+/// Bytes that wasmtime counts for a text or list beside its content.
+const LIST_BYTES: usize = 24;
 
 /// Returns the epochs until a deadline: one more, as the current one has begun.
 fn ticks(ms_max: u64) -> u64 {
     ms_max.div_ceil(TICK_MS) + 1
 }
 
-fn fault(error: &wasmtime::Error, state: &GuestState, ms_max: u64) -> Fault {
+fn fault(error: &wasmtime::Error, state: &GuestState, ms_max: u64, output_bytes_max: usize) -> Fault {
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {
         return Fault::Deadline { ms_max };
@@ -164,11 +167,16 @@ fn fault(error: &wasmtime::Error, state: &GuestState, ms_max: u64) -> Fault {
     // A guest that panics logs the reason before it aborts.
     let last = state.output.logs.iter().rfind(|(level, _)| matches!(level, host::Level::Error));
     let refused = state.limiter.refused.clone();
-    let text = trap.map_or_else(|| error.root_cause().to_string(), ToString::to_string);
+    let mut text = trap.map_or_else(|| error.root_cause().to_string(), ToString::to_string);
     let kind = match (&refused, trap) {
         (Some(_), _) => FailureKind::Memory,
         // The error's type is private; only its text shows it.
-        (None, None) if text.contains("fuel allocated for hostcalls") => FailureKind::Output,
+        (None, None) if text.contains("fuel allocated for hostcalls") => {
+            text = format!(
+                "it gave the host more than {output_bytes_max} bytes in one call: answer and messages, of which each text and list counts {LIST_BYTES} more than its content"
+            );
+            FailureKind::Output
+        }
         _ => FailureKind::Trap,
     };
     let message = last.map(|(_, message)| message.clone()).or_else(|| state.first_warning.clone());

@@ -57,7 +57,7 @@ impl Default for GuestLimits {
 /// what the guest holds.
 pub(crate) const DESCRIBE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an answer of `open-topic`.
-pub(crate) const OPEN_TOPIC_BYTES_MAX: usize = 4 << 10;
+pub(crate) const OPEN_TOPIC_BYTES_MAX: usize = 64 << 10;
 
 /// Elements of the tables of one instance together.
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 200_000;

@@ -6,6 +6,7 @@ mod compiled;
 mod engine;
 mod instance;
 mod limits;
+mod log_rate;
 mod store;
 mod wasi;
 
@@ -15,5 +16,6 @@ pub use engine::{HostEngine, HostOptions};
 pub(crate) use instance::{Fault, Instance};
 pub use limits::GuestLimits;
 pub(crate) use limits::TABLE_ELEMENTS_MAX;
+pub(crate) use log_rate::LogRate;
 pub(crate) use store::{COUNTERS_MAX, GuestOutput, GuestState};
 pub(crate) use wasi::{Import, judge};

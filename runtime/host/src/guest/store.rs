@@ -85,10 +85,11 @@ impl GuestState {
     /// Logs the complete lines that the guest wrote to a standard stream.
     pub(super) fn log_written(&mut self, stream: u32, bytes: &[u8]) {
         let level = if stream == STDERR { host::Level::Warn } else { host::Level::Info };
-        for line in self.wasi.write(stream, bytes) {
-            if !line.trim().is_empty() {
-                self.log_message(level, &line);
-            }
+        let room = self.log_lines_max.saturating_sub(self.output.logs.len());
+        let (lines, left_out) = self.wasi.write(stream, bytes, room);
+        self.output.logs_left_out += left_out;
+        for line in lines {
+            self.log_message(level, &line);
         }
     }
 
@@ -126,6 +127,18 @@ impl types::Host for GuestState {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flood_of_lines_is_cut_and_counted() {
+        let limits = GuestLimits { log_lines_max: 3, ..GuestLimits::default() };
+        let mut state = GuestState::new(&limits);
+        state.log_written(STDERR, &vec![b'\n'; 4 << 20]);
+        assert_eq!((state.output.logs.len(), state.output.logs_left_out), (0, 0));
+        state.log_written(STDERR, &b"x\n".repeat(1_000_000));
+        state.log_written(STDOUT, b" \ny");
+        state.end_lines();
+        assert_eq!((state.output.logs.len(), state.output.logs_left_out), (3, 1_000_000 - 3 + 1));
+    }
 
     #[test]
     fn a_flood_of_messages_is_cut_and_counted() {

@@ -134,22 +134,28 @@ impl Wasi {
         Ok(ready.map(|(index, _)| index).collect())
     }
 
-    /// Adds written bytes. Returns the lines that are complete.
-    pub(super) fn write(&mut self, stream: u32, bytes: &[u8]) -> Vec<String> {
-        let Some(line) = self.lines.get_mut(usize::from(stream == STDERR)) else {
-            return Vec::new();
-        };
+    /// Adds written bytes. Returns the complete lines that are not blank, up to a number, and how
+    /// many more there were.
+    pub(super) fn write(&mut self, stream: u32, bytes: &[u8], lines_max: usize) -> (Vec<String>, u64) {
         let mut complete = Vec::new();
+        let mut left_out = 0;
+        let Some(line) = self.lines.get_mut(usize::from(stream == STDERR)) else {
+            return (complete, left_out);
+        };
         for byte in bytes {
             if *byte != b'\n' {
                 line.push(*byte);
             }
             if *byte == b'\n' || line.len() >= LINE_BYTES_MAX {
-                complete.push(String::from_utf8_lossy(line).into_owned());
+                match line.trim_ascii().is_empty() {
+                    true => {}
+                    false if complete.len() < lines_max => complete.push(String::from_utf8_lossy(line).into_owned()),
+                    false => left_out += 1,
+                }
                 line.clear();
             }
         }
-        complete
+        (complete, left_out)
     }
 
     pub(super) fn has_open_line(&self, stream: u32) -> bool {

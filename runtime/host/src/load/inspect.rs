@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::manifest::Manifest;
 use super::package::{Package, PackageKind};
+use super::schema;
 use super::spec::PluginSource;
 use super::trust::Trust;
 use crate::error::LoadError;
 use crate::guest::{GuestLimits, HostEngine, Instance};
-use crate::text::hex;
+use crate::text::{clean_lines, hex};
 
 /// The result of `strait plugin inspect`.
 #[derive(Clone, Debug, Serialize)]
@@ -47,6 +48,10 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
     let pre = engine.compile(package.digest, &package.bytes, &limits).map_err(fail)?;
     let mut instance = Instance::start(engine, &pre, &limits).map_err(|f| fail(f.at("start")))?;
     let about = instance.describe(&limits).map_err(|f| fail(f.at("describe")))?;
+    let mut manifest = Manifest::check(about, &limits).map_err(fail)?;
+    schema::bound(&manifest.config_schema).map_err(fail)?;
+    // It is printed, and it is the one text of a guest that may have lines.
+    manifest.config_schema = clean_lines(&manifest.config_schema);
     Ok(PluginInfo {
         path: path.to_owned(),
         kind: package.kind,
@@ -54,6 +59,6 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
         digest: format!("sha256:{}", hex(&package.digest)),
         wit_version: package.version,
         imports: package.imports,
-        manifest: Manifest::check(about, &limits).map_err(fail)?,
+        manifest,
     })
 }

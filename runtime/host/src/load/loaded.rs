@@ -15,7 +15,7 @@ use crate::api::effects::{CONTENT, EMIT, effect_names};
 use crate::api::v0_1::PluginPre;
 use crate::api::v0_1::exports::strait::plugin::transform as wit;
 use crate::error::{ConfigMistake, LoadProblem};
-use crate::guest::{Fault, GuestLimits, GuestState, HostEngine, Instance};
+use crate::guest::{Fault, GuestLimits, GuestState, HostEngine, Instance, LogRate};
 use crate::health::{Health, Key};
 use crate::text::{clean, hex};
 
@@ -36,6 +36,7 @@ pub(crate) struct LoadedPlugin {
     /// Its own messages are withheld from logs and errors, as they may contain personal data.
     pub(crate) silent: bool,
     pub(crate) counters: Vec<AtomicU64>,
+    pub(crate) log_rate: LogRate,
     pre: PluginPre<GuestState>,
     config: String,
     /// Name, digest and configuration.
@@ -88,6 +89,7 @@ impl LoadedPlugin {
             vouched: spec.trust.digest.is_some() || !spec.trust.keys.is_empty(),
             name: spec.name.into(),
             reject_codes: manifest.reject_codes.iter().map(|code| code.as_str().into()).collect(),
+            log_rate: LogRate::new(Arc::clone(engine.clock())),
             counters: manifest.counters.iter().map(|_| AtomicU64::new(0)).collect(),
             required,
             silent: required && !spec.show_guest_messages,

@@ -1,5 +1,5 @@
-//! Files that are small and would cost the compiler minutes, gigabytes or its stack: each is refused
-//! at once by what was counted, in the stack of the smallest thread that loads plugins.
+//! Files that are small and would cost the compiler minutes, gigabytes or its stack: each is
+//! refused at once by what was counted, in the stack of the smallest thread that loads plugins.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -127,9 +127,43 @@ fn answers_are_bounded_before_they_are_read() {
         assert!(error.contains("process: "), "{ops} {data}: {error}");
     }
     let error = fails(&claims(0, 40 << 20));
-    assert!(error.starts_with("plugin-output") && error.contains("fuel"), "{error}");
+    assert!(error.starts_with("plugin-output") && error.contains("in one call"), "{error}");
     let error = fails(&Guest { process: Process::Fails("gave up\n"), ..Guest::default() });
     assert!(error.starts_with("plugin-error") && error.ends_with("gave up\\n"), "{error}");
+}
+
+#[test]
+fn names_that_a_record_or_a_guest_made_are_cut_in_reasons() {
+    let name = format!("t a\u{1b}[2J{}", "x".repeat(900_000)).into_bytes();
+    let ops = vec![0, 10, 0, name.len() as u32];
+    for output_topics in [vec![".*"], vec!["(?s).*"], vec!["other"]] {
+        let guest = Guest {
+            output_topics,
+            process: Process::Edits(ops.clone(), name.clone()),
+            memory: "64",
+            ..Guest::default()
+        };
+        let error = fails(&guest);
+        assert!(error.contains("plugin-bad-edits") && error.contains("\\u{1b}"), "{}", error.len());
+        assert!(error.len() < 2_000 && !error.contains('\u{1b}'), "{} bytes", error.len());
+    }
+    let rename = format!("a b\u{1b}{}", "x".repeat(60_000));
+    let guest = Guest { rename: Some(Box::leak(rename.into_boxed_str())), ..Guest::default() };
+    let error = load_bytes(&guest.wasm(), |_| {}).unwrap().chain().unwrap().target_topic("orders", 6).unwrap_err();
+    assert!(error.reason.len() < 1_100 && error.reason.contains("\\u{1b}"), "{} bytes", error.reason.len());
+}
+
+#[test]
+fn a_plan_may_have_as_many_fields_and_topics_as_are_allowed() {
+    let field = |at| format!("$.payload.after.customer.contact_details.field_number_{at:02}");
+    let fields: Vec<&'static str> = (0..64).map(|at| &*Box::leak(field(at).into_boxed_str())).collect();
+    let topic = |at| format!("a-topic-with-a-name-of-more-than-forty-characters-{at:02}");
+    let output_topics: Vec<&'static str> = (0..64).map(|at| &*Box::leak(topic(at).into_boxed_str())).collect();
+    let guest = Guest { fields, columns: vec![7], output_topics, ..Guest::default() };
+    load_bytes(&guest.wasm(), |_| {}).unwrap().chain().unwrap().target_topic("orders", 6).unwrap();
+    let large = Guest { headers: vec![&[b'h'; 3_000]; 30], ..Guest::default() };
+    let error = load_bytes(&large.wasm(), |_| {}).unwrap().chain().unwrap().target_topic("orders", 6).unwrap_err();
+    assert!(error.reason.contains("it gave the host more than 65536 bytes in one call"), "{error}");
 }
 
 #[test]
@@ -263,6 +297,16 @@ fn inspect_describes_a_file() {
     );
     assert_eq!((info.manifest.name.as_str(), info.digest.len()), ("hand-made", 71));
     assert_eq!(serde_json::to_value(&info).unwrap()["kind"], "core-module");
+    // What it says of its configuration is printed, and cannot rewrite what stands above.
+    let schema = "{\n  \"title\": \"\u{9b}2J\u{202e}\"\n}";
+    std::fs::write(&path, Guest { schema, ..Guest::default() }.wasm()).unwrap();
+    let shown = inspect(engine(), &path).unwrap().manifest.config_schema;
+    assert_eq!(shown, "{\n  \"title\": \"\\u{9b}2J\\u{202e}\"\n}");
+    for schema in ["\u{1b}[2J\u{1b}[Hdigest        sha256:0000", "{\"$ref\": \"#\"}"] {
+        std::fs::write(&path, Guest { schema, ..Guest::default() }.wasm()).unwrap();
+        let error = inspect(engine(), &path).unwrap_err().to_string();
+        assert!(error.contains("config-schema") && !error.contains('\u{1b}'), "{error}");
+    }
     std::fs::write(&path, b"no").unwrap();
     assert!(inspect(engine(), &path).unwrap_err().to_string().contains("not valid WebAssembly"));
 }

@@ -70,7 +70,7 @@ fn a_guest_that_attacks_during_load_does_not_disturb_another_chain() {
         ("recursion in start", with(|g| g.in_start = RECURSE.into()), "call stack exhausted"),
         ("memory from the beginning", with(|g| g.memory = "2000"), "bytes of memory"),
         ("a table from the beginning", with(|g| g.parts = "(table 300000 funcref)"), "table elements"),
-        ("lists that alias", with(|g| (g.aliases, g.memory) = (Some((100_000, 30 << 20)), "700")), "fuel"),
+        ("lists that alias", with(|g| (g.aliases, g.memory) = (Some((100_000, 30 << 20)), "700")), "bytes in one call"),
         ("a counter too many", with(|g| g.counters = vec!["c"; 257]), "at most 256 counters"),
         ("lengths beyond memory", with(|g| g.aliases = Some((1, u32::MAX))), "in describe"),
     ];

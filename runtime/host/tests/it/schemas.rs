@@ -1,5 +1,5 @@
-//! Schemas that would cost the host its stack, its time or a connection: each is refused at once, in
-//! the stack of the smallest thread that loads plugins.
+//! Schemas that would cost the host its stack, its time or a connection: each is refused at once,
+//! in the stack of the smallest thread that loads plugins.
 
 use std::thread;
 use std::time::{Duration, Instant};

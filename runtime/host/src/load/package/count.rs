@@ -116,7 +116,8 @@ impl Counts {
                         None => self.whole = ended.cost,
                     }
                 }
-                // The description of a core module's world is a file of its own: a component of types.
+                // The description of a core module's world is a file of its own: a component of
+                // types.
                 Payload::CustomSection(section) if section.name().starts_with("component-type") && !is_description => {
                     self.file(section.data(), true)?;
                 }
@@ -300,7 +301,7 @@ impl Counts {
     }
 }
 
-/// Gives the innermost component the name of one of those around it.
+/// Adds one of the components around the innermost one to those that it can name.
 fn name_outer(levels: &mut [Level], count: u32, index: u32) -> Result<(), LoadProblem> {
     let at = levels.len().checked_sub(1 + count as usize);
     let outer = at.and_then(|at| levels.get(at)).and_then(|level| level.components.get(index as usize)).copied();

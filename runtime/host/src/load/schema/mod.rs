@@ -25,7 +25,6 @@ pub(crate) fn check(schema: &str, config: &Value) -> Result<(), LoadProblem> {
     if schema.trim().is_empty() {
         return Ok(());
     }
-    let bad = |e: String| LoadProblem::BadManifest(format!("config-schema: {}", clean(&e, 512)));
     let (schema, values) = cost::parse(schema).map_err(bad)?;
     let steps = values.saturating_mul(size(config));
     if steps > STEPS_MAX {
@@ -50,6 +49,21 @@ pub(crate) fn check(schema: &str, config: &Value) -> Result<(), LoadProblem> {
         return Ok(());
     }
     Err(LoadProblem::SchemaMismatch(mistakes))
+}
+
+/// Checks the bounds of a schema alone.
+///
+/// # Errors
+/// [`LoadProblem::BadManifest`].
+pub(crate) fn bound(schema: &str) -> Result<(), LoadProblem> {
+    if schema.trim().is_empty() {
+        return Ok(());
+    }
+    cost::parse(schema).map(drop).map_err(bad)
+}
+
+fn bad(why: String) -> LoadProblem {
+    LoadProblem::BadManifest(format!("config-schema: {}", clean(&why, 512)))
 }
 
 /// Returns the number of values; long texts count as several.
