@@ -17,22 +17,22 @@ fn judged(name: &str, text: &str, variables: &[(&str, &str)]) -> Result<Loaded, 
     judge(name, text, format, Path::new(""), &environment).map_err(|report| report.render(false, 200))
 }
 
-/// The same scalar as a property, as a topic, as a region and in a plugin's configuration.
+/// The same scalar as a property, as a topic, as a provider and in a plugin's configuration.
 fn with_scalar(name: &str, scalar: &str) -> String {
     let topic = if scalar.contains(':') { "\"x\"" } else { scalar };
     match name {
         "f.yaml" => format!(
-            "clusters:\n  a: {{ bootstrap_servers: 'a:1', region: {scalar}, kafka: {{ sasl.password: {scalar} }} }}\n  \
+            "clusters:\n  a: {{ bootstrap_servers: 'a:1', provider: {scalar}, kafka: {{ sasl.password: {scalar} }} }}\n  \
              b: {{ bootstrap_servers: 'b:1' }}\nlinks:\n- {{ name: l, source: a, target: b, topics: [{topic}], plugins: \
              [{{ plugin: filter, config: {{ x: {scalar} }} }}] }}\n"
         ),
         "f.toml" => format!(
-            "[clusters.a]\nbootstrap_servers = \"a:1\"\nregion = {scalar}\nkafka = {{ \"sasl.password\" = {scalar} }}\n\
+            "[clusters.a]\nbootstrap_servers = \"a:1\"\nprovider = {scalar}\nkafka = {{ \"sasl.password\" = {scalar} }}\n\
              [clusters.b]\nbootstrap_servers = \"b:1\"\n[[links]]\nname = \"l\"\nsource = \"a\"\ntarget = \"b\"\ntopics = \
              [{topic}]\nplugins = [{{ plugin = \"filter\", config = {{ x = {scalar} }} }}]\n"
         ),
         _ => format!(
-            "{{\"clusters\": {{\"a\": {{\"bootstrap_servers\": \"a:1\", \"region\": {scalar}, \"kafka\": \
+            "{{\"clusters\": {{\"a\": {{\"bootstrap_servers\": \"a:1\", \"provider\": {scalar}, \"kafka\": \
              {{\"sasl.password\": {scalar}}}}}, \"b\": {{\"bootstrap_servers\": \"b:1\"}}}}, \"links\": [{{\"name\": \"l\", \
              \"source\": \"a\", \"target\": \"b\", \"topics\": [{topic}], \"plugins\": [{{\"plugin\": \"filter\", \
              \"config\": {{\"x\": {scalar}}}}}]}}]}}"
@@ -63,7 +63,7 @@ fn texts_are_kept_as_they_were_written() {
         };
         let cluster = &loaded.config.clusters["a"];
         assert_eq!(cluster.kafka.expose("sasl.password"), Some(scalar), "{name}");
-        assert_eq!(cluster.region.as_deref(), Some(scalar), "{name}");
+        assert_eq!(cluster.provider.as_deref(), Some(scalar), "{name}");
         let topic = if scalar.contains(':') { "x" } else { scalar };
         assert_eq!(loaded.config.links[0].topics, [topic], "{name}");
     }
@@ -72,7 +72,7 @@ fn texts_are_kept_as_they_were_written() {
 #[test]
 fn nothing_is_no_text() {
     for scalar in ["~", "null", ""] {
-        let text = with_scalar("f.yaml", scalar).replace(&format!("region: {scalar},"), "");
+        let text = with_scalar("f.yaml", scalar).replace(&format!("provider: {scalar},"), "");
         let shown = judged("f.yaml", &text, &[]).unwrap_err();
         assert!(shown.contains("sasl.password\": expected") && shown.contains("in quotes"), "{scalar}: {shown}");
         assert!(shown.contains("f.yaml:2:"), "{shown}");
@@ -139,7 +139,7 @@ fn encodings() {
         let text = text.replace(&format!("\"topics\": [{scalar}]"), "\"topics\": [\"x\"]");
         let marked = [b"\xef\xbb\xbf", text.as_bytes()].concat();
         let loaded = load(name, &marked).unwrap();
-        assert_eq!(loaded.config.clusters["a"].region.as_deref(), Some("ä"), "{name}");
+        assert_eq!(loaded.config.clusters["a"].provider.as_deref(), Some("ä"), "{name}");
         let utf16: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
         let shown = load(name, &utf16).unwrap_err();
         assert!(shown.contains("UTF-16") && shown.contains("1 error"), "{name}: {shown}");

@@ -114,7 +114,7 @@ pub enum What {
     /// A name with characters that are not allowed.
     #[error("'{name}' cannot be the name of a {of}: {rule}")]
     BadName {
-        /// `link` or `cluster`.
+        /// `link`, `cluster` or `region`.
         of: &'static str,
         /// The name.
         name: String,

@@ -198,6 +198,18 @@ fn texts_take_numbers_as_they_were_written_and_numbers_do_not() {
 }
 
 #[test]
+fn a_region_has_one_way_to_be_written() {
+    for region in ["eu-west-1", "1", "a-b"] {
+        assert_eq!(judge(changed("/clusters/a/region", json!(region))), []);
+    }
+    for region in ["", "EU-West-1", "eu west", "eu_west", "é", &"a".repeat(65)] {
+        let codes: Vec<_> =
+            judge(changed("/clusters/a/region", json!(region))).into_iter().map(|(_, code)| code).collect();
+        assert_eq!(codes, ["bad-name"], "{region}");
+    }
+}
+
+#[test]
 fn an_unknown_key_conceals_no_other_problem_and_insecure_allows_disabled_verification() {
     let mut tree = changed("/links/0/topic", json!("x"));
     tree["links"][0]["source"] = json!("aa");

@@ -10,6 +10,7 @@ use super::{addresses, java, pattern, pin, refused, routes, secrets, selector};
 use crate::topic::is_reserved;
 
 const NAME_RULE: &str = "1 to 100 letters, digits, '-' and '_'";
+const REGION_RULE: &str = "1 to 64 lower-case letters, digits and '-'";
 
 /// Resolves every reference. The problems name references and never a value.
 #[must_use]
@@ -113,6 +114,12 @@ fn is_name(name: &str) -> bool {
     (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
+/// Regions are compared, so there must be one way to write each.
+fn is_region(region: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=64).contains(&region.len()) && region.bytes().all(is_plain)
+}
+
 fn is_true(value: &str) -> bool {
     ["true", "t", "1"].contains(&value.trim().to_ascii_lowercase().as_str())
 }
@@ -168,9 +175,14 @@ impl Check<'_> {
 
     fn cluster(&mut self, at: &Path, name: &str, cluster: &Cluster) {
         self.name(at, Part::Key, "cluster", name);
-        for (key, text) in [("region", &cluster.region), ("provider", &cluster.provider)] {
-            if let Some(text) = text {
-                self.without_reference(&at.key(key), text);
+        if let Some(provider) = &cluster.provider {
+            self.without_reference(&at.key("provider"), provider);
+        }
+        if let Some(region) = &cluster.region {
+            let at = at.key("region");
+            if self.without_reference(&at, region) && !is_region(region) {
+                let what = What::BadName { of: "region", name: region.clone(), rule: REGION_RULE };
+                self.push(&at, Part::Value, what);
             }
         }
         if !cluster.bootstrap_servers.is_unresolved() {

@@ -1,20 +1,30 @@
 //! The coverage of a required plugin: a reload must not reduce it silently.
+//!
+//! A guest of interface 0.1 makes no claims, so that all that is known is where it looks. Each place
+//! counts by itself: a plugin that looks at all of the value may have stopped to redact a field, and
+//! `$[*]` says nothing of a name.
 
 use std::collections::BTreeSet;
 
-use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
-use crate::text::clean;
+use strait_core::json_path::Path;
+use strait_core::protects::{Locator, Part, Protection, loosened};
 
-/// Columns whose loss is a loss of coverage, by the interface's numbers.
-const COLUMNS: [(u32, &str); 6] =
-    [(2, "timestamps"), (4, "keys"), (6, VALUES), (7, "states of values"), (14, "header names"), (16, "header values")];
-const VALUES: &str = "values";
-const ALL_HEADERS: &str = "all headers";
+use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
+
+/// Columns that are parts of records, by the interface's numbers.
+const PARTS: [(u32, Part); 3] = [(2, Part::Timestamp), (4, Part::Key), (6, Part::Value)];
+/// Columns that are none, with names for an operator.
+const OTHERS: [(u32, &str); 3] = [(7, "states of values"), (14, "header names"), (16, "header values")];
 const THE_TOPIC: &str = "records";
 
-/// The parts of a topic's records that a plugin looks at, by names for an operator.
+/// The parts of a topic's records that a plugin looks at.
 #[derive(Debug, Default)]
-pub(crate) struct Coverage(BTreeSet<String>);
+pub(crate) struct Coverage {
+    /// It sees the topic at all.
+    sees: bool,
+    protection: Protection,
+    others: BTreeSet<&'static str>,
+}
 
 impl Coverage {
     /// Reads the coverage from the plugin's plan for the topic.
@@ -22,32 +32,33 @@ impl Coverage {
         let Some(needs) = &plan.needs else {
             return Self::default();
         };
-        let mut names = BTreeSet::from([THE_TOPIC.to_owned()]);
-        let columns = COLUMNS.iter().filter(|(column, _)| needs.columns.contains(column));
-        names.extend(columns.map(|(_, name)| (*name).to_owned()));
-        names.extend(needs.fields.iter().map(|field| format!("field {}", clean(field, 128))));
+        let asks = |column: &u32| needs.columns.contains(column);
+        let mut sights: BTreeSet<Locator> =
+            PARTS.iter().filter(|(column, _)| asks(column)).map(|(_, part)| Locator::of(part.clone())).collect();
+        // A path that cannot be read is refused with the plan.
+        sights.extend(needs.fields.iter().filter_map(|field| Path::parse(field).ok()).map(Locator::field));
         if needs.all_headers {
-            names.insert(ALL_HEADERS.to_owned());
+            sights.insert(Locator::of(Part::Headers));
         } else {
-            let header = |name: &Vec<u8>| format!("header {}", clean(&String::from_utf8_lossy(name), 128));
-            names.extend(needs.header_names.iter().map(header));
+            let name = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
+            sights.extend(needs.header_names.iter().map(|header| Locator::of(Part::Header(name(header).into()))));
         }
-        Self(names)
+        Self {
+            sees: true,
+            protection: Protection { sights, ..Protection::default() },
+            others: OTHERS.iter().filter(|(column, _)| asks(column)).map(|(_, name)| *name).collect(),
+        }
     }
 
     /// Returns the parts that `new` does not cover. `None` covers nothing.
-    pub(crate) fn missing_in(&self, new: Option<&Self>) -> Vec<&str> {
-        let none = BTreeSet::new();
-        let new = new.map_or(&none, |new| &new.0);
-        let covered = |name: &String| {
-            new.contains(name)
-                || name.starts_with("field ") && new.contains(VALUES)
-                || name.starts_with("header ") && new.contains(ALL_HEADERS)
-        };
-        let missing: Vec<&str> = self.0.iter().filter(|name| !covered(name)).map(String::as_str).collect();
-        if missing.contains(&THE_TOPIC) {
-            return vec![THE_TOPIC];
+    pub(crate) fn missing_in(&self, new: Option<&Self>) -> Vec<String> {
+        let nothing = Self::default();
+        let new = new.unwrap_or(&nothing);
+        if self.sees && !new.sees {
+            return vec![THE_TOPIC.to_owned()];
         }
-        missing
+        let lost = loosened(&self.protection, &new.protection);
+        let places = lost.into_iter().filter_map(|loosening| loosening.at).map(|at| at.to_string());
+        places.chain(self.others.difference(&new.others).map(|name| (*name).to_owned())).collect()
     }
 }

@@ -72,9 +72,14 @@ fn coverage_lost(
         }
         Ok(chain)
     };
-    // A chain that does not start any more has nothing to lose.
-    let Ok(before) = asked(old) else { return Ok(Vec::new()) };
     let after = asked(new)?;
+    let before = match asked(old) {
+        Ok(before) => before,
+        // It judged until now, so that nobody can say that nothing is lost.
+        Err(error) => {
+            return Ok(vec![format!("the active plugins do not start to be compared with ({})", error.reason)]);
+        }
+    };
     let mut lost = Vec::new();
     for (at, plugin) in old.set().plugins.iter().enumerate().filter(|(_, plugin)| plugin.required) {
         // A plugin that was removed is reported by its declarations.

@@ -9,7 +9,7 @@ use strait_host::{ActiveChain, ActiveChainDeps, HistoryOutcome, HostChains, Offe
 
 use crate::support::guest::{Guest, Process, SPIN};
 use crate::support::world::World;
-use crate::support::{Row, batch, load_bytes};
+use crate::support::{Row, batch, bundled, load_bytes};
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[]), (None, None, &[])];
 const PROBATION: Duration = Duration::from_secs(60);
@@ -201,15 +201,51 @@ fn the_ways_in_which_a_chain_protects_less_are_listed() {
     let found = of(&strict(), &load(&version("looser")));
     assert!(found[0].contains("not required any more") && found[1].contains("may do more"), "{found:?}");
     let blinder = [
-        (Guest { columns: vec![3, 4], ..strict() }, "would not look at values of topic orders"),
-        (Guest { headers: vec![b"b".as_slice()], ..strict() }, "would not look at header a of topic orders"),
+        (Guest { columns: vec![3, 4], ..strict() }, "would not look at value of topic orders"),
+        (Guest { headers: vec![b"b".as_slice()], ..strict() }, "would not look at header['a'] of topic orders"),
         (Guest { looks: false, ..strict() }, "would not look at records of topic orders"),
     ];
     for (guest, lost) in blinder {
         let found = of(&strict(), &load(&guest));
         assert!(found.len() == 1 && found[0].contains(lost), "{found:?}");
     }
-    assert_eq!(of(&strict(), &load(&Guest { all_headers: true, ..strict() })), Vec::<String>::new());
+    // Whoever looks at all headers may have stopped to look for one.
+    let found = of(&strict(), &load(&Guest { all_headers: true, ..strict() }));
+    assert!(found.len() == 1 && found[0].contains("header['a'], header['b'] of topic orders"), "{found:?}");
+}
+
+/// A strict `redact` asks for whole values, and with `ignore_case` for `$[*]` alone.
+#[test]
+fn a_rule_that_is_taken_out_of_redact_is_missed() {
+    let redact = |rules: serde_json::Value| {
+        let spec = bundled("redact", serde_json::json!({ "rules": rules }));
+        crate::support::load(vec![spec], strait_host::TopicNaming::Identity).unwrap()
+    };
+    let fields = |paths: &[&str]| redact(serde_json::json!([{"fields": paths, "with": "remove"}]));
+    let headers = |rule: serde_json::Value| redact(serde_json::json!([rule, {"key": true, "with": "sha256"}]));
+    let lost = |before: &Arc<HostChains>, after: &Arc<HostChains>| {
+        let world = Arc::new(World::default());
+        let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clock(), events: world.events() };
+        let slot = ActiveChain::new(deps, Arc::clone(before));
+        let mut chain = slot.chain().unwrap();
+        chain.apply(batch(&ROWS), 6).unwrap();
+        slot.loosened(after).unwrap()
+    };
+    let both = fields(&["$.email", "$.ssn"]);
+    let in_any_case = redact(serde_json::json!([{"fields": ["$.email"], "with": "remove", "ignore_case": true}]));
+    let named = headers(serde_json::json!({"headers": ["x-user", "x-ip"], "with": "remove"}));
+    let prefixed = headers(serde_json::json!({"header_prefixes": ["x-i"], "with": "remove"}));
+    for (before, after, place) in [
+        (&both, &fields(&["$.email"]), "value$['ssn']"),
+        (&both, &in_any_case, "value$['ssn']"),
+        (&named, &prefixed, "header['x-user']"),
+        (&named, &headers(serde_json::json!({"headers": ["x-user"], "with": "remove"})), "header['x-ip']"),
+    ] {
+        let found = lost(before, after);
+        assert!(found.iter().any(|loss| loss.contains(place)), "{place}: {found:?}");
+    }
+    assert_eq!(lost(&both, &fields(&["$.ssn", "$.email", "$.card"])), Vec::<String>::new());
+    assert_eq!(lost(&named, &named), Vec::<String>::new());
 }
 
 #[test]
