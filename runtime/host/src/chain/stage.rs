@@ -168,6 +168,13 @@ impl Stage {
         let mut call = Call { topic, needs, lens, base_offset: 0, mode, ms_max };
         work.scratch.rows.clear();
         for row in members.iter().copied() {
+            if work.docs.is_full() {
+                if !work.scratch.rows.is_empty() {
+                    self.call(&call, work)?;
+                    work.scratch.rows.clear();
+                }
+                work.docs.forget();
+            }
             if !self.shows(needs, lens, row, work) {
                 continue;
             }

@@ -5,9 +5,19 @@ use super::lens::Lens;
 use super::scan::scan;
 use super::workspace::Workspace;
 
+/// Bytes that the documents of a batch may take, beside those of the last value that was read. A
+/// record of 20 kB can hold 10,000 places of fields, and a batch several hundred such records.
+const BYTES_MAX: usize = 16 << 20;
+/// Bytes of each buffer that stay for the next batch.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// The id of a [`Doc`]; the default is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct DocId(u32);
+pub(crate) struct DocId {
+    round: u32,
+    /// Its place in the list, from 1.
+    number: u32,
+}
 
 /// The result of one pass over a value.
 #[derive(Clone, Copy, Debug)]
@@ -24,18 +34,41 @@ pub(crate) struct Doc {
 /// The documents of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Docs {
+    /// Counts how often they were forgotten. An id of an earlier round is of no document.
+    round: u32,
     list: Vec<Doc>,
     found: Found,
     work: Workspace,
 }
 
 impl Docs {
-    /// Removes all documents, for the next batch.
+    /// Removes all documents, for the next batch, and gives memory back.
     pub(crate) fn clear(&mut self) {
+        self.forget();
+        give_back(&mut self.list);
+        give_back(&mut self.found.occurrences);
+        give_back(&mut self.found.parents);
+        give_back(&mut self.found.pointers);
+        self.work.give_back();
+    }
+
+    /// Removes all documents within a batch: whoever needs one reads it again.
+    pub(crate) fn forget(&mut self) {
+        self.round = self.round.wrapping_add(1);
         self.list.clear();
         self.found.occurrences.clear();
         self.found.parents.clear();
         self.found.pointers.clear();
+    }
+
+    /// Returns whether no further value should be read before these are forgotten.
+    pub(crate) fn is_full(&self) -> bool {
+        let found = &self.found;
+        let bytes = size_of_val(self.list.as_slice())
+            + size_of_val(found.occurrences.as_slice())
+            + size_of_val(found.parents.as_slice())
+            + found.pointers.len();
+        bytes > BYTES_MAX
     }
 
     /// Reads a value, unless it was read with the same path set before.
@@ -52,11 +85,11 @@ impl Docs {
             occurrences: (before.0, self.found.occurrences.len()),
             parents: (before.1, self.found.parents.len()),
         });
-        DocId(u32::try_from(self.list.len()).unwrap_or(0))
+        DocId { round: self.round, number: u32::try_from(self.list.len()).unwrap_or(0) }
     }
 
     pub(crate) fn get(&self, id: DocId) -> Option<&Doc> {
-        self.list.get((id.0 as usize).checked_sub(1)?)
+        self.list.get((id.number as usize).checked_sub(1)?).filter(|_| id.round == self.round)
     }
 
     /// Returns the occurrences of a plugin's field, in the order of the document.
@@ -90,5 +123,40 @@ impl Doc {
             return ValueState::NameTwice;
         }
         self.state
+    }
+}
+
+/// Shrinks an empty buffer to what stays for the next batch.
+pub(super) fn give_back<T>(buffer: &mut Vec<T>) {
+    buffer.shrink_to(KEPT_BYTES / size_of::<T>());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_take_a_bounded_memory_and_give_it_back() {
+        let lens = Lens::new(&["$[*]".to_owned()], true, false).unwrap();
+        let value = format!("[{}0]", "0,".repeat(9_999));
+        let mut docs = Docs::default();
+        let (mut last, mut rounds) = (DocId::default(), 0);
+        for _ in 0..1_000 {
+            if docs.is_full() {
+                docs.forget();
+                rounds += 1;
+                assert!(docs.get(last).is_none(), "a document of an earlier round was found");
+            }
+            last = docs.read(last, Some(value.as_bytes()), &lens);
+            assert_eq!(docs.occurrences(docs.get(last).unwrap(), &lens, 0).len(), 10_000);
+            // The next value is another one.
+            last = docs.read(DocId::default(), Some(value.as_bytes()), &lens);
+        }
+        assert!(rounds > 10, "{rounds}");
+        // A buffer doubles when it grows.
+        assert!(docs.found.occurrences.capacity() * size_of::<Occurrence>() < 2 * BYTES_MAX);
+        docs.clear();
+        assert!(docs.found.occurrences.capacity() * size_of::<Occurrence>() <= KEPT_BYTES);
+        assert!(docs.found.pointers.capacity() <= KEPT_BYTES && docs.get(last).is_none());
     }
 }

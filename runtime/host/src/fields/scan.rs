@@ -15,8 +15,10 @@ use super::workspace::{Active, Name, PathStep, Workspace};
 /// Maximum number of occurrences in one record, over all paths of the chain.
 pub(crate) const OCCURRENCES_MAX: usize = 10_000;
 /// Maximum bytes of the occurrences in one record, and of their pointers, over all paths of the
-/// chain.
+/// chain. Occurrences may have as much more as this many times the value: a plugin that names a
+/// field and what stands around it is shown the same bytes once for each.
 pub(crate) const OCCURRENCE_BYTES_MAX: usize = 4 << 20;
+const OCCURRENCE_BYTES_RATIO: usize = 8;
 /// Maximum bytes of pointers per byte of the value, beyond a minimum: many short elements below a
 /// long name could otherwise need far more memory than the batch itself.
 const POINTER_BYTES_RATIO: usize = 16;
@@ -133,7 +135,7 @@ impl Scanner<'_> {
     fn is_too_large(&self) -> bool {
         let pointer_bytes_max = POINTER_BYTES_RATIO * self.at.text.len() + POINTER_BYTES_MIN;
         self.occurrences > OCCURRENCES_MAX
-            || self.bytes > OCCURRENCE_BYTES_MAX
+            || self.bytes > OCCURRENCE_BYTES_MAX + OCCURRENCE_BYTES_RATIO * self.at.text.len()
             || self.pointer_bytes > pointer_bytes_max.min(OCCURRENCE_BYTES_MAX)
     }
 

@@ -44,6 +44,9 @@ fn each_kind_of_value_has_its_state() {
     let deep = |n: usize| [vec![b'['; n], vec![b']'; n]].concat();
     let many = format!("[{}1]", "1,".repeat(10_000));
     let wide = format!(r#"{{"a":{{"a":"{}"}}}}"#, "x".repeat(3 << 20));
+    let nested = format!("{}\"{}\"{}", r#"{"a":"#.repeat(14), "x".repeat(1 << 20), "}".repeat(14));
+    let nested_paths: Vec<String> = (1..=14).map(|levels| format!("${}", ".a".repeat(levels))).collect();
+    let nested_paths: Vec<&str> = nested_paths.iter().map(String::as_str).collect();
     let long_name = format!(r#"{{"{}":[{}1]}}"#, "n".repeat(9_000), "1,".repeat(400));
     let (deepest, too_deep, far_too_deep) = (deep(128), deep(129), deep(100_000));
     let cases: Vec<(&[u8], &[&str], ValueState)> = vec![
@@ -92,7 +95,9 @@ fn each_kind_of_value_has_its_state() {
         (&far_too_deep, &[], ValueState::TooDeepOrLarge),
         (many.as_bytes(), &["$[*]"], ValueState::TooDeepOrLarge),
         (wide.as_bytes(), &["$.a"], ValueState::Parsed),
-        (wide.as_bytes(), &["$.a", "$.a.a"], ValueState::TooDeepOrLarge),
+        (wide.as_bytes(), &["$.a", "$.a.a"], ValueState::Parsed),
+        (nested.as_bytes(), &nested_paths[..9], ValueState::Parsed),
+        (nested.as_bytes(), &nested_paths, ValueState::TooDeepOrLarge),
         (long_name.as_bytes(), &["$.*[*]"], ValueState::TooDeepOrLarge),
         // Readers differ: the last, the first, or none.
         (br#"{"a":1,"a":2}"#, &["$.a"], ValueState::NameTwice),

@@ -1,5 +1,7 @@
 //! Buffers of the scanner, reused from value to value.
 
+use super::docs::give_back;
+
 /// The buffers of a pass.
 #[derive(Debug, Default)]
 pub(crate) struct Workspace {
@@ -44,6 +46,16 @@ impl Workspace {
         self.names.clear();
         self.unescaped.clear();
         self.way.clear();
+    }
+
+    /// Gives memory back that a large value has taken.
+    pub(super) fn give_back(&mut self) {
+        self.clear();
+        give_back(&mut self.active);
+        give_back(&mut self.met);
+        give_back(&mut self.names);
+        give_back(&mut self.unescaped);
+        give_back(&mut self.way);
     }
 }
 

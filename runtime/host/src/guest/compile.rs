@@ -56,17 +56,15 @@ pub fn compiler_answer(file: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// The problem that it names, or that it is not whole.
-pub(super) fn code_of(mut answer: Vec<u8>) -> Result<Vec<u8>, LoadProblem> {
-    let kind = answer.first().copied();
-    if kind == Some(CODE) && answer.len() > DIGEST_BYTES {
-        let code = answer.split_off(1 + DIGEST_BYTES);
-        let is_whole = answer.get(1..) == Some(Sha256::digest(&code).as_slice());
-        return if is_whole { Ok(code) } else { Err(not_whole()) };
-    }
-    let text = clean(&String::from_utf8_lossy(answer.get(1..).unwrap_or_default()), TEXT_BYTES_MAX);
-    match kind {
-        Some(NOT_WASM) => Err(LoadProblem::NotWasm(text)),
-        Some(NOT_A_COMPONENT) => Err(LoadProblem::NotAComponent(text)),
+pub(super) fn code_of(answer: &[u8]) -> Result<&[u8], LoadProblem> {
+    let Some((kind, rest)) = answer.split_first() else {
+        return Err(not_whole());
+    };
+    let text = || clean(&String::from_utf8_lossy(rest), TEXT_BYTES_MAX);
+    match (*kind, rest.split_at_checked(DIGEST_BYTES)) {
+        (CODE, Some((digest, code))) if digest == Sha256::digest(code).as_slice() => Ok(code),
+        (NOT_WASM, _) => Err(LoadProblem::NotWasm(text())),
+        (NOT_A_COMPONENT, _) => Err(LoadProblem::NotAComponent(text())),
         _ => Err(not_whole()),
     }
 }
@@ -96,18 +94,18 @@ mod tests {
         let whole = compiler_answer(&file);
         let engine = wasmtime_engine(Threads::All).unwrap();
         // The same as without another process, whose engine differs in its threads only.
-        assert_eq!(code_of(whole.clone()).unwrap(), compile(&engine, &file).unwrap());
+        assert_eq!(code_of(&whole).unwrap(), compile(&engine, &file).unwrap());
         for at in [0, 1, 20, whole.len() - 1] {
-            let part = whole.get(..at).unwrap_or_default().to_vec();
+            let part = whole.get(..at).unwrap_or_default();
             assert!(matches!(code_of(part), Err(LoadProblem::Compiler(_))), "{at} bytes were taken for code");
         }
         let mut other = whole;
         if let Some(last) = other.last_mut() {
             *last ^= 1;
         }
-        assert!(matches!(code_of(other), Err(LoadProblem::Compiler(_))));
-        assert!(matches!(code_of(compiler_answer(b"no")), Err(LoadProblem::NotWasm(_))));
+        assert!(matches!(code_of(&other), Err(LoadProblem::Compiler(_))));
+        assert!(matches!(code_of(&compiler_answer(b"no")), Err(LoadProblem::NotWasm(_))));
         let module = wat::parse_str("(module)").unwrap();
-        assert!(matches!(code_of(compiler_answer(&module)), Err(LoadProblem::NotAComponent(_))));
+        assert!(matches!(code_of(&compiler_answer(&module)), Err(LoadProblem::NotAComponent(_))));
     }
 }

@@ -200,14 +200,15 @@ impl HostEngine {
             return Ok(found);
         }
         let began = Instant::now();
-        let code = match compiler {
-            Some(process) => compile::code_of(process.answer(file, limits.compile_s_max)?)?,
+        let compiled = match compiler {
+            Some(process) => process.answer(file, limits.compile_s_max)?,
             None => compile::compile(engine, file)?,
         };
+        let code = if compiler.is_some() { compile::code_of(&compiled)? } else { &compiled };
         let compile_ms = millis(began.elapsed());
         tracing::debug!(bytes = file.len(), compile_ms, "a plugin is compiled");
-        cache.put(engine, file, &code);
-        deserialize(engine, &code).map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))
+        cache.put(engine, file, code);
+        deserialize(engine, code).map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))
     }
 
     fn compiled(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], PluginPre<GuestState>>> {

@@ -22,14 +22,14 @@ fn run(plugins: &[&Guest], rows: &[Row<'_>]) -> Result<Processed, ChainError> {
     load(plugins, TopicNaming::Identity).unwrap().chain().unwrap().apply(batch(rows), 6)
 }
 
-fn value(record: &OutRecord) -> String {
+pub fn value(record: &OutRecord) -> String {
     match &record.value {
         Content::Bytes(bytes) => String::from_utf8(bytes.clone()).unwrap(),
         other => format!("{other:?}"),
     }
 }
 
-fn copies(processed: &Processed, index: usize) -> &[OutRecord] {
+pub fn copies(processed: &Processed, index: usize) -> &[OutRecord] {
     match processed.dispositions.iter().find(|(i, _)| *i == index) {
         Some((_, Disposition::Replace(records))) => records,
         other => panic!("record {index}: {other:?}"),
@@ -51,7 +51,7 @@ fn refusal(processed: &Processed) -> String {
     }
 }
 
-fn values<'a>(values: &[Option<&'a [u8]>]) -> Vec<Row<'a>> {
+pub fn values<'a>(values: &[Option<&'a [u8]>]) -> Vec<Row<'a>> {
     values.iter().map(|value| (None, *value, &[][..])).collect()
 }
 

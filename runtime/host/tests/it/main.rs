@@ -14,6 +14,7 @@ mod failure;
 mod fields;
 mod hostile_guests;
 mod isolation;
+mod large_values;
 mod layout;
 mod redact;
 mod reload;
