@@ -81,27 +81,37 @@ impl Manifest {
     /// Returns the generation: the digest of the canonical text.
     ///
     /// # Errors
-    /// [`NoDigest`]: a plugin's configuration holds a number that is too large.
+    /// [`NoDigest`]: a plugin's configuration is nested too deeply.
     pub fn digest(&self) -> Result<Arc<str>, NoDigest> {
         let json = serde_json::to_vec(self).unwrap_or_default();
         Ok(strait_scheme::digest(&json)?.into())
     }
 
-    /// Returns the generation for people: `name@` with the first digits of the digests of file and
-    /// configuration, by plugin. Nothing may be decided by it.
-    #[must_use]
-    pub fn display(&self) -> String {
-        const DIGITS: usize = 12;
-        let short = |digest: &str| digest.trim_start_matches("sha256:").get(..DIGITS).unwrap_or_default().to_owned();
-        let config = |plugin: &PluginManifest| {
-            let json = serde_json::to_vec(&plugin.config).unwrap_or_default();
-            short(&strait_scheme::digest(&json).unwrap_or_default())
-        };
-        let plugin = |plugin: &PluginManifest| format!("{}@{}+{}", plugin.name, short(&plugin.digest), config(plugin));
+    /// Returns the generation for people: each plugin as [`PluginManifest::display`]. Nothing may be
+    /// accepted by it.
+    ///
+    /// # Errors
+    /// [`NoDigest`].
+    pub fn display(&self) -> Result<Arc<str>, NoDigest> {
         if self.plugins.is_empty() {
-            return crate::Generation::default().0.to_string();
+            return Ok(crate::Generation::default().0);
         }
-        self.plugins.iter().map(plugin).collect::<Vec<_>>().join(",")
+        let plugins: Result<Vec<String>, NoDigest> = self.plugins.iter().map(PluginManifest::display).collect();
+        Ok(plugins?.join(",").into())
+    }
+}
+
+impl PluginManifest {
+    /// Returns the plugin for people: `name@` with the first digits of the digests of its file and
+    /// of all that is set for it.
+    ///
+    /// # Errors
+    /// [`NoDigest`].
+    pub fn display(&self) -> Result<String, NoDigest> {
+        const DIGITS: usize = 12;
+        let short = |digest: &str| digest.trim_start_matches("sha256:").get(..DIGITS).unwrap_or(digest).to_owned();
+        let all = strait_scheme::digest(&serde_json::to_vec(self).unwrap_or_default())?;
+        Ok(format!("{}@{}+{}", self.name, short(&self.digest), short(&all)))
     }
 }
 
@@ -241,10 +251,10 @@ mod tests {
     #[test]
     fn the_display_is_short_and_a_chain_without_plugins_is_none() {
         let mut manifest = manifest();
-        let display = manifest.display();
+        let display = manifest.display().unwrap();
         assert!(display.starts_with("redact@abababababab+") && display.len() == "redact@".len() + 12 + 1 + 12);
         manifest.plugins.clear();
-        assert_eq!(manifest.display(), "none");
+        assert_eq!(&*manifest.display().unwrap(), "none");
     }
 
     #[test]

@@ -1,20 +1,43 @@
-//! Identities: of a plugin by its file and configuration, and of a generation by its plugins.
+//! Identities: of a plugin by its file and all that is set for it, and of a generation by its
+//! plugins.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use strait_core::edit::Generation;
+use strait_core::generation::{PluginConfig, PluginManifest};
 
 use super::package::Package;
-use super::spec::ChainSpec;
-use crate::error::LoadError;
+use super::spec::{ChainSpec, PluginSpec};
+use crate::error::{ConfigMistake, LoadError, LoadProblem};
 use crate::text::hex;
 
-/// Digits of a digest in a generation.
-const DIGEST_DIGITS: usize = 12;
+/// The interface that plugins speak.
+const WIT: &str = "0.1.0";
 
-pub(super) fn identity(name: &str, digest: &str, config_digest: &str) -> String {
-    let short = |digest: &str| digest.get(..DIGEST_DIGITS).unwrap_or(digest).to_owned();
-    format!("{name}@{}+{}", short(digest), short(config_digest))
+/// Returns the identity of a plugin: its name, and digests of its file and of all that is set for
+/// it, with key ids in place of secrets.
+///
+/// # Errors
+/// [`LoadProblem::ConfigureRefused`]: the configuration has no digest.
+pub(super) fn identity(spec: &PluginSpec, file: &[u8]) -> Result<String, LoadProblem> {
+    let empty = Value::Object(Map::new());
+    let used = if spec.config.is_null() { &empty } else { &spec.config };
+    let written = spec.config_as_written.as_ref().filter(|written| !written.is_null()).unwrap_or(used);
+    let manifest = PluginManifest {
+        name: spec.name.as_str().into(),
+        digest: format!("sha256:{}", hex(file)).into(),
+        wit: WIT.into(),
+        config: PluginConfig::new(used, written),
+        required: spec.required,
+        on_error: spec.on_error,
+        allow_after: spec.allow_after,
+        may_see_raw: false,
+        output_topics: [].into(),
+        grants: spec.wasi.then(|| "wasi".into()).into_iter().collect(),
+    };
+    manifest.display().map_err(|error| {
+        LoadProblem::ConfigureRefused(vec![ConfigMistake { pointer: String::new(), message: error.to_string() }])
+    })
 }
 
 pub(super) fn config_digest(written: &Value) -> String {
@@ -28,15 +51,12 @@ pub(super) fn config_digest(written: &Value) -> String {
 pub fn generation_of(spec: &ChainSpec) -> Result<Generation, LoadError> {
     let mut identities = Vec::new();
     for plugin in &spec.plugins {
-        let digest = Package::digest(&plugin.source, &plugin.limits).map_err(|problem| LoadError {
+        let found = Package::digest(&plugin.source, &plugin.limits).and_then(|digest| identity(plugin, &digest));
+        identities.push(found.map_err(|problem| LoadError {
             plugin: plugin.name.clone(),
             origin: plugin.source.to_string(),
             problem,
-        })?;
-        let empty = Value::Object(serde_json::Map::new());
-        let config = if plugin.config.is_null() { &empty } else { &plugin.config };
-        let config_digest = config_digest(plugin.config_as_written.as_ref().unwrap_or(config));
-        identities.push(identity(&plugin.name, &hex(&digest), &config_digest));
+        })?);
     }
     Ok(generation(&identities))
 }

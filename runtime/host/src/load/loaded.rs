@@ -61,6 +61,7 @@ impl LoadedPlugin {
         let mut trial = Instance::start(engine, &pre, &spec.limits).map_err(|f| f.at("start"))?;
         let about = trial.describe(&spec.limits).map_err(|f| f.at("describe"))?;
         let manifest = Manifest::check(about, &spec.limits)?;
+        let identity = identity(&spec, &package.digest)?;
 
         let config = match spec.config {
             Value::Null => Value::Object(serde_json::Map::new()),
@@ -78,13 +79,13 @@ impl LoadedPlugin {
             link: link.link.clone(),
             plugin: spec.name.clone(),
             digest: Arc::clone(&whole_digest),
-            config: config_digest.clone(),
+            config: config_digest,
         });
         let loaded = Self {
             digest: whole_digest,
             on_error: spec.on_error,
             health,
-            identity: identity(&spec.name, &digest, &config_digest),
+            identity,
             source: spec.source,
             vouched: spec.trust.digest.is_some() || !spec.trust.keys.is_empty(),
             name: spec.name.into(),

@@ -214,6 +214,32 @@ fn the_ways_in_which_a_chain_protects_less_are_listed() {
     assert!(found.len() == 1 && found[0].contains("header['a'], header['b'] of topic orders"), "{found:?}");
 }
 
+#[test]
+fn another_secret_or_setting_is_another_generation() {
+    let of = |secret: &str, change: fn(&mut strait_host::PluginSpec)| {
+        let config = |secret: &str| {
+            let rule = serde_json::json!({"key": true, "with": "hmac", "secret": secret});
+            serde_json::json!({"rules": [rule]})
+        };
+        let mut spec = bundled("redact", config(secret));
+        spec.config_as_written = Some(config("${env:SECRET}"));
+        change(&mut spec);
+        let chains = crate::support::load(vec![spec], strait_host::TopicNaming::Identity).unwrap();
+        chains.generation().0
+    };
+    let generations = [
+        of("0123456789abcdef", |_| ()),
+        of("fedcba9876543210", |_| ()),
+        of("0123456789abcdef", |spec| spec.required = true),
+        of("0123456789abcdef", |spec| spec.on_error = strait_core::config::OnError::Stop),
+        of("0123456789abcdef", |spec| spec.allow_after = true),
+        of("0123456789abcdef", |spec| spec.wasi = true),
+    ];
+    let different: std::collections::BTreeSet<_> = generations.iter().collect();
+    assert_eq!(different.len(), generations.len(), "{generations:?}");
+    assert_eq!(generations[0], of("0123456789abcdef", |_| ()));
+}
+
 /// A strict `redact` asks for whole values, and with `ignore_case` for `$[*]` alone.
 #[test]
 fn a_rule_that_is_taken_out_of_redact_is_missed() {
