@@ -1,5 +1,6 @@
 //! The current batch and the chain's state around it, as a stage sees them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use strait_core::batch::{Batch, RecordRef};
@@ -77,13 +78,19 @@ impl Work<'_> {
     /// Groups the records that are still in the chain by topic, the batch's own topic first.
     pub(super) fn groups(&self) -> Vec<Group> {
         let mut groups = vec![Group { topic: None, rows: Vec::new() }];
+        // By topic: a plugin can name as many as there are records.
+        let mut known: HashMap<&Arc<str>, usize> = HashMap::new();
         for (row, slot) in self.slots.iter().enumerate() {
             let topic = match &slot.disposition {
                 None => None,
                 Some(Disposition::Replace(records)) => records.first().and_then(|record| record.topic.as_ref()),
                 Some(Disposition::Drop | Disposition::Reject(_) | Disposition::Halt(_)) => continue,
             };
-            match groups.iter_mut().find(|group| group.topic.as_ref() == topic) {
+            let at = match topic {
+                None => 0,
+                Some(topic) => *known.entry(topic).or_insert(groups.len()),
+            };
+            match groups.get_mut(at) {
                 Some(group) => group.rows.push(row),
                 None => groups.push(Group { topic: topic.cloned(), rows: vec![row] }),
             }

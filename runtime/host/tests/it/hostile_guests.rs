@@ -134,18 +134,21 @@ fn answers_are_bounded_before_they_are_read() {
 
 #[test]
 fn names_that_a_record_or_a_guest_made_are_cut_in_reasons() {
-    let name = format!("t a\u{1b}[2J{}", "x".repeat(900_000)).into_bytes();
-    let ops = vec![0, 10, 0, name.len() as u32];
-    for output_topics in [vec![".*"], vec!["(?s).*"], vec!["other"]] {
-        let guest = Guest {
-            output_topics,
-            process: Process::Edits(ops.clone(), name.clone()),
-            memory: "64",
-            ..Guest::default()
-        };
-        let error = fails(&guest);
-        assert!(error.contains("plugin-bad-edits") && error.contains("\\u{1b}"), "{}", error.len());
-        assert!(error.len() < 2_000 && !error.contains('\u{1b}'), "{} bytes", error.len());
+    let reason = |name: &str, output_topics| {
+        let process = Process::Edits(vec![0, 10, 0, name.len() as u32], name.as_bytes().to_vec());
+        let error = fails(&Guest { output_topics, process, memory: "64", ..Guest::default() });
+        assert!(
+            error.contains("plugin-bad-edits") && error.len() < 2_000 && !error.contains('\u{1b}'),
+            "{}",
+            error.len()
+        );
+        error
+    };
+    for output_topics in [vec![".*"], vec!["other"], vec!["((((a|b|t| |x)*)*)*)*y"]] {
+        let error = reason(&format!("t a{}", "x".repeat(900_000)), output_topics.clone());
+        assert!(error.contains("a topic name of 900003 bytes, 249 are allowed"), "{error}");
+        let error = reason(&format!("t a\u{1b}[2J{}", "x".repeat(200)), output_topics);
+        assert!(error.contains("\\u{1b}[2J"), "{error}");
     }
     let rename = format!("a b\u{1b}{}", "x".repeat(60_000));
     let guest = Guest { rename: Some(Box::leak(rename.into_boxed_str())), ..Guest::default() };

@@ -10,6 +10,9 @@ use super::Rules;
 use crate::fields::{Doc, FieldEdit, Lens};
 use crate::text::clean;
 
+/// Bytes of a topic name in Kafka.
+const NAME_BYTES_MAX: usize = 249;
+
 /// A record under edit.
 #[derive(Default)]
 pub(super) struct Draft<'a> {
@@ -126,6 +129,11 @@ impl<'a> Draft<'a> {
     pub(super) fn set_topic(&mut self, bytes: &[u8], scene: &Scene<'_>, rules: &mut Rules<'_>) -> Result<(), String> {
         let name = std::str::from_utf8(bytes).map_err(|_| "a topic name that is not UTF-8")?;
         let refuse = |why: String| if rules.silent { "a topic that is not allowed".into() } else { why };
+        // First: the patterns are the plugin's own, and take time in proportion to the name.
+        if name.len() > NAME_BYTES_MAX {
+            let bytes = name.len();
+            return Err(format!("a topic name of {bytes} bytes, {NAME_BYTES_MAX} are allowed"));
+        }
         if !scene.needs.output_topics.is_match(name) {
             let name = clean(name, 256);
             return Err(refuse(format!("the topic '{name}' is not among the plugin's output-topics")));

@@ -19,7 +19,7 @@ const REFERENCES_MAX: u64 = 1_000;
 /// Values, each counted as often as references lead to it.
 const VALUES_MAX: u64 = 50_000;
 /// Regular expressions: to compile one takes up to a few milliseconds.
-const PATTERNS_MAX: usize = 64;
+const PATTERNS_MAX: usize = 32;
 
 /// Values with references followed, as far as they are below one value.
 #[derive(Clone, Copy, Default)]
