@@ -57,7 +57,7 @@ impl LaneProgress {
         let digest = &self.protects.get(topic)?.digest;
         let text = self.texts.get(digest).map(|text| &text.text).filter(|text| text_digest(text) == *digest);
         let read = text.and_then(|text| Protection::read(text).ok());
-        Some(read.unwrap_or(Protection { unread: 1, ..Protection::default() }))
+        Some(read.unwrap_or_else(|| Protection { unread: 1, ..Protection::default() }))
     }
 
     /// Returns the records to write so that progress has this protection of these topics: each text

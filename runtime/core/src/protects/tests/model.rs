@@ -16,15 +16,16 @@ const ALL: Facts = u32::MAX;
 const KEYS: [(&str, &str); 3] = [("k", "d"), ("l", "d"), ("k", "e")];
 
 fn facts(leaves: &Leaves) -> Facts {
-    let some = |count: u32, from: u32| (0..count).fold(0, |bits, n| bits | 1 << (from + n));
-    EXISTS * u32::from(*leaves != Leaves::Nothing)
+    let some = |count: u32, from: u32| (0..count).fold(0, |bits, n| bits | (1 << (from + n)));
+    let exists = EXISTS * u32::from(*leaves != Leaves::Nothing);
+    exists
         | match leaves {
             Leaves::Nothing | Leaves::Null => 0,
             Leaves::Constant => NOT_NULL,
             Leaves::Token(None) => NOT_NULL | GUESSED | some(3, 4),
             Leaves::Token(Some(key)) => {
                 let known = KEYS.iter().position(|known| *known == (&*key.id, &*key.domain)).unwrap();
-                NOT_NULL | 1 << (4 + known)
+                NOT_NULL | (1 << (4 + known))
             }
             Leaves::Part(kept) => NOT_NULL | LENGTH | some(kept.first, 8) | some(kept.last, 12),
             Leaves::All => ALL,
@@ -274,7 +275,7 @@ proptest! {
         prop_assert_eq!(says_nothing, taken.leaves == Leaves::All && taken.embedded != Some(Embedded::Reject));
         let replaced = loosened(&protection(std::slice::from_ref(&taken)), &protection(&rest)).is_empty();
         prop_assert_eq!(loosened(&protection(&claims), &protection(&rest)).is_empty(), replaced);
-        let is_weaker = !replaced && !(weaker <= taken.leaves);
+        let is_weaker = !replaced && weaker.partial_cmp(&taken.leaves).is_none_or(std::cmp::Ordering::is_gt);
         rest.push(Claim { leaves: weaker, ..taken });
         prop_assert!(!is_weaker || !loosened(&protection(&claims), &protection(&rest)).is_empty());
     }

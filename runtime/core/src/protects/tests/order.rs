@@ -38,9 +38,9 @@ fn each_way_to_protect_less_is_named() {
         (embedded(ssn(), Embedded::Reject), embedded(ssn(), Embedded::Redact), "inside of texts that are JSON"),
         (embedded(ssn(), Embedded::Reject), claim("value", part(9, 0)), "inside of texts that are JSON"),
     ] {
-        let found = lost(&[before.clone()], &[after.clone()]);
+        let found = lost(std::slice::from_ref(&before), std::slice::from_ref(&after));
         assert!(found.len() == 1 && found.iter().all(|text| text.contains(words)), "{words}: {found:?}");
-        assert_eq!(lost(&[before.clone()], &[after, before]), [""; 0], "adding what was lost");
+        assert_eq!(lost(std::slice::from_ref(&before), &[after, before.clone()]), [""; 0], "adding what was lost");
     }
 }
 

