@@ -352,7 +352,8 @@ pub enum OnCorrupt {
     /// Stop the partition; other partitions continue. Retried, as a replica may be sound.
     #[default]
     Stop,
-    /// Continue behind the damage. The skipped records are lost on the target too;
+    /// Continue behind the damage, where its end can be found out exactly: damage that the source's
+    /// broker reports itself stops the partition. The skipped records are lost on the target too;
     /// `strait_source_gap_total{reason="corrupt"}` counts their offsets.
     Skip,
 }

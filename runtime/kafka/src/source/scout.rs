@@ -88,8 +88,9 @@ fn answer(message: &ConsumedMessage<'_>) -> Answer {
     match message.code() {
         // A position behind the end of the log is lost.
         Code::OK | Code::PARTITION_EOF | Code::AUTO_OFFSET_RESET => Answer::Readable,
-        // The broker has found it, and names no batch.
-        Code::INVALID_MSG => Answer::Damaged(i64::MIN),
+        // The broker has found damage and names no batch. It may be another one than that whose end
+        // is searched, with sound batches between them.
+        Code::INVALID_MSG => Answer::Unknown,
         code if code.is_damage() => Answer::Damaged(message.offset()),
         _ => Answer::Unknown,
     }
