@@ -30,10 +30,19 @@ impl Rewrite {
     /// Returns the new text, or `None` if the pattern does not match the whole text.
     #[must_use]
     pub fn apply(&self, text: &str) -> Option<String> {
+        self.apply_with(text, str::to_owned)
+    }
+
+    /// Returns the same, with the parts of the replacement beside the groups passed through
+    /// `literal`.
+    #[must_use]
+    pub fn apply_with(&self, text: &str, literal: impl Fn(&str) -> String) -> Option<String> {
         let captures: Captures<'_> = self.regex.captures(text)?;
-        let mut new = String::new();
-        captures.expand(&self.replacement, &mut new);
-        Some(new)
+        let group = |name: &str| {
+            let found = name.parse().map_or_else(|_| captures.name(name), |number: usize| captures.get(number));
+            found.map_or_else(String::new, |found| found.as_str().to_owned())
+        };
+        Some(self.fill(literal, group))
     }
 
     /// Returns whether every match gives the same text.
@@ -46,23 +55,27 @@ impl Rewrite {
     /// through `literal`.
     #[must_use]
     pub fn outline(&self, literal: impl Fn(&str) -> String, group: &str) -> String {
-        let mut outline = String::new();
+        self.fill(literal, |_| group.to_owned())
+    }
+
+    fn fill(&self, literal: impl Fn(&str) -> String, group: impl Fn(&str) -> String) -> String {
+        let mut filled = String::new();
         let mut rest = self.replacement.as_str();
         while let Some((before, after)) = rest.split_once('$') {
-            outline.push_str(&literal(before));
+            filled.push_str(&literal(before));
             match reference(after) {
-                Ok(Some((_, after))) => {
-                    outline.push_str(group);
+                Ok(Some((name, after))) => {
+                    filled.push_str(&group(name));
                     rest = after;
                 }
                 _ => {
-                    outline.push_str(&literal("$"));
+                    filled.push_str(&literal("$"));
                     rest = after.strip_prefix('$').unwrap_or(after);
                 }
             }
         }
-        outline.push_str(&literal(rest));
-        outline
+        filled.push_str(&literal(rest));
+        filled
     }
 }
 
@@ -112,6 +125,7 @@ mod tests {
     fn groups_are_filled_in_if_the_whole_text_matches() {
         let rewrite = Rewrite::new(r"(.*)\.v(?P<version>\d+)", "v${version}_$1-$$").unwrap();
         assert_eq!(rewrite.apply("orders.v2").as_deref(), Some("v2_orders-$"));
+        assert_eq!(rewrite.apply_with("v_.v2", |text| text.replace('v', "w")).as_deref(), Some("w2_v_-$"));
         assert_eq!((rewrite.apply("x orders.v2 "), rewrite.is_constant()), (None, false));
         assert_eq!(rewrite.outline(regex_lite::escape, ".*"), r"v.*_.*\-\$");
         let constant = Rewrite::new("a|b", "c$$").unwrap();

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use strait_plugin_common::{
     by::By,
+    names::is_writable,
     pointer::pointer,
     rewrite::{Mistake, Rewrite},
     tally::Tally,
@@ -132,6 +133,9 @@ impl HashConfig {
             return None;
         };
         let name = self.name.unwrap_or_else(|| "{topic}-{n}".into());
+        if !is_writable(&in_topic(&name.replace("{n}", "0"), "t")) {
+            errors.push(config_error("/hash/name", "Kafka accepts no such name, or it is reserved"));
+        }
         if topics > 1 && !name.contains("{n}") {
             errors.push(config_error("/hash/name", "the name needs {n}, or all topics would be the same"));
         }
@@ -180,7 +184,8 @@ impl Rule {
 /// A topic's name, or a partition's number.
 fn place(value: &Value, to: To, at: &str, errors: &mut Vec<ConfigError>) -> Option<Place> {
     let place = match (to, value) {
-        (To::Topic, Value::String(name)) if !name.is_empty() => Some(Place::Topic(name.clone())),
+        // The length is known when a topic is opened.
+        (To::Topic, Value::String(name)) if is_writable(&in_topic(name, "t")) => Some(Place::Topic(name.clone())),
         (To::Partition, Value::Number(number)) => {
             number.as_u64().filter(|n| i32::try_from(*n).is_ok()).map(|n| Place::Partition(n as u32))
         }
@@ -188,7 +193,7 @@ fn place(value: &Value, to: To, at: &str, errors: &mut Vec<ConfigError>) -> Opti
     };
     if place.is_none() {
         let expected = match to {
-            To::Topic => "expected the name of a topic",
+            To::Topic => "expected the name of a topic that Kafka accepts and that is not reserved",
             To::Partition => "expected the number of a partition, from 0",
         };
         errors.push(config_error(at, expected));

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use strait_plugin_common::{
     by::{By, Found},
     hash::place,
+    names::is_writable,
     tally::Tally,
 };
 use strait_plugin_sdk::{
@@ -34,6 +35,8 @@ struct Route {
 enum Place {
     /// A topic name, in which `{topic}` stands for the record's own topic.
     Topic(String),
+    /// A topic name that was made from data: nothing in it stands for anything.
+    Made(String),
     Partition(u32),
     /// The partition that Kafka's hash of these bytes selects.
     Hash(Vec<u8>),
@@ -49,14 +52,15 @@ enum Unmatched {
 }
 
 impl Rule {
-    fn place(&self, found: &[u8]) -> Option<Cow<'_, Place>> {
+    fn place(&self, found: &[u8], topic: &str) -> Option<Cow<'_, Place>> {
         match self {
             Self::Table(table) => table.get(found).map(Cow::Borrowed),
             Self::Topics(topics) => topics.get(place(found, topics.len() as u32) as usize).map(Cow::Borrowed),
             Self::Partitions => Some(Cow::Owned(Place::Hash(found.to_vec()))),
             Self::ToTopic(rewrite) => {
-                let topic = rewrite.apply(std::str::from_utf8(found).ok()?)?;
-                Some(Cow::Owned(Place::Topic(topic)))
+                let literal = |text: &str| config::in_topic(text, topic).into_owned();
+                let name = rewrite.apply_with(std::str::from_utf8(found).ok()?, literal)?;
+                Some(Cow::Owned(Place::Made(name)))
             }
             Self::ToPartition(rewrite) => {
                 let number = rewrite.apply(std::str::from_utf8(found).ok()?)?;
@@ -69,24 +73,30 @@ impl Rule {
 }
 
 impl Place {
-    fn of(&self, topic: &str) -> Action {
+    /// Returns the edit; `None` if no link may write to a topic of the name.
+    fn of(&self, topic: &str) -> Option<Action> {
         match self {
-            Self::Topic(name) => {
-                let name = config::in_topic(name, topic);
-                // The record's own topic: it goes there anyway, to its own partition.
-                if name == topic { Action::Pass } else { Change::new().topic(&name).into() }
-            }
-            Self::Partition(partition) => Change::new().partition(*partition).into(),
-            Self::Hash(bytes) => Change::new().partition_by(bytes).into(),
+            Self::Topic(name) => to_topic(&config::in_topic(name, topic), topic),
+            Self::Made(name) => to_topic(name, topic),
+            Self::Partition(partition) => Some(Change::new().partition(*partition).into()),
+            Self::Hash(bytes) => Some(Change::new().partition_by(bytes).into()),
         }
     }
+}
+
+fn to_topic(name: &str, own: &str) -> Option<Action> {
+    // The record's own topic: it goes there anyway, to its own partition.
+    if name == own {
+        return Some(Action::Pass);
+    }
+    is_writable(name).then(|| Change::new().topic(name).into())
 }
 
 impl Route {
     fn without_place(&mut self, record: &Record<'_>, code: u32) -> Action {
         self.without_place.add();
-        if let Some(place) = &self.default {
-            return place.of(record.topic());
+        if let Some(action) = self.default.as_ref().and_then(|place| place.of(record.topic())) {
+            return action;
         }
         match self.unmatched {
             Unmatched::Keep => Action::Pass,
@@ -135,14 +145,15 @@ impl Plugin for Route {
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {
         let found = self.by.find(record);
+        let topic = record.topic();
         let place = match &found {
-            Found::Bytes(bytes) => self.rule.place(bytes),
-            Found::Json(source) if self.rule.is_hash() => self.rule.place(source),
+            Found::Bytes(bytes) => self.rule.place(bytes, topic),
+            Found::Json(source) if self.rule.is_hash() => self.rule.place(source, topic),
             Found::Json(_) | Found::Nothing => None,
             Found::NotJudged => return self.without_place(record, NOT_JUDGED),
         };
-        match place {
-            Some(place) => place.of(record.topic()),
+        match place.and_then(|place| place.of(topic)) {
+            Some(action) => action,
             None => self.without_place(record, UNMATCHED),
         }
     }

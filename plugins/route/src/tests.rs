@@ -66,6 +66,13 @@ fn a_hash_matches_kafka_and_a_pattern_fills_in_groups() {
     );
     let records = keys(&["eu-1", "eu-x", "a.-7"]);
     assert_eq!(by_pattern.process(&records).unwrap(), ["0 topic = orders.eu", "2 topic = orders.a."]);
+    // Names made from data that no topic may have are no match, and data is never a placeholder.
+    let long = "k".repeat(250);
+    let hostile = keys(&["a b", "team-internal", "\u{1b}[2J", &long, "", "{topic}", "ok"]);
+    let pattern = json!({"by": "key", "to": "topic", "pattern": "(.*)", "replacement": "$1", "default": "rest"});
+    let mut lines: Vec<String> = (0..6).map(|n| format!("{n} topic = rest")).collect();
+    lines.push("6 topic = ok".to_owned());
+    assert_eq!(route(pattern).process(&hostile).unwrap(), lines);
     let mut to_partition =
         route(json!({"by": "key", "to": "partition", "pattern": "p(.+)", "replacement": "$1", "unmatched": "keep"}));
     let records = keys(&["p3", "p-3", "p2147483648", "px"]);
@@ -99,6 +106,8 @@ fn a_configuration_mistake_is_reported_with_its_place() {
     };
     assert_eq!(base(json!({})), [""]);
     assert_eq!(base(json!({"table": {"a": 1, "b/": ""}, "by": "x"})), ["/by", "/table/a", "/table/b~1"]);
+    assert_eq!(base(json!({"table": {"a": "x y", "b": "{topic}-internal"}})), ["/table/a", "/table/b"]);
+    assert_eq!(base(json!({"hash": {"topics": 2, "name": "{n}:{topic}"}})), ["/hash/name"]);
     assert_eq!(base(json!({"table": {"a": "b"}, "to": "partition"})), ["/table/a"]);
     assert_eq!(base(json!({"table": {"a": -1}, "to": "partition"})), ["/table/a"]);
     assert_eq!(base(json!({"hash": {}})), ["/hash/topics"]);
