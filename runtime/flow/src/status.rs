@@ -106,6 +106,16 @@ pub struct LaneStatus {
     pub trouble_at: Duration,
 }
 
+impl LaneStatus {
+    /// Returns what is wrong with the lane now; empty if nothing is known. The last failure of a
+    /// lane that runs again is over.
+    #[must_use]
+    pub fn present_trouble(&self) -> &str {
+        let is_over = self.state == LaneState::Running && self.trouble_at <= self.since;
+        if is_over { "" } else { &self.trouble }
+    }
+}
+
 /// The state of one lane of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneState {

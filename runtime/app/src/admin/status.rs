@@ -100,7 +100,8 @@ pub struct Lane {
     pub lane: u32,
     /// `taking`, `running`, or `waiting` before the next attempt.
     pub state: String,
-    /// The last failure, or the reason why a take waits; empty while the lane runs.
+    /// The last failure, the reason why a take waits, or what is wrong with a lane that runs; empty
+    /// if nothing is known.
     pub trouble: String,
 }
 
@@ -292,7 +293,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
         .map(|(number, lane)| Lane {
             lane: number.0,
             state: lane_state(lane.state).to_owned(),
-            trouble: if lane.state == LaneState::Running { String::new() } else { link.mask(&lane.trouble) },
+            trouble: link.mask(lane.present_trouble()),
         })
         .collect();
     view.totals = totals(&work.status.totals());

@@ -134,7 +134,9 @@ impl Lane<'_> {
     /// would: the records are written all the same.
     fn find_late_progress(&mut self, now: Duration) {
         let Some(waited) = self.progress.late_for(now) else {
-            self.timers.is_late_reported = false;
+            if std::mem::take(&mut self.timers.is_late_reported) {
+                self.deps.status.lane_trouble(self.spec.lane, "", now);
+            }
             return;
         };
         if std::mem::replace(&mut self.timers.is_late_reported, true) {

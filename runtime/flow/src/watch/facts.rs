@@ -114,6 +114,9 @@ impl Facts {
         if let Some(last) = last.filter(|last| last.at >= since) {
             return of_event(last);
         }
+        if !lane.present_trouble().is_empty() {
+            return lane.present_trouble().to_owned();
+        }
         if let Some(trouble) = trouble.filter(|_| lane.trouble_at >= since) {
             return format!("lane {number} failed lately: {trouble}");
         }

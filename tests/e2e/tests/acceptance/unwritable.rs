@@ -1,11 +1,23 @@
-//! A target partition that cannot be written to holds up no other partition.
+//! A target partition that cannot be written to holds up no other partition, and one of progress is
+//! reported.
 
 use std::time::{Duration, Instant};
 
 use strait_e2e::{Isolation, Strait};
 use strait_test_cluster::ClusterSpec;
 
-use crate::support::{Feed, Pair, Pulse, SOON, Turn, link, now, single, wait_until};
+use crate::admin::{ADMIN, address_of, get};
+use crate::support::{
+    Feed, Pair, Pulse, SOON, Turn, key_range, link, now, single, wait_event, wait_until, write_numbered,
+};
+
+/// Returns what is wrong with the lane of the link `plain`, by the API.
+fn trouble_of_plain(address: &str) -> String {
+    let (_, status) = get(address, "/api/v1/status");
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let plain = status["links"].as_array().unwrap().iter().find(|link| link["name"] == "plain").unwrap();
+    plain["lanes"][0]["trouble"].as_str().unwrap_or_default().to_owned()
+}
 
 #[test]
 fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
@@ -18,16 +30,26 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     let replicas: [&[i32]; 3] = [&[1, 2], &[2, 3], &[3, 2]];
     let min_isr = [("min.insync.replicas", "2")];
     pair.at_target().create_topic_on("source.orders", &replicas, &min_isr).unwrap();
+    // The same for the progress of a link without transactions.
+    pair.at_source().create_topic("plain", 1, &[]).unwrap();
+    pair.at_target().create_topic_on("source.plain", &replicas[1..2], &min_isr).unwrap();
+    let compacted = [min_isr[0], ("cleanup.policy", "compact")];
+    pair.at_target().create_topic_on("strait.plain.progress", &replicas[..1], &compacted).unwrap();
+    write_numbered(&pair.at_source(), "plain", 0, 0, 50);
     let feed = Feed::start(&pair.at_source(), "orders", 3, 50);
     // One lane: the partitions share transactions.
-    let config = pair.config(&link("isr", &["orders"], 1, ""));
+    let plain = link("plain", &["plain"], 1, "delivery = \"at-least-once\"");
+    let config = pair.config(&format!("{}{plain}{ADMIN}", link("isr", &["orders"], 1, "")));
     let mut strait = Strait::run("isr", &config, &[]).unwrap();
+    let address = address_of(&strait);
+    pair.wait_keys("source.plain", 0, &key_range(0, 50));
     let pulse = Pulse::start(&pair.at_target(), "source.orders", 3);
     pulse.wait_moved(&[0, 1, 2], SOON);
 
     pulse.mark();
     let killed = Instant::now();
     pair.target.broker(0).unwrap().kill().unwrap();
+    write_numbered(&pair.at_source(), "plain", 0, 50, 50);
     let stuck = strait
         .wait_line("target_stuck for orders-0", SOON, |line| {
             line.is_event("target_stuck") && line.message().starts_with("orders-0:")
@@ -65,11 +87,15 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     let named = strait.events("target_stuck").into_iter().filter(|line| line.at > known);
     let named: Vec<_> = named.filter(|line| others.iter().any(|other| line.message().starts_with(other))).collect();
     assert!(named.is_empty(), "{named:?}");
+    let late = wait_event(&strait, "plain", "progress_stuck", "lane 0");
+    assert!(late.message().contains("min.insync.replicas"), "{}", late.message());
+    pair.wait_keys("source.plain", 0, &key_range(0, 100));
+    assert!(trouble_of_plain(&address).starts_with("lane 0: the target has not acknowledged its progress"));
     // A new process finds ids whose transactions cannot end. It waits 35 s before it may leave one
     // aside, and then has to find the stuck partition.
     strait.kill().unwrap();
     let restarted = Instant::now();
-    let _strait = Strait::run("isr again", &config, &[]).unwrap();
+    let again = Strait::run("isr again", &config, &[]).unwrap();
     goes_on(500, SOON * 2);
     println!("a new process has copied 500 of each beside it {:.1?} after its start", restarted.elapsed());
     assert_eq!(copied()[0], began[0], "partition 0 was written to: the fault has no effect");
@@ -83,5 +109,9 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     // Markers of transactions that could not end move it too. Its records come with the next retry,
     // within a minute.
     wait_until("everything copied", SOON * 3, || (copied().iter().sum::<usize>() as i64 >= 3 * count).then_some(()));
+    // What was copied without progress is copied again, and then no more.
+    wait_until("the progress written", SOON, || (pair.keys("source.plain", 0).len() > 100).then_some(()));
+    let address = address_of(&again);
+    wait_until("no trouble", SOON, || trouble_of_plain(&address).is_empty().then_some(()));
     pair.assert_exact("orders", "source.orders", &Default::default());
 }
