@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use strait_e2e::{Record, Strait, write_records};
+use strait_e2e::{Record, Strait, TestClient, write_records};
 
 use crate::support::{Pair, Turn, copy, key_range, record, stop, wait_event};
 
@@ -73,6 +73,16 @@ impl Segment {
     }
 }
 
+/// Writes numbered records in a batch.
+fn write_batch(source: &TestClient, topic: &str, first: u64, count: u64, codec: &str) {
+    let mut config = source.config();
+    config.set("linger.ms", "200").set("compression.type", codec);
+    let value = [b'v'; 200];
+    let one = |number: u64| Record { partition: 0, ..record(Some(number.to_string().as_bytes()), Some(&value)) };
+    let records: Vec<Record> = (first..first + count).map(one).collect();
+    write_records(&config, topic, &records).unwrap();
+}
+
 fn flip(batch: &mut [u8]) {
     batch[HEADER + 10] ^= 0x55;
 }
@@ -89,12 +99,7 @@ fn damaged_batches_stop_their_partition_or_are_skipped_exactly_as_policy_says() 
     let pair = Pair::shared();
     let source = pair.at_source();
     let write = |topic: &str, first: u64, count: u64| {
-        let mut config = source.config();
-        config.set("linger.ms", "200").set("compression.type", if topic == "damaged-codec" { "lz4" } else { "none" });
-        let value = [b'v'; 200];
-        let one = |number: u64| Record { partition: 0, ..record(Some(number.to_string().as_bytes()), Some(&value)) };
-        let records: Vec<Record> = (first..first + count).map(one).collect();
-        write_records(&config, topic, &records).unwrap();
+        write_batch(&source, topic, first, count, if topic == "damaged-codec" { "lz4" } else { "none" });
     };
     let topics = ["damaged-sum", "damaged-last", "damaged-codec", "damaged-header", "damaged-not"];
     for topic in topics {
@@ -151,4 +156,40 @@ fn damaged_batches_stop_their_partition_or_are_skipped_exactly_as_policy_says() 
     for topic in topics {
         pair.wait_keys(&format!("damaged-stop.{topic}"), 0, &key_range(0, 170));
     }
+}
+
+/// The records were copied before they were damaged; a plugin with memory sees them again.
+#[test]
+fn damage_in_what_plugins_look_back_at_stops_the_partition_or_is_left_out_as_policy_says() {
+    const TOPIC: &str = "past-damaged";
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    let source = pair.at_source();
+    source.create_topic(TOPIC, 1, &[]).unwrap();
+    for first in [0, 50, 100] {
+        write_batch(&source, TOPIC, first, 50, "none");
+    }
+    let plugin = "[[links.plugins]]\nplugin = \"dedupe\"\nconfig = { by = \"key\", records = 1000 }\n";
+    let links = [("past-stop", ""), ("past-skip", "on_corrupt = \"skip\"")]
+        .map(|(name, more)| pair.link_from(name, &[TOPIC], &format!("{more}\n{plugin}")));
+    let config = pair.config(&links.concat());
+    copy(&config);
+
+    let segment = Segment::of(&pair, TOPIC);
+    let gone = segment.damage(70, false, flip);
+    write_batch(&source, TOPIC, 150, 20, "none");
+    // One that the plugins have seen behind the damage.
+    write_batch(&source, TOPIC, 149, 1, "none");
+    write_batch(&source, TOPIC, 170, 1, "none");
+    let mut strait = Strait::run("past", &config, &[]).unwrap();
+    let stopped = wait_event(&strait, "past-stop", "source_corrupt", &format!("{TOPIC}-0"));
+    assert!(stopped.message().contains(&format!("offset {}, which", gone.start)), "{}", stopped.text);
+    pair.wait_keys(&format!("past-skip.{TOPIC}"), 0, &key_range(0, 171));
+    assert_eq!(pair.keys(&format!("past-stop.{TOPIC}"), 0), key_range(0, 150));
+    stop(&mut strait);
+    assert!(strait.events("corrupt_skipped").is_empty(), "nothing is lost: {:?}", strait.events("corrupt_skipped"));
+
+    segment.repair();
+    copy(&config);
+    pair.wait_keys(&format!("past-stop.{TOPIC}"), 0, &key_range(0, 171));
 }

@@ -173,6 +173,23 @@ fn a_topic_that_cannot_be_created_or_grown_stops_alone_and_is_found_by_check() {
 }
 
 #[test]
+fn a_target_topic_that_replaces_timestamps_is_named_by_check_and_by_the_link() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    let source = pair.at_source();
+    source.create_topic("stamped", 1, &[]).unwrap();
+    write_numbered(&source, "stamped", 0, 0, 20);
+    pair.at_target().create_topic("source.stamped", 1, &[("message.timestamp.type", "LogAppendTime")]).unwrap();
+    let config = pair.config(&link("stamped", &["stamped"], 1, ""));
+    let (code, text) = run_to_end("check", &config, &["check", "-c", "strait.toml"], SOON);
+    assert!(code == Some(0) && text.contains("timestamps are lost on source.stamped"), "{code:?} {text}");
+    let strait = copy(&config);
+    let lost = strait.events("timestamps_lost");
+    assert!(lost.len() == 1 && lost[0].message().contains("target topic source.stamped"), "{lost:?}");
+    assert_eq!(pair.keys("source.stamped", 0), key_range(0, 20));
+}
+
+#[test]
 fn a_target_topic_that_is_deleted_is_reported_and_never_made_anew_silently() {
     let _turn = Turn::beside_another();
     let pair = Pair::shared();
