@@ -191,6 +191,12 @@ impl Settings {
         self.0.insert(name.to_owned(), value.to_string());
     }
 
+    /// Turns a debug context of librdkafka on, beside those that are on.
+    pub fn debug(&mut self, context: &str) {
+        let debug = self.get("debug").map_or_else(|| context.to_owned(), |debug| format!("{debug},{context}"));
+        self.set("debug", debug);
+    }
+
     /// Sets a value unless the setting has one.
     pub fn set_default(&mut self, name: &str, value: impl ToString) {
         let alias = ALIASES.iter().any(|(one, other)| {
@@ -278,6 +284,8 @@ pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTun
     settings.set_default("queued.min.messages", (tuning.fetch_budget_bytes / 512).clamp(1_000, 100_000));
     settings.set("group.id", group(link));
     committed_reader(&mut settings);
+    // The client says only in this log under which id it reads a topic.
+    settings.debug("metadata");
     // End-of-partition events carry the fetch position in queue order, also behind aborted, control
     // and compacted-away offsets. They disturb the stored position in this version, which is not
     // used.

@@ -158,8 +158,7 @@ fn connect_and_ask(cluster: &ClusterConfig, patience: Duration) -> Result<Cluste
     let troubles = Arc::new(Troubles::default());
     let observer: Arc<dyn Observer> = Arc::clone(&troubles) as Arc<dyn Observer>;
     let mut settings = Settings::of(cluster, "strait-check");
-    let debug = settings.get("debug").map_or_else(|| "feature".to_owned(), |debug| format!("{debug},feature"));
-    settings.set("debug", debug);
+    settings.debug("feature");
     let label = format!("{}/check", cluster.name);
     let client = Client::new(ClientKind::Producer, &label, &settings, Some(observer)).map_err(setting)?;
     let deadline = Instant::now() + patience;

@@ -17,6 +17,8 @@ type Spot = (Arc<str>, i32);
 #[derive(Clone, Debug)]
 struct Place {
     epoch: ReadEpoch,
+    /// The incarnation that was asked for.
+    topic_id: TopicId,
     next: i64,
     /// Leader epoch to check against the log before the next fetch. The client does so after an
     /// assignment and after an election.
@@ -30,8 +32,8 @@ struct Place {
     answered: bool,
 }
 
-/// A reader like librdkafka: it reads by name, whatever the incarnation, so it does not notice a
-/// recreated topic.
+/// A reader by name, like librdkafka. It knows the id under which it reads a topic, if the cluster
+/// tells ids.
 pub struct SimSource {
     sim: Sim,
     places: BTreeMap<Spot, Place>,
@@ -83,6 +85,11 @@ fn fetch_from(world: &mut World, spot: &Spot, place: &mut Place) -> Option<Fetch
     let Some(log) = world.source.log(&topic, partition) else {
         return fail(place, topic, partition, ReadFailure::Gone);
     };
+    let id = world.source.topics.get(&topic).map_or(TopicId::UNKNOWN, |topic| topic.id);
+    let is_told = !world.source.hides_ids && world.bug != Some(Bug::ReadByName);
+    if is_told && place.topic_id.is_other_than(id) {
+        return fail(place, topic, partition, ReadFailure::OtherIncarnation { id });
+    }
     if log.epoch != place.seen {
         place.seen = log.epoch;
         place.validate = place.validate.or(place.last);
@@ -156,7 +163,16 @@ impl Source for SimSource {
             let validate = (from.leader_epoch != LeaderEpoch::UNKNOWN).then_some(from.leader_epoch.0);
             self.places.insert(
                 spot,
-                Place { epoch, next: from.next.0, validate, last: validate, seen, failed: false, answered: false },
+                Place {
+                    epoch,
+                    topic_id: from.partition.topic_id,
+                    next: from.next.0,
+                    validate,
+                    last: validate,
+                    seen,
+                    failed: false,
+                    answered: false,
+                },
             );
         }
         Ok(())

@@ -90,6 +90,11 @@ fn a_source_that_leaves_a_record_out_is_found() {
 }
 
 #[test]
+fn a_source_that_goes_on_in_another_incarnation_is_found() {
+    is_found(Bug::ReadByName, 2_000, &["a record of another incarnation"]);
+}
+
+#[test]
 fn plugins_whose_warm_up_is_too_short_are_found() {
     is_found(Bug::ShortMemory, 100, &["and remember"]);
 }

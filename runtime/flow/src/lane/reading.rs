@@ -69,6 +69,13 @@ impl Lane<'_> {
             Some(found) if key.topic_id.is_other_than(*found) => return self.on_recreated(stream, *found).await,
             Some(_) => {}
         }
+        if let ReadFailure::OtherIncarnation { id } = failure {
+            // One of the brokers is behind.
+            let reason =
+                format!("the source reads the topic with id {id}, and describes the one with {}", key.topic_id);
+            self.on_unread(stream, Unread::Unavailable, reason, now);
+            return Ok(());
+        }
         let bounds = match self.source.bounds(std::slice::from_ref(&key)).await {
             Ok(bounds) => bounds,
             Err(error) => {

@@ -74,6 +74,12 @@ pub enum ReadFailure {
         /// incarnation of the topic.
         end: Option<SourceOffset>,
     },
+    /// The source reads another incarnation of the topic than was asked for. Nothing of it was
+    /// given.
+    OtherIncarnation {
+        /// The id under which it reads the topic.
+        id: TopicId,
+    },
     /// The topic or partition does not exist.
     Gone,
     /// Our principal may not read the topic; with the reason and the remedy. Retried from time to

@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 use rdkafka_sys::bindings as b;
 
+use strait_core::TopicId;
 use strait_flow::lock;
 
 use super::conf::Conf;
@@ -48,6 +51,12 @@ pub trait Observer: Send + Sync {
     /// clients with the setting `debug = feature`.
     fn lacks(&self, feature: &str) {
         let _ = feature;
+    }
+
+    /// The client takes a topic for another one than before: its requests name this id from now on.
+    /// Reported to clients with the setting `debug = metadata`, before any such request.
+    fn topic_id(&self, topic: &str, id: TopicId) {
+        let _ = (topic, id);
     }
 
     /// The client as a whole has an error.
@@ -383,6 +392,16 @@ unsafe extern "C" fn on_log(rk: *const b::rd_kafka_t, level: c_int, facility: *c
     {
         observer.lacks(feature.trim());
     }
+    if facility == "METADATA"
+        && let Some((topic, id)) = changed_id(&text)
+        && let Some(observer) = &shared.observer
+    {
+        observer.topic_id(topic, id);
+    }
+    // Most of them, and nobody listens.
+    if level >= 7 && !tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
+        return;
+    }
     let text = shared.mask(text);
     let client = shared.label.as_str();
     match level {
@@ -395,6 +414,15 @@ unsafe extern "C" fn on_log(rk: *const b::rd_kafka_t, level: c_int, facility: *c
         5 | 6 => tracing::info!(target: "librdkafka", client, facility, "{text}"),
         _ => tracing::debug!(target: "librdkafka", client, facility, "{text}"),
     }
+}
+
+/// Returns the topic and its new id in 'Topic T changed id from A to B' (`rdkafka_topic.c`:
+/// `rd_kafka_topic_metadata_update`).
+fn changed_id(text: &str) -> Option<(&str, TopicId)> {
+    let (before, ids) = text.split_once(" changed id from ")?;
+    let (_, topic) = before.rsplit_once(' ')?;
+    let id = BASE64_STANDARD_NO_PAD.decode(ids.split_once(" to ")?.1.trim()).ok()?;
+    Some((topic, TopicId(id.try_into().ok()?)))
 }
 
 unsafe extern "C" fn on_error(rk: *mut b::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {

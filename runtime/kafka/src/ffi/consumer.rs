@@ -1,5 +1,6 @@
 //! The reading client, with explicit assignment and batch consume, without a group.
 
+use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use rdkafka_sys::bindings as b;
 
+use strait_core::TopicId;
 use strait_flow::lock;
 
 use super::partitions::PartitionList;
@@ -24,6 +26,8 @@ struct Reported {
     /// Size of a response above `receive.message.max.bytes`. librdkafka drops it and the connection
     /// (`rdkafka_broker.c`: `rd_kafka_recv`), and does not know which partition it was for.
     too_large: Mutex<Option<u64>>,
+    /// The ids by which the client reads topics.
+    topic_ids: Mutex<HashMap<String, TopicId>>,
 }
 
 /// Returns the size in 'Invalid response size N (0..M): increase receive.message.max.bytes'.
@@ -32,6 +36,10 @@ fn response_size(text: &str) -> Option<u64> {
 }
 
 impl Observer for Reported {
+    fn topic_id(&self, topic: &str, id: TopicId) {
+        lock(&self.topic_ids).insert(topic.to_owned(), id);
+    }
+
     fn trouble(&self, trouble: &Trouble) {
         if trouble.code == Code::BAD_MSG {
             if let Some(size) = response_size(&trouble.text) {
@@ -107,6 +115,13 @@ impl Consumer {
     #[must_use]
     pub fn take_too_large(&self) -> Option<u64> {
         lock(&self.reported.too_large).take()
+    }
+
+    /// Returns the id under which the client reads a topic; unknown where the cluster tells none.
+    /// What was consumed before the call was read under this id or an earlier one.
+    #[must_use]
+    pub fn topic_id(&self, topic: &str) -> TopicId {
+        lock(&self.reported.topic_ids).get(topic).copied().unwrap_or(TopicId::UNKNOWN)
     }
 
     /// Unparks `thread` whenever the empty queue gets a message. Only the first call counts.

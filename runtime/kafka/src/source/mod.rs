@@ -109,15 +109,7 @@ fn offset_of(offsets: &Offsets, key: &PartitionKey) -> Option<i64> {
 #[async_trait]
 impl Source for KafkaSource {
     async fn assign(&mut self, epoch: ReadEpoch, places: &[ReadFrom]) -> Result<(), PortError> {
-        let places = places
-            .iter()
-            .map(|place| Place {
-                topic: place.partition.topic.to_string(),
-                partition: place.partition.partition,
-                offset: place.next.0,
-                leader_epoch: place.leader_epoch.0,
-            })
-            .collect();
+        let places = places.to_vec();
         self.command(|answer| Command::Assign(epoch, places, answer)).await
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use strait_core::{BatchBuilder, LeaderEpoch, SourceOffset, TimestampType};
+use strait_core::{BatchBuilder, LeaderEpoch, SourceOffset, TimestampType, TopicId};
 use strait_flow::ports::{Class, Fetched, ReadEpoch, ReadFailure};
 
 use super::search::{Border, Damage};
@@ -17,6 +17,8 @@ const ZSTD: &str = "codec 0x4)";
 /// A partition that is read.
 pub(super) struct Assigned {
     pub epoch: ReadEpoch,
+    /// The incarnation of the topic that is to be read.
+    pub topic_id: TopicId,
     /// Next offset that was not sent to the lane.
     pub next: i64,
     /// Whether the last fetch reached the end of the committed log; `None` before the first one.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strait_core::SourceOffset;
-use strait_flow::ports::{Fetched, PortError, ReadEpoch, ReadFailure};
+use strait_core::{SourceOffset, TopicId};
+use strait_flow::ports::{Fetched, PortError, ReadEpoch, ReadFailure, ReadFrom};
 use tokio::sync::{mpsc, oneshot};
 
 use super::pull::{Assigned, AssignedPartitions, copy, failure, partition_of, sort};
@@ -28,7 +28,7 @@ pub(super) type Answer = oneshot::Sender<Result<(), FfiError>>;
 
 /// A command of the lane to the thread.
 pub(super) enum Command {
-    Assign(ReadEpoch, Vec<Place>, Answer),
+    Assign(ReadEpoch, Vec<ReadFrom>, Answer),
     Unassign(Vec<Place>, Answer),
 }
 
@@ -117,15 +117,15 @@ impl Reader {
         }
     }
 
-    fn assign(&mut self, epoch: ReadEpoch, places: &[Place]) -> Result<(), FfiError> {
+    fn assign(&mut self, epoch: ReadEpoch, from: &[ReadFrom]) -> Result<(), FfiError> {
+        let places = &from.iter().map(place_of).collect::<Vec<_>>();
         self.unassign(places)?;
         // Earlier reports belong to an older assignment.
         self.report_missing();
         self.consumer.assign(places)?;
-        for place in places {
-            let topic = Arc::from(place.topic.as_str());
-            let state = Assigned { epoch, next: place.offset, is_at_end: None };
-            self.assigned.entry(topic).or_default().insert(place.partition, state);
+        for ReadFrom { partition, next, .. } in from {
+            let state = Assigned { epoch, topic_id: partition.topic_id, next: next.0, is_at_end: None };
+            self.assigned.entry(Arc::clone(&partition.topic)).or_default().insert(partition.partition, state);
         }
         let checked: Vec<Place> =
             places.iter().filter(|place| place.leader_epoch >= 0 && place.offset > 0).cloned().collect();
@@ -204,6 +204,12 @@ impl Reader {
             if failed.iter().any(|place| place.topic == **topic && place.partition == partition) {
                 continue;
             }
+            if let Some((epoch, id)) = self.other_incarnation(topic, partition) {
+                failed.push(Place::of(&**topic, partition));
+                let (topic, failure) = (Arc::clone(topic), ReadFailure::OtherIncarnation { id });
+                self.waiting.push_back(Ok(Fetched::Failed { epoch, topic, partition, failure }));
+                continue;
+            }
             if matches!(item, Err(_) | Ok(Fetched::Failed { .. })) {
                 failed.push(Place::of(&**topic, partition));
             }
@@ -220,6 +226,15 @@ impl Reader {
             self.record_bytes = (self.record_bytes * 3 + average + 64) / 4;
         }
         got
+    }
+
+    /// Returns the id under which the client reads a partition, if it is another one than that of
+    /// the assignment. librdkafka goes on in a topic that was created again, at the offset where it
+    /// was (`rdkafka_topic.c`: `rd_kafka_topic_metadata_update`).
+    fn other_incarnation(&self, topic: &str, partition: i32) -> Option<(ReadEpoch, TopicId)> {
+        let state = self.assigned.get(topic)?.get(&partition)?;
+        let id = self.consumer.topic_id(topic);
+        state.topic_id.is_other_than(id).then_some((state.epoch, id))
     }
 
     /// Reports partitions that the brokers do not know any more, or do not show us.
@@ -309,5 +324,14 @@ impl Reader {
         } else {
             tracing::warn!("{}: {error}", self.context);
         }
+    }
+}
+
+fn place_of(from: &ReadFrom) -> Place {
+    Place {
+        topic: from.partition.topic.to_string(),
+        partition: from.partition.partition,
+        offset: from.next.0,
+        leader_epoch: from.leader_epoch.0,
     }
 }

@@ -61,6 +61,8 @@ pub enum Bug {
     SkipSource,
     /// Transactional ids that could not be initialised are not reported.
     HiddenIds,
+    /// The source reads whatever incarnation of a topic there is.
+    ReadByName,
     /// A warm-up is one offset shorter than the plugins asked for.
     ShortMemory,
 }
