@@ -62,6 +62,7 @@ fn everything_at_once_loses_doubles_and_reorders_nothing_and_no_standstill_is_wi
     let (wrong, count) = model.judge();
     println!("{count} records copied, {} standstills", standstills.len());
     let unexplained = unexplained(&standstills, &lines_of_crew);
+    tell(&wrong, &lines_of_crew);
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert_eq!(model.missing_in_quarantine("soak"), 0, "refused records are in quarantine");
     assert!(unexplained.is_empty(), "standstills without an event: {unexplained:#?}");
@@ -90,6 +91,14 @@ fn hand<'scope>(scope: &'scope Scope<'scope, '_>, course: &'scope Course, act: i
         let _ends = EndsCourse(course);
         act();
     });
+}
+
+/// Prints what the processes have said of the topics that are wrong.
+fn tell(wrong: &[String], lines: &[LogLine]) {
+    let topics: Vec<&str> = wrong.iter().filter_map(|wrong| wrong.split(' ').next()).collect();
+    for line in lines.iter().filter(|line| topics.iter().any(|topic| line.text.contains(topic))) {
+        println!("{}", line.text);
+    }
 }
 
 /// Prints what explains each standstill; returns those that nothing does.
