@@ -1,8 +1,8 @@
 //! Names of topics.
 
 /// Returns whether a link may write to a topic of this name: Kafka allows it
-/// (`org.apache.kafka.common.internals.Topic.validate`), and it is not reserved for Strait, Kafka or
-/// MirrorMaker 2. The host judges by the same rules.
+/// (`org.apache.kafka.common.internals.Topic.validate`), and it is not reserved for Strait, Kafka
+/// or MirrorMaker 2. The host judges by the same rules.
 #[must_use]
 pub fn is_writable(name: &str) -> bool {
     let is_allowed = (1..=249).contains(&name.len())

@@ -87,8 +87,8 @@ impl Manifest {
         Ok(strait_scheme::digest(&json)?.into())
     }
 
-    /// Returns the generation for people: each plugin as [`PluginManifest::display`]. Nothing may be
-    /// accepted by it.
+    /// Returns the generation for people: each plugin as [`PluginManifest::display`]. Nothing may
+    /// be accepted by it.
     ///
     /// # Errors
     /// [`NoDigest`].

@@ -108,7 +108,8 @@ impl Path {
     }
 }
 
-/// Returns whether the first steps cover the second: the greatest simulation, from the ends of both.
+/// Returns whether the first steps cover the second: the greatest simulation, from the ends of
+/// both.
 fn simulates(mine: &[Segment], theirs: &[Segment]) -> bool {
     // Bit n: the steps of `mine` behind the present one cover `theirs` from its step n on. No steps
     // cover everything.

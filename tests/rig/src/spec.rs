@@ -113,7 +113,7 @@ impl ClusterSpec {
             users: Vec::new(),
             acls: false,
             base_dir: None,
-            ready_deadline: Duration::from_secs(120),
+            ready_deadline: Duration::from_secs(240),
         }
     }
 

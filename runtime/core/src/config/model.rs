@@ -60,8 +60,8 @@ pub struct Cluster {
     /// Initial brokers, `host:port` separated by commas, spaces or line breaks. The other brokers
     /// are discovered from them, so list at least two.
     pub bootstrap_servers: Setting,
-    /// Region of the cluster: 1 to 64 lower-case letters, digits and `-`. Passed to plugins, so that
-    /// one plugin can serve several regions; Strait itself does not use it.
+    /// Region of the cluster: 1 to 64 lower-case letters, digits and `-`. Passed to plugins, so
+    /// that one plugin can serve several regions; Strait itself does not use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Operator of the cluster. Informational: `strait check` prints it, Strait does not use it.

@@ -50,8 +50,8 @@ impl LaneProgress {
         skips.map(|(partition, skip)| (partition.clone(), skip.clone())).collect()
     }
 
-    /// Returns the protection of a source topic's records, as the border has it. A text that is gone
-    /// or changed counts as a claim that this version does not know.
+    /// Returns the protection of a source topic's records, as the border has it. A text that is
+    /// gone or changed counts as a claim that this version does not know.
     #[must_use]
     pub fn protection(&self, topic: &str) -> Option<Protection> {
         let digest = &self.protects.get(topic)?.digest;

@@ -144,8 +144,8 @@ impl Locator {
     }
 }
 
-/// Folds twice: of ẞ the first time gives ß, the second ss. Character by character, so that a prefix
-/// stays one (by words, a final Σ would be another letter).
+/// Folds twice: of ẞ the first time gives ß, the second ss. Character by character, so that a
+/// prefix stays one (by words, a final Σ would be another letter).
 fn folded(name: &str) -> String {
     let once =
         |name: &str| -> String { name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect() };

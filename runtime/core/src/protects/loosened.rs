@@ -31,9 +31,9 @@ impl fmt::Display for Loosening {
     }
 }
 
-/// Returns how `after` protects less than `before`. Empty only if no record shows more under `after`
-/// than under `before`; but it may name a loosening where claims of several rules together would
-/// protect as much.
+/// Returns how `after` protects less than `before`. Empty only if no record shows more under
+/// `after` than under `before`; but it may name a loosening where claims of several rules together
+/// would protect as much.
 #[must_use]
 pub fn loosened(before: &Protection, after: &Protection) -> Vec<Loosening> {
     let mut found = Vec::new();

@@ -1,8 +1,8 @@
 //! The coverage of a required plugin: a reload must not reduce it silently.
 //!
-//! A guest of interface 0.1 makes no claims, so that all that is known is where it looks. Each place
-//! counts by itself: a plugin that looks at all of the value may have stopped to redact a field, and
-//! `$[*]` says nothing of a name.
+//! A guest of interface 0.1 makes no claims, so that all that is known is where it looks. Each
+//! place counts by itself: a plugin that looks at all of the value may have stopped to redact a
+//! field, and `$[*]` says nothing of a name.
 
 use std::collections::BTreeSet;
 

@@ -118,7 +118,7 @@ impl Consumer {
     }
 
     /// Returns the id under which the client reads a topic; unknown where the cluster tells none.
-    /// What was consumed before the call was read under this id or an earlier one.
+    /// Everything consumed before the call was read under this id or an earlier one.
     #[must_use]
     pub fn topic_id(&self, topic: &str) -> TopicId {
         lock(&self.reported.topic_ids).get(topic).copied().unwrap_or(TopicId::UNKNOWN)

@@ -158,7 +158,7 @@ fn damaged_batches_stop_their_partition_or_are_skipped_exactly_as_policy_says() 
     }
 }
 
-/// The records were copied before they were damaged; a plugin with memory sees them again.
+/// The records were copied before they were damaged; a stateful plugin sees them again.
 #[test]
 fn damage_in_what_plugins_look_back_at_stops_the_partition_or_is_left_out_as_policy_says() {
     const TOPIC: &str = "past-damaged";

@@ -111,7 +111,7 @@ fn a_topic_recreated_while_the_link_runs_stops_its_partition_or_is_copied_as_pol
     for link in gaps.links() {
         write_numbered(&source, &format!("{link}-steady"), 0, 100, 10);
         gaps.wait_read(&format!("{link}-steady"), 0, key_range(0, 110));
-        // A process that stands still meanwhile finds a log in which its position exists.
+        // A process that is suspended meanwhile finds a log in which its position exists.
         strait.pause().unwrap();
         for (topic, count) in RECREATED {
             recreate(&source, &format!("{link}-{topic}"), count);

@@ -92,7 +92,7 @@ fn a_list_that_the_source_does_not_describe_restarts_no_lane() {
         wait_ms(6_000).await;
         feed(&mut cluster.sim.lock());
         let before = next(&cluster.sim.lock(), "a", 0);
-        until(&cluster, "the others go on", |world: &World| next(world, "a", 0) > before).await;
+        until(&cluster, "the others continue", |world: &World| next(world, "a", 0) > before).await;
         cluster.sim.lock().faults = Faults::default();
         let copied = |world: &World| (0..2).all(|partition| next(world, "b", partition) >= SourceOffset(15));
         until(&cluster, "the new ones are copied", copied).await;

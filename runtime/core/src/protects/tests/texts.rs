@@ -127,8 +127,8 @@ fn claims_are_bounded() {
     assert!(read_claims(&format!("[{}", "[".repeat(60_000))).is_err());
 }
 
-/// The most that a guest can ask of the host here: the costliest claims of 64 KiB, each compared with
-/// each.
+/// The most that a guest can ask of the host here: the costliest claims of 64 KiB, each compared
+/// with each.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "a bound on real work, far above it")]
 fn comparing_the_largest_claims_is_bounded() {
