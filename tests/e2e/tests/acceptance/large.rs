@@ -38,35 +38,36 @@ fn a_record_larger_than_a_fetch_is_copied_in_order_and_one_above_the_memory_stop
     let _turn = Turn::beside_another();
     let pair = Pair::shared();
     let source = pair.at_source();
-    for topic in ["big-record", "big-beside"] {
+    for topic in ["larger-record", "larger-beside"] {
         create(&pair, topic);
         write_numbered(&source, topic, 0, 0, 100);
     }
     let big = [record(Some(b"big"), Some(&noise(12 * MIB)))];
-    write_records(&large_batches(&source, "none"), "big-record", &big).unwrap();
-    write_numbered(&source, "big-record", 0, 100, 100);
-    write_numbered(&source, "big-beside", 0, 100, 100);
+    write_records(&large_batches(&source, "none"), "larger-record", &big).unwrap();
+    write_numbered(&source, "larger-record", 0, 100, 100);
+    write_numbered(&source, "larger-beside", 0, 100, 100);
 
     // With 16 MiB of memory, half of it and a KiB are the most that a batch may have.
-    let links = [link("big", &["big-.*"], 1, ""), pair.link_from("big-16", &["big-.*"], "memory_mib_max = 16")];
+    let links =
+        [link("larger", &["larger-.*"], 1, ""), pair.link_from("larger-16", &["larger-.*"], "memory_mib_max = 16")];
     let config = pair.config(&links.concat());
-    let strait = Strait::run("big", &config, &[]).unwrap();
+    let strait = Strait::run("larger", &config, &[]).unwrap();
     let all = [key_range(0, 100), vec!["big".to_owned()], key_range(100, 100)].concat();
-    println!("copied after {:.1?}", pair.wait_keys("source.big-record", 0, &all));
-    pair.wait_keys("source.big-beside", 0, &key_range(0, 200));
-    let copies = pair.at_target().read_records("source.big-record", Isolation::Committed).unwrap();
+    println!("copied after {:.1?}", pair.wait_keys("source.larger-record", 0, &all));
+    pair.wait_keys("source.larger-beside", 0, &key_range(0, 200));
+    let copies = pair.at_target().read_records("source.larger-record", Isolation::Committed).unwrap();
     assert_eq!(copies[100].value.as_deref(), big[0].value.as_deref());
 
     wait_too_large(
         &strait,
-        "big-16",
-        "big-record-0",
-        &["big-record-0: stopped at offset 100", "125", "8389632", "memory_mib_max"],
+        "larger-16",
+        "larger-record-0",
+        &["larger-record-0: stopped at offset 100", "125", "8389632", "memory_mib_max"],
     );
-    pair.wait_keys("big-16.big-beside", 0, &key_range(0, 200));
-    write_numbered(&source, "big-beside", 0, 200, 100);
-    println!("others go on after {:.1?}", pair.wait_keys("big-16.big-beside", 0, &key_range(0, 300)));
-    assert_eq!(pair.keys("big-16.big-record", 0), key_range(0, 100));
+    pair.wait_keys("larger-16.larger-beside", 0, &key_range(0, 200));
+    write_numbered(&source, "larger-beside", 0, 200, 100);
+    println!("others go on after {:.1?}", pair.wait_keys("larger-16.larger-beside", 0, &key_range(0, 300)));
+    assert_eq!(pair.keys("larger-16.larger-record", 0), key_range(0, 100));
     for event in ["lane_restarted", "quarantined"] {
         assert!(strait.events(event).is_empty(), "{:?}", strait.events(event));
     }
