@@ -29,6 +29,13 @@ pub fn get(address: &str, path: &str) -> (u16, String) {
 /// An admin API at any free port.
 pub const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
 
+/// Returns the status of a process, by its API.
+pub fn status(address: &str) -> serde_json::Value {
+    let (code, body) = get(address, "/api/v1/status");
+    assert_eq!(code, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
 /// Returns the address that a process listens on, by its log.
 pub fn address_of(strait: &Strait) -> String {
     let line = strait.wait_line("admin API", SOON, |line| line.message() == "admin API listens").unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use strait_e2e::{LogLine, Strait};
 use strait_test_cluster::{Cluster, ClusterSpec, Listener, User};
 
-use crate::admin::{ADMIN, address_of, get, series};
+use crate::admin::{ADMIN, address_of, get, series, status};
 use crate::bad_input::secured_config;
 use crate::support::{
     Pair, SOON, Turn, kafka_tool, key_range, link, now, single, stop, wait_event, wait_until, write_numbered,
@@ -148,8 +148,7 @@ fn wait_out_a_changed_password(pair: &Pair, strait: &Strait, address: &str) {
     let (_, page) = get(address, "/metrics");
     let labels = "link=\"rights\",source=\"source\",target=\"target\"";
     assert_eq!(series(&page, &format!("strait_group_member{{{labels}}}")), Some(0.0), "{page}");
-    let (_, status) = get(address, "/api/v1/status");
-    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let status = status(address);
     let outside = status["links"][0]["not_in_group"]["reason"].as_str().unwrap_or_default();
     assert!(outside.contains("Authentication failed"), "{status}");
     set("writer-password");

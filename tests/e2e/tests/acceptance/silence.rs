@@ -11,17 +11,11 @@ use serde_json::Value;
 use strait_e2e::{LogLine, Strait, write_records};
 use strait_test_cluster::Cluster;
 
-use crate::admin::{ADMIN, address_of, get, series};
+use crate::admin::{ADMIN, address_of, get, series, status};
 use crate::support::{Ends, Pair, SOON, Turn, link, now, numbered, run_to_end, single, stop, wait_until};
 
 /// Deadline of what is reported within 45 s, on a busy machine.
 const REPORTED: Duration = Duration::from_secs(60);
-
-fn status(address: &str) -> Value {
-    let (code, body) = get(address, "/api/v1/status");
-    assert_eq!(code, 200, "{body}");
-    serde_json::from_str(&body).unwrap()
-}
 
 #[track_caller]
 fn wait_event(strait: &Strait, event: &str, part: &str) -> String {

@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 use strait_e2e::{Isolation, Strait};
 use strait_test_cluster::ClusterSpec;
 
-use crate::admin::{ADMIN, address_of, get};
+use crate::admin::{ADMIN, address_of, status};
 use crate::support::{
     Feed, Pair, Pulse, SOON, Turn, key_range, link, now, single, wait_event, wait_until, write_numbered,
 };
 
 /// Returns what is wrong with the lane of the link `plain`, by the API.
 fn trouble_of_plain(address: &str) -> String {
-    let (_, status) = get(address, "/api/v1/status");
-    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let status = status(address);
     let plain = status["links"].as_array().unwrap().iter().find(|link| link["name"] == "plain").unwrap();
     plain["lanes"][0]["trouble"].as_str().unwrap_or_default().to_owned()
 }
