@@ -38,6 +38,12 @@ pub(super) struct Unplaced {
     pub recreated: bool,
 }
 
+impl Unplaced {
+    fn is_of(&self, topic: &str, partition: i32) -> bool {
+        (&*self.key.topic, self.key.partition) == (topic, partition)
+    }
+}
+
 /// The partitions of a lane that cannot be placed yet.
 #[derive(Debug, Default)]
 pub(super) struct UnplacedPartitions {
@@ -60,12 +66,11 @@ impl UnplacedPartitions {
     }
 
     fn get(&self, topic: &str, partition: i32) -> Option<&Unplaced> {
-        self.partitions.iter().find(|unplaced| (&*unplaced.key.topic, unplaced.key.partition) == (topic, partition))
+        self.partitions.iter().find(|unplaced| unplaced.is_of(topic, partition))
     }
 
     fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Unplaced> {
-        let is_asked = |unplaced: &&mut Unplaced| (&*unplaced.key.topic, unplaced.key.partition) == (topic, partition);
-        self.partitions.iter_mut().find(is_asked)
+        self.partitions.iter_mut().find(|unplaced| unplaced.is_of(topic, partition))
     }
 
     fn keep(&mut self, unplaced: Unplaced, now: Duration) {
