@@ -3,7 +3,6 @@
 
 pub mod by;
 pub mod hash;
-pub mod names;
 pub mod pointer;
 pub mod rewrite;
 pub mod tally;

@@ -6,12 +6,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use strait_plugin_common::{
     by::By,
-    names::is_writable,
     pointer::pointer,
     rewrite::{Mistake, Rewrite},
     tally::Tally,
 };
 use strait_plugin_sdk::{ConfigError, config_error};
+use strait_scheme::names::is_writable;
 
 use crate::{Place, Route, Unmatched};
 

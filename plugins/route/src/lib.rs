@@ -9,12 +9,12 @@ use serde::Deserialize;
 use strait_plugin_common::{
     by::{By, Found},
     hash::place,
-    names::is_writable,
     tally::Tally,
 };
 use strait_plugin_sdk::{
     About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, config_error, effect, plugin,
 };
+use strait_scheme::names::is_writable;
 
 const SCHEMA: &str = include_str!("../config.schema.json");
 

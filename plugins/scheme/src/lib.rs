@@ -1,10 +1,12 @@
-//! Formats that the host and plugins must compute alike, in every language: canonical JSON, digests
-//! of it, key ids and pseudonyms.
+//! The code that the host and plugins share: formats that they must compute alike, in every
+//! language (canonical JSON, digests of it, key ids and pseudonyms), and the rules for names of
+//! topics.
 //!
-//! Data on other clusters depends on them for years: none of them ever changes. `wit/vectors` has
-//! values that any other implementation must give too, from an independent one.
+//! Data on other clusters depends on the formats for years: none of them ever changes.
+//! `wit/vectors` has values that any other implementation must give too, from an independent one.
 
 pub mod canonical;
+pub mod names;
 pub mod pseudonym;
 
 use sha2::{Digest, Sha256};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strait_scheme::names::is_allowed;
+pub use strait_scheme::names::{LENGTH_MAX as NAME_LENGTH_MAX, is_in_names, is_reserved};
 
 /// Kafka's 16-byte topic id (KIP-516). A topic that was deleted and created again has another id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,26 +133,12 @@ pub enum NameError {
     },
 }
 
-/// Length of the longest topic name that Kafka allows.
-pub const NAME_LENGTH_MAX: usize = 249;
-
-/// Returns whether Kafka allows the character in a topic name.
-#[must_use]
-pub fn is_in_names(character: char) -> bool {
-    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
-}
-
 /// Checks a topic name against Kafka's rules (`org.apache.kafka.common.internals.Topic.validate`).
 ///
 /// # Errors
 /// [`NameError::Illegal`] if Kafka does not allow the name.
 pub fn validate_name(name: &str) -> Result<(), NameError> {
-    let legal = !name.is_empty()
-        && name.len() <= NAME_LENGTH_MAX
-        && name != "."
-        && name != ".."
-        && name.chars().all(is_in_names);
-    if legal { Ok(()) } else { Err(NameError::Illegal { name: name.to_owned() }) }
+    if is_allowed(name) { Ok(()) } else { Err(NameError::Illegal { name: name.to_owned() }) }
 }
 
 /// Returns what Kafka's metrics call a topic. A cluster creates no two topics of which this is
@@ -158,18 +146,6 @@ pub fn validate_name(name: &str) -> Result<(), NameError> {
 #[must_use]
 pub fn collision_key(name: &str) -> String {
     name.replace('.', "_")
-}
-
-/// Returns whether the topic is reserved: no link may copy it and no plugin may write to it. These
-/// are Strait's own topics, Kafka's internal topics, and MirrorMaker 2's (`MirrorUtils`,
-/// `DefaultReplicationPolicy.isInternalTopic`).
-#[must_use]
-pub fn is_reserved(name: &str) -> bool {
-    name.starts_with("strait.")
-        || name.starts_with("__")
-        || (name.starts_with("mm2") && name.ends_with(".internal"))
-        || name.ends_with(".checkpoints.internal")
-        || name.ends_with("-internal")
 }
 
 /// Checks the name of a topic that a link would write to.
