@@ -62,6 +62,8 @@ pub(crate) struct InFlight {
     /// By topic handle and partition.
     flights: Vec<Vec<Flight>>,
     bytes: usize,
+    /// The most bytes that were in flight since there were none.
+    bytes_max: usize,
     line: Line,
 }
 
@@ -110,8 +112,10 @@ impl InFlight {
     pub fn sent(&mut self, place: Place, stream: Stream, manner: Manner, size: usize, now: Duration) {
         if self.bytes == 0 {
             self.line.begins(now);
+            self.bytes_max = 0;
         }
         self.bytes += size;
+        self.bytes_max = self.bytes_max.max(self.bytes);
         let Some(flight) = self.flight_mut(place) else { return };
         if flight.records == 0 {
             flight.heard = now;
@@ -161,9 +165,10 @@ impl InFlight {
     }
 
     /// Returns how long a partition that can be written may take to answer: twice as long as the
-    /// line needs for everything that is in flight, but not less than `least`.
+    /// line needs for everything that was in flight together, but not less than `least`. The last
+    /// partition to be written has waited for all the others, although little is in flight by then.
     pub fn patience(&self, least: Duration) -> Duration {
-        let needed = self.line.needs(self.bytes).map(|needed| needed * 2);
+        let needed = self.line.needs(self.bytes_max).map(|needed| needed * 2);
         needed.unwrap_or(least * UNMEASURED_PATIENCE).max(least)
     }
 }
@@ -269,12 +274,17 @@ mod tests {
         for step in 1..=4 {
             flights.acknowledged(PLACE, 8, 8 << 20, second * step);
         }
-        // 32 MiB are left on a line of 8 MiB/s.
-        assert_eq!(flights.patience(least), second * 8);
+        // 64 MiB were in flight together, on a line of 8 MiB/s.
+        assert_eq!(flights.patience(least), second * 16);
         assert!(!flights.is_full(), "80 MiB may be in flight");
         assert_eq!(flights.late(second * 8, least), []);
         assert_eq!(flights.late(second * 9, least), [(PLACE, second * 4)]);
-        flights.acknowledged(PLACE, 31, 31 << 20, second * 5);
+        for step in 5..=7 {
+            flights.acknowledged(PLACE, 8, 8 << 20, second * step);
+        }
+        assert_eq!(flights.patience(least), second * 16, "the last may have waited for all the others");
+        flights.acknowledged(PLACE, 8, 8 << 20, second * 8);
+        flights.sent(PLACE, a, Manner::Plain, 1 << 20, second * 9);
         assert_eq!(flights.patience(least), least);
     }
 }

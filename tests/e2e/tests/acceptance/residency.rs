@@ -131,8 +131,8 @@ fn hostile_values_arrive_redacted_or_stay_in_quarantine_whatever_plugins_come_be
         let rename = format!("[[links.plugins]]\nplugin = \"rename\"\nconfig = {{ prefix = \"{prefix}.\" }}\n");
         format!("{}{}{rename}", bypass(way), redact(false))
     };
-    copy(&folder("emitted", &renamed("emitted", "emit")));
-    let (arrived, kept) = read(&pair, &["source.emitted.people"], "emitted");
+    copy(&folder("people-emitted", &renamed("emitted", "emit")));
+    let (arrived, kept) = read(&pair, &["source.emitted.people"], "people-emitted");
     judge(&trials, &sent, &arrived, &kept, 2);
     copy(&folder("routed", &renamed("routed", "route")));
     let (arrived, kept) = read(&pair, &["source.routed.elsewhere"], "routed");
