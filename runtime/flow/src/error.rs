@@ -25,6 +25,18 @@ pub(crate) enum LaneError {
     /// A target topic is another one than before. The next attempt finds the partitions concerned.
     #[error("target topic {0} was deleted, or deleted and created again")]
     TargetChanged(Arc<str>),
+    /// The plugins would protect less than the border of the lane.
+    #[error(
+        "the plugins would protect less than those before: {losses}; put them back, or agree with accept = \"{digest}\""
+    )]
+    Looser {
+        /// The generation: names, digests and configurations of the plugins.
+        generation: Arc<str>,
+        /// Its digest.
+        digest: Arc<str>,
+        /// How they would protect less.
+        losses: String,
+    },
     /// The lane cannot be used any more.
     #[error("{0}")]
     Closed(String),

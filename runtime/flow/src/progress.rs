@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::progress::{self, Border, LaneProgress, LaneRecord, Position, ProgressRecord, Skip};
-use strait_core::{OwnerEpoch, PartitionKey};
+use strait_core::progress::{self, Border, BorderChange, LaneProgress, LaneRecord, Position, ProgressRecord, Skip};
+use strait_core::{Event, OwnerEpoch, PartitionKey};
 
 use crate::partitions::{Accounted, Written};
 use crate::ports::{ControlRecord, ProducerSlot, SourceTopic, Taken};
@@ -28,8 +28,13 @@ pub(crate) struct Progress {
     borders: BTreeMap<PartitionKey, Border>,
     /// Topics and partition counts when the lane was first taken.
     created_with: BTreeMap<String, i32>,
-    /// Written with the first progress of a new lane, and where the stored one is not up to date.
-    lane_record: Option<LaneRecord>,
+    /// The lane's own record.
+    lane: LaneRecord,
+    /// It is to be written: the lane is new, or the stored one is not up to date.
+    owes_lane: bool,
+    /// What the border protects, to be written.
+    owed_protection: Vec<ProgressRecord>,
+    border_event: Option<Event>,
     next_sequence: u64,
     /// Progress and map records that are not sent.
     unsent: VecDeque<ControlRecord>,
@@ -69,7 +74,10 @@ impl Progress {
             known: read.positions,
             skips,
             borders: read.borders,
-            lane_record: (is_new || record != found).then_some(record),
+            owes_lane: is_new || record != found,
+            lane: record,
+            owed_protection: Vec::new(),
+            border_event: None,
             created_with: found.created_with,
             next_sequence: 0,
             unsent: VecDeque::new(),
@@ -125,14 +133,34 @@ impl Progress {
         count.is_some_and(|count| partition.partition < *count)
     }
 
-    /// Returns whether the lane's own record is still to be written.
-    pub fn owes_lane_record(&self) -> bool {
-        self.lane_record.is_some()
+    /// Keeps a change of the border, to be written and then told.
+    pub fn owe_border(&mut self, change: BorderChange, event: Option<Event>) {
+        self.border_event = event.or(self.border_event.take());
+        self.owed_protection.extend(change.records);
+        if let Some(border) = change.border {
+            self.lane.border = Some(border);
+            self.owes_lane = true;
+        }
     }
 
-    /// Takes out the lane's own record, if it is still to be written.
-    pub fn take_lane_record(&mut self) -> Option<ProgressRecord> {
-        self.lane_record.take().map(ProgressRecord::Lane)
+    /// Returns whether facts about the lane are still to be written.
+    pub fn owes_lane_facts(&self) -> bool {
+        self.owes_lane || !self.owed_protection.is_empty()
+    }
+
+    /// Takes out what is to be told of the border once it is written.
+    pub fn take_border_event(&mut self) -> Option<Event> {
+        self.border_event.take()
+    }
+
+    /// Takes out the facts about the lane that are still to be written: its own record, and what
+    /// its border protects.
+    pub fn take_lane_facts(&mut self) -> Vec<ProgressRecord> {
+        let mut facts = std::mem::take(&mut self.owed_protection);
+        if std::mem::take(&mut self.owes_lane) {
+            facts.push(ProgressRecord::Lane(self.lane.clone()));
+        }
+        facts
     }
 
     /// Returns the position to write for a partition, in the transaction that these ids carry.

@@ -125,6 +125,8 @@ pub enum LaneState {
     Running,
     /// An attempt failed. It waits before it is taken again.
     Waiting,
+    /// Its border refuses its plugins. It waits before they are judged again.
+    Refused,
 }
 
 /// Totals of a link since the process began.

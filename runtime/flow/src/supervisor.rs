@@ -1,9 +1,10 @@
 //! Keeps a lane going: takes it, lets it flow, and takes it again after a wait when an attempt
 //! fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::Event;
+use strait_core::{BorderEvent, Event};
 use tokio_util::sync::CancellationToken;
 
 use crate::caution::Caution;
@@ -14,6 +15,9 @@ use crate::ports::{Class, PortError};
 use crate::retry::{LOGIN_RETRY, Retry, spread};
 use crate::spec::LaneSpec;
 use crate::status::LaneState;
+
+/// Time after which plugins that the border refused are judged again: they may have been replaced.
+const JUDGE_AGAIN: Duration = Duration::from_secs(10);
 
 /// An attempt that flowed for this long before it failed resets the wait.
 const HEALTHY: Duration = Duration::from_secs(30);
@@ -34,6 +38,7 @@ pub(crate) async fn supervise(
     deps.connector.forget(spec.lane);
     let mut backoff = spec.limits.restart_backoff.0;
     let mut login: Option<Retry> = None;
+    let mut looser: Option<String> = None;
     while !stop.is_cancelled() {
         let began = deps.clock.now();
         deps.status.set_lane(spec.lane, LaneState::Taking, began);
@@ -41,9 +46,11 @@ pub(crate) async fn supervise(
             return Ok(());
         };
         let (failed_at, reason) = (deps.clock.now(), error.to_string());
-        deps.status.set_lane(spec.lane, LaneState::Waiting, failed_at);
+        let is_looser = matches!(error, LaneError::Looser { .. });
+        let state = if is_looser { LaneState::Refused } else { LaneState::Waiting };
+        deps.status.set_lane(spec.lane, state, failed_at);
         deps.status.lane_trouble(spec.lane, &reason, failed_at);
-        deps.status.add(|t| t.lane_restarts += 1);
+        deps.status.add(|t| t.lane_restarts += u64::from(!is_looser));
         if failed_at.saturating_sub(began) >= HEALTHY {
             backoff = spec.limits.restart_backoff.0;
         }
@@ -52,6 +59,7 @@ pub(crate) async fn supervise(
         let wait = match &error {
             // Not an accident: the next attempt deals with it.
             LaneError::Refused(_) | LaneError::Stuck(_) | LaneError::TargetChanged(_) => Duration::ZERO,
+            LaneError::Looser { .. } => JUDGE_AGAIN,
             LaneError::Closed(reason) => {
                 let context = format!("lane {} of link {}", spec.lane, spec.link);
                 return Err(PortError::new(Class::Stop, context, reason));
@@ -63,16 +71,27 @@ pub(crate) async fn supervise(
             _ => login
                 .map_or(backoff, |login| spread(login.after, &format!("{}-{}-{}", spec.link, spec.process, spec.lane))),
         };
+        // The same refusal is reported once.
+        let is_repeated = is_looser && looser.replace(reason.clone()).is_some_and(|before| before == reason);
         let lane = spec.lane.0;
         let event = match &error {
             LaneError::Port(PortError { class: Class::Fenced, reason, .. }) => {
                 deps.connector.forget(spec.lane);
                 Event::Fenced { lane, reason: reason.clone() }
             }
+            LaneError::Looser { generation, digest, losses } => Event::Border(BorderEvent::Refused {
+                lane,
+                generation: Arc::clone(generation),
+                digest: Arc::clone(digest),
+                losses: losses.clone(),
+                retry_ms: millis(wait),
+            }),
             _ if login.is_some() => Event::LoginRefused { lane, reason, retry_ms: millis(wait) },
             _ => Event::LaneRestarted { lane, reason, backoff_ms: millis(wait) },
         };
-        deps.emit(&spec.link, event);
+        if !is_repeated {
+            deps.emit(&spec.link, event);
+        }
         if !wait.is_zero() {
             backoff = (backoff * 2).min(spec.limits.restart_backoff.1);
         }

@@ -56,6 +56,13 @@ impl HostChains {
         self.set.generation.clone()
     }
 
+    /// Returns the digest of all that decides what passes or is shown, by which an operator agrees to
+    /// the generation.
+    #[must_use]
+    pub fn digest(&self) -> &Arc<str> {
+        &self.set.digest
+    }
+
     /// Returns each plugin's name in the link and its manifest, in order.
     pub fn manifests(&self) -> impl Iterator<Item = (&Arc<str>, &Manifest)> {
         self.set.plugins.iter().map(|p| (&p.name, &p.manifest))

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
+use strait_core::progress::ChainBorder;
+use strait_core::protects::Protection;
 use strait_core::{Batch, PartitionKey, SourceOffset, TopicId};
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Next, WarmUp};
 
+use crate::world::plugins::Version;
 use crate::world::source::Kind;
 use crate::world::target::{ROUTED, target_name};
 use crate::world::{Bug, Sim, World};
@@ -16,10 +19,18 @@ use crate::world::{Bug, Sim, World};
 const REMEMBERED: u32 = 8;
 
 /// A factory of simulated chains.
-pub struct SimChains(pub Sim);
+pub struct SimChains {
+    /// The world.
+    pub sim: Sim,
+    /// The process.
+    pub proc: usize,
+}
 
 struct SimChain {
     sim: Sim,
+    proc: usize,
+    /// The version that judges, until another one is adopted.
+    version: Version,
     /// How often the chain asked for a retry, by record.
     hesitated: BTreeMap<u64, u32>,
     memories: BTreeMap<(Arc<str>, i32), Memory>,
@@ -71,7 +82,14 @@ impl Memory {
 
 impl ChainFactory for SimChains {
     fn chain(&self) -> Result<Box<dyn Chain>, ChainError> {
-        Ok(Box::new(SimChain { sim: self.0.clone(), hesitated: BTreeMap::new(), memories: BTreeMap::new() }))
+        let version = self.sim.lock().plugins.of(self.proc);
+        Ok(Box::new(SimChain {
+            sim: self.sim.clone(),
+            proc: self.proc,
+            version,
+            hesitated: BTreeMap::new(),
+            memories: BTreeMap::new(),
+        }))
     }
 }
 
@@ -90,13 +108,14 @@ fn reject() -> Reject {
     Reject { plugin, digest, code, text: "rejected".to_owned() }
 }
 
-fn generation(world: &World) -> Generation {
-    Generation(if world.mended { "sim-2" } else { "sim-1" }.into())
+fn generation(world: &World, version: Version) -> Generation {
+    let plugins = if world.mended { "sim-2" } else { "sim-1" };
+    Generation(format!("{plugins}-{}", version.number).into())
 }
 
 impl SimChain {
-    fn error(world: &World, offset: SourceOffset, reason: &str, next: Next) -> ChainError {
-        let (plugin, generation, offset) = ("sim".into(), generation(world), Some(offset));
+    fn error(&self, world: &World, offset: SourceOffset, reason: &str, next: Next) -> ChainError {
+        let (plugin, generation, offset) = ("sim".into(), generation(world, self.version), Some(offset));
         ChainError { plugin, generation, offset, reason: reason.to_owned(), next }
     }
 }
@@ -105,6 +124,7 @@ impl Chain for SimChain {
     fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, _partitions: u32) -> Vec<WarmUp> {
         let sim = self.sim.clone();
         let mut world = sim.lock();
+        self.version = world.plugins.of(self.proc);
         if !world.rules.memory {
             return Vec::new();
         }
@@ -158,6 +178,9 @@ impl Chain for SimChain {
         let mut dispositions = Vec::new();
         for (index, record) in batch.iter().enumerate() {
             let id = number(record.value);
+            if let Some(id) = id {
+                world.plugins.judge(self.proc, id, self.version);
+            }
             if let (Some(memory), Some(id)) = (&mut memory, id) {
                 memory.check(&place.0, place.1, record.offset.0, &mut world);
                 memory.see(record.offset.0, id, &mut world);
@@ -177,12 +200,12 @@ impl Chain for SimChain {
                 Kind::Reject => Disposition::Reject(Box::new(reject())),
                 Kind::Trap | Kind::Halt if world.mended => continue,
                 Kind::Halt => Disposition::Halt(Box::new(reject())),
-                Kind::Trap => return Err(Self::error(&world, record.offset, "trap", Next::Stop)),
+                Kind::Trap => return Err(self.error(&world, record.offset, "trap", Next::Stop)),
                 Kind::Hesitate => {
                     let times = self.hesitated.entry(id.unwrap_or_default()).or_default();
                     *times += 1;
                     if *times == 1 {
-                        return Err(Self::error(
+                        return Err(self.error(
                             &world,
                             record.offset,
                             "later",
@@ -195,7 +218,7 @@ impl Chain for SimChain {
             };
             dispositions.push((index, disposition));
         }
-        let generation = generation(&world);
+        let generation = generation(&world, self.version);
         drop(world);
         if let (Some(mut memory), Some(last)) = (memory, batch.last_offset()) {
             memory.next = Some(last.next());
@@ -209,11 +232,20 @@ impl Chain for SimChain {
         Ok(target_name(topic).into())
     }
 
+    fn protection(&mut self, _topic: &str, _partitions: u32) -> Result<Protection, ChainError> {
+        Ok(self.version.protection())
+    }
+
+    fn border(&self) -> ChainBorder {
+        self.version.border(self.sim.lock().bug)
+    }
+
     fn generation(&self) -> Generation {
-        generation(&self.sim.lock())
+        generation(&self.sim.lock(), self.version)
     }
 
     fn version(&self) -> u64 {
-        u64::from(self.sim.lock().mended)
+        let world = self.sim.lock();
+        world.plugins.of(self.proc).number << 1 | u64::from(world.mended)
     }
 }

@@ -113,6 +113,7 @@ impl Cluster {
             let mut world = self.sim.lock();
             world.procs.push(crate::world::Proc::default());
             let proc = world.procs.len() - 1;
+            world.load_plugins(proc);
             let spec = LaneSpec {
                 link: "sim".into(),
                 lane: LaneId(0),
@@ -137,7 +138,7 @@ impl Cluster {
             deps: LaneDeps {
                 connector: Arc::clone(&ports) as _,
                 progress: Arc::clone(&ports) as _,
-                chains: Arc::new(SimChains(self.sim.clone())),
+                chains: Arc::new(SimChains { sim: self.sim.clone(), proc }),
                 clock: Arc::clone(&ports) as _,
                 events: ports,
                 status: Arc::clone(&status),

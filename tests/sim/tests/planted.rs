@@ -98,3 +98,8 @@ fn a_source_that_goes_on_in_another_incarnation_is_found() {
 fn plugins_whose_warm_up_is_too_short_are_found() {
     is_found(Bug::ShortMemory, 100, &["and remember"]);
 }
+
+#[test]
+fn plugins_that_loosen_the_border_unasked_are_found() {
+    is_found(Bug::AgreedByAll, 500, &["and its border holds"]);
+}

@@ -33,10 +33,13 @@ struct History {
     history: Vec<HistoryEntry>,
 }
 
-/// The body of a rollback, which has no options yet.
+/// The options of a rollback.
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RollbackRequest {}
+#[serde(default, deny_unknown_fields)]
+struct RollbackRequest {
+    /// Go back although the previous plugins protect less.
+    confirm: bool,
+}
 
 /// Returns the routes below `/api/v1/plugins`.
 pub fn routes() -> Router<Arc<Board>> {
@@ -94,11 +97,12 @@ async fn reload(State(board): State<Arc<Board>>, Path(link): Path<String>, body:
 
 async fn rollback(State(board): State<Arc<Board>>, Path(link): Path<String>, body: Bytes) -> impl IntoResponse {
     let Some(control) = board.plugin_control() else { return not_prepared() };
-    if let Err(reason) = read::<RollbackRequest>(&body) {
-        return problem(StatusCode::BAD_REQUEST, &reason);
-    }
-    tracing::info!(link, "a rollback was requested");
-    match control.rollback(&link).await {
+    let RollbackRequest { confirm } = match read(&body) {
+        Ok(request) => request,
+        Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
+    };
+    tracing::info!(link, confirm, "a rollback was requested");
+    match control.rollback(&link, confirm).await {
         Ok(mut entry) => {
             mask(&board, &link, &mut entry.reason);
             to_json(StatusCode::OK, &entry)

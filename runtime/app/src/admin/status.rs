@@ -98,7 +98,7 @@ pub struct Link {
 pub struct Lane {
     /// Number of the lane.
     pub lane: u32,
-    /// `taking`, `running`, or `waiting` before the next attempt.
+    /// `taking`, `running`, `waiting` before the next attempt, or `refused` by its border.
     pub state: String,
     /// The last failure, the reason why a take waits, or what is wrong with a lane that runs; empty
     /// if nothing is known.
@@ -328,12 +328,13 @@ pub fn state(link: &LinkBoard, ended: bool) -> &'static str {
     }
 }
 
-/// Returns `taking`, `running` or `waiting`.
+/// Returns `taking`, `running`, `waiting` or `refused`.
 pub fn lane_state(state: LaneState) -> &'static str {
     match state {
         LaneState::Taking => "taking",
         LaneState::Running => "running",
         LaneState::Waiting => "waiting",
+        LaneState::Refused => "refused",
     }
 }
 

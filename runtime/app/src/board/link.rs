@@ -151,6 +151,7 @@ impl LinkBoard {
         let (number, lane) = waiting?;
         let state = match lane.state {
             LaneState::Waiting => "failed and waits before it is taken again",
+            LaneState::Refused => "refuses its plugins",
             LaneState::Taking | LaneState::Running => "is being taken",
         };
         let trouble = if lane.trouble.is_empty() { String::new() } else { format!(": {}", self.mask(&lane.trouble)) };

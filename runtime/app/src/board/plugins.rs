@@ -106,5 +106,5 @@ pub trait PluginControl: Send + Sync {
     ///
     /// # Errors
     /// [`ReloadError`].
-    async fn rollback(&self, link: &str) -> Result<HistoryEntry, ReloadError>;
+    async fn rollback(&self, link: &str, confirm: bool) -> Result<HistoryEntry, ReloadError>;
 }

@@ -196,7 +196,14 @@ pub enum PluginCommand {
         force: bool,
     },
     /// Roll a running process back to the plugins before the last reload.
-    Rollback(LinkAt),
+    Rollback {
+        /// The link, and how to print the outcome.
+        #[command(flatten)]
+        on: LinkAt,
+        /// Accept that the plugins before protect less than the active ones.
+        #[arg(long)]
+        confirm: bool,
+    },
     /// Print the plugins that a running process had, with times and reasons.
     History(LinkAt),
     /// Make a key pair to sign plugins with; prints the public key.

@@ -25,7 +25,10 @@ pub enum Request {
         force: bool,
     },
     /// Go back to the previous plugins.
-    Rollback,
+    Rollback {
+        /// Accept that they protect less than the active ones.
+        confirm: bool,
+    },
 }
 
 /// Sends a request for one link, or reloads all of them.
@@ -35,13 +38,13 @@ pub fn send(on: &LinkAt, request: Request) -> End {
         Ok(connected) => connected,
         Err(end) => return end,
     };
-    if request == Request::Rollback && links.len() != 1 {
+    if matches!(request, Request::Rollback { .. }) && links.len() != 1 {
         print_message(&format!("error: which link? Name one with --link: {}", links.join(", ")));
         return End::Failed;
     }
     let (verb, body) = match request {
         Request::Reload { confirm, force } => ("reload", json!({ "confirm": confirm, "force": force })),
-        Request::Rollback => ("rollback", json!({})),
+        Request::Rollback { confirm } => ("rollback", json!({ "confirm": confirm })),
     };
     let mut end = End::Ok;
     let mut answers = Vec::new();

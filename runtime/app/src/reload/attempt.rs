@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::config::{Change, Link, Reload, ReloadMode, diff};
+use strait_core::progress::Agreement;
 use strait_host::{ChainSpec, ChainState, HistoryOutcome, HostChains, PluginSource, Trial, TrialPhase, generation_of};
 
 use strait_flow::lock;
@@ -102,6 +103,7 @@ impl Shared {
         }
         let ReloadRequest { confirm, force } = request.unwrap_or_default();
         let spec = compose::chain(source, config);
+        link.slot.accept(config.accept.as_deref().map(Into::into));
         self.watch_files(link, &applied, before, source, config);
         if request.is_none() {
             refuse_deleted_files(link, &spec)?;
@@ -124,13 +126,16 @@ impl Shared {
         }
         let chains = HostChains::load(&self.engine, spec).map_err(|error| refuse(error.into()))?;
         let losses = link.slot.loosened(&chains).map_err(|error| refuse(error.into()))?;
-        if !losses.is_empty() && !confirm {
-            return Err(refuse(Reason::ProtectsLess { losses, link: name.to_owned() }));
+        let is_accepted = config.accept.as_deref() == Some(&**chains.digest());
+        if !losses.is_empty() && !confirm && !is_accepted {
+            let accept = Arc::clone(chains.digest());
+            return Err(refuse(Reason::ProtectsLess { losses, link: name.to_owned(), accept }));
         }
+        let agreement = confirm.then(|| Agreement { why: "confirmed".into(), by: "strait plugin reload".into() });
         let took = self.clock.now().saturating_sub(began);
         let Reload { probation_s, .. } = config.reload;
         let trial = trial(&config.reload);
-        let offered = link.slot.offer(chains, trial, Duration::from_secs(probation_s), took);
+        let offered = link.slot.offer(chains, agreement, trial, Duration::from_secs(probation_s), took);
         let entry = offered.map_err(|error| refuse(error.into()))?;
         link.state().applied = Arc::clone(source);
         Ok(if entry.outcome == HistoryOutcome::OnTrial { ReloadOutcome::OnTrial } else { ReloadOutcome::Reloaded })
@@ -182,7 +187,7 @@ impl Shared {
     /// Ends a trial whose files were changed back to those of the active chain.
     fn end_trial(&self, link: &LinkReload) {
         if on_trial(link).is_some()
-            && let Err(error) = link.slot.rollback("its files were changed back")
+            && let Err(error) = link.slot.rollback("its files were changed back", false)
         {
             tracing::warn!(%error, "a trial cannot be ended");
         }

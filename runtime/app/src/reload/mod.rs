@@ -144,9 +144,9 @@ impl PluginControl for Reloads {
         reloading.await.map_err(|error| ReloadError::Panicked(error.to_string()))?
     }
 
-    async fn rollback(&self, link: &str) -> Result<HistoryEntry, ReloadError> {
+    async fn rollback(&self, link: &str, confirm: bool) -> Result<HistoryEntry, ReloadError> {
         let (shared, name) = (Arc::clone(&self.shared), link.to_owned());
-        let rolling = tokio::task::spawn_blocking(move || shared.rollback(&name));
+        let rolling = tokio::task::spawn_blocking(move || shared.rollback(&name, confirm));
         rolling.await.map_err(|error| ReloadError::Panicked(error.to_string()))?
     }
 }
@@ -196,10 +196,10 @@ impl Shared {
         })
     }
 
-    fn rollback(&self, name: &str) -> Result<HistoryEntry, ReloadError> {
+    fn rollback(&self, name: &str, confirm: bool) -> Result<HistoryEntry, ReloadError> {
         let _one_at_a_time = lock(&self.reloading);
         let link = self.link(name)?;
-        let rolled = link.slot.rollback("an operator asked for it");
+        let rolled = link.slot.rollback("an operator asked for it", confirm);
         rolled.map_err(|error| ReloadError::Rollback { link: name.to_owned(), error })
     }
 }

@@ -1,5 +1,7 @@
 //! Why a changed configuration or plugin is refused.
 
+use std::sync::Arc;
+
 use strait_core::Generation;
 use strait_host::{LoadError, OfferError};
 
@@ -49,7 +51,7 @@ pub(super) enum Reason {
     Load(#[from] LoadError),
     /// The chain would protect less than the active one, and nobody confirmed that.
     #[error(
-        "it would protect less than the active plugins: {}; if that is intended, confirm it with `strait plugin reload --link {link} --confirm`",
+        "it would protect less than the active plugins: {}; if that is intended, confirm it with `strait plugin reload --link {link} --confirm`, or for every process with accept = \"{accept}\" in the link",
         losses.join("; ")
     )]
     ProtectsLess {
@@ -57,6 +59,8 @@ pub(super) enum Reason {
         losses: Vec<String>,
         /// The link.
         link: String,
+        /// The digest of the chain.
+        accept: Arc<str>,
     },
     /// The link's slot does not take the chain.
     #[error(transparent)]

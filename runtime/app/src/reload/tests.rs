@@ -184,7 +184,7 @@ fn settled_files_are_loaded_and_a_chain_that_does_not_load_changes_nothing() {
     // Taken back by an operator: not taken again until it is another file, or somebody insists.
     bed.put("D");
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "D"));
-    let entry = bed.reloads.shared.rollback("l").unwrap();
+    let entry = bed.reloads.shared.rollback("l", false).unwrap();
     assert_eq!((entry.outcome, bed.serving().as_str()), (HistoryOutcome::RolledBack, "C"));
     bed.put("D");
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "C"));

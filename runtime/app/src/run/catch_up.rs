@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use strait_core::{Event, LaneId, PartitionKey, SourceOffset, lanes};
 use strait_flow::ports::{BoundsAnswer, Discovery, PortError, ProgressStore};
-use strait_flow::{Activity, LinkStatus, PartitionStatus};
+use strait_flow::{Activity, LaneState, LinkStatus, PartitionStatus};
 use tokio::time::Instant;
 
 /// How often the lanes of this process are polled.
@@ -153,13 +153,17 @@ impl CatchUp {
         let is_lost = |key: &PartitionKey| {
             key.entry_of(&reasons).is_some_and(|reason| matches!(reason.event, Event::TargetRecreated { .. }))
         };
+        // Its lane copies nothing until an operator has changed something.
+        let lanes = self.status.lanes().into_iter().filter(|(_, lane)| lane.state == LaneState::Refused);
+        let refused: BTreeSet<LaneId> = lanes.map(|(lane, _)| lane).collect();
         for (key, goal) in &self.goals {
             let here = key.entry_of(&mine);
             let known = here.map(|p| p.committed).or_else(|| key.entry_of(&self.elsewhere).copied());
             let committed = known.unwrap_or_default();
             // The default position of a partition that nobody has reported proves nothing.
             let is_known = known.is_some();
-            let is_stopped = here.is_some_and(|p| p.activity == Activity::Stopped);
+            let is_refused = || refused.contains(&lanes::lane_of(&key.topic, key.partition, self.lanes));
+            let is_stopped = here.is_some_and(|p| p.activity == Activity::Stopped) || is_refused();
             if is_stopped && is_lost(key) {
                 remaining.stopped.push(key.clone());
                 continue;

@@ -103,10 +103,12 @@ pub async fn plan(
         let chains = loading.await.map_err(|error| RunError::Engine(error.to_string()))??;
         let events = Arc::clone(board) as Arc<dyn EventSink>;
         let slot_deps = ActiveChainDeps { link: link.name.clone(), clock: Arc::clone(clock), events };
+        let slot = ActiveChain::new(slot_deps, chains);
+        slot.accept(link.accept.as_deref().map(Into::into));
         planned.push(Planned {
             board: Arc::clone(board),
             status: Arc::default(),
-            slot: ActiveChain::new(slot_deps, chains),
+            slot,
             link: link.clone(),
             engine: engine.clone(),
             clock: Arc::clone(clock),

@@ -65,7 +65,8 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
             changes.insert(Change::LinkChanged { link, options });
             continue;
         }
-        if before.plugins != after.plugins || before.reload != after.reload || !loads_alike {
+        let is_same = before.plugins == after.plugins && before.reload == after.reload && before.accept == after.accept;
+        if !is_same || !loads_alike {
             changes.insert(Change::Plugins { link });
         }
     }
@@ -90,6 +91,7 @@ fn changed_options(before: &Link, after: &Link, old: &Config, new: &Config) -> V
         start,
         lanes,
         plugins: _,
+        accept: _,
         reload: _,
         on_gap,
         on_corrupt,

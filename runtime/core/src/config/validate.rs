@@ -282,6 +282,13 @@ impl Check<'_> {
                 self.pattern(&at.key(key).index(index), pattern, key == "topics");
             }
         }
+        if let Some(accept) = &link.accept
+            && self.without_reference(&at.key("accept"), accept)
+            && pin::digest(accept).is_err()
+        {
+            let reason = "write sha256: and 64 hexadecimal digits, as strait check prints them";
+            self.value(&at.key("accept"), What::BadSetting { value: accept.clone(), reason });
+        }
         for (index, used) in link.plugins.iter().enumerate() {
             self.plugin(&at.key("plugins").index(index), used);
         }

@@ -40,6 +40,7 @@ impl Event {
             | Self::MovesAgain { .. }
             | Self::Unwatched { .. } => Severity::Info,
             Self::Outage(outage) => outage.severity(),
+            Self::Border(border) => border.severity(),
             _ => Severity::Error,
         }
     }
@@ -79,6 +80,7 @@ impl Event {
             Self::ProgressStuck { .. }
             | Self::TimestampsLost { .. }
             | Self::Outage(_)
+            | Self::Border(_)
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
             | Self::PluginsReloaded { .. }
@@ -157,6 +159,7 @@ impl Event {
             Self::MovesAgain { .. } => "moves_again",
             Self::Unwatched { .. } => "unwatched",
             Self::Outage(outage) => outage.name(),
+            Self::Border(border) => border.name(),
             Self::LinkTopicUnfit { .. } => "link_topic_unfit",
             Self::DeliveryChanged { .. } => "delivery_changed",
             Self::Fenced { .. } => "fenced",

@@ -1,6 +1,7 @@
 //! Events for the operator, as types with coordinates. Logs, status, metrics and tests read the
 //! same events.
 
+mod border;
 mod facts;
 mod outage;
 mod side;
@@ -8,6 +9,7 @@ mod words;
 
 use std::sync::Arc;
 
+pub use self::border::BorderEvent;
 pub use self::facts::Severity;
 pub use self::outage::Outage;
 pub use self::side::Side;
@@ -15,8 +17,7 @@ use crate::offset::{LeaderEpoch, SourceOffset};
 use crate::topic::{PartitionKey, TopicId};
 use words::{after, again, and_others, at, batch_size, end, until};
 
-/// An event on a link. Events about a partition name it and the offsets concerned. The others name
-/// the lane or the generation.
+/// An event on a link, with the partition and offsets, or the lane or generation, concerned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Event {
     /// Retention deleted records before they were read.
@@ -52,8 +53,7 @@ pub enum Event {
         /// The next offset of the old incarnation.
         position: SourceOffset,
     },
-    /// A record's leader epoch is lower than an earlier one: another incarnation of the topic, or
-    /// an unclean election.
+    /// A leader epoch fell: another incarnation of the topic, or an unclean election.
     #[error("{partition}: the leader epoch fell from {seen} to {found} at offset {offset}")]
     EpochRegression {
         /// The source partition.
@@ -256,8 +256,7 @@ pub enum Event {
         /// The broker's error.
         reason: String,
     },
-    /// The target does not acknowledge a partition's records. The lane continues without the
-    /// partition and retries later.
+    /// The target does not acknowledge a partition's records. The lane continues without it.
     #[error(
         "{partition}: the target has not acknowledged its records for {waited_ms} ms ({reason}); other partitions continue, next attempt in {retry_ms} ms"
     )]
@@ -291,8 +290,7 @@ pub enum Event {
         /// The reason, and what to do.
         reason: String,
     },
-    /// A refused record could not be written to the quarantine topic. Its partition stops, so that
-    /// nothing passes the record.
+    /// A refused record could not be written to quarantine. Its partition stops.
     #[error("{partition}: stopped at offset {offset}: cannot write the record to quarantine ({reason}); will retry")]
     QuarantineFailed {
         /// The source partition.
@@ -302,8 +300,7 @@ pub enum Event {
         /// The source's error, and what to do.
         reason: String,
     },
-    /// The plugin chain cannot judge a batch, and waiting does not help: a plugin refuses the topic
-    /// or returns an invalid plan or topic name.
+    /// A plugin refuses the topic, or returns an invalid plan or topic name: waiting does not help.
     #[error("{partition}: plugin {plugin} failed on offsets {first}..={last}: {reason}")]
     PluginFailed {
         /// The source partition.
@@ -446,6 +443,9 @@ pub enum Event {
     /// Something that the link as a whole depends on is away, or back.
     #[error("{0}")]
     Outage(Outage),
+    /// The border of a lane.
+    #[error("{0}")]
+    Border(BorderEvent),
     /// A topic that the link keeps for itself is not as it should be. The link goes on.
     #[error("topic {topic}: {reason}")]
     LinkTopicUnfit {

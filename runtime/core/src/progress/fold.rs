@@ -7,11 +7,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Border, FORMAT, LaneRecord, Position, ProgressError, ProgressKey, ProgressRecord, Protects, ProtectsText,
-    RuleCounts, Skip,
+    Border, FORMAT, LaneRecord, Position, ProgressError, ProgressKey, Protects, ProtectsText, RuleCounts, Skip,
 };
 use crate::offset::OwnerEpoch;
-use crate::protects::{ByTopic, Protection, text_digest};
 use crate::topic::{PartitionKey, TopicId};
 
 /// Everything a new owner knows about a lane: the fold of its progress partition.
@@ -48,35 +46,6 @@ impl LaneProgress {
         let last = self.newest.as_ref().map(|newest| newest.owner);
         let skips = self.skips.iter().filter(|(_, skip)| Some(skip.owner) == last);
         skips.map(|(partition, skip)| (partition.clone(), skip.clone())).collect()
-    }
-
-    /// Returns the protection of a source topic's records, as the border has it. A text that is
-    /// gone or changed counts as a claim that this version does not know.
-    #[must_use]
-    pub fn protection(&self, topic: &str) -> Option<Protection> {
-        let digest = &self.protects.get(topic)?.digest;
-        let text = self.texts.get(digest).map(|text| &text.text).filter(|text| text_digest(text) == *digest);
-        let read = text.and_then(|text| Protection::read(text).ok());
-        Some(read.unwrap_or_else(|| Protection { unread: 1, ..Protection::default() }))
-    }
-
-    /// Returns the records to write so that progress has this protection of these topics: each text
-    /// once, and only what is not there yet.
-    #[must_use]
-    pub fn protects_records(&self, protection: &ByTopic) -> Vec<ProgressRecord> {
-        let mut texts = BTreeMap::new();
-        let mut records = Vec::new();
-        for (topic, protection) in protection {
-            let text: Arc<str> = protection.text().into();
-            let digest = text_digest(&text);
-            if self.texts.get(&digest).is_none_or(|known| known.text != text) {
-                texts.insert(Arc::clone(&digest), ProtectsText { text });
-            }
-            if self.protects.get(topic).is_none_or(|known| known.digest != digest) {
-                records.push(ProgressRecord::Protects(Arc::clone(topic), Protects { digest }));
-            }
-        }
-        texts.into_iter().map(|(digest, text)| ProgressRecord::Text(digest, text)).chain(records).collect()
     }
 
     /// Returns the ids of the target topics that the lane has written, each as the newest owner

@@ -5,6 +5,7 @@
 //! raises [`FORMAT`].
 
 mod fold;
+mod held;
 mod lane;
 mod position;
 mod resume;
@@ -18,6 +19,7 @@ use crate::offset::{OwnerEpoch, SourceOffset};
 use crate::topic::PartitionKey;
 
 pub use fold::{LaneProgress, ProgressFold};
+pub use held::{Agreement, BorderChange, ChainBorder, HeldBorder, Judged};
 pub use lane::{FORMAT, LaneBorder, LaneRecord, LinkIdentity};
 pub use position::{Position, TAILS_MAX, Tail, Tails, Totals};
 pub use resume::{ResumePoint, former_incarnations, is_ambiguous, resume_point};

@@ -218,33 +218,69 @@ fn the_protection_of_topics_is_stored_with_each_text_once() {
     );
     let now: ByTopic = [("a".into(), ssn.clone()), ("b".into(), both.clone()), ("c".into(), ssn.clone())].into();
     let mut log = Log::default();
-    let records = log.progress().protects_records(&now);
+    let chain = |generation: &str, protection: &ByTopic, agreement: Option<Agreement>| ChainBorder {
+        generation: generation.into(),
+        has_plugins: true,
+        protection: protection.clone(),
+        agreement,
+    };
+    let judge = |log: &Log, chain: &ChainBorder| HeldBorder::of(&log.progress()).judge(chain, 7);
+    let passes = |judged: Judged| match judged {
+        Judged::Passes(change) => change,
+        Judged::Looser(lost) => panic!("{lost:?}"),
+    };
+    let first = passes(judge(&log, &chain("g1", &now, None)));
+    let border = first.border.clone().unwrap();
+    assert_eq!((border.number, &*border.generation, &*border.why, border.at), (1, "g1", "first", 7));
+    let records = first.records;
     let texts = records.iter().filter(|record| matches!(record, ProgressRecord::Text(..))).count();
     assert_eq!((records.len(), texts), (5, 2));
     records.iter().for_each(|record| log.put(record));
+    let lane = LaneRecord { border: Some(border), ..LaneRecord::default() };
+    log.put(&ProgressRecord::Lane(lane));
     let known = log.progress();
-    assert_eq!(known.protects_records(&now), []);
-    let read: ByTopic = now.keys().map(|topic| (Arc::clone(topic), known.protection(topic).unwrap())).collect();
+    let held = HeldBorder::of(&known);
+    assert!(passes(judge(&log, &chain("g1", &now, None))).is_empty());
+    let read: ByTopic = now.keys().map(|topic| (Arc::clone(topic), held.protection(topic).unwrap())).collect();
     assert!(looser(&now, &read).is_empty() && looser(&read, &now).is_empty());
-    assert_eq!(known.protection("d"), None);
+    assert_eq!(held.protection("d"), None);
     // The border is compared by topic, and a topic that is not copied any more has nothing to lose.
     let weaker: ByTopic = [("a".into(), ssn.clone()), ("b".into(), ssn)].into();
     let lost: Vec<String> = looser(&read, &weaker).iter().map(|(topic, lost)| format!("{topic}: {lost}")).collect();
     assert_eq!(lost, ["b: key (rule s) is not protected any more"]);
-    assert_eq!(known.protects_records(&weaker).len(), 1);
+    assert_eq!(judge(&log, &chain("g2", &weaker, None)), Judged::Looser(looser(&read, &weaker)));
+    let agreement = Agreement { why: "accept".into(), by: "ops".into() };
+    let agreed = passes(judge(&log, &chain("g2", &weaker, Some(agreement.clone()))));
+    let border = agreed.border.unwrap();
+    assert_eq!((border.number, &*border.why, &*border.by), (2, "accept", "ops"));
+    assert_eq!((agreed.records.len(), agreed.loosened.len()), (1, 1));
+    // An agreement that nobody needed is not recorded, and a chain that protects more passes.
+    let tighter: ByTopic = [("a".into(), both.clone())].into();
+    let tightened = passes(judge(&log, &chain("g3", &tighter, Some(agreement))));
+    let border = tightened.border.clone().unwrap();
+    assert_eq!((border.number, &*border.why, &*border.by), (2, "protects as much", ""));
+    let mut changed = held.clone();
+    changed.change(&tightened);
+    assert_eq!(changed.judge(&chain("g3", &tighter, None), 8), Judged::Passes(BorderChange::default()));
+    assert!(matches!(changed.judge(&chain("g1", &now, None), 8), Judged::Looser(_)));
+    // A topic that was not copied before has nothing to lose, nor has a link without plugins.
+    let new: ByTopic = [("d".into(), Protection::default())].into();
+    assert_eq!(passes(judge(&log, &chain("g1", &new, None))), BorderChange::default());
+    let none = ChainBorder { has_plugins: false, ..chain("g0", &new, None) };
+    assert_eq!(HeldBorder::default().judge(&none, 7), Judged::Passes(BorderChange::default()));
     // A text that is gone, or is not the one that was written, is no acceptance.
     let digest = Arc::clone(&known.protects.get("b").unwrap().digest);
     for text in [None, Some("{\"claims\":[],\"sights\":[]}"), Some("no text")] {
         let mut changed = known.clone();
         changed.texts.remove(&digest);
         changed.texts.extend(text.map(|text| (Arc::clone(&digest), ProtectsText { text: text.into() })));
+        let changed = HeldBorder::of(&changed);
         let found = changed.protection("b").unwrap();
         assert_eq!((found.unread, found.claims.len()), (1, 0));
-        assert!(
-            changed
-                .protects_records(&now)
-                .contains(&ProgressRecord::Text(Arc::clone(&digest), ProtectsText { text: both.text().into() }))
-        );
+        assert!(matches!(changed.judge(&chain("g1", &now, None), 7), Judged::Looser(_)));
+        let agreement = Agreement { why: "accept".into(), by: "".into() };
+        let written = passes(changed.judge(&chain("g1", &now, Some(agreement)), 7)).records;
+        assert_eq!(written, [ProgressRecord::Text(Arc::clone(&digest), ProtectsText { text: both.text().into() })]);
     }
 }
 

@@ -84,6 +84,9 @@ impl Lane<'_> {
             topic.records_read += records;
             topic.bytes_read += bytes;
         });
+        if let Err(error) = self.judge_plugins(&key.topic, source_partitions)? {
+            return self.on_chain_error(stream, error, first, last, now).await;
+        }
         let processed = match self.chain.apply(batch, source_partitions) {
             Ok(processed) => processed,
             Err(error) => return self.on_chain_error(stream, error, first, last, now).await,

@@ -88,7 +88,7 @@ impl Lane<'_> {
     /// the lane is still this process's.
     fn progress_is_due(&self, draining: bool, now: Duration) -> bool {
         let idle = self.progress.is_idle_for(self.spec.limits.idle_interval, now);
-        let owes = || self.progress.owes_lane_record() || self.partitions.owes_progress();
+        let owes = || self.progress.owes_lane_facts() || self.partitions.owes_progress();
         let urgent = || owes() || self.maps_are_large();
         let has_reason = self.has_progress() && (idle || draining || urgent());
         has_reason || (!draining && self.ownership_is_due(now))
@@ -103,7 +103,7 @@ impl Lane<'_> {
 
     /// Returns whether there is progress to write.
     fn has_progress(&self) -> bool {
-        self.progress.owes_lane_record() || self.partitions.is_dirty()
+        self.progress.owes_lane_facts() || self.partitions.is_dirty()
     }
 
     /// Writes the offset map and progress of every partition that moved. They are sent from then
@@ -114,10 +114,13 @@ impl Lane<'_> {
         if !self.partitions.is_dirty() {
             self.partitions.claim();
         }
+        if let Some(event) = self.progress.take_border_event() {
+            self.emit(event);
+        }
         let Self { partitions, topics, progress, transactions, spec, caution, .. } = self;
         let ids = progress.ids_from(transactions.slot());
         let runs_max = caution.control_bytes_max(&spec.limits) / RUN_BYTES_MAX;
-        let mut records: Vec<ProgressRecord> = progress.take_lane_record().into_iter().collect();
+        let mut records: Vec<ProgressRecord> = progress.take_lane_facts();
         let mut maps: Vec<MapRecord> = Vec::new();
         for (stream, window) in partitions.iter_mut() {
             window.leave_transaction();

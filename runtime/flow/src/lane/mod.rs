@@ -9,6 +9,7 @@
 //! committed. Nothing is ever repaired in place.
 
 mod admit;
+mod border;
 mod commit;
 mod pauses;
 mod place;
@@ -26,6 +27,7 @@ use strait_core::Event;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::border::Border;
 use self::pauses::Timers;
 use self::place::UnplacedPartitions;
 use self::release::Release;
@@ -89,6 +91,7 @@ pub(crate) struct Lane<'a> {
     transactions: Transactions,
     in_flight: InFlight,
     progress: Progress,
+    border: Border,
     timers: Timers,
     release: Release,
     unplaced: UnplacedPartitions,

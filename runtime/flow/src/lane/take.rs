@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::progress::Position;
+use strait_core::progress::{HeldBorder, Position};
 use strait_core::{Event, Generation};
 
+use super::border::Border;
 use super::pauses::Timers;
 use super::place::UnplacedPartitions;
 use super::quarantine;
@@ -96,12 +97,17 @@ impl<'a> Lane<'a> {
             topics: TargetTopics::default(),
             transactions: Transactions::new(),
             in_flight: InFlight::default(),
+            border: Border::new(HeldBorder::of(&read)),
             progress: Progress::new(read, owner, taken, &topics, spec, now),
             timers: Timers::new(now),
             release: Release::default(),
             unplaced: UnplacedPartitions::default(),
         };
-        if let Err(error) = lane.place_mine(&topics, now).await {
+        let placed = match lane.judge_chain(&topics) {
+            Ok(()) => lane.place_mine(&topics, now).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = placed {
             lane.close_clients(ABORT_MAX).await;
             return Err(error);
         }

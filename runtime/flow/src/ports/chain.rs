@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::progress::ChainBorder;
+use strait_core::protects::Protection;
 use strait_core::{Batch, Generation, PartitionKey, Processed, SourceOffset};
 
 /// A plugin broke on a batch.
@@ -95,6 +97,15 @@ pub trait Chain: Send {
     /// # Errors
     /// [`ChainError`] if a plugin refuses the topic or the name is not allowed.
     fn target_topic(&mut self, topic: &str, partitions: u32) -> Result<Arc<str>, ChainError>;
+
+    /// Returns what the chain protects of a source topic's records, before it judges them.
+    ///
+    /// # Errors
+    /// [`ChainError`] if a plugin refuses the topic.
+    fn protection(&mut self, topic: &str, partitions: u32) -> Result<Protection, ChainError>;
+
+    /// Returns what the border of a lane needs to know of the chain, without what it protects.
+    fn border(&self) -> ChainBorder;
 
     /// Returns the plugins as they are now.
     fn generation(&self) -> Generation;

@@ -72,6 +72,7 @@ impl Facts {
             Some(LaneState::Taking) => "is being taken",
             Some(LaneState::Running) => "is running",
             Some(LaneState::Waiting) => "waits to be taken again",
+            Some(LaneState::Refused) => "refuses its plugins",
             None => "is not in this process",
         }
     }
@@ -107,7 +108,7 @@ impl Facts {
             (LaneState::Taking, None) => {
                 return format!("lane {number} has been taken for {waited} s, and nothing says what it waits for");
             }
-            (LaneState::Waiting, trouble) => {
+            (LaneState::Waiting | LaneState::Refused, trouble) => {
                 return format!("lane {number} failed: {}", trouble.unwrap_or("nothing says why"));
             }
         }

@@ -50,6 +50,11 @@ impl Coverage {
         }
     }
 
+    /// Returns the protection that follows from it.
+    pub(super) fn protection(&self) -> &Protection {
+        &self.protection
+    }
+
     /// Returns the parts that `new` does not cover. `None` covers nothing.
     pub(crate) fn missing_in(&self, new: Option<&Self>) -> Vec<String> {
         let nothing = Self::default();

@@ -22,6 +22,8 @@ use std::sync::Arc;
 use strait_core::batch::Batch;
 use strait_core::edit::{Disposition, Generation, OutRecord, Processed};
 use strait_core::offset::SourceOffset;
+use strait_core::progress::ChainBorder;
+use strait_core::protects::Protection;
 use strait_core::topic::PartitionKey;
 use strait_flow::ports::{Chain, ChainError, WarmUp};
 
@@ -300,6 +302,27 @@ impl Chain for PluginChain {
         }
         self.settle_output(true);
         self.names.of(&name).map_err(|reason| self.naming_error(reason))
+    }
+
+    fn protection(&mut self, topic: &str, partitions: u32) -> Result<Protection, ChainError> {
+        let mut name: Arc<str> = topic.into();
+        let mut protection = Protection::default();
+        for stage in &mut self.stages {
+            let plan = stage.plan(&name, partitions, &self.set);
+            let plan = plan.map_err(|e| chain_error(&self.set, Arc::clone(&stage.plugin.name), e))?;
+            protection.add(stage.protection(&name).cloned().unwrap_or_default());
+            name = plan.name.clone().unwrap_or(name);
+        }
+        self.settle_output(true);
+        Ok(protection)
+    }
+
+    fn border(&self) -> ChainBorder {
+        ChainBorder {
+            generation: Arc::clone(&self.set.digest),
+            has_plugins: !self.set.plugins.is_empty(),
+            ..ChainBorder::default()
+        }
     }
 
     fn generation(&self) -> Generation {

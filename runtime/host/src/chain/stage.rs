@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use strait_core::config::OnError;
 use strait_core::edit::{Disposition, Reject};
+use strait_core::protects::Protection;
 use strait_flow::ports::Next;
 
 use super::TOPICS_MAX;
@@ -61,6 +62,11 @@ impl Stage {
     /// Returns its coverage by topic; nothing if it is not required.
     pub(super) fn coverage(&self) -> impl Iterator<Item = (&Arc<str>, &Coverage)> {
         self.coverage.iter()
+    }
+
+    /// Returns its protection of a topic that it was asked about, if it is required.
+    pub(super) fn protection(&self, topic: &str) -> Option<&Protection> {
+        self.coverage.get(topic).map(Coverage::protection)
     }
 
     /// Returns the bytes of the linear memories of its instances.

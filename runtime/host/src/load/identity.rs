@@ -1,29 +1,28 @@
 //! Identities: of a plugin by its file and all that is set for it, and of a generation by its
 //! plugins.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use strait_core::edit::Generation;
-use strait_core::generation::{PluginConfig, PluginManifest};
+use strait_core::generation::{Manifest, NoDigest, PluginConfig, PluginManifest};
 
 use super::package::Package;
-use super::spec::{ChainSpec, PluginSpec};
+use super::spec::{ChainSpec, PluginSpec, TopicNaming};
 use crate::error::{ConfigMistake, LoadError, LoadProblem};
 use crate::text::hex;
 
 /// The interface that plugins speak.
 const WIT: &str = "0.1.0";
 
-/// Returns the identity of a plugin: its name, and digests of its file and of all that is set for
-/// it, with key ids in place of secrets.
-///
-/// # Errors
-/// [`LoadProblem::ConfigureRefused`]: the configuration has no digest.
-pub(super) fn identity(spec: &PluginSpec, file: &[u8]) -> Result<String, LoadProblem> {
+/// Returns a plugin as it stands in the manifest of its generation: its name, the digest of its
+/// file and all that is set for it, with key ids in place of secrets.
+pub(super) fn entry(spec: &PluginSpec, file: &[u8]) -> PluginManifest {
     let empty = Value::Object(Map::new());
     let used = if spec.config.is_null() { &empty } else { &spec.config };
     let written = spec.config_as_written.as_ref().filter(|written| !written.is_null()).unwrap_or(used);
-    let manifest = PluginManifest {
+    PluginManifest {
         name: spec.name.as_str().into(),
         digest: format!("sha256:{}", hex(file)).into(),
         wit: WIT.into(),
@@ -34,10 +33,28 @@ pub(super) fn identity(spec: &PluginSpec, file: &[u8]) -> Result<String, LoadPro
         may_see_raw: false,
         output_topics: [].into(),
         grants: spec.wasi.then(|| "wasi".into()).into_iter().collect(),
-    };
-    manifest.display().map_err(|error| {
-        LoadProblem::ConfigureRefused(vec![ConfigMistake { pointer: String::new(), message: error.to_string() }])
-    })
+    }
+}
+
+/// Returns the identity of a plugin for people.
+///
+/// # Errors
+/// [`LoadProblem::ConfigureRefused`]: the configuration has no digest.
+pub(super) fn identity(entry: &PluginManifest) -> Result<String, LoadProblem> {
+    entry.display().map_err(no_digest)
+}
+
+/// Returns the digest of a generation.
+///
+/// # Errors
+/// [`LoadProblem::ConfigureRefused`]: the configuration of a plugin has no digest.
+pub(super) fn digest(plugins: Vec<PluginManifest>, naming: &TopicNaming) -> Result<Arc<str>, LoadProblem> {
+    let naming = naming.apply("{topic}").into();
+    Manifest { plugins, naming, framing: Vec::new(), residency: false }.digest().map_err(no_digest)
+}
+
+fn no_digest(error: NoDigest) -> LoadProblem {
+    LoadProblem::ConfigureRefused(vec![ConfigMistake { pointer: String::new(), message: error.to_string() }])
 }
 
 pub(super) fn config_digest(written: &Value) -> String {
@@ -51,7 +68,8 @@ pub(super) fn config_digest(written: &Value) -> String {
 pub fn generation_of(spec: &ChainSpec) -> Result<Generation, LoadError> {
     let mut identities = Vec::new();
     for plugin in &spec.plugins {
-        let found = Package::digest(&plugin.source, &plugin.limits).and_then(|digest| identity(plugin, &digest));
+        let found =
+            Package::digest(&plugin.source, &plugin.limits).and_then(|digest| identity(&entry(plugin, &digest)));
         identities.push(found.map_err(|problem| LoadError {
             plugin: plugin.name.clone(),
             origin: plugin.source.to_string(),

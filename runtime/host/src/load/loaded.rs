@@ -5,8 +5,9 @@ use std::sync::atomic::AtomicU64;
 
 use serde_json::Value;
 use strait_core::config::OnError;
+use strait_core::generation::PluginManifest;
 
-use super::identity::{config_digest, identity};
+use super::identity::{config_digest, entry, identity};
 use super::manifest::Manifest;
 use super::package::Package;
 use super::schema;
@@ -41,6 +42,8 @@ pub(crate) struct LoadedPlugin {
     config: String,
     /// Name, digest and configuration.
     pub(crate) identity: String,
+    /// All that is set for it.
+    pub(super) entry: PluginManifest,
 }
 
 /// An instance of a loaded plugin does not start.
@@ -61,7 +64,8 @@ impl LoadedPlugin {
         let mut trial = Instance::start(engine, &pre, &spec.limits).map_err(|f| f.at("start"))?;
         let about = trial.describe(&spec.limits).map_err(|f| f.at("describe"))?;
         let manifest = Manifest::check(about, &spec.limits)?;
-        let identity = identity(&spec, &package.digest)?;
+        let entry = entry(&spec, &package.digest);
+        let identity = identity(&entry)?;
 
         let config = match spec.config {
             Value::Null => Value::Object(serde_json::Map::new()),
@@ -86,6 +90,7 @@ impl LoadedPlugin {
             on_error: spec.on_error,
             health,
             identity,
+            entry,
             source: spec.source,
             vouched: spec.trust.digest.is_some() || !spec.trust.keys.is_empty(),
             name: spec.name.into(),

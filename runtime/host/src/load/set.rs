@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use strait_core::edit::Generation;
 
-use super::identity::generation;
+use super::identity::{digest, generation};
 use super::loaded::LoadedPlugin;
 use super::spec::{ChainSpec, LinkInfo, TopicNaming};
 use crate::error::LoadError;
@@ -17,6 +17,8 @@ pub(crate) struct PluginSet {
     pub(crate) link: LinkInfo,
     pub(crate) naming: TopicNaming,
     pub(crate) generation: Generation,
+    /// Digest of all that decides what passes or is shown.
+    pub(crate) digest: Arc<str>,
 }
 
 impl PluginSet {
@@ -37,6 +39,13 @@ impl PluginSet {
         }
         let identities: Vec<&str> = plugins.iter().map(|p| p.identity.as_str()).collect();
         let generation = generation(&identities);
-        Ok(Self { engine: engine.clone(), plugins, link: spec.link, naming: spec.naming, generation })
+        let entries = plugins.iter().map(|plugin| plugin.entry.clone()).collect();
+        // Each plugin has a digest of its own by now.
+        let digest = digest(entries, &spec.naming).map_err(|problem| LoadError {
+            plugin: spec.link.link.clone(),
+            origin: "the plugins of the link".to_owned(),
+            problem,
+        })?;
+        Ok(Self { engine: engine.clone(), plugins, link: spec.link, naming: spec.naming, generation, digest })
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::edit::Generation;
+use strait_core::progress::Agreement;
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Clock, EventSink};
 use strait_flow::{lock, millis};
 
-use super::guard::loosened;
+use super::guard::{is_vouched, loosened};
 use super::history::{HistoryEntry, HistoryOutcome};
 use super::lane_chain::LaneChain;
 use super::report::{ChainState, TrialPhase};
@@ -54,6 +55,12 @@ pub enum OfferError {
         "there is no chain to go back to: nothing was reloaded since Strait was started, or it was rolled back already"
     )]
     NothingBefore,
+    /// The chain to go back to would protect less.
+    #[error(
+        "the chain to go back to would protect less than the active plugins: {}; if that is intended, confirm it with --confirm",
+        .0.join("; ")
+    )]
+    ProtectsLess(Vec<String>),
 }
 
 /// The active chain of a link, which a reload replaces. Cloning shares it.
@@ -78,13 +85,14 @@ impl ActiveChain {
     }
 
     /// Prepares a chain for every lane, which takes it at its next batch border. Blocks while
-    /// instances start.
+    /// instances start. With an `agreement` it may protect less than the active one.
     ///
     /// # Errors
     /// [`OfferError::NotReady`]: the active chain stays, and no lane saw the new one.
     pub fn offer(
         &self,
         chains: Arc<HostChains>,
+        agreement: Option<Agreement>,
         trial: Trial,
         probation: Duration,
         took: Duration,
@@ -92,7 +100,12 @@ impl ActiveChain {
         let shared = &self.shared;
         let _one_at_a_time = lock(&shared.reloading);
         let began = shared.now();
-        let version = shared.versions.add(chains);
+        let active = self.chains();
+        // Pinned or signed by an operator, who has looked at what the new file loses.
+        let vouched = || Agreement { why: "its file is pinned or signed".into(), by: Arc::default() };
+        let agreement = agreement.or_else(|| is_vouched(&active, &chains).then(vouched));
+        let falls_back = loosened(&chains, &active, &shared.topics()).is_ok_and(|losses| losses.is_empty());
+        let version = shared.versions.add(chains, agreement, falls_back);
         shared.prepare(&version)?;
         let now = shared.now();
         let took = took + now.saturating_sub(began);
@@ -118,11 +131,11 @@ impl ActiveChain {
 
     /// Goes back to the previous chain, at the lanes' next batch borders, and marks the active one
     /// as known bad: it is not loaded again until its file changes. A candidate on trial is dropped
-    /// instead.
+    /// instead. Only with `confirm` may the previous chain protect less.
     ///
     /// # Errors
     /// [`OfferError`]: the active chain stays.
-    pub fn rollback(&self, reason: &str) -> Result<HistoryEntry, OfferError> {
+    pub fn rollback(&self, reason: &str, confirm: bool) -> Result<HistoryEntry, OfferError> {
         let shared = &self.shared;
         let _one_at_a_time = lock(&shared.reloading);
         let state = shared.state();
@@ -135,6 +148,13 @@ impl ActiveChain {
         }
         let previous = state.previous.ok_or(OfferError::NothingBefore)?;
         let began = shared.now();
+        let losses = loosened(&state.active.chains, &previous.chains, &shared.topics())?;
+        if !losses.is_empty() && !confirm {
+            return Err(OfferError::ProtectsLess(losses));
+        }
+        let confirmed = Agreement { why: "confirmed".into(), by: "an operator, who rolled back".into() };
+        let agreement = Some(confirmed).filter(|_| !losses.is_empty());
+        let previous = shared.versions.add(Arc::clone(&previous.chains), agreement, false);
         shared.prepare(&previous)?;
         let took = shared.now().saturating_sub(began);
         shared.known_bad.add(&active, &previous.chains.generation());
@@ -198,6 +218,11 @@ impl ActiveChain {
     #[must_use]
     pub fn known_bad(&self, generation: &Generation) -> Option<String> {
         self.shared.known_bad.find(generation)
+    }
+
+    /// Sets the generation that the configuration accepts, whatever it loosens.
+    pub fn accept(&self, generation: Option<Arc<str>>) {
+        self.shared.accept(generation);
     }
 
     /// Forgets the plugins that broke before.

@@ -28,6 +28,15 @@ pub(super) fn loosened(
     Ok(found)
 }
 
+/// Returns whether a plugin has another file, for which a pin or a signature vouches.
+pub(super) fn is_vouched(old: &HostChains, new: &HostChains) -> bool {
+    let (old, new) = (&old.set().plugins, &new.set().plugins);
+    let changed = |(at, before): (usize, &Arc<LoadedPlugin>)| {
+        counterpart(old, at, new).is_some_and(|after| after.is_vouched_change(before))
+    };
+    old.iter().enumerate().any(changed)
+}
+
 /// Compares what the plugins declare. A plugin that is not required may go: the operator has
 /// already removed it from the configuration. A required one, or one whose file may do more than
 /// before, needs a confirmation.

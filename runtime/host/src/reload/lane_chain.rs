@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use strait_core::batch::Batch;
 use strait_core::edit::{Generation, Processed};
 use strait_core::offset::SourceOffset;
+use strait_core::progress::ChainBorder;
+use strait_core::protects::Protection;
 use strait_core::topic::PartitionKey;
 use strait_flow::lock;
 use strait_flow::ports::{Chain, ChainError, Next, WarmUp};
@@ -299,6 +301,18 @@ impl Chain for LaneChain {
     fn target_topic(&mut self, topic: &str, partitions: u32) -> Result<Arc<str>, ChainError> {
         self.adopt();
         self.active.chain.target_topic(topic, partitions)
+    }
+
+    fn protection(&mut self, topic: &str, partitions: u32) -> Result<Protection, ChainError> {
+        let protection = self.active.chain.protection(topic, partitions)?;
+        self.add_topic(&topic.into(), partitions);
+        Ok(protection)
+    }
+
+    fn border(&self) -> ChainBorder {
+        let border = self.active.chain.border();
+        let agreement = self.shared.agreement_to(&border.generation);
+        ChainBorder { agreement: agreement.or_else(|| self.active.version.agreement.clone()), ..border }
     }
 
     fn generation(&self) -> Generation {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use strait_core::progress::Agreement;
 use strait_flow::ports::ChainError;
 use strait_flow::{lock, millis};
 
@@ -29,12 +30,14 @@ pub(super) struct Shared {
     pub(super) history: History,
     pub(super) known_bad: KnownBad,
     comparison: Mutex<Comparison>,
+    /// The generation that the configuration accepts, whatever it loosens.
+    accepted: Mutex<Option<Arc<str>>>,
 }
 
 impl Shared {
     pub(super) fn new(deps: ActiveChainDeps, chains: Arc<HostChains>) -> Self {
         let versions = Versions::default();
-        let state = ReloadState::new(versions.add(chains));
+        let state = ReloadState::new(versions.add(chains, None, false));
         let history = History::new(&deps.link, Arc::clone(&deps.clock), Arc::clone(&deps.events));
         Self {
             deps,
@@ -46,6 +49,7 @@ impl Shared {
             history,
             known_bad: KnownBad::default(),
             comparison: Mutex::default(),
+            accepted: Mutex::default(),
         }
     }
 
@@ -150,6 +154,17 @@ impl Shared {
         state.restore(Arc::clone(&good));
         self.publish(&mut state);
         Some((broken, good))
+    }
+
+    /// Sets the generation that the configuration accepts.
+    pub(super) fn accept(&self, generation: Option<Arc<str>>) {
+        *lock(&self.accepted) = generation;
+    }
+
+    /// Returns the agreement to a generation, if the configuration accepts it.
+    pub(super) fn agreement_to(&self, generation: &str) -> Option<Agreement> {
+        let is_accepted = lock(&self.accepted).as_deref() == Some(generation);
+        is_accepted.then(|| Agreement { why: "accepted".into(), by: "accept in the configuration".into() })
     }
 
     pub(super) fn comparison(&self) -> Comparison {

@@ -43,11 +43,14 @@ impl ReloadState {
         Self { revision: 1, active, standby: None, previous: None }
     }
 
-    /// Makes a chain active, on probation: the previous one goes on standby.
+    /// Makes a chain active, on probation: the previous one goes on standby. If that would protect
+    /// less, there is no way back by itself.
     pub(super) fn activate(&mut self, version: Arc<ChainVersion>, until: Duration, probation: Duration) {
+        let falls_back = version.falls_back;
         let previous = std::mem::replace(&mut self.active, version);
         self.previous = Some(Arc::clone(&previous));
-        self.standby = Some(Standby { role: Role::Previous, version: previous, until, probation });
+        let standby = Standby { role: Role::Previous, version: previous, until, probation };
+        self.standby = Some(standby).filter(|_| falls_back);
     }
 
     /// Goes back to a chain; nothing is left to go back to.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use strait_core::progress::Agreement;
 use strait_flow::lock;
 
 use crate::factory::{CounterValue, HostChains};
@@ -12,6 +13,10 @@ use crate::factory::{CounterValue, HostChains};
 pub(super) struct ChainVersion {
     pub(super) number: u64,
     pub(super) chains: Arc<HostChains>,
+    /// An operator has agreed to it, whatever it loosens.
+    pub(super) agreement: Option<Agreement>,
+    /// The chain that it replaces protects as much, and takes over if it breaks on probation.
+    pub(super) falls_back: bool,
     retired: Arc<Counters>,
 }
 
@@ -44,9 +49,15 @@ impl Drop for ChainVersion {
 
 impl Versions {
     /// Numbers a loaded chain, from 1.
-    pub(super) fn add(&self, chains: Arc<HostChains>) -> Arc<ChainVersion> {
+    pub(super) fn add(
+        &self,
+        chains: Arc<HostChains>,
+        agreement: Option<Agreement>,
+        falls_back: bool,
+    ) -> Arc<ChainVersion> {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let version = Arc::new(ChainVersion { number, chains, retired: Arc::clone(&self.retired) });
+        let version =
+            Arc::new(ChainVersion { number, chains, agreement, falls_back, retired: Arc::clone(&self.retired) });
         let mut in_use = lock(&self.in_use);
         in_use.retain(|version| version.strong_count() > 0);
         in_use.push(Arc::downgrade(&version));

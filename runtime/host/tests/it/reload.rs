@@ -35,7 +35,7 @@ fn slot(guest: &Guest) -> (Arc<World>, ActiveChain) {
 }
 
 fn offer(slot: &ActiveChain, guest: &Guest, trial: Trial) -> Result<(), OfferError> {
-    slot.offer(load(guest), trial, PROBATION, Duration::ZERO).map(drop)
+    slot.offer(load(guest), None, trial, PROBATION, Duration::ZERO).map(drop)
 }
 
 /// Returns the first record's value after the chain, and the generation that judged it.
@@ -66,7 +66,7 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_previous_one_is
     let (first, old) = judged(&mut one);
     assert_eq!((first.as_str(), value(&mut two).as_str()), ("old", "old"));
     assert_eq!(slot.state().standing, TrialPhase::Steady);
-    assert!(matches!(slot.rollback("no"), Err(OfferError::NothingBefore)));
+    assert!(matches!(slot.rollback("no", false), Err(OfferError::NothingBefore)));
 
     offer(&slot, &version("new"), Trial::Direct).unwrap();
     let state = slot.state();
@@ -90,7 +90,7 @@ fn every_lane_takes_the_new_generation_at_its_next_batch_and_the_previous_one_is
     assert_eq!(value(&mut one), "new");
 
     // An operator rolls back; the version is known bad until it is forgiven.
-    slot.rollback("slow").unwrap();
+    slot.rollback("slow", false).unwrap();
     assert_eq!([value(&mut one), value(&mut two), value(&mut three)], ["old", "old", "old"]);
     assert_eq!(slot.known_bad(&load(&version("new")).generation()).as_deref(), Some(new.as_str()));
     slot.forgive();
@@ -133,7 +133,7 @@ fn the_version_of_a_lanes_chain_changes_only_when_other_plugins_judge() {
     slot.tick();
     offer(&slot, &version("canary"), Trial::Canary { time: PROBATION, partition: 2 }).unwrap();
     now(true);
-    slot.rollback("enough").unwrap();
+    slot.rollback("enough", false).unwrap();
     now(true);
 }
 
@@ -302,7 +302,7 @@ fn a_candidate_is_compared_in_the_shadow_or_judges_one_partition_before_it_is_ac
     assert_eq!(value(&mut chain), "new");
     offer(&slot, &version("canary"), Trial::Canary { time, partition: 3 }).unwrap();
     assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("canary", TrialPhase::Canary));
-    slot.rollback("looked bad").unwrap();
+    slot.rollback("looked bad", false).unwrap();
     assert_eq!(value(&mut chain), "new");
     offer(&slot, &trap, Trial::Canary { time, partition: 3 }).unwrap();
     assert_eq!((value(&mut chain).as_str(), slot.state().standing), ("new", TrialPhase::Steady));

@@ -197,7 +197,7 @@ fn a_reload_warms_the_new_plugins_up_and_one_that_breaks_is_rolled_back() {
         match from {
             10 => {
                 lookback = 12;
-                slot.offer(load(vec![plugin(12)]), Trial::Direct, probation, Duration::ZERO).unwrap();
+                slot.offer(load(vec![plugin(12)]), None, Trial::Direct, probation, Duration::ZERO).unwrap();
             }
             // It is warmed up and breaks on the first batch that it judges. The previous chain
             // judges the batch after a warm-up of its own.
@@ -208,7 +208,7 @@ fn a_reload_warms_the_new_plugins_up_and_one_that_breaks_is_rolled_back() {
                     ..crate::support::guest::Guest::default()
                 };
                 let broken = crate::support::load_bytes(&breaks.wasm(), |_| {}).unwrap();
-                slot.offer(broken, Trial::Direct, probation, Duration::ZERO).unwrap();
+                slot.offer(broken, None, Trial::Direct, probation, Duration::ZERO).unwrap();
             }
             _ => {}
         }
@@ -238,7 +238,7 @@ fn canaries_and_shadows_have_instances_of_their_own() {
         let log = Log::new(&[]);
         for from in (0..RECORDS).step_by(5) {
             if from == 10 {
-                slot.offer(load(vec![plugin(12)]), trial, Duration::from_secs(5), Duration::ZERO).unwrap();
+                slot.offer(load(vec![plugin(12)]), None, trial, Duration::from_secs(5), Duration::ZERO).unwrap();
             }
             if from == 25 {
                 world.pass(Duration::from_secs(60));
@@ -310,7 +310,7 @@ fn a_candidate_without_room_in_the_memory_budget_is_rolled_back_and_delays_nothi
         let log = Log::new(&[]);
         for from in (0..RECORDS).step_by(5) {
             if from == 10 {
-                slot.offer(load(12), trial, Duration::from_secs(5), Duration::ZERO).unwrap();
+                slot.offer(load(12), None, trial, Duration::from_secs(5), Duration::ZERO).unwrap();
             }
             check(&log, LOOKBACK, &judge(&mut *chain, &log, &log.batch(from, from + 5).unwrap()));
         }

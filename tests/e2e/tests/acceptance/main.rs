@@ -16,6 +16,7 @@
 mod admin;
 mod bad_input;
 mod batches;
+mod border;
 mod chaos;
 mod clouds;
 mod copy;

@@ -8,6 +8,7 @@ use strait_flow::{DeliveryMode, OnGap};
 
 use super::Watch;
 use crate::cluster::Cluster;
+use crate::world::plugins::LEVEL_MAX;
 use crate::world::{Faults, World};
 
 /// Virtual time within which everything must arrive once the faults have ended, in seconds.
@@ -73,6 +74,11 @@ async fn calm(cluster: &mut Cluster) {
         world.hooks.clear();
         // Some operators repair what stopped their partitions, and others do not.
         world.mended |= world.rng.chance(500);
+        // The operator agrees at last, so that every lane takes the plugins.
+        world.deploy(LEVEL_MAX, true);
+        for proc in 0..world.procs.len() {
+            world.load_plugins(proc);
+        }
         if world.rng.chance(500) {
             world.target.fixed.clear();
         }

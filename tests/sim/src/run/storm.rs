@@ -7,6 +7,7 @@ use strait_flow::DeliveryMode;
 
 use crate::cluster::Cluster;
 use crate::rng::Rng;
+use crate::world::plugins::LEVEL_MAX;
 use crate::world::target::{ROUTED, target_name};
 use crate::world::{Faults, Hook, Point, Sim, World};
 
@@ -59,6 +60,7 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
         let share = if (9..=11).contains(&index) { 120 } else { 450 };
         *weight = if rng.chance(share) { rng.within(1, 10) } else { 0 };
     }
+    let deploys = rng.chance(300);
     for _ in 0..rng.within(2, 3) {
         cluster.start_process();
     }
@@ -79,6 +81,9 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
         cluster.bury().await;
         replace_dead(&mut cluster, &mut rng);
         let keys = sim.lock().source.partitions();
+        if deploys && rng.chance(15) {
+            deploy(&cluster, &mut rng);
+        }
         if rng.chance(10) && !keys.is_empty() {
             let key = &keys[rng.index(keys.len())];
             cluster.ask_for_retry(&key.topic, key.partition);
@@ -88,6 +93,19 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
         }
     }
     cluster
+}
+
+/// An operator replaces the plugins. Some processes load them later, and others when they restart.
+fn deploy(cluster: &Cluster, rng: &mut Rng) {
+    let alive = cluster.alive();
+    let mut world = cluster.sim.lock();
+    let (level, agreed) = (rng.index(LEVEL_MAX + 1), rng.chance(300));
+    world.deploy(level, agreed);
+    for proc in alive {
+        if rng.chance(800) {
+            world.after(rng.below(3_000), move |world| world.load_plugins(proc));
+        }
+    }
 }
 
 fn traffic(sim: &Sim, rng: &mut Rng) {

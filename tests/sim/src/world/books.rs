@@ -75,13 +75,27 @@ impl World {
         let entries = self.target.txns[txn].entries.clone();
         let data: Vec<Datum> = entries.iter().filter_map(|(t, p, o)| self.datum(*t, *p, *o)).collect();
         let mut progress = Vec::new();
+        let mut facts = Vec::new();
         let mut maps = Vec::new();
+        let mut owner = None;
         for (topic, partition, offset) in entries {
-            match self.target.log(topic, partition).map(|log| log.entries[offset as usize].content.clone()) {
-                Some(Content::Progress(stored)) => progress.extend(self.position_in(&stored)),
+            let entry = self.target.log(topic, partition).map(|log| log.entries[offset as usize].clone());
+            let client = entry.as_ref().map_or(usize::MAX, |entry| entry.client);
+            match entry.map(|entry| entry.content) {
+                Some(Content::Progress(stored)) => {
+                    match self.position_in(&stored) {
+                        Some(position) => progress.push(position),
+                        None => facts.push(stored),
+                    }
+                    owner = u32::try_from(partition).ok().map(|lane| (lane, client));
+                }
                 Some(Content::Map(stored)) => maps.extend(self.map_in(&stored)),
                 _ => {}
             }
+        }
+        if let Some((lane, client)) = owner {
+            let records: Vec<u64> = data.iter().map(|datum| datum.record).collect();
+            self.check_border(lane, client, &records, &facts);
         }
         let claims = self.check_maps(&maps, &data);
         let mut touched: BTreeMap<PartitionKey, SourceOffset> = BTreeMap::new();

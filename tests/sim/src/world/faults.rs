@@ -65,6 +65,8 @@ pub enum Bug {
     ReadByName,
     /// A warm-up is one offset shorter than the plugins asked for.
     ShortMemory,
+    /// Plugins that protect less are taken for agreed.
+    AgreedByAll,
 }
 
 /// A point of the protocol, at which a hook may run.

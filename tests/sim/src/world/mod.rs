@@ -9,6 +9,7 @@ pub mod books;
 pub mod client;
 mod fate;
 mod faults;
+pub mod plugins;
 mod sim;
 pub mod source;
 pub mod stored;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 use self::books::Books;
 use self::client::Client;
 pub use self::faults::{Bug, Faults, Hook, Point};
+use self::plugins::Plugins;
 pub use self::sim::{Frozen, Sim, retry};
 use self::source::{Rules, SourceCluster};
 use self::target::TargetCluster;
@@ -70,6 +72,8 @@ pub struct World {
     pub rules: Rules,
     /// Other plugins have replaced those that broke on records, and they do not break.
     pub mended: bool,
+    /// The plugins of the processes.
+    pub plugins: Plugins,
     /// Smallest and largest latency of a request, one way, in milliseconds.
     pub latency_ms: (u64, u64),
     /// Progress and map topics refuse larger batches.
@@ -113,6 +117,7 @@ impl World {
             lanes: 2,
             rules,
             mended: false,
+            plugins: Plugins::default(),
             latency_ms: (1, 15),
             control_bytes_max: usize::MAX,
             procs: Vec::new(),

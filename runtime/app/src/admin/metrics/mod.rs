@@ -179,7 +179,7 @@ fn lanes(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let mut partitions = Vec::new();
     for (view, work) in working(links) {
         let all = work.status.lanes();
-        for name in ["taking", "running", "waiting"] {
+        for name in ["taking", "running", "waiting", "refused"] {
             let count = all.values().filter(|lane| lane_state(lane.state) == name).count();
             lanes.push((view.labels(&[("state", name)]), number(count as u64)));
         }

@@ -1,5 +1,6 @@
 //! `strait check`: runs steps, each with a result. Changes nothing.
 
+mod border;
 mod line;
 mod quarantine;
 pub mod steps;

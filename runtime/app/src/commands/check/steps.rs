@@ -12,6 +12,7 @@ use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::probe::{AppendTime, ClusterInfo, missing_operations, probe, topics_with_append_time};
 use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, SocketBuffers, probe_transactions};
 
+use super::border::border;
 use super::line::{buffers_of, line};
 use super::quarantine::quarantine;
 use super::{Outcome, Step, target_topics};
@@ -60,7 +61,9 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         sides.lines(&mut steps);
         let names = sides.topics(chain, &mut steps).await;
         target_topics::check(&sides, &names, &mut steps).await;
-        target_topics::check_own(&sides, &mut steps).await;
+        if target_topics::check_own(&sides, &mut steps).await {
+            border(&sides, chain, &names, &mut steps).await;
+        }
         sides.permissions(&names, &mut steps).await;
         sides.transactions(&mut steps).await;
         sides.timestamps(&names, &mut steps).await;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use strait_core::Event;
+use strait_core::progress::progress_topic;
 use strait_flow::ports::{EventSink, SourceTopic};
 use strait_kafka::{KafkaTargetTopics, Outlook, Outlooks, TopicMaker};
 
@@ -37,16 +38,19 @@ pub async fn check(sides: &Sides<'_>, names: &[(SourceTopic, Arc<str>)], steps: 
     report(&name, outlooks, steps);
 }
 
-/// Asks the target about the link's own topics, and reports settings of them that do harm.
-pub async fn check_own(sides: &Sides<'_>, steps: &mut Vec<Step>) {
+/// Asks the target about the link's own topics, and reports settings of them that do harm. Returns
+/// whether there is progress to read.
+pub async fn check_own(sides: &Sides<'_>, steps: &mut Vec<Step>) -> bool {
     let (name, target) = (format!("own topics of {}", sides.link.name), &sides.target.config);
     let outlook = match own_topics(sides.link, target, sides.link.lanes_to_create(), TIMEOUT).outlook().await {
         Ok(outlook) => outlook,
         Err(error) => {
             steps.push(Step::new(name, Outcome::Failed, error.to_string()));
-            return;
+            return false;
         }
     };
+    let progress = progress_topic(&sides.link.name);
+    let is_there = outlook.missing.iter().all(|(topic, _)| **topic != *progress);
     report(&name, outlook.missing, steps);
     match outlook.unfit {
         Ok(unfit) => steps.extend(
@@ -54,6 +58,7 @@ pub async fn check_own(sides: &Sides<'_>, steps: &mut Vec<Step>) {
         ),
         Err(error) => steps.push(Step::new(name, Outcome::Failed, error.to_string())),
     }
+    is_there
 }
 
 fn report(name: &str, outlooks: Outlooks, steps: &mut Vec<Step>) {

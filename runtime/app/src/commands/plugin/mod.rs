@@ -24,7 +24,7 @@ pub fn plugin(command: &PluginCommand) -> End {
         PluginCommand::Reload { on, confirm, force } => {
             reload::send(on, Request::Reload { confirm: *confirm, force: *force })
         }
-        PluginCommand::Rollback(on) => reload::send(on, Request::Rollback),
+        PluginCommand::Rollback { on, confirm } => reload::send(on, Request::Rollback { confirm: *confirm }),
         PluginCommand::History(on) => reload::history(on),
         PluginCommand::Keygen { key } => trust::keygen(key),
         PluginCommand::Sign { key, file } => trust::sign(key, file),

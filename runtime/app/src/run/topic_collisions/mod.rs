@@ -13,6 +13,8 @@ use strait_flow::lock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use strait_core::progress::ChainBorder;
+use strait_core::protects::Protection;
 use strait_core::{Batch, Generation, PartitionKey, Processed, SourceOffset};
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Next, SourceTopic, WarmUp};
 use tokio::sync::watch;
@@ -186,6 +188,14 @@ impl Chain for GuardedChain {
     fn target_topic(&mut self, topic: &str, partitions: u32) -> Result<Arc<str>, ChainError> {
         self.check(topic)?;
         self.chain.target_topic(topic, partitions)
+    }
+
+    fn protection(&mut self, topic: &str, partitions: u32) -> Result<Protection, ChainError> {
+        self.chain.protection(topic, partitions)
+    }
+
+    fn border(&self) -> ChainBorder {
+        self.chain.border()
     }
 
     fn generation(&self) -> Generation {

@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use strait_core::batch::{BatchBuilder, TimestampType};
+use strait_core::progress::ChainBorder;
+use strait_core::protects::Protection;
 use strait_core::{LeaderEpoch, TopicId};
 
 use super::*;
@@ -69,6 +71,14 @@ impl Chain for Stripping {
         plugins.1 += 1;
         let stripped = topic.split('.').next().unwrap();
         Ok(if plugins.0 == "strips" { stripped.into() } else { topic.into() })
+    }
+
+    fn protection(&mut self, _topic: &str, _partitions: u32) -> Result<Protection, ChainError> {
+        Ok(Protection::default())
+    }
+
+    fn border(&self) -> ChainBorder {
+        ChainBorder::default()
     }
 
     fn generation(&self) -> Generation {

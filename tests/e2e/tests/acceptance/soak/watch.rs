@@ -46,9 +46,18 @@ impl Standstill {
         if let Some(lane) = subject.strip_prefix("lane ") {
             return lane.split(' ').next() == Some(&lane_of(&self.topic, self.partition, lanes).0.to_string());
         }
-        let is_partition = subject.rsplit_once('-').is_some_and(|(_, number)| number.parse::<u32>().is_ok());
-        subject == format!("{}-{}", self.topic, self.partition) || !(is_partition || rest.is_empty())
+        let Some((topic, partition)) = place(subject) else { return !rest.is_empty() };
+        // One event can stand for several partitions of a lane, and says how many.
+        let own_lane = || lane_of(topic, partition, lanes) == lane_of(&self.topic, self.partition, lanes);
+        let is_of_all = line.field("event") == Some("standing_still") && rest.contains("; so do ") && own_lane();
+        (topic, partition) == (self.topic.as_str(), self.partition) || is_of_all
     }
+}
+
+/// Returns the topic and partition that a message is about, if it is about one.
+fn place(subject: &str) -> Option<(&str, i32)> {
+    let (topic, partition) = subject.rsplit_once('-')?;
+    Some((topic, partition.parse().ok()?))
 }
 
 struct Seen {

@@ -1,0 +1,158 @@
+//! The border that a lane holds, and the judgement of a chain against it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{LaneBorder, LaneProgress, ProgressRecord, Protects, ProtectsText};
+use crate::protects::{ByTopic, Loosening, Protection, looser, text_digest};
+
+/// What a chain says of itself before it comes into force in a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChainBorder {
+    /// Digest of all that decides what passes or is shown.
+    pub generation: Arc<str>,
+    /// It has plugins.
+    pub has_plugins: bool,
+    /// The protection that it gives, by source topic. A topic that it refuses is missing: it copies
+    /// no record of it.
+    pub protection: ByTopic,
+    /// An operator has agreed to it, whatever it loosens.
+    pub agreement: Option<Agreement>,
+}
+
+/// The agreement of an operator to a chain that protects less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// How it was given.
+    pub why: Arc<str>,
+    /// Who gave it, as far as that is known.
+    pub by: Arc<str>,
+}
+
+/// The border that a lane holds: what its records are protected by at least.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeldBorder {
+    border: Option<LaneBorder>,
+    protects: BTreeMap<Arc<str>, Protects>,
+    texts: BTreeMap<Arc<str>, ProtectsText>,
+}
+
+/// The judgement of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// It may come into force. This is to be written with its first record, or before.
+    Passes(BorderChange),
+    /// It would protect less, in these ways by source topic, and nobody has agreed to it.
+    Looser(Vec<(Arc<str>, Loosening)>),
+}
+
+/// What changes in the border of a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BorderChange {
+    /// The new border, where it changes.
+    pub border: Option<LaneBorder>,
+    /// What it protects, where that is not written yet: each text once.
+    pub records: Vec<ProgressRecord>,
+    /// The ways in which it protects less than before, to which an operator has agreed.
+    pub loosened: Vec<(Arc<str>, Loosening)>,
+}
+
+impl BorderChange {
+    /// Returns whether nothing is to be written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.border.is_none() && self.records.is_empty()
+    }
+}
+
+impl HeldBorder {
+    /// Takes the border from what progress holds.
+    #[must_use]
+    pub fn of(progress: &LaneProgress) -> Self {
+        Self {
+            border: progress.lane.as_ref().and_then(|lane| lane.border.clone()),
+            protects: progress.protects.clone(),
+            texts: progress.texts.clone(),
+        }
+    }
+
+    /// Returns the protection of a source topic's records. A text that is gone or changed counts as
+    /// a claim that this version does not know. `None`: nothing is known of the topic.
+    #[must_use]
+    pub fn protection(&self, topic: &str) -> Option<Protection> {
+        let digest = &self.protects.get(topic)?.digest;
+        let text = self.texts.get(digest).map(|text| &text.text).filter(|text| text_digest(text) == *digest);
+        let read = text.and_then(|text| Protection::read(text).ok());
+        Some(read.unwrap_or_else(|| Protection { unread: 1, ..Protection::default() }))
+    }
+
+    /// Judges a chain before it comes into force. `at` is the time in milliseconds since the Unix
+    /// epoch.
+    #[must_use]
+    pub fn judge(&self, chain: &ChainBorder, at: i64) -> Judged {
+        let held = chain.protection.keys().filter_map(|topic| Some((Arc::clone(topic), self.protection(topic)?)));
+        let loosened = looser(&held.collect(), &chain.protection);
+        let agreement = chain.agreement.as_ref().filter(|_| !loosened.is_empty());
+        if !loosened.is_empty() && agreement.is_none() {
+            return Judged::Looser(loosened);
+        }
+        let records = self.records(&chain.protection);
+        // A link without plugins has nothing to hold.
+        let needs_border = chain.has_plugins || self.border.is_some() || !records.is_empty();
+        let is_other = self.border.as_ref().is_none_or(|border| border.generation != chain.generation);
+        let border = (needs_border && (is_other || agreement.is_some())).then(|| LaneBorder {
+            number: self.border.as_ref().map_or(0, |border| border.number) + 1,
+            generation: Arc::clone(&chain.generation),
+            why: match agreement {
+                Some(agreement) => Arc::clone(&agreement.why),
+                None if self.border.is_none() => "first".into(),
+                None => "protects as much".into(),
+            },
+            by: agreement.map(|agreement| Arc::clone(&agreement.by)).unwrap_or_default(),
+            at,
+            ..LaneBorder::default()
+        });
+        Judged::Passes(BorderChange { border, records, loosened })
+    }
+
+    /// Takes over a change that is to be written.
+    pub fn change(&mut self, change: &BorderChange) {
+        if let Some(border) = &change.border {
+            self.border = Some(border.clone());
+        }
+        for record in &change.records {
+            match record {
+                ProgressRecord::Protects(topic, protects) => {
+                    self.protects.insert(Arc::clone(topic), protects.clone());
+                }
+                ProgressRecord::Text(digest, text) => {
+                    self.texts.insert(Arc::clone(digest), text.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns the records to write so that progress has this protection of these topics: each text
+    /// once, before the topics that name it, and only what is not there yet. A topic of which
+    /// nothing was ever protected needs none.
+    fn records(&self, protection: &ByTopic) -> Vec<ProgressRecord> {
+        let mut texts = BTreeMap::new();
+        let mut records = Vec::new();
+        for (topic, protection) in protection {
+            let known = self.protects.get(topic);
+            if known.is_none() && *protection == Protection::default() {
+                continue;
+            }
+            let text: Arc<str> = protection.text().into();
+            let digest = text_digest(&text);
+            if self.texts.get(&digest).is_none_or(|known| known.text != text) {
+                texts.insert(Arc::clone(&digest), ProtectsText { text });
+            }
+            if known.is_none_or(|known| known.digest != digest) {
+                records.push(ProgressRecord::Protects(Arc::clone(topic), Protects { digest }));
+            }
+        }
+        texts.into_iter().map(|(digest, text)| ProgressRecord::Text(digest, text)).chain(records).collect()
+    }
+}

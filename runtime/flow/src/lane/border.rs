@@ -1,0 +1,136 @@
+//! The border of the lane: plugins that protect less than the ones before do not come into force by
+//! themselves. They are judged before the first record that they would let pass.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use strait_core::progress::{BorderChange, ChainBorder, HeldBorder, Judged};
+use strait_core::protects::{ByTopic, Loosening};
+use strait_core::{BorderEvent, Event, Generation};
+
+use super::Lane;
+use crate::error::LaneError;
+use crate::ports::{ChainError, SourceTopic};
+
+/// Ways in which plugins protect less that are reported one by one.
+const LOSSES_MAX: usize = 5;
+
+/// What the lane holds, and the plugins that were judged by it in this attempt.
+#[derive(Debug)]
+pub(crate) struct Border {
+    held: HeldBorder,
+    judged: Generation,
+    /// The source topics that they were judged for.
+    topics: BTreeSet<Arc<str>>,
+}
+
+impl Border {
+    pub fn new(held: HeldBorder) -> Self {
+        Self { held, judged: Generation::default(), topics: BTreeSet::new() }
+    }
+
+    /// Returns whether these plugins may judge records of the topic.
+    fn covers(&self, plugins: &Generation, topic: &str) -> bool {
+        self.judged == *plugins && self.topics.contains(topic)
+    }
+
+    /// Judges plugins for some topics.
+    ///
+    /// # Errors
+    /// The ways in which they protect less.
+    fn judge(
+        &mut self,
+        plugins: Generation,
+        chain: &ChainBorder,
+        at: i64,
+    ) -> Result<BorderChange, Vec<(Arc<str>, Loosening)>> {
+        let change = match self.held.judge(chain, at) {
+            Judged::Passes(change) => change,
+            Judged::Looser(losses) => return Err(losses),
+        };
+        self.held.change(&change);
+        if self.judged != plugins {
+            self.topics.clear();
+            self.judged = plugins;
+        }
+        self.topics.extend(chain.protection.keys().map(Arc::clone));
+        Ok(change)
+    }
+}
+
+impl Lane<'_> {
+    /// Judges the plugins for all source topics. A topic that they refuse is judged with its first
+    /// record, if they take it then.
+    pub(super) fn judge_chain(&mut self, topics: &[SourceTopic]) -> Result<(), LaneError> {
+        let mut protection = BTreeMap::new();
+        for SourceTopic { topic, partitions, .. } in topics {
+            if let Ok(found) = self.chain.protection(topic, partitions.unsigned_abs()) {
+                protection.insert(Arc::clone(topic), found);
+            }
+        }
+        self.hold_border(protection)
+    }
+
+    /// Judges the plugins before they judge records of this topic. Returns their error, if they
+    /// refuse it.
+    pub(super) fn judge_plugins(
+        &mut self,
+        topic: &Arc<str>,
+        partitions: u32,
+    ) -> Result<Result<(), ChainError>, LaneError> {
+        let plugins = self.chain.generation();
+        if self.border.covers(&plugins, topic) {
+            return Ok(Ok(()));
+        }
+        if self.border.judged != plugins {
+            let topics = Arc::clone(&self.deps.topics.borrow());
+            self.judge_chain(&topics)?;
+        }
+        if !self.border.covers(&plugins, topic) {
+            match self.chain.protection(topic, partitions) {
+                Ok(found) => self.hold_border([(Arc::clone(topic), found)].into())?,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Judges what the plugins protect of these topics. What changes in the border is written with
+    /// the next progress, which no record that they let pass comes before.
+    fn hold_border(&mut self, protection: ByTopic) -> Result<(), LaneError> {
+        let plugins = self.chain.generation();
+        let chain = ChainBorder { protection, ..self.chain.border() };
+        let at = self.deps.clock.unix_ms();
+        let change = match self.border.judge(plugins.clone(), &chain, at) {
+            Ok(change) => change,
+            Err(losses) => {
+                let digest = chain.generation;
+                return Err(LaneError::Looser { generation: plugins.0, digest, losses: words(&losses) });
+            }
+        };
+        // That plugins protect as much as before is no news.
+        let border = change.border.as_ref().filter(|border| border.number == 1 || !change.loosened.is_empty());
+        let event = border.map(|border| {
+            Event::Border(BorderEvent::Changed {
+                lane: self.spec.lane.0,
+                number: border.number,
+                generation: plugins.0,
+                why: Arc::clone(&border.why),
+                loosened: words(&change.loosened),
+            })
+        });
+        self.progress.owe_border(change, event);
+        Ok(())
+    }
+}
+
+/// Returns the losses in words, by topic.
+fn words(losses: &[(Arc<str>, Loosening)]) -> String {
+    let mut words: Vec<String> =
+        losses.iter().take(LOSSES_MAX).map(|(topic, loosening)| format!("{loosening} (topic {topic})")).collect();
+    let more = losses.len().saturating_sub(LOSSES_MAX);
+    if more > 0 {
+        words.push(format!("and {more} more"));
+    }
+    words.join("; ")
+}
