@@ -32,7 +32,7 @@ pub(crate) struct Progress {
     lane: LaneRecord,
     /// It is to be written: the lane is new, or the stored one is not up to date.
     owes_lane: bool,
-    /// What the border protects, to be written.
+    /// The protection that the border holds, to be written.
     owed_protection: Vec<ProgressRecord>,
     border_event: Option<Event>,
     next_sequence: u64,
@@ -135,7 +135,7 @@ impl Progress {
 
     /// Keeps a change of the border, to be written and then told.
     pub fn owe_border(&mut self, change: BorderChange, event: Option<Event>) {
-        self.border_event = event.or(self.border_event.take());
+        self.border_event = event.or_else(|| self.border_event.take());
         self.owed_protection.extend(change.records);
         if let Some(border) = change.border {
             self.lane.border = Some(border);

@@ -56,8 +56,8 @@ impl HostChains {
         self.set.generation.clone()
     }
 
-    /// Returns the digest of all that decides what passes or is shown, by which an operator agrees to
-    /// the generation.
+    /// Returns the digest of all that decides what passes or is shown, by which an operator agrees
+    /// to the generation.
     #[must_use]
     pub fn digest(&self) -> &Arc<str> {
         &self.set.digest

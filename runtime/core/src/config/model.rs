@@ -122,9 +122,9 @@ pub struct Link {
     /// Plugins that process every record, in this order.
     #[serde(default)]
     pub plugins: Vec<PluginUse>,
-    /// Generation of plugins that may come into force although it protects less than the one before:
-    /// `sha256:` and 64 hexadecimal digits, as `strait check` and the event `border_refused` print
-    /// them. Any other generation is judged as if this was not set.
+    /// Generation of plugins that may come into force although it protects less than the one
+    /// before: `sha256:` and 64 hexadecimal digits, as `strait check` and the event
+    /// `border_refused` print them. Any other generation is judged as if this was not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept: Option<String>,
     /// How changed plugins are activated while the link runs.

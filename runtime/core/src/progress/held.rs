@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{LaneBorder, LaneProgress, ProgressRecord, Protects, ProtectsText};
 use crate::protects::{ByTopic, Loosening, Protection, looser, text_digest};
 
-/// What a chain says of itself before it comes into force in a lane.
+/// The facts that a chain tells of itself before it comes into force in a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChainBorder {
     /// Digest of all that decides what passes or is shown.
@@ -46,12 +46,12 @@ pub enum Judged {
     Looser(Vec<(Arc<str>, Loosening)>),
 }
 
-/// What changes in the border of a lane.
+/// A change of the border of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BorderChange {
     /// The new border, where it changes.
     pub border: Option<LaneBorder>,
-    /// What it protects, where that is not written yet: each text once.
+    /// The protection that it gives, where that is not written yet: each text once.
     pub records: Vec<ProgressRecord>,
     /// The ways in which it protects less than before, to which an operator has agreed.
     pub loosened: Vec<(Arc<str>, Loosening)>,

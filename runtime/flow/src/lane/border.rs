@@ -15,7 +15,7 @@ use crate::ports::{ChainError, SourceTopic};
 /// Ways in which plugins protect less that are reported one by one.
 const LOSSES_MAX: usize = 5;
 
-/// What the lane holds, and the plugins that were judged by it in this attempt.
+/// The border that the lane holds, and the plugins that were judged by it in this attempt.
 #[derive(Debug)]
 pub(crate) struct Border {
     held: HeldBorder,
@@ -108,8 +108,10 @@ impl Lane<'_> {
                 return Err(LaneError::Looser { generation: plugins.0, digest, losses: words(&losses) });
             }
         };
-        // That plugins protect as much as before is no news.
-        let border = change.border.as_ref().filter(|border| border.number == 1 || !change.loosened.is_empty());
+        // Neither that plugins protect as much as before is news, nor a border that holds nothing.
+        let is_first = |number: u64| number == 1 && !change.records.is_empty();
+        let border = change.border.as_ref();
+        let border = border.filter(|border| is_first(border.number) || !change.loosened.is_empty());
         let event = border.map(|border| {
             Event::Border(BorderEvent::Changed {
                 lane: self.spec.lane.0,

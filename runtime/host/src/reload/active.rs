@@ -152,9 +152,9 @@ impl ActiveChain {
         if !losses.is_empty() && !confirm {
             return Err(OfferError::ProtectsLess(losses));
         }
-        let confirmed = Agreement { why: "confirmed".into(), by: "an operator, who rolled back".into() };
-        let agreement = Some(confirmed).filter(|_| !losses.is_empty());
-        let previous = shared.versions.add(Arc::clone(&previous.chains), agreement, false);
+        if !losses.is_empty() {
+            previous.agree(Agreement { why: "confirmed".into(), by: "an operator, who rolled back".into() });
+        }
         shared.prepare(&previous)?;
         let took = shared.now().saturating_sub(began);
         shared.known_bad.add(&active, &previous.chains.generation());

@@ -312,7 +312,7 @@ impl Chain for LaneChain {
     fn border(&self) -> ChainBorder {
         let border = self.active.chain.border();
         let agreement = self.shared.agreement_to(&border.generation);
-        ChainBorder { agreement: agreement.or_else(|| self.active.version.agreement.clone()), ..border }
+        ChainBorder { agreement: agreement.or_else(|| self.active.version.agreement()), ..border }
     }
 
     fn generation(&self) -> Generation {

@@ -14,7 +14,7 @@ pub(super) struct ChainVersion {
     pub(super) number: u64,
     pub(super) chains: Arc<HostChains>,
     /// An operator has agreed to it, whatever it loosens.
-    pub(super) agreement: Option<Agreement>,
+    agreement: Mutex<Option<Agreement>>,
     /// The chain that it replaces protects as much, and takes over if it breaks on probation.
     pub(super) falls_back: bool,
     retired: Arc<Counters>,
@@ -33,6 +33,15 @@ pub(super) struct Versions {
 }
 
 impl ChainVersion {
+    /// An operator agrees to it, whatever it loosens.
+    pub(super) fn agree(&self, agreement: Agreement) {
+        *lock(&self.agreement) = Some(agreement);
+    }
+
+    pub(super) fn agreement(&self) -> Option<Agreement> {
+        lock(&self.agreement).clone()
+    }
+
     pub(super) fn generation(&self) -> String {
         self.chains.generation().0.to_string()
     }
@@ -56,8 +65,13 @@ impl Versions {
         falls_back: bool,
     ) -> Arc<ChainVersion> {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let version =
-            Arc::new(ChainVersion { number, chains, agreement, falls_back, retired: Arc::clone(&self.retired) });
+        let version = Arc::new(ChainVersion {
+            number,
+            chains,
+            agreement: Mutex::new(agreement),
+            falls_back,
+            retired: Arc::clone(&self.retired),
+        });
         let mut in_use = lock(&self.in_use);
         in_use.retain(|version| version.strong_count() > 0);
         in_use.push(Arc::downgrade(&version));

@@ -1,6 +1,6 @@
 //! The border of a lane: what was protected stays protected, however the link is started next.
 
-use strait_e2e::{ConfigFolder, Isolation, Record, Strait};
+use strait_e2e::{ConfigFolder, Isolation, LogLine, Record, Strait};
 
 use crate::support::{Pair, SOON, Turn, copy, link, record, run_to_end};
 
@@ -29,6 +29,14 @@ fn arrived(pair: &Pair) -> [usize; 3] {
     [copies.len(), with("ssn-"), with("email-")]
 }
 
+/// Runs the configuration, which ends with what it could not copy.
+#[track_caller]
+fn is_refused(config: &ConfigFolder) {
+    let mut refused = Strait::run("border-ends", config, &["--until-caught-up"]).unwrap();
+    assert_eq!(refused.wait_end(SOON).unwrap().code(), Some(1), "{}", refused.stderr());
+    assert!(!refused.events("border_refused").is_empty(), "{}", refused.stderr());
+}
+
 #[test]
 fn a_link_that_would_protect_less_than_before_copies_nothing_until_an_operator_agrees() {
     let _turn = Turn::beside_another();
@@ -50,12 +58,11 @@ fn a_link_that_would_protect_less_than_before_copies_nothing_until_an_operator_a
     for (plugins, lost) in [(weaker.as_str(), "value$['ssn']"), ("", "value$['email']")] {
         let config = config(plugins, "");
         let mut refused = Strait::run("border-refused", &config, &[]).unwrap();
-        let is_refused = |line: &strait_e2e::LogLine| line.is_event("border_refused");
-        let line = refused.wait_line("the refusal", SOON, is_refused).unwrap();
+        let refusal = |line: &LogLine| line.is_event("border_refused");
+        let line = refused.wait_line("the refusal", SOON, refusal).unwrap();
         assert!(line.message().contains(lost), "{}", line.message());
         refused.kill().unwrap();
-        let mut refused = Strait::run("border-ends", &config, &["--until-caught-up"]).unwrap();
-        assert_eq!(refused.wait_end(SOON).unwrap().code(), Some(1), "{}", refused.stderr());
+        is_refused(&config);
         assert_eq!(arrived(&pair), [20, 0, 0]);
     }
 
@@ -72,13 +79,11 @@ fn a_link_that_would_protect_less_than_before_copies_nothing_until_an_operator_a
 
     // An agreement is for one generation: another one that protects less is refused.
     source.write("bordered", &people(40, 20)).unwrap();
-    let mut refused = Strait::run("border-other", &config("", &accept), &["--until-caught-up"]).unwrap();
-    assert_eq!(refused.wait_end(SOON).unwrap().code(), Some(1), "{}", refused.stderr());
+    is_refused(&config("", &accept));
     // The border tightens by itself, and holds what it has then.
     copy(&config(&both, ""));
     assert_eq!(arrived(&pair), [60, 20, 0]);
     source.write("bordered", &people(60, 20)).unwrap();
-    let mut refused = Strait::run("border-again", &config(&weaker, ""), &["--until-caught-up"]).unwrap();
-    assert_eq!(refused.wait_end(SOON).unwrap().code(), Some(1), "{}", refused.stderr());
+    is_refused(&config(&weaker, ""));
     assert_eq!(arrived(&pair), [60, 20, 0]);
 }

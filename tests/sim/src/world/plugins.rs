@@ -34,7 +34,7 @@ pub struct Plugins {
     judged: BTreeMap<(usize, u64), Version>,
     /// An operator has agreed to a version, so that a border may have become lower.
     any_agreed: bool,
-    /// What the lanes have committed about their borders.
+    /// The borders that the lanes have committed.
     held: BTreeMap<u32, LaneProgress>,
     /// The same, when the first transaction of a client was committed. What it has judged before it
     /// raises the border itself still goes out.
@@ -94,8 +94,8 @@ impl World {
         }
     }
 
-    /// Checks the records of a committed transaction against the border that its lane was taken with,
-    /// which its progress may raise or, if an operator has agreed, lower.
+    /// Checks the records of a committed transaction against the border that its lane was taken
+    /// with, which its progress may raise or, if an operator has agreed, lower.
     pub(super) fn check_border(&mut self, lane: u32, client: usize, records: &[u64], progress: &[Stored]) {
         let held = self.plugins.held.entry(lane).or_default().clone();
         let taken = self.plugins.taken_with.entry(client).or_insert_with(|| held.clone()).clone();
