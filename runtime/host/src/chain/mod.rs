@@ -33,6 +33,7 @@ use columns::Column;
 use coverage::Coverage;
 use error::{StageError, chain_error};
 use names::Names;
+use plan::Plan;
 use slots::RecordSlots;
 use stage::Stage;
 use stateful::{SourcePartition, StatefulInstances};
@@ -105,18 +106,31 @@ impl PluginChain {
         self.names.of(&topic).map_err(|reason| self.naming_error(reason))
     }
 
+    /// Asks each stage for its plan of a topic, by the name that the stages before it give to the
+    /// topic. Returns the name from the last one.
+    fn plan_all(
+        &mut self,
+        topic: Arc<str>,
+        partitions: u32,
+        mut see: impl FnMut(&Stage, &str, &Arc<Plan>),
+    ) -> Result<Arc<str>, ChainError> {
+        let mut name = topic;
+        for stage in &mut self.stages {
+            let plan = stage.plan(&name, partitions, &self.set);
+            let plan = plan.map_err(|e| chain_error(&self.set, Arc::clone(&stage.plugin.name), e))?;
+            see(stage, &name, &plan);
+            name = plan.name.clone().unwrap_or(name);
+        }
+        Ok(name)
+    }
+
     /// Returns the lenses of the stages for a topic, over one set of paths.
     fn lenses(&mut self, topic: &Arc<str>, partitions: u32) -> Result<Lenses, ChainError> {
         if let Some(lenses) = self.lenses.get(topic) {
             return Ok(Arc::clone(lenses));
         }
-        let (mut plans, mut name) = (Vec::new(), Arc::clone(topic));
-        for stage in &mut self.stages {
-            let plan = stage.plan(&name, partitions, &self.set);
-            let plan = plan.map_err(|e| chain_error(&self.set, Arc::clone(&stage.plugin.name), e))?;
-            name = plan.name.clone().unwrap_or(name);
-            plans.push(plan);
-        }
+        let mut plans = Vec::new();
+        self.plan_all(Arc::clone(topic), partitions, |_, _, plan| plans.push(Arc::clone(plan)))?;
         let own: Vec<Option<&Lens>> =
             plans.iter().map(|plan| plan.needs.as_ref().and_then(|needs| needs.lens.as_ref())).collect();
         let lenses: Lenses = share(&own).into();
@@ -294,25 +308,16 @@ impl Chain for PluginChain {
     }
 
     fn target_topic(&mut self, topic: &str, partitions: u32) -> Result<Arc<str>, ChainError> {
-        let mut name: Arc<str> = topic.into();
-        for stage in &mut self.stages {
-            let plan = stage.plan(&name, partitions, &self.set);
-            let plan = plan.map_err(|e| chain_error(&self.set, Arc::clone(&stage.plugin.name), e))?;
-            name = plan.name.clone().unwrap_or(name);
-        }
+        let name = self.plan_all(topic.into(), partitions, |_, _, _| ())?;
         self.settle_output(true);
         self.names.of(&name).map_err(|reason| self.naming_error(reason))
     }
 
     fn protection(&mut self, topic: &str, partitions: u32) -> Result<Protection, ChainError> {
-        let mut name: Arc<str> = topic.into();
         let mut protection = Protection::default();
-        for stage in &mut self.stages {
-            let plan = stage.plan(&name, partitions, &self.set);
-            let plan = plan.map_err(|e| chain_error(&self.set, Arc::clone(&stage.plugin.name), e))?;
-            protection.add(stage.protection(&name).cloned().unwrap_or_default());
-            name = plan.name.clone().unwrap_or(name);
-        }
+        self.plan_all(topic.into(), partitions, |stage, name, _| {
+            protection.add(stage.protection(name).cloned().unwrap_or_default());
+        })?;
         self.settle_output(true);
         Ok(protection)
     }
