@@ -14,6 +14,7 @@ use super::quarantine;
 use super::release::Release;
 use super::{Lane, LaneDeps};
 use crate::caution::Caution;
+use crate::clock::millis;
 use crate::error::LaneError;
 use crate::partitions::{InFlight, Partitions};
 use crate::ports::{Class, PortError, SourceTopic, Taken};
@@ -65,9 +66,12 @@ impl<'a> Lane<'a> {
                 quarantine::prepare(&mut *quarantine, &spec.link).await;
             }
         };
+        let began = deps.clock.now();
         let (taken, ()) = tokio::join!(target.take(), ready);
         let taken = taken?;
+        let ids_at = deps.clock.now();
         let read = deps.progress.read(spec.lane).await?;
+        let read_at = deps.clock.now();
         let owner = read.next_owner(spec.process);
         if let Err(error) = check_sole_owner(&taken, read.newest.as_ref(), spec) {
             target.close(ABORT_MAX).await;
@@ -116,6 +120,14 @@ impl<'a> Lane<'a> {
         if spec.delivery == DeliveryMode::ExactlyOnce {
             lane.partitions.claim();
         }
+        tracing::debug!(
+            link = %spec.link,
+            lane = %spec.lane,
+            ids_ms = millis(ids_at.saturating_sub(began)),
+            progress_ms = millis(read_at.saturating_sub(ids_at)),
+            places_ms = millis(deps.clock.now().saturating_sub(read_at)),
+            "lane taken"
+        );
         Ok(lane)
     }
 

@@ -234,6 +234,14 @@ impl Client {
         controller < 0
     }
 
+    /// Waits for an answer of some broker, so that the client has a connection.
+    ///
+    /// # Errors
+    /// [`FfiError`].
+    pub fn connect(&self, timeout: Duration) -> Result<(), FfiError> {
+        self.broker_ids(timeout).map(drop)
+    }
+
     /// Refreshes the client's metadata of the topics that it has handles of, in one request.
     ///
     /// # Errors

@@ -24,14 +24,15 @@ use crate::error::own;
 use crate::ffi::{Code, FfiError, Handle, Producer};
 use crate::topics::maker::TopicMaker;
 
-/// Last letters of the transactional ids of a lane. A take initialises all of them in this order,
-/// then retries those that were still busy. How many may stay unfenced is the lane's decision.
+/// Last letters of the transactional ids of a lane. A take initialises all of them side by side,
+/// then retries those that were still busy. The first two that it gets do the work; how many may
+/// stay unfenced is the lane's decision.
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// Why ids stay unfenced.
 const UNFENCED: &str = "their last transactions cannot end yet (CONCURRENT_TRANSACTIONS); they end when every target partition that they touched has a leader and min.insync.replicas again";
 /// Number of active producers.
 const WORKING: usize = 2;
-/// How long an id may answer `CONCURRENT_TRANSACTIONS` before the take continues with the next one.
+/// How long an id may answer `CONCURRENT_TRANSACTIONS` before the take continues without it.
 const PENDING_AFTER: Duration = Duration::from_millis(500);
 /// How long a busy id is retried at the end of a take. librdkafka asks every half second, so that
 /// there is a new answer.
@@ -133,6 +134,14 @@ struct Candidate {
     context: String,
 }
 
+/// What the coordinator said of an id that was initialised without much patience.
+struct FirstAnswer {
+    result: Result<(), FfiError>,
+    /// Until when the id is retried if it is busy. At once where this process ended its last
+    /// transaction itself.
+    retry_until: Instant,
+}
+
 /// A candidate whose last transaction has not ended everywhere.
 struct Pending {
     candidate: Candidate,
@@ -156,44 +165,39 @@ impl WriterSpec {
         format!("{}{letter}", id_prefix(&self.tuning, &self.link, self.lane))
     }
 
-    /// Makes and initialises the producers in order, and keeps the first two that can work. Blocks
-    /// for a bounded time.
+    /// Makes and initialises the producers side by side, and keeps the first two that can work.
+    /// Blocks for a bounded time.
     ///
     /// `made` gets all of them, so that none is destroyed here: that joins threads and has no
-    /// bound. Once `given_up` is set no further id is initialised: another process has the lane.
+    /// bound. Once `given_up` is set no id is initialised any more: another process has the lane.
     pub fn take(&self, made: &mut Vec<Arc<Producer>>, given_up: &AtomicBool) -> Result<(Producers, Taken), PortError> {
-        let began = Instant::now();
         let reports = Reports::new(self.context.clone());
+        let mut candidates = Vec::new();
+        for letter in self.letters() {
+            let candidate = self.make(letter, &reports)?;
+            made.push(Arc::clone(&candidate.producer));
+            candidates.push(candidate);
+        }
         let mut taken = Producers { producers: Vec::new(), link_topics: Vec::new(), open: Vec::new(), reports };
         let (mut ids, mut pending) = (Vec::new(), Vec::new());
-        for letter in self.letters() {
-            if given_up.load(Ordering::Acquire) {
-                return Err(own(Class::Retry, self.context.clone(), "the lane was given up while it was taken"));
-            }
-            let candidate = self.make(letter, &taken.reports)?;
-            made.push(Arc::clone(&candidate.producer));
-            if self.tuning.exactly_once {
-                let asked_at = Instant::now();
-                let (initialised, is_ours) = self.initialise_first(&candidate, began, given_up);
-                match initialised {
-                    // A spare: it was initialised to fence whoever may have worked with it.
-                    Ok(()) if taken.producers.len() == WORKING => continue,
-                    Ok(()) => {}
-                    Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
-                        let context = &candidate.context;
-                        tracing::warn!("{context}: its last transaction cannot end yet; the lane works with other ids");
-                        let retry_until = asked_at + if is_ours { Duration::ZERO } else { UNDECIDED_AFTER };
-                        pending.push(Pending { candidate, error, retry_until });
-                        continue;
-                    }
-                    Err(error) => return Err(candidate.init_error(&error)),
+        for (candidate, answer) in self.initialise(candidates, given_up)? {
+            match answer.result {
+                // A spare: it was initialised to fence whoever may have worked with it.
+                Ok(()) if taken.producers.len() == WORKING => continue,
+                Ok(()) => {}
+                Err(error) if error.code == Code::CONCURRENT_TRANSACTIONS => {
+                    let context = &candidate.context;
+                    tracing::warn!("{context}: its last transaction cannot end yet; the lane works with other ids");
+                    pending.push(Pending { candidate, error, retry_until: answer.retry_until });
+                    continue;
                 }
+                Err(error) => return Err(candidate.init_error(&error)),
             }
             let fail = |error: FfiError| producer_error(candidate.context.clone(), &error);
             let progress = candidate.producer.open(&progress_topic(&self.link)).map_err(fail)?;
             let map = candidate.producer.open(&map_topic(&self.link)).map_err(fail)?;
             if self.tuning.exactly_once {
-                ids.extend(letter.chars());
+                ids.extend(candidate.letter.chars());
             }
             taken.link_topics.push(LinkHandles { progress, map });
             taken.producers.push(candidate.producer);
@@ -203,6 +207,36 @@ impl WriterSpec {
         let ids = ids.first().copied().zip(ids.get(1).copied());
         let unfenced_because = if unfenced.is_empty() { "" } else { UNFENCED };
         Ok((taken, Taken { ids, unfenced, unfenced_because }))
+    }
+
+    /// Initialises the ids side by side: each needs connections and logins of its own, and one
+    /// after the other they would be most of what a take costs. Which rival wins which id is as
+    /// open as one after the other (decision 7).
+    fn initialise(
+        &self,
+        candidates: Vec<Candidate>,
+        given_up: &AtomicBool,
+    ) -> Result<Vec<(Candidate, FirstAnswer)>, PortError> {
+        if given_up.load(Ordering::Acquire) {
+            return Err(own(Class::Retry, self.context.clone(), "the lane was given up while it was taken"));
+        }
+        if !self.tuning.exactly_once {
+            let ready = || FirstAnswer { result: Ok(()), retry_until: Instant::now() };
+            return Ok(candidates.into_iter().map(|candidate| (candidate, ready())).collect());
+        }
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = candidates
+                .into_iter()
+                .map(|candidate| {
+                    std::thread::Builder::new().name(format!("init-{}", candidate.id)).spawn_scoped(scope, move || {
+                        let answer = self.initialise_first(&candidate, given_up);
+                        (candidate, answer)
+                    })
+                })
+                .collect();
+            let failed = || own(Class::Retry, self.context.clone(), "a thread that initialises an id did not start");
+            asked.into_iter().map(|thread| thread.ok().and_then(|t| t.join().ok()).ok_or_else(failed)).collect()
+        })
     }
 
     fn make(&self, letter: &'static str, reports: &Arc<Reports>) -> Result<Candidate, PortError> {
@@ -218,24 +252,23 @@ impl WriterSpec {
         Ok(Candidate { letter, id, producer: Arc::new(producer), context })
     }
 
-    /// Initialises an id without waiting long for a busy one. The second value is whether this
-    /// process ended its last transaction.
-    fn initialise_first(
-        &self,
-        candidate: &Candidate,
-        began: Instant,
-        given_up: &AtomicBool,
-    ) -> (Result<(), FfiError>, bool) {
+    /// Initialises an id without waiting long for a busy one.
+    fn initialise_first(&self, candidate: &Candidate, given_up: &AtomicBool) -> FirstAnswer {
+        let asked_at = Instant::now();
+        // librdkafka looks for the coordinator when it is told to initialise; without a connection
+        // it looks again only after half a second.
+        if let Err(error) = candidate.producer.client().connect(PENDING_AFTER) {
+            tracing::debug!("{}: no connection yet: {error}", candidate.context);
+        }
         let is_ours = lock(&self.ended).get(&candidate.id).is_some_and(|at| at.elapsed() < ENDED_FOR);
         // librdkafka keeps asking for the busy ones.
-        let patience = PENDING_AFTER.saturating_sub(began.elapsed()).max(ANSWER_MIN);
-        let initialised = candidate.initialise(patience, self.tuning.transaction_timeout.min(INIT_MAX), given_up);
-        if is_ours || initialised.is_ok() {
+        let result = candidate.initialise(PENDING_AFTER, self.tuning.transaction_timeout.min(INIT_MAX), given_up);
+        if is_ours || result.is_ok() {
             // Also for a take that fails later: the next one need not wait for what this process
             // has ended.
             lock(&self.ended).insert(candidate.id.clone(), Instant::now());
         }
-        (initialised, is_ours)
+        FirstAnswer { result, retry_until: asked_at + if is_ours { Duration::ZERO } else { UNDECIDED_AFTER } }
     }
 }
 

@@ -50,6 +50,13 @@ impl Way {
         Self::CannotGrow,
     ];
 
+    /// Returns the ways that `STRAIT_SOAK_WAYS` names, or all.
+    pub fn chosen() -> Vec<Self> {
+        let Ok(names) = std::env::var("STRAIT_SOAK_WAYS") else { return Self::ALL.to_vec() };
+        let named = |name: &str| Self::ALL.into_iter().find(|way| format!("{way:?}") == name);
+        names.split(',').map(|name| named(name).unwrap_or_else(|| panic!("there is no way {name}"))).collect()
+    }
+
     /// Reports whether one of the processes dies as well.
     pub fn kills_a_process(self) -> bool {
         self == Self::Hanging
