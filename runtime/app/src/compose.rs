@@ -49,6 +49,8 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
         spec.on_error = used.on_error;
         spec.wasi = used.wasi;
         spec.allow_after = used.allow_after;
+        spec.may_see_raw = used.may_see_raw;
+        spec.show_guest_messages = link.reveal_messages;
         // Validation has accepted both. One that does not parse all the same vouches for nothing.
         let digest = used.digest.as_deref().map(|digest| pin::digest(digest).unwrap_or_default());
         spec.trust = Trust { digest, keys: Arc::clone(&keys) };

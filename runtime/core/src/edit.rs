@@ -57,8 +57,7 @@ pub struct Reject {
     pub digest: Arc<str>,
     /// A code declared by the plugin, or one of the host's own.
     pub code: Arc<str>,
-    /// Detail for the operator. Already withheld if the plugin is required, because its messages
-    /// may contain personal data.
+    /// Detail for the operator. Empty where it is withheld, as it may hold data of records.
     pub text: String,
 }
 

@@ -146,13 +146,21 @@ pub enum LoadProblem {
     PassRefused,
     /// It could undo the edits of an earlier, required plugin.
     #[error(
-        "it comes after '{earlier}', which is required and edits records, and could undo that (effects: {effects}); put it before '{earlier}', or set allow_after = true for it if it may see and change what '{earlier}' leaves"
+        "it comes after '{earlier}', which is required and edits records, and could undo that (effects: {effects}); set allow_after = true for it if it may see and change what '{earlier}' leaves"
     )]
     AfterRequired {
         /// The required plugin before it.
         earlier: String,
         /// The effects with which it could.
         effects: String,
+    },
+    /// It would see what a later, required plugin removes.
+    #[error(
+        "it comes before '{later}', which is required and edits records, and would see what '{later}' removes; put it behind '{later}', or set may_see_raw = true for it if you trust it with that"
+    )]
+    BeforeRequired {
+        /// The required plugin behind it.
+        later: String,
     },
     /// It trapped in a call.
     #[error("it broke in {call}: {reason}; this is a bug in the plugin")]

@@ -93,10 +93,10 @@ impl Stage {
         let edits = match instance.process(&plugin.limits, batch, ms_max, time_ms) {
             Ok(Ok(edits)) => edits,
             Ok(Err(text)) => {
-                let reason = format!("process returned an error{}", quoted(&text, plugin.silent));
+                let reason = format!("process returned an error{}", quoted(&text, plugin.hides_data));
                 return Ok(Err(Failure { kind: FailureKind::Error, index: None, reason }));
             }
-            Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.silent))),
+            Err(fault) => return Ok(Err(Failure::of_fault(&fault, plugin.hides_data))),
         };
         let (names, redirects) = (&mut *work.names, &mut *work.redirects);
         let mut rules = Rules {
@@ -106,6 +106,7 @@ impl Stage {
             emit_bytes_max: plugin.limits.emit_bytes_max,
             reject_codes: &plugin.reject_codes,
             silent: plugin.silent,
+            hides_data: plugin.hides_data,
             check_topic: &mut |name| {
                 *redirects = true;
                 names.of(&name.into())
@@ -119,7 +120,7 @@ impl Stage {
 /// Returns the guest's own text for an error message, unless it is withheld.
 pub(super) fn quoted(text: &str, silent: bool) -> String {
     if silent {
-        return String::new();
+        return " (its text is withheld; reveal_messages = true in the link shows it)".to_owned();
     }
     format!(": {}", clean(text, 512))
 }

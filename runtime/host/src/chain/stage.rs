@@ -93,7 +93,7 @@ impl Stage {
         let failed = |problem| PlanError { topic: Arc::clone(topic), problem };
         let answer = answer.map_err(|fault| {
             plugin.health.failed(fault.kind());
-            failed(PlanProblem::Broke(fault.text(plugin.silent)))
+            failed(PlanProblem::Broke(fault.text(plugin.hides_data)))
         })?;
         let plan = answer.map_err(|text| failed(PlanProblem::Refused(quoted(&text, plugin.silent))))?;
         if plugin.required {
@@ -333,7 +333,7 @@ impl Stage {
                 if !is_shown(*level) || !rate.admits() {
                     continue;
                 }
-                let message = if self.plugin.silent { "(message withheld: the plugin is required)" } else { message };
+                let message = if self.plugin.silent { "(message withheld; reveal_messages = true in the link shows it)" } else { message };
                 match level {
                     Level::Trace => tracing::trace!(plugin, link, "{message}"),
                     Level::Debug => tracing::debug!(plugin, link, "{message}"),

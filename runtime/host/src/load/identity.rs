@@ -30,7 +30,7 @@ pub(super) fn entry(spec: &PluginSpec, file: &[u8]) -> PluginManifest {
         required: spec.required,
         on_error: spec.on_error,
         allow_after: spec.allow_after,
-        may_see_raw: false,
+        may_see_raw: spec.may_see_raw,
         output_topics: [].into(),
         grants: spec.wasi.then(|| "wasi".into()).into_iter().collect(),
     }

@@ -34,8 +34,13 @@ pub(crate) struct LoadedPlugin {
     pub(crate) reject_codes: Vec<Arc<str>>,
     pub(crate) limits: GuestLimits,
     pub(crate) required: bool,
-    /// Its own messages are withheld from logs and errors, as they may contain personal data.
+    /// It may see records before a required plugin that edits them.
+    is_raw: bool,
+    /// Its own messages are withheld from logs, errors, the status and headers, as they may hold
+    /// data of records. The reasons of bundled plugins hold none.
     pub(crate) silent: bool,
+    /// Its last words are withheld, and names that it makes from records.
+    pub(crate) hides_data: bool,
     pub(crate) counters: Vec<AtomicU64>,
     pub(crate) log_rate: LogRate,
     pre: PluginPre<GuestState>,
@@ -79,6 +84,7 @@ impl LoadedPlugin {
             return Err(LoadProblem::PassRefused);
         }
         let whole_digest: Arc<str> = format!("sha256:{digest}").into();
+        let is_bundled = matches!(spec.source, PluginSource::Bundled(_));
         let health = engine.healths().of(Key {
             link: link.link.clone(),
             plugin: spec.name.clone(),
@@ -98,7 +104,9 @@ impl LoadedPlugin {
             log_rate: LogRate::new(Arc::clone(engine.clock())),
             counters: manifest.counters.iter().map(|_| AtomicU64::new(0)).collect(),
             required,
-            silent: required && !spec.show_guest_messages,
+            silent: !spec.show_guest_messages && !is_bundled,
+            hides_data: !spec.show_guest_messages,
+            is_raw: is_bundled || spec.may_see_raw,
             manifest,
             limits: spec.limits,
             pre,
@@ -115,10 +123,24 @@ impl LoadedPlugin {
         Ok(loaded)
     }
 
+    /// Checks that it sees no record before a required plugin behind it has edited it, unless the
+    /// operator says so: it could put what it sees anywhere.
+    pub(crate) fn check_sight(&self, later: &[Arc<Self>]) -> Result<(), LoadProblem> {
+        match later.iter().find(|plugin| plugin.edits_for_sure()) {
+            Some(later) if !self.is_raw => Err(LoadProblem::BeforeRequired { later: later.name.to_string() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether it is required and edits records.
+    fn edits_for_sure(&self) -> bool {
+        self.required && self.manifest.effects & CONTENT != 0
+    }
+
     /// Checks that it cannot silently undo the edits of a required plugin before it.
     pub(crate) fn check_place(&self, earlier: &[Arc<Self>]) -> Result<(), LoadProblem> {
         let could_undo = self.manifest.effects & (CONTENT | EMIT);
-        let guarded = earlier.iter().find(|plugin| plugin.required && plugin.manifest.effects & CONTENT != 0);
+        let guarded = earlier.iter().find(|plugin| plugin.edits_for_sure());
         match guarded {
             Some(earlier) if could_undo != 0 => Err(LoadProblem::AfterRequired {
                 earlier: earlier.name.to_string(),

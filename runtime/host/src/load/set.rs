@@ -37,6 +37,14 @@ impl PluginSet {
             let loaded = loaded.map_err(|problem| LoadError { plugin: name, origin, problem })?;
             plugins.push(Arc::new(loaded));
         }
+        for (at, plugin) in plugins.iter().enumerate() {
+            let later = plugins.get(at + 1..).unwrap_or_default();
+            plugin.check_sight(later).map_err(|problem| LoadError {
+                plugin: plugin.name.to_string(),
+                origin: plugin.source.to_string(),
+                problem,
+            })?;
+        }
         let identities: Vec<&str> = plugins.iter().map(|p| p.identity.as_str()).collect();
         let generation = generation(&identities);
         let entries = plugins.iter().map(|plugin| plugin.entry.clone()).collect();

@@ -46,12 +46,13 @@ pub struct PluginSpec {
     pub on_error: OnError,
     /// It may import WASI 0.2: a system without files and network (see docs/plugins.md).
     pub wasi: bool,
-    /// No record passes without its judgement, and its own messages are withheld from logs and
-    /// errors. A plugin that declares `fails-closed` is required in any case.
+    /// No record passes without its judgement. A plugin that declares `fails-closed` is required in any case.
     pub required: bool,
-    /// Its own messages are shown although it is required: for its author, who tries it on their
-    /// own records. Never set in a link.
+    /// Its own messages are shown, and so are names that it makes from records. They may hold data
+    /// of records: for an author who tries it on their own, or an operator who reveals them.
     pub show_guest_messages: bool,
+    /// It may see records before a required plugin that edits them. A bundled plugin may anyhow.
+    pub may_see_raw: bool,
     /// It may follow a required plugin although it could undo that plugin's edits.
     pub allow_after: bool,
 }
@@ -71,6 +72,7 @@ impl PluginSpec {
             wasi: false,
             required: false,
             show_guest_messages: false,
+            may_see_raw: false,
             allow_after: false,
         }
     }

@@ -6,13 +6,19 @@ use strait_flow::ports::ChainFactory;
 use strait_host::{LoadProblem, TopicNaming, inspect};
 
 use crate::support::guest::{GROW, Guest, Process, SPIN};
-use crate::support::{Row, batch, engine, file, load, load_bytes};
+use crate::support::{Row, batch, bundled, engine, file, load, load_bytes};
 
 const ROWS: [Row<'static>; 2] = [(Some(b"k"), Some(b"v"), &[(b"h", None)]), (None, None, &[])];
 
 /// Runs a guest that breaks on every record and returns why the records are refused.
 fn fails(guest: &Guest) -> String {
-    let processed = load_bytes(&guest.wasm(), |_| {}).unwrap().chain().unwrap().apply(batch(&ROWS), 6).unwrap();
+    fails_showing(guest, true)
+}
+
+/// The same, with or without the guest's own messages.
+fn fails_showing(guest: &Guest, shows: bool) -> String {
+    let loaded = load_bytes(&guest.wasm(), |spec| spec.show_guest_messages = shows);
+    let processed = loaded.unwrap().chain().unwrap().apply(batch(&ROWS), 6).unwrap();
     let [(0, Disposition::Reject(first)), (1, Disposition::Reject(second))] = processed.dispositions.as_slice() else {
         panic!("{:?}", processed.dispositions);
     };
@@ -170,16 +176,31 @@ fn a_plan_may_have_as_many_fields_and_topics_as_are_allowed() {
 }
 
 #[test]
-fn messages_of_a_required_plugin_are_withheld() {
-    let secret = Guest {
-        fails_closed: true,
+fn messages_of_a_plugin_are_withheld_unless_an_operator_reveals_them() {
+    let panics = Guest {
         in_process: "(call $log (i32.const 4) (i32.const 1024) (i32.const 9)) unreachable".into(),
         ..Guest::default()
     };
-    let error = fails(&secret);
-    assert!(error.contains("unreachable") && !error.contains("hand-made"), "{error}");
-    let error = fails(&Guest { fails_closed: true, process: Process::Fails("alice@example.org"), ..Guest::default() });
-    assert!(!error.contains("alice"), "{error}");
+    let says = Guest { process: Process::Fails("alice@example.org"), ..Guest::default() };
+    for fails_closed in [false, true] {
+        let of = |guest: &Guest| Guest { fails_closed, ..guest.clone() };
+        let error = fails_showing(&of(&panics), false);
+        assert!(error.contains("unreachable") && !error.contains("hand-made"), "{error}");
+        let error = fails_showing(&of(&says), false);
+        assert!(error.contains("reveal_messages") && !error.contains("alice"), "{error}");
+        assert!(fails(&of(&panics)).contains("hand-made") && fails(&of(&says)).contains("alice"));
+    }
+}
+
+#[test]
+fn a_plugin_that_would_see_what_a_required_one_removes_is_not_loaded_unasked() {
+    let redactor = || file(&Guest { effects: 1 << 2, fails_closed: true, ..Guest::default() }.wasm(), |_| {});
+    let other = |may_see_raw: bool| file(&Guest::default().wasm(), |spec| spec.may_see_raw = may_see_raw);
+    let load = |plugins| load(plugins, TopicNaming::Identity);
+    let error = load(vec![other(false), redactor()]).unwrap_err();
+    assert!(matches!(&error.problem, LoadProblem::BeforeRequired { later } if later == "made"), "{error}");
+    load(vec![other(true), redactor()]).unwrap();
+    load(vec![bundled("sample", json!({ "fraction": 0.5 })), redactor()]).unwrap();
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn guest(name: &str) -> Vec<u8> {
 }
 
 fn bypass(way: &str) -> String {
-    format!("[[links.plugins]]\nplugin = \"bypass\"\nconfig = {{ way = \"{way}\" }}\n")
+    format!("[[links.plugins]]\nplugin = \"bypass\"\nmay_see_raw = true\nconfig = {{ way = \"{way}\" }}\n")
 }
 
 #[test]

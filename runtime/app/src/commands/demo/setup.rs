@@ -75,6 +75,7 @@ target = "gcp"
 topics = ["{topics}"]
 delivery = "at-least-once"
 lanes = 2
+reveal_messages = true
 
 {plugins}
 [log]

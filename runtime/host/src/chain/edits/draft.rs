@@ -128,7 +128,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn set_topic(&mut self, bytes: &[u8], scene: &Scene<'_>, rules: &mut Rules<'_>) -> Result<(), String> {
         let name = std::str::from_utf8(bytes).map_err(|_| "a topic name that is not UTF-8")?;
-        let refuse = |why: String| if rules.silent { "a topic that is not allowed".into() } else { why };
+        let refuse = |why: String| if rules.hides_data { "a topic that is not allowed".into() } else { why };
         // First: the patterns are the plugin's own, and take time in proportion to the name.
         if name.len() > NAME_BYTES_MAX {
             let bytes = name.len();

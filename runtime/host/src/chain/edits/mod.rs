@@ -44,6 +44,8 @@ pub(super) struct Rules<'a> {
     pub(super) reject_codes: &'a [Arc<str>],
     /// The guest's own text is withheld.
     pub(super) silent: bool,
+    /// Names that the guest makes from records are withheld.
+    pub(super) hides_data: bool,
     /// Returns a topic's final name, or why it is not allowed.
     pub(super) check_topic: &'a mut dyn FnMut(&str) -> Result<Arc<str>, String>,
 }

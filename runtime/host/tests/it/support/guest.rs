@@ -7,6 +7,7 @@
 const BASE: usize = 1024;
 
 /// A guest, described by its answers.
+#[derive(Clone)]
 pub struct Guest {
     pub version: &'static str,
     pub effects: u32,
@@ -49,6 +50,7 @@ pub struct Guest {
 }
 
 /// The answer of process.
+#[derive(Clone)]
 pub enum Process {
     /// These edits.
     Edits(Vec<u32>, Vec<u8>),

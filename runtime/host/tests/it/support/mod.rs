@@ -78,6 +78,7 @@ pub fn file(bytes: &[u8], change: impl FnOnce(&mut PluginSpec)) -> PluginSpec {
     file.persist(&path).unwrap();
     let mut spec = PluginSpec::new("made", PluginSource::File(path), Value::Null);
     spec.limits.process_ms_max = 200;
+    spec.show_guest_messages = true;
     spec.limits.start_ms_max = 300;
     change(&mut spec);
     spec
