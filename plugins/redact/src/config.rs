@@ -1,17 +1,20 @@
 //! The configuration of the plugin, and its validation.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use strait_plugin_sdk::{
     ConfigError, config_error,
     path::{Path, Quoted, Step},
 };
 use strait_scheme::pseudonym::{Encoding, Key, is_key_id, key_id};
 
+use crate::claims::leaves;
 use crate::method::{Method, Pseudonym};
 
 /// Minimum length of a secret. Shorter ones can be found by brute force.
 const SECRET_BYTES_MIN: usize = 16;
+/// Maximum length of the id of a rule.
+const ID_BYTES_MAX: usize = 64;
 /// Maximum length of a domain.
 const DOMAIN_BYTES_MAX: usize = 512;
 
@@ -34,6 +37,7 @@ pub enum Shapes {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleConfig {
+    id: Option<String>,
     #[serde(default)]
     fields: Vec<String>,
     #[serde(default)]
@@ -78,6 +82,10 @@ enum EncodingName {
 
 /// A validated rule.
 pub struct Rule {
+    /// The operator's name for it, or eight digits of a digest.
+    pub id: String,
+    /// What it leaves of its places, as members of a claim.
+    pub leaves: Map<String, Value>,
     pub paths: Vec<Path>,
     /// Names as bytes, case-folded if the rule ignores case.
     pub headers: Vec<Vec<u8>>,
@@ -108,6 +116,13 @@ impl RuleConfig {
         let mut refuse = |place: &str, message: &str| errors.push(config_error(format!("{at}{place}"), message));
         if self.fields.is_empty() && self.headers.is_empty() && self.header_prefixes.is_empty() && !self.key {
             refuse("", "a rule needs fields, headers, header_prefixes or key = true");
+        }
+        let is_id = |id: &String| {
+            let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+            plain && (1..=ID_BYTES_MAX).contains(&id.len())
+        };
+        if self.id.as_ref().is_some_and(|id| !is_id(id)) {
+            refuse("/id", "an id is 1 to 64 letters, digits, '-', '_' and '.'");
         }
         if self.header_prefixes.iter().any(String::is_empty) {
             refuse("/header_prefixes", "an empty prefix would match every header");
@@ -148,7 +163,8 @@ impl RuleConfig {
         };
         let (headers, header_prefixes) = (fold(&self.headers), fold(&self.header_prefixes));
         let in_bytes = self.key || !headers.is_empty() || !header_prefixes.is_empty();
-        let (key, ignore_case) = (self.key, self.ignore_case);
+        let (key, ignore_case, id) = (self.key, self.ignore_case, self.id.clone());
+        let hmac_key = self.hmac_key();
         let method = match self.method(in_bytes) {
             Ok(method) if key && !method.is_injective() => {
                 refuse(
@@ -166,7 +182,10 @@ impl RuleConfig {
         if errors.len() > before {
             return None;
         }
-        Some(Rule { paths, headers, header_prefixes, key, ignore_case, method: method? })
+        let method = method?;
+        let leaves = leaves(&method, hmac_key.as_ref().map(|(id, domain)| (id.as_str(), domain.as_str())));
+        let rule = Rule { id: String::new(), leaves, paths, headers, header_prefixes, key, ignore_case, method };
+        Some(Rule { id: id.unwrap_or_else(|| rule.digest()), ..rule })
     }
 
     fn method(self, in_bytes: bool) -> Result<Method, (&'static str, &'static str)> {
@@ -188,6 +207,13 @@ impl RuleConfig {
                 Method::Constant { json: value.to_string().into_bytes(), bytes }
             }
         })
+    }
+
+    /// Returns the id of the secret and the domain, where the rule has both.
+    fn hmac_key(&self) -> Option<(String, String)> {
+        let secret = self.secret.as_ref()?;
+        let id = self.key_id.clone().unwrap_or_else(|| key_id(secret.as_bytes()));
+        Some((id, self.domain.clone().or_else(|| self.only_place())?))
     }
 
     fn hmac(self) -> Result<Method, (&'static str, &'static str)> {
@@ -229,6 +255,25 @@ impl RuleConfig {
         places.sort_unstable();
         places.dedup();
         places.pop().filter(|_| places.is_empty())
+    }
+}
+
+impl Rule {
+    /// Returns a name that stays the same wherever the rule stands in the list.
+    fn digest(&self) -> String {
+        let texts = |names: &[Vec<u8>]| -> Vec<String> {
+            names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+        };
+        let paths: Vec<String> = self.paths.iter().map(ToString::to_string).collect();
+        let all = json!({
+            "fields": paths,
+            "headers": texts(&self.headers),
+            "header_prefixes": texts(&self.header_prefixes),
+            "key": self.key,
+            "ignore_case": self.ignore_case,
+            "leaves": self.leaves,
+        });
+        strait_scheme::rule_id(all.to_string().as_bytes()).unwrap_or_default()
     }
 }
 

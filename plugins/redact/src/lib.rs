@@ -1,6 +1,7 @@
 //! Removes, masks or pseudonymises fields of JSON values, headers and keys. What it cannot judge
 //! does not pass.
 
+mod claims;
 mod config;
 mod fields;
 mod method;
@@ -32,6 +33,8 @@ struct Redact {
     key: Option<usize>,
     counts: [u64; 3],
     buffer: Vec<u8>,
+    /// What the rules leave, as JSON.
+    claims: String,
 }
 
 /// The headers to request.
@@ -137,6 +140,7 @@ impl Fields {
 impl Redact {
     fn new(rules: Vec<Rule>, shapes: Shapes) -> Self {
         Self {
+            claims: claims::claims(&rules, shapes),
             fields: Fields::new(&rules, shapes == Shapes::Strict),
             headers: Headers::new(&rules),
             key: rules.iter().position(|rule| rule.key),
@@ -290,7 +294,7 @@ impl Plugin for Redact {
         if self.key.is_some() {
             needs = needs.and(column::KEY).may(effect::KEY);
         }
-        Ok(TopicPlan::reads(needs))
+        Ok(TopicPlan::reads(needs).protects(self.claims.clone()))
     }
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {

@@ -6,7 +6,7 @@ use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::api::WIT_V0_1;
+use crate::api::Interface;
 use crate::error::LoadProblem;
 
 /// Makes a core module a component. A module without a description of its world (hand-written,
@@ -16,6 +16,21 @@ pub(crate) fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadProblem> {
     let encoded = catch_unwind(AssertUnwindSafe(|| component_of(module, None)));
     let encoded = encoded.unwrap_or_else(|_| Err("its description of its world cannot be read".into()));
     encoded.map_err(LoadProblem::NotAComponent)
+}
+
+/// Returns the version of the interface that a core module's exports name; the oldest one if they
+/// name none, which is refused later.
+fn interface_of(module: &[u8]) -> Interface {
+    let exported = |payload| match payload {
+        Ok(Payload::ExportSection(section)) => section.into_iter().flatten().find_map(|export| version_in(export.name)),
+        _ => None,
+    };
+    Parser::new(0).parse_all(module).find_map(exported).unwrap_or(Interface::V0_1)
+}
+
+/// Returns the version in the name of an exported function: `strait:plugin/transform@0.1.0#process`.
+fn version_in(export: &str) -> Option<Interface> {
+    Interface::of(export.strip_prefix("strait:plugin/transform@")?.split('#').next()?)
 }
 
 /// Makes a core module a component. The adapter provides the imports of its name, inside the
@@ -30,7 +45,7 @@ pub fn component_of(module: &[u8], adapter: Option<(&str, &[u8])>) -> Result<Vec
     let mut module = module.to_vec();
     if !describes_itself {
         let mut resolve = Resolve::default();
-        let package = resolve.push_str("plugin.wit", WIT_V0_1).map_err(|e| format!("{e:#}"))?;
+        let package = resolve.push_str("plugin.wit", interface_of(&module).wit()).map_err(|e| format!("{e:#}"))?;
         let world = resolve.select_world(&[package], Some("plugin")).map_err(|e| format!("{e:#}"))?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(|e| format!("{e:#}"))?;
     }

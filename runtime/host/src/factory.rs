@@ -93,10 +93,10 @@ impl HostChains {
     pub fn counters(&self) -> Vec<CounterValue> {
         let mut values = Vec::new();
         for plugin in &self.set.plugins {
-            for (counter, sum) in plugin.manifest.counters.iter().zip(&plugin.counters) {
+            for (counter, sum) in plugin.counters.iter().zip(&plugin.counts) {
                 values.push(CounterValue {
                     plugin: Arc::clone(&plugin.name),
-                    counter: counter.clone(),
+                    counter: counter.name.clone(),
                     value: sum.load(Ordering::Relaxed),
                 });
             }

@@ -63,7 +63,7 @@ pub mod testing;
 #[allow(unsafe_code, missing_docs, clippy::all, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../../wit/v0.1",
+        path: "../../../wit/v0.2",
         world: "plugin",
         pub_export_macro: true,
         export_macro_name: "export_bindings",
@@ -262,6 +262,7 @@ impl Needs {
 pub struct TopicPlan {
     name: Option<String>,
     needs: Option<Needs>,
+    protects: Option<String>,
 }
 
 impl TopicPlan {
@@ -274,13 +275,22 @@ impl TopicPlan {
     /// Returns a plan in which the plugin sees the topic's records.
     #[must_use]
     pub fn reads(needs: Needs) -> Self {
-        Self { name: None, needs: Some(needs) }
+        Self { needs: Some(needs), ..Self::default() }
     }
 
     /// Renames the topic. Costs nothing per record.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Claims what the plugin leaves of parts of the topic's records: a JSON array as `plugin.wit`
+    /// describes it. Each claim must be true of every record that the plugin lets pass. Without
+    /// claims, the places that a required plugin looks at are held.
+    #[must_use]
+    pub fn protects(mut self, claims: impl Into<String>) -> Self {
+        self.protects = Some(claims.into());
         self
     }
 }
@@ -361,13 +371,18 @@ macro_rules! plugin {
                 fn describe() -> wit_types::About {
                     $crate::run::describe::<Chosen>()
                 }
-                fn configure(config: String, link: wit_types::LinkInfo) -> Result<(), Vec<wit_types::ConfigError>> {
+                fn configure(
+                    config: String,
+                    link: wit_types::LinkInfo,
+                ) -> Result<wit_types::Ready, Vec<wit_types::ConfigError>> {
                     let made = $crate::run::configure::<Chosen>(&config, &link)?;
                     PLUGIN.set(Some(made));
-                    Ok(())
+                    Ok($crate::run::ready::<Chosen>())
                 }
-                fn open_topic(topic: String, partitions: u32) -> Result<wit_types::TopicPlan, String> {
-                    PLUGIN.with_borrow_mut(|plugin| $crate::run::open_topic(plugin.as_mut(), &topic, partitions))
+                fn open_topic(topic: wit_types::TopicInfo) -> Result<wit_types::TopicPlan, String> {
+                    PLUGIN.with_borrow_mut(|plugin| {
+                        $crate::run::open_topic(plugin.as_mut(), &topic.name, topic.partitions)
+                    })
                 }
                 fn process(batch: wit_types::Batch) -> Result<wit_types::Edits, String> {
                     PLUGIN.with_borrow_mut(|plugin| $crate::run::process(plugin.as_mut(), &batch))

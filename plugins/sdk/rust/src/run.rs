@@ -8,12 +8,16 @@ use crate::{
 #[cfg(target_family = "wasm")]
 use crate::{Level, log};
 
+/// Option of a plan: what the plugin leaves of parts of records.
+const PROTECTS: u32 = 1;
+
 const NOT_CONFIGURED: &str = "the plugin was called before it was configured";
 
 #[must_use]
 pub fn describe<P: Plugin>() -> wit::About {
-    let About { name, version, description, config_schema, effects, fails_closed, counters, reject_codes } = P::about();
-    wit::About { name, version, description, config_schema, effects, fails_closed, counters, reject_codes }
+    let About { name, version, description, config_schema, effects, fails_closed, reject_codes, .. } = P::about();
+    let options = Vec::new();
+    wit::About { name, version, description, config_schema, effects, fails_closed, reject_codes, options }
 }
 
 pub fn configure<P: Plugin>(config: &str, link: &wit::LinkInfo) -> Result<P, Vec<wit::ConfigError>> {
@@ -23,9 +27,17 @@ pub fn configure<P: Plugin>(config: &str, link: &wit::LinkInfo) -> Result<P, Vec
     P::configure(config, link)
 }
 
+/// Returns what a configured plugin has.
+#[must_use]
+pub fn ready<P: Plugin>() -> wit::Ready {
+    let counter = |name| wit::Counter { name, rule: String::new(), expected: false };
+    wit::Ready { counters: P::about().counters.into_iter().map(counter).collect(), options: Vec::new() }
+}
+
 pub fn open_topic<P: Plugin>(plugin: Option<&mut P>, topic: &str, partitions: u32) -> Result<wit::TopicPlan, String> {
-    let TopicPlan { name, needs } = plugin.ok_or(NOT_CONFIGURED)?.open_topic(topic, partitions)?;
-    Ok(wit::TopicPlan { name, needs: needs.map(wit::Needs::from) })
+    let TopicPlan { name, needs, protects } = plugin.ok_or(NOT_CONFIGURED)?.open_topic(topic, partitions)?;
+    let options = protects.map(|claims| (PROTECTS, claims.into_bytes())).into_iter().collect();
+    Ok(wit::TopicPlan { name, needs: needs.map(wit::Needs::from), options })
 }
 
 impl From<Needs> for wit::Needs {

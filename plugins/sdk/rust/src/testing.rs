@@ -43,6 +43,7 @@ pub fn link() -> LinkInfo {
         source_region: Some("eu-west-1".into()),
         target: "gcp".into(),
         target_region: None,
+        options: Vec::new(),
     }
 }
 
@@ -182,7 +183,7 @@ impl<P: Plugin> Tester<P> {
     /// # Errors
     /// The error of `open_topic`.
     pub fn open(&mut self, topic: &str, partitions: u32) -> Result<Option<String>, String> {
-        let TopicPlan { name, needs } = self.plugin.open_topic(topic, partitions)?;
+        let TopicPlan { name, needs, .. } = self.plugin.open_topic(topic, partitions)?;
         self.topic = topic.into();
         self.needs = needs.unwrap_or_default();
         Ok(name)

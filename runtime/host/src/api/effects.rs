@@ -1,4 +1,4 @@
-//! Effects of a plugin on records, as bits of the interface (`effects` in `wit/v0.1/plugin.wit`).
+//! Effects of a plugin on records, as bits of the interface (`effects` in `wit/v0.2/plugin.wit`).
 
 /// Names of the effects, by bit.
 pub(crate) const EFFECT_NAMES: [&str; 10] =

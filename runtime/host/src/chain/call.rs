@@ -6,7 +6,7 @@ use super::error::{Failure, StageError};
 use super::plan::Needs;
 use super::stage::Stage;
 use super::work::Work;
-use crate::api::v0_1::exports::strait::plugin::transform as wit;
+use crate::api::v0_2::exports::strait::plugin::transform as wit;
 use crate::fields::Lens;
 use crate::guest::Instance;
 use crate::health::FailureKind;
@@ -86,6 +86,7 @@ impl Stage {
             count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
             base_offset,
             mode,
+            options: &[],
             origins: if needs.columns.contains(&Column::Origins) { &origins } else { &[] },
             columns: &packer.directory,
             data: &packer.data,

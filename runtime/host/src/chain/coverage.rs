@@ -7,17 +7,29 @@
 use std::collections::BTreeSet;
 
 use strait_core::json_path::Path;
-use strait_core::protects::{Locator, Part, Protection, loosened};
+use strait_core::protects::{Claim, Locator, Part, Protection, Unmade, loosened, read_claims};
 
-use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
+use crate::api::options;
+use crate::api::v0_2::exports::strait::plugin::transform::TopicPlan;
 
 /// Columns that are parts of records, by the interface's numbers.
 const PARTS: [(u32, Part); 3] = [(2, Part::Timestamp), (4, Part::Key), (6, Part::Value)];
 /// Columns that are none, with names for an operator.
 const OTHERS: [(u32, &str); 3] = [(7, "states of values"), (14, "header names"), (16, "header values")];
-const THE_TOPIC: &str = "records";
+/// Option of a plan: the claims of the plugin.
+const PROTECTS: u32 = 1;
 
-/// The parts of a topic's records that a plugin looks at.
+/// Reads claims. One that this version does not know is not made.
+fn claims(bytes: &[u8]) -> Result<Vec<Claim>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "its claims are not UTF-8".to_owned())?;
+    let (claims, unmade) = read_claims(text).map_err(|error| format!("its claims: {error}"))?;
+    for Unmade { index, why } in unmade {
+        tracing::warn!(index, why, "a claim of a plugin is not known to this version and is not made");
+    }
+    Ok(claims)
+}
+
+/// The parts of a topic's records that a plugin looks at, or its claims about them.
 #[derive(Debug, Default)]
 pub(crate) struct Coverage {
     /// It sees the topic at all.
@@ -27,11 +39,20 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
-    /// Reads the coverage from the plugin's plan for the topic.
-    pub(super) fn of(plan: &TopicPlan) -> Self {
+    /// Reads the coverage from the plugin's plan for the topic. What it claims stands for what it
+    /// looks at.
+    ///
+    /// # Errors
+    /// Its claims, or the options of the plan, cannot be read.
+    pub(super) fn of(plan: &TopicPlan) -> Result<Self, String> {
+        let claims = options::find(&plan.options, &[PROTECTS], PROTECTS)?.map(claims).transpose()?;
         let Some(needs) = &plan.needs else {
-            return Self::default();
+            return Ok(Self::default());
         };
+        if let Some(claims) = claims {
+            let protection = Protection { claims, ..Protection::default() };
+            return Ok(Self { sees: true, protection, others: BTreeSet::new() });
+        }
         let asks = |column: &u32| needs.columns.contains(column);
         let mut sights: BTreeSet<Locator> =
             PARTS.iter().filter(|(column, _)| asks(column)).map(|(_, part)| Locator::of(part.clone())).collect();
@@ -43,11 +64,11 @@ impl Coverage {
             let name = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
             sights.extend(needs.header_names.iter().map(|header| Locator::of(Part::Header(name(header).into()))));
         }
-        Self {
+        Ok(Self {
             sees: true,
             protection: Protection { sights, ..Protection::default() },
             others: OTHERS.iter().filter(|(column, _)| asks(column)).map(|(_, name)| *name).collect(),
-        }
+        })
     }
 
     /// Returns the protection that follows from it.
@@ -55,15 +76,15 @@ impl Coverage {
         &self.protection
     }
 
-    /// Returns the parts that `new` does not cover. `None` covers nothing.
+    /// Returns the ways in which `new` covers less, in words. `None` covers nothing.
     pub(crate) fn missing_in(&self, new: Option<&Self>) -> Vec<String> {
         let nothing = Self::default();
         let new = new.unwrap_or(&nothing);
         if self.sees && !new.sees {
-            return vec![THE_TOPIC.to_owned()];
+            return vec!["records are not looked at any more".to_owned()];
         }
         let lost = loosened(&self.protection, &new.protection);
-        let places = lost.into_iter().filter_map(|loosening| loosening.at).map(|at| at.to_string());
-        places.chain(self.others.difference(&new.others).map(|name| (*name).to_owned())).collect()
+        let others = self.others.difference(&new.others).map(|name| format!("{name} are not looked at any more"));
+        lost.iter().map(ToString::to_string).chain(others).collect()
     }
 }

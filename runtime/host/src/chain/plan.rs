@@ -8,7 +8,7 @@ use strait_flow::ports::WarmUp;
 
 use super::columns::Column;
 use crate::api::effects::{FIELD, TOPIC, effect_names};
-use crate::api::v0_1::exports::strait::plugin::transform::TopicPlan;
+use crate::api::v0_2::exports::strait::plugin::transform::TopicPlan;
 use crate::fields::Lens;
 
 /// Offsets of a warm-up; each start, rebalance and failure reads them again.

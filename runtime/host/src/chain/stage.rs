@@ -18,7 +18,8 @@ use super::error::{Failure, PlanError, PlanProblem, StageError};
 use super::plan::{Needs, Plan};
 use super::stateful::StatefulInstances;
 use super::work::{Group, Purpose, Work};
-use crate::api::v0_1::strait::plugin::host::Level;
+use crate::api::v0_2::exports::strait::plugin::transform::TopicInfo;
+use crate::api::v0_2::strait::plugin::host::Level;
 use crate::fields::Lens;
 use crate::guest::{GuestOutput, Instance};
 use crate::health::{Admission, CallOutcome, FailureKind};
@@ -89,7 +90,8 @@ impl Stage {
             return Ok(Arc::clone(plan));
         }
         let plugin = Arc::clone(&self.plugin);
-        let answer = self.instance(set)?.open_topic(&plugin.limits, topic, partitions);
+        let answer =
+            self.instance(set)?.open_topic(&plugin.limits, TopicInfo { name: topic, partitions, options: &[] });
         let failed = |problem| PlanError { topic: Arc::clone(topic), problem };
         let answer = answer.map_err(|fault| {
             plugin.health.failed(fault.kind());
@@ -97,7 +99,8 @@ impl Stage {
         })?;
         let plan = answer.map_err(|text| failed(PlanProblem::Refused(quoted(&text, plugin.silent))))?;
         if plugin.required {
-            self.coverage.insert(Arc::clone(topic), Coverage::of(&plan));
+            let coverage = Coverage::of(&plan).map_err(|reason| failed(PlanProblem::Invalid(reason)))?;
+            self.coverage.insert(Arc::clone(topic), coverage);
         }
         let plan = Plan::check(topic, plan, plugin.manifest.effects);
         let plan = plan.map_err(|reason| failed(PlanProblem::Invalid(reason)))?;
@@ -321,7 +324,7 @@ impl Stage {
     pub(super) fn settle_output(&mut self, accepted: bool, set: &PluginSet) {
         let output = &mut self.output;
         if accepted {
-            for (counter, sum) in self.plugin.counters.iter().zip(&output.counts) {
+            for (counter, sum) in self.plugin.counts.iter().zip(&output.counts) {
                 // Saturates: a wrapped counter would look like a restart.
                 let add = |value: u64| Some(value.saturating_add(*sum));
                 counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok();
@@ -333,7 +336,11 @@ impl Stage {
                 if !is_shown(*level) || !rate.admits() {
                     continue;
                 }
-                let message = if self.plugin.silent { "(message withheld; reveal_messages = true in the link shows it)" } else { message };
+                let message = if self.plugin.silent {
+                    "(message withheld; reveal_messages = true in the link shows it)"
+                } else {
+                    message
+                };
                 match level {
                     Level::Trace => tracing::trace!(plugin, link, "{message}"),
                     Level::Debug => tracing::debug!(plugin, link, "{message}"),

@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::api::WIT_V0_1;
+use crate::api::Interface;
 use crate::text::hex;
 
 /// Files in the folder; the oldest are removed first.
@@ -96,8 +96,8 @@ impl CompiledCache {
 fn file_name(engine: &Engine, file: &[u8]) -> String {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
-    // A core module is made a component on the way, by this version and for this interface.
-    (env!("CARGO_PKG_VERSION"), WIT_V0_1).hash(&mut settings);
+    // A core module is made a component on the way, by this version and for one of these interfaces.
+    (env!("CARGO_PKG_VERSION"), Interface::ALL.map(Interface::wit)).hash(&mut settings);
     format!("{}-{:016x}.{EXTENSION}", hex(&Sha256::digest(file)), settings.finish())
 }
 

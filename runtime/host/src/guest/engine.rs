@@ -15,10 +15,11 @@ use wasmtime::{Config, Engine, Strategy};
 use super::budget::Budget;
 use super::compile::{self, CompilerProcess};
 use super::compiled::{CompiledCache, deserialize};
+use super::exports::GuestPre;
 use super::limits::GuestLimits;
 use super::store::GuestState;
 use super::wasi;
-use crate::api::v0_1::{Plugin, PluginPre};
+use crate::api::{Interface, v0_1, v0_2};
 use crate::error::LoadProblem;
 use crate::health::{HealthRegistry, PluginHealth, StateDir};
 
@@ -70,7 +71,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     healths: HealthRegistry,
     linker: Linker<GuestState>,
-    compiled: Mutex<HashMap<[u8; 32], PluginPre<GuestState>>>,
+    compiled: Mutex<HashMap<[u8; 32], GuestPre>>,
     /// The same, from one run to the next.
     cache: CompiledCache,
     compiler: Option<Arc<dyn CompilerProcess>>,
@@ -127,7 +128,9 @@ impl HostEngine {
     pub fn with(options: HostOptions) -> Result<Self, String> {
         let engine = wasmtime_engine(Threads::All)?;
         let mut linker = Linker::new(&engine);
-        let added = Plugin::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state);
+        let added = v0_1::Plugin::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state);
+        added.map_err(cannot_start)?;
+        let added = v0_2::Plugin::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state);
         added.map_err(cannot_start)?;
         let ticker = Ticker::start(&engine).map_err(|e| format!("the epoch thread cannot be started: {e}"))?;
         let state = Arc::new(StateDir::open(options.state_dir.as_deref()));
@@ -170,9 +173,10 @@ impl HostEngine {
     pub(crate) fn compile(
         &self,
         digest: [u8; 32],
+        interface: Interface,
         file: &[u8],
         limits: &GuestLimits,
-    ) -> Result<PluginPre<GuestState>, LoadProblem> {
+    ) -> Result<GuestPre, LoadProblem> {
         if let Some(found) = self.compiled().get(&digest) {
             return Ok(found.clone());
         }
@@ -181,8 +185,8 @@ impl HostEngine {
         wasi::define(&mut linker, &component).map_err(|e| LoadProblem::NotAComponent(format!("WASI: {e:#}")))?;
         let pre = linker.instantiate_pre(&component);
         let pre = pre.map_err(|e| LoadProblem::NotAComponent(format!("{e:#}")))?;
-        let pre = PluginPre::new(pre).map_err(|e| LoadProblem::MissingExport {
-            export: "strait:plugin/transform@0.1.0".into(),
+        let pre = GuestPre::new(interface, pre).map_err(|e| LoadProblem::MissingExport {
+            export: format!("strait:plugin/transform@{}", interface.full()),
             detail: format!(" ({e:#})"),
         })?;
         let mut compiled = self.compiled();
@@ -211,7 +215,7 @@ impl HostEngine {
         deserialize(engine, code).map_err(|e| LoadProblem::NotWasm(format!("{e:#}")))
     }
 
-    fn compiled(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], PluginPre<GuestState>>> {
+    fn compiled(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], GuestPre>> {
         lock(&self.inner.compiled)
     }
 }

@@ -3,13 +3,13 @@
 use wasmtime::{Store, Trap};
 
 use super::engine::{HostEngine, TICK_MS};
+use super::exports::{Exports, GuestPre};
 use super::limits::{DESCRIBE_BYTES_MAX, GuestLimits, OPEN_TOPIC_BYTES_MAX};
 use super::store::{GuestOutput, GuestState};
-use crate::api::v0_1::exports::strait::plugin::transform::{
-    About, Batch, ConfigError, Edits, Guest, LinkInfo, TopicPlan,
+use crate::api::v0_2::exports::strait::plugin::transform::{
+    About, Batch, ConfigError, Edits, LinkInfo, Ready, TopicInfo, TopicPlan,
 };
-use crate::api::v0_1::strait::plugin::host;
-use crate::api::v0_1::{Plugin, PluginPre};
+use crate::api::v0_2::strait::plugin::host;
 use crate::error::LoadProblem;
 use crate::health::FailureKind;
 
@@ -51,7 +51,7 @@ impl Fault {
 /// unusable.
 pub(crate) struct Instance {
     store: Store<GuestState>,
-    plugin: Plugin,
+    exports: Exports,
     /// Set before each call and cleared after success, so that no path leaves a broken guest in
     /// use.
     broken: bool,
@@ -59,21 +59,21 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Starts a guest; its start functions run under the deadline.
-    pub(crate) fn start(engine: &HostEngine, pre: &PluginPre<GuestState>, limits: &GuestLimits) -> Result<Self, Fault> {
+    pub(crate) fn start(engine: &HostEngine, pre: &GuestPre, limits: &GuestLimits) -> Result<Self, Fault> {
         let state = GuestState::new(limits);
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(ticks(limits.start_ms_max));
         store.set_hostcall_fuel(DESCRIBE_BYTES_MAX);
-        let plugin = match pre.instantiate(&mut store) {
-            Ok(plugin) => plugin,
+        let exports = match pre.instantiate(&mut store) {
+            Ok(exports) => exports,
             Err(error) => return Err(fault(&error, store.data(), limits.start_ms_max, DESCRIBE_BYTES_MAX)),
         };
-        Ok(Self { store, plugin, broken: false })
+        Ok(Self { store, exports, broken: false })
     }
 
     pub(crate) fn describe(&mut self, limits: &GuestLimits) -> Result<About, Fault> {
-        self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| guest.call_describe(store))
+        self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| guest.describe(store))
     }
 
     pub(crate) fn configure(
@@ -81,19 +81,16 @@ impl Instance {
         limits: &GuestLimits,
         config: &str,
         link: LinkInfo<'_>,
-    ) -> Result<Result<(), Vec<ConfigError>>, Fault> {
-        self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| guest.call_configure(store, config, link))
+    ) -> Result<Result<Ready, Vec<ConfigError>>, Fault> {
+        self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| guest.configure(store, config, link))
     }
 
     pub(crate) fn open_topic(
         &mut self,
         limits: &GuestLimits,
-        topic: &str,
-        partitions: u32,
+        topic: TopicInfo<'_>,
     ) -> Result<Result<TopicPlan, String>, Fault> {
-        self.call(limits.open_topic_ms_max, OPEN_TOPIC_BYTES_MAX, |guest, store| {
-            guest.call_open_topic(store, topic, partitions)
-        })
+        self.call(limits.open_topic_ms_max, OPEN_TOPIC_BYTES_MAX, |guest, store| guest.open_topic(store, topic))
     }
 
     /// `ms_max` is the deadline of this call, `time_ms` the time on the guest's clock.
@@ -106,7 +103,7 @@ impl Instance {
     ) -> Result<Result<Edits, String>, Fault> {
         self.store.data_mut().wasi.time_ms = time_ms;
         let output_bytes_max = limits.output_bytes_max.saturating_add(batch.data.len().saturating_mul(4));
-        self.call(ms_max, output_bytes_max, |guest, store| guest.call_process(store, batch))
+        self.call(ms_max, output_bytes_max, |guest, store| guest.process(store, batch))
     }
 
     /// Returns the bytes of its linear memories.
@@ -128,7 +125,7 @@ impl Instance {
         &mut self,
         ms_max: u64,
         output_bytes_max: usize,
-        enter: impl FnOnce(&Guest, &mut Store<GuestState>) -> wasmtime::Result<T>,
+        enter: impl FnOnce(&mut Exports, &mut Store<GuestState>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
         if self.broken {
             let reason = "the instance broke earlier and was not replaced".into();
@@ -139,7 +136,7 @@ impl Instance {
         self.store.data_mut().first_warning = None;
         self.store.set_epoch_deadline(ticks(ms_max));
         self.store.set_hostcall_fuel(output_bytes_max);
-        let answer = enter(self.plugin.strait_plugin_transform(), &mut self.store);
+        let answer = enter(&mut self.exports, &mut self.store);
         self.store.data_mut().end_lines();
         match answer {
             Ok(answer) => {

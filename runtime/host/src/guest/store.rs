@@ -2,7 +2,8 @@
 
 use super::limits::{GuestLimits, Limiter};
 use super::wasi::{STDERR, STDOUT, Wasi};
-use crate::api::v0_1::strait::plugin::{host, types};
+use crate::api::v0_1::strait::plugin as old;
+use crate::api::v0_2::strait::plugin::{host, types};
 use crate::text::clean;
 
 /// Messages of all calls of a batch; further ones are dropped.
@@ -123,6 +124,25 @@ impl host::Host for GuestState {
 }
 
 impl types::Host for GuestState {}
+
+impl old::host::Host for GuestState {
+    fn log(&mut self, level: old::host::Level, message: String) {
+        let level = match level {
+            old::host::Level::Trace => host::Level::Trace,
+            old::host::Level::Debug => host::Level::Debug,
+            old::host::Level::Info => host::Level::Info,
+            old::host::Level::Warn => host::Level::Warn,
+            old::host::Level::Error => host::Level::Error,
+        };
+        self.log_message(level, &message);
+    }
+
+    fn count(&mut self, counter: u32, delta: u64) {
+        host::Host::count(self, counter, delta);
+    }
+}
+
+impl old::types::Host for GuestState {}
 
 #[cfg(test)]
 mod tests {

@@ -10,22 +10,20 @@ use strait_core::generation::{Manifest, NoDigest, PluginConfig, PluginManifest};
 
 use super::package::Package;
 use super::spec::{ChainSpec, PluginSpec, TopicNaming};
+use crate::api::Interface;
 use crate::error::{ConfigMistake, LoadError, LoadProblem};
 use crate::text::hex;
 
-/// The interface that plugins speak.
-const WIT: &str = "0.1.0";
-
 /// Returns a plugin as it stands in the manifest of its generation: its name, the digest of its
 /// file and all that is set for it, with key ids in place of secrets.
-pub(super) fn entry(spec: &PluginSpec, file: &[u8]) -> PluginManifest {
+pub(super) fn entry(spec: &PluginSpec, file: &[u8], interface: Interface) -> PluginManifest {
     let empty = Value::Object(Map::new());
     let used = if spec.config.is_null() { &empty } else { &spec.config };
     let written = spec.config_as_written.as_ref().filter(|written| !written.is_null()).unwrap_or(used);
     PluginManifest {
         name: spec.name.as_str().into(),
         digest: format!("sha256:{}", hex(file)).into(),
-        wit: WIT.into(),
+        wit: interface.full().into(),
         config: PluginConfig::new(used, written),
         required: spec.required,
         on_error: spec.on_error,
@@ -68,8 +66,8 @@ pub(super) fn config_digest(written: &Value) -> String {
 pub fn generation_of(spec: &ChainSpec) -> Result<Generation, LoadError> {
     let mut identities = Vec::new();
     for plugin in &spec.plugins {
-        let found =
-            Package::digest(&plugin.source, &plugin.limits).and_then(|digest| identity(&entry(plugin, &digest)));
+        let found = Package::identity(&plugin.source, &plugin.limits);
+        let found = found.and_then(|(digest, interface)| identity(&entry(plugin, &digest, interface)));
         identities.push(found.map_err(|problem| LoadError {
             plugin: plugin.name.clone(),
             origin: plugin.source.to_string(),

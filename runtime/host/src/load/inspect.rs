@@ -45,10 +45,10 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
     let limits = GuestLimits::default();
     let source = PluginSource::File(path.to_owned());
     let package = Package::open(&source, &limits, &Trust::default(), true).map_err(fail)?;
-    let pre = engine.compile(package.digest, &package.bytes, &limits).map_err(fail)?;
+    let pre = engine.compile(package.digest, package.interface, &package.bytes, &limits).map_err(fail)?;
     let mut instance = Instance::start(engine, &pre, &limits).map_err(|f| fail(f.at("start")))?;
     let about = instance.describe(&limits).map_err(|f| fail(f.at("describe")))?;
-    let mut manifest = Manifest::check(about, &limits).map_err(fail)?;
+    let mut manifest = Manifest::check(about).map_err(fail)?;
     schema::bound(&manifest.config_schema).map_err(fail)?;
     // It is printed, and it is the one text of a guest that may have lines.
     manifest.config_schema = clean_lines(&manifest.config_schema);

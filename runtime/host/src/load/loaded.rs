@@ -7,18 +7,22 @@ use serde_json::Value;
 use strait_core::config::OnError;
 use strait_core::generation::PluginManifest;
 
+use super::counters::{self, Counter};
 use super::identity::{config_digest, entry, identity};
 use super::manifest::Manifest;
 use super::package::Package;
 use super::schema;
 use super::spec::{LinkInfo, PluginSource, PluginSpec};
 use crate::api::effects::{CONTENT, EMIT, effect_names};
-use crate::api::v0_1::PluginPre;
-use crate::api::v0_1::exports::strait::plugin::transform as wit;
+use crate::api::v0_2::exports::strait::plugin::transform as wit;
 use crate::error::{ConfigMistake, LoadProblem};
-use crate::guest::{Fault, GuestLimits, GuestState, HostEngine, Instance, LogRate};
+use crate::fields::FIELDS_MAX;
+use crate::guest::{Fault, GuestLimits, GuestPre, HostEngine, Instance, LogRate};
 use crate::health::{Health, Key};
 use crate::text::{clean, hex};
+
+/// Option 1 of the link: the most fields of a plan.
+static LINK_OPTIONS: [(u32, &[u8]); 1] = [(1, &(FIELDS_MAX as u32).to_le_bytes())];
 
 /// A plugin that was tried once and can be started again.
 pub(crate) struct LoadedPlugin {
@@ -41,9 +45,11 @@ pub(crate) struct LoadedPlugin {
     pub(crate) silent: bool,
     /// Its last words are withheld, and names that it makes from records.
     pub(crate) hides_data: bool,
-    pub(crate) counters: Vec<AtomicU64>,
+    pub(crate) counters: Vec<Counter>,
+    /// The sums of the counters.
+    pub(crate) counts: Vec<AtomicU64>,
     pub(crate) log_rate: LogRate,
-    pre: PluginPre<GuestState>,
+    pre: GuestPre,
     config: String,
     /// Name, digest and configuration.
     pub(crate) identity: String,
@@ -65,11 +71,11 @@ pub(crate) enum StartError {
 impl LoadedPlugin {
     pub(crate) fn load(engine: &HostEngine, spec: PluginSpec, link: &LinkInfo) -> Result<Self, LoadProblem> {
         let package = Package::open(&spec.source, &spec.limits, &spec.trust, spec.wasi)?;
-        let pre = engine.compile(package.digest, &package.bytes, &spec.limits)?;
+        let pre = engine.compile(package.digest, package.interface, &package.bytes, &spec.limits)?;
         let mut trial = Instance::start(engine, &pre, &spec.limits).map_err(|f| f.at("start"))?;
         let about = trial.describe(&spec.limits).map_err(|f| f.at("describe"))?;
-        let manifest = Manifest::check(about, &spec.limits)?;
-        let entry = entry(&spec, &package.digest);
+        let manifest = Manifest::check(about)?;
+        let entry = entry(&spec, &package.digest, package.interface);
         let identity = identity(&entry)?;
 
         let config = match spec.config {
@@ -91,7 +97,7 @@ impl LoadedPlugin {
             digest: Arc::clone(&whole_digest),
             config: config_digest,
         });
-        let loaded = Self {
+        let mut loaded = Self {
             digest: whole_digest,
             on_error: spec.on_error,
             health,
@@ -102,7 +108,8 @@ impl LoadedPlugin {
             name: spec.name.into(),
             reject_codes: manifest.reject_codes.iter().map(|code| code.as_str().into()).collect(),
             log_rate: LogRate::new(Arc::clone(engine.clock())),
-            counters: manifest.counters.iter().map(|_| AtomicU64::new(0)).collect(),
+            counters: Vec::new(),
+            counts: Vec::new(),
             required,
             silent: !spec.show_guest_messages && !is_bundled,
             hides_data: !spec.show_guest_messages,
@@ -113,13 +120,15 @@ impl LoadedPlugin {
             config: config.to_string(),
         };
         let configured = trial.configure(&loaded.limits, &loaded.config, wit_link(link));
-        configured.map_err(|f| f.at("configure"))?.map_err(|mistakes| {
+        let ready = configured.map_err(|f| f.at("configure"))?.map_err(|mistakes| {
             let mistakes = mistakes.into_iter().take(20).map(|mistake| ConfigMistake {
                 pointer: clean(&mistake.path, 256),
                 message: clean(&mistake.message, 512),
             });
             LoadProblem::ConfigureRefused(mistakes.collect())
         })?;
+        loaded.counters = counters::check(ready, &loaded.limits)?;
+        loaded.counts = loaded.counters.iter().map(|_| AtomicU64::new(0)).collect();
         Ok(loaded)
     }
 
@@ -159,7 +168,7 @@ impl LoadedPlugin {
         let mut instance = Instance::start(engine, &self.pre, &self.limits).map_err(|f| broke("start", f))?;
         let configured = instance.configure(&self.limits, &self.config, wit_link(link));
         match configured.map_err(|f| broke("configure", f))? {
-            Ok(()) => Ok(instance),
+            Ok(_) => Ok(instance),
             Err(_) => Err(StartError::Refused),
         }
     }
@@ -178,5 +187,6 @@ fn wit_link(link: &LinkInfo) -> wit::LinkInfo<'_> {
         source_region: link.source_region.as_deref(),
         target: &link.target,
         target_region: link.target_region.as_deref(),
+        options: &LINK_OPTIONS,
     }
 }

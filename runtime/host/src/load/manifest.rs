@@ -4,9 +4,9 @@ use serde::Serialize;
 use strait_core::edit::{HOST_CODES, is_host_code};
 
 use crate::api::effects::{EFFECT_NAMES, effect_names};
-use crate::api::v0_1::exports::strait::plugin::transform::About;
+use crate::api::options;
+use crate::api::v0_2::exports::strait::plugin::transform::About;
 use crate::error::LoadProblem;
-use crate::guest::{COUNTERS_MAX, GuestLimits};
 use crate::text::clean;
 
 /// Bytes of a reject code: codes go into headers and metrics.
@@ -32,14 +32,12 @@ pub struct Manifest {
     pub effect_names: Vec<&'static str>,
     /// Records that it cannot judge must not pass.
     pub fails_closed: bool,
-    /// Names of its counters.
-    pub counters: Vec<String>,
     /// Codes of its rejects.
     pub reject_codes: Vec<String>,
 }
 
 impl Manifest {
-    pub(crate) fn check(about: About, limits: &GuestLimits) -> Result<Self, LoadProblem> {
+    pub(crate) fn check(about: About) -> Result<Self, LoadProblem> {
         let bad = |message: String| Err(LoadProblem::BadManifest(message));
         if about.name.is_empty() || about.name.len() > 128 {
             return bad("the name must have 1 to 128 bytes".into());
@@ -48,19 +46,11 @@ impl Manifest {
         if unknown != 0 {
             return bad(format!("effects {:#b} holds bits that this host does not know", about.effects));
         }
-        let counters_max = limits.counters_max.min(COUNTERS_MAX);
-        if about.counters.len() > counters_max || about.reject_codes.len() > CODES_MAX {
-            return bad(format!("at most {counters_max} counters and {CODES_MAX} reject codes are allowed"));
+        if about.reject_codes.len() > CODES_MAX {
+            return bad(format!("at most {CODES_MAX} reject codes are allowed"));
         }
-        for name in about.counters.iter().chain(&about.reject_codes) {
-            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-            if name.is_empty() || name.len() > CODE_BYTES_MAX || !plain {
-                return bad(format!(
-                    "'{}' is not a name of a counter or reject code: 1 to {CODE_BYTES_MAX} letters, digits, '-', '_' and '.'",
-                    clean(name, CODE_BYTES_MAX)
-                ));
-            }
-        }
+        about.reject_codes.iter().try_for_each(|code| check_name(code))?;
+        options::check(&about.options, &[]).map_err(LoadProblem::BadManifest)?;
         if let Some(code) = about.reject_codes.iter().find(|code| is_host_code(code)) {
             return bad(format!(
                 "reject code '{code}' begins as one that only the host gives ({}): choose another",
@@ -75,8 +65,19 @@ impl Manifest {
             effects: about.effects,
             effect_names: effect_names(about.effects),
             fails_closed: about.fails_closed,
-            counters: about.counters,
             reject_codes: about.reject_codes,
         })
     }
+}
+
+/// Checks the name of a counter or reject code.
+pub(super) fn check_name(name: &str) -> Result<(), LoadProblem> {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if !name.is_empty() && name.len() <= CODE_BYTES_MAX && plain {
+        return Ok(());
+    }
+    Err(LoadProblem::BadManifest(format!(
+        "'{}' is not a name of a counter or reject code: 1 to {CODE_BYTES_MAX} letters, digits, '-', '_' and '.'",
+        clean(name, CODE_BYTES_MAX)
+    )))
 }

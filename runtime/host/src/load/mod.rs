@@ -1,6 +1,7 @@
 //! Loading: from a plugin's file and configuration to a plugin that can be started.
 
 mod bundled;
+mod counters;
 mod identity;
 mod inspect;
 mod loaded;

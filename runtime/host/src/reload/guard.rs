@@ -101,7 +101,7 @@ fn coverage_lost(
             let now = after.coverage(next).find(|(other, _)| *other == topic).map(|(_, coverage)| coverage);
             let missing = coverage.missing_in(now);
             if !missing.is_empty() {
-                lost.push(format!("plugin {} would not look at {} of topic {topic}", plugin.name, missing.join(", ")));
+                lost.push(format!("plugin {}, topic {topic}: {}", plugin.name, missing.join(", ")));
             }
         }
     }

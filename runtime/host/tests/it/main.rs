@@ -9,6 +9,7 @@
 
 mod bombs;
 mod bundled;
+mod claims;
 mod cost;
 mod failure;
 mod fields;

@@ -76,7 +76,6 @@ fn describe(info: &PluginInfo) -> String {
         ("imports", list(&info.imports)),
         ("effects", list(&effects)),
         ("fails closed", if manifest.fails_closed { "yes" } else { "no" }.to_owned()),
-        ("counters", list(&manifest.counters)),
         ("reject codes", list(&manifest.reject_codes)),
     ];
     let mut text: String = lines.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect();

@@ -13,7 +13,7 @@ use strait_core::offset::SourceOffset;
 use super::columns::Scene;
 use super::slots::{CallEdits, Change, RecordSlot};
 use crate::api::effects;
-use crate::api::v0_1::exports::strait::plugin::transform::Edits;
+use crate::api::v0_2::exports::strait::plugin::transform::Edits;
 use crate::text::clean;
 use draft::Draft;
 use op::Op;

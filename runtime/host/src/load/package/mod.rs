@@ -11,7 +11,7 @@ use wasmparser::{Encoding, Parser, Payload};
 use super::bundled::{bundled, bundled_names};
 use super::spec::PluginSource;
 use super::trust::Trust;
-use crate::api::speaks;
+use crate::api::Interface;
 use crate::error::LoadProblem;
 use crate::file::read_file;
 use crate::guest::{GuestLimits, Import, judge};
@@ -39,6 +39,7 @@ pub(crate) struct Package {
     pub(crate) kind: PackageKind,
     /// Version of `strait:plugin` that it exports.
     pub(crate) version: String,
+    pub(crate) interface: Interface,
     pub(crate) imports: Vec<String>,
 }
 
@@ -57,9 +58,14 @@ impl Package {
         Self::check(bytes, digest, limits, wasi)
     }
 
-    /// Returns the SHA-256 of the file as it is now.
-    pub(crate) fn digest(source: &PluginSource, limits: &GuestLimits) -> Result<[u8; 32], LoadProblem> {
-        Ok(Sha256::digest(read(source, limits)?).into())
+    /// Returns the SHA-256 of the file as it is now, and the version of the interface that it
+    /// exports.
+    pub(crate) fn identity(source: &PluginSource, limits: &GuestLimits) -> Result<([u8; 32], Interface), LoadProblem> {
+        let bytes = read(source, limits)?;
+        check_size(bytes.len(), limits)?;
+        count::check(&bytes, limits)?;
+        let (_, interface) = Names::read(&bytes)?.version()?;
+        Ok((Sha256::digest(&bytes).into(), interface))
     }
 
     fn check(
@@ -73,8 +79,8 @@ impl Package {
         count::check(&bytes, limits)?;
         let names = Names::read(&bytes)?;
         names.check_imports(wasi)?;
-        let version = names.version()?;
-        Ok(Self { bytes, digest, kind: names.kind, version, imports: names.imports })
+        let (version, interface) = names.version()?;
+        Ok(Self { bytes, digest, kind: names.kind, version, interface, imports: names.imports })
     }
 }
 
@@ -162,23 +168,23 @@ impl Names {
             if !matches!(interface, "strait:plugin/host" | "strait:plugin/types") {
                 return Err(LoadProblem::UnknownImport { import: clean(import, 256) });
             }
-            if !speaks(version) {
+            if Interface::of(version).is_none() {
                 return Err(LoadProblem::WrongVersion { version: clean(version, 32) });
             }
         }
         Ok(())
     }
 
-    fn version(&self) -> Result<String, LoadProblem> {
+    fn version(&self) -> Result<(String, Interface), LoadProblem> {
         let Some(rest) = self.exports.iter().find_map(|export| export.strip_prefix(TRANSFORM)) else {
-            return Err(LoadProblem::MissingExport { export: format!("{TRANSFORM}0.1.0"), detail: String::new() });
+            return Err(LoadProblem::MissingExport { export: format!("{TRANSFORM}0.2.0"), detail: String::new() });
         };
         // A core module exports functions: `strait:plugin/transform@0.1.0#process`.
         let version = rest.split('#').next().unwrap_or_default();
-        if !speaks(version) {
-            return Err(LoadProblem::WrongVersion { version: clean(version, 32) });
+        match Interface::of(version) {
+            Some(interface) => Ok((version.to_owned(), interface)),
+            None => Err(LoadProblem::WrongVersion { version: clean(version, 32) }),
         }
-        Ok(version.to_owned())
     }
 }
 
