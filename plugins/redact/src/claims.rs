@@ -1,11 +1,10 @@
 //! The claims of the plugin: what it leaves of each place that a rule names, for the host to
 //! compare with other rules.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use strait_plugin_sdk::path::{Path, Quoted, Step};
 
 use crate::config::{Rule, Shapes, folded};
-use crate::method::Method;
 
 /// Most claims, and most bytes of them: the rest of an answer needs room too. Those that are left
 /// out are not made.
@@ -54,29 +53,6 @@ impl Rule {
             claim.insert("fold".into(), true.into());
         }
         claim.into()
-    }
-}
-
-/// Returns what a method leaves, as members of a claim. A key is given by its id and domain.
-pub fn leaves(method: &Method, key: Option<(&str, &str)>) -> Map<String, Value> {
-    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let members = match method {
-        Method::Remove => json!({ "leaves": "nothing", "gives": "absent" }),
-        Method::Null => json!({ "leaves": "null", "gives": "null" }),
-        Method::Constant { .. } => json!({ "leaves": "constant", "gives": "json" }),
-        Method::Mask { keep, .. } => json!({ "leaves": "part", "keep": { "last": number(*keep) }, "gives": "json" }),
-        Method::Truncate { length } => {
-            json!({ "leaves": "part", "keep": { "first": number(*length) }, "gives": "json" })
-        }
-        Method::Sha256(_) => json!({ "leaves": "token", "gives": "json" }),
-        Method::Hmac(..) => {
-            let (id, domain) = key.unwrap_or_default();
-            json!({ "leaves": "token", "key": id, "domain": domain, "gives": "json" })
-        }
-    };
-    match members {
-        Value::Object(members) => members,
-        _ => Map::new(),
     }
 }
 

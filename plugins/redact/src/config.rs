@@ -8,7 +8,6 @@ use strait_plugin_sdk::{
 };
 use strait_scheme::pseudonym::{Encoding, Key, is_key_id, key_id};
 
-use crate::claims::leaves;
 use crate::method::{Method, Pseudonym};
 
 /// Minimum length of a secret. Shorter ones can be found by brute force.
@@ -84,7 +83,7 @@ enum EncodingName {
 pub struct Rule {
     /// The operator's name for it, or eight digits of a digest.
     pub id: String,
-    /// What it leaves of its places, as members of a claim.
+    /// The members of its claims that say how much it leaves.
     pub leaves: Map<String, Value>,
     pub paths: Vec<Path>,
     /// Names as bytes, case-folded if the rule ignores case.
@@ -183,7 +182,7 @@ impl RuleConfig {
             return None;
         }
         let method = method?;
-        let leaves = leaves(&method, hmac_key.as_ref().map(|(id, domain)| (id.as_str(), domain.as_str())));
+        let leaves = method.leaves(hmac_key.as_ref().map(|(id, domain)| (id.as_str(), domain.as_str())));
         let rule = Rule { id: String::new(), leaves, paths, headers, header_prefixes, key, ignore_case, method };
         Some(Rule { id: id.unwrap_or_else(|| rule.digest()), ..rule })
     }

@@ -33,7 +33,7 @@ struct Redact {
     key: Option<usize>,
     counts: [u64; 3],
     buffer: Vec<u8>,
-    /// What the rules leave, as JSON.
+    /// The claims of the rules, as JSON.
     claims: String,
 }
 

@@ -1,5 +1,6 @@
 //! Methods of redaction.
 
+use serde_json::{Map, Value, json as object};
 use sha2::{Digest, Sha256};
 use strait_plugin_sdk::json::{self, Kind};
 use strait_scheme::pseudonym::{Encoding, Key, content};
@@ -54,6 +55,31 @@ impl Method {
     /// Returns whether different inputs stay different.
     pub fn is_injective(&self) -> bool {
         matches!(self, Self::Sha256(_) | Self::Hmac(..))
+    }
+
+    /// Returns what the method leaves, as members of a claim. A key is given by its id and domain.
+    pub fn leaves(&self, key: Option<(&str, &str)>) -> Map<String, Value> {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let members = match self {
+            Self::Remove => object!({ "leaves": "nothing", "gives": "absent" }),
+            Self::Null => object!({ "leaves": "null", "gives": "null" }),
+            Self::Constant { .. } => object!({ "leaves": "constant", "gives": "json" }),
+            Self::Mask { keep, .. } => {
+                object!({ "leaves": "part", "keep": { "last": number(*keep) }, "gives": "json" })
+            }
+            Self::Truncate { length } => {
+                object!({ "leaves": "part", "keep": { "first": number(*length) }, "gives": "json" })
+            }
+            Self::Sha256(_) => object!({ "leaves": "token", "gives": "json" }),
+            Self::Hmac(..) => {
+                let (id, domain) = key.unwrap_or_default();
+                object!({ "leaves": "token", "key": id, "domain": domain, "gives": "json" })
+            }
+        };
+        match members {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        }
     }
 
     /// Redacts JSON text and writes the new JSON text to `out`.

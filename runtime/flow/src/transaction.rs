@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use strait_core::SourceOffset;
+use strait_core::progress::HeldBorder;
 
 use crate::partitions::Stream;
 use crate::ports::ProducerSlot;
@@ -28,8 +29,20 @@ enum Phase {
     Sealed { closed_at: Duration },
 }
 
-/// Progress that becomes true when a transaction is committed: the next offset of each partition.
-pub(crate) type Promises = Vec<(Stream, SourceOffset)>;
+/// Progress that becomes true when a transaction is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Promises {
+    /// The next offset of each partition.
+    pub positions: Vec<(Stream, SourceOffset)>,
+    /// The border of the lane, if it was written.
+    pub border: Option<HeldBorder>,
+}
+
+impl Promises {
+    fn is_empty(&self) -> bool {
+        self.positions.is_empty() && self.border.is_none()
+    }
+}
 
 /// A transaction whose end was sent.
 #[derive(Debug)]
@@ -57,7 +70,7 @@ impl Transactions {
         Self {
             phase: Phase::Idle,
             slot: ProducerSlot::A,
-            promises: Vec::new(),
+            promises: Promises::default(),
             committing: None,
             commit_time: Duration::ZERO,
         }
@@ -199,7 +212,12 @@ impl Transactions {
 
     /// Adds a promise to the open transaction.
     pub fn promise(&mut self, stream: Stream, next: SourceOffset) {
-        self.promises.push((stream, next));
+        self.promises.positions.push((stream, next));
+    }
+
+    /// Adds the border, as it is written in the open transaction.
+    pub fn promise_border(&mut self, border: HeldBorder) {
+        self.promises.border = Some(border);
     }
 
     /// Takes out the promises that no commit has taken. In at-least-once mode, which has no

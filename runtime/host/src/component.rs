@@ -28,7 +28,8 @@ fn interface_of(module: &[u8]) -> Interface {
     Parser::new(0).parse_all(module).find_map(exported).unwrap_or(Interface::V0_1)
 }
 
-/// Returns the version in the name of an exported function: `strait:plugin/transform@0.1.0#process`.
+/// Returns the version in the name of an exported function:
+/// `strait:plugin/transform@0.1.0#process`.
 fn version_in(export: &str) -> Option<Interface> {
     Interface::of(export.strip_prefix("strait:plugin/transform@")?.split('#').next()?)
 }

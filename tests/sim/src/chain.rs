@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
-use strait_core::progress::ChainBorder;
+use strait_core::progress::{ChainBorder, HeldBorder};
 use strait_core::protects::Protection;
-use strait_core::{Batch, PartitionKey, SourceOffset, TopicId};
-use strait_flow::ports::{Chain, ChainError, ChainFactory, Next, WarmUp};
+use strait_core::{Batch, LaneId, PartitionKey, SourceOffset, TopicId};
+use strait_flow::ports::{BorderCopies, Chain, ChainError, ChainFactory, Next, WarmUp};
 
 use crate::world::plugins::Version;
 use crate::world::source::Kind;
@@ -24,6 +24,24 @@ pub struct SimChains {
     pub sim: Sim,
     /// The process.
     pub proc: usize,
+}
+
+/// The copies of borders that a process keeps.
+pub struct SimCopies {
+    /// The world.
+    pub sim: Sim,
+    /// The process.
+    pub proc: usize,
+}
+
+impl BorderCopies for SimCopies {
+    fn read(&self, lane: LaneId) -> Option<HeldBorder> {
+        self.sim.lock().plugins.copies.get(&(self.proc, lane)).cloned()
+    }
+
+    fn write(&self, lane: LaneId, border: &HeldBorder) {
+        self.sim.lock().plugins.copies.insert((self.proc, lane), border.clone());
+    }
 }
 
 struct SimChain {

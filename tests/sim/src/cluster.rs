@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::SimChains;
+use crate::chain::{SimChains, SimCopies};
 use crate::group::{SimCommitted, SimDiscovery, SimMembership};
 use crate::lanes::SimLanes;
 use crate::ports::SimProcess;
@@ -139,6 +139,7 @@ impl Cluster {
                 connector: Arc::clone(&ports) as _,
                 progress: Arc::clone(&ports) as _,
                 chains: Arc::new(SimChains { sim: self.sim.clone(), proc }),
+                borders: Arc::new(SimCopies { sim: self.sim.clone(), proc }),
                 clock: Arc::clone(&ports) as _,
                 events: ports,
                 status: Arc::clone(&status),

@@ -213,6 +213,7 @@ impl<P: Plugin> Tester<P> {
             count: records.len() as u32,
             base_offset,
             mode: self.mode,
+            options: Vec::new(),
             origins: Vec::new(),
             columns: Vec::new(),
             data: Vec::new(),

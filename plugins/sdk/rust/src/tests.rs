@@ -70,6 +70,7 @@ fn batch(count: u32, mode: u32, columns: &[(u32, Vec<u8>)]) -> Batch {
         count,
         base_offset: 1 << 40,
         mode,
+        options: vec![],
         origins: vec![],
         columns: directory,
         data,

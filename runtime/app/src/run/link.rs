@@ -1,5 +1,6 @@
 //! Prepares a link: loads its plugins, connects to its clusters, creates its own topics.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
+use super::border_copies::Copies;
 use super::clusters::Clusters;
 use super::target_topics::TargetTopics;
 use super::topic_collisions::CollisionGuard;
@@ -83,6 +85,7 @@ pub struct Planned {
     link: Link,
     engine: HostEngine,
     clock: Arc<dyn Clock>,
+    state_dir: PathBuf,
 }
 
 /// Loads the plugins of every link. All that fails without a network fails before any link begins.
@@ -112,6 +115,7 @@ pub async fn plan(
             link: link.clone(),
             engine: engine.clone(),
             clock: Arc::clone(clock),
+            state_dir: loaded.state_dir(),
         });
     }
     Ok(planned)
@@ -189,6 +193,7 @@ impl Planned {
             connector: Arc::new(connector),
             progress: Arc::new(progress),
             chains,
+            borders: Arc::new(Copies::new(self.state_dir.clone(), &link.name)),
             clock: Arc::clone(&self.clock),
             events,
             status: Arc::clone(&self.status),

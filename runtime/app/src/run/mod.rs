@@ -3,6 +3,7 @@
 //! [`run`] builds the engine and the links, spawns a task per link, and joins them. A link first
 //! waits for its clusters ([`startup_retry`]); the others run meanwhile.
 
+mod border_copies;
 mod catch_up;
 mod clusters;
 mod error;

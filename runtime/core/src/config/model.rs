@@ -127,9 +127,10 @@ pub struct Link {
     /// `border_refused` print them. Any other generation is judged as if this was not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept: Option<String>,
-    /// Whether what plugins say themselves (messages, reasons, exceptions) is shown in logs, events,
-    /// the status and the headers of quarantined records. It may hold data of records, so it is
-    /// withheld unless this is set. The reasons of bundled plugins hold none and are always shown.
+    /// Whether what plugins say themselves (messages, reasons, exceptions) is shown in logs,
+    /// events, the status and the headers of quarantined records. It may hold data of records, so
+    /// it is withheld unless this is set. The reasons of bundled plugins hold none and are always
+    /// shown.
     #[serde(default)]
     pub reveal_messages: bool,
     /// How changed plugins are activated while the link runs.
@@ -247,9 +248,9 @@ pub struct PluginUse {
     /// tightens: a plugin that declares `fails-closed` (as `redact` does) is always required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
-    /// Whether this plugin may see records before a required plugin that edits them does: in fields,
-    /// headers, names of topics and messages it could put data that the required plugin removes.
-    /// Without this option such a chain does not load; the bundled plugins need none.
+    /// Whether this plugin may see records before a required plugin that edits them does: in
+    /// fields, headers, names of topics and messages it could put data that the required plugin
+    /// removes. Without this option such a chain does not load; the bundled plugins need none.
     #[serde(default)]
     pub may_see_raw: bool,
     /// Whether this plugin may follow a required plugin that edits records, although it can set

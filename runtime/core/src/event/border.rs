@@ -38,6 +38,16 @@ pub enum BorderEvent {
         /// Time until the lane is taken again, in milliseconds.
         retry_ms: u64,
     },
+    /// The border on the target is gone, or weaker than the copy in `state_dir`, which counts.
+    #[error(
+        "lane {lane}: its border on the target protects less than the copy in state_dir, and the copy counts: {losses}; find out who has changed the topic strait.<link>.progress"
+    )]
+    Lost {
+        /// Number of the lane.
+        lane: u32,
+        /// The protection that the border on the target has lost.
+        losses: String,
+    },
 }
 
 fn weaker(losses: &str) -> String {
@@ -49,7 +59,7 @@ impl BorderEvent {
         match self {
             Self::Changed { loosened, .. } if loosened.is_empty() => Severity::Info,
             Self::Changed { .. } => Severity::Warning,
-            Self::Refused { .. } => Severity::Error,
+            Self::Refused { .. } | Self::Lost { .. } => Severity::Error,
         }
     }
 
@@ -57,6 +67,7 @@ impl BorderEvent {
         match self {
             Self::Changed { .. } => "border_changed",
             Self::Refused { .. } => "border_refused",
+            Self::Lost { .. } => "border_lost",
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The border that a lane holds, and the judgement of a chain against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{LaneBorder, LaneProgress, ProgressRecord, Protects, ProtectsText};
-use crate::protects::{ByTopic, Loosening, Protection, looser, text_digest};
+use crate::protects::{ByTopic, Loosening, Protection, loosened, looser, text_digest};
 
 /// The facts that a chain tells of itself before it comes into force in a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,11 +32,14 @@ pub struct Agreement {
 }
 
 /// The border that a lane holds: what its records are protected by at least.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBorder {
     border: Option<LaneBorder>,
     protects: BTreeMap<Arc<str>, Protects>,
     texts: BTreeMap<Arc<str>, ProtectsText>,
+    /// Topics whose protection comes from a copy, as progress has lost it.
+    #[serde(skip)]
+    restored: BTreeSet<Arc<str>>,
 }
 
 /// The judgement of a chain.
@@ -73,6 +78,7 @@ impl HeldBorder {
             border: progress.lane.as_ref().and_then(|lane| lane.border.clone()),
             protects: progress.protects.clone(),
             texts: progress.texts.clone(),
+            restored: BTreeSet::new(),
         }
     }
 
@@ -84,6 +90,39 @@ impl HeldBorder {
         let text = self.texts.get(digest).map(|text| &text.text).filter(|text| text_digest(text) == *digest);
         let read = text.and_then(|text| Protection::read(text).ok());
         Some(read.unwrap_or_else(|| Protection { unread: 1, ..Protection::default() }))
+    }
+
+    /// Returns whether there is a border.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.border.is_some()
+    }
+
+    /// Takes over from a copy of the border whatever it protects more, unless the copy is an older
+    /// one. Returns what progress has lost, by topic.
+    pub fn restore(&mut self, copy: &Self) -> Vec<(Arc<str>, Loosening)> {
+        let number = |held: &Self| held.border.as_ref().map_or(0, |border| border.number);
+        if number(copy) < number(self) {
+            return Vec::new();
+        }
+        let mut lost = Vec::new();
+        for (topic, protects) in &copy.protects {
+            let Some(was) = copy.protection(topic) else { continue };
+            let found = loosened(&was, &self.protection(topic).unwrap_or_default());
+            if found.is_empty() {
+                continue;
+            }
+            self.protects.insert(Arc::clone(topic), protects.clone());
+            if let Some((digest, text)) = copy.texts.get_key_value(&protects.digest) {
+                self.texts.insert(Arc::clone(digest), text.clone());
+            }
+            self.restored.insert(Arc::clone(topic));
+            lost.extend(found.into_iter().map(|loosening| (Arc::clone(topic), loosening)));
+        }
+        if number(copy) > number(self) {
+            self.border.clone_from(&copy.border);
+        }
+        lost
     }
 
     /// Judges a chain before it comes into force. `at` is the time in milliseconds since the Unix
@@ -100,11 +139,13 @@ impl HeldBorder {
         // A link without plugins has nothing to hold.
         let needs_border = chain.has_plugins || self.border.is_some() || !records.is_empty();
         let is_other = self.border.as_ref().is_none_or(|border| border.generation != chain.generation);
-        let border = (needs_border && (is_other || agreement.is_some())).then(|| LaneBorder {
+        let is_new = is_other || agreement.is_some() || !self.restored.is_empty();
+        let border = (needs_border && is_new).then(|| LaneBorder {
             number: self.border.as_ref().map_or(0, |border| border.number) + 1,
             generation: Arc::clone(&chain.generation),
             why: match agreement {
                 Some(agreement) => Arc::clone(&agreement.why),
+                None if !self.restored.is_empty() => "restored".into(),
                 None if self.border.is_none() => "first".into(),
                 None => "protects as much".into(),
             },
@@ -123,6 +164,7 @@ impl HeldBorder {
         for record in &change.records {
             match record {
                 ProgressRecord::Protects(topic, protects) => {
+                    self.restored.remove(topic);
                     self.protects.insert(Arc::clone(topic), protects.clone());
                 }
                 ProgressRecord::Text(digest, text) => {
@@ -140,13 +182,15 @@ impl HeldBorder {
         let mut texts = BTreeMap::new();
         let mut records = Vec::new();
         for (topic, protection) in protection {
-            let known = self.protects.get(topic);
+            // Progress does not have what was restored.
+            let known = self.protects.get(topic).filter(|_| !self.restored.contains(topic));
             if known.is_none() && *protection == Protection::default() {
                 continue;
             }
             let text: Arc<str> = protection.text().into();
             let digest = text_digest(&text);
-            if self.texts.get(&digest).is_none_or(|known| known.text != text) {
+            let is_known = self.texts.get(&digest).is_some_and(|known| known.text == text);
+            if !is_known || !self.restored.is_empty() {
                 texts.insert(Arc::clone(&digest), ProtectsText { text });
             }
             if known.is_none_or(|known| known.digest != digest) {

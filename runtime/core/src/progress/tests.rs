@@ -284,6 +284,63 @@ fn the_protection_of_topics_is_stored_with_each_text_once() {
     }
 }
 
+#[test]
+fn what_progress_has_lost_is_restored_from_a_copy_that_is_not_older() {
+    use crate::protects::{ByTopic, Protection, read_claims};
+    let of = |at: &str| {
+        let text = format!(r#"[{{"rule":"r","at":"{at}","leaves":"nothing"}}]"#);
+        Protection { claims: read_claims(&text).unwrap().0, ..Protection::default() }
+    };
+    let chain = |generation: &str, protection: &ByTopic| ChainBorder {
+        generation: generation.into(),
+        has_plugins: true,
+        protection: protection.clone(),
+        agreement: None,
+    };
+    let change = |held: &HeldBorder, chain: &ChainBorder| match held.judge(chain, 7) {
+        Judged::Passes(change) => change,
+        Judged::Looser(lost) => panic!("{lost:?}"),
+    };
+    let both: ByTopic = [("a".into(), of("value$.ssn")), ("b".into(), of("key"))].into();
+    let first = change(&HeldBorder::default(), &chain("g1", &both));
+    let mut copy = HeldBorder::default();
+    copy.change(&first);
+    // As it is written to a file.
+    let copy: HeldBorder = serde_json::from_str(&serde_json::to_string(&copy).unwrap()).unwrap();
+
+    // Nothing is lost.
+    let mut held = copy.clone();
+    assert!(
+        held.restore(&copy).is_empty() && held.judge(&chain("g1", &both), 8) == Judged::Passes(BorderChange::default())
+    );
+    // All of it, or the protection of one topic. Both are refused what protects less, and written
+    // again.
+    for kept in [&[][..], &first.records[1..]] {
+        let mut log = Log::default();
+        kept.iter().for_each(|record| log.put(record));
+        let mut held = HeldBorder::of(&log.progress());
+        let lost = held.restore(&copy);
+        assert!(!lost.is_empty() && lost.len() <= 2, "{lost:?}");
+        for (topic, _) in &lost {
+            let weaker: ByTopic = [(Arc::clone(topic), Protection::default())].into();
+            assert!(matches!(held.judge(&chain("g2", &weaker), 8), Judged::Looser(_)), "{topic}");
+        }
+        let again = change(&held, &chain("g1", &both));
+        assert_eq!(&*again.border.clone().unwrap().why, "restored");
+        held.change(&again);
+        again.records.iter().for_each(|record| log.put(record));
+        let read = HeldBorder::of(&log.progress());
+        assert!(both.keys().all(|topic| read.protection(topic) == copy.protection(topic)), "{read:?}");
+        assert_eq!(held.judge(&chain("g1", &both), 9), Judged::Passes(BorderChange::default()));
+    }
+    // An operator has agreed to less since the copy was written, in another process.
+    let mut newer = copy.clone();
+    let none: ByTopic = [("a".into(), Protection::default())].into();
+    let agreement = Some(Agreement { why: "accept".into(), by: "ops".into() });
+    newer.change(&change(&copy, &ChainBorder { agreement, ..chain("g2", &none) }));
+    assert!(newer.restore(&copy).is_empty());
+}
+
 proptest! {
     /// However a partition is routed, the tails are the places written last, each with its last
     /// end, and they read back.

@@ -29,6 +29,11 @@ impl Border {
         Self { held, judged: Generation::default(), topics: BTreeSet::new() }
     }
 
+    /// Returns the border to copy, if there is one.
+    pub fn to_copy(&self) -> Option<HeldBorder> {
+        self.held.is_held().then(|| self.held.clone())
+    }
+
     /// Returns whether these plugins may judge records of the topic.
     fn covers(&self, plugins: &Generation, topic: &str) -> bool {
         self.judged == *plugins && self.topics.contains(topic)
@@ -59,6 +64,16 @@ impl Border {
 }
 
 impl Lane<'_> {
+    /// Compares the border with the copy of this process. If progress has lost something, the copy
+    /// counts.
+    pub(super) fn restore_border(&mut self) {
+        let Some(copy) = self.deps.borders.read(self.spec.lane) else { return };
+        let lost = self.border.held.restore(&copy);
+        if !lost.is_empty() {
+            self.emit(Event::Border(BorderEvent::Lost { lane: self.spec.lane.0, losses: words(&lost) }));
+        }
+    }
+
     /// Judges the plugins for all source topics. A topic that they refuse is judged with its first
     /// record, if they take it then.
     pub(super) fn judge_chain(&mut self, topics: &[SourceTopic]) -> Result<(), LaneError> {

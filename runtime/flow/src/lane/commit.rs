@@ -117,6 +117,11 @@ impl Lane<'_> {
         if let Some(event) = self.progress.take_border_event() {
             self.emit(event);
         }
+        if self.progress.owes_lane_facts()
+            && let Some(border) = self.border.to_copy()
+        {
+            self.transactions.promise_border(border);
+        }
         let Self { partitions, topics, progress, transactions, spec, caution, .. } = self;
         let ids = progress.ids_from(transactions.slot());
         let runs_max = caution.control_bytes_max(&spec.limits) / RUN_BYTES_MAX;
@@ -176,12 +181,15 @@ impl Lane<'_> {
     /// Handles progress that is committed. Partitions whose first position is committed begin to be
     /// read.
     async fn fulfil(&mut self, promises: Promises) -> Result<(), LaneError> {
-        if promises.is_empty() {
+        if let Some(border) = promises.border {
+            self.deps.borders.write(self.spec.lane, &border);
+        }
+        if promises.positions.is_empty() {
             return Ok(());
         }
         let mut starting = Vec::new();
         let now_ms = self.deps.clock.unix_ms();
-        for (stream, next) in promises {
+        for (stream, next) in promises.positions {
             let window = self.partitions.at_mut(stream);
             if window.commit(next) {
                 starting.push(stream);

@@ -36,8 +36,8 @@ use crate::caution::Caution;
 use crate::error::LaneError;
 use crate::partitions::{CONTROL_STREAM, InFlight, Partitions};
 use crate::ports::{
-    Chain, ChainFactory, Clock, DeliveryReport, EventSink, Fetched, LaneConnector, ProgressStore, Quarantine, Source,
-    SourceTopic, Target, TargetEvent, Token,
+    BorderCopies, Chain, ChainFactory, Clock, DeliveryReport, EventSink, Fetched, LaneConnector, ProgressStore,
+    Quarantine, Source, SourceTopic, Target, TargetEvent, Token,
 };
 use crate::progress::Progress;
 use crate::requests::Requests;
@@ -55,6 +55,8 @@ pub struct LaneDeps {
     pub progress: Arc<dyn ProgressStore>,
     /// Makes plugin chains.
     pub chains: Arc<dyn ChainFactory>,
+    /// Keeps copies of borders.
+    pub borders: Arc<dyn BorderCopies>,
     /// Reads the time.
     pub clock: Arc<dyn Clock>,
     /// Takes events.

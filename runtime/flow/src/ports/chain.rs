@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::progress::ChainBorder;
+use strait_core::progress::{ChainBorder, HeldBorder};
 use strait_core::protects::Protection;
-use strait_core::{Batch, Generation, PartitionKey, Processed, SourceOffset};
+use strait_core::{Batch, Generation, LaneId, PartitionKey, Processed, SourceOffset};
 
 /// A plugin broke on a batch.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -113,6 +113,15 @@ pub trait Chain: Send {
     /// Returns a number that changes whenever another plugin chain takes over a partition. Stopped
     /// partitions may then be retried.
     fn version(&self) -> u64;
+}
+
+/// Keeps a copy of each lane's border, where nobody who can write to the target can change it.
+pub trait BorderCopies: Send + Sync {
+    /// Returns the copy; nothing where there is none.
+    fn read(&self, lane: LaneId) -> Option<HeldBorder>;
+
+    /// Replaces the copy. A failure is logged: the border itself is written.
+    fn write(&self, lane: LaneId, border: &HeldBorder);
 }
 
 /// Makes chains, one per lane.

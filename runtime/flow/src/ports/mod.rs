@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-pub use chain::{Chain, ChainError, ChainFactory, Next, WarmUp};
+pub use chain::{BorderCopies, Chain, ChainError, ChainFactory, Next, WarmUp};
 pub use source::{Fetched, LogBounds, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
 use strait_core::progress::LaneProgress;
 use strait_core::{Event, Generation, LaneId, PartitionKey, RecordRef, TopicId};

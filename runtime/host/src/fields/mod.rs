@@ -14,5 +14,5 @@ mod workspace;
 
 pub(crate) use docs::{Doc, DocId, Docs};
 pub(crate) use found::Occurrence;
-pub(crate) use lens::{Lens, share};
+pub(crate) use lens::{FIELDS_MAX, Lens, share};
 pub(crate) use splice::FieldEdit;

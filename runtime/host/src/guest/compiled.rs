@@ -96,7 +96,8 @@ impl CompiledCache {
 fn file_name(engine: &Engine, file: &[u8]) -> String {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
-    // A core module is made a component on the way, by this version and for one of these interfaces.
+    // A core module is made a component on the way, by this version and for one of these
+    // interfaces.
     (env!("CARGO_PKG_VERSION"), Interface::ALL.map(Interface::wit)).hash(&mut settings);
     format!("{}-{:016x}.{EXTENSION}", hex(&Sha256::digest(file)), settings.finish())
 }

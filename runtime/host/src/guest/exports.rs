@@ -6,11 +6,13 @@ use wasmtime::component::InstancePre;
 
 use super::store::GuestState;
 use crate::api::v0_2::exports::strait::plugin::transform::{
-    About, Batch, ConfigError, Counter, Edits, LinkInfo, Lookback, Needs, Ready, TopicInfo, TopicPlan,
+    About, Batch, ConfigError, Edits, LinkInfo, Ready, TopicInfo, TopicPlan,
 };
+use crate::api::v0_2::strait::plugin::types::{Counter, Lookback, Needs};
 use crate::api::{Interface, v0_1, v0_2};
 
 use v0_1::exports::strait::plugin::transform as old;
+use v0_1::strait::plugin::types;
 
 /// A linked guest, to be started.
 #[derive(Clone)]
@@ -115,7 +117,7 @@ impl Exports {
     }
 }
 
-fn needs(needs: old::Needs) -> Needs {
+fn needs(needs: types::Needs) -> Needs {
     Needs {
         columns: needs.columns,
         header_names: needs.header_names,
@@ -124,6 +126,6 @@ fn needs(needs: old::Needs) -> Needs {
         effects: needs.effects,
         output_topics: needs.output_topics,
         value_max_bytes: needs.value_max_bytes,
-        lookback: needs.lookback.map(|old::Lookback { records, millis }| Lookback { records, millis }),
+        lookback: needs.lookback.map(|types::Lookback { records, millis }| Lookback { records, millis }),
     }
 }

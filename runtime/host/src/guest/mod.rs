@@ -19,5 +19,5 @@ pub(crate) use instance::{Fault, Instance};
 pub use limits::GuestLimits;
 pub(crate) use limits::TABLE_ELEMENTS_MAX;
 pub(crate) use log_rate::LogRate;
-pub(crate) use store::{COUNTERS_MAX, GuestOutput, GuestState};
+pub(crate) use store::{COUNTERS_MAX, GuestOutput};
 pub(crate) use wasi::{Import, judge};

@@ -46,7 +46,8 @@ pub struct PluginSpec {
     pub on_error: OnError,
     /// It may import WASI 0.2: a system without files and network (see docs/plugins.md).
     pub wasi: bool,
-    /// No record passes without its judgement. A plugin that declares `fails-closed` is required in any case.
+    /// No record passes without its judgement. A plugin that declares `fails-closed` is required in
+    /// any case.
     pub required: bool,
     /// Its own messages are shown, and so are names that it makes from records. They may hold data
     /// of records: for an author who tries it on their own, or an operator who reveals them.

@@ -1,8 +1,8 @@
-//! What chains claim to protect, and how a weaker configuration of the bundled redactor shows.
+//! The claims of chains, and how a weaker configuration of the bundled redactor shows in them.
 
 use serde_json::{Value, json};
 use strait_core::protects::{Protection, loosened};
-use strait_flow::ports::{Chain as _, ChainFactory as _};
+use strait_flow::ports::ChainFactory as _;
 use strait_host::TopicNaming;
 
 use crate::support::{bundled, load};

@@ -239,12 +239,12 @@ fn imports_and_versions_are_checked_by_name() {
         assert!(matches!(&error.problem, LoadProblem::UnknownImport { import } if import == never), "{error}");
     }
     assert!(matches!(
-        import(r#"(import "strait:plugin/host@0.2.0" "log" (func (param i32 i32 i32)))"#),
-        LoadProblem::WrongVersion { version } if version == "0.2.0"
+        import(r#"(import "strait:plugin/host@0.3.0" "log" (func (param i32 i32 i32)))"#),
+        LoadProblem::WrongVersion { version } if version == "0.3.0"
     ));
     assert!(matches!(import(r#"(import "strait:plugin/host@0.1.0" "shell" (func))"#), LoadProblem::NotAComponent(_)));
-    let version = Guest { version: "0.2.0", ..Guest::default() };
-    assert!(matches!(problem(&version), LoadProblem::WrongVersion { version } if version == "0.2.0"));
+    let version = Guest { version: "0.3.0", ..Guest::default() };
+    assert!(matches!(problem(&version), LoadProblem::WrongVersion { version } if version == "0.3.0"));
     for without in ["describe", "configure", "open-topic", "process"] {
         let error = load_bytes(&Guest { without, ..Guest::default() }.wasm(), |_| {}).unwrap_err();
         assert!(error.to_string().contains(without), "{error}");
@@ -291,7 +291,8 @@ fn a_plugin_that_could_undo_a_required_ones_edits_does_not_load_after_it() {
     let guest =
         |effects: u32, fails_closed: bool| Guest { effects, fails_closed, topic_effects: 0, ..Guest::default() };
     let load_two = |first: &Guest, second: &Guest, allow_after: bool| {
-        let plugins = vec![file(&first.wasm(), |_| {}), file(&second.wasm(), |spec| spec.allow_after = allow_after)];
+        let first = file(&first.wasm(), |spec| spec.may_see_raw = true);
+        let plugins = vec![first, file(&second.wasm(), |spec| spec.allow_after = allow_after)];
         load(plugins, TopicNaming::Identity).map(drop).map_err(|error| error.to_string())
     };
     for effect in [1, 2, 3, 4, 8] {

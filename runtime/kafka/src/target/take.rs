@@ -134,7 +134,7 @@ struct Candidate {
     context: String,
 }
 
-/// What the coordinator said of an id that was initialised without much patience.
+/// The first answer of the coordinator about an id.
 struct FirstAnswer {
     result: Result<(), FfiError>,
     /// Until when the id is retried if it is busy. At once where this process ended its last

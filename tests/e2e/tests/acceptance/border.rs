@@ -1,7 +1,9 @@
 //! The border of a lane: what was protected stays protected, however the link is started next.
 
-use strait_e2e::{ConfigFolder, Isolation, LogLine, Record, Strait};
+use strait_core::progress::{ProgressKey, ProgressRecord};
+use strait_e2e::{ConfigFolder, Isolation, LogLine, Record, Strait, write_records};
 
+use crate::identity::progress_of;
 use crate::support::{Pair, SOON, Turn, copy, link, record, run_to_end};
 
 fn redact(fields: &[&str]) -> String {
@@ -21,7 +23,11 @@ fn people(first: usize, count: usize) -> Vec<Record> {
 
 /// Returns how many copies there are, with a social security number and with an e-mail address.
 fn arrived(pair: &Pair) -> [usize; 3] {
-    let copies = pair.at_target().read_records("source.bordered", Isolation::Committed).unwrap();
+    arrived_of(pair, "bordered")
+}
+
+fn arrived_of(pair: &Pair, topic: &str) -> [usize; 3] {
+    let copies = pair.at_target().read_records(&format!("source.{topic}"), Isolation::Committed).unwrap();
     let with = |word: &str| {
         let has = |copy: &&Record| String::from_utf8_lossy(copy.value.as_deref().unwrap_or_default()).contains(word);
         copies.iter().filter(has).count()
@@ -68,7 +74,10 @@ fn a_link_that_would_protect_less_than_before_copies_nothing_until_an_operator_a
 
     // The check says the same, and how to agree.
     let (code, said) = run_to_end("border-check", &config(&weaker, ""), &["check"], SOON);
-    assert!(code == Some(1) && said.contains("value$['ssn'] is not looked at any more"), "{code:?} {said}");
+    assert!(
+        code == Some(1) && said.contains("value$['ssn'] (rule ") && said.contains("not protected any more"),
+        "{code:?} {said}"
+    );
     let digest = said.split("accept = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
     let accept = format!("accept = \"{digest}\"\n");
     let (code, said) = run_to_end("border-accepts", &config(&weaker, &accept), &["check"], SOON);
@@ -86,4 +95,87 @@ fn a_link_that_would_protect_less_than_before_copies_nothing_until_an_operator_a
     source.write("bordered", &people(60, 20)).unwrap();
     is_refused(&config(&weaker, ""));
     assert_eq!(arrived(&pair), [60, 20, 0]);
+}
+
+/// Takes the border out of the progress of a link with one lane, as somebody could who may write to
+/// the target.
+fn empty_border(pair: &Pair, link: &str) {
+    let progress = progress_of(pair, link);
+    let mut lane = progress.lane.unwrap();
+    assert!(lane.border.take().is_some(), "there was a border");
+    let (key, value) = ProgressRecord::Lane(lane).encode();
+    let mut records = vec![record(Some(&key), Some(&value))];
+    let protects = progress.protects.into_keys().map(|topic| ProgressKey::Protects { topic });
+    let texts = progress.texts.into_keys().map(|digest| ProgressKey::Text { digest });
+    records.extend(protects.chain(texts).map(|key| record(Some(&serde_json::to_vec(&key).unwrap()), None)));
+    assert_eq!(records.len(), 3);
+    write_records(&pair.at_target().config(), &format!("strait.{link}.progress"), &records).unwrap();
+}
+
+#[test]
+fn a_border_that_is_emptied_on_the_target_is_restored_from_the_copy_of_the_process() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("emptied", 2, &[]).unwrap();
+    let config = |plugins: &str| pair.config(&link("emptied", &["emptied"], 1, plugins));
+    let (both, weaker) = (redact(&["$.ssn", "$.email"]), redact(&["$.email"]));
+    // The folder, and with it state_dir, stays.
+    let kept = config(&both);
+    let change_to = |plugins: &str| {
+        let text = std::fs::read(config(plugins).path().join("strait.toml")).unwrap();
+        kept.write("strait.toml", &text).unwrap();
+    };
+    pair.at_source().write("emptied", &people(0, 20)).unwrap();
+    copy(&kept);
+    empty_border(&pair, "emptied");
+
+    pair.at_source().write("emptied", &people(20, 20)).unwrap();
+    change_to(&weaker);
+    let mut refused = Strait::run("border-lost", &kept, &["--until-caught-up"]).unwrap();
+    assert_eq!(refused.wait_end(SOON).unwrap().code(), Some(1), "{}", refused.stderr());
+    let lost: Vec<String> = refused.events("border_lost").iter().map(|line| line.message().to_owned()).collect();
+    for part in ["value$['ssn']", "value$['email']", "not protected any more (topic emptied)"] {
+        assert!(lost[0].contains(part), "{part}: {lost:?}");
+    }
+    assert!(!refused.events("border_refused").is_empty(), "{}", refused.stderr());
+    assert_eq!(arrived_of(&pair, "emptied"), [20, 0, 0]);
+
+    // What protects as much writes the border again, for every process.
+    change_to(&both);
+    let restored = copy(&kept);
+    assert!(!restored.events("border_lost").is_empty(), "{}", restored.stderr());
+    assert_eq!(arrived_of(&pair, "emptied"), [40, 0, 0]);
+    pair.at_source().write("emptied", &people(40, 20)).unwrap();
+    is_refused(&config(&weaker));
+    assert!(copy(&kept).events("border_lost").is_empty(), "it is not lost any more");
+    assert_eq!(arrived_of(&pair, "emptied"), [60, 0, 0]);
+
+    // Neither there is a first start, which is told.
+    empty_border(&pair, "emptied");
+    pair.at_source().write("emptied", &people(60, 20)).unwrap();
+    let first = copy(&config(&weaker));
+    assert!(!first.events("border_changed").is_empty(), "{}", first.stderr());
+    assert_eq!(arrived_of(&pair, "emptied"), [80, 20, 0]);
+}
+
+/// Returns the configuration of `redact` with one rule for one field.
+fn rule(method: &str) -> String {
+    format!("[[links.plugins]]\nplugin = \"redact\"\nconfig = {{ rules = [{{ fields = [\"$.ssn\"], {method} }}] }}\n")
+}
+
+#[test]
+fn a_weaker_method_for_the_same_field_is_held_back_and_a_stronger_one_is_not() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("methods", 2, &[]).unwrap();
+    let config = |method: &str| pair.config(&link("methods", &["methods"], 1, &rule(method)));
+    let (remove, mask) = ("with = \"remove\"", |keep: u32| format!("with = \"mask\", keep = {keep}"));
+    pair.at_source().write("methods", &people(0, 20)).unwrap();
+    copy(&config(&mask(2)));
+    pair.at_source().write("methods", &people(20, 20)).unwrap();
+    is_refused(&config(&mask(6)));
+    copy(&config(remove));
+    pair.at_source().write("methods", &people(40, 20)).unwrap();
+    is_refused(&config(&mask(2)));
+    assert_eq!(arrived_of(&pair, "methods")[0], 40);
 }

@@ -7,7 +7,8 @@ use strait_e2e::{ConfigFolder, Isolation, Record, Strait, write_records};
 
 use crate::support::{Pair, SOON, Turn, copy, key_range, keys, link, numbered, record, wait_until};
 
-fn progress_of(pair: &Pair, link: &str) -> LaneProgress {
+/// Returns the progress of a link with one lane.
+pub fn progress_of(pair: &Pair, link: &str) -> LaneProgress {
     let mut fold = ProgressFold::default();
     for record in pair.at_target().read_records(&format!("strait.{link}.progress"), Isolation::Committed).unwrap() {
         fold.fold(record.offset, record.key.as_deref().unwrap(), record.value.as_deref());

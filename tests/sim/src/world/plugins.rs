@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use strait_core::progress::{Agreement, ChainBorder, LaneProgress, ProgressFold};
+use strait_core::LaneId;
+use strait_core::progress::{Agreement, ChainBorder, HeldBorder, LaneProgress, ProgressFold};
 use strait_core::protects::Protection;
 
 use super::stored::Stored;
@@ -32,6 +33,8 @@ pub struct Plugins {
     loaded: BTreeMap<usize, Version>,
     /// The version that last judged a record, by process and record.
     judged: BTreeMap<(usize, u64), Version>,
+    /// The copies of borders, by process and lane.
+    pub copies: BTreeMap<(usize, LaneId), HeldBorder>,
     /// An operator has agreed to a version, so that a border may have become lower.
     any_agreed: bool,
     /// The borders that the lanes have committed.

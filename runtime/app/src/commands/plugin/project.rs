@@ -12,9 +12,6 @@ use crate::cli::plugin::Lang;
 pub const FILE: &str = "strait-plugin.toml";
 /// Name of every example. `new` replaces it.
 const PLACEHOLDER: &str = "tidy-orders";
-/// The interface that projects are built for.
-const WIT: &str = "wit/v0.1/plugin.wit";
-
 /// The files that the binary brings along (see build.rs): path from the root of the repository, and
 /// content.
 const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
@@ -178,7 +175,7 @@ pub fn snake(name: &str) -> String {
 
 fn write_sdk(folder: &Path, lang: Lang) -> Result<(), ProjectError> {
     let sdk = folder.join("sdk");
-    write(&sdk.join("wit/plugin.wit"), embedded_file(WIT))?;
+    write(&sdk.join("wit/plugin.wit"), embedded_file(interface(lang)))?;
     let source: &'static str = match lang {
         Lang::Rust => return write_rust_sdk(&sdk),
         Lang::Go => "plugins/sdk/go",
@@ -194,13 +191,21 @@ fn write_sdk(folder: &Path, lang: Lang) -> Result<(), ProjectError> {
     Ok(())
 }
 
+/// Returns the interface that the SDK of a language is written for.
+fn interface(lang: Lang) -> &'static str {
+    match lang {
+        Lang::Rust => "wit/v0.2/plugin.wit",
+        _ => "wit/v0.1/plugin.wit",
+    }
+}
+
 /// Writes the Rust SDK. In the repository it is part of a workspace and beside the interface; its
 /// copy names its dependencies itself.
 fn write_rust_sdk(sdk: &Path) -> Result<(), ProjectError> {
     for (path, text) in embedded_under("plugins/sdk/rust") {
         let text = match path {
             "Cargo.toml" => standalone(text),
-            _ => text.replace("../../../wit/v0.1", "wit"),
+            _ => text.replace("../../../wit/v0.2", "wit"),
         };
         write(&sdk.join(path), &text)?;
     }

@@ -27,8 +27,8 @@ const P99_FLOOR: Duration = Duration::from_millis(150);
 /// Time for the others to recover from a fault that was taken away.
 const RECOVERED: Duration = Duration::from_secs(60);
 
-/// `STRAIT_SOAK_WAY_S` is the time of each way in seconds; `STRAIT_SOAK_WAYS` names the ways to try,
-/// with commas between them.
+/// `STRAIT_SOAK_WAY_S` is the time of each way in seconds; `STRAIT_SOAK_WAYS` names the ways to
+/// try, with commas between them.
 #[test]
 #[ignore = "soak: half an hour; STRAIT_SOAK_WAY_S shortens it"]
 fn ten_ways_to_break_one_of_a_hundred_topics_hold_up_none_of_the_others() {
