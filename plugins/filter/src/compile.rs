@@ -124,6 +124,10 @@ impl Compiler {
                 Ok(Some(Node::Or(nodes)))
             }
             (operators::LOGICAL_NOT, [negated]) => Ok(Some(Node::Not(Box::new(self.node(negated)?)))),
+            (operators::CONDITIONAL, [condition, then, otherwise]) => {
+                let parts = [self.node(condition)?, self.node(then)?, self.node(otherwise)?];
+                Ok(Some(Node::If(Box::new(parts))))
+            }
             (operators::IN, [one, list]) => self.one_of(one, list),
             (_, [left, right]) if comparison(name).is_some() && call.target.is_none() => {
                 let Some(by) = comparison(name) else { return Ok(None) };
@@ -140,7 +144,11 @@ impl Compiler {
         let (operand, by, literal) = match (literal(left)?, literal(right)?) {
             (None, Some(literal)) => (left, by, literal),
             (Some(literal), None) => (right, by.swapped(), literal),
-            _ => return Ok(None),
+            (None, None) => {
+                let parts = self.operand(left)?.zip(self.operand(right)?);
+                return Ok(parts.map(|(left, right)| Node::CompareParts { left, by, right }));
+            }
+            (Some(_), Some(_)) => return Ok(None),
         };
         let Some(left) = self.operand(operand)? else { return Ok(None) };
         if let (Operand::Source(Source::Key), Comparison::Equal, Val::Text(text)) = (&left, by, &literal) {

@@ -2,11 +2,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use cel::{
     Context, ExecutionError, IdedExpr, Value,
+    common::value::CowVal,
+    context::VariableResolver,
     extractors::This,
     objects::{Key, Map},
 };
@@ -14,7 +16,7 @@ use regex_lite::Regex;
 
 use crate::{
     case::{Case, Source},
-    val::{Trouble, Val},
+    val::{Trouble, Val, document},
 };
 
 /// Maximum number of cached patterns that come from records.
@@ -47,20 +49,52 @@ impl Interpreted {
     }
 
     pub fn judge(&self, case: &Case<'_>) -> Result<bool, Trouble> {
+        let parts = Parts::new(case, &self.variables);
         let mut context = self.functions.new_inner_scope();
-        for (name, variable) in &self.variables {
-            let value = match variable {
-                Variable::Value(source) => value(case.get(source)?)?,
-                Variable::Has(source) => Value::Bool(case.find(source)?.is_some()),
-                Variable::IsTombstone => Value::Bool(case.is_tombstone()),
-            };
-            context.add_variable_from_value(name.as_str(), value);
-        }
+        context.set_variable_resolver(&parts);
         match Value::resolve(&self.expression, &context) {
             Ok(Value::Bool(holds)) => Ok(holds),
             // The error's text is discarded: it may contain data of the record.
-            Ok(_) | Err(_) => Err(Trouble::Evaluation),
+            Ok(_) | Err(_) => Err(parts.trouble().unwrap_or(Trouble::Evaluation)),
         }
+    }
+}
+
+/// The parts of a record, each read once, when the expression first needs it.
+struct Parts<'a> {
+    case: &'a Case<'a>,
+    variables: &'a [(String, Variable)],
+    read: Vec<OnceLock<Option<Box<dyn cel::common::value::Val>>>>,
+    /// The first reason why a part could not be read.
+    trouble: OnceLock<Trouble>,
+}
+
+impl<'a> Parts<'a> {
+    fn new(case: &'a Case<'a>, variables: &'a [(String, Variable)]) -> Self {
+        Self { case, variables, read: variables.iter().map(|_| OnceLock::new()).collect(), trouble: OnceLock::new() }
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.trouble.get().copied()
+    }
+
+    fn read(&self, variable: &Variable) -> Result<Value, Trouble> {
+        match variable {
+            Variable::Value(source) => value(self.case.get(source)?),
+            Variable::Has(source) => Ok(Value::Bool(self.case.find(source)?.is_some())),
+            Variable::IsTombstone => Ok(Value::Bool(self.case.is_tombstone())),
+        }
+    }
+}
+
+impl VariableResolver for Parts<'_> {
+    fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let (cell, (_, variable)) = self.read.iter().zip(self.variables).find(|(_, (known, _))| known == name)?;
+        let read = cell.get_or_init(|| {
+            let found = self.read(variable).and_then(|value| value.try_into().map_err(|_| Trouble::Evaluation));
+            found.map_err(|trouble| self.trouble.get_or_init(|| trouble)).ok()
+        });
+        read.as_deref().map(CowVal::Borrowed)
     }
 }
 
@@ -87,7 +121,7 @@ fn value(val: Val<'_>) -> Result<Value, Trouble> {
         Val::Text(text) => Value::String(Arc::new(text.into_owned())),
         Val::Bytes(bytes) => Value::Bytes(Arc::new(bytes.into_owned())),
         Val::List(list) => Value::List(Arc::new(list.into_iter().map(value).collect::<Result<_, _>>()?)),
-        Val::Json(source) => from_json(serde_json::from_slice(source).map_err(|_| Trouble::NotJudged)?),
+        Val::Json(source) => from_json(document(source)?),
     })
 }
 

@@ -3,6 +3,7 @@
 mod case;
 mod compile;
 mod config;
+mod document;
 mod interpret;
 mod node;
 mod time;

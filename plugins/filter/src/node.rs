@@ -35,6 +35,14 @@ pub enum Node {
         by: Comparison,
         right: Val<'static>,
     },
+    /// Compares two parts of the record.
+    CompareParts {
+        left: Operand,
+        by: Comparison,
+        right: Operand,
+    },
+    /// A condition, and the results where it holds and where it does not.
+    If(Box<[Node; 3]>),
     OneOf(Operand, Vec<Val<'static>>),
     StartsWith(Source, String),
     EndsWith(Source, String),
@@ -127,8 +135,8 @@ impl Operand {
 impl Comparison {
     fn holds(self, left: &Val<'_>, right: &Val<'_>) -> Result<bool, Trouble> {
         Ok(match self {
-            Self::Equal => left.equals(right),
-            Self::NotEqual => !left.equals(right),
+            Self::Equal => left.equals(right)?,
+            Self::NotEqual => !left.equals(right)?,
             Self::Less => left.order(right)? == Ordering::Less,
             Self::LessOrEqual => left.order(right)? != Ordering::Greater,
             Self::Greater => left.order(right)? == Ordering::Greater,
@@ -167,9 +175,19 @@ impl Node {
                 _ => Err(Trouble::Evaluation),
             },
             Self::Compare { left, by, right } => by.holds(&left.value(case)?, right),
+            Self::CompareParts { left, by, right } => by.holds(&left.value(case)?, &right.value(case)?),
+            Self::If(parts) => {
+                let [condition, then, otherwise] = &**parts;
+                if condition.judge(case)? { then.judge(case) } else { otherwise.judge(case) }
+            }
             Self::OneOf(operand, list) => {
                 let val = operand.value(case)?;
-                Ok(list.iter().any(|one| one.equals(&val)))
+                for one in list {
+                    if one.equals(&val)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
             }
             Self::StartsWith(source, text) => Ok(case.get(source)?.text()?.starts_with(text)),
             Self::EndsWith(source, text) => Ok(case.get(source)?.text()?.ends_with(text)),

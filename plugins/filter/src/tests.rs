@@ -21,6 +21,8 @@ fn shape(node: &Node) -> String {
         Node::Has(_) => "has".into(),
         Node::Truth(_) => "truth".into(),
         Node::Compare { by, .. } => format!("{by:?}"),
+        Node::CompareParts { by, .. } => format!("{by:?}Parts"),
+        Node::If(parts) => format!("(if {})", list(&**parts)),
         Node::OneOf(..) => "in".into(),
         Node::StartsWith(..) => "starts".into(),
         Node::EndsWith(..) => "ends".into(),
@@ -66,9 +68,9 @@ fn common_shapes_become_matchers_and_read_only_what_they_name() {
             "(and GreaterOrEqual NotEqual Less)",
         ),
         ("true", "true"),
-        ("value.a == value.b", "interpret $['a'],$['b']"),
+        ("value.a == value.b && size(key) < value.n", "(and EqualParts LessParts) $['a'],$['b'],$['n']"),
         ("key == 'a' && value.items.exists(i, i.sku.startsWith('x') && has(i.n))", "(and key interpret) $['items']"),
-        ("value.n % 2 == 0 ? key == 'a' : header['h'] == 'b'", "interpret $['n'] h"),
+        ("value.n % 2 == 0 ? key == 'a' : header['h'] == 'b'", "(if interpret key Equal) $['n'] h"),
         ("timestamp - duration('1h') > 5", "interpret"),
         ("value.m[key] == 1", "interpret $['m']"),
         ("'a' in value.tags", "interpret $['tags']"),
@@ -170,6 +172,22 @@ fn an_expression_has_the_results_of_cel() {
         ("size(value.a) == 2", &["\"é😀\""], "p"),
         ("size(value.a) == 2", &["7"], "e"),
         ("value.a == value.b", &["{\"x\":[1,2.0]}", "{\"x\":[1,2]}"], "p"),
+        ("value.a == value.b", &["9007199254740993", "9007199254740992.0"], "d"),
+        ("value.a > value.b", &["9007199254740993", "9007199254740992.0"], "p"),
+        ("value.a <= value.b", &["18446744073709551615", "18446744073709551616"], "p"),
+        ("value.a == value.b", &["18446744073709551615", "18446744073709551616.0"], "d"),
+        ("value.a > value.b", &["1", "\"1\""], "e"),
+        ("value.a == value.b", &["{\"x\":1,\"x\":1}", "{\"x\":1}"], "n"),
+        ("value.a.exists(i, i.sku == 's')", &[r#"[{"sku":"s","sku":"ok"}]"#], "n"),
+        ("value.a.exists(i, i.sku == 's')", &[r#"[{"sku":"ok","s\u006bu":"s"}]"#], "n"),
+        ("value.m[key] == 1", &[r#"{"k-1":1,"k-1":2}"#], "n"),
+        ("size(value.a) == 1", &[r#"{"x":1,"x":2}"#], "n"),
+        // Only what a branch needs is read.
+        ("has(value.a) ? value.a == value.b : true", &[], "p"),
+        ("key == 'eu' ? value.a > 1 : false", &["\"x\""], "d"),
+        ("[1, 2].exists(i, i == 2) || value.a + 1 > 2", &["\"x\""], "p"),
+        ("key != 'k-1' && value.a + 1 > 2", &["\"x\""], "d"),
+        ("[key].map(k, k == 'eu' ? value.a : 'none') == ['none']", &["{\"x\":1,\"x\":2}"], "p"),
         ("value.a.x[1] == 2", &["2"], "p"),
         ("value.a.exists(i, i.s == 'x' && i.n > 1)", &[r#"[{"s":"y"},{"s":"x","n":2}]"#], "p"),
         ("value.a.all(i, i > 1)", &["[2,3]"], "p"),
@@ -229,6 +247,11 @@ fn records_without_a_result_follow_the_configuration() {
     assert_eq!(judge(serde_json::json!({"keep": {"field": "$.a", "equals": 1.0}})), "pdnppdddd");
     assert_eq!(judge(serde_json::json!({"drop": {"field": "$.a", "equals": null}})), "ppnpppppp");
     assert_eq!(judge(serde_json::json!({"keep": "key.startsWith('k')"})), "ppppdppee");
+    // A tombstone under another key is judged: its fields are not needed. Interpreted alike.
+    for keep in ["key == 'k' ? value.a == value.a : false", "[key == 'k' ? value.a : 2] == [1]"] {
+        let config = serde_json::json!({"keep": keep, "tombstones": "reject"});
+        assert_eq!(verdicts(config, &[TestRecord::new().key("k"), TestRecord::new().key("other")]), "nd", "{keep}");
+    }
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
+use serde_json::Value;
 use strait_plugin_sdk::json::{self, Kind};
+
+use crate::document;
 
 /// The reason why a rule has no result for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,13 +67,21 @@ impl<'a> Val<'a> {
         })
     }
 
-    /// CEL's `==`: values of different types are not equal; numbers compare by value.
-    pub fn equals(&self, other: &Self) -> bool {
-        match (self.number(), other.number()) {
-            (Some(a), Some(b)) => compare(&a, &b) == Some(Ordering::Equal),
-            (None, None) => self == other,
-            _ => false,
+    /// CEL's `==`: values of different types are not equal; numbers compare by value, exactly.
+    ///
+    /// # Errors
+    /// [`Trouble::NotJudged`] if an array or object cannot be read.
+    pub fn equals(&self, other: &Self) -> Result<bool, Trouble> {
+        if let (Some(a), Some(b)) = (self.number(), other.number()) {
+            return Ok(compare(&a, &b) == Some(Ordering::Equal));
         }
+        Ok(match (self, other) {
+            (Self::Json(a), Self::Json(b)) => same(&document(a)?, &document(b)?),
+            (Self::Json(json), Self::List(list)) | (Self::List(list), Self::Json(json)) => {
+                Some(document(json)?) == texts(list)
+            }
+            (a, b) => a == b,
+        })
     }
 
     /// CEL's `<` and its like.
@@ -100,7 +111,7 @@ impl<'a> Val<'a> {
             Self::Text(text) => text.chars().count(),
             Self::Bytes(bytes) => bytes.len(),
             Self::List(list) => list.len(),
-            Self::Json(source) => match serde_json::from_slice(source).map_err(|_| Trouble::NotJudged)? {
+            Self::Json(source) => match document(source)? {
                 serde_json::Value::Array(list) => list.len(),
                 serde_json::Value::Object(members) => members.len(),
                 _ => return Err(Trouble::Evaluation),
@@ -123,6 +134,39 @@ fn number<'a>(source: &[u8]) -> Result<Val<'a>, Trouble> {
     }
     let number: f64 = text.parse().map_err(|_| Trouble::NotJudged)?;
     if number.is_finite() { Ok(Val::Double(number)) } else { Err(Trouble::Evaluation) }
+}
+
+/// # Errors
+/// [`Trouble::NotJudged`] if it is not JSON, or an object has a name twice.
+pub fn document(source: &[u8]) -> Result<Value, Trouble> {
+    document::parse(source).ok_or(Trouble::NotJudged)
+}
+
+/// Compares two documents by value.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => compare(&of_document(a), &of_document(b)) == Some(Ordering::Equal),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
+        }
+        (a, b) => a == b,
+    }
+}
+
+fn of_document(number: &serde_json::Number) -> Number {
+    let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    whole.map_or_else(|| Number::Double(number.as_f64().unwrap_or(f64::NAN)), Number::Int)
+}
+
+/// Returns the values of headers as a document. `None` if some are bytes, which no document has.
+fn texts(list: &[Val<'_>]) -> Option<Value> {
+    let text = |val: &Val<'_>| match val {
+        Val::Text(text) => Some(Value::from(&**text)),
+        Val::Null => Some(Value::Null),
+        _ => None,
+    };
+    list.iter().map(text).collect()
 }
 
 fn compare(a: &Number, b: &Number) -> Option<Ordering> {
@@ -155,12 +199,12 @@ mod tests {
     #[test]
     fn numbers_are_equal_by_value_and_ordered_exactly() {
         for (a, b) in [("1", "1.0"), ("1e2", "100"), ("18446744073709551615", "18446744073709551615"), ("-0", "0.0")] {
-            assert!(val(a).equals(&val(b)), "{a} {b}");
+            assert_eq!(val(a).equals(&val(b)), Ok(true), "{a} {b}");
         }
         for (a, b) in
             [("9007199254740993", "9007199254740992.0"), ("1", "\"1\""), ("0", "false"), ("0", "null"), ("1", "1.5")]
         {
-            assert!(!val(a).equals(&val(b)), "{a} {b}");
+            assert_eq!(val(a).equals(&val(b)), Ok(false), "{a} {b}");
         }
         for (less, more) in
             [("1", "1.5"), ("-1.5", "-1"), ("9007199254740992.0", "9007199254740993"), ("-1e300", "0"), ("7", "1e300")]
@@ -169,6 +213,21 @@ mod tests {
             assert_eq!(val(more).order(&val(less)), Ok(Ordering::Greater), "{less} {more}");
         }
         assert_eq!(Val::of_json(b"1e999"), Err(Trouble::Evaluation));
+    }
+
+    #[test]
+    fn documents_are_equal_by_value_whatever_their_order_and_spelling() {
+        for (a, b) in [(r#"{"a":[1,{"b":2.0}],"c":"A"}"#, r#"{ "c":"\u0041", "a":[1.0,{"b":2}] }"#), ("[]", "[ ]")] {
+            assert_eq!(val(a).equals(&val(b)), Ok(true), "{a} {b}");
+        }
+        for (a, b) in [("[9007199254740993]", "[9007199254740992.0]"), ("[1,2]", "[2,1]"), ("{\"a\":1}", "{}")] {
+            assert_eq!(val(a).equals(&val(b)), Ok(false), "{a} {b}");
+        }
+        assert_eq!(val(r#"{"a":1,"a":1}"#).equals(&val("{}")), Err(Trouble::NotJudged));
+        let headers = Val::List(vec![Val::Text("x".into()), Val::Null]);
+        assert_eq!((headers.equals(&val(r#"["x",null]"#)), headers.equals(&val(r#"["x"]"#))), (Ok(true), Ok(false)));
+        let bytes = Val::List(vec![Val::Bytes(Cow::Borrowed(b"\xff"))]);
+        assert_eq!(bytes.equals(&val("[{}]")), Ok(false));
     }
 
     #[test]
