@@ -1,6 +1,9 @@
 package strait
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 const columns = 19
 
@@ -43,8 +46,12 @@ func (r *Record) Value() []byte { return r.run(5, 6, int(r.index), r.value) }
 // not UTF-8, 5 BOM or trailing bytes, 6 a name twice, 7 too deep or too large. Needs ValueState.
 func (r *Record) ValueState() uint8 { return r.bytes(7)[r.index] }
 
-// Fields returns every place where the path at an index of Needs.Fields matches.
+// Fields returns every place where the path at an index of Needs.Fields matches. It panics if there
+// is no path at this index: the places of another record would follow.
 func (r *Record) Fields(field int) []Field {
+	if field < 0 || field >= r.fieldCount {
+		panic(fmt.Sprintf("field %d is read, and Needs.Fields of this topic names %d", field, r.fieldCount))
+	}
 	var found []Field
 	at, start, occurrence := r.occurrence, r.field, uint32(0)
 	for index := 0; index <= field; index++ {

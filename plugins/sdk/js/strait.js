@@ -42,6 +42,18 @@ export class Reject {
   }
 }
 
+/** A forgotten result must not become Kafka's null, which deletes in a compacted topic. */
+function given(what, value) {
+  if (value === undefined) throw new TypeError(`the ${what} is undefined; null stands for no ${what}`);
+  return value;
+}
+
+function json(value) {
+  const text = JSON.stringify(value);
+  if (text === undefined) throw new TypeError("the value of a field is undefined or a function; removeField removes it");
+  return text;
+}
+
 /**
  * Changes to one record, in order. Parts that no change names stay. Text is written as UTF-8; null
  * is null.
@@ -51,17 +63,17 @@ export class Change {
     // Operation, argument and bytes of each edit. Texts stay texts; a batch encodes them together.
     this.edits = [];
   }
-  key(key) { this.edits.push(1, 0, key); return this; }
-  value(value) { this.edits.push(2, 0, value); return this; }
-  field(field, value) { this.edits.push(3, field.occurrence, JSON.stringify(value)); return this; }
-  fieldJson(field, json) { this.edits.push(3, field.occurrence, json); return this; }
+  key(key) { this.edits.push(1, 0, given("key", key)); return this; }
+  value(value) { this.edits.push(2, 0, given("value", value)); return this; }
+  field(field, value) { this.edits.push(3, field.occurrence, json(value)); return this; }
+  fieldJson(field, text) { this.edits.push(3, field.occurrence, given("field", text)); return this; }
   removeField(field) { this.edits.push(3, field.occurrence, null); return this; }
-  insertField(index, value) { this.edits.push(4, index, JSON.stringify(value)); return this; }
-  header(index, value) { this.edits.push(5, index, value); return this; }
+  insertField(index, value) { this.edits.push(4, index, json(value)); return this; }
+  header(index, value) { this.edits.push(5, index, given("header", value)); return this; }
   removeHeader(index) { this.edits.push(6, index, ""); return this; }
   addHeader(name, value) {
     const nameBytes = bytes(name);
-    if (value === null || value === undefined) {
+    if (given("header", value) === null) {
       this.edits.push(8, 0, name);
     } else if (typeof name === "string" && typeof value === "string" && nameBytes.length === name.length) {
       // After an ASCII name, no lone surrogate can combine with one in the value.
@@ -77,9 +89,9 @@ export class Change {
     this.edits.push(9, 0, data);
     return this;
   }
-  topic(topic) { this.edits.push(10, 0, topic); return this; }
+  topic(topic) { this.edits.push(10, 0, given("topic", topic)); return this; }
   partition(partition) { this.edits.push(11, partition, ""); return this; }
-  partitionBy(data) { this.edits.push(12, 0, data); return this; }
+  partitionBy(data) { this.edits.push(12, 0, given("data", data)); return this; }
   emit() { this.edits.push(14, 0, ""); return this; }
   dropOriginal() { this.edits.push(0, 0, ""); return this; }
 }
@@ -206,6 +218,7 @@ class Record {
   /** Returns the JSON text of the first place where the path at this index matches, or null. */
   fieldJson(field) {
     const counts = this.fieldSums ?? this.openFields();
+    if (!(field >= 0 && field < this.fieldCount)) this.unknownField(field);
     const at = this.index * this.fieldCount + field;
     const place = counts[at];
     return place === counts[at + 1] ? null : this.fieldRuns.text(place);
@@ -218,11 +231,16 @@ class Record {
   /** Returns every place where the path at this index matches. */
   fields(field) {
     const counts = this.fieldSums ?? this.openFields();
+    if (!(field >= 0 && field < this.fieldCount)) this.unknownField(field);
     const base = this.index * this.fieldCount;
     const end = counts[base + field + 1];
     const found = [];
     for (let at = counts[base + field]; at < end; at++) found.push(new Field(this, at, at - counts[base]));
     return found;
+  }
+  /** The places of another record would follow. */
+  unknownField(field) {
+    throw new RangeError(`field ${field} is read, and needs.fields of this topic names ${this.fieldCount}`);
   }
   openFields() {
     const counts = this.columns.sums(8, "fields");

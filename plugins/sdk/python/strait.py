@@ -287,9 +287,15 @@ class Record:
         """Returns the JSON text, as bytes, of the first place where the path at this index matches,
         or None."""
         first = self._first or self._open_fields()
+        if not 0 <= field < self._count:
+            self._unknown_field(field)
         at = self._index * self._count + field
         start = first[at]
         return None if start == first[at + 1] else self._texts[start]
+
+    def _unknown_field(self, field):
+        # The places of another record would follow.
+        raise IndexError(f"field {field} is read, and the fields of this topic's needs are {self._count}")
 
     def field(self, field):
         """Returns the same as a Python value; None if it is missing or null."""
@@ -299,6 +305,8 @@ class Record:
     def fields(self, field):
         """Returns every place where the path at this index matches."""
         first = self._first or self._open_fields()
+        if not 0 <= field < self._count:
+            self._unknown_field(field)
         base = self._index * self._count
         start, end = first[base + field], first[base + field + 1]
         if start == end:

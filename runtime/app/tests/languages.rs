@@ -73,6 +73,22 @@ fn works(lang: &str) -> (PathBuf, Value) {
     (folder, info)
 }
 
+/// Has the example read a field that its needs do not name. The places of another record must not
+/// stand for it.
+fn misses(folder: &Path, file: &str, read: &str, wrong: &str) {
+    let path = folder.join(file);
+    let code = fs::read_to_string(&path).unwrap();
+    assert_eq!(code.matches(read).count(), 1, "{file} has no {read}");
+    fs::write(&path, code.replace(read, wrong)).unwrap();
+    said(folder, &["plugin", "build"]);
+    let records = said(folder, &["plugin", "run", "tests/orders.jsonl"]);
+    let is_told = |line: &&str| line.contains("plugin-") && line.contains("field");
+    let told = records.lines().filter(is_told).count();
+    assert!(told >= 8 && told + 2 >= records.lines().count(), "{records}");
+    assert!(!records.contains("\"send\""), "{records}");
+    fs::write(&path, code).unwrap();
+}
+
 /// Adds a warm-up to the example. The golden file stays the same, and a warm-up that is too long is
 /// refused, which proves that the host was asked for it.
 fn remembers(folder: &Path, file: &str, needs: &str, lookback: &str) {
@@ -112,6 +128,8 @@ fn rust() {
     let output = strait(&folder, &["plugin", "run", "tests/orders.jsonl", "--plugin-config", r#"{"test_prefix":""}"#]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("/test_prefix"), "{output:?}");
 
+    misses(&folder, "src/lib.rs", "in record.field(EMAIL)", "in record.field(2)");
+
     let figures: Value =
         serde_json::from_str(&said(&folder, &["plugin", "bench", "--seconds", "1", "-o", "json"])).unwrap();
     assert!(figures["ns_per_record"].as_f64().unwrap() > 0.0, "{figures}");
@@ -132,6 +150,7 @@ fn rust() {
 fn python() {
     let (folder, _) = works("python");
     remembers(&folder, "plugin.py", "return Needs(", "lookback=(RECORDS, 60_000), ");
+    misses(&folder, "plugin.py", "record.fields(EMAIL)", "record.fields(2)");
 }
 
 #[test]
@@ -164,6 +183,7 @@ fn c() {
     assert_eq!(info["kind"], "core-module");
     let memory = " needs->lookback_records = RECORDS; needs->lookback_millis = 60000;";
     remembers(&folder, "plugin.c", "needs->see = STRAIT_SEE_KEY;", memory);
+    misses(&folder, "plugin.c", "nth < strait_field_count(record, EMAIL)", "nth < strait_field_count(record, 2)");
 }
 
 #[test]
@@ -171,6 +191,7 @@ fn go() {
     let (folder, _) = works("go");
     let memory = " Lookback: &strait.Lookback{Records: RECORDS, Millis: 60000},";
     remembers(&folder, "main.go", "&strait.Needs{", memory);
+    misses(&folder, "main.go", "record.Fields(email)", "record.Fields(2)");
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl<'a> Columns<'a> {
         Ok(Self { batch, by_number, fields, pointers_start })
     }
 
-    /// Bit 0 of `mode`: edits would be an error.
+    /// Bit 0 of `mode`: the records were judged before.
     pub(crate) fn is_warm_up(&self) -> bool {
         self.batch.mode & 1 == 1
     }
@@ -290,10 +290,13 @@ impl<'a> Record<'a> {
         &self.lists.fields
     }
 
-    /// Returns the occurrences of the path at an index of [`crate::Needs::fields`].
+    /// Returns the occurrences of the path at an index of [`crate::Needs::fields`]. Panics if there
+    /// is no path at this index.
     #[must_use]
     pub fn field(&self, field: u32) -> &[Field<'a>] {
         let fields = self.fields();
+        let named = self.columns.fields;
+        assert!((field as usize) < named, "the plugin reads field {field}, but its needs name {named} for this topic");
         let start = fields.partition_point(|occurrence| occurrence.field < field);
         let end = fields.partition_point(|occurrence| occurrence.field <= field);
         &fields[start..end]

@@ -27,7 +27,7 @@ const STEPS = {
   "value, text": () => new Change().value("plain"),
   "value, not ASCII": () => new Change().value("Õun, 林檎, 🍎"),
   "value, bytes": () => new Change().value(bytes("Õun")),
-  "value, null": () => new Change().value(undefined),
+  "value, null": () => new Change().value(null),
   "value, long": () => new Change().value("long ".repeat(200)),
   "value, half characters": () => new Change().key("k\ud83c").value("\udf4e, \ud83c"),
   "fields": (record) => {
@@ -40,7 +40,7 @@ const STEPS = {
     return change.insertField(ABSENT, ["ö", 1.5, null]);
   },
   "field, not ASCII": (record) => new Change().field(record.fields(NAME)[0], `${record.field(NAME)}, née Õ`),
-  "field, taken out": (record) => new Change().field(record.fields(NAME)[0], undefined),
+  "field, taken out": (record) => new Change().removeField(record.fields(NAME)[0]),
   "headers": () => new Change().header(0, "eu-2").removeHeader(1),
   "header, null": () => new Change().header(0, null),
   "header, bytes": () => new Change().header(0, new Uint8Array([255])).header(1, "ö"),
@@ -51,6 +51,32 @@ const STEPS = {
   "partition": () => new Change().partition(3),
   "partition by text": () => new Change().partitionBy("customer-1"),
   "partition by bytes": () => new Change().topic("elsewhere").partitionBy(new Uint8Array([1, 2, 200])),
+  "mistakes": (record) => {
+    const place = record.fields(NAME)[0];
+    const mistakes = [
+      (change) => change.key(undefined),
+      (change) => change.value(undefined),
+      (change) => change.field(place, undefined),
+      (change) => change.fieldJson(place, undefined),
+      (change) => change.insertField(ABSENT, undefined),
+      (change) => change.header(0, undefined),
+      (change) => change.addHeader("a", undefined),
+      (change) => change.topic(undefined),
+      (change) => change.partitionBy(undefined),
+      () => record.field(HEADERS.length + NAME),
+      () => record.fields(NAME + 1),
+      () => record.fieldJson(-1),
+    ];
+    const told = mistakes.map((mistake) => {
+      try {
+        mistake(new Change());
+        return "taken";
+      } catch (error) {
+        return `${error.name}: ${error.message}`;
+      }
+    });
+    return new Change().value(told.join("\n"));
+  },
   "copies": () => new Change().key("one").emit().key("two").value("zwei: ü").emit().topic("elsewhere"),
   "copies alone": () => new Change().key("one").emit().value(new Uint8Array([7])).emit().dropOriginal(),
 };
