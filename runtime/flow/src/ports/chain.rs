@@ -63,6 +63,18 @@ pub struct WarmUp {
     pub ms: u64,
 }
 
+impl WarmUp {
+    /// Returns a warm-up that reaches back as far as `other` from wherever this one begins.
+    #[must_use]
+    pub fn and_before(self, other: Self) -> Self {
+        let is_bounded = self.ms > 0 && other.ms > 0;
+        Self {
+            records: self.records.saturating_add(other.records),
+            ms: if is_bounded { self.ms.saturating_add(other.ms) } else { 0 },
+        }
+    }
+}
+
 /// A lane's own instance of the link's plugin chain. Calls run on the lane's thread and end by
 /// themselves, because each guest call has a deadline.
 pub trait Chain: Send {

@@ -36,7 +36,7 @@ use names::Names;
 use plan::Plan;
 use slots::RecordSlots;
 use stage::Stage;
-use stateful::{SourcePartition, StatefulInstances};
+use stateful::SourcePartition;
 use work::{Purpose, Scratch, Work};
 
 /// Topics cached per chain and plugin; edits can name topics without end.
@@ -263,12 +263,15 @@ impl Chain for PluginChain {
         if asked.iter().all(|(stateful, _)| stateful.reaches(partition, next)) {
             return Vec::new();
         }
-        // All together: the state of a plugin depends on the edits of those before it.
-        let begin = |(stateful, lookback): (&mut StatefulInstances, WarmUp)| {
+        // All together: the state of a plugin depends on the edits of those before it. And as far
+        // as all lookbacks are long: whoever stands behind must see records that those before it
+        // judged with all that they look back at.
+        let mut whole: Option<WarmUp> = None;
+        for (stateful, lookback) in asked {
             stateful.begin_warm_up(partition);
-            lookback
-        };
-        asked.into_iter().map(begin).collect()
+            whole = Some(whole.map_or(lookback, |before| before.and_before(lookback)));
+        }
+        whole.into_iter().collect()
     }
 
     /// Does nothing if this chain did not ask.

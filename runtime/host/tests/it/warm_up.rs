@@ -166,6 +166,41 @@ fn a_stateful_plugin_sees_the_records_as_the_plugin_before_it_leaves_them() {
     }
 }
 
+/// Returns the headers of the records that are not dropped, by offset.
+fn marked(chain: &mut dyn Chain, log: &Log, batch: &Batch) -> BTreeMap<i64, Option<String>> {
+    show(chain, log, batch.first_offset().unwrap()).unwrap();
+    let processed = chain.apply(batch.clone(), 6).unwrap();
+    let fate = |(index, disposition): &(usize, Disposition)| {
+        let before = match disposition {
+            Disposition::Replace(copies) => Some(seen_records(copies)),
+            Disposition::Drop => None,
+            other => panic!("{other:?}"),
+        };
+        (batch.get(*index).unwrap().offset.0, before)
+    };
+    processed.dispositions.iter().map(fate).collect()
+}
+
+#[test]
+fn a_stateful_plugin_behind_another_one_remembers_the_same_after_a_restart() {
+    let plugins = || vec![crate::support::bundled("dedupe", json!({ "records": 10 })), plugin(LOOKBACK)];
+    let mut log = Log::new(&[]);
+    for (offset, key) in &mut log.0 {
+        *key = format!("k{}", offset % 7);
+    }
+    let chains = load(plugins());
+    let whole = marked(&mut *chains.chain().unwrap(), &log, &log.batch(0, RECORDS).unwrap());
+    let dropped = whole.values().filter(|before| before.is_none()).count();
+    assert!(dropped > 5 && whole.len() - dropped > 5, "{whole:?}");
+    for size in [1, 4, 7] {
+        let parts = (0..RECORDS).step_by(size).filter_map(|from| log.batch(from, from + size as i64));
+        // A restart before each batch.
+        let parts: BTreeMap<_, _> =
+            parts.flat_map(|batch| marked(&mut *chains.chain().unwrap(), &log, &batch)).collect();
+        assert_eq!(parts, whole);
+    }
+}
+
 #[test]
 fn a_chain_that_is_not_warmed_up_judges_nothing() {
     let log = Log::new(&[]);
