@@ -145,13 +145,13 @@ fn headers(link: &str, record: &QuarantineRecord<'_>) -> OutHeaderList {
     for header in record.record.headers.iter() {
         list.push(header.name, header.value);
     }
+    // Behind the record's own headers and never left out: the last header of each name is ours,
+    // also where a producer has set it.
+    list.push(b"strait-plugin-digest", record.digest.map(str::as_bytes));
     let source = record.partition;
     let mut add = |name: &str, value: &str| list.push(name.as_bytes(), Some(value.as_bytes()));
     add("strait-link", link);
     add("strait-plugin", record.by);
-    if let Some(digest) = record.digest {
-        add("strait-plugin-digest", digest);
-    }
     add("strait-code", record.code);
     add("strait-text", record.text);
     add("strait-generation", &record.generation.0);
