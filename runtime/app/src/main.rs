@@ -7,6 +7,7 @@ mod commands;
 mod compiler;
 mod compose;
 mod load;
+mod mask;
 mod plugin_memory;
 mod reload;
 mod report;
@@ -22,6 +23,7 @@ use commands::End;
 
 fn main() -> ExitCode {
     strait_kafka::tune_allocator();
+    mask::panics();
     let cli = Cli::parse();
     let log = cli.log.as_deref();
     let end = match &cli.command {

@@ -6,7 +6,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnost
 use serde_json::{Value, json};
 use strait_core::config::{Gravity, Problem};
 
-use crate::telemetry::Mask;
+use crate::mask::Mask;
 
 /// The position of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,18 +1,14 @@
 //! Logging to standard error, with secrets masked.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 
-use strait_core::config::{self, Config, HIDDEN};
+use strait_core::config::{self, Config};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cli;
-
-/// Length of the shortest masked value. Shorter ones would mask ordinary words.
-const MASKED_LENGTH_MIN: usize = 3;
+use crate::mask::{self, Mask};
 
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -56,45 +52,10 @@ pub fn start(level: Option<&str>, format: Option<cli::LogFormat>, config: &Confi
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(Masked::new(&config.resolved_values(), io::stderr))
+        .with_writer(Masked::new(mask::all().clone(), io::stderr))
         .with_ansi(io::stderr().is_terminal());
     let result = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     result.map_err(|error| LogError::Start(error.to_string()))
-}
-
-/// Replaces secrets in text, in each form in which they can appear there.
-#[derive(Clone, Debug)]
-pub struct Mask(Arc<[String]>);
-
-impl Mask {
-    /// Creates a mask for these values. Values too short to be secrets are not masked.
-    #[must_use]
-    pub fn new(secrets: &[&str]) -> Self {
-        let mut all: Vec<String> = Vec::new();
-        for secret in secrets.iter().filter(|secret| secret.len() >= MASKED_LENGTH_MIN) {
-            all.push((*secret).to_owned());
-            // As JSON writes it, and as `Debug` prints it.
-            for quoted in [serde_json::Value::from(*secret).to_string(), format!("{secret:?}")] {
-                all.push(quoted.trim_matches('"').to_owned());
-            }
-        }
-        // The longest first: one secret may be part of another.
-        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        all.dedup();
-        Self(all.into())
-    }
-
-    /// Returns the text with each secret replaced by stars.
-    #[must_use]
-    pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut text = Cow::Borrowed(text);
-        for secret in self.0.iter() {
-            if text.contains(secret) {
-                text = Cow::Owned(text.replace(secret, HIDDEN));
-            }
-        }
-        text
-    }
 }
 
 /// Masks everything written. This is the last line of defence: nothing should write a secret at
@@ -105,8 +66,8 @@ struct Masked<W> {
 }
 
 impl<W> Masked<W> {
-    fn new(secrets: &[&str], inner: W) -> Self {
-        Self { mask: Mask::new(secrets), inner }
+    fn new(mask: Mask, inner: W) -> Self {
+        Self { mask, inner }
     }
 }
 
@@ -126,9 +87,6 @@ struct MaskedLine<W> {
 
 impl<W: Write> Write for MaskedLine<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.mask.0.is_empty() {
-            return self.inner.write(bytes);
-        }
         let text = String::from_utf8_lossy(bytes);
         self.inner.write_all(self.mask.apply(&text).as_bytes())?;
         Ok(bytes.len())
@@ -158,9 +116,12 @@ mod tests {
         }
         let secret = "can\"ary\n4711";
         for json in [false, true] {
-            let builder =
-                tracing_subscriber::fmt().with_writer(Masked::new(&[secret, "canary"], || Sink)).with_ansi(false);
+            let mask = Mask::default();
+            mask.learn(&["canary"]);
+            let builder = tracing_subscriber::fmt().with_writer(Masked::new(mask.clone(), || Sink)).with_ansi(false);
             let dispatch: tracing::Dispatch = if json { builder.json().into() } else { builder.into() };
+            // As a reload does.
+            mask.learn(&[secret]);
             tracing::dispatcher::with_default(&dispatch, || {
                 tracing::info!(plain = secret, debug = ?secret, "{secret} and canary-4711 and visible");
             });

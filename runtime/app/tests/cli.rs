@@ -84,3 +84,21 @@ fn exit_codes_and_outputs_are_as_documented() {
     let (code, _, error) = run(&["check", "-c", "none.toml"], &[]);
     assert_eq!(code, Some(64), "{error}");
 }
+
+#[test]
+fn secrets_that_a_plugin_quotes_are_masked() {
+    let dir = tempfile::tempdir().unwrap();
+    // Refused by the schema, by the plugin, and where it reads its configuration.
+    for plugin in [
+        "plugin = \"redact\"\nconfig = { rules = [{ fields = [\"$.a\"], with = \"${env:CANARY}\" }] }\n",
+        "plugin = \"filter\"\nconfig = { keep = \"key == ${env:CANARY} (\" }\n",
+        "plugin = \"sample\"\nconfig = { fraction = \"${env:CANARY}\" }\n",
+    ] {
+        std::fs::write(dir.path().join("strait.toml"), format!("{}\n[[links.plugins]]\n{plugin}", config())).unwrap();
+        for command in [&["check"][..], &["run", "--until-caught-up"]] {
+            let output = strait(dir.path(), command, &[]);
+            let said = text(&output.stdout) + &text(&output.stderr);
+            assert!(output.status.code() == Some(64) && !said.is_empty(), "{command:?}: {said}");
+        }
+    }
+}

@@ -21,7 +21,8 @@ fn board() -> Arc<Board> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("strait.toml");
     std::fs::write(&file, CONFIG).unwrap();
-    Board::new(&load::load(Path::new(&file), &Environment::default()).unwrap().config)
+    let loaded = load::load(Path::new(&file), &Environment::default()).unwrap();
+    Board::new(&loaded.config, loaded.mask())
 }
 
 async fn ask(board: &Arc<Board>, method: Method, path: &str, headers: &[(&str, &str)]) -> (StatusCode, String) {

@@ -9,7 +9,7 @@ use strait_flow::ports::{Clock, EventSink};
 use strait_flow::{LaneState, LinkStatus, Requests, SystemClock, lock};
 use strait_host::{ActiveChain, HostEngine};
 
-use crate::telemetry::Mask;
+use crate::mask::Mask;
 
 /// Events kept per link, for the status.
 const RECENT_MAX: usize = 20;

@@ -17,7 +17,7 @@ use strait_flow::ports::Clock;
 pub use link::{LinkBoard, LinkEvents, RecordedEvent, Work};
 use plugins::PluginControl;
 
-use crate::telemetry::Mask;
+use crate::mask::Mask;
 
 /// The phase of a process. It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +52,10 @@ pub struct Board {
 }
 
 impl Board {
-    /// Creates a board with the links of a configuration.
+    /// Creates a board with the links of a configuration. Its texts are masked.
     #[must_use]
-    pub fn new(config: &Config) -> Arc<Self> {
-        let mask = Mask::new(&config.resolved_values());
-        let links = config.links.iter().map(|link| Arc::new(LinkBoard::new(link, &mask)));
+    pub fn new(config: &Config, mask: &Mask) -> Arc<Self> {
+        let links = config.links.iter().map(|link| Arc::new(LinkBoard::new(link, mask)));
         Arc::new(Self {
             clock: SystemClock::start(),
             phase: AtomicU8::new(0),

@@ -22,6 +22,7 @@ use strait_kafka::ClusterConfig;
 use crate::cli::ConfigFile;
 use crate::compose;
 use crate::load::{self, Environment, Loaded};
+use crate::mask;
 use crate::report::Report;
 
 /// How long one request to a cluster may take.
@@ -117,7 +118,7 @@ pub fn width() -> usize {
 
 /// Prints a message to standard error, beside the result.
 pub fn print_message(text: &str) {
-    let text = text.trim_end();
+    let text = mask::all().apply(text.trim_end());
     // With standard error closed there is nobody to print to.
     drop(writeln!(io::stderr(), "{text}"));
 }

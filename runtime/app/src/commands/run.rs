@@ -75,7 +75,7 @@ pub fn run(args: &Run, log: Option<&str>, log_format: Option<LogFormat>) -> End 
 /// Runs the links and the admin API beside them. The API answers to the very end, so that a drain
 /// can be watched.
 async fn serve(loaded: &Arc<Loaded>, until: Until) -> Result<Summary, ServeError> {
-    let board = Board::new(&loaded.config);
+    let board = Board::new(&loaded.config, loaded.mask());
     let admin = admin::bind(&loaded.config.admin, Arc::clone(&board)).await.map_err(ServeError::Admin)?;
     let stop_admin = CancellationToken::new();
     let answering = async {

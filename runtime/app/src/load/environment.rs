@@ -6,14 +6,17 @@ use std::path::Path;
 use strait_core::config::reference::Reference;
 
 use super::text_file;
+use crate::mask::{self, Mask};
 
 /// Largest file that a `${file:…}` reference reads, in bytes.
 const SECRET_BYTES_MAX: u64 = 1 << 20;
 
-/// The variables of a process. A value of its own, so that tests need not change the process's own.
+/// The variables of a process, and the mask that learns every secret that is loaded in it. A value
+/// of its own, so that tests need not change the process's own.
 #[derive(Clone, Default)]
 pub struct Environment {
     pub(super) variables: Vec<(String, String)>,
+    pub(super) mask: Mask,
 }
 
 impl std::fmt::Debug for Environment {
@@ -28,7 +31,7 @@ impl Environment {
     #[must_use]
     pub fn of_process() -> Self {
         let utf8 = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-        Self { variables: std::env::vars_os().filter_map(utf8).collect() }
+        Self { variables: std::env::vars_os().filter_map(utf8).collect(), mask: mask::all().clone() }
     }
 
     fn get(&self, name: &str) -> Option<&str> {

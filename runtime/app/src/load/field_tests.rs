@@ -13,7 +13,7 @@ const CLUSTERS: &str = "clusters: { a: { bootstrap_servers: 'a:1' }, b: { bootst
 fn judged(name: &str, text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     let variables = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let format = Format::of(Path::new(name)).unwrap();
-    let environment = Environment { variables };
+    let environment = Environment { variables, ..Environment::default() };
     judge(name, text, format, Path::new(""), &environment).map_err(|report| report.render(false, 200))
 }
 

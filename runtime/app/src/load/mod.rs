@@ -25,8 +25,8 @@ use strait_core::config::structure::{self, Shape};
 use strait_core::config::{self, AdminListen, Config, Gravity, Part, Problem, Step};
 
 use crate::cli::DEFAULT_FILE;
+use crate::mask::Mask;
 use crate::report::{Finding, Place, Report};
-use crate::telemetry::Mask;
 use document::Format;
 pub use environment::Environment;
 use layers::Merged;
@@ -51,6 +51,12 @@ impl Loaded {
         &self.file
     }
 
+    /// Returns the mask of the secrets in this configuration, and in those that were loaded before.
+    #[must_use]
+    pub fn mask(&self) -> &Mask {
+        &self.environment.mask
+    }
+
     /// Loads the file again, in the same environment.
     ///
     /// # Errors
@@ -69,6 +75,12 @@ impl Loaded {
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
         self.base.join(self.config.state_dir.expose())
+    }
+
+    /// Returns the path of a file that the configuration names.
+    #[must_use]
+    pub fn beside(&self, file: &str) -> PathBuf {
+        self.base.join(file)
     }
 }
 
@@ -239,9 +251,9 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
     findings.extend(unresolved.iter().map(|problem| Finding::new(problem, place(problem))));
     findings.extend(judged.iter().map(|problem| Finding::new(problem, place(problem))));
     // A message may quote a value, and a value may have come out of a reference.
-    let mask = Mask::new(&config.resolved_values());
+    environment.mask.learn(&config.resolved_values());
     for finding in &mut findings {
-        finding.mask(&mask);
+        finding.mask(&environment.mask);
     }
     let report = Report::new(name, shown, findings);
     if report.has_errors() {

@@ -9,7 +9,8 @@ use super::*;
 const VALID: &str = include_str!("../../tests/minimal.toml");
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
-    Environment { variables: variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect() }
+    let variables = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    Environment { variables, ..Environment::default() }
 }
 
 fn report(name: &str, text: &str, variables: &[(&str, &str)]) -> String {

@@ -14,7 +14,6 @@ use super::{LinkReload, Shared, files, link_of};
 use crate::board::plugins::{ReloadError, ReloadOutcome, ReloadReport, ReloadRequest};
 use crate::compose;
 use crate::load::Loaded;
-use crate::telemetry::Mask;
 
 impl Shared {
     /// Applies what has changed in these links.
@@ -58,8 +57,7 @@ impl Shared {
             }
             Err(Refusal { generation, reason }) => {
                 // A plugin may quote what it was configured with.
-                let secrets = loaded.map(|loaded| loaded.config.resolved_values()).unwrap_or_default();
-                let reason = Mask::new(&secrets).apply(&reason.to_string()).into_owned();
+                let reason = self.first.mask().apply(&reason.to_string()).into_owned();
                 let repeated = link.state().problem.replace(reason.clone()).is_some_and(|before| before == reason);
                 // The same refusal is reported once, unless an operator asks.
                 if !repeated || request.is_some() {

@@ -29,7 +29,6 @@ use crate::board::plugins::{LinkPlugins, PluginControl, ReloadError, ReloadRepor
 use crate::compose;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
-use crate::telemetry::Mask;
 use file_watch::FileWatch;
 
 /// Bounds of the time between two polls of the files.
@@ -132,8 +131,7 @@ impl PluginControl for Reloads {
 
     fn history(&self, link: &str) -> Result<Vec<HistoryEntry>, ReloadError> {
         let link = self.shared.link(link)?;
-        let applied = Arc::clone(&link.state().applied);
-        let mask = Mask::new(&applied.config.resolved_values());
+        let mask = self.shared.first.mask();
         let masked = |entry: HistoryEntry| HistoryEntry { reason: mask.apply(&entry.reason).into_owned(), ..entry };
         Ok(link.slot.history().into_iter().map(masked).collect())
     }
@@ -209,8 +207,8 @@ fn link_of<'a>(loaded: &'a Loaded, name: &str) -> Option<&'a Link> {
 }
 
 /// Returns the files that a link's chain depends on: the configuration, and the file of each plugin
-/// with its signature. A plugin's file is watched even where it does not exist, as one that appears
-/// takes precedence over the bundled plugin of that name.
+/// with its signature and its secrets. A plugin's file is watched even where it does not exist, as
+/// one that appears takes precedence over the bundled plugin of that name.
 fn files(loaded: &Loaded, link: &Link) -> Vec<PathBuf> {
     let dir = loaded.plugin_dir();
     let mut files = vec![loaded.file().to_owned()];
@@ -218,6 +216,7 @@ fn files(loaded: &Loaded, link: &Link) -> Vec<PathBuf> {
         let file = compose::plugin_file(&dir, &used.plugin);
         files.push(signature_path(&file));
         files.push(file);
+        files.extend(used.config.files().into_iter().map(|secret| loaded.beside(secret)));
     }
     files
 }

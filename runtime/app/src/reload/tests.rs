@@ -136,6 +136,24 @@ impl Bed {
     }
 }
 
+#[test]
+fn a_secret_that_is_rotated_comes_into_force_by_itself() {
+    let bed = Bed::new(|plugins| {
+        plain(plugins);
+        fs::write(plugins.with_file_name("key"), "the first canary\n").unwrap();
+    });
+    bed.configure("{ plugin = \"stamp\", config = { tokens = [\"${file:key}\"] } }", "");
+    assert_eq!(bed.settle(), [HistoryOutcome::Reloaded]);
+    assert_eq!(bed.settle(), []);
+    let before = bed.reloads.state()[0].chain.generation.clone();
+    fs::write(bed.plugins().with_file_name("key"), "the second canary\n").unwrap();
+    assert_eq!(bed.settle(), [HistoryOutcome::Reloaded]);
+    assert_ne!(bed.reloads.state()[0].chain.generation, before);
+    // A message that is late may still quote the old one.
+    let said = bed.reloads.shared.first.mask().apply("the first canary, the second canary").into_owned();
+    assert!(!said.contains("canary"), "{said}");
+}
+
 fn plain(plugins: &Path) {
     fs::write(plugins.join("stamp.wasm"), stamp("A")).unwrap();
 }

@@ -124,6 +124,18 @@ pub fn is_only_references(text: &str) -> bool {
     any
 }
 
+/// Returns the files that the text refers to. Those of an invalid text cannot be told.
+#[must_use]
+pub fn files(text: &str) -> Vec<&str> {
+    let mut files = Vec::new();
+    for part in parts(text).unwrap_or_default() {
+        if let Part::Ref(Reference::File(path)) = part {
+            files.push(path);
+        }
+    }
+    files
+}
+
 /// Returns the text with its references resolved, or `None` if it has none.
 ///
 /// # Errors

@@ -213,6 +213,14 @@ impl PluginConfig {
         Ok(())
     }
 
+    /// Returns the files that strings refer to, as written.
+    #[must_use]
+    pub fn files(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        strings(&self.written, &mut |text| found.extend(reference::files(text)));
+        found
+    }
+
     /// Returns the strings that contain resolved references. Logs must mask them.
     #[must_use]
     pub fn resolved_values(&self) -> Vec<&str> {
@@ -221,6 +229,16 @@ impl PluginConfig {
             changed_strings(&self.written, resolved, &mut found);
         }
         found
+    }
+}
+
+/// Shows each string of a value.
+fn strings<'a>(value: &'a Value, show: &mut impl FnMut(&'a str)) {
+    match value {
+        Value::String(text) => show(text),
+        Value::Array(items) => items.iter().for_each(|item| strings(item, show)),
+        Value::Object(members) => members.values().for_each(|member| strings(member, show)),
+        _ => {}
     }
 }
 

@@ -61,7 +61,7 @@ fn colliding_topics_are_reported_and_the_others_are_copied() {
     );
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let board = Board::new(&loaded.config);
+    let board = Board::new(&loaded.config, loaded.mask());
     let copying = run::run(&loaded, Until::CaughtUp, Stop::default(), &board);
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, copying).await.unwrap() });
     let errors = ended.unwrap_err();

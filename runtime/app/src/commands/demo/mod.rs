@@ -115,7 +115,7 @@ fn instructions(clusters: &Clusters, file: &File) -> String {
 async fn keep_running(loaded: &Arc<Loaded>) -> Result<(), String> {
     let stop = Stop::default();
     let mut signals = Signals::listen();
-    let board = Board::new(&loaded.config);
+    let board = Board::new(&loaded.config, loaded.mask());
     let running = run::run(loaded, Until::Stopped, stop.clone(), &board);
     tokio::pin!(running);
     let ended = tokio::select! {

@@ -143,7 +143,7 @@ impl Drop for File {
 /// # Errors
 /// Why it has not.
 pub async fn copy(loaded: &Arc<Loaded>) -> Result<(), String> {
-    let board = Board::new(&loaded.config);
+    let board = Board::new(&loaded.config, loaded.mask());
     let copying = run::run(loaded, Until::CaughtUp, Stop::default(), &board);
     match tokio::time::timeout(TIMEOUT, copying).await {
         Ok(Ok(_)) => Ok(()),
