@@ -16,7 +16,7 @@ use strait_plugin_sdk::{
 
 use crate::{
     case::Source,
-    interpret::{Interpreted, Variable},
+    interpret::{Interpreted, VARIABLE, Variable},
     node::{Comparison, Node, Operand, Reads},
     time,
     val::Val,
@@ -374,10 +374,15 @@ impl Rewriter<'_> {
         Ok(Expr::Comprehension(Box::new(of)))
     }
 
-    /// Adds a variable. Expressions cannot spell its name, so nothing shadows it.
+    /// Returns the variable of a part of the record: the same for the same part. Expressions cannot
+    /// spell its name, so nothing shadows it.
     fn variable(&mut self, id: u64, variable: Variable) -> IdedExpr {
-        let name = format!("@{}", self.variables.len());
-        self.variables.push((name.clone(), variable));
+        let known = self.variables.iter().position(|(_, known)| *known == variable);
+        let number = known.unwrap_or(self.variables.len());
+        let name = format!("{VARIABLE}{number}");
+        if known.is_none() {
+            self.variables.push((name.clone(), variable));
+        }
         IdedExpr { id, expr: Expr::Ident(name) }
     }
 }

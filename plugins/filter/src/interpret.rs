@@ -19,6 +19,8 @@ use crate::{
     val::{Trouble, Val, document},
 };
 
+/// The beginning of a variable's name; its number follows. Expressions cannot spell it.
+pub const VARIABLE: char = '@';
 /// Maximum number of cached patterns that come from records.
 const PATTERNS_MAX: usize = 64;
 
@@ -54,8 +56,10 @@ impl Interpreted {
         context.set_variable_resolver(&parts);
         match Value::resolve(&self.expression, &context) {
             Ok(Value::Bool(holds)) => Ok(holds),
+            // A part that was missed before may have been of no account.
+            Err(ExecutionError::UndeclaredReference(name)) => Err(parts.trouble(&name).unwrap_or(Trouble::Evaluation)),
             // The error's text is discarded: it may contain data of the record.
-            Ok(_) | Err(_) => Err(parts.trouble().unwrap_or(Trouble::Evaluation)),
+            Ok(_) | Err(_) => Err(Trouble::Evaluation),
         }
     }
 }
@@ -64,18 +68,17 @@ impl Interpreted {
 struct Parts<'a> {
     case: &'a Case<'a>,
     variables: &'a [(String, Variable)],
-    read: Vec<OnceLock<Option<Box<dyn cel::common::value::Val>>>>,
-    /// The first reason why a part could not be read.
-    trouble: OnceLock<Trouble>,
+    read: Vec<OnceLock<Result<Box<dyn cel::common::value::Val>, Trouble>>>,
 }
 
 impl<'a> Parts<'a> {
     fn new(case: &'a Case<'a>, variables: &'a [(String, Variable)]) -> Self {
-        Self { case, variables, read: variables.iter().map(|_| OnceLock::new()).collect(), trouble: OnceLock::new() }
+        Self { case, variables, read: variables.iter().map(|_| OnceLock::new()).collect() }
     }
 
-    fn trouble(&self) -> Option<Trouble> {
-        self.trouble.get().copied()
+    /// Returns the reason why a part could not be read.
+    fn trouble(&self, name: &str) -> Option<Trouble> {
+        self.read.get(number(name)?)?.get()?.as_ref().err().copied()
     }
 
     fn read(&self, variable: &Variable) -> Result<Value, Trouble> {
@@ -89,13 +92,17 @@ impl<'a> Parts<'a> {
 
 impl VariableResolver for Parts<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
-        let (cell, (_, variable)) = self.read.iter().zip(self.variables).find(|(_, (known, _))| known == name)?;
-        let read = cell.get_or_init(|| {
-            let found = self.read(variable).and_then(|value| value.try_into().map_err(|_| Trouble::Evaluation));
-            found.map_err(|trouble| self.trouble.get_or_init(|| trouble)).ok()
-        });
-        read.as_deref().map(CowVal::Borrowed)
+        let number = number(name)?;
+        let (cell, (_, variable)) = self.read.get(number).zip(self.variables.get(number))?;
+        let read = cell
+            .get_or_init(|| self.read(variable).and_then(|value| value.try_into().map_err(|_| Trouble::Evaluation)));
+        read.as_ref().ok().map(|value| CowVal::Borrowed(value.as_ref()))
     }
+}
+
+/// Returns the number of a variable, which its name is made of.
+fn number(name: &str) -> Option<usize> {
+    name.strip_prefix(VARIABLE)?.parse().ok()
 }
 
 fn matches(patterns: &Mutex<BTreeMap<String, Regex>>, text: &str, pattern: &str) -> Result<bool, ExecutionError> {

@@ -185,6 +185,8 @@ fn an_expression_has_the_results_of_cel() {
         // Only what a branch needs is read.
         ("has(value.a) ? value.a == value.b : true", &[], "p"),
         ("key == 'eu' ? value.a > 1 : false", &["\"x\""], "d"),
+        ("['k-1'].exists(k, (value.a == 1 || key == k) && int(key) > 3)", &[], "e"),
+        ("[1].exists(i, value.a == i && value.a + value.a == 2)", &["1"], "p"),
         ("[1, 2].exists(i, i == 2) || value.a + 1 > 2", &["\"x\""], "p"),
         ("key != 'k-1' && value.a + 1 > 2", &["\"x\""], "d"),
         ("[key].map(k, k == 'eu' ? value.a : 'none') == ['none']", &["{\"x\":1,\"x\":2}"], "p"),
@@ -247,6 +249,13 @@ fn records_without_a_result_follow_the_configuration() {
     assert_eq!(judge(serde_json::json!({"keep": {"field": "$.a", "equals": 1.0}})), "pdnppdddd");
     assert_eq!(judge(serde_json::json!({"drop": {"field": "$.a", "equals": null}})), "ppnpppppp");
     assert_eq!(judge(serde_json::json!({"keep": "key.startsWith('k')"})), "ppppdppee");
+    // A field that is of no account is no reason for what fails after it.
+    for keep in
+        ["['k'].exists(k, (value.a == 1 || key == k) && int(key) > 3)", "(value.a == 1 || key == 'k') && int(key) > 3"]
+    {
+        let config = serde_json::json!({"keep": keep, "missing": "unmatched"});
+        assert_eq!(verdicts(config, &[TestRecord::new().key("k")]), "e", "{keep}");
+    }
     // A tombstone under another key is judged: its fields are not needed. Interpreted alike.
     for keep in ["key == 'k' ? value.a == value.a : false", "[key == 'k' ? value.a : 2] == [1]"] {
         let config = serde_json::json!({"keep": keep, "tombstones": "reject"});

@@ -6,38 +6,43 @@ use strait_plugin_sdk::path::{Path, Quoted, Step};
 
 use crate::config::{Rule, Shapes, folded};
 
-/// Most claims, and most bytes of them: the rest of an answer needs room too. Those that are left
-/// out are not made.
+/// Most claims, and most bytes of them: the rest of an answer needs room too.
 const CLAIMS_MAX: usize = 1_000;
 const BYTES_MAX: usize = 48 << 10;
 
-/// Returns the claims of these rules as JSON.
-pub fn claims(rules: &[Rule], shapes: Shapes) -> String {
+/// Returns the claims of these rules as JSON; `None` if values of another shape pass with whatever
+/// they hold, so that nothing can be said of fields.
+///
+/// # Errors
+/// A message for the operator: the claims do not fit into an answer. Those that are left out would
+/// not be held.
+pub fn claims(rules: &[Rule], shapes: Shapes) -> Result<Option<String>, String> {
+    if shapes == Shapes::Lenient && rules.iter().any(|rule| !rule.paths.is_empty()) {
+        return Ok(None);
+    }
     let mut all = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         let earlier = rules.get(..index).unwrap_or_default();
-        // A value of another shape passes with whatever it holds.
-        if shapes == Shapes::Strict {
-            all.extend(rule.paths.iter().map(|path| rule.claim(&field(path), open_fields(path, rules, earlier))));
+        for path in &rule.paths {
+            all.extend(open_fields(path, rule, rules, earlier).map(|open| rule.claim(&field(path), open)));
         }
-        let open = open_headers(earlier);
-        for place in rule.headers.iter().map(|name| header(name)).chain(rule.header_prefixes.iter().map(|p| prefix(p)))
-        {
-            all.push(rule.claim(&place, open.clone()));
+        for place in Header::of(rule) {
+            all.extend(open_headers(place, rule, earlier).map(|open| rule.claim(&place.locator(), open)));
         }
         // The first rule with a key is the only one that sees it.
         if rule.key && !earlier.iter().any(|rule| rule.key) {
             all.push(rule.claim("key", Vec::new()));
         }
     }
-    all.truncate(CLAIMS_MAX);
-    loop {
-        let text = Value::from(all.clone()).to_string();
-        if text.len() <= BYTES_MAX {
-            return text;
-        }
-        all.truncate(all.len() / 2);
+    let (count, text) = (all.len(), Value::from(all).to_string());
+    if count > CLAIMS_MAX || text.len() > BYTES_MAX {
+        return Err(format!(
+            "the rules make {count} claims with {} bytes, and {CLAIMS_MAX} with {BYTES_MAX} bytes can be held: name \
+             fewer places, or larger ones",
+            text.len()
+        ));
     }
+    Ok(Some(text))
 }
 
 impl Rule {
@@ -60,35 +65,71 @@ fn field(path: &Path) -> String {
     format!("value{path}")
 }
 
-fn header(name: &[u8]) -> String {
-    format!("header[{}]", Quoted(&String::from_utf8_lossy(name)))
+/// The headers of a rule.
+#[derive(Clone, Copy)]
+enum Header<'a> {
+    Named(&'a [u8]),
+    Prefixed(&'a [u8]),
 }
 
-fn prefix(name: &[u8]) -> String {
-    format!("header[{}*]", Quoted(&String::from_utf8_lossy(name)))
+impl<'a> Header<'a> {
+    fn of(rule: &'a Rule) -> impl Iterator<Item = Self> {
+        let named = rule.headers.iter().map(|name| Self::Named(name));
+        named.chain(rule.header_prefixes.iter().map(|prefix| Self::Prefixed(prefix)))
+    }
+
+    fn locator(self) -> String {
+        let quoted = |name: &[u8]| Quoted(&String::from_utf8_lossy(name)).to_string();
+        match self {
+            Self::Named(name) => format!("header[{}]", quoted(name)),
+            Self::Prefixed(prefix) => format!("header[{}*]", quoted(prefix)),
+        }
+    }
+
+    /// Returns whether both may name the same header, in any case.
+    fn may_meet(self, other: Self) -> bool {
+        let in_any_case = |name: &[u8]| folded(&String::from_utf8_lossy(name));
+        match (self, other) {
+            (Self::Named(a), Self::Named(b)) => in_any_case(a) == in_any_case(b),
+            (Self::Named(name), Self::Prefixed(prefix)) | (Self::Prefixed(prefix), Self::Named(name)) => {
+                in_any_case(name).starts_with(&in_any_case(prefix))
+            }
+            (Self::Prefixed(a), Self::Prefixed(b)) => {
+                let (a, b) = (in_any_case(a), in_any_case(b));
+                a.starts_with(&b) || b.starts_with(&a)
+            }
+        }
+    }
 }
 
 /// Returns the places of which a claim about `path` says nothing: an earlier rule may take them
-/// first, or a pseudonym of all that is around them stays.
-fn open_fields(path: &Path, rules: &[Rule], earlier: &[Rule]) -> Vec<String> {
-    let first = earlier.iter().flat_map(|rule| &rule.paths).filter(|other| may_meet(other, path));
-    let tokens = rules.iter().filter(|rule| rule.method.is_injective()).flat_map(|rule| &rule.paths);
-    let around = tokens.filter(|other| may_be_around(other, path));
-    let mut open: Vec<String> = first.chain(around).map(field).collect();
-    open.sort_unstable();
-    open.dedup();
-    open
+/// first, or a pseudonym of all that is around them stays. `None` if there can be no claim: the
+/// places of a rule that ignores case cannot be named among those of one that does not.
+fn open_fields(path: &Path, rule: &Rule, rules: &[Rule], earlier: &[Rule]) -> Option<Vec<String>> {
+    let of = |rules: &'_ [Rule], test: &dyn Fn(&Rule, &Path) -> bool| -> Vec<(bool, String)> {
+        let paths = rules.iter().flat_map(|rule| rule.paths.iter().map(move |path| (rule, path)));
+        paths.filter(|(rule, path)| test(rule, path)).map(|(rule, path)| (rule.ignore_case, field(path))).collect()
+    };
+    let mut open = of(earlier, &|_, other| may_meet(other, path));
+    open.extend(of(rules, &|rule, other| rule.method.is_injective() && may_be_around(other, path)));
+    named_within(open, rule)
 }
 
-/// The same for headers: whatever earlier rules name.
-fn open_headers(earlier: &[Rule]) -> Vec<String> {
-    let of = |rule: &Rule| -> Vec<String> {
-        rule.headers.iter().map(|name| header(name)).chain(rule.header_prefixes.iter().map(|p| prefix(p))).collect()
-    };
-    let mut open: Vec<String> = earlier.iter().flat_map(of).collect();
+/// The same for headers, which earlier rules may take first.
+fn open_headers(place: Header<'_>, rule: &Rule, earlier: &[Rule]) -> Option<Vec<String>> {
+    let places = earlier.iter().flat_map(|rule| Header::of(rule).map(move |other| (rule.ignore_case, other)));
+    let meeting = places.filter(|(_, other)| other.may_meet(place));
+    named_within(meeting.map(|(ignores_case, other)| (ignores_case, other.locator())).collect(), rule)
+}
+
+fn named_within(open: Vec<(bool, String)>, rule: &Rule) -> Option<Vec<String>> {
+    if open.iter().any(|(ignores_case, _)| *ignores_case && !rule.ignore_case) {
+        return None;
+    }
+    let mut open: Vec<String> = open.into_iter().map(|(_, place)| place).collect();
     open.sort_unstable();
     open.dedup();
-    open
+    Some(open)
 }
 
 /// Returns whether both may name the same place. True in doubt.

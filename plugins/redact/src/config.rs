@@ -208,10 +208,11 @@ impl RuleConfig {
         })
     }
 
-    /// Returns the id of the secret and the domain, where the rule has both.
+    /// Returns the id of the secret and the domain, where the rule has both. The id is the derived
+    /// one: a name that the operator gives stays while the secret changes.
     fn hmac_key(&self) -> Option<(String, String)> {
         let secret = self.secret.as_ref()?;
-        let id = self.key_id.clone().unwrap_or_else(|| key_id(secret.as_bytes()));
+        let id = key_id(secret.as_bytes());
         Some((id, self.domain.clone().or_else(|| self.only_place())?))
     }
 

@@ -33,8 +33,8 @@ struct Redact {
     key: Option<usize>,
     counts: [u64; 3],
     buffer: Vec<u8>,
-    /// The claims of the rules, as JSON.
-    claims: String,
+    /// The claims of the rules, as JSON. Without them the places that the plugin looks at are held.
+    claims: Option<String>,
 }
 
 /// The headers to request.
@@ -138,16 +138,16 @@ impl Fields {
 }
 
 impl Redact {
-    fn new(rules: Vec<Rule>, shapes: Shapes) -> Self {
-        Self {
-            claims: claims::claims(&rules, shapes),
+    fn new(rules: Vec<Rule>, shapes: Shapes) -> Result<Self, String> {
+        Ok(Self {
+            claims: claims::claims(&rules, shapes)?,
             fields: Fields::new(&rules, shapes == Shapes::Strict),
             headers: Headers::new(&rules),
             key: rules.iter().position(|rule| rule.key),
             rules,
             counts: [0; 3],
             buffer: Vec::new(),
-        }
+        })
     }
 
     fn change(&mut self, record: &Record<'_>) -> Result<Change, Refusal> {
@@ -271,7 +271,7 @@ impl Plugin for Redact {
     fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
         let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
         let (rules, shapes) = config.rules()?;
-        let redact = Self::new(rules, shapes);
+        let redact = Self::new(rules, shapes).map_err(|message| vec![config_error("/rules", message)])?;
         if let Fields::Declared(declared) = &redact.fields
             && let Some(place) = declared.contradiction()
         {
@@ -294,7 +294,11 @@ impl Plugin for Redact {
         if self.key.is_some() {
             needs = needs.and(column::KEY).may(effect::KEY);
         }
-        Ok(TopicPlan::reads(needs).protects(self.claims.clone()))
+        let plan = TopicPlan::reads(needs);
+        Ok(match &self.claims {
+            Some(claims) => plan.protects(claims.clone()),
+            None => plan,
+        })
     }
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {

@@ -48,6 +48,12 @@ function given(what, value) {
   return value;
 }
 
+/** Everything else would become 0 in an edit. */
+function whole(what, number) {
+  if (!Number.isInteger(number) || number < 0) throw new TypeError(`the ${what} is ${number}, not a number from 0 on`);
+  return number;
+}
+
 function json(value) {
   const text = JSON.stringify(value);
   if (text === undefined) throw new TypeError("the value of a field is undefined or a function; removeField removes it");
@@ -68,9 +74,9 @@ export class Change {
   field(field, value) { this.edits.push(3, field.occurrence, json(value)); return this; }
   fieldJson(field, text) { this.edits.push(3, field.occurrence, given("field", text)); return this; }
   removeField(field) { this.edits.push(3, field.occurrence, null); return this; }
-  insertField(index, value) { this.edits.push(4, index, json(value)); return this; }
-  header(index, value) { this.edits.push(5, index, given("header", value)); return this; }
-  removeHeader(index) { this.edits.push(6, index, ""); return this; }
+  insertField(index, value) { this.edits.push(4, whole("index of a field", index), json(value)); return this; }
+  header(index, value) { this.edits.push(5, whole("index of a header", index), given("header", value)); return this; }
+  removeHeader(index) { this.edits.push(6, whole("index of a header", index), ""); return this; }
   addHeader(name, value) {
     const nameBytes = bytes(name);
     if (given("header", value) === null) {
@@ -90,7 +96,7 @@ export class Change {
     return this;
   }
   topic(topic) { this.edits.push(10, 0, given("topic", topic)); return this; }
-  partition(partition) { this.edits.push(11, partition, ""); return this; }
+  partition(partition) { this.edits.push(11, whole("partition", partition), ""); return this; }
   partitionBy(data) { this.edits.push(12, 0, given("data", data)); return this; }
   emit() { this.edits.push(14, 0, ""); return this; }
   dropOriginal() { this.edits.push(0, 0, ""); return this; }
@@ -218,7 +224,7 @@ class Record {
   /** Returns the JSON text of the first place where the path at this index matches, or null. */
   fieldJson(field) {
     const counts = this.fieldSums ?? this.openFields();
-    if (!(field >= 0 && field < this.fieldCount)) this.unknownField(field);
+    if (!Number.isInteger(field) || field < 0 || field >= this.fieldCount) this.unknownField(field);
     const at = this.index * this.fieldCount + field;
     const place = counts[at];
     return place === counts[at + 1] ? null : this.fieldRuns.text(place);
@@ -231,7 +237,7 @@ class Record {
   /** Returns every place where the path at this index matches. */
   fields(field) {
     const counts = this.fieldSums ?? this.openFields();
-    if (!(field >= 0 && field < this.fieldCount)) this.unknownField(field);
+    if (!Number.isInteger(field) || field < 0 || field >= this.fieldCount) this.unknownField(field);
     const base = this.index * this.fieldCount;
     const end = counts[base + field + 1];
     const found = [];

@@ -6,9 +6,19 @@ use std::io::{self, Write as _};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use strait_core::config::HIDDEN;
+use strait_core::text::clean;
 
-/// Length of the shortest masked value. Shorter ones would mask ordinary words.
+/// Length of the shortest masked value.
 const MASKED_LENGTH_MIN: usize = 3;
+/// The same for values of digits alone.
+const NUMBER_LENGTH_MIN: usize = 6;
+/// Length of the shortest line that is masked by itself: texts of plugins are put into one line.
+const LINE_LENGTH_MIN: usize = 8;
+/// Texts of plugins are cut, so a longer secret is masked by parts of this length, as far as any
+/// text is shown.
+const PART_LENGTH: usize = 16;
+const PART_LENGTH_MAX: usize = 32;
+const CUT_LENGTH_MAX: usize = 2 << 10;
 
 static ALL: LazyLock<Mask> = LazyLock::new(Mask::default);
 
@@ -28,12 +38,8 @@ impl Mask {
     pub fn learn(&self, secrets: &[&str]) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<String> = known.to_vec();
-        for secret in secrets.iter().filter(|secret| secret.len() >= MASKED_LENGTH_MIN) {
-            all.push((*secret).to_owned());
-            // As JSON writes it, and as `Debug` prints it.
-            for quoted in [serde_json::Value::from(*secret).to_string(), format!("{secret:?}")] {
-                all.push(quoted.trim_matches('"').to_owned());
-            }
+        for secret in secrets.iter().filter(|secret| is_masked(secret)) {
+            all.extend(forms(secret));
         }
         // The longest first: one secret may be part of another.
         all.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -53,6 +59,32 @@ impl Mask {
         }
         text
     }
+}
+
+/// Returns whether a value is masked. Short ones would mask ordinary words, and short numbers what
+/// the log counts.
+fn is_masked(value: &str) -> bool {
+    let is_count = value.len() < NUMBER_LENGTH_MIN && value.bytes().all(|byte| byte.is_ascii_digit());
+    value.len() >= MASKED_LENGTH_MIN && !is_count
+}
+
+/// Returns the forms in which a value can appear: as it is, as JSON writes it, as `Debug` prints
+/// it, cleaned for one line, and its parts, where it is cut.
+fn forms(secret: &str) -> Vec<String> {
+    let unquoted = |text: String| text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).map(str::to_owned);
+    let mut forms = vec![secret.to_owned(), clean(secret, secret.len().saturating_mul(8))];
+    forms.extend([serde_json::Value::from(secret).to_string(), format!("{secret:?}")].into_iter().filter_map(unquoted));
+    let has_lines = secret.trim_end().contains('\n');
+    for line in secret.lines().map(str::trim) {
+        if has_lines && line.len() >= LINE_LENGTH_MIN {
+            forms.push(line.to_owned());
+        }
+        if line.len() > PART_LENGTH_MAX {
+            let letters: Vec<char> = line.chars().take(CUT_LENGTH_MAX).collect();
+            forms.extend(letters.chunks_exact(PART_LENGTH).map(|part| part.iter().collect::<String>()));
+        }
+    }
+    forms
 }
 
 /// Masks the messages of panics, which may quote what broke.
@@ -81,5 +113,21 @@ mod tests {
         mask.learn(&["abcdef", "abc"]);
         assert_eq!(clone.apply("abcdef abc no"), format!("{HIDDEN} {HIDDEN} no"));
         assert_eq!(Mask::default().apply("abc"), "abc");
+    }
+
+    #[test]
+    fn a_secret_that_is_cut_or_put_into_one_line_is_masked_and_a_count_is_not() {
+        let mask = Mask::default();
+        let key =
+            format!("-----BEGIN KEY-----\n{}\n{}\"x\\\n-----END KEY-----\n", "Ab1+".repeat(16), "9zQ/".repeat(16));
+        let token = "tok3n-".repeat(300);
+        mask.learn(&[&key, &token, "30000", "{\n\"a\":\"deep-secret\"\n}"]);
+        for text in [clean(&key, 512), clean(&key, 60), clean(&token, 512), clean("{\n\"a\":\"deep-secret\"\n}", 99)] {
+            let masked = mask.apply(&text);
+            for part in ["Ab1+Ab1+Ab1+Ab1+", "9zQ/9zQ/9zQ/9zQ/", "tok3n-tok3n-tok3n-", "deep-secret"] {
+                assert!(!masked.contains(part), "{part} in {masked}");
+            }
+        }
+        assert_eq!(mask.apply("next attempt in 30000 ms"), "next attempt in 30000 ms");
     }
 }

@@ -35,8 +35,8 @@ pub struct SimCopies {
 }
 
 impl BorderCopies for SimCopies {
-    fn read(&self, lane: LaneId) -> Option<HeldBorder> {
-        self.sim.lock().plugins.copies.get(&(self.proc, lane)).cloned()
+    fn read(&self, lane: LaneId) -> Result<Option<HeldBorder>, String> {
+        Ok(self.sim.lock().plugins.copies.get(&(self.proc, lane)).cloned())
     }
 
     fn write(&self, lane: LaneId, border: &HeldBorder) {

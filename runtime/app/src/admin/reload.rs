@@ -73,7 +73,7 @@ async fn history(State(board): State<Arc<Board>>, Path(link): Path<String>) -> i
             }
             to_json(StatusCode::OK, &History { link, history })
         }
-        Err(error) => refused(&error),
+        Err(error) => refused(&board, &link, &error),
     }
 }
 
@@ -86,7 +86,7 @@ async fn reload(State(board): State<Arc<Board>>, Path(link): Path<String>, body:
     tracing::info!(link, confirm = request.confirm, force = request.force, "a reload was requested");
     let mut report = match control.reload(&link, request).await {
         Ok(report) => report,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&board, &link, &error),
     };
     mask(&board, &link, &mut report.reason);
     match report.outcome {
@@ -107,7 +107,7 @@ async fn rollback(State(board): State<Arc<Board>>, Path(link): Path<String>, bod
             mask(&board, &link, &mut entry.reason);
             to_json(StatusCode::OK, &entry)
         }
-        Err(error) => refused(&error),
+        Err(error) => refused(&board, &link, &error),
     }
 }
 
@@ -129,11 +129,13 @@ fn mask(board: &Board, link: &str, text: &mut String) {
     }
 }
 
-fn refused(error: &ReloadError) -> Answer {
+fn refused(board: &Board, link: &str, error: &ReloadError) -> Answer {
     let status = match error {
         ReloadError::UnknownLink { .. } => StatusCode::NOT_FOUND,
         ReloadError::Rollback { .. } => StatusCode::CONFLICT,
         ReloadError::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    problem(status, &error.to_string())
+    let mut text = error.to_string();
+    mask(board, link, &mut text);
+    problem(status, &text)
 }

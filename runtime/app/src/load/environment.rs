@@ -41,13 +41,13 @@ impl Environment {
 
     /// Returns the value of a reference. Relative paths start at `base`.
     pub(super) fn look_up(&self, reference: &Reference<'_>, base: &Path) -> Result<String, String> {
-        match reference {
-            Reference::Env(name) => match self.get(name) {
-                Some(value) => Ok(value.to_owned()),
-                None => Err("is not set".to_owned()),
-            },
-            Reference::File(path) => read_secret(&base.join(path)),
-        }
+        let value = match reference {
+            Reference::Env(name) => self.get(name).map(str::to_owned).ok_or_else(|| "is not set".to_owned())?,
+            Reference::File(path) => read_secret(&base.join(path))?,
+        };
+        // By itself too: whoever quotes a part of the setting may quote this part.
+        self.mask.learn(&[&value]);
+        Ok(value)
     }
 }
 

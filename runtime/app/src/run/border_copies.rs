@@ -39,17 +39,22 @@ impl Copies {
         fs::create_dir_all(&self.folder)?;
         let mut aside = NamedTempFile::new_in(&self.folder)?;
         aside.write_all(&serde_json::to_vec(border)?)?;
+        // Before its name: a copy without content would be worse than an old one.
+        aside.as_file().sync_all()?;
         aside.persist(self.file(lane))?;
         Ok(())
     }
 }
 
 impl BorderCopies for Copies {
-    fn read(&self, lane: LaneId) -> Option<HeldBorder> {
-        self.try_read(lane).unwrap_or_else(|error| {
+    fn read(&self, lane: LaneId) -> Result<Option<HeldBorder>, String> {
+        self.try_read(lane).map_err(|error| {
             let file = self.file(lane);
-            tracing::warn!(link = self.link, %lane, file = %file.display(), %error, "the copy of the lane's border cannot be read: a border that was lost on the target would not be noticed");
-            None
+            format!(
+                "the copy of its border, {}, cannot be read ({error}); if nobody has emptied the progress topic on the \
+                 target, remove the file",
+                file.display()
+            )
         })
     }
 

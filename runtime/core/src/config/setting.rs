@@ -221,14 +221,30 @@ impl PluginConfig {
         found
     }
 
-    /// Returns the strings that contain resolved references. Logs must mask them.
+    /// Returns the strings that contain resolved references, and those with the name of a secret.
+    /// Logs must mask them.
     #[must_use]
     pub fn resolved_values(&self) -> Vec<&str> {
         let mut found = Vec::new();
         if let Some(resolved) = &self.resolved {
             changed_strings(&self.written, resolved, &mut found);
         }
+        secret_strings(self.expose(), false, &mut found);
         found
+    }
+}
+
+/// Adds the strings in members with the name of a secret.
+fn secret_strings<'a>(value: &'a Value, is_secret: bool, found: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) if is_secret => found.push(text),
+        Value::Array(items) => items.iter().for_each(|item| secret_strings(item, is_secret, found)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                secret_strings(member, is_secret || secrets::is_secret_field(name), found);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -356,7 +372,7 @@ mod tests {
 
         assert_eq!(properties.expose("client.id"), Some("xcanary-4711"));
         assert_eq!(plugin.expose()["rules"][0]["text"], "a canary-4711");
-        assert_eq!(plugin.resolved_values(), [CANARY, "a canary-4711"]);
+        assert_eq!(plugin.resolved_values(), [CANARY, "a canary-4711", "literal-secret", CANARY]);
 
         let shown = format!(
             "{properties:?} {plugin:?} {:?} {} {}",

@@ -98,11 +98,20 @@ impl HeldBorder {
         self.border.is_some()
     }
 
+    fn number(&self) -> u64 {
+        self.border.as_ref().map_or(0, |border| border.number)
+    }
+
+    /// Returns whether this border, or this copy of one, is an older one than `other`.
+    #[must_use]
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        self.number() < other.number()
+    }
+
     /// Takes over from a copy of the border whatever it protects more, unless the copy is an older
     /// one. Returns what progress has lost, by topic.
     pub fn restore(&mut self, copy: &Self) -> Vec<(Arc<str>, Loosening)> {
-        let number = |held: &Self| held.border.as_ref().map_or(0, |border| border.number);
-        if number(copy) < number(self) {
+        if copy.is_older_than(self) {
             return Vec::new();
         }
         let mut lost = Vec::new();
@@ -119,7 +128,7 @@ impl HeldBorder {
             self.restored.insert(Arc::clone(topic));
             lost.extend(found.into_iter().map(|loosening| (Arc::clone(topic), loosening)));
         }
-        if number(copy) > number(self) {
+        if self.is_older_than(copy) {
             self.border.clone_from(&copy.border);
         }
         lost
@@ -184,7 +193,7 @@ impl HeldBorder {
         for (topic, protection) in protection {
             // Progress does not have what was restored.
             let known = self.protects.get(topic).filter(|_| !self.restored.contains(topic));
-            if known.is_none() && *protection == Protection::default() {
+            if !self.protects.contains_key(topic) && *protection == Protection::default() {
                 continue;
             }
             let text: Arc<str> = protection.text().into();
@@ -196,6 +205,14 @@ impl HeldBorder {
             if known.is_none_or(|known| known.digest != digest) {
                 records.push(ProgressRecord::Protects(Arc::clone(topic), Protects { digest }));
             }
+        }
+        // Topics that the chain is not asked about, because they are not copied now.
+        for topic in self.restored.iter().filter(|topic| !protection.contains_key(*topic)) {
+            let Some(protects) = self.protects.get(topic) else { continue };
+            if let Some((digest, text)) = self.texts.get_key_value(&protects.digest) {
+                texts.insert(Arc::clone(digest), text.clone());
+            }
+            records.push(ProgressRecord::Protects(Arc::clone(topic), protects.clone()));
         }
         texts.into_iter().map(|(digest, text)| ProgressRecord::Text(digest, text)).chain(records).collect()
     }

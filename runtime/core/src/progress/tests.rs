@@ -333,6 +333,16 @@ fn what_progress_has_lost_is_restored_from_a_copy_that_is_not_older() {
         assert!(both.keys().all(|topic| read.protection(topic) == copy.protection(topic)), "{read:?}");
         assert_eq!(held.judge(&chain("g1", &both), 9), Judged::Passes(BorderChange::default()));
     }
+    // A topic that is not copied any more is written as it was, and an agreement is not forgotten.
+    let mut held = HeldBorder::default();
+    assert_eq!(held.restore(&copy).len(), 2);
+    let nothing: ByTopic = [("a".into(), Protection::default())].into();
+    let agreement = Some(Agreement { why: "accept".into(), by: "ops".into() });
+    let agreed = change(&held, &ChainBorder { agreement, ..chain("g2", &nothing) });
+    held.change(&agreed);
+    assert_eq!(held.protection("a"), Some(Protection::default()));
+    assert_eq!(held.protection("b"), copy.protection("b"));
+    assert_eq!(held.judge(&chain("g2", &nothing), 9), Judged::Passes(BorderChange::default()), "it has settled");
     // An operator has agreed to less since the copy was written, in another process.
     let mut newer = copy.clone();
     let none: ByTopic = [("a".into(), Protection::default())].into();

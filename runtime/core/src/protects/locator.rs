@@ -125,6 +125,13 @@ impl Locator {
             }
     }
 
+    /// Returns whether it ends with a name anywhere, `..name`.
+    #[must_use]
+    pub fn goes_anywhere(&self) -> bool {
+        let is_below = |segment: &Segment| matches!(segment, Segment::Below(_));
+        self.path.as_ref().is_some_and(|path| path.segments().iter().any(is_below))
+    }
+
     /// Returns whether it has names of fields or headers, which can be written in another case.
     #[must_use]
     pub fn has_names(&self) -> bool {

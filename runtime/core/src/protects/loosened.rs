@@ -125,6 +125,10 @@ impl<'a> Place<'a> {
     }
 
     fn covers(&self, inner: &Place<'_>) -> bool {
+        // A claim about a path also rules out values that it cannot step into; `..name` does not.
+        if self.written.goes_anywhere() && !inner.written.goes_anywhere() {
+            return false;
+        }
         if self.fold {
             return self.folded.covers(&inner.folded);
         }

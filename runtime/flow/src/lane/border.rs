@@ -10,7 +10,7 @@ use strait_core::{BorderEvent, Event, Generation};
 
 use super::Lane;
 use crate::error::LaneError;
-use crate::ports::{ChainError, SourceTopic};
+use crate::ports::{ChainError, Class, PortError, SourceTopic};
 
 /// Ways in which plugins protect less that are reported one by one.
 const LOSSES_MAX: usize = 5;
@@ -65,13 +65,31 @@ impl Border {
 
 impl Lane<'_> {
     /// Compares the border with the copy of this process. If progress has lost something, the copy
-    /// counts.
-    pub(super) fn restore_border(&mut self) {
-        let Some(copy) = self.deps.borders.read(self.spec.lane) else { return };
-        let lost = self.border.held.restore(&copy);
-        if !lost.is_empty() {
-            self.emit(Event::Border(BorderEvent::Lost { lane: self.spec.lane.0, losses: words(&lost) }));
+    /// counts. A copy that is missing or older is written again.
+    ///
+    /// # Errors
+    /// [`LaneError`]: nobody can tell what the border was.
+    pub(super) fn restore_border(&mut self) -> Result<(), LaneError> {
+        let (lane, held) = (self.spec.lane, &mut self.border.held);
+        let copy = match self.deps.borders.read(lane) {
+            Ok(copy) => copy,
+            Err(reason) if !held.is_held() => {
+                let context = format!("taking lane {lane} of link {}", self.spec.link);
+                return Err(PortError::new(Class::Retry, context, reason).into());
+            }
+            Err(reason) => {
+                tracing::warn!(link = %self.spec.link, %lane, "{reason}; it is written again");
+                None
+            }
+        };
+        let lost = copy.as_ref().map(|copy| held.restore(copy)).unwrap_or_default();
+        if held.is_held() && copy.is_none_or(|copy| copy.is_older_than(held)) {
+            self.deps.borders.write(lane, held);
         }
+        if !lost.is_empty() {
+            self.emit(Event::Border(BorderEvent::Lost { lane: lane.0, losses: words(&lost) }));
+        }
+        Ok(())
     }
 
     /// Judges the plugins for all source topics. A topic that they refuse is judged with its first

@@ -107,8 +107,7 @@ impl<'a> Lane<'a> {
             release: Release::default(),
             unplaced: UnplacedPartitions::default(),
         };
-        lane.restore_border();
-        let placed = match lane.judge_chain(&topics) {
+        let placed = match lane.restore_border().and_then(|()| lane.judge_chain(&topics)) {
             Ok(()) => lane.place_mine(&topics, now).await,
             Err(error) => Err(error),
         };

@@ -130,7 +130,10 @@ pub trait Chain: Send {
 /// Keeps a copy of each lane's border, where nobody who can write to the target can change it.
 pub trait BorderCopies: Send + Sync {
     /// Returns the copy; nothing where there is none.
-    fn read(&self, lane: LaneId) -> Option<HeldBorder>;
+    ///
+    /// # Errors
+    /// There is one that cannot be read, and what to do.
+    fn read(&self, lane: LaneId) -> Result<Option<HeldBorder>, String>;
 
     /// Replaces the copy. A failure is logged: the border itself is written.
     fn write(&self, lane: LaneId, border: &HeldBorder);

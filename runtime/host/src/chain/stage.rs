@@ -31,6 +31,10 @@ const CALL_RECORDS_MAX: usize = 16_384;
 /// Reject code of the host: a value above `value-max-bytes` of a required plugin.
 const VALUE_TOO_LARGE: &str = "value-too-large";
 
+/// Stands for what is wrong with a plan, where the plugin's own words in it are withheld.
+const UNTOLD: &str =
+    "its plan is not valid (strait plugin test tells why; reveal_messages = true in the link shows it)";
+
 /// One plugin of the chain.
 pub(super) struct Stage {
     pub(super) plugin: Arc<LoadedPlugin>,
@@ -98,18 +102,19 @@ impl Stage {
             failed(PlanProblem::Broke(fault.text(plugin.hides_data)))
         })?;
         let plan = answer.map_err(|text| failed(PlanProblem::Refused(quoted(&text, plugin.silent))))?;
-        if plugin.required {
-            let coverage = Coverage::of(&plan).map_err(|reason| failed(PlanProblem::Invalid(reason)))?;
-            self.coverage.insert(Arc::clone(topic), coverage);
-        }
-        let plan = Plan::check(topic, plan, plugin.manifest.effects);
-        let plan = plan.map_err(|reason| failed(PlanProblem::Invalid(reason)))?;
-        let plan = Arc::new(plan);
-        self.keep_output();
+        // It can quote what the plugin makes of the records that this instance has seen.
+        let invalid =
+            |reason: String| failed(PlanProblem::Invalid(if plugin.hides_data { UNTOLD.to_owned() } else { reason }));
         if self.plans.len() >= TOPICS_MAX {
             self.plans.clear();
             self.coverage.clear();
         }
+        if plugin.required {
+            let coverage = Coverage::of(&plan).map_err(invalid)?;
+            self.coverage.insert(Arc::clone(topic), coverage);
+        }
+        let plan = Arc::new(Plan::check(topic, plan, plugin.manifest.effects).map_err(invalid)?);
+        self.keep_output();
         self.plans.insert(Arc::clone(topic), Arc::clone(&plan));
         Ok(plan)
     }

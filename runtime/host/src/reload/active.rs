@@ -8,7 +8,7 @@ use strait_core::progress::Agreement;
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Clock, EventSink};
 use strait_flow::{lock, millis};
 
-use super::guard::{is_vouched, loosened};
+use super::guard::{is_vouched, loosened, protects_as_much};
 use super::history::{HistoryEntry, HistoryOutcome};
 use super::lane_chain::LaneChain;
 use super::report::{ChainState, TrialPhase};
@@ -104,7 +104,7 @@ impl ActiveChain {
         // Pinned or signed by an operator, who has looked at what the new file loses.
         let vouched = || Agreement { why: "its file is pinned or signed".into(), by: Arc::default() };
         let agreement = agreement.or_else(|| is_vouched(&active, &chains).then(vouched));
-        let falls_back = loosened(&chains, &active, &shared.topics()).is_ok_and(|losses| losses.is_empty());
+        let falls_back = protects_as_much(&chains, &active, &shared.topics());
         let version = shared.versions.add(chains, agreement, falls_back);
         shared.prepare(&version)?;
         let now = shared.now();

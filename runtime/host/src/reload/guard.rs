@@ -23,8 +23,24 @@ pub(super) fn loosened(
     new: &HostChains,
     topics: &BTreeMap<Arc<str>, u32>,
 ) -> Result<Vec<String>, ChainError> {
-    let mut found = declarations_lost(old, new);
-    found.extend(coverage_lost(old, new, topics)?);
+    compared(old, new, topics, LoadedPlugin::is_vouched_change)
+}
+
+/// Returns whether `new` protects at least as much as `old`, whoever vouches for its files: they
+/// vouch for them to come, not to be gone back to.
+pub(super) fn protects_as_much(old: &HostChains, new: &HostChains, topics: &BTreeMap<Arc<str>, u32>) -> bool {
+    compared(old, new, topics, |_, _| false).is_ok_and(|losses| losses.is_empty())
+}
+
+/// `vouched` tells whether an operator has looked at what a plugin loses to the one before.
+fn compared(
+    old: &HostChains,
+    new: &HostChains,
+    topics: &BTreeMap<Arc<str>, u32>,
+    vouched: fn(&LoadedPlugin, &LoadedPlugin) -> bool,
+) -> Result<Vec<String>, ChainError> {
+    let mut found = declarations_lost(old, new, vouched);
+    found.extend(coverage_lost(old, new, topics, vouched)?);
     Ok(found)
 }
 
@@ -40,7 +56,11 @@ pub(super) fn is_vouched(old: &HostChains, new: &HostChains) -> bool {
 /// Compares what the plugins declare. A plugin that is not required may go: the operator has
 /// already removed it from the configuration. A required one, or one whose file may do more than
 /// before, needs a confirmation.
-fn declarations_lost(old: &HostChains, new: &HostChains) -> Vec<String> {
+fn declarations_lost(
+    old: &HostChains,
+    new: &HostChains,
+    vouched: fn(&LoadedPlugin, &LoadedPlugin) -> bool,
+) -> Vec<String> {
     let mut found = Vec::new();
     let (old, new) = (&old.set().plugins, &new.set().plugins);
     for (at, before) in old.iter().enumerate() {
@@ -52,7 +72,7 @@ fn declarations_lost(old: &HostChains, new: &HostChains) -> Vec<String> {
         };
         // Whoever pins or signs another file has looked at what it does; `required` is set in the
         // configuration.
-        let vouched = after.is_vouched_change(before);
+        let vouched = vouched(after, before);
         if before.required && !after.required && !(vouched && before.manifest.fails_closed) {
             found.push(format!("plugin {} is not required any more (fails-closed)", after.name));
         }
@@ -70,6 +90,7 @@ fn coverage_lost(
     old: &HostChains,
     new: &HostChains,
     topics: &BTreeMap<Arc<str>, u32>,
+    vouched: fn(&LoadedPlugin, &LoadedPlugin) -> bool,
 ) -> Result<Vec<String>, ChainError> {
     if topics.is_empty() || old.set().plugins.iter().all(|plugin| !plugin.required) {
         return Ok(Vec::new());
@@ -93,7 +114,7 @@ fn coverage_lost(
     for (at, plugin) in old.set().plugins.iter().enumerate().filter(|(_, plugin)| plugin.required) {
         // A plugin that was removed is reported by its declarations.
         let Some(next) = counterpart(&old.set().plugins, at, &new.set().plugins) else { continue };
-        if next.is_vouched_change(plugin) {
+        if vouched(next, plugin) {
             continue;
         }
         let Some(next) = new.set().plugins.iter().position(|other| Arc::ptr_eq(other, next)) else { continue };

@@ -8,10 +8,14 @@ use strait_host::TopicNaming;
 use crate::support::{bundled, load};
 
 fn protection(rules: &Value) -> Protection {
-    let chains = load(vec![bundled("redact", json!({ "rules": rules }))], TopicNaming::Identity).unwrap();
-    let protection = chains.chain().unwrap().protection("orders", 6).unwrap();
+    let protection = protection_of(json!({ "rules": rules }));
     assert!(protection.unread == 0 && protection.sights.is_empty(), "{protection:?}");
     protection
+}
+
+fn protection_of(config: Value) -> Protection {
+    let chains = load(vec![bundled("redact", config)], TopicNaming::Identity).unwrap();
+    chains.chain().unwrap().protection("orders", 6).unwrap()
 }
 
 #[test]
@@ -40,6 +44,8 @@ fn each_weaker_rule_of_the_redactor_is_a_loosening_and_a_stronger_or_equal_one_i
         (0, json!({ "fields": ["$.ssn"], "with": "mask", "keep": 6 })),
         (0, json!({ "fields": ["$.ssn"], "with": "sha256" })),
         (0, json!({ "fields": ["$.ssn.number"], "with": "remove" })),
+        // A document that is no object is rejected only where the path steps.
+        (0, json!({ "fields": ["$..ssn"], "with": "remove" })),
         (1, json!({ "fields": ["$.Tax"], "with": "mask", "keep": 2 })),
         (1, json!({ "fields": ["$.Tax"], "ignore_case": true, "with": "mask", "keep": 3 })),
         (2, json!({ "headers": ["x-user-id"], "with": "remove" })),
@@ -47,13 +53,16 @@ fn each_weaker_rule_of_the_redactor_is_a_loosening_and_a_stronger_or_equal_one_i
         (3, json!({ "key": true, "with": "hmac", "secret": "another secret of 30 characters", "domain": "d" })),
         (3, json!({ "key": true, "with": "hmac", "secret": secret, "domain": "e" })),
         (3, json!({ "key": true, "with": "sha256" })),
+        (
+            3,
+            json!({ "key": true, "with": "hmac", "secret": "another secret of 30 characters", "domain": "d", "key_id": "k1" }),
+        ),
         (4, json!({ "fields": ["$.name"], "with": "truncate", "length": 4 })),
     ] {
         assert!(!replaced(index, Some(weaker.clone())).is_empty(), "{weaker}");
     }
     for (index, stronger) in [
         (0, json!({ "fields": ["$.ssn", "$.other"], "with": "remove" })),
-        (0, json!({ "fields": ["$..ssn"], "with": "remove" })),
         (1, json!({ "fields": ["$.tax"], "ignore_case": true, "with": "constant", "value": "x" })),
         (2, json!({ "header_prefixes": ["x-"], "with": "remove" })),
         (4, json!({ "fields": ["$.name"], "with": "null" })),
@@ -76,4 +85,44 @@ fn a_rule_claims_nothing_of_what_an_earlier_rule_takes_first() {
     let inner = json!({ "fields": ["$.customer.email"], "with": "remove" });
     let removed = protection(&json!([inner]));
     assert!(!loosened(&removed, &protection(&json!([inner, around]))).is_empty(), "a digest of it stays");
+}
+
+#[test]
+fn a_rule_that_ignores_case_hides_no_other_one_behind_it() {
+    let before = protection(&json!([{ "fields": ["$.Email"], "with": "remove" }]));
+    let mask = json!({ "fields": ["$.Email"], "ignore_case": true, "with": "mask", "keep": 4 });
+    let after = protection(&json!([mask, { "fields": ["$.Email"], "with": "remove" }]));
+    assert!(!loosened(&before, &after).is_empty(), "the mask comes first: {after:?}");
+    let before = protection(&json!([{ "headers": ["X-User"], "with": "remove" }]));
+    let cut = json!({ "header_prefixes": ["x-"], "ignore_case": true, "with": "truncate", "length": 5 });
+    let after = protection(&json!([cut, { "headers": ["X-User"], "with": "remove" }]));
+    assert!(!loosened(&before, &after).is_empty(), "{after:?}");
+    // The pseudonym of all that is around it stays.
+    let before = protection(&json!([{ "fields": ["$.Customer.email"], "with": "remove" }]));
+    let around = json!({ "fields": ["$.customer"], "ignore_case": true, "with": "sha256" });
+    let after = protection(&json!([{ "fields": ["$.Customer.email"], "with": "remove" }, around]));
+    assert!(!loosened(&before, &after).is_empty(), "{after:?}");
+}
+
+#[test]
+fn many_rules_are_all_held_or_refused_and_lenient_shapes_hold_the_places() {
+    let headers = |count: usize| -> Value {
+        (0..count).map(|n| json!({ "headers": [format!("h{n:03}")], "with": "remove" })).collect()
+    };
+    let all = protection(&headers(200));
+    for gone in [0, 100, 199] {
+        let mut rules = headers(200).as_array().unwrap().clone();
+        rules.remove(gone);
+        assert_eq!(loosened(&all, &protection(&Value::from(rules))).len(), 1, "rule {gone}");
+    }
+    assert_eq!(loosened(&protection(&headers(199)), &all), [], "one more");
+    let names: Vec<String> = (0..2_000).map(|n| format!("$.a_field_with_a_long_name_{n:04}")).collect();
+    let too_many = json!({ "rules": [{ "fields": names, "ignore_case": true, "with": "remove" }] });
+    let error = load(vec![bundled("redact", too_many)], TopicNaming::Identity).unwrap_err().to_string();
+    assert!(error.contains("can be held") || error.contains("maxItems") || error.contains("256"), "{error}");
+
+    let lenient =
+        |field: &str| protection_of(json!({ "rules": [{ "fields": [field], "with": "remove" }], "shapes": "lenient" }));
+    assert!(!loosened(&lenient("$.ssn"), &lenient("$.other")).is_empty());
+    assert_eq!(loosened(&lenient("$.ssn"), &lenient("$.ssn")), []);
 }

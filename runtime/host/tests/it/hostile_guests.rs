@@ -48,7 +48,7 @@ fn bad_edits_are_refused_by_name() {
         (vec![0, 0, 7, 0], b"", "takes no argument"),
         (vec![0, 9, 0, NULL], b"", "takes no null"),
         (vec![0, 9, 0, 4], b"1234", "8 bytes"),
-        (vec![0, 9, 0, 8], b"\xff\xff\xff\xff\xff\xff\xff\xff", "-1 is not a timestamp"),
+        (vec![0, 9, 0, 8], b"\xff\xff\xff\xff\xff\xff\xff\xff", "a negative number is not a timestamp"),
         (vec![0, 3, 0, 1], b"1", "was not read as a document"),
         (vec![0, 14, 0, 1], b"x", "takes no bytes"),
         (vec![0, 14, 1, 0], b"", "takes no argument"),
@@ -63,7 +63,7 @@ fn bad_edits_are_refused_by_name() {
         (vec![0, 10, 0, 5], b"other", "output-topics"),
         (vec![0, 10, 0, 4], b"t..!", "not a topic name"),
         (vec![0, 10, 0, 3], b"__t", "reserved"),
-        (vec![0, 11, 1 << 31, 0], b"", "is not a partition"),
+        (vec![0, 11, 1 << 31, 0], b"", "too large for a partition"),
         (vec![0, 13, 1, 0], b"", "reject code 1 of 1"),
         (vec![0, 13, 0, 1], b"\xff", "not UTF-8"),
     ];

@@ -234,7 +234,8 @@ impl WriterSpec {
                     })
                 })
                 .collect();
-            let failed = || own(Class::Retry, self.context.clone(), "a thread that initialises an id did not start");
+            let failed =
+                || own(Class::Retry, self.context.clone(), "a thread that initialises an id did not start or broke");
             asked.into_iter().map(|thread| thread.ok().and_then(|t| t.join().ok()).ok_or_else(failed)).collect()
         })
     }
@@ -255,15 +256,15 @@ impl WriterSpec {
     /// Initialises an id without waiting long for a busy one.
     fn initialise_first(&self, candidate: &Candidate, given_up: &AtomicBool) -> FirstAnswer {
         let asked_at = Instant::now();
-        // librdkafka looks for the coordinator when it is told to initialise; without a connection
-        // it looks again only after half a second.
+        // Without a connection librdkafka cannot ask for the coordinator when it is told to
+        // initialise, and asks again when it has metadata or after half a second.
         if let Err(error) = candidate.producer.client().connect(PENDING_AFTER) {
             tracing::debug!("{}: no connection yet: {error}", candidate.context);
         }
         let is_ours = lock(&self.ended).get(&candidate.id).is_some_and(|at| at.elapsed() < ENDED_FOR);
         // librdkafka keeps asking for the busy ones.
         let result = candidate.initialise(PENDING_AFTER, self.tuning.transaction_timeout.min(INIT_MAX), given_up);
-        if is_ours || result.is_ok() {
+        if (is_ours || result.is_ok()) && !given_up.load(Ordering::Acquire) {
             // Also for a take that fails later: the next one need not wait for what this process
             // has ended.
             lock(&self.ended).insert(candidate.id.clone(), Instant::now());
@@ -310,6 +311,9 @@ impl Candidate {
         let (producer, context) = (&self.producer, &self.context);
         let began = Instant::now();
         let is_over = |limit: Duration| began.elapsed() + CALL_EARLY >= limit;
+        if given_up.load(Ordering::Acquire) {
+            return Err(FfiError::new(Code::TIMED_OUT, "the lane was given up".to_owned()));
+        }
         loop {
             let limit = if is_over(patience) { within } else { patience.min(within) };
             // librdkafka keeps trying between the calls.

@@ -70,7 +70,9 @@ pub fn check(args: &Check) -> End {
     let (report, steps, end) = match load::load(file, &Environment::of_process()) {
         Err(report) => (report, Vec::new(), End::BadConfig),
         Ok(loaded) => {
-            let steps = steps::all(&loaded);
+            let mut steps = steps::all(&loaded);
+            // Clusters and plugins may quote what they were given.
+            steps.iter_mut().for_each(|step| step.detail = loaded.mask().apply(&step.detail).into_owned());
             let end = end_of(&steps);
             (loaded.report, steps, end)
         }

@@ -96,8 +96,7 @@ fn plugins(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Arc<HostC
                 }
                 chains.insert(link.name.clone(), chain);
             }
-            // A plugin may quote what it is configured with.
-            Err(error) => steps.push(Step::new(name, Outcome::Invalid, loaded.mask().apply(&error.to_string()))),
+            Err(error) => steps.push(Step::new(name, Outcome::Invalid, error.to_string())),
         }
     }
     chains

@@ -66,6 +66,12 @@ const STEPS = {
       () => record.field(HEADERS.length + NAME),
       () => record.fields(NAME + 1),
       () => record.fieldJson(-1),
+      () => record.fieldJson("0"),
+      () => record.fields(0.5),
+      (change) => change.partition(undefined),
+      (change) => change.removeHeader(undefined),
+      (change) => change.header("0", "x"),
+      (change) => change.insertField(undefined, 1),
     ];
     const told = mistakes.map((mistake) => {
       try {

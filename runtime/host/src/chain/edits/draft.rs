@@ -105,14 +105,14 @@ impl<'a> Draft<'a> {
     pub(super) fn set_timestamp(&mut self, bytes: &[u8]) -> Result<(), String> {
         let timestamp_ms = bytes.try_into().map(i64::from_le_bytes).map_err(|_| "a timestamp has 8 bytes")?;
         if timestamp_ms < 0 {
-            return Err(format!("{timestamp_ms} is not a timestamp"));
+            return Err("a negative number is not a timestamp".into());
         }
         self.record.timestamp_ms = Some(timestamp_ms);
         Ok(())
     }
 
     pub(super) fn set_partition(&mut self, number: u32) -> Result<(), String> {
-        let partition = i32::try_from(number).map_err(|_| format!("{number} is not a partition"))?;
+        let partition = i32::try_from(number).map_err(|_| "a number is too large for a partition")?;
         self.set_route(Route::Partition(partition));
         Ok(())
     }

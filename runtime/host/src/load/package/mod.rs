@@ -176,15 +176,19 @@ impl Names {
     }
 
     fn version(&self) -> Result<(String, Interface), LoadProblem> {
-        let Some(rest) = self.exports.iter().find_map(|export| export.strip_prefix(TRANSFORM)) else {
-            return Err(LoadProblem::MissingExport { export: format!("{TRANSFORM}0.2.0"), detail: String::new() });
-        };
         // A core module exports functions: `strait:plugin/transform@0.1.0#process`.
-        let version = rest.split('#').next().unwrap_or_default();
-        match Interface::of(version) {
-            Some(interface) => Ok((version.to_owned(), interface)),
-            None => Err(LoadProblem::WrongVersion { version: clean(version, 32) }),
+        let exported = self.exports.iter().filter_map(|export| export.strip_prefix(TRANSFORM));
+        let versions: Vec<&str> = exported.map(|rest| rest.split('#').next().unwrap_or_default()).collect();
+        // The newest that is known, where it exports several.
+        for interface in Interface::ALL.into_iter().rev() {
+            if let Some(version) = versions.iter().find(|version| Interface::of(version) == Some(interface)) {
+                return Ok(((*version).to_owned(), interface));
+            }
         }
+        Err(match versions.first() {
+            Some(version) => LoadProblem::WrongVersion { version: clean(version, 32) },
+            None => LoadProblem::MissingExport { export: format!("{TRANSFORM}0.2.0"), detail: String::new() },
+        })
     }
 }
 
