@@ -21,17 +21,12 @@ pub(crate) fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadProblem> {
 /// Returns the version of the interface that a core module's exports name; the oldest one if they
 /// name none, which is refused later.
 fn interface_of(module: &[u8]) -> Interface {
-    let exported = |payload| match payload {
-        Ok(Payload::ExportSection(section)) => section.into_iter().flatten().find_map(|export| version_in(export.name)),
+    let sections = Parser::new(0).parse_all(module).filter_map(|payload| match payload {
+        Ok(Payload::ExportSection(section)) => Some(section),
         _ => None,
-    };
-    Parser::new(0).parse_all(module).find_map(exported).unwrap_or(Interface::V0_1)
-}
-
-/// Returns the version in the name of an exported function:
-/// `strait:plugin/transform@0.1.0#process`.
-fn version_in(export: &str) -> Option<Interface> {
-    Interface::of(export.strip_prefix("strait:plugin/transform@")?.split('#').next()?)
+    });
+    let exports = sections.flat_map(|section| section.into_iter().flatten()).map(|export| export.name);
+    Interface::newest_in(exports).map_or(Interface::V0_1, |(interface, _)| interface)
 }
 
 /// Makes a core module a component. The adapter provides the imports of its name, inside the

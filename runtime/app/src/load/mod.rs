@@ -68,16 +68,16 @@ impl Loaded {
     /// Returns the folder of the plugins: `plugin_dir`, relative to the file.
     #[must_use]
     pub fn plugin_dir(&self) -> PathBuf {
-        self.base.join(self.config.plugin_dir.expose())
+        self.beside(self.config.plugin_dir.expose())
     }
 
     /// Returns the folder for Strait's own state: `state_dir`, relative to the file.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
-        self.base.join(self.config.state_dir.expose())
+        self.beside(self.config.state_dir.expose())
     }
 
-    /// Returns the path of a file that the configuration names.
+    /// Returns the path of what the configuration names, relative to its file.
     #[must_use]
     pub fn beside(&self, file: &str) -> PathBuf {
         self.base.join(file)

@@ -217,7 +217,7 @@ impl PluginConfig {
     #[must_use]
     pub fn files(&self) -> Vec<&str> {
         let mut found = Vec::new();
-        strings(&self.written, &mut |text| found.extend(reference::files(text)));
+        strings(&self.written, false, &mut |text, _| found.extend(reference::files(text)));
         found
     }
 
@@ -229,31 +229,21 @@ impl PluginConfig {
         if let Some(resolved) = &self.resolved {
             changed_strings(&self.written, resolved, &mut found);
         }
-        secret_strings(self.expose(), false, &mut found);
+        strings(self.expose(), false, &mut |text, is_secret| found.extend(is_secret.then_some(text)));
         found
     }
 }
 
-/// Adds the strings in members with the name of a secret.
-fn secret_strings<'a>(value: &'a Value, is_secret: bool, found: &mut Vec<&'a str>) {
+/// Shows each string of a value, and whether it is in a member with the name of a secret.
+fn strings<'a>(value: &'a Value, is_secret: bool, show: &mut impl FnMut(&'a str, bool)) {
     match value {
-        Value::String(text) if is_secret => found.push(text),
-        Value::Array(items) => items.iter().for_each(|item| secret_strings(item, is_secret, found)),
+        Value::String(text) => show(text, is_secret),
+        Value::Array(items) => items.iter().for_each(|item| strings(item, is_secret, show)),
         Value::Object(members) => {
             for (name, member) in members {
-                secret_strings(member, is_secret || secrets::is_secret_field(name), found);
+                strings(member, is_secret || secrets::is_secret_field(name), show);
             }
         }
-        _ => {}
-    }
-}
-
-/// Shows each string of a value.
-fn strings<'a>(value: &'a Value, show: &mut impl FnMut(&'a str)) {
-    match value {
-        Value::String(text) => show(text),
-        Value::Array(items) => items.iter().for_each(|item| strings(item, show)),
-        Value::Object(members) => members.values().for_each(|member| strings(member, show)),
         _ => {}
     }
 }

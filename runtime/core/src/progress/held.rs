@@ -150,7 +150,7 @@ impl HeldBorder {
         let is_other = self.border.as_ref().is_none_or(|border| border.generation != chain.generation);
         let is_new = is_other || agreement.is_some() || !self.restored.is_empty();
         let border = (needs_border && is_new).then(|| LaneBorder {
-            number: self.border.as_ref().map_or(0, |border| border.number) + 1,
+            number: self.number() + 1,
             generation: Arc::clone(&chain.generation),
             why: match agreement {
                 Some(agreement) => Arc::clone(&agreement.why),

@@ -6,10 +6,15 @@ use strait_e2e::{ConfigFolder, Isolation, LogLine, Record, Strait, write_records
 use crate::identity::progress_of;
 use crate::support::{Pair, SOON, Turn, copy, link, record, run_to_end};
 
+const REMOVE: &str = "with = \"remove\"";
+
+/// Returns the configuration of `redact` with one rule.
+fn rule(fields: &[&str], method: &str) -> String {
+    format!("[[links.plugins]]\nplugin = \"redact\"\nconfig = {{ rules = [{{ fields = {fields:?}, {method} }}] }}\n")
+}
+
 fn redact(fields: &[&str]) -> String {
-    format!(
-        "[[links.plugins]]\nplugin = \"redact\"\nconfig = {{ rules = [{{ fields = {fields:?}, with = \"remove\" }}] }}\n"
-    )
+    rule(fields, REMOVE)
 }
 
 /// Returns records of two partitions with two fields each.
@@ -158,23 +163,18 @@ fn a_border_that_is_emptied_on_the_target_is_restored_from_the_copy_of_the_proce
     assert_eq!(arrived_of(&pair, "emptied"), [80, 20, 0]);
 }
 
-/// Returns the configuration of `redact` with one rule for one field.
-fn rule(method: &str) -> String {
-    format!("[[links.plugins]]\nplugin = \"redact\"\nconfig = {{ rules = [{{ fields = [\"$.ssn\"], {method} }}] }}\n")
-}
-
 #[test]
 fn a_weaker_method_for_the_same_field_is_held_back_and_a_stronger_one_is_not() {
     let _turn = Turn::beside_another();
     let pair = Pair::shared();
     pair.at_source().create_topic("methods", 2, &[]).unwrap();
-    let config = |method: &str| pair.config(&link("methods", &["methods"], 1, &rule(method)));
-    let (remove, mask) = ("with = \"remove\"", |keep: u32| format!("with = \"mask\", keep = {keep}"));
+    let config = |method: &str| pair.config(&link("methods", &["methods"], 1, &rule(&["$.ssn"], method)));
+    let mask = |keep: u32| format!("with = \"mask\", keep = {keep}");
     pair.at_source().write("methods", &people(0, 20)).unwrap();
     copy(&config(&mask(2)));
     pair.at_source().write("methods", &people(20, 20)).unwrap();
     is_refused(&config(&mask(6)));
-    copy(&config(remove));
+    copy(&config(REMOVE));
     pair.at_source().write("methods", &people(40, 20)).unwrap();
     is_refused(&config(&mask(2)));
     assert_eq!(arrived_of(&pair, "methods")[0], 40);

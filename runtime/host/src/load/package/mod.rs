@@ -11,14 +11,13 @@ use wasmparser::{Encoding, Parser, Payload};
 use super::bundled::{bundled, bundled_names};
 use super::spec::PluginSource;
 use super::trust::Trust;
-use crate::api::Interface;
+use crate::api::{Interface, TRANSFORM, version_in};
 use crate::error::LoadProblem;
 use crate::file::read_file;
 use crate::guest::{GuestLimits, Import, judge};
 use crate::text::clean;
 
 const PACKAGE: &str = "strait:plugin/";
-const TRANSFORM: &str = "strait:plugin/transform@";
 
 /// The format of a plugin's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -176,16 +175,11 @@ impl Names {
     }
 
     fn version(&self) -> Result<(String, Interface), LoadProblem> {
-        // A core module exports functions: `strait:plugin/transform@0.1.0#process`.
-        let exported = self.exports.iter().filter_map(|export| export.strip_prefix(TRANSFORM));
-        let versions: Vec<&str> = exported.map(|rest| rest.split('#').next().unwrap_or_default()).collect();
-        // The newest that is known, where it exports several.
-        for interface in Interface::ALL.into_iter().rev() {
-            if let Some(version) = versions.iter().find(|version| Interface::of(version) == Some(interface)) {
-                return Ok(((*version).to_owned(), interface));
-            }
+        let exports = || self.exports.iter().map(String::as_str);
+        if let Some((interface, version)) = Interface::newest_in(exports()) {
+            return Ok((version.to_owned(), interface));
         }
-        Err(match versions.first() {
+        Err(match exports().find_map(version_in) {
             Some(version) => LoadProblem::WrongVersion { version: clean(version, 32) },
             None => LoadProblem::MissingExport { export: format!("{TRANSFORM}0.2.0"), detail: String::new() },
         })
