@@ -1,8 +1,10 @@
 //! A record under judgement, and the parts of it that a rule reads.
 
+use std::rc::Rc;
+
 use strait_plugin_sdk::{Record, ValueState};
 
-use crate::val::{Trouble, Val};
+use crate::{trouble::Trouble, val::Val, work::Work};
 
 /// A part of a record that a rule reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,11 +37,12 @@ pub struct Case<'a> {
     pub tombstones: bool,
     /// Whether any field is declared. It decides which column shows a tombstone.
     pub fields: bool,
+    pub work: Work,
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     /// Returns a part of the record; `None` is a missing field or header.
-    pub fn find(&self, source: &Source) -> Result<Option<Val<'_>>, Trouble> {
+    pub fn find(&self, source: &Source) -> Result<Option<Val<'a>>, Trouble> {
         let record = self.record;
         Ok(Some(match source {
             Source::Key => Val::of_bytes(record.key()),
@@ -53,7 +56,7 @@ impl Case<'_> {
             }
             Source::Headers(name) => {
                 let named = record.headers().iter().filter(|header| header.name == name);
-                Val::List(named.map(|header| Val::of_bytes(header.value)).collect())
+                Val::List(Rc::new(named.map(|header| Val::of_bytes(header.value)).collect()))
             }
             Source::Field(field) => {
                 match record.value_state() {
@@ -67,7 +70,7 @@ impl Case<'_> {
         }))
     }
 
-    pub fn get(&self, source: &Source) -> Result<Val<'_>, Trouble> {
+    pub fn get(&self, source: &Source) -> Result<Val<'a>, Trouble> {
         match (self.find(source)?, self.missing) {
             (Some(val), _) => Ok(val),
             (None, Missing::Null) => Ok(Val::Null),

@@ -1,7 +1,5 @@
 //! The configuration of the plugin.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::Value;
 use strait_plugin_sdk::{ConfigError, column, config_error, path::Path};
@@ -9,8 +7,9 @@ use strait_plugin_sdk::{ConfigError, column, config_error, path::Path};
 use crate::{
     case::Missing,
     compile::compile,
-    node::{Comparison, Node, Operand, Reads},
-    val::Val,
+    node::{Node, Operand, Reads},
+    number::Number,
+    val::{Comparison, Val},
 };
 
 #[derive(Deserialize)]
@@ -147,12 +146,8 @@ fn scalar(json: &Value) -> Option<Val<'static>> {
     Some(match json {
         Value::Null => Val::Null,
         Value::Bool(holds) => Val::Bool(*holds),
-        Value::String(text) => Val::Text(Cow::Owned(text.clone())),
-        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(number), ..) => Val::Int(number),
-            (_, Some(number), _) => Val::UInt(number),
-            (.., number) => Val::Double(number?),
-        },
+        Value::String(text) => Val::Text(text.clone().into()),
+        Value::Number(number) => Val::Number(Number::parse(number.to_string().as_bytes()).ok()?),
         Value::Array(_) | Value::Object(_) => return None,
     })
 }

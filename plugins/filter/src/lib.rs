@@ -1,13 +1,18 @@
 //! Keeps or drops records by a CEL expression or a simple rule. Requests only what the rule reads.
 
+mod calculate;
 mod case;
+mod code;
 mod compile;
 mod config;
-mod document;
-mod interpret;
+mod function;
 mod node;
+mod number;
+mod shared;
 mod time;
+mod trouble;
 mod val;
+mod work;
 
 use case::{Case, Missing};
 use config::{Config, Verdict};
@@ -16,7 +21,8 @@ use strait_plugin_common::tally::Tally;
 use strait_plugin_sdk::{
     About, Action, ConfigError, LinkInfo, Plugin, Record, TopicPlan, config_error, effect, plugin,
 };
-use val::Trouble;
+use trouble::Trouble;
+use work::Work;
 
 const SCHEMA: &str = include_str!("../config.schema.json");
 
@@ -39,7 +45,10 @@ impl Filter {
                 (0, "the value is not one well-formed JSON document, or a name on the path occurs twice")
             }
             Trouble::Tombstone => (0, "the record has no value"),
-            Trouble::Evaluation => (1, "the expression has no result: incompatible types, or a missing field"),
+            Trouble::Evaluation => {
+                (1, "the expression has no result: incompatible types, a number out of range, or a missing field")
+            }
+            Trouble::TooMuch => (1, "the expression takes too many steps for this record"),
         };
         Action::Reject { code, reason: reason.into() }
     }
@@ -84,8 +93,13 @@ impl Plugin for Filter {
     }
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {
-        let case =
-            Case { record, missing: self.missing, tombstones: self.reads.tombstones, fields: self.reads.fields() };
+        let case = Case {
+            record,
+            missing: self.missing,
+            tombstones: self.reads.tombstones,
+            fields: self.reads.fields(),
+            work: Work::new(),
+        };
         let (verdict, trouble) = match self.rule.judge(&case) {
             Ok(matches) if matches == self.keeps => return Action::Pass,
             Ok(_) => (Verdict::Drop, None),

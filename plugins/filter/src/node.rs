@@ -1,14 +1,13 @@
 //! A compiled rule.
 
-use std::cmp::Ordering;
-
 use regex_lite::Regex;
 use strait_plugin_sdk::{Needs, column, path::Path};
 
 use crate::{
     case::{Case, Source},
-    interpret::Interpreted,
-    val::{Trouble, Val},
+    code::Interpreted,
+    trouble::Trouble,
+    val::{Comparison, Val},
 };
 
 /// One condition.
@@ -48,7 +47,7 @@ pub enum Node {
     EndsWith(Source, String),
     Contains(Source, String),
     Matches(Source, Regex),
-    /// Anything else, for the interpreter.
+    /// Anything else.
     Interpret(Box<Interpreted>),
 }
 
@@ -57,16 +56,6 @@ pub enum Node {
 pub enum Operand {
     Source(Source),
     Size(Source),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
 }
 
 /// Everything that a rule reads.
@@ -124,34 +113,10 @@ impl Reads {
 }
 
 impl Operand {
-    fn value<'a>(&self, case: &'a Case<'_>) -> Result<Val<'a>, Trouble> {
+    fn value<'a>(&self, case: &Case<'a>) -> Result<Val<'a>, Trouble> {
         match self {
             Self::Source(source) => case.get(source),
-            Self::Size(source) => case.get(source)?.size().map(Val::Int),
-        }
-    }
-}
-
-impl Comparison {
-    fn holds(self, left: &Val<'_>, right: &Val<'_>) -> Result<bool, Trouble> {
-        Ok(match self {
-            Self::Equal => left.equals(right)?,
-            Self::NotEqual => !left.equals(right)?,
-            Self::Less => left.order(right)? == Ordering::Less,
-            Self::LessOrEqual => left.order(right)? != Ordering::Greater,
-            Self::Greater => left.order(right)? == Ordering::Greater,
-            Self::GreaterOrEqual => left.order(right)? != Ordering::Less,
-        })
-    }
-
-    /// Returns the comparison for swapped sides.
-    pub fn swapped(self) -> Self {
-        match self {
-            Self::Less => Self::Greater,
-            Self::LessOrEqual => Self::GreaterOrEqual,
-            Self::Greater => Self::Less,
-            Self::GreaterOrEqual => Self::LessOrEqual,
-            same => same,
+            Self::Size(source) => case.get(source)?.size(&case.work).map(Val::Int),
         }
     }
 }
@@ -174,8 +139,8 @@ impl Node {
                 Val::Bool(holds) => Ok(holds),
                 _ => Err(Trouble::Evaluation),
             },
-            Self::Compare { left, by, right } => by.holds(&left.value(case)?, right),
-            Self::CompareParts { left, by, right } => by.holds(&left.value(case)?, &right.value(case)?),
+            Self::Compare { left, by, right } => by.holds(&left.value(case)?, right, &case.work),
+            Self::CompareParts { left, by, right } => by.holds(&left.value(case)?, &right.value(case)?, &case.work),
             Self::If(parts) => {
                 let [condition, then, otherwise] = &**parts;
                 if condition.judge(case)? { then.judge(case) } else { otherwise.judge(case) }
@@ -183,7 +148,7 @@ impl Node {
             Self::OneOf(operand, list) => {
                 let val = operand.value(case)?;
                 for one in list {
-                    if one.equals(&val)? {
+                    if one.equals(&val, &case.work)? {
                         return Ok(true);
                     }
                 }

@@ -234,7 +234,7 @@ pub fn number(text: &[u8]) -> Result<String, NotCanonical> {
     let text = std::str::from_utf8(text).map_err(|_| NotCanonical::NotJson)?;
     let decimal = Decimal::parse(text).ok_or(NotCanonical::NotJson)?;
     if let Some(integer) = decimal.integer() {
-        return Ok(integer);
+        return Ok(integer.to_string());
     }
     let double: f64 = text.parse().map_err(|_| NotCanonical::NotJson)?;
     if double.is_infinite() {
@@ -242,6 +242,12 @@ pub fn number(text: &[u8]) -> Result<String, NotCanonical> {
     }
     // As JavaScript writes it: of two shortest texts that are as near, the even one.
     Ok(ryu_js::Buffer::new().format_finite(double).to_owned())
+}
+
+/// Returns the value of a number that is an integer from -2^63 to 2^64-1, however it is spelt.
+#[must_use]
+pub fn integer(text: &str) -> Option<i128> {
+    Decimal::parse(text)?.integer()
 }
 
 /// A number as written: its significant digits and their scale.
@@ -276,19 +282,18 @@ impl Decimal {
         Some(Self { negative, digits: digits.trim_start_matches('0').to_owned(), scale })
     }
 
-    /// Returns the digits of an integer of 64 bits.
-    fn integer(&self) -> Option<String> {
+    /// Returns the value of an integer of 64 bits.
+    fn integer(&self) -> Option<i128> {
         if self.digits.is_empty() {
-            return Some("0".to_owned());
+            return Some(0);
         }
         let zeros = usize::try_from(self.scale).ok().filter(|zeros| *zeros <= INTEGER_DIGITS_MAX)?;
         if self.digits.len() + zeros > INTEGER_DIGITS_MAX {
             return None;
         }
-        let digits = format!("{}{}", self.digits, "0".repeat(zeros));
-        let value: u128 = digits.parse().ok()?;
-        let max = if self.negative { u128::from(i64::MIN.unsigned_abs()) } else { u128::from(u64::MAX) };
-        (value <= max).then(|| if self.negative { format!("-{digits}") } else { digits })
+        let digits: i128 = format!("{}{}", self.digits, "0".repeat(zeros)).parse().ok()?;
+        let value = if self.negative { -digits } else { digits };
+        (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
     }
 }
 

@@ -88,6 +88,17 @@ fn an_expression_reads_all_of_a_record() {
 }
 
 #[test]
+fn an_expression_may_be_nested_and_its_work_for_a_record_is_bounded() {
+    let value = format!(r#"{{"n":1.0,"list":[{}1]}}"#, "1,".repeat(1_000));
+    let rows: [Row<'_>; 1] = [(None, Some(value.as_bytes()), &[])];
+    let keep = |expression: &str| filter(json!({"keep": expression}), &rows);
+    assert_eq!(keep(&format!("{} == 100", vec!["value.n"; 100].join(" + "))), (vec![], vec![], vec![]));
+    let nested = (0..20).fold("value.n == 1".to_owned(), |inner, n| format!("[{n}].all(x, {inner})"));
+    assert_eq!(keep(&nested), (vec![], vec![], vec![]));
+    assert_eq!(keep("value.list.all(x, value.list.all(y, x == y))"), (vec![], vec![0], vec![]));
+}
+
+#[test]
 fn route_sends_by_field_and_quarantines_the_rest() {
     let rows: [Row<'_>; 4] = [
         (Some(b"k"), Some(br#"{"region":"\u0065u"}"#), &[]),

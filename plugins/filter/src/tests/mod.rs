@@ -96,6 +96,11 @@ fn a_mistake_in_an_expression_is_reported() {
         ("timestamp > timestamp(value.t)", "a text literal"),
         ("value.a.exists(value, value == 1)", "is reserved"),
         ("value.a == T{x: 1}", "messages"),
+        ("size(value.a, 1) == 1", "size() with 2 arguments"),
+        ("value.a.startsWith()", "startsWith() with 0 arguments"),
+        ("startsWith(key, 'a')", "write x.startsWith()"),
+        ("key.int() == 1", "write int(x)"),
+        ("[key].exists(k, k.matches('('))", "matches('(')"),
         ("'", ""),
     ] {
         let message = compiled(text);
@@ -103,6 +108,9 @@ fn a_mistake_in_an_expression_is_reported() {
     }
     assert!(compiled(&format!("{}true", "!".repeat(20_000))).starts_with("error"));
     assert!(compiled(&vec!["true"; 3_000].join("||")).starts_with("error"));
+    assert!(
+        compiled(&format!("{} == 1", vec!["value.a"; 1_000].join("+"))).starts_with("error: the expression is nested")
+    );
     for config in [
         r#"{}"#,
         r#"{"keep":"true","drop":"true"}"#,
@@ -129,17 +137,18 @@ fn verdicts(config: serde_json::Value, records: &[TestRecord]) -> String {
     (0..records.len()).map(of).collect()
 }
 
+/// The verdict of a rule over a record. Its first named field has the first value, and so on; an
+/// empty one is missing.
+fn keeps(rule: &str, fields: &[&str]) -> String {
+    let mut record = TestRecord::new().key("k-1").value("{…}").header("h", Some(b"x")).header("h", Some(b"y"));
+    for (index, json) in fields.iter().enumerate().filter(|(_, json)| !json.is_empty()) {
+        record = record.field(index as u32, "/f", json);
+    }
+    verdicts(serde_json::json!({"keep": rule}), &[record])
+}
+
 #[test]
 fn an_expression_has_the_results_of_cel() {
-    // a is the first field that each of these names, b the second.
-    let record = || TestRecord::new().key("k-1").value("{…}").header("h", Some(b"x")).header("h", Some(b"y"));
-    let holds = |text: &str, fields: &[&str]| {
-        let mut record = record();
-        for (index, json) in fields.iter().enumerate().filter(|(_, json)| !json.is_empty()) {
-            record = record.field(index as u32, "/f", json);
-        }
-        verdicts(serde_json::json!({"keep": text}), &[record])
-    };
     for (text, fields, expected) in [
         ("value.a == 'eu'", &[r#""e\u0075""#][..], "p"),
         ("value.a == 'eu'", &["1"], "d"),
@@ -213,7 +222,88 @@ fn an_expression_has_the_results_of_cel() {
         ("value != null && (value.a == 1 ? value != null : false)", &["1"], "p"),
         ("value.a / 0 == 1", &["1"], "e"),
     ] {
-        assert_eq!(holds(text, fields), expected, "{text} {fields:?}");
+        assert_eq!(keeps(text, fields), expected, "{text} {fields:?}");
+    }
+}
+
+#[test]
+fn a_number_calculates_and_compares_by_its_value_however_it_is_written() {
+    for number in ["400", "400.0", "4e2", "40.0e+1", "40000E-2"] {
+        for rule in [
+            "value.a * 2.5 == 1000",
+            "value.a + 1 == 401 && 1u + value.a == 401 && value.a - 0.5 == 399.5",
+            "value.a % 7 == 1 && 1000 % value.a == 200",
+            "value.a / 3 > 133.3 && value.a / 3 < 133.4 && value.a / 2 == 200",
+            "value.a == 400u && value.a == 400.0 && value.a in [1, 400] && value.a < 400.5",
+            "-value.a == -400 && value.a * value.a == 160000",
+            "[value.a].exists(x, x - 0.5 == 399.5) && [value.a].map(x, x / 32) == [12.5]",
+            "{400: true}[value.a] && [400] == [value.a] && value.a in {400u: 1}",
+            "type(value.a) == int && string(value.a) == '400' && uint(value.a) == 400u && double(value.a) == 400.0",
+            "max(value.a, 1.5) == 400 && min([value.a, 401]) == 400",
+        ] {
+            assert_eq!(keeps(rule, &[number]), "p", "{rule} of {number}");
+        }
+        let lines = format!(r#"[{{"n":{number},"price":2.5}},{{"n":1,"price":{number}}}]"#);
+        for rule in [
+            "value.lines.all(l, l.n * l.price > 399)",
+            "value.lines.exists(l, l.n / 3 > 133 && l.n % 3 == 1)",
+            "value.lines.map(l, l.n + l.price) == [402.5, 401]",
+            "value.lines.filter(l, l.price == 400).size() == 1",
+        ] {
+            assert_eq!(keeps(rule, &[&lines]), "p", "{rule} of {number}");
+        }
+    }
+}
+
+#[test]
+fn whole_numbers_of_64_bits_are_exact_and_what_leaves_the_range_has_no_result() {
+    let max = "18446744073709551615";
+    for (rule, fields, expected) in [
+        ("value.a - 9007199254740992 == 1", &["9007199254740993.0"][..], "p"),
+        ("[value.a].exists(x, x == 9007199254740992.0)", &["9007199254740993"], "d"),
+        ("value.a.exists(x, x > 9007199254740992.0)", &["[9007199254740993.0]"], "p"),
+        ("value.a - value.b == 1", &[max, "1844674407370955161.4e1"], "p"),
+        ("value.a + 1 > 0", &[max], "e"),
+        ("value.a * value.a > 0", &[max], "e"),
+        ("value.a * -1 < 0", &[max], "e"),
+        ("-value.a < 0", &["9223372036854775809"], "e"),
+        ("value.a - 1 < 0", &["-9223372036854775808"], "e"),
+        ("value.a / 0 == 1", &["1"], "e"),
+        ("value.a / 0.0 > 1.0", &["1.5"], "e"),
+        ("value.a % 2 == 1", &["1.5"], "e"),
+        ("value.a * 1e308 > 1.0", &["1e308"], "e"),
+        ("value.a + 1 > 0", &["-0.5"], "p"),
+        ("value.a + 1 > 0", &["-1.5"], "d"),
+        ("value.a + 1 > 0", &["\"1\""], "e"),
+        // Other numbers follow CEL.
+        ("7 / 2 == 3 && offset / 3 == 33 && size(value.a) / 2 == 1 && int(key.size()) / 2 == 1", &["[1,2,3]"], "p"),
+        ("1 + 1.0 == 2.0", &[], "e"),
+        ("offset + 1u > 1u", &[], "e"),
+        ("9223372036854775807 + offset > 0", &[], "e"),
+        ("1.0 / 0.0 > 1.0", &[], "p"),
+    ] {
+        assert_eq!(keeps(rule, fields), expected, "{rule} {fields:?}");
+    }
+}
+
+#[test]
+fn the_work_for_a_record_is_bounded() {
+    let many = format!("[{}1]", "1,".repeat(1_000));
+    let long = format!("\"{}\"", "a".repeat(1_000_000));
+    for (rule, field) in [
+        ("value.a.all(x, value.a.all(y, x == y))", &many),
+        ("value.a.map(x, value.a.map(y, [x, y])).size() == 1", &many),
+        ("[1, 2, 3, 4, 5].map(i, value.a + value.a).size() == 5", &long),
+        ("[1, 2, 3, 4, 5].all(i, 'a'.matches(value.a))", &long),
+        ("value.a == '' || value.b.all(i, value.a == value.a)", &long),
+    ] {
+        let mut filter = Tester::<Filter>::new(&serde_json::json!({"keep": rule}).to_string()).unwrap();
+        let mut record = TestRecord::new().value("{…}").field(0, "/f", field);
+        if filter.fields().len() > 1 {
+            record = record.field(1, "/f", &many);
+        }
+        let lines = filter.process(&[record]).unwrap();
+        assert!(lines[0].contains("too many steps"), "{rule}: {lines:?}");
     }
 }
 

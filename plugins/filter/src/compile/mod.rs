@@ -1,11 +1,11 @@
 //! Compiles a CEL expression into a rule: finds what it reads, turns common shapes into matchers,
-//! and leaves the rest to the interpreter.
+//! and makes code of the rest.
 
-use std::borrow::Cow;
+mod lower;
 
 use cel::{
     IdedExpr,
-    common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators},
+    common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, operators},
     parser::PrattParser,
 };
 use regex_lite::Regex;
@@ -14,36 +14,21 @@ use strait_plugin_sdk::{
     path::{Path, Step},
 };
 
+use self::lower::Lowering;
 use crate::{
     case::Source,
-    interpret::{Interpreted, VARIABLE, Variable},
-    node::{Comparison, Node, Operand, Reads},
+    node::{Node, Operand, Reads},
+    shared::Shared,
     time,
-    val::Val,
+    val::{Comparison, Val},
 };
 
 const BYTES_MAX: usize = 16 << 10;
+/// Maximum nesting of an expression. Evaluation nests as deeply.
+const DEPTH_MAX: usize = 128;
 
 /// Names that an expression can use.
 const VARIABLES: &str = "key, value, header, headers, timestamp, topic, partition, offset";
-/// Functions that an expression can call, besides operators and macros.
-const FUNCTIONS: [&str; 15] = [
-    "bool",
-    "bytes",
-    "contains",
-    "double",
-    "dyn",
-    "endsWith",
-    "int",
-    "matches",
-    "max",
-    "min",
-    "size",
-    "startsWith",
-    "string",
-    "type",
-    "uint",
-];
 
 /// # Errors
 /// A message for the author of the expression.
@@ -57,21 +42,33 @@ pub fn compile(text: &str) -> Result<(Node, Reads), String> {
             errors.errors.iter().take(3).map(|e| format!("character {}: {}", e.pos.1, e.msg)).collect();
         messages.join("; ")
     })?;
+    if !is_within(&expression, DEPTH_MAX) {
+        return Err(format!("the expression is nested more than {DEPTH_MAX} levels deep"));
+    }
     let mut compiler = Compiler { reads: Reads::default() };
     let node = compiler.node(&expression)?;
     Ok((node, compiler.reads))
 }
 
-struct Compiler {
-    reads: Reads,
+/// Returns whether an expression has at most so many levels.
+fn is_within(expr: &IdedExpr, levels: usize) -> bool {
+    let Some(levels) = levels.checked_sub(1) else { return false };
+    let within = |expr: &IdedExpr| is_within(expr, levels);
+    match &expr.expr {
+        Expr::Call(call) => call.target.as_deref().is_none_or(within) && call.args.iter().all(within),
+        Expr::Comprehension(of) => within(&of.iter_range) && within(&of.loop_step),
+        Expr::List(list) => list.elements.iter().all(within),
+        Expr::Map(map) => map.entries.iter().all(|entry| match &entry.expr {
+            EntryExpr::MapEntry(entry) => within(&entry.key) && within(&entry.value),
+            EntryExpr::StructField(field) => within(&field.value),
+        }),
+        Expr::Select(select) => within(&select.operand),
+        Expr::Struct(_) | Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => true,
+    }
 }
 
-/// Rewriter that turns parts of an expression into variables.
-struct Rewriter<'a> {
-    compiler: &'a mut Compiler,
-    variables: Vec<(String, Variable)>,
-    /// Names that macros such as `exists` bind.
-    bound: Vec<String>,
+struct Compiler {
+    reads: Reads,
 }
 
 impl Compiler {
@@ -79,10 +76,7 @@ impl Compiler {
         if let Some(node) = self.matcher(expr)? {
             return Ok(node);
         }
-        let mut rewriter = Rewriter { compiler: self, variables: Vec::new(), bound: Vec::new() };
-        let expression = rewriter.rewrite(expr)?;
-        let variables = rewriter.variables;
-        Ok(Node::Interpret(Box::new(Interpreted::new(expression, variables))))
+        Ok(Node::Interpret(Box::new(Lowering::interpreted(self, expr)?)))
     }
 
     /// Returns the compiled form, if there is one.
@@ -178,15 +172,13 @@ impl Compiler {
     }
 
     fn one_of(&mut self, one: &IdedExpr, list: &IdedExpr) -> Result<Option<Node>, String> {
+        if let Some(header) = self.named_header(one, list)? {
+            return Ok(Some(Node::Has(header)));
+        }
         if let Some(Val::Text(name)) = literal(one)? {
-            // 'name' in header
-            if matches!(&list.expr, Expr::Ident(ident) if ident == "header" || ident == "headers") {
-                self.reads.header(name.as_bytes());
-                return Ok(Some(Node::Has(Source::Header(name.into_owned().into_bytes()))));
-            }
             // 'value' in headers['name']
             if let Some(Source::Headers(of)) = self.source(list)? {
-                return Ok(Some(Node::HeaderIs { name: of, value: name.into_owned().into_bytes() }));
+                return Ok(Some(Node::HeaderIs { name: of, value: name.as_bytes().to_vec() }));
             }
         }
         let Expr::List(list) = &list.expr else { return Ok(None) };
@@ -199,6 +191,14 @@ impl Compiler {
             }
         }
         Ok(Some(Node::OneOf(operand, vals)))
+    }
+
+    /// Returns the header of `'name' in header`.
+    fn named_header(&mut self, one: &IdedExpr, of: &IdedExpr) -> Result<Option<Source>, String> {
+        let is_header = matches!(&of.expr, Expr::Ident(ident) if ident == "header" || ident == "headers");
+        let Some(Val::Text(name)) = literal(one)?.filter(|_| is_header) else { return Ok(None) };
+        self.reads.header(name.as_bytes());
+        Ok(Some(Source::Header(name.as_bytes().to_vec())))
     }
 
     /// Compiles `x.startsWith('…')` and similar tests.
@@ -221,10 +221,9 @@ impl Compiler {
             return Ok(None);
         }
         if call.func_name == "matches" {
-            let regex = Regex::new(&text).map_err(|e| format!("matches('{text}'): {e}"))?;
-            return Ok(Some(Node::Matches(source, regex)));
+            return Ok(Some(Node::Matches(source, regex(&text)?)));
         }
-        Ok(Some(make(source, text.into_owned())))
+        Ok(Some(make(source, text.to_string())))
     }
 
     fn operand(&mut self, expr: &IdedExpr) -> Result<Option<Operand>, String> {
@@ -271,120 +270,9 @@ impl Compiler {
     }
 }
 
-impl Rewriter<'_> {
-    fn rewrite(&mut self, expr: &IdedExpr) -> Result<IdedExpr, String> {
-        if let Some(val) = timestamp(expr)? {
-            return Ok(IdedExpr { id: expr.id, expr: Expr::Literal(LiteralValue::Int(val.into())) });
-        }
-        if let Expr::Select(select) = &expr.expr
-            && select.test
-            && let Some(source) = self.compiler.presence(expr)?
-        {
-            return Ok(self.variable(expr.id, Variable::Has(source)));
-        }
-        if let Some(source) = self.compiler.source(expr)? {
-            return Ok(self.variable(expr.id, Variable::Value(source)));
-        }
-        let rewritten = match &expr.expr {
-            Expr::Call(call) => return self.call(expr.id, call),
-            Expr::Ident(name) => return self.ident(expr.id, name),
-            Expr::Select(select) => {
-                let mut select = select.clone();
-                select.operand = Box::new(self.rewrite(&select.operand)?);
-                Expr::Select(select)
-            }
-            Expr::List(list) => {
-                let mut list = list.clone();
-                list.elements = self.all(&list.elements)?;
-                Expr::List(list)
-            }
-            Expr::Map(map) => {
-                let mut map = map.clone();
-                for entry in &mut map.entries {
-                    let EntryExpr::MapEntry(entry) = &mut entry.expr else {
-                        return Err("messages are not supported".into());
-                    };
-                    entry.key = self.rewrite(&entry.key)?;
-                    entry.value = self.rewrite(&entry.value)?;
-                }
-                Expr::Map(map)
-            }
-            Expr::Comprehension(comprehension) => self.comprehension(comprehension)?,
-            Expr::Literal(literal) => Expr::Literal(literal.clone()),
-            Expr::Struct(_) => return Err("messages are not supported".into()),
-            Expr::Unspecified => return Err("an expression is missing".into()),
-        };
-        Ok(IdedExpr { id: expr.id, expr: rewritten })
-    }
-
-    fn all(&mut self, exprs: &[IdedExpr]) -> Result<Vec<IdedExpr>, String> {
-        exprs.iter().map(|expr| self.rewrite(expr)).collect()
-    }
-
-    fn call(&mut self, id: u64, call: &CallExpr) -> Result<IdedExpr, String> {
-        let name = call.func_name.as_str();
-        let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
-        if !is_operator && !FUNCTIONS.contains(&name) {
-            return Err(format!("the function '{name}' does not exist; available: {}", FUNCTIONS.join(", ")));
-        }
-        // `value == null` inside an interpreted expression.
-        if let ([left, right], Some(by)) = (call.args.as_slice(), comparison(name))
-            && (is_value(left) || is_value(right))
-        {
-            self.compiler.value_is_null(left, by, right)?;
-            let is_tombstone = self.variable(id, Variable::IsTombstone);
-            if by == Comparison::Equal {
-                return Ok(is_tombstone);
-            }
-            let not = CallExpr { func_name: operators::LOGICAL_NOT.into(), target: None, args: vec![is_tombstone] };
-            return Ok(IdedExpr { id, expr: Expr::Call(not) });
-        }
-        let target = call.target.as_ref().map(|target| self.rewrite(target)).transpose()?;
-        let call =
-            CallExpr { func_name: call.func_name.clone(), target: target.map(Box::new), args: self.all(&call.args)? };
-        Ok(IdedExpr { id, expr: Expr::Call(call) })
-    }
-
-    fn ident(&self, id: u64, name: &str) -> Result<IdedExpr, String> {
-        if self.bound.iter().any(|bound| bound == name) {
-            return Ok(IdedExpr { id, expr: Expr::Ident(name.into()) });
-        }
-        Err(match name {
-            "value" => whole_value(),
-            "header" | "headers" => format!("name one header, as in {name}['source']"),
-            _ => format!("the name '{name}' does not exist; available: {VARIABLES}"),
-        })
-    }
-
-    /// Rewrites a comprehension, the expansion of macros such as `exists` and `map`.
-    fn comprehension(&mut self, of: &ComprehensionExpr) -> Result<Expr, String> {
-        let mut of = of.clone();
-        of.iter_range = self.rewrite(&of.iter_range)?;
-        of.accu_init = self.rewrite(&of.accu_init)?;
-        if VARIABLES.split(", ").any(|name| name == of.iter_var || Some(name) == of.iter_var2.as_deref()) {
-            return Err(format!("the name '{}' is reserved; reserved names: {VARIABLES}", of.iter_var));
-        }
-        let before = self.bound.len();
-        self.bound.extend([of.iter_var.clone(), of.accu_var.clone()]);
-        self.bound.extend(of.iter_var2.clone());
-        of.loop_cond = self.rewrite(&of.loop_cond)?;
-        of.loop_step = self.rewrite(&of.loop_step)?;
-        of.result = self.rewrite(&of.result)?;
-        self.bound.truncate(before);
-        Ok(Expr::Comprehension(Box::new(of)))
-    }
-
-    /// Returns the variable of a part of the record: the same for the same part. Expressions cannot
-    /// spell its name, so nothing shadows it.
-    fn variable(&mut self, id: u64, variable: Variable) -> IdedExpr {
-        let known = self.variables.iter().position(|(_, known)| *known == variable);
-        let number = known.unwrap_or(self.variables.len());
-        let name = format!("{VARIABLE}{number}");
-        if known.is_none() {
-            self.variables.push((name.clone(), variable));
-        }
-        IdedExpr { id, expr: Expr::Ident(name) }
-    }
+/// Compiles a pattern of `matches`.
+fn regex(pattern: &str) -> Result<Regex, String> {
+    Regex::new(pattern).map_err(|e| format!("matches('{pattern}'): {e}"))
 }
 
 fn comparison(operator: &str) -> Option<Comparison> {
@@ -454,11 +342,11 @@ fn literal(expr: &IdedExpr) -> Result<Option<Val<'static>>, String> {
     };
     Ok(Some(match literal {
         LiteralValue::Boolean(holds) => Val::Bool(*holds.inner()),
-        LiteralValue::Bytes(bytes) => Val::Bytes(Cow::Owned(bytes.inner().to_vec())),
+        LiteralValue::Bytes(bytes) => Val::Bytes(Shared::Counted(bytes.inner().into())),
         LiteralValue::Double(number) => Val::Double(*number.inner()),
         LiteralValue::Int(number) => Val::Int(*number.inner()),
         LiteralValue::Null => Val::Null,
-        LiteralValue::String(text) => Val::Text(Cow::Owned(text.inner().to_owned())),
+        LiteralValue::String(text) => Val::Text(text.inner().to_owned().into()),
         LiteralValue::UInt(number) => Val::UInt(*number.inner()),
     }))
 }
