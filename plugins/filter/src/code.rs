@@ -55,7 +55,7 @@ pub enum Macro {
     Map,
 }
 
-/// What a macro evaluates for each element.
+/// The parts of a macro, evaluated for each element.
 pub struct Loop {
     pub over: Code,
     /// Which elements count; without one all of them.

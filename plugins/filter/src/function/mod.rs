@@ -135,7 +135,7 @@ fn extreme<'a>(of: &[Val<'a>], wanted: Ordering, work: &Work) -> Result<Val<'a>,
     let mut found = first;
     for val in rest {
         work.steps(1)?;
-        if val.order(found, work)? == wanted {
+        if val.order(found, work)? == Some(wanted) {
             found = val;
         }
     }

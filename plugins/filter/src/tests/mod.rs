@@ -7,6 +7,8 @@ use strait_plugin_sdk::{
 
 use super::*;
 
+mod conformance;
+
 /// Shape of the compiled rule, to see what is interpreted.
 fn shape(node: &Node) -> String {
     let list = |nodes: &[Node]| nodes.iter().map(shape).collect::<Vec<_>>().join(" ");
@@ -135,6 +137,12 @@ fn verdicts(config: serde_json::Value, records: &[TestRecord]) -> String {
         }
     };
     (0..records.len()).map(of).collect()
+}
+
+/// The verdict of an expression that reads nothing, or the error of the configuration.
+fn verdict(expr: &str) -> Result<char, String> {
+    Tester::<Filter>::new(&serde_json::json!({"keep": expr}).to_string())?;
+    verdicts(serde_json::json!({"keep": expr}), &[TestRecord::new()]).chars().next().ok_or_else(String::new)
 }
 
 /// The verdict of a rule over a record. Its first named field has the first value, and so on; an

@@ -114,9 +114,12 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// CEL's `<` and its like.
-    pub fn order(&self, other: &Self, work: &Work) -> Result<Ordering, Trouble> {
-        let order = match (self, other) {
+    /// CEL's `<` and its like. `None` if one of the two is not a number: then none of them holds.
+    ///
+    /// # Errors
+    /// [`Trouble::Evaluation`] for types without an order.
+    pub fn order(&self, other: &Self, work: &Work) -> Result<Option<Ordering>, Trouble> {
+        Ok(match (self, other) {
             (Self::Text(a), Self::Text(b)) => {
                 work.read(a.len().min(b.len()))?;
                 Some(a.cmp(b))
@@ -126,12 +129,11 @@ impl<'a> Val<'a> {
                 Some(a.cmp(b))
             }
             (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
-            _ => match (self.number(), other.number()) {
-                (Some(a), Some(b)) => a.compare(b),
-                _ => None,
-            },
-        };
-        order.ok_or(Trouble::Evaluation)
+            _ => {
+                let (a, b) = self.number().zip(other.number()).ok_or(Trouble::Evaluation)?;
+                a.compare(b)
+            }
+        })
     }
 
     pub fn text(&self) -> Result<&str, Trouble> {
@@ -194,10 +196,10 @@ impl Comparison {
         Ok(match self {
             Self::Equal => left.equals(right, work)?,
             Self::NotEqual => !left.equals(right, work)?,
-            Self::Less => left.order(right, work)? == Ordering::Less,
-            Self::LessOrEqual => left.order(right, work)? != Ordering::Greater,
-            Self::Greater => left.order(right, work)? == Ordering::Greater,
-            Self::GreaterOrEqual => left.order(right, work)? != Ordering::Less,
+            Self::Less => left.order(right, work)?.is_some_and(Ordering::is_lt),
+            Self::LessOrEqual => left.order(right, work)?.is_some_and(Ordering::is_le),
+            Self::Greater => left.order(right, work)?.is_some_and(Ordering::is_gt),
+            Self::GreaterOrEqual => left.order(right, work)?.is_some_and(Ordering::is_ge),
         })
     }
 
@@ -245,8 +247,8 @@ mod tests {
             ("-1e300", "0"),
             ("7", "1e300"),
         ] {
-            assert_eq!(val(less).order(&val(more), &Work::new()), Ok(Ordering::Less), "{less} {more}");
-            assert_eq!(val(more).order(&val(less), &Work::new()), Ok(Ordering::Greater), "{less} {more}");
+            assert_eq!(val(less).order(&val(more), &Work::new()), Ok(Some(Ordering::Less)), "{less} {more}");
+            assert_eq!(val(more).order(&val(less), &Work::new()), Ok(Some(Ordering::Greater)), "{less} {more}");
         }
         assert_eq!(Val::of_json(b"1e999"), Err(Trouble::Evaluation));
     }
@@ -279,7 +281,7 @@ mod tests {
         for (a, b) in [("1", "\"1\""), ("null", "1"), ("[]", "[]"), ("true", "1")] {
             assert_eq!(val(a).order(&val(b), &work), Err(Trouble::Evaluation), "{a} {b}");
         }
-        assert_eq!(val("\"a\"").order(&val("\"b\""), &work), Ok(Ordering::Less));
+        assert_eq!(val("\"a\"").order(&val("\"b\""), &work), Ok(Some(Ordering::Less)));
         for (json, size) in [("\"é😀\"", 2), ("[1,[2]]", 2), ("{\"a\":1}", 1)] {
             assert_eq!(val(json).size(&work), Ok(size), "{json}");
         }
