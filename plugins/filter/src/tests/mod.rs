@@ -8,6 +8,7 @@ use strait_plugin_sdk::{
 use super::*;
 
 mod conformance;
+mod differential;
 
 /// Shape of the compiled rule, to see what is interpreted.
 fn shape(node: &Node) -> String {
