@@ -18,6 +18,7 @@ pub fn calculate<'a>(by: Operator, left: &Val<'a>, right: &Val<'a>, work: &Work)
             let (a, b) = left.number().zip(right.number()).ok_or(Trouble::Evaluation)?;
             Val::Number(a.calculate(by, b)?)
         }
+        (Val::Time(_) | Val::Span(_), _) => timed(by, left, right).ok_or(Trouble::Evaluation)?,
         _ if by == Operator::Add => join(&left.clone().parsed(work)?, &right.clone().parsed(work)?, work)?,
         _ => return Err(Trouble::Evaluation),
     })
@@ -60,6 +61,19 @@ fn double(by: Operator, a: f64, b: f64) -> Option<f64> {
         Operator::Multiply => Some(a * b),
         Operator::Divide => Some(a / b),
         Operator::Remainder => None,
+    }
+}
+
+fn timed<'a>(by: Operator, left: &Val<'a>, right: &Val<'a>) -> Option<Val<'a>> {
+    match (left, by, right) {
+        (Val::Time(time), Operator::Add, Val::Span(span)) | (Val::Span(span), Operator::Add, Val::Time(time)) => {
+            time.plus(*span).map(Val::Time)
+        }
+        (Val::Time(time), Operator::Subtract, Val::Span(span)) => time.minus(*span).map(Val::Time),
+        (Val::Time(time), Operator::Subtract, Val::Time(earlier)) => time.since(*earlier).map(Val::Span),
+        (Val::Span(a), Operator::Add, Val::Span(b)) => a.plus(*b).map(Val::Span),
+        (Val::Span(a), Operator::Subtract, Val::Span(b)) => a.minus(*b).map(Val::Span),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use strait_plugin_sdk::{Record, ValueState};
 
-use crate::{trouble::Trouble, val::Val, work::Work};
+use crate::{time::Time, trouble::Trouble, val::Val, work::Work};
 
 /// A part of a record that a rule reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,7 @@ impl<'a> Case<'a> {
         let record = self.record;
         Ok(Some(match source {
             Source::Key => Val::of_bytes(record.key()),
-            Source::Timestamp => Val::Int(record.timestamp_ms()),
+            Source::Timestamp => Val::Time(Time::of_millis(record.timestamp_ms()).ok_or(Trouble::Evaluation)?),
             Source::Topic => Val::Text(record.topic().into()),
             Source::Partition => Val::Int(record.partition().into()),
             Source::Offset => Val::Int(i64::try_from(record.offset()).map_err(|_| Trouble::Evaluation)?),

@@ -242,10 +242,13 @@ impl<'a> Run<'a, '_> {
     }
 
     /// Returns the elements of a list or the keys of a map.
-    fn elements(&mut self, over: &Code) -> Result<Vec<Val<'a>>, Trouble> {
+    fn elements(&mut self, over: &Code) -> Result<Rc<Vec<Val<'a>>>, Trouble> {
         match self.open(over)? {
-            Val::List(list) => Ok(Rc::unwrap_or_clone(list)),
-            Val::Map(map) => Ok(map.keys().map(Key::val).collect()),
+            Val::List(list) => Ok(list),
+            Val::Map(map) => {
+                self.case.work.steps(map.len())?;
+                Ok(Rc::new(map.keys().map(Key::val).collect()))
+            }
             _ => Err(Trouble::Evaluation),
         }
     }
@@ -262,8 +265,8 @@ impl<'a> Run<'a, '_> {
     /// errors of the others not matter.
     fn any(&mut self, name: Macro, of: &Loop) -> Result<bool, Trouble> {
         let (mut trouble, mut found) = (None, 0);
-        for element in self.elements(&of.over)? {
-            match (name, self.with(&element, |run| run.truth(&of.body))) {
+        for element in self.elements(&of.over)?.iter() {
+            match (name, self.with(element, |run| run.truth(&of.body))) {
                 (Macro::All, Ok(false)) => return Ok(false),
                 (Macro::Exists, Ok(true)) => return Ok(true),
                 (_, Ok(holds)) => found += usize::from(holds),
@@ -279,13 +282,13 @@ impl<'a> Run<'a, '_> {
 
     fn collect(&mut self, of: &Loop) -> Result<Val<'a>, Trouble> {
         let mut list = Vec::new();
-        for element in self.elements(&of.over)? {
+        for element in self.elements(&of.over)?.iter() {
             let counts = match &of.filter {
-                Some(filter) => self.with(&element, |run| run.truth(filter))?,
+                Some(filter) => self.with(element, |run| run.truth(filter))?,
                 None => true,
             };
             if counts {
-                list.push(self.with(&element, |run| run.val(&of.body))?);
+                list.push(self.with(element, |run| run.val(&of.body))?);
             }
         }
         Ok(Val::List(Rc::new(list)))

@@ -6,12 +6,15 @@ use cel::{
     common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, operators},
 };
 
-use super::{Compiler, VARIABLES, comparison, is_value, literal, regex, whole_value};
+use strait_plugin_sdk::path::Step;
+
+use super::{Compiler, VARIABLES, chain, comparison, is_value, literal, regex, whole_value};
 use crate::{
     code::{Code, Interpreted, Loop, Macro, Part, Patterns},
     function::{self, Function},
     number::Operator,
     shared::Shared,
+    time,
     val::{Comparison, Key, Val},
 };
 
@@ -46,6 +49,12 @@ impl<'a> Lowering<'a> {
         }
         if let Some(source) = self.compiler.source(expr)? {
             return Ok(self.part(Part::Value(source)));
+        }
+        if let Some(("google", steps)) = chain(expr)
+            && let [Step::Name(package), Step::Name(name)] = steps.as_slice()
+            && let Some(name) = function::type_named(&format!("google.{package}.{name}"))
+        {
+            return Ok(Code::Constant(Val::Type(name)));
         }
         match &expr.expr {
             Expr::Call(call) => self.call(call),
@@ -106,6 +115,11 @@ impl<'a> Lowering<'a> {
         let codes = arguments.iter().map(|expr| self.code(expr)).collect::<Result<Vec<_>, _>>()?;
         if let (Function::Matches, [_, Code::Constant(Val::Text(pattern))]) = (function, codes.as_slice()) {
             self.patterns.add(pattern, regex(pattern)?);
+        }
+        if let (Function::Get(_), [_, Code::Constant(Val::Text(zone))]) = (function, codes.as_slice())
+            && time::offset(zone).is_none()
+        {
+            return Err(format!("{name}('{}'): expected UTC or hours and minutes from it, such as '+01:00'", &**zone));
         }
         Ok(Code::Call(function, codes))
     }

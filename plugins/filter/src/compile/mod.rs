@@ -19,7 +19,7 @@ use crate::{
     case::Source,
     node::{Node, Operand, Reads},
     shared::Shared,
-    time,
+    time::{Span, Time},
     val::{Comparison, Val},
 };
 
@@ -145,6 +145,9 @@ impl Compiler {
             (Some(_), Some(_)) => return Ok(None),
         };
         let Some(left) = self.operand(operand)? else { return Ok(None) };
+        if left == Operand::Source(Source::Timestamp) && literal.number().is_some() {
+            return Err("timestamp is a time, not a number: compare it with timestamp('2026-01-31T12:00:00Z')".into());
+        }
         if let (Operand::Source(Source::Key), Comparison::Equal, Val::Text(text)) = (&left, by, &literal) {
             return Ok(Some(Node::KeyIs(text.as_bytes().to_vec())));
         }
@@ -325,8 +328,8 @@ fn chain(expr: &IdedExpr) -> Option<(&str, Vec<Step>)> {
 
 /// Returns the value of a literal, if the expression is one.
 fn literal(expr: &IdedExpr) -> Result<Option<Val<'static>>, String> {
-    if let Some(timestamp) = timestamp(expr)? {
-        return Ok(Some(Val::Int(timestamp)));
+    if let Some(time) = time_literal(expr)? {
+        return Ok(Some(time));
     }
     let literal = match &expr.expr {
         Expr::Literal(literal) => literal,
@@ -351,20 +354,17 @@ fn literal(expr: &IdedExpr) -> Result<Option<Val<'static>>, String> {
     }))
 }
 
-/// Evaluates `timestamp('2026-01-31T12:00:00Z')` and `duration('1h30m')` to milliseconds, the unit
-/// of `timestamp`.
-fn timestamp(expr: &IdedExpr) -> Result<Option<i64>, String> {
+/// Evaluates `timestamp('2026-01-31T12:00:00Z')` and `duration('1h30m')`.
+fn time_literal(expr: &IdedExpr) -> Result<Option<Val<'static>>, String> {
     let Expr::Call(call) = &expr.expr else { return Ok(None) };
-    let parse: fn(&str) -> Option<i64> = match call.func_name.as_str() {
-        "timestamp" => time::timestamp_ms,
-        "duration" => time::duration_ms,
+    let [IdedExpr { expr: Expr::Literal(LiteralValue::String(text)), .. }] = call.args.as_slice() else {
+        return Ok(None);
+    };
+    let val = match call.func_name.as_str() {
+        "timestamp" => Time::parse(text.inner()).map(Val::Time),
+        "duration" => Span::parse(text.inner()).map(Val::Span),
         _ => return Ok(None),
     };
-    let [argument] = call.args.as_slice() else { return Ok(None) };
-    let Expr::Literal(LiteralValue::String(text)) = &argument.expr else {
-        return Err(format!("the argument of {} must be a text literal", call.func_name));
-    };
-    let parsed = parse(text.inner());
     let expected = "expected timestamp('2026-01-31T12:00:00Z') or duration('1h30m')";
-    parsed.map(Some).ok_or_else(|| format!("{}('{}'): {expected}", call.func_name, text.inner()))
+    val.map(Some).ok_or_else(|| format!("{}('{}'): {expected}", call.func_name, text.inner()))
 }

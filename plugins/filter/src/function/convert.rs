@@ -2,10 +2,20 @@
 
 use strait_scheme::canonical;
 
-use crate::{number::Number, shared::Shared, trouble::Trouble, val::Val, work::Work};
+use crate::{
+    number::Number,
+    shared::Shared,
+    time::{Span, Time},
+    trouble::Trouble,
+    val::Val,
+    work::Work,
+};
 
 /// The names of types.
-pub const TYPES: [&str; 10] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
+pub const TYPES: [&str; 12] =
+    ["bool", "bytes", "double", DURATION, TIMESTAMP, "int", "list", "map", "null_type", "string", "type", "uint"];
+const DURATION: &str = "google.protobuf.Duration";
+const TIMESTAMP: &str = "google.protobuf.Timestamp";
 
 pub fn bool<'a>(val: &Val<'a>) -> Result<Val<'a>, Trouble> {
     Ok(Val::Bool(match val {
@@ -41,6 +51,7 @@ pub fn double<'a>(val: &Val<'a>) -> Result<Val<'a>, Trouble> {
 pub fn int<'a>(val: &Val<'a>) -> Result<Val<'a>, Trouble> {
     let int = match val {
         Val::Text(text) => text.parse().ok(),
+        Val::Time(time) => Some(time.seconds()),
         // The bounds do not count, because a double near them is rounded.
         Val::Double(number) | Val::Number(Number::Double(number)) => {
             (*number > i64::MIN as f64 && *number < i64::MAX as f64).then_some(*number as i64)
@@ -65,6 +76,8 @@ pub fn string<'a>(val: &Val<'a>, work: &Work) -> Result<Val<'a>, Trouble> {
     Ok(Val::Text(match val {
         Val::Bool(holds) => holds.to_string().into(),
         Val::Text(text) => text.clone(),
+        Val::Time(time) => time.to_string().into(),
+        Val::Span(span) => span.to_string().into(),
         Val::Bytes(Shared::Borrowed(bytes)) => std::str::from_utf8(bytes).map_err(|_| Trouble::Evaluation)?.into(),
         Val::Bytes(Shared::Counted(bytes)) => {
             work.write(bytes.len())?;
@@ -75,6 +88,29 @@ pub fn string<'a>(val: &Val<'a>, work: &Work) -> Result<Val<'a>, Trouble> {
             Number::Double(number) => double_text(number).into(),
         },
     }))
+}
+
+/// Converts RFC 3339, or seconds since the Unix epoch.
+pub fn timestamp<'a>(val: &Val<'a>) -> Result<Val<'a>, Trouble> {
+    let time = match val {
+        Val::Text(text) => Time::parse(text),
+        Val::Time(time) => Some(*time),
+        Val::Int(_) | Val::Number(_) => match val.number().ok_or(Trouble::Evaluation)? {
+            Number::Whole(seconds) => i64::try_from(seconds).ok().and_then(Time::of_seconds),
+            Number::Double(seconds) => Time::of_fraction(seconds),
+        },
+        _ => None,
+    };
+    time.map(Val::Time).ok_or(Trouble::Evaluation)
+}
+
+pub fn duration<'a>(val: &Val<'a>) -> Result<Val<'a>, Trouble> {
+    let span = match val {
+        Val::Text(text) => Span::parse(text),
+        Val::Span(span) => Some(*span),
+        _ => None,
+    };
+    span.map(Val::Span).ok_or(Trouble::Evaluation)
 }
 
 /// Writes a double as JSON does.
@@ -101,6 +137,8 @@ pub fn type_of<'a>(val: &Val<'a>) -> Val<'a> {
         Val::Bytes(_) => "bytes",
         Val::List(_) => "list",
         Val::Map(_) => "map",
+        Val::Time(_) => TIMESTAMP,
+        Val::Span(_) => DURATION,
         Val::Type(_) => "type",
         Val::Json(source) if source.starts_with(b"[") => "list",
         Val::Json(_) => "map",

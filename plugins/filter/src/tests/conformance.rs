@@ -8,10 +8,10 @@ use super::verdict;
 const CASES: &str = include_str!("../../tests/cel-spec/cases.jsonl");
 
 /// How many cases give the result of the specification.
-const PASSED: usize = 1155;
+const PASSED: usize = 1_273;
 
 /// The other cases: a part of the name or of the expression, and the reason.
-const EXCEPTIONS: [(&str, &str); 16] = [
+const EXCEPTIONS: [(&str, &str); 19] = [
     ("TestAllTypes", MESSAGES),
     ("google.protobuf.", MESSAGES),
     ("comparisons/bound/", VARIABLES),
@@ -23,15 +23,19 @@ const EXCEPTIONS: [(&str, &str); 16] = [
     ("parse/receiver_function_names/", VARIABLES),
     (".map(key, key)", "macros do not name their variables as parts of the record"),
     (".filter(key, ", "macros do not name their variables as parts of the record"),
+    (".format(", "a filter has no use for formatted text"),
+    ("strings.quote(", "a filter has no use for formatted text"),
     ("lossy_double", EXACT),
     ("dyn_big_double_int", EXACT),
-    ("timestamp(", "times of records are not supported yet"),
-    ("duration(", "times of records are not supported yet"),
-    ("string_ext/", "the strings extension is not supported yet"),
+    ("('Australia/", ZONES),
+    ("('US/", ZONES),
+    ("('America/", ZONES),
+    ("('Asia/", ZONES),
 ];
 
 const MESSAGES: &str = "filter reads JSON and has no protobuf messages";
 const VARIABLES: &str = "the only variables and names are the parts of the record";
+const ZONES: &str = "the tables of time zones are larger than the plugin and age";
 const EXACT: &str = "the specification rounds the integer to a double, filter compares exactly";
 
 #[derive(Deserialize)]

@@ -182,15 +182,19 @@ fn a_matcher_and_code_have_one_result_for_random_expressions_and_records() {
         // An element of a list has no matcher.
         let results = [rule.clone(), format!("[{rule}][0]")].map(|keep| {
             let config = serde_json::json!({"keep": keep, "missing": missing, "tombstones": "reject"});
-            let mut filter =
-                Tester::<Filter>::new(&config.to_string()).map_err(|e| format!("{seed}: {rule}: {e}")).unwrap();
+            let mut filter = Tester::<Filter>::new(&config.to_string()).ok()?;
             let fields = filter.fields().to_vec();
-            filter.process(&[Random(at).record(&values, &fields)]).unwrap()
+            Some(filter.process(&[Random(at).record(&values, &fields)]).unwrap())
         });
-        assert_eq!(results[0], results[1], "seed {seed}: {rule} over {values:?}, missing = {missing}");
+        let [Some(matched), Some(evaluated)] = results else {
+            let error = compile::compile(&rule).map(|_| ()).unwrap_err();
+            assert!(error.starts_with("timestamp is a time, not a number"), "seed {seed}: {rule}: {error}");
+            continue;
+        };
+        assert_eq!(matched, evaluated, "seed {seed}: {rule} over {values:?}, missing = {missing}");
         let (node, _) = compile::compile(&rule).unwrap();
         compiled += u64::from(!shape(&node).contains("interpret"));
-        let kind = results[0].first().map_or("pass", |line| line.split(':').next().unwrap_or_default());
+        let kind = matched.first().map_or("pass", |line| line.split(':').next().unwrap_or_default());
         *seen.entry(kind.to_owned()).or_insert(0) += 1;
     }
     println!("{compiled} without code; {seen:?}");

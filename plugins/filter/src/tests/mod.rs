@@ -74,7 +74,7 @@ fn common_shapes_become_matchers_and_read_only_what_they_name() {
         ("value.a == value.b && size(key) < value.n", "(and EqualParts LessParts) $['a'],$['b'],$['n']"),
         ("key == 'a' && value.items.exists(i, i.sku.startsWith('x') && has(i.n))", "(and key interpret) $['items']"),
         ("value.n % 2 == 0 ? key == 'a' : header['h'] == 'b'", "(if interpret key Equal) $['n'] h"),
-        ("timestamp - duration('1h') > 5", "interpret"),
+        ("timestamp - duration('1h') > timestamp(value.t)", "interpret $['t']"),
         ("value.m[key] == 1", "interpret $['m']"),
         ("'a' in value.tags", "interpret $['tags']"),
         ("headers['x'].size() == 2 && headers['x'].all(h, h != 'y')", "(and Equal interpret)  x"),
@@ -96,7 +96,10 @@ fn a_mistake_in_an_expression_is_reported() {
         ("key.lower() == 'a'", "'lower' does not exist"),
         ("key.matches('(')", "matches('(')"),
         ("timestamp > timestamp('yesterday')", "timestamp('yesterday')"),
-        ("timestamp > timestamp(value.t)", "a text literal"),
+        ("timestamp > 1767225600000", "timestamp is a time, not a number"),
+        ("timestamp.getHours('Europe/Berlin') == 1", "expected UTC or"),
+        ("timestamp > timestamp()", "timestamp() with 0 arguments"),
+        ("duration('1d') > duration('1h')", "duration('1d')"),
         ("value.a.exists(value, value == 1)", "is reserved"),
         ("value.a == T{x: 1}", "messages"),
         ("size(value.a, 1) == 1", "size() with 2 arguments"),
@@ -225,8 +228,8 @@ fn an_expression_has_the_results_of_cel() {
         ("key in ['k-1'] && key >= 'k' && key != 'k'", &[], "p"),
         ("header['h'] == 'y' && headers['h'] == ['x', 'y'] && 'x' in headers.h", &[], "p"),
         ("header['none'] == null && !has(header.none) && !('none' in header) && headers['none'] == []", &[], "p"),
-        ("topic == 'orders' && partition == 3 && offset == 100 && timestamp == 1000", &[], "p"),
-        ("timestamp < timestamp('1970-01-01T00:00:01.001Z') && timestamp + duration('1s') == 2000", &[], "p"),
+        ("topic == 'orders' && partition == 3 && offset == 100 && timestamp == timestamp(1)", &[], "p"),
+        ("timestamp < timestamp('1970-01-01T00:00:01.001Z') && timestamp + duration('1s') == timestamp(2)", &[], "p"),
         ("value == null", &[], "d"),
         ("value != null && (value.a == 1 ? value != null : false)", &["1"], "p"),
         ("value.a / 0 == 1", &["1"], "e"),
@@ -317,6 +320,62 @@ fn the_work_for_a_record_is_bounded() {
 }
 
 #[test]
+fn times_and_durations_of_fields_have_the_functions_of_cel() {
+    let time = "\"2026-01-31T23:30:00.25+01:00\"";
+    let millis = "timestamp('1970-01-01T00:00:00Z') + duration(string(value.a) + 'ms') == timestamp(value.b)";
+    let parts = "[timestamp(value.a)].all(t, t.getDate() == 31 && t.getMonth() == 0 && t.getHours() == 22 \
+                 && t.getDayOfWeek() == 6 && t.getDayOfYear() == 30 && t.getMinutes() == 30 \
+                 && t.getMilliseconds() == 250 && t.getDayOfMonth() == 30 && t.getSeconds() == 0)";
+    let zones = "timestamp(value.a).getHours('+01:00') == 23 && timestamp(value.a).getMonth(value.b) == 1";
+    let years = "value.a.exists(l, timestamp(l.at).getFullYear() == 2026)";
+    for (rule, fields, expected) in [
+        ("timestamp(value.a) > timestamp('2026-01-31T22:30:00Z')", &[time][..], "p"),
+        ("timestamp(value.a) == timestamp(value.b)", &[time, "\"2026-01-31T22:30:00.250Z\""], "p"),
+        ("timestamp(value.a) == timestamp(value.b)", &["1769898600", "1769898600.0"], "p"),
+        ("timestamp(value.a / 1000) == timestamp(value.b)", &["1769898600250", time], "p"),
+        (millis, &["1769898600250", time], "p"),
+        ("timestamp(value.b) - timestamp(value.a) < duration('1h')", &[time, "\"2026-01-31T23:30:00Z\""], "p"),
+        ("duration(value.a) + duration('30m') == duration('2h')", &["\"1h30m\""], "p"),
+        ("timestamp - timestamp(value.a) > duration(value.b)", &["0", "\"500ms\""], "p"),
+        (years, &["[{\"at\":1},{\"at\":\"2026-01-01T00:00:00Z\"}]"], "p"),
+        (parts, &[time], "p"),
+        (zones, &[time, "\"+02:00\""], "p"),
+        ("duration(value.a).getMinutes() == 90 && duration(value.a).getSeconds() == 5400", &["\"1h30m\""], "p"),
+        ("timestamp(value.a) > timestamp('2026-01-31T22:30:00Z')", &["\"yesterday\""], "e"),
+        ("timestamp(value.a) > timestamp('2026-01-31T22:30:00Z')", &["null"], "e"),
+        ("timestamp(value.a) > timestamp('2026-01-31T22:30:00Z')", &["1e300"], "e"),
+        ("timestamp(value.a) + duration('1s') > timestamp(0)", &["\"9999-12-31T23:59:59Z\""], "e"),
+        ("timestamp(value.a) > value.b", &[time, time], "e"),
+        ("timestamp(value.a).getHours(value.b) == 1", &[time, "\"Europe/Berlin\""], "e"),
+        ("duration(value.a) > duration('1s')", &["\"1d\""], "e"),
+    ] {
+        assert_eq!(keeps(rule, fields), expected, "{rule} {fields:?}");
+    }
+}
+
+#[test]
+fn texts_of_fields_have_the_strings_extension() {
+    let indexes = "value.a.indexOf('z') == 4 && value.a.lastIndexOf('z', 3) == -1 && value.a.charAt(3) == '😀'";
+    for (rule, fields, expected) in [
+        ("value.a.trim().lowerAscii() == 'straße 1'", &["\"  STRAße 1\\n\""][..], "p"),
+        ("value.a.split(',').exists(p, p.trim() == 'eu')", &["\"us, eu\""], "p"),
+        ("value.a.substring(value.b, 4) == 'é😀'", &["\"a-é😀z\"", "2.0"], "p"),
+        (indexes, &["\"a-é😀z\""], "p"),
+        ("value.a.lastIndexOf('é', 1) == 1 && value.a.lastIndexOf('éé', 1) == 1", &["\"éééz\""], "p"),
+        ("value.a.join('-').upperAscii() == 'A-B' && value.a.join() == 'ab'", &["[\"a\",\"b\"]"], "p"),
+        ("value.a.replace('-', '', value.b) == 'ab-c' && value.a.reverse() == 'c-b-a'", &["\"a-b-c\"", "1"], "p"),
+        ("value.a.charAt(9) == ''", &["\"abc\""], "e"),
+        ("value.a.substring(2, 1) == ''", &["\"abc\""], "e"),
+        ("value.a.charAt(1.0) == 'b'", &["\"abc\""], "e"),
+        ("value.a.charAt(value.b) == 'b'", &["\"abc\"", "1.5"], "e"),
+        ("value.a.join(',') == ''", &["[1]"], "e"),
+        ("value.a.lowerAscii() == 'x'", &["1"], "e"),
+    ] {
+        assert_eq!(keeps(rule, fields), expected, "{rule} {fields:?}");
+    }
+}
+
+#[test]
 fn records_without_a_result_follow_the_configuration() {
     let value = |json: &str| TestRecord::new().key("k").value("{…}").field(0, "/a", json);
     let records = [
@@ -370,5 +429,5 @@ fn only_what_the_rule_reads_is_requested() {
     assert_eq!(columns(serde_json::json!({"keep": "header.a == 'b'"})), [12, 13, 14, 15, 16]);
     assert_eq!(columns(serde_json::json!({"keep": "value.a == 'b' || value == null"})), [7, 8, 9, 10]);
     assert_eq!(columns(serde_json::json!({"keep": "value == null"})), [5, 6]);
-    assert_eq!(columns(serde_json::json!({"keep": "timestamp > 1 && offset > 2 && topic == 'a'"})), [2, 1]);
+    assert_eq!(columns(serde_json::json!({"keep": "timestamp > timestamp(1) && offset > 2 && topic == 'a'"})), [2, 1]);
 }

@@ -4,7 +4,13 @@ use std::{cmp::Ordering, collections::BTreeMap, rc::Rc};
 
 use strait_plugin_sdk::json::{self, Kind};
 
-use crate::{number::Number, shared::Shared, trouble::Trouble, work::Work};
+use crate::{
+    number::Number,
+    shared::Shared,
+    time::{Span, Time},
+    trouble::Trouble,
+    work::Work,
+};
 
 mod document;
 
@@ -25,6 +31,8 @@ pub enum Val<'a> {
     Json(&'a [u8]),
     List(Rc<Vec<Val<'a>>>),
     Map(Rc<BTreeMap<Key<'a>, Val<'a>>>),
+    Time(Time),
+    Span(Span),
     /// The name of a type.
     Type(&'static str),
 }
@@ -129,6 +137,8 @@ impl<'a> Val<'a> {
                 Some(a.cmp(b))
             }
             (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
+            (Self::Time(a), Self::Time(b)) => Some(a.cmp(b)),
+            (Self::Span(a), Self::Span(b)) => Some(a.cmp(b)),
             _ => {
                 let (a, b) = self.number().zip(other.number()).ok_or(Trouble::Evaluation)?;
                 a.compare(b)
