@@ -50,6 +50,7 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
         spec.wasi = used.wasi;
         spec.allow_after = used.allow_after;
         spec.may_see_raw = used.may_see_raw;
+        spec.output_topics.clone_from(&used.output_topics);
         spec.show_guest_messages = link.reveal_messages;
         // Validation has accepted both. One that does not parse all the same vouches for nothing.
         let digest = used.digest.as_deref().map(|digest| pin::digest(digest).unwrap_or_default());

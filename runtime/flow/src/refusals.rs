@@ -62,6 +62,8 @@ pub(crate) struct Refusals {
     pub found: Vec<Refusal>,
     /// How many of them plugins rejected.
     pub rejected: u64,
+    /// How many of them plugins send to a topic that does not exist and is not created.
+    pub without_topic: u64,
     /// Indexes of records that are sent with the present time.
     pub stamped: Vec<usize>,
 }
@@ -95,6 +97,14 @@ impl Checks<'_> {
                     Refusal::by_plugin(*index, reject, self.stops())
                 }
                 Disposition::Halt(reject) => Refusal::by_plugin(*index, reject, true),
+                Disposition::Replace(copies)
+                    if !copies.iter().all(|copy| self.topics.has_topic_of(copy, &processed.target_topic)) =>
+                {
+                    refusals.without_topic += 1;
+                    let text = "plugins send it to a topic that does not exist and is not created, as new_topics_max \
+                                topics were created like that; create it by hand, or raise new_topics_max";
+                    Refusal::new(*index, "strait", "no-such-topic", text.to_owned(), self.stops())
+                }
                 Disposition::Replace(copies) => {
                     let missing = copies.iter().find_map(|copy| self.missing_partition(copy));
                     let Some(text) = missing else { continue };

@@ -53,6 +53,9 @@ pub struct Limits {
     pub stuck_retry: (Duration, Duration),
     /// Minimum and maximum wait before a lane is taken again after a failure.
     pub restart_backoff: (Duration, Duration),
+    /// Most topics that plugins have created by naming them for single records, over all lanes of
+    /// the link in this process.
+    pub new_topics_max: usize,
     /// Time to commit or abort when the lane is given up.
     pub drain: Duration,
 }
@@ -73,6 +76,7 @@ impl Default for Limits {
             stuck_after: Duration::from_secs(5),
             stuck_retry: (Duration::from_secs(5), Duration::from_secs(60)),
             restart_backoff: (Duration::from_millis(100), Duration::from_secs(30)),
+            new_topics_max: 100,
             drain: Duration::from_secs(20),
         }
     }

@@ -1,7 +1,7 @@
 //! The figures of a link while it runs. Written once per batch and commit; read by progress bars,
 //! status and metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -144,6 +144,8 @@ pub struct Totals {
     pub records_rejected: u64,
     /// Records written to quarantine.
     pub records_quarantined: u64,
+    /// Records refused because plugins send them to a topic that does not exist and is not created.
+    pub records_without_topic: u64,
     /// Records sent with the present time, because their own timestamp was 0.
     pub timestamps_replaced: u64,
     /// Offsets of damaged records that were skipped.
@@ -197,6 +199,8 @@ struct Inner {
     unreachable: BTreeMap<Side, Unreachable>,
     not_in_group: Option<Unreachable>,
     hidden: BTreeMap<Arc<str>, String>,
+    /// Topics that plugins named for single records and that did not exist.
+    new_topics: BTreeSet<Arc<str>>,
     lanes: BTreeMap<LaneId, LaneStatus>,
     has_joined: bool,
     totals: Totals,
@@ -246,7 +250,7 @@ impl LinkStatus {
     /// Keeps an event about a partition as the reason why it may not move.
     pub fn explain(&self, event: &Event, at: Duration) {
         // These do not explain a standstill.
-        if matches!(event, Event::Quarantined { .. } | Event::Resumed { .. }) {
+        if matches!(event, Event::Quarantined { .. } | Event::NewTopicsRefused(_) | Event::Resumed { .. }) {
             return;
         }
         let Some(partition) = event.partition() else { return };
@@ -397,6 +401,24 @@ impl LinkStatus {
         self.lock().hidden.clone()
     }
 
+    /// Returns whether a topic may be created that a plugin names for single records, and counts
+    /// it. One that was counted may be created again.
+    pub fn may_create(&self, topic: &Arc<str>, new_topics_max: usize) -> bool {
+        let mut inner = self.lock();
+        let has_room = inner.new_topics.len() < new_topics_max;
+        if has_room {
+            inner.new_topics.insert(Arc::clone(topic));
+        }
+        has_room || inner.new_topics.contains(topic)
+    }
+
+    /// Returns the number of topics that were created, or were to be, because plugins named them
+    /// for single records.
+    #[must_use]
+    pub fn new_topics(&self) -> usize {
+        self.lock().new_topics.len()
+    }
+
     /// Returns all partitions of this process.
     #[must_use]
     pub fn partitions(&self) -> BTreeMap<PartitionKey, PartitionStatus> {
@@ -426,6 +448,14 @@ impl LinkStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_topic_is_counted_once_and_none_beyond_the_bound() {
+        let status = LinkStatus::default();
+        let asked = ["a", "b", "a", "c", "b"].map(|name| status.may_create(&name.into(), 2));
+        assert_eq!((asked, status.new_topics()), ([true, true, true, false, true], 2));
+        assert!(!status.may_create(&"d".into(), 0));
+    }
 
     #[test]
     fn topics_beyond_the_bound_are_counted_together() {

@@ -12,6 +12,8 @@ use crate::ports::{Class, Clock, Target, TargetTopic, TopicAnswer, TopicHandle, 
 
 /// How long a failed lookup of a target topic is cached.
 const LACKING: Duration = Duration::from_secs(5);
+/// Failed lookups that are cached. Records can name topics without end; the others are asked again.
+const LACKING_MAX: usize = 10_000;
 
 /// The target topics that a lane has opened, for one attempt.
 #[derive(Debug, Default)]
@@ -110,9 +112,35 @@ impl TargetTopics {
         }
         if !matches!(answer, TopicAnswer::Open(_) | TopicAnswer::Appearing) {
             // One lookup serves all the partitions that it stops.
-            self.lacking.insert(Arc::clone(name), (clock.now() + LACKING, answer.clone()));
+            self.note_lacking(name, answer.clone(), clock.now());
         }
         Ok(answer)
+    }
+
+    fn note_lacking(&mut self, name: &Arc<str>, answer: TopicAnswer, now: Duration) {
+        if self.lacking.len() >= LACKING_MAX {
+            self.lacking.retain(|_, (until, _)| *until > now);
+        }
+        if self.lacking.len() < LACKING_MAX {
+            self.lacking.insert(Arc::clone(name), (now + LACKING, answer));
+        }
+    }
+
+    /// Records that a topic does not exist and is not created.
+    pub fn note_missing(&mut self, name: &Arc<str>, now: Duration) {
+        self.note_lacking(name, TopicAnswer::Missing, now);
+    }
+
+    /// Returns whether a topic did not exist when it was last looked for, which was not long ago.
+    pub fn is_missing(&self, name: &str, now: Duration) -> bool {
+        let known = self.lacking.get(name).filter(|(until, _)| *until > now);
+        matches!(known, Some((_, TopicAnswer::Missing)))
+    }
+
+    /// Returns whether a copy of a record has a topic to go to. Every topic that exists, or may be
+    /// created, is open by the time that records are checked.
+    pub fn has_topic_of(&self, edit: &OutRecord, batch_topic: &str) -> bool {
+        edit.topic.as_deref().is_none_or(|name| name == batch_topic || self.open.contains_key(name))
     }
 
     /// Forgets what kept topics from being opened, so that the target is asked again.
@@ -135,6 +163,18 @@ mod tests {
             timestamp_after_max_ms: i64::MAX,
             timestamp_before_max_ms: i64::MAX,
         }
+    }
+
+    #[test]
+    fn a_topic_that_is_missing_is_looked_for_again_and_there_are_not_endlessly_many() {
+        let mut topics = TargetTopics::default();
+        let at = Duration::from_secs;
+        topics.note_missing(&"a".into(), at(1));
+        assert!(topics.is_missing("a", at(5)) && !topics.is_missing("a", at(6)) && !topics.is_missing("b", at(1)));
+        for number in 0..2 * LACKING_MAX {
+            topics.note_missing(&format!("t{number}").into(), at(7));
+        }
+        assert_eq!(topics.lacking.len(), LACKING_MAX);
     }
 
     fn ids(found: &[(&str, u8)]) -> BTreeMap<Arc<str>, TopicId> {

@@ -144,6 +144,9 @@ pub enum LoadProblem {
         "on_error = \"pass\" would let records pass without the judgement of a required plugin; choose quarantine, drop or stop"
     )]
     PassRefused,
+    /// The operator's bound on its topics cannot be used.
+    #[error("its output_topics cannot be used: {0}")]
+    OutputTopics(regex::Error),
     /// It could undo the edits of an earlier, required plugin.
     #[error(
         "it comes after '{earlier}', which is required and edits records, and could undo that (effects: {effects}); set allow_after = true for it if it may see and change what '{earlier}' leaves"

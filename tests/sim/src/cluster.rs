@@ -79,6 +79,7 @@ pub fn small_limits() -> Limits {
         stuck_after: ms(3_000),
         stuck_retry: (ms(2_000), ms(10_000)),
         restart_backoff: (ms(100), ms(5_000)),
+        new_topics_max: 100,
         drain: ms(4_000),
     }
 }

@@ -76,6 +76,8 @@ pub struct Link {
     pub not_in_group: Option<NotInGroup>,
     /// The first hundred topics that the configuration names and the source does not describe.
     pub hidden_topics: Vec<HiddenTopic>,
+    /// Topics that were created because plugins named them for single records.
+    pub new_topics: u64,
     /// The active plugins: name, digest and configuration of each, in order.
     pub generation: String,
     /// `steady`, `probation` (rolled back if it fails), or `shadow` or `canary` during a trial.
@@ -191,6 +193,9 @@ pub struct Totals {
     pub records_dropped: u64,
     /// Records rejected by plugins.
     pub records_rejected: u64,
+    /// Records refused because plugins send them to a topic that does not exist, beyond
+    /// `new_topics_max`.
+    pub records_without_topic: u64,
     /// Records written to quarantine, whoever refused them.
     pub records_quarantined: u64,
     /// Transactions committed.
@@ -297,6 +302,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
         })
         .collect();
     view.totals = totals(&work.status.totals());
+    view.new_topics = work.status.new_topics() as u64;
     view.lag = Lags::of(link, now_ms).all();
     stand_stills(&mut view, link, &work.status);
     let reasons = work.status.reasons();
@@ -359,6 +365,7 @@ fn totals(totals: &strait_flow::Totals) -> Totals {
         bytes_written: totals.bytes_written,
         records_dropped: totals.records_dropped,
         records_rejected: totals.records_rejected,
+        records_without_topic: totals.records_without_topic,
         records_quarantined: totals.records_quarantined,
         transactions: totals.transactions,
         transactions_aborted: totals.transactions_aborted,

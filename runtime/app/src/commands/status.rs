@@ -124,6 +124,13 @@ fn details(text: &mut String, link: &Link) {
     for hidden in &link.hidden_topics {
         lines.push(format!("topic {} cannot be described: {}", plain(&hidden.topic), plain(&hidden.reason)));
     }
+    let refused = link.totals.records_without_topic;
+    if refused > 0 {
+        lines.push(format!(
+            "{refused} records were refused: plugins send them to topics that do not exist, and {} topics were created for that (new_topics_max)",
+            link.new_topics
+        ));
+    }
     if let Some(outside) = &link.not_in_group {
         lines.push(format!("this process is not a member of its group: {}", plain(&outside.reason)));
     }

@@ -107,6 +107,7 @@ impl Measured {
             release_bytes_max: batch_bytes,
             release_bytes: defaults.release_bytes.min(batch_bytes),
             interval_max: Duration::from_millis(link.commit_interval_ms_max),
+            new_topics_max: link.new_topics_max as usize,
             drain: Duration::from_millis(link.drain_ms_max),
             // The limit is on the compressed batch; staying below it uncompressed is always safe.
             control_bytes_max: self.batch_bytes_max.map_or(defaults.control_bytes_max, |max| max - max / 16),

@@ -13,6 +13,7 @@ mod model;
 mod path;
 mod pattern;
 pub mod pin;
+mod plugin_use;
 mod problem;
 pub mod reference;
 pub mod refused;
@@ -30,10 +31,11 @@ pub use admin::AdminListen;
 pub use diff::{Change, diff};
 pub use limits::PluginLimits;
 pub use model::{
-    Admin, Cluster, Config, DeliveryMode, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnCorrupt, OnError, OnGap,
-    OnRefused, OnTimestampZero, PluginUse,
+    Admin, Cluster, Config, DeliveryMode, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnCorrupt, OnGap, OnRefused,
+    OnTimestampZero,
 };
 pub use path::{Path, Step};
+pub use plugin_use::{OnError, PluginUse};
 pub use problem::{Gravity, Part, Problem, What, nearest};
 pub use reload::{Reload, ReloadMode};
 pub use selector::Selector;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Cluster, Config, Link, OnError, PluginUse};
+use super::model::{Cluster, Config, Link};
 use super::path::Path;
+use super::plugin_use::{OnError, PluginUse};
 use super::problem::{Gravity, Part, Problem, What, nearest};
 use super::reference::Lookup;
 use super::{addresses, java, pattern, pin, refused, routes, secrets, selector};
@@ -336,6 +337,15 @@ impl Check<'_> {
             && let Err(reason) = pin::digest(digest)
         {
             self.value(&at.key("digest"), What::BadSetting { value: digest.clone(), reason });
+        }
+        if let Some(patterns) = &used.output_topics {
+            let at = at.key("output_topics");
+            if patterns.is_empty() {
+                self.value(&at, What::Empty("the plugin may name no topic: list some, or leave the option out"));
+            }
+            for (index, pattern) in patterns.iter().enumerate() {
+                self.pattern(&at.index(index), pattern, false);
+            }
         }
         if used.required == Some(true) && used.on_error == OnError::Pass {
             let text = "records would pass unjudged by a required plugin; choose quarantine, drop or stop";

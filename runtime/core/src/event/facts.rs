@@ -1,6 +1,6 @@
 //! Derives from an event how urgent it is, what it concerns and what to do.
 
-use super::Event;
+use super::{Event, NewTopicsRefused};
 use crate::topic::PartitionKey;
 
 /// How urgently an event needs attention.
@@ -30,6 +30,7 @@ impl Event {
             | Self::Skipped { .. }
             | Self::PluginsRefused { .. }
             | Self::PluginsRolledBack { .. }
+            | Self::NewTopicsRefused(_)
             | Self::TargetRecopied { .. }
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
@@ -71,6 +72,7 @@ impl Event {
             | Self::Quarantined { partition, .. }
             | Self::RecordStopped { partition, .. }
             | Self::QuarantineFailed { partition, .. }
+            | Self::NewTopicsRefused(NewTopicsRefused { partition, .. })
             | Self::PluginFailed { partition, .. }
             | Self::PluginWaiting { partition, .. }
             | Self::StandingStill { partition, .. }
@@ -146,6 +148,7 @@ impl Event {
             Self::Quarantined { .. } => "quarantined",
             Self::RecordStopped { .. } => "record_stopped",
             Self::QuarantineFailed { .. } => "quarantine_failed",
+            Self::NewTopicsRefused(_) => "new_topics_refused",
             Self::PluginFailed { .. } => "plugin_failed",
             Self::PluginWaiting { .. } => "plugin_waiting",
             Self::PluginsReloaded { .. } => "plugins_reloaded",
@@ -203,6 +206,9 @@ impl Event {
                  partition past it with strait partitions skip"
             }
             Self::QuarantineFailed { .. } => "grant Write on the quarantine topic, or repair the source",
+            Self::NewTopicsRefused(_) => {
+                "create the topics by hand, raise new_topics_max, or narrow output_topics of the plugin"
+            }
             Self::PluginFailed { .. } => "fix the plugin or the names that it returns",
             Self::PluginWaiting { .. } => "replace the plugin or fix its configuration",
             Self::Outage(outage) => outage.remedy(),

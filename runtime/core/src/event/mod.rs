@@ -3,16 +3,14 @@
 
 mod border;
 mod facts;
+mod new_topics;
 mod outage;
 mod side;
 mod words;
 
 use std::sync::Arc;
 
-pub use self::border::BorderEvent;
-pub use self::facts::Severity;
-pub use self::outage::Outage;
-pub use self::side::Side;
+pub use self::{border::BorderEvent, facts::Severity, new_topics::NewTopicsRefused, outage::Outage, side::Side};
 use crate::offset::{LeaderEpoch, SourceOffset};
 use crate::topic::{PartitionKey, TopicId};
 use words::{after, again, and_others, at, batch_size, end, until};
@@ -300,6 +298,9 @@ pub enum Event {
         /// The source's error, and what to do.
         reason: String,
     },
+    /// Plugins send records to more topics that do not exist than may be created for that.
+    #[error("{0}")]
+    NewTopicsRefused(NewTopicsRefused),
     /// A plugin refuses the topic, or returns an invalid plan or topic name: waiting does not help.
     #[error("{partition}: plugin {plugin} failed on offsets {first}..={last}: {reason}")]
     PluginFailed {

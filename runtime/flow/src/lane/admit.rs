@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::{Batch, Disposition, Event, Processed, SourceOffset};
+use strait_core::edit::OutRecord;
+use strait_core::{Batch, Disposition, Event, NewTopicsRefused, Processed, SourceOffset};
 
 use super::Lane;
 use crate::clock::millis;
@@ -169,12 +170,58 @@ impl Lane<'_> {
             _ => None,
         });
         let routed: BTreeSet<&Arc<str>> = copies.flatten().filter_map(|copy| copy.topic.as_ref()).collect();
-        for name in routed.into_iter().filter(|name| *name != own) {
-            if self.open_topic(stream, name, false, first, now).await?.is_none() {
+        let unopened = routed.into_iter().filter(|name| *name != own && self.topics.get(name).is_none());
+        let unopened = unopened.cloned().collect();
+        for name in self.within_new_topics_max(stream, unopened, processed, now).await? {
+            if self.open_topic(stream, &name, false, first, now).await?.is_none() {
                 return Ok(None);
             }
         }
         Ok(Some(topic))
+    }
+
+    /// Returns those of these topics, which plugins named for single records, that exist or may be
+    /// created. The others stay closed, by which their records are refused.
+    async fn within_new_topics_max(
+        &mut self,
+        stream: Stream,
+        mut names: Vec<Arc<str>>,
+        processed: &Processed,
+        now: Duration,
+    ) -> Result<Vec<Arc<str>>, LaneError> {
+        if names.is_empty() {
+            return Ok(names);
+        }
+        let is_unknown =
+            |name: &&Arc<str>| self.topics.written_id(name).is_none() && !self.topics.is_missing(name, now);
+        let unknown: Vec<Arc<str>> = names.iter().filter(is_unknown).cloned().collect();
+        // One request for all of them: data can name as many as there are records.
+        let existing = if unknown.is_empty() { BTreeMap::new() } else { self.target.topic_ids(unknown).await? };
+        let (status, new_topics_max) = (&self.deps.status, self.spec.limits.new_topics_max);
+        let now = self.deps.clock.now();
+        let mut refused: BTreeSet<Arc<str>> = BTreeSet::new();
+        names.retain(|name| {
+            let exists = existing.contains_key(name) || self.topics.written_id(name).is_some();
+            if exists || (!self.topics.is_missing(name, now) && status.may_create(name, new_topics_max)) {
+                return true;
+            }
+            self.topics.note_missing(name, now);
+            refused.insert(Arc::clone(name));
+            false
+        });
+        let key = self.partitions.at(stream).key();
+        let goes_there = |copy: &OutRecord| copy.topic.as_ref().is_some_and(|name| refused.contains(name));
+        let first = processed.dispositions.iter().find_map(|(index, disposition)| match disposition {
+            Disposition::Replace(copies) if copies.iter().any(goes_there) => processed.batch.get(*index),
+            _ => None,
+        });
+        if let Some(offset) = first.map(|record| record.offset)
+            && self.caution.tell_once("new_topics_refused", Arc::clone(&key.topic))
+        {
+            let (partition, created) = (key.clone(), self.deps.status.new_topics());
+            self.emit(Event::NewTopicsRefused(NewTopicsRefused { partition, offset, created }));
+        }
+        Ok(names)
     }
 
     /// Opens one topic for the batch that begins at `first`. `is_own` is false for a topic that
@@ -302,10 +349,12 @@ impl Lane<'_> {
             target: &*self.target,
             now_ms,
         };
-        let Refusals { found, rejected, stamped } = checks.refusals(self.partitions.at(stream), processed);
-        if rejected + stamped.len() as u64 > 0 {
+        let Refusals { found, rejected, without_topic, stamped } =
+            checks.refusals(self.partitions.at(stream), processed);
+        if rejected + without_topic + stamped.len() as u64 > 0 {
             self.deps.status.add(|totals| {
                 totals.records_rejected += rejected;
+                totals.records_without_topic += without_topic;
                 totals.timestamps_replaced += stamped.len() as u64;
             });
         }

@@ -108,6 +108,7 @@ impl Stage {
             reject_codes: &plugin.reject_codes,
             silent: plugin.silent,
             hides_data: plugin.hides_data,
+            topics_allowed: plugin.topics_allowed.as_ref(),
             check_topic: &mut |name| {
                 *redirects = true;
                 names.of(&name.into())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use regex::{RegexSet, RegexSetBuilder};
+use regex::RegexSet;
 use strait_core::topic::validate_name;
 use strait_flow::ports::WarmUp;
 
@@ -10,11 +10,11 @@ use super::columns::Column;
 use crate::api::effects::{FIELD, TOPIC, effect_names};
 use crate::api::v0_2::exports::strait::plugin::transform::TopicPlan;
 use crate::fields::Lens;
+use crate::text::whole_names;
 
 /// Offsets of a warm-up; each start, rebalance and failure reads them again.
 const LOOKBACK_RECORDS_MAX: u32 = 10_000_000;
 const PATTERNS_MAX: usize = 64;
-const PATTERN_MEMORY_BYTES_MAX: usize = 1 << 20;
 
 /// The plan of one plugin for one topic.
 #[derive(Debug)]
@@ -66,6 +66,11 @@ impl Headers {
 }
 
 impl Plan {
+    /// Returns whether the operator allows the topic's new name, if it has one.
+    pub(super) fn is_allowed_by(&self, topics_allowed: Option<&RegexSet>) -> bool {
+        self.name.as_deref().zip(topics_allowed).is_none_or(|(name, allowed)| allowed.is_match(name))
+    }
+
     /// Checks the plan that a plugin returned.
     ///
     /// # Errors
@@ -122,11 +127,7 @@ impl Plan {
         if needs.output_topics.len() > PATTERNS_MAX {
             return Err(format!("it has {} output-topics, {PATTERNS_MAX} are allowed", needs.output_topics.len()));
         }
-        let output_topics = RegexSetBuilder::new(needs.output_topics.iter().map(|p| format!("^(?:{p})$")))
-            .size_limit(PATTERN_MEMORY_BYTES_MAX)
-            .dfa_size_limit(PATTERN_MEMORY_BYTES_MAX)
-            .build()
-            .map_err(|e| format!("its output-topics: {e}"))?;
+        let output_topics = whole_names(&needs.output_topics).map_err(|e| format!("its output-topics: {e}"))?;
         Ok(Self {
             name,
             needs: Some(Needs {

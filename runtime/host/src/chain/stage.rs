@@ -35,6 +35,10 @@ const VALUE_TOO_LARGE: &str = "value-too-large";
 const UNTOLD: &str =
     "its plan is not valid (strait plugin test tells why; reveal_messages = true in the link shows it)";
 
+/// A plan that gives the topic a name outside of the operator's bound.
+const RENAME_NOT_ALLOWED: &str =
+    "it gives the topic a name that output_topics in the link does not allow; allow it there, or change the plugin";
+
 /// One plugin of the chain.
 pub(super) struct Stage {
     pub(super) plugin: Arc<LoadedPlugin>,
@@ -114,6 +118,9 @@ impl Stage {
             self.coverage.insert(Arc::clone(topic), coverage);
         }
         let plan = Arc::new(Plan::check(topic, plan, plugin.manifest.effects).map_err(invalid)?);
+        if !plan.is_allowed_by(plugin.topics_allowed.as_ref()) {
+            return Err(failed(PlanProblem::Invalid(RENAME_NOT_ALLOWED.to_owned())).into());
+        }
         self.keep_output();
         self.plans.insert(Arc::clone(topic), Arc::clone(&plan));
         Ok(plan)

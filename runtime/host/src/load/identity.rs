@@ -29,7 +29,7 @@ pub(super) fn entry(spec: &PluginSpec, file: &[u8], interface: Interface) -> Plu
         on_error: spec.on_error,
         allow_after: spec.allow_after,
         may_see_raw: spec.may_see_raw,
-        output_topics: [].into(),
+        output_topics: spec.output_topics.iter().flatten().map(|pattern| pattern.as_str().into()).collect(),
         grants: spec.wasi.then(|| "wasi".into()).into_iter().collect(),
     }
 }

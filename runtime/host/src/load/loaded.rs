@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use regex::RegexSet;
 use serde_json::Value;
 use strait_core::config::OnError;
 use strait_core::generation::PluginManifest;
@@ -19,7 +20,7 @@ use crate::error::{ConfigMistake, LoadProblem};
 use crate::fields::FIELDS_MAX;
 use crate::guest::{Fault, GuestLimits, GuestPre, HostEngine, Instance, LogRate};
 use crate::health::{Health, Key};
-use crate::text::{clean, hex};
+use crate::text::{clean, hex, whole_names};
 
 /// Option 1 of the link: the most fields of a plan.
 static LINK_OPTIONS: [(u32, &[u8]); 1] = [(1, &(FIELDS_MAX as u32).to_le_bytes())];
@@ -40,6 +41,8 @@ pub(crate) struct LoadedPlugin {
     pub(crate) required: bool,
     /// It may see records before a required plugin that edits them.
     is_raw: bool,
+    /// The operator's bound on the topics that it may name.
+    pub(crate) topics_allowed: Option<RegexSet>,
     /// Its own messages are withheld from logs, errors, the status and headers, as they may hold
     /// data of records. The reasons of bundled plugins hold none.
     pub(crate) silent: bool,
@@ -89,6 +92,8 @@ impl LoadedPlugin {
         if required && spec.on_error == OnError::Pass {
             return Err(LoadProblem::PassRefused);
         }
+        let topics_allowed = spec.output_topics.as_deref().map(whole_names).transpose();
+        let topics_allowed = topics_allowed.map_err(LoadProblem::OutputTopics)?;
         let whole_digest: Arc<str> = format!("sha256:{digest}").into();
         let is_bundled = matches!(spec.source, PluginSource::Bundled(_));
         let health = engine.healths().of(Key {
@@ -114,6 +119,7 @@ impl LoadedPlugin {
             silent: !spec.show_guest_messages && !is_bundled,
             hides_data: !spec.show_guest_messages,
             is_raw: is_bundled || spec.may_see_raw,
+            topics_allowed,
             manifest,
             limits: spec.limits,
             pre,

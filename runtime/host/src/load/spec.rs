@@ -56,6 +56,9 @@ pub struct PluginSpec {
     pub may_see_raw: bool,
     /// It may follow a required plugin although it could undo that plugin's edits.
     pub allow_after: bool,
+    /// The operator's bound on the topics that it may name, as regular expressions; `None` where
+    /// its own word alone counts.
+    pub output_topics: Option<Vec<String>>,
 }
 
 impl PluginSpec {
@@ -75,6 +78,7 @@ impl PluginSpec {
             show_guest_messages: false,
             may_see_raw: false,
             allow_after: false,
+            output_topics: None,
         }
     }
 }

@@ -21,5 +21,6 @@ mod redact;
 mod reload;
 mod schemas;
 mod support;
+mod topics;
 mod warm_up;
 mod wasi;

@@ -237,6 +237,7 @@ fn another_secret_or_setting_is_another_generation() {
         of("0123456789abcdef", |spec| spec.on_error = strait_core::config::OnError::Stop),
         of("0123456789abcdef", |spec| spec.allow_after = true),
         of("0123456789abcdef", |spec| spec.wasi = true),
+        of("0123456789abcdef", |spec| spec.output_topics = Some(vec!["a".into()])),
     ];
     let different: std::collections::BTreeSet<_> = generations.iter().collect();
     assert_eq!(different.len(), generations.len(), "{generations:?}");

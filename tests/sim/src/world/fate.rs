@@ -32,6 +32,7 @@ impl World {
             Kind::Drop => Fate::Nothing,
             Kind::Trap | Kind::Halt if !self.mended => Fate::Stops,
             Kind::Reject | Kind::Refused { .. } | Kind::TimestampFar => refused(stop),
+            Kind::Split | Kind::Route if self.no_new_topics => refused(stop),
             Kind::TimestampZero => match self.policies.on_timestamp_zero {
                 OnTimestampZero::Stop => Fate::Stops,
                 OnTimestampZero::Quarantine => refused(false),
@@ -78,9 +79,11 @@ impl World {
 
     fn is_refused_record(&self, id: u64) -> bool {
         let kind = self.source.records.get(id as usize).map(|record| record.kind);
-        let refused =
-            |kind| matches!(kind, Kind::Reject | Kind::Refused { .. } | Kind::TimestampFar | Kind::TimestampZero);
-        kind.is_some_and(refused)
+        kind.is_some_and(|kind| match kind {
+            Kind::Reject | Kind::Refused { .. } | Kind::TimestampFar | Kind::TimestampZero => true,
+            Kind::Split | Kind::Route => self.no_new_topics,
+            _ => false,
+        })
     }
 
     /// Returns whether a record that was ever at this offset is one that cannot pass.

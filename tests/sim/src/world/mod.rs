@@ -72,6 +72,8 @@ pub struct World {
     pub rules: Rules,
     /// Other plugins have replaced those that broke on records, and they do not break.
     pub mended: bool,
+    /// No topic is created because plugins name it.
+    pub no_new_topics: bool,
     /// The plugins of the processes.
     pub plugins: Plugins,
     /// Smallest and largest latency of a request, one way, in milliseconds.
@@ -117,6 +119,7 @@ impl World {
             lanes: 2,
             rules,
             mended: false,
+            no_new_topics: false,
             plugins: Plugins::default(),
             latency_ms: (1, 15),
             control_bytes_max: usize::MAX,

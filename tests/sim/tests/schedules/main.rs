@@ -13,6 +13,7 @@ mod discovery;
 mod ids;
 mod membership;
 mod standstill;
+mod topics;
 mod truncation;
 mod unfenced;
 

@@ -128,12 +128,17 @@ fn records(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     page.counter("strait_bytes", "Bytes of keys, values and headers; written ones with 64 for each record.", bytes)?;
 
     type OfLink = fn(&Totals) -> u64;
-    let by_link: [(&str, &str, OfLink); 4] = [
+    let by_link: [(&str, &str, OfLink); 5] = [
         ("strait_records_filtered", "Records dropped by plugins.", |t| t.records_dropped),
         (
             "strait_records_rejected",
             "Records rejected by plugins; they are in quarantine, or stop their partition.",
             |t| t.records_rejected,
+        ),
+        (
+            "strait_records_without_topic",
+            "Records refused because plugins send them to a topic that does not exist, beyond new_topics_max.",
+            |t| t.records_without_topic,
         ),
         ("strait_timestamps_replaced", "Records sent with the current time, as theirs was 0.", |t| {
             t.timestamps_replaced
@@ -244,6 +249,9 @@ fn standstill(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     page.gauge("strait_cluster_reachable", help, reachable)?;
     let help = "1 while the link's group has this process as a member; 0 once it has not for 15 s.";
     page.gauge("strait_group_member", help, member)?;
+    let new = working(links).map(|(view, work)| (view.labels(&[]), number(work.status.new_topics() as u64)));
+    let help = "Topics that were created because plugins named them for single records.";
+    page.gauge("strait_new_topics", help, new)?;
     let hidden = working(links).map(|(view, work)| (view.labels(&[]), number(work.status.hidden().len() as u64)));
     let help = "Topics that the configuration names and the source does not describe.";
     page.gauge("strait_topics_hidden", help, hidden)

@@ -2,6 +2,7 @@
 
 use strait_core::batch::RecordRef;
 use strait_core::edit::{Content, Disposition, Header, OutRecord, Route};
+use strait_core::topic::NAME_LENGTH_MAX;
 
 use super::super::columns::Scene;
 use super::super::slots::{Change, RecordSlot};
@@ -10,8 +11,17 @@ use super::Rules;
 use crate::fields::{Doc, FieldEdit, Lens};
 use crate::text::clean;
 
-/// Bytes of a topic name in Kafka.
-const NAME_BYTES_MAX: usize = 249;
+/// Reject code of the host: the plugin sends the record to a topic that is not allowed.
+const EDIT_TOPIC: &str = "edit-topic";
+/// Reject code of the host: the plugin gives the record something that its place cannot hold.
+const EDIT_UNFIT: &str = "edit-unfit";
+
+/// Why a record cannot be as the plugin wants it.
+pub(super) struct Unfit {
+    pub(super) code: &'static str,
+    /// For an operator. A name is left out where it may be data.
+    pub(super) text: String,
+}
 
 /// A record under edit.
 #[derive(Default)]
@@ -102,17 +112,17 @@ impl<'a> Draft<'a> {
         Ok((self.fields.get_or_insert_default(), doc, lens))
     }
 
-    pub(super) fn set_timestamp(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let timestamp_ms = bytes.try_into().map(i64::from_le_bytes).map_err(|_| "a timestamp has 8 bytes")?;
+    pub(super) fn set_timestamp(&mut self, timestamp_ms: i64) -> Result<(), Unfit> {
         if timestamp_ms < 0 {
-            return Err("a negative number is not a timestamp".into());
+            return Err(Unfit { code: EDIT_UNFIT, text: "a negative number is not a timestamp".into() });
         }
         self.record.timestamp_ms = Some(timestamp_ms);
         Ok(())
     }
 
-    pub(super) fn set_partition(&mut self, number: u32) -> Result<(), String> {
-        let partition = i32::try_from(number).map_err(|_| "a number is too large for a partition")?;
+    pub(super) fn set_partition(&mut self, number: u32) -> Result<(), Unfit> {
+        let too_large = |_| Unfit { code: EDIT_UNFIT, text: "a number is too large for a partition".into() };
+        let partition = i32::try_from(number).map_err(too_large)?;
         self.set_route(Route::Partition(partition));
         Ok(())
     }
@@ -126,19 +136,9 @@ impl<'a> Draft<'a> {
         self.is_routed = true;
     }
 
-    pub(super) fn set_topic(&mut self, bytes: &[u8], scene: &Scene<'_>, rules: &mut Rules<'_>) -> Result<(), String> {
-        let name = std::str::from_utf8(bytes).map_err(|_| "a topic name that is not UTF-8")?;
-        let refuse = |why: String| if rules.hides_data { "a topic that is not allowed".into() } else { why };
-        // First: the patterns are the plugin's own, and take time in proportion to the name.
-        if name.len() > NAME_BYTES_MAX {
-            let bytes = name.len();
-            return Err(format!("a topic name of {bytes} bytes, {NAME_BYTES_MAX} are allowed"));
-        }
-        if !scene.needs.output_topics.is_match(name) {
-            let name = clean(name, 256);
-            return Err(refuse(format!("the topic '{name}' is not among the plugin's output-topics")));
-        }
-        (rules.check_topic)(name).map_err(refuse)?;
+    /// Sends the record to another topic.
+    pub(super) fn set_topic(&mut self, bytes: &[u8], scene: &Scene<'_>, rules: &mut Rules<'_>) -> Result<(), Unfit> {
+        let name = allowed_topic(bytes, scene, rules).map_err(|text| Unfit { code: EDIT_TOPIC, text })?;
         self.record.topic = Some(name.into());
         // A partition of the same answer stands, whether it comes before or after the topic.
         if !self.is_routed {
@@ -151,6 +151,31 @@ impl<'a> Draft<'a> {
         let Draft { record, headers, .. } = self;
         headers.get_or_insert_with(|| HeaderEdit::new(&View::of(original, record), scene))
     }
+}
+
+/// Returns the name of a topic to which a plugin may send a record.
+fn allowed_topic<'n>(bytes: &'n [u8], scene: &Scene<'_>, rules: &mut Rules<'_>) -> Result<&'n str, String> {
+    let shown = |name: &str| if rules.hides_data { String::new() } else { format!(" '{}'", clean(name, 256)) };
+    // First: the patterns are the plugin's own, and take time in proportion to the name.
+    if bytes.len() > NAME_LENGTH_MAX {
+        return Err(format!("the topic has a name of {} bytes, {NAME_LENGTH_MAX} are allowed", bytes.len()));
+    }
+    let name = std::str::from_utf8(bytes).map_err(|_| "the topic has a name that is not UTF-8")?;
+    let final_name = (rules.check_topic)(name);
+    if let Err(error) = final_name {
+        return Err(if rules.hides_data {
+            "no link may write to a topic of that name".to_owned()
+        } else {
+            clean(&error, 512)
+        });
+    }
+    if !scene.needs.output_topics.is_match(name) {
+        return Err(format!("the topic{} is not among the plugin's own output-topics", shown(name)));
+    }
+    if rules.topics_allowed.is_some_and(|allowed| !allowed.is_match(name)) {
+        return Err(format!("the topic{} is not among its output_topics in the link", shown(name)));
+    }
+    Ok(name)
 }
 
 impl HeaderEdit {

@@ -6,6 +6,7 @@ mod op;
 
 use std::sync::Arc;
 
+use regex::RegexSet;
 use strait_core::batch::RecordRef;
 use strait_core::edit::{Content, Disposition, Reject};
 use strait_core::offset::SourceOffset;
@@ -15,7 +16,7 @@ use super::slots::{CallEdits, Change, RecordSlot};
 use crate::api::effects;
 use crate::api::v0_2::exports::strait::plugin::transform::Edits;
 use crate::text::clean;
-use draft::Draft;
+use draft::{Draft, Unfit};
 use op::Op;
 
 /// The length that stands for null.
@@ -46,6 +47,8 @@ pub(super) struct Rules<'a> {
     pub(super) silent: bool,
     /// Names that the guest makes from records are withheld.
     pub(super) hides_data: bool,
+    /// The operator's bound on the topics that the plugin may name.
+    pub(super) topics_allowed: Option<&'a RegexSet>,
     /// Returns a topic's final name, or why it is not allowed.
     pub(super) check_topic: &'a mut dyn FnMut(&str) -> Result<Arc<str>, String>,
 }
@@ -70,6 +73,8 @@ struct Current<'a> {
     draft: Option<Draft<'a>>,
     /// A drop or reject, after which nothing may follow.
     end: Option<Disposition>,
+    /// Why the record, or a copy of it, cannot be as the plugin wants it.
+    unfit: Option<Unfit>,
 }
 
 /// The sum of one answer so far.
@@ -115,13 +120,13 @@ pub(super) fn apply(
             if last.index > record {
                 return Err(fail(format!("records must ascend, and {record} follows {}", last.index)));
             }
-            last.settle(&mut sum)?;
+            last.settle(rules, &mut sum)?;
         }
         let editing = current.get_or_insert_with(|| Current::new(record, row, slot, original));
         editing.edit(RawEdit { op, arg, len, bytes }, scene, rules, &mut sum).map_err(fail)?;
     }
     if let Some(last) = current {
-        last.settle(&mut sum)?;
+        last.settle(rules, &mut sum)?;
     }
     if !data.is_empty() {
         return Err(bad(None, format!("{} bytes belong to no edit", data.len())));
@@ -164,11 +169,12 @@ impl<'a> RawEdit<'a> {
 
 impl<'a> Current<'a> {
     fn new(index: u32, row: usize, slot: &'a RecordSlot, record: RecordRef<'a>) -> Self {
-        Self { index, row, slot, record, draft: None, end: None }
+        Self { index, row, slot, record, draft: None, end: None, unfit: None }
     }
 
-    fn settle(self, sum: &mut Sum) -> Result<(), BadEdits> {
-        let change = match (self.end, self.draft) {
+    fn settle(self, rules: &Rules<'_>, sum: &mut Sum) -> Result<(), BadEdits> {
+        let unfit = self.unfit.map(|unfit| Disposition::Reject(Box::new(rules.unfit(unfit))));
+        let change = match (unfit.or(self.end), self.draft) {
             (Some(end), _) => Change { disposition: Some(end), is_value_new: false },
             (None, Some(draft)) => {
                 let change = draft.finish(self.record);
@@ -205,9 +211,12 @@ impl<'a> Current<'a> {
             Op::RemoveHeader => self.draft().headers(scene, record).remove(arg)?,
             Op::AppendHeader => self.draft().headers(scene, record).append(arg, bytes)?,
             Op::AppendNullHeader => self.draft().headers(scene, record).append_null(bytes),
-            Op::SetTimestamp => self.draft().set_timestamp(bytes)?,
-            Op::SetTopic => self.draft().set_topic(bytes, scene, rules)?,
-            Op::SetPartition => self.draft().set_partition(arg)?,
+            Op::SetTimestamp => {
+                let timestamp_ms = bytes.try_into().map(i64::from_le_bytes).map_err(|_| "a timestamp has 8 bytes")?;
+                self.unfit = self.unfit.take().or(self.draft().set_timestamp(timestamp_ms).err());
+            }
+            Op::SetTopic => self.unfit = self.unfit.take().or(self.draft().set_topic(bytes, scene, rules).err()),
+            Op::SetPartition => self.unfit = self.unfit.take().or(self.draft().set_partition(arg).err()),
             Op::HashPartition => self.draft().hash_partition(bytes),
         }
         Ok(())
@@ -243,6 +252,14 @@ impl<'a> Current<'a> {
         sum.copied.1 += 1;
         sum.edits.emitted.push((self.row, change));
         Ok(())
+    }
+}
+
+impl Rules<'_> {
+    /// Refuses a record that cannot be as the plugin wants it. Not the plugin is broken: it makes
+    /// such topics, partitions and times of what is in the record.
+    fn unfit(&self, Unfit { code, text }: Unfit) -> Reject {
+        Reject { plugin: Arc::clone(self.plugin), digest: Arc::clone(self.digest), code: code.into(), text }
     }
 }
 
