@@ -102,3 +102,103 @@ fn secrets_that_a_plugin_quotes_are_masked() {
         }
     }
 }
+
+/// Runs records through the plugins of the link, of which the configuration is given.
+fn run_link(dir: &Path, plugins: &str, records: &str, more: &[&str]) -> Vec<String> {
+    std::fs::write(dir.join("strait.toml"), config() + plugins).unwrap();
+    std::fs::write(dir.join("records.jsonl"), records).unwrap();
+    let args = [&["plugin", "run", "records.jsonl", "--link", "aws-to-gcp"], more].concat();
+    let output = strait(dir, &args, &[]);
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    shown.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn all_plugins_of_a_link_run_over_records_without_a_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugins = r#"
+[[links.plugins]]
+plugin = "filter"
+config = { drop = "key == 'test'" }
+[[links.plugins]]
+plugin = "redact"
+config = { rules = [{ fields = ["$.email"], with = "null" }] }
+[[links.plugins]]
+plugin = "route"
+config = { by = "$.region", to = "topic", table = { eu = "orders-eu", xx = "elsewhere" }, unmatched = "keep" }
+output_topics = ["orders.*"]
+"#;
+    let records = r#"{"topic":"orders","key":"test","value":{"json":{"email":"a@x"}}}
+{"topic":"orders","key":"a","value":{"json":{"email":"a@x","region":"eu"}}}
+{"topic":"orders","key":"b","value":"no document"}
+{"topic":"orders","key":"c","value":{"json":{"region":"us"}}}
+{"topic":"orders","key":"d","value":{"json":{"region":"xx"}}}
+"#;
+    let lines = run_link(dir.path(), plugins, records, &[]);
+    let place = |offset: u32| format!(r#"{{"topic":"orders","partition":0,"offset":{offset},"stages":"#);
+    let value = r#""value":{"json":{"email":null,"region":"eu"}}"#;
+    let passed = r#"{"plugin":"filter","pass":{}},{"plugin":"redact","pass":{}}"#;
+    assert_eq!(lines[0], place(0) + r#"[{"plugin":"filter","drop":{}}],"drop":{}}"#);
+    assert_eq!(
+        lines[1],
+        place(1)
+            + r#"[{"plugin":"filter","pass":{}},{"plugin":"redact","send":[{"#
+            + value
+            + r#"}]},{"plugin":"route","send":[{"topic":"orders-eu","#
+            + value
+            + r#"}]}],"send":[{"topic":"aws.orders-eu","partition_by":"a","#
+            + value
+            + "}]}"
+    );
+    assert!(
+        lines[2].starts_with(
+            &(place(2) + r#"[{"plugin":"filter","pass":{}},{"plugin":"redact","reject":{"code":"value-not-json""#)
+        ),
+        "{}",
+        lines[2]
+    );
+    assert_eq!(lines[2].matches("value-not-json").count(), 2, "{}", lines[2]);
+    assert_eq!(
+        lines[3],
+        format!(r#"{}[{passed},{{"plugin":"route","pass":{{}}}}],"pass":{{"topic":"aws.orders"}}}}"#, place(3))
+    );
+    assert!(
+        lines[4].contains(r#""reject":{"code":"edit-topic","reason":"the topic 'elsewhere' is not among"#),
+        "{}",
+        lines[4]
+    );
+
+    let run = |args: &[&str]| strait(dir.path(), &[&["plugin", "run", "records.jsonl"], args].concat(), &[]);
+    let unknown = run(&["--link", "none"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("there are: aws-to-gcp"), "{}", text(&unknown.stderr));
+    assert_eq!(run(&["--link", "aws-to-gcp", "--plugin", "filter"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_stateful_plugin_that_breaks_is_shown_the_records_before_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/target/plugins/test/poison.wasm");
+    std::fs::create_dir(dir.path().join("plugins")).unwrap();
+    std::fs::copy(built, dir.path().join("plugins/poison.wasm")).unwrap();
+    let plugins = "\n[[links.plugins]]\nplugin = \"poison\"\nconfig = { lookback = 3 }\n";
+    // The record of another partition ends a batch, so that the state is that of an earlier one.
+    let records = r#"{"topic":"orders","key":"a"}
+{"topic":"orders","key":"b"}
+{"topic":"orders","partition":1,"key":"x"}
+{"topic":"orders","key":"c"}
+{"topic":"orders","key":"panic"}
+{"topic":"orders","key":"d"}
+"#;
+    let lines = run_link(dir.path(), plugins, records, &[]);
+    let before = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["stages"][0]["plugin"], "poison");
+        line["send"][0]["headers"][1][1].as_str().map(str::to_owned)
+    };
+    let all: Vec<Option<String>> = lines.iter().map(|line| before(line)).collect();
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(all, [some(""), some("a"), some(""), some("a,b"), None, some("b,c")]);
+    assert!(lines[4].contains(r#""reject":{"code":"plugin-trap""#) && lines[4].contains("a record with the key panic"));
+}

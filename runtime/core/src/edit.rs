@@ -34,7 +34,7 @@ pub struct Processed {
 }
 
 /// The outcome for a record that does not pass unchanged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition {
     /// Dropped on purpose. The record counts as settled.
     Drop,

@@ -17,7 +17,7 @@ mod load;
 mod reload;
 mod text;
 
-pub use chain::{ColumnBytes, PluginChain};
+pub use chain::{ColumnBytes, PluginChain, StageTrace};
 pub use component::component_of;
 pub use error::{CompilerError, ConfigMistake, LoadError, LoadProblem, TrustError};
 pub use factory::{CounterValue, HostChains, PluginVersion};

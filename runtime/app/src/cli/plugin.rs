@@ -36,11 +36,21 @@ pub enum AuthorCommand {
         #[arg(long, value_name = "TEXT")]
         case: Option<String>,
     },
-    /// Run the plugin over records: JSON lines in, one line per record out.
+    /// Run the plugin, or all plugins of a link, over records: JSON lines in, one line per record
+    /// out.
+    ///
+    /// With --link each line also says how each plugin left the record. No cluster is asked
+    /// anything.
     Run {
         /// The plugin.
         #[command(flatten)]
         plugin: Chosen,
+        /// Run the plugins of this link of the configuration.
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["plugin", "plugin_config"])]
+        link: Option<String>,
+        /// The configuration, for --link.
+        #[command(flatten)]
+        config: ConfigFile,
         /// Records as JSON lines, as `capture` writes them; '-' is standard input.
         #[arg(value_name = "RECORDS")]
         records: PathBuf,

@@ -57,6 +57,19 @@ pub struct PluginChain {
     /// By source topic. All stages share one pass over each value.
     lenses: HashMap<Arc<str>, Lenses>,
     scratch: Scratch,
+    /// What the stages do to the current batch, for an author who asks.
+    trace: Option<Vec<StageTrace>>,
+}
+
+/// A batch as one plugin of a chain leaves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageTrace {
+    /// Name of the plugin.
+    pub plugin: Arc<str>,
+    /// Name of the batch's topic behind it, before the link's naming.
+    pub topic: Arc<str>,
+    /// As in [`Processed`], with all that the plugins up to this one did.
+    pub dispositions: Vec<(usize, Disposition)>,
 }
 
 impl PluginChain {
@@ -74,6 +87,7 @@ impl PluginChain {
             docs: Docs::default(),
             lenses: HashMap::new(),
             scratch: Scratch::default(),
+            trace: None,
         })
     }
 
@@ -102,6 +116,12 @@ impl PluginChain {
             topic =
                 stage.run(&topic, &mut work).map_err(|e| chain_error(&self.set, Arc::clone(&stage.plugin.name), e))?;
             self.slots.settle();
+            if let Some(trace) = &mut self.trace {
+                let mut dispositions = Vec::new();
+                self.slots.changed().for_each(|(index, disposition)| add(&mut dispositions, index, disposition));
+                let plugin = Arc::clone(&stage.plugin.name);
+                trace.push(StageTrace { plugin, topic: Arc::clone(&topic), dispositions });
+            }
         }
         self.names.of(&topic).map_err(|reason| self.naming_error(reason))
     }
@@ -151,10 +171,8 @@ impl PluginChain {
     /// Returns the dispositions, one entry per record: its copies in order, then the record itself.
     fn dispositions(&mut self, batch: &Batch) -> Result<Vec<(usize, Disposition)>, ChainError> {
         let mut dispositions: Vec<(usize, Disposition)> = Vec::new();
-        for (index, disposition) in self.slots.drain() {
-            // A record that passes has an entry only if it goes out with copies.
-            let mut disposition = disposition.unwrap_or_else(|| Disposition::Replace(vec![OutRecord::default()]));
-            if let Disposition::Replace(records) = &mut disposition {
+        for (index, mut disposition) in self.slots.drain() {
+            if let Some(Disposition::Replace(records)) = &mut disposition {
                 let Some(original) = batch.get(index) else { continue };
                 for record in records {
                     self.names.finish(record, original.key).map_err(|reason| {
@@ -164,10 +182,7 @@ impl PluginChain {
                     })?;
                 }
             }
-            match (dispositions.last_mut(), disposition) {
-                (Some((last, before)), disposition) if *last == index => join(before, disposition),
-                (_, disposition) => dispositions.push((index, disposition)),
-            }
+            add(&mut dispositions, index, disposition);
         }
         Ok(dispositions)
     }
@@ -182,6 +197,16 @@ impl PluginChain {
         for stage in &mut self.stages {
             stage.settle_output(accepted, &self.set);
         }
+    }
+}
+
+/// Adds the disposition of a slot to those of the slots before it. A record that passes has a slot
+/// here only if it goes out with copies.
+fn add(dispositions: &mut Vec<(usize, Disposition)>, index: usize, disposition: Option<Disposition>) {
+    let disposition = disposition.unwrap_or_else(|| Disposition::Replace(vec![OutRecord::default()]));
+    match (dispositions.last_mut(), disposition) {
+        (Some((last, before)), disposition) if *last == index => join(before, disposition),
+        (_, disposition) => dispositions.push((index, disposition)),
     }
 }
 
@@ -205,6 +230,17 @@ impl PluginChain {
     /// Judges a batch. The caller keeps it and may have another chain judge it too.
     pub(crate) fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Judgement, ChainError> {
         self.judge_as(batch, partitions, Purpose::Judge)
+    }
+
+    /// Judges a batch, and tells how each plugin leaves it.
+    ///
+    /// # Errors
+    /// [`ChainError`]: nothing of the batch was judged.
+    pub fn apply_traced(&mut self, batch: Batch, partitions: u32) -> Result<(Processed, Vec<StageTrace>), ChainError> {
+        self.trace = Some(Vec::new());
+        let processed = self.apply(batch, partitions);
+        let trace = self.trace.take().unwrap_or_default();
+        Ok((processed?, trace))
     }
 
     /// Judges a batch with a chain on probation or on trial: any failure of a plugin is an error at

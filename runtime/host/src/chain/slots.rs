@@ -62,6 +62,10 @@ impl RecordSlot {
     }
 }
 
+fn is_changed(slot: &RecordSlot, copies: &HashMap<usize, usize>) -> bool {
+    slot.disposition.is_some() || copies.contains_key(&slot.record)
+}
+
 impl RecordSlots {
     /// Makes one slot for each record of a batch.
     pub(super) fn reset(&mut self, records: usize) {
@@ -94,12 +98,17 @@ impl RecordSlots {
         self.list.iter()
     }
 
+    /// Returns the slots as [`RecordSlots::drain`] does, and keeps them.
+    pub(super) fn changed(&self) -> impl Iterator<Item = (usize, Option<Disposition>)> {
+        let changed = self.list.iter().filter(|slot| is_changed(slot, &self.copies));
+        changed.map(|slot| (slot.record, slot.disposition.clone()))
+    }
+
     /// Drains the slots, without records that pass and have no copies. The slots of a record are
     /// adjacent.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (usize, Option<Disposition>)> {
         let copies = &self.copies;
-        let changed = |slot: &RecordSlot| slot.disposition.is_some() || copies.contains_key(&slot.record);
-        self.list.drain(..).filter(changed).map(|slot| (slot.record, slot.disposition))
+        self.list.drain(..).filter(|slot| is_changed(slot, copies)).map(|slot| (slot.record, slot.disposition))
     }
 
     /// Returns a record as the next plugin sees it.

@@ -11,7 +11,7 @@ use strait_kafka::demo_records;
 
 use super::setup::{self, Clusters, File, PARTITIONS, QUARANTINE, TIMEOUT};
 use super::{FIRST_ORDER_MS, text};
-use crate::commands::plugin::runner::{self, Subject};
+use crate::commands::plugin::runner::{self, Detail, Subject};
 use crate::commands::{End, print};
 
 const TOPIC: &str = "orders";
@@ -60,7 +60,7 @@ fn topics(path: &Path, config: &Value, orders: &[Record]) -> Result<BTreeSet<Str
     let subject = Subject::file("own", path, config.clone());
     let chains = runner::load(&runner::engine()?, &subject)?;
     let numbered = (0..).zip(orders).map(|(offset, order)| Record { partition: 0, offset, ..order.clone() });
-    let outcomes = runner::run(&chains, &numbered.collect::<Vec<_>>())?;
+    let outcomes = runner::run(&chains, &numbered.collect::<Vec<_>>(), Detail::Outcome)?;
     let named = outcomes.into_iter().flat_map(|outcome| outcome.topics);
     Ok(named.chain([TOPIC.to_owned()]).map(|topic| format!("{PREFIX}{topic}")).collect())
 }

@@ -1,5 +1,6 @@
 //! The commands of a plugin's author: new, build, test, run, bench, capture.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -7,11 +8,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 use strait_core::Record;
+use strait_core::config::Link;
 
-use super::super::{End, print, print_message};
+use super::super::{End, link_of, print, print_message};
 use super::jsonl;
 use super::project::{self, Project};
-use super::runner::{self, Subject};
+use super::runner::{self, Detail, Outcome, Subject};
 use super::{bench, build, cases};
 use crate::cli::plugin::{AuthorCommand, Chosen, Lang};
 use crate::cli::{Output, plugin};
@@ -28,7 +30,17 @@ pub fn run(command: &AuthorCommand) -> End {
         AuthorCommand::New { lang, name } => new(*lang, name),
         AuthorCommand::Build(project) => make(project),
         AuthorCommand::Test { project, update, case } => test(project, case.as_deref(), *update),
-        AuthorCommand::Run { plugin, records, changes } => replay(plugin, records, *changes),
+        AuthorCommand::Run { plugin, link: None, records, changes, .. } => replay(plugin, records, *changes),
+        AuthorCommand::Run { link: Some(name), config, records, changes, .. } => {
+            let loaded = match super::super::load(config) {
+                Ok(loaded) => loaded,
+                Err(end) => return end,
+            };
+            match link_of(&loaded, name) {
+                Ok(link) => replay_link(&loaded, link, records, *changes),
+                Err(end) => return end,
+            }
+        }
         AuthorCommand::Bench { plugin, records, seconds, output } => {
             measure(plugin, records.as_deref(), *seconds, *output)
         }
@@ -74,10 +86,25 @@ fn replay(chosen: &Chosen, records: &Path, changes: bool) -> Result<End, String>
     let subject = subject(chosen)?;
     let lines = read(records)?;
     let chains = runner::load(&runner::engine()?, &subject)?;
-    let outcomes = runner::run(&chains, &lines)?;
+    Ok(show(&runner::run(&chains, &lines, Detail::Outcome)?, changes))
+}
+
+/// Runs records through all plugins of a link.
+fn replay_link(loaded: &Loaded, link: &Link, records: &Path, changes: bool) -> Result<End, String> {
+    let lines = read(records)?;
+    let selector = link.selector().map_err(|error| error.to_string())?;
+    let topics: BTreeSet<&str> = lines.iter().map(|record| record.topic.as_str()).collect();
+    for topic in topics.into_iter().filter(|topic| !selector.selects(topic)) {
+        print_message(&format!("the link does not copy topic '{topic}' (topics, topics_exclude); shown all the same"));
+    }
+    let chains = runner::load_chain(&runner::engine()?, compose::chain(loaded, link))?;
+    Ok(show(&runner::run(&chains, &lines, Detail::Stages)?, changes))
+}
+
+fn show(outcomes: &[Outcome], changes: bool) -> End {
     let shown = outcomes.iter().filter(|outcome| !changes || !outcome.unchanged);
     let text: String = shown.map(|outcome| format!("{}\n", outcome.json)).collect();
-    Ok(print(&text))
+    print(&text)
 }
 
 fn measure(chosen: &Chosen, records: Option<&Path>, seconds: u64, output: Output) -> Result<End, String> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use strait_core::Record;
 use strait_core::batch::Batch;
 use strait_flow::millis;
+use strait_flow::ports::Chain;
 
 use super::runner::{self, Subject};
 
@@ -66,7 +67,10 @@ pub fn run(subject: &Subject, records: &[Record], seconds: u64) -> Result<Figure
         let began = Instant::now();
         let mut kept = Vec::with_capacity(copies.len());
         for batch in copies {
-            kept.push(runner::judge(&mut chain, batch, partitions)?);
+            // Nothing precedes a round: its records are the whole log.
+            let ready = runner::warm_up(&mut chain, &batch, &[], partitions);
+            let judged = ready.and_then(|()| chain.apply(batch, partitions));
+            kept.push(judged.map_err(|error| error.to_string())?);
         }
         let took = began.elapsed();
         if warm {

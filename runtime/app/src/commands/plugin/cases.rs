@@ -10,7 +10,7 @@ use serde_json::Value;
 use strait_host::HostEngine;
 
 use super::jsonl;
-use super::runner::{self, Subject};
+use super::runner::{self, Detail, Subject};
 
 /// The files of a test case.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Case {
             Ok(chains) => chains,
             Err(error) => return Ok(Some(format!("  it does not load: {error}\n"))),
         };
-        let outcomes = match runner::run(&chains, &lines) {
+        let outcomes = match runner::run(&chains, &lines, Detail::Outcome) {
             Ok(outcomes) => outcomes,
             Err(error) => return Ok(Some(format!("  it broke: {error}\n"))),
         };

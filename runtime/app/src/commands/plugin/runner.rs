@@ -1,5 +1,5 @@
-//! Runs one plugin over the records of a file, as the only plugin of a link: in the same host,
-//! without a broker.
+//! Runs one plugin as the only one of a link, or all plugins of a link, over the records of a file:
+//! in the same host, without a broker.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,10 @@ use strait_core::batch::{Batch, BatchBuilder, TimestampType};
 use strait_core::edit::{Content, Disposition, OutRecord, Processed, Reject, Route};
 use strait_core::offset::{LeaderEpoch, SourceOffset};
 use strait_core::topic::{PartitionKey, TopicId};
-use strait_flow::ports::{Chain, ChainFactory};
+use strait_flow::ports::{Chain, ChainError};
 use strait_host::{
-    ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, PluginSource, PluginSpec, TopicNaming, bundled_names,
+    ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, PluginChain, PluginSource, PluginSpec, StageTrace,
+    TopicNaming, bundled_names,
 };
 
 use super::jsonl::{self, form, member, quoted};
@@ -21,6 +22,8 @@ use crate::compiler::own_process;
 
 /// Most records of one call of `Chain::apply`. A fetch has about as many.
 const BATCH_RECORDS_MAX: usize = 500;
+/// How often stateful plugins are warmed up for one batch, beyond once for each of its records.
+const WARM_UPS_MAX: usize = 8;
 /// Least number of partitions that the topics seem to have.
 const PARTITIONS_MIN: i32 = 6;
 
@@ -92,11 +95,18 @@ pub fn load(engine: &HostEngine, subject: &Subject) -> Result<Arc<HostChains>, S
         target: "target".to_owned(),
         target_region: Some("target-region".to_owned()),
     };
-    let mut plugin = PluginSpec::new(&subject.name, subject.source.clone(), subject.config.clone());
+    let plugin = PluginSpec::new(&subject.name, subject.source.clone(), subject.config.clone());
+    load_chain(engine, ChainSpec { plugins: vec![plugin], link, naming: TopicNaming::Identity })
+}
+
+/// Loads the plugins of a link.
+///
+/// # Errors
+/// Which does not load, and why.
+pub fn load_chain(engine: &HostEngine, mut spec: ChainSpec) -> Result<Arc<HostChains>, String> {
     // The records are the author's own, and without the plugin's words a mistake in it could not be
     // found.
-    plugin.show_guest_messages = true;
-    let spec = ChainSpec { plugins: vec![plugin], link, naming: TopicNaming::Identity };
+    spec.plugins.iter_mut().for_each(|plugin| plugin.show_guest_messages = true);
     HostChains::load(engine, spec).map_err(|error| error.to_string())
 }
 
@@ -107,35 +117,79 @@ pub fn partitions(records: &[Record]) -> u32 {
     u32::try_from(most.max(PARTITIONS_MIN)).unwrap_or(1)
 }
 
+/// Whether the outcome of a record says what each plugin did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The outcome alone.
+    Outcome,
+    /// The plugins one by one, and the outcome.
+    Stages,
+}
+
 /// Runs the records in order through a fresh chain. Returns one outcome per record.
 ///
 /// # Errors
-/// Where and how the plugin failed.
-pub fn run(chains: &HostChains, records: &[Record]) -> Result<Vec<Outcome>, String> {
-    let mut chain = chains.chain().map_err(|error| error.to_string())?;
+/// Where and how a plugin failed.
+pub fn run(chains: &HostChains, records: &[Record], detail: Detail) -> Result<Vec<Outcome>, String> {
+    let mut chain = chains.plugin_chain().map_err(|error| error.to_string())?;
     let partitions = partitions(records);
     let mut outcomes = Vec::with_capacity(records.len());
     for batch in batches(records) {
-        let processed = judge(&mut *chain, batch, partitions)?;
-        push_outcomes(&processed, &mut outcomes);
+        let log = records.get(..outcomes.len()).unwrap_or_default();
+        let (processed, trace) = judge(&mut chain, &batch, log, partitions)?;
+        push_outcomes(&processed, (detail == Detail::Stages).then_some(&trace), &mut outcomes);
     }
     Ok(outcomes)
 }
 
-/// Has the chain judge a batch. Before the first record of a partition there was nothing: that is
-/// the whole log that a stateful plugin sees.
-///
-/// # Errors
-/// Where the plugin broke, and how.
-pub fn judge(chain: &mut dyn Chain, batch: Batch, partitions: u32) -> Result<Processed, String> {
-    if let Some(first) = batch.first_offset() {
-        let (topic, topic_id) = (Arc::clone(batch.topic()), TopicId::UNKNOWN);
-        let place = PartitionKey { topic, topic_id, partition: batch.partition() };
-        if !chain.warm_up_needed(&place, first, partitions).is_empty() {
-            chain.warmed_up(&place, first);
+/// Has the chain judge a batch as a lane does: a stateful plugin that breaks loses its state, is
+/// shown the log again, and judges the batch without the records that are guilty by then.
+fn judge(
+    chain: &mut PluginChain,
+    batch: &Batch,
+    log: &[Record],
+    partitions: u32,
+) -> Result<(Processed, Vec<StageTrace>), String> {
+    let mut attempts = batch.len() + WARM_UPS_MAX;
+    loop {
+        let judged = warm_up(chain, batch, log, partitions);
+        match judged.and_then(|()| chain.apply_traced(batch.clone(), partitions)) {
+            Err(error) if error.needs_warm_up() && attempts > 0 => attempts -= 1,
+            judged => return judged.map_err(|error| error.to_string()),
         }
     }
-    chain.apply(batch, partitions).map_err(|error| error.to_string())
+}
+
+/// Shows the chain the log before a batch, as far as it asks for that. Before the first record of a
+/// partition there is nothing.
+///
+/// # Errors
+/// A plugin broke on the log.
+pub fn warm_up(chain: &mut PluginChain, batch: &Batch, log: &[Record], partitions: u32) -> Result<(), ChainError> {
+    let Some(first) = batch.first_offset() else { return Ok(()) };
+    let (topic, topic_id) = (Arc::clone(batch.topic()), TopicId::UNKNOWN);
+    let place = PartitionKey { topic, topic_id, partition: batch.partition() };
+    let asked = chain.warm_up_needed(&place, first, partitions);
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let of_partition = |record: &&Record| *record.topic == *place.topic && record.partition == place.partition;
+    let log: Vec<&Record> = log.iter().filter(of_partition).collect();
+    let times = batch.iter().map(|record| record.timestamp_ms).filter(|time_ms| *time_ms > 0);
+    let time_ms = times.min().unwrap_or(0);
+    let from = asked.iter().map(|asked| {
+        let by_offset = first.0.saturating_sub(i64::from(asked.records));
+        let since_ms = time_ms.saturating_sub_unsigned(asked.ms).max(0);
+        let by_time = log.iter().find(|record| asked.ms > 0 && record.timestamp_ms >= since_ms);
+        by_time.map_or(by_offset, |record| by_offset.max(record.offset))
+    });
+    let from = from.min().unwrap_or(first.0);
+    let shown: Vec<Record> = log.into_iter().filter(|record| record.offset >= from).cloned().collect();
+    for batch in batches(&shown) {
+        chain.warm_up(&batch, first, partitions)?;
+    }
+    chain.warmed_up(&place, first);
+    Ok(())
 }
 
 /// Groups the records into batches as a reader fetches them: runs of one partition.
@@ -158,42 +212,65 @@ pub fn batches(records: &[Record]) -> Vec<Batch> {
     .collect()
 }
 
-fn push_outcomes(processed: &Processed, outcomes: &mut Vec<Outcome>) {
+fn push_outcomes(processed: &Processed, trace: Option<&Vec<StageTrace>>, outcomes: &mut Vec<Outcome>) {
     let mut dispositions = processed.dispositions.iter().peekable();
-    let renamed = *processed.target_topic != **processed.batch.topic();
+    let (topic, target_topic) = (processed.batch.topic(), &*processed.target_topic);
+    let renamed = *target_topic != **topic;
     for (index, record) in processed.batch.iter().enumerate() {
         let disposition = dispositions.next_if(|(at, _)| *at == index).map(|(_, disposition)| disposition);
-        let mut topics = Vec::new();
-        let fate = match disposition {
-            None if renamed => {
-                topics.push(processed.target_topic.to_string());
-                member("pass", &format!("{{{}}}", member("topic", &quoted(&processed.target_topic))))
-            }
-            None => {
-                topics.push(processed.target_topic.to_string());
-                member("pass", "{}")
-            }
-            Some(Disposition::Drop) => member("drop", "{}"),
-            Some(Disposition::Reject(reject)) => member("reject", &refusal(reject)),
-            Some(Disposition::Halt(reject)) => member("halt", &refusal(reject)),
+        let topics = match disposition {
+            None => vec![target_topic.to_owned()],
             Some(Disposition::Replace(records)) => {
-                let topic = |out: &OutRecord| out.topic.as_deref().unwrap_or(&processed.target_topic).to_owned();
-                topics.extend(records.iter().map(topic));
-                let sent: Vec<String> = records.iter().map(|out| sent(out, renamed, &processed.target_topic)).collect();
-                member("send", &format!("[{}]", sent.join(",")))
+                records.iter().map(|out| out.topic.as_deref().unwrap_or(target_topic).to_owned()).collect()
             }
+            Some(_) => Vec::new(),
         };
-        let place = [
-            member("topic", &quoted(processed.batch.topic())),
+        let mut members = vec![
+            member("topic", &quoted(topic)),
             member("partition", &processed.batch.partition().to_string()),
             member("offset", &record.offset.0.to_string()),
         ];
-        outcomes.push(Outcome {
-            json: format!("{{{},{fate}}}", place.join(",")),
-            unchanged: disposition.is_none() && !renamed,
-            topics,
-        });
+        members.extend(trace.map(|trace| member("stages", &stages(trace, topic, index))));
+        members.push(fate(disposition, renamed, target_topic));
+        let unchanged = disposition.is_none() && !renamed;
+        outcomes.push(Outcome { json: format!("{{{}}}", members.join(",")), unchanged, topics });
     }
+}
+
+/// Returns what became of a record, as a member.
+fn fate(disposition: Option<&Disposition>, renamed: bool, target_topic: &str) -> String {
+    match disposition {
+        None if renamed => member("pass", &format!("{{{}}}", member("topic", &quoted(target_topic)))),
+        None => member("pass", "{}"),
+        Some(Disposition::Drop) => member("drop", "{}"),
+        Some(Disposition::Reject(reject)) => member("reject", &refusal(reject)),
+        Some(Disposition::Halt(reject)) => member("halt", &refusal(reject)),
+        Some(Disposition::Replace(records)) => {
+            let sent: Vec<String> = records.iter().map(|out| sent(out, renamed, target_topic)).collect();
+            member("send", &format!("[{}]", sent.join(",")))
+        }
+    }
+}
+
+/// Returns how each plugin leaves a record, up to the one that lets it go no further. What the
+/// plugin leaves as it was passes.
+fn stages(trace: &[StageTrace], source_topic: &str, index: usize) -> String {
+    let mut stages = Vec::new();
+    let (mut before, mut topic_before): (Option<&Disposition>, &str) = (None, source_topic);
+    for StageTrace { plugin, topic, dispositions } in trace {
+        if matches!(before, Some(Disposition::Drop | Disposition::Reject(_) | Disposition::Halt(_))) {
+            break;
+        }
+        let at = dispositions.binary_search_by_key(&index, |(at, _)| *at).ok();
+        let now = at.and_then(|at| dispositions.get(at)).map(|(_, disposition)| disposition);
+        let fate = match now == before {
+            true => fate(None, **topic != *topic_before, topic),
+            false => fate(now, **topic != *source_topic, topic),
+        };
+        stages.push(format!("{{{},{fate}}}", member("plugin", &quoted(plugin))));
+        (before, topic_before) = (now, &**topic);
+    }
+    format!("[{}]", stages.join(","))
 }
 
 fn refusal(reject: &Reject) -> String {
