@@ -202,3 +202,27 @@ fn a_stateful_plugin_that_breaks_is_shown_the_records_before_again() {
     assert_eq!(all, [some(""), some("a"), some(""), some("a,b"), None, some("b,c")]);
     assert!(lines[4].contains(r#""reject":{"code":"plugin-trap""#) && lines[4].contains("a record with the key panic"));
 }
+
+#[test]
+fn the_sdk_of_a_project_is_brought_up_to_date_and_says_what_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = strait(dir.path(), &[&["plugin"], args].concat(), &[]);
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    assert_eq!(run(&["new", "--lang", "wat", "mine"]).0, Some(0));
+    let (code, said) = run(&["update", "mine"]);
+    assert!(code == Some(0) && said.starts_with("the SDK is up to date: "), "{said}");
+    let edited = dir.path().join("mine/sdk/wit/plugin.wit");
+    std::fs::write(&edited, "edited").unwrap();
+    let (code, said) = run(&["update", "mine"]);
+    assert!(code == Some(1) && said.contains("edited by hand") && said.contains("sdk/wit/plugin.wit"), "{said}");
+    assert_eq!(std::fs::read_to_string(&edited).unwrap(), "edited");
+    let (code, said) = run(&["update", "mine", "--force"]);
+    assert!(code == Some(0) && said.contains("\n  changed  sdk/wit/plugin.wit\n"), "{said}");
+    assert!(std::fs::read_to_string(&edited).unwrap().contains("package strait:plugin"));
+    std::fs::write(dir.path().join("mine/strait-plugin.toml"), "name = \"mine\"\nbuild = { command = [\"make\"] }\n")
+        .unwrap();
+    let (code, said) = run(&["update", "mine"]);
+    assert!(code == Some(1) && said.contains("names no lang"), "{said}");
+}

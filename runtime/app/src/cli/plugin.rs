@@ -24,6 +24,18 @@ pub enum AuthorCommand {
     /// Packages from registries are installed into the project's folder .strait and nowhere else. A
     /// tool that the machine must have is named when it is missing.
     Build(Project),
+    /// Bring the SDK in a project up to date with this program, and print what changed.
+    ///
+    /// Files that are not of the SDK stay as they are. Refused if a file of the SDK was edited by
+    /// hand.
+    Update {
+        /// The project.
+        #[command(flatten)]
+        project: Project,
+        /// Replace files of the SDK that were edited by hand.
+        #[arg(long)]
+        force: bool,
+    },
     /// Run the test cases of a project: NAME.jsonl goes in, NAME.expected.jsonl must come out.
     Test {
         /// The project.

@@ -14,7 +14,7 @@ use super::super::{End, link_of, print, print_message};
 use super::jsonl;
 use super::project::{self, Project};
 use super::runner::{self, Detail, Outcome, Subject};
-use super::{bench, build, cases};
+use super::{bench, build, cases, sdk};
 use crate::cli::plugin::{AuthorCommand, Chosen, Lang};
 use crate::cli::{Output, plugin};
 use crate::compose;
@@ -29,6 +29,7 @@ pub fn run(command: &AuthorCommand) -> End {
     let done = match command {
         AuthorCommand::New { lang, name } => new(*lang, name),
         AuthorCommand::Build(project) => make(project),
+        AuthorCommand::Update { project, force } => update(project, *force),
         AuthorCommand::Test { project, update, case } => test(project, case.as_deref(), *update),
         AuthorCommand::Run { plugin, link: None, records, changes, .. } => replay(plugin, records, *changes),
         AuthorCommand::Run { link: Some(name), config, records, changes, .. } => {
@@ -73,6 +74,23 @@ fn make(args: &plugin::Project) -> Result<End, String> {
     Ok(print(&wasm.display().to_string()))
 }
 
+fn update(args: &plugin::Project, force: bool) -> Result<End, String> {
+    let project = Project::open(&args.folder).map_err(|error| error.to_string())?;
+    let lang = project.recipe.lang();
+    let lang = lang.ok_or_else(|| format!("{} names no lang, so the project has no SDK", project::FILE))?;
+    let folder = project.folder.join(sdk::FOLDER);
+    let done = sdk::update(&folder, lang, force).map_err(|error| error.to_string())?;
+    let lists = [("added", &done.added), ("changed", &done.changed), ("removed", &done.removed)];
+    let lines: Vec<String> = lists
+        .iter()
+        .flat_map(|(verb, paths)| paths.iter().map(move |path| format!("  {verb:<9}{}/{path}\n", sdk::FOLDER)))
+        .collect();
+    if lines.is_empty() {
+        return Ok(print(&format!("the SDK is up to date: {}", done.to)));
+    }
+    Ok(print(&format!("the SDK is updated from {} to {}\n{}", done.from, done.to, lines.concat())))
+}
+
 fn test(args: &plugin::Project, case: Option<&str>, update: bool) -> Result<End, String> {
     let project = Project::open(&args.folder).map_err(|error| error.to_string())?;
     let subject = built(&project)?;
@@ -95,7 +113,8 @@ fn replay_link(loaded: &Loaded, link: &Link, records: &Path, changes: bool) -> R
     let selector = link.selector().map_err(|error| error.to_string())?;
     let topics: BTreeSet<&str> = lines.iter().map(|record| record.topic.as_str()).collect();
     for topic in topics.into_iter().filter(|topic| !selector.selects(topic)) {
-        print_message(&format!("the link does not copy topic '{topic}' (topics, topics_exclude); shown all the same"));
+        let topic = jsonl::quoted(topic);
+        print_message(&format!("the link does not copy topic {topic} (topics, topics_exclude); shown all the same"));
     }
     let chains = runner::load_chain(&runner::engine()?, compose::chain(loaded, link))?;
     Ok(show(&runner::run(&chains, &lines, Detail::Stages)?, changes))

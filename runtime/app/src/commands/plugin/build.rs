@@ -39,7 +39,7 @@ pub fn build(project: &Project) -> Result<PathBuf, BuildError> {
     }
     let lang = match &project.recipe {
         Recipe::Lang(lang) => *lang,
-        Recipe::Command(words) => {
+        Recipe::Command { words, .. } => {
             let (program, arguments) = words.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
             run(Command::new(program).args(arguments).current_dir(&project.folder))?;
             return built(wasm);

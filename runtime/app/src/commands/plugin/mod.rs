@@ -7,6 +7,7 @@ mod cases;
 pub mod jsonl;
 mod project;
 pub mod runner;
+mod sdk;
 mod tools;
 
 use std::path::Path;

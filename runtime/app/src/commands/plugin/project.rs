@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::sdk;
 use crate::cli::plugin::Lang;
 
 /// The manifest, which makes a folder a project.
@@ -41,6 +42,9 @@ pub enum ProjectError {
         /// The fault.
         message: String,
     },
+    /// Files of the SDK were edited by hand, or it is not known whether they were.
+    #[error("{0}")]
+    Edited(String),
     /// The name is not valid.
     #[error("'{0}' cannot be a plugin's name: lower-case letters, digits and '-', beginning with a letter")]
     Name(String),
@@ -73,7 +77,23 @@ pub enum Recipe {
     /// By the built-in recipe of this language.
     Lang(Lang),
     /// By a command, run in the project's folder. It must write the plugin to [`Project::wasm`].
-    Command(Vec<String>),
+    Command {
+        /// The command and its arguments.
+        words: Vec<String>,
+        /// The language whose SDK the project has, if the manifest names one.
+        lang: Option<Lang>,
+    },
+}
+
+impl Recipe {
+    /// Returns the language whose SDK the project has.
+    #[must_use]
+    pub fn lang(&self) -> Option<Lang> {
+        match self {
+            Self::Lang(lang) => Some(*lang),
+            Self::Command { lang, .. } => *lang,
+        }
+    }
 }
 
 /// A project on disk.
@@ -105,7 +125,7 @@ impl Project {
         check_name(&manifest.name)?;
         let recipe = match (manifest.build, manifest.lang) {
             (Some(build), _) if build.command.is_empty() => return Err(wrong("build.command is empty".to_owned())),
-            (Some(build), _) => Recipe::Command(build.command),
+            (Some(build), lang) => Recipe::Command { words: build.command, lang },
             (None, Some(lang)) => Recipe::Lang(lang),
             (None, None) => return Err(wrong("give lang, or command under [build]".to_owned())),
         };
@@ -132,10 +152,8 @@ impl Project {
     /// # Errors
     /// [`ProjectError::File`].
     pub fn ensure_sdk(&self, lang: Lang) -> Result<(), ProjectError> {
-        if self.folder.join("sdk").is_dir() {
-            return Ok(());
-        }
-        write_sdk(&self.folder, lang)
+        let folder = self.folder.join(sdk::FOLDER);
+        if folder.is_dir() { Ok(()) } else { sdk::write(&folder, lang) }
     }
 }
 
@@ -163,7 +181,7 @@ pub fn create(parent: &Path, name: &str, lang: Lang) -> Result<PathBuf, ProjectE
         write(&folder.join(path), &own(text))?;
     }
     write(&folder.join(".gitignore"), "/.strait/\n/build/\n")?;
-    write_sdk(&folder, lang)?;
+    sdk::write(&folder.join(sdk::FOLDER), lang)?;
     Ok(folder)
 }
 
@@ -171,65 +189,6 @@ pub fn create(parent: &Path, name: &str, lang: Lang) -> Result<PathBuf, ProjectE
 #[must_use]
 pub fn snake(name: &str) -> String {
     name.replace('-', "_")
-}
-
-fn write_sdk(folder: &Path, lang: Lang) -> Result<(), ProjectError> {
-    let sdk = folder.join("sdk");
-    write(&sdk.join("wit/plugin.wit"), embedded_file(interface(lang)))?;
-    let source: &'static str = match lang {
-        Lang::Rust => return write_rust_sdk(&sdk),
-        Lang::Go => "plugins/sdk/go",
-        Lang::Js | Lang::Ts => "plugins/sdk/js",
-        Lang::Python => "plugins/sdk/python",
-        Lang::C => "plugins/sdk/c",
-        // Only the interface.
-        Lang::Wat => return Ok(()),
-    };
-    for (path, text) in embedded_under(source) {
-        write(&sdk.join(path), text)?;
-    }
-    Ok(())
-}
-
-/// Returns the interface that the SDK of a language is written for.
-fn interface(lang: Lang) -> &'static str {
-    match lang {
-        Lang::Rust => "wit/v0.2/plugin.wit",
-        _ => "wit/v0.1/plugin.wit",
-    }
-}
-
-/// Writes the Rust SDK. In the repository it is part of a workspace and beside the interface; its
-/// copy names its dependencies itself.
-fn write_rust_sdk(sdk: &Path) -> Result<(), ProjectError> {
-    for (path, text) in embedded_under("plugins/sdk/rust") {
-        let text = match path {
-            "Cargo.toml" => standalone(text),
-            _ => text.replace("../../../wit/v0.2", "wit"),
-        };
-        write(&sdk.join(path), &text)?;
-    }
-    Ok(())
-}
-
-/// Returns a manifest with the workspace's values in place of references to them.
-fn standalone(manifest: &str) -> String {
-    let workspace: toml::Table = embedded_file("plugins/Cargo.toml").parse().unwrap_or_default();
-    let section = |name: &str| workspace.get("workspace").and_then(|w| w.get(name)).and_then(toml::Value::as_table);
-    let package = section("package");
-    let dependencies = section("dependencies");
-    let mut out = String::new();
-    for line in manifest.lines() {
-        let inherited = line.split_once(".workspace = true").map(|(name, _)| name.trim());
-        let value = inherited.and_then(|name| package?.get(name).or_else(|| dependencies?.get(name)));
-        match (inherited, value) {
-            (Some(name), Some(value)) => out.push_str(&format!("{name} = {value}\n")),
-            // Lints stay with the workspace.
-            _ if line.trim() == "workspace = true" || line.trim() == "[lints]" => {}
-            _ => out.push_str(&format!("{line}\n")),
-        }
-    }
-    out
 }
 
 fn check_name(name: &str) -> Result<(), ProjectError> {
@@ -240,23 +199,28 @@ fn check_name(name: &str) -> Result<(), ProjectError> {
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> Result<(), ProjectError> {
+/// Writes a file and creates its folders.
+///
+/// # Errors
+/// [`ProjectError::File`].
+pub fn write(path: &Path, text: &str) -> Result<(), ProjectError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| of(folder, error))?;
     }
     fs::write(path, text).map_err(|error| of(path, error))
 }
 
-fn of(path: &Path, error: std::io::Error) -> ProjectError {
+/// Returns the error of a file.
+pub fn of(path: &Path, error: std::io::Error) -> ProjectError {
     ProjectError::File { path: path.display().to_string(), error }
 }
 
 /// Returns the embedded files below a folder, by their path from it.
-fn embedded_under(folder: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+pub fn embedded_under(folder: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
     EMBEDDED.iter().filter_map(move |(path, text)| Some((path.strip_prefix(folder)?.strip_prefix('/')?, *text)))
 }
 
 /// Returns an embedded file; empty where there is none, which the tests of `new` would find.
-fn embedded_file(path: &str) -> &'static str {
+pub fn embedded_file(path: &str) -> &'static str {
     EMBEDDED.iter().find(|(name, _)| *name == path).map_or("", |(_, text)| text)
 }
