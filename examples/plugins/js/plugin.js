@@ -5,6 +5,7 @@ import { Change, DROP, Effect, plugin } from "strait-plugin";
 // Indexes of the requested fields in `needs`.
 const EMAIL = 0;
 const REGION = 1;
+/** @type {Record<string, string>} */
 const ROUTES = { eu: "orders-eu", us: "orders-us" };
 const EFFECTS = Effect.DROP | Effect.FIELD | Effect.TOPIC;
 
@@ -23,16 +24,25 @@ class TidyOrders {
     },
   };
 
+  /**
+   * @param {{ test_prefix?: string }} config
+   * @param {import("strait-plugin").Link} link
+   */
   constructor(config, link) {
     this.testPrefix = config.test_prefix ?? "test-";
   }
 
+  /**
+   * @param {string} topic
+   * @param {number} partitions
+   */
   openTopic(topic, partitions) {
     if (!topic.startsWith("orders")) return null;
     const fields = ["$.customer.email", "$.region"];
     return { needs: { key: true, fields, effects: EFFECTS, outputTopics: Object.values(ROUTES) } };
   }
 
+  /** @param {import("strait-plugin").Record} record */
   onRecord(record) {
     if (record.keyText?.startsWith(this.testPrefix)) return DROP;
     const change = new Change();

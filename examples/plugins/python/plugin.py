@@ -1,6 +1,8 @@
 """Drops test orders, redacts the customer's e-mail, routes by region."""
 
-from strait import DROP, DROP_RECORD, FIELD, TOPIC, Change, Needs, Plugin, export
+from typing import Any
+
+from strait import DROP, DROP_RECORD, FIELD, TOPIC, Action, Change, Link, Needs, Plugin, Record, export
 
 # Indexes of the requested fields in Needs.
 EMAIL, REGION = 0, 1
@@ -20,16 +22,16 @@ class TidyOrders(Plugin):
         "additionalProperties": False,
     }
 
-    def __init__(self, config, link):
+    def __init__(self, config: dict[str, Any], link: Link) -> None:
         self.test_prefix = config.get("test_prefix", "test-").encode()
 
-    def open_topic(self, topic, partitions):
+    def open_topic(self, topic: str, partitions: int) -> Needs | None:
         if not topic.startswith("orders"):
             return None
         fields = ["$.customer.email", "$.region"]
         return Needs(key=True, fields=fields, effects=self.effects, output_topics=list(ROUTES.values()))
 
-    def on_record(self, record):
+    def on_record(self, record: Record) -> Action:
         if (record.key or b"").startswith(self.test_prefix):
             return DROP_RECORD
         change = Change()

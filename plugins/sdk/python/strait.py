@@ -6,6 +6,8 @@ collects the results. Only what `Needs` requests is copied into the guest. plugi
 layout of columns and edits.
 """
 
+from __future__ import annotations
+
 import json
 from array import array
 from itertools import accumulate
@@ -14,10 +16,43 @@ from componentize_py_types import Err
 from wit_world import exports
 from wit_world.imports import host, types
 
+# True for type checkers only. They take it by its name; to import `typing` would cost memory.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from enum import Enum
+    from typing import Any
+
+    class Link:
+        """The link that the plugin runs on."""
+
+        link: str
+        source: str
+        source_region: str | None
+        target: str
+        target_region: str | None
+
+    class _Batch:
+        topic: str
+        partition: int
+        count: int
+        base_offset: int
+        columns: list[int]
+        data: bytes
+
+    class Level(Enum):
+        """Levels of `log`."""
+
+        TRACE = 0
+        DEBUG = 1
+        INFO = 2
+        WARN = 3
+        ERROR = 4
+else:
+    Link, Level = types.LinkInfo, host.Level
+
 # Effects of a plugin, for `Plugin.effects` and `Needs(effects=...)`.
 DROP, KEY, VALUE, FIELD, HEADER, TIMESTAMP, TOPIC, PARTITION, EMIT, REJECT = (1 << bit for bit in range(10))
-
-Level = host.Level
 
 _NULL = 0xFFFFFFFF
 # States of a value as a document, for `Record.value_state`; the numbers are those of column 7.
@@ -28,7 +63,7 @@ class ConfigError(Exception):
     """A mistake in the configuration: a JSON Pointer into it, and a message. Raise it in
     `__init__`."""
 
-    def __init__(self, path, message):
+    def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}")
         self.path = path
         self.message = message
@@ -37,31 +72,31 @@ class ConfigError(Exception):
 class Plugin:
     """A plugin. There is one object per lane, or one per partition if it is stateful."""
 
-    name = ""
-    version = "0.1.0"
-    description = ""
+    name: str = ""
+    version: str = "0.1.0"
+    description: str = ""
     # JSON Schema of the configuration, as a dict. The host validates it before the plugin is
     # created.
-    config_schema = {"type": ["object", "null"]}
+    config_schema: dict[str, Any] = {"type": ["object", "null"]}
     # The most that this plugin can ever do.
-    effects = 0
+    effects: int = 0
     # Whether a record that the plugin could not judge must not pass. Set it for a redactor.
-    fails_closed = False
+    fails_closed: bool = False
     # Names for `count`, and codes for `Reject`.
-    counters = []
-    reject_codes = []
+    counters: Sequence[str] = []
+    reject_codes: Sequence[str] = []
 
-    def __init__(self, config, link):
+    def __init__(self, config: Any, link: Link) -> None:
         """`config` is the configuration as Python values, with secrets resolved; `link` has link,
         source, target and regions."""
 
-    def open_topic(self, topic, partitions):
+    def open_topic(self, topic: str, partitions: int) -> Needs | Renamed | None:
         """Plans the work on a topic: returns `Needs`, `Renamed`, or None to never see it, which
         costs nothing. Called once per topic. The result must depend only on the configuration and
         the topic. An exception stops the topic's partitions with its text."""
         return None
 
-    def on_record(self, record):
+    def on_record(self, record: Record) -> Action:
         """Judges one record: returns None to pass it, or `DROP_RECORD`, a `Change` or a `Reject`.
         """
         return None
@@ -71,9 +106,23 @@ class Needs:
     """The parts of a topic's records that a plugin reads, and the effects it uses. Nothing else is
     delivered."""
 
-    def __init__(self, *, effects=0, key=False, value=False, timestamp=False, offset=False, headers=(), all_headers=False,
-                 fields=(), field_pointers=False, value_state=False, output_topics=(), value_max_bytes=0,
-                 lookback=None):
+    def __init__(
+        self,
+        *,
+        effects: int = 0,
+        key: bool = False,
+        value: bool = False,
+        timestamp: bool = False,
+        offset: bool = False,
+        headers: Iterable[str | bytes] = (),
+        all_headers: bool = False,
+        fields: Iterable[str] = (),
+        field_pointers: bool = False,
+        value_state: bool = False,
+        output_topics: Iterable[str] = (),
+        value_max_bytes: int = 0,
+        lookback: tuple[int, int] | None = None,
+    ) -> None:
         """`lookback=(records, millis)` makes the plugin stateful: one object per partition, warmed
         up from the log before it judges. The warm-up covers at most `records` offsets and, if
         `millis` is not 0, at most that age."""
@@ -109,7 +158,7 @@ class Needs:
 class Renamed:
     """Renames the topic (needs the effect TOPIC). The plugin sees its records only with `needs`."""
 
-    def __init__(self, name, needs=None):
+    def __init__(self, name: str, needs: Needs | None = None) -> None:
         self.name = name
         self.needs = needs
 
@@ -120,13 +169,19 @@ class Reject:
 
     __slots__ = ("code", "reason")
 
-    def __init__(self, code, reason=""):
+    def __init__(self, code: str, reason: str = "") -> None:
         self.code = code
         self.reason = reason
 
 
+class Drop:
+    """The type of `DROP_RECORD`."""
+
+    __slots__ = ()
+
+
 # Drops the record.
-DROP_RECORD = object()
+DROP_RECORD = Drop()
 
 
 class Change:
@@ -135,78 +190,82 @@ class Change:
 
     __slots__ = ("_edits",)
 
-    def __init__(self):
-        self._edits = []
+    def __init__(self) -> None:
+        self._edits: list[tuple[int, int, bytes | None]] = []
 
-    def key(self, key):
+    def key(self, key: str | bytes | None) -> Change:
         """Sets the key."""
         return self._add(1, 0, key)
 
-    def value(self, value):
+    def value(self, value: str | bytes | None) -> Change:
         """Sets the value; None makes a tombstone. Excludes field edits of this record."""
         return self._add(2, 0, value)
 
-    def field(self, field, value):
+    def field(self, field: Field, value: Any) -> Change:
         """Replaces a field, one of `Record.fields`, with a Python value."""
         return self._add(3, field.occurrence, json.dumps(value, ensure_ascii=False))
 
-    def field_json(self, field, text):
+    def field_json(self, field: Field, text: str | bytes) -> Change:
         """Replaces a field with JSON text."""
         return self._add(3, field.occurrence, text)
 
-    def remove_field(self, field):
+    def remove_field(self, field: Field) -> Change:
         """Removes a field: the member with its name, or the element of the array."""
         return self._add(3, field.occurrence, None)
 
-    def insert_field(self, index, value):
+    def insert_field(self, index: int, value: Any) -> Change:
         """Inserts a missing field, by its index in `Needs(fields=...)`. Its parent must exist."""
         return self._add(4, index, json.dumps(value, ensure_ascii=False))
 
-    def header(self, index, value):
+    def header(self, index: int, value: str | bytes | None) -> Change:
         """Sets the value of a header, by its index in `Record.headers`."""
         return self._add(5, index, value)
 
-    def remove_header(self, index):
+    def remove_header(self, index: int) -> Change:
         """Removes a header, by its index in `Record.headers`."""
         return self._add(6, index, b"")
 
-    def add_header(self, name, value):
+    def add_header(self, name: str | bytes, value: str | bytes | None) -> Change:
         """Appends a header."""
         name = _bytes(name)
         if value is None:
             return self._add(8, 0, name)
         return self._add(7, len(name), name + _bytes(value))
 
-    def timestamp_ms(self, timestamp_ms):
+    def timestamp_ms(self, timestamp_ms: int) -> Change:
         """Sets the timestamp, in milliseconds since the Unix epoch."""
         return self._add(9, 0, timestamp_ms.to_bytes(8, "little", signed=True))
 
-    def topic(self, topic):
+    def topic(self, topic: str) -> Change:
         """Sends the record to a topic that `Needs(output_topics=...)` allows. The partition follows
         the key."""
         return self._add(10, 0, topic)
 
-    def partition(self, partition):
+    def partition(self, partition: int) -> Change:
         """Sends the record to this partition."""
         return self._add(11, partition, b"")
 
-    def partition_by(self, data):
+    def partition_by(self, data: str | bytes) -> Change:
         """Sends the record to the partition that Kafka's default partitioner picks for these bytes.
         """
         return self._add(12, 0, data)
 
-    def emit(self):
+    def emit(self) -> Change:
         """Sends a copy with the changes so far. Further changes start again from the original,
         which is sent too unless `drop_original` ends the change."""
         return self._add(14, 0, b"")
 
-    def drop_original(self):
+    def drop_original(self) -> Change:
         """Drops the original after the copies that `emit` sent. Must be the last change."""
         return self._add(0, 0, b"")
 
-    def _add(self, op, arg, data):
-        self._edits.append((op, arg, data.encode() if type(data) is str else data))
+    def _add(self, op: int, arg: int, data: str | bytes | None) -> Change:
+        self._edits.append((op, arg, data.encode() if isinstance(data, str) else data))
         return self
+
+
+# What `on_record` returns.
+Action = Change | Reject | Drop | None
 
 
 class Field:
@@ -214,7 +273,7 @@ class Field:
 
     __slots__ = ("occurrence", "json", "pointer")
 
-    def __init__(self, occurrence, text, pointer):
+    def __init__(self, occurrence: int, text: bytes, pointer: str | None) -> None:
         # Number among all fields of the record, JSON text as bytes, JSON Pointer (with
         # field_pointers) or None.
         self.occurrence = occurrence
@@ -222,7 +281,7 @@ class Field:
         self.pointer = pointer
 
     @property
-    def value(self):
+    def value(self) -> Any:
         """The field as a Python value."""
         return _parse(self.json)
 
@@ -235,55 +294,59 @@ class Record:
     # expensive.
     __slots__ = ("_batch", "_index", "_count", "_columns", "_keys", "_values", "_first", "_texts", "_pointers")
 
-    def __init__(self, batch):
+    def __init__(self, batch: _Batch) -> None:
         self._batch = batch
         self._index = 0
         self._columns = _Columns(batch)
         # From the column itself: open_topic is not called again on an instance that replaces a
         # broken one.
         self._count = self._columns.bytes_of(8) // 4 // (batch.count or 1)
-        self._keys = self._values = self._first = self._texts = self._pointers = None
+        self._keys: list[bytes | None] | None = None
+        self._values: list[bytes | None] | None = None
+        self._first: list[int] | None = None
+        self._texts: list[bytes] = []
+        self._pointers: list[bytes] | None = None
 
     @property
-    def topic(self):
+    def topic(self) -> str:
         """The source topic, or the name that an earlier plugin of the chain gave it."""
         return self._batch.topic
 
     @property
-    def partition(self):
+    def partition(self) -> int:
         """The source partition."""
         return self._batch.partition
 
     @property
-    def offset(self):
+    def offset(self) -> int:
         """The source offset. Needs `offset`."""
         return self._batch.base_offset + self._columns.numbers(1, "I", "offset")[self._index]
 
     @property
-    def timestamp_ms(self):
+    def timestamp_ms(self) -> int:
         """Milliseconds since the Unix epoch, or -1 if there is none. Needs `timestamp`."""
         return self._columns.numbers(2, "q", "timestamp")[self._index]
 
     @property
-    def key(self):
+    def key(self) -> bytes | None:
         """Bytes, or None for a null key. Needs `key`."""
         if self._keys is None:
             self._keys = self._columns.runs(3, 4, "key")
         return self._keys[self._index]
 
     @property
-    def value(self):
+    def value(self) -> bytes | None:
         """Bytes, or None for a tombstone. Needs `value`."""
         if self._values is None:
             self._values = self._columns.runs(5, 6, "value")
         return self._values[self._index]
 
     @property
-    def value_state(self):
+    def value_state(self) -> int:
         """State of the value as a document: PARSED, IS_NULL, ... Needs `value_state`."""
         return self._columns.numbers(7, "B", "value_state")[self._index]
 
-    def field_json(self, field):
+    def field_json(self, field: int) -> bytes | None:
         """Returns the JSON text, as bytes, of the first place where the path at this index matches,
         or None."""
         first = self._first or self._open_fields()
@@ -293,16 +356,16 @@ class Record:
         start = first[at]
         return None if start == first[at + 1] else self._texts[start]
 
-    def _unknown_field(self, field):
+    def _unknown_field(self, field: int) -> None:
         # The places of another record would follow.
         raise IndexError(f"field {field} is read, and the fields of this topic's needs are {self._count}")
 
-    def field(self, field):
+    def field(self, field: int) -> Any:
         """Returns the same as a Python value; None if it is missing or null."""
         text = self.field_json(field)
         return None if text is None else _parse(text)
 
-    def fields(self, field):
+    def fields(self, field: int) -> Sequence[Field]:
         """Returns every place where the path at this index matches."""
         first = self._first or self._open_fields()
         if not 0 <= field < self._count:
@@ -312,10 +375,10 @@ class Record:
         if start == end:
             return ()
         base, texts, pointers = first[base], self._texts, self._pointers
-        return [Field(at - base, texts[at], pointers and pointers[at].decode()) for at in range(start, end)]
+        return [Field(at - base, texts[at], pointers[at].decode() if pointers else None) for at in range(start, end)]
 
     @property
-    def headers(self):
+    def headers(self) -> list[tuple[bytes, bytes | None]]:
         """(name, value) of the declared headers, or all of them, in their order, as bytes. A value
         can be None. Needs `headers`."""
         columns = self._columns
@@ -323,7 +386,7 @@ class Record:
         start, end = first[self._index], first[self._index + 1]
         return list(zip(names[start:end], values[start:end]))
 
-    def _open_fields(self):
+    def _open_fields(self) -> list[int]:
         columns = self._columns
         self._texts = columns.runs(9, 10, "fields")
         self._pointers = columns.pointers()
@@ -336,44 +399,44 @@ class _Columns:
 
     __slots__ = ("_data", "_places", "_lists")
 
-    def __init__(self, batch):
+    def __init__(self, batch: _Batch) -> None:
         directory = batch.columns
         self._data = batch.data
         self._places = {
             directory[at]: (directory[at + 1], directory[at + 1] + directory[at + 2]) for at in range(0, len(directory), 3)
         }
-        self._lists = {}
+        self._lists: dict[int, Any] = {}
 
-    def bytes_of(self, number):
+    def bytes_of(self, number: int) -> int:
         """Returns the size of a column, or 0 if it was not requested."""
         start, end = self._places.get(number, (0, 0))
         return end - start
 
-    def numbers(self, number, kind, what):
+    def numbers(self, number: int, kind: str, what: str) -> array[int]:
         """Returns a column of integers."""
-        known = self._lists.get(number)
+        known: array[int] | None = self._lists.get(number)
         if known is None:
             known = array(kind)
             known.frombytes(self._part(number, what))
             self._lists[number] = known
         return known
 
-    def sums(self, number, what):
+    def sums(self, number: int, what: str) -> list[int]:
         """Returns the prefix sums of a column of counts."""
-        known = self._lists.get(-number)
+        known: list[int] | None = self._lists.get(-number)
         if known is None:
             known = self._lists[-number] = list(accumulate(self.numbers(number, "I", what), initial=0))
         return known
 
-    def runs(self, lengths, data, what):
+    def runs(self, lengths: int, data: int, what: str) -> list[Any]:
         """Returns the byte strings of a column; None is null."""
-        known = self._lists.get(data)
+        known: list[Any] | None = self._lists.get(data)
         if known is None:
             part = self._part(data, what)
             known = self._lists[data] = _cut(part, self.numbers(lengths, "i", what), 0)
         return known
 
-    def pointers(self):
+    def pointers(self) -> list[Any] | None:
         """Returns the pointer of every occurrence, or None if they were not requested. Lengths and
         bytes share one column."""
         if 11 not in self._places:
@@ -383,19 +446,19 @@ class _Columns:
         lengths.frombytes(part[:4 * count])
         return _cut(part, lengths, 4 * count)
 
-    def _part(self, number, what):
+    def _part(self, number: int, what: str) -> bytes:
         place = self._places.get(number)
         if place is None:
             raise LookupError(f"the plugin reads {what}, but its Needs do not request it")
         return self._data[place[0]:place[1]]
 
 
-def _cut(part, lengths, start):
+def _cut(part: bytes, lengths: array[int], start: int) -> list[Any]:
     """Cuts consecutive byte strings; a length of -1 is null."""
     if -1 not in lengths:
         ends = list(accumulate(lengths, initial=start))
         return [part[a:b] for a, b in zip(ends, ends[1:])]
-    pieces = []
+    pieces: list[bytes | None] = []
     for length in lengths:
         if length < 0:
             pieces.append(None)
@@ -405,7 +468,7 @@ def _cut(part, lengths, start):
     return pieces
 
 
-def _parse(text):
+def _parse(text: bytes) -> Any:
     """Converts JSON text, as bytes, to a Python value. A string without escapes, by far the most
     common case, needs no parser."""
     if text[:1] == b'"' and b"\\" not in text:
@@ -413,26 +476,26 @@ def _parse(text):
     return json.loads(text.decode())
 
 
-def log(level, message):
+def log(level: Level, message: str) -> None:
     """Writes to Strait's log. At most 64 messages of 1 KiB per batch; they appear once the batch is
     accepted."""
     host.log(level, message)
 
 
-def count(counter, delta=1):
+def count(counter: int, delta: int = 1) -> None:
     """Adds to the counter at an index of `Plugin.counters`."""
     host.count(counter, delta)
 
 
-def export(plugin_class):
+def export(plugin_class: type[Plugin]) -> type:
     """Returns the class that the component exports: `Transform = export(MyPlugin)` in plugin.py."""
 
     codes = {code: index for index, code in enumerate(plugin_class.reject_codes)}
     # The generated code creates a Transform for each call, so permanent state is here.
-    plugin = None
+    plugin: Any = None
 
-    class Transform(exports.Transform):
-        def describe(self):
+    class Transform(exports.Transform):  # type: ignore[misc]  # made by the build
+        def describe(self) -> Any:
             return types.About(
                 name=plugin_class.name,
                 version=plugin_class.version,
@@ -444,14 +507,14 @@ def export(plugin_class):
                 reject_codes=list(plugin_class.reject_codes),
             )
 
-        def configure(self, config, link):
+        def configure(self, config: str, link: Link) -> None:
             nonlocal plugin
             try:
                 plugin = plugin_class(json.loads(config), link)
             except ConfigError as error:
                 raise Err([types.ConfigError(error.path, error.message)]) from None
 
-        def open_topic(self, topic, partitions):
+        def open_topic(self, topic: str, partitions: int) -> Any:
             try:
                 plan = plugin.open_topic(topic, partitions)
             except Exception as error:
@@ -462,16 +525,17 @@ def export(plugin_class):
             needs = plan._wit if plan is not None else None
             return types.TopicPlan(name, needs)
 
-        def process(self, batch):
+        def process(self, batch: _Batch) -> Any:
             try:
                 return self._process(batch)
             except Exception as error:
                 raise Err(_words(error)) from None
 
-        def _process(self, batch):
+        def _process(self, batch: _Batch) -> Any:
             on_record = plugin.on_record
             record = Record(batch)
-            ops, data = [], []
+            ops: list[int] = []
+            data: list[bytes] = []
             for index in range(batch.count):
                 record._index = index
                 action = on_record(record)
@@ -497,7 +561,7 @@ def export(plugin_class):
     return Transform
 
 
-def _words(error):
+def _words(error: Exception) -> str:
     """Formats an exception and its place. The traceback module would read sources, and there are no
     files."""
     place = error.__traceback__
@@ -507,5 +571,5 @@ def _words(error):
     return f"{type(error).__name__}: {error}{where}"
 
 
-def _bytes(text):
+def _bytes(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else text

@@ -14,6 +14,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -105,6 +106,49 @@ fn remembers(folder: &Path, file: &str, needs: &str, lookback: &str) {
     fs::write(&path, code).unwrap();
 }
 
+/// Runs a command that must succeed or fail. Returns what it said.
+fn ends(command: &mut Command, well: bool) -> String {
+    let output = command.output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.success(), well, "{command:?}: {said}");
+    said
+}
+
+/// Has a type checker look at the example as it is, and with a mistake.
+fn is_checked(folder: &Path, file: &str, mistake: (&str, &str, &str), checker: impl Fn() -> Command) {
+    let path = folder.join(file);
+    let code = fs::read_to_string(&path).unwrap();
+    let (good, wrong, told) = mistake;
+    assert_eq!(code.matches(good).count(), 1, "{file} has no {good}");
+    ends(&mut checker(), true);
+    fs::write(&path, code.replace(good, wrong)).unwrap();
+    let said = ends(&mut checker(), false);
+    assert!(said.contains(told), "{said}");
+    fs::write(&path, code).unwrap();
+}
+
+/// Checks with TypeScript, as an editor does with this file of the project.
+fn is_typed(folder: &Path, file: &str, settings: &str) {
+    static TYPESCRIPT: OnceLock<PathBuf> = OnceLock::new();
+    let compiler = TYPESCRIPT.get_or_init(|| {
+        let at = tools().join("typescript-5.9.3");
+        let compiler = at.join("node_modules/typescript/bin/tsc");
+        if !compiler.is_file() {
+            fs::create_dir_all(&at).unwrap();
+            fs::write(at.join("package.json"), "{\"private\":true}\n").unwrap();
+            let install = ["install", "--silent", "--no-audit", "--no-fund", "typescript@5.9.3"];
+            ends(Command::new("npm").args(install).current_dir(&at), true);
+        }
+        compiler
+    });
+    let mistake = ("record.keyText?.", "record.keyTex?.", "Property 'keyTex' does not exist on type 'Record'");
+    is_checked(folder, file, mistake, || {
+        let mut command = Command::new("node");
+        command.arg(compiler).args(["-p", settings]).current_dir(folder);
+        command
+    });
+}
+
 #[test]
 fn rust() {
     let (folder, info) = works("rust");
@@ -148,6 +192,17 @@ fn rust() {
 #[test]
 fn python() {
     let (folder, _) = works("python");
+    let at = tools().join("mypy-1.18.2");
+    if !at.join("bin/mypy").is_file() {
+        ends(Command::new("python3").args(["-m", "venv"]).arg(&at), true);
+        ends(Command::new(at.join("bin/python3")).args(["-m", "pip", "install", "--quiet", "mypy==1.18.2"]), true);
+    }
+    let mistake = ("record.fields(EMAIL)", "record.fields(\"email\")", "expected \"int\"");
+    is_checked(&folder, "plugin.py", mistake, || {
+        let mut command = Command::new(at.join("bin/mypy"));
+        command.args(["--strict", "--cache-dir", "/dev/null", "plugin.py", "sdk/strait.py"]).current_dir(&folder);
+        command
+    });
     remembers(&folder, "plugin.py", "return Needs(", "lookback=(RECORDS, 60_000), ");
     misses(&folder, "plugin.py", "record.fields(EMAIL)", "record.fields(2)");
 }
@@ -155,6 +210,7 @@ fn python() {
 #[test]
 fn javascript() {
     let (folder, _) = works("js");
+    is_typed(&folder, "plugin.js", "jsconfig.json");
     remembers(&folder, "plugin.js", "needs: { ", "lookback: { records: RECORDS, millis: 60_000 }, ");
     // A second plugin in the same project tries every path of the SDK, with ASCII and other
     // records.
@@ -173,7 +229,8 @@ fn javascript() {
 
 #[test]
 fn typescript() {
-    works("ts");
+    let (folder, _) = works("ts");
+    is_typed(&folder, "plugin.ts", "tsconfig.json");
 }
 
 #[test]
