@@ -118,7 +118,7 @@ impl Plugin for Dedupe {
         let back_ms = self.within_ms.map_or(0, |within_ms| within_ms.saturating_add(DISORDER_MS));
         let needs = Needs::columns(&[], effect::DROP).and(column::OFFSET).lookback(self.records, back_ms);
         let needs = if self.within_ms.is_some() { needs.and(column::TIMESTAMP) } else { needs };
-        Ok(TopicPlan::reads(self.by.needs(needs)))
+        Ok(TopicPlan::reads(self.by.needs(needs)).lenient_shapes())
     }
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {

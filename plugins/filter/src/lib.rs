@@ -89,7 +89,7 @@ impl Plugin for Filter {
     }
 
     fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {
-        Ok(TopicPlan::reads(self.reads.needs(effect::DROP | effect::REJECT)))
+        Ok(TopicPlan::reads(self.reads.needs(effect::DROP | effect::REJECT)).lenient_shapes())
     }
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {

@@ -35,6 +35,7 @@ struct Redact {
     buffer: Vec<u8>,
     /// The claims of the rules, as JSON. Without them the places that the plugin looks at are held.
     claims: Option<String>,
+    shapes: Shapes,
 }
 
 /// The headers to request.
@@ -141,6 +142,7 @@ impl Redact {
     fn new(rules: Vec<Rule>, shapes: Shapes) -> Result<Self, String> {
         Ok(Self {
             claims: claims::claims(&rules, shapes)?,
+            shapes,
             fields: Fields::new(&rules, shapes == Shapes::Strict),
             headers: Headers::new(&rules),
             key: rules.iter().position(|rule| rule.key),
@@ -294,11 +296,11 @@ impl Plugin for Redact {
         if self.key.is_some() {
             needs = needs.and(column::KEY).may(effect::KEY);
         }
-        let plan = TopicPlan::reads(needs);
-        Ok(match &self.claims {
-            Some(claims) => plan.protects(claims.clone()),
-            None => plan,
-        })
+        let mut plan = TopicPlan::reads(needs);
+        if let Some(claims) = &self.claims {
+            plan = plan.protects(claims.clone());
+        }
+        Ok(if self.shapes == Shapes::Lenient { plan.lenient_shapes() } else { plan })
     }
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {

@@ -140,7 +140,7 @@ impl Plugin for Route {
             (None, Unmatched::Drop) => effect::DROP,
             (None, Unmatched::Quarantine) => effect::REJECT,
         };
-        Ok(TopicPlan::reads(self.by.needs(Needs::columns(&[], effects).output_topics(topics))))
+        Ok(TopicPlan::reads(self.by.needs(Needs::columns(&[], effects).output_topics(topics))).lenient_shapes())
     }
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {

@@ -105,7 +105,7 @@ impl Plugin for Sample {
         if let Some(by) = &self.by {
             needs = by.needs(needs);
         }
-        Ok(TopicPlan::reads(needs))
+        Ok(TopicPlan::reads(needs).lenient_shapes())
     }
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {

@@ -85,7 +85,7 @@ fn misses(folder: &Path, file: &str, read: &str, wrong: &str) {
     let records = said(folder, &["plugin", "run", "tests/orders.jsonl"]);
     let is_told = |line: &&str| line.contains("plugin-") && line.contains("field");
     let told = records.lines().filter(is_told).count();
-    assert!(told >= 8 && told + 2 >= records.lines().count(), "{records}");
+    assert!(told >= 8 && !records.contains("\"pass\""), "{records}");
     assert!(!records.contains("\"send\""), "{records}");
     fs::write(&path, code).unwrap();
 }

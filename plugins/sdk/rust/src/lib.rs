@@ -263,6 +263,7 @@ pub struct TopicPlan {
     name: Option<String>,
     needs: Option<Needs>,
     protects: Option<String>,
+    lenient: bool,
 }
 
 impl TopicPlan {
@@ -282,6 +283,15 @@ impl TopicPlan {
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Has values count as parsed in which the path of a field meets something that it cannot step
+    /// into, such as a text where an object is looked for. Without this they have the state
+    /// [`ValueState::WrongShape`], and never reach a required plugin.
+    #[must_use]
+    pub fn lenient_shapes(mut self) -> Self {
+        self.lenient = true;
         self
     }
 

@@ -87,6 +87,8 @@ pub enum ValueState {
     DuplicateName,
     /// Nested too deeply, or too large.
     TooLarge,
+    /// The path of a field meets something that it cannot step into.
+    WrongShape,
     /// A state that this SDK does not know. Treat the value as not judged.
     Unknown,
 }
@@ -278,6 +280,7 @@ impl<'a> Record<'a> {
             Some(5) => ValueState::TrailingBytes,
             Some(6) => ValueState::DuplicateName,
             Some(7) => ValueState::TooLarge,
+            Some(8) => ValueState::WrongShape,
             _ => ValueState::Unknown,
         }
     }

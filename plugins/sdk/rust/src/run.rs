@@ -10,6 +10,8 @@ use crate::{Level, log};
 
 /// Option of a plan: what the plugin leaves of parts of records.
 const PROTECTS: u32 = 1;
+/// Option of a plan: 1 = values of other shapes count as parsed.
+const SHAPES: u32 = 2;
 
 const NOT_CONFIGURED: &str = "the plugin was called before it was configured";
 
@@ -35,8 +37,10 @@ pub fn ready<P: Plugin>() -> wit::Ready {
 }
 
 pub fn open_topic<P: Plugin>(plugin: Option<&mut P>, topic: &str, partitions: u32) -> Result<wit::TopicPlan, String> {
-    let TopicPlan { name, needs, protects } = plugin.ok_or(NOT_CONFIGURED)?.open_topic(topic, partitions)?;
-    let options = protects.map(|claims| (PROTECTS, claims.into_bytes())).into_iter().collect();
+    let TopicPlan { name, needs, protects, lenient } = plugin.ok_or(NOT_CONFIGURED)?.open_topic(topic, partitions)?;
+    let claims = protects.map(|claims| (PROTECTS, claims.into_bytes()));
+    let shapes = lenient.then(|| (SHAPES, vec![1]));
+    let options = claims.into_iter().chain(shapes).collect();
     Ok(wit::TopicPlan { name, needs: needs.map(wit::Needs::from), options })
 }
 

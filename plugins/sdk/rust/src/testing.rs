@@ -99,6 +99,7 @@ impl TestRecord {
             ValueState::TrailingBytes => 5,
             ValueState::DuplicateName => 6,
             ValueState::TooLarge => 7,
+            ValueState::WrongShape => 8,
             ValueState::Unknown => 255,
         };
         self

@@ -3,6 +3,11 @@
 /// Set in the number of an option that its reader must know.
 const MUST_BE_KNOWN: u32 = 1 << 31;
 
+/// Option of a topic plan: whether a value in which a path meets another shape counts as parsed.
+pub(crate) const SHAPES: u32 = 2;
+/// The bytes with which it does.
+pub(crate) const LENIENT: [u8; 1] = [1];
+
 /// Returns the bytes of an option, after a check of all: numbers ascend, and those that are not
 /// known may be skipped.
 ///

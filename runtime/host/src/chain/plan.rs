@@ -8,8 +8,10 @@ use strait_flow::ports::WarmUp;
 
 use super::columns::Column;
 use crate::api::effects::{FIELD, TOPIC, effect_names};
+use crate::api::options::{self, LENIENT, SHAPES};
 use crate::api::v0_2::exports::strait::plugin::transform::TopicPlan;
 use crate::fields::Lens;
+use crate::load::Shapes;
 use crate::text::whole_names;
 
 /// Offsets of a warm-up; each start, rebalance and failure reads them again.
@@ -75,7 +77,7 @@ impl Plan {
     ///
     /// # Errors
     /// The part of the plan that is not allowed.
-    pub(super) fn check(topic: &str, plan: TopicPlan, about_effects: u32) -> Result<Self, String> {
+    pub(super) fn check(topic: &str, plan: TopicPlan, about_effects: u32, shapes: Shapes) -> Result<Self, String> {
         let mut name = None;
         if let Some(new) = plan.name
             && new != topic
@@ -122,7 +124,9 @@ impl Plan {
             None
         } else {
             let pointers = columns.contains(&Column::FieldPointers);
-            Some(Lens::new(&needs.fields, pointers, needs.effects & FIELD != 0)?)
+            let option = options::find(&plan.options, &[SHAPES], SHAPES)?;
+            let strict = shapes == Shapes::Strict || option != Some(&LENIENT);
+            Some(Lens::new(&needs.fields, pointers, needs.effects & FIELD != 0, strict)?)
         };
         if needs.output_topics.len() > PATTERNS_MAX {
             return Err(format!("it has {} output-topics, {PATTERNS_MAX} are allowed", needs.output_topics.len()));

@@ -117,7 +117,7 @@ impl Stage {
             let coverage = Coverage::of(&plan).map_err(invalid)?;
             self.coverage.insert(Arc::clone(topic), coverage);
         }
-        let plan = Arc::new(Plan::check(topic, plan, plugin.manifest.effects).map_err(invalid)?);
+        let plan = Arc::new(Plan::check(topic, plan, plugin.manifest.effects, plugin.shapes()).map_err(invalid)?);
         if !plan.is_allowed_by(plugin.topics_allowed.as_ref()) {
             return Err(failed(PlanProblem::Invalid(RENAME_NOT_ALLOWED.to_owned())).into());
         }

@@ -2,7 +2,7 @@
 
 use super::found::{Found, Occurrence, Parent, ValueState};
 use super::lens::Lens;
-use super::scan::scan;
+use super::scan::{Scanned, scan};
 use super::workspace::Workspace;
 
 /// Bytes that the documents of a batch may take, beside those of the last value that was read. A
@@ -24,9 +24,7 @@ pub(crate) struct DocId {
 pub(crate) struct Doc {
     /// Id of the path set of the pass.
     set: u64,
-    state: ValueState,
-    /// Paths with a duplicate name, as bits.
-    twice: u128,
+    scanned: Scanned,
     occurrences: (usize, usize),
     parents: (usize, usize),
 }
@@ -77,11 +75,10 @@ impl Docs {
             return known;
         }
         let before = (self.found.occurrences.len(), self.found.parents.len());
-        let (state, twice) = scan(value, &lens.set, &mut self.work, &mut self.found);
+        let scanned = scan(value, &lens.set, &mut self.work, &mut self.found);
         self.list.push(Doc {
             set: lens.set.id,
-            state,
-            twice,
+            scanned,
             occurrences: (before.0, self.found.occurrences.len()),
             parents: (before.1, self.found.parents.len()),
         });
@@ -117,12 +114,14 @@ impl Docs {
 }
 
 impl Doc {
-    /// Returns the state for one plugin: a duplicate name on another plugin's paths does not count.
+    /// Returns the state for one plugin: what is on another plugin's paths does not count.
     pub(crate) fn state(&self, lens: &Lens) -> ValueState {
-        if self.state == ValueState::Parsed && self.twice & lens.mask != 0 {
-            return ValueState::NameTwice;
+        let Scanned { state, twice, blocked } = self.scanned;
+        match state {
+            ValueState::Parsed if twice & lens.mask != 0 => ValueState::NameTwice,
+            ValueState::Parsed if lens.strict && blocked & lens.mask != 0 => ValueState::WrongShape,
+            state => state,
         }
-        self.state
     }
 }
 
@@ -137,7 +136,7 @@ mod tests {
 
     #[test]
     fn documents_take_a_bounded_memory_and_give_it_back() {
-        let lens = Lens::new(&["$[*]".to_owned()], true, false).unwrap();
+        let lens = Lens::new(&["$[*]".to_owned()], true, false, true).unwrap();
         let value = format!("[{}0]", "0,".repeat(9_999));
         let mut docs = Docs::default();
         let (mut last, mut rounds) = (DocId::default(), 0);

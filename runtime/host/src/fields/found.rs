@@ -12,6 +12,7 @@ pub(crate) enum ValueState {
     BomOrTrailing = 5,
     NameTwice = 6,
     TooDeepOrLarge = 7,
+    WrongShape = 8,
 }
 
 impl ValueState {
@@ -29,6 +30,9 @@ impl ValueState {
             Self::NameTwice => ("value-name-twice", "a name comes twice on the path of a field"),
             Self::TooDeepOrLarge => {
                 ("value-too-deep-or-large", "the JSON document is too deep or holds too many fields")
+            }
+            Self::WrongShape => {
+                ("value-wrong-shape", "something stands in the path of a field that it cannot step into")
             }
         })
     }

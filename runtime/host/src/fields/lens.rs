@@ -29,6 +29,8 @@ pub(crate) struct Lens {
     pub(crate) fields: Vec<u8>,
     /// The fields as bits.
     pub(crate) mask: u128,
+    /// Something that a path cannot step into is a state of the value, and no missing field.
+    pub(crate) strict: bool,
 }
 
 impl PathSet {
@@ -48,7 +50,7 @@ impl Lens {
     ///
     /// # Errors
     /// The field that is not valid, and why.
-    pub(crate) fn new(fields: &[String], pointers: bool, edits: bool) -> Result<Self, String> {
+    pub(crate) fn new(fields: &[String], pointers: bool, edits: bool, strict: bool) -> Result<Self, String> {
         if fields.len() > FIELDS_MAX {
             return Err(format!("it asks for {} fields, {FIELDS_MAX} are allowed", fields.len()));
         }
@@ -60,14 +62,14 @@ impl Lens {
             }
             paths.push(path);
         }
-        Ok(Self::over(Arc::new(PathSet::new(paths.clone(), pointers, edits)), &paths))
+        Ok(Self::over(Arc::new(PathSet::new(paths.clone(), pointers, edits)), &paths, strict))
     }
 
-    fn over(set: Arc<PathSet>, own: &[Path]) -> Self {
+    fn over(set: Arc<PathSet>, own: &[Path], strict: bool) -> Self {
         let number = |path: &Path| set.paths.iter().position(|p| p == path).and_then(|n| u8::try_from(n).ok());
         let fields: Vec<u8> = own.iter().filter_map(number).collect();
         let mask = fields.iter().fold(0, |mask, path| mask | 1_u128 << path);
-        Self { set, fields, mask }
+        Self { set, fields, mask, strict }
     }
 }
 
@@ -89,5 +91,6 @@ pub(crate) fn share(own: &[Option<&Lens>]) -> Vec<Option<Lens>> {
     }
     let any = |what: fn(&PathSet) -> bool| own.iter().flatten().any(|lens| what(&lens.set));
     let set = Arc::new(PathSet::new(paths, any(|set| set.pointers), any(|set| set.edits)));
-    own.iter().map(|lens| lens.map(|lens| Lens::over(Arc::clone(&set), &lens.set.paths))).collect()
+    let over = |lens: &Lens| Lens::over(Arc::clone(&set), &lens.set.paths, lens.strict);
+    own.iter().map(|lens| lens.map(over)).collect()
 }

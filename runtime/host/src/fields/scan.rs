@@ -41,40 +41,66 @@ struct Scanner<'a> {
     found: &'a mut Found,
     /// Paths with a duplicate name, as bits.
     twice: u128,
+    /// Paths that meet something that they cannot step into, as bits.
+    blocked: u128,
     occurrences: usize,
     bytes: usize,
     pointer_bytes: usize,
 }
 
-/// Reads a value and appends the matches to `found`, if the state is `Parsed`. The second number
-/// has the paths of the set with a duplicate name, as bits.
-pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, found: &mut Found) -> (ValueState, u128) {
+/// The result of a pass, beside the matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scanned {
+    pub(crate) state: ValueState,
+    /// Paths of the set with a duplicate name, as bits.
+    pub(crate) twice: u128,
+    /// Paths of the set that meet something that they cannot step into, as bits.
+    pub(crate) blocked: u128,
+}
+
+impl From<ValueState> for Scanned {
+    fn from(state: ValueState) -> Self {
+        Self { state, twice: 0, blocked: 0 }
+    }
+}
+
+/// Reads a value and appends the matches to `found`, if the state is `Parsed`.
+pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, found: &mut Found) -> Scanned {
     let Some(text) = value else {
-        return (ValueState::Null, 0);
+        return ValueState::Null.into();
     };
     if text.is_empty() {
-        return (ValueState::Empty, 0);
+        return ValueState::Empty.into();
     }
     if std::str::from_utf8(text).is_err() {
-        return (ValueState::NotUtf8, 0);
+        return ValueState::NotUtf8.into();
     }
     if text.starts_with(b"\xef\xbb\xbf") {
-        return (ValueState::BomOrTrailing, 0);
+        return ValueState::BomOrTrailing.into();
     }
     if u32::try_from(text.len()).is_err() {
-        return (ValueState::TooDeepOrLarge, 0);
+        return ValueState::TooDeepOrLarge.into();
     }
     let lengths = (found.occurrences.len(), found.parents.len(), found.pointers.len());
     work.clear();
-    let mut scanner =
-        Scanner { at: Lexer::new(text), set, work, found, twice: 0, occurrences: 0, bytes: 0, pointer_bytes: 0 };
+    let mut scanner = Scanner {
+        at: Lexer::new(text),
+        set,
+        work,
+        found,
+        twice: 0,
+        blocked: 0,
+        occurrences: 0,
+        bytes: 0,
+        pointer_bytes: 0,
+    };
     let state = scanner.document();
-    let twice = scanner.twice;
+    let (twice, blocked) = (scanner.twice, scanner.blocked);
     if state != ValueState::Parsed {
         found.occurrences.truncate(lengths.0);
         found.parents.truncate(lengths.1);
         found.pointers.truncate(lengths.2);
-        return (state, 0);
+        return state.into();
     }
     if let Some(new) = found.occurrences.get_mut(lengths.0..)
         && new.len() > 1
@@ -82,13 +108,13 @@ pub(crate) fn scan(value: Option<&[u8]>, set: &PathSet, work: &mut Workspace, fo
         // Stable: matches of a path stay in the order of the document.
         new.sort_by_key(|occurrence| occurrence.path);
     }
-    (state, twice)
+    Scanned { state, twice, blocked }
 }
 
 /// Returns whether a text is exactly one JSON value, by the same rules.
 pub(crate) fn is_json(text: &[u8]) -> bool {
     let set = PathSet::default();
-    scan(Some(text), &set, &mut Workspace::default(), &mut Found::default()).0 == ValueState::Parsed
+    scan(Some(text), &set, &mut Workspace::default(), &mut Found::default()).state == ValueState::Parsed
 }
 
 /// Returns the indexes of the bits that are set.
@@ -117,6 +143,10 @@ impl Scanner<'_> {
             }
         }
         self.at.blank();
+        // A name anywhere needs a document that has names.
+        if !matches!(self.at.peek(), Some(b'{' | b'[' | b'n')) {
+            self.blocked |= self.walks_of(0, self.work.active.len(), |_| true);
+        }
         match self.value(0, self.work.active.len()) {
             Ok(()) => {}
             Err(Stop::NotJson) => return ValueState::NotJson,
@@ -145,10 +175,38 @@ impl Scanner<'_> {
             return self.at.skip();
         }
         match self.at.peek() {
-            Some(b'{') => self.object(from, to),
-            Some(b'[') => self.array(from, to),
-            _ => self.at.scalar(),
+            Some(b'{') => {
+                self.blocked |= self.walks_of(from, to, |next| matches!(next, Segment::Index(_)));
+                self.object(from, to)
+            }
+            Some(b'[') => {
+                self.blocked |= self.walks_of(from, to, |next| matches!(next, Segment::Name(_)));
+                self.array(from, to)
+            }
+            // A null holds nothing.
+            Some(b'n') => self.at.scalar(),
+            _ => {
+                self.blocked |= self.walks_of(from, to, |next| !matches!(next, Segment::Below(_)));
+                self.at.scalar()
+            }
         }
+    }
+
+    /// Returns the paths that go on with such a segment from here, as bits.
+    fn walks_of(&self, from: usize, to: usize, test: impl Fn(&Segment) -> bool) -> u128 {
+        let mut walks = 0;
+        for active in self.work.active.get(from..to).unwrap_or_default() {
+            let Some(path) = self.set.path(active.path) else { continue };
+            let mut left = active.places;
+            while left != 0 {
+                let index = left.trailing_zeros();
+                left &= left - 1;
+                if path.segment(index).is_some_and(&test) {
+                    walks |= 1 << active.path;
+                }
+            }
+        }
+        walks
     }
 
     fn object(&mut self, from: usize, to: usize) -> Result<(), Stop> {

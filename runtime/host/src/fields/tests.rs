@@ -9,7 +9,12 @@ use super::lens::{Lens, share};
 use super::{Docs, FieldEdit};
 
 fn lens(paths: &[&str]) -> Lens {
-    Lens::new(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>(), true, true).unwrap()
+    Lens::new(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>(), true, true, false).unwrap()
+}
+
+/// The same for a plugin that is told of other shapes.
+fn strict(paths: &[&str]) -> Lens {
+    Lens { strict: true, ..lens(paths) }
 }
 
 fn read(value: &[u8], lens: &Lens) -> (Docs, Doc) {
@@ -20,7 +25,7 @@ fn read(value: &[u8], lens: &Lens) -> (Docs, Doc) {
 }
 
 fn state(value: &[u8], paths: &[&str]) -> ValueState {
-    let lens = lens(paths);
+    let lens = strict(paths);
     read(value, &lens).1.state(&lens)
 }
 
@@ -53,14 +58,13 @@ fn each_kind_of_value_has_its_state() {
         (b"{}", &[], ValueState::Parsed),
         (b" \t\r\n{} \n", &[], ValueState::Parsed),
         (b"null", &["$.a"], ValueState::Parsed),
-        (b"\"text\"", &["$.a"], ValueState::Parsed),
-        (b"-0.0e+10", &["$.a"], ValueState::Parsed),
+        (b"\"text\"", &[], ValueState::Parsed),
+        (b"-0.0e+10", &[], ValueState::Parsed),
         (br#"{"n":1e999999999999999999999999,"m":123456789012345678901234567890}"#, &["$.n"], ValueState::Parsed),
         (br#""\ud83d\ude00\u0000\/""#, &[], ValueState::Parsed),
         (b"", &["$.a"], ValueState::Empty),
         (b" ", &[], ValueState::NotJson),
         (b"{", &[], ValueState::NotJson),
-        (b"{]", &[], ValueState::NotJson),
         (b"[1,]", &[], ValueState::NotJson),
         (b"{\"a\":1,}", &["$.a"], ValueState::NotJson),
         (b"{a:1}", &[], ValueState::NotJson),
@@ -368,7 +372,7 @@ proptest! {
             let to = (at + removed).min(text.len());
             text.splice(at..to, bytes);
         }
-        let state = state(&text, &PATHS);
+        let state = read(&text, &lens(&PATHS)).1.state(&lens(&PATHS));
         if let Some(takes) = serde_takes(&text) {
             let is_json = matches!(state, ValueState::Parsed | ValueState::NameTwice);
             prop_assert_eq!(is_json, takes, "{:?} {:?}", String::from_utf8_lossy(&text), state);
@@ -422,6 +426,45 @@ fn redact(value: &mut Value, remove: bool) {
 }
 
 #[test]
+fn a_shape_that_a_path_cannot_step_into_is_a_state_and_a_null_is_not() {
+    for (path, fits, others) in [
+        ("$.a", &[r#"{"a":7}"#, r#"{"a":[1]}"#, "{}", "null"][..], &["[]", "7", r#""a""#, r#"[{"a":1}]"#, "true"][..]),
+        (
+            "$.a.b",
+            &[r#"{"a":{}}"#, r#"{"a":null}"#, r#"{"b":7}"#, r#"{"c":[1],"a":{"b":[]}}"#],
+            &[r#"{"a":7}"#, r#"{"a":"x@y.z"}"#, r#"{"a":[]}"#, r#"{"a":[{"b":1}]}"#, r#"{"a":false}"#],
+        ),
+        (
+            "$.a[0].b",
+            &[r#"{"a":[{"b":1},7]}"#, r#"{"a":[null]}"#, r#"{"a":[]}"#],
+            &[r#"{"a":{"0":1}}"#, r#"{"a":[7]}"#],
+        ),
+        (
+            "$.a[*].b",
+            &[r#"{"a":[{"b":1},{},null]}"#, r#"{"a":{"x":{"b":1}}}"#],
+            &[r#"{"a":7}"#, r#"{"a":[7]}"#, r#"{"a":[{"b":1},[{"b":1}]]}"#, r#"{"a":{"x":"y"}}"#],
+        ),
+        ("$..b", &[r#"{"a":[7,{"b":1}]}"#, "[1]", "[]", "null"], &["7", r#""b""#]),
+        ("$.a..b", &[r#"{"a":[7]}"#, r#"{"a":{"b":7}}"#], &["7", "[]"]),
+    ] {
+        for (texts, expected) in [(fits, ValueState::Parsed), (others, ValueState::WrongShape)] {
+            for text in texts {
+                assert_eq!(state(text.as_bytes(), &[path]), expected, "{path} {text}");
+                let (_, doc) = read(text.as_bytes(), &lens(&[path]));
+                assert_eq!(doc.state(&lens(&[path])), ValueState::Parsed, "{path} {text}, where it does not matter");
+            }
+        }
+    }
+    assert_eq!(state(br#"{"a":7,"a":{}}"#, &["$.a.b"]), ValueState::NameTwice, "it is not known which one counts");
+    // The paths of another plugin do not count.
+    let (one, other) = (strict(&["$.a.b"]), strict(&["$.c.d"]));
+    let shared = share(&[Some(&one), Some(&other)]);
+    let (_, doc) = read(br#"{"a":7,"c":{"d":1}}"#, shared[0].as_ref().unwrap());
+    let states: Vec<ValueState> = shared.iter().flatten().map(|lens| doc.state(lens)).collect();
+    assert_eq!(states, [ValueState::WrongShape, ValueState::Parsed]);
+}
+
+#[test]
 #[ignore = "a measurement, not a check; prints ns per value"]
 fn cost_of_a_pass() {
     let text = concat!(
@@ -436,7 +479,7 @@ fn cost_of_a_pass() {
         ("two fields", &["$.customer.email", "$.region"]),
         ("..email and [*].sku", &["$..email", "$.items[*].sku"]),
     ] {
-        let lens = Lens::new(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>(), false, true).unwrap();
+        let lens = Lens::new(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>(), false, true, true).unwrap();
         let mut docs = Docs::default();
         let mut best = f64::MAX;
         for _ in 0..200 {

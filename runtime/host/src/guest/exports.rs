@@ -5,6 +5,7 @@ use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
 use super::store::GuestState;
+use crate::api::options::{LENIENT, SHAPES};
 use crate::api::v0_2::exports::strait::plugin::transform::{
     About, Batch, ConfigError, Edits, LinkInfo, Ready, TopicInfo, TopicPlan,
 };
@@ -98,7 +99,9 @@ impl Exports {
             Self::V0_1 { plugin, .. } => plugin,
         };
         let plan = plugin.strait_plugin_transform().call_open_topic(store, topic.name, topic.partitions)?;
-        Ok(plan.map(|plan| TopicPlan { name: plan.name, needs: plan.needs.map(needs), options: Vec::new() }))
+        // It knows no state for values of other shapes.
+        let options = || vec![(SHAPES, LENIENT.to_vec())];
+        Ok(plan.map(|plan| TopicPlan { name: plan.name, needs: plan.needs.map(needs), options: options() }))
     }
 
     pub(super) fn process(

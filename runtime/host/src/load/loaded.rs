@@ -14,6 +14,7 @@ use super::manifest::Manifest;
 use super::package::Package;
 use super::schema;
 use super::spec::{LinkInfo, PluginSource, PluginSpec};
+use crate::api::Interface;
 use crate::api::effects::{CONTENT, EMIT, effect_names};
 use crate::api::v0_2::exports::strait::plugin::transform as wit;
 use crate::error::{ConfigMistake, LoadProblem};
@@ -21,6 +22,15 @@ use crate::fields::FIELDS_MAX;
 use crate::guest::{Fault, GuestLimits, GuestPre, HostEngine, Instance, LogRate};
 use crate::health::{Health, Key};
 use crate::text::{clean, hex, whole_names};
+
+/// Who decides whether a value in which a path meets another shape counts as parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shapes {
+    /// It does not, whatever the plugin says.
+    Strict,
+    /// The plugin.
+    AsAsked,
+}
 
 /// Option 1 of the link: the most fields of a plan.
 static LINK_OPTIONS: [(u32, &[u8]); 1] = [(1, &(FIELDS_MAX as u32).to_le_bytes())];
@@ -39,6 +49,7 @@ pub(crate) struct LoadedPlugin {
     pub(crate) reject_codes: Vec<Arc<str>>,
     pub(crate) limits: GuestLimits,
     pub(crate) required: bool,
+    interface: Interface,
     /// It may see records before a required plugin that edits them.
     is_raw: bool,
     /// The operator's bound on the topics that it may name.
@@ -116,6 +127,7 @@ impl LoadedPlugin {
             counters: Vec::new(),
             counts: Vec::new(),
             required,
+            interface: package.interface,
             silent: !spec.show_guest_messages && !is_bundled,
             hides_data: !spec.show_guest_messages,
             is_raw: is_bundled || spec.may_see_raw,
@@ -136,6 +148,13 @@ impl LoadedPlugin {
         loaded.counters = counters::check(ready, &loaded.limits)?;
         loaded.counts = loaded.counters.iter().map(|_| AtomicU64::new(0)).collect();
         Ok(loaded)
+    }
+
+    /// Returns who decides about values in which a path of its fields meets another shape. A required
+    /// plugin of an interface that knows no such state must not be shown them: it would take its
+    /// field to be missing.
+    pub(crate) fn shapes(&self) -> Shapes {
+        if self.required && self.interface == Interface::V0_1 { Shapes::Strict } else { Shapes::AsAsked }
     }
 
     /// Checks that it sees no record before a required plugin behind it has edited it, unless the

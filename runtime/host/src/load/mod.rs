@@ -15,7 +15,7 @@ mod trust;
 pub use bundled::bundled_names;
 pub use identity::generation_of;
 pub use inspect::{PluginInfo, inspect};
-pub(crate) use loaded::{LoadedPlugin, StartError};
+pub(crate) use loaded::{LoadedPlugin, Shapes, StartError};
 pub use manifest::Manifest;
 pub use package::PackageKind;
 pub(crate) use set::PluginSet;

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use serde_json::json;
 use strait_core::edit::{Content, Disposition, OutRecord, Processed};
 use strait_flow::ports::{Chain, ChainError, ChainFactory};
 use strait_host::{ChainSpec, HostChains, HostEngine, HostOptions, LinkInfo, TopicNaming};
 
 use crate::support::guest::{Guest, Process};
 use crate::support::world::World;
-use crate::support::{Row, batch, fates, file, load, load_bytes};
+use crate::support::{Row, batch, bundled, fates, file, load, load_bytes};
 
 const NULL: u32 = u32::MAX;
 const DOCUMENT: &[u8] = br#"{ "email" : "a@b", "id":7,"list":[{"ssn":1},{"ssn" : "2"}] }"#;
@@ -247,6 +248,41 @@ fn a_value_that_a_required_plugin_cannot_judge_never_reaches_it() {
     // A required plugin that reads no fields judges any value.
     let guest = Guest { fails_closed: true, columns: vec![7], ..Guest::default() };
     assert_eq!(fates(&run(&[&guest], &rows).unwrap()), (vec![], vec![], vec![]));
+}
+
+#[test]
+fn a_value_of_another_shape_never_reaches_a_required_plugin() {
+    let rows = values(&[
+        Some(br#"{"customer":{"email":"a@b"}}"#),
+        Some(br#"{"customer":null}"#),
+        Some(b"{}"),
+        Some(br#"{"customer":[{"email":"eve@x.org"}]}"#),
+        Some(br#"{"customer":"eve@x.org"}"#),
+        Some(br#""eve@x.org""#),
+        Some(br#"[{"customer":{"email":"eve@x.org"}}]"#),
+    ]);
+    let is_refused = |processed: &Processed| {
+        let refused = fates(processed).1;
+        assert!(refused.iter().all(|index| code(processed, *index) == "value-wrong-shape"), "{processed:?}");
+        refused
+    };
+    // In a language that knows no such state.
+    let mut guest =
+        Guest { columns: vec![7, 8, 9, 10], fields: vec!["$.customer.email"], fails_closed: true, ..Guest::default() };
+    assert_eq!(is_refused(&run(&[&guest], &rows).unwrap()), [3, 4, 5, 6]);
+    guest.fails_closed = false;
+    assert_eq!(is_refused(&run(&[&guest], &rows).unwrap()), [0; 0], "the field is missing, as before");
+    for (shapes, refused) in [("strict", &[3, 4, 5, 6][..]), ("lenient", &[])] {
+        let config = json!({ "rules": [{ "fields": ["$.customer.email"], "with": "remove" }], "shapes": shapes });
+        let chains = load(vec![bundled("redact", config)], TopicNaming::Identity).unwrap();
+        assert_eq!(is_refused(&chains.chain().unwrap().apply(batch(&rows), 6).unwrap()), refused, "{shapes}");
+    }
+    // A filter in front of it takes the field to be missing; the redactor is asked all the same.
+    let filter = bundled("filter", json!({ "keep": "value.customer.email == null" }));
+    let redact = bundled("redact", json!({ "rules": [{ "fields": ["$.customer.email"], "with": "remove" }] }));
+    let chains = load(vec![filter, redact], TopicNaming::Identity).unwrap();
+    let processed = chains.chain().unwrap().apply(batch(&rows), 6).unwrap();
+    assert_eq!((is_refused(&processed), fates(&processed).0), (vec![3, 4, 5, 6], vec![0]));
 }
 
 #[test]
