@@ -134,6 +134,41 @@ impl HeldBorder {
         lost
     }
 
+    /// Takes over what another lane of the link protects: each topic is protected as both say.
+    pub fn join(&mut self, other: &Self) {
+        for (topic, protects) in &other.protects {
+            let theirs = other.protection(topic).unwrap_or_default();
+            match self.protection(topic) {
+                // Nobody can say what a text that cannot be read protects, so it stays.
+                Some(own) if own.unread > 0 => {}
+                Some(mut own) if theirs.unread == 0 => {
+                    own.add(theirs);
+                    let text: Arc<str> = own.text().into();
+                    let digest = text_digest(&text);
+                    self.texts.insert(Arc::clone(&digest), ProtectsText { text });
+                    self.protects.insert(Arc::clone(topic), Protects { digest });
+                }
+                _ => {
+                    let text = other.texts.get_key_value(&protects.digest);
+                    self.texts.extend(text.map(|(digest, text)| (Arc::clone(digest), text.clone())));
+                    self.protects.insert(Arc::clone(topic), protects.clone());
+                }
+            }
+        }
+    }
+
+    /// Returns the records of what is protected: each text once, before the topics that name it.
+    #[must_use]
+    pub fn protects_records(&self) -> Vec<ProgressRecord> {
+        let named: BTreeSet<&Arc<str>> = self.protects.values().map(|protects| &protects.digest).collect();
+        let texts = self.texts.iter().filter(|(digest, _)| named.contains(digest));
+        let texts = texts.map(|(digest, text)| ProgressRecord::Text(Arc::clone(digest), text.clone()));
+        let protects = self.protects.iter();
+        texts
+            .chain(protects.map(|(topic, protects)| ProgressRecord::Protects(Arc::clone(topic), protects.clone())))
+            .collect()
+    }
+
     /// Judges a chain before it comes into force. `at` is the time in milliseconds since the Unix
     /// epoch.
     #[must_use]

@@ -351,6 +351,41 @@ fn what_progress_has_lost_is_restored_from_a_copy_that_is_not_older() {
     assert!(newer.restore(&copy).is_empty());
 }
 
+#[test]
+fn lanes_that_are_put_together_protect_what_each_of_them_did() {
+    use crate::protects::{ByTopic, Protection, loosened, read_claims};
+    let of = |at: &str| {
+        let text = format!(r#"[{{"rule":"r","at":"{at}","leaves":"nothing"}}]"#);
+        Protection { claims: read_claims(&text).unwrap().0, ..Protection::default() }
+    };
+    let held = |topics: &[(&str, Protection)]| {
+        let protection: ByTopic = topics.iter().map(|(topic, of)| ((*topic).into(), of.clone())).collect();
+        let mut held = HeldBorder::default();
+        let Judged::Passes(change) = held.judge(&ChainBorder { protection, ..ChainBorder::default() }, 7) else {
+            panic!("nothing was held");
+        };
+        held.change(&change);
+        held
+    };
+    let one = held(&[("a", of("value$.ssn")), ("b", of("key"))]);
+    let other = held(&[("a", of("key")), ("b", of("key")), ("c", of("value$.ssn"))]);
+    let mut damaged = LaneProgress::default();
+    damaged.protects.insert("b".into(), Protects { digest: "sha256:00".into() });
+    let damaged = HeldBorder::of(&damaged);
+    for lanes in [[&one, &other, &damaged], [&damaged, &other, &one], [&other, &damaged, &one]] {
+        let mut together = HeldBorder::default();
+        lanes.iter().for_each(|lane| together.join(lane));
+        let mut log = Log::default();
+        together.protects_records().iter().for_each(|record| log.put(record));
+        let read = HeldBorder::of(&log.progress());
+        for (topic, lane) in [("a", &one), ("a", &other), ("c", &other)] {
+            let found = loosened(&lane.protection(topic).unwrap(), &read.protection(topic).unwrap());
+            assert!(found.is_empty(), "{topic}: {found:?}");
+        }
+        assert_eq!(read.protection("b").unwrap().unread, 1, "nobody knows what the damaged lane protected");
+    }
+}
+
 proptest! {
     /// However a partition is routed, the tails are the places written last, each with its last
     /// end, and they read back.

@@ -1,11 +1,10 @@
 //! Computes where each record of the progress topic belongs after a resize.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use strait_core::PartitionKey;
 use strait_core::lanes::lane_of;
-use strait_core::progress::{Border, LaneProgress, LaneRecord, Position, ProgressRecord, Protects, ProtectsText};
+use strait_core::progress::{Border, HeldBorder, LaneProgress, LaneRecord, Position, ProgressRecord};
 
 /// A lane, and a record of the progress topic as key and value.
 pub(super) type LaneEntry = (u32, (Vec<u8>, Vec<u8>));
@@ -21,11 +20,8 @@ pub(super) struct Plan {
     /// The newest border of each partition, so that numbers continue. Older ones stay where they
     /// were written.
     borders: BTreeMap<PartitionKey, Border>,
-    /// The digests of what is protected, by source topic. A topic may have partitions in every
-    /// lane.
-    protects: BTreeMap<Arc<str>, Protects>,
-    /// The texts that say so, by digest.
-    texts: BTreeMap<Arc<str>, ProtectsText>,
+    /// The protection of all lanes together: a topic may have partitions in every lane.
+    held: HeldBorder,
     /// Positions that belong to another lane now, with the lane that has them.
     pub leaving: Vec<(u32, PartitionKey)>,
 }
@@ -35,8 +31,7 @@ impl Plan {
     /// exist twice; the newer one counts.
     pub fn new(known: &[LaneProgress], lanes: u32) -> Self {
         let mut record = LaneRecord::new(BTreeMap::new(), lanes);
-        let mut protects = BTreeMap::new();
-        let mut texts = BTreeMap::new();
+        let mut held = HeldBorder::default();
         let mut positions: BTreeMap<PartitionKey, Position> = BTreeMap::new();
         let mut borders: BTreeMap<PartitionKey, Border> = BTreeMap::new();
         let mut leaving = Vec::new();
@@ -57,8 +52,7 @@ impl Plan {
                 before = before.max(if lane.closed { 0 } else { lane.lanes });
                 keep_newest(&mut record, lane);
             }
-            protects.extend(progress.protects.clone());
-            texts.extend(progress.texts.clone());
+            held.join(&HeldBorder::of(progress));
             for (key, border) in &progress.borders {
                 if borders.get(key).is_none_or(|old| border.number > old.number) {
                     borders.insert(key.clone(), border.clone());
@@ -80,7 +74,7 @@ impl Plan {
         for position in positions.values_mut() {
             position.lanes = lanes;
         }
-        Self { before, lanes, record, positions, borders, protects, texts, leaving }
+        Self { before, lanes, record, positions, borders, held, leaving }
     }
 
     /// Returns the records to write, each with its lane.
@@ -95,10 +89,7 @@ impl Plan {
             (lane, ProgressRecord::Border(key.clone(), border.clone()).encode())
         });
         let everywhere = |record: ProgressRecord| (0..self.lanes).map(move |lane| (lane, record.encode()));
-        let protects =
-            self.protects.iter().map(|(topic, protects)| ProgressRecord::Protects(Arc::clone(topic), protects.clone()));
-        let texts = self.texts.iter().map(|(digest, text)| ProgressRecord::Text(Arc::clone(digest), text.clone()));
-        let protects = protects.chain(texts).flat_map(everywhere);
+        let protects = self.held.protects_records().into_iter().flat_map(everywhere);
         positions.chain(borders).chain(protects).chain(facts).collect()
     }
 }
@@ -122,8 +113,11 @@ fn intersection(one: &BTreeMap<String, i32>, other: &BTreeMap<String, i32>) -> B
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use strait_core::progress::LaneBorder;
+    use strait_core::progress::{LaneBorder, Protects, ProtectsText};
+    use strait_core::protects::text_digest;
     use strait_core::{LeaderEpoch, OwnerEpoch, SourceOffset, TopicId};
 
     fn lane(lanes: u32, positions: &[(i32, u64, i64)]) -> LaneProgress {
@@ -161,8 +155,15 @@ mod tests {
         }
         let border = LaneBorder { number: 2, generation: "g".into(), ..LaneBorder::default() };
         known[1].lane.as_mut().unwrap().border = Some(border.clone());
-        known[0].texts.insert("d".into(), ProtectsText { text: "[]".into() });
-        known[1].protects.insert("t".into(), Protects { digest: "d".into() });
+        // Each lane has a text of its own for the topic.
+        for (at, progress) in ["key", "value$['a']"].into_iter().zip(&mut known) {
+            let text: Arc<str> =
+                format!("{{\"claims\":[{{\"at\":\"{at}\",\"leaves\":\"nothing\",\"rule\":\"r\"}}],\"sights\":[]}}")
+                    .into();
+            let digest = text_digest(&text);
+            progress.texts.insert(digest.clone(), ProtectsText { text });
+            progress.protects.insert("t".into(), Protects { digest });
+        }
         let plan = Plan::new(&known, 4);
         assert_eq!(plan.record.border, Some(border));
         assert_eq!((plan.before, plan.record.lanes_before.as_slice()), (2, &[2][..]));
@@ -173,6 +174,7 @@ mod tests {
         assert_eq!(plan.leaving.len(), 4);
         // And the record of each lane, and what is protected.
         assert_eq!(plan.records().len(), 8 + 4 + 2 * 4);
+        assert_eq!(plan.held.protection("t").unwrap().claims.len(), 2);
         assert_eq!(plan.record.source_cluster.as_deref(), Some("abc"));
         assert_eq!(plan.record.naming.as_deref(), Some("aws.{topic}"));
         assert!(plan.positions.values().all(|position| position.origin == Some(SourceOffset(7))));
