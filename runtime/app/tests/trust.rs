@@ -32,6 +32,12 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
+/// Returns a plugin with this version, one character.
+fn plugin(version: &str) -> Vec<u8> {
+    let text = include_str!("../../../plugins/test-guests/trap.wat");
+    wat::parse_str(text.replace("trap1", &format!("trap{version}"))).unwrap()
+}
+
 /// Writes a configuration with the plugin `x`, these lines at its top and these for the plugin.
 fn config(dir: &Path, top: &str, plugin: &str) {
     let text = format!(
@@ -48,7 +54,7 @@ fn a_plugin_is_signed_verified_and_refused_by_name() {
     let dir = dir.path();
     let run = |args: &[&str]| strait(dir, args);
     let file = "plugins/x.wasm";
-    fs::write(dir.join(file), b"no plugin, but these bytes").unwrap();
+    fs::write(dir.join(file), plugin("1")).unwrap();
 
     let (code, printed, error) = run(&["plugin", "keygen", "--key", "our.key"]);
     assert_eq!(code, Some(0), "{error}");
@@ -74,16 +80,28 @@ fn a_plugin_is_signed_verified_and_refused_by_name() {
     assert!(code == Some(1) && error.contains("mode 0640"), "{error}");
     mode(0o600);
     let (code, printed, error) = run(&["plugin", "sign", "--key", "our.key", file]);
-    assert!(code == Some(0) && printed.contains(&public), "{printed}{error}");
+    assert!(code == Some(0) && printed.contains(&format!("{public} as x, version 1")), "{printed}{error}");
     let digest = printed.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned();
     for args in [&["plugin", "verify", file][..], &["plugin", "verify", file, "--trust", &public]] {
         let (code, printed, error) = run(args);
         assert!(code == Some(0) && printed.contains(&digest) && printed.contains(&public), "{printed}{error}");
     }
     let (_, steps, _) = run(&["check"]);
-    assert!(steps.contains("not valid WebAssembly"), "signed, so it was looked at: {steps}");
+    assert!(steps.contains("✓ plugins of l"), "{steps}");
+    // Under another name, and by the format before.
+    fs::copy(dir.join(file), dir.join("plugins/y.wasm")).unwrap();
+    fs::copy(dir.join("plugins/x.wasm.sig"), dir.join("plugins/y.wasm.sig")).unwrap();
+    let (code, _, error) = run(&["plugin", "verify", "plugins/y.wasm"]);
+    assert!(code == Some(1) && error.contains("signed to be loaded as x, and not as y"), "{error}");
+    let former = format!("strait-plugin-v1 {public} {}\n", "0".repeat(128));
+    fs::write(dir.join("plugins/y.wasm.sig"), former).unwrap();
+    let (code, _, error) = run(&["plugin", "verify", "plugins/y.wasm"]);
+    assert!(code == Some(1) && error.contains("sign the plugin again"), "{error}");
+    fs::write(dir.join("plugins/z.wasm"), b"no plugin").unwrap();
+    let (code, _, error) = run(&["plugin", "sign", "--key", "our.key", "plugins/z.wasm"]);
+    assert!(code == Some(1) && error.contains("not valid WebAssembly"), "{error}");
 
-    fs::write(dir.join(file), b"no plugin, and other bytes").unwrap();
+    fs::write(dir.join(file), plugin("2")).unwrap();
     let (code, _, error) = run(&["plugin", "verify", file]);
     assert!(code == Some(1) && error.contains("not for these bytes"), "{error}");
     let (_, steps, _) = run(&["check"]);
@@ -92,9 +110,9 @@ fn a_plugin_is_signed_verified_and_refused_by_name() {
     config(dir, "", &format!("digest = \"{digest}\""));
     let (_, steps, _) = run(&["check"]);
     assert!(steps.contains(&format!("the configuration pins {digest}")), "{steps}");
-    fs::write(dir.join(file), b"no plugin, but these bytes").unwrap();
+    fs::write(dir.join(file), plugin("1")).unwrap();
     let (_, steps, _) = run(&["check"]);
-    assert!(steps.contains("not valid WebAssembly"), "pinned, so it was looked at: {steps}");
+    assert!(steps.contains("✓ plugins of l"), "{steps}");
 
     let zero = format!("ed25519:{}", "0".repeat(64));
     for (top, plugin, wanted) in [

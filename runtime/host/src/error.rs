@@ -238,6 +238,24 @@ pub enum TrustError {
         /// The key of the signature.
         signer: String,
     },
+    /// The signature is for another name.
+    #[error(
+        "it is signed to be loaded as {signed}, and not as {name}: put the right plugin in its place, or sign it under this name"
+    )]
+    OtherName {
+        /// The signed name.
+        signed: String,
+        /// The name of the file.
+        name: String,
+    },
+    /// The signature is for another version.
+    #[error("its description says version {found}, and its signature {signed}: sign it again")]
+    OtherVersion {
+        /// The signed version.
+        signed: String,
+        /// The version in the description.
+        found: String,
+    },
 }
 
 fn list(mistakes: &[ConfigMistake]) -> String {

@@ -26,7 +26,7 @@ pub use guest::{CompilerProcess, GuestLimits, HostEngine, HostOptions, compiler_
 pub use health::{BreakerState, FailureKind, PluginHealth};
 pub use load::{
     ChainSpec, LinkInfo, Manifest, PackageKind, PluginInfo, PluginSource, PluginSpec, PrivateKey, PublicKey,
-    TopicNaming, Trust, bundled_names, generation_of, inspect, signature_path, verify_file,
+    TopicNaming, Trust, Vouched, bundled_names, generation_of, inspect, signature_path, verify_file,
 };
 pub use reload::{
     ActiveChain, ActiveChainDeps, ChainState, Comparison, HistoryEntry, HistoryOutcome, OfferError, Trial, TrialPhase,

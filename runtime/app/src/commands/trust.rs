@@ -8,8 +8,9 @@ use std::path::Path;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use strait_host::{PrivateKey, PublicKey, digest_of, read_file, signature_path, verify_file};
+use strait_host::{PrivateKey, PublicKey, Vouched, digest_of, inspect, read_file, signature_path, verify_file};
 
+use super::plugin::runner;
 use super::{End, failed, print};
 use crate::cli::ConfigFile;
 use crate::load::{self, Environment};
@@ -69,13 +70,19 @@ fn make(file: &Path) -> Result<PublicKey, String> {
 fn vouch(key: &Path, file: &Path) -> Result<String, String> {
     let key = private_key(key)?;
     let bytes = read(file, PLUGIN_BYTES_MAX)?;
+    let info = inspect(&runner::engine()?, file).map_err(|error| error.to_string())?;
+    if info.digest != digest_of(&bytes) {
+        return Err(format!("{} changed while it was read: sign it again", file.display()));
+    }
+    let (plugin, version) = (file.file_stem().unwrap_or_default().to_string_lossy(), &info.manifest.version);
+    let line = key.sign(&plugin, version, &bytes).map_err(|reason| format!("{}: {reason}", file.display()))?;
     let path = signature_path(file);
     let name = path.display();
     // Written whole or not at all, as a link may read it at any moment.
     let aside = path.with_extension(format!("sig.{}", std::process::id()));
-    let written = fs::write(&aside, key.sign(&bytes)).and_then(|()| fs::rename(&aside, &path));
+    let written = fs::write(&aside, line).and_then(|()| fs::rename(&aside, &path));
     written.map_err(|error| format!("{name} cannot be written: {error}"))?;
-    Ok(format!("{name}: signed by {}\n{} {}", key.public(), digest_of(&bytes), file.display()))
+    Ok(format!("{name}: signed by {} as {plugin}, version {version}\n{} {}", key.public(), info.digest, file.display()))
 }
 
 fn private_key(file: &Path) -> Result<PrivateKey, String> {
@@ -110,8 +117,9 @@ fn judge(file: &Path, trust: &[String], config: &ConfigFile) -> Result<String, S
         keys.push(PublicKey::parse(text).map_err(|reason| format!("'{text}': {reason}"))?);
     }
     let bytes = read(file, PLUGIN_BYTES_MAX)?;
-    let signer = verify_file(file, &bytes, &keys).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(format!("{}: good, signed by {signer}\n{}", file.display(), digest_of(&bytes)))
+    let Vouched { signer, version } =
+        verify_file(file, &bytes, &keys).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(format!("{}: good, signed by {signer} for version {version}\n{}", file.display(), digest_of(&bytes)))
 }
 
 fn read(file: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use regex::RegexSet;
+use semver::Version;
 use serde_json::Value;
 use strait_core::config::OnError;
 use strait_core::generation::PluginManifest;
@@ -17,7 +18,7 @@ use super::spec::{LinkInfo, PluginSource, PluginSpec};
 use crate::api::Interface;
 use crate::api::effects::{CONTENT, EMIT, effect_names};
 use crate::api::v0_2::exports::strait::plugin::transform as wit;
-use crate::error::{ConfigMistake, LoadProblem};
+use crate::error::{ConfigMistake, LoadProblem, TrustError};
 use crate::fields::FIELDS_MAX;
 use crate::guest::{Fault, GuestLimits, GuestPre, HostEngine, Instance, LogRate};
 use crate::health::{Health, Key};
@@ -41,8 +42,10 @@ pub(crate) struct LoadedPlugin {
     /// Digest of the file: `sha256:` and 64 hexadecimal digits.
     pub(crate) digest: Arc<str>,
     pub(crate) source: PluginSource,
-    /// Its file is pinned, or signed by a trusted key.
-    vouched: bool,
+    /// The operator has pinned its file.
+    is_pinned: bool,
+    /// A trusted key has signed its file and its version.
+    is_signed: bool,
     pub(crate) manifest: Manifest,
     pub(crate) on_error: OnError,
     pub(crate) health: Arc<Health>,
@@ -89,6 +92,10 @@ impl LoadedPlugin {
         let mut trial = Instance::start(engine, &pre, &spec.limits).map_err(|f| f.at("start"))?;
         let about = trial.describe(&spec.limits).map_err(|f| f.at("describe"))?;
         let manifest = Manifest::check(about)?;
+        if let Some(vouched) = package.vouched.as_ref().filter(|vouched| vouched.version != manifest.version) {
+            let (signed, found) = (vouched.version.clone(), manifest.version);
+            return Err(LoadProblem::Untrusted(TrustError::OtherVersion { signed, found }));
+        }
         let entry = entry(&spec, &package.digest, package.interface);
         let identity = identity(&entry)?;
 
@@ -120,7 +127,8 @@ impl LoadedPlugin {
             identity,
             entry,
             source: spec.source,
-            vouched: spec.trust.digest.is_some() || !spec.trust.keys.is_empty(),
+            is_pinned: spec.trust.digest.is_some(),
+            is_signed: package.vouched.is_some(),
             name: spec.name.into(),
             reject_codes: manifest.reject_codes.iter().map(|code| code.as_str().into()).collect(),
             log_rate: LogRate::new(Arc::clone(engine.clock())),
@@ -150,9 +158,9 @@ impl LoadedPlugin {
         Ok(loaded)
     }
 
-    /// Returns who decides about values in which a path of its fields meets another shape. A required
-    /// plugin of an interface that knows no such state must not be shown them: it would take its
-    /// field to be missing.
+    /// Returns who decides about values in which a path of its fields meets another shape. A
+    /// required plugin of an interface that knows no such state must not be shown them: it would
+    /// take its field to be missing.
     pub(crate) fn shapes(&self) -> Shapes {
         if self.required && self.interface == Interface::V0_1 { Shapes::Strict } else { Shapes::AsAsked }
     }
@@ -198,10 +206,21 @@ impl LoadedPlugin {
         }
     }
 
-    /// Returns whether it has another file than `before`, which a pin or a signature vouches for.
-    /// Neither vouches for another configuration.
+    /// Returns whether it has another file than `before`, which the operator has pinned, and the
+    /// same configuration: nobody vouches for another one.
     pub(crate) fn is_vouched_change(&self, before: &Self) -> bool {
-        self.vouched && self.digest != before.digest
+        self.is_pinned && self.digest != before.digest && self.entry.config == before.entry.config
+    }
+
+    /// Returns whether it is an older version than `before` of a plugin whose versions are signed.
+    pub(crate) fn is_older_than(&self, before: &Self) -> bool {
+        let version = |plugin: &Self| Version::parse(&plugin.manifest.version).ok().filter(|_| plugin.is_signed);
+        version(self).zip(version(before)).is_some_and(|(now, until_now)| now < until_now)
+    }
+
+    /// Returns whether all that is set for it is the same, and its file.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.entry == other.entry
     }
 }
 

@@ -1,9 +1,10 @@
 //! Pins and signatures of plugin files, checked over the same bytes that are compiled.
 //!
-//! A signature is Ed25519 over [`DOMAIN`] followed by the whole file. It is in a text file beside
-//! the plugin, `x.wasm.sig` for `x.wasm`, with one line per signer: `strait-plugin-v1
-//! ed25519:PUBLIC SIGNATURE`, public key and signature in lower-case hexadecimal digits. A
-//! signature tells who vouches for the bytes; a pin tells which of a signer's plugins a link loads.
+//! A signature is Ed25519 over [`DOMAIN`], the name under which the plugin may be loaded and its
+//! version, each ended by a line feed, and the whole file. It is in a text file beside the plugin,
+//! `x.wasm.sig` for `x.wasm`, with one line per signer: `strait-plugin-v2 ed25519:PUBLIC NAME
+//! VERSION SIGNATURE`, public key and signature in lower-case hexadecimal digits. A signature tells
+//! who vouches for the bytes in this place; a pin tells which of a signer's versions a link loads.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,13 +19,17 @@ use crate::file::{FileError, read_file};
 use crate::text::hex;
 
 /// Prefix of the signed bytes, so that a signature is valid for nothing else.
-const DOMAIN: &[u8] = b"strait-plugin-v1\n";
+const DOMAIN: &[u8] = b"strait-plugin-v2\n";
 /// First word of a line of a signature file.
-const FORMAT: &str = "strait-plugin-v1";
+const FORMAT: &str = "strait-plugin-v2";
+/// The same of the format before, which bound neither name nor version.
+const FORMER: &str = "strait-plugin-v1";
 const PRIVATE: &str = "strait-plugin-private-v1:";
-/// Bytes of a signature file, which has a line of about 220 bytes per signer.
+/// Bytes of a signature file, which has a line of about 250 bytes per signer.
 const SIGNATURES_BYTES_MAX: usize = 16 << 10;
 const SIGNATURES_MAX: usize = 32;
+/// Longest name, and longest version, that is signed.
+const WORD_BYTES_MAX: usize = 128;
 
 /// A public key that may vouch for plugins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,9 +52,9 @@ impl PublicKey {
         Self(bytes)
     }
 
-    fn verify(&self, bytes: &[u8], signature: &Signature) -> bool {
+    fn verify(&self, head: &[u8], bytes: &[u8], signature: &Signature) -> bool {
         let Ok(mut state) = Point::new(self.0).verify_incremental(signature) else { return false };
-        state.absorb(DOMAIN);
+        state.absorb(head);
         state.absorb(bytes);
         state.verify().is_ok()
     }
@@ -102,11 +107,20 @@ impl PrivateKey {
         PublicKey(*self.0.pk)
     }
 
-    /// Signs bytes. Returns a line for the signature file.
-    #[must_use]
-    pub fn sign(&self, bytes: &[u8]) -> String {
-        let signature = self.0.sk.sign([DOMAIN, bytes].concat(), None);
-        format!("{FORMAT} {} {}\n", self.public(), hex(&*signature))
+    /// Signs the bytes of a plugin's file, to be loaded under this name and with this version in
+    /// its description. Returns a line for the signature file.
+    ///
+    /// # Errors
+    /// The name or the version cannot be signed.
+    pub fn sign(&self, name: &str, version: &str, bytes: &[u8]) -> Result<String, &'static str> {
+        if !is_word(name) {
+            return Err("its name must be 1 to 128 visible ASCII characters");
+        }
+        if !is_word(version) {
+            return Err("the version in its description must be 1 to 128 visible ASCII characters");
+        }
+        let signature = self.0.sk.sign([&head(name, version)[..], bytes].concat(), None);
+        Ok(format!("{FORMAT} {} {name} {version} {}\n", self.public(), hex(&*signature)))
     }
 }
 
@@ -114,6 +128,25 @@ impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PrivateKey(of {})", self.public())
     }
+}
+
+/// Returns the bytes that are signed before the file.
+fn head(name: &str, version: &str) -> Vec<u8> {
+    [DOMAIN, name.as_bytes(), b"\n", version.as_bytes(), b"\n"].concat()
+}
+
+/// Returns whether a text can stand in a line of a signature file.
+fn is_word(text: &str) -> bool {
+    (1..=WORD_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// A valid signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouched {
+    /// Whose it is.
+    pub signer: PublicKey,
+    /// The version that its description must have.
+    pub version: String,
 }
 
 /// The conditions on a plugin's file.
@@ -127,16 +160,21 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Checks the bytes that will be loaded.
-    pub(crate) fn check(&self, source: &PluginSource, bytes: &[u8], digest: &[u8; 32]) -> Result<(), LoadProblem> {
+    /// Checks the bytes that will be loaded. Returns the signature, where there has to be one.
+    pub(crate) fn check(
+        &self,
+        source: &PluginSource,
+        bytes: &[u8],
+        digest: &[u8; 32],
+    ) -> Result<Option<Vouched>, LoadProblem> {
         if let Some(pinned) = self.digest.filter(|pinned| pinned != digest) {
             return Err(LoadProblem::OtherDigest { found: hex(digest), pinned: hex(&pinned) });
         }
         match source {
             PluginSource::File(path) if !self.keys.is_empty() => {
-                verify_file(path, bytes, &self.keys).map(drop).map_err(LoadProblem::Untrusted)
+                verify_file(path, bytes, &self.keys).map(Some).map_err(LoadProblem::Untrusted)
             }
-            PluginSource::File(_) | PluginSource::Bundled(_) => Ok(()),
+            PluginSource::File(_) | PluginSource::Bundled(_) => Ok(None),
         }
     }
 }
@@ -149,45 +187,73 @@ pub fn signature_path(plugin: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Returns the key that vouches for a plugin file with these bytes.
+/// Returns the signature that vouches for a plugin file with these bytes in this place. Its version
+/// is still to be compared with the plugin's description.
 ///
 /// # Errors
-/// [`TrustError`]: none of the keys does.
-pub fn verify_file(plugin: &Path, bytes: &[u8], keys: &[PublicKey]) -> Result<PublicKey, TrustError> {
+/// [`TrustError`]: none of the keys vouches for it.
+pub fn verify_file(plugin: &Path, bytes: &[u8], keys: &[PublicKey]) -> Result<Vouched, TrustError> {
     let path = signature_path(plugin);
-    let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => TrustError::Unsigned(path.clone()),
-        _ => TrustError::Unreadable { path: path.clone(), error },
-    };
     let malformed = |reason| TrustError::Malformed { path: path.clone(), reason };
     let text = read_file(&path, SIGNATURES_BYTES_MAX).map_err(|error| match error {
-        FileError::Unreadable(error) => unreadable(error),
+        FileError::Unreadable(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            TrustError::Unsigned(path.clone())
+        }
+        FileError::Unreadable(error) => TrustError::Unreadable { path: path.clone(), error },
         FileError::TooLarge { .. } => malformed("it is too large"),
     })?;
     let text = String::from_utf8(text).map_err(|_| malformed("it is not text"))?;
-    let signatures = parse(&text).map_err(malformed)?;
-    let trusted: Vec<_> = signatures.iter().filter(|(signer, _)| keys.contains(signer)).collect();
-    if let Some((signer, _)) = trusted.iter().find(|(signer, signature)| signer.verify(bytes, signature)) {
-        return Ok(*signer);
+    let lines = parse(&text).map_err(malformed)?;
+    let trusted: Vec<&Line<'_>> = lines.iter().filter(|line| keys.contains(&line.signer)).collect();
+    let Some(first) = trusted.first() else {
+        let signers: Vec<String> = lines.iter().map(|line| line.signer.to_string()).collect();
+        return Err(TrustError::OtherSigners { signers: signers.join(", ") });
+    };
+    let Some(valid) = trusted.iter().find(|line| line.is_for(bytes)) else {
+        return Err(TrustError::OtherBytes { signer: first.signer.to_string() });
+    };
+    let name = plugin.file_stem().unwrap_or_default().to_string_lossy();
+    match trusted.iter().find(|line| line.is_for(bytes) && line.name == name) {
+        Some(line) => Ok(Vouched { signer: line.signer, version: line.version.to_owned() }),
+        None => Err(TrustError::OtherName { signed: valid.name.to_owned(), name: name.into_owned() }),
     }
-    if let Some((signer, _)) = trusted.first() {
-        return Err(TrustError::OtherBytes { signer: signer.to_string() });
-    }
-    let signers: Vec<String> = signatures.iter().map(|(signer, _)| signer.to_string()).collect();
-    Err(TrustError::OtherSigners { signers: signers.join(", ") })
 }
 
-fn parse(text: &str) -> Result<Vec<(PublicKey, Signature)>, &'static str> {
-    let mut signatures = Vec::new();
+/// A line of a signature file.
+struct Line<'a> {
+    signer: PublicKey,
+    name: &'a str,
+    version: &'a str,
+    signature: Signature,
+}
+
+impl Line<'_> {
+    fn is_for(&self, bytes: &[u8]) -> bool {
+        self.signer.verify(&head(self.name, self.version), bytes, &self.signature)
+    }
+}
+
+fn parse(text: &str) -> Result<Vec<Line<'_>>, &'static str> {
+    let mut lines = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        let [FORMAT, key, signature] = words[..] else { return Err("a line is not: strait-plugin-v1 KEY SIGNATURE") };
+        if words.first() == Some(&FORMER) {
+            return Err(
+                "it has the format v1, which is bound neither to a name nor to a version: sign the plugin again",
+            );
+        }
+        let [FORMAT, key, name, version, signature] = words[..] else {
+            return Err("a line is not: strait-plugin-v2 KEY NAME VERSION SIGNATURE");
+        };
+        if !is_word(name) || !is_word(version) {
+            return Err("a name or version is not 1 to 128 visible ASCII characters");
+        }
         let signature = pin::bytes(signature).ok_or("a signature is not 128 hexadecimal digits")?;
-        signatures.push((PublicKey::parse(key)?, Signature::new(signature)));
+        lines.push(Line { signer: PublicKey::parse(key)?, name, version, signature: Signature::new(signature) });
     }
-    match signatures.len() {
+    match lines.len() {
         0 => Err("it is empty"),
-        1..=SIGNATURES_MAX => Ok(signatures),
+        1..=SIGNATURES_MAX => Ok(lines),
         _ => Err("it has too many lines"),
     }
 }
@@ -212,16 +278,18 @@ mod tests {
         assert_eq!(key.to_file(), format!("strait-plugin-private-v1:{seed}\n"));
         assert!(!format!("{key:?}").contains(seed));
         // Computed with another implementation (OpenSSL) over the domain line and these bytes.
-        let line = key.sign(b"\0asm");
-        let words: Vec<&str> = line.trim_end().split(' ').collect();
-        assert_eq!((words[0], words[1]), ("strait-plugin-v1", public));
-        assert_eq!(words[2], SIGNED_BY_OPENSSL);
+        let line = key.sign("x", "1.2.0", b"\0asm").unwrap();
+        assert_eq!(line, format!("strait-plugin-v2 {public} x 1.2.0 {SIGNED_BY_OPENSSL}\n"));
+        for (name, version) in [("", "1"), ("x", ""), ("a b", "1"), ("x", "1\n2"), ("ü", "1"), ("x", &"1".repeat(129))]
+        {
+            assert!(key.sign(name, version, b"").is_err(), "{name} {version}");
+        }
         for bad in ["", seed, "strait-plugin-private-v1:00", &format!("strait-plugin-private-v1:{}", "0".repeat(64))] {
             assert!(PrivateKey::from_file(bad).is_err(), "{bad}");
         }
     }
 
-    const SIGNED_BY_OPENSSL: &str = "06f7d13163f5f0878b36a00dd140f4f07a2500c2d74880d6ab60665c2ac085717739d795b9e6ce9c8cb1f6375dda05da64cc58b5e6825897a8a9a9f23bcd3b0b";
+    const SIGNED_BY_OPENSSL: &str = "e7bac2ad15cd5526975276ce8429e82b257ac4446a0229a21e4b287ee29095c6502aeda8fa39ba194eed616b21d885a7c16a47e256acbbd3af8dab5cdb660906";
 
     #[test]
     fn only_the_signed_bytes_of_a_trusted_signer_pass() {
@@ -232,35 +300,51 @@ mod tests {
         let trust = Trust { digest: None, keys: [ours.public()].into() };
         let check = |bytes: &[u8]| {
             let digest = Sha256::digest(bytes).into();
-            trust.check(&source, bytes, &digest).map_err(|problem| problem.to_string())
+            let checked = trust.check(&source, bytes, &digest).map_err(|problem| problem.to_string());
+            checked.map(|vouched| vouched.unwrap().version)
         };
         let refused = |bytes: &[u8], wanted: &str| {
             let error = check(bytes).unwrap_err();
             assert!(error.contains(wanted), "{wanted}: {error}");
         };
+        let line = |key: &PrivateKey| key.sign("x", "1.0", b"code").unwrap();
         refused(b"code", "it is not signed");
         let sign = |lines: &[String]| std::fs::write(signature_path(&path), lines.concat()).unwrap();
-        sign(&[theirs.sign(b"code")]);
+        sign(&[line(&theirs)]);
         refused(b"code", &theirs.public().to_string());
-        sign(&[theirs.sign(b"code"), ours.sign(b"code")]);
-        assert_eq!(check(b"code"), Ok(()));
+        sign(&[line(&theirs), line(&ours)]);
+        assert_eq!(check(b"code"), Ok("1.0".to_owned()));
         refused(b"Code", "not for these bytes");
         // One signer's signature with the other's key.
-        sign(&[ours.sign(b"code").replace(&ours.public().to_string(), &theirs.public().to_string())]);
+        sign(&[line(&ours).replace(&ours.public().to_string(), &theirs.public().to_string())]);
         refused(b"code", "does not name");
-        sign(&[theirs.sign(b"code").replace(&theirs.public().to_string(), &ours.public().to_string())]);
+        sign(&[line(&theirs).replace(&theirs.public().to_string(), &ours.public().to_string())]);
         refused(b"code", "not for these bytes");
+        // Another plugin of the signer, put in this one's place, and another name or version than
+        // the signed one.
+        sign(&[ours.sign("y", "1.0", b"code").unwrap()]);
+        refused(b"code", "signed to be loaded as y, and not as x");
+        sign(&[ours.sign("y", "1.0", b"code").unwrap(), ours.sign("x", "2.0", b"code").unwrap()]);
+        assert_eq!(check(b"code"), Ok("2.0".to_owned()));
+        for (is, was) in [(" x 1.0 ", " y 1.0 "), (" x 1.0 ", " x 1.1 ")] {
+            sign(&[line(&ours).replace(is, was)]);
+            refused(b"code", "not for these bytes");
+        }
         // A signature without the domain prefix could be one of something else.
         let plain = hex(&*ours.0.sk.sign(b"code", None));
-        sign(&[format!("strait-plugin-v1 {} {plain}\n", ours.public())]);
+        sign(&[format!("strait-plugin-v2 {} x 1.0 {plain}\n", ours.public())]);
         refused(b"code", "not for these bytes");
-        for bad in ["", "\n", "strait-plugin-v2 a b\n", &format!("strait-plugin-v1 {} 00\n", ours.public())] {
+        let public = ours.public();
+        let words = ["", "\n", "strait-plugin-v3 a b\n", &format!("strait-plugin-v2 {public} x 1.0 00\n")];
+        for bad in words.into_iter().chain([&*format!("strait-plugin-v2 {public}  1.0 {plain}\n")]) {
             sign(&[bad.to_owned()]);
             refused(b"code", "is not as strait plugin sign writes it");
         }
-        sign(&vec![ours.sign(b"code"); 40]);
+        sign(&[format!("strait-plugin-v1 {public} {plain}\n")]);
+        refused(b"code", "sign the plugin again");
+        sign(&vec![line(&ours); 40]);
         refused(b"code", "too many lines");
-        sign(&vec![ours.sign(b"code"); 400]);
+        sign(&vec![line(&ours); 400]);
         refused(b"code", "too large");
 
         // Bundled plugins are in this binary; a pin applies to them too.

@@ -101,8 +101,8 @@ impl ActiveChain {
         let _one_at_a_time = lock(&shared.reloading);
         let began = shared.now();
         let active = self.chains();
-        // Pinned or signed by an operator, who has looked at what the new file loses.
-        let vouched = || Agreement { why: "its file is pinned or signed".into(), by: Arc::default() };
+        // Pinned by an operator, who has looked at what the new file loses.
+        let vouched = || Agreement { why: "its file is pinned".into(), by: Arc::default() };
         let agreement = agreement.or_else(|| is_vouched(&active, &chains).then(vouched));
         let falls_back = protects_as_much(&chains, &active, &shared.topics());
         let version = shared.versions.add(chains, agreement, falls_back);

@@ -44,13 +44,13 @@ fn compared(
     Ok(found)
 }
 
-/// Returns whether a plugin has another file, for which a pin or a signature vouches.
+/// Returns whether the chains differ in nothing but files that are pinned.
 pub(super) fn is_vouched(old: &HostChains, new: &HostChains) -> bool {
     let (old, new) = (&old.set().plugins, &new.set().plugins);
-    let changed = |(at, before): (usize, &Arc<LoadedPlugin>)| {
-        counterpart(old, at, new).is_some_and(|after| after.is_vouched_change(before))
+    let is_agreed = |(before, after): (&Arc<LoadedPlugin>, &Arc<LoadedPlugin>)| {
+        before.name == after.name && (after.is_same_as(before) || after.is_vouched_change(before))
     };
-    old.iter().enumerate().any(changed)
+    old.len() == new.len() && old.iter().zip(new).all(is_agreed)
 }
 
 /// Compares what the plugins declare. A plugin that is not required may go: the operator has
@@ -70,7 +70,7 @@ fn declarations_lost(
             }
             continue;
         };
-        // Whoever pins or signs another file has looked at what it does; `required` is set in the
+        // Whoever pins another file has looked at what it does; `required` is set in the
         // configuration.
         let vouched = vouched(after, before);
         if before.required && !after.required && !(vouched && before.manifest.fails_closed) {
@@ -80,6 +80,10 @@ fn declarations_lost(
         if more != 0 && !vouched {
             let effects = effect_names(more).join(", ");
             found.push(format!("plugin {} may do more than before: {effects}", after.name));
+        }
+        if after.is_older_than(before) && !vouched {
+            let (now, until_now) = (&after.manifest.version, &before.manifest.version);
+            found.push(format!("plugin {} is version {now} again, and was {until_now}", after.name));
         }
     }
     found

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use strait_core::{Content, Disposition, Processed};
 use strait_flow::ports::{Chain, ChainFactory};
-use strait_host::{ActiveChain, ActiveChainDeps, HistoryOutcome, HostChains, OfferError, Trial, TrialPhase};
+use strait_host::{
+    ActiveChain, ActiveChainDeps, HistoryOutcome, HostChains, OfferError, PluginSource, PrivateKey, Trial, TrialPhase,
+    signature_path,
+};
 
 use crate::support::guest::{Guest, Process, SPIN};
 use crate::support::world::World;
@@ -29,9 +33,13 @@ fn load(guest: &Guest) -> Arc<HostChains> {
 }
 
 fn slot(guest: &Guest) -> (Arc<World>, ActiveChain) {
+    holding(load(guest))
+}
+
+fn holding(chains: Arc<HostChains>) -> (Arc<World>, ActiveChain) {
     let world = Arc::new(World::default());
     let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clock(), events: world.events() };
-    (world, ActiveChain::new(deps, load(guest)))
+    (world, ActiveChain::new(deps, chains))
 }
 
 fn offer(slot: &ActiveChain, guest: &Guest, trial: Trial) -> Result<(), OfferError> {
@@ -53,6 +61,14 @@ fn judged(chain: &mut Box<dyn Chain>) -> (String, String) {
 
 fn value(chain: &mut Box<dyn Chain>) -> String {
     judged(chain).0
+}
+
+/// Returns how `after` protects less, in the eyes of a reload.
+fn lost(before: &Arc<HostChains>, after: &Arc<HostChains>) -> Vec<String> {
+    let (_, slot) = holding(Arc::clone(before));
+    let mut chain = slot.chain().unwrap();
+    chain.apply(batch(&ROWS), 6).unwrap();
+    slot.loosened(after).unwrap()
 }
 
 fn outcomes(slot: &ActiveChain) -> Vec<HistoryOutcome> {
@@ -180,12 +196,7 @@ fn a_chain_that_cannot_start_is_refused_before_any_lane_sees_it() {
 
 #[test]
 fn the_ways_in_which_a_chain_protects_less_are_listed() {
-    let of = |guest: &Guest, next: &Arc<HostChains>| {
-        let (_, slot) = slot(guest);
-        let mut chain = slot.chain().unwrap();
-        chain.apply(batch(&ROWS), 6).unwrap();
-        slot.loosened(next).unwrap()
-    };
+    let of = |guest: &Guest, next: &Arc<HostChains>| lost(&load(guest), next);
     let strict = || Guest {
         fails_closed: true,
         effects: 0b100,
@@ -244,6 +255,53 @@ fn another_secret_or_setting_is_another_generation() {
     assert_eq!(generations[0], of("0123456789abcdef", |_| ()));
 }
 
+#[test]
+fn a_signature_replaces_no_comparison_and_a_pin_that_of_its_file_alone() {
+    let key = PrivateKey::from_random([7; 32]).unwrap();
+    let signed = |guest: &Guest| {
+        let chains = load_bytes(&guest.wasm(), |spec| {
+            let PluginSource::File(path) = &spec.source else { panic!("{spec:?}") };
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let line = key.sign(name, guest.release, &guest.wasm()).unwrap();
+            std::fs::write(signature_path(path), line).unwrap();
+            spec.trust.keys = [key.public()].into();
+        });
+        chains.unwrap()
+    };
+    let pinned = |guest: &Guest, config: serde_json::Value| {
+        let wasm = guest.wasm();
+        let chains = load_bytes(&wasm, |spec| {
+            spec.trust.digest = Some(Sha256::digest(&wasm).into());
+            spec.config = config;
+        });
+        chains.unwrap()
+    };
+    let strict =
+        Guest { schema: "{}", fails_closed: true, columns: vec![5, 6], release: "1.10.0", ..version("strict") };
+    let blind = Guest { columns: vec![3, 4], release: "1.11.0", ..strict.clone() };
+    let older = Guest { release: "1.9.0", ..strict.clone() };
+    let found = lost(&signed(&strict), &signed(&blind));
+    assert!(found.len() == 1 && found[0].contains("value is not looked at any more"), "{found:?}");
+    let found = lost(&signed(&strict), &signed(&older));
+    assert!(found.len() == 1 && found[0].contains("is version 1.9.0 again, and was 1.10.0"), "{found:?}");
+    assert_eq!(lost(&signed(&older), &signed(&strict)), Vec::<String>::new());
+    assert_eq!(lost(&load(&strict), &load(&older)), Vec::<String>::new(), "nobody signed a version");
+
+    let agreement = |after: &Arc<HostChains>| {
+        let (_, slot) = holding(pinned(&strict, serde_json::json!({})));
+        slot.offer(Arc::clone(after), None, Trial::Direct, PROBATION, Duration::ZERO).unwrap();
+        slot.chain().unwrap().border().agreement.map(|agreement| agreement.why.to_string())
+    };
+    let other_file = pinned(&blind, serde_json::json!({}));
+    assert_eq!(lost(&pinned(&strict, serde_json::json!({})), &other_file), Vec::<String>::new());
+    assert_eq!(agreement(&other_file).as_deref(), Some("its file is pinned"));
+    // Nobody has looked at another configuration.
+    let other = pinned(&blind, serde_json::json!({ "a": 1 }));
+    assert_eq!(lost(&pinned(&strict, serde_json::json!({})), &other).len(), 1);
+    assert_eq!(agreement(&other), None);
+    assert_eq!(agreement(&signed(&blind)), None);
+}
+
 /// A strict `redact` asks for whole values, and with `ignore_case` for `$[*]` alone.
 #[test]
 fn a_rule_that_is_taken_out_of_redact_is_missed() {
@@ -253,14 +311,6 @@ fn a_rule_that_is_taken_out_of_redact_is_missed() {
     };
     let fields = |paths: &[&str]| redact(serde_json::json!([{"fields": paths, "with": "remove"}]));
     let headers = |rule: serde_json::Value| redact(serde_json::json!([rule, {"key": true, "with": "sha256"}]));
-    let lost = |before: &Arc<HostChains>, after: &Arc<HostChains>| {
-        let world = Arc::new(World::default());
-        let deps = ActiveChainDeps { link: "aws-to-gcp".into(), clock: world.clock(), events: world.events() };
-        let slot = ActiveChain::new(deps, Arc::clone(before));
-        let mut chain = slot.chain().unwrap();
-        chain.apply(batch(&ROWS), 6).unwrap();
-        slot.loosened(after).unwrap()
-    };
     let both = fields(&["$.email", "$.ssn"]);
     let in_any_case = redact(serde_json::json!([{"fields": ["$.email"], "with": "remove", "ignore_case": true}]));
     let named = headers(serde_json::json!({"headers": ["x-user", "x-ip"], "with": "remove"}));

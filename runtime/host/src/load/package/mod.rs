@@ -10,7 +10,7 @@ use wasmparser::{Encoding, Parser, Payload};
 
 use super::bundled::{bundled, bundled_names};
 use super::spec::PluginSource;
-use super::trust::Trust;
+use super::trust::{Trust, Vouched};
 use crate::api::{Interface, TRANSFORM, version_in};
 use crate::error::LoadProblem;
 use crate::file::read_file;
@@ -40,6 +40,8 @@ pub(crate) struct Package {
     pub(crate) version: String,
     pub(crate) interface: Interface,
     pub(crate) imports: Vec<String>,
+    /// The signature, where there has to be one.
+    pub(crate) vouched: Option<Vouched>,
 }
 
 impl Package {
@@ -53,8 +55,8 @@ impl Package {
     ) -> Result<Self, LoadProblem> {
         let bytes = read(source, limits)?;
         let digest = Sha256::digest(&bytes).into();
-        trust.check(source, &bytes, &digest)?;
-        Self::check(bytes, digest, limits, wasi)
+        let vouched = trust.check(source, &bytes, &digest)?;
+        Ok(Self { vouched, ..Self::check(bytes, digest, limits, wasi)? })
     }
 
     /// Returns the SHA-256 of the file as it is now, and the version of the interface that it
@@ -79,7 +81,7 @@ impl Package {
         let names = Names::read(&bytes)?;
         names.check_imports(wasi)?;
         let (version, interface) = names.version()?;
-        Ok(Self { bytes, digest, kind: names.kind, version, interface, imports: names.imports })
+        Ok(Self { bytes, digest, kind: names.kind, version, interface, imports: names.imports, vouched: None })
     }
 }
 

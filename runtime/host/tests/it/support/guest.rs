@@ -9,7 +9,10 @@ const BASE: usize = 1024;
 /// A guest, described by its answers.
 #[derive(Clone)]
 pub struct Guest {
+    /// Of the interface.
     pub version: &'static str,
+    /// Its own version.
+    pub release: &'static str,
     pub effects: u32,
     pub fails_closed: bool,
     pub schema: &'static str,
@@ -77,6 +80,7 @@ impl Default for Guest {
     fn default() -> Self {
         Self {
             version: "0.1.0",
+            release: "1",
             effects: 0x3ff,
             fails_closed: false,
             schema: "",
@@ -202,7 +206,7 @@ impl Guest {
 
     fn describe(&self, image: &mut Image) -> u32 {
         let mut about = Vec::new();
-        for text in ["hand-made", "1", "a test", self.schema] {
+        for text in ["hand-made", self.release, "a test", self.schema] {
             about.extend(image.bytes(text.as_bytes()));
         }
         about.extend([self.effects, u32::from(self.fails_closed)]);
