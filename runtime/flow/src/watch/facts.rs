@@ -108,8 +108,11 @@ impl Facts {
             (LaneState::Taking, None) => {
                 return format!("lane {number} has been taken for {waited} s, and nothing says what it waits for");
             }
-            (LaneState::Waiting | LaneState::Refused, trouble) => {
+            (LaneState::Waiting, trouble) => {
                 return format!("lane {number} failed: {}", trouble.unwrap_or("nothing says why"));
+            }
+            (LaneState::Refused, trouble) => {
+                return format!("lane {number} refuses its plugins: {}", trouble.unwrap_or("nothing says why"));
             }
         }
         if let Some(last) = last.filter(|last| last.at >= since) {
