@@ -1,12 +1,16 @@
 ;; A plugin that appends a header "version" to every record. @STAMP@ is one character, @INTERFACE@
 ;; the version of the interface, @CONFIGURE@ the result of configure. @TROUBLE@ runs in process
-;; after $seen has grown by the records of the call. Layouts follow wit/v0.1/plugin.wit in the
-;; canonical ABI; unwritten memory is zero, which reads as empty text, empty list, `none` and `ok`.
+;; after $seen has grown by the records of the call; @SCHEMA@ is the schema of its configuration with
+;; @SCHEMA_BYTES@ bytes, @PAGES@ the size of its memory, @PARTS@ what else belongs to the module.
+;; Layouts follow wit/v0.1/plugin.wit in the canonical ABI; unwritten memory is zero, which reads as
+;; empty text, empty list, `none` and `ok`.
 (module
-  (memory (export "memory") 64)
+  (memory (export "memory") @PAGES@)
   (global $free (mut i32) (i32.const 1048576))
   (global $seen (mut i32) (i32.const 0))
   (data (i32.const 8) "stamp@STAMP@version@STAMP@")
+  (data (i32.const 3145728) "@SCHEMA@")
+  @PARTS@
   (func (export "cabi_realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
     (local $at i32)
     (local.set $at (i32.and (i32.add (global.get $free) (i32.const 15)) (i32.const -16)))
@@ -16,6 +20,7 @@
   (func (export "strait:plugin/transform@@INTERFACE@#describe") (result i32)
     (i32.store (i32.const 64) (i32.const 8)) (i32.store (i32.const 68) (i32.const 5))
     (i32.store (i32.const 72) (i32.const 13)) (i32.store (i32.const 76) (i32.const 1))
+    (i32.store (i32.const 88) (i32.const 3145728)) (i32.store (i32.const 92) (i32.const @SCHEMA_BYTES@))
     (i32.store (i32.const 96) (i32.const 16))
     (i32.const 64))
   (func (export "strait:plugin/transform@@INTERFACE@#configure")

@@ -45,7 +45,11 @@ fn stamp(version: &str) -> Vec<u8> {
         .replace("@STAMP@", version)
         .replace("@INTERFACE@", "0.1.0")
         .replace("@CONFIGURE@", "0")
-        .replace("@TROUBLE@", "");
+        .replace("@TROUBLE@", "")
+        .replace("@SCHEMA@", "")
+        .replace("@SCHEMA_BYTES@", "0")
+        .replace("@PAGES@", "64")
+        .replace("@PARTS@", "");
     wat::parse_str(text).unwrap()
 }
 

@@ -4,7 +4,7 @@ use strait_core::progress::{ProgressKey, ProgressRecord};
 use strait_e2e::{ConfigFolder, Isolation, LogLine, Record, Strait, write_records};
 
 use crate::identity::progress_of;
-use crate::support::{Pair, SOON, Turn, copy, link, record, run_to_end};
+use crate::support::{Pair, SOON, Turn, copy, lanes_of, link, record, run_to_end, stop, wait_until};
 
 const REMOVE: &str = "with = \"remove\"";
 
@@ -178,4 +178,43 @@ fn a_weaker_method_for_the_same_field_is_held_back_and_a_stronger_one_is_not() {
     pair.at_source().write("methods", &people(40, 20)).unwrap();
     is_refused(&config(&mask(2)));
     assert_eq!(arrived_of(&pair, "methods")[0], 40);
+}
+
+#[test]
+fn a_process_with_older_plugins_copies_nothing_of_what_a_newer_one_has_tightened() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("rolled", 2, &[]).unwrap();
+    let (both, weaker) = (redact(&["$.ssn", "$.email"]), redact(&["$.email"]));
+    let config = |plugins: &str| pair.config(&link("rolled", &["rolled"], 2, plugins));
+    let (new, old) = (config(&both), config(&weaker));
+    let send = |first: usize| pair.at_source().write("rolled", &people(first, 20)).unwrap();
+    let arrive = |count: usize| {
+        wait_until(&format!("{count} copies"), SOON, || {
+            (pair.has_target_topic("source.rolled") && arrived_of(&pair, "rolled")[0] == count).then_some(())
+        });
+    };
+    send(0);
+    let mut older = Strait::run("older", &old, &[]).unwrap();
+    arrive(20);
+    // The fleet is rolled: a newer process joins, and the older one is killed.
+    let mut newer = Strait::run("newer", &new, &[]).unwrap();
+    let took =
+        |strait: &Strait, lanes: usize| wait_until("lanes", SOON, || (lanes_of(strait).len() == lanes).then_some(()));
+    took(&newer, 1);
+    older.kill().unwrap();
+    took(&newer, 2);
+    send(20);
+    arrive(40);
+    assert_eq!(arrived_of(&pair, "rolled"), [40, 20, 0]);
+
+    // Somebody starts the older folder again. Whatever lane it gets, it copies nothing of it.
+    let mut older = Strait::run("older again", &old, &[]).unwrap();
+    older.wait_line("the refusal", SOON, |line| line.is_event("border_refused")).unwrap();
+    send(40);
+    wait_until("the newer one's lane", SOON, || (arrived_of(&pair, "rolled")[0] > 40).then_some(()));
+    older.kill().unwrap();
+    arrive(60);
+    assert_eq!(arrived_of(&pair, "rolled"), [60, 20, 0]);
+    stop(&mut newer);
 }

@@ -16,7 +16,9 @@
 mod admin;
 mod bad_input;
 mod batches;
+mod bombs;
 mod border;
+mod canary;
 mod chaos;
 mod clouds;
 mod copy;

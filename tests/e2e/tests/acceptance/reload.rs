@@ -18,32 +18,54 @@ use crate::support::{Pair, SOON, Turn, link, numbered, stop, unix_ms};
 const PARTITIONS: i32 = 4;
 
 /// A plugin that writes its version into a header.
-struct Stamp {
-    version: char,
-    interface: &'static str,
-    configure: u8,
-    trouble: &'static str,
+pub struct Stamp {
+    pub version: char,
+    pub interface: &'static str,
+    pub configure: u8,
+    pub trouble: &'static str,
+    pub schema: String,
+    /// Of its memory.
+    pub pages: u32,
+    /// Further parts of the module.
+    pub parts: String,
 }
 
 impl Stamp {
-    fn version(version: char) -> Self {
-        Self { version, interface: "0.1.0", configure: 0, trouble: "" }
+    pub fn version(version: char) -> Self {
+        Self {
+            version,
+            interface: "0.1.0",
+            configure: 0,
+            trouble: "",
+            schema: String::new(),
+            pages: 64,
+            parts: String::new(),
+        }
     }
 
-    fn wasm(&self) -> Vec<u8> {
+    pub fn wasm(&self) -> Vec<u8> {
         let text = include_str!("../../../../plugins/test-guests/stamp.wat")
             .replace("@STAMP@", &self.version.to_string())
             .replace("@INTERFACE@", self.interface)
             .replace("@CONFIGURE@", &self.configure.to_string())
-            .replace("@TROUBLE@", self.trouble);
+            .replace("@TROUBLE@", self.trouble)
+            .replace("@SCHEMA@", &self.schema.replace('"', "\\22"))
+            .replace("@SCHEMA_BYTES@", &self.schema.len().to_string())
+            .replace("@PAGES@", &self.pages.to_string())
+            .replace("@PARTS@", &self.parts);
         wat::parse_str(text).unwrap()
     }
 
-    /// Renames the file into place, as a careful deployment does.
-    fn put(&self, config: &ConfigFolder) {
-        config.write("plugins/stamp.new", self.wasm()).unwrap();
-        fs::rename(config.path().join("plugins/stamp.new"), config.path().join("plugins/stamp.wasm")).unwrap();
+    /// Puts the file in place.
+    pub fn put(&self, config: &ConfigFolder) {
+        put(config, &self.wasm());
     }
+}
+
+/// Renames these bytes into the place of the plugin `stamp`, as a careful deployment does.
+pub fn put(config: &ConfigFolder, bytes: &[u8]) {
+    config.write("plugins/stamp.new", bytes).unwrap();
+    fs::rename(config.path().join("plugins/stamp.new"), config.path().join("plugins/stamp.wasm")).unwrap();
 }
 
 /// A steady stream of records, numbered per partition.
