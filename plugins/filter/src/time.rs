@@ -222,8 +222,8 @@ fn numbers(text: &str, separator: char, digits: [usize; 3]) -> Option<[i64; 3]> 
     parts.next().is_none().then_some(numbers)
 }
 
-/// Returns the seconds that a time zone is ahead of UTC. It is `UTC`, `+01:00`, `-01:00` or `01:00`;
-/// names such as `Europe/Berlin` have none.
+/// Returns the seconds that a time zone is ahead of UTC. It is `UTC`, `+01:00`, `-01:00` or
+/// `01:00`; names such as `Europe/Berlin` have none.
 pub fn offset(text: &str) -> Option<i64> {
     if text == "UTC" {
         return Some(0);

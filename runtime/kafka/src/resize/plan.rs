@@ -161,7 +161,7 @@ mod tests {
                 format!("{{\"claims\":[{{\"at\":\"{at}\",\"leaves\":\"nothing\",\"rule\":\"r\"}}],\"sights\":[]}}")
                     .into();
             let digest = text_digest(&text);
-            progress.texts.insert(digest.clone(), ProtectsText { text });
+            progress.texts.insert(Arc::clone(&digest), ProtectsText { text });
             progress.protects.insert("t".into(), Protects { digest });
         }
         let plan = Plan::new(&known, 4);

@@ -213,13 +213,27 @@ impl<'a> Current<'a> {
             Op::AppendNullHeader => self.draft().headers(scene, record).append_null(bytes),
             Op::SetTimestamp => {
                 let timestamp_ms = bytes.try_into().map(i64::from_le_bytes).map_err(|_| "a timestamp has 8 bytes")?;
-                self.unfit = self.unfit.take().or(self.draft().set_timestamp(timestamp_ms).err());
+                let fits = self.draft().set_timestamp(timestamp_ms);
+                self.note(fits);
             }
-            Op::SetTopic => self.unfit = self.unfit.take().or(self.draft().set_topic(bytes, scene, rules).err()),
-            Op::SetPartition => self.unfit = self.unfit.take().or(self.draft().set_partition(arg).err()),
+            Op::SetTopic => {
+                let fits = self.draft().set_topic(bytes, scene, rules);
+                self.note(fits);
+            }
+            Op::SetPartition => {
+                let fits = self.draft().set_partition(arg);
+                self.note(fits);
+            }
             Op::HashPartition => self.draft().hash_partition(bytes),
         }
         Ok(())
+    }
+
+    /// Remembers the first edit that the record cannot hold.
+    fn note(&mut self, fits: Result<(), Unfit>) {
+        if let Err(unfit) = fits {
+            self.unfit.get_or_insert(unfit);
+        }
     }
 
     fn draft(&mut self) -> &mut Draft<'a> {
