@@ -57,7 +57,7 @@ pub struct PluginChain {
     /// By source topic. All stages share one pass over each value.
     lenses: HashMap<Arc<str>, Lenses>,
     scratch: Scratch,
-    /// What the stages do to the current batch, for an author who asks.
+    /// The current batch as each stage leaves it, for an author who asks.
     trace: Option<Vec<StageTrace>>,
 }
 

@@ -137,7 +137,7 @@ fn a_topic_that_is_renamed_where_it_may_not_go_stops_alone_and_says_why() {
     assert_eq!(named(&["s.*"], false).unwrap().as_ref(), "sales");
     for shows in [true, false] {
         let error = named(&["orders"], shows).unwrap_err();
-        let expected = "topic orders: it gives the topic a name that output_topics in the link does not allow";
+        let expected = "'orders': it gives the topic a name that output_topics in the link does not allow";
         assert!(error.reason.contains(expected) && error.next.wait().is_none(), "{error}");
     }
     // A topic that keeps its name needs nobody's leave.

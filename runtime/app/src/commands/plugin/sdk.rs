@@ -20,7 +20,7 @@ pub const FOLDER: &str = "sdk";
 /// The file that says what was written.
 const RECORD: &str = "strait-sdk.json";
 
-/// What was written, as [`RECORD`] has it.
+/// The files as they were written, in [`RECORD`].
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Written {
     /// Version of the program.
@@ -29,7 +29,7 @@ struct Written {
     files: BTreeMap<String, String>,
 }
 
-/// What an update does to the files of the SDK.
+/// The changes of an update to the files of the SDK.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Update {
     /// Version of the copy before, for people.
