@@ -11,6 +11,7 @@ use crate::{
     number::Operator,
     trouble::Trouble,
     val::{Comparison, Key, Val},
+    work::Work,
 };
 
 /// Maximum number of kept patterns that come from records.
@@ -134,7 +135,7 @@ impl<'a> Run<'a, '_> {
             }
             Code::Index(sides) => {
                 let [of, index] = &**sides;
-                element(&self.open(of)?, &self.val(index)?)?
+                element(&self.open(of)?, &self.val(index)?, &self.case.work)?
             }
             Code::Negate(code) => calculate::negate(&self.val(code)?)?,
             Code::Calculate(by, sides) => {
@@ -217,7 +218,7 @@ impl<'a> Run<'a, '_> {
         for entry in entries {
             let (key, val) = self.sides(entry)?;
             let is_double = matches!(key, Val::Double(_));
-            let key = Key::of(&key).filter(|_| !is_double).ok_or(Trouble::Evaluation)?;
+            let key = Key::of(&key, &self.case.work)?.filter(|_| !is_double).ok_or(Trouble::Evaluation)?;
             if map.insert(key, val).is_some() {
                 return Err(Trouble::Evaluation);
             }
@@ -236,7 +237,7 @@ impl<'a> Run<'a, '_> {
                 }
                 Ok(false)
             }
-            Val::Map(map) => Ok(Key::of(one).is_some_and(|key| map.contains_key(&key))),
+            Val::Map(map) => Ok(Key::of(one, &self.case.work)?.is_some_and(|key| map.contains_key(&key))),
             _ => Err(Trouble::Evaluation),
         }
     }
@@ -270,7 +271,7 @@ impl<'a> Run<'a, '_> {
                 (Macro::All, Ok(false)) => return Ok(false),
                 (Macro::Exists, Ok(true)) => return Ok(true),
                 (_, Ok(holds)) => found += usize::from(holds),
-                (Macro::ExistsOne, Err(trouble)) => return Err(trouble),
+                (Macro::ExistsOne, Err(trouble)) | (_, Err(trouble @ Trouble::TooMuch)) => return Err(trouble),
                 (_, Err(other)) => trouble = trouble.or(Some(other)),
             }
         }
@@ -326,13 +327,13 @@ impl Patterns {
 }
 
 /// Returns the element of a list or map.
-fn element<'a>(of: &Val<'a>, index: &Val<'a>) -> Result<Val<'a>, Trouble> {
+fn element<'a>(of: &Val<'a>, index: &Val<'a>, work: &Work) -> Result<Val<'a>, Trouble> {
     let found = match of {
         Val::List(list) => {
             let index = index.number().and_then(|number| usize::try_from(number.whole()?).ok());
             index.and_then(|index| list.get(index))
         }
-        Val::Map(map) => Key::of(index).and_then(|key| map.get(&key)),
+        Val::Map(map) => Key::of(index, work)?.and_then(|key| map.get(&key)),
         _ => None,
     };
     found.cloned().ok_or(Trouble::Evaluation)

@@ -125,6 +125,13 @@ impl Function {
 
     /// Calls the function. [`Function::Matches`] is not one of these: its patterns are kept.
     pub fn call<'a>(self, arguments: &[Val<'a>], work: &Work) -> Result<Val<'a>, Trouble> {
+        for argument in arguments {
+            match argument {
+                Val::Text(text) => work.read(text.len())?,
+                Val::Bytes(bytes) => work.read(bytes.len())?,
+                _ => {}
+            }
+        }
         match (self, arguments) {
             (Self::Max, of) => extreme(of, Ordering::Greater, work),
             (Self::Min, of) => extreme(of, Ordering::Less, work),
@@ -132,7 +139,6 @@ impl Function {
             (Self::Get(unit), [of, zone]) => part_of(of, unit, zone.text()?),
             (Self::Contains | Self::EndsWith | Self::StartsWith, [text, other]) => {
                 let (text, other) = (text.text()?, other.text()?);
-                work.read(text.len())?;
                 Ok(Val::Bool(match self {
                     Self::Contains => text.contains(other),
                     Self::EndsWith => text.ends_with(other),

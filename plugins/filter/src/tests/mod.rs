@@ -308,6 +308,11 @@ fn the_work_for_a_record_is_bounded() {
         ("[1, 2, 3, 4, 5].map(i, value.a + value.a).size() == 5", &long),
         ("[1, 2, 3, 4, 5].all(i, 'a'.matches(value.a))", &long),
         ("value.a == '' || value.b.all(i, value.a == value.a)", &long),
+        ("value.a == '' || value.b.exists(i, double(value.a) > 1.0)", &long),
+        ("value.a == '' || value.b.exists(i, 'x'.contains(value.a))", &long),
+        ("value.a == '' || value.b.exists(i, {'x': true}[value.a])", &long),
+        ("value.a == '' || value.b.exists(i, value.a in {'x': true})", &long),
+        ("value.a == '' || value.b.exists(i, 'x'.indexOf(value.a) > 1)", &long),
     ] {
         let mut filter = Tester::<Filter>::new(&serde_json::json!({"keep": rule}).to_string()).unwrap();
         let mut record = TestRecord::new().value("{…}").field(0, "/f", field);

@@ -86,6 +86,11 @@ impl<'a> Val<'a> {
     /// # Errors
     /// [`Trouble::NotJudged`] if an array or object cannot be read.
     pub fn equals(&self, other: &Self, work: &Work) -> Result<bool, Trouble> {
+        // The most frequent one first.
+        if let (Self::Text(a), Self::Text(b)) = (self, other) {
+            work.read(a.len().min(b.len()))?;
+            return Ok(a == b);
+        }
         if let (Some(a), Some(b)) = (self.number(), other.number()) {
             return Ok(a.compare(b) == Some(Ordering::Equal));
         }
@@ -114,7 +119,7 @@ impl<'a> Val<'a> {
                 Ok(true)
             }
             (Self::List(_), Self::List(_)) | (Self::Map(_), Self::Map(_)) => Ok(false),
-            (Self::Text(a), Self::Text(b)) => {
+            (Self::Bytes(a), Self::Bytes(b)) => {
                 work.read(a.len().min(b.len()))?;
                 Ok(a == b)
             }
@@ -172,12 +177,18 @@ impl<'a> Val<'a> {
 
 impl<'a> Key<'a> {
     /// Returns the key that is equal to a value, if a map can have it.
-    pub fn of(val: &Val<'a>) -> Option<Self> {
-        match val {
+    ///
+    /// # Errors
+    /// [`Trouble::TooMuch`].
+    pub fn of(val: &Val<'a>, work: &Work) -> Result<Option<Self>, Trouble> {
+        Ok(match val {
             Val::Bool(holds) => Some(Self::Bool(*holds)),
-            Val::Text(text) => Some(Self::Text(text.clone())),
-            number => number.number()?.whole().map(Self::Whole),
-        }
+            Val::Text(text) => {
+                work.read(text.len())?;
+                Some(Self::Text(text.clone()))
+            }
+            number => number.number().and_then(Number::whole).map(Self::Whole),
+        })
     }
 
     /// Returns the value that a macro sees.

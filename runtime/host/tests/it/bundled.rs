@@ -96,6 +96,10 @@ fn an_expression_may_be_nested_and_its_work_for_a_record_is_bounded() {
     let nested = (0..20).fold("value.n == 1".to_owned(), |inner, n| format!("[{n}].all(x, {inner})"));
     assert_eq!(keep(&nested), (vec![], vec![], vec![]));
     assert_eq!(keep("value.list.all(x, value.list.all(y, x == y))"), (vec![], vec![0], vec![]));
+    let value = format!(r#"{{"a":{0}1{1},"b":{0}1.0{1}}}"#, "[".repeat(120), "]".repeat(120));
+    let rows: [Row<'_>; 1] = [(None, Some(value.as_bytes()), &[])];
+    let equal = json!({"keep": "[value.a][0] == value.b && value.a == value.b"});
+    assert_eq!(filter(equal, &rows), (vec![], vec![], vec![]));
 }
 
 #[test]
