@@ -13,7 +13,7 @@ impl Tally {
     }
 
     /// Reports the sum to the host at the end of a batch. `counter` is the index in
-    /// `About::counters`.
+    /// `Plugin::counters`.
     pub fn report(&mut self, counter: u32) {
         if self.0 > 0 {
             count(counter, std::mem::take(&mut self.0));

@@ -13,7 +13,8 @@ use strait_plugin_common::{
     tally::Tally,
 };
 use strait_plugin_sdk::{
-    About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, effect, plugin,
+    About, Action, ConfigError, Counter, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, counter,
+    effect, plugin,
 };
 
 const SCHEMA: &str = include_str!("../config.schema.json");
@@ -88,7 +89,6 @@ impl Plugin for Dedupe {
             description: "Drops records with the same key, header or field as a recent record of the partition".into(),
             config_schema: SCHEMA.into(),
             effects: effect::DROP,
-            counters: vec!["dropped".into()],
             ..About::default()
         }
     }
@@ -112,6 +112,10 @@ impl Plugin for Dedupe {
             return Err(vec![config_error("/records", needs)]);
         }
         Ok(dedupe)
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        vec![counter("dropped")]
     }
 
     fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {

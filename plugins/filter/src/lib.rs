@@ -19,7 +19,7 @@ use config::{Config, Verdict};
 use node::{Node, Reads};
 use strait_plugin_common::tally::Tally;
 use strait_plugin_sdk::{
-    About, Action, ConfigError, LinkInfo, Plugin, Record, TopicPlan, config_error, effect, plugin,
+    About, Action, ConfigError, Counter, LinkInfo, Plugin, Record, TopicPlan, config_error, counter, effect, plugin,
 };
 use trouble::Trouble;
 use work::Work;
@@ -64,7 +64,6 @@ impl Plugin for Filter {
             config_schema: SCHEMA.into(),
             effects: effect::DROP | effect::REJECT,
             reject_codes: vec!["not-judged".into(), "evaluation".into()],
-            counters: vec!["dropped".into()],
             ..About::default()
         }
     }
@@ -86,6 +85,10 @@ impl Plugin for Filter {
             missing: config.missing.into(),
             dropped: Tally::default(),
         })
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        vec![counter("dropped")]
     }
 
     fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {

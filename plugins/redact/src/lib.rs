@@ -13,12 +13,12 @@ use config::{Config, Rule, Shapes, folded};
 use fields::{Declared, WrongShape};
 use method::{Method, NotJudged, Outcome};
 use strait_plugin_sdk::{
-    About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, ValueState, column, config_error,
-    count, effect,
+    About, Action, Change, ConfigError, Counter, LinkInfo, Needs, Plugin, Record, TopicPlan, ValueState, column,
+    config_error, count, effect, expected_counter,
     json::{self, Kind},
     plugin,
 };
-use walk::{Place, Walker, pointed};
+use walk::{Place, Walked, Walker, pointed};
 
 const SCHEMA: &str = include_str!("../config.schema.json");
 
@@ -31,7 +31,8 @@ struct Redact {
     headers: Headers,
     /// Index of the rule for the key.
     key: Option<usize>,
-    counts: [u64; 3],
+    /// By rule: the fields, headers and keys that it found in the current batch.
+    matched: Vec<u64>,
     buffer: Vec<u8>,
     /// The claims of the rules, as JSON. Without them the places that the plugin looks at are held.
     claims: Option<String>,
@@ -146,8 +147,8 @@ impl Redact {
             fields: Fields::new(&rules, shapes == Shapes::Strict),
             headers: Headers::new(&rules),
             key: rules.iter().position(|rule| rule.key),
+            matched: vec![0; rules.len()],
             rules,
-            counts: [0; 3],
             buffer: Vec::new(),
         })
     }
@@ -160,10 +161,10 @@ impl Redact {
         if !matches!(self.headers, Headers::None) {
             change = self.redact_headers(record, change);
         }
-        let key = self.key.and_then(|rule| Some((&self.rules.get(rule)?.method, record.key()?)));
-        if let Some((method, key)) = key {
-            method.bytes(key, &mut self.buffer);
-            self.counts[2] += 1;
+        let key = self.key.and_then(|rule| Some((rule, self.rules.get(rule)?, record.key()?)));
+        if let Some((index, rule, key)) = key {
+            rule.method.bytes(key, &mut self.buffer);
+            found(&mut self.matched, index);
             change = change.key(Some(&self.buffer));
         }
         Ok(change)
@@ -178,21 +179,21 @@ impl Redact {
         }
         match &self.fields {
             Fields::None => Ok(change),
-            Fields::Walk { strict } => walk(&self.rules, *strict, record, &mut self.counts[0], change),
+            Fields::Walk { strict } => walk(&self.rules, *strict, record, &mut self.matched, change),
             Fields::Declared(declared) => {
                 let value = if declared.needs_value() { record.value() } else { None };
                 declared.check_shapes(value, record.fields())?;
-                let (rules, buffer, counts) = (&self.rules, &mut self.buffer, &mut self.counts);
-                declared.each_target(record.fields(), |field, rule| {
-                    let Some(rule) = rules.get(rule) else { return Ok(()) };
+                let (rules, buffer, matched) = (&self.rules, &mut self.buffer, &mut self.matched);
+                declared.each_target(record.fields(), |field, index| {
+                    let Some(rule) = rules.get(index) else { return Ok(()) };
                     let outcome = rule.method.field(field.json, buffer)?;
+                    found(matched, index);
                     let edited = std::mem::take(&mut change);
                     change = match outcome {
                         Outcome::Keep => edited,
                         Outcome::Remove => edited.remove_field(field.occurrence),
                         Outcome::Null | Outcome::Set => edited.field(field.occurrence, buffer),
                     };
-                    counts[0] += u64::from(outcome != Outcome::Keep);
                     Ok::<(), Refusal>(())
                 })?;
                 Ok(change)
@@ -203,16 +204,15 @@ impl Redact {
     fn redact_headers(&mut self, record: &Record<'_>, mut change: Change) -> Change {
         for (index, header) in record.headers().iter().enumerate() {
             let index = index as u32;
-            let Some(rule) = self.rules.iter().find(|rule| rule.takes_header(header.name)) else {
-                continue;
-            };
+            let Some(at) = self.rules.iter().position(|rule| rule.takes_header(header.name)) else { continue };
+            let Some(rule) = self.rules.get(at) else { continue };
+            found(&mut self.matched, at);
             let outcome = match (header.value, &rule.method) {
                 (Some(value), method) => method.bytes(value, &mut self.buffer),
                 (None, Method::Remove | Method::Constant { .. }) => rule.method.bytes(&[], &mut self.buffer),
                 // A null holds nothing.
                 (None, _) => Outcome::Keep,
             };
-            self.counts[1] += u64::from(outcome != Outcome::Keep);
             change = match outcome {
                 Outcome::Keep => change,
                 Outcome::Remove => change.remove_header(index),
@@ -229,7 +229,7 @@ fn walk(
     rules: &[Rule],
     strict: bool,
     record: &Record<'_>,
-    count: &mut u64,
+    matched: &mut [u64],
     mut change: Change,
 ) -> Result<Change, Refusal> {
     let value = record.value().unwrap_or_default();
@@ -243,17 +243,20 @@ fn walk(
             true => Place::Element(name.parse().map_err(|_| NotJudged)?),
             false => Place::Member(&name),
         };
-        let Some(walked) = Walker::new(rules, strict, field.json).run(&place)? else {
-            *count += 1;
-            change = change.remove_field(field.occurrence);
-            continue;
-        };
-        if walked.redacted > 0 {
-            *count += walked.redacted;
-            change = change.field(field.occurrence, &walked.out);
+        match Walker::new(rules, strict, field.json, matched).run(&place)? {
+            Walked::Same => {}
+            Walked::Changed(text) => change = change.field(field.occurrence, &text),
+            Walked::Removed => change = change.remove_field(field.occurrence),
         }
     }
     Ok(change)
+}
+
+/// Counts that a rule found a field, a header or a key, also if it is null and stays.
+fn found(matched: &mut [u64], rule: usize) {
+    if let Some(count) = matched.get_mut(rule) {
+        *count += 1;
+    }
 }
 
 impl Plugin for Redact {
@@ -265,7 +268,6 @@ impl Plugin for Redact {
             config_schema: SCHEMA.into(),
             effects: effect::FIELD | effect::HEADER | effect::KEY | effect::REJECT,
             fails_closed: true,
-            counters: vec!["fields".into(), "headers".into(), "keys".into()],
             reject_codes: vec!["not-judged".into(), "wrong-shape".into()],
         }
     }
@@ -284,6 +286,10 @@ impl Plugin for Redact {
             return Err(vec![config_error("/rules", message)]);
         }
         Ok(redact)
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        self.rules.iter().map(|rule| expected_counter("matched", rule.id.as_str())).collect()
     }
 
     fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {
@@ -311,7 +317,7 @@ impl Plugin for Redact {
     }
 
     fn end_batch(&mut self) {
-        for (counter, sum) in self.counts.iter_mut().enumerate() {
+        for (counter, sum) in self.matched.iter_mut().enumerate() {
             if *sum > 0 {
                 count(counter as u32, std::mem::take(sum));
             }

@@ -14,6 +14,7 @@ use crate::{
     Refusal,
     config::{Rule, folded},
     fields::Shape,
+    found,
     method::{NotJudged, Outcome},
 };
 
@@ -44,15 +45,23 @@ pub struct Walker<'a> {
     text: &'a [u8],
     at: usize,
     /// The redacted text.
-    pub out: Vec<u8>,
+    out: Vec<u8>,
     buffer: Vec<u8>,
-    /// Number of redacted fields.
-    pub redacted: u64,
+    is_changed: bool,
+    /// The fields found, by rule.
+    matched: &'a mut [u64],
+}
+
+/// What a walk leaves of a text.
+pub enum Walked {
+    Same,
+    Changed(Vec<u8>),
+    Removed,
 }
 
 impl<'a> Walker<'a> {
-    pub fn new(rules: &'a [Rule], strict: bool, text: &'a [u8]) -> Self {
-        Self { rules, strict, text, at: 0, out: Vec::new(), buffer: Vec::new(), redacted: 0 }
+    pub fn new(rules: &'a [Rule], strict: bool, text: &'a [u8], matched: &'a mut [u64]) -> Self {
+        Self { rules, strict, text, at: 0, out: Vec::new(), buffer: Vec::new(), is_changed: false, matched }
     }
 
     /// Checks the type of the document, so that the rules can look into it.
@@ -66,8 +75,8 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Redacts the text at `place` in the document. `None` removes it.
-    pub fn run(mut self, place: &Place<'_>) -> Result<Option<Self>, Refusal> {
+    /// Redacts the text at `place` in the document.
+    pub fn run(mut self, place: &Place<'_>) -> Result<Walked, Refusal> {
         let roots: Vec<_> = roots(self.rules).collect();
         let active = self.step(&roots, place);
         let stays = self.value(&active, 0)?;
@@ -75,7 +84,11 @@ impl<'a> Walker<'a> {
         if self.at != self.text.len() {
             return Err(NotJudged.into());
         }
-        Ok(stays.then_some(self))
+        Ok(match stays {
+            false => Walked::Removed,
+            true if self.is_changed => Walked::Changed(self.out),
+            true => Walked::Same,
+        })
     }
 
     /// Redacts the current value. Returns `false` if it must be removed.
@@ -86,10 +99,11 @@ impl<'a> Walker<'a> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let kind = json::kind(rest).ok_or(NotJudged)?;
         let rule = active.iter().filter(|a| self.next(a).is_none()).map(|a| a.rule).min();
-        if let Some(rule) = rule.and_then(|rule| self.rules.get(rule)) {
+        if let Some((index, rule)) = rule.and_then(|index| Some((index, self.rules.get(index)?))) {
             let source = self.skip()?;
             let outcome = rule.method.field(source, &mut self.buffer)?;
-            self.redacted += u64::from(outcome != Outcome::Keep);
+            found(self.matched, index);
+            self.is_changed |= outcome != Outcome::Keep;
             match outcome {
                 Outcome::Remove => return Ok(false),
                 Outcome::Keep => self.out.extend_from_slice(source),

@@ -12,7 +12,8 @@ use strait_plugin_common::{
     tally::Tally,
 };
 use strait_plugin_sdk::{
-    About, Action, Change, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, config_error, effect, plugin,
+    About, Action, Change, ConfigError, Counter, LinkInfo, Needs, Plugin, Record, TopicPlan, config_error, counter,
+    effect, plugin,
 };
 use strait_scheme::names::is_writable;
 
@@ -118,7 +119,6 @@ impl Plugin for Route {
             description: "Sends records to topics or partitions by key, header or field".into(),
             config_schema: SCHEMA.into(),
             effects: effect::TOPIC | effect::PARTITION | effect::DROP | effect::REJECT,
-            counters: vec!["unmatched".into()],
             reject_codes: vec!["unmatched".into(), "not-judged".into()],
             ..About::default()
         }
@@ -127,6 +127,10 @@ impl Plugin for Route {
     fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
         let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
         config.route()
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        vec![counter("unmatched")]
     }
 
     fn open_topic(&mut self, topic: &str, _partitions: u32) -> Result<TopicPlan, String> {

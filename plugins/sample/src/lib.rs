@@ -7,7 +7,8 @@ use strait_plugin_common::{
     tally::Tally,
 };
 use strait_plugin_sdk::{
-    About, Action, ConfigError, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, effect, plugin,
+    About, Action, ConfigError, Counter, LinkInfo, Needs, Plugin, Record, TopicPlan, column, config_error, counter,
+    effect, plugin,
 };
 
 const SCHEMA: &str = include_str!("../config.schema.json");
@@ -73,7 +74,6 @@ impl Plugin for Sample {
             description: "Keeps a fraction of the records, by key or offset, always the same ones".into(),
             config_schema: SCHEMA.into(),
             effects: effect::DROP,
-            counters: vec!["dropped".into()],
             ..About::default()
         }
     }
@@ -95,6 +95,10 @@ impl Plugin for Sample {
             missing: config.missing,
             dropped: Tally::default(),
         })
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        vec![counter("dropped")]
     }
 
     fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {

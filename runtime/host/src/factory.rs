@@ -20,6 +20,8 @@ pub struct CounterValue {
     pub plugin: Arc<str>,
     /// Name of the counter.
     pub counter: String,
+    /// The rule that it is of; empty for the whole plugin.
+    pub rule: String,
     /// The sum.
     pub value: u64,
 }
@@ -97,6 +99,7 @@ impl HostChains {
                 values.push(CounterValue {
                     plugin: Arc::clone(&plugin.name),
                     counter: counter.name.clone(),
+                    rule: counter.rule.clone(),
                     value: sum.load(Ordering::Relaxed),
                 });
             }

@@ -29,6 +29,7 @@ pub use load::{
     TopicNaming, Trust, Vouched, bundled_names, generation_of, inspect, signature_path, verify_file,
 };
 pub use reload::{
-    ActiveChain, ActiveChainDeps, ChainState, Comparison, HistoryEntry, HistoryOutcome, OfferError, Trial, TrialPhase,
+    ActiveChain, ActiveChainDeps, ChainState, Comparison, ExpectedCounter, HistoryEntry, HistoryOutcome, OfferError,
+    Trial, TrialPhase,
 };
 pub use text::digest_of;

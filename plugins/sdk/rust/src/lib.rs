@@ -74,7 +74,7 @@ pub mod bindings {
 
 pub use action::{Action, Change};
 pub use bindings::strait::plugin::host::Level;
-pub use bindings::strait::plugin::types::{ConfigError, LinkInfo};
+pub use bindings::strait::plugin::types::{ConfigError, Counter, LinkInfo};
 pub use record::{Field, Header, Record, ValueState};
 
 /// Columns for [`Needs::columns`], in sets that belong together. The numbers are those of
@@ -143,8 +143,6 @@ pub struct About {
     pub effects: u32,
     /// Whether a record that the plugin could not judge must not pass. Set it for a redactor.
     pub fails_closed: bool,
-    /// Names of the counters, in the order of the indexes of [`count`].
-    pub counters: Vec<String>,
     /// Reject codes, in the order of the indexes of [`Action::Reject`].
     pub reject_codes: Vec<String>,
 }
@@ -158,7 +156,6 @@ impl Default for About {
             config_schema: r#"{"type":["object","null"]}"#.into(),
             effects: 0,
             fails_closed: false,
-            counters: Vec::new(),
             reject_codes: Vec::new(),
         }
     }
@@ -316,6 +313,12 @@ pub trait Plugin: Sized + 'static {
     /// Every mistake in the configuration, with a JSON Pointer to it.
     fn configure(config: &str, link: &LinkInfo) -> Result<Self, Vec<ConfigError>>;
 
+    /// Returns the counters, in the order of the indexes of [`count`]. Called once, after
+    /// [`Plugin::configure`]. By default, there are none.
+    fn counters(&self) -> Vec<Counter> {
+        Vec::new()
+    }
+
     /// Plans the work on a topic. Called once per topic. The result must depend only on the
     /// configuration and the topic.
     ///
@@ -343,12 +346,25 @@ pub fn log(level: Level, message: &str) {
     testing::record_log(level, message);
 }
 
-/// Adds to the counter at an index of [`About::counters`].
+/// Adds to the counter at an index of [`Plugin::counters`].
 pub fn count(counter: u32, delta: u64) {
     #[cfg(target_family = "wasm")]
     bindings::strait::plugin::host::count(counter, delta);
     #[cfg(not(target_family = "wasm"))]
     testing::record_count(counter, delta);
+}
+
+/// Returns a counter of the whole plugin, which may stay at 0.
+#[must_use]
+pub fn counter(name: impl Into<String>) -> Counter {
+    Counter { name: name.into(), rule: String::new(), expected: false }
+}
+
+/// Returns a counter of one rule, by the operator's name for it. If it counts nothing for many
+/// records, Strait reports that (event `rule_silent`).
+#[must_use]
+pub fn expected_counter(name: impl Into<String>, rule: impl Into<String>) -> Counter {
+    Counter { name: name.into(), rule: rule.into(), expected: true }
 }
 
 /// Returns a mistake at `path`, a JSON Pointer into the configuration.
@@ -386,8 +402,9 @@ macro_rules! plugin {
                     link: wit_types::LinkInfo,
                 ) -> Result<wit_types::Ready, Vec<wit_types::ConfigError>> {
                     let made = $crate::run::configure::<Chosen>(&config, &link)?;
+                    let ready = $crate::run::ready(&made);
                     PLUGIN.set(Some(made));
-                    Ok($crate::run::ready::<Chosen>())
+                    Ok(ready)
                 }
                 fn open_topic(topic: wit_types::TopicInfo) -> Result<wit_types::TopicPlan, String> {
                     PLUGIN.with_borrow_mut(|plugin| {

@@ -17,7 +17,7 @@ const NOT_CONFIGURED: &str = "the plugin was called before it was configured";
 
 #[must_use]
 pub fn describe<P: Plugin>() -> wit::About {
-    let About { name, version, description, config_schema, effects, fails_closed, reject_codes, .. } = P::about();
+    let About { name, version, description, config_schema, effects, fails_closed, reject_codes } = P::about();
     let options = Vec::new();
     wit::About { name, version, description, config_schema, effects, fails_closed, reject_codes, options }
 }
@@ -31,9 +31,8 @@ pub fn configure<P: Plugin>(config: &str, link: &wit::LinkInfo) -> Result<P, Vec
 
 /// Returns what a configured plugin has.
 #[must_use]
-pub fn ready<P: Plugin>() -> wit::Ready {
-    let counter = |name| wit::Counter { name, rule: String::new(), expected: false };
-    wit::Ready { counters: P::about().counters.into_iter().map(counter).collect(), options: Vec::new() }
+pub fn ready<P: Plugin>(plugin: &P) -> wit::Ready {
+    wit::Ready { counters: plugin.counters(), options: Vec::new() }
 }
 
 pub fn open_topic<P: Plugin>(plugin: Option<&mut P>, topic: &str, partitions: u32) -> Result<wit::TopicPlan, String> {

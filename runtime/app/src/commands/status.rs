@@ -208,6 +208,10 @@ fn plugin(plugin: &Plugin) -> String {
     if plugin.breaker != "closed" {
         line.push_str(&format!("; its breaker is {}: {}", plain(&plugin.breaker), plain(&plugin.breaker_reason)));
     }
+    for counter in plugin.counters.iter().filter(|counter| counter.silent) {
+        let of = if counter.rule.is_empty() { "" } else { " of rule " };
+        line.push_str(&format!("; silent: counter {}{of}{}", plain(&counter.name), plain(&counter.rule)));
+    }
     line
 }
 

@@ -28,20 +28,16 @@ impl Event {
             | Self::CorruptSkipped { .. }
             | Self::SourceUnavailable { .. }
             | Self::Skipped { .. }
-            | Self::PluginsRefused { .. }
-            | Self::PluginsRolledBack { .. }
             | Self::NewTopicsRefused(_)
             | Self::TargetRecopied { .. }
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
             | Self::TimestampsLost { .. }
             | Self::TargetStuck { .. } => Severity::Warning,
-            Self::PluginsReloaded { .. }
-            | Self::PluginsOnTrial { .. }
-            | Self::MovesAgain { .. }
-            | Self::Unwatched { .. } => Severity::Info,
+            Self::MovesAgain { .. } | Self::Unwatched { .. } => Severity::Info,
             Self::Outage(outage) => outage.severity(),
             Self::Border(border) => border.severity(),
+            Self::Chain(chain) => chain.severity(),
             _ => Severity::Error,
         }
     }
@@ -83,12 +79,9 @@ impl Event {
             | Self::TimestampsLost { .. }
             | Self::Outage(_)
             | Self::Border(_)
+            | Self::Chain(_)
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
-            | Self::PluginsReloaded { .. }
-            | Self::PluginsOnTrial { .. }
-            | Self::PluginsRefused { .. }
-            | Self::PluginsRolledBack { .. }
             | Self::DeliveryChanged { .. }
             | Self::LinkTopicUnfit { .. }
             | Self::Fenced { .. }
@@ -151,10 +144,6 @@ impl Event {
             Self::NewTopicsRefused(_) => "new_topics_refused",
             Self::PluginFailed { .. } => "plugin_failed",
             Self::PluginWaiting { .. } => "plugin_waiting",
-            Self::PluginsReloaded { .. } => "plugins_reloaded",
-            Self::PluginsOnTrial { .. } => "plugins_on_trial",
-            Self::PluginsRefused { .. } => "plugins_refused",
-            Self::PluginsRolledBack { .. } => "plugins_rolled_back",
             Self::Resumed { .. } => "resumed",
             Self::ProgressStuck { .. } => "progress_stuck",
             Self::TimestampsLost { .. } => "timestamps_lost",
@@ -163,6 +152,7 @@ impl Event {
             Self::Unwatched { .. } => "unwatched",
             Self::Outage(outage) => outage.name(),
             Self::Border(border) => border.name(),
+            Self::Chain(chain) => chain.name(),
             Self::LinkTopicUnfit { .. } => "link_topic_unfit",
             Self::DeliveryChanged { .. } => "delivery_changed",
             Self::Fenced { .. } => "fenced",
@@ -212,6 +202,7 @@ impl Event {
             Self::PluginFailed { .. } => "fix the plugin or the names that it returns",
             Self::PluginWaiting { .. } => "replace the plugin or fix its configuration",
             Self::Outage(outage) => outage.remedy(),
+            Self::Chain(chain) => chain.remedy(),
             _ => "",
         }
     }

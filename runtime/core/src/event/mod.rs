@@ -2,6 +2,7 @@
 //! same events.
 
 mod border;
+mod chain;
 mod facts;
 mod new_topics;
 mod outage;
@@ -10,10 +11,15 @@ mod words;
 
 use std::sync::Arc;
 
-pub use self::{border::BorderEvent, facts::Severity, new_topics::NewTopicsRefused, outage::Outage, side::Side};
+pub use self::border::BorderEvent;
+pub use self::chain::ChainEvent;
+pub use self::facts::Severity;
+pub use self::new_topics::NewTopicsRefused;
+pub use self::outage::Outage;
+pub use self::side::Side;
 use crate::offset::{LeaderEpoch, SourceOffset};
 use crate::topic::{PartitionKey, TopicId};
-use words::{after, again, and_others, at, batch_size, end, until};
+use words::{again, and_others, at, batch_size, end, until};
 
 /// An event on a link, with the partition and offsets, or the lane or generation, concerned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -330,42 +336,6 @@ pub enum Event {
         /// Time until the next attempt, in milliseconds.
         retry_ms: u64,
     },
-    /// Other plugins, or other versions of them, are active from the next batch on.
-    #[error("plugins {generation} are active from the next batch on (prepared in {took_ms} ms){}", after(.reason))]
-    PluginsReloaded {
-        /// The generation: names, digests and configurations of the plugins.
-        generation: Arc<str>,
-        /// Time to read, compile and start the plugins, in milliseconds.
-        took_ms: u64,
-        /// Why they are active now, such as a passed trial. May be empty.
-        reason: String,
-    },
-    /// New plugins are on trial.
-    #[error("plugins {generation} are on trial: {reason}")]
-    PluginsOnTrial {
-        /// The generation: names, digests and configurations of the plugins.
-        generation: Arc<str>,
-        /// Mode and length of the trial.
-        reason: String,
-    },
-    /// A changed plugin or configuration was refused. The active plugins stay.
-    #[error("the plugins were not reloaded, {serving} stay active: {reason}")]
-    PluginsRefused {
-        /// The active generation.
-        serving: Arc<str>,
-        /// The reason, and what to do.
-        reason: String,
-    },
-    /// New plugins failed, or an operator rolled them back. The previous plugins are active again.
-    #[error("plugins {generation} were rolled back, {serving} are active again: {reason}")]
-    PluginsRolledBack {
-        /// The generation that was rolled back.
-        generation: Arc<str>,
-        /// The active generation.
-        serving: Arc<str>,
-        /// The reason.
-        reason: String,
-    },
     /// A partition continues at a given offset, because `on_gap` is `continue`.
     #[error("{partition}: continuing at offset {resumed} (on_gap = \"continue\")")]
     Resumed {
@@ -447,6 +417,9 @@ pub enum Event {
     /// The border of a lane.
     #[error("{0}")]
     Border(BorderEvent),
+    /// The plugins of the link as a whole.
+    #[error("{0}")]
+    Chain(ChainEvent),
     /// A topic that the link keeps for itself is not as it should be. The link goes on.
     #[error("topic {topic}: {reason}")]
     LinkTopicUnfit {

@@ -56,6 +56,7 @@ impl Stage {
         self.plugin.health.called(rows.len(), self.plugin.health.now().saturating_sub(began));
         if answer.is_ok() {
             self.output.absorb(instance.output());
+            self.output.records += rows.len() as u64;
             match share {
                 Some(share) => self.stateful.put_back(&work.partition(), (instance, share)),
                 None => self.instance = Some(instance),

@@ -336,6 +336,7 @@ impl Stage {
     pub(super) fn settle_output(&mut self, accepted: bool, set: &PluginSet) {
         let output = &mut self.output;
         if accepted {
+            self.plugin.shown.fetch_add(output.records, Ordering::Relaxed);
             for (counter, sum) in self.plugin.counts.iter().zip(&output.counts) {
                 // Saturates: a wrapped counter would look like a restart.
                 let add = |value: u64| Some(value.saturating_add(*sum));

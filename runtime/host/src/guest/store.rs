@@ -20,6 +20,8 @@ pub(crate) struct GuestOutput {
     pub(crate) logs_left_out: u64,
     /// Sums by counter.
     pub(crate) counts: Vec<u64>,
+    /// Records of the calls.
+    pub(crate) records: u64,
 }
 
 impl GuestOutput {
@@ -46,6 +48,7 @@ impl GuestOutput {
         self.logs.clear();
         self.logs_left_out = 0;
         self.counts.fill(0);
+        self.records = 0;
     }
 }
 
@@ -177,7 +180,12 @@ mod tests {
 
         let mut batch = GuestOutput::default();
         for _ in 0..200 {
-            batch.absorb(&mut GuestOutput { logs: state.output.logs.clone(), logs_left_out: 1, counts: vec![1] });
+            batch.absorb(&mut GuestOutput {
+                logs: state.output.logs.clone(),
+                logs_left_out: 1,
+                counts: vec![1],
+                records: 0,
+            });
         }
         assert_eq!((batch.logs.len(), batch.logs_left_out), (BATCH_LOGS_MAX, 200 + 600 - BATCH_LOGS_MAX as u64));
         assert_eq!(batch.counts, [200]);

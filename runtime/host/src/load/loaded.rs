@@ -65,6 +65,8 @@ pub(crate) struct LoadedPlugin {
     pub(crate) counters: Vec<Counter>,
     /// The sums of the counters.
     pub(crate) counts: Vec<AtomicU64>,
+    /// The records of accepted batches that it was called with.
+    pub(crate) shown: AtomicU64,
     pub(crate) log_rate: LogRate,
     pre: GuestPre,
     config: String,
@@ -134,6 +136,7 @@ impl LoadedPlugin {
             log_rate: LogRate::new(Arc::clone(engine.clock())),
             counters: Vec::new(),
             counts: Vec::new(),
+            shown: AtomicU64::new(0),
             required,
             interface: package.interface,
             silent: !spec.show_guest_messages && !is_bundled,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::Event;
 use strait_core::edit::Generation;
 use strait_core::progress::Agreement;
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Clock, EventSink};
@@ -13,6 +14,7 @@ use super::history::{HistoryEntry, HistoryOutcome};
 use super::lane_chain::LaneChain;
 use super::report::{ChainState, TrialPhase};
 use super::shared::Shared;
+use super::silence::ExpectedCounter;
 use super::state::{Role, Standby};
 use crate::factory::{CounterValue, HostChains};
 
@@ -162,10 +164,15 @@ impl ActiveChain {
         Ok(shared.record(HistoryOutcome::RolledBack, &state.active, reason.to_owned(), took))
     }
 
-    /// Ends probations and trials whose time is over. To be called about every second.
+    /// Ends probations and trials whose time is over, and reports counters that have fallen silent.
+    /// To be called about every second.
     pub fn tick(&self) {
         let shared = &self.shared;
         let now = shared.now();
+        let fallen_silent = lock(&shared.silence).look(&shared.state().active, now);
+        for event in fallen_silent {
+            shared.deps.events.emit(&shared.deps.link, Event::Chain(event));
+        }
         let is_over = shared.state().standby.is_some_and(|standby| now >= standby.until);
         if !is_over {
             return;
@@ -272,6 +279,12 @@ impl ActiveChain {
     #[must_use]
     pub fn counters(&self) -> Vec<CounterValue> {
         self.shared.versions.counters()
+    }
+
+    /// Returns the counters of the active plugins that are expected to count, and which are silent.
+    #[must_use]
+    pub fn expected_counters(&self) -> Vec<ExpectedCounter> {
+        lock(&self.shared.silence).counters().into_iter().collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
-use strait_core::event::Event;
+use strait_core::{ChainEvent, Event};
 use strait_flow::lock;
 use strait_flow::ports::{Clock, EventSink};
 
@@ -103,17 +103,17 @@ impl History {
             }
             HistoryOutcome::Reloaded => {
                 let (generation, took_ms) = (generation.into(), entry.took_ms);
-                self.events.emit(&self.link, Event::PluginsReloaded { generation, took_ms, reason });
+                self.emit(ChainEvent::Reloaded { generation, took_ms, reason });
             }
             HistoryOutcome::OnTrial => {
-                self.events.emit(&self.link, Event::PluginsOnTrial { generation: generation.into(), reason });
+                self.emit(ChainEvent::OnTrial { generation: generation.into(), reason });
             }
             HistoryOutcome::Refused => {
-                self.events.emit(&self.link, Event::PluginsRefused { serving: serving.into(), reason });
+                self.emit(ChainEvent::Refused { serving: serving.into(), reason });
             }
             HistoryOutcome::RolledBack => {
                 let (generation, serving) = (generation.into(), serving.into());
-                self.events.emit(&self.link, Event::PluginsRolledBack { generation, serving, reason });
+                self.emit(ChainEvent::RolledBack { generation, serving, reason });
             }
         }
         let mut inner = lock(&self.inner);
@@ -125,6 +125,10 @@ impl History {
         }
         inner.entries.push_back(entry.clone());
         entry
+    }
+
+    fn emit(&self, event: ChainEvent) {
+        self.events.emit(&self.link, Event::Chain(event));
     }
 
     /// Returns the entries, oldest first.

@@ -14,6 +14,7 @@ mod known_bad;
 mod lane_chain;
 mod report;
 mod shared;
+mod silence;
 mod state;
 mod version;
 
@@ -21,3 +22,4 @@ pub use active::{ActiveChain, ActiveChainDeps, OfferError, Trial};
 pub use compare::Comparison;
 pub use history::{HistoryEntry, HistoryOutcome};
 pub use report::{ChainState, TrialPhase};
+pub use silence::ExpectedCounter;

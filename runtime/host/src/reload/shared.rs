@@ -14,6 +14,7 @@ use super::compare::Comparison;
 use super::history::{History, HistoryEntry, HistoryOutcome};
 use super::known_bad::KnownBad;
 use super::lane_chain::{LaneHandle, LaneInstances};
+use super::silence::Silence;
 use super::state::{ReloadState, Role};
 use super::version::{ChainVersion, Versions};
 use crate::factory::HostChains;
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) history: History,
     pub(super) known_bad: KnownBad,
     comparison: Mutex<Comparison>,
+    pub(super) silence: Mutex<Silence>,
     /// The generation that the configuration accepts, whatever it loosens.
     accepted: Mutex<Option<Arc<str>>>,
 }
@@ -49,6 +51,7 @@ impl Shared {
             history,
             known_bad: KnownBad::default(),
             comparison: Mutex::default(),
+            silence: Mutex::default(),
             accepted: Mutex::default(),
         }
     }

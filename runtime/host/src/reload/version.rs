@@ -20,8 +20,14 @@ pub(super) struct ChainVersion {
     retired: Arc<Counters>,
 }
 
-/// Sums by plugin and counter.
-type Counters = Mutex<BTreeMap<(Arc<str>, String), u64>>;
+/// Most counters of versions that are gone: each change of a configuration may name new rules. The
+/// further ones of a plugin are summed under [`OTHER_RULES`].
+const RETIRED_MAX: usize = 1_000;
+const OTHER_RULES: &str = "(others)";
+
+/// Sums by plugin, counter and rule.
+type Sums = BTreeMap<(Arc<str>, String, String), u64>;
+type Counters = Mutex<Sums>;
 
 /// All versions of a link's chain that are still in use.
 #[derive(Default)]
@@ -50,10 +56,19 @@ impl ChainVersion {
 impl Drop for ChainVersion {
     fn drop(&mut self) {
         let mut retired = lock(&self.retired);
-        for CounterValue { plugin, counter, value } in self.chains.counters() {
-            *retired.entry((plugin, counter)).or_default() += value;
+        for value in self.chains.counters() {
+            retire(&mut retired, value);
         }
     }
+}
+
+/// Adds a counter that counts no more.
+fn retire(retired: &mut Sums, CounterValue { plugin, counter, rule, value }: CounterValue) {
+    let mut key = (plugin, counter, rule);
+    if retired.len() >= RETIRED_MAX && !retired.contains_key(&key) {
+        key.2 = OTHER_RULES.to_owned();
+    }
+    *retired.entry(key).or_default() += value;
 }
 
 impl Versions {
@@ -83,10 +98,29 @@ impl Versions {
         let mut sums = lock(&self.retired).clone();
         let in_use: Vec<Arc<ChainVersion>> = lock(&self.in_use).iter().filter_map(Weak::upgrade).collect();
         for version in &in_use {
-            for CounterValue { plugin, counter, value } in version.chains.counters() {
-                *sums.entry((plugin, counter)).or_default() += value;
+            for CounterValue { plugin, counter, rule, value } in version.chains.counters() {
+                *sums.entry((plugin, counter, rule)).or_default() += value;
             }
         }
-        sums.into_iter().map(|((plugin, counter), value)| CounterValue { plugin, counter, value }).collect()
+        let value = |((plugin, counter, rule), value)| CounterValue { plugin, counter, rule, value };
+        sums.into_iter().map(value).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counters_of_rules_that_are_gone_are_bounded_and_none_is_lost() {
+        let mut retired = Sums::new();
+        let counted = 3 * RETIRED_MAX as u64;
+        for rule in 0..counted {
+            let value = CounterValue { plugin: "p".into(), counter: "c".into(), rule: rule.to_string(), value: 1 };
+            retire(&mut retired, value.clone());
+            retire(&mut retired, value);
+        }
+        assert_eq!((retired.len(), retired.values().sum::<u64>()), (RETIRED_MAX + 1, 2 * counted));
+        assert_eq!(retired.get(&("p".into(), "c".into(), "7".into())), Some(&2));
     }
 }

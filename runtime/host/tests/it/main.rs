@@ -20,6 +20,7 @@ mod layout;
 mod redact;
 mod reload;
 mod schemas;
+mod silence;
 mod support;
 mod topics;
 mod warm_up;

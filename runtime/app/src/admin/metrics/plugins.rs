@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use strait_host::{FailureKind, PluginHealth, TrialPhase};
 
-use super::{LinkView, Page, working};
+use super::{Labels, LinkView, Page, working};
 use crate::admin::plugins::breaker;
 use crate::admin::status::standing;
 
@@ -77,11 +77,18 @@ pub(super) fn write(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result 
     page.counter("strait_plugin_errors", "Calls of plugins that failed, by kind.", errors)
 }
 
+/// Returns the labels of a counter; the rule is empty for one of the whole plugin. A plugin could
+/// name its rules by its secrets.
+fn of_counter(view: &LinkView<'_>, plugin: &str, counter: &str, rule: &str) -> Labels {
+    view.labels(&[("plugin", plugin), ("counter", counter), ("rule", &view.link.mask(rule))])
+}
+
 /// Writes the families of the active chain.
 fn active(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let mut generations = Vec::new();
     // A chain may hold a plugin twice under one name. Both share a series.
     let (mut infos, mut breakers, mut counters) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut silent = BTreeMap::new();
     for (view, work) in working(links) {
         let chains = work.slot.chains();
         generations.push((view.labels(&[("generation", &chains.generation().0)]), 1.0));
@@ -97,8 +104,13 @@ fn active(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
             }
         }
         for counter in work.slot.counters() {
-            let labels = view.labels(&[("plugin", &counter.plugin), ("counter", &counter.counter)]);
+            let labels = of_counter(view, &counter.plugin, &counter.counter, &counter.rule);
             *counters.entry(labels).or_insert(0_u64) += counter.value;
+        }
+        for counter in work.slot.expected_counters() {
+            let labels = of_counter(view, &counter.plugin, &counter.counter, &counter.rule);
+            let value: &mut f64 = silent.entry(labels).or_default();
+            *value = value.max(if counter.is_silent { 1.0 } else { 0.0 });
         }
     }
     let mut outcomes = Vec::new();
@@ -117,5 +129,6 @@ fn active(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     page.gauge("strait_plugin_generation_info", "The active plugins; always 1.", generations)?;
     page.gauge("strait_plugin_info", "An active plugin, with its file; always 1.", infos)?;
     page.gauge("strait_plugin_breaker", "1 for the state of a plugin's breaker.", breakers)?;
+    page.gauge("strait_plugin_counter_silent", "1 for a counter that is expected to count and does not.", silent)?;
     page.counter("strait_plugin_counter", "Counters of the plugins' own, in accepted batches.", counters)
 }

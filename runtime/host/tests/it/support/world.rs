@@ -7,11 +7,12 @@ use std::time::Duration;
 use strait_core::Event;
 use strait_flow::ports::{Clock, EventSink};
 
-/// A clock that moves only by hand, and the names of the events.
+/// A clock that moves only by hand, and the names and texts of the events.
 #[derive(Default)]
 pub struct World {
     ms: AtomicU64,
     pub events: Mutex<Vec<String>>,
+    pub texts: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -42,5 +43,6 @@ impl EventSink for World {
     fn emit(&self, link: &str, event: Event) {
         assert_eq!(link, "aws-to-gcp");
         self.events.lock().unwrap().push(event.name().to_owned());
+        self.texts.lock().unwrap().push(event.to_string());
     }
 }

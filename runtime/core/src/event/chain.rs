@@ -1,0 +1,95 @@
+//! Events about the plugins of a link as a whole: which ones are active, and which of their rules
+//! find nothing.
+
+use std::sync::Arc;
+
+use super::Severity;
+use super::words::after;
+
+/// The plugins of a link have changed, or a rule of them finds nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChainEvent {
+    /// Other plugins, or other versions of them, are active from the next batch on.
+    #[error("plugins {generation} are active from the next batch on (prepared in {took_ms} ms){}", after(.reason))]
+    Reloaded {
+        /// The generation: names, digests and configurations of the plugins.
+        generation: Arc<str>,
+        /// Time to read, compile and start the plugins, in milliseconds.
+        took_ms: u64,
+        /// Why they are active now, such as a passed trial. May be empty.
+        reason: String,
+    },
+    /// New plugins are on trial.
+    #[error("plugins {generation} are on trial: {reason}")]
+    OnTrial {
+        /// The generation: names, digests and configurations of the plugins.
+        generation: Arc<str>,
+        /// Mode and length of the trial.
+        reason: String,
+    },
+    /// A changed plugin or configuration was refused. The active plugins stay.
+    #[error("the plugins were not reloaded, {serving} stay active: {reason}")]
+    Refused {
+        /// The active generation.
+        serving: Arc<str>,
+        /// The reason, and what to do.
+        reason: String,
+    },
+    /// New plugins failed, or an operator rolled them back. The previous plugins are active again.
+    #[error("plugins {generation} were rolled back, {serving} are active again: {reason}")]
+    RolledBack {
+        /// The generation that was rolled back.
+        generation: Arc<str>,
+        /// The active generation.
+        serving: Arc<str>,
+        /// The reason.
+        reason: String,
+    },
+    /// A counter stays at rest of which the plugin says that this would be strange: above all a rule
+    /// for a field that nobody sends any more, or sends under another name.
+    #[error(
+        "plugin {plugin}: counter {counter}{} has counted nothing in the {} {records} records; what it looks for may have another name by now, and pass under it", of(.rule), if *has_counted { "last" } else { "first" }
+    )]
+    RuleSilent {
+        /// Name of the plugin.
+        plugin: Arc<str>,
+        /// The rule that the counter is of. Empty if it is of the whole plugin.
+        rule: Arc<str>,
+        /// Name of the counter.
+        counter: Arc<str>,
+        /// Records that the plugin was shown meanwhile.
+        records: u64,
+        /// Whether it has counted before.
+        has_counted: bool,
+    },
+}
+
+fn of(rule: &str) -> String {
+    if rule.is_empty() { String::new() } else { format!(" of rule {rule}") }
+}
+
+impl ChainEvent {
+    pub(super) fn severity(&self) -> Severity {
+        match self {
+            Self::Reloaded { .. } | Self::OnTrial { .. } => Severity::Info,
+            Self::Refused { .. } | Self::RolledBack { .. } | Self::RuleSilent { .. } => Severity::Warning,
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Reloaded { .. } => "plugins_reloaded",
+            Self::OnTrial { .. } => "plugins_on_trial",
+            Self::Refused { .. } => "plugins_refused",
+            Self::RolledBack { .. } => "plugins_rolled_back",
+            Self::RuleSilent { .. } => "rule_silent",
+        }
+    }
+
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::RuleSilent { .. } => "compare the rule with the records, and correct it or take it out",
+            _ => "",
+        }
+    }
+}
