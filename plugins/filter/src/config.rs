@@ -19,10 +19,8 @@ pub struct Config {
     pub drop: Option<RuleConfig>,
     #[serde(default)]
     pub unmatched: Verdict,
-    #[serde(default = "keep")]
-    pub tombstones: Verdict,
-    #[serde(default)]
-    pub missing: MissingConfig,
+    pub tombstones: Option<Verdict>,
+    pub missing: Option<MissingConfig>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -34,25 +32,30 @@ pub enum Verdict {
     Reject,
 }
 
-fn keep() -> Verdict {
-    Verdict::Keep
-}
-
 /// The value of a missing field or header in an expression.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MissingConfig {
-    #[default]
     Null,
     Unmatched,
 }
 
-impl From<MissingConfig> for Missing {
-    fn from(config: MissingConfig) -> Self {
-        match config {
-            MissingConfig::Null => Self::Null,
-            MissingConfig::Unmatched => Self::Error,
+impl Config {
+    /// Returns the result for a missing field or header. Where residency is demanded, what is
+    /// missing passes only if the operator says so.
+    pub fn missing(&self, residency: bool) -> Missing {
+        match self.missing {
+            Some(MissingConfig::Null) => Missing::Null,
+            Some(MissingConfig::Unmatched) => Missing::Error,
+            None if residency => Missing::Error,
+            None => Missing::Null,
         }
+    }
+
+    /// Returns the verdict for a tombstone, of which a field is asked for. Its key may be that of a
+    /// record that was held back.
+    pub fn tombstones(&self, residency: bool) -> Verdict {
+        self.tombstones.unwrap_or(if residency { Verdict::Reject } else { Verdict::Keep })
     }
 }
 
@@ -100,7 +103,7 @@ pub struct FieldRule {
 
 impl RuleConfig {
     /// Compiles the rule and returns what it reads. `at` is its JSON Pointer in the configuration.
-    pub fn compile(self, at: &str) -> Result<(Node, Reads), ConfigError> {
+    pub fn compile(self, at: &str, missing: Missing) -> Result<(Node, Reads), ConfigError> {
         let mut reads = Reads::default();
         let node = match self {
             Self::Expression(text) => return compile(&text).map_err(|e| config_error(at, e)),
@@ -131,11 +134,13 @@ impl RuleConfig {
                     return Err(config_error(format!("{at}/equals"), message));
                 };
                 let source = reads.field(path);
-                // A missing field is not null here.
-                Node::And(vec![
-                    Node::Has(source.clone()),
-                    Node::Compare { left: Operand::Source(source), by: Comparison::Equal, right: equals },
-                ])
+                let has = Node::Has(source.clone());
+                let compare = Node::Compare { left: Operand::Source(source), by: Comparison::Equal, right: equals };
+                match missing {
+                    // A missing field is not null here.
+                    Missing::Null => Node::And(vec![has, compare]),
+                    Missing::Error => compare,
+                }
             }
         };
         Ok((node, reads))

@@ -19,7 +19,8 @@ use config::{Config, Verdict};
 use node::{Node, Reads};
 use strait_plugin_common::tally::Tally;
 use strait_plugin_sdk::{
-    About, Action, ConfigError, Counter, LinkInfo, Plugin, Record, TopicPlan, config_error, counter, effect, plugin,
+    About, Action, ConfigError, Counter, LinkInfo, Plugin, Record, TopicPlan, config_error, counter, demands_residency,
+    effect, plugin,
 };
 use trouble::Trouble;
 use work::Work;
@@ -68,23 +69,17 @@ impl Plugin for Filter {
         }
     }
 
-    fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
+    fn configure(config: &str, link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
         let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
+        let residency = demands_residency(link);
+        let (missing, tombstones) = (config.missing(residency), config.tombstones(residency));
         let (rule, keeps, at) = match (config.keep, config.drop) {
             (Some(rule), None) => (rule, true, "/keep"),
             (None, Some(rule)) => (rule, false, "/drop"),
             _ => return Err(vec![config_error("", "expected either keep or drop")]),
         };
-        let (rule, reads) = rule.compile(at).map_err(|e| vec![e])?;
-        Ok(Self {
-            rule,
-            reads,
-            keeps,
-            unmatched: config.unmatched,
-            tombstones: config.tombstones,
-            missing: config.missing.into(),
-            dropped: Tally::default(),
-        })
+        let (rule, reads) = rule.compile(at, missing).map_err(|e| vec![e])?;
+        Ok(Self { rule, reads, keeps, unmatched: config.unmatched, tombstones, missing, dropped: Tally::default() })
     }
 
     fn counters(&self) -> Vec<Counter> {

@@ -4,7 +4,7 @@ use regex_lite::Regex;
 use strait_plugin_sdk::{Needs, column, path::Path};
 
 use crate::{
-    case::{Case, Source},
+    case::{Case, Missing, Source},
     code::Interpreted,
     trouble::Trouble,
     val::{Comparison, Val},
@@ -131,7 +131,11 @@ impl Node {
             Self::KeyIs(bytes) => Ok(case.record.key() == Some(bytes)),
             Self::KeyStartsWith(bytes) => Ok(case.record.key().is_some_and(|key| key.starts_with(bytes))),
             Self::HeaderIs { name, value } => {
-                Ok(case.record.headers().iter().any(|header| header.name == name && header.value == Some(value)))
+                let mut named = case.record.headers().iter().filter(|header| header.name == name).peekable();
+                if case.missing == Missing::Error && named.peek().is_none() {
+                    return Err(Trouble::Evaluation);
+                }
+                Ok(named.any(|header| header.value == Some(value)))
             }
             Self::IsTombstone => Ok(case.is_tombstone()),
             Self::Has(source) => Ok(case.find(source)?.is_some()),

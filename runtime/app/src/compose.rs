@@ -67,6 +67,7 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
             source_region: region(&link.source),
             target: link.target.clone(),
             target_region: region(&link.target),
+            residency: link.residency,
         },
         naming: match link.naming {
             Naming::Identity => strait_host::TopicNaming::Identity,

@@ -86,6 +86,19 @@ fn exit_codes_and_outputs_are_as_documented() {
 }
 
 #[test]
+fn residency_demands_required_plugins_of_every_way_to_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = "plugin = \"filter\"\nconfig = { keep = \"key == 'a'\" }\n";
+    std::fs::write(dir.path().join("strait.toml"), format!("{}\n[[links.plugins]]\n{plugin}", config())).unwrap();
+    for command in [&["check"][..], &["run", "--until-caught-up"]] {
+        let output = strait(dir.path(), command, &[("STRAIT_LINKS__0__RESIDENCY", "true")]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        let refusal = "plugin filter (bundled): the link has residency = true";
+        assert!(output.status.code() == Some(64) && said.contains(refusal), "{command:?}: {said}");
+    }
+}
+
+#[test]
 fn secrets_that_a_plugin_quotes_are_masked() {
     let dir = tempfile::tempdir().unwrap();
     // Refused by the schema, by the plugin, and where it reads its configuration.

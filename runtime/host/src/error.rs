@@ -147,6 +147,11 @@ pub enum LoadProblem {
     /// The operator's bound on its topics cannot be used.
     #[error("its output_topics cannot be used: {0}")]
     OutputTopics(regex::Error),
+    /// It is not required, in a link of which residency is demanded.
+    #[error(
+        "the link has residency = true, and records could pass without the judgement of this plugin; set required = true for it"
+    )]
+    NotRequired,
     /// It could undo the edits of an earlier, required plugin.
     #[error(
         "it comes after '{earlier}', which is required and edits records, and could undo that (effects: {effects}); set allow_after = true for it if it may see and change what '{earlier}' leaves"

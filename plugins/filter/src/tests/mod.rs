@@ -2,7 +2,7 @@
 
 use strait_plugin_sdk::{
     ValueState,
-    testing::{TestRecord, Tester, take_counts},
+    testing::{TestRecord, Tester, link, residency_link, take_counts},
 };
 
 use super::*;
@@ -129,7 +129,11 @@ fn a_mistake_in_an_expression_is_reported() {
 
 /// Verdicts of one expression over records: `p`ass, `d`rop, `n`ot judged, `e`valuation.
 fn verdicts(config: serde_json::Value, records: &[TestRecord]) -> String {
-    let lines = Tester::<Filter>::new(&config.to_string()).unwrap().process(records).unwrap();
+    verdicts_on(&link(), config, records)
+}
+
+fn verdicts_on(link: &LinkInfo, config: serde_json::Value, records: &[TestRecord]) -> String {
+    let lines = Tester::<Filter>::on_link(&config.to_string(), link).unwrap().process(records).unwrap();
     let of = |index: usize| {
         let line = lines.iter().find_map(|line| line.strip_prefix(&format!("{index} ")));
         match line.map(|line| line.split(" =").next().unwrap_or_default()) {
@@ -423,6 +427,31 @@ fn records_without_a_result_follow_the_configuration() {
     for keep in ["key == 'k' ? value.a == value.a : false", "[key == 'k' ? value.a : 2] == [1]"] {
         let config = serde_json::json!({"keep": keep, "tombstones": "reject"});
         assert_eq!(verdicts(config, &[TestRecord::new().key("k"), TestRecord::new().key("other")]), "nd", "{keep}");
+    }
+}
+
+#[test]
+fn where_residency_is_demanded_what_is_missing_stays() {
+    let records = [
+        TestRecord::new().value("{…}").field(0, "/a", "1").header("h", Some(b"x")),
+        TestRecord::new().value("{…}").field(0, "/a", "2").header("h", Some(b"y")),
+        TestRecord::new().value("{}"),
+        TestRecord::new(),
+    ];
+    let cases = [
+        (serde_json::json!({"keep": "value.a == 1"}), "pddp", "pden"),
+        (serde_json::json!({"keep": "value.a != 1"}), "dppp", "dpen"),
+        (serde_json::json!({"drop": "value.a == 1"}), "dppp", "dpen"),
+        (serde_json::json!({"drop": {"field": "$.a", "equals": 1}}), "dppp", "dpen"),
+        (serde_json::json!({"drop": {"header": {"name": "h", "equals": "x"}}}), "dppp", "dpee"),
+        (serde_json::json!({"drop": "header.h == 'x'"}), "dppp", "dpee"),
+        // The operator has the last word, and so has an expression that asks.
+        (serde_json::json!({"drop": "value.a == 1", "missing": "null", "tombstones": "keep"}), "dppp", "dppp"),
+        (serde_json::json!({"keep": "value == null || !has(value.a) || value.a == 1"}), "pdpp", "pdpp"),
+    ];
+    for (config, elsewhere, residency) in cases {
+        assert_eq!(verdicts(config.clone(), &records), elsewhere, "{config}");
+        assert_eq!(verdicts_on(&residency_link(), config.clone(), &records), residency, "{config}");
     }
 }
 

@@ -367,6 +367,15 @@ pub fn expected_counter(name: impl Into<String>, rule: impl Into<String>) -> Cou
     Counter { name: name.into(), rule: rule.into(), expected: true }
 }
 
+/// Returns whether the operator demands residency of the link: whatever cannot be judged must stay
+/// where it is, so a plugin of several behaviours takes the strictest one by default.
+#[must_use]
+pub fn demands_residency(link: &LinkInfo) -> bool {
+    /// Number of the option.
+    const RESIDENCY: u32 = 2;
+    link.options.iter().any(|(number, value)| *number == RESIDENCY && value.as_slice() == [1])
+}
+
 /// Returns a mistake at `path`, a JSON Pointer into the configuration.
 #[must_use]
 pub fn config_error(path: impl Into<String>, message: impl Into<String>) -> ConfigError {

@@ -47,6 +47,12 @@ pub fn link() -> LinkInfo {
     }
 }
 
+/// Returns the same link with residency demanded.
+#[must_use]
+pub fn residency_link() -> LinkInfo {
+    LinkInfo { options: vec![(2, vec![1])], ..link() }
+}
+
 /// A record to pass to a plugin.
 #[derive(Clone, Debug)]
 pub struct TestRecord {
@@ -139,16 +145,24 @@ pub struct Tester<P> {
 }
 
 impl<P: Plugin> Tester<P> {
-    /// Configures the plugin and opens the topic `orders` with six partitions.
+    /// Configures the plugin for the link [`link`] and opens the topic `orders` with six partitions.
     ///
     /// # Errors
     /// The errors of `configure`, as `pointer: message`, or the error of `open_topic`.
     pub fn new(config: &str) -> Result<Self, String> {
+        Self::on_link(config, &link())
+    }
+
+    /// As [`Self::new`], for another link.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on_link(config: &str, link: &LinkInfo) -> Result<Self, String> {
         let text = |errors: Vec<ConfigError>| {
             let lines: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.path, e.message)).collect();
             lines.join("\n")
         };
-        let mut plugin = run::configure::<P>(config, &link()).map_err(text)?;
+        let mut plugin = run::configure::<P>(config, link).map_err(text)?;
         let TopicPlan { needs, .. } = plugin.open_topic("orders", 6)?;
         let needs = needs.unwrap_or_default();
         Ok(Self { plugin, topic: "orders".into(), needs, partition: 3, mode: 0, next_offset: 100 })

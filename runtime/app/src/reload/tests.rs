@@ -219,6 +219,19 @@ fn settled_files_are_loaded_and_a_chain_that_does_not_load_changes_nothing() {
 }
 
 #[test]
+fn a_link_with_residency_takes_over_no_plugin_that_is_not_required() {
+    let bed = Bed::new(|plugins| {
+        plain(plugins);
+        let required = config("{ plugin = \"stamp\", required = true }", "residency = true");
+        fs::write(plugins.with_file_name("strait.toml"), required).unwrap();
+    });
+    bed.configure(STAMP, "residency = true");
+    assert_eq!(bed.settle(), [HistoryOutcome::Refused]);
+    let reason = bed.reason();
+    assert!(reason.contains("plugin stamp") && reason.contains("set required = true"), "{reason}");
+}
+
+#[test]
 fn symbolic_links_are_followed_to_their_targets() {
     // As a mounted volume of Kubernetes: the file leads through a folder that is exchanged as a
     // whole.

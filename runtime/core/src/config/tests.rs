@@ -78,6 +78,12 @@ fn every_kind_of_problem_is_found_at_its_place() {
         (changed("/links/0/name", json!("a.b")), "links[0].name", "bad-name"),
         (changed("/clusters/a b", json!({ "bootstrap_servers": "a" })), "clusters.\"a b\"", "bad-name"),
         (changed("/links/0/target", json!("a")), "links[0].target", "same-cluster"),
+        (
+            json!({ "clusters": minimal()["clusters"], "links": [{ "name": "l", "source": "a", "target": "b",
+                "topics": ["t"], "residency": true, "reveal_messages": true }] }),
+            "links[0].reveal_messages",
+            "conflict",
+        ),
         (changed("/links/0/topics", json!([])), "links[0].topics", "empty"),
         (changed("/links/0/topics", json!(["a("])), "links[0].topics[0]", "bad-regex"),
         (changed("/links/0/topics", json!(["__consumer.*"])), "links[0].topics[0]", "reserved-topics"),

@@ -290,6 +290,11 @@ impl Check<'_> {
             let reason = "write sha256: and 64 hexadecimal digits, as strait check prints them";
             self.value(&at.key("accept"), What::BadSetting { value: accept.clone(), reason });
         }
+        if link.residency && link.reveal_messages {
+            let text = "what plugins say may hold data of records, and residency = true keeps that in its region: \
+                        take reveal_messages out";
+            self.value(&at.key("reveal_messages"), What::Conflict(text.to_owned()));
+        }
         for (index, used) in link.plugins.iter().enumerate() {
             self.plugin(&at.key("plugins").index(index), used);
         }

@@ -46,9 +46,13 @@ pub(super) fn identity(entry: &PluginManifest) -> Result<String, LoadProblem> {
 ///
 /// # Errors
 /// [`LoadProblem::ConfigureRefused`]: the configuration of a plugin has no digest.
-pub(super) fn digest(plugins: Vec<PluginManifest>, naming: &TopicNaming) -> Result<Arc<str>, LoadProblem> {
+pub(super) fn digest(
+    plugins: Vec<PluginManifest>,
+    naming: &TopicNaming,
+    residency: bool,
+) -> Result<Arc<str>, LoadProblem> {
     let naming = naming.apply("{topic}").into();
-    Manifest { plugins, naming, framing: Vec::new(), residency: false }.digest().map_err(no_digest)
+    Manifest { plugins, naming, framing: Vec::new(), residency }.digest().map_err(no_digest)
 }
 
 fn no_digest(error: NoDigest) -> LoadProblem {

@@ -33,8 +33,8 @@ pub(crate) enum Shapes {
     AsAsked,
 }
 
-/// Option 1 of the link: the most fields of a plan.
-static LINK_OPTIONS: [(u32, &[u8]); 1] = [(1, &(FIELDS_MAX as u32).to_le_bytes())];
+/// Options of the link: 1, the most fields of a plan, and 2, residency, where it is demanded.
+static LINK_OPTIONS: [(u32, &[u8]); 2] = [(1, &(FIELDS_MAX as u32).to_le_bytes()), (2, &[1])];
 
 /// A plugin that was tried once and can be started again.
 pub(crate) struct LoadedPlugin {
@@ -109,6 +109,9 @@ impl LoadedPlugin {
         let config_digest = config_digest(spec.config_as_written.as_ref().unwrap_or(&config));
         let digest = hex(&package.digest);
         let required = spec.required || manifest.fails_closed;
+        if !required && link.residency {
+            return Err(LoadProblem::NotRequired);
+        }
         if required && spec.on_error == OnError::Pass {
             return Err(LoadProblem::PassRefused);
         }
@@ -234,6 +237,6 @@ fn wit_link(link: &LinkInfo) -> wit::LinkInfo<'_> {
         source_region: link.source_region.as_deref(),
         target: &link.target,
         target_region: link.target_region.as_deref(),
-        options: &LINK_OPTIONS,
+        options: if link.residency { &LINK_OPTIONS } else { &LINK_OPTIONS[..1] },
     }
 }

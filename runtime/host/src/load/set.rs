@@ -49,7 +49,7 @@ impl PluginSet {
         let generation = generation(&identities);
         let entries = plugins.iter().map(|plugin| plugin.entry.clone()).collect();
         // Each plugin has a digest of its own by now.
-        let digest = digest(entries, &spec.naming).map_err(|problem| LoadError {
+        let digest = digest(entries, &spec.naming, spec.link.residency).map_err(|problem| LoadError {
             plugin: spec.link.link.clone(),
             origin: "the plugins of the link".to_owned(),
             problem,

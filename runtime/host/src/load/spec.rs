@@ -96,6 +96,8 @@ pub struct LinkInfo {
     pub target: String,
     /// Region of the target cluster.
     pub target_region: Option<String>,
+    /// Residency is demanded: each plugin must be required.
+    pub residency: bool,
 }
 
 /// How the link names target topics. Applied once, to the name from the last plugin.

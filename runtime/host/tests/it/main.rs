@@ -19,6 +19,7 @@ mod large_values;
 mod layout;
 mod redact;
 mod reload;
+mod residency;
 mod schemas;
 mod silence;
 mod support;

@@ -323,8 +323,7 @@ fn dedupe_drops_duplicates_also_after_a_restart() {
 fn load_with_room_for_one() -> impl Fn(i64) -> Arc<HostChains> {
     let options = HostOptions { stateful_bytes_max: 100 << 20, ..HostOptions::default() };
     let engine = HostEngine::with(options).unwrap();
-    let link =
-        LinkInfo { link: "l".into(), source: "a".into(), source_region: None, target: "b".into(), target_region: None };
+    let link = LinkInfo { link: "l".into(), source: "a".into(), target: "b".into(), ..LinkInfo::default() };
     move |lookback| {
         let plugins = vec![plugin(lookback)];
         HostChains::load(&engine, ChainSpec { plugins, link: link.clone(), naming: TopicNaming::Identity }).unwrap()

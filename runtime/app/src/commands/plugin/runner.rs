@@ -94,6 +94,7 @@ pub fn load(engine: &HostEngine, subject: &Subject) -> Result<Arc<HostChains>, S
         source_region: Some("source-region".to_owned()),
         target: "target".to_owned(),
         target_region: Some("target-region".to_owned()),
+        residency: false,
     };
     let plugin = PluginSpec::new(&subject.name, subject.source.clone(), subject.config.clone());
     load_chain(engine, ChainSpec { plugins: vec![plugin], link, naming: TopicNaming::Identity })

@@ -21,14 +21,17 @@ pub fn bundled(name: &str, config: Value) -> PluginSpec {
 }
 
 pub fn load(plugins: Vec<PluginSpec>, naming: TopicNaming) -> Result<Arc<HostChains>, LoadError> {
-    let link = LinkInfo {
+    HostChains::load(engine(), ChainSpec { plugins, link: link(), naming })
+}
+
+pub fn link() -> LinkInfo {
+    LinkInfo {
         link: "aws-to-gcp".into(),
         source: "aws".into(),
         source_region: Some("eu-west-1".into()),
         target: "gcp".into(),
-        target_region: None,
-    };
-    HostChains::load(engine(), ChainSpec { plugins, link, naming })
+        ..LinkInfo::default()
+    }
 }
 
 /// Key, value, headers.
