@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use strait_plugin_sdk::path::{Path, Quoted, Step};
 
-use crate::config::{Rule, Shapes, folded};
+use crate::config::{Embedded, Rule, Shapes, folded};
 
 /// Most claims, and most bytes of them: the rest of an answer needs room too.
 const CLAIMS_MAX: usize = 1_000;
@@ -16,15 +16,26 @@ const BYTES_MAX: usize = 48 << 10;
 /// # Errors
 /// A message for the operator: the claims do not fit into an answer. Those that are left out would
 /// not be held.
-pub fn claims(rules: &[Rule], shapes: Shapes) -> Result<Option<String>, String> {
+pub fn claims(
+    rules: &[Rule],
+    allow_list: Option<Value>,
+    (shapes, embedded): (Shapes, Option<Embedded>),
+) -> Result<Option<String>, String> {
     if shapes == Shapes::Lenient && rules.iter().any(|rule| !rule.paths.is_empty()) {
         return Ok(None);
     }
-    let mut all = Vec::new();
+    let mut all: Vec<Value> = allow_list.into_iter().collect();
     for (index, rule) in rules.iter().enumerate() {
         let earlier = rules.get(..index).unwrap_or_default();
         for path in &rule.paths {
-            all.extend(open_fields(path, rule, rules, earlier).map(|open| rule.claim(&field(path), open)));
+            let open = open_fields(path, rule, rules, earlier, embedded.is_some());
+            all.extend(open.map(|open| {
+                let mut claim = rule.claim(&field(path), open);
+                if let Some(embedded) = embedded {
+                    claim["embedded"] = embedded.name().into();
+                }
+                claim
+            }));
         }
         for place in Header::of(rule) {
             all.extend(open_headers(place, rule, earlier).map(|open| rule.claim(&place.locator(), open)));
@@ -103,15 +114,17 @@ impl<'a> Header<'a> {
 }
 
 /// Returns the places of which a claim about `path` says nothing: an earlier rule may take them
-/// first, or a pseudonym of all that is around them stays. `None` if there can be no claim: the
-/// places of a rule that ignores case cannot be named among those of one that does not.
-fn open_fields(path: &Path, rule: &Rule, rules: &[Rule], earlier: &[Rule]) -> Option<Vec<String>> {
+/// first, or a pseudonym of all that is around them stays, or a part of a text that they are in.
+/// `None` if there can be no claim: the places of a rule that ignores case cannot be named among
+/// those of one that does not.
+fn open_fields(path: &Path, rule: &Rule, rules: &[Rule], earlier: &[Rule], in_texts: bool) -> Option<Vec<String>> {
     let of = |rules: &'_ [Rule], test: &dyn Fn(&Rule, &Path) -> bool| -> Vec<(bool, String)> {
         let paths = rules.iter().flat_map(|rule| rule.paths.iter().map(move |path| (rule, path)));
         paths.filter(|(rule, path)| test(rule, path)).map(|(rule, path)| (rule.ignore_case, field(path))).collect()
     };
     let mut open = of(earlier, &|_, other| may_meet(other, path));
-    open.extend(of(rules, &|rule, other| rule.method.is_injective() && may_be_around(other, path)));
+    let shows = |rule: &Rule| rule.method.is_injective() || in_texts && rule.method.keeps_a_part();
+    open.extend(of(rules, &|rule, other| shows(rule) && may_be_around(other, path)));
     named_within(open, rule)
 }
 
@@ -150,7 +163,8 @@ fn may_be_around(outer: &Path, inner: &Path) -> bool {
     outer.steps.len() < inner.steps.len() && outer.steps.iter().zip(&inner.steps).all(|(a, b)| may_step(a, b))
 }
 
-fn may_step(a: &Step, b: &Step) -> bool {
+/// Returns whether both steps may lead to the same place. True in doubt.
+pub fn may_step(a: &Step, b: &Step) -> bool {
     match (a, b) {
         (Step::Name(a), Step::Name(b)) => folded(a) == folded(b),
         (Step::Index(a), Step::Index(b)) => a == b,

@@ -20,9 +20,12 @@ const DOMAIN_BYTES_MAX: usize = 512;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    #[serde(default)]
     rules: Vec<RuleConfig>,
+    pub keep_only: Option<Vec<String>>,
     #[serde(default)]
     pub shapes: Shapes,
+    pub embedded: Option<Embedded>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -31,6 +34,26 @@ pub enum Shapes {
     #[default]
     Strict,
     Lenient,
+}
+
+/// What becomes of a text that is JSON itself and holds a field that a rule names.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Embedded {
+    /// The record does not pass.
+    Reject,
+    /// The field is redacted inside of the text.
+    Redact,
+}
+
+impl Embedded {
+    /// Returns the word in the configuration and in claims.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Redact => "redact",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -95,16 +118,21 @@ pub struct Rule {
 }
 
 impl Config {
-    pub fn rules(self) -> Result<(Vec<Rule>, Shapes), Vec<ConfigError>> {
+    pub fn rules(self) -> Result<Vec<Rule>, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut rules = Vec::new();
         for (index, rule) in self.rules.into_iter().enumerate() {
             rules.extend(rule.check(&format!("/rules/{index}"), &mut errors));
         }
-        if rules.is_empty() && errors.is_empty() {
+        if rules.is_empty() && errors.is_empty() && self.keep_only.is_none() {
             errors.push(config_error("/rules", "there is no rule"));
         }
-        if errors.is_empty() { Ok((rules, self.shapes)) } else { Err(errors) }
+        if (self.keep_only.is_some() || self.embedded.is_some()) && self.shapes == Shapes::Lenient {
+            let message =
+                "a value of another shape would pass with all that it holds: keep_only and embedded need strict";
+            errors.push(config_error("/shapes", message));
+        }
+        if errors.is_empty() { Ok(rules) } else { Err(errors) }
     }
 }
 

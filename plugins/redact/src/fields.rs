@@ -28,6 +28,12 @@ struct Role {
     shape: Option<Shape>,
 }
 
+/// A step down in a document.
+pub enum Place<'a> {
+    Member(&'a str),
+    Element(u32),
+}
+
 /// The types that a step can enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {

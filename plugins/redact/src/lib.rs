@@ -4,34 +4,40 @@
 mod claims;
 mod config;
 mod fields;
+mod keep;
 mod method;
 mod walk;
 
 use std::borrow::Cow;
 
-use config::{Config, Rule, Shapes, folded};
-use fields::{Declared, WrongShape};
+use config::{Config, Embedded, Rule, Shapes, folded};
+use fields::{Declared, Place, WrongShape};
+use keep::{KEEP_ONLY, KeepOnly};
 use method::{Method, NotJudged, Outcome};
 use strait_plugin_sdk::{
     About, Action, Change, ConfigError, Counter, LinkInfo, Needs, Plugin, Record, TopicPlan, ValueState, column,
-    config_error, count, effect, expected_counter,
+    config_error, count, counter, effect, expected_counter,
     json::{self, Kind},
     plugin,
 };
-use walk::{Place, Walked, Walker, pointed};
+use walk::{Orders, Walked, Walker, pointed};
 
 const SCHEMA: &str = include_str!("../config.schema.json");
 
 const NOT_JUDGED: u32 = 0;
 const WRONG_SHAPE: u32 = 1;
+const EMBEDDED: u32 = 2;
 
 struct Redact {
     rules: Vec<Rule>,
+    keep: Option<KeepOnly>,
+    embedded: Option<Embedded>,
     fields: Fields,
     headers: Headers,
     /// Index of the rule for the key.
     key: Option<usize>,
-    /// By rule: the fields, headers and keys that it found in the current batch.
+    /// By rule: the fields, headers and keys that it found in the current batch. Behind them, the
+    /// fields that the allow list removed.
     matched: Vec<u64>,
     buffer: Vec<u8>,
     /// The claims of the rules, as JSON. Without them the places that the plugin looks at are held.
@@ -51,7 +57,8 @@ enum Fields {
     None,
     /// The host finds the places that the rules name.
     Declared(Declared),
-    /// The host passes everything, because some rule ignores case.
+    /// The host passes everything, because some rule ignores case, there is an allow list, or texts
+    /// can be documents.
     Walk {
         strict: bool,
     },
@@ -111,8 +118,8 @@ impl Headers {
 }
 
 impl Fields {
-    fn new(rules: &[Rule], strict: bool) -> Self {
-        if rules.iter().any(|rule| rule.ignore_case && !rule.paths.is_empty()) {
+    fn new(rules: &[Rule], keeps_only: bool, in_texts: bool, strict: bool) -> Self {
+        if keeps_only || rules.iter().any(|rule| (rule.ignore_case || in_texts) && !rule.paths.is_empty()) {
             return Self::Walk { strict };
         }
         let paths = rules.iter().enumerate().flat_map(|(index, rule)| rule.paths.iter().map(move |path| (path, index)));
@@ -140,15 +147,22 @@ impl Fields {
 }
 
 impl Redact {
-    fn new(rules: Vec<Rule>, shapes: Shapes) -> Result<Self, String> {
+    fn new(
+        rules: Vec<Rule>,
+        keep: Option<KeepOnly>,
+        shapes: Shapes,
+        embedded: Option<Embedded>,
+    ) -> Result<Self, String> {
         Ok(Self {
-            claims: claims::claims(&rules, shapes)?,
+            claims: claims::claims(&rules, keep.as_ref().map(KeepOnly::claim), (shapes, embedded))?,
             shapes,
-            fields: Fields::new(&rules, shapes == Shapes::Strict),
+            fields: Fields::new(&rules, keep.is_some(), embedded.is_some(), shapes == Shapes::Strict),
             headers: Headers::new(&rules),
             key: rules.iter().position(|rule| rule.key),
-            matched: vec![0; rules.len()],
+            matched: vec![0; rules.len() + usize::from(keep.is_some())],
             rules,
+            keep,
+            embedded,
             buffer: Vec::new(),
         })
     }
@@ -179,7 +193,11 @@ impl Redact {
         }
         match &self.fields {
             Fields::None => Ok(change),
-            Fields::Walk { strict } => walk(&self.rules, *strict, record, &mut self.matched, change),
+            Fields::Walk { strict } => {
+                let Self { rules, keep, embedded, .. } = self;
+                let orders = Orders { rules, keep: keep.as_ref(), embedded: *embedded, strict: *strict };
+                walk(orders, record, &mut self.matched, change)
+            }
             Fields::Declared(declared) => {
                 let value = if declared.needs_value() { record.value() } else { None };
                 declared.check_shapes(value, record.fields())?;
@@ -224,17 +242,11 @@ impl Redact {
     }
 }
 
-/// Redacts fields with names in any case.
-fn walk(
-    rules: &[Rule],
-    strict: bool,
-    record: &Record<'_>,
-    matched: &mut [u64],
-    mut change: Change,
-) -> Result<Change, Refusal> {
+/// Redacts fields with names in any case, and removes those that are not kept.
+fn walk(orders: Orders<'_>, record: &Record<'_>, matched: &mut [u64], mut change: Change) -> Result<Change, Refusal> {
     let value = record.value().unwrap_or_default();
-    if strict {
-        Walker::check_root(rules, value)?;
+    if orders.strict {
+        orders.check_root(value)?;
     }
     let in_array = json::kind(value) == Some(Kind::Array);
     for field in record.fields() {
@@ -243,7 +255,7 @@ fn walk(
             true => Place::Element(name.parse().map_err(|_| NotJudged)?),
             false => Place::Member(&name),
         };
-        match Walker::new(rules, strict, field.json, matched).run(&place)? {
+        match Walker::new(orders, field.json, matched).run(&place)? {
             Walked::Same => {}
             Walked::Changed(text) => change = change.field(field.occurrence, &text),
             Walked::Removed => change = change.remove_field(field.occurrence),
@@ -268,14 +280,17 @@ impl Plugin for Redact {
             config_schema: SCHEMA.into(),
             effects: effect::FIELD | effect::HEADER | effect::KEY | effect::REJECT,
             fails_closed: true,
-            reject_codes: vec!["not-judged".into(), "wrong-shape".into()],
+            reject_codes: vec!["not-judged".into(), "wrong-shape".into(), "embedded-json".into()],
         }
     }
 
     fn configure(config: &str, _link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
         let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
-        let (rules, shapes) = config.rules()?;
-        let redact = Self::new(rules, shapes).map_err(|message| vec![config_error("/rules", message)])?;
+        let (paths, shapes, embedded) = (config.keep_only.clone(), config.shapes, config.embedded);
+        let rules = config.rules()?;
+        let keep = paths.map(|paths| KeepOnly::new(&paths, &rules)).transpose()?;
+        let redact =
+            Self::new(rules, keep, shapes, embedded).map_err(|message| vec![config_error("/rules", message)])?;
         if let Fields::Declared(declared) = &redact.fields
             && let Some(place) = declared.contradiction()
         {
@@ -289,7 +304,9 @@ impl Plugin for Redact {
     }
 
     fn counters(&self) -> Vec<Counter> {
-        self.rules.iter().map(|rule| expected_counter("matched", rule.id.as_str())).collect()
+        let of_rules = self.rules.iter().map(|rule| expected_counter("matched", rule.id.as_str()));
+        let removed = self.keep.as_ref().map(|_| Counter { rule: KEEP_ONLY.into(), ..counter("removed") });
+        of_rules.chain(removed).collect()
     }
 
     fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {

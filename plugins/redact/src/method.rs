@@ -57,6 +57,15 @@ impl Method {
         matches!(self, Self::Sha256(_) | Self::Hmac(..))
     }
 
+    /// Returns whether some characters of a text stay.
+    pub fn keeps_a_part(&self) -> bool {
+        match self {
+            Self::Mask { keep, .. } => *keep > 0,
+            Self::Truncate { length } => *length > 0,
+            _ => false,
+        }
+    }
+
     /// Returns what the method leaves, as members of a claim. A key is given by its id and domain.
     pub fn leaves(&self, key: Option<(&str, &str)>) -> Map<String, Value> {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);

@@ -11,15 +11,18 @@ use strait_plugin_sdk::{
 };
 
 use crate::{
-    Refusal,
-    config::{Rule, folded},
-    fields::Shape,
+    EMBEDDED, Refusal,
+    config::{Embedded, Rule, folded},
+    fields::{Place, Shape},
     found,
+    keep::{KeepOnly, Kept},
     method::{NotJudged, Outcome},
 };
 
 /// The host accepts 128 levels.
 const DEPTH_MAX: usize = 200;
+/// `serde_json` accepts no more levels.
+const EMBEDDED_DEPTH_MAX: usize = 127;
 
 /// The state of a path on the way down.
 #[derive(Clone, Copy)]
@@ -32,23 +35,25 @@ struct Active {
     searching: bool,
 }
 
-/// A step down in a document.
-pub enum Place<'a> {
-    Member(&'a str),
-    Element(u32),
+/// What applies to a document.
+#[derive(Clone, Copy)]
+pub struct Orders<'a> {
+    pub rules: &'a [Rule],
+    pub keep: Option<&'a KeepOnly>,
+    pub embedded: Option<Embedded>,
+    pub strict: bool,
 }
 
 /// Walker over the text of one field.
 pub struct Walker<'a> {
-    rules: &'a [Rule],
-    strict: bool,
+    orders: Orders<'a>,
     text: &'a [u8],
     at: usize,
     /// The redacted text.
     out: Vec<u8>,
     buffer: Vec<u8>,
     is_changed: bool,
-    /// The fields found, by rule.
+    /// The fields found, by rule, and behind them the fields that are not kept.
     matched: &'a mut [u64],
 }
 
@@ -60,26 +65,16 @@ pub enum Walked {
 }
 
 impl<'a> Walker<'a> {
-    pub fn new(rules: &'a [Rule], strict: bool, text: &'a [u8], matched: &'a mut [u64]) -> Self {
-        Self { rules, strict, text, at: 0, out: Vec::new(), buffer: Vec::new(), is_changed: false, matched }
-    }
-
-    /// Checks the type of the document, so that the rules can look into it.
-    pub fn check_root(rules: &[Rule], value: &[u8]) -> Result<(), Refusal> {
-        let found = json::kind(value);
-        for active in roots(rules) {
-            if let Some(step) = rules.get(active.rule).and_then(|rule| rule.paths.get(active.path)?.steps.first()) {
-                Shape::of(step).check(found)?;
-            }
-        }
-        Ok(())
+    pub fn new(orders: Orders<'a>, text: &'a [u8], matched: &'a mut [u64]) -> Self {
+        Self { orders, text, at: 0, out: Vec::new(), buffer: Vec::new(), is_changed: false, matched }
     }
 
     /// Redacts the text at `place` in the document.
     pub fn run(mut self, place: &Place<'_>) -> Result<Walked, Refusal> {
-        let roots: Vec<_> = roots(self.rules).collect();
+        let roots: Vec<_> = roots(self.orders.rules).collect();
         let active = self.step(&roots, place);
-        let stays = self.value(&active, 0)?;
+        let kept = self.kept(None, place);
+        let stays = self.value(&active, &kept, 0)?;
         self.blank();
         if self.at != self.text.len() {
             return Err(NotJudged.into());
@@ -91,15 +86,35 @@ impl<'a> Walker<'a> {
         })
     }
 
+    /// Returns what is kept of a place inside of `around`, or of the document.
+    fn kept(&self, around: Option<&Kept>, place: &Place<'_>) -> Kept {
+        let Some(keep) = self.orders.keep else { return Kept::All };
+        match around {
+            Some(around) => keep.step(around, place),
+            None => keep.step(&keep.of_document(), place),
+        }
+    }
+
     /// Redacts the current value. Returns `false` if it must be removed.
-    fn value(&mut self, active: &[Active], depth: usize) -> Result<bool, Refusal> {
+    fn value(&mut self, active: &[Active], kept: &Kept, depth: usize) -> Result<bool, Refusal> {
         if depth > DEPTH_MAX {
             return Err(NotJudged.into());
         }
         let rest = self.text.get(self.at..).unwrap_or_default();
         let kind = json::kind(rest).ok_or(NotJudged)?;
         let rule = active.iter().filter(|a| self.next(a).is_none()).map(|a| a.rule).min();
-        if let Some((index, rule)) = rule.and_then(|index| Some((index, self.rules.get(index)?))) {
+        if let (Kept::Within(cursors), Some(keep)) = (kept, self.orders.keep) {
+            // A rule for all of a place of which only parts are kept: a pseudonym would be one of
+            // the other parts too.
+            if cursors.is_empty() || rule.is_some() {
+                self.skip()?;
+                found(self.matched, self.orders.rules.len());
+                self.is_changed = true;
+                return Ok(false);
+            }
+            keep.check(cursors, Some(kind))?;
+        }
+        if let Some((index, rule)) = rule.and_then(|index| Some((index, self.orders.rules.get(index)?))) {
             let source = self.skip()?;
             let outcome = rule.method.field(source, &mut self.buffer)?;
             found(self.matched, index);
@@ -111,22 +126,68 @@ impl<'a> Walker<'a> {
             }
             return Ok(true);
         }
-        for active in active.iter().filter(|active| self.strict && !active.searching) {
+        if kind == Kind::String
+            && !active.is_empty()
+            && let Some(embedded) = self.orders.embedded
+        {
+            let source = self.skip()?;
+            if let Some(text) = document_in(source)? {
+                self.embedded(embedded, active, source, &text, depth)?;
+                return Ok(true);
+            }
+            self.at -= source.len();
+        }
+        for active in active.iter().filter(|active| self.orders.strict && !active.searching) {
             if let Some(step) = self.next(active) {
                 Shape::of(step).check(Some(kind))?;
             }
         }
-        if active.is_empty() || !matches!(kind, Kind::Object | Kind::Array) {
+        let is_same = active.is_empty() && matches!(kept, Kept::All);
+        if is_same || !matches!(kind, Kind::Object | Kind::Array) {
             let source = self.skip()?;
             self.out.extend_from_slice(source);
             return Ok(true);
         }
-        self.inside(active, kind == Kind::Object, depth)?;
+        self.inside(active, kept, kind == Kind::Object, depth)?;
         Ok(true)
     }
 
+    /// Redacts a text that is a document itself.
+    fn embedded(
+        &mut self,
+        embedded: Embedded,
+        active: &[Active],
+        source: &[u8],
+        text: &str,
+        depth: usize,
+    ) -> Result<(), Refusal> {
+        let mut inner = Walker::new(Orders { keep: None, ..self.orders }, text.as_bytes(), self.matched);
+        let start = inner.blank();
+        inner.copy(start);
+        inner.value(active, &Kept::All, depth + 1)?;
+        let start = inner.blank();
+        inner.copy(start);
+        if inner.at != inner.text.len() {
+            return Err(NotJudged.into());
+        }
+        if !inner.is_changed {
+            self.out.extend_from_slice(source);
+            return Ok(());
+        }
+        if embedded == Embedded::Reject {
+            return Err(Refusal {
+                code: EMBEDDED,
+                reason: "a text is JSON itself and holds a field that a rule names",
+            });
+        }
+        let redacted = std::str::from_utf8(&inner.out).map_err(|_| NotJudged)?;
+        json::quote(redacted, &mut self.out);
+        self.is_changed = true;
+        Ok(())
+    }
+
     /// Redacts the members or elements of the current object or array.
-    fn inside(&mut self, active: &[Active], is_object: bool, depth: usize) -> Result<(), Refusal> {
+    fn inside(&mut self, active: &[Active], kept: &Kept, is_object: bool, depth: usize) -> Result<(), Refusal> {
         let close = if is_object { b'}' } else { b']' };
         let open = self.take().ok_or(NotJudged)?;
         self.out.push(open);
@@ -138,28 +199,29 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         self.at = start;
-        let mut kept = 0_u32;
+        let mut stay = 0_u32;
         for index in 0.. {
             let before = self.out.len();
-            if kept > 0 {
+            if stay > 0 {
                 self.out.push(b',');
             }
             let item = self.blank();
-            let below = if is_object {
-                let name = self.skip()?;
-                let name = json::text(name).ok_or(NotJudged)?;
+            let name;
+            let place = if is_object {
+                name = json::text(self.skip()?).ok_or(NotJudged)?;
                 self.blank();
                 if self.take() != Some(b':') {
                     return Err(NotJudged.into());
                 }
                 self.blank();
-                self.step(active, &Place::Member(&name))
+                Place::Member(&name)
             } else {
-                self.step(active, &Place::Element(index))
+                Place::Element(index)
             };
+            let (below, kept_below) = (self.step(active, &place), self.kept(Some(kept), &place));
             self.copy(item);
-            if self.value(&below, depth + 1)? {
-                kept += 1;
+            if self.value(&below, &kept_below, depth + 1)? {
+                stay += 1;
                 let after = self.blank();
                 self.copy(after);
             } else {
@@ -177,14 +239,14 @@ impl<'a> Walker<'a> {
     }
 
     fn next(&self, active: &Active) -> Option<&'a Step> {
-        self.rules.get(active.rule)?.paths.get(active.path)?.steps.get(active.step)
+        self.orders.rules.get(active.rule)?.paths.get(active.path)?.steps.get(active.step)
     }
 
     /// Returns the states of the paths one step further down.
     fn step(&self, active: &[Active], place: &Place<'_>) -> Vec<Active> {
         let mut below = Vec::new();
         for active in active {
-            let Some(rule) = self.rules.get(active.rule) else { continue };
+            let Some(rule) = self.orders.rules.get(active.rule) else { continue };
             let (matches, searches) = match (self.next(active), place) {
                 (Some(Step::Name(name)), Place::Member(found)) => (is_name(rule, name, found), false),
                 (Some(Step::Index(index)), Place::Element(found)) => (index == found, false),
@@ -263,6 +325,38 @@ impl<'a> Walker<'a> {
                 _ => {}
             }
         }
+    }
+}
+
+impl Orders<'_> {
+    /// Checks the type of the document, so that the rules and the allow list can look into it.
+    pub fn check_root(&self, value: &[u8]) -> Result<(), Refusal> {
+        let found = json::kind(value);
+        if let Some((keep, Kept::Within(cursors))) = self.keep.map(|keep| (keep, keep.of_document())) {
+            keep.check(&cursors, found)?;
+        }
+        let first = |active: Active| self.rules.get(active.rule)?.paths.get(active.path)?.steps.first();
+        for step in roots(self.rules).filter_map(first) {
+            Shape::of(step).check(found)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the text of a JSON string if it is a JSON object or array itself. What is too deep to
+/// tell, or has no text, cannot be judged.
+fn document_in(source: &[u8]) -> Result<Option<Cow<'_, str>>, NotJudged> {
+    let text = json::text(source).ok_or(NotJudged)?;
+    if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with(['{', '[']) {
+        return Ok(None);
+    }
+    match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+        Ok(_) => Ok(Some(text)),
+        // The parser gives up at this depth. Text that is not JSON before that is refused as well.
+        Err(_) if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() >= EMBEDDED_DEPTH_MAX => {
+            Err(NotJudged)
+        }
+        Err(_) => Ok(None),
     }
 }
 

@@ -126,3 +126,49 @@ fn many_rules_are_all_held_or_refused_and_lenient_shapes_hold_the_places() {
     assert!(!loosened(&lenient("$.ssn"), &lenient("$.other")).is_empty());
     assert_eq!(loosened(&lenient("$.ssn"), &lenient("$.ssn")), []);
 }
+
+#[test]
+fn a_longer_allow_list_is_a_loosening_and_a_shorter_one_is_none() {
+    let ssn = json!([{ "fields": ["$.ssn"], "with": "remove" }]);
+    let list = protection_of(json!({ "keep_only": ["$.order", "$.a.b"] }));
+    for weaker in [
+        json!({ "keep_only": ["$.order", "$.a.b", "$.c"] }),
+        json!({ "keep_only": ["$.order", "$.a"] }),
+        json!({ "keep_only": ["$[*]"] }),
+        json!({ "rules": ssn }),
+    ] {
+        assert!(!loosened(&list, &protection_of(weaker.clone())).is_empty(), "{weaker}");
+    }
+    for stronger in [
+        json!({ "keep_only": ["$.order", "$.a.b"] }),
+        json!({ "keep_only": ["$.order.id"] }),
+        json!({ "keep_only": ["$.order"], "rules": [{ "fields": ["$.order.x"], "with": "null" }] }),
+    ] {
+        assert_eq!(loosened(&list, &protection_of(stronger.clone())), [], "{stronger}");
+    }
+    // What a rule removed is gone with the list too, unless the list keeps it.
+    let rule = protection_of(json!({ "rules": ssn }));
+    assert_eq!(loosened(&rule, &list), []);
+    assert!(!loosened(&rule, &protection_of(json!({ "keep_only": ["$.ssn"] }))).is_empty());
+    assert_eq!(loosened(&rule, &protection_of(json!({ "keep_only": ["$.ssn"], "rules": ssn }))), []);
+}
+
+#[test]
+fn looking_into_texts_is_claimed_and_to_stop_it_is_a_loosening() {
+    let protection = |embedded: Option<&str>, rules: Value| -> Protection {
+        let mut config = json!({ "rules": rules });
+        if let Some(embedded) = embedded {
+            config["embedded"] = embedded.into();
+        }
+        protection_of(config)
+    };
+    let ssn = json!([{ "fields": ["$.p.ssn"], "with": "remove" }]);
+    let of = |embedded| protection(embedded, ssn.clone());
+    let is_looser = |before, after| !loosened(&of(before), &of(after)).is_empty();
+    assert!(is_looser(Some("redact"), None) && is_looser(Some("reject"), None));
+    assert!(!is_looser(None, Some("redact")) && !is_looser(None, Some("reject")));
+    assert!(is_looser(Some("reject"), Some("redact")) && !is_looser(Some("redact"), Some("reject")));
+    // The last characters of a text around it may be any of those inside.
+    let around = json!([{ "fields": ["$.p"], "with": "mask", "keep": 4 }, ssn[0]]);
+    assert!(!loosened(&of(Some("redact")), &protection(Some("redact"), around)).is_empty());
+}

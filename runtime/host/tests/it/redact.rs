@@ -1,6 +1,6 @@
 //! `redact` through the host: no named field gets past it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use strait_core::batch::Batch;
 use strait_core::edit::{Content, Disposition, OutRecord, Processed, Route};
 use strait_corpus::{SECRET, corpus, leaks, rules};
@@ -121,4 +121,95 @@ fn fields_that_are_not_named_keep_their_bytes_and_tombstones_pass() {
     assert_eq!(String::from_utf8_lossy(value), String::from_utf8_lossy(expected));
     assert_eq!((&first[0].key, &first[0].route), (&second[0].key, &Route::Keep));
     assert_eq!(second[0].value, Content::Original);
+}
+
+fn apply(config: Value, values: &[Vec<u8>]) -> Processed {
+    let rows: Vec<Row<'_>> = values.iter().map(|value| (None, Some(&value[..]), &[][..])).collect();
+    let chains = load(vec![bundled("redact", config)], TopicNaming::Identity).unwrap();
+    chains.chain().unwrap().apply(batch(&rows), 6).unwrap()
+}
+
+/// Returns the value that goes out, or the code of the reject.
+fn outcome(processed: &Processed, index: usize, value: &[u8]) -> Result<String, String> {
+    let left = match processed.dispositions.iter().find(|(at, _)| *at == index).map(|(_, disposition)| disposition) {
+        None => value.to_vec(),
+        Some(Disposition::Replace(copies)) => match &copies[0].value {
+            Content::Bytes(bytes) => bytes.to_vec(),
+            other => panic!("{other:?}"),
+        },
+        Some(Disposition::Reject(reject)) => return Err(reject.code.to_string()),
+        Some(other) => panic!("{other:?}"),
+    };
+    Ok(String::from_utf8(left).unwrap())
+}
+
+#[test]
+fn what_an_allow_list_keeps_has_its_bytes_and_rules_apply_to_it() {
+    let config = json!({
+        "keep_only": ["$.order", "$.lines[*].sku", "$.customer.id"],
+        "rules": [
+            { "id": "mail", "fields": ["$.order.email"], "with": "mask" },
+            { "fields": ["$..customer"], "ignore_case": true, "with": "sha256" },
+        ],
+    });
+    let values: [&[u8]; 6] = [
+        br#" { "order" : {"n": 1.50 , "email":"a@b", "t":"\u0041"}, "ssn":"1", "new":{"a":[1]} } "#,
+        br#"{"lines":[{"sku":"a","x":1},{"x":2}, null],"secret":1}"#,
+        br#"{"lines":{"z":{"sku":7,"x":1}}}"#,
+        // A rule for all of a place of which a part is kept: nothing of it stays.
+        br#"{"customer":{"id":1,"name":"eve"},"order":7}"#,
+        br#"{"lines":"[{\"sku\":1}]"}"#,
+        br#"{"x":{"order":1}}"#,
+    ];
+    let values = values.map(<[u8]>::to_vec);
+    let processed = apply(config, &values);
+    let one = |index: usize| outcome(&processed, index, &values[index]).unwrap_or_else(|code| code);
+    let outcomes: Vec<String> = (0..values.len()).map(one).collect();
+    assert_eq!(
+        outcomes,
+        [
+            r#" { "order" : {"n": 1.50 , "email":"***", "t":"\u0041"} } "#,
+            r#"{"lines":[{"sku":"a"},{}, null]}"#,
+            r#"{"lines":{"z":{"sku":7}}}"#,
+            r#"{"order":7}"#,
+            "wrong-shape",
+            "{}",
+        ]
+    );
+}
+
+#[test]
+fn a_text_that_is_json_keeps_what_is_not_redacted_in_it() {
+    let nested = |levels: usize| format!(r#"{{"p":"{}1{}"}}"#, "[".repeat(levels), "]".repeat(levels));
+    let values = [
+        r#"{"p":" { \"n\" : 1.50, \"ssn\":\"\\u0041\" , \"t\":\"\\\"\" } ","ssn":1}"#.to_owned(),
+        r#"{"p":"{\"q\":\"{\\\"ssn\\\":1,\\\"x\\\":2}\"}"}"#.to_owned(),
+        r#"{"p":"{\"ssn\":1}{\"ssn\":2}"}"#.to_owned(),
+        r#"{"p":"{\"\\ud800\":1}"}"#.to_owned(),
+        r#"{"p":"\ud800"}"#.to_owned(),
+        nested(100),
+        nested(200),
+        r#"{"p":"[INFO] {ssn}"}"#.to_owned(),
+    ]
+    .map(String::into_bytes);
+    let outcomes = |embedded: Value| -> Vec<String> {
+        let config = json!({ "rules": [{ "fields": ["$..ssn"], "with": "remove" }], "embedded": embedded });
+        let processed = apply(config, &values);
+        let one = |index: usize| outcome(&processed, index, &values[index]).unwrap_or_else(|code| code);
+        (0..values.len()).map(one).collect()
+    };
+    let same = |index: usize| String::from_utf8(values[index].clone()).unwrap();
+    let redacted = [
+        r#"{"p":" { \"n\" : 1.50 , \"t\":\"\\\"\" } "}"#.to_owned(),
+        r#"{"p":"{\"q\":\"{\\\"x\\\":2}\"}"}"#.to_owned(),
+        same(2),
+        "not-judged".to_owned(),
+        "not-judged".to_owned(),
+        same(5),
+        "not-judged".to_owned(),
+        same(7),
+    ];
+    assert_eq!(outcomes(json!("redact")), redacted);
+    let rejected = ["embedded-json".to_owned(), "embedded-json".to_owned()];
+    assert_eq!(outcomes(json!("reject")), [&rejected[..], &redacted[2..]].concat());
 }

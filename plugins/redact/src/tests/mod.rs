@@ -4,6 +4,8 @@ use strait_plugin_sdk::testing::{TestRecord, Tester, take_counts};
 
 use super::*;
 
+mod random;
+
 const SECRET: &str = "0123456789abcdef";
 
 fn redact(config: serde_json::Value) -> Tester<Redact> {
@@ -200,7 +202,7 @@ struct Vector {
 
 #[test]
 fn pseudonyms_are_those_of_the_vectors() {
-    let vectors: Vectors = serde_json::from_str(include_str!("../../../wit/vectors/pseudonyms.json")).unwrap();
+    let vectors: Vectors = serde_json::from_str(include_str!("../../../../wit/vectors/pseudonyms.json")).unwrap();
     let value = |digits: &str| u8::from_str_radix(digits, 16).unwrap();
     for vector in vectors.pseudonyms {
         let Vector { secret, domain, json, bytes, prefix, key_id, .. } = vector;
@@ -308,6 +310,54 @@ fn a_configuration_mistake_is_reported_with_its_place() {
         assert_eq!(rule(serde_json::json!({"key": true, "with": method})), ["/rules/0/with"]);
     }
     assert!(rule(serde_json::json!({"key": true, "with": "sha256"})).is_empty());
+}
+
+#[test]
+fn an_allow_list_has_paths_of_names_and_rules_inside_of_them() {
+    let refused = |config: serde_json::Value| -> Vec<String> {
+        let Err(problems) = Tester::<Redact>::new(&config.to_string()) else { return vec![] };
+        problems.lines().map(|line| line.split(':').next().unwrap_or_default().to_owned()).collect()
+    };
+    let rule = |path: &str| serde_json::json!([{"fields": [path], "with": "remove"}]);
+    assert!(refused(serde_json::json!({"keep_only": ["$.a", "$.b[*].c"]})).is_empty());
+    assert_eq!(
+        refused(serde_json::json!({"keep_only": ["a", "$.a[0]", "$..a", "$", "$.a"]})),
+        ["/keep_only/0", "/keep_only/1", "/keep_only/2", "/keep_only/3"]
+    );
+    assert_eq!(refused(serde_json::json!({"keep_only": ["$.a"], "shapes": "lenient"})), ["/shapes"]);
+    for inside in ["$.a", "$.a.b", "$.a[*]", "$..ssn", "$.b[*].c", "$.b.x.c"] {
+        assert!(refused(serde_json::json!({"keep_only": ["$.a", "$.b[*].c"], "rules": rule(inside)})).is_empty());
+    }
+    for outside in ["$.ssn", "$.b", "$.b[*]", "$.b[*].d"] {
+        let config = serde_json::json!({"keep_only": ["$.a", "$.b[*].c"], "rules": rule(outside)});
+        assert_eq!(refused(config), ["/rules/0/fields"], "{outside}");
+    }
+    assert_eq!(refused(serde_json::json!({"rules": []})), ["/rules"]);
+}
+
+#[test]
+fn counters_are_named_as_the_claims() {
+    let config = serde_json::json!({"keep_only": ["$.a"], "rules": [
+        {"id": "mail", "fields": ["$.a.email"], "with": "remove"},
+        {"fields": ["$.a.Ssn"], "with": "remove", "ignore_case": true},
+    ]});
+    let redact = Redact::configure(&config.to_string(), &strait_plugin_sdk::testing::link()).unwrap();
+    let counters = redact.counters();
+    let claims: serde_json::Value = serde_json::from_str(redact.claims.as_deref().unwrap()).unwrap();
+    let claimed = |index: usize| claims[index]["rule"].as_str().unwrap();
+    // The claim of the list comes first, its counter last.
+    let expected = [("matched", claimed(1), true), ("matched", claimed(2), true), ("removed", claimed(0), false)];
+    assert_eq!(counters.iter().map(|c| (&*c.name, &*c.rule, c.expected)).collect::<Vec<_>>(), expected);
+    assert_eq!((claimed(1), claimed(0)), ("mail", KEEP_ONLY));
+
+    let mut tester = self::redact(config);
+    let record = TestRecord::new()
+        .value("{…}")
+        .field(0, "/a", r#"{"email":1,"SSN":2,"sSn":null,"x":3}"#)
+        .field(0, "/b", "{}")
+        .field(0, "/c", "4");
+    assert_eq!(tester.process(&[record]).unwrap(), [r#"0 field 0 = {"x":3}"#, "0 field 1 = null", "0 field 2 = null"]);
+    assert_eq!(take_counts(), [(0, 1), (1, 2), (2, 2)]);
 }
 
 #[test]
