@@ -436,6 +436,17 @@ mod tests {
         }
     }
 
+    /// The SDK reads the same file.
+    #[test]
+    fn the_host_and_the_sdk_read_paths_alike() {
+        let vectors: Vec<serde_json::Value> =
+            serde_json::from_str(include_str!("../../../wit/vectors/paths.json")).unwrap();
+        for vector in vectors {
+            let canonical = Path::parse(vector["path"].as_str().unwrap()).ok().map(|path| path.to_string());
+            assert_eq!(canonical.as_deref(), vector["canonical"].as_str(), "{}", vector["path"]);
+        }
+    }
+
     #[test]
     fn an_ancestor_covers_and_a_wildcard_covers_what_it_can_be() {
         let path = |text| Path::parse(text).unwrap();

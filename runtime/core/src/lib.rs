@@ -9,6 +9,8 @@ pub mod books;
 pub mod config;
 pub mod edit;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod generation;
 pub mod invariants;
 pub mod json_path;

@@ -11,6 +11,8 @@ mod error;
 mod factory;
 mod fields;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guest;
 mod health;
 mod load;

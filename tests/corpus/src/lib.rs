@@ -75,3 +75,16 @@ fn bytes(part: &Value) -> Vec<u8> {
     }
     part["text"].as_str().unwrap().repeat(part["times"].as_u64().unwrap() as usize).into_bytes()
 }
+
+/// Runs a function of the fuzzers with each file of its committed corpus.
+pub fn run(target: &str, test: fn(&[u8])) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        // Shown if the test fails.
+        println!("{}", file.display());
+        test(&std::fs::read(&file).unwrap());
+    }
+}

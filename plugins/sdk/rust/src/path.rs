@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+/// Maximum length of a path in bytes, also of its canonical text; the host's.
+const PATH_BYTES_MAX: usize = 1024;
+/// Maximum number of steps; the host's.
+const STEPS_MAX: usize = 24;
+
 /// A parsed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
@@ -34,9 +39,15 @@ impl Path {
     /// # Errors
     /// A message for the author of the configuration.
     pub fn parse(path: &str) -> Result<Self, String> {
+        if path.len() > PATH_BYTES_MAX {
+            return Err(format!("a path has at most {PATH_BYTES_MAX} bytes"));
+        }
         let mut rest = path.strip_prefix('$').ok_or("a path must start with $, as in $.customer.email")?;
         let mut steps = Vec::new();
         while !rest.is_empty() {
+            if steps.len() == STEPS_MAX {
+                return Err(format!("'{path}': a path has at most {STEPS_MAX} steps"));
+            }
             let (step, after) = step(rest).map_err(|problem| format!("'{path}': {problem}"))?;
             steps.push(step);
             rest = after;
@@ -44,7 +55,11 @@ impl Path {
         if steps.is_empty() {
             return Err("the path matches the whole document; name a field, as in $.customer.email".into());
         }
-        Ok(Self { steps })
+        let path = Self { steps };
+        if path.to_string().len() > PATH_BYTES_MAX {
+            return Err(format!("a path has at most {PATH_BYTES_MAX} bytes, with every name as ['name']"));
+        }
+        Ok(path)
     }
 
     /// Returns whether both paths can match the same place, or one can match inside a match of the
@@ -264,6 +279,16 @@ mod tests {
             "$[+1]",
         ] {
             assert!(Path::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_host_and_the_sdk_read_paths_alike() {
+        let vectors: Vec<serde_json::Value> =
+            serde_json::from_str(include_str!("../../../../wit/vectors/paths.json")).unwrap();
+        for vector in vectors {
+            let canonical = Path::parse(vector["path"].as_str().unwrap()).ok().map(|path| path.to_string());
+            assert_eq!(canonical.as_deref(), vector["canonical"].as_str(), "{}", vector["path"]);
         }
     }
 

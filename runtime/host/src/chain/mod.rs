@@ -6,6 +6,8 @@ mod columns;
 mod coverage;
 mod edits;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod names;
 mod narrow;
 mod plan;

@@ -3,6 +3,8 @@
 
 mod docs;
 mod found;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod lens;
 mod lexer;
 mod path;

@@ -2,6 +2,11 @@
 
 mod bundled;
 mod counters;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz {
+    pub use super::package::fuzz::package;
+    pub use super::schema::fuzz::schema;
+}
 mod identity;
 mod inspect;
 mod loaded;

@@ -1,6 +1,8 @@
 //! A plugin's file, checked: size, validity, imports, version, digest.
 
 mod count;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 
 use std::borrow::Cow;
 

@@ -1,6 +1,8 @@
 //! Checks a configuration against the plugin's JSON Schema, before the plugin sees it.
 
 mod cost;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 
 use jsonschema::PatternOptions;
 use serde_json::Value;
