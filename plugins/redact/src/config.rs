@@ -36,7 +36,7 @@ pub enum Shapes {
     Lenient,
 }
 
-/// What becomes of a text that is JSON itself and holds a field that a rule names.
+/// The treatment of a text that is JSON itself and holds a field that a rule names.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Embedded {

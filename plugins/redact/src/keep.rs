@@ -21,7 +21,7 @@ pub struct KeepOnly {
     paths: Vec<Path>,
 }
 
-/// What is kept of a place in a document.
+/// The parts of a place in a document that are kept.
 pub enum Kept {
     /// All of it.
     All,

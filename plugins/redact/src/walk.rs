@@ -35,7 +35,7 @@ struct Active {
     searching: bool,
 }
 
-/// What applies to a document.
+/// The rules that apply to a document.
 #[derive(Clone, Copy)]
 pub struct Orders<'a> {
     pub rules: &'a [Rule],
@@ -57,7 +57,7 @@ pub struct Walker<'a> {
     matched: &'a mut [u64],
 }
 
-/// What a walk leaves of a text.
+/// The rest of a text after a walk.
 pub enum Walked {
     Same,
     Changed(Vec<u8>),

@@ -121,7 +121,7 @@ fn rebuilt(
     })
 }
 
-/// What an allow list leaves. `Err` where a path cannot go on.
+/// Returns the rest that an allow list leaves. `Err` where a path cannot go on.
 fn kept(value: &Value, ways: &[Way]) -> Result<Value, ()> {
     if !ways.iter().all(|way| way.fits(value)) {
         return Err(());
@@ -138,7 +138,8 @@ fn as_document(value: &Value) -> Option<Value> {
     matches!(document, Value::Object(_) | Value::Array(_)).then_some(document)
 }
 
-/// What rules leave that remove, in texts too. Notes whether something in a text was removed.
+/// Returns the rest that removing rules leave, in texts too. Notes whether something in a text was
+/// removed.
 fn removed(value: &Value, ways: &[Way], is_text: bool, in_text: &mut bool) -> Result<Value, ()> {
     if ways.is_empty() {
         return Ok(value.clone());

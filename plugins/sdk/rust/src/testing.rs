@@ -145,7 +145,8 @@ pub struct Tester<P> {
 }
 
 impl<P: Plugin> Tester<P> {
-    /// Configures the plugin for the link [`link`] and opens the topic `orders` with six partitions.
+    /// Configures the plugin for the link [`link`] and opens the topic `orders` with six
+    /// partitions.
     ///
     /// # Errors
     /// The errors of `configure`, as `pointer: message`, or the error of `open_topic`.

@@ -133,10 +133,10 @@ pub struct Link {
     /// shown.
     #[serde(default)]
     pub reveal_messages: bool,
-    /// Whether data that is held back must stay in its region for sure: every plugin of the link must
-    /// be required, and `reveal_messages` is refused. The bundled `filter` then rejects records that
-    /// lack what its rule asks for, tombstones too, unless its configuration says otherwise. See
-    /// docs/residency.md.
+    /// Whether data that is held back must stay in its region for sure: every plugin of the link
+    /// must be required, and `reveal_messages` is refused. The bundled `filter` then rejects
+    /// records that lack what its rule asks for, tombstones too, unless its configuration says
+    /// otherwise. See docs/residency.md.
     #[serde(default)]
     pub residency: bool,
     /// How changed plugins are activated while the link runs.

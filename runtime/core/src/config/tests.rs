@@ -52,41 +52,17 @@ fn a_minimal_configuration_is_right_and_has_the_documented_defaults() {
     assert_eq!((again, problems), (Some(config), vec![]));
 }
 
-#[test]
-fn every_kind_of_problem_is_found_at_its_place() {
+/// A configuration, and the place and the code of its problem.
+type Case = (Value, &'static str, &'static str);
+
+fn problems_of_kafka_properties() -> Vec<Case> {
     let kafka = |properties: Value| changed("/clusters/a/kafka", properties);
-    let cases: Vec<(Value, &str, &str)> = vec![
-        (changed("/links/0/topic", json!("x")), "links[0].topic", "unknown-key"),
-        (json!({ "clusters": {} }), "(top)", "missing-key"),
-        (changed("/links/0/topics", json!(5)), "links[0].topics", "wrong-type"),
-        (changed("/links/0/topics", json!("orders,x")), "links[0].topics[0]", "matches-nothing"),
-        (changed("/links/0/topics", json!([""])), "links[0].topics[0]", "matches-nothing"),
-        (changed("/links/0/topics_exclude", json!(["a b"])), "links[0].topics_exclude[0]", "matches-nothing"),
-        (changed("/links/0/topics", json!(["orders-*"])), "links[0].topics[0]", "glob"),
-        (changed("/links/0/memory_mib_max", json!(1.5)), "links[0].memory_mib_max", "wrong-type"),
-        (changed("/links/0/delivery", json!("once")), "links[0].delivery", "not-a-choice"),
-        (changed("/links/0/lanes", json!(0)), "links[0].lanes", "out-of-range"),
-        (changed("/links/0/lanes", json!(65)), "links[0].lanes", "out-of-range"),
-        (changed("/links/0/start", json!("yesterday")), "links[0].start", "bad-start"),
+    vec![
         (
             kafka(json!({ "sasl.password": "${env:NONE}" })),
             "clusters.a.kafka.\"sasl.password\"",
             "unresolved-reference",
         ),
-        (changed("/links/0/topics", json!(["${env:T}"])), "links[0].topics[0]", "reference-not-here"),
-        (changed("/links/0/source", json!("c")), "links[0].source", "unknown-cluster"),
-        (changed("/links/0/name", json!("a.b")), "links[0].name", "bad-name"),
-        (changed("/clusters/a b", json!({ "bootstrap_servers": "a" })), "clusters.\"a b\"", "bad-name"),
-        (changed("/links/0/target", json!("a")), "links[0].target", "same-cluster"),
-        (
-            json!({ "clusters": minimal()["clusters"], "links": [{ "name": "l", "source": "a", "target": "b",
-                "topics": ["t"], "residency": true, "reveal_messages": true }] }),
-            "links[0].reveal_messages",
-            "conflict",
-        ),
-        (changed("/links/0/topics", json!([])), "links[0].topics", "empty"),
-        (changed("/links/0/topics", json!(["a("])), "links[0].topics[0]", "bad-regex"),
-        (changed("/links/0/topics", json!(["__consumer.*"])), "links[0].topics[0]", "reserved-topics"),
         (kafka(json!({ "acks": "1" })), "clusters.a.kafka.acks", "refused-property"),
         (kafka(json!({ "group.instance.id": "x" })), "clusters.a.kafka.\"group.instance.id\"", "refused-property"),
         (kafka(json!({ "sasl.pasword": "x" })), "clusters.a.kafka.\"sasl.pasword\"", "unknown-property"),
@@ -122,27 +98,60 @@ fn every_kind_of_problem_is_found_at_its_place() {
             "clusters.a.kafka.\"security.protocol\"",
             "plaintext",
         ),
+    ]
+}
+
+#[test]
+fn every_kind_of_problem_is_found_at_its_place() {
+    let used = |plugin: Value| changed("/links/0/plugins", json!([plugin]));
+    let cases: Vec<Case> = vec![
+        (changed("/links/0/topic", json!("x")), "links[0].topic", "unknown-key"),
+        (json!({ "clusters": {} }), "(top)", "missing-key"),
+        (changed("/links/0/topics", json!(5)), "links[0].topics", "wrong-type"),
+        (changed("/links/0/topics", json!("orders,x")), "links[0].topics[0]", "matches-nothing"),
+        (changed("/links/0/topics", json!([""])), "links[0].topics[0]", "matches-nothing"),
+        (changed("/links/0/topics_exclude", json!(["a b"])), "links[0].topics_exclude[0]", "matches-nothing"),
+        (changed("/links/0/topics", json!(["orders-*"])), "links[0].topics[0]", "glob"),
+        (changed("/links/0/memory_mib_max", json!(1.5)), "links[0].memory_mib_max", "wrong-type"),
+        (changed("/links/0/delivery", json!("once")), "links[0].delivery", "not-a-choice"),
+        (changed("/links/0/lanes", json!(0)), "links[0].lanes", "out-of-range"),
+        (changed("/links/0/lanes", json!(65)), "links[0].lanes", "out-of-range"),
+        (changed("/links/0/start", json!("yesterday")), "links[0].start", "bad-start"),
+        (changed("/links/0/topics", json!(["${env:T}"])), "links[0].topics[0]", "reference-not-here"),
+        (changed("/links/0/source", json!("c")), "links[0].source", "unknown-cluster"),
+        (changed("/links/0/name", json!("a.b")), "links[0].name", "bad-name"),
+        (changed("/clusters/a b", json!({ "bootstrap_servers": "a" })), "clusters.\"a b\"", "bad-name"),
+        (changed("/links/0/target", json!("a")), "links[0].target", "same-cluster"),
+        (
+            json!({ "clusters": minimal()["clusters"], "links": [{ "name": "l", "source": "a", "target": "b",
+                "topics": ["t"], "residency": true, "reveal_messages": true }] }),
+            "links[0].reveal_messages",
+            "conflict",
+        ),
+        (changed("/links/0/topics", json!([])), "links[0].topics", "empty"),
+        (changed("/links/0/topics", json!(["a("])), "links[0].topics[0]", "bad-regex"),
+        (changed("/links/0/topics", json!(["__consumer.*"])), "links[0].topics[0]", "reserved-topics"),
         (changed("/clusters/a/bootstrap_servers", json!("a:x")), "clusters.a.bootstrap_servers", "bad-address"),
         (changed("/clusters/a/bootstrap_servers", json!("a:1;b:1")), "clusters.a.bootstrap_servers", "bad-address"),
-        (changed("/links/0/plugins", json!([{ "plugin": "../x y" }])), "links[0].plugins[0].plugin", "bad-plugin"),
+        (used(json!({ "plugin": "../x y" })), "links[0].plugins[0].plugin", "bad-plugin"),
         (
-            changed("/links/0/plugins", json!([{ "plugin": "p", "limits": { "memory_mib_max": 0 } }])),
+            used(json!({ "plugin": "p", "limits": { "memory_mib_max": 0 } })),
             "links[0].plugins[0].limits.memory_mib_max",
             "out-of-range",
         ),
         (
-            changed("/links/0/plugins", json!([{ "plugin": "p", "limits": { "memory_mb": 1 } }])),
+            used(json!({ "plugin": "p", "limits": { "memory_mb": 1 } })),
             "links[0].plugins[0].limits.memory_mb",
             "unknown-key",
         ),
         (
-            changed("/links/0/plugins", json!([{ "plugin": "p", "required": true, "on_error": "pass" }])),
+            used(json!({ "plugin": "p", "required": true, "on_error": "pass" })),
             "links[0].plugins[0].on_error",
             "conflict",
         ),
         (changed("/links/0/fetch_mib_max", json!(300)), "links[0].fetch_mib_max", "conflict"),
     ];
-    for (tree, at, code) in cases {
+    for (tree, at, code) in cases.into_iter().chain(problems_of_kafka_properties()) {
         let found = judge(tree);
         assert!(found.contains(&(at.to_owned(), code)), "{at} {code}: {found:?}");
     }

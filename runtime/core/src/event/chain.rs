@@ -45,8 +45,8 @@ pub enum ChainEvent {
         /// The reason.
         reason: String,
     },
-    /// A counter stays at rest of which the plugin says that this would be strange: above all a rule
-    /// for a field that nobody sends any more, or sends under another name.
+    /// A counter stays at rest of which the plugin says that this would be strange: above all a
+    /// rule for a field that nobody sends any more, or sends under another name.
     #[error(
         "plugin {plugin}: counter {counter}{} has counted nothing in the {} {records} records; what it looks for may have another name by now, and pass under it", of(.rule), if *has_counted { "last" } else { "first" }
     )]
