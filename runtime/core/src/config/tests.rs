@@ -128,6 +128,7 @@ fn every_kind_of_problem_is_found_at_its_place() {
             "links[0].reveal_messages",
             "conflict",
         ),
+        (changed("/links/0/residency", json!(true)), "links[0].residency", "conflict"),
         (changed("/links/0/topics", json!([])), "links[0].topics", "empty"),
         (changed("/links/0/topics", json!(["a("])), "links[0].topics[0]", "bad-regex"),
         (changed("/links/0/topics", json!(["__consumer.*"])), "links[0].topics[0]", "reserved-topics"),

@@ -295,6 +295,10 @@ impl Check<'_> {
                         take reveal_messages out";
             self.value(&at.key("reveal_messages"), What::Conflict(text.to_owned()));
         }
+        if link.residency && link.plugins.is_empty() {
+            let text = "the link has no plugin that could hold anything back: add one, or take residency out";
+            self.value(&at.key("residency"), What::Conflict(text.to_owned()));
+        }
         for (index, used) in link.plugins.iter().enumerate() {
             self.plugin(&at.key("plugins").index(index), used);
         }
