@@ -9,7 +9,7 @@ use crate::{
     case::{Case, Source},
     function::Function,
     number::Operator,
-    trouble::Trouble,
+    trouble::{Trouble, decide},
     val::{Comparison, Key, Val},
     work::Work,
 };
@@ -115,8 +115,8 @@ impl<'a> Run<'a, '_> {
             Code::Constant(val) => val.clone(),
             Code::Part(index) => return self.part(*index),
             Code::Variable(index) => self.variables.get(*index).cloned().ok_or(Trouble::Evaluation)?,
-            Code::And(sides) => Val::Bool(self.both(sides, true)?),
-            Code::Or(sides) => Val::Bool(self.both(sides, false)?),
+            Code::And(sides) => Val::Bool(decide(sides.iter().map(|side| self.truth(side)), true)?),
+            Code::Or(sides) => Val::Bool(decide(sides.iter().map(|side| self.truth(side)), false)?),
             Code::Not(code) => Val::Bool(!self.truth(code)?),
             Code::If(parts) => {
                 let [condition, then, otherwise] = &**parts;
@@ -197,20 +197,6 @@ impl<'a> Run<'a, '_> {
             *read = Some(Ok(opened.clone()));
         }
         Ok(opened)
-    }
-
-    /// Evaluates CEL's `&&` (`wanted` is true) and `||`: if one side decides, an error of the other
-    /// side does not matter.
-    fn both(&mut self, sides: &[Code; 2], wanted: bool) -> Result<bool, Trouble> {
-        let mut trouble = None;
-        for side in sides {
-            match self.truth(side) {
-                Ok(holds) if holds != wanted => return Ok(holds),
-                Ok(_) => {}
-                Err(found) => trouble = trouble.or(Some(found)),
-            }
-        }
-        trouble.map_or(Ok(wanted), Err)
     }
 
     fn map(&mut self, entries: &[[Code; 2]]) -> Result<Val<'a>, Trouble> {

@@ -6,7 +6,7 @@ use strait_plugin_sdk::{Needs, column, path::Path};
 use crate::{
     case::{Case, Missing, Source},
     code::Interpreted,
-    trouble::Trouble,
+    trouble::{Trouble, decide},
     val::{Comparison, Val},
 };
 
@@ -125,8 +125,8 @@ impl Node {
     pub fn judge(&self, case: &Case<'_>) -> Result<bool, Trouble> {
         match self {
             Self::Const(constant) => Ok(*constant),
-            Self::And(nodes) => all(nodes, case, true),
-            Self::Or(nodes) => all(nodes, case, false),
+            Self::And(nodes) => decide(nodes.iter().map(|node| node.judge(case)), true),
+            Self::Or(nodes) => decide(nodes.iter().map(|node| node.judge(case)), false),
             Self::Not(node) => node.judge(case).map(|holds| !holds),
             Self::KeyIs(bytes) => Ok(case.record.key() == Some(bytes)),
             Self::KeyStartsWith(bytes) => Ok(case.record.key().is_some_and(|key| key.starts_with(bytes))),
@@ -165,18 +165,4 @@ impl Node {
             Self::Interpret(interpreted) => interpreted.judge(case),
         }
     }
-}
-
-/// Evaluates CEL's `&&` (`wanted` is true) and `||`: if one side decides, an error of the other
-/// side does not matter.
-fn all(nodes: &[Node], case: &Case<'_>, wanted: bool) -> Result<bool, Trouble> {
-    let mut trouble = None;
-    for node in nodes {
-        match node.judge(case) {
-            Ok(holds) if holds != wanted => return Ok(holds),
-            Ok(_) => {}
-            Err(found) => trouble = trouble.or(Some(found)),
-        }
-    }
-    trouble.map_or(Ok(wanted), Err)
 }

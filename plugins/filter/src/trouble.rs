@@ -12,3 +12,17 @@ pub enum Trouble {
     /// The rule takes too many steps.
     TooMuch,
 }
+
+/// Combines sides by CEL's `&&` (`wanted` is true) or `||`, one after the other: if one decides, a
+/// trouble of another does not matter.
+pub fn decide(sides: impl IntoIterator<Item = Result<bool, Trouble>>, wanted: bool) -> Result<bool, Trouble> {
+    let mut trouble = None;
+    for side in sides {
+        match side {
+            Ok(holds) if holds != wanted => return Ok(holds),
+            Ok(_) => {}
+            Err(found) => trouble = trouble.or(Some(found)),
+        }
+    }
+    trouble.map_or(Ok(wanted), Err)
+}

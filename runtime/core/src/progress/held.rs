@@ -121,10 +121,7 @@ impl HeldBorder {
             if found.is_empty() {
                 continue;
             }
-            self.protects.insert(Arc::clone(topic), protects.clone());
-            if let Some((digest, text)) = copy.texts.get_key_value(&protects.digest) {
-                self.texts.insert(Arc::clone(digest), text.clone());
-            }
+            self.take_over(topic, protects, copy);
             self.restored.insert(Arc::clone(topic));
             lost.extend(found.into_iter().map(|loosening| (Arc::clone(topic), loosening)));
         }
@@ -148,13 +145,16 @@ impl HeldBorder {
                     self.texts.insert(Arc::clone(&digest), ProtectsText { text });
                     self.protects.insert(Arc::clone(topic), Protects { digest });
                 }
-                _ => {
-                    let text = other.texts.get_key_value(&protects.digest);
-                    self.texts.extend(text.map(|(digest, text)| (Arc::clone(digest), text.clone())));
-                    self.protects.insert(Arc::clone(topic), protects.clone());
-                }
+                _ => self.take_over(topic, protects, other),
             }
         }
+    }
+
+    /// Takes the protection of a topic as it is written in another border.
+    fn take_over(&mut self, topic: &Arc<str>, protects: &Protects, from: &Self) {
+        let text = from.texts.get_key_value(&protects.digest);
+        self.texts.extend(text.map(|(digest, text)| (Arc::clone(digest), text.clone())));
+        self.protects.insert(Arc::clone(topic), protects.clone());
     }
 
     /// Returns the records of what is protected: each text once, before the topics that name it.

@@ -20,6 +20,8 @@ pub(crate) struct PathSet {
     pub(crate) pointers: bool,
     /// Whether a plugin edits fields.
     pub(crate) edits: bool,
+    /// The paths of plugins that are told of values which a path cannot step into, as bits.
+    pub(crate) strict: u128,
 }
 
 /// One plugin's view of a path set: its fields in its own order, as indexes into the set.
@@ -34,9 +36,11 @@ pub(crate) struct Lens {
 }
 
 impl PathSet {
-    fn new(paths: Vec<Path>, pointers: bool, edits: bool) -> Self {
+    fn new(paths: Vec<Path>, pointers: bool, edits: bool, is_strict: impl Fn(&Path) -> bool) -> Self {
         static SETS: AtomicU64 = AtomicU64::new(1);
-        Self { id: SETS.fetch_add(1, Ordering::Relaxed), paths, pointers, edits }
+        let strict = paths.iter().zip(0..).filter(|(path, _)| is_strict(path));
+        let strict = strict.fold(0, |bits, (_, number)| bits | 1_u128 << number);
+        Self { id: SETS.fetch_add(1, Ordering::Relaxed), paths, pointers, edits, strict }
     }
 
     #[inline]
@@ -62,7 +66,7 @@ impl Lens {
             }
             paths.push(path);
         }
-        Ok(Self::over(Arc::new(PathSet::new(paths.clone(), pointers, edits)), &paths, strict))
+        Ok(Self::over(Arc::new(PathSet::new(paths.clone(), pointers, edits, |_| strict)), &paths, strict))
     }
 
     fn over(set: Arc<PathSet>, own: &[Path], strict: bool) -> Self {
@@ -90,7 +94,8 @@ pub(crate) fn share(own: &[Option<&Lens>]) -> Vec<Option<Lens>> {
         return as_they_are();
     }
     let any = |what: fn(&PathSet) -> bool| own.iter().flatten().any(|lens| what(&lens.set));
-    let set = Arc::new(PathSet::new(paths, any(|set| set.pointers), any(|set| set.edits)));
+    let is_strict = |path: &Path| own.iter().flatten().any(|lens| lens.strict && lens.set.paths.contains(path));
+    let set = Arc::new(PathSet::new(paths, any(|set| set.pointers), any(|set| set.edits), is_strict));
     let over = |lens: &Lens| Lens::over(Arc::clone(&set), &lens.set.paths, lens.strict);
     own.iter().map(|lens| lens.map(over)).collect()
 }

@@ -192,8 +192,11 @@ impl Scanner<'_> {
         }
     }
 
-    /// Returns the paths that go on with such a segment from here, as bits.
+    /// Returns the paths that go on with such a segment from here, as bits, of plugins that are told.
     fn walks_of(&self, from: usize, to: usize, test: impl Fn(&Segment) -> bool) -> u128 {
+        if self.set.strict == 0 {
+            return 0;
+        }
         let mut walks = 0;
         for active in self.work.active.get(from..to).unwrap_or_default() {
             let Some(path) = self.set.path(active.path) else { continue };
@@ -206,7 +209,7 @@ impl Scanner<'_> {
                 }
             }
         }
-        walks
+        walks & self.set.strict
     }
 
     fn object(&mut self, from: usize, to: usize) -> Result<(), Stop> {

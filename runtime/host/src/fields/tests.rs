@@ -9,12 +9,12 @@ use super::lens::{Lens, share};
 use super::{Docs, FieldEdit};
 
 fn lens(paths: &[&str]) -> Lens {
-    Lens::new(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>(), true, true, false).unwrap()
+    Lens { strict: false, ..strict(paths) }
 }
 
 /// The same for a plugin that is told of other shapes.
 fn strict(paths: &[&str]) -> Lens {
-    Lens { strict: true, ..lens(paths) }
+    Lens::new(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>(), true, true, true).unwrap()
 }
 
 fn read(value: &[u8], lens: &Lens) -> (Docs, Doc) {

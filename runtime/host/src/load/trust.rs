@@ -204,19 +204,20 @@ pub fn verify_file(plugin: &Path, bytes: &[u8], keys: &[PublicKey]) -> Result<Vo
     })?;
     let text = String::from_utf8(text).map_err(|_| malformed("it is not text"))?;
     let lines = parse(&text).map_err(malformed)?;
-    let trusted: Vec<&Line<'_>> = lines.iter().filter(|line| keys.contains(&line.signer)).collect();
-    let Some(first) = trusted.first() else {
+    let trusted = || lines.iter().filter(|line| keys.contains(&line.signer));
+    let Some(first) = trusted().next() else {
         let signers: Vec<String> = lines.iter().map(|line| line.signer.to_string()).collect();
         return Err(TrustError::OtherSigners { signers: signers.join(", ") });
     };
-    let Some(valid) = trusted.iter().find(|line| line.is_for(bytes)) else {
-        return Err(TrustError::OtherBytes { signer: first.signer.to_string() });
-    };
+    // Each signature is verified once at most: that reads the whole file.
     let name = plugin.file_stem().unwrap_or_default().to_string_lossy();
-    match trusted.iter().find(|line| line.is_for(bytes) && line.name == name) {
-        Some(line) => Ok(Vouched { signer: line.signer, version: line.version.to_owned() }),
-        None => Err(TrustError::OtherName { signed: valid.name.to_owned(), name: name.into_owned() }),
+    if let Some(line) = trusted().find(|line| line.name == name && line.is_for(bytes)) {
+        return Ok(Vouched { signer: line.signer, version: line.version.to_owned() });
     }
+    Err(match trusted().find(|line| line.name != name && line.is_for(bytes)) {
+        Some(line) => TrustError::OtherName { signed: line.name.to_owned(), name: name.into_owned() },
+        None => TrustError::OtherBytes { signer: first.signer.to_string() },
+    })
 }
 
 /// A line of a signature file.
