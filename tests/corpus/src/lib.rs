@@ -1,10 +1,10 @@
-//! Reads the corpus of hostile JSON that the tests of `redact` share; `README.md` describes its
-//! format.
+//! Hostile input that tests of several crates share: the corpus of hostile JSON (`README.md`
+//! describes its format), and files that cost more than they look.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test data: a malformed line ends the test")]
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 const CORPUS: &str = include_str!("../hostile-json.jsonl");
 const RULES: &str = include_str!("../redact.json");
@@ -87,4 +87,26 @@ pub fn run(target: &str, test: fn(&[u8])) {
         println!("{}", file.display());
         test(&std::fs::read(&file).unwrap());
     }
+}
+
+/// Returns a schema with definitions `a0` to `a<last>`, of which each but the last is made of its
+/// successor.
+pub fn schema_chain(last: usize, link: impl Fn(Value) -> Value) -> Value {
+    let mut definitions = Map::new();
+    for at in 0..last {
+        definitions.insert(format!("a{at}"), link(json!({ "$ref": format!("#/$defs/a{}", at + 1) })));
+    }
+    definitions.insert(format!("a{last}"), json!({ "type": "object" }));
+    json!({ "$defs": definitions, "$ref": "#/$defs/a0" })
+}
+
+/// Returns the text of a component in which each level instantiates the one before it twice.
+#[must_use]
+pub fn doubling_instances(levels: usize) -> String {
+    let mut text = "(component $c0)".to_owned();
+    for level in 1..=levels {
+        let child = level - 1;
+        text += &format!("(component $c{level} (instance (instantiate $c{child})) (instance (instantiate $c{child})))");
+    }
+    format!("(component {text} (instance (instantiate $c{levels})))")
 }

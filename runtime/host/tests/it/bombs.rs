@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use strait_corpus::doubling_instances;
 use strait_host::LoadProblem;
 
 use crate::support::guest::Guest;
@@ -38,15 +39,8 @@ fn wat(text: &str) -> Vec<u8> {
 
 #[test]
 fn instantiations_are_counted_with_those_that_they_lead_to() {
-    // Each component instantiates the one before it twice.
     for levels in [10, 24, 28, 40, 60] {
-        let mut text = "(component $c0)".to_owned();
-        for level in 1..=levels {
-            let child = level - 1;
-            text +=
-                &format!("(component $c{level} (instance (instantiate $c{child})) (instance (instantiate $c{child})))");
-        }
-        let bytes = wat(&format!("(component {text} (instance (instantiate $c{levels})))"));
+        let bytes = wat(&doubling_instances(levels));
         assert!(bytes.len() < 4_000);
         refused(bytes, "instantiations", 1 << levels);
     }

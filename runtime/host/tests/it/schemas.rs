@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use strait_corpus::schema_chain;
 use strait_host::LoadProblem;
 
 use crate::support::guest::Guest;
@@ -33,20 +34,10 @@ fn refusal(schema: &Value) -> String {
     }
 }
 
-/// Definitions `a0` to `a<last>`, of which each but the last is made of its successor.
-fn chain(last: usize, link: impl Fn(Value) -> Value) -> Value {
-    let mut definitions = Map::new();
-    for at in 0..last {
-        definitions.insert(format!("a{at}"), link(json!({ "$ref": format!("#/$defs/a{}", at + 1) })));
-    }
-    definitions.insert(format!("a{last}"), json!({"type": "object"}));
-    json!({"$defs": definitions, "$ref": "#/$defs/a0"})
-}
-
 #[test]
 fn a_chain_of_references_is_refused_before_the_stack_ends() {
     for last in [10_000, 12_000] {
-        let error = refusal(&chain(last, |next| json!({"allOf": [next]})));
+        let error = refusal(&schema_chain(last, |next| json!({"allOf": [next]})));
         assert!(error.contains("bytes, 65536 are allowed"), "{error}");
     }
     // Within the bytes, and through other keywords.
@@ -57,7 +48,7 @@ fn a_chain_of_references_is_refused_before_the_stack_ends() {
         |next| json!({"properties": {"a": next}}),
         |next| json!({"unevaluatedProperties": next}),
     ] {
-        let error = refusal(&chain(1_000, link));
+        let error = refusal(&schema_chain(1_000, link));
         assert!(error.contains("with its references followed it is nested at least 12"), "{error}");
         assert!(error.contains("128 is allowed"), "{error}");
     }
@@ -66,13 +57,13 @@ fn a_chain_of_references_is_refused_before_the_stack_ends() {
 #[test]
 fn references_that_double_are_counted_with_all_they_lead_to() {
     for levels in [10, 24, 28, 40] {
-        let schema = chain(levels, |next| json!({"allOf": [next.clone(), next]}));
+        let schema = schema_chain(levels, |next| json!({"allOf": [next.clone(), next]}));
         let error = refusal(&schema);
         let followed: u64 = (0..=levels).map(|level| 1_u64 << level).sum();
         assert!(error.contains(&format!("followed {followed} times")), "{error}");
         assert!(error.contains("1000 are allowed"), "{error}");
     }
-    let error = refusal(&chain(60, |next| json!({"allOf": [next.clone(), next]})));
+    let error = refusal(&schema_chain(60, |next| json!({"allOf": [next.clone(), next]})));
     assert!(error.contains("128 is allowed"), "{error}");
     for link in [
         |next: Value| json!({"if": next, "then": next, "else": next}),
@@ -82,7 +73,7 @@ fn references_that_double_are_counted_with_all_they_lead_to() {
         |next| json!({"items": next, "contains": next, "unevaluatedItems": next}),
         |next| json!({"dependentSchemas": {"a": next, "b": next}, "propertyNames": next}),
     ] {
-        let error = refusal(&chain(12, link));
+        let error = refusal(&schema_chain(12, link));
         assert!(error.contains("1000 are allowed"), "{error}");
     }
     // Few references, each to much.
@@ -164,7 +155,7 @@ fn what_a_configuration_costs_is_bounded_too() {
     // 255 references to 50 values each: with 1,000 items about a quarter of the steps that are
     // allowed.
     let worst = |link: fn(Value) -> Value| {
-        let mut schema = chain(7, link);
+        let mut schema = schema_chain(7, link);
         schema["$defs"]["a7"] = json!({"enum": (0..50).map(|at| json!(format!("item {at}"))).collect::<Value>()});
         schema
     };

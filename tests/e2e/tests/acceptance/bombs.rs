@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use strait_corpus::{doubling_instances, schema_chain};
 use strait_e2e::Strait;
 
 use crate::reload::{Stamp, put};
@@ -30,26 +31,6 @@ struct Bomb {
     within: Duration,
 }
 
-/// Definitions `a0` to `a<last>`, of which each but the last is made of its successor.
-fn schema(last: usize, link: impl Fn(Value) -> Value) -> String {
-    let mut definitions = Map::new();
-    for at in 0..last {
-        definitions.insert(format!("a{at}"), link(json!({ "$ref": format!("#/$defs/a{}", at + 1) })));
-    }
-    definitions.insert(format!("a{last}"), json!({ "type": "object" }));
-    json!({ "$defs": definitions, "$ref": "#/$defs/a0" }).to_string()
-}
-
-/// A component in which each level instantiates the one before it twice.
-fn doubling_instances(levels: usize) -> Vec<u8> {
-    let mut text = "(component $c0)".to_owned();
-    for level in 1..=levels {
-        let child = level - 1;
-        text += &format!("(component $c{level} (instance (instantiate $c{child})) (instance (instantiate $c{child})))");
-    }
-    wat::parse_str(format!("(component {text} (instance (instantiate $c{levels})))")).unwrap()
-}
-
 /// A function with so many loops over 200 locals.
 fn function(loops: usize) -> String {
     let sets: String =
@@ -60,18 +41,22 @@ fn function(loops: usize) -> String {
 
 fn bombs() -> Vec<Bomb> {
     let stamp = || Stamp::version('X');
-    let with = |schema: String| Stamp { schema, ..stamp() }.wasm();
+    let with = |schema: Value| Stamp { schema: schema.to_string(), ..stamp() }.wasm();
     let parts = |parts: String| Stamp { parts, ..stamp() }.wasm();
     let counted = |name, bytes, refusal| Bomb { name, bytes, refusal, within: COUNTED };
     vec![
-        counted("a chain of references", with(schema(12_000, |next| json!({ "allOf": [next] }))), "65536 are allowed"),
-        counted("a shorter chain", with(schema(1_000, |next| json!({ "not": next }))), "128 is allowed"),
+        counted(
+            "a chain of references",
+            with(schema_chain(12_000, |next| json!({ "allOf": [next] }))),
+            "65536 are allowed",
+        ),
+        counted("a shorter chain", with(schema_chain(1_000, |next| json!({ "not": next }))), "128 is allowed"),
         counted(
             "references that double",
-            with(schema(40, |next| json!({ "allOf": [next.clone(), next] }))),
+            with(schema_chain(40, |next| json!({ "allOf": [next.clone(), next] }))),
             "1000 are allowed",
         ),
-        counted("instances that double", doubling_instances(40), "instantiations"),
+        counted("instances that double", wat::parse_str(doubling_instances(40)).unwrap(), "instantiations"),
         counted("one huge function", parts(function(40_000)), "bytes in one function"),
         counted("4 GiB of memory", Stamp { pages: 65_536, ..stamp() }.wasm(), "4294967296 bytes of memory"),
         Bomb {
