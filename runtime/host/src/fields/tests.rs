@@ -12,7 +12,6 @@ fn lens(paths: &[&str]) -> Lens {
     Lens { strict: false, ..strict(paths) }
 }
 
-/// The same for a plugin that is told of other shapes.
 fn strict(paths: &[&str]) -> Lens {
     Lens::new(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>(), true, true, true).unwrap()
 }
@@ -65,6 +64,7 @@ fn each_kind_of_value_has_its_state() {
         (b"", &["$.a"], ValueState::Empty),
         (b" ", &[], ValueState::NotJson),
         (b"{", &[], ValueState::NotJson),
+        (b"{]", &[], ValueState::NotJson),
         (b"[1,]", &[], ValueState::NotJson),
         (b"{\"a\":1,}", &["$.a"], ValueState::NotJson),
         (b"{a:1}", &[], ValueState::NotJson),
