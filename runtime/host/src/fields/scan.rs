@@ -192,8 +192,8 @@ impl Scanner<'_> {
         }
     }
 
-    /// Returns the paths that go on with such a segment from here, as bits: those of plugins that are
-    /// told.
+    /// Returns the paths that go on with such a segment from here, as bits: those of plugins that
+    /// are told.
     fn walks_of(&self, from: usize, to: usize, test: impl Fn(&Segment) -> bool) -> u128 {
         if self.set.strict == 0 {
             return 0;
