@@ -4,28 +4,19 @@ use std::cmp::Ordering;
 
 use strait_plugin_sdk::{
     Field,
-    json::{self, Kind},
+    json::Kind,
     path::{Path, Step},
 };
 
-/// The paths to declare, in the order of the rules, with the purpose of each.
+/// The paths to declare, in the order of the rules. The host sees to it that no value passes in
+/// which one of them meets another shape, unless the plan asks for lenient shapes.
 #[derive(Default)]
 pub struct Declared {
     pub paths: Vec<Path>,
-    roles: Vec<Role>,
-    /// The required type of the document. `None` if every shape passes.
-    root: Option<Shape>,
+    /// The rule of each path.
+    rules: Vec<usize>,
     /// Whether an occurrence can equal another or lie inside it.
     overlapping: bool,
-}
-
-/// The purpose of a declared path. It can have both.
-#[derive(Clone, Copy, Default)]
-struct Role {
-    /// The rule that redacts it.
-    rule: Option<usize>,
-    /// The required type, so that what the rules name can only be where they look.
-    shape: Option<Shape>,
 }
 
 /// A step down in a document.
@@ -41,7 +32,7 @@ pub enum Shape {
     Array,
     /// Either.
     Container,
-    /// Rules disagree: only null fits both.
+    /// Rules contradict each other: only null fits both.
     Nothing,
 }
 
@@ -77,76 +68,44 @@ impl Shape {
     }
 }
 
+/// Returns a place at which paths exclude each other, so that only null could pass.
+pub fn contradiction<'a>(paths: impl Iterator<Item = &'a Path>) -> Option<String> {
+    let mut shapes: Vec<(&[Step], Shape)> = Vec::new();
+    for path in paths {
+        for (depth, step) in path.steps.iter().enumerate() {
+            let (before, _) = path.steps.split_at(depth);
+            let known = shapes.iter().position(|(place, _)| *place == before);
+            let shape = Shape::of(step).and(known.and_then(|index| shapes.get(index)).map(|(_, shape)| *shape));
+            if shape == Shape::Nothing {
+                let place = Path { steps: before.to_vec() };
+                return Some(if before.is_empty() { "the document".into() } else { place.to_string() });
+            }
+            match known.and_then(|index| shapes.get_mut(index)) {
+                Some(known) => known.1 = shape,
+                None => shapes.push((before, shape)),
+            }
+        }
+    }
+    None
+}
+
 impl Declared {
     /// Builds the declaration from `paths`, each with its rule, in order.
-    pub fn new<'a>(paths: impl Iterator<Item = (&'a Path, usize)>, strict: bool) -> Self {
+    pub fn new<'a>(paths: impl Iterator<Item = (&'a Path, usize)>) -> Self {
         let mut declared = Self::default();
-        let mut targets: Vec<&Path> = Vec::new();
         for (path, rule) in paths {
-            if targets.contains(&path) {
+            if declared.paths.contains(path) {
                 continue;
             }
-            declared.overlapping |= targets.iter().any(|other| other.overlaps(path));
-            targets.push(path);
-            let index = declared.index(path);
-            declared.roles[index].rule = Some(rule);
-        }
-        for path in targets.iter().filter(|_| strict) {
-            for (depth, step) in path.steps.iter().enumerate() {
-                let shape = Shape::of(step);
-                if depth == 0 {
-                    declared.root = Some(shape.and(declared.root));
-                    continue;
-                }
-                let index = declared.index(&Path { steps: path.steps[..depth].to_vec() });
-                let role = &mut declared.roles[index];
-                role.shape = Some(shape.and(role.shape));
-            }
+            declared.overlapping |= declared.paths.iter().any(|other| other.overlaps(path));
+            declared.paths.push(path.clone());
+            declared.rules.push(rule);
         }
         declared
     }
 
-    fn index(&mut self, path: &Path) -> usize {
-        if let Some(index) = self.paths.iter().position(|known| known == path) {
-            return index;
-        }
-        self.paths.push(path.clone());
-        self.roles.push(Role::default());
-        self.paths.len() - 1
-    }
-
-    /// Returns a place at which rules exclude each other, so that only null could pass.
-    pub fn contradiction(&self) -> Option<String> {
-        if self.root == Some(Shape::Nothing) {
-            return Some("the document".into());
-        }
-        let index = self.roles.iter().position(|role| role.shape == Some(Shape::Nothing))?;
-        self.paths.get(index).map(ToString::to_string)
-    }
-
-    pub fn needs_value(&self) -> bool {
-        self.root.is_some()
-    }
-
     pub fn needs_pointers(&self) -> bool {
         self.overlapping
-    }
-
-    fn role(&self, field: &Field<'_>) -> Role {
-        self.roles.get(field.field as usize).copied().unwrap_or_default()
-    }
-
-    /// Checks that every value on the paths has the required type.
-    pub fn check_shapes(&self, value: Option<&[u8]>, fields: &[Field<'_>]) -> Result<(), WrongShape> {
-        if let (Some(root), Some(value)) = (self.root, value) {
-            root.check(json::kind(value))?;
-        }
-        for field in fields {
-            if let Some(shape) = self.role(field).shape {
-                shape.check(json::kind(field.json))?;
-            }
-        }
-        Ok(())
     }
 
     /// Calls `act` with each occurrence to redact and its rule, in order. If one lies inside
@@ -156,7 +115,7 @@ impl Declared {
         fields: &[Field<'_>],
         mut act: impl FnMut(&Field<'_>, usize) -> Result<(), E>,
     ) -> Result<(), E> {
-        let targets = || fields.iter().filter_map(|field| Some((field, self.role(field).rule?)));
+        let targets = || fields.iter().filter_map(|field| Some((field, *self.rules.get(field.field as usize)?)));
         if !self.overlapping {
             return targets().try_for_each(|(field, rule)| act(field, rule));
         }

@@ -11,7 +11,7 @@ mod walk;
 use std::borrow::Cow;
 
 use config::{Config, Embedded, Rule, Shapes, folded};
-use fields::{Declared, Place, WrongShape};
+use fields::{Declared, Place, WrongShape, contradiction};
 use keep::{KEEP_ONLY, KeepOnly};
 use method::{Method, NotJudged, Outcome};
 use strait_plugin_sdk::{
@@ -59,9 +59,7 @@ enum Fields {
     Declared(Declared),
     /// The host passes everything, because some rule ignores case, there is an allow list, or texts
     /// can be documents.
-    Walk {
-        strict: bool,
-    },
+    Walk,
 }
 
 /// The path to everything in the document.
@@ -118,12 +116,12 @@ impl Headers {
 }
 
 impl Fields {
-    fn new(rules: &[Rule], keeps_only: bool, in_texts: bool, strict: bool) -> Self {
+    fn new(rules: &[Rule], keeps_only: bool, in_texts: bool) -> Self {
         if keeps_only || rules.iter().any(|rule| (rule.ignore_case || in_texts) && !rule.paths.is_empty()) {
-            return Self::Walk { strict };
+            return Self::Walk;
         }
         let paths = rules.iter().enumerate().flat_map(|(index, rule)| rule.paths.iter().map(move |path| (path, index)));
-        let declared = Declared::new(paths, strict);
+        let declared = Declared::new(paths);
         if declared.paths.is_empty() { Self::None } else { Self::Declared(declared) }
     }
 
@@ -131,12 +129,9 @@ impl Fields {
         let needs = Needs::columns(&[], effect::FIELD | effect::REJECT);
         match self {
             Self::None => Needs::default(),
-            Self::Walk { .. } => needs.fields([EVERYTHING]).field_pointers().and(column::VALUE),
+            Self::Walk => needs.fields([EVERYTHING]).field_pointers().and(column::VALUE),
             Self::Declared(declared) => {
                 let mut needs = needs.fields(declared.paths.iter().map(ToString::to_string));
-                if declared.needs_value() {
-                    needs = needs.and(column::VALUE);
-                }
                 if declared.needs_pointers() {
                     needs = needs.field_pointers();
                 }
@@ -156,7 +151,7 @@ impl Redact {
         Ok(Self {
             claims: claims::claims(&rules, keep.as_ref().map(KeepOnly::claim), (shapes, embedded))?,
             shapes,
-            fields: Fields::new(&rules, keep.is_some(), embedded.is_some(), shapes == Shapes::Strict),
+            fields: Fields::new(&rules, keep.is_some(), embedded.is_some()),
             headers: Headers::new(&rules),
             key: rules.iter().position(|rule| rule.key),
             matched: vec![0; rules.len() + usize::from(keep.is_some())],
@@ -193,14 +188,13 @@ impl Redact {
         }
         match &self.fields {
             Fields::None => Ok(change),
-            Fields::Walk { strict } => {
-                let Self { rules, keep, embedded, .. } = self;
-                let orders = Orders { rules, keep: keep.as_ref(), embedded: *embedded, strict: *strict };
+            Fields::Walk => {
+                let Self { rules, keep, embedded, shapes, .. } = self;
+                let strict = *shapes == Shapes::Strict;
+                let orders = Orders { rules, keep: keep.as_ref(), embedded: *embedded, strict };
                 walk(orders, record, &mut self.matched, change)
             }
             Fields::Declared(declared) => {
-                let value = if declared.needs_value() { record.value() } else { None };
-                declared.check_shapes(value, record.fields())?;
                 let (rules, buffer, matched) = (&self.rules, &mut self.buffer, &mut self.matched);
                 declared.each_target(record.fields(), |field, index| {
                     let Some(rule) = rules.get(index) else { return Ok(()) };
@@ -291,8 +285,9 @@ impl Plugin for Redact {
         let keep = paths.map(|paths| KeepOnly::new(&paths, &rules)).transpose()?;
         let redact =
             Self::new(rules, keep, shapes, embedded).map_err(|message| vec![config_error("/rules", message)])?;
-        if let Fields::Declared(declared) = &redact.fields
-            && let Some(place) = declared.contradiction()
+        if shapes == Shapes::Strict
+            && matches!(redact.fields, Fields::Declared(_))
+            && let Some(place) = contradiction(redact.rules.iter().flat_map(|rule| &rule.paths))
         {
             let message = format!(
                 "some rules expect an object at {place}, others an array, so no record could pass; use [*], which matches \
