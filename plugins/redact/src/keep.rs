@@ -64,8 +64,11 @@ impl KeepOnly {
 
     /// Returns whether a place of the path can be one that is kept.
     fn may_hold(&self, path: &Path) -> bool {
+        // A kept [*] is an element of an array.
+        let may =
+            |kept: &Step, step: &Step| may_step(kept, step) && !matches!((kept, step), (Step::Every, Step::Name(_)));
         let is_inside = |kept: &Path| {
-            kept.steps.len() <= path.steps.len() && kept.steps.iter().zip(&path.steps).all(|(a, b)| may_step(a, b))
+            kept.steps.len() <= path.steps.len() && kept.steps.iter().zip(&path.steps).all(|(a, b)| may(a, b))
         };
         let goes_anywhere = path.steps.iter().any(|step| matches!(step, Step::Anywhere(_)));
         goes_anywhere || self.paths.iter().any(is_inside)
@@ -88,7 +91,7 @@ impl KeepOnly {
         let mut below = Vec::new();
         for Cursor { path, step } in cursors {
             let matches = match (self.next(*path, *step), place) {
-                (Some(Step::Every), _) => true,
+                (Some(Step::Every), Place::Element(_)) => true,
                 (Some(Step::Name(name)), Place::Member(found)) => name == found,
                 _ => false,
             };
@@ -103,10 +106,12 @@ impl KeepOnly {
         Kept::Within(below)
     }
 
-    /// Checks that the paths can go on in a value of this type.
+    /// Checks that the paths can go on in a value of this type. Unlike in rules, `[*]` is for
+    /// arrays only: the names of an object's members would stay, and they may be data.
     pub fn check(&self, cursors: &[Cursor], found: Option<Kind>) -> Result<(), WrongShape> {
         let steps = cursors.iter().filter_map(|cursor| self.next(cursor.path, cursor.step));
-        steps.map(Shape::of).try_for_each(|shape| shape.check(found))
+        let mut shapes = steps.map(|step| if *step == Step::Every { Shape::Array } else { Shape::of(step) });
+        shapes.try_for_each(|shape| shape.check(found))
     }
 
     fn next(&self, path: usize, step: usize) -> Option<&Step> {

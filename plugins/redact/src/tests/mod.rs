@@ -300,14 +300,33 @@ fn an_allow_list_has_paths_of_names_and_rules_inside_of_them() {
         ["/keep_only/0", "/keep_only/1", "/keep_only/2", "/keep_only/3"]
     );
     assert_eq!(refused(serde_json::json!({"keep_only": ["$.a"], "shapes": "lenient"})), ["/shapes"]);
-    for inside in ["$.a", "$.a.b", "$.a[*]", "$..ssn", "$.b[*].c", "$.b.x.c"] {
+    for inside in ["$.a", "$.a.b", "$.a[*]", "$..ssn", "$.b[*].c", "$.b[0].c"] {
         assert!(refused(serde_json::json!({"keep_only": ["$.a", "$.b[*].c"], "rules": rule(inside)})).is_empty());
     }
-    for outside in ["$.ssn", "$.b", "$.b[*]", "$.b[*].d"] {
+    for outside in ["$.ssn", "$.b", "$.b[*]", "$.b[*].d", "$.b.x.c"] {
         let config = serde_json::json!({"keep_only": ["$.a", "$.b[*].c"], "rules": rule(outside)});
         assert_eq!(refused(config), ["/rules/0/fields"], "{outside}");
     }
     assert_eq!(refused(serde_json::json!({"rules": []})), ["/rules"]);
+}
+
+#[test]
+fn an_allow_list_claims_that_nothing_is_left_but_what_it_names() {
+    let config = serde_json::json!({"keep_only": ["$.a", "$.b[*].c"]});
+    let redact = Redact::configure(&config.to_string(), &strait_plugin_sdk::testing::link()).unwrap();
+    let claims: serde_json::Value = serde_json::from_str(redact.claims.as_deref().unwrap()).unwrap();
+    let except = ["value$['a']", "value$['b'][*]['c']"];
+    assert_eq!(
+        claims,
+        serde_json::json!([{ "rule": "keep_only", "at": "value", "except": except, "leaves": "nothing" }])
+    );
+    // Names of members would stay below [*], and they may be data.
+    let named = TestRecord::new().value("{…}").field(0, "/b", r#"{"4111":{"c":1}}"#);
+    let root = TestRecord::new().value("{…}").field(0, "/4111", "1");
+    let lines = self::redact(config).process(&[named]).unwrap();
+    assert!(lines.len() == 1 && lines[0].starts_with("0 reject 1"), "{lines:?}");
+    let lines = self::redact(serde_json::json!({"keep_only": ["$[*]"]})).process(&[root]).unwrap();
+    assert!(lines.len() == 1 && lines[0].starts_with("0 reject 1"), "{lines:?}");
 }
 
 #[test]

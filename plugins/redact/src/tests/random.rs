@@ -147,7 +147,8 @@ fn removed(value: &Value, ways: &[Way], is_text: bool, in_text: &mut bool) -> Re
     if let Some(document) = as_document(value) {
         return Ok(removed(&document, ways, true, in_text)?.to_string().into());
     }
-    if !ways.iter().all(|way| way.fits(value)) {
+    let is_every = |way: &Way| matches!(way, Way::Steps(steps) if steps[0].is_none());
+    if !ways.iter().all(|way| way.fits(value)) || value.is_object() && ways.iter().any(is_every) {
         return Err(());
     }
     rebuilt(value, |name, value| match below(ways, name) {
