@@ -2,7 +2,10 @@
 //! compare with other rules.
 
 use serde_json::{Map, Value};
-use strait_plugin_sdk::path::{Path, Quoted, Step};
+use strait_plugin_sdk::{
+    ConfigError, config_error,
+    path::{Path, Quoted, Step},
+};
 
 use crate::config::{Embedded, Rule, Shapes, folded};
 
@@ -28,7 +31,7 @@ pub fn claims(
     for (index, rule) in rules.iter().enumerate() {
         let earlier = rules.get(..index).unwrap_or_default();
         for path in &rule.paths {
-            let open = open_fields(path, rule, rules, earlier, embedded.is_some());
+            let open = open_fields(path, rule, rules, earlier);
             all.extend(open.map(|open| {
                 let mut claim = rule.claim(&field(path), open);
                 if let Some(embedded) = embedded {
@@ -114,17 +117,16 @@ impl<'a> Header<'a> {
 }
 
 /// Returns the places of which a claim about `path` says nothing: an earlier rule may take them
-/// first, or a pseudonym of all that is around them stays, or a part of a text that they are in.
-/// `None` if there can be no claim: the places of a rule that ignores case cannot be named among
-/// those of one that does not.
-fn open_fields(path: &Path, rule: &Rule, rules: &[Rule], earlier: &[Rule], in_texts: bool) -> Option<Vec<String>> {
+/// first, or a pseudonym of all that is around them stays. (Where a part of a text stays, no field
+/// is in the text.) `None` if there can be no claim: the places of a rule that ignores case cannot
+/// be named among those of one that does not.
+fn open_fields(path: &Path, rule: &Rule, rules: &[Rule], earlier: &[Rule]) -> Option<Vec<String>> {
     let of = |rules: &'_ [Rule], test: &dyn Fn(&Rule, &Path) -> bool| -> Vec<(bool, String)> {
         let paths = rules.iter().flat_map(|rule| rule.paths.iter().map(move |path| (rule, path)));
         paths.filter(|(rule, path)| test(rule, path)).map(|(rule, path)| (rule.ignore_case, field(path))).collect()
     };
     let mut open = of(earlier, &|_, other| may_meet(other, path));
-    let shows = |rule: &Rule| rule.method.is_injective() || in_texts && rule.method.keeps_a_part();
-    open.extend(of(rules, &|rule, other| shows(rule) && may_be_around(other, path)));
+    open.extend(of(rules, &|rule, other| rule.method.is_injective() && may_be_around(other, path)));
     named_within(open, rule)
 }
 
@@ -160,7 +162,44 @@ fn may_be_around(outer: &Path, inner: &Path) -> bool {
     if outer.steps.iter().chain(&inner.steps).any(|step| matches!(step, Step::Anywhere(_))) {
         return true;
     }
-    outer.steps.len() < inner.steps.len() && outer.steps.iter().zip(&inner.steps).all(|(a, b)| may_step(a, b))
+    is_around(outer, inner)
+}
+
+/// Finds rules that keep a part of a place in which another rule names fields: as the outer one
+/// applies, a document in a text would keep some of its characters.
+pub fn parts_around(rules: &[Rule]) -> Vec<ConfigError> {
+    let paths = || rules.iter().enumerate().flat_map(|(index, rule)| rule.paths.iter().map(move |path| (index, path)));
+    let mut errors = Vec::new();
+    for (index, outer) in paths().filter(|(index, _)| rules.get(*index).is_some_and(|rule| rule.method.keeps_a_part()))
+    {
+        if let Some((other, inner)) = paths().find(|(_, inner)| is_around(outer, inner)) {
+            let message = format!(
+                "the rule keeps a part of {outer}, and rule {other} names {inner} inside of it: with embedded, a text \
+                 there would keep characters of that field. Redact all of {outer}, or take one of the two out"
+            );
+            errors.push(config_error(format!("/rules/{index}/fields"), message));
+        }
+    }
+    errors
+}
+
+/// Returns whether a place of `outer` may have one of `inner` inside of it, as far as their steps
+/// tell. A `..name` of `inner` may be inside of any place, which only a record shows.
+fn is_around(outer: &Path, inner: &Path) -> bool {
+    let Some((last, before)) = outer.steps.split_last() else { return true };
+    let Some((_, inner)) = inner.steps.split_last() else { return false };
+    let (start, rest) = inner.split_at(before.len().min(inner.len()));
+    if start.len() < before.len() || !before.iter().zip(start).all(|(a, b)| may_step(a, b)) {
+        return false;
+    }
+    match last {
+        Step::Anywhere(name) => rest.iter().any(|step| is_named(step, name)),
+        _ => rest.first().is_some_and(|step| may_step(last, step)),
+    }
+}
+
+fn is_named(step: &Step, name: &str) -> bool {
+    matches!(step, Step::Name(other) if folded(other) == folded(name))
 }
 
 /// Returns whether both steps may lead to the same place. True in doubt.

@@ -6,6 +6,7 @@ mod config;
 mod fields;
 mod keep;
 mod method;
+mod texts;
 mod walk;
 
 use std::borrow::Cow;
@@ -282,6 +283,10 @@ impl Plugin for Redact {
         let config: Config = serde_json::from_str(config).map_err(|e| vec![config_error("", e.to_string())])?;
         let (paths, shapes, embedded) = (config.keep_only.clone(), config.shapes, config.embedded);
         let rules = config.rules()?;
+        let hidden = if embedded.is_some() { claims::parts_around(&rules) } else { Vec::new() };
+        if !hidden.is_empty() {
+            return Err(hidden);
+        }
         let keep = paths.map(|paths| KeepOnly::new(&paths, &rules)).transpose()?;
         let redact =
             Self::new(rules, keep, shapes, embedded).map_err(|message| vec![config_error("/rules", message)])?;

@@ -16,13 +16,12 @@ use crate::{
     fields::{Place, Shape},
     found,
     keep::{KeepOnly, Kept},
-    method::{NotJudged, Outcome},
+    method::{Method, NotJudged, Outcome},
+    texts::{self, Text},
 };
 
 /// The host accepts 128 levels.
 const DEPTH_MAX: usize = 200;
-/// `serde_json` accepts no more levels.
-const EMBEDDED_DEPTH_MAX: usize = 127;
 
 /// The state of a path on the way down.
 #[derive(Clone, Copy)]
@@ -53,6 +52,8 @@ pub struct Walker<'a> {
     out: Vec<u8>,
     buffer: Vec<u8>,
     is_changed: bool,
+    /// The texts around this one that are documents.
+    texts: usize,
     /// The fields found, by rule, and behind them the fields that are not kept.
     matched: &'a mut [u64],
 }
@@ -66,7 +67,7 @@ pub enum Walked {
 
 impl<'a> Walker<'a> {
     pub fn new(orders: Orders<'a>, text: &'a [u8], matched: &'a mut [u64]) -> Self {
-        Self { orders, text, at: 0, out: Vec::new(), buffer: Vec::new(), is_changed: false, matched }
+        Self { orders, text, at: 0, out: Vec::new(), buffer: Vec::new(), is_changed: false, texts: 0, matched }
     }
 
     /// Redacts the text at `place` in the document.
@@ -116,6 +117,9 @@ impl<'a> Walker<'a> {
         }
         if let Some((index, rule)) = rule.and_then(|index| Some((index, self.orders.rules.get(index)?))) {
             let source = self.skip()?;
+            if kind == Kind::String {
+                self.check_part(&rule.method, active, source, depth)?;
+            }
             let outcome = rule.method.field(source, &mut self.buffer)?;
             found(self.matched, index);
             self.is_changed |= outcome != Outcome::Keep;
@@ -131,9 +135,21 @@ impl<'a> Walker<'a> {
             && let Some(embedded) = self.orders.embedded
         {
             let source = self.skip()?;
-            if let Some(text) = document_in(source)? {
-                self.embedded(embedded, active, source, &text, depth)?;
-                return Ok(true);
+            match texts::read(source)? {
+                Text::Document(text) => {
+                    match self.redacted(active, &text, depth)? {
+                        None => self.out.extend_from_slice(source),
+                        Some(_) if embedded == Embedded::Reject => return Err(Refusal::embedded()),
+                        Some(redacted) => {
+                            let redacted = std::str::from_utf8(&redacted).map_err(|_| NotJudged)?;
+                            json::quote(redacted, &mut self.out);
+                            self.is_changed = true;
+                        }
+                    }
+                    return Ok(true);
+                }
+                // The other paths need a document here, which their shape tells.
+                Text::Other(text) => self.check_other(active.iter().filter(|active| active.searching), &text)?,
             }
             self.at -= source.len();
         }
@@ -152,38 +168,62 @@ impl<'a> Walker<'a> {
         Ok(true)
     }
 
-    /// Redacts a text that is a document itself.
-    fn embedded(
-        &mut self,
-        embedded: Embedded,
-        active: &[Active],
-        source: &[u8],
-        text: &str,
-        depth: usize,
-    ) -> Result<(), Refusal> {
+    /// Redacts a text that is a document itself. Returns `None` if there is nothing to redact.
+    fn redacted(&mut self, active: &[Active], text: &str, depth: usize) -> Result<Option<Vec<u8>>, Refusal> {
+        if self.texts == texts::LEVELS_MAX {
+            return Err(NotJudged.into());
+        }
         let mut inner = Walker::new(Orders { keep: None, ..self.orders }, text.as_bytes(), self.matched);
+        inner.texts = self.texts + 1;
         let start = inner.blank();
         inner.copy(start);
-        inner.value(active, &Kept::All, depth + 1)?;
+        if !inner.value(active, &Kept::All, depth + 1)? {
+            return Err(NotJudged.into());
+        }
         let start = inner.blank();
         inner.copy(start);
         if inner.at != inner.text.len() {
             return Err(NotJudged.into());
         }
-        if !inner.is_changed {
-            self.out.extend_from_slice(source);
+        Ok(inner.is_changed.then_some(inner.out))
+    }
+
+    /// Checks a text of which a rule keeps a part: other rules could name fields in that part.
+    fn check_part(&mut self, method: &Method, active: &[Active], source: &[u8], depth: usize) -> Result<(), Refusal> {
+        if self.orders.embedded.is_none() || !method.keeps_a_part() {
             return Ok(());
         }
-        if embedded == Embedded::Reject {
-            return Err(Refusal {
-                code: EMBEDDED,
-                reason: "a text is JSON itself and holds a field that a rule names",
-            });
+        let inside: Vec<Active> = active.iter().filter(|active| self.next(active).is_some()).copied().collect();
+        if inside.is_empty() {
+            return Ok(());
         }
-        let redacted = std::str::from_utf8(&inner.out).map_err(|_| NotJudged)?;
-        json::quote(redacted, &mut self.out);
-        self.is_changed = true;
-        Ok(())
+        match texts::read(source)? {
+            Text::Document(text) => match self.redacted(&inside, &text, depth)? {
+                Some(_) => Err(Refusal::embedded()),
+                None => Ok(()),
+            },
+            Text::Other(text) => self.check_other(inside.iter(), &text),
+        }
+    }
+
+    /// Checks that no reader, however lenient, finds a field of these paths in a text that is no
+    /// strict document.
+    fn check_other<'b>(&self, mut paths: impl Iterator<Item = &'b Active>, text: &str) -> Result<(), Refusal> {
+        if !texts::may_hold_fields(text) {
+            return Ok(());
+        }
+        let may_hold = |active: &Active| {
+            let in_any_case = self.orders.rules.get(active.rule).is_some_and(|rule| rule.ignore_case);
+            self.next(active).is_some_and(|step| texts::may_enter(text, step, in_any_case))
+        };
+        match paths.any(may_hold) {
+            true => Err(Refusal {
+                code: EMBEDDED,
+                reason: "a text is not exactly one strict JSON document, and a lenient reader could find a field in it \
+                         that a rule names",
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Redacts the members or elements of the current object or array.
@@ -328,6 +368,12 @@ impl<'a> Walker<'a> {
     }
 }
 
+impl Refusal {
+    fn embedded() -> Self {
+        Self { code: EMBEDDED, reason: "a text is JSON itself and holds a field that a rule names" }
+    }
+}
+
 impl Orders<'_> {
     /// Checks the type of the document, so that the rules and the allow list can look into it.
     pub fn check_root(&self, value: &[u8]) -> Result<(), Refusal> {
@@ -340,23 +386,6 @@ impl Orders<'_> {
             Shape::of(step).check(found)?;
         }
         Ok(())
-    }
-}
-
-/// Returns the text of a JSON string if it is a JSON object or array itself. What is too deep to
-/// tell, or has no text, cannot be judged.
-fn document_in(source: &[u8]) -> Result<Option<Cow<'_, str>>, NotJudged> {
-    let text = json::text(source).ok_or(NotJudged)?;
-    if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with(['{', '[']) {
-        return Ok(None);
-    }
-    match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
-        Ok(_) => Ok(Some(text)),
-        // The parser gives up at this depth. Text that is not JSON before that is refused as well.
-        Err(_) if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() >= EMBEDDED_DEPTH_MAX => {
-            Err(NotJudged)
-        }
-        Err(_) => Ok(None),
     }
 }
 

@@ -330,6 +330,54 @@ fn an_allow_list_claims_that_nothing_is_left_but_what_it_names() {
 }
 
 #[test]
+fn a_part_of_a_text_is_not_kept_where_another_rule_names_fields() {
+    let config = |outer: &str, inner: &str| {
+        let outer = serde_json::json!({"fields": [outer], "with": "mask", "keep": 4});
+        serde_json::json!({"rules": [{"fields": [inner], "with": "remove"}, outer], "embedded": "redact"})
+    };
+    for (outer, inner) in [
+        ("$.p", "$.p.ssn"),
+        ("$.p", "$.p.q[*].ssn"),
+        ("$.p", "$.p..ssn"),
+        ("$[*]", "$.p.ssn"),
+        ("$..p", "$.q.p.ssn"),
+        ("$.l[*]", "$.l[0].ssn"),
+    ] {
+        let Err(problems) = Tester::<Redact>::new(&config(outer, inner).to_string()) else {
+            panic!("{outer} {inner}");
+        };
+        assert!(problems.starts_with("/rules/1/fields: the rule keeps a part of"), "{problems}");
+        let mut without = config(outer, inner);
+        without.as_object_mut().unwrap().remove("embedded");
+        Tester::<Redact>::new(&without.to_string()).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+    // A name anywhere may be in any text, which each record shows.
+    for rule in [serde_json::json!({"with": "mask", "keep": 4}), serde_json::json!({"with": "truncate", "length": 12})]
+    {
+        let mut config = config("$.card", "$..ssn");
+        config["rules"][1] = rule;
+        config["rules"][1]["fields"] = serde_json::json!(["$.card", "$..note"]);
+        let lines = |pointer: &str, json: &str| {
+            let record = TestRecord::new().value("{…}").field(0, pointer, json);
+            redact(config.clone()).process(&[record]).unwrap()
+        };
+        for (pointer, held) in [
+            ("/card", r#""{\"ssn\":\"1234567\"}""#),
+            ("/card", r#""{\"ssn\":NaN}""#),
+            ("/card", r#""\"{\\\"ssn\\\":1234567}\"""#),
+            ("/x", r#"{"note":"{\"a\":[{\"ssn\":\"1234567\"}]}"}"#),
+        ] {
+            let lines = lines(pointer, held);
+            assert!(lines.len() == 1 && lines[0].starts_with("0 reject 2"), "{held}: {lines:?}");
+        }
+        for passes in [r#""4111111111111111""#, r#""{\"card\":\"1234567\"}""#, "4111111111111111", r#"{"ssn":1}"#] {
+            let lines = lines("/card", passes);
+            assert!(lines.len() == 1 && lines[0].starts_with("0 field 0 = "), "{passes}: {lines:?}");
+        }
+    }
+}
+
+#[test]
 fn counters_are_named_as_the_claims() {
     let config = serde_json::json!({"keep_only": ["$.a"], "rules": [
         {"id": "mail", "fields": ["$.a.email"], "with": "remove"},

@@ -170,5 +170,13 @@ fn looking_into_texts_is_claimed_and_to_stop_it_is_a_loosening() {
     assert!(is_looser(Some("reject"), Some("redact")) && !is_looser(Some("redact"), Some("reject")));
     // The last characters of a text around it may be any of those inside.
     let around = json!([{ "fields": ["$.p"], "with": "mask", "keep": 4 }, ssn[0]]);
-    assert!(!loosened(&of(Some("redact")), &protection(Some("redact"), around)).is_empty());
+    let refused =
+        load(vec![bundled("redact", json!({ "rules": around, "embedded": "redact" }))], TopicNaming::Identity);
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("the rule keeps a part of $['p'], and rule 1 names $['p']['ssn']"), "{error}");
+    // A part of another text is none of it: a record in which it could be does not pass.
+    let anywhere = json!({ "fields": ["$..ssn"], "with": "remove" });
+    let with_card = json!([{ "fields": ["$.card"], "with": "mask", "keep": 4 }, anywhere]);
+    let before = protection(Some("redact"), json!([anywhere]));
+    assert_eq!(loosened(&before, &protection(Some("redact"), with_card)), []);
 }

@@ -182,20 +182,29 @@ fn what_an_allow_list_keeps_has_its_bytes_and_rules_apply_to_it() {
 #[test]
 fn a_text_that_is_json_keeps_what_is_not_redacted_in_it() {
     let nested = |levels: usize| format!(r#"{{"p":"{}1{}"}}"#, "[".repeat(levels), "]".repeat(levels));
+    let in_texts = |levels: usize, document: &str| {
+        let text = |inner: String, _| serde_json::to_string(&inner).unwrap();
+        format!(r#"{{"p":{}}}"#, (0..levels).fold(document.to_owned(), text))
+    };
+    let (ssn, rest) = (r#"{"ssn":1,"x":2}"#, r#"{"x":2}"#);
     let values = [
         r#"{"p":" { \"n\" : 1.50, \"ssn\":\"\\u0041\" , \"t\":\"\\\"\" } ","ssn":1}"#.to_owned(),
         r#"{"p":"{\"q\":\"{\\\"ssn\\\":1,\\\"x\\\":2}\"}"}"#.to_owned(),
-        r#"{"p":"{\"ssn\":1}{\"ssn\":2}"}"#.to_owned(),
+        in_texts(2, ssn),
+        in_texts(8, ssn),
+        in_texts(9, ssn),
+        // Twice, the second in another way of writing.
+        r#"{"p":"{\"ssn\":1,\"s\\u0073n\":2}"}"#.to_owned(),
         r#"{"p":"{\"\\ud800\":1}"}"#.to_owned(),
         r#"{"p":"\ud800"}"#.to_owned(),
         nested(100),
         nested(200),
-        r#"{"p":"[INFO] {ssn}"}"#.to_owned(),
+        r#"{"p":"[INFO] {name}","q":"{\"x\":1}{\"x\":2}","r":"C:\\ssn"}"#.to_owned(),
     ]
     .map(String::into_bytes);
-    let outcomes = |embedded: Value| -> Vec<String> {
+    let outcomes = |embedded: Value, values: &[Vec<u8>]| -> Vec<String> {
         let config = json!({ "rules": [{ "fields": ["$..ssn"], "with": "remove" }], "embedded": embedded });
-        let processed = apply(config, &values);
+        let processed = apply(config, values);
         let one = |index: usize| outcome(&processed, index, &values[index]).unwrap_or_else(|code| code);
         (0..values.len()).map(one).collect()
     };
@@ -203,14 +212,59 @@ fn a_text_that_is_json_keeps_what_is_not_redacted_in_it() {
     let redacted = [
         r#"{"p":" { \"n\" : 1.50, \"t\":\"\\\"\" } "}"#.to_owned(),
         r#"{"p":"{\"q\":\"{\\\"x\\\":2}\"}"}"#.to_owned(),
-        same(2),
+        in_texts(2, rest),
+        in_texts(8, rest),
+        "not-judged".to_owned(),
+        r#"{"p":"{}"}"#.to_owned(),
         "not-judged".to_owned(),
         "value-not-json".to_owned(),
-        same(5),
+        same(8),
         "not-judged".to_owned(),
-        same(7),
+        same(10),
     ];
-    assert_eq!(outcomes(json!("redact")), redacted);
-    let rejected = ["embedded-json".to_owned(), "embedded-json".to_owned()];
-    assert_eq!(outcomes(json!("reject")), [&rejected[..], &redacted[2..]].concat());
+    assert_eq!(outcomes(json!("redact"), &values), redacted);
+    let rejected = |index| matches!(index, 0..=3 | 5);
+    let expected: Vec<String> = (0..values.len())
+        .map(|index| if rejected(index) { "embedded-json".to_owned() } else { redacted[index].clone() })
+        .collect();
+    assert_eq!(outcomes(json!("reject"), &values), expected);
+}
+
+#[test]
+fn a_text_in_which_a_lenient_reader_could_find_a_field_does_not_pass() {
+    let texts = [
+        "{\"ssn\":1}{\"ssn\":2}",
+        "{\"x\":1}\n{\"ssn\":2}\n",
+        "{\"ssn\":NaN}",
+        "{\"ssn\":-Infinity}",
+        "\u{feff}{\"ssn\":1}",
+        "\u{a0}{\"ssn\":1}",
+        "\u{c}{\"ssn\":1}",
+        "\u{1e}{\"ssn\":1}\n",
+        "{\"ssn\":1,}",
+        "{\"ssn\":1",
+        "{ssn:1}",
+        "{'ssn':1}",
+        "// a comment\n{\"ssn\":1}",
+        ")]}',\n{\"ssn\":1}",
+        "callback({\"ssn\":1})",
+        "{\"ssn\":01}",
+        "{\"ssn\":\"\t\"}",
+        "{\"\\x73sn\":1}",
+        "'{\\x22ssn\\x22:1}'",
+        "\"{\\\"ssn\\\":NaN}\"",
+        "{\"q\":\"{\\\"ssn\\\":NaN}\"}",
+        "[INFO] payload={\"ssn\":1}",
+    ];
+    let values: Vec<Vec<u8>> = texts.iter().map(|text| json!({ "p": text, "q": 1 }).to_string().into_bytes()).collect();
+    for embedded in ["redact", "reject"] {
+        for any_case in [false, true] {
+            let rule = json!({ "fields": ["$..ssn"], "with": "remove", "ignore_case": any_case });
+            let processed = apply(json!({ "rules": [rule], "embedded": embedded }), &values);
+            for (index, text) in texts.iter().enumerate() {
+                let found = outcome(&processed, index, &values[index]);
+                assert_eq!(found, Err("embedded-json".to_owned()), "{embedded}: {text}");
+            }
+        }
+    }
 }
