@@ -56,7 +56,9 @@ impl Time {
         Self::new(i128::from(millis) * (SECOND / 1_000))
     }
 
-    /// Parses RFC 3339, such as `2026-01-31T12:00:00.5+01:00`.
+    /// Parses RFC 3339, such as `2026-01-31T12:00:00.5+01:00`. A leap second, which ends the last
+    /// day of a month in UTC, counts as the last nanosecond of that day: days have 86,400 seconds
+    /// here, and it belongs to the day, month and year that it ends.
     pub fn parse(text: &str) -> Option<Self> {
         let (date, rest) = text.split_at_checked(10)?;
         let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
@@ -74,8 +76,13 @@ impl Time {
             "Z" | "z" => 0,
             zone => offset(zone.starts_with(['+', '-']).then_some(zone)?)?,
         };
-        let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-        Self::new(i128::from(seconds - offset) * SECOND + nanos)
+        let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset;
+        let after = i128::from(seconds) * SECOND;
+        match second {
+            60 if !begins_a_month(seconds) => None,
+            60 => Self::new(after - 1),
+            _ => Self::new(after + nanos),
+        }
     }
 
     pub fn plus(self, span: Span) -> Option<Self> {
@@ -255,6 +262,11 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
 }
 
+/// Returns whether a month of UTC begins with this second.
+fn begins_a_month(seconds: i64) -> bool {
+    seconds.rem_euclid(86_400) == 0 && date(seconds.div_euclid(86_400)).2 == 1
+}
+
 /// Returns year, month and day of a day since 1970-01-01.
 fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
@@ -279,7 +291,16 @@ mod tests {
             ("2000-02-29T00:00:00Z", Some("2000-02-29T00:00:00Z")),
             ("2026-01-31T12:00:00.123456+01:30", Some("2026-01-31T10:30:00.123456Z")),
             ("2026-01-31t12:00:00-00:00", Some("2026-01-31T12:00:00Z")),
-            ("2026-12-31T23:59:60Z", Some("2027-01-01T00:00:00Z")),
+            ("2026-12-31T23:59:60Z", Some("2026-12-31T23:59:59.999999999Z")),
+            ("2026-12-31T23:59:60.25Z", Some("2026-12-31T23:59:59.999999999Z")),
+            ("2027-01-01T00:59:60+01:00", Some("2026-12-31T23:59:59.999999999Z")),
+            ("2026-06-30T15:59:60-08:00", Some("2026-06-30T23:59:59.999999999Z")),
+            ("9999-12-31T23:59:60Z", Some("9999-12-31T23:59:59.999999999Z")),
+            ("2026-12-31T12:00:60Z", None),
+            ("2026-12-31T23:58:60Z", None),
+            ("2026-12-30T23:59:60Z", None),
+            ("2026-12-31T23:59:60+01:00", None),
+            ("2026-12-31T23:59:61Z", None),
             ("2026-01-31T12:00:00.1234567891234567891234Z", Some("2026-01-31T12:00:00.123456789Z")),
             ("0000-12-31T23:59:59-01:00", Some("0001-01-01T00:59:59Z")),
             ("0000-12-31T23:59:59Z", None),
