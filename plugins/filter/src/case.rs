@@ -56,7 +56,8 @@ impl<'a> Case<'a> {
             }
             Source::Headers(name) => {
                 let named = record.headers().iter().filter(|header| header.name == name);
-                Val::List(Rc::new(named.map(|header| Val::of_bytes(header.value)).collect()))
+                let all: Vec<_> = named.map(|header| Val::of_bytes(header.value)).collect();
+                return Ok((!all.is_empty()).then(|| Val::List(Rc::new(all))));
             }
             Source::Field(field) => {
                 match record.value_state() {
@@ -73,9 +74,12 @@ impl<'a> Case<'a> {
     pub fn get(&self, source: &Source) -> Result<Val<'a>, Trouble> {
         match (self.find(source)?, self.missing) {
             (Some(val), _) => Ok(val),
-            (None, Missing::Null) => Ok(Val::Null),
+            // Of no headers, all of them are anything: where missing ones must not pass, that is no
+            // result.
             (None, Missing::Error) => Err(Trouble::Evaluation),
         }
+            (None, Missing::Null) if matches!(source, Source::Headers(_)) => Ok(Val::List(Rc::default())),
+            (None, Missing::Null) => Ok(Val::Null),
     }
 
     pub fn is_tombstone(&self) -> bool {

@@ -35,6 +35,8 @@ struct Filter {
     unmatched: Verdict,
     tombstones: Verdict,
     missing: Missing,
+    /// A value in which a path meets another shape is not judged; otherwise its field is missing.
+    strict_shapes: bool,
     dropped: Tally,
 }
 
@@ -42,9 +44,11 @@ impl Filter {
     fn reject(trouble: Trouble) -> Action {
         // The reason leaves the value out: it may contain personal data.
         let (code, reason) = match trouble {
-            Trouble::NotJudged => {
-                (0, "the value is not one well-formed JSON document, or a name on the path occurs twice")
-            }
+            Trouble::NotJudged => (
+                0,
+                "the value is not one well-formed JSON document, a name on the path occurs twice, or the path meets \
+                     another shape",
+            ),
             Trouble::Tombstone => (0, "the record has no value"),
             Trouble::Evaluation => {
                 (1, "the expression has no result: incompatible types, a number out of range, or a missing field")
@@ -79,7 +83,16 @@ impl Plugin for Filter {
             _ => return Err(vec![config_error("", "expected either keep or drop")]),
         };
         let (rule, reads) = rule.compile(at, missing).map_err(|e| vec![e])?;
-        Ok(Self { rule, reads, keeps, unmatched: config.unmatched, tombstones, missing, dropped: Tally::default() })
+        Ok(Self {
+            rule,
+            reads,
+            keeps,
+            unmatched: config.unmatched,
+            tombstones,
+            missing,
+            strict_shapes: residency && missing == Missing::Error,
+            dropped: Tally::default(),
+        })
     }
 
     fn counters(&self) -> Vec<Counter> {
@@ -87,7 +100,8 @@ impl Plugin for Filter {
     }
 
     fn open_topic(&mut self, _topic: &str, _partitions: u32) -> Result<TopicPlan, String> {
-        Ok(TopicPlan::reads(self.reads.needs(effect::DROP | effect::REJECT)).lenient_shapes())
+        let plan = TopicPlan::reads(self.reads.needs(effect::DROP | effect::REJECT));
+        Ok(if self.strict_shapes { plan } else { plan.lenient_shapes() })
     }
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {

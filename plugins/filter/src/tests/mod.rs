@@ -465,3 +465,10 @@ fn only_what_the_rule_reads_is_requested() {
     assert_eq!(columns(serde_json::json!({"keep": "value == null"})), [5, 6]);
     assert_eq!(columns(serde_json::json!({"keep": "timestamp > timestamp(1) && offset > 2 && topic == 'a'"})), [2, 1]);
 }
+        // Of no headers, all and none are anything.
+        (serde_json::json!({"keep": "headers['h'].all(h, h == 'x')"}), "pdpp", "pdee"),
+        (serde_json::json!({"drop": "headers['h'].exists(h, h == 'x')"}), "dppp", "dpee"),
+        (serde_json::json!({"keep": "!('x' in headers.h)"}), "pddd", "pdee"),
+        (serde_json::json!({"keep": "size(headers.h) == 0 || key == 'x'"}), "ddpp", "ddee"),
+        (serde_json::json!({"keep": "headers.h == []"}), "ddpp", "ddee"),
+        (serde_json::json!({"keep": "!has(headers.h)"}), "ddpp", "ddpp"),
