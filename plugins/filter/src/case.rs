@@ -31,7 +31,8 @@ pub enum Missing {
 
 /// A record to judge.
 pub struct Case<'a> {
-    pub record: &'a Record<'a>,
+    /// `None`: a rule that reads nothing is judged once, without a record.
+    pub record: Option<&'a Record<'a>>,
     pub missing: Missing,
     /// Whether the rule handles tombstones itself: their fields are missing like any other.
     pub tombstones: bool,
@@ -43,7 +44,7 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     /// Returns a part of the record; `None` is a missing field or header.
     pub fn find(&self, source: &Source) -> Result<Option<Val<'a>>, Trouble> {
-        let record = self.record;
+        let record = self.record.ok_or(Trouble::Evaluation)?;
         Ok(Some(match source {
             Source::Key => Val::of_bytes(record.key()),
             Source::Timestamp => Val::Time(Time::of_millis(record.timestamp_ms()).ok_or(Trouble::Evaluation)?),
@@ -77,15 +78,19 @@ impl<'a> Case<'a> {
             // Of no headers, all of them are anything: where missing ones must not pass, that is no
             // result.
             (None, Missing::Error) => Err(Trouble::Evaluation),
-        }
             (None, Missing::Null) if matches!(source, Source::Headers(_)) => Ok(Val::List(Rc::default())),
             (None, Missing::Null) => Ok(Val::Null),
+        }
+    }
+
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.record.and_then(Record::key)
     }
 
     pub fn is_tombstone(&self) -> bool {
         match self.fields {
-            true => self.record.value_state() == ValueState::Null,
-            false => self.record.value().is_none(),
+            true => self.record.is_some_and(|record| record.value_state() == ValueState::Null),
+            false => self.record.is_some_and(|record| record.value().is_none()),
         }
     }
 }

@@ -102,6 +102,11 @@ impl Interpreted {
         Self { code, parts, patterns: RefCell::new(patterns) }
     }
 
+    /// Returns whether it reads nothing of a record.
+    pub fn is_constant(&self) -> bool {
+        self.parts.is_empty()
+    }
+
     pub fn judge(&self, case: &Case<'_>) -> Result<bool, Trouble> {
         let read = self.parts.iter().map(|_| None).collect();
         Run { case, parts: &self.parts, patterns: &self.patterns, read, variables: Vec::new() }.truth(&self.code)

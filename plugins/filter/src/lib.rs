@@ -106,7 +106,7 @@ impl Plugin for Filter {
 
     fn on_record(&mut self, record: &Record<'_>) -> Action {
         let case = Case {
-            record,
+            record: Some(record),
             missing: self.missing,
             tombstones: self.reads.tombstones,
             fields: self.reads.fields(),

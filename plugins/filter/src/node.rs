@@ -1,13 +1,14 @@
 //! A compiled rule.
 
 use regex_lite::Regex;
-use strait_plugin_sdk::{Needs, column, path::Path};
+use strait_plugin_sdk::{Needs, Record, column, path::Path};
 
 use crate::{
     case::{Case, Missing, Source},
     code::Interpreted,
     trouble::{Trouble, decide},
     val::{Comparison, Val},
+    work::Work,
 };
 
 /// One condition.
@@ -122,16 +123,44 @@ impl Operand {
 }
 
 impl Node {
+    /// Returns whether a part of the rule reads nothing of a record and has no result, so that no
+    /// record has one there: a text or a number in the place of a condition, a division by zero.
+    pub fn has_no_verdict(&self) -> bool {
+        if !self.is_constant() {
+            return self.parts().iter().any(Self::has_no_verdict);
+        }
+        let case = Case { record: None, missing: Missing::Null, tombstones: false, fields: false, work: Work::new() };
+        self.judge(&case).is_err()
+    }
+
+    fn is_constant(&self) -> bool {
+        match self {
+            Self::Const(_) => true,
+            Self::Interpret(interpreted) => interpreted.is_constant(),
+            _ => !self.parts().is_empty() && self.parts().iter().all(Self::is_constant),
+        }
+    }
+
+    fn parts(&self) -> &[Self] {
+        match self {
+            Self::And(nodes) | Self::Or(nodes) => nodes,
+            Self::Not(node) => std::slice::from_ref(node),
+            Self::If(parts) => &**parts,
+            _ => &[],
+        }
+    }
+
     pub fn judge(&self, case: &Case<'_>) -> Result<bool, Trouble> {
         match self {
             Self::Const(constant) => Ok(*constant),
             Self::And(nodes) => decide(nodes.iter().map(|node| node.judge(case)), true),
             Self::Or(nodes) => decide(nodes.iter().map(|node| node.judge(case)), false),
             Self::Not(node) => node.judge(case).map(|holds| !holds),
-            Self::KeyIs(bytes) => Ok(case.record.key() == Some(bytes)),
-            Self::KeyStartsWith(bytes) => Ok(case.record.key().is_some_and(|key| key.starts_with(bytes))),
+            Self::KeyIs(bytes) => Ok(case.key() == Some(bytes)),
+            Self::KeyStartsWith(bytes) => Ok(case.key().is_some_and(|key| key.starts_with(bytes))),
             Self::HeaderIs { name, value } => {
-                let mut named = case.record.headers().iter().filter(|header| header.name == name).peekable();
+                let headers = case.record.map(Record::headers).unwrap_or_default();
+                let mut named = headers.iter().filter(|header| header.name == name).peekable();
                 if case.missing == Missing::Error && named.peek().is_none() {
                     return Err(Trouble::Evaluation);
                 }

@@ -25,7 +25,7 @@ use crate::{
 
 const BYTES_MAX: usize = 16 << 10;
 /// Maximum nesting of an expression. Evaluation nests as deeply.
-const DEPTH_MAX: usize = 128;
+const DEPTH_MAX: u16 = 128;
 
 /// Names that an expression can use.
 const VARIABLES: &str = "key, value, header, headers, timestamp, topic, partition, offset";
@@ -33,21 +33,36 @@ const VARIABLES: &str = "key, value, header, headers, timestamp, topic, partitio
 /// # Errors
 /// A message for the author of the expression.
 pub fn compile(text: &str) -> Result<(Node, Reads), String> {
+    if text.trim().is_empty() {
+        return Err("the expression is empty; write what a record must match, as in value.region == 'eu'".into());
+    }
     if text.len() > BYTES_MAX {
         return Err(format!("the expression has {} bytes, at most {BYTES_MAX} are allowed", text.len()));
     }
-    let parser = PrattParser::new().enable_ident_escape_syntax(true);
+    let parser = PrattParser::new().enable_ident_escape_syntax(true).max_recursion_depth(DEPTH_MAX);
     let expression = parser.parse(text).map_err(|errors| {
+        if errors.errors.iter().any(|error| error.msg.contains("recursion limit")) {
+            return too_deep();
+        }
         let messages: Vec<_> =
             errors.errors.iter().take(3).map(|e| format!("character {}: {}", e.pos.1, e.msg)).collect();
         messages.join("; ")
     })?;
-    if !is_within(&expression, DEPTH_MAX) {
-        return Err(format!("the expression is nested more than {DEPTH_MAX} levels deep"));
+    if !is_within(&expression, DEPTH_MAX.into()) {
+        return Err(too_deep());
     }
     let mut compiler = Compiler { reads: Reads::default() };
     let node = compiler.node(&expression)?;
+    if node.has_no_verdict() {
+        let message = "the expression, or a part of it, is neither true nor false and reads nothing of a record, so \
+                       that no record has a result there; compare it with something, as in value.region == 'eu'";
+        return Err(message.into());
+    }
     Ok((node, compiler.reads))
+}
+
+fn too_deep() -> String {
+    format!("the expression is nested more than {DEPTH_MAX} levels deep, with each of its brackets and operators")
 }
 
 /// Returns whether an expression has at most so many levels.
