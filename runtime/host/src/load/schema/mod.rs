@@ -13,17 +13,23 @@ use crate::text::clean;
 /// Mistakes reported at once.
 const MISTAKES_MAX: usize = 20;
 const PATTERN_MEMORY_BYTES_MAX: usize = 1 << 20;
+/// Nesting of a configuration. Whoever reads it nests as deeply, and a guest's stack is small.
+const CONFIG_DEPTH_MAX: usize = 64;
 /// Values of the schema times values of the configuration: about a second.
 const STEPS_MAX: u64 = 50_000_000;
 /// Bytes of a text that take about as long as a value.
 const STEP_BYTES: usize = 16;
 
-/// Checks the configuration; an empty schema accepts all.
+/// Checks the configuration; an empty schema accepts all that is not nested too deeply.
 ///
 /// # Errors
 /// [`LoadProblem::BadManifest`] for an invalid schema or one beyond its bounds,
 /// [`LoadProblem::SchemaSteps`], [`LoadProblem::SchemaMismatch`] with every mistake.
 pub(crate) fn check(schema: &str, config: &Value) -> Result<(), LoadProblem> {
+    if !is_within(config, CONFIG_DEPTH_MAX) {
+        let message = format!("it is nested more than {CONFIG_DEPTH_MAX} levels deep");
+        return Err(LoadProblem::SchemaMismatch(vec![ConfigMistake { pointer: String::new(), message }]));
+    }
     if schema.trim().is_empty() {
         return Ok(());
     }
@@ -66,6 +72,16 @@ pub(crate) fn bound(schema: &str) -> Result<(), LoadProblem> {
 
 fn bad(why: String) -> LoadProblem {
     LoadProblem::BadManifest(format!("config-schema: {}", clean(&why, 512)))
+}
+
+/// Returns whether a value has at most so many levels of objects and arrays.
+fn is_within(value: &Value, levels: usize) -> bool {
+    let inside = |value: &Value| levels > 0 && is_within(value, levels - 1);
+    match value {
+        Value::Object(members) => levels > 0 && members.values().all(inside),
+        Value::Array(items) => levels > 0 && items.iter().all(inside),
+        _ => true,
+    }
 }
 
 /// Returns the number of values; long texts count as several.
