@@ -17,6 +17,7 @@ mod hostile_guests;
 mod isolation;
 mod large_values;
 mod layout;
+mod names_twice;
 mod nesting;
 mod redact;
 mod reload;
