@@ -185,6 +185,7 @@ mod tests {
                 ("STRAIT_CLUSTERS__AWS_EU__KAFKA__SASL_PASSWORD", "5"),
                 ("STRAIT_CLUSTERS__GCP__INSECURE", "true"),
                 ("STRAIT_SERVICE_HOST", "10.0.0.1"),
+                ("STRAIT_PLUGIN_TOOLS", "/tools"),
                 ("UNRELATED", "x"),
             ],
         );

@@ -30,6 +30,7 @@ use crate::report::{Finding, Place, Report};
 use document::Format;
 pub use environment::Environment;
 use layers::Merged;
+pub use overrides::PLUGIN_TOOLS;
 use tree::{Parsed, Places};
 
 /// A valid configuration.

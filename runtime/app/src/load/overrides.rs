@@ -9,6 +9,11 @@ use strait_core::config::{Part, Path, Problem, Step, What, nearest};
 use super::document::{self, Format};
 
 const PREFIX: &str = "STRAIT_";
+/// Variables of the program that are no part of the configuration.
+const OTHERS: [&str; 1] = [PLUGIN_TOOLS];
+
+/// The variable with a folder for the tools of `strait plugin build`.
+pub const PLUGIN_TOOLS: &str = "STRAIT_PLUGIN_TOOLS";
 
 /// A variable that overrides an entry of the configuration.
 #[derive(Debug)]
@@ -25,6 +30,7 @@ pub struct Variable<'a> {
 pub fn of_environment(variables: &[(String, String)]) -> Vec<Variable<'_>> {
     let mut found: Vec<Variable<'_>> = variables
         .iter()
+        .filter(|(name, _)| !OTHERS.contains(&name.as_str()))
         .filter_map(|(name, value)| {
             let steps = name.strip_prefix(PREFIX)?.split("__").collect();
             Some(Variable { name, steps, value })

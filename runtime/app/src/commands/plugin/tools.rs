@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::super::print_message;
-
-/// Variable with a folder for tools, in place of each project's own.
-pub const SHARED: &str = "STRAIT_PLUGIN_TOOLS";
+use crate::load::PLUGIN_TOOLS;
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -81,10 +79,10 @@ pub enum RustKind {
 }
 
 impl Tools {
-    /// Returns the tools in the project, or in the folder that [`SHARED`] names.
+    /// Returns the tools in the project, or in the folder that [`PLUGIN_TOOLS`] names.
     #[must_use]
     pub fn of(project: &super::project::Project) -> Self {
-        let shared = env::var_os(SHARED).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let shared = env::var_os(PLUGIN_TOOLS).filter(|folder| !folder.is_empty()).map(PathBuf::from);
         Self { folder: shared.unwrap_or_else(|| project.scratch().join("tools")) }
     }
 
