@@ -114,6 +114,31 @@ fn a_plugin_is_signed_verified_and_refused_by_name() {
     let (_, steps, _) = run(&["check"]);
     assert!(steps.contains("✓ plugins of l"), "{steps}");
 
+    // A second signer keeps the signature of the first, also when it signs again.
+    let (_, printed, _) = run(&["plugin", "keygen", "--key", "their.key"]);
+    let theirs = printed.lines().next().unwrap().to_owned();
+    let lines = || fs::read_to_string(dir.join("plugins/x.wasm.sig")).unwrap();
+    let first = lines();
+    for _ in 0..2 {
+        let (code, printed, error) = run(&["plugin", "sign", "--key", "their.key", file]);
+        assert!(code == Some(0) && !printed.contains("not for these bytes"), "{printed}{error}");
+        assert!(lines().starts_with(&first) && lines().lines().count() == 2, "{}", lines());
+    }
+    for signer in [&public, &theirs] {
+        assert_eq!(run(&["plugin", "verify", file, "--trust", signer]).0, Some(0));
+    }
+    fs::write(dir.join(file), plugin("2")).unwrap();
+    let (code, printed, error) = run(&["plugin", "sign", "--key", "their.key", file]);
+    assert!(
+        code == Some(0) && printed.contains(&format!("the signature of {public} is not for these bytes")),
+        "{printed}{error}"
+    );
+    assert!(lines().starts_with(&first) && lines().lines().count() == 2, "{}", lines());
+    // Something else is not written over.
+    fs::write(dir.join("plugins/x.wasm.sig"), "notes\n").unwrap();
+    let (code, _, error) = run(&["plugin", "sign", "--key", "their.key", file]);
+    assert!(code == Some(1) && error.contains("move that file away first") && lines() == "notes\n", "{error}");
+
     let zero = format!("ed25519:{}", "0".repeat(64));
     for (top, plugin, wanted) in [
         ("trusted_plugin_keys = [\"ed25519:12\"]", "", "write ed25519: and 64 hexadecimal digits"),

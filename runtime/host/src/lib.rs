@@ -27,8 +27,8 @@ pub use file::{FileError, read_file};
 pub use guest::{CompilerProcess, GuestLimits, HostEngine, HostOptions, compiler_answer};
 pub use health::{BreakerState, FailureKind, PluginHealth};
 pub use load::{
-    ChainSpec, LinkInfo, Manifest, PackageKind, PluginInfo, PluginSource, PluginSpec, PrivateKey, PublicKey,
-    TopicNaming, Trust, Vouched, bundled_names, generation_of, inspect, signature_path, verify_file,
+    ChainSpec, LinkInfo, Manifest, OtherSigners, PackageKind, PluginInfo, PluginSource, PluginSpec, PrivateKey,
+    PublicKey, TopicNaming, Trust, Vouched, bundled_names, generation_of, inspect, signature_path, verify_file,
 };
 pub use reload::{
     ActiveChain, ActiveChainDeps, ChainState, Comparison, ExpectedCounter, HistoryEntry, HistoryOutcome, OfferError,

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use strait_host::{PrivateKey, PublicKey, Vouched, digest_of, inspect, read_file, signature_path, verify_file};
+use strait_host::{
+    OtherSigners, PrivateKey, PublicKey, Vouched, digest_of, inspect, read_file, signature_path, verify_file,
+};
 
 use super::plugin::runner;
 use super::{End, failed, print};
@@ -78,11 +80,22 @@ fn vouch(key: &Path, file: &Path) -> Result<String, String> {
     let line = key.sign(&plugin, version, &bytes).map_err(|reason| format!("{}: {reason}", file.display()))?;
     let path = signature_path(file);
     let name = path.display();
+    let others = OtherSigners::of(file, &key.public(), &bytes);
+    let others = others.map_err(|error| format!("{}: {error}; move that file away first", file.display()))?;
     // Written whole or not at all, as a link may read it at any moment.
     let aside = path.with_extension(format!("sig.{}", std::process::id()));
-    let written = fs::write(&aside, line).and_then(|()| fs::rename(&aside, &path));
+    let written = fs::write(&aside, others.lines + &line).and_then(|()| fs::rename(&aside, &path));
     written.map_err(|error| format!("{name} cannot be written: {error}"))?;
-    Ok(format!("{name}: signed by {} as {plugin}, version {version}\n{} {}", key.public(), info.digest, file.display()))
+    let outdated = others.outdated.iter();
+    let outdated =
+        outdated.map(|signer| format!("\nthe signature of {signer} is not for these bytes: have it signed again"));
+    Ok(format!(
+        "{name}: signed by {} as {plugin}, version {version}{}\n{} {}",
+        key.public(),
+        outdated.collect::<String>(),
+        info.digest,
+        file.display()
+    ))
 }
 
 fn private_key(file: &Path) -> Result<PrivateKey, String> {

@@ -25,4 +25,4 @@ pub use manifest::Manifest;
 pub use package::PackageKind;
 pub(crate) use set::PluginSet;
 pub use spec::{ChainSpec, LinkInfo, PluginSource, PluginSpec, TopicNaming};
-pub use trust::{PrivateKey, PublicKey, Trust, Vouched, signature_path, verify_file};
+pub use trust::{OtherSigners, PrivateKey, PublicKey, Trust, Vouched, signature_path, verify_file};

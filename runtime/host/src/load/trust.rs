@@ -179,6 +179,50 @@ impl Trust {
     }
 }
 
+/// The signatures of a plugin that are not of one signer.
+#[derive(Debug, Default)]
+pub struct OtherSigners {
+    /// Their lines, as they are.
+    pub lines: String,
+    /// Those whose signature is not for the bytes that the file has now.
+    pub outdated: Vec<PublicKey>,
+}
+
+impl OtherSigners {
+    /// Reads them from the signature file of a plugin with these bytes. Lines of the format before,
+    /// which vouch for nothing any more, are left out.
+    ///
+    /// # Errors
+    /// [`TrustError`]: the file holds something else, which must not be written over.
+    pub fn of(plugin: &Path, own: &PublicKey, bytes: &[u8]) -> Result<Self, TrustError> {
+        let path = signature_path(plugin);
+        let text = match read_signatures(&path) {
+            Ok(text) => text,
+            Err(TrustError::Unsigned(_)) => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let current: Vec<&str> = text.lines().filter(|line| !line.starts_with(FORMER)).collect();
+        if current.is_empty() {
+            return Ok(Self::default());
+        }
+        let malformed = |reason| TrustError::Malformed { path: path.clone(), reason };
+        let mut others = Self::default();
+        let text = current.join("\n");
+        let parsed = parse(&text).map_err(malformed)?;
+        let kept = parsed.iter().zip(&current).filter(|(line, _)| line.signer != *own);
+        for (line, text) in kept {
+            others.lines.push_str(&format!("{text}\n"));
+            if !line.is_for(bytes) && !others.outdated.contains(&line.signer) {
+                others.outdated.push(line.signer);
+            }
+        }
+        if others.lines.lines().count() >= SIGNATURES_MAX {
+            return Err(malformed("it has as many signatures of others as are allowed"));
+        }
+        Ok(others)
+    }
+}
+
 /// Returns the path of a plugin's signature file.
 #[must_use]
 pub fn signature_path(plugin: &Path) -> PathBuf {
@@ -194,16 +238,8 @@ pub fn signature_path(plugin: &Path) -> PathBuf {
 /// [`TrustError`]: none of the keys vouches for it.
 pub fn verify_file(plugin: &Path, bytes: &[u8], keys: &[PublicKey]) -> Result<Vouched, TrustError> {
     let path = signature_path(plugin);
-    let malformed = |reason| TrustError::Malformed { path: path.clone(), reason };
-    let text = read_file(&path, SIGNATURES_BYTES_MAX).map_err(|error| match error {
-        FileError::Unreadable(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            TrustError::Unsigned(path.clone())
-        }
-        FileError::Unreadable(error) => TrustError::Unreadable { path: path.clone(), error },
-        FileError::TooLarge { .. } => malformed("it is too large"),
-    })?;
-    let text = String::from_utf8(text).map_err(|_| malformed("it is not text"))?;
-    let lines = parse(&text).map_err(malformed)?;
+    let text = read_signatures(&path)?;
+    let lines = parse(&text).map_err(|reason| TrustError::Malformed { path, reason })?;
     let trusted = || lines.iter().filter(|line| keys.contains(&line.signer));
     let Some(first) = trusted().next() else {
         let signers: Vec<String> = lines.iter().map(|line| line.signer.to_string()).collect();
@@ -218,6 +254,18 @@ pub fn verify_file(plugin: &Path, bytes: &[u8], keys: &[PublicKey]) -> Result<Vo
         Some(line) => TrustError::OtherName { signed: line.name.to_owned(), name: name.into_owned() },
         None => TrustError::OtherBytes { signer: first.signer.to_string() },
     })
+}
+
+fn read_signatures(path: &Path) -> Result<String, TrustError> {
+    let malformed = |reason| TrustError::Malformed { path: path.to_owned(), reason };
+    let text = read_file(path, SIGNATURES_BYTES_MAX).map_err(|error| match error {
+        FileError::Unreadable(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            TrustError::Unsigned(path.to_owned())
+        }
+        FileError::Unreadable(error) => TrustError::Unreadable { path: path.to_owned(), error },
+        FileError::TooLarge { .. } => malformed("it is too large"),
+    })?;
+    String::from_utf8(text).map_err(|_| malformed("it is not text"))
 }
 
 /// A line of a signature file.
@@ -347,6 +395,18 @@ mod tests {
         refused(b"code", "too many lines");
         sign(&vec![line(&ours); 400]);
         refused(b"code", "too large");
+
+        // Who signs keeps the lines of others, and replaces own ones.
+        sign(&[line(&theirs), line(&ours), format!("strait-plugin-v1 {public} {plain}\n")]);
+        let others = OtherSigners::of(&path, &ours.public(), b"code").unwrap();
+        assert!(others.lines == line(&theirs) && others.outdated.is_empty(), "{others:?}");
+        let others = OtherSigners::of(&path, &ours.public(), b"Code").unwrap();
+        assert!(others.lines == line(&theirs) && others.outdated == [theirs.public()], "{others:?}");
+        let many: Vec<String> = (2..34).map(|byte| line(&key(byte))).collect();
+        for bad in [&["something\n".to_owned()][..], &many] {
+            sign(bad);
+            assert!(OtherSigners::of(&path, &ours.public(), b"code").is_err(), "{bad:?}");
+        }
 
         // Bundled plugins are in this binary; a pin applies to them too.
         let bundled = PluginSource::Bundled("filter".into());
