@@ -190,6 +190,55 @@ output_topics = ["orders.*"]
 }
 
 #[test]
+fn a_topic_that_cannot_be_judged_ends_alone_and_the_exit_codes_are_the_documented_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugins = r#"
+[[links.plugins]]
+plugin = "rename"
+config = { prefix = "x." }
+output_topics = ["x.orders"]
+"#;
+    let records = r#"{"topic":"orders","key":"a"}
+{"topic":"payments","key":"b"}
+{"topic":"orders","key":"c"}
+{"topic":"payments","key":"d"}
+{"topic":"payments","partition":1,"key":"e"}
+"#;
+    std::fs::write(dir.path().join("strait.toml"), config() + plugins).unwrap();
+    std::fs::write(dir.path().join("records.jsonl"), records).unwrap();
+    let run = |args: &[&str]| strait(dir.path(), &[&["plugin"], args].concat(), &[]);
+    let output = run(&["run", "records.jsonl", "--link", "aws-to-gcp"]);
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(shown.matches("\"topic\":\"orders\",\"partition\":0,\"offset\":").count(), 2, "{shown}");
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    for stopped in
+        ["topic \"payments\", partition 0: 2 records were not judged", "topic \"payments\", partition 1: 1 records"]
+    {
+        assert!(said.contains(stopped), "{said}");
+    }
+
+    std::fs::create_dir(dir.path().join("p")).unwrap();
+    std::fs::write(dir.path().join("p/strait-plugin.toml"), "name = 1\n").unwrap();
+    let of_filter = ["--plugin", "filter", "--plugin-config"];
+    for (args, code) in [
+        (&[&["run", "records.jsonl"], &of_filter[..], &[r#"{"keep":"key == 'a'"}"#]].concat()[..], 0),
+        (&[&["run", "records.jsonl"], &of_filter[..], &[r#"{"keep":"kay == 'a'"}"#]].concat(), 64),
+        (&[&["run", "records.jsonl"], &of_filter[..], &[r#"{"keep":""}"#]].concat(), 64),
+        (&[&["run", "records.jsonl"], &of_filter[..], &["{"]].concat(), 64),
+        (&[&["run", "none.jsonl"], &of_filter[..], &["{\"keep\":\"true\"}"]].concat(), 1),
+        (&[&["bench", "records.jsonl"], &of_filter[..], &["{}"]].concat(), 64),
+        (&["run", "records.jsonl", "--plugin", "records.jsonl"], 64),
+        (&["inspect", "records.jsonl"], 64),
+        (&["test", "p"], 64),
+        (&["test", "."], 1),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_stateful_plugin_that_breaks_is_shown_the_records_before_again() {
     let dir = tempfile::tempdir().unwrap();
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/target/plugins/test/poison.wasm");

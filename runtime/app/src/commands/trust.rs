@@ -12,8 +12,8 @@ use strait_host::{
     OtherSigners, PrivateKey, PublicKey, Vouched, digest_of, inspect, read_file, signature_path, verify_file,
 };
 
-use super::plugin::runner;
-use super::{End, failed, print};
+use super::plugin::{Refusal, runner};
+use super::{End, print};
 use crate::cli::ConfigFile;
 use crate::load::{self, Environment};
 
@@ -46,10 +46,10 @@ pub fn verify(file: &Path, trust: &[String], config: &ConfigFile) -> End {
     ended(judge(file, trust, config))
 }
 
-fn ended(result: Result<String, String>) -> End {
+fn ended(result: Result<String, impl Into<Refusal>>) -> End {
     match result {
         Ok(text) => print(&text),
-        Err(error) => failed(&error),
+        Err(refusal) => refusal.into().told(),
     }
 }
 
@@ -69,12 +69,12 @@ fn make(file: &Path) -> Result<PublicKey, String> {
     Ok(key.public())
 }
 
-fn vouch(key: &Path, file: &Path) -> Result<String, String> {
+fn vouch(key: &Path, file: &Path) -> Result<String, Refusal> {
     let key = private_key(key)?;
-    let bytes = read(file, PLUGIN_BYTES_MAX)?;
-    let info = inspect(&runner::engine()?, file).map_err(|error| error.to_string())?;
+    let bytes = read(file, PLUGIN_BYTES_MAX).map_err(|error| Refusal::unusable(&error))?;
+    let info = inspect(&runner::engine()?, file).map_err(|error| Refusal::unusable(&error))?;
     if info.digest != digest_of(&bytes) {
-        return Err(format!("{} changed while it was read: sign it again", file.display()));
+        return Err(format!("{} changed while it was read: sign it again", file.display()).into());
     }
     let (plugin, version) = (file.file_stem().unwrap_or_default().to_string_lossy(), &info.manifest.version);
     let line = key.sign(&plugin, version, &bytes).map_err(|reason| format!("{}: {reason}", file.display()))?;

@@ -58,10 +58,13 @@ pub fn show(plugin: &Path, config: Option<&str>) -> Result<(), String> {
 /// Returns the final names of the topics that the orders go to, and that of the plain copy.
 fn topics(path: &Path, config: &Value, orders: &[Record]) -> Result<BTreeSet<String>, String> {
     let subject = Subject::file("own", path, config.clone());
-    let chains = runner::load(&runner::engine()?, &subject)?;
+    let chains = runner::load(&runner::engine()?, &subject).map_err(|refusal| refusal.text)?;
     let numbered = (0..).zip(orders).map(|(offset, order)| Record { partition: 0, offset, ..order.clone() });
-    let outcomes = runner::run(&chains, &numbered.collect::<Vec<_>>(), Detail::Outcome)?;
-    let named = outcomes.into_iter().flat_map(|outcome| outcome.topics);
+    let ran = runner::run(&chains, &numbered.collect::<Vec<_>>(), Detail::Outcome)?;
+    if let Some(stopped) = ran.stopped.first() {
+        return Err(stopped.to_string());
+    }
+    let named = ran.outcomes.into_iter().flat_map(|outcome| outcome.topics);
     Ok(named.chain([TOPIC.to_owned()]).map(|topic| format!("{PREFIX}{topic}")).collect())
 }
 

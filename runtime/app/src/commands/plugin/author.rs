@@ -12,9 +12,9 @@ use strait_core::config::Link;
 
 use super::super::{End, link_of, print, print_message};
 use super::jsonl;
-use super::project::{self, Project};
-use super::runner::{self, Detail, Outcome, Subject};
-use super::{bench, build, cases, sdk};
+use super::project::{self, Project, ProjectError};
+use super::runner::{self, Detail, Ran, Subject};
+use super::{Refusal, bench, build, cases, sdk};
 use crate::cli::plugin::{AuthorCommand, Chosen, Lang};
 use crate::cli::{Output, plugin};
 use crate::compose;
@@ -53,14 +53,11 @@ pub fn run(command: &AuthorCommand) -> End {
             capture(&loaded, topic, cluster.as_deref(), link.as_deref(), *max)
         }
     };
-    done.unwrap_or_else(|error| {
-        print_message(&error);
-        End::Failed
-    })
+    done.unwrap_or_else(|refusal| refusal.told())
 }
 
-fn new(lang: Lang, name: &str) -> Result<End, String> {
-    let folder = project::create(Path::new("."), name, lang).map_err(|error| error.to_string())?;
+fn new(lang: Lang, name: &str) -> Result<End, Refusal> {
+    let folder = project::create(Path::new("."), name, lang)?;
     let folder = folder.strip_prefix(".").unwrap_or(&folder).display();
     Ok(print(&format!(
         "{folder}/ holds a plugin in {} that drops test orders, redacts e-mails and routes by region.\n\n  cd {folder}\n  strait plugin build\n  strait plugin test\n",
@@ -68,18 +65,18 @@ fn new(lang: Lang, name: &str) -> Result<End, String> {
     )))
 }
 
-fn make(args: &plugin::Project) -> Result<End, String> {
-    let project = Project::open(&args.folder).map_err(|error| error.to_string())?;
+fn make(args: &plugin::Project) -> Result<End, Refusal> {
+    let project = Project::open(&args.folder)?;
     let wasm = build::build(&project).map_err(|error| error.to_string())?;
     Ok(print(&wasm.display().to_string()))
 }
 
-fn update(args: &plugin::Project, force: bool) -> Result<End, String> {
-    let project = Project::open(&args.folder).map_err(|error| error.to_string())?;
+fn update(args: &plugin::Project, force: bool) -> Result<End, Refusal> {
+    let project = Project::open(&args.folder)?;
     let lang = project.recipe.lang();
     let lang = lang.ok_or_else(|| format!("{} names no lang, so the project has no SDK", project::FILE))?;
     let folder = project.folder.join(sdk::FOLDER);
-    let done = sdk::update(&folder, lang, force).map_err(|error| error.to_string())?;
+    let done = sdk::update(&folder, lang, force)?;
     let lists = [("added", &done.added), ("changed", &done.changed), ("removed", &done.removed)];
     let lines: Vec<String> = lists
         .iter()
@@ -91,8 +88,8 @@ fn update(args: &plugin::Project, force: bool) -> Result<End, String> {
     Ok(print(&format!("the SDK is updated from {} to {}\n{}", done.from, done.to, lines.concat())))
 }
 
-fn test(args: &plugin::Project, case: Option<&str>, update: bool) -> Result<End, String> {
-    let project = Project::open(&args.folder).map_err(|error| error.to_string())?;
+fn test(args: &plugin::Project, case: Option<&str>, update: bool) -> Result<End, Refusal> {
+    let project = Project::open(&args.folder)?;
     let subject = built(&project)?;
     let tally = cases::run(&project.folder.join("tests"), &subject, case, update)?;
     let verb = if update { "taken as expected" } else { "passed" };
@@ -100,7 +97,7 @@ fn test(args: &plugin::Project, case: Option<&str>, update: bool) -> Result<End,
     Ok(if tally.failed > 0 { End::Failed } else { printed })
 }
 
-fn replay(chosen: &Chosen, records: &Path, changes: bool) -> Result<End, String> {
+fn replay(chosen: &Chosen, records: &Path, changes: bool) -> Result<End, Refusal> {
     let subject = subject(chosen)?;
     let lines = read(records)?;
     let chains = runner::load(&runner::engine()?, &subject)?;
@@ -108,7 +105,7 @@ fn replay(chosen: &Chosen, records: &Path, changes: bool) -> Result<End, String>
 }
 
 /// Runs records through all plugins of a link.
-fn replay_link(loaded: &Loaded, link: &Link, records: &Path, changes: bool) -> Result<End, String> {
+fn replay_link(loaded: &Loaded, link: &Link, records: &Path, changes: bool) -> Result<End, Refusal> {
     let lines = read(records)?;
     let selector = link.selector().map_err(|error| error.to_string())?;
     let topics: BTreeSet<&str> = lines.iter().map(|record| record.topic.as_str()).collect();
@@ -120,13 +117,16 @@ fn replay_link(loaded: &Loaded, link: &Link, records: &Path, changes: bool) -> R
     Ok(show(&runner::run(&chains, &lines, Detail::Stages)?, changes))
 }
 
-fn show(outcomes: &[Outcome], changes: bool) -> End {
-    let shown = outcomes.iter().filter(|outcome| !changes || !outcome.unchanged);
+/// Prints the outcomes, and beside them the partitions that were not judged to their end.
+fn show(ran: &Ran, changes: bool) -> End {
+    let shown = ran.outcomes.iter().filter(|outcome| !changes || !outcome.unchanged);
     let text: String = shown.map(|outcome| format!("{}\n", outcome.json)).collect();
-    print(&text)
+    let printed = print(&text);
+    ran.stopped.iter().for_each(|stopped| print_message(&stopped.to_string()));
+    if ran.stopped.is_empty() { printed } else { End::Failed }
 }
 
-fn measure(chosen: &Chosen, records: Option<&Path>, seconds: u64, output: Output) -> Result<End, String> {
+fn measure(chosen: &Chosen, records: Option<&Path>, seconds: u64, output: Output) -> Result<End, Refusal> {
     let subject = subject(chosen)?;
     let records = match records {
         Some(path) => path.to_owned(),
@@ -148,7 +148,7 @@ fn capture(
     cluster: Option<&str>,
     link: Option<&str>,
     records_max: usize,
-) -> Result<End, String> {
+) -> Result<End, Refusal> {
     let source = |name: &str| {
         let link = loaded.config.links.iter().find(|link| link.name == name);
         link.map(|link| link.source.as_str()).ok_or_else(|| format!("the configuration has no link '{name}'"))
@@ -156,7 +156,7 @@ fn capture(
     let alias = match (cluster, link) {
         (Some(alias), _) => alias,
         (None, Some(name)) => source(name)?,
-        (None, None) => return Err("say which with --cluster or --link".to_owned()),
+        (None, None) => return Err("say which with --cluster or --link".into()),
     };
     let settings = loaded.config.clusters.get(alias);
     let settings = settings.ok_or_else(|| format!("the configuration has no cluster '{alias}'"))?;
@@ -172,14 +172,18 @@ fn capture(
 }
 
 /// Returns the named plugin, else the project's.
-fn subject(chosen: &Chosen) -> Result<Subject, String> {
+fn subject(chosen: &Chosen) -> Result<Subject, Refusal> {
     let config = chosen.plugin_config.as_deref().map(serde_json::from_str::<Value>).transpose();
-    let config = config.map_err(|error| format!("--plugin-config: {error}"))?;
+    let config = config.map_err(|error| Refusal::unusable(&format!("--plugin-config: {error}")))?;
     if let Some(text) = &chosen.plugin {
         return Ok(Subject::named(text, config.unwrap_or(Value::Null)));
     }
-    let project =
-        Project::open(Path::new(".")).map_err(|error| format!("{error}\nor say which plugin with --plugin"))?;
+    let project = match Project::open(Path::new(".")) {
+        Err(error @ ProjectError::NoProject { .. }) => {
+            return Err(format!("{error}\nor say which plugin with --plugin").into());
+        }
+        opened => opened?,
+    };
     let mut subject = built(&project)?;
     subject.config = config.unwrap_or(subject.config);
     Ok(subject)

@@ -9,6 +9,7 @@ use strait_core::batch::Batch;
 use strait_flow::millis;
 use strait_flow::ports::Chain;
 
+use super::Refusal;
 use super::runner::{self, Subject};
 
 /// Least number of records of one round. A fetch under load has as many.
@@ -50,7 +51,7 @@ pub struct ColumnFigure {
 ///
 /// # Errors
 /// Why the plugin does not load, or how it failed.
-pub fn run(subject: &Subject, records: &[Record], seconds: u64) -> Result<Figures, String> {
+pub fn run(subject: &Subject, records: &[Record], seconds: u64) -> Result<Figures, Refusal> {
     let began = Instant::now();
     let chains = runner::load(&runner::engine()?, subject)?;
     let load_ms = millis(began.elapsed());

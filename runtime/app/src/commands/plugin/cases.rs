@@ -99,13 +99,16 @@ impl Case {
         }
         let chains = match runner::load(engine, &subject) {
             Ok(chains) => chains,
-            Err(error) => return Ok(Some(format!("  it does not load: {error}\n"))),
+            Err(refusal) => return Ok(Some(format!("  it does not load: {}\n", refusal.text))),
         };
-        let outcomes = match runner::run(&chains, &lines, Detail::Outcome) {
-            Ok(outcomes) => outcomes,
+        let ran = match runner::run(&chains, &lines, Detail::Outcome) {
+            Ok(ran) => ran,
             Err(error) => return Ok(Some(format!("  it broke: {error}\n"))),
         };
-        let got: Vec<&str> = outcomes.iter().map(|outcome| outcome.json.as_str()).collect();
+        if !ran.stopped.is_empty() {
+            return Ok(Some(ran.stopped.iter().map(|stopped| format!("  it broke: {stopped}\n")).collect()));
+        }
+        let got: Vec<&str> = ran.outcomes.iter().map(|outcome| outcome.json.as_str()).collect();
         if update {
             let text: String = got.iter().map(|line| format!("{line}\n")).collect();
             fs::write(&self.expected, text).map_err(|e| format!("{}: {e}", self.expected.display()))?;

@@ -10,10 +10,12 @@ pub mod runner;
 mod sdk;
 mod tools;
 
+use std::fmt::Display;
 use std::path::Path;
 
-use strait_host::{PackageKind, PluginInfo, inspect};
+use strait_host::{HostEngine, PackageKind, PluginInfo, inspect};
 
+use self::project::ProjectError;
 use super::reload::{self, Request};
 use super::{End, print, print_message, trust};
 use crate::cli::{Output, PluginCommand};
@@ -35,14 +37,55 @@ pub fn plugin(command: &PluginCommand) -> End {
     }
 }
 
-fn show(file: &Path, output: Output) -> End {
-    let info = runner::engine().and_then(|engine| inspect(&engine, file).map_err(|error| error.to_string()));
-    let info = match info {
-        Ok(info) => info,
-        Err(error) => {
-            print_message(&error);
-            return End::Failed;
+/// Why a command gives no result, and how it ends.
+#[derive(Debug)]
+pub struct Refusal {
+    /// For the operator.
+    pub text: String,
+    end: End,
+}
+
+impl Refusal {
+    /// Refuses a plugin that does not load, or a configuration: trying again without a change does
+    /// not help.
+    pub fn unusable(error: &dyn Display) -> Self {
+        Self { text: error.to_string(), end: End::BadConfig }
+    }
+
+    /// Prints it. Returns how the command ends.
+    #[must_use]
+    pub fn told(&self) -> End {
+        print_message(&self.text);
+        self.end
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(text: String) -> Self {
+        Self { text, end: End::Failed }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<ProjectError> for Refusal {
+    fn from(error: ProjectError) -> Self {
+        match error {
+            ProjectError::Manifest { .. } => Self::unusable(&error),
+            other => other.to_string().into(),
         }
+    }
+}
+
+fn show(file: &Path, output: Output) -> End {
+    let read = |engine: HostEngine| inspect(&engine, file).map_err(|error| Refusal::unusable(&error));
+    let info = match runner::engine().map_err(Refusal::from).and_then(read) {
+        Ok(info) => info,
+        Err(refusal) => return refusal.told(),
     };
     match output {
         Output::Text => print(&describe(&info)),

@@ -17,6 +17,7 @@ use strait_host::{
     TopicNaming, bundled_names,
 };
 
+use super::Refusal;
 use super::jsonl::{self, form, member, quoted};
 use crate::compiler::own_process;
 
@@ -87,7 +88,7 @@ fn compiled_dir() -> Option<PathBuf> {
 ///
 /// # Errors
 /// Why it does not load.
-pub fn load(engine: &HostEngine, subject: &Subject) -> Result<Arc<HostChains>, String> {
+pub fn load(engine: &HostEngine, subject: &Subject) -> Result<Arc<HostChains>, Refusal> {
     let link = LinkInfo {
         link: "test".to_owned(),
         source: "source".to_owned(),
@@ -104,11 +105,11 @@ pub fn load(engine: &HostEngine, subject: &Subject) -> Result<Arc<HostChains>, S
 ///
 /// # Errors
 /// Which does not load, and why.
-pub fn load_chain(engine: &HostEngine, mut spec: ChainSpec) -> Result<Arc<HostChains>, String> {
+pub fn load_chain(engine: &HostEngine, mut spec: ChainSpec) -> Result<Arc<HostChains>, Refusal> {
     // The records are the author's own, and without the plugin's words a mistake in it could not be
     // found.
     spec.plugins.iter_mut().for_each(|plugin| plugin.show_guest_messages = true);
-    HostChains::load(engine, spec).map_err(|error| error.to_string())
+    HostChains::load(engine, spec).map_err(|error| Refusal::unusable(&error))
 }
 
 /// Returns the number of partitions that the topics of these records seem to have.
@@ -127,20 +128,62 @@ pub enum Detail {
     Stages,
 }
 
-/// Runs the records in order through a fresh chain. Returns one outcome per record.
+/// The outcomes of a run.
+#[derive(Debug, Default)]
+pub struct Ran {
+    /// One of each record that was judged, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Partitions that were not judged to their end, as a lane would stop them.
+    pub stopped: Vec<Stopped>,
+}
+
+/// A partition that was not judged to its end.
+#[derive(Debug)]
+pub struct Stopped {
+    topic: Arc<str>,
+    partition: i32,
+    /// Its records without an outcome.
+    records: usize,
+    reason: String,
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { topic, partition, records, reason } = self;
+        write!(f, "topic {}, partition {partition}: {records} records were not judged: {reason}", quoted(topic))
+    }
+}
+
+/// Runs the records in order through a fresh chain. A partition that cannot be judged stops alone.
 ///
 /// # Errors
-/// Where and how a plugin failed.
-pub fn run(chains: &HostChains, records: &[Record], detail: Detail) -> Result<Vec<Outcome>, String> {
+/// The chain does not start.
+pub fn run(chains: &HostChains, records: &[Record], detail: Detail) -> Result<Ran, String> {
     let mut chain = chains.plugin_chain().map_err(|error| error.to_string())?;
     let partitions = partitions(records);
-    let mut outcomes = Vec::with_capacity(records.len());
+    let mut ran = Ran { outcomes: Vec::with_capacity(records.len()), stopped: Vec::new() };
+    let mut before = 0;
     for batch in batches(records) {
-        let log = records.get(..outcomes.len()).unwrap_or_default();
-        let (processed, trace) = judge(&mut chain, &batch, log, partitions)?;
-        push_outcomes(&processed, (detail == Detail::Stages).then_some(&trace), &mut outcomes);
+        let log = records.get(..before).unwrap_or_default();
+        before += batch.len();
+        let is_its = |stopped: &&mut Stopped| stopped.partition == batch.partition() && stopped.topic == *batch.topic();
+        if let Some(stopped) = ran.stopped.iter_mut().find(is_its) {
+            stopped.records += batch.len();
+            continue;
+        }
+        match judge(&mut chain, &batch, log, partitions) {
+            Ok((processed, trace)) => {
+                push_outcomes(&processed, (detail == Detail::Stages).then_some(&trace), &mut ran.outcomes);
+            }
+            Err(reason) => ran.stopped.push(Stopped {
+                topic: Arc::clone(batch.topic()),
+                partition: batch.partition(),
+                records: batch.len(),
+                reason,
+            }),
+        }
     }
-    Ok(outcomes)
+    Ok(ran)
 }
 
 /// Has the chain judge a batch as a lane does: a stateful plugin that breaks loses its state, is
