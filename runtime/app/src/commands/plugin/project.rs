@@ -42,6 +42,16 @@ pub enum ProjectError {
         /// The fault.
         message: String,
     },
+    /// The record of what was written into the SDK's folder is damaged.
+    #[error(
+        "{path} is damaged ({message}), so it is not known which version the SDK has and which files of it were edited by hand; nothing was changed. --force replaces the files of the SDK, and leaves those that may be yours"
+    )]
+    Damaged {
+        /// Path of the record.
+        path: String,
+        /// The fault.
+        message: String,
+    },
     /// Files of the SDK were edited by hand, or it is not known whether they were.
     #[error("{0}")]
     Edited(String),

@@ -60,7 +60,10 @@ pub fn write(folder: &Path, lang: Lang) -> Result<(), ProjectError> {
 /// # Errors
 /// [`ProjectError`].
 pub fn update(folder: &Path, lang: Lang, force: bool) -> Result<Update, ProjectError> {
-    let before = Written::read(folder)?;
+    let before = match Written::read(folder) {
+        Err(ProjectError::Damaged { .. }) if force => None,
+        read => read?,
+    };
     let files = files(lang);
     let now = Written::of(&files);
     let mut update = Update {
@@ -127,12 +130,14 @@ impl Written {
     fn read(folder: &Path) -> Result<Option<Self>, ProjectError> {
         let path = folder.join(RECORD);
         let Some(bytes) = read(&path)? else { return Ok(None) };
-        let wrong = |message: String| ProjectError::Manifest { path: path.display().to_string(), message };
-        let written: Self = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let path = || path.display().to_string();
+        let damaged = |message: String| ProjectError::Damaged { path: path(), message };
+        let written: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let wrong = |message: String| ProjectError::Manifest { path: path(), message };
         // Files are removed by it, and none outside of the folder may be.
         let is_inside = |path: &&String| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
         match written.files.keys().find(|path| !is_inside(path)) {
-            Some(outside) => Err(wrong(format!("'{outside}' is no path inside of the folder"))),
+            Some(outside) => Err(wrong(format!("'{outside}' is no path inside of the folder; remove this file"))),
             None => Ok(Some(written)),
         }
     }
@@ -286,6 +291,19 @@ mod tests {
         assert!(error.contains("it is not known whether") && error.contains("sdk/strait.py"), "{error}");
         let forced = update(dir.path(), Lang::Python, true).unwrap();
         assert_eq!((forced.from.as_str(), lists(&forced)[1].clone()), ("an unknown version", vec!["strait.py"]));
+        // Neither is one whose record is damaged.
+        for damaged in ["", "{", "[]", "{\"version\":\"1\"}", "{\"version\":1,\"files\":{}}", "\0"] {
+            let dir = tempfile::tempdir().unwrap();
+            earlier(dir.path());
+            fs::write(dir.path().join(RECORD), damaged).unwrap();
+            let error = update(dir.path(), Lang::Python, false).unwrap_err().to_string();
+            assert!(error.contains("strait-sdk.json is damaged (") && error.contains("--force"), "{error}");
+            assert_eq!(content(dir.path(), "strait.py").as_deref(), Some("# as it was\n"));
+            let forced = update(dir.path(), Lang::Python, true).unwrap();
+            assert_eq!(forced.from, "an unknown version");
+            assert!(content(dir.path(), "old.py").is_some() && content(dir.path(), "mine.py").is_some());
+            assert!(lists(&update(dir.path(), Lang::Python, false).unwrap()).iter().all(Vec::is_empty));
+        }
         // What may be the author's stays.
         assert!(content(dir.path(), "old.py").is_some() && content(dir.path(), "mine.py").is_some());
         // A file of the author is in the way of a new one.
