@@ -386,6 +386,24 @@ pub struct ColumnBytes {
     /// Name of the column.
     pub name: &'static str,
     /// Its bytes.
+impl PluginChain {
+    /// Returns the topics that plugins name for records of this one and that their `output_topics`
+    /// in the link refuse, each with the name of the plugin. Every record that is sent there would
+    /// be rejected.
+    ///
+    /// # Errors
+    /// [`ChainError`]: a plugin has no plan for the topic.
+    pub fn refused_names(&mut self, topic: &str, partitions: u32) -> Result<Vec<(Arc<str>, String)>, ChainError> {
+        let mut refused = Vec::new();
+        self.plan_all(topic.into(), partitions, |stage, _, plan| {
+            let names = plan.refused_names(stage.plugin.topics_allowed.as_ref());
+            refused.extend(names.into_iter().map(|name| (Arc::clone(&stage.plugin.name), name)));
+        })?;
+        self.settle_output(true);
+        Ok(refused)
+    }
+}
+
     pub bytes: usize,
 }
 

@@ -12,7 +12,7 @@ use crate::api::options::{self, LENIENT, SHAPES};
 use crate::api::v0_2::exports::strait::plugin::transform::TopicPlan;
 use crate::fields::Lens;
 use crate::load::Shapes;
-use crate::text::whole_names;
+use crate::text::{only_name, whole_names};
 
 /// Offsets of a warm-up; each start, rebalance and failure reads them again.
 const LOOKBACK_RECORDS_MAX: u32 = 10_000_000;
@@ -71,6 +71,14 @@ impl Plan {
     /// Returns whether the operator allows the topic's new name, if it has one.
     pub(super) fn is_allowed_by(&self, topics_allowed: Option<&RegexSet>) -> bool {
         self.name.as_deref().zip(topics_allowed).is_none_or(|(name, allowed)| allowed.is_match(name))
+    }
+
+    /// Returns the names that the plugin can give to records by its own word, each a whole name,
+    /// and that the operator does not allow.
+    pub(super) fn refused_names(&self, topics_allowed: Option<&RegexSet>) -> Vec<String> {
+        let (Some(allowed), Some(needs)) = (topics_allowed, &self.needs) else { return Vec::new() };
+        let names = needs.output_topics.patterns().iter().filter_map(|pattern| only_name(pattern));
+        names.filter(|name| !allowed.is_match(name)).collect()
     }
 
     /// Checks the plan that a plugin returned.

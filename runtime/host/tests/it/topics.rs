@@ -188,3 +188,24 @@ fn a_later_plugin_is_not_shown_what_an_earlier_one_sent_astray() {
     let counts: Vec<u64> = chains.counters().iter().map(|counter| counter.value).collect();
     assert_eq!(counts[1], 1);
 }
+
+#[test]
+fn topics_that_a_plugin_names_and_its_link_refuses_are_told_before_there_is_a_record() {
+    let refused = |config, patterns: &[&str]| {
+        let mut spec = bundled("route", config);
+        allows(&mut spec, patterns);
+        let chains = load(vec![spec], TopicNaming::Identity).unwrap();
+        let refused = chains.plugin_chain().unwrap().refused_names("orders.v1", 6).unwrap();
+        refused.into_iter().map(|(plugin, topic)| format!("{plugin}: {topic}")).collect::<Vec<_>>()
+    };
+    let table = json!({
+        "by": "key", "to": "topic", "table": { "a": "orders-a", "b": "b.x", "c": "{topic}-c" }, "default": "rest",
+    });
+    assert_eq!(refused(table.clone(), &["orders-.*"]), ["route: b.x", "route: orders.v1-c", "route: rest"]);
+    assert_eq!(refused(table, &["orders.*", r"b\.x", "rest"]), [""; 0]);
+    let hash = json!({ "by": "key", "to": "topic", "hash": { "topics": 2 } });
+    assert_eq!(refused(hash, &["orders.v1-0"]), ["route: orders.v1-1"]);
+    // Data makes these names.
+    let made = json!({ "by": "key", "to": "topic", "pattern": "(.*)", "replacement": "x-$1", "unmatched": "keep" });
+    assert_eq!(refused(made, &["y"]), [""; 0]);
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use strait_core::Side;
 use strait_core::config::{DeliveryMode, Link};
 use strait_core::progress::{map_topic, progress_topic};
-use strait_flow::ports::{Chain, ChainFactory, Discovery, SourceTopic, SourceTopics};
+use strait_flow::ports::{Chain, Discovery, SourceTopic, SourceTopics};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::probe::{AppendTime, ClusterInfo, missing_operations, probe, topics_with_append_time};
 use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, SocketBuffers, probe_transactions};
@@ -204,7 +204,7 @@ impl Sides<'_> {
         let hidden = hidden.into_iter();
         let hidden = hidden.map(|(topic, error)| format!("{topic} cannot be described: {}", error.reason));
         steps.extend(hidden.map(|text| Step::new(&name, Outcome::Failed, text)));
-        let mut chain = match chains.chain() {
+        let mut chain = match chains.plugin_chain() {
             Ok(chain) => chain,
             Err(error) => {
                 steps.push(Step::new(name, Outcome::Failed, error.to_string()));
@@ -213,9 +213,14 @@ impl Sides<'_> {
         };
         let mut named = Vec::new();
         let mut refused = Vec::new();
+        let mut out_of_reach = BTreeSet::new();
         for topic in topics {
-            match target_name(chain.as_mut(), &topic) {
-                Ok(target) => named.push((topic, target)),
+            match target_name(&mut chain, &topic) {
+                Ok(target) => {
+                    let partitions = u32::try_from(topic.partitions).unwrap_or_default();
+                    out_of_reach.extend(chain.refused_names(&topic.topic, partitions).unwrap_or_default());
+                    named.push((topic, target));
+                }
                 Err(error) => refused.push(format!("{}: {error}", topic.topic)),
             }
         }
@@ -249,6 +254,7 @@ impl Sides<'_> {
         if !idle.is_empty() {
             steps.push(Step::new(&name, Outcome::Warning, format!("match nothing now: {}", idle.join(", "))));
         }
+        steps.extend(outputs(&link.name, &out_of_reach));
         named
     }
 
@@ -344,6 +350,20 @@ impl Sides<'_> {
         };
         steps.push(step);
     }
+}
+
+/// Warns of topics that plugins name and that the link does not let them name.
+fn outputs(link: &str, out_of_reach: &BTreeSet<(Arc<str>, String)>) -> Option<Step> {
+    if out_of_reach.is_empty() {
+        return None;
+    }
+    let names = shorten(out_of_reach.iter().map(|(plugin, topic)| format!("{plugin} to {topic}")));
+    let text = format!(
+        "the configuration of a plugin names topics that its output_topics do not allow, and every record that is sent \
+         there would be rejected (edit-topic): {names}; allow these names in output_topics, or take them out of its \
+         configuration"
+    );
+    Some(Step::new(format!("output topics of {link}"), Outcome::Warning, text))
 }
 
 fn target_name(chain: &mut dyn Chain, topic: &SourceTopic) -> Result<Arc<str>, String> {

@@ -41,7 +41,9 @@ fn colliding_topics_are_reported_and_the_others_are_copied() {
         "[clusters.aws]\nbootstrap_servers = \"{}\"\n[clusters.gcp]\nbootstrap_servers = \"{}\"\n\
          [[links]]\nname = \"l\"\nsource = \"aws\"\ntarget = \"gcp\"\ntopics = [\".*\"]\n\
          delivery = \"at-least-once\"\nlanes = 1\n[[links.plugins]]\nplugin = \"rename\"\n\
-         config = {{ pattern = \"(.*)\\\\.v\\\\d\", replacement = \"$1\" }}\n",
+         config = {{ pattern = \"(.*)\\\\.v\\\\d\", replacement = \"$1\" }}\n\
+         [[links.plugins]]\nplugin = \"route\"\noutput_topics = [\"orders.*\"]\n\
+         config = {{ by = \"key\", to = \"topic\", table = {{ a = \"orders-a\", b = \"other\" }}, unmatched = \"keep\" }}\n",
         aws.bootstrap_servers(),
         gcp.bootstrap_servers()
     );
@@ -59,6 +61,8 @@ fn colliding_topics_are_reported_and_the_others_are_copied() {
         ),
         "{text}"
     );
+
+    assert!(text.contains("! output topics of l: ") && text.contains("(edit-topic): route to other;"), "{text}");
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let board = Board::new(&loaded.config, loaded.mask());
