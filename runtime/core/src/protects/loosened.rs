@@ -5,6 +5,7 @@ use std::fmt;
 use super::claim::{Claim, Embedded, RuleId};
 use super::leaves::Leaves;
 use super::locator::Locator;
+use super::order::reordered;
 use super::protection::Protection;
 
 /// One way in which a protection is looser than the one before.
@@ -62,6 +63,7 @@ pub fn loosened(before: &Protection, after: &Protection) -> Vec<Loosening> {
         let reason = format!("{} claims were made that this version does not know", before.unread);
         found.push(Loosening { at: None, rule: None, reason });
     }
+    found.extend(reordered(before, after));
     found
 }
 
@@ -112,7 +114,8 @@ struct Reach<'a> {
     except: Vec<Place<'a>>,
 }
 
-struct Place<'a> {
+/// A place, ready to be compared.
+pub(super) struct Place<'a> {
     written: &'a Locator,
     folded: Locator,
     /// Its names match in any case.
@@ -120,7 +123,7 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn new(written: &'a Locator, fold: bool) -> Self {
+    pub(super) fn new(written: &'a Locator, fold: bool) -> Self {
         Self { written, folded: written.folded(), fold }
     }
 
@@ -137,7 +140,7 @@ impl<'a> Place<'a> {
         !names_matter && self.written.covers(inner.written)
     }
 
-    fn may_meet(&self, other: &Place<'_>) -> bool {
+    pub(super) fn may_meet(&self, other: &Place<'_>) -> bool {
         match self.fold || other.fold {
             true => self.folded.may_meet(&other.folded),
             false => self.written.may_meet(other.written),

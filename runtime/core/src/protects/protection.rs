@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::claim::Claim;
+use super::claim::{Claim, RuleId};
 use super::locator::Locator;
 use super::loosened::{Loosening, loosened};
+use super::order::{Stage, StoredStage};
 
 /// The protection that the required plugins of a chain give to one topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Protection {
     /// Places that those look at that make no claims (guests of interface 0.1). Nobody knows how
     /// much they leave of them.
     pub sights: BTreeSet<Locator>,
+    /// The plugins in their order; empty where there is one.
+    pub order: Vec<Stage>,
     /// Number of claims that this version cannot read. Never written.
     pub unread: usize,
 }
@@ -33,6 +36,8 @@ pub enum Forbidden {}
 #[derive(Serialize)]
 struct Written<'a> {
     claims: Vec<&'a RawValue>,
+    #[serde(skip_serializing_if = "<[Stage]>::is_empty")]
+    order: &'a [Stage],
     sights: &'a BTreeSet<Locator>,
 }
 
@@ -40,6 +45,8 @@ struct Written<'a> {
 struct Stored<'a> {
     #[serde(borrow)]
     claims: Vec<&'a RawValue>,
+    #[serde(default)]
+    order: Vec<StoredStage>,
     sights: Vec<String>,
 }
 
@@ -52,7 +59,17 @@ impl Protection {
             }
         }
         self.sights.extend(other.sights);
+        if self.order.is_empty() {
+            self.order = other.order;
+        }
         self.unread += other.unread;
+    }
+
+    /// Returns its part in an order: what the one plugin that it is of does, or looks at.
+    #[must_use]
+    pub fn stage(&self, edits: bool) -> Stage {
+        let rules: BTreeSet<&RuleId> = self.claims.iter().map(|claim| &claim.rule).collect();
+        Stage { edits, rules: rules.into_iter().cloned().collect(), sights: self.sights.iter().cloned().collect() }
     }
 
     /// Returns the text to store: canonical JSON, the same for the same claims in any order.
@@ -62,7 +79,8 @@ impl Protection {
         let claims: BTreeSet<String> = self.claims.iter().map(one).collect();
         let claims: Vec<Box<RawValue>> =
             claims.into_iter().filter_map(|text| RawValue::from_string(text).ok()).collect();
-        let written = Written { claims: claims.iter().map(|text| &**text).collect(), sights: &self.sights };
+        let claims = claims.iter().map(|text| &**text).collect();
+        let written = Written { claims, order: &self.order, sights: &self.sights };
         canonical(&serde_json::to_vec(&written).unwrap_or_default())
     }
 
@@ -80,6 +98,7 @@ impl Protection {
                 Err(_) => protection.unread += 1,
             }
         }
+        protection.order = stored.order.into_iter().map(StoredStage::read).collect();
         for text in stored.sights {
             match text.parse() {
                 Ok(sight) => drop(protection.sights.insert(sight)),

@@ -29,6 +29,7 @@ use strait_core::protects::Protection;
 use strait_core::topic::PartitionKey;
 use strait_flow::ports::{Chain, ChainError, WarmUp};
 
+use crate::api::effects::CONTENT;
 use crate::fields::{Docs, Lens, share};
 use crate::load::PluginSet;
 use columns::Column;
@@ -355,11 +356,16 @@ impl Chain for PluginChain {
     }
 
     fn protection(&mut self, topic: &str, partitions: u32) -> Result<Protection, ChainError> {
-        let mut protection = Protection::default();
+        let (mut protection, mut order) = (Protection::default(), Vec::new());
         self.plan_all(topic.into(), partitions, |stage, name, _| {
-            protection.add(stage.protection(name).cloned().unwrap_or_default());
+            let Some(own) = stage.protection(name) else { return };
+            order.push(own.stage(stage.plugin.manifest.effects & CONTENT != 0));
+            protection.add(own.clone());
         })?;
         self.settle_output(true);
+        if order.len() > 1 {
+            protection.order = order;
+        }
         Ok(protection)
     }
 
@@ -380,12 +386,6 @@ impl Chain for PluginChain {
     }
 }
 
-/// A column of the last call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ColumnBytes {
-    /// Name of the column.
-    pub name: &'static str,
-    /// Its bytes.
 impl PluginChain {
     /// Returns the topics that plugins name for records of this one and that their `output_topics`
     /// in the link refuse, each with the name of the plugin. Every record that is sent there would
@@ -404,6 +404,12 @@ impl PluginChain {
     }
 }
 
+/// A column of the last call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnBytes {
+    /// Name of the column.
+    pub name: &'static str,
+    /// Its bytes.
     pub bytes: usize,
 }
 

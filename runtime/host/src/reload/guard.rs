@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use strait_core::protects::reordered;
 use strait_flow::ports::{Chain, ChainError};
 
 use crate::api::effects::effect_names;
@@ -106,8 +107,8 @@ fn coverage_lost(
         }
         Ok(chain)
     };
-    let after = asked(new)?;
-    let before = match asked(old) {
+    let mut after = asked(new)?;
+    let mut before = match asked(old) {
         Ok(before) => before,
         // It judged until now, so that nobody can say that nothing is lost.
         Err(error) => {
@@ -129,6 +130,10 @@ fn coverage_lost(
                 lost.push(format!("plugin {}, topic {topic}: {}", plugin.name, missing.join(", ")));
             }
         }
+    }
+    for (topic, partitions) in topics {
+        let turned = reordered(&before.protection(topic, *partitions)?, &after.protection(topic, *partitions)?);
+        lost.extend(turned.iter().map(|turned| format!("topic {topic}: {turned}")));
     }
     let more = lost.len().saturating_sub(LOST_MAX);
     lost.truncate(LOST_MAX);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use strait_core::{Content, Disposition, Processed};
 use strait_flow::ports::{Chain, ChainFactory};
 use strait_host::{
-    ActiveChain, ActiveChainDeps, HistoryOutcome, HostChains, OfferError, PluginSource, PrivateKey, Trial, TrialPhase,
-    signature_path,
+    ActiveChain, ActiveChainDeps, HistoryOutcome, HostChains, OfferError, PluginSource, PluginSpec, PrivateKey, Trial,
+    TrialPhase, signature_path,
 };
 
 use crate::support::guest::{Guest, Process, SPIN};
@@ -192,6 +193,46 @@ fn a_chain_that_cannot_start_is_refused_before_any_lane_sees_it() {
     assert!(error.to_string().contains("it refuses the topic: not mine"), "{error}");
     assert_eq!((value(&mut chain), slot.state().holders_behind), ("old".to_owned(), 0));
     assert_eq!(outcomes(&slot), [HistoryOutcome::Started]);
+}
+
+#[test]
+fn another_order_of_required_plugins_is_a_loss_where_it_changes_what_passes() {
+    let redact = |name: &str, field: &str, with: serde_json::Value| {
+        let mut rule = with;
+        rule["fields"] = json!([field]);
+        let config = json!({ "rules": [rule] });
+        PluginSpec { allow_after: true, ..PluginSpec::new(name, PluginSource::Bundled("redact".into()), config) }
+    };
+    let cut = || redact("cut", "$.ssn", json!({ "with": "truncate", "length": 3 }));
+    let hash = || redact("hash", "$.ssn", json!({ "with": "sha256" }));
+    let name = || redact("name", "$.name", json!({ "with": "sha256" }));
+    let gone = || redact("gone", "$.country", json!({ "with": "remove" }));
+    let filter = || {
+        let config = json!({ "drop": "value.country == 'DE'" });
+        PluginSpec { required: true, ..PluginSpec::new("filter", PluginSource::Bundled("filter".into()), config) }
+    };
+    let chain = |plugins: Vec<PluginSpec>| crate::support::load(plugins, strait_host::TopicNaming::Identity).unwrap();
+    let turned = |one: &dyn Fn() -> PluginSpec, two: &dyn Fn() -> PluginSpec| {
+        lost(&chain(vec![one(), two()]), &chain(vec![two(), one()]))
+    };
+    // What passes is something else: the hashes of three digits are soon tried, those of nine not.
+    let value = |plugins: Vec<PluginSpec>| {
+        let rows: [Row<'_>; 1] = [(None, Some(br#"{"ssn":"123456789"}"#), &[])];
+        let processed = chain(plugins).chain().unwrap().apply(batch(&rows), 6).unwrap();
+        format!("{:?}", processed.dispositions)
+    };
+    assert_ne!(value(vec![cut(), hash()]), value(vec![hash(), cut()]));
+    for (one, two) in
+        [(&cut as &dyn Fn() -> PluginSpec, &hash as &dyn Fn() -> PluginSpec), (&hash, &cut), (&filter, &gone)]
+    {
+        let found = turned(one, two);
+        assert!(
+            found.len() == 1 && found[0].contains("topic orders: ") && found[0].contains("another order"),
+            "{found:?}"
+        );
+    }
+    assert_eq!(turned(&cut, &name), [""; 0]);
+    assert_eq!(turned(&filter, &cut), [""; 0]);
 }
 
 #[test]

@@ -97,6 +97,61 @@ fn a_guest_without_claims_protects_what_it_looks_at_and_no_whole_value_stands_fo
 }
 
 #[test]
+fn another_order_of_plugins_about_one_place_is_a_loosening_both_ways() {
+    let claimed = |name: &str, place: &str, leaves| Claim::new(rule(name), at(place), leaves);
+    let cut = || protection(&[claimed("cut", "value$.ssn", part(3, 0))]);
+    let hash = || protection(&[claimed("hash", "value$..ssn", Leaves::Token(None))]);
+    let gone = || protection(&[claimed("gone", "value$.ssn", Leaves::Nothing)]);
+    let void = || protection(&[claimed("void", "value$.ssn", Leaves::Null)]);
+    let other = || protection(&[claimed("other", "value$.name", part(3, 0))]);
+    let any_case = || protection(&[Claim { fold: true, ..claimed("any", "value$.SSN", Leaves::Token(None)) }]);
+    let sees = |place: &str| Protection { sights: [at(place)].into(), ..Protection::default() };
+    let chain = |plugins: &[(Protection, bool)]| {
+        let mut all = Protection::default();
+        all.order = plugins.iter().map(|(own, edits)| own.stage(*edits)).collect();
+        plugins.iter().for_each(|(own, _)| all.add(own.clone()));
+        // As it is after a restart.
+        Protection::read(&all.text()).unwrap()
+    };
+    let turned = |one: (Protection, bool), two: (Protection, bool)| {
+        let (before, after) = (chain(&[one.clone(), two.clone()]), chain(&[two, one]));
+        assert!(loosened(&before, &before).is_empty());
+        let found = [loosened(&before, &after), loosened(&after, &before)];
+        assert_eq!(found[0].len(), found[1].len());
+        found[0].first().map(ToString::to_string).unwrap_or_default()
+    };
+    let words = turned((cut(), true), (hash(), true));
+    assert_eq!(words, "plugins are in another order: rule cut came before rule hash and sees what it leaves now");
+    assert!(!turned((cut(), true), (any_case(), true)).is_empty());
+    assert!(!turned((gone(), true), (hash(), true)).is_empty());
+    // A filter that does not find what was redacted.
+    let words = turned((sees("value$.ssn"), false), (gone(), true));
+    assert!(words.starts_with("value$['ssn'] plugins are in another order: the plugin that looks at value"), "{words}");
+    assert!(!turned((sees("value"), false), (cut(), true)).is_empty());
+    for (one, two) in [
+        // Of other places, without an edit, and where nothing is left anyhow.
+        ((cut(), true), (other(), true)),
+        ((sees("value$.name"), false), (cut(), true)),
+        ((sees("value$.ssn"), false), (sees("value$.ssn"), false)),
+        ((gone(), true), (void(), true)),
+    ] {
+        assert_eq!(turned(one, two), "");
+    }
+    // What is gone or new changes no order, and twice the same is told apart.
+    let three = chain(&[(sees("value$.ssn"), false), (cut(), true), (sees("value$.ssn"), false)]);
+    assert!(loosened(&three, &three).is_empty());
+    assert_eq!(
+        loosened(&three, &chain(&[(sees("value$.ssn"), false), (sees("value$.ssn"), false), (cut(), true)])).len(),
+        1
+    );
+    assert!(
+        loosened(&chain(&[(cut(), true), (other(), true)]), &chain(&[(hash(), true), (cut(), true), (other(), true)]))
+            .is_empty()
+    );
+    assert!(loosened(&cut(), &chain(&[(hash(), true), (cut(), true)])).is_empty(), "stored before there was an order");
+}
+
+#[test]
 fn claims_that_this_version_does_not_know_are_lost_until_somebody_agrees() {
     let before = Protection { unread: 2, ..Protection::default() };
     let found = loosened(&before, &before);
