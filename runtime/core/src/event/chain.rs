@@ -45,6 +45,19 @@ pub enum ChainEvent {
         /// The reason.
         reason: String,
     },
+    /// A lane cannot start the active plugins. Plugins that protect as much go on there; otherwise
+    /// it lets nothing pass.
+    #[error(
+        "a lane cannot start the active plugins {generation} and {}: {reason}", if *waits { "lets nothing pass until it can" } else { "goes on with those before, which protect as much" }
+    )]
+    NotTaken {
+        /// The active generation.
+        generation: Arc<str>,
+        /// Whether the lane waits, as the plugins before would protect less.
+        waits: bool,
+        /// Why they do not start.
+        reason: String,
+    },
     /// A counter stays at rest of which the plugin says that this would be strange: above all a
     /// rule for a field that nobody sends any more, or sends under another name.
     #[error(
@@ -73,6 +86,7 @@ impl ChainEvent {
         match self {
             Self::Reloaded { .. } | Self::OnTrial { .. } => Severity::Info,
             Self::Refused { .. } | Self::RolledBack { .. } | Self::RuleSilent { .. } => Severity::Warning,
+            Self::NotTaken { .. } => Severity::Error,
         }
     }
 
@@ -82,12 +96,16 @@ impl ChainEvent {
             Self::OnTrial { .. } => "plugins_on_trial",
             Self::Refused { .. } => "plugins_refused",
             Self::RolledBack { .. } => "plugins_rolled_back",
+            Self::NotTaken { .. } => "plugins_not_taken",
             Self::RuleSilent { .. } => "rule_silent",
         }
     }
 
     pub(super) fn remedy(&self) -> &'static str {
         match self {
+            Self::NotTaken { .. } => {
+                "mend what keeps them from starting, or reload or roll back the plugins of the link"
+            }
             Self::RuleSilent { .. } => "compare the rule with the records, and correct it or take it out",
             _ => "",
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use strait_core::batch::Batch;
 use strait_core::edit::{Generation, Processed};
@@ -11,6 +12,7 @@ use strait_core::offset::SourceOffset;
 use strait_core::progress::ChainBorder;
 use strait_core::protects::Protection;
 use strait_core::topic::PartitionKey;
+use strait_core::{ChainEvent, Event};
 use strait_flow::lock;
 use strait_flow::ports::{Chain, ChainError, Next, WarmUp};
 
@@ -23,6 +25,8 @@ use crate::chain::{Judgement, PluginChain};
 /// Topics of a lane whose plans are asked for before a swap; the plans of others are asked for when
 /// their records come.
 const TOPICS_MAX: usize = 10_000;
+/// Pause before plugins are started again that did not start.
+const START_RETRY: Duration = Duration::from_secs(30);
 
 /// The state that a lane's chain shares with the active chain of its link.
 #[derive(Default)]
@@ -89,7 +93,7 @@ impl LaneInstances {
 pub(super) struct LaneChain {
     shared: Arc<Shared>,
     handle: Arc<LaneHandle>,
-    /// The same as the handle's.
+    /// The revision of the reload state that was last looked at.
     revision: u64,
     active: LaneInstances,
     standby: Option<(Role, LaneInstances)>,
@@ -97,6 +101,10 @@ pub(super) struct LaneChain {
     topics: BTreeMap<Arc<str>, u32>,
     /// The reload state was adopted for the batch at hand.
     is_current: bool,
+    /// When the active plugins are started again that did not start here.
+    retry_at: Option<Duration>,
+    /// The last revision of which it was said that they did not.
+    said: u64,
 }
 
 impl LaneChain {
@@ -119,17 +127,27 @@ impl LaneChain {
                 LaneInstances::start(&state.active, &topics)?
             }
         };
-        let mut chain = Self { shared, handle, revision: 0, active, standby: None, topics, is_current: false };
+        let (standby, revision) = (None, 0);
+        let (is_current, retry_at, said) = (false, None, 0);
+        let mut chain = Self { shared, handle, revision, active, standby, topics, is_current, retry_at, said };
         chain.finish_swap(&state, Vec::new());
+        chain.handle.revision.store(state.revision, Ordering::Relaxed);
         Ok(chain)
     }
 
     /// Adopts the reload state, if it has changed since the last batch.
-    fn adopt(&mut self) {
+    ///
+    /// # Errors
+    /// The active plugins do not start here, and those of the lane may protect less.
+    fn adopt(&mut self) -> Result<(), ChainError> {
+        if self.retry_at.is_some_and(|at| self.shared.now() >= at) {
+            self.revision = 0;
+        }
         while self.shared.revision() != self.revision {
             let state = self.shared.state();
             let mut spare: Vec<LaneInstances> = self.standby.take().map(|(_, standby)| standby).into_iter().collect();
             spare.extend(lock(&self.handle.prepared).take());
+            self.retry_at = None;
             if state.active.number != self.active.number() {
                 match self.take_or_start(&state.active, &mut spare) {
                     Ok(next) => spare.push(std::mem::replace(&mut self.active, next)),
@@ -137,17 +155,36 @@ impl LaneChain {
                         // On probation this rolls back, which the next round adopts.
                         self.shared.roll_back(state.active.number, &error);
                         if self.shared.revision() == state.revision {
-                            tracing::error!(
-                                link = self.shared.deps.link,
-                                %error,
-                                "a lane cannot start the active plugins and keeps its own; reload"
-                            );
+                            return self.stay_behind(&state, error);
                         }
                     }
                 }
             }
             self.finish_swap(&state, spare);
+            self.handle.revision.store(state.revision, Ordering::Relaxed);
         }
+        Ok(())
+    }
+
+    /// Goes on with the lane's own plugins, if the active ones have replaced them and they protect
+    /// as much. The state shows the lane as one that is behind, until a later attempt succeeds.
+    fn stay_behind(&mut self, state: &ReloadState, error: ChainError) -> Result<(), ChainError> {
+        let is_previous = state.previous.as_ref().is_some_and(|previous| previous.number == self.active.number());
+        let waits = !(state.active.falls_back && is_previous);
+        if std::mem::replace(&mut self.said, state.revision) != state.revision {
+            let event = ChainEvent::NotTaken {
+                generation: state.active.generation().into(),
+                waits,
+                reason: format!("plugin {}: {}", error.plugin, error.reason),
+            };
+            self.shared.deps.events.emit(&self.shared.deps.link, Event::Chain(event));
+        }
+        if waits {
+            return Err(ChainError { next: Next::RetryAfter(START_RETRY), ..error });
+        }
+        self.revision = state.revision;
+        self.retry_at = Some(self.shared.now() + START_RETRY);
+        Ok(())
     }
 
     /// Puts the standby in place and records the revision.
@@ -163,7 +200,6 @@ impl LaneChain {
             }
         });
         self.revision = state.revision;
-        self.handle.revision.store(state.revision, Ordering::Relaxed);
     }
 
     fn take_or_start(
@@ -231,8 +267,8 @@ impl LaneChain {
 
 impl Chain for LaneChain {
     fn warm_up_needed(&mut self, partition: &PartitionKey, next: SourceOffset, partitions: u32) -> Vec<WarmUp> {
-        self.adopt();
-        self.is_current = true;
+        // Judging reports what it meets.
+        self.is_current = self.adopt().is_ok();
         let (active_judges, standby_judges) = match &self.standby {
             Some((Role::Canary(number), _)) => (*number != partition.partition, *number == partition.partition),
             Some((Role::Shadow, _)) => (true, true),
@@ -290,7 +326,7 @@ impl Chain for LaneChain {
 
     fn apply(&mut self, batch: Batch, partitions: u32) -> Result<Processed, ChainError> {
         if !std::mem::take(&mut self.is_current) {
-            self.adopt();
+            self.adopt()?;
         }
         let (judgement, generation) = self.judge(&batch, partitions)?;
         self.add_topic(batch.topic(), partitions);
@@ -299,7 +335,7 @@ impl Chain for LaneChain {
     }
 
     fn target_topic(&mut self, topic: &str, partitions: u32) -> Result<Arc<str>, ChainError> {
-        self.adopt();
+        self.adopt()?;
         self.active.chain.target_topic(topic, partitions)
     }
 
@@ -327,3 +363,6 @@ impl Chain for LaneChain {
         state.active.number << 32 | canary.map_or(0, |standby| standby.version.number)
     }
 }
+
+#[cfg(test)]
+mod tests;
