@@ -50,7 +50,7 @@ impl By {
         }
         let path = Path::parse(text)?;
         if path.steps.iter().any(strait_plugin_sdk::path::Step::is_many) {
-            return Err(format!("'{text}' can match several places; use a path of names and indexes"));
+            return Err(format!("the path can match several places; use one of names and indexes: {text}"));
         }
         Ok(Self::Field(path))
     }

@@ -27,6 +27,9 @@ const BYTES_MAX: usize = 16 << 10;
 /// Maximum nesting of an expression. Evaluation nests as deeply.
 const DEPTH_MAX: u16 = 128;
 
+/// Characters of a pattern in a message.
+const PATTERN_SHOWN_MAX: usize = 100;
+
 /// Names that an expression can use.
 const VARIABLES: &str = "key, value, header, headers, timestamp, topic, partition, offset";
 
@@ -290,7 +293,10 @@ impl Compiler {
 
 /// Compiles a pattern of `matches`.
 fn regex(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|e| format!("matches('{pattern}'): {e}"))
+    // The host cuts long messages, and the reason must stay.
+    let shown: String = pattern.chars().take(PATTERN_SHOWN_MAX).collect();
+    let more = if shown.len() < pattern.len() { "…" } else { "" };
+    Regex::new(pattern).map_err(|e| format!("matches('{shown}{more}'): {e}"))
 }
 
 fn comparison(operator: &str) -> Option<Comparison> {

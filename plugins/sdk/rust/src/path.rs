@@ -6,6 +6,8 @@ use std::fmt;
 const PATH_BYTES_MAX: usize = 1024;
 /// Maximum number of steps; the host's.
 const STEPS_MAX: usize = 24;
+/// Characters of a path in a message: the host cuts long ones, and the reason must stay.
+const SHOWN_MAX: usize = 100;
 
 /// A parsed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +48,9 @@ impl Path {
         let mut steps = Vec::new();
         while !rest.is_empty() {
             if steps.len() == STEPS_MAX {
-                return Err(format!("'{path}': a path has at most {STEPS_MAX} steps"));
+                return Err(format!("a path has at most {STEPS_MAX} steps: {}", shown(path)));
             }
-            let (step, after) = step(rest).map_err(|problem| format!("'{path}': {problem}"))?;
+            let (step, after) = step(rest).map_err(|problem| format!("{}: {problem}", shown(path)))?;
             steps.push(step);
             rest = after;
         }
@@ -122,6 +124,14 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// Returns a path in quotes, or its start.
+fn shown(path: &str) -> String {
+    match path.char_indices().nth(SHOWN_MAX) {
+        None => format!("'{path}'"),
+        Some((end, _)) => format!("'{}…'", path.get(..end).unwrap_or_default()),
+    }
+}
+
 fn step(text: &str) -> Result<(Step, &str), String> {
     if let Some(after) = text.strip_prefix("..") {
         let (name, rest) = if after.starts_with('[') { quoted(after)? } else { shorthand(after)? };
@@ -135,7 +145,7 @@ fn step(text: &str) -> Result<(Step, &str), String> {
         return Ok((Step::Name(name), rest));
     }
     let Some(after) = text.strip_prefix('[') else {
-        return Err(format!("'{text}' is not a step; a step is .name, ['name'], [0], [*] or ..name"));
+        return Err(format!("{} is not a step; a step is .name, ['name'], [0], [*] or ..name", shown(text)));
     };
     if after.starts_with(['\'', '"']) {
         let (name, rest) = quoted(text)?;
@@ -144,7 +154,7 @@ fn step(text: &str) -> Result<(Step, &str), String> {
     let (digits, rest) = after.split_once(']').ok_or("']' is missing")?;
     let canonical = digits == "0" || !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
     let index = digits.parse().ok().filter(|_| canonical);
-    let index = index.ok_or_else(|| format!("[{digits}] is not an index from 0, [*] or a quoted name"))?;
+    let index = index.ok_or_else(|| format!("{} is not an index from 0, [*] or a quoted name", shown(digits)))?;
     Ok((Step::Index(index), rest))
 }
 
@@ -161,7 +171,9 @@ fn shorthand(text: &str) -> Result<(String, &str), String> {
     }
     if !rest.is_empty() && !rest.starts_with(['.', '[']) {
         let message = format!(
-            "'{name}' is followed by '{rest}'; write ['…'] for a name with characters other than letters, digits and '_'"
+            "{} is followed by {}; write ['…'] for a name with characters other than letters, digits and '_'",
+            shown(name),
+            shown(rest)
         );
         return Err(message);
     }
@@ -279,6 +291,10 @@ mod tests {
             "$[+1]",
         ] {
             assert!(Path::parse(wrong).is_err(), "{wrong}");
+        }
+        for long in ["['é']".repeat(127), format!(".{}-", "a".repeat(1_000))] {
+            let message = Path::parse(&format!("${long}")).unwrap_err();
+            assert!(message.len() < 500, "{message}");
         }
     }
 
