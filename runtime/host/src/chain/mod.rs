@@ -275,7 +275,8 @@ impl PluginChain {
 
     fn accept_stateful(&mut self, batch: &Batch) {
         let Some(last) = batch.last_offset() else { return };
-        self.each_stateful(batch, |stage, partition| stage.stateful.accept(partition, last.next()));
+        let set = Arc::clone(&self.set);
+        self.each_stateful(batch, |stage, partition| stage.accept_stateful(partition, last.next(), &set));
     }
 
     fn each_stateful(&mut self, batch: &Batch, act: impl Fn(&mut Stage, &SourcePartition)) {

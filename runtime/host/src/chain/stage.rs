@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use strait_core::config::OnError;
 use strait_core::edit::{Disposition, Reject};
+use strait_core::offset::SourceOffset;
 use strait_core::protects::Protection;
 use strait_flow::ports::Next;
 
@@ -16,7 +17,7 @@ use super::columns::{DATA_BYTES_MAX, cost, offset};
 use super::coverage::Coverage;
 use super::error::{Failure, PlanError, PlanProblem, StageError};
 use super::plan::{Needs, Plan};
-use super::stateful::StatefulInstances;
+use super::stateful::{SourcePartition, StatefulInstances};
 use super::work::{Group, Purpose, Work};
 use crate::api::v0_2::exports::strait::plugin::transform::TopicInfo;
 use crate::api::v0_2::strait::plugin::host::Level;
@@ -371,6 +372,26 @@ impl Stage {
         if let Some(instance) = &mut self.instance {
             instance.output().clear();
         }
+        if self.instance.as_mut().is_some_and(|instance| accepted && instance.is_worn(&self.plugin.limits)) {
+            self.say_worn(set);
+            self.instance = None;
+        }
+    }
+
+    /// A batch of a partition was judged; everything before `next` was shown.
+    pub(super) fn accept_stateful(&mut self, partition: &SourcePartition, next: SourceOffset, set: &PluginSet) {
+        if self.stateful.accept(partition, next, &self.plugin.limits) {
+            self.say_worn(set);
+        }
+    }
+
+    fn say_worn(&self, set: &PluginSet) {
+        tracing::info!(
+            link = set.link.link,
+            plugin = &*self.plugin.name,
+            memory_bytes_max = self.plugin.limits.memory_bytes_max,
+            "the memory of an instance has grown near its limit; a fresh one takes its place for the next batch"
+        );
     }
 }
 

@@ -15,7 +15,7 @@ use strait_core::offset::SourceOffset;
 use strait_core::topic::{PartitionKey, TopicId};
 
 use super::error::{Failure, InstanceError};
-use crate::guest::{Instance, Share};
+use crate::guest::{GuestLimits, Instance, Share};
 
 /// Guilty records kept per partition; they lie within the warm-up. With more of them it is the
 /// plugin that is broken.
@@ -133,11 +133,18 @@ impl StatefulInstances {
         }
     }
 
-    /// The batch was judged; everything before `next` was shown.
-    pub(super) fn accept(&mut self, partition: &SourcePartition, next: SourceOffset) {
-        if let Some(one) = self.of.get_mut(partition).filter(|one| one.seen == Seen::Judging) {
-            one.seen = Seen::Before(next);
+    /// The batch was judged; everything before `next` was shown. Returns whether the instance is
+    /// dropped because its memory has grown near its limit: a fresh one is warmed up then.
+    pub(super) fn accept(&mut self, partition: &SourcePartition, next: SourceOffset, limits: &GuestLimits) -> bool {
+        let Some(one) = self.of.get_mut(partition).filter(|one| one.seen == Seen::Judging) else {
+            return false;
+        };
+        one.seen = Seen::Before(next);
+        let is_worn = one.instance.as_mut().is_some_and(|(instance, _)| instance.is_worn(limits));
+        if is_worn {
+            self.forget(partition);
         }
+        is_worn
     }
 
     pub(super) fn is_empty(&self) -> bool {

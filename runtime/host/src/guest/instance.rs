@@ -6,6 +6,7 @@ use super::engine::{HostEngine, TICK_MS};
 use super::exports::{Exports, GuestPre};
 use super::limits::{DESCRIBE_BYTES_MAX, GuestLimits, OPEN_TOPIC_BYTES_MAX};
 use super::store::{GuestOutput, GuestState};
+use super::wear::Wear;
 use crate::api::v0_2::exports::strait::plugin::transform::{
     About, Batch, ConfigError, Edits, LinkInfo, Ready, TopicInfo, TopicPlan,
 };
@@ -55,6 +56,7 @@ pub(crate) struct Instance {
     /// Set before each call and cleared after success, so that no path leaves a broken guest in
     /// use.
     broken: bool,
+    wear: Wear,
 }
 
 impl Instance {
@@ -69,7 +71,7 @@ impl Instance {
             Ok(exports) => exports,
             Err(error) => return Err(fault(&error, store.data(), limits.start_ms_max, DESCRIBE_BYTES_MAX)),
         };
-        Ok(Self { store, exports, broken: false })
+        Ok(Self { store, exports, broken: false, wear: Wear::default() })
     }
 
     pub(crate) fn describe(&mut self, limits: &GuestLimits) -> Result<About, Fault> {
@@ -82,7 +84,13 @@ impl Instance {
         config: &str,
         link: LinkInfo<'_>,
     ) -> Result<Result<Ready, Vec<ConfigError>>, Fault> {
-        self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| guest.configure(store, config, link))
+        let ready =
+            self.call(limits.start_ms_max, DESCRIBE_BYTES_MAX, |guest, store| guest.configure(store, config, link))?;
+        // Guests of 0.1 could always count with any number.
+        if let (Ok(ready), Exports::V0_2(_)) = (&ready, &self.exports) {
+            self.store.data_mut().counters = Some(ready.counters.len());
+        }
+        Ok(ready)
     }
 
     pub(crate) fn open_topic(
@@ -111,6 +119,12 @@ impl Instance {
         self.store.data().limiter.memory_bytes
     }
 
+    /// A batch ended. Returns whether a fresh instance is to judge the next one, because this one's
+    /// memory has grown near its limit.
+    pub(crate) fn is_worn(&mut self, limits: &GuestLimits) -> bool {
+        self.wear.after_batch(self.memory_bytes(), limits.memory_bytes_max)
+    }
+
     /// Returns whether it may be called.
     pub(crate) fn is_sound(&self) -> bool {
         !self.broken
@@ -134,10 +148,16 @@ impl Instance {
         self.broken = true;
         self.store.data_mut().limiter.refused = None;
         self.store.data_mut().first_warning = None;
+        self.store.data_mut().unknown_counter = None;
         self.store.set_epoch_deadline(ticks(ms_max));
         self.store.set_hostcall_fuel(output_bytes_max);
         let answer = enter(&mut self.exports, &mut self.store);
         self.store.data_mut().end_lines();
+        if answer.is_ok()
+            && let Some(reason) = self.store.data().miscounted()
+        {
+            return Err(Fault::Broke { kind: FailureKind::Error, reason, message: None });
+        }
         match answer {
             Ok(answer) => {
                 self.broken = false;

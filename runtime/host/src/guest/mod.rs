@@ -10,6 +10,7 @@ mod limits;
 mod log_rate;
 mod store;
 mod wasi;
+mod wear;
 
 pub(crate) use budget::{BudgetError, Share};
 pub use compile::{CompilerProcess, compiler_answer};

@@ -60,6 +60,10 @@ pub(crate) struct GuestState {
     pub(super) wasi: Wasi,
     /// The first line on standard error in this call: some languages write there why they abort.
     pub(super) first_warning: Option<String>,
+    /// The number of its counters, once it is configured. `None` takes any number.
+    pub(super) counters: Option<usize>,
+    /// A counter that does not exist, in this call.
+    pub(super) unknown_counter: Option<u32>,
 }
 
 impl GuestState {
@@ -70,7 +74,15 @@ impl GuestState {
             output: GuestOutput::default(),
             wasi: Wasi::default(),
             first_warning: None,
+            counters: None,
+            unknown_counter: None,
         }
+    }
+
+    /// Returns what is wrong if the guest has counted with a counter that does not exist.
+    pub(super) fn miscounted(&self) -> Option<String> {
+        let (counter, counters) = (self.unknown_counter?, self.counters?);
+        Some(format!("it adds to counter {counter}, and has {counters}, numbered from 0"))
     }
 
     /// Adds a message, from the log or from a standard stream.
@@ -114,6 +126,10 @@ impl host::Host for GuestState {
 
     fn count(&mut self, counter: u32, delta: u64) {
         let index = counter as usize;
+        if self.counters.is_some_and(|counters| index >= counters) {
+            self.unknown_counter = Some(counter);
+            return;
+        }
         if index >= COUNTERS_MAX {
             return;
         }

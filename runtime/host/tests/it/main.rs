@@ -28,3 +28,4 @@ mod support;
 mod topics;
 mod warm_up;
 mod wasi;
+mod wear;
