@@ -18,22 +18,24 @@ void plugin_describe(strait_about *about) {
                            "\"properties\":{\"test_prefix\":{\"type\":\"string\",\"minLength\":1}}}";
 }
 
-const char *plugin_configure(strait_bytes config, const strait_link *link) {
-    (void)link;
+const char *plugin_configure(strait_bytes config, const strait_link *link, const char **path) {
+    (void)link, (void)path;
     test_prefix = strait_config_text(config, "test_prefix");
     if (!test_prefix.data) test_prefix = strait_text("test-");
     return NULL;
 }
 
-bool plugin_open_topic(strait_bytes topic, uint32_t partitions, strait_needs *needs) {
+bool plugin_open_topic(strait_bytes topic, uint32_t partitions, strait_plan *plan) {
     static const char *const fields[] = {"$.customer.email", "$.region", NULL};
     static const char *const output_topics[] = {"orders-eu", "orders-us", NULL};
     (void)partitions;
     if (!strait_starts_with(topic, strait_text("orders"))) return false;
-    needs->see = STRAIT_SEE_KEY;
-    needs->fields = fields;
-    needs->effects = EFFECTS;
-    needs->output_topics = output_topics;
+    plan->needs = (strait_needs){
+        .see = STRAIT_SEE_KEY,
+        .fields = fields,
+        .effects = EFFECTS,
+        .output_topics = output_topics,
+    };
     return true;
 }
 

@@ -24,7 +24,7 @@
 
   ;; --- results; a text or list is an address and a length ---
   ;; about: name, version, description, config-schema, effects (drop, field, topic), fails-closed,
-  ;; counters, reject-codes
+  ;; reject-codes, options
   (data (i32.const 1408) "\00\04\00\00\07\00\00\00\10\04\00\00\05\00\00\00"
     "\20\04\00\00\42\00\00\00\70\04\00\00\2e\00\00\00"
     "\49\00\00\00\01\00\00\00\00\00\00\00\00\00\00\00"
@@ -35,15 +35,16 @@
   ;; fields, then output topics
   (data (i32.const 1504) "\00\05\00\00\10\00\00\00\10\05\00\00\08\00\00\00")
   (data (i32.const 1520) "\20\05\00\00\09\00\00\00\30\05\00\00\09\00\00\00")
-  ;; result<topic-plan>: ok; no name; needs: columns, no headers, fields, effects, output topics
+  ;; result<topic-plan>: ok; no name; needs: columns, no headers, fields, effects, output topics;
+  ;; no options
   (data (i32.const 1536) "\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00"
     "\00\00\00\00\00\00\00\00\01\00\00\00\00\00\00\00"
     "\c0\05\00\00\05\00\00\00\00\00\00\00\00\00\00\00"
     "\00\00\00\00\e0\05\00\00\02\00\00\00\49\00\00\00"
     "\f0\05\00\00\02\00\00\00\00\00\00\00\00\00\00\00"
     "\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00"
-    "\00\00\00\00\00\00\00\00")
-  ;; 1648: a plan without needs, 104 zeros; 1760: the result of configure, ok; 1776: the result of
+    "\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00")
+  ;; 1648: a plan without needs, 112 zeros; 1760: the result of configure, ok; 1784: the result of
   ;; process
 
   ;; --- memory for the host's arguments and for edits: grows upwards, reset after each call ---
@@ -61,15 +62,15 @@
     (memory.copy (local.get $at) (local.get $old) (local.get $old_len))
     (local.get $at))
   (func $release (param i32) (global.set $heap (i32.const 4096)))
-  (export "cabi_post_strait:plugin/transform@0.1.0#describe" (func $release))
-  (export "cabi_post_strait:plugin/transform@0.1.0#configure" (func $release))
-  (export "cabi_post_strait:plugin/transform@0.1.0#open-topic" (func $release))
-  (export "cabi_post_strait:plugin/transform@0.1.0#process" (func $release))
+  (export "cabi_post_strait:plugin/transform@0.2.0#describe" (func $release))
+  (export "cabi_post_strait:plugin/transform@0.2.0#configure" (func $release))
+  (export "cabi_post_strait:plugin/transform@0.2.0#open-topic" (func $release))
+  (export "cabi_post_strait:plugin/transform@0.2.0#process" (func $release))
 
-  (func (export "strait:plugin/transform@0.1.0#describe") (result i32) (i32.const 1408))
-  (func (export "strait:plugin/transform@0.1.0#configure")
-    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 1760))
-  (func (export "strait:plugin/transform@0.1.0#open-topic") (param $topic i32) (param $len i32) (param i32) (result i32)
+  (func (export "strait:plugin/transform@0.2.0#describe") (result i32) (i32.const 1408))
+  (func (export "strait:plugin/transform@0.2.0#configure")
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 1760))
+  (func (export "strait:plugin/transform@0.2.0#open-topic") (param $topic i32) (param $len i32) (param i32 i32 i32) (result i32)
     (if (result i32) (call $starts (local.get $topic) (local.get $len) (i32.const 1384) (i32.const 6))
       (then (i32.const 1536))
       (else (i32.const 1648))))
@@ -102,9 +103,9 @@
     (memory.copy (global.get $out) (local.get $at) (local.get $len))
     (global.set $out (i32.add (global.get $out) (local.get $len))))
 
-  (func (export "strait:plugin/transform@0.1.0#process")
+  (func (export "strait:plugin/transform@0.2.0#process")
     (param $topic i32) (param $topic_len i32) (param $partition i32) (param $count i32) (param $base i64) (param $mode i32)
-    (param $origins i32) (param $origins_len i32) (param $columns i32) (param $columns_len i32)
+    (param $options i32) (param $options_len i32) (param $origins i32) (param $origins_len i32) (param $columns i32) (param $columns_len i32)
     (param $data i32) (param $data_len i32) (result i32)
     (local $record i32) (local $ops i32) (local $out i32)
     (local $key_lens i32) (local $key i32) (local $key_len i32)
@@ -163,10 +164,10 @@
         (local.set $record (i32.add (local.get $record) (i32.const 1)))
         (br $next)))
     ;; ok; ops: address, number of integers; data: address, length
-    (i32.store (i32.const 1776) (i32.const 0))
-    (i32.store (i32.const 1780) (local.get $ops))
-    (i32.store (i32.const 1784) (i32.shr_u (i32.sub (global.get $ops) (local.get $ops)) (i32.const 2)))
-    (i32.store (i32.const 1788) (local.get $out))
-    (i32.store (i32.const 1792) (i32.sub (global.get $out) (local.get $out)))
-    (i32.const 1776))
+    (i32.store (i32.const 1784) (i32.const 0))
+    (i32.store (i32.const 1788) (local.get $ops))
+    (i32.store (i32.const 1792) (i32.shr_u (i32.sub (global.get $ops) (local.get $ops)) (i32.const 2)))
+    (i32.store (i32.const 1796) (local.get $out))
+    (i32.store (i32.const 1800) (i32.sub (global.get $out) (local.get $out)))
+    (i32.const 1784))
 )

@@ -1,13 +1,13 @@
-/* Implements strait:plugin@0.1.0 by the canonical ABI: the host needs only a core module with these
+/* Implements strait:plugin@0.2.0 by the canonical ABI: the host needs only a core module with these
  * exports. */
 #include "strait.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define IMPORT(name) __attribute__((import_module("strait:plugin/host@0.1.0"), import_name(name)))
+#define IMPORT(name) __attribute__((import_module("strait:plugin/host@0.2.0"), import_name(name)))
 #define EXPORT(name) __attribute__((export_name(name)))
-#define TRANSFORM "strait:plugin/transform@0.1.0#"
+#define TRANSFORM "strait:plugin/transform@0.2.0#"
 #define POST "cabi_post_" TRANSFORM
 
 enum { COLUMNS = 19, NULL_LEN = -1 };
@@ -86,13 +86,24 @@ typedef struct {
     list name, version, description, config_schema;
     uint32_t effects;
     bool fails_closed;
-    list counters, reject_codes;
+    list reject_codes, options;
 } wit_about;
+
+/* Options of a link and of a plan. */
+enum { RESIDENCY = 2, PROTECTS = 1, SHAPES = 2 };
+
+typedef struct {
+    uint32_t number;
+    list value;
+} option;
+
+static const char *const *reject_codes;
 
 EXPORT(TRANSFORM "describe") wit_about *transform_describe(void) {
     strait_about about = {0};
     plugin_describe(&about);
     static wit_about wit;
+    reject_codes = about.reject_codes;
     wit = (wit_about){
         .name = text_list(about.name),
         .version = text_list(about.version),
@@ -100,7 +111,6 @@ EXPORT(TRANSFORM "describe") wit_about *transform_describe(void) {
         .config_schema = text_list(about.config_schema ? about.config_schema : "{\"type\":[\"object\",\"null\"]}"),
         .effects = about.effects,
         .fails_closed = about.fails_closed,
-        .counters = texts_list(about.counters),
         .reject_codes = texts_list(about.reject_codes),
     };
     return &wit;
@@ -108,29 +118,65 @@ EXPORT(TRANSFORM "describe") wit_about *transform_describe(void) {
 
 static strait_bytes bytes(const uint8_t *data, size_t len) { return (strait_bytes){data, len}; }
 
+/* Returns a permanent copy, because the plugin may keep texts of its configuration. */
+static strait_bytes kept(const uint8_t *data, size_t len) {
+    uint8_t *copy = malloc(len + 1);
+    if (!copy) fail("out of memory");
+    if (len) memcpy(copy, data, len);
+    return bytes(copy, len);
+}
+
+__attribute__((weak)) const strait_counter *plugin_counters(size_t *count) {
+    *count = 0;
+    return NULL;
+}
+
+__attribute__((weak)) void plugin_end_batch(void) {}
+
+typedef struct {
+    list name, rule;
+    bool expected;
+} wit_counter;
+
 EXPORT(TRANSFORM "configure")
 void *transform_configure(const uint8_t *config, size_t config_len, const uint8_t *link, size_t link_len,
                           const uint8_t *source, size_t source_len, uint32_t has_source_region,
                           const uint8_t *source_region, size_t source_region_len, const uint8_t *target, size_t target_len,
-                          uint32_t has_target_region, const uint8_t *target_region, size_t target_region_len) {
+                          uint32_t has_target_region, const uint8_t *target_region, size_t target_region_len,
+                          const option *options, size_t options_len) {
     strait_link info = {
-        .link = bytes(link, link_len),
-        .source = bytes(source, source_len),
-        .source_region = bytes(has_source_region ? source_region : NULL, source_region_len),
-        .target = bytes(target, target_len),
-        .target_region = bytes(has_target_region ? target_region : NULL, target_region_len),
+        .link = kept(link, link_len),
+        .source = kept(source, source_len),
+        .source_region = has_source_region ? kept(source_region, source_region_len) : (strait_bytes){0},
+        .target = kept(target, target_len),
+        .target_region = has_target_region ? kept(target_region, target_region_len) : (strait_bytes){0},
     };
-    static struct { uint32_t is_error; list errors; } result;
+    for (size_t i = 0; i < options_len; i++)
+        if (options[i].number == RESIDENCY)
+            info.demands_residency = options[i].value.len == 1 && *(const uint8_t *)options[i].value.data == 1;
+    /* One list of mistakes, or a list of counters and one of options. */
+    static struct { uint32_t is_error; list list, options; } result;
     static struct { list path, message; } error;
-    /* A permanent copy, because the plugin may keep texts of its configuration. */
-    uint8_t *kept = malloc(config_len + 1);
-    if (!kept) fail("out of memory");
-    memcpy(kept, config, config_len);
-    const char *wrong = plugin_configure(bytes(kept, config_len), &info);
-    error.path = text_list("");
-    error.message = text_list(wrong);
-    result.is_error = wrong != NULL;
-    result.errors = (list){&error, 1};
+    /* The codes, where describe was not called. */
+    strait_about about = {0};
+    plugin_describe(&about);
+    reject_codes = about.reject_codes;
+    const char *path = "";
+    const char *wrong = plugin_configure(kept(config, config_len), &info, &path);
+    if (wrong) {
+        error.path = text_list(path);
+        error.message = text_list(wrong);
+        result.is_error = 1;
+        result.list = (list){&error, 1};
+        return &result;
+    }
+    size_t count = 0;
+    const strait_counter *counters = plugin_counters(&count);
+    wit_counter *lifted = cabi_realloc(NULL, 0, 4, count * sizeof *lifted);
+    for (size_t i = 0; i < count; i++)
+        lifted[i] = (wit_counter){text_list(counters[i].name), text_list(counters[i].rule), counters[i].expected};
+    result.is_error = 0;
+    result.list = (list){lifted, count};
     return &result;
 }
 
@@ -145,20 +191,47 @@ typedef struct {
     list output_topics;
     uint32_t value_max_bytes;
     uint64_t lookback[3];
+    list options;
 } wit_plan;
 
-_Static_assert(sizeof(wit_plan) == 104, "the layout of result<topic-plan, string>");
+_Static_assert(sizeof(wit_plan) == 112, "the layout of result<topic-plan, string>");
 
-EXPORT(TRANSFORM "open-topic") wit_plan *transform_open_topic(const uint8_t *topic, size_t topic_len, uint32_t partitions) {
-    static const uint32_t numbers[] = {1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15, 16, 8, 9, 10};
+static list plan_options(const strait_plan *plan) {
+    static const uint8_t lenient = 1;
+    static option options[2];
+    size_t count = 0;
+    if (plan->protects) options[count++] = (option){PROTECTS, text_list(plan->protects)};
+    if (plan->lenient_shapes) options[count++] = (option){SHAPES, {&lenient, 1}};
+    return (list){options, count};
+}
+
+EXPORT(TRANSFORM "open-topic")
+wit_plan *transform_open_topic(const uint8_t *topic, size_t topic_len, uint32_t partitions, const option *options,
+                               size_t options_len) {
+    (void)options, (void)options_len;
+    static const uint32_t numbers[] = {1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15, 16, 17, 18, 8, 9, 10};
     static const uint32_t bits[] = {STRAIT_SEE_OFFSET, STRAIT_SEE_TIMESTAMP, STRAIT_SEE_KEY, STRAIT_SEE_KEY,
-                                    STRAIT_SEE_VALUE, STRAIT_SEE_VALUE, STRAIT_SEE_VALUE_STATE, STRAIT_SEE_HEADERS,
-                                    STRAIT_SEE_HEADERS, STRAIT_SEE_HEADERS, STRAIT_SEE_HEADERS, STRAIT_SEE_HEADERS};
+                                    STRAIT_SEE_VALUE, STRAIT_SEE_VALUE, STRAIT_SEE_VALUE_STATE,
+                                    STRAIT_SEE_FIELD_POINTERS, STRAIT_SEE_HEADERS, STRAIT_SEE_HEADERS,
+                                    STRAIT_SEE_HEADERS, STRAIT_SEE_HEADERS, STRAIT_SEE_HEADERS,
+                                    STRAIT_SEE_TIMESTAMP_TYPE, STRAIT_SEE_ORIGIN};
     static uint32_t columns[sizeof numbers / sizeof *numbers];
     static wit_plan plan;
-    strait_needs needs = {0};
+    strait_plan made = {0};
     plan = (wit_plan){0};
-    if (!plugin_open_topic(bytes(topic, topic_len), partitions, &needs)) return &plan;
+    bool sees = plugin_open_topic(bytes(topic, topic_len), partitions, &made);
+    if (made.failure) {
+        list text = text_list(made.failure);
+        plan.is_error = 1;
+        /* The text has the place of the name. */
+        memcpy(&plan.name, &text, sizeof text);
+        return &plan;
+    }
+    plan.name.is_some = made.name != NULL;
+    plan.name.text = text_list(made.name);
+    plan.options = plan_options(&made);
+    if (!sees) return &plan;
+    strait_needs needs = made.needs;
     if (needs.header_names || needs.see & STRAIT_SEE_ALL_HEADERS) needs.see |= STRAIT_SEE_HEADERS;
     size_t count = 0;
     for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
@@ -185,7 +258,9 @@ EXPORT(TRANSFORM "open-topic") wit_plan *transform_open_topic(const uint8_t *top
 
 struct strait_record {
     strait_bytes topic;
-    uint32_t partition, index;
+    uint32_t partition, index, mode;
+    const list *origins;
+    size_t origins_len;
     uint64_t base_offset;
     const uint8_t *column[COLUMNS];
     size_t column_len[COLUMNS];
@@ -268,11 +343,12 @@ static void next(strait_record *record) {
 
 EXPORT(TRANSFORM "process")
 void *transform_process(const uint8_t *topic, size_t topic_len, uint32_t partition, uint32_t count, uint64_t base_offset,
-                        uint32_t mode, const list *origins, size_t origins_len, const uint32_t *columns, size_t columns_len,
+                        uint32_t mode, const option *options, size_t options_len, const list *origins, size_t origins_len, const uint32_t *columns, size_t columns_len,
                         const uint8_t *data, size_t data_len) {
-    (void)mode, (void)origins, (void)origins_len;
+    (void)options, (void)options_len;
     static struct { uint32_t is_error; list ops, data; } result;
-    strait_record record = {.topic = bytes(topic, topic_len), .partition = partition, .base_offset = base_offset};
+    strait_record record = {.topic = bytes(topic, topic_len), .partition = partition, .base_offset = base_offset,
+                            .mode = mode, .origins = origins, .origins_len = origins_len};
     for (size_t i = 0; i + 2 < columns_len; i += 3) {
         uint32_t number = columns[i], start = columns[i + 1], len = columns[i + 2];
         if (start > data_len || len > data_len - start) fail("a column is outside the data");
@@ -286,6 +362,7 @@ void *transform_process(const uint8_t *topic, size_t topic_len, uint32_t partiti
         plugin_on_record(&record);
         next(&record);
     }
+    plugin_end_batch();
     result.ops = (list){ops, ops_len};
     result.data = (list){out, out_len};
     return &result;
@@ -295,6 +372,8 @@ void *transform_process(const uint8_t *topic, size_t topic_len, uint32_t partiti
 
 strait_bytes strait_topic(const strait_record *record) { return record->topic; }
 uint32_t strait_partition(const strait_record *record) { return record->partition; }
+bool strait_is_warm_up(const strait_record *record) { return record->mode & 1; }
+bool strait_is_second_try(const strait_record *record) { return record->mode & 2; }
 uint64_t strait_offset(const strait_record *record) { return record->base_offset + u32_at(record, 1, record->index); }
 
 int64_t strait_timestamp_ms(const strait_record *record) {
@@ -304,12 +383,23 @@ int64_t strait_timestamp_ms(const strait_record *record) {
     return value;
 }
 
+bool strait_timestamp_is_append_time(const strait_record *record) {
+    return column(record, 17, record->index + 1, "the plugin reads the timestamp's type, but its needs do not request it")[record->index] == 1;
+}
+
+strait_bytes strait_origin(const strait_record *record) {
+    uint32_t at = u32_at(record, 18, record->index);
+    return at < record->origins_len ? bytes(record->origins[at].data, record->origins[at].len) : (strait_bytes){0};
+}
+
 strait_bytes strait_key(const strait_record *record) { return run(record, 3, 4, record->index, record->key); }
 strait_bytes strait_value(const strait_record *record) { return run(record, 5, 6, record->index, record->value); }
 
 uint8_t strait_value_state(const strait_record *record) {
     return column(record, 7, record->index + 1, "the plugin reads the value's state, but its needs do not request it")[record->index];
 }
+
+bool strait_is_judged(uint8_t value_state) { return value_state == STRAIT_PARSED || value_state == STRAIT_NULL; }
 
 uint32_t strait_field_count(const strait_record *record, uint32_t field) {
     if (field >= record->fields) fail("the plugin reads a field that its needs do not request");
@@ -327,6 +417,13 @@ strait_bytes strait_field(const strait_record *record, uint32_t field, uint32_t 
     size_t start = record->field, at = record->occurrence;
     for (uint32_t skip = occurrence(record, field, nth); skip; skip--) start += length_at(record, 9, at++);
     return run(record, 9, 10, at, start);
+}
+
+strait_bytes strait_field_pointer(const strait_record *record, uint32_t field, uint32_t nth) {
+    /* All lengths of the batch, then all bytes. */
+    size_t start = record->column_len[9], at = record->occurrence + occurrence(record, field, nth);
+    for (size_t before = 0; before < at; before++) start += length_at(record, 11, before);
+    return run(record, 11, 11, at, start);
 }
 
 uint32_t strait_header_count(const strait_record *record) { return u32_at(record, 12, record->index); }
@@ -349,9 +446,15 @@ strait_bytes strait_header_value(const strait_record *record, uint32_t nth) {
 /* --- the outcome for the record --- */
 
 void strait_drop(strait_record *record) { edit(record, 0, 0, 0); }
-void strait_reject(strait_record *record, uint32_t code, strait_bytes reason) {
-    edit(record, 13, code, reason.len);
-    append(reason);
+void strait_reject(strait_record *record, const char *code, strait_bytes reason) {
+    uint32_t index = 0;
+    for (; reject_codes && reject_codes[index]; index++) {
+        if (strcmp(reject_codes[index], code)) continue;
+        edit(record, 13, index, reason.len);
+        append(reason);
+        return;
+    }
+    fail("the code of a reject is not one of the plugin's reject codes");
 }
 void strait_set_key(strait_record *record, strait_bytes key) { edit_bytes(record, 1, 0, key); }
 void strait_set_value(strait_record *record, strait_bytes value) { edit_bytes(record, 2, 0, value); }

@@ -34,7 +34,28 @@ enum {
     STRAIT_SEE_VALUE_STATE = 1 << 4,
     /* Set it together with header_names or STRAIT_SEE_ALL_HEADERS. */
     STRAIT_SEE_HEADERS = 1 << 5,
-    STRAIT_SEE_ALL_HEADERS = 1 << 6
+    STRAIT_SEE_ALL_HEADERS = 1 << 6,
+    STRAIT_SEE_TIMESTAMP_TYPE = 1 << 7,
+    STRAIT_SEE_ORIGIN = 1 << 8,
+    /* strait_field_pointer. Set it together with fields. */
+    STRAIT_SEE_FIELD_POINTERS = 1 << 9
+};
+
+/* States of a value as a document. Only values of the first two were judged, and those of a number
+ * that is not here were not: ask strait_is_judged. */
+enum {
+    STRAIT_PARSED,
+    STRAIT_NULL,
+    STRAIT_EMPTY,
+    STRAIT_NOT_JSON,
+    STRAIT_NOT_UTF8,
+    STRAIT_TRAILING_BYTES,
+    STRAIT_NAME_TWICE,
+    STRAIT_TOO_LARGE,
+    STRAIT_WRONG_SHAPE,
+    STRAIT_NO_SCHEMA,
+    STRAIT_OTHER_SCHEMA,
+    STRAIT_SEALED
 };
 
 /* Levels of strait_log. */
@@ -59,13 +80,25 @@ typedef struct {
     uint32_t effects;
     /* Whether a record that the plugin could not judge must not pass. Set it for a redactor. */
     bool fails_closed;
-    const char *const *counters;
+    /* For strait_reject. */
     const char *const *reject_codes;
 } strait_about;
+
+/* A counter, for strait_count. */
+typedef struct {
+    const char *name;
+    /* The rule that it is of, by the operator's name for it; NULL for the whole plugin. */
+    const char *rule;
+    /* Whether Strait reports it if nothing is ever counted (event rule_silent). */
+    bool expected;
+} strait_counter;
 
 /* The link that the plugin runs on. Regions may be null. */
 typedef struct {
     strait_bytes link, source, source_region, target, target_region;
+    /* Whether the operator demands residency: whatever cannot be judged must stay where it is, so a
+     * plugin of several behaviours takes the strictest one by default. */
+    bool demands_residency;
 } strait_link;
 
 /* The parts of a topic's records that a plugin reads, and its effects. Lists end with NULL. */
@@ -87,42 +120,78 @@ typedef struct {
     uint64_t lookback_millis;
 } strait_needs;
 
+/* The plan of a plugin for one topic. */
+typedef struct {
+    strait_needs needs;
+    /* Renames the topic (effect STRAIT_TOPIC); NULL keeps the name. */
+    const char *name;
+    /* What the plugin leaves of parts of the topic's records: a JSON array as plugin.wit describes
+     * it. Each claim must be true of every record that the plugin lets pass. NULL claims nothing. */
+    const char *protects;
+    /* Has values count as parsed in which the path of a field meets something that it cannot step
+     * into. Without it they have the state STRAIT_WRONG_SHAPE. */
+    bool lenient_shapes;
+    /* Why the plugin cannot work on this topic. The topic's partitions stop with it. */
+    const char *failure;
+} strait_plan;
+
 typedef struct strait_record strait_record;
 
 /* --- functions that a plugin defines --- */
 
 void plugin_describe(strait_about *about);
 /* `config` is JSON with secrets resolved. Returns NULL, or a message if the configuration is
- * invalid. */
-const char *plugin_configure(strait_bytes config, const strait_link *link);
-/* Fills in `needs` and returns true, or returns false to never see this topic, which costs nothing.
- * Called once per topic. */
-bool plugin_open_topic(strait_bytes topic, uint32_t partitions, strait_needs *needs);
+ * invalid; *path can be set to a JSON Pointer to the mistake. Texts of config and link can be kept. */
+const char *plugin_configure(strait_bytes config, const strait_link *link, const char **path);
+/* Fills in `plan` and returns true, or returns false to never see this topic's records, which costs
+ * nothing. Called once per topic. */
+bool plugin_open_topic(strait_bytes topic, uint32_t partitions, strait_plan *plan);
 /* Judges one record: the strait_ functions below change it; without a call it passes. */
 void plugin_on_record(strait_record *record);
+
+/* --- functions that a plugin may define --- */
+
+/* Returns the counters and sets their number. Called once, after plugin_configure. */
+const strait_counter *plugin_counters(size_t *count);
+/* Ends a batch. Called after its last record. Use it to count sums, because a call of the host
+ * costs more than a record. */
+void plugin_end_batch(void);
 
 /* --- reading a record; reading what `needs` did not request ends the call with an error --- */
 
 strait_bytes strait_topic(const strait_record *record);
 uint32_t strait_partition(const strait_record *record);
+/* Whether the record is part of a warm-up: what the plugin makes of it is not sent. */
+bool strait_is_warm_up(const strait_record *record);
+/* Whether this is a retry, because an earlier call with the record failed. */
+bool strait_is_second_try(const strait_record *record);
 uint64_t strait_offset(const strait_record *record);
 int64_t strait_timestamp_ms(const strait_record *record);
+/* Whether the source broker set the timestamp. */
+bool strait_timestamp_is_append_time(const strait_record *record);
+/* The cluster where the record was produced; null if it is not known. */
+strait_bytes strait_origin(const strait_record *record);
 strait_bytes strait_key(const strait_record *record);
 strait_bytes strait_value(const strait_record *record);
-/* 0 parsed, 1 null, 2 empty, 3 not JSON, 4 not UTF-8, 5 BOM or trailing bytes, 6 a name twice, 7
- * too deep or too large */
 uint8_t strait_value_state(const strait_record *record);
+/* Whether fields of a value in this state can be trusted, or there is no value. */
+bool strait_is_judged(uint8_t value_state);
 /* The number of places where the path at an index of `fields` matches, and the JSON text of one. */
 uint32_t strait_field_count(const strait_record *record, uint32_t field);
 strait_bytes strait_field(const strait_record *record, uint32_t field, uint32_t nth);
+/* The location as a JSON Pointer. */
+strait_bytes strait_field_pointer(const strait_record *record, uint32_t field, uint32_t nth);
 uint32_t strait_header_count(const strait_record *record);
 strait_bytes strait_header_name(const strait_record *record, uint32_t header);
 strait_bytes strait_header_value(const strait_record *record, uint32_t header);
 
 /* --- the outcome for the record; null bytes are Kafka's null --- */
 
+/* After strait_emit, drops the original. It must be the last change. */
 void strait_drop(strait_record *record);
-void strait_reject(strait_record *record, uint32_t code, strait_bytes reason);
+/* Sends the record to quarantine on the source. `code` is one of reject_codes. The reason is for
+ * the operator and must not contain personal data. */
+void strait_reject(strait_record *record, const char *code, strait_bytes reason);
 void strait_set_key(strait_record *record, strait_bytes key);
 void strait_set_value(strait_record *record, strait_bytes value);
 /* Null bytes remove the field. */
@@ -141,7 +210,7 @@ void strait_emit(strait_record *record);
 /* --- helpers --- */
 
 void strait_log(uint32_t level, strait_bytes message);
-/* Adds to the counter at an index of `counters`. */
+/* Adds to the counter at an index of plugin_counters. */
 void strait_count(uint32_t counter, uint64_t delta);
 /* Returns a text as bytes. */
 strait_bytes strait_text(const char *text);

@@ -1,3 +1,5 @@
+//go:build wasip1
+
 package strait
 
 import (
@@ -6,31 +8,15 @@ import (
 	"unsafe"
 )
 
-// Implements strait:plugin@0.1.0 by the canonical ABI: a component needs only a core module with
+// Implements strait:plugin@0.2.0 by the canonical ABI: a component needs only a core module with
 // these exports.
 
 var (
-	plugin Plugin
 	// Memory that the host has lowered into or will lift from. Kept until the call ends, because
 	// the host has addresses only.
 	lowered [][]byte
 	lifted  []any
 	answer  edits
-)
-
-// Export sets the plugin of this module. Call it in an init function.
-func Export(p Plugin) { plugin = p }
-
-// Level is the level of a log message.
-type Level uint32
-
-// Levels.
-const (
-	Trace Level = iota
-	Debug
-	Info
-	Warn
-	Error
 )
 
 // Log writes to Strait's log. At most 64 messages of 1 KiB per batch; they appear once the batch is
@@ -39,18 +25,19 @@ func Log(level Level, message string) {
 	hostLog(uint32(level), unsafe.Pointer(unsafe.StringData(message)), uint32(len(message)))
 }
 
-// Count adds to the counter at an index of About.Counters.
+// Count adds to the counter at an index of Counting.Counters.
 func Count(counter uint32, delta uint64) { hostCount(counter, delta) }
 
-//go:wasmimport strait:plugin/host@0.1.0 log
+//go:wasmimport strait:plugin/host@0.2.0 log
 func hostLog(level uint32, text unsafe.Pointer, length uint32)
 
-//go:wasmimport strait:plugin/host@0.1.0 count
+//go:wasmimport strait:plugin/host@0.2.0 count
 func hostCount(counter uint32, delta uint64)
 
 //go:wasmexport cabi_realloc
 func realloc(old, oldLen, align, length uint32) uint32 {
-	piece := make([]byte, max(1, (length+7)/8*8))
+	// Go aligns to 8 what has a multiple of 8 bytes.
+	piece := make([]byte, max(8, (length+7)/8*8))
 	if oldLen > 0 {
 		copy(piece, view(old, min(oldLen, length)))
 	}
@@ -58,16 +45,16 @@ func realloc(old, oldLen, align, length uint32) uint32 {
 	return address(piece)
 }
 
-//go:wasmexport cabi_post_strait:plugin/transform@0.1.0#describe
+//go:wasmexport cabi_post_strait:plugin/transform@0.2.0#describe
 func postDescribe(uint32) { release() }
 
-//go:wasmexport cabi_post_strait:plugin/transform@0.1.0#configure
+//go:wasmexport cabi_post_strait:plugin/transform@0.2.0#configure
 func postConfigure(uint32) { release() }
 
-//go:wasmexport cabi_post_strait:plugin/transform@0.1.0#open-topic
+//go:wasmexport cabi_post_strait:plugin/transform@0.2.0#open-topic
 func postOpenTopic(uint32) { release() }
 
-//go:wasmexport cabi_post_strait:plugin/transform@0.1.0#process
+//go:wasmexport cabi_post_strait:plugin/transform@0.2.0#process
 func postProcess(uint32) { release() }
 
 func release() {
@@ -76,7 +63,7 @@ func release() {
 	lowered, lifted = lowered[:0], lifted[:0]
 }
 
-//go:wasmexport strait:plugin/transform@0.1.0#describe
+//go:wasmexport strait:plugin/transform@0.2.0#describe
 func describe() uint32 {
 	about := plugin.About()
 	if about.ConfigSchema == "" {
@@ -87,31 +74,76 @@ func describe() uint32 {
 		words = append(words, lift(text)...)
 	}
 	words = append(words, about.Effects, flag(about.FailsClosed))
-	words = append(words, liftTexts(about.Counters)...)
 	words = append(words, liftTexts(about.RejectCodes)...)
+	words = append(words, 0, 0)
 	return liftWords(words)
 }
 
-//go:wasmexport strait:plugin/transform@0.1.0#configure
+//go:wasmexport strait:plugin/transform@0.2.0#configure
 func configure(config, configLen, link, linkLen, source, sourceLen, hasSourceRegion, sourceRegion, sourceRegionLen, target,
-	targetLen, hasTargetRegion, targetRegion, targetRegionLen uint32) uint32 {
+	targetLen, hasTargetRegion, targetRegion, targetRegionLen, options, optionsLen uint32) uint32 {
 	err := plugin.Configure([]byte(text(config, configLen)), Link{
 		Link:         text(link, linkLen),
 		Source:       text(source, sourceLen),
 		SourceRegion: text(sourceRegion, sourceRegionLen*hasSourceRegion),
 		Target:       text(target, targetLen),
 		TargetRegion: text(targetRegion, targetRegionLen*hasTargetRegion),
+
+		DemandsResidency: demandsResidency(words(options, 3*optionsLen)),
 	})
 	if err == nil {
-		return liftWords([]uint32{0, 0, 0})
+		counters := liftCounters()
+		return liftWords([]uint32{0, counters[0], counters[1], 0, 0})
 	}
 	mistake := &ConfigError{Message: err.Error()}
 	errors.As(err, &mistake)
-	return liftWords([]uint32{1, liftWords(append(lift(mistake.Path), lift(mistake.Message)...)), 1})
+	return liftWords([]uint32{1, liftWords(append(lift(mistake.Path), lift(mistake.Message)...)), 1, 0, 0})
 }
 
-//go:wasmexport strait:plugin/transform@0.1.0#open-topic
-func openTopic(topic, topicLen, partitions uint32) uint32 {
+// Options of a link and of a plan.
+const (
+	optionResidency = 2
+	optionProtects  = 1
+	optionShapes    = 2
+)
+
+func demandsResidency(options []uint32) bool {
+	for ; len(options) >= 3; options = options[3:] {
+		if options[0] == optionResidency {
+			return text(options[1], options[2]) == "\x01"
+		}
+	}
+	return false
+}
+
+func liftCounters() []uint32 {
+	counting, ok := plugin.(Counting)
+	if !ok {
+		return []uint32{0, 0}
+	}
+	counters := counting.Counters()
+	var list []uint32
+	for _, counter := range counters {
+		list = append(list, lift(counter.Name)...)
+		list = append(list, lift(counter.Rule)...)
+		list = append(list, flag(counter.Expected))
+	}
+	return []uint32{liftWords(list), uint32(len(counters))}
+}
+
+func liftOptions(plan TopicPlan) []uint32 {
+	var list []uint32
+	if plan.Protects != "" {
+		list = append(append(list, optionProtects), lift(plan.Protects)...)
+	}
+	if plan.LenientShapes {
+		list = append(append(list, optionShapes), lift("\x01")...)
+	}
+	return []uint32{liftWords(list), uint32(len(list) / 3)}
+}
+
+//go:wasmexport strait:plugin/transform@0.2.0#open-topic
+func openTopic(topic, topicLen, partitions, _, _ uint32) uint32 {
 	plan, err := plugin.OpenTopic(text(topic, topicLen), partitions)
 	if err != nil {
 		return liftWords(append([]uint32{1, 0}, lift(err.Error())...))
@@ -136,35 +168,21 @@ func openTopic(topic, topicLen, partitions uint32) uint32 {
 	}
 	words = append(words, needs.ValueMaxBytes, 0, flag(needs.Lookback != nil), 0, lookback.Records, 0)
 	words = append(words, uint32(lookback.Millis), uint32(lookback.Millis>>32))
-	return liftWords(words)
+	return liftWords(append(words, liftOptions(plan)...))
 }
 
-func (n *Needs) columns() []uint32 {
-	var columns []uint32
-	add := func(wanted bool, numbers ...uint32) {
-		if wanted {
-			columns = append(columns, numbers...)
-		}
-	}
-	add(n.Offset, 1)
-	add(n.Timestamp, 2)
-	add(n.Key, 3, 4)
-	add(n.Value, 5, 6)
-	add(n.ValueState, 7)
-	add(len(n.Fields) > 0, 8, 9, 10)
-	add(n.AllHeaders || len(n.Headers) > 0, 12, 13, 14, 15, 16)
-	return columns
-}
-
-//go:wasmexport strait:plugin/transform@0.1.0#process
-func process(topic, topicLen, partition, count uint32, baseOffset uint64, mode, origins, originsLen, directory, directoryLen,
-	data, dataLen uint32) (result uint32) {
+//go:wasmexport strait:plugin/transform@0.2.0#process
+func process(topic, topicLen, partition, count uint32, baseOffset uint64, mode, _, _, origins, originsLen, directory,
+	directoryLen, data, dataLen uint32) (result uint32) {
 	defer func() {
 		if broken := recover(); broken != nil {
 			result = liftWords(append([]uint32{1}, lift(fmt.Sprint("panic: ", broken))...))
 		}
 	}()
-	record := &Record{topic: text(topic, topicLen), partition: partition, baseOffset: baseOffset}
+	record := &Record{topic: text(topic, topicLen), partition: partition, baseOffset: baseOffset, mode: mode}
+	for places := words(origins, 2*originsLen); len(places) >= 2; places = places[2:] {
+		record.origins = append(record.origins, text(places[0], places[1]))
+	}
 	all, places := view(data, dataLen), words(directory, directoryLen)
 	for ; len(places) >= 3; places = places[3:] {
 		number, start, length := places[0], places[1], places[2]
@@ -176,16 +194,8 @@ func process(topic, topicLen, partition, count uint32, baseOffset uint64, mode, 
 			}
 		}
 	}
-	if count > 0 {
-		record.fieldCount = len(record.column[8]) / 4 / int(count)
-	}
 	answer.ops, answer.data = answer.ops[:0], answer.data[:0]
-	for record.index < count {
-		if action := plugin.OnRecord(record); action != nil {
-			action.write(record.index, &answer)
-		}
-		record.next()
-	}
+	judge(plugin, record, count, &answer)
 	ops := uint32(uintptr(unsafe.Pointer(unsafe.SliceData(answer.ops))))
 	return liftWords([]uint32{0, ops, uint32(len(answer.ops)), address(answer.data), uint32(len(answer.data))})
 }

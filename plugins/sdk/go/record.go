@@ -14,7 +14,9 @@ type Record struct {
 	topic      string
 	partition  uint32
 	index      uint32
+	mode       uint32
 	baseOffset uint64
+	origins    []string
 	column     [columns][]byte
 	fieldCount int
 	// Start of this record's bytes, occurrences and headers.
@@ -27,6 +29,13 @@ func (r *Record) Topic() string { return r.topic }
 // Partition returns the source partition.
 func (r *Record) Partition() uint32 { return r.partition }
 
+// IsWarmUp returns whether the record is part of a warm-up: what the plugin makes of it is not
+// sent.
+func (r *Record) IsWarmUp() bool { return r.mode&1 != 0 }
+
+// IsSecondTry returns whether this is a retry, because an earlier call with the record failed.
+func (r *Record) IsSecondTry() bool { return r.mode&2 != 0 }
+
 // Offset returns the source offset. Needs Offset.
 func (r *Record) Offset() uint64 { return r.baseOffset + uint64(r.u32(1, int(r.index))) }
 
@@ -36,15 +45,49 @@ func (r *Record) TimestampMs() int64 {
 	return int64(binary.LittleEndian.Uint64(r.bytes(2)[8*r.index:]))
 }
 
+// TimestampIsAppendTime returns whether the source broker set the timestamp. Needs TimestampType.
+func (r *Record) TimestampIsAppendTime() bool { return r.bytes(17)[r.index] == 1 }
+
+// Origin returns the cluster where the record was produced, or "" if it is not known. Needs Origin.
+func (r *Record) Origin() string {
+	at := int(r.u32(18, int(r.index)))
+	if at >= len(r.origins) {
+		return ""
+	}
+	return r.origins[at]
+}
+
 // Key returns the key, or nil for a null key. Needs Key.
 func (r *Record) Key() []byte { return r.run(3, 4, int(r.index), r.key) }
 
 // Value returns the value, or nil for a tombstone. Needs Value.
 func (r *Record) Value() []byte { return r.run(5, 6, int(r.index), r.value) }
 
-// ValueState returns the state of the value as a document: 0 parsed, 1 null, 2 empty, 3 not JSON, 4
-// not UTF-8, 5 BOM or trailing bytes, 6 a name twice, 7 too deep or too large. Needs ValueState.
-func (r *Record) ValueState() uint8 { return r.bytes(7)[r.index] }
+// ValueState is the state of a value as a document.
+type ValueState uint8
+
+// States of a value.
+const (
+	Parsed ValueState = iota
+	Null
+	Empty
+	NotJSON
+	NotUTF8
+	TrailingBytes
+	NameTwice
+	TooLarge
+	WrongShape
+	NoSchema
+	OtherSchema
+	Sealed
+)
+
+// IsJudged returns whether the fields can be trusted, or there is no value. Any other state means
+// that the value was not judged, one that this SDK does not know too.
+func (s ValueState) IsJudged() bool { return s == Parsed || s == Null }
+
+// ValueState returns the state of the value as a document. Needs ValueState.
+func (r *Record) ValueState() ValueState { return ValueState(r.bytes(7)[r.index]) }
 
 // Fields returns every place where the path at an index of Needs.Fields matches. It panics if there
 // is no path at this index: the places of another record would follow.
@@ -57,7 +100,7 @@ func (r *Record) Fields(field int) []Field {
 	for index := 0; index <= field; index++ {
 		for count := r.u32(8, int(r.index)*r.fieldCount+index); count > 0; count-- {
 			if index == field {
-				found = append(found, Field{occurrence, r.run(9, 10, at, start)})
+				found = append(found, Field{occurrence, r.run(9, 10, at, start), r.pointer(at)})
 			}
 			start += r.length(9, at)
 			at++
@@ -65,6 +108,19 @@ func (r *Record) Fields(field int) []Field {
 		}
 	}
 	return found
+}
+
+// pointer returns the location of an occurrence. The column has all lengths of the batch, then all
+// bytes.
+func (r *Record) pointer(at int) []byte {
+	if r.column[11] == nil {
+		return nil
+	}
+	start := len(r.column[9])
+	for before := 0; before < at; before++ {
+		start += r.length(11, before)
+	}
+	return r.bytes(11)[start : start+r.length(11, at)]
 }
 
 // FieldText returns the text of the first place where the path matches, or false if there is none
@@ -110,6 +166,22 @@ func (r *Record) run(lengths, data, at, start int) []byte {
 		return nil
 	}
 	return r.bytes(data)[start : start+length : start+length]
+}
+
+// judge judges a batch.
+func judge(plugin Plugin, record *Record, count uint32, edits *edits) {
+	if count > 0 {
+		record.fieldCount = len(record.column[8]) / 4 / int(count)
+	}
+	for record.index < count {
+		if action := plugin.OnRecord(record); action != nil {
+			action.write(record.index, edits)
+		}
+		record.next()
+	}
+	if ending, ok := plugin.(BatchEnding); ok {
+		ending.EndBatch()
+	}
 }
 
 // next advances to the next record.

@@ -12,6 +12,8 @@ package strait
 import (
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
+	"slices"
 )
 
 // Effects of a plugin: bits of About.Effects and Needs.Effects.
@@ -38,13 +40,25 @@ type About struct {
 	Effects uint32
 	// FailsClosed: a record that the plugin could not judge must not pass. Set it for a redactor.
 	FailsClosed bool
-	// Counters are the names for Count, RejectCodes the codes for Reject.
-	Counters, RejectCodes []string
+	// RejectCodes are the codes for Reject.
+	RejectCodes []string
+}
+
+// Counter is a counter, for Count.
+type Counter struct {
+	Name string
+	// Rule is the rule that it is of, by the operator's name for it; empty for the whole plugin.
+	Rule string
+	// Expected: Strait reports it if nothing is ever counted (event rule_silent).
+	Expected bool
 }
 
 // Link is the link that the plugin runs on. An unknown region is empty.
 type Link struct {
 	Link, Source, SourceRegion, Target, TargetRegion string
+	// DemandsResidency: the operator demands that whatever cannot be judged stays where it is, so a
+	// plugin of several behaviours takes the strictest one by default.
+	DemandsResidency bool
 }
 
 // ConfigError is a mistake in the configuration: a JSON Pointer into it, and a message.
@@ -57,8 +71,11 @@ func (e *ConfigError) Error() string { return e.Path + ": " + e.Message }
 type Needs struct {
 	Effects                                   uint32
 	Offset, Timestamp, Key, Value, ValueState bool
+	TimestampType, Origin                     bool
 	// Fields are JSONPaths (RFC 9535) with names, indexes, [*] and ..name.
 	Fields []string
+	// FieldPointers requests Field.Pointer.
+	FieldPointers bool
 	// Headers are delivered by name, or all of them.
 	Headers    []string
 	AllHeaders bool
@@ -71,6 +88,26 @@ type Needs struct {
 	// Lookback makes the plugin stateful: one object per partition, warmed up with this much of the
 	// log before it judges.
 	Lookback *Lookback
+}
+
+func (n *Needs) columns() []uint32 {
+	var columns []uint32
+	add := func(wanted bool, numbers ...uint32) {
+		if wanted {
+			columns = append(columns, numbers...)
+		}
+	}
+	add(n.Offset, 1)
+	add(n.Timestamp, 2)
+	add(n.Key, 3, 4)
+	add(n.Value, 5, 6)
+	add(n.ValueState, 7)
+	add(len(n.Fields) > 0, 8, 9, 10)
+	add(n.FieldPointers, 11)
+	add(n.AllHeaders || len(n.Headers) > 0, 12, 13, 14, 15, 16)
+	add(n.TimestampType, 17)
+	add(n.Origin, 18)
+	return columns
 }
 
 // Lookback is how much of a partition's log a stateful plugin must see before it can judge a
@@ -87,6 +124,12 @@ type TopicPlan struct {
 	// Name renames the topic; empty keeps the name.
 	Name  string
 	Needs *Needs
+	// Protects claims what the plugin leaves of parts of the topic's records: a JSON array as
+	// plugin.wit describes it. Each claim must be true of every record that the plugin lets pass.
+	Protects string
+	// LenientShapes has values count as parsed in which the path of a field meets something that it
+	// cannot step into. Without it they have the state WrongShape.
+	LenientShapes bool
 }
 
 // Plugin is the interface of a plugin. There is one object per lane, or one per partition if it is
@@ -104,6 +147,34 @@ type Plugin interface {
 	OnRecord(record *Record) Action
 }
 
+// Counting is a plugin with counters. Counters is called once, after Configure.
+type Counting interface{ Counters() []Counter }
+
+// BatchEnding is a plugin that is told of the end of each batch. Use it to Count sums, because a
+// call of the host costs more than a record.
+type BatchEnding interface{ EndBatch() }
+
+// The plugin of this module, and its codes for Reject.
+var (
+	plugin      Plugin
+	rejectCodes []string
+)
+
+// Export sets the plugin of this module. Call it in an init function.
+func Export(p Plugin) { plugin, rejectCodes = p, p.About().RejectCodes }
+
+// Level is the level of a log message.
+type Level uint32
+
+// Levels.
+const (
+	Trace Level = iota
+	Debug
+	Info
+	Warn
+	Error
+)
+
 // Action is the outcome for a record.
 type Action interface {
 	write(record uint32, edits *edits)
@@ -116,17 +187,18 @@ var Drop Action = drop{}
 
 func (drop) write(record uint32, edits *edits) { edits.op(record, 0, 0, 0) }
 
-type reject struct {
-	code   uint32
-	reason string
-}
+type reject struct{ code, reason string }
 
-// Reject rejects the record: it goes to quarantine on the source. The code is an index into
+// Reject rejects the record: it goes to quarantine on the source. The code is one of
 // About.RejectCodes. The reason is for the operator and must not contain personal data.
-func Reject(code uint32, reason string) Action { return reject{code, reason} }
+func Reject(code, reason string) Action { return reject{code, reason} }
 
 func (r reject) write(record uint32, edits *edits) {
-	edits.op(record, 13, r.code, uint32(len(r.reason)))
+	code := slices.Index(rejectCodes, r.code)
+	if code < 0 {
+		panic(fmt.Sprintf("%q is not one of the plugin's RejectCodes", r.code))
+	}
+	edits.op(record, 13, uint32(code), uint32(len(r.reason)))
 	edits.data = append(edits.data, r.reason...)
 }
 
@@ -220,6 +292,8 @@ type Field struct {
 	Occurrence uint32
 	// JSON text, with numbers and escapes as written.
 	JSON []byte
+	// Pointer is a JSON Pointer; nil without Needs.FieldPointers.
+	Pointer []byte
 }
 
 // Text returns the text of a JSON string, or false for any other type.

@@ -17,9 +17,17 @@ export interface About {
   effects?: number;
   /** Whether a record that the plugin could not judge must not pass. Set it for a redactor. */
   failsClosed?: boolean;
-  /** Names for `count`, and codes for `Reject`. */
-  counters?: string[];
+  /** Codes for `Reject`. */
   rejectCodes?: string[];
+}
+
+/** A counter, for `count`. */
+export interface Counter {
+  name: string;
+  /** The rule that it is of, by the operator's name for it; by default the whole plugin. */
+  rule?: string;
+  /** Whether Strait reports it if nothing is ever counted (event `rule_silent`). */
+  expected?: boolean;
 }
 
 /** The link that the plugin runs on. */
@@ -29,6 +37,25 @@ export interface Link {
   sourceRegion?: string;
   target: string;
   targetRegion?: string;
+  /**
+   * Whether the operator demands residency: whatever cannot be judged must stay where it is, so a
+   * plugin of several behaviours takes the strictest one by default.
+   */
+  demandsResidency: boolean;
+}
+
+/** What a plugin leaves of a part of the records that it lets pass (docs/plugins.md, Claims). */
+export interface Claim {
+  rule: string;
+  at: string;
+  leaves: "nothing" | "null" | "constant" | "part" | "token";
+  except?: string[];
+  keep?: { first?: number; last?: number };
+  key?: string;
+  domain?: string;
+  gives?: "absent" | "null" | "string" | "same" | "json";
+  embedded?: "reject" | "redact";
+  fold?: boolean;
 }
 
 /**
@@ -39,6 +66,8 @@ export interface Needs {
   effects?: number;
   offset?: boolean;
   timestamp?: boolean;
+  timestampType?: boolean;
+  origin?: boolean;
   key?: boolean;
   value?: boolean;
   valueState?: boolean;
@@ -66,6 +95,13 @@ export interface Needs {
 export interface TopicPlan {
   name?: string;
   needs?: Needs;
+  /** Each claim must be true of every record that the plugin lets pass. */
+  protects?: Claim[];
+  /**
+   * Has values count as parsed in which the path of a field meets something that it cannot step
+   * into. Without it they have the state "wrong-shape".
+   */
+  lenientShapes?: boolean;
 }
 
 export interface Header {
@@ -91,10 +127,18 @@ export interface Field {
 export interface Record {
   readonly topic: string;
   readonly partition: number;
+  /** Whether the record is part of a warm-up: what the plugin makes of it is not sent. */
+  readonly isWarmUp: boolean;
+  /** Whether this is a retry, because an earlier call with the record failed. */
+  readonly isSecondTry: boolean;
   /** Exact to 2^53, because the engine converts 64-bit integers to numbers. */
   readonly offset: bigint;
   /** Milliseconds since the Unix epoch, or -1 if there is none. */
   readonly timestampMs: number;
+  /** Whether the source broker set the timestamp. Needs `timestampType`. */
+  readonly timestampIsAppendTime: boolean;
+  /** The cluster where the record was produced; null if it is not known. Needs `origin`. */
+  readonly origin: string | null;
   /** null is a null key. */
   readonly key: Uint8Array | null;
   readonly keyText: string | null;
@@ -102,7 +146,10 @@ export interface Record {
   readonly value: Uint8Array | null;
   readonly valueText: string | null;
   readonly valueState:
-    "parsed" | "null" | "empty" | "not-json" | "not-utf8" | "trailing" | "name-twice" | "too-deep" | "unknown";
+    | "parsed" | "null" | "empty" | "not-json" | "not-utf8" | "trailing" | "name-twice" | "too-deep" | "wrong-shape"
+    | "no-schema" | "other-schema" | "sealed" | "unknown";
+  /** Whether the fields can be trusted, or there is no value. Needs `valueState`. */
+  readonly isJudged: boolean;
   readonly headers: Header[];
   /** Returns the JSON text of the first place where the path at this index matches, or null. */
   fieldJson(field: number): string | null;
@@ -158,8 +205,15 @@ export type Action = void | null | undefined | typeof DROP | Change | Reject;
  * `about`.
  */
 export interface Plugin {
+  /** The counters, in the order of the indexes of `count`. Called once, after the constructor. */
+  counters?(): Counter[];
   openTopic(topic: string, partitions: number): TopicPlan | null | undefined;
   onRecord(record: Record): Action;
+  /**
+   * Ends a batch. Called after its last record. Use it to `count` sums, because a call of the host
+   * costs more than a record.
+   */
+  endBatch?(): void;
 }
 
 /**
@@ -171,7 +225,7 @@ export declare class ConfigError extends Error {
 }
 
 export declare function log(level: "trace" | "debug" | "info" | "warn" | "error", message: string): void;
-/** Adds to the counter at an index of `counters`. */
+/** Adds to the counter at an index of `counters()`. */
 export declare function count(counter: number, delta?: number): void;
 export declare function bytes(data: Bytes): Uint8Array;
 export declare function text(data: Uint8Array | null): string | null;
@@ -179,4 +233,9 @@ export declare function text(data: Uint8Array | null): string | null;
 /** Returns the export of the component: `export const transform = plugin(MyPlugin)`. */
 export declare function plugin<Config>(
   pluginClass: { new (config: Config, link: Link): Plugin; about: About },
-): object;
+): Transform;
+
+/** The export of a component, which the build and the Tester of testing.mjs take. */
+export interface Transform {
+  describe(): object;
+}

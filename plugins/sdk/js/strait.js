@@ -3,9 +3,9 @@
 // A plugin is a class with onRecord, exported by `export const transform = plugin(MyPlugin)`. The
 // host calls it once per batch; this file turns that into one call of onRecord per record and
 // collects the results. Only what `needs` requests is copied into the guest. plugin.wit defines the
-// layout of columns and edits. The types are in strait.d.ts.
+// layout of columns and edits. The types are in strait.d.ts. testing.mjs runs a plugin in Node.js.
 
-import host from "strait:plugin/host@0.1.0";
+import host from "strait:plugin/host@0.2.0";
 import "./globals.js";
 import { decode, decodeLatin, encode, encodeAscii, isAscii, latin } from "./utf8.js";
 
@@ -16,7 +16,12 @@ export const Effect = Object.freeze({
 });
 
 /** States of a value as a document, in the order of their numbers in column 7. */
-const STATES = ["parsed", "null", "empty", "not-json", "not-utf8", "trailing", "name-twice", "too-deep"];
+const STATES = [
+  "parsed", "null", "empty", "not-json", "not-utf8", "trailing", "name-twice", "too-deep", "wrong-shape", "no-schema",
+  "other-schema", "sealed",
+];
+/** Options of a link and of a plan. */
+const [RESIDENCY, PROTECTS, SHAPES] = [2, 1, 2];
 /** The length of a null, 2^32 - 1: the engine's binding treats 32-bit numbers as signed. */
 const NULL = -1;
 
@@ -214,13 +219,18 @@ class Record {
   }
   get topic() { return this.batch.topic; }
   get partition() { return this.batch.partition; }
+  get isWarmUp() { return (this.batch.mode & 1) !== 0; }
+  get isSecondTry() { return (this.batch.mode & 2) !== 0; }
   get offset() { return BigInt(this.batch.baseOffset) + BigInt(this.columns.numbers(1, Uint32Array, "offset")[this.index]); }
   get timestampMs() { return Number(this.columns.numbers(2, BigInt64Array, "timestamp")[this.index]); }
+  get timestampIsAppendTime() { return this.columns.numbers(17, Uint8Array, "timestampType")[this.index] === 1; }
+  get origin() { return this.batch.origins[this.columns.numbers(18, Uint32Array, "origin")[this.index]] ?? null; }
   get key() { return (this.keys ??= this.columns.runs(3, "key")).bytes(this.index); }
   get keyText() { return (this.keys ??= this.columns.runs(3, "key")).text(this.index); }
   get value() { return (this.values ??= this.columns.runs(5, "value")).bytes(this.index); }
   get valueText() { return (this.values ??= this.columns.runs(5, "value")).text(this.index); }
   get valueState() { return STATES[this.columns.numbers(7, Uint8Array, "valueState")[this.index]] ?? "unknown"; }
+  get isJudged() { return ["parsed", "null"].includes(this.valueState); }
   /** Returns the JSON text of the first place where the path at this index matches, or null. */
   fieldJson(field) {
     const counts = this.fieldSums ?? this.openFields();
@@ -281,7 +291,7 @@ class Field {
  */
 export function log(level, message) { host.log(level, String(message).toWellFormed()); }
 
-/** Adds to the counter at an index of `counters`. */
+/** Adds to the counter at an index of `counters()`. */
 export function count(counter, delta = 1) { host.count(counter, Number(delta)); }
 
 // Before `configure`, the plugin is being built and there is no host yet.
@@ -305,31 +315,35 @@ export function plugin(PluginClass) {
         configSchema: JSON.stringify(about.configSchema ?? { type: ["object", "null"] }),
         effects: about.effects ?? 0,
         failsClosed: about.failsClosed ?? false,
-        counters: about.counters ?? [],
         rejectCodes: about.rejectCodes ?? [],
+        options: [],
       };
     },
     configure(config, link) {
       running = true;
       try {
-        const { sourceRegion, targetRegion } = link;
+        const { sourceRegion, targetRegion, options, ...rest } = link;
+        const demandsResidency = options.some(([number, value]) => number === RESIDENCY && value[0] === 1);
         // Missing values are null in the interface and undefined in strait.d.ts.
-        const given = { ...link, sourceRegion: sourceRegion ?? undefined, targetRegion: targetRegion ?? undefined };
-        instance = new PluginClass(JSON.parse(config), given);
+        const regions = { sourceRegion: sourceRegion ?? undefined, targetRegion: targetRegion ?? undefined };
+        instance = new PluginClass(JSON.parse(config), { ...rest, ...regions, demandsResidency });
+        const counters = instance.counters?.() ?? [];
+        const lifted = counters.map(({ name, rule = "", expected = false }) => ({ name, rule, expected }));
+        return { counters: lifted, options: [] };
       } catch (error) {
         const told = error instanceof ConfigError;
         fail([{ path: told ? error.path : "", message: told ? error.message.toWellFormed() : words(error) }]);
       }
     },
-    openTopic(topic, partitions) {
+    openTopic(topic) {
       let plan;
       try {
-        plan = instance.openTopic(topic, partitions) ?? {};
+        plan = instance.openTopic(topic.name, topic.partitions) ?? {};
       } catch (error) {
         fail(words(error));
       }
       const needs = plan.needs ?? null;
-      return { name: plan.name ?? null, needs: needs === null ? null : witNeeds(needs) };
+      return { name: plan.name ?? null, needs: needs === null ? null : witNeeds(needs), options: planOptions(plan) };
     },
     process(batch) {
       try {
@@ -363,6 +377,7 @@ function process(instance, codes, batch) {
       throw new TypeError("onRecord must return nothing, DROP, a Change or a Reject");
     }
   }
+  instance.endBatch?.();
   return answer.finish();
 }
 
@@ -399,6 +414,13 @@ class Answer {
   }
 }
 
+function planOptions(plan) {
+  const options = [];
+  if (plan.protects) options.push([PROTECTS, encode(JSON.stringify(plan.protects))]);
+  if (plan.lenientShapes) options.push([SHAPES, new Uint8Array([1])]);
+  return options;
+}
+
 function witNeeds(needs) {
   const columns = [];
   if (needs.offset) columns.push(1);
@@ -409,6 +431,8 @@ function witNeeds(needs) {
   if (needs.fields?.length) columns.push(8, 9, 10);
   if (needs.fieldPointers) columns.push(11);
   if (needs.headers?.length || needs.allHeaders) columns.push(12, 13, 14, 15, 16);
+  if (needs.timestampType) columns.push(17);
+  if (needs.origin) columns.push(18);
   return {
     columns,
     headerNames: (needs.headers ?? []).map(bytes),

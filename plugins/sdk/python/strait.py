@@ -3,7 +3,7 @@
 A plugin is a class with `on_record`, exported by `Transform = export(MyPlugin)` in plugin.py. The
 host calls it once per batch; this module turns that into one call of `on_record` per record and
 collects the results. Only what `Needs` requests is copied into the guest. plugin.wit defines the
-layout of columns and edits.
+layout of columns and edits. strait_testing.py runs a plugin without Wasm.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import json
 from array import array
 from itertools import accumulate
 
-from componentize_py_types import Err
-from wit_world import exports
-from wit_world.imports import host, types
+try:
+    from componentize_py_types import Err
+    from wit_world import exports
+    from wit_world.imports import host, types
+except ImportError:
+    # Outside of a component, in tests.
+    from strait_testing import Err, exports, host, types
 
 # True for type checkers only. They take it by its name; to import `typing` would cost memory.
 TYPE_CHECKING = False
@@ -23,20 +27,25 @@ if TYPE_CHECKING:
     from enum import Enum
     from typing import Any
 
-    class Link:
-        """The link that the plugin runs on."""
-
+    class _Link:
         link: str
         source: str
         source_region: str | None
         target: str
         target_region: str | None
+        options: list[tuple[int, bytes]]
+
+    class _Topic:
+        name: str
+        partitions: int
 
     class _Batch:
         topic: str
         partition: int
         count: int
         base_offset: int
+        mode: int
+        origins: list[str]
         columns: list[int]
         data: bytes
 
@@ -49,14 +58,44 @@ if TYPE_CHECKING:
         WARN = 3
         ERROR = 4
 else:
-    Link, Level = types.LinkInfo, host.Level
+    Level = host.Level
 
 # Effects of a plugin, for `Plugin.effects` and `Needs(effects=...)`.
 DROP, KEY, VALUE, FIELD, HEADER, TIMESTAMP, TOPIC, PARTITION, EMIT, REJECT = (1 << bit for bit in range(10))
 
 _NULL = 0xFFFFFFFF
-# States of a value as a document, for `Record.value_state`; the numbers are those of column 7.
+# Options of a link and of a plan.
+_RESIDENCY, _PROTECTS, _SHAPES = 2, 1, 2
+# States of a value as a document, for `Record.value_state`; the numbers are those of column 7. Only
+# values of the first two were judged, and those of a number that is not here were not: ask
+# `Record.is_judged`.
 PARSED, IS_NULL, EMPTY, NOT_JSON, NOT_UTF8, TRAILING, NAME_TWICE, TOO_DEEP = range(8)
+WRONG_SHAPE, NO_SCHEMA, OTHER_SCHEMA, SEALED = range(8, 12)
+
+
+class Link:
+    """The link that the plugin runs on."""
+
+    def __init__(self, given: _Link) -> None:
+        self.link = given.link
+        self.source = given.source
+        self.source_region = given.source_region
+        self.target = given.target
+        self.target_region = given.target_region
+        # Whether the operator demands residency: whatever cannot be judged must stay where it is,
+        # so a plugin of several behaviours takes the strictest one by default.
+        self.demands_residency = any(number == _RESIDENCY and bytes(value) == b"\x01" for number, value in given.options)
+
+
+class Counter:
+    """A counter, for `count`. `rule` is the rule that it is of, by the operator's name for it. If
+    one that is `expected` counts nothing for many records, Strait reports that (event
+    `rule_silent`)."""
+
+    def __init__(self, name: str, rule: str = "", expected: bool = False) -> None:
+        self.name = name
+        self.rule = rule
+        self.expected = expected
 
 
 class ConfigError(Exception):
@@ -82,16 +121,19 @@ class Plugin:
     effects: int = 0
     # Whether a record that the plugin could not judge must not pass. Set it for a redactor.
     fails_closed: bool = False
-    # Names for `count`, and codes for `Reject`.
-    counters: Sequence[str] = []
+    # Codes for `Reject`.
     reject_codes: Sequence[str] = []
 
     def __init__(self, config: Any, link: Link) -> None:
-        """`config` is the configuration as Python values, with secrets resolved; `link` has link,
-        source, target and regions."""
+        """`config` is the configuration as Python values, with secrets resolved."""
 
-    def open_topic(self, topic: str, partitions: int) -> Needs | Renamed | None:
-        """Plans the work on a topic: returns `Needs`, `Renamed`, or None to never see it, which
+    def counters(self) -> Sequence[Counter]:
+        """Returns the counters, in the order of the indexes of `count`. Called once, after
+        `__init__`."""
+        return ()
+
+    def open_topic(self, topic: str, partitions: int) -> Needs | TopicPlan | None:
+        """Plans the work on a topic: returns `Needs`, a `TopicPlan`, or None to never see it, which
         costs nothing. Called once per topic. The result must depend only on the configuration and
         the topic. An exception stops the topic's partitions with its text."""
         return None
@@ -100,6 +142,10 @@ class Plugin:
         """Judges one record: returns None to pass it, or `DROP_RECORD`, a `Change` or a `Reject`.
         """
         return None
+
+    def end_batch(self) -> None:
+        """Ends a batch. Called after its last record. Use it to `count` sums, because a call of the
+        host costs more than a record."""
 
 
 class Needs:
@@ -113,7 +159,9 @@ class Needs:
         key: bool = False,
         value: bool = False,
         timestamp: bool = False,
+        timestamp_type: bool = False,
         offset: bool = False,
+        origin: bool = False,
         headers: Iterable[str | bytes] = (),
         all_headers: bool = False,
         fields: Iterable[str] = (),
@@ -143,6 +191,10 @@ class Needs:
             columns += [11]
         if headers or all_headers:
             columns += [12, 13, 14, 15, 16]
+        if timestamp_type:
+            columns += [17]
+        if origin:
+            columns += [18]
         self._wit = types.Needs(
             columns=columns,
             header_names=[_bytes(name) for name in headers],
@@ -155,12 +207,35 @@ class Needs:
         )
 
 
-class Renamed:
-    """Renames the topic (needs the effect TOPIC). The plugin sees its records only with `needs`."""
+class TopicPlan:
+    """The plan of a plugin for one topic. `name` renames the topic (effect TOPIC). The plugin sees
+    its records only with `needs`.
 
-    def __init__(self, name: str, needs: Needs | None = None) -> None:
+    `protects` claims what the plugin leaves of parts of the topic's records, as plugin.wit
+    describes it: a list of dicts. Each claim must be true of every record that the plugin lets
+    pass. With `lenient_shapes`, values count as parsed in which the path of a field meets something
+    that it cannot step into; without it they have the state WRONG_SHAPE."""
+
+    def __init__(
+        self,
+        needs: Needs | None = None,
+        *,
+        name: str | None = None,
+        protects: Sequence[dict[str, Any]] | None = None,
+        lenient_shapes: bool = False,
+    ) -> None:
         self.name = name
         self.needs = needs
+        self.protects = protects
+        self.lenient_shapes = lenient_shapes
+
+    def _options(self) -> list[tuple[int, bytes]]:
+        options = []
+        if self.protects is not None:
+            options.append((_PROTECTS, json.dumps(self.protects, ensure_ascii=False).encode()))
+        if self.lenient_shapes:
+            options.append((_SHAPES, b"\x01"))
+        return options
 
 
 class Reject:
@@ -318,6 +393,16 @@ class Record:
         return self._batch.partition
 
     @property
+    def is_warm_up(self) -> bool:
+        """Whether this record is part of a warm-up: what the plugin makes of it is not sent."""
+        return self._batch.mode & 1 != 0
+
+    @property
+    def is_second_try(self) -> bool:
+        """Whether this is a retry, because an earlier call with the record failed."""
+        return self._batch.mode & 2 != 0
+
+    @property
     def offset(self) -> int:
         """The source offset. Needs `offset`."""
         return self._batch.base_offset + self._columns.numbers(1, "I", "offset")[self._index]
@@ -326,6 +411,17 @@ class Record:
     def timestamp_ms(self) -> int:
         """Milliseconds since the Unix epoch, or -1 if there is none. Needs `timestamp`."""
         return self._columns.numbers(2, "q", "timestamp")[self._index]
+
+    @property
+    def timestamp_is_append_time(self) -> bool:
+        """Whether the source broker set the timestamp. Needs `timestamp_type`."""
+        return self._columns.numbers(17, "B", "timestamp_type")[self._index] == 1
+
+    @property
+    def origin(self) -> str | None:
+        """The cluster where the record was produced; None if it is not known. Needs `origin`."""
+        at, origins = self._columns.numbers(18, "I", "origin")[self._index], self._batch.origins
+        return origins[at] if at < len(origins) else None
 
     @property
     def key(self) -> bytes | None:
@@ -345,6 +441,11 @@ class Record:
     def value_state(self) -> int:
         """State of the value as a document: PARSED, IS_NULL, ... Needs `value_state`."""
         return self._columns.numbers(7, "B", "value_state")[self._index]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the fields can be trusted, or there is no value. Needs `value_state`."""
+        return self.value_state in (PARSED, IS_NULL)
 
     def field_json(self, field: int) -> bytes | None:
         """Returns the JSON text, as bytes, of the first place where the path at this index matches,
@@ -483,7 +584,7 @@ def log(level: Level, message: str) -> None:
 
 
 def count(counter: int, delta: int = 1) -> None:
-    """Adds to the counter at an index of `Plugin.counters`."""
+    """Adds to the counter at an index of `Plugin.counters()`."""
     host.count(counter, delta)
 
 
@@ -503,27 +604,28 @@ def export(plugin_class: type[Plugin]) -> type:
                 config_schema=json.dumps(plugin_class.config_schema),
                 effects=plugin_class.effects,
                 fails_closed=plugin_class.fails_closed,
-                counters=list(plugin_class.counters),
                 reject_codes=list(plugin_class.reject_codes),
+                options=[],
             )
 
-        def configure(self, config: str, link: Link) -> None:
+        def configure(self, config: str, link: _Link) -> Any:
             nonlocal plugin
             try:
-                plugin = plugin_class(json.loads(config), link)
+                plugin = plugin_class(json.loads(config), Link(link))
+                counters = [types.Counter(each.name, each.rule, each.expected) for each in plugin.counters()]
             except ConfigError as error:
                 raise Err([types.ConfigError(error.path, error.message)]) from None
+            return types.Ready(counters, [])
 
-        def open_topic(self, topic: str, partitions: int) -> Any:
+        def open_topic(self, topic: _Topic) -> Any:
             try:
-                plan = plugin.open_topic(topic, partitions)
+                plan = plugin.open_topic(topic.name, topic.partitions)
             except Exception as error:
                 raise Err(f"{type(error).__name__}: {error}") from None
-            name = None
-            if isinstance(plan, Renamed):
-                name, plan = plan.name, plan.needs
-            needs = plan._wit if plan is not None else None
-            return types.TopicPlan(name, needs)
+            if not isinstance(plan, TopicPlan):
+                plan = TopicPlan(plan)
+            needs = plan.needs._wit if plan.needs is not None else None
+            return types.TopicPlan(plan.name, needs, plan._options())
 
         def process(self, batch: _Batch) -> Any:
             try:
@@ -552,10 +654,14 @@ def export(plugin_class: type[Plugin]) -> type:
                             data.append(content)
                 elif type(action) is Reject:
                     reason = action.reason.encode()
-                    ops += (index, 13, codes[action.code], len(reason))
+                    code = codes.get(action.code)
+                    if code is None:
+                        raise ValueError(f"{action.code!r} is not one of the plugin's reject_codes")
+                    ops += (index, 13, code, len(reason))
                     data.append(reason)
                 else:
                     raise TypeError(f"on_record returned {action!r}, not None, DROP_RECORD, a Change or a Reject")
+            plugin.end_batch()
             return types.Edits(ops, b"".join(data))
 
     return Transform

@@ -12,7 +12,7 @@ use crate::error::BenchError;
 
 const RECORDS: usize = 1_000;
 const VALUE_BYTES: usize = 500;
-const LANGUAGES: [&str; 7] = ["rust", "c", "wat", "go", "js", "ts", "python"];
+const LANGUAGES: [&str; 9] = ["rust", "c", "zig", "wat", "assemblyscript", "go", "js", "ts", "python"];
 /// Language, its file, and the same example with the value parsed by the plugin.
 const PARSING: [(&str, &str, &str); 2] = [
     ("js", "plugin.js", include_str!("../plugins/parse.js")),

@@ -1,5 +1,7 @@
 //! The result of a plugin for one record, and its encoding for the host.
 
+use std::borrow::Cow;
+
 use crate::{Record, bindings::strait::plugin::types::Edits};
 
 const NULL: u32 = u32::MAX;
@@ -17,6 +19,13 @@ pub enum Action {
     Reject {
         /// Index into [`crate::About::reject_codes`].
         code: u32,
+        /// Detail for the operator. Must not contain personal data.
+        reason: String,
+    },
+    /// The same, with the code by its name. See [`Action::reject`].
+    RejectAs {
+        /// One of [`crate::About::reject_codes`].
+        code: Cow<'static, str>,
         /// Detail for the operator. Must not contain personal data.
         reason: String,
     },
@@ -182,8 +191,21 @@ impl From<Change> for Action {
 }
 
 impl Action {
-    pub(crate) fn write(self, record: u32, edits: &mut Edits) {
+    /// Rejects the record with one of [`crate::About::reject_codes`]. Another one is a bug of the
+    /// plugin, which panics.
+    #[must_use]
+    pub fn reject(code: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Self {
+        Self::RejectAs { code: code.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn write(self, record: u32, codes: &[String], edits: &mut Edits) {
         match self {
+            Self::RejectAs { code, reason } => {
+                let known = codes.iter().position(|known| *known == code);
+                assert!(known.is_some(), "'{code}' is not one of the plugin's reject codes");
+                let code = known.unwrap_or_default() as u32;
+                Self::Reject { code, reason }.write(record, codes, edits);
+            }
             Self::Pass => {}
             Self::Drop => edits.ops.extend([record, 0, 0, 0]),
             Self::Reject { code, reason } => {

@@ -93,6 +93,15 @@ pub enum ValueState {
     Unknown,
 }
 
+impl ValueState {
+    /// Returns whether the fields can be trusted, or there is no value. A value in any other state
+    /// was not judged.
+    #[must_use]
+    pub fn is_judged(self) -> bool {
+        matches!(self, Self::Parsed | Self::Null)
+    }
+}
+
 /// A record, with the parts that the plugin requested.
 ///
 /// Access to a part that [`crate::Needs`] did not request is a bug in the plugin and panics,

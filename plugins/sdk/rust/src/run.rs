@@ -1,7 +1,7 @@
 //! The implementation of the exported functions. Called only by [`crate::plugin!`].
 
 use crate::{
-    About, Needs, Plugin, TopicPlan,
+    About, Action, Needs, Plugin, TopicPlan,
     bindings::strait::plugin::types as wit,
     record::{Columns, Cursor, Lists},
 };
@@ -66,10 +66,17 @@ pub fn process<P: Plugin>(plugin: Option<&mut P>, batch: &wit::Batch) -> Result<
     let mut edits = wit::Edits { ops: Vec::new(), data: Vec::new() };
     let mut cursor = Cursor::default();
     let mut lists = Lists::default();
+    let mut codes = None;
     for index in 0..batch.count {
         let record = columns.next(&mut cursor, lists);
         // In a warm-up too: the plugins behind this one must see what it leaves.
-        plugin.on_record(&record).write(index, &mut edits);
+        let action = plugin.on_record(&record);
+        // A plugin is described only where it needs that.
+        let codes = match &action {
+            Action::RejectAs { .. } => &**codes.get_or_insert_with(|| P::about().reject_codes),
+            _ => &[],
+        };
+        action.write(index, codes, &mut edits);
         lists = record.into_lists();
     }
     plugin.end_batch();

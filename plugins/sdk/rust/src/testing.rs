@@ -230,7 +230,7 @@ impl<P: Plugin> Tester<P> {
             base_offset,
             mode: self.mode,
             options: Vec::new(),
-            origins: Vec::new(),
+            origins: vec!["aws".into()],
             columns: Vec::new(),
             data: Vec::new(),
         };
@@ -285,6 +285,7 @@ fn fill(column: u32, needs: &Needs, records: &[TestRecord], data: &mut Vec<u8>) 
             15 => headers().for_each(|(_, value)| data.extend(length(value.as_deref()))),
             16 => headers().for_each(|(_, value)| data.extend(value.iter().flatten())),
             17 => data.push(0),
+            18 => data.extend(0_u32.to_le_bytes()),
             _ => return Err(format!("column {column} is not packed by tests")),
         }
     }

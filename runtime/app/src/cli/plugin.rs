@@ -142,6 +142,11 @@ pub enum Lang {
     Python,
     /// C.
     C,
+    /// Zig.
+    Zig,
+    /// AssemblyScript.
+    #[value(name = "assemblyscript")]
+    AssemblyScript,
     /// WebAssembly text.
     Wat,
 }
@@ -157,6 +162,8 @@ impl Lang {
             Self::Ts => "ts",
             Self::Python => "python",
             Self::C => "c",
+            Self::Zig => "zig",
+            Self::AssemblyScript => "assemblyscript",
             Self::Wat => "wat",
         }
     }

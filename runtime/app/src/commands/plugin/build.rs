@@ -23,6 +23,7 @@ const jsSource = readFileSync(bundle, "utf8");
 const { component } = await componentize({ jsSource, witPath, world: "plugin", stubWasi: true, sync: true });
 writeFileSync(out, component);
 "#;
+const ASSEMBLYSCRIPT: [&str; 1] = ["assemblyscript@0.28.20"];
 const WASI_STUB: &str = include_str!("wasip1.wat");
 const GO: &str = "1.27.3";
 /// The first minor version with `//go:wasmexport`.
@@ -52,6 +53,8 @@ pub fn build(project: &Project) -> Result<PathBuf, BuildError> {
         Lang::Python => python(project, &tools, &wasm)?,
         Lang::Js | Lang::Ts => javascript(project, &tools, lang, &wasm)?,
         Lang::C => c(project, &tools, &wasm)?,
+        Lang::Zig => zig(project, &tools, &wasm)?,
+        Lang::AssemblyScript => assemblyscript(project, &tools, &wasm)?,
         Lang::Go => go(project, &tools, &wasm)?,
         Lang::Wat => wat(project, &wasm)?,
     }
@@ -108,15 +111,41 @@ fn javascript(project: &Project, tools: &Tools, lang: Lang, wasm: &Path) -> Resu
     run(Command::new("node").arg(&script).arg(&module).arg(&bundle).arg(&wit).arg(wasm).current_dir(&project.folder))
 }
 
-fn c(project: &Project, tools: &Tools, wasm: &Path) -> Result<(), BuildError> {
-    let bin = tools.pip("ziglang", ZIG, "compiling C; it brings clang, a linker and a C library")?;
+/// Returns a command of Zig's compiler, in the project's folder.
+fn ziglang(project: &Project, tools: &Tools, used_for: &'static str) -> Result<Command, BuildError> {
+    let bin = tools.pip("ziglang", ZIG, used_for)?;
     let mut command = Command::new(bin.join("python3"));
-    command.args(["-m", "ziglang", "cc", "-target", "wasm32-wasi-musl", "-mexec-model=reactor"]);
+    command.args(["-m", "ziglang"]).current_dir(&project.folder);
+    command.env("ZIG_LOCAL_CACHE_DIR", tools.cache("zig")).env("ZIG_GLOBAL_CACHE_DIR", tools.cache("zig"));
+    Ok(command)
+}
+
+fn c(project: &Project, tools: &Tools, wasm: &Path) -> Result<(), BuildError> {
+    let mut command = ziglang(project, tools, "compiling C; it brings clang, a linker and a C library")?;
+    command.args(["cc", "-target", "wasm32-wasi-musl", "-mexec-model=reactor"]);
     command
         .args(["-O3", "-std=c11", "-Wall", "-Wextra", "-Werror", "-s", "-Wl,-z,stack-size=262144", "-I", "sdk", "-o"])
         .arg(wasm);
-    command.env("ZIG_LOCAL_CACHE_DIR", tools.cache("zig")).env("ZIG_GLOBAL_CACHE_DIR", tools.cache("zig"));
-    run(command.args(["plugin.c", "sdk/strait.c"]).current_dir(&project.folder))
+    run(command.args(["plugin.c", "sdk/strait.c"]))
+}
+
+fn zig(project: &Project, tools: &Tools, wasm: &Path) -> Result<(), BuildError> {
+    let mut command = ziglang(project, tools, "compiling Zig")?;
+    // With the checks of indexes and numbers, which turn a mistake into a message.
+    command.args(["build-exe", "-target", "wasm32-freestanding", "-OReleaseSafe", "-fstrip"]);
+    command.args(["-fno-entry", "-rdynamic", "--stack", "262144", "--dep", "plugin", "--dep", "strait"]);
+    command.args(["-Mroot=sdk/root.zig", "--dep", "strait", "-Mplugin=plugin.zig", "-Mstrait=sdk/strait.zig"]);
+    run(command.arg(format!("-femit-bin={}", wasm.display())))
+}
+
+fn assemblyscript(project: &Project, tools: &Tools, wasm: &Path) -> Result<(), BuildError> {
+    let modules = tools.npm("assemblyscript", &ASSEMBLYSCRIPT, "compiling AssemblyScript")?;
+    let mut command = Command::new("node");
+    command.arg(modules.join("assemblyscript/bin/asc.js")).arg("sdk/root.ts").arg("--outFile").arg(wasm);
+    // Garbage is collected between calls, when nothing is on the stack.
+    command.args(["--runtime", "minimal", "--optimizeLevel", "3", "--use", "abort=sdk/host/abort"]);
+    command.args(["--transform", "./sdk/exports.mjs"]);
+    run(command.current_dir(&project.folder))
 }
 
 fn go(project: &Project, tools: &Tools, wasm: &Path) -> Result<(), BuildError> {

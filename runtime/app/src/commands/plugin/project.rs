@@ -184,6 +184,8 @@ pub fn create(parent: &Path, name: &str, lang: Lang) -> Result<PathBuf, ProjectE
         Lang::Ts => "examples/plugins/ts",
         Lang::Python => "examples/plugins/python",
         Lang::C => "examples/plugins/c",
+        Lang::Zig => "examples/plugins/zig",
+        Lang::AssemblyScript => "examples/plugins/assemblyscript",
         Lang::Wat => "examples/plugins/wat",
     };
     let own = |text: &str| text.replace(PLACEHOLDER, name).replace(&snake(PLACEHOLDER), &snake(name));

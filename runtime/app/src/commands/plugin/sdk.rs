@@ -17,6 +17,8 @@ use crate::cli::plugin::Lang;
 
 /// Folder of the SDK in a project.
 pub const FOLDER: &str = "sdk";
+/// The interface that the SDKs are written for.
+const INTERFACE: &str = "wit/v0.2/plugin.wit";
 /// The file that says what was written.
 const RECORD: &str = "strait-sdk.json";
 
@@ -170,6 +172,8 @@ fn files(lang: Lang) -> BTreeMap<String, String> {
         Lang::Js | Lang::Ts => Some("plugins/sdk/js"),
         Lang::Python => Some("plugins/sdk/python"),
         Lang::C => Some("plugins/sdk/c"),
+        Lang::Zig => Some("plugins/sdk/zig"),
+        Lang::AssemblyScript => Some("plugins/sdk/assemblyscript"),
         // Only the interface.
         Lang::Wat => None,
     };
@@ -181,15 +185,7 @@ fn files(lang: Lang) -> BTreeMap<String, String> {
     };
     let own = source.into_iter().flat_map(embedded_under);
     let own = own.map(|(path, content)| (path.to_owned(), text(path, content)));
-    own.chain([("wit/plugin.wit".to_owned(), embedded_file(interface(lang)).to_owned())]).collect()
-}
-
-/// Returns the interface that the SDK of a language is written for.
-fn interface(lang: Lang) -> &'static str {
-    match lang {
-        Lang::Rust => "wit/v0.2/plugin.wit",
-        _ => "wit/v0.1/plugin.wit",
-    }
+    own.chain([("wit/plugin.wit".to_owned(), embedded_file(INTERFACE).to_owned())]).collect()
 }
 
 /// Returns a manifest with the workspace's values in place of references to them.

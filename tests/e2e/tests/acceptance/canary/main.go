@@ -36,7 +36,7 @@ func (p *canary) OnRecord(record *strait.Record) strait.Action {
 	}
 	strait.Log(strait.Error, text)
 	if bytes.Contains(record.Value(), []byte("reject")) {
-		return strait.Reject(0, text)
+		return strait.Reject("refused", text)
 	}
 	return nil
 }
