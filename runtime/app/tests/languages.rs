@@ -101,8 +101,33 @@ fn is_checked(folder: &Path, file: &str, mistake: (&str, &str, &str), checker: i
     fs::write(&path, code).unwrap();
 }
 
-/// Checks with TypeScript, as an editor does with this file of the project.
-fn is_typed(folder: &Path, file: &str, settings: &str) {
+/// Returns a command of the compiler for C and Zig, which a build has installed.
+fn ziglang(folder: &Path, verb: &str) -> Command {
+    let mut command = Command::new(tools().join("ziglang-0.17.1/bin/python3"));
+    let cache = tools().join("cache/zig");
+    command.args(["-m", "ziglang", verb]).current_dir(folder);
+    command.env("ZIG_LOCAL_CACHE_DIR", &cache).env("ZIG_GLOBAL_CACHE_DIR", &cache);
+    command
+}
+
+/// Returns a command of the type checker for Python.
+fn mypy(folder: &Path) -> Command {
+    static MYPY: OnceLock<PathBuf> = OnceLock::new();
+    let program = MYPY.get_or_init(|| {
+        let at = tools().join("mypy-1.18.2");
+        if !at.join("bin/mypy").is_file() {
+            ends(Command::new("python3").args(["-m", "venv"]).arg(&at), true);
+            ends(Command::new(at.join("bin/python3")).args(["-m", "pip", "install", "--quiet", "mypy==1.18.2"]), true);
+        }
+        at.join("bin/mypy")
+    });
+    let mut command = Command::new(program);
+    command.args(["--cache-dir", "/dev/null"]).current_dir(folder);
+    command
+}
+
+/// Returns a command of TypeScript's compiler.
+fn typescript(folder: &Path) -> Command {
     static TYPESCRIPT: OnceLock<PathBuf> = OnceLock::new();
     let compiler = TYPESCRIPT.get_or_init(|| {
         let at = tools().join("typescript-5.9.3");
@@ -115,10 +140,17 @@ fn is_typed(folder: &Path, file: &str, settings: &str) {
         }
         compiler
     });
+    let mut command = Command::new("node");
+    command.arg(compiler).current_dir(folder);
+    command
+}
+
+/// Checks with TypeScript, as an editor does with this file of the project.
+fn is_typed(folder: &Path, file: &str, settings: &str) {
     let mistake = ("record.keyText?.", "record.keyTex?.", "Property 'keyTex' does not exist on type 'Record'");
     is_checked(folder, file, mistake, || {
-        let mut command = Command::new("node");
-        command.arg(compiler).args(["-p", settings]).current_dir(folder);
+        let mut command = typescript(folder);
+        command.args(["-p", settings]);
         command
     });
 }
@@ -165,16 +197,10 @@ fn rust() {
 #[test]
 fn python() {
     let (folder, _) = works("python");
-    let at = tools().join("mypy-1.18.2");
-    if !at.join("bin/mypy").is_file() {
-        ends(Command::new("python3").args(["-m", "venv"]).arg(&at), true);
-        ends(Command::new(at.join("bin/python3")).args(["-m", "pip", "install", "--quiet", "mypy==1.18.2"]), true);
-    }
     let mistake = ("record.fields(EMAIL)", "record.fields(\"email\")", "expected \"int\"");
     is_checked(&folder, "plugin.py", mistake, || {
-        let mut command = Command::new(at.join("bin/mypy"));
-        command.args(["--strict", "--cache-dir", "/dev/null", "plugin.py", "test_plugin.py"]);
-        command.args(["sdk/strait.py", "sdk/strait_testing.py"]).current_dir(&folder);
+        let mut command = mypy(&folder);
+        command.args(["--strict", "plugin.py", "test_plugin.py", "sdk/strait.py", "sdk/strait_testing.py"]);
         command
     });
     let mut unittest = Command::new("python3");
@@ -210,18 +236,22 @@ fn typescript() {
 
 #[test]
 fn c() {
-    let (_, info) = works("c");
+    let (folder, info) = works("c");
     assert_eq!(info["kind"], "core-module");
+    let files = ["-I", "sdk", "plugin_test.c", "plugin.c", "sdk/strait_test.c"];
+    ends(
+        ziglang(&folder, "cc").args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-o", "build/test"]).args(files),
+        true,
+    );
+    ends(&mut Command::new(folder.join("build/test")), true);
 }
 
 #[test]
 fn zig() {
     let (folder, info) = works("zig");
     assert_eq!(info["kind"], "core-module");
-    let mut tests = Command::new(tools().join("ziglang-0.17.1/bin/python3"));
-    tests.args(["-m", "ziglang", "test", "--dep", "strait", "-Mroot=plugin.zig", "-Mstrait=sdk/strait.zig"]);
-    let cache = tools().join("cache/zig");
-    ends(tests.env("ZIG_LOCAL_CACHE_DIR", &cache).env("ZIG_GLOBAL_CACHE_DIR", &cache).current_dir(&folder), true);
+    let modules = ["--dep", "strait", "-Mroot=plugin.zig", "-Mstrait=sdk/strait.zig"];
+    ends(ziglang(&folder, "test").args(modules), true);
 }
 
 #[test]
@@ -275,6 +305,21 @@ fn is_as_expected(expected: &str, got: &str) -> bool {
     place && is_fault && reason.is_some_and(|reason| reason.contains(text))
 }
 
+/// Checks that the types of an SDK have all that the plugin uses.
+fn has_types(lang: &str, folder: &Path) {
+    let settings = folder.join("jsconfig.json");
+    match lang {
+        "python" => drop(ends(mypy(folder).args(["--check-untyped-defs", "plugin.py"]), true)),
+        "js" => {
+            // The plugin itself is not annotated.
+            let strict = fs::read_to_string(&settings).unwrap();
+            fs::write(&settings, strict.replace("\"strict\": true", "\"strict\": false")).unwrap();
+            drop(ends(typescript(folder).args(["-p", "jsconfig.json"]), true));
+        }
+        _ => {}
+    }
+}
+
 #[test]
 fn each_sdk_gives_the_same_outcomes() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/languages/alike");
@@ -285,6 +330,7 @@ fn each_sdk_gives_the_same_outcomes() {
         let folder = created(lang, &format!("alike-{lang}"));
         fs::copy(here.join(file), folder.join(to)).unwrap();
         said(&folder, &["plugin", "build"]);
+        has_types(lang, &folder);
         let got = said(&folder, &["plugin", "run", records]);
         assert_eq!(got.lines().count(), expected.lines().count(), "{lang}: {got}");
         for (expected, got) in

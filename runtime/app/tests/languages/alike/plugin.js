@@ -27,6 +27,7 @@ class Alike {
     return [{ name: "seen", rule: "rule-1", expected: true }, { name: "ended" }];
   }
 
+  /** @returns {import("strait-plugin").TopicPlan} */
   openTopic(topic, partitions) {
     if (this.config.failure) throw new Error("as asked");
     if (topic === "old") return { name: "new" };
