@@ -32,7 +32,7 @@ pub const panic = std.debug.FullPanic(struct {
     }
 }.say);
 
-/// What is valid for one call of the host: its arguments, and the answer.
+/// Memory for one call of the host: its arguments, and the answer.
 var call = std.heap.ArenaAllocator.init(strait.allocator);
 /// Bytes that are kept for the next call.
 const KEPT_BYTES = 2 << 20;

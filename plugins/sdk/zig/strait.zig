@@ -136,8 +136,8 @@ pub const TopicPlan = struct {
     /// Renames the topic (effect `topic`).
     name: ?[]const u8 = null,
     needs: ?Needs = null,
-    /// What the plugin leaves of parts of the topic's records: a JSON array as plugin.wit describes
-    /// it. Each claim must be true of every record that the plugin lets pass.
+    /// Claims what the plugin leaves of parts of the topic's records: a JSON array as plugin.wit
+    /// describes it. Each claim must be true of every record that the plugin lets pass.
     protects: ?[]const u8 = null,
     /// Has values count as parsed in which the path of a field meets something that it cannot step
     /// into. Without it they have the state `wrong_shape`.
