@@ -1,5 +1,5 @@
 //! The books of quarantine: which refused records are open, and what became of the others. This is
-//! their format; nothing writes or reads them yet.
+//! their format.
 //!
 //! Their place is partition [`BOOKS_PARTITION`] of `strait.<link>.operate` on the target, in the
 //! transaction that passes over the record. So they name a record by its place in the

@@ -18,7 +18,7 @@ pub enum LinkTopic {
     Progress,
     /// The offset map. One partition per lane.
     Map,
-    /// For the books, and for what processes tell each other. Nothing is written to it yet.
+    /// For the books, and for what processes tell each other. Nothing writes the latter yet.
     Operate,
 }
 
@@ -189,7 +189,7 @@ impl LinkTopic {
             }
             (_, "max.compaction.lag.ms") => "taking a lane reads records that are replaced for long".to_owned(),
             (Self::Operate, "message.timestamp.type") => "its times are those of the processes".to_owned(),
-            (Self::Operate, "cleanup.policy") => "what it holds expires".to_owned(),
+            (Self::Operate, "cleanup.policy") => "records in quarantine are forgotten, or never are".to_owned(),
             _ => "the times of its records are not those of the commits".to_owned(),
         }
     }

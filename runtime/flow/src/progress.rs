@@ -8,7 +8,7 @@ use strait_core::progress::{self, Border, BorderChange, LaneProgress, LaneRecord
 use strait_core::{Event, OwnerEpoch, PartitionKey};
 
 use crate::partitions::{Accounted, Written};
-use crate::ports::{ControlRecord, ProducerSlot, SourceTopic, Taken};
+use crate::ports::{ControlRecord, ControlTopic, ProducerSlot, SourceTopic, Taken};
 use crate::spec::LaneSpec;
 
 /// How long the target may leave progress unacknowledged before that is reported and no further
@@ -36,7 +36,7 @@ pub(crate) struct Progress {
     owed_protection: Vec<ProgressRecord>,
     border_event: Option<Event>,
     next_sequence: u64,
-    /// Progress and map records that are not sent.
+    /// Records of progress, map and books that are not sent.
     unsent: VecDeque<ControlRecord>,
     /// Number of those that are sent and not acknowledged.
     in_flight: usize,
@@ -198,16 +198,18 @@ impl Progress {
     }
 
     /// Takes out the next records to send: none while others are in flight, then as many as have
-    /// `bytes_max` together, and at least one.
-    pub fn take_portion(&mut self, bytes_max: usize) -> Vec<ControlRecord> {
+    /// `bytes_max` together, and at least one. Entries of the books go by themselves, before the
+    /// progress that passes their records.
+    pub fn take_portion(&mut self, bytes_max: impl FnOnce(ControlTopic) -> usize) -> Vec<ControlRecord> {
         let mut portion = Vec::new();
-        if self.in_flight > 0 {
+        let Some(topic) = self.unsent.front().map(|first| first.topic).filter(|_| self.in_flight == 0) else {
             return portion;
-        }
-        let mut bytes = 0;
+        };
+        let (bytes_max, mut bytes) = (bytes_max(topic), 0);
+        let is_book = |topic: ControlTopic| topic == ControlTopic::Books;
         let mut fits = |record: &mut ControlRecord| {
             bytes += record.bytes();
-            bytes <= bytes_max || bytes == record.bytes()
+            is_book(record.topic) == is_book(topic) && (bytes <= bytes_max || bytes == record.bytes())
         };
         while let Some(record) = self.unsent.pop_front_if(&mut fits) {
             portion.push(record);
@@ -222,7 +224,12 @@ impl Progress {
         self.in_flight = self.in_flight.saturating_sub(count as usize);
     }
 
-    /// Returns whether progress and map records are not acknowledged yet.
+    /// Returns whether records that were sent are not acknowledged yet.
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    /// Returns whether records of progress, map and books are not acknowledged yet.
     pub fn is_outstanding(&self) -> bool {
         self.in_flight > 0 || !self.unsent.is_empty()
     }

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use strait_core::SourceOffset;
+use strait_core::books::KeptAt;
 use strait_core::progress::quarantine_topic;
 use strait_flow::ports::{Class, PortError, Quarantine, QuarantineRecord};
 use strait_flow::{lock, millis};
@@ -15,11 +17,43 @@ use crate::ffi::{Code, FfiError, Handle, Observer, OutHeaderList, OutMessage, Pr
 use crate::lazy_client::fail;
 use crate::topics::{Creation, TopicSettings, count, create, own_replicas, wait_for};
 
+/// Bits of a token that number the records of a call.
+const INDEX_BITS: u32 = 32;
+
+/// The outcome of one call.
 #[derive(Default)]
 struct Outcome {
+    /// Number of the call.
     batch: u64,
+    /// Where each record is, as far as that is known.
+    places: Vec<Option<KeptAt>>,
     acknowledged: usize,
     failed: Option<(Code, String)>,
+}
+
+impl Outcome {
+    /// Takes the report of a record. Returns whether the record is of this call.
+    fn delivered(&mut self, message: &ReportedMessage<'_>) -> bool {
+        let (batch, index) = (message.token() >> INDEX_BITS, message.token() & ((1 << INDEX_BITS) - 1));
+        if self.batch != batch {
+            return false;
+        }
+        let (code, offset) = (message.code(), message.offset());
+        let place = usize::try_from(index).ok().and_then(|index| self.places.get_mut(index));
+        match place {
+            Some(place) if code == Code::OK && offset >= 0 => {
+                *place = Some(KeptAt { partition: message.partition().1, offset: SourceOffset(offset) });
+                self.acknowledged += 1;
+            }
+            // A duplicate of an earlier request: it is written, and nobody knows where.
+            _ if code == Code::OK => {
+                let text = "acknowledged without an offset".to_owned();
+                self.failed.get_or_insert((Code::STATE, text));
+            }
+            _ => drop(self.failed.get_or_insert_with(|| (code, code.text()))),
+        }
+        true
+    }
 }
 
 #[derive(Default)]
@@ -43,18 +77,7 @@ impl Acknowledgements {
 
 impl Observer for Acknowledgements {
     fn delivered(&self, message: &ReportedMessage<'_>) {
-        let ours = self.with(|outcome| {
-            if outcome.batch != message.token() {
-                return false;
-            }
-            if message.code() == Code::OK {
-                outcome.acknowledged += 1;
-            } else {
-                outcome.failed.get_or_insert_with(|| (message.code(), message.code().text()));
-            }
-            true
-        });
-        if ours {
+        if self.with(|outcome| outcome.delivered(message)) {
             self.notify.notify_one();
         }
     }
@@ -115,7 +138,7 @@ impl KafkaQuarantine {
 
     /// Queues all records. None is stored before its acknowledgement.
     fn send(&self, open: &Open, batch: u64, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
-        for record in records {
+        for (index, record) in (0..).zip(records) {
             let source = record.partition;
             let message = OutMessage {
                 topic: open.topic,
@@ -124,7 +147,7 @@ impl KafkaQuarantine {
                 value: record.record.value,
                 // The time of writing, as the record's own timestamp may be why it was refused.
                 timestamp_ms: 0,
-                token: batch,
+                token: (batch << INDEX_BITS) | index,
             };
             open.producer.produce(&message, Some(headers(&self.link, record))).map_err(|error| {
                 let context = format!("{}: {source} offset {}", self.context, record.record.offset);
@@ -213,14 +236,15 @@ impl Quarantine for KafkaQuarantine {
         self.open().await
     }
 
-    async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
+    async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<Vec<KeptAt>, PortError> {
         if records.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.open().await?;
         let acknowledgements = Arc::clone(&self.acknowledgements);
         let batch = acknowledgements.with(|outcome| {
-            *outcome = Outcome { batch: outcome.batch + 1, ..Outcome::default() };
+            let places = vec![None; records.len()];
+            *outcome = Outcome { batch: outcome.batch + 1, places, ..Outcome::default() };
             outcome.batch
         });
         let Some(open) = &self.open else {
@@ -238,7 +262,7 @@ impl Quarantine for KafkaQuarantine {
                     break Err(port_error(self.context.clone(), &FfiError::new(code, text)));
                 }
                 if acknowledged == records.len() {
-                    break Ok(());
+                    break Ok(acknowledgements.with(|outcome| std::mem::take(&mut outcome.places)));
                 }
                 if tokio::time::timeout_at(deadline, notified).await.is_err() {
                     let reason = format!("{acknowledged} of {} records acknowledged in time", records.len());
@@ -253,6 +277,6 @@ impl Quarantine for KafkaQuarantine {
                 blocking(&self.context, move || drop(open)).await?;
             }
         }
-        result
+        Ok(result?.into_iter().flatten().collect())
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use strait_core::books::KeptAt;
 use strait_core::progress::LaneProgress;
 use strait_core::{Event, LaneId, PartitionKey, SourceOffset};
 use strait_flow::ports::{
@@ -83,7 +84,7 @@ impl ProgressStore for SimProcess {
 
 #[async_trait]
 impl Quarantine for SimProcess {
-    async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError> {
+    async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<Vec<KeptAt>, PortError> {
         let id = |r: &QuarantineRecord<'_>| r.record.value.and_then(|v| v.try_into().ok()).map(u64::from_le_bytes);
         let read = |r: &QuarantineRecord<'_>| Some((id(r)?, r.partition.clone(), r.record.offset));
         let kept: Vec<(u64, PartitionKey, SourceOffset)> = records.iter().filter_map(read).collect();
@@ -94,17 +95,21 @@ impl Quarantine for SimProcess {
             world.rng.chance(fault)
         };
         let keep = move |world: &mut World| {
-            if world.bug == Some(Bug::QuarantineLies) {
-                return;
-            }
+            let mut places = Vec::with_capacity(kept.len());
             for (id, key, offset) in kept {
                 world.note(format_args!("quarantine keeps {id}, read as {key} at {offset}"));
                 if !world.may_be_quarantined(id, &key, offset) {
                     world.wrong(format!("record {id} is in quarantine, and nobody refuses it"));
                 }
-                world.quarantine.insert(id);
+                let offset = SourceOffset(world.kept.len() as i64);
+                places.push(KeptAt { partition: 0, offset });
+                if world.bug != Some(Bug::QuarantineLies) {
+                    world.quarantine.insert(id);
+                }
+                world.kept.push(id);
             }
             world.reached(Point::Quarantined, proc);
+            places
         };
         if failed {
             // A quarantine that does not answer holds up the lane for as long as the port allows.

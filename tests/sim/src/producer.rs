@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::TopicId;
+use strait_core::books::{BOOKS_PARTITION, OPERATE_PARTITIONS};
 use strait_flow::DeliveryMode;
 use strait_flow::ports::{
-    ControlRecord, ControlTopic, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target,
-    TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
+    BooksAnswer, ControlRecord, ControlTopic, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken,
+    Target, TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
 };
 
 use crate::world::client::{Client, Message, REQUEST_BYTES_MAX};
+use crate::world::entries::BooksFault;
 use crate::world::source::{Kind, UNIX_START_MS};
 use crate::world::stored::Stored;
-use crate::world::target::{Content, MAP, PROGRESS, State, Txn};
+use crate::world::target::{Content, MAP, OPERATE, PROGRESS, State, Txn};
 use crate::world::{Bug, Sim, World, retry};
 
 /// Time after which a coordinator aborts an open transaction, in milliseconds.
@@ -153,6 +155,22 @@ impl Target for SimTarget {
 
     fn ask_topic_ids(&mut self) {}
 
+    async fn open_books(&mut self) -> Result<BooksAnswer, PortError> {
+        let open = |world: &mut World| {
+            let (topic, _) = world.open_target_topic(OPERATE, OPERATE_PARTITIONS as usize, false);
+            let now = world.now();
+            let log = world.target.log(topic, BOOKS_PARTITION);
+            // Some stuck partitions look well.
+            let stuck = log.is_some_and(|log| log.stuck_until > now) && world.rng.chance(700);
+            let fault = world.faults.books;
+            if stuck || world.books_fault == Some(BooksFault::Missing) || world.rng.chance(fault) {
+                return BooksAnswer::Closed("they are not there".to_owned());
+            }
+            BooksAnswer::Open { batch_bytes_max: world.books_bytes_max }
+        };
+        self.sim.call("opening the books", open).await
+    }
+
     fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError> {
         let mut world = self.sim.lock();
         let Some(client) = self.client else { return Err(retry("begin", "no producer")) };
@@ -203,14 +221,17 @@ impl Target for SimTarget {
         let lanes = world.lanes as usize;
         let (progress, _) = world.open_target_topic(PROGRESS, lanes, true);
         let (map, _) = world.open_target_topic(MAP, lanes, true);
+        let (operate, _) = world.open_target_topic(OPERATE, OPERATE_PARTITIONS as usize, false);
+        let lane = self.lane as i32;
         for (sequence, record) in (first_sequence..).zip(records) {
             let stored = Stored { key: record.key.clone(), value: record.value.clone() };
-            let (topic, content) = match record.topic {
-                ControlTopic::Progress => (progress, Content::Progress(stored)),
-                ControlTopic::Map => (map, Content::Map(stored)),
+            let (topic, partition, content) = match record.topic {
+                ControlTopic::Progress => (progress, lane, Content::Progress(stored)),
+                ControlTopic::Map => (map, lane, Content::Map(stored)),
+                ControlTopic::Books => (operate, BOOKS_PARTITION, Content::Book(stored)),
             };
             let message = Message { token: Token { stream, sequence }, content, refused: None, bytes: 0 };
-            world.send(client, slot, topic, self.lane as i32, message)?;
+            world.send(client, slot, topic, partition, message)?;
         }
         Ok(())
     }

@@ -79,6 +79,11 @@ fn a_quarantine_that_writes_nothing_is_found() {
 }
 
 #[test]
+fn books_that_lose_their_entries_are_found() {
+    is_found(Bug::BooksLie, 100, &["entries in the books"]);
+}
+
+#[test]
 fn progress_beside_the_transaction_is_found() {
     is_found(Bug::ProgressOutside, 100, &["not on the target", "is committed, but progress", "map"]);
 }

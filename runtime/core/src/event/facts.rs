@@ -195,7 +195,10 @@ impl Event {
                 "change the plugins so that they drop or change the record, change the policy that stops it, or move the \
                  partition past it with strait partitions skip"
             }
-            Self::QuarantineFailed { .. } => "grant Write on the quarantine topic, or repair the source",
+            Self::QuarantineFailed { .. } => {
+                "make the topic that the reason names writable: the quarantine topic at the source, or strait.<link>.operate at \
+                 the target"
+            }
             Self::NewTopicsRefused(_) => {
                 "create the topics by hand, raise new_topics_max, or narrow output_topics of the plugin"
             }

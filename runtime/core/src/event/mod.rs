@@ -294,14 +294,15 @@ pub enum Event {
         /// The reason, and what to do.
         reason: String,
     },
-    /// A refused record could not be written to quarantine. Its partition stops.
-    #[error("{partition}: stopped at offset {offset}: cannot write the record to quarantine ({reason}); will retry")]
+    /// A refused record could not be written to quarantine, or entered in the books. Its partition
+    /// stops.
+    #[error("{partition}: stopped at offset {offset}: cannot keep the record in quarantine ({reason}); will retry")]
     QuarantineFailed {
         /// The source partition.
         partition: PartitionKey,
         /// Offset of the first record that could not be written.
         offset: SourceOffset,
-        /// The source's error, and what to do.
+        /// The error of the source or the target, and what to do.
         reason: String,
     },
     /// Plugins send records to more topics that do not exist than may be created for that.

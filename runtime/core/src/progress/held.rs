@@ -98,7 +98,9 @@ impl HeldBorder {
         self.border.is_some()
     }
 
-    fn number(&self) -> u64 {
+    /// Returns its number; 0 if there is none.
+    #[must_use]
+    pub fn number(&self) -> u64 {
         self.border.as_ref().map_or(0, |border| border.number)
     }
 

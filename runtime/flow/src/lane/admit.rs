@@ -23,7 +23,7 @@ const APPEARING: Duration = Duration::from_millis(250);
 enum Stop {
     /// The link's policy says so.
     Policy(String),
-    /// The record could not be written to quarantine.
+    /// The record could not be written to quarantine, or has no place in the books.
     Quarantine(String),
 }
 
@@ -315,12 +315,16 @@ impl Lane<'_> {
             stopped = Some(Stop::Policy(format!("{by} refused it ({code}): {text}")));
         }
         let refused: Vec<&Refusal> = refusals.iter().filter(|refusal| refusal.index < end).collect();
-        if let Err((refusal, error)) = self.write_to_quarantine(stream, &processed, &refused, now).await {
+        let kept = self.keep(stream, &processed, &refused, now).await?;
+        if let Some((refusal, reason)) = kept.failed {
             end = refusal.index;
-            stopped = Some(Stop::Quarantine(error.to_string()));
+            stopped = Some(Stop::Quarantine(reason));
         }
         for refusal in refused.iter().filter(|refusal| refusal.index < end) {
             leave_out(&mut processed, refusal.index);
+        }
+        for (offset, entry) in kept.entries {
+            self.partitions.at_mut(stream).enter(offset, entry);
         }
         let stop_at = processed.batch.get(end).map(|record| record.offset);
         self.partitions.enqueue(stream, Queued::new(processed, topic, end), stop_at);

@@ -34,6 +34,11 @@ impl Border {
         self.held.is_held().then(|| self.held.clone())
     }
 
+    /// Returns its number; 0 if there is none.
+    pub fn number(&self) -> u64 {
+        self.held.number()
+    }
+
     /// Returns whether these plugins may judge records of the topic.
     fn covers(&self, plugins: &Generation, topic: &str) -> bool {
         self.judged == *plugins && self.topics.contains(topic)

@@ -7,8 +7,8 @@ use strait_core::progress::ProgressRecord;
 
 use super::Lane;
 use crate::error::LaneError;
-use crate::partitions::CONTROL_STREAM;
-use crate::ports::{ControlRecord, ProduceError, ProducerSlot};
+use crate::partitions::{BOOKS_STREAM, CONTROL_STREAM};
+use crate::ports::{ControlRecord, ControlTopic, ProduceError, ProducerSlot};
 use crate::spec::DeliveryMode;
 use crate::transaction::Promises;
 
@@ -50,7 +50,7 @@ impl Lane<'_> {
             self.write_progress(now)?;
             self.transactions.progress_written();
         }
-        self.send_control(self.transactions.slot())?;
+        self.send_control(self.transactions.slot(), now)?;
         if !self.progress.is_outstanding() {
             self.transactions.progress_acknowledged();
         }
@@ -61,16 +61,17 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Returns whether the offset maps hold so much memory that they should be written: each record
-    /// that goes to a partition of its own adds to them until then.
+    /// Returns whether the offset maps and the entries of the books hold so much memory that they
+    /// should be written: each record that goes to a partition of its own, and each refused one,
+    /// adds to them until then.
     fn maps_are_large(&self) -> bool {
-        self.partitions.map_memory() > self.spec.limits.window_bytes / 4
+        self.partitions.control_memory() > self.spec.limits.window_bytes / 4
     }
 
     /// In at-least-once mode, progress follows the acknowledgements without a transaction around
     /// it.
     async fn advance_plain(&mut self, draining: bool, now: Duration) -> Result<(), LaneError> {
-        self.send_control(ProducerSlot::A)?;
+        self.send_control(ProducerSlot::A, now)?;
         if self.progress.is_outstanding() {
             return Ok(());
         }
@@ -78,7 +79,7 @@ impl Lane<'_> {
         self.fulfil(promises).await?;
         if self.progress_is_due(draining, now) && (!draining || self.partitions.is_settled()) {
             self.write_progress(now)?;
-            self.send_control(ProducerSlot::A)?;
+            self.send_control(ProducerSlot::A, now)?;
         }
         Ok(())
     }
@@ -106,8 +107,8 @@ impl Lane<'_> {
         self.progress.owes_lane_facts() || self.partitions.is_dirty()
     }
 
-    /// Writes the offset map and progress of every partition that moved. They are sent from then
-    /// on.
+    /// Writes the books, the offset map and progress of every partition that moved. They are sent
+    /// from then on.
     fn write_progress(&mut self, now: Duration) -> Result<(), LaneError> {
         // Every transaction carries progress of some partition: another owner learns from it which
         // id comes next.
@@ -127,35 +128,46 @@ impl Lane<'_> {
         let runs_max = caution.control_bytes_max(&spec.limits) / RUN_BYTES_MAX;
         let mut records: Vec<ProgressRecord> = progress.take_lane_facts();
         let mut maps: Vec<MapRecord> = Vec::new();
+        let mut books: Vec<ControlRecord> = Vec::new();
         for (stream, window) in partitions.iter_mut() {
             window.leave_transaction();
             if !window.is_dirty() {
                 continue;
             }
-            let (written, borders) = window.write(topics, &mut maps, runs_max)?;
+            let (written, borders) = window.write(topics, &mut maps, &mut books, runs_max)?;
             let key = window.key();
             transactions.promise(stream, written.next);
             records.push(ProgressRecord::Partition(key.clone(), progress.position(written, &ids, spec)));
             records.extend(borders.into_iter().map(|border| ProgressRecord::Border(key.clone(), border)));
         }
-        // Without transactions, progress must not be ahead of the map.
+        // Without transactions, progress must not be ahead of the books and the map.
         let records = maps.iter().map(ControlRecord::from).chain(records.iter().map(ControlRecord::from));
-        progress.write(records, now);
+        progress.write(books.into_iter().chain(records), now);
         Ok(())
     }
 
-    /// Sends the next progress and map records, once those before them are acknowledged: their
-    /// topics refuse a batch that is too large.
-    fn send_control(&mut self, slot: ProducerSlot) -> Result<(), LaneError> {
+    /// Sends the next records of books, map and progress, once those before them are acknowledged:
+    /// their topics refuse a batch that is too large.
+    fn send_control(&mut self, slot: ProducerSlot, now: Duration) -> Result<(), LaneError> {
         let sequence = self.progress.next_sequence();
-        let portion = self.progress.take_portion(self.caution.control_bytes_max(&self.spec.limits));
-        if portion.is_empty() {
-            return Ok(());
+        let bytes_max = self.caution.control_bytes_max(&self.spec.limits);
+        let portion = self.progress.take_portion(|topic| match topic {
+            ControlTopic::Books => self.books.bytes_max(bytes_max),
+            ControlTopic::Progress | ControlTopic::Map => bytes_max,
+        });
+        let Some(first) = portion.first() else { return Ok(()) };
+        let (stream, subject) = match first.topic {
+            ControlTopic::Books => (BOOKS_STREAM, "the books"),
+            ControlTopic::Progress | ControlTopic::Map => (CONTROL_STREAM, "progress"),
+        };
+        if stream == BOOKS_STREAM {
+            self.books.sent(now);
         }
-        self.target.produce_control(slot, CONTROL_STREAM, sequence, &portion).map_err(|error| match error {
-            ProduceError::QueueFull => LaneError::Delivery("no room for progress in the client's queue".to_owned()),
+        self.target.produce_control(slot, stream, sequence, &portion).map_err(|error| match error {
+            ProduceError::QueueFull => LaneError::Delivery(format!("no room for {subject} in the client's queue")),
+            ProduceError::Refused(reason) if stream == BOOKS_STREAM => self.entries_refused(&reason),
             ProduceError::Refused(reason) => self.control_refused(&reason),
-            ProduceError::Broken(reason) => LaneError::Delivery(format!("progress: {reason}")),
+            ProduceError::Broken(reason) => LaneError::Delivery(format!("{subject}: {reason}")),
         })
     }
 

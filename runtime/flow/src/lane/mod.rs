@@ -9,6 +9,7 @@
 //! committed. Nothing is ever repaired in place.
 
 mod admit;
+mod books;
 mod border;
 mod commit;
 mod pauses;
@@ -27,6 +28,7 @@ use strait_core::Event;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::books::Books;
 use self::border::Border;
 use self::pauses::Timers;
 use self::place::UnplacedPartitions;
@@ -34,9 +36,9 @@ use self::release::Release;
 pub(crate) use self::take::ABORT_MAX;
 use crate::caution::Caution;
 use crate::error::LaneError;
-use crate::partitions::{CONTROL_STREAM, InFlight, Partitions};
+use crate::partitions::{BOOKS_STREAM, CONTROL_STREAM, InFlight, Partitions};
 use crate::ports::{
-    BorderCopies, Chain, ChainFactory, Clock, DeliveryReport, EventSink, Fetched, LaneConnector, ProgressStore,
+    BorderCopies, Chain, ChainFactory, Class, Clock, DeliveryReport, EventSink, Fetched, LaneConnector, ProgressStore,
     Quarantine, Source, SourceTopic, Target, TargetEvent, Token,
 };
 use crate::progress::Progress;
@@ -94,6 +96,7 @@ pub(crate) struct Lane<'a> {
     in_flight: InFlight,
     progress: Progress,
     border: Border,
+    books: Books,
     timers: Timers,
     release: Release,
     unplaced: UnplacedPartitions,
@@ -185,7 +188,12 @@ impl Lane<'_> {
                 Some(topic) => Err(LaneError::TargetChanged(topic)),
                 None => Ok(()),
             },
-            TargetEvent::Broken(error) => Err(error.into()),
+            TargetEvent::Broken(error) => {
+                if error.class != Class::Fenced {
+                    self.broke_with_entries(&error.reason);
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -193,6 +201,10 @@ impl Lane<'_> {
         match report {
             DeliveryReport::Acknowledged { first, count, .. } if first.stream == CONTROL_STREAM => {
                 self.progress.acknowledged(count);
+                Ok(())
+            }
+            DeliveryReport::Acknowledged { first, count, .. } if first.stream == BOOKS_STREAM => {
+                self.entries_written(count);
                 Ok(())
             }
             DeliveryReport::Acknowledged { first, count, offset } => {
@@ -217,6 +229,9 @@ impl Lane<'_> {
             DeliveryReport::Failed { token, reason } if token.stream == CONTROL_STREAM => {
                 Err(LaneError::Delivery(format!("progress: not delivered: {reason}")))
             }
+            DeliveryReport::Failed { token, reason } if token.stream == BOOKS_STREAM => {
+                Err(self.entries_failed(&reason))
+            }
             DeliveryReport::Failed { token, reason } => {
                 let stream = self.partitions.by_number(token.stream)?;
                 let key = self.partitions.at(stream).key();
@@ -230,6 +245,9 @@ impl Lane<'_> {
     fn on_refused(&mut self, token: Token, named: bool, reason: String) -> Result<LaneError, LaneError> {
         if token.stream == CONTROL_STREAM {
             return Err(self.control_refused(&reason));
+        }
+        if token.stream == BOOKS_STREAM {
+            return Err(self.entries_refused(&reason));
         }
         let window = self.partitions.at(self.partitions.by_number(token.stream)?);
         let key = window.key();

@@ -20,7 +20,7 @@ const LOOK_PER_TOPIC: Duration = Duration::from_millis(10);
 
 /// With more transactional ids than this whose transactions cannot end, a stuck partition is only
 /// retried once they can: each failed retry costs another one or two.
-const UNFENCED_TRIED_MAX: usize = 2;
+pub(super) const UNFENCED_TRIED_MAX: usize = 2;
 
 /// When the periodic work of a lane is due.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Timers {
 
     /// Returns whether the target may be asked about partitions that it does not acknowledge, and
     /// sets when it may be asked again.
-    fn probe(&mut self, now: Duration, interval: Duration) -> bool {
+    pub fn probe(&mut self, now: Duration, interval: Duration) -> bool {
         is_due(&mut self.next_probe, now, interval)
     }
 }
@@ -100,6 +100,7 @@ impl Lane<'_> {
     /// with. It is later than `now` if the target left a question unanswered, which takes long.
     pub(super) async fn tick(&mut self, now: Duration) -> Result<Duration, LaneError> {
         self.find_stuck(now).await?;
+        self.find_stuck_entries(now).await?;
         if self.timers.look(now, self.topics.count()) {
             self.target.ask_topic_ids();
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use strait_core::progress::{HeldBorder, Position};
 use strait_core::{Event, Generation};
 
+use super::books::Books;
 use super::border::Border;
 use super::pauses::Timers;
 use super::place::UnplacedPartitions;
@@ -102,6 +103,7 @@ impl<'a> Lane<'a> {
             transactions: Transactions::new(),
             in_flight: InFlight::default(),
             border: Border::new(HeldBorder::of(&read)),
+            books: Books::default(),
             progress: Progress::new(read, owner, taken, &topics, spec, now),
             timers: Timers::new(now),
             release: Release::default(),

@@ -1,5 +1,5 @@
 //! The parts of a partition's progress besides its offset: the offset maps of the open transaction,
-//! the ends of its copies, and the counts of its records.
+//! the ends of its copies, the counts of its records, and the books of those in quarantine.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use strait_core::progress::{Position, TAILS_MAX, Tail, Tails, Totals};
 use strait_core::{PartitionKey, SourceOffset};
 
 use crate::error::LaneError;
-use crate::ports::TopicHandle;
+use crate::ports::{ControlRecord, TopicHandle};
 use crate::target_topics::TargetTopics;
 
 /// The account of one source partition.
@@ -27,6 +27,10 @@ pub(crate) struct Account {
     last_kept: Option<SourceOffset>,
     /// Records without a copy that progress has not passed, in source order.
     left_out: VecDeque<LeftOut>,
+    /// The entries of the books for those that are in quarantine, in source order.
+    entries: VecDeque<(SourceOffset, ControlRecord)>,
+    /// Memory of `entries`, in bytes.
+    entry_bytes: usize,
 }
 
 /// Records without a copy, with none in between that has one.
@@ -59,9 +63,24 @@ impl Account {
         Self { tails: tails.clone(), origin: *origin, totals: *totals, ..Self::default() }
     }
 
-    /// Returns the memory that the maps of the open transaction hold, in bytes.
+    /// Returns the memory that the maps of the open transaction and the entries of the books hold,
+    /// in bytes.
     pub fn held_bytes(&self) -> usize {
-        self.maps.iter().map(|(_, builder)| builder.held_bytes()).sum()
+        self.maps.iter().map(|(_, builder)| builder.held_bytes()).sum::<usize>() + self.entry_bytes
+    }
+
+    /// Adds the entry of the books for a record in quarantine.
+    pub fn enter(&mut self, offset: SourceOffset, entry: ControlRecord) {
+        self.entry_bytes += entry.bytes();
+        self.entries.push_back((offset, entry));
+    }
+
+    /// Takes out the entries of records before `next`.
+    pub fn take_entries_before(&mut self, next: SourceOffset, books: &mut Vec<ControlRecord>) {
+        while let Some((_, entry)) = self.entries.pop_front_if(|(offset, _)| *offset < next) {
+            self.entry_bytes -= entry.bytes();
+            books.push(entry);
+        }
     }
 
     /// Adds a settled copy of a record. Copies of one record follow each other.

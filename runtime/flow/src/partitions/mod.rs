@@ -30,6 +30,9 @@ use crate::ports::ReadEpoch;
 /// No partition has it.
 pub(crate) const CONTROL_STREAM: u32 = 0xff_ffff;
 
+/// As [`CONTROL_STREAM`], for entries of the books.
+pub(crate) const BOOKS_STREAM: u32 = CONTROL_STREAM - 1;
+
 /// A lane's number of one of its partitions, for one attempt. Only [`Partitions`] makes them, and
 /// it never shrinks: a look-up by stream cannot miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +50,8 @@ impl Stream {
 pub(crate) struct Load {
     /// Bytes that are queued or in flight.
     pub bytes: usize,
-    /// The memory of those, of what the client and the ledgers need for them, and of the offset
-    /// maps, in bytes.
+    /// The memory of those, of what the client and the ledgers need for them, of the offset maps and
+    /// of entries of the books, in bytes.
     pub memory: usize,
     /// Number of partitions that have records queued or in flight.
     pub busy: usize,
@@ -69,10 +72,10 @@ pub(crate) struct Partitions {
 impl Partitions {
     /// Adds a partition. It takes the place of an older incarnation of the same topic.
     pub fn insert(&mut self, window: PartitionWindow) -> Result<Stream, LaneError> {
-        let number = u32::try_from(self.windows.len()).ok().filter(|n| *n < CONTROL_STREAM);
+        let number = u32::try_from(self.windows.len()).ok().filter(|n| *n < BOOKS_STREAM);
         let stream = number
             .map(Stream)
-            .ok_or_else(|| LaneError::Closed(format!("a lane has at most {CONTROL_STREAM} partitions")))?;
+            .ok_or_else(|| LaneError::Closed(format!("a lane has at most {BOOKS_STREAM} partitions")))?;
         let key = window.key();
         self.by_place.insert((Arc::clone(&key.topic), key.partition), stream);
         self.windows.push(window);
@@ -159,7 +162,7 @@ impl Partitions {
         let mut load = Load { bytes: self.queued_bytes, memory: self.queued_bytes, busy: 0 };
         for window in &self.windows {
             load.bytes += window.in_flight_bytes();
-            load.memory += window.in_flight_memory() + window.map_memory();
+            load.memory += window.in_flight_memory() + window.control_memory();
             load.busy += usize::from(window.has_queued() || window.in_flight() > 0);
         }
         load
@@ -181,9 +184,10 @@ impl Partitions {
         self.windows.iter().any(PartitionWindow::is_dirty)
     }
 
-    /// Returns the memory of the offset maps of the open transaction, in bytes.
-    pub fn map_memory(&self) -> usize {
-        self.windows.iter().map(PartitionWindow::map_memory).sum()
+    /// Returns the memory of the offset maps and the entries of the books that are to be written,
+    /// in bytes.
+    pub fn control_memory(&self) -> usize {
+        self.windows.iter().map(PartitionWindow::control_memory).sum()
     }
 
     /// Returns whether progress of some partition is due although nothing moved.

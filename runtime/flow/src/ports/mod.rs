@@ -17,11 +17,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 pub use chain::{BorderCopies, Chain, ChainError, ChainFactory, Next, WarmUp};
 pub use source::{Fetched, LogBounds, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
+use strait_core::books::KeptAt;
 use strait_core::progress::LaneProgress;
 use strait_core::{Event, Generation, LaneId, PartitionKey, RecordRef, TopicId};
 pub use target::{
-    ControlRecord, ControlTopic, DeliveryReport, OutHeaders, Outgoing, ProduceError, ProducerSlot, ReleaseHint, Taken,
-    Target, TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
+    BooksAnswer, ControlRecord, ControlTopic, DeliveryReport, OutHeaders, Outgoing, ProduceError, ProducerSlot,
+    ReleaseHint, Taken, Target, TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
 };
 use tokio::sync::oneshot;
 
@@ -117,12 +118,12 @@ pub trait Quarantine: Send {
         Ok(())
     }
 
-    /// Writes records and returns once every one is acknowledged by all replicas in sync. Nothing
-    /// that passes them may be committed before that.
+    /// Writes records and returns once every one is acknowledged by all replicas in sync, with the
+    /// place of each. Nothing that passes them may be committed before that.
     ///
     /// # Errors
     /// [`PortError`]: none of them counts as written.
-    async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<(), PortError>;
+    async fn write(&mut self, records: &[QuarantineRecord<'_>]) -> Result<Vec<KeptAt>, PortError>;
 }
 
 /// Creates the clients of a lane.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use strait_core::books::{BookEntry, BookKey};
 use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
 use strait_core::{HeaderRef, RecordRef, TargetOffset, TopicId};
@@ -35,7 +36,8 @@ impl ProducerSlot {
 /// `sequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token {
-    /// The lane's number of the source partition, or the one for progress and map records.
+    /// The lane's number of the source partition, or that of progress and map records or of the
+    /// books.
     pub stream: u32,
     /// Ascends within the stream, and never wraps (2^40 records).
     pub sequence: u64,
@@ -186,12 +188,14 @@ pub enum ControlTopic {
     Progress,
     /// The offset map.
     Map,
+    /// The books, which all lanes write to one partition.
+    Books,
 }
 
-/// A record of progress or of the offset map, encoded.
+/// A record of progress, of the offset map or of the books, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlRecord {
-    /// The topic. The partition is the lane's.
+    /// The topic. The partition is the lane's, or the one of the books.
     pub topic: ControlTopic,
     /// Key.
     pub key: Vec<u8>,
@@ -219,6 +223,27 @@ impl From<&MapRecord> for ControlRecord {
         let (key, value) = record.encode();
         Self { topic: ControlTopic::Map, key, value }
     }
+}
+
+impl ControlRecord {
+    /// Encodes an entry of the books.
+    #[must_use]
+    pub fn of_books(key: &BookKey, entry: &BookEntry) -> Self {
+        let (key, value) = entry.encode(key);
+        Self { topic: ControlTopic::Books, key, value }
+    }
+}
+
+/// The answer to [`Target::open_books`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BooksAnswer {
+    /// They can be written.
+    Open {
+        /// Largest batch that they take, in bytes.
+        batch_bytes_max: usize,
+    },
+    /// They cannot be written: why, and what to do.
+    Closed(String),
 }
 
 /// A record to produce.
@@ -361,6 +386,13 @@ pub trait Target: Send {
     /// does not answer.
     fn ask_topic_ids(&mut self);
 
+    /// Opens the books, if they can be written: their partition exists, has a leader and enough
+    /// replicas in sync, and may be written. Creates nothing. May be asked again.
+    ///
+    /// # Errors
+    /// [`PortError`] if the target does not answer.
+    async fn open_books(&mut self) -> Result<BooksAnswer, PortError>;
+
     /// Begins a transaction.
     ///
     /// # Errors
@@ -373,8 +405,8 @@ pub trait Target: Send {
     /// [`ProduceError`]: the record was not taken.
     fn produce(&mut self, slot: ProducerSlot, record: &Outgoing<'_>) -> Result<(), ProduceError>;
 
-    /// Writes progress and map records of the lane in the slot's transaction (or plainly, in
-    /// at-least-once mode). They are acknowledged under `stream` with sequences `first_sequence..`
+    /// Writes progress and map records of the lane, or entries of the books once those are open, in
+    /// the slot's transaction (or plainly, in at-least-once mode). They are acknowledged under `stream` with sequences `first_sequence..`
     /// in this order. Those of one topic may go out in one batch.
     ///
     /// # Errors

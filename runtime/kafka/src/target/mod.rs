@@ -3,6 +3,7 @@
 //! `take` makes the producers and fences earlier owners; `deliveries` carries the delivery reports
 //! to the lane.
 
+mod books;
 mod coordinator;
 mod deliveries;
 mod size;
@@ -15,9 +16,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use strait_core::TopicId;
+use strait_core::books::BOOKS_PARTITION;
+use strait_core::progress::operate_topic;
 use strait_flow::ports::{
-    Class, ControlRecord, ControlTopic, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken, Target,
-    TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
+    BooksAnswer, Class, ControlRecord, ControlTopic, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint,
+    Taken, Target, TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
 };
 use tokio::task::JoinHandle;
 
@@ -268,6 +271,29 @@ impl Target for KafkaTarget {
         }));
     }
 
+    async fn open_books(&mut self) -> Result<BooksAnswer, PortError> {
+        let Some(taken) = &self.taken else { return Err(self.not_taken()) };
+        let clients: Vec<_> = taken.producers.iter().map(|producer| Arc::clone(producer.client())).collect();
+        let Some(client) = clients.first().map(Arc::clone) else { return Err(self.not_taken()) };
+        let (topic, timeout) = (operate_topic(&self.spec.link), self.spec.tuning.request_timeout);
+        let context = format!("{}, topic {topic}", self.spec.context);
+        let name = topic.clone();
+        let answer = ask(context.clone(), client, move |client| {
+            let answer = books::look(client, &name, timeout)?;
+            if let BooksAnswer::Open { .. } = answer {
+                clients.iter().try_for_each(|client| client.metadata(Some(&name), timeout).map(drop))?;
+            }
+            Ok(answer)
+        })
+        .await?;
+        let Some(taken) = &mut self.taken else { return Err(self.not_taken()) };
+        if matches!(answer, BooksAnswer::Open { .. }) && taken.books.is_empty() {
+            let handles: Result<Vec<_>, _> = taken.producers.iter().map(|producer| producer.open(&topic)).collect();
+            taken.books = handles.map_err(|error| producer_error(context, &error))?;
+        }
+        Ok(answer)
+    }
+
     fn begin(&mut self, slot: ProducerSlot) -> Result<(), PortError> {
         let producer = self.producer(slot).ok_or_else(|| self.not_taken())?;
         producer.begin_transaction().map_err(|error| producer_error(format!("{}, begin", self.spec.context), &error))
@@ -305,11 +331,11 @@ impl Target for KafkaTarget {
         records: &[ControlRecord],
     ) -> Result<(), ProduceError> {
         let broken = |reason: &str| ProduceError::Broken(reason.to_owned());
-        let partition = i32::try_from(self.spec.lane).map_err(|_| broken("lane number out of range"))?;
-        let (producer, handles) = self
+        let lane = i32::try_from(self.spec.lane).map_err(|_| broken("lane number out of range"))?;
+        let (producer, handles, books) = self
             .taken
             .as_ref()
-            .and_then(|taken| Some((taken.get(slot)?, taken.link_topics(slot)?)))
+            .and_then(|taken| Some((taken.get(slot)?, taken.link_topics(slot)?, taken.books(slot))))
             .ok_or_else(|| broken("the lane is not taken"))?;
         // All or none: what was queued cannot be withdrawn.
         if producer.outstanding() + records.len() > self.spec.tuning.queue_records {
@@ -317,11 +343,13 @@ impl Target for KafkaTarget {
         }
         for (sequence, record) in (first_sequence..).zip(records) {
             let token = pack(Token { stream, sequence }).ok_or_else(|| broken("token out of range"))?;
+            let (topic, partition) = match record.topic {
+                ControlTopic::Progress => (handles.progress, lane),
+                ControlTopic::Map => (handles.map, lane),
+                ControlTopic::Books => (books.ok_or_else(|| broken("the books are not open"))?, BOOKS_PARTITION),
+            };
             let message = OutMessage {
-                topic: match record.topic {
-                    ControlTopic::Progress => handles.progress,
-                    ControlTopic::Map => handles.map,
-                },
+                topic,
                 partition,
                 key: Some(&record.key),
                 value: Some(&record.value),

@@ -98,6 +98,8 @@ pub(super) struct Producers {
     pub producers: Vec<Arc<Producer>>,
     /// By slot.
     pub link_topics: Vec<LinkHandles>,
+    /// The handles of the books, by slot; empty before they are opened.
+    pub books: Vec<Handle>,
     pub open: Vec<OpenTopic>,
     pub reports: Arc<Reports>,
 }
@@ -111,6 +113,11 @@ impl Producers {
     /// Returns the handles of the link's own topics at the producer of a slot.
     pub fn link_topics(&self, slot: ProducerSlot) -> Option<LinkHandles> {
         self.link_topics.get(index(slot)).copied()
+    }
+
+    /// Returns the handle of the books at the producer of a slot, if they are open.
+    pub fn books(&self, slot: ProducerSlot) -> Option<Handle> {
+        self.books.get(index(slot)).copied()
     }
 
     /// Returns the handle of an open topic at the producer of a slot.
@@ -178,7 +185,8 @@ impl WriterSpec {
             made.push(Arc::clone(&candidate.producer));
             candidates.push(candidate);
         }
-        let mut taken = Producers { producers: Vec::new(), link_topics: Vec::new(), open: Vec::new(), reports };
+        let mut taken =
+            Producers { producers: Vec::new(), link_topics: Vec::new(), books: Vec::new(), open: Vec::new(), reports };
         let (mut ids, mut pending) = (Vec::new(), Vec::new());
         for (candidate, answer) in self.initialise(candidates, given_up)? {
             match answer.result {

@@ -122,8 +122,10 @@ impl LinkTopics {
         match self.ensure_operate(&client) {
             Ok(()) => self.judge(&client, LinkTopic::Operate, &mut found)?,
             Err(error) => {
-                let reason =
-                    format!("Strait cannot create or grow it, and the link goes on without it: {}", error.reason);
+                let reason = format!(
+                    "Strait cannot create or grow it; without it the link goes on, and a refused record stops its partition: {}",
+                    error.reason
+                );
                 found.unfit.push((LinkTopic::Operate.name(&self.link), reason));
             }
         }

@@ -282,7 +282,7 @@ fn known(configs: Result<TopicConfigs, FfiError>) -> Option<TopicConfigs> {
 
 /// Returns whether the principal may write the topic. Clusters without an authorizer, and old ones,
 /// report no permissions.
-fn may_write(described: &TopicDescription) -> bool {
+pub(crate) fn may_write(described: &TopicDescription) -> bool {
     let operations = &described.operations;
     operations.is_empty() || operations.iter().any(|number| Operation::from(*number) == Operation::Write)
 }

@@ -49,6 +49,7 @@ pub(super) async fn finish(mut cluster: Cluster) {
         return;
     }
     world.check_whole_target();
+    world.check_all_entries();
     world.check_whole_source(&stopped);
     for lane in 0..world.lanes {
         let read = world.read_progress(lane, 0);
@@ -72,6 +73,7 @@ async fn calm(cluster: &mut Cluster) {
         world.note(format_args!("peace"));
         world.faults = Faults::default();
         world.hooks.clear();
+        world.books_fault = None;
         // Some operators repair what stopped their partitions, and others do not.
         world.mended |= world.rng.chance(500);
         // The operator agrees at last, so that every lane takes the plugins.

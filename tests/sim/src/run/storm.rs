@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use strait_core::PartitionKey;
+use strait_core::books::BOOKS_PARTITION;
 use strait_flow::DeliveryMode;
 
 use crate::cluster::Cluster;
 use crate::rng::Rng;
+use crate::world::entries::BooksFault;
 use crate::world::plugins::LEVEL_MAX;
-use crate::world::target::{ROUTED, target_name};
+use crate::world::target::{OPERATE, ROUTED, target_name};
 use crate::world::{Faults, Hook, Point, Sim, World};
 
 /// Number of kinds of trouble.
-const TROUBLES: usize = 19;
+const TROUBLES: usize = 20;
 
 /// The weight of each kind of trouble in a run.
 struct Troubles {
@@ -33,6 +35,7 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
             read: often(&mut rng, 10),
             read_broken: often(&mut rng, 5),
             quarantine: if rng.chance(100) { 20 } else { 0 },
+            books: if rng.chance(100) { 50 } else { 0 },
             queue_full: often(&mut rng, 50),
             stale_topics: often(&mut rng, 400),
             no_ids: often(&mut rng, 200),
@@ -172,6 +175,7 @@ async fn trouble(cluster: &mut Cluster, rng: &mut Rng, troubles: &Troubles) {
         6 => stick(&sim, rng, &hit),
         7 => stop_at_a_point(&sim, rng, &hit, true),
         8 => stop_at_a_point(&sim, rng, &hit, false),
+        19 => close_books(&sim, rng, hit.long_ms),
         _ => trouble_at_the_source(&sim, rng, which, hit),
     }
 }
@@ -270,17 +274,30 @@ fn stick(sim: &Sim, rng: &mut Rng, hit: &Hit) {
     let mut world = sim.lock();
     let (until, markers_only) = (world.now() + long_ms, rng.chance(400));
     // Sometimes where routed records go, whichever partition they come from.
-    let name = if rng.chance(200) { ROUTED.to_owned() } else { target_name(&key.topic) };
+    let (name, partition) = match rng.below(10) {
+        0 | 1 => (ROUTED.to_owned(), key.partition),
+        2 => (OPERATE.to_owned(), BOOKS_PARTITION),
+        _ => (target_name(&key.topic), key.partition),
+    };
     if let Some(topic) = world.target.topic(&name)
-        && let Some(log) = world.target.log_mut(topic, key.partition)
+        && let Some(log) = world.target.log_mut(topic, partition)
     {
         if markers_only {
             log.unmarked_until = until;
         } else {
             log.stuck_until = until;
         }
-        world.note(format_args!("{name}-{} is stuck until {until}, only for markers: {markers_only}", key.partition));
+        world.note(format_args!("{name}-{partition} is stuck until {until}, only for markers: {markers_only}"));
     }
+}
+
+/// The target does not take entries of the books for a while.
+fn close_books(sim: &Sim, rng: &mut Rng, long_ms: u64) {
+    let fault = if rng.chance(500) { BooksFault::Missing } else { BooksFault::Untold };
+    let mut world = sim.lock();
+    world.note(format_args!("the books cannot be written for {long_ms} ms: {fault:?}"));
+    world.books_fault = Some(fault);
+    world.after(long_ms, |world| world.books_fault = None);
 }
 
 /// A process dies or freezes exactly at a point of the protocol.

@@ -11,6 +11,7 @@ use strait_flow::{DeliveryMode, OnTimestampZero};
 
 use super::World;
 use super::accounts::Account;
+use super::entries::Entries;
 use super::source::{Kind, Record};
 use super::target::{Content, ROUTED, State, target_name};
 
@@ -41,6 +42,8 @@ pub struct Books {
     pub owed: BTreeSet<PartitionKey>,
     /// The accounts that the positions must agree with.
     pub accounts: BTreeMap<PartitionKey, Account>,
+    /// The link's books.
+    pub entries: Entries,
     /// Number of committed records.
     pub records: u64,
     /// Number of copies written more than once, in at-least-once mode.
@@ -77,6 +80,7 @@ impl World {
         let mut progress = Vec::new();
         let mut facts = Vec::new();
         let mut maps = Vec::new();
+        let mut entered = Vec::new();
         let mut owner = None;
         for (topic, partition, offset) in entries {
             let entry = self.target.log(topic, partition).map(|log| log.entries[offset as usize].clone());
@@ -90,6 +94,7 @@ impl World {
                     owner = u32::try_from(partition).ok().map(|lane| (lane, client));
                 }
                 Some(Content::Map(stored)) => maps.extend(self.map_in(&stored)),
+                Some(Content::Book(stored)) => entered.push(stored),
                 _ => {}
             }
         }
@@ -115,9 +120,12 @@ impl World {
             self.account_for_copy(&key, datum.topic, datum.partition, datum.offset);
             touched.insert(key, record.offset);
         }
+        self.begin_entries(&entered);
+        let moved: BTreeSet<PartitionKey> = progress.iter().map(|(key, _)| key.clone()).collect();
         for (key, position) in progress {
             self.check_progress(&key, position);
         }
+        self.end_entries(|key| moved.contains(key));
         for (key, last) in touched {
             let next = self.books.of.get(&key).and_then(|b| b.position.as_ref()).map(|p| p.next);
             self.check(invariants::covered(&key, last, next));
@@ -151,6 +159,7 @@ impl World {
                     self.check_plain_map(&map, entry.client);
                 }
             }
+            Content::Book(stored) => self.plain_entry(&stored),
             _ => {}
         }
     }
@@ -255,6 +264,7 @@ impl World {
             }
         }
         self.check(result);
+        self.check_entries(key, from, position.next);
         if !plain {
             self.check_account(key, from, &position);
         }

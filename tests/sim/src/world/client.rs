@@ -8,6 +8,7 @@ use strait_core::TargetOffset;
 use strait_flow::ports::{Class, DeliveryReport, PortError, ProduceError, ProducerSlot, TargetEvent, Token};
 use tokio::sync::Notify;
 
+use super::entries::BooksFault;
 use super::target::{Content, Denied};
 use super::{Bug, TIMEOUT_MS, World};
 
@@ -208,6 +209,19 @@ impl World {
         let control = messages.iter().map(|m| m.content.control_bytes()).sum::<usize>();
         if control > self.control_bytes_max && messages.len() > 1 {
             let reason = format!("a batch of {control} bytes");
+            let report = |m: &Message| DeliveryReport::Refused { token: m.token, named: false, reason: reason.clone() };
+            return self.answer(client, at, TargetEvent::Delivered(messages.iter().map(report).collect()));
+        }
+        let entries = messages.iter().map(|m| m.content.entry_bytes()).sum::<usize>();
+        if entries > 0 && self.books_fault.is_some() {
+            // The coordinator takes a partition into the transaction that it does not know to fail.
+            if self.books_fault == Some(BooksFault::Untold) {
+                txn.map(|txn| self.enlist(txn, topic, partition));
+            }
+            return self.answer(client, at, failed(&messages, "unknown topic or partition"));
+        }
+        if entries > self.books_bytes_max {
+            let reason = format!("a batch of {entries} bytes");
             let report = |m: &Message| DeliveryReport::Refused { token: m.token, named: false, reason: reason.clone() };
             return self.answer(client, at, TargetEvent::Delivered(messages.iter().map(report).collect()));
         }

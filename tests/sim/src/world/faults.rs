@@ -19,6 +19,8 @@ pub struct Faults {
     pub read_broken: u64,
     /// Quarantine does not take a record.
     pub quarantine: u64,
+    /// The target says that the books cannot be written.
+    pub books: u64,
     /// The producer's queue is full although it is not.
     pub queue_full: u64,
     /// A list of the source's topics comes from a broker that is behind.
@@ -55,6 +57,8 @@ pub enum Bug {
     WrongOffset,
     /// Quarantine acknowledges records without writing them.
     QuarantineLies,
+    /// Entries of the books are acknowledged and not written.
+    BooksLie,
     /// Progress is written beside the transaction.
     ProgressOutside,
     /// The source leaves a record out.
@@ -86,12 +90,14 @@ pub enum Point {
     CommitDecided,
     /// Records were written to quarantine.
     Quarantined,
+    /// Entries of the books are written.
+    BooksWritten,
 }
 
 impl Point {
-    /// Every point, for the two ids that a lane uses first. The last one needs records that are
+    /// Every point, for the two ids that a lane uses first. The last two need records that are
     /// refused.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Init(0),
         Self::Init(1),
         Self::ProgressRead,
@@ -100,6 +106,7 @@ impl Point {
         Self::CommitArrives,
         Self::CommitDecided,
         Self::Quarantined,
+        Self::BooksWritten,
     ];
 }
 

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod books;
 pub mod client;
+pub mod entries;
 mod fate;
 mod faults;
 pub mod plugins;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 
 use self::books::Books;
 use self::client::Client;
+use self::entries::BooksFault;
 pub use self::faults::{Bug, Faults, Hook, Point};
 use self::plugins::Plugins;
 pub use self::sim::{Frozen, Sim, retry};
@@ -90,6 +92,12 @@ pub struct World {
     pub clients: Vec<Client>,
     /// Records in the quarantine topic.
     pub quarantine: BTreeSet<u64>,
+    /// The same, by offset.
+    pub kept: Vec<u64>,
+    /// Why the target does not take entries of the books.
+    pub books_fault: Option<BooksFault>,
+    /// Largest batch of entries of the books.
+    pub books_bytes_max: usize,
     /// The committed records, progress and maps.
     pub books: Books,
     /// Events of the lanes: time, process, event.
@@ -128,6 +136,9 @@ impl World {
             target: TargetCluster::default(),
             clients: Vec::new(),
             quarantine: BTreeSet::new(),
+            kept: Vec::new(),
+            books_fault: None,
+            books_bytes_max: 4 << 10,
             books: Books::default(),
             events: Vec::new(),
             hooks: Vec::new(),

@@ -28,6 +28,8 @@ pub enum Content {
     Progress(Stored),
     /// A map record.
     Map(Stored),
+    /// An entry of the books.
+    Book(Stored),
     /// The end of a transaction.
     Marker,
 }
@@ -38,8 +40,14 @@ impl Content {
     pub fn control_bytes(&self) -> usize {
         match self {
             Self::Progress(stored) | Self::Map(stored) => stored.bytes(),
-            Self::Data { .. } | Self::Marker => 0,
+            Self::Data { .. } | Self::Book(_) | Self::Marker => 0,
         }
+    }
+
+    /// Returns the size of an entry of the books.
+    #[must_use]
+    pub fn entry_bytes(&self) -> usize {
+        if let Self::Book(stored) = self { stored.bytes() } else { 0 }
     }
 }
 
@@ -144,6 +152,8 @@ const MARKER_RETRY_MS: u64 = 100;
 pub const PROGRESS: &str = "strait.sim.progress";
 /// Name of the map topic.
 pub const MAP: &str = "strait.sim.map";
+/// Name of the topic that has the books.
+pub const OPERATE: &str = "strait.sim.operate";
 /// Name of the topic that several source topics feed.
 pub const ROUTED: &str = "routed";
 
@@ -312,13 +322,20 @@ impl World {
                 None => self.appended_plainly(topic, partition, offset),
             }
         }
-        let control = &*name == PROGRESS || &*name == MAP;
-        self.reached(if control { Point::ProgressWritten } else { Point::Produce }, proc);
+        let point = match &*name {
+            PROGRESS | MAP => Point::ProgressWritten,
+            OPERATE => Point::BooksWritten,
+            _ => Point::Produce,
+        };
+        self.reached(point, proc);
         Ok(first)
     }
 
     fn tampered(&mut self, mut contents: Vec<Content>) -> Vec<Content> {
         let Some(bug) = self.bug else { return contents };
+        if bug == Bug::BooksLie {
+            contents.retain(|content| !matches!(content, Content::Book(_)));
+        }
         if !matches!(contents.first(), Some(Content::Data { .. })) || !self.rng.chance(50) {
             return contents;
         }

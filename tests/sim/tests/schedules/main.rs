@@ -8,6 +8,7 @@
     reason = "a simulation ends where it fails"
 )]
 
+mod books;
 mod control;
 mod discovery;
 mod ids;
@@ -111,7 +112,7 @@ async fn fired(cluster: &Cluster, flag: &Flag) {
 
 /// Rules under which a lane reaches this point.
 fn rules_for(point: Point) -> Rules {
-    let reject = if point == Point::Quarantined { 300 } else { 0 };
+    let reject = if matches!(point, Point::Quarantined | Point::BooksWritten) { 300 } else { 0 };
     Rules { reject, ..Rules::default() }
 }
 

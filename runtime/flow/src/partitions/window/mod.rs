@@ -21,7 +21,7 @@ use crate::partitions::queued::{OutCopy, Queued};
 use crate::partitions::suspects::Suspects;
 use crate::partitions::warming_up::WarmingUp;
 use crate::partitions::written::Written;
-use crate::ports::{ReadEpoch, TargetTopic, TopicHandle};
+use crate::ports::{ControlRecord, ReadEpoch, TargetTopic, TopicHandle};
 use crate::status::Activity;
 use crate::target_topics::TargetTopics;
 
@@ -204,6 +204,12 @@ impl PartitionWindow {
         held
     }
 
+    /// Adds the entry of the books for a record that is left out. It is written with the progress
+    /// that passes the record.
+    pub fn enter(&mut self, offset: SourceOffset, entry: ControlRecord) {
+        self.account.enter(offset, entry);
+    }
+
     pub fn has_queued(&self) -> bool {
         !self.queue.is_empty()
     }
@@ -299,8 +305,9 @@ impl PartitionWindow {
         self.in_flight_bytes() + self.in_flight() * MESSAGE_BYTES + self.ledger.held_bytes()
     }
 
-    /// Returns the memory that the offset maps of the open transaction hold, in bytes.
-    pub fn map_memory(&self) -> usize {
+    /// Returns the memory that the offset maps of the open transaction and the entries of the books
+    /// hold, in bytes.
+    pub fn control_memory(&self) -> usize {
         self.account.held_bytes()
     }
 
@@ -363,11 +370,13 @@ impl PartitionWindow {
     }
 
     /// Takes out what a transaction writes about the partition, its maps into `maps`, each with at
-    /// most `runs_max` runs. Also returns the changes of plugins that were not written before.
+    /// most `runs_max` runs, and its entries of the books into `books`. Also returns the changes of
+    /// plugins that were not written before.
     pub fn write(
         &mut self,
         topics: &TargetTopics,
         maps: &mut Vec<MapRecord>,
+        books: &mut Vec<ControlRecord>,
         runs_max: usize,
     ) -> Result<(Written, Vec<Border>), LaneError> {
         self.check()?;
@@ -375,6 +384,7 @@ impl PartitionWindow {
         invariants::behind_unsettled(&self.key, next, self.oldest_waiting())
             .map_err(|violation| LaneError::Delivery(violation.to_string()))?;
         let accounted = self.account.write(&self.key, topics, (self.written, next), maps, runs_max)?;
+        self.account.take_entries_before(next, books);
         let (generation, borders) = self.lineage.take_generation_before(next);
         self.written = next;
         self.owes_progress = false;

@@ -2,6 +2,8 @@
 //! resume from are read from committed progress. The one exception is a rewind after a truncation,
 //! which holds only while progress is unchanged.
 
+mod keeping;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +11,9 @@ use std::time::Duration;
 use strait_core::progress::Position;
 use strait_core::{Batch, Event, LeaderEpoch, OwnerEpoch, PartitionKey, RecordMark, SourceOffset};
 
+use self::keeping::Keeping;
 use crate::partitions::{Pause, Suspects};
-use crate::ports::{Class, PortError};
+use crate::ports::Class;
 use crate::retry::Retry;
 use crate::spec::Limits;
 use crate::status::Activity;
@@ -127,8 +130,7 @@ pub(crate) struct Caution {
     control_bytes_max: Option<usize>,
     /// Partitions that are stopped, or were and have not passed that place yet.
     stopped: BTreeMap<PartitionKey, Stopped>,
-    /// The retry of a quarantine that does not answer, and the last error.
-    quarantine: Option<(Retry, PortError)>,
+    keeping: Keeping,
     /// [`Chain::version`](crate::ports::Chain::version) when it was last read.
     chain_version: u64,
 }
@@ -233,7 +235,7 @@ impl Caution {
                     return Some(event.clone());
                 }
                 // All its partitions ask at once.
-                Event::QuarantineFailed { .. } => self.quarantine = None,
+                Event::QuarantineFailed { .. } => self.keeping.retry_now(),
                 _ => {}
             }
             if let Some(refused) = self.refused.get_mut(partition) {
@@ -334,6 +336,7 @@ impl Caution {
     pub fn lane_taken(&mut self, all_can_end: bool, now: Duration) {
         if std::mem::take(&mut self.asks_for_ends) && all_can_end {
             self.stuck.values_mut().for_each(|stuck| stuck.retry.at = now);
+            self.keeping.books_can_end(now);
         }
     }
 
@@ -385,7 +388,7 @@ impl Caution {
     }
 }
 
-/// Truncations, quarantine, progress.
+/// Truncations, progress.
 impl Caution {
     /// Makes the next attempt read a truncated partition again.
     pub fn rewind(&mut self, partition: PartitionKey, rewind: Rewind) {
@@ -397,28 +400,6 @@ impl Caution {
     pub fn take_rewind(&mut self, partition: &PartitionKey, position: &Position) -> Option<SourceOffset> {
         let rewind = self.rewinds.remove(partition)?;
         rewind.applies(position).then_some(rewind.resume)
-    }
-
-    /// Records that quarantine does not answer. Each attempt to write holds up the lane, so there
-    /// is one retry for all partitions.
-    pub fn quarantine_is_silent(&mut self, error: &PortError, now: Duration) {
-        let again = self.quarantine.as_ref().map(|(retry, _)| *retry);
-        self.quarantine = Some((Retry::next(again, now, STOPPED_RETRY), error.clone()));
-    }
-
-    /// Records that quarantine answers.
-    pub fn quarantine_answers(&mut self) {
-        self.quarantine = None;
-    }
-
-    /// Returns whether quarantine did not answer last time.
-    pub fn is_quarantine_silent(&self) -> bool {
-        self.quarantine.is_some()
-    }
-
-    /// Returns the last error of a quarantine that does not answer, until its retry is due.
-    pub fn quarantine_error(&self, now: Duration) -> Option<&PortError> {
-        self.quarantine.as_ref().filter(|(retry, _)| !retry.is_due(now)).map(|(_, error)| error)
     }
 
     /// Records that the target has acknowledged a record of this lane in this process.
