@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod link_topics;
 pub mod map;
 pub mod offset;
+pub mod open_records;
 pub mod partitioner;
 pub mod progress;
 pub mod protects;

@@ -46,7 +46,7 @@ pub use spec::{
     DeliveryMode, LaneSpec, Limits, OnCorrupt, OnGap, OnRefused, OnTargetRecreated, OnTimestampZero, Policies,
 };
 pub use status::{
-    Activity, KnownBounds, LaneState, LaneStatus, LinkStatus, PartitionStatus, Reason, Standing, Timings, TopicTotals,
-    Totals, Unreachable,
+    Activity, KnownBounds, LaneState, LaneStatus, LinkStatus, OpenInQuarantine, PartitionStatus, QuarantineFigures,
+    Reason, Standing, Timings, TopicTotals, Totals, Unreachable,
 };
 pub use watch::WatchIntervals;

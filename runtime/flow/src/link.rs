@@ -11,7 +11,7 @@ use crate::lane::LaneDeps;
 use crate::lane_run::LaneSpawner;
 use crate::lane_set::LaneSet;
 use crate::ports::{
-    Class, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic, SourceTopics,
+    BooksReader, Class, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic, SourceTopics,
 };
 use crate::spec::LaneSpec;
 use crate::watch::{WatchIntervals, Watchdog};
@@ -33,6 +33,8 @@ pub struct LinkService {
     pub discovery: Arc<dyn Discovery>,
     /// Reads the committed progress of lanes that this process does not have.
     pub committed_progress: Arc<dyn ProgressStore>,
+    /// Counts the records in quarantine.
+    pub books: Arc<dyn BooksReader>,
     /// Assigns lanes.
     pub membership: Box<dyn Membership>,
     /// Polling intervals.
@@ -48,8 +50,8 @@ impl LinkService {
     /// A [`PortError`] of class `Stop` if this process cannot run the link at all. Transient
     /// failures are retried and reported as events, never returned.
     pub async fn run(self, stop: CancellationToken) -> Result<(), PortError> {
-        let Self { spec, deps, lanes, topics, discovery, committed_progress, membership, watch, abort } = self;
-        let watchdog = Watchdog::new(&spec, &deps, &discovery, committed_progress, watch);
+        let Self { spec, deps, lanes, topics, discovery, committed_progress, books, membership, watch, abort } = self;
+        let watchdog = Watchdog::new(&spec, &deps, &discovery, (committed_progress, books), watch);
         let work = async {
             let found = first_topics(&*discovery, &watchdog, &spec.link, &stop).await?;
             topics.send_replace(Arc::new(found));

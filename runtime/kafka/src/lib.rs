@@ -5,6 +5,7 @@
 //! [`KafkaProgressStore`] reads what was committed, [`KafkaMembership`] hands out lanes,
 //! [`KafkaQuarantine`] stores refused records, and `topics` creates what they need.
 
+mod books_reader;
 mod buffers;
 pub mod capture;
 pub mod config;
@@ -26,6 +27,7 @@ mod source;
 mod target;
 mod topics;
 
+pub use books_reader::KafkaBooksReader;
 pub use buffers::{SocketBuffers, socket_buffers};
 pub use config::{ClusterConfig, SourceTuning, TargetTuning};
 pub use connector::KafkaConnector;

@@ -34,12 +34,12 @@ impl Reached {
 /// watermark and waits for transactions that are open below it.
 #[derive(Clone)]
 pub struct KafkaProgressStore {
-    cluster: ClusterConfig,
-    link: String,
+    pub(crate) cluster: ClusterConfig,
+    pub(crate) link: String,
     /// Asks for the ends of the topic's partitions.
-    client: Arc<LazyClient>,
+    pub(crate) client: Arc<LazyClient>,
     /// How long a request may take, and how long a read may go without a new offset.
-    timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Whether to wait for open transactions.
     waits: bool,
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{SimChains, SimCopies};
-use crate::group::{SimCommitted, SimDiscovery, SimMembership};
+use crate::group::{SimBooks, SimCommitted, SimDiscovery, SimMembership};
 use crate::lanes::SimLanes;
 use crate::ports::SimProcess;
 use crate::world::{Frozen, Sim};
@@ -151,6 +151,7 @@ impl Cluster {
             topics: sender,
             discovery: Arc::new(SimDiscovery(self.sim.clone())) as Arc<dyn Discovery>,
             committed_progress: Arc::new(SimCommitted(self.sim.clone())),
+            books: Arc::new(SimBooks(self.sim.clone())),
             membership: Box::new(SimMembership { sim: self.sim.clone(), proc, events: heard }),
             watch: WatchIntervals::default(),
             abort: CancellationToken::new(),
@@ -329,6 +330,12 @@ impl Cluster {
     #[must_use]
     pub fn status_of(&self, key: &PartitionKey) -> Option<Arc<LinkStatus>> {
         Some(Arc::clone(&self.owner_of(key)?.1.status))
+    }
+
+    /// Returns the status of each process that is not dead.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<Arc<LinkStatus>> {
+        self.alive().into_iter().map(|proc| Arc::clone(&self.members[proc].status)).collect()
     }
 
     /// Returns the process that owns a partition's lane, if it reports the partition as stopped.

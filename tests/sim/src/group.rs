@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use strait_core::progress::LaneProgress;
 use strait_core::{LaneId, PartitionKey};
 use strait_flow::ports::{
-    BoundsAnswer, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopics,
+    BooksReader, BoundsAnswer, Discovery, Membership, MembershipEvent, OpenCount, PortError, ProgressStore,
+    SourceTopics,
 };
 use tokio::sync::mpsc;
 
@@ -83,5 +84,20 @@ impl ProgressStore for SimCommitted {
         let ends =
             move |world: &mut World| (0..lanes).map(|lane| (LaneId(lane), Ok(world.progress_end(lane)))).collect();
         self.0.call("listing offsets of progress", ends).await
+    }
+}
+
+/// Counts the records that are open in the books.
+pub struct SimBooks(pub Sim);
+
+#[async_trait]
+impl BooksReader for SimBooks {
+    async fn open_records(&self) -> Result<OpenCount, PortError> {
+        let count = |world: &mut World| OpenCount {
+            records: world.open_records().len() as u64,
+            oldest_ms: None,
+            age: Duration::ZERO,
+        };
+        self.0.call("reading the books", count).await
     }
 }

@@ -76,6 +76,8 @@ pub struct Link {
     pub not_in_group: Option<NotInGroup>,
     /// The first hundred topics that the configuration names and the source does not describe.
     pub hidden_topics: Vec<HiddenTopic>,
+    /// The records that are open in quarantine.
+    pub quarantine: Quarantine,
     /// Topics that were created because plugins named them for single records.
     pub new_topics: u64,
     /// The active plugins: name, digest and configuration of each, in order.
@@ -163,6 +165,18 @@ pub struct HiddenTopic {
     pub topic: String,
     /// The source's error, and what to do.
     pub reason: String,
+}
+
+/// The records of a link that are open in quarantine, over all its processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Quarantine {
+    /// How many there are. `None` where that is not known.
+    pub open_records: Option<u64>,
+    /// Seconds since the oldest of them was refused; `None` if there is none.
+    pub oldest_s: Option<u64>,
+    /// Why they cannot be counted now; empty if they can, or nobody has looked yet.
+    pub problem: String,
 }
 
 /// Source partitions by state.
@@ -303,6 +317,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
         .collect();
     view.totals = totals(&work.status.totals());
     view.new_topics = work.status.new_topics() as u64;
+    view.quarantine = quarantine(link, &work.status, now_ms);
     view.lag = Lags::of(link, now_ms).all();
     stand_stills(&mut view, link, &work.status);
     let reasons = work.status.reasons();
@@ -381,6 +396,16 @@ fn paused(link: &LinkBoard, key: &PartitionKey, partition: &PartitionStatus, rea
         offset: partition.committed.0,
         event: reason.map(|reason| reason.event.name().to_owned()).unwrap_or_default(),
         reason: reason.map(|reason| link.mask(&reason.event.to_string())).unwrap_or_default(),
+    }
+}
+
+fn quarantine(link: &LinkBoard, status: &LinkStatus, now_ms: i64) -> Quarantine {
+    let found = status.quarantine();
+    let age_s = |since_ms: i64| now_ms.saturating_sub(since_ms).max(0).unsigned_abs() / 1000;
+    Quarantine {
+        open_records: found.open.map(|open| open.records),
+        oldest_s: found.open.and_then(|open| open.oldest_ms).map(age_s),
+        problem: link.mask(&found.problem),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{End, failed, print, print_message};
 use crate::admin::client::Client;
 use crate::admin::lag::Lag;
 use crate::admin::plugins::Plugin;
-use crate::admin::status::{Link, StandingStill, Status};
+use crate::admin::status::{Link, Quarantine, StandingStill, Status};
 use crate::cli::{AdminAt, Output};
 use crate::load::{self, Environment};
 
@@ -124,6 +124,7 @@ fn details(text: &mut String, link: &Link) {
     for hidden in &link.hidden_topics {
         lines.push(format!("topic {} cannot be described: {}", plain(&hidden.topic), plain(&hidden.reason)));
     }
+    lines.extend(quarantine(&link.quarantine));
     let refused = link.totals.records_without_topic;
     if refused > 0 {
         lines.push(format!(
@@ -182,6 +183,20 @@ fn lag(lag: &Lag) -> String {
         None => "-".to_owned(),
         Some(records) if lag.unknown_partitions > 0 => format!("{records} ({} unknown)", lag.unknown_partitions),
         Some(records) => records.to_string(),
+    }
+}
+
+/// Returns the line about quarantine; `None` if nothing is open there.
+fn quarantine(found: &Quarantine) -> Option<String> {
+    let problem = plain(&found.problem);
+    match found.open_records {
+        Some(0) => None,
+        Some(records) => {
+            let oldest = found.oldest_s.map(|seconds| format!(", the oldest for {}", time(seconds)));
+            Some(format!("quarantine: {records} open{}", oldest.unwrap_or_default()))
+        }
+        None if problem.is_empty() => None,
+        None => Some(format!("quarantine: the number of open records is unknown: {problem}")),
     }
 }
 

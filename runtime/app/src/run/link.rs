@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use strait_core::config::{DeliveryMode, Link, Start};
 use strait_core::progress::LinkIdentity;
 use strait_core::{Event, LaneId};
-use strait_flow::ports::{ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
+use strait_flow::ports::{BooksReader, ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
-    KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics, LinkTopics,
-    LinkTopicsError, LinkTopicsFound, TopicMaker,
+    KafkaBooksReader, KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics,
+    LinkTopics, LinkTopicsError, LinkTopicsFound, TopicMaker,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ pub struct Prepared {
     pub deps: LaneDeps,
     /// Reads what any lane has committed, without taking it.
     pub committed_progress: Arc<dyn ProgressStore>,
+    /// Counts the records in quarantine.
+    books: Arc<dyn BooksReader>,
     /// Finds the source topics.
     pub discovery: Arc<dyn Discovery>,
     /// Creates target topics ahead of their records, where the link manages its topics.
@@ -67,6 +69,7 @@ impl Prepared {
             topics: self.topics,
             discovery: self.discovery,
             committed_progress: self.committed_progress,
+            books: self.books,
             membership: Box::new(membership),
             watch: self.watch,
             abort,
@@ -149,6 +152,7 @@ impl Planned {
         let identity = clusters.identity(link, source_reached.id.clone());
         let progress = KafkaProgressStore::new(target, &link.name, REQUEST);
         let committed_progress = Arc::new(progress.clone().committed_by_now());
+        let books = Arc::new(KafkaBooksReader::beside(&committed_progress));
         // During a resize the new lanes hold no progress yet, and would be taken for lanes that
         // never ran.
         let first = committed_progress.read(LaneId(0)).await?;
@@ -208,6 +212,7 @@ impl Planned {
             spec: lane_spec(link, &measured, clusters.process(), identity),
             deps,
             committed_progress,
+            books,
             discovery,
             target_topics,
             topics,

@@ -12,7 +12,7 @@ use crate::retry::Retry;
 /// books are taken for the cause.
 const DOUBTS_MAX: u32 = 2;
 
-/// What earlier attempts have learned of quarantine and of the books.
+/// The findings of earlier attempts about quarantine and the books.
 #[derive(Debug, Default)]
 pub(super) struct Keeping {
     /// The retry of a quarantine that does not answer, and the last error.

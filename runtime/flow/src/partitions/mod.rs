@@ -50,8 +50,8 @@ impl Stream {
 pub(crate) struct Load {
     /// Bytes that are queued or in flight.
     pub bytes: usize,
-    /// The memory of those, of what the client and the ledgers need for them, of the offset maps and
-    /// of entries of the books, in bytes.
+    /// The memory of those, of what the client and the ledgers need for them, of the offset maps
+    /// and of entries of the books, in bytes.
     pub memory: usize,
     /// Number of partitions that have records queued or in flight.
     pub busy: usize,

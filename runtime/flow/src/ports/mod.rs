@@ -5,6 +5,7 @@
 //! `Box<dyn …>`, so its code has no type parameters. A call that may wait is async, and its
 //! implementor bounds the wait.
 
+mod books;
 mod chain;
 mod source;
 mod target;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use books::{BooksReader, OpenCount};
 pub use chain::{BorderCopies, Chain, ChainError, ChainFactory, Next, WarmUp};
 pub use source::{Fetched, LogBounds, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
 use strait_core::books::KeptAt;

@@ -406,8 +406,9 @@ pub trait Target: Send {
     fn produce(&mut self, slot: ProducerSlot, record: &Outgoing<'_>) -> Result<(), ProduceError>;
 
     /// Writes progress and map records of the lane, or entries of the books once those are open, in
-    /// the slot's transaction (or plainly, in at-least-once mode). They are acknowledged under `stream` with sequences `first_sequence..`
-    /// in this order. Those of one topic may go out in one batch.
+    /// the slot's transaction (or plainly, in at-least-once mode). They are acknowledged under
+    /// `stream` with sequences `first_sequence..` in this order. Those of one topic may go out in
+    /// one batch.
     ///
     /// # Errors
     /// [`ProduceError`].

@@ -1,12 +1,15 @@
 //! The figures of a link while it runs. Written once per batch and commit; read by progress bars,
 //! status and metrics.
 
+mod quarantine;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use strait_core::{Event, LaneId, PartitionKey, Side, SourceOffset};
 
+pub use self::quarantine::{OpenInQuarantine, QuarantineFigures};
 use crate::histogram::Histogram;
 use crate::lock::lock;
 use crate::ports::LogBounds;
@@ -199,6 +202,7 @@ struct Inner {
     unreachable: BTreeMap<Side, Unreachable>,
     not_in_group: Option<Unreachable>,
     hidden: BTreeMap<Arc<str>, String>,
+    quarantine: QuarantineFigures,
     /// Topics that plugins named for single records and that did not exist.
     new_topics: BTreeSet<Arc<str>>,
     lanes: BTreeMap<LaneId, LaneStatus>,
@@ -388,6 +392,17 @@ impl LinkStatus {
     #[must_use]
     pub fn not_in_group(&self) -> Option<Unreachable> {
         self.lock().not_in_group.clone()
+    }
+
+    /// Sets the figures of quarantine.
+    pub fn set_quarantine(&self, figures: QuarantineFigures) {
+        self.lock().quarantine = figures;
+    }
+
+    /// Returns the figures of quarantine.
+    #[must_use]
+    pub fn quarantine(&self) -> QuarantineFigures {
+        self.lock().quarantine.clone()
     }
 
     /// Sets the topics that the source does not describe, each with the reason.

@@ -5,6 +5,7 @@
 //! answers, `facts` why. The task here asks the two clusters and applies the rules every few
 //! seconds, whatever the clusters do meanwhile.
 
+mod books;
 mod elsewhere;
 mod facts;
 mod hanging;
@@ -26,7 +27,7 @@ use self::reach::{Change, Reach};
 use self::standing::{LastBounds, StandingRule, Verdict};
 use crate::lane::LaneDeps;
 use crate::lock::lock;
-use crate::ports::{BoundsAnswer, Discovery, PortError, ProgressStore};
+use crate::ports::{BooksReader, BoundsAnswer, Discovery, PortError, ProgressStore};
 use crate::spec::LaneSpec;
 use crate::status::{LaneStatus, Standing};
 
@@ -68,6 +69,7 @@ pub(crate) struct Watchdog {
     discovery: Arc<dyn Discovery>,
     /// Reads the progress of lanes that this process does not have.
     committed: Arc<dyn ProgressStore>,
+    books: Arc<dyn BooksReader>,
     intervals: WatchIntervals,
     seen: Mutex<Seen>,
 }
@@ -92,7 +94,7 @@ impl Watchdog {
         spec: &LaneSpec,
         deps: &LaneDeps,
         discovery: &Arc<dyn Discovery>,
-        committed: Arc<dyn ProgressStore>,
+        (committed, books): (Arc<dyn ProgressStore>, Arc<dyn BooksReader>),
         intervals: WatchIntervals,
     ) -> Self {
         let (now, now_ms) = (deps.clock.now(), deps.clock.unix_ms());
@@ -113,6 +115,7 @@ impl Watchdog {
             deps: deps.clone(),
             discovery: Arc::clone(discovery),
             committed,
+            books,
             intervals,
             seen: Mutex::new(seen),
         }
@@ -138,7 +141,13 @@ impl Watchdog {
                 self.judge();
             }
         };
-        tokio::join!(source, target, rules);
+        let books = async {
+            loop {
+                tokio::time::sleep(self.intervals.bounds).await;
+                self.look_at_books().await;
+            }
+        };
+        tokio::join!(source, target, rules, books);
     }
 
     /// Records that the source answered a question of another part of the link, or why not.

@@ -17,6 +17,7 @@ mod admin;
 mod bad_input;
 mod batches;
 mod bombs;
+mod books;
 mod border;
 mod canary;
 mod chaos;

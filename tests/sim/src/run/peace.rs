@@ -39,6 +39,7 @@ pub(super) async fn finish(mut cluster: Cluster) {
     if let Some(what) = waiting {
         sim.lock().wrong(format!("not everything arrived within {PEACE_SECS_MAX} s of peace: {what}"));
     }
+    check_counts(&cluster).await;
     let mut stopped = sim.lock().source.partitions();
     stopped.retain(|key| cluster.is_stopped(key).is_some());
     cluster.stop_all().await;
@@ -62,6 +63,20 @@ pub(super) async fn finish(mut cluster: Cluster) {
             if known.as_ref() != Some(&position) {
                 world.wrong(format!("{key}: a reader finds progress {}, the books say {known:?}", position.next));
             }
+        }
+    }
+}
+
+/// Checks that every process knows how many records are open in quarantine, once nothing changes.
+async fn check_counts(cluster: &Cluster) {
+    // Longer than the time between two looks.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let mut world = cluster.sim.lock();
+    let open = world.open_records().len() as u64;
+    for status in cluster.statuses() {
+        let told = status.quarantine().open.map(|open| open.records);
+        if told != Some(open) {
+            world.wrong(format!("{open} records are open in quarantine, and a process says {told:?}"));
         }
     }
 }

@@ -81,8 +81,8 @@ impl World {
         }
     }
 
-    /// Returns whether something happened to the source that makes it a matter of luck which records
-    /// of a partition were read.
+    /// Returns whether something happened to the source that makes it a matter of luck which
+    /// records of a partition were read.
     pub(super) fn was_tampered_with(&self, key: &PartitionKey) -> bool {
         let reported = self.events.iter().any(|(_, _, event)| match event {
             Event::Truncated { partition, .. } | Event::RetentionOverrun { partition, .. } => partition == key,

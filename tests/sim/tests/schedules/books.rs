@@ -1,4 +1,4 @@
-//! The books of quarantine: what becomes of a link whose target does not take their entries.
+//! The books of quarantine, on a target that does not take their entries.
 
 use std::collections::BTreeSet;
 

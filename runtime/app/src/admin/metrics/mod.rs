@@ -5,6 +5,7 @@
 //! partitions.
 
 mod plugins;
+mod quarantine;
 
 use std::fmt;
 use std::sync::Arc;
@@ -88,6 +89,7 @@ impl Collector for Scrape {
         lanes(&mut page, &links)?;
         lag(&mut page, &links)?;
         standstill(&mut page, &links)?;
+        quarantine::write(&mut page, &links, board.unix_ms())?;
         events(&mut page, &links)?;
         plugins::write(&mut page, &links)
     }
