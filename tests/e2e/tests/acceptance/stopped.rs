@@ -66,9 +66,10 @@ fn a_partition_stopped_by_a_cluster_reports_the_cause_and_resumes_once_it_is_men
     create(&pair, "narrow", &clean());
     // The link may not create its quarantine topic: the same as no right to write it.
     for name in ["unkept", "narrow"] {
-        for (topic, policy) in [("progress", "compact"), ("map", "delete")] {
+        for (topic, partitions, policy) in [("progress", 1, "compact"), ("map", 1, "delete"), ("operate", 2, "compact")]
+        {
             let topic = format!("strait.{name}.{topic}");
-            pair.at_target().create_topic(&topic, 1, &[("cleanup.policy", policy)]).unwrap();
+            pair.at_target().create_topic(&topic, partitions, &[("cleanup.policy", policy)]).unwrap();
         }
     }
     pair.at_target().create_topic("source.unkept", 2, &[]).unwrap();
