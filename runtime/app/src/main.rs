@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Plugin(command) => commands::plugin::plugin(command),
         Command::Lanes(command) => commands::lanes::lanes(command),
         Command::Partitions(command) => commands::partitions::partitions(command),
+        Command::Quarantine(command) => commands::quarantine::quarantine(command, log, cli.log_format),
         Command::CompilePlugin { cpu_s_max } => match compiler::compile(*cpu_s_max) {
             Ok(()) => End::Ok,
             Err(error) => commands::failed(&error),

@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod plugin;
+pub mod quarantine;
 
 use std::path::PathBuf;
 
@@ -68,6 +69,9 @@ pub enum Command {
     /// Retry a partition, or move its position.
     #[command(subcommand)]
     Partitions(PartitionsCommand),
+    /// List, replay and discard records that were refused.
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
     /// Compile a plugin from standard input. Strait starts itself so; not for anybody else.
     #[command(hide = true)]
     CompilePlugin {

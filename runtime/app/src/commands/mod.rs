@@ -6,6 +6,7 @@ pub mod demo;
 pub mod lanes;
 pub mod partitions;
 pub mod plugin;
+pub mod quarantine;
 pub mod reload;
 pub mod run;
 pub mod status;

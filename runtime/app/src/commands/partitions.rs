@@ -57,7 +57,7 @@ fn skip(args: &SkipPartition) -> End {
 
 /// Returns who runs this process: the name of the user, or the number where no name is set (in a
 /// container).
-fn user() -> String {
+pub fn user() -> String {
     let named =
         ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
     let number = || std::fs::metadata("/proc/self").ok().map(|of_process| format!("user {}", of_process.uid()));

@@ -32,6 +32,11 @@ pub struct Config {
     /// without a valid signature in `x.wasm.sig` is refused. Bundled plugins need no signature.
     #[serde(default)]
     pub trusted_plugin_keys: Vec<String>,
+    /// Region in which this configuration is used, as in `clusters.<name>.region`: 1 to 64
+    /// lower-case letters, digits and `-`. `strait quarantine show --show-records` prints contents
+    /// of records only where it is the source cluster's. If not set, it counts as another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// Memory limit for all instances of all plugins together, in MiB. Each link reserves its
     /// number of lanes times the `memory_mib_max` of each of its plugins; a configuration that
     /// could exceed the limit is refused at startup. Stateful plugins, which have one instance per
@@ -61,7 +66,8 @@ pub struct Cluster {
     /// are discovered from them, so list at least two.
     pub bootstrap_servers: Setting,
     /// Region of the cluster: 1 to 64 lower-case letters, digits and `-`. Passed to plugins, so
-    /// that one plugin can serve several regions; Strait itself does not use it.
+    /// that one plugin can serve several regions, and compared with the `region` of the
+    /// configuration before contents of quarantined records are shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Operator of the cluster. Informational: `strait check` prints it, Strait does not use it.

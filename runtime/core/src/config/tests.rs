@@ -197,6 +197,7 @@ fn texts_take_numbers_as_they_were_written_and_numbers_do_not() {
         cluster().key("kafka").key("sasl.password"),
         cluster().key("bootstrap_servers"),
         cluster().key("region"),
+        Path::default().key("region"),
         link().key("name"),
         link().key("topics").index(0),
         link().key("start"),
@@ -215,13 +216,14 @@ fn texts_take_numbers_as_they_were_written_and_numbers_do_not() {
 
 #[test]
 fn a_region_has_one_way_to_be_written() {
-    for region in ["eu-west-1", "1", "a-b"] {
-        assert_eq!(judge(changed("/clusters/a/region", json!(region))), []);
-    }
-    for region in ["", "EU-West-1", "eu west", "eu_west", "é", &"a".repeat(65)] {
-        let codes: Vec<_> =
-            judge(changed("/clusters/a/region", json!(region))).into_iter().map(|(_, code)| code).collect();
-        assert_eq!(codes, ["bad-name"], "{region}");
+    for at in ["/clusters/a/region", "/region"] {
+        for region in ["eu-west-1", "1", "a-b"] {
+            assert_eq!(judge(changed(at, json!(region))), []);
+        }
+        for region in ["", "EU-West-1", "eu west", "eu_west", "é", &"a".repeat(65)] {
+            let codes: Vec<_> = judge(changed(at, json!(region))).into_iter().map(|(_, code)| code).collect();
+            assert_eq!(codes, ["bad-name"], "{region}");
+        }
     }
 }
 

@@ -93,6 +93,7 @@ pub fn validate(config: &Config, bundled_plugins: &[&str]) -> Vec<Problem> {
             check.value(&at, What::BadSetting { value: key.clone(), reason });
         }
     }
+    check.region(&top.key("region"), config.region.as_deref());
     for (name, cluster) in &config.clusters {
         check.cluster(&top.key("clusters").key(name), name, cluster);
     }
@@ -174,18 +175,20 @@ impl Check<'_> {
         }
     }
 
+    fn region(&mut self, at: &Path, region: Option<&str>) {
+        let Some(region) = region else { return };
+        if self.without_reference(at, region) && !is_region(region) {
+            let what = What::BadName { of: "region", name: region.to_owned(), rule: REGION_RULE };
+            self.push(at, Part::Value, what);
+        }
+    }
+
     fn cluster(&mut self, at: &Path, name: &str, cluster: &Cluster) {
         self.name(at, Part::Key, "cluster", name);
         if let Some(provider) = &cluster.provider {
             self.without_reference(&at.key("provider"), provider);
         }
-        if let Some(region) = &cluster.region {
-            let at = at.key("region");
-            if self.without_reference(&at, region) && !is_region(region) {
-                let what = What::BadName { of: "region", name: region.clone(), rule: REGION_RULE };
-                self.push(&at, Part::Value, what);
-            }
-        }
+        self.region(&at.key("region"), cluster.region.as_deref());
         if !cluster.bootstrap_servers.is_unresolved() {
             self.addresses(&at.key("bootstrap_servers"), cluster.bootstrap_servers.expose());
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use rdkafka_sys::bindings as b;
 
 use super::admin::{Options, ask, wrong_answer};
-use super::{Client, Code, FfiError, c_string, raw, slice, string};
+use super::partitions::{PartitionList, listed};
+use super::{Client, Code, FfiError, Listed, Place, c_string, raw, slice, string};
 
 /// Most topics in one DescribeConfigs request: an answer has some 3 KiB for each.
 pub(crate) const CONFIGS_PER_REQUEST: usize = 100;
@@ -170,6 +171,37 @@ impl Client {
             }
             let mut count = 0;
             first_error(b::rd_kafka_CreatePartitions_result_topics(result, &raw mut count), count)
+        }
+    }
+}
+
+impl Client {
+    /// Deletes the records below the offsets of these places. Each partition has an error of its
+    /// own.
+    ///
+    /// # Errors
+    /// [`FfiError`] for the request as a whole.
+    pub fn delete_records(&self, before: &[Place], timeout: Duration) -> Result<Vec<Listed>, FfiError> {
+        let list = PartitionList::new(before)?;
+        let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETERECORDS, timeout)?;
+        // SAFETY: live options, list and queue; the list is copied by the request, which is ours
+        // until destroyed. The answer's list has the count that comes with it.
+        unsafe {
+            let mut request = b::rd_kafka_DeleteRecords_new(list.raw());
+            let answer = ask(self, timeout, |queue| {
+                b::rd_kafka_DeleteRecords(self.raw(), &raw mut request, 1, options.0, queue);
+            });
+            b::rd_kafka_DeleteRecords_destroy(request);
+            let answer = answer?;
+            let result = b::rd_kafka_event_DeleteRecords_result(answer.0);
+            if result.is_null() {
+                return Err(wrong_answer());
+            }
+            let Some(offsets) = b::rd_kafka_DeleteRecords_result_offsets(result).as_ref() else {
+                return Err(wrong_answer());
+            };
+            let count = usize::try_from(offsets.cnt).unwrap_or(0);
+            Ok(slice(offsets.elems.cast_const(), count).iter().map(|element| listed(element)).collect())
         }
     }
 }

@@ -35,6 +35,7 @@ mod outage;
 mod plugins;
 mod poison;
 mod positions;
+mod quarantine;
 mod refused;
 mod reload;
 mod residency;

@@ -1,13 +1,22 @@
-//! The books of quarantine: which refused records are open, and what became of the others. This is
-//! their format.
+//! The books of quarantine: which refused records are open, and how the others were closed.
 //!
 //! Their place is partition [`BOOKS_PARTITION`] of `strait.<link>.operate` on the target, in the
 //! transaction that passes over the record. So they name a record by its place in the
 //! source, and hold no key of a record, no hash of one and no text.
 
+mod closing;
+mod index;
+mod plan;
+mod shape;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+pub use closing::{COPIED, Closing, DROPPED, StoredEntry};
+pub use index::{BookFilter, BookIndex, Booked, IndexFold, OPEN_MAX, StateFilter, TooManyEntries};
+pub use plan::{FoundTopic, HeldBack, ReplayPlan, replay_plan};
+pub use shape::{RecordShape, shape_of};
 
 use crate::offset::SourceOffset;
 use crate::topic::PartitionKey;

@@ -1,0 +1,299 @@
+//! The index of the books: the last value of each key, in bounded memory.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::{BookEntry, BookKey, BookState, Closing, StoredEntry};
+
+/// Most entries of an index.
+pub const OPEN_MAX: usize = 200_000;
+/// Most entries that are held while the books are read: those that are closed further on in the log
+/// are among them.
+const READ_MAX: usize = 2 * OPEN_MAX;
+
+/// An entry as the books have it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// The entry.
+    pub entry: BookEntry,
+    /// How it was closed.
+    pub closed: Option<Closing>,
+    /// When it was written, by the time of the target's broker; milliseconds since the Unix epoch.
+    pub written_ms: i64,
+}
+
+/// The states that are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StateFilter {
+    /// Those that can be replayed.
+    #[default]
+    Open,
+    /// Another word, known or not.
+    Is(BookState),
+    /// All that is neither replayed nor discarded: it may still be needed.
+    NotClosed,
+    /// All.
+    Any,
+}
+
+impl StateFilter {
+    fn takes(&self, state: &BookState) -> bool {
+        match self {
+            Self::Open => *state == BookState::Open,
+            Self::Is(wanted) => state == wanted,
+            Self::NotClosed => !is_closed(state),
+            Self::Any => true,
+        }
+    }
+}
+
+fn is_closed(state: &BookState) -> bool {
+    matches!(state, BookState::Replayed | BookState::Discarded)
+}
+
+/// The entries that are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookFilter {
+    /// Name of the source topic.
+    pub topic: Option<Arc<str>>,
+    /// Number of the source partition.
+    pub partition: Option<i32>,
+    /// Ranges of source offsets; empty for all.
+    pub offsets: Vec<RangeInclusive<i64>>,
+    /// Code of the reason.
+    pub code: Option<Arc<str>>,
+    /// The state.
+    pub state: StateFilter,
+}
+
+impl BookFilter {
+    fn takes_key(&self, key: &BookKey) -> bool {
+        let partition = &key.partition;
+        self.topic.as_ref().is_none_or(|topic| *topic == partition.topic)
+            && self.partition.is_none_or(|number| number == partition.partition)
+            && (self.offsets.is_empty() || self.offsets.iter().any(|range| range.contains(&key.offset.0)))
+    }
+
+    fn takes(&self, entry: &BookEntry) -> bool {
+        self.state.takes(&entry.state) && self.code.as_ref().is_none_or(|code| *code == entry.code)
+    }
+}
+
+/// More entries than an index holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the books have more than {OPEN_MAX} such entries, which is the most that one command handles: take fewer with --topic, --partition or --code, and close those (replay or discard) before the others"
+)]
+pub struct TooManyEntries;
+
+/// The entries of the books that were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookIndex {
+    /// The entries, by source partition and offset.
+    pub entries: BTreeMap<BookKey, Booked>,
+    /// Values and keys that cannot be decoded. Their records are in no list.
+    pub unreadable: u64,
+    /// By partition of the quarantine topic: the offset after the last place of a closed entry.
+    closed_up_to: BTreeMap<i32, i64>,
+}
+
+impl BookIndex {
+    /// Returns up to where each partition of the quarantine topic can be trimmed: below every entry
+    /// that is not closed, and not beyond the closed ones. What the books do not know may be about
+    /// to be entered. To be asked of an index of [`StateFilter::NotClosed`].
+    #[must_use]
+    pub fn trim_points(&self) -> BTreeMap<i32, i64> {
+        let mut points = self.closed_up_to.clone();
+        for booked in self.entries.values() {
+            let place = booked.entry.place;
+            if let Some(point) = points.get_mut(&place.partition) {
+                *point = (*point).min(place.offset.0);
+            }
+        }
+        points
+    }
+
+    /// Returns when the oldest entry was written.
+    #[must_use]
+    pub fn oldest_ms(&self) -> Option<i64> {
+        self.entries.values().map(|booked| booked.written_ms).min()
+    }
+}
+
+/// The fold of the books, record by record.
+#[derive(Debug)]
+pub struct IndexFold {
+    filter: BookFilter,
+    index: BookIndex,
+}
+
+impl IndexFold {
+    /// Begins an index.
+    #[must_use]
+    pub fn new(filter: BookFilter) -> Self {
+        Self { filter, index: BookIndex::default() }
+    }
+
+    /// Applies one record of the books, in log order: the last one of a key counts.
+    ///
+    /// # Errors
+    /// [`TooManyEntries`].
+    pub fn fold(&mut self, key: &[u8], value: Option<&[u8]>, written_ms: i64) -> Result<(), TooManyEntries> {
+        let Ok(key) = serde_json::from_slice::<BookKey>(key) else {
+            self.index.unreadable += 1;
+            return Ok(());
+        };
+        let stored = match value.map(StoredEntry::decode) {
+            Some(Ok(stored)) => stored,
+            other => {
+                // A state that cannot be read is not open, whatever it was before.
+                self.index.unreadable += u64::from(other.is_some());
+                self.index.entries.remove(&key);
+                return Ok(());
+            }
+        };
+        let StoredEntry { entry, closed } = stored;
+        if is_closed(&entry.state) {
+            let up_to = self.index.closed_up_to.entry(entry.place.partition).or_default();
+            *up_to = (*up_to).max(entry.place.offset.0.saturating_add(1));
+        }
+        if !self.filter.takes_key(&key) || !self.filter.takes(&entry) {
+            self.index.entries.remove(&key);
+            return Ok(());
+        }
+        self.index.entries.insert(key, Booked { entry, closed, written_ms });
+        if self.index.entries.len() > READ_MAX { Err(TooManyEntries) } else { Ok(()) }
+    }
+
+    /// Returns the index.
+    ///
+    /// # Errors
+    /// [`TooManyEntries`].
+    pub fn finish(self) -> Result<BookIndex, TooManyEntries> {
+        if self.index.entries.len() > OPEN_MAX { Err(TooManyEntries) } else { Ok(self.index) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::books::KeptAt;
+    use crate::offset::SourceOffset;
+    use crate::topic::{PartitionKey, TopicId};
+
+    fn key(partition: i32, offset: i64) -> BookKey {
+        let partition = PartitionKey { topic: "orders".into(), topic_id: TopicId([1; 16]), partition };
+        BookKey { partition, offset: SourceOffset(offset) }
+    }
+
+    fn stored(state: &str, place: i64) -> StoredEntry {
+        let state = BookState::from(Arc::<str>::from(state));
+        let closed = is_closed(&state).then(|| Closing {
+            by: "ann".into(),
+            at: 7,
+            generation: None,
+            outcome: None,
+            reason: Some("old".into()),
+        });
+        let entry = BookEntry {
+            state,
+            place: KeptAt { partition: 0, offset: SourceOffset(place) },
+            code: "value-not-json".into(),
+            rule: None,
+            plugin: "redact".into(),
+            generation: "redact@1+2".into(),
+            border: 3,
+        };
+        StoredEntry { entry, closed }
+    }
+
+    fn fold(filter: BookFilter, writes: &[(i64, Option<&str>)]) -> BookIndex {
+        let mut fold = IndexFold::new(filter);
+        for (at, (offset, state)) in (0..).zip(writes) {
+            let (key, value) = stored(state.unwrap_or("open"), 100 + offset).encode(&key(0, *offset));
+            fold.fold(&key, state.map(|_| &*value), at).unwrap();
+        }
+        fold.finish().unwrap()
+    }
+
+    #[test]
+    fn a_closed_entry_reads_back_and_is_pinned() {
+        let stored = stored("discarded", 5);
+        let (_, value) = stored.encode(&key(0, 70));
+        assert_eq!(
+            std::str::from_utf8(&value).unwrap(),
+            r#"{"state":"discarded","place":{"partition":0,"offset":5},"code":"value-not-json","plugin":"redact","generation":"redact@1+2","border":3,"closed":{"by":"ann","at":7,"reason":"old"}}"#
+        );
+        assert_eq!(StoredEntry::decode(&value).unwrap(), stored);
+        // Whoever knows only what is open reads the same entry.
+        let (k, v) = stored.encode(&key(0, 70));
+        assert_eq!(BookEntry::decode(&k, &v).unwrap(), (key(0, 70), stored.entry));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_and_is_not_open() {
+        let mut fold = IndexFold::new(BookFilter::default());
+        let (key, value) = stored("open", 1).encode(&key(0, 1));
+        fold.fold(&key, Some(&value), 0).unwrap();
+        fold.fold(&key, Some(b"{\"state\":5}"), 1).unwrap();
+        fold.fold(b"no key", Some(&value), 2).unwrap();
+        let index = fold.finish().unwrap();
+        assert_eq!((index.entries.len(), index.unreadable), (0, 2));
+    }
+
+    #[test]
+    fn unknown_states_are_kept_and_hold_the_place() {
+        let writes = [(1, Some("replayed")), (2, Some("parked")), (3, Some("discarded")), (4, Some("open"))];
+        let parked = BookFilter { state: StateFilter::Is(BookState::Other("parked".into())), ..BookFilter::default() };
+        let index = fold(parked, &writes);
+        assert_eq!(index.entries.values().map(|booked| booked.entry.state.word()).collect::<Vec<_>>(), ["parked"]);
+        assert_eq!(fold(BookFilter::default(), &writes).entries.len(), 1);
+        let rest = fold(BookFilter { state: StateFilter::NotClosed, ..BookFilter::default() }, &writes);
+        assert_eq!(rest.trim_points(), [(0, 102)].into(), "below the one that is parked");
+        let closed = fold(BookFilter { state: StateFilter::NotClosed, ..BookFilter::default() }, &writes[..1]);
+        assert_eq!(closed.trim_points(), [(0, 102)].into(), "after the closed one, and no further");
+        assert_eq!(fold(BookFilter::default(), &writes[3..]).trim_points(), BTreeMap::new());
+    }
+
+    #[test]
+    fn an_index_is_bounded() {
+        let mut fold = IndexFold::new(BookFilter::default());
+        let value = stored("open", 1).encode(&key(0, 1)).1;
+        let mut add = |offset: i64| {
+            let text = serde_json::to_vec(&key(0, offset)).unwrap();
+            fold.fold(&text, Some(&value), 0)
+        };
+        for offset in 0..i64::try_from(READ_MAX).unwrap() {
+            add(offset).unwrap();
+        }
+        assert_eq!(add(-1), Err(TooManyEntries));
+        assert_eq!(fold.finish(), Err(TooManyEntries));
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_value_of_a_key_wins(
+            writes in prop::collection::vec((0i64..6, prop::option::of(0usize..4)), 0..40),
+            from in 0i64..6,
+        ) {
+            let words = ["open", "replayed", "discarded", "parked"];
+            let writes: Vec<(i64, Option<&str>)> =
+                writes.into_iter().map(|(offset, state)| (offset, state.map(|state| words[state]))).collect();
+            let last = |offset: i64| writes.iter().rev().find(|(at, _)| *at == offset).and_then(|(_, state)| *state);
+            for (filter, takes) in [
+                (StateFilter::Open, &["open"][..]),
+                (StateFilter::NotClosed, &["open", "parked"]),
+                (StateFilter::Any, &words),
+            ] {
+                let filter = BookFilter { state: filter, offsets: vec![from..=from + 2], ..BookFilter::default() };
+                let index = fold(filter, &writes);
+                let found: Vec<i64> = index.entries.keys().map(|key| key.offset.0).collect();
+                let wanted = (from..=from + 2).filter(|offset| last(*offset).is_some_and(|word| takes.contains(&word)));
+                prop_assert_eq!(found, wanted.collect::<Vec<_>>());
+            }
+        }
+    }
+}
