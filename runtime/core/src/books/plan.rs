@@ -58,9 +58,9 @@ impl fmt::Display for HeldBack {
 /// The plan of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplayPlan {
-    /// What can be replayed, by source partition in ascending order.
+    /// The entries that can be replayed, by source partition in ascending order.
     pub ready: Vec<BookKey>,
-    /// What cannot, and why.
+    /// Those that cannot, and why.
     pub held_back: BTreeMap<BookKey, HeldBack>,
 }
 

@@ -65,10 +65,7 @@ impl Books<'_> {
         let context = format!("link {}: reading the books in {topic} of cluster {}", self.link, self.target.name);
         let mut consumer = Consumer::new(&format!("{}/books", self.link), &self.settings())
             .map_err(|error| port_error_because(context.clone(), &error, None))?;
-        let read = self.read_with(&mut consumer, &topic, &context, filter, reach);
-        // Destroying a client joins its threads, which the caller need not wait for.
-        std::thread::spawn(move || drop(consumer));
-        read
+        self.read_with(&mut consumer, &topic, &context, filter, reach)
     }
 
     fn settings(&self) -> Settings {

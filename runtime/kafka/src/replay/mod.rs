@@ -1,7 +1,7 @@
 //! Works on the books of quarantine: reads them, replays records from the source, closes entries.
 //!
-//! Whoever closes entries does it under one transactional id of the link. Initialising it fences any
-//! other such job and ends its transaction, and the books are read after that. So a job that is
+//! Whoever closes entries does it under one transactional id of the link. Initialising it fences
+//! any other such job and ends its transaction, and the books are read after that. So a job that is
 //! killed anywhere and run again goes on where its last commit was: copies, offset map and books
 //! are committed together.
 
@@ -83,7 +83,7 @@ pub enum ReplayError {
     Late {
         /// The target topic.
         topic: Arc<str>,
-        /// What is known of it.
+        /// The danger.
         why: String,
     },
     /// The target topic is not the one that the link wrote.

@@ -13,7 +13,7 @@ use crate::queries;
 /// Up to this many offsets between two wanted records are read over; beyond, the reader seeks.
 const SEEK_FROM: i64 = 2_000;
 
-/// What to do after a record.
+/// Whether another record is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Read the next one.

@@ -81,7 +81,7 @@ impl Lanes {
         self.progress.values().flat_map(LaneProgress::target_ids).collect()
     }
 
-    /// Returns why these plugins may not judge records of the lanes: another generation is in force.
+    /// Checks that these plugins may judge records of the lanes: no other generation is in force.
     ///
     /// # Errors
     /// The first lane, and what to do.
