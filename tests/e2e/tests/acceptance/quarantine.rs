@@ -1,15 +1,12 @@
 //! `strait quarantine`: refused records are listed, shown, replayed, discarded and trimmed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::Value;
-use strait_core::books::{BOOKS_PARTITION, BookEntry, BookKey, BookState, KeptAt, StoredEntry};
 use strait_core::map::{MapKind, MapRecord};
-use strait_core::{PartitionKey, SourceOffset};
-use strait_e2e::{ConfigFolder, Isolation, LogLine, Record, Strait, write_records};
+use strait_e2e::{ConfigFolder, Isolation, LogLine, Record, Strait};
 
 use crate::support::{COPIED, Pair, SOON, Turn, caught_up, keys, link, record, run_to_end, seeded};
 
@@ -51,7 +48,6 @@ impl Refused {
     /// Runs the link until it has caught up.
     fn run(&self) {
         caught_up(self.name, &self.config);
-        self.enter();
     }
 
     /// Replaces the rule.
@@ -96,54 +92,6 @@ impl Refused {
 
     fn count(&self, state: &str) -> u64 {
         self.list(&["--state", state])["records"].as_u64().unwrap()
-    }
-
-    /// Returns the books as they are now.
-    fn books(&self) -> BTreeMap<BookKey, StoredEntry> {
-        let topic = format!("strait.{}.operate", self.name);
-        let all = self.pair.at_target().read_records(&topic, Isolation::Committed).unwrap();
-        let books = all.into_iter().filter(|record| record.partition == BOOKS_PARTITION);
-        let entry = |record: Record| {
-            let key = serde_json::from_slice(record.key.as_deref().unwrap()).unwrap();
-            (key, StoredEntry::decode(record.value.as_deref().unwrap()).unwrap())
-        };
-        books.map(entry).collect()
-    }
-
-    /// Enters what is in quarantine and not in the books, as a lane does.
-    fn enter(&self) {
-        let known: BTreeSet<BookKey> = self.books().into_keys().collect();
-        let topic = format!("strait.{}.quarantine", self.name);
-        let mut entries = Vec::new();
-        for kept in self.pair.at_source().read_records(&topic, Isolation::Committed).unwrap() {
-            let header = |name: &str| {
-                let found = kept.headers.iter().rev().find(|(found, _)| found == name.as_bytes()).unwrap();
-                String::from_utf8(found.1.clone().unwrap()).unwrap()
-            };
-            let key = BookKey {
-                partition: PartitionKey {
-                    topic: header("strait-source-topic").into(),
-                    topic_id: header("strait-source-topic-id").parse().unwrap(),
-                    partition: header("strait-source-partition").parse().unwrap(),
-                },
-                offset: SourceOffset(header("strait-source-offset").parse().unwrap()),
-            };
-            if known.contains(&key) {
-                continue;
-            }
-            let entry = BookEntry {
-                state: BookState::Open,
-                place: KeptAt { partition: kept.partition, offset: SourceOffset(kept.offset) },
-                code: header("strait-code").into(),
-                rule: None,
-                plugin: header("strait-plugin").into(),
-                generation: header("strait-generation").into(),
-                border: 1,
-            };
-            let (key, value) = entry.encode(&key);
-            entries.push(Record { partition: BOOKS_PARTITION, ..record(Some(&key), Some(&value)) });
-        }
-        write_records(&self.pair.at_target().config(), &format!("strait.{}.operate", self.name), &entries).unwrap();
     }
 
     fn copies(&self, partition: i32) -> Vec<String> {
