@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod compiler;
 mod compose;
+mod import;
 mod load;
 mod mask;
 mod plugin_memory;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
         Command::Lanes(command) => commands::lanes::lanes(command),
         Command::Partitions(command) => commands::partitions::partitions(command),
         Command::Quarantine(command) => commands::quarantine::quarantine(command, log, cli.log_format),
+        Command::Import(command) => commands::import::import(command),
+        Command::Offsets(command) => commands::offsets::offsets(command),
         Command::CompilePlugin { cpu_s_max } => match compiler::compile(*cpu_s_max) {
             Ok(()) => End::Ok,
             Err(error) => commands::failed(&error),

@@ -8,7 +8,7 @@ use strait_scheme::names::is_allowed;
 pub use strait_scheme::names::{LENGTH_MAX as NAME_LENGTH_MAX, is_in_names, is_reserved};
 
 /// Kafka's 16-byte topic id (KIP-516). A topic that was deleted and created again has another id.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub [u8; 16]);
 
 impl TopicId {

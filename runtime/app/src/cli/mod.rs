@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod import;
+pub mod offsets;
 pub mod plugin;
 pub mod quarantine;
 
@@ -72,6 +74,12 @@ pub enum Command {
     /// List, replay and discard records that were refused.
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
+    /// Make a configuration from that of another replicator.
+    #[command(subcommand)]
+    Import(import::ImportCommand),
+    /// Translate the offsets of consumer groups between the ends of a link.
+    #[command(subcommand)]
+    Offsets(offsets::OffsetsCommand),
     /// Compile a plugin from standard input. Strait starts itself so; not for anybody else.
     #[command(hide = true)]
     CompilePlugin {

@@ -3,7 +3,9 @@
 pub mod check;
 pub mod config;
 pub mod demo;
+pub mod import;
 pub mod lanes;
+pub mod offsets;
 pub mod partitions;
 pub mod plugin;
 pub mod quarantine;

@@ -16,7 +16,7 @@ impl MapBuilder {
         if let Some(run) = self.runs.last_mut() {
             let follows = run.target_partition == target_partition
                 && run.end() == source
-                && run.target.0.saturating_add(i64::from(run.count)) == target.0
+                && run.target_end() == target
                 && run.count < u32::MAX;
             if follows {
                 run.count += 1;
@@ -41,7 +41,7 @@ impl MapBuilder {
             if more {
                 break;
             }
-            ends.push((run.target_partition, TargetOffset(run.target.0.saturating_add(i64::from(run.count)))));
+            ends.push((run.target_partition, run.target_end()));
         }
         ends.reverse();
         (ends, more)

@@ -1,7 +1,10 @@
 //! The map records of many commits as one map.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{MapKind, MapRecord, Run};
 use crate::offset::{SourceOffset, TargetOffset};
+use crate::topic::TopicId;
 
 /// The map of one source partition and target topic, from its records in log order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,16 +12,30 @@ pub struct FoldedMap {
     runs: Vec<Run>,
     /// The source offset after the last one that a record covered.
     next: SourceOffset,
+    /// The first source offset that a record covered.
+    first: Option<SourceOffset>,
+    /// The incarnation of the target topic that the runs are in.
+    target_id: TopicId,
+    /// The ends of what was forgotten, by target partition.
+    forgotten: BTreeMap<i32, TargetOffset>,
 }
 
 impl FoldedMap {
     /// Adds the next record of the log. One that begins below what an earlier record covered cuts
     /// the earlier runs there: the source was truncated, or the records were copied again. What
-    /// was replayed or repaired moves nothing.
+    /// was replayed or repaired moves nothing. Where the target topic was created again, only the
+    /// new one counts.
     pub fn fold(&mut self, record: &MapRecord) {
         if record.kind != MapKind::Copy {
             return;
         }
+        if self.target_id.is_other_than(record.target_id) {
+            *self = Self::default();
+        }
+        if record.target_id.is_known() {
+            self.target_id = record.target_id;
+        }
+        self.first = Some(self.first.map_or(record.first, |first| first.min(record.first)));
         if record.first < self.next {
             self.cut(record.first);
         }
@@ -36,10 +53,74 @@ impl FoldedMap {
         }
     }
 
+    /// Forgets the runs that end at or before `below`, to save memory. Only where they end on the
+    /// target is kept.
+    pub fn forget_below(&mut self, below: SourceOffset) {
+        let kept = self.runs.partition_point(|run| run.end() <= below);
+        for run in self.runs.drain(..kept) {
+            self.forgotten.insert(run.target_partition, run.target_end());
+        }
+    }
+
     /// Returns the runs, ascending by source offset.
     #[must_use]
     pub fn runs(&self) -> &[Run] {
         &self.runs
+    }
+
+    /// Returns whether runs were forgotten.
+    #[must_use]
+    pub fn has_forgotten(&self) -> bool {
+        !self.forgotten.is_empty()
+    }
+
+    /// Returns the first source offset that a record of the map covered.
+    #[must_use]
+    pub fn first(&self) -> Option<SourceOffset> {
+        self.first
+    }
+
+    /// Returns the id of the target topic; unknown where no record tells it.
+    #[must_use]
+    pub fn target_id(&self) -> TopicId {
+        self.target_id
+    }
+
+    /// Returns the target partitions with a copied record, ascending.
+    #[must_use]
+    pub fn target_partitions(&self) -> BTreeSet<i32> {
+        self.runs.iter().map(|run| run.target_partition).chain(self.forgotten.keys().copied()).collect()
+    }
+
+    /// Returns the offset after the last copied record in a target partition.
+    #[must_use]
+    pub fn end_in(&self, target_partition: i32) -> Option<TargetOffset> {
+        let last = self.runs.iter().rev().find(|run| run.target_partition == target_partition).map(Run::target_end);
+        last.or_else(|| self.forgotten.get(&target_partition).copied())
+    }
+
+    /// Returns source and target offset of the first copied record at or after `source` in a target
+    /// partition.
+    #[must_use]
+    pub fn first_kept(&self, source: SourceOffset, target_partition: i32) -> Option<(SourceOffset, TargetOffset)> {
+        let from = self.runs.partition_point(|run| run.end() <= source);
+        // A further copy of a record begins before the end of the run before it.
+        let run = self.runs.get(from..)?.iter().find(|run| run.target_partition == target_partition)?;
+        let inside = source.0.saturating_sub(run.source.0).max(0);
+        Some((SourceOffset(run.source.0.saturating_add(inside)), TargetOffset(run.target.0.saturating_add(inside))))
+    }
+
+    /// Returns how many copies of records before `source` are at or behind `target` in a target
+    /// partition.
+    #[must_use]
+    pub fn copies_behind(&self, source: SourceOffset, target_partition: i32, target: TargetOffset) -> u64 {
+        let runs = self.runs.iter().take_while(|run| run.source < source);
+        let behind = runs.filter(|run| run.target_partition == target_partition).map(|run| {
+            let before = source.0.saturating_sub(run.source.0).min(i64::from(run.count));
+            let skipped = target.0.saturating_sub(run.target.0).max(0);
+            u64::try_from(before.saturating_sub(skipped)).unwrap_or(0)
+        });
+        behind.sum()
     }
 
     /// Returns target partition and offset of the first copied record at or after `source`.

@@ -2,18 +2,25 @@
 //!
 //! One or more records per source partition, target topic and commit in `strait.<link>.map`,
 //! written in the same transaction as the data. A commit that kept no record writes none. `codec`
-//! has the bytes, `fold` puts the records of many commits together.
+//! has the bytes, `fold` puts the records of many commits together, `answer` and `inverse` translate
+//! offsets with it.
 
+mod answer;
 mod build;
 mod codec;
 mod fold;
+mod inverse;
+mod link_map;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use answer::{Answer, Exactness, NoAnswer, SourceSide, TargetSide, Why, translate};
 pub use build::MapBuilder;
 pub use fold::FoldedMap;
+pub use inverse::{Inverse, inverse};
+pub use link_map::{LinkMap, MAP_MEMORY_BYTES, TooManyRuns};
 
 use crate::offset::{SourceOffset, TargetOffset};
 use crate::topic::{PartitionKey, TopicId};
@@ -40,6 +47,12 @@ impl Run {
     #[must_use]
     pub fn end(&self) -> SourceOffset {
         SourceOffset(self.source.0.saturating_add(i64::from(self.count)))
+    }
+
+    /// Returns the target offset after the last record of the run.
+    #[must_use]
+    pub fn target_end(&self) -> TargetOffset {
+        TargetOffset(self.target.0.saturating_add(i64::from(self.count)))
     }
 }
 

@@ -10,6 +10,7 @@ mod client;
 mod code;
 mod conf;
 mod consumer;
+mod group_admin;
 mod message;
 mod mock;
 mod partitions;

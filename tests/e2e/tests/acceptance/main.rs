@@ -31,6 +31,7 @@ mod large;
 mod leaderless;
 mod listeners;
 mod memory;
+mod offsets;
 mod outage;
 mod plugins;
 mod poison;

@@ -1,0 +1,88 @@
+//! A Java properties file, with lines, and with what was read of it so far.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use java_properties::{LineContent, PropertiesIter};
+
+/// A file that cannot be parsed.
+#[derive(Debug, thiserror::Error)]
+#[error("not a properties file: {0}")]
+pub struct FileError(#[from] java_properties::PropertiesError);
+
+/// A property of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    /// Line on which it begins.
+    pub line: usize,
+    /// Its whole name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl Property {
+    /// Returns the elements of a list, as Kafka reads it: separated by commas, without spaces around
+    /// them.
+    pub fn list(&self) -> Vec<String> {
+        self.value.split(',').map(str::trim).filter(|element| !element.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Returns whether the value is `true`.
+    pub fn is_true(&self) -> bool {
+        self.value.trim().eq_ignore_ascii_case("true")
+    }
+}
+
+/// The properties of a file.
+pub struct File {
+    properties: BTreeMap<String, Property>,
+    read: RefCell<BTreeSet<String>>,
+}
+
+impl File {
+    /// Parses a file. Of a name that occurs twice the last value counts, as in Java.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn parse(text: &[u8]) -> Result<Self, FileError> {
+        let mut properties = BTreeMap::new();
+        for line in PropertiesIter::new(text) {
+            let line = line?;
+            let at = line.line_number();
+            if let LineContent::KVPair(name, value) = line.consume_content() {
+                properties.insert(name.clone(), Property { line: at, name, value });
+            }
+        }
+        Ok(Self { properties, read: RefCell::default() })
+    }
+
+    /// Returns a property, and notes that it was read.
+    pub fn take(&self, name: &str) -> Option<Property> {
+        let property = self.properties.get(name)?;
+        self.read.borrow_mut().insert(name.to_owned());
+        Some(property.clone())
+    }
+
+    /// Returns the properties that begin so and were not read, with the rest of their names. They
+    /// count as read.
+    pub fn take_all(&self, start: &str) -> Vec<(String, Property)> {
+        let mut read = self.read.borrow_mut();
+        let found = self.properties.iter().filter_map(|(name, property)| {
+            let rest = name.strip_prefix(start)?;
+            read.insert(name.clone()).then(|| (rest.to_owned(), property.clone()))
+        });
+        found.collect()
+    }
+
+    /// Returns the properties that nobody has read.
+    pub fn unread(&self) -> Vec<&Property> {
+        let read = self.read.borrow();
+        self.properties.values().filter(|property| !read.contains(&property.name)).collect()
+    }
+
+    /// Returns all properties.
+    pub fn all(&self) -> impl Iterator<Item = &Property> {
+        self.properties.values()
+    }
+}

@@ -1,0 +1,252 @@
+//! What a link has copied, as far as it is needed to translate some positions.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{Answer, FoldedMap, Inverse, MapRecord, NoAnswer, Run, SourceSide, TargetSide, inverse, translate};
+use crate::offset::{SourceOffset, TargetOffset};
+use crate::progress::{Position, Tail, resume_point};
+use crate::topic::PartitionKey;
+
+/// Memory for runs, in bytes.
+pub const MAP_MEMORY_BYTES: usize = 256 << 20;
+
+/// The positions of a reader, and the offset map that translates them. Fold all records of the map
+/// topic, each partition in order, then ask.
+#[derive(Clone, Debug)]
+pub struct LinkMap {
+    /// Positions of the reader.
+    asked: BTreeMap<PartitionKey, SourceOffset>,
+    /// Their keys by topic and number.
+    places: HashMap<(Arc<str>, i32), PartitionKey>,
+    /// Positions of the link.
+    progress: BTreeMap<PartitionKey, Position>,
+    /// By source partition and target topic.
+    maps: BTreeMap<PartitionKey, BTreeMap<Arc<str>, FoldedMap>>,
+    runs: usize,
+    runs_max: usize,
+    is_whole: bool,
+    exactly_once: bool,
+}
+
+/// The map has more runs than fit into the memory, also without those below the positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the offset map has more than {0} runs behind these positions: ask for one topic or partition at a time")]
+pub struct TooManyRuns(usize);
+
+impl LinkMap {
+    /// Creates an empty map for these positions. Their keys have the ids that the source's topics
+    /// have now; `progress` has the link's positions.
+    #[must_use]
+    pub fn new(
+        asked: BTreeMap<PartitionKey, SourceOffset>,
+        progress: BTreeMap<PartitionKey, Position>,
+        exactly_once: bool,
+    ) -> Self {
+        let runs_max = MAP_MEMORY_BYTES / size_of::<Run>();
+        let places = asked.keys().map(|key| (place(key), key.clone())).collect();
+        Self { asked, places, progress, maps: BTreeMap::new(), runs: 0, runs_max, is_whole: false, exactly_once }
+    }
+
+    /// Adds the next record of the map topic.
+    ///
+    /// # Errors
+    /// [`TooManyRuns`].
+    pub fn fold(&mut self, record: &MapRecord) -> Result<(), TooManyRuns> {
+        let key = match self.places.get(&place(&record.partition)) {
+            // What is mapped of an older incarnation of the topic is of another log.
+            Some(asked) if !asked.may_be(&record.partition) => return Ok(()),
+            Some(asked) => asked.clone(),
+            None => record.partition.clone(),
+        };
+        let is_asked = self.asked.contains_key(&key);
+        let map = self.maps.entry(key).or_default().entry(Arc::clone(&record.target_topic)).or_default();
+        let before = map.runs().len();
+        map.fold(record);
+        // Of the others only where they have records is needed.
+        if !is_asked {
+            map.forget_below(SourceOffset(i64::MAX));
+        }
+        self.runs = (self.runs + map.runs().len()).saturating_sub(before);
+        if self.runs > self.runs_max {
+            self.shrink()?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what lies below the positions.
+    fn shrink(&mut self) -> Result<(), TooManyRuns> {
+        self.runs = 0;
+        for (key, maps) in &mut self.maps {
+            let position = self.asked.get(key).copied().unwrap_or(SourceOffset(i64::MAX));
+            for map in maps.values_mut() {
+                map.forget_below(position);
+                self.runs += map.runs().len();
+            }
+        }
+        // Not again with the next record: at least a part must have become free.
+        if self.runs > self.runs_max / 8 * 7 { Err(TooManyRuns(self.runs_max)) } else { Ok(()) }
+    }
+
+    /// Says that the map topic still has its first record: nothing of it has expired.
+    pub fn set_whole(&mut self) {
+        self.is_whole = true;
+    }
+
+    /// Returns the target partitions with records of the reader's source partitions, each with all
+    /// source partitions that have records there.
+    #[must_use]
+    pub fn targets(&self) -> BTreeMap<(Arc<str>, i32), Vec<&PartitionKey>> {
+        let is_other = |key: &&PartitionKey| !self.places.contains_key(&place(key));
+        let others: BTreeSet<&PartitionKey> = self.maps.keys().chain(self.progress.keys()).filter(is_other).collect();
+        let mut targets: BTreeMap<_, Vec<&PartitionKey>> = BTreeMap::new();
+        for key in self.asked.keys() {
+            for target in self.targets_of(key) {
+                targets.entry(target).or_default().push(key);
+            }
+        }
+        for key in others {
+            for target in self.targets_of(key) {
+                targets.entry(target).and_modify(|sources| sources.push(key));
+            }
+        }
+        targets
+    }
+
+    /// Returns the target partitions with records of a source partition.
+    #[must_use]
+    pub fn targets_of(&self, key: &PartitionKey) -> BTreeSet<(Arc<str>, i32)> {
+        let maps = self.maps.get(key).into_iter().flatten();
+        let by_map = maps.flat_map(|(topic, map)| {
+            map.target_partitions().into_iter().map(move |partition| (Arc::clone(topic), partition))
+        });
+        let tails = self.progress_of(key).map(|position| position.tails.list()).unwrap_or_default();
+        by_map.chain(tails.iter().map(|tail: &Tail| (Arc::clone(&tail.topic), tail.partition))).collect()
+    }
+
+    /// Returns whether the link has a position in a source partition.
+    #[must_use]
+    pub fn is_settled(&self, key: &PartitionKey) -> bool {
+        self.progress_of(key).is_some()
+    }
+
+    /// Returns whether what is mapped of a source partition is of another incarnation of the target
+    /// topic.
+    #[must_use]
+    pub fn is_former(&self, key: &PartitionKey, target: &TargetSide<'_>) -> bool {
+        self.side(key, target.topic).is_former(target)
+    }
+
+    fn progress_of(&self, key: &PartitionKey) -> Option<&Position> {
+        resume_point(&self.progress, key).map(|point| point.position)
+    }
+
+    fn side<'a>(&'a self, key: &'a PartitionKey, topic: &str) -> SourceSide<'a> {
+        SourceSide {
+            key,
+            position: self.asked.get(key).copied(),
+            progress: self.progress_of(key),
+            map: self.maps.get(key).and_then(|maps| maps.get(topic)),
+            map_is_whole: self.is_whole,
+        }
+    }
+
+    /// Returns where the reader resumes in a target partition that these source partitions have
+    /// records in ([`LinkMap::targets`]).
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub fn answer(&self, sources: &[&PartitionKey], target: &TargetSide<'_>) -> Result<Answer, NoAnswer> {
+        let sides: Vec<_> = sources.iter().map(|key| self.side(key, target.topic)).collect();
+        translate(&sides, target, self.exactly_once)
+    }
+
+    /// Returns the source position of a reader of a target partition in one of the partitions asked
+    /// for. `None` if the map has no record of it there.
+    #[must_use]
+    pub fn inverse(&self, key: &PartitionKey, topic: &str, partition: i32, offset: TargetOffset) -> Option<Inverse> {
+        let map = self.maps.get(key)?.get(topic)?;
+        let found = inverse(map, partition, offset, self.is_whole)?;
+        Some(Inverse { is_exact: found.is_exact && self.exactly_once, ..found })
+    }
+}
+
+fn place(key: &PartitionKey) -> (Arc<str>, i32) {
+    (Arc::clone(&key.topic), key.partition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::{MapBuilder, MapKind};
+    use crate::topic::TopicId;
+
+    fn key(topic: &str, id: u8, partition: i32) -> PartitionKey {
+        PartitionKey { topic: topic.into(), topic_id: TopicId([id; 16]), partition }
+    }
+
+    /// Returns a map record of `count` records from `source` on, every second one at `target` on.
+    fn record(partition: PartitionKey, source: i64, target: i64, count: i64) -> MapRecord {
+        let mut builder = MapBuilder::default();
+        for step in 0..count {
+            builder.push(SourceOffset(source + 2 * step), 0, TargetOffset(target + step));
+        }
+        let whole = MapRecord {
+            partition,
+            target_topic: "copy".into(),
+            target_id: TopicId([9; 16]),
+            kind: MapKind::Copy,
+            first: SourceOffset(source),
+            next: SourceOffset(source + 2 * count),
+            runs: Vec::new(),
+        };
+        builder.finish(&whole, usize::MAX).remove(0)
+    }
+
+    fn target() -> TargetSide<'static> {
+        let (start, end) = (TargetOffset(0), TargetOffset(1_000));
+        TargetSide { topic: "copy", id: TopicId([9; 16]), partition: 0, start, end }
+    }
+
+    #[test]
+    fn partitions_that_share_a_target_partition_need_a_position_each() {
+        let asked = |keys: &[(&str, i64)]| {
+            keys.iter().map(|(topic, offset)| (key(topic, 1, 0), SourceOffset(*offset))).collect()
+        };
+        let folded = |asked| {
+            let mut map = LinkMap::new(asked, BTreeMap::new(), true);
+            // An older incarnation of `a`, then both.
+            for record in
+                [record(key("a", 7, 0), 0, 0, 50), record(key("a", 1, 0), 0, 60, 10), record(key("b", 1, 0), 0, 80, 10)]
+            {
+                map.fold(&record).unwrap();
+            }
+            map.set_whole();
+            map
+        };
+        let (a, b) = (key("a", 1, 0), key("b", 1, 0));
+        let one = folded(asked(&[("a", 4)]));
+        assert_eq!(one.targets(), [(("copy".into(), 0), vec![&a, &b])].into());
+        assert_eq!(one.answer(&[&a, &b], &target()), Err(NoAnswer::NoCommit(vec![b.clone()])));
+        assert_eq!(one.answer(&[&a], &target()).unwrap().offset, TargetOffset(62));
+        let both = folded(asked(&[("a", 4), ("b", 2)]));
+        assert_eq!(both.answer(&[&a, &b], &target()).unwrap().offset, TargetOffset(62));
+        let found = both.inverse(&key("b", 1, 0), "copy", 0, TargetOffset(81)).unwrap();
+        assert_eq!(found, Inverse { offset: SourceOffset(2), is_exact: true });
+    }
+
+    #[test]
+    fn what_lies_below_the_positions_is_forgotten_before_the_memory_is_full() {
+        let asked = [(key("a", 1, 0), SourceOffset(150))].into();
+        let mut map = LinkMap { runs_max: 64, ..LinkMap::new(asked, BTreeMap::new(), true) };
+        for step in 0..10 {
+            map.fold(&record(key("a", 1, 0), step * 20, step * 20, 10)).unwrap();
+            map.fold(&record(key("b", 1, 0), step * 20, step * 20 + 10, 10)).unwrap();
+        }
+        assert!(map.runs <= 64);
+        let alone = map.answer(&[&key("a", 1, 0)], &target()).unwrap();
+        assert_eq!(alone.offset, TargetOffset(145));
+        let mut fold = (10..20).map(|step| map.fold(&record(key("a", 1, 0), step * 20, step * 20, 10)));
+        assert_eq!(fold.find_map(Result::err), Some(TooManyRuns(64)));
+    }
+}
