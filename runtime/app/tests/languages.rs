@@ -127,7 +127,7 @@ fn mypy(folder: &Path) -> Command {
 }
 
 /// Returns a command of TypeScript's compiler.
-fn typescript(folder: &Path) -> Command {
+fn type_checker(folder: &Path) -> Command {
     static TYPESCRIPT: OnceLock<PathBuf> = OnceLock::new();
     let compiler = TYPESCRIPT.get_or_init(|| {
         let at = tools().join("typescript-5.9.3");
@@ -149,7 +149,7 @@ fn typescript(folder: &Path) -> Command {
 fn is_typed(folder: &Path, file: &str, settings: &str) {
     let mistake = ("record.keyText?.", "record.keyTex?.", "Property 'keyTex' does not exist on type 'Record'");
     is_checked(folder, file, mistake, || {
-        let mut command = typescript(folder);
+        let mut command = type_checker(folder);
         command.args(["-p", settings]);
         command
     });
@@ -314,7 +314,7 @@ fn has_types(lang: &str, folder: &Path) {
             // The plugin itself is not annotated.
             let strict = fs::read_to_string(&settings).unwrap();
             fs::write(&settings, strict.replace("\"strict\": true", "\"strict\": false")).unwrap();
-            drop(ends(typescript(folder).args(["-p", "jsconfig.json"]), true));
+            drop(ends(type_checker(folder).args(["-p", "jsconfig.json"]), true));
         }
         _ => {}
     }
