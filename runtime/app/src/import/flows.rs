@@ -73,6 +73,9 @@ pub(super) fn links(aliases: &[String], file: &File, report: &mut Report) -> Vec
         for target in aliases.iter().filter(|target| *target != source) {
             let start = format!("{source}->{target}.");
             let enabled = file.take(&format!("{start}enabled"));
+            if let Some(property) = &enabled {
+                report.option(property, if property.is_true() { "a link" } else { "no link" });
+            }
             if enabled.as_ref().is_some_and(Property::is_true) {
                 links.push(Flow { source, target, start, file, report }.link());
                 continue;
@@ -159,8 +162,8 @@ impl Flow<'_> {
         for (option, value) in [("name", name.as_str()), ("source", self.source), ("target", self.target)] {
             link.insert(option.to_owned(), json!(value));
         }
-        self.topics(&mut link);
         let is_identity = self.naming(&mut link);
+        self.topics(&mut link, is_identity);
         self.delivery(&mut link);
         self.start_of(&mut link);
         self.sizes(&mut link);
@@ -170,7 +173,7 @@ impl Flow<'_> {
         link
     }
 
-    fn topics(&mut self, link: &mut Map<String, Value>) {
+    fn topics(&mut self, link: &mut Map<String, Value>, is_identity: bool) {
         let topics = match self.get("topics") {
             Some(property) => {
                 self.report.option(&property, format!("topics of link {}-{}", self.source, self.target));
@@ -183,13 +186,20 @@ impl Flow<'_> {
             self.report.refuse(&none, "an empty list selects nothing");
         }
         link.insert("topics".to_owned(), json!(topics));
-        let excluded = match self.get_either("topics.exclude", "topics.blacklist") {
+        let mut excluded = match self.get_either("topics.exclude", "topics.blacklist") {
             Some(property) => {
                 self.report.option(&property, "topics_exclude");
                 property.list()
             }
             None => EXCLUDED.split(", ").map(str::to_owned).collect(),
         };
+        if !is_identity {
+            // MirrorMaker 2 goes by the names: one that contains the target's was there before.
+            let returns = format!(r"(.*\.)?{}\..*", self.target);
+            let cycle = Property { line: 0, name: format!("{}topics", self.start), value: String::new() };
+            self.report.note(&cycle, format!("topics that came from {} are left out, as there: '{returns}'", self.target));
+            excluded.push(returns);
+        }
         link.insert("topics_exclude".to_owned(), json!(excluded));
     }
 

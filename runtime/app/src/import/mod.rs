@@ -87,7 +87,9 @@ pub fn mirror_maker(text: &[u8]) -> Result<Imported, FileError> {
     for property in file.unread() {
         report.refuse(property, "it is no property of MirrorMaker 2: it has no effect there either, or it is misspelt");
     }
-    report.findings.sort_by(|a, b| (a.line, &a.name, a.outcome).cmp(&(b.line, &b.name, b.outcome)));
+    report.findings.sort_by(|a, b| (a.line, &a.name, a.outcome, &a.text).cmp(&(b.line, &b.name, b.outcome, &b.text)));
+    // A property of several flows becomes the same for each.
+    report.findings.dedup();
     Ok(Imported { toml: toml(&clusters, &links, &report.findings), findings: report.findings })
 }
 

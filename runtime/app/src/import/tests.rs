@@ -50,7 +50,18 @@ fn the_file_of_kafkas_documentation_becomes_two_links() {
         names,
         [("us-west-us-east", "foo.*|bar".to_owned(), Some(8)), ("us-east-us-west", ".*".to_owned(), Some(8))]
     );
-    assert!(config.links.iter().all(|link| link.topics_exclude.len() == 3));
+    assert!(config.links.iter().all(|link| link.topics_exclude.len() == 4));
+}
+
+#[test]
+fn two_directions_copy_no_copies_back() {
+    let imported = import(&format!("{HEAD}A->B.enabled = true\nB->A.enabled = true\ntasks.max = 2\n"));
+    let config = loads(&imported.toml).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml));
+    let selector = config.links[1].selector().unwrap();
+    assert!(selector.selects("x.AB.y") && !selector.selects("A.x") && !selector.selects("C.A.x"), "{}", imported.toml);
+    let lines: Vec<_> = imported.findings.iter().filter(|finding| finding.name == "tasks.max").collect();
+    assert_eq!(lines.len(), 1, "said once: {lines:?}");
+    assert!(found(&imported).contains(&"4 A->B.enabled option".to_owned()), "{:?}", imported.findings);
 }
 
 #[test]
