@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => commands::demo::demo(args),
         Command::Config(command) => commands::config::config(command),
         Command::Plugin(command) => commands::plugin::plugin(command),
+        Command::Acl(command) => commands::acl::acl(command),
         Command::Lanes(command) => commands::lanes::lanes(command),
         Command::Partitions(command) => commands::partitions::partitions(command),
         Command::Quarantine(command) => commands::quarantine::quarantine(command, log, cli.log_format),

@@ -4,6 +4,7 @@
 //! Pure on purpose: no async, no clock, no randomness, no I/O. Every decision made here can be
 //! tested as a function; the simulation and the property tests hold the rest of the runtime to it.
 
+pub mod acl;
 pub mod batch;
 pub mod books;
 pub mod config;

@@ -30,14 +30,16 @@ pub fn class_of(code: Code) -> Class {
 fn remedy(code: Code) -> Option<&'static str> {
     Some(match code {
         Code::TOPIC_AUTHORIZATION_FAILED => {
-            "the principal lacks an ACL on the topic: source topics need Read and Describe, target topics Write and Describe (Create and Alter where Strait manages them), strait.<link>.* Read and Write"
+            "the principal lacks an ACL on the topic; strait check names the command that grants it"
         }
-        Code::GROUP_AUTHORIZATION_FAILED => "the principal lacks an ACL: Read and Describe on the group strait.<link>",
+        Code::GROUP_AUTHORIZATION_FAILED => {
+            "the principal lacks an ACL on the group; strait check names the command that grants it"
+        }
         Code::CLUSTER_AUTHORIZATION_FAILED => {
-            "the principal lacks an ACL on the cluster (Create, or IdempotentWrite before Kafka 2.8)"
+            "the principal lacks an ACL on the cluster or on the topic; strait check names the command that grants it"
         }
         Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => {
-            "the principal lacks an ACL: Write and Describe on the transactional id prefix strait.<link>."
+            "the principal lacks an ACL on the transactional id; strait check names the command that grants it"
         }
         Code::SASL_AUTHENTICATION_FAILED | Code::AUTHENTICATION => {
             "check sasl.mechanism, sasl.username, sasl.password, the TLS settings and security.protocol in clusters.<name>.kafka"
@@ -52,6 +54,23 @@ fn remedy(code: Code) -> Option<&'static str> {
         Code::FENCED | Code::INVALID_PRODUCER_EPOCH | Code::PRODUCER_FENCED => "another process has taken this lane",
         _ => return None,
     })
+}
+
+/// Returns whether a call failed because the principal lacks a right.
+#[must_use]
+pub fn lacks_right(error: &PortError) -> bool {
+    let cause = error.source.as_deref().and_then(|source| source.downcast_ref::<FfiError>());
+    cause.is_some_and(|cause| is_right(cause.code))
+}
+
+fn is_right(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TOPIC_AUTHORIZATION_FAILED
+            | Code::GROUP_AUTHORIZATION_FAILED
+            | Code::CLUSTER_AUTHORIZATION_FAILED
+            | Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    )
 }
 
 /// Returns the port error of a failed call.

@@ -17,7 +17,6 @@ pub mod ffi;
 mod lazy_client;
 mod map_log;
 mod membership;
-mod operation;
 pub mod probe;
 mod progress_store;
 mod quarantine;
@@ -37,7 +36,6 @@ pub use discovery::KafkaDiscovery;
 pub use ffi::{MockCluster, refused_value, tune_allocator};
 pub use map_log::{Committed, MapLog, TargetBounds, positions_of};
 pub use membership::KafkaMembership;
-pub use operation::Operation;
 pub use progress_store::KafkaProgressStore;
 pub use quarantine::KafkaQuarantine;
 pub use replay::{

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use strait_core::acl::Operation;
 use strait_flow::ports::PortError;
 
 use strait_flow::lock;
@@ -12,7 +13,6 @@ use crate::config::{ClusterConfig, Settings};
 use crate::error::{blocking, port_error};
 use crate::ffi::{CONFIGS_PER_REQUEST, Client, ClientKind, Code, FfiError, Observer, TopicConfigs, Trouble};
 use crate::lazy_client::{connect, fail};
-use crate::operation::Operation;
 use crate::queries::{describe, is_gone, is_unsupported};
 
 /// A cluster that has answered.
@@ -257,10 +257,43 @@ pub async fn missing_operations(
         let mut missing = Vec::new();
         for (topic, needed) in &wanted {
             let Some(description) = described.iter().find(|d| d.topic == *topic && !is_gone(d.code)) else { continue };
+            // Described, with no operation: the cluster does not tell them.
+            if description.code == Code::OK && description.operations.is_empty() {
+                continue;
+            }
             let allowed: Vec<Operation> = description.operations.iter().copied().map(Operation::from).collect();
             missing.extend(needed.iter().filter(|op| !allowed.contains(op)).map(|op| (topic.clone(), *op)));
         }
         Ok(missing)
+    })
+    .await?
+}
+
+/// Returns those of `wanted` that the principal lacks on a consumer group, as far as the cluster
+/// tells it. The group need not exist.
+///
+/// # Errors
+/// [`PortError`] when the cluster does not answer.
+pub async fn missing_group_operations(
+    cluster: &ClusterConfig,
+    group: String,
+    wanted: Vec<Operation>,
+    timeout: Duration,
+) -> Result<Vec<Operation>, PortError> {
+    let (cluster, context) = (cluster.clone(), format!("group {group} on cluster {}", cluster.name));
+    blocking(&context.clone(), move || {
+        let client =
+            connect(&cluster, &format!("{}/group", cluster.name)).map_err(|error| fail(&context, &error, None))?;
+        match client.group_operations(&group, timeout) {
+            Err(error) if error.code == Code::GROUP_AUTHORIZATION_FAILED => Ok(wanted),
+            Err(error) if is_unsupported(error.code) => Ok(Vec::new()),
+            Err(error) => Err(fail(&context, &error, Some(&client))),
+            Ok(allowed) if allowed.is_empty() => Ok(Vec::new()),
+            Ok(allowed) => {
+                let allowed: Vec<Operation> = allowed.into_iter().map(Operation::from).collect();
+                Ok(wanted.into_iter().filter(|operation| !allowed.contains(operation)).collect())
+            }
+        }
     })
     .await?
 }

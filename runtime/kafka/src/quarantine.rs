@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::SourceOffset;
+use strait_core::acl::Operation;
 use strait_core::books::KeptAt;
 use strait_core::progress::quarantine_topic;
 use strait_flow::ports::{Class, PortError, Quarantine, QuarantineRecord};
@@ -13,8 +14,11 @@ use tokio::sync::Notify;
 
 use crate::config::{ClusterConfig, TargetTuning, writer};
 use crate::error::{blocking, own, port_error};
-use crate::ffi::{Code, FfiError, Handle, Observer, OutHeaderList, OutMessage, Producer, ReportedMessage, Trouble};
-use crate::lazy_client::fail;
+use crate::ffi::{
+    Client, Code, FfiError, Handle, Observer, OutHeaderList, OutMessage, Producer, ReportedMessage, Trouble,
+};
+use crate::lazy_client::{self, fail};
+use crate::topics::outlook::{Outlook, not_managed, refusal};
 use crate::topics::{Creation, TopicSettings, count, create, own_replicas, wait_for};
 
 /// Bits of a token that number the records of a call.
@@ -123,6 +127,35 @@ impl KafkaQuarantine {
         }
     }
 
+    /// Asks the source whether it would have the topic created, without changing anything. `None`
+    /// if the topic exists, or if the source cannot be asked.
+    ///
+    /// # Errors
+    /// [`PortError`] when the source does not answer, or does not describe the topic.
+    pub async fn outlook(&self) -> Result<Option<Outlook>, PortError> {
+        let (cluster, manage, timeout) = (self.cluster.clone(), self.manage, self.timeout);
+        let (link, context) = (self.link.clone(), self.context.clone());
+        blocking(&self.context, move || {
+            let client = lazy_client::connect(&cluster, &format!("{link}/quarantine-check"))
+                .map_err(|error| fail(&context, &error, None))?;
+            let topic = quarantine_topic(&link);
+            if count(&client, &topic, timeout).map_err(|error| fail(&context, &error, Some(&client)))? > 0 {
+                return Ok(None);
+            }
+            let settings = topic_settings();
+            let creation = creation(&client, &topic, &settings, timeout);
+            let command = || creation.command(&cluster.bootstrap_servers);
+            if !manage {
+                return Ok(Some(not_managed("it does not exist", command())));
+            }
+            Ok(match creation.send(&client, true, timeout) {
+                Ok(_) => Some(Outlook::Provided(Vec::new())),
+                Err(error) => refusal(&error, Operation::Create, command),
+            })
+        })
+        .await?
+    }
+
     async fn open(&mut self) -> Result<(), PortError> {
         if self.open.is_some() {
             return Ok(());
@@ -212,22 +245,29 @@ fn connect(
                 "it does not exist and Strait may not create it; without it a rejected record stops its partition";
             return Err(own(Class::Stop, context, reason));
         }
-        let settings = [
-            ("cleanup.policy", "delete".to_owned()),
-            // Refused records wait for a person, so they must not expire.
-            ("retention.ms", "-1".to_owned()),
-            ("retention.bytes", "-1".to_owned()),
-            ("max.message.bytes", (32 << 20).to_string()),
-        ];
-        let settings = TopicSettings { all: settings.into(), dispensable: &["max.message.bytes"] };
-        let replicas = own_replicas(&client, timeout);
-        let creation = Creation { name: &topic, partitions: 1, replicas, settings: &settings };
+        let settings = topic_settings();
+        let creation = creation(&client, &topic, &settings, timeout);
         create(&client, &creation, timeout).map_err(port)?;
         partitions = wait_for(&client, &topic, 1, timeout).map_err(port)?.partitions;
     }
     client.metadata(Some(&topic), timeout).map_err(port)?;
     let topic = producer.open(&topic).map_err(port)?;
     Ok(Open { producer: Arc::new(producer), topic, partitions: i32::try_from(partitions).unwrap_or(1) })
+}
+
+fn topic_settings() -> TopicSettings {
+    let all = [
+        ("cleanup.policy", "delete".to_owned()),
+        // Refused records wait for a person, so they must not expire.
+        ("retention.ms", "-1".to_owned()),
+        ("retention.bytes", "-1".to_owned()),
+        ("max.message.bytes", (32 << 20).to_string()),
+    ];
+    TopicSettings { all: all.into(), dispensable: &["max.message.bytes"] }
+}
+
+fn creation<'a>(client: &Client, name: &'a str, settings: &'a TopicSettings, timeout: Duration) -> Creation<'a> {
+    Creation { name, partitions: 1, replicas: own_replicas(client, timeout), settings }
 }
 
 #[async_trait]

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod acl;
 pub mod import;
 pub mod offsets;
 pub mod plugin;
@@ -65,6 +66,9 @@ pub enum Command {
     /// Write, build, try and inspect plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Print the rights that a link needs on its clusters.
+    #[command(subcommand)]
+    Acl(acl::AclCommand),
     /// Change how many processes can share a link.
     #[command(subcommand)]
     Lanes(LanesCommand),

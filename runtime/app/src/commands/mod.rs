@@ -1,5 +1,6 @@
 //! The commands. Each prints its result to standard output and returns how it ended.
 
+pub mod acl;
 pub mod check;
 pub mod config;
 pub mod demo;

@@ -38,7 +38,7 @@ pub use path::{Path, Step};
 pub use plugin_use::{OnError, PluginUse};
 pub use problem::{Gravity, Part, Problem, What, nearest};
 pub use reload::{Reload, ReloadMode};
-pub use selector::Selector;
+pub use selector::{Selector, name_of_entry};
 pub use setting::{HIDDEN, KafkaProperties, PluginConfig, Setting};
 pub use start::Start;
 pub use sync::{OnTargetRecreated, Replication, Sync};

@@ -23,7 +23,7 @@ impl Selector {
         Ok(Self {
             include: RegexSet::new(include.iter().map(|pattern| whole(pattern)))?,
             exclude: RegexSet::new(exclude.iter().map(|pattern| whole(pattern)))?,
-            named: include.iter().filter_map(|pattern| name(pattern)).collect(),
+            named: include.iter().filter_map(|pattern| name_of_entry(pattern)).collect(),
         })
     }
 
@@ -63,7 +63,8 @@ pub(super) fn whole(pattern: &str) -> String {
 
 /// Returns the topic that an entry of `topics` names, if it is a name and no pattern. A dot counts
 /// as itself: names have dots far more often than patterns have a dot alone.
-fn name(pattern: &str) -> Option<String> {
+#[must_use]
+pub fn name_of_entry(pattern: &str) -> Option<String> {
     let text = pattern.replace("\\.", ".").replace("\\-", "-");
     validate_name(&text).is_ok().then_some(text)
 }

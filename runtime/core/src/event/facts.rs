@@ -179,17 +179,21 @@ impl Event {
             }
             Self::HangingTransaction { .. } => "run kafka-transactions.sh find-hanging at the source, then abort",
             Self::SourceGone { .. } => "create the topic again, or remove it from topics",
-            Self::SourceDenied { .. } => "grant Read and Describe on the source topic",
+            Self::SourceDenied { .. } => "grant Read on the source topic; strait check prints the command",
             Self::SourceUnavailable { .. } => "repair the source partition: it needs a leader that answers",
             Self::SourceBatchTooLarge { .. } => "raise memory_mib_max and restart",
             Self::SourceCorrupt { .. } => "repair the source's log, or set on_corrupt = \"skip\"",
             Self::TargetPartitionsMissing { .. } => "add partitions to the target topic",
-            Self::TargetDenied { .. } => "grant Write and Describe on the target topic (and Create, Alter)",
+            Self::TargetDenied { .. } => {
+                "grant Write on the target topic (Create, Alter); strait check prints the command"
+            }
             Self::TargetTopicRefused { .. } => "create the target topic by hand; strait check prints the command",
             Self::TargetRecreated { .. } => {
                 "set on_target_recreated = \"recopy\" and restart to copy its source partitions again"
             }
-            Self::SourceConfigUnknown { .. } => "grant DescribeConfigs on the source topics",
+            Self::SourceConfigUnknown { .. } => {
+                "grant DescribeConfigs on the source topics; strait check prints the command"
+            }
             Self::TargetStuck { .. } => "repair the target partition: it needs a leader and min.insync.replicas",
             Self::RecordStopped { .. } => {
                 "change the plugins so that they drop or change the record, change the policy that stops it, or move the \
@@ -197,7 +201,7 @@ impl Event {
             }
             Self::QuarantineFailed { .. } => {
                 "make the topic that the reason names writable: the quarantine topic at the source, or strait.<link>.operate at \
-                 the target"
+                 the target (strait check prints the command that grants a missing right)"
             }
             Self::NewTopicsRefused(_) => {
                 "create the topics by hand, raise new_topics_max, or narrow output_topics of the plugin"

@@ -142,7 +142,7 @@ pub(super) fn wrong_answer() -> FfiError {
     FfiError::new(Code::STATE, "answer of an unexpected kind")
 }
 
-fn operations(array: *const b::rd_kafka_AclOperation_t, count: usize) -> Vec<u32> {
+pub(super) fn operations(array: *const b::rd_kafka_AclOperation_t, count: usize) -> Vec<u32> {
     // SAFETY: count elements, read as the ints that they are in C.
     unsafe { slice(array.cast::<u32>(), count) }.to_vec()
 }

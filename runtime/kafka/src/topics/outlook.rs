@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use strait_core::Event;
+use strait_core::acl::Operation;
 use strait_core::link_topics::LinkTopic;
 use strait_core::topic::collision_key;
 use strait_flow::ports::{PortError, WantedTopic};
@@ -14,7 +15,7 @@ use super::link::{LinkTopics, LinkTopicsError, LinkTopicsFound};
 use super::target::{KafkaTargetTopics, lacking};
 use crate::error::blocking;
 use crate::ffi::{Client, FfiError};
-use crate::queries::is_unsupported;
+use crate::queries::{is_denied, is_unsupported};
 
 /// The target's answer about a topic that is missing or too small.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,13 @@ pub enum Outlook {
         reason: String,
         /// The command that mends it by hand.
         command: String,
+    },
+    /// As [`Outlook::Refused`], because the principal lacks this right.
+    Denied {
+        /// The operation that it may not do.
+        operation: Operation,
+        /// The target's reason.
+        reason: String,
     },
 }
 
@@ -57,28 +65,31 @@ impl KafkaTargetTopics {
             let missing: Vec<&WantedTopic> = found.missing.iter().collect();
             let mut outlooks = Outlooks::new();
             for plan in maker.plan(&client, &missing)? {
-                let asked = match manages {
-                    true => plan.creation().send(&client, true, timeout).map_err(|error| refusal(&error)),
-                    false => Err(Some("it does not exist, and manage_topics is off".to_owned())),
+                let command = || plan.creation().command(&servers);
+                let outlook = match manages {
+                    true => match plan.creation().send(&client, true, timeout) {
+                        Ok(created) => Some(Outlook::Provided(plan.events(created.unwrap_or_default()))),
+                        Err(error) => refusal(&error, Operation::Create, command),
+                    },
+                    false => Some(not_managed("it does not exist", command())),
                 };
-                let outlook = match asked {
-                    Ok(created) => Outlook::Provided(plan.events(created.unwrap_or_default())),
-                    Err(Some(reason)) => Outlook::Refused { reason, command: plan.creation().command(&servers) },
-                    Err(None) => continue,
-                };
-                outlooks.insert(Arc::clone(&plan.wanted.name), outlook);
+                outlooks.extend(outlook.map(|outlook| (Arc::clone(&plan.wanted.name), outlook)));
             }
             collide(&missing, &mut outlooks);
             for WantedTopic { name, partitions, .. } in &found.small {
-                let asked = match manages {
-                    true => client.create_partitions(name, *partitions, true, timeout).map_err(|error| refusal(&error)),
-                    false => Err(Some(format!("it has fewer than {partitions} partitions, and manage_topics is off"))),
+                let command = || {
+                    format!(
+                        "kafka-topics.sh --bootstrap-server {servers} --alter --topic {name} --partitions {partitions}"
+                    )
                 };
-                let Err(Some(reason)) = asked else { continue };
-                let command = format!(
-                    "kafka-topics.sh --bootstrap-server {servers} --alter --topic {name} --partitions {partitions}"
-                );
-                outlooks.insert(Arc::clone(name), Outlook::Refused { reason, command });
+                let outlook = match manages {
+                    true => match client.create_partitions(name, *partitions, true, timeout) {
+                        Ok(()) => None,
+                        Err(error) => refusal(&error, Operation::Alter, command),
+                    },
+                    false => Some(not_managed(&format!("it has fewer than {partitions} partitions"), command())),
+                };
+                outlooks.extend(outlook.map(|outlook| (Arc::clone(name), outlook)));
             }
             Ok(outlooks)
         })
@@ -115,26 +126,35 @@ impl LinkTopics {
     fn ask(&self, client: &Client, topic: LinkTopic, name: &Arc<str>) -> Option<Outlook> {
         let settings = self.settings(topic);
         let creation = self.creation(client, topic, name, &settings);
-        let refused = |reason: String| {
-            let command = creation.command(&self.target.bootstrap_servers);
-            Outlook::Refused { reason, command }
-        };
+        let command = || creation.command(&self.target.bootstrap_servers);
         if !self.manage {
-            return Some(refused("it does not exist, and manage_topics is off".to_owned()));
+            return Some(not_managed("it does not exist", command()));
         }
         match creation.send(client, true, self.timeout) {
             Ok(created) => {
                 let left_out = created.and_then(|created| created.event(name));
                 Some(Outlook::Provided(left_out.into_iter().collect()))
             }
-            Err(error) => refusal(&error).map(refused),
+            Err(error) => refusal(&error, Operation::Create, command),
         }
     }
 }
 
-/// Returns why the target refuses; `None` if it cannot be asked, as the mock cluster.
-fn refusal(error: &FfiError) -> Option<String> {
-    (!is_unsupported(error.code)).then(|| error.to_string())
+/// Returns the answer of a cluster that refuses an operation; `None` if it cannot be asked, as the
+/// mock cluster. `command` mends by hand what no right mends.
+pub(crate) fn refusal(error: &FfiError, operation: Operation, command: impl FnOnce() -> String) -> Option<Outlook> {
+    if is_unsupported(error.code) {
+        return None;
+    }
+    let reason = error.to_string();
+    Some(match is_denied(error.code) {
+        true => Outlook::Denied { operation, reason },
+        false => Outlook::Refused { reason, command: command() },
+    })
+}
+
+pub(crate) fn not_managed(lack: &str, command: String) -> Outlook {
+    Outlook::Refused { reason: format!("{lack}, and manage_topics is off"), command }
 }
 
 /// Refuses topics that would be created and that Kafka cannot tell apart in its metrics. Asked

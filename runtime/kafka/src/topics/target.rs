@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::acl::Operation;
 use strait_flow::ports::{PortError, TargetTopic, TopicAnswer, TopicHandle, WantedTopic};
 
 use super::maker::TopicMaker;
@@ -13,7 +14,6 @@ use crate::config::ClusterConfig;
 use crate::error::{blocking, port_error_because};
 use crate::ffi::{Client, Code, FfiError, Place, TopicConfigs, TopicDescription};
 use crate::lazy_client::LazyClient;
-use crate::operation::Operation;
 use crate::queries::{describe, is_denied, is_unsupported, not_served};
 
 /// How long a topic that a lane has created may take to be there. The lane's other topics wait

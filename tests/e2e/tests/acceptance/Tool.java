@@ -16,6 +16,7 @@ import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
 import org.apache.kafka.common.resource.ResourceType;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
+import org.apache.kafka.tools.AclCommand;
 
 public class Tool {
     public static void main(String[] arguments) throws Exception {
@@ -26,6 +27,7 @@ public class Tool {
             case "acl" -> acl(properties, arguments);
             case "unacl" -> unacl(properties, arguments);
             case "password" -> password(properties, arguments);
+            case "kafka-acls" -> commands(arguments);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
     }
@@ -59,6 +61,14 @@ public class Tool {
     private static void acl(Properties properties, String[] arguments) throws Exception {
         try (Admin admin = Admin.create(properties)) {
             admin.createAcls(bindings(arguments)).all().get();
+        }
+    }
+
+    /** COMMAND...: lines of kafka-acls.sh, each by the class that it starts. Ends with 1 at the first that fails. */
+    private static void commands(String[] arguments) {
+        for (int i = 2; i < arguments.length; i++) {
+            List<String> words = new ArrayList<>(List.of(arguments[i].split(" ")));
+            AclCommand.main(words.subList(1, words.size()).toArray(new String[0]));
         }
     }
 

@@ -13,6 +13,7 @@
     reason = "a helper that fails ends its test"
 )]
 
+mod acl;
 mod admin;
 mod bad_input;
 mod batches;

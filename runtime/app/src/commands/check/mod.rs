@@ -3,6 +3,7 @@
 mod border;
 mod line;
 mod quarantine;
+mod rights;
 pub mod steps;
 mod target_topics;
 #[cfg(test)]

@@ -3,47 +3,44 @@
 
 use std::time::Duration;
 
-use strait_core::config::{Link, OnRefused, OnTimestampZero};
+use strait_core::acl::{On, Operation, uses_quarantine};
 use strait_core::progress::quarantine_topic;
-use strait_kafka::Operation;
 use strait_kafka::probe::missing_operations;
+use strait_kafka::{KafkaQuarantine, Outlook};
 
-use super::steps::Reached;
+use super::steps::Sides;
 use super::{Outcome, Step};
 
 /// Reports whether the link may write its quarantine topic, and the consequences if it may not.
-pub async fn quarantine(link: &Link, source: &Reached, timeout: Duration) -> Step {
+pub(super) async fn quarantine(sides: &Sides<'_>, timeout: Duration) -> Step {
+    let (link, source) = (sides.link, sides.source);
     let name = format!("quarantine of {}", link.name);
-    if !is_used(link) {
+    if !uses_quarantine(link) {
         return Step::new(name, Outcome::Ok, "not used: a refused record stops its partition (on_refused = \"stop\")");
     }
     let topic = quarantine_topic(&link.name);
-    let wanted = vec![(topic.clone(), vec![Operation::Write])];
-    match missing_operations(&source.config, wanted, timeout).await {
-        Err(error) => Step::new(name, Outcome::Failed, error.to_string()),
-        Ok(missing) if !missing.is_empty() => {
-            let lacks = format!("this principal may not write topic {topic} on {}", source.config.name);
-            Step::new(name, Outcome::Failed, consequences(&lacks, "Write on it"))
-        }
-        Ok(_) if source.may_not_create() => {
-            let lacks = format!(
-                "topic {topic} may be missing, and this principal may not create topics on {} in general (permissions \
-                 for names and prefixes cannot be checked)",
-                source.config.name
-            );
-            Step::new(name, Outcome::Warning, consequences(&lacks, "Create and Write on it"))
-        }
-        Ok(_) => Step::new(name, Outcome::Ok, "can be written or created"),
+    let lacks = |operation: Operation, what: &str| {
+        let without = sides.rights.missing(On::Quarantine, operation, &topic).map(|(grant, _)| grant.right.without);
+        let text = format!(
+            "this principal may not {what} topic {topic} on {}: {}{}",
+            source.config.name,
+            without.unwrap_or_default(),
+            sides.rights.remedy(On::Quarantine, operation, &topic)
+        );
+        Step::new(&name, Outcome::Failed, text)
+    };
+    match missing_operations(&source.config, vec![(topic.clone(), vec![Operation::Write])], timeout).await {
+        Err(error) => return Step::new(name, Outcome::Failed, error.to_string()),
+        Ok(missing) if !missing.is_empty() => return lacks(Operation::Write, "write"),
+        Ok(_) => {}
     }
-}
-
-fn is_used(link: &Link) -> bool {
-    link.on_refused == OnRefused::Quarantine || link.on_timestamp_zero == OnTimestampZero::Quarantine
-}
-
-fn consequences(lacks: &str, grant: &str) -> String {
-    format!(
-        "{lacks}: the first record that the target refuses or a plugin rejects stops its partition (event \
-         quarantine_failed); grant {grant}, or set on_refused = \"stop\", with which a link writes nothing to its source"
-    )
+    match KafkaQuarantine::new(&source.config, &link.name, link.manage_topics, timeout).outlook().await {
+        Err(error) => Step::new(name, Outcome::Failed, error.to_string()),
+        Ok(Some(Outlook::Denied { operation, .. })) => lacks(operation, "create"),
+        Ok(Some(Outlook::Refused { reason, command })) => {
+            let text = format!("topic {topic} cannot be created at the first refused record: {reason}\n  {command}");
+            Step::new(name, Outcome::Failed, text)
+        }
+        Ok(Some(Outlook::Provided(_)) | None) => Step::new(name, Outcome::Ok, "can be written or created"),
+    }
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::Side;
+use strait_core::acl::{On, Operation};
 use strait_core::config::{DeliveryMode, Link};
-use strait_core::progress::{map_topic, progress_topic};
 use strait_flow::ports::{Chain, Discovery, SourceTopic, SourceTopics};
 use strait_host::{HostChains, HostEngine, HostOptions};
-use strait_kafka::probe::{AppendTime, ClusterInfo, missing_operations, probe, topics_with_append_time};
-use strait_kafka::{ClusterConfig, KafkaDiscovery, Operation, SocketBuffers, probe_transactions};
+use strait_kafka::error::lacks_right;
+use strait_kafka::probe::{AppendTime, ClusterInfo, probe, topics_with_append_time};
+use strait_kafka::{ClusterConfig, KafkaDiscovery, SocketBuffers, probe_transactions};
 
 use super::border::border;
 use super::line::{buffers_of, line};
-use super::quarantine::quarantine;
+use super::rights::{self, Rights};
 use super::{Outcome, Step, target_topics};
 use crate::compiler::own_process;
 use crate::compose;
@@ -55,7 +56,9 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
             steps.push(Step::new(name, Outcome::Skipped, "a plugin of the link cannot be used"));
             continue;
         };
-        let sides = Sides { link, source, target };
+        let servers = |reached: &Reached| reached.config.bootstrap_servers.clone();
+        let rights = Rights::of(link, chain, &servers(source), &servers(target));
+        let sides = Sides { link, source, target, rights };
         sides.same_cluster(&mut steps);
         steps.extend(sides.delivery());
         sides.lines(&mut steps);
@@ -64,7 +67,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         if target_topics::check_own(&sides, &mut steps).await {
             border(&sides, chain, &names, &mut steps).await;
         }
-        sides.permissions(&names, &mut steps).await;
+        rights::check(&sides, &names, &mut steps).await;
         sides.transactions(&mut steps).await;
         sides.timestamps(&names, &mut steps).await;
     }
@@ -119,11 +122,15 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    /// Returns whether the principal may not create topics in general. Clusters without an
-    /// authorizer report no permissions.
-    pub(super) fn may_not_create(&self) -> bool {
-        let operations = &self.info.operations;
-        !operations.is_empty() && !operations.contains(&Operation::Create)
+    /// Returns whether the principal may create topics of any name, as far as the cluster tells it.
+    pub(super) fn may_create(&self) -> bool {
+        self.info.operations.contains(&Operation::Create)
+    }
+
+    /// Returns whether the principal may do anything on the cluster, as it may where rights do not
+    /// count.
+    fn may_do_all(&self) -> bool {
+        [Operation::Create, Operation::Alter, Operation::Describe].iter().all(|op| self.info.operations.contains(op))
     }
 }
 
@@ -160,6 +167,7 @@ pub(super) struct Sides<'a> {
     pub(super) link: &'a Link,
     pub(super) source: &'a Reached,
     pub(super) target: &'a Reached,
+    pub(super) rights: Rights,
 }
 
 impl Sides<'_> {
@@ -201,8 +209,13 @@ impl Sides<'_> {
                 return Vec::new();
             }
         };
-        let hidden = hidden.into_iter();
-        let hidden = hidden.map(|(topic, error)| format!("{topic} cannot be described: {}", error.reason));
+        let hidden = hidden.into_iter().map(|(topic, error)| {
+            let remedy = match lacks_right(&error) {
+                true => self.rights.remedy(On::SourceTopics, Operation::Read, &topic),
+                false => String::new(),
+            };
+            format!("{topic} cannot be described: {}{remedy}", error.reason)
+        });
         steps.extend(hidden.map(|text| Step::new(&name, Outcome::Failed, text)));
         let mut chain = match chains.plugin_chain() {
             Ok(chain) => chain,
@@ -234,7 +247,7 @@ impl Sides<'_> {
         let lines = shorten(named.iter().map(|(topic, target)| format!("{} -> {target}", topic.topic)));
         let partitions: i64 = named.iter().map(|(topic, _)| i64::from(topic.partitions)).sum();
         if named.is_empty() && refused.is_empty() {
-            let text = "no topic matches now; new ones that match would be picked up";
+            let text = format!("no topic matches now; new ones that match would be picked up{}", self.unseen());
             steps.push(Step::new(name, Outcome::Warning, text));
             return named;
         }
@@ -252,10 +265,21 @@ impl Sides<'_> {
             steps.push(Step::new(&name, Outcome::Failed, shorten(refused)));
         }
         if !idle.is_empty() {
-            steps.push(Step::new(&name, Outcome::Warning, format!("match nothing now: {}", idle.join(", "))));
+            let text = format!("match nothing now: {}{}", idle.join(", "), self.unseen());
+            steps.push(Step::new(&name, Outcome::Warning, text));
         }
         steps.extend(outputs(&link.name, &out_of_reach));
         named
+    }
+
+    /// Returns how topics that a cluster does not list would be seen; nothing where the principal
+    /// may do anything.
+    fn unseen(&self) -> String {
+        let commands = self.rights.of_hidden_topics();
+        if commands.is_empty() || self.source.may_do_all() {
+            return String::new();
+        }
+        format!("; a cluster does not list topics that the principal may not read:{commands}")
     }
 
     /// Finds out whether the target has transactions that this principal may use.
@@ -268,7 +292,15 @@ impl Sides<'_> {
         let step = format!("transactions of {}", link.name);
         steps.push(match probe_transactions(&self.target.config, &link.name, TIMEOUT).await {
             Ok(()) => Step::new(step, Outcome::Ok, "the target has transactions"),
-            Err(error) => Step::new(step, Outcome::Failed, error.to_string()),
+            Err(error) => {
+                let remedy = match lacks_right(&error) {
+                    true => {
+                        self.rights.remedy(On::TransactionalIds, Operation::Write, &format!("strait.{}.", link.name))
+                    }
+                    false => String::new(),
+                };
+                Step::new(step, Outcome::Failed, format!("{error}{remedy}"))
+            }
         });
     }
 
@@ -310,45 +342,6 @@ impl Sides<'_> {
         let used: Vec<usize> = named.iter().flat_map(|(topic, _)| selector.matches(&topic.topic)).collect();
         let patterns = self.link.topics.iter().enumerate().filter(|(index, _)| !used.contains(index));
         patterns.map(|(_, pattern)| pattern.as_str()).collect()
-    }
-
-    async fn permissions(&self, names: &[(SourceTopic, Arc<str>)], steps: &mut Vec<Step>) {
-        use Operation::{Describe, Read, Write};
-        let link = self.link;
-        let read = names.iter().map(|(topic, _)| (topic.topic.to_string(), vec![Read, Describe]));
-        self.check_operations(self.source, "source", read.collect(), steps).await;
-        steps.push(quarantine(link, self.source, TIMEOUT).await);
-
-        let write = names.iter().map(|(_, target)| (target.to_string(), vec![Write, Describe]));
-        let own = [progress_topic(&link.name), map_topic(&link.name)].map(|topic| (topic, vec![Read, Write]));
-        self.check_operations(self.target, "target", write.chain(own).collect(), steps).await;
-
-        if link.manage_topics && self.target.may_not_create() {
-            let text = "manage_topics is on, but the target does not let this principal create topics in general; \
-                        permissions for prefixes of topic names cannot be checked";
-            steps.push(Step::new(format!("permissions of {}", link.name), Outcome::Warning, text));
-        }
-    }
-
-    async fn check_operations(
-        &self,
-        side: &Reached,
-        which: &str,
-        wanted: Vec<(String, Vec<Operation>)>,
-        steps: &mut Vec<Step>,
-    ) {
-        let name = format!("permissions of {} on its {which}", self.link.name);
-        let step = match missing_operations(&side.config, wanted, TIMEOUT).await {
-            Ok(missing) if missing.is_empty() => {
-                Step::new(name, Outcome::Ok, "nothing is missing on the topics that exist")
-            }
-            Ok(missing) => {
-                let lines = missing.into_iter().map(|(topic, operation)| format!("{operation:?} on topic {topic}"));
-                Step::new(name, Outcome::Failed, format!("missing: {}", shorten(lines)))
-            }
-            Err(error) => Step::new(name, Outcome::Failed, error.to_string()),
-        };
-        steps.push(step);
     }
 }
 

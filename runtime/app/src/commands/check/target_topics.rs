@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use strait_core::Event;
+use strait_core::acl::On;
 use strait_core::progress::progress_topic;
 use strait_flow::ports::{EventSink, SourceTopic};
 use strait_kafka::{KafkaTargetTopics, Outlook, Outlooks, TopicMaker};
@@ -35,7 +36,7 @@ pub async fn check(sides: &Sides<'_>, names: &[(SourceTopic, Arc<str>)], steps: 
             return;
         }
     };
-    report(&name, outlooks, steps);
+    report(&name, (sides, On::TargetTopics), outlooks, steps);
 }
 
 /// Asks the target about the link's own topics, and reports settings of them that do harm. Returns
@@ -51,7 +52,7 @@ pub async fn check_own(sides: &Sides<'_>, steps: &mut Vec<Step>) -> bool {
     };
     let progress = progress_topic(&sides.link.name);
     let is_there = outlook.missing.iter().all(|(topic, _)| **topic != *progress);
-    report(&name, outlook.missing, steps);
+    report(&name, (sides, On::OwnTopics), outlook.missing, steps);
     match outlook.unfit {
         Ok(unfit) => steps.extend(
             unfit.into_iter().map(|(topic, reason)| Step::new(&name, Outcome::Warning, format!("{topic}: {reason}"))),
@@ -61,7 +62,7 @@ pub async fn check_own(sides: &Sides<'_>, steps: &mut Vec<Step>) -> bool {
     is_there
 }
 
-fn report(name: &str, outlooks: Outlooks, steps: &mut Vec<Step>) {
+fn report(name: &str, (sides, on): (&Sides<'_>, On), outlooks: Outlooks, steps: &mut Vec<Step>) {
     let (mut provided, mut refused, mut events) = (Vec::new(), Vec::new(), Vec::new());
     for (topic, outlook) in outlooks {
         match outlook {
@@ -70,6 +71,9 @@ fn report(name: &str, outlooks: Outlooks, steps: &mut Vec<Step>) {
                 events.extend(reported.iter().map(ToString::to_string));
             }
             Outlook::Refused { reason, command } => refused.push(format!("\n{topic}: {reason}\n  {command}")),
+            Outlook::Denied { operation, reason } => {
+                refused.push(format!("\n{topic}: {reason}{}", sides.rights.remedy(on, operation, &topic)));
+            }
         }
     }
     if !provided.is_empty() {

@@ -3,9 +3,9 @@
 /// An operation of Kafka's access control (`org.apache.kafka.common.acl.AclOperation`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
-    /// Reads a topic's records.
+    /// Reads a topic's records, or takes part in a group.
     Read,
-    /// Writes a topic's records.
+    /// Writes a topic's records, or under a transactional id.
     Write,
     /// Creates a topic.
     Create,
@@ -15,6 +15,8 @@ pub enum Operation {
     Describe,
     /// Sees a topic's settings.
     DescribeConfigs,
+    /// Writes idempotently, without a transactional id.
+    IdempotentWrite,
     /// Any other, by its number in Kafka's protocol.
     Other(u32),
 }
@@ -26,6 +28,22 @@ impl Operation {
     const ALTER: u32 = 7;
     const DESCRIBE: u32 = 8;
     const DESCRIBE_CONFIGS: u32 = 10;
+    const IDEMPOTENT_WRITE: u32 = 12;
+
+    /// Returns the name that Kafka's tools take.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "Read",
+            Self::Write => "Write",
+            Self::Create => "Create",
+            Self::Alter => "Alter",
+            Self::Describe => "Describe",
+            Self::DescribeConfigs => "DescribeConfigs",
+            Self::IdempotentWrite => "IdempotentWrite",
+            Self::Other(_) => "Unknown",
+        }
+    }
 }
 
 impl From<u32> for Operation {
@@ -37,6 +55,7 @@ impl From<u32> for Operation {
             Self::ALTER => Self::Alter,
             Self::DESCRIBE => Self::Describe,
             Self::DESCRIBE_CONFIGS => Self::DescribeConfigs,
+            Self::IDEMPOTENT_WRITE => Self::IdempotentWrite,
             other => Self::Other(other),
         }
     }

@@ -1,0 +1,297 @@
+//! The rights that a link needs on its clusters: one table, [`RIGHTS`].
+//!
+//! `strait acl print` shows it, and `strait check` takes from it the command that grants what is
+//! missing. [`topics`] finds the names of the topics, [`grants`] joins both, [`commands`] and
+//! [`msk`] write the result for Kafka's tool and for Amazon MSK.
+
+pub mod commands;
+pub mod grants;
+pub mod msk;
+mod operation;
+#[cfg(test)]
+mod tests;
+pub mod topics;
+
+pub use grants::{Grant, Names, Pattern, Resource, grants};
+pub use operation::Operation;
+
+use crate::config::{DeliveryMode, Link, OnRefused, OnTimestampZero};
+use crate::event::Side;
+
+/// The beginning of the transactional ids of all links.
+const IDS: &str = "strait";
+
+/// The thing that a right is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum On {
+    /// The topics that the link copies.
+    SourceTopics,
+    /// The link's quarantine topic.
+    Quarantine,
+    /// The source cluster.
+    SourceCluster,
+    /// The topics that the link writes.
+    TargetTopics,
+    /// The link's own topics on the target: progress, offset map, what its processes share.
+    OwnTopics,
+    /// The link's consumer group.
+    Group,
+    /// The link's transactional ids.
+    TransactionalIds,
+    /// The target cluster.
+    TargetCluster,
+}
+
+impl On {
+    /// Returns the end of the link at which it is.
+    #[must_use]
+    pub fn side(self) -> Side {
+        match self {
+            Self::SourceTopics | Self::Quarantine | Self::SourceCluster => Side::Source,
+            Self::TargetTopics | Self::OwnTopics | Self::Group | Self::TransactionalIds | Self::TargetCluster => {
+                Side::Target
+            }
+        }
+    }
+}
+
+/// The links that need a right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// All.
+    Always,
+    /// Those with `manage_topics`.
+    Manages,
+    /// Those that write refused records to quarantine.
+    Quarantines,
+    /// Those that do both.
+    ManagesQuarantine,
+    /// Those that deliver exactly once.
+    ExactlyOnce,
+    /// Those that deliver at least once.
+    AtLeastOnce,
+}
+
+impl When {
+    /// Returns whether the link is one of them.
+    #[must_use]
+    pub fn is(self, link: &Link) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Manages => link.manage_topics,
+            Self::Quarantines => uses_quarantine(link),
+            Self::ManagesQuarantine => link.manage_topics && uses_quarantine(link),
+            Self::ExactlyOnce => link.delivery == DeliveryMode::ExactlyOnce,
+            Self::AtLeastOnce => link.delivery == DeliveryMode::AtLeastOnce,
+        }
+    }
+}
+
+/// The weight of a right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Records are not copied without it, at once or later.
+    Needed,
+    /// The link continues without it, in a worse way.
+    Useful,
+    /// It counts in the case that its reason names. It is shown, not granted.
+    Sometimes,
+}
+
+impl Need {
+    /// Returns the name in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Needed => "needed",
+            Self::Useful => "useful",
+            Self::Sometimes => "sometimes",
+        }
+    }
+}
+
+/// A right that links need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// The thing that it is on.
+    pub on: On,
+    /// The operation. Read, Write and Alter include Describe.
+    pub operation: Operation,
+    /// The links that need it.
+    pub when: When,
+    /// Its weight.
+    pub need: Need,
+    /// The use that Strait makes of it.
+    pub why: &'static str,
+    /// The harm of its absence.
+    pub without: &'static str,
+}
+
+const fn right(
+    on: On,
+    operation: Operation,
+    (when, need): (When, Need),
+    why: &'static str,
+    without: &'static str,
+) -> Right {
+    Right { on, operation, when, need, why, without }
+}
+
+/// All rights, in the order in which they are shown.
+pub static RIGHTS: [Right; 20] = {
+    use Need::{Needed, Sometimes, Useful};
+    use On::{
+        Group, OwnTopics, Quarantine, SourceCluster, SourceTopics, TargetCluster, TargetTopics, TransactionalIds,
+    };
+    use Operation::{Alter, Create, DescribeConfigs, IdempotentWrite, Read, Write};
+    use When::{Always, AtLeastOnce, ExactlyOnce, Manages, ManagesQuarantine, Quarantines};
+    [
+        right(
+            SourceTopics,
+            Read,
+            (Always, Needed),
+            "lists the topics, reads their offsets and records",
+            "the topic is not seen, and nothing of it is copied",
+        ),
+        right(
+            SourceTopics,
+            DescribeConfigs,
+            (Manages, Useful),
+            "creates target topics with the retention and limits of their source topics",
+            "target topics are created that delete nothing",
+        ),
+        right(
+            Quarantine,
+            Write,
+            (Quarantines, Needed),
+            "keeps refused records",
+            "the first record that the target refuses or a plugin rejects stops its partition (event \
+             quarantine_failed); on_refused = \"stop\" needs no right to write",
+        ),
+        right(
+            Quarantine,
+            Create,
+            (ManagesQuarantine, Needed),
+            "creates the quarantine topic at the first refused record",
+            "that record stops its partition, unless the topic is made by hand",
+        ),
+        right(
+            SourceCluster,
+            IdempotentWrite,
+            (Quarantines, Sometimes),
+            "brokers before Kafka 2.8 ask for it: quarantine is written idempotently",
+            "quarantine_failed on such brokers",
+        ),
+        right(
+            SourceCluster,
+            DescribeConfigs,
+            (Always, Sometimes),
+            "strait check reads the brokers' socket buffers, over a line of 5 ms and more",
+            "the check says what Kafka's defaults would allow",
+        ),
+        right(
+            TargetTopics,
+            Write,
+            (Always, Needed),
+            "writes the copied records",
+            "the partitions of the topic stop (event target_denied)",
+        ),
+        right(
+            TargetTopics,
+            Create,
+            (Manages, Needed),
+            "creates target topics that are missing",
+            "partitions without a target topic stop (event target_denied); manage_topics = false leaves it to you",
+        ),
+        right(
+            TargetTopics,
+            Alter,
+            (Manages, Needed),
+            "adds partitions when the source topic has grown",
+            "the new partitions stop; manage_topics = false leaves it to you",
+        ),
+        right(
+            TargetTopics,
+            DescribeConfigs,
+            (Always, Useful),
+            "reads the largest record, the timestamps and the replicas that a topic takes",
+            "Kafka's defaults are assumed, and larger records are refused",
+        ),
+        right(
+            OwnTopics,
+            Read,
+            (Always, Needed),
+            "reads the progress of a lane when it is taken",
+            "the link does not begin",
+        ),
+        right(
+            OwnTopics,
+            Write,
+            (Always, Needed),
+            "commits progress and offset map with the records",
+            "no transaction commits, and nothing is copied",
+        ),
+        right(
+            OwnTopics,
+            Create,
+            (Manages, Needed),
+            "creates the link's own topics at its first run",
+            "the link does not begin, unless they are made by hand; manage_topics = false leaves it to you",
+        ),
+        right(
+            OwnTopics,
+            Alter,
+            (Always, Useful),
+            "adds partitions when strait lanes resize gives the link more lanes",
+            "strait lanes resize fails",
+        ),
+        right(
+            OwnTopics,
+            DescribeConfigs,
+            (Always, Useful),
+            "sees settings with which progress would be lost, and the largest batch that fits",
+            "such settings are not noticed (event link_topic_unfit)",
+        ),
+        right(
+            Group,
+            Read,
+            (Always, Needed),
+            "shares the lanes among the processes of the link",
+            "no process is given a lane (event not_in_group)",
+        ),
+        right(
+            TransactionalIds,
+            Write,
+            (ExactlyOnce, Needed),
+            "commits records, progress and map together, and fences former owners of a lane",
+            "no lane can be taken",
+        ),
+        right(
+            TransactionalIds,
+            Write,
+            (AtLeastOnce, Useful),
+            "strait lanes resize moves progress in a transaction",
+            "strait lanes resize fails",
+        ),
+        right(
+            TargetCluster,
+            IdempotentWrite,
+            (AtLeastOnce, Sometimes),
+            "brokers before Kafka 2.8 ask for it: records are written idempotently",
+            "nothing is copied to such brokers",
+        ),
+        right(
+            TargetCluster,
+            DescribeConfigs,
+            (Always, Sometimes),
+            "strait check reads the brokers' socket buffers, over a line of 5 ms and more",
+            "the check says what Kafka's defaults would allow",
+        ),
+    ]
+};
+
+/// Returns whether the link writes refused records to quarantine.
+#[must_use]
+pub fn uses_quarantine(link: &Link) -> bool {
+    link.on_refused == OnRefused::Quarantine || link.on_timestamp_zero == OnTimestampZero::Quarantine
+}
