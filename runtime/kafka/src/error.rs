@@ -5,6 +5,7 @@ use std::sync::Arc;
 use strait_flow::ports::{Class, PortError};
 
 use crate::ffi::{Client, Code, FfiError, Trouble};
+use crate::tls::login_remedy;
 
 /// Returns how a lane reacts to an error code.
 #[must_use]
@@ -27,7 +28,7 @@ pub fn class_of(code: Code) -> Class {
 }
 
 /// Returns what an operator can do about an error, where that is known.
-fn remedy(code: Code) -> Option<&'static str> {
+fn remedy(code: Code, text: &str) -> Option<&'static str> {
     Some(match code {
         Code::TOPIC_AUTHORIZATION_FAILED => {
             "the principal lacks an ACL on the topic; strait check names the command that grants it"
@@ -36,14 +37,12 @@ fn remedy(code: Code) -> Option<&'static str> {
             "the principal lacks an ACL on the group; strait check names the command that grants it"
         }
         Code::CLUSTER_AUTHORIZATION_FAILED => {
-            "the principal lacks an ACL on the cluster or on the topic; strait check names the command that grants it"
+            "the principal lacks an ACL on the cluster or on the topic; strait acl print has the commands"
         }
         Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => {
             "the principal lacks an ACL on the transactional id; strait check names the command that grants it"
         }
-        Code::SASL_AUTHENTICATION_FAILED | Code::AUTHENTICATION => {
-            "check sasl.mechanism, sasl.username, sasl.password, the TLS settings and security.protocol in clusters.<name>.kafka"
-        }
+        Code::SASL_AUTHENTICATION_FAILED | Code::AUTHENTICATION => login_remedy(text),
         Code::UNSUPPORTED_FEATURE => {
             "the cluster does not have this part of Kafka's protocol; delivery = \"at-least-once\" needs no transactions"
         }
@@ -77,7 +76,7 @@ fn is_right(code: Code) -> bool {
 #[must_use]
 pub fn port_error(context: impl Into<String>, error: &FfiError) -> PortError {
     let mut reason = error.to_string();
-    if let Some(remedy) = remedy(error.code) {
+    if let Some(remedy) = remedy(error.code, &error.text) {
         reason.push_str("; ");
         reason.push_str(remedy);
     }

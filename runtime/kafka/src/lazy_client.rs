@@ -8,13 +8,21 @@ use strait_flow::{LOGIN_RETRY, Retry, lock, spread};
 
 use crate::config::{ClusterConfig, Settings};
 use crate::error::{blocking, port_error_because};
-use crate::ffi::{Client, ClientKind, FfiError};
+use crate::ffi::{Client, ClientKind, FfiError, Observer, Trouble};
+use crate::tls;
+
+/// How long a finding about TLS counts. A broker is not asked for it more often.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Creates a client that neither reads nor writes records.
 pub(crate) fn connect(cluster: &ClusterConfig, label: &str) -> Result<Client, FfiError> {
+    Client::new(ClientKind::Producer, label, &settings(cluster, label), None)
+}
+
+fn settings(cluster: &ClusterConfig, label: &str) -> Settings {
     let mut settings = Settings::of(cluster, &format!("strait-{}", label.replace('/', "-")));
     settings.set("allow.auto.create.topics", "false");
-    Client::new(ClientKind::Producer, label, &settings, None)
+    settings
 }
 
 /// A client that is created when it is first used.
@@ -29,12 +37,33 @@ pub(crate) struct LazyClient {
     pub(crate) context: Arc<str>,
     state: Arc<Mutex<State>>,
     began: Instant,
+    signs: Arc<Signs>,
 }
 
 #[derive(Default)]
 struct State {
     client: Option<Arc<Client>>,
     refusal: Option<Refusal>,
+    looked: Option<Looked>,
+}
+
+/// The finding of a handshake of its own.
+struct Looked {
+    at: Instant,
+    found: Option<String>,
+}
+
+/// Keeps the last trouble of a client that may come from TLS: lost connections are reported after
+/// it.
+#[derive(Default)]
+struct Signs(Mutex<Option<String>>);
+
+impl Observer for Signs {
+    fn trouble(&self, trouble: &Trouble) {
+        if tls::may_be_tls(trouble) {
+            *lock(&self.0) = Some(trouble.text.clone());
+        }
+    }
 }
 
 /// A refused login.
@@ -80,6 +109,7 @@ impl LazyClient {
             context: context.into(),
             state: Arc::default(),
             began: Instant::now(),
+            signs: Arc::default(),
         }
     }
 
@@ -96,7 +126,9 @@ impl LazyClient {
         if let Some(client) = &state.client {
             return Ok(Arc::clone(client));
         }
-        let made = Arc::new(connect(&self.cluster, &self.label).map_err(|error| fail(&self.context, &error, None))?);
+        let (settings, signs) = (settings(&self.cluster, &self.label), Arc::clone(&self.signs) as Arc<dyn Observer>);
+        let made = Client::new(ClientKind::Producer, &self.label, &settings, Some(signs));
+        let made = Arc::new(made.map_err(|error| fail(&self.context, &error, None))?);
         state.client = Some(Arc::clone(&made));
         Ok(made)
     }
@@ -111,15 +143,40 @@ impl LazyClient {
         blocking(&self.context, move || client.ask_here(question)).await?
     }
 
+    /// Adds to a failure what a handshake finds, where TLS may be the cause.
+    fn explained(&self, error: PortError) -> PortError {
+        let Some(text) = lock(&self.signs.0).clone().filter(|_| error.class == Class::Retry) else { return error };
+        let known = lock(&self.state)
+            .looked
+            .as_ref()
+            .filter(|looked| looked.at.elapsed() < LOOK_AGAIN)
+            .map(|l| l.found.clone());
+        let found = known.unwrap_or_else(|| {
+            let fault = tls::diagnose(&settings(&self.cluster, &self.label), &[&text], tls::PATIENCE);
+            let found = fault.map(|fault| fault.to_string());
+            lock(&self.state).looked = Some(Looked { at: Instant::now(), found: found.clone() });
+            found
+        });
+        match found {
+            Some(said) => PortError { reason: format!("{said} ({})", error.reason), ..error },
+            None => error,
+        }
+    }
+
     /// Asks the cluster from this thread, which may block.
     pub(crate) fn ask_here<T>(&self, question: impl FnOnce(&Client) -> Result<T, FfiError>) -> Result<T, PortError> {
         let client = self.get()?;
         let answer = question(&client).map_err(|error| fail(&self.context, &error, Some(&client)));
-        if answer.is_ok() {
-            // What went wrong before explains no later failure.
-            client.poll(Duration::ZERO);
-            drop(client.take_trouble());
-        }
+        let answer = match answer {
+            Ok(answer) => {
+                // What went wrong before explains no later failure.
+                client.poll(Duration::ZERO);
+                drop(client.take_trouble());
+                lock(&self.signs.0).take();
+                Ok(answer)
+            }
+            Err(error) => Err(self.explained(error)),
+        };
         // Dropped here, as destroying a client waits for its threads.
         let refused = lock(&self.state).answered(answer.as_ref().err(), self.began.elapsed(), &self.label);
         drop(refused);

@@ -26,6 +26,7 @@ mod resize;
 mod skip;
 mod source;
 mod target;
+mod tls;
 mod topics;
 
 pub use books_reader::KafkaBooksReader;

@@ -14,6 +14,7 @@ use crate::error::{blocking, port_error};
 use crate::ffi::{CONFIGS_PER_REQUEST, Client, ClientKind, Code, FfiError, Observer, TopicConfigs, Trouble};
 use crate::lazy_client::{connect, fail};
 use crate::queries::{describe, is_gone, is_unsupported};
+use crate::tls;
 
 /// A cluster that has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,22 +64,22 @@ pub enum ProbeError {
         reason: String,
     },
     /// The security protocols differ, or a certificate is not trusted.
-    #[error(
-        "cluster {cluster}: the connection is closed or TLS fails ({reason}); check security.protocol (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL) against the broker's listener, ssl.ca.location, and for a listener that asks for a client certificate ssl.certificate.location and ssl.key.location"
-    )]
+    #[error("cluster {cluster}: {said} ({reason})")]
     Security {
         /// Name of the cluster.
         cluster: String,
+        /// The cause, and the setting or file to change.
+        said: String,
         /// librdkafka's message.
         reason: String,
     },
     /// The login was refused.
-    #[error(
-        "cluster {cluster}: the login was refused ({reason}); check sasl.mechanism, sasl.username and sasl.password"
-    )]
+    #[error("cluster {cluster}: {said} ({reason})")]
     Authentication {
         /// Name of the cluster.
         cluster: String,
+        /// The cause, and the setting or file to change.
+        said: String,
         /// librdkafka's message.
         reason: String,
     },
@@ -105,6 +106,11 @@ pub enum ProbeError {
         reason: String,
     },
 }
+
+/// Said where a handshake of its own finds nothing.
+const CLOSED: &str = "the connection is closed or TLS fails; check security.protocol (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL) against the broker's listener, ssl.ca.location, and for a listener that asks for a client certificate ssl.certificate.location and ssl.key.location";
+/// Said of a refused login without a known cause.
+const LOGIN: &str = "the login was refused; check sasl.mechanism, sasl.username and sasl.password";
 
 /// How often the round trip is measured.
 const MEASUREMENTS: u32 = 2;
@@ -162,6 +168,7 @@ fn connect_and_ask(cluster: &ClusterConfig, patience: Duration) -> Result<Cluste
     let label = format!("{}/check", cluster.name);
     let client = Client::new(ClientKind::Producer, &label, &settings, Some(observer)).map_err(setting)?;
     let deadline = Instant::now() + patience;
+    let mut looked = false;
     loop {
         match client.metadata(None, Duration::from_millis(500)) {
             Ok(topics) => {
@@ -172,8 +179,16 @@ fn connect_and_ask(cluster: &ClusterConfig, patience: Duration) -> Result<Cluste
                 client.poll(Duration::from_millis(50));
                 let heard = lock(&troubles.list).clone();
                 let over = Instant::now() > deadline;
-                if let Some(cause) = cause(cluster, &heard) {
+                if let Some(cause) = cause(cluster, &settings, &heard) {
                     return Err(cause);
+                }
+                // A TLS listener that is not spoken to in TLS hangs up, which librdkafka only logs.
+                if !looked && let Some(down) = heard.iter().find(|trouble| trouble.code == Code::ALL_BROKERS_DOWN) {
+                    looked = true;
+                    if let Some(fault) = tls::diagnose(&settings, &[], tls::PATIENCE) {
+                        let (cluster, said) = (cluster.name.clone(), fault.to_string());
+                        return Err(ProbeError::Security { cluster, said, reason: down.text.clone() });
+                    }
                 }
                 if over {
                     let reason = heard.last().map_or_else(|| error.text.clone(), |trouble| trouble.text.clone());
@@ -216,17 +231,24 @@ fn info(client: &Client, topics: usize, has_idempotence: bool, timeout: Duration
 }
 
 /// Returns the cause, once every broker is down or one has refused the login.
-fn cause(cluster: &ClusterConfig, heard: &[Trouble]) -> Option<ProbeError> {
+fn cause(cluster: &ClusterConfig, settings: &Settings, heard: &[Trouble]) -> Option<ProbeError> {
     let name = cluster.name.clone();
     let find = |wanted: &dyn Fn(&Trouble) -> bool| heard.iter().find(|trouble| wanted(trouble)).map(|t| t.text.clone());
     if let Some(reason) = find(&|trouble| trouble.code == Code::AUTHENTICATION) {
-        return Some(ProbeError::Authentication { cluster: name, reason });
+        let said = tls::of_login(settings, &reason).map_or_else(|| LOGIN.to_owned(), |fault| fault.to_string());
+        return Some(ProbeError::Authentication { cluster: name, said, reason });
     }
     if !heard.iter().any(|trouble| trouble.code == Code::ALL_BROKERS_DOWN) {
         return None;
     }
+    let refuses = |reason: String| {
+        let texts: Vec<&str> = heard.iter().map(|trouble| trouble.text.as_str()).collect();
+        let fault = tls::diagnose(settings, &texts, tls::PATIENCE);
+        let said = fault.map_or_else(|| CLOSED.to_owned(), |fault| fault.to_string());
+        ProbeError::Security { cluster: name.clone(), said, reason }
+    };
     if let Some(reason) = find(&|trouble| trouble.code == Code::SSL || trouble.text.contains("security.protocol")) {
-        return Some(ProbeError::Security { cluster: name, reason });
+        return Some(refuses(reason));
     }
     if let Some(reason) = find(&|trouble| trouble.code == Code::RESOLVE) {
         return Some(ProbeError::Unresolved { cluster: name, reason });
@@ -235,7 +257,7 @@ fn cause(cluster: &ClusterConfig, heard: &[Trouble]) -> Option<ProbeError> {
     if let Some(reason) = refused {
         return Some(ProbeError::Refused { cluster: name, servers: cluster.bootstrap_servers.clone(), reason });
     }
-    find(&|trouble| trouble.code == Code::TRANSPORT).map(|reason| ProbeError::Security { cluster: name, reason })
+    find(&|trouble| trouble.code == Code::TRANSPORT).map(refuses)
 }
 
 /// Returns the operations that the principal lacks on topics. Topics that do not exist are omitted.

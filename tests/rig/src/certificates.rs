@@ -1,5 +1,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
@@ -13,11 +14,13 @@ use openssl::x509::{X509, X509Builder, X509NameBuilder};
 
 use crate::ClusterError;
 
-const DAYS_VALID: u32 = 2;
+const DAYS_VALID: i64 = 2;
+const DAY_S: i64 = 86_400;
 const SERIAL_BITS: i32 = 127;
 
-/// A certificate authority made for one test, and what it has signed: a certificate for brokers on
-/// the loopback address, and one for clients. All files are PEM, keys are not encrypted.
+/// A certificate authority made for one test, and what it has signed: certificates for brokers on
+/// the loopback address and for clients, good and [`Bad`] ones. All files are PEM, keys are not
+/// encrypted.
 #[derive(Debug, Clone)]
 pub struct Certificates {
     folder: PathBuf,
@@ -59,20 +62,70 @@ impl Certificates {
     pub(crate) fn broker(&self) -> PathBuf {
         self.folder.join("broker.pem")
     }
+
+    /// As [`Certificates::broker`], of a certificate that clients must refuse.
+    #[must_use]
+    pub fn bad_broker(&self, bad: Bad) -> PathBuf {
+        self.folder.join(match bad {
+            Bad::Expired => "broker-expired.pem",
+            Bad::NotYetValid => "broker-early.pem",
+            Bad::OtherHost => "broker-elsewhere.pem",
+        })
+    }
+
+    /// A client's certificate that has expired.
+    #[must_use]
+    pub fn expired_client_certificate(&self) -> PathBuf {
+        self.folder.join("client-expired.pem")
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn expired_client_key(&self) -> PathBuf {
+        self.folder.join("client-expired-key.pem")
+    }
 }
+
+/// A certificate of a broker that clients must refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bad {
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+    /// It is for `elsewhere.example`.
+    OtherHost,
+}
+
+/// The time in which a certificate is valid, in days from now.
+type Days = (i64, i64);
+
+const NOW: Days = (0, DAYS_VALID);
+const PAST: Days = (-2, -1);
+const FUTURE: Days = (1, 2);
 
 type File = (&'static str, Vec<u8>);
 
-fn files() -> Result<[File; 4], ErrorStack> {
+fn files() -> Result<Vec<File>, ErrorStack> {
+    const HERE: [&str; 2] = ["127.0.0.1", "localhost"];
     let authority = Authority::new()?;
-    let (broker, broker_key) = authority.issue("broker", true)?;
-    let (client, client_key) = authority.issue("client", false)?;
-    Ok([
-        ("ca.pem", authority.certificate.to_pem()?),
-        ("broker.pem", [broker_key.private_key_to_pem_pkcs8()?, broker.to_pem()?].concat()),
-        ("client.pem", client.to_pem()?),
-        ("client-key.pem", client_key.private_key_to_pem_pkcs8()?),
-    ])
+    let mut files = vec![("ca.pem", authority.certificate.to_pem()?)];
+    for (file, hosts, days) in [
+        ("broker.pem", &HERE[..], NOW),
+        ("broker-expired.pem", &HERE[..], PAST),
+        ("broker-early.pem", &HERE[..], FUTURE),
+        ("broker-elsewhere.pem", &["elsewhere.example"][..], NOW),
+    ] {
+        let (broker, key) = authority.issue("broker", Some(hosts), days)?;
+        files.push((file, [key.private_key_to_pem_pkcs8()?, broker.to_pem()?].concat()));
+    }
+    for (file, key_file, days) in
+        [("client.pem", "client-key.pem", NOW), ("client-expired.pem", "client-expired-key.pem", PAST)]
+    {
+        let (client, key) = authority.issue("client", None, days)?;
+        files.extend([(file, client.to_pem()?), (key_file, key.private_key_to_pem_pkcs8()?)]);
+    }
+    Ok(files)
 }
 
 struct Authority {
@@ -83,7 +136,7 @@ struct Authority {
 impl Authority {
     fn new() -> Result<Self, ErrorStack> {
         let key = new_key()?;
-        let mut builder = begin("authority", &key)?;
+        let mut builder = begin("authority", &key, NOW)?;
         let name = name_of("authority")?;
         builder.set_issuer_name(&name)?;
         builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
@@ -92,20 +145,26 @@ impl Authority {
         Ok(Self { certificate: builder.build(), key })
     }
 
-    /// Signs a certificate for a new key: of a server on the loopback address, or of a client.
-    fn issue(&self, name: &str, server: bool) -> Result<(X509, PKey<Private>), ErrorStack> {
+    /// Signs a certificate for a new key: of a server on these hosts, or of a client.
+    fn issue(&self, name: &str, hosts: Option<&[&str]>, days: Days) -> Result<(X509, PKey<Private>), ErrorStack> {
         let key = new_key()?;
-        let mut builder = begin(name, &key)?;
+        let mut builder = begin(name, &key, days)?;
         builder.set_issuer_name(self.certificate.subject_name())?;
         builder.append_extension(BasicConstraints::new().critical().build()?)?;
         let mut usage = ExtendedKeyUsage::new();
-        if server {
+        if let Some(hosts) = hosts {
             usage.server_auth();
-            let addresses = SubjectAlternativeName::new()
-                .ip("127.0.0.1")
-                .dns("localhost")
-                .build(&builder.x509v3_context(Some(&self.certificate), None))?;
-            builder.append_extension(addresses)?;
+            let mut names = SubjectAlternativeName::new();
+            for host in hosts {
+                let is_address = host.parse::<std::net::IpAddr>().is_ok();
+                if is_address {
+                    names.ip(host)
+                } else {
+                    names.dns(host)
+                };
+            }
+            let names = names.build(&builder.x509v3_context(Some(&self.certificate), None))?;
+            builder.append_extension(names)?;
         } else {
             usage.client_auth();
         }
@@ -121,7 +180,7 @@ fn new_key() -> Result<PKey<Private>, ErrorStack> {
 }
 
 /// A version 3 certificate with subject, key, serial number and validity.
-fn begin(name: &str, key: &PKey<Private>) -> Result<X509Builder, ErrorStack> {
+fn begin(name: &str, key: &PKey<Private>, (from, until): Days) -> Result<X509Builder, ErrorStack> {
     let mut builder = X509Builder::new()?;
     builder.set_version(2)?;
     let mut serial = BigNum::new()?;
@@ -131,7 +190,8 @@ fn begin(name: &str, key: &PKey<Private>) -> Result<X509Builder, ErrorStack> {
     let subject = name_of(name)?;
     builder.set_subject_name(&subject)?;
     builder.set_pubkey(key)?;
-    let (from, until) = (Asn1Time::days_from_now(0)?, Asn1Time::days_from_now(DAYS_VALID)?);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
+    let (from, until) = (Asn1Time::from_unix(now + from * DAY_S)?, Asn1Time::from_unix(now + until * DAY_S)?);
     builder.set_not_before(&from)?;
     builder.set_not_after(&until)?;
     Ok(builder)

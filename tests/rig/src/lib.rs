@@ -29,7 +29,7 @@ mod wire;
 
 pub use archive::archive_classes;
 pub use broker::Broker;
-pub use certificates::Certificates;
+pub use certificates::{Bad, Certificates};
 pub use cluster::Cluster;
 pub use error::ClusterError;
 pub use jars::KafkaJars;

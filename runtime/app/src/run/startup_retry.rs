@@ -91,7 +91,7 @@ mod tests {
         use Patience::{Endless, Short};
         let refused = || {
             let (cluster, reason) = ("a".to_owned(), "wrong password".to_owned());
-            RunError::from(ProbeError::Authentication { cluster, reason })
+            RunError::from(ProbeError::Authentication { cluster, said: String::new(), reason })
         };
         let (endless, none) = (vec![1, 2, 4, 8, 16, 30, 30, 30, 30], Vec::<u64>::new());
         assert_eq!(pauses_s(Endless, error(Class::Retry)).await, endless);

@@ -280,10 +280,12 @@ fn the_rights_that_are_printed_suffice_and_a_check_prints_the_one_that_is_missin
     sweep(&cluster, &FEW);
 }
 
-/// A check finds nothing, other than that source and target are one cluster.
+/// A check finds nothing, other than that source and target are one cluster, and that a machine
+/// under load answers late.
 #[track_caller]
 fn assert_good(checked: &str) {
-    let bad = checked.lines().filter(|line| line.starts_with(['✗', '!']) && !line.starts_with("! clusters of "));
+    let is_known = |line: &str| ["! clusters of ", "! line of "].iter().any(|known| line.starts_with(known));
+    let bad = checked.lines().filter(|line| line.starts_with(['✗', '!']) && !is_known(line));
     assert_eq!(bad.count(), 0, "{checked}");
 }
 

@@ -1,12 +1,14 @@
 //! Every way in that clusters offer: plaintext, TLS, client certificates, SASL in its mechanisms.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
-use strait_e2e::{ConfigFolder, Strait, write_records};
-use strait_test_cluster::{Certificates, Cluster, ClusterSpec, Listener, User};
+use strait_e2e::{ConfigFolder, LogLine, Strait, write_records};
+use strait_test_cluster::{Bad, Certificates, Cluster, ClusterSpec, Listener, User};
 
-use crate::support::{Pair, Turn, copy, link, numbered, single};
+use crate::admin::{ADMIN, address_of, status};
+use crate::support::{Pair, Turn, copy, link, now, numbered, run_to_end, single, wait_until};
 
 const USER: &str = "copier";
 const PASSWORD: &str = "copier-password";
@@ -114,22 +116,116 @@ fn a_link_copies_through_every_listener_and_says_why_tls_is_refused() {
 
     says_what_limits_a_long_line(&pair);
 
+    says_why_tls_or_a_login_fails(&pair);
+}
+
+/// Each wrong input of one listener, with the sentence that it gets.
+fn says_why_tls_or_a_login_fails(pair: &Pair) {
     let strangers = tempfile::tempdir().unwrap();
     let stranger = Certificates::make(strangers.path()).unwrap();
+    let (of_source, of_target) = (pair.source.certificates().unwrap(), pair.target.certificates().unwrap());
     let plain = section("plain-target", &pair.target, (Listener::Plaintext, None), of_target);
-    let tls = "the connection is closed or TLS fails";
-    let wrong = section("wrong-ca", &pair.source, (Listener::Tls, None), &stranger);
-    refused("wrong-ca", &format!("{wrong}{plain}"), "wrong-ca", &["cluster wrong-ca", tls, "ssl.ca.location"]);
-    let mutual = section("none", &pair.source, (Listener::MutualTls, None), of_source);
+    let refused = |name: &str, section: &str, parts: &[&str]| {
+        let section = section.replacen("[clusters.x", &format!("[clusters.{name}"), 2);
+        refused(name, &format!("{section}{plain}"), name, &[&[&*format!("cluster {name}: ")], parts].concat());
+    };
+
+    let wrong = section("x", &pair.source, (Listener::Tls, None), &stranger);
+    let file = format!("ssl.ca.location = {}", stranger.ca().display());
+    refused("wrong-ca", &wrong, &["signed by 'authority', which is not among the authorities of", &file]);
+
+    let mutual = section("x", &pair.source, (Listener::MutualTls, None), of_source);
     let none: String = mutual
         .lines()
         .filter(|line| !line.contains("ssl.certificate") && !line.contains("ssl.key"))
         .fold(String::new(), |text, line| text + line + "\n");
-    let parts = ["cluster none", tls, "ssl.certificate.location"];
-    refused("no-certificate", &format!("{none}{plain}"), "none", &parts);
+    refused("no-certificate", &none, &["asks for a client certificate and none is configured", "ssl.key.location"]);
+
+    let with_client = |certificate: &Path, key: &Path| {
+        mutual
+            .replace(&format!("{:?}", of_source.client_certificate()), &format!("{certificate:?}"))
+            .replace(&format!("{:?}", of_source.client_key()), &format!("{key:?}"))
+    };
     // A certificate of another authority.
-    let foreign = mutual
-        .replace(&format!("{:?}", of_source.client_certificate()), &format!("{:?}", stranger.client_certificate()));
-    let foreign = foreign.replace(&format!("{:?}", of_source.client_key()), &format!("{:?}", stranger.client_key()));
-    refused("foreign", &format!("{foreign}{plain}"), "none", &parts);
+    let foreign = with_client(&stranger.client_certificate(), &stranger.client_key());
+    let file =
+        format!("the client certificate of ssl.certificate.location = {}", stranger.client_certificate().display());
+    refused("foreign", &foreign, &["refuses", &file, "ssl.truststore"]);
+    let expired = with_client(&of_source.expired_client_certificate(), &of_source.expired_client_key());
+    refused("expired-client", &expired, &["client-expired.pem, which expired on "]);
+
+    let address = |listener: Listener| pair.source.bootstrap_of(listener);
+    let tls = section("x", &pair.source, (Listener::Tls, None), of_source);
+    let tls_to_plain = tls.replace(&address(Listener::Tls), &address(Listener::Plaintext));
+    refused("tls-to-plain", &tls_to_plain, &["is a listener without TLS", "security.protocol = \"PLAINTEXT\""]);
+    let text = section("x", &pair.source, (Listener::Plaintext, None), of_source);
+    let plain_to_tls = text.replace(&address(Listener::Plaintext), &address(Listener::Tls));
+    refused("plain-to-tls", &plain_to_tls, &["is a TLS listener", "set security.protocol = \"SSL\""]);
+
+    let login = section("x", &pair.source, (Listener::SaslTls, Some("SCRAM-SHA-256")), of_source);
+    let password = login.replace(PASSWORD, "hunter2hunter2");
+    refused("password", &password, &["refuses user 'copier' with sasl.mechanism = \"SCRAM-SHA-256\"", "sasl.password"]);
+}
+
+/// The certificates of brokers that clients must refuse, each at a listener of its own.
+#[test]
+fn a_certificate_of_a_broker_that_is_refused_is_told_by_its_cause() {
+    let _turn = Turn::beside_another();
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(folder.path()).unwrap();
+    let ways = [
+        ("expired", Listener::Tls, Bad::Expired, "the certificate 'broker' of ", " expired on "),
+        ("early", Listener::MutualTls, Bad::NotYetValid, " is not valid before ", "set the clock of this machine"),
+        (
+            "elsewhere",
+            Listener::SaslTls,
+            Bad::OtherHost,
+            " is for 'elsewhere.example' and not for '127.0.0.1'",
+            "advertised.listeners",
+        ),
+    ];
+    let users = vec![User { name: USER.to_owned(), password: PASSWORD.to_owned() }];
+    let mut spec = ClusterSpec { users, ..single("refused-brokers") };
+    spec = spec.with_listeners(&[Listener::Plaintext, Listener::Tls, Listener::MutualTls, Listener::SaslTls]);
+    for (_, listener, bad, ..) in ways {
+        let name = format!("{listener:?}").to_lowercase().replace("mutualtls", "mutual");
+        let of = |setting: &str| format!("listener.name.{name}.ssl.{setting}.location");
+        spec = spec.with_property(of("keystore"), certificates.bad_broker(bad).display().to_string());
+        spec = spec.with_property(of("truststore"), certificates.ca().display().to_string());
+    }
+    // One of the three mechanisms is not offered.
+    spec = spec.with_property("listener.name.sasltls.sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-512");
+    let cluster = now(Cluster::start(spec)).unwrap();
+    let plain = section("plain-target", &cluster, (Listener::Plaintext, None), &certificates);
+    for (name, listener, _, part, remedy) in ways {
+        let mechanism = (listener == Listener::SaslTls).then_some("PLAIN");
+        let tls = section(name, &cluster, (listener, mechanism), &certificates);
+        refused(name, &format!("{tls}{plain}"), name, &[&format!("cluster {name}: "), part, remedy]);
+    }
+    // Certificates of other hosts are accepted for once, so that the login is what fails.
+    let login = section("mechanism", &cluster, (Listener::SaslTls, Some("SCRAM-SHA-256")), &certificates);
+    let login = login.replace("insecure = false", "insecure = true");
+    let login = format!("{login}\"ssl.endpoint.identification.algorithm\" = \"none\"\n");
+    let parts = ["does not offer sasl.mechanism = \"SCRAM-SHA-256\"", "PLAIN,SCRAM-SHA-512"];
+    refused("mechanism", &format!("{login}{plain}"), "mechanism", &parts);
+    check_and_status_say_it_too(&cluster, &certificates, &plain);
+}
+
+/// The same sentence stands in a check, and in the status of a process that waits for the cluster.
+fn check_and_status_say_it_too(cluster: &Cluster, certificates: &Certificates, plain: &str) {
+    let tls = section("source", cluster, (Listener::Tls, None), certificates);
+    let link = format!("{}{ADMIN}", link("expired", &["orders"], 1, "").replace("\"target\"", "\"plain-target\""));
+    let config = ConfigFolder::new(&format!("{tls}{plain}{link}")).unwrap();
+    let (code, checked) = run_to_end("check", &config, &["check"], REFUSED);
+    assert!(code == Some(1) && checked.contains("✗ cluster source: ") && checked.contains(" expired on "), "{checked}");
+    let mut strait = Strait::run("expired-status", &config, &[]).unwrap();
+    let address = address_of(&strait);
+    wait_until("the status that names the cause", REFUSED, || {
+        status(&address).to_string().contains(" expired on ").then_some(())
+    });
+    let waits = |line: &LogLine| {
+        line.message().contains("expired on") || line.field("error").is_some_and(|e| e.contains("expired on"))
+    };
+    strait.wait_line("the log that names the cause", REFUSED, waits).unwrap();
+    strait.kill().unwrap();
 }
