@@ -40,6 +40,27 @@ impl Certificates {
         Ok(Self { folder: folder.to_owned() })
     }
 
+    /// Signs a certificate with this name for a new key of the client, in the place of the present
+    /// one.
+    ///
+    /// # Errors
+    /// [`ClusterError::Certificates`], or [`ClusterError::Io`].
+    pub fn renew_client(&self, name: &str) -> Result<(), ClusterError> {
+        let read = |path: PathBuf| fs::read(&path).map_err(ClusterError::io(format!("reading {}", path.display())));
+        let (certificate, key) = (read(self.ca())?, read(self.folder.join("ca-key.pem"))?);
+        let issued = || {
+            let authority =
+                Authority { certificate: X509::from_pem(&certificate)?, key: PKey::private_key_from_pem(&key)? };
+            let (client, key) = authority.issue(name, false)?;
+            Ok([(self.client_certificate(), client.to_pem()?), (self.client_key(), key.private_key_to_pem_pkcs8()?)])
+        };
+        let files = issued().map_err(|error: ErrorStack| ClusterError::Certificates { error: error.to_string() })?;
+        for (path, bytes) in files {
+            fs::write(&path, bytes).map_err(ClusterError::io(format!("writing {}", path.display())))?;
+        }
+        Ok(())
+    }
+
     /// The authority's certificate, for whoever has to trust it.
     #[must_use]
     pub fn ca(&self) -> PathBuf {
@@ -109,7 +130,10 @@ type File = (&'static str, Vec<u8>);
 fn files() -> Result<Vec<File>, ErrorStack> {
     const HERE: [&str; 2] = ["127.0.0.1", "localhost"];
     let authority = Authority::new()?;
-    let mut files = vec![("ca.pem", authority.certificate.to_pem()?)];
+    let mut files = vec![
+        ("ca.pem", authority.certificate.to_pem()?),
+        ("ca-key.pem", authority.key.private_key_to_pem_pkcs8()?),
+    ];
     for (file, hosts, days) in [
         ("broker.pem", &HERE[..], NOW),
         ("broker-expired.pem", &HERE[..], PAST),

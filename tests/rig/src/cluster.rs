@@ -377,7 +377,12 @@ fn jvm_flags(spec: &ClusterSpec, jars: &KafkaJars) -> Vec<String> {
     let sizes = [format!("-Xmx{heap}m"), format!("-Xms{start}m"), "-Djava.awt.headless=true".to_owned()];
     let archive = if spec.production_jvm { None } else { jars.class_archive_flag() };
     let flags = flags.iter().map(|flag| (*flag).to_owned());
-    sizes.into_iter().chain(flags).chain(archive).chain(spec.extra_jvm.iter().cloned()).collect()
+    // Kafka reads keys from allowed addresses only.
+    let keys = spec.token_keys.iter().map(|path| {
+        let url = format!("file://{}", path.display());
+        format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={url}")
+    });
+    sizes.into_iter().chain(keys).chain(flags).chain(archive).chain(spec.extra_jvm.iter().cloned()).collect()
 }
 
 fn format_options(spec: &ClusterSpec) -> Vec<String> {

@@ -25,6 +25,7 @@ mod process;
 mod properties;
 mod proxy;
 mod spec;
+mod tokens;
 mod wire;
 
 pub use archive::archive_classes;
@@ -37,3 +38,4 @@ pub use ports::HeldPort;
 pub use process::{at_exit, signal, spawn};
 pub use proxy::Proxy;
 pub use spec::{ClusterSpec, Listener, User};
+pub use tokens::{Answering, TokenServer};

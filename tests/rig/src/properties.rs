@@ -3,6 +3,7 @@ use std::path::Path;
 
 use crate::Certificates;
 use crate::spec::{ClusterSpec, Listener};
+use crate::tokens::AUDIENCE;
 
 /// The ports of one listener of a broker.
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +126,20 @@ fn security(
         for key in ["scram-sha-256.sasl.jaas.config", "scram-sha-512.sasl.jaas.config"] {
             lines.push((key, format!("{};", module("scram.Scram"))));
         }
+    }
+    if listener == Listener::OAuth {
+        let package = "org.apache.kafka.common.security.oauthbearer";
+        let keys = spec.token_keys.as_ref().map_or_else(String::new, |path| format!("file://{}", path.display()));
+        lines.push(("sasl.enabled.mechanisms", "OAUTHBEARER".into()));
+        lines.push(("oauthbearer.sasl.jaas.config", format!("{package}.OAuthBearerLoginModule required;")));
+        lines.push((
+            "oauthbearer.sasl.server.callback.handler.class",
+            format!("{package}.OAuthBearerValidatorCallbackHandler"),
+        ));
+        lines.push(("oauthbearer.sasl.oauthbearer.jwks.endpoint.url", keys));
+        lines.push(("oauthbearer.sasl.oauthbearer.expected.audience", AUDIENCE.into()));
+        // A token that has ended is refused at once.
+        lines.push(("oauthbearer.sasl.oauthbearer.clock.skew.seconds", "0".into()));
     }
     if let Some(certificates) = certificates.filter(|_| listener.has_tls()) {
         lines.push(("ssl.keystore.type", "PEM".into()));

@@ -24,6 +24,8 @@ pub enum Listener {
     MutualTls,
     /// `SASL_SSL` with the mechanisms of [`Listener::Sasl`].
     SaslTls,
+    /// `SASL_SSL` with the mechanism OAUTHBEARER; needs [`ClusterSpec::token_keys`].
+    OAuth,
 }
 
 impl Listener {
@@ -35,6 +37,7 @@ impl Listener {
             Self::Tls => "TLS",
             Self::MutualTls => "MUTUAL",
             Self::SaslTls => "SASLTLS",
+            Self::OAuth => "OAUTH",
         }
     }
 
@@ -45,12 +48,12 @@ impl Listener {
             Self::Plaintext => "PLAINTEXT",
             Self::Sasl => "SASL_PLAINTEXT",
             Self::Tls | Self::MutualTls => "SSL",
-            Self::SaslTls => "SASL_SSL",
+            Self::SaslTls | Self::OAuth => "SASL_SSL",
         }
     }
 
     pub(crate) fn has_tls(self) -> bool {
-        matches!(self, Self::Tls | Self::MutualTls | Self::SaslTls)
+        matches!(self, Self::Tls | Self::MutualTls | Self::SaslTls | Self::OAuth)
     }
 
     pub(crate) fn has_sasl(self) -> bool {
@@ -86,6 +89,8 @@ pub struct ClusterSpec {
     pub listeners: Vec<Listener>,
     /// Who may log in at the listeners with SASL.
     pub users: Vec<User>,
+    /// Public keys of the tokens that [`Listener::OAuth`] takes ([`crate::TokenServer::keys`]).
+    pub token_keys: Option<PathBuf>,
     /// With Kafka's `StandardAuthorizer`: whatever no ACL allows is denied. The super users are
     /// `User:admin` and whoever comes in by a listener that asks nobody who they are.
     pub acls: bool,
@@ -111,6 +116,7 @@ impl ClusterSpec {
             per_broker_proxy: false,
             listeners: vec![Listener::Plaintext],
             users: Vec::new(),
+            token_keys: None,
             acls: false,
             base_dir: None,
             ready_deadline: Duration::from_secs(240),
