@@ -1,23 +1,74 @@
 //! Translates the configuration into the types of the other crates.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use strait_core::config::{Cluster, Link, Naming, PluginLimits, addresses, pin};
+use strait_core::config::{Auth, AuthKind, Cluster, Link, Naming, PluginLimits, Setting, addresses, pin};
 use strait_core::progress::LinkIdentity;
 use strait_host::{ChainSpec, GuestLimits, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
+use strait_kafka::access::{Access, AccessObserver, Login, Oidc, Proof};
 use strait_kafka::config::ClusterConfig;
 
 use crate::load::Loaded;
+use crate::mask::Mask;
 
 /// Returns a cluster as its clients take it, secrets included.
 #[must_use]
-pub fn cluster(name: &str, cluster: &Cluster) -> ClusterConfig {
+pub fn cluster(loaded: &Loaded, name: &str, cluster: &Cluster) -> ClusterConfig {
     let properties = cluster.kafka.iter_exposed();
+    let mut properties: BTreeMap<String, String> =
+        properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    if cluster.auth.is_some() {
+        properties.insert("sasl.mechanism".to_owned(), "OAUTHBEARER".to_owned());
+        properties.entry("security.protocol".to_owned()).or_insert_with(|| "SASL_SSL".to_owned());
+    }
+    let access = Access::new(name, cluster.auth.as_ref().map(|auth| login(loaded, auth)));
+    access.observe(Arc::new(MasksTokens(loaded.mask().clone())));
     ClusterConfig {
         name: name.to_owned(),
         bootstrap_servers: addresses::normalized(cluster.bootstrap_servers.expose()),
-        properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        properties,
+        access,
+    }
+}
+
+/// Masks the tokens of commands that have no board.
+struct MasksTokens(Mask);
+
+impl AccessObserver for MasksTokens {
+    fn secret(&self, value: &str) {
+        self.0.learn_passing(value);
+    }
+}
+
+/// Returns how a cluster's clients get their tokens. Validation has seen to what each kind needs.
+fn login(loaded: &Loaded, auth: &Auth) -> Login {
+    let text = |setting: &Option<Setting>| setting.as_ref().map(|setting| setting.expose().to_owned());
+    let file = |setting: &Option<Setting>| setting.as_ref().map(|setting| loaded.beside(setting.expose()));
+    let extensions = auth.extensions.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    match auth.kind {
+        AuthKind::TokenFile => Login::TokenFile { path: file(&auth.path).unwrap_or_default(), extensions },
+        AuthKind::AwsMskIam => Login::AwsMskIam { region: auth.region.clone().unwrap_or_default(), extensions },
+        AuthKind::Gcp => Login::Gcp { endpoint: text(&auth.endpoint), extensions },
+        AuthKind::Azure => Login::Azure {
+            endpoint: text(&auth.endpoint),
+            resource: auth.audience.clone().unwrap_or_default(),
+            client_id: text(&auth.client_id),
+            extensions,
+        },
+        AuthKind::Oidc => Login::Oidc(Oidc {
+            token_url: text(&auth.token_url).unwrap_or_default(),
+            client_id: text(&auth.client_id).unwrap_or_default(),
+            proof: match file(&auth.assertion_file) {
+                Some(path) => Proof::Assertion(path),
+                None => Proof::Secret(Arc::new(Mutex::new(text(&auth.client_secret).unwrap_or_default()))),
+            },
+            scope: auth.scope.clone(),
+            audience: auth.audience.clone(),
+            ca: file(&auth.ca),
+            extensions,
+        }),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::{self, Write as _};
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockWriteGuard};
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use strait_core::config::HIDDEN;
 use strait_core::text::clean;
 
@@ -28,36 +30,92 @@ pub fn all() -> &'static Mask {
     &ALL
 }
 
+/// Number of passing secrets that are remembered.
+const PASSING_MAX: usize = 32;
+
 /// Replaces secrets in text, in each form in which they can appear there. Clones know the same
 /// secrets, and learn them together.
-#[derive(Clone, Debug, Default)]
-pub struct Mask(Arc<RwLock<Arc<[String]>>>);
+#[derive(Clone, Default)]
+pub struct Mask(Arc<RwLock<Known>>);
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mask")
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    /// The forms of each secret that stays one for the life of the process.
+    lasting: Vec<String>,
+    /// The forms of the last tokens.
+    passing: VecDeque<Vec<String>>,
+    search: Option<Arc<AhoCorasick>>,
+}
+
+impl Known {
+    /// Builds the search anew. Where secrets overlap, the first and longest one counts.
+    fn rebuild(&mut self) {
+        self.lasting.sort_unstable();
+        self.lasting.dedup();
+        let all = self.lasting.iter().chain(self.passing.iter().flatten());
+        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(all);
+        match built {
+            Ok(search) => self.search = Some(Arc::new(search)),
+            // More forms than a search can have: beyond all that a configuration could name.
+            Err(error) => tracing::error!("secrets that are new are not masked: {error}"),
+        }
+    }
+}
 
 impl Mask {
     /// Adds values. Those too short to be secrets are not masked.
     pub fn learn(&self, secrets: &[&str]) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<String> = known.to_vec();
-        for secret in secrets.iter().filter(|secret| is_masked(secret)) {
-            all.extend(forms(secret));
+        let mut known = self.write();
+        let secrets = secrets.iter().filter(|secret| is_masked(secret));
+        let is_new = |form: &String| known.lasting.binary_search(form).is_err();
+        let new: Vec<String> = secrets.flat_map(|secret| forms(secret)).filter(is_new).collect();
+        // Watched files are read again and again.
+        if new.is_empty() {
+            return;
         }
-        // The longest first: one secret may be part of another.
-        all.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        all.dedup();
-        *known = all.into();
+        known.lasting.extend(new);
+        known.rebuild();
+    }
+
+    /// Adds a secret that passes, such as a token. Only the last ones are remembered: a process
+    /// sees any number of them, and those before have ended.
+    pub fn learn_passing(&self, secret: &str) {
+        if !is_masked(secret) {
+            return;
+        }
+        let mut known = self.write();
+        if known.passing.len() >= PASSING_MAX {
+            known.passing.pop_front();
+        }
+        known.passing.push_back(forms(secret));
+        known.rebuild();
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the text with each secret replaced by stars.
     #[must_use]
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let known = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
-        let mut text = Cow::Borrowed(text);
-        for secret in known.iter() {
-            if text.contains(secret) {
-                text = Cow::Owned(text.replace(secret, HIDDEN));
+        let search = self.0.read().unwrap_or_else(PoisonError::into_inner).search.clone();
+        match search.filter(|search| search.is_match(text)) {
+            Some(search) => {
+                let mut masked = String::with_capacity(text.len());
+                search.replace_all_with(text, &mut masked, |_, _, masked| {
+                    masked.push_str(HIDDEN);
+                    true
+                });
+                Cow::Owned(masked)
             }
+            None => Cow::Borrowed(text),
         }
-        text
     }
 }
 
@@ -113,6 +171,10 @@ mod tests {
         mask.learn(&["abcdef", "abc"]);
         assert_eq!(clone.apply("abcdef abc no"), format!("{HIDDEN} {HIDDEN} no"));
         assert_eq!(Mask::default().apply("abc"), "abc");
+        for number in 0..=PASSING_MAX {
+            mask.learn_passing(&format!("token-{number:03}"));
+        }
+        assert_eq!(mask.apply("token-000 token-001 abc"), format!("token-000 {HIDDEN} {HIDDEN}"));
     }
 
     #[test]

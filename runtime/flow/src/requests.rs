@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use strait_core::{LaneId, lanes};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::lock::lock;
 
@@ -43,6 +43,9 @@ type Waiting = BTreeMap<(Arc<str>, i32), oneshot::Sender<RetryAnswer>>;
 #[derive(Debug, Default)]
 pub struct Requests {
     retries: Mutex<Waiting>,
+    /// Whoever waits until a lane has been taken with new clients.
+    rolls: Mutex<BTreeMap<LaneId, oneshot::Sender<()>>>,
+    rolls_changed: Notify,
 }
 
 impl Requests {
@@ -55,6 +58,27 @@ impl Requests {
         retries.retain(|_, answer| !answer.is_closed());
         retries.insert((topic.into(), partition), answer);
         receiver
+    }
+
+    /// Asks a lane to commit what is in flight and to be taken again, with new clients. Answered
+    /// once it runs again; a second request takes the place of the first.
+    pub fn roll(&self, lane: LaneId) -> oneshot::Receiver<()> {
+        let (answer, receiver) = oneshot::channel();
+        lock(&self.rolls).insert(lane, answer);
+        self.rolls_changed.notify_waiters();
+        receiver
+    }
+
+    /// Waits until somebody asks for that.
+    pub(crate) async fn next_roll(&self, lane: LaneId) -> oneshot::Sender<()> {
+        loop {
+            let mut changed = std::pin::pin!(self.rolls_changed.notified());
+            changed.as_mut().enable();
+            if let Some(answer) = lock(&self.rolls).remove(&lane) {
+                return answer;
+            }
+            changed.await;
+        }
     }
 
     /// Takes out the requests for the partitions of a lane.

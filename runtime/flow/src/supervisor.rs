@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::{BorderEvent, Event};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::caution::Caution;
@@ -39,11 +40,14 @@ pub(crate) async fn supervise(
     let mut backoff = spec.limits.restart_backoff.0;
     let mut login: Option<Retry> = None;
     let mut looser: Option<String> = None;
+    let mut rolled = None;
     while !stop.is_cancelled() {
         let began = deps.clock.now();
         deps.status.set_lane(spec.lane, LaneState::Taking, began);
-        let Err(error) = attempt(&spec, &deps, &mut caution, &stop, &abort).await else {
-            return Ok(());
+        let error = match attempt(&spec, &deps, &mut caution, &mut rolled, &stop, &abort).await {
+            Ok(()) if rolled.is_some() && !stop.is_cancelled() => continue,
+            Ok(()) => return Ok(()),
+            Err(error) => error,
         };
         let (failed_at, reason) = (deps.clock.now(), error.to_string());
         let is_looser = matches!(error, LaneError::Looser { .. });
@@ -97,6 +101,7 @@ pub(crate) async fn supervise(
         }
         tokio::select! { biased;
             () = stop.cancelled() => {}
+            () = deps.connector.login_changed(), if login.is_some() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -105,10 +110,14 @@ pub(crate) async fn supervise(
 
 /// Runs one attempt: take, flow, release. On `stop` the drain has a deadline. What is not committed
 /// by then is aborted, and the next owner of the lane copies it again from committed progress.
+///
+/// `rolled` is answered once the lane runs. Where somebody asks for another roll, the attempt ends
+/// like by `stop`, and has the request there.
 async fn attempt(
     spec: &LaneSpec,
     deps: &LaneDeps,
     caution: &mut Caution,
+    rolled: &mut Option<oneshot::Sender<()>>,
     stop: &CancellationToken,
     abort: &CancellationToken,
 ) -> Result<(), LaneError> {
@@ -120,15 +129,26 @@ async fn attempt(
     };
     let mut lane = taken?;
     deps.status.set_lane(spec.lane, LaneState::Running, deps.clock.now());
+    if let Some(rolled) = rolled.take() {
+        // Whoever asked may have gone.
+        rolled.send(()).ok();
+    }
+    let ending = stop.child_token();
     let drained = async {
-        stop.cancelled().await;
+        ending.cancelled().await;
         tokio::select! { biased;
             () = abort.cancelled() => {}
             () = tokio::time::sleep(spec.limits.drain) => {}
         }
     };
+    let rolling = async {
+        *rolled = Some(deps.requests.next_roll(spec.lane).await);
+        ending.cancel();
+        std::future::pending::<()>().await;
+    };
     let (result, in_time) = tokio::select! { biased;
-        result = lane.flow(stop) => (result, true),
+        result = lane.flow(&ending) => (result, true),
+        () = rolling => (Ok(()), true),
         () = drained => {
             tracing::warn!(link = %spec.link, lane = %spec.lane, "no time left to drain, aborting what is open");
             (Ok(()), false)

@@ -85,6 +85,7 @@ mod tests {
             name: "mock".to_owned(),
             bootstrap_servers: mock.bootstrap_servers(),
             properties: BTreeMap::new(),
+            access: Default::default(),
         };
         let record = |n: i32| Record {
             topic: "orders".to_owned(),

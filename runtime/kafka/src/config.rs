@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use strait_core::config::secrets;
 
+use crate::access::Access;
+
 const IDEMPOTENCE: &str = "enable.idempotence";
 /// Length of the shortest value that is masked.
 const MASKED_LENGTH_MIN: usize = 3;
@@ -20,6 +22,8 @@ pub struct ClusterConfig {
     /// librdkafka properties, secrets resolved. Strait's own settings take precedence; core refuses
     /// properties that would break a guarantee before they come here.
     pub properties: BTreeMap<String, String>,
+    /// Its clients in this process, and what changes about their login.
+    pub access: Access,
 }
 
 impl ClusterConfig {
@@ -138,11 +142,14 @@ impl Default for TargetTuning {
 
 /// The settings of one client. A later value replaces an earlier one.
 #[derive(Clone, Default)]
-pub struct Settings(BTreeMap<String, String>);
+pub struct Settings {
+    values: BTreeMap<String, String>,
+    access: Access,
+}
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }
 
@@ -162,13 +169,21 @@ impl Settings {
     /// Returns the cluster's own settings.
     #[must_use]
     pub fn of(cluster: &ClusterConfig, client_id: &str) -> Self {
-        let mut settings = Self::default();
+        let mut settings = Self { access: cluster.access.clone(), ..Self::default() };
         settings.set("client.id", client_id);
         // Reconnect within seconds; librdkafka's default grows to 10 s.
         settings.set("reconnect.backoff.max.ms", "2000");
         settings.set("socket.keepalive.enable", "true");
         for (name, value) in &cluster.properties {
             settings.set(name, value.clone());
+        }
+        if let Some(rotated) = cluster.access.credentials() {
+            settings.set("sasl.username", rotated.user);
+            settings.set("sasl.password", rotated.password);
+        }
+        for (property, pem) in cluster.access.files() {
+            settings.remove(&property.replace(".pem", ".location"));
+            settings.set(&property, pem);
         }
         settings.set("bootstrap.servers", cluster.bootstrap_servers.clone());
         if needs_system_certificates(&settings)
@@ -183,12 +198,12 @@ impl Settings {
     pub fn set(&mut self, name: &str, value: impl ToString) {
         for (one, other) in ALIASES {
             if *one == name {
-                self.0.remove(*other);
+                self.values.remove(*other);
             } else if *other == name {
-                self.0.remove(*one);
+                self.values.remove(*one);
             }
         }
-        self.0.insert(name.to_owned(), value.to_string());
+        self.values.insert(name.to_owned(), value.to_string());
     }
 
     /// Turns a debug context of librdkafka on, beside those that are on.
@@ -200,27 +215,33 @@ impl Settings {
     /// Sets a value unless the setting has one.
     pub fn set_default(&mut self, name: &str, value: impl ToString) {
         let alias = ALIASES.iter().any(|(one, other)| {
-            (*one == name && self.0.contains_key(*other)) || (*other == name && self.0.contains_key(*one))
+            (*one == name && self.values.contains_key(*other)) || (*other == name && self.values.contains_key(*one))
         });
-        if !alias && !self.0.contains_key(name) {
-            self.0.insert(name.to_owned(), value.to_string());
+        if !alias && !self.values.contains_key(name) {
+            self.values.insert(name.to_owned(), value.to_string());
         }
     }
 
     /// Removes a setting.
     pub fn remove(&mut self, name: &str) {
-        self.0.remove(name);
+        self.values.remove(name);
     }
 
     /// Returns the value of a setting.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.values.get(name).map(String::as_str)
     }
 
     /// Returns all settings as name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Returns the access of the cluster.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Returns the values that no log line may show.
@@ -367,6 +388,7 @@ mod tests {
                 ("isolation.level".to_owned(), "read_uncommitted".to_owned()),
             ]
             .into(),
+            access: Access::default(),
         }
     }
 

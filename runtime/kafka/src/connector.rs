@@ -49,6 +49,15 @@ impl LaneConnector for KafkaConnector {
         target::forget(&self.ended, &self.target_tuning, &self.link, lane.0);
     }
 
+    async fn login_changed(&self) {
+        let (mut source, mut target) = (self.source.access.changes(), self.target.access.changes());
+        // Each ends with its access only, which lives as long as this connector.
+        tokio::select! {
+            _ = source.changed() => {}
+            _ = target.changed() => {}
+        }
+    }
+
     async fn quarantine(&self, _lane: LaneId) -> Result<Box<dyn Quarantine>, PortError> {
         Ok(Box::new(KafkaQuarantine::new(&self.source, &self.link, self.maker.is_some(), self.quarantine_timeout)))
     }

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use strait_flow::ports::{Class, PortError};
 use strait_flow::{LOGIN_RETRY, Retry, lock, spread};
 
+use tokio::sync::watch;
+
+use crate::access::Access;
 use crate::config::{ClusterConfig, Settings};
 use crate::error::{blocking, port_error_because};
 use crate::ffi::{Client, ClientKind, FfiError, Observer, Trouble};
@@ -43,6 +46,8 @@ pub(crate) struct LazyClient {
 #[derive(Default)]
 struct State {
     client: Option<Arc<Client>>,
+    /// The rolls of the access when it was made.
+    rolls: u64,
     refusal: Option<Refusal>,
     looked: Option<Looked>,
 }
@@ -70,11 +75,25 @@ impl Observer for Signs {
 struct Refusal {
     retry: Retry,
     error: PortError,
+    /// A login that has changed since may be taken.
+    changes: watch::Receiver<u64>,
+}
+
+impl Refusal {
+    fn is_over(&self, now: Duration) -> bool {
+        self.retry.is_due(now) || self.changes.has_changed().unwrap_or(false)
+    }
 }
 
 impl State {
     /// Takes the end of a question. Returns a client that is to be dropped.
-    fn answered(&mut self, error: Option<&PortError>, now: Duration, seed: &str) -> Option<Arc<Client>> {
+    fn answered(
+        &mut self,
+        error: Option<&PortError>,
+        now: Duration,
+        seed: &str,
+        access: &Access,
+    ) -> Option<Arc<Client>> {
         let Some(error) = error.filter(|error| error.class == Class::Login) else {
             // Any other answer comes from a cluster that took the login, or from none.
             if error.is_none() {
@@ -91,13 +110,14 @@ impl State {
         let wait = spread(retry.after, seed);
         let reason = format!("{}; not asked again for {} s", error.reason, wait.as_secs());
         let error = PortError { reason, ..error.clone() };
-        self.refusal = Some(Refusal { retry: Retry { at: now + wait, ..retry }, error });
+        let retry = Retry { at: now + wait, ..retry };
+        self.refusal = Some(Refusal { retry, error, changes: access.changes() });
         self.client.take()
     }
 
     /// Returns the refusal for which the cluster is not asked yet.
     fn refusal(&self, now: Duration) -> Option<&PortError> {
-        self.refusal.as_ref().filter(|refusal| !refusal.retry.is_due(now)).map(|refusal| &refusal.error)
+        self.refusal.as_ref().filter(|refusal| !refusal.is_over(now)).map(|refusal| &refusal.error)
     }
 }
 
@@ -123,13 +143,18 @@ impl LazyClient {
         if let Some(error) = state.refusal(self.began.elapsed()) {
             return Err(error.clone());
         }
-        if let Some(client) = &state.client {
+        let rolls = self.cluster.access.client_rolls();
+        if let Some(client) = state.client.as_ref().filter(|_| state.rolls == rolls) {
             return Ok(Arc::clone(client));
         }
         let (settings, signs) = (settings(&self.cluster, &self.label), Arc::clone(&self.signs) as Arc<dyn Observer>);
         let made = Client::new(ClientKind::Producer, &self.label, &settings, Some(signs));
         let made = Arc::new(made.map_err(|error| fail(&self.context, &error, None))?);
-        state.client = Some(Arc::clone(&made));
+        let old = state.client.replace(Arc::clone(&made));
+        state.rolls = rolls;
+        drop(state);
+        // Destroying a client waits for its threads.
+        drop(old);
         Ok(made)
     }
 
@@ -178,7 +203,8 @@ impl LazyClient {
             Err(error) => Err(self.explained(error)),
         };
         // Dropped here, as destroying a client waits for its threads.
-        let refused = lock(&self.state).answered(answer.as_ref().err(), self.began.elapsed(), &self.label);
+        let refused =
+            lock(&self.state).answered(answer.as_ref().err(), self.began.elapsed(), &self.label, &self.cluster.access);
         drop(refused);
         answer
     }
@@ -196,27 +222,33 @@ pub(crate) fn fail(context: &str, error: &FfiError, client: Option<&Client>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Credentials;
 
     #[test]
     fn a_cluster_that_refuses_the_login_is_asked_again_after_growing_waits() {
         let s = Duration::from_secs;
-        let mut state = State::default();
+        let (mut state, access) = (State::default(), Access::default());
         let login = PortError::new(Class::Login, "c", "wrong password");
         let lost = PortError::new(Class::Retry, "c", "timed out");
-        assert!(state.answered(Some(&lost), s(0), "a").is_none() && state.refusal(s(0)).is_none());
+        assert!(state.answered(Some(&lost), s(0), "a", &access).is_none() && state.refusal(s(0)).is_none());
         let mut now = s(100);
         for longest in [30, 60, 120, 240, 300, 300] {
-            state.answered(Some(&login), now, "a");
+            state.answered(Some(&login), now, "a", &access);
             let early = now + s(longest) * 4 / 5 - s(1);
             let said = state.refusal(early).map(|error| error.reason.clone()).unwrap_or_default();
             assert!(said.starts_with("wrong password; not asked again for "), "{said}");
             now += s(longest);
             assert!(state.refusal(now).is_none(), "{longest}");
             // A failure of another kind is no answer.
-            state.answered(Some(&lost), now, "a");
+            state.answered(Some(&lost), now, "a", &access);
         }
-        state.answered(None, now, "a");
-        state.answered(Some(&login), now, "a");
+        state.answered(None, now, "a", &access);
+        state.answered(Some(&login), now, "a", &access);
         assert!(state.refusal(now + s(30)).is_none(), "it begins anew");
+
+        state.answered(Some(&login), now, "a", &access);
+        assert!(state.refusal(now).is_some());
+        access.rotate(Credentials { user: "u".to_owned(), password: "p".to_owned() }).unwrap();
+        assert!(state.refusal(now).is_none(), "another login may be taken");
     }
 }

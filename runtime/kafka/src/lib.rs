@@ -3,8 +3,10 @@
 //! [`ffi`] has every call into C and every `unsafe` block. The modules above it are safe Rust and
 //! implement the traits of `strait_flow::ports`: [`KafkaSource`] reads, [`KafkaTarget`] writes,
 //! [`KafkaProgressStore`] reads what was committed, [`KafkaMembership`] hands out lanes,
-//! [`KafkaQuarantine`] stores refused records, and `topics` creates what they need.
+//! [`KafkaQuarantine`] stores refused records, and `topics` creates what they need. [`access`]
+//! changes the logins of clients while they live.
 
+pub mod access;
 mod books_reader;
 mod buffers;
 pub mod capture;

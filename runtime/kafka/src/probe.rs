@@ -83,6 +83,14 @@ pub enum ProbeError {
         /// librdkafka's message.
         reason: String,
     },
+    /// There is no token to log in with.
+    #[error("cluster {cluster}: there is no token to log in with: {reason}; check clusters.{cluster}.auth")]
+    Token {
+        /// Name of the cluster.
+        cluster: String,
+        /// Why the last fetch failed.
+        reason: String,
+    },
     /// No answer in time.
     #[error(
         "cluster {cluster}: no answer from {servers} within {waited:?} ({reason}); a firewall may drop the packets, or the broker advertises addresses that cannot be reached from here"
@@ -166,6 +174,8 @@ fn connect_and_ask(cluster: &ClusterConfig, patience: Duration) -> Result<Cluste
     let mut settings = Settings::of(cluster, "strait-check");
     settings.debug("feature");
     let label = format!("{}/check", cluster.name);
+    let no_token = |reason| ProbeError::Token { cluster: cluster.name.clone(), reason };
+    cluster.access.wait_token(patience).map_err(no_token)?;
     let client = Client::new(ClientKind::Producer, &label, &settings, Some(observer)).map_err(setting)?;
     let deadline = Instant::now() + patience;
     let mut looked = false;

@@ -51,7 +51,7 @@ impl Certificates {
         let issued = || {
             let authority =
                 Authority { certificate: X509::from_pem(&certificate)?, key: PKey::private_key_from_pem(&key)? };
-            let (client, key) = authority.issue(name, false)?;
+            let (client, key) = authority.issue(name, None, NOW)?;
             Ok([(self.client_certificate(), client.to_pem()?), (self.client_key(), key.private_key_to_pem_pkcs8()?)])
         };
         let files = issued().map_err(|error: ErrorStack| ClusterError::Certificates { error: error.to_string() })?;

@@ -11,9 +11,10 @@ use crate::{Finding, Tree};
 pub const FILE: &str = "docs/configuration.md";
 
 /// Each table's heading and the structure of the model that it shows.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 10] = [
     ("### Top", ROOT),
     ("### `clusters.<name>`", "Cluster"),
+    ("### `clusters.<name>.auth`", "Auth"),
     ("### `[[links]]`", "Link"),
     ("### `links.reload`", "Reload"),
     ("### `links.sync`", "Sync"),
@@ -77,7 +78,7 @@ fn options_table(schema: &Value, part: &Value, order: &[String]) -> String {
 }
 
 fn has_own_table(name: &str) -> bool {
-    ["admin", "limits", "log", "reload", "sync"].contains(&name)
+    ["admin", "auth", "limits", "log", "reload", "sync"].contains(&name)
 }
 
 /// Joins an option's description, its range and the meaning of each of its values.

@@ -67,6 +67,8 @@ pub struct LinkBoard {
     clock: SystemClock,
     work: OnceLock<Work>,
     events: Mutex<LinkEvents>,
+    /// Why a cluster has no new token, by cluster.
+    logins: Mutex<BTreeMap<String, String>>,
 }
 
 impl LinkBoard {
@@ -80,6 +82,7 @@ impl LinkBoard {
             clock: SystemClock::start(),
             work: OnceLock::new(),
             events: Mutex::default(),
+            logins: Mutex::default(),
         }
     }
 
@@ -102,6 +105,15 @@ impl LinkBoard {
     /// Records that the link has ended. It does not run again in this process.
     pub fn set_ended(&self, error: &str) {
         self.lock().ended = Some(self.mask(error));
+    }
+
+    /// Records why a cluster has no new token, or that it has one.
+    pub(super) fn set_login_trouble(&self, cluster: &str, trouble: Option<&str>) {
+        let mut logins = lock(&self.logins);
+        match trouble {
+            Some(trouble) => drop(logins.insert(cluster.to_owned(), self.mask(trouble))),
+            None => drop(logins.remove(cluster)),
+        }
     }
 
     /// Returns what the link works with; `None` until it is prepared.
@@ -133,6 +145,9 @@ impl LinkBoard {
             return Some(format!("is not prepared yet{}", why.unwrap_or_default()));
         };
         drop(events);
+        if let Some((cluster, trouble)) = lock(&self.logins).first_key_value() {
+            return Some(format!("there is no new token for cluster {cluster}: {trouble}"));
+        }
         let silent_s = |since_ms: i64| self.clock.unix_ms().saturating_sub(since_ms).max(0) / 1000;
         let unreachable = work.status.unreachable();
         if let Some((side, found)) = unreachable.first_key_value() {

@@ -3,6 +3,7 @@
 //! The board knows every link of the configuration from the start, whatever becomes of it, so that
 //! a link that cannot start is shown and not missing.
 
+mod access;
 mod link;
 pub mod plugins;
 
@@ -14,6 +15,7 @@ use strait_core::config::Config;
 use strait_flow::SystemClock;
 use strait_flow::ports::Clock;
 
+pub use access::AccessBoard;
 pub use link::{LinkBoard, LinkEvents, RecordedEvent, Work};
 use plugins::PluginControl;
 
@@ -48,6 +50,7 @@ pub struct Board {
     clock: SystemClock,
     phase: AtomicU8,
     links: Vec<Arc<LinkBoard>>,
+    access: Vec<Arc<AccessBoard>>,
     plugin_control: OnceLock<Arc<dyn PluginControl>>,
 }
 
@@ -55,11 +58,12 @@ impl Board {
     /// Creates a board with the links of a configuration. Its texts are masked.
     #[must_use]
     pub fn new(config: &Config, mask: &Mask) -> Arc<Self> {
-        let links = config.links.iter().map(|link| Arc::new(LinkBoard::new(link, mask)));
+        let links: Vec<_> = config.links.iter().map(|link| Arc::new(LinkBoard::new(link, mask))).collect();
         Arc::new(Self {
             clock: SystemClock::start(),
             phase: AtomicU8::new(0),
-            links: links.collect(),
+            access: AccessBoard::all(config, &links, mask),
+            links,
             plugin_control: OnceLock::new(),
         })
     }
@@ -108,6 +112,18 @@ impl Board {
     #[must_use]
     pub fn links(&self) -> &[Arc<LinkBoard>] {
         &self.links
+    }
+
+    /// Returns the logins of all clusters.
+    #[must_use]
+    pub fn access(&self) -> &[Arc<AccessBoard>] {
+        &self.access
+    }
+
+    /// Returns the login of a cluster.
+    #[must_use]
+    pub fn access_to(&self, cluster: &str) -> Option<&Arc<AccessBoard>> {
+        self.access.iter().find(|access| access.cluster == cluster)
     }
 
     /// Returns the link of this name.

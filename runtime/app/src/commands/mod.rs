@@ -86,7 +86,7 @@ pub fn link_of<'a>(loaded: &'a Loaded, name: &str) -> Result<&'a Link, End> {
 /// # Errors
 /// [`End::Failed`]; the error is printed by then.
 pub fn cluster_of(loaded: &Loaded, name: &str) -> Result<ClusterConfig, End> {
-    let cluster = loaded.config.cluster(name).map(|cluster| compose::cluster(name, cluster));
+    let cluster = loaded.config.cluster(name).map(|cluster| compose::cluster(loaded, name, cluster));
     cluster.ok_or_else(|| failed(&format!("unknown cluster '{name}'")))
 }
 

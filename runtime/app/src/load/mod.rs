@@ -21,8 +21,9 @@ use std::net::SocketAddr;
 use std::path::{Path as FilePath, PathBuf};
 
 use serde_json::Value;
+use strait_core::config::reference::Reference;
 use strait_core::config::structure::{self, Shape};
-use strait_core::config::{self, AdminListen, Config, Gravity, Part, Problem, Step};
+use strait_core::config::{self, AdminListen, Config, Gravity, Part, Problem, Setting, Step};
 
 use crate::cli::DEFAULT_FILE;
 use crate::mask::Mask;
@@ -64,6 +65,17 @@ impl Loaded {
     /// As [`load`].
     pub fn load_again(&self) -> Result<Self, Report> {
         load(&self.file, &self.environment)
+    }
+
+    /// Reads the references of a setting anew, in the same environment.
+    ///
+    /// # Errors
+    /// Why one cannot be resolved. Names the reference and never a value.
+    pub fn resolve_again(&self, setting: &Setting) -> Result<String, String> {
+        let mut setting = setting.clone();
+        let mut look_up = |reference: &Reference<'_>| self.environment.look_up(reference, &self.base);
+        setting.resolve(&mut look_up).map_err(|error| error.to_string())?;
+        Ok(setting.expose().to_owned())
     }
 
     /// Returns the folder of the plugins: `plugin_dir`, relative to the file.

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use strait_core::config::Link;
 use strait_core::progress::LinkIdentity;
+use strait_kafka::access::{Access, AccessObserver};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::probe::{self, ProbeError};
 use tokio::sync::OnceCell;
 
 use super::RunError;
+use crate::board::Board;
 use crate::compose;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
@@ -48,9 +50,13 @@ pub struct Reached {
 impl Clusters {
     /// Creates the clusters of a configuration. None is connected to before a link needs it.
     #[must_use]
-    pub fn new(loaded: &Arc<Loaded>, memory: Arc<PluginMemory>) -> Self {
+    pub fn new(loaded: &Arc<Loaded>, memory: Arc<PluginMemory>, board: &Board) -> Self {
         let clusters = loaded.config.clusters.iter().map(|(name, cluster)| {
-            (name.clone(), Cluster { config: compose::cluster(name, cluster), reached: OnceCell::new() })
+            let config = compose::cluster(loaded, name, cluster);
+            if let Some(access) = board.access_to(name) {
+                config.access.observe(Arc::clone(access) as Arc<dyn AccessObserver>);
+            }
+            (name.clone(), Cluster { config, reached: OnceCell::new() })
         });
         Self { all: clusters.collect(), loaded: Arc::clone(loaded), process: rand::random(), memory }
     }
@@ -59,6 +65,12 @@ impl Clusters {
     #[must_use]
     pub fn process(&self) -> u32 {
         self.process
+    }
+
+    /// Returns a cluster as it is configured.
+    #[must_use]
+    pub fn config(&self, name: &str) -> Option<&ClusterConfig> {
+        self.all.get(name).map(|cluster| &cluster.config)
     }
 
     /// Connects to a cluster and returns what it answers. Links that ask at the same time share one
@@ -76,6 +88,15 @@ impl Clusters {
             Ok::<_, ProbeError>(Reached { config, round_trip: info.round_trip, id })
         });
         Ok(probing.await?)
+    }
+
+    /// Returns the access to a cluster that refused its login, where another login may come without
+    /// a restart.
+    #[must_use]
+    pub fn login_behind(&self, error: &RunError) -> Option<&Access> {
+        let RunError::Probe(ProbeError::Authentication { cluster, .. }) = error else { return None };
+        let access = &self.all.get(cluster)?.config.access;
+        access.may_change().then_some(access)
     }
 
     /// Returns the ends of a link, to compare with what its lanes record.

@@ -9,6 +9,7 @@ mod clusters;
 mod error;
 pub mod link;
 mod progress_bar;
+mod rotation;
 mod startup_retry;
 pub mod target_topics;
 pub mod topic_collisions;
@@ -17,8 +18,9 @@ mod tuning;
 use std::sync::Arc;
 
 use strait_flow::ports::Clock;
-use strait_flow::{LinkStatus, SystemClock};
+use strait_flow::{LOGIN_RETRY, LinkStatus, SystemClock};
 use strait_host::{HostEngine, HostOptions};
+use strait_kafka::access::Access;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +34,7 @@ use clusters::Clusters;
 pub use error::{RunError, WITHOUT_IDEMPOTENCE, without_transactions};
 use link::{Planned, Prepared};
 use progress_bar::{Bar, Bars};
+use rotation::Rotation;
 use startup_retry::{Patience, StartupRetry};
 
 /// The figures of each link at the end of a run.
@@ -76,10 +79,24 @@ pub async fn run(loaded: &Arc<Loaded>, until: Until, stop: Stop, board: &Board) 
     let summary: Summary = built.links.iter().map(|link| (link.name().to_owned(), Arc::clone(&link.status))).collect();
     board.set_plugin_control(Arc::new(built.reloads.clone()));
     board.enter(Phase::Running);
-    let clusters = Arc::new(Clusters::new(loaded, built.memory));
+    let clusters = Arc::new(Clusters::new(loaded, built.memory, board));
+    warn_of_exposed(loaded);
+    let rotation = Rotation::new(loaded, &clusters, board);
     let tasks = spawn(built.links, &clusters, until, &stop);
-    let errors = join(tasks, &built.reloads, board).await;
+    let errors = join(tasks, &built.reloads, rotation, board).await;
     if errors.is_empty() { Ok(summary) } else { Err(errors) }
+}
+
+/// Warns of connections that anybody on the way can read.
+fn warn_of_exposed(loaded: &Loaded) {
+    for (name, cluster) in loaded.config.clusters.iter().filter(|(_, cluster)| cluster.is_exposed()) {
+        tracing::warn!(
+            cluster = name,
+            "the connections are not encrypted ({}): anybody on the network can read and change the records; set \
+             security.protocol to SSL or SASL_SSL",
+            cluster.protocol()
+        );
+    }
 }
 
 /// All that exists before the first request to a cluster.
@@ -125,15 +142,15 @@ fn spawn(links: Vec<Planned>, clusters: &Arc<Clusters>, until: Until, stop: &Sto
     tasks
 }
 
-/// Waits for all links while reloads run beside them. Returns the errors.
-async fn join(mut tasks: Tasks, reloads: &Reloads, board: &Board) -> Vec<RunError> {
+/// Waits for all links while reloads and rotations run beside them. Returns the errors.
+async fn join(mut tasks: Tasks, reloads: &Reloads, rotation: Rotation, board: &Board) -> Vec<RunError> {
     let mut errors = Vec::new();
-    let reloading = reloads.run();
-    tokio::pin!(reloading);
+    let beside = async { tokio::join!(reloads.run(), rotation.run()) };
+    tokio::pin!(beside);
     loop {
         let ended = tokio::select! {
             ended = tasks.join_next() => ended,
-            () = &mut reloading => continue,
+            _ = &mut beside => continue,
         };
         let Some(ended) = ended else { return errors };
         let error = match ended {
@@ -180,10 +197,21 @@ async fn prepare(link: &Planned, clusters: &Clusters, patience: Patience) -> Res
             Err(error) => error,
             prepared => return prepared,
         };
-        let Some(pause) = retry.pause_after(&error) else { return Err(error) };
+        let login = clusters.login_behind(&error).filter(|_| patience == Patience::Endless);
+        let pause = retry.pause_after(&error).or_else(|| login.is_some().then_some(LOGIN_RETRY.1));
+        let Some(pause) = pause else { return Err(error) };
         tracing::warn!(link = link.name(), %error, again_s = pause.as_secs(), "the link cannot begin yet");
         link.board.set_startup_error(&error.to_string());
-        tokio::time::sleep(pause).await;
+        let changed = async {
+            match login.map(Access::changes) {
+                Some(mut changes) => drop(changes.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = changed => {}
+        }
     }
 }
 

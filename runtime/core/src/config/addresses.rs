@@ -4,7 +4,7 @@
 //! an IPv6 address without brackets is port 9092 of that address. So the text is read here, and the
 //! clients get [`normalized`] text.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// An address that is not `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,23 @@ pub fn problems(text: &str) -> Vec<BadAddress> {
         Some(BadAddress { address: address.to_owned(), reason })
     };
     split(text).filter_map(check).collect()
+}
+
+/// Returns whether an address, with or without its port, is on this machine: nothing that goes
+/// there crosses a network.
+#[must_use]
+pub fn is_loopback(address: &str) -> bool {
+    let host = match address.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => address.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Returns whether every address of a text is on this machine.
+#[must_use]
+pub fn are_loopback(text: &str) -> bool {
+    split(text).all(is_loopback)
 }
 
 /// Splits a text at commas, spaces and line breaks. An address that is missing between two commas

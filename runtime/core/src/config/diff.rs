@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{Config, Link};
+use super::model::{Cluster, Config, Link};
+use super::setting::Setting;
 
 /// A change, and the least action that applies it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,8 +37,8 @@ pub enum Change {
     },
 }
 
-/// Returns the changes between two valid configurations, sorted. Resolved secrets count: a rotated
-/// password is a change.
+/// Returns the changes between two valid configurations, sorted. Resolved references count, but for
+/// logins: those are exchanged while the links run.
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = BTreeSet::new();
@@ -93,6 +94,7 @@ fn changed_options(before: &Link, after: &Link, old: &Config, new: &Config) -> V
         plugins: _,
         reveal_messages,
         residency,
+        require_encryption,
         accept: _,
         reload: _,
         on_gap,
@@ -133,6 +135,7 @@ fn changed_options(before: &Link, after: &Link, old: &Config, new: &Config) -> V
         ("new_topics_max", *new_topics_max != after.new_topics_max),
         ("reveal_messages", *reveal_messages != after.reveal_messages),
         ("residency", *residency != after.residency),
+        ("require_encryption", *require_encryption != after.require_encryption),
         ("memory_mib_max", *memory_mib_max != after.memory_mib_max),
         ("commit_interval_ms_max", *commit_interval_ms_max != after.commit_interval_ms_max),
         ("drain_ms_max", *drain_ms_max != after.drain_ms_max),
@@ -143,9 +146,21 @@ fn changed_options(before: &Link, after: &Link, old: &Config, new: &Config) -> V
     let mut options: Vec<String> =
         differs.into_iter().filter(|(_, differs)| *differs).map(|(option, _)| option.to_owned()).collect();
     for name in [&after.source, &after.target] {
-        if old.cluster(name) != new.cluster(name) {
+        if old.cluster(name).map(without_logins) != new.cluster(name).map(without_logins) {
             options.push(format!("clusters.{name}"));
         }
     }
     options
+}
+
+/// Returns a cluster whose logins are as written, references unresolved.
+fn without_logins(cluster: &Cluster) -> Cluster {
+    let mut cluster = cluster.clone();
+    let properties = ["sasl.username", "sasl.password"];
+    let logins = cluster.kafka.0.iter_mut().filter(|(name, _)| properties.contains(&name.as_str()));
+    let secret = cluster.auth.as_mut().and_then(|auth| auth.client_secret.as_mut());
+    for setting in logins.map(|(_, setting)| setting).chain(secret) {
+        *setting = Setting::new(setting.written());
+    }
+    cluster
 }

@@ -68,11 +68,9 @@ pub fn mechanism(mechanism: &str, unsecured: bool) -> Option<&'static str> {
         "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => None,
         "OAUTHBEARER" if unsecured => None,
         _ => Some(match mechanism.to_ascii_uppercase().as_str() {
-            "AWS_MSK_IAM" => {
-                "it exists in Java only; Amazon MSK also offers SCRAM-SHA-512, and mutual TLS without SASL"
-            }
+            "AWS_MSK_IAM" => "it exists in Java only; here it is [clusters.<name>.auth] with kind = \"aws-msk-iam\"",
             "GSSAPI" => "Strait is built without Kerberos; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
-            "OAUTHBEARER" => "Strait cannot fetch tokens; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+            "OAUTHBEARER" => "[clusters.<name>.auth] sets it, and says where the tokens come from",
             "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => "write it in capital letters",
             _ => "use one of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512",
         }),

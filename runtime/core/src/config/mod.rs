@@ -6,6 +6,7 @@
 
 pub mod addresses;
 pub mod admin;
+mod auth;
 pub mod diff;
 pub mod java;
 mod limits;
@@ -25,9 +26,11 @@ mod setting;
 mod start;
 pub mod structure;
 mod sync;
+mod transport;
 mod validate;
 
 pub use admin::AdminListen;
+pub use auth::{Auth, AuthKind};
 pub use diff::{Change, diff};
 pub use limits::PluginLimits;
 pub use model::{

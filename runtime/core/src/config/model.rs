@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auth::Auth;
 use super::plugin_use::PluginUse;
 use super::reload::Reload;
 use super::setting::{KafkaProperties, Setting};
@@ -67,7 +68,8 @@ pub struct Cluster {
     pub bootstrap_servers: Setting,
     /// Region of the cluster: 1 to 64 lower-case letters, digits and `-`. Passed to plugins, so
     /// that one plugin can serve several regions, and compared with the `region` of the
-    /// configuration before contents of quarantined records are shown.
+    /// configuration before contents of quarantined records are shown. A link between two regions
+    /// requires encryption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Operator of the cluster. Informational: `strait check` prints it, Strait does not use it.
@@ -77,10 +79,15 @@ pub struct Cluster {
     /// id than the one that it began with; this says that it is the same cluster, rebuilt or moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_ids: Vec<String>,
-    /// Allows properties that disable the verification of the brokers' certificates or host names.
-    /// Anyone on the network path can then read and change all traffic, credentials included.
+    /// Allows properties that disable the verification of the brokers' certificates or host names,
+    /// and passwords over connections without TLS. Anyone on the network path can then read and
+    /// change all traffic, credentials included.
     #[serde(default)]
     pub insecure: bool,
+    /// Logs in with tokens. Sets `sasl.mechanism`, and `security.protocol` to `SASL_SSL` unless it
+    /// is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// librdkafka properties for every client of this cluster, in quotes because their names
     /// contain dots. Unknown properties, those of Kafka's Java clients, and those that would break
     /// a delivery guarantee are refused by name.
@@ -145,6 +152,10 @@ pub struct Link {
     /// otherwise. See docs/residency.md.
     #[serde(default)]
     pub residency: bool,
+    /// Whether both clusters must be reached by encrypted connections. If not set, they must where
+    /// their regions are known and differ. Addresses on this machine (loopback) are exempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_encryption: Option<bool>,
     /// How changed plugins are activated while the link runs.
     #[serde(default)]
     pub reload: Reload,

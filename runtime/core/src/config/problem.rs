@@ -225,6 +225,24 @@ pub enum What {
     /// Credentials without encryption.
     #[error("security.protocol is SASL_PLAINTEXT: credentials and records cross the network unencrypted")]
     Plaintext,
+    /// A password or token that anybody on the network could use.
+    #[error("{mechanism} over SASL_PLAINTEXT sends the password or token itself across the network unencrypted")]
+    PasswordInClear {
+        /// The login mechanism.
+        mechanism: String,
+    },
+    /// A connection that must be encrypted and is not.
+    #[error("cluster '{cluster}' is reached without encryption ({protocol}), which link '{link}' does not allow{}", between(regions.as_ref()))]
+    Unencrypted {
+        /// The cluster.
+        cluster: String,
+        /// Its security protocol.
+        protocol: String,
+        /// The link.
+        link: String,
+        /// The regions of source and target, where they are the reason.
+        regions: Option<(String, String)>,
+    },
     /// An invalid broker address.
     #[error("'{address}' is not a broker address: {reason}")]
     BadAddress {
@@ -330,6 +348,8 @@ impl What {
             Self::UnsupportedValue { .. } => "unsupported-value",
             Self::Insecure { .. } => "insecure",
             Self::Plaintext => "plaintext",
+            Self::PasswordInClear { .. } => "password-in-clear",
+            Self::Unencrypted { .. } => "unencrypted",
             Self::BadAddress { .. } => "bad-address",
             Self::BadSetting { .. } => "bad-setting",
             Self::BadPlugin { .. } => "bad-plugin",
@@ -350,7 +370,7 @@ impl What {
             Self::TooLarge { .. } => Some("write it in quotes to keep it as text".to_owned()),
             Self::NotAChoice { nearest, .. } => nearest.as_ref().map(|word| format!("did you mean '{word}'?")),
             Self::ReferenceNotHere => Some(
-                "references work in plugin_dir, state_dir, bootstrap_servers, kafka properties and plugin \
+                "references work in plugin_dir, state_dir, bootstrap_servers, kafka properties, auth and plugin \
                  configs; elsewhere use an environment override (STRAIT_LINKS__0__TOPICS)"
                     .to_owned(),
             ),
@@ -367,6 +387,13 @@ impl What {
                     .to_owned(),
             ),
             Self::Plaintext => Some("use SASL_SSL; insecure = true on the cluster silences this".to_owned()),
+            Self::PasswordInClear { .. } => {
+                Some("use SASL_SSL; to allow it anyway, set insecure = true on the cluster".to_owned())
+            }
+            Self::Unencrypted { .. } => Some(
+                "set security.protocol to SSL or SASL_SSL; to allow it anyway, set require_encryption = false on the link"
+                    .to_owned(),
+            ),
             Self::BadPlugin { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean '{name}'?")),
             Self::Loop { .. } => Some("exclude the copies with topics_exclude on one of the links".to_owned()),
             Self::Collision { same_source: true, .. } => Some(
@@ -382,6 +409,10 @@ impl What {
             _ => None,
         }
     }
+}
+
+fn between(regions: Option<&(String, String)>) -> String {
+    regions.map_or_else(String::new, |(source, target)| format!(": it goes from region {source} to region {target}"))
 }
 
 fn did_you_mean(nearest: Option<&str>, known: &[String]) -> String {

@@ -102,6 +102,11 @@ impl Serialize for Setting {
     }
 }
 
+/// Serializes a setting that is a secret by its place.
+pub(super) fn serialize_secret<S: Serializer>(setting: &Option<Setting>, serializer: S) -> Result<S::Ok, S::Error> {
+    setting.as_ref().map(|setting| setting.shown(true)).serialize(serializer)
+}
+
 impl<'de> Deserialize<'de> for Setting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {

@@ -307,13 +307,14 @@ fn a_diff_names_the_least_action() {
         diff(&old, &read(changed("/links/0/name", json!("other")))),
         [Change::LinkAdded { link: "other".to_owned() }, Change::LinkRemoved { link: link() }]
     );
-    let mut rotated = read(changed("/clusters/b/kafka", json!({ "sasl.password": "${env:P}" })));
-    let before = {
-        let mut config = rotated.clone();
-        assert_eq!(resolve(&mut config, &mut |_: &Reference<'_>| Ok("old".to_owned())), []);
-        config
-    };
-    assert_eq!(resolve(&mut rotated, &mut |_: &Reference<'_>| Ok("new".to_owned())), []);
-    assert_eq!(diff(&before, &rotated).len(), 1);
-    assert_eq!(rotated.resolved_values(), ["new"]);
+    for (property, changes) in [("client.id", 1), ("sasl.password", 0)] {
+        let written = read(changed("/clusters/b/kafka", json!({ property: "${env:P}" })));
+        let [before, after] = ["old", "new"].map(|value| {
+            let mut config = written.clone();
+            assert_eq!(resolve(&mut config, &mut |_: &Reference<'_>| Ok(value.to_owned())), []);
+            config
+        });
+        assert_eq!(diff(&before, &after).len(), changes, "{property}");
+        assert_eq!(after.resolved_values(), ["new"]);
+    }
 }

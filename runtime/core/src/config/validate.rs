@@ -7,7 +7,7 @@ use super::path::Path;
 use super::plugin_use::{OnError, PluginUse};
 use super::problem::{Gravity, Part, Problem, What, nearest};
 use super::reference::Lookup;
-use super::{addresses, java, pattern, pin, refused, routes, secrets, selector};
+use super::{addresses, auth, java, pattern, pin, refused, routes, secrets, selector, transport};
 use crate::topic::is_reserved;
 
 const NAME_RULE: &str = "1 to 100 letters, digits, '-' and '_'";
@@ -30,6 +30,9 @@ pub fn resolve(config: &mut Config, lookup: &mut Lookup<'_>) -> Vec<Problem> {
         report(at.key("bootstrap_servers"), cluster.bootstrap_servers.resolve(lookup));
         for (property, value) in &mut cluster.kafka.0 {
             report(at.key("kafka").key(property), value.resolve(lookup));
+        }
+        for (key, error) in cluster.auth.iter_mut().flat_map(|auth| auth.resolve(lookup)) {
+            report(at.key("auth").key(key), Err(error));
         }
     }
     for (index, link) in config.links.iter_mut().enumerate() {
@@ -57,7 +60,7 @@ impl Config {
                 .iter()
                 .filter(|(name, value)| secrets::is_secret_property(name) && value.resolved().is_none())
                 .map(|(_, value)| value.expose());
-            properties.chain(written)
+            properties.chain(written).chain(cluster.auth.iter().flat_map(super::Auth::secret_values))
         });
         let plugins = self.links.iter().flat_map(|link| &link.plugins).flat_map(|used| used.config.resolved_values());
         clusters.chain(plugins).collect()
@@ -108,6 +111,7 @@ pub fn validate(config: &Config, bundled_plugins: &[&str]) -> Vec<Problem> {
             }
         }
     }
+    check.problems.extend(transport::problems(config));
     check.problems.extend(routes::problems(config));
     check.problems
 }
@@ -117,7 +121,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Regions are compared, so there must be one way to write each.
-fn is_region(region: &str) -> bool {
+pub(super) fn is_region(region: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=64).contains(&region.len()) && region.bytes().all(is_plain)
 }
@@ -193,6 +197,7 @@ impl Check<'_> {
             self.addresses(&at.key("bootstrap_servers"), cluster.bootstrap_servers.expose());
         }
         self.properties(&at.key("kafka"), cluster);
+        self.problems.extend(auth::problems(at, cluster));
     }
 
     fn properties(&mut self, at: &Path, cluster: &Cluster) {
@@ -206,7 +211,7 @@ impl Check<'_> {
         }
         let protocol = cluster.kafka.expose("security.protocol").unwrap_or_default().trim().to_ascii_lowercase();
         let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| cluster.kafka.expose(name));
-        if protocol.starts_with("sasl") && mechanism.is_none() {
+        if protocol.starts_with("sasl") && mechanism.is_none() && cluster.auth.is_none() {
             let doc = "The login of the SASL protocols: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.".to_owned();
             self.push(at, Part::Key, What::Missing { key: "sasl.mechanism".to_owned(), doc });
         }
@@ -232,7 +237,9 @@ impl Check<'_> {
                 let unsecured = cluster.kafka.expose("enable.sasl.oauthbearer.unsecure.jwt");
                 java::mechanism(value, unsecured.is_some_and(is_true))
             }
-            "sasl.oauthbearer.method" if lower == "oidc" => Some("Strait is built without librdkafka's OIDC client"),
+            "sasl.oauthbearer.method" if lower == "oidc" => {
+                Some("Strait fetches tokens itself: [clusters.<name>.auth] with kind = \"oidc\"")
+            }
             "ssl.endpoint.identification.algorithm" if lower.is_empty() => {
                 Some("Java switches the check of host names off so; here that is 'none', with insecure = true")
             }

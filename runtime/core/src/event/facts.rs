@@ -36,6 +36,7 @@ impl Event {
             | Self::TargetStuck { .. } => Severity::Warning,
             Self::MovesAgain { .. } | Self::Unwatched { .. } => Severity::Info,
             Self::Outage(outage) => outage.severity(),
+            Self::Access(access) => access.severity(),
             Self::Border(border) => border.severity(),
             Self::Chain(chain) => chain.severity(),
             _ => Severity::Error,
@@ -78,6 +79,7 @@ impl Event {
             Self::ProgressStuck { .. }
             | Self::TimestampsLost { .. }
             | Self::Outage(_)
+            | Self::Access(_)
             | Self::Border(_)
             | Self::Chain(_)
             | Self::SourceConfigUnknown { .. }
@@ -151,6 +153,7 @@ impl Event {
             Self::MovesAgain { .. } => "moves_again",
             Self::Unwatched { .. } => "unwatched",
             Self::Outage(outage) => outage.name(),
+            Self::Access(access) => access.name(),
             Self::Border(border) => border.name(),
             Self::Chain(chain) => chain.name(),
             Self::LinkTopicUnfit { .. } => "link_topic_unfit",
@@ -209,6 +212,7 @@ impl Event {
             Self::PluginFailed { .. } => "fix the plugin or the names that it returns",
             Self::PluginWaiting { .. } => "replace the plugin or fix its configuration",
             Self::Outage(outage) => outage.remedy(),
+            Self::Access(access) => access.remedy(),
             Self::Chain(chain) => chain.remedy(),
             _ => "",
         }

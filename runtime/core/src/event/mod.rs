@@ -1,6 +1,7 @@
 //! Events for the operator, as types with coordinates. Logs, status, metrics and tests read the
 //! same events.
 
+mod access;
 mod border;
 mod chain;
 mod facts;
@@ -11,6 +12,7 @@ mod words;
 
 use std::sync::Arc;
 
+pub use self::access::AccessEvent;
 pub use self::border::BorderEvent;
 pub use self::chain::ChainEvent;
 pub use self::facts::Severity;
@@ -415,6 +417,9 @@ pub enum Event {
     /// Something that the link as a whole depends on is away, or back.
     #[error("{0}")]
     Outage(Outage),
+    /// Something happened to the login of a cluster.
+    #[error("{0}")]
+    Access(AccessEvent),
     /// The border of a lane.
     #[error("{0}")]
     Border(BorderEvent),

@@ -43,3 +43,11 @@ pub(super) fn end(last_stable: Option<SourceOffset>, age_s: Option<u64>) -> Stri
 pub(super) fn and_others(count: u64) -> String {
     if count == 0 { String::new() } else { format!("; so do {count} other partitions of its lane") }
 }
+
+/// Returns how long the last token still serves.
+pub(super) fn serves(left_s: Option<u64>) -> String {
+    match left_s {
+        Some(left_s) => format!("the last one serves for another {left_s} s"),
+        None => "there is none that serves, and logins fail until there is".to_owned(),
+    }
+}

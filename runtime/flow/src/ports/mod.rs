@@ -149,6 +149,12 @@ pub trait LaneConnector: Send + Sync {
         let _ = lane;
     }
 
+    /// Returns once a login that was refused may be taken: it has changed since the call. Without
+    /// such logins it never returns.
+    async fn login_changed(&self) {
+        std::future::pending().await
+    }
+
     /// Returns a writer to the quarantine topic.
     ///
     /// # Errors

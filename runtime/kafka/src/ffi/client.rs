@@ -17,6 +17,7 @@ use super::conf::Conf;
 use super::producer::ReportedMessage;
 use super::statistics::Statistics;
 use super::{Code, FfiError, c_string, raw, string, timeout_ms};
+use crate::access::Listed;
 use crate::config::Settings;
 
 /// The kind of a client.
@@ -80,6 +81,8 @@ struct Shared {
 /// An owned `rd_kafka_t`. It is thread safe, as librdkafka is.
 pub struct Client {
     rk: NonNull<b::rd_kafka_t>,
+    /// Its place among the clients of its cluster, which ends before the instance.
+    listed: Option<Listed>,
     shared: Arc<Shared>,
     /// Set once the cluster has shown a controller.
     has_controller: OnceLock<()>,
@@ -148,7 +151,9 @@ impl Client {
             return Err(FfiError::new(Code::INVALID_ARG, reason));
         };
         std::mem::forget(conf);
-        Ok(Self { rk, shared, has_controller: OnceLock::new() })
+        // SAFETY: `Client::drop` drops the place before it destroys the instance.
+        let listed = Some(unsafe { super::registry::list(settings.access(), rk) });
+        Ok(Self { rk, listed, shared, has_controller: OnceLock::new() })
     }
 
     pub(super) fn raw(&self) -> *mut b::rd_kafka_t {
@@ -356,6 +361,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        drop(self.listed.take());
         // Without a close, which could wait for a dead broker. The membership leaves its group by
         // itself.
         let flags = match self.shared.kind {

@@ -15,6 +15,7 @@ mod message;
 mod mock;
 mod partitions;
 mod producer;
+mod registry;
 mod statistics;
 mod topic_admin;
 
@@ -31,6 +32,7 @@ pub use message::{ConsumedMessage, Stamp};
 pub use mock::MockCluster;
 pub use partitions::{Listed, OffsetSpec, Place};
 pub use producer::{Handle, OutHeaderList, OutMessage, Producer, ReportedMessage};
+pub use registry::ListedConsumer;
 pub(crate) use topic_admin::CONFIGS_PER_REQUEST;
 pub use topic_admin::{NewTopic, TopicConfigs};
 

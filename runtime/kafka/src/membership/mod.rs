@@ -20,11 +20,12 @@ use strait_core::LaneId;
 use strait_core::progress::progress_topic;
 use strait_flow::ports::{Class, Membership, MembershipEvent, PortError};
 use strait_flow::{LOGIN_RETRY, Retry, lock, spread};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::access::Access;
 use crate::config::{ClusterConfig, Settings, committed_reader, group};
 use crate::error::{own, port_error};
-use crate::ffi::{Code, FfiError};
+use crate::ffi::{Code, FfiError, ListedConsumer};
 use view::{GroupView, Report};
 
 /// How long a revoked lane may take to finish. The session timeout is twice as long.
@@ -54,25 +55,12 @@ impl KafkaMembership {
     /// [`PortError`] of class `Stop` when a setting is refused.
     pub fn join(target: &ClusterConfig, link: &str, process: u32) -> Result<Self, PortError> {
         let context = format!("link {link}: group {} on cluster {}", group(link), target.name);
-        let mut settings = Settings::of(target, &format!("strait-{link}-member"));
-        let secrets = settings.secrets();
-        committed_reader(&mut settings);
-        settings.set("group.id", group(link));
-        settings.set("group.protocol", "classic");
-        settings.set("partition.assignment.strategy", "cooperative-sticky");
-        settings.set("session.timeout.ms", 10_000);
-        settings.set("heartbeat.interval.ms", 2000);
-        settings.set("enable.partition.eof", "false");
-        settings.set("statistics.interval.ms", LOOK_MS);
-        let mut config = ClientConfig::new();
-        for (name, value) in settings.iter() {
-            config.set(name, value);
-        }
+        let secrets = settings(target, link).secrets();
         let (sender, events) = mpsc::channel(16);
         let view = Mutex::new(GroupView::new(&context));
         let shared = Shared { events: sender, leaving: AtomicBool::new(false), context, secrets, view };
         let member = Member(Arc::new(shared));
-        let join = Join { config, topic: progress_topic(link), member: member.clone() };
+        let join = Join { target: target.clone(), link: link.to_owned(), member: member.clone() };
         // Here, so that a refused setting is an error of the call.
         let first = join.client()?;
         let seed = format!("{link}-{process}-member");
@@ -84,46 +72,82 @@ impl KafkaMembership {
     }
 }
 
+/// Returns the settings of a client that joins the group.
+fn settings(target: &ClusterConfig, link: &str) -> Settings {
+    let mut settings = Settings::of(target, &format!("strait-{link}-member"));
+    committed_reader(&mut settings);
+    settings.set("group.id", group(link));
+    settings.set("group.protocol", "classic");
+    settings.set("partition.assignment.strategy", "cooperative-sticky");
+    settings.set("session.timeout.ms", 10_000);
+    settings.set("heartbeat.interval.ms", 2000);
+    settings.set("enable.partition.eof", "false");
+    settings.set("statistics.interval.ms", LOOK_MS);
+    settings
+}
+
 /// Makes clients that join the group.
 struct Join {
-    config: ClientConfig,
-    topic: String,
+    target: ClusterConfig,
+    link: String,
     member: Member,
 }
 
 impl Join {
-    fn client(&self) -> Result<BaseConsumer<Member>, PortError> {
+    fn client(&self) -> Result<ListedConsumer<Member>, PortError> {
         let stop = |error: KafkaError| own(Class::Stop, self.member.0.context.clone(), error.to_string());
-        let client: BaseConsumer<Member> = self.config.create_with_context(self.member.clone()).map_err(stop)?;
-        client.subscribe(&[&self.topic]).map_err(stop)?;
+        let mut config = ClientConfig::new();
+        for (name, value) in settings(&self.target, &self.link).iter() {
+            config.set(name, value);
+        }
+        let client: BaseConsumer<Member> = config.create_with_context(self.member.clone()).map_err(stop)?;
+        let client = ListedConsumer::new(client, &self.target.access);
+        client.subscribe(&[&progress_topic(&self.link)]).map_err(stop)?;
         Ok(client)
     }
 
     /// Is a member until it leaves. A client that is refused is given up, and made anew after a
     /// growing wait: librdkafka would ask again every second or two for ever.
-    fn serve(&self, first: BaseConsumer<Member>, seed: &str) {
+    fn serve(&self, first: ListedConsumer<Member>, seed: &str) {
         let (began, member) = (Instant::now(), &self.member);
         let (mut next, mut last) = (Some(first), None);
         while !member.is_leaving() {
             let client = next.take().map_or_else(|| self.client(), Ok);
             let ended = client.and_then(|client| {
-                let polling = std::panic::AssertUnwindSafe(|| member.poll_with(client));
+                let polling = std::panic::AssertUnwindSafe(|| member.poll_with(client, &self.target.access));
                 std::panic::catch_unwind(polling).unwrap_or_else(|_| {
                     let reason = "the member's thread panicked, please report this as a bug";
                     Err(own(Class::Retry, member.0.context.clone(), reason))
                 })
             });
-            let Err(error) = ended else { return };
+            let error = match ended {
+                Ok(Ended::Left) => return,
+                // At once: the group waits for the member that has just left.
+                Ok(Ended::Rolled) => {
+                    *lock(&member.0.view) = GroupView::new(&member.0.context);
+                    continue;
+                }
+                Err(error) => error,
+            };
             let old = std::mem::replace(&mut *lock(&member.0.view), GroupView::new(&member.0.context));
             let bounds = if error.class == Class::Login { LOGIN_RETRY } else { REJOIN };
             let retry = Retry::next(last.filter(|_| !old.has_been_member()), began.elapsed(), bounds);
             last = Some(retry);
             let wait = spread(retry.after, seed);
             let reason = format!("{}; joins again in {} s", error.reason, wait.as_secs());
+            let changes = (error.class == Class::Login).then(|| self.target.access.changes());
             member.send(MembershipEvent::Trouble(PortError { reason, ..error }));
-            member.sleep(wait);
+            member.sleep(wait, changes);
         }
     }
+}
+
+/// Why a client of a member is given up.
+enum Ended {
+    /// The member leaves.
+    Left,
+    /// The next one has other certificates.
+    Rolled,
 }
 
 /// State that the thread, the callbacks of its client and the owner of a membership share.
@@ -146,8 +170,12 @@ impl Member {
 
     /// Polls until the member leaves, or the client is to be given up. Dropping the client then
     /// leaves the group.
-    fn poll_with(&self, client: BaseConsumer<Self>) -> Result<(), PortError> {
+    fn poll_with(&self, client: ListedConsumer<Self>, access: &Access) -> Result<Ended, PortError> {
+        let rolls = access.member_rolls();
         while !self.is_leaving() {
+            if access.member_rolls() != rolls {
+                return Ok(Ended::Rolled);
+            }
             // Errors come by the callback, which has their text. Records that were fetched before
             // the pause are not used.
             drop(client.poll(POLL));
@@ -155,12 +183,14 @@ impl Member {
                 return Err(refusal.clone());
             }
         }
-        Ok(())
+        Ok(Ended::Left)
     }
 
-    fn sleep(&self, wait: Duration) {
+    /// Waits, but not for a login that has changed.
+    fn sleep(&self, wait: Duration, changes: Option<watch::Receiver<u64>>) {
         let until = Instant::now() + wait;
-        while !self.is_leaving() && Instant::now() < until {
+        let has_changed = || changes.as_ref().is_some_and(|changes| changes.has_changed().unwrap_or(false));
+        while !self.is_leaving() && Instant::now() < until && !has_changed() {
             std::thread::sleep(POLL);
         }
     }

@@ -94,6 +94,7 @@ mod tests {
             name: "a".to_owned(),
             bootstrap_servers: "h:1".to_owned(),
             properties: std::collections::BTreeMap::new(),
+            access: Default::default(),
         };
         let tuning = TargetTuning::default();
         assert_eq!(Codec::of(&cluster, &tuning), Codec::Lz4);

@@ -47,6 +47,7 @@ impl Rig {
             name: "rig".to_owned(),
             bootstrap_servers: bootstrap.to_owned(),
             properties: std::collections::BTreeMap::new(),
+            access: Default::default(),
         };
         Self { cluster }
     }

@@ -4,6 +4,7 @@
 //! with its subject. The number of series grows with topics, which the flow bounds, and never with
 //! partitions.
 
+mod access;
 mod plugins;
 mod quarantine;
 
@@ -91,6 +92,7 @@ impl Collector for Scrape {
         standstill(&mut page, &links)?;
         quarantine::write(&mut page, &links, board.unix_ms())?;
         events(&mut page, &links)?;
+        access::write(&mut page, board)?;
         plugins::write(&mut page, &links)
     }
 }

@@ -144,7 +144,7 @@ async fn clusters(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Re
             steps.push(Step::new(step, Outcome::Warning, "no link uses it"));
             continue;
         }
-        let config = compose::cluster(name, cluster);
+        let config = compose::cluster(loaded, name, cluster);
         match probe(&config, TIMEOUT).await {
             Ok(info) => {
                 let place: Vec<&str> = cluster.provider.iter().chain(&cluster.region).map(String::as_str).collect();

@@ -20,6 +20,7 @@ fn colliding_topics_are_reported_and_the_others_are_copied() {
         name: "mock".to_owned(),
         bootstrap_servers: cluster.bootstrap_servers(),
         properties: BTreeMap::new(),
+        access: Default::default(),
     };
     for topic in ["orders.v1", "orders.v2", "payments.v1"] {
         aws.create_topic(topic, 1).unwrap();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_kafka::access::Access;
 use strait_kafka::{ClusterConfig, MockCluster};
 
 use crate::board::Board;
@@ -96,7 +97,12 @@ pub fn create(cluster: &MockCluster, topic: &str, partitions: i32) -> Result<(),
 }
 
 fn cluster(name: &str, mock: &MockCluster) -> ClusterConfig {
-    ClusterConfig { name: name.to_owned(), bootstrap_servers: mock.bootstrap_servers(), properties: BTreeMap::new() }
+    ClusterConfig {
+        name: name.to_owned(),
+        bootstrap_servers: mock.bootstrap_servers(),
+        properties: BTreeMap::new(),
+        access: Access::default(),
+    }
 }
 
 /// A configuration on disk. Its folder is removed with it, unless it is kept.

@@ -160,8 +160,8 @@ fn capture(
     };
     let settings = loaded.config.clusters.get(alias);
     let settings = settings.ok_or_else(|| format!("the configuration has no cluster '{alias}'"))?;
-    let records =
-        strait_kafka::capture::capture(&compose::cluster(alias, settings), topic, records_max, CAPTURE_TIMEOUT);
+    let cluster = compose::cluster(loaded, alias, settings);
+    let records = strait_kafka::capture::capture(&cluster, topic, records_max, CAPTURE_TIMEOUT);
     let records = records.map_err(|error| format!("{topic} on {alias}: {error}"))?;
     let text: String = records.iter().map(|record| format!("{}\n", jsonl::write(record))).collect();
     if text.is_empty() {

@@ -1,0 +1,312 @@
+//! Takes over secrets whose files change while the links run.
+//!
+//! The files that `${file:…}` and `ssl.*.location` name are read once a second, through symbolic
+//! links, and compared by content. What has come to rest is tried with a login of its own first.
+//! Then every client of the cluster has a password for its next login, while open connections stay
+//! as they are. Certificates are read once in the life of a client, so the lanes are taken again one
+//! by one, and the members of the groups are made anew at last.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use strait_core::config::{Cluster, Setting};
+use strait_kafka::access::Credentials;
+use strait_kafka::config::ClusterConfig;
+use strait_kafka::probe::{ProbeError, probe};
+
+use super::clusters::Clusters;
+use crate::board::{AccessBoard, Board, LinkBoard};
+use crate::load::Loaded;
+
+/// How often the files are read. A changed content must be the same twice.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the login with a changed password may take.
+const LOGIN: Duration = Duration::from_secs(15);
+/// Waits before a refused password is retried: the brokers may get it later than the file. The
+/// last one repeats.
+const AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10), Duration::from_secs(60)];
+
+/// The names of the secrets, in the order of [`Secrets`].
+const NAMES: [&str; 3] = ["sasl.username", "sasl.password", "client_secret"];
+
+/// The properties that name PEM files, and those that take their contents.
+const FILES: [(&str, &str); 3] = [
+    ("ssl.ca.location", "ssl.ca.pem"),
+    ("ssl.certificate.location", "ssl.certificate.pem"),
+    ("ssl.key.location", "ssl.key.pem"),
+];
+/// Largest PEM file, in bytes.
+const PEM_BYTES_MAX: u64 = 1 << 20;
+/// How long a lane may take until it runs with new certificates.
+const ROLL: Duration = Duration::from_secs(60);
+
+/// The parts of a login that can change.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Secrets {
+    /// In the order of [`NAMES`]; `None` where a cluster does not have one.
+    values: [Option<String>; 3],
+    /// Contents of PEM files, by the property that takes them.
+    files: BTreeMap<String, String>,
+}
+
+/// Watches the secrets of all clusters.
+pub struct Rotation {
+    loaded: Arc<Loaded>,
+    watched: Vec<Watched>,
+}
+
+/// A cluster with secrets in files.
+struct Watched {
+    name: String,
+    config: ClusterConfig,
+    board: Option<Arc<AccessBoard>>,
+    links: Vec<Arc<LinkBoard>>,
+    in_use: Secrets,
+    /// The last reading.
+    seen: Result<Secrets, Fault>,
+    /// The reading that was tried and refused.
+    refused: Option<Refused>,
+}
+
+/// A file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fault {
+    what: &'static str,
+    reason: String,
+}
+
+/// Secrets that are in use.
+struct Applied {
+    /// The names of what changed.
+    what: String,
+    /// The number of clients that have it, or why not all do.
+    clients: Result<usize, String>,
+}
+
+struct Refused {
+    secrets: Result<Secrets, Fault>,
+    tries: usize,
+    next: Option<Instant>,
+}
+
+impl Rotation {
+    /// Watches the clusters that have secrets in files.
+    #[must_use]
+    pub fn new(loaded: &Arc<Loaded>, clusters: &Clusters, board: &Board) -> Self {
+        let watched = loaded.config.clusters.iter().filter(|(_, cluster)| has_files(cluster));
+        let watched = watched.filter_map(|(name, cluster)| {
+            let config = clusters.config(name)?.clone();
+            let values = settings(cluster).map(|setting| setting.map(|setting| setting.expose().to_owned()));
+            // What cannot be read is librdkafka's to report, by the name of the file.
+            let in_use = Secrets { values, files: pem_files(cluster).unwrap_or_default() };
+            config.access.set_files(in_use.files.clone());
+            config.access.expect_changes();
+            let links = board.links().iter().filter(|link| link.source == *name || link.target == *name);
+            let (board, links, seen) = (board.access_to(name).cloned(), links.cloned().collect(), Ok(in_use.clone()));
+            Some(Watched { name: name.clone(), config, board, links, in_use, seen, refused: None })
+        });
+        Self { watched: watched.collect(), loaded: Arc::clone(loaded) }
+    }
+
+    /// Watches for as long as it is polled.
+    pub async fn run(mut self) {
+        if self.watched.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(LOOK).await;
+            for watched in &mut self.watched {
+                let loaded = Arc::clone(&self.loaded);
+                let name = watched.name.clone();
+                let read = tokio::task::spawn_blocking(move || read(&loaded, &name)).await;
+                let Ok(read) = read else { continue };
+                watched.look(read).await;
+            }
+        }
+    }
+}
+
+fn settings(cluster: &Cluster) -> [Option<&Setting>; 3] {
+    let property = |name: &str| cluster.kafka.0.get(name);
+    let secret = cluster.auth.as_ref().and_then(|auth| auth.client_secret.as_ref());
+    [property("sasl.username"), property("sasl.password"), secret]
+}
+
+/// Returns whether a cluster has secrets that can change.
+fn has_files(cluster: &Cluster) -> bool {
+    let has_reference = settings(cluster).into_iter().flatten().any(|setting| setting.written().contains("${file:"));
+    has_reference || FILES.iter().any(|(location, _)| cluster.kafka.expose(location).is_some())
+}
+
+/// Reads the PEM files of a cluster.
+fn pem_files(cluster: &Cluster) -> Result<BTreeMap<String, String>, Fault> {
+    let mut files = BTreeMap::new();
+    for (what, property) in FILES {
+        let Some(path) = cluster.kafka.expose(what).map(Path::new) else { continue };
+        // A folder of authorities, or the word `probe`.
+        if what == "ssl.ca.location" && !path.is_file() && (path.is_dir() || path == Path::new("probe")) {
+            continue;
+        }
+        let fault = |reason: String| Fault { what, reason: format!("{}: {reason}", path.display()) };
+        let length = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?.len();
+        if length > PEM_BYTES_MAX {
+            return Err(fault(format!("it is larger than {PEM_BYTES_MAX} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+        let (begins, ends) = (text.matches("-----BEGIN ").count(), text.matches("-----END ").count());
+        if begins == 0 || begins != ends {
+            return Err(fault("it is no whole PEM file".to_owned()));
+        }
+        files.insert(property.to_owned(), text);
+    }
+    Ok(files)
+}
+
+/// Reads the secrets of a cluster anew.
+fn read(loaded: &Loaded, cluster: &str) -> Result<Secrets, Fault> {
+    let mut secrets = Secrets::default();
+    let Some(cluster) = loaded.config.cluster(cluster) else { return Ok(secrets) };
+    secrets.files = pem_files(cluster)?;
+    if let Some(key) = secrets.files.get("ssl.key.pem") {
+        loaded.mask().learn(&[key]);
+    }
+    for ((what, setting), secret) in NAMES.into_iter().zip(settings(cluster)).zip(&mut secrets.values) {
+        let Some(setting) = setting else { continue };
+        let value = loaded.resolve_again(setting).map_err(|reason| Fault { what, reason })?;
+        if value.trim().is_empty() {
+            return Err(Fault { what, reason: "the file is empty".to_owned() });
+        }
+        *secret = Some(value);
+    }
+    Ok(secrets)
+}
+
+impl Watched {
+    async fn look(&mut self, read: Result<Secrets, Fault>) {
+        let is_at_rest = self.seen == read;
+        self.seen.clone_from(&read);
+        if !is_at_rest {
+            return;
+        }
+        if read.as_ref() == Ok(&self.in_use) {
+            self.refused = None;
+            return;
+        }
+        let is_told = self.refused.as_ref().is_some_and(|refused| refused.secrets == read);
+        if !is_told {
+            self.refused = None;
+        }
+        let is_due = self.refused.as_ref().is_none_or(|refused| refused.next.is_some_and(|at| Instant::now() >= at));
+        if !is_due {
+            return;
+        }
+        let (fault, may_pass) = match &read {
+            Err(fault) => (fault.clone(), false),
+            Ok(secrets) => match self.apply(secrets).await {
+                Ok(applied) => {
+                    self.in_use.clone_from(secrets);
+                    self.refused = None;
+                    match (&self.board, applied.clients) {
+                        (Some(board), Ok(clients)) => board.rotated(&applied.what, clients),
+                        (Some(board), Err(reason)) => board.roll_stopped(&applied.what, reason),
+                        (None, _) => {}
+                    }
+                    return;
+                }
+                Err(fault) => (fault, true),
+            },
+        };
+        let tries = self.refused.as_ref().map_or(0, |refused| refused.tries);
+        let wait = AGAIN.get(tries).or(AGAIN.last()).copied().unwrap_or(LOGIN);
+        let next = may_pass.then(|| Instant::now() + wait);
+        self.refused = Some(Refused { secrets: read, tries: tries + 1, next });
+        // Each content is told once.
+        if !is_told && let Some(board) = &self.board {
+            board.refused(fault.what, fault.reason);
+        }
+    }
+
+    /// Tries changed secrets and gives them to all clients.
+    async fn apply(&self, secrets: &Secrets) -> Result<Applied, Fault> {
+        let [old_user, old_password, old_secret] = &self.in_use.values;
+        let [user, password, secret] = &secrets.values;
+        let access = &self.config.access;
+        let what = self.changed(secrets);
+        let has_files = secrets.files != self.in_use.files;
+        let credentials = user.as_ref().zip(password.as_ref());
+        let credentials =
+            credentials.map(|(user, password)| Credentials { user: user.clone(), password: password.clone() });
+        let has_password = (user, password) != (old_user, old_password);
+        if has_files || has_password {
+            let fault = |reason| Fault { what: if has_files { "ssl.*.location" } else { "sasl.password" }, reason };
+            log_in(&self.config, credentials.as_ref(), &secrets.files).await.map_err(fault)?;
+        }
+        let mut clients = access.clients();
+        if let Some(credentials) = credentials.filter(|_| has_password) {
+            clients = access.rotate(credentials).map_err(|reason| Fault { what: "sasl.password", reason })?;
+        }
+        if let Some(secret) = secret.as_ref().filter(|secret| Some(*secret) != old_secret.as_ref()) {
+            let fault = |reason| Fault { what: "client_secret", reason };
+            access.change_client_secret(secret).await.map_err(fault)?;
+        }
+        if has_files {
+            access.set_files(secrets.files.clone());
+            return Ok(Applied { what, clients: self.roll().await });
+        }
+        Ok(Applied { what, clients: Ok(clients) })
+    }
+
+    /// Returns the names of what changes.
+    fn changed(&self, secrets: &Secrets) -> String {
+        let values = NAMES.into_iter().zip(secrets.values.iter().zip(&self.in_use.values));
+        let values = values.filter(|(_, (new, old))| new != old).map(|(name, _)| name);
+        let of = |(_, property): &(&str, &str)| secrets.files.get(*property) != self.in_use.files.get(*property);
+        let files = FILES.into_iter().filter(of).map(|(location, _)| location);
+        values.chain(files).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Has all clients made anew: those of requests when they are used next, those of each lane once
+    /// the lane before runs again, and the members of the groups at last, for one rebalance. Returns
+    /// their number.
+    async fn roll(&self) -> Result<usize, String> {
+        let access = &self.config.access;
+        access.roll_clients();
+        for link in &self.links {
+            let Some(work) = link.work() else { continue };
+            for lane in work.status.lanes().into_keys() {
+                let running = work.requests.roll(lane);
+                if !matches!(tokio::time::timeout(ROLL, running).await, Ok(Ok(()))) {
+                    let (link, wait_s) = (&link.name, ROLL.as_secs());
+                    return Err(format!(
+                        "lane {lane} of link {link} has not come back within {wait_s} s; the lanes behind it have the files \
+                         before until they are taken again"
+                    ));
+                }
+            }
+        }
+        access.roll_members();
+        Ok(access.clients())
+    }
+}
+
+/// Logs in with a client of its own.
+async fn log_in(
+    cluster: &ClusterConfig,
+    credentials: Option<&Credentials>,
+    files: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let mut config = ClusterConfig { access: cluster.access.fresh(), ..cluster.clone() };
+    config.access.set_files(files.clone());
+    if let Some(credentials) = credentials {
+        config.properties.insert("sasl.username".to_owned(), credentials.user.clone());
+        config.properties.insert("sasl.password".to_owned(), credentials.password.clone());
+    }
+    match probe(&config, LOGIN).await {
+        Ok(_) => Ok(()),
+        Err(ProbeError::Authentication { reason, .. }) => Err(format!("the brokers refuse it: {reason}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
