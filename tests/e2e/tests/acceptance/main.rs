@@ -31,6 +31,7 @@ mod lanes;
 mod large;
 mod leaderless;
 mod listeners;
+mod logins;
 mod memory;
 mod offsets;
 mod outage;
