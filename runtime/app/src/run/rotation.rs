@@ -3,8 +3,8 @@
 //! The files that `${file:…}` and `ssl.*.location` name are read once a second, through symbolic
 //! links, and compared by content. What has come to rest is tried with a login of its own first.
 //! Then every client of the cluster has a password for its next login, while open connections stay
-//! as they are. Certificates are read once in the life of a client, so the lanes are taken again one
-//! by one, and the members of the groups are made anew at last.
+//! as they are. Certificates are read once in the life of a client, so the lanes are taken again
+//! one by one, and the members of the groups are made anew at last.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -268,9 +268,9 @@ impl Watched {
         values.chain(files).collect::<Vec<_>>().join(", ")
     }
 
-    /// Has all clients made anew: those of requests when they are used next, those of each lane once
-    /// the lane before runs again, and the members of the groups at last, for one rebalance. Returns
-    /// their number.
+    /// Has all clients made anew: those of requests when they are used next, those of each lane
+    /// once the lane before runs again, and the members of the groups at last, for one rebalance.
+    /// Returns their number.
     async fn roll(&self) -> Result<usize, String> {
         let access = &self.config.access;
         access.roll_clients();

@@ -232,16 +232,16 @@ pub enum What {
         mechanism: String,
     },
     /// A connection that must be encrypted and is not.
-    #[error("cluster '{cluster}' is reached without encryption ({protocol}), which link '{link}' does not allow{}", between(regions.as_ref()))]
+    #[error("cluster '{cluster}' is reached without encryption ({protocol}), which link '{link}' does not allow{}", between(regions.as_deref()))]
     Unencrypted {
         /// The cluster.
         cluster: String,
         /// Its security protocol.
-        protocol: String,
+        protocol: &'static str,
         /// The link.
         link: String,
         /// The regions of source and target, where they are the reason.
-        regions: Option<(String, String)>,
+        regions: Option<Box<(String, String)>>,
     },
     /// An invalid broker address.
     #[error("'{address}' is not a broker address: {reason}")]

@@ -44,9 +44,9 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         if let Some(link) = demanding {
             let what = What::Unencrypted {
                 cluster: name.clone(),
-                protocol: cluster.protocol(),
+                protocol: if cluster.protocol() == "PLAINTEXT" { "PLAINTEXT" } else { "SASL_PLAINTEXT" },
                 link: link.name.clone(),
-                regions: link.require_encryption.is_none().then(|| config.regions(link)).flatten(),
+                regions: link.require_encryption.is_none().then(|| config.regions(link)).flatten().map(Box::new),
             };
             problems.push(Problem { at: protocol_of(&at, cluster), part: Part::Value, what });
         }
