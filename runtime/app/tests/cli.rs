@@ -80,7 +80,7 @@ fn exit_codes_and_outputs_are_as_documented() {
 
     assert_eq!(run(&["no-such-command"], &[]).0, Some(2));
     let (code, _, error) = run(&["plugin", "inspect", "no-such.wasm"], &[]);
-    assert_eq!(code, Some(1), "{error}");
+    assert_eq!(code, Some(64), "{error}");
     let (code, _, error) = run(&["check", "-c", "none.toml"], &[]);
     assert_eq!(code, Some(64), "{error}");
 }
