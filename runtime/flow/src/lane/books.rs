@@ -16,8 +16,9 @@ use crate::error::LaneError;
 use crate::ports::{BooksAnswer, ControlRecord};
 use crate::refusals::Refusal;
 
-/// How long the answer of the target counts that the books can be written.
-const OPEN_FOR: Duration = Duration::from_secs(5);
+/// How long the answer of the target counts that the books can be written. The lane waits for each,
+/// and a wrong one costs an attempt.
+const OPEN_FOR: Duration = Duration::from_secs(10);
 
 /// Bytes of a batch around its records.
 const BATCH_BYTES: usize = 128;

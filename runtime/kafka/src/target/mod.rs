@@ -277,10 +277,10 @@ impl Target for KafkaTarget {
         let Some(client) = clients.first().map(Arc::clone) else { return Err(self.not_taken()) };
         let (topic, timeout) = (operate_topic(&self.spec.link), self.spec.tuning.request_timeout);
         let context = format!("{}, topic {topic}", self.spec.context);
-        let name = topic.clone();
+        let (name, is_new) = (topic.clone(), taken.books.is_empty());
         let answer = ask(context.clone(), client, move |client| {
             let answer = books::look(client, &name, timeout)?;
-            if let BooksAnswer::Open { .. } = answer {
+            if is_new && matches!(answer, BooksAnswer::Open { .. }) {
                 clients.iter().try_for_each(|client| client.metadata(Some(&name), timeout).map(drop))?;
             }
             Ok(answer)
