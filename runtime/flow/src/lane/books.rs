@@ -5,6 +5,7 @@
 //! over, and an attempt that broke with entries on their way is a caution for the next one: it
 //! stops the partitions that need the books before they enter a transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::books::{BookEntry, BookKey, BookState, KeptAt};
@@ -96,10 +97,10 @@ impl Lane<'_> {
         let entry = BookEntry {
             state: BookState::Open,
             place,
-            code: refusal.code.clone(),
+            code: Arc::clone(&refusal.code),
             rule: None,
-            plugin: refusal.by.clone(),
-            generation: processed.generation.0.clone(),
+            plugin: Arc::clone(&refusal.by),
+            generation: Arc::clone(&processed.generation.0),
             border: self.border.number(),
         };
         ControlRecord::of_books(&BookKey { partition: partition.clone(), offset }, &entry)

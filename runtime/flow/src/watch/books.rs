@@ -21,7 +21,7 @@ impl Watchdog {
                 found.age.as_secs()
             )),
             Err(error) => {
-                let open = before.open.clone().filter(|open| now.saturating_sub(open.as_of) <= stale);
+                let open = before.open.filter(|open| now.saturating_sub(open.as_of) <= stale);
                 QuarantineFigures { open, problem: error.to_string() }
             }
         };

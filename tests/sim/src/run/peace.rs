@@ -1,10 +1,11 @@
 //! The peace after the storm, in which everything must arrive.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::invariants::Fate;
 use strait_core::{Event, PartitionKey, SourceOffset, lanes};
-use strait_flow::{DeliveryMode, OnGap};
+use strait_flow::{DeliveryMode, LinkStatus, OnGap};
 
 use super::Watch;
 use crate::cluster::Cluster;
@@ -13,6 +14,9 @@ use crate::world::{Faults, World};
 
 /// Virtual time within which everything must arrive once the faults have ended, in seconds.
 const PEACE_SECS_MAX: u64 = 300;
+
+/// Virtual time within which every process must have counted the open records, in seconds.
+const COUNTED_SECS_MAX: u64 = 60;
 
 /// Ends every fault, waits until everything has arrived, stops the lanes and checks the whole
 /// target.
@@ -67,18 +71,21 @@ pub(super) async fn finish(mut cluster: Cluster) {
     }
 }
 
-/// Checks that every process knows how many records are open in quarantine, once nothing changes.
+/// Checks that every process comes to know how many records are open in quarantine.
 async fn check_counts(cluster: &Cluster) {
-    // Longer than the time between two looks.
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    let mut world = cluster.sim.lock();
-    let open = world.open_records().len() as u64;
-    for status in cluster.statuses() {
-        let told = status.quarantine().open.map(|open| open.records);
-        if told != Some(open) {
-            world.wrong(format!("{open} records are open in quarantine, and a process says {told:?}"));
+    let mut told = Vec::new();
+    for _ in 0..COUNTED_SECS_MAX {
+        let open = Some(cluster.sim.lock().open_records().len() as u64);
+        let records = |status: &Arc<LinkStatus>| status.quarantine().open.map(|open| open.records);
+        told = cluster.statuses().iter().map(records).collect();
+        if told.iter().all(|told| *told == open) {
+            return;
         }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    let mut world = cluster.sim.lock();
+    let open = world.open_records().len();
+    world.wrong(format!("{open} records are open in quarantine, and the processes say {told:?}"));
 }
 
 async fn calm(cluster: &mut Cluster) {
