@@ -130,10 +130,8 @@ type File = (&'static str, Vec<u8>);
 fn files() -> Result<Vec<File>, ErrorStack> {
     const HERE: [&str; 2] = ["127.0.0.1", "localhost"];
     let authority = Authority::new()?;
-    let mut files = vec![
-        ("ca.pem", authority.certificate.to_pem()?),
-        ("ca-key.pem", authority.key.private_key_to_pem_pkcs8()?),
-    ];
+    let mut files =
+        vec![("ca.pem", authority.certificate.to_pem()?), ("ca-key.pem", authority.key.private_key_to_pem_pkcs8()?)];
     for (file, hosts, days) in [
         ("broker.pem", &HERE[..], NOW),
         ("broker-expired.pem", &HERE[..], PAST),

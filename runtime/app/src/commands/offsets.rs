@@ -65,7 +65,7 @@ fn translate(args: &Translate) -> Result<Vec<Translated>, End> {
             return Err(format!("{reader} has committed no offset: check its name, and that it reads this cluster"));
         }
         let translation = Translation { link, log: &log, committed, is_one: args.topic.is_some() };
-        if args.inverse { translation.to_source().await } else { translation.to_target().await }
+        if args.inverse { translation.back_to_source().await } else { translation.forward().await }
     })
 }
 
@@ -91,7 +91,7 @@ struct Translation<'a> {
 }
 
 impl Translation<'_> {
-    async fn to_target(self) -> Result<Vec<Translated>, String> {
+    async fn forward(&self) -> Result<Vec<Translated>, String> {
         let topics: BTreeSet<Arc<str>> = self.committed.keys().map(|(topic, _)| Arc::clone(topic)).collect();
         let ids = self.log.source_ids(topics.into_iter().collect()).await.map_err(text)?;
         let asked = positions_of(&self.committed, &ids);
@@ -119,7 +119,7 @@ impl Translation<'_> {
         self.whole(translated.collect(), "the source")
     }
 
-    async fn to_source(self) -> Result<Vec<Translated>, String> {
+    async fn back_to_source(&self) -> Result<Vec<Translated>, String> {
         let (progress, _) = self.log.progress().await.map_err(text)?;
         let may_be_there = |position: &Position| {
             let mut tails = position.tails.list().iter();

@@ -167,7 +167,7 @@ pub(super) fn client_setting(
         ("producer", "compression.gzip.level" | "compression.lz4.level" | "compression.zstd.level", value) => {
             kafka.insert(
                 "compression.level".to_owned(),
-                value.parse::<i64>().map_or(json!(value), |level| json!(level)),
+                value.parse::<i64>().map_or_else(|_| json!(value), |level| json!(level)),
             );
             report.option(property, "\"compression.level\" of the cluster");
         }

@@ -197,7 +197,8 @@ impl Flow<'_> {
             // MirrorMaker 2 goes by the names: one that contains the target's was there before.
             let returns = format!(r"(.*\.)?{}\..*", self.target);
             let cycle = Property { line: 0, name: format!("{}topics", self.start), value: String::new() };
-            self.report.note(&cycle, format!("topics that came from {} are left out, as there: '{returns}'", self.target));
+            self.report
+                .note(&cycle, format!("topics that came from {} are left out, as there: '{returns}'", self.target));
             excluded.push(returns);
         }
         link.insert("topics_exclude".to_owned(), json!(excluded));
@@ -287,7 +288,7 @@ impl Flow<'_> {
         if let Some(property) = self.get("replication.factor") {
             let replication = match property.value.trim() {
                 "-1" => json!("default"),
-                value => value.parse::<u32>().map_or(json!(value), |count| json!(count)),
+                value => value.parse::<u32>().map_or_else(|_| json!(value), |count| json!(count)),
             };
             self.report.option(&property, format!("sync.replication = {replication}"));
             link.insert("sync".to_owned(), json!({ "replication": replication }));

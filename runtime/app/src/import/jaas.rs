@@ -15,7 +15,7 @@ pub struct Login {
 pub fn parse(text: &str) -> Option<Login> {
     let text = text.trim().strip_suffix(';')?.trim_end();
     let (class, rest) = text.split_once(char::is_whitespace)?;
-    let (flag, mut rest) = rest.trim_start().split_once(char::is_whitespace).unwrap_or((rest.trim_start(), ""));
+    let (flag, mut rest) = rest.trim_start().split_once(char::is_whitespace).unwrap_or_else(|| (rest.trim_start(), ""));
     if !["required", "requisite", "sufficient", "optional"].contains(&flag) {
         return None;
     }

@@ -11,7 +11,6 @@ mod properties;
 mod references;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
@@ -149,14 +148,14 @@ const FIRST: [&str; 7] = ["name", "source", "target", "topics", "topics_exclude"
 fn toml(clusters: &Map<String, Value>, links: &[Map<String, Value>], findings: &[Finding]) -> String {
     let mut text = String::from("# Made from a configuration of MirrorMaker 2. Try it with: strait check\n");
     for finding in findings.iter().filter(|finding| finding.outcome == Outcome::Refused) {
-        let _ = writeln!(text, "# NOT carried over: {} (line {}): {}", finding.name, finding.line, finding.text);
+        text.push_str(&format!("# NOT carried over: {} (line {}): {}\n", finding.name, finding.line, finding.text));
     }
     for (name, cluster) in clusters {
         let Some(cluster) = cluster.as_object() else { continue };
-        let _ = writeln!(text, "\n[clusters.{name}]");
+        text.push_str(&format!("\n[clusters.{name}]\n"));
         entries(&mut text, cluster);
         if let Some(kafka) = cluster.get("kafka").and_then(Value::as_object) {
-            let _ = writeln!(text, "[clusters.{name}.kafka]");
+            text.push_str(&format!("[clusters.{name}.kafka]\n"));
             entries(&mut text, kafka);
         }
     }
@@ -181,7 +180,7 @@ fn entries(text: &mut String, table: &Map<String, Value>) {
         table.iter().filter(|(name, _)| !["kafka", "sync", "plugins"].contains(&name.as_str())).collect();
     entries.sort_by_key(|(name, _)| (place(name), name.as_str()));
     for (name, value) in entries {
-        let _ = writeln!(text, "{} = {}", key(name), inline(value));
+        text.push_str(&format!("{} = {}\n", key(name), inline(value)));
     }
 }
 

@@ -110,9 +110,10 @@ fn logins_and_certificates_are_carried_over_and_secrets_are_not_shown() {
 
 #[test]
 fn each_property_is_an_option_a_note_or_a_refusal_with_its_line() {
+    type Whole = fn(&str) -> String;
     let flow = |name: &str| format!("A->B.{name}");
     let bare = |name: &str| name.to_owned();
-    let cases: &[(&str, fn(&str) -> String, &str, Outcome)] = &[
+    let cases: &[(&str, Whole, &str, Outcome)] = &[
         ("topics=x", flow, "A->B.topics", Outcome::Option),
         ("topics.blacklist=x", flow, "A->B.topics.blacklist", Outcome::Option),
         ("tasks.max=0", flow, "A->B.tasks.max", Outcome::Refused),

@@ -29,8 +29,8 @@ fn key(partition: usize) -> PartitionKey {
 fn run(steps: &[Step], origin: i64) -> Model {
     let keys: Vec<PartitionKey> = (0..3).map(key).collect();
     let mut builders = vec![MapBuilder::default(); 3];
-    let mut next = vec![origin; 3];
-    let mut begun = vec![origin; 3];
+    let mut next = [origin; 3];
+    let mut begun = [origin; 3];
     let mut tails = vec![Tails::default(); 3];
     let (mut copies, mut records, mut ends) = (Vec::new(), vec![Vec::new(); 3], [7i64, 40]);
     let last = (0, 0, 0, 0, true);

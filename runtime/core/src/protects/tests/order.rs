@@ -107,8 +107,8 @@ fn another_order_of_plugins_about_one_place_is_a_loosening_both_ways() {
     let any_case = || protection(&[Claim { fold: true, ..claimed("any", "value$.SSN", Leaves::Token(None)) }]);
     let sees = |place: &str| Protection { sights: [at(place)].into(), ..Protection::default() };
     let chain = |plugins: &[(Protection, bool)]| {
-        let mut all = Protection::default();
-        all.order = plugins.iter().map(|(own, edits)| own.stage(*edits)).collect();
+        let order = plugins.iter().map(|(own, edits)| own.stage(*edits)).collect();
+        let mut all = Protection { order, ..Protection::default() };
         plugins.iter().for_each(|(own, _)| all.add(own.clone()));
         // As it is after a restart.
         Protection::read(&all.text()).unwrap()
