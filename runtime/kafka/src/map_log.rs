@@ -118,8 +118,8 @@ impl MapLog {
         answer.await
     }
 
-    /// Returns the positions of the link, and the record of each lane that was taken. Both are empty
-    /// if the link was never run.
+    /// Returns the positions of the link, and the record of each lane that was taken. Both are
+    /// empty if the link was never run.
     ///
     /// # Errors
     /// [`PortError`].
@@ -281,7 +281,8 @@ impl From<FfiError> for Failure {
     }
 }
 
-/// Returns the keys of these partitions of topics with these ids. Those of other topics are left out.
+/// Returns the keys of these partitions of topics with these ids. Those of other topics are left
+/// out.
 #[must_use]
 pub fn positions_of(committed: &Committed, ids: &BTreeMap<Arc<str>, TopicId>) -> BTreeMap<PartitionKey, SourceOffset> {
     let key = |((topic, partition), offset): (&(Arc<str>, i32), &i64)| {

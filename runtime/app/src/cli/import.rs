@@ -9,9 +9,9 @@ use clap::{Args, Subcommand};
 pub enum ImportCommand {
     /// From MirrorMaker 2: the properties file of its dedicated mode.
     ///
-    /// Each property becomes an option, a note or a refusal, listed with its line on standard error.
-    /// Exits with 1 if something was refused; the configuration names it at its top. Secrets of the
-    /// file are not copied. No cluster is asked.
+    /// Each property becomes an option, a note or a refusal, listed with its line on standard
+    /// error. Exits with 1 if something was refused; the configuration names it at its top. Secrets
+    /// of the file are not copied. No cluster is asked.
     Mm2(ImportFile),
 }
 

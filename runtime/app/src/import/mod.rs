@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 pub use self::properties::FileError;
 use self::properties::{File, Property};
 
-/// What became of a property.
+/// The fate of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// It has no place in Strait: a person must decide.
@@ -40,14 +40,14 @@ impl Outcome {
     }
 }
 
-/// A property and what became of it.
+/// A property and its fate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Line of the file; 0 for a default that the file does not set.
     pub line: usize,
     /// Name of the property.
     pub name: String,
-    /// What became of it.
+    /// Its fate.
     pub outcome: Outcome,
     /// The option, or the reason.
     pub text: String,
@@ -58,7 +58,7 @@ pub struct Finding {
 pub struct Imported {
     /// The configuration as TOML.
     pub toml: String,
-    /// What became of each property, by line.
+    /// The fate of each property, by line.
     pub findings: Vec<Finding>,
 }
 
@@ -143,8 +143,8 @@ impl Report {
 /// The options that are written first.
 const FIRST: [&str; 7] = ["name", "source", "target", "topics", "topics_exclude", "naming", "plugin"];
 
-/// Writes the configuration. Tables of tables go last, as TOML wants them. What was refused stands at
-/// the top.
+/// Writes the configuration. Tables of tables go last, as TOML wants them. Refusals stand at the
+/// top.
 fn toml(clusters: &Map<String, Value>, links: &[Map<String, Value>], findings: &[Finding]) -> String {
     let mut text = String::from("# Made from a configuration of MirrorMaker 2. Try it with: strait check\n");
     for finding in findings.iter().filter(|finding| finding.outcome == Outcome::Refused) {

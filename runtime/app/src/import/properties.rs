@@ -22,8 +22,8 @@ pub struct Property {
 }
 
 impl Property {
-    /// Returns the elements of a list, as Kafka reads it: separated by commas, without spaces around
-    /// them.
+    /// Returns the elements of a list, as Kafka reads it: separated by commas, without spaces
+    /// around them.
     pub fn list(&self) -> Vec<String> {
         self.value.split(',').map(str::trim).filter(|element| !element.is_empty()).map(str::to_owned).collect()
     }

@@ -53,7 +53,8 @@ pub enum Exactness {
 /// Why an answer is not exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// The position is older than the map reaches back: the answer is the start of the target's log.
+    /// The position is older than the map reaches back: the answer is the start of the target's
+    /// log.
     BeforeMap,
     /// The link delivers at least once: records may be on the target twice.
     AtLeastOnce,
@@ -164,7 +165,7 @@ pub fn translate(sources: &[SourceSide<'_>], target: &TargetSide<'_>, exactly_on
     })
 }
 
-/// What follows a reader's position in one source partition.
+/// The records that follow a reader's position in one source partition.
 struct Next {
     /// Target offset of the first copied record at or above the position.
     first: Option<TargetOffset>,

@@ -1,4 +1,4 @@
-//! What a link has copied, as far as it is needed to translate some positions.
+//! The part of the offset map that translates some positions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

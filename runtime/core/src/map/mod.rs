@@ -2,8 +2,8 @@
 //!
 //! One or more records per source partition, target topic and commit in `strait.<link>.map`,
 //! written in the same transaction as the data. A commit that kept no record writes none. `codec`
-//! has the bytes, `fold` puts the records of many commits together, `answer` and `inverse` translate
-//! offsets with it.
+//! has the bytes, `fold` puts the records of many commits together, `answer` and `inverse`
+//! translate offsets with it.
 
 mod answer;
 mod build;

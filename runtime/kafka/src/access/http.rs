@@ -146,7 +146,8 @@ mod tests {
     fn forms_are_encoded_and_errors_say_what_the_answer_says() {
         assert_eq!(form(&[("scope", "a b"), ("x", "é&=+~")]), "scope=a%20b&x=%C3%A9%26%3D%2B~");
         let answer = serde_json::json!({ "error": "invalid_client", "error_description": "no\nsuch client" });
-        assert_eq!(reason(&answer), ": invalid_client: no such client");
+        // On one line.
+        assert_eq!(reason(&answer), r": invalid_client: no\nsuch client");
         assert_eq!(reason(&serde_json::json!({})), "");
     }
 }
