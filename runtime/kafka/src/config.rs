@@ -144,6 +144,8 @@ impl Default for TargetTuning {
 #[derive(Clone, Default)]
 pub struct Settings {
     values: BTreeMap<String, String>,
+    /// The files that certificates and keys were read from, by the property that has the contents.
+    read_from: BTreeMap<String, String>,
     access: Access,
 }
 
@@ -165,6 +167,11 @@ const ALIASES: &[(&str, &str)] = &[
     ("message.timeout.ms", "delivery.timeout.ms"),
 ];
 
+/// Returns the property that names the file of a certificate or key.
+fn location_of(pem: &str) -> String {
+    pem.replace(".pem", ".location")
+}
+
 impl Settings {
     /// Returns the cluster's own settings.
     #[must_use]
@@ -182,7 +189,9 @@ impl Settings {
             settings.set("sasl.password", rotated.password);
         }
         for (property, pem) in cluster.access.files() {
-            settings.remove(&property.replace(".pem", ".location"));
+            if let Some(path) = settings.values.remove(&location_of(&property)) {
+                settings.read_from.insert(property.clone(), path);
+            }
             settings.set(&property, pem);
         }
         settings.set("bootstrap.servers", cluster.bootstrap_servers.clone());
@@ -192,6 +201,16 @@ impl Settings {
             settings.set("ssl.ca.location", location);
         }
         settings
+    }
+
+    /// Returns what an operator has written for a certificate or key, such as `ssl.ca.pem`: the name
+    /// of its file, or the property alone.
+    pub(crate) fn written_as(&self, pem: &str) -> Option<String> {
+        let location = location_of(pem);
+        match self.get(&location).or_else(|| self.read_from.get(pem).map(String::as_str)) {
+            Some(path) => Some(format!("{location} = {path}")),
+            None => self.get(pem).map(|_| pem.to_owned()),
+        }
     }
 
     /// Sets a value, and removes one under another name of the setting.

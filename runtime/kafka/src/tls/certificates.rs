@@ -43,11 +43,7 @@ pub(super) fn context(settings: &Settings) -> Option<(SslContext, Option<Own>)> 
 
 /// Returns the name of the setting that has the authorities, with its value if that is a path.
 pub(super) fn authorities(settings: &Settings) -> String {
-    match (settings.get("ssl.ca.location"), settings.get("ssl.ca.pem")) {
-        (Some(path), _) => format!("ssl.ca.location = {path}"),
-        (None, Some(_)) => "ssl.ca.pem".to_owned(),
-        (None, None) => "this machine".to_owned(),
-    }
+    settings.written_as("ssl.ca.pem").unwrap_or_else(|| "this machine".to_owned())
 }
 
 fn trust(builder: &mut SslContextBuilder, settings: &Settings) -> Result<(), ErrorStack> {
@@ -74,10 +70,10 @@ fn show(builder: &mut SslContextBuilder, settings: &Settings) -> Option<Option<O
         builder.set_private_key(&key).ok()?;
         return Some(Some(Own { file: format!("ssl.keystore.location = {path}"), certificate }));
     }
-    let (file, pem) = match (settings.get("ssl.certificate.location"), settings.get("ssl.certificate.pem")) {
-        (Some(path), _) => (format!("ssl.certificate.location = {path}"), read(path)?),
-        (None, Some(pem)) => ("ssl.certificate.pem".to_owned(), pem.as_bytes().to_vec()),
-        (None, None) => return Some(None),
+    let Some(file) = settings.written_as("ssl.certificate.pem") else { return Some(None) };
+    let pem = match (settings.get("ssl.certificate.location"), settings.get("ssl.certificate.pem")) {
+        (Some(path), _) => read(path)?,
+        (None, pem) => pem?.as_bytes().to_vec(),
     };
     let key = match (settings.get("ssl.key.location"), settings.get("ssl.key.pem")) {
         (Some(path), _) => read(path)?,

@@ -218,7 +218,7 @@ fn a_replay_waits_for_its_plugins_to_be_in_force_and_asks_before_older_values_la
     let n = ["\"late\"", "1", "\"drop\"", "null", "\"late\"", "\"late\""];
     let records: Vec<Record> = (0..6).map(|number| numbered(0, number, n[number])).collect();
     let settings = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.99")];
-    let late = Refused::prepare("late", 1, &settings, &records);
+    let late = Refused::prepare("belated", 1, &settings, &records);
     assert_eq!(late.copies(0), ["key-000001"]);
     let again = late.fails(&["replay", "--accept-late", "--yes"], "0 of 5 records replayed");
     assert!(again.contains("5 records open: refused again by filter (evaluation)"), "{again}");
@@ -230,7 +230,7 @@ fn a_replay_waits_for_its_plugins_to_be_in_force_and_asks_before_older_values_la
     assert_eq!((late.count("open"), late.copies(0).len()), (5, 1));
     // A start of the link brings them into force.
     late.run();
-    late.fails(&["replay", "--yes"], "target topic source.late is compacted");
+    late.fails(&["replay", "--yes"], "target topic source.belated is compacted");
     assert_eq!((late.count("open"), late.copies(0).len()), (5, 1));
     let said = late.fails(&["replay", "--accept-late", "--stop-at-reject", "--yes"], "2 of 5 records replayed");
     for part in ["1 copied, 1 dropped", "1 record open: refused again by filter", "2 records behind it not tried"] {
@@ -240,7 +240,7 @@ fn a_replay_waits_for_its_plugins_to_be_in_force_and_asks_before_older_values_la
     late.fails(&["replay", "--accept-late", "--yes"], "2 of 3 records replayed");
     assert_eq!(late.copies(0), ["key-000001", "key-000000", "key-000004", "key-000005"]);
     late.fails(&["replay", "--accept-late", "--yes"], "0 of 1 record replayed");
-    late.fails(&["replay", "--topic", "late", "--partition", "0", "--offsets", "0", "--yes"], "no such record");
+    late.fails(&["replay", "--topic", "belated", "--partition", "0", "--offsets", "0", "--yes"], "no such record");
     let outcomes = late.list(&["--state", "replayed"])["entries"].clone();
     let outcomes: Vec<&Value> = outcomes.as_array().unwrap().iter().map(|entry| &entry["closed"]["outcome"]).collect();
     assert_eq!(outcomes, ["copied", "dropped", "copied", "copied"]);

@@ -126,11 +126,10 @@ impl World {
                 }
             }
             Event::RetentionOverrun { partition, log_start, .. } => {
-                let start =
-                    self.source.log(&partition.topic, partition.partition).map_or(i64::MAX, |log| log.log_start);
-                if start < log_start.0 {
+                let start = self.source.log_start(partition);
+                if start.is_none_or(|start| start < log_start.0) {
                     self.wrong(format!(
-                        "{partition}: retention is said to have reached {log_start}, the log starts at {start}"
+                        "{partition}: retention is said to have reached {log_start}, the log starts at {start:?}"
                     ));
                 }
             }

@@ -169,6 +169,8 @@ pub struct SourceCluster {
     pub truncations: BTreeMap<PartitionKey, Vec<i64>>,
     /// Names of topics that were ever deleted.
     pub recreated: std::collections::BTreeSet<Arc<str>>,
+    /// Where the logs of deleted topics began at their end.
+    pub ended: BTreeMap<PartitionKey, i64>,
     /// The cluster reports no topic ids for now.
     pub hides_ids: bool,
     /// The lists of topics before the last changes, which brokers that are behind still tell.
@@ -181,6 +183,16 @@ impl SourceCluster {
     #[must_use]
     pub fn log(&self, topic: &str, partition: i32) -> Option<&Log> {
         self.topics.get(topic)?.logs.get(usize::try_from(partition).ok()?)
+    }
+
+    /// Returns the furthest that retention has come in a partition, or came before its topic was
+    /// deleted: somebody may learn of it later.
+    #[must_use]
+    pub fn log_start(&self, partition: &PartitionKey) -> Option<i64> {
+        let is_now = self.topics.get(&partition.topic).is_some_and(|topic| !topic.id.is_other_than(partition.topic_id));
+        let now = self.log(&partition.topic, partition.partition).filter(|_| is_now).map(|log| log.log_start);
+        let ended = self.ended.iter().filter(|(key, _)| key.may_be(partition)).map(|(_, start)| *start);
+        ended.chain(now).max()
     }
 
     fn log_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Log> {
@@ -294,7 +306,11 @@ impl World {
         self.keep_list();
         self.note(format_args!("source topic {name} deleted"));
         self.source.recreated.insert(name.into());
-        self.source.topics.remove(name);
+        if let Some(Topic { id: topic_id, logs }) = self.source.topics.remove(name) {
+            for (partition, log) in (0..).zip(logs) {
+                self.source.ended.insert(PartitionKey { topic: name.into(), topic_id, partition }, log.log_start);
+            }
+        }
         self.source_changed.notify_waiters();
     }
 
