@@ -23,7 +23,10 @@ fn every_example_loads_without_a_warning() {
             .args(["config", "show", "-c"])
             .arg(&path)
             .env_clear()
-            .envs(["ACTIVE", "PASSIVE", "AWS", "GCP", "PARIS", "TOKYO", "HUB"].map(|name| (format!("{name}_PASSWORD"), "canary-a")))
+            .envs(
+                ["ACTIVE", "PASSIVE", "AWS", "GCP", "PARIS", "TOKYO", "HUB"]
+                    .map(|name| (format!("{name}_PASSWORD"), "canary-a")),
+            )
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&shown.stderr).into_owned();
