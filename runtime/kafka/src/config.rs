@@ -203,8 +203,8 @@ impl Settings {
         settings
     }
 
-    /// Returns what an operator has written for a certificate or key, such as `ssl.ca.pem`: the name
-    /// of its file, or the property alone.
+    /// Returns what an operator has written for a certificate or key, such as `ssl.ca.pem`: the
+    /// name of its file, or the property alone.
     pub(crate) fn written_as(&self, pem: &str) -> Option<String> {
         let location = location_of(pem);
         match self.get(&location).or_else(|| self.read_from.get(pem).map(String::as_str)) {

@@ -82,7 +82,7 @@ fn groups_continue_on_the_target_with_the_record_that_they_would_read_next() {
         let places: Vec<(i32, i64)> = (0..3)
             .map(|partition| {
                 let end = ends[partition as usize];
-                // At 0, caught up, and anywhere: on kept and dropped records, markers, aborted ones.
+                // At 0, caught up, and anywhere: on kept, dropped and aborted records, markers.
                 let offset = match round {
                     0 => 0,
                     1 => end,
