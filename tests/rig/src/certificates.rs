@@ -84,7 +84,7 @@ impl Certificates {
         self.folder.join("broker.pem")
     }
 
-    /// As [`Certificates::broker`], of a certificate that clients must refuse.
+    /// Key and certificate of a broker in one file, of a certificate that clients must refuse.
     #[must_use]
     pub fn bad_broker(&self, bad: Bad) -> PathBuf {
         self.folder.join(match bad {

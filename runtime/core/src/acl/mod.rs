@@ -1,7 +1,7 @@
 //! The rights that a link needs on its clusters: one table, [`RIGHTS`].
 //!
 //! `strait acl print` shows it, and `strait check` takes from it the command that grants what is
-//! missing. [`topics`] finds the names of the topics, [`grants`] joins both, [`commands`] and
+//! missing. [`topics`] finds the names of the topics, [`grants()`] joins both, [`commands`] and
 //! [`msk`] write the result for Kafka's tool and for Amazon MSK.
 
 pub mod commands;
