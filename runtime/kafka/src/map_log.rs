@@ -208,9 +208,7 @@ impl Log {
         let places: Vec<Place> = Place::all_of(&self.topic, partitions).collect();
         let starts = queries::list(consumer.client(), &places, OffsetSpec::Earliest, true, self.timeout)?;
         let ends = queries::list(consumer.client(), &places, OffsetSpec::Latest, true, self.timeout)?;
-        if starts.values().all(|start| *start == 0) {
-            self.map.set_whole();
-        }
+        let is_whole = starts.values().all(|start| *start == 0);
         let mut open: BTreeMap<i32, i64> = BTreeMap::new();
         let mut assigned = Vec::new();
         for ((topic, partition), start) in starts {
@@ -221,6 +219,7 @@ impl Log {
             }
         }
         if open.is_empty() {
+            self.map.finish(is_whole);
             return Ok(());
         }
         consumer.assign(&assigned)?;
@@ -232,8 +231,14 @@ impl Log {
                 let text = format!("nothing new of {} in {:?}", missing.join(", "), self.timeout);
                 return Err(FfiError::new(Code::TIMED_OUT, text).into());
             }
-            let some = consumer.consume(MESSAGES, Duration::from_millis(100), |messages| {
+            let advanced = consumer.consume(MESSAGES, Duration::from_millis(100), |messages| {
+                let mut advanced = false;
                 for message in messages {
+                    // One that is read to its end must not keep another one from timing out.
+                    if !open.contains_key(&message.partition()) {
+                        continue;
+                    }
+                    advanced = true;
                     let next = match message.code() {
                         Code::OK => {
                             self.fold(message.partition(), message.offset(), message.key(), message.value())?;
@@ -247,12 +252,13 @@ impl Log {
                         open.remove(&message.partition());
                     }
                 }
-                Ok::<_, Failure>(!messages.is_empty())
+                Ok::<_, Failure>(advanced)
             })?;
-            if some {
+            if advanced {
                 since = Instant::now();
             }
         }
+        self.map.finish(is_whole);
         Ok(())
     }
 
@@ -260,7 +266,7 @@ impl Log {
         let stop = |reason: String| own(Class::Stop, &*self.context, format!("{partition}, offset {offset}: {reason}"));
         let record = MapRecord::decode(key.unwrap_or_default(), value.unwrap_or_default());
         let record = record.map_err(|error| stop(error.to_string()))?;
-        self.map.fold(&record).map_err(|error| stop(error.to_string()))
+        self.map.fold(partition, &record).map_err(|error| stop(error.to_string()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use strait_core::config::{DeliveryMode, Link};
 use strait_core::map::{Answer, Exactness, LinkMap, NoAnswer, Why};
-use strait_core::progress::Position;
+use strait_core::progress::{Position, resume_point};
 use strait_core::{PartitionKey, SourceOffset, TargetOffset};
 use strait_flow::ports::PortError;
 use strait_kafka::{Committed, MapLog, TargetBounds, positions_of};
@@ -98,11 +98,17 @@ impl Translation<'_> {
         let map = self.read(asked.clone()).await?;
         let mut places = map.targets();
         // Where nothing was copied yet, the topic that the link would copy to.
-        for key in asked.keys().filter(|key| map.is_settled(key) && map.targets_of(key).is_empty()) {
+        let untouched = || asked.keys().filter(|key| map.is_settled(key) && map.targets_of(key).is_empty());
+        for key in untouched() {
             let name = self.link.naming.apply(&self.link.source, &key.topic);
             places.entry((name.into(), key.partition)).or_default().push(key);
         }
         let bounds = self.log.target_bounds(places.keys().cloned().collect()).await.map_err(text)?;
+        // Their first records may have arrived since, below the end that is known now.
+        let begun: BTreeSet<&PartitionKey> = match untouched().next() {
+            Some(_) => self.begun(untouched()).await?,
+            None => BTreeSet::new(),
+        };
         let translated = places.iter().map(|((topic, partition), sources)| {
             let mine: Vec<&PartitionKey> = sources.iter().copied().filter(|key| asked.contains_key(*key)).collect();
             let from = mine.iter().map(|key| place_of(key, asked.get(*key).map(|offset| offset.0))).collect();
@@ -110,13 +116,59 @@ impl Translation<'_> {
             let Some(bounds) = bounds.get(&(Arc::clone(topic), *partition)) else {
                 return unanswered(from, to(None), format!("{topic}-{partition} does not exist on the target"));
             };
+            if mine.iter().any(|key| begun.contains(key)) {
+                return unanswered(
+                    from,
+                    to(None),
+                    "pending: its first records are just arriving, ask again".to_owned(),
+                );
+            }
             let asks = if self.is_one { &mine } else { sources };
             match map.answer(asks, &bounds.side(topic, *partition)) {
                 Ok(answer) => answered(from, to(Some(answer.offset.0)), &answer),
                 Err(why) => unanswered(from, to(None), explain(&why)),
             }
         });
-        self.whole(translated.collect(), "the source")
+        let mut translated: Vec<Translated> = translated.collect();
+        if !translated.is_empty() {
+            translated.extend(self.unplaced(&map, &asked)?);
+        }
+        self.whole(translated, "the source")
+    }
+
+    /// Returns those of these partitions that have copies by now.
+    async fn begun<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a PartitionKey>,
+    ) -> Result<BTreeSet<&'a PartitionKey>, String> {
+        let (progress, _) = self.log.progress().await.map_err(text)?;
+        let has_copies = |key: &&PartitionKey| {
+            let position = resume_point(&progress, key).map(|point| point.position);
+            position.is_some_and(|position| !position.tails.list().is_empty())
+        };
+        Ok(keys.filter(has_copies).collect())
+    }
+
+    /// Returns the positions of topics that the link copies for which there is no answer, or not all
+    /// of it.
+    fn unplaced(&self, map: &LinkMap, asked: &BTreeMap<PartitionKey, SourceOffset>) -> Result<Vec<Translated>, String> {
+        let selector = self.link.selector().map_err(|error| error.to_string())?;
+        let mut unplaced = Vec::new();
+        for ((topic, partition), offset) in self.committed.iter().filter(|((topic, _), _)| selector.selects(topic)) {
+            let known = asked.keys().find(|key| key.topic == *topic && key.partition == *partition);
+            let why = match known {
+                None => "unknown_topic: the source does not list this topic",
+                Some(key) if !map.is_settled(key) => "no_progress: the link has no position in it yet",
+                Some(key) if map.has_unnamed_targets(key) => {
+                    "tails_more: it also has records in target partitions that the map does not name any more"
+                }
+                Some(_) => continue,
+            };
+            let place = |offset| Place { topic: Arc::clone(topic), partition: *partition, offset };
+            let to = Place { topic: self.link.naming.apply(&self.link.source, topic).into(), ..place(None) };
+            unplaced.push(unanswered(vec![place(Some(*offset))], to, why.to_owned()));
+        }
+        Ok(unplaced)
     }
 
     async fn back_to_source(&self) -> Result<Vec<Translated>, String> {
@@ -146,7 +198,8 @@ impl Translation<'_> {
         map: &LinkMap,
         bounds: &BTreeMap<(Arc<str>, i32), TargetBounds>,
     ) -> Option<Translated> {
-        let (mut from, mut lowest, mut exact) = (Vec::new(), None::<SourceOffset>, true);
+        let (mut from, mut lowest, mut exact) = (Vec::new(), None::<SourceOffset>, map.is_exactly_once());
+        let mut unmapped = map.has_unnamed_targets(key);
         let (mut silent, mut recreated) = (Vec::new(), false);
         for (topic, partition) in map.targets_of(key) {
             let Some(offset) = self.committed.get(&(Arc::clone(&topic), partition)) else {
@@ -159,10 +212,10 @@ impl Translation<'_> {
             match map.inverse(key, &topic, partition, TargetOffset(*offset)) {
                 Some(found) => {
                     // Where it is further in another target partition, it reads again from here.
-                    exact &= found.is_exact && lowest.is_none_or(|lowest| lowest == found.offset);
-                    lowest = Some(lowest.map_or(found.offset, |lowest| lowest.min(found.offset)));
+                    exact &= lowest.is_none_or(|lowest| lowest == found);
+                    lowest = Some(lowest.map_or(found, |lowest| lowest.min(found)));
                 }
-                None => exact = false,
+                None => unmapped = true,
             }
         }
         if from.is_empty() {
@@ -177,11 +230,14 @@ impl Translation<'_> {
                 to(None),
                 format!("no_commit: its records are also in {silent}, where the group has no position"),
             ),
-            (None, None) => {
-                unanswered(from, to(None), "before_map: the offset map has no record of it any more".to_owned())
+            _ if unmapped => {
+                unanswered(from, to(None), "before_map: the offset map does not reach back to this position".to_owned())
             }
+            (None, None) => unanswered(from, to(None), "before_map: the offset map has no record of it".to_owned()),
             (Some(offset), None) => {
-                let why = (!exact).then(|| "the map does not reach back so far, records are in several target partitions, or the link delivers at least once".to_owned());
+                let why = (!exact).then(|| {
+                    "its records are in several target partitions, and the reader is further in one, or the link delivers at least once".to_owned()
+                });
                 Translated {
                     exact,
                     why,
@@ -255,6 +311,9 @@ fn explain(why: &NoAnswer) -> String {
         NoAnswer::NoCommit(keys) => {
             let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             format!("no_commit: records of {keys} are also there, where the group has no position")
+        }
+        NoAnswer::Pending(key) => {
+            format!("pending: the map does not have the last copies of {key} yet, ask again")
         }
         NoAnswer::TargetRecreated => {
             "target_recreated: the target topic was created again since, old offsets point into another log".to_owned()

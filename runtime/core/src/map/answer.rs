@@ -88,6 +88,8 @@ pub enum NoAnswer {
     NoCommit(Vec<PartitionKey>),
     /// The target topic was created again since: the map is of another log.
     TargetRecreated,
+    /// Progress names copies that the map does not have yet.
+    Pending(PartitionKey),
 }
 
 impl SourceSide<'_> {
@@ -100,6 +102,16 @@ impl SourceSide<'_> {
     fn end(&self, target: &TargetSide<'_>) -> Option<TargetOffset> {
         let by_tails = self.tails(target).find(|tail| tail.partition == target.partition).map(|tail| tail.end);
         by_tails.max(self.map.and_then(|map| map.end_in(target.partition)))
+    }
+
+    /// Returns whether the map lacks the last copies that progress names, and the next record of the
+    /// reader may be one of them. Both are written together, and become visible one after the other.
+    fn is_behind(&self, target: &TargetSide<'_>) -> bool {
+        let by_map = self.map.and_then(|map| map.end_in(target.partition));
+        let lacks = by_map.is_some_and(|end| self.end(target).is_some_and(|tail| end < tail));
+        let is_settled = self.progress.zip(self.position).is_none_or(|(progress, position)| position >= progress.next);
+        let position = self.position.unwrap_or_default();
+        lacks && !is_settled && self.map.is_some_and(|map| map.first_kept(position, target.partition).is_none())
     }
 
     /// Returns the target offset from which on the map has all copies; `None` if it has all there
@@ -134,6 +146,9 @@ pub fn translate(sources: &[SourceSide<'_>], target: &TargetSide<'_>, exactly_on
         there.iter().filter(|source| source.position.is_none()).map(|source| source.key.clone()).collect();
     if !silent.is_empty() {
         return Err(NoAnswer::NoCommit(silent));
+    }
+    if let Some(source) = there.iter().find(|source| source.is_behind(target)) {
+        return Err(NoAnswer::Pending(source.key.clone()));
     }
     let nexts: Vec<Next> = there.iter().filter_map(|source| next_of(source, target)).collect();
     let first = nexts.iter().filter_map(|next| next.first).min();

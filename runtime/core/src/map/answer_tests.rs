@@ -165,7 +165,7 @@ proptest! {
             let of_partition = || model.in_partition(target).filter(|copy| copy.0 == index);
             let first = of_partition().find(|copy| copy.3 >= wanted).map(|copy| copy.1);
             let last = of_partition().last().map(|copy| copy.1 + 1);
-            let found = inverse(map, target, TargetOffset(wanted), true).map(|inverse| inverse.offset.0);
+            let found = inverse(map, target, TargetOffset(wanted), true).map(|offset| offset.0);
             prop_assert_eq!(found, first.or(last));
         }
     }

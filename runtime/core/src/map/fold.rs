@@ -43,6 +43,31 @@ impl FoldedMap {
         self.next = record.next;
     }
 
+    /// Adds what another partition of the map topic has of the same source partition, which changed
+    /// its lane: the records of `newer` come after all of this.
+    pub fn append(&mut self, newer: Self) {
+        if self.first.is_none() || self.target_id.is_other_than(newer.target_id) {
+            *self = newer;
+            return;
+        }
+        let Some(first) = newer.first else { return };
+        if first < self.next {
+            self.cut(first);
+        }
+        self.runs.extend(newer.runs);
+        self.forgotten.extend(newer.forgotten);
+        self.next = newer.next;
+        if newer.target_id.is_known() {
+            self.target_id = newer.target_id;
+        }
+    }
+
+    /// Returns the source offset after the last one that the map covers.
+    #[must_use]
+    pub fn next(&self) -> SourceOffset {
+        self.next
+    }
+
     /// Removes what is mapped at or above `at`.
     fn cut(&mut self, at: SourceOffset) {
         while self.runs.pop_if(|run| run.source >= at).is_some() {}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Answer, FoldedMap, Inverse, MapRecord, NoAnswer, Run, SourceSide, TargetSide, inverse, translate};
+use super::{Answer, FoldedMap, MapRecord, NoAnswer, Run, SourceSide, TargetSide, inverse, translate};
 use crate::offset::{SourceOffset, TargetOffset};
 use crate::progress::{Position, Tail, resume_point};
 use crate::topic::PartitionKey;
@@ -23,6 +23,9 @@ pub struct LinkMap {
     progress: BTreeMap<PartitionKey, Position>,
     /// By source partition and target topic.
     maps: BTreeMap<PartitionKey, BTreeMap<Arc<str>, FoldedMap>>,
+    /// The same for each partition of the map topic, until all are read: a partition that changed
+    /// its lane has records in several, which come in any order.
+    parts: BTreeMap<(PartitionKey, Arc<str>), BTreeMap<i32, FoldedMap>>,
     runs: usize,
     runs_max: usize,
     is_whole: bool,
@@ -45,14 +48,24 @@ impl LinkMap {
     ) -> Self {
         let runs_max = MAP_MEMORY_BYTES / size_of::<Run>();
         let places = asked.keys().map(|key| (place(key), key.clone())).collect();
-        Self { asked, places, progress, maps: BTreeMap::new(), runs: 0, runs_max, is_whole: false, exactly_once }
+        Self {
+            asked,
+            places,
+            progress,
+            maps: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            runs: 0,
+            runs_max,
+            is_whole: false,
+            exactly_once,
+        }
     }
 
-    /// Adds the next record of the map topic.
+    /// Adds the next record of a partition of the map topic.
     ///
     /// # Errors
     /// [`TooManyRuns`].
-    pub fn fold(&mut self, record: &MapRecord) -> Result<(), TooManyRuns> {
+    pub fn fold(&mut self, map_partition: i32, record: &MapRecord) -> Result<(), TooManyRuns> {
         let key = match self.places.get(&place(&record.partition)) {
             // What is mapped of an older incarnation of the topic is of another log.
             Some(asked) if !asked.may_be(&record.partition) => return Ok(()),
@@ -60,7 +73,8 @@ impl LinkMap {
             None => record.partition.clone(),
         };
         let is_asked = self.asked.contains_key(&key);
-        let map = self.maps.entry(key).or_default().entry(Arc::clone(&record.target_topic)).or_default();
+        let parts = self.parts.entry((key, Arc::clone(&record.target_topic))).or_default();
+        let map = parts.entry(map_partition).or_default();
         let before = map.runs().len();
         map.fold(record);
         // Of the others only where they have records is needed.
@@ -77,9 +91,9 @@ impl LinkMap {
     /// Forgets what lies below the positions.
     fn shrink(&mut self) -> Result<(), TooManyRuns> {
         self.runs = 0;
-        for (key, maps) in &mut self.maps {
+        for ((key, _), parts) in &mut self.parts {
             let position = self.asked.get(key).copied().unwrap_or(SourceOffset(i64::MAX));
-            for map in maps.values_mut() {
+            for map in parts.values_mut() {
                 map.forget_below(position);
                 self.runs += map.runs().len();
             }
@@ -88,9 +102,31 @@ impl LinkMap {
         if self.runs > self.runs_max / 8 * 7 { Err(TooManyRuns(self.runs_max)) } else { Ok(()) }
     }
 
-    /// Says that the map topic still has its first record: nothing of it has expired.
-    pub fn set_whole(&mut self) {
-        self.is_whole = true;
+    /// Ends the reading. `is_whole` says that the map topic still has its first record: nothing of
+    /// it has expired.
+    pub fn finish(&mut self, is_whole: bool) {
+        self.is_whole = is_whole;
+        for ((key, topic), parts) in std::mem::take(&mut self.parts) {
+            // A link is closed while lanes are added, so the later lane goes on behind the earlier.
+            let mut parts: Vec<FoldedMap> = parts.into_values().collect();
+            parts.sort_by_key(FoldedMap::next);
+            let mut whole = FoldedMap::default();
+            parts.into_iter().for_each(|part| whole.append(part));
+            self.maps.entry(key).or_default().insert(topic, whole);
+        }
+    }
+
+    /// Returns whether a source partition has records in target partitions that neither map nor
+    /// progress name any more.
+    #[must_use]
+    pub fn has_unnamed_targets(&self, key: &PartitionKey) -> bool {
+        !self.is_whole && self.progress_of(key).is_some_and(|position| position.tails.has_more())
+    }
+
+    /// Returns whether the link delivers exactly once.
+    #[must_use]
+    pub fn is_exactly_once(&self) -> bool {
+        self.exactly_once
     }
 
     /// Returns the target partitions with records of the reader's source partitions, each with all
@@ -162,12 +198,16 @@ impl LinkMap {
     }
 
     /// Returns the source position of a reader of a target partition in one of the partitions asked
-    /// for. `None` if the map has no record of it there.
+    /// for. `None` if the map does not reach back so far, or has no record of it there.
     #[must_use]
-    pub fn inverse(&self, key: &PartitionKey, topic: &str, partition: i32, offset: TargetOffset) -> Option<Inverse> {
-        let map = self.maps.get(key)?.get(topic)?;
-        let found = inverse(map, partition, offset, self.is_whole)?;
-        Some(Inverse { is_exact: found.is_exact && self.exactly_once, ..found })
+    pub fn inverse(
+        &self,
+        key: &PartitionKey,
+        topic: &str,
+        partition: i32,
+        offset: TargetOffset,
+    ) -> Option<SourceOffset> {
+        inverse(self.maps.get(key)?.get(topic)?, partition, offset, self.is_whole)
     }
 }
 
@@ -219,9 +259,9 @@ mod tests {
             for record in
                 [record(key("a", 7, 0), 0, 0, 50), record(key("a", 1, 0), 0, 60, 10), record(key("b", 1, 0), 0, 80, 10)]
             {
-                map.fold(&record).unwrap();
+                map.fold(0, &record).unwrap();
             }
-            map.set_whole();
+            map.finish(true);
             map
         };
         let (a, b) = (key("a", 1, 0), key("b", 1, 0));
@@ -232,7 +272,23 @@ mod tests {
         let both = folded(asked(&[("a", 4), ("b", 2)]));
         assert_eq!(both.answer(&[&a, &b], &target()).unwrap().offset, TargetOffset(62));
         let found = both.inverse(&key("b", 1, 0), "copy", 0, TargetOffset(81)).unwrap();
-        assert_eq!(found, Inverse { offset: SourceOffset(2), is_exact: true });
+        assert_eq!(found, SourceOffset(2));
+    }
+
+    #[test]
+    fn a_partition_that_changed_its_lane_is_put_together_in_the_order_of_its_lanes() {
+        let a = key("a", 1, 0);
+        // The later lane is read first, or the earlier one.
+        for order in [[1, 0], [0, 1]] {
+            let mut map = LinkMap::new([(a.clone(), SourceOffset(150))].into(), BTreeMap::new(), true);
+            let parts = [record(a.clone(), 0, 0, 50), record(a.clone(), 100, 60, 50)];
+            order.iter().for_each(|part| map.fold(*part as i32, &parts[*part]).unwrap());
+            map.finish(true);
+            assert_eq!(map.answer(&[&a], &target()).unwrap().offset, TargetOffset(85), "{order:?}");
+            assert_eq!(map.inverse(&a, "copy", 0, TargetOffset(10)), Some(SourceOffset(20)));
+            map.is_whole = false;
+            assert_eq!(map.inverse(&a, "copy", 0, TargetOffset(-1)), None, "older than the map");
+        }
     }
 
     #[test]
@@ -240,13 +296,14 @@ mod tests {
         let asked = [(key("a", 1, 0), SourceOffset(150))].into();
         let mut map = LinkMap { runs_max: 64, ..LinkMap::new(asked, BTreeMap::new(), true) };
         for step in 0..10 {
-            map.fold(&record(key("a", 1, 0), step * 20, step * 20, 10)).unwrap();
-            map.fold(&record(key("b", 1, 0), step * 20, step * 20 + 10, 10)).unwrap();
+            map.fold(0, &record(key("a", 1, 0), step * 20, step * 20, 10)).unwrap();
+            map.fold(0, &record(key("b", 1, 0), step * 20, step * 20 + 10, 10)).unwrap();
         }
         assert!(map.runs <= 64);
+        map.finish(true);
         let alone = map.answer(&[&key("a", 1, 0)], &target()).unwrap();
         assert_eq!(alone.offset, TargetOffset(145));
-        let mut fold = (10..20).map(|step| map.fold(&record(key("a", 1, 0), step * 20, step * 20, 10)));
+        let mut fold = (10..20).map(|step| map.fold(0, &record(key("a", 1, 0), step * 20, step * 20, 10)));
         assert_eq!(fold.find_map(Result::err), Some(TooManyRuns(64)));
     }
 }

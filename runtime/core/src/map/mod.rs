@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use answer::{Answer, Exactness, NoAnswer, SourceSide, TargetSide, Why, translate};
 pub use build::MapBuilder;
 pub use fold::FoldedMap;
-pub use inverse::{Inverse, inverse};
+pub use inverse::inverse;
 pub use link_map::{LinkMap, MAP_MEMORY_BYTES, TooManyRuns};
 
 use crate::offset::{SourceOffset, TargetOffset};
