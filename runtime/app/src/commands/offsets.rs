@@ -149,8 +149,8 @@ impl Translation<'_> {
         Ok(keys.filter(has_copies).collect())
     }
 
-    /// Returns the positions of topics that the link copies for which there is no answer, or not all
-    /// of it.
+    /// Returns the positions of topics that the link copies for which there is no answer, or not
+    /// all of it.
     fn unplaced(&self, map: &LinkMap, asked: &BTreeMap<PartitionKey, SourceOffset>) -> Result<Vec<Translated>, String> {
         let selector = self.link.selector().map_err(|error| error.to_string())?;
         let mut unplaced = Vec::new();

@@ -133,6 +133,12 @@ fn entry<'a>(table: &'a [(&'a str, &'a str)], name: &str) -> Option<&'a (&'a str
     table.iter().find(|(pattern, _)| clusters::matches(&[pattern], name))
 }
 
+/// Returns a plugin that does not exist, in the place of a transform that was refused: without it
+/// the link would copy what the transform removes.
+fn missing(transform: &str) -> Value {
+    json!({ "plugin": format!("todo-{transform}") })
+}
+
 /// A flow that is enabled.
 struct Flow<'a> {
     source: &'a str,
@@ -304,8 +310,10 @@ impl Flow<'_> {
             let part =
                 |wanted: &str| rest.iter().find(|(name, _)| name == wanted).map(|(_, property)| property.clone());
             let (kind, regex, replacement) = (part("type"), part("regex"), part("replacement"));
-            let class =
-                kind.as_ref().map_or("", |kind| kind.value.trim().rsplit(['.', '$']).next().unwrap_or_default());
+            let class = kind.as_ref().map_or("", |kind| {
+                let class = kind.value.trim().rsplit('.').next().unwrap_or_default();
+                class.split('$').next().unwrap_or_default()
+            });
             match (class, regex, replacement) {
                 ("RegexRouter", Some(regex), Some(replacement)) if is_identity => {
                     plugins.push(json!({ "plugin": "rename", "config": { "pattern": regex.value, "replacement": replacement.value } }));
@@ -314,6 +322,7 @@ impl Flow<'_> {
                     }
                 }
                 ("RegexRouter", ..) => {
+                    plugins.push(missing(&transform));
                     for (_, property) in rest {
                         self.report.refuse(
                             &property,
@@ -322,6 +331,7 @@ impl Flow<'_> {
                     }
                 }
                 _ => {
+                    plugins.push(missing(&transform));
                     for (_, property) in rest {
                         self.report.refuse(&property, format!("write what {class} does as a plugin: strait plugin new, or a rule of filter, redact, rename or route"));
                     }

@@ -106,6 +106,7 @@ fn aliases(file: &File, report: &mut Report) -> Vec<String> {
                 "'{alias}' cannot be the name of a cluster here, which has letters, digits, '-' and '_': it begins the names of the copied topics, so choose whether they may change"
             );
             report.refuse(&property, text);
+            continue;
         }
         if !aliases.contains(&alias) {
             aliases.push(alias);
@@ -113,6 +114,11 @@ fn aliases(file: &File, report: &mut Report) -> Vec<String> {
     }
     report.option(&property, "one [clusters.NAME] each");
     aliases
+}
+
+/// Returns a text without control characters, which would end a comment of the new file.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Findings while the file is read.
@@ -124,7 +130,7 @@ struct Report {
 impl Report {
     fn add(&mut self, property: &Property, outcome: Outcome, text: impl Into<String>) {
         let Property { line, name, .. } = property;
-        self.findings.push(Finding { line: *line, name: name.clone(), outcome, text: text.into() });
+        self.findings.push(Finding { line: *line, name: printable(name), outcome, text: printable(&text.into()) });
     }
 
     fn option(&mut self, property: &Property, text: impl Into<String>) {

@@ -181,10 +181,21 @@ fn a_router_of_names_becomes_plugin_rename_and_other_transforms_are_refused() {
     let other = "A->B.transforms = m\nA->B.transforms.m.type = org.apache.kafka.connect.transforms.MaskField$Value\n";
     let imported = import(&format!("{HEAD}A->B.enabled = true\n{other}"));
     assert!(
-        imported.findings.iter().any(|finding| finding.text.contains("write what Value does")),
+        imported.findings.iter().any(|finding| finding.text.contains("write what MaskField does")),
         "{:?}",
         imported.findings
     );
+}
+
+#[test]
+fn a_link_without_its_transforms_does_not_validate_and_names_break_out_of_no_comment() {
+    let other = "A->B.transforms = m\nA->B.transforms.m.type = a.MaskField$Value\n";
+    let imported = import(&format!("{HEAD}A->B.enabled = true\n{other}"));
+    assert!(imported.toml.contains("plugin = \"todo-m\""), "{}", imported.toml);
+    let imported = import(&format!("{HEAD}A->B.enabled = true\nA.x\\u001b\\nplugin_dir\\ =\\ 1 = 1\n"));
+    assert!(imported.has_refusals() && !imported.toml.contains('\u{1b}'), "{}", imported.toml);
+    assert!(!imported.toml.lines().any(|line| line.starts_with("plugin_dir")), "{}", imported.toml);
+    loads(&imported.toml).unwrap();
 }
 
 #[test]

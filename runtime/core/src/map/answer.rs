@@ -104,8 +104,9 @@ impl SourceSide<'_> {
         by_tails.max(self.map.and_then(|map| map.end_in(target.partition)))
     }
 
-    /// Returns whether the map lacks the last copies that progress names, and the next record of the
-    /// reader may be one of them. Both are written together, and become visible one after the other.
+    /// Returns whether the map lacks the last copies that progress names, and the next record of
+    /// the reader may be one of them. Both are written together, and become visible one after the
+    /// other.
     fn is_behind(&self, target: &TargetSide<'_>) -> bool {
         let by_map = self.map.and_then(|map| map.end_in(target.partition));
         let lacks = by_map.is_some_and(|end| self.end(target).is_some_and(|tail| end < tail));
