@@ -11,7 +11,7 @@ use strait_core::books::BOOKS_PARTITION;
 use strait_flow::ports::BooksAnswer;
 
 use crate::ffi::{Client, Code, FfiError, TopicDescription};
-use crate::queries::{describe, is_denied, is_gone, is_unsupported};
+use crate::queries::{describe, is_denied, is_gone};
 use crate::topics::target::may_write;
 
 /// Kafka's default of `max.message.bytes`.
@@ -28,14 +28,13 @@ pub(super) fn look(client: &Client, topic: &str, timeout: Duration) -> Result<Bo
         let reason = format!("the principal may not write topic {topic} of the target: grant Write and Describe on it");
         return Ok(BooksAnswer::Closed(reason));
     }
+    // An error of this topic stops the partitions that need the books, and not the lane.
     if described.code != Code::OK {
-        return Err(FfiError::new(described.code, format!("topic {topic}: {}", described.text)));
+        let text = &described.text;
+        return Ok(BooksAnswer::Closed(format!("the target cannot describe topic {topic} ({text}): repair it")));
     }
-    let configs = match client.topic_configs(topic, timeout) {
-        Ok(configs) => configs,
-        Err(error) if is_unsupported(error.code) || is_denied(error.code) => BTreeMap::new(),
-        Err(error) => return Err(error),
-    };
+    // The settings that cannot be read are taken for Kafka's defaults, whatever the reason.
+    let configs = client.topic_configs(topic, timeout).unwrap_or_default();
     Ok(judge(&described, &configs))
 }
 
