@@ -11,7 +11,7 @@ use strait_core::progress::operate_topic;
 use strait_flow::lock;
 use strait_flow::ports::{BooksReader, Class, OpenCount, PortError};
 
-use crate::config::{ClusterConfig, Settings, committed_reader, group};
+use crate::config::{ClusterConfig, own_topic_reader};
 use crate::error::{blocking, own, port_error};
 use crate::ffi::{Client, Code, Consumer, FfiError, OffsetSpec, Place};
 use crate::lazy_client::LazyClient;
@@ -107,7 +107,8 @@ impl KafkaBooksReader {
         read.next = read.next.max(bounds.start);
         if read.next < bounds.last_stable {
             let fail = |error: FfiError| port_error(&*self.context, &error);
-            let mut consumer = Consumer::new(&format!("{}/books-reader", self.link), &self.settings()).map_err(fail)?;
+            let settings = own_topic_reader(&self.cluster, &self.link, &format!("strait-{}-books", self.link));
+            let mut consumer = Consumer::new(&format!("{}/books-reader", self.link), &settings).map_err(fail)?;
             let result = read_to(&mut consumer, &topic, bounds.last_stable, timeout, read);
             // Destroying a client joins its threads.
             drop(consumer);
@@ -119,18 +120,6 @@ impl KafkaBooksReader {
             return Err(own(Class::Retry, &*self.context, reason));
         };
         Ok(OpenCount { records, oldest_ms: read.open.oldest_ms(), age: read.as_of.elapsed() })
-    }
-
-    fn settings(&self) -> Settings {
-        let mut settings = Settings::of(&self.cluster, &format!("strait-{}-books", self.link));
-        committed_reader(&mut settings);
-        settings.set("group.id", group(&self.link));
-        settings.set("enable.partition.eof", "true");
-        settings.set("check.crcs", "true");
-        settings.set("fetch.wait.max.ms", 50);
-        // Only the leader's last stable offset is the one that was asked for.
-        settings.remove("client.rack");
-        settings
     }
 }
 

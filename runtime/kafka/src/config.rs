@@ -297,6 +297,21 @@ pub(crate) fn group(link: &str) -> String {
     format!("strait.{link}")
 }
 
+/// Returns the settings to read what is committed of a link's own topics, to their present end.
+pub(crate) fn own_topic_reader(cluster: &ClusterConfig, link: &str, client_id: &str) -> Settings {
+    let mut settings = Settings::of(cluster, client_id);
+    committed_reader(&mut settings);
+    settings.set("group.id", group(link));
+    settings.set("enable.partition.eof", "true");
+    settings.set("check.crcs", "true");
+    settings.set("fetch.wait.max.ms", 50);
+    settings.set("fetch.queue.backoff.ms", 5);
+    // Only the leader's last stable offset is final. With a rack the broker could redirect the read
+    // to a follower.
+    settings.remove("client.rack");
+    settings
+}
+
 /// Returns the settings of a lane's reader.
 #[must_use]
 pub fn reader(cluster: &ClusterConfig, link: &str, lane: u32, tuning: &SourceTuning) -> Settings {

@@ -11,7 +11,7 @@ use strait_core::progress::{LaneRecord, Position, map_topic, progress_topic};
 use strait_core::{LaneId, PartitionKey, SourceOffset, TargetOffset, TopicId};
 use strait_flow::ports::{Class, PortError, ProgressStore as _};
 
-use crate::config::{ClusterConfig, Settings, committed_reader};
+use crate::config::{ClusterConfig, own_topic_reader};
 use crate::error::{blocking, own, port_error_because};
 use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
 use crate::lazy_client::LazyClient;
@@ -187,13 +187,7 @@ struct Log {
 
 impl Log {
     fn read(&mut self, cluster: &ClusterConfig, link: &str) -> Result<(), PortError> {
-        let mut settings = Settings::of(cluster, &format!("strait-{link}-map"));
-        committed_reader(&mut settings);
-        settings.set("group.id", crate::config::group(link));
-        settings.set("enable.partition.eof", "true");
-        settings.set("check.crcs", "true");
-        settings.set("fetch.wait.max.ms", 50);
-        settings.remove("client.rack");
+        let settings = own_topic_reader(cluster, link, &format!("strait-{link}-map"));
         let mut consumer = Consumer::new(&format!("{link}/map"), &settings)
             .map_err(|error| port_error_because(&*self.context, &error, None))?;
         let read = self.read_with(&mut consumer);

@@ -9,7 +9,7 @@ use strait_core::LaneId;
 use strait_core::progress::{LaneProgress, ProgressFold, progress_topic};
 use strait_flow::ports::{Class, PortError, ProgressStore};
 
-use crate::config::{ClusterConfig, Settings, committed_reader, group};
+use crate::config::{ClusterConfig, Settings, own_topic_reader};
 use crate::error::{blocking, own, port_error, port_error_because};
 use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
 use crate::lazy_client::LazyClient;
@@ -62,17 +62,9 @@ impl KafkaProgressStore {
     }
 
     fn settings(&self, lane: LaneId) -> Settings {
-        let mut settings = Settings::of(&self.cluster, &format!("strait-{}-{lane}-progress", self.link));
-        committed_reader(&mut settings);
-        settings.set("group.id", group(&self.link));
-        settings.set("enable.partition.eof", "true");
-        settings.set("check.crcs", "true");
+        let client_id = format!("strait-{}-{lane}-progress", self.link);
+        let mut settings = own_topic_reader(&self.cluster, &self.link, &client_id);
         settings.set("statistics.interval.ms", 1_000);
-        settings.set("fetch.wait.max.ms", 50);
-        settings.set("fetch.queue.backoff.ms", 5);
-        // Only the leader's last stable offset is final. With a rack the broker could redirect the
-        // read to a follower.
-        settings.remove("client.rack");
         settings
     }
 

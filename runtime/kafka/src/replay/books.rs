@@ -7,7 +7,7 @@ use strait_core::progress::operate_topic;
 use strait_flow::ports::{Class, PortError};
 
 use super::ReplayError;
-use crate::config::{ClusterConfig, Settings, committed_reader, group};
+use crate::config::{ClusterConfig, Settings, own_topic_reader};
 use crate::error::{blocking, own, port_error_because};
 use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
 use crate::queries;
@@ -69,16 +69,8 @@ impl Books<'_> {
     }
 
     fn settings(&self) -> Settings {
-        let mut settings = Settings::of(self.target, &format!("strait-{}-books", self.link));
-        committed_reader(&mut settings);
-        settings.set("group.id", group(self.link));
-        settings.set("enable.partition.eof", "true");
-        settings.set("check.crcs", "true");
+        let mut settings = own_topic_reader(self.target, self.link, &format!("strait-{}-books", self.link));
         settings.set("statistics.interval.ms", 1_000);
-        settings.set("fetch.wait.max.ms", 50);
-        settings.set("fetch.queue.backoff.ms", 5);
-        // Only the leader's last stable offset is final.
-        settings.remove("client.rack");
         settings
     }
 
