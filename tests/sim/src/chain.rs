@@ -47,6 +47,7 @@ impl BorderCopies for SimCopies {
 struct SimChain {
     sim: Sim,
     proc: usize,
+    number: usize,
     /// The version that judges, until another one is adopted.
     version: Version,
     /// How often the chain asked for a retry, by record.
@@ -100,10 +101,13 @@ impl Memory {
 
 impl ChainFactory for SimChains {
     fn chain(&self) -> Result<Box<dyn Chain>, ChainError> {
-        let version = self.sim.lock().plugins.of(self.proc);
+        let mut world = self.sim.lock();
+        let (number, version) = (world.plugins.new_chain(), world.plugins.of(self.proc));
+        drop(world);
         Ok(Box::new(SimChain {
             sim: self.sim.clone(),
             proc: self.proc,
+            number,
             version,
             hesitated: BTreeMap::new(),
             memories: BTreeMap::new(),
@@ -197,7 +201,7 @@ impl Chain for SimChain {
         for (index, record) in batch.iter().enumerate() {
             let id = number(record.value);
             if let Some(id) = id {
-                world.plugins.judge(self.proc, id, self.version);
+                world.judge(self.proc, id, self.number, self.version);
             }
             if let (Some(memory), Some(id)) = (&mut memory, id) {
                 memory.check(&place.0, place.1, record.offset.0, &mut world);
@@ -251,11 +255,15 @@ impl Chain for SimChain {
     }
 
     fn protection(&mut self, _topic: &str, _partitions: u32) -> Result<Protection, ChainError> {
-        Ok(self.version.protection())
+        let is_less = self.sim.lock().bug == Some(Bug::SaysLess);
+        let level = self.version.level - usize::from(is_less && self.version.level > 0);
+        Ok(Version { level, ..self.version }.protection())
     }
 
     fn border(&self) -> ChainBorder {
-        self.version.border(self.sim.lock().bug)
+        let mut world = self.sim.lock();
+        world.take_border(self.number, self.version);
+        self.version.border(world.bug)
     }
 
     fn generation(&self) -> Generation {

@@ -108,3 +108,8 @@ fn plugins_whose_warm_up_is_too_short_are_found() {
 fn plugins_that_loosen_the_border_unasked_are_found() {
     is_found(Bug::AgreedByAll, 500, &["and its border holds"]);
 }
+
+#[test]
+fn a_border_that_does_not_hold_what_its_plugins_protect_is_found() {
+    is_found(Bug::SaysLess, 500, &["and its border holds only"]);
+}

@@ -71,6 +71,8 @@ pub enum Bug {
     ShortMemory,
     /// Plugins that protect less are taken for agreed.
     AgreedByAll,
+    /// Plugins say that they protect a field less than they do, so that the border stays low.
+    SaysLess,
 }
 
 /// A point of the protocol, at which a hook may run.

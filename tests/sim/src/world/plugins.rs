@@ -24,6 +24,26 @@ pub struct Version {
     pub agreed: bool,
 }
 
+/// How many transactions of a lane can be committed, at most, before a border that it has agreed to
+/// is: the one that was full by then, and the one that was being filled.
+const COMMITS_BEFORE_BORDER: usize = 2;
+
+/// Who last judged a record, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Judgement {
+    version: Version,
+    chain: usize,
+    at: u64,
+}
+
+/// The borders of one lane, as its transactions have committed them.
+#[derive(Clone, Debug, Default)]
+struct Borders {
+    read: LaneProgress,
+    /// How many fields of each topic the border held, and since when.
+    held: Vec<(u64, BTreeMap<Arc<str>, usize>)>,
+}
+
 /// The plugins of all processes, and the border of each lane.
 #[derive(Clone, Debug, Default)]
 pub struct Plugins {
@@ -31,17 +51,14 @@ pub struct Plugins {
     deployed: Version,
     /// The version of each process.
     loaded: BTreeMap<usize, Version>,
-    /// The version that last judged a record, by process and record.
-    judged: BTreeMap<(usize, u64), Version>,
+    /// Who last judged a record, by process and record.
+    judged: BTreeMap<(usize, u64), Judgement>,
     /// The copies of borders, by process and lane.
     pub copies: BTreeMap<(usize, LaneId), HeldBorder>,
-    /// An operator has agreed to a version, so that a border may have become lower.
-    any_agreed: bool,
+    /// When each chain took a version as its border that an operator had agreed to, and its level.
+    agreed: Vec<Vec<(u64, usize)>>,
     /// The borders that the lanes have committed.
-    held: BTreeMap<u32, LaneProgress>,
-    /// The same, when the first transaction of a client was committed. What it has judged before it
-    /// raises the border itself still goes out.
-    taken_with: BTreeMap<usize, LaneProgress>,
+    borders: BTreeMap<u32, Borders>,
 }
 
 impl Version {
@@ -73,9 +90,45 @@ impl Plugins {
         self.loaded.get(&proc).copied().unwrap_or_default()
     }
 
-    /// Records who judged a record.
-    pub fn judge(&mut self, proc: usize, record: u64, version: Version) {
-        self.judged.insert((proc, record), version);
+    /// Returns the number of a new chain.
+    pub fn new_chain(&mut self) -> usize {
+        self.agreed.push(Vec::new());
+        self.agreed.len() - 1
+    }
+}
+
+impl Borders {
+    /// Returns how many fields of the topic the border held at a time, and after each commit since.
+    fn since<'a>(&'a self, at: u64, topic: &'a str) -> impl Iterator<Item = usize> + 'a {
+        let before = self.held.partition_point(|(committed, _)| *committed <= at);
+        let first = before.checked_sub(1).map_or(0, |last| self.level(last, topic));
+        std::iter::once(first).chain((before..self.held.len()).map(move |index| self.level(index, topic)))
+    }
+
+    fn level(&self, index: usize, topic: &str) -> usize {
+        self.held.get(index).and_then(|(_, levels)| levels.get(topic)).copied().unwrap_or_default()
+    }
+
+    fn commits_within(&self, from: u64, to: u64) -> usize {
+        self.held.iter().filter(|(committed, _)| (from..=to).contains(committed)).count()
+    }
+
+    /// Takes in what a committed transaction says of the border.
+    fn fold(&mut self, progress: &[Stored], at: u64) {
+        for stored in progress {
+            let mut fold = ProgressFold::default();
+            fold.fold(0, &stored.key, Some(&stored.value));
+            let Ok(read) = fold.finish() else { continue };
+            self.read.protects.extend(read.protects);
+            self.read.texts.extend(read.texts);
+        }
+        let level = |digest| {
+            let text = self.read.texts.get(digest)?;
+            Protection::read(&text.text).ok().map(|protection| protection.sights.len())
+        };
+        let levels = self.read.protects.iter();
+        let levels = levels.map(|(topic, held)| (Arc::clone(topic), level(&held.digest).unwrap_or_default()));
+        self.held.push((at, levels.collect()));
     }
 }
 
@@ -85,7 +138,6 @@ impl World {
     pub fn deploy(&mut self, level: usize, agreed: bool) {
         let number = self.plugins.deployed.number + 1;
         self.plugins.deployed = Version { number, level, agreed };
-        self.plugins.any_agreed |= agreed;
         self.note(format_args!("version {number} of the plugins protects {level} fields, agreed {agreed}"));
     }
 
@@ -97,49 +149,60 @@ impl World {
         }
     }
 
-    /// Checks the records of a committed transaction against the border that its lane was taken
-    /// with, which its progress may raise or, if an operator has agreed, lower.
-    pub(super) fn check_border(&mut self, lane: u32, client: usize, records: &[u64], progress: &[Stored]) {
-        let held = self.plugins.held.entry(lane).or_default().clone();
-        let taken = self.plugins.taken_with.entry(client).or_insert_with(|| held.clone()).clone();
-        let protected = |held: &LaneProgress, topic: &Arc<str>| {
-            let text = held.texts.get(&held.protects.get(topic)?.digest)?;
-            Protection::read(&text.text).ok().map(|protection| protection.sights.len())
-        };
-        let mut versions: BTreeSet<(Arc<str>, Version)> = BTreeSet::new();
-        let proc = self.clients.get(client).map_or(usize::MAX, |client| client.proc);
-        for record in records {
-            let Some(version) = self.plugins.judged.get(&(proc, *record)).copied() else { continue };
-            let Some(record) = self.source.records.get(*record as usize) else { continue };
-            versions.insert((Arc::clone(&record.partition.topic), version));
+    /// Records who judged a record.
+    pub fn judge(&mut self, proc: usize, record: u64, chain: usize, version: Version) {
+        let judgement = Judgement { version, chain, at: self.now() };
+        self.plugins.judged.insert((proc, record), judgement);
+    }
+
+    /// A chain takes the version as the border of its lane.
+    pub fn take_border(&mut self, chain: usize, version: Version) {
+        let at = self.now();
+        if let Some(agreed) = self.plugins.agreed.get_mut(chain).filter(|_| version.agreed) {
+            agreed.push((at, version.level));
         }
-        for (topic, version) in &versions {
-            // Since then its own lane can have raised it, or lowered it with an agreement.
-            let held = protected(&taken, topic).unwrap_or_default().min(protected(&held, topic).unwrap_or_default());
-            if version.level < held && !version.agreed {
-                let Version { number, level, .. } = version;
+    }
+
+    /// Checks the records of a committed transaction against the border of their lane. Between the
+    /// judgement and the commit the lane can raise the border, or lower it with an agreement.
+    pub(super) fn check_border(&mut self, lane: u32, client: usize, records: &[u64], progress: &[Stored]) {
+        let at = self.now();
+        let mut borders = self.plugins.borders.remove(&lane).unwrap_or_default();
+        let proc = self.clients.get(client).map_or(usize::MAX, |client| client.proc);
+        let mut judged: BTreeSet<(Arc<str>, Judgement)> = BTreeSet::new();
+        for record in records {
+            let Some(judgement) = self.plugins.judged.get(&(proc, *record)).copied() else { continue };
+            let Some(record) = self.source.records.get(*record as usize) else { continue };
+            judged.insert((Arc::clone(&record.partition.topic), judgement));
+        }
+        for (topic, judgement) in &judged {
+            let Judgement { version: Version { number, level, agreed }, chain, at } = *judgement;
+            // Agreed to before the record was judged, and perhaps not committed by then.
+            let owed = self
+                .plugins
+                .agreed
+                .get(chain)
+                .into_iter()
+                .flatten()
+                .filter(|(taken, _)| *taken <= at && borders.commits_within(*taken, at) < COMMITS_BEFORE_BORDER);
+            let held = borders.since(at, topic).chain(owed.map(|(_, level)| *level)).min().unwrap_or_default();
+            if level < held && !agreed {
                 self.wrong(format!(
                     "lane {lane}: records of {topic} passed plugins {number}, which protect {level} fields, and its border holds {held}"
                 ));
             }
         }
-        let held = self.plugins.held.entry(lane).or_default();
-        for stored in progress {
-            let mut fold = ProgressFold::default();
-            fold.fold(0, &stored.key, Some(&stored.value));
-            let Ok(read) = fold.finish() else { continue };
-            held.protects.extend(read.protects);
-            held.texts.extend(read.texts);
-        }
-        let held = held.clone();
-        for (topic, version) in &versions {
-            let held = protected(&held, topic).unwrap_or_default();
-            if version.level > held && !self.plugins.any_agreed {
-                let Version { number, level, .. } = version;
+        borders.fold(progress, at);
+        for (topic, judgement) in &judged {
+            let Judgement { version: Version { number, level, .. }, chain, at } = *judgement;
+            let is_lowered = self.plugins.agreed.get(chain).into_iter().flatten().any(|(taken, _)| *taken >= at);
+            let held = borders.since(at, topic).max().unwrap_or_default();
+            if level > held && !is_lowered {
                 self.wrong(format!(
                     "lane {lane}: records of {topic} passed plugins {number}, which protect {level} fields, and its border holds only {held} with them"
                 ));
             }
         }
+        self.plugins.borders.insert(lane, borders);
     }
 }
