@@ -211,10 +211,7 @@ impl Lane<'_> {
                 self.caution.unstick(window.key());
             }
             let key = window.key().clone();
-            let is_replaced = self.partitions.stream_of(&key.topic, key.partition) != Some(stream);
-            if !is_replaced {
-                self.show(stream);
-            }
+            self.show(stream);
             for time_ms in self.partitions.at_mut(stream).take_times_below(next) {
                 let latency_ms = u64::try_from(now_ms.saturating_sub(time_ms)).unwrap_or(0);
                 self.deps.status.committed(&key, time_ms, Duration::from_millis(latency_ms));

@@ -84,6 +84,9 @@ impl Lane<'_> {
     /// committed first. This is not only for a take: the previous owner may have copied partitions
     /// that this process learns of later.
     pub(super) async fn place(&mut self, mine: Vec<(PartitionKey, u32)>, now: Duration) -> Result<(), LaneError> {
+        if mine.is_empty() {
+            return Ok(());
+        }
         let (mut reading, mut new) = (Vec::new(), Vec::new());
         let points: Vec<_> = mine.iter().map(|(key, _)| self.progress.resume_point(key)).collect();
         let target_ids = self.target_ids(&points).await?;
@@ -118,6 +121,7 @@ impl Lane<'_> {
             self.insert(window.with_pause(Some(Pause::Stopped)))?;
         }
         self.add_first_seen(new).await?;
+        self.forget_former();
         self.start_reading(&reading).await
     }
 
@@ -313,14 +317,36 @@ impl Lane<'_> {
             }
         }
         let now = self.deps.clock.now();
-        self.place(new, now).await
+        self.place(new, now).await?;
+        self.report_gone(topics).await
     }
 
-    /// Reports the partitions with progress whose topic the source does not have any more. A topic
-    /// that the link does not select any more is no news.
+    /// Removes from the status what was shown of former incarnations, perhaps by an earlier attempt.
+    fn forget_former(&self) {
+        for key in self.deps.status.partitions().into_keys() {
+            if self.shown(&key).is_some_and(|shown| *shown != key) {
+                self.deps.status.forget(&key);
+            }
+        }
+    }
+
+    /// Returns the incarnation of a partition that the status shows: the one that waits for its
+    /// place, or the one that has it.
+    pub(super) fn shown(&self, key: &PartitionKey) -> Option<&PartitionKey> {
+        if let Some(unplaced) = self.unplaced.get(&key.topic, key.partition) {
+            return Some(&unplaced.key);
+        }
+        let stream = self.partitions.stream_of(&key.topic, key.partition)?;
+        Some(self.partitions.at(stream).key())
+    }
+
+    /// Reports the partitions with progress whose topic the source does not have any more, and that
+    /// have no place here to stop at. A topic that the link does not select any more is no news.
     pub(super) async fn report_gone(&mut self, topics: &[SourceTopic]) -> Result<(), LaneError> {
         let listed: BTreeSet<&str> = topics.iter().map(|topic| &*topic.topic).collect();
-        let unlisted = self.progress.known().filter(|(key, _)| !listed.contains(&*key.topic));
+        let unlisted = self.progress.known().filter(|(key, _)| {
+            !listed.contains(&*key.topic) && self.partitions.stream_of(&key.topic, key.partition).is_none()
+        });
         let unlisted: Vec<_> = unlisted.map(|(key, position)| (key.clone(), position.next)).collect();
         if unlisted.is_empty() {
             return Ok(());

@@ -219,9 +219,13 @@ impl Lane<'_> {
     }
 
     /// Shows a partition in the status. One that the source did not give stays as it was until
-    /// something of it is read.
+    /// something of it is read. Of a topic that was created again only the present incarnation is
+    /// shown, though records of the former one may still be in flight.
     pub(super) fn show(&self, stream: Stream) {
         let window = self.partitions.at(stream);
+        if self.shown(window.key()).is_some_and(|shown| shown != window.key()) {
+            return;
+        }
         let activity = match (window.activity(), self.caution.unread_activity(window.key())) {
             (Activity::Running | Activity::Stuck, Some(unread)) => unread,
             (activity, _) => activity,

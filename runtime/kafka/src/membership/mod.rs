@@ -109,12 +109,22 @@ impl Join {
     /// Is a member until it leaves. A client that is refused is given up, and made anew after a
     /// growing wait: librdkafka would ask again every second or two for ever.
     fn serve(&self, first: ListedConsumer<Member>, seed: &str) {
+        self.serve_with(first, seed, |client| self.member.poll_with(client, &self.target.access));
+    }
+
+    /// Does so with `poll` for the time that a client is a member.
+    fn serve_with(
+        &self,
+        first: ListedConsumer<Member>,
+        seed: &str,
+        mut poll: impl FnMut(ListedConsumer<Member>) -> Result<Ended, PortError>,
+    ) {
         let (began, member) = (Instant::now(), &self.member);
         let (mut next, mut last) = (Some(first), None);
         while !member.is_leaving() {
             let client = next.take().map_or_else(|| self.client(), Ok);
             let ended = client.and_then(|client| {
-                let polling = std::panic::AssertUnwindSafe(|| member.poll_with(client, &self.target.access));
+                let polling = std::panic::AssertUnwindSafe(|| poll(client));
                 std::panic::catch_unwind(polling).unwrap_or_else(|_| {
                     let reason = "the member's thread panicked, please report this as a bug";
                     Err(own(Class::Retry, member.0.context.clone(), reason))
@@ -358,5 +368,42 @@ impl Membership for KafkaMembership {
 impl Drop for KafkaMembership {
     fn drop(&mut self) {
         self.member.0.leaving.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_members_thread_is_told_and_a_client_is_made_anew() {
+        let target = ClusterConfig {
+            name: "target".to_owned(),
+            bootstrap_servers: "127.0.0.1:1".to_owned(),
+            properties: BTreeMap::new(),
+            access: Access::default(),
+        };
+        let (sender, mut events) = mpsc::channel(16);
+        let view = Mutex::new(GroupView::new("link panics"));
+        let leaving = AtomicBool::new(false);
+        let shared = Shared { events: sender, leaving, context: "link panics".into(), secrets: Vec::new(), view };
+        let join = Join { target, link: "panics".into(), member: Member(Arc::new(shared)) };
+        let mut clients = 0;
+        join.serve_with(join.client().unwrap(), "seed", |_| {
+            clients += 1;
+            assert!(clients > 1, "planted");
+            join.member.0.leaving.store(true, Ordering::Release);
+            Ok(Ended::Left)
+        });
+        assert_eq!(clients, 2);
+        let MembershipEvent::Trouble(trouble) = events.try_recv().unwrap() else { panic!("another event") };
+        assert_eq!(trouble.class, Class::Retry);
+        assert!(
+            trouble.reason.contains("panicked") && trouble.reason.contains("joins again in "),
+            "{}",
+            trouble.reason
+        );
     }
 }

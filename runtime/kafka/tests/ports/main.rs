@@ -37,6 +37,7 @@ async fn the_ports_hold_their_contracts_on_a_real_broker() {
     }
     scenario!(writing::a_committed_transaction_is_read_back_byte_for_byte);
     scenario!(writing::a_second_taker_fences_the_first);
+    scenario!(writing::a_take_that_is_dropped_fences_nobody);
     scenario!(writing::refusals_name_the_guilty_record);
     scenario!(writing::at_least_once_delivers_without_transactions);
     scenario!(reading::lost_positions_are_told_apart);

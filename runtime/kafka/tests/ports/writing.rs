@@ -5,7 +5,7 @@ use strait_core::{LaneId, SourceOffset};
 use strait_flow::ports::{
     Class, DeliveryReport, OutHeaders, Outgoing, ProducerSlot, ProgressStore, ReadEpoch, Target, TargetEvent, Token,
 };
-use strait_kafka::{KafkaProgressStore, TargetTuning};
+use strait_kafka::{KafkaProgressStore, KafkaTarget, TargetTuning};
 
 use crate::common::{Rig, STAMP, WAIT, acknowledged, committed, event, from, key, open, progress, read_to, send};
 
@@ -124,7 +124,27 @@ pub async fn a_second_taker_fences_the_first(rig: Rig) {
     source.close().await;
 }
 
-async fn fates(target: &mut strait_kafka::KafkaTarget, count: usize) -> Vec<DeliveryReport> {
+/// A lane that is revoked while it is taken must not fence its next owner.
+pub async fn a_take_that_is_dropped_fences_nobody(rig: Rig) {
+    rig.topics("dropped", 1).await;
+    let mut owner = rig.taken("dropped", 0, &TargetTuning::default()).await;
+    let handle = open(&mut owner, "kept", 1).await.handle;
+    let mut other = KafkaTarget::new(&rig.cluster, "dropped", 0, &TargetTuning::default());
+    // Polled once: it has begun.
+    assert!(tokio::time::timeout(Duration::ZERO, other.take()).await.is_err());
+    // For longer than a take needs, which nobody reports the end of.
+    for sequence in 0..40 {
+        owner.begin(ProducerSlot::A).unwrap();
+        send(&mut owner, ProducerSlot::A, handle, sequence, Some(b"owner"), &[]);
+        acknowledged(&mut owner, 1).await;
+        committed(&mut owner, ProducerSlot::A).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    other.close(WAIT).await;
+    owner.close(WAIT).await;
+}
+
+async fn fates(target: &mut KafkaTarget, count: usize) -> Vec<DeliveryReport> {
     let mut fates = Vec::new();
     while fates.len() < count {
         match event(target).await {
@@ -193,8 +213,6 @@ pub async fn refusals_name_the_guilty_record(rig: Rig) {
 trait TakeSlow {
     async fn take_slow(rig: &Rig) -> strait_kafka::KafkaTarget;
 }
-
-use strait_kafka::KafkaTarget;
 
 impl TakeSlow for KafkaTarget {
     async fn take_slow(rig: &Rig) -> KafkaTarget {

@@ -59,6 +59,7 @@ fn secured() -> Pair {
 fn rights_that_are_taken_away_stay_said_until_they_are_back_and_a_cut_login_ends_nothing() {
     const READ: [&str; 2] = ["reader,TOPIC,kept-a,LITERAL,READ", "reader,TOPIC,kept-a,LITERAL,DESCRIBE"];
     const SEE: [&str; 2] = ["reader,TOPIC,unseen,LITERAL,READ", "reader,TOPIC,unseen,LITERAL,DESCRIBE"];
+    const GROUP: [&str; 1] = ["writer,GROUP,strait.,PREFIXED,READ"];
     const WRITE: [&str; 1] = ["writer,TOPIC,source.kept-b,LITERAL,WRITE"];
     let _turn = Turn::waiting();
     let pair = secured();
@@ -107,22 +108,35 @@ fn rights_that_are_taken_away_stay_said_until_they_are_back_and_a_cut_login_ends
     wait_copies(UNSEEN, 50);
     assert_eq!(strait.events("topic_hidden").len(), 1);
 
+    // Lanes go on without a group: it only says who has which.
+    acl("unacl", &GROUP);
+    said(&strait, "not_in_group", "GROUP_AUTHORIZATION_FAILED");
+    write_numbered(&source, "kept-c", 0, 100, 50);
+    wait_copies("kept-c", 150);
+    acl("acl", &GROUP);
+    said(&strait, "in_group_again", "again after ");
+
     // A broker that restarts cuts connections in the handshake.
     let proxy = pair.source.proxy(0).unwrap();
     proxy.cut_at(Some(SASL_HANDSHAKE));
     proxy.cut();
     let before = proxy.accepted();
     wait_until("logins cut", SOON, || (proxy.accepted() > before + 20).then_some(()));
-    write_numbered(&source, "kept-c", 0, 100, 50);
+    write_numbered(&source, "kept-c", 0, 150, 50);
     assert!(strait.poll_end().unwrap().is_none(), "the process has ended");
     proxy.cut_at(None);
-    wait_copies("kept-c", 150);
+    wait_copies("kept-c", 200);
     assert!(strait.events("login_refused").is_empty(), "{:?}", strait.events("login_refused"));
 
     wait_out_a_changed_password(&pair, &strait, &address);
-    wait_copies("kept-c", 200);
+    wait_copies("kept-c", 250);
     assert!(strait.poll_end().unwrap().is_none(), "the process has ended");
     stop(&mut strait);
+}
+
+fn said(strait: &Strait, event: &str, part: &str) {
+    let is = |line: &LogLine| line.is_event(event) && line.message().contains(part);
+    println!("{}", strait.wait_line(&format!("{event} with {part}"), SOON, is).unwrap().message());
 }
 
 /// The password of the target's user is changed at the broker, and changed back after a while.
@@ -133,14 +147,10 @@ fn wait_out_a_changed_password(pair: &Pair, strait: &Strait, address: &str) {
     set("another-password");
     let proxy = pair.source.proxy(0).unwrap();
     proxy.cut();
-    write_numbered(&pair.at_source(), "kept-c", 0, 150, 50);
-    let said = |event: &str, part: &str| {
-        let is = |line: &LogLine| line.is_event(event) && line.message().contains(part);
-        println!("{}", strait.wait_line(&format!("{event} with {part}"), SOON, is).unwrap().message());
-    };
-    said("login_refused", "next attempt in ");
+    write_numbered(&pair.at_source(), "kept-c", 0, 200, 50);
+    said(strait, "login_refused", "next attempt in ");
     let (before, since) = (proxy.accepted(), Instant::now());
-    said("not_in_group", "joins again in ");
+    said(strait, "not_in_group", "Authentication failed");
     let connections = proxy.accepted() - before;
     println!("{connections} connections in {:?} of a refused login", since.elapsed());
     let (code, why) = get(address, "/readyz");
@@ -152,7 +162,7 @@ fn wait_out_a_changed_password(pair: &Pair, strait: &Strait, address: &str) {
     let outside = status["links"][0]["not_in_group"]["reason"].as_str().unwrap_or_default();
     assert!(outside.contains("Authentication failed"), "{status}");
     set("writer-password");
-    said("in_group_again", "again after ");
+    wait_until("in its group", SOON, || (strait.events("in_group_again").len() == 2).then_some(()));
     wait_until("ready", Duration::from_secs(60), || (get(address, "/readyz").0 == 200).then_some(()));
     println!("a changed password took {:?}", began.elapsed());
 }

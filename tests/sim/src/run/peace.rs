@@ -1,5 +1,6 @@
 //! The peace after the storm, in which everything must arrive.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(super) async fn finish(mut cluster: Cluster) {
         sim.lock().wrong(format!("not everything arrived within {PEACE_SECS_MAX} s of peace: {what}"));
     }
     check_counts(&cluster).await;
+    check_incarnations(&cluster);
     let mut stopped = sim.lock().source.partitions();
     stopped.retain(|key| cluster.is_stopped(key).is_some());
     cluster.stop_all().await;
@@ -86,6 +88,24 @@ async fn check_counts(cluster: &Cluster) {
     let mut world = cluster.sim.lock();
     let open = world.open_records().len();
     world.wrong(format!("{open} records are open in quarantine, and the processes say {told:?}"));
+}
+
+/// Checks that no process still shows an earlier incarnation of a partition beside the present one.
+fn check_incarnations(cluster: &Cluster) {
+    for status in cluster.statuses() {
+        let mut shown = BTreeMap::new();
+        for (key, partition) in status.partitions() {
+            if let Some(other) =
+                shown.insert((Arc::clone(&key.topic), key.partition), (key.topic_id, partition.activity.clone()))
+            {
+                let now = (key.topic_id, partition.activity);
+                cluster
+                    .sim
+                    .lock()
+                    .wrong(format!("status shows {key} in more than one incarnation: {other:?} and {now:?}"));
+            }
+        }
+    }
 }
 
 async fn calm(cluster: &mut Cluster) {

@@ -6,7 +6,7 @@ use strait_sim::run::lenient;
 use strait_sim::world::source::Rules;
 use strait_sim::world::{Faults, World};
 
-use crate::{begin, feed, next, play, until, wait_ms};
+use crate::{all_met, begin, feed, next, play, until, wait_ms};
 
 fn create(world: &mut World, name: &str, partitions: usize) {
     world.create_source_topic(name, partitions);
@@ -102,4 +102,22 @@ fn a_list_that_the_source_does_not_describe_restarts_no_lane() {
         assert!(outcome.events.contains("source_unavailable"), "{:?}", outcome.events);
         assert!(!outcome.events.contains("lane_restarted"), "{:?}", outcome.events);
     }
+}
+
+/// Nobody could see the topic go, and its progress is all that is left of it.
+#[test]
+fn a_topic_that_was_deleted_while_nothing_ran_is_told() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        until(&cluster, "all is copied", |world| next(world, "a", 0).0 >= 20 && next(world, "a", 1).0 >= 20).await;
+        cluster.stop(0).await;
+        cluster.sim.lock().delete_source_topic("a");
+        cluster.start_process();
+        for lane in 0..cluster.owner.len() as u32 {
+            cluster.assign(lane, 1);
+        }
+        wait_ms(3_000).await;
+        cluster
+    });
+    all_met(&outcomes, "source_gone");
 }
