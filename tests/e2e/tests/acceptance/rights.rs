@@ -108,13 +108,15 @@ fn rights_that_are_taken_away_stay_said_until_they_are_back_and_a_cut_login_ends
     wait_copies(UNSEEN, 50);
     assert_eq!(strait.events("topic_hidden").len(), 1);
 
-    // Lanes go on without a group: it only says who has which.
+    // Brokers throw a member out whose right is gone. Its lanes wait for the right, and say so.
     acl("unacl", &GROUP);
     said(&strait, "not_in_group", "GROUP_AUTHORIZATION_FAILED");
+    let (code, why) = get(&address, "/readyz");
+    assert!(code == 503 && why.contains("GROUP_AUTHORIZATION_FAILED"), "{why}");
     write_numbered(&source, "kept-c", 0, 100, 50);
-    wait_copies("kept-c", 150);
     acl("acl", &GROUP);
     said(&strait, "in_group_again", "again after ");
+    wait_copies("kept-c", 150);
 
     // A broker that restarts cuts connections in the handshake.
     let proxy = pair.source.proxy(0).unwrap();
