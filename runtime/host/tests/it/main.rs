@@ -19,6 +19,7 @@ mod large_values;
 mod layout;
 mod names_twice;
 mod nesting;
+mod normal_forms;
 mod redact;
 mod reload;
 mod residency;
