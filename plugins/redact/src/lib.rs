@@ -25,9 +25,9 @@ use walk::{Orders, Walked, Walker, pointed};
 
 const SCHEMA: &str = include_str!("../config.schema.json");
 
-const NOT_JUDGED: u32 = 0;
-const WRONG_SHAPE: u32 = 1;
-const EMBEDDED: u32 = 2;
+const NOT_JUDGED: &str = "not-judged";
+const WRONG_SHAPE: &str = "wrong-shape";
+const EMBEDDED: &str = "embedded-json";
 
 struct Redact {
     rules: Vec<Rule>,
@@ -68,8 +68,17 @@ const EVERYTHING: &str = "$[*]";
 
 /// The reason why a record cannot pass.
 struct Refusal {
-    code: u32,
+    /// One of the reject codes.
+    code: &'static str,
     reason: &'static str,
+    /// The rule that it is of, by its counter, where it is of one.
+    rule: Option<usize>,
+}
+
+impl Refusal {
+    fn of_rule(self, rule: usize) -> Self {
+        Self { rule: Some(rule), ..self }
+    }
 }
 
 impl From<NotJudged> for Refusal {
@@ -77,13 +86,15 @@ impl From<NotJudged> for Refusal {
         Self {
             code: NOT_JUDGED,
             reason: "a field has no text or content: a lone surrogate, a name twice in it, or a number too large",
+            rule: None,
         }
     }
 }
 
 impl From<WrongShape> for Refusal {
     fn from(_: WrongShape) -> Self {
-        Self { code: WRONG_SHAPE, reason: "the value has another type where a path expects an object or array" }
+        let reason = "the value has another type where a path expects an object or array";
+        Self { code: WRONG_SHAPE, reason, rule: None }
     }
 }
 
@@ -185,7 +196,10 @@ impl Redact {
             ValueState::Parsed => {}
             ValueState::Null => return Ok(change),
             // The host rejects these before the call; this is a second check.
-            _ => return Err(Refusal { code: NOT_JUDGED, reason: "the value is not one well-formed JSON document" }),
+            _ => {
+                let reason = "the value is not one well-formed JSON document";
+                return Err(Refusal { code: NOT_JUDGED, reason, rule: None });
+            }
         }
         match &self.fields {
             Fields::None => Ok(change),
@@ -199,7 +213,8 @@ impl Redact {
                 let (rules, buffer, matched) = (&self.rules, &mut self.buffer, &mut self.matched);
                 declared.each_target(record.fields(), |field, index| {
                     let Some(rule) = rules.get(index) else { return Ok(()) };
-                    let outcome = rule.method.field(field.json, buffer)?;
+                    let outcome = rule.method.field(field.json, buffer);
+                    let outcome = outcome.map_err(|error| Refusal::from(error).of_rule(index))?;
                     found(matched, index);
                     let edited = std::mem::take(&mut change);
                     change = match outcome {
@@ -275,7 +290,7 @@ impl Plugin for Redact {
             config_schema: SCHEMA.into(),
             effects: effect::FIELD | effect::HEADER | effect::KEY | effect::REJECT,
             fails_closed: true,
-            reject_codes: vec!["not-judged".into(), "wrong-shape".into(), "embedded-json".into()],
+            reject_codes: [NOT_JUDGED, WRONG_SHAPE, EMBEDDED].map(String::from).into(),
         }
     }
 
@@ -329,7 +344,8 @@ impl Plugin for Redact {
     fn on_record(&mut self, record: &Record<'_>) -> Action {
         match self.change(record) {
             Ok(change) => change.into(),
-            Err(refusal) => Action::Reject { code: refusal.code, reason: refusal.reason.into() },
+            Err(Refusal { code, reason, rule: None }) => Action::reject(code, reason),
+            Err(Refusal { code, reason, rule: Some(rule) }) => Action::reject_of(rule as u32, code, reason),
         }
     }
 

@@ -113,14 +113,16 @@ impl<'a> Walker<'a> {
                 self.is_changed = true;
                 return Ok(false);
             }
-            keep.check(cursors, Some(kind))?;
+            let whole_list = self.orders.rules.len();
+            keep.check(cursors, Some(kind)).map_err(|error| Refusal::from(error).of_rule(whole_list))?;
         }
         if let Some((index, rule)) = rule.and_then(|index| Some((index, self.orders.rules.get(index)?))) {
             let source = self.skip()?;
             if kind == Kind::String {
                 self.check_part(&rule.method, active, source, depth)?;
             }
-            let outcome = rule.method.field(source, &mut self.buffer)?;
+            let outcome = rule.method.field(source, &mut self.buffer);
+            let outcome = outcome.map_err(|error| Refusal::from(error).of_rule(index))?;
             found(self.matched, index);
             self.is_changed |= outcome != Outcome::Keep;
             match outcome {
@@ -139,7 +141,7 @@ impl<'a> Walker<'a> {
                 Text::Document(text) => {
                     match self.redacted(active, &text, depth)? {
                         None => self.out.extend_from_slice(source),
-                        Some(_) if embedded == Embedded::Reject => return Err(Refusal::embedded()),
+                        Some(_) if embedded == Embedded::Reject => return Err(Refusal::embedded(active)),
                         Some(redacted) => {
                             let redacted = std::str::from_utf8(&redacted).map_err(|_| NotJudged)?;
                             json::quote(redacted, &mut self.out);
@@ -155,7 +157,8 @@ impl<'a> Walker<'a> {
         }
         for active in active.iter().filter(|active| self.orders.strict && !active.searching) {
             if let Some(step) = self.next(active) {
-                Shape::of(step).check(Some(kind))?;
+                let fits = Shape::of(step).check(Some(kind));
+                fits.map_err(|error| Refusal::from(error).of_rule(active.rule))?;
             }
         }
         let is_same = active.is_empty() && matches!(kept, Kept::All);
@@ -199,7 +202,7 @@ impl<'a> Walker<'a> {
         }
         match texts::read(source)? {
             Text::Document(text) => match self.redacted(&inside, &text, depth)? {
-                Some(_) => Err(Refusal::embedded()),
+                Some(_) => Err(Refusal::embedded(&inside)),
                 None => Ok(()),
             },
             Text::Other(text) => self.check_other(inside.iter(), &text),
@@ -216,13 +219,14 @@ impl<'a> Walker<'a> {
             let in_any_case = self.orders.rules.get(active.rule).is_some_and(|rule| rule.ignore_case);
             self.next(active).is_some_and(|step| texts::may_enter(text, step, in_any_case))
         };
-        match paths.any(may_hold) {
-            true => Err(Refusal {
+        match paths.find(|active| may_hold(active)) {
+            Some(active) => Err(Refusal {
                 code: EMBEDDED,
                 reason: "a text is not exactly one strict JSON document, and a lenient reader could find a field in it \
                          that a rule names",
+                rule: Some(active.rule),
             }),
-            false => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -369,8 +373,11 @@ impl<'a> Walker<'a> {
 }
 
 impl Refusal {
-    fn embedded() -> Self {
-        Self { code: EMBEDDED, reason: "a text is JSON itself and holds a field that a rule names" }
+    /// Names the rule only where no other one looks into the text.
+    fn embedded(active: &[Active]) -> Self {
+        let first = active.first().map(|active| active.rule);
+        let rule = first.filter(|rule| active.iter().all(|active| active.rule == *rule));
+        Self { code: EMBEDDED, reason: "a text is JSON itself and holds a field that a rule names", rule }
     }
 }
 
@@ -379,11 +386,15 @@ impl Orders<'_> {
     pub fn check_root(&self, value: &[u8]) -> Result<(), Refusal> {
         let found = json::kind(value);
         if let Some((keep, Kept::Within(cursors))) = self.keep.map(|keep| (keep, keep.of_document())) {
-            keep.check(&cursors, found)?;
+            let whole_list = self.rules.len();
+            keep.check(&cursors, found).map_err(|error| Refusal::from(error).of_rule(whole_list))?;
         }
-        let first = |active: Active| self.rules.get(active.rule)?.paths.get(active.path)?.steps.first();
-        for step in roots(self.rules).filter_map(first) {
-            Shape::of(step).check(found)?;
+        let first = |active: Active| {
+            let step = self.rules.get(active.rule)?.paths.get(active.path)?.steps.first()?;
+            Some((active.rule, step))
+        };
+        for (rule, step) in roots(self.rules).filter_map(first) {
+            Shape::of(step).check(found).map_err(|error| Refusal::from(error).of_rule(rule))?;
         }
         Ok(())
     }

@@ -16,14 +16,17 @@ export const DROP: Action = new Drop();
 
 /**
  * Rejects the record: it goes to quarantine on the source. `code` is one of `About.rejectCodes`.
- * The reason is for the operator and must not contain personal data.
+ * The reason is for the operator and must not contain personal data. `counter`, an index of
+ * `Plugin.counters`, says which rule rejects it: the name of its rule goes into the books of
+ * quarantine.
  */
 export class Reject extends Action {
-  constructor(public code: string, public reason: string = "") { super(); }
+  constructor(public code: string, public reason: string = "", public counter: i32 = -1) { super(); }
 
   write(record: u32, codes: string[], answer: Answer): void {
     const code = codes.indexOf(this.code);
     if (code < 0) throw new Error(`'${this.code}' is not one of the plugin's reject codes`);
+    if (this.counter >= 0) answer.add(record, 15, this.counter, new ArrayBuffer(0));
     answer.add(record, 13, code, String.UTF8.encode(this.reason));
   }
 }

@@ -462,6 +462,10 @@ void strait_reject(strait_record *record, const char *code, strait_bytes reason)
     }
     fail("the code of a reject is not one of the plugin's reject codes");
 }
+void strait_reject_of(strait_record *record, uint32_t counter, const char *code, strait_bytes reason) {
+    edit(record, 15, counter, 0);
+    strait_reject(record, code, reason);
+}
 void strait_set_key(strait_record *record, strait_bytes key) { edit_bytes(record, 1, 0, key); }
 void strait_set_value(strait_record *record, strait_bytes value) { edit_bytes(record, 2, 0, value); }
 void strait_set_field(strait_record *record, uint32_t field, uint32_t nth, strait_bytes json) {

@@ -192,6 +192,9 @@ void strait_drop(strait_record *record);
 /* Sends the record to quarantine on the source. `code` is one of reject_codes. The reason is for
  * the operator and must not contain personal data. */
 void strait_reject(strait_record *record, const char *code, strait_bytes reason);
+/* The same by a rule: that of a counter, by its index in plugin_counters. Its name goes into the
+ * books of quarantine. */
+void strait_reject_of(strait_record *record, uint32_t counter, const char *code, strait_bytes reason);
 void strait_set_key(strait_record *record, strait_bytes key);
 void strait_set_value(strait_record *record, strait_bytes value);
 /* Null bytes remove the field. */

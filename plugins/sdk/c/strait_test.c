@@ -98,17 +98,18 @@ static void say(const char *format, ...) {
 
 static void say_edit(const uint32_t *edit, const uint8_t *data) {
     static const char *const names[] = {"drop", "key", "value", "field", "insert", "header", "remove header", "add header",
-                                        "add null header", "timestamp", "topic", "partition", "partition by", "reject", "emit"};
+                                        "add null header", "timestamp", "topic", "partition", "partition by", "reject", "emit",
+                                        "rule"};
     uint32_t op = edit[1];
     int64_t timestamp_ms;
     say("%s%u %s", lines_len ? "\n" : "", (unsigned)edit[0], names[op]);
-    if ((op >= 3 && op <= 7) || op == 11 || op == 13) say(" %u", (unsigned)edit[2]);
+    if ((op >= 3 && op <= 7) || op == 11 || op == 13 || op == 15) say(" %u", (unsigned)edit[2]);
     if (edit[3] == NULL_EDIT) {
         say(" = null");
     } else if (op == 9) {
         memcpy(&timestamp_ms, data, 8);
         say(" = %lld", (long long)timestamp_ms);
-    } else if (op != 0 && op != 6 && op != 11 && op != 14) {
+    } else if (op != 0 && op != 6 && op != 11 && op != 14 && op != 15) {
         say(" = %.*s", (int)edit[3], (const char *)data);
     }
 }

@@ -187,16 +187,27 @@ var Drop Action = drop{}
 
 func (drop) write(record uint32, edits *edits) { edits.op(record, 0, 0, 0) }
 
-type reject struct{ code, reason string }
+type reject struct {
+	code, reason string
+	// A counter of the rule that rejects; less than 0 for none.
+	counter int64
+}
 
 // Reject rejects the record: it goes to quarantine on the source. The code is one of
 // About.RejectCodes. The reason is for the operator and must not contain personal data.
-func Reject(code, reason string) Action { return reject{code, reason} }
+func Reject(code, reason string) Action { return reject{code, reason, -1} }
+
+// RejectOf is Reject by a rule: that of a counter, by its index in Counting.Counters. Its name goes
+// into the books of quarantine.
+func RejectOf(counter uint32, code, reason string) Action { return reject{code, reason, int64(counter)} }
 
 func (r reject) write(record uint32, edits *edits) {
 	code := slices.Index(rejectCodes, r.code)
 	if code < 0 {
 		panic(fmt.Sprintf("%q is not one of the plugin's RejectCodes", r.code))
+	}
+	if r.counter >= 0 {
+		edits.op(record, 15, uint32(r.counter), 0)
 	}
 	edits.op(record, 13, uint32(code), uint32(len(r.reason)))
 	edits.data = append(edits.data, r.reason...)

@@ -173,13 +173,13 @@ func pack(number uint32, paths int, records []TestRecord) []byte {
 
 func describeEdits(made *edits) ([]string, error) {
 	names := []string{"drop", "key", "value", "field", "insert", "header", "remove header", "add header",
-		"add null header", "timestamp", "topic", "partition", "partition by", "reject", "emit"}
+		"add null header", "timestamp", "topic", "partition", "partition by", "reject", "emit", "rule"}
 	var lines []string
 	data := made.data
 	for ops := range slices.Chunk(made.ops, 4) {
 		op, arg, length := ops[1], ops[2], ops[3]
 		line := fmt.Sprintf("%d %s", ops[0], names[op])
-		if op >= 3 && op <= 7 || op == 11 || op == 13 {
+		if op >= 3 && op <= 7 || op == 11 || op == 13 || op == 15 {
 			line += fmt.Sprintf(" %d", arg)
 		}
 		if length == null {
@@ -190,7 +190,7 @@ func describeEdits(made *edits) ([]string, error) {
 			return nil, errors.New("the bytes of an edit are missing")
 		}
 		switch op {
-		case 0, 6, 11, 14:
+		case 0, 6, 11, 14, 15:
 		case 9:
 			line += fmt.Sprintf(" = %d", int64(binary.LittleEndian.Uint64(data)))
 		default:

@@ -163,10 +163,11 @@ export declare const DROP: { readonly drop: true };
 
 /**
  * Rejects the record: it goes to quarantine on the source. The reason must not contain personal
- * data.
+ * data. `counter`, an index of `counters()`, says which rule rejects it: the name of its rule goes
+ * into the books of quarantine.
  */
 export declare class Reject {
-  constructor(code: string, reason?: string);
+  constructor(code: string, reason?: string, counter?: number | null);
 }
 
 type Bytes = Uint8Array | string;

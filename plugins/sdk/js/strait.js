@@ -41,9 +41,10 @@ export const DROP = Object.freeze({ drop: true });
 
 /** Rejects the record: it goes to quarantine on the source. */
 export class Reject {
-  constructor(code, reason = "") {
+  constructor(code, reason = "", counter = null) {
     this.code = code;
     this.reason = reason;
+    this.counter = counter;
   }
 }
 
@@ -372,6 +373,7 @@ function process(instance, codes, batch) {
     } else if (action instanceof Reject) {
       const code = codes.get(action.code);
       if (code === undefined) throw new Error(`'${action.code}' is not one of the plugin's rejectCodes`);
+      if (action.counter !== null) answer.add(index, 15, action.counter, "");
       answer.add(index, 13, code, action.reason);
     } else {
       throw new TypeError("onRecord must return nothing, DROP, a Change or a Reject");

@@ -146,7 +146,7 @@ function pack(column, paths, records) {
 
 const NAMES = [
   "drop", "key", "value", "field", "insert", "header", "remove header", "add header", "add null header", "timestamp",
-  "topic", "partition", "partition by", "reject", "emit",
+  "topic", "partition", "partition by", "reject", "emit", "rule",
 ];
 
 function lines({ ops, data }) {
@@ -155,7 +155,7 @@ function lines({ ops, data }) {
   for (let edit = 0; edit < ops.length; edit += 4) {
     const [record, op, arg, length] = ops.slice(edit, edit + 4);
     let line = `${record} ${NAMES[op]}`;
-    if ((op >= 3 && op <= 7) || op === 11 || op === 13) line += ` ${arg}`;
+    if ((op >= 3 && op <= 7) || op === 11 || op === 13 || op === 15) line += ` ${arg}`;
     if (length === -1) {
       found.push(`${line} = null`);
       continue;
@@ -163,7 +163,7 @@ function lines({ ops, data }) {
     const content = Buffer.from(data.slice(at, at + length));
     at += length;
     if (op === 9) line += ` = ${content.readBigInt64LE()}`;
-    else if (![0, 6, 11, 14].includes(op)) line += ` = ${content}`;
+    else if (![0, 6, 11, 14, 15].includes(op)) line += ` = ${content}`;
     found.push(line);
   }
   return found;

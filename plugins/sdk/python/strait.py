@@ -240,13 +240,16 @@ class TopicPlan:
 
 class Reject:
     """Rejects the record: it goes to quarantine on the source. `code` is one of
-    `Plugin.reject_codes`. The reason is for the operator and must not contain personal data."""
+    `Plugin.reject_codes`. The reason is for the operator and must not contain personal data.
+    `counter`, an index of `Plugin.counters()`, says which rule rejects it: the name of its rule goes
+    into the books of quarantine."""
 
-    __slots__ = ("code", "reason")
+    __slots__ = ("code", "reason", "counter")
 
-    def __init__(self, code: str, reason: str = "") -> None:
+    def __init__(self, code: str, reason: str = "", counter: int | None = None) -> None:
         self.code = code
         self.reason = reason
+        self.counter = counter
 
 
 class Drop:
@@ -657,6 +660,8 @@ def export(plugin_class: type[Plugin]) -> type:
                     code = codes.get(action.code)
                     if code is None:
                         raise ValueError(f"{action.code!r} is not one of the plugin's reject_codes")
+                    if action.counter is not None:
+                        ops += (index, 15, action.counter, 0)
                     ops += (index, 13, code, len(reason))
                     data.append(reason)
                 else:

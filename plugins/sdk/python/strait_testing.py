@@ -176,7 +176,7 @@ def _pack(number: int, paths: int, records: tuple[Record, ...]) -> bytes:
 
 _NAMES = (
     "drop", "key", "value", "field", "insert", "header", "remove header", "add header", "add null header", "timestamp",
-    "topic", "partition", "partition by", "reject", "emit",
+    "topic", "partition", "partition by", "reject", "emit", "rule",
 )
 
 
@@ -185,7 +185,7 @@ def _lines(ops: list[int], data: bytes) -> list[str]:
     for at in range(0, len(ops), 4):
         record, op, arg, length = ops[at:at + 4]
         line = f"{record} {_NAMES[op]}"
-        if 3 <= op <= 7 or op in (11, 13):
+        if 3 <= op <= 7 or op in (11, 13, 15):
             line += f" {arg}"
         if length == 0xFFFFFFFF:
             lines.append(line + " = null")
@@ -193,7 +193,7 @@ def _lines(ops: list[int], data: bytes) -> list[str]:
         content, data = data[:length], data[length:]
         if op == 9:
             line += f" = {struct.unpack('<q', content)[0]}"
-        elif op not in (0, 6, 11, 14):
+        elif op not in (0, 6, 11, 14, 15):
             line += f" = {content.decode(errors='backslashreplace')}"
         lines.append(line)
     return lines

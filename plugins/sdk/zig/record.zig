@@ -278,6 +278,13 @@ pub const Record = struct {
         strait.fail("'{s}' is not one of the plugin's reject codes", .{code});
     }
 
+    /// Rejects the record by a rule: that of a counter, by its index in `Plugin.counters`. Its name
+    /// goes into the books of quarantine.
+    pub fn rejectOf(r: *Record, counter: u32, code: []const u8, reason: []const u8) void {
+        r.edit(15, counter, "");
+        r.reject(code, reason);
+    }
+
     /// Sets the key.
     pub fn setKey(r: *Record, content: ?[]const u8) void {
         r.edit(1, 0, content);

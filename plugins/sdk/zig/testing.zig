@@ -146,7 +146,7 @@ fn length(column: *List, content: ?[]const u8) !void {
 const NAMES = [_][]const u8{
     "drop",       "key",             "value",     "field", "insert",    "header",       "remove header",
     "add header", "add null header", "timestamp", "topic", "partition", "partition by", "reject",
-    "emit",
+    "emit",       "rule",
 };
 
 fn lines(edits: records.Edits) ![]const []const u8 {
@@ -155,7 +155,7 @@ fn lines(edits: records.Edits) ![]const []const u8 {
     var ops: []const u32 = edits.ops.items;
     while (ops.len >= 4) : (ops = ops[4..]) {
         const op = ops[1];
-        const has_arg = (op >= 3 and op <= 7) or op == 11 or op == 13;
+        const has_arg = (op >= 3 and op <= 7) or op == 11 or op == 13 or op == 15;
         const arg = if (has_arg) try memory.print(" {d}", .{ops[2]}) else "";
         var bytes: []const u8 = " = null";
         if (ops[3] != std.math.maxInt(u32)) {
@@ -163,7 +163,7 @@ fn lines(edits: records.Edits) ![]const []const u8 {
             data = data[ops[3]..];
             bytes = switch (op) {
                 9 => try memory.print(" = {d}", .{std.mem.readInt(i64, content[0..8], .little)}),
-                0, 6, 11, 14 => "",
+                0, 6, 11, 14, 15 => "",
                 else => try memory.print(" = {s}", .{content}),
             };
         }

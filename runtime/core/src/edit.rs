@@ -57,6 +57,9 @@ pub struct Reject {
     pub digest: Arc<str>,
     /// A code declared by the plugin, or one of the host's own.
     pub code: Arc<str>,
+    /// The rule of the plugin that refused it, where one did and the plugin says which. Named
+    /// before the plugin saw a record, so it holds no data of records.
+    pub rule: Option<Arc<str>>,
     /// Detail for the operator. Empty where it is withheld, as it may hold data of records.
     pub text: String,
 }

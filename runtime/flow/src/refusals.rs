@@ -22,6 +22,8 @@ pub(crate) struct Refusal {
     pub digest: Option<Arc<str>>,
     /// Stable code of the reason.
     pub code: Arc<str>,
+    /// The plugin's rule, if one refused it.
+    pub rule: Option<Arc<str>>,
     /// Detail for the operator.
     pub text: String,
     /// Policy says that the partition stops before it.
@@ -30,12 +32,12 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn new(index: usize, by: &str, code: &str, text: String, stop: bool) -> Self {
-        Self { index, by: by.into(), digest: None, code: code.into(), text, stop }
+        Self { index, by: by.into(), digest: None, code: code.into(), rule: None, text, stop }
     }
 
     fn by_plugin(index: usize, reject: &Reject, stop: bool) -> Self {
-        let Reject { plugin, digest, code, text } = reject.clone();
-        Self { index, by: plugin, digest: Some(digest), code, text, stop }
+        let Reject { plugin, digest, code, rule, text } = reject.clone();
+        Self { index, by: plugin, digest: Some(digest), code, rule, text, stop }
     }
 }
 

@@ -127,7 +127,7 @@ fn numbered(value: Option<&[u8]>, copy: u8) -> OutRecord {
 
 fn reject() -> Reject {
     let (plugin, digest, code) = ("sim".into(), "sha256:00".into(), "no".into());
-    Reject { plugin, digest, code, text: "rejected".to_owned() }
+    Reject { plugin, digest, code, rule: None, text: "rejected".to_owned() }
 }
 
 fn generation(world: &World, version: Version) -> Generation {

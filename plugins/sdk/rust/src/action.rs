@@ -26,6 +26,8 @@ pub enum Action {
     RejectAs {
         /// One of [`crate::About::reject_codes`].
         code: Cow<'static, str>,
+        /// Index of a counter of the rule that rejects it.
+        rule: Option<u32>,
         /// Detail for the operator. Must not contain personal data.
         reason: String,
     },
@@ -195,12 +197,22 @@ impl Action {
     /// plugin, which panics.
     #[must_use]
     pub fn reject(code: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Self {
-        Self::RejectAs { code: code.into(), reason: reason.into() }
+        Self::RejectAs { code: code.into(), rule: None, reason: reason.into() }
+    }
+
+    /// The same, and says which rule rejects the record: that of a counter, by its index in
+    /// [`crate::Plugin::counters`]. Its name goes into the books of quarantine.
+    #[must_use]
+    pub fn reject_of(counter: u32, code: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Self {
+        Self::RejectAs { code: code.into(), rule: Some(counter), reason: reason.into() }
     }
 
     pub(crate) fn write(self, record: u32, codes: &[String], edits: &mut Edits) {
         match self {
-            Self::RejectAs { code, reason } => {
+            Self::RejectAs { code, rule, reason } => {
+                if let Some(counter) = rule {
+                    edits.ops.extend([record, 15, counter, 0]);
+                }
                 let known = codes.iter().position(|known| *known == code);
                 assert!(known.is_some(), "'{code}' is not one of the plugin's reject codes");
                 let code = known.unwrap_or_default() as u32;

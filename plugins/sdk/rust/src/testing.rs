@@ -312,6 +312,7 @@ fn lines(edits: &Edits) -> Result<Vec<String>, String> {
         "partition by",
         "reject",
         "emit",
+        "rule",
     ];
     let mut data = edits.data.as_slice();
     let mut lines = Vec::new();
@@ -321,7 +322,7 @@ fn lines(edits: &Edits) -> Result<Vec<String>, String> {
         };
         let name = NAMES.get(op as usize).ok_or_else(|| format!("operation {op} does not exist"))?;
         let mut line = format!("{record} {name}");
-        if matches!(op, 3..=7 | 11 | 13) {
+        if matches!(op, 3..=7 | 11 | 13 | 15) {
             let _ = write!(line, " {arg}");
         }
         if len == u32::MAX {

@@ -135,7 +135,7 @@ struct Answers;
 
 impl Plugin for Answers {
     fn about() -> About {
-        About::default()
+        About { reject_codes: vec!["code-a".into(), "code-b".into()], ..About::default() }
     }
 
     fn configure(config: &str, link: &LinkInfo) -> Result<Self, Vec<ConfigError>> {
@@ -156,6 +156,7 @@ impl Plugin for Answers {
         match record.key().map(text).unwrap_or_default() {
             "drop" => Action::Drop,
             "reject" => Action::Reject { code: 1, reason: "é".into() },
+            "rule" => Action::reject_of(0, "code-b", "é"),
             "all" => Change::new()
                 .key(Some(b"k"))
                 .value(None)
@@ -185,7 +186,7 @@ fn every_edit_has_its_number() {
     let mut tester = Tester::<Answers>::new("").unwrap();
     let record =
         |key: &str| TestRecord::new().key(key).header("h", None).header("-", None).header("g", None).header("h", None);
-    let lines = tester.process(&["drop", "pass", "reject", "all", "set", "remove"].map(record)).unwrap();
+    let lines = tester.process(&["drop", "pass", "reject", "all", "set", "remove", "rule"].map(record)).unwrap();
     assert_eq!(
         lines,
         [
@@ -211,9 +212,11 @@ fn every_edit_has_its_number() {
             "4 add null header = x",
             "5 remove header 0",
             "5 remove header 2",
+            "6 rule 0",
+            "6 reject 1 = é",
         ]
     );
-    assert_eq!((take_counts().len(), take_logs()[5].as_str()), (6, "Level::Warn: seen"));
+    assert_eq!((take_counts().len(), take_logs()[5].as_str()), (7, "Level::Warn: seen"));
     assert_eq!(tester.open("other", 1).unwrap().as_deref(), Some("new"));
     assert_eq!(Tester::<Answers>::new("wrong").err().as_deref(), Some("/a: no"));
     assert_eq!(link().source, "aws");

@@ -98,7 +98,7 @@ impl Lane<'_> {
             state: BookState::Open,
             place,
             code: Arc::clone(&refusal.code),
-            rule: None,
+            rule: refusal.rule.clone(),
             plugin: Arc::clone(&refusal.by),
             generation: Arc::clone(&processed.generation.0),
             border: self.border.number(),

@@ -107,6 +107,7 @@ impl Stage {
             copies_max: plugin.limits.fan_out_max,
             emit_bytes_max: plugin.limits.emit_bytes_max,
             reject_codes: &plugin.reject_codes,
+            counters: &plugin.counters,
             silent: plugin.silent,
             hides_data: plugin.hides_data,
             topics_allowed: plugin.topics_allowed.as_ref(),

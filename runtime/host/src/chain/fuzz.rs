@@ -122,6 +122,7 @@ pub fn edits(input: &[u8]) {
             digest: &"sha256:0".into(),
             copies_max: COPIES_MAX,
             emit_bytes_max: EMIT_BYTES_MAX,
+            counters: &[Counter { name: "c".into(), rule: "r".into(), expected: false }],
             reject_codes: &["a".into(), "b".into()],
             silent,
             hides_data,

@@ -200,6 +200,7 @@ impl Stage {
                 plugin: Arc::clone(&plugin.name),
                 digest: Arc::clone(&plugin.digest),
                 code: failure.kind.name().into(),
+                rule: None,
                 text: failure.reason.clone(),
             })
         };

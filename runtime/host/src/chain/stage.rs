@@ -259,7 +259,7 @@ impl Stage {
     fn refuse(&self, row: usize, (code, text): (&str, &str), work: &mut Work<'_>) {
         if let Some(slot) = work.slots.get_mut(row) {
             let (plugin, digest) = (Arc::clone(&self.plugin.name), Arc::clone(&self.plugin.digest));
-            let reject = Reject { plugin, digest, code: code.into(), text: text.into() };
+            let reject = Reject { plugin, digest, code: code.into(), rule: None, text: text.into() };
             slot.disposition = Some(Disposition::Reject(Box::new(reject)));
         }
     }

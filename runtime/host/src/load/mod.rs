@@ -18,6 +18,7 @@ mod spec;
 mod trust;
 
 pub use bundled::bundled_names;
+pub(crate) use counters::Counter;
 pub use identity::generation_of;
 pub use inspect::{PluginInfo, inspect};
 pub(crate) use loaded::{LoadedPlugin, Shapes, StartError};

@@ -52,7 +52,12 @@ fn bad_edits_are_refused_by_name() {
         (vec![0, 14, 0, 1], b"x", "takes no bytes"),
         (vec![0, 14, 1, 0], b"", "takes no argument"),
         ([0, 14, 0, 0].repeat(101), b"", "more than 100 copies"),
-        (vec![0, 15, 0, 0], b"", "operation 15 does not exist"),
+        (vec![0, 15, 0, 0], b"", "no reject follows"),
+        (vec![0, 15, 0, 0, 0, 0, 0, 0], b"", "between a rule and the reject"),
+        (vec![0, 15, 0, 0, 0, 15, 0, 0], b"", "between a rule and the reject"),
+        (vec![0, 15, 1, 0, 0, 13, 0, 0], b"", "not among the 1"),
+        (vec![0, 15, 0, 1], b"x", "takes no bytes"),
+        (vec![0, 16, 0, 0], b"", "operation 16 does not exist"),
         (vec![0, 5, 1, 0], b"", "header 1 of 1 delivered"),
         (vec![0, 6, 0, 0, 0, 6, 0, 0], b"", "was removed before"),
         (vec![0, 6, 0, 0, 0, 5, 0, 0], b"", "was removed before"),
@@ -76,7 +81,7 @@ fn bad_edits_are_refused_by_name() {
 #[test]
 fn an_effect_must_be_granted_for_the_topic() {
     for (op, bit) in
-        [(0, 0), (1, 1), (2, 2), (3, 3), (4, 3), (8, 4), (9, 5), (10, 6), (11, 7), (12, 7), (13, 9), (14, 8)]
+        [(0, 0), (1, 1), (2, 2), (3, 3), (4, 3), (8, 4), (9, 5), (10, 6), (11, 7), (12, 7), (13, 9), (14, 8), (15, 9)]
     {
         let guest = Guest {
             topic_effects: 0x3ff & !(1 << bit),

@@ -268,3 +268,20 @@ fn a_text_in_which_a_lenient_reader_could_find_a_field_does_not_pass() {
         }
     }
 }
+
+#[test]
+fn a_reject_names_the_rule_by_the_name_that_the_operator_gave_it() {
+    let rule = json!({ "id": "card", "fields": ["$.card"], "with": "sha256" });
+    let values = [r#"{"card":{"n":4111,"n":1}}"#.as_bytes().to_vec(), b"4111".to_vec()];
+    let processed = apply(json!({ "rules": [{ "key": true, "with": "sha256" }, rule] }), &values);
+    let rules: Vec<Option<&str>> = processed
+        .dispositions
+        .iter()
+        .map(|(_, disposition)| match disposition {
+            Disposition::Reject(reject) => reject.rule.as_deref(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // The other one is not about a rule.
+    assert_eq!(rules, [Some("card"), None]);
+}

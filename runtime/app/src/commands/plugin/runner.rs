@@ -318,7 +318,9 @@ fn stages(trace: &[StageTrace], source_topic: &str, index: usize) -> String {
 }
 
 fn refusal(reject: &Reject) -> String {
-    let members = [member("code", &quoted(&reject.code)), member("reason", &quoted(&reject.text))];
+    let mut members = vec![member("code", &quoted(&reject.code))];
+    members.extend(reject.rule.as_deref().map(|rule| member("rule", &quoted(rule))));
+    members.push(member("reason", &quoted(&reject.text)));
     format!("{{{}}}", members.join(","))
 }
 

@@ -96,6 +96,7 @@ impl Plugin for Alike {
             b"key" => Change::new().value(record.key()).into(),
             b"drop" => Action::Drop,
             b"reject" => Action::reject("worse", "why"),
+            b"reject, by rule" => Action::reject_of(0, "odd", "why"),
             b"reject, unknown" => Action::reject("unknown", ""),
             b"field, unknown" => Change::new().field(record.field(3)[0].occurrence, b"1").into(),
             b"header, unknown" => Change::new().header(9, None).into(),

@@ -89,6 +89,8 @@ func (p *alike) OnRecord(record *strait.Record) strait.Action {
 		return strait.Drop
 	case "reject":
 		return strait.Reject("worse", "why")
+	case "reject, by rule":
+		return strait.RejectOf(0, "odd", "why")
 	case "reject, unknown":
 		return strait.Reject("unknown", "")
 	case "field, unknown":

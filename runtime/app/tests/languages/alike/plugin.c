@@ -130,6 +130,7 @@ void plugin_on_record(strait_record *record) {
     if (strait_equal(what, "key")) strait_set_value(record, strait_key(record));
     if (strait_equal(what, "drop")) strait_drop(record);
     if (strait_equal(what, "reject")) strait_reject(record, "worse", strait_text("why"));
+    if (strait_equal(what, "reject, by rule")) strait_reject_of(record, 0, "odd", strait_text("why"));
     if (strait_equal(what, "reject, unknown")) strait_reject(record, "unknown", strait_text(""));
     if (strait_equal(what, "field, unknown")) strait_set_field(record, 3, 0, strait_text("1"));
     if (strait_equal(what, "header, unknown")) strait_set_header(record, 9, null);

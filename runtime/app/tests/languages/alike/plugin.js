@@ -59,6 +59,7 @@ class Alike {
       case "key": return new Change().value(record.key);
       case "drop": return DROP;
       case "reject": return new Reject("worse", "why");
+      case "reject, by rule": return new Reject("odd", "why", 0);
       case "reject, unknown": return new Reject("unknown");
       case "field, unknown": return new Change().fieldJson(record.fields(3)[0], "1");
       case "header, unknown": return new Change().header(9, null);

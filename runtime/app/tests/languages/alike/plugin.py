@@ -66,6 +66,8 @@ class Alike(Plugin):
             return DROP_RECORD
         if what == "reject":
             return Reject("worse", "why")
+        if what == "reject, by rule":
+            return Reject("odd", "why", 0)
         if what == "reject, unknown":
             return Reject("unknown")
         if what == "field, unknown":

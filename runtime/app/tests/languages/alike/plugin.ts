@@ -78,6 +78,7 @@ class Alike extends Plugin {
     if (what == "key") return new Change().value(record.key);
     if (what == "drop") return DROP;
     if (what == "reject") return new Reject("worse", "why");
+    if (what == "reject, by rule") return new Reject("odd", "why", 0);
     if (what == "reject, unknown") return new Reject("unknown");
     if (what == "field, unknown") return new Change().field(record.fields(3)[0], "1");
     if (what == "header, unknown") return new Change().header(9, null);

@@ -15,6 +15,7 @@ use super::columns::Scene;
 use super::slots::{CallEdits, Change, RecordSlot};
 use crate::api::effects;
 use crate::api::v0_2::exports::strait::plugin::transform::Edits;
+use crate::load::Counter;
 use crate::text::clean;
 use draft::{Draft, Unfit};
 use op::Op;
@@ -43,6 +44,8 @@ pub(super) struct Rules<'a> {
     /// Bytes that the copies of one call may hold, beyond what they share with the original.
     pub(super) emit_bytes_max: usize,
     pub(super) reject_codes: &'a [Arc<str>],
+    /// Those of the plugin, each with the rule that it is of.
+    pub(super) counters: &'a [Counter],
     /// The guest's own text is withheld.
     pub(super) silent: bool,
     /// Names that the guest makes from records are withheld.
@@ -71,6 +74,8 @@ struct Current<'a> {
     record: RecordRef<'a>,
     /// `None` before the first edit that changes something, and after a copy.
     draft: Option<Draft<'a>>,
+    /// The counter whose rule the reject that must follow is of.
+    rule: Option<u32>,
     /// A drop or reject, after which nothing may follow.
     end: Option<Disposition>,
     /// Why the record, or a copy of it, cannot be as the plugin wants it.
@@ -169,10 +174,14 @@ impl<'a> RawEdit<'a> {
 
 impl<'a> Current<'a> {
     fn new(index: u32, row: usize, slot: &'a RecordSlot, record: RecordRef<'a>) -> Self {
-        Self { index, row, slot, record, draft: None, end: None, unfit: None }
+        Self { index, row, slot, record, draft: None, rule: None, end: None, unfit: None }
     }
 
     fn settle(self, rules: &Rules<'_>, sum: &mut Sum) -> Result<(), BadEdits> {
+        if self.rule.is_some() {
+            let what = "a rule is named, and no reject follows".to_owned();
+            return Err(bad(Some((self.index, self.record.offset)), what));
+        }
         let unfit = self.unfit.map(|unfit| Disposition::Reject(Box::new(rules.unfit(unfit))));
         let change = match (unfit.or(self.end), self.draft) {
             (Some(end), _) => Change { disposition: Some(end), is_value_new: false },
@@ -197,11 +206,18 @@ impl<'a> Current<'a> {
             return Err("it follows a drop or reject of the same record".into());
         }
         let op = edit.check(scene)?;
+        if self.rule.is_some() && op != Op::Reject {
+            return Err("it stands between a rule and the reject that is of it".into());
+        }
         let RawEdit { arg, bytes, .. } = edit;
         let (slot, record) = (self.slot, self.record);
         match op {
             Op::Drop => self.end = Some(Disposition::Drop),
-            Op::Reject => self.end = Some(Disposition::Reject(Box::new(reject(arg, bytes, rules)?))),
+            Op::OfRule => self.rule = Some(arg),
+            Op::Reject => {
+                let rule = self.rule.take().map(|counter| rule_of(counter, rules)).transpose()?;
+                self.end = Some(Disposition::Reject(Box::new(reject(arg, rule.flatten(), bytes, rules)?)));
+            }
             Op::Emit => self.emit(scene, rules, sum)?,
             Op::SetKey => self.draft().set_key(edit.content()),
             Op::SetValue => self.draft().set_value(edit.content())?,
@@ -273,11 +289,20 @@ impl Rules<'_> {
     /// Refuses a record that cannot be as the plugin wants it. Not the plugin is broken: it makes
     /// such topics, partitions and times of what is in the record.
     fn unfit(&self, Unfit { code, text }: Unfit) -> Reject {
-        Reject { plugin: Arc::clone(self.plugin), digest: Arc::clone(self.digest), code: code.into(), text }
+        let (plugin, digest) = (Arc::clone(self.plugin), Arc::clone(self.digest));
+        Reject { plugin, digest, code: code.into(), rule: None, text }
     }
 }
 
-fn reject(code: u32, reason: &[u8], rules: &Rules<'_>) -> Result<Reject, String> {
+/// Returns the rule that a counter is of. The guest named it before it saw a record.
+fn rule_of(counter: u32, rules: &Rules<'_>) -> Result<Option<Arc<str>>, String> {
+    let declared = rules.counters;
+    let counter = declared.get(counter as usize);
+    let counter = counter.ok_or_else(|| format!("a rule by a counter that is not among the {}", declared.len()))?;
+    Ok((!counter.rule.is_empty()).then(|| counter.rule.as_str().into()))
+}
+
+fn reject(code: u32, rule: Option<Arc<str>>, reason: &[u8], rules: &Rules<'_>) -> Result<Reject, String> {
     let declared = rules.reject_codes;
     let code =
         declared.get(code as usize).ok_or_else(|| format!("reject code {code} of {} declared", declared.len()))?;
@@ -286,6 +311,7 @@ fn reject(code: u32, reason: &[u8], rules: &Rules<'_>) -> Result<Reject, String>
         plugin: Arc::clone(rules.plugin),
         digest: Arc::clone(rules.digest),
         code: Arc::clone(code),
+        rule,
         text: if rules.silent { String::new() } else { clean(reason, REASON_BYTES_MAX) },
     })
 }

@@ -1,4 +1,4 @@
-//! The operations of an edit (table of `edits` in `wit/v0.1/plugin.wit`).
+//! The operations of an edit (table of `edits` in `wit/v0.2/plugin.wit`).
 
 use crate::api::effects;
 
@@ -21,6 +21,7 @@ pub(super) enum Op {
     HashPartition = 12,
     Reject = 13,
     Emit = 14,
+    OfRule = 15,
 }
 
 impl TryFrom<u32> for Op {
@@ -43,6 +44,7 @@ impl TryFrom<u32> for Op {
             12 => Self::HashPartition,
             13 => Self::Reject,
             14 => Self::Emit,
+            15 => Self::OfRule,
             _ => return Err(format!("operation {number} does not exist")),
         })
     }
@@ -60,7 +62,7 @@ impl Op {
             Self::SetTimestamp => effects::TIMESTAMP,
             Self::SetTopic => effects::TOPIC,
             Self::SetPartition | Self::HashPartition => effects::PARTITION,
-            Self::Reject => effects::REJECT,
+            Self::Reject | Self::OfRule => effects::REJECT,
             Self::Emit => effects::EMIT,
         }
     }
@@ -70,7 +72,7 @@ impl Op {
     }
 
     pub(super) fn takes_bytes(self) -> bool {
-        !matches!(self, Self::Drop | Self::RemoveHeader | Self::SetPartition | Self::Emit)
+        !matches!(self, Self::Drop | Self::RemoveHeader | Self::SetPartition | Self::Emit | Self::OfRule)
     }
 
     pub(super) fn takes_argument(self) -> bool {
@@ -83,6 +85,7 @@ impl Op {
                 | Self::AppendHeader
                 | Self::SetPartition
                 | Self::Reject
+                | Self::OfRule
         )
     }
 }
