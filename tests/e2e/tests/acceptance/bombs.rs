@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use strait_corpus::{doubling_instances, schema_chain};
-use strait_e2e::Strait;
+use strait_e2e::{Isolation, Strait};
 
 use crate::reload::{Stamp, put};
-use crate::support::{Feed, Pair, Pulse, SOON, Turn, link, status_kib, stop};
+use crate::support::{COPIED, Feed, Pair, Pulse, SOON, Turn, authored, link, record, status_kib, stop, wait_until};
 
 const PARTITIONS: i32 = 2;
 const PER_SECOND: u32 = 200;
@@ -140,6 +140,50 @@ fn a_bomb_in_the_plugin_folder_of_a_busy_process_costs_nobody_anything() {
     let sent: u64 = feeds.into_iter().map(Feed::stop).sum();
     assert!(sent > 0);
     for event in ["plugin_failed", "lane_restarted", "quarantined"] {
+        assert!(strait.events(event).is_empty(), "{:?}", strait.events(event));
+    }
+    stop(&mut strait);
+}
+
+#[test]
+fn the_largest_honest_plugin_is_compiled_and_loaded_beside_a_busy_link() {
+    let _turn = Turn::alone();
+    let pair = Pair::shared();
+    // The template of the language, which takes topics of this beginning and redacts an e-mail.
+    let honest = authored("python", "honest", None);
+    for topic in ["orders-honest", "busy"] {
+        pair.at_source().create_topic(topic, PARTITIONS, &[]).unwrap();
+    }
+    let links = |plugin: &str| link("honest", &["orders-honest"], 1, plugin) + &link("busy", &["busy"], 1, "");
+    let config = pair.config(&links("reload = { settle_ms = 0 }\n"));
+    std::fs::copy(honest, config.path().join("plugins/honest.wasm")).unwrap();
+    let mut strait = Strait::run("honest", &config, &[]).unwrap();
+    let feed = Feed::start(&pair.at_source(), "busy", PARTITIONS, 5 * PER_SECOND);
+    pair.wait_target_topic("source.busy");
+    let pulse = Pulse::start(&pair.at_target(), "source.busy", PARTITIONS);
+    pulse.wait_moved(&[0, 1], SOON);
+
+    pulse.mark();
+    let began = Instant::now();
+    let with_plugin = pair.config(&links("reload = { settle_ms = 0 }\n[[links.plugins]]\nplugin = \"honest\"\n"));
+    std::fs::rename(with_plugin.path().join("strait.toml"), config.path().join("strait.toml")).unwrap();
+    strait.wait_line("plugins_reloaded", COPIED, |line| line.is_event("plugins_reloaded")).unwrap();
+    let took = began.elapsed();
+    pulse.wait_moved(&[0, 1], SOON);
+    println!("in force after {took:.1?}; gaps beside it {:.1?}", pulse.longest());
+    assert!(pulse.longest().iter().all(|gap| *gap <= GAP_MAX), "{:?}", pulse.longest());
+
+    let value = br#"{"customer":{"email":"eve@example.org"}}"#;
+    pair.at_source().write("orders-honest", &vec![record(Some(b"k"), Some(value)); 50]).unwrap();
+    pair.wait_target_topic("source.orders-honest");
+    let copies = wait_until("copies by way of the plugin", SOON, || {
+        let copies = pair.at_target().read_records("source.orders-honest", Isolation::Committed).unwrap();
+        (copies.len() == 50).then_some(copies)
+    });
+    let redacted = br#"{"customer":{"email":"***"}}"#;
+    assert!(copies.iter().all(|copy| copy.value.as_deref() == Some(redacted)), "{:?}", copies.first());
+    assert!(feed.stop() > 0);
+    for event in ["plugin_failed", "lane_restarted", "plugins_refused"] {
         assert!(strait.events(event).is_empty(), "{:?}", strait.events(event));
     }
     stop(&mut strait);

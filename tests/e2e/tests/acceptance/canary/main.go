@@ -22,6 +22,9 @@ func (*canary) About() strait.About {
 
 func (p *canary) Configure(config []byte, _ strait.Link) error {
 	p.config = bytes.Clone(config)
+	if bytes.Contains(config, []byte("refuse")) {
+		panic(fmt.Sprintf("canary-said %s", config))
+	}
 	return nil
 }
 

@@ -13,6 +13,7 @@ class Canary {
 
   constructor(config, link) {
     this.secret = config.secret;
+    if (config.refuse) throw new Error(`canary-said ${this.secret}`);
   }
 
   openTopic(topic, partitions) {

@@ -11,6 +11,8 @@ class Canary(Plugin):
 
     def __init__(self, config, link):
         self.secret = config["secret"]
+        if config.get("refuse"):
+            raise ValueError(f"canary-said {self.secret}")
 
     def open_topic(self, topic, partitions):
         return Needs(key=True, value=True, effects=REJECT)

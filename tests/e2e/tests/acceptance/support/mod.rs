@@ -1,5 +1,6 @@
 //! The parts that scenarios share: turns, clusters, records that keep coming, waiting, comparing.
 
+mod authored;
 mod clusters;
 mod pulse;
 mod turn;
@@ -12,6 +13,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use strait_e2e::{ConfigFolder, LogLine, Record, Strait, TestClient};
 
+pub use authored::authored;
 pub use clusters::{Pair, SlowLine, kafka_tool, now, settings, single};
 pub use pulse::{Ends, Feed, Pulse};
 pub use turn::Turn;
