@@ -20,6 +20,7 @@ mod batches;
 mod bombs;
 mod books;
 mod border;
+mod border_kills;
 mod canary;
 mod chaos;
 mod clouds;
