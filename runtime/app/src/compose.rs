@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use strait_core::config::{Auth, AuthKind, Cluster, Link, Naming, PluginLimits, Setting, addresses, pin};
+use strait_core::generation::Framing;
 use strait_core::progress::LinkIdentity;
 use strait_host::{ChainSpec, GuestLimits, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
 use strait_kafka::access::{Access, AccessObserver, Login, Oidc, Proof};
@@ -119,11 +120,21 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
             target: link.target.clone(),
             target_region: region(&link.target),
             residency: link.residency,
+            framing: link.values.iter().map(framing).collect(),
         },
         naming: match link.naming {
             Naming::Identity => strait_host::TopicNaming::Identity,
             Naming::Prefix => strait_host::TopicNaming::Prefix(Naming::Prefix.apply(&link.source, "")),
         },
+    }
+}
+
+/// Returns an entry of `[[links.values]]` as it stands in the generation.
+fn framing(values: &strait_core::config::Framing) -> Framing {
+    Framing {
+        topics: values.topics.iter().map(|pattern| pattern.as_str().into()).collect(),
+        part: values.part_name().into(),
+        frame: values.frame_name().into(),
     }
 }
 

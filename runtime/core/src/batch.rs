@@ -27,6 +27,16 @@ struct Span {
     len: Option<usize>,
 }
 
+impl Span {
+    /// Lets the bytes begin later, at most at their end.
+    fn cut(&mut self, bytes: usize) {
+        let Some(len) = self.len else { return };
+        let bytes = bytes.min(len);
+        self.start += bytes;
+        self.len = Some(len - bytes);
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Meta {
     offset: SourceOffset,
@@ -281,6 +291,18 @@ impl Batch {
     /// Iterates over all records in offset order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> {
         self.records.iter().map(|meta| self.view(meta))
+    }
+
+    /// Returns the same records, of which keys and values begin so many bytes later. Null stays
+    /// null.
+    #[must_use]
+    pub fn without_prefixes(&self, lengths: &[(usize, usize)]) -> Self {
+        let mut batch = self.clone();
+        for (meta, (key, value)) in batch.records.iter_mut().zip(lengths) {
+            meta.key.cut(*key);
+            meta.value.cut(*value);
+        }
+        batch
     }
 
     #[inline]

@@ -51,9 +51,9 @@ pub enum Disposition {
 /// The refusal of one record, by a plugin or by the host on its behalf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// Name of the plugin.
+    /// Name of the plugin; `strait` where the host refuses it by itself.
     pub plugin: Arc<str>,
-    /// Digest of the plugin's file: `sha256:` and 64 hexadecimal digits.
+    /// Digest of the plugin's file: `sha256:` and 64 hexadecimal digits. Empty for the host.
     pub digest: Arc<str>,
     /// A code declared by the plugin, or one of the host's own.
     pub code: Arc<str>,

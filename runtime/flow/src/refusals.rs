@@ -37,7 +37,9 @@ impl Refusal {
 
     fn by_plugin(index: usize, reject: &Reject, stop: bool) -> Self {
         let Reject { plugin, digest, code, rule, text } = reject.clone();
-        Self { index, by: plugin, digest: Some(digest), code, rule, text, stop }
+        // The host has no file.
+        let digest = Some(digest).filter(|digest| !digest.is_empty());
+        Self { index, by: plugin, digest, code, rule, text, stop }
     }
 }
 

@@ -11,13 +11,14 @@ use crate::{Finding, Tree};
 pub const FILE: &str = "docs/configuration.md";
 
 /// Each table's heading and the structure of the model that it shows.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("### Top", ROOT),
     ("### `clusters.<name>`", "Cluster"),
     ("### `clusters.<name>.auth`", "Auth"),
     ("### `[[links]]`", "Link"),
     ("### `links.reload`", "Reload"),
     ("### `links.sync`", "Sync"),
+    ("### `[[links.values]]`", "Framing"),
     ("### `[[links.plugins]]`", "PluginUse"),
     ("### `limits` of a plugin", "PluginLimits"),
     ("### `log`", "Log"),

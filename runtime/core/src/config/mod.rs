@@ -8,6 +8,7 @@ pub mod addresses;
 pub mod admin;
 mod auth;
 pub mod diff;
+mod framing;
 pub mod java;
 mod limits;
 mod model;
@@ -32,6 +33,7 @@ mod validate;
 pub use admin::AdminListen;
 pub use auth::{Auth, AuthKind};
 pub use diff::{Change, diff};
+pub use framing::{Frame, FramedPart, Framing};
 pub use limits::PluginLimits;
 pub use model::{
     Admin, Cluster, Config, DeliveryMode, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnCorrupt, OnGap, OnRefused,

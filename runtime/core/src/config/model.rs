@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Auth;
+use super::framing::Framing;
 use super::plugin_use::PluginUse;
 use super::reload::Reload;
 use super::setting::{KafkaProperties, Setting};
@@ -132,6 +133,11 @@ pub struct Link {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64))]
     pub lanes: Option<u32>,
+    /// How values and keys are framed by the serializers of a schema registry, by topic. Without an
+    /// entry they are taken as they are. Of several entries for a topic and a part, the first one
+    /// counts.
+    #[serde(default)]
+    pub values: Vec<Framing>,
     /// Plugins that process every record, in this order.
     #[serde(default)]
     pub plugins: Vec<PluginUse>,

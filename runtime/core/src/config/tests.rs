@@ -131,6 +131,17 @@ fn every_kind_of_problem_is_found_at_its_place() {
         (changed("/links/0/residency", json!(true)), "links[0].residency", "conflict"),
         (changed("/links/0/topics", json!([])), "links[0].topics", "empty"),
         (changed("/links/0/topics", json!(["a("])), "links[0].topics[0]", "bad-regex"),
+        (
+            changed("/links/0/values", json!([{ "topics": ["a("], "frame": "confluent" }])),
+            "links[0].values[0].topics[0]",
+            "bad-regex",
+        ),
+        (changed("/links/0/values", json!([{ "topics": [], "frame": "none" }])), "links[0].values[0].topics", "empty"),
+        (
+            changed("/links/0/values", json!([{ "topics": ["a"], "frame": "avro" }])),
+            "links[0].values[0].frame",
+            "not-a-choice",
+        ),
         (changed("/links/0/topics", json!(["__consumer.*"])), "links[0].topics[0]", "reserved-topics"),
         (changed("/clusters/a/bootstrap_servers", json!("a:x")), "clusters.a.bootstrap_servers", "bad-address"),
         (changed("/clusters/a/bootstrap_servers", json!("a:1;b:1")), "clusters.a.bootstrap_servers", "bad-address"),

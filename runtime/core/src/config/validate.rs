@@ -293,6 +293,15 @@ impl Check<'_> {
                 self.pattern(&at.key(key).index(index), pattern, key == "topics");
             }
         }
+        for (index, framing) in link.values.iter().enumerate() {
+            let at = at.key("values").index(index).key("topics");
+            if framing.topics.is_empty() {
+                self.value(&at, What::Empty("no topic is selected: list some, or [\".*\"] for all"));
+            }
+            for (index, pattern) in framing.topics.iter().enumerate() {
+                self.pattern(&at.index(index), pattern, false);
+            }
+        }
         if let Some(accept) = &link.accept
             && self.without_reference(&at.key("accept"), accept)
             && pin::digest(accept).is_err()

@@ -21,6 +21,7 @@ use crate::api::effects;
 use crate::api::v0_2::exports::strait::plugin::transform::Edits;
 use crate::fields::fuzz::Tree;
 use crate::fields::{Docs, Lens};
+use crate::load::Counter;
 
 const FIELDS: [&str; 4] = ["$.a", "$.b[*]", "$.c.d", "$..e"];
 const COPIES_MAX: usize = 3;

@@ -6,6 +6,7 @@ mod columns;
 mod coverage;
 mod edits;
 mod error;
+mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod names;
@@ -31,10 +32,11 @@ use strait_flow::ports::{Chain, ChainError, WarmUp};
 
 use crate::api::effects::CONTENT;
 use crate::fields::{Docs, Lens, share};
-use crate::load::PluginSet;
+use crate::load::{FramedParts, PluginSet};
 use columns::Column;
 use coverage::Coverage;
 use error::{StageError, chain_error};
+use framing::Unframed;
 use names::Names;
 use plan::Plan;
 use slots::RecordSlots;
@@ -97,7 +99,15 @@ impl PluginChain {
     fn run(&mut self, batch: &Batch, partitions: u32, purpose: Purpose) -> Result<Arc<str>, ChainError> {
         let mut topic = Arc::clone(batch.topic());
         let lenses = self.lenses(&topic, partitions)?;
+        let parts = self.framed_parts(&topic);
+        let unframed = parts.any().then(|| Unframed::of(batch, parts));
+        let batch = unframed.as_ref().map_or(batch, |unframed| &unframed.batch);
         self.slots.reset(batch.len());
+        for (index, reject) in unframed.iter().flat_map(|unframed| &unframed.refused) {
+            if let Some(slot) = self.slots.get_mut(*index) {
+                slot.disposition = Some(Disposition::Reject(Box::new(reject.clone())));
+            }
+        }
         self.docs.clear();
         if let Purpose::WarmUp(until) = purpose {
             self.slots.drop_from(batch, until);
@@ -111,6 +121,7 @@ impl PluginChain {
                 slots: &mut self.slots,
                 docs: &mut self.docs,
                 lens: lens.as_ref(),
+                is_framed: parts.value,
                 scratch: &mut self.scratch,
                 names: &mut self.names,
                 redirects: &mut redirects,
@@ -127,6 +138,11 @@ impl PluginChain {
             }
         }
         self.names.of(&topic).map_err(|reason| self.naming_error(reason))
+    }
+
+    /// Returns the framed parts of a topic's records; none where no plugin sees them.
+    fn framed_parts(&self, topic: &str) -> FramedParts {
+        if self.stages.is_empty() { FramedParts::default() } else { self.set.frames.of(topic) }
     }
 
     /// Asks each stage for its plan of a topic, by the name that the stages before it give to the
@@ -174,9 +190,15 @@ impl PluginChain {
     /// Returns the dispositions, one entry per record: its copies in order, then the record itself.
     fn dispositions(&mut self, batch: &Batch) -> Result<Vec<(usize, Disposition)>, ChainError> {
         let mut dispositions: Vec<(usize, Disposition)> = Vec::new();
+        let parts = self.framed_parts(batch.topic());
         for (index, mut disposition) in self.slots.drain() {
             if let Some(Disposition::Replace(records)) = &mut disposition {
                 let Some(original) = batch.get(index) else { continue };
+                let refused = records.iter_mut().find_map(|record| framing::restore(record, original, parts).err());
+                if let Some(reject) = refused {
+                    add(&mut dispositions, index, Some(Disposition::Reject(Box::new(reject))));
+                    continue;
+                }
                 for record in records {
                     self.names.finish(record, original.key).map_err(|reason| {
                         let plugin = self.set.plugins.last().map_or_else(|| "naming".into(), |p| Arc::clone(&p.name));

@@ -16,6 +16,7 @@ use super::call::{Call, MODE_WARM_UP, quoted};
 use super::columns::{DATA_BYTES_MAX, cost, offset};
 use super::coverage::Coverage;
 use super::error::{Failure, PlanError, PlanProblem, StageError};
+use super::framing::explained;
 use super::plan::{Needs, Plan};
 use super::stateful::{SourcePartition, StatefulInstances};
 use super::work::{Group, Purpose, Work};
@@ -247,8 +248,14 @@ impl Stage {
             slot.doc = id;
         }
         match unjudged {
-            Some(why) if self.plugin.required && !lens.fields.is_empty() => {
-                self.refuse(row, why, work);
+            Some((code, text)) if self.plugin.required && !lens.fields.is_empty() => {
+                let is_framed = work.is_framed;
+                let value = work.slots.view(row, work.batch).and_then(|view| view.value());
+                let text = match code {
+                    "value-not-json" | "value-not-utf8" => explained(text, value, is_framed),
+                    _ => text,
+                };
+                self.refuse(row, (code, text), work);
                 false
             }
             _ => true,

@@ -31,6 +31,8 @@ pub(super) struct Work<'a> {
     pub(super) docs: &'a mut Docs,
     /// The stage's lens for records under the batch's topic.
     pub(super) lens: Option<&'a Lens>,
+    /// The framing of the values was taken off.
+    pub(super) is_framed: bool,
     pub(super) scratch: &'a mut Scratch,
     pub(super) names: &'a mut Names,
     /// Set if any record has a topic of its own.

@@ -9,7 +9,7 @@ use strait_core::edit::Generation;
 use strait_core::generation::{Manifest, NoDigest, PluginConfig, PluginManifest};
 
 use super::package::Package;
-use super::spec::{ChainSpec, PluginSpec, TopicNaming};
+use super::spec::{ChainSpec, LinkInfo, PluginSpec, TopicNaming};
 use crate::api::Interface;
 use crate::error::{ConfigMistake, LoadError, LoadProblem};
 use crate::text::hex;
@@ -49,10 +49,10 @@ pub(super) fn identity(entry: &PluginManifest) -> Result<String, LoadProblem> {
 pub(super) fn digest(
     plugins: Vec<PluginManifest>,
     naming: &TopicNaming,
-    residency: bool,
+    link: &LinkInfo,
 ) -> Result<Arc<str>, LoadProblem> {
     let naming = naming.apply("{topic}").into();
-    Manifest { plugins, naming, framing: Vec::new(), residency }.digest().map_err(no_digest)
+    Manifest { plugins, naming, framing: link.framing.clone(), residency: link.residency }.digest().map_err(no_digest)
 }
 
 fn no_digest(error: NoDigest) -> LoadProblem {

@@ -7,6 +7,7 @@ pub(crate) mod fuzz {
     pub use super::package::fuzz::package;
     pub use super::schema::fuzz::schema;
 }
+mod framing;
 mod identity;
 mod inspect;
 mod loaded;
@@ -19,6 +20,7 @@ mod trust;
 
 pub use bundled::bundled_names;
 pub(crate) use counters::Counter;
+pub(crate) use framing::FramedParts;
 pub use identity::generation_of;
 pub use inspect::{PluginInfo, inspect};
 pub(crate) use loaded::{LoadedPlugin, Shapes, StartError};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use strait_core::config::OnError;
+use strait_core::generation::Framing;
 
 use super::trust::Trust;
 use crate::guest::GuestLimits;
@@ -98,6 +99,8 @@ pub struct LinkInfo {
     pub target_region: Option<String>,
     /// Residency is demanded: each plugin must be required.
     pub residency: bool,
+    /// The framing of keys and values, which plugins do not see.
+    pub framing: Vec<Framing>,
 }
 
 /// How the link names target topics. Applied once, to the name from the last plugin.

@@ -13,6 +13,7 @@ mod claims;
 mod cost;
 mod failure;
 mod fields;
+mod framing;
 mod hostile_guests;
 mod isolation;
 mod large_values;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -167,7 +168,7 @@ fn only_rises(link: &str, steps: &BTreeMap<i32, Vec<usize>>) {
 
 /// Numbered records into all topics, at a steady rate.
 struct Records {
-    stop: std::sync::Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     thread: JoinHandle<u64>,
 }
 
@@ -176,8 +177,8 @@ impl Records {
         let writers: Vec<Writer> = topics.iter().map(|topic| Writer::new(&client.config(), topic).unwrap()).collect();
         let fields: Map<String, Value> = (0..FIELDS).map(|field| (format!("f{field}"), field.into())).collect();
         let value = Value::from(fields).to_string();
-        let stop = std::sync::Arc::new(AtomicBool::new(false));
-        let stopped = std::sync::Arc::clone(&stop);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let mut number = 0_u64;
             while !stopped.load(Ordering::Relaxed) {

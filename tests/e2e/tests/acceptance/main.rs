@@ -26,6 +26,7 @@ mod chaos;
 mod clouds;
 mod copy;
 mod damaged;
+mod framed;
 mod gaps;
 mod identity;
 mod lanes;

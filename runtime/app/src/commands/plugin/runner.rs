@@ -96,6 +96,7 @@ pub fn load(engine: &HostEngine, subject: &Subject) -> Result<Arc<HostChains>, R
         target: "target".to_owned(),
         target_region: Some("target-region".to_owned()),
         residency: false,
+        framing: Vec::new(),
     };
     let plugin = PluginSpec::new(&subject.name, subject.source.clone(), subject.config.clone());
     load_chain(engine, ChainSpec { plugins: vec![plugin], link, naming: TopicNaming::Identity })

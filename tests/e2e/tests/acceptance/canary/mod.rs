@@ -139,7 +139,7 @@ fn what_records_plugins_and_secrets_say_shows_nowhere() {
         let name = format!("told-{lang}");
         topics_are_clean(&pair, &name);
         for arguments in [&["list", &name][..], &["show", &name, &name, "0", refused]] {
-            let (code, said) = run_to_end(&name, &config, &[&["quarantine"], arguments].concat(), SOON);
+            let (code, said) = run_to_end(&name, &config, &[&["quarantine"][..], arguments].concat(), SOON);
             assert!(code == Some(0) && said.contains(&name), "{arguments:?}: {code:?} {said}");
             is_clean(&arguments.join(" "), said.as_bytes());
             // The rule that refused a record is named by the operator's name for it.
@@ -161,7 +161,7 @@ fn configure_with_exceptions(pair: &Pair, config: &ConfigFolder) {
     config.write("refused.toml", text).unwrap();
     for command in ["check", "run"] {
         let arguments = [command, "--config", "refused.toml", "--log-format", "json"];
-        let arguments = [&arguments[..], if command == "run" { &["--until-caught-up"] } else { &[] }].concat();
+        let arguments = [&arguments[..], if command == "run" { &["--until-caught-up"][..] } else { &[] }].concat();
         // All three are compiled first.
         let (code, said) = run_to_end(command, config, &arguments, COPIED);
         assert!(code.is_some_and(|code| code != 0) && said.contains("told-"), "{code:?} {said}");
