@@ -9,6 +9,7 @@ mod compose;
 mod import;
 mod load;
 mod mask;
+mod mask_forms;
 mod plugin_memory;
 mod reload;
 mod report;

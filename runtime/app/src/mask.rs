@@ -10,6 +10,8 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use strait_core::config::HIDDEN;
 use strait_core::text::clean;
 
+use crate::mask_forms;
+
 /// Length of the shortest masked value.
 const MASKED_LENGTH_MIN: usize = 3;
 /// The same for values of digits alone.
@@ -21,6 +23,10 @@ const LINE_LENGTH_MIN: usize = 8;
 const PART_LENGTH: usize = 16;
 const PART_LENGTH_MAX: usize = 32;
 const CUT_LENGTH_MAX: usize = 2 << 10;
+/// Ends a text that was cut (`strait_core::text::clean`), perhaps within a secret.
+const CUT: char = '…';
+/// Length of the shortest beginning of a secret that is masked there.
+const BEGINNING_LENGTH_MIN: usize = 4;
 
 static ALL: LazyLock<Mask> = LazyLock::new(Mask::default);
 
@@ -50,22 +56,55 @@ struct Known {
     lasting: Vec<String>,
     /// The forms of the last tokens.
     passing: VecDeque<Vec<String>>,
-    search: Option<Arc<AhoCorasick>>,
+    search: Option<AhoCorasick>,
 }
 
 impl Known {
     /// Builds the search anew. Where secrets overlap, the first and longest one counts.
-    fn rebuild(&mut self) {
+    ///
+    /// # Errors
+    /// More forms than a search can have: beyond all that a configuration could name. The log is
+    /// masked, so the caller may tell it only once it has let go of this.
+    fn rebuild(&mut self) -> Result<(), String> {
         self.lasting.sort_unstable();
         self.lasting.dedup();
         let all = self.lasting.iter().chain(self.passing.iter().flatten());
         let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(all);
-        match built {
-            Ok(search) => self.search = Some(Arc::new(search)),
-            // More forms than a search can have: beyond all that a configuration could name.
-            Err(error) => tracing::error!("secrets that are new are not masked: {error}"),
-        }
+        self.search = Some(built.map_err(|error| error.to_string())?);
+        Ok(())
     }
+
+    /// Masks the beginnings of secrets where a text has been cut.
+    fn without_beginnings(&self, text: &str) -> String {
+        let mut pieces = text.split(CUT);
+        let last = pieces.next_back().unwrap_or_default();
+        let mut masked = String::with_capacity(text.len());
+        for piece in pieces {
+            let forms = self.lasting.iter().chain(self.passing.iter().flatten());
+            match forms.filter_map(|form| beginning(piece, form)).max() {
+                Some(length) => {
+                    masked.push_str(piece.get(..piece.len() - length).unwrap_or_default());
+                    masked.push_str(HIDDEN);
+                }
+                None => masked.push_str(piece),
+            }
+            masked.push(CUT);
+        }
+        masked + last
+    }
+}
+
+fn tell(rebuilt: Result<(), String>) {
+    if let Err(error) = rebuilt {
+        tracing::error!("secrets that are new are not masked: {error}");
+    }
+}
+
+/// Returns how many bytes at the end of a text are the beginning of a secret.
+fn beginning(text: &str, secret: &str) -> Option<usize> {
+    let longest = secret.len().min(PART_LENGTH_MAX * 4);
+    let is_shown = |length: &usize| secret.get(..*length).is_some_and(|begun| text.ends_with(begun));
+    (BEGINNING_LENGTH_MIN..=longest).rev().find(is_shown)
 }
 
 impl Mask {
@@ -80,7 +119,9 @@ impl Mask {
             return;
         }
         known.lasting.extend(new);
-        known.rebuild();
+        let rebuilt = known.rebuild();
+        drop(known);
+        tell(rebuilt);
     }
 
     /// Adds a secret that passes, such as a token. Only the last ones are remembered: a process
@@ -89,12 +130,17 @@ impl Mask {
         if !is_masked(secret) {
             return;
         }
-        let mut known = self.write();
+        let (mut known, forms) = (self.write(), forms(secret));
+        let count = known.passing.len();
+        known.passing.retain(|before| *before != forms);
+        let is_new = known.passing.len() == count;
         if known.passing.len() >= PASSING_MAX {
             known.passing.pop_front();
         }
-        known.passing.push_back(forms(secret));
-        known.rebuild();
+        known.passing.push_back(forms);
+        let rebuilt = if is_new { known.rebuild() } else { Ok(()) };
+        drop(known);
+        tell(rebuilt);
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
@@ -104,8 +150,8 @@ impl Mask {
     /// Returns the text with each secret replaced by stars.
     #[must_use]
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let search = self.0.read().unwrap_or_else(PoisonError::into_inner).search.clone();
-        match search.filter(|search| search.is_match(text)) {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let masked = match known.search.as_ref().filter(|search| search.is_match(text)) {
             Some(search) => {
                 let mut masked = String::with_capacity(text.len());
                 search.replace_all_with(text, &mut masked, |_, _, masked| {
@@ -115,7 +161,8 @@ impl Mask {
                 Cow::Owned(masked)
             }
             None => Cow::Borrowed(text),
-        }
+        };
+        if masked.contains(CUT) { Cow::Owned(known.without_beginnings(&masked)) } else { masked }
     }
 }
 
@@ -127,11 +174,17 @@ fn is_masked(value: &str) -> bool {
 }
 
 /// Returns the forms in which a value can appear: as it is, as JSON writes it, as `Debug` prints
-/// it, cleaned for one line, and its parts, where it is cut.
+/// it, cleaned for one line, each of these within JSON, in URLs, in base64, and its parts, where it
+/// is cut.
 fn forms(secret: &str) -> Vec<String> {
-    let unquoted = |text: String| text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).map(str::to_owned);
-    let mut forms = vec![secret.to_owned(), clean(secret, secret.len().saturating_mul(8))];
-    forms.extend([serde_json::Value::from(secret).to_string(), format!("{secret:?}")].into_iter().filter_map(unquoted));
+    let mut forms = vec![
+        secret.to_owned(),
+        clean(secret, secret.len().saturating_mul(8)),
+        within_json(secret),
+        unquoted(&format!("{secret:?}")),
+    ];
+    // The log as JSON holds text that has been escaped before.
+    forms.extend(forms.clone().iter().map(|form| within_json(form)));
     let has_lines = secret.trim_end().contains('\n');
     for line in secret.lines().map(str::trim) {
         if has_lines && line.len() >= LINE_LENGTH_MIN {
@@ -142,7 +195,19 @@ fn forms(secret: &str) -> Vec<String> {
             forms.extend(letters.chunks_exact(PART_LENGTH).map(|part| part.iter().collect::<String>()));
         }
     }
+    mask_forms::add(secret, &mut forms);
+    forms.sort_unstable();
+    forms.dedup();
     forms
+}
+
+/// Returns a text as JSON writes it inside of a string.
+fn within_json(text: &str) -> String {
+    unquoted(&serde_json::Value::from(text).to_string())
+}
+
+fn unquoted(text: &str) -> String {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).to_owned()
 }
 
 /// Masks the messages of panics, which may quote what broke.
@@ -161,6 +226,9 @@ pub fn panics() {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+
     use super::*;
 
     #[test]
@@ -191,5 +259,72 @@ mod tests {
             }
         }
         assert_eq!(mask.apply("next attempt in 30000 ms"), "next attempt in 30000 ms");
+    }
+
+    #[test]
+    fn a_secret_is_masked_in_each_form_that_programs_write_it_in() {
+        let secret = "pass/Wörd+\"quoted\" \\ and\nmore?";
+        let mask = Mask::default();
+        mask.learn(&[secret]);
+        let json = |text: &str| serde_json::Value::from(text).to_string();
+        let debug = format!("{secret:?}");
+        let url: String = url_encoded(secret, |byte| format!("%{byte:02X}"));
+        let mut shown = vec![
+            secret.to_owned(),
+            json(secret),
+            debug.clone(),
+            json(&debug),
+            json(&clean(secret, 999)),
+            json(&json(secret)),
+            url.clone(),
+            url.replace("%20", "+"),
+            url_encoded(secret, |byte| format!("%{byte:02x}")),
+        ];
+        for before in ["", "u", "id", "user:"] {
+            for after in ["", "@", "\n\n"] {
+                let text = format!("{before}{secret}{after}");
+                shown.extend([BASE64_STANDARD.encode(&text), BASE64_URL_SAFE_NO_PAD.encode(&text)]);
+            }
+        }
+        for text in shown {
+            let masked = mask.apply(&text);
+            // The letters of base64 at both ends hold bits of what is beside the secret.
+            assert!(masked.contains(HIDDEN) && masked.len() <= HIDDEN.len() + 14, "{text}: {masked}");
+            assert!(!masked.contains("pass") && !masked.contains("more"), "{text}: {masked}");
+        }
+        for length in 6..secret.len() {
+            let masked = mask.apply(&clean(&format!("is pass/W{secret}"), length)).into_owned();
+            assert!(!masked.ends_with("pass…") && !masked.contains("Wörd"), "{masked}");
+        }
+        assert_eq!(mask.apply("is pas… or pass…"), format!("is pas… or {HIDDEN}…"));
+        mask.learn(&["abc"]);
+        assert_eq!(mask.apply("YWJj, 4JhY and Fi are words"), "YWJj, 4JhY and Fi are words", "too short");
+    }
+
+    /// Breaks with a secret in its message, in the process of the next test.
+    #[test]
+    #[ignore = "breaks"]
+    fn breaks() {
+        if std::env::var_os("STRAIT_TEST_BREAKS").is_some() {
+            panics();
+            all().learn(&["canary-of-a-panic"]);
+            panic!("a message with canary-of-a-panic in it");
+        }
+    }
+
+    #[test]
+    fn what_a_crash_prints_is_masked() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "--ignored", "--nocapture", "mask::tests::breaks"]);
+        let output = command.env("STRAIT_TEST_BREAKS", "1").output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(!output.status.success(), "{said}");
+        assert!(said.contains("a message with *** in it; please report"), "{said}");
+        assert!(!said.contains("canary"), "{said}");
+    }
+
+    fn url_encoded(text: &str, escape: impl Fn(u8) -> String) -> String {
+        let kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        text.bytes().map(|byte| if kept(byte) { char::from(byte).to_string() } else { escape(byte) }).collect()
     }
 }

@@ -38,13 +38,21 @@ const PARAMETERS: [&str; 7] = [
 const SHOWN_MAX: usize = 400;
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// Makes a token with the credentials that AWS's chain finds.
-pub(super) async fn fetch(region: &str, extensions: &[(String, String)]) -> Result<Token, String> {
+/// Makes a token with the credentials that AWS's chain finds. `secret` hears what nothing may show.
+pub(super) async fn fetch(
+    region: &str,
+    extensions: &[(String, String)],
+    secret: &(dyn Fn(&str) + Sync),
+) -> Result<Token, String> {
     let loader = aws_config::defaults(BehaviorVersion::latest());
     let config = loader.region(Region::new(region.to_owned())).http_client(Http).load().await;
     let provider = config.credentials_provider().ok_or("there is no source of AWS credentials")?;
     let found = provider.provide_credentials().await;
     let found = found.map_err(|error| format!("no AWS credentials: {}", causes(&error)))?;
+    secret(found.secret_access_key());
+    if let Some(token) = found.session_token() {
+        secret(token);
+    }
     let token = presigned(region, &found, SystemTime::now())?;
     Ok(Token { extensions: extensions.to_vec(), ..token })
 }
@@ -61,23 +69,41 @@ fn causes(error: &dyn std::error::Error) -> String {
     clean(&text, SHOWN_MAX)
 }
 
-/// Signs a request to connect to a cluster of this region.
-fn presigned(region: &str, credentials: &Credentials, at: SystemTime) -> Result<Token, String> {
+/// A GET request to sign.
+struct Request<'a> {
+    url: String,
+    service: &'a str,
+    region: &'a str,
+    life: Duration,
+    body: SignableBody<'a>,
+}
+
+/// Returns the address of a request with its signature in it.
+fn signed(request: Request<'_>, credentials: &Credentials, at: SystemTime) -> Result<String, String> {
     let failed = |error: &dyn std::fmt::Display| format!("the token cannot be signed: {error}");
-    let mut url = format!("https://kafka.{region}.amazonaws.com/?Action=kafka-cluster%3AConnect");
+    let Request { mut url, service, region, life, body } = request;
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;
-    settings.expires_in = Some(LIFE);
+    settings.expires_in = Some(life);
     let identity = credentials.clone().into();
-    let builder = SigningParams::builder().identity(&identity).region(region).name("kafka-cluster");
+    let builder = SigningParams::builder().identity(&identity).region(region).name(service);
     let params = builder.time(at).settings(settings).build().map_err(|error| failed(&error))?.into();
-    let request = SignableRequest::new("GET", url.as_str(), std::iter::empty(), SignableBody::Bytes(&[]));
+    let request = SignableRequest::new("GET", url.as_str(), std::iter::empty(), body);
     let request = request.map_err(|error| failed(&error))?;
     let (signature, _) = sign(request, &params).map_err(|error| failed(&error))?.into_parts();
     for name in PARAMETERS {
         let Some((_, value)) = signature.params().iter().find(|(found, _)| *found == name) else { continue };
-        url.push_str(&format!("&{name}={}", http::encoded(value)));
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.push_str(&format!("{name}={}", http::encoded(value)));
     }
+    Ok(url)
+}
+
+/// Signs a request to connect to a cluster of this region.
+fn presigned(region: &str, credentials: &Credentials, at: SystemTime) -> Result<Token, String> {
+    let url = format!("https://kafka.{region}.amazonaws.com/?Action=kafka-cluster%3AConnect");
+    let request = Request { url, service: "kafka-cluster", region, life: LIFE, body: SignableBody::Bytes(&[]) };
+    let mut url = signed(request, credentials, at)?;
     // Behind the signature, as it is not part of it.
     url.push_str(&format!("&User-Agent={}", http::encoded(USER_AGENT)));
     let unix_ms = |time: SystemTime| {
@@ -163,5 +189,28 @@ mod tests {
         let passing = Credentials::new("a", "b", None, Some(soon), "test");
         let token = presigned("eu-west-1", &passing, UNIX_EPOCH + FROZEN).unwrap();
         assert_eq!(token.expires_ms, 1_767_323_105_000, "it ends with the credentials");
+    }
+
+    /// "Authenticating Requests: Using Query Parameters" in the API reference of Amazon S3.
+    #[test]
+    fn the_signature_of_aws_published_example_comes_out() {
+        let credentials =
+            Credentials::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", None, None, "test");
+        let request = Request {
+            url: "https://examplebucket.s3.amazonaws.com/test.txt".to_owned(),
+            service: "s3",
+            region: "us-east-1",
+            life: Duration::from_secs(86_400),
+            body: SignableBody::UnsignedPayload,
+        };
+        // 2013-05-24T00:00:00Z.
+        let url = signed(request, &credentials, UNIX_EPOCH + Duration::from_secs(1_369_353_600)).unwrap();
+        assert_eq!(
+            url,
+            "https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
+             &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\
+             &X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
+             &X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+        );
     }
 }

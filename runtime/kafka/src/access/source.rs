@@ -134,7 +134,7 @@ async fn serve(shared: &Shared, login: &Login) {
     // Processes that start together do not ask together.
     let seed = format!("{}-{}-{}", shared.cluster, std::process::id(), now_ms());
     loop {
-        let fetched = tokio::time::timeout(FETCH, login.fetch()).await;
+        let fetched = tokio::time::timeout(FETCH, login.fetch(&|secret| shared.observer().secret(secret))).await;
         let fetched = fetched.unwrap_or_else(|_| Err(format!("no answer within {} s", FETCH.as_secs())));
         let wait = match fetched.and_then(|token| shared.take(token)) {
             Ok(token) => match login {
@@ -191,11 +191,11 @@ impl Shared {
 }
 
 impl Login {
-    async fn fetch(&self) -> Result<Token, String> {
+    async fn fetch(&self, secret: &(dyn Fn(&str) + Sync)) -> Result<Token, String> {
         match self {
             Self::Oidc(oidc) => oidc.fetch().await,
             Self::TokenFile { path, extensions } => file::read(path, extensions),
-            Self::AwsMskIam { region, extensions } => aws::fetch(region, extensions).await,
+            Self::AwsMskIam { region, extensions } => aws::fetch(region, extensions, secret).await,
             Self::Gcp { endpoint, extensions } => cloud::google(endpoint.as_deref(), extensions).await,
             Self::Azure { endpoint, resource, client_id, extensions } => {
                 cloud::azure(endpoint.as_deref(), resource, client_id.as_deref(), extensions).await
