@@ -144,7 +144,8 @@ impl Default for TargetTuning {
 #[derive(Clone, Default)]
 pub struct Settings {
     values: BTreeMap<String, String>,
-    /// The files that certificates and keys were read from, by the property that has the contents.
+    /// What names the files that certificates and keys were read from, by the property that has the
+    /// contents.
     read_from: BTreeMap<String, String>,
     access: Access,
 }
@@ -189,10 +190,17 @@ impl Settings {
             settings.set("sasl.password", rotated.password);
         }
         for (property, pem) in cluster.access.files() {
-            if let Some(path) = settings.values.remove(&location_of(&property)) {
-                settings.read_from.insert(property.clone(), path);
+            let (own, store) = (location_of(&property), "ssl.keystore.location".to_owned());
+            let named = if property == "ssl.ca.pem" { vec![own] } else { vec![own, store] };
+            for name in named {
+                if let Some(path) = settings.values.get(&name) {
+                    settings.read_from.insert(property.clone(), format!("{name} = {path}"));
+                }
             }
             settings.set(&property, pem);
+        }
+        for name in settings.read_from.values().filter_map(|text| text.split_once(" = ")).map(|(name, _)| name) {
+            settings.values.remove(name);
         }
         settings.set("bootstrap.servers", cluster.bootstrap_servers.clone());
         if needs_system_certificates(&settings)
@@ -207,10 +215,8 @@ impl Settings {
     /// name of its file, or the property alone.
     pub(crate) fn written_as(&self, pem: &str) -> Option<String> {
         let location = location_of(pem);
-        match self.get(&location).or_else(|| self.read_from.get(pem).map(String::as_str)) {
-            Some(path) => Some(format!("{location} = {path}")),
-            None => self.get(pem).map(|_| pem.to_owned()),
-        }
+        let path = self.get(&location).map(|path| format!("{location} = {path}"));
+        path.or_else(|| self.read_from.get(pem).cloned()).or_else(|| self.get(pem).map(|_| pem.to_owned()))
     }
 
     /// Sets a value, and removes one under another name of the setting.

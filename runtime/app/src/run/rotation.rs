@@ -1,18 +1,18 @@
 //! Takes over secrets whose files change while the links run.
 //!
-//! The files that `${file:…}` and `ssl.*.location` name are read once a second, through symbolic
-//! links, and compared by content. What has come to rest is tried with a login of its own first.
-//! Then every client of the cluster has a password for its next login, while open connections stay
-//! as they are. Certificates are read once in the life of a client, so the lanes are taken again
-//! one by one, and the members of the groups are made anew at last.
+//! The files that `${file:…}` and `ssl.*.location` name, folders of authorities and PKCS#12 files
+//! too, are read once a second, through symbolic links, and compared by content. What has come to
+//! rest is tried with a login of its own first. Then every client of the cluster has a password for
+//! its next login, while open connections stay as they are. Certificates are read once in the life
+//! of a client, so the lanes are taken again one by one, and the members of the groups are made
+//! anew at last.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strait_core::config::{Cluster, Setting};
-use strait_kafka::access::Credentials;
+use strait_kafka::access::{Credentials, PemFault, PemFiles};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::probe::{ProbeError, probe};
 
@@ -32,14 +32,6 @@ const AGAIN: [Duration; 4] =
 /// The names of the secrets, in the order of [`Secrets`].
 const NAMES: [&str; 3] = ["sasl.username", "sasl.password", "client_secret"];
 
-/// The properties that name PEM files, and those that take their contents.
-const FILES: [(&str, &str); 3] = [
-    ("ssl.ca.location", "ssl.ca.pem"),
-    ("ssl.certificate.location", "ssl.certificate.pem"),
-    ("ssl.key.location", "ssl.key.pem"),
-];
-/// Largest PEM file, in bytes.
-const PEM_BYTES_MAX: u64 = 1 << 20;
 /// How long a lane may take until it runs with new certificates.
 const ROLL: Duration = Duration::from_secs(60);
 
@@ -48,8 +40,8 @@ const ROLL: Duration = Duration::from_secs(60);
 struct Secrets {
     /// In the order of [`NAMES`]; `None` where a cluster does not have one.
     values: [Option<String>; 3],
-    /// Contents of PEM files, by the property that takes them.
-    files: BTreeMap<String, String>,
+    /// Certificates and keys.
+    files: PemFiles,
 }
 
 /// Watches the secrets of all clusters.
@@ -101,8 +93,9 @@ impl Rotation {
             let config = clusters.config(name)?.clone();
             let values = settings(cluster).map(|setting| setting.map(|setting| setting.expose().to_owned()));
             // What cannot be read is librdkafka's to report, by the name of the file.
-            let in_use = Secrets { values, files: pem_files(cluster).unwrap_or_default() };
-            config.access.set_files(in_use.files.clone());
+            let files = pem_files(loaded, cluster, &PemFiles::default()).unwrap_or_default();
+            let in_use = Secrets { values, files };
+            config.access.set_files(in_use.files.contents());
             config.access.expect_changes();
             let links = board.links().iter().filter(|link| link.source == *name || link.target == *name);
             let (board, links, seen) = (board.access_to(name).cloned(), links.cloned().collect(), Ok(in_use.clone()));
@@ -120,8 +113,8 @@ impl Rotation {
             tokio::time::sleep(LOOK).await;
             for watched in &mut self.watched {
                 let loaded = Arc::clone(&self.loaded);
-                let name = watched.name.clone();
-                let read = tokio::task::spawn_blocking(move || read(&loaded, &name)).await;
+                let (name, before) = (watched.name.clone(), watched.last_files().clone());
+                let read = tokio::task::spawn_blocking(move || read(&loaded, &name, &before)).await;
                 let Ok(read) = read else { continue };
                 watched.look(read).await;
             }
@@ -138,41 +131,28 @@ fn settings(cluster: &Cluster) -> [Option<&Setting>; 3] {
 /// Returns whether a cluster has secrets that can change.
 fn has_files(cluster: &Cluster) -> bool {
     let has_reference = settings(cluster).into_iter().flatten().any(|setting| setting.written().contains("${file:"));
-    has_reference || FILES.iter().any(|(location, _)| cluster.kafka.expose(location).is_some())
+    has_reference || PemFiles::any(|name| cluster.kafka.expose(name).map(str::to_owned))
 }
 
-/// Reads the PEM files of a cluster.
-fn pem_files(cluster: &Cluster) -> Result<BTreeMap<String, String>, Fault> {
-    let mut files = BTreeMap::new();
-    for (what, property) in FILES {
-        let Some(path) = cluster.kafka.expose(what).map(Path::new) else { continue };
-        // A folder of authorities, or the word `probe`.
-        if what == "ssl.ca.location" && !path.is_file() && (path.is_dir() || path == Path::new("probe")) {
-            continue;
-        }
-        let fault = |reason: String| Fault { what, reason: format!("{}: {reason}", path.display()) };
-        let length = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?.len();
-        if length > PEM_BYTES_MAX {
-            return Err(fault(format!("it is larger than {PEM_BYTES_MAX} bytes")));
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-        let (begins, ends) = (text.matches("-----BEGIN ").count(), text.matches("-----END ").count());
-        if begins == 0 || begins != ends {
-            return Err(fault("it is no whole PEM file".to_owned()));
-        }
-        files.insert(property.to_owned(), text);
+/// Reads the certificates and keys of a cluster. References are read anew: a PKCS#12 file may come
+/// with another password.
+fn pem_files(loaded: &Loaded, cluster: &Cluster, before: &PemFiles) -> Result<PemFiles, Fault> {
+    let value = |name: &str| {
+        let setting = cluster.kafka.0.get(name)?;
+        Some(loaded.resolve_again(setting).unwrap_or_else(|_| setting.expose().to_owned()))
+    };
+    let files = PemFiles::read(value, before).map_err(|PemFault { what, reason }| Fault { what, reason })?;
+    if files != *before {
+        loaded.mask().learn(&files.keys().collect::<Vec<_>>());
     }
     Ok(files)
 }
 
 /// Reads the secrets of a cluster anew.
-fn read(loaded: &Loaded, cluster: &str) -> Result<Secrets, Fault> {
+fn read(loaded: &Loaded, cluster: &str, before: &PemFiles) -> Result<Secrets, Fault> {
     let mut secrets = Secrets::default();
     let Some(cluster) = loaded.config.cluster(cluster) else { return Ok(secrets) };
-    secrets.files = pem_files(cluster)?;
-    if let Some(key) = secrets.files.get("ssl.key.pem") {
-        loaded.mask().learn(&[key]);
-    }
+    secrets.files = pem_files(loaded, cluster, before)?;
     for ((what, setting), secret) in NAMES.into_iter().zip(settings(cluster)).zip(&mut secrets.values) {
         let Some(setting) = setting else { continue };
         let value = loaded.resolve_again(setting).map_err(|reason| Fault { what, reason })?;
@@ -185,6 +165,11 @@ fn read(loaded: &Loaded, cluster: &str) -> Result<Secrets, Fault> {
 }
 
 impl Watched {
+    /// Returns the files of the last reading.
+    fn last_files(&self) -> &PemFiles {
+        self.seen.as_ref().map_or(&self.in_use.files, |seen| &seen.files)
+    }
+
     async fn look(&mut self, read: Result<Secrets, Fault>) {
         let is_at_rest = self.seen == read;
         self.seen.clone_from(&read);
@@ -242,7 +227,7 @@ impl Watched {
         let has_password = (user, password) != (old_user, old_password);
         if has_files || has_password {
             let fault = |reason| Fault { what: if has_files { "ssl.*.location" } else { "sasl.password" }, reason };
-            log_in(&self.config, credentials.as_ref(), &secrets.files).await.map_err(fault)?;
+            log_in(&self.config, credentials.as_ref(), secrets.files.contents()).await.map_err(fault)?;
         }
         let mut clients = access.clients();
         if let Some(credentials) = credentials.filter(|_| has_password) {
@@ -253,7 +238,7 @@ impl Watched {
             access.change_client_secret(secret).await.map_err(fault)?;
         }
         if has_files {
-            access.set_files(secrets.files.clone());
+            access.set_files(secrets.files.contents());
             return Ok(Applied { what, clients: self.roll().await });
         }
         Ok(Applied { what, clients: Ok(clients) })
@@ -263,8 +248,7 @@ impl Watched {
     fn changed(&self, secrets: &Secrets) -> String {
         let values = NAMES.into_iter().zip(secrets.values.iter().zip(&self.in_use.values));
         let values = values.filter(|(_, (new, old))| new != old).map(|(name, _)| name);
-        let of = |(_, property): &(&str, &str)| secrets.files.get(*property) != self.in_use.files.get(*property);
-        let files = FILES.into_iter().filter(of).map(|(location, _)| location);
+        let files = secrets.files.changed(&self.in_use.files);
         values.chain(files).collect::<Vec<_>>().join(", ")
     }
 
@@ -296,10 +280,10 @@ impl Watched {
 async fn log_in(
     cluster: &ClusterConfig,
     credentials: Option<&Credentials>,
-    files: &BTreeMap<String, String>,
+    files: BTreeMap<String, String>,
 ) -> Result<(), String> {
     let mut config = ClusterConfig { access: cluster.access.fresh(), ..cluster.clone() };
-    config.access.set_files(files.clone());
+    config.access.set_files(files);
     if let Some(credentials) = credentials {
         config.properties.insert("sasl.username".to_owned(), credentials.user.clone());
         config.properties.insert("sasl.password".to_owned(), credentials.password.clone());

@@ -10,6 +10,7 @@ mod cloud;
 mod file;
 mod http;
 mod oidc;
+mod pem;
 mod source;
 mod token;
 
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 
 pub use clients::{Listed, LiveClient};
 pub use oidc::{Oidc, Proof};
+pub use pem::{PemFault, PemFiles};
 use source::{Source, State};
 pub use token::Token;
 
