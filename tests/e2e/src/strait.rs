@@ -198,9 +198,22 @@ impl Strait {
     /// # Errors
     /// [`StraitError`].
     pub fn run(name: &str, config: &ConfigFolder, arguments: &[&str]) -> Result<Self, StraitError> {
+        Self::run_in(name, config, arguments, &[])
+    }
+
+    /// Starts the same with these variables in its environment.
+    ///
+    /// # Errors
+    /// [`StraitError`].
+    pub fn run_in(
+        name: &str,
+        config: &ConfigFolder,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, StraitError> {
         let mut all = vec!["run", "--config", "strait.toml", "--log-format", "json"];
         all.extend_from_slice(arguments);
-        Self::start(name, config.path(), &all)
+        Self::start_in(name, config.path(), &all, variables)
     }
 
     /// Starts the binary in a folder.
@@ -208,6 +221,19 @@ impl Strait {
     /// # Errors
     /// [`StraitError`].
     pub fn start(name: &str, folder: &Path, arguments: &[&str]) -> Result<Self, StraitError> {
+        Self::start_in(name, folder, arguments, &[])
+    }
+
+    /// Starts the binary in a folder, with these variables in its environment.
+    ///
+    /// # Errors
+    /// [`StraitError`].
+    pub fn start_in(
+        name: &str,
+        folder: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, StraitError> {
         let binary = Self::binary()?;
         let mut command = Command::new(&binary);
         command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -218,6 +244,7 @@ impl Strait {
                 command.env_remove(variable);
             }
         }
+        command.envs(variables.iter().copied());
         let mut child =
             strait_test_cluster::spawn(command).map_err(StraitError::io(format!("starting {}", binary.display())))?;
         let (log, stdout) = (Arc::<Log>::default(), Arc::<Mutex<String>>::default());

@@ -8,6 +8,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
+use openssl::pkcs12::Pkcs12;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
@@ -32,10 +33,16 @@ impl Certificates {
     /// # Errors
     /// [`ClusterError::Certificates`], or [`ClusterError::Io`].
     pub fn make(folder: &Path) -> Result<Self, ClusterError> {
-        let files = files().map_err(|error| ClusterError::Certificates { error: error.to_string() })?;
-        for (name, bytes) in files {
-            let path = folder.join(name);
-            fs::write(&path, bytes).map_err(ClusterError::io(format!("writing {}", path.display())))?;
+        Self::make_by("authority", folder)
+    }
+
+    /// Makes those of an authority with another name: it can take the place of the usual one.
+    ///
+    /// # Errors
+    /// [`ClusterError::Certificates`], or [`ClusterError::Io`].
+    pub fn make_by(authority: &str, folder: &Path) -> Result<Self, ClusterError> {
+        for (name, bytes) in files(authority).map_err(failed)? {
+            write(&folder.join(name), &bytes)?;
         }
         Ok(Self { folder: folder.to_owned() })
     }
@@ -46,19 +53,42 @@ impl Certificates {
     /// # Errors
     /// [`ClusterError::Certificates`], or [`ClusterError::Io`].
     pub fn renew_client(&self, name: &str) -> Result<(), ClusterError> {
-        let read = |path: PathBuf| fs::read(&path).map_err(ClusterError::io(format!("reading {}", path.display())));
-        let (certificate, key) = (read(self.ca())?, read(self.folder.join("ca-key.pem"))?);
+        let (certificate, key) = (read(&self.ca())?, read(&self.folder.join("ca-key.pem"))?);
         let issued = || {
             let authority =
                 Authority { certificate: X509::from_pem(&certificate)?, key: PKey::private_key_from_pem(&key)? };
             let (client, key) = authority.issue(name, None, NOW)?;
             Ok([(self.client_certificate(), client.to_pem()?), (self.client_key(), key.private_key_to_pem_pkcs8()?)])
         };
-        let files = issued().map_err(|error: ErrorStack| ClusterError::Certificates { error: error.to_string() })?;
-        for (path, bytes) in files {
-            fs::write(&path, bytes).map_err(ClusterError::io(format!("writing {}", path.display())))?;
+        for (path, bytes) in issued().map_err(failed)? {
+            write(&path, &bytes)?;
         }
         Ok(())
+    }
+
+    /// Writes the client's key and certificate as a PKCS#12 file.
+    ///
+    /// # Errors
+    /// [`ClusterError::Certificates`], or [`ClusterError::Io`].
+    pub fn write_client_store(&self, password: &str, path: &Path) -> Result<(), ClusterError> {
+        let (certificate, key) = (read(&self.client_certificate())?, read(&self.client_key())?);
+        let store = || {
+            let (certificate, key) = (X509::from_pem(&certificate)?, PKey::private_key_from_pem(&key)?);
+            Pkcs12::builder().cert(&certificate).pkey(&key).build2(password)?.to_der()
+        };
+        write(path, &store().map_err(failed)?)
+    }
+
+    /// Writes the authority into a folder, by the name that OpenSSL looks for. Returns the file.
+    ///
+    /// # Errors
+    /// [`ClusterError::Certificates`], or [`ClusterError::Io`].
+    pub fn write_hashed_ca(&self, folder: &Path) -> Result<PathBuf, ClusterError> {
+        let pem = read(&self.ca())?;
+        let hash = X509::from_pem(&pem).map_err(failed)?.subject_name_hash();
+        let path = folder.join(format!("{hash:08x}.0"));
+        write(&path, &pem)?;
+        Ok(path)
     }
 
     /// The authority's certificate, for whoever has to trust it.
@@ -80,7 +110,8 @@ impl Certificates {
     }
 
     /// The brokers' key and certificate in one file, as Kafka reads it.
-    pub(crate) fn broker(&self) -> PathBuf {
+    #[must_use]
+    pub fn broker(&self) -> PathBuf {
         self.folder.join("broker.pem")
     }
 
@@ -127,9 +158,21 @@ const FUTURE: Days = (1, 2);
 
 type File = (&'static str, Vec<u8>);
 
-fn files() -> Result<Vec<File>, ErrorStack> {
+fn failed(error: ErrorStack) -> ClusterError {
+    ClusterError::Certificates { error: error.to_string() }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ClusterError> {
+    fs::read(path).map_err(ClusterError::io(format!("reading {}", path.display())))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ClusterError> {
+    fs::write(path, bytes).map_err(ClusterError::io(format!("writing {}", path.display())))
+}
+
+fn files(authority: &str) -> Result<Vec<File>, ErrorStack> {
     const HERE: [&str; 2] = ["127.0.0.1", "localhost"];
-    let authority = Authority::new()?;
+    let authority = Authority::new(authority)?;
     let mut files =
         vec![("ca.pem", authority.certificate.to_pem()?), ("ca-key.pem", authority.key.private_key_to_pem_pkcs8()?)];
     for (file, hosts, days) in [
@@ -156,10 +199,10 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Result<Self, ErrorStack> {
+    fn new(name: &str) -> Result<Self, ErrorStack> {
         let key = new_key()?;
-        let mut builder = begin("authority", &key, NOW)?;
-        let name = name_of("authority")?;
+        let mut builder = begin(name, &key, NOW)?;
+        let name = name_of(name)?;
         builder.set_issuer_name(&name)?;
         builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
         builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?)?;

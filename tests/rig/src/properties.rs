@@ -129,14 +129,16 @@ fn security(
     }
     if listener == Listener::OAuth {
         let package = "org.apache.kafka.common.security.oauthbearer";
-        let keys = spec.token_keys.as_ref().map_or_else(String::new, |path| format!("file://{}", path.display()));
         lines.push(("sasl.enabled.mechanisms", "OAUTHBEARER".into()));
         lines.push(("oauthbearer.sasl.jaas.config", format!("{package}.OAuthBearerLoginModule required;")));
         lines.push((
             "oauthbearer.sasl.server.callback.handler.class",
             format!("{package}.OAuthBearerValidatorCallbackHandler"),
         ));
-        lines.push(("oauthbearer.sasl.oauthbearer.jwks.endpoint.url", keys));
+        if let Some(path) = &spec.token_keys {
+            let keys = format!("file://{}", path.display());
+            lines.push(("oauthbearer.sasl.oauthbearer.jwks.endpoint.url", keys));
+        }
         lines.push(("oauthbearer.sasl.oauthbearer.expected.audience", AUDIENCE.into()));
         // A token that has ended is refused at once.
         lines.push(("oauthbearer.sasl.oauthbearer.clock.skew.seconds", "0".into()));

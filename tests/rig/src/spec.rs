@@ -24,7 +24,8 @@ pub enum Listener {
     MutualTls,
     /// `SASL_SSL` with the mechanisms of [`Listener::Sasl`].
     SaslTls,
-    /// `SASL_SSL` with the mechanism OAUTHBEARER; needs [`ClusterSpec::token_keys`].
+    /// `SASL_SSL` with the mechanism OAUTHBEARER; needs [`ClusterSpec::token_keys`], or a class of
+    /// [`ClusterSpec::class_path`] that judges tokens.
     OAuth,
 }
 

@@ -21,7 +21,6 @@ use crate::{Certificates, ClusterError};
 
 /// The audience of every token; brokers expect it.
 pub(crate) const AUDIENCE: &str = "strait-test";
-const KEY_ID: &str = "test-key";
 const PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST_MAX: usize = 16 << 10;
 
@@ -51,7 +50,6 @@ pub struct TokenServer {
 
 #[derive(Debug)]
 struct Shared {
-    key: EcKey<Private>,
     stop: AtomicBool,
     asked: AtomicU64,
     state: Mutex<State>,
@@ -62,6 +60,24 @@ struct State {
     answering: Answering,
     life: Duration,
     client: (String, String),
+    /// The keys that are published, the oldest first.
+    keys: Vec<Key>,
+    /// Whether the newest one signs; else the one before.
+    newest_signs: bool,
+}
+
+/// A key that signs tokens.
+#[derive(Debug, Clone)]
+struct Key {
+    number: u32,
+    key: EcKey<Private>,
+}
+
+impl Key {
+    fn make(number: u32) -> Result<Self, ErrorStack> {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+        Ok(Self { number, key: EcKey::generate(&group)? })
+    }
 }
 
 impl TokenServer {
@@ -73,19 +89,18 @@ impl TokenServer {
     pub fn start(folder: &Path, client: &str, secret: &str) -> Result<Self, ClusterError> {
         let certificates = Certificates::make(folder)?;
         let failed = |error: &dyn std::fmt::Display| ClusterError::Certificates { error: error.to_string() };
-        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).map_err(|error| failed(&error))?;
-        let key = EcKey::generate(&group).map_err(|error| failed(&error))?;
+        let keys = vec![Key::make(1).map_err(|error| failed(&error))?];
         let jwks = folder.join("jwks.json");
-        let text = key_set(&group, &key).map_err(|error| failed(&error))?;
-        fs::write(&jwks, text).map_err(ClusterError::io(format!("writing {}", jwks.display())))?;
+        publish(&jwks, &keys)?;
         let acceptor = acceptor(&certificates).map_err(|error| failed(&error))?;
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(ClusterError::io("binding the token server"))?;
         let address = listener.local_addr().map_err(ClusterError::io("binding the token server"))?;
         let client = (client.to_owned(), secret.to_owned());
-        let state = State { answering: Answering::Tokens, life: Duration::from_secs(3600), client };
+        let life = Duration::from_secs(3600);
+        let state = State { answering: Answering::Tokens, life, client, keys, newest_signs: true };
         let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
-        let shared = Arc::new(Shared { key, stop, asked, state: Mutex::new(state) });
+        let shared = Arc::new(Shared { stop, asked, state: Mutex::new(state) });
         let serving = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -132,6 +147,37 @@ impl TokenServer {
         self.state(|state| secret.clone_into(&mut state.client.1));
     }
 
+    /// Publishes another key, with which [`TokenServer::sign_with_new_key`] will sign: brokers must
+    /// know it before.
+    ///
+    /// # Errors
+    /// [`ClusterError::Certificates`], or [`ClusterError::Io`].
+    pub fn publish_new_key(&self) -> Result<(), ClusterError> {
+        let failed = |error: ErrorStack| ClusterError::Certificates { error: error.to_string() };
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = state.keys.last().map_or(0, |newest| newest.number) + 1;
+        state.keys.push(Key::make(number).map_err(failed)?);
+        state.newest_signs = false;
+        publish(&self.jwks, &state.keys)
+    }
+
+    /// Signs with the newest key from now on.
+    pub fn sign_with_new_key(&self) {
+        self.state(|state| state.newest_signs = true);
+    }
+
+    /// Publishes the newest key alone: no broker takes tokens of the keys before.
+    ///
+    /// # Errors
+    /// [`ClusterError::Io`].
+    pub fn withdraw_old_keys(&self) -> Result<(), ClusterError> {
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = state.keys.len().saturating_sub(1);
+        state.keys.drain(..old);
+        state.newest_signs = true;
+        publish(&self.jwks, &state.keys)
+    }
+
     /// How often it was asked for a token, whatever it answered.
     #[must_use]
     pub fn asked(&self) -> u64 {
@@ -157,10 +203,13 @@ impl Drop for TokenServer {
 impl Shared {
     fn answer(&self, acceptor: &SslAcceptor, stream: TcpStream) -> io::Result<()> {
         self.asked.fetch_add(1, Ordering::AcqRel);
-        let (answering, life, client) = {
+        let (answering, life, client, key) = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            (state.answering.clone(), state.life, state.client.clone())
+            let behind = usize::from(!state.newest_signs);
+            let key = state.keys.iter().rev().nth(behind).cloned();
+            (state.answering.clone(), state.life, state.client.clone(), key)
         };
+        let key = key.ok_or_else(|| io::Error::other("there is no key"))?;
         if answering == Answering::Down {
             return Ok(());
         }
@@ -180,7 +229,7 @@ impl Shared {
                 (400, r#"{"error":"unsupported_grant_type"}"#.to_owned())
             }
             _ => {
-                let token = token(&self.key, &client.0, life).map_err(io::Error::other)?;
+                let token = token(&key, &client.0, life).map_err(io::Error::other)?;
                 let life = life.as_secs();
                 (200, format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{life}}}"#))
             }
@@ -233,30 +282,45 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 fn is_of(request: &str, (id, secret): &(String, String)) -> bool {
     let given = header(request, "authorization").and_then(|value| value.strip_prefix("Basic "));
     let given = given.and_then(|text| decode_block(text).ok());
-    given.is_some_and(|given| given == format!("{id}:{secret}").into_bytes())
+    given.is_some_and(|given| given == format!("{}:{}", encoded(id), encoded(secret)).into_bytes())
 }
 
-fn token(key: &EcKey<Private>, subject: &str, life: Duration) -> Result<String, ErrorStack> {
+/// Encodes as OAuth has it for the two (RFC 6749, 2.3.1).
+fn encoded(text: &str) -> String {
+    let of = |byte: u8| {
+        let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if is_plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    text.bytes().map(of).collect()
+}
+
+fn token(key: &Key, subject: &str, life: Duration) -> Result<String, ErrorStack> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let header = format!(r#"{{"alg":"ES256","typ":"JWT","kid":"{KEY_ID}"}}"#);
+    let header = format!(r#"{{"alg":"ES256","typ":"JWT","kid":"key-{}"}}"#, key.number);
     let claims = format!(
         r#"{{"iss":"strait-test-idp","sub":"{subject}","aud":"{AUDIENCE}","iat":{now},"exp":{}}}"#,
         now + life.as_secs()
     );
     let signed = format!("{}.{}", url_safe(header.as_bytes()), url_safe(claims.as_bytes()));
-    let signature = EcdsaSig::sign(&sha256(signed.as_bytes()), key)?;
+    let signature = EcdsaSig::sign(&sha256(signed.as_bytes()), &key.key)?;
     let parts = [signature.r().to_vec_padded(32)?, signature.s().to_vec_padded(32)?].concat();
     Ok(format!("{signed}.{}", url_safe(&parts)))
 }
 
-/// Returns the public key as a JWK set.
-fn key_set(group: &EcGroup, key: &EcKey<Private>) -> Result<String, ErrorStack> {
+/// Writes the public keys as a JWK set. Brokers read the file while it changes.
+fn publish(path: &Path, keys: &[Key]) -> Result<(), ClusterError> {
+    let keys: Result<Vec<String>, ErrorStack> = keys.iter().map(public).collect();
+    let keys = keys.map_err(|error| ClusterError::Certificates { error: error.to_string() })?.join(",");
+    let (new, failed) = (path.with_extension("new"), || ClusterError::io(format!("writing {}", path.display())));
+    fs::write(&new, format!("{{\"keys\":[{keys}]}}")).map_err(failed())?;
+    fs::rename(&new, path).map_err(failed())
+}
+
+fn public(Key { number, key }: &Key) -> Result<String, ErrorStack> {
     let (mut x, mut y, mut context) = (BigNum::new()?, BigNum::new()?, BigNumContext::new()?);
-    key.public_key().affine_coordinates(group, &mut x, &mut y, &mut context)?;
+    key.public_key().affine_coordinates(key.group(), &mut x, &mut y, &mut context)?;
     let (x, y) = (url_safe(&x.to_vec_padded(32)?), url_safe(&y.to_vec_padded(32)?));
-    Ok(format!(
-        r#"{{"keys":[{{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"{KEY_ID}","x":"{x}","y":"{y}"}}]}}"#
-    ))
+    Ok(format!(r#"{{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"key-{number}","x":"{x}","y":"{y}"}}"#))
 }
 
 fn url_safe(bytes: &[u8]) -> String {
