@@ -1,8 +1,12 @@
-// What the tests cannot do with librdkafka: records with timestamp 0, ACLs, and passwords. Run as a single source file.
+// What the tests cannot do with librdkafka: records with timestamp 0, ACLs, passwords, and settings of running brokers.
+// Run as a single source file.
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Properties;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ScramCredentialInfo;
 import org.apache.kafka.clients.admin.ScramMechanism;
 import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
@@ -12,6 +16,7 @@ import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
 import org.apache.kafka.common.resource.ResourceType;
@@ -27,6 +32,7 @@ public class Tool {
             case "acl" -> acl(properties, arguments);
             case "unacl" -> unacl(properties, arguments);
             case "password" -> password(properties, arguments);
+            case "broker" -> broker(properties, arguments);
             case "kafka-acls" -> commands(arguments);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
@@ -83,6 +89,19 @@ public class Tool {
         try (Admin admin = Admin.create(properties)) {
             admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(arguments[2], info, arguments[3])))
                 .all().get();
+        }
+    }
+
+    /** NODE SETTING=VALUE...: changes settings of a broker while it runs. */
+    private static void broker(Properties properties, String[] arguments) throws Exception {
+        List<AlterConfigOp> changes = new ArrayList<>();
+        for (int i = 3; i < arguments.length; i++) {
+            String[] part = arguments[i].split("=", 2);
+            changes.add(new AlterConfigOp(new ConfigEntry(part[0], part[1]), AlterConfigOp.OpType.SET));
+        }
+        ConfigResource node = new ConfigResource(ConfigResource.Type.BROKER, arguments[2]);
+        try (Admin admin = Admin.create(properties)) {
+            admin.incrementalAlterConfigs(Map.of(node, changes)).all().get();
         }
     }
 }

@@ -1,31 +1,19 @@
 //! Topics that Strait creates on the target: as their source topics are, or as far as the target
 //! allows. What it refuses stops nothing else.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use strait_e2e::{Isolation, Record, Strait, TestClient};
-use strait_test_cluster::{Cluster, KafkaJars};
+use strait_test_cluster::Cluster;
 use tempfile::TempDir;
 
 use crate::support::{
-    Pair, SOON, Turn, copy, key_range, link, now, numbered, run_to_end, settings, single, unix_ms, wait_until,
-    write_numbered,
+    Pair, SOON, Turn, compiled_java, copy, key_range, link, now, numbered, run_to_end, settings, single, unix_ms,
+    wait_until, write_numbered,
 };
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
-
-/// Compiles `Policy.java` into a folder for the brokers' class path.
-fn compiled_policy() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/acceptance/Policy.java");
-    let mut javac = std::process::Command::new("javac");
-    javac.arg("-cp").arg(KafkaJars::locate().unwrap().class_path()).arg("-d").arg(folder.path()).arg(source);
-    let output = javac.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    folder
-}
 
 /// The shared source, and a target that deletes after 7 days, looks every second and has a policy.
 fn pair(policy: &TempDir) -> Pair {
@@ -72,7 +60,7 @@ fn wait_for_retention(client: &TestClient) {
 #[test]
 fn target_topics_live_as_long_as_their_source_topics_and_policies_take_only_what_can_be_spared() {
     let _turn = Turn::beside_another();
-    let policy = compiled_policy();
+    let policy = compiled_java("Policy.java");
     let pair = pair(&policy);
     let (source, target) = (pair.at_source(), pair.at_target());
     create(&source, "ways.compacted", &[("cleanup.policy", "compact"), ("max.message.bytes", "2000000")], &aged(23));

@@ -1,6 +1,8 @@
 //! The content of a record, a plugin's words about it and a secret show nowhere but in the record's
 //! copy and in quarantine.
 
+mod logins;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -30,10 +32,17 @@ fn records(word: &str, count: usize) -> Vec<Record> {
 /// Asserts that a text which is not the record's own holds no canary.
 #[track_caller]
 fn is_clean(what: &str, text: &[u8]) {
-    let text = String::from_utf8_lossy(text);
-    if let Some(at) = text.find(CANARY) {
-        let before: String = text[..at].chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
-        panic!("{what}: {before}{}", text[at..].chars().take(200).collect::<String>());
+    is_without(what, &String::from_utf8_lossy(text), &[CANARY]);
+}
+
+/// Asserts that a text has none of these in it.
+#[track_caller]
+fn is_without(what: &str, text: &str, hidden: &[impl AsRef<str>]) {
+    for hidden in hidden {
+        if let Some(at) = text.find(hidden.as_ref()) {
+            let before: String = text[..at].chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
+            panic!("{what}: {before}{}", text[at..].chars().take(200).collect::<String>());
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod damage;
 mod everything;
 mod hands;
 mod hundred;
+mod logins;
 mod memory;
 mod model;
 mod secured;

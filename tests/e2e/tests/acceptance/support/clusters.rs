@@ -2,6 +2,7 @@
 //! configure them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use strait_e2e::{ConfigFolder, Isolation, TestClient, check};
 use strait_test_cluster::{Cluster, ClusterSpec, KafkaJars, at_exit};
+use tempfile::TempDir;
 
 use super::{SOON, keys, link_between, wait_until};
 
@@ -237,4 +239,16 @@ pub fn kafka_tool(command: &str, client_bootstrap: &str, arguments: &[String]) {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Compiles a class of the tests into a folder for the brokers' class path.
+#[track_caller]
+pub fn compiled_java(file: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/acceptance").join(file);
+    let mut javac = std::process::Command::new("javac");
+    javac.arg("-cp").arg(KafkaJars::locate().unwrap().class_path()).arg("-d").arg(folder.path()).arg(source);
+    let output = javac.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder
 }

@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use strait_e2e::{ConfigFolder, LogLine, Record, Strait, TestClient};
 
 pub use authored::authored;
-pub use clusters::{Pair, SlowLine, kafka_tool, now, settings, single};
+pub use clusters::{Pair, SlowLine, compiled_java, kafka_tool, now, settings, single};
 pub use pulse::{Ends, Feed, Pulse};
 pub use turn::Turn;
 
@@ -72,8 +72,14 @@ pub fn copy(config: &ConfigFolder) -> Strait {
 /// Runs the configuration under this name until everything is copied.
 #[track_caller]
 pub fn caught_up(name: &str, config: &ConfigFolder) -> Strait {
+    caught_up_in(name, config, &[])
+}
+
+/// Does the same with these variables in the environment.
+#[track_caller]
+pub fn caught_up_in(name: &str, config: &ConfigFolder, variables: &[(&str, &str)]) -> Strait {
     let began = Instant::now();
-    let mut strait = Strait::run(name, config, &["--until-caught-up"]).unwrap();
+    let mut strait = Strait::run_in(name, config, &["--until-caught-up"], variables).unwrap();
     let status = strait.wait_end(COPIED).unwrap();
     println!("caught up after {:.1?}", began.elapsed());
     assert_eq!(status.code(), Some(0), "{}", strait.stderr());

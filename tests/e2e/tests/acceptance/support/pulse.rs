@@ -10,6 +10,9 @@ use strait_e2e::{TestClient, Writer};
 
 use super::{numbered, wait_until};
 
+/// So often in a second a [`Feed`] writes at most; then several records at a time.
+const BURSTS_MAX: u32 = 200;
+
 /// The committed ends of a topic's partitions; cheap enough for a loop.
 pub struct Ends {
     consumer: BaseConsumer,
@@ -50,17 +53,19 @@ impl Feed {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let pause = Duration::from_secs(1) / per_second;
+            let burst = (per_second / BURSTS_MAX).max(1);
+            let pause = Duration::from_secs(1) * burst / per_second;
             let mut number = 0;
             while !stopped.load(Ordering::Relaxed) {
+                let began = Instant::now();
                 for partition in 0..partitions {
-                    for record in numbered(partition, number, 1) {
+                    for record in numbered(partition, number, burst.into()) {
                         writer.send(&record).unwrap();
                     }
                 }
-                number += 1;
+                number += u64::from(burst);
                 // The rate, not a wait for something.
-                std::thread::sleep(pause);
+                std::thread::sleep(pause.saturating_sub(began.elapsed()));
             }
             writer.flush().unwrap();
             number
