@@ -301,6 +301,9 @@ fn reason(why: Why) -> &'static str {
         }
         Why::AtLeastOnce => "at_least_once: records may be on the target twice",
         Why::MapCut => {
+        Why::Ahead => {
+            "ahead: it has read records that the link has not copied yet, and would read them again: let the link catch up, then ask again"
+        }
             "map_cut: several source partitions feed it, and the map does not reach back far enough to count what is read again"
         }
     }
@@ -355,6 +358,7 @@ fn line(one: &Translated) -> String {
         (_, _, Some(count)) => format!("reads {count} records again"),
         _ => "may read records again".to_owned(),
     };
+        _ if one.ahead > 0 => "not exact yet".to_owned(),
     let notes = [
         (one.ahead, "ahead of the link by"),
         (one.not_copied, "not copied by the link:"),

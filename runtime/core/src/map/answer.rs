@@ -56,6 +56,8 @@ pub enum Why {
     /// The position is older than the map reaches back: the answer is the start of the target's
     /// log.
     BeforeMap,
+    /// The reader has read records that the link has not copied yet: it would read them again.
+    Ahead,
     /// The link delivers at least once: records may be on the target twice.
     AtLeastOnce,
     /// Several source partitions feed the target partition, and older parts of the map have expired
@@ -164,8 +166,13 @@ pub fn translate(sources: &[SourceSide<'_>], target: &TargetSide<'_>, exactly_on
         .filter_map(|source| Some(source.map?.copies_behind(source.position?, target.partition, offset)))
         .sum();
     let is_cut = there.iter().any(|source| source.known_from(target).is_some_and(|known| offset < known));
+    // Without a record of ours, those that the reader has read may still come.
+    let ahead = if there.is_empty() { sources.iter().collect() } else { there };
+    let ahead = ahead.into_iter().filter_map(|source| next_of(source, target)).map(|next| next.ahead);
+    let ahead = ahead.fold(0, i64::saturating_add);
     let exactness = match behind {
         _ if is_before_map => Exactness::Inexact(Why::BeforeMap),
+        _ if ahead > 0 => Exactness::Inexact(Why::Ahead),
         _ if !exactly_once => Exactness::Inexact(Why::AtLeastOnce),
         _ if is_cut => Exactness::Inexact(Why::MapCut),
         0 => Exactness::Exact,
@@ -175,7 +182,7 @@ pub fn translate(sources: &[SourceSide<'_>], target: &TargetSide<'_>, exactly_on
     Ok(Answer {
         offset,
         exactness,
-        ahead: sum(|next| next.ahead),
+        ahead,
         not_copied: sum(|next| next.not_copied),
         left_out: sum(|next| next.left_out),
     })
