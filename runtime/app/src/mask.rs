@@ -4,9 +4,10 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockWriteGuard};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::AhoCorasick;
 use strait_core::config::HIDDEN;
 use strait_core::text::clean;
 
@@ -16,6 +17,11 @@ use crate::mask_forms;
 const MASKED_LENGTH_MIN: usize = 3;
 /// The same for values of digits alone.
 const NUMBER_LENGTH_MIN: usize = 6;
+/// Length of the shortest value that is masked inside of a word as well: `SSL` would mask a part of
+/// `EU_SSL_PASSWORD`.
+const IN_WORD_LENGTH_MIN: usize = 8;
+/// Values that say nothing, and stand in many messages.
+const COMMON: [&str; 3] = ["true", "false", "none"];
 /// Length of the shortest line that is masked by itself: texts of plugins are put into one line.
 const LINE_LENGTH_MIN: usize = 8;
 /// Texts of plugins are cut, so a longer secret is masked by parts of this length, as far as any
@@ -60,7 +66,7 @@ struct Known {
 }
 
 impl Known {
-    /// Builds the search anew. Where secrets overlap, the first and longest one counts.
+    /// Builds the search anew.
     ///
     /// # Errors
     /// More forms than a search can have: beyond all that a configuration could name. The log is
@@ -69,8 +75,7 @@ impl Known {
         self.lasting.sort_unstable();
         self.lasting.dedup();
         let all = self.lasting.iter().chain(self.passing.iter().flatten());
-        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(all);
-        self.search = Some(built.map_err(|error| error.to_string())?);
+        self.search = Some(AhoCorasick::new(all).map_err(|error| error.to_string())?);
         Ok(())
     }
 
@@ -151,26 +156,62 @@ impl Mask {
     #[must_use]
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let masked = match known.search.as_ref().filter(|search| search.is_match(text)) {
-            Some(search) => {
-                let mut masked = String::with_capacity(text.len());
-                search.replace_all_with(text, &mut masked, |_, _, masked| {
-                    masked.push_str(HIDDEN);
-                    true
-                });
-                Cow::Owned(masked)
-            }
-            None => Cow::Borrowed(text),
-        };
+        let found = known.search.as_ref().map(|search| places(search, text)).unwrap_or_default();
+        let masked = without(text, &found);
         if masked.contains(CUT) { Cow::Owned(known.without_beginnings(&masked)) } else { masked }
     }
+}
+
+/// Returns the text with stars at these places.
+fn without<'a>(text: &'a str, places: &[Range<usize>]) -> Cow<'a, str> {
+    if places.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let (mut masked, mut shown) = (String::with_capacity(text.len()), 0);
+    for place in places {
+        masked.push_str(text.get(shown..place.start).unwrap_or_default());
+        masked.push_str(HIDDEN);
+        shown = place.end;
+    }
+    masked.push_str(text.get(shown..).unwrap_or_default());
+    Cow::Owned(masked)
+}
+
+/// Returns the places to mask. Where secrets overlap, both are in one.
+fn places(search: &AhoCorasick, text: &str) -> Vec<Range<usize>> {
+    let found = search.find_overlapping_iter(text).map(|found| found.range());
+    let mut found: Vec<Range<usize>> = found.filter(|place| is_secret_at(text, place)).collect();
+    found.sort_unstable_by_key(|place| (place.start, place.end));
+    found.dedup_by(|next, before| {
+        let overlaps = next.start < before.end;
+        if overlaps {
+            before.end = before.end.max(next.end);
+        }
+        overlaps
+    });
+    found
+}
+
+/// Returns whether what was found is no mere part of a word.
+fn is_secret_at(text: &str, place: &Range<usize>) -> bool {
+    if place.len() >= IN_WORD_LENGTH_MIN {
+        return true;
+    }
+    let is_letter = |c: char| c.is_alphanumeric() || c == '_';
+    let found = text.get(place.clone()).unwrap_or_default();
+    let (before, after) = (text.get(..place.start).unwrap_or_default(), text.get(place.end..).unwrap_or_default());
+    // A letter behind a backslash stands for a line break or the like.
+    let mut before = before.chars().rev();
+    let follows = before.next().is_some_and(is_letter) && before.next() != Some('\\');
+    let begins_inside = follows && found.starts_with(is_letter);
+    !begins_inside && !(found.ends_with(is_letter) && after.starts_with(is_letter))
 }
 
 /// Returns whether a value is masked. Short ones would mask ordinary words, and short numbers what
 /// the log counts.
 fn is_masked(value: &str) -> bool {
     let is_count = value.len() < NUMBER_LENGTH_MIN && value.bytes().all(|byte| byte.is_ascii_digit());
-    value.len() >= MASKED_LENGTH_MIN && !is_count
+    value.len() >= MASKED_LENGTH_MIN && !is_count && !COMMON.contains(&value)
 }
 
 /// Returns the forms in which a value can appear: as it is, as JSON writes it, as `Debug` prints
@@ -239,6 +280,15 @@ mod tests {
         mask.learn(&["abcdef", "abc"]);
         assert_eq!(clone.apply("abcdef abc no"), format!("{HIDDEN} {HIDDEN} no"));
         assert_eq!(Mask::default().apply("abc"), "abc");
+        // A short one is no part of a word, and a longer one is masked wherever it stands.
+        mask.learn(&["SSL", "true", "topsecret", "secret-two"]);
+        for (text, shown) in [
+            ("EU_SSL_PASSWORD and SSLs, at /run/ssl/SSLx: true", "EU_SSL_PASSWORD and SSLs, at /run/ssl/SSLx: true"),
+            ("is SSL; \"SSL\", -SSL-, \\nSSL", "is ***; \"***\", -***-, \\n***"),
+            ("xtopsecretx xtopsecret-two-abc", "x***x x***-***"),
+        ] {
+            assert_eq!(clone.apply(text), shown);
+        }
         for number in 0..=PASSING_MAX {
             mask.learn_passing(&format!("token-{number:03}"));
         }

@@ -273,7 +273,7 @@ impl Settings {
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         let is_secret =
-            |name: &str, value: &str| secrets::may_hold_secret(name) || secrets::without_userinfo(value) != value;
+            |name: &str, value: &str| secrets::may_hold_secret(name) || secrets::without_url_secrets(value) != value;
         self.iter()
             // Shorter values would mask ordinary words.
             .filter(|(name, value)| value.len() >= MASKED_LENGTH_MIN && is_secret(name, value))

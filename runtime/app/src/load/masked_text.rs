@@ -15,7 +15,7 @@ pub fn mask_secrets(text: &str, parsed: &Parsed) -> String {
     for (at, span) in parsed.places.values() {
         let is_hidden = match at.find(&parsed.tree) {
             Some(Value::String(text)) => {
-                let in_url = secrets::without_userinfo(text) != *text;
+                let in_url = secrets::without_url_secrets(text) != *text;
                 in_url || (is_secret(at) && !reference::is_only_references(text))
             }
             Some(Value::Number(_)) => is_secret(at),

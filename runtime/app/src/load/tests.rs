@@ -102,6 +102,39 @@ topics = ["orders"]
 }
 
 #[test]
+fn a_reference_is_named_in_full_and_the_secrets_of_addresses_are_not_shown() {
+    let text = r#"
+[clusters.aws]
+bootstrap_servers = "a:9092"
+kafka = { "ssl.keystore.password" = "${env:EU_WEST_SSL_KEYSTORE_PASSWORD}", "ssl.key.password" = "${env:SHORT}" }
+[clusters.gcp]
+bootstrap_servers = "g:9092"
+[clusters.gcp.auth]
+kind = "oidc"
+token_url = "ftp://canary-user@idp.example/token?key=canary-key"
+client_id = "c"
+client_secret = "${file:run/secrets/eu_west/client_secret_of_strait}"
+
+[[links]]
+name = "aws-to-gcp"
+source = "aws"
+target = "gcp"
+topics = ["orders"]
+"#;
+    let environment = environment(&[("SHORT", "SSL")]);
+    let report = judge("strait.toml", text, Format::Toml, Path::new("/nonexistent"), &environment).unwrap_err();
+    let shown = format!("{}{}", report.summary(), report.render(false, 100));
+    for part in [
+        "environment variable EU_WEST_SSL_KEYSTORE_PASSWORD is not set",
+        "file run/secrets/eu_west/client_secret_of_strait cannot be read",
+        "'ftp://***@idp.example/token?***' cannot be used",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("canary-"), "{shown}");
+}
+
+#[test]
 fn loops_and_collisions() {
     let text = r#"{
 	"clusters": { "a": { "bootstrap_servers": "a" }, "b": { "bootstrap_servers": "b" }, "c": { "bootstrap_servers": "c" } },

@@ -136,16 +136,37 @@ impl Auth {
         .filter_map(|(key, setting)| Some((key, setting.as_mut()?)))
     }
 
+    /// Returns the keys whose values are empty, with what is written there.
+    fn empty_keys(&self) -> Vec<(&'static str, String)> {
+        let settings = [
+            ("token_url", &self.token_url),
+            ("client_id", &self.client_id),
+            ("client_secret", &self.client_secret),
+            ("assertion_file", &self.assertion_file),
+            ("ca", &self.ca),
+            ("path", &self.path),
+            ("endpoint", &self.endpoint),
+        ];
+        let settings = settings.into_iter().filter_map(|(key, setting)| Some((key, setting.as_ref()?)));
+        let settings = settings.filter(|(_, setting)| !setting.is_unresolved() && setting.expose().trim().is_empty());
+        let settings = settings.map(|(key, setting)| (key, setting.written().trim().to_owned()));
+        let texts = [("scope", &self.scope), ("audience", &self.audience)];
+        let texts = texts.into_iter().filter(|(_, text)| text.as_ref().is_some_and(|text| text.trim().is_empty()));
+        settings.chain(texts.map(|(key, _)| (key, String::new()))).collect()
+    }
+
     /// Resolves every reference; returns those that cannot be, by key.
     pub(super) fn resolve(&mut self, lookup: &mut Lookup<'_>) -> Vec<(&'static str, RefError)> {
         self.settings_mut().filter_map(|(key, setting)| Some((key, setting.resolve(lookup).err()?))).collect()
     }
 
-    /// Returns the values that must be masked: the secret, and whatever came out of a reference.
+    /// Returns the values that must be masked: the secret, those in addresses, and whatever came out
+    /// of a reference.
     pub(super) fn secret_values(&self) -> impl Iterator<Item = &str> {
-        let secret = self.client_secret.iter().map(Setting::expose);
+        let secret = self.client_secret.iter().flat_map(Setting::secret_parts);
         let resolved = [&self.token_url, &self.client_id].into_iter().flatten().filter_map(Setting::resolved);
-        secret.chain(resolved)
+        let in_urls = [&self.token_url, &self.endpoint].into_iter().flatten().flat_map(Setting::url_secrets);
+        secret.chain(resolved).chain(in_urls)
     }
 }
 
@@ -173,13 +194,24 @@ pub(super) fn problems(at: &Path, cluster: &Cluster) -> Vec<Problem> {
         let text = "the client proves who it is by one of client_secret and assertion_file".to_owned();
         push(table.clone(), Part::Value, What::Conflict(text));
     }
+    for (key, shown) in auth.empty_keys() {
+        push(table.key(key), Part::Value, What::BadSetting { value: shown, reason: EMPTY });
+    }
+    if auth.kind == AuthKind::Azure
+        && let Some(audience) = auth.audience.as_ref().filter(|audience| !audience.trim().is_empty())
+        && !is_resource(audience)
+    {
+        let reason =
+            "write https:// and the name of the Event Hubs namespace, as in https://example.servicebus.windows.net";
+        push(table.key("audience"), Part::Value, What::BadSetting { value: audience.clone(), reason });
+    }
     for (key, url) in [("token_url", &auth.token_url), ("endpoint", &auth.endpoint)] {
         // The metadata servers of clouds have no certificates: their addresses lead nowhere else.
         let of_cloud = key == "endpoint";
-        if let Some(url) = url.as_ref().filter(|url| !url.is_unresolved())
+        if let Some(url) = url.as_ref().filter(|url| !url.is_unresolved() && !url.expose().trim().is_empty())
             && let Some(reason) = bad_url(url.expose(), of_cloud)
         {
-            let value = secrets::without_userinfo(url.written());
+            let value = secrets::without_url_secrets(url.written());
             push(table.key(key), Part::Value, What::BadSetting { value, reason });
         }
     }
@@ -189,8 +221,8 @@ pub(super) fn problems(at: &Path, cluster: &Cluster) -> Vec<Problem> {
     }
     for (name, value) in &auth.extensions {
         let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic()) && name != "auth";
-        if !is_name || value.bytes().any(|byte| !byte.is_ascii_graphic() && byte != b' ') {
-            let reason = "a name has letters only and is not 'auth'; a value has printable ASCII characters only";
+        if !is_name || value.is_empty() || value.bytes().any(|byte| !byte.is_ascii_graphic() && byte != b' ') {
+            let reason = "a name has letters only and is not 'auth'; a value is not empty and has printable ASCII characters only";
             push(table.key("extensions").key(name), Part::Key, What::BadSetting { value: name.clone(), reason });
         }
     }
@@ -208,6 +240,18 @@ pub(super) fn problems(at: &Path, cluster: &Cluster) -> Vec<Problem> {
     problems
 }
 
+/// Said of a key whose value is empty.
+const EMPTY: &str =
+    "it is empty, or the file or variable that it refers to is: put the value there, or take the key out";
+
+/// Returns whether a text is a resource of Azure that a token can be for: the address of a
+/// namespace.
+fn is_resource(text: &str) -> bool {
+    let is_host =
+        |host: &str| host.contains('.') && host.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
+    text.strip_prefix("https://").is_some_and(|rest| is_host(rest.strip_suffix('/').unwrap_or(rest)))
+}
+
 /// Returns why a URL cannot be asked for tokens.
 fn bad_url(url: &str, may_be_plain: bool) -> Option<&'static str> {
     let (is_plain, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
@@ -216,8 +260,15 @@ fn bad_url(url: &str, may_be_plain: bool) -> Option<&'static str> {
         _ => return Some("write https:// and the address"),
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() || authority.contains('@') {
+    if url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Some("there is a space in it");
+    }
+    if authority.is_empty() || authority.starts_with(':') || authority.contains('@') {
         return Some("write https://host/path; user name and password go into client_id and client_secret");
+    }
+    let port = authority.rsplit(']').next().and_then(|rest| rest.split_once(':')).map(|(_, port)| port);
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Some("the port is a number up to 65535");
     }
     if is_plain && !may_be_plain && !super::addresses::is_loopback(authority) {
         return Some("use https://: tokens and secrets would cross the network unencrypted");
@@ -260,6 +311,27 @@ mod tests {
         assert_eq!(found(with("path", json!("/t")), none.clone()), ["a.auth.path conflict"]);
         assert_eq!(found(with("assertion_file", json!("/t")), none.clone()), ["a.auth conflict"]);
         assert_eq!(found(with("token_url", json!("http://idp/t")), none.clone()), ["a.auth.token_url bad-setting"]);
+        for (key, value) in [
+            ("token_url", " "),
+            ("client_id", ""),
+            ("client_secret", ""),
+            ("client_secret", "\n"),
+            ("scope", ""),
+            ("audience", " "),
+            ("ca", ""),
+        ] {
+            let place = format!("a.auth.{key} bad-setting");
+            assert_eq!(found(with(key, json!(value)), none.clone()), [place], "{value:?}");
+        }
+        assert_eq!(found(json!({ "kind": "token-file", "path": "" }), none.clone()), ["a.auth.path bad-setting"]);
+        assert_eq!(found(json!({ "kind": "gcp", "endpoint": "" }), none.clone()), ["a.auth.endpoint bad-setting"]);
+        let azure = |audience: &str| found(json!({ "kind": "azure", "audience": audience }), none.clone());
+        assert_eq!(azure("https://ns.servicebus.windows.net"), [""; 0]);
+        for audience in ["", "ns.servicebus.windows.net", "https://ns.servicebus.windows.net/.default"] {
+            assert_eq!(azure(audience), ["a.auth.audience bad-setting"]);
+        }
+        let empty = with("extensions", json!({ "logicalCluster": "" }));
+        assert_eq!(found(empty, none.clone()), ["a.auth.extensions.logicalCluster bad-setting"]);
         let extension = with("extensions", json!({ "auth": "x" }));
         assert_eq!(found(extension, none), ["a.auth.extensions.auth bad-setting"]);
         assert_eq!(
@@ -268,10 +340,14 @@ mod tests {
         );
         let protocol = found(oidc.clone(), json!({ "security.protocol": "SSL" }));
         assert_eq!(protocol, ["a.kafka.\"security.protocol\" conflict"]);
-        let auth: Auth = serde_json::from_value(oidc).unwrap();
-        assert_eq!(auth.secret_values().collect::<Vec<_>>(), ["canary-secret"]);
+        let mut auth: Auth =
+            serde_json::from_value(with("token_url", json!("https://u@idp/t?key=canary-key"))).unwrap();
+        assert_eq!(auth.secret_values().collect::<Vec<_>>(), ["canary-secret", "u", "key=canary-key"]);
         let shown = format!("{auth:?} {}", serde_json::to_string(&auth).unwrap());
-        assert!(!shown.contains("canary-secret") && shown.contains("***"), "{shown}");
+        assert!(!shown.contains("canary-") && shown.contains("https://***@idp/t?***"), "{shown}");
+        auth.client_secret = Some(Setting::new("${file:/run/secrets/eu-west/ssl_keystore_password}"));
+        auth.token_url = None;
+        assert_eq!(auth.secret_values().collect::<String>(), "", "a name is no secret");
     }
 
     #[test]
@@ -279,9 +355,32 @@ mod tests {
         for url in ["https://idp/token", "http://localhost:1/x", "http://127.0.0.1/x", "http://[::1]:80/x"] {
             assert_eq!(bad_url(url, false), None, "{url}");
         }
-        for url in ["http://idp/token", "http://localhost.evil/x", "ftp://a/b", "https://", "https://u:p@idp/x", "idp"]
-        {
+        for url in [
+            "http://idp/token",
+            "http://localhost.evil/x",
+            "ftp://a/b",
+            "https://",
+            "https://u:p@idp/x",
+            "idp",
+            "/oauth2/token",
+            "//idp/token",
+            "https:///token",
+            "https://:443/token",
+            "https://idp /token",
+            "https://idp:port/token",
+            "https://[::1]:70000/token",
+        ] {
             assert!(bad_url(url, false).is_some(), "{url}");
+        }
+        for (resource, is) in [
+            ("https://ns.servicebus.windows.net", true),
+            ("https://ns.servicebus.windows.net/", true),
+            ("ns.servicebus.windows.net", false),
+            ("https://ns.servicebus.windows.net/.default", false),
+            ("https://ns", false),
+            ("https://", false),
+        ] {
+            assert_eq!(is_resource(resource), is, "{resource}");
         }
     }
 }

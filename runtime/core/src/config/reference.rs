@@ -124,6 +124,21 @@ pub fn is_only_references(text: &str) -> bool {
     any
 }
 
+/// Returns the text beside the references, which name secrets without revealing them.
+#[must_use]
+pub fn beside(text: &str) -> Vec<&str> {
+    if !has_reference(text) {
+        return vec![text];
+    }
+    match parts(text) {
+        Ok(parts) => {
+            parts.into_iter().filter_map(|part| if let Part::Text(text) = part { Some(text) } else { None }).collect()
+        }
+        // Nobody knows where an invalid one ends.
+        Err(_) => text.split("${").take(1).collect(),
+    }
+}
+
 /// Returns the files that the text refers to. Those of an invalid text cannot be told.
 #[must_use]
 pub fn files(text: &str) -> Vec<&str> {

@@ -1,4 +1,6 @@
-//! Recognition of secrets by their names.
+//! Recognition of secrets by their names, and in URLs.
+
+use super::setting::HIDDEN;
 
 /// librdkafka properties whose value is a secret (`CONFIGURATION.md` of librdkafka 2.12.1; its own
 /// redaction covers fewer), and two names of the Java client.
@@ -41,27 +43,45 @@ pub fn is_secret_field(name: &str) -> bool {
         .any(|part| name.contains(part))
 }
 
-/// Masks what stands between `://` and `@`: user name and password of a URL.
+/// Masks what may be a secret in URLs: user name, password and query.
 #[must_use]
-pub fn without_userinfo(text: &str) -> String {
+pub fn without_url_secrets(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
+    for (part, is_secret) in parts_of_urls(text) {
+        shown.push_str(if is_secret { HIDDEN } else { part });
+    }
+    shown
+}
+
+/// Returns what may be a secret in URLs.
+#[must_use]
+pub fn url_secrets(text: &str) -> Vec<&str> {
+    parts_of_urls(text).into_iter().filter_map(|(part, is_secret)| is_secret.then_some(part)).collect()
+}
+
+/// Returns the parts of a text in their order, and whether each may be a secret of a URL.
+fn parts_of_urls(text: &str) -> Vec<(&str, bool)> {
+    let (mut parts, mut rest) = (Vec::new(), text);
     while let Some((before, after)) = rest.split_once("://") {
-        shown.push_str(before);
-        shown.push_str("://");
+        parts.extend([(before, false), ("://", false)]);
         let end = after.find(['/', '?', '#', ',', ' ']).unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
         match authority.rsplit_once('@') {
-            Some((_, host)) => {
-                shown.push_str("***@");
-                shown.push_str(host);
-            }
-            None => shown.push_str(authority),
+            Some((user, host)) => parts.extend([(user, true), ("@", false), (host, false)]),
+            None => parts.push((authority, false)),
         }
-        rest = tail;
+        let (url, behind) = tail.split_at(tail.find(char::is_whitespace).unwrap_or(tail.len()));
+        rest = match url.split_once('?') {
+            Some((path, query)) if !path.contains("://") => {
+                parts.extend([(path, false), ("?", false), (query, true)]);
+                behind
+            }
+            _ => tail,
+        };
     }
-    shown.push_str(rest);
-    shown
+    parts.push((rest, false));
+    parts.retain(|(part, _)| !part.is_empty());
+    parts
 }
 
 #[cfg(test)]
@@ -69,14 +89,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_user_and_password_of_a_url_are_masked() {
+    fn the_secrets_of_urls_are_known_by_themselves() {
+        assert_eq!(url_secrets("a://u:p@h/x?key=1,b://v@i"), ["u:p", "key=1,b://v@i"]);
+        assert_eq!(url_secrets("kafka:9092"), [""; 0]);
+    }
+
+    #[test]
+    fn user_password_and_query_of_a_url_are_masked_and_nothing_else() {
         for (text, shown) in [
-            ("https://u:p@host:1/x?y=z", "https://***@host:1/x?y=z"),
+            ("https://u:p@host:1/x?y=z", "https://***@host:1/x?***"),
+            ("at https://host/token?key=a,b&c#d is, or a?b", "at https://host/token?*** is, or a?b"),
+            ("a://h,b://u:p@i?x ?", "a://h,b://***@i?*** ?"),
+            ("https://host?", "https://host?"),
             ("a://u@h,b://v:w@i/", "a://***@h,b://***@i/"),
             ("kafka-a:9092,kafka-b:9092", "kafka-a:9092,kafka-b:9092"),
             ("https://host/a@b", "https://host/a@b"),
         ] {
-            assert_eq!(without_userinfo(text), shown);
+            assert_eq!(without_url_secrets(text), shown);
         }
     }
 }

@@ -58,6 +58,22 @@ impl Setting {
         self.resolved.as_deref()
     }
 
+    /// Returns what logs must mask of a setting that is a secret: its value, or as long as that is
+    /// not known, what is written beside the references.
+    #[must_use]
+    pub fn secret_parts(&self) -> Vec<&str> {
+        match &self.resolved {
+            Some(value) => vec![value],
+            None => reference::beside(&self.written),
+        }
+    }
+
+    /// Returns what logs must mask of URLs in the value.
+    #[must_use]
+    pub fn url_secrets(&self) -> Vec<&str> {
+        if self.is_unresolved() { Vec::new() } else { secrets::url_secrets(self.expose()) }
+    }
+
     /// Returns whether the text has a reference.
     #[must_use]
     pub fn has_reference(&self) -> bool {
@@ -85,7 +101,7 @@ impl Setting {
         if secret && !reference::is_only_references(&self.written) {
             return HIDDEN.to_owned();
         }
-        secrets::without_userinfo(&self.written)
+        secrets::without_url_secrets(&self.written)
     }
 }
 
@@ -234,7 +250,11 @@ impl PluginConfig {
         if let Some(resolved) = &self.resolved {
             changed_strings(&self.written, resolved, &mut found);
         }
-        strings(self.expose(), false, &mut |text, is_secret| found.extend(is_secret.then_some(text)));
+        strings(self.expose(), false, &mut |text, is_secret| match self.resolved {
+            _ if !is_secret => {}
+            Some(_) => found.push(text),
+            None => found.extend(reference::beside(text)),
+        });
         found
     }
 }
@@ -365,6 +385,16 @@ mod tests {
         }));
         plugin.resolve(&mut lookup).unwrap();
 
+        for (text, parts) in [
+            ("plain", &["plain"][..]),
+            ("${env:EU_WEST_SSL_KEYSTORE_PASSWORD}", &["", ""]),
+            ("before${file:/a/b}after", &["before", "after"]),
+            ("before${file:/a/b", &["before"]),
+        ] {
+            assert_eq!(Setting::new(text).secret_parts(), parts);
+            let plugin = PluginConfig::new(json!({ "password": text }));
+            assert_eq!(plugin.resolved_values(), parts, "as long as it is not resolved");
+        }
         assert_eq!(properties.expose("client.id"), Some("xcanary-4711"));
         assert_eq!(plugin.expose()["rules"][0]["text"], "a canary-4711");
         assert_eq!(plugin.resolved_values(), [CANARY, "a canary-4711", "literal-secret", CANARY]);

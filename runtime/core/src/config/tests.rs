@@ -170,6 +170,24 @@ fn every_kind_of_problem_is_found_at_its_place() {
 }
 
 #[test]
+fn a_login_in_clear_is_said_once() {
+    let auth = json!({ "kind": "aws-msk-iam", "region": "eu-west-1" });
+    let in_clear = |more: Value| {
+        let mut kafka = json!({ "security.protocol": "SASL_PLAINTEXT" });
+        kafka.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "bootstrap_servers": "a:9092", "kafka": kafka })
+    };
+    let mut token = in_clear(json!({}));
+    token["auth"] = auth;
+    let plain = in_clear(json!({ "sasl.mechanism": "PLAIN" }));
+    let scram = in_clear(json!({ "sasl.mechanism": "SCRAM-SHA-512" }));
+    for (cluster, code) in [(token, "password-in-clear"), (plain, "password-in-clear"), (scram, "plaintext")] {
+        let place = "clusters.a.kafka.\"security.protocol\"".to_owned();
+        assert_eq!(judge(changed("/clusters/a", cluster)), [(place, code)]);
+    }
+}
+
+#[test]
 fn a_text_stands_for_a_list_with_one_entry() {
     for key in ["topics", "topics_exclude"] {
         let (config, problems) = structure::read(changed(&format!("/links/0/{key}"), json!("b.*")));

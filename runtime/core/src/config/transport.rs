@@ -21,6 +21,16 @@ impl Cluster {
         is_plain && !self.is_local()
     }
 
+    /// Returns whether the login itself can be read on the way, and nobody has allowed it.
+    pub(super) fn shows_login(&self) -> bool {
+        let is_password = self.mechanism() == Some("PLAIN") || self.auth.is_some();
+        self.protocol() == "SASL_PLAINTEXT" && is_password && !self.insecure && self.is_exposed()
+    }
+
+    fn mechanism(&self) -> Option<&str> {
+        ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| self.kafka.expose(name))
+    }
+
     fn is_local(&self) -> bool {
         !self.bootstrap_servers.is_unresolved() && addresses::are_loopback(self.bootstrap_servers.expose())
     }
@@ -33,10 +43,8 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, cluster) in config.clusters.iter().filter(|(_, cluster)| cluster.is_exposed()) {
         let at = clusters.key(name);
-        let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| cluster.kafka.expose(name));
-        let is_password = mechanism == Some("PLAIN") || cluster.auth.is_some();
-        if cluster.protocol() == "SASL_PLAINTEXT" && is_password && !cluster.insecure {
-            let mechanism = mechanism.unwrap_or("OAUTHBEARER").to_owned();
+        if cluster.shows_login() {
+            let mechanism = cluster.mechanism().unwrap_or("OAUTHBEARER").to_owned();
             let (at, what) = (protocol_of(&at, cluster), What::PasswordInClear { mechanism });
             problems.push(Problem { at, part: Part::Value, what });
         }

@@ -59,8 +59,9 @@ impl Config {
                 .0
                 .iter()
                 .filter(|(name, value)| secrets::is_secret_property(name) && value.resolved().is_none())
-                .map(|(_, value)| value.expose());
-            properties.chain(written).chain(cluster.auth.iter().flat_map(super::Auth::secret_values))
+                .flat_map(|(_, value)| value.secret_parts());
+            let in_urls = cluster.kafka.0.values().flat_map(super::Setting::url_secrets);
+            properties.chain(written).chain(in_urls).chain(cluster.auth.iter().flat_map(super::Auth::secret_values))
         });
         let plugins = self.links.iter().flat_map(|link| &link.plugins).flat_map(|used| used.config.resolved_values());
         clusters.chain(plugins).collect()
@@ -229,7 +230,8 @@ impl Check<'_> {
         if switched_off && !insecure {
             self.value(at, What::Insecure { property: property.to_owned() });
         }
-        if property == "security.protocol" && lower == "sasl_plaintext" && !insecure {
+        // Where the password itself can be read, that is said.
+        if property == "security.protocol" && lower == "sasl_plaintext" && !insecure && !cluster.shows_login() {
             self.value(at, What::Plaintext);
         }
         let unsupported = match property {
@@ -263,7 +265,7 @@ impl Check<'_> {
             return;
         }
         for bad in addresses::problems(text) {
-            let address = secrets::without_userinfo(&bad.address);
+            let address = secrets::without_url_secrets(&bad.address);
             self.value(at, What::BadAddress { address, reason: bad.reason });
         }
     }
