@@ -8,8 +8,10 @@
     reason = "helpers outside of a test function fail the test too"
 )]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -95,6 +97,42 @@ fn residency_demands_required_plugins_of_every_way_to_start() {
         let said = text(&output.stdout) + &text(&output.stderr);
         let refusal = "plugin filter (bundled): the link has residency = true";
         assert!(output.status.code() == Some(64) && said.contains(refusal), "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn commands_say_which_cluster_they_wait_for_and_why_one_cannot_be_reached() {
+    let dir = tempfile::tempdir().unwrap();
+    // Accepts connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    for (name, text) in [("strait.toml", config()), ("silent.toml", config().replace("127.0.0.1:1", &address))] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    for (command, cluster) in [
+        (&["offsets", "translate", "aws-to-gcp", "--group", "g"][..], "aws"),
+        (&["offsets", "translate", "aws-to-gcp", "--group", "g", "--inverse"], "aws"),
+        (&["quarantine", "list", "aws-to-gcp"], "gcp"),
+        (&["quarantine", "show", "aws-to-gcp", "orders", "0", "1"], "gcp"),
+        (&["quarantine", "replay", "aws-to-gcp", "--yes"], "aws"),
+        (&["quarantine", "discard", "aws-to-gcp", "--topic", "orders", "--reason", "r"], "gcp"),
+        (&["quarantine", "trim", "aws-to-gcp"], "gcp"),
+    ] {
+        let output = strait(dir.path(), command, &[]);
+        let said = text(&output.stderr);
+        let cause = format!("error: cluster {cluster}: nothing listens at 127.0.0.1:1 (");
+        assert!(output.status.code() == Some(1) && said.contains(&cause), "{command:?}: {said}");
+
+        let mut waiting = Command::new(env!("CARGO_BIN_EXE_strait"));
+        let waiting = waiting.args(command).args(["-c", "silent.toml"]).current_dir(dir.path()).env_clear();
+        let mut waiting = waiting.env("CANARY", "canary-resolved").stderr(Stdio::piped()).spawn().unwrap();
+        let began = Instant::now();
+        let lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let first = lines.into_iter().find(|line| line.starts_with("waiting for"));
+        assert_eq!(first, Some(format!("waiting for cluster {cluster} at {address}, for up to 15 s")));
+        assert!(began.elapsed() < Duration::from_secs(10), "{command:?}: {:?}", began.elapsed());
+        waiting.kill().unwrap();
+        waiting.wait().unwrap();
     }
 }
 

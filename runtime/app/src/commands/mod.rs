@@ -17,11 +17,13 @@ pub mod trust;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use strait_core::config::Link;
 use strait_kafka::ClusterConfig;
+use strait_kafka::probe::{self, ProbeError};
 
 use crate::cli::ConfigFile;
 use crate::compose;
@@ -31,6 +33,8 @@ use crate::report::Report;
 
 /// How long one request to a cluster may take.
 pub const REQUEST: Duration = Duration::from_secs(15);
+/// After how long a command says that it waits for a cluster.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// How a command ended; the numbers are the exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,35 @@ pub fn link_of<'a>(loaded: &'a Loaded, name: &str) -> Result<&'a Link, End> {
 pub fn cluster_of(loaded: &Loaded, name: &str) -> Result<ClusterConfig, End> {
     let cluster = loaded.config.cluster(name).map(|cluster| compose::cluster(loaded, name, cluster));
     cluster.ok_or_else(|| failed(&format!("unknown cluster '{name}'")))
+}
+
+/// Asks whether a cluster answers, and says so if that takes a while. Returns the cluster as its
+/// writers must take it.
+///
+/// # Errors
+/// [`ProbeError`], as `strait check` says it.
+pub async fn reached(cluster: &ClusterConfig) -> Result<ClusterConfig, ProbeError> {
+    let mut asked = pin!(probe::reach(cluster, REQUEST));
+    let answer = match tokio::time::timeout(QUIET, &mut asked).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let ClusterConfig { name, bootstrap_servers, .. } = cluster;
+            print_message(&format!(
+                "waiting for cluster {name} at {bootstrap_servers}, for up to {} s",
+                REQUEST.as_secs()
+            ));
+            asked.await
+        }
+    };
+    answer.map(|(cluster, _)| cluster)
+}
+
+/// Waits until a cluster answers.
+///
+/// # Errors
+/// [`End::Failed`]; the error is printed by then.
+pub fn reach(cluster: &ClusterConfig) -> Result<ClusterConfig, End> {
+    block_on(reached(cluster))
 }
 
 /// Waits for requests to clusters.

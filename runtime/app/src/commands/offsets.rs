@@ -11,7 +11,7 @@ use strait_core::{PartitionKey, SourceOffset, TargetOffset};
 use strait_flow::ports::PortError;
 use strait_kafka::{Committed, MapLog, TargetBounds, positions_of};
 
-use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print, print_message};
+use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print, print_message, reach};
 use crate::cli::offsets::{OffsetsCommand, OffsetsOutput, Translate};
 
 /// A partition and an offset in it.
@@ -57,8 +57,10 @@ pub fn offsets(command: &OffsetsCommand) -> End {
 fn translate(args: &Translate) -> Result<Vec<Translated>, End> {
     let loaded = load(&args.config)?;
     let link = link_of(&loaded, &args.link)?;
-    let log =
-        MapLog::new(&cluster_of(&loaded, &link.source)?, &cluster_of(&loaded, &link.target)?, &link.name, REQUEST);
+    let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
+    reach(&source)?;
+    reach(&target)?;
+    let log = MapLog::new(&source, &target, &link.name, REQUEST);
     block_on(async {
         let (committed, reader) = asked(args, &log).await?;
         if committed.is_empty() {
@@ -299,11 +301,11 @@ fn reason(why: Why) -> &'static str {
         Why::BeforeMap => {
             "before_map: the position is older than the offset map reaches back, so it is the start of the target's log"
         }
-        Why::AtLeastOnce => "at_least_once: records may be on the target twice",
-        Why::MapCut => {
         Why::Ahead => {
             "ahead: it has read records that the link has not copied yet, and would read them again: let the link catch up, then ask again"
         }
+        Why::AtLeastOnce => "at_least_once: records may be on the target twice",
+        Why::MapCut => {
             "map_cut: several source partitions feed it, and the map does not reach back far enough to count what is read again"
         }
     }
@@ -356,9 +358,9 @@ fn line(one: &Translated) -> String {
         (None, ..) => "no answer".to_owned(),
         (_, true, _) => "exact".to_owned(),
         (_, _, Some(count)) => format!("reads {count} records again"),
+        _ if one.ahead > 0 => "not exact yet".to_owned(),
         _ => "may read records again".to_owned(),
     };
-        _ if one.ahead > 0 => "not exact yet".to_owned(),
     let notes = [
         (one.ahead, "ahead of the link by"),
         (one.not_copied, "not copied by the link:"),

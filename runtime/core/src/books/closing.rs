@@ -35,6 +35,10 @@ pub struct StoredEntry {
     /// The entry.
     #[serde(flatten)]
     pub entry: BookEntry,
+    /// When the record was refused, in milliseconds since the Unix epoch. Written as the entry is
+    /// closed: the value that was written then takes the place of the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_at: Option<i64>,
     /// How it was closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Closing>,

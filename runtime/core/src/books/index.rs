@@ -19,8 +19,21 @@ pub struct Booked {
     pub entry: BookEntry,
     /// How it was closed.
     pub closed: Option<Closing>,
-    /// When it was written, by the time of the target's broker; milliseconds since the Unix epoch.
+    /// When this was written, by the time of the target's broker; milliseconds since the Unix
+    /// epoch.
     pub written_ms: i64,
+    /// When the record was refused, by the same time. Not known of an entry that was closed without
+    /// it, and whose first value the log no longer has.
+    pub refused_ms: Option<i64>,
+}
+
+impl Booked {
+    /// Returns the entry as it is stored when it is closed.
+    #[must_use]
+    pub fn closing(&self, state: BookState, closed: Closing) -> StoredEntry {
+        let entry = BookEntry { state, ..self.entry.clone() };
+        StoredEntry { entry, refused_at: self.refused_ms, closed: Some(closed) }
+    }
 }
 
 /// The states that are asked for.
@@ -114,10 +127,10 @@ impl BookIndex {
         points
     }
 
-    /// Returns when the oldest entry was written.
+    /// Returns when the first of the records was refused, as far as that is known.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<i64> {
-        self.entries.values().map(|booked| booked.written_ms).min()
+        self.entries.values().filter_map(|booked| booked.refused_ms).min()
     }
 }
 
@@ -153,7 +166,7 @@ impl IndexFold {
                 return Ok(());
             }
         };
-        let StoredEntry { entry, closed } = stored;
+        let StoredEntry { entry, refused_at, closed } = stored;
         if is_closed(&entry.state) {
             let up_to = self.index.closed_up_to.entry(entry.place.partition).or_default();
             *up_to = (*up_to).max(entry.place.offset.0.saturating_add(1));
@@ -162,7 +175,12 @@ impl IndexFold {
             self.index.entries.remove(&key);
             return Ok(());
         }
-        self.index.entries.insert(key, Booked { entry, closed, written_ms });
+        let refused_ms = if is_closed(&entry.state) {
+            refused_at.or_else(|| self.index.entries.get(&key).and_then(|before| before.refused_ms))
+        } else {
+            Some(refused_at.unwrap_or(written_ms))
+        };
+        self.index.entries.insert(key, Booked { entry, closed, written_ms, refused_ms });
         if self.index.entries.len() > READ_MAX { Err(TooManyEntries) } else { Ok(()) }
     }
 
@@ -207,7 +225,7 @@ mod tests {
             generation: "redact@1+2".into(),
             border: 3,
         };
-        StoredEntry { entry, closed }
+        StoredEntry { entry, refused_at: None, closed }
     }
 
     fn fold(filter: BookFilter, writes: &[(i64, Option<&str>)]) -> BookIndex {
@@ -231,6 +249,26 @@ mod tests {
         // Whoever knows only what is open reads the same entry.
         let (k, v) = stored.encode(&key(0, 70));
         assert_eq!(BookEntry::decode(&k, &v).unwrap(), (key(0, 70), stored.entry));
+    }
+
+    #[test]
+    fn a_closed_entry_keeps_the_time_at_which_its_record_was_refused() {
+        let any = || BookFilter { state: StateFilter::Any, ..BookFilter::default() };
+        let of = |index: &BookIndex| index.entries.values().map(|booked| booked.refused_ms).collect::<Vec<_>>();
+        let open = fold(any(), &[(9, Some("open")), (1, Some("open"))]);
+        assert_eq!((of(&open), open.oldest_ms()), (vec![Some(1), Some(0)], Some(0)));
+        // The topic is compacted: the closing value is what is left.
+        let closing = stored("discarded", 101).closed.unwrap();
+        let last = open.entries[&key(0, 1)].closing(BookState::Discarded, closing);
+        let (k, v) = last.encode(&key(0, 1));
+        let mut alone = IndexFold::new(any());
+        alone.fold(&k, Some(&v), 70).unwrap();
+        let alone = alone.finish().unwrap();
+        assert_eq!((of(&alone), alone.oldest_ms()), (vec![Some(1)], Some(1)));
+        assert_eq!(alone.entries[&key(0, 1)].written_ms, 70);
+        // Closed by a version that did not write it: as long as the log has the first value.
+        assert_eq!(of(&fold(any(), &[(1, Some("open")), (1, Some("replayed"))])), [Some(0)]);
+        assert_eq!(of(&fold(any(), &[(1, Some("replayed"))])), [None]);
     }
 
     #[test]

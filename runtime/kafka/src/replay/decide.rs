@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use strait_core::books::{BookKey, StoredEntry};
+use strait_core::books::{BookKey, Booked};
 use strait_core::{Disposition, LaneId, OutRecord, PartitionKey, Processed, RecordRef, Route, partitioner};
 use strait_flow::OnTimestampZero;
 use strait_flow::ports::TargetTopic;
@@ -47,7 +47,7 @@ pub struct Work<'a> {
     /// The judged batches, ascending.
     pub judged: &'a [Judged],
     /// The open entries.
-    pub entries: &'a dyn Fn(&BookKey) -> Option<StoredEntry>,
+    pub entries: &'a dyn Fn(&BookKey) -> Option<Booked>,
     /// Who replays.
     pub by: Arc<str>,
     /// Milliseconds since the Unix epoch.

@@ -189,7 +189,7 @@ impl Writer {
                 Fate::Dropped => DROPPED,
                 Fate::Refused(_) => continue,
             };
-            let Some(stored) = (work.entries)(key) else {
+            let Some(booked) = (work.entries)(key) else {
                 let reason =
                     format!("{} offset {} is not in the books: please report this as a bug", key.partition, key.offset);
                 return Err(own(Class::Stop, self.context.clone(), reason).into());
@@ -201,9 +201,7 @@ impl Writer {
                 outcome: Some(outcome.into()),
                 reason: None,
             };
-            let mut entry = stored.entry;
-            entry.state = BookState::Replayed;
-            self.book(key, &StoredEntry { entry, closed: Some(closed) })?;
+            self.book(key, &booked.closing(BookState::Replayed, closed))?;
         }
         Ok(())
     }

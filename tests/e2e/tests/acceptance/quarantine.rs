@@ -173,7 +173,10 @@ fn refused_records_are_listed_and_shown_by_their_shape_and_discarded_with_a_reas
         assert!(said.contains("2 records would be discarded") && said.contains("add --yes"), "{said}");
     }
     assert_eq!((shelved.count("open"), shelved.count("discarded")), (6, 0));
+    let refused_ms = |state: &str| shelved.list(&["--state", state])["entries"][0]["refused_ms"].as_i64().unwrap();
+    let refused = refused_ms("open");
     shelved.says(&[&discard[..], &["--yes"]].concat());
+    assert_eq!(refused_ms("discarded"), refused, "not the time of the closing");
     assert_eq!((shelved.count("open"), shelved.count("discarded"), shelved.count("all")), (4, 2, 6));
     assert!(shelved.says(&["list", "--state", "discarded"]).contains("test records"));
     shelved.fails(&[&discard[..], &["--yes"]].concat(), "no such record");

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use strait_core::books::{BookState, Booked, Closing, StateFilter, StoredEntry};
+use strait_core::books::{BookKey, BookState, Booked, Closing, StateFilter};
 use strait_flow::SystemClock;
 use strait_flow::ports::Clock as _;
-use strait_kafka::{ReplayJob, read_books};
+use strait_kafka::ReplayJob;
 
 use super::{Logging, Sides, as_of, filter, records};
 use crate::cli::quarantine::DiscardRecords;
 use crate::commands::partitions::user;
-use crate::commands::{End, REQUEST, block_on, failed, print};
+use crate::commands::{End, failed, print};
 
 /// Entries of one transaction.
 const ENTRIES_MAX: usize = 5_000;
@@ -28,7 +28,7 @@ fn try_discard(args: &DiscardRecords, logging: &Logging<'_>) -> Result<String, E
     let (name, filter) = (&sides.link.name, filter(&args.of, Some(&args.offsets), StateFilter::Open));
     let none = || failed(&format!("no such record of link {name} is open in quarantine"));
     if !args.consent.yes {
-        let books = block_on(read_books(&sides.target, name, filter, REQUEST))?;
+        let books = sides.books(filter)?;
         let count = books.index.entries.len();
         if count == 0 {
             return Err(none());
@@ -50,11 +50,9 @@ fn try_discard(args: &DiscardRecords, logging: &Logging<'_>) -> Result<String, E
         outcome: None,
         reason: Some(Arc::from(args.reason.as_str())),
     };
-    let entries = books.index.entries.into_iter().map(|(key, Booked { mut entry, .. })| {
-        entry.state = BookState::Discarded;
-        (key, StoredEntry { entry, closed: Some(closed.clone()) })
-    });
-    let entries: Vec<_> = entries.collect();
+    let close =
+        |(key, booked): (&BookKey, &Booked)| (key.clone(), booked.closing(BookState::Discarded, closed.clone()));
+    let entries: Vec<_> = books.index.entries.iter().map(close).collect();
     if entries.is_empty() {
         return Err(none());
     }

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use strait_core::books::{BookFilter, BookState, StateFilter};
 use strait_core::config::Link;
-use strait_kafka::{BooksRead, ClusterConfig, ReplaySpec, TargetTuning, probe};
+use strait_kafka::{BooksRead, ClusterConfig, ReplaySpec, TargetTuning, read_books};
 
-use super::{End, REQUEST, block_on, cluster_of, link_of, load, print_message};
+use super::{End, REQUEST, block_on, cluster_of, link_of, load, print_message, reach};
 use crate::cli::quarantine::{Offsets, QuarantineCommand, RecordsOf};
 use crate::cli::{ConfigFile, LogFormat};
 use crate::load::Loaded;
@@ -70,13 +70,18 @@ impl Sides {
         Ok(Self { loaded, link, source, target })
     }
 
+    /// Reads the books, once the target answers.
+    fn books(&self, filter: BookFilter) -> Result<BooksRead, End> {
+        reach(&self.target)?;
+        block_on(read_books(&self.target, &self.link.name, filter, REQUEST))
+    }
+
     /// Asks what the target can do. Returns the link for a job on its books.
     fn job_spec(&self) -> Result<ReplaySpec, End> {
-        let (target, _) = block_on(probe::reach(&self.target, REQUEST))?;
         Ok(ReplaySpec {
             link: self.link.name.clone(),
             source: self.source.clone(),
-            target,
+            target: reach(&self.target)?,
             tuning: TargetTuning { request_timeout: REQUEST, ..TargetTuning::default() },
             timeout: REQUEST,
         })

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strait_core::books::{BookIndex, BookKey, ReplayPlan, StateFilter, StoredEntry, replay_plan};
+use strait_core::books::{BookIndex, BookKey, ReplayPlan, StateFilter, replay_plan};
 use strait_core::config::Selector;
 use strait_core::{Batch, Event, PartitionKey};
 use strait_flow::SystemClock;
 use strait_flow::ports::{Clock as _, Discovery as _, EventSink};
 use strait_kafka::{
     Judged, KafkaDiscovery, Outcome, RECORDS_MAX, ReplayError, ReplayJob, ReplayTopics, Replayed, SourceFacts,
-    TopicMaker, Work, Written, read_books, source_facts,
+    TopicMaker, Work, Written, source_facts,
 };
 
 use super::judge::Judge;
@@ -20,7 +20,7 @@ use super::summary::Summary;
 use super::{Logging, Sides, as_of, filter, records};
 use crate::cli::quarantine::ReplayRecords;
 use crate::commands::partitions::user;
-use crate::commands::{End, REQUEST, block_on, failed, print};
+use crate::commands::{End, REQUEST, block_on, failed, print, reach};
 use crate::compose;
 
 /// How often the border is looked at again while records are replayed.
@@ -43,6 +43,7 @@ fn try_replay(args: &ReplayRecords, logging: &Logging<'_>) -> Result<(String, En
     let (link, filter) = (&sides.link, filter(&args.of, Some(&args.offsets), StateFilter::Open));
     let discovery = KafkaDiscovery::new(&sides.source, &link.name, &link.topics, &link.topics_exclude, REQUEST)
         .map_err(|e| failed(&e))?;
+    reach(&sides.source)?;
     let topics = block_on(discovery.topics())?.listed;
     // Before the id is initialised: plugins that do not load end nobody else's job.
     let judge = Judge::load(&sides, topics).map_err(|error| failed(&error))?;
@@ -55,7 +56,7 @@ fn try_replay(args: &ReplayRecords, logging: &Logging<'_>) -> Result<(String, En
         let begun = job.insert(ReplayJob::begin(sides.job_spec()?, maker).map_err(|error| failed(&error))?);
         begun.books(filter).map_err(|error| failed(&error))?
     } else {
-        block_on(read_books(&sides.target, &link.name, filter, REQUEST))?
+        sides.books(filter)?
     };
     if books.index.entries.is_empty() {
         let text = format!("no such record of link {} is open in quarantine ({})", link.name, as_of(&books));
@@ -214,10 +215,7 @@ impl<'a> Replay<'a> {
             let lane = self.lanes.lane_of(&partition);
             judged.push(Judged { partition, lane, partitions, processed });
         }
-        let entries = |key: &BookKey| {
-            let booked = self.index.entries.get(key)?;
-            Some(StoredEntry { entry: booked.entry.clone(), closed: None })
-        };
+        let entries = |key: &BookKey| self.index.entries.get(key).cloned();
         let work = Work {
             judged: &judged,
             entries: &entries,

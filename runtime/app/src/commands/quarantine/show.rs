@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use strait_core::books::{BookFilter, BookKey, Booked, RecordShape, StateFilter, shape_of};
 use strait_core::config::Config;
-use strait_kafka::{Kept, kept_record, read_books};
+use strait_kafka::{Kept, kept_record};
 
 use super::{Logging, Sides, time};
 use crate::cli::Output;
@@ -13,7 +13,7 @@ use crate::cli::quarantine::ShowRecord;
 use crate::commands::partitions::user;
 use crate::commands::plugin::jsonl;
 use crate::commands::status::plain;
-use crate::commands::{End, REQUEST, block_on, failed, print};
+use crate::commands::{End, REQUEST, block_on, failed, print, reach};
 
 /// Runs the command.
 pub fn show(args: &ShowRecord, logging: &Logging<'_>) -> End {
@@ -32,6 +32,7 @@ fn try_show(args: &ShowRecord, logging: &Logging<'_>) -> Result<String, End> {
     }
     let (key, booked) = find(args, &sides)?;
     let place = booked.entry.place;
+    reach(&sides.source)?;
     let kept = block_on(kept_record(&sides.source, &sides.link.name, &key, place, REQUEST))?;
     let Some(Kept { mut record, .. }) = kept else {
         let gone = format!(
@@ -51,7 +52,9 @@ fn try_show(args: &ShowRecord, logging: &Logging<'_>) -> Result<String, End> {
     match args.output {
         Output::Text => Ok(text(&key, &booked, &shape)),
         Output::Json => {
-            let entry = json!({ "entry": booked.entry, "closed": booked.closed, "shape": shape });
+            let entry = json!({
+                "entry": booked.entry, "refused_ms": booked.refused_ms, "closed": booked.closed, "shape": shape,
+            });
             serde_json::to_string_pretty(&entry).map_err(|error| failed(&error))
         }
     }
@@ -66,7 +69,7 @@ fn find(args: &ShowRecord, sides: &Sides) -> Result<(BookKey, Booked), End> {
         code: None,
         state: StateFilter::Any,
     };
-    let books = block_on(read_books(&sides.target, &sides.link.name, filter, REQUEST))?;
+    let books = sides.books(filter)?;
     // A topic that was created again can have several.
     let newest = books.index.entries.into_iter().max_by_key(|(_, booked)| booked.written_ms);
     newest.ok_or_else(|| {
@@ -130,13 +133,13 @@ fn text(key: &BookKey, booked: &Booked, shape: &RecordShape) -> String {
     let entry = &booked.entry;
     let rule = entry.rule.as_deref().map(|rule| format!(", rule {}", plain(rule))).unwrap_or_default();
     let mut out = format!(
-        "{} offset {}: {}, refused by {} ({}{rule}), entered {}\n",
+        "{} offset {}: {}, refused by {} ({}{rule}) {}\n",
         plain(&key.partition.to_string()),
         key.offset,
         plain(entry.state.word()),
         plain(&entry.plugin),
         plain(&entry.code),
-        time(booked.written_ms)
+        booked.refused_ms.map(time).unwrap_or_default()
     );
     out.push_str(&format!("plugins {}, border {}\n", plain(&entry.generation), entry.border));
     out.push_str(&format!("key: {}\nvalue: {}\n", length(shape.key_bytes), length(shape.value_bytes)));

@@ -3,11 +3,11 @@
 use strait_core::books::{BookFilter, StateFilter};
 use strait_flow::SystemClock;
 use strait_flow::ports::Clock as _;
-use strait_kafka::{Trimmed, read_books, trim_quarantine};
+use strait_kafka::{Trimmed, trim_quarantine};
 
 use super::{Logging, Sides, as_of};
 use crate::cli::quarantine::TrimRecords;
-use crate::commands::{End, REQUEST, block_on, failed, print};
+use crate::commands::{End, REQUEST, block_on, failed, print, reach};
 
 /// Runs the command.
 pub fn trim(args: &TrimRecords, logging: &Logging<'_>) -> End {
@@ -24,7 +24,7 @@ fn try_trim(args: &TrimRecords, logging: &Logging<'_>) -> Result<String, End> {
     }
     let name = &sides.link.name;
     let filter = BookFilter { state: StateFilter::NotClosed, ..BookFilter::default() };
-    let books = block_on(read_books(&sides.target, name, filter, REQUEST))?;
+    let books = sides.books(filter)?;
     if books.index.unreadable > 0 {
         let text = format!(
             "{} entries of the books cannot be read, and their records may still be needed: nothing is deleted; use the version of strait that runs the link",
@@ -34,6 +34,7 @@ fn try_trim(args: &TrimRecords, logging: &Logging<'_>) -> Result<String, End> {
     }
     let before_ms = SystemClock::start().unix_ms().saturating_sub(i64::from(args.keep_s).saturating_mul(1_000));
     let points = books.index.trim_points();
+    reach(&sides.source)?;
     let trimmed = trim_quarantine(&sides.source, name, points, before_ms, args.consent.yes, REQUEST);
     let trimmed: Vec<Trimmed> = block_on(trimmed)?;
     if trimmed.is_empty() {
