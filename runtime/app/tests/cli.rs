@@ -80,24 +80,24 @@ fn exit_codes_and_outputs_are_as_documented() {
         assert!(steps.contains(line), "{line}: {steps}");
     }
 
+    let identity = "source=arn:aws:iam::123456789012:role/strait";
+    for (args, code, why) in [
+        (&["--principal", "user:copier"][..], 2, "as in User:copier"),
+        (&["--principal", "sorce=User:copier"], 2, "source=User:copier"),
+        (&["--principal", "User:copier", "-o", "msk-iam"], 1, "does not fit -o"),
+        (&["--principal", identity], 1, "does not fit -o"),
+        (&["--principal", identity, "-o", "msk-iam"], 0, "attach the statements Source… to arn:aws:iam:"),
+        (&["--cluster-arn", "arn:aws:kafka:eu-west-1:1:cluster/x", "-o", "msk-iam"], 2, "as in arn:aws:kafka:"),
+    ] {
+        let (found, _, said) = run(&[&["acl", "print", "aws-to-gcp", "--offline"], args].concat(), &[]);
+        assert!(found == Some(code) && said.contains(why), "{args:?}: {said}");
+    }
+
     assert_eq!(run(&["no-such-command"], &[]).0, Some(2));
     let (code, _, error) = run(&["plugin", "inspect", "no-such.wasm"], &[]);
     assert_eq!(code, Some(64), "{error}");
     let (code, _, error) = run(&["check", "-c", "none.toml"], &[]);
     assert_eq!(code, Some(64), "{error}");
-}
-
-#[test]
-fn residency_demands_required_plugins_of_every_way_to_start() {
-    let dir = tempfile::tempdir().unwrap();
-    let plugin = "plugin = \"filter\"\nconfig = { keep = \"key == 'a'\" }\n";
-    std::fs::write(dir.path().join("strait.toml"), format!("{}\n[[links.plugins]]\n{plugin}", config())).unwrap();
-    for command in [&["check"][..], &["run", "--until-caught-up"]] {
-        let output = strait(dir.path(), command, &[("STRAIT_LINKS__0__RESIDENCY", "true")]);
-        let said = text(&output.stdout) + &text(&output.stderr);
-        let refusal = "plugin filter (bundled): the link has residency = true";
-        assert!(output.status.code() == Some(64) && said.contains(refusal), "{command:?}: {said}");
-    }
 }
 
 #[test]
@@ -133,6 +133,19 @@ fn commands_say_which_cluster_they_wait_for_and_why_one_cannot_be_reached() {
         assert!(began.elapsed() < Duration::from_secs(10), "{command:?}: {:?}", began.elapsed());
         waiting.kill().unwrap();
         waiting.wait().unwrap();
+    }
+}
+
+#[test]
+fn residency_demands_required_plugins_of_every_way_to_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = "plugin = \"filter\"\nconfig = { keep = \"key == 'a'\" }\n";
+    std::fs::write(dir.path().join("strait.toml"), format!("{}\n[[links.plugins]]\n{plugin}", config())).unwrap();
+    for command in [&["check"][..], &["run", "--until-caught-up"]] {
+        let output = strait(dir.path(), command, &[("STRAIT_LINKS__0__RESIDENCY", "true")]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        let refusal = "plugin filter (bundled): the link has residency = true";
+        assert!(output.status.code() == Some(64) && said.contains(refusal), "{command:?}: {said}");
     }
 }
 

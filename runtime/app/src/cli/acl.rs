@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use strait_core::Side;
+use strait_core::acl::commands::is_principal;
+use strait_core::acl::msk::{is_cluster_arn, is_identity_arn};
 
 use super::ConfigFile;
 
@@ -28,13 +30,13 @@ pub struct AclPrint {
     /// How to print them.
     #[arg(short, long, value_name = "FORMAT", default_value = "kafka-acls")]
     pub output: AclOutput,
-    /// Who gets the rights, such as User:copier. With source= or target= before it, on that
-    /// cluster only.
-    #[arg(long, value_name = "[SIDE=]PRINCIPAL", value_parser = of_side)]
+    /// Who gets the rights, such as User:copier; for policies the ARN of a role or user. With
+    /// source= or target= before it, on that cluster only.
+    #[arg(long, value_name = "[SIDE=]PRINCIPAL", value_parser = principal)]
     pub principal: Vec<OfSide>,
     /// ARN of the MSK cluster, for policies. With source= or target= before it, of that cluster
     /// only.
-    #[arg(long, value_name = "[SIDE=]ARN", value_parser = of_side)]
+    #[arg(long, value_name = "[SIDE=]ARN", value_parser = cluster_arn)]
     pub cluster_arn: Vec<OfSide>,
     /// Only the rights on this cluster of the link.
     #[arg(long, value_name = "SIDE")]
@@ -81,6 +83,12 @@ pub struct OfSide {
 }
 
 impl OfSide {
+    /// Returns the text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Returns the last text that is for this end.
     #[must_use]
     pub fn last(all: &[Self], side: Side) -> Option<&str> {
@@ -88,14 +96,28 @@ impl OfSide {
     }
 }
 
-fn of_side(argument: &str) -> Result<OfSide, String> {
+/// What a principal looks like.
+pub const PRINCIPALS: &str = "User:NAME with its capital, as in User:copier or source=User:copier; for -o msk-iam the ARN of a role or user, as in arn:aws:iam::123456789012:role/strait";
+
+fn principal(argument: &str) -> Result<OfSide, String> {
+    let given = of_side(argument);
+    let is_known = is_principal(&given.text) || is_identity_arn(&given.text);
+    if is_known { Ok(given) } else { Err(format!("write {PRINCIPALS}")) }
+}
+
+fn cluster_arn(argument: &str) -> Result<OfSide, String> {
+    let given = of_side(argument);
+    if is_cluster_arn(&given.text) {
+        return Ok(given);
+    }
+    Err("write the ARN of an MSK cluster, as in arn:aws:kafka:eu-west-1:123456789012:cluster/main/0f1e2d3c-4b5a, or with source= or target= before it".to_owned())
+}
+
+fn of_side(argument: &str) -> OfSide {
     let (side, text) = match argument.split_once('=') {
         Some(("source", text)) => (Some(Side::Source), text),
         Some(("target", text)) => (Some(Side::Target), text),
         _ => (None, argument),
     };
-    if text.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    Ok(OfSide { side, text: text.to_owned() })
+    OfSide { side, text: text.to_owned() }
 }

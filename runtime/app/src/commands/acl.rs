@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use strait_core::Side;
 use strait_core::acl::commands::{PRINCIPAL, Place, script, to_json};
-use strait_core::acl::msk::{CLUSTER_ARN, policy, statements};
+use strait_core::acl::msk::{CLUSTER_ARN, capitalized, is_identity_arn, policy, statements};
 use strait_core::acl::{Grant, Names, Pattern, grants};
 use strait_core::config::{Link, PluginUse};
 use strait_flow::ports::{ChainFactory as _, Discovery as _};
 use strait_host::{HostChains, HostEngine, HostOptions};
-use strait_kafka::{ClusterConfig, KafkaDiscovery, probe};
+use strait_kafka::{ClusterConfig, KafkaDiscovery};
 
-use super::{End, REQUEST, block_on, cluster_of, link_of, load, print, print_message};
-use crate::cli::acl::{AclCommand, AclOutput, AclPrint, OfSide};
+use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print, print_message, reached};
+use crate::cli::acl::{AclCommand, AclOutput, AclPrint, OfSide, PRINCIPALS};
 use crate::compiler::own_process;
 use crate::compose;
 use crate::load::Loaded;
@@ -33,6 +33,10 @@ pub fn acl(command: &AclCommand) -> End {
 fn text(args: &AclPrint) -> Result<String, End> {
     let loaded = load(&args.config)?;
     let link = link_of(&loaded, &args.link)?;
+    let is_policy = args.output == AclOutput::MskIam;
+    if args.principal.iter().any(|principal| is_identity_arn(principal.text()) != is_policy) {
+        return Err(failed(&format!("--principal does not fit -o: write {PRINCIPALS}")));
+    }
     let chains = chains(&loaded, link);
     let source = cluster_of(&loaded, &link.source)?;
     let seen =
@@ -71,6 +75,9 @@ fn text(args: &AclPrint) -> Result<String, End> {
         AclOutput::MskIam => {
             print_message(&format!("{known}{}", beyond_policies(&all)));
             let of_place = |place: &Place| {
+                if let Some(arn) = OfSide::last(&args.principal, place.side) {
+                    print_message(&format!("attach the statements {}… to {arn}", capitalized(&place.side.to_string())));
+                }
                 let arn = OfSide::last(&args.cluster_arn, place.side).unwrap_or(CLUSTER_ARN);
                 statements(&link.name, place.side, arn, &all)
             };
@@ -119,7 +126,7 @@ fn seen(source: &ClusterConfig, link: &Link, chains: Option<&HostChains>) -> Res
 }
 
 async fn ask(source: &ClusterConfig, link: &Link, chains: Option<&HostChains>) -> Result<Seen, String> {
-    probe::probe(source, REQUEST).await.map_err(|error| error.to_string())?;
+    reached(source).await.map_err(|error| error.to_string())?;
     let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST);
     let discovery = discovery.map_err(|error| error.to_string())?;
     let topics = discovery.topics().await.map_err(|error| error.to_string())?;

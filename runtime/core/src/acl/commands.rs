@@ -9,6 +9,13 @@ use crate::event::Side;
 /// The principal in commands for which none is given.
 pub const PRINCIPAL: &str = "User:NAME";
 
+/// Returns whether a text is a principal as Kafka's access lists have them. Their case counts.
+#[must_use]
+pub fn is_principal(text: &str) -> bool {
+    let name = text.strip_prefix("User:").unwrap_or_default();
+    !name.is_empty() && name.trim() == name && !name.chars().any(char::is_control)
+}
+
 /// A cluster of a link, as grants on it are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

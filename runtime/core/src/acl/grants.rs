@@ -6,6 +6,9 @@ use crate::config::{Link, PluginUse};
 use crate::event::Side;
 use crate::progress::quarantine_topic;
 
+/// The group in grants for groups that an operator names later.
+const ANY_GROUP: &str = "GROUP";
+
 /// A kind of resource in Kafka's access control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
@@ -134,6 +137,7 @@ fn on(right: &'static Right, link: &Link, names: &Names) -> Vec<Grant> {
         On::Quarantine => one(Resource::Topic, quarantine_topic(own), Pattern::Literal),
         // With the dot: without it they would be those of a link with a longer name too.
         On::OwnTopics => one(Resource::Topic, format!("strait.{own}."), Pattern::Prefixed),
+        On::SourceGroups | On::TargetGroups => one(Resource::Group, ANY_GROUP.to_owned(), Pattern::Literal),
         On::Group => one(Resource::Group, format!("strait.{own}"), Pattern::Literal),
         On::TransactionalIds => one(Resource::TransactionalId, format!("{IDS}.{own}."), Pattern::Prefixed),
         On::SourceCluster | On::TargetCluster => one(Resource::Cluster, String::new(), Pattern::Literal),

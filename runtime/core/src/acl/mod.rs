@@ -28,6 +28,8 @@ pub enum On {
     SourceTopics,
     /// The link's quarantine topic.
     Quarantine,
+    /// Consumer groups of the source that an operator asks for.
+    SourceGroups,
     /// The source cluster.
     SourceCluster,
     /// The topics that the link writes.
@@ -36,6 +38,8 @@ pub enum On {
     OwnTopics,
     /// The link's consumer group.
     Group,
+    /// Consumer groups of the target that an operator asks for.
+    TargetGroups,
     /// The link's transactional ids.
     TransactionalIds,
     /// The target cluster.
@@ -47,10 +51,13 @@ impl On {
     #[must_use]
     pub fn side(self) -> Side {
         match self {
-            Self::SourceTopics | Self::Quarantine | Self::SourceCluster => Side::Source,
-            Self::TargetTopics | Self::OwnTopics | Self::Group | Self::TransactionalIds | Self::TargetCluster => {
-                Side::Target
-            }
+            Self::SourceTopics | Self::Quarantine | Self::SourceGroups | Self::SourceCluster => Side::Source,
+            Self::TargetTopics
+            | Self::OwnTopics
+            | Self::Group
+            | Self::TargetGroups
+            | Self::TransactionalIds
+            | Self::TargetCluster => Side::Target,
         }
     }
 }
@@ -138,12 +145,13 @@ const fn right(
 }
 
 /// All rights, in the order in which they are shown.
-pub static RIGHTS: [Right; 20] = {
+pub static RIGHTS: [Right; 24] = {
     use Need::{Needed, Sometimes, Useful};
     use On::{
-        Group, OwnTopics, Quarantine, SourceCluster, SourceTopics, TargetCluster, TargetTopics, TransactionalIds,
+        Group, OwnTopics, Quarantine, SourceCluster, SourceGroups, SourceTopics, TargetCluster, TargetGroups,
+        TargetTopics, TransactionalIds,
     };
-    use Operation::{Alter, Create, DescribeConfigs, IdempotentWrite, Read, Write};
+    use Operation::{Alter, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
     use When::{Always, AtLeastOnce, ExactlyOnce, Manages, ManagesQuarantine, Quarantines};
     [
         right(
@@ -174,6 +182,27 @@ pub static RIGHTS: [Right; 20] = {
             (ManagesQuarantine, Needed),
             "creates the quarantine topic at the first refused record",
             "that record stops its partition, unless the topic is made by hand",
+        ),
+        right(
+            Quarantine,
+            Read,
+            (Quarantines, Useful),
+            "strait quarantine show and list read the kept records",
+            "show fails, and list knows no sizes; replay reads the source topics",
+        ),
+        right(
+            Quarantine,
+            Delete,
+            (Quarantines, Sometimes),
+            "strait quarantine trim deletes records that are dealt with",
+            "trim fails, and they stay as long as the topic keeps them",
+        ),
+        right(
+            SourceGroups,
+            Describe,
+            (Always, Sometimes),
+            "strait offsets translate --group reads what the group GROUP has committed",
+            "one offset at a time can be translated (--topic)",
         ),
         right(
             SourceCluster,
@@ -258,6 +287,13 @@ pub static RIGHTS: [Right; 20] = {
             (Always, Needed),
             "shares the lanes among the processes of the link",
             "no process is given a lane (event not_in_group)",
+        ),
+        right(
+            TargetGroups,
+            Describe,
+            (Always, Sometimes),
+            "strait offsets translate --group --inverse reads what the group GROUP has committed",
+            "one offset at a time can be translated (--topic)",
         ),
         right(
             TransactionalIds,

@@ -10,6 +10,41 @@ use crate::event::Side;
 /// The cluster in policies for which no ARN is given.
 pub const CLUSTER_ARN: &str = "arn:aws:kafka:REGION:ACCOUNT:cluster/NAME/UUID";
 
+/// Returns whether a text is the ARN of an MSK cluster.
+#[must_use]
+pub fn is_cluster_arn(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(':').collect();
+    let &["arn", partition, "kafka", region, account, resource] = parts.as_slice() else { return false };
+    let is_region = region.contains('-') && is_word(region, "-");
+    let named = match resource.split('/').collect::<Vec<_>>().as_slice() {
+        ["cluster", name, uuid] => is_word(name, "-") && is_word(uuid, "-"),
+        _ => false,
+    };
+    is_partition(partition) && is_region && is_account(account) && named
+}
+
+/// Returns whether a text is the ARN of a role or user, to which a policy can be attached.
+#[must_use]
+pub fn is_identity_arn(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(':').collect();
+    let &["arn", partition, "iam", "", account, resource] = parts.as_slice() else { return false };
+    let name = resource.strip_prefix("role/").or_else(|| resource.strip_prefix("user/"));
+    let is_named = name.is_some_and(|name| name.split('/').all(|part| is_word(part, "-_+=,.@")));
+    is_partition(partition) && is_account(account) && is_named
+}
+
+fn is_partition(text: &str) -> bool {
+    text == "aws" || text.starts_with("aws-")
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_word(text: &str, more: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+}
+
 /// Returns the statements for one cluster, by its ARN.
 ///
 /// Reading a topic requires the actions on a group as well, also where records are read without
@@ -94,7 +129,9 @@ fn arn(cluster_arn: &str, kind: &str, name: &str) -> String {
     format!("{}/{name}", cluster_arn.replacen(":cluster/", &format!(":{kind}/"), 1))
 }
 
-fn capitalized(word: &str) -> String {
+/// Returns a word as the ids of statements begin.
+#[must_use]
+pub fn capitalized(word: &str) -> String {
     let mut characters = word.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }

@@ -9,9 +9,11 @@ pub enum Operation {
     Write,
     /// Creates a topic.
     Create,
+    /// Deletes a topic, or records of it.
+    Delete,
     /// Changes a topic, for example its number of partitions.
     Alter,
-    /// Sees that a topic exists.
+    /// Sees that a topic exists, or what a group has committed.
     Describe,
     /// Sees a topic's settings.
     DescribeConfigs,
@@ -25,6 +27,7 @@ impl Operation {
     const READ: u32 = 3;
     const WRITE: u32 = 4;
     const CREATE: u32 = 5;
+    const DELETE: u32 = 6;
     const ALTER: u32 = 7;
     const DESCRIBE: u32 = 8;
     const DESCRIBE_CONFIGS: u32 = 10;
@@ -37,6 +40,7 @@ impl Operation {
             Self::Read => "Read",
             Self::Write => "Write",
             Self::Create => "Create",
+            Self::Delete => "Delete",
             Self::Alter => "Alter",
             Self::Describe => "Describe",
             Self::DescribeConfigs => "DescribeConfigs",
@@ -52,6 +56,7 @@ impl From<u32> for Operation {
             Self::READ => Self::Read,
             Self::WRITE => Self::Write,
             Self::CREATE => Self::Create,
+            Self::DELETE => Self::Delete,
             Self::ALTER => Self::Alter,
             Self::DESCRIBE => Self::Describe,
             Self::DESCRIBE_CONFIGS => Self::DescribeConfigs,

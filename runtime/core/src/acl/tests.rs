@@ -58,6 +58,9 @@ fn a_link_needs_these_rights_and_no_others() {
             "source DescribeConfigs topic literal orders",
             "source Write topic literal strait.a-to-b.quarantine",
             "source Create topic literal strait.a-to-b.quarantine",
+            "source Read topic literal strait.a-to-b.quarantine",
+            "(source Delete topic literal strait.a-to-b.quarantine",
+            "(source Describe group literal GROUP",
             "(source IdempotentWrite cluster literal ",
             "(source DescribeConfigs cluster literal ",
             "target Write topic prefixed a.payments.",
@@ -74,6 +77,7 @@ fn a_link_needs_these_rights_and_no_others() {
             "target Alter topic prefixed strait.a-to-b.",
             "target DescribeConfigs topic prefixed strait.a-to-b.",
             "target Read group literal strait.a-to-b",
+            "(target Describe group literal GROUP",
             "target Write transactional-id prefixed strait.a-to-b.",
             "(target DescribeConfigs cluster literal ",
         ]
@@ -85,6 +89,7 @@ fn a_link_needs_these_rights_and_no_others() {
         short(&modest, &Names::of(&modest, &[], &[])),
         [
             "source Read topic literal orders",
+            "(source Describe group literal GROUP",
             "(source DescribeConfigs cluster literal ",
             "target Write topic literal a.orders",
             "target DescribeConfigs topic literal a.orders",
@@ -93,6 +98,7 @@ fn a_link_needs_these_rights_and_no_others() {
             "target Alter topic prefixed strait.a-to-b.",
             "target DescribeConfigs topic prefixed strait.a-to-b.",
             "target Read group literal strait.a-to-b",
+            "(target Describe group literal GROUP",
             "target Write transactional-id prefixed strait.a-to-b.",
             "(target IdempotentWrite cluster literal ",
             "(target DescribeConfigs cluster literal ",
@@ -215,6 +221,39 @@ fn a_policy_has_the_actions_and_those_that_they_require() {
     let expected =
         ["DescribeTopic", "ReadData", "WriteData", "CreateTopic", "AlterTopic", "DescribeTopicDynamicConfiguration"];
     assert_eq!(own, actions(&expected));
+}
+
+#[test]
+fn principals_and_arns_are_told_from_misspelt_ones() {
+    for (text, is) in [
+        ("User:copier", true),
+        ("User:CN=copier, O=it's ours", true),
+        ("User:*", true),
+        ("user:copier", false),
+        ("copier", false),
+        ("sorce=User:copier", false),
+        ("User:", false),
+        ("User: copier", false),
+    ] {
+        assert_eq!(commands::is_principal(text), is, "{text}");
+    }
+    for (text, is_cluster, is_identity) in [
+        ("arn:aws:kafka:eu-west-1:123456789012:cluster/main/0f1e-2", true, false),
+        ("arn:aws-us-gov:kafka:us-gov-west-1:123456789012:cluster/main/0f1e-2", true, false),
+        ("arn:aws:kafka:eu-west-1:123456789012:cluster/main", false, false),
+        ("arn:aws:kafka:eu-west-1:12345678901:cluster/main/0f1e-2", false, false),
+        ("arn:aws:kafka:eu-west-1:123456789012:topic/main/0f1e-2/orders", false, false),
+        ("arn:aws:kafka:euwest1:123456789012:cluster/main/0f1e-2", false, false),
+        ("arn:aws:kafka::123456789012:cluster/main/0f1e-2", false, false),
+        ("arn:aws:kakfa:eu-west-1:123456789012:cluster/main/0f1e-2", false, false),
+        ("arn:aws:iam::123456789012:role/team/strait", false, true),
+        ("arn:aws:iam::123456789012:user/strait@x", false, true),
+        ("arn:aws:iam::123456789012:rol/strait", false, false),
+        ("arn:aws:iam:eu-west-1:123456789012:role/strait", false, false),
+        ("arn:aws:sts::123456789012:assumed-role/strait/me", false, false),
+    ] {
+        assert_eq!((msk::is_cluster_arn(text), msk::is_identity_arn(text)), (is_cluster, is_identity), "{text}");
+    }
 }
 
 #[test]

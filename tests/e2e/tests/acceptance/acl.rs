@@ -12,6 +12,7 @@ use crate::bad_input::secured_config;
 use crate::support::{COPIED, Turn, kafka_tool, keys, now, numbered, run_to_end, single, wait_until};
 
 const USERS: [&str; 2] = ["reader", "writer"];
+const USED: [&str; 4] = ["--principal", "source=User:reader", "--principal", "target=User:writer"];
 /// How long something may take to fail for want of a right.
 const FAILS: Duration = Duration::from_secs(45);
 /// Links that are tried side by side.
@@ -35,23 +36,34 @@ enum Act {
     Grow,
     /// The link has run; it gets more lanes.
     Resize,
+    /// The link has run; these commands are given, of which the last one fails.
+    Ask(&'static [&'static [&'static str]]),
 }
+
+/// A group that is asked for.
+const GROUP: &str = "acl-readers";
 
 const fn case(name: &'static str, line: &'static [&'static str], fails: &'static str, act: Act) -> Case {
     Case { name, line, fails, act }
 }
 
 /// The most important ones.
-const FEW: [Case; 5] = [
+const FEW: [Case; 6] = [
     case("see", &["reader", "Read", "--topic see-in"], "topic_hidden", Act::Run),
     case("write", &["writer", "Write", "--topic source.write-in"], "target_denied", Act::Run),
     case("progress", &["writer", "Read", "--topic strait.progress."], "TOPIC_AUTHORIZATION_FAILED", Act::Run),
     case("member", &["writer", "Read", "--group strait.member"], "GROUP_AUTHORIZATION_FAILED", Act::Run),
+    case(
+        "show",
+        &["reader", "Read", "--topic strait.show.quarantine"],
+        "TOPIC_AUTHORIZATION_FAILED",
+        Act::Ask(&[&["quarantine", "show", "show", "show-in", "0", "9"]]),
+    ),
     case("ids", &["writer", "Write", "--transactional-id"], "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", Act::Run),
 ];
 
 /// The others.
-const MORE: [Case; 11] = [
+const MORE: [Case; 14] = [
     case("settings", &["reader", "DescribeConfigs", "--topic settings-in"], "source_config_unknown", Act::Run),
     case("keep", &["reader", "Write", "--topic strait.keep.quarantine"], "quarantine_failed", Act::Run),
     case("make-keep", &["reader", "Create", "--topic strait.make-keep.quarantine"], "quarantine_failed", Act::Run),
@@ -63,6 +75,27 @@ const MORE: [Case; 11] = [
     case("resize", &["writer", "Alter", "--topic strait.resize."], "TOPIC_AUTHORIZATION_FAILED", Act::Resize),
     case("own-settings", &["writer", "DescribeConfigs", "--topic strait.own-settings."], "link_topic_unfit", Act::Run),
     case("see-many", &["reader", "Read", "--topic see-many-"], "no topic", Act::Run),
+    case(
+        "trim",
+        &["reader", "Delete", "--topic strait.trim.quarantine"],
+        "TOPIC_AUTHORIZATION_FAILED",
+        Act::Ask(&[
+            &["quarantine", "discard", "trim", "--topic", "trim-in", "--reason", "a test", "--yes"],
+            &["quarantine", "trim", "trim", "--keep-s", "0", "--yes"],
+        ]),
+    ),
+    case(
+        "ask",
+        &["reader", "Describe", "--group"],
+        "GROUP_AUTHORIZATION_FAILED",
+        Act::Ask(&[&["offsets", "translate", "ask", "--group", GROUP]]),
+    ),
+    case(
+        "ask-back",
+        &["writer", "Describe", "--group"],
+        "GROUP_AUTHORIZATION_FAILED",
+        Act::Ask(&[&["offsets", "translate", "ask-back", "--group", GROUP, "--inverse"]]),
+    ),
 ];
 
 /// Starts a cluster that is source and target, at which the users have no right.
@@ -109,17 +142,23 @@ impl<'a> Tried<'a> {
         self.client().write(&self.topic, &records).unwrap();
     }
 
-    /// Returns the commands that are printed for these principals.
-    fn printed(&self, more: &[&str]) -> Vec<String> {
+    /// Returns the commands that begin so.
+    fn printed(&self, start: &str, more: &[&str]) -> Vec<String> {
         let all = [&["acl", "print", self.name, "--offline"], more].concat();
         let (code, text) = run_to_end("acl", &self.config, &all, COPIED);
         assert_eq!(code, Some(0), "{text}");
-        text.lines().filter(|line| line.starts_with("kafka-acls.sh")).map(str::to_owned).collect()
+        text.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
     }
 
     /// Returns the commands for the users of the cluster.
     fn lines(&self) -> Vec<String> {
-        self.printed(&["--principal", "source=User:reader", "--principal", "target=User:writer"])
+        self.printed("kafka-acls.sh", &USED)
+    }
+
+    /// Returns the commands in comments, which somebody must want.
+    fn in_comments(&self) -> Vec<String> {
+        let lines = self.printed("# kafka-acls.sh", &USED).into_iter();
+        lines.map(|line| line.replace("# ", "").replace("--group GROUP", &format!("--group {GROUP}"))).collect()
     }
 
     fn checked(&self) -> String {
@@ -135,6 +174,10 @@ impl<'a> Tried<'a> {
         });
         strait.kill().unwrap();
         strait.stderr()
+    }
+
+    fn ask(&self, command: &[&str]) -> (Option<i32>, String) {
+        run_to_end("ask", &self.config, command, COPIED)
     }
 
     fn resize(&self) -> (Option<i32>, String) {
@@ -172,7 +215,8 @@ fn sweep(cluster: &Cluster, cases: &[Case]) {
     let mut given = Vec::new();
     let mut left_out = Vec::new();
     for (case, tried) in cases.iter().zip(&tried) {
-        let lines = tried.lines();
+        let mut lines = tried.lines();
+        lines.extend(tried.in_comments().into_iter().filter(|line| is_line(line, case.line)));
         let (without, others): (Vec<String>, Vec<String>) =
             lines.into_iter().partition(|line| is_line(line, case.line));
         assert_eq!(without.len(), 1, "{}: {without:?} of {others:?}", case.name);
@@ -219,6 +263,12 @@ fn sweep(cluster: &Cluster, cases: &[Case]) {
                 assert!(copied.iter().any(|(name, partitions)| *name == target && *partitions == 2), "{copied:?}");
             }
             Act::Resize => assert_eq!(tried.resize().0, Some(0)),
+            Act::Ask(commands) => {
+                let (code, said) = tried.ask(commands[commands.len() - 1]);
+                // The group has committed nothing, which whoever may not see it is not told.
+                let is_answered = code == Some(0) || said.contains("has committed no offset");
+                assert!(is_answered, "{}: {said}", case.name);
+            }
         }
     }
 }
@@ -226,8 +276,8 @@ fn sweep(cluster: &Cluster, cases: &[Case]) {
 /// Without its line the named thing fails, and a check before or after that prints the line.
 fn is_missed(case: &Case, tried: &Tried<'_>) {
     // The same line without names.
-    let at = tried.lines().iter().position(|line| is_line(line, case.line)).unwrap();
-    let placeholder = tried.printed(&[]).remove(at);
+    let at = tried.lines().iter().position(|line| is_line(line, case.line));
+    let placeholder = at.map(|at| tried.printed("kafka-acls.sh", &[]).remove(at));
     let before = tried.checked();
     let said = match case.act {
         Act::Run => tried.run(case.fails),
@@ -240,7 +290,15 @@ fn is_missed(case: &Case, tried: &Tried<'_>) {
             assert_eq!(code, Some(1), "{said}");
             said
         }
+        Act::Ask(commands) => {
+            let (code, said) = commands.iter().fold((None, String::new()), |_, command| tried.ask(command));
+            assert_eq!(code, Some(1), "{said}");
+            said
+        }
     };
+    assert!(said.contains(case.fails) || tried.checked().contains(case.fails), "{}: {said}", case.name);
+    // A check asks for what is granted unasked.
+    let Some(placeholder) = placeholder else { return };
     let after = tried.checked();
     println!(
         "{}: {} named before {}, after {}",
@@ -249,7 +307,6 @@ fn is_missed(case: &Case, tried: &Tried<'_>) {
         before.contains(&placeholder),
         after.contains(&placeholder)
     );
-    assert!(said.contains(case.fails) || after.contains(case.fails), "{}: {said}", case.name);
     assert!(before.contains(&placeholder) || after.contains(&placeholder), "{placeholder}\n{before}\n{after}");
 }
 

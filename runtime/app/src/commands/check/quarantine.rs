@@ -29,9 +29,15 @@ pub(super) async fn quarantine(sides: &Sides<'_>, timeout: Duration) -> Step {
         );
         Step::new(&name, Outcome::Failed, text)
     };
-    match missing_operations(&source.config, vec![(topic.clone(), vec![Operation::Write])], timeout).await {
+    let wanted = vec![Operation::Write, Operation::Read];
+    match missing_operations(&source.config, vec![(topic.clone(), wanted)], timeout).await {
         Err(error) => return Step::new(name, Outcome::Failed, error.to_string()),
-        Ok(missing) if !missing.is_empty() => return lacks(Operation::Write, "write"),
+        Ok(missing) if missing.iter().any(|(_, operation)| *operation == Operation::Write) => {
+            return lacks(Operation::Write, "write");
+        }
+        Ok(missing) if !missing.is_empty() => {
+            return Step { outcome: Outcome::Warning, ..lacks(Operation::Read, "read") };
+        }
         Ok(_) => {}
     }
     match KafkaQuarantine::new(&source.config, &link.name, link.manage_topics, timeout).outlook().await {
