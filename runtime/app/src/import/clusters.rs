@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::properties::{File, Property};
-use super::{Report, jaas, references};
+use super::{Report, references};
 
 /// Settings of Kafka's clients that Strait decides by itself, or has no use for. A `*` at the end
 /// stands for any ending.
@@ -48,6 +48,30 @@ const DECIDED: &[&str] = &[
     "transactional.id",
     "value.*",
 ];
+
+/// Settings among these that say how safely records are written.
+const SAFETY: &[&str] = &["acks", "enable.idempotence", "max.in.flight.*", "retries", "delivery.timeout.ms"];
+/// Settings among these that say how much is read, written or held at once.
+const SIZES: &[&str] = &[
+    "batch.size",
+    "buffer.memory",
+    "fetch.*",
+    "linger.ms",
+    "max.partition.fetch.bytes",
+    "max.poll.records",
+    "max.request.size",
+];
+
+/// Returns what takes the place of a setting that Strait decides.
+fn decided(name: &str) -> &'static str {
+    if matches(SAFETY, name) {
+        return "Strait decides it: records are written with acks = all, in order and with retries, idempotently where the cluster can; none is given up";
+    }
+    if matches(SIZES, name) {
+        return "Strait decides it: memory_mib_max, batch_kib_max and fetch_mib_max of a link are its bounds";
+    }
+    "Strait decides it"
+}
 
 /// Settings of Connect workers, of which there are none here.
 const WORKER: &[&str] = &[
@@ -114,9 +138,9 @@ pub(super) fn cluster(alias: &str, file: &File, report: &mut Report) -> Value {
             report.refuse(&Property { line: 0, name, value: String::new() }, "it is missing");
         }
     }
-    let mut security = Security { alias, file, report, kafka: Map::new() };
+    let mut security = Security { alias, file, report, kafka: Map::new(), auth: Map::new() };
     security.all();
-    let Security { mut kafka, .. } = security;
+    let Security { mut kafka, auth, .. } = security;
     for client in ["consumer", "producer", "admin"] {
         for (name, property) in file.take_all(&format!("{alias}.{client}.")) {
             client_setting(client, &name, &property, &mut kafka, report);
@@ -133,13 +157,16 @@ pub(super) fn cluster(alias: &str, file: &File, report: &mut Report) -> Value {
         } else if matches(WORKER, name) {
             report.note(&property, "there are no Connect workers");
         } else if matches(DECIDED, name) {
-            report.note(&property, "Strait decides it");
+            report.note(&property, decided(name));
         } else {
             report.refuse(&property, "it is no property of a cluster");
         }
     }
     if !kafka.is_empty() {
         cluster.insert("kafka".to_owned(), Value::Object(kafka));
+    }
+    if !auth.is_empty() {
+        cluster.insert("auth".to_owned(), Value::Object(auth));
     }
     Value::Object(cluster)
 }
@@ -172,10 +199,7 @@ pub(super) fn client_setting(
             report.option(property, "\"compression.level\" of the cluster");
         }
         _ if matches(DECIDED, name) => {
-            report.note(
-                property,
-                "Strait decides it: memory_mib_max, batch_kib_max and fetch_mib_max of a link are its bounds",
-            );
+            report.note(property, decided(name));
         }
         _ if ["ssl.", "sasl.", "security.", "bootstrap."].iter().any(|start| name.starts_with(start)) => {
             report.refuse(property, "all clients of a cluster have one login here: set it for the cluster");
@@ -184,26 +208,47 @@ pub(super) fn client_setting(
     }
 }
 
+/// A table of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    /// `[clusters.NAME.kafka]`
+    Kafka,
+    /// `[clusters.NAME.auth]`
+    Auth,
+}
+
 /// The login and the certificates of a cluster.
-struct Security<'a> {
-    alias: &'a str,
-    file: &'a File,
-    report: &'a mut Report,
+pub(super) struct Security<'a> {
+    pub(super) alias: &'a str,
+    pub(super) file: &'a File,
+    pub(super) report: &'a mut Report,
     kafka: Map<String, Value>,
+    auth: Map<String, Value>,
 }
 
 impl Security<'_> {
     /// Returns a setting: the cluster's own, or the one for all clusters.
-    fn get(&self, name: &str) -> Option<Property> {
+    pub(super) fn get(&self, name: &str) -> Option<Property> {
         self.file.take(&format!("{}.{name}", self.alias)).or_else(|| self.file.take(name))
     }
 
+    /// Sets an entry of a table that needs no translation, and reports nothing.
+    pub(super) fn insert(&mut self, table: Table, name: &str, value: Value) {
+        let entries = if table == Table::Kafka { &mut self.kafka } else { &mut self.auth };
+        entries.insert(name.to_owned(), value);
+    }
+
     /// Sets a property of the cluster to the value of one of the file.
-    fn set(&mut self, property: &Property, name: &str, value: &str) {
+    pub(super) fn set(&mut self, property: &Property, name: &str, value: &str) {
+        self.set_in(Table::Kafka, property, name, value);
+    }
+
+    /// Sets an entry of a table to the value of a property of the file.
+    pub(super) fn set_in(&mut self, table: Table, property: &Property, name: &str, value: &str) {
         match references::translate(value) {
             Ok(value) => {
-                self.kafka.insert(name.to_owned(), json!(value));
-                self.report.option(property, format!("\"{name}\" of the cluster"));
+                self.insert(table, name, json!(value));
+                self.report.option(property, self.named(table, name));
             }
             Err(reason) => self.report.refuse(property, reason),
         }
@@ -211,21 +256,26 @@ impl Security<'_> {
 
     /// Sets a secret. One that is written in the file is not carried over: it is to be set as a
     /// variable.
-    fn set_secret(&mut self, property: &Property, name: &str, value: &str) {
+    pub(super) fn set_secret(&mut self, table: Table, property: &Property, name: &str, value: &str) {
         let translated = match references::translate(value) {
             Ok(translated) => translated,
             Err(reason) => return self.report.refuse(property, reason),
         };
+        let named = self.named(table, name);
         if references::is_reference(&translated) {
-            self.kafka.insert(name.to_owned(), json!(translated));
-            return self.report.option(property, format!("\"{name}\" of the cluster"));
+            self.insert(table, name, json!(translated));
+            return self.report.option(property, named);
         }
         let variable = format!("{}_{name}", self.alias).to_ascii_uppercase().replace(['.', '-'], "_");
-        self.kafka.insert(name.to_owned(), json!(format!("${{env:{variable}}}")));
-        self.report.option(
-            property,
-            format!("\"{name}\" of the cluster; the secret is not copied: set the variable {variable}"),
-        );
+        self.insert(table, name, json!(format!("${{env:{variable}}}")));
+        self.report.option(property, format!("{named}; the secret is not copied: set the variable {variable}"));
+    }
+
+    fn named(&self, table: Table, name: &str) -> String {
+        match table {
+            Table::Kafka => format!("\"{name}\" of the cluster"),
+            Table::Auth => format!("{name} of [clusters.{}.auth]", self.alias),
+        }
     }
 
     fn all(&mut self) {
@@ -272,37 +322,6 @@ impl Security<'_> {
         }
     }
 
-    fn login(&mut self) {
-        if let Some(property) = self.get("sasl.mechanism") {
-            match property.value.trim() {
-                mechanism @ ("PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512") => {
-                    self.set(&property, "sasl.mechanism", mechanism);
-                }
-                other => self.report.refuse(
-                    &property,
-                    format!("set up {other} by hand: PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 are carried over"),
-                ),
-            }
-        }
-        let Some(property) = self.get("sasl.jaas.config") else { return };
-        let Some(login) = jaas::parse(&property.value) else {
-            return self.report.refuse(&property, "it is no line of the form: MODULE required name=\"value\" …;");
-        };
-        let (user, password) = (login.options.get("username"), login.options.get("password"));
-        match (login.module.as_str(), user, password) {
-            ("PlainLoginModule" | "ScramLoginModule", Some(user), Some(password)) => {
-                self.set(&property, "sasl.username", user);
-                self.set_secret(&property, "sasl.password", password);
-            }
-            (module, ..) => self.report.refuse(
-                &property,
-                format!(
-                    "set up the login of {module} by hand: username and password of PLAIN and SCRAM are carried over"
-                ),
-            ),
-        }
-    }
-
     fn truststore(&mut self) {
         let kind = self.kind("ssl.truststore.type");
         if let Some(property) = self.get("ssl.truststore.location") {
@@ -338,13 +357,13 @@ impl Security<'_> {
         }
         if let Some(property) = self.get("ssl.keystore.password") {
             match kind.as_str() {
-                "PKCS12" => self.set_secret(&property, "ssl.keystore.password", &property.value.clone()),
+                "PKCS12" => self.set_secret(Table::Kafka, &property, "ssl.keystore.password", &property.value.clone()),
                 _ => self.report.note(&property, "only a PKCS#12 file has it"),
             }
         }
         for (name, ours) in [("ssl.key.password", "ssl.key.password"), ("ssl.keystore.key", "ssl.key.pem")] {
             if let Some(property) = self.get(name) {
-                self.set_secret(&property, ours, &property.value.clone());
+                self.set_secret(Table::Kafka, &property, ours, &property.value.clone());
             }
         }
         if let Some(property) = self.get("ssl.keystore.certificate.chain") {

@@ -129,6 +129,13 @@ fn of_flow(name: &str) -> &str {
     }
 }
 
+/// Returns the pattern of topics that came from a cluster, at once or over others.
+pub(super) fn returning(target: &str, separator: &str) -> String {
+    let escape = |c: char| if r"\.+*?()|[]{}^$#&-~".contains(c) { format!("\\{c}") } else { c.to_string() };
+    let separator: String = separator.chars().map(escape).collect();
+    format!("(.*{separator})?{target}{separator}.*")
+}
+
 fn entry<'a>(table: &'a [(&'a str, &'a str)], name: &str) -> Option<&'a (&'a str, &'a str)> {
     table.iter().find(|(pattern, _)| clusters::matches(&[pattern], name))
 }
@@ -168,8 +175,8 @@ impl Flow<'_> {
         for (option, value) in [("name", name.as_str()), ("source", self.source), ("target", self.target)] {
             link.insert(option.to_owned(), json!(value));
         }
-        let is_identity = self.naming(&mut link);
-        self.topics(&mut link, is_identity);
+        let (is_identity, separator) = self.naming(&mut link);
+        self.topics(&mut link, is_identity, separator.as_deref());
         self.delivery(&mut link);
         self.start_of(&mut link);
         self.sizes(&mut link);
@@ -179,7 +186,7 @@ impl Flow<'_> {
         link
     }
 
-    fn topics(&mut self, link: &mut Map<String, Value>, is_identity: bool) {
+    fn topics(&mut self, link: &mut Map<String, Value>, is_identity: bool, separator: Option<&str>) {
         let topics = match self.get("topics") {
             Some(property) => {
                 self.report.option(&property, format!("topics of link {}-{}", self.source, self.target));
@@ -201,17 +208,21 @@ impl Flow<'_> {
         };
         if !is_identity {
             // MirrorMaker 2 goes by the names: one that contains the target's was there before.
-            let returns = format!(r"(.*\.)?{}\..*", self.target);
             let cycle = Property { line: 0, name: format!("{}topics", self.start), value: String::new() };
-            self.report
-                .note(&cycle, format!("topics that came from {} are left out, as there: '{returns}'", self.target));
-            excluded.push(returns);
+            // Of another separator too, which the names may keep.
+            for separator in ["."].into_iter().chain(separator) {
+                let returns = returning(self.target, separator);
+                self.report
+                    .note(&cycle, format!("topics that came from {} are left out, as there: '{returns}'", self.target));
+                excluded.push(returns);
+            }
         }
         link.insert("topics_exclude".to_owned(), json!(excluded));
     }
 
-    /// Sets the naming. Returns whether topics keep their names.
-    fn naming(&mut self, link: &mut Map<String, Value>) -> bool {
+    /// Sets the naming. Returns whether topics keep their names, and a separator that is no dot.
+    fn naming(&mut self, link: &mut Map<String, Value>) -> (bool, Option<String>) {
+        let mut separator = None;
         let class = self.get("replication.policy.class");
         let short = class.as_ref().map_or("DefaultReplicationPolicy", |property| {
             property.value.trim().rsplit('.').next().unwrap_or_default()
@@ -237,16 +248,18 @@ impl Flow<'_> {
                 "." => self.report.note(&property, "the separator is a dot"),
                 other if naming == "prefix" => {
                     let text = format!(
-                        "the separator is a dot: '{}{other}topic' would be '{}.topic'; naming = \"identity\" and prefix = \"{}{other}\" of plugin rename keep the names",
-                        self.source, self.source, self.source
+                        "the separator is a dot: '{source}{other}topic' would be '{source}.topic'. To keep the names, set naming = \"identity\" and prefix = \"{source}{other}\" of plugin rename, and leave '{}' in topics_exclude: without it both directions would copy each other's copies for ever",
+                        returning(self.target, other),
+                        source = self.source
                     );
                     self.report.refuse(&property, text);
+                    separator = Some(other.to_owned()).filter(|other| !other.is_empty());
                 }
                 _ => self.report.note(&property, "topics keep their names"),
             }
         }
         link.insert("naming".to_owned(), json!(naming));
-        naming == "identity"
+        (naming == "identity", separator)
     }
 
     fn delivery(&mut self, link: &mut Map<String, Value>) {

@@ -6,7 +6,9 @@
 
 mod clusters;
 mod flows;
+mod foreign;
 mod jaas;
+mod login;
 mod properties;
 mod references;
 
@@ -73,9 +75,17 @@ impl Imported {
 /// Translates the text of an `mm2.properties`.
 ///
 /// # Errors
-/// [`FileError`] for a file that cannot be parsed.
+/// [`FileError`] for a file that cannot be parsed, or is of another kind.
 pub fn mirror_maker(text: &[u8]) -> Result<Imported, FileError> {
+    if let Some(what) = foreign::recognise(&String::from_utf8_lossy(text)) {
+        return Err(FileError::Foreign(printable(&what)));
+    }
     let file = File::parse(text)?;
+    if file.get("clusters").is_none()
+        && let Some(what) = foreign::connector(|name| file.get(name).map(|property| property.value.trim().to_owned()))
+    {
+        return Err(FileError::Foreign(printable(&what)));
+    }
     let mut report = Report::default();
     let aliases = aliases(&file, &mut report);
     let mut clusters = Map::new();
@@ -147,7 +157,7 @@ impl Report {
 }
 
 /// The options that are written first.
-const FIRST: [&str; 7] = ["name", "source", "target", "topics", "topics_exclude", "naming", "plugin"];
+const FIRST: [&str; 8] = ["kind", "name", "source", "target", "topics", "topics_exclude", "naming", "plugin"];
 
 /// Writes the configuration. Tables of tables go last, as TOML wants them. Refusals stand at the
 /// top.
@@ -163,6 +173,10 @@ fn toml(clusters: &Map<String, Value>, links: &[Map<String, Value>], findings: &
         if let Some(kafka) = cluster.get("kafka").and_then(Value::as_object) {
             text.push_str(&format!("[clusters.{name}.kafka]\n"));
             entries(&mut text, kafka);
+        }
+        if let Some(auth) = cluster.get("auth").and_then(Value::as_object) {
+            text.push_str(&format!("[clusters.{name}.auth]\n"));
+            entries(&mut text, auth);
         }
     }
     for link in links {
@@ -183,7 +197,7 @@ fn toml(clusters: &Map<String, Value>, links: &[Map<String, Value>], findings: &
 fn entries(text: &mut String, table: &Map<String, Value>) {
     let place = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
     let mut entries: Vec<(&String, &Value)> =
-        table.iter().filter(|(name, _)| !["kafka", "sync", "plugins"].contains(&name.as_str())).collect();
+        table.iter().filter(|(name, _)| !["kafka", "auth", "sync", "plugins"].contains(&name.as_str())).collect();
     entries.sort_by_key(|(name, _)| (place(name), name.as_str()));
     for (name, value) in entries {
         text.push_str(&format!("{} = {}\n", key(name), inline(value)));

@@ -5,10 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use java_properties::{LineContent, PropertiesIter};
 
-/// A file that cannot be parsed.
+/// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("not a properties file: {0}")]
-pub struct FileError(#[from] java_properties::PropertiesError);
+pub enum FileError {
+    /// It cannot be parsed.
+    #[error("not a properties file: {0}")]
+    Syntax(#[from] java_properties::PropertiesError),
+    /// It is a file of another kind.
+    #[error("{0}")]
+    Foreign(String),
+}
 
 /// A property of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +63,14 @@ impl File {
         Ok(Self { properties, read: RefCell::default() })
     }
 
+    /// Returns a property.
+    pub fn get(&self, name: &str) -> Option<&Property> {
+        self.properties.get(name)
+    }
+
     /// Returns a property, and notes that it was read.
     pub fn take(&self, name: &str) -> Option<Property> {
-        let property = self.properties.get(name)?;
+        let property = self.get(name)?;
         self.read.borrow_mut().insert(name.to_owned());
         Some(property.clone())
     }

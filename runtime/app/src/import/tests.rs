@@ -109,6 +109,160 @@ fn logins_and_certificates_are_carried_over_and_secrets_are_not_shown() {
 }
 
 #[test]
+fn logins_by_token_become_the_auth_of_the_cluster() {
+    let oidc = "A.sasl.mechanism = OAUTHBEARER\nA.sasl.oauthbearer.token.endpoint.url = https://idp.example/token\n";
+    let handler = "A.sasl.login.callback.handler.class = org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler\n";
+    let module = "A.sasl.jaas.config = org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required";
+    let msk = "A.bootstrap.servers = b-1.x.c2.kafka.eu-west-1.amazonaws.com:9098\n";
+    let iam = "software.amazon.msk.auth.iam.IAM";
+    let known: &[(String, &[&str])] = &[
+        (
+            format!(
+                "{oidc}{handler}{module} clientId=\"mm2\" clientSecret=\"${{env:PATH}}\" scope=\"kafka\" extension_logicalCluster=\"lkc-1\";\nA.sasl.login.refresh.window.factor = 0.8\n"
+            ),
+            &["kind = \"oidc\"", "token_url = \"https://idp.example/token\"", "client_id = \"mm2\"", "scope = \"kafka\"",
+              "client_secret = \"${env:PATH}\"", "extensions = { logicalCluster = \"lkc-1\" }"],
+        ),
+        (
+            format!(
+                "{oidc}A.sasl.oauthbearer.client.credentials.client.id = mm2\nA.sasl.oauthbearer.assertion.file = /run/token\n"
+            ),
+            &["client_id = \"mm2\"", "assertion_file = \"/run/token\""],
+        ),
+        (
+            format!(
+                "A.sasl.mechanism = OAUTHBEARER\nA.sasl.login.callback.handler.class = io.strimzi.kafka.oauth.client.JaasClientOauthLoginCallbackHandler\n{module} oauth.token.endpoint.uri=\"https://idp.example/token\" oauth.client.id=\"mm2\" oauth.client.secret=\"${{env:PATH}}\" oauth.audience=\"kafka\";\n"
+            ),
+            &["token_url = \"https://idp.example/token\"", "audience = \"kafka\""],
+        ),
+        (
+            format!(
+                "{msk}A.security.protocol = SASL_SSL\nA.sasl.mechanism = AWS_MSK_IAM\nA.sasl.jaas.config = {iam}LoginModule required awsProfileName=\"mm2\";\nA.sasl.client.callback.handler.class = {iam}ClientCallbackHandler\n"
+            ),
+            &["[clusters.A.auth]\nkind = \"aws-msk-iam\"\nregion = \"eu-west-1\"\n"],
+        ),
+        (
+            format!(
+                "{msk}A.sasl.mechanism = OAUTHBEARER\n{module};\nA.sasl.login.callback.handler.class = {iam}OAuthBearerLoginCallbackHandler\n"
+            ),
+            &["kind = \"aws-msk-iam\""],
+        ),
+        (
+            "A.sasl.mechanism = OAUTHBEARER\nA.sasl.login.callback.handler.class = com.google.cloud.hosted.kafka.auth.GcpLoginCallbackHandler\n".to_owned(),
+            &["kind = \"gcp\""],
+        ),
+    ];
+    for (properties, parts) in known {
+        let imported = import(&format!("{HEAD}A->B.enabled = true\n{properties}"));
+        assert!(!imported.has_refusals(), "{properties}: {:?}", imported.findings);
+        assert!(parts.iter().all(|part| imported.toml.contains(part)), "{properties}:\n{}", imported.toml);
+        loads(&imported.toml).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml));
+    }
+    let written =
+        import(&format!("{HEAD}A->B.enabled = true\n{oidc}{module} clientId=\"m\" clientSecret=\"hunter-2\";\n"));
+    let said = format!("{}{:?}", written.toml, written.findings);
+    assert!(!said.contains("hunter-2") && said.contains("set the variable A_CLIENT_SECRET"), "{said}");
+    for (properties, why) in [
+        ("A.sasl.mechanism = OAUTHBEARER\n".to_owned(), "write token_url into [clusters.A.auth]"),
+        (oidc.to_owned(), "write client_secret or assertion_file into"),
+        (format!("{oidc}A.sasl.login.callback.handler.class = a.Own\n"), "Own has no counterpart"),
+        (format!("{oidc}{module} clientId=\"m\" clientSecret=\"s\" ssl.x=\"y\";\n"), "no counterpart: ssl.x"),
+        (
+            format!("{oidc}{module} clientId=\"m\" clientSecret=\"s\" scope=\"${{env:S}}\";\n"),
+            "scope takes no reference",
+        ),
+        ("A.sasl.mechanism = AWS_MSK_IAM\n".to_owned(), "the addresses do not have the region"),
+        (
+            format!(
+                "{msk}A.sasl.mechanism = AWS_MSK_IAM\nA.sasl.jaas.config = {iam}LoginModule required awsRoleArn=\"x\";\n"
+            ),
+            "no role is assumed here",
+        ),
+    ] {
+        let imported = import(&format!("{HEAD}A->B.enabled = true\n{properties}"));
+        let refused = |finding: &&Finding| finding.outcome == Outcome::Refused;
+        let said: Vec<&str> = imported.findings.iter().filter(refused).map(|finding| finding.text.as_str()).collect();
+        assert!(said.iter().any(|text| text.contains(why)), "{properties}: {said:?}");
+    }
+}
+
+#[test]
+fn files_of_other_kinds_are_named_with_what_to_do() {
+    let class = "org.apache.kafka.connect.mirror.MirrorSourceConnector";
+    let connector = "a connector of Kafka Connect (MirrorSourceConnector)";
+    for (text, parts) in [
+        (
+            format!(
+                r#"{{"name":"m","config":{{"connector.class":"{class}","source.cluster.alias":"eu","target.cluster.alias":"us"}}}}"#
+            ),
+            [connector, "clusters = eu, us and eu->us.enabled = true"],
+        ),
+        (
+            format!("name = m\nconnector.class = {class}\nsource.cluster.bootstrap.servers = a:1\n"),
+            [connector, "A->B."],
+        ),
+        (
+            "# ours\napiVersion: kafka.strimzi.io/v1beta2\nkind: KafkaMirrorMaker2\nspec:\n  clusters: []\n".to_owned(),
+            ["a resource of Kubernetes (KafkaMirrorMaker2)", "topicsPattern as SOURCE->TARGET.topics"],
+        ),
+        (
+            r#"{"apiVersion":"kafka.strimzi.io/v1","kind":"KafkaMirrorMaker2"}"#.to_owned(),
+            ["(KafkaMirrorMaker2)", "topicsPattern"],
+        ),
+        ("{ clusters".to_owned(), ["it begins like JSON", "properties file"]),
+        ("[1]".to_owned(), ["it is JSON", "properties file"]),
+    ] {
+        let said = mirror_maker(text.as_bytes()).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| said.contains(part)) && !said.contains("misspelt"), "{text}: {said}");
+    }
+}
+
+#[test]
+fn advice_about_another_separator_leads_into_no_loop() {
+    let imported =
+        import(&format!("{HEAD}A->B.enabled = true\nB->A.enabled = true\nreplication.policy.separator = _\n"));
+    let mut toml = imported.toml.clone();
+    for (source, target) in [("A", "B"), ("B", "A")] {
+        let advice = format!(
+            "set naming = \"identity\" and prefix = \"{source}_\" of plugin rename, and leave '(.*_)?{target}_.*'"
+        );
+        assert!(imported.findings.iter().any(|finding| finding.text.contains(&advice)), "{:?}", imported.findings);
+        // As it says.
+        let old = format!("target = \"{target}\"\n");
+        let plugin = format!("{old}plugins = [{{ plugin = \"rename\", config = {{ prefix = \"{source}_\" }} }}]\n");
+        toml = toml.replace(&old, &plugin);
+    }
+    let config =
+        loads(&toml.replace("\"prefix\"\n", "\"identity\"\n")).unwrap_or_else(|error| panic!("{error}\n{toml}"));
+    for link in &config.links {
+        assert_eq!(link.naming, strait_core::config::Naming::Identity);
+        let selector = link.selector().unwrap();
+        let (own, copied) = (format!("{}_x", link.target), format!("C_{}_x", link.target));
+        assert!(!selector.selects(&own) && !selector.selects(&copied) && selector.selects("x"), "{toml}");
+    }
+    for (separator, pattern) in [("__", "(.*__)?B__.*"), ("|", r"(.*\|)?B\|.*")] {
+        assert_eq!(flows::returning("B", separator), pattern);
+    }
+}
+
+#[test]
+fn notes_about_settings_that_strait_decides_say_what_holds() {
+    for (property, why) in [
+        ("A->B.producer.override.acks=1", "acks = all"),
+        ("B.producer.acks=1", "acks = all"),
+        ("B.producer.retries=1", "with retries"),
+        ("A.consumer.fetch.max.bytes=1", "fetch_mib_max"),
+        ("A.consumer.session.timeout.ms=1", "Strait decides it"),
+    ] {
+        let imported = import(&format!("{HEAD}A->B.enabled = true\n{property}\n"));
+        let name = property.split('=').next().unwrap();
+        let finding = imported.findings.iter().find(|finding| finding.name == name).unwrap();
+        assert!(finding.outcome == Outcome::Note && finding.text.contains(why), "{finding:?}");
+        assert!(why.contains("mib") || !finding.text.contains("mib"), "{finding:?}");
+    }
+}
+
+#[test]
 fn each_property_is_an_option_a_note_or_a_refusal_with_its_line() {
     type Whole = fn(&str) -> String;
     let flow = |name: &str| format!("A->B.{name}");
