@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::books::{BookEntry, BookKey, BookState};
+use crate::books::{BookEntry, BookKey, BookLine, BookState, ReadAgain};
 use crate::offset::SourceOffset;
 use crate::topic::PartitionKey;
 
@@ -39,16 +39,15 @@ impl OpenRecords {
     /// Takes a record of the books, written at this time. One that this version cannot read says
     /// nothing of any record.
     pub fn take(&mut self, key: &[u8], value: Option<&[u8]>, time_ms: i64) {
-        let Some(value) = value else {
-            if let Ok(key) = serde_json::from_slice::<BookKey>(key) {
-                self.close(&key);
-            }
-            return;
+        let key = match BookLine::decode(key) {
+            Some(BookLine::Entry(key)) => key,
+            Some(BookLine::ReadAgain(mark)) => return value.iter().for_each(|_| self.read_again(&mark)),
+            None => return,
         };
-        match BookEntry::decode(key, value) {
-            Ok((key, BookEntry { state: BookState::Open, .. })) => self.open(key, time_ms),
-            Ok((key, _)) => self.close(&key),
-            Err(_) => {}
+        match value.map(serde_json::from_slice::<BookEntry>) {
+            Some(Ok(BookEntry { state: BookState::Open, .. })) => self.open(key, time_ms),
+            Some(Ok(_)) | None => self.close(&key),
+            Some(Err(_)) => {}
         }
     }
 
@@ -82,6 +81,26 @@ impl OpenRecords {
         if blocks.is_empty() {
             self.blocks.remove(&key.partition);
         }
+    }
+
+    /// Closes the records that a lane has read again since.
+    fn read_again(&mut self, mark: &ReadAgain) {
+        let (high, low) = place_of(mark.read_again_from);
+        for (_, blocks) in self.blocks.iter_mut().filter(|(key, _)| key.may_be(&mark.partition)) {
+            let mut ended = blocks.split_off(&high);
+            self.block_count -= ended.len();
+            if let Some(mut block) = ended.remove(&high) {
+                let at = block.partition_point(|(of, _)| *of < low);
+                self.count -= block.len() - at;
+                block.truncate(at);
+                if !block.is_empty() {
+                    blocks.insert(high, block);
+                    self.block_count += 1;
+                }
+            }
+            self.count -= ended.values().map(Vec::len).sum::<usize>();
+        }
+        self.blocks.retain(|_, blocks| !blocks.is_empty());
     }
 
     fn held_bytes(&self) -> usize {
@@ -127,12 +146,22 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_open_is_counted_as_a_map_counts_it(
-            steps in prop::collection::vec((0..3, 0_i64..200_000, 0_u8..5), 0..200)
+            steps in prop::collection::vec((0..3, 0_i64..200_000, 0_u8..6), 0..200)
         ) {
             let (mut open, mut model) = (OpenRecords::default(), BTreeMap::new());
             for (time, (partition, offset, what)) in (1_i64..).zip(steps) {
                 // Few offsets, some of them at the edges of blocks.
                 let key = key(partition, (offset % 7) * 32_768 - (offset & 1));
+                if what == 5 {
+                    if offset % 3 == 0 {
+                        let mark = ReadAgain { partition: key.partition.clone(), read_again_from: key.offset };
+                        let (bytes, value) = mark.encode(SourceOffset(0));
+                        open.take(&bytes, Some(&value), time * 1000);
+                        model.retain(|key, _| !mark.ends(key));
+                        prop_assert_eq!(open.count(), Some(model.len() as u64));
+                    }
+                    continue;
+                }
                 let state = match what {
                     0..3 => BookState::Open,
                     3 => BookState::Replayed,

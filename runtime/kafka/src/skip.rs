@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use strait_core::books::ReadAgain;
 use strait_core::progress::{
     LaneProgress, LinkIdentity, Position, ProgressRecord, ResumePoint, Skip, progress_topic, resume_point,
 };
@@ -23,7 +24,7 @@ use crate::lazy_client::{connect, fail};
 use crate::probe::{self, ProbeError};
 use crate::progress_store::KafkaProgressStore;
 use crate::queries;
-use crate::target::KafkaTarget;
+use crate::target::{KafkaTarget, mark_record};
 use crate::topics::count;
 
 /// How long taking the lane is retried where the process that runs it takes it back meanwhile.
@@ -313,7 +314,12 @@ async fn move_position(
         return Err(own(Class::Stop, context, refusal).into());
     }
     let (skipped, records) = place.records(&known, request, taken.ids_from(ProducerSlot::A))?;
-    let write = write(owner, &records, request.exactly_once, &context);
+    let mut all: Vec<ControlRecord> = records.iter().map(ControlRecord::from).collect();
+    if skipped.to < skipped.from {
+        let mark = ReadAgain { partition: place.key.clone(), read_again_from: SourceOffset(skipped.to) };
+        all.insert(0, mark_record(owner, &mark, SourceOffset(skipped.from)).await?);
+    }
+    let write = write(owner, &all, request.exactly_once, &context);
     match tokio::time::timeout(timeout, write).await {
         Ok(written) => written?,
         Err(_) => return Err(own(Class::Retry, context, format!("not written within {timeout:?}")).into()),
@@ -333,7 +339,7 @@ fn moved(old: &Position, to: SourceOffset) -> Position {
 /// Writes the records, in one transaction where the link has transactions.
 async fn write(
     owner: &mut KafkaTarget,
-    records: &[ProgressRecord],
+    records: &[ControlRecord],
     exactly_once: bool,
     context: &str,
 ) -> Result<(), PortError> {
@@ -341,8 +347,7 @@ async fn write(
     if exactly_once {
         owner.begin(ProducerSlot::A)?;
     }
-    let records: Vec<ControlRecord> = records.iter().map(ControlRecord::from).collect();
-    owner.produce_control(ProducerSlot::A, 0, 0, &records).map_err(|error| match error {
+    owner.produce_control(ProducerSlot::A, 0, 0, records).map_err(|error| match error {
         ProduceError::QueueFull => failed("the queue is full".to_owned()),
         ProduceError::Refused(reason) | ProduceError::Broken(reason) => failed(reason),
     })?;

@@ -33,6 +33,9 @@ const TIMESTAMP_AFTER_MAX_MS: i64 = 3_600_000;
 /// Up to this round trip, batches of one partition may overlap in the client, in milliseconds.
 const SHORT_ROUND_TRIP_MS: u64 = 4;
 
+/// How long a question about the books waits that is not answered.
+const SILENT: Duration = Duration::from_secs(60);
+
 /// The writer of a lane.
 pub struct SimTarget {
     sim: Sim,
@@ -156,6 +159,10 @@ impl Target for SimTarget {
     fn ask_topic_ids(&mut self) {}
 
     async fn open_books(&mut self) -> Result<BooksAnswer, PortError> {
+        if self.sim.lock().books_fault == Some(BooksFault::Silent) {
+            tokio::time::sleep(SILENT).await;
+            return Err(retry("opening the books", "timed out"));
+        }
         let open = |world: &mut World| {
             let (topic, _) = world.open_target_topic(OPERATE, OPERATE_PARTITIONS as usize, false);
             let now = world.now();

@@ -80,7 +80,12 @@ fn a_quarantine_that_writes_nothing_is_found() {
 
 #[test]
 fn books_that_lose_their_entries_are_found() {
-    is_found(Bug::BooksLie, 100, &["entries in the books"]);
+    is_found(Bug::BooksLie, 100, &["entries in the books", "the books do not say so"]);
+}
+
+#[test]
+fn books_that_are_not_told_of_what_is_read_again_are_found() {
+    is_found(Bug::MarksLost, 1_000, &["the books do not say so"]);
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::{BookEntry, BookKey, BookState, Closing, StoredEntry};
+use super::{BookEntry, BookKey, BookLine, BookState, Closing, ReadAgain, StoredEntry};
+use crate::offset::SourceOffset;
+use crate::topic::{PartitionKey, TopicId};
 
 /// Most entries of an index.
 pub const OPEN_MAX: usize = 200_000;
@@ -44,7 +46,7 @@ pub enum StateFilter {
     Open,
     /// Another word, known or not.
     Is(BookState),
-    /// All that is neither replayed nor discarded: it may still be needed.
+    /// All that is neither replayed nor discarded nor superseded: it may still be needed.
     NotClosed,
     /// All.
     Any,
@@ -59,10 +61,16 @@ impl StateFilter {
             Self::Any => true,
         }
     }
+
+    /// Returns whether an entry of this state must be held until the end: a mark behind it may make
+    /// it one that is asked for.
+    fn may_take(&self, state: &BookState) -> bool {
+        self.takes(state) || (!is_closed(state) && self.takes(&BookState::Superseded))
+    }
 }
 
 fn is_closed(state: &BookState) -> bool {
-    matches!(state, BookState::Replayed | BookState::Discarded)
+    matches!(state, BookState::Replayed | BookState::Discarded | BookState::Superseded)
 }
 
 /// The entries that are asked for.
@@ -88,8 +96,8 @@ impl BookFilter {
             && (self.offsets.is_empty() || self.offsets.iter().any(|range| range.contains(&key.offset.0)))
     }
 
-    fn takes(&self, entry: &BookEntry) -> bool {
-        self.state.takes(&entry.state) && self.code.as_ref().is_none_or(|code| *code == entry.code)
+    fn may_take(&self, entry: &BookEntry) -> bool {
+        self.state.may_take(&entry.state) && self.code.as_ref().is_none_or(|code| *code == entry.code)
     }
 }
 
@@ -127,6 +135,12 @@ impl BookIndex {
         points
     }
 
+    /// The place of this entry is needed no more.
+    fn close(&mut self, entry: &BookEntry) {
+        let up_to = self.closed_up_to.entry(entry.place.partition).or_default();
+        *up_to = (*up_to).max(entry.place.offset.0.saturating_add(1));
+    }
+
     /// Returns when the first of the records was refused, as far as that is known.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<i64> {
@@ -153,9 +167,17 @@ impl IndexFold {
     /// # Errors
     /// [`TooManyEntries`].
     pub fn fold(&mut self, key: &[u8], value: Option<&[u8]>, written_ms: i64) -> Result<(), TooManyEntries> {
-        let Ok(key) = serde_json::from_slice::<BookKey>(key) else {
-            self.index.unreadable += 1;
-            return Ok(());
+        let key = match BookLine::decode(key) {
+            Some(BookLine::Entry(key)) => key,
+            Some(BookLine::ReadAgain(mark)) => {
+                // A mark that somebody deletes is none.
+                value.iter().for_each(|_| self.read_again(&mark));
+                return Ok(());
+            }
+            None => {
+                self.index.unreadable += 1;
+                return Ok(());
+            }
         };
         let stored = match value.map(StoredEntry::decode) {
             Some(Ok(stored)) => stored,
@@ -168,10 +190,9 @@ impl IndexFold {
         };
         let StoredEntry { entry, refused_at, closed } = stored;
         if is_closed(&entry.state) {
-            let up_to = self.index.closed_up_to.entry(entry.place.partition).or_default();
-            *up_to = (*up_to).max(entry.place.offset.0.saturating_add(1));
+            self.index.close(&entry);
         }
-        if !self.filter.takes_key(&key) || !self.filter.takes(&entry) {
+        if !self.filter.takes_key(&key) || !self.filter.may_take(&entry) {
             self.index.entries.remove(&key);
             return Ok(());
         }
@@ -184,11 +205,32 @@ impl IndexFold {
         if self.index.entries.len() > READ_MAX { Err(TooManyEntries) } else { Ok(()) }
     }
 
+    /// Ends the entries before a mark that it is about.
+    fn read_again(&mut self, mark: &ReadAgain) {
+        let first = PartitionKey { topic_id: TopicId::UNKNOWN, partition: i32::MIN, ..mark.partition.clone() };
+        let first = BookKey { partition: first, offset: SourceOffset(i64::MIN) };
+        let of_topic = self.index.entries.range(first..).map(|(key, _)| key);
+        let of_topic = of_topic.take_while(|key| key.partition.topic == mark.partition.topic);
+        let ended: Vec<BookKey> = of_topic.filter(|key| mark.ends(key)).cloned().collect();
+        for key in ended {
+            let Some(mut booked) = self.index.entries.remove(&key) else { continue };
+            if !is_closed(&booked.entry.state) {
+                self.index.close(&booked.entry);
+                booked.entry.state = BookState::Superseded;
+            }
+            if self.filter.may_take(&booked.entry) {
+                self.index.entries.insert(key, booked);
+            }
+        }
+    }
+
     /// Returns the index.
     ///
     /// # Errors
     /// [`TooManyEntries`].
-    pub fn finish(self) -> Result<BookIndex, TooManyEntries> {
+    pub fn finish(mut self) -> Result<BookIndex, TooManyEntries> {
+        let state = &self.filter.state;
+        self.index.entries.retain(|_, booked| state.takes(&booked.entry.state));
         if self.index.entries.len() > OPEN_MAX { Err(TooManyEntries) } else { Ok(self.index) }
     }
 }
@@ -199,8 +241,6 @@ mod tests {
 
     use super::*;
     use crate::books::KeptAt;
-    use crate::offset::SourceOffset;
-    use crate::topic::{PartitionKey, TopicId};
 
     fn key(partition: i32, offset: i64) -> BookKey {
         let partition = PartitionKey { topic: "orders".into(), topic_id: TopicId([1; 16]), partition };
@@ -311,26 +351,78 @@ mod tests {
         assert_eq!(fold.finish(), Err(TooManyEntries));
     }
 
+    /// What happens to the books: an entry of this offset and state is written, or deleted, or the
+    /// partition is read again from there.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Entry(i64, Option<&'static str>),
+        ReadAgain(i64),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let words = ["open", "replayed", "discarded", "parked"];
+        prop_oneof![
+            4 => (0i64..6, 0usize..4).prop_map(move |(offset, word)| Step::Entry(offset, Some(words[word]))),
+            1 => (0i64..6).prop_map(|offset| Step::Entry(offset, None)),
+            1 => (0i64..6).prop_map(Step::ReadAgain),
+        ]
+    }
+
+    /// Returns the records of the steps, without those that compaction may have taken.
+    fn log_of(steps: &[Step], is_left: impl Fn(usize) -> bool) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let records = steps.iter().map(|step| match *step {
+            Step::Entry(offset, state) => {
+                let (key, value) = stored(state.unwrap_or("open"), 100 + offset).encode(&key(0, offset));
+                (key, state.map(|_| value))
+            }
+            Step::ReadAgain(from) => {
+                let partition = key(0, 0).partition;
+                let mark = ReadAgain { partition, read_again_from: SourceOffset(from) };
+                let (key, value) = mark.encode(SourceOffset(9));
+                (key, Some(value))
+            }
+        });
+        let records: Vec<_> = records.collect();
+        let is_last = |at: usize| records.iter().skip(at + 1).all(|(key, _)| *key != records[at].0);
+        let kept = (0..records.len()).filter(|at| is_last(*at) || is_left(*at));
+        kept.map(|at| records[at].clone()).collect()
+    }
+
     proptest! {
         #[test]
-        fn the_last_value_of_a_key_wins(
-            writes in prop::collection::vec((0i64..6, prop::option::of(0usize..4)), 0..40),
+        fn an_entry_counts_as_last_written_unless_its_offset_was_read_again(
+            steps in prop::collection::vec(any_step(), 0..40),
+            left in prop::collection::vec(any::<bool>(), 40),
             from in 0i64..6,
         ) {
-            let words = ["open", "replayed", "discarded", "parked"];
-            let writes: Vec<(i64, Option<&str>)> =
-                writes.into_iter().map(|(offset, state)| (offset, state.map(|state| words[state]))).collect();
-            let last = |offset: i64| writes.iter().rev().find(|(at, _)| *at == offset).and_then(|(_, state)| *state);
+            // The model: what each offset has, step by step.
+            let mut model: BTreeMap<i64, &str> = BTreeMap::new();
+            for step in &steps {
+                match *step {
+                    Step::Entry(offset, Some(state)) => drop(model.insert(offset, state)),
+                    Step::Entry(offset, None) => drop(model.remove(&offset)),
+                    Step::ReadAgain(from) => model.range_mut(from..).for_each(|(_, state)| {
+                        *state = if ["open", "parked"].contains(state) { "superseded" } else { *state };
+                    }),
+                }
+            }
+            let log = log_of(&steps, |at| left[at]);
             for (filter, takes) in [
                 (StateFilter::Open, &["open"][..]),
                 (StateFilter::NotClosed, &["open", "parked"]),
-                (StateFilter::Any, &words),
+                (StateFilter::Is(BookState::Superseded), &["superseded"]),
+                (StateFilter::Any, &["open", "parked", "replayed", "discarded", "superseded"]),
             ] {
                 let filter = BookFilter { state: filter, offsets: vec![from..=from + 2], ..BookFilter::default() };
-                let index = fold(filter, &writes);
-                let found: Vec<i64> = index.entries.keys().map(|key| key.offset.0).collect();
-                let wanted = (from..=from + 2).filter(|offset| last(*offset).is_some_and(|word| takes.contains(&word)));
-                prop_assert_eq!(found, wanted.collect::<Vec<_>>());
+                let mut fold = IndexFold::new(filter);
+                for (key, value) in &log {
+                    fold.fold(key, value.as_deref(), 0).unwrap();
+                }
+                let index = fold.finish().unwrap();
+                let found: Vec<(i64, &str)> =
+                    index.entries.iter().map(|(key, booked)| (key.offset.0, booked.entry.state.word())).collect();
+                let wanted = model.range(from..=from + 2).map(|(offset, state)| (*offset, *state));
+                prop_assert_eq!(found, wanted.filter(|(_, state)| takes.contains(state)).collect::<Vec<_>>());
             }
         }
     }

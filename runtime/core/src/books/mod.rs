@@ -7,6 +7,7 @@
 mod closing;
 mod index;
 mod plan;
+mod read_again;
 mod shape;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use closing::{COPIED, Closing, DROPPED, StoredEntry};
 pub use index::{BookFilter, BookIndex, Booked, IndexFold, OPEN_MAX, StateFilter, TooManyEntries};
 pub use plan::{FoundTopic, HeldBack, ReplayPlan, replay_plan};
+pub use read_again::{BookLine, ReadAgain};
 pub use shape::{RecordShape, shape_of};
 
 use crate::offset::SourceOffset;
@@ -49,6 +51,9 @@ pub enum BookState {
     Replayed,
     /// Somebody has decided that it is not needed.
     Discarded,
+    /// The lane has read its offset again since, and judged what it found there anew. Told by
+    /// [`ReadAgain`], and not written.
+    Superseded,
     /// A word that this version does not know.
     Other(Arc<str>),
 }
@@ -61,6 +66,7 @@ impl BookState {
             Self::Open => "open",
             Self::Replayed => "replayed",
             Self::Discarded => "discarded",
+            Self::Superseded => "superseded",
             Self::Other(word) => word,
         }
     }
@@ -68,7 +74,8 @@ impl BookState {
 
 impl From<Arc<str>> for BookState {
     fn from(word: Arc<str>) -> Self {
-        let known = [Self::Open, Self::Replayed, Self::Discarded].into_iter().find(|state| state.word() == &*word);
+        let known = [Self::Open, Self::Replayed, Self::Discarded, Self::Superseded];
+        let known = known.into_iter().find(|state| state.word() == &*word);
         known.unwrap_or(Self::Other(word))
     }
 }

@@ -8,18 +8,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::books::{BookEntry, BookKey, BookState, KeptAt};
-use strait_core::{PartitionKey, Processed, SourceOffset};
+use strait_core::books::{BookEntry, BookKey, BookState, KeptAt, ReadAgain};
+use strait_core::{Event, PartitionKey, Processed, SourceOffset};
 
 use super::Lane;
 use super::pauses::UNFENCED_TRIED_MAX;
 use crate::error::LaneError;
-use crate::ports::{BooksAnswer, ControlRecord};
+use crate::ports::{BooksAnswer, Class, ControlRecord, PortError};
 use crate::refusals::Refusal;
 
 /// How long the answer of the target counts that the books can be written. The lane waits for each,
 /// and a wrong one costs an attempt.
 const OPEN_FOR: Duration = Duration::from_secs(10);
+
+/// How long the target may take to tell whether the books can be written.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes of a batch around its records.
 const BATCH_BYTES: usize = 128;
@@ -65,8 +68,16 @@ impl Lane<'_> {
         if let Some((_, bytes)) = self.books.open.filter(|(asked_at, _)| now < *asked_at + OPEN_FOR) {
             return Ok(Ok(entry_bytes_max(bytes)));
         }
-        let answer = self.target.open_books().await?;
+        let answer = self.ask_for_books().await;
         let now = self.deps.clock.now();
+        let answer = match answer {
+            Ok(answer) => answer,
+            // Nothing is known of the rest of the target: the lane goes on as far as it goes.
+            Err(error) if error.class == Class::Retry => {
+                BooksAnswer::Closed(format!("the target does not tell whether it takes entries ({error})"))
+            }
+            Err(error) => return Err(error.into()),
+        };
         let batch_bytes_max = match answer {
             BooksAnswer::Open { batch_bytes_max } => batch_bytes_max,
             BooksAnswer::Closed(reason) => {
@@ -84,6 +95,36 @@ impl Lane<'_> {
         }
         self.books.open = Some((now, batch_bytes_max));
         Ok(Ok(entry_bytes_max(batch_bytes_max)))
+    }
+
+    /// Asks the target whether the books can be written. The whole lane waits for the answer, so
+    /// for a short time only.
+    async fn ask_for_books(&mut self) -> Result<BooksAnswer, PortError> {
+        let asked = tokio::time::timeout(ANSWER_MAX, self.target.open_books()).await;
+        asked.unwrap_or_else(|_| {
+            let reason = format!("no answer within {} s", ANSWER_MAX.as_secs());
+            Err(PortError::new(Class::Retry, "asking about the topic of the books", reason))
+        })
+    }
+
+    /// Returns the mark that ends the entries of a partition from `from` on, which is read again
+    /// and was at `was` before, or the event of a partition that cannot have it. Without the mark a
+    /// replay could copy what the lane copies.
+    pub(super) async fn mark_read_again(
+        &mut self,
+        partition: &PartitionKey,
+        from: SourceOffset,
+        was: SourceOffset,
+    ) -> Result<Result<ControlRecord, Event>, LaneError> {
+        let (partition, now) = (partition.clone(), self.deps.clock.now());
+        Ok(match self.open_books(now).await? {
+            Ok(_) => Ok(ControlRecord::of_read_again(&ReadAgain { partition, read_again_from: from }, was)),
+            Err(reason) => {
+                let reason =
+                    format!("it is to be read again from here, which the books of the link cannot be told: {reason}");
+                Err(Event::QuarantineFailed { partition, offset: from, reason })
+            }
+        })
     }
 
     /// Returns the entry of a refused record that is kept at a place.
@@ -144,7 +185,7 @@ impl Lane<'_> {
         if !self.timers.probe(now, limits.stuck_after) {
             return Ok(());
         }
-        let reason = match self.target.open_books().await {
+        let reason = match self.ask_for_books().await {
             Err(error) => {
                 tracing::warn!(link = %self.spec.link, %error, "the target does not answer, waiting");
                 return Ok(());

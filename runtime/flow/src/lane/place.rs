@@ -14,6 +14,7 @@ use crate::partitions::{PartitionWindow, Pause, Stream};
 use crate::ports::{PortError, SourceTopic, StartAt};
 use crate::progress::ResumePoint;
 use crate::spec::{OnGap, OnTargetRecreated};
+use crate::status::Activity;
 
 /// The way on for a partition with progress.
 enum Placed {
@@ -36,6 +37,8 @@ pub(super) struct Unplaced {
     pub source_partitions: u32,
     /// Its topic or its target topic is a new incarnation: it is copied from its beginning.
     pub recreated: bool,
+    /// Its position, where it is copied once more because the target topic is a new one.
+    pub recopied_at: Option<SourceOffset>,
 }
 
 impl Unplaced {
@@ -56,13 +59,11 @@ pub(super) struct UnplacedPartitions {
 }
 
 impl UnplacedPartitions {
-    /// Makes the source be asked at once, if this partition is one of them. Returns whether it is.
-    pub fn retry_now(&mut self, topic: &str, partition: i32) -> bool {
-        let is_here = self.get(topic, partition).is_some();
-        if is_here {
-            self.retry_at = Duration::ZERO;
-        }
-        is_here
+    /// Makes the source be asked at once, if this partition is one of them. Returns its key then.
+    pub fn retry_now(&mut self, topic: &str, partition: i32) -> Option<PartitionKey> {
+        let key = self.get(topic, partition)?.key.clone();
+        self.retry_at = Duration::ZERO;
+        Some(key)
     }
 
     fn get(&self, topic: &str, partition: i32) -> Option<&Unplaced> {
@@ -93,10 +94,11 @@ impl Lane<'_> {
         for ((key, source_partitions), point) in mine.into_iter().zip(points) {
             if let Some(point) = point {
                 if let Placed::Recopied = self.check_target(&point.key, &point.position, &target_ids, now) {
-                    new.push(Unplaced { key, source_partitions, recreated: true });
+                    let recopied_at = Some(point.position.next);
+                    new.push(Unplaced { key, source_partitions, recreated: true, recopied_at });
                     continue;
                 }
-                reading.extend(self.resume(point, source_partitions, now)?);
+                reading.extend(self.resume(point, source_partitions, now).await?);
                 continue;
             }
             let former = self.progress.former_incarnations(&key);
@@ -109,11 +111,11 @@ impl Lane<'_> {
             }
             let newest = former.into_iter().max_by_key(|(_, position)| position.owner.count());
             let Some((old, position)) = newest else {
-                new.push(Unplaced { key, source_partitions, recreated: false });
+                new.push(Unplaced { key, source_partitions, recreated: false, recopied_at: None });
                 continue;
             };
             if self.spec.policies.on_gap == OnGap::Continue {
-                new.push(Unplaced { key, source_partitions, recreated: true });
+                new.push(Unplaced { key, source_partitions, recreated: true, recopied_at: None });
                 continue;
             }
             let (next, leader_epoch) = (position.next, position.leader_epoch);
@@ -173,7 +175,7 @@ impl Lane<'_> {
     }
 
     /// Places a partition at its committed position. Returns its stream if it may be read.
-    fn resume(
+    async fn resume(
         &mut self,
         point: ResumePoint,
         source_partitions: u32,
@@ -184,12 +186,25 @@ impl Lane<'_> {
             self.deps.status.add(|totals| totals.skipped += u64::try_from(to.0 - from.0).unwrap_or(0));
             self.emit(Event::Skipped { partition: key.clone(), from, to, by });
         }
-        let rewound = self.caution.take_rewind(&key, &position);
+        let mut rewound = self.caution.take_rewind(&key, &position);
+        let mut read_again = None;
+        if let Some(from) = rewound {
+            match self.mark_read_again(&key, from, position.next).await? {
+                Ok(mark) => read_again = Some(mark),
+                // It waits where it is, and finds the truncation again.
+                Err(event) => {
+                    rewound = None;
+                    if self.caution.stop(&key, position.next, position.next, &event, now).1 {
+                        self.emit(event);
+                    }
+                }
+            }
+        }
         let next = rewound.unwrap_or(position.next);
         let pause = self.caution.pause_of(&key, next, now);
         let suspects = self.caution.suspects_of(&key);
         let window = PartitionWindow::resume(key, source_partitions, &position, border, rewound);
-        let window = window.with_suspects(suspects).with_pause(pause);
+        let window = window.with_suspects(suspects).with_pause(pause).with_read_again(read_again);
         if rewound.is_some() {
             self.emit(Event::Resumed { partition: window.key().clone(), resumed: next });
         }
@@ -204,7 +219,7 @@ impl Lane<'_> {
             return Ok(());
         }
         let starts = self.starts(&new).await?;
-        self.place_at(new, starts)
+        self.place_at(new, starts).await
     }
 
     /// Asks the source where partitions without progress begin.
@@ -222,12 +237,22 @@ impl Lane<'_> {
         Ok(starts)
     }
 
-    fn place_at(&mut self, new: Vec<Unplaced>, mut starts: Starts) -> Result<(), LaneError> {
+    async fn place_at(&mut self, new: Vec<Unplaced>, mut starts: Starts) -> Result<(), LaneError> {
         for unplaced in new {
             match starts.remove(&unplaced.key) {
                 Some(Ok(start)) => {
+                    let mut read_again = None;
+                    if let Some(was) = unplaced.recopied_at {
+                        match self.mark_read_again(&unplaced.key, start, was).await? {
+                            Ok(mark) => read_again = Some(mark),
+                            Err(event) => {
+                                self.postpone_copy(unplaced, start, event);
+                                continue;
+                            }
+                        }
+                    }
                     let window = PartitionWindow::first_seen(unplaced.key, unplaced.source_partitions, start);
-                    self.insert(window)?;
+                    self.insert(window.with_read_again(read_again))?;
                 }
                 Some(Err(error)) => self.postpone_start(unplaced, error),
                 // It vanished in between, or a broker does not know it yet.
@@ -243,6 +268,16 @@ impl Lane<'_> {
         let (now, why) = (self.deps.clock.now(), Unread::of(error.class));
         self.note_unread(&unplaced.key, why, error.reason, now, (UNPLACED_RETRY, UNPLACED_RETRY));
         self.deps.status.set(&unplaced.key, SourceOffset(0), why.activity());
+        self.unplaced.keep(unplaced, now);
+    }
+
+    /// Keeps a partition that is to be copied once more, as the books cannot be told.
+    fn postpone_copy(&mut self, unplaced: Unplaced, start: SourceOffset, event: Event) {
+        let now = self.deps.clock.now();
+        if self.caution.stop(&unplaced.key, start, start, &event, now).1 {
+            self.emit(event);
+        }
+        self.deps.status.set(&unplaced.key, start, Activity::Stopped);
         self.unplaced.keep(unplaced, now);
     }
 
@@ -263,7 +298,7 @@ impl Lane<'_> {
             return Ok(());
         }
         match self.starts(&due).await {
-            Ok(starts) => self.place_at(due, starts),
+            Ok(starts) => self.place_at(due, starts).await,
             // The other partitions of the lane go on.
             Err(error) => {
                 due.into_iter().for_each(|unplaced| self.postpone_start(unplaced, error.clone()));

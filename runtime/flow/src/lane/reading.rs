@@ -250,13 +250,20 @@ impl Lane<'_> {
         if self.spec.policies.on_gap == OnGap::Stop {
             return self.stop(stream, event).await;
         }
+        let window = self.partitions.at(stream);
+        let (key, committed) = (window.key().clone(), window.committed());
+        if resume < committed
+            && let Err(event) = self.mark_read_again(&key, resume, committed).await?
+        {
+            // It stays where it is until the books can be told. Then the gap is found again.
+            return self.stop(stream, event).await;
+        }
         self.emit(event);
         let window = self.partitions.at_mut(stream);
-        let key = window.key().clone();
         if resume < window.queue_end() {
             // Truncated below what was copied or is queued. The ledger of this attempt cannot go
             // back; that of the next one can. What is not committed is read again in any case.
-            let (owner, committed) = (self.progress.owner(), window.committed());
+            let owner = self.progress.owner();
             if resume < committed {
                 let leader_epoch = window.committed_epoch();
                 self.caution.rewind(key, Rewind { resume, owner, committed, leader_epoch });
@@ -282,6 +289,6 @@ impl Lane<'_> {
         // The old topic ends here, and nobody needs to act: the new one takes its place.
         self.deps.status.forget(&old);
         let key = PartitionKey { topic_id: found, ..old };
-        self.add_first_seen(vec![Unplaced { key, source_partitions, recreated: true }]).await
+        self.add_first_seen(vec![Unplaced { key, source_partitions, recreated: true, recopied_at: None }]).await
     }
 }

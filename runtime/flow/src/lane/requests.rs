@@ -19,7 +19,9 @@ impl Lane<'_> {
     /// Makes a partition due for its retry.
     fn retry_now(&mut self, topic: &Arc<str>, partition: i32, now: Duration) -> RetryAnswer {
         // First: a partition that is to be placed may have taken the place of a stopped one.
-        if self.unplaced.retry_now(topic, partition) {
+        if let Some(key) = self.unplaced.retry_now(topic, partition) {
+            // Books that could not be told are asked again, too.
+            self.caution.retry_now(&key, now);
             return RetryAnswer::Retried;
         }
         let Some(stream) = self.partitions.stream_of(topic, partition) else { return RetryAnswer::Unknown };

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use strait_core::books::{BookEntry, BookKey};
+use strait_core::books::{BookEntry, BookKey, ReadAgain};
 use strait_core::map::MapRecord;
 use strait_core::progress::ProgressRecord;
-use strait_core::{HeaderRef, RecordRef, TargetOffset, TopicId};
+use strait_core::{HeaderRef, RecordRef, SourceOffset, TargetOffset, TopicId};
 
 use super::PortError;
 
@@ -230,6 +230,13 @@ impl ControlRecord {
     #[must_use]
     pub fn of_books(key: &BookKey, entry: &BookEntry) -> Self {
         let (key, value) = entry.encode(key);
+        Self { topic: ControlTopic::Books, key, value }
+    }
+
+    /// Encodes the mark of a source partition that is read again, and was at `was` before.
+    #[must_use]
+    pub fn of_read_again(mark: &ReadAgain, was: SourceOffset) -> Self {
+        let (key, value) = mark.encode(was);
         Self { topic: ControlTopic::Books, key, value }
     }
 }

@@ -7,9 +7,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use strait_core::books::BOOKS_PARTITION;
-use strait_flow::ports::BooksAnswer;
+use strait_core::SourceOffset;
+use strait_core::books::{BOOKS_PARTITION, ReadAgain};
+use strait_flow::ports::{BooksAnswer, Class, ControlRecord, PortError, Target as _};
 
+use super::KafkaTarget;
+use crate::error::own;
 use crate::ffi::{Client, Code, FfiError, TopicDescription};
 use crate::queries::{describe, is_denied, is_gone};
 use crate::topics::target::may_write;
@@ -58,6 +61,24 @@ fn judge(described: &TopicDescription, configs: &BTreeMap<String, String>) -> Bo
         ));
     }
     BooksAnswer::Open { batch_bytes_max: number("max.message.bytes").unwrap_or(BATCH_BYTES_MAX) }
+}
+
+/// Returns the record of a mark, for a position that goes back from `was`.
+///
+/// # Errors
+/// [`PortError`] if the books cannot be written: the position must stay then.
+pub(crate) async fn mark_record(
+    target: &mut KafkaTarget,
+    mark: &ReadAgain,
+    was: SourceOffset,
+) -> Result<ControlRecord, PortError> {
+    match target.open_books().await? {
+        BooksAnswer::Open { .. } => Ok(ControlRecord::of_read_again(mark, was)),
+        BooksAnswer::Closed(reason) => {
+            let context = format!("{} is to be read again from {}", mark.partition, mark.read_again_from);
+            Err(own(Class::Stop, context, format!("the books of the link cannot be told: {reason}")))
+        }
+    }
 }
 
 fn missing(topic: &str) -> String {

@@ -32,6 +32,7 @@ use crate::ffi::{Client, Code, OutHeaderList, OutMessage, Producer};
 use crate::queries::{describe_one, topic_ids};
 use crate::topics::maker::TopicMaker;
 use crate::topics::target::{Existing, OpenRequest, existing};
+pub(crate) use books::mark_record;
 pub use coordinator::probe_transactions;
 use deliveries::{pack, producer_error};
 use size::Codec;

@@ -293,7 +293,8 @@ fn stick(sim: &Sim, rng: &mut Rng, hit: &Hit) {
 
 /// The target does not take entries of the books for a while.
 fn close_books(sim: &Sim, rng: &mut Rng, long_ms: u64) {
-    let fault = if rng.chance(500) { BooksFault::Missing } else { BooksFault::Untold };
+    let faults = [BooksFault::Missing, BooksFault::Untold, BooksFault::Silent];
+    let fault = faults[rng.below(3) as usize];
     let mut world = sim.lock();
     world.note(format_args!("the books cannot be written for {long_ms} ms: {fault:?}"));
     world.books_fault = Some(fault);

@@ -231,6 +231,9 @@ impl World {
         if fell && !plain && !old.as_ref().is_some_and(|old| self.source.was_truncated_below(key, old.next)) {
             self.wrong(format!("{key}: progress fell to {}", position.next));
         }
+        if fell && !plain {
+            self.check_mark(key, position.next);
+        }
         let world = &*self;
         let recreated = world.source.topics.get(&key.topic).is_none_or(|t| t.id != key.topic_id);
         let mut owed = false;

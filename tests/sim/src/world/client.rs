@@ -213,7 +213,7 @@ impl World {
             return self.answer(client, at, TargetEvent::Delivered(messages.iter().map(report).collect()));
         }
         let entries = messages.iter().map(|m| m.content.entry_bytes()).sum::<usize>();
-        if entries > 0 && self.books_fault.is_some() {
+        if entries > 0 && self.books_fault.is_some_and(|fault| fault != BooksFault::Silent) {
             // The coordinator takes a partition into the transaction that it does not know to fail.
             if self.books_fault == Some(BooksFault::Untold) {
                 txn.map(|txn| self.enlist(txn, topic, partition));

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use strait_core::books::{BOOKS_PARTITION, BookEntry, BookKey, BookState, KeptAt};
+use strait_core::books::{
+    BOOKS_PARTITION, BookEntry, BookFilter, BookKey, BookLine, BookState, Booked, IndexFold, KeptAt, ReadAgain,
+};
 use strait_core::invariants::Fate;
 use strait_core::{PartitionKey, SourceOffset};
 use strait_flow::DeliveryMode;
@@ -19,6 +21,8 @@ pub enum BooksFault {
     Missing,
     /// The target says that it takes them, and does not.
     Untold,
+    /// The target does not say whether it takes them.
+    Silent,
 }
 
 /// The entries that are committed.
@@ -28,13 +32,20 @@ pub struct Entries {
     written: BTreeMap<BookKey, u64>,
     /// Those of the transaction that is being checked.
     in_transaction: BTreeMap<BookKey, u64>,
+    /// The marks of that transaction, of partitions that are read again.
+    marks: Vec<ReadAgain>,
 }
 
 impl World {
     /// Takes the entries of a committed transaction.
     pub(super) fn begin_entries(&mut self, stored: &[Stored]) {
         self.books.entries.in_transaction.clear();
+        self.books.entries.marks.clear();
         for stored in stored {
+            if let Some(mark) = self.mark_in(stored) {
+                self.books.entries.marks.push(mark);
+                continue;
+            }
             let Some(key) = self.entry_in(stored) else { continue };
             *self.books.entries.in_transaction.entry(key.clone()).or_default() += 1;
             *self.books.entries.written.entry(key).or_default() += 1;
@@ -43,8 +54,26 @@ impl World {
 
     /// Takes an entry outside of any transaction.
     pub(super) fn plain_entry(&mut self, stored: &Stored) {
+        if self.mark_in(stored).is_some() {
+            return;
+        }
         if let Some(key) = self.entry_in(stored) {
             *self.books.entries.written.entry(key).or_default() += 1;
+        }
+    }
+
+    /// Takes a mark: the entries before it that it is about count no more.
+    fn mark_in(&mut self, stored: &Stored) -> Option<ReadAgain> {
+        let Some(BookLine::ReadAgain(mark)) = BookLine::decode(&stored.key) else { return None };
+        self.books.entries.written.retain(|key, _| !mark.ends(key));
+        Some(mark)
+    }
+
+    /// Checks that progress which goes back to `next` has its mark in the same transaction.
+    pub(super) fn check_mark(&mut self, key: &PartitionKey, next: SourceOffset) {
+        let is_its = |mark: &ReadAgain| mark.partition == *key && mark.read_again_from <= next;
+        if !self.books.entries.marks.iter().any(is_its) {
+            self.wrong(format!("{key}: progress goes back to {next}, and the books do not say so"));
         }
     }
 
@@ -86,7 +115,7 @@ impl World {
             {
                 continue;
             }
-            let Entries { written, in_transaction } = &self.books.entries;
+            let Entries { written, in_transaction, .. } = &self.books.entries;
             let entries = if plain { written } else { in_transaction };
             let count = entries.get(&of(offset)).copied().unwrap_or_default();
             if count == 0 || (count > 1 && !plain) {
@@ -113,26 +142,39 @@ impl World {
 
     /// Returns the records that are open in the books, as a reader of committed data finds them.
     #[must_use]
-    pub fn open_records(&self) -> BTreeMap<BookKey, BookEntry> {
-        let mut open = BTreeMap::new();
-        let Some(topic) = self.target.topic(OPERATE) else { return open };
+    pub fn open_records(&self) -> BTreeMap<BookKey, Booked> {
+        let Some(topic) = self.target.topic(OPERATE) else { return BTreeMap::new() };
         let end = self.target.last_stable(topic, BOOKS_PARTITION);
         let entries = self.target.log(topic, BOOKS_PARTITION).map_or(&[][..], |log| &log.entries);
+        let mut fold = IndexFold::new(BookFilter::default());
         for entry in entries.iter().take(end).filter(|entry| self.target.is_committed(entry)) {
             let Content::Book(stored) = &entry.content else { continue };
-            if let Ok((key, entry)) = BookEntry::decode(&stored.key, &stored.value) {
-                open.insert(key, entry);
+            if fold.fold(&stored.key, Some(&stored.value), 0).is_err() {
+                break;
             }
         }
-        open
+        fold.finish().unwrap_or_default().entries
     }
 
-    /// Checks that a reader of committed data finds each entry that was committed.
+    /// Checks that a reader of committed data finds each entry that was committed, and that no
+    /// replay of an open one copies what a lane has copied.
     pub fn check_all_entries(&mut self) {
         let open = self.open_records();
         let lost = self.books.entries.written.keys().find(|key| !open.contains_key(key));
         if let Some(BookKey { partition, offset }) = lost.cloned() {
             self.wrong(format!("{partition}: readers do not find the entry of {offset} in the books"));
+        }
+        if self.delivery == DeliveryMode::AtLeastOnce {
+            return;
+        }
+        let is_copied = |key: &&BookKey| {
+            let current = self.source.topics.get(&key.partition.topic).is_some_and(|t| t.id == key.partition.topic_id);
+            let log = self.source.log(&key.partition.topic, key.partition.partition).filter(|_| current);
+            let Some(id) = log.and_then(|log| log.entries.get(key.offset.0 as usize)?.record) else { return false };
+            self.books.copied.range((id, 0, 0, i32::MIN)..(id + 1, 0, 0, i32::MIN)).next().is_some()
+        };
+        if let Some(BookKey { partition, offset }) = open.keys().find(is_copied).cloned() {
+            self.wrong(format!("{partition}: {offset} is copied and open in the books: a replay would copy it again"));
         }
     }
 }

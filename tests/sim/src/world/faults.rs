@@ -59,6 +59,8 @@ pub enum Bug {
     QuarantineLies,
     /// Entries of the books are acknowledged and not written.
     BooksLie,
+    /// The books lose the marks of partitions that are read again.
+    MarksLost,
     /// Progress is written beside the transaction.
     ProgressOutside,
     /// The source leaves a record out.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use strait_core::TopicId;
+use strait_core::books::BookLine;
 use strait_core::progress::{LaneProgress, ProgressFold};
 
 use super::stored::Stored;
@@ -335,6 +336,12 @@ impl World {
         let Some(bug) = self.bug else { return contents };
         if bug == Bug::BooksLie {
             contents.retain(|content| !matches!(content, Content::Book(_)));
+        }
+        if bug == Bug::MarksLost {
+            contents.retain(|content| match content {
+                Content::Book(stored) => !matches!(BookLine::decode(&stored.key), Some(BookLine::ReadAgain(_))),
+                _ => true,
+            });
         }
         if !matches!(contents.first(), Some(Content::Data { .. })) || !self.rng.chance(50) {
             return contents;

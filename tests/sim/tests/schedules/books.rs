@@ -19,6 +19,8 @@ enum Failure {
     Missing,
     /// The target says that they are there, and takes no entry.
     Untold,
+    /// The target does not tell whether it takes entries.
+    Silent,
     /// Their partition takes neither entries nor markers.
     Stuck,
 }
@@ -27,6 +29,7 @@ fn break_books(world: &mut World, failure: Failure) {
     match failure {
         Failure::Missing => world.books_fault = Some(BooksFault::Missing),
         Failure::Untold => world.books_fault = Some(BooksFault::Untold),
+        Failure::Silent => world.books_fault = Some(BooksFault::Silent),
         Failure::Stuck => {
             let (topic, _) = world.open_target_topic(OPERATE, 2, false);
             let until = world.now() + CLOSED_S * 1000;
@@ -52,7 +55,7 @@ fn entries(world: &World) -> usize {
 
 #[test]
 fn books_that_cannot_be_written_stop_the_partitions_that_need_them_and_no_others() {
-    for failure in [Failure::Missing, Failure::Untold, Failure::Stuck] {
+    for failure in [Failure::Missing, Failure::Untold, Failure::Silent, Failure::Stuck] {
         let outcomes = play(lenient(), Rules::default(), move |mut cluster| async move {
             cluster.set_lanes(1);
             begin(&mut cluster).await;
@@ -83,7 +86,10 @@ fn books_that_cannot_be_written_stop_the_partitions_that_need_them_and_no_others
             };
             let stopped: BTreeSet<PartitionKey> = world.events.iter().filter_map(|(_, _, e)| stopped(e)).collect();
             let stopped: Vec<i32> = stopped.iter().map(|key| key.partition).collect();
-            assert_eq!((stopped, entries(&world)), (vec![0], before), "{failure:?}\n{}", world.trace.tail());
+            assert_eq!(stopped, [0], "{failure:?}\n{}", world.trace.tail());
+            // The last answer counts for a while.
+            let is_same = entries(&world) == before || matches!(failure, Failure::Silent);
+            assert!(is_same, "{failure:?}\n{}", world.trace.tail());
             // Each try of the books costs an attempt at the lane, and there are few of them.
             let tries = restarts(&world) - restarts_before;
             assert!(tries <= 6 && slowest < 25_000, "{failure:?}: {tries} restarts, {slowest} ms\n{}", told(&world));

@@ -84,3 +84,31 @@ fn records_written_in_the_place_of_lost_ones_are_copied() {
         all_met(&outcomes, "truncated");
     }
 }
+
+/// The lost part of the log had refused records. What was written in their place is copied, so no
+/// replay may take it for what is in quarantine.
+#[test]
+fn refused_records_of_a_lost_part_of_the_log_are_not_open_any_more() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        all_is_copied(&cluster).await;
+        let keep = {
+            let mut world = cluster.sim.lock();
+            let (keep, rules) = (end(&world).0, world.rules);
+            world.rules = Rules { reject: 1_000, ..rules };
+            world.append("a", 0, 6, false);
+            world.rules = rules;
+            keep
+        };
+        until(&cluster, "the entries", |world| world.open_records().len() == 6).await;
+        {
+            let mut world = cluster.sim.lock();
+            world.elect("a", 0, Some(keep));
+            world.append("a", 0, 9, false);
+        }
+        let is_done = |world: &World| next(world, "a", 0) == end(world) && world.open_records().is_empty();
+        until(&cluster, "what came in their place is copied, and nothing is open", is_done).await;
+        cluster
+    });
+    all_met(&outcomes, "truncated");
+}

@@ -54,6 +54,9 @@ pub(crate) struct PartitionWindow {
     committed: SourceOffset,
     /// The window begins below committed progress, because the source was truncated.
     is_rewound: bool,
+    /// The mark of the books that ends the entries of what is read again. It goes with the first
+    /// progress.
+    read_again: Option<ControlRecord>,
     suspects: Suspects,
     is_in_transaction: bool,
     /// Progress is due although nothing moved: the first position, a rewind, or a claim.
@@ -84,6 +87,7 @@ impl PartitionWindow {
             written: next,
             committed: next,
             is_rewound: false,
+            read_again: None,
             suspects: Suspects::default(),
             is_in_transaction: false,
             owes_progress: false,
@@ -116,6 +120,11 @@ impl PartitionWindow {
         let unread = position.totals.is_some_and(|totals| totals.seen == 0);
         new.unread_from = position.origin.filter(|_| unread && position.leader_epoch == LeaderEpoch::UNKNOWN);
         Self { committed: position.next, is_rewound: rewound.is_some(), owes_progress: rewound.is_some(), ..new }
+    }
+
+    /// Writes this mark into the books with the first progress.
+    pub fn with_read_again(self, read_again: Option<ControlRecord>) -> Self {
+        Self { read_again, ..self }
     }
 
     /// Sends these records in requests of their own.
@@ -384,6 +393,8 @@ impl PartitionWindow {
         invariants::behind_unsettled(&self.key, next, self.oldest_waiting())
             .map_err(|violation| LaneError::Delivery(violation.to_string()))?;
         let accounted = self.account.write(&self.key, topics, (self.written, next), maps, runs_max)?;
+        // Before the entries: those that stand behind the mark count.
+        books.extend(self.read_again.take());
         self.account.take_entries_before(next, books);
         let (generation, borders) = self.lineage.take_generation_before(next);
         self.written = next;
