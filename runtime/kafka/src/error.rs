@@ -62,6 +62,13 @@ pub fn lacks_right(error: &PortError) -> bool {
     cause.is_some_and(|cause| is_right(cause.code))
 }
 
+/// Returns whether a call failed because the principal lacks a right on a topic.
+#[must_use]
+pub(crate) fn is_topic_denied(error: &PortError) -> bool {
+    let cause = error.source.as_deref().and_then(|source| source.downcast_ref::<FfiError>());
+    cause.is_some_and(|cause| cause.code == Code::TOPIC_AUTHORIZATION_FAILED)
+}
+
 fn is_right(code: Code) -> bool {
     matches!(
         code,

@@ -42,8 +42,8 @@ pub use membership::KafkaMembership;
 pub use progress_store::KafkaProgressStore;
 pub use quarantine::KafkaQuarantine;
 pub use replay::{
-    BooksRead, Fetched, Judged, Kept, Outcome, RECORDS_MAX, ReplayError, ReplayJob, ReplaySpec, ReplayTopics, Replayed,
-    SourceFacts, Trimmed, Work, Written, kept_record, kept_sizes, read_books, source_facts, trim_quarantine,
+    Blocked, BooksRead, Fetched, Judged, Kept, Outcome, RECORDS_MAX, ReplayError, ReplayJob, ReplaySpec, ReplayTopics,
+    Replayed, SourceFacts, Trimmed, Work, Written, kept_record, kept_sizes, read_books, source_facts, trim_quarantine,
 };
 pub use resize::{ResizeError, Resized, resize_lanes};
 pub use skip::{SkipError, SkipRequest, Skipped, plan_skip, skip_partition};

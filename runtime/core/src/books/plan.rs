@@ -10,7 +10,7 @@ use crate::progress::{Position, resume_point};
 use crate::topic::{PartitionKey, TopicId};
 
 /// A source topic as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundTopic {
     /// Id of this incarnation; unknown where the cluster gives none.
     pub id: TopicId,

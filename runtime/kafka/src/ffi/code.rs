@@ -31,6 +31,8 @@ impl Code {
     pub const ALL_BROKERS_DOWN: Self = Self(-187);
     /// An argument or setting is not valid.
     pub const INVALID_ARG: Self = Self(-186);
+    /// The record was not delivered in time.
+    pub const MSG_TIMED_OUT: Self = Self(-192);
     /// There was no result in time.
     pub const TIMED_OUT: Self = Self(-185);
     /// The local queue is full.

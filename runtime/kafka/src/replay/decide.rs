@@ -1,5 +1,6 @@
 //! Decides what a transaction of a replay does with each judged record.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use strait_core::books::{BookKey, Booked};
@@ -42,6 +43,16 @@ pub enum Outcome {
     },
 }
 
+/// A source partition whose records stay open from one of them on: those behind it would come
+/// before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The source partition.
+    pub partition: PartitionKey,
+    /// Why, and what to do.
+    pub cause: String,
+}
+
 /// A transaction to write.
 pub struct Work<'a> {
     /// The judged batches, ascending.
@@ -72,6 +83,8 @@ pub(super) enum Fate<'a> {
     Copies(Vec<OutCopy<'a>>),
     Dropped,
     Refused(Outcome),
+    /// Its place on the target cannot be written now, for this reason.
+    Blocked(String),
 }
 
 /// One copy of a record.
@@ -85,29 +98,42 @@ pub(super) struct OutCopy<'a> {
 /// Decides by the topics that the target has.
 pub(super) struct Decider<'a> {
     pub topics: &'a mut Topics,
+    /// Target partitions that did not take records, and why.
+    pub bad: &'a BTreeMap<(Arc<str>, i32), String>,
     pub rules: &'a mut ReplayTopics,
     pub producer: &'a Producer,
 }
 
+/// What is decided of the records of a transaction, the partitions that are blocked, and whether a
+/// refused record keeps those behind it out.
+type Decisions<'a> = (Vec<Decided<'a>>, Vec<Blocked>, bool);
+
 impl Decider<'_> {
-    /// Decides about every record before a transaction begins. Returns whether a refused record
-    /// keeps those behind it out.
-    pub fn decide<'a>(&mut self, work: &Work<'a>) -> Result<(Vec<Decided<'a>>, bool), ReplayError> {
-        let mut decided = Vec::new();
+    /// Decides about every record before a transaction begins.
+    pub fn decide<'a>(&mut self, work: &Work<'a>) -> Result<Decisions<'a>, ReplayError> {
+        let (mut decided, mut blocked) = (Vec::new(), Vec::<Blocked>::new());
         for judged in work.judged {
+            // A partition can have several batches.
+            if blocked.last().is_some_and(|last| last.partition == judged.partition) {
+                continue;
+            }
             let mut dispositions = judged.processed.dispositions.iter().peekable();
             for (index, record) in judged.processed.batch.iter().enumerate() {
                 let disposition = dispositions.next_if(|(at, _)| *at == index).map(|(_, found)| found);
                 let fate = self.fate(judged, record, disposition, work)?;
+                if let Fate::Blocked(cause) = fate {
+                    blocked.push(Blocked { partition: judged.partition.clone(), cause });
+                    break;
+                }
                 let is_refused = matches!(fate, Fate::Refused(_));
                 let key = BookKey { partition: judged.partition.clone(), offset: record.offset };
                 decided.push(Decided { key, lane: judged.lane, record, fate });
                 if is_refused && work.stop_at_reject {
-                    return Ok((decided, true));
+                    return Ok((decided, blocked, true));
                 }
             }
         }
-        Ok((decided, false))
+        Ok((decided, blocked, false))
     }
 
     fn fate<'a>(
@@ -132,12 +158,17 @@ impl Decider<'_> {
         for edit in edits {
             let own = &judged.processed.target_topic;
             let name = edit.and_then(|edit| edit.topic.as_ref()).unwrap_or(own);
-            let topic = match self.topics.open(name, like, name == own, self.rules, self.producer)? {
-                Opened::Open(topic) => topic,
-                Opened::Refused(code, text) => return Ok(refused(code, text)),
+            let topic = match self.topics.open(name, like, name == own, self.rules, self.producer) {
+                Ok(Opened::Open(topic)) => topic,
+                Ok(Opened::Refused(code, text)) => return Ok(refused(code, text)),
+                Err(error) if error.ends_all() => return Err(error),
+                Err(error) => return Ok(Fate::Blocked(error.to_string())),
             };
             match copy_to(edit, record, topic, judged.partition.partition, work) {
-                Ok(copy) => copies.push(copy),
+                Ok(copy) => match self.bad.get(&(Arc::clone(name), copy.partition)) {
+                    Some(cause) => return Ok(Fate::Blocked(cause.clone())),
+                    None => copies.push(copy),
+                },
                 Err(refused) => return Ok(refused),
             }
         }

@@ -43,18 +43,24 @@ pub async fn source_facts(
         let described = describe(&client, &names, false, timeout).map_err(failed)?;
         let mut topics = BTreeMap::new();
         for topic in described.into_iter().filter(|topic| !is_gone(topic.code)) {
+            // One that the source does not describe now has no logs that answer.
             if topic.code != Code::OK {
-                let text = format!("topic {}: {}", topic.topic, topic.text);
-                return Err(failed(crate::ffi::FfiError::new(topic.code, text)));
+                let found = FoundTopic { partitions: u32::MAX, ..FoundTopic::default() };
+                topics.insert(Arc::<str>::from(topic.topic), found);
+                continue;
             }
             let partitions = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
             let found = FoundTopic { id: TopicId(topic.id), log_starts: BTreeMap::new(), partitions };
             topics.insert(Arc::<str>::from(topic.topic), found);
         }
+        let is_described = |found: &FoundTopic| found.partitions != u32::MAX;
+        let has = |topic: &str, number: i32| {
+            topics.get(topic).is_some_and(|found| is_described(found) && number.unsigned_abs() < found.partitions)
+        };
         let places: BTreeSet<(&str, i32)> = keys
             .iter()
             .map(|key| (&*key.partition.topic, key.partition.partition))
-            .filter(|(topic, number)| topics.get(*topic).is_some_and(|found| number.unsigned_abs() < found.partitions))
+            .filter(|(topic, number)| has(topic, *number))
             .collect();
         let places: Vec<Place> = places.into_iter().map(|(topic, number)| Place::of(topic, number)).collect();
         let starts = list_each(&client, &places, OffsetSpec::Earliest, false, timeout).map_err(failed)?;

@@ -19,16 +19,17 @@ use std::time::Duration;
 
 use strait_core::books::{BookFilter, BookKey, HeldBack, StoredEntry, TooManyEntries};
 use strait_core::{Batch, BatchBuilder, LeaderEpoch, PartitionKey, SourceOffset, TimestampType};
-use strait_flow::ports::PortError;
+use strait_flow::ports::{Class, PortError};
 
 use crate::config::{ClusterConfig, TargetTuning};
+use crate::error::is_topic_denied;
 use crate::ffi::Stamp;
 use crate::probe::ProbeError;
 use crate::topics::maker::TopicMaker;
 
 use books::{Books, Reach};
 pub use books::{BooksRead, read_books};
-pub use decide::{Judged, Outcome, Work};
+pub use decide::{Blocked, Judged, Outcome, Work};
 pub use facts::{SourceFacts, source_facts};
 use places::{Next, Places};
 pub use show::{Kept, kept_record, kept_sizes};
@@ -102,6 +103,18 @@ pub enum ReplayError {
     Port(#[from] PortError),
 }
 
+impl ReplayError {
+    /// Returns whether this ends a job as a whole, and not only the work on one source partition.
+    #[must_use]
+    pub fn ends_all(&self) -> bool {
+        match self {
+            Self::Late { .. } | Self::TargetChanged { .. } => false,
+            Self::Port(error) => error.class != Class::Retry && !is_topic_denied(error),
+            _ => true,
+        }
+    }
+}
+
 /// A link, for a job on its books.
 #[derive(Clone)]
 pub struct ReplaySpec {
@@ -168,10 +181,11 @@ impl ReplayJob {
     }
 
     /// Reads the records of the first of these entries from the source: as many as one transaction
-    /// takes, and at most `most`. The keys ascend.
+    /// takes, and at most `most`. The keys ascend. It ends before a partition that the source does
+    /// not give.
     ///
     /// # Errors
-    /// [`ReplayError`].
+    /// [`ReplayError`], of the partition of the first key.
     pub fn fetch(&mut self, keys: &[BookKey], most: usize) -> Result<Fetched, ReplayError> {
         let keys = keys.get(..most.min(RECORDS_MAX)).unwrap_or(keys);
         let (mut fetched, mut bytes) = (Fetched::default(), 0);
@@ -180,12 +194,16 @@ impl ReplayJob {
             let partition = &first.partition;
             let offsets: Vec<i64> = of_partition.iter().map(|key| key.offset.0).collect();
             let mut taken = Taken::new(partition);
-            let missing = self.places.read(&partition.topic, partition.partition, &offsets, |message| {
+            let read = self.places.read(&partition.topic, partition.partition, &offsets, |message| {
                 bytes += message.bytes();
                 taken.add(message);
                 Ok(if bytes < BYTES_MAX { Next::More } else { Next::Enough })
-            })?;
-            self.places.check_id(partition)?;
+            });
+            let missing = match read.and_then(|missing| self.places.check_id(partition).map(|()| missing)) {
+                Ok(missing) => missing,
+                Err(_) if fetched.done > 0 => break,
+                Err(error) => return Err(error.into()),
+            };
             let key = |offset: i64| BookKey { partition: partition.clone(), offset: SourceOffset(offset) };
             let missing = missing.into_iter().map(|offset| (key(offset), HeldBack::Deleted));
             let damaged = taken.damaged.iter().map(|offset| (key(*offset), HeldBack::Damaged));

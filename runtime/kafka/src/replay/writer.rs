@@ -1,17 +1,17 @@
 //! Writes the transactions of a replay, under the link's id for such jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use strait_core::books::{BOOKS_PARTITION, BookKey, BookState, COPIED, Closing, DROPPED, StoredEntry};
 use strait_core::map::{MapBuilder, MapKind, MapRecord, RUNS_PER_RECORD_MAX};
 use strait_core::progress::{map_topic, operate_topic};
-use strait_core::{RecordRef, TargetOffset};
+use strait_core::{PartitionKey, RecordRef, TargetOffset};
 use strait_flow::lock;
 use strait_flow::ports::{Class, PortError};
 
-use super::decide::{Decided, Decider, Fate, OutCopy, Outcome, Work};
+use super::decide::{Blocked, Decided, Decider, Fate, OutCopy, Outcome, Work};
 use super::topics::{OpenTopic, ReplayTopics, Topics};
 use super::{ReplayError, ReplaySpec};
 use crate::config::writer;
@@ -24,6 +24,8 @@ use crate::topics::maker::TopicMaker;
 const CONTROL: u64 = u64::MAX;
 /// How long the transaction of an earlier job may take to end.
 const INIT_MAX: Duration = Duration::from_secs(60);
+/// How long a full queue is waited for at a time.
+const FULL: Duration = Duration::from_millis(100);
 
 /// The outcomes of a committed transaction.
 #[derive(Debug, Default)]
@@ -32,6 +34,8 @@ pub struct Replayed {
     pub outcomes: Vec<(BookKey, Outcome)>,
     /// It ended at a refused record.
     pub stopped: bool,
+    /// Source partitions of which the rest cannot be replayed now.
+    pub blocked: Vec<Blocked>,
 }
 
 /// The outcome of a transaction.
@@ -41,6 +45,15 @@ pub enum Written {
     Done(Replayed),
     /// It is aborted: the target refuses a record of it, for this reason.
     Refused(String),
+    /// It is aborted: the target does not take what these source partitions have for it.
+    Failed {
+        /// The source partitions, of which at least one is to blame.
+        partitions: BTreeSet<PartitionKey>,
+        /// All of them are.
+        is_sure: bool,
+        /// Why, and what to do.
+        cause: String,
+    },
 }
 
 /// The delivery reports of the open transaction.
@@ -49,6 +62,10 @@ struct Reports {
     /// Offsets of copies by token.
     offsets: BTreeMap<u64, i64>,
     failure: Option<Code>,
+    /// Every copy is acknowledged: what fails now is a record of the link's own topics.
+    has_copies: bool,
+    /// When the transaction began.
+    began: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -75,6 +92,8 @@ pub(super) struct Writer {
     producer: Producer,
     reports: Arc<Acknowledgements>,
     topics: Topics,
+    /// Target partitions that did not take records, and why.
+    bad: BTreeMap<(Arc<str>, i32), String>,
     books: Handle,
     map: Option<Handle>,
     link: String,
@@ -86,6 +105,8 @@ pub(super) struct Writer {
 enum Failure {
     /// The target refuses a record.
     Refused(String),
+    /// The target does not take a copy now. Others may have another place there.
+    Place(FfiError),
     Error(ReplayError),
 }
 
@@ -114,7 +135,8 @@ impl Writer {
         let map = has_map.then(|| producer.open(&map)).transpose().map_err(failed)?;
         let topics = Topics::new(maker, &context, spec.timeout);
         let (link, timeout) = (link.clone(), tuning.transaction_timeout);
-        Ok(Self { producer, reports, topics, books, map, link, context, timeout })
+        let bad = BTreeMap::new();
+        Ok(Self { producer, reports, topics, bad, books, map, link, context, timeout })
     }
 
     fn fail(&self, error: &FfiError) -> ReplayError {
@@ -132,40 +154,74 @@ impl Writer {
             Ok(()) => Ok(()),
             Err(Failure::Error(error)) => Err(error),
             Err(Failure::Refused(reason)) => Err(own(Class::Stop, self.context.clone(), reason).into()),
+            Err(Failure::Place(error)) => Err(self.fail(&error)),
         }
     }
 
     pub fn write(&mut self, work: &Work<'_>, rules: &mut ReplayTopics) -> Result<Written, ReplayError> {
-        let (decided, stopped) = Decider { topics: &mut self.topics, rules, producer: &self.producer }.decide(work)?;
-        let has_work = decided.iter().any(|decided| !matches!(decided.fate, Fate::Refused(_)));
+        let Self { topics, bad, producer, .. } = self;
+        let (decided, blocked, stopped) = Decider { topics, bad, rules, producer }.decide(work)?;
+        let has_work = decided.iter().any(|decided| matches!(decided.fate, Fate::Copies(_) | Fate::Dropped));
         if has_work {
             match self.transact(|writer| writer.produce_all(&decided, work)) {
                 Ok(()) => {}
                 Err(Failure::Refused(reason)) => return Ok(Written::Refused(reason)),
+                Err(Failure::Place(error)) => return Ok(self.failed(&decided, &error)),
                 Err(Failure::Error(error)) => return Err(error),
             }
         }
-        let outcomes = decided.into_iter().map(|Decided { key, fate, .. }| {
+        let outcomes = decided.into_iter().filter_map(|Decided { key, fate, .. }| {
             let outcome = match fate {
                 Fate::Copies(copies) => Outcome::Copied(copies.len()),
                 Fate::Dropped => Outcome::Dropped,
                 Fate::Refused(outcome) => outcome,
+                Fate::Blocked(_) => return None,
             };
-            (key, outcome)
+            Some((key, outcome))
         });
-        Ok(Written::Done(Replayed { outcomes: outcomes.collect(), stopped }))
+        Ok(Written::Done(Replayed { outcomes: outcomes.collect(), stopped, blocked }))
+    }
+
+    /// Finds out which copies of an aborted transaction the target did not take.
+    fn failed(&mut self, decided: &[Decided<'_>], error: &FfiError) -> Written {
+        let offsets = std::mem::take(&mut lock(&self.reports.0).offsets);
+        let (mut token, mut partitions, mut places) = (0, BTreeSet::new(), BTreeSet::new());
+        for Decided { key, fate, .. } in decided {
+            let Fate::Copies(copies) = fate else { continue };
+            for copy in copies {
+                if offsets.get(&token).is_none_or(|offset| *offset < 0) {
+                    partitions.insert(key.partition.clone());
+                    places.insert((Arc::clone(&copy.topic.name), copy.partition));
+                }
+                token += 1;
+            }
+        }
+        let named = places.iter().map(|(topic, partition)| format!("{topic}-{partition}")).take(3);
+        let mut named = named.collect::<Vec<_>>().join(", ");
+        if places.len() > 3 {
+            named.push_str(&format!(" and {} more", places.len() - 3));
+        }
+        let reason = port_error_because(self.context.clone(), error, self.producer.client().trouble()).reason;
+        let cause = format!("the target does not take records of {named} ({reason})");
+        // Whoever has a healthy place is acknowledged within moments. Where the whole transaction
+        // is refused for one place, nobody is.
+        let is_sure = error.code == Code::MSG_TIMED_OUT || partitions.len() < 2;
+        if is_sure {
+            self.bad.extend(places.into_iter().map(|place| (place, cause.clone())));
+        }
+        Written::Failed { partitions, is_sure, cause }
     }
 
     /// Writes a transaction, and commits it once every record of it is acknowledged.
     fn transact(&self, produce: impl FnOnce(&Self) -> Result<(), Failure>) -> Result<(), Failure> {
-        *lock(&self.reports.0) = Reports::default();
+        *lock(&self.reports.0) = Reports { began: Some(Instant::now()), ..Reports::default() };
         self.producer.begin_transaction().map_err(|error| Failure::Error(self.fail(&error)))?;
         let ended = produce(self).and_then(|()| self.acknowledged()).and_then(|()| {
             self.producer.commit_transaction(self.timeout).map_err(|error| Failure::Error(self.fail(&error)))
         });
         if let Err(failure) = &ended {
             let aborted = self.producer.abort_transaction(self.timeout);
-            if let (Err(error), Failure::Refused(_)) = (&aborted, failure) {
+            if let (Err(error), Failure::Refused(_) | Failure::Place(_)) = (&aborted, failure) {
                 return Err(Failure::Error(self.fail(error)));
             }
         }
@@ -182,12 +238,13 @@ impl Writer {
             }
         }
         self.acknowledged()?;
+        lock(&self.reports.0).has_copies = true;
         self.produce_map(decided)?;
         for Decided { key, fate, .. } in decided {
             let outcome = match fate {
                 Fate::Copies(_) => COPIED,
                 Fate::Dropped => DROPPED,
-                Fate::Refused(_) => continue,
+                Fate::Refused(_) | Fate::Blocked(_) => continue,
             };
             let Some(booked) = (work.entries)(key) else {
                 let reason =
@@ -207,20 +264,6 @@ impl Writer {
     }
 
     fn produce_copy(&self, copy: &OutCopy<'_>, record: RecordRef<'_>, token: u64) -> Result<(), Failure> {
-        let mut headers = None;
-        match copy.edit.and_then(|edit| edit.headers.as_ref()) {
-            Some(list) if !list.is_empty() => {
-                let mut own = OutHeaderList::with_capacity(list.len());
-                list.iter().for_each(|(name, value)| own.push(name, value.as_deref()));
-                headers = Some(own);
-            }
-            None if !record.headers.is_empty() => {
-                let mut own = OutHeaderList::with_capacity(record.headers.len());
-                record.headers.iter().for_each(|header| own.push(header.name, header.value));
-                headers = Some(own);
-            }
-            _ => {}
-        }
         let message = OutMessage {
             topic: copy.topic.handle,
             partition: copy.partition,
@@ -229,7 +272,7 @@ impl Writer {
             timestamp_ms: copy.timestamp_ms,
             token,
         };
-        self.send(&message, headers)
+        self.send(&message, || headers_of(copy, record))
     }
 
     /// Writes the runs of what was acknowledged.
@@ -283,16 +326,39 @@ impl Writer {
 
     fn control(&self, topic: Handle, partition: i32, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         let (key, value) = (Some(key), Some(value));
-        self.send(&OutMessage { topic, partition, key, value, timestamp_ms: 0, token: CONTROL }, None)
+        self.send(&OutMessage { topic, partition, key, value, timestamp_ms: 0, token: CONTROL }, || None)
     }
 
-    fn send(&self, message: &OutMessage<'_>, headers: Option<OutHeaderList>) -> Result<(), Failure> {
-        self.producer.produce(message, headers).map_err(|error| self.failure(&error))
+    /// Returns how long the records of the transaction may still take: the broker ends it by itself
+    /// at its timeout, and then nobody knows how.
+    fn time_left(&self) -> Duration {
+        let began = lock(&self.reports.0).began;
+        (self.timeout / 10 * 9).saturating_sub(began.map_or(Duration::ZERO, |began| began.elapsed()))
+    }
+
+    /// Gives a record to the client. One record can have more copies than its queue holds, which
+    /// are waited for then.
+    fn send(&self, message: &OutMessage<'_>, headers: impl Fn() -> Option<OutHeaderList>) -> Result<(), Failure> {
+        loop {
+            let error = match self.producer.produce(message, headers()) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let waits = error.code == Code::QUEUE_FULL && !self.time_left().is_zero();
+            if !waits {
+                return Err(self.failure(&error));
+            }
+            if let Some(code) = lock(&self.reports.0).failure {
+                return Err(self.failure(&FfiError::new(code, code.text())));
+            }
+            // What is not written by then is waited for again.
+            self.producer.flush(FULL).ok();
+        }
     }
 
     /// Waits until every record of the transaction is acknowledged.
     fn acknowledged(&self) -> Result<(), Failure> {
-        let flushed = self.producer.flush(self.timeout);
+        let flushed = self.producer.flush(self.time_left());
         let failure = {
             let reports = lock(&self.reports.0);
             // A duplicate of an earlier attempt is written at an unknown offset.
@@ -313,7 +379,64 @@ impl Writer {
             | Code::INVALID_RECORD
             | Code::INVALID_TIMESTAMP
             | Code::INVALID_DIFFERENT_RECORD => Failure::Refused(error.to_string()),
-            _ => Failure::Error(self.fail(error)),
+            _ => match self.fail(error) {
+                failed if failed.ends_all() || lock(&self.reports.0).has_copies => Failure::Error(failed),
+                _ => Failure::Place(error.clone()),
+            },
         }
+    }
+}
+
+fn headers_of(copy: &OutCopy<'_>, record: RecordRef<'_>) -> Option<OutHeaderList> {
+    let edited = copy.edit.and_then(|edit| edit.headers.as_ref());
+    let mut list = OutHeaderList::with_capacity(edited.map_or(record.headers.len(), Vec::len));
+    match edited {
+        Some(edited) if !edited.is_empty() => {
+            edited.iter().for_each(|(name, value)| list.push(name, value.as_deref()));
+        }
+        None if !record.headers.is_empty() => {
+            record.headers.iter().for_each(|header| list.push(header.name, header.value));
+        }
+        _ => return None,
+    }
+    Some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ClusterConfig, TargetTuning};
+    use crate::ffi::MockCluster;
+
+    #[test]
+    fn more_copies_than_the_queue_holds_are_waited_for() {
+        let mock = MockCluster::start(1).unwrap();
+        mock.create_topic("strait.wide.operate", 2).unwrap();
+        mock.create_topic("copies", 1).unwrap();
+        let cluster = ClusterConfig {
+            name: "mock".to_owned(),
+            bootstrap_servers: mock.bootstrap_servers(),
+            properties: BTreeMap::new(),
+            access: crate::access::Access::default(),
+        };
+        let spec = ReplaySpec {
+            link: "wide".to_owned(),
+            source: cluster.clone(),
+            target: cluster,
+            tuning: TargetTuning { queue_records: 16, ..TargetTuning::default() },
+            timeout: Duration::from_secs(10),
+        };
+        let writer = Writer::begin(&spec, None).unwrap();
+        let topic = writer.producer.open("copies").unwrap();
+        let copies = 500;
+        let wrote = writer.transact(|writer| {
+            (0..copies).try_for_each(|token| {
+                let value = Some(&b"copy"[..]);
+                let message = OutMessage { topic, partition: 0, key: None, value, timestamp_ms: 1, token };
+                writer.send(&message, || None)
+            })
+        });
+        assert!(wrote.is_ok());
+        assert_eq!(lock(&writer.reports.0).offsets.len() as u64, copies);
     }
 }

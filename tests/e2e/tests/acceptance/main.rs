@@ -45,6 +45,7 @@ mod positions;
 mod quarantine;
 mod refused;
 mod reload;
+mod replays;
 mod residency;
 mod rights;
 mod rotation;

@@ -11,12 +11,12 @@ use strait_e2e::{ConfigFolder, Isolation, LogLine, Record, Strait};
 use crate::support::{COPIED, Pair, SOON, Turn, caught_up, keys, link, record, run_to_end, seeded};
 
 /// Refuses a record whose `n` is no number.
-const STRICT: &str = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = \"value.n >= 0\" }\n";
+pub const STRICT: &str = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = \"value.n >= 0\" }\n";
 /// Takes those whose `n` is `late`, drops other texts and still refuses null.
-const MENDED: &str = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = \"type(value.n) == string ? value.n == 'late' : value.n >= 0\" }\n";
+pub const MENDED: &str = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = \"type(value.n) == string ? value.n == 'late' : value.n >= 0\" }\n";
 
 /// Returns a record whose key is its number.
-fn numbered(partition: i32, number: usize, n: &str) -> Record {
+pub fn numbered(partition: i32, number: usize, n: &str) -> Record {
     let value = format!("{{\"n\":{n},\"ssn\":\"canary-value\"}}");
     let header = (b"trace".to_vec(), Some(b"canary-header".to_vec()));
     Record {
@@ -27,15 +27,15 @@ fn numbered(partition: i32, number: usize, n: &str) -> Record {
 }
 
 /// A link that has refused records.
-struct Refused {
-    pair: Pair,
-    name: &'static str,
-    config: ConfigFolder,
+pub struct Refused {
+    pub pair: Pair,
+    pub name: &'static str,
+    pub config: ConfigFolder,
 }
 
 impl Refused {
     /// Copies these records of a topic of the link's name under the strict rule.
-    fn prepare(name: &'static str, partitions: i32, settings: &[(&str, &str)], records: &[Record]) -> Self {
+    pub fn prepare(name: &'static str, partitions: i32, settings: &[(&str, &str)], records: &[Record]) -> Self {
         let pair = Pair::shared();
         pair.at_source().create_topic(name, partitions, settings).unwrap();
         pair.at_source().write(name, records).unwrap();
@@ -46,12 +46,12 @@ impl Refused {
     }
 
     /// Runs the link until it has caught up.
-    fn run(&self) {
+    pub fn run(&self) {
         caught_up(self.name, &self.config);
     }
 
     /// Replaces the rule.
-    fn mend(&self, from: &str, to: &str) {
+    pub fn mend(&self, from: &str, to: &str) {
         let file = self.config.path().join("strait.toml");
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.contains(from), "{text}");
@@ -65,15 +65,20 @@ impl Refused {
 
     /// Runs a command that must succeed, and returns what it says.
     #[track_caller]
-    fn says(&self, arguments: &[&str]) -> String {
+    pub fn says(&self, arguments: &[&str]) -> String {
         let (code, said) = self.strait(arguments);
         assert_eq!(code, Some(0), "{arguments:?}: {said}");
         said
     }
 
+    /// Runs a command, and returns whether it succeeds.
+    pub fn says_now(&self, arguments: &[&str]) -> bool {
+        self.strait(arguments).0 == Some(0)
+    }
+
     /// Runs a command that must fail and say this.
     #[track_caller]
-    fn fails(&self, arguments: &[&str], why: &str) -> String {
+    pub fn fails(&self, arguments: &[&str], why: &str) -> String {
         let (code, said) = self.strait(arguments);
         assert!(code == Some(1) && said.contains(why), "{arguments:?}: {code:?} {said}");
         said
@@ -90,11 +95,11 @@ impl Refused {
         serde_json::from_str(&process.stdout()).unwrap()
     }
 
-    fn count(&self, state: &str) -> u64 {
+    pub fn count(&self, state: &str) -> u64 {
         self.list(&["--state", state])["records"].as_u64().unwrap()
     }
 
-    fn copies(&self, partition: i32) -> Vec<String> {
+    pub fn copies(&self, partition: i32) -> Vec<String> {
         keys(&self.target(), partition)
     }
 

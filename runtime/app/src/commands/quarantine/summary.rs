@@ -35,6 +35,13 @@ impl Summary {
         self.open.entry(why.to_string()).or_default().push(key);
     }
 
+    /// Adds records that are not replayed because something stops their source partition.
+    pub fn leave(&mut self, keys: Vec<BookKey>, cause: &str) {
+        if !keys.is_empty() {
+            self.open.entry(cause.to_owned()).or_default().extend(keys);
+        }
+    }
+
     /// Adds the outcome of a record.
     pub fn add(&mut self, key: BookKey, outcome: Outcome) {
         match outcome {
