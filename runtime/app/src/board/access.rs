@@ -74,6 +74,12 @@ impl AccessBoard {
         self.emit(&AccessEvent::RollStopped { cluster: self.cluster.as_str().into(), what: what.into(), reason });
     }
 
+    /// Records that lanes which do not run take changed certificates later.
+    pub fn roll_later(&self, what: &str, lanes: &str) {
+        let cluster = self.cluster.as_str().into();
+        self.emit(&AccessEvent::RollLater { cluster, what: what.into(), lanes: lanes.into() });
+    }
+
     /// Records that changed credentials cannot be used.
     pub fn refused(&self, what: &str, reason: String) {
         self.refusals.fetch_add(1, Ordering::Relaxed);

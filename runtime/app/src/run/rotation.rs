@@ -12,12 +12,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strait_core::config::{Cluster, Setting};
+use strait_flow::LaneState;
 use strait_kafka::access::{Credentials, PemFault, PemFiles};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::probe::{ProbeError, probe};
+use tokio::sync::oneshot;
 
 use super::clusters::Clusters;
-use crate::board::{AccessBoard, Board, LinkBoard};
+use super::roll::{Lanes, Place, Roll, Rolling};
+use crate::board::{AccessBoard, Board, LinkBoard, Work};
 use crate::load::Loaded;
 
 /// How often the files are read. A changed content must be the same twice.
@@ -32,8 +35,6 @@ const AGAIN: [Duration; 4] =
 /// The names of the secrets, in the order of [`Secrets`].
 const NAMES: [&str; 3] = ["sasl.username", "sasl.password", "client_secret"];
 
-/// How long a lane may take until it runs with new certificates.
-const ROLL: Duration = Duration::from_secs(60);
 
 /// The parts of a login that can change.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -61,6 +62,8 @@ struct Watched {
     seen: Result<Secrets, Fault>,
     /// The reading that was tried and refused.
     refused: Option<Refused>,
+    /// What changed, and the lanes that are being taken again for it.
+    rolling: Option<(String, Roll)>,
 }
 
 /// A file that cannot be used.
@@ -74,8 +77,8 @@ struct Fault {
 struct Applied {
     /// The names of what changed.
     what: String,
-    /// The number of clients that have it, or why not all do.
-    clients: Result<usize, String>,
+    /// The number of clients that have it; `None` if they are to be made anew for it.
+    clients: Option<usize>,
 }
 
 struct Refused {
@@ -99,7 +102,7 @@ impl Rotation {
             config.access.expect_changes();
             let links = board.links().iter().filter(|link| link.source == *name || link.target == *name);
             let (board, links, seen) = (board.access_to(name).cloned(), links.cloned().collect(), Ok(in_use.clone()));
-            Some(Watched { name: name.clone(), config, board, links, in_use, seen, refused: None })
+            Some(Watched { name: name.clone(), config, board, links, in_use, seen, refused: None, rolling: None })
         });
         Self { watched: watched.collect(), loaded: Arc::clone(loaded) }
     }
@@ -117,6 +120,7 @@ impl Rotation {
                 let read = tokio::task::spawn_blocking(move || read(&loaded, &name, &before)).await;
                 let Ok(read) = read else { continue };
                 watched.look(read).await;
+                watched.roll_on().await;
             }
         }
     }
@@ -194,10 +198,9 @@ impl Watched {
                 Ok(applied) => {
                     self.in_use.clone_from(secrets);
                     self.refused = None;
-                    match (&self.board, applied.clients) {
-                        (Some(board), Ok(clients)) => board.rotated(&applied.what, clients),
-                        (Some(board), Err(reason)) => board.roll_stopped(&applied.what, reason),
-                        (None, _) => {}
+                    match applied.clients {
+                        Some(clients) => self.board.iter().for_each(|board| board.rotated(&applied.what, clients)),
+                        None => self.rolling = Some((applied.what, self.roll())),
                     }
                     return;
                 }
@@ -221,9 +224,7 @@ impl Watched {
         let access = &self.config.access;
         let what = self.changed(secrets);
         let has_files = secrets.files != self.in_use.files;
-        let credentials = user.as_ref().zip(password.as_ref());
-        let credentials =
-            credentials.map(|(user, password)| Credentials { user: user.clone(), password: password.clone() });
+        let credentials = secrets.credentials();
         let has_password = (user, password) != (old_user, old_password);
         if has_files || has_password {
             let fault = |reason| Fault { what: if has_files { "ssl.*.location" } else { "sasl.password" }, reason };
@@ -239,9 +240,9 @@ impl Watched {
         }
         if has_files {
             access.set_files(secrets.files.contents());
-            return Ok(Applied { what, clients: self.roll().await });
+            return Ok(Applied { what, clients: None });
         }
-        Ok(Applied { what, clients: Ok(clients) })
+        Ok(Applied { what, clients: Some(clients) })
     }
 
     /// Returns the names of what changes.
@@ -252,27 +253,75 @@ impl Watched {
         values.chain(files).collect::<Vec<_>>().join(", ")
     }
 
-    /// Has all clients made anew: those of requests when they are used next, those of each lane
-    /// once the lane before runs again, and the members of the groups at last, for one rebalance.
-    /// Returns their number.
-    async fn roll(&self) -> Result<usize, String> {
-        let access = &self.config.access;
-        access.roll_clients();
-        for link in &self.links {
-            let Some(work) = link.work() else { continue };
-            for lane in work.status.lanes().into_keys() {
-                let running = work.requests.roll(lane);
-                if !matches!(tokio::time::timeout(ROLL, running).await, Ok(Ok(()))) {
-                    let (link, wait_s) = (&link.name, ROLL.as_secs());
-                    return Err(format!(
-                        "lane {lane} of link {link} has not come back within {wait_s} s; the lanes behind it have the files \
-                         before until they are taken again"
-                    ));
+    /// Has the clients of requests made anew when they are used next, and begins to take the lanes
+    /// again, each once the one before runs.
+    fn roll(&self) -> Roll {
+        self.config.access.roll_clients();
+        let lanes = self.links.iter().enumerate().flat_map(|(link, board)| {
+            let lanes = board.work().map(|work| work.status.lanes()).unwrap_or_default();
+            lanes.into_keys().map(move |lane| Place { link, lane })
+        });
+        Roll::of(lanes)
+    }
+
+    /// Goes on with the roll that is under way. The members of the groups are made anew at last,
+    /// for one rebalance.
+    async fn roll_on(&mut self) {
+        let Some((what, roll)) = &mut self.rolling else { return };
+        let (lanes, board) = (LinkLanes(&self.links), self.board.as_ref());
+        match roll.go_on(&lanes, LOOK).await {
+            Rolling::Goes => {}
+            Rolling::Waits(place) => {
+                let reason = format!("{} has not come back for a minute", lanes.name(place));
+                board.iter().for_each(|board| board.roll_stopped(what, reason.clone()));
+                // Files that are in order are not what keeps it, and every later take has them.
+                let credentials = self.in_use.credentials();
+                if log_in(&self.config, credentials.as_ref(), self.in_use.files.contents()).await.is_ok() {
+                    roll.pass();
                 }
             }
+            Rolling::Done => {
+                self.config.access.roll_members();
+                if let (Some(board), Some(later)) = (board, roll.later(&lanes)) {
+                    board.roll_later(what, &later);
+                }
+                board.iter().for_each(|board| board.rotated(what, self.config.access.clients()));
+                self.rolling = None;
+            }
         }
-        access.roll_members();
-        Ok(access.clients())
+    }
+}
+
+/// The lanes of the links that use a cluster.
+struct LinkLanes<'a>(&'a [Arc<LinkBoard>]);
+
+impl LinkLanes<'_> {
+    fn work(&self, place: Place) -> Option<&Work> {
+        self.0.get(place.link)?.work()
+    }
+}
+
+impl Lanes for LinkLanes<'_> {
+    fn state(&self, place: Place) -> Option<LaneState> {
+        Some(self.work(place)?.status.lanes().get(&place.lane)?.state)
+    }
+
+    fn roll(&self, place: Place) -> oneshot::Receiver<()> {
+        // Without a link the answer is closed at once.
+        self.work(place).map_or_else(|| oneshot::channel().1, |work| work.requests.roll(place.lane))
+    }
+
+    fn name(&self, place: Place) -> String {
+        let link = self.0.get(place.link).map_or("", |board| &board.name);
+        format!("lane {} of link {link}", place.lane)
+    }
+}
+
+impl Secrets {
+    fn credentials(&self) -> Option<Credentials> {
+        let [user, password, _] = &self.values;
+        let (user, password) = user.as_ref().zip(password.as_ref())?;
+        Some(Credentials { user: user.clone(), password: password.clone() })
     }
 }
 

@@ -48,6 +48,16 @@ pub enum AccessEvent {
         /// The cause.
         reason: String,
     },
+    /// Lanes that do not run could not be taken again with changed certificates.
+    #[error("cluster {cluster}: {what} changed; {lanes} do not run, and use it from their next take on")]
+    RollLater {
+        /// Name of the cluster.
+        cluster: Arc<str>,
+        /// The properties that changed.
+        what: Arc<str>,
+        /// The lanes.
+        lanes: Arc<str>,
+    },
     /// A changed secret or file cannot be used. The one before stays in use.
     #[error("cluster {cluster}: {what} changed and cannot be used: {reason}; the one before stays in use")]
     Refused {
@@ -63,7 +73,7 @@ pub enum AccessEvent {
 impl AccessEvent {
     pub(super) fn severity(&self) -> Severity {
         match self {
-            Self::TokenAgain { .. } | Self::Rotated { .. } => Severity::Info,
+            Self::TokenAgain { .. } | Self::Rotated { .. } | Self::RollLater { .. } => Severity::Info,
             Self::Refused { .. } | Self::RollStopped { .. } | Self::TokenFailed { serves_s: Some(_), .. } => {
                 Severity::Warning
             }
@@ -77,6 +87,7 @@ impl AccessEvent {
             Self::TokenAgain { .. } => "token_again",
             Self::Rotated { .. } => "credentials_rotated",
             Self::RollStopped { .. } => "credentials_roll_stopped",
+            Self::RollLater { .. } => "credentials_roll_later",
             Self::Refused { .. } => "credentials_refused",
         }
     }
@@ -85,8 +96,10 @@ impl AccessEvent {
         match self {
             Self::TokenFailed { .. } => "repair the identity provider, or clusters.<name>.auth",
             Self::Refused { .. } => "write a file that is whole and valid",
-            Self::RollStopped { .. } => "see what the lane waits for; a restart uses the new files everywhere",
-            Self::TokenAgain { .. } | Self::Rotated { .. } => "",
+            Self::RollStopped { .. } => {
+                "see what the lane waits for; the roll goes on once it runs, or once another login with the new files succeeds"
+            }
+            Self::TokenAgain { .. } | Self::Rotated { .. } | Self::RollLater { .. } => "",
         }
     }
 }

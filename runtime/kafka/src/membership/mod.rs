@@ -94,7 +94,9 @@ struct Join {
 }
 
 impl Join {
-    fn client(&self) -> Result<ListedConsumer<Member>, PortError> {
+    /// Makes a client. Certificates that change from then on make the counter of its rolls stale.
+    fn client(&self) -> Result<Rolled, PortError> {
+        let rolls = self.target.access.member_rolls();
         let stop = |error: KafkaError| own(Class::Stop, self.member.0.context.clone(), error.to_string());
         let mut config = ClientConfig::new();
         for (name, value) in settings(&self.target, &self.link).iter() {
@@ -103,22 +105,17 @@ impl Join {
         let client: BaseConsumer<Member> = config.create_with_context(self.member.clone()).map_err(stop)?;
         let client = ListedConsumer::new(client, &self.target.access);
         client.subscribe(&[&progress_topic(&self.link)]).map_err(stop)?;
-        Ok(client)
+        Ok(Rolled { client, rolls })
     }
 
     /// Is a member until it leaves. A client that is refused is given up, and made anew after a
     /// growing wait: librdkafka would ask again every second or two for ever.
-    fn serve(&self, first: ListedConsumer<Member>, seed: &str) {
+    fn serve(&self, first: Rolled, seed: &str) {
         self.serve_with(first, seed, |client| self.member.poll_with(client, &self.target.access));
     }
 
     /// Does so with `poll` for the time that a client is a member.
-    fn serve_with(
-        &self,
-        first: ListedConsumer<Member>,
-        seed: &str,
-        mut poll: impl FnMut(ListedConsumer<Member>) -> Result<Ended, PortError>,
-    ) {
+    fn serve_with(&self, first: Rolled, seed: &str, mut poll: impl FnMut(Rolled) -> Result<Ended, PortError>) {
         let (began, member) = (Instant::now(), &self.member);
         let (mut next, mut last) = (Some(first), None);
         while !member.is_leaving() {
@@ -152,6 +149,13 @@ impl Join {
     }
 }
 
+/// A client of a member.
+struct Rolled {
+    client: ListedConsumer<Member>,
+    /// [`Access::member_rolls`] before it was made.
+    rolls: u64,
+}
+
 /// Why a client of a member is given up.
 enum Ended {
     /// The member leaves.
@@ -180,8 +184,8 @@ impl Member {
 
     /// Polls until the member leaves, or the client is to be given up. Dropping the client then
     /// leaves the group.
-    fn poll_with(&self, client: ListedConsumer<Self>, access: &Access) -> Result<Ended, PortError> {
-        let rolls = access.member_rolls();
+    fn poll_with(&self, client: Rolled, access: &Access) -> Result<Ended, PortError> {
+        let Rolled { client, rolls } = client;
         while !self.is_leaving() {
             if access.member_rolls() != rolls {
                 return Ok(Ended::Rolled);
