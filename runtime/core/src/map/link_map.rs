@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Answer, FoldedMap, MapRecord, NoAnswer, Run, SourceSide, TargetSide, inverse, translate};
+use super::{Answer, FoldedMap, MapKind, MapRecord, NoAnswer, Run, SourceSide, TargetSide, inverse, translate};
 use crate::offset::{SourceOffset, TargetOffset};
 use crate::progress::{Position, Tail, resume_point};
 use crate::topic::PartitionKey;
@@ -26,6 +26,8 @@ pub struct LinkMap {
     /// The same for each partition of the map topic, until all are read: a partition that changed
     /// its lane has records in several, which come in any order.
     parts: BTreeMap<(PartitionKey, Arc<str>), BTreeMap<i32, FoldedMap>>,
+    /// How many copies all records of a source partition have mapped.
+    mapped: BTreeMap<PartitionKey, u64>,
     runs: usize,
     runs_max: usize,
     is_whole: bool,
@@ -54,6 +56,7 @@ impl LinkMap {
             progress,
             maps: BTreeMap::new(),
             parts: BTreeMap::new(),
+            mapped: BTreeMap::new(),
             runs: 0,
             runs_max,
             is_whole: false,
@@ -73,6 +76,10 @@ impl LinkMap {
             None => record.partition.clone(),
         };
         let is_asked = self.asked.contains_key(&key);
+        if record.kind == MapKind::Copy {
+            let mapped = self.mapped.entry(key.clone()).or_default();
+            *mapped += record.runs.iter().map(|run| u64::from(run.count)).sum::<u64>();
+        }
         let parts = self.parts.entry((key, Arc::clone(&record.target_topic))).or_default();
         let map = parts.entry(map_partition).or_default();
         let before = map.runs().len();
@@ -120,7 +127,7 @@ impl LinkMap {
     /// progress name any more.
     #[must_use]
     pub fn has_unnamed_targets(&self, key: &PartitionKey) -> bool {
-        !self.is_whole && self.progress_of(key).is_some_and(|position| position.tails.has_more())
+        !self.is_whole_of(key) && self.progress_of(key).is_some_and(|position| position.tails.has_more())
     }
 
     /// Returns whether the link delivers exactly once.
@@ -173,6 +180,24 @@ impl LinkMap {
         self.side(key, target.topic).is_former(target)
     }
 
+    /// Returns whether the map has all that was ever copied of a source partition. A map topic that
+    /// was deleted and created again has its first record too, so the counts in progress decide:
+    /// the map never has fewer copies. Where progress has none, it is not known.
+    fn is_whole_of(&self, key: &PartitionKey) -> bool {
+        let Some(position) = self.progress_of(key).filter(|_| self.is_whole) else { return self.is_whole };
+        let Some(totals) = position.totals else { return false };
+        let same = PartitionKey::of_topic(&self.mapped, &key.topic).filter(|(other, _)| other.may_be(key));
+        let mapped: u64 = same.map(|(_, copies)| *copies).sum();
+        mapped >= totals.copies || self.lags(key, position)
+    }
+
+    /// Returns whether the map lacks the last copies that progress names: both are written
+    /// together, and become visible one after the other.
+    fn lags(&self, key: &PartitionKey, position: &Position) -> bool {
+        let end_of = |tail: &Tail| self.maps.get(key)?.get(&tail.topic)?.end_in(tail.partition);
+        position.tails.list().iter().any(|tail| end_of(tail).is_some_and(|end| end < tail.end))
+    }
+
     fn progress_of(&self, key: &PartitionKey) -> Option<&Position> {
         resume_point(&self.progress, key).map(|point| point.position)
     }
@@ -183,7 +208,7 @@ impl LinkMap {
             position: self.asked.get(key).copied(),
             progress: self.progress_of(key),
             map: self.maps.get(key).and_then(|maps| maps.get(topic)),
-            map_is_whole: self.is_whole,
+            map_is_whole: self.is_whole_of(key),
         }
     }
 
@@ -207,7 +232,7 @@ impl LinkMap {
         partition: i32,
         offset: TargetOffset,
     ) -> Option<SourceOffset> {
-        inverse(self.maps.get(key)?.get(topic)?, partition, offset, self.is_whole)
+        inverse(self.maps.get(key)?.get(topic)?, partition, offset, self.is_whole_of(key))
     }
 }
 
@@ -218,7 +243,8 @@ fn place(key: &PartitionKey) -> (Arc<str>, i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::{MapBuilder, MapKind};
+    use crate::map::{Exactness, MapBuilder, Why};
+    use crate::progress::{Tails, Totals};
     use crate::topic::TopicId;
 
     fn key(topic: &str, id: u8, partition: i32) -> PartitionKey {
@@ -289,6 +315,43 @@ mod tests {
             map.is_whole = false;
             assert_eq!(map.inverse(&a, "copy", 0, TargetOffset(-1)), None, "older than the map");
         }
+    }
+
+    #[test]
+    fn a_map_topic_that_was_created_again_is_not_whole() {
+        let a = key("a", 1, 0);
+        let (id, topic) = (TopicId([9; 16]), "copy".into());
+        let mut tails = Tails::default();
+        tails.set(Tail { topic, id, partition: 0, end: TargetOffset(110) });
+        let totals = Totals { seen: 110, kept: 110, copies: 110, ..Totals::default() };
+        let position = Position {
+            next: SourceOffset(220),
+            origin: Some(SourceOffset(0)),
+            totals: Some(totals),
+            tails,
+            ..Position::default()
+        };
+        let first = record(a.clone(), 0, 0, 50);
+        let second = record(a.clone(), 100, 50, 50);
+        let third = record(a.clone(), 200, 100, 10);
+        let answer = |position: &Position, records: &[&MapRecord]| {
+            let progress = [(a.clone(), position.clone())].into();
+            let mut map = LinkMap::new([(a.clone(), SourceOffset(40))].into(), progress, true);
+            records.iter().for_each(|record| map.fold(0, record).unwrap());
+            map.finish(true);
+            let inverse = map.inverse(&a, "copy", 0, TargetOffset(20));
+            map.answer(&[&a], &target()).map(|answer| (answer.offset.0, answer.exactness, inverse.map(|at| at.0)))
+        };
+        let before_map = Exactness::Inexact(Why::BeforeMap);
+        assert_eq!(answer(&position, &[&first, &second, &third]), Ok((20, Exactness::Exact, Some(40))));
+        // Deleted in between, and nothing was copied since, or something was.
+        assert_eq!(answer(&position, &[]), Ok((0, before_map, None)));
+        assert_eq!(answer(&position, &[&second, &third]), Ok((0, before_map, None)));
+        // The last record is just arriving.
+        assert_eq!(answer(&position, &[&first, &second]), Ok((20, Exactness::Exact, Some(40))));
+        // Nobody has counted.
+        let uncounted = Position { totals: None, ..position };
+        assert_eq!(answer(&uncounted, &[&second, &third]), Ok((0, before_map, None)));
     }
 
     #[test]
