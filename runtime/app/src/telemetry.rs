@@ -10,6 +10,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::cli;
 use crate::mask::{self, Mask};
 
+/// The target of messages that no level and no filter keeps out of the log.
+pub const AUDIT: &str = "strait::audit";
+
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -44,7 +47,7 @@ pub fn start(level: Option<&str>, format: Option<cli::LogFormat>, config: &Confi
     if let Some(word) = level.split(',').map(str::trim).find(is_unknown) {
         return Err(LogError::Level { word: word.to_owned() });
     }
-    let filter = EnvFilter::try_new(level).map_err(|error| LogError::Filter { level: level.to_owned(), error })?;
+    let filter = filter(level).map_err(|error| LogError::Filter { level: level.to_owned(), error })?;
     let json = match (format, config.log.format) {
         (Some(format), _) => format == cli::LogFormat::Json,
         (None, config::LogFormat::Auto) => !io::stderr().is_terminal(),
@@ -56,6 +59,11 @@ pub fn start(level: Option<&str>, format: Option<cli::LogFormat>, config: &Confi
         .with_ansi(io::stderr().is_terminal());
     let result = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     result.map_err(|error| LogError::Start(error.to_string()))
+}
+
+/// Returns the filter of a level. It takes the place of what the level says of [`AUDIT`].
+fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    Ok(EnvFilter::try_new(level)?.add_directive(format!("{AUDIT}=trace").parse()?))
 }
 
 /// Masks everything written. This is the last line of defence: nothing should write a secret at
@@ -101,6 +109,29 @@ impl<W: Write> Write for MaskedLine<W> {
 mod tests {
     use super::*;
     use std::sync::Mutex;
+
+    #[test]
+    fn no_level_keeps_an_audit_line_out_of_the_log() {
+        static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+        struct Sink;
+        impl Write for Sink {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                LOG.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        for level in ["off", "error", "strait=off,strait::audit=off", "info"] {
+            let builder = tracing_subscriber::fmt().with_writer(|| Sink).with_env_filter(filter(level).unwrap());
+            tracing::dispatcher::with_default(&builder.into(), || {
+                tracing::warn!(target: AUDIT, level, "shown");
+                tracing::debug!("something else");
+            });
+        }
+        let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+        assert_eq!((log.matches("shown").count(), log.contains("something else")), (4, false), "{log}");
+    }
 
     #[test]
     fn no_form_of_a_secret_reaches_the_log() {

@@ -97,8 +97,9 @@ pub struct ShowRecord {
     /// Source offset.
     #[arg(value_name = "OFFSET", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     pub offset: i64,
-    /// Print the record itself: key, value and headers. It is logged who did that. Only where the
-    /// configuration's region is the source cluster's.
+    /// Print the record itself: key, value and headers. It is logged who did that. Only with
+    /// show_records = true under [admin] of the configuration, and only where its region is the
+    /// source cluster's.
     #[arg(long)]
     pub show_records: bool,
     /// Print it in another region than the source cluster's too, or where a region is not set.

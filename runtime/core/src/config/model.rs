@@ -391,6 +391,10 @@ pub struct Admin {
     /// Port 0 picks a free port and logs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
+    /// Allow `strait quarantine show --show-records` with this configuration, which prints contents
+    /// of records. Each time is logged, whatever the level of the log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub show_records: bool,
 }
 
 /// Format of log messages.

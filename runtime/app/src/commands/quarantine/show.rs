@@ -14,6 +14,10 @@ use crate::commands::partitions::user;
 use crate::commands::plugin::jsonl;
 use crate::commands::status::plain;
 use crate::commands::{End, REQUEST, block_on, failed, print, reach};
+use crate::telemetry;
+
+/// Why contents are not shown.
+const NOT_SHOWN: &str = "contents of records are not shown with this configuration: set show_records = true under [admin] to allow it; each time is logged";
 
 /// Runs the command.
 pub fn show(args: &ShowRecord, logging: &Logging<'_>) -> End {
@@ -26,6 +30,9 @@ pub fn show(args: &ShowRecord, logging: &Logging<'_>) -> End {
 fn try_show(args: &ShowRecord, logging: &Logging<'_>) -> Result<String, End> {
     let sides = Sides::of(&args.config, &args.link)?;
     if args.show_records {
+        if !sides.loaded.config.admin.show_records {
+            return Err(failed(&NOT_SHOWN));
+        }
         let regions = Regions::of(&sides.loaded.config, &sides.link.source);
         regions.check(args.across_border).map_err(|reason| failed(&reason))?;
         logging.start(&sides.loaded)?;
@@ -111,10 +118,11 @@ impl Regions {
     }
 }
 
-/// Logs who is shown contents of a record.
+/// Logs who is shown contents of a record, whatever the level of the log.
 fn audit(args: &ShowRecord, sides: &Sides) {
     let Regions { here, source, .. } = Regions::of(&sides.loaded.config, &sides.link.source);
     tracing::warn!(
+        target: telemetry::AUDIT,
         event = "records_shown",
         link = sides.link.name,
         topic = args.topic,
