@@ -62,7 +62,7 @@ struct Watched {
     seen: Result<Secrets, Fault>,
     /// The reading that was tried and refused.
     refused: Option<Refused>,
-    /// What changed, and the lanes that are being taken again for it.
+    /// The names of what changed, and the lanes that are being taken again for it.
     rolling: Option<(String, Roll)>,
 }
 

@@ -104,7 +104,7 @@ pub(super) struct Decider<'a> {
     pub producer: &'a Producer,
 }
 
-/// What is decided of the records of a transaction, the partitions that are blocked, and whether a
+/// The decisions about the records of a transaction, the partitions that are blocked, and whether a
 /// refused record keeps those behind it out.
 type Decisions<'a> = (Vec<Decided<'a>>, Vec<Blocked>, bool);
 
