@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(fold.finish(), Err(TooManyEntries));
     }
 
-    /// A step in the life of the books: an entry of this offset and state is written, or deleted, or the
+    /// A step of the books: an entry of this offset and state is written, or deleted, or the
     /// partition is read again from there.
     #[derive(Clone, Copy, Debug)]
     enum Step {
