@@ -35,7 +35,6 @@ const AGAIN: [Duration; 4] =
 /// The names of the secrets, in the order of [`Secrets`].
 const NAMES: [&str; 3] = ["sasl.username", "sasl.password", "client_secret"];
 
-
 /// The parts of a login that can change.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Secrets {
