@@ -103,7 +103,7 @@ impl Places {
         let (mut since, context) = (Instant::now(), self.context.clone());
         loop {
             let at = self.consumer.consume(1, Duration::from_millis(100), |messages| {
-                let Some(message) = messages.first() else { return Ok(None) };
+                let Some(message) = messages.first().filter(|message| is_of_topic(message)) else { return Ok(None) };
                 match message.code() {
                     Code::OK if message.offset() < until => visit(message).map(|()| Some(message.offset() + 1)),
                     Code::OK | Code::PARTITION_EOF => Ok(Some(message.offset())),
@@ -138,7 +138,9 @@ impl Places {
         let context = self.context.clone();
         while let Some(offset) = wanted.get(done).copied() {
             let step = self.consumer.consume(1, Duration::from_millis(100), |messages| {
-                let Some(message) = messages.first() else { return Ok(Step::Nothing) };
+                let Some(message) = messages.first().filter(|message| is_of_topic(message)) else {
+                    return Ok(Step::Nothing);
+                };
                 match message.code() {
                     Code::OK if wanted.binary_search(&message.offset()).is_ok() => {
                         Ok(Step::Record(message.offset(), visit(message)?))
@@ -218,6 +220,12 @@ impl Places {
     fn fail(&self, error: &FfiError) -> PortError {
         port_error_because(self.context.clone(), error, self.consumer.client().trouble())
     }
+}
+
+/// Returns whether a message is about the topic. Others are about the client: that it may not see
+/// its group, for example, which it has no use for.
+fn is_of_topic(message: &ConsumedMessage<'_>) -> bool {
+    message.code() == Code::OK || !message.topic().is_empty()
 }
 
 /// Returns how many of the next wanted offsets, from `done` on, fulfil this.
