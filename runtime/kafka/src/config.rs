@@ -144,7 +144,7 @@ impl Default for TargetTuning {
 #[derive(Clone, Default)]
 pub struct Settings {
     values: BTreeMap<String, String>,
-    /// What names the files that certificates and keys were read from, by the property that has the
+    /// The settings that name the files of certificates and keys, by the property that has the
     /// contents.
     read_from: BTreeMap<String, String>,
     access: Access,

@@ -296,7 +296,7 @@ fn fill(column: u32, needs: &Needs, records: &[TestRecord], data: &mut Vec<u8>) 
 }
 
 fn lines(edits: &Edits) -> Result<Vec<String>, String> {
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 16] = [
         "drop",
         "key",
         "value",

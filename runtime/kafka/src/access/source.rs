@@ -133,6 +133,7 @@ impl State {
 async fn serve(shared: &Shared, login: &Login) {
     // Processes that start together do not ask together.
     let seed = format!("{}-{}-{}", shared.cluster, std::process::id(), now_ms());
+    let mut version = shared.version.subscribe();
     loop {
         let fetched = tokio::time::timeout(FETCH, login.fetch(&|secret| shared.observer().secret(secret))).await;
         let fetched = fetched.unwrap_or_else(|_| Err(format!("no answer within {} s", FETCH.as_secs())));
@@ -147,7 +148,21 @@ async fn serve(shared: &Shared, login: &Login) {
                 trouble.again
             }
         };
-        sleep_until(now_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))).await;
+        version.mark_unchanged();
+        let mut planned = lock(&shared.state).token.clone();
+        let mut due_ms = after(wait);
+        // Somebody else may give the clients a token, which ends at another time.
+        while let Some(left) = left_until(due_ms) {
+            tokio::select! {
+                () = tokio::time::sleep(left.min(LOOK)) => continue,
+                Ok(()) = version.changed() => {}
+            }
+            let present = lock(&shared.state).token.clone();
+            if let Some(token) = present.as_ref().filter(|_| present != planned) {
+                due_ms = after(renew_after(token.expires_ms - now_ms(), &seed));
+                planned = present;
+            }
+        }
     }
 }
 
@@ -157,14 +172,14 @@ fn renew_after(left_ms: i64, seed: &str) -> Duration {
     spread(left * 7 / 10, seed).max(RENEW_MIN)
 }
 
-async fn sleep_until(due_ms: i64) {
-    loop {
-        let left = Duration::from_millis(u64::try_from(due_ms.saturating_sub(now_ms())).unwrap_or(0));
-        if left.is_zero() {
-            return;
-        }
-        tokio::time::sleep(left.min(LOOK)).await;
-    }
+/// Returns the time on the wall after a wait, in milliseconds since the Unix epoch.
+fn after(wait: Duration) -> i64 {
+    now_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn left_until(due_ms: i64) -> Option<Duration> {
+    let left = u64::try_from(due_ms.saturating_sub(now_ms())).ok().filter(|left| *left > 0);
+    left.map(Duration::from_millis)
 }
 
 impl Shared {

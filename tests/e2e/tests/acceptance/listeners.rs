@@ -1,5 +1,5 @@
-//! Every way in that clusters offer: plaintext, TLS, client certificates, SASL in its mechanisms, and
-//! what a link says when one of them fails.
+//! Every way in that clusters offer: plaintext, TLS, client certificates, SASL in its mechanisms;
+//! and the sentences of a link when one of them fails.
 
 use std::path::Path;
 use std::time::Duration;

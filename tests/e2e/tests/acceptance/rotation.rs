@@ -110,8 +110,8 @@ impl<'a> Flow<'a> {
         Self { bed, name, config, strait, feed, pulse, calm }
     }
 
-    /// Makes a change, after which the flow must not have paused for longer than this beyond what it
-    /// did without a change.
+    /// Makes a change. The flow must not have paused for longer than this beyond its pauses without
+    /// a change.
     #[track_caller]
     fn pauses_little(&self, what: &str, more: Duration, change: impl FnOnce()) {
         self.pulse.mark();
@@ -352,8 +352,8 @@ pub fn certificates(bed: &Bed) {
     flow.is_exact();
 }
 
-/// Exchanges the authority: first it is trusted beside the one before, then it signs, then the other
-/// one is no longer trusted.
+/// Exchanges the authority: first it is trusted beside the one before, then it signs, then the
+/// other one is no longer trusted.
 fn authorities(bed: &Bed, files: &Files<'_>, flow: &Flow<'_>, [source, target]: [&Certificates; 2]) {
     let folder = bed.folder.path().join("new");
     fs::create_dir(&folder).unwrap();

@@ -11,13 +11,13 @@ use crate::admin::{ADMIN, address_of, get};
 use crate::logins::{CLIENT, token_section};
 use crate::support::{Pair, SOON, Turn, kafka_tool, link, record, run_to_end, single, stop, wait_until};
 
-const PASSWORD: &str = "canary-first-password";
-const OTHER_PASSWORD: &str = "canary \"other/pass\\word+=?";
-const WRONG_PASSWORD: &str = "canary wrong/pass\"word";
-const SECRET: &str = "canary first/secret+\"\\";
-const OTHER_SECRET: &str = "canary%other/secret ~*";
-const STORE_PASSWORD: &str = "canary-store/password";
-const OF_A_PLUGIN: &str = "canary of/a plugin";
+const PASSWORD: &str = "nightingale-first-password";
+const OTHER_PASSWORD: &str = "nightingale \"other/pass\\word+=?";
+const WRONG_PASSWORD: &str = "nightingale wrong/pass\"word";
+const SECRET: &str = "nightingale first/secret+\"\\";
+const OTHER_SECRET: &str = "nightingale%other/secret ~*";
+const STORE_PASSWORD: &str = "nightingale-store/password";
+const OF_A_PLUGIN: &str = "nightingale of/a plugin";
 /// All of it in the log, that of the HTTP crates too.
 const FILTER: &str = "debug,strait=trace,strait_kafka=trace,hyper=trace,hyper_util=trace,reqwest=trace";
 
@@ -137,7 +137,7 @@ fn no_form_of_a_login_s_secrets_shows_also_not_of_those_before() {
     for (count, secret) in [(2, SECRET), (3, OTHER_SECRET)] {
         quoting(&forms(secret).join(" "));
         // No other answer is for a secret that it does not know.
-        config.write("secret", format!("canary-refused-{count}")).unwrap();
+        config.write("secret", format!("nightingale-refused-{count}")).unwrap();
         told("credentials_refused", count);
     }
     for path in ["/metrics", "/api/v1/status", "/readyz", "/api/v1/plugins"] {
@@ -152,7 +152,7 @@ fn no_form_of_a_login_s_secrets_shows_also_not_of_those_before() {
     let hidden = hidden(&key);
     for (what, text) in &seen {
         is_without(what, text, &hidden);
-        is_without(what, text, &["canary"]);
+        is_without(what, text, &["nightingale"]);
     }
     assert!(seen.iter().any(|(what, text)| what == "the log" && text.contains("invalid_client: not ***")));
     is_clean_below(&config.path().join("state"));

@@ -1,4 +1,4 @@
-//! Logins that change for as long, and under as much load, as a test that is always run cannot wait.
+//! Logins that change over a longer time, and under more load, than in the tests that always run.
 
 use super::seconds;
 use crate::logins::{Times, renewed_and_away};
