@@ -17,6 +17,27 @@ pub struct LoadError {
     pub problem: LoadProblem,
 }
 
+impl LoadError {
+    /// Returns whether the configuration is wrong, and not the plugin's file: the file can be
+    /// replaced while a process runs.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(
+            self.problem,
+            LoadProblem::NotBundled { .. }
+                | LoadProblem::NothingBundled
+                | LoadProblem::WasiNotGranted { .. }
+                | LoadProblem::SchemaMismatch(_)
+                | LoadProblem::ConfigureRefused(_)
+                | LoadProblem::PassRefused
+                | LoadProblem::OutputTopics(_)
+                | LoadProblem::NotRequired
+                | LoadProblem::AfterRequired { .. }
+                | LoadProblem::BeforeRequired { .. }
+        )
+    }
+}
+
 /// A mistake in the configuration of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigMistake {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 use strait_core::edit::Generation;
-use strait_flow::ports::{Chain, ChainError, ChainFactory};
+use strait_flow::ports::{Chain, ChainError, ChainFactory, Next};
 
 use crate::chain::PluginChain;
 use crate::error::LoadError;
@@ -40,7 +40,12 @@ pub struct PluginVersion {
 /// One immutable generation of loaded plugins. Makes a chain per lane.
 pub struct HostChains {
     set: Arc<PluginSet>,
+    /// Why there are no chains of it.
+    fault: Option<String>,
 }
+
+/// The generation of plugins that did not load.
+const NOT_LOADED: &str = "not-loaded";
 
 impl HostChains {
     /// Reads, checks and compiles each plugin, and tries it: start, describe, configure. Blocks
@@ -49,7 +54,25 @@ impl HostChains {
     /// # Errors
     /// [`LoadError`] of the first plugin that does not load.
     pub fn load(engine: &HostEngine, spec: ChainSpec) -> Result<Arc<Self>, LoadError> {
-        Ok(Arc::new(Self { set: Arc::new(PluginSet::load(engine, spec)?) }))
+        Ok(Arc::new(Self { set: Arc::new(PluginSet::load(engine, spec)?), fault: None }))
+    }
+
+    /// Stands for the plugins of a link that did not load, until others are loaded in their place.
+    /// No chain is made of it, so that nothing passes.
+    ///
+    /// # Errors
+    /// [`LoadError`]: the configuration beside the plugins is wrong.
+    pub fn not_loaded(engine: &HostEngine, spec: ChainSpec, fault: &LoadError) -> Result<Arc<Self>, LoadError> {
+        let mut set = PluginSet::load(engine, ChainSpec { plugins: Vec::new(), ..spec })?;
+        set.generation = Generation(NOT_LOADED.into());
+        set.digest = NOT_LOADED.into();
+        Ok(Arc::new(Self { set: Arc::new(set), fault: Some(fault.to_string()) }))
+    }
+
+    /// Returns why there are no plugins to make a chain of.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// Returns the generation: `name@digest+configuration` of each plugin, in order.
@@ -119,6 +142,15 @@ impl HostChains {
     /// # Errors
     /// [`ChainError`]: an instance cannot be started.
     pub fn plugin_chain(&self) -> Result<PluginChain, ChainError> {
+        if let Some(fault) = &self.fault {
+            return Err(ChainError {
+                plugin: self.set.link.link.as_str().into(),
+                generation: self.generation(),
+                offset: None,
+                reason: fault.clone(),
+                next: Next::Stop,
+            });
+        }
         PluginChain::new(Arc::clone(&self.set))
     }
 }

@@ -14,6 +14,16 @@ pub enum RunError {
     /// A plugin does not load.
     #[error(transparent)]
     Plugin(#[from] strait_host::LoadError),
+    /// The plugins of a link did not load, and no file of theirs has changed since.
+    #[error(
+        "link {link} waits for plugins that load, and copies nothing: {fault}. It is tried again as soon as a file of its plugins changes; other links run meanwhile"
+    )]
+    PluginsNotLoaded {
+        /// Name of the link.
+        link: String,
+        /// What is wrong, and the remedy.
+        fault: String,
+    },
     /// The plugin engine does not start.
     #[error("the plugin engine does not start: {0}")]
     Engine(String),

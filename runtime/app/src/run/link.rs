@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use strait_core::config::{DeliveryMode, Link, Start};
 use strait_core::progress::LinkIdentity;
-use strait_core::{Event, LaneId};
+use strait_core::{ChainEvent, Event, LaneId};
 use strait_flow::ports::{BooksReader, ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
 use strait_flow::{LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
@@ -18,12 +18,12 @@ use strait_kafka::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::RunError;
 use super::border_copies::Copies;
 use super::clusters::Clusters;
 use super::target_topics::TargetTopics;
 use super::topic_collisions::CollisionGuard;
 use super::tuning::{Measured, REQUEST};
+use super::{RunError, Until};
 use crate::board::{Board, LinkBoard, Work};
 use crate::compose;
 use crate::load::Loaded;
@@ -91,7 +91,9 @@ pub struct Planned {
     state_dir: PathBuf,
 }
 
-/// Loads the plugins of every link. All that fails without a network fails before any link begins.
+/// Loads the plugins of every link. A wrong configuration fails before any link begins. Where a
+/// process runs on and on, a link whose plugins do not load waits for other files, and the others
+/// run.
 ///
 /// # Errors
 /// The first [`RunError`].
@@ -100,15 +102,26 @@ pub async fn plan(
     engine: &HostEngine,
     clock: &Arc<dyn Clock>,
     board: &Board,
+    until: Until,
 ) -> Result<Vec<Planned>, RunError> {
     let mut planned = Vec::new();
     for link in &loaded.config.links {
         let board = board.link(&link.name).ok_or_else(|| RunError::NotOnBoard(link.name.clone()))?;
         let (for_loading, spec) = (engine.clone(), compose::chain(loaded, link));
-        let loading = tokio::task::spawn_blocking(move || HostChains::load(&for_loading, spec));
+        let loading = tokio::task::spawn_blocking(move || {
+            let error = match HostChains::load(&for_loading, spec.clone()) {
+                Err(error) if until == Until::Stopped && !error.is_configuration() => error,
+                other => return other,
+            };
+            HostChains::not_loaded(&for_loading, spec, &error)
+        });
         let chains = loading.await.map_err(|error| RunError::Engine(error.to_string()))??;
         let events = Arc::clone(board) as Arc<dyn EventSink>;
         let slot_deps = ActiveChainDeps { link: link.name.clone(), clock: Arc::clone(clock), events };
+        if let Some(fault) = chains.fault() {
+            let event = ChainEvent::NotLoaded { reason: fault.to_owned() };
+            board.emit(&link.name, Event::Chain(event));
+        }
         let slot = ActiveChain::new(slot_deps, chains);
         slot.accept(link.accept.as_deref().map(Into::into));
         planned.push(Planned {
@@ -137,6 +150,9 @@ impl Planned {
     /// [`RunError`].
     pub async fn prepare(&self, clusters: &Clusters) -> Result<Prepared, RunError> {
         let link = &self.link;
+        if let Some(fault) = self.slot.chains().fault() {
+            return Err(RunError::PluginsNotLoaded { link: link.name.clone(), fault: fault.to_owned() });
+        }
         let source_reached = clusters.reach(&link.source).await?;
         let target_reached = clusters.reach(&link.target).await?;
         let (source, target) = (&source_reached.config, &target_reached.config);

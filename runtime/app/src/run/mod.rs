@@ -75,7 +75,7 @@ impl Stop {
 pub async fn run(loaded: &Arc<Loaded>, until: Until, stop: Stop, board: &Board) -> Result<Summary, Vec<RunError>> {
     let built = tokio::select! { biased;
         () = stop.drain.cancelled() => return Ok(Vec::new()),
-        built = build(loaded, board) => built.map_err(|error| vec![error])?,
+        built = build(loaded, board, until) => built.map_err(|error| vec![error])?,
     };
     let summary: Summary = built.links.iter().map(|link| (link.name().to_owned(), Arc::clone(&link.status))).collect();
     board.set_plugin_control(Arc::new(built.reloads.clone()));
@@ -107,7 +107,7 @@ struct Built {
     links: Vec<Planned>,
 }
 
-async fn build(loaded: &Arc<Loaded>, board: &Board) -> Result<Built, RunError> {
+async fn build(loaded: &Arc<Loaded>, board: &Board, until: Until) -> Result<Built, RunError> {
     let has_plugins = loaded.config.links.iter().any(|link| !link.plugins.is_empty());
     let memory = Arc::new(PluginMemory::default());
     // Plugins that need too much are refused when their link is prepared: then its lanes are known.
@@ -121,7 +121,7 @@ async fn build(loaded: &Arc<Loaded>, board: &Board) -> Result<Built, RunError> {
         ..HostOptions::default()
     };
     let engine = HostEngine::with(options).map_err(RunError::Engine)?;
-    let links = link::plan(loaded, &engine, &clock, board).await?;
+    let links = link::plan(loaded, &engine, &clock, board, until).await?;
     let slots = links.iter().map(|link| (link.name().to_owned(), link.slot.clone())).collect();
     let reloads = Reloads::new(loaded, engine, clock, Arc::clone(&memory), slots);
     Ok(Built { memory, reloads, links })
@@ -201,7 +201,10 @@ async fn prepare(link: &Planned, clusters: &Clusters, patience: Patience) -> Res
         let login = clusters.login_behind(&error).filter(|_| patience == Patience::Endless);
         let pause = retry.pause_after(&error).or_else(|| login.is_some().then_some(LOGIN_RETRY.1));
         let Some(pause) = pause else { return Err(error) };
-        tracing::warn!(link = link.name(), %error, again_s = pause.as_secs(), "the link cannot begin yet");
+        // An event has said of plugins that they do not load.
+        if !matches!(error, RunError::PluginsNotLoaded { .. }) {
+            tracing::warn!(link = link.name(), %error, again_s = pause.as_secs(), "the link cannot begin yet");
+        }
         link.board.set_startup_error(&error.to_string());
         let changed = async {
             match login.map(Access::changes) {

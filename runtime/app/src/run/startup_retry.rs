@@ -11,6 +11,8 @@ use super::RunError;
 
 /// First and longest pause between two attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How often it is looked whether plugins that did not load have been replaced.
+const PLUGINS: Duration = Duration::from_secs(1);
 /// How long a run that ends by itself retries a cluster that has answered before: enough for a
 /// broker restart or an election.
 const SHORT: Duration = Duration::from_secs(60);
@@ -44,6 +46,9 @@ impl StartupRetry {
     /// is over.
     pub fn pause_after(&mut self, error: &RunError) -> Option<Duration> {
         let endless = self.patience == Patience::Endless;
+        if matches!(error, RunError::PluginsNotLoaded { .. }) {
+            return Some(PLUGINS);
+        }
         let is_passing = match error {
             RunError::Probe(ProbeError::Authentication { .. } | ProbeError::Setting { .. }) => false,
             RunError::Probe(_) => endless,

@@ -45,6 +45,13 @@ pub enum ChainEvent {
         /// The reason.
         reason: String,
     },
+    /// The plugins of a link did not load when the process started. The link copies nothing, and is
+    /// tried again when a file of theirs changes.
+    #[error("the plugins do not load, and the link copies nothing until they do: {reason}")]
+    NotLoaded {
+        /// What is wrong with which plugin.
+        reason: String,
+    },
     /// A lane cannot start the active plugins. Plugins that protect as much go on there; otherwise
     /// it lets nothing pass.
     #[error(
@@ -86,7 +93,7 @@ impl ChainEvent {
         match self {
             Self::Reloaded { .. } | Self::OnTrial { .. } => Severity::Info,
             Self::Refused { .. } | Self::RolledBack { .. } | Self::RuleSilent { .. } => Severity::Warning,
-            Self::NotTaken { .. } => Severity::Error,
+            Self::NotLoaded { .. } | Self::NotTaken { .. } => Severity::Error,
         }
     }
 
@@ -96,6 +103,7 @@ impl ChainEvent {
             Self::OnTrial { .. } => "plugins_on_trial",
             Self::Refused { .. } => "plugins_refused",
             Self::RolledBack { .. } => "plugins_rolled_back",
+            Self::NotLoaded { .. } => "plugins_not_loaded",
             Self::NotTaken { .. } => "plugins_not_taken",
             Self::RuleSilent { .. } => "rule_silent",
         }
@@ -103,6 +111,7 @@ impl ChainEvent {
 
     pub(super) fn remedy(&self) -> &'static str {
         match self {
+            Self::NotLoaded { .. } => "put a file in its place that loads; the link then starts by itself",
             Self::NotTaken { .. } => {
                 "mend what keeps them from starting, or reload or roll back the plugins of the link"
             }

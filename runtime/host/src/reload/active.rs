@@ -106,7 +106,7 @@ impl ActiveChain {
         // Pinned by an operator, who has looked at what the new file loses.
         let vouched = || Agreement { why: "its file is pinned".into(), by: Arc::default() };
         let agreement = agreement.or_else(|| is_vouched(&active, &chains).then(vouched));
-        let falls_back = protects_as_much(&chains, &active, &shared.topics());
+        let falls_back = active.fault().is_none() && protects_as_much(&chains, &active, &shared.topics());
         let version = shared.versions.add(chains, agreement, falls_back);
         shared.prepare(&version)?;
         let now = shared.now();

@@ -2,7 +2,8 @@
 
 use strait_e2e::{Isolation, Record, Strait, write_records};
 
-use crate::support::{Pair, SOON, Turn, copy, keys, link, record, stop, wait_until};
+use crate::admin::{ADMIN, address_of, get, status};
+use crate::support::{Pair, SOON, Turn, copy, key_range, keys, link, record, stop, wait_until, write_numbered};
 
 /// Returns 300 records of three regions, in turn over three partitions.
 fn orders() -> Vec<Record> {
@@ -102,4 +103,54 @@ fn a_plugin_that_traps_on_everything_holds_up_its_partitions_and_no_other_link()
         assert!(pair.at_target().read_log("source.trapped", Isolation::Uncommitted).unwrap().is_empty());
     }
     stop(&mut strait);
+}
+
+/// Emits each record as often as its place in the batch says.
+const EMIT: &str = include_str!("../../../../plugins/test-guests/emit.wat");
+
+#[test]
+fn a_link_whose_plugin_does_not_load_waits_for_another_file_and_no_other_link_does() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    let source = pair.at_source();
+    for topic in ["loads", "waits"] {
+        source.create_topic(topic, 1, &[]).unwrap();
+        write_numbered(&source, topic, 0, 0, 20);
+    }
+    let late = "[[links.plugins]]\nplugin = \"late\"\n";
+    let links = [link("waits", &["waits"], 1, late), link("loads", &["loads"], 1, "")];
+    let config = pair.config(&format!("{}{ADMIN}", links.concat()));
+    config.write("plugins/late.wasm", "no plugin").unwrap();
+    let mut strait = Strait::run("late", &config, &[]).unwrap();
+    let said = strait.wait_line("plugins_not_loaded", SOON, |line| line.is_event("plugins_not_loaded")).unwrap();
+    println!("{}", said.message());
+    assert!(said.field("link") == Some("waits") && said.message().contains("late.wasm"), "{}", said.text);
+    pair.wait_keys("source.loads", 0, &key_range(0, 20));
+    let address = address_of(&strait);
+    let (code, why) = get(&address, "/readyz");
+    assert!(code == 503 && why.contains("waits for plugins that load"), "{code} {why}");
+    let status = status(&address);
+    let shown = status["links"].as_array().unwrap().iter().find(|link| link["name"] == "waits").unwrap();
+    assert!(shown["error"].as_str().unwrap_or_default().contains("late.wasm"), "{shown}");
+
+    // Another file that does not load is one more word, and one that does is the end of it.
+    config.write("plugins/late.wasm", "no plugin either").unwrap();
+    wait_event_of(&strait, "plugins_refused");
+    assert!(!pair.has_target_topic("source.waits"), "something passed without its plugin");
+    config.write("plugins/late.wasm", wat::parse_str(EMIT).unwrap()).unwrap();
+    wait_event_of(&strait, "plugins_reloaded");
+    wait_until("the copies", SOON, || {
+        pair.has_target_topic("source.waits").then_some(())?;
+        let copies = pair.at_target().read_records("source.waits", Isolation::Committed).unwrap();
+        (!copies.is_empty()).then_some(())
+    });
+    wait_until("ready", SOON, || (get(&address, "/readyz").0 == 200).then_some(()));
+    assert_eq!(strait.events("plugins_not_loaded").len(), 1);
+    stop(&mut strait);
+}
+
+#[track_caller]
+fn wait_event_of(strait: &Strait, event: &str) {
+    let line = strait.wait_line(event, SOON, |line| line.is_event(event)).unwrap();
+    assert_eq!(line.field("link"), Some("waits"), "{}", line.text);
 }
