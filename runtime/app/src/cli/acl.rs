@@ -96,7 +96,7 @@ impl OfSide {
     }
 }
 
-/// What a principal looks like.
+/// Shows how to write a principal.
 pub const PRINCIPALS: &str = "User:NAME with its capital, as in User:copier or source=User:copier; for -o msk-iam the ARN of a role or user, as in arn:aws:iam::123456789012:role/strait";
 
 fn principal(argument: &str) -> Result<OfSide, String> {

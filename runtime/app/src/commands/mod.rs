@@ -94,7 +94,7 @@ pub fn cluster_of(loaded: &Loaded, name: &str) -> Result<ClusterConfig, End> {
     cluster.ok_or_else(|| failed(&format!("unknown cluster '{name}'")))
 }
 
-/// Asks whether a cluster answers, and says so if that takes a while. Returns the cluster as its
+/// Asks whether a cluster answers, and prints a line if that takes a while. Returns the cluster as its
 /// writers must take it.
 ///
 /// # Errors

@@ -160,8 +160,8 @@ impl Auth {
         self.settings_mut().filter_map(|(key, setting)| Some((key, setting.resolve(lookup).err()?))).collect()
     }
 
-    /// Returns the values that must be masked: the secret, those in addresses, and whatever came out
-    /// of a reference.
+    /// Returns the values that must be masked: the secret, those in addresses, and whatever came
+    /// out of a reference.
     pub(super) fn secret_values(&self) -> impl Iterator<Item = &str> {
         let secret = self.client_secret.iter().flat_map(Setting::secret_parts);
         let resolved = [&self.token_url, &self.client_id].into_iter().flatten().filter_map(Setting::resolved);

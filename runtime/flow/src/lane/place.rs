@@ -356,7 +356,8 @@ impl Lane<'_> {
         self.report_gone(topics).await
     }
 
-    /// Removes from the status what was shown of former incarnations, perhaps by an earlier attempt.
+    /// Removes from the status what was shown of former incarnations, perhaps by an earlier
+    /// attempt.
     fn forget_former(&self) {
         for key in self.deps.status.partitions().into_keys() {
             if self.shown(&key).is_some_and(|shown| *shown != key) {

@@ -80,7 +80,8 @@ fn processes_stop_and_others_take_their_lanes() {
 }
 
 /// A process is told to stop while its queue has room for one copy of a record and not for the
-/// other. It finishes the record as soon as it can, and does not wait for the end of its drain (4 s).
+/// other. It finishes the record as soon as it can, and does not wait for the end of its drain
+/// (4 s).
 #[test]
 fn a_record_that_is_sent_in_part_is_finished_before_its_process_stops() {
     play(lenient(), Rules { twice: 1_000, ..Rules::default() }, |mut cluster| async move {
