@@ -2,6 +2,7 @@
 //! Built for both alone.
 
 use crate::books::BookEntry;
+use crate::control::Control;
 use crate::map::MapRecord;
 use crate::progress::{HeldBorder, LaneProgress, ProgressFold, ProgressRecord};
 use crate::protects::{Locator, Protection, loosened, read_claims};
@@ -65,22 +66,27 @@ fn loosens(before: &Protection, after: &Protection) -> bool {
     !loosened(before, after).is_empty()
 }
 
-/// Folds progress records. An input is their keys and values, a line each; `-` is no value.
+/// Folds progress records and control records. An input is their keys and values, a line each; `-`
+/// is no value.
 ///
 /// # Panics
 /// Where what was read does not read back as the same.
 pub fn progress(input: &[u8]) {
     let mut fold = ProgressFold::default();
+    let mut control = Control::default();
     let mut lines = input.split(|byte| *byte == b'\n');
     let mut offset = 0;
     while let (Some(key), Some(value)) = (lines.next(), lines.next()) {
         fold.fold(offset, key, (value != b"-").then_some(value));
+        // One that cannot be used is left out.
+        control.apply(key, (value != b"-").then_some(value)).ok();
         offset += 1;
         if let Ok((key, entry)) = BookEntry::decode(key, value) {
             let (key_bytes, value) = entry.encode(&key);
             assert_eq!(BookEntry::decode(&key_bytes, &value).ok(), Some((key, entry)), "an entry of the books");
         }
     }
+    assert!(control.listed().is_some() || control.source_topics().is_empty(), "a part of a list of topics");
     let Ok(progress) = fold.finish() else { return };
     let mut again = ProgressFold::default();
     for record in records(&progress) {

@@ -8,6 +8,7 @@ pub mod acl;
 pub mod batch;
 pub mod books;
 pub mod config;
+pub mod control;
 pub mod edit;
 pub mod event;
 #[cfg(any(test, fuzzing))]
