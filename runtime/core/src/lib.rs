@@ -31,7 +31,9 @@ pub mod topic;
 
 pub use batch::{Batch, BatchBuilder, HeaderRef, RecordMark, RecordRef, TimestampType};
 pub use edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
-pub use event::{AccessEvent, BorderEvent, ChainEvent, Event, NewTopicsRefused, Outage, Severity, Side};
+pub use event::{
+    AccessEvent, BorderEvent, ChainEvent, CoordinatorEvent, Event, NewTopicsRefused, Outage, Severity, Side,
+};
 pub use lanes::LaneId;
 pub use ledger::Ledger;
 pub use offset::{LeaderEpoch, OwnerEpoch, SourceOffset, TargetOffset};

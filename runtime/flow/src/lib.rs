@@ -15,12 +15,14 @@
 
 mod caution;
 mod clock;
+mod coordinator;
 mod error;
 pub mod histogram;
 pub mod lane;
 mod lane_run;
 mod lane_set;
 pub mod link;
+mod listing;
 mod lock;
 mod partitions;
 pub mod ports;
@@ -46,7 +48,7 @@ pub use spec::{
     DeliveryMode, LaneSpec, Limits, OnCorrupt, OnGap, OnRefused, OnTargetRecreated, OnTimestampZero, Policies,
 };
 pub use status::{
-    Activity, KnownBounds, LaneState, LaneStatus, LinkStatus, OpenInQuarantine, PartitionStatus, QuarantineFigures,
-    Reason, Standing, Timings, TopicTotals, Totals, Unreachable,
+    Activity, CoordinatorState, CoordinatorStatus, HeardOf, KnownBounds, LaneState, LaneStatus, LinkStatus,
+    OpenInQuarantine, PartitionStatus, QuarantineFigures, Reason, Standing, Timings, TopicTotals, Totals, Unreachable,
 };
 pub use watch::WatchIntervals;

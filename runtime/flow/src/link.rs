@@ -1,23 +1,33 @@
-//! A link at work in this process: discovers the topics, runs the lanes that the group assigns, and
-//! has them watched.
+//! A link at work in this process: keeps the list of topics, runs the lanes that the group assigns,
+//! coordinates the link while lane 0 is among them, and has it all watched.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::LaneId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::coordinator::Coordinator;
+use crate::coordinator::follow::Follow;
 use crate::lane::LaneDeps;
 use crate::lane_run::LaneSpawner;
 use crate::lane_set::LaneSet;
+use crate::listing::Listing;
 use crate::ports::{
-    BooksReader, Class, Discovery, Membership, MembershipEvent, PortError, ProgressStore, SourceTopic, SourceTopics,
+    BooksReader, Class, ControlLog, Discovery, LinkWork, Membership, MembershipEvent, PortError, ProgressStore,
+    SourceTopic,
 };
 use crate::spec::LaneSpec;
 use crate::watch::{WatchIntervals, Watchdog};
 
 /// Time for a revoked lane to commit, within the five seconds that the group waits for the answer.
 const REVOKED: Duration = Duration::from_secs(4);
+/// How long the end of a link waits for its coordinator to say that it has ended. Without that its
+/// successor waits before it changes anything.
+const RELEASED: Duration = Duration::from_secs(3);
+/// The lane whose process coordinates the link.
+const COORDINATES: LaneId = LaneId(0);
 
 /// A link to run.
 pub struct LinkService {
@@ -35,12 +45,26 @@ pub struct LinkService {
     pub committed_progress: Arc<dyn ProgressStore>,
     /// Counts the records in quarantine.
     pub books: Arc<dyn BooksReader>,
+    /// The control topic; `None` where the target has no transactions. Then nobody coordinates the
+    /// link, and every process lists the topics.
+    pub control: Option<Arc<dyn ControlLog>>,
+    /// Work that changes clusters for the link as a whole.
+    pub work: Arc<dyn LinkWork>,
+    /// Hash of the settings for what concerns the link as a whole.
+    pub settings: Arc<str>,
     /// Assigns lanes.
     pub membership: Box<dyn Membership>,
     /// Polling intervals.
     pub watch: WatchIntervals,
     /// Ends the drain: what is not committed by then is aborted.
     pub abort: CancellationToken,
+}
+
+/// Says whether the link is to be coordinated here, and hears whether it was given up.
+struct Coordinates {
+    has_lane: watch::Sender<bool>,
+    stop: CancellationToken,
+    ended: CancellationToken,
 }
 
 impl LinkService {
@@ -50,78 +74,61 @@ impl LinkService {
     /// A [`PortError`] of class `Stop` if this process cannot run the link at all. Transient
     /// failures are retried and reported as events, never returned.
     pub async fn run(self, stop: CancellationToken) -> Result<(), PortError> {
-        let Self { spec, deps, lanes, topics, discovery, committed_progress, books, membership, watch, abort } = self;
-        let watchdog = Watchdog::new(&spec, &deps, &discovery, (committed_progress, books), watch);
+        let Self { spec, deps, lanes, topics, discovery, membership, watch, abort, .. } = self;
+        let (control, work, settings) = (self.control, self.work, self.settings);
+        let coordinated = control.as_ref().map(|_| &settings);
+        let readers = (self.committed_progress, self.books);
+        let watchdog = Watchdog::new((&spec, coordinated), &deps, &discovery, readers, watch);
+        let follow = control.as_ref().map(|log| Follow::new(&spec.link, &settings, log, &deps.clock, &deps.status));
+        let (has_lane, is_assigned) = watch::channel(false);
+        let (found, lists) = watch::channel(None);
+        let coordinates = Coordinates { has_lane, stop: CancellationToken::new(), ended: CancellationToken::new() };
+        let coordinator = control.map(|log| Coordinator {
+            link: Arc::clone(&spec.link),
+            process: spec.process,
+            settings: Arc::clone(&settings),
+            log,
+            work,
+            clock: Arc::clone(&deps.clock),
+            events: Arc::clone(&deps.events),
+            status: Arc::clone(&deps.status),
+        });
+        let listing = Listing {
+            link: &spec.link,
+            discovery: &*discovery,
+            clock: &*deps.clock,
+            watchdog: &watchdog,
+            follow: follow.as_ref(),
+            topics: &topics,
+            found: &found,
+            every: watch.topics,
+        };
+        let coordinate = async {
+            if let Some(coordinator) = &coordinator {
+                coordinator.run(is_assigned.clone(), lists, &coordinates.stop).await;
+            }
+            coordinates.ended.cancel();
+            std::future::pending::<()>().await;
+        };
+        let following = async {
+            match &follow {
+                Some(follow) => follow.run().await,
+                None => std::future::pending().await,
+            }
+        };
         let work = async {
-            let found = first_topics(&*discovery, &watchdog, &spec.link, &stop).await?;
-            topics.send_replace(Arc::new(found));
-            let refresh = refresh_topics(&*discovery, &topics, &watchdog, &spec.link, watch.topics);
+            let hides = listing.first(&stop).await?;
             let lanes = LaneSet::new(spec.clone(), deps.clone(), lanes, abort);
             tokio::select! { biased;
-                result = members(lanes, &spec, &deps, membership, &watchdog, &stop) => result,
-                () = refresh => Ok(()),
+                result = members(lanes, &spec, &deps, membership, &watchdog, (&stop, &coordinates)) => result,
+                () = listing.keep(is_assigned.clone(), hides) => Ok(()),
             }
         };
         tokio::select! { biased;
             result = work => result,
+            () = coordinate => Ok(()),
+            () = following => Ok(()),
             () = watchdog.run() => Ok(()),
-        }
-    }
-}
-
-/// Discovers the topics for the first time. The lanes need a true list before they decide what is
-/// new.
-async fn first_topics(
-    discovery: &dyn Discovery,
-    watchdog: &Watchdog,
-    link: &str,
-    stop: &CancellationToken,
-) -> Result<Vec<SourceTopic>, PortError> {
-    let mut wait = Duration::from_millis(200);
-    loop {
-        let found = discovery.topics().await;
-        watchdog.source_answered(found.as_ref().err().map(ToString::to_string));
-        match found {
-            Ok(SourceTopics { listed, hidden }) => {
-                watchdog.topics_hidden(&hidden);
-                if listed.is_empty() {
-                    tracing::warn!(link, "no topic of the source matches this link yet; polling every few seconds");
-                }
-                return Ok(listed);
-            }
-            Err(error) if error.class == Class::Stop => return Err(error),
-            Err(error) => tracing::warn!(link, %error, "cannot list the source's topics, will retry"),
-        }
-        tokio::select! { biased;
-            () = stop.cancelled() => return Ok(Vec::new()),
-            () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(10)),
-        }
-    }
-}
-
-async fn refresh_topics(
-    discovery: &dyn Discovery,
-    topics: &watch::Sender<Arc<Vec<SourceTopic>>>,
-    watchdog: &Watchdog,
-    link: &str,
-    every: Duration,
-) {
-    loop {
-        tokio::time::sleep(every).await;
-        let found = discovery.topics().await;
-        watchdog.source_answered(found.as_ref().err().map(ToString::to_string));
-        match found {
-            Ok(SourceTopics { listed: found, hidden }) => {
-                watchdog.topics_hidden(&hidden);
-                topics.send_if_modified(|known| {
-                    let changed = **known != found;
-                    if changed {
-                        *known = Arc::new(found);
-                    }
-                    changed
-                });
-            }
-            Err(error) => tracing::warn!(link, %error, "cannot list the source's topics, keeping the previous list"),
         }
     }
 }
@@ -133,22 +140,36 @@ async fn members(
     deps: &LaneDeps,
     mut membership: Box<dyn Membership>,
     watchdog: &Watchdog,
-    stop: &CancellationToken,
+    (stop, coordinates): (&CancellationToken, &Coordinates),
 ) -> Result<(), PortError> {
+    let lose = |lost: &[LaneId]| {
+        if lost.contains(&COORDINATES) {
+            coordinates.has_lane.send_replace(false);
+        }
+    };
     let result = loop {
         tokio::select! { biased;
             () = stop.cancelled() => break Ok(()),
             error = lanes.ended() => break Err(error),
             event = membership.next() => match event {
                 MembershipEvent::Assigned(assigned) => {
+                    if assigned.contains(&COORDINATES) {
+                        coordinates.has_lane.send_replace(true);
+                    }
                     for lane in assigned {
                         lanes.start(lane);
                     }
                     deps.status.joined();
                     watchdog.group_answered(None);
                 }
-                MembershipEvent::Revoked(revoked, done) => lanes.stop(&revoked, REVOKED, Some(done)),
-                MembershipEvent::Lost(lost) => lanes.stop(&lost, Duration::ZERO, None),
+                MembershipEvent::Revoked(revoked, done) => {
+                    lose(&revoked);
+                    lanes.stop(&revoked, REVOKED, Some(done));
+                }
+                MembershipEvent::Lost(lost) => {
+                    lose(&lost);
+                    lanes.stop(&lost, Duration::ZERO, None);
+                }
                 MembershipEvent::Member => watchdog.group_answered(None),
                 // Refused from the beginning, it is for the operator. Refused later, the permission
                 // may come back.
@@ -160,7 +181,10 @@ async fn members(
             },
         }
     };
+    // Beside the lanes, and before the group gives lane 0 to another process.
+    coordinates.stop.cancel();
     lanes.stop_all(spec.limits.drain).await;
+    tokio::time::timeout(RELEASED, coordinates.ended.cancelled()).await.ok();
     membership.leave().await;
     result
 }

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{SimChains, SimCopies};
+use crate::control::{SimControl, SimWork};
 use crate::group::{SimBooks, SimCommitted, SimDiscovery, SimMembership};
 use crate::lanes::SimLanes;
 use crate::ports::SimProcess;
@@ -59,6 +60,10 @@ pub struct Cluster {
     pub limits: Limits,
     /// The process to which the group assigns each lane.
     pub owner: Vec<Option<usize>>,
+    /// Settings of new processes for what concerns the link as a whole.
+    pub settings: String,
+    /// The link has a coordinator, for new processes.
+    pub coordinated: bool,
     members: Vec<Member>,
 }
 
@@ -99,7 +104,14 @@ impl Cluster {
     #[must_use]
     pub fn new(sim: Sim) -> Self {
         let lanes = sim.lock().lanes as usize;
-        Self { sim, limits: small_limits(), owner: vec![None; lanes], members: Vec::new() }
+        Self {
+            sim,
+            limits: small_limits(),
+            owner: vec![None; lanes],
+            settings: "sim".to_owned(),
+            coordinated: true,
+            members: Vec::new(),
+        }
     }
 
     /// Sets the number of lanes. Call it before any process is started.
@@ -113,6 +125,7 @@ impl Cluster {
         let (proc, spec) = {
             let mut world = self.sim.lock();
             world.procs.push(crate::world::Proc::default());
+            world.source_lists.push(0);
             let proc = world.procs.len() - 1;
             world.load_plugins(proc);
             let spec = LaneSpec {
@@ -149,9 +162,12 @@ impl Cluster {
             },
             lanes: Arc::clone(&lanes) as _,
             topics: sender,
-            discovery: Arc::new(SimDiscovery(self.sim.clone())) as Arc<dyn Discovery>,
+            discovery: Arc::new(SimDiscovery { sim: self.sim.clone(), proc }) as Arc<dyn Discovery>,
             committed_progress: Arc::new(SimCommitted(self.sim.clone())),
             books: Arc::new(SimBooks(self.sim.clone())),
+            control: self.coordinated.then(|| Arc::new(SimControl { sim: self.sim.clone(), proc }) as _),
+            work: Arc::new(SimWork { sim: self.sim.clone(), proc }),
+            settings: self.settings.as_str().into(),
             membership: Box::new(SimMembership { sim: self.sim.clone(), proc, events: heard }),
             watch: WatchIntervals::default(),
             abort: CancellationToken::new(),
@@ -296,7 +312,8 @@ impl Cluster {
 
     /// Waits until every process that runs knows the source's topics as they are.
     pub async fn topics_are_known(&self) {
-        for _ in 0..400 {
+        // A process that hears of no coordinator lists them every 30 s.
+        for _ in 0..1_000 {
             let knows = |(proc, member): (usize, &Member)| {
                 let world = self.sim.lock();
                 !world.runs(proc) || **member.topics.borrow() == world.source.list()

@@ -47,12 +47,18 @@ impl Membership for SimMembership {
 }
 
 /// Lists the source's topics as a broker tells them, which may be behind.
-pub struct SimDiscovery(pub Sim);
+pub struct SimDiscovery {
+    /// The world.
+    pub sim: Sim,
+    /// The process.
+    pub proc: usize,
+}
 
 #[async_trait]
 impl Discovery for SimDiscovery {
     async fn topics(&self) -> Result<SourceTopics, PortError> {
-        let listed = self.0.call("listing topics of the source", World::tell_topics).await?;
+        self.sim.lock().source_lists[self.proc] += 1;
+        let listed = self.sim.call("listing topics of the source", World::tell_topics).await?;
         Ok(SourceTopics { listed, hidden: BTreeMap::new() })
     }
 
@@ -65,7 +71,7 @@ impl Discovery for SimDiscovery {
             };
             asked.into_iter().map(bounds).collect()
         };
-        self.0.call("listing offsets of the source", answer).await
+        self.sim.call("listing offsets of the source", answer).await
     }
 }
 

@@ -19,6 +19,7 @@
 
 pub mod chain;
 pub mod cluster;
+pub mod control;
 pub mod group;
 pub mod lanes;
 pub mod ports;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use strait_core::config::{DeliveryMode, Link, Start};
 use strait_core::progress::LinkIdentity;
 use strait_core::{ChainEvent, Event, LaneId};
-use strait_flow::ports::{BooksReader, ChainFactory, Clock, Discovery, EventSink, ProgressStore, SourceTopic, StartAt};
+use strait_flow::ports::{
+    BooksReader, ChainFactory, Clock, Discovery, EventSink, NoWork, ProgressStore, SourceTopic, StartAt,
+};
 use strait_flow::{LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
@@ -70,6 +72,10 @@ impl Prepared {
             discovery: self.discovery,
             committed_progress: self.committed_progress,
             books: self.books,
+            // Nothing writes a control topic yet.
+            control: None,
+            work: Arc::new(NoWork),
+            settings: "".into(),
             membership: Box::new(membership),
             watch: self.watch,
             abort,

@@ -39,6 +39,7 @@ impl Event {
             Self::Access(access) => access.severity(),
             Self::Border(border) => border.severity(),
             Self::Chain(chain) => chain.severity(),
+            Self::Coordinator(coordinator) => coordinator.severity(),
             _ => Severity::Error,
         }
     }
@@ -82,6 +83,7 @@ impl Event {
             | Self::Access(_)
             | Self::Border(_)
             | Self::Chain(_)
+            | Self::Coordinator(_)
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
             | Self::DeliveryChanged { .. }
@@ -156,6 +158,7 @@ impl Event {
             Self::Access(access) => access.name(),
             Self::Border(border) => border.name(),
             Self::Chain(chain) => chain.name(),
+            Self::Coordinator(coordinator) => coordinator.name(),
             Self::LinkTopicUnfit { .. } => "link_topic_unfit",
             Self::DeliveryChanged { .. } => "delivery_changed",
             Self::Fenced { .. } => "fenced",
@@ -214,6 +217,7 @@ impl Event {
             Self::Outage(outage) => outage.remedy(),
             Self::Access(access) => access.remedy(),
             Self::Chain(chain) => chain.remedy(),
+            Self::Coordinator(coordinator) => coordinator.remedy(),
             _ => "",
         }
     }

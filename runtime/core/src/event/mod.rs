@@ -4,6 +4,7 @@
 mod access;
 mod border;
 mod chain;
+mod coordinator;
 mod facts;
 mod new_topics;
 mod outage;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use self::access::AccessEvent;
 pub use self::border::BorderEvent;
 pub use self::chain::ChainEvent;
+pub use self::coordinator::CoordinatorEvent;
 pub use self::facts::Severity;
 pub use self::new_topics::NewTopicsRefused;
 pub use self::outage::Outage;
@@ -426,6 +428,9 @@ pub enum Event {
     /// The plugins of the link as a whole.
     #[error("{0}")]
     Chain(ChainEvent),
+    /// The coordinator of the link.
+    #[error("{0}")]
+    Coordinator(CoordinatorEvent),
     /// A topic that the link keeps for itself is not as it should be. The link goes on.
     #[error("topic {topic}: {reason}")]
     LinkTopicUnfit {

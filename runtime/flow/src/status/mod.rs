@@ -1,6 +1,7 @@
 //! The figures of a link while it runs. Written once per batch and commit; read by progress bars,
 //! status and metrics.
 
+mod coordinator;
 mod quarantine;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use strait_core::{Event, LaneId, PartitionKey, Side, SourceOffset};
 
+pub use self::coordinator::{CoordinatorState, CoordinatorStatus, HeardOf};
 pub use self::quarantine::{OpenInQuarantine, QuarantineFigures};
 use crate::histogram::Histogram;
 use crate::lock::lock;
@@ -203,6 +205,7 @@ struct Inner {
     not_in_group: Option<Unreachable>,
     hidden: BTreeMap<Arc<str>, String>,
     quarantine: QuarantineFigures,
+    coordinator: CoordinatorStatus,
     /// Topics that plugins named for single records and that did not exist.
     new_topics: BTreeSet<Arc<str>>,
     lanes: BTreeMap<LaneId, LaneStatus>,

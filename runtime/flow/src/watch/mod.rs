@@ -6,6 +6,7 @@
 //! seconds, whatever the clusters do meanwhile.
 
 mod books;
+mod coordination;
 mod elsewhere;
 mod facts;
 mod hanging;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use strait_core::{Event, LaneId, Outage, PartitionKey, Side, SourceOffset, lanes};
 
+use self::coordination::Coordination;
 use self::elsewhere::Elsewhere;
 use self::facts::{Facts, Watched, watched};
 use self::hanging::Hanging;
@@ -43,7 +45,7 @@ const EACH_MAX: usize = 3;
 /// Intervals at which the source is polled for what no event reports.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchIntervals {
-    /// For the source's topics and their ids.
+    /// For the source's topics and their ids, by the process that coordinates the link.
     pub topics: Duration,
     /// For the bounds of the source partitions, for lag and hanging transactions.
     pub bounds: Duration,
@@ -55,7 +57,7 @@ pub struct WatchIntervals {
 impl Default for WatchIntervals {
     fn default() -> Self {
         Self {
-            topics: Duration::from_secs(5),
+            topics: Duration::from_secs(2),
             bounds: Duration::from_secs(5),
             hanging_after: Duration::from_secs(15 * 60),
         }
@@ -66,6 +68,8 @@ impl Default for WatchIntervals {
 pub(crate) struct Watchdog {
     spec: LaneSpec,
     deps: LaneDeps,
+    /// Hash of the settings for link-wide work; `None` where the link has no coordinator.
+    settings: Option<Arc<str>>,
     discovery: Arc<dyn Discovery>,
     /// Reads the progress of lanes that this process does not have.
     committed: Arc<dyn ProgressStore>,
@@ -87,11 +91,12 @@ struct Seen {
     hanging: Hanging,
     hidden: Hidden,
     elsewhere: Elsewhere,
+    coordination: Coordination,
 }
 
 impl Watchdog {
     pub fn new(
-        spec: &LaneSpec,
+        (spec, settings): (&LaneSpec, Option<&Arc<str>>),
         deps: &LaneDeps,
         discovery: &Arc<dyn Discovery>,
         (committed, books): (Arc<dyn ProgressStore>, Arc<dyn BooksReader>),
@@ -109,9 +114,11 @@ impl Watchdog {
             hanging: Hanging::default(),
             hidden: Hidden::default(),
             elsewhere: Elsewhere::default(),
+            coordination: Coordination::default(),
         };
         Self {
             spec: spec.clone(),
+            settings: settings.cloned(),
             deps: deps.clone(),
             discovery: Arc::clone(discovery),
             committed,
@@ -283,6 +290,7 @@ impl Watchdog {
     fn judge(&self) {
         let (now, status) = (self.deps.clock.now(), &self.deps.status);
         let mut events = self.judge_clusters(now);
+        events.extend(self.judge_coordination(now));
         let facts = self.facts();
         let all = self.watched(&facts.lanes);
         let keys: BTreeSet<PartitionKey> = all.iter().map(|watched| watched.key.clone()).collect();
@@ -382,6 +390,17 @@ impl Watchdog {
         events.extend(change.map(Event::Outage));
         self.deps.status.set_not_in_group(group.unreachable());
         events
+    }
+}
+
+impl Watchdog {
+    fn judge_coordination(&self, now: Duration) -> Vec<Event> {
+        let Some(settings) = &self.settings else { return Vec::new() };
+        let status = &self.deps.status;
+        let (known, has_joined) = (status.coordinator(), status.has_joined());
+        let (events, reported) = lock(&self.seen).coordination.look(&known, has_joined, settings, now);
+        status.coordinator_mut(|status| status.reported = reported);
+        events.into_iter().map(Event::Coordinator).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use strait_core::invariants::Fate;
 use strait_core::{Event, PartitionKey, SourceOffset, lanes};
-use strait_flow::{DeliveryMode, LinkStatus, OnGap};
+use strait_flow::{CoordinatorState, CoordinatorStatus, DeliveryMode, LinkStatus, OnGap};
 
 use super::Watch;
 use crate::cluster::Cluster;
@@ -18,6 +18,10 @@ const PEACE_SECS_MAX: u64 = 300;
 
 /// Virtual time within which every process must have counted the open records, in seconds.
 const COUNTED_SECS_MAX: u64 = 60;
+
+/// Virtual time within which the link must have a coordinator, in seconds: the longest pause before
+/// another attempt, and a few more.
+const COORDINATED_SECS_MAX: u64 = 60;
 
 /// Ends every fault, waits until everything has arrived, stops the lanes and checks the whole
 /// target.
@@ -46,6 +50,7 @@ pub(super) async fn finish(mut cluster: Cluster) {
     }
     check_counts(&cluster).await;
     check_incarnations(&cluster);
+    check_coordinator(&cluster).await;
     let mut stopped = sim.lock().source.partitions();
     stopped.retain(|key| cluster.is_stopped(key).is_some());
     cluster.stop_all().await;
@@ -106,6 +111,29 @@ fn check_incarnations(cluster: &Cluster) {
             }
         }
     }
+}
+
+/// Checks that one process coordinates the link, and that every process hears of it.
+async fn check_coordinator(cluster: &Cluster) {
+    if !cluster.coordinated {
+        return;
+    }
+    let mut known = Vec::new();
+    for _ in 0..COORDINATED_SECS_MAX {
+        known = cluster.statuses().iter().map(|status| status.coordinator()).collect();
+        let now = Duration::from_millis(cluster.sim.lock().now());
+        let hears = |status: &CoordinatorStatus| {
+            status
+                .heard_of
+                .is_some_and(|heard| !heard.released && now.saturating_sub(heard.at) < Duration::from_secs(5))
+        };
+        let at_work = known.iter().filter(|status| status.state == CoordinatorState::Coordinating).count();
+        if at_work == 1 && known.iter().all(hears) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    cluster.sim.lock().wrong(format!("the link has no coordinator, or not every process hears of it: {known:?}"));
 }
 
 async fn calm(cluster: &mut Cluster) {

@@ -75,6 +75,12 @@ pub enum Bug {
     AgreedByAll,
     /// Plugins say that they protect a field less than they do, so that the border stays low.
     SaysLess,
+    /// The brokers take transactions of a coordinator that was fenced.
+    ControlUnfenced,
+    /// Whatever the last tick says, a new coordinator reads that its predecessor has ended.
+    ControlReleased,
+    /// Requests of a batch begin however old its announcement is.
+    PermitIgnored,
 }
 
 /// A point of the protocol, at which a hook may run.
@@ -96,10 +102,22 @@ pub enum Point {
     Quarantined,
     /// Entries of the books are written.
     BooksWritten,
+    /// The coordinator's id was initialised.
+    CoordinatorTaken,
+    /// A new coordinator reads the control topic.
+    ControlRead,
+    /// A batch of changes is announced; the answer is still to come.
+    Announced,
+    /// A request of such a batch has left its process.
+    ChangeBegins,
 }
 
 impl Point {
-    /// Every point, for the two ids that a lane uses first. The last two need records that are
+    /// The points of the link's coordinator.
+    pub const OF_COORDINATOR: [Self; 4] =
+        [Self::CoordinatorTaken, Self::ControlRead, Self::Announced, Self::ChangeBegins];
+
+    /// Every point of a lane, for the two ids that a lane uses first. The last two need records that are
     /// refused.
     pub const ALL: [Self; 9] = [
         Self::Init(0),

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod books;
 pub mod client;
+pub mod control;
 pub mod entries;
 mod fate;
 mod faults;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 
 use self::books::Books;
 use self::client::Client;
+use self::control::ControlTopic;
 use self::entries::BooksFault;
 pub use self::faults::{Bug, Faults, Hook, Point};
 use self::plugins::Plugins;
@@ -88,6 +90,12 @@ pub struct World {
     pub source: SourceCluster,
     /// The target cluster.
     pub target: TargetCluster,
+    /// The control topic of the link.
+    pub control: ControlTopic,
+    /// Nothing of the control topic is answered.
+    pub control_hangs: bool,
+    /// How often each process has listed the source's topics.
+    pub source_lists: Vec<u64>,
     /// Producer clients, old ones included.
     pub clients: Vec<Client>,
     /// Records in the quarantine topic.
@@ -134,6 +142,9 @@ impl World {
             procs: Vec::new(),
             source: SourceCluster::default(),
             target: TargetCluster::default(),
+            control: ControlTopic::default(),
+            control_hangs: false,
+            source_lists: Vec::new(),
             clients: Vec::new(),
             quarantine: BTreeSet::new(),
             kept: Vec::new(),

@@ -103,7 +103,8 @@ fn books_that_cannot_be_written_stop_the_partitions_that_need_them_and_no_others
 
 /// Returns the events of the lane, in order.
 fn told(world: &World) -> String {
-    let lines = world.events.iter().filter(|(_, _, event)| event.name() != "quarantined");
+    let is_other = |event: &Event| matches!(event, Event::Quarantined { .. } | Event::Coordinator(_));
+    let lines = world.events.iter().filter(|(_, _, event)| !is_other(event));
     lines.map(|(at, _, event)| format!("{at} {}: {event}\n", event.name())).collect()
 }
 

@@ -10,6 +10,7 @@
 
 mod books;
 mod control;
+mod coordinator;
 mod discovery;
 mod ids;
 mod membership;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use strait_core::SourceOffset;
+use strait_core::{Event, SourceOffset};
 use strait_flow::{DeliveryMode, OnGap, OnRefused, Policies};
 use strait_sim::cluster::Cluster;
 use strait_sim::run::{Outcome, lenient, run_script};
@@ -84,7 +85,10 @@ async fn begin(cluster: &mut Cluster) {
     for lane in 0..cluster.owner.len() as u32 {
         cluster.assign(lane, 0);
     }
-    let moves = |world: &World, partition| next(world, "a", partition).0 > 0 || !world.events.is_empty();
+    let moves = |world: &World, partition| {
+        next(world, "a", partition).0 > 0
+            || world.events.iter().any(|(_, _, event)| !matches!(event, Event::Coordinator(_)))
+    };
     until(cluster, "the first records", |world| moves(world, 0) && moves(world, 1)).await;
 }
 
