@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::books::OPERATE_PARTITIONS;
+use crate::control::control_topic;
 use crate::progress::{map_topic, operate_topic, progress_topic};
 
 /// Bytes that the marker of one transaction takes in a log.
@@ -20,6 +21,8 @@ pub enum LinkTopic {
     Map,
     /// For the books, and for what processes tell each other. Nothing writes the latter yet.
     Operate,
+    /// For the coordinator of the link. One partition.
+    Control,
 }
 
 /// A setting that a topic should have.
@@ -75,7 +78,7 @@ const fn wanted(name: &'static str, value: Value, is_needed: bool) -> Wanted {
 
 impl LinkTopic {
     /// All topics of a link.
-    pub const ALL: [Self; 3] = [Self::Progress, Self::Map, Self::Operate];
+    pub const ALL: [Self; 4] = [Self::Progress, Self::Map, Self::Operate, Self::Control];
 
     /// Returns the name of the topic.
     #[must_use]
@@ -84,6 +87,7 @@ impl LinkTopic {
             Self::Progress => progress_topic(link),
             Self::Map => map_topic(link),
             Self::Operate => operate_topic(link),
+            Self::Control => control_topic(link),
         }
     }
 
@@ -93,6 +97,7 @@ impl LinkTopic {
         match self {
             Self::Progress | Self::Map => lanes,
             Self::Operate => OPERATE_PARTITIONS,
+            Self::Control => 1,
         }
     }
 
@@ -113,6 +118,7 @@ impl LinkTopic {
         };
         match self {
             Self::Progress => compacted("CreateTime", true),
+            Self::Control => compacted("CreateTime", false),
             Self::Operate => compacted("LogAppendTime", false),
             Self::Map => vec![
                 wanted("cleanup.policy", Value::Text("delete"), true),
@@ -133,7 +139,7 @@ impl LinkTopic {
     #[must_use]
     pub fn dispensable(self) -> &'static [&'static str] {
         match self {
-            Self::Progress | Self::Operate => {
+            Self::Progress | Self::Operate | Self::Control => {
                 &["segment.bytes", "delete.retention.ms", "max.compaction.lag.ms", "message.timestamp.type"]
             }
             Self::Map => &["retention.bytes", "message.timestamp.type"],
@@ -179,6 +185,10 @@ impl LinkTopic {
             (Self::Map, "retention.ms" | "retention.bytes") => {
                 "offsets are forgotten earlier than the records that they map".to_owned()
             }
+            (Self::Control, "cleanup.policy") => {
+                "what the coordinator knows of the topics is forgotten, or never is what it knew before".to_owned()
+            }
+            (Self::Control, _) => "the processes of the link read more than they need when they begin".to_owned(),
             (_, "delete.retention.ms") => {
                 let kept = found.parse::<u64>().unwrap_or(u64::MAX) / 1_000;
                 let bytes = kept.saturating_mul(TRANSACTIONS_PER_S * MARKER_BYTES);
@@ -241,6 +251,7 @@ mod tests {
             (LinkTopic::Map, "retention.ms", "3600000", "retention.ms=86400000"),
             (LinkTopic::Progress, "delete.retention.ms", "86400000", "delete.retention.ms=60000"),
             (LinkTopic::Operate, "cleanup.policy", "delete", "cleanup.policy=compact"),
+            (LinkTopic::Control, "cleanup.policy", "delete", "cleanup.policy=compact"),
             (LinkTopic::Operate, "message.timestamp.type", "CreateTime", "LogAppendTime"),
         ];
         for (topic, setting, value, part) in told {

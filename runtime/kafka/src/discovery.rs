@@ -1,11 +1,14 @@
 //! Finds the source topics of a link.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::config::Selector;
 use strait_core::{PartitionKey, SourceOffset, TopicId};
+use strait_flow::lock;
 use strait_flow::ports::{BoundsAnswer, Class, Discovery, LogBounds, PortError, SourceTopic, SourceTopics};
 
 use crate::config::ClusterConfig;
@@ -19,6 +22,55 @@ pub struct KafkaDiscovery {
     client: LazyClient,
     selector: Selector,
     timeout: Duration,
+    /// The topics that were described.
+    known: Mutex<Known>,
+}
+
+/// Topics of which so many are selected are described with each list.
+const DESCRIBED_AT_ONCE: usize = 200;
+/// Of more topics, each is described within so many lists.
+const LISTS: usize = 30;
+
+/// The topics that were described, and whose turn is next. The list of topics says how many
+/// partitions they have, but not which incarnations they are.
+#[derive(Default)]
+struct Known {
+    topics: BTreeMap<String, SourceTopic>,
+    /// The last one of the last turn.
+    last: String,
+}
+
+impl Known {
+    /// Returns those of the selected topics that are to be described now: each that is new or has
+    /// changed, and some of the others in turn. `listed` are the answers of the cluster.
+    fn due(&mut self, selected: &BTreeSet<String>, listed: &BTreeMap<String, (i32, Code)>) -> Vec<String> {
+        self.topics.retain(|topic, _| selected.contains(topic));
+        if selected.len() <= DESCRIBED_AT_ONCE {
+            return selected.iter().cloned().collect();
+        }
+        let is_as_before = |topic: &String| {
+            let (Some(known), Some((partitions, code))) = (self.topics.get(topic), listed.get(topic)) else {
+                return false;
+            };
+            *code == Code::OK && known.partitions == *partitions
+        };
+        let mut due: BTreeSet<String> = selected.iter().filter(|topic| !is_as_before(topic)).cloned().collect();
+        let turn = selected.len().div_ceil(LISTS).max(DESCRIBED_AT_ONCE);
+        let behind = selected.range::<String, _>((Bound::Excluded(&self.last), Bound::Unbounded));
+        let turn: Vec<String> = behind.chain(selected).take(turn).cloned().collect();
+        self.last = turn.last().cloned().unwrap_or_default();
+        due.extend(turn);
+        due.into_iter().collect()
+    }
+
+    /// Takes the descriptions of those that were due. Returns all topics.
+    fn described(&mut self, due: &[String], described: SourceTopics) -> SourceTopics {
+        for topic in due {
+            self.topics.remove(topic);
+        }
+        self.topics.extend(described.listed.into_iter().map(|topic| (topic.topic.to_string(), topic)));
+        SourceTopics { listed: self.topics.values().cloned().collect(), hidden: described.hidden }
+    }
 }
 
 impl KafkaDiscovery {
@@ -36,7 +88,12 @@ impl KafkaDiscovery {
         let context = format!("link {link}: topics of cluster {}", source.name);
         let selector =
             Selector::new(include, exclude).map_err(|error| own(Class::Stop, context.clone(), error.to_string()))?;
-        Ok(Self { client: LazyClient::new(source, format!("{link}/discovery"), context), selector, timeout })
+        Ok(Self {
+            client: LazyClient::new(source, format!("{link}/discovery"), context),
+            selector,
+            timeout,
+            known: Mutex::default(),
+        })
     }
 }
 
@@ -45,17 +102,22 @@ impl Discovery for KafkaDiscovery {
     async fn topics(&self) -> Result<SourceTopics, PortError> {
         let timeout = self.timeout;
         let all = self.client.ask(move |client| client.metadata(None, timeout)).await?;
-        let mut selected: BTreeSet<String> =
-            all.into_iter().map(|(topic, ..)| topic).filter(|topic| self.selector.selects(topic)).collect();
+        let selected = all.into_iter().filter(|(topic, ..)| self.selector.selects(topic));
+        let listed: BTreeMap<String, (i32, Code)> =
+            selected.map(|(topic, partitions, code)| (topic, (partitions, code))).collect();
+        let mut selected: BTreeSet<String> = listed.keys().cloned().collect();
         // A cluster does not list topics that the principal may not describe. Those that the
         // configuration names are asked for, as their silence would look like that of an idle
         // topic.
         selected.extend(self.selector.named().map(str::to_owned));
+        let due = lock(&self.known).due(&selected, &listed);
+        let asked = due.clone();
         let described = self.client.ask(move |client| {
-            let names: Vec<&str> = selected.iter().map(String::as_str).collect();
+            let names: Vec<&str> = asked.iter().map(String::as_str).collect();
             describe(client, &names, false, timeout)
         });
-        Ok(sorted(described.await?, &self.client.context))
+        let described = sorted(described.await?, &self.client.context);
+        Ok(lock(&self.known).described(&due, described))
     }
 
     async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {
@@ -126,7 +188,52 @@ impl Look {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn of_many_topics_the_new_and_the_changed_are_described_at_once_and_the_others_in_turn() {
+        let mut known = Known::default();
+        let name = |number: usize| format!("t{number:05}");
+        let all = |count: usize| -> BTreeMap<String, (i32, Code)> {
+            (0..count).map(|number| (name(number), (3, Code::OK))).collect()
+        };
+        let mut look = |listed: &BTreeMap<String, (i32, Code)>| {
+            let selected: BTreeSet<String> = listed.keys().cloned().collect();
+            let due = known.due(&selected, listed);
+            let one = |topic: &String| SourceTopic {
+                topic: topic.as_str().into(),
+                id: TopicId([1; 16]),
+                partitions: listed[topic].0,
+            };
+            let described = SourceTopics { listed: due.iter().map(one).collect(), hidden: BTreeMap::new() };
+            let found = known.described(&due, described);
+            assert_eq!(
+                found.listed.iter().map(|topic| topic.partitions).collect::<Vec<_>>(),
+                listed.values().map(|(count, _)| *count).collect::<Vec<_>>()
+            );
+            assert!(found.listed.is_sorted_by_key(|topic| Arc::clone(&topic.topic)));
+            due
+        };
+        assert_eq!(look(&all(200)).len(), 200);
+        assert_eq!(look(&all(200)).len(), 200, "few are all described each time");
+        assert_eq!(look(&all(9_000)).len(), 9_000, "or else their ids are not known");
+        let mut seen = BTreeSet::new();
+        for _ in 0..LISTS {
+            let due = look(&all(9_000));
+            assert_eq!(due.len(), 300);
+            seen.extend(due);
+        }
+        assert_eq!(seen.len(), 9_000);
+        let mut changed = all(9_001);
+        changed.insert(name(77), (4, Code::OK));
+        changed.insert(name(8_500), (3, Code::LEADER_NOT_AVAILABLE));
+        let due = look(&changed);
+        assert!([77, 8_500, 9_000].map(name).iter().all(|topic| due.contains(topic)) && due.len() <= 304);
+        changed.remove(&name(5));
+        look(&changed);
+    }
 
     #[test]
     fn a_topic_that_cannot_be_described_is_told_from_one_that_does_not_exist() {

@@ -50,7 +50,7 @@ fn remedy(code: Code, text: &str) -> Option<&'static str> {
         Code::INVALID_TRANSACTION_TIMEOUT => "transaction.timeout.ms is above the broker's transaction.max.timeout.ms",
         Code::POLICY_VIOLATION => "the cluster's policy refuses it; make the topic by hand",
         Code::SECURITY_DISABLED => "the cluster has no authorizer",
-        Code::FENCED | Code::INVALID_PRODUCER_EPOCH | Code::PRODUCER_FENCED => "another process has taken this lane",
+        Code::FENCED | Code::INVALID_PRODUCER_EPOCH | Code::PRODUCER_FENCED => "another process has taken over",
         _ => return None,
     })
 }

@@ -3,8 +3,8 @@
 //! [`ffi`] has every call into C and every `unsafe` block. The modules above it are safe Rust and
 //! implement the traits of `strait_flow::ports`: [`KafkaSource`] reads, [`KafkaTarget`] writes,
 //! [`KafkaProgressStore`] reads what was committed, [`KafkaMembership`] hands out lanes,
-//! [`KafkaQuarantine`] stores refused records, and `topics` creates what they need. [`access`]
-//! changes the logins of clients while they live.
+//! [`KafkaControl`] is where their coordinator speaks, [`KafkaQuarantine`] stores refused records,
+//! and `topics` creates what they need. [`access`] changes the logins of clients while they live.
 
 pub mod access;
 mod books_reader;
@@ -12,6 +12,7 @@ mod buffers;
 pub mod capture;
 pub mod config;
 mod connector;
+mod control;
 pub mod demo_records;
 mod discovery;
 pub mod error;
@@ -19,6 +20,7 @@ pub mod ffi;
 mod lazy_client;
 mod map_log;
 mod membership;
+mod own_topic;
 pub mod probe;
 mod progress_store;
 mod quarantine;
@@ -35,6 +37,7 @@ pub use books_reader::KafkaBooksReader;
 pub use buffers::{SocketBuffers, socket_buffers};
 pub use config::{ClusterConfig, SourceTuning, TargetTuning};
 pub use connector::KafkaConnector;
+pub use control::KafkaControl;
 pub use discovery::KafkaDiscovery;
 pub use ffi::{MockCluster, refused_value, tune_allocator};
 pub use map_log::{Committed, MapLog, TargetBounds, positions_of};

@@ -7,6 +7,7 @@
 
 mod answer;
 pub mod client;
+pub mod coordinator;
 mod guard;
 pub mod lag;
 mod metrics;

@@ -9,6 +9,7 @@ use strait_core::PartitionKey;
 use strait_flow::{Activity, LaneState, LinkStatus, PartitionStatus, Reason, Standing};
 use strait_host::TrialPhase;
 
+use super::coordinator::{self, Coordinator};
 use super::lag::{Lag, Lags};
 use super::plugins::{self, Plugin};
 use crate::board::plugins::PluginControl;
@@ -74,6 +75,8 @@ pub struct Link {
     pub unreachable: Vec<Unreachable>,
     /// Why the link's group does not have this process as a member; `None` while it has.
     pub not_in_group: Option<NotInGroup>,
+    /// Who coordinates the link.
+    pub coordinator: Coordinator,
     /// The first hundred topics that the configuration names and the source does not describe.
     pub hidden_topics: Vec<HiddenTopic>,
     /// The records that are open in quarantine.
@@ -318,6 +321,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
     view.totals = totals(&work.status.totals());
     view.new_topics = work.status.new_topics() as u64;
     view.quarantine = quarantine(link, &work.status, now_ms);
+    view.coordinator = coordinator::of(link, &work.status, now_ms);
     view.lag = Lags::of(link, now_ms).all();
     stand_stills(&mut view, link, &work.status);
     let reasons = work.status.reasons();

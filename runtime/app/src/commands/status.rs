@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{End, failed, print, print_message};
 use crate::admin::client::Client;
+use crate::admin::coordinator::Coordinator;
 use crate::admin::lag::Lag;
 use crate::admin::plugins::Plugin;
 use crate::admin::status::{Link, Quarantine, StandingStill, Status};
@@ -135,6 +136,7 @@ fn details(text: &mut String, link: &Link) {
     if let Some(outside) = &link.not_in_group {
         lines.push(format!("this process is not a member of its group: {}", plain(&outside.reason)));
     }
+    lines.extend(coordinator(&link.coordinator));
     for lane in link.lanes.iter().filter(|lane| lane.state != "running") {
         let trouble = if lane.trouble.is_empty() { String::new() } else { format!(": {}", plain(&lane.trouble)) };
         lines.push(format!("lane {} is {}{trouble}", lane.lane, plain(&lane.state)));
@@ -183,6 +185,23 @@ fn lag(lag: &Lag) -> String {
         None => "-".to_owned(),
         Some(records) if lag.unknown_partitions > 0 => format!("{records} ({} unknown)", lag.unknown_partitions),
         Some(records) => records.to_string(),
+    }
+}
+
+/// Returns the line about the coordinator of a link; `None` where another process is it.
+fn coordinator(found: &Coordinator) -> Option<String> {
+    let problem = if found.problem.is_empty() { String::new() } else { format!(": {}", plain(&found.problem)) };
+    if let Some(other) = &found.other_settings {
+        return Some(format!("another process has other settings for the link as a whole ({})", plain(other)));
+    }
+    match &*found.state {
+        "coordinating" => Some("this process coordinates the link".to_owned()),
+        "taking" | "waiting" => Some(format!("this process should coordinate the link, and does not yet{problem}")),
+        _ if found.missing => {
+            let heard = found.heard_s.map_or_else(String::new, |seconds| format!(" for {}", time(seconds)));
+            Some(format!("no process has coordinated the link{heard}{problem}"))
+        }
+        _ => None,
     }
 }
 

@@ -8,14 +8,14 @@ use strait_core::config::{DeliveryMode, Link, Start};
 use strait_core::progress::LinkIdentity;
 use strait_core::{ChainEvent, Event, LaneId};
 use strait_flow::ports::{
-    BooksReader, ChainFactory, Clock, Discovery, EventSink, NoWork, ProgressStore, SourceTopic, StartAt,
+    BooksReader, ChainFactory, Clock, ControlLog, Discovery, EventSink, NoWork, ProgressStore, SourceTopic, StartAt,
 };
 use strait_flow::{LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
-    KafkaBooksReader, KafkaConnector, KafkaDiscovery, KafkaMembership, KafkaProgressStore, KafkaTargetTopics,
-    LinkTopics, LinkTopicsError, LinkTopicsFound, TopicMaker,
+    KafkaBooksReader, KafkaConnector, KafkaControl, KafkaDiscovery, KafkaMembership, KafkaProgressStore,
+    KafkaTargetTopics, LinkTopics, LinkTopicsError, LinkTopicsFound, TopicMaker,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,10 @@ pub struct Prepared {
     pub committed_progress: Arc<dyn ProgressStore>,
     /// Counts the records in quarantine.
     books: Arc<dyn BooksReader>,
+    /// The topic in which the link's coordinator speaks.
+    control: Option<Arc<dyn ControlLog>>,
+    /// Hash of the settings for what concerns the link as a whole.
+    settings: Arc<str>,
     /// Finds the source topics.
     pub discovery: Arc<dyn Discovery>,
     /// Creates target topics ahead of their records, where the link manages its topics.
@@ -72,10 +76,10 @@ impl Prepared {
             discovery: self.discovery,
             committed_progress: self.committed_progress,
             books: self.books,
-            // Nothing writes a control topic yet.
-            control: None,
+            control: self.control,
+            // Nothing changes a cluster for the link as a whole yet.
             work: Arc::new(NoWork),
-            settings: "".into(),
+            settings: self.settings,
             membership: Box::new(membership),
             watch: self.watch,
             abort,
@@ -181,6 +185,10 @@ impl Planned {
         if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes, &identity)) {
             return Err(RunError::LaneRefused { link: link.name.clone(), reason });
         }
+        let prefix = strait_kafka::TargetTuning::default().transactional_id_prefix;
+        let control = target
+            .has_idempotence()
+            .then(|| Arc::new(KafkaControl::new(target, &link.name, &prefix, REQUEST)) as Arc<dyn ControlLog>);
         let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
         let (partitions, source_round_trip) = measure_source(&*discovery).await?;
         let measured = Measured { lanes, batch_bytes_max, partitions, source_round_trip, target_round_trip };
@@ -235,6 +243,8 @@ impl Planned {
             deps,
             committed_progress,
             books,
+            control,
+            settings: settings_hash(link).into(),
             discovery,
             target_topics,
             topics,
@@ -293,14 +303,19 @@ fn chains_of(
     if link.merge_topics { chains } else { Arc::new(CollisionGuard::new(chains, topics.clone())) }
 }
 
+/// Time between two lists of the source's topics, per partition: a list has some 55 bytes for each,
+/// and at most 128 KiB/s are asked for.
+const LISTED_US: u64 = 430;
+
 /// Returns how often the source is polled. Thousands of partitions are polled less often, so that
 /// polling stays below a few per cent of a core.
 fn watch_intervals(link: &Link, partitions: usize) -> WatchIntervals {
     let defaults = WatchIntervals::default();
-    let every = Duration::from_millis(u64::try_from(partitions).unwrap_or(u64::MAX).saturating_mul(10));
-    let every = every.min(Duration::from_secs(60));
+    let partitions = u64::try_from(partitions).unwrap_or(u64::MAX);
+    let every = Duration::from_millis(partitions.saturating_mul(10)).min(Duration::from_secs(60));
+    let listed = Duration::from_micros(partitions.saturating_mul(LISTED_US)).min(Duration::from_secs(60));
     WatchIntervals {
-        topics: defaults.topics.max(every / 2),
+        topics: defaults.topics.max(listed),
         bounds: defaults.bounds.max(every),
         hanging_after: Duration::from_secs(link.hanging_transaction_s_max),
     }
@@ -342,6 +357,15 @@ async fn measure_source(discovery: &dyn Discovery) -> Result<(usize, Duration), 
     }
     let partitions = topics.iter().map(|t| t.partitions.unsigned_abs() as usize).sum();
     Ok((partitions, best))
+}
+
+/// Returns a short fingerprint of the settings that decide what concerns the link as a whole.
+/// Processes with other plugins can coordinate a link by turns, so they are left out.
+fn settings_hash(link: &Link) -> String {
+    let Link { source, target, topics, topics_exclude, naming, manage_topics, sync, map_retention_days, .. } = link;
+    let all = (source, target, topics, topics_exclude, naming, manage_topics, sync, map_retention_days);
+    let text = serde_json::to_string(&all).unwrap_or_default();
+    format!("{:016x}", strait_core::lanes::fingerprint(text.as_bytes()))
 }
 
 /// Returns a short fingerprint of the link's configuration as written, secrets unresolved.

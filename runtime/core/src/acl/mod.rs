@@ -34,7 +34,7 @@ pub enum On {
     SourceCluster,
     /// The topics that the link writes.
     TargetTopics,
-    /// The link's own topics on the target: progress, offset map, what its processes share.
+    /// The link's own topics on the target: progress, offset map, books, control.
     OwnTopics,
     /// The link's consumer group.
     Group,
@@ -250,7 +250,7 @@ pub static RIGHTS: [Right; 24] = {
             OwnTopics,
             Read,
             (Always, Needed),
-            "reads the progress of a lane when it is taken",
+            "reads the progress of a lane when it is taken, and what the coordinator of the link says",
             "the link does not begin",
         ),
         right(
@@ -299,15 +299,17 @@ pub static RIGHTS: [Right; 24] = {
             TransactionalIds,
             Write,
             (ExactlyOnce, Needed),
-            "commits records, progress and map together, and fences former owners of a lane",
+            "commits records, progress and map together, and fences former owners of a lane and former coordinators of \
+             the link",
             "no lane can be taken",
         ),
         right(
             TransactionalIds,
             Write,
             (AtLeastOnce, Useful),
-            "strait lanes resize moves progress in a transaction",
-            "strait lanes resize fails",
+            "the coordinator of the link writes in transactions, and strait lanes resize moves progress in one",
+            "no process coordinates the link, so each lists the source's topics for itself (event coordinator_stuck); \
+             strait lanes resize fails",
         ),
         right(
             TargetCluster,

@@ -1,4 +1,4 @@
-//! What a process makes of the control topic, whoever coordinates the link.
+//! Reads the control topic as every process does, whoever coordinates the link.
 
 use std::sync::Arc;
 use std::time::Duration;

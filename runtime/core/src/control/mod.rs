@@ -130,7 +130,7 @@ pub enum ControlRecord {
     Tick(Tick),
     /// A part of the list of topics; `None` deletes it.
     Topics(u32, Option<TopicsPart>),
-    /// What is known of a target topic; `None` deletes it.
+    /// The state of a target topic; `None` deletes it.
     Topic(Arc<str>, Option<TopicRecord>),
 }
 

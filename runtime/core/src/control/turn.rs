@@ -1,4 +1,4 @@
-//! What a coordinator does next, from its first transaction to its last.
+//! Decides the next step of a coordinator, from its first transaction to its last.
 //!
 //! Kafka fences producing and nothing else: a request that changes topics, settings or offsets of
 //! groups carries no epoch. So each batch of them follows a committed transaction that announces

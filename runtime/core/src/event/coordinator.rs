@@ -14,7 +14,7 @@ pub enum CoordinatorEvent {
         /// Number of coordinators so far, with this one.
         owner: u64,
     },
-    /// This process cannot coordinate the link any more, and tries again.
+    /// This process cannot coordinate the link any more, and retries.
     #[error("this process does not coordinate the link any more: {reason}; next attempt in {retry_ms} ms")]
     Lost {
         /// The reason.

@@ -78,7 +78,7 @@ pub trait LinkWork: Send + Sync {
     /// is for the next batch. Returns what the control topic is to say of it.
     ///
     /// # Errors
-    /// [`PortError`] if it failed as a whole. It is tried again with the next batch.
+    /// [`PortError`] if it failed as a whole. The next batch retries it.
     async fn carry_out(&self, permit: Permit, now: Now<'_>) -> Result<Vec<ControlRecord>, PortError>;
 }
 

@@ -90,7 +90,7 @@ mod tests {
         assert!(names(&events)[0].contains("has said for 60 s") && names(&events)[0].contains("refused"), "{events:?}");
         assert_eq!(reported, Some((10 * S, "refused".to_owned())));
         assert!(rule.look(&status, true, &own, 80 * S).0.is_empty());
-        // The lane comes here, and the id cannot be had. A zombie's tick does not count for it.
+        // The lane comes here, and the id is in use. A zombie's tick does not count for it.
         status.set(CoordinatorState::Taking, 90 * S);
         assert!(rule.look(&status, true, &own, 95 * S).0.is_empty());
         let mut rule = Coordination::default();

@@ -42,7 +42,7 @@ fn why_silent(client: &Client, error: &FfiError) -> String {
 
 /// Returns why a transactional id cannot be initialised. A refused login explains more than the
 /// timeout that follows it.
-pub(super) fn init_error(client: &Client, context: &str, error: &FfiError) -> PortError {
+pub(crate) fn init_error(client: &Client, context: &str, error: &FfiError) -> PortError {
     let why = port_error_because(context, error, client.trouble());
     if why.class != Class::Retry {
         return why;

@@ -202,7 +202,7 @@ impl Observer for Reports {
 
 /// Returns the port error of a producer. Fatal errors other than fencing are handled by taking the
 /// lane again.
-pub(super) fn producer_error(context: impl Into<String>, error: &FfiError) -> PortError {
+pub(crate) fn producer_error(context: impl Into<String>, error: &FfiError) -> PortError {
     let mut port = port_error(context, error);
     if error.fatal
         && class_of(error.code) != Class::Fenced

@@ -119,25 +119,30 @@ impl LinkTopics {
             wait_for(&client, &map, self.lanes, self.timeout).map_err(port)?;
         }
         self.judge(&client, LinkTopic::Map, &mut found)?;
-        match self.ensure_operate(&client) {
-            Ok(()) => self.judge(&client, LinkTopic::Operate, &mut found)?,
-            Err(error) => {
-                let reason = format!(
-                    "Strait cannot create or grow it; without it the link goes on, and a refused record stops its partition: {}",
-                    error.reason
-                );
-                found.unfit.push((LinkTopic::Operate.name(&self.link), reason));
+        let shared = [
+            (LinkTopic::Operate, "a refused record stops its partition"),
+            (LinkTopic::Control, "no process coordinates it, and each lists the source's topics for itself"),
+        ];
+        for (topic, harm) in shared {
+            match self.ensure_shared(&client, topic) {
+                Ok(()) => self.judge(&client, topic, &mut found)?,
+                Err(error) => {
+                    let reason = &error.reason;
+                    let text =
+                        format!("Strait cannot create or grow it; without it the link goes on, and {harm}: {reason}");
+                    found.unfit.push((topic.name(&self.link), text));
+                }
             }
         }
         Ok(found)
     }
 
-    /// Creates the topic that the processes of the link share, where it is missing.
-    fn ensure_operate(&self, client: &Client) -> Result<(), PortError> {
-        let (topic, needed) = (LinkTopic::Operate.name(&self.link), LinkTopic::Operate.partitions(self.lanes));
+    /// Creates a topic that the processes of the link share, where it is missing.
+    fn ensure_shared(&self, client: &Client, shared: LinkTopic) -> Result<(), PortError> {
+        let (topic, needed) = (shared.name(&self.link), shared.partitions(self.lanes));
         let port = |error: FfiError| self.fail(client, &error);
         match count(client, &topic, self.timeout).map_err(port)? {
-            0 => self.create(client, LinkTopic::Operate).map(drop),
+            0 => self.create(client, shared).map(drop),
             found if found >= needed => Ok(()),
             _ if self.manage => grow(client, &topic, needed, self.timeout).map_err(port),
             found => {
@@ -195,7 +200,7 @@ impl LinkTopics {
                 return Ok(());
             }
         };
-        if topic != LinkTopic::Operate {
+        if matches!(topic, LinkTopic::Progress | LinkTopic::Map) {
             let bytes = configs.get("max.message.bytes").and_then(|text| text.parse::<usize>().ok());
             found.batch_bytes_max = found.batch_bytes_max.into_iter().chain(bytes).min();
         }

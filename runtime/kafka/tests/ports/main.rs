@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod control;
 mod group;
 mod leaders;
 mod reading;
@@ -44,6 +45,7 @@ async fn the_ports_hold_their_contracts_on_a_real_broker() {
     scenario!(reading::a_seek_voids_what_was_fetched_before);
     scenario!(reading::starts_and_bounds_are_numbers);
     scenario!(group::two_members_share_lanes_and_one_inherits);
+    scenario!(control::one_coordinator_writes_and_all_read_what_it_has_committed);
     scenario!(side::lanes_are_fixed_when_the_topics_are_made);
     scenario!(side::quarantine_keeps_the_record_and_its_reason);
     scenario!(side::discovery_selects_by_full_match);

@@ -116,8 +116,8 @@ pub async fn a_probe_says_what_is_wrong(rig: Rig) {
 pub async fn a_mock_cluster_serves_a_demonstration() {
     let mock = MockCluster::start(1).unwrap();
     mock.create_topic("demo", 2).unwrap();
-    for (topic, partitions) in [("strait.demo.progress", 1), ("strait.demo.map", 1), ("strait.demo.operate", 2)] {
-        mock.create_topic(topic, partitions).unwrap();
+    for (topic, partitions) in [("progress", 1), ("map", 1), ("operate", 2), ("control", 1)] {
+        mock.create_topic(&format!("strait.demo.{topic}"), partitions).unwrap();
     }
     let rig = Rig::new(&mock.bootstrap_servers());
     rig.topics("demo", 1).await;

@@ -24,6 +24,7 @@ mod border_kills;
 mod canary;
 mod chaos;
 mod clouds;
+mod coordinator;
 mod copy;
 mod damaged;
 mod framed;

@@ -66,8 +66,9 @@ fn a_partition_stopped_by_a_cluster_reports_the_cause_and_resumes_once_it_is_men
     create(&pair, "narrow", &clean());
     // The link may not create its quarantine topic: the same as no right to write it.
     for name in ["unkept", "narrow"] {
-        for (topic, partitions, policy) in [("progress", 1, "compact"), ("map", 1, "delete"), ("operate", 2, "compact")]
-        {
+        let own =
+            [("progress", 1, "compact"), ("map", 1, "delete"), ("operate", 2, "compact"), ("control", 1, "compact")];
+        for (topic, partitions, policy) in own {
             let topic = format!("strait.{name}.{topic}");
             pair.at_target().create_topic(&topic, partitions, &[("cleanup.policy", policy)]).unwrap();
         }

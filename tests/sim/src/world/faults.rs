@@ -117,8 +117,8 @@ impl Point {
     pub const OF_COORDINATOR: [Self; 4] =
         [Self::CoordinatorTaken, Self::ControlRead, Self::Announced, Self::ChangeBegins];
 
-    /// Every point of a lane, for the two ids that a lane uses first. The last two need records that are
-    /// refused.
+    /// Every point of a lane, for the two ids that a lane uses first. The last two need records
+    /// that are refused.
     pub const ALL: [Self; 9] = [
         Self::Init(0),
         Self::Init(1),

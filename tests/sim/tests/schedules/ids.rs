@@ -12,8 +12,8 @@ fn reached(world: &World, offset: i64) -> bool {
     (0..2).all(|partition| next(world, "a", partition) >= SourceOffset(offset))
 }
 
-/// Returns whether an event comes with processes that take over from each other, and with lanes that
-/// are taken again after the operator has agreed to the plugins of the end.
+/// Returns whether an event comes with processes that take over from each other, or with lanes
+/// that are taken again after the operator has agreed to the plugins of the end.
 fn is_ordinary(name: &str) -> bool {
     name.starts_with("lane_") || name.starts_with("coordinator_") || ["fenced", "border_changed"].contains(&name)
 }

@@ -5,6 +5,7 @@
 //! partitions.
 
 mod access;
+mod coordinator;
 mod plugins;
 mod quarantine;
 
@@ -90,6 +91,7 @@ impl Collector for Scrape {
         lanes(&mut page, &links)?;
         lag(&mut page, &links)?;
         standstill(&mut page, &links)?;
+        coordinator::write(&mut page, &links, board.unix_ms())?;
         quarantine::write(&mut page, &links, board.unix_ms())?;
         events(&mut page, &links)?;
         access::write(&mut page, board)?;

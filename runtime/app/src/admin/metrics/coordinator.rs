@@ -1,0 +1,22 @@
+//! Whether this process coordinates its links, and whether anybody does.
+
+use std::fmt;
+
+use strait_flow::CoordinatorState;
+
+use super::{LinkView, Page, number, working};
+
+pub(super) fn write(page: &mut Page<'_>, links: &[LinkView<'_>], now_ms: i64) -> fmt::Result {
+    let (mut here, mut silent) = (Vec::new(), Vec::new());
+    for (view, work) in working(links) {
+        let known = work.status.coordinator();
+        here.push((view.labels(&[]), if known.state == CoordinatorState::Coordinating { 1.0 } else { 0.0 }));
+        let Some(heard) = known.heard_of else { continue };
+        let age_ms = now_ms.saturating_sub(heard.at_ms).max(0).unsigned_abs();
+        silent.push((view.labels(&[]), number(age_ms) / 1000.0));
+    }
+    page.gauge("strait_coordinator", "1 while this process coordinates the link.", here)?;
+    let help = "Time since this process has heard of the link's coordinator, which says once a second that it is at \
+                work; no series before the first time.";
+    page.gauge("strait_coordinator_silent_seconds", help, silent)
+}

@@ -1,0 +1,110 @@
+//! The control topic of a link on its target: written by the coordinator alone, under its one
+//! transactional id, and read by every process.
+
+mod tail;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strait_core::control::{CONTROL_PARTITION, Control, control_topic};
+use strait_flow::ports::{ControlLog, ControlTail, ControlWriter, PortError};
+
+use self::tail::KafkaControlTail;
+use self::writer::KafkaControlWriter;
+use crate::config::{ClusterConfig, Settings, own_topic_reader};
+use crate::error::{blocking, port_error_because};
+use crate::ffi::{Consumer, FfiError};
+use crate::own_topic::OwnPartition;
+
+/// A [`ControlLog`] on the link's target.
+#[derive(Clone)]
+pub struct KafkaControl {
+    cluster: ClusterConfig,
+    link: String,
+    /// Prefix of the transactional id.
+    prefix: String,
+    /// How long a request may take, and how long a read may go without a new offset.
+    timeout: Duration,
+}
+
+/// Keeps an id from being initialised after nobody waits for it any more.
+struct GivenUp(Arc<AtomicBool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl KafkaControl {
+    /// Creates the control topic of a link on its target cluster. `prefix` is that of the link's
+    /// transactional ids.
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig, link: &str, prefix: &str, timeout: Duration) -> Self {
+        Self { cluster: cluster.clone(), link: link.to_owned(), prefix: prefix.to_owned(), timeout }
+    }
+
+    fn context(&self, doing: &str) -> String {
+        format!("link {}: {doing} {} on cluster {}", self.link, control_topic(&self.link), self.cluster.name)
+    }
+
+    fn settings(&self, part: &str) -> Settings {
+        own_topic_reader(&self.cluster, &self.link, &format!("strait-{}-{part}", self.link))
+    }
+
+    fn read_blocking(&self) -> Result<Control, PortError> {
+        let (context, topic) = (self.context("reading"), control_topic(&self.link));
+        let fail = |error: &FfiError, consumer: Option<&Consumer>| {
+            port_error_because(context.clone(), error, consumer.and_then(|consumer| consumer.client().trouble()))
+        };
+        let label = format!("{}/control", self.link);
+        let mut consumer = Consumer::new(&label, &self.settings("control")).map_err(|error| fail(&error, None))?;
+        let partition =
+            OwnPartition { topic: &topic, partition: CONTROL_PARTITION, waits: true, timeout: self.timeout };
+        let mut control = Control::default();
+        let read = partition.read(&mut consumer, &mut |message| {
+            if let Err(error) = control.apply(message.key().unwrap_or_default(), message.value()) {
+                tracing::warn!(link = self.link, offset = message.offset(), %error, "left out a control record");
+            }
+        });
+        read.map_err(|error| fail(&error, Some(&consumer)))?;
+        Ok(control)
+    }
+}
+
+#[async_trait]
+impl ControlLog for KafkaControl {
+    async fn take(&self) -> Result<Box<dyn ControlWriter>, PortError> {
+        let (control, given_up) = (self.clone(), Arc::new(AtomicBool::new(false)));
+        let waits = GivenUp(Arc::clone(&given_up));
+        let context = self.context("taking");
+        let taken = blocking(&context, move || {
+            let Self { cluster, link, prefix, .. } = &control;
+            KafkaControlWriter::take(cluster, link, prefix, &given_up)
+        });
+        let writer = taken.await??;
+        drop(waits);
+        Ok(Box::new(writer))
+    }
+
+    async fn read(&self) -> Result<Control, PortError> {
+        let control = self.clone();
+        blocking(&self.context("reading"), move || control.read_blocking()).await?
+    }
+
+    async fn follow(&self) -> Result<Box<dyn ControlTail>, PortError> {
+        let mut settings = self.settings("follow");
+        // It is read for as long as the process lives, and one record a second is due.
+        settings.set("fetch.wait.max.ms", 500);
+        settings.set("queued.max.messages.kbytes", 4096);
+        let (topic, access, timeout) = (control_topic(&self.link), self.cluster.access.clone(), self.timeout);
+        let context = self.context("following");
+        let label = format!("{}/follow", self.link);
+        let doing = context.clone();
+        let tail = blocking(&doing, move || KafkaControlTail::open(label, settings, access, topic, context, timeout));
+        Ok(Box::new(tail.await??))
+    }
+}
