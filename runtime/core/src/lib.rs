@@ -23,6 +23,7 @@ pub mod map;
 pub mod offset;
 pub mod open_records;
 pub mod partitioner;
+pub mod plan;
 pub mod progress;
 pub mod protects;
 pub mod record;

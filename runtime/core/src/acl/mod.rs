@@ -15,7 +15,7 @@ pub mod topics;
 pub use grants::{Grant, Names, Pattern, Resource, grants};
 pub use operation::Operation;
 
-use crate::config::{DeliveryMode, Link, OnRefused, OnTimestampZero};
+use crate::config::{DeliveryMode, Link, OnRefused, OnTimestampZero, SyncConfigs};
 use crate::event::Side;
 
 /// The beginning of the transactional ids of all links.
@@ -77,6 +77,10 @@ pub enum When {
     ExactlyOnce,
     /// Those that deliver at least once.
     AtLeastOnce,
+    /// Those that compare settings of topics.
+    ComparesConfigs,
+    /// Those that compare access lists.
+    ComparesAcls,
 }
 
 impl When {
@@ -90,6 +94,8 @@ impl When {
             Self::ManagesQuarantine => link.manage_topics && uses_quarantine(link),
             Self::ExactlyOnce => link.delivery == DeliveryMode::ExactlyOnce,
             Self::AtLeastOnce => link.delivery == DeliveryMode::AtLeastOnce,
+            Self::ComparesConfigs => link.sync.configs != SyncConfigs::None,
+            Self::ComparesAcls => link.sync.acls,
         }
     }
 }
@@ -145,14 +151,16 @@ const fn right(
 }
 
 /// All rights, in the order in which they are shown.
-pub static RIGHTS: [Right; 24] = {
+pub static RIGHTS: [Right; 27] = {
     use Need::{Needed, Sometimes, Useful};
     use On::{
         Group, OwnTopics, Quarantine, SourceCluster, SourceGroups, SourceTopics, TargetCluster, TargetGroups,
         TargetTopics, TransactionalIds,
     };
-    use Operation::{Alter, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
-    use When::{Always, AtLeastOnce, ExactlyOnce, Manages, ManagesQuarantine, Quarantines};
+    use Operation::{Alter, AlterConfigs, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
+    use When::{
+        Always, AtLeastOnce, ComparesAcls, ComparesConfigs, ExactlyOnce, Manages, ManagesQuarantine, Quarantines,
+    };
     [
         right(
             SourceTopics,
@@ -219,6 +227,13 @@ pub static RIGHTS: [Right; 24] = {
             "the check says what Kafka's defaults would allow",
         ),
         right(
+            SourceCluster,
+            Describe,
+            (ComparesAcls, Useful),
+            "strait plan reads the access lists of topics",
+            "strait plan shows them as not known",
+        ),
+        right(
             TargetTopics,
             Write,
             (Always, Needed),
@@ -245,6 +260,13 @@ pub static RIGHTS: [Right; 24] = {
             (Always, Useful),
             "reads the largest record, the timestamps and the replicas that a topic takes",
             "Kafka's defaults are assumed, and larger records are refused",
+        ),
+        right(
+            TargetTopics,
+            AlterConfigs,
+            (ComparesConfigs, Sometimes),
+            "strait plan asks whether the target would take other settings",
+            "strait plan says that the target refuses them",
         ),
         right(
             OwnTopics,
@@ -324,6 +346,13 @@ pub static RIGHTS: [Right; 24] = {
             (Always, Sometimes),
             "strait check reads the brokers' socket buffers, over a line of 5 ms and more",
             "the check says what Kafka's defaults would allow",
+        ),
+        right(
+            TargetCluster,
+            Describe,
+            (ComparesAcls, Useful),
+            "strait plan reads the access lists of topics",
+            "strait plan shows them as not known",
         ),
     ]
 };

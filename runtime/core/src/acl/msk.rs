@@ -57,6 +57,9 @@ pub fn statements(link: &str, side: Side, cluster_arn: &str, grants: &[Grant]) -
     if here.iter().any(|grant| grant.resource == Resource::Topic && grant.right.operation == Operation::Write) {
         cluster.push("WriteDataIdempotently");
     }
+    if here.iter().any(|grant| grant.resource == Resource::Cluster && grant.right.operation == Operation::Describe) {
+        cluster.push("DescribeCluster");
+    }
     let mut all = vec![statement(&name("Cluster"), &cluster, &[cluster_arn.to_owned()])];
     if side == Side::Source {
         let group = vec![arn(cluster_arn, "group", &format!("strait.{link}"))];
@@ -109,6 +112,7 @@ fn actions(resource: Resource, operation: Operation) -> &'static [&'static str] 
         (Resource::Topic, Operation::Create) => &["CreateTopic"],
         (Resource::Topic, Operation::Alter) => &["DescribeTopic", "AlterTopic"],
         (Resource::Topic, Operation::DescribeConfigs) => &["DescribeTopicDynamicConfiguration"],
+        (Resource::Topic, Operation::AlterConfigs) => &["AlterTopicDynamicConfiguration"],
         (Resource::Group, Operation::Read) => &["DescribeGroup", "AlterGroup"],
         (Resource::TransactionalId, Operation::Write) => &["DescribeTransactionalId", "AlterTransactionalId"],
         _ => &[],

@@ -71,6 +71,8 @@ fn a_link_needs_these_rights_and_no_others() {
             "target Alter topic literal a.orders",
             "target DescribeConfigs topic prefixed a.payments.",
             "target DescribeConfigs topic literal a.orders",
+            "(target AlterConfigs topic prefixed a.payments.",
+            "(target AlterConfigs topic literal a.orders",
             "target Read topic prefixed strait.a-to-b.",
             "target Write topic prefixed strait.a-to-b.",
             "target Create topic prefixed strait.a-to-b.",
@@ -93,6 +95,7 @@ fn a_link_needs_these_rights_and_no_others() {
             "(source DescribeConfigs cluster literal ",
             "target Write topic literal a.orders",
             "target DescribeConfigs topic literal a.orders",
+            "(target AlterConfigs topic literal a.orders",
             "target Read topic prefixed strait.a-to-b.",
             "target Write topic prefixed strait.a-to-b.",
             "target Alter topic prefixed strait.a-to-b.",
@@ -104,6 +107,19 @@ fn a_link_needs_these_rights_and_no_others() {
             "(target DescribeConfigs cluster literal ",
         ]
     );
+}
+
+#[test]
+fn a_link_that_compares_access_lists_needs_to_see_them() {
+    let acls = link(json!({ "sync": { "acls": true, "configs": "none" } }));
+    let rights = short(&acls, &Names::of(&acls, &[], &[]));
+    let more: Vec<&str> = rights.iter().map(String::as_str).filter(|right| right.contains(" Describe ")).collect();
+    assert_eq!(more, ["source Describe cluster literal ", "target Describe cluster literal "]);
+    assert!(!rights.iter().any(|right| right.contains("AlterConfigs")), "{rights:?}");
+    let all = grants(&acls, &Names::of(&acls, &[], &[]));
+    let cluster = &msk::statements(&acls.name, Side::Target, msk::CLUSTER_ARN, &all)[0];
+    let actions = ["Connect", "WriteDataIdempotently", "DescribeCluster"].map(|name| format!("kafka-cluster:{name}"));
+    assert_eq!(cluster["Action"], json!(actions));
 }
 
 #[test]
@@ -259,7 +275,7 @@ fn principals_and_arns_are_told_from_misspelt_ones() {
 #[test]
 fn every_right_is_of_some_link_and_has_its_reason() {
     let exact = link(json!({}));
-    let loose = link(json!({ "delivery": "at-least-once" }));
+    let loose = link(json!({ "delivery": "at-least-once", "sync": { "acls": true } }));
     for right in &RIGHTS {
         assert!(right.when.is(&exact) || right.when.is(&loose), "{right:?}");
         assert!(!right.why.is_empty() && !right.without.is_empty() && !right.why.ends_with('.'), "{right:?}");

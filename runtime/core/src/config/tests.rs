@@ -104,6 +104,7 @@ fn problems_of_kafka_properties() -> Vec<Case> {
 #[test]
 fn every_kind_of_problem_is_found_at_its_place() {
     let used = |plugin: Value| changed("/links/0/plugins", json!([plugin]));
+    let sync = |options: Value| changed("/links/0/sync", options);
     let cases: Vec<Case> = vec![
         (changed("/links/0/topic", json!("x")), "links[0].topic", "unknown-key"),
         (json!({ "clusters": {} }), "(top)", "missing-key"),
@@ -162,6 +163,12 @@ fn every_kind_of_problem_is_found_at_its_place() {
             "conflict",
         ),
         (changed("/links/0/fetch_mib_max", json!(300)), "links[0].fetch_mib_max", "conflict"),
+        (sync(json!({ "configs": "all" })), "links[0].sync.configs", "not-a-choice"),
+        (sync(json!({ "configs": "effective" })), "links[0].sync.configs", "planned-only"),
+        (sync(json!({ "configs_exclude": ["a("] })), "links[0].sync.configs_exclude[0]", "bad-regex"),
+        (sync(json!({ "acls": true })), "links[0].sync.acls", "planned-only"),
+        (sync(json!({ "principals": { "User:a": "User:b" } })), "links[0].sync.principals", "conflict"),
+        (sync(json!({ "principals": { "a": "User:b" } })), "links[0].sync.principals.a", "bad-setting"),
     ];
     for (tree, at, code) in cases.into_iter().chain(problems_of_kafka_properties()) {
         let found = judge(tree);

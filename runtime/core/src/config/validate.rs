@@ -7,6 +7,7 @@ use super::path::Path;
 use super::plugin_use::{OnError, PluginUse};
 use super::problem::{Gravity, Part, Problem, What, nearest};
 use super::reference::Lookup;
+use super::sync::{Sync, SyncConfigs};
 use super::{addresses, auth, java, pattern, pin, refused, routes, secrets, selector, transport};
 use crate::topic::is_reserved;
 
@@ -304,6 +305,7 @@ impl Check<'_> {
                 self.pattern(&at.index(index), pattern, false);
             }
         }
+        self.sync(&at.key("sync"), &link.sync);
         if let Some(accept) = &link.accept
             && self.without_reference(&at.key("accept"), accept)
             && pin::digest(accept).is_err()
@@ -336,6 +338,33 @@ impl Check<'_> {
                 link.fetch_mib_max, link.memory_mib_max
             );
             self.value(&at.key("fetch_mib_max"), What::Conflict(text));
+        }
+    }
+
+    fn sync(&mut self, at: &Path, sync: &Sync) {
+        for (index, pattern) in sync.configs_exclude.iter().enumerate() {
+            self.pattern(&at.key("configs_exclude").index(index), pattern, false);
+        }
+        for (principal, name) in &sync.principals {
+            let at = at.key("principals").key(principal);
+            let is_principal =
+                |text: &str| text.split_once(':').is_some_and(|(kind, name)| !kind.is_empty() && !name.is_empty());
+            for (part, text) in [(Part::Key, principal), (Part::Value, name)] {
+                if !is_principal(text) {
+                    let reason = "write a principal as Kafka does: User:NAME";
+                    self.push(&at, part, What::BadSetting { value: text.clone(), reason });
+                }
+            }
+        }
+        if sync.configs == SyncConfigs::Effective {
+            self.value(&at.key("configs"), What::PlannedOnly { option: "sync.configs = \"effective\"" });
+        }
+        if sync.acls {
+            self.value(&at.key("acls"), What::PlannedOnly { option: "sync.acls" });
+        }
+        if !sync.acls && !sync.principals.is_empty() {
+            let text = "sync.principals counts for access lists alone: set sync.acls = true, or take it out";
+            self.value(&at.key("principals"), What::Conflict(text.to_owned()));
         }
     }
 

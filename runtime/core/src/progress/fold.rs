@@ -52,12 +52,19 @@ impl LaneProgress {
     /// wrote it. Topics without an id are omitted.
     #[must_use]
     pub fn target_ids(&self) -> BTreeMap<Arc<str>, TopicId> {
-        let mut positions: Vec<&Position> = self.positions.values().collect();
-        positions.sort_by_key(|position| position.owner.count());
-        let tails = positions.into_iter().flat_map(|position| position.tails.list());
-        let known = tails.filter(|tail| tail.id.is_known());
-        known.map(|tail| (Arc::clone(&tail.topic), tail.id)).collect()
+        target_ids(&self.positions)
     }
+}
+
+/// Returns the ids of the target topics that are written by these positions, each as the newest
+/// owner wrote it. Topics without an id are omitted.
+#[must_use]
+pub fn target_ids(positions: &BTreeMap<PartitionKey, Position>) -> BTreeMap<Arc<str>, TopicId> {
+    let mut positions: Vec<&Position> = positions.values().collect();
+    positions.sort_by_key(|position| position.owner.count());
+    let tails = positions.into_iter().flat_map(|position| position.tails.list());
+    let known = tails.filter(|tail| tail.id.is_known());
+    known.map(|tail| (Arc::clone(&tail.topic), tail.id)).collect()
 }
 
 /// The fold of a progress partition, record by record.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::offset::{OwnerEpoch, SourceOffset};
 use crate::topic::PartitionKey;
 
-pub use fold::{LaneProgress, ProgressFold};
+pub use fold::{LaneProgress, ProgressFold, target_ids};
 pub use held::{Agreement, BorderChange, ChainBorder, HeldBorder, Judged};
 pub use lane::{FORMAT, LaneBorder, LaneRecord, LinkIdentity};
 pub use position::{Position, TAILS_MAX, Tail, Tails, Totals};

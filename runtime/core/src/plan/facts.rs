@@ -1,0 +1,156 @@
+//! What is known of both clusters, and of what Strait has done there before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::acl::Operation;
+use crate::progress::{Position, target_ids};
+use crate::topic::{PartitionKey, TopicId};
+
+/// Something that was read, or why it could not be.
+pub type Reading<T> = Result<T, String>;
+
+/// The settings of a topic by name, defaults included.
+pub type Configs = BTreeMap<String, ConfigEntry>;
+
+/// One setting of a topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigEntry {
+    /// The value in force; none where the cluster keeps it secret.
+    pub value: Option<String>,
+    /// Whether it is set on the topic itself, and not for the cluster or by default.
+    pub is_override: bool,
+    /// The value that would be in force without the topic's own, as far as the cluster tells it.
+    pub beneath: Option<String>,
+    /// Nobody can set it.
+    pub read_only: bool,
+    /// The cluster does not tell it.
+    pub sensitive: bool,
+}
+
+/// A topic as its cluster describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicFacts {
+    /// Id of this incarnation.
+    pub id: TopicId,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Most replicas of a partition; 0 if it is not known.
+    pub replicas: u32,
+    /// Its settings.
+    pub configs: Reading<Configs>,
+}
+
+/// A source topic that the link selects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// Name of the target topic that its unchanged records go to.
+    pub target: Arc<str>,
+    /// The topic.
+    pub topic: TopicFacts,
+}
+
+/// What Strait knows of a target topic from before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Id of the incarnation that the link has written to; unknown if it has not.
+    pub id: TopicId,
+    /// Whether the link has written to it.
+    pub is_written: bool,
+    /// Settings that Strait has set after the topic was created, with the values that it set.
+    pub configs: BTreeMap<String, String>,
+    /// Settings that are left alone for now.
+    pub resting: BTreeMap<String, Rest>,
+}
+
+/// Why a setting is left alone for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// The target has refused this value; another one is tried.
+    Refused(String),
+    /// Somebody else keeps on changing it.
+    Fight,
+}
+
+/// How the name of an [`Acl`] is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AclPattern {
+    /// The topic of exactly this name; `*` is every topic.
+    Literal,
+    /// All topics whose names begin so.
+    Prefixed,
+}
+
+/// One entry of the access list of topics.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Acl {
+    /// Name of the topic.
+    pub topic: Arc<str>,
+    /// How the name is meant.
+    pub pattern: AclPattern,
+    /// Who is allowed or denied.
+    pub principal: String,
+    /// From where; `*` is everywhere.
+    pub host: String,
+    /// What is allowed or denied.
+    pub operation: Operation,
+    /// Whether it allows; else it denies.
+    pub allows: bool,
+}
+
+/// The access lists of both clusters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AclFacts {
+    /// Entries on topics of the source.
+    pub source: Reading<BTreeSet<Acl>>,
+    /// Entries on topics of the target.
+    pub target: Reading<BTreeSet<Acl>>,
+    /// Entries on the target that Strait has made.
+    pub ours: BTreeSet<Acl>,
+    /// Those of them that the source did not have any more when it was read before.
+    pub gone: BTreeSet<Acl>,
+}
+
+/// All that a plan is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The selected source topics that have a name on the target.
+    pub sources: BTreeMap<Arc<str>, SourceFacts>,
+    /// Selected source topics without a name on the target, and why.
+    pub unnamed: BTreeMap<Arc<str>, String>,
+    /// Source topics that cannot be described, and why.
+    pub hidden: BTreeMap<Arc<str>, String>,
+    /// Those of the target topics that exist, or why one cannot be described.
+    pub targets: BTreeMap<Arc<str>, Reading<TopicFacts>>,
+    /// Number of brokers of the target, where it tells.
+    pub brokers: Option<usize>,
+    /// Ids of the source topics that the link has read.
+    pub read: BTreeMap<Arc<str>, BTreeSet<TopicId>>,
+    /// What Strait knows of target topics from before.
+    pub known: BTreeMap<Arc<str>, Known>,
+    /// Access lists; none where they are not synced.
+    pub acls: Option<AclFacts>,
+}
+
+impl Facts {
+    /// Adds what the positions of the link tell: which topics it has read and written.
+    pub fn learn(&mut self, positions: &BTreeMap<PartitionKey, Position>) {
+        for key in positions.keys().filter(|key| key.topic_id.is_known()) {
+            self.read.entry(Arc::clone(&key.topic)).or_default().insert(key.topic_id);
+        }
+        for (topic, id) in target_ids(positions) {
+            let known = self.known.entry(topic).or_default();
+            (known.id, known.is_written) = (id, true);
+        }
+    }
+
+    /// Returns the settings of a target topic that has none of its own, as far as another one shows
+    /// them; empty if none does.
+    pub(super) fn target_defaults(&self) -> Configs {
+        let known = self.targets.values().filter_map(|topic| topic.as_ref().ok()?.configs.as_ref().ok());
+        let plain =
+            |entry: &ConfigEntry| ConfigEntry { value: entry.beneath.clone(), is_override: false, ..entry.clone() };
+        let of = |configs: &Configs| configs.iter().map(|(name, entry)| (name.clone(), plain(entry))).collect();
+        known.filter(|configs| !configs.is_empty()).map(of).next().unwrap_or_default()
+    }
+}
