@@ -21,6 +21,7 @@ mod lazy_client;
 mod map_log;
 mod membership;
 mod own_topic;
+mod planner;
 pub mod probe;
 mod progress_store;
 mod quarantine;
@@ -42,6 +43,7 @@ pub use discovery::KafkaDiscovery;
 pub use ffi::{MockCluster, refused_value, tune_allocator};
 pub use map_log::{Committed, MapLog, TargetBounds, positions_of};
 pub use membership::KafkaMembership;
+pub use planner::{Answer, KafkaPlanner};
 pub use progress_store::KafkaProgressStore;
 pub use quarantine::KafkaQuarantine;
 pub use replay::{

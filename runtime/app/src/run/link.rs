@@ -204,8 +204,7 @@ impl Planned {
         let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
         let events = Arc::clone(&self.board) as Arc<dyn EventSink>;
         let maker = link.manage_topics.then(|| {
-            let (name, replication) = (&link.name, link.sync.replication);
-            Arc::new(TopicMaker::new(source, name, replication, Arc::clone(&events), REQUEST))
+            Arc::new(TopicMaker::new(source, &link.name, &link.sync, Arc::clone(&events), REQUEST))
         });
         let connector = KafkaConnector {
             link: link.name.clone(),

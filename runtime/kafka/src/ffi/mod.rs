@@ -5,10 +5,12 @@
 //! produced record.
 #![allow(unsafe_code, reason = "the crate's only calls into C; each block says why it is sound")]
 
+mod acl_admin;
 mod admin;
 mod client;
 mod code;
 mod conf;
+mod config_admin;
 mod consumer;
 mod group_admin;
 mod message;
@@ -27,14 +29,15 @@ pub use admin::{ClusterDescription, PartitionDescription, TopicDescription};
 pub use client::{Client, ClientKind, Observer, Trouble};
 pub use code::{Code, FfiError};
 pub use conf::refused_value;
+pub(crate) use config_admin::CONFIGS_PER_REQUEST;
+pub use config_admin::TopicConfigs;
 pub use consumer::Consumer;
 pub use message::{ConsumedMessage, Stamp};
 pub use mock::MockCluster;
 pub use partitions::{Listed, OffsetSpec, Place};
 pub use producer::{Handle, OutHeaderList, OutMessage, Producer, ReportedMessage};
 pub use registry::ListedConsumer;
-pub(crate) use topic_admin::CONFIGS_PER_REQUEST;
-pub use topic_admin::{NewTopic, TopicConfigs};
+pub use topic_admin::NewTopic;
 
 /// Tunes the memory allocator for the many threads of librdkafka's clients. Call it before any
 /// thread starts.
@@ -72,6 +75,32 @@ mod raw {
         pub fn rd_kafka_event_error(event: *mut b::rd_kafka_event_t) -> c_int;
         pub fn rd_kafka_topic_result_error(result: *const b::rd_kafka_topic_result_t) -> c_int;
         pub fn rd_kafka_ConfigResource_error(resource: *const b::rd_kafka_ConfigResource_t) -> c_int;
+        pub fn rd_kafka_ConfigEntry_source(entry: *const b::rd_kafka_ConfigEntry_t) -> c_int;
+        pub fn rd_kafka_AclBinding_new(
+            resource: c_int,
+            name: *const c_char,
+            pattern: c_int,
+            principal: *const c_char,
+            host: *const c_char,
+            operation: c_int,
+            permission: c_int,
+            text: *mut c_char,
+            size: usize,
+        ) -> *mut b::rd_kafka_AclBinding_t;
+        pub fn rd_kafka_AclBindingFilter_new(
+            resource: c_int,
+            name: *const c_char,
+            pattern: c_int,
+            principal: *const c_char,
+            host: *const c_char,
+            operation: c_int,
+            permission: c_int,
+            text: *mut c_char,
+            size: usize,
+        ) -> *mut b::rd_kafka_AclBinding_t;
+        pub fn rd_kafka_AclBinding_resource_pattern_type(acl: *const b::rd_kafka_AclBinding_t) -> c_int;
+        pub fn rd_kafka_AclBinding_permission_type(acl: *const b::rd_kafka_AclBinding_t) -> c_int;
+        pub fn rd_kafka_AclBinding_operation(acl: *const b::rd_kafka_AclBinding_t) -> c_int;
         pub fn rd_kafka_metadata(
             rk: *mut b::rd_kafka_t,
             all_topics: c_int,

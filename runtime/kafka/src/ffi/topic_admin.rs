@@ -1,6 +1,5 @@
-//! Admin requests that create, grow and read the settings of topics.
+//! Admin requests that create and grow topics, and delete their records.
 
-use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_int};
 use std::time::Duration;
 
@@ -9,15 +8,6 @@ use rdkafka_sys::bindings as b;
 use super::admin::{Options, ask, wrong_answer};
 use super::partitions::{PartitionList, listed};
 use super::{Client, Code, FfiError, Listed, Place, c_string, raw, slice, string};
-
-/// Most topics in one DescribeConfigs request: an answer has some 3 KiB for each.
-pub(crate) const CONFIGS_PER_REQUEST: usize = 100;
-
-/// The settings of a topic, defaults included.
-pub type TopicConfigs = BTreeMap<String, String>;
-
-/// The kind of thing that settings belong to.
-type ResourceKind = b::rd_kafka_ResourceType_t;
 
 /// A topic to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,69 +22,7 @@ pub struct NewTopic<'a> {
     pub settings: &'a [(&'a str, String)],
 }
 
-/// The name of a topic or broker, and its settings or why they cannot be read.
-type ConfigsOfOne = (String, Result<TopicConfigs, FfiError>);
-
 impl Client {
-    /// Settings of a topic, defaults included.
-    ///
-    /// # Errors
-    /// [`FfiError`].
-    pub fn topic_configs(&self, topic: &str, timeout: Duration) -> Result<TopicConfigs, FfiError> {
-        let found = self.configs_of_topics(&[topic], timeout)?.into_iter().next();
-        found.map_or_else(|| Err(wrong_answer()), |(_, configs)| configs)
-    }
-
-    /// Settings of a broker, defaults included.
-    ///
-    /// # Errors
-    /// [`FfiError`].
-    pub fn broker_configs(&self, broker: i32, timeout: Duration) -> Result<BTreeMap<String, String>, FfiError> {
-        let name = broker.to_string();
-        let found = self.describe_configs(ResourceKind::RD_KAFKA_RESOURCE_BROKER, &[&name], timeout)?;
-        found.into_iter().next().map_or_else(|| Err(wrong_answer()), |(_, configs)| configs)
-    }
-
-    /// Settings of topics, defaults included. Each topic has an error of its own.
-    ///
-    /// # Errors
-    /// [`FfiError`] for a request as a whole.
-    pub fn configs_of_topics(&self, topics: &[&str], timeout: Duration) -> Result<Vec<ConfigsOfOne>, FfiError> {
-        let mut all = Vec::with_capacity(topics.len());
-        for chunk in topics.chunks(CONFIGS_PER_REQUEST) {
-            all.extend(self.describe_configs(ResourceKind::RD_KAFKA_RESOURCE_TOPIC, chunk, timeout)?);
-        }
-        Ok(all)
-    }
-
-    fn describe_configs(
-        &self,
-        kind: ResourceKind,
-        names: &[&str],
-        timeout: Duration,
-    ) -> Result<Vec<ConfigsOfOne>, FfiError> {
-        let names = names.iter().map(|name| c_string(name)).collect::<Result<Vec<CString>, _>>()?;
-        let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
-        // SAFETY: live options, names and queue; all are copied by the call. The resources are ours
-        // until destroyed. The arrays have the counts that come with them.
-        unsafe {
-            let mut resources: Vec<*mut b::rd_kafka_ConfigResource_t> =
-                names.iter().map(|name| b::rd_kafka_ConfigResource_new(kind, name.as_ptr())).collect();
-            let answer = ask(self, timeout, |queue| {
-                b::rd_kafka_DescribeConfigs(self.raw(), resources.as_mut_ptr(), resources.len(), options.0, queue);
-            });
-            b::rd_kafka_ConfigResource_destroy_array(resources.as_mut_ptr(), resources.len());
-            let answer = answer?;
-            let result = b::rd_kafka_event_DescribeConfigs_result(answer.0);
-            if result.is_null() {
-                return Err(wrong_answer());
-            }
-            let mut count = 0;
-            let described = b::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
-            Ok(slice(described.cast_const(), count).iter().map(|resource| configs_of(*resource)).collect())
-        }
-    }
-
     /// Creates a topic. With `validate_only`, the cluster checks the request and creates nothing.
     ///
     /// # Errors
@@ -206,7 +134,7 @@ impl Client {
     }
 }
 
-fn set_validate_only(options: &Options, validate_only: bool) -> Result<(), FfiError> {
+pub(super) fn set_validate_only(options: &Options, validate_only: bool) -> Result<(), FfiError> {
     if !validate_only {
         return Ok(());
     }
@@ -218,26 +146,6 @@ fn set_validate_only(options: &Options, validate_only: bool) -> Result<(), FfiEr
     }
     // SAFETY: the call has written a NUL-terminated text.
     Err(FfiError::new(Code::INVALID_ARG, unsafe { string(text.as_ptr()) }))
-}
-
-/// # Safety
-/// `resource` is live.
-unsafe fn configs_of(resource: *const b::rd_kafka_ConfigResource_t) -> (String, Result<TopicConfigs, FfiError>) {
-    // SAFETY: accessors of a live resource; the array has the count that comes with it.
-    unsafe {
-        let name = string(b::rd_kafka_ConfigResource_name(resource));
-        let code = raw::rd_kafka_ConfigResource_error(resource);
-        if code != 0 {
-            let text = string(b::rd_kafka_ConfigResource_error_string(resource));
-            return (name, Err(FfiError::new(Code(code), text)));
-        }
-        let mut count = 0;
-        let entries = b::rd_kafka_ConfigResource_configs(resource, &raw mut count);
-        let entry = |entry: &*const b::rd_kafka_ConfigEntry_t| {
-            (string(b::rd_kafka_ConfigEntry_name(*entry)), string(b::rd_kafka_ConfigEntry_value(*entry)))
-        };
-        (name, Ok(slice(entries.cast_const(), count).iter().map(entry).collect()))
-    }
 }
 
 /// # Safety

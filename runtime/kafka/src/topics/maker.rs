@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::Event;
-use strait_core::config::Replication;
+use strait_core::config::{Replication, Sync};
+use strait_core::plan::{Excluded, replicas};
 use strait_flow::ports::{EventSink, PortError, WantedTopic};
 
-use super::settings::{Created, Creation, TopicSettings, replicas};
+use super::settings::{Created, Creation, TopicSettings};
 use crate::config::ClusterConfig;
 use crate::ffi::{Client, FfiError, TopicConfigs};
 use crate::lazy_client::LazyClient;
@@ -20,6 +21,7 @@ pub struct TopicMaker {
     link: String,
     source: LazyClient,
     replication: Replication,
+    excluded: Excluded,
     events: Arc<dyn EventSink>,
     timeout: Duration,
 }
@@ -41,13 +43,14 @@ impl TopicMaker {
     pub fn new(
         source: &ClusterConfig,
         link: &str,
-        replication: Replication,
+        sync: &Sync,
         events: Arc<dyn EventSink>,
         timeout: Duration,
     ) -> Self {
         let context = format!("link {link}: settings of topics on cluster {}", source.name);
         let source = LazyClient::new(source, format!("{link}/source-settings"), context);
-        Self { link: link.to_owned(), source, replication, events, timeout }
+        let (replication, excluded) = (sync.replication, Excluded::of(sync));
+        Self { link: link.to_owned(), source, replication, excluded, events, timeout }
     }
 
     /// Creates topics by a client of the target. Returns those that the target refused. Blocks for
@@ -83,11 +86,12 @@ impl TopicMaker {
             let source = facts.get(&*wanted.like).unwrap_or(&none);
             let known = source.configs.as_ref().map_err(Clone::clone).and_then(|configs| {
                 let incomplete = || "cleanup.policy and retention.ms are not reported".to_owned();
-                TopicSettings::like_source(configs).ok_or_else(incomplete)
+                TopicSettings::like_source(configs, &self.excluded).ok_or_else(incomplete)
             });
             let replicas = replicas(self.replication, source.replicas, brokers);
             let unknown = known.as_ref().err().cloned();
-            Plan { wanted, settings: known.unwrap_or_else(|_| TopicSettings::keeping_everything()), replicas, unknown }
+            let settings = known.unwrap_or_else(|_| TopicSettings::keeping_everything(&self.excluded));
+            Plan { wanted, settings, replicas, unknown }
         };
         Ok(wanted.iter().map(plan).collect())
     }

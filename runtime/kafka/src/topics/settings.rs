@@ -4,73 +4,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::Event;
-use strait_core::config::Replication;
+use strait_core::plan::Setting;
+pub(crate) use strait_core::plan::TopicSettings;
 
-use crate::ffi::{Client, Code, FfiError, NewTopic, TopicConfigs};
+use crate::ffi::{Client, Code, FfiError, NewTopic};
 
-/// Settings that decide how long records live and how large they may be. A target topic gets them
-/// from its source topic.
-const CARRIED: [&str; 5] =
-    ["cleanup.policy", "retention.ms", "retention.bytes", "delete.retention.ms", "max.message.bytes"];
-
-/// One setting: name and value.
-pub(crate) type Setting = (&'static str, String);
-
-/// The settings of a topic that is to be created.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TopicSettings {
-    /// All of them.
-    pub all: Vec<Setting>,
-    /// Those that the topic may do without, the most dispensable one first.
-    pub dispensable: &'static [&'static str],
+/// Returns the settings but for those that are left out.
+fn without(settings: &TopicSettings, left_out: &[&str]) -> Vec<Setting> {
+    settings.all.iter().filter(|(name, _)| !left_out.contains(name)).cloned().collect()
 }
 
-impl TopicSettings {
-    /// Returns the settings of a target topic, from the effective ones of its source topic. `None`
-    /// if those do not say how long records live.
-    pub fn like_source(configs: &TopicConfigs) -> Option<Self> {
-        let carried: Vec<Setting> =
-            CARRIED.iter().filter_map(|name| Some((*name, configs.get(*name)?.clone()))).collect();
-        let decides = ["cleanup.policy", "retention.ms"];
-        let is_complete = decides.iter().all(|name| carried.iter().any(|(found, _)| found == name));
-        is_complete.then(|| Self::of_target(carried))
+/// Returns what to leave out, and how many replicas to ask for, in one attempt after the other:
+/// nothing, each dispensable setting alone, then more and more of them.
+fn attempts(settings: &TopicSettings, replicas: Option<u32>) -> Vec<(Vec<&'static str>, Option<u32>)> {
+    let has = |name: &&&'static str| settings.all.iter().any(|(found, _)| found == *name);
+    let names: Vec<&'static str> = settings.dispensable.iter().filter(has).copied().collect();
+    let alone = names.iter().map(|name| vec![*name]);
+    let more = (2..=names.len()).map(|count| names.iter().take(count).copied().collect());
+    let reductions: Vec<Vec<&'static str>> = alone.chain(more).collect();
+    let mut attempts = vec![(Vec::new(), replicas)];
+    // The broker's default, if it is not that already.
+    let defaults = if replicas.is_some() { vec![replicas, None] } else { vec![None] };
+    attempts.extend(replicas.map(|_| (Vec::new(), None)));
+    for replicas in defaults {
+        attempts.extend(reductions.iter().map(|left_out| (left_out.clone(), replicas)));
     }
-
-    /// Returns the settings of a target topic that nothing is deleted from.
-    pub fn keeping_everything() -> Self {
-        Self::of_target(vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", "-1".to_owned())])
-    }
-
-    fn of_target(mut all: Vec<Setting>) -> Self {
-        all.push(("message.timestamp.type", "CreateTime".to_owned()));
-        Self {
-            all,
-            // Never those without which the target would delete what was copied.
-            dispensable: &["delete.retention.ms", "retention.bytes", "message.timestamp.type", "max.message.bytes"],
-        }
-    }
-
-    fn without(&self, left_out: &[&str]) -> Vec<Setting> {
-        self.all.iter().filter(|(name, _)| !left_out.contains(name)).cloned().collect()
-    }
-
-    /// Returns what to leave out, and how many replicas to ask for, in one attempt after the other:
-    /// nothing, each dispensable setting alone, then more and more of them.
-    fn attempts(&self, replicas: Option<u32>) -> Vec<(Vec<&'static str>, Option<u32>)> {
-        let has = |name: &&&'static str| self.all.iter().any(|(found, _)| found == *name);
-        let names: Vec<&'static str> = self.dispensable.iter().filter(has).copied().collect();
-        let alone = names.iter().map(|name| vec![*name]);
-        let more = (2..=names.len()).map(|count| names.iter().take(count).copied().collect());
-        let reductions: Vec<Vec<&'static str>> = alone.chain(more).collect();
-        let mut attempts = vec![(Vec::new(), replicas)];
-        // The broker's default, if it is not that already.
-        let defaults = if replicas.is_some() { vec![replicas, None] } else { vec![None] };
-        attempts.extend(replicas.map(|_| (Vec::new(), None)));
-        for replicas in defaults {
-            attempts.extend(reductions.iter().map(|left_out| (left_out.clone(), replicas)));
-        }
-        attempts
-    }
+    attempts
 }
 
 /// How a topic was created.
@@ -144,11 +103,11 @@ fn create_with(
 ) -> Result<Option<Created>, FfiError> {
     let mut refusal: Option<FfiError> = None;
     let mut default_only = false;
-    for (left_out, replicas) in settings.attempts(replication) {
+    for (left_out, replicas) in attempts(settings, replication) {
         if default_only && replicas.is_some() {
             continue;
         }
-        let code = match send(&settings.without(&left_out), replicas) {
+        let code = match send(&without(settings, &left_out), replicas) {
             Err(error) if error.code == Code::TOPIC_ALREADY_EXISTS => return Ok(None),
             Err(error) => {
                 let code = error.code;
@@ -172,23 +131,11 @@ fn create_with(
     Err(refusal.unwrap_or_else(|| FfiError::new(Code::INVALID_ARG, "no attempt was made")))
 }
 
-/// Returns how many replicas a target topic is created with; `None` for the broker's default.
-pub(crate) fn replicas(wanted: Replication, source: u32, brokers: usize) -> Option<u32> {
-    let brokers = u32::try_from(brokers).unwrap_or(u32::MAX).max(1);
-    match wanted {
-        Replication::Default => None,
-        Replication::Number(count) => Some(count),
-        Replication::Source => (source > 0).then(|| source.min(brokers)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use strait_core::plan::Excluded;
 
-    fn configs(pairs: &[(&str, &str)]) -> TopicConfigs {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
+    use super::*;
 
     fn compacted() -> TopicSettings {
         let all = [
@@ -200,21 +147,12 @@ mod tests {
             ("segment.bytes", "1073741824"),
             ("message.timestamp.type", "LogAppendTime"),
         ];
-        TopicSettings::like_source(&configs(&all)).unwrap()
+        let all = all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        TopicSettings::like_source(&all, &Excluded::default()).unwrap()
     }
 
     fn refused(code: Code) -> Result<(), FfiError> {
         Err(FfiError::new(code, "no"))
-    }
-
-    #[test]
-    fn what_decides_how_long_records_live_is_carried_and_timestamps_are_kept() {
-        let names: Vec<&str> = compacted().all.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, [&CARRIED[..], &["message.timestamp.type"]].concat());
-        assert!(compacted().all.contains(&("message.timestamp.type", "CreateTime".to_owned())));
-        assert!(compacted().all.contains(&("cleanup.policy", "compact".to_owned())));
-        let half = configs(&[("cleanup.policy", "delete"), ("max.message.bytes", "1")]);
-        assert_eq!(TopicSettings::like_source(&half), None);
     }
 
     #[test]
@@ -271,14 +209,5 @@ mod tests {
         assert_eq!(attempts, 1);
         let exists = |_: &[Setting], _: Option<u32>| refused(Code::TOPIC_ALREADY_EXISTS);
         assert_eq!(create_with(&compacted(), None, exists).unwrap(), None);
-    }
-
-    #[test]
-    fn replicas_follow_the_source_up_to_the_targets_brokers() {
-        assert_eq!(replicas(Replication::Source, 3, 1), Some(1));
-        assert_eq!(replicas(Replication::Source, 2, 3), Some(2));
-        assert_eq!(replicas(Replication::Source, 0, 3), None, "not known");
-        assert_eq!(replicas(Replication::Number(4), 3, 1), Some(4));
-        assert_eq!(replicas(Replication::Default, 3, 3), None);
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strait_core::config::Replication;
+use strait_core::config::{Replication, Sync};
 use strait_core::progress::{Position, ProgressRecord};
 use strait_core::{Event, LeaderEpoch, OwnerEpoch, PartitionKey, Record, SourceOffset, TopicId};
 use strait_flow::ports::{
@@ -69,7 +69,13 @@ impl Rig {
     }
 
     pub async fn taken(&self, link: &str, lane: u32, tuning: &TargetTuning) -> KafkaTarget {
-        let maker = TopicMaker::new(&self.cluster, link, Replication::Default, Arc::new(Ignored), WAIT);
+        let maker = TopicMaker::new(
+            &self.cluster,
+            link,
+            &Sync { replication: Replication::Default, ..Sync::default() },
+            Arc::new(Ignored),
+            WAIT,
+        );
         let mut target = KafkaTarget::new(&self.cluster, link, lane, tuning).with_maker(Some(Arc::new(maker)));
         target.take().await.unwrap();
         target

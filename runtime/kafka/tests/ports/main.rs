@@ -12,6 +12,7 @@ mod common;
 mod control;
 mod group;
 mod leaders;
+mod planning;
 mod reading;
 mod side;
 mod writing;
@@ -36,6 +37,7 @@ async fn the_ports_hold_their_contracts_on_a_real_broker() {
             });
         };
     }
+    scenario!(planning::a_plan_that_is_carried_out_leaves_nothing_to_do);
     scenario!(writing::a_committed_transaction_is_read_back_byte_for_byte);
     scenario!(writing::a_second_taker_fences_the_first);
     scenario!(writing::a_take_that_is_dropped_fences_nobody);

@@ -25,7 +25,7 @@ impl EventSink for Unheard {
 pub async fn check(sides: &Sides<'_>, names: &[(SourceTopic, Arc<str>)], steps: &mut Vec<Step>) {
     let link = sides.link;
     let (source, target) = (&sides.source.config, &sides.target.config);
-    let maker = TopicMaker::new(source, &link.name, link.sync.replication, Arc::new(Unheard), TIMEOUT);
+    let maker = TopicMaker::new(source, &link.name, &link.sync, Arc::new(Unheard), TIMEOUT);
     let topics = KafkaTargetTopics::new(target, &link.name, Arc::new(maker), TIMEOUT);
     let name = format!("target topics of {}", link.name);
     let wanted = wanted_topics(names.iter().map(|(topic, target)| (topic, Arc::clone(target))));

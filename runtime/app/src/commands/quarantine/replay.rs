@@ -57,7 +57,7 @@ fn try_replay(args: &ReplayRecords, logging: &Logging<'_>) -> Result<(String, En
     let books = if args.consent.yes {
         let maker = link.manage_topics.then(|| {
             let events: Arc<dyn EventSink> = Arc::new(Logged);
-            Arc::new(TopicMaker::new(&sides.source, &link.name, link.sync.replication, events, REQUEST))
+            Arc::new(TopicMaker::new(&sides.source, &link.name, &link.sync, events, REQUEST))
         });
         let begun = job.insert(ReplayJob::begin(sides.job_spec()?, maker).map_err(|error| failed(&error))?);
         begun.books(filter.clone()).map_err(|error| failed(&error))?

@@ -1,0 +1,219 @@
+//! Reads what a plan is made of from both clusters of a link, and tries and carries out its actions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_core::TopicId;
+use strait_core::plan::{AclFacts, Action, Configs, Facts, Reading, SourceFacts, TopicFacts};
+use strait_flow::ports::{PortError, SourceTopic};
+
+use crate::config::ClusterConfig;
+use crate::error::port_error;
+use crate::ffi::{Client, Code, FfiError, TopicDescription};
+use crate::lazy_client::LazyClient;
+use crate::queries::{describe, is_denied, is_gone, is_unsupported};
+use crate::topics::{Creation, grow};
+
+/// The two ends of a link, to plan what the target takes over.
+pub struct KafkaPlanner {
+    source: LazyClient,
+    target: LazyClient,
+    timeout: Duration,
+}
+
+/// How the target took an action, or would take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// All of it.
+    Taken,
+    /// Without these settings, for this reason.
+    WithoutSome {
+        /// Names of the settings.
+        left_out: Vec<String>,
+        /// The target's reason.
+        reason: String,
+    },
+    /// Nothing of it, for this reason.
+    Refused(String),
+    /// It was not asked: Kafka tries no access lists, and no settings of a topic that is missing.
+    NotAsked,
+}
+
+impl KafkaPlanner {
+    /// Connects on first use. One request takes `timeout` at most.
+    #[must_use]
+    pub fn new(source: &ClusterConfig, target: &ClusterConfig, link: &str, timeout: Duration) -> Self {
+        let client = |cluster: &ClusterConfig| {
+            let context = format!("link {link}: topics on cluster {}", cluster.name);
+            LazyClient::new(cluster, format!("{link}/plan"), context)
+        };
+        Self { source: client(source), target: client(target), timeout }
+    }
+
+    /// Reads the topics of both ends; `named` are the source topics with their names on the target.
+    /// With `acls`, reads the access lists too. A right that is missing makes a part unknown and
+    /// not the whole.
+    ///
+    /// # Errors
+    /// [`PortError`] when a cluster does not answer.
+    pub async fn facts(&self, named: Vec<(SourceTopic, Arc<str>)>, acls: bool) -> Result<Facts, PortError> {
+        let timeout = self.timeout;
+        let sources: Vec<Arc<str>> = named.iter().map(|(topic, _)| Arc::clone(&topic.topic)).collect();
+        let mut targets: Vec<Arc<str>> = named.iter().map(|(_, target)| Arc::clone(target)).collect();
+        targets.sort();
+        targets.dedup();
+        let (mut found, source_acls) =
+            self.source.ask(move |client| of_cluster(client, &sources, acls, timeout)).await?;
+        let ((targets, target_acls), brokers) = self
+            .target
+            .ask(move |client| {
+                let brokers = client.describe_cluster(timeout).ok().map(|cluster| cluster.brokers);
+                Ok((of_cluster(client, &targets, acls, timeout)?, brokers))
+            })
+            .await?;
+        let mut facts = Facts { targets, brokers, ..Facts::default() };
+        for (topic, target) in named {
+            match found.remove(&topic.topic) {
+                Some(Ok(found)) => {
+                    facts.sources.insert(topic.topic, SourceFacts { target, topic: found });
+                }
+                Some(Err(reason)) => {
+                    facts.hidden.insert(topic.topic, reason);
+                }
+                // Deleted meanwhile.
+                None => {}
+            }
+        }
+        facts.acls = source_acls.zip(target_acls).map(|(source, target)| AclFacts {
+            source,
+            target,
+            ours: Default::default(),
+            gone: Default::default(),
+        });
+        Ok(facts)
+    }
+
+    /// Asks the target whether it would take an action. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PortError`] when the target does not answer.
+    pub async fn try_out(&self, action: Action) -> Result<Answer, PortError> {
+        let timeout = self.timeout;
+        self.target.ask(move |client| answered(act(client, &action, true, timeout))).await
+    }
+
+    /// Carries an action out.
+    ///
+    /// # Errors
+    /// [`PortError`] when the target does not answer.
+    pub async fn carry_out(&self, action: Action) -> Result<Answer, PortError> {
+        let timeout = self.timeout;
+        self.target.ask(move |client| answered(act(client, &action, false, timeout))).await
+    }
+}
+
+/// A refusal concerns the action alone; a target that does not answer, all of them.
+fn answered(answer: Result<Answer, FfiError>) -> Result<Answer, FfiError> {
+    match answer {
+        Err(error) if !is_lost(error.code) => Ok(Answer::Refused(said(&error))),
+        other => other,
+    }
+}
+
+fn is_lost(code: Code) -> bool {
+    matches!(code, Code::TIMED_OUT | Code::TRANSPORT | Code::ALL_BROKERS_DOWN) || is_login(code)
+}
+
+fn is_login(code: Code) -> bool {
+    matches!(code, Code::AUTHENTICATION | Code::SASL_AUTHENTICATION_FAILED)
+}
+
+fn act(client: &Client, action: &Action, validate_only: bool, timeout: Duration) -> Result<Answer, FfiError> {
+    match action {
+        Action::Create { topic, partitions, replicas, settings, .. } => {
+            let creation = Creation { name: topic, partitions: *partitions, replicas: *replicas, settings };
+            let created = creation.send(client, validate_only, timeout)?.unwrap_or_default();
+            if created.left_out.is_empty() {
+                return Ok(Answer::Taken);
+            }
+            Ok(Answer::WithoutSome { left_out: created.left_out, reason: created.refusal })
+        }
+        Action::Grow { topic, to, .. } if validate_only => {
+            client.create_partitions(topic, *to, true, timeout).map(|()| Answer::Taken)
+        }
+        Action::Grow { topic, to, .. } => grow(client, topic, *to, timeout).map(|()| Answer::Taken),
+        Action::Alter { topic, changes } => {
+            let changes: Vec<(&str, Option<&str>)> =
+                changes.iter().map(|change| (change.name.as_str(), change.to.as_deref())).collect();
+            match client.alter_configs(topic, &changes, validate_only, timeout) {
+                Err(error) if validate_only && is_gone(error.code) => Ok(Answer::NotAsked),
+                other => other.map(|()| Answer::Taken),
+            }
+        }
+        Action::AddAcl(_) | Action::RemoveAcl(_) if validate_only => Ok(Answer::NotAsked),
+        Action::AddAcl(acl) => client.add_acl(acl, timeout).map(|()| Answer::Taken),
+        Action::RemoveAcl(acl) => client.remove_acl(acl, timeout).map(|()| Answer::Taken),
+    }
+}
+
+/// Topics that exist, or why one cannot be described.
+type Topics = BTreeMap<Arc<str>, Reading<TopicFacts>>;
+/// An access list, where it was asked for.
+type Acls = Option<Reading<std::collections::BTreeSet<strait_core::plan::Acl>>>;
+
+/// Reads topics of one cluster, and its access lists where they are wanted.
+fn of_cluster(client: &Client, names: &[Arc<str>], acls: bool, timeout: Duration) -> Result<(Topics, Acls), FfiError> {
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    let described = describe(client, &names, false, timeout)?;
+    let present: Vec<&str> =
+        described.iter().filter(|topic| topic.code == Code::OK).map(|topic| topic.topic.as_str()).collect();
+    let mut configs = read_configs(client, &present, timeout)?;
+    let mut topics = Topics::new();
+    for topic in &described {
+        let read = match topic.code {
+            code if is_gone(code) => continue,
+            Code::OK => Ok(facts(topic, configs.remove(&topic.topic))),
+            code => Err(said(&FfiError::new(code, topic.text.clone()))),
+        };
+        topics.insert(topic.topic.as_str().into(), read);
+    }
+    let acls = acls.then(|| client.topic_acls(timeout));
+    let acls = match acls {
+        Some(Err(error)) if is_lost(error.code) => return Err(error),
+        other => other.map(|acls| acls.map_err(|error| said(&error))),
+    };
+    Ok((topics, acls))
+}
+
+fn read_configs(
+    client: &Client,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<BTreeMap<String, Reading<Configs>>, FfiError> {
+    if topics.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    match client.entries_of_topics(topics, timeout) {
+        Ok(read) => Ok(read.into_iter().map(|(topic, read)| (topic, read.map_err(|error| said(&error)))).collect()),
+        Err(error) if is_unsupported(error.code) || is_denied(error.code) => {
+            let reason = said(&error);
+            Ok(topics.iter().map(|topic| ((*topic).to_owned(), Err(reason.clone()))).collect())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn facts(topic: &TopicDescription, configs: Option<Reading<Configs>>) -> TopicFacts {
+    TopicFacts {
+        id: TopicId(topic.id),
+        partitions: u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX),
+        replicas: topic.partitions.iter().map(|partition| partition.replicas).max().unwrap_or_default(),
+        configs: configs.unwrap_or_else(|| Err("the cluster did not tell them".to_owned())),
+    }
+}
+
+/// Returns an error with what to do about it.
+fn said(error: &FfiError) -> String {
+    port_error("", error).reason
+}
