@@ -1,4 +1,4 @@
-//! Reads what a plan is made of from both clusters of a link, and tries and carries out its actions.
+//! Reads the facts of a plan from both clusters of a link, and tries and carries out its actions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

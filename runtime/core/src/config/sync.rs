@@ -6,10 +6,9 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// What the target takes over from the source besides records. Settings that decide how long records
-/// live and how large they may be, and the timestamps of the source, are taken over when Strait
-/// creates a topic. `strait plan` shows what differs later; `strait run` changes neither settings nor
-/// access lists yet.
+/// The properties that target topics take over from their source topics. Settings that decide how
+/// long records live and how large they may be are taken over when Strait creates a topic. `strait
+/// plan` shows what differs later; `strait run` changes neither settings nor access lists yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sync {
@@ -18,16 +17,16 @@ pub struct Sync {
     #[serde(default)]
     pub replication: Replication,
     /// Settings that `strait plan` compares. In the first two modes `cleanup.policy`,
-    /// `retention.ms`, `retention.bytes`, `delete.retention.ms` and `max.message.bytes` are those in
-    /// force at the source, so that the target does not delete by its own what was copied, and
+    /// `retention.ms`, `retention.bytes`, `delete.retention.ms` and `max.message.bytes` are those
+    /// in force at the source, so that the target does not delete by its own what was copied, and
     /// `max.message.bytes` is never lowered.
     #[serde(default)]
     pub configs: SyncConfigs,
-    /// Names of settings that are not taken over, when a topic is created neither: regular
+    /// Names of settings that are not taken over, nor given to a topic that is created: regular
     /// expressions that must match the whole name. Without `retention.ms`, the target deletes
-    /// records by its own. Never taken over are throttled replicas, `unclean.leader.election.enable`,
-    /// `min.insync.replicas`, `message.timestamp.*`, `remote.*`, `local.retention.*` and
-    /// `confluent.*`.
+    /// records by its own. Never taken over are throttled replicas,
+    /// `unclean.leader.election.enable`, `min.insync.replicas`, `message.timestamp.*`, `remote.*`,
+    /// `local.retention.*` and `confluent.*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configs_exclude: Vec<String>,
     /// Whether `strait plan` compares the access lists of the copied topics. Entries on one topic
@@ -45,11 +44,10 @@ pub struct Sync {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SyncConfigs {
-    /// What is set on the source topic itself. What is set on the target topic and not on the source
-    /// topic stays.
+    /// Those set on the source topic itself. One that is set on the target topic alone stays.
     #[default]
     Overrides,
-    /// What is in force at the source, defaults and settings of the cluster included.
+    /// Those in force at the source, defaults and settings of the cluster included.
     Effective,
     /// Nothing after a topic is created.
     None,

@@ -10,7 +10,7 @@ use crate::acl::Operation;
 const EVERYBODY: &str = "User:*";
 /// The name that is every topic.
 const EVERY_TOPIC: &str = "*";
-/// What Strait does with target topics: a denial to everybody would be one to Strait.
+/// Operations that Strait needs on target topics: a denial to everybody would be one to Strait.
 const OURS: [Operation; 7] = [
     Operation::All,
     Operation::Write,

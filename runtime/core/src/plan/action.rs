@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Acl, Known, Left, TopicSettings};
 
-/// What an action does, as one character.
+/// The kind of a line of a plan, as one character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sign {
     /// Makes something.
@@ -116,14 +116,14 @@ pub struct Unknown {
     pub reason: String,
 }
 
-/// What to change at the target, and what is left.
+/// Changes at the target, and differences that are left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What to do, in this order: that of a topic's actions counts.
+    /// The changes. The order of those of one topic counts.
     pub actions: Vec<Action>,
     /// Differences that stay.
     pub left: Vec<Left>,
-    /// What is not known.
+    /// Things that are not known.
     pub unknown: Vec<Unknown>,
 }
 

@@ -10,7 +10,7 @@ const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 /// Limits of which the lower one deletes more; -1 is none.
 const RETENTION: [&str; 2] = ["retention.ms", "retention.bytes"];
 
-/// What is done about settings that differ.
+/// The treatment of settings that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
     /// The source topic's own ones are set.
@@ -52,7 +52,7 @@ pub(super) struct Compared<'a> {
     pub excluded: &'a Excluded,
 }
 
-/// What is to be done about one setting.
+/// The end of the comparison of one setting.
 enum Verdict {
     Nothing,
     Set(String),

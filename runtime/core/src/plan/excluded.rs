@@ -30,8 +30,8 @@ impl Default for Excluded {
 }
 
 impl Excluded {
-    /// Compiles the `configs_exclude` of a link. Patterns that are not regular expressions count for
-    /// nothing here, as validation has refused them.
+    /// Compiles the `configs_exclude` of a link. Patterns that are not regular expressions count
+    /// for nothing here, as validation has refused them.
     #[must_use]
     pub fn of(sync: &Sync) -> Self {
         let patterns = sync.configs_exclude.iter().map(|pattern| format!("^(?:{pattern})$"));

@@ -1,4 +1,4 @@
-//! What is known of both clusters, and of what Strait has done there before.
+//! Facts about both clusters, and about what Strait has done there before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub struct SourceFacts {
     pub topic: TopicFacts,
 }
 
-/// What Strait knows of a target topic from before.
+/// Facts about a target topic from before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// Id of the incarnation that the link has written to; unknown if it has not.
@@ -92,7 +92,7 @@ pub struct Acl {
     pub principal: String,
     /// From where; `*` is everywhere.
     pub host: String,
-    /// What is allowed or denied.
+    /// The operation that is allowed or denied.
     pub operation: Operation,
     /// Whether it allows; else it denies.
     pub allows: bool,
@@ -126,7 +126,7 @@ pub struct Facts {
     pub brokers: Option<usize>,
     /// Ids of the source topics that the link has read.
     pub read: BTreeMap<Arc<str>, BTreeSet<TopicId>>,
-    /// What Strait knows of target topics from before.
+    /// Facts about target topics from before.
     pub known: BTreeMap<Arc<str>, Known>,
     /// Access lists; none where they are not synced.
     pub acls: Option<AclFacts>,

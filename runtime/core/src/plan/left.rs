@@ -58,7 +58,7 @@ pub enum Why {
     NotAtTarget,
     /// Several source topics feed the topic.
     Merged,
-    /// The target has refused the value; it is tried again when the source has another one.
+    /// The target has refused the value; another one of the source is tried.
     Refused,
     /// Somebody else keeps on changing it.
     Fight,

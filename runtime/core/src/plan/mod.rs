@@ -1,4 +1,4 @@
-//! What the target lacks to be like the source: topics, partitions, settings, access lists.
+//! Plans what the target lacks to be like the source: topics, partitions, settings, access lists.
 //!
 //! [`plan`] is a function of [`Facts`] and [`Settings`]; `strait plan` prints its [`Plan`], and
 //! whoever applies one carries out its [`Action`]s one by one. Applied, and planned again, it has
@@ -33,13 +33,13 @@ use crate::config::{Link, OnGap, OnTargetRecreated, Sync};
 pub struct Settings {
     /// Whether Strait creates and grows topics.
     pub manages: bool,
-    /// What the target takes over.
+    /// The things that the target takes over.
     pub sync: Sync,
     /// Names of settings that it does not take over.
     pub excluded: Excluded,
-    /// What is done where a source topic was created again.
+    /// The reaction where a source topic was created again.
     pub on_gap: OnGap,
-    /// What is done where a target topic was deleted or created again.
+    /// The reaction where a target topic was deleted or created again.
     pub on_target_recreated: OnTargetRecreated,
     /// Our principal on the target, as far as it is known.
     pub own_principal: Option<String>,

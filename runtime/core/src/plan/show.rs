@@ -9,7 +9,7 @@ use super::{Acl, AclPattern, Action, ConfigChange, Left, Part, Plan, Sign, Unkno
 /// One line of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it does.
+    /// Its kind.
     pub sign: Sign,
     /// `topic`, `partitions`, `replicas`, `config`, `acl` or `unknown`.
     pub kind: &'static str,

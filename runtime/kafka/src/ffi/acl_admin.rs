@@ -84,8 +84,8 @@ impl Client {
     pub fn topic_acls(&self, timeout: Duration) -> Result<BTreeSet<Acl>, FfiError> {
         let filter = Binding::all_topics()?;
         let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBEACLS, timeout)?;
-        // SAFETY: live options, filter and queue; all are copied by the call. The array has the count
-        // that comes with it.
+        // SAFETY: live options, filter and queue; all are copied by the call. The array has the
+        // count that comes with it.
         unsafe {
             let answer = ask(self, timeout, |queue| {
                 b::rd_kafka_DescribeAcls(self.raw(), filter.0, options.0, queue);

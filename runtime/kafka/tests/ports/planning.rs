@@ -1,4 +1,4 @@
-//! What the target takes over besides records.
+//! Things that the target takes over besides records.
 
 use std::time::Instant;
 

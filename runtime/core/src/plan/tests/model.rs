@@ -305,7 +305,7 @@ proptest! {
         let second = plan(&after.facts(), &settings);
         prop_assert!(second.is_empty(), "{:#?}\n{:#?}", first, second);
 
-        // The source changes, and the settings that were set before are taken back.
+        // The source changes, and settings that were set for it go.
         let named = TOPICS.iter().zip(later).filter_map(|(name, topic)| Some((Arc::from(*name), topic?)));
         after.source.topics.extend(named.collect::<BTreeMap<Arc<str>, Topic>>());
         after.source.acls = later_acls.into_iter().map(|picks| acl(picks, "")).collect();
