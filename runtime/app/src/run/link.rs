@@ -203,9 +203,9 @@ impl Planned {
         );
         let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
         let events = Arc::clone(&self.board) as Arc<dyn EventSink>;
-        let maker = link.manage_topics.then(|| {
-            Arc::new(TopicMaker::new(source, &link.name, &link.sync, Arc::clone(&events), REQUEST))
-        });
+        let maker = link
+            .manage_topics
+            .then(|| Arc::new(TopicMaker::new(source, &link.name, &link.sync, Arc::clone(&events), REQUEST)));
         let connector = KafkaConnector {
             link: link.name.clone(),
             source: source.clone(),

@@ -40,13 +40,7 @@ pub(super) type Refused = (Arc<str>, FfiError);
 impl TopicMaker {
     /// Connects to the source on first use. One request takes `timeout` at most.
     #[must_use]
-    pub fn new(
-        source: &ClusterConfig,
-        link: &str,
-        sync: &Sync,
-        events: Arc<dyn EventSink>,
-        timeout: Duration,
-    ) -> Self {
+    pub fn new(source: &ClusterConfig, link: &str, sync: &Sync, events: Arc<dyn EventSink>, timeout: Duration) -> Self {
         let context = format!("link {link}: settings of topics on cluster {}", source.name);
         let source = LazyClient::new(source, format!("{link}/source-settings"), context);
         let (replication, excluded) = (sync.replication, Excluded::of(sync));
