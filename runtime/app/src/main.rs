@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Quarantine(command) => commands::quarantine::quarantine(command, log, cli.log_format),
         Command::Import(command) => commands::import::import(command),
         Command::Offsets(command) => commands::offsets::offsets(command),
+        Command::Plan(args) => commands::plan::plan(args),
         Command::CompilePlugin { cpu_s_max } => match compiler::compile(*cpu_s_max) {
             Ok(()) => End::Ok,
             Err(error) => commands::failed(&error),

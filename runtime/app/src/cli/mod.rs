@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod import;
 pub mod offsets;
+pub mod plan;
 pub mod plugin;
 pub mod quarantine;
 
@@ -46,6 +47,12 @@ pub enum Command {
     /// Validates it, loads its plugins, connects to its clusters, lists the topics that each link
     /// would copy, and checks the permissions that it would need.
     Check(Check),
+    /// Say what the target of a link lacks to be like its source, without changing anything.
+    ///
+    /// Compares topics, partitions, settings and, with sync.acls, access lists. A line with + makes
+    /// something, ~ changes, - deletes, = is left with the reason, ? is not known. The target is
+    /// asked whether it would take each change.
+    Plan(plan::Plan),
     /// Show the state of a running process.
     ///
     /// Asks its admin API for links, lanes, lag, and stopped partitions with the reason. Exits with

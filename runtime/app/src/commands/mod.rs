@@ -8,6 +8,7 @@ pub mod import;
 pub mod lanes;
 pub mod offsets;
 pub mod partitions;
+pub mod plan;
 pub mod plugin;
 pub mod quarantine;
 pub mod reload;

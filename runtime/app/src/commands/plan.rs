@@ -1,0 +1,172 @@
+//! `strait plan`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use strait_core::config::Link;
+use strait_core::plan::{Action, Facts, Plan, Settings, Sign, Unknown, plan as plan_of};
+use strait_flow::ports::{ChainFactory as _, Discovery as _, SourceTopic};
+use strait_host::{HostChains, HostEngine, HostOptions};
+use strait_kafka::{Answer, ClusterConfig, KafkaDiscovery, KafkaPlanner, MapLog};
+
+use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print};
+use crate::cli::{Output, plan as cli};
+use crate::compiler::own_process;
+use crate::compose;
+use crate::load::Loaded;
+
+/// Said below a plan with settings or access lists.
+const NOT_YET: &str =
+    "strait run creates and grows topics. It changes neither settings of topics that exist nor access lists yet.";
+
+/// A plan, and how the target would take each of its actions.
+struct Tried {
+    plan: Plan,
+    answers: Vec<Answer>,
+    topics: usize,
+}
+
+/// Runs the command.
+#[must_use]
+pub fn plan(args: &cli::Plan) -> End {
+    match run(args) {
+        Ok(end) => end,
+        Err(end) => end,
+    }
+}
+
+fn run(args: &cli::Plan) -> Result<End, End> {
+    let loaded = load(&args.config)?;
+    let link = link_of(&loaded, &args.link)?;
+    let chains = chains(&loaded, link).map_err(|error| failed(&error))?;
+    let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
+    let tried = block_on(tried(link, &chains, &source, &target))?;
+    let end = match args.output {
+        Output::Text => print(&text(link, &tried)),
+        Output::Json => print(&format!("{:#}", to_json(link, &tried))),
+    };
+    let is_clean = tried.plan.is_empty() && tried.plan.unknown.is_empty();
+    Ok(if end == End::Ok && args.fail_on_change && !is_clean { End::Failed } else { end })
+}
+
+fn chains(loaded: &Loaded, link: &Link) -> Result<Arc<HostChains>, String> {
+    let engine = HostEngine::with(HostOptions { compiler: own_process(), ..HostOptions::default() })?;
+    HostChains::load(&engine, compose::chain(loaded, link)).map_err(|error| error.to_string())
+}
+
+async fn tried(
+    link: &Link,
+    chains: &HostChains,
+    source: &ClusterConfig,
+    target: &ClusterConfig,
+) -> Result<Tried, String> {
+    let planner = KafkaPlanner::new(source, target, &link.name, REQUEST);
+    let (facts, unread) = facts(link, chains, (source, target), &planner).await?;
+    let principal = target.properties.get("sasl.username").map(|user| format!("User:{user}"));
+    let mut plan = plan_of(&facts, &Settings::of(link, principal));
+    plan.unknown.extend(unread);
+    let mut answers = Vec::with_capacity(plan.actions.len());
+    for action in &plan.actions {
+        answers.push(planner.try_out(action.clone()).await.map_err(|error| error.to_string())?);
+    }
+    Ok(Tried { plan, answers, topics: facts.sources.len() })
+}
+
+/// Reads the facts, and says what of the link's own progress cannot be read.
+async fn facts(
+    link: &Link,
+    chains: &HostChains,
+    (source, target): (&ClusterConfig, &ClusterConfig),
+    planner: &KafkaPlanner,
+) -> Result<(Facts, Option<Unknown>), String> {
+    let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST);
+    let found = discovery.map_err(|error| error.to_string())?.topics().await.map_err(|error| error.to_string())?;
+    let mut chain = chains.chain().map_err(|error| error.to_string())?;
+    let (mut named, mut unnamed) = (Vec::<(SourceTopic, Arc<str>)>::new(), BTreeMap::new());
+    for topic in found.listed {
+        match chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()) {
+            Ok(target) => named.push((topic, target)),
+            Err(error) => {
+                unnamed.insert(topic.topic, error.to_string());
+            }
+        }
+    }
+    let mut facts = planner.facts(named, link.sync.acls).await.map_err(|error| error.to_string())?;
+    facts.unnamed = unnamed;
+    facts.hidden.extend(found.hidden.into_iter().map(|(topic, error)| (topic, error.reason)));
+    let unread = match MapLog::new(source, target, &link.name, REQUEST).progress().await {
+        Ok((positions, _)) => {
+            facts.learn(&positions);
+            None
+        }
+        Err(error) => Some(Unknown { of: "topics that the link has copied before".to_owned(), reason: error.reason }),
+    };
+    Ok((facts, unread))
+}
+
+fn refusal(answer: &Answer) -> Option<String> {
+    match answer {
+        Answer::Taken | Answer::NotAsked => None,
+        Answer::Refused(reason) => Some(format!("the target refuses it: {reason}")),
+        Answer::WithoutSome { left_out, reason } => {
+            Some(format!("the target takes it without {}: {reason}", left_out.join(", ")))
+        }
+    }
+}
+
+fn text(link: &Link, tried: &Tried) -> String {
+    let Tried { plan, answers, topics } = tried;
+    let mut text = format!("link {}: {} -> {}, {topics} topics\n", link.name, link.source, link.target);
+    for (action, answer) in plan.actions.iter().zip(answers) {
+        for entry in action.entries() {
+            text.push_str(&format!("{entry}\n"));
+        }
+        if let Some(refusal) = refusal(answer) {
+            text.push_str(&format!("    {refusal}\n"));
+        }
+    }
+    for entry in plan.left.iter().map(|left| left.entry()).chain(plan.unknown.iter().map(Unknown::entry)) {
+        text.push_str(&format!("{entry}\n"));
+    }
+    let entries = plan.entries();
+    let count = |sign| entries.iter().filter(|entry| entry.sign == sign).count();
+    text.push_str(&format!(
+        "{} to make, {} to change, {} to delete; {} left as they are, {} not known\n",
+        count(Sign::Make),
+        count(Sign::Change),
+        count(Sign::Delete),
+        count(Sign::Leave),
+        count(Sign::Unknown)
+    ));
+    let is_done = |action: &Action| matches!(action, Action::Create { .. } | Action::Grow { .. });
+    if !plan.actions.iter().all(is_done) {
+        text.push_str(NOT_YET);
+    }
+    text
+}
+
+fn to_json(link: &Link, tried: &Tried) -> Value {
+    let Tried { plan, answers, topics } = tried;
+    let of_action = |(action, answer): (&Action, &Answer)| -> Vec<Value> {
+        let is_done = matches!(action, Action::Create { .. } | Action::Grow { .. });
+        let with_answer = |mut entry: Value| {
+            if let Value::Object(fields) = &mut entry {
+                fields.insert("tried".to_owned(), json!(*answer != Answer::NotAsked));
+                fields.insert("refused".to_owned(), json!(refusal(answer)));
+                fields.insert("by_run".to_owned(), json!(is_done));
+            }
+            entry
+        };
+        action.entries().iter().map(|entry| with_answer(entry.json())).collect()
+    };
+    json!({
+        "link": link.name,
+        "source": link.source,
+        "target": link.target,
+        "topics": topics,
+        "changes": plan.actions.iter().zip(answers).flat_map(of_action).collect::<Vec<_>>(),
+        "left": plan.left.iter().map(|left| left.entry().json()).collect::<Vec<_>>(),
+        "unknown": plan.unknown.iter().map(|unknown| unknown.entry().json()).collect::<Vec<_>>(),
+    })
+}
