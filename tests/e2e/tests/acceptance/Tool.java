@@ -14,6 +14,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
@@ -31,6 +32,7 @@ public class Tool {
             case "zero" -> zero(properties, arguments);
             case "acl" -> acl(properties, arguments);
             case "unacl" -> unacl(properties, arguments);
+            case "acls" -> acls(properties);
             case "password" -> password(properties, arguments);
             case "broker" -> broker(properties, arguments);
             case "kafka-acls" -> commands(arguments);
@@ -67,6 +69,14 @@ public class Tool {
     private static void acl(Properties properties, String[] arguments) throws Exception {
         try (Admin admin = Admin.create(properties)) {
             admin.createAcls(bindings(arguments)).all().get();
+        }
+    }
+
+    /** Prints all ACLs, one a line. */
+    private static void acls(Properties properties) throws Exception {
+        try (Admin admin = Admin.create(properties)) {
+            admin.describeAcls(AclBindingFilter.ANY).values().get().stream().map(AclBinding::toString).sorted()
+                .forEach(System.out::println);
         }
     }
 

@@ -40,6 +40,7 @@ mod memory;
 mod msk;
 mod offsets;
 mod outage;
+mod plan;
 mod plugins;
 mod poison;
 mod positions;

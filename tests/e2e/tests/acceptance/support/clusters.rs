@@ -229,6 +229,12 @@ pub fn settings(client: &TestClient, topic: &str) -> BTreeMap<String, String> {
 /// Runs `Tool.java` with Kafka's own client, for tasks that librdkafka cannot do.
 #[track_caller]
 pub fn kafka_tool(command: &str, client_bootstrap: &str, arguments: &[String]) {
+    kafka_tool_output(command, client_bootstrap, arguments);
+}
+
+/// Runs the same, and returns what it prints.
+#[track_caller]
+pub fn kafka_tool_output(command: &str, client_bootstrap: &str, arguments: &[String]) -> String {
     let jars = KafkaJars::locate().unwrap();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/Tool.java");
     let output = std::process::Command::new("java")
@@ -239,6 +245,7 @@ pub fn kafka_tool(command: &str, client_bootstrap: &str, arguments: &[String]) {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Compiles a class of the tests into a folder for the brokers' class path.

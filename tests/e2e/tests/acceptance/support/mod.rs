@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use strait_e2e::{ConfigFolder, LogLine, Record, Strait, TestClient};
 
 pub use authored::authored;
-pub use clusters::{Pair, SlowLine, compiled_java, kafka_tool, now, settings, single};
+pub use clusters::{Pair, SlowLine, compiled_java, kafka_tool, kafka_tool_output, now, settings, single};
 pub use pulse::{Ends, Feed, Pulse};
 pub use turn::Turn;
 
