@@ -1,11 +1,12 @@
 //! Reads the facts of a plan from both clusters of a link, and tries and carries out its actions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::TopicId;
-use strait_core::plan::{AclFacts, Action, Configs, Facts, Reading, SourceFacts, TopicFacts};
+use strait_core::acl::Operation;
+use strait_core::plan::{Acl, AclFacts, Action, Configs, Facts, Reading, SourceFacts, TopicFacts};
 use strait_flow::ports::{PortError, SourceTopic};
 
 use crate::config::ClusterConfig;
@@ -160,7 +161,7 @@ fn act(client: &Client, action: &Action, validate_only: bool, timeout: Duration)
 /// Topics that exist, or why one cannot be described.
 type Topics = BTreeMap<Arc<str>, Reading<TopicFacts>>;
 /// An access list, where it was asked for.
-type Acls = Option<Reading<std::collections::BTreeSet<strait_core::plan::Acl>>>;
+type Acls = Option<Reading<BTreeSet<Acl>>>;
 
 /// Reads topics of one cluster, and its access lists where they are wanted.
 fn of_cluster(client: &Client, names: &[Arc<str>], acls: bool, timeout: Duration) -> Result<(Topics, Acls), FfiError> {
@@ -178,12 +179,22 @@ fn of_cluster(client: &Client, names: &[Arc<str>], acls: bool, timeout: Duration
         };
         topics.insert(topic.topic.as_str().into(), read);
     }
-    let acls = acls.then(|| client.topic_acls(timeout));
-    let acls = match acls {
+    let acls = match acls.then(|| read_acls(client, timeout)) {
         Some(Err(error)) if is_lost(error.code) => return Err(error),
         other => other.map(|acls| acls.map_err(|error| said(&error))),
     };
     Ok((topics, acls))
+}
+
+/// Reads the access lists of topics. librdkafka drops the error of the answer and gives an empty
+/// list, so the right to see them is asked for first: what is not shown must not count as gone.
+fn read_acls(client: &Client, timeout: Duration) -> Result<BTreeSet<Acl>, FfiError> {
+    let operations = client.describe_cluster(timeout)?.operations;
+    if !operations.iter().any(|number| Operation::from(*number) == Operation::Describe) {
+        let code = Code::CLUSTER_AUTHORIZATION_FAILED;
+        return Err(FfiError::new(code, "Describe on the cluster is missing"));
+    }
+    client.topic_acls(timeout)
 }
 
 fn read_configs(

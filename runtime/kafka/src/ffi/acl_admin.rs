@@ -77,10 +77,11 @@ type NewBinding = unsafe extern "C" fn(
 ) -> *mut b::rd_kafka_AclBinding_t;
 
 impl Client {
-    /// Reads the access lists of all topics.
+    /// Reads the access lists of all topics. Without the right to see them, and where the cluster
+    /// has none, the answer is empty.
     ///
     /// # Errors
-    /// [`FfiError`], [`Code::SECURITY_DISABLED`] where the cluster has none.
+    /// [`FfiError`].
     pub fn topic_acls(&self, timeout: Duration) -> Result<BTreeSet<Acl>, FfiError> {
         let filter = Binding::all_topics()?;
         let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBEACLS, timeout)?;

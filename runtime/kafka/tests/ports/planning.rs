@@ -15,8 +15,14 @@ async fn planned(planner: &KafkaPlanner, settings: &Settings) -> Plan {
         let source = SourceTopic { topic: topic.into(), partitions, id: TopicId::UNKNOWN };
         (source, format!("to.{topic}").into())
     });
-    let facts = planner.facts(named.to_vec(), true).await.unwrap();
-    plan(&facts, settings)
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let facts = planner.facts(named.to_vec(), false).await.unwrap();
+        // A topic that was just created may not be described yet.
+        if facts.sources.len() == named.len() || Instant::now() > deadline {
+            return plan(&facts, settings);
+        }
+    }
 }
 
 /// Each action is taken in advance and then carried out, and a second plan has none.
@@ -43,11 +49,8 @@ pub async fn a_plan_that_is_carried_out_leaves_nothing_to_do(rig: Rig) {
         "+ topic to.plan-new: like plan-new, partitions 2, replicas 1, cleanup.policy=compact",
         "~ topic to.plan-new: flush.ms 9223372036854775807 -> 50000",
         "= topic to.plan-grows: index.interval.bytes 4096 at the source, 9000 at the target: set on the target",
-        "? access list of the source: ",
-        "? access list of the target: ",
     ];
     assert!(lines.len() == expected.len() && lines.iter().zip(expected).all(|(a, b)| a.starts_with(b)), "{lines:#?}");
-    assert!(lines[6].contains("the cluster has no authorizer"), "{lines:#?}");
 
     for action in &first.actions {
         let is_later = matches!(action, Action::Alter { topic, .. } if &**topic == "to.plan-new");
