@@ -204,7 +204,8 @@ fn is_secret_at(text: &str, place: &Range<usize>) -> bool {
     let mut before = before.chars().rev();
     let follows = before.next().is_some_and(is_letter) && before.next() != Some('\\');
     let begins_inside = follows && found.starts_with(is_letter);
-    !begins_inside && !(found.ends_with(is_letter) && after.starts_with(is_letter))
+    let ends_inside = found.ends_with(is_letter) && after.starts_with(is_letter);
+    !(begins_inside || ends_inside)
 }
 
 /// Returns whether a value is masked. Short ones would mask ordinary words, and short numbers what

@@ -185,10 +185,7 @@ impl Planned {
         if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes, &identity)) {
             return Err(RunError::LaneRefused { link: link.name.clone(), reason });
         }
-        let prefix = strait_kafka::TargetTuning::default().transactional_id_prefix;
-        let control = target
-            .has_idempotence()
-            .then(|| Arc::new(KafkaControl::new(target, &link.name, &prefix, REQUEST)) as Arc<dyn ControlLog>);
+        let control = control_of(target, &link.name);
         let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
         let (partitions, source_round_trip) = measure_source(&*discovery).await?;
         let measured = Measured { lanes, batch_bytes_max, partitions, source_round_trip, target_round_trip };
@@ -251,6 +248,12 @@ impl Planned {
             watch: watch_intervals(link, partitions),
         })
     }
+}
+
+/// Returns the control topic of a link; `None` where nobody could be fenced from it.
+fn control_of(target: &ClusterConfig, link: &str) -> Option<Arc<dyn ControlLog>> {
+    let prefix = strait_kafka::TargetTuning::default().transactional_id_prefix;
+    target.has_idempotence().then(|| Arc::new(KafkaControl::new(target, link, &prefix, REQUEST)) as _)
 }
 
 /// Refuses exactly-once delivery to a target without transactions, and says what at-least-once

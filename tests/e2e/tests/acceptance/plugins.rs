@@ -62,7 +62,7 @@ fn a_plugin_that_traps_on_everything_holds_up_its_partitions_and_no_other_link()
     write_records(&source.config(), "trapped", &some).unwrap();
 
     let trap = "[[links.plugins]]\nplugin = \"trap\"\n";
-    let links = [link("trapped", &["trapped"], 1, trap), link("beside", &["beside"], 1, KEPT)];
+    let links = [link("trapped", &["trapped"], 1, trap), link("untroubled", &["beside"], 1, KEPT)];
     let config = pair.config(&links.concat());
     config
         .write("plugins/trap.wasm", wat::parse_str(include_str!("../../../../plugins/test-guests/trap.wat")).unwrap())
@@ -89,7 +89,7 @@ fn a_plugin_that_traps_on_everything_holds_up_its_partitions_and_no_other_link()
     let disturbed: Vec<String> = strait
         .lines()
         .into_iter()
-        .filter(|line| line.field("link") == Some("beside") && line.json.get("event").is_some())
+        .filter(|line| line.field("link") == Some("untroubled") && line.json.get("event").is_some())
         .map(|line| line.text)
         .collect();
     assert!(disturbed.is_empty(), "{disturbed:?}");

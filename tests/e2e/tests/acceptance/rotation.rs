@@ -153,7 +153,7 @@ impl<'a> Flow<'a> {
 
     /// Ends the flow and compares all of it.
     #[track_caller]
-    fn is_exact(self) {
+    fn ends_exact(self) {
         let Self { bed, name, config, mut strait, feed, pulse, .. } = self;
         let address = address_of(&strait);
         wait_until("ready", SOON, || (get(&address, "/readyz").0 == 200).then_some(()));
@@ -209,7 +209,7 @@ pub fn passwords(bed: &Bed) {
         assert_eq!(series(&page, &wanted), Some(count), "{page}");
     }
     assert!(flow.strait.events("lane_restarted").is_empty());
-    flow.is_exact();
+    flow.ends_exact();
 }
 
 /// The client gets another secret, tokens are renewed, and the identity provider signs with another
@@ -241,7 +241,7 @@ pub fn token_keys(bed: &Bed) {
     });
     flow.moves_over_new_connections();
     assert!(flow.strait.events("lane_restarted").is_empty());
-    flow.is_exact();
+    flow.ends_exact();
 }
 
 /// The files of both ends: PEM files at the source, a folder of authorities and a PKCS#12 file at
@@ -349,7 +349,7 @@ pub fn certificates(bed: &Bed) {
     flow.moves_over_new_connections();
 
     authorities(bed, &files, &flow, [source, target]);
-    flow.is_exact();
+    flow.ends_exact();
 }
 
 /// Exchanges the authority: first it is trusted beside the one before, then it signs, then the
@@ -377,7 +377,7 @@ fn authorities(bed: &Bed, files: &Files<'_>, flow: &Flow<'_>, [source, target]: 
         let said = flow.told("credentials_rotated", 2, || files.put_authorities(&[source, &new], &[target, &new]));
         assert_eq!(said.matches("ssl.ca.location changed").count(), 2, "{said}");
     });
-    flow.pauses_little("the certificates of brokers", NOTHING_TAKEN, || {
+    flow.pauses_little("the certificates of brokers", LANES_TAKEN, || {
         let broker = new.broker();
         at_brokers([0, 1].map(|end| vec![("truststore", both[end].as_path()), ("keystore", broker.as_path())]));
     });
