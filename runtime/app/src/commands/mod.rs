@@ -95,8 +95,8 @@ pub fn cluster_of(loaded: &Loaded, name: &str) -> Result<ClusterConfig, End> {
     cluster.ok_or_else(|| failed(&format!("unknown cluster '{name}'")))
 }
 
-/// Asks whether a cluster answers, and prints a line if that takes a while. Returns the cluster as its
-/// writers must take it.
+/// Asks whether a cluster answers, and prints a line if that takes a while. Returns the cluster as
+/// its writers must take it.
 ///
 /// # Errors
 /// [`ProbeError`], as `strait check` says it.

@@ -1,4 +1,4 @@
-//! Files of other kinds than that of MirrorMaker 2's dedicated mode. Each is named, with what to do.
+//! Files of other kinds than that of MirrorMaker 2's dedicated mode, each with its name and remedy.
 
 use serde_json::Value;
 

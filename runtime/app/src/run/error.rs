@@ -16,12 +16,12 @@ pub enum RunError {
     Plugin(#[from] strait_host::LoadError),
     /// The plugins of a link did not load, and no file of theirs has changed since.
     #[error(
-        "link {link} waits for plugins that load, and copies nothing: {fault}. It is tried again as soon as a file of its plugins changes; other links run meanwhile"
+        "link {link} waits for plugins that load, and copies nothing: {fault}. It starts as soon as they do: a file that changes is loaded; other links run meanwhile"
     )]
     PluginsNotLoaded {
         /// Name of the link.
         link: String,
-        /// What is wrong, and the remedy.
+        /// The fault, and the remedy.
         fault: String,
     },
     /// The plugin engine does not start.

@@ -45,11 +45,11 @@ pub enum ChainEvent {
         /// The reason.
         reason: String,
     },
-    /// The plugins of a link did not load when the process started. The link copies nothing, and is
-    /// tried again when a file of theirs changes.
+    /// The plugins of a link did not load when the process started. The link copies nothing until a
+    /// file of theirs changes and they load.
     #[error("the plugins do not load, and the link copies nothing until they do: {reason}")]
     NotLoaded {
-        /// What is wrong with which plugin.
+        /// The fault, and the plugin that has it.
         reason: String,
     },
     /// A lane cannot start the active plugins. Plugins that protect as much go on there; otherwise
