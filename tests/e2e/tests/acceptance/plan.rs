@@ -53,7 +53,7 @@ const EXPECTED: [&str; 36] = [
     "~ config source.p-retention retention.ms 900000000 purges",
     "~ config source.p-purged retention.ms 3600000 purges",
     "~ config source.p-by-hand retention.ms -1",
-    "~ config source.p-bytes retention.bytes 1000000000",
+    "~ config source.p-bytes retention.bytes 1000000000 purges",
     "~ config source.p-policy cleanup.policy compact,delete purges",
     "~ config source.p-tombstones delete.retention.ms 172800000",
     "~ config source.p-large max.message.bytes 2000000",
