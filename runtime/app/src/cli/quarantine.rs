@@ -98,8 +98,8 @@ pub struct ShowRecord {
     #[arg(value_name = "OFFSET", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     pub offset: i64,
     /// Print the record itself: key, value and headers. It is logged who did that. Only with
-    /// show_records = true under [admin] of the configuration, and only where its region is the
-    /// source cluster's.
+    /// show_records = true in the admin section of the configuration, and only where the region of
+    /// the configuration is the source cluster's.
     #[arg(long)]
     pub show_records: bool,
     /// Print it in another region than the source cluster's too, or where a region is not set.

@@ -113,7 +113,8 @@ fn a_link_needs_these_rights_and_no_others() {
 fn a_link_that_compares_access_lists_needs_to_see_them() {
     let acls = link(json!({ "sync": { "acls": true, "configs": "none" } }));
     let rights = short(&acls, &Names::of(&acls, &[], &[]));
-    let more: Vec<&str> = rights.iter().map(String::as_str).filter(|right| right.contains(" Describe cluster")).collect();
+    let more: Vec<&str> =
+        rights.iter().map(String::as_str).filter(|right| right.contains(" Describe cluster")).collect();
     assert_eq!(more, ["source Describe cluster literal ", "target Describe cluster literal "]);
     assert!(!rights.iter().any(|right| right.contains("AlterConfigs")), "{rights:?}");
     let all = grants(&acls, &Names::of(&acls, &[], &[]));
