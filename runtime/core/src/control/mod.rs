@@ -74,6 +74,10 @@ pub struct Tick {
     /// The coordinator has ended, and changes nothing any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
+    /// The coordinator still waits for its predecessor, whose last batch may be on its way: whoever
+    /// follows has to wait too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
     /// Number of the batch of changes that its transaction announces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announces: Option<u64>,

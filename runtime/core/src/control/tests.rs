@@ -13,7 +13,7 @@ fn owner(count: u64, process: u32) -> OwnerEpoch {
 }
 
 fn tick(owner: OwnerEpoch, at: i64) -> Tick {
-    Tick { owner, settings: "a1".into(), at, released: false, announces: None }
+    Tick { owner, settings: "a1".into(), at, released: false, waits: false, announces: None }
 }
 
 fn listed(names: impl IntoIterator<Item = String>) -> Vec<ListedTopic> {
@@ -48,6 +48,11 @@ fn records_are_written_as_they_always_were() {
             ControlRecord::Tick(Tick { released: true, announces: Some(3), ..tick(owner(1, 7), 5) }),
             r#"{"kind":"tick"}"#,
             r#"{"owner":4294967303,"settings":"a1","at":5,"released":true,"announces":3}"#,
+        ),
+        (
+            ControlRecord::Tick(Tick { waits: true, ..tick(owner(1, 7), 5) }),
+            r#"{"kind":"tick"}"#,
+            r#"{"owner":4294967303,"settings":"a1","at":5,"waits":true}"#,
         ),
         (
             ControlRecord::Topics(0, Some(part)),
@@ -119,17 +124,17 @@ proptest! {
     /// that the turn is over.
     #[test]
     fn a_turn_runs_only_what_it_has_announced(
-        last in prop::option::of((0_u64..3, 1_u32..3, any::<bool>())),
+        last in prop::option::of((0_u64..3, 1_u32..3, any::<bool>(), any::<bool>())),
         events in prop::collection::vec((0_u8..5, 1_u64..2_000), 1..60),
     ) {
         let mut control = Control::default();
-        if let Some((count, process, released)) = last {
-            control.wrote(&[ControlRecord::Tick(Tick { released, ..tick(owner(count, process), 0) })]);
+        if let Some((count, process, released, waits)) = last {
+            control.wrote(&[ControlRecord::Tick(Tick { released, waits, ..tick(owner(count, process), 0) })]);
         }
         let taken = S;
         let mut now = taken;
         let mut turn = Turn::new(control, 1, "a1".into(), taken);
-        let is_alone = last.is_some_and(|(_, process, released)| released || process == 1);
+        let is_alone = last.is_some_and(|(_, process, released, waits)| !waits && (released || process == 1));
         prop_assert_eq!(turn.owner().count(), last.map_or(0, |(count, ..)| count) + 1);
         let (mut announced, mut running, mut ended, mut last_tick) = (None, false, false, now);
         for (what, wait) in events {
@@ -155,6 +160,7 @@ proptest! {
                         prop_assert!(!tick.released || !running);
                         prop_assert!(!(tick.announces.is_some() && (running || tick.released)));
                         prop_assert!(tick.announces.is_none() || is_alone || began >= taken + HANDOVER);
+                        prop_assert_eq!(tick.waits, !is_alone && began < taken + HANDOVER);
                         prop_assert_eq!(tick.owner, turn.owner());
                         if let Some(number) = tick.announces {
                             announced = Some((number, began));

@@ -94,8 +94,9 @@ impl Turn {
     pub fn new(control: Control, process: u32, settings: Arc<str>, taken: Duration) -> Self {
         let last = control.tick();
         let owner = last.map_or_else(OwnerEpoch::default, |tick| tick.owner).following(process);
-        // Whoever has written the last tick is the last that can have announced a batch.
-        let is_alone = last.is_some_and(|tick| tick.released || tick.owner.process() == process);
+        // Whoever has written the last tick is the last that can have announced a batch, unless it
+        // has waited for its own predecessor to the end of its turn.
+        let is_alone = last.is_some_and(|tick| !tick.waits && (tick.released || tick.owner.process() == process));
         Self {
             owner,
             settings,
@@ -188,21 +189,22 @@ impl Turn {
             self.batches += 1;
             self.batches
         });
-        self.commit(Tick { announces, ..self.tick(unix_ms) })
+        self.commit(Tick { announces, ..self.tick(now, unix_ms) })
     }
 
     fn last_step(&mut self, now: Duration, unix_ms: i64) -> Step {
         if self.batch == Batch::Running {
             // It ends by itself, and is told of by then. Others hear from this one meanwhile.
             let due = self.due();
-            return if due > now { Step::Wait(due) } else { self.commit(self.tick(unix_ms)) };
+            return if due > now { Step::Wait(due) } else { self.commit(self.tick(now, unix_ms)) };
         }
         self.batch = Batch::None;
-        self.commit(Tick { released: true, ..self.tick(unix_ms) })
+        self.commit(Tick { released: true, ..self.tick(now, unix_ms) })
     }
 
-    fn tick(&self, at: i64) -> Tick {
-        Tick { owner: self.owner, settings: Arc::clone(&self.settings), at, released: false, announces: None }
+    fn tick(&self, now: Duration, at: i64) -> Tick {
+        let (settings, waits) = (Arc::clone(&self.settings), now < self.first_batch);
+        Tick { owner: self.owner, settings, at, released: false, waits, announces: None }
     }
 
     fn commit(&mut self, tick: Tick) -> Step {

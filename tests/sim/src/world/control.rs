@@ -79,7 +79,7 @@ impl World {
         if self.bug == Some(Bug::ControlReleased)
             && let Some(tick) = control.tick().cloned()
         {
-            control.wrote(&[ControlRecord::Tick(Tick { released: true, ..tick })]);
+            control.wrote(&[ControlRecord::Tick(Tick { released: true, waits: false, ..tick })]);
         }
         control
     }
