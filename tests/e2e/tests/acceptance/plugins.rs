@@ -114,35 +114,35 @@ fn a_link_whose_plugin_does_not_load_waits_for_another_file_and_no_other_link_do
     let _turn = Turn::beside_another();
     let pair = Pair::shared();
     let source = pair.at_source();
-    for topic in ["loads", "waits"] {
+    for topic in ["late-loads", "late-waits"] {
         source.create_topic(topic, 1, &[]).unwrap();
         write_numbered(&source, topic, 0, 0, 20);
     }
     let late = "[[links.plugins]]\nplugin = \"late\"\n";
-    let links = [link("waits", &["waits"], 1, late), link("loads", &["loads"], 1, "")];
+    let links = [link("late-waits", &["late-waits"], 1, late), link("late-loads", &["late-loads"], 1, "")];
     let config = pair.config(&format!("{}{ADMIN}", links.concat()));
     config.write("plugins/late.wasm", "no plugin").unwrap();
     let mut strait = Strait::run("late", &config, &[]).unwrap();
     let said = strait.wait_line("plugins_not_loaded", SOON, |line| line.is_event("plugins_not_loaded")).unwrap();
     println!("{}", said.message());
-    assert!(said.field("link") == Some("waits") && said.message().contains("late.wasm"), "{}", said.text);
-    pair.wait_keys("source.loads", 0, &key_range(0, 20));
+    assert!(said.field("link") == Some("late-waits") && said.message().contains("late.wasm"), "{}", said.text);
+    pair.wait_keys("source.late-loads", 0, &key_range(0, 20));
     let address = address_of(&strait);
     let (code, why) = get(&address, "/readyz");
     assert!(code == 503 && why.contains("waits for plugins that load"), "{code} {why}");
     let status = status(&address);
-    let shown = status["links"].as_array().unwrap().iter().find(|link| link["name"] == "waits").unwrap();
+    let shown = status["links"].as_array().unwrap().iter().find(|link| link["name"] == "late-waits").unwrap();
     assert!(shown["error"].as_str().unwrap_or_default().contains("late.wasm"), "{shown}");
 
     // Another file that does not load is one more word, and one that does is the end of it.
     config.write("plugins/late.wasm", "no plugin either").unwrap();
     wait_event_of(&strait, "plugins_refused");
-    assert!(!pair.has_target_topic("source.waits"), "something passed without its plugin");
+    assert!(!pair.has_target_topic("source.late-waits"), "something passed without its plugin");
     config.write("plugins/late.wasm", wat::parse_str(EMIT).unwrap()).unwrap();
     wait_event_of(&strait, "plugins_reloaded");
     wait_until("the copies", SOON, || {
-        pair.has_target_topic("source.waits").then_some(())?;
-        let copies = pair.at_target().read_records("source.waits", Isolation::Committed).unwrap();
+        pair.has_target_topic("source.late-waits").then_some(())?;
+        let copies = pair.at_target().read_records("source.late-waits", Isolation::Committed).unwrap();
         (!copies.is_empty()).then_some(())
     });
     wait_until("ready", SOON, || (get(&address, "/readyz").0 == 200).then_some(()));
@@ -153,5 +153,5 @@ fn a_link_whose_plugin_does_not_load_waits_for_another_file_and_no_other_link_do
 #[track_caller]
 fn wait_event_of(strait: &Strait, event: &str) {
     let line = strait.wait_line(event, SOON, |line| line.is_event(event)).unwrap();
-    assert_eq!(line.field("link"), Some("waits"), "{}", line.text);
+    assert_eq!(line.field("link"), Some("late-waits"), "{}", line.text);
 }
