@@ -110,20 +110,23 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
+    struct Sink(&'static Mutex<Vec<u8>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn no_level_keeps_an_audit_line_out_of_the_log() {
         static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-        struct Sink;
-        impl Write for Sink {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                LOG.lock().unwrap().write(bytes)
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         for level in ["off", "error", "strait=off,strait::audit=off", "info"] {
-            let builder = tracing_subscriber::fmt().with_writer(|| Sink).with_env_filter(filter(level).unwrap());
+            let builder = tracing_subscriber::fmt().with_writer(|| Sink(&LOG)).with_env_filter(filter(level).unwrap());
             tracing::dispatcher::with_default(&builder.into(), || {
                 tracing::warn!(target: AUDIT, level, "shown");
                 tracing::debug!("something else");
@@ -136,20 +139,12 @@ mod tests {
     #[test]
     fn no_form_of_a_secret_reaches_the_log() {
         static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-        struct Sink;
-        impl Write for Sink {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                LOG.lock().unwrap().write(bytes)
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let secret = "can\"ary\n4711";
         for json in [false, true] {
             let mask = Mask::default();
             mask.learn(&["canary"]);
-            let builder = tracing_subscriber::fmt().with_writer(Masked::new(mask.clone(), || Sink)).with_ansi(false);
+            let builder =
+                tracing_subscriber::fmt().with_writer(Masked::new(mask.clone(), || Sink(&LOG))).with_ansi(false);
             let dispatch: tracing::Dispatch = if json { builder.json().into() } else { builder.into() };
             // As a reload does.
             mask.learn(&[secret]);

@@ -10,7 +10,7 @@ use strait_core::acl::Operation;
 use strait_core::plan::{Acl, AclPattern};
 
 use super::admin::{Options, ask, wrong_answer};
-use super::{Client, Code, FfiError, c_string, raw, slice, string};
+use super::{Client, Code, FfiError, c_string, error_in, raw, slice, string};
 
 // Numbers of Kafka's protocol.
 const TOPIC: c_int = 2;
@@ -120,7 +120,7 @@ impl Client {
             let mut count = 0;
             let results = b::rd_kafka_CreateAcls_result_acls(result, &raw mut count);
             let Some(added) = slice(results.cast_const(), count).first() else { return Err(wrong_answer()) };
-            error_at(b::rd_kafka_acl_result_error(*added))
+            error_in(b::rd_kafka_acl_result_error(*added))
         }
     }
 
@@ -144,21 +144,8 @@ impl Client {
             let mut count = 0;
             let responses = b::rd_kafka_DeleteAcls_result_responses(result, &raw mut count);
             let Some(removed) = slice(responses.cast_const(), count).first() else { return Err(wrong_answer()) };
-            error_at(b::rd_kafka_DeleteAcls_result_response_error(*removed))
+            error_in(b::rd_kafka_DeleteAcls_result_response_error(*removed))
         }
-    }
-}
-
-/// # Safety
-/// `error` is null or live.
-unsafe fn error_at(error: *const b::rd_kafka_error_t) -> Result<(), FfiError> {
-    if error.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a live error, by contract.
-    unsafe {
-        let code = raw::rd_kafka_error_code(error);
-        if code == 0 { Ok(()) } else { Err(FfiError::new(Code(code), string(b::rd_kafka_error_string(error)))) }
     }
 }
 

@@ -7,7 +7,7 @@ use rdkafka_sys::bindings as b;
 
 use super::admin::{Options, ask, operations, wrong_answer};
 use super::partitions::listed;
-use super::{Client, Code, FfiError, Listed, c_string, raw, slice, string, take_error};
+use super::{Client, FfiError, Listed, c_string, error_in, slice, take_error};
 
 impl Client {
     /// The committed offsets of a consumer group, of all partitions that it has committed. One that
@@ -36,11 +36,7 @@ impl Client {
             let mut count = 0;
             let groups = b::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
             let Some(found) = slice(groups.cast_const(), count).first() else { return Err(wrong_answer()) };
-            let error = b::rd_kafka_group_result_error(*found);
-            if !error.is_null() {
-                let text = string(b::rd_kafka_error_string(error));
-                return Err(FfiError::new(Code(raw::rd_kafka_error_code(error)), text));
-            }
+            error_in(b::rd_kafka_group_result_error(*found))?;
             let Some(list) = b::rd_kafka_group_result_partitions(*found).as_ref() else { return Ok(Vec::new()) };
             let elements = slice(list.elems.cast_const(), usize::try_from(list.cnt).unwrap_or(0));
             Ok(elements.iter().map(|element| listed(element)).collect())
@@ -51,7 +47,7 @@ impl Client {
     /// `AclOperation`. The group need not exist.
     ///
     /// # Errors
-    /// [`FfiError`]; [`Code::GROUP_AUTHORIZATION_FAILED`] if it may not even describe the group.
+    /// [`FfiError`]; of code `GROUP_AUTHORIZATION_FAILED` if it may not even describe the group.
     pub fn group_operations(&self, group: &str, timeout: Duration) -> Result<Vec<u32>, FfiError> {
         let name = c_string(group)?;
         let mut pointers: [*const c_char; 1] = [name.as_ptr()];
@@ -70,11 +66,7 @@ impl Client {
             let mut count = 0;
             let groups = b::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
             let Some(group) = slice(groups.cast_const(), count).first() else { return Err(wrong_answer()) };
-            let error = b::rd_kafka_ConsumerGroupDescription_error(*group);
-            if !error.is_null() && raw::rd_kafka_error_code(error) != 0 {
-                let code = Code(raw::rd_kafka_error_code(error));
-                return Err(FfiError::new(code, string(b::rd_kafka_error_string(error))));
-            }
+            error_in(b::rd_kafka_ConsumerGroupDescription_error(*group))?;
             let mut allowed = 0;
             let array = b::rd_kafka_ConsumerGroupDescription_authorized_operations(*group, &raw mut allowed);
             Ok(operations(array, allowed))

@@ -152,6 +152,25 @@ unsafe fn take_error(error: *mut sys::bindings::rd_kafka_error_t) -> Result<(), 
     }
 }
 
+/// Copies an error that belongs to somebody else; null and no error are success.
+///
+/// # Safety
+/// `error` is null or live.
+unsafe fn error_in(error: *const sys::bindings::rd_kafka_error_t) -> Result<(), FfiError> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a live error, by contract.
+    unsafe {
+        let code = raw::rd_kafka_error_code(error);
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(FfiError::new(Code(code), string(sys::bindings::rd_kafka_error_string(error))))
+        }
+    }
+}
+
 /// Copies a C string. Null gives an empty string, and bytes that are not UTF-8 are replaced.
 ///
 /// # Safety
