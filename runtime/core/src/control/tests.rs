@@ -206,7 +206,8 @@ fn changes_are_written_together_soon_and_a_batch_waits_for_its_predecessor() {
         }
         other => panic!("{other:?}"),
     };
-    assert_eq!(commit(&mut turn, S), [ControlRecord::Tick(tick(owner(5, 1), 0))]);
+    let waiting = Tick { waits: true, ..tick(owner(5, 1), 0) };
+    assert_eq!(commit(&mut turn, S), [ControlRecord::Tick(waiting)]);
     let topics = listed(["a".to_owned()]);
     turn.publish(&listed(["b".to_owned()]), S);
     turn.want_batch(S);
