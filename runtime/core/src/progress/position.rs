@@ -1,5 +1,6 @@
 //! The position of one source partition.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -47,10 +48,22 @@ pub struct Position {
 
 impl Position {
     /// Returns whether this position, written after `old`, replaces it. It does not if `old` has a
-    /// later owner, or an owner with the same count and a larger offset.
+    /// later owner. Of two owners with the same count, the one that has come further wins, unless
+    /// it began behind the place that the other has reached: nobody accounts for what is between.
     #[must_use]
     pub fn supersedes(&self, old: &Self) -> bool {
-        (self.owner.count(), self.next) >= (old.owner.count(), old.next)
+        match self.owner.count().cmp(&old.owner.count()) {
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal if self.begins_behind(old) => false,
+            Ordering::Equal if old.begins_behind(self) => true,
+            Ordering::Equal => self.next >= old.next,
+        }
+    }
+
+    /// Returns whether the offsets between `other` and the origin of this position are in neither.
+    fn begins_behind(&self, other: &Self) -> bool {
+        self.origin.is_some_and(|origin| origin > other.next)
     }
 }
 

@@ -96,6 +96,10 @@ fn a_record_reads_back_and_the_largest_owner_and_offset_win() {
     assert_eq!(log.progress().positions.get(&key(0)), Some(&position(2, 7)));
     assert_eq!(log.progress().newest, Some(rival(5)), "what was written last was not taken for the newest");
     log.put(&ProgressRecord::Partition(key(0), position(2, 8)));
+    // A rival that was frozen since before retention reached 9 begins there.
+    let late = |next| Position { origin: Some(SourceOffset(9)), ..rival(next) };
+    assert!(!late(9).supersedes(&position(2, 8)) && !late(99).supersedes(&position(2, 8)));
+    assert!(position(2, 8).supersedes(&late(99)) && late(99).supersedes(&position(2, 9)));
     assert_eq!(log.progress().lane, Some(lane));
     let (one, other) = (owner(2, 9).following(7), owner(2, 1).following(9));
     assert!(one != other && one.count() == 3 && other.count() == 3 && one.following(0).count() == 4);
