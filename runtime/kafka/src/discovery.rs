@@ -126,6 +126,10 @@ impl Discovery for KafkaDiscovery {
         let looked = self.client.ask(move |client| Look::at(client, &asked, timeout)).await?;
         Ok(partitions.iter().map(|key| (key.clone(), looked.answer(key))).collect())
     }
+
+    fn answers(&self) -> u64 {
+        self.client.answers()
+    }
 }
 
 /// Sorts topics by whether they could be described. Those that do not exist are left out.

@@ -133,6 +133,11 @@ impl LazyClient {
         }
     }
 
+    /// Counts the answers of the cluster to any client of this process.
+    pub(crate) fn answers(&self) -> u64 {
+        self.cluster.access.answers()
+    }
+
     /// Returns the addresses of the cluster.
     pub(crate) fn servers(&self) -> &str {
         &self.cluster.bootstrap_servers
@@ -198,6 +203,7 @@ impl LazyClient {
                 client.poll(Duration::ZERO);
                 drop(client.take_trouble());
                 lock(&self.signs.0).take();
+                self.cluster.access.answered();
                 Ok(answer)
             }
             Err(error) => Err(self.explained(error)),

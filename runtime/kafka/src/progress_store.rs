@@ -95,4 +95,8 @@ impl ProgressStore for KafkaProgressStore {
         };
         Ok(listed.await?.into_iter().filter_map(end).collect())
     }
+
+    fn answers(&self) -> u64 {
+        self.client.answers()
+    }
 }

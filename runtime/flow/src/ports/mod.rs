@@ -90,6 +90,12 @@ pub trait ProgressStore: Send + Sync {
     /// # Errors
     /// [`PortError`] if the target as a whole does not answer.
     async fn ends(&self, lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError>;
+
+    /// Counts what shows that the target answers, to any client of this process; it stays 0 where
+    /// that is not counted.
+    fn answers(&self) -> u64 {
+        0
+    }
 }
 
 /// A record for the quarantine topic on the source cluster.
@@ -239,6 +245,12 @@ pub trait Discovery: Send + Sync {
     /// # Errors
     /// [`PortError`] if the cluster as a whole does not answer.
     async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError>;
+
+    /// Counts what shows that the source answers, to any client of this process; it stays 0 where
+    /// that is not counted.
+    fn answers(&self) -> u64 {
+        0
+    }
 }
 
 /// The time. `tokio::time` measures waits; this reads clocks.

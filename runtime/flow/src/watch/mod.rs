@@ -372,9 +372,12 @@ impl Watchdog {
     }
 
     fn judge_clusters(&self, now: Duration) -> Vec<Event> {
+        let now_ms = self.deps.clock.unix_ms();
         let mut seen = lock(&self.seen);
         let mut events = Vec::new();
         let Seen { source, target, group, .. } = &mut *seen;
+        source.counted(self.discovery.answers(), now, now_ms);
+        target.counted(self.committed.answers(), now, now_ms);
         for (side, reach) in [(Side::Source, source), (Side::Target, target)] {
             let change = reach.change(now).map(|change| match change {
                 Change::Lost { silent, reason } => Outage::Unreachable { side, silent_s: silent.as_secs(), reason },

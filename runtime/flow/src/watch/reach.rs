@@ -34,12 +34,23 @@ pub(super) struct Reach {
     failure: Option<String>,
     /// When the silence began that was reported.
     reported: Option<Duration>,
+    /// The count of the cluster's answers to any client of this process, when it was last read.
+    answers: u64,
 }
 
 impl Reach {
     /// A cluster that has answered at this time.
     pub fn new(now: Duration, now_ms: i64) -> Self {
-        Self { answered: (now, now_ms), failure: None, reported: None }
+        Self { answered: (now, now_ms), failure: None, reported: None, answers: 0 }
+    }
+
+    /// Takes the count of answers to any client of this process. One question that fails, as it
+    /// needs a controller, say, is no outage of a cluster that answers others.
+    pub fn counted(&mut self, answers: u64, now: Duration, now_ms: i64) {
+        if self.answers != answers {
+            self.answers = answers;
+            self.answered(now, now_ms);
+        }
     }
 
     /// It answered.
@@ -102,6 +113,24 @@ mod tests {
         assert_eq!(reach.unreachable(), None);
         assert_eq!(reach.change(45 * S), Some(Change::Back { silent: 40 * S }));
         assert_eq!(reach.change(50 * S), None);
+    }
+
+    #[test]
+    fn a_cluster_that_answers_other_clients_is_not_silent() {
+        let mut reach = Reach::new(Duration::ZERO, 0);
+        for second in 1..10 {
+            reach.failed("waiting for the controller".to_owned());
+            reach.counted(u64::from(second), second * 5 * S, 0);
+            reach.failed("waiting for the controller".to_owned());
+            assert_eq!(reach.change(second * 5 * S), None);
+        }
+        // Nobody has an answer any more.
+        reach.counted(9, 59 * S, 0);
+        assert_eq!(reach.change(59 * S), None);
+        reach.counted(9, 60 * S, 0);
+        assert!(matches!(reach.change(60 * S), Some(Change::Lost { .. })));
+        reach.counted(10, 65 * S, 0);
+        assert_eq!(reach.change(65 * S), Some(Change::Back { silent: 20 * S }));
     }
 
     #[test]

@@ -128,6 +128,8 @@ struct Inner {
     client_rolls: AtomicU64,
     /// How often members of groups were.
     member_rolls: AtomicU64,
+    /// Signs that the cluster answers.
+    answers: AtomicU64,
 }
 
 /// The part that the source's thread shares with the clients.
@@ -173,6 +175,7 @@ impl Access {
             files: Mutex::default(),
             client_rolls: AtomicU64::new(0),
             member_rolls: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
         }))
     }
 
@@ -265,6 +268,17 @@ impl Access {
     #[must_use]
     pub fn member_rolls(&self) -> u64 {
         self.0.member_rolls.load(Ordering::Acquire)
+    }
+
+    /// Records that the cluster has answered one of the clients.
+    pub fn answered(&self) {
+        self.0.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns a counter of [`Access::answered`].
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.0.answers.load(Ordering::Relaxed)
     }
 
     /// Asks the identity provider for a token with another client secret, and uses that from then

@@ -17,7 +17,7 @@ use super::conf::Conf;
 use super::producer::ReportedMessage;
 use super::statistics::Statistics;
 use super::{Code, FfiError, c_string, raw, string, timeout_ms};
-use crate::access::Listed;
+use crate::access::{Access, Listed};
 use crate::config::Settings;
 
 /// The kind of a client.
@@ -72,6 +72,7 @@ struct Shared {
     kind: ClientKind,
     label: String,
     secrets: Vec<String>,
+    access: Access,
     observer: Option<Arc<dyn Observer>>,
     trouble: Mutex<Option<Trouble>>,
     round_trip_us: AtomicU64,
@@ -116,6 +117,7 @@ impl Client {
             kind,
             label: label.to_owned(),
             secrets: settings.secrets(),
+            access: settings.access().clone(),
             observer,
             trouble: Mutex::new(None),
             round_trip_us: AtomicU64::new(0),
@@ -471,6 +473,9 @@ unsafe extern "C" fn on_stats(_rk: *mut b::rd_kafka_t, json: *mut c_char, len: u
     let Some(shared) = shared else { return 0 };
     let Some(statistics) = Statistics::of(json, shared.kind == ClientKind::Consumer) else { return 0 };
     shared.next_offset.fetch_max(statistics.next_offset, Ordering::Relaxed);
+    if statistics.is_answered {
+        shared.access.answered();
+    }
     if let Some(round_trip_us) = statistics.round_trip_us {
         shared.round_trip_us.store(round_trip_us, Ordering::Relaxed);
     }
