@@ -82,7 +82,8 @@ fn fetch_from(world: &mut World, spot: &Spot, place: &mut Place) -> Option<Fetch
         return fail(place, topic, partition, ReadFailure::Other("corrupt batch".to_owned()));
     }
     let (records_max, skip) = (world.rng.within(1, 12), world.bug == Some(Bug::SkipSource) && world.rng.chance(20));
-    let Some(log) = world.source.log(&topic, partition) else {
+    let is_behind = world.faults.unknown > 0 && world.rng.chance(world.faults.unknown);
+    let Some(log) = world.source.log(&topic, partition).filter(|_| !is_behind) else {
         return fail(place, topic, partition, ReadFailure::Gone);
     };
     let id = world.source.topics.get(&topic).map_or(TopicId::UNKNOWN, |topic| topic.id);
@@ -245,12 +246,18 @@ impl Source for SimSource {
     async fn topic_ids(&mut self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
         let asked = topics.to_vec();
         let answer = move |world: &mut World| {
-            let Faults { no_ids, undescribed, .. } = world.faults;
+            let Faults { no_ids, undescribed, unknown, .. } = world.faults;
+            for name in &asked {
+                *world.asked_ids.entry(Arc::clone(name)).or_default() += 1;
+            }
             if world.rng.chance(undescribed) {
                 return Err(retry("describing topics of the source", "no answer"));
             }
             let hides = world.rng.chance(no_ids);
             let id = |name: Arc<str>| {
+                if unknown > 0 && world.rng.chance(unknown) {
+                    return None;
+                }
                 let topic = world.source.topics.get(&name)?;
                 let is_hidden = hides && world.is_known_by_id(&name);
                 let id = if is_hidden { TopicId::UNKNOWN } else { world.source.told_id(topic) };

@@ -123,6 +123,9 @@ pub(crate) struct Caution {
     /// Partitions that the source does not give: why, and the next retry. One stays here until
     /// something of it is read.
     unread: BTreeMap<PartitionKey, (Unread, Retry)>,
+    /// Partitions that the source did not know the last time. One stays here until something of it
+    /// is read.
+    unknown: BTreeSet<PartitionKey>,
     rewinds: BTreeMap<PartitionKey, Rewind>,
     /// Things that are reported once in the life of this process.
     told: BTreeSet<(&'static str, Arc<str>)>,
@@ -352,6 +355,11 @@ impl Caution {
     pub fn tell_once(&mut self, event: &'static str, subject: Arc<str>) -> bool {
         self.told.insert((event, subject))
     }
+
+    /// Returns whether an event about this subject has been told.
+    pub fn has_told(&self, event: &'static str, subject: &str) -> bool {
+        self.told.contains(&(event, Arc::from(subject)))
+    }
 }
 
 /// Partitions that the source does not give.
@@ -382,8 +390,17 @@ impl Caution {
         self.unread.get(partition).map(|(why, _)| why.activity())
     }
 
+    /// Records that the source does not know a partition. Returns whether that is to be doubted:
+    /// it is said for the first time.
+    pub fn doubts_gone(&mut self, partition: &PartitionKey) -> bool {
+        self.unknown.insert(partition.clone())
+    }
+
     /// Records that something of a partition was read. Returns whether it was not before.
     pub fn read(&mut self, partition: &PartitionKey) -> bool {
+        if !self.unknown.is_empty() {
+            self.unknown.remove(partition);
+        }
         !self.unread.is_empty() && self.unread.remove(partition).is_some()
     }
 }

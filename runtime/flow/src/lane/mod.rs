@@ -12,6 +12,7 @@ mod admit;
 mod books;
 mod border;
 mod commit;
+mod gone;
 mod pauses;
 mod place;
 mod quarantine;

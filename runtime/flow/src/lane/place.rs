@@ -56,6 +56,8 @@ pub(super) struct UnplacedPartitions {
     /// There are others whose topic the source did not describe, or whose topic id it is to tell: a
     /// broker may be behind. Lanes hear of topics again only when the list changes.
     is_list_open: bool,
+    /// Topics with progress that are not listed, of which the source has told whether they exist.
+    pub unlisted: BTreeSet<Arc<str>>,
 }
 
 impl UnplacedPartitions {
@@ -64,6 +66,11 @@ impl UnplacedPartitions {
         let key = self.get(topic, partition)?.key.clone();
         self.retry_at = Duration::ZERO;
         Some(key)
+    }
+
+    /// Handles the list of topics once more after a while.
+    pub fn ask_again(&mut self, now: Duration) {
+        (self.is_list_open, self.retry_at) = (true, now + UNPLACED_RETRY);
     }
 
     fn get(&self, topic: &str, partition: i32) -> Option<&Unplaced> {
@@ -353,7 +360,8 @@ impl Lane<'_> {
         }
         let now = self.deps.clock.now();
         self.place(new, now).await?;
-        self.report_gone(topics).await
+        self.report_gone(topics).await;
+        Ok(())
     }
 
     /// Removes from the status what was shown of former incarnations, perhaps by an earlier
@@ -376,27 +384,6 @@ impl Lane<'_> {
         Some(self.partitions.at(stream).key())
     }
 
-    /// Reports the partitions with progress whose topic the source does not have any more, and that
-    /// have no place here to stop at. A topic that the link does not select any more is no news.
-    pub(super) async fn report_gone(&mut self, topics: &[SourceTopic]) -> Result<(), LaneError> {
-        let listed: BTreeSet<&str> = topics.iter().map(|topic| &*topic.topic).collect();
-        let unlisted = self.progress.known().filter(|(key, _)| {
-            !listed.contains(&*key.topic) && self.partitions.stream_of(&key.topic, key.partition).is_none()
-        });
-        let unlisted: Vec<_> = unlisted.map(|(key, position)| (key.clone(), position.next)).collect();
-        if unlisted.is_empty() {
-            return Ok(());
-        }
-        let names: BTreeSet<Arc<str>> = unlisted.iter().map(|(key, _)| Arc::clone(&key.topic)).collect();
-        let ids = self.source.topic_ids(&names.into_iter().collect::<Vec<_>>()).await?;
-        for (partition, position) in unlisted.into_iter().filter(|(key, _)| !ids.contains_key(&key.topic)) {
-            if self.caution.tell_once("source_gone", partition.to_string().into()) {
-                self.emit(Event::SourceGone { partition, position });
-            }
-        }
-        Ok(())
-    }
-
     /// Returns the partitions of this lane with the ids that their topics have now, and the
     /// partition count of their topic. Leaves out those of another incarnation than was copied
     /// last, where only the list says so: it may be older than that.
@@ -414,8 +401,7 @@ impl Lane<'_> {
             for partition in self.numbers(topic) {
                 let key = PartitionKey { topic: Arc::clone(&topic.topic), topic_id: told, partition };
                 if !id.is_known() && self.needs_id(&key) {
-                    self.unplaced.is_list_open = true;
-                    self.unplaced.retry_at = self.deps.clock.now() + UNPLACED_RETRY;
+                    self.unplaced.ask_again(self.deps.clock.now());
                     continue;
                 }
                 mine.push((key, topic.partitions.unsigned_abs()));
@@ -434,8 +420,7 @@ impl Lane<'_> {
     /// have a place go on.
     fn postpone_list(&mut self, topics: &[SourceTopic], error: &PortError) {
         let (now, why) = (self.deps.clock.now(), Unread::of(error.class));
-        self.unplaced.is_list_open = true;
-        self.unplaced.retry_at = now + UNPLACED_RETRY;
+        self.unplaced.ask_again(now);
         for topic in topics {
             for partition in self.numbers(topic) {
                 if self.partitions.stream_of(&topic.topic, partition).is_some() {

@@ -63,9 +63,7 @@ impl Lane<'_> {
             }
         };
         match ids.get(&key.topic) {
-            None => {
-                return self.stop(stream, Event::SourceGone { partition: key, position: expected }).await;
-            }
+            None => return self.on_gone(stream, now).await,
             Some(found) if key.topic_id.is_other_than(*found) => return self.on_recreated(stream, *found).await,
             Some(_) => {}
         }
@@ -83,9 +81,7 @@ impl Lane<'_> {
                 return Ok(());
             }
         };
-        let Some(bounds) = bounds.get(&key).copied() else {
-            return self.stop(stream, Event::SourceGone { partition: key, position: expected }).await;
-        };
+        let Some(bounds) = bounds.get(&key).copied() else { return self.on_gone(stream, now).await };
         if expected < bounds.log_start {
             let event = Event::RetentionOverrun { partition: key, expected, log_start: bounds.log_start };
             return self.on_gap(stream, event, bounds.log_start, leader_epoch).await;

@@ -137,7 +137,7 @@ impl<'a> Lane<'a> {
     async fn place_mine(&mut self, topics: &[SourceTopic], now: Duration) -> Result<(), LaneError> {
         let mine = self.mine(topics).await?;
         self.place(mine, now).await?;
-        self.report_gone(topics).await?;
+        self.report_gone(topics).await;
         self.open_existing_topics().await
     }
 

@@ -41,6 +41,7 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
             no_ids: often(&mut rng, 200),
             no_start: often(&mut rng, 400),
             undescribed: often(&mut rng, 300),
+            ..Faults::default()
         };
         world.create_source_topic("a", rng.within(1, 3) as usize);
         world.create_source_topic("b", rng.within(1, 2) as usize);

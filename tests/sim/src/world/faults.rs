@@ -32,6 +32,8 @@ pub struct Faults {
     /// A partition has no leader when it is asked where it begins, or a broker is behind and does
     /// not know it, as often.
     pub no_start: u64,
+    /// A broker is behind and does not know a topic that is read or asked for.
+    pub unknown: u64,
 }
 
 /// A fault planted into the simulated world (or the ports), to prove that the checks find it.

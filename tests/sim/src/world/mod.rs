@@ -96,6 +96,8 @@ pub struct World {
     pub control_hangs: bool,
     /// How often each process has listed the source's topics.
     pub source_lists: Vec<u64>,
+    /// How often lanes have asked for the id of each source topic.
+    pub asked_ids: BTreeMap<Arc<str>, u64>,
     /// Producer clients, old ones included.
     pub clients: Vec<Client>,
     /// Records in the quarantine topic.
@@ -145,6 +147,7 @@ impl World {
             control: ControlTopic::default(),
             control_hangs: false,
             source_lists: Vec::new(),
+            asked_ids: BTreeMap::new(),
             clients: Vec::new(),
             quarantine: BTreeSet::new(),
             kept: Vec::new(),

@@ -1,6 +1,6 @@
 //! Topics that come, go, grow and are created again, told late and incompletely.
 
-use strait_core::SourceOffset;
+use strait_core::{Event, SourceOffset};
 use strait_flow::{OnGap, Policies};
 use strait_sim::run::lenient;
 use strait_sim::world::source::Rules;
@@ -116,8 +116,54 @@ fn a_topic_that_was_deleted_while_nothing_ran_is_told() {
         for lane in 0..cluster.owner.len() as u32 {
             cluster.assign(lane, 1);
         }
-        wait_ms(3_000).await;
+        let told = |world: &World| (0..2).all(|partition| is_told_gone(world, partition));
+        until(&cluster, "it is told", told).await;
+        // Nothing more is asked about it, whatever else comes and goes.
+        let asked = |world: &World| world.asked_ids.get("a").copied();
+        let before = asked(&cluster.sim.lock());
+        for name in ["b", "c", "d"] {
+            create(&mut cluster.sim.lock(), name, 2);
+            let copied = move |world: &World| (0..2).all(|partition| next(world, name, partition).0 >= 15);
+            until(&cluster, "the new topic is copied", copied).await;
+        }
+        assert_eq!(asked(&cluster.sim.lock()), before);
         cluster
     });
     all_met(&outcomes, "source_gone");
+}
+
+fn is_told_gone(world: &World, number: i32) -> bool {
+    let of = |event: &Event| matches!(event, Event::SourceGone { partition, .. } if partition.partition == number);
+    world.events.iter().any(|(_, _, event)| of(event))
+}
+
+/// One broker is behind, and does not know a topic that the others have: while it is read, and when
+/// a lane is taken.
+#[test]
+fn a_topic_that_one_broker_does_not_know_is_not_gone() {
+    play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        let copied = |count: i64| {
+            move |world: &World| (0..2).all(|partition| next(world, "a", partition) >= SourceOffset(count))
+        };
+        until(&cluster, "all is copied", copied(20)).await;
+        cluster.sim.lock().faults = Faults { unknown: 1000, ..Faults::default() };
+        feed(&mut cluster.sim.lock());
+        wait_ms(2_000).await;
+        cluster.sim.lock().faults = Faults::default();
+        until(&cluster, "they are read again", copied(40)).await;
+
+        cluster.sim.lock().faults = Faults { unknown: 1000, stale_topics: 1000, ..Faults::default() };
+        for lane in 0..cluster.owner.len() as u32 {
+            cluster.give_up(lane, 0).await;
+            cluster.assign(lane, 1);
+        }
+        feed(&mut cluster.sim.lock());
+        wait_ms(2_000).await;
+        cluster.sim.lock().faults = Faults::default();
+        until(&cluster, "the next owner reads them", copied(60)).await;
+        let told = (0..2).any(|partition| is_told_gone(&cluster.sim.lock(), partition));
+        assert!(!told, "it was there all the time");
+        cluster
+    });
 }
