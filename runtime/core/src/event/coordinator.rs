@@ -8,8 +8,8 @@ use super::Severity;
 /// Something about the coordinator of a link has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CoordinatorEvent {
-    /// This process coordinates the link from now on.
-    #[error("this process coordinates the link (owner {owner})")]
+    /// This process coordinates the link in place of one that has not said that it ended.
+    #[error("this process has taken over as coordinator (owner {owner}): the one before has not said that it ended")]
     Began {
         /// Number of coordinators so far, with this one.
         owner: u64,

@@ -147,9 +147,15 @@ impl Coordinator {
             () = given_up(has_lane.clone(), stop) => return Ok(()),
             taken = taking => taken?,
         };
+        let takes_over = control.tick().is_some_and(|tick| !tick.released);
         let mut turn = Turn::new(control, self.process, Arc::clone(&self.settings), taken);
         let mut batch = None;
-        let ended = self.work_on(&mut turn, &mut *writer, &mut batch, (has_lane, found, stop), began).await;
+        let mut begin = |owner| {
+            if !std::mem::replace(began, true) {
+                self.begins(owner, takes_over);
+            }
+        };
+        let ended = self.work_on(&mut turn, &mut *writer, &mut batch, (has_lane, found, stop), &mut begin).await;
         if let Some(batch) = batch {
             // Its requests are on their way, and the next turn may be this process's own. They end
             // by themselves.
@@ -158,13 +164,22 @@ impl Coordinator {
         ended
     }
 
+    /// Reports that this process coordinates the link. Whoever follows one that has said that it
+    /// ended, or is the first, is no news: status and metrics show it.
+    fn begins(&self, owner: u64, takes_over: bool) {
+        if takes_over {
+            return self.emit(CoordinatorEvent::Began { owner });
+        }
+        tracing::info!(link = %self.link, owner, "this process coordinates the link");
+    }
+
     async fn work_on<'a>(
         &'a self,
         turn: &mut Turn,
         writer: &mut dyn ControlWriter,
         batch: &mut Running<'a, Result<Vec<ControlRecord>, PortError>>,
         (has_lane, found, stop): (&watch::Receiver<bool>, &mut watch::Receiver<Found>, &CancellationToken),
-        began: &mut bool,
+        begin: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(), PortError> {
         let mut wanted: Running<'a, ()> = Some(self.work.wanted(turn.control().clone()));
         let mut is_ending = false;
@@ -177,9 +192,7 @@ impl Coordinator {
                     writer.commit(&records).await?;
                     turn.committed(now);
                     self.ticked(turn, now);
-                    if !std::mem::replace(began, true) {
-                        self.emit(CoordinatorEvent::Began { owner: turn.owner().count() });
-                    }
+                    begin(turn.owner().count());
                     continue;
                 }
                 Step::Run(permit) => {

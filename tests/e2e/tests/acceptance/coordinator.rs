@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use strait_e2e::{Isolation, Strait};
+use strait_e2e::{Isolation, LogLine, Strait};
 
 use crate::admin::{ADMIN, address_of, get, series, status};
 use crate::support::{Pair, SOON, Turn, key_range, keys, lanes_of, link, stop, wait_until, write_numbered};
@@ -31,7 +31,9 @@ fn owners(ticks: &[Value]) -> Vec<u64> {
 /// Waits until a process coordinates the link. Returns the number of coordinators by then.
 #[track_caller]
 fn wait_coordinates(strait: &Strait, address: &str) -> u64 {
-    strait.wait_line("it coordinates the link", SOON, |line| line.is_event("coordinator_began")).unwrap();
+    let says =
+        |line: &LogLine| line.message() == "this process coordinates the link" && line.json.get("event").is_none();
+    strait.wait_line("it coordinates the link", SOON, says).unwrap();
     let found = wait_until("the status says so", SOON, || {
         let found = coordinator(address);
         (found["state"] == "coordinating").then_some(found)
@@ -55,7 +57,7 @@ fn new_topic(pair: &Pair, name: &str) -> Duration {
 
 #[test]
 fn the_process_with_lane_0_coordinates_and_one_that_was_stopped_changes_nothing_more() {
-    let _turn = Turn::alone();
+    let _turn = Turn::beside_another();
     let pair = Pair::shared();
     pair.at_source().create_topic("led.a", 4, &[]).unwrap();
     write_numbered(&pair.at_source(), "led.a", 0, 0, 10);
@@ -90,6 +92,8 @@ fn the_process_with_lane_0_coordinates_and_one_that_was_stopped_changes_nothing_
     println!("the coordinator changed after {:.1?}", paused.elapsed());
     let successor = coordinator(&at_other)["owner"].as_u64().unwrap();
     assert!(successor > owner);
+    let taken_over = other.events("coordinator_began");
+    assert!(taken_over.len() == 1 && taken_over[0].message().contains("has not said that it ended"), "{taken_over:?}");
     assert!(new_topic(&pair, "led.later") < Duration::from_secs(10));
 
     // Resumed, it learns that it has lost the lane, and writes nothing more.

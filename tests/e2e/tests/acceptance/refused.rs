@@ -114,7 +114,7 @@ fn assert_events(strait: &Strait, event: &str, places: &[(&str, String)]) {
         assert!(line.message().starts_with(place), "{}", line.text);
     }
     for line in strait.lines() {
-        let expected = [event, "lane_restarted", "coordinator_began"];
+        let expected = [event, "lane_restarted"];
         assert!(line.field("event").is_none_or(|event| expected.contains(&event)), "{}", line.text);
     }
 }
