@@ -195,8 +195,8 @@ pub static RIGHTS: [Right; 27] = {
             Quarantine,
             Read,
             (Quarantines, Useful),
-            "strait quarantine show and list read the kept records",
-            "show fails, and list knows no sizes; replay reads the source topics",
+            "strait quarantine show and list read the kept records, and replay compares them",
+            "show fails, list knows no sizes, and replay does not compare them with the source's",
         ),
         right(
             Quarantine,

@@ -35,6 +35,8 @@ pub enum HeldBack {
     Deleted,
     /// The source has the record, with headers that cannot be read.
     Damaged,
+    /// The source has another record at its offset than the one that was refused.
+    Changed,
     /// The link has not passed the record for good: its lane may yet copy it.
     NotPassed,
 }
@@ -50,6 +52,10 @@ impl fmt::Display for HeldBack {
             Self::Silent => "the leader of its source partition does not answer: run this again once it does",
             Self::Deleted => "the source no longer holds it (retention, compaction or deleted records): discard it",
             Self::Damaged => "its headers cannot be read at the source: discard it",
+            Self::Changed => {
+                "the source has another record at its offset than the one that was refused, which quarantine still \
+                 keeps (its log was truncated, by an unclean election perhaps): show that one, and discard it"
+            }
             Self::NotPassed => "the link has not passed it yet, and may copy it itself: let the link run first",
         })
     }

@@ -6,6 +6,7 @@
 //! are committed together.
 
 mod books;
+mod compare;
 mod decide;
 mod facts;
 mod places;
@@ -17,7 +18,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::books::{BookFilter, BookKey, HeldBack, StoredEntry, TooManyEntries};
+use strait_core::books::{BookFilter, BookKey, HeldBack, KeptAt, StoredEntry, TooManyEntries};
 use strait_core::{Batch, BatchBuilder, LeaderEpoch, PartitionKey, SourceOffset, TimestampType};
 use strait_flow::ports::{Class, PortError};
 
@@ -29,6 +30,7 @@ use crate::topics::maker::TopicMaker;
 
 use books::{Books, Reach};
 pub use books::{BooksRead, read_books};
+use compare::KeptDigests;
 pub use decide::{Blocked, Judged, Outcome, Work};
 pub use facts::{SourceFacts, source_facts};
 use places::{Next, Places};
@@ -154,6 +156,7 @@ pub struct ReplayJob {
     spec: ReplaySpec,
     writer: Writer,
     places: Places,
+    kept: KeptDigests,
 }
 
 impl ReplayJob {
@@ -167,7 +170,7 @@ impl ReplayJob {
         }
         let writer = Writer::begin(&spec, maker)?;
         let places = Places::new(&spec.source, &spec.link, spec.timeout)?;
-        Ok(Self { spec, writer, places })
+        Ok(Self { spec, writer, places, kept: KeptDigests::default() })
     }
 
     /// Reads the books to the end of their log. Nobody else can close an entry any more.
@@ -182,21 +185,33 @@ impl ReplayJob {
 
     /// Reads the records of the first of these entries from the source: as many as one transaction
     /// takes, and at most `most`. The keys ascend. It ends before a partition that the source does
-    /// not give.
+    /// not give. A record that differs from the one that quarantine keeps at the place of
+    /// `place_of` is held back.
     ///
     /// # Errors
     /// [`ReplayError`], of the partition of the first key.
-    pub fn fetch(&mut self, keys: &[BookKey], most: usize) -> Result<Fetched, ReplayError> {
+    pub fn fetch(
+        &mut self,
+        keys: &[BookKey],
+        place_of: &dyn Fn(&BookKey) -> Option<KeptAt>,
+        most: usize,
+    ) -> Result<Fetched, ReplayError> {
         let keys = keys.get(..most.min(RECORDS_MAX)).unwrap_or(keys);
+        self.kept.read(&mut self.places, &self.spec.link, keys, place_of);
         let (mut fetched, mut bytes) = (Fetched::default(), 0);
         for of_partition in keys.chunk_by(|one, other| one.partition == other.partition) {
             let Some(first) = of_partition.first() else { continue };
             let partition = &first.partition;
             let offsets: Vec<i64> = of_partition.iter().map(|key| key.offset.0).collect();
-            let mut taken = Taken::new(partition);
+            let (mut taken, mut changed) = (Taken::new(partition), Vec::new());
+            let kept = self.kept.of_partition(partition);
             let read = self.places.read(&partition.topic, partition.partition, &offsets, |message| {
                 bytes += message.bytes();
-                taken.add(message);
+                if compare::is_other(&kept, message) {
+                    changed.push(message.offset());
+                } else {
+                    taken.add(message);
+                }
                 Ok(if bytes < BYTES_MAX { Next::More } else { Next::Enough })
             });
             let missing = match read.and_then(|missing| self.places.check_id(partition).map(|()| missing)) {
@@ -207,8 +222,9 @@ impl ReplayJob {
             let key = |offset: i64| BookKey { partition: partition.clone(), offset: SourceOffset(offset) };
             let missing = missing.into_iter().map(|offset| (key(offset), HeldBack::Deleted));
             let damaged = taken.damaged.iter().map(|offset| (key(*offset), HeldBack::Damaged));
-            let answered = missing.len() + taken.records + taken.damaged.len();
-            fetched.held_back.extend(missing.chain(damaged));
+            let answered = missing.len() + taken.records + taken.damaged.len() + changed.len();
+            let changed = changed.iter().map(|offset| (key(*offset), HeldBack::Changed));
+            fetched.held_back.extend(missing.chain(damaged).chain(changed));
             fetched.done += answered;
             fetched.batches.extend(taken.finish().into_iter().map(|batch| (partition.clone(), batch)));
             if bytes >= BYTES_MAX {

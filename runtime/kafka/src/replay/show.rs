@@ -96,13 +96,13 @@ pub async fn kept_sizes(
 /// The first of the headers that the quarantine adds behind the record's own.
 const FIRST_ADDED: &[u8] = b"strait-plugin-digest";
 
-fn split(mut record: Record) -> Kept {
+pub(super) fn split(mut record: Record) -> Kept {
     let own = record.headers.iter().rposition(|(name, _)| name == FIRST_ADDED);
     let added = record.headers.split_off(own.unwrap_or(record.headers.len()));
     Kept { record, added }
 }
 
-fn is_of(kept: &Kept, key: &BookKey) -> bool {
+pub(super) fn is_of(kept: &Kept, key: &BookKey) -> bool {
     let header = |name: &str| {
         let found = kept.added.iter().rev().find(|(found, _)| found == name.as_bytes());
         found.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok())

@@ -181,7 +181,8 @@ impl<'a> Replay<'a> {
             let is_single = one_by_one > 0 || self.looks_back.contains(&first.partition);
             let together = self.together(&first.partition);
             let asked = self.left.make_contiguous().get(..together).unwrap_or_default();
-            let step = match job.fetch(asked, if is_single { 1 } else { RECORDS_MAX }) {
+            let place_of = |key: &BookKey| self.index.entries.get(key).map(|booked| booked.entry.place);
+            let step = match job.fetch(asked, &place_of, if is_single { 1 } else { RECORDS_MAX }) {
                 Ok(fetched) => self.transact(job, &mut rules, fetched, &by)?,
                 Err(error) if error.ends_all() => return Err(error.to_string()),
                 Err(error) => {
