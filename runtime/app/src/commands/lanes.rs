@@ -3,7 +3,7 @@
 use strait_core::config::DeliveryMode;
 use strait_kafka::{Resized, resize_lanes};
 
-use super::{End, REQUEST, block_on, cluster_of, link_of, load, print};
+use super::{End, REQUEST, block_on_told, cluster_of, link_of, load, print, reach};
 use crate::cli::{ConfigFile, LanesCommand};
 
 /// Runs the command.
@@ -24,6 +24,8 @@ fn resize(name: &str, lanes: u32, config: &ConfigFile) -> Result<Resized, End> {
     let loaded = load(config)?;
     let link = link_of(&loaded, name)?;
     let target = cluster_of(&loaded, &link.target)?;
+    reach(&target)?;
     let exactly_once = link.delivery == DeliveryMode::ExactlyOnce;
-    block_on(resize_lanes(&target, name, lanes, exactly_once, REQUEST))
+    let what = format!("waiting for the transactions and the progress of link {name} on cluster {}", target.name);
+    block_on_told(&what, resize_lanes(&target, name, lanes, exactly_once, REQUEST))
 }

@@ -36,6 +36,8 @@ use crate::report::Report;
 pub const REQUEST: Duration = Duration::from_secs(15);
 /// After how long a command says that it waits for a cluster.
 const QUIET: Duration = Duration::from_secs(2);
+/// How often a command says that it still waits.
+const SAID_AGAIN: Duration = Duration::from_secs(10);
 
 /// How a command ended; the numbers are the exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +136,27 @@ pub fn block_on<T, E: Display>(requests: impl Future<Output = Result<T, E>>) -> 
     runtime.block_on(requests).map_err(|error| failed(&error))
 }
 
+/// Waits for requests to clusters, and prints a line about what is waited for if that takes a
+/// while, and another one now and then.
+///
+/// # Errors
+/// [`End::Failed`]; the error is printed by then.
+pub fn block_on_told<T, E: Display>(what: &str, requests: impl Future<Output = Result<T, E>>) -> Result<T, End> {
+    block_on(told(what, requests, print_message))
+}
+
+async fn told<T>(what: &str, requests: impl Future<Output = T>, mut say: impl FnMut(&str)) -> T {
+    let (mut requests, began) = (pin!(requests), tokio::time::Instant::now());
+    let mut wait = QUIET;
+    loop {
+        if let Ok(done) = tokio::time::timeout(wait, &mut requests).await {
+            return done;
+        }
+        say(&format!("{what}, for {} s by now", began.elapsed().as_secs()));
+        wait = SAID_AGAIN;
+    }
+}
+
 /// Prints an error. Returns how its command ends.
 pub fn failed(error: &dyn Display) -> End {
     print_message(&format!("error: {error}"));
@@ -172,5 +195,19 @@ pub fn print(text: &str) -> End {
             print_message(&format!("cannot write the result: {error}"));
             End::Failed
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_waits_says_so_and_a_quick_one_does_not() {
+        let mut said = Vec::new();
+        told("waiting", tokio::time::sleep(Duration::from_secs(1)), |line| said.push(line.to_owned())).await;
+        assert!(said.is_empty(), "{said:?}");
+        told("waiting", tokio::time::sleep(Duration::from_secs(15)), |line| said.push(line.to_owned())).await;
+        assert_eq!(said, ["waiting, for 2 s by now", "waiting, for 12 s by now"]);
     }
 }

@@ -10,7 +10,7 @@ use strait_flow::ports::Clock;
 use strait_kafka::{SkipRequest, Skipped, plan_skip, skip_partition};
 
 use super::status::{client, plain};
-use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print};
+use super::{End, REQUEST, block_on_told, cluster_of, failed, link_of, load, print, reach};
 use crate::cli::{PartitionOf, PartitionsCommand, RetryPartition, SkipPartition};
 use crate::compose;
 
@@ -48,6 +48,9 @@ fn skip(args: &SkipPartition) -> End {
         Ok(Skipped { from, to, lost, .. }) if !args.yes => print(&format!(
             "{topic}-{partition} is at offset {from}. Skipping to {to} leaves out up to {lost} records, for good. Nothing was changed: add --yes to do it"
         )),
+        Ok(Skipped { from, to, .. }) if to < from => print(&format!(
+            "{topic}-{partition} was at offset {from}, behind the end of a truncated log, and goes on at {to}. Records of quarantine from before {to} stay open; strait quarantine replay leaves out those that the source has lost"
+        )),
         Ok(Skipped { from, to, lost, .. }) => print(&format!(
             "{topic}-{partition} was at offset {from} and goes on at {to}: up to {lost} records are not copied"
         )),
@@ -69,6 +72,8 @@ fn try_skip(args: &SkipPartition) -> Result<Skipped, End> {
     let PartitionOf { link, topic, number } = &args.partition;
     let link = link_of(&loaded, link)?;
     let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
+    reach(&source)?;
+    reach(&target)?;
     let request = SkipRequest {
         link: link.name.clone(),
         topic: topic.clone(),
@@ -80,7 +85,8 @@ fn try_skip(args: &SkipPartition) -> Result<Skipped, End> {
         exactly_once: link.delivery == DeliveryMode::ExactlyOnce,
         identity: compose::identity(&loaded, link, None),
     };
-    block_on(async {
+    let what = format!("waiting for the position of {topic}-{number} on cluster {}", target.name);
+    block_on_told(&what, async {
         if args.yes {
             skip_partition(&source, &target, &request, REQUEST).await
         } else {
