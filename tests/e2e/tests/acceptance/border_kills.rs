@@ -28,8 +28,15 @@ const PARTITIONS: i32 = 2;
 const FIELDS: usize = 40;
 /// The change of a configuration is read, loaded, in force, committed and copied within this time.
 const CHANGE: Duration = Duration::from_millis(400);
+/// A process that is killed this early has not loaded the new plugins: it looks for changes every
+/// 50 ms or later.
+const EARLY: Duration = Duration::from_millis(40);
 /// A time in which a lane that is not held back would have copied something.
 const FLOWS: Duration = Duration::from_millis(500);
+
+/// Two steps of a change, at which some lanes are killed in each round.
+const UNLOADED: &str = "before it was told as loaded";
+const UNCOPIED: &str = "before the border was copied";
 
 /// The misfortune that follows a kill.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,6 +106,20 @@ impl Place {
 
     fn copy_of(&self, link: &str, lane: u32) -> PathBuf {
         self.folder.path().join(format!("state/borders/{link}-{lane}.json"))
+    }
+
+    /// Lets no copy of a border be written, as if the process were killed before it is: a file has
+    /// the place of their folder.
+    fn close_copies(&self) {
+        let state = self.folder.path().join("state");
+        fs::rename(state.join("borders"), state.join("borders-aside")).unwrap();
+        fs::write(state.join("borders"), "").unwrap();
+    }
+
+    fn open_copies(&self) {
+        let state = self.folder.path().join("state");
+        fs::remove_file(state.join("borders")).unwrap();
+        fs::rename(state.join("borders-aside"), state.join("borders")).unwrap();
     }
 
     fn copied(&self, link: &str, lane: u32) -> Option<HeldBorder> {
@@ -226,6 +247,7 @@ struct Drill<'a> {
     processes: Vec<Strait>,
     /// How many lanes were killed at which step of the change.
     stages: BTreeMap<&'static str, usize>,
+    rounds: usize,
 }
 
 impl<'a> Drill<'a> {
@@ -241,7 +263,7 @@ impl<'a> Drill<'a> {
         };
         let places: Vec<Place> = (0..PROCESSES).map(place).collect();
         let processes = places.iter().map(|place| Strait::run("first", &place.folder, &[]).unwrap()).collect();
-        Self { rng, pair, places, processes, stages: BTreeMap::new() }
+        Self { rng, pair, places, processes, stages: BTreeMap::new(), rounds: 0 }
     }
 
     fn links(&self) -> impl Iterator<Item = (&Place, &Link)> {
@@ -260,10 +282,15 @@ impl<'a> Drill<'a> {
         }
     }
 
-    /// Changes all links to a higher step, and kills each process at some moment of the change.
+    /// Changes all links to a higher step, and kills each process in the change: in turn, one
+    /// before it loads the plugins, one when the border is committed and not copied, and one at some
+    /// moment.
     fn kill_in_change(&mut self, higher: &[[usize; 2]]) {
-        let mut kills: Vec<(Duration, usize)> =
-            (0..PROCESSES).map(|place| (CHANGE.mul_f64(self.rng.random()), place)).collect();
+        let [early, uncopied, any] = [0, 1, 2].map(|role| (self.rounds + role) % PROCESSES);
+        self.rounds += 1;
+        self.places[uncopied].close_copies();
+        let [soon, later] = [EARLY, CHANGE].map(|most| most.mul_f64(self.rng.random()));
+        let mut kills = [(soon, early), (later, any)];
         kills.sort();
         self.places.iter().zip(higher).for_each(|(place, steps)| place.configure(self.pair, *steps));
         let began = Instant::now();
@@ -272,6 +299,14 @@ impl<'a> Drill<'a> {
             thread::sleep(at.saturating_sub(began.elapsed()));
             self.processes[place].kill().unwrap();
         }
+        let place = &self.places[uncopied];
+        for (link, step) in place.links.iter().zip(higher[uncopied]) {
+            wait_until(&format!("the border of {} committed", link.name), SOON, || {
+                lanes().all(|lane| held(self.pair, place, &link.name, lane).step == step).then_some(())
+            });
+        }
+        self.processes[uncopied].kill().unwrap();
+        place.open_copies();
     }
 
     /// Tells where each lane was killed, and asserts that its border covers each of its copies.
@@ -293,9 +328,9 @@ impl<'a> Drill<'a> {
                     }
                     assert!(held.copied.0 <= held.step, "{} lane {lane}: {held:?}", link.name);
                     let stage = match (is_loaded, held.step == *higher, held.copied.0 == *higher) {
-                        (false, false, _) => "before it was told as loaded",
+                        (false, false, _) => UNLOADED,
                         (true, false, _) => "before its first transaction was committed",
-                        (_, true, false) => "before the border was copied",
+                        (_, true, false) => UNCOPIED,
                         (_, true, true) => "after the border was copied",
                     };
                     *self.stages.entry(stage).or_default() += 1;
@@ -402,6 +437,9 @@ impl<'a> Drill<'a> {
             }
         }
         println!("{count} records in each partition; lanes were killed {:?}", self.stages);
+        for stage in [UNLOADED, UNCOPIED] {
+            assert!(self.stages.contains_key(stage), "no lane was killed {stage}");
+        }
         for process in &mut self.processes {
             process.terminate().unwrap();
             process.wait_end(SOON).unwrap();
