@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use strait_e2e::{ConfigFolder, Strait};
@@ -12,8 +13,11 @@ use strait_test_cluster::{Certificates, Cluster, ClusterSpec, Listener, Proxy, T
 use tempfile::TempDir;
 
 use crate::admin::{ADMIN, address_of, get, series};
+use crate::listeners::section;
 use crate::logins::{CLIENT, SECRET, token_section};
-use crate::support::{Feed, Pair, Pulse, SOON, Turn, caught_up, kafka_tool, link, single, stop, wait_until};
+use crate::support::{
+    Feed, Pair, Pulse, SOON, Turn, caught_up, kafka_tool, link, now, record, single, stop, wait_until,
+};
 
 /// Records a second for each of the two partitions of a flow.
 const RATE: u32 = 200;
@@ -23,7 +27,7 @@ const CALM: Duration = Duration::from_secs(6);
 const LANES_TAKEN: Duration = Duration::from_secs(3);
 const NOTHING_TAKEN: Duration = Duration::from_secs(1);
 /// Both live so shortly that they are renewed while a test waits.
-const LIFE: Duration = Duration::from_secs(6);
+const LIFE: Duration = Duration::from_secs(4);
 const LOGIN_AGAIN_MS: &str = "5000";
 
 const FIRST: &str = "canary-first-password";
@@ -400,4 +404,62 @@ fn passwords_keys_certificates_and_authorities_change_while_records_flow() {
     passwords(&bed);
     token_keys(&bed);
     certificates(&bed);
+}
+
+/// The lane of the link `held` waits at its border while the certificates change.
+#[test]
+fn a_lane_that_does_not_run_uses_changed_certificates_from_its_next_take_on() {
+    let _turn = Turn::beside_another();
+    let spec = ClusterSpec { acls: true, ..single("later") }.with_listeners(&[Listener::MutualTls]);
+    let cluster = Arc::new(now(Cluster::start(spec)).unwrap());
+    rights("acl", &cluster, &["CN=client", "CN=renewed"]);
+    let pair = Pair { source: Arc::clone(&cluster), target: Arc::clone(&cluster) };
+    let (client, certificates) = (pair.at_source(), cluster.certificates().unwrap());
+    let write = |topic: &str, count: usize| {
+        client.write(topic, &vec![record(Some(b"k"), Some(br#"{"ssn":"1"}"#)); count]).unwrap();
+    };
+    for topic in ["held", "runs"] {
+        client.create_topic(topic, 1, &[]).unwrap();
+        write(topic, 10);
+    }
+    let sections =
+        ["source", "target"].map(|name| section(name, &cluster, (Listener::MutualTls, None), certificates)).concat();
+    let redact = "[[links.plugins]]\nplugin = \"redact\"\n\
+                  config = { rules = [{ fields = [\"$.ssn\"], with = \"remove\" }] }\n";
+    let text = |plugins: &str| {
+        let held = link("held", &["held"], 1, &format!("reload = {{ settle_ms = 100 }}\n{plugins}"));
+        format!("{sections}{held}{}", link("runs", &["runs"], 1, ""))
+    };
+    let copied = |topic: &str, count: usize| {
+        wait_until(&format!("{count} of {topic}"), SOON, || (pair.keys(topic, 0).len() == count).then_some(()));
+    };
+    let config = ConfigFolder::new(&text(redact)).unwrap();
+    caught_up("later-before", &config);
+    config.write("strait.toml", text("")).unwrap();
+    write("held", 10);
+    write("runs", 10);
+    let mut strait = Strait::run("later", &config, &[]).unwrap();
+    strait.wait_line("a lane that waits", SOON, |line| line.is_event("border_refused")).unwrap();
+    copied("source.runs", 20);
+
+    certificates.renew_client("renewed").unwrap();
+    strait
+        .wait_for("both ends changed", SOON, |lines| {
+            lines.iter().filter(|line| line.is_event("credentials_rotated")).nth(1).map(|_| ())
+        })
+        .unwrap();
+    let later = strait.events("credentials_roll_later");
+    for end in ["source", "target"] {
+        let said = later.iter().find(|line| line.message().starts_with(&format!("cluster {end}: ")));
+        let said = said.unwrap_or_else(|| panic!("{end}: {later:?}")).message();
+        assert!(said.contains("lane 0 of link held") && !said.contains("link runs"), "{said}");
+    }
+    // Whoever still has the old certificate can do nothing more.
+    rights("unacl", &cluster, &["CN=client"]);
+    config.write("strait.toml", text(redact)).unwrap();
+    copied("source.held", 20);
+    write("runs", 10);
+    copied("source.runs", 30);
+    assert!(strait.events("credentials_refused").is_empty(), "{:?}", strait.events("credentials_refused"));
+    stop(&mut strait);
 }
