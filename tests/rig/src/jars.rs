@@ -37,7 +37,8 @@ impl KafkaJars {
     }
 
     /// Returns the JVM flag for the class archive, if it exists ([`crate::archive_classes`]).
-    pub(crate) fn class_archive_flag(&self) -> Option<String> {
+    #[must_use]
+    pub fn class_archive_flag(&self) -> Option<String> {
         let archive = self.archive();
         archive.exists().then(|| format!("-XX:SharedArchiveFile={}", archive.display()))
     }

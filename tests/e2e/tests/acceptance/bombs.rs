@@ -147,10 +147,13 @@ fn a_bomb_in_the_plugin_folder_of_a_busy_process_costs_nobody_anything() {
 
 #[test]
 fn the_largest_honest_plugin_is_compiled_and_loaded_beside_a_busy_link() {
+    // The template of the language, which takes topics of this beginning and redacts an e-mail. Its
+    // compiler needs no machine of its own.
+    let building = Turn::beside_another();
+    let honest = authored("python", "honest", None);
+    drop(building);
     let _turn = Turn::alone();
     let pair = Pair::shared();
-    // The template of the language, which takes topics of this beginning and redacts an e-mail.
-    let honest = authored("python", "honest", None);
     for topic in ["orders-honest", "busy"] {
         pair.at_source().create_topic(topic, PARTITIONS, &[]).unwrap();
     }

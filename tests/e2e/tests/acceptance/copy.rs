@@ -12,7 +12,7 @@ use crate::support::{Pair, Turn, copy, link, noise, numbered, record, records};
 
 #[test]
 fn a_million_records_with_aborts_among_them_arrive_once_and_in_order() {
-    let _turn = Turn::alone();
+    let _turn = Turn::beside_another();
     let pair = Pair::shared();
     pair.at_source().create_topic("million", 4, &[]).unwrap();
     let spec = GeneratorSpec::new("million", 4, records(1_000_000), 1);

@@ -320,10 +320,10 @@ fn reload_under_load(name: &str, reloads: usize) {
     let Bed { config, mut strait, mut reader, stream } = Bed::start(name, 0, 20_000);
     // The start of brokers, link and reader has a backlog of its own.
     let warm = Instant::now();
-    reader.read_while(|_| warm.elapsed() < Duration::from_secs(15));
+    reader.read_while(|_| warm.elapsed() < Duration::from_secs(5));
     reader.latencies();
     let quiet = Instant::now();
-    reader.read_while(|_| quiet.elapsed() < Duration::from_secs(20));
+    reader.read_while(|_| quiet.elapsed() < Duration::from_secs(8));
     let without = reader.latencies();
 
     let read = reader.counts().iter().sum::<u64>();

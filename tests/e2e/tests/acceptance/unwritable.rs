@@ -20,7 +20,7 @@ fn trouble_of_plain(address: &str) -> String {
 
 #[test]
 fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
-    let _turn = Turn::alone();
+    let _turn = Turn::waiting();
     let three = ClusterSpec { heap_mb: 320, ..ClusterSpec::new("isr-target") }.with_brokers(3);
     let pair = Pair::of(single("isr-source"), three);
     pair.at_source().create_topic("orders", 3, &[]).unwrap();

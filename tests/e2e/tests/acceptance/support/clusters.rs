@@ -2,8 +2,8 @@
 //! configure them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
@@ -19,6 +19,8 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> =
 /// Started by the first scenario that uses it; ends with the process.
 static SHARED: Mutex<Option<Pair>> = Mutex::new(None);
 static SLOW_LINE: Mutex<()> = Mutex::new(());
+/// The folder of `Tool.java`'s classes, which are compiled once.
+static TOOL: OnceLock<PathBuf> = OnceLock::new();
 /// The scenario that has a name on the shared target: of a link, or of a source topic.
 static TAKEN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
@@ -236,11 +238,22 @@ pub fn kafka_tool(command: &str, client_bootstrap: &str, arguments: &[String]) {
 #[track_caller]
 pub fn kafka_tool_output(command: &str, client_bootstrap: &str, arguments: &[String]) -> String {
     let jars = KafkaJars::locate().unwrap();
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/Tool.java");
+    let classes = TOOL.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tool");
+        std::fs::create_dir_all(&folder).unwrap();
+        compile_java("Tool.java", &folder);
+        folder
+    });
+    // Behind the jars, or the class archive does not hold.
+    let mut class_path = jars.class_path();
+    class_path.push(":");
+    class_path.push(classes);
     let output = std::process::Command::new("java")
-        .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
-        .arg(jars.class_path())
-        .args([source, command, client_bootstrap])
+        .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .args(jars.class_archive_flag())
+        .arg("-cp")
+        .arg(class_path)
+        .args(["Tool", command, client_bootstrap])
         .args(arguments)
         .output()
         .unwrap();
@@ -252,10 +265,15 @@ pub fn kafka_tool_output(command: &str, client_bootstrap: &str, arguments: &[Str
 #[track_caller]
 pub fn compiled_java(file: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
+    compile_java(file, folder.path());
+    folder
+}
+
+#[track_caller]
+fn compile_java(file: &str, folder: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/acceptance").join(file);
     let mut javac = std::process::Command::new("javac");
-    javac.arg("-cp").arg(KafkaJars::locate().unwrap().class_path()).arg("-d").arg(folder.path()).arg(source);
+    javac.arg("-cp").arg(KafkaJars::locate().unwrap().class_path()).arg("-d").arg(folder).arg(source);
     let output = javac.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    folder
 }

@@ -3,14 +3,13 @@
 
 use std::cell::RefCell;
 use std::fs::File;
+use std::io::Write as _;
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::clusters;
 
-/// Two scenarios at a time, or more of those that mostly wait.
-const PLACES: usize = 4;
-
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { free: PLACES, next: 0, serving: 0, lock: None });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { kinds: [Line::EMPTY; 3], lock: None });
 static MOVED: Condvar = Condvar::new();
 static HOOK: Once = Once::new();
 
@@ -19,48 +18,108 @@ thread_local! {
     static FAILED_ON: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Scenarios are served in the order in which they asked, so that one that wants to be alone is not
-/// overtaken for ever.
+/// What a scenario does most of its time.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// It keeps a core busy.
+    Busy,
+    /// It waits for intervals and time limits.
+    Waiting,
+    /// It measures times, or needs the whole machine.
+    Alone,
+}
+
+impl Kind {
+    /// Returns how many of a kind run at a time.
+    const fn places(self) -> u64 {
+        match self {
+            Self::Busy | Self::Waiting => 2,
+            Self::Alone => 1,
+        }
+    }
+}
+
+/// The scenarios of a kind, which are served in the order in which they asked.
+struct Line {
+    asked: u64,
+    served: u64,
+    ended: u64,
+}
+
+impl Line {
+    const EMPTY: Self = Self { asked: 0, served: 0, ended: 0 };
+
+    const fn running(&self) -> u64 {
+        self.served - self.ended
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.asked == self.ended
+    }
+}
+
+/// Scenarios that want to be alone are served when no other one runs or waits: in between each of
+/// them would empty the machine first. So all should ask at once, which takes a thread for each.
 struct Queue {
-    free: usize,
-    next: u64,
-    serving: u64,
+    kinds: [Line; 3],
     /// Held while a scenario of this process runs: other processes wait.
     lock: Option<File>,
+}
+
+impl Queue {
+    fn line(&mut self, kind: Kind) -> &mut Line {
+        &mut self.kinds[kind as usize]
+    }
+
+    /// Reports whether the scenario of this kind that asked as the `ticket`-th may run.
+    fn is_served(&mut self, kind: Kind, ticket: u64) -> bool {
+        let is_alone = self.line(Kind::Alone).running() > 0;
+        let others = self.line(Kind::Busy).is_empty() && self.line(Kind::Waiting).is_empty();
+        let line = self.line(kind);
+        !is_alone && (kind != Kind::Alone || others) && line.served == ticket && line.running() < kind.places()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.kinds.iter().all(|line| line.running() == 0)
+    }
 }
 
 fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Held while a scenario runs. A scenario that fails prints its reason again at the end, behind the
-/// logs of the processes it started: of a long output often only the end is kept.
+/// Held while a scenario runs; its end is told with the time that it took. A scenario that fails
+/// prints its reason again at the end, behind the logs of the processes it started: of a long
+/// output often only the end is kept.
 pub struct Turn {
-    places: usize,
+    kind: Kind,
+    waited: Duration,
+    began: Instant,
 }
 
 impl Turn {
-    /// Waits until at most one other scenario runs, or two that mostly wait.
+    /// Waits until at most one other scenario runs, beside those that mostly wait.
     pub fn beside_another() -> Self {
-        Self::take(PLACES / 2)
+        Self::take(Kind::Busy)
     }
 
-    /// Takes half of such a place: this one waits for intervals and time limits most of its time.
+    /// Does not count among those: this one waits for intervals and time limits most of its time.
     pub fn waiting() -> Self {
-        Self::take(PLACES / 4)
+        Self::take(Kind::Waiting)
     }
 
     /// Waits until no other scenario runs: this one measures times, or needs the whole machine.
     pub fn alone() -> Self {
-        Self::take(PLACES)
+        Self::take(Kind::Alone)
     }
 
-    fn take(places: usize) -> Self {
+    fn take(kind: Kind) -> Self {
         HOOK.call_once(record_panics);
+        let asked = Instant::now();
         let mut queue = queue();
-        let ticket = queue.next;
-        queue.next += 1;
-        while queue.serving != ticket || queue.free < places {
+        let ticket = queue.line(kind).asked;
+        queue.line(kind).asked += 1;
+        while !queue.is_served(kind, ticket) {
             queue = MOVED.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         if queue.lock.is_none() {
@@ -68,10 +127,9 @@ impl Turn {
             lock.lock().unwrap();
             queue.lock = Some(lock);
         }
-        queue.serving += 1;
-        queue.free -= places;
+        queue.line(kind).served += 1;
         MOVED.notify_all();
-        Self { places }
+        Self { kind, waited: asked.elapsed(), began: Instant::now() }
     }
 }
 
@@ -81,9 +139,14 @@ impl Drop for Turn {
             clusters::keep_shared_logs();
             FAILED_ON.with_borrow(|message| eprintln!("--- the test failed on: {message}"));
         }
+        let (thread, took, waited) = (std::thread::current(), self.began.elapsed(), self.waited);
+        // Not by `eprintln`, which the test harness keeps back.
+        let name = thread.name().unwrap_or_default();
+        writeln!(std::io::stderr(), "took {:6.1} s, after {:6.1} s: {name}", took.as_secs_f32(), waited.as_secs_f32())
+            .ok();
         let mut queue = queue();
-        queue.free += self.places;
-        if queue.free == PLACES {
+        queue.line(self.kind).ended += 1;
+        if queue.is_idle() {
             queue.lock = None;
         }
         MOVED.notify_all();
