@@ -123,9 +123,9 @@ pub(crate) struct Caution {
     /// Partitions that the source does not give: why, and the next retry. One stays here until
     /// something of it is read.
     unread: BTreeMap<PartitionKey, (Unread, Retry)>,
-    /// Partitions that the source did not know the last time. One stays here until something of it
-    /// is read.
-    unknown: BTreeSet<PartitionKey>,
+    /// Partitions that the source did not know the last time, and since when. One stays here until
+    /// something of it is read.
+    unknown: BTreeMap<PartitionKey, Duration>,
     rewinds: BTreeMap<PartitionKey, Rewind>,
     /// Things that are reported once in the life of this process.
     told: BTreeSet<(&'static str, Arc<str>)>,
@@ -391,9 +391,15 @@ impl Caution {
     }
 
     /// Records that the source does not know a partition. Returns whether that is to be doubted:
-    /// it is said for the first time.
-    pub fn doubts_gone(&mut self, partition: &PartitionKey) -> bool {
-        self.unknown.insert(partition.clone())
+    /// it was not said before, or `after` is not over since.
+    pub fn doubts_gone(&mut self, partition: &PartitionKey, now: Duration, after: Duration) -> bool {
+        let since = self.unknown.entry(partition.clone()).or_insert(now);
+        now.saturating_sub(*since) < after
+    }
+
+    /// Records that the source knows a topic.
+    pub fn knows(&mut self, topic: &str) {
+        self.unknown.retain(|partition, _| *partition.topic != *topic);
     }
 
     /// Records that something of a partition was read. Returns whether it was not before.

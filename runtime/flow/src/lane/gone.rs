@@ -25,7 +25,7 @@ impl Lane<'_> {
     pub(super) async fn on_gone(&mut self, stream: Stream, now: Duration) -> Result<(), LaneError> {
         let window = self.partitions.at(stream);
         let (partition, position) = (window.key().clone(), window.expected());
-        if self.caution.doubts_gone(&partition) {
+        if self.caution.doubts_gone(&partition, now, AGAIN) {
             tracing::debug!(link = %self.spec.link, %partition, "the source does not know the partition, asking again");
             self.partitions.at_mut(stream).pause(Pause::Waiting { retry_at: now + AGAIN });
             return Ok(());
@@ -51,6 +51,7 @@ impl Lane<'_> {
             }
         };
         let (gone, exist): (Vec<_>, Vec<_>) = asked.iter().cloned().partition(|name| !ids.contains_key(name));
+        exist.iter().for_each(|topic| self.caution.knows(topic));
         self.unplaced.unlisted.extend(exist);
         let mut is_open = asked.len() < names.len();
         for topic in gone {
@@ -85,9 +86,9 @@ impl Lane<'_> {
             .known()
             .filter(|(key, _)| key.topic == *topic && self.partitions.stream_of(&key.topic, key.partition).is_none());
         let of_topic: Vec<_> = of_topic.map(|(key, position)| (key.clone(), position.next)).collect();
-        let mut is_believed = true;
+        let (now, mut is_believed) = (self.deps.clock.now(), true);
         for (partition, position) in of_topic {
-            if self.caution.doubts_gone(&partition) {
+            if self.caution.doubts_gone(&partition, now, AGAIN) {
                 is_believed = false;
             } else if self.caution.tell_once(GONE, partition.to_string().into()) {
                 self.emit(Event::SourceGone { partition, position });
