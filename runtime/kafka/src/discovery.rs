@@ -102,6 +102,8 @@ impl Discovery for KafkaDiscovery {
     async fn topics(&self) -> Result<SourceTopics, PortError> {
         let timeout = self.timeout;
         let all = self.client.ask(move |client| client.metadata(None, timeout)).await?;
+        // Any broker gives this list, and only one the descriptions.
+        self.client.heard();
         let selected = all.into_iter().filter(|(topic, ..)| self.selector.selects(topic));
         let listed: BTreeMap<String, (i32, Code)> =
             selected.map(|(topic, partitions, code)| (topic, (partitions, code))).collect();
@@ -123,7 +125,13 @@ impl Discovery for KafkaDiscovery {
     async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {
         let timeout = self.timeout;
         let asked: Vec<Place> = partitions.iter().map(|key| Place::of(&*key.topic, key.partition)).collect();
-        let looked = self.client.ask(move |client| Look::at(client, &asked, timeout)).await?;
+        let looked = match self.client.ask(move |client| Look::at(client, &asked, timeout)).await {
+            Ok(looked) => looked,
+            Err(error) => {
+                self.client.hear(timeout).await;
+                return Err(error);
+            }
+        };
         Ok(partitions.iter().map(|key| (key.clone(), looked.answer(key))).collect())
     }
 

@@ -133,6 +133,19 @@ impl LazyClient {
         }
     }
 
+    /// Counts an answer of the cluster. A question that ends well may have had none: it can fail for
+    /// each partition by itself.
+    pub(crate) fn heard(&self) {
+        self.cluster.access.answered();
+    }
+
+    /// Asks any broker for anything, after a question that may need a certain one has failed.
+    pub(crate) async fn hear(&self, timeout: Duration) {
+        if self.ask(move |client| client.connect(timeout)).await.is_ok() {
+            self.heard();
+        }
+    }
+
     /// Counts the answers of the cluster to any client of this process.
     pub(crate) fn answers(&self) -> u64 {
         self.cluster.access.answers()
@@ -203,7 +216,6 @@ impl LazyClient {
                 client.poll(Duration::ZERO);
                 drop(client.take_trouble());
                 lock(&self.signs.0).take();
-                self.cluster.access.answered();
                 Ok(answer)
             }
             Err(error) => Err(self.explained(error)),

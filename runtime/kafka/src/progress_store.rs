@@ -89,11 +89,15 @@ impl ProgressStore for KafkaProgressStore {
             let places: Vec<Place> = Place::all_of(&topic, lanes).collect();
             queries::list_each(client, &places, OffsetSpec::Latest, false, timeout)
         });
+        let listed = listed.await;
+        if listed.is_err() {
+            self.client.hear(timeout).await;
+        }
         let end = |((_, partition), answer): ((String, i32), Result<i64, FfiError>)| {
             let answer = answer.map_err(|error| port_error("", &error).reason);
             Some((LaneId(u32::try_from(partition).ok()?), answer))
         };
-        Ok(listed.await?.into_iter().filter_map(end).collect())
+        Ok(listed?.into_iter().filter_map(end).collect())
     }
 
     fn answers(&self) -> u64 {

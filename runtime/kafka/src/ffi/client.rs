@@ -194,6 +194,11 @@ impl Client {
         Duration::from_micros(self.shared.round_trip_us.load(Ordering::Relaxed))
     }
 
+    /// Counts an answer of the cluster.
+    pub fn heard(&self) {
+        self.shared.access.answered();
+    }
+
     /// Returns the largest offset that a consumer was about to fetch by the last statistics, over
     /// all partitions; 0 before the first. It passes markers and aborted records, which no message
     /// shows.

@@ -190,13 +190,18 @@ impl Reader {
     fn pull(&mut self) -> usize {
         let count = (self.pull_bytes / self.record_bytes.max(1)).clamp(PULL_MIN, PULL_MAX);
         let (assigned, limit, context) = (&mut self.assigned, self.limit, self.context.as_str());
+        let mut has_records = false;
         let (got, bytes, ready) = self.consumer.consume(count, Duration::ZERO, |messages| {
             let items = sort(messages, assigned, limit, context);
             let bytes: usize = messages.iter().map(ConsumedMessage::bytes).sum();
+            has_records = messages.iter().any(|message| message.code() == Code::OK);
             let mut ready = Vec::new();
             items.into_iter().for_each(|item| copy(item, messages, &mut ready));
             (messages.len(), bytes, ready)
         });
+        if has_records {
+            self.consumer.client().heard();
+        }
         let mut failed: Vec<Place> = Vec::new();
         for item in ready {
             let (topic, partition) = partition_of(&item);

@@ -444,8 +444,8 @@ fn a_lane_that_does_not_run_uses_changed_certificates_from_its_next_take_on() {
 
     certificates.renew_client("renewed").unwrap();
     strait
-        .wait_for("both ends changed", SOON, |lines| {
-            lines.iter().filter(|line| line.is_event("credentials_rotated")).nth(1).map(|_| ())
+        .wait_for("both ends changed for both links", SOON, |lines| {
+            lines.iter().filter(|line| line.is_event("credentials_rotated")).nth(3).map(|_| ())
         })
         .unwrap();
     let later = strait.events("credentials_roll_later");
