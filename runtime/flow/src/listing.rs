@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::coordinator::Found;
 use crate::coordinator::follow::Follow;
+use crate::coordinator::{Found, Listed};
 use crate::ports::{Class, Clock, Discovery, PortError, SourceTopic, SourceTopics};
 use crate::watch::Watchdog;
 
@@ -17,6 +17,9 @@ const ALONE: Duration = Duration::from_secs(30);
 /// Least time between two lists of a process that is not the coordinator, where there is none by
 /// design, or the last question had no answer.
 const LEAST: Duration = Duration::from_secs(5);
+/// How long the list of a coordinator counts that does not reach the source any more. It may be due
+/// less often.
+const GOOD_FOR: Duration = Duration::from_secs(30);
 /// Minimum and maximum wait before the first list is asked for again; doubles.
 const FIRST_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
@@ -114,7 +117,8 @@ impl Listing<'_> {
             if !is_mine {
                 self.found.send_if_modified(|found| found.take().is_some());
             }
-            let given = self.follow.filter(|_| !is_mine).and_then(|follow| follow.source_topics(now));
+            let good_for = GOOD_FOR.max(self.every * 3);
+            let given = self.follow.filter(|_| !is_mine).and_then(|follow| follow.source_topics(now, good_for));
             let due = rule.due(is_mine, given.is_some());
             if let Some(given) = given {
                 self.publish(given);
@@ -148,7 +152,9 @@ impl Listing<'_> {
     /// Asks the source. Returns the topics, and whether others cannot be described.
     async fn ask(&self) -> Result<(Vec<SourceTopic>, bool), PortError> {
         let found = self.discovery.topics().await;
-        self.watchdog.source_answered(found.as_ref().err().map(ToString::to_string));
+        let failure = found.as_ref().err().map(ToString::to_string);
+        self.watchdog.source_answered(failure.clone());
+        self.watchdog.topics_listed(failure);
         let SourceTopics { listed, hidden } = found?;
         self.watchdog.topics_hidden(&hidden);
         Ok((listed, !hidden.is_empty()))
@@ -157,11 +163,13 @@ impl Listing<'_> {
     fn listed(&self, listed: Vec<SourceTopic>, is_mine: bool) {
         if is_mine {
             self.found.send_if_modified(|found| {
-                let is_new = found.as_ref().is_none_or(|known| **known != listed);
-                if is_new {
-                    *found = Some(Arc::new(listed.clone()));
+                let at = self.clock.now();
+                if let Some(known) = found.as_mut().filter(|known| *known.topics == listed) {
+                    known.at = at;
+                    return false;
                 }
-                is_new
+                *found = Some(Listed { topics: Arc::new(listed.clone()), at });
+                true
             });
         }
         self.publish(listed);

@@ -57,7 +57,14 @@ pub struct SimDiscovery {
 #[async_trait]
 impl Discovery for SimDiscovery {
     async fn topics(&self) -> Result<SourceTopics, PortError> {
-        self.sim.lock().source_lists[self.proc] += 1;
+        let is_unlisted = {
+            let mut world = self.sim.lock();
+            world.source_lists[self.proc] += 1;
+            world.unlisted == Some(self.proc)
+        };
+        if is_unlisted {
+            return Err(retry("listing topics of the source", "no answer in time"));
+        }
         let listed = self.sim.call("listing topics of the source", World::tell_topics).await?;
         Ok(SourceTopics { listed, hidden: BTreeMap::new() })
     }

@@ -75,6 +75,9 @@ pub struct Link {
     pub unreachable: Vec<Unreachable>,
     /// Why the link's group does not have this process as a member; `None` while it has.
     pub not_in_group: Option<NotInGroup>,
+    /// Why the source does not list its topics for this process; `None` while it does, or does not
+    /// have to.
+    pub topics_not_listed: Option<NotListed>,
     /// Who coordinates the link.
     pub coordinator: Coordinator,
     /// The first hundred topics that the configuration names and the source does not describe.
@@ -155,6 +158,16 @@ pub struct Unreachable {
 #[serde(default)]
 pub struct NotInGroup {
     /// When it last had it, in milliseconds since the Unix epoch.
+    pub since_ms: i64,
+    /// The last error.
+    pub reason: String,
+}
+
+/// A source that does not list its topics, and answers otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NotListed {
+    /// When it last did, in milliseconds since the Unix epoch.
     pub since_ms: i64,
     /// The last error.
     pub reason: String,
@@ -441,4 +454,7 @@ fn stand_stills(view: &mut Link, link: &LinkBoard, status: &LinkStatus) {
     view.hidden_topics = hidden.collect();
     let outside = status.not_in_group();
     view.not_in_group = outside.map(|found| NotInGroup { since_ms: found.since_ms, reason: link.mask(&found.reason) });
+    let unlisted = status.topics_not_listed();
+    view.topics_not_listed =
+        unlisted.map(|found| NotListed { since_ms: found.since_ms, reason: link.mask(&found.reason) });
 }

@@ -136,6 +136,10 @@ fn details(text: &mut String, link: &Link) {
     if let Some(outside) = &link.not_in_group {
         lines.push(format!("this process is not a member of its group: {}", plain(&outside.reason)));
     }
+    if let Some(unlisted) = &link.topics_not_listed {
+        let reason = plain(&unlisted.reason);
+        lines.push(format!("its source does not list its topics, so new ones are not found: {reason}"));
+    }
     lines.extend(coordinator(&link.coordinator));
     for lane in link.lanes.iter().filter(|lane| lane.state != "running") {
         let trouble = if lane.trouble.is_empty() { String::new() } else { format!(": {}", plain(&lane.trouble)) };

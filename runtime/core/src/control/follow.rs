@@ -22,6 +22,8 @@ pub struct Seen {
     pub settings: Arc<str>,
     /// It said that it ends.
     pub released: bool,
+    /// How long before it had last listed the source's topics, if it says that.
+    pub listed: Option<Duration>,
     /// When it was read.
     pub at: Duration,
 }
@@ -91,7 +93,8 @@ impl Follower {
         if let Some(tick) = self.control.tick().filter(|tick| Some(*tick) != before.as_ref()) {
             self.settings.look(&tick.settings, now);
             let (owner, settings) = (tick.owner, Arc::clone(&tick.settings));
-            self.seen = Some(Seen { owner, settings, released: tick.released, at: now });
+            let listed = tick.listed_s.map(Duration::from_secs);
+            self.seen = Some(Seen { owner, settings, released: tick.released, listed, at: now });
         }
         if let Some((owner, version)) = self.control.listed()
             && self.topics.as_ref().is_none_or(|(known, last, _)| (*known, *last) != (owner, version))
@@ -114,10 +117,14 @@ impl Follower {
     }
 
     /// Returns the source topics as the coordinator at work has listed them, if it has the settings
-    /// of this process: with others it may select other topics.
+    /// of this process: with others it may select other topics. One that is at work may not reach
+    /// the source, so its list counts for `good_for`.
     #[must_use]
-    pub fn source_topics(&self, settings: &str, now: Duration) -> Option<&Arc<Vec<ListedTopic>>> {
+    pub fn source_topics(&self, settings: &str, now: Duration, good_for: Duration) -> Option<&Arc<Vec<ListedTopic>>> {
         let coordinator = self.coordinator(now).filter(|seen| &*seen.settings == settings)?;
+        if coordinator.listed.is_some_and(|age| age + now.saturating_sub(coordinator.at) >= good_for) {
+            return None;
+        }
         let (owner, _, topics) = self.topics.as_ref()?;
         (*owner == coordinator.owner).then_some(topics)
     }

@@ -81,6 +81,10 @@ pub struct Tick {
     /// Number of the batch of changes that its transaction announces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announces: Option<u64>,
+    /// How long ago the coordinator last listed the source's topics, in seconds; `None` where it
+    /// has not, or is of a version that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed_s: Option<u64>,
 }
 
 /// A source topic of the link.

@@ -13,7 +13,7 @@ fn owner(count: u64, process: u32) -> OwnerEpoch {
 }
 
 fn tick(owner: OwnerEpoch, at: i64) -> Tick {
-    Tick { owner, settings: "a1".into(), at, released: false, waits: false, announces: None }
+    Tick { owner, settings: "a1".into(), at, released: false, waits: false, announces: None, listed_s: None }
 }
 
 fn listed(names: impl IntoIterator<Item = String>) -> Vec<ListedTopic> {
@@ -53,6 +53,11 @@ fn records_are_written_as_they_always_were() {
             ControlRecord::Tick(Tick { waits: true, ..tick(owner(1, 7), 5) }),
             r#"{"kind":"tick"}"#,
             r#"{"owner":4294967303,"settings":"a1","at":5,"waits":true}"#,
+        ),
+        (
+            ControlRecord::Tick(Tick { listed_s: Some(2), ..tick(owner(1, 7), 5) }),
+            r#"{"kind":"tick"}"#,
+            r#"{"owner":4294967303,"settings":"a1","at":5,"listed_s":2}"#,
         ),
         (
             ControlRecord::Topics(0, Some(part)),
@@ -221,9 +226,14 @@ fn changes_are_written_together_soon_and_a_batch_waits_for_its_predecessor() {
     turn.publish(&topics, 2 * S);
     assert_eq!(commit(&mut turn, 3 * S).len(), 1, "the same list is not written again");
     assert_eq!(turn.step(3 * S, 0), Step::Wait(4 * S));
+    turn.listed_at(Some(3 * S));
     for second in 4..=8 {
         let written = commit(&mut turn, S * second);
-        assert!(matches!(&written[..], [ControlRecord::Tick(Tick { announces: None, .. })]), "{written:?}");
+        let age = Some(u64::from(second) - 3);
+        assert!(
+            matches!(&written[..], [ControlRecord::Tick(Tick { announces: None, listed_s, .. })] if *listed_s == age),
+            "{written:?}"
+        );
     }
     let began = S + HANDOVER;
     let written = commit(&mut turn, began);
@@ -257,20 +267,31 @@ fn others_take_the_list_of_a_coordinator_at_work_and_of_no_other() {
     control.wrote(&old);
     read(&mut follower, &old, true, S);
     read(&mut follower, &[ControlRecord::Tick(tick(owner(1, 1), 1))], true, S);
-    assert_eq!((follower.coordinator(S), follower.source_topics("a1", S)), (None, None), "nobody knows how old it is");
+    assert_eq!(
+        (follower.coordinator(S), follower.source_topics("a1", S, 30 * S)),
+        (None, None),
+        "nobody knows how old it is"
+    );
     read(&mut follower, &[ControlRecord::Tick(tick(owner(1, 1), 2))], false, 2 * S);
-    assert_eq!(follower.source_topics("a1", 2 * S).map(|topics| topics.len()), Some(1));
-    assert_eq!(follower.source_topics("b2", 2 * S), None, "other settings may select other topics");
-    assert_eq!(follower.source_topics("a1", 2 * S + FRESH), None);
+    assert_eq!(follower.source_topics("a1", 2 * S, 30 * S).map(|topics| topics.len()), Some(1));
+    assert_eq!(follower.source_topics("b2", 2 * S, 30 * S), None, "other settings may select other topics");
+    assert_eq!(follower.source_topics("a1", 2 * S + FRESH, 30 * S), None);
     assert!(follower.seen().is_some());
     // A successor counts once it has listed the topics itself.
     read(&mut follower, &[ControlRecord::Tick(tick(owner(2, 2), 3))], false, 3 * S);
     assert_eq!(follower.coordinator(3 * S).map(|seen| seen.owner), Some(owner(2, 2)));
-    assert_eq!(follower.source_topics("a1", 3 * S), None);
+    assert_eq!(follower.source_topics("a1", 3 * S, 30 * S), None);
     read(&mut follower, &control.list(owner(2, 2), &listed([])), false, 3 * S);
-    assert_eq!(follower.source_topics("a1", 3 * S).map(|topics| topics.len()), Some(0));
+    assert_eq!(follower.source_topics("a1", 3 * S, 30 * S).map(|topics| topics.len()), Some(0));
     read(&mut follower, &[ControlRecord::Tick(Tick { released: true, ..tick(owner(2, 2), 4) })], false, 4 * S);
-    assert_eq!((follower.coordinator(4 * S), follower.source_topics("a1", 4 * S)), (None, None));
+    assert_eq!((follower.coordinator(4 * S), follower.source_topics("a1", 4 * S, 30 * S)), (None, None));
+    // One that ticks and does not reach the source any more.
+    read(&mut follower, &control.list(owner(3, 3), &listed([])), false, 5 * S);
+    read(&mut follower, &[ControlRecord::Tick(Tick { listed_s: Some(28), ..tick(owner(3, 3), 5) })], false, 5 * S);
+    let known = |follower: &Follower, now: Duration| follower.source_topics("a1", now, 30 * S).is_some();
+    assert!(known(&follower, 6 * S) && !known(&follower, 7 * S));
+    read(&mut follower, &[ControlRecord::Tick(Tick { listed_s: Some(30), ..tick(owner(3, 3), 7) })], false, 7 * S);
+    assert!(!known(&follower, 7 * S) && follower.coordinator(7 * S).is_some());
 }
 
 #[test]

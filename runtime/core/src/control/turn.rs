@@ -83,6 +83,8 @@ pub struct Turn {
     committing: Option<Vec<ControlRecord>>,
     batches: u64,
     batch: Batch,
+    /// When this process last listed the source's topics.
+    listed: Option<Duration>,
     is_ending: bool,
     has_ended: bool,
 }
@@ -108,6 +110,7 @@ impl Turn {
             committing: None,
             batches: 0,
             batch: Batch::None,
+            listed: None,
             is_ending: false,
             has_ended: false,
         }
@@ -144,6 +147,11 @@ impl Turn {
         if !is_own || self.control.source_topics() != topics {
             self.write(self.control.list(self.owner, topics), now);
         }
+    }
+
+    /// The source's topics were last listed at this time, whether or not the list has changed.
+    pub fn listed_at(&mut self, at: Option<Duration>) {
+        self.listed = at;
     }
 
     /// Asks for a batch of changes to be announced.
@@ -204,7 +212,8 @@ impl Turn {
 
     fn tick(&self, now: Duration, at: i64) -> Tick {
         let (settings, waits) = (Arc::clone(&self.settings), now < self.first_batch);
-        Tick { owner: self.owner, settings, at, released: false, waits, announces: None }
+        let listed_s = self.listed.map(|listed| now.saturating_sub(listed).as_secs());
+        Tick { owner: self.owner, settings, at, released: false, waits, announces: None, listed_s }
     }
 
     fn commit(&mut self, tick: Tick) -> Step {

@@ -42,6 +42,22 @@ pub enum Outage {
         /// How long it was none, in seconds.
         silent_s: u64,
     },
+    /// The source has not listed its topics for this process for a while, and answers otherwise.
+    #[error(
+        "the source has not listed its topics for this process for {silent_s} s, so it finds no new topics and partitions; those that it knows are copied: {reason}"
+    )]
+    TopicsNotListed {
+        /// Time since the last list, or since the link began, in seconds.
+        silent_s: u64,
+        /// The last error, and what to do.
+        reason: String,
+    },
+    /// The source lists its topics again.
+    #[error("the source lists its topics again after {silent_s} s")]
+    TopicsListedAgain {
+        /// How long it did not, in seconds.
+        silent_s: u64,
+    },
     /// A topic that the configuration names cannot be described, so nothing of it is copied.
     #[error("source topic {topic} cannot be described, and nothing of it is copied: {reason}")]
     TopicHidden {
@@ -55,8 +71,11 @@ pub enum Outage {
 impl Outage {
     pub(super) fn severity(&self) -> Severity {
         match self {
-            Self::Reachable { .. } | Self::InGroupAgain { .. } => Severity::Info,
-            Self::Unreachable { .. } | Self::NotInGroup { .. } | Self::TopicHidden { .. } => Severity::Error,
+            Self::Reachable { .. } | Self::InGroupAgain { .. } | Self::TopicsListedAgain { .. } => Severity::Info,
+            Self::Unreachable { .. }
+            | Self::NotInGroup { .. }
+            | Self::TopicsNotListed { .. }
+            | Self::TopicHidden { .. } => Severity::Error,
         }
     }
 
@@ -68,6 +87,8 @@ impl Outage {
             Self::Reachable { side: Side::Target, .. } => "target_reachable",
             Self::NotInGroup { .. } => "not_in_group",
             Self::InGroupAgain { .. } => "in_group_again",
+            Self::TopicsNotListed { .. } => "topics_not_listed",
+            Self::TopicsListedAgain { .. } => "topics_listed_again",
             Self::TopicHidden { .. } => "topic_hidden",
         }
     }
@@ -76,6 +97,9 @@ impl Outage {
         match self {
             Self::NotInGroup { .. } => {
                 "see that the target's group coordinator answers, and grant Read and Describe on the group strait.<link>"
+            }
+            Self::TopicsNotListed { .. } => {
+                "see that this process reaches every broker of the source; meanwhile the others list the topics themselves"
             }
             Self::TopicHidden { .. } => "grant Read and Describe on the source topic, or remove it from topics",
             _ => "",

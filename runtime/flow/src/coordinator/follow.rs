@@ -113,10 +113,10 @@ impl Follow {
     }
 
     /// Returns the source topics as the coordinator at work has listed them for the settings of
-    /// this process; `None` where there is none.
-    pub fn source_topics(&self, now: Duration) -> Option<Vec<SourceTopic>> {
+    /// this process; `None` where there is none, or it is older than `good_for`.
+    pub fn source_topics(&self, now: Duration, good_for: Duration) -> Option<Vec<SourceTopic>> {
         let follower = lock(&self.follower);
-        let topics = follower.source_topics(&self.settings, now)?.iter();
+        let topics = follower.source_topics(&self.settings, now, good_for)?.iter();
         let one = |topic: &strait_core::control::ListedTopic| SourceTopic {
             topic: Arc::clone(&topic.topic),
             id: topic.id,

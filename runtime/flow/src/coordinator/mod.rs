@@ -30,7 +30,16 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const FENCED: Duration = Duration::from_secs(5);
 
 /// The source topics as this process has listed them for the link; `None` while another one does.
-pub(crate) type Found = Option<Arc<Vec<SourceTopic>>>;
+/// A change is told where the topics are others.
+pub(crate) type Found = Option<Listed>;
+
+/// A list of the source's topics.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub topics: Arc<Vec<SourceTopic>>,
+    /// When the source last answered with it.
+    pub at: Duration,
+}
 
 type Running<'a, T> = Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
 
@@ -189,6 +198,7 @@ impl Coordinator {
             let until = match turn.step(now, self.clock.unix_ms()) {
                 Step::End => return Ok(()),
                 Step::Commit(records) => {
+            turn.listed_at(found.borrow().as_ref().map(|listed| listed.at));
                     writer.commit(&records).await?;
                     turn.committed(now);
                     self.ticked(turn, now);
@@ -216,8 +226,8 @@ impl Coordinator {
                 }
                 Ok(()) = found.changed() => {
                     let listed = found.borrow_and_update().clone();
-                    if let Some(topics) = listed {
-                        turn.publish(&listed_topics(&topics), self.clock.now());
+                    if let Some(listed) = listed {
+                        turn.publish(&listed_topics(&listed.topics), self.clock.now());
                     }
                 }
                 () = finished(&mut wanted), if batch.is_none() => turn.want_batch(self.clock.now()),

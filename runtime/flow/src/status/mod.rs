@@ -2,6 +2,7 @@
 //! status and metrics.
 
 mod coordinator;
+mod outages;
 mod quarantine;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -203,6 +204,7 @@ struct Inner {
     longest_still: Duration,
     unreachable: BTreeMap<Side, Unreachable>,
     not_in_group: Option<Unreachable>,
+    topics_not_listed: Option<Unreachable>,
     hidden: BTreeMap<Arc<str>, String>,
     quarantine: QuarantineFigures,
     coordinator: CoordinatorStatus,
@@ -371,32 +373,6 @@ impl LinkStatus {
         (inner.standing.clone(), inner.longest_still)
     }
 
-    /// Sets whether a cluster answers: `None` if it does.
-    pub fn set_unreachable(&self, side: Side, unreachable: Option<Unreachable>) {
-        let mut inner = self.lock();
-        match unreachable {
-            Some(unreachable) => drop(inner.unreachable.insert(side, unreachable)),
-            None => drop(inner.unreachable.remove(&side)),
-        }
-    }
-
-    /// Returns the clusters that do not answer.
-    #[must_use]
-    pub fn unreachable(&self) -> BTreeMap<Side, Unreachable> {
-        self.lock().unreachable.clone()
-    }
-
-    /// Sets since when and why this process is not a member of the link's group: `None` if it is.
-    pub fn set_not_in_group(&self, not_in_group: Option<Unreachable>) {
-        self.lock().not_in_group = not_in_group;
-    }
-
-    /// Returns since when and why this process is not a member of the link's group.
-    #[must_use]
-    pub fn not_in_group(&self) -> Option<Unreachable> {
-        self.lock().not_in_group.clone()
-    }
-
     /// Sets the figures of quarantine.
     pub fn set_quarantine(&self, figures: QuarantineFigures) {
         self.lock().quarantine = figures;
@@ -406,17 +382,6 @@ impl LinkStatus {
     #[must_use]
     pub fn quarantine(&self) -> QuarantineFigures {
         self.lock().quarantine.clone()
-    }
-
-    /// Sets the topics that the source does not describe, each with the reason.
-    pub fn set_hidden(&self, hidden: BTreeMap<Arc<str>, String>) {
-        self.lock().hidden = hidden;
-    }
-
-    /// Returns the topics that the source does not describe, each with the reason.
-    #[must_use]
-    pub fn hidden(&self) -> BTreeMap<Arc<str>, String> {
-        self.lock().hidden.clone()
     }
 
     /// Returns whether a topic may be created that a plugin names for single records, and counts

@@ -11,6 +11,7 @@ mod elsewhere;
 mod facts;
 mod hanging;
 mod hidden;
+mod outages;
 mod reach;
 pub mod standing;
 
@@ -18,14 +19,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use strait_core::{Event, LaneId, Outage, PartitionKey, Side, SourceOffset, lanes};
+use strait_core::{Event, LaneId, PartitionKey, Side, SourceOffset, lanes};
 
 use self::coordination::Coordination;
 use self::elsewhere::Elsewhere;
 use self::facts::{Facts, Watched, watched};
 use self::hanging::Hanging;
 use self::hidden::Hidden;
-use self::reach::{Change, Reach};
+use self::outages::Outages;
 use self::standing::{LastBounds, StandingRule, Verdict};
 use crate::lane::LaneDeps;
 use crate::lock::lock;
@@ -81,10 +82,7 @@ pub(crate) struct Watchdog {
 /// The findings of all looks so far.
 struct Seen {
     rule: StandingRule,
-    source: Reach,
-    target: Reach,
-    /// Whether the link's group has this process as a member.
-    group: Reach,
+    outages: Outages,
     /// Partitions that the source says it does not have.
     gone: BTreeSet<PartitionKey>,
     failed: BTreeMap<PartitionKey, String>,
@@ -106,9 +104,7 @@ impl Watchdog {
         let after = STANDING_MIN.max(spec.limits.interval_max * 2);
         let seen = Seen {
             rule: StandingRule::new(after, stale_after(intervals)),
-            source: Reach::new(now, now_ms),
-            target: Reach::new(now, now_ms),
-            group: Reach::new(now, now_ms),
+            outages: Outages::new(now, now_ms),
             gone: BTreeSet::new(),
             failed: BTreeMap::new(),
             hanging: Hanging::default(),
@@ -162,8 +158,18 @@ impl Watchdog {
         let (now, now_ms) = (self.deps.clock.now(), self.deps.clock.unix_ms());
         let mut seen = lock(&self.seen);
         match failure {
-            None => seen.source.answered(now, now_ms),
-            Some(reason) => seen.source.failed(reason),
+            None => seen.outages.source.answered(now, now_ms),
+            Some(reason) => seen.outages.source.failed(reason),
+        }
+    }
+
+    /// Records that the source has listed its topics for this process, or why not.
+    pub fn topics_listed(&self, failure: Option<String>) {
+        let (now, now_ms) = (self.deps.clock.now(), self.deps.clock.unix_ms());
+        let listing = &mut lock(&self.seen).outages.listing;
+        match failure {
+            None => listing.answered(now, now_ms),
+            Some(reason) => listing.failed(reason),
         }
     }
 
@@ -186,7 +192,7 @@ impl Watchdog {
     /// Records that this process is a member of the link's group, or why not.
     pub fn group_answered(&self, failure: Option<String>) {
         let (now, now_ms) = (self.deps.clock.now(), self.deps.clock.unix_ms());
-        let group = &mut lock(&self.seen).group;
+        let group = &mut lock(&self.seen).outages.group;
         let Some(reason) = failure else { return group.answered(now, now_ms) };
         if group.failure() != Some(&reason) {
             tracing::warn!(link = %self.spec.link, reason, "the link's group is in trouble");
@@ -260,13 +266,13 @@ impl Watchdog {
             let mut seen = lock(&self.seen);
             match ends {
                 Err(error) => {
-                    seen.target.failed(error.to_string());
+                    seen.outages.target.failed(error.to_string());
                     Vec::new()
                 }
                 Ok(ends) => {
                     match ends.values().find(|end| end.is_ok()).or_else(|| ends.values().next()) {
-                        Some(Err(reason)) => seen.target.failed(reason.clone()),
-                        Some(Ok(_)) | None => seen.target.answered(now, now_ms),
+                        Some(Err(reason)) => seen.outages.target.failed(reason.clone()),
+                        Some(Ok(_)) | None => seen.outages.target.answered(now, now_ms),
                     }
                     seen.elsewhere.look(ends, &mine, now, self.intervals.bounds.min(TICK) * 2)
                 }
@@ -289,7 +295,7 @@ impl Watchdog {
     /// Applies the rules to what is known now, and reports what has changed.
     fn judge(&self) {
         let (now, status) = (self.deps.clock.now(), &self.deps.status);
-        let mut events = self.judge_clusters(now);
+        let mut events = self.judge_outages(now);
         events.extend(self.judge_coordination(now));
         let facts = self.facts();
         let all = self.watched(&facts.lanes);
@@ -371,32 +377,19 @@ impl Watchdog {
         }
     }
 
-    fn judge_clusters(&self, now: Duration) -> Vec<Event> {
-        let now_ms = self.deps.clock.unix_ms();
-        let mut seen = lock(&self.seen);
-        let mut events = Vec::new();
-        let Seen { source, target, group, .. } = &mut *seen;
-        source.counted(self.discovery.answers(), now, now_ms);
-        target.counted(self.committed.answers(), now, now_ms);
-        for (side, reach) in [(Side::Source, source), (Side::Target, target)] {
-            let change = reach.change(now).map(|change| match change {
-                Change::Lost { silent, reason } => Outage::Unreachable { side, silent_s: silent.as_secs(), reason },
-                Change::Back { silent } => Outage::Reachable { side, silent_s: silent.as_secs() },
-            });
-            events.extend(change.map(Event::Outage));
-            self.deps.status.set_unreachable(side, reach.unreachable());
-        }
-        let change = group.change(now).map(|change| match change {
-            Change::Lost { silent, reason } => Outage::NotInGroup { silent_s: silent.as_secs(), reason },
-            Change::Back { silent } => Outage::InGroupAgain { silent_s: silent.as_secs() },
-        });
-        events.extend(change.map(Event::Outage));
-        self.deps.status.set_not_in_group(group.unreachable());
-        events
+    fn judge_outages(&self, now: Duration) -> Vec<Event> {
+        let (mut seen, status) = (lock(&self.seen), &self.deps.status);
+        let (outages, now_ms) = (&mut seen.outages, self.deps.clock.unix_ms());
+        outages.source.counted(self.discovery.answers(), now, now_ms);
+        outages.target.counted(self.committed.answers(), now, now_ms);
+        let events = outages.look(now, now_ms);
+        status.set_unreachable(Side::Source, outages.source.unreachable());
+        status.set_unreachable(Side::Target, outages.target.unreachable());
+        status.set_not_in_group(outages.group.unreachable());
+        status.set_topics_not_listed(outages.listing.unreachable());
+        events.into_iter().map(Event::Outage).collect()
     }
-}
 
-impl Watchdog {
     fn judge_coordination(&self, now: Duration) -> Vec<Event> {
         let Some(settings) = &self.settings else { return Vec::new() };
         let status = &self.deps.status;

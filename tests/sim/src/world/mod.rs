@@ -98,6 +98,8 @@ pub struct World {
     pub source_lists: Vec<u64>,
     /// How often lanes have asked for the id of each source topic.
     pub asked_ids: BTreeMap<Arc<str>, u64>,
+    /// A process that the source gives no list of its topics, and everything else.
+    pub unlisted: Option<usize>,
     /// Producer clients, old ones included.
     pub clients: Vec<Client>,
     /// Records in the quarantine topic.
@@ -148,6 +150,7 @@ impl World {
             control_hangs: false,
             source_lists: Vec::new(),
             asked_ids: BTreeMap::new(),
+            unlisted: None,
             clients: Vec::new(),
             quarantine: BTreeSet::new(),
             kept: Vec::new(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use strait_core::SourceOffset;
+use strait_core::{LaneId, SourceOffset, lanes};
 use strait_flow::{CoordinatorState, DeliveryMode};
 use strait_sim::cluster::Cluster;
 use strait_sim::rng::Rng;
@@ -144,6 +144,37 @@ fn nobody_waits_for_a_coordinator_that_does_not_come() {
     for event in ["coordinator_lost", "coordinator_stuck", "no_coordinator", "coordinator_back"] {
         all_met(&outcomes, event);
     }
+}
+
+/// A coordinator that is at work and cannot list the source hides no new topics from the others.
+#[test]
+fn the_list_of_a_coordinator_that_does_not_reach_the_source_is_not_relied_on() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.assign(1, 1);
+        changes(&cluster, 0).await;
+        cluster.sim.lock().unlisted = Some(0);
+        wait_ms(5_000).await;
+        let lanes = {
+            let mut world = cluster.sim.lock();
+            world.create_source_topic("new", 8);
+            (0..8).for_each(|partition| world.append("new", partition, 5, false));
+            world.lanes
+        };
+        let others: Vec<i32> = (0..8).filter(|p| lanes::lane_of("new", *p, lanes) == LaneId(1)).collect();
+        assert!(!others.is_empty());
+        let copied = |world: &World| others.iter().all(|p| next(world, "new", *p) >= SourceOffset(5));
+        until(&cluster, "the other process copies the new topic", copied).await;
+        assert_eq!(state_of(&cluster, 0), CoordinatorState::Coordinating);
+        assert!(cluster.statuses()[0].topics_not_listed().is_some());
+        assert!(cluster.statuses()[0].unreachable().is_empty(), "the source answers everything else");
+        cluster.sim.lock().unlisted = None;
+        wait_ms(10_000).await;
+        assert_eq!(cluster.statuses()[0].topics_not_listed(), None);
+        cluster
+    });
+    all_met(&outcomes, "topics_not_listed");
+    all_met(&outcomes, "topics_listed_again");
 }
 
 /// Processes with other settings do not take each other's lists, and say that they disagree.

@@ -236,6 +236,7 @@ fn lag(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
 
 fn standstill(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let (mut counts, mut longest, mut reachable, mut member) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut lists = Vec::new();
     for (view, work) in working(links) {
         let (standing, still) = work.status.standing();
         counts.push((view.labels(&[]), number(standing.len() as u64)));
@@ -246,6 +247,7 @@ fn standstill(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
             reachable.push((labels, if unreachable.contains_key(&side) { 0.0 } else { 1.0 }));
         }
         member.push((view.labels(&[]), if work.status.not_in_group().is_some() { 0.0 } else { 1.0 }));
+        lists.push((view.labels(&[]), if work.status.topics_not_listed().is_some() { 0.0 } else { 1.0 }));
     }
     let help = "Partitions that have something to copy and have not moved for 30 s.";
     page.gauge("strait_partitions_standing_still", help, counts)?;
@@ -255,6 +257,8 @@ fn standstill(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     page.gauge("strait_cluster_reachable", help, reachable)?;
     let help = "1 while the link's group has this process as a member; 0 once it has not for 15 s.";
     page.gauge("strait_group_member", help, member)?;
+    let help = "0 once the source answers and has not listed its topics for this process for 15 s, else 1.";
+    page.gauge("strait_source_lists_topics", help, lists)?;
     let new = working(links).map(|(view, work)| (view.labels(&[]), number(work.status.new_topics() as u64)));
     let help = "Topics that were created because plugins named them for single records.";
     page.gauge("strait_new_topics", help, new)?;
