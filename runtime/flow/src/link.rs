@@ -79,7 +79,9 @@ impl LinkService {
         let coordinated = control.as_ref().map(|_| &settings);
         let readers = (self.committed_progress, self.books);
         let watchdog = Watchdog::new((&spec, coordinated), &deps, &discovery, readers, watch);
-        let follow = control.as_ref().map(|log| Follow::new(&spec.link, &settings, log, &deps.clock, &deps.status));
+        let follow = control
+            .as_ref()
+            .map(|log| Follow::new((&spec.link, spec.process), &settings, log, &deps.clock, &deps.status));
         let (has_lane, is_assigned) = watch::channel(false);
         let (found, lists) = watch::channel(None);
         let coordinates = Coordinates { has_lane, stop: CancellationToken::new(), ended: CancellationToken::new() };

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::clock::millis;
 use crate::lock::lock;
 use crate::ports::{Class, Clock, ControlEntry, ControlLog, PortError, SourceTopic};
-use crate::retry::LOGIN_RETRY;
+use crate::retry::{LOGIN_RETRY, Retry, spread};
 use crate::status::{HeardOf, LinkStatus};
 
 /// Minimum and maximum wait after a failure; doubles.
@@ -18,6 +18,8 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// The control topic as this process follows it.
 pub(crate) struct Follow {
     link: Arc<str>,
+    /// Random number of this process.
+    process: u32,
     /// Hash of the settings of this process for link-wide work.
     settings: Arc<str>,
     log: Arc<dyn ControlLog>,
@@ -30,7 +32,7 @@ pub(crate) struct Follow {
 
 impl Follow {
     pub fn new(
-        link: &Arc<str>,
+        (link, process): (&Arc<str>, u32),
         settings: &Arc<str>,
         log: &Arc<dyn ControlLog>,
         clock: &Arc<dyn Clock>,
@@ -38,6 +40,7 @@ impl Follow {
     ) -> Self {
         Self {
             link: Arc::clone(link),
+            process,
             settings: Arc::clone(settings),
             log: Arc::clone(log),
             clock: Arc::clone(clock),
@@ -49,36 +52,56 @@ impl Follow {
 
     /// Reads the topic for ever.
     pub async fn run(&self) {
-        let mut wait = RETRY.0;
+        let (mut wait, mut login) = (RETRY.0, None);
         loop {
-            let error = self.read(&mut wait).await;
-            let (reason, refused) = (error.to_string(), error.class == Class::Login);
-            let is_new =
-                self.status.coordinator_mut(|status| std::mem::replace(&mut status.deaf, reason.clone()) != reason);
-            if is_new {
-                tracing::warn!(link = %self.link, reason, "cannot follow the control topic, will retry");
+            let (error, has_read) = self.read().await;
+            if has_read {
+                (wait, login) = (RETRY.0, None);
             }
-            tokio::time::sleep(if refused { LOGIN_RETRY.0 } else { wait }).await;
+            self.is_deaf(error.to_string());
+            // Many logins would lock the account.
+            let refused = error.class == Class::Login;
+            login = refused.then(|| Retry::next(login, self.clock.now(), LOGIN_RETRY));
+            let seed = format!("{}-{}-follow", self.link, self.process);
+            let pause = login.map_or(wait, |login| spread(login.after, &seed));
             wait = (wait * 2).min(RETRY.1);
+            tokio::select! { biased;
+                () = self.log.login_changed(), if login.is_some() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
 
-    /// Reads the topic until that fails.
-    async fn read(&self, wait: &mut Duration) -> PortError {
+    /// Records why this process hears nothing of the topic.
+    fn is_deaf(&self, reason: String) {
+        let is_new =
+            self.status.coordinator_mut(|status| std::mem::replace(&mut status.deaf, reason.clone()) != reason);
+        if is_new {
+            tracing::warn!(link = %self.link, reason, "cannot follow the control topic, will retry");
+        }
+    }
+
+    /// Reads the topic until that fails. Returns why, and whether it could be read before.
+    async fn read(&self) -> (PortError, bool) {
         let mut tail = match self.log.follow().await {
             Ok(tail) => tail,
-            Err(error) => return error,
+            Err(error) => return (error, false),
         };
         lock(&self.follower).begin();
+        let mut has_read = false;
         loop {
             let entries = match tail.next().await {
                 Ok(entries) => entries,
-                Err(error) => return error,
+                Err(error) => return (error, has_read),
             };
-            *wait = RETRY.0;
+            has_read = true;
             self.apply(&entries);
             if !entries.is_empty() {
                 self.news.send_modify(|count| *count += 1);
+            }
+            match tail.trouble() {
+                Some(reason) => self.is_deaf(reason),
+                None => self.status.coordinator_mut(|status| status.deaf.clear()),
             }
         }
     }
@@ -101,7 +124,6 @@ impl Follow {
         });
         let other = follower.disagrees(&self.settings, now).cloned();
         self.status.coordinator_mut(|status| {
-            status.deaf.clear();
             status.heard_of = status.heard_of.into_iter().chain(heard_of).max_by_key(|heard_of| heard_of.at);
             status.other_settings = other;
         });
@@ -123,5 +145,101 @@ impl Follow {
             partitions: topic.partitions,
         };
         Some(topics.map(one).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use strait_core::control::Control;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::ports::{ControlTail, ControlWriter};
+
+    const S: Duration = Duration::from_secs(1);
+
+    /// A cluster that refuses the login, or gives a reader that hears nothing.
+    #[derive(Default)]
+    struct Log {
+        hears: bool,
+        asked: AtomicU32,
+        changed: Notify,
+    }
+
+    struct Silent;
+
+    #[async_trait]
+    impl ControlTail for Silent {
+        async fn next(&mut self) -> Result<Vec<ControlEntry>, PortError> {
+            tokio::time::sleep(S).await;
+            Ok(Vec::new())
+        }
+
+        fn trouble(&self) -> Option<String> {
+            Some("the certificate has expired".to_owned())
+        }
+    }
+
+    #[async_trait]
+    impl ControlLog for Log {
+        async fn take(&self) -> Result<Box<dyn ControlWriter>, PortError> {
+            Err(PortError::new(Class::Stop, "l", "not asked for"))
+        }
+
+        async fn read(&self) -> Result<Control, PortError> {
+            Ok(Control::default())
+        }
+
+        async fn follow(&self) -> Result<Box<dyn ControlTail>, PortError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.hears { Ok(Box::new(Silent)) } else { Err(PortError::new(Class::Login, "l", "wrong password")) }
+        }
+
+        async fn login_changed(&self) {
+            self.changed.notified().await;
+        }
+    }
+
+    fn follow(log: &Arc<Log>) -> (Follow, Arc<LinkStatus>) {
+        let (status, clock): (Arc<LinkStatus>, Arc<dyn Clock>) = (Arc::default(), Arc::new(SystemClock::start()));
+        let log = Arc::clone(log) as Arc<dyn ControlLog>;
+        (Follow::new((&"l".into(), 7), &"a1".into(), &log, &clock, &status), status)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_login_is_tried_at_growing_intervals_until_it_changes() {
+        let log = Arc::new(Log::default());
+        let (follow, status) = follow(&log);
+        let asked = || log.asked.load(Ordering::Relaxed);
+        let script = async {
+            // At most after 30, 90, 210 and 450 s, and then every 300 s.
+            tokio::time::sleep(S * 3600).await;
+            assert!((13..=20).contains(&asked()), "{} logins", asked());
+            assert!(status.coordinator().deaf.contains("wrong password"));
+            let before = asked();
+            log.changed.notify_waiters();
+            tokio::time::sleep(S).await;
+            assert_eq!(asked(), before + 1);
+        };
+        tokio::select! {
+            () = follow.run() => {}
+            () = script => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_hears_nothing_says_why() {
+        let log = Arc::new(Log { hears: true, ..Log::default() });
+        let (follow, status) = follow(&log);
+        tokio::select! {
+            () = follow.run() => {}
+            () = tokio::time::sleep(S * 10) => {}
+        }
+        assert_eq!(status.coordinator().deaf, "the certificate has expired");
+        assert_eq!(log.asked.load(Ordering::Relaxed), 1, "the client reconnects by itself");
     }
 }

@@ -29,6 +29,11 @@ pub trait ControlLog: Send + Sync {
     /// # Errors
     /// [`PortError`].
     async fn follow(&self) -> Result<Box<dyn ControlTail>, PortError>;
+
+    /// Waits until the cluster may take a login that it has refused. Cancel safe.
+    async fn login_changed(&self) {
+        std::future::pending().await
+    }
 }
 
 /// Writes the control topic, under the coordinator's transactional id.
@@ -60,6 +65,11 @@ pub trait ControlTail: Send {
     /// # Errors
     /// [`PortError`]: the reader cannot be used any more.
     async fn next(&mut self) -> Result<Vec<ControlEntry>, PortError>;
+
+    /// Returns why nothing has come for some seconds, where a cause is known.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The time of the link's coordinator, as [`super::Clock`] tells it.

@@ -96,15 +96,59 @@ impl ControlLog for KafkaControl {
     }
 
     async fn follow(&self) -> Result<Box<dyn ControlTail>, PortError> {
+        // Before the settings: what is exchanged in between makes another client.
+        let rolls = self.cluster.access.client_rolls();
         let mut settings = self.settings("follow");
         // It is read for as long as the process lives, and one record a second is due.
         settings.set("fetch.wait.max.ms", 500);
         settings.set("queued.max.messages.kbytes", 4096);
-        let (topic, access, timeout) = (control_topic(&self.link), self.cluster.access.clone(), self.timeout);
+        let (topic, timeout) = (control_topic(&self.link), self.timeout);
+        let access = (self.cluster.access.clone(), rolls);
         let context = self.context("following");
         let label = format!("{}/follow", self.link);
         let doing = context.clone();
-        let tail = blocking(&doing, move || KafkaControlTail::open(label, settings, access, topic, context, timeout));
+        let tail =
+            blocking(&doing, move || KafkaControlTail::open(&label, &settings, access, &topic, context, timeout));
         Ok(Box::new(tail.await??))
+    }
+
+    async fn login_changed(&self) {
+        if self.cluster.access.changes().changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use strait_flow::ports::Class;
+
+    use super::*;
+    use crate::access::Access;
+    use crate::ffi::MockCluster;
+
+    /// The settings of a client have the contents of certificates in them, so that only new
+    /// settings have the new ones.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reader_ends_when_certificates_are_exchanged() {
+        let mock = MockCluster::start(1).unwrap();
+        mock.create_topic("strait.rolled.control", 1).unwrap();
+        let access = Access::default();
+        let cluster = ClusterConfig {
+            name: "mock".to_owned(),
+            bootstrap_servers: mock.bootstrap_servers(),
+            properties: BTreeMap::new(),
+            access: access.clone(),
+        };
+        let control = KafkaControl::new(&cluster, "rolled", "strait", Duration::from_secs(30));
+        let mut tail = control.follow().await.unwrap();
+        assert_eq!(tail.next().await.unwrap(), []);
+        access.set_files(BTreeMap::from([("ssl.ca.pem".to_owned(), "another".to_owned())]));
+        access.roll_clients();
+        let error = tail.next().await.unwrap_err();
+        assert!(error.class == Class::Retry && error.reason.contains("have changed"), "{error}");
+        assert_eq!(control.settings("follow").get("ssl.ca.pem"), Some("another"));
     }
 }
