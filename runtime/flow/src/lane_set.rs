@@ -170,6 +170,18 @@ impl LaneSet {
     }
 }
 
+/// A link that ends without its end, as by a panic, leaves no lane that nobody could stop: what is
+/// in flight is aborted.
+impl Drop for LaneSet {
+    fn drop(&mut self) {
+        for Running { stop, abort, .. } in self.lanes.values() {
+            stop.cancel();
+            abort.cancel();
+        }
+        self.stopping.values().for_each(|stopping| stopping.abort.cancel());
+    }
+}
+
 /// Waits until lanes have ended. What they have not finished by the deadline is aborted.
 async fn all_end(
     lanes: Vec<Stopping>,

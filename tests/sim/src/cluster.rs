@@ -271,6 +271,26 @@ impl Cluster {
         self.bury().await;
     }
 
+    /// Drops the task of a process's link, as a panic in it does, and expects its lanes to end by
+    /// themselves. Then the process is killed.
+    pub async fn break_link(&mut self, proc: usize) {
+        self.sim.lock().note(format_args!("the link of process {proc} is dropped"));
+        let member = &mut self.members[proc];
+        let Some(tasks) = &member.tasks else { return };
+        tasks.link.abort();
+        for _ in 0..10_000 {
+            if member.lanes.running().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let left = member.lanes.running();
+        if !left.is_empty() {
+            self.sim.lock().wrong(format!("lanes {left:?} of process {proc} run on without their link"));
+        }
+        self.crash(proc).await;
+    }
+
     /// Drops what dead processes have left.
     pub async fn bury(&mut self) {
         for (proc, member) in self.members.iter_mut().enumerate() {

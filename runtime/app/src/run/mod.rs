@@ -17,8 +17,10 @@ pub mod topic_collisions;
 mod tuning;
 
 use std::sync::Arc;
+use std::task::Poll;
 
-use strait_flow::ports::Clock;
+use strait_core::{Event, Outage};
+use strait_flow::ports::{Clock, EventSink as _};
 use strait_flow::{LOGIN_RETRY, LinkStatus, SystemClock};
 use strait_host::{HostEngine, HostOptions};
 use strait_kafka::access::Access;
@@ -136,11 +138,23 @@ fn spawn(links: Vec<Planned>, clusters: &Arc<Clusters>, until: Until, stop: &Sto
     for link in links {
         let (bar, stop, clusters) = (bars.add(link.name()), stop.child(), Arc::clone(clusters));
         tasks.spawn(async move {
-            let ended = prepare_and_run(&link, &clusters, until, stop, bar).await;
-            (link.name().to_owned(), ended)
+            // A panic is a bug of ours, and ends this link alone.
+            let ended = Box::pin(caught(prepare_and_run(&link, &clusters, until, stop, bar))).await;
+            (link.name().to_owned(), ended.unwrap_or_else(|| Err(RunError::Panicked(link.name().to_owned()))))
         });
     }
     tasks
+}
+
+/// Returns `None` where the work panics. It is not polled any more then, and dropping it ends what
+/// it has begun.
+async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| {
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
 }
 
 /// Waits for all links while reloads and rotations run beside them. Returns the errors.
@@ -154,18 +168,20 @@ async fn join(mut tasks: Tasks, reloads: &Reloads, rotation: Rotation, board: &B
             _ = &mut beside => continue,
         };
         let Some(ended) = ended else { return errors };
-        let error = match ended {
+        let (name, error) = match ended {
             Ok((_, Ok(()))) => continue,
-            Ok((name, Err(error))) => {
-                if let Some(link) = board.link(&name) {
-                    link.set_ended(&error.to_string());
-                }
-                error
-            }
-            Err(error) => RunError::Panicked(error.to_string()),
+            Ok((name, Err(error))) => (name, error),
+            Err(error) => (String::new(), RunError::Panicked(error.to_string())),
         };
-        // Logged now, as the other links may go on for long.
-        tracing::error!(%error, "a link has ended");
+        // Said now, as the other links may go on for long.
+        match board.link(&name) {
+            Some(link) => {
+                let reason = error.to_string();
+                link.set_ended(&reason);
+                link.emit(&name, Event::Outage(Outage::LinkEnded { reason }));
+            }
+            None => tracing::error!(%error, "a link has ended"),
+        }
         errors.push(error);
     }
 }
@@ -278,4 +294,23 @@ async fn run_until_caught_up(mut link: Prepared, stop: Stop, bar: Bar) -> Result
     }
     let first: Vec<String> = stopped.iter().take(10).map(ToString::to_string).collect();
     Err(RunError::Stopped { link: name, count: stopped.len(), partitions: first.join(", ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_the_work_that_panics_and_drops_it() {
+        let begun = Arc::new(());
+        let held = Arc::clone(&begun);
+        let work = async move {
+            tokio::task::yield_now().await;
+            assert!(Arc::strong_count(&held) == 1, "this test panics on purpose");
+            7
+        };
+        assert_eq!(caught(work).await, None);
+        assert_eq!(Arc::strong_count(&begun), 1, "it is dropped");
+        assert_eq!(caught(async { 7 }).await, Some(7));
+    }
 }

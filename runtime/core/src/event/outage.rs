@@ -58,6 +58,12 @@ pub enum Outage {
         /// How long it did not, in seconds.
         silent_s: u64,
     },
+    /// The link does not run any more in this process.
+    #[error("the link has ended, and this process copies nothing of it any more: {reason}")]
+    LinkEnded {
+        /// The reason, and what to do.
+        reason: String,
+    },
     /// A topic that the configuration names cannot be described, so nothing of it is copied.
     #[error("source topic {topic} cannot be described, and nothing of it is copied: {reason}")]
     TopicHidden {
@@ -75,6 +81,7 @@ impl Outage {
             Self::Unreachable { .. }
             | Self::NotInGroup { .. }
             | Self::TopicsNotListed { .. }
+            | Self::LinkEnded { .. }
             | Self::TopicHidden { .. } => Severity::Error,
         }
     }
@@ -89,6 +96,7 @@ impl Outage {
             Self::InGroupAgain { .. } => "in_group_again",
             Self::TopicsNotListed { .. } => "topics_not_listed",
             Self::TopicsListedAgain { .. } => "topics_listed_again",
+            Self::LinkEnded { .. } => "link_ended",
             Self::TopicHidden { .. } => "topic_hidden",
         }
     }
@@ -101,6 +109,7 @@ impl Outage {
             Self::TopicsNotListed { .. } => {
                 "see that this process reaches every broker of the source; meanwhile the others list the topics themselves"
             }
+            Self::LinkEnded { .. } => "mend the reason and restart the process; other links run meanwhile",
             Self::TopicHidden { .. } => "grant Read and Describe on the source topic, or remove it from topics",
             _ => "",
         }

@@ -107,3 +107,18 @@ fn a_record_that_is_sent_in_part_is_finished_before_its_process_stops() {
         cluster
     });
 }
+
+/// A panic of its own code takes a link of one process down. Its lanes do not run on without a
+/// group.
+#[test]
+fn lanes_end_with_their_link() {
+    play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.break_link(0).await;
+        for lane in 0..cluster.owner.len() as u32 {
+            cluster.assign(lane, 1);
+        }
+        feed(&mut cluster.sim.lock());
+        cluster
+    });
+}
