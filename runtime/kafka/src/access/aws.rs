@@ -127,26 +127,27 @@ impl HttpClient for Http {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         // Where there is no metadata server, the chain finds out by this time.
         let connect = settings.connect_timeout().unwrap_or(CONNECT).min(CONNECT);
-        SharedHttpConnector::new(Connector(http::client(None, Some(connect))))
+        SharedHttpConnector::new(Connector(connect))
     }
 }
 
+/// Connects within this time.
 #[derive(Debug)]
-struct Connector(Result<reqwest::Client, String>);
+struct Connector(Duration);
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
+        let connect = self.0;
         HttpConnectorFuture::new(async move {
-            exchange(client, request).await.map_err(|reason| ConnectorError::io(reason.into()))
+            exchange(connect, request).await.map_err(|reason| ConnectorError::io(reason.into()))
         })
     }
 }
 
-async fn exchange(client: Result<reqwest::Client, String>, request: HttpRequest) -> Result<HttpResponse, String> {
+async fn exchange(connect: Duration, request: HttpRequest) -> Result<HttpResponse, String> {
     let method = reqwest::Method::from_bytes(request.method().as_bytes()).map_err(|error| error.to_string())?;
     let url = http::url(request.uri())?;
-    let mut asked = client?.request(method, url.clone());
+    let mut asked = http::client(&url, None, Some(connect))?.request(method, url.clone());
     for (name, value) in request.headers() {
         asked = asked.header(name, value);
     }

@@ -16,10 +16,9 @@ const AZURE: &str = "http://169.254.169.254";
 /// takes it: no JWT, but written like one, with the access token in the place of the signature.
 pub(super) async fn google(endpoint: Option<&str>, extensions: &[(String, String)]) -> Result<Token, String> {
     let account = format!("{}/computeMetadata/v1/instance/service-accounts/default", base(endpoint, GOOGLE));
-    let client = http::client(None, None)?;
     let ask = |name: &str| -> Result<_, String> {
         let url = http::url(&format!("{account}/{name}"))?;
-        Ok((url.clone(), client.get(url).header("metadata-flavor", "Google")))
+        Ok((url.clone(), http::client(&url, None, None)?.get(url).header("metadata-flavor", "Google")))
     };
     let asked_ms = now_ms();
     let (url, request) = ask("token")?;
@@ -56,7 +55,7 @@ pub(super) async fn azure(
     let url = format!("{}/metadata/identity/oauth2/token?{}", base(endpoint, AZURE), http::form(&fields));
     let url = http::url(&url)?;
     let asked_ms = now_ms();
-    let request = http::client(None, None)?.get(url.clone()).header("metadata", "true");
+    let request = http::client(&url, None, None)?.get(url.clone()).header("metadata", "true");
     let answer = http::send_for_json(&url, request).await?;
     token_of(&answer, "azure", extensions, asked_ms)
 }

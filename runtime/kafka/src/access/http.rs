@@ -24,11 +24,24 @@ pub(super) struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Returns a client that trusts the authorities of a PEM file, or those of the system. `connect` is
-/// how long a connection may take, if that is less than the request.
-pub(super) fn client(ca: Option<&Path>, connect: Option<Duration>) -> Result<Client, String> {
+/// Metadata servers by name. Their addresses are local to the machine.
+const METADATA: [&str; 2] = ["metadata.google.internal", "[fd00:ec2::254]"];
+
+/// Returns whether an address is asked without the proxy of the environment. It would read what is
+/// not encrypted, and no proxy knows the metadata server of this machine.
+fn is_direct(url: &Url) -> bool {
+    let is_metadata = |host: &str| host.starts_with("169.254.") || METADATA.contains(&host);
+    url.scheme() != "https" || url.host_str().is_some_and(is_metadata)
+}
+
+/// Returns a client for an address that trusts the authorities of a PEM file, or those of the
+/// system. `connect` is how long a connection may take, if that is less than the request.
+pub(super) fn client(url: &Url, ca: Option<&Path>, connect: Option<Duration>) -> Result<Client, String> {
     // A redirect could lead the secret elsewhere, and to a plain connection.
     let mut builder = Client::builder().redirect(Policy::none()).timeout(TIMEOUT).pool_max_idle_per_host(0);
+    if is_direct(url) {
+        builder = builder.no_proxy();
+    }
     if let Some(connect) = connect {
         builder = builder.connect_timeout(connect);
     }
@@ -140,6 +153,9 @@ pub(super) fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -149,5 +165,56 @@ mod tests {
         // On one line.
         assert_eq!(reason(&answer), r": invalid_client: no\nsuch client");
         assert_eq!(reason(&serde_json::json!({})), "");
+    }
+
+    const IN_CHILD: &str = "STRAIT_TEST_BEHIND_A_PROXY";
+
+    /// In a process of its own, whose environment names the proxy.
+    #[test]
+    fn a_proxy_sees_no_request_that_it_could_read() {
+        if std::env::var_os(IN_CHILD).is_some() {
+            return ask_behind_a_proxy();
+        }
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", proxy.local_addr().unwrap());
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "access::http::tests::a_proxy_sees_no_request_that_it_could_read"]);
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+            child.env(name, &address).env(name.to_lowercase(), &address);
+        }
+        let child = child.env_remove("NO_PROXY").env_remove("no_proxy").env(IN_CHILD, "1");
+        let seen = std::thread::spawn(move || first_line(&proxy));
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        // The first that comes, so that no other came before it.
+        assert_eq!(seen.join().unwrap(), "CONNECT tokens.example:443 HTTP/1.1");
+    }
+
+    /// Returns the first line of the next connection, which is closed then.
+    fn first_line(listener: &TcpListener) -> String {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut buffer = [0; 4096];
+        let length = stream.read(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").unwrap();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn ask_behind_a_proxy() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = |address: &str| {
+            let url = url(address).unwrap();
+            let request = client(&url, None, None).unwrap().post(url.clone()).body("client_secret=hunter2");
+            runtime.block_on(send_for_json(&url, request))
+        };
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/token", server.local_addr().unwrap());
+        let seen = std::thread::spawn(move || first_line(&server));
+        ask(&address).unwrap();
+        assert_eq!(seen.join().unwrap(), "POST /token HTTP/1.1");
+        assert!(ask("https://tokens.example/token").is_err(), "the proxy is none");
+        for direct in ["http://tokens.example", "https://169.254.169.254", "http://metadata.google.internal"] {
+            assert!(is_direct(&url(direct).unwrap()), "{direct}");
+        }
     }
 }

@@ -72,7 +72,7 @@ impl Oidc {
                 fields.push(("client_assertion", &assertion));
             }
         }
-        let mut request = http::client(self.ca.as_deref(), None)?
+        let mut request = http::client(&url, self.ca.as_deref(), None)?
             .post(url.clone())
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "application/json")
