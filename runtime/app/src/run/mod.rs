@@ -9,6 +9,7 @@ mod clusters;
 mod error;
 pub mod link;
 mod progress_bar;
+mod reading;
 mod roll;
 mod rotation;
 mod startup_retry;

@@ -17,14 +17,18 @@ use strait_kafka::access::{Credentials, PemFault, PemFiles};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::probe::{ProbeError, probe};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::clusters::Clusters;
+use super::reading::{Read, Reading};
 use super::roll::{Lanes, Place, Roll, Rolling};
 use crate::board::{AccessBoard, Board, LinkBoard, Work};
 use crate::load::Loaded;
 
 /// How often the files are read. A changed content must be the same twice.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a reading may take. It goes on after that, and no other begins meanwhile.
+const READ: Duration = Duration::from_secs(5);
 /// How long the login with a changed password may take.
 const LOGIN: Duration = Duration::from_secs(15);
 /// Waits before a refused password is retried: the brokers may get it later than the file. The
@@ -57,6 +61,7 @@ struct Watched {
     board: Option<Arc<AccessBoard>>,
     links: Vec<Arc<LinkBoard>>,
     in_use: Secrets,
+    reading: Reading<Result<Secrets, Fault>>,
     /// The last reading.
     seen: Result<Secrets, Fault>,
     /// The reading that was tried and refused.
@@ -101,27 +106,21 @@ impl Rotation {
             config.access.expect_changes();
             let links = board.links().iter().filter(|link| link.source == *name || link.target == *name);
             let (board, links, seen) = (board.access_to(name).cloned(), links.cloned().collect(), Ok(in_use.clone()));
-            Some(Watched { name: name.clone(), config, board, links, in_use, seen, refused: None, rolling: None })
+            let (name, reading) = (name.clone(), Reading::default());
+            Some(Watched { name, config, board, links, in_use, reading, seen, refused: None, rolling: None })
         });
         Self { watched: watched.collect(), loaded: Arc::clone(loaded) }
     }
 
     /// Watches for as long as it is polled.
-    pub async fn run(mut self) {
-        if self.watched.is_empty() {
-            return std::future::pending().await;
+    pub async fn run(self) {
+        // A task each: neither a file that hangs nor a cluster that is away holds up the others.
+        let mut tasks = JoinSet::new();
+        for watched in self.watched {
+            tasks.spawn(watched.watch(Arc::clone(&self.loaded)));
         }
-        loop {
-            tokio::time::sleep(LOOK).await;
-            for watched in &mut self.watched {
-                let loaded = Arc::clone(&self.loaded);
-                let (name, before) = (watched.name.clone(), watched.last_files().clone());
-                let read = tokio::task::spawn_blocking(move || read(&loaded, &name, &before)).await;
-                let Ok(read) = read else { continue };
-                watched.look(read).await;
-                watched.roll_on().await;
-            }
-        }
+        while tasks.join_next().await.is_some() {}
+        std::future::pending().await
     }
 }
 
@@ -168,6 +167,28 @@ fn read(loaded: &Loaded, cluster: &str, before: &PemFiles) -> Result<Secrets, Fa
 }
 
 impl Watched {
+    /// Watches for ever.
+    async fn watch(mut self, loaded: Arc<Loaded>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let (loaded, name, before) = (Arc::clone(&loaded), self.name.clone(), self.last_files().clone());
+            match self.reading.next(move || read(&loaded, &name, &before), READ).await {
+                Read::Done(read) => self.look(read).await,
+                Read::Hangs => {
+                    let reason = format!(
+                        "it cannot be read within {} s: see that what it lies on is mounted and answers",
+                        READ.as_secs()
+                    );
+                    // Whether it has is not known.
+                    let what = "one of its secret files may have";
+                    self.look(Err(Fault { what, reason })).await;
+                }
+                Read::Lost => {}
+            }
+            self.roll_on().await;
+        }
+    }
+
     /// Returns the files of the last reading.
     fn last_files(&self) -> &PemFiles {
         self.seen.as_ref().map_or(&self.in_use.files, |seen| &seen.files)
