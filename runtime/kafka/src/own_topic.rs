@@ -2,8 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use strait_flow::ports::Class;
+
+use crate::error::class_of;
 use crate::ffi::{Code, ConsumedMessage, Consumer, FfiError, OffsetSpec, Place};
 use crate::queries;
+
+/// Longest first wait for a broker; doubles.
+const CONNECT_FIRST: Duration = Duration::from_secs(1);
 
 /// A partition to read.
 pub(crate) struct OwnPartition<'a> {
@@ -32,8 +38,27 @@ impl Reached {
 }
 
 impl OwnPartition<'_> {
+    /// Waits for a broker. A login that is refused ends that at once: the client would log in every
+    /// second or so.
+    fn connect(&self, consumer: &mut Consumer) -> Result<(), FfiError> {
+        let (began, mut wait) = (Instant::now(), CONNECT_FIRST);
+        loop {
+            let left = self.timeout.saturating_sub(began.elapsed());
+            let Err(error) = consumer.client().connect(wait.min(left)) else { return Ok(()) };
+            // Serves the error callback, so that a refused login is reported and not the timeout.
+            consumer.consume(1, Duration::ZERO, |_| ());
+            let refused = consumer.client().trouble().is_some_and(|trouble| class_of(trouble.code) == Class::Login);
+            if refused || began.elapsed() >= self.timeout {
+                return Err(error);
+            }
+            // A slow line answers one that waits for longer.
+            wait *= 2;
+        }
+    }
+
     /// Returns where the partition begins and ends.
     pub fn bounds(&self, consumer: &mut Consumer) -> Result<(i64, i64), FfiError> {
+        self.connect(consumer)?;
         let place = Place::of(self.topic, self.partition);
         let list = |spec| {
             // The owner reads past the last stable offset: an earlier owner's commit may be decided

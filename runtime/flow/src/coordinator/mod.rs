@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::millis;
 use crate::ports::{Class, Clock, ControlLog, ControlWriter, EventSink, LinkWork, PortError, SourceTopic};
-use crate::retry::{LOGIN_RETRY, spread};
+use crate::retry::{LOGIN_RETRY, Retry, spread};
 use crate::status::{CoordinatorState, HeardOf, LinkStatus};
 
 /// Minimum and maximum wait after a failed turn; doubles.
@@ -74,11 +74,11 @@ impl Coordinator {
         mut found: watch::Receiver<Found>,
         stop: &CancellationToken,
     ) {
-        let mut wait = RETRY.0;
+        let (mut wait, mut login) = (RETRY.0, None);
         self.status.coordinator_mut(|status| status.given_at = self.clock.now());
         while !stop.is_cancelled() {
             if !*has_lane.borrow_and_update() {
-                wait = RETRY.0;
+                (wait, login) = (RETRY.0, None);
                 tokio::select! { biased;
                     () = stop.cancelled() => {}
                     changed = has_lane.changed() => if changed.is_err() {
@@ -90,17 +90,21 @@ impl Coordinator {
             let mut began = false;
             let ended = self.turn(&has_lane, &mut found, stop, &mut began).await;
             if began {
-                wait = RETRY.0;
+                (wait, login) = (RETRY.0, None);
             }
             let now = self.clock.now();
             let is_wanted = *has_lane.borrow() && !stop.is_cancelled();
             if let Err(error) = ended
                 && is_wanted
             {
-                let pause = self.failed(&error, wait, began, now);
+                // Many logins would lock the account.
+                let refused = error.class == Class::Login;
+                login = refused.then(|| Retry::next(login, now, LOGIN_RETRY));
+                let pause = self.failed(&error, login.map_or(wait, |login| login.after), began, now);
                 wait = (wait * 2).min(RETRY.1);
                 tokio::select! { biased;
                     () = given_up(has_lane.clone(), stop) => {}
+                    () = self.log.login_changed(), if login.is_some() => {}
                     () = tokio::time::sleep(pause) => {}
                 }
             }
@@ -113,9 +117,8 @@ impl Coordinator {
     /// Records why a turn failed. Returns how long to wait before the next one.
     fn failed(&self, error: &PortError, wait: Duration, began: bool, now: Duration) -> Duration {
         let wait = match error.class {
-            Class::Retry => wait,
+            Class::Retry | Class::Login => wait,
             Class::Fenced => wait.max(FENCED),
-            Class::Login => LOGIN_RETRY.0,
             Class::Stop => RETRY.1,
         };
         let wait = spread(wait, &format!("{}-{}-coordinator", self.link, self.process));
@@ -195,10 +198,10 @@ impl Coordinator {
         found.mark_changed();
         loop {
             let now = self.clock.now();
+            turn.listed_at(found.borrow().as_ref().map(|listed| listed.at));
             let until = match turn.step(now, self.clock.unix_ms()) {
                 Step::End => return Ok(()),
                 Step::Commit(records) => {
-            turn.listed_at(found.borrow().as_ref().map(|listed| listed.at));
                     writer.commit(&records).await?;
                     turn.committed(now);
                     self.ticked(turn, now);

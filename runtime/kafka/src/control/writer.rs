@@ -10,7 +10,7 @@ use strait_flow::ports::{Class, ControlWriter, PortError};
 
 use crate::access::Access;
 use crate::config::{ClusterConfig, TargetTuning, writer};
-use crate::error::{blocking, own};
+use crate::error::{blocking, class_of, own};
 use crate::ffi::{Code, FfiError, Handle, Observer, OutMessage, Producer};
 use crate::target::{init_error, producer_error};
 
@@ -73,7 +73,9 @@ fn initialise(producer: &Producer, context: &str, given_up: &AtomicBool) -> Resu
         }
         // librdkafka keeps trying between the calls.
         let Err(error) = producer.init_transactions(CALL_MAX) else { return Ok(()) };
-        if began.elapsed() >= TAKE_MAX || producer_error(context, &error).class != Class::Retry {
+        // A client whose login is refused would log in every second or so.
+        let refused = producer.client().trouble().is_some_and(|trouble| class_of(trouble.code) == Class::Login);
+        if refused || began.elapsed() >= TAKE_MAX || producer_error(context, &error).class != Class::Retry {
             return Err(init_error(producer.client(), context, &error));
         }
         tracing::debug!("{context}: {error}, still initialising");
