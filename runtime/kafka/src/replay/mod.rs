@@ -9,6 +9,7 @@ mod books;
 mod compare;
 mod decide;
 mod facts;
+mod marks;
 mod places;
 mod show;
 mod topics;
@@ -33,6 +34,7 @@ pub use books::{BooksRead, read_books};
 use compare::KeptDigests;
 pub use decide::{Blocked, Judged, Outcome, Work};
 pub use facts::{SourceFacts, source_facts};
+use marks::Marks;
 use places::{Next, Places};
 pub use show::{Kept, kept_record, kept_sizes};
 pub use topics::ReplayTopics;
@@ -157,6 +159,7 @@ pub struct ReplayJob {
     writer: Writer,
     places: Places,
     kept: KeptDigests,
+    marks: Marks,
 }
 
 impl ReplayJob {
@@ -170,17 +173,20 @@ impl ReplayJob {
         }
         let writer = Writer::begin(&spec, maker)?;
         let places = Places::new(&spec.source, &spec.link, spec.timeout)?;
-        Ok(Self { spec, writer, places, kept: KeptDigests::default() })
+        let marks = Marks::new(&spec.target, &spec.link, spec.timeout);
+        Ok(Self { spec, writer, places, kept: KeptDigests::default(), marks })
     }
 
     /// Reads the books to the end of their log. Nobody else can close an entry any more.
     ///
     /// # Errors
     /// [`ReplayError`].
-    pub fn books(&self, filter: BookFilter) -> Result<BooksRead, ReplayError> {
+    pub fn books(&mut self, filter: BookFilter) -> Result<BooksRead, ReplayError> {
         // A lane that died may have left a transaction open, which the broker ends after a while.
         let timeout = self.spec.timeout + self.spec.tuning.transaction_timeout;
-        Books { target: &self.spec.target, link: &self.spec.link, timeout }.read(filter, Reach::End)
+        let read = Books { target: &self.spec.target, link: &self.spec.link, timeout }.read(filter, Reach::End)?;
+        self.marks.begin(read.end);
+        Ok(read)
     }
 
     /// Reads the records of the first of these entries from the source: as many as one transaction
@@ -258,12 +264,13 @@ impl ReplayJob {
     }
 
     /// Writes the copies of judged records, the offset map and the closed entries, in one
-    /// transaction.
+    /// transaction. Just before it is committed, it looks whether a lane has gone back since the
+    /// books were read, and whether the target topics are the same ones.
     ///
     /// # Errors
     /// [`ReplayError`]. After [`ReplayError::Port`] it may have been committed: the books say.
     pub fn write(&mut self, work: &Work<'_>, topics: &mut ReplayTopics) -> Result<Written, ReplayError> {
-        self.writer.write(work, topics)
+        self.writer.write(work, topics, &mut self.marks)
     }
 
     /// Writes closed entries, in one transaction.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::TopicId;
-use strait_flow::ports::{TargetTopic, TopicAnswer, TopicHandle, WantedTopic};
+use strait_flow::ports::{PortError, TargetTopic, TopicAnswer, TopicHandle, WantedTopic};
 
 use super::ReplayError;
 use crate::error::port_error_because;
-use crate::ffi::{Client, Handle, Producer};
-use crate::queries::is_unsupported;
+use crate::ffi::{Client, Code, Handle, Producer};
+use crate::queries::{describe, is_gone, is_unsupported};
 use crate::topics::maker::TopicMaker;
 use crate::topics::target::OpenRequest;
 
@@ -107,6 +107,26 @@ impl Topics {
         };
         self.known.insert(Arc::clone(name), opened.clone());
         Ok(opened)
+    }
+
+    /// Returns one of these topics that is gone, or has another id than when it was opened.
+    pub fn changed(
+        &self,
+        opened: &BTreeMap<Arc<str>, TopicId>,
+        client: &Client,
+    ) -> Result<Option<Arc<str>>, PortError> {
+        let names: Vec<&str> = opened.keys().map(|name| &**name).collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let described = describe(client, &names, false, self.timeout)
+            .map_err(|error| port_error_because(&self.context, &error, client.trouble()))?;
+        let is_changed = |(name, id): &(&Arc<str>, &TopicId)| {
+            let Some(now) = described.iter().find(|topic| topic.topic == ***name) else { return true };
+            // One that cannot be described for a moment took the copies a moment ago.
+            is_gone(now.code) || (now.code == Code::OK && id.is_other_than(TopicId(now.id)))
+        };
+        Ok(opened.iter().find(is_changed).map(|(name, _)| Arc::clone(name)))
     }
 
     fn ask(&self, wanted: WantedTopic, client: &Client) -> Result<TopicAnswer, ReplayError> {

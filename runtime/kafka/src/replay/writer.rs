@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use strait_core::books::{BOOKS_PARTITION, BookKey, BookState, COPIED, Closing, DROPPED, StoredEntry};
 use strait_core::map::{MapBuilder, MapKind, MapRecord, RUNS_PER_RECORD_MAX};
 use strait_core::progress::{map_topic, operate_topic};
-use strait_core::{PartitionKey, RecordRef, TargetOffset};
+use strait_core::{PartitionKey, RecordRef, TargetOffset, TopicId};
 use strait_flow::lock;
 use strait_flow::ports::{Class, PortError};
 
 use super::decide::{Blocked, Decided, Decider, Fate, OutCopy, Outcome, Work};
+use super::marks::Marks;
 use super::topics::{OpenTopic, ReplayTopics, Topics};
 use super::{ReplayError, ReplaySpec};
 use crate::config::writer;
@@ -107,6 +108,8 @@ enum Failure {
     Refused(String),
     /// The target does not take a copy now. Others may have another place there.
     Place(FfiError),
+    /// The copies of these source partitions would be wrong by now.
+    Late(BTreeSet<PartitionKey>, String),
     Error(ReplayError),
 }
 
@@ -155,16 +158,31 @@ impl Writer {
             Err(Failure::Error(error)) => Err(error),
             Err(Failure::Refused(reason)) => Err(own(Class::Stop, self.context.clone(), reason).into()),
             Err(Failure::Place(error)) => Err(self.fail(&error)),
+            Err(Failure::Late(_, reason)) => Err(own(Class::Retry, self.context.clone(), reason).into()),
         }
     }
 
-    pub fn write(&mut self, work: &Work<'_>, rules: &mut ReplayTopics) -> Result<Written, ReplayError> {
+    pub fn write(
+        &mut self,
+        work: &Work<'_>,
+        rules: &mut ReplayTopics,
+        marks: &mut Marks,
+    ) -> Result<Written, ReplayError> {
         let Self { topics, bad, producer, .. } = self;
         let (decided, blocked, stopped) = Decider { topics, bad, rules, producer }.decide(work)?;
         let has_work = decided.iter().any(|decided| matches!(decided.fate, Fate::Copies(_) | Fate::Dropped));
         if has_work {
-            match self.transact(|writer| writer.produce_all(&decided, work)) {
+            let produced = self.transact(|writer| {
+                writer.produce_all(&decided, work)?;
+                writer.acknowledged()?;
+                // As late as can be.
+                writer.check(&decided, marks)
+            });
+            match produced {
                 Ok(()) => {}
+                Err(Failure::Late(partitions, cause)) => {
+                    return Ok(Written::Failed { partitions, is_sure: true, cause });
+                }
                 Err(Failure::Refused(reason)) => return Ok(Written::Refused(reason)),
                 Err(Failure::Place(error)) => return Ok(self.failed(&decided, &error)),
                 Err(Failure::Error(error)) => return Err(error),
@@ -221,7 +239,7 @@ impl Writer {
         });
         if let Err(failure) = &ended {
             let aborted = self.producer.abort_transaction(self.timeout);
-            if let (Err(error), Failure::Refused(_) | Failure::Place(_)) = (&aborted, failure) {
+            if let (Err(error), Failure::Refused(_) | Failure::Place(_) | Failure::Late(..)) = (&aborted, failure) {
                 return Err(Failure::Error(self.fail(error)));
             }
         }
@@ -261,6 +279,32 @@ impl Writer {
             self.book(key, &booked.closing(BookState::Replayed, closed))?;
         }
         Ok(())
+    }
+
+    /// Checks that the copies of an open transaction are still to be made: their lanes have not
+    /// gone back, to copy them themselves, and their topics are those that were opened.
+    fn check(&self, decided: &[Decided<'_>], marks: &mut Marks) -> Result<(), Failure> {
+        marks.look()?;
+        let of = |is_late: &dyn Fn(&Decided<'_>) -> bool| -> BTreeSet<PartitionKey> {
+            decided.iter().filter(|decided| is_late(decided)).map(|decided| decided.key.partition.clone()).collect()
+        };
+        let back = of(&|decided| marks.ends(&decided.key));
+        if !back.is_empty() {
+            let cause = "the link has gone back and reads these records again: let it run, then replay what is open";
+            return Err(Failure::Late(back, cause.to_owned()));
+        }
+        let copies = decided.iter().flat_map(|decided| match &decided.fate {
+            Fate::Copies(copies) => copies.as_slice(),
+            _ => &[],
+        });
+        let opened: BTreeMap<Arc<str>, TopicId> =
+            copies.map(|copy| (Arc::clone(&copy.topic.name), copy.topic.topic.id)).collect();
+        let Some(changed) = self.topics.changed(&opened, self.producer.client())? else { return Ok(()) };
+        let late = of(&|decided| match &decided.fate {
+            Fate::Copies(copies) => copies.iter().any(|copy| copy.topic.name == changed),
+            _ => false,
+        });
+        Err(Failure::Late(late, ReplayError::TargetChanged { topic: changed }.to_string()))
     }
 
     fn produce_copy(&self, copy: &OutCopy<'_>, record: RecordRef<'_>, token: u64) -> Result<(), Failure> {

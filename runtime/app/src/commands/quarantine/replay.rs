@@ -231,7 +231,7 @@ impl<'a> Replay<'a> {
 
     /// Looks again at what may have changed: the border, and the positions of the lanes. One that
     /// reads its partition again copies its records itself, and has told the books.
-    fn look_again(&mut self, job: &ReplayJob) -> Result<(), String> {
+    fn look_again(&mut self, job: &mut ReplayJob) -> Result<(), String> {
         block_on(self.lanes.refresh()).map_err(|_| "the lanes cannot be read".to_owned())?;
         self.lanes.check_border(&self.judge.border())?;
         let books = job.books(self.filter.clone()).map_err(said)?;
