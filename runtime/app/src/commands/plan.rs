@@ -1,12 +1,11 @@
 //! `strait plan`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use strait_core::config::Link;
 use strait_core::plan::{Action, Facts, Plan, Settings, Sign, Unknown, plan as plan_of};
-use strait_flow::ports::{ChainFactory as _, Discovery as _, SourceTopic};
+use strait_flow::ports::{ChainFactory, Discovery as _};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::{Answer, ClusterConfig, KafkaDiscovery, KafkaPlanner, MapLog};
 
@@ -15,6 +14,7 @@ use crate::cli::{Output, plan as cli};
 use crate::compiler::own_process;
 use crate::compose;
 use crate::load::Loaded;
+use crate::run::topic_collisions::target_names;
 
 /// Said below a plan with settings or access lists.
 const NOT_YET: &str =
@@ -57,7 +57,7 @@ fn chains(loaded: &Loaded, link: &Link) -> Result<Arc<HostChains>, String> {
 
 async fn tried(
     link: &Link,
-    chains: &HostChains,
+    chains: &Arc<HostChains>,
     source: &ClusterConfig,
     target: &ClusterConfig,
 ) -> Result<Tried, String> {
@@ -76,22 +76,14 @@ async fn tried(
 /// Reads the facts, and says what of the link's own progress cannot be read.
 async fn facts(
     link: &Link,
-    chains: &HostChains,
+    chains: &Arc<HostChains>,
     (source, target): (&ClusterConfig, &ClusterConfig),
     planner: &KafkaPlanner,
 ) -> Result<(Facts, Option<Unknown>), String> {
     let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST);
     let found = discovery.map_err(|error| error.to_string())?.topics().await.map_err(|error| error.to_string())?;
-    let mut chain = chains.chain().map_err(|error| error.to_string())?;
-    let (mut named, mut unnamed) = (Vec::<(SourceTopic, Arc<str>)>::new(), BTreeMap::new());
-    for topic in found.listed {
-        match chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()) {
-            Ok(target) => named.push((topic, target)),
-            Err(error) => {
-                unnamed.insert(topic.topic, error.to_string());
-            }
-        }
-    }
+    let chains = Arc::clone(chains) as Arc<dyn ChainFactory>;
+    let (named, unnamed) = target_names(chains, link.merge_topics, found.listed).map_err(|error| error.to_string())?;
     let mut facts = planner.facts(named, link.sync.acls).await.map_err(|error| error.to_string())?;
     facts.unnamed = unnamed;
     facts.hidden.extend(found.hidden.into_iter().map(|(topic, error)| (topic, error.reason)));

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::LaneId;
+use strait_core::{LaneId, TopicId};
 use strait_flow::ports::{ChainError, ChainFactory, PortError, ProgressStore, SourceTopic, WantedTopic};
-use strait_kafka::{KafkaTargetTopics, RefusedTopic};
+use strait_kafka::{KafkaTargetTopics, Lacking, RefusedTopic};
 use tokio::sync::watch;
 
 /// Minimum and maximum pause before topics that could not be created yet are retried. Doubles per
@@ -33,6 +33,28 @@ struct Wanted {
     topics: Vec<WantedTopic>,
     /// Source topics that have no target topic, and why.
     unnamed: Vec<(Arc<str>, ChainError)>,
+}
+
+/// The ids of the topics that lanes have written to.
+#[derive(Default)]
+struct Written(BTreeMap<Arc<str>, BTreeSet<TopicId>>);
+
+impl Written {
+    fn add(&mut self, ids: BTreeMap<Arc<str>, TopicId>) {
+        for (topic, id) in ids {
+            self.0.entry(topic).or_default().insert(id);
+        }
+    }
+
+    /// Takes out of `lacking` what is for the lanes. `found` are the ids of the topics of now.
+    fn leave(&self, lacking: &mut Lacking, found: &BTreeMap<Arc<str>, TopicId>) {
+        lacking.missing.retain(|topic| !self.0.contains_key(&topic.name));
+        lacking.small.retain(|topic| {
+            let Some(written) = self.0.get(&topic.name) else { return true };
+            // Without an answer it is asked for again.
+            found.get(&topic.name).is_some_and(|found| !written.iter().any(|written| written.is_other_than(*found)))
+        });
+    }
 }
 
 /// Creates the target topics of one link.
@@ -125,18 +147,20 @@ impl TargetTopics {
         }
     }
 
-    /// Creates and grows what the target lacks. A topic that lanes have written to is left to them:
-    /// it was deleted, and policy decides.
+    /// Creates and grows what the target lacks. A topic that lanes have written to, and that is
+    /// another one now, is left to them: it was deleted, and policy decides.
     async fn provide(&self, wanted: Vec<WantedTopic>) -> Result<Vec<RefusedTopic>, PortError> {
         let mut lacking = self.target.lacking(wanted).await?;
-        if !lacking.missing.is_empty() {
+        if !lacking.missing.is_empty() || !lacking.small.is_empty() {
             let ends = self.progress.ends(self.lanes).await?;
-            let mut written = BTreeSet::new();
+            let mut written = Written::default();
             // A lane without a record, as every one of a new link, has written nothing.
             for lane in (0..self.lanes).map(LaneId).filter(|lane| ends.get(lane) != Some(&Ok(0))) {
-                written.extend(self.progress.read(lane).await?.target_ids().into_keys());
+                written.add(self.progress.read(lane).await?.target_ids());
             }
-            lacking.missing.retain(|topic| !written.contains(&topic.name));
+            let known = lacking.small.iter().filter(|topic| written.0.contains_key(&topic.name));
+            let found = self.target.ids(known.map(|topic| Arc::clone(&topic.name)).collect()).await?;
+            written.leave(&mut lacking, &found);
         }
         self.target.provide(lacking).await
     }
@@ -156,5 +180,36 @@ impl TargetTopics {
         });
         // The panic hook reports a panic in there. The lanes create their topics all the same.
         named.await.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_was_created_again_is_neither_made_nor_grown() {
+        let topic = |name: &str| WantedTopic {
+            name: name.into(),
+            like: name.into(),
+            partitions: 9,
+            grows: true,
+            creates: true,
+        };
+        let ids = |known: &[(&str, u8)]| -> BTreeMap<Arc<str>, TopicId> {
+            known.iter().map(|(name, id)| ((*name).into(), TopicId([*id; 16]))).collect()
+        };
+        let mut written = Written::default();
+        written.add(ids(&[("same", 1), ("again", 1), ("gone", 1)]));
+        written.add(ids(&[("same", 1), ("half", 1)]));
+        written.add(ids(&[("half", 2)]));
+        let small = ["same", "again", "half", "foreign"].map(topic).to_vec();
+        let mut lacking = Lacking { missing: ["gone", "new"].map(topic).to_vec(), small };
+        written.leave(&mut lacking, &ids(&[("same", 1), ("again", 2), ("half", 2)]));
+        let names = |topics: &[WantedTopic]| topics.iter().map(|topic| topic.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            (names(&lacking.missing), names(&lacking.small)),
+            (vec!["new".into()], vec!["same".into(), "foreign".into()])
+        );
     }
 }

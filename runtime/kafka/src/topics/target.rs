@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::TopicId;
 use strait_core::acl::Operation;
 use strait_flow::ports::{PortError, TargetTopic, TopicAnswer, TopicHandle, WantedTopic};
 
@@ -51,6 +52,23 @@ impl KafkaTargetTopics {
     pub async fn lacking(&self, wanted: Vec<WantedTopic>) -> Result<Lacking, PortError> {
         let timeout = self.timeout;
         self.client.ask(move |client| lacking(client, wanted, timeout)).await
+    }
+
+    /// Returns the ids of these topics, as far as they exist.
+    ///
+    /// # Errors
+    /// [`PortError`] when the target does not answer.
+    pub async fn ids(&self, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
+        if topics.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let timeout = self.timeout;
+        let described = self.client.ask(move |client| {
+            let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+            describe(client, &names, false, timeout)
+        });
+        let found = described.await?.into_iter().filter(|topic| topic.code == Code::OK);
+        Ok(found.map(|topic| (topic.topic.into(), TopicId(topic.id))).collect())
     }
 
     /// Creates and grows topics. Returns those that the target refused; a lane that has a record

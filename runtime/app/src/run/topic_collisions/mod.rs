@@ -38,6 +38,34 @@ pub fn collisions<'a>(named: impl IntoIterator<Item = (&'a Arc<str>, Arc<str>)>)
     collisions
 }
 
+/// Source topics with their names on the target.
+pub type Named = Vec<(SourceTopic, Arc<str>)>;
+
+/// Names the target topics of these source topics as a run does: without `merges` topics that would
+/// share one have none. Returns those without a name as well, each with the reason.
+///
+/// # Errors
+/// [`ChainError`] if the plugins do not start.
+pub fn target_names(
+    chains: Arc<dyn ChainFactory>,
+    merges: bool,
+    topics: Vec<SourceTopic>,
+) -> Result<(Named, BTreeMap<Arc<str>, String>), ChainError> {
+    let topics = Arc::new(topics);
+    let (_topics, receiver) = watch::channel(Arc::clone(&topics));
+    let mut chain = if merges { chains.chain() } else { CollisionGuard::new(chains, receiver).chain() }?;
+    let (mut named, mut unnamed) = (Named::new(), BTreeMap::new());
+    for topic in topics.iter() {
+        match chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()) {
+            Ok(target) => named.push((topic.clone(), target)),
+            Err(error) => {
+                unnamed.insert(Arc::clone(&topic.topic), error.to_string());
+            }
+        }
+    }
+    Ok((named, unnamed))
+}
+
 fn reason(name: &str, topics: &[&Arc<str>]) -> String {
     let quoted: Vec<String> = topics.iter().take(NAMED_MAX).map(|topic| format!("'{topic}'")).collect();
     let more = topics.len().saturating_sub(NAMED_MAX);

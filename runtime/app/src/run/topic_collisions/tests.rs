@@ -133,6 +133,23 @@ fn topics_that_would_share_a_name_are_refused_and_the_others_are_copied() {
 }
 
 #[test]
+fn a_plan_names_topics_as_a_run_does() {
+    let plugins = Stripping::default();
+    plugins.take_over("strips");
+    let all = topics(&["orders.v1", "orders.v2", "payments.v1"]);
+    let names = |merges: bool| {
+        let (named, unnamed) = target_names(Arc::new(plugins.clone()), merges, all.to_vec()).unwrap();
+        let named: Vec<String> = named.iter().map(|(topic, name)| format!("{} -> {name}", topic.topic)).collect();
+        (named, unnamed)
+    };
+    let (named, unnamed) = names(false);
+    assert_eq!(named, ["payments.v1 -> payments"]);
+    assert!(unnamed.len() == 2 && unnamed["orders.v1"].contains("merge_topics = true"), "{unnamed:?}");
+    let (named, unnamed) = names(true);
+    assert_eq!((named.len(), unnamed.len()), (3, 0));
+}
+
+#[test]
 fn names_are_compared_again_after_a_reload() {
     let (plugins, _sender, chains) = link_of(&["orders.v1", "orders.v2"]);
     let mut chain = chains.chain().unwrap();
