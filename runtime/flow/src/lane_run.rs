@@ -42,7 +42,9 @@ impl LaneRun {
     /// Runs the lane until it is told to stop, or can never run again.
     pub async fn run(&self) {
         let (stop, abort) = (self.stop.clone(), self.abort.clone());
-        if let Err(error) = supervise(self.spec.clone(), self.deps.clone(), stop, abort).await {
+        let ended = supervise(self.spec.clone(), self.deps.clone(), stop, abort).await;
+        self.deps.requests.left(self.spec.lane);
+        if let Err(error) = ended {
             self.fail(error);
         }
     }

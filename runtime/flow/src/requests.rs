@@ -61,12 +61,18 @@ impl Requests {
     }
 
     /// Asks a lane to commit what is in flight and to be taken again, with new clients. Answered
-    /// once it runs again; a second request takes the place of the first.
+    /// once it runs again, and closed if it leaves this process before it has heard of it; a second
+    /// request takes the place of the first.
     pub fn roll(&self, lane: LaneId) -> oneshot::Receiver<()> {
         let (answer, receiver) = oneshot::channel();
         lock(&self.rolls).insert(lane, answer);
         self.rolls_changed.notify_waiters();
         receiver
+    }
+
+    /// The lane does not run here any more: whoever waits for it gets no answer.
+    pub(crate) fn left(&self, lane: LaneId) {
+        lock(&self.rolls).remove(&lane);
     }
 
     /// Waits until somebody asks for that.
@@ -108,5 +114,14 @@ mod tests {
         assert!(requests.take(mine, 2).is_empty());
         taken.into_iter().for_each(|request| request.answer(RetryAnswer::Runs));
         assert_eq!(waits.try_recv(), Ok(RetryAnswer::Runs));
+    }
+
+    #[test]
+    fn a_roll_of_a_lane_that_leaves_is_closed() {
+        let requests = Requests::default();
+        let (mut one, mut other) = (requests.roll(LaneId(1)), requests.roll(LaneId(2)));
+        requests.left(LaneId(1));
+        assert_eq!(one.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert_eq!(other.try_recv(), Err(oneshot::error::TryRecvError::Empty));
     }
 }

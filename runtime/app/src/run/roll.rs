@@ -77,6 +77,11 @@ impl Roll {
                 // An answer that cannot come any more is of a lane that has left.
                 if tokio::time::timeout_at(until, &mut current.answer).await.is_err() {
                     let (place, is_late) = (current.place, current.since.elapsed() >= ROLL);
+                    if lanes.state(place).is_none() {
+                        // It was leaving when it was asked.
+                        self.current = None;
+                        continue;
+                    }
                     if !current.ran && (is_late || lanes.state(place) != Some(LaneState::Taking)) {
                         self.pass();
                         continue;
@@ -203,8 +208,13 @@ mod tests {
         roll.pass();
         assert_eq!(roll.go_on(&lanes, LOOK).await, Rolling::Goes);
         assert_eq!(lanes.asked(), [0, 1]);
-        // The lane leaves this process.
+        // The lane leaves this process, before it has heard of the request or after that.
+        lanes.states.lock().unwrap().remove(&1);
+        assert_eq!(roll.go_on(&lanes, LOOK).await, Rolling::Done);
+        let mut another = Roll::of([Place { link: 0, lane: LaneId(0) }]);
+        assert_eq!(another.go_on(&lanes, LOOK).await, Rolling::Goes);
         lanes.asked.lock().unwrap().clear();
+        assert_eq!(another.go_on(&lanes, LOOK).await, Rolling::Done);
         assert_eq!(roll.go_on(&lanes, LOOK).await, Rolling::Done);
         assert_eq!(roll.later(&lanes).as_deref(), Some("lane 0"));
     }
