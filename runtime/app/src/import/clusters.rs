@@ -257,7 +257,7 @@ impl Security<'_> {
     /// Sets a secret. One that is written in the file is not carried over: it is to be set as a
     /// variable.
     pub(super) fn set_secret(&mut self, table: Table, property: &Property, name: &str, value: &str) {
-        let translated = match references::translate(value) {
+        let translated = match references::translate_secret(value) {
             Ok(translated) => translated,
             Err(reason) => return self.report.refuse(property, reason),
         };
