@@ -189,12 +189,41 @@ fn of_cluster(client: &Client, names: &[Arc<str>], acls: bool, timeout: Duration
 /// Reads the access lists of topics. librdkafka drops the error of the answer and gives an empty
 /// list, so the right to see them is asked for first: what is not shown must not count as gone.
 fn read_acls(client: &Client, timeout: Duration) -> Result<BTreeSet<Acl>, FfiError> {
-    let operations = client.describe_cluster(timeout)?.operations;
-    if !operations.iter().any(|number| Operation::from(*number) == Operation::Describe) {
+    let cluster = client.describe_cluster(timeout)?;
+    if !cluster.operations.iter().any(|number| Operation::from(*number) == Operation::Describe) {
         let code = Code::CLUSTER_AUTHORIZATION_FAILED;
         return Err(FfiError::new(code, "Describe on the cluster is missing"));
     }
-    client.topic_acls(timeout)
+    let authorizer = || {
+        let broker = cluster.a_broker.ok_or_else(|| FfiError::new(Code::STATE, "the cluster names no broker"))?;
+        Ok(client.broker_configs(broker, timeout)?.remove("authorizer.class.name"))
+    };
+    unless_nobody_asks(client.topic_acls(timeout)?, authorizer)
+}
+
+/// Returns an access list, unless it is empty and the cluster has no authorizer: then anybody may
+/// do everything, which is not what an empty list says.
+fn unless_nobody_asks(
+    acls: BTreeSet<Acl>,
+    authorizer: impl FnOnce() -> Result<Option<String>, FfiError>,
+) -> Result<BTreeSet<Acl>, FfiError> {
+    if !acls.is_empty() {
+        return Ok(acls);
+    }
+    match authorizer() {
+        Ok(Some(class)) if !class.is_empty() => Ok(acls),
+        Ok(_) => {
+            Err(FfiError::new(Code::SECURITY_DISABLED, "it has no access lists, as authorizer.class.name is not set"))
+        }
+        Err(error) if is_lost(error.code) => Err(error),
+        Err(error) => {
+            let text = format!(
+                "its access list is empty, and whether it has an authorizer cannot be read ({error}): grant \
+                 DescribeConfigs on the cluster"
+            );
+            Err(FfiError::new(error.code, text))
+        }
+    }
 }
 
 fn read_configs(
@@ -227,4 +256,20 @@ fn facts(topic: &TopicDescription, configs: Option<Reading<Configs>>) -> TopicFa
 /// Returns an error with what to do about it.
 fn said(error: &FfiError) -> String {
     port_error("", error).reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_access_list_counts_only_with_an_authorizer() {
+        let read = |authorizer| unless_nobody_asks(BTreeSet::new(), || authorizer);
+        assert_eq!(read(Ok(Some("org.example.Authorizer".to_owned()))).unwrap(), BTreeSet::new());
+        for none in [None, Some(String::new())] {
+            assert_eq!(read(Ok(none)).unwrap_err().code, Code::SECURITY_DISABLED);
+        }
+        let denied = read(Err(FfiError::new(Code::CLUSTER_AUTHORIZATION_FAILED, "denied"))).unwrap_err();
+        assert!(denied.text.contains("grant DescribeConfigs on the cluster"), "{denied}");
+    }
 }
