@@ -48,8 +48,8 @@ pub struct LinkService {
     /// The control topic; `None` where the target has no transactions. Then nobody coordinates the
     /// link, and every process lists the topics.
     pub control: Option<Arc<dyn ControlLog>>,
-    /// Work that changes clusters for the link as a whole.
-    pub work: Arc<dyn LinkWork>,
+    /// The works that change clusters for the link as a whole.
+    pub works: Vec<Arc<dyn LinkWork>>,
     /// Hash of the settings for what concerns the link as a whole.
     pub settings: Arc<str>,
     /// Assigns lanes.
@@ -75,7 +75,7 @@ impl LinkService {
     /// failures are retried and reported as events, never returned.
     pub async fn run(self, stop: CancellationToken) -> Result<(), PortError> {
         let Self { spec, deps, lanes, topics, discovery, membership, watch, abort, .. } = self;
-        let (control, work, settings) = (self.control, self.work, self.settings);
+        let (control, works, settings) = (self.control, self.works, self.settings);
         let coordinated = control.as_ref().map(|_| &settings);
         let readers = (self.committed_progress, self.books);
         let watchdog = Watchdog::new((&spec, coordinated), &deps, &discovery, readers, watch);
@@ -90,7 +90,7 @@ impl LinkService {
             process: spec.process,
             settings: Arc::clone(&settings),
             log,
-            work,
+            works,
             clock: Arc::clone(&deps.clock),
             events: Arc::clone(&deps.events),
             status: Arc::clone(&deps.status),

@@ -166,7 +166,7 @@ impl Cluster {
             committed_progress: Arc::new(SimCommitted(self.sim.clone())),
             books: Arc::new(SimBooks(self.sim.clone())),
             control: self.coordinated.then(|| Arc::new(SimControl { sim: self.sim.clone(), proc }) as _),
-            work: Arc::new(SimWork { sim: self.sim.clone(), proc }),
+            works: vec![Arc::new(SimWork { sim: self.sim.clone(), proc })],
             settings: self.settings.as_str().into(),
             membership: Box::new(SimMembership { sim: self.sim.clone(), proc, events: heard }),
             watch: WatchIntervals::default(),

@@ -108,6 +108,10 @@ pub struct SimWork {
 
 #[async_trait]
 impl LinkWork for SimWork {
+    fn name(&self) -> &'static str {
+        "changes"
+    }
+
     async fn wanted(&self, _known: Control) {
         let wait = self.sim.lock().rng.within(200, 4_000);
         tokio::time::sleep(Duration::from_millis(wait)).await;

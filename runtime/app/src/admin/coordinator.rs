@@ -1,5 +1,7 @@
 //! Who coordinates a link, in the status.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use strait_flow::{CoordinatorState, LinkStatus};
 
@@ -24,6 +26,8 @@ pub struct Coordinator {
     /// Why this process does not coordinate the link although it should, or cannot hear of who
     /// does; empty if nothing is known.
     pub problem: String,
+    /// The works for the link as a whole that failed when this process last tried them, and why.
+    pub failing: BTreeMap<String, String>,
     /// Nobody has coordinated the link for a while.
     pub missing: bool,
     /// Hash of the settings of another process, if they are not those of this one.
@@ -42,6 +46,7 @@ pub(super) fn of(link: &LinkBoard, status: &LinkStatus, now_ms: i64) -> Coordina
         heard_s: known.heard_of.map(|heard| heard_s(heard.at_ms)),
         released: known.heard_of.is_some_and(|heard| heard.released),
         problem: link.mask(problem),
+        failing: known.failing.iter().map(|(work, reason)| ((*work).to_owned(), link.mask(reason))).collect(),
         missing: known.reported.is_some(),
         other_settings: known.other_settings.as_deref().map(str::to_owned),
     }

@@ -141,6 +141,9 @@ fn details(text: &mut String, link: &Link) {
         lines.push(format!("its source does not list its topics, so new ones are not found: {reason}"));
     }
     lines.extend(coordinator(&link.coordinator));
+    for (work, reason) in &link.coordinator.failing {
+        lines.push(format!("{} for the link as a whole failed and will be retried: {}", plain(work), plain(reason)));
+    }
     for lane in link.lanes.iter().filter(|lane| lane.state != "running") {
         let trouble = if lane.trouble.is_empty() { String::new() } else { format!(": {}", plain(&lane.trouble)) };
         lines.push(format!("lane {} is {}{trouble}", lane.lane, plain(&lane.state)));

@@ -8,7 +8,7 @@ use strait_core::config::{DeliveryMode, Link, Start};
 use strait_core::progress::LinkIdentity;
 use strait_core::{ChainEvent, Event, LaneId};
 use strait_flow::ports::{
-    BooksReader, ChainFactory, Clock, ControlLog, Discovery, EventSink, NoWork, ProgressStore, SourceTopic, StartAt,
+    BooksReader, ChainFactory, Clock, ControlLog, Discovery, EventSink, LinkWork, ProgressStore, SourceTopic, StartAt,
 };
 use strait_flow::{LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
@@ -50,6 +50,8 @@ pub struct Prepared {
     books: Arc<dyn BooksReader>,
     /// The topic in which the link's coordinator speaks.
     control: Option<Arc<dyn ControlLog>>,
+    /// The works that change clusters for the link as a whole.
+    works: Vec<Arc<dyn LinkWork>>,
     /// Hash of the settings for what concerns the link as a whole.
     settings: Arc<str>,
     /// Finds the source topics.
@@ -77,8 +79,7 @@ impl Prepared {
             committed_progress: self.committed_progress,
             books: self.books,
             control: self.control,
-            // Nothing changes a cluster for the link as a whole yet.
-            work: Arc::new(NoWork),
+            works: self.works,
             settings: self.settings,
             membership: Box::new(membership),
             watch: self.watch,
@@ -240,6 +241,7 @@ impl Planned {
             committed_progress,
             books,
             control,
+            works: Vec::new(),
             settings: settings_hash(link).into(),
             discovery,
             target_topics,

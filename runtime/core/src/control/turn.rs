@@ -128,6 +128,14 @@ impl Turn {
         &self.control
     }
 
+    /// Returns the control topic as it is once the records that wait are written.
+    #[must_use]
+    pub fn known(&self) -> Control {
+        let mut control = self.control.clone();
+        control.wrote(&self.pending);
+        control
+    }
+
     /// Has records written with one of the next transactions.
     pub fn write(&mut self, records: impl IntoIterator<Item = ControlRecord>, now: Duration) {
         for record in records {

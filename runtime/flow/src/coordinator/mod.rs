@@ -7,20 +7,22 @@
 //! reads what the coordinator writes, in every process.
 
 pub(crate) mod follow;
+mod works;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::control::turn::{Permit, Step, Turn};
-use strait_core::control::{ControlRecord, ListedTopic};
+use strait_core::control::ListedTopic;
+use strait_core::control::turn::{Step, Turn};
 use strait_core::{CoordinatorEvent, Event};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::works::{Done, Works};
 use crate::clock::millis;
-use crate::ports::{Class, Clock, ControlLog, ControlWriter, EventSink, LinkWork, PortError, SourceTopic};
+use crate::ports::{Class, Clock, ControlLog, ControlWriter, EventSink, LinkWork, Now, PortError, SourceTopic};
 use crate::retry::{LOGIN_RETRY, Retry, spread};
 use crate::status::{CoordinatorState, HeardOf, LinkStatus};
 
@@ -41,7 +43,8 @@ pub(crate) struct Listed {
     pub at: Duration,
 }
 
-type Running<'a, T> = Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
+/// The batch under way.
+type Batch<'a> = Option<Pin<Box<dyn Future<Output = Done> + Send + 'a>>>;
 
 /// Coordinates a link while this process has lane 0.
 pub(crate) struct Coordinator {
@@ -51,7 +54,7 @@ pub(crate) struct Coordinator {
     /// Hash of the settings for link-wide work.
     pub settings: Arc<str>,
     pub log: Arc<dyn ControlLog>,
-    pub work: Arc<dyn LinkWork>,
+    pub works: Vec<Arc<dyn LinkWork>>,
     pub clock: Arc<dyn Clock>,
     pub events: Arc<dyn EventSink>,
     pub status: Arc<LinkStatus>,
@@ -160,6 +163,7 @@ impl Coordinator {
             taken = taking => taken?,
         };
         let takes_over = control.tick().is_some_and(|tick| !tick.released);
+        let clock = || self.clock.now();
         let mut turn = Turn::new(control, self.process, Arc::clone(&self.settings), taken);
         let mut batch = None;
         let mut begin = |owner| {
@@ -167,11 +171,12 @@ impl Coordinator {
                 self.begins(owner, takes_over);
             }
         };
-        let ended = self.work_on(&mut turn, &mut *writer, &mut batch, (has_lane, found, stop), &mut begin).await;
+        let (on, batch_of) = ((has_lane, found, stop), (&mut batch, &clock as Now<'_>));
+        let ended = self.work_on(&mut turn, &mut *writer, batch_of, on, &mut begin).await;
         if let Some(batch) = batch {
             // Its requests are on their way, and the next turn may be this process's own. They end
             // by themselves.
-            batch.await.ok();
+            self.told(&batch.await);
         }
         ended
     }
@@ -189,11 +194,11 @@ impl Coordinator {
         &'a self,
         turn: &mut Turn,
         writer: &mut dyn ControlWriter,
-        batch: &mut Running<'a, Result<Vec<ControlRecord>, PortError>>,
+        (batch, clock): (&mut Batch<'a>, Now<'a>),
         (has_lane, found, stop): (&watch::Receiver<bool>, &mut watch::Receiver<Found>, &CancellationToken),
         begin: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(), PortError> {
-        let mut wanted: Running<'a, ()> = Some(self.work.wanted(turn.control().clone()));
+        let mut works = Works::new(&self.works, &turn.known());
         let mut is_ending = false;
         found.mark_changed();
         loop {
@@ -209,7 +214,7 @@ impl Coordinator {
                     continue;
                 }
                 Step::Run(permit) => {
-                    *batch = Some(Box::pin(self.carry_out(permit)));
+                    *batch = Some(Box::pin(works.batch(permit, clock)));
                     continue;
                 }
                 Step::Wait(until) => until,
@@ -221,11 +226,11 @@ impl Coordinator {
                 }
                 done = finished(&mut *batch) => {
                     turn.batch_ended();
-                    match done {
-                        Ok(records) => turn.write(records, self.clock.now()),
-                        Err(error) => tracing::warn!(link = %self.link, %error, "work on the link failed, will retry"),
+                    self.told(&done);
+                    turn.write(done.records.iter().cloned(), self.clock.now());
+                    if works.ended(&done, &turn.known()) {
+                        turn.want_batch(self.clock.now());
                     }
-                    wanted = Some(self.work.wanted(turn.control().clone()));
                 }
                 Ok(()) = found.changed() => {
                     let listed = found.borrow_and_update().clone();
@@ -233,14 +238,21 @@ impl Coordinator {
                         turn.publish(&listed_topics(&listed.topics), self.clock.now());
                     }
                 }
-                () = finished(&mut wanted), if batch.is_none() => turn.want_batch(self.clock.now()),
+                () = works.wanted() => turn.want_batch(self.clock.now()),
                 () = tokio::time::sleep(until.saturating_sub(now)) => {}
             }
         }
     }
 
-    async fn carry_out(&self, permit: Permit) -> Result<Vec<ControlRecord>, PortError> {
-        self.work.carry_out(permit, &|| self.clock.now()).await
+    /// Records how the works of a batch have ended.
+    fn told(&self, done: &Done) {
+        for (work, error) in &done.ended {
+            let reason = error.as_ref().map(ToString::to_string);
+            let is_new = self.status.coordinator_mut(|status| status.work_ended(work, reason.clone()));
+            if let (true, Some(reason)) = (is_new, reason) {
+                tracing::warn!(link = %self.link, work, reason, "work on the link as a whole failed, will retry");
+            }
+        }
     }
 
     /// Records a tick that is committed.
@@ -256,7 +268,7 @@ impl Coordinator {
 }
 
 /// Waits for the end of what runs, if anything does, and takes it out. Cancel safe.
-async fn finished<T>(running: &mut Running<'_, T>) -> T {
+async fn finished(running: &mut Batch<'_>) -> Done {
     let Some(work) = running else { return std::future::pending().await };
     let result = work.await;
     *running = None;

@@ -76,11 +76,16 @@ pub trait ControlTail: Send {
 pub type Now<'a> = &'a (dyn Fn() -> Duration + Send + Sync);
 
 /// Work that changes clusters for the link as a whole. Its coordinator does it, in batches that it
-/// has announced.
+/// has announced. A link has several, and none waits for another one but while a batch runs.
 #[async_trait]
 pub trait LinkWork: Send + Sync {
+    /// Returns the name of the work in messages, such as `settings`.
+    fn name(&self) -> &'static str;
+
     /// Waits until there is a batch to carry out. It may read, and changes nothing. `known` is the
-    /// control topic as it is now.
+    /// control topic as it is now, and stays true for the records that only this work writes. It is
+    /// called again after each batch of this work, and when a turn begins; a call of before is
+    /// dropped then. So what it has found by now, and when it has read, is kept in the work itself.
     async fn wanted(&self, known: Control);
 
     /// Carries out what is to be done by now. No request begins that `permit` does not allow at
@@ -88,21 +93,7 @@ pub trait LinkWork: Send + Sync {
     /// is for the next batch. Returns what the control topic is to say of it.
     ///
     /// # Errors
-    /// [`PortError`] if it failed as a whole. The next batch retries it.
+    /// [`PortError`] if it failed as a whole: it is told, and retried after a while. The other works
+    /// of the batch are carried out all the same.
     async fn carry_out(&self, permit: Permit, now: Now<'_>) -> Result<Vec<ControlRecord>, PortError>;
-}
-
-/// No work that changes clusters.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoWork;
-
-#[async_trait]
-impl LinkWork for NoWork {
-    async fn wanted(&self, _known: Control) {
-        std::future::pending().await
-    }
-
-    async fn carry_out(&self, _permit: Permit, _now: Now<'_>) -> Result<Vec<ControlRecord>, PortError> {
-        Ok(Vec::new())
-    }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 pub use books::{BooksReader, OpenCount};
 pub use chain::{BorderCopies, Chain, ChainError, ChainFactory, Next, WarmUp};
-pub use control::{ControlEntry, ControlLog, ControlTail, ControlWriter, LinkWork, NoWork, Now};
+pub use control::{ControlEntry, ControlLog, ControlTail, ControlWriter, LinkWork, Now};
 pub use source::{Fetched, LogBounds, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
 use strait_core::books::KeptAt;
 use strait_core::progress::LaneProgress;

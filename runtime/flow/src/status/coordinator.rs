@@ -1,5 +1,6 @@
 //! Who coordinates the link, as this process knows it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct CoordinatorStatus {
     pub trouble: String,
     /// Why this process cannot follow the control topic; empty if it can.
     pub deaf: String,
+    /// The works for the link as a whole that failed when they were last tried, and why.
+    pub failing: BTreeMap<&'static str, String>,
     /// The coordinator that was heard of last.
     pub heard_of: Option<HeardOf>,
     /// The settings that another process has, if they are not those of this one.
@@ -69,7 +72,19 @@ impl CoordinatorStatus {
         if matches!(state, CoordinatorState::Elsewhere | CoordinatorState::Coordinating) {
             self.trouble.clear();
         }
+        if state == CoordinatorState::Elsewhere {
+            self.failing.clear();
+        }
         (self.state, self.since) = (state, now);
+    }
+
+    /// Records how a work has ended. Returns whether it failed, and not for the reason of before.
+    pub(crate) fn work_ended(&mut self, work: &'static str, failed: Option<String>) -> bool {
+        let Some(reason) = failed else {
+            self.failing.remove(work);
+            return false;
+        };
+        self.failing.insert(work, reason.clone()).as_ref() != Some(&reason)
     }
 }
 
