@@ -33,7 +33,8 @@ pub mod topic;
 pub use batch::{Batch, BatchBuilder, HeaderRef, RecordMark, RecordRef, TimestampType};
 pub use edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
 pub use event::{
-    AccessEvent, BorderEvent, ChainEvent, CoordinatorEvent, Event, NewTopicsRefused, Outage, Severity, Side,
+    AccessEvent, BorderEvent, ChainEvent, CoordinatorEvent, Event, MetadataRight, NewTopicsRefused, Outage, Severity,
+    Side, SyncEvent,
 };
 pub use lanes::LaneId;
 pub use ledger::Ledger;

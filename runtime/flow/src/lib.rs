@@ -35,6 +35,7 @@ pub mod status;
 mod supervisor;
 mod target_topics;
 mod transaction;
+pub mod upkeep;
 pub mod watch;
 
 pub use clock::{SystemClock, millis};
@@ -51,4 +52,5 @@ pub use status::{
     Activity, CoordinatorState, CoordinatorStatus, HeardOf, KnownBounds, LaneState, LaneStatus, LinkStatus,
     OpenInQuarantine, PartitionStatus, QuarantineFigures, Reason, Standing, Timings, TopicTotals, Totals, Unreachable,
 };
+pub use upkeep::{Named, Upkeep, UpkeepDeps};
 pub use watch::WatchIntervals;

@@ -69,6 +69,13 @@ pub(crate) fn is_topic_denied(error: &PortError) -> bool {
     cause.is_some_and(|cause| cause.code == Code::TOPIC_AUTHORIZATION_FAILED)
 }
 
+/// Returns whether a call failed because a topic does not exist.
+#[must_use]
+pub(crate) fn is_gone_topic(error: &PortError) -> bool {
+    let cause = error.source.as_deref().and_then(|source| source.downcast_ref::<FfiError>());
+    cause.is_some_and(|cause| matches!(cause.code, Code::UNKNOWN_TOPIC | Code::UNKNOWN_TOPIC_OR_PART))
+}
+
 fn is_right(code: Code) -> bool {
     matches!(
         code,

@@ -43,7 +43,7 @@ pub use discovery::KafkaDiscovery;
 pub use ffi::{MockCluster, refused_value, tune_allocator};
 pub use map_log::{Committed, MapLog, TargetBounds, positions_of};
 pub use membership::KafkaMembership;
-pub use planner::{Answer, KafkaPlanner};
+pub use planner::KafkaPlanner;
 pub use progress_store::KafkaProgressStore;
 pub use quarantine::KafkaQuarantine;
 pub use replay::{

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use strait_core::TopicId;
 use strait_core::acl::Operation;
-use strait_core::plan::{Acl, AclFacts, Action, Configs, Facts, Reading, SourceFacts, TopicFacts};
-use strait_flow::ports::{PortError, SourceTopic};
+use strait_core::control::turn::REQUEST_MAX;
+use strait_core::plan::{Acl, AclFacts, Action, Answer, Configs, Facts, Reading, SourceFacts, TopicFacts, Unread};
+use strait_flow::ports::{Planner, PortError, SourceTopic};
 
 use crate::config::ClusterConfig;
 use crate::error::port_error;
@@ -23,24 +25,6 @@ pub struct KafkaPlanner {
     timeout: Duration,
 }
 
-/// How the target took an action, or would take it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// All of it.
-    Taken,
-    /// Without these settings, for this reason.
-    WithoutSome {
-        /// Names of the settings.
-        left_out: Vec<String>,
-        /// The target's reason.
-        reason: String,
-    },
-    /// Nothing of it, for this reason.
-    Refused(String),
-    /// It was not asked: Kafka tries no access lists, and no settings of a topic that is missing.
-    NotAsked,
-}
-
 impl KafkaPlanner {
     /// Connects on first use. One request takes `timeout` at most.
     #[must_use]
@@ -52,13 +36,19 @@ impl KafkaPlanner {
         Self { source: client(source), target: client(target), timeout }
     }
 
-    /// Reads the topics of both ends; `named` are the source topics with their names on the target.
-    /// With `acls`, reads the access lists too. A right that is missing makes a part unknown and
-    /// not the whole.
+    /// Asks the target whether it would take an action. Changes nothing.
     ///
     /// # Errors
-    /// [`PortError`] when a cluster does not answer.
-    pub async fn facts(&self, named: Vec<(SourceTopic, Arc<str>)>, acls: bool) -> Result<Facts, PortError> {
+    /// [`PortError`] when the target does not answer.
+    pub async fn try_out(&self, action: Action) -> Result<Answer, PortError> {
+        let timeout = self.timeout;
+        self.target.ask(move |client| answered(act(client, &action, true, timeout), true)).await
+    }
+}
+
+#[async_trait]
+impl Planner for KafkaPlanner {
+    async fn facts(&self, named: Vec<(SourceTopic, Arc<str>)>, acls: bool) -> Result<Facts, PortError> {
         let timeout = self.timeout;
         let sources: Vec<Arc<str>> = named.iter().map(|(topic, _)| Arc::clone(&topic.topic)).collect();
         let mut targets: Vec<Arc<str>> = named.iter().map(|(_, target)| Arc::clone(target)).collect();
@@ -75,16 +65,15 @@ impl KafkaPlanner {
             .await?;
         let mut facts = Facts { targets, brokers, ..Facts::default() };
         for (topic, target) in named {
-            match found.remove(&topic.topic) {
+            let unread = match found.remove(&topic.topic) {
                 Some(Ok(found)) => {
                     facts.sources.insert(topic.topic, SourceFacts { target, topic: found });
+                    continue;
                 }
-                Some(Err(reason)) => {
-                    facts.hidden.insert(topic.topic, reason);
-                }
-                // Deleted meanwhile.
-                None => {}
-            }
+                Some(Err(unread)) => unread.reason,
+                None => "the source lists it and does not describe it: it was just created, or deleted".to_owned(),
+            };
+            facts.hidden.insert(topic.topic, unread);
         }
         facts.acls = source_acls.zip(target_acls).map(|(source, target)| AclFacts {
             source,
@@ -95,31 +84,38 @@ impl KafkaPlanner {
         Ok(facts)
     }
 
-    /// Asks the target whether it would take an action. Changes nothing.
-    ///
-    /// # Errors
-    /// [`PortError`] when the target does not answer.
-    pub async fn try_out(&self, action: Action) -> Result<Answer, PortError> {
-        let timeout = self.timeout;
-        self.target.ask(move |client| answered(act(client, &action, true, timeout))).await
-    }
-
-    /// Carries an action out.
-    ///
-    /// # Errors
-    /// [`PortError`] when the target does not answer.
-    pub async fn carry_out(&self, action: Action) -> Result<Answer, PortError> {
-        let timeout = self.timeout;
-        self.target.ask(move |client| answered(act(client, &action, false, timeout))).await
+    async fn carry_out(&self, action: Action) -> Result<Answer, PortError> {
+        self.target.ask(move |client| answered(act(client, &action, false, REQUEST_MAX), false)).await
     }
 }
 
-/// A refusal concerns the action alone; a target that does not answer, all of them.
-fn answered(answer: Result<Answer, FfiError>) -> Result<Answer, FfiError> {
-    match answer {
-        Err(error) if !is_lost(error.code) => Ok(Answer::Refused(said(&error))),
-        other => other,
+/// Tells an answer that concerns the action alone from one that may pass. Where an action is only
+/// tried, every answer of the target is one.
+fn answered(answer: Result<Answer, FfiError>, is_trial: bool) -> Result<Answer, FfiError> {
+    let error = match answer {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    match error.code {
+        code if is_lost(code) => Err(error),
+        code if is_denied(code) => Ok(Answer::Denied(said(&error).reason)),
+        code if is_final(code) || is_trial => Ok(Answer::Refused(said(&error).reason)),
+        code if is_gone(code) || is_unsupported(code) => Ok(Answer::NotAsked),
+        _ => Err(error),
     }
+}
+
+/// Returns whether the same request would be refused again.
+fn is_final(code: Code) -> bool {
+    matches!(
+        code,
+        Code::INVALID_CONFIG
+            | Code::POLICY_VIOLATION
+            | Code::INVALID_ARG
+            | Code::INVALID_REPLICATION_FACTOR
+            | Code::INVALID_PARTITIONS
+            | Code::SECURITY_DISABLED
+    )
 }
 
 fn is_lost(code: Code) -> bool {
@@ -134,11 +130,11 @@ fn act(client: &Client, action: &Action, validate_only: bool, timeout: Duration)
     match action {
         Action::Create { topic, partitions, replicas, settings, .. } => {
             let creation = Creation { name: topic, partitions: *partitions, replicas: *replicas, settings };
-            let created = creation.send(client, validate_only, timeout)?.unwrap_or_default();
-            if created.left_out.is_empty() {
-                return Ok(Answer::Taken);
-            }
-            Ok(Answer::WithoutSome { left_out: created.left_out, reason: created.refusal })
+            Ok(match creation.send(client, validate_only, timeout)? {
+                None => Answer::WasSo,
+                Some(created) if created.left_out.is_empty() => Answer::Taken,
+                Some(created) => Answer::WithoutSome { left_out: created.left_out, reason: created.refusal },
+            })
         }
         Action::Grow { topic, to, .. } if validate_only => {
             client.create_partitions(topic, *to, true, timeout).map(|()| Answer::Taken)
@@ -237,8 +233,8 @@ fn read_configs(
     match client.entries_of_topics(topics, timeout) {
         Ok(read) => Ok(read.into_iter().map(|(topic, read)| (topic, read.map_err(|error| said(&error)))).collect()),
         Err(error) if is_unsupported(error.code) || is_denied(error.code) => {
-            let reason = said(&error);
-            Ok(topics.iter().map(|topic| ((*topic).to_owned(), Err(reason.clone()))).collect())
+            let unread = said(&error);
+            Ok(topics.iter().map(|topic| ((*topic).to_owned(), Err(unread.clone()))).collect())
         }
         Err(error) => Err(error),
     }
@@ -249,13 +245,13 @@ fn facts(topic: &TopicDescription, configs: Option<Reading<Configs>>) -> TopicFa
         id: TopicId(topic.id),
         partitions: u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX),
         replicas: topic.partitions.iter().map(|partition| partition.replicas).max().unwrap_or_default(),
-        configs: configs.unwrap_or_else(|| Err("the cluster did not tell them".to_owned())),
+        configs: configs.unwrap_or_else(|| Err("the cluster did not tell them".into())),
     }
 }
 
 /// Returns an error with what to do about it.
-fn said(error: &FfiError) -> String {
-    port_error("", error).reason
+fn said(error: &FfiError) -> Unread {
+    Unread { reason: port_error("", error).reason, is_denied: is_denied(error.code) }
 }
 
 #[cfg(test)]

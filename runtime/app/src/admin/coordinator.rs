@@ -28,6 +28,10 @@ pub struct Coordinator {
     pub problem: String,
     /// The works for the link as a whole that failed when this process last tried them, and why.
     pub failing: BTreeMap<String, String>,
+    /// The rights that are missing for what the target takes over besides records, and the answers.
+    pub denied: BTreeMap<String, String>,
+    /// Settings of target topics that are left alone although they differ, and why; the first 100.
+    pub resting: BTreeMap<String, String>,
     /// Nobody has coordinated the link for a while.
     pub missing: bool,
     /// Hash of the settings of another process, if they are not those of this one.
@@ -47,6 +51,8 @@ pub(super) fn of(link: &LinkBoard, status: &LinkStatus, now_ms: i64) -> Coordina
         released: known.heard_of.is_some_and(|heard| heard.released),
         problem: link.mask(problem),
         failing: known.failing.iter().map(|(work, reason)| ((*work).to_owned(), link.mask(reason))).collect(),
+        denied: known.denied.iter().map(|(right, reason)| (right.name().to_owned(), link.mask(reason))).collect(),
+        resting: known.resting.iter().map(|(setting, why)| (setting.clone(), link.mask(why))).collect(),
         missing: known.reported.is_some(),
         other_settings: known.other_settings.as_deref().map(str::to_owned),
     }

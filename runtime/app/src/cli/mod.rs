@@ -143,6 +143,10 @@ pub struct Run {
     /// Exit with 0 once every link has copied what its source held at the start.
     #[arg(long)]
     pub until_caught_up: bool,
+    /// Copy records, and change nothing else at the targets but Strait's own topics: neither topics
+    /// nor settings nor access lists. `strait plan` shows what would be changed.
+    #[arg(long)]
+    pub read_only_metadata: bool,
 }
 
 /// `strait check`

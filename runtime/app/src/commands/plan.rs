@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use strait_core::config::Link;
-use strait_core::plan::{Action, Facts, Plan, Settings, Sign, Unknown, plan as plan_of};
-use strait_flow::ports::{ChainFactory, Discovery as _};
+use strait_core::plan::{Action, Answer, Facts, Plan, Settings, Sign, Unknown, plan as plan_of};
+use strait_flow::ports::{ChainFactory, Discovery as _, Planner as _, PortError, SourceTopic};
 use strait_host::{HostChains, HostEngine, HostOptions};
-use strait_kafka::{Answer, ClusterConfig, KafkaDiscovery, KafkaPlanner, MapLog};
+use strait_kafka::{ClusterConfig, KafkaControl, KafkaDiscovery, KafkaPlanner, MapLog, TargetTuning};
 
 use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print};
 use crate::cli::{Output, plan as cli};
@@ -15,16 +15,26 @@ use crate::compiler::own_process;
 use crate::compose;
 use crate::load::Loaded;
 use crate::run::topic_collisions::target_names;
+use crate::run::works::principal;
 
-/// Said below a plan with settings or access lists.
-const NOT_YET: &str =
-    "strait run creates and grows topics. It changes neither settings of topics that exist nor access lists yet.";
+/// Said below a plan with settings or access lists, where nobody would carry it out.
+const NOBODY: &str = "the target takes no transactions, so no process coordinates the link: strait run creates and \
+                      grows topics there, and changes neither settings of topics that exist nor access lists";
 
 /// A plan, and how the target would take each of its actions.
 struct Tried {
     plan: Plan,
     answers: Vec<Answer>,
     topics: usize,
+    /// Whether the link can have a coordinator.
+    is_coordinated: bool,
+}
+
+impl Tried {
+    /// Returns whether a run carries an action out.
+    fn is_by_run(&self, action: &Action) -> bool {
+        self.is_coordinated || matches!(action, Action::Create { .. } | Action::Grow { .. })
+    }
 }
 
 /// Runs the command.
@@ -63,14 +73,13 @@ async fn tried(
 ) -> Result<Tried, String> {
     let planner = KafkaPlanner::new(source, target, &link.name, REQUEST);
     let (facts, unread) = facts(link, chains, (source, target), &planner).await?;
-    let principal = target.properties.get("sasl.username").map(|user| format!("User:{user}"));
-    let mut plan = plan_of(&facts, &Settings::of(link, principal));
+    let mut plan = plan_of(&facts, &Settings::of(link, principal(target)));
     plan.unknown.extend(unread);
     let mut answers = Vec::with_capacity(plan.actions.len());
     for action in &plan.actions {
         answers.push(planner.try_out(action.clone()).await.map_err(|error| error.to_string())?);
     }
-    Ok(Tried { plan, answers, topics: facts.sources.len() })
+    Ok(Tried { plan, answers, topics: facts.sources.len(), is_coordinated: target.has_idempotence() })
 }
 
 /// Reads the facts, and says what of the link's own progress cannot be read.
@@ -87,20 +96,24 @@ async fn facts(
     let mut facts = planner.facts(named, link.sync.acls).await.map_err(|error| error.to_string())?;
     facts.unnamed = unnamed;
     facts.hidden.extend(found.hidden.into_iter().map(|(topic, error)| (topic, error.reason)));
-    let unread = match MapLog::new(source, target, &link.name, REQUEST).progress().await {
-        Ok((positions, _)) => {
-            facts.learn(&positions);
-            None
-        }
-        Err(error) => Some(Unknown { of: "topics that the link has copied before".to_owned(), reason: error.reason }),
+    let prefix = TargetTuning::default().transactional_id_prefix;
+    let before = async {
+        let (positions, _) = MapLog::new(source, target, &link.name, REQUEST).progress().await?;
+        facts.learn(&positions);
+        facts.recall(&KafkaControl::new(target, &link.name, &prefix, REQUEST).said().await?);
+        Ok::<_, PortError>(())
     };
+    let unread = before.await.err().map(|error| {
+        let of = "topics that the link has copied before".to_owned();
+        Unknown { of, reason: error.reason }
+    });
     Ok((facts, unread))
 }
 
 fn refusal(answer: &Answer) -> Option<String> {
     match answer {
-        Answer::Taken | Answer::NotAsked => None,
-        Answer::Refused(reason) => Some(format!("the target refuses it: {reason}")),
+        Answer::Taken | Answer::WasSo | Answer::NotAsked => None,
+        Answer::Refused(reason) | Answer::Denied(reason) => Some(format!("the target refuses it: {reason}")),
         Answer::WithoutSome { left_out, reason } => {
             Some(format!("the target takes it without {}: {reason}", left_out.join(", ")))
         }
@@ -108,7 +121,7 @@ fn refusal(answer: &Answer) -> Option<String> {
 }
 
 fn text(link: &Link, tried: &Tried) -> String {
-    let Tried { plan, answers, topics } = tried;
+    let Tried { plan, answers, topics, .. } = tried;
     let mut text = format!("link {}: {} -> {}, {topics} topics\n", link.name, link.source, link.target);
     for (action, answer) in plan.actions.iter().zip(answers) {
         for entry in action.entries() {
@@ -131,22 +144,20 @@ fn text(link: &Link, tried: &Tried) -> String {
         count(Sign::Leave),
         count(Sign::Unknown)
     ));
-    let is_done = |action: &Action| matches!(action, Action::Create { .. } | Action::Grow { .. });
-    if !plan.actions.iter().all(is_done) {
-        text.push_str(NOT_YET);
+    if !plan.actions.iter().all(|action| tried.is_by_run(action)) {
+        text.push_str(NOBODY);
     }
     text
 }
 
 fn to_json(link: &Link, tried: &Tried) -> Value {
-    let Tried { plan, answers, topics } = tried;
+    let Tried { plan, answers, topics, .. } = tried;
     let of_action = |(action, answer): (&Action, &Answer)| -> Vec<Value> {
-        let is_done = matches!(action, Action::Create { .. } | Action::Grow { .. });
         let with_answer = |mut entry: Value| {
             if let Value::Object(fields) = &mut entry {
                 fields.insert("tried".to_owned(), json!(*answer != Answer::NotAsked));
                 fields.insert("refused".to_owned(), json!(refusal(answer)));
-                fields.insert("by_run".to_owned(), json!(is_done));
+                fields.insert("by_run".to_owned(), json!(tried.is_by_run(action)));
             }
             entry
         };

@@ -35,7 +35,10 @@ enum ServeError {
 #[must_use]
 pub fn run(args: &Run, log: Option<&str>, log_format: Option<LogFormat>) -> End {
     let loaded = match load(&args.config) {
-        Ok(loaded) => Arc::new(loaded),
+        Ok(mut loaded) => {
+            loaded.only_records = args.read_only_metadata;
+            Arc::new(loaded)
+        }
         Err(end) => return end,
     };
     if let Err(error) = telemetry::start(log, log_format, &loaded.config) {

@@ -141,6 +141,12 @@ fn details(text: &mut String, link: &Link) {
         lines.push(format!("its source does not list its topics, so new ones are not found: {reason}"));
     }
     lines.extend(coordinator(&link.coordinator));
+    for (right, reason) in &link.coordinator.denied {
+        lines.push(format!("a right is missing ({}): {}", plain(right), plain(reason)));
+    }
+    for (setting, why) in &link.coordinator.resting {
+        lines.push(format!("target topic {} is left alone: {}", plain(setting), plain(why)));
+    }
     for (work, reason) in &link.coordinator.failing {
         lines.push(format!("{} for the link as a whole failed and will be retried: {}", plain(work), plain(reason)));
     }

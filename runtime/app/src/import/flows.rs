@@ -14,8 +14,8 @@ const NOTES: &[(&str, &str)] = &[
     ),
     ("refresh.topics.*", "new topics and partitions are found within seconds"),
     ("refresh.groups.*", "no groups are synced while a link runs"),
-    ("sync.topic.configs.*", "settings are taken over when a topic is created; later changes are not"),
-    ("sync.topic.acls.*", "ACLs are not copied"),
+    ("sync.topic.configs.*", "target topics follow the settings of their source topics; sync.configs says which"),
+    ("sync.topic.acls.*", "not taken over: sync.acls = true has the target follow the ACLs of topics"),
     (
         "sync.group.offsets.*",
         "groups are not synced while a link runs; strait offsets translate LINK --group GROUP moves one exactly",
@@ -109,10 +109,10 @@ fn defaults(file: &File, report: &mut Report) {
     }
     let is_set = |start: &str| file.all().any(|property| of_flow(&property.name).starts_with(start));
     for (name, text) in [
-        ("sync.topic.acls", "MirrorMaker 2 copies ACLs by default; Strait does not"),
+        ("sync.topic.acls", "MirrorMaker 2 copies ACLs by default; Strait with sync.acls = true"),
         (
             "sync.topic.configs",
-            "MirrorMaker 2 keeps topic settings in step by default; Strait takes over those that decide how long records live, at creation",
+            "MirrorMaker 2 keeps topic settings in step by default; so does Strait (sync.configs), and it deletes none that it has not set",
         ),
     ] {
         if !is_set(name) {

@@ -41,6 +41,8 @@ pub struct Loaded {
     pub config: Config,
     /// The warnings.
     pub report: Report,
+    /// Whether a run writes nothing but records to the targets, and its own topics.
+    pub only_records: bool,
     base: PathBuf,
     file: PathBuf,
     environment: Environment,
@@ -272,7 +274,8 @@ fn judge(name: &str, text: &str, format: Format, base: &FilePath, environment: &
     if report.has_errors() {
         return Err(report);
     }
-    Ok(Loaded { config, report, base: base.to_owned(), file: PathBuf::from(name), environment: environment.clone() })
+    let (base, file, environment) = (base.to_owned(), PathBuf::from(name), environment.clone());
+    Ok(Loaded { config, report, only_records: false, base, file, environment })
 }
 
 /// Returns the position of a problem: the variable that set its entry, else the line in the file;

@@ -25,7 +25,7 @@ use super::clusters::Clusters;
 use super::target_topics::TargetTopics;
 use super::topic_collisions::CollisionGuard;
 use super::tuning::{Measured, REQUEST};
-use super::{RunError, Until};
+use super::{RunError, Until, works};
 use crate::board::{Board, LinkBoard, Work};
 use crate::compose;
 use crate::load::Loaded;
@@ -100,6 +100,8 @@ pub struct Planned {
     engine: HostEngine,
     clock: Arc<dyn Clock>,
     state_dir: PathBuf,
+    /// Whether nothing but records is written to the target.
+    only_records: bool,
 }
 
 /// Loads the plugins of every link. A wrong configuration fails before any link begins. Where a
@@ -143,6 +145,7 @@ pub async fn plan(
             engine: engine.clone(),
             clock: Arc::clone(clock),
             state_dir: loaded.state_dir(),
+            only_records: loaded.only_records,
         });
     }
     Ok(planned)
@@ -201,9 +204,9 @@ impl Planned {
         );
         let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
         let events = Arc::clone(&self.board) as Arc<dyn EventSink>;
-        let maker = link
-            .manage_topics
-            .then(|| Arc::new(TopicMaker::new(source, &link.name, &link.sync, Arc::clone(&events), REQUEST)));
+        let manages = link.manage_topics && !self.only_records;
+        let maker =
+            manages.then(|| Arc::new(TopicMaker::new(source, &link.name, &link.sync, Arc::clone(&events), REQUEST)));
         let connector = KafkaConnector {
             link: link.name.clone(),
             source: source.clone(),
@@ -231,6 +234,8 @@ impl Planned {
             topics: topics_receiver,
             requests: Arc::default(),
         };
+        let ends = works::Ends { link, source, target, slot: &self.slot, lanes, only_records: self.only_records };
+        let works = ends.works(&deps, &(Arc::clone(&committed_progress) as Arc<dyn ProgressStore>), &deps.topics);
         let (status, slot, engine) = (Arc::clone(&self.status), self.slot.clone(), self.engine.clone());
         let requests = Arc::clone(&deps.requests);
         self.board.set_prepared(Work { status, slot, engine, lanes, requests });
@@ -241,7 +246,7 @@ impl Planned {
             committed_progress,
             books,
             control,
-            works: Vec::new(),
+            works,
             settings: settings_hash(link).into(),
             discovery,
             target_topics,
@@ -319,7 +324,7 @@ fn watch_intervals(link: &Link, partitions: usize) -> WatchIntervals {
     let every = Duration::from_millis(partitions.saturating_mul(10)).min(Duration::from_secs(60));
     let listed = Duration::from_micros(partitions.saturating_mul(LISTED_US)).min(Duration::from_secs(60));
     WatchIntervals {
-        topics: defaults.topics.max(listed),
+        topics: Duration::from_secs(link.discover_s).max(listed),
         bounds: defaults.bounds.max(every),
         hanging_after: Duration::from_secs(link.hanging_transaction_s_max),
     }

@@ -16,6 +16,7 @@ mod startup_retry;
 pub mod target_topics;
 pub mod topic_collisions;
 mod tuning;
+pub mod works;
 
 use std::sync::Arc;
 use std::task::Poll;

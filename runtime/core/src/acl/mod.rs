@@ -16,7 +16,7 @@ pub use grants::{Grant, Names, Pattern, Resource, grants};
 pub use operation::Operation;
 
 use crate::config::{DeliveryMode, Link, OnRefused, OnTimestampZero, SyncConfigs};
-use crate::event::Side;
+use crate::event::{MetadataRight, Side};
 
 /// The beginning of the transactional ids of all links.
 const IDS: &str = "strait";
@@ -77,10 +77,12 @@ pub enum When {
     ExactlyOnce,
     /// Those that deliver at least once.
     AtLeastOnce,
-    /// Those that compare settings of topics.
-    ComparesConfigs,
-    /// Those that compare access lists.
-    ComparesAcls,
+    /// Those whose target topics are created like their source topics, or follow them.
+    ReadsConfigs,
+    /// Those whose target topics follow the settings of their source topics.
+    SyncsConfigs,
+    /// Those whose target topics follow the access lists of their source topics.
+    SyncsAcls,
 }
 
 impl When {
@@ -94,8 +96,9 @@ impl When {
             Self::ManagesQuarantine => link.manage_topics && uses_quarantine(link),
             Self::ExactlyOnce => link.delivery == DeliveryMode::ExactlyOnce,
             Self::AtLeastOnce => link.delivery == DeliveryMode::AtLeastOnce,
-            Self::ComparesConfigs => link.sync.configs != SyncConfigs::None,
-            Self::ComparesAcls => link.sync.acls,
+            Self::ReadsConfigs => link.manage_topics || link.sync.configs != SyncConfigs::None,
+            Self::SyncsConfigs => link.sync.configs != SyncConfigs::None,
+            Self::SyncsAcls => link.sync.acls,
         }
     }
 }
@@ -151,7 +154,7 @@ const fn right(
 }
 
 /// All rights, in the order in which they are shown.
-pub static RIGHTS: [Right; 27] = {
+pub static RIGHTS: [Right; 28] = {
     use Need::{Needed, Sometimes, Useful};
     use On::{
         Group, OwnTopics, Quarantine, SourceCluster, SourceGroups, SourceTopics, TargetCluster, TargetGroups,
@@ -159,7 +162,8 @@ pub static RIGHTS: [Right; 27] = {
     };
     use Operation::{Alter, AlterConfigs, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
     use When::{
-        Always, AtLeastOnce, ComparesAcls, ComparesConfigs, ExactlyOnce, Manages, ManagesQuarantine, Quarantines,
+        Always, AtLeastOnce, ExactlyOnce, Manages, ManagesQuarantine, Quarantines, ReadsConfigs, SyncsAcls,
+        SyncsConfigs,
     };
     [
         right(
@@ -172,9 +176,9 @@ pub static RIGHTS: [Right; 27] = {
         right(
             SourceTopics,
             DescribeConfigs,
-            (Manages, Useful),
-            "creates target topics with the retention and limits of their source topics",
-            "target topics are created that delete nothing",
+            (ReadsConfigs, Useful),
+            "target topics are created with the retention and limits of their source topics, and follow their settings",
+            "target topics are created that delete nothing, and follow no settings (event metadata_denied)",
         ),
         right(
             Quarantine,
@@ -229,9 +233,9 @@ pub static RIGHTS: [Right; 27] = {
         right(
             SourceCluster,
             Describe,
-            (ComparesAcls, Useful),
-            "strait plan reads the access lists of topics",
-            "strait plan shows them as not known",
+            (SyncsAcls, Useful),
+            "reads the access lists of topics, which those of the target follow",
+            "no access list is changed (event metadata_denied)",
         ),
         right(
             TargetTopics,
@@ -264,9 +268,10 @@ pub static RIGHTS: [Right; 27] = {
         right(
             TargetTopics,
             AlterConfigs,
-            (ComparesConfigs, Sometimes),
-            "strait plan asks whether the target would take other settings",
-            "strait plan says that the target refuses them",
+            (SyncsConfigs, Useful),
+            "changes the settings of target topics when those of their source topics change",
+            "they keep the settings that they were created with (event metadata_denied); sync.configs = \"none\" needs \
+             no such right",
         ),
         right(
             OwnTopics,
@@ -350,12 +355,34 @@ pub static RIGHTS: [Right; 27] = {
         right(
             TargetCluster,
             Describe,
-            (ComparesAcls, Useful),
-            "strait plan reads the access lists of topics",
-            "strait plan shows them as not known",
+            (SyncsAcls, Useful),
+            "reads the access lists of topics, to change what differs",
+            "no access list is changed (event metadata_denied)",
+        ),
+        right(
+            TargetCluster,
+            Alter,
+            (SyncsAcls, Useful),
+            "adds entries to the access lists of target topics, and removes its own. Whoever has it can grant anything",
+            "no access list is changed (event metadata_denied); sync.acls = false needs no such right",
         ),
     ]
 };
+
+/// Returns the right that requests of this kind need.
+#[must_use]
+pub fn right_of(request: MetadataRight) -> (On, Operation) {
+    match request {
+        MetadataRight::SourceConfigs => (On::SourceTopics, Operation::DescribeConfigs),
+        MetadataRight::TargetConfigs => (On::TargetTopics, Operation::DescribeConfigs),
+        MetadataRight::AlterConfigs => (On::TargetTopics, Operation::AlterConfigs),
+        MetadataRight::Create => (On::TargetTopics, Operation::Create),
+        MetadataRight::Grow => (On::TargetTopics, Operation::Alter),
+        MetadataRight::SourceAcls => (On::SourceCluster, Operation::Describe),
+        MetadataRight::TargetAcls => (On::TargetCluster, Operation::Describe),
+        MetadataRight::AlterAcls => (On::TargetCluster, Operation::Alter),
+    }
+}
 
 /// Returns whether the link writes refused records to quarantine.
 #[must_use]

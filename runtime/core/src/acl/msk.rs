@@ -60,6 +60,9 @@ pub fn statements(link: &str, side: Side, cluster_arn: &str, grants: &[Grant]) -
     if here.iter().any(|grant| grant.resource == Resource::Cluster && grant.right.operation == Operation::Describe) {
         cluster.push("DescribeCluster");
     }
+    if here.iter().any(|grant| grant.resource == Resource::Cluster && grant.right.operation == Operation::Alter) {
+        cluster.push("AlterCluster");
+    }
     let mut all = vec![statement(&name("Cluster"), &cluster, &[cluster_arn.to_owned()])];
     if side == Side::Source {
         let group = vec![arn(cluster_arn, "group", &format!("strait.{link}"))];

@@ -71,8 +71,8 @@ fn a_link_needs_these_rights_and_no_others() {
             "target Alter topic literal a.orders",
             "target DescribeConfigs topic prefixed a.payments.",
             "target DescribeConfigs topic literal a.orders",
-            "(target AlterConfigs topic prefixed a.payments.",
-            "(target AlterConfigs topic literal a.orders",
+            "target AlterConfigs topic prefixed a.payments.",
+            "target AlterConfigs topic literal a.orders",
             "target Read topic prefixed strait.a-to-b.",
             "target Write topic prefixed strait.a-to-b.",
             "target Create topic prefixed strait.a-to-b.",
@@ -91,11 +91,12 @@ fn a_link_needs_these_rights_and_no_others() {
         short(&modest, &Names::of(&modest, &[], &[])),
         [
             "source Read topic literal orders",
+            "source DescribeConfigs topic literal orders",
             "(source Describe group literal GROUP",
             "(source DescribeConfigs cluster literal ",
             "target Write topic literal a.orders",
             "target DescribeConfigs topic literal a.orders",
-            "(target AlterConfigs topic literal a.orders",
+            "target AlterConfigs topic literal a.orders",
             "target Read topic prefixed strait.a-to-b.",
             "target Write topic prefixed strait.a-to-b.",
             "target Alter topic prefixed strait.a-to-b.",
@@ -110,16 +111,28 @@ fn a_link_needs_these_rights_and_no_others() {
 }
 
 #[test]
-fn a_link_that_compares_access_lists_needs_to_see_them() {
+fn a_link_whose_access_lists_follow_needs_to_see_and_to_change_them() {
     let acls = link(json!({ "sync": { "acls": true, "configs": "none" } }));
     let rights = short(&acls, &Names::of(&acls, &[], &[]));
-    let more: Vec<&str> =
-        rights.iter().map(String::as_str).filter(|right| right.contains(" Describe cluster")).collect();
-    assert_eq!(more, ["source Describe cluster literal ", "target Describe cluster literal "]);
+    let more: Vec<&str> = rights
+        .iter()
+        .map(String::as_str)
+        .filter(|right| !right.contains("Configs") && right.contains(" cluster "))
+        .collect();
+    assert_eq!(
+        more,
+        [
+            "(source IdempotentWrite cluster literal ",
+            "source Describe cluster literal ",
+            "target Describe cluster literal ",
+            "target Alter cluster literal ",
+        ]
+    );
     assert!(!rights.iter().any(|right| right.contains("AlterConfigs")), "{rights:?}");
     let all = grants(&acls, &Names::of(&acls, &[], &[]));
     let cluster = &msk::statements(&acls.name, Side::Target, msk::CLUSTER_ARN, &all)[0];
-    let actions = ["Connect", "WriteDataIdempotently", "DescribeCluster"].map(|name| format!("kafka-cluster:{name}"));
+    let actions = ["Connect", "WriteDataIdempotently", "DescribeCluster", "AlterCluster"]
+        .map(|name| format!("kafka-cluster:{name}"));
     assert_eq!(cluster["Action"], json!(actions));
 }
 
@@ -282,5 +295,9 @@ fn every_right_is_of_some_link_and_has_its_reason() {
         assert!(!right.why.is_empty() && !right.without.is_empty() && !right.why.ends_with('.'), "{right:?}");
         let same = RIGHTS.iter().filter(|other| (other.on, other.operation) == (right.on, right.operation)).count();
         assert!(same == 1 || right.on == On::TransactionalIds, "{right:?}");
+    }
+    for request in MetadataRight::ALL {
+        let (on, operation) = right_of(request);
+        assert!(RIGHTS.iter().any(|right| (right.on, right.operation) == (on, operation)), "{request:?}");
     }
 }

@@ -196,6 +196,12 @@ pub struct Link {
     /// Properties that target topics take over from their source topics, besides the records.
     #[serde(default)]
     pub sync: Sync,
+    /// How often the link's coordinator lists the source's topics, in seconds: a new topic is copied
+    /// that much later. One list has some 55 bytes for each partition of the source; with more than
+    /// 4,000 partitions it is asked for less often, so that lists stay below 128 KiB/s.
+    #[serde(default = "default_discover_s")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub discover_s: u64,
     /// How long the offset map (`strait.<name>.map` on the target) is kept, in days. Counts when
     /// Strait creates that topic.
     #[serde(default = "default_map_retention_days")]
@@ -424,6 +430,10 @@ fn default_state_dir() -> Setting {
 
 fn default_true() -> bool {
     true
+}
+
+fn default_discover_s() -> u64 {
+    2
 }
 
 fn default_map_retention_days() -> u32 {

@@ -294,12 +294,6 @@ pub enum What {
     /// An option that contradicts another.
     #[error("{0}")]
     Conflict(String),
-    /// An option that a run does not heed yet.
-    #[error("strait plan heeds {option}, strait run does not yet: it changes nothing at the target")]
-    PlannedOnly {
-        /// The option.
-        option: &'static str,
-    },
     /// An environment variable that looks like an override but sets nothing.
     #[error("environment variable {name} sets nothing: there is no option '{key}'")]
     StrayVariable {
@@ -317,9 +311,7 @@ impl What {
     #[must_use]
     pub fn gravity(&self) -> Gravity {
         match self {
-            Self::Plaintext | Self::Glob { .. } | Self::StrayVariable { .. } | Self::PlannedOnly { .. } => {
-                Gravity::Warning
-            }
+            Self::Plaintext | Self::Glob { .. } | Self::StrayVariable { .. } => Gravity::Warning,
             Self::Loop { certain, .. } if !certain => Gravity::Warning,
             Self::Collision { same_source, .. } if !same_source => Gravity::Warning,
             _ => Gravity::Error,
@@ -364,7 +356,6 @@ impl What {
             Self::Loop { .. } => "loop",
             Self::Collision { .. } => "collision",
             Self::Conflict(_) => "conflict",
-            Self::PlannedOnly { .. } => "planned-only",
             Self::StrayVariable { .. } => "stray-variable",
         }
     }

@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The properties that target topics take over from their source topics. Settings that decide how
-/// long records live and how large they may be are taken over when Strait creates a topic. `strait
-/// plan` shows what differs later; `strait run` changes neither settings nor access lists yet.
+/// long records live and how large they may be are taken over when Strait creates a topic. From
+/// then on it follows the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sync {
@@ -16,10 +16,12 @@ pub struct Sync {
     /// topic is created with the broker's default, and event `settings_left_out` reports it.
     #[serde(default)]
     pub replication: Replication,
-    /// Settings that `strait plan` compares. In the first two modes `cleanup.policy`,
-    /// `retention.ms`, `retention.bytes`, `delete.retention.ms` and `max.message.bytes` are those
-    /// in force at the source, so that the target does not delete by its own what was copied, and
-    /// `max.message.bytes` is never lowered.
+    /// Settings that target topics take over while the link runs. A change of one of them on the
+    /// target is taken back. In the first two modes `cleanup.policy`, `retention.ms`,
+    /// `retention.bytes`, `delete.retention.ms` and `max.message.bytes` are those in force at the
+    /// source, so that the target does not delete by its own what was copied, and
+    /// `max.message.bytes` is never lowered. A purge by a short `retention.ms` at the source purges
+    /// the copy too. Needs AlterConfigs on the target topics.
     #[serde(default)]
     pub configs: SyncConfigs,
     /// Names of settings that are not taken over, nor given to a topic that is created: regular
@@ -29,9 +31,11 @@ pub struct Sync {
     /// `local.retention.*` and `confluent.*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configs_exclude: Vec<String>,
-    /// Whether `strait plan` compares the access lists of the copied topics. Entries on one topic
-    /// count, with its name on the target: Write is left out, All becomes Read, and what would deny
-    /// Strait itself is left to people, like entries on more than one topic.
+    /// Whether the target takes over the access lists of the copied topics: whoever may read a
+    /// topic may read its copy. Entries on one topic count, with its name on the target: Write is
+    /// left out, All becomes Read, and what would deny Strait itself is left to people, like
+    /// entries on more than one topic. Needs Describe on the source cluster, and Describe and Alter
+    /// on the target cluster, with which anything can be granted there.
     #[serde(default)]
     pub acls: bool,
     /// Principals of the source, each with its name on the target, such as `"User:app" =

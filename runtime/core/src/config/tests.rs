@@ -164,9 +164,7 @@ fn every_kind_of_problem_is_found_at_its_place() {
         ),
         (changed("/links/0/fetch_mib_max", json!(300)), "links[0].fetch_mib_max", "conflict"),
         (sync(json!({ "configs": "all" })), "links[0].sync.configs", "not-a-choice"),
-        (sync(json!({ "configs": "effective" })), "links[0].sync.configs", "planned-only"),
         (sync(json!({ "configs_exclude": ["a("] })), "links[0].sync.configs_exclude[0]", "bad-regex"),
-        (sync(json!({ "acls": true })), "links[0].sync.acls", "planned-only"),
         (sync(json!({ "principals": { "User:a": "User:b" } })), "links[0].sync.principals", "conflict"),
         (sync(json!({ "principals": { "a": "User:b" } })), "links[0].sync.principals.a", "bad-setting"),
     ];

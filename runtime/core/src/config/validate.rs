@@ -7,7 +7,7 @@ use super::path::Path;
 use super::plugin_use::{OnError, PluginUse};
 use super::problem::{Gravity, Part, Problem, What, nearest};
 use super::reference::Lookup;
-use super::sync::{Sync, SyncConfigs};
+use super::sync::Sync;
 use super::{addresses, auth, java, pattern, pin, refused, routes, secrets, selector, transport};
 use crate::topic::is_reserved;
 
@@ -355,12 +355,6 @@ impl Check<'_> {
                     self.push(&at, part, What::BadSetting { value: text.clone(), reason });
                 }
             }
-        }
-        if sync.configs == SyncConfigs::Effective {
-            self.value(&at.key("configs"), What::PlannedOnly { option: "sync.configs = \"effective\"" });
-        }
-        if sync.acls {
-            self.value(&at.key("acls"), What::PlannedOnly { option: "sync.acls" });
         }
         if !sync.acls && !sync.principals.is_empty() {
             let text = "sync.principals counts for access lists alone: set sync.acls = true, or take it out";

@@ -12,7 +12,7 @@ pub mod follow;
 mod tests;
 pub mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -129,6 +129,22 @@ pub struct TopicRecord {
     /// The settings that were last applied, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub applied: BTreeMap<Arc<str>, Arc<str>>,
+    /// The entries of its access list that the link has made.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub acls: BTreeSet<MadeAcl>,
+}
+
+/// An entry of the access list of a target topic that the link has made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MadeAcl {
+    /// Who is allowed or denied.
+    pub principal: String,
+    /// From where.
+    pub host: String,
+    /// Number of the operation in Kafka's protocol.
+    pub operation: u32,
+    /// Whether it allows; else it denies.
+    pub allows: bool,
 }
 
 /// A control record before encoding.

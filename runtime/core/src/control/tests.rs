@@ -30,12 +30,14 @@ fn applied(control: &mut Control, records: &[ControlRecord]) {
 
 #[test]
 fn records_are_written_as_they_always_were() {
+    let acl = MadeAcl { principal: "User:a".to_owned(), host: "*".to_owned(), operation: 3, allows: true };
     let topic = TopicRecord {
         source: "orders".into(),
         source_id: TopicId([1; 16]),
         target_id: TopicId([2; 16]),
         made: true,
         applied: BTreeMap::from([("retention.ms".into(), "5".into())]),
+        acls: BTreeSet::from([acl]),
     };
     let part = TopicsPart { owner: owner(2, 9), version: 4, parts: 1, topics: listed(["orders".to_owned()]) };
     let vectors = [
@@ -67,7 +69,7 @@ fn records_are_written_as_they_always_were() {
         (
             ControlRecord::Topic("eu.orders".into(), Some(topic)),
             r#"{"kind":"topic","topic":"eu.orders"}"#,
-            r#"{"source":"orders","source_id":"01010101010101010101010101010101","target_id":"02020202020202020202020202020202","made":true,"applied":{"retention.ms":"5"}}"#,
+            r#"{"source":"orders","source_id":"01010101010101010101010101010101","target_id":"02020202020202020202020202020202","made":true,"applied":{"retention.ms":"5"},"acls":[{"principal":"User:a","host":"*","operation":3,"allows":true}]}"#,
         ),
     ];
     for (record, key, value) in &vectors {

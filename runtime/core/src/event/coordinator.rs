@@ -48,6 +48,14 @@ pub enum CoordinatorEvent {
         /// How long it had none, in seconds.
         silent_s: u64,
     },
+    /// Work for the link as a whole fails. It is retried, and other work is not concerned.
+    #[error("work for the link as a whole failed ({work}) and will be retried: {reason}")]
+    WorkFailed {
+        /// Name of the work.
+        work: &'static str,
+        /// The reason.
+        reason: String,
+    },
     /// Processes of the link have different settings for what concerns the link as a whole.
     #[error(
         "another process of the link has other settings ({other} and not {own}): whoever coordinates the link works by its own"
@@ -79,6 +87,7 @@ impl CoordinatorEvent {
             Self::Stuck { .. } => "coordinator_stuck",
             Self::Missing { .. } => "no_coordinator",
             Self::Back { .. } => "coordinator_back",
+            Self::WorkFailed { .. } => "link_work_failed",
             Self::SettingsDisagree { .. } => "settings_disagree",
         }
     }

@@ -40,6 +40,7 @@ impl Event {
             Self::Border(border) => border.severity(),
             Self::Chain(chain) => chain.severity(),
             Self::Coordinator(coordinator) => coordinator.severity(),
+            Self::Sync(sync) => sync.severity(),
             _ => Severity::Error,
         }
     }
@@ -84,6 +85,7 @@ impl Event {
             | Self::Border(_)
             | Self::Chain(_)
             | Self::Coordinator(_)
+            | Self::Sync(_)
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
             | Self::DeliveryChanged { .. }
@@ -159,6 +161,7 @@ impl Event {
             Self::Border(border) => border.name(),
             Self::Chain(chain) => chain.name(),
             Self::Coordinator(coordinator) => coordinator.name(),
+            Self::Sync(sync) => sync.name(),
             Self::LinkTopicUnfit { .. } => "link_topic_unfit",
             Self::DeliveryChanged { .. } => "delivery_changed",
             Self::Fenced { .. } => "fenced",
@@ -218,6 +221,7 @@ impl Event {
             Self::Access(access) => access.remedy(),
             Self::Chain(chain) => chain.remedy(),
             Self::Coordinator(coordinator) => coordinator.remedy(),
+            Self::Sync(sync) => sync.remedy(),
             _ => "",
         }
     }

@@ -9,6 +9,7 @@ mod facts;
 mod new_topics;
 mod outage;
 mod side;
+mod sync;
 mod words;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use self::facts::Severity;
 pub use self::new_topics::NewTopicsRefused;
 pub use self::outage::Outage;
 pub use self::side::Side;
+pub use self::sync::{MetadataRight, SyncEvent};
 use crate::offset::{LeaderEpoch, SourceOffset};
 use crate::topic::{PartitionKey, TopicId};
 use words::{again, and_others, at, batch_size, end, until};
@@ -431,6 +433,9 @@ pub enum Event {
     /// The coordinator of the link.
     #[error("{0}")]
     Coordinator(CoordinatorEvent),
+    /// The things that the target takes over besides records.
+    #[error("{0}")]
+    Sync(SyncEvent),
     /// A topic that the link keeps for itself is not as it should be. The link goes on.
     #[error("topic {topic}: {reason}")]
     LinkTopicUnfit {

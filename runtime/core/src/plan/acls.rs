@@ -23,13 +23,13 @@ const OURS: [Operation; 7] = [
 
 pub(super) fn plan(facts: &Facts, settings: &Settings, plan: &mut Plan) {
     let Some(acls) = &facts.acls else { return };
-    let source = acls.source.as_ref().map_err(|reason| ("access list of the source".to_owned(), reason));
-    let target = acls.target.as_ref().map_err(|reason| ("access list of the target".to_owned(), reason));
+    let source = acls.source.as_ref().map_err(|unread| ("access list of the source".to_owned(), unread));
+    let target = acls.target.as_ref().map_err(|unread| ("access list of the target".to_owned(), unread));
     let (source, target) = match (source, target) {
         (Ok(source), Ok(target)) => (source, target),
         (source, target) => {
-            for (of, reason) in source.err().into_iter().chain(target.err()) {
-                plan.not_known(of, reason);
+            for (of, unread) in source.err().into_iter().chain(target.err()) {
+                plan.not_known(of, &unread.reason);
             }
             return;
         }

@@ -86,6 +86,29 @@ pub enum Action {
     RemoveAcl(Acl),
 }
 
+/// How the target took an action, or would take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// All of it.
+    Taken,
+    /// It was so already.
+    WasSo,
+    /// Without these settings, for this reason.
+    WithoutSome {
+        /// Names of the settings.
+        left_out: Vec<String>,
+        /// The target's reason.
+        reason: String,
+    },
+    /// Nothing of it, for this reason.
+    Refused(String),
+    /// Nothing of it, as the principal lacks a right.
+    Denied(String),
+    /// It was not asked, or could not be: Kafka tries no access lists, and the topic is missing, or
+    /// the cluster does not have the request.
+    NotAsked,
+}
+
 impl Action {
     /// Returns the target topic.
     #[must_use]

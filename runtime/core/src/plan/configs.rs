@@ -77,8 +77,8 @@ impl Compared<'_> {
                 Verdict::Delete => None,
             };
             let rests = match self.known.resting.get(name) {
-                Some(Rest::Fight) => Some(Why::Fight),
-                Some(Rest::Refused(value)) if to.as_ref() == Some(value) => Some(Why::Refused),
+                Some(Rest::Fight(value)) if to == *value => Some(Why::Fight),
+                Some(Rest::Refused(value)) if to == *value => Some(Why::Refused),
                 _ => None,
             };
             match treatment.leaves() {

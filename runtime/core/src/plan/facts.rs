@@ -4,11 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::acl::Operation;
+use crate::control::{Control, MadeAcl};
 use crate::progress::{Position, target_ids};
 use crate::topic::{PartitionKey, TopicId};
 
 /// Something that was read, or why it could not be.
-pub type Reading<T> = Result<T, String>;
+pub type Reading<T> = Result<T, Unread>;
+
+/// Why something could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The cluster's answer, and what to do.
+    pub reason: String,
+    /// The principal lacks a right.
+    pub is_denied: bool,
+}
+
+impl From<&str> for Unread {
+    fn from(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), is_denied: false }
+    }
+}
 
 /// The settings of a topic by name, defaults included.
 pub type Configs = BTreeMap<String, ConfigEntry>;
@@ -63,13 +79,14 @@ pub struct Known {
     pub resting: BTreeMap<String, Rest>,
 }
 
-/// Why a setting is left alone for now.
+/// Why a setting is left alone for now, and which value of it; none deletes the topic's own one.
+/// Another value is tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// The target has refused this value; another one is tried.
-    Refused(String),
+    /// The target has refused it.
+    Refused(Option<String>),
     /// Somebody else keeps on changing it.
-    Fight,
+    Fight(Option<String>),
 }
 
 /// How the name of an [`Acl`] is meant.
@@ -96,6 +113,28 @@ pub struct Acl {
     pub operation: Operation,
     /// Whether it allows; else it denies.
     pub allows: bool,
+}
+
+impl Acl {
+    /// Returns an entry that the link has made on one of its target topics.
+    #[must_use]
+    pub fn made_on(topic: &Arc<str>, made: &MadeAcl) -> Self {
+        Self {
+            topic: Arc::clone(topic),
+            pattern: AclPattern::Literal,
+            principal: made.principal.clone(),
+            host: made.host.clone(),
+            operation: Operation::from(made.operation),
+            allows: made.allows,
+        }
+    }
+
+    /// Returns what the control topic says of an entry that the link has made.
+    #[must_use]
+    pub fn made(&self) -> MadeAcl {
+        let Self { principal, host, operation, allows, .. } = self;
+        MadeAcl { principal: principal.clone(), host: host.clone(), operation: operation.number(), allows: *allows }
+    }
 }
 
 /// The access lists of both clusters.
@@ -133,6 +172,26 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Adds what the control topic of the link tells: the settings and entries that it has made.
+    pub fn recall(&mut self, control: &Control) {
+        for (topic, record) in control.topics().iter().filter(|(_, record)| !record.applied.is_empty()) {
+            // What was set on a topic of this name before was not set on this one.
+            let found = self.targets.get(topic).and_then(|found| found.as_ref().ok());
+            if found.is_some_and(|found| record.target_id.is_other_than(found.id)) {
+                continue;
+            }
+            let applied = record.applied.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            self.known.entry(Arc::clone(topic)).or_default().configs = applied.collect();
+        }
+        if let Some(acls) = &mut self.acls {
+            let ours = control
+                .topics()
+                .iter()
+                .flat_map(|(topic, record)| record.acls.iter().map(|acl| Acl::made_on(topic, acl)));
+            acls.ours = ours.collect();
+        }
+    }
+
     /// Adds what the positions of the link tell: which topics it has read and written.
     pub fn learn(&mut self, positions: &BTreeMap<PartitionKey, Position>) {
         for key in positions.keys().filter(|key| key.topic_id.is_known()) {

@@ -12,18 +12,20 @@ mod creation;
 mod excluded;
 mod facts;
 mod left;
+mod memory;
 mod show;
 #[cfg(test)]
 mod tests;
 mod topics;
 
-pub use action::{Action, ConfigChange, Plan, Sign, Unknown};
+pub use action::{Action, Answer, ConfigChange, Plan, Sign, Unknown};
 pub use creation::{CARRIED, Setting, TIMESTAMP_TYPE, TopicSettings, replicas};
 pub use excluded::Excluded;
 pub use facts::{
-    Acl, AclFacts, AclPattern, ConfigEntry, Configs, Facts, Known, Reading, Rest, SourceFacts, TopicFacts,
+    Acl, AclFacts, AclPattern, ConfigEntry, Configs, Facts, Known, Reading, Rest, SourceFacts, TopicFacts, Unread,
 };
 pub use left::{Left, Part, Why};
+pub use memory::{Fought, Memory};
 pub use show::Entry;
 
 use crate::config::{Link, OnGap, OnTargetRecreated, Sync};

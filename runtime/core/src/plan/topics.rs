@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::configs::{self, Treatment};
 use super::{
     Action, ConfigEntry, Configs, Facts, Known, Left, Part, Plan, Settings, SourceFacts, TopicFacts, TopicSettings,
-    Why, replicas,
+    Unread, Why, replicas,
 };
 use crate::config::{OnGap, OnTargetRecreated, SyncConfigs};
 use crate::topic::{TopicId, collision_key};
@@ -65,7 +65,7 @@ pub(super) fn plan(facts: &Facts, settings: &Settings, plan: &mut Plan) {
     }
     for fed in all.values() {
         match facts.targets.get(fed.target) {
-            Some(Err(reason)) => plan.not_known(format!("target topic {}", fed.target), reason),
+            Some(Err(unread)) => plan.not_known(format!("target topic {}", fed.target), &unread.reason),
             Some(Ok(found)) => existing(fed, found, facts, settings, plan),
             None => {
                 let alike = by_key.get(&collision_key(fed.target)).filter(|alike| alike.len() > 1);
@@ -89,7 +89,7 @@ fn missing(fed: &Fed<'_>, alike: Option<&Vec<Arc<str>>>, facts: &Facts, settings
     let values = |configs: &Configs| {
         configs.iter().filter_map(|(name, entry)| Some((name.clone(), entry.value.clone()?))).collect()
     };
-    let known = source.topic.configs.as_ref().map_err(Clone::clone).and_then(|configs| {
+    let known = source.topic.configs.as_ref().map_err(|unread| unread.reason.clone()).and_then(|configs| {
         let incomplete = || "cleanup.policy and retention.ms are not reported".to_owned();
         TopicSettings::like_source(&values(configs), &settings.excluded).ok_or_else(incomplete)
     });
@@ -146,7 +146,7 @@ fn existing(fed: &Fed<'_>, found: &TopicFacts, facts: &Facts, settings: &Setting
     }
     match &source.topic.configs {
         Ok(source) => alter(fed, source, found.configs.as_ref(), true, settings, plan),
-        Err(reason) => plan.not_known(format!("settings of source topic {name}"), reason),
+        Err(unread) => plan.not_known(format!("settings of source topic {name}"), &unread.reason),
     }
 }
 
@@ -155,14 +155,14 @@ fn existing(fed: &Fed<'_>, found: &TopicFacts, facts: &Facts, settings: &Setting
 fn alter(
     fed: &Fed<'_>,
     source: &Configs,
-    target: Result<&Configs, &String>,
+    target: Result<&Configs, &Unread>,
     is_known: bool,
     settings: &Settings,
     plan: &mut Plan,
 ) {
     let target = match target {
         Ok(target) => target,
-        Err(reason) => return plan.not_known(format!("settings of target topic {}", fed.target), reason),
+        Err(unread) => return plan.not_known(format!("settings of target topic {}", fed.target), &unread.reason),
     };
     let treatment = if !fed.others.is_empty() {
         Treatment::Merged

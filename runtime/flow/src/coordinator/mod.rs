@@ -248,9 +248,14 @@ impl Coordinator {
     fn told(&self, done: &Done) {
         for (work, error) in &done.ended {
             let reason = error.as_ref().map(ToString::to_string);
-            let is_new = self.status.coordinator_mut(|status| status.work_ended(work, reason.clone()));
-            if let (true, Some(reason)) = (is_new, reason) {
-                tracing::warn!(link = %self.link, work, reason, "work on the link as a whole failed, will retry");
+            let before = self.status.coordinator_mut(|status| status.work_ended(work, reason.clone()));
+            match (before, reason) {
+                (None, Some(reason)) => self.emit(CoordinatorEvent::WorkFailed { work, reason }),
+                (Some(before), Some(reason)) if before != reason => {
+                    tracing::warn!(link = %self.link, work, reason, "work for the link as a whole fails");
+                }
+                (Some(_), None) => tracing::info!(link = %self.link, work, "work for the link as a whole succeeds"),
+                _ => {}
             }
         }
     }

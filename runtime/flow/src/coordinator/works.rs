@@ -191,8 +191,8 @@ mod tests {
         let often = script("often", S / 10, S / 10, false);
         let slow = script("slow", S * 7, S / 10, false);
         let broken = script("broken", S / 10, S / 10, true);
-        let long = script("long", S, S * 5, false);
-        let all: Vec<Arc<dyn LinkWork>> = vec![often.clone(), slow.clone(), broken.clone(), long.clone()];
+        let long = script("long", S / 10, S * 5, false);
+        let all: Vec<Arc<dyn LinkWork>> = vec![long.clone(), often.clone(), slow.clone(), broken.clone()];
         let began = Instant::now();
         let now = move || began.elapsed();
         let mut works = Works::new(&all, &Control::default());
@@ -219,7 +219,7 @@ mod tests {
         }
         let ran = |script: &Arc<Script>| script.ran.load(Ordering::Relaxed);
         assert!(left > 0, "no permit was too short");
-        assert!(ran(&long) >= 15 && ran(&often) >= 20 && ran(&slow) >= 8, "{:?}", lock(&log));
+        assert!(ran(&long) >= 15 && ran(&often) >= 15 && ran(&slow) >= 8, "{:?}", lock(&log));
         assert!((4..=12).contains(&ran(&broken)), "it rests longer and longer: {}", ran(&broken));
         let kept = ran(&often) + ran(&slow) + ran(&long);
         assert_eq!(written.len() as u64, kept, "the records of the others are kept");

@@ -8,6 +8,7 @@
 mod books;
 mod chain;
 mod control;
+mod planner;
 mod source;
 mod target;
 
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 pub use books::{BooksReader, OpenCount};
 pub use chain::{BorderCopies, Chain, ChainError, ChainFactory, Next, WarmUp};
 pub use control::{ControlEntry, ControlLog, ControlTail, ControlWriter, LinkWork, Now};
+pub use planner::Planner;
 pub use source::{Fetched, LogBounds, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
 use strait_core::books::KeptAt;
 use strait_core::progress::LaneProgress;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::MetadataRight;
+
 use super::LinkStatus;
 
 /// The part of this process in coordinating the link.
@@ -52,6 +54,10 @@ pub struct CoordinatorStatus {
     pub deaf: String,
     /// The works for the link as a whole that failed when they were last tried, and why.
     pub failing: BTreeMap<&'static str, String>,
+    /// The rights that are missing for what the target takes over besides records, and the answers.
+    pub denied: BTreeMap<MetadataRight, String>,
+    /// Settings of target topics that are left alone although they differ, and why; the first ones.
+    pub resting: BTreeMap<String, String>,
     /// The coordinator that was heard of last.
     pub heard_of: Option<HeardOf>,
     /// The settings that another process has, if they are not those of this one.
@@ -74,17 +80,18 @@ impl CoordinatorStatus {
         }
         if state == CoordinatorState::Elsewhere {
             self.failing.clear();
+            self.denied.clear();
+            self.resting.clear();
         }
         (self.state, self.since) = (state, now);
     }
 
-    /// Records how a work has ended. Returns whether it failed, and not for the reason of before.
-    pub(crate) fn work_ended(&mut self, work: &'static str, failed: Option<String>) -> bool {
-        let Some(reason) = failed else {
-            self.failing.remove(work);
-            return false;
-        };
-        self.failing.insert(work, reason.clone()).as_ref() != Some(&reason)
+    /// Records how a work has ended. Returns why it failed before, if it did.
+    pub(crate) fn work_ended(&mut self, work: &'static str, failed: Option<String>) -> Option<String> {
+        match failed {
+            Some(reason) => self.failing.insert(work, reason),
+            None => self.failing.remove(work),
+        }
     }
 }
 

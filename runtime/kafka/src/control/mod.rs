@@ -15,7 +15,7 @@ use strait_flow::ports::{ControlLog, ControlTail, ControlWriter, PortError};
 use self::tail::KafkaControlTail;
 use self::writer::KafkaControlWriter;
 use crate::config::{ClusterConfig, Settings, own_topic_reader};
-use crate::error::{blocking, port_error_because};
+use crate::error::{blocking, is_gone_topic, port_error_because};
 use crate::ffi::{Consumer, FfiError};
 use crate::own_topic::OwnPartition;
 
@@ -55,15 +55,26 @@ impl KafkaControl {
         own_topic_reader(&self.cluster, &self.link, &format!("strait-{}-{part}", self.link))
     }
 
-    fn read_blocking(&self) -> Result<Control, PortError> {
+    /// Returns what the topic says by now; nothing where it does not exist. Waits for no open
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn said(&self) -> Result<Control, PortError> {
+        let control = self.clone();
+        let said = blocking(&self.context("reading"), move || control.read_blocking(false)).await?;
+        said.or_else(|error| if is_gone_topic(&error) { Ok(Control::default()) } else { Err(error) })
+    }
+
+    /// Reads the topic. `waits` tells whether for transactions that are open.
+    fn read_blocking(&self, waits: bool) -> Result<Control, PortError> {
         let (context, topic) = (self.context("reading"), control_topic(&self.link));
         let fail = |error: &FfiError, consumer: Option<&Consumer>| {
             port_error_because(context.clone(), error, consumer.and_then(|consumer| consumer.client().trouble()))
         };
         let label = format!("{}/control", self.link);
         let mut consumer = Consumer::new(&label, &self.settings("control")).map_err(|error| fail(&error, None))?;
-        let partition =
-            OwnPartition { topic: &topic, partition: CONTROL_PARTITION, waits: true, timeout: self.timeout };
+        let partition = OwnPartition { topic: &topic, partition: CONTROL_PARTITION, waits, timeout: self.timeout };
         let mut control = Control::default();
         let read = partition.read(&mut consumer, &mut |message| {
             if let Err(error) = control.apply(message.key().unwrap_or_default(), message.value()) {
@@ -92,7 +103,7 @@ impl ControlLog for KafkaControl {
 
     async fn read(&self) -> Result<Control, PortError> {
         let control = self.clone();
-        blocking(&self.context("reading"), move || control.read_blocking()).await?
+        blocking(&self.context("reading"), move || control.read_blocking(true)).await?
     }
 
     async fn follow(&self) -> Result<Box<dyn ControlTail>, PortError> {

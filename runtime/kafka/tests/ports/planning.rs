@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use strait_core::TopicId;
 use strait_core::config::{OnGap, OnTargetRecreated, Sync};
-use strait_core::plan::{Action, Excluded, Plan, Settings, Sign, plan};
-use strait_flow::ports::SourceTopic;
-use strait_kafka::{Answer, KafkaPlanner};
+use strait_core::plan::{Action, Answer, Excluded, Plan, Settings, Sign, plan};
+use strait_flow::ports::{Planner as _, SourceTopic};
+use strait_kafka::KafkaPlanner;
 
 use crate::common::{Rig, WAIT};
 

@@ -35,6 +35,7 @@ public class Tool {
             case "acls" -> acls(properties);
             case "password" -> password(properties, arguments);
             case "broker" -> broker(properties, arguments);
+            case "topic" -> topic(properties, arguments);
             case "kafka-acls" -> commands(arguments);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
@@ -99,6 +100,21 @@ public class Tool {
         try (Admin admin = Admin.create(properties)) {
             admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(arguments[2], info, arguments[3])))
                 .all().get();
+        }
+    }
+
+    /** TOPIC,SETTING=VALUE...: changes settings of topics, and deletes those without a value. */
+    private static void topic(Properties properties, String[] arguments) throws Exception {
+        Map<ConfigResource, java.util.Collection<AlterConfigOp>> changes = new java.util.HashMap<>();
+        for (int i = 2; i < arguments.length; i++) {
+            String[] part = arguments[i].split(",", 2);
+            String[] setting = part[1].split("=", 2);
+            AlterConfigOp.OpType type = setting[1].isEmpty() ? AlterConfigOp.OpType.DELETE : AlterConfigOp.OpType.SET;
+            changes.computeIfAbsent(new ConfigResource(ConfigResource.Type.TOPIC, part[0]), of -> new ArrayList<>())
+                .add(new AlterConfigOp(new ConfigEntry(setting[0], setting[1]), type));
+        }
+        try (Admin admin = Admin.create(properties)) {
+            admin.incrementalAlterConfigs(changes).all().get();
         }
     }
 

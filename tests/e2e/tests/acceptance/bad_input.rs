@@ -97,6 +97,7 @@ fn target_acls(user: &str) -> Vec<String> {
         "TOPIC,source.,PREFIXED,WRITE",
         "TOPIC,source.,PREFIXED,DESCRIBE",
         "TOPIC,source.,PREFIXED,DESCRIBE_CONFIGS",
+        "TOPIC,source.,PREFIXED,ALTER_CONFIGS",
         "TOPIC,source.,PREFIXED,CREATE",
         "TOPIC,source.,PREFIXED,ALTER",
         "TOPIC,strait.,PREFIXED,READ",

@@ -55,6 +55,9 @@ fn with_big_ones(count: u64) -> Vec<Record> {
     all
 }
 
+/// The target topic keeps its own limit.
+const KEEPS: &str = "sync.configs = \"none\"";
+
 #[test]
 fn records_that_are_too_large_go_to_quarantine_without_a_restart_and_hold_up_nobody() {
     const SMALL: u64 = 20_000;
@@ -72,7 +75,7 @@ fn records_that_are_too_large_go_to_quarantine_without_a_restart_and_hold_up_nob
     source.write("oversized", std::slice::from_ref(&text)).unwrap();
     source.write("oversized-beside", &numbered(0, 0, SMALL)).unwrap();
 
-    let config: ConfigFolder = pair.config(&link("oversized", &["oversized", "oversized-beside"], 1, ""));
+    let config: ConfigFolder = pair.config(&link("oversized", &["oversized", "oversized-beside"], 1, KEEPS));
     let began = Instant::now();
     let mut strait = Strait::run("oversized", &config, &["--until-caught-up"]).unwrap();
     let end =

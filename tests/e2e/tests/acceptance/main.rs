@@ -28,6 +28,7 @@ mod clouds;
 mod coordinator;
 mod copy;
 mod damaged;
+mod follow;
 mod framed;
 mod gaps;
 mod identity;

@@ -81,7 +81,10 @@ impl Refusals {
             kafka_tool("zero", &pair.source.internal_bootstrap(), &zeros);
         }
         cases.iter().for_each(|(topic, ..)| write(topic, &numbered(0, 50, 50)));
-        let links: Vec<String> = cases.iter().map(|(topic, _, policy)| link(topic, &[topic], 1, policy)).collect();
+        let links: Vec<String> = cases
+            .iter()
+            .map(|(topic, _, policy)| link(topic, &[topic], 1, &format!("sync.configs = \"none\"\n{policy}")))
+            .collect();
         let config = pair.config(&links.concat());
         Self { pair, config }
     }

@@ -168,7 +168,7 @@ fn a_target_topic_that_replaces_timestamps_is_named_by_check_and_by_the_link() {
     source.create_topic("stamped", 1, &[]).unwrap();
     write_numbered(&source, "stamped", 0, 0, 20);
     pair.at_target().create_topic("source.stamped", 1, &[("message.timestamp.type", "LogAppendTime")]).unwrap();
-    let config = pair.config(&link("stamped", &["stamped"], 1, ""));
+    let config = pair.config(&link("stamped", &["stamped"], 1, "sync.configs = \"none\""));
     let (code, text) = run_to_end("check", &config, &["check", "-c", "strait.toml"], SOON);
     assert!(code == Some(0) && text.contains("timestamps are lost on source.stamped"), "{code:?} {text}");
     let strait = copy(&config);

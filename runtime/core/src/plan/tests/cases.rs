@@ -81,7 +81,7 @@ fn a_missing_topic_is_made_like_its_source_and_gets_what_is_set_there() {
     let by_hand = Settings { manages: false, ..settings(Sync::default()) };
     expect(&missing, &by_hand, &["= topic s.new: manage_topics is off"]);
     let mut unread = missing.clone();
-    unread.sources.get_mut("new").unwrap().topic.configs = Err("denied".to_owned());
+    unread.sources.get_mut("new").unwrap().topic.configs = Err("denied".into());
     expect(
         &unread,
         &settings(Sync::default()),
@@ -126,14 +126,17 @@ fn settings_are_compared_three_ways() {
     assert!(!found.iter().any(|line| line.contains("segment.bytes")), "{found:#?}");
 
     // What the target refused rests until the source has another value, and nobody fights.
-    let rests = [("flush.ms".to_owned(), Rest::Refused("2".into())), ("segment.bytes".to_owned(), Rest::Fight)];
+    let rests = [
+        ("flush.ms".to_owned(), Rest::Refused(Some("2".into()))),
+        ("segment.bytes".to_owned(), Rest::Fight(Some("1".into()))),
+    ];
     all.known.get_mut("s.t").unwrap().resting = BTreeMap::from(rests);
     let found = lines(&all, &settings(Sync::default()));
     assert!(
         found[0].starts_with("- ") && found[1].ends_with("the target has refused this value; another one is tried")
     );
     assert_eq!(found.iter().filter(|line| line.contains("somebody else keeps on changing it")).count(), 1);
-    all.known.get_mut("s.t").unwrap().resting.insert("flush.ms".to_owned(), Rest::Refused("9".into()));
+    all.known.get_mut("s.t").unwrap().resting.insert("flush.ms".to_owned(), Rest::Refused(Some("9".into())));
     assert!(lines(&all, &settings(Sync::default()))[0].starts_with("~ topic s.t: flush.ms"));
 }
 
@@ -178,7 +181,7 @@ fn topics_grow_and_what_is_not_ours_to_decide_is_left() {
     let written = Known { id: TopicId([1; 16]), is_written: true, ..Known::default() };
     all.known = ["s.gone", "s.target-again"].map(|topic| (topic.into(), written.clone())).into();
     all.read.insert("source-again".into(), [TopicId([1; 16])].into());
-    all.targets.insert("s.hidden".into(), Err("denied".to_owned()));
+    all.targets.insert("s.hidden".into(), Err("denied".into()));
     let hidden = SourceFacts { target: "s.hidden".into(), topic: topic(1, &[]) };
     all.sources.insert("hidden".into(), hidden);
     all.unnamed.insert("nameless".into(), "no".to_owned());
@@ -293,7 +296,7 @@ fn access_lists_follow_the_source_without_what_would_harm() {
     let found = lines(&all, &settings);
     assert!(found.contains(&"- acl s.t: allow Read to User:left".to_owned()), "{found:#?}");
 
-    all.acls.as_mut().unwrap().source = Err("no authorizer".to_owned());
+    all.acls.as_mut().unwrap().source = Err("no authorizer".into());
     expect(&all, &settings, &["? access list of the source: no authorizer"]);
     all.acls = None;
     expect(&all, &settings, &[]);

@@ -44,7 +44,8 @@ fn everything_at_once_loses_doubles_and_reorders_nothing_and_no_standstill_is_wi
     for (topic, partitions) in [("soak.steady", 4), (REFUSED, 2), (TRANSACTIONS, 2), (DAMAGED, 1), (DENSE, 1)] {
         model.make(topic, partitions);
     }
-    let config = secured::config(&pair, &link("soak", &["soak\\..*"], LANES, "on_gap = \"continue\""));
+    let config =
+        secured::config(&pair, &link("soak", &["soak\\..*"], LANES, "on_gap = \"continue\"\nsync.configs = \"none\""));
     let crew = Crew::start(&config, 2);
     wait_until("the first copies", SOON, || pair.has_target_topic("source.soak.steady").then_some(()));
 

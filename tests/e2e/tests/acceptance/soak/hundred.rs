@@ -39,7 +39,7 @@ fn ten_ways_to_break_one_of_a_hundred_topics_hold_up_none_of_the_others() {
         pair.at_source().create_topic(topic, 1, &[]).unwrap();
         pair.at_target().create_topic(&format!("source.{topic}"), 1, &[("max.message.bytes", LIMIT_BYTES)]).unwrap();
     }
-    let plugin = "[[links.plugins]]\nplugin = \"poison\"\n";
+    let plugin = "sync.configs = \"none\"\n[[links.plugins]]\nplugin = \"poison\"\n";
     let link = link("hundred", &["hundred\\..*"], 4, plugin);
     let config = secured::config(&pair, &link);
     config.write("plugins/poison.wasm", poison()).unwrap();
