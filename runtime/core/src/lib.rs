@@ -14,6 +14,7 @@ pub mod event;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod generation;
+pub mod groups;
 pub mod invariants;
 pub mod json_path;
 pub mod lanes;
@@ -33,8 +34,8 @@ pub mod topic;
 pub use batch::{Batch, BatchBuilder, HeaderRef, RecordMark, RecordRef, TimestampType};
 pub use edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
 pub use event::{
-    AccessEvent, BorderEvent, ChainEvent, CoordinatorEvent, Event, MetadataRight, NewTopicsRefused, Outage, Severity,
-    Side, SyncEvent,
+    AccessEvent, BorderEvent, ChainEvent, CoordinatorEvent, Event, GroupEvent, MetadataRight, NewTopicsRefused,
+    Outage, Severity, Side, SyncEvent,
 };
 pub use lanes::LaneId;
 pub use ledger::Ledger;

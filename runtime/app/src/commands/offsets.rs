@@ -296,7 +296,8 @@ fn answered(from: Vec<Place>, to: Place, answer: &Answer) -> Translated {
     Translated { from, to, exact, re_reads, ahead, not_copied, left_out, why }
 }
 
-fn reason(why: Why) -> &'static str {
+/// Returns why an answer is not exact.
+pub(super) fn reason(why: Why) -> &'static str {
     match why {
         Why::BeforeMap => {
             "before_map: the position is older than the offset map reaches back, so it is the start of the target's log"
@@ -311,7 +312,8 @@ fn reason(why: Why) -> &'static str {
     }
 }
 
-fn explain(why: &NoAnswer) -> String {
+/// Returns why there is no answer.
+pub(super) fn explain(why: &NoAnswer) -> String {
     match why {
         NoAnswer::NoCommit(keys) => {
             let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -320,6 +322,9 @@ fn explain(why: &NoAnswer) -> String {
         NoAnswer::Pending(key) => {
             format!("pending: the map does not have the last copies of {key} yet, ask again")
         }
+        NoAnswer::NotInMemory(key) => format!(
+            "not_in_memory: the position in {key} is older than map_memory_mib holds of the offset map; raise it, or use strait offsets translate"
+        ),
         NoAnswer::TargetRecreated => {
             "target_recreated: the target topic was created again since, old offsets point into another log".to_owned()
         }

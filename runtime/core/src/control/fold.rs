@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{ControlKey, ControlRecord, ListedTopic, TOPICS_PER_PART, Tick, TopicRecord, TopicsPart};
+use super::{ControlKey, ControlRecord, GroupRecord, ListedTopic, TOPICS_PER_PART, Tick, TopicRecord, TopicsPart};
 use crate::offset::OwnerEpoch;
 
 /// Most parts of a list that are kept: half a million topics.
 const PARTS_MAX: u32 = 1_000;
 /// Most target topics that are kept.
 const TOPICS_MAX: usize = 100_000;
+/// Most records of groups that are kept.
+const GROUPS_MAX: usize = 100_000;
 
 /// A control record that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +32,8 @@ pub struct Control {
     tick: Option<Tick>,
     parts: BTreeMap<u32, TopicsPart>,
     topics: BTreeMap<Arc<str>, TopicRecord>,
+    /// By group and target topic.
+    groups: BTreeMap<(Arc<str>, Arc<str>), Arc<GroupRecord>>,
 }
 
 impl Control {
@@ -52,6 +56,13 @@ impl Control {
                 }
                 put(&mut self.topics, topic, value)?;
             }
+            ControlKey::Group { group, topic } => {
+                let key = (group, topic);
+                if self.groups.len() >= GROUPS_MAX && value.is_some() && !self.groups.contains_key(&key) {
+                    return Err(ControlError::TooMany("records of groups"));
+                }
+                put(&mut self.groups, key, value)?;
+            }
             ControlKey::Unknown => {}
         }
         Ok(())
@@ -68,6 +79,12 @@ impl Control {
                     drop(self.topics.insert(Arc::clone(topic), record.clone()));
                 }
                 ControlRecord::Topic(topic, None) => drop(self.topics.remove(topic)),
+                ControlRecord::Group(group, topic, Some(record)) => {
+                    drop(self.groups.insert((Arc::clone(group), Arc::clone(topic)), Arc::clone(record)));
+                }
+                ControlRecord::Group(group, topic, None) => {
+                    drop(self.groups.remove(&(Arc::clone(group), Arc::clone(topic))));
+                }
             }
         }
     }
@@ -88,6 +105,12 @@ impl Control {
     #[must_use]
     pub fn topics(&self) -> &BTreeMap<Arc<str>, TopicRecord> {
         &self.topics
+    }
+
+    /// Returns what is known of groups, by group and target topic.
+    #[must_use]
+    pub fn groups(&self) -> &BTreeMap<(Arc<str>, Arc<str>), Arc<GroupRecord>> {
+        &self.groups
     }
 
     /// Returns owner and version of the list of source topics; `None` where there is none, or a

@@ -8,6 +8,7 @@
 
 mod fold;
 pub mod follow;
+mod group;
 #[cfg(test)]
 mod tests;
 pub mod turn;
@@ -21,6 +22,7 @@ use crate::offset::OwnerEpoch;
 use crate::topic::TopicId;
 
 pub use fold::{Control, ControlError};
+pub use group::{GroupPartition, GroupRecord, Intent, Orphan, SourcePlace, TakenOver};
 
 /// Partition of the control topic that has its records. It has no other.
 pub const CONTROL_PARTITION: i32 = 0;
@@ -54,6 +56,13 @@ pub enum ControlKey {
     /// A target topic.
     Topic {
         /// Its name.
+        topic: Arc<str>,
+    },
+    /// A consumer group, in one target topic.
+    Group {
+        /// Name of the group.
+        group: Arc<str>,
+        /// Name of the target topic.
         topic: Arc<str>,
     },
     /// A kind that this version does not know. Never written.
@@ -156,6 +165,8 @@ pub enum ControlRecord {
     Topics(u32, Option<TopicsPart>),
     /// The state of a target topic; `None` deletes it.
     Topic(Arc<str>, Option<TopicRecord>),
+    /// A group's offsets in a target topic; `None` deletes them. Shared, as they are many.
+    Group(Arc<str>, Arc<str>, Option<Arc<GroupRecord>>),
 }
 
 impl ControlRecord {
@@ -166,6 +177,7 @@ impl ControlRecord {
             Self::Tick(_) => ControlKey::Tick,
             Self::Topics(part, _) => ControlKey::Topics { part: *part },
             Self::Topic(topic, _) => ControlKey::Topic { topic: Arc::clone(topic) },
+            Self::Group(group, topic, _) => ControlKey::Group { group: Arc::clone(group), topic: Arc::clone(topic) },
         }
     }
 
@@ -177,6 +189,7 @@ impl ControlRecord {
             Self::Tick(tick) => Some(serde_json::to_vec(tick)),
             Self::Topics(_, part) => part.as_ref().map(serde_json::to_vec),
             Self::Topic(_, topic) => topic.as_ref().map(serde_json::to_vec),
+            Self::Group(_, _, group) => group.as_deref().map(serde_json::to_vec),
         };
         (serde_json::to_vec(&self.key()).unwrap_or_default(), value.map(Result::unwrap_or_default))
     }

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::follow::{FRESH, Follower};
 use super::turn::{ANNOUNCED_FOR, CHANGE_AFTER, HANDOVER, Step, TICK_EVERY, Turn};
 use super::*;
+use crate::offset::{SourceOffset, TargetOffset};
+use crate::topic::PartitionKey;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -39,6 +41,21 @@ fn records_are_written_as_they_always_were() {
         applied: BTreeMap::from([("retention.ms".into(), "5".into())]),
         acls: BTreeSet::from([acl]),
     };
+    let at = |offset: i64| SourcePlace {
+        partition: PartitionKey { topic: "orders".into(), topic_id: TopicId([1; 16]), partition: 2 },
+        offset: SourceOffset(offset),
+    };
+    let in_partition = GroupPartition {
+        written: Some(TargetOffset(50)),
+        source: vec![at(70)],
+        intended: Some(Intent { offset: TargetOffset(60), source: vec![at(90)] }),
+        orphans: vec![Orphan { offset: TargetOffset(40), at: 5 }],
+    };
+    let group = GroupRecord {
+        partitions: BTreeMap::from([(2, in_partition)]),
+        taken: Some(TakenOver { partition: 2, found: TargetOffset(7), at: 5 }),
+        resync: true,
+    };
     let part = TopicsPart { owner: owner(2, 9), version: 4, parts: 1, topics: listed(["orders".to_owned()]) };
     let vectors = [
         (
@@ -71,6 +88,11 @@ fn records_are_written_as_they_always_were() {
             r#"{"kind":"topic","topic":"eu.orders"}"#,
             r#"{"source":"orders","source_id":"01010101010101010101010101010101","target_id":"02020202020202020202020202020202","made":true,"applied":{"retention.ms":"5"},"acls":[{"principal":"User:a","host":"*","operation":3,"allows":true}]}"#,
         ),
+        (
+            ControlRecord::Group("billing".into(), "eu.orders".into(), Some(Arc::new(group))),
+            r#"{"kind":"group","group":"billing","topic":"eu.orders"}"#,
+            r#"{"partitions":{"2":{"written":50,"source":[["orders","01010101010101010101010101010101",2,70]],"intended":{"offset":60,"source":[["orders","01010101010101010101010101010101",2,90]]},"orphans":[[40,5]]}},"taken":{"partition":2,"found":7,"at":5},"resync":true}"#,
+        ),
     ];
     for (record, key, value) in &vectors {
         let (written, text) = record.encode();
@@ -88,7 +110,7 @@ fn records_are_written_as_they_always_were() {
 #[test]
 fn later_kinds_and_members_are_skipped_and_what_cannot_be_read_is_gone() {
     let mut control = Control::default();
-    control.apply(br#"{"kind":"group","group":"g","topic":"t"}"#, Some(b"\xff")).unwrap();
+    control.apply(br#"{"kind":"pair","group":"g","topic":"t"}"#, Some(b"\xff")).unwrap();
     control.apply(br#"{"kind":"link"}"#, None).unwrap();
     assert_eq!(control, Control::default());
     let newer = br#"{"owner":4294967303,"settings":"a1","at":5,"from":"later"}"#;

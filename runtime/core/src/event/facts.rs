@@ -41,6 +41,7 @@ impl Event {
             Self::Chain(chain) => chain.severity(),
             Self::Coordinator(coordinator) => coordinator.severity(),
             Self::Sync(sync) => sync.severity(),
+            Self::Group(group) => group.severity(),
             _ => Severity::Error,
         }
     }
@@ -86,6 +87,7 @@ impl Event {
             | Self::Chain(_)
             | Self::Coordinator(_)
             | Self::Sync(_)
+            | Self::Group(_)
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
             | Self::DeliveryChanged { .. }
@@ -162,6 +164,7 @@ impl Event {
             Self::Chain(chain) => chain.name(),
             Self::Coordinator(coordinator) => coordinator.name(),
             Self::Sync(sync) => sync.name(),
+            Self::Group(group) => group.name(),
             Self::LinkTopicUnfit { .. } => "link_topic_unfit",
             Self::DeliveryChanged { .. } => "delivery_changed",
             Self::Fenced { .. } => "fenced",
@@ -222,6 +225,7 @@ impl Event {
             Self::Chain(chain) => chain.remedy(),
             Self::Coordinator(coordinator) => coordinator.remedy(),
             Self::Sync(sync) => sync.remedy(),
+            Self::Group(group) => group.remedy(),
             _ => "",
         }
     }

@@ -6,6 +6,7 @@ mod border;
 mod chain;
 mod coordinator;
 mod facts;
+mod groups;
 mod new_topics;
 mod outage;
 mod side;
@@ -19,6 +20,7 @@ pub use self::border::BorderEvent;
 pub use self::chain::ChainEvent;
 pub use self::coordinator::CoordinatorEvent;
 pub use self::facts::Severity;
+pub use self::groups::GroupEvent;
 pub use self::new_topics::NewTopicsRefused;
 pub use self::outage::Outage;
 pub use self::side::Side;
@@ -436,6 +438,9 @@ pub enum Event {
     /// The things that the target takes over besides records.
     #[error("{0}")]
     Sync(SyncEvent),
+    /// The offsets of a consumer group on the target.
+    #[error("{0}")]
+    Group(GroupEvent),
     /// A topic that the link keeps for itself is not as it should be. The link goes on.
     #[error("topic {topic}: {reason}")]
     LinkTopicUnfit {

@@ -92,6 +92,8 @@ pub enum NoAnswer {
     TargetRecreated,
     /// Progress names copies that the map does not have yet.
     Pending(PartitionKey),
+    /// The position is older than what the memory holds of the map.
+    NotInMemory(PartitionKey),
 }
 
 impl SourceSide<'_> {
@@ -101,7 +103,7 @@ impl SourceSide<'_> {
     }
 
     /// Returns the offset after the last copy on the target, by map and progress.
-    fn end(&self, target: &TargetSide<'_>) -> Option<TargetOffset> {
+    pub(super) fn end(&self, target: &TargetSide<'_>) -> Option<TargetOffset> {
         let by_tails = self.tails(target).find(|tail| tail.partition == target.partition).map(|tail| tail.end);
         by_tails.max(self.map.and_then(|map| map.end_in(target.partition)))
     }

@@ -18,6 +18,8 @@ pub struct FoldedMap {
     target_id: TopicId,
     /// The ends of what was forgotten, by target partition.
     forgotten: BTreeMap<i32, TargetOffset>,
+    /// The source offset after the last one that was forgotten.
+    forgotten_to: Option<SourceOffset>,
 }
 
 impl FoldedMap {
@@ -56,6 +58,7 @@ impl FoldedMap {
         }
         self.runs.extend(newer.runs);
         self.forgotten.extend(newer.forgotten);
+        self.forgotten_to = self.forgotten_to.max(newer.forgotten_to);
         self.next = newer.next;
         if newer.target_id.is_known() {
             self.target_id = newer.target_id;
@@ -81,10 +84,21 @@ impl FoldedMap {
     /// Forgets the runs that end at or before `below`, to save memory. Only where they end on the
     /// target is kept.
     pub fn forget_below(&mut self, below: SourceOffset) {
-        let kept = self.runs.partition_point(|run| run.end() <= below);
-        for run in self.runs.drain(..kept) {
+        self.forget(self.runs.partition_point(|run| run.end() <= below));
+    }
+
+    /// Forgets this many of the oldest runs.
+    pub fn forget(&mut self, count: usize) {
+        for run in self.runs.drain(..count.min(self.runs.len())) {
             self.forgotten.insert(run.target_partition, run.target_end());
+            self.forgotten_to = self.forgotten_to.max(Some(run.end()));
         }
+    }
+
+    /// Returns whether runs were forgotten that a reader at this position may need.
+    #[must_use]
+    pub fn has_forgotten_at(&self, position: SourceOffset) -> bool {
+        self.forgotten_to.is_some_and(|to| position < to)
     }
 
     /// Returns the runs, ascending by source offset.
@@ -139,8 +153,11 @@ impl FoldedMap {
     /// partition.
     #[must_use]
     pub fn copies_behind(&self, source: SourceOffset, target_partition: i32, target: TargetOffset) -> u64 {
-        let runs = self.runs.iter().take_while(|run| run.source < source);
-        let behind = runs.filter(|run| run.target_partition == target_partition).map(|run| {
+        let before = self.runs.partition_point(|run| run.source < source);
+        // A log grows at its end, so later copies are further behind there.
+        let runs = self.runs.get(..before).unwrap_or_default().iter().rev();
+        let behind = runs.filter(|run| run.target_partition == target_partition);
+        let behind = behind.take_while(|run| run.target_end() > target).map(|run| {
             let before = source.0.saturating_sub(run.source.0).min(i64::from(run.count));
             let skipped = target.0.saturating_sub(run.target.0).max(0);
             u64::try_from(before.saturating_sub(skipped)).unwrap_or(0)

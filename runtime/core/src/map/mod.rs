@@ -11,6 +11,7 @@ mod codec;
 mod fold;
 mod inverse;
 mod link_map;
+mod live;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use build::MapBuilder;
 pub use fold::FoldedMap;
 pub use inverse::inverse;
 pub use link_map::{LinkMap, MAP_MEMORY_BYTES, TooManyRuns};
+pub use live::LiveMap;
 
 use crate::offset::{SourceOffset, TargetOffset};
 use crate::topic::{PartitionKey, TopicId};
