@@ -1,6 +1,6 @@
 //! The rights of one link: [`RIGHTS`] with names.
 
-use super::topics::{Topics, source_topics, target_topics};
+use super::topics::{Topics, of_entry, source_topics, target_topics};
 use super::{IDS, On, Operation, RIGHTS, Right};
 use crate::config::{Link, PluginUse};
 use crate::event::Side;
@@ -138,10 +138,35 @@ fn on(right: &'static Right, link: &Link, names: &Names) -> Vec<Grant> {
         // With the dot: without it they would be those of a link with a longer name too.
         On::OwnTopics => one(Resource::Topic, format!("strait.{own}."), Pattern::Prefixed),
         On::SourceGroups | On::TargetGroups => one(Resource::Group, ANY_GROUP.to_owned(), Pattern::Literal),
+        On::SyncedSourceGroups | On::SyncedTargetGroups => {
+            let mut groups: Vec<Grant> = link.groups.iter().flat_map(|entry| on_groups(right, entry)).collect();
+            groups.sort_by(|one, other| (one.pattern, &one.name).cmp(&(other.pattern, &other.name)));
+            groups.dedup();
+            groups
+        }
         On::Group => one(Resource::Group, format!("strait.{own}"), Pattern::Literal),
         On::TransactionalIds => one(Resource::TransactionalId, format!("{IDS}.{own}."), Pattern::Prefixed),
         On::SourceCluster | On::TargetCluster => one(Resource::Cluster, String::new(), Pattern::Literal),
     }
+}
+
+/// Returns the grants on the groups of an entry of `groups`. A pattern that may begin with anything
+/// stands for all groups, which Kafka writes as `*`.
+fn on_groups(right: &'static Right, entry: &str) -> Vec<Grant> {
+    let one = |topics: Topics| {
+        let (name, pattern) = match topics {
+            Topics::Named(name) => (name, Pattern::Literal),
+            Topics::Beginning(text) => (text, Pattern::Prefixed),
+            Topics::Matching(_) => ("*".to_owned(), Pattern::Literal),
+        };
+        Grant::of(right, Resource::Group, name, pattern)
+    };
+    let mut named = of_entry(entry);
+    // Names of groups may have characters that those of topics have not.
+    if named.is_empty() {
+        named.push(Topics::Matching(entry.to_owned()));
+    }
+    named.into_iter().map(one).collect()
 }
 
 /// Returns the grant that gives an operation on the resource of this name; where none of them names

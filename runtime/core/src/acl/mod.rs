@@ -30,6 +30,8 @@ pub enum On {
     Quarantine,
     /// Consumer groups of the source that an operator asks for.
     SourceGroups,
+    /// Consumer groups of the source whose offsets the link keeps on the target.
+    SyncedSourceGroups,
     /// The source cluster.
     SourceCluster,
     /// The topics that the link writes.
@@ -40,6 +42,8 @@ pub enum On {
     Group,
     /// Consumer groups of the target that an operator asks for.
     TargetGroups,
+    /// Consumer groups of the target whose offsets the link keeps.
+    SyncedTargetGroups,
     /// The link's transactional ids.
     TransactionalIds,
     /// The target cluster.
@@ -51,11 +55,16 @@ impl On {
     #[must_use]
     pub fn side(self) -> Side {
         match self {
-            Self::SourceTopics | Self::Quarantine | Self::SourceGroups | Self::SourceCluster => Side::Source,
+            Self::SourceTopics
+            | Self::Quarantine
+            | Self::SourceGroups
+            | Self::SyncedSourceGroups
+            | Self::SourceCluster => Side::Source,
             Self::TargetTopics
             | Self::OwnTopics
             | Self::Group
             | Self::TargetGroups
+            | Self::SyncedTargetGroups
             | Self::TransactionalIds
             | Self::TargetCluster => Side::Target,
         }
@@ -83,6 +92,8 @@ pub enum When {
     SyncsConfigs,
     /// Those whose target topics follow the access lists of their source topics.
     SyncsAcls,
+    /// Those that keep offsets of groups.
+    KeepsGroups,
 }
 
 impl When {
@@ -99,6 +110,7 @@ impl When {
             Self::ReadsConfigs => link.manage_topics || link.sync.configs != SyncConfigs::None,
             Self::SyncsConfigs => link.sync.configs != SyncConfigs::None,
             Self::SyncsAcls => link.sync.acls,
+            Self::KeepsGroups => !link.groups.is_empty(),
         }
     }
 }
@@ -154,16 +166,16 @@ const fn right(
 }
 
 /// All rights, in the order in which they are shown.
-pub static RIGHTS: [Right; 28] = {
+pub static RIGHTS: [Right; 31] = {
     use Need::{Needed, Sometimes, Useful};
     use On::{
-        Group, OwnTopics, Quarantine, SourceCluster, SourceGroups, SourceTopics, TargetCluster, TargetGroups,
-        TargetTopics, TransactionalIds,
+        Group, OwnTopics, Quarantine, SourceCluster, SourceGroups, SourceTopics, SyncedSourceGroups,
+        SyncedTargetGroups, TargetCluster, TargetGroups, TargetTopics, TransactionalIds,
     };
     use Operation::{Alter, AlterConfigs, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
     use When::{
-        Always, AtLeastOnce, ExactlyOnce, Manages, ManagesQuarantine, Quarantines, ReadsConfigs, SyncsAcls,
-        SyncsConfigs,
+        Always, AtLeastOnce, ExactlyOnce, KeepsGroups, Manages, ManagesQuarantine, Quarantines, ReadsConfigs,
+        SyncsAcls, SyncsConfigs,
     };
     [
         right(
@@ -365,6 +377,27 @@ pub static RIGHTS: [Right; 28] = {
             (SyncsAcls, Useful),
             "adds entries to the access lists of target topics, and removes its own. Whoever has it can grant anything",
             "no access list is changed (event metadata_denied); sync.acls = false needs no such right",
+        ),
+        right(
+            SyncedSourceGroups,
+            Describe,
+            (KeepsGroups, Useful),
+            "lists the groups that the option groups names, and reads what they have committed",
+            "the offsets of the groups that are not seen stay as they are on the target",
+        ),
+        right(
+            SyncedTargetGroups,
+            Read,
+            (KeepsGroups, Useful),
+            "reads and writes the offsets of the groups that the option groups names",
+            "nothing is written for them (event group_refused)",
+        ),
+        right(
+            TargetTopics,
+            Read,
+            (KeepsGroups, Useful),
+            "brokers ask for it when offsets of groups are written",
+            "no offset in the topic is written (event group_refused)",
         ),
     ]
 };

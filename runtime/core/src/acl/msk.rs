@@ -87,12 +87,14 @@ pub fn statements(link: &str, side: Side, cluster_arn: &str, grants: &[Grant]) -
 }
 
 /// The statements besides that for the cluster, and the ends of their ids.
-const STATEMENTS: [(On, &str); 6] = [
+const STATEMENTS: [(On, &str); 8] = [
     (On::SourceTopics, "Topics"),
     (On::Quarantine, "Quarantine"),
     (On::TargetTopics, "Topics"),
     (On::OwnTopics, "OwnTopics"),
     (On::Group, "Group"),
+    (On::SyncedSourceGroups, "KeptGroups"),
+    (On::SyncedTargetGroups, "KeptGroups"),
     (On::TransactionalIds, "TransactionalIds"),
 ];
 
@@ -117,6 +119,7 @@ fn actions(resource: Resource, operation: Operation) -> &'static [&'static str] 
         (Resource::Topic, Operation::DescribeConfigs) => &["DescribeTopicDynamicConfiguration"],
         (Resource::Topic, Operation::AlterConfigs) => &["AlterTopicDynamicConfiguration"],
         (Resource::Group, Operation::Read) => &["DescribeGroup", "AlterGroup"],
+        (Resource::Group, Operation::Describe) => &["DescribeGroup"],
         (Resource::TransactionalId, Operation::Write) => &["DescribeTransactionalId", "AlterTransactionalId"],
         _ => &[],
     }

@@ -137,6 +137,31 @@ fn a_link_whose_access_lists_follow_needs_to_see_and_to_change_them() {
 }
 
 #[test]
+fn groups_are_named_by_name_beginning_or_all_together() {
+    let kept = |groups: &[&str]| {
+        let link = link(json!({ "topics": ["orders"], "groups": groups }));
+        let rights = short(&link, &Names::of(&link, &[], &[]));
+        let of_groups =
+            |line: &&String| line.contains(" group ") && !line.contains("GROUP") && !line.contains("strait.");
+        let mut found: Vec<String> = rights.iter().filter(of_groups).cloned().collect();
+        found.extend(rights.into_iter().filter(|line| line.starts_with("target Read topic literal a.")));
+        found
+    };
+    assert!(kept(&[]).is_empty());
+    let expected = [
+        "source Describe group literal billing",
+        "source Describe group prefixed search-",
+        "target Read group literal billing",
+        "target Read group prefixed search-",
+        "target Read topic literal a.orders",
+    ];
+    assert_eq!(kept(&["billing", "search-.*"]), expected);
+    for any in [".*", "a group"] {
+        assert_eq!(kept(&[any])[..2], ["source Describe group literal *", "target Read group literal *"], "{any}");
+    }
+}
+
+#[test]
 fn topics_that_were_seen_are_named_where_no_beginning_includes_them() {
     let seen = [("orders-eu", "a.orders-eu"), ("payments.v1", "a.payments.v1")];
     let seen = seen.map(|(source, target)| (source.to_owned(), target.to_owned()));

@@ -69,7 +69,7 @@ pub fn target_topics(link: &Link, namers: &[&PluginUse], seen: &[String]) -> Vec
 }
 
 /// Returns the topics of an entry of `topics`.
-fn of_entry(entry: &str) -> Vec<Topics> {
+pub(super) fn of_entry(entry: &str) -> Vec<Topics> {
     match name_of_entry(entry) {
         Some(name) => vec![Topics::Named(name)],
         None => of_pattern(entry).unwrap_or_else(|| vec![Topics::Matching(entry.to_owned())]),

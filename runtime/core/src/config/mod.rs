@@ -9,6 +9,7 @@ pub mod admin;
 mod auth;
 pub mod diff;
 mod framing;
+mod groups;
 pub mod java;
 mod limits;
 mod model;
@@ -34,6 +35,7 @@ pub use admin::AdminListen;
 pub use auth::{Auth, AuthKind};
 pub use diff::{Change, diff};
 pub use framing::{Frame, FramedPart, Framing};
+pub use groups::{GROUPS_EXCLUDED, GroupSelector};
 pub use limits::PluginLimits;
 pub use model::{
     Admin, Cluster, Config, DeliveryMode, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnCorrupt, OnGap, OnRefused,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Auth;
 use super::framing::Framing;
+use super::groups::GROUPS_EXCLUDED;
 use super::plugin_use::PluginUse;
 use super::reload::Reload;
 use super::setting::{KafkaProperties, Setting};
@@ -207,6 +208,23 @@ pub struct Link {
     #[serde(default = "default_map_retention_days")]
     #[schemars(range(min = 1, max = 36_500))]
     pub map_retention_days: u32,
+    /// Consumer groups whose offsets the link keeps on the target, so that a group that moves there
+    /// reads on with the record that it would have read next: regular expressions that must match
+    /// the whole name. Off if empty. A group that has members on the target, or has committed there
+    /// itself, is left alone. Needs Read on the groups and topics of the target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// Groups to leave out even if `groups` matches: regular expressions that must match the whole
+    /// name. Set, it replaces the default. Groups whose names begin with `strait.` are always left
+    /// out.
+    #[serde(default = "default_groups_exclude")]
+    pub groups_exclude: Vec<String>,
+    /// Memory for the offset map in the process that keeps the offsets of `groups`, in MiB. It
+    /// holds the newest part of the map. A group that is further behind has no answer, and its
+    /// offsets on the target stay as they are (`strait groups list` says `not_in_memory`).
+    #[serde(default = "default_map_memory_mib")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub map_memory_mib: u32,
     /// Whether plugins may map several source topics to one target topic, which mixes their
     /// records. If `false`, topics that would share a target topic are stopped (event
     /// `plugin_failed`), and `strait check` reports them beforehand.
@@ -438,6 +456,14 @@ fn default_discover_s() -> u64 {
 
 fn default_map_retention_days() -> u32 {
     90
+}
+
+fn default_groups_exclude() -> Vec<String> {
+    GROUPS_EXCLUDED.map(str::to_owned).to_vec()
+}
+
+fn default_map_memory_mib() -> u32 {
+    64
 }
 
 fn default_new_topics_max() -> u32 {

@@ -21,6 +21,19 @@ pub(super) fn fault(pattern: &str) -> Option<What> {
     matches_nothing(pattern, &hir).or_else(|| glob(pattern, &hir))
 }
 
+/// Returns the fault of a pattern of consumer groups, whose names may have any character.
+pub(super) fn fault_of_group(pattern: &str) -> Option<What> {
+    let help = "patterns match whole names: 'billing' is one group, 'billing.*' every group that begins with 'billing'; \
+                there is no look-around, groups_exclude leaves groups out";
+    let error = match (regex_syntax::parse(pattern), regex::Regex::new(&whole(pattern))) {
+        (Err(regex_syntax::Error::Parse(error)), _) => error.kind().to_string(),
+        (Err(error), _) => error.to_string(),
+        (_, Err(error)) => error.to_string(),
+        (Ok(_), Ok(_)) => return None,
+    };
+    Some(What::BadRegex { reason: error, help: help.to_owned() })
+}
+
 const WHOLE_NAMES: &str =
     "patterns match whole topic names: 'orders' is one topic, 'orders.*' every topic that begins with 'orders'";
 

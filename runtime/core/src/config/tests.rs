@@ -112,6 +112,8 @@ fn every_kind_of_problem_is_found_at_its_place() {
         (changed("/links/0/topics", json!("orders,x")), "links[0].topics[0]", "matches-nothing"),
         (changed("/links/0/topics", json!([""])), "links[0].topics[0]", "matches-nothing"),
         (changed("/links/0/topics_exclude", json!(["a b"])), "links[0].topics_exclude[0]", "matches-nothing"),
+        (changed("/links/0/groups", json!(["a b", "(?!x).*"])), "links[0].groups[1]", "bad-regex"),
+        (changed("/links/0/groups_exclude", json!(["a["])), "links[0].groups_exclude[0]", "bad-regex"),
         (changed("/links/0/topics", json!(["orders-*"])), "links[0].topics[0]", "glob"),
         (changed("/links/0/memory_mib_max", json!(1.5)), "links[0].memory_mib_max", "wrong-type"),
         (changed("/links/0/delivery", json!("once")), "links[0].delivery", "not-a-choice"),

@@ -296,6 +296,16 @@ impl Check<'_> {
                 self.pattern(&at.key(key).index(index), pattern, key == "topics");
             }
         }
+        for (key, patterns) in [("groups", &link.groups), ("groups_exclude", &link.groups_exclude)] {
+            for (index, pattern) in patterns.iter().enumerate() {
+                let at = at.key(key).index(index);
+                if self.without_reference(&at, pattern)
+                    && let Some(what) = pattern::fault_of_group(pattern)
+                {
+                    self.value(&at, what);
+                }
+            }
+        }
         for (index, framing) in link.values.iter().enumerate() {
             let at = at.key("values").index(index).key("topics");
             if framing.topics.is_empty() {
