@@ -17,6 +17,7 @@ mod caution;
 mod clock;
 mod coordinator;
 mod error;
+mod groups;
 pub mod histogram;
 pub mod lane;
 mod lane_run;
@@ -39,6 +40,7 @@ pub mod upkeep;
 pub mod watch;
 
 pub use clock::{SystemClock, millis};
+pub use groups::GroupWork;
 pub use lane::LaneDeps;
 pub use lane_run::{LaneEnd, LaneRun, LaneSpawner, LaneThreads};
 pub use link::LinkService;
@@ -49,8 +51,9 @@ pub use spec::{
     DeliveryMode, LaneSpec, Limits, OnCorrupt, OnGap, OnRefused, OnTargetRecreated, OnTimestampZero, Policies,
 };
 pub use status::{
-    Activity, CoordinatorState, CoordinatorStatus, HeardOf, KnownBounds, LaneState, LaneStatus, LinkStatus,
-    OpenInQuarantine, PartitionStatus, QuarantineFigures, Reason, Standing, Timings, TopicTotals, Totals, Unreachable,
+    Activity, CoordinatorState, CoordinatorStatus, GroupsStatus, HeardOf, KnownBounds, LaneState, LaneStatus,
+    LinkStatus, OpenInQuarantine, PartitionStatus, QuarantineFigures, Reason, Standing, Timings, TopicTotals, Totals,
+    Unreachable,
 };
 pub use upkeep::{Named, Upkeep, UpkeepDeps};
 pub use watch::WatchIntervals;

@@ -9,6 +9,7 @@ mod books;
 mod chain;
 mod control;
 mod planner;
+mod groups;
 mod source;
 mod target;
 
@@ -22,6 +23,7 @@ pub use books::{BooksReader, OpenCount};
 pub use chain::{BorderCopies, Chain, ChainError, ChainFactory, Next, WarmUp};
 pub use control::{ControlEntry, ControlLog, ControlTail, ControlWriter, LinkWork, Now};
 pub use planner::Planner;
+pub use groups::{GroupMap, GroupOffsets};
 pub use source::{Fetched, LogBounds, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
 use strait_core::books::KeptAt;
 use strait_core::progress::LaneProgress;

@@ -3,6 +3,7 @@
 
 mod coordinator;
 mod outages;
+mod groups;
 mod quarantine;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use strait_core::{Event, LaneId, PartitionKey, Side, SourceOffset};
 
 pub use self::coordinator::{CoordinatorState, CoordinatorStatus, HeardOf};
+pub use self::groups::GroupsStatus;
 pub use self::quarantine::{OpenInQuarantine, QuarantineFigures};
 use crate::histogram::Histogram;
 use crate::lock::lock;
@@ -208,6 +210,7 @@ struct Inner {
     hidden: BTreeMap<Arc<str>, String>,
     quarantine: QuarantineFigures,
     coordinator: CoordinatorStatus,
+    groups: GroupsStatus,
     /// Topics that plugins named for single records and that did not exist.
     new_topics: BTreeSet<Arc<str>>,
     lanes: BTreeMap<LaneId, LaneStatus>,
