@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use strait_core::progress::LinkIdentity;
 use strait_core::{LaneId, PartitionKey, lanes};
-use strait_flow::ports::{Discovery, MembershipEvent, PortError, SourceTopic, StartAt};
+use strait_flow::ports::{Discovery, LinkWork, MembershipEvent, PortError, SourceTopic, StartAt};
 use strait_flow::{
-    Activity, DeliveryMode, LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, PartitionStatus, Requests,
+    Activity, DeliveryMode, GroupWork, LaneDeps, LaneSpec, Limits, LinkService, LinkStatus, PartitionStatus, Requests,
     RetryAnswer, WatchIntervals,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::{SimChains, SimCopies};
 use crate::control::{SimControl, SimWork};
 use crate::group::{SimBooks, SimCommitted, SimDiscovery, SimMembership};
+use crate::groups::SimGroups;
 use crate::lanes::SimLanes;
 use crate::ports::SimProcess;
 use crate::world::{Frozen, Sim};
@@ -155,7 +156,7 @@ impl Cluster {
                 chains: Arc::new(SimChains { sim: self.sim.clone(), proc }),
                 borders: Arc::new(SimCopies { sim: self.sim.clone(), proc }),
                 clock: Arc::clone(&ports) as _,
-                events: ports,
+                events: Arc::clone(&ports) as _,
                 status: Arc::clone(&status),
                 topics: topics.clone(),
                 requests: Arc::clone(&requests),
@@ -166,7 +167,7 @@ impl Cluster {
             committed_progress: Arc::new(SimCommitted(self.sim.clone())),
             books: Arc::new(SimBooks(self.sim.clone())),
             control: self.coordinated.then(|| Arc::new(SimControl { sim: self.sim.clone(), proc }) as _),
-            works: vec![Arc::new(SimWork { sim: self.sim.clone(), proc })],
+            works: self.works(proc, &ports, &status),
             settings: self.settings.as_str().into(),
             membership: Box::new(SimMembership { sim: self.sim.clone(), proc, events: heard }),
             watch: WatchIntervals::default(),
@@ -182,6 +183,21 @@ impl Cluster {
         // Others have all lanes for now.
         self.tell(proc, MembershipEvent::Assigned(Vec::new()));
         proc
+    }
+
+    fn works(&self, proc: usize, ports: &Arc<SimProcess>, status: &Arc<LinkStatus>) -> Vec<Arc<dyn LinkWork>> {
+        let mut works: Vec<Arc<dyn LinkWork>> = vec![Arc::new(SimWork { sim: self.sim.clone(), proc })];
+        if self.sim.lock().groups.are_kept {
+            let groups = Arc::new(SimGroups { sim: self.sim.clone(), proc });
+            works.push(Arc::new(GroupWork::new(
+                "sim".into(),
+                (Arc::clone(&groups) as _, groups as _),
+                Arc::clone(ports) as _,
+                Arc::clone(ports) as _,
+                Arc::clone(status),
+            )));
+        }
+        works
     }
 
     /// Asks all processes for a retry of a partition, as an operator does.

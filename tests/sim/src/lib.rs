@@ -21,6 +21,7 @@ pub mod chain;
 pub mod cluster;
 pub mod control;
 pub mod group;
+pub mod groups;
 pub mod lanes;
 pub mod ports;
 pub mod producer;

@@ -83,6 +83,10 @@ pub enum Bug {
     ControlReleased,
     /// Requests of a batch begin however old its announcement is.
     PermitIgnored,
+    /// A process does not see what groups have on the target.
+    GroupBlind,
+    /// Groups are put one record too far.
+    GroupSkips,
 }
 
 /// A point of the protocol, at which a hook may run.
@@ -112,12 +116,20 @@ pub enum Point {
     Announced,
     /// A request of such a batch has left its process.
     ChangeBegins,
+    /// The target says what a group has there.
+    GroupCompared,
+    /// A group's offset is written; the answer is still to come.
+    GroupWritten,
 }
 
 impl Point {
     /// The points of the link's coordinator.
     pub const OF_COORDINATOR: [Self; 4] =
         [Self::CoordinatorTaken, Self::ControlRead, Self::Announced, Self::ChangeBegins];
+
+    /// The points of a coordinator that keeps groups.
+    pub const OF_GROUPS: [Self; 5] =
+        [Self::CoordinatorTaken, Self::ControlRead, Self::Announced, Self::GroupCompared, Self::GroupWritten];
 
     /// Every point of a lane, for the two ids that a lane uses first. The last two need records
     /// that are refused.

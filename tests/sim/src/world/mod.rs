@@ -11,6 +11,7 @@ pub mod control;
 pub mod entries;
 mod fate;
 mod faults;
+pub mod groups;
 pub mod plugins;
 mod sim;
 pub mod source;
@@ -33,6 +34,7 @@ use self::client::Client;
 use self::control::ControlTopic;
 use self::entries::BooksFault;
 pub use self::faults::{Bug, Faults, Hook, Point};
+use self::groups::Groups;
 use self::plugins::Plugins;
 pub use self::sim::{Frozen, Sim, retry};
 use self::source::{Rules, SourceCluster};
@@ -92,6 +94,8 @@ pub struct World {
     pub target: TargetCluster,
     /// The control topic of the link.
     pub control: ControlTopic,
+    /// Consumer groups.
+    pub groups: Groups,
     /// Nothing of the control topic is answered.
     pub control_hangs: bool,
     /// How often each process has listed the source's topics.
@@ -147,6 +151,7 @@ impl World {
             source: SourceCluster::default(),
             target: TargetCluster::default(),
             control: ControlTopic::default(),
+            groups: Groups::default(),
             control_hangs: false,
             source_lists: Vec::new(),
             asked_ids: BTreeMap::new(),

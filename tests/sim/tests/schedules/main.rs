@@ -12,6 +12,7 @@ mod books;
 mod control;
 mod coordinator;
 mod discovery;
+mod groups;
 mod ids;
 mod membership;
 mod standstill;
