@@ -164,7 +164,7 @@ async fn committed(client: &LazyClient, group: &str, timeout: Duration) -> Resul
     let group = group.to_owned();
     let listed = client.ask(move |client| client.group_offsets(&group, timeout)).await?;
     let mut committed = Committed::new();
-    for partition in listed {
+    for partition in listed.into_iter().map(|found| found.listed) {
         if partition.code != Code::OK {
             let reason = format!("{}-{}: {}", partition.topic, partition.partition, partition.code.text());
             return Err(own(Class::Stop, &*client.context, reason));

@@ -69,6 +69,12 @@ impl Code {
     pub const MSG_SIZE_TOO_LARGE: Self = Self(10);
     /// There is no coordinator for the transactional id or group now.
     pub const COORDINATOR_NOT_AVAILABLE: Self = Self(15);
+    /// What a group keeps beside its offset is too large.
+    pub const OFFSET_METADATA_TOO_LARGE: Self = Self(12);
+    /// The group has members, and the request comes from none of them.
+    pub const UNKNOWN_MEMBER_ID: Self = Self(25);
+    /// The group does not exist, or is of another kind.
+    pub const GROUP_ID_NOT_FOUND: Self = Self(69);
     /// The broker is not the coordinator of the transactional id or group any more.
     pub const NOT_COORDINATOR: Self = Self(16);
     /// The batch is larger than a segment.

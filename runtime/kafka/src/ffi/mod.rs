@@ -32,6 +32,7 @@ pub use conf::refused_value;
 pub(crate) use config_admin::CONFIGS_PER_REQUEST;
 pub use config_admin::TopicConfigs;
 pub use consumer::Consumer;
+pub use group_admin::{GroupOffset, ListedGroups};
 pub use message::{ConsumedMessage, Stamp};
 pub use mock::MockCluster;
 pub use partitions::{Listed, OffsetSpec, Place};

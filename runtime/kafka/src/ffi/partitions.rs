@@ -88,6 +88,29 @@ impl PartitionList {
         Ok(list)
     }
 
+    /// Sets what belongs to the offset of an element. No metadata is as good as empty metadata.
+    pub(super) fn set_metadata(&self, index: usize, metadata: &[u8]) {
+        if metadata.is_empty() {
+            return;
+        }
+        // SAFETY: the list is live and has cnt elements. The copy is made by malloc, as librdkafka
+        // frees it with the list, and is not null.
+        unsafe {
+            let Some(list) = self.0.as_ref().filter(|list| usize::try_from(list.cnt).is_ok_and(|cnt| index < cnt))
+            else {
+                return;
+            };
+            let copy = libc::malloc(metadata.len());
+            if copy.is_null() {
+                return;
+            }
+            std::ptr::copy_nonoverlapping(metadata.as_ptr(), copy.cast::<u8>(), metadata.len());
+            let element = list.elems.add(index);
+            (*element).metadata = copy;
+            (*element).metadata_size = metadata.len();
+        }
+    }
+
     pub(super) fn raw(&self) -> *mut b::rd_kafka_topic_partition_list_t {
         self.0
     }
