@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Partitions(command) => commands::partitions::partitions(command),
         Command::Quarantine(command) => commands::quarantine::quarantine(command, log, cli.log_format),
         Command::Import(command) => commands::import::import(command),
+        Command::Groups(command) => commands::groups::groups(command),
         Command::Offsets(command) => commands::offsets::offsets(command),
         Command::Plan(args) => commands::plan::plan(args),
         Command::CompilePlugin { cpu_s_max } => match compiler::compile(*cpu_s_max) {

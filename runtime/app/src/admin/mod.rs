@@ -8,6 +8,7 @@
 mod answer;
 pub mod client;
 pub mod coordinator;
+pub mod groups;
 mod guard;
 pub mod lag;
 mod metrics;

@@ -10,6 +10,7 @@ use strait_flow::{Activity, LaneState, LinkStatus, PartitionStatus, Reason, Stan
 use strait_host::TrialPhase;
 
 use super::coordinator::{self, Coordinator};
+use super::groups::{self, Groups};
 use super::lag::{Lag, Lags};
 use super::plugins::{self, Plugin};
 use crate::board::plugins::PluginControl;
@@ -80,6 +81,8 @@ pub struct Link {
     pub topics_not_listed: Option<NotListed>,
     /// Who coordinates the link.
     pub coordinator: Coordinator,
+    /// The consumer groups whose offsets this process keeps on the target.
+    pub groups: Groups,
     /// The first hundred topics that the configuration names and the source does not describe.
     pub hidden_topics: Vec<HiddenTopic>,
     /// The records that are open in quarantine.
@@ -335,6 +338,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
     view.new_topics = work.status.new_topics() as u64;
     view.quarantine = quarantine(link, &work.status, now_ms);
     view.coordinator = coordinator::of(link, &work.status, now_ms);
+    view.groups = groups::of(link, &work.status);
     view.lag = Lags::of(link, now_ms).all();
     stand_stills(&mut view, link, &work.status);
     let reasons = work.status.reasons();

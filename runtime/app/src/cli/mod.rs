@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod acl;
+pub mod groups;
 pub mod import;
 pub mod offsets;
 pub mod plan;
@@ -88,6 +89,9 @@ pub enum Command {
     /// Make a configuration from that of another replicator.
     #[command(subcommand)]
     Import(import::ImportCommand),
+    /// Show the consumer groups whose offsets a link keeps on the target, or give one back to it.
+    #[command(subcommand)]
+    Groups(groups::GroupsCommand),
     /// Translate the offsets of consumer groups between the ends of a link.
     #[command(subcommand)]
     Offsets(offsets::OffsetsCommand),

@@ -4,6 +4,7 @@ pub mod acl;
 pub mod check;
 pub mod config;
 pub mod demo;
+pub mod groups;
 pub mod import;
 pub mod lanes;
 pub mod offsets;

@@ -150,6 +150,9 @@ fn details(text: &mut String, link: &Link) {
     for (work, reason) in &link.coordinator.failing {
         lines.push(format!("{} for the link as a whole failed and will be retried: {}", plain(work), plain(reason)));
     }
+    if !link.groups.problem.is_empty() {
+        lines.push(format!("the offsets of groups cannot be kept: {}", plain(&link.groups.problem)));
+    }
     for lane in link.lanes.iter().filter(|lane| lane.state != "running") {
         let trouble = if lane.trouble.is_empty() { String::new() } else { format!(": {}", plain(&lane.trouble)) };
         lines.push(format!("lane {} is {}{trouble}", lane.lane, plain(&lane.state)));

@@ -8,14 +8,15 @@ use strait_core::config::{DeliveryMode, Link, Start};
 use strait_core::progress::LinkIdentity;
 use strait_core::{ChainEvent, Event, LaneId};
 use strait_flow::ports::{
-    BooksReader, ChainFactory, Clock, ControlLog, Discovery, EventSink, LinkWork, ProgressStore, SourceTopic, StartAt,
+    BooksReader, ChainFactory, Class, Clock, ControlLog, Discovery, EventSink, LinkWork, PortError, ProgressStore,
+    SourceTopic, StartAt,
 };
-use strait_flow::{LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Policies, WatchIntervals};
+use strait_flow::{GroupWork, LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
-    KafkaBooksReader, KafkaConnector, KafkaControl, KafkaDiscovery, KafkaMembership, KafkaProgressStore,
-    KafkaTargetTopics, LinkTopics, LinkTopicsError, LinkTopicsFound, TopicMaker,
+    KafkaBooksReader, KafkaConnector, KafkaControl, KafkaDiscovery, KafkaGroupMap, KafkaGroupOffsets, KafkaMembership,
+    KafkaProgressStore, KafkaTargetTopics, LinkTopics, LinkTopicsError, LinkTopicsFound, TopicMaker,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -190,6 +191,7 @@ impl Planned {
             return Err(RunError::LaneRefused { link: link.name.clone(), reason });
         }
         let control = control_of(target, &link.name);
+        let works = self.works(source, target)?;
         let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
         let (partitions, source_round_trip) = measure_source(&*discovery).await?;
         let measured = Measured { lanes, batch_bytes_max, partitions, source_round_trip, target_round_trip };
@@ -254,6 +256,35 @@ impl Planned {
             target: target.clone(),
             watch: watch_intervals(link, partitions),
         })
+    }
+}
+
+impl Planned {
+    /// Returns the works that change clusters for the link as a whole.
+    fn works(&self, source: &ClusterConfig, target: &ClusterConfig) -> Result<Vec<Arc<dyn LinkWork>>, RunError> {
+        let mut works: Vec<Arc<dyn LinkWork>> = Vec::new();
+        works.extend(self.groups(source, target)?);
+        Ok(works)
+    }
+
+    /// Returns what keeps the offsets of consumer groups on the target, where the link is to.
+    fn groups(&self, source: &ClusterConfig, target: &ClusterConfig) -> Result<Option<Arc<dyn LinkWork>>, RunError> {
+        let link = &self.link;
+        if link.groups.is_empty() {
+            return Ok(None);
+        }
+        let selector = link
+            .group_selector()
+            .map_err(|error| PortError::new(Class::Stop, format!("link {}: groups", link.name), error.to_string()))?;
+        let offsets = Arc::new(KafkaGroupOffsets::new(source, target, &link.name, selector));
+        let map = Arc::new(KafkaGroupMap::new(source, target, link, REQUEST)?);
+        Ok(Some(Arc::new(GroupWork::new(
+            link.name.as_str().into(),
+            (offsets, map),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.board) as Arc<dyn EventSink>,
+            Arc::clone(&self.status),
+        ))))
     }
 }
 
@@ -372,7 +403,8 @@ async fn measure_source(discovery: &dyn Discovery) -> Result<(usize, Duration), 
 /// Processes with other plugins can coordinate a link by turns, so they are left out.
 fn settings_hash(link: &Link) -> String {
     let Link { source, target, topics, topics_exclude, naming, manage_topics, sync, map_retention_days, .. } = link;
-    let all = (source, target, topics, topics_exclude, naming, manage_topics, sync, map_retention_days);
+    let groups = (&link.groups, &link.groups_exclude);
+    let all = (source, target, topics, topics_exclude, naming, manage_topics, sync, map_retention_days, groups);
     let text = serde_json::to_string(&all).unwrap_or_default();
     format!("{:016x}", strait_core::lanes::fingerprint(text.as_bytes()))
 }

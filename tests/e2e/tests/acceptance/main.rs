@@ -31,6 +31,7 @@ mod damaged;
 mod follow;
 mod framed;
 mod gaps;
+mod groups;
 mod identity;
 mod lanes;
 mod large;

@@ -6,6 +6,7 @@
 
 mod access;
 mod coordinator;
+mod groups;
 mod plugins;
 mod quarantine;
 
@@ -92,6 +93,7 @@ impl Collector for Scrape {
         lag(&mut page, &links)?;
         standstill(&mut page, &links)?;
         coordinator::write(&mut page, &links, board.unix_ms())?;
+        groups::write(&mut page, &links)?;
         quarantine::write(&mut page, &links, board.unix_ms())?;
         events(&mut page, &links)?;
         access::write(&mut page, board)?;
