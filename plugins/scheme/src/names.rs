@@ -17,15 +17,28 @@ pub fn is_allowed(name: &str) -> bool {
 }
 
 /// Returns whether the topic is reserved: no link may copy it and no plugin may write to it. These
-/// are Strait's own topics, Kafka's internal topics, and MirrorMaker 2's (`MirrorUtils`,
-/// `DefaultReplicationPolicy.isInternalTopic`).
+/// are Strait's own topics, and those that MirrorMaker 2 never copies: Kafka's and Kafka Connect's
+/// internal topics (`ReplicationPolicy.isInternalTopic`) and MirrorMaker 2's own
+/// (`DefaultReplicationPolicy.isMM2InternalTopic`).
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with("strait.")
         || name.starts_with("__")
-        || (name.starts_with("mm2") && name.ends_with(".internal"))
-        || name.ends_with(".checkpoints.internal")
+        || name.starts_with('.')
+        || name.ends_with(".internal")
         || name.ends_with("-internal")
+        || is_of_mirror_maker(name)
+}
+
+/// Returns whether MirrorMaker 2 names a topic of its own so, with any separator
+/// (`replication.policy.separator`) of the characters that are neither letters nor digits:
+/// `mm2-offset-syncs_b_internal`, `a_checkpoints_internal`.
+fn is_of_mirror_maker(name: &str) -> bool {
+    let Some(before) = name.strip_suffix("internal") else { return false };
+    let rest = before.trim_end_matches(['.', '_', '-']);
+    let separator = before.strip_prefix(rest).unwrap_or_default();
+    let names_checkpoints = rest.strip_suffix("checkpoints").is_some_and(|source| source.ends_with(separator));
+    !separator.is_empty() && (name.starts_with("mm2") || names_checkpoints)
 }
 
 /// Returns whether a link may write to a topic of this name.
@@ -47,6 +60,37 @@ mod tests {
         for bad in ["", ".", "..", "a b", "\u{e4}", "a/b", &long, "strait.l.map", "__x", "mm2-x.internal", "x-internal"]
         {
             assert!(!is_writable(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn internal_topics_are_those_of_mirror_maker_with_any_separator() {
+        for internal in [
+            ".hidden",
+            "anything.internal",
+            "a.checkpoints.internal",
+            "a_checkpoints_internal",
+            "a-checkpoints-internal",
+            "a__checkpoints__internal",
+            "mm2-offset-syncs.b.internal",
+            "mm2-offset-syncs_b_internal",
+            "mm2-configs.a.internal",
+        ] {
+            assert!(is_reserved(internal), "{internal}");
+        }
+        for own in [
+            "heartbeats",
+            "a.heartbeats",
+            "internal",
+            "internal.orders",
+            "orders_internal",
+            "ordersinternal",
+            "mm2internal",
+            "checkpoints_internal_a",
+            "a.checkpoints_internal",
+            "mm2.orders",
+        ] {
+            assert!(!is_reserved(own), "{own}");
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod lanes;
 pub mod ledger;
 pub mod link_topics;
 pub mod map;
+pub mod mm2;
 pub mod offset;
 pub mod open_records;
 pub mod partitioner;
@@ -34,8 +35,8 @@ pub mod topic;
 pub use batch::{Batch, BatchBuilder, HeaderRef, RecordMark, RecordRef, TimestampType};
 pub use edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
 pub use event::{
-    AccessEvent, BorderEvent, ChainEvent, CoordinatorEvent, Event, GroupEvent, MetadataRight, NewTopicsRefused,
-    Outage, Severity, Side, SyncEvent,
+    AccessEvent, BorderEvent, ChainEvent, CoordinatorEvent, Event, GroupEvent, MetadataRight, Mm2Event,
+    NewTopicsRefused, Outage, Severity, Side, SyncEvent,
 };
 pub use lanes::LaneId;
 pub use ledger::Ledger;

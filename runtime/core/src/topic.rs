@@ -125,7 +125,7 @@ pub enum NameError {
     },
     /// The name is reserved for Strait, Kafka or MirrorMaker 2.
     #[error(
-        "'{name}' is reserved (strait.*, __* and MirrorMaker 2's internal topics cannot be selected or written by a link)"
+        "'{name}' is reserved (strait.*, __*, .*, *.internal, *-internal and MirrorMaker 2's own topics cannot be selected or written by a link)"
     )]
     Reserved {
         /// The rejected name.

@@ -11,13 +11,14 @@ use crate::{Finding, Tree};
 pub const FILE: &str = "docs/configuration.md";
 
 /// Each table's heading and the structure of the model that it shows.
-const TABLES: [(&str, &str); 11] = [
+const TABLES: [(&str, &str); 12] = [
     ("### Top", ROOT),
     ("### `clusters.<name>`", "Cluster"),
     ("### `clusters.<name>.auth`", "Auth"),
     ("### `[[links]]`", "Link"),
     ("### `links.reload`", "Reload"),
     ("### `links.sync`", "Sync"),
+    ("### `links.mm2`", "Mm2"),
     ("### `[[links.values]]`", "Framing"),
     ("### `[[links.plugins]]`", "PluginUse"),
     ("### `limits` of a plugin", "PluginLimits"),

@@ -1,7 +1,7 @@
 //! The rights of one link: [`RIGHTS`] with names.
 
 use super::topics::{Topics, of_entry, source_topics, target_topics};
-use super::{IDS, On, Operation, RIGHTS, Right};
+use super::{IDS, On, Operation, RIGHTS, Right, mm2_topics};
 use crate::config::{Link, PluginUse};
 use crate::event::Side;
 use crate::progress::quarantine_topic;
@@ -137,6 +137,10 @@ fn on(right: &'static Right, link: &Link, names: &Names) -> Vec<Grant> {
         On::Quarantine => one(Resource::Topic, quarantine_topic(own), Pattern::Literal),
         // With the dot: without it they would be those of a link with a longer name too.
         On::OwnTopics => one(Resource::Topic, format!("strait.{own}."), Pattern::Prefixed),
+        On::SourceHeartbeats | On::Mm2Topics => {
+            let names = mm2_topics(link, right.on.side()).map(|topic| topic.name(&link.source));
+            names.map(|name| Grant::of(right, Resource::Topic, name, Pattern::Literal)).collect()
+        }
         On::SourceGroups | On::TargetGroups => one(Resource::Group, ANY_GROUP.to_owned(), Pattern::Literal),
         On::SyncedSourceGroups | On::SyncedTargetGroups => {
             let mut groups: Vec<Grant> = link.groups.iter().flat_map(|entry| on_groups(right, entry)).collect();

@@ -17,6 +17,7 @@ pub use operation::Operation;
 
 use crate::config::{DeliveryMode, Link, OnRefused, OnTimestampZero, SyncConfigs};
 use crate::event::{MetadataRight, Side};
+use crate::mm2::Mm2Topic;
 
 /// The beginning of the transactional ids of all links.
 const IDS: &str = "strait";
@@ -28,6 +29,8 @@ pub enum On {
     SourceTopics,
     /// The link's quarantine topic.
     Quarantine,
+    /// The topic for MirrorMaker 2's clients on the source: `heartbeats`.
+    SourceHeartbeats,
     /// Consumer groups of the source that an operator asks for.
     SourceGroups,
     /// Consumer groups of the source whose offsets the link keeps on the target.
@@ -38,6 +41,8 @@ pub enum On {
     TargetTopics,
     /// The link's own topics on the target: progress, offset map, books, control.
     OwnTopics,
+    /// The topics for MirrorMaker 2's clients on the target.
+    Mm2Topics,
     /// The link's consumer group.
     Group,
     /// Consumer groups of the target that an operator asks for.
@@ -57,11 +62,13 @@ impl On {
         match self {
             Self::SourceTopics
             | Self::Quarantine
+            | Self::SourceHeartbeats
             | Self::SourceGroups
             | Self::SyncedSourceGroups
             | Self::SourceCluster => Side::Source,
             Self::TargetTopics
             | Self::OwnTopics
+            | Self::Mm2Topics
             | Self::Group
             | Self::TargetGroups
             | Self::SyncedTargetGroups
@@ -94,6 +101,14 @@ pub enum When {
     SyncsAcls,
     /// Those that keep offsets of groups.
     KeepsGroups,
+    /// Those that write for MirrorMaker 2's clients on the target.
+    WritesMm2,
+    /// Those of them with `manage_topics`.
+    ManagesMm2,
+    /// Those that write heartbeats on the source.
+    BeatsOnSource,
+    /// Those of them with `manage_topics`.
+    ManagesBeatsOnSource,
 }
 
 impl When {
@@ -111,6 +126,10 @@ impl When {
             Self::SyncsConfigs => link.sync.configs != SyncConfigs::None,
             Self::SyncsAcls => link.sync.acls,
             Self::KeepsGroups => !link.groups.is_empty(),
+            Self::WritesMm2 => mm2_topics(link, Side::Target).next().is_some(),
+            Self::ManagesMm2 => link.manage_topics && Self::WritesMm2.is(link),
+            Self::BeatsOnSource => mm2_topics(link, Side::Source).next().is_some(),
+            Self::ManagesBeatsOnSource => link.manage_topics && Self::BeatsOnSource.is(link),
         }
     }
 }
@@ -166,16 +185,16 @@ const fn right(
 }
 
 /// All rights, in the order in which they are shown.
-pub static RIGHTS: [Right; 31] = {
+pub static RIGHTS: [Right; 36] = {
     use Need::{Needed, Sometimes, Useful};
     use On::{
-        Group, OwnTopics, Quarantine, SourceCluster, SourceGroups, SourceTopics, SyncedSourceGroups,
-        SyncedTargetGroups, TargetCluster, TargetGroups, TargetTopics, TransactionalIds,
+        Group, Mm2Topics, OwnTopics, Quarantine, SourceCluster, SourceGroups, SourceHeartbeats, SourceTopics,
+        SyncedSourceGroups, SyncedTargetGroups, TargetCluster, TargetGroups, TargetTopics, TransactionalIds,
     };
     use Operation::{Alter, AlterConfigs, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
     use When::{
-        Always, AtLeastOnce, ExactlyOnce, KeepsGroups, Manages, ManagesQuarantine, Quarantines, ReadsConfigs,
-        SyncsAcls, SyncsConfigs,
+        Always, AtLeastOnce, BeatsOnSource, ExactlyOnce, KeepsGroups, Manages, ManagesBeatsOnSource, ManagesMm2,
+        ManagesQuarantine, Quarantines, ReadsConfigs, SyncsAcls, SyncsConfigs, WritesMm2,
     };
     [
         right(
@@ -220,6 +239,20 @@ pub static RIGHTS: [Right; 31] = {
             (Quarantines, Sometimes),
             "strait quarantine trim deletes records that are dealt with",
             "trim fails, and they stay as long as the topic keeps them",
+        ),
+        right(
+            SourceHeartbeats,
+            Write,
+            (BeatsOnSource, Useful),
+            "writes heartbeats for MirrorMaker 2's clients (mm2.heartbeats = \"both\")",
+            "those clients do not find the source upstream of the target (event mm2_unwritable)",
+        ),
+        right(
+            SourceHeartbeats,
+            Create,
+            (ManagesBeatsOnSource, Useful),
+            "creates the topic of heartbeats",
+            "it has to be made by hand (event mm2_unwritable)",
         ),
         right(
             SourceGroups,
@@ -321,6 +354,27 @@ pub static RIGHTS: [Right; 31] = {
             "such settings are not noticed (event link_topic_unfit)",
         ),
         right(
+            Mm2Topics,
+            Write,
+            (WritesMm2, Useful),
+            "writes heartbeats, checkpoints and offset syncs for MirrorMaker 2's clients, as mm2 has them",
+            "those clients find nothing new (event mm2_unwritable); the options of mm2 switch them off",
+        ),
+        right(
+            Mm2Topics,
+            Create,
+            (ManagesMm2, Useful),
+            "creates these topics",
+            "they have to be made by hand (event mm2_unwritable)",
+        ),
+        right(
+            Mm2Topics,
+            DescribeConfigs,
+            (WritesMm2, Useful),
+            "sees that a topic heartbeats is none of somebody's own",
+            "only its number of partitions tells",
+        ),
+        right(
             Group,
             Read,
             (Always, Needed),
@@ -415,6 +469,13 @@ pub fn right_of(request: MetadataRight) -> (On, Operation) {
         MetadataRight::TargetAcls => (On::TargetCluster, Operation::Describe),
         MetadataRight::AlterAcls => (On::TargetCluster, Operation::Alter),
     }
+}
+
+/// Returns the topics that the link writes for MirrorMaker 2's clients at one end.
+pub(crate) fn mm2_topics(link: &Link, side: Side) -> impl Iterator<Item = Mm2Topic> {
+    let options = link.mm2;
+    let is_here = move |topic: &Mm2Topic| topic.is_on_source() == (side == Side::Source) && options.writes(*topic);
+    Mm2Topic::ALL.into_iter().filter(is_here)
 }
 
 /// Returns whether the link writes refused records to quarantine.

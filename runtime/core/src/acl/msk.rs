@@ -90,8 +90,10 @@ pub fn statements(link: &str, side: Side, cluster_arn: &str, grants: &[Grant]) -
 const STATEMENTS: [(On, &str); 8] = [
     (On::SourceTopics, "Topics"),
     (On::Quarantine, "Quarantine"),
+    (On::SourceHeartbeats, "Heartbeats"),
     (On::TargetTopics, "Topics"),
     (On::OwnTopics, "OwnTopics"),
+    (On::Mm2Topics, "MirrorMakerTopics"),
     (On::Group, "Group"),
     (On::SyncedSourceGroups, "KeptGroups"),
     (On::SyncedTargetGroups, "KeptGroups"),

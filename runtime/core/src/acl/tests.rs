@@ -8,7 +8,11 @@ use super::*;
 use crate::config::{PluginUse, structure};
 
 fn link(changes: Value) -> Link {
-    let mut link = json!({ "name": "a-to-b", "source": "a", "target": "b", "topics": ["orders", "payments\\..*"] });
+    // Without what it writes for MirrorMaker 2's clients: each test that wants it says so.
+    let mut link = json!({
+        "name": "a-to-b", "source": "a", "target": "b", "topics": ["orders", "payments\\..*"],
+        "mm2": { "heartbeats": "off", "checkpoints": false },
+    });
     let changes = changes.as_object().unwrap().clone();
     link.as_object_mut().unwrap().extend(changes);
     let clusters = json!({ "a": { "bootstrap_servers": "a:1" }, "b": { "bootstrap_servers": "b:1" } });
@@ -108,6 +112,54 @@ fn a_link_needs_these_rights_and_no_others() {
             "(target DescribeConfigs cluster literal ",
         ]
     );
+}
+
+#[test]
+fn what_a_link_writes_for_the_clients_of_mirror_maker_needs_rights_of_its_own() {
+    let more = |mm2: Value| {
+        let without = link(json!({}));
+        let without = short(&without, &Names::of(&without, &[], &[]));
+        let with = link(json!({ "mm2": mm2 }));
+        let with = short(&with, &Names::of(&with, &[], &[]));
+        with.into_iter().filter(|right| !without.contains(right)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        more(json!({})),
+        [
+            "source Read topic literal heartbeats",
+            "source DescribeConfigs topic literal heartbeats",
+            "target Write topic literal a.heartbeats",
+            "target Create topic literal a.heartbeats",
+            "target Alter topic literal a.heartbeats",
+            "target DescribeConfigs topic literal a.heartbeats",
+            "(target AlterConfigs topic literal a.heartbeats",
+            "target Write topic literal heartbeats",
+            "target Write topic literal a.checkpoints.internal",
+            "target Create topic literal heartbeats",
+            "target Create topic literal a.checkpoints.internal",
+            "target DescribeConfigs topic literal heartbeats",
+            "target DescribeConfigs topic literal a.checkpoints.internal",
+        ]
+    );
+    let syncs = json!({ "heartbeats": "off", "checkpoints": false, "offset_syncs": "target" });
+    assert_eq!(
+        more(syncs),
+        ["Write", "Create", "DescribeConfigs"]
+            .map(|operation| format!("target {operation} topic literal mm2-offset-syncs.a.internal"))
+    );
+    let both = more(json!({ "heartbeats": "both", "checkpoints": false }));
+    let on_source: Vec<&String> = both.iter().filter(|right| right.starts_with("source ")).collect();
+    assert_eq!(
+        on_source,
+        ["Read", "DescribeConfigs", "Write", "Create"]
+            .map(|operation| format!("source {operation} topic literal heartbeats"))
+            .iter()
+            .collect::<Vec<_>>()
+    );
+    let mut excluded = link(json!({ "mm2": {}, "topics_exclude": ["heartbeats"] }));
+    excluded.naming = crate::config::Naming::Identity;
+    let rights = short(&excluded, &Names::of(&excluded, &[], &[]));
+    assert!(!rights.iter().any(|right| right.starts_with("source") && right.ends_with("heartbeats")), "{rights:?}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
-use crate::config::{Link, Naming, PluginUse, name_of_entry};
+use crate::config::{Heartbeats, Link, Naming, PluginUse, name_of_entry};
+use crate::mm2::{HEARTBEATS, HeartbeatTopics};
 use crate::topic::{NAME_LENGTH_MAX, validate_name};
 
 /// Most names or beginnings that one pattern is resolved to.
@@ -51,6 +52,7 @@ pub fn source_topics(link: &Link, seen: &[String]) -> Vec<Topics> {
     let Ok(selector) = link.selector() else { return Vec::new() };
     let mut all: Vec<Topics> = link.topics.iter().flat_map(|entry| of_entry(entry)).collect();
     all.retain(|topics| !matches!(topics, Topics::Named(name) if !selector.selects(name)));
+    all.extend(heartbeats(link).map(Topics::Named));
     all.extend(seen.iter().cloned().map(Topics::Named));
     minimal(all)
 }
@@ -59,13 +61,27 @@ pub fn source_topics(link: &Link, seen: &[String]) -> Vec<Topics> {
 /// target topics of the source topics that were seen.
 #[must_use]
 pub fn target_topics(link: &Link, namers: &[&PluginUse], seen: &[String]) -> Vec<Topics> {
-    let own = source_topics(link, &[]);
+    let heartbeats = heartbeats(link).map(|topic| Topics::Named(Naming::Prefix.apply(&link.source, &topic)));
+    // Without their heartbeats, which have a naming of their own.
+    let mut plain = link.clone();
+    plain.mm2.heartbeats = Heartbeats::Off;
+    let own = source_topics(&plain, &[]);
     let given = namers.iter().flat_map(|plugin| match &plugin.output_topics {
         Some(patterns) => patterns.iter().flat_map(|entry| of_entry(entry)).collect(),
         None => vec![Topics::Matching(format!("those that plugin {} names", plugin.plugin))],
     });
     let all = own.into_iter().chain(given).map(|topics| topics.renamed(link.naming, &link.source));
-    minimal(all.chain(seen.iter().cloned().map(Topics::Named)).collect())
+    minimal(all.chain(heartbeats).chain(seen.iter().cloned().map(Topics::Named)).collect())
+}
+
+/// Returns the heartbeats that the link copies whatever its `topics` are, if it does. Those that
+/// came from further clusters are found on the source.
+fn heartbeats(link: &Link) -> impl Iterator<Item = String> {
+    let topics = HeartbeatTopics::new([], &link.source, &link.target);
+    let topics = (link.mm2.heartbeats != Heartbeats::Off).then_some(topics);
+    let is_copied =
+        link.selector().is_ok_and(|selector| selector.with_heartbeats(topics).selects_heartbeats(HEARTBEATS, 1));
+    is_copied.then(|| HEARTBEATS.to_owned()).into_iter()
 }
 
 /// Returns the topics of an entry of `topics`.

@@ -12,6 +12,7 @@ mod framing;
 mod groups;
 pub mod java;
 mod limits;
+mod mm2;
 mod model;
 mod path;
 mod pattern;
@@ -37,6 +38,7 @@ pub use diff::{Change, diff};
 pub use framing::{Frame, FramedPart, Framing};
 pub use groups::{GROUPS_EXCLUDED, GroupSelector};
 pub use limits::PluginLimits;
+pub use mm2::{Heartbeats, Mm2, OffsetSyncs};
 pub use model::{
     Admin, Cluster, Config, DeliveryMode, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnCorrupt, OnGap, OnRefused,
     OnTimestampZero,

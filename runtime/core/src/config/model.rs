@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Auth;
 use super::framing::Framing;
 use super::groups::GROUPS_EXCLUDED;
+use super::mm2::Mm2;
 use super::plugin_use::PluginUse;
 use super::reload::Reload;
 use super::setting::{KafkaProperties, Setting};
@@ -110,8 +111,8 @@ pub struct Link {
     /// Cluster to write to.
     pub target: String,
     /// Topics to copy: regular expressions that must match the whole name. New topics that match
-    /// are picked up while the link runs. Reserved topics (`strait.*`, `__*`, `*-internal` and
-    /// MirrorMaker 2's internal topics) are never copied.
+    /// are picked up while the link runs. Reserved topics (`strait.*`, `__*`, `.*`,
+    /// `*.internal`, `*-internal` and MirrorMaker 2's own) are never copied.
     pub topics: Vec<String>,
     /// Topics to leave out even if `topics` matches: regular expressions that must match the whole
     /// name.
@@ -203,6 +204,9 @@ pub struct Link {
     #[serde(default = "default_discover_s")]
     #[schemars(range(min = 1, max = 3600))]
     pub discover_s: u64,
+    /// What the link writes for clients and tools of MirrorMaker 2.
+    #[serde(default)]
+    pub mm2: Mm2,
     /// How long the offset map (`strait.<name>.map` on the target) is kept, in days. Counts when
     /// Strait creates that topic.
     #[serde(default = "default_map_retention_days")]

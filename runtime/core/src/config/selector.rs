@@ -4,6 +4,7 @@ use regex::RegexSet;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::model::Link;
+use crate::mm2::HeartbeatTopics;
 use crate::topic::{is_reserved, validate_name};
 
 /// The compiled `topics` and `topics_exclude` of a link.
@@ -12,6 +13,7 @@ pub struct Selector {
     include: RegexSet,
     exclude: RegexSet,
     named: Vec<String>,
+    heartbeats: Option<HeartbeatTopics>,
 }
 
 impl Selector {
@@ -24,6 +26,7 @@ impl Selector {
             include: RegexSet::new(include.iter().map(|pattern| whole(pattern)))?,
             exclude: RegexSet::new(exclude.iter().map(|pattern| whole(pattern)))?,
             named: include.iter().filter_map(|pattern| name_of_entry(pattern)).collect(),
+            heartbeats: None,
         })
     }
 
@@ -31,6 +34,20 @@ impl Selector {
     #[must_use]
     pub fn selects(&self, topic: &str) -> bool {
         self.include.is_match(topic) && !self.exclude.is_match(topic) && !is_reserved(topic)
+    }
+
+    /// Selects these heartbeats too, whatever `topics` is.
+    #[must_use]
+    pub fn with_heartbeats(self, heartbeats: Option<HeartbeatTopics>) -> Self {
+        Self { heartbeats, ..self }
+    }
+
+    /// Returns whether the link copies the topic for its heartbeats, although `topics` does not
+    /// match it. MirrorMaker 2 gives such a topic one partition: one with more is somebody's own.
+    #[must_use]
+    pub fn selects_heartbeats(&self, topic: &str, partitions: i32) -> bool {
+        let is_of_link = self.heartbeats.as_ref().is_some_and(|heartbeats| heartbeats.has(topic));
+        is_of_link && partitions == 1 && !self.exclude.is_match(topic)
     }
 
     /// Returns the topics that `topics` names, as opposed to those that a pattern of it matches,
@@ -129,6 +146,14 @@ mod tests {
             assert_eq!(selector.selects(topic), selected, "{topic}");
         }
         assert!(!Selector::new(&[".*".into()], &[]).unwrap().selects("__consumer_offsets"));
+
+        let heartbeats = HeartbeatTopics::new(["a", "b", "c"], "a", "b");
+        let selector = selector.with_heartbeats(Some(heartbeats.clone()));
+        assert!(selector.selects_heartbeats("heartbeats", 1) && selector.selects_heartbeats("c.heartbeats", 1));
+        assert!(!selector.selects_heartbeats("heartbeats", 2), "somebody's own");
+        assert!(!selector.selects("heartbeats"), "topics do not match it");
+        let excluded = Selector::new(&[], &["heartbeats".into()]).unwrap().with_heartbeats(Some(heartbeats));
+        assert!(!excluded.selects_heartbeats("heartbeats", 1) && excluded.selects_heartbeats("c.heartbeats", 1));
     }
 
     #[test]

@@ -42,6 +42,7 @@ impl Event {
             Self::Coordinator(coordinator) => coordinator.severity(),
             Self::Sync(sync) => sync.severity(),
             Self::Group(group) => group.severity(),
+            Self::Mm2(mm2) => mm2.severity(),
             _ => Severity::Error,
         }
     }
@@ -88,6 +89,7 @@ impl Event {
             | Self::Coordinator(_)
             | Self::Sync(_)
             | Self::Group(_)
+            | Self::Mm2(_)
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
             | Self::DeliveryChanged { .. }
@@ -165,6 +167,7 @@ impl Event {
             Self::Coordinator(coordinator) => coordinator.name(),
             Self::Sync(sync) => sync.name(),
             Self::Group(group) => group.name(),
+            Self::Mm2(mm2) => mm2.name(),
             Self::LinkTopicUnfit { .. } => "link_topic_unfit",
             Self::DeliveryChanged { .. } => "delivery_changed",
             Self::Fenced { .. } => "fenced",
@@ -226,6 +229,7 @@ impl Event {
             Self::Coordinator(coordinator) => coordinator.remedy(),
             Self::Sync(sync) => sync.remedy(),
             Self::Group(group) => group.remedy(),
+            Self::Mm2(mm2) => mm2.remedy(),
             _ => "",
         }
     }

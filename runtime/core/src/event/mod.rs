@@ -7,6 +7,7 @@ mod chain;
 mod coordinator;
 mod facts;
 mod groups;
+mod mm2;
 mod new_topics;
 mod outage;
 mod side;
@@ -21,6 +22,7 @@ pub use self::chain::ChainEvent;
 pub use self::coordinator::CoordinatorEvent;
 pub use self::facts::Severity;
 pub use self::groups::GroupEvent;
+pub use self::mm2::Mm2Event;
 pub use self::new_topics::NewTopicsRefused;
 pub use self::outage::Outage;
 pub use self::side::Side;
@@ -441,6 +443,9 @@ pub enum Event {
     /// The offsets of a consumer group on the target.
     #[error("{0}")]
     Group(GroupEvent),
+    /// A topic for MirrorMaker 2's clients.
+    #[error("{0}")]
+    Mm2(Mm2Event),
     /// A topic that the link keeps for itself is not as it should be. The link goes on.
     #[error("topic {topic}: {reason}")]
     LinkTopicUnfit {

@@ -1,0 +1,13 @@
+//! MirrorMaker 2's topics for its clients: their names, and the bytes of their records.
+//!
+//! [`formats`] has the records, [`names`] the topics that carry them and the rule by which
+//! heartbeats are copied, [`pairs`] which offset syncs are worth writing.
+
+pub mod formats;
+pub mod names;
+pub mod pairs;
+#[cfg(test)]
+mod tests;
+
+pub use formats::{Checkpoint, FormatError, Heartbeat, OffsetSync};
+pub use names::{HEARTBEATS, HeartbeatTopics, Mm2Topic};
