@@ -25,6 +25,7 @@ mod lane_set;
 pub mod link;
 mod listing;
 mod lock;
+mod mm2;
 mod partitions;
 pub mod ports;
 mod progress;
@@ -45,6 +46,7 @@ pub use lane::LaneDeps;
 pub use lane_run::{LaneEnd, LaneRun, LaneSpawner, LaneThreads};
 pub use link::LinkService;
 pub use lock::lock;
+pub use mm2::{Checkpoints, Mm2};
 pub use requests::{Requests, RetryAnswer};
 pub use retry::{LOGIN_RETRY, Retry, spread};
 pub use spec::{
@@ -52,7 +54,8 @@ pub use spec::{
 };
 pub use status::{
     Activity, CoordinatorState, CoordinatorStatus, GroupsStatus, HeardOf, KnownBounds, LaneState, LaneStatus,
-    LinkStatus, OpenInQuarantine, PartitionStatus, QuarantineFigures, Reason, Standing, Timings, TopicTotals, Totals,
+    LinkStatus, Mm2Figures, Mm2Status, OpenInQuarantine, PartitionStatus, QuarantineFigures, Reason, Standing, Timings,
+    TopicTotals, Totals,
     Unreachable,
 };
 pub use upkeep::{Named, Upkeep, UpkeepDeps};

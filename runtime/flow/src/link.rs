@@ -14,6 +14,7 @@ use crate::lane::LaneDeps;
 use crate::lane_run::LaneSpawner;
 use crate::lane_set::LaneSet;
 use crate::listing::Listing;
+use crate::mm2::{Mm2, Writing};
 use crate::ports::{
     BooksReader, Class, ControlLog, Discovery, LinkWork, Membership, MembershipEvent, PortError, ProgressStore,
     SourceTopic,
@@ -52,6 +53,8 @@ pub struct LinkService {
     pub works: Vec<Arc<dyn LinkWork>>,
     /// Hash of the settings for what concerns the link as a whole.
     pub settings: Arc<str>,
+    /// What is written for MirrorMaker 2's clients; `None` where nothing is.
+    pub mm2: Option<Mm2>,
     /// Assigns lanes.
     pub membership: Box<dyn Membership>,
     /// Polling intervals.
@@ -75,7 +78,7 @@ impl LinkService {
     /// failures are retried and reported as events, never returned.
     pub async fn run(self, stop: CancellationToken) -> Result<(), PortError> {
         let Self { spec, deps, lanes, topics, discovery, membership, watch, abort, .. } = self;
-        let (control, works, settings) = (self.control, self.works, self.settings);
+        let (control, works, settings, mm2) = (self.control, self.works, self.settings, self.mm2);
         let coordinated = control.as_ref().map(|_| &settings);
         let readers = (self.committed_progress, self.books);
         let watchdog = Watchdog::new((&spec, coordinated), &deps, &discovery, readers, watch);
@@ -85,6 +88,7 @@ impl LinkService {
         let (has_lane, is_assigned) = watch::channel(false);
         let (found, lists) = watch::channel(None);
         let coordinates = Coordinates { has_lane, stop: CancellationToken::new(), ended: CancellationToken::new() };
+        let has_coordinator = control.is_some();
         let coordinator = control.map(|log| Coordinator {
             link: Arc::clone(&spec.link),
             process: spec.process,
@@ -118,6 +122,21 @@ impl LinkService {
                 None => std::future::pending().await,
             }
         };
+        let writing = mm2.as_ref().map(|mm2| Writing {
+            mm2,
+            link: &spec.link,
+            has_coordinator,
+            has_lane: is_assigned.clone(),
+            clock: &*deps.clock,
+            events: &*deps.events,
+            status: &deps.status,
+        });
+        let write = async {
+            if let Some(writing) = &writing {
+                writing.run().await;
+            }
+            std::future::pending::<()>().await;
+        };
         let work = async {
             let hides = listing.first(&stop).await?;
             let lanes = LaneSet::new(spec.clone(), deps.clone(), lanes, abort);
@@ -129,6 +148,7 @@ impl LinkService {
         tokio::select! { biased;
             result = work => result,
             () = coordinate => Ok(()),
+            () = write => Ok(()),
             () = following => Ok(()),
             () = watchdog.run() => Ok(()),
         }

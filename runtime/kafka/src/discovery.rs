@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::config::Selector;
+use strait_core::mm2::HeartbeatTopics;
 use strait_core::{PartitionKey, SourceOffset, TopicId};
 use strait_flow::lock;
 use strait_flow::ports::{BoundsAnswer, Class, Discovery, LogBounds, PortError, SourceTopic, SourceTopics};
@@ -95,6 +96,12 @@ impl KafkaDiscovery {
             known: Mutex::default(),
         })
     }
+
+    /// Finds these heartbeats too, whatever the expressions are.
+    #[must_use]
+    pub fn with_heartbeats(self, heartbeats: Option<HeartbeatTopics>) -> Self {
+        Self { selector: self.selector.with_heartbeats(heartbeats), ..self }
+    }
 }
 
 #[async_trait]
@@ -104,7 +111,10 @@ impl Discovery for KafkaDiscovery {
         let all = self.client.ask(move |client| client.metadata(None, timeout)).await?;
         // Any broker gives this list, and only one the descriptions.
         self.client.heard();
-        let selected = all.into_iter().filter(|(topic, ..)| self.selector.selects(topic));
+        let is_selected = |topic: &str, partitions: i32| {
+            self.selector.selects(topic) || self.selector.selects_heartbeats(topic, partitions)
+        };
+        let selected = all.into_iter().filter(|(topic, partitions, _)| is_selected(topic, *partitions));
         let listed: BTreeMap<String, (i32, Code)> =
             selected.map(|(topic, partitions, code)| (topic, (partitions, code))).collect();
         let mut selected: BTreeSet<String> = listed.keys().cloned().collect();

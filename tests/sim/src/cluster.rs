@@ -169,6 +169,7 @@ impl Cluster {
             control: self.coordinated.then(|| Arc::new(SimControl { sim: self.sim.clone(), proc }) as _),
             works: self.works(proc, &ports, &status),
             settings: self.settings.as_str().into(),
+            mm2: None,
             membership: Box::new(SimMembership { sim: self.sim.clone(), proc, events: heard }),
             watch: WatchIntervals::default(),
             abort: CancellationToken::new(),

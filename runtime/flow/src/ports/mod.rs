@@ -10,6 +10,7 @@ mod chain;
 mod control;
 mod planner;
 mod groups;
+mod mm2;
 mod source;
 mod target;
 
@@ -22,8 +23,9 @@ use async_trait::async_trait;
 pub use books::{BooksReader, OpenCount};
 pub use chain::{BorderCopies, Chain, ChainError, ChainFactory, Next, WarmUp};
 pub use control::{ControlEntry, ControlLog, ControlTail, ControlWriter, LinkWork, Now};
-pub use planner::Planner;
 pub use groups::{GroupMap, GroupOffsets};
+pub use mm2::{CheckpointSink, GroupAnswer, MapFeed, MapNews, MapTail, Mm2Record, Mm2Writer};
+pub use planner::Planner;
 pub use source::{Fetched, LogBounds, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};
 use strait_core::books::KeptAt;
 use strait_core::progress::LaneProgress;

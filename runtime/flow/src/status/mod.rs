@@ -4,6 +4,7 @@
 mod coordinator;
 mod outages;
 mod groups;
+mod mm2;
 mod quarantine;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use strait_core::{Event, LaneId, PartitionKey, Side, SourceOffset};
 
 pub use self::coordinator::{CoordinatorState, CoordinatorStatus, HeardOf};
 pub use self::groups::GroupsStatus;
+pub use self::mm2::{Mm2Figures, Mm2Status};
 pub use self::quarantine::{OpenInQuarantine, QuarantineFigures};
 use crate::histogram::Histogram;
 use crate::lock::lock;
@@ -211,6 +213,7 @@ struct Inner {
     quarantine: QuarantineFigures,
     coordinator: CoordinatorStatus,
     groups: GroupsStatus,
+    mm2: Mm2Status,
     /// Topics that plugins named for single records and that did not exist.
     new_topics: BTreeSet<Arc<str>>,
     lanes: BTreeMap<LaneId, LaneStatus>,

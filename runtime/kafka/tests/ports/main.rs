@@ -12,6 +12,7 @@ mod common;
 mod control;
 mod group;
 mod leaders;
+mod mm2;
 mod planning;
 mod reading;
 mod side;
@@ -48,6 +49,8 @@ async fn the_ports_hold_their_contracts_on_a_real_broker() {
     scenario!(reading::starts_and_bounds_are_numbers);
     scenario!(group::two_members_share_lanes_and_one_inherits);
     scenario!(control::one_coordinator_writes_and_all_read_what_it_has_committed);
+    scenario!(mm2::topics_for_mirror_makers_clients_are_made_and_written_in_order);
+    scenario!(mm2::the_map_is_followed_from_near_its_end);
     scenario!(side::lanes_are_fixed_when_the_topics_are_made);
     scenario!(side::quarantine_keeps_the_record_and_its_reason);
     scenario!(side::discovery_selects_by_full_match);
