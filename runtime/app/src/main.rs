@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod compiler;
 mod compose;
+mod heartbeats;
 mod import;
 mod load;
 mod mask;

@@ -7,6 +7,7 @@ use strait_core::acl::commands::{PRINCIPAL, Place, script, to_json};
 use strait_core::acl::msk::{CLUSTER_ARN, capitalized, is_identity_arn, policy, statements};
 use strait_core::acl::{Grant, Names, Pattern, grants};
 use strait_core::config::{Link, PluginUse};
+use strait_core::mm2::HeartbeatTopics;
 use strait_flow::ports::{ChainFactory as _, Discovery as _};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::{ClusterConfig, KafkaDiscovery};
@@ -15,6 +16,7 @@ use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print, pr
 use crate::cli::acl::{AclCommand, AclOutput, AclPrint, OfSide, PRINCIPALS};
 use crate::compiler::own_process;
 use crate::compose;
+use crate::heartbeats;
 use crate::load::Loaded;
 
 /// The effects with which a plugin may name topics.
@@ -39,8 +41,11 @@ fn text(args: &AclPrint) -> Result<String, End> {
     }
     let chains = chains(&loaded, link);
     let source = cluster_of(&loaded, &link.source)?;
-    let seen =
-        if args.offline { Err("no cluster was asked".to_owned()) } else { seen(&source, link, chains.as_deref())? };
+    let seen = if args.offline {
+        Err("no cluster was asked".to_owned())
+    } else {
+        seen(&source, (link, loaded.config.heartbeats_of(link)), chains.as_deref())?
+    };
     let names = Names::of(link, &namers(link, chains.as_deref()), seen.as_deref().unwrap_or_default());
     let all = grants(link, &names);
     let mut places = Vec::new();
@@ -121,24 +126,33 @@ pub fn namers<'a>(link: &'a Link, chains: Option<&HostChains>) -> Vec<&'a Plugin
 type Seen = Vec<(String, String)>;
 
 /// Asks the source for the topics that the link would copy, or says why it does not tell them.
-fn seen(source: &ClusterConfig, link: &Link, chains: Option<&HostChains>) -> Result<Result<Seen, String>, End> {
+fn seen(
+    source: &ClusterConfig,
+    link: (&Link, Option<HeartbeatTopics>),
+    chains: Option<&HostChains>,
+) -> Result<Result<Seen, String>, End> {
     block_on(async { Ok::<_, String>(ask(source, link, chains).await) })
 }
 
-async fn ask(source: &ClusterConfig, link: &Link, chains: Option<&HostChains>) -> Result<Seen, String> {
+async fn ask(
+    source: &ClusterConfig,
+    (link, heartbeats): (&Link, Option<HeartbeatTopics>),
+    chains: Option<&HostChains>,
+) -> Result<Seen, String> {
     reached(source).await.map_err(|error| error.to_string())?;
     let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST);
-    let discovery = discovery.map_err(|error| error.to_string())?;
+    let discovery = discovery.map_err(|error| error.to_string())?.with_heartbeats(heartbeats.clone());
     let topics = discovery.topics().await.map_err(|error| error.to_string())?;
     let mut chain = chains.map(|chains| chains.chain()).transpose().map_err(|error| error.to_string())?;
     let mut seen = Seen::new();
     for topic in topics.listed {
         let partitions = topic.partitions.unsigned_abs();
-        let target = match &mut chain {
+        let name = heartbeats::name(heartbeats.as_ref(), &topic.topic, partitions).map(|name| name.to_string());
+        let target = name.or_else(|| match &mut chain {
             // A topic without a name on the target is not copied; strait check says why.
             Some(chain) => chain.target_topic(&topic.topic, partitions).ok().map(|target| target.to_string()),
             None => Some(link.naming.apply(&link.source, &topic.topic)),
-        };
+        });
         seen.extend(target.map(|target| (topic.topic.to_string(), target)));
     }
     Ok(seen)

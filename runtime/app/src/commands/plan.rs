@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use strait_core::config::Link;
+use strait_core::mm2::HeartbeatTopics;
 use strait_core::plan::{Action, Answer, Facts, Plan, Settings, Sign, Unknown, plan as plan_of};
-use strait_flow::ports::{ChainFactory, Discovery as _, Planner as _, PortError, SourceTopic};
+use strait_flow::ports::{ChainFactory, Discovery as _, Planner as _, PortError};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::{ClusterConfig, KafkaControl, KafkaDiscovery, KafkaPlanner, MapLog, TargetTuning};
 
@@ -13,6 +14,7 @@ use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print};
 use crate::cli::{Output, plan as cli};
 use crate::compiler::own_process;
 use crate::compose;
+use crate::heartbeats::around;
 use crate::load::Loaded;
 use crate::run::topic_collisions::target_names;
 use crate::run::works::principal;
@@ -51,7 +53,7 @@ fn run(args: &cli::Plan) -> Result<End, End> {
     let link = link_of(&loaded, &args.link)?;
     let chains = chains(&loaded, link).map_err(|error| failed(&error))?;
     let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
-    let tried = block_on(tried(link, &chains, &source, &target))?;
+    let tried = block_on(tried((link, loaded.config.heartbeats_of(link)), &chains, &source, &target))?;
     let end = match args.output {
         Output::Text => print(&text(link, &tried)),
         Output::Json => print(&format!("{:#}", to_json(link, &tried))),
@@ -66,13 +68,13 @@ fn chains(loaded: &Loaded, link: &Link) -> Result<Arc<HostChains>, String> {
 }
 
 async fn tried(
-    link: &Link,
+    (link, heartbeats): (&Link, Option<HeartbeatTopics>),
     chains: &Arc<HostChains>,
     source: &ClusterConfig,
     target: &ClusterConfig,
 ) -> Result<Tried, String> {
     let planner = KafkaPlanner::new(source, target, &link.name, REQUEST);
-    let (facts, unread) = facts(link, chains, (source, target), &planner).await?;
+    let (facts, unread) = facts((link, heartbeats), chains, (source, target), &planner).await?;
     let mut plan = plan_of(&facts, &Settings::of(link, principal(target)));
     plan.unknown.extend(unread);
     let mut answers = Vec::with_capacity(plan.actions.len());
@@ -84,14 +86,15 @@ async fn tried(
 
 /// Reads the facts, and says what of the link's own progress cannot be read.
 async fn facts(
-    link: &Link,
+    (link, heartbeats): (&Link, Option<HeartbeatTopics>),
     chains: &Arc<HostChains>,
     (source, target): (&ClusterConfig, &ClusterConfig),
     planner: &KafkaPlanner,
 ) -> Result<(Facts, Option<Unknown>), String> {
     let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST);
-    let found = discovery.map_err(|error| error.to_string())?.topics().await.map_err(|error| error.to_string())?;
-    let chains = Arc::clone(chains) as Arc<dyn ChainFactory>;
+    let discovery = discovery.map_err(|error| error.to_string())?.with_heartbeats(heartbeats.clone());
+    let found = discovery.topics().await.map_err(|error| error.to_string())?;
+    let chains = around(Arc::clone(chains) as Arc<dyn ChainFactory>, heartbeats);
     let (named, unnamed) = target_names(chains, link.merge_topics, found.listed).map_err(|error| error.to_string())?;
     let mut facts = planner.facts(named, link.sync.acls).await.map_err(|error| error.to_string())?;
     facts.unnamed = unnamed;

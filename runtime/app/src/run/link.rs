@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strait_core::config::{DeliveryMode, Link, Start};
+use strait_core::mm2::{HeartbeatTopics, Mm2Topic};
 use strait_core::progress::LinkIdentity;
 use strait_core::{ChainEvent, Event, LaneId};
 use strait_flow::ports::{
     BooksReader, ChainFactory, Class, Clock, ControlLog, Discovery, EventSink, LinkWork, PortError, ProgressStore,
     SourceTopic, StartAt,
 };
-use strait_flow::{GroupWork, LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Policies, WatchIntervals};
+use strait_flow::{GroupWork, LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Mm2, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
-    KafkaBooksReader, KafkaConnector, KafkaControl, KafkaDiscovery, KafkaGroupMap, KafkaGroupOffsets, KafkaMembership,
+    KafkaBooksReader, KafkaConnector, KafkaControl, KafkaDiscovery, KafkaGroupMap, KafkaGroupOffsets, KafkaMapFeed,
+    KafkaMembership, KafkaMm2,
     KafkaProgressStore, KafkaTargetTopics, LinkTopics, LinkTopicsError, LinkTopicsFound, TopicMaker,
 };
 use tokio::sync::watch;
@@ -29,6 +31,7 @@ use super::tuning::{Measured, REQUEST};
 use super::{RunError, Until, works};
 use crate::board::{Board, LinkBoard, Work};
 use crate::compose;
+use crate::heartbeats::around;
 use crate::load::Loaded;
 
 /// How long writing refused records to quarantine may take. The lane waits for it; a failure is
@@ -55,6 +58,8 @@ pub struct Prepared {
     works: Vec<Arc<dyn LinkWork>>,
     /// Hash of the settings for what concerns the link as a whole.
     settings: Arc<str>,
+    /// What is written for MirrorMaker 2's clients.
+    mm2: Option<Mm2>,
     /// Finds the source topics.
     pub discovery: Arc<dyn Discovery>,
     /// Creates target topics ahead of their records, where the link manages its topics.
@@ -82,6 +87,7 @@ impl Prepared {
             control: self.control,
             works: self.works,
             settings: self.settings,
+            mm2: self.mm2,
             membership: Box::new(membership),
             watch: self.watch,
             abort,
@@ -98,6 +104,7 @@ pub struct Planned {
     /// The slot that holds its plugins.
     pub slot: ActiveChain,
     link: Link,
+    heartbeats: Option<HeartbeatTopics>,
     engine: HostEngine,
     clock: Arc<dyn Clock>,
     state_dir: PathBuf,
@@ -143,6 +150,7 @@ pub async fn plan(
             status: Arc::default(),
             slot,
             link: link.clone(),
+            heartbeats: loaded.config.heartbeats_of(link),
             engine: engine.clone(),
             clock: Arc::clone(clock),
             state_dir: loaded.state_dir(),
@@ -192,7 +200,8 @@ impl Planned {
         }
         let control = control_of(target, &link.name);
         let works = self.works(source, target)?;
-        let discovery = Arc::new(KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?);
+        let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?;
+        let discovery = Arc::new(discovery.with_heartbeats(self.heartbeats.clone()));
         let (partitions, source_round_trip) = measure_source(&*discovery).await?;
         let measured = Measured { lanes, batch_bytes_max, partitions, source_round_trip, target_round_trip };
         tracing::info!(
@@ -219,7 +228,7 @@ impl Planned {
             quarantine_timeout: QUARANTINE,
             ended: strait_kafka::EndedIds::default(),
         };
-        let chains = chains_of(link, &self.slot, &topics_receiver);
+        let chains = chains_of(link, &self.slot, self.heartbeats.clone(), &topics_receiver);
         let target_topics = maker.map(|maker| {
             let target = KafkaTargetTopics::new(target, &link.name, maker, REQUEST);
             let progress = (Arc::clone(&committed_progress) as Arc<dyn ProgressStore>, lanes);
@@ -250,6 +259,7 @@ impl Planned {
             control,
             works,
             settings: settings_hash(link).into(),
+            mm2: mm2_of(link, source, target),
             discovery,
             target_topics,
             topics,
@@ -332,14 +342,30 @@ fn lane_spec(link: &Link, measured: &Measured, process: u32, identity: LinkIdent
     }
 }
 
-/// Returns the chains of the link's lanes: those of the slot, guarded against topics that would
-/// share a target topic.
+/// Returns what the link writes for MirrorMaker 2's clients; `None` where that is nothing.
+fn mm2_of(link: &Link, source: &ClusterConfig, target: &ClusterConfig) -> Option<Mm2> {
+    let topics: Vec<Mm2Topic> = Mm2Topic::ALL.into_iter().filter(|topic| link.mm2.writes(*topic)).collect();
+    let (naming, from) = (link.naming, link.source.clone());
+    (!topics.is_empty()).then(|| Mm2 {
+        source: link.source.as_str().into(),
+        target: link.target.as_str().into(),
+        topics,
+        copies: Arc::new(move |topic| naming.apply(&from, topic)),
+        writer: Arc::new(KafkaMm2::new(source, target, &link.name, link.manage_topics, REQUEST)),
+        map: Arc::new(KafkaMapFeed::new(target, &link.name, REQUEST)),
+        checkpoints: Arc::default(),
+    })
+}
+
+/// Returns the chains of the link's lanes: those of the slot, around which heartbeats pass, guarded
+/// against topics that would share a target topic.
 fn chains_of(
     link: &Link,
     slot: &ActiveChain,
+    heartbeats: Option<HeartbeatTopics>,
     topics: &watch::Receiver<Arc<Vec<SourceTopic>>>,
 ) -> Arc<dyn ChainFactory> {
-    let chains = Arc::new(slot.clone());
+    let chains = around(Arc::new(slot.clone()), heartbeats);
     if link.merge_topics { chains } else { Arc::new(CollisionGuard::new(chains, topics.clone())) }
 }
 
@@ -402,9 +428,10 @@ async fn measure_source(discovery: &dyn Discovery) -> Result<(usize, Duration), 
 /// Returns a short fingerprint of the settings that decide what concerns the link as a whole.
 /// Processes with other plugins can coordinate a link by turns, so they are left out.
 fn settings_hash(link: &Link) -> String {
-    let Link { source, target, topics, topics_exclude, naming, manage_topics, sync, map_retention_days, .. } = link;
+    let Link { source, target, topics, topics_exclude, naming, manage_topics, sync, mm2, map_retention_days, .. } =
+        link;
     let groups = (&link.groups, &link.groups_exclude);
-    let all = (source, target, topics, topics_exclude, naming, manage_topics, sync, map_retention_days, groups);
+    let all = (source, target, topics, topics_exclude, naming, manage_topics, sync, mm2, map_retention_days, groups);
     let text = serde_json::to_string(&all).unwrap_or_default();
     format!("{:016x}", strait_core::lanes::fingerprint(text.as_bytes()))
 }

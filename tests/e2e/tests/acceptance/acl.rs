@@ -9,7 +9,7 @@ use strait_e2e::{ConfigFolder, Isolation, Strait, TestClient};
 use strait_test_cluster::{Cluster, ClusterSpec, Listener, User};
 
 use crate::bad_input::secured_config;
-use crate::support::{COPIED, Turn, kafka_tool, keys, now, numbered, run_to_end, single, wait_until};
+use crate::support::{COPIED, QUIET, Turn, kafka_tool, keys, now, numbered, run_to_end, single, wait_until};
 
 const USERS: [&str; 2] = ["reader", "writer"];
 const USED: [&str; 4] = ["--principal", "source=User:reader", "--principal", "target=User:writer"];
@@ -32,12 +32,21 @@ struct Case {
 enum Act {
     /// The link runs.
     Run,
+    /// The link runs on when it has caught up.
+    Stay,
     /// The link has run; its source topic gets more partitions.
     Grow,
     /// The link has run; it gets more lanes.
     Resize,
     /// The link has run; these commands are given, of which the last one fails.
     Ask(&'static [&'static [&'static str]]),
+}
+
+impl Act {
+    /// Returns whether it is done without the link having run.
+    fn is_first(&self) -> bool {
+        matches!(self, Self::Run | Self::Stay)
+    }
 }
 
 /// A group that is asked for.
@@ -63,7 +72,7 @@ const FEW: [Case; 6] = [
 ];
 
 /// The others.
-const MORE: [Case; 14] = [
+const MORE: [Case; 16] = [
     case("settings", &["reader", "DescribeConfigs", "--topic settings-in"], "source_config_unknown", Act::Run),
     case("keep", &["reader", "Write", "--topic strait.keep.quarantine"], "quarantine_failed", Act::Run),
     case("make-keep", &["reader", "Create", "--topic strait.make-keep.quarantine"], "quarantine_failed", Act::Run),
@@ -74,6 +83,8 @@ const MORE: [Case; 14] = [
     case("make-own", &["writer", "Create", "--topic strait.make-own."], "AUTHORIZATION_FAILED", Act::Run),
     case("resize", &["writer", "Alter", "--topic strait.resize."], "TOPIC_AUTHORIZATION_FAILED", Act::Resize),
     case("own-settings", &["writer", "DescribeConfigs", "--topic strait.own-settings."], "link_topic_unfit", Act::Run),
+    case("mm2-write", &["writer", "Write", "--topic heartbeats"], "mm2_unwritable", Act::Stay),
+    case("mm2-make", &["writer", "Create", "--topic source.checkpoints.internal"], "mm2_unwritable", Act::Stay),
     case("see-many", &["reader", "Read", "--topic see-many-"], "no topic", Act::Run),
     case(
         "trim",
@@ -118,8 +129,13 @@ impl<'a> Tried<'a> {
         let topic = format!("{name}-in");
         // That one is granted by how its topics begin.
         let pattern = if name == "see-many" { format!("{name}-.*") } else { topic.clone() };
+        let mm2 = match name {
+            "mm2-write" => "mm2 = { checkpoints = false }\n",
+            "mm2-make" => "mm2 = { heartbeats = \"off\" }\n",
+            _ => QUIET,
+        };
         let link = format!(
-            "[[links]]\nname = \"{name}\"\nsource = \"source\"\ntarget = \"target\"\ntopics = [\"{pattern}\"]\nlanes = 1\n\
+            "[[links]]\nname = \"{name}\"\nsource = \"source\"\ntarget = \"target\"\ntopics = [\"{pattern}\"]\nlanes = 1\n{mm2}\
              [[links.plugins]]\nplugin = \"redact\"\nconfig = {{ rules = [{{ fields = [\"$.a\"], with = \"remove\" }}] }}\n"
         );
         let users = USERS.map(|name| (name, if name == "reader" { "reader-password" } else { "writer-password" }));
@@ -166,8 +182,8 @@ impl<'a> Tried<'a> {
     }
 
     /// Runs the link until it ends or says this, and returns what it said.
-    fn run(&self, until: &str) -> String {
-        let mut strait = Strait::run(self.name, &self.config, &["--until-caught-up"]).unwrap();
+    fn run(&self, until: &str, more: &[&str]) -> String {
+        let mut strait = Strait::run(self.name, &self.config, more).unwrap();
         wait_until("the end of the run", FAILS, || {
             let is_over = strait.poll_end().unwrap().is_some() || strait.stderr().contains(until);
             is_over.then_some(())
@@ -222,19 +238,19 @@ fn sweep(cluster: &Cluster, cases: &[Case]) {
         assert_eq!(without.len(), 1, "{}: {without:?} of {others:?}", case.name);
         // What grows or is resized has run before.
         given.extend(others);
-        if !matches!(case.act, Act::Run) {
+        if !case.act.is_first() {
             given.extend(without.clone());
         }
         left_out.extend(without);
     }
     grant(cluster, &given);
     let later: Vec<&Tried<'_>> =
-        cases.iter().zip(&tried).filter(|(case, _)| !matches!(case.act, Act::Run)).map(|(_, tried)| tried).collect();
+        cases.iter().zip(&tried).filter(|(case, _)| !case.act.is_first()).map(|(_, tried)| tried).collect();
     later.iter().for_each(|tried| tried.assert_copied(9));
     let taken: Vec<String> = cases
         .iter()
         .zip(&left_out)
-        .filter(|(case, _)| !matches!(case.act, Act::Run))
+        .filter(|(case, _)| !case.act.is_first())
         .map(|(_, line)| line.replace(" --add ", " --remove --force "))
         .collect();
     if !taken.is_empty() {
@@ -255,7 +271,7 @@ fn sweep(cluster: &Cluster, cases: &[Case]) {
     grant(cluster, &left_out);
     for (case, tried) in cases.iter().zip(&tried) {
         match case.act {
-            Act::Run => tried.assert_copied(9),
+            Act::Run | Act::Stay => tried.assert_copied(9),
             Act::Grow => {
                 tried.assert_copied(9);
                 let copied = tried.client().topics().unwrap();
@@ -280,10 +296,11 @@ fn is_missed(case: &Case, tried: &Tried<'_>) {
     let placeholder = at.map(|at| tried.printed("kafka-acls.sh", &[]).remove(at));
     let before = tried.checked();
     let said = match case.act {
-        Act::Run => tried.run(case.fails),
+        Act::Run => tried.run(case.fails, &["--until-caught-up"]),
+        Act::Stay => tried.run(case.fails, &[]),
         Act::Grow => {
             tried.client().grow_topic(&tried.topic, 2).unwrap();
-            tried.run(case.fails)
+            tried.run(case.fails, &["--until-caught-up"])
         }
         Act::Resize => {
             let (code, said) = tried.resize();

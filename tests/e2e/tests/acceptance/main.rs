@@ -40,6 +40,7 @@ mod listeners;
 mod logins;
 mod matrix;
 mod memory;
+mod mm2;
 mod msk;
 mod offsets;
 mod outage;

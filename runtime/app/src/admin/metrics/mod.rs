@@ -7,6 +7,7 @@
 mod access;
 mod coordinator;
 mod groups;
+mod mm2;
 mod plugins;
 mod quarantine;
 
@@ -94,6 +95,7 @@ impl Collector for Scrape {
         standstill(&mut page, &links)?;
         coordinator::write(&mut page, &links, board.unix_ms())?;
         groups::write(&mut page, &links)?;
+        mm2::write(&mut page, &links)?;
         quarantine::write(&mut page, &links, board.unix_ms())?;
         events(&mut page, &links)?;
         access::write(&mut page, board)?;

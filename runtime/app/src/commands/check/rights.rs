@@ -93,13 +93,18 @@ impl Missing {
 pub(super) async fn check(sides: &Sides<'_>, names: &[(SourceTopic, std::sync::Arc<str>)], steps: &mut Vec<Step>) {
     let (link, rights) = (sides.link, &sides.rights);
     let wanted = |on, name: &str| (on, name.to_owned(), rights.operations(on));
+    let mm2 = |on: On| {
+        let topics = Mm2Topic::ALL.into_iter().filter(move |topic| topic.is_on_source() == (on.side() == Side::Source));
+        let written = topics.filter(|topic| link.mm2.writes(*topic));
+        written.map(move |topic| wanted(on, &topic.name(&link.source)))
+    };
     let read = names.iter().map(|(topic, _)| wanted(On::SourceTopics, &topic.topic));
-    steps.extend(on_topics(sides, Side::Source, read.collect()).await);
+    steps.extend(on_topics(sides, Side::Source, read.chain(mm2(On::SourceHeartbeats)).collect()).await);
     steps.push(quarantine(sides, TIMEOUT).await);
 
     let write = names.iter().map(|(_, target)| wanted(On::TargetTopics, target));
     let own = strait_core::link_topics::LinkTopic::ALL.map(|topic| wanted(On::OwnTopics, &topic.name(&link.name)));
-    steps.extend(on_topics(sides, Side::Target, write.chain(own).collect()).await);
+    steps.extend(on_topics(sides, Side::Target, write.chain(own).chain(mm2(On::Mm2Topics)).collect()).await);
     steps.extend(on_group(sides).await);
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use strait_core::Side;
 use strait_core::acl::{On, Operation};
 use strait_core::config::{DeliveryMode, Link};
+use strait_core::mm2::HeartbeatTopics;
 use strait_flow::ports::{Chain, Discovery, SourceTopic, SourceTopics};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::error::lacks_right;
@@ -19,6 +20,7 @@ use super::rights::{self, Rights};
 use super::{Outcome, Step, target_topics};
 use crate::compiler::own_process;
 use crate::compose;
+use crate::heartbeats;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
 use crate::run::topic_collisions::collisions;
@@ -58,7 +60,8 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         };
         let servers = |reached: &Reached| reached.config.bootstrap_servers.clone();
         let rights = Rights::of(link, chain, &servers(source), &servers(target));
-        let sides = Sides { link, source, target, rights };
+        let heartbeats = loaded.config.heartbeats_of(link);
+        let sides = Sides { link, heartbeats, source, target, rights };
         sides.same_cluster(&mut steps);
         steps.extend(sides.delivery());
         sides.lines(&mut steps);
@@ -165,6 +168,8 @@ async fn clusters(loaded: &Loaded, steps: &mut Vec<Step>) -> BTreeMap<String, Re
 /// A link and its two clusters.
 pub(super) struct Sides<'a> {
     pub(super) link: &'a Link,
+    /// The heartbeats that it copies.
+    heartbeats: Option<HeartbeatTopics>,
     pub(super) source: &'a Reached,
     pub(super) target: &'a Reached,
     pub(super) rights: Rights,
@@ -228,6 +233,12 @@ impl Sides<'_> {
         let mut refused = Vec::new();
         let mut out_of_reach = BTreeSet::new();
         for topic in topics {
+            if let Some(name) =
+                heartbeats::name(self.heartbeats.as_ref(), &topic.topic, topic.partitions.unsigned_abs())
+            {
+                named.push((topic, name));
+                continue;
+            }
             match target_name(&mut chain, &topic) {
                 Ok(target) => {
                     let partitions = u32::try_from(topic.partitions).unwrap_or_default();
@@ -331,7 +342,7 @@ impl Sides<'_> {
         let link = self.link;
         let discovery =
             KafkaDiscovery::new(&self.source.config, &link.name, &link.topics, &link.topics_exclude, TIMEOUT);
-        let discovery = discovery.map_err(|error| error.to_string())?;
+        let discovery = discovery.map_err(|error| error.to_string())?.with_heartbeats(self.heartbeats.clone());
         discovery.topics().await.map_err(|error| error.to_string())
     }
 

@@ -77,6 +77,7 @@ topics = ["{topics}"]
 delivery = "at-least-once"
 lanes = 2
 reveal_messages = true
+mm2 = {{ heartbeats = "off", checkpoints = false }}
 
 {plugins}
 [log]

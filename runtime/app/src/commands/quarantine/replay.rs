@@ -48,7 +48,8 @@ fn try_replay(args: &ReplayRecords, logging: &Logging<'_>) -> Result<(String, En
     logging.start(&sides.loaded)?;
     let (link, filter) = (&sides.link, filter(&args.of, Some(&args.offsets), StateFilter::Open));
     let discovery = KafkaDiscovery::new(&sides.source, &link.name, &link.topics, &link.topics_exclude, REQUEST)
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| failed(&e))?
+        .with_heartbeats(sides.loaded.config.heartbeats_of(link));
     reach(&sides.source)?;
     let topics = block_on(discovery.topics())?.listed;
     // Before the id is initialised: plugins that do not load end nobody else's job.
