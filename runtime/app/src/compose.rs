@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use strait_core::config::{Auth, AuthKind, Cluster, Link, Naming, PluginLimits, Setting, addresses, pin};
+use strait_core::config::{Around, Auth, AuthKind, Cluster, Link, PluginLimits, Setting, addresses, pin};
 use strait_core::generation::Framing;
 use strait_core::progress::LinkIdentity;
 use strait_host::{ChainSpec, GuestLimits, LinkInfo, PluginSource, PluginSpec, PublicKey, Trust};
@@ -122,10 +122,17 @@ pub fn chain(loaded: &Loaded, link: &Link) -> ChainSpec {
             residency: link.residency,
             framing: link.values.iter().map(framing).collect(),
         },
-        naming: match link.naming {
-            Naming::Identity => strait_host::TopicNaming::Identity,
-            Naming::Prefix => strait_host::TopicNaming::Prefix(Naming::Prefix.apply(&link.source, "")),
-        },
+        naming: naming(link),
+    }
+}
+
+/// Returns a link's naming as the host applies it.
+fn naming(link: &Link) -> strait_host::TopicNaming {
+    let Around { before, after } = link.naming.around(&link.source);
+    match (before.is_empty(), after.is_empty()) {
+        (true, true) => strait_host::TopicNaming::Identity,
+        (false, true) => strait_host::TopicNaming::Prefix(before),
+        _ => strait_host::TopicNaming::Around { before, after },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
-use crate::config::{Heartbeats, Link, Naming, PluginUse, name_of_entry};
+use crate::config::{Around, Heartbeats, Link, Naming, PluginUse, name_of_entry};
 use crate::mm2::{HEARTBEATS, HeartbeatTopics};
 use crate::topic::{NAME_LENGTH_MAX, validate_name};
 
@@ -35,12 +35,15 @@ impl Topics {
         }
     }
 
-    fn renamed(self, naming: Naming, source: &str) -> Self {
-        match (self, naming) {
-            (topics, Naming::Identity) => topics,
-            (Self::Named(name), Naming::Prefix) => Self::Named(naming.apply(source, &name)),
-            (Self::Beginning(text), Naming::Prefix) => Self::Beginning(naming.apply(source, &text)),
-            (Self::Matching(_), Naming::Prefix) => Self::Beginning(naming.apply(source, "")),
+    fn renamed(self, around: &Around) -> Self {
+        let Around { before, after } = around;
+        match self {
+            Self::Named(name) => Self::Named(around.apply(&name)),
+            Self::Beginning(text) => Self::Beginning(format!("{before}{text}")),
+            Self::Matching(_) if !before.is_empty() => Self::Beginning(before.clone()),
+            Self::Matching(text) if after.is_empty() => Self::Matching(text),
+            // An access list cannot name topics by how they end.
+            Self::Matching(text) => Self::Matching(format!("{text}, with {after} behind each")),
         }
     }
 }
@@ -70,7 +73,8 @@ pub fn target_topics(link: &Link, namers: &[&PluginUse], seen: &[String]) -> Vec
         Some(patterns) => patterns.iter().flat_map(|entry| of_entry(entry)).collect(),
         None => vec![Topics::Matching(format!("those that plugin {} names", plugin.plugin))],
     });
-    let all = own.into_iter().chain(given).map(|topics| topics.renamed(link.naming, &link.source));
+    let around = link.naming.around(&link.source);
+    let all = own.into_iter().chain(given).map(|topics| topics.renamed(&around));
     minimal(all.chain(heartbeats).chain(seen.iter().cloned().map(Topics::Named)).collect())
 }
 

@@ -14,6 +14,7 @@ pub mod java;
 mod limits;
 mod mm2;
 mod model;
+mod naming;
 mod path;
 mod pattern;
 pub mod pin;
@@ -40,9 +41,10 @@ pub use groups::{GROUPS_EXCLUDED, GroupSelector};
 pub use limits::PluginLimits;
 pub use mm2::{Heartbeats, Mm2, OffsetSyncs};
 pub use model::{
-    Admin, Cluster, Config, DeliveryMode, LANES_DEFAULT, Link, Log, LogFormat, Naming, OnCorrupt, OnGap, OnRefused,
+    Admin, Cluster, Config, DeliveryMode, LANES_DEFAULT, Link, Log, LogFormat, OnCorrupt, OnGap, OnRefused,
     OnTimestampZero,
 };
+pub use naming::{Around, Naming, Template};
 pub use path::{Path, Step};
 pub use plugin_use::{OnError, PluginUse};
 pub use problem::{Gravity, Part, Problem, What, nearest};

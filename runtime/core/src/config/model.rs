@@ -12,6 +12,7 @@ use super::auth::Auth;
 use super::framing::Framing;
 use super::groups::GROUPS_EXCLUDED;
 use super::mm2::Mm2;
+use super::naming::Naming;
 use super::plugin_use::PluginUse;
 use super::reload::Reload;
 use super::setting::{KafkaProperties, Setting};
@@ -118,7 +119,8 @@ pub struct Link {
     /// name.
     #[serde(default)]
     pub topics_exclude: Vec<String>,
-    /// Names of the copied topics on the target.
+    /// Names of the copied topics on the target. Recorded at the first run; a link that names its
+    /// topics otherwise later is refused.
     #[serde(default)]
     pub naming: Naming,
     /// Delivery guarantee after a crash or a lost connection.
@@ -292,29 +294,6 @@ impl Link {
 
 /// Number of lanes of a new link whose configuration sets none.
 pub const LANES_DEFAULT: u32 = 4;
-
-/// Names of the copied topics on the target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Naming {
-    /// Source cluster, dot, topic: `aws.orders`.
-    #[default]
-    Prefix,
-    /// The same name. Together with a link in the opposite direction this is a loop, which is
-    /// refused.
-    Identity,
-}
-
-impl Naming {
-    /// Returns the name on the target of a topic of cluster `source`.
-    #[must_use]
-    pub fn apply(self, source: &str, topic: &str) -> String {
-        match self {
-            Self::Prefix => format!("{source}.{topic}"),
-            Self::Identity => topic.to_owned(),
-        }
-    }
-}
 
 /// Delivery guarantee after a crash or a lost connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -107,7 +107,8 @@ impl Shape {
     /// Returns the keys that a table at a place can have. Empty if it can have any.
     #[must_use]
     pub fn keys(&self, at: &Path) -> Vec<String> {
-        let properties = self.at(at).and_then(|schema| alternative(schema).get("properties"));
+        let table = self.at(at).map(|schema| table_option(schema).unwrap_or_else(|| alternative(schema)));
+        let properties = table.and_then(|table| table.get("properties"));
         match properties {
             Some(Value::Object(properties)) => properties.keys().cloned().collect(),
             _ => Vec::new(),
@@ -121,6 +122,7 @@ impl Shape {
             if schema.is_boolean() {
                 return Some(schema);
             }
+            schema = table_option(schema).unwrap_or(schema);
             schema = match step {
                 Step::Index(_) => schema.get("items")?,
                 Step::Key(key) => schema
@@ -171,6 +173,11 @@ fn choices(schema: &Value) -> Vec<String> {
         .filter_map(Value::as_str)
         .map(str::to_owned)
         .collect()
+}
+
+/// Returns the table among the options, where one is a table.
+fn table_option(schema: &Value) -> Option<&Value> {
+    is_choice(schema).then(|| options(schema).iter().find(|option| types(option) == ["object"]))?
 }
 
 fn is_choice(schema: &Value) -> bool {
@@ -326,15 +333,20 @@ impl Walk {
         }
     }
 
-    fn choice(&mut self, value: &Value, schema: &Value, at: &Path) {
+    fn choice(&mut self, value: &mut Value, schema: &Value, at: &Path) {
         let choices = choices(schema);
+        if let (Value::Object(fields), Some(table)) = (&mut *value, table_option(schema)) {
+            self.table(fields, table, at);
+            return;
+        }
         let number = options(schema).iter().find(|option| types(option) == ["integer"]);
         if let Some(number) = number.filter(|_| value.is_number()) {
             self.value(&mut value.clone(), number, at);
             return;
         }
-        let Value::String(found) = value else {
-            let expected = format!("one of {}", choices.join(", "));
+        let Value::String(found) = &*value else {
+            let or_table = if table_option(schema).is_some() { ", or a table" } else { "" };
+            let expected = format!("one of {}{or_table}", choices.join(", "));
             let what = What::WrongType { expected, found: kind(value), hint: None };
             self.problem(at, Part::Value, what);
             return;

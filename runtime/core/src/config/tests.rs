@@ -40,7 +40,7 @@ fn a_minimal_configuration_is_right_and_has_the_documented_defaults() {
     let (config, _) = structure::read(minimal());
     let config = config.unwrap();
     let link = &config.links[0];
-    assert_eq!((link.naming, link.delivery, link.start), (Naming::Prefix, DeliveryMode::ExactlyOnce, Start::Earliest));
+    assert_eq!((&link.naming, link.delivery, link.start), (&Naming::Prefix, DeliveryMode::ExactlyOnce, Start::Earliest));
     assert_eq!((link.lanes, link.lanes_to_create()), (None, 4));
     assert_eq!(config.plugin_dir.expose(), "plugins");
     // Whatever is in a plugin's configuration, at any depth, is the plugin's.
@@ -323,6 +323,43 @@ fn loops_and_collisions_are_found_unless_exclusions_or_plugins_break_them() {
     assert_eq!(links(merged), [("links[1].topics".to_owned(), "collision", Gravity::Warning)]);
     let apart = json!([link("x", "a", "c", "orders", "", "prefix"), link("y", "b", "c", "orders", "", "prefix")]);
     assert_eq!(links(apart), []);
+}
+
+#[test]
+fn a_template_gives_names_and_loops_and_collisions_are_found_by_them() {
+    let link = |name: &str, source: &str, target: &str, template: &str| json!({ "name": name, "source": source, "target": target, "topics": [".*"], "naming": { "template": template } });
+    let both = |template: &str| json!([link("x", "a", "b", template), link("y", "b", "a", template)]);
+    let loops = [("links[0].topics".to_owned(), "loop", Gravity::Error)];
+    assert_eq!(links(both("{source}_{topic}")), loops);
+    assert_eq!(links(both("copy.{topic}")), loops);
+    let mut guarded = both("{source}_{topic}");
+    guarded[0]["topics_exclude"] = json!(["(.*_)?b_.*"]);
+    guarded[1]["topics_exclude"] = json!(["(.*_)?a_.*"]);
+    assert_eq!(links(guarded), []);
+    let merged = json!([link("x", "a", "c", "copy.{topic}"), link("y", "b", "c", "copy.{topic}")]);
+    assert_eq!(links(merged), [("links[1].topics".to_owned(), "collision", Gravity::Warning)]);
+    assert_eq!(links(json!([link("x", "a", "c", "{source}_{topic}"), link("y", "b", "c", "{source}_{topic}")])), []);
+
+    assert_eq!(
+        links(json!([link("x", "a", "b", "__{topic}")])),
+        [("links[0].naming".to_owned(), "bad-setting", Gravity::Error)]
+    );
+    let refused = |naming: Value| {
+        let (config, problems) = structure::read(changed("/links/0/naming", naming));
+        (config.is_none(), problems.iter().map(|p| (p.at.to_string(), p.what.code())).collect::<Vec<_>>())
+    };
+    assert_eq!(refused(json!({})), (true, vec![("links[0].naming".to_owned(), "missing-key")]));
+    assert_eq!(
+        refused(json!({ "template": "{topic}", "x": 1 })),
+        (false, vec![("links[0].naming.x".to_owned(), "unknown-key")])
+    );
+    assert_eq!(refused(json!({ "template": 1 })), (true, vec![("links[0].naming.template".to_owned(), "wrong-type")]));
+    assert_eq!(refused(json!(1)), (true, vec![("links[0].naming".to_owned(), "wrong-type")]));
+    let at = "links.0.naming.template".split('.').fold(Path::default(), |at, step| match step.parse() {
+        Ok(index) => at.index(index),
+        Err(_) => at.key(step),
+    });
+    assert_eq!(structure::Shape::default().expected(&at), structure::Expected::Text, "a variable can set it");
 }
 
 #[test]

@@ -291,6 +291,10 @@ impl Check<'_> {
         if link.topics.is_empty() {
             self.value(&at.key("topics"), What::Empty("no topic is selected: list some, or [\".*\"] for all"));
         }
+        if let Some(reason) = link.naming.fault(&link.source) {
+            let what = What::BadSetting { value: link.naming.apply("{source}", "{topic}"), reason };
+            self.value(&at.key("naming"), what);
+        }
         for (key, patterns) in [("topics", &link.topics), ("topics_exclude", &link.topics_exclude)] {
             for (index, pattern) in patterns.iter().enumerate() {
                 self.pattern(&at.key(key).index(index), pattern, key == "topics");

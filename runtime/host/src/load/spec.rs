@@ -110,6 +110,13 @@ pub enum TopicNaming {
     Identity,
     /// This prefix, such as `aws.`, and the name.
     Prefix(String),
+    /// The name between two texts.
+    Around {
+        /// Before the name.
+        before: String,
+        /// Behind it.
+        after: String,
+    },
 }
 
 impl TopicNaming {
@@ -117,6 +124,7 @@ impl TopicNaming {
         match self {
             Self::Identity => topic.to_owned(),
             Self::Prefix(prefix) => format!("{prefix}{topic}"),
+            Self::Around { before, after } => format!("{before}{topic}{after}"),
         }
     }
 }
