@@ -21,6 +21,7 @@ pub mod lanes;
 pub mod ledger;
 pub mod link_topics;
 pub mod map;
+pub mod mirror;
 pub mod mm2;
 pub mod offset;
 pub mod open_records;

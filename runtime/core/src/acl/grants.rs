@@ -148,6 +148,8 @@ fn on(right: &'static Right, link: &Link, names: &Names) -> Vec<Grant> {
             groups.dedup();
             groups
         }
+        // As its dedicated mode names it.
+        On::MirrorPositions => one(Resource::Topic, format!("mm2-offsets.{}.internal", link.source), Pattern::Literal),
         On::Group => one(Resource::Group, format!("strait.{own}"), Pattern::Literal),
         On::TransactionalIds => one(Resource::TransactionalId, format!("{IDS}.{own}."), Pattern::Prefixed),
         On::SourceCluster | On::TargetCluster => one(Resource::Cluster, String::new(), Pattern::Literal),

@@ -49,6 +49,8 @@ pub enum On {
     TargetGroups,
     /// Consumer groups of the target whose offsets the link keeps.
     SyncedTargetGroups,
+    /// The topic in which MirrorMaker 2 keeps its positions.
+    MirrorPositions,
     /// The link's transactional ids.
     TransactionalIds,
     /// The target cluster.
@@ -72,6 +74,7 @@ impl On {
             | Self::Group
             | Self::TargetGroups
             | Self::SyncedTargetGroups
+            | Self::MirrorPositions
             | Self::TransactionalIds
             | Self::TargetCluster => Side::Target,
         }
@@ -185,11 +188,12 @@ const fn right(
 }
 
 /// All rights, in the order in which they are shown.
-pub static RIGHTS: [Right; 36] = {
+pub static RIGHTS: [Right; 38] = {
     use Need::{Needed, Sometimes, Useful};
     use On::{
-        Group, Mm2Topics, OwnTopics, Quarantine, SourceCluster, SourceGroups, SourceHeartbeats, SourceTopics,
-        SyncedSourceGroups, SyncedTargetGroups, TargetCluster, TargetGroups, TargetTopics, TransactionalIds,
+        Group, MirrorPositions, Mm2Topics, OwnTopics, Quarantine, SourceCluster, SourceGroups, SourceHeartbeats,
+        SourceTopics, SyncedSourceGroups, SyncedTargetGroups, TargetCluster, TargetGroups, TargetTopics,
+        TransactionalIds,
     };
     use Operation::{Alter, AlterConfigs, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
     use When::{
@@ -452,6 +456,21 @@ pub static RIGHTS: [Right; 36] = {
             (KeepsGroups, Useful),
             "brokers ask for it when offsets of groups are written",
             "no offset in the topic is written (event group_refused)",
+        ),
+        right(
+            TargetTopics,
+            Read,
+            (Always, Sometimes),
+            "strait import … --take-over compares the last copied records with the source's",
+            "it fails",
+        ),
+        right(
+            MirrorPositions,
+            Read,
+            (Always, Sometimes),
+            "strait import … --take-over reads the positions of MirrorMaker 2, and Describe on its group (SOURCE-mm2) \
+             whether it is empty",
+            "it fails",
         ),
     ]
 };

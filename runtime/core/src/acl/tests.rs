@@ -86,6 +86,9 @@ fn a_link_needs_these_rights_and_no_others() {
             "(target Describe group literal GROUP",
             "target Write transactional-id prefixed strait.a-to-b.",
             "(target DescribeConfigs cluster literal ",
+            "(target Read topic prefixed a.payments.",
+            "(target Read topic literal a.orders",
+            "(target Read topic literal mm2-offsets.a.internal",
         ]
     );
     let modest = link(json!({
@@ -110,6 +113,8 @@ fn a_link_needs_these_rights_and_no_others() {
             "target Write transactional-id prefixed strait.a-to-b.",
             "(target IdempotentWrite cluster literal ",
             "(target DescribeConfigs cluster literal ",
+            "(target Read topic literal a.orders",
+            "(target Read topic literal mm2-offsets.a.internal",
         ]
     );
 }
@@ -229,6 +234,18 @@ fn topics_that_were_seen_are_named_where_no_beginning_includes_them() {
     // With the source's name before each, they begin alike.
     let prefixed = link(json!({ "topics": [".*"] }));
     assert_eq!(Names::of(&prefixed, &[], &seen).target, [topics::Topics::Beginning("a.".to_owned())]);
+    let named = |template: &str, entry: &str| {
+        let link = link(json!({ "topics": [entry], "naming": { "template": template } }));
+        Names::of(&link, &[], &[]).target
+    };
+    assert_eq!(named("{source}_{topic}", ".*"), [topics::Topics::Beginning("a_".to_owned())]);
+    assert_eq!(named("{topic}.{source}", "x"), [topics::Topics::Named("x.a".to_owned())]);
+    assert_eq!(named("{topic}.{source}", "x-.*"), [topics::Topics::Beginning("x-".to_owned())]);
+    assert_eq!(
+        named("{topic}.{source}", ".*"),
+        [topics::Topics::Matching(".*, with .a behind each".to_owned())],
+        "no access list knows how names end"
+    );
 }
 
 #[test]

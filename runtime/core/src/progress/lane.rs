@@ -11,6 +11,9 @@ use crate::config::DeliveryMode;
 /// drop what it does not know. 1 (or none) is from before positions had an origin and tails.
 pub const FORMAT: u32 = 2;
 
+/// What closes the lanes of a link that takes over from MirrorMaker 2.
+pub const TAKE_OVER: &str = "strait import … --take-over";
+
 /// The value of [`ProgressKey::Lane`](super::ProgressKey::Lane).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneRecord {
@@ -20,10 +23,13 @@ pub struct LaneRecord {
     /// Source topics and their partition counts when the lane was first taken. `start` applies to
     /// these partitions; later ones begin at the start of their log.
     pub created_with: BTreeMap<String, i32>,
-    /// Set while `strait lanes resize` runs. If it was interrupted, the lane must not be used until
-    /// it was run again.
+    /// Set while `strait lanes resize` or a take-over runs. If it was interrupted, the lane must not
+    /// be used until it was run again.
     #[serde(default)]
     pub closed: bool,
+    /// What has closed the lane, if it was not `strait lanes resize`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_by: Option<Arc<str>>,
     /// Number of lanes of the link. A process configured with another number must not use the lane.
     #[serde(default)]
     pub lanes: u32,
@@ -108,7 +114,8 @@ impl LaneRecord {
     pub fn refusal(&self, lanes: u32, identity: &LinkIdentity) -> Option<String> {
         let LinkIdentity { source, naming, .. } = identity;
         if self.closed {
-            return Some("`strait lanes resize` is running on the link, or was interrupted: run it again".to_owned());
+            let by = self.closed_by.as_deref().unwrap_or("strait lanes resize");
+            return Some(format!("`{by}` is running on the link, or was interrupted: run it again"));
         }
         if self.lanes > 0 && self.lanes != lanes {
             return Some(format!(

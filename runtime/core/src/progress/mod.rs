@@ -20,7 +20,7 @@ use crate::topic::PartitionKey;
 
 pub use fold::{LaneProgress, ProgressFold, target_ids};
 pub use held::{Agreement, BorderChange, ChainBorder, HeldBorder, Judged};
-pub use lane::{FORMAT, LaneBorder, LaneRecord, LinkIdentity};
+pub use lane::{FORMAT, LaneBorder, LaneRecord, LinkIdentity, TAKE_OVER};
 pub use position::{Position, TAILS_MAX, Tail, Tails, Totals};
 pub use resume::{ResumePoint, former_incarnations, is_ambiguous, resume_point};
 

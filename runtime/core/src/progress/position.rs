@@ -35,7 +35,7 @@ pub struct Position {
     /// Hash of the link's configuration when the position was written.
     pub config: Arc<str>,
     /// The first offset that the link began with. Not known of positions that an earlier version
-    /// began.
+    /// began, nor of those that were taken over from MirrorMaker 2: older records have copies too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<SourceOffset>,
     /// Counts of the records from `origin` to `next`. Known if `origin` is.

@@ -8,25 +8,23 @@
 //! until then no process takes a lane.
 
 mod plan;
-mod progress_writer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use strait_core::LaneId;
 use strait_core::progress::{LaneProgress, LaneRecord, ProgressRecord, map_topic, progress_topic};
-use strait_flow::ports::{Class, PortError, ProgressStore, Target};
+use strait_flow::ports::{Class, PortError, ProgressStore};
 
 use crate::config::{ClusterConfig, TargetTuning, group};
 use crate::error::{blocking, own};
 use crate::ffi::{Client, FfiError};
 use crate::lazy_client::{connect, fail};
+use crate::link_admin::{ProgressWriter, fence};
 use crate::probe::{self, ProbeError};
 use crate::progress_store::KafkaProgressStore;
-use crate::target::KafkaTarget;
 use crate::topics::{count, wait_for};
 use plan::Plan;
-use progress_writer::ProgressWriter;
 
 /// Why lanes were not resized.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -116,6 +114,11 @@ pub async fn resize_lanes(
     // Reading would wait for a transaction that a dead owner has left open.
     fence(target, link, existing, &tuning).await?;
     let store = KafkaProgressStore::new(target, link, timeout);
+    let by_other = |lane: &LaneProgress| lane.lane.as_ref().and_then(|lane| lane.closed_by.clone());
+    if let Some(by) = read(&store, existing).await?.iter().find_map(by_other) {
+        let reason = format!("`{by}` is running on the link, or was interrupted: run it again first");
+        return Err(own(Class::Stop, context, reason).into());
+    }
     let closed = LaneRecord { closed: true, ..Plan::new(&read(&store, existing).await?, lanes).record };
     let writer = blocking(&context, move || {
         let marks = (0..existing).map(|lane| (lane, ProgressRecord::Lane(closed.clone()).encode()));
@@ -171,24 +174,6 @@ fn check(client: &Client, link: &str, lanes: u32, context: &str, timeout: Durati
         return Err(ResizeError::Running { link, members });
     }
     Ok(existing)
-}
-
-/// Initialises the ids of every lane, which fences old owners and ends their transactions.
-async fn fence(target: &ClusterConfig, link: &str, lanes: u32, tuning: &TargetTuning) -> Result<(), PortError> {
-    if !tuning.exactly_once {
-        return Ok(());
-    }
-    for lane in 0..lanes {
-        let mut owner = KafkaTarget::new(target, link, lane, tuning);
-        let taken = owner.take().await;
-        owner.close(Duration::from_secs(5)).await;
-        if !taken?.unfenced.is_empty() {
-            let context = format!("link {link}, lane {lane}, cluster {}", target.name);
-            let reason = "transactions of an earlier owner cannot end yet: a target partition has no leader, or fewer replicas in sync than min.insync.replicas; run it again when that is fixed";
-            return Err(own(Class::Retry, context, reason));
-        }
-    }
-    Ok(())
 }
 
 fn grow(client: &Client, topic: &str, partitions: u32, timeout: Duration) -> Result<(), FfiError> {

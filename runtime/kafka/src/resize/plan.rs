@@ -6,8 +6,7 @@ use strait_core::PartitionKey;
 use strait_core::lanes::lane_of;
 use strait_core::progress::{Border, HeldBorder, LaneProgress, LaneRecord, Position, ProgressRecord};
 
-/// A lane, and a record of the progress topic as key and value.
-pub(super) type LaneEntry = (u32, (Vec<u8>, Vec<u8>));
+use crate::link_admin::LaneEntry;
 
 /// The records of all lanes after the resize.
 pub(super) struct Plan {

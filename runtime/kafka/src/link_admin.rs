@@ -1,26 +1,30 @@
-//! Writes the progress topic outside of a lane.
+//! What is done to a link while no process runs it: fencing its lanes, and writing its progress
+//! outside of a lane.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strait_core::PartitionKey;
 use strait_core::progress::{ProgressKey, progress_topic};
-use strait_flow::ports::{Class, PortError};
+use strait_flow::ports::{Class, PortError, Target};
 
-use super::plan::LaneEntry;
 use crate::config::{ClusterConfig, TargetTuning, writer};
 use crate::error::own;
 use crate::ffi::{FfiError, Observer, OutMessage, Producer};
 use crate::lazy_client::fail;
+use crate::target::KafkaTarget;
+
+/// A lane, and a record of the progress topic as key and value.
+pub(crate) type LaneEntry = (u32, (Vec<u8>, Vec<u8>));
 
 /// An observer of a producer whose delivery reports nobody needs.
 struct Quiet;
 
 impl Observer for Quiet {}
 
-/// A transactional producer on the progress topic. It has an id of its own, so that of two resizes
+/// A transactional producer on the progress topic. It has an id of its own, so that of two commands
 /// one is fenced.
-pub(super) struct ProgressWriter {
+pub(crate) struct ProgressWriter {
     producer: Producer,
     topic: String,
     context: String,
@@ -99,4 +103,27 @@ impl ProgressWriter {
         }
         Ok(())
     }
+}
+
+/// Initialises the ids of every lane, which fences old owners and ends their transactions.
+pub(crate) async fn fence(
+    target: &ClusterConfig,
+    link: &str,
+    lanes: u32,
+    tuning: &TargetTuning,
+) -> Result<(), PortError> {
+    if !tuning.exactly_once {
+        return Ok(());
+    }
+    for lane in 0..lanes {
+        let mut owner = KafkaTarget::new(target, link, lane, tuning);
+        let taken = owner.take().await;
+        owner.close(Duration::from_secs(5)).await;
+        if !taken?.unfenced.is_empty() {
+            let context = format!("link {link}, lane {lane}, cluster {}", target.name);
+            let reason = "transactions of an earlier owner cannot end yet: a target partition has no leader, or fewer replicas in sync than min.insync.replicas; run it again when that is fixed";
+            return Err(own(Class::Retry, context, reason));
+        }
+    }
+    Ok(())
 }
