@@ -1,5 +1,4 @@
-//! What is done to a link while no process runs it: fencing its lanes, and writing its progress
-//! outside of a lane.
+//! Fencing the lanes of a link that no process runs, and writing its progress outside of a lane.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -12,6 +12,40 @@ pub enum OffsetsCommand {
     /// Reads the link's offset map; no process of the link needs to run. The answer skips no copied
     /// record at or above the position, and says whether any below it is read again.
     Translate(Translate),
+    /// Print the positions of a link: of each source partition, the next offset to copy.
+    ///
+    /// No process of the link needs to run. With -o connect or records they are what MirrorMaker 2
+    /// would have, to continue with it where the link has stopped.
+    Positions(Positions),
+}
+
+/// `strait offsets positions`
+#[derive(Debug, Args)]
+pub struct Positions {
+    /// Name of the link.
+    #[arg(value_name = "LINK")]
+    pub link: String,
+    /// Name of MirrorMaker 2's connector, for -o records.
+    #[arg(long, value_name = "NAME", default_value = "MirrorSourceConnector")]
+    pub connector: String,
+    /// How to print them.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: PositionsOutput,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// The format of positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PositionsOutput {
+    /// For people.
+    Text,
+    /// The body of PATCH /connectors/NAME/offsets of Kafka Connect.
+    Connect,
+    /// Lines of key, tab and value for the topic of MirrorMaker 2's positions, as
+    /// kafka-console-producer with parse.key reads them.
+    Records,
 }
 
 /// `strait offsets translate`

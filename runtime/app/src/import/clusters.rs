@@ -13,8 +13,10 @@ const DECIDED: &[&str] = &[
     "auto.commit.*",
     "auto.include.jmx.reporter",
     "batch.size",
+    "bootstrap.controllers",
     "buffer.memory",
     "check.crcs",
+    "client.dns.lookup",
     "client.id",
     "client.rack",
     "connections.max.idle.ms",
@@ -43,6 +45,7 @@ const DECIDED: &[&str] = &[
     "retry.*",
     "send.buffer.bytes",
     "session.timeout.ms",
+    "share.*",
     "socket.*",
     "transaction.*",
     "transactional.id",
@@ -135,7 +138,7 @@ pub(super) fn cluster(alias: &str, file: &File, report: &mut Report) -> Value {
         },
         None => {
             let name = format!("{alias}.bootstrap.servers");
-            report.refuse(&Property { line: 0, name, value: String::new() }, "it is missing");
+            report.refuse(&Property::missing(name), "it is missing");
         }
     }
     let mut security = Security { alias, file, report, kafka: Map::new(), auth: Map::new() };
@@ -143,6 +146,10 @@ pub(super) fn cluster(alias: &str, file: &File, report: &mut Report) -> Value {
     let Security { mut kafka, auth, .. } = security;
     for client in ["consumer", "producer", "admin"] {
         for (name, property) in file.take_all(&format!("{alias}.{client}.")) {
+            if matches(WORKER, &format!("{client}.{name}")) {
+                report.note(&property, "there are no Connect workers");
+                continue;
+            }
             client_setting(client, &name, &property, &mut kafka, report);
         }
     }

@@ -1,76 +1,20 @@
 //! The flows, which become links.
 
 use serde_json::{Map, Value, json};
+use strait_core::config::Selector;
 
+use super::mirror::Mirror;
 use super::properties::{File, Property};
-use super::{Report, clusters};
-
-/// Properties of a flow that need no option here, each with the reason. A `*` at the end stands for
-/// any ending.
-const NOTES: &[(&str, &str)] = &[
-    (
-        "groups*",
-        "groups are not synced while a link runs; strait offsets translate LINK --group GROUP moves one exactly",
-    ),
-    ("refresh.topics.*", "new topics and partitions are found within seconds"),
-    ("refresh.groups.*", "no groups are synced while a link runs"),
-    ("sync.topic.configs.*", "target topics follow the settings of their source topics; sync.configs says which"),
-    ("sync.topic.acls.*", "not taken over: sync.acls = true has the target follow the ACLs of topics"),
-    (
-        "sync.group.offsets.*",
-        "groups are not synced while a link runs; strait offsets translate LINK --group GROUP moves one exactly",
-    ),
-    ("config.properties.*", "only settings that decide how long records live are taken over, at creation"),
-    (
-        "use.defaults.from",
-        "only settings that decide how long records live are taken over, at creation, by their effective values",
-    ),
-    ("emit.heartbeats.*", "mm2.heartbeats writes them, one a second; set it to \"off\" where they were off"),
-    ("heartbeats.*", "mm2.heartbeats decides whether heartbeats are written and copied"),
-    ("emit.checkpoints.*", "mm2.checkpoints writes one for each change"),
-    ("checkpoints.*", "mm2.checkpoints decides whether there are checkpoints"),
-    (
-        "emit.offset-syncs.*",
-        "the offset map takes their place: it has every record; mm2.offset_syncs writes them besides",
-    ),
-    ("offset-syncs.*", "the offset map takes their place, on the target; mm2.offset_syncs writes them there besides"),
-    ("offset.lag.max", "the offset map has every record"),
-    ("replication.policy.internal.topic.separator.enabled", "Strait's own topics are named strait.LINK.…"),
-    ("consumer.poll.timeout.ms", "Strait decides it"),
-    ("admin.timeout.ms", "Strait decides it"),
-    ("admin.*", "Strait decides it"),
-    ("add.source.alias.to.metrics", "metrics are labelled by link"),
-    ("errors.*", "a record that the target refuses goes to quarantine (on_refused)"),
-    ("name", "links are named SOURCE-TARGET"),
-    ("connector.class", "there are no connectors"),
-    ("config.action.reload", "changed plugins are reloaded; other changes need a restart"),
-    ("offsets.storage.topic", "positions are in strait.LINK.progress on the target"),
-    ("transaction.boundary*", "commit_interval_ms_max of a link bounds a transaction"),
-    ("exactly.once.support", "delivery of a link; exactly-once is the default"),
-    ("provenance.*", "Strait adds no headers"),
-    ("enabled", "the link"),
-];
-
-/// Properties that have no counterpart, each with the way on.
-const REFUSALS: &[(&str, &str)] = &[
-    (
-        "topic.filter.class",
-        "a class of its own cannot be carried over: list what it selects in topics and topics_exclude",
-    ),
-    ("group.filter.class", "a class of its own cannot be carried over"),
-    ("config.property.filter.class", "a class of its own cannot be carried over"),
-    (
-        "forwarding.admin.class",
-        "a class of its own cannot be carried over: let Strait create topics, or set manage_topics = false",
-    ),
-    ("predicates*", "write the condition into a rule of plugin filter"),
-];
+use super::{Outcome, Report, clusters, known};
 
 /// Exclusions of MirrorMaker 2 that hold where the file sets none.
 const EXCLUDED: &str = r".*[\-\.]internal, .*\.replica, __.*";
 
+/// A link, and the flow that it takes over from.
+pub(super) type MadeLink = (Map<String, Value>, Mirror);
+
 /// Returns the links of the enabled flows.
-pub(super) fn links(aliases: &[String], file: &File, report: &mut Report) -> Vec<Map<String, Value>> {
+pub(super) fn links(aliases: &[String], file: &File, report: &mut Report) -> Vec<MadeLink> {
     let mut links = Vec::new();
     for source in aliases {
         for target in aliases.iter().filter(|target| *target != source) {
@@ -90,46 +34,26 @@ pub(super) fn links(aliases: &[String], file: &File, report: &mut Report) -> Vec
         }
     }
     if links.is_empty() {
-        let none = Property { line: 0, name: "A->B.enabled".to_owned(), value: String::new() };
-        report.refuse(&none, "no flow is enabled: there is nothing to copy");
+        report.refuse(&Property::missing("A->B.enabled"), "no flow is enabled: there is nothing to copy");
     }
     defaults(file, report);
     clusters::workers(file, report);
     links
 }
 
-/// Notes what MirrorMaker 2 does by default and Strait does not, and takes bare properties that
-/// every flow overrides.
+/// Takes bare properties that every flow overrides, and those that no link needs.
 fn defaults(file: &File, report: &mut Report) {
     for property in file.unread().into_iter().cloned().collect::<Vec<_>>() {
-        if let Some((_, text)) = entry(NOTES, &property.name) {
+        if let Some(known) = known::of(&property.name) {
             file.take(&property.name);
-            report.note(&property, *text);
-        } else if let Some((_, text)) = entry(REFUSALS, &property.name) {
-            file.take(&property.name);
-            report.refuse(&property, *text);
-        }
-    }
-    let is_set = |start: &str| file.all().any(|property| of_flow(&property.name).starts_with(start));
-    for (name, text) in [
-        ("sync.topic.acls", "MirrorMaker 2 copies ACLs by default; Strait with sync.acls = true"),
-        (
-            "sync.topic.configs",
-            "MirrorMaker 2 keeps topic settings in step by default; so does Strait (sync.configs), and it deletes none that it has not set",
-        ),
-    ] {
-        if !is_set(name) {
-            report.note(&Property { line: 0, name: format!("{name}.enabled"), value: String::new() }, text);
+            report.add(&property, without_option(known.outcome), known.text);
         }
     }
 }
 
-/// Returns the name of a property without the flow that it is for.
-fn of_flow(name: &str) -> &str {
-    match name.split_once("->") {
-        Some((_, rest)) => rest.split_once('.').map_or("", |(_, name)| name),
-        None => name,
-    }
+/// Returns the fate of a property that makes no option for the link at hand.
+fn without_option(outcome: Outcome) -> Outcome {
+    if outcome == Outcome::Option { Outcome::Note } else { outcome }
 }
 
 /// Returns the pattern of topics that came from a cluster, at once or over others.
@@ -139,81 +63,85 @@ pub(super) fn returning(target: &str, separator: &str) -> String {
     format!("(.*{separator})?{target}{separator}.*")
 }
 
-fn entry<'a>(table: &'a [(&'a str, &'a str)], name: &str) -> Option<&'a (&'a str, &'a str)> {
-    table.iter().find(|(pattern, _)| clusters::matches(&[pattern], name))
-}
-
-/// Returns a plugin that does not exist, in the place of a transform that was refused: without it
-/// the link would copy what the transform removes.
-fn missing(transform: &str) -> Value {
-    json!({ "plugin": format!("todo-{transform}") })
-}
-
 /// A flow that is enabled.
-struct Flow<'a> {
-    source: &'a str,
-    target: &'a str,
+pub(super) struct Flow<'a> {
+    pub(super) source: &'a str,
+    pub(super) target: &'a str,
     /// The beginning of its properties.
-    start: String,
-    file: &'a File,
-    report: &'a mut Report,
+    pub(super) start: String,
+    pub(super) file: &'a File,
+    pub(super) report: &'a mut Report,
+}
+
+/// The names that a flow gives to topics.
+struct Names {
+    is_identity: bool,
+    /// Between the cluster's name and the topic's, where it is no dot.
+    separator: Option<String>,
 }
 
 impl Flow<'_> {
     /// Returns a property: the flow's own, or the default of all flows.
-    fn get(&self, name: &str) -> Option<Property> {
+    pub(super) fn get(&self, name: &str) -> Option<Property> {
         let bare = self.file.take(name);
         self.file.take(&format!("{}{name}", self.start)).or(bare)
     }
 
     /// Returns a property under its name or an older one.
-    fn get_either(&self, name: &str, older: &str) -> Option<Property> {
+    pub(super) fn get_either(&self, name: &str, older: &str) -> Option<Property> {
         let older = self.get(older);
         self.get(name).or(older)
     }
 
-    fn link(mut self) -> Map<String, Value> {
+    fn link(mut self) -> MadeLink {
         let mut link = Map::new();
         let name = format!("{}-{}", self.source, self.target);
         for (option, value) in [("name", name.as_str()), ("source", self.source), ("target", self.target)] {
             link.insert(option.to_owned(), json!(value));
         }
-        let (is_identity, separator) = self.naming(&mut link);
-        self.topics(&mut link, is_identity, separator.as_deref());
+        let mirror = Mirror::of(&self);
+        let names = self.naming(&mut link);
+        self.topics(&mut link, &names);
         self.delivery(&mut link);
         self.start_of(&mut link);
-        self.sizes(&mut link);
-        self.transforms(&mut link, is_identity);
+        self.lanes(&mut link);
+        self.sync(&mut link);
+        self.discovery(&mut link);
+        self.groups(&mut link);
+        self.mirror_records(&mut link);
+        self.transforms(&mut link, names.is_identity);
         self.clients();
         self.rest();
-        link
+        (link, mirror)
     }
 
-    fn topics(&mut self, link: &mut Map<String, Value>, is_identity: bool, separator: Option<&str>) {
+    fn topics(&mut self, link: &mut Map<String, Value>, names: &Names) {
         let topics = match self.get("topics") {
             Some(property) => {
                 self.report.option(&property, format!("topics of link {}-{}", self.source, self.target));
-                property.list()
+                self.refuse_patterns(&property);
+                property.list().into_iter().filter(|pattern| is_pattern(pattern)).collect()
             }
             None => vec![".*".to_owned()],
         };
         if topics.is_empty() {
-            let none = Property { line: 0, name: format!("{}topics", self.start), value: String::new() };
-            self.report.refuse(&none, "an empty list selects nothing");
+            self.report.refuse(&Property::missing(format!("{}topics", self.start)), "an empty list selects nothing");
         }
         link.insert("topics".to_owned(), json!(topics));
         let mut excluded = match self.get_either("topics.exclude", "topics.blacklist") {
             Some(property) => {
                 self.report.option(&property, "topics_exclude");
+                // One that is refused stays: without it the link would copy more.
+                self.refuse_patterns(&property);
                 property.list()
             }
             None => EXCLUDED.split(", ").map(str::to_owned).collect(),
         };
-        if !is_identity {
+        if !names.is_identity {
             // MirrorMaker 2 goes by the names: one that contains the target's was there before.
-            let cycle = Property { line: 0, name: format!("{}topics", self.start), value: String::new() };
+            let cycle = Property::missing(format!("{}topics", self.start));
             // Of another separator too, which the names may keep.
-            for separator in ["."].into_iter().chain(separator) {
+            for separator in ["."].into_iter().chain(names.separator.as_deref()) {
                 let returns = returning(self.target, separator);
                 self.report
                     .note(&cycle, format!("topics that came from {} are left out, as there: '{returns}'", self.target));
@@ -223,46 +151,69 @@ impl Flow<'_> {
         link.insert("topics_exclude".to_owned(), json!(excluded));
     }
 
-    /// Sets the naming. Returns whether topics keep their names, and a separator that is no dot.
-    fn naming(&mut self, link: &mut Map<String, Value>) -> (bool, Option<String>) {
-        let mut separator = None;
+    /// Refuses the expressions that Strait does not have.
+    fn refuse_patterns(&mut self, property: &Property) {
+        for pattern in property.list().iter().filter(|pattern| !is_pattern(pattern)) {
+            let text = format!(
+                "'{pattern}' is no expression here, where there is no look-around and no reference back: write it with topics and topics_exclude"
+            );
+            self.report.refuse(property, text);
+        }
+    }
+
+    /// Sets the naming.
+    fn naming(&mut self, link: &mut Map<String, Value>) -> Names {
         let class = self.get("replication.policy.class");
-        let short = class.as_ref().map_or("DefaultReplicationPolicy", |property| {
-            property.value.trim().rsplit('.').next().unwrap_or_default()
-        });
-        let naming = match short {
-            "DefaultReplicationPolicy" => "prefix",
-            "IdentityReplicationPolicy" => "identity",
-            _ => "prefix",
+        let short = class.as_ref().map_or("DefaultReplicationPolicy", |property| short_class(&property.value));
+        let mut is_identity = short == "IdentityReplicationPolicy";
+        let separator = self.get("replication.policy.separator");
+        let between = separator.as_ref().map_or(".", |property| property.value.trim());
+        let alias = self.alias();
+        let before = format!("{alias}{between}");
+        is_identity |= before.is_empty();
+        let naming = match (is_identity, alias == self.source, between) {
+            (true, ..) => json!("identity"),
+            (_, true, ".") => json!("prefix"),
+            (_, true, _) => json!({ "template": format!("{{source}}{between}{{topic}}") }),
+            (_, false, _) => json!({ "template": format!("{before}{{topic}}") }),
         };
-        if let Some(property) = &class {
-            match short {
-                "DefaultReplicationPolicy" | "IdentityReplicationPolicy" => {
-                    self.report.option(property, format!("naming = \"{naming}\""));
-                }
-                _ => self.report.refuse(
-                    property,
-                    "a policy of its own cannot be carried over: plugin rename gives topics other names",
-                ),
+        let option = format!("naming = {}", super::inline(&naming));
+        match (&class, short) {
+            (None, _) => {}
+            (Some(property), "DefaultReplicationPolicy" | "IdentityReplicationPolicy") => {
+                self.report.option(property, &*option);
             }
+            (Some(property), _) => self.report.refuse(
+                property,
+                "a policy of its own cannot be carried over: a template of naming, or plugin rename, gives topics other names",
+            ),
         }
-        if let Some(property) = self.get("replication.policy.separator") {
-            match property.value.trim() {
-                "." => self.report.note(&property, "the separator is a dot"),
-                other if naming == "prefix" => {
-                    let text = format!(
-                        "the separator is a dot: '{source}{other}topic' would be '{source}.topic'. To keep the names, set naming = \"identity\" and prefix = \"{source}{other}\" of plugin rename, and leave '{}' in topics_exclude: without it both directions would copy each other's copies for ever",
-                        returning(self.target, other),
-                        source = self.source
-                    );
-                    self.report.refuse(&property, text);
-                    separator = Some(other.to_owned()).filter(|other| !other.is_empty());
-                }
-                _ => self.report.note(&property, "topics keep their names"),
+        match &separator {
+            Some(property) if short == "IdentityReplicationPolicy" => {
+                self.report.note(property, "topics keep their names");
             }
+            Some(property) if between == "." => self.report.note(property, "the separator is a dot"),
+            Some(property) => self.report.option(property, option),
+            None => {}
         }
-        link.insert("naming".to_owned(), json!(naming));
-        (naming == "identity", separator)
+        link.insert("naming".to_owned(), naming);
+        let separator = Some(between).filter(|between| !between.is_empty() && *between != ".").map(str::to_owned);
+        Names { is_identity, separator }
+    }
+
+    /// Returns the name that the source has in the names of topics.
+    fn alias(&mut self) -> String {
+        if let Some(property) = self.get("target.cluster.alias") {
+            self.report.note(&property, "the name of the target stands in no topic's name");
+        }
+        let Some(property) = self.get("source.cluster.alias") else { return self.source.to_owned() };
+        let alias = property.value.trim().to_owned();
+        if alias == self.source {
+            self.report.note(&property, "the name of the source cluster");
+        } else {
+            self.report.option(&property, "naming: copied topics begin with this name there");
+        }
+        alias
     }
 
     fn delivery(&mut self, link: &mut Map<String, Value>) {
@@ -280,13 +231,7 @@ impl Flow<'_> {
     }
 
     fn start_of(&mut self, link: &mut Map<String, Value>) {
-        let name = "consumer.auto.offset.reset";
-        let of_cluster = self.file.take(&format!("{}.{name}", self.source));
-        let of_flow = self
-            .file
-            .take(&format!("{}source.{name}", self.start))
-            .or_else(|| self.file.take(&format!("{}{name}", self.start)));
-        let Some(property) = of_flow.or(of_cluster) else { return };
+        let Some(property) = self.consumer("auto.offset.reset") else { return };
         match property.value.trim() {
             value @ ("earliest" | "latest") => {
                 link.insert("start".to_owned(), json!(value));
@@ -296,67 +241,28 @@ impl Flow<'_> {
         }
     }
 
-    fn sizes(&mut self, link: &mut Map<String, Value>) {
-        if let Some(property) = self.get("tasks.max") {
-            match property.value.trim().parse::<u32>() {
-                Ok(tasks) if tasks > 0 => {
-                    let lanes = tasks.min(64);
-                    link.insert("lanes".to_owned(), json!(lanes));
-                    self.report.option(&property, format!("lanes = {lanes}: as many processes can share the link"));
-                }
-                _ => self.report.refuse(&property, "lanes is a number from 1 to 64"),
-            }
+    /// Returns a setting of the consumer that reads the source, by MirrorMaker 2's order: a
+    /// cluster's `consumer.X` beats a flow's own `consumer.X`.
+    fn consumer(&mut self, name: &str) -> Option<Property> {
+        let own = self.file.take(&format!("{}source.consumer.{name}", self.start));
+        let of_cluster = self.file.take(&format!("{}.consumer.{name}", self.source));
+        let of_flow = self.file.take(&format!("{}consumer.{name}", self.start));
+        let counts = own.or(of_cluster);
+        if let (Some(counts), Some(beaten)) = (&counts, &of_flow) {
+            self.report.note(beaten, format!("it has no effect there: {} counts", counts.shown));
         }
-        if let Some(property) = self.get("replication.factor") {
-            let replication = match property.value.trim() {
-                "-1" => json!("default"),
-                value => value.parse::<u32>().map_or_else(|_| json!(value), |count| json!(count)),
-            };
-            self.report.option(&property, format!("sync.replication = {replication}"));
-            link.insert("sync".to_owned(), json!({ "replication": replication }));
-        }
+        counts.or(of_flow)
     }
 
-    /// A router of topic names becomes plugin rename, where it sees the names that the plugin sees.
-    fn transforms(&mut self, link: &mut Map<String, Value>, is_identity: bool) {
-        let Some(property) = self.get("transforms") else { return };
-        let mut plugins = Vec::new();
-        for transform in property.list() {
-            let rest = self.file.take_all(&format!("{}transforms.{transform}.", self.start));
-            let part =
-                |wanted: &str| rest.iter().find(|(name, _)| name == wanted).map(|(_, property)| property.clone());
-            let (kind, regex, replacement) = (part("type"), part("regex"), part("replacement"));
-            let class = kind.as_ref().map_or("", |kind| {
-                let class = kind.value.trim().rsplit('.').next().unwrap_or_default();
-                class.split('$').next().unwrap_or_default()
-            });
-            match (class, regex, replacement) {
-                ("RegexRouter", Some(regex), Some(replacement)) if is_identity => {
-                    plugins.push(json!({ "plugin": "rename", "config": { "pattern": regex.value, "replacement": replacement.value } }));
-                    for (_, property) in rest {
-                        self.report.option(&property, "plugin rename");
-                    }
-                }
-                ("RegexRouter", ..) => {
-                    plugins.push(missing(&transform));
-                    for (_, property) in rest {
-                        self.report.refuse(
-                            &property,
-                            "plugin rename sees the names of the source, before the prefix: write its pattern by hand",
-                        );
-                    }
-                }
-                _ => {
-                    plugins.push(missing(&transform));
-                    for (_, property) in rest {
-                        self.report.refuse(&property, format!("write what {class} does as a plugin: strait plugin new, or a rule of filter, redact, rename or route"));
-                    }
-                }
+    fn lanes(&mut self, link: &mut Map<String, Value>) {
+        let Some(property) = self.get("tasks.max") else { return };
+        match property.value.trim().parse::<u32>() {
+            Ok(tasks) if tasks > 0 => {
+                let lanes = tasks.min(64);
+                link.insert("lanes".to_owned(), json!(lanes));
+                self.report.option(&property, format!("lanes = {lanes}: as many processes can share the link"));
             }
-        }
-        self.report.note(&property, "each by its own lines");
-        if !plugins.is_empty() {
-            link.insert("plugins".to_owned(), Value::Array(plugins));
+            _ => self.report.refuse(&property, "lanes is a number from 1 to 64"),
         }
     }
 
@@ -378,6 +284,10 @@ impl Flow<'_> {
             let unread: Vec<Property> =
                 self.file.unread().into_iter().filter(|property| property.name.starts_with(&start)).cloned().collect();
             for property in unread {
+                // One of the connector's own: consumer.poll.timeout.ms.
+                if property.name.strip_prefix(&self.start).is_some_and(known::is_own) {
+                    continue;
+                }
                 self.file.take(&property.name);
                 let name = property.name.strip_prefix(&start).unwrap_or_default().to_owned();
                 let mut kafka = Map::new();
@@ -400,14 +310,22 @@ impl Flow<'_> {
         for property in unread {
             self.file.take(&property.name);
             let name = property.name.strip_prefix(&self.start).unwrap_or_default();
-            match (entry(NOTES, name), entry(REFUSALS, name)) {
-                (_, Some((_, text))) => self.report.refuse(&property, *text),
-                (Some((_, text)), _) => self.report.note(&property, *text),
-                (None, None) => self.report.refuse(
+            match known::of(name) {
+                Some(known) => self.report.add(&property, without_option(known.outcome), known.text),
+                None => self.report.refuse(
                     &property,
                     "it is no property of MirrorMaker 2: it has no effect there either, or it is misspelt",
                 ),
             }
         }
     }
+}
+
+/// Returns the name of a class without its package.
+fn short_class(class: &str) -> &str {
+    class.trim().rsplit('.').next().unwrap_or_default()
+}
+
+fn is_pattern(pattern: &str) -> bool {
+    Selector::new(&[pattern.to_owned()], &[]).is_ok()
 }

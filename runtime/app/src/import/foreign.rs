@@ -35,7 +35,7 @@ fn of_yaml(text: &str) -> Option<String> {
 fn resource(kind: &str) -> String {
     let how = match kind {
         "KafkaMirrorMaker2" => {
-            ": each cluster of the resource becomes ALIAS.bootstrap.servers, with ALIAS.security.protocol, ALIAS.sasl.* and ALIAS.ssl.* for its tls and authentication, and its config under ALIAS.; each of spec.mirrors becomes SOURCE->TARGET.enabled = true, with topicsPattern as SOURCE->TARGET.topics, topicsExcludePattern as SOURCE->TARGET.topics.exclude, tasksMax as SOURCE->TARGET.tasks.max, and the config of sourceConnector under SOURCE->TARGET."
+            return "it is a resource of Strimzi (KafkaMirrorMaker2): strait import strimzi".to_owned();
         }
         "KafkaConnector" => {
             ": its config becomes ALIAS.bootstrap.servers and more under ALIAS. for source.cluster. and target.cluster., and the rest under SOURCE->TARGET., with SOURCE->TARGET.enabled = true"

@@ -8,16 +8,25 @@ mod clusters;
 mod flows;
 mod foreign;
 mod jaas;
+mod known;
 mod login;
+mod mirror;
+mod options;
 mod properties;
 mod references;
+mod strimzi;
+mod sync;
+mod transforms;
+mod write;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
+pub use self::mirror::Mirror;
 pub use self::properties::FileError;
 use self::properties::{File, Property};
+use self::write::inline;
 
 /// The fate of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +71,8 @@ pub struct Imported {
     pub toml: String,
     /// The fate of each property, by line.
     pub findings: Vec<Finding>,
+    /// The flows of MirrorMaker 2 that the links take over from.
+    pub mirrors: Vec<Mirror>,
 }
 
 impl Imported {
@@ -86,26 +97,42 @@ pub fn mirror_maker(text: &[u8]) -> Result<Imported, FileError> {
     {
         return Err(FileError::Foreign(printable(&what)));
     }
+    Ok(translate(&file, Report::default()))
+}
+
+/// Translates a resource `KafkaMirrorMaker2` of Strimzi, in YAML or JSON.
+///
+/// # Errors
+/// [`FileError`] for a file that cannot be parsed, or has no such resource.
+pub fn strimzi(text: &[u8]) -> Result<Imported, FileError> {
     let mut report = Report::default();
-    let aliases = aliases(&file, &mut report);
+    let resource = strimzi::Resource::parse(text, &mut report)?;
+    let mut imported = translate(&resource.file, report);
+    for mirror in &mut imported.mirrors {
+        resource.complete(mirror);
+    }
+    Ok(imported)
+}
+
+fn translate(file: &File, mut report: Report) -> Imported {
+    let aliases = aliases(file, &mut report);
     let mut clusters = Map::new();
     for alias in &aliases {
-        clusters.insert(alias.clone(), clusters::cluster(alias, &file, &mut report));
+        clusters.insert(alias.clone(), clusters::cluster(alias, file, &mut report));
     }
-    let links = flows::links(&aliases, &file, &mut report);
+    let (links, mirrors): (Vec<_>, Vec<_>) = flows::links(&aliases, file, &mut report).into_iter().unzip();
     for property in file.unread() {
         report.refuse(property, "it is no property of MirrorMaker 2: it has no effect there either, or it is misspelt");
     }
     report.findings.sort_by(|a, b| (a.line, &a.name, a.outcome, &a.text).cmp(&(b.line, &b.name, b.outcome, &b.text)));
     // A property of several flows becomes the same for each.
     report.findings.dedup();
-    Ok(Imported { toml: toml(&clusters, &links, &report.findings), findings: report.findings })
+    Imported { toml: write::toml(&clusters, &links, &report.findings), findings: report.findings, mirrors }
 }
 
 fn aliases(file: &File, report: &mut Report) -> Vec<String> {
     let Some(property) = file.take("clusters") else {
-        let missing = Property { line: 0, name: "clusters".to_owned(), value: String::new() };
-        report.refuse(&missing, "it is missing: the file names no clusters");
+        report.refuse(&Property::missing("clusters"), "it is missing: the file names no clusters");
         return Vec::new();
     };
     let mut aliases = Vec::new();
@@ -139,8 +166,8 @@ struct Report {
 
 impl Report {
     fn add(&mut self, property: &Property, outcome: Outcome, text: impl Into<String>) {
-        let Property { line, name, .. } = property;
-        self.findings.push(Finding { line: *line, name: printable(name), outcome, text: printable(&text.into()) });
+        let Property { line, shown, .. } = property;
+        self.findings.push(Finding { line: *line, name: printable(shown), outcome, text: printable(&text.into()) });
     }
 
     fn option(&mut self, property: &Property, text: impl Into<String>) {
@@ -153,73 +180,6 @@ impl Report {
 
     fn refuse(&mut self, property: &Property, text: impl Into<String>) {
         self.add(property, Outcome::Refused, text);
-    }
-}
-
-/// The options that are written first.
-const FIRST: [&str; 8] = ["kind", "name", "source", "target", "topics", "topics_exclude", "naming", "plugin"];
-
-/// Writes the configuration. Tables of tables go last, as TOML wants them. Refusals stand at the
-/// top.
-fn toml(clusters: &Map<String, Value>, links: &[Map<String, Value>], findings: &[Finding]) -> String {
-    let mut text = String::from("# Made from a configuration of MirrorMaker 2. Try it with: strait check\n");
-    for finding in findings.iter().filter(|finding| finding.outcome == Outcome::Refused) {
-        text.push_str(&format!("# NOT carried over: {} (line {}): {}\n", finding.name, finding.line, finding.text));
-    }
-    for (name, cluster) in clusters {
-        let Some(cluster) = cluster.as_object() else { continue };
-        text.push_str(&format!("\n[clusters.{name}]\n"));
-        entries(&mut text, cluster);
-        if let Some(kafka) = cluster.get("kafka").and_then(Value::as_object) {
-            text.push_str(&format!("[clusters.{name}.kafka]\n"));
-            entries(&mut text, kafka);
-        }
-        if let Some(auth) = cluster.get("auth").and_then(Value::as_object) {
-            text.push_str(&format!("[clusters.{name}.auth]\n"));
-            entries(&mut text, auth);
-        }
-    }
-    for link in links {
-        text.push_str("\n[[links]]\n");
-        entries(&mut text, link);
-        if let Some(sync) = link.get("sync").and_then(Value::as_object) {
-            text.push_str("[links.sync]\n");
-            entries(&mut text, sync);
-        }
-        for plugin in link.get("plugins").and_then(Value::as_array).into_iter().flatten() {
-            text.push_str("[[links.plugins]]\n");
-            plugin.as_object().into_iter().for_each(|plugin| entries(&mut text, plugin));
-        }
-    }
-    text
-}
-
-fn entries(text: &mut String, table: &Map<String, Value>) {
-    let place = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
-    let mut entries: Vec<(&String, &Value)> =
-        table.iter().filter(|(name, _)| !["kafka", "auth", "sync", "plugins"].contains(&name.as_str())).collect();
-    entries.sort_by_key(|(name, _)| (place(name), name.as_str()));
-    for (name, value) in entries {
-        text.push_str(&format!("{} = {}\n", key(name), inline(value)));
-    }
-}
-
-/// Writes a key, in quotes where it has other characters than a bare one.
-fn key(name: &str) -> String {
-    let is_bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if is_bare { name.to_owned() } else { toml::Value::String(name.to_owned()).to_string() }
-}
-
-fn inline(value: &Value) -> String {
-    match value {
-        Value::String(text) => toml::Value::String(text.clone()).to_string(),
-        Value::Array(list) => format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", ")),
-        Value::Object(table) => {
-            let entries: Vec<String> =
-                table.iter().map(|(name, value)| format!("{} = {}", key(name), inline(value))).collect();
-            format!("{{ {} }}", entries.join(", "))
-        }
-        other => other.to_string(),
     }
 }
 

@@ -25,9 +25,22 @@ pub struct Property {
     pub name: String,
     /// Its value.
     pub value: String,
+    /// Its name as the file has it.
+    pub shown: String,
 }
 
 impl Property {
+    /// Creates a property that stands in the file under its own name.
+    pub fn new(line: usize, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { line, shown: name.clone(), name, value: value.into() }
+    }
+
+    /// Creates a property that the file does not have.
+    pub fn missing(name: impl Into<String>) -> Self {
+        Self::new(0, name, "")
+    }
+
     /// Returns the elements of a list, as Kafka reads it: separated by commas, without spaces
     /// around them.
     pub fn list(&self) -> Vec<String> {
@@ -57,10 +70,19 @@ impl File {
             let line = line?;
             let at = line.line_number();
             if let LineContent::KVPair(name, value) = line.consume_content() {
-                properties.insert(name.clone(), Property { line: at, name, value });
+                properties.insert(name.clone(), Property::new(at, name, value));
             }
         }
         Ok(Self { properties, read: RefCell::default() })
+    }
+
+    /// Makes a file of these properties. Of a name that occurs twice the first one counts.
+    pub fn of(all: impl IntoIterator<Item = Property>) -> Self {
+        let mut properties = BTreeMap::new();
+        for property in all {
+            properties.entry(property.name.clone()).or_insert(property);
+        }
+        Self { properties, read: RefCell::default() }
     }
 
     /// Returns a property.
@@ -90,10 +112,5 @@ impl File {
     pub fn unread(&self) -> Vec<&Property> {
         let read = self.read.borrow();
         self.properties.values().filter(|property| !read.contains(&property.name)).collect()
-    }
-
-    /// Returns all properties.
-    pub fn all(&self) -> impl Iterator<Item = &Property> {
-        self.properties.values()
     }
 }

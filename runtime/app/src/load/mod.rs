@@ -7,6 +7,7 @@ mod document;
 mod environment;
 #[cfg(test)]
 mod field_tests;
+mod foreign;
 mod layers;
 mod masked_text;
 mod overrides;
@@ -30,6 +31,7 @@ use crate::mask::Mask;
 use crate::report::{Finding, Place, Report};
 use document::Format;
 pub use environment::Environment;
+pub use foreign::ForeignYaml;
 use layers::Merged;
 pub use overrides::PLUGIN_TOOLS;
 use tree::{Parsed, Places};

@@ -402,7 +402,7 @@ pub fn own_topics(link: &Link, target: &ClusterConfig, lanes: u32, timeout: Dura
 
 /// Creates the link's own topics where they are missing. Where the configuration sets no number of
 /// lanes, that of the existing topics counts.
-async fn ensure_topics(link: &Link, target: &ClusterConfig) -> Result<LinkTopicsFound, RunError> {
+pub async fn ensure_topics(link: &Link, target: &ClusterConfig) -> Result<LinkTopicsFound, RunError> {
     let topics = |lanes: u32| own_topics(link, target, lanes, REQUEST);
     match topics(link.lanes_to_create()).ensure().await {
         Err(LinkTopicsError::Lanes { existing, .. }) if link.lanes.is_none() => Ok(topics(existing).ensure().await?),

@@ -33,7 +33,7 @@ pub enum Naming {
 #[serde(transparent)]
 pub struct Template(String);
 
-/// What stands around the topic's name.
+/// The texts around the topic's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Around {
     /// Before it.
@@ -131,7 +131,7 @@ impl JsonSchema for Naming {
                     "properties": { "template": { "type": "string" } },
                     "required": ["template"],
                     "additionalProperties": false,
-                    "description": "`{ template = \"{source}_{topic}\" }`: this text, with the names of the source cluster and of the topic in it. Without `{source}` topics of two clusters can get one name, which is refused where two links show it."
+                    "description": "`{ template = \"{source}_{topic}\" }`: this text, with the names of the source cluster and of the topic in it. Without `{source}` topics of two clusters can get one name; two links that show it are a warning."
                 },
             ]
         })

@@ -19,7 +19,7 @@ pub struct PositionsError {
     pub partition: i32,
     /// Offset of the record.
     pub offset: i64,
-    /// What is wrong with it.
+    /// The fault.
     pub reason: String,
 }
 
@@ -50,7 +50,7 @@ pub enum ConnectorsError {
     },
 }
 
-/// What the connector that copies records calls a partition.
+/// A partition, as the connector that copies records names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 struct SourcePartition {
     cluster: Arc<str>,

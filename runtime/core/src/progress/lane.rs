@@ -11,7 +11,7 @@ use crate::config::DeliveryMode;
 /// drop what it does not know. 1 (or none) is from before positions had an origin and tails.
 pub const FORMAT: u32 = 2;
 
-/// What closes the lanes of a link that takes over from MirrorMaker 2.
+/// The command that closes the lanes of a link that takes over from MirrorMaker 2.
 pub const TAKE_OVER: &str = "strait import … --take-over";
 
 /// The value of [`ProgressKey::Lane`](super::ProgressKey::Lane).
@@ -23,11 +23,11 @@ pub struct LaneRecord {
     /// Source topics and their partition counts when the lane was first taken. `start` applies to
     /// these partitions; later ones begin at the start of their log.
     pub created_with: BTreeMap<String, i32>,
-    /// Set while `strait lanes resize` or a take-over runs. If it was interrupted, the lane must not
-    /// be used until it was run again.
+    /// Set while `strait lanes resize` or a take-over runs. If it was interrupted, the lane must
+    /// not be used until it was run again.
     #[serde(default)]
     pub closed: bool,
-    /// What has closed the lane, if it was not `strait lanes resize`.
+    /// The command that has closed the lane, if it was not `strait lanes resize`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_by: Option<Arc<str>>,
     /// Number of lanes of the link. A process configured with another number must not use the lane.

@@ -24,7 +24,7 @@ use crate::discovery::KafkaDiscovery;
 use crate::error::{blocking, own};
 use crate::lazy_client::{connect, fail};
 
-/// What MirrorMaker 2 was, and the link that takes its place.
+/// A flow of MirrorMaker 2, and the link that takes its place.
 #[derive(Clone, Debug)]
 pub struct TakeOverSpec {
     /// Name of the link.
@@ -70,7 +70,7 @@ pub enum TakeOverError {
     /// MirrorMaker 2 is at work.
     #[error("MirrorMaker 2 is running: {what} while it was looked at; stop it, or its connector, then run this again")]
     Running {
-        /// What has moved.
+        /// The thing that has moved.
         what: String,
     },
     /// The link has begun already.
@@ -105,13 +105,13 @@ pub struct TakenOver {
     pub next: Option<SourceOffset>,
     /// The log's bounds at the source.
     pub bounds: (i64, i64),
-    /// What the comparison of the ends has found. `None` without one.
+    /// The result of the comparison of the ends. `None` without one.
     pub tail: Option<Tail>,
     /// The end of the target partition.
     pub target: Option<TargetTail>,
 }
 
-/// What a take-over would write.
+/// The findings that a take-over writes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {
     /// The partitions of the topics that the link copies.

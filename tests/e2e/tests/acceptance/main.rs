@@ -60,5 +60,6 @@ mod skip;
 mod soak;
 mod stopped;
 mod support;
+mod takeover;
 mod target_topics;
 mod unwritable;

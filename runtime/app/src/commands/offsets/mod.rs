@@ -1,4 +1,6 @@
-//! `strait offsets translate`.
+//! `strait offsets …`.
+
+mod positions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -47,7 +49,10 @@ struct Translated {
 /// Runs the command.
 #[must_use]
 pub fn offsets(command: &OffsetsCommand) -> End {
-    let OffsetsCommand::Translate(args) = command;
+    let args = match command {
+        OffsetsCommand::Translate(args) => args,
+        OffsetsCommand::Positions(args) => return positions::positions(args),
+    };
     match translate(args) {
         Ok(translated) => show(args, &translated),
         Err(end) => end,

@@ -1,5 +1,8 @@
 //! Files of different shape, and each property by itself.
 
+mod files;
+mod table;
+
 use super::*;
 
 fn import(text: &str) -> Imported {
@@ -203,11 +206,11 @@ fn files_of_other_kinds_are_named_with_what_to_do() {
         ),
         (
             "# ours\napiVersion: kafka.strimzi.io/v1beta2\nkind: KafkaMirrorMaker2\nspec:\n  clusters: []\n".to_owned(),
-            ["a resource of Kubernetes (KafkaMirrorMaker2)", "topicsPattern as SOURCE->TARGET.topics"],
+            ["a resource of Strimzi (KafkaMirrorMaker2)", "strait import strimzi"],
         ),
         (
             r#"{"apiVersion":"kafka.strimzi.io/v1","kind":"KafkaMirrorMaker2"}"#.to_owned(),
-            ["(KafkaMirrorMaker2)", "topicsPattern"],
+            ["(KafkaMirrorMaker2)", "strait import strimzi"],
         ),
         ("{ clusters".to_owned(), ["it begins like JSON", "properties file"]),
         ("[1]".to_owned(), ["it is JSON", "properties file"]),
@@ -218,31 +221,76 @@ fn files_of_other_kinds_are_named_with_what_to_do() {
 }
 
 #[test]
-fn advice_about_another_separator_leads_into_no_loop() {
-    let imported =
-        import(&format!("{HEAD}A->B.enabled = true\nB->A.enabled = true\nreplication.policy.separator = _\n"));
-    let mut toml = imported.toml.clone();
-    for (source, target) in [("A", "B"), ("B", "A")] {
-        let advice = format!(
-            "set naming = \"identity\" and prefix = \"{source}_\" of plugin rename, and leave '(.*_)?{target}_.*'"
-        );
-        assert!(imported.findings.iter().any(|finding| finding.text.contains(&advice)), "{:?}", imported.findings);
-        // As it says.
-        let old = format!("target = \"{target}\"\n");
-        let plugin = format!("{old}plugins = [{{ plugin = \"rename\", config = {{ prefix = \"{source}_\" }} }}]\n");
-        toml = toml.replace(&old, &plugin);
-    }
-    let config =
-        loads(&toml.replace("\"prefix\"\n", "\"identity\"\n")).unwrap_or_else(|error| panic!("{error}\n{toml}"));
+fn another_separator_or_alias_becomes_a_template_that_leads_into_no_loop() {
+    let both = "A->B.enabled = true\nB->A.enabled = true\n";
+    let imported = import(&format!("{HEAD}{both}replication.policy.separator = _\n"));
+    assert!(!imported.has_refusals(), "{:?}", imported.findings);
+    let config = loads(&imported.toml).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml));
     for link in &config.links {
-        assert_eq!(link.naming, strait_core::config::Naming::Identity);
+        assert_eq!(link.naming, strait_core::config::Naming::template("{source}_{topic}"));
         let selector = link.selector().unwrap();
         let (own, copied) = (format!("{}_x", link.target), format!("C_{}_x", link.target));
-        assert!(!selector.selects(&own) && !selector.selects(&copied) && selector.selects("x"), "{toml}");
+        assert!(!selector.selects(&own) && !selector.selects(&copied) && selector.selects("x"), "{}", imported.toml);
     }
     for (separator, pattern) in [("__", "(.*__)?B__.*"), ("|", r"(.*\|)?B\|.*")] {
         assert_eq!(flows::returning("B", separator), pattern);
     }
+    for (lines, naming) in [
+        ("source.cluster.alias = old\n", "naming = { template = \"old.{topic}\" }"),
+        ("source.cluster.alias = A\n", "naming = \"prefix\""),
+        ("replication.policy.separator =\n", "naming = { template = \"{source}{topic}\" }"),
+        ("source.cluster.alias =\nreplication.policy.separator =\n", "naming = \"identity\""),
+    ] {
+        let imported = import(&format!("{HEAD}A->B.enabled = true\n{lines}"));
+        assert!(imported.toml.contains(naming) && !imported.has_refusals(), "{lines}:\n{}", imported.toml);
+        loads(&imported.toml).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml));
+    }
+}
+
+#[test]
+fn a_clusters_consumer_counts_before_a_flows_own_as_there() {
+    let flow = "A->B.enabled = true\nA->B.consumer.auto.offset.reset = latest\n";
+    let imported = import(&format!("{HEAD}{flow}A.consumer.auto.offset.reset = earliest\n"));
+    assert!(imported.toml.contains("start = \"earliest\""), "{}", imported.toml);
+    assert!(
+        imported.findings.iter().any(|f| f.line == 5 && f.text.contains("no effect there")),
+        "{:?}",
+        imported.findings
+    );
+    let own = "A->B.source.consumer.auto.offset.reset = latest\n";
+    let imported = import(&format!("{HEAD}{flow}A.consumer.auto.offset.reset = earliest\n{own}"));
+    assert!(imported.toml.contains("start = \"latest\""), "{}", imported.toml);
+}
+
+#[test]
+fn expressions_that_only_java_has_are_refused_by_name() {
+    for (property, is_left) in [("topics = a, (?!tmp).*", true), ("topics.exclude = b, (?<=x)y", false)] {
+        let imported = import(&format!("{HEAD}A->B.enabled = true\n{property}\n"));
+        let refused = imported.findings.iter().find(|f| f.outcome == Outcome::Refused && f.line == 5).unwrap();
+        assert!(refused.text.contains("no look-around"), "{refused:?}");
+        assert_eq!(loads(&imported.toml).is_ok(), is_left, "{}", imported.toml);
+    }
+}
+
+#[test]
+fn what_is_synced_is_as_there() {
+    let sync = |lines: &str| {
+        let imported = import(&format!("{HEAD}A->B.enabled = true\n{lines}"));
+        assert!(!imported.has_refusals(), "{:?}", imported.findings);
+        loads(&imported.toml).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml)).links[0].sync.clone()
+    };
+    use strait_core::config::{Replication, SyncConfigs};
+    let default = sync("");
+    assert_eq!(
+        (default.configs, default.acls, default.replication),
+        (SyncConfigs::Overrides, true, Replication::Source)
+    );
+    assert_eq!(sync("sync.topic.configs.enabled = false\nuse.defaults.from = source\n").configs, SyncConfigs::None);
+    assert_eq!(sync("A->B.use.defaults.from = source\n").configs, SyncConfigs::Effective);
+    assert!(!sync("sync.topic.acls.enabled = false\n").acls);
+    let excluded = sync("config.properties.exclude = min\\\\.insync\\\\.replicas, segment\\\\..*\n").configs_exclude;
+    assert_eq!(excluded, [r"segment\..*"]);
+    assert_eq!(sync("replication.factor = 2\n").replication, Replication::Number(2));
 }
 
 #[test]
@@ -273,12 +321,12 @@ fn each_property_is_an_option_a_note_or_a_refusal_with_its_line() {
         ("tasks.max=0", flow, "A->B.tasks.max", Outcome::Refused),
         ("replication.factor=-1", bare, "replication.factor", Outcome::Option),
         ("replication.policy.class=a.Own", bare, "replication.policy.class", Outcome::Refused),
-        ("replication.policy.separator=_", bare, "replication.policy.separator", Outcome::Refused),
+        ("replication.policy.separator=_", bare, "replication.policy.separator", Outcome::Option),
         ("replication.policy.separator=.", flow, "A->B.replication.policy.separator", Outcome::Note),
         ("groups=g.*", flow, "A->B.groups", Outcome::Note),
         ("groups.exclude=g", bare, "groups.exclude", Outcome::Note),
         ("refresh.topics.interval.seconds=5", flow, "A->B.refresh.topics.interval.seconds", Outcome::Note),
-        ("sync.topic.configs.enabled=true", bare, "sync.topic.configs.enabled", Outcome::Note),
+        ("sync.topic.configs.enabled=true", bare, "sync.topic.configs.enabled", Outcome::Option),
         ("sync.group.offsets.enabled=true", flow, "A->B.sync.group.offsets.enabled", Outcome::Note),
         ("emit.checkpoints.interval.seconds=1", bare, "emit.checkpoints.interval.seconds", Outcome::Note),
         ("offset-syncs.topic.location=target", flow, "A->B.offset-syncs.topic.location", Outcome::Note),
