@@ -62,7 +62,7 @@ impl SourceGroup {
     }
 }
 
-/// What is known of the groups, from the first turn of this process on.
+/// All that is known of the groups, from the first turn of this process on.
 #[derive(Default)]
 struct Known {
     sync: GroupSync,

@@ -43,7 +43,7 @@ pub struct KafkaGroupMap {
     asked: tokio::sync::Mutex<Asked>,
 }
 
-/// What the clusters have said beside the map.
+/// The answers of the clusters beside the map.
 #[derive(Default)]
 struct Asked {
     at: Option<Instant>,

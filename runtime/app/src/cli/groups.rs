@@ -7,7 +7,7 @@ use super::{ConfigFile, Output};
 /// `strait groups …`
 #[derive(Debug, Subcommand)]
 pub enum GroupsCommand {
-    /// Show each group's offsets on the source, where it resumes on the target, and who owns it there.
+    /// Show each group's offsets on the source, where it resumes on the target, and who owns it.
     ///
     /// Reads both clusters; no process of the link needs to run. The groups are those of the link's
     /// option groups.

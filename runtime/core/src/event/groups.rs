@@ -51,7 +51,7 @@ pub enum GroupEvent {
         /// The target's reason.
         reason: String,
     },
-    /// What the group keeps beside its offset is larger than the target takes.
+    /// The metadata that the group keeps beside its offset is larger than the target takes.
     #[error(
         "the metadata that group {group} keeps beside its offset is left out in {topic}-{partition}: it is larger than the target's offset.metadata.max.bytes"
     )]

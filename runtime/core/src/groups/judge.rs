@@ -5,7 +5,7 @@ use crate::control::{GroupPartition, SourcePlace};
 use crate::map::{Exactness, Why};
 use crate::offset::TargetOffset;
 
-/// What to do about a group's offset in a target partition.
+/// The thing to do about a group's offset in a target partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing.

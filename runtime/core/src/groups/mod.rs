@@ -25,16 +25,16 @@ use crate::offset::TargetOffset;
 /// A topic and the number of one of its partitions.
 pub type Place = (Arc<str>, i32);
 
-/// What a group has committed in a partition.
+/// The offset that a group has committed in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOffset {
     /// The next offset that it reads.
     pub offset: i64,
-    /// What the group has kept beside it.
+    /// The metadata that the group has kept beside it.
     pub metadata: Arc<[u8]>,
 }
 
-/// What a group has committed.
+/// All that a group has committed.
 pub type Committed = BTreeMap<Place, GroupOffset>;
 
 /// Where a group is to resume in a target partition.
@@ -44,7 +44,7 @@ pub struct Wish {
     pub answer: Answer,
     /// The source offsets that it stands for.
     pub source: Vec<SourcePlace>,
-    /// What the group has kept beside its source offset.
+    /// The metadata that the group has kept beside its source offset.
     pub metadata: Arc<[u8]>,
 }
 
@@ -79,7 +79,7 @@ pub enum Written {
     NoPartition,
     /// The name is that of a group of another kind.
     OtherKind,
-    /// What the group keeps beside its offset is too large there.
+    /// The metadata that the group keeps beside its offset is too large there.
     MetadataTooLarge,
     /// A right is missing. The text says which.
     Denied(String),
@@ -94,6 +94,6 @@ pub struct Write {
     pub place: Place,
     /// The offset.
     pub offset: TargetOffset,
-    /// What the group keeps beside it.
+    /// The metadata that the group keeps beside it.
     pub metadata: Arc<[u8]>,
 }

@@ -1,4 +1,4 @@
-//! What is known of all groups of a link.
+//! All that is known of the groups of a link.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,16 +16,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const WRITE_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// Least time between two writes of one group.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
-/// When a group with members is tried again.
+/// When a group with members is retried.
 const ACTIVE_AGAIN: Duration = Duration::from_secs(5);
-/// When a group is tried again whose offsets the target refuses.
+/// When a group is retried whose offsets the target refuses.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// Most offsets of a partition that may still be written.
 const ORPHANS_MAX: usize = 4;
 /// How long they count, in milliseconds.
 const ORPHANS_MS: i64 = 24 * 3600 * 1000;
 
-/// What a group is like on the target.
+/// The state of a group on the target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Nothing is known yet, or a partition has no answer.
@@ -226,8 +226,8 @@ impl Group {
         self.topics.values().any(|record| record.taken.is_some() && !record.resync)
     }
 
-    /// Returns whether the group is given back and its answers are still to come: what it has on the
-    /// target then counts as the link's.
+    /// Returns whether the group is given back and its answers are still to come: what it has on
+    /// the target then counts as the link's.
     fn waits_for_answers(&self) -> bool {
         let Translated { wishes, lacks } = &self.translated;
         let is_to_come = |lack: &Lack| matches!(lack, Lack::MapUnread | Lack::NoAnswer(NoAnswer::Pending(_)));

@@ -40,7 +40,7 @@ pub trait GroupMap: Send + Sync {
     /// Reads what was written since the last call.
     ///
     /// # Errors
-    /// [`PortError`]: answers are those of before.
+    /// [`PortError`]: the previous answers stay.
     async fn refresh(&self) -> Result<(), PortError>;
 
     /// Returns where a group with these offsets on the source resumes on the target.

@@ -6,7 +6,7 @@ use strait_core::groups::State;
 
 use super::LinkStatus;
 
-/// What this process knows of them while it coordinates the link.
+/// The knowledge that this process has of them while it coordinates the link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupsStatus {
     /// The number of groups in each state.

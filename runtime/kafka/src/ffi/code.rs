@@ -69,7 +69,7 @@ impl Code {
     pub const MSG_SIZE_TOO_LARGE: Self = Self(10);
     /// There is no coordinator for the transactional id or group now.
     pub const COORDINATOR_NOT_AVAILABLE: Self = Self(15);
-    /// What a group keeps beside its offset is too large.
+    /// The metadata that a group keeps beside its offset is too large.
     pub const OFFSET_METADATA_TOO_LARGE: Self = Self(12);
     /// The group has members, and the request comes from none of them.
     pub const UNKNOWN_MEMBER_ID: Self = Self(25);

@@ -14,7 +14,7 @@ use super::{Client, Code, FfiError, Listed, Place, c_string, error_in, slice, st
 pub struct GroupOffset {
     /// The partition with the offset; -1 where there is none.
     pub listed: Listed,
-    /// What the group keeps beside it, byte by byte.
+    /// The metadata that the group keeps beside it, byte by byte.
     pub metadata: Vec<u8>,
 }
 

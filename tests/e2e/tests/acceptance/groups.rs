@@ -204,7 +204,7 @@ fn a_group_that_lives_on_the_target_is_left_alone_until_it_is_given_back() {
         wait_until("it is kept", SOON, || (there(group) == Some(at(10))).then_some(()));
     }
 
-    // One is a member there, without a commit of its own: it is refused, and tried again.
+    // One is a member there, without a commit of its own: it is refused, and retried.
     let member = at_target("left-active");
     member.subscribe(&["source.left"]).unwrap();
     wait_until("it reads", SOON, || member.poll(Duration::from_millis(100))?.ok().map(drop));

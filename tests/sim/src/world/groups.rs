@@ -1,7 +1,7 @@
 //! Consumer groups on both clusters, as brokers keep them, and what each group has read on either.
 //!
 //! They read one source partition of its own, of which every third record is left out on the way.
-//! What is copied of it grows by itself: lanes have no part in this.
+//! Its copy grows by itself: lanes have no part in this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
