@@ -80,7 +80,7 @@ fn options_table(schema: &Value, part: &Value, order: &[String]) -> String {
 }
 
 fn has_own_table(name: &str) -> bool {
-    ["admin", "auth", "limits", "log", "reload", "sync"].contains(&name)
+    ["admin", "auth", "limits", "log", "mm2", "reload", "sync"].contains(&name)
 }
 
 /// Joins an option's description, its range and the meaning of each of its values.

@@ -19,7 +19,8 @@ const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtime/core/s
 /// Returns a JVM that runs this with Kafka's jars.
 fn java(arguments: &[&str]) -> Command {
     let mut java = Command::new("java");
-    java.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
+    java.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dstdout.encoding=UTF-8"]);
+    java.args(["-Dfile.encoding=UTF-8", "-cp"]);
     java.arg(KafkaJars::locate().unwrap().class_path()).args(arguments);
     java
 }
@@ -246,7 +247,7 @@ fn the_clients_of_mirror_maker_find_what_a_link_writes() {
         "hops 1".to_owned(),
         "heartbeats true".to_owned(),
         "checkpoints true".to_owned(),
-        format!("remote [{topic}]"),
+        format!("remote [{copy}, {topic}]"),
         format!("client {offsets}"),
         format!("utils {offsets}"),
         "hops by utils 1".to_owned(),
