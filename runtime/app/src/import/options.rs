@@ -9,6 +9,8 @@ use super::properties::Property;
 
 /// Groups that MirrorMaker 2 leaves out where the file sets none.
 const GROUPS_EXCLUDED: [&str; 3] = ["console-consumer-.*", "connect-.*", "__.*"];
+/// Said of groups whose offsets MirrorMaker 2 does not write.
+const UNSYNCED: &str = "no offsets of groups are written there either (sync.group.offsets.enabled is not true); the option groups makes the link keep them on the target";
 /// Longest interval at which new topics are looked for, in seconds.
 const DISCOVER_S_MAX: u64 = 5;
 
@@ -75,10 +77,15 @@ impl Flow<'_> {
         let is_synced = synced.as_ref().is_some_and(Property::is_true);
         let list = groups.as_ref().map_or_else(|| vec![".*".to_owned()], Property::list);
         let all = [&groups, &excluded, &synced];
-        if (groups.is_none() && !is_synced) || list.is_empty() || !set_known(link, &["groups"], json!(list)) {
-            all.into_iter().flatten().for_each(|property| self.report.note(property, GROUPS));
+        let has_option = takes(&["groups"], &json!(list)) && !list.is_empty();
+        // MirrorMaker 2 writes offsets only if that is switched on, and so must a link.
+        let is_wanted = is_synced || (groups.is_some() && takes(&["sync", "groups"], &json!(false)));
+        if !has_option || !is_wanted {
+            let note = if has_option { UNSYNCED } else { GROUPS };
+            all.into_iter().flatten().for_each(|property| self.report.note(property, note));
             return;
         }
+        set_known(link, &["groups"], json!(list));
         let left_out = match &excluded {
             Some(property) => property.list(),
             None => GROUPS_EXCLUDED.map(str::to_owned).to_vec(),
@@ -87,7 +94,7 @@ impl Flow<'_> {
         set_known(link, &["sync", "groups"], json!(is_synced));
         for (property, said) in all
             .into_iter()
-            .zip(["groups", "groups_exclude", "sync.groups"])
+            .zip(["groups", "groups_exclude", "groups: the link keeps their offsets on the target"])
             .filter_map(|(p, said)| Some((p.as_ref()?, said)))
         {
             self.report.option(property, said);

@@ -110,7 +110,7 @@ fn every_setting_of_kafkas_clients_and_workers_is_known() {
             assert!(!imported.has_refusals(), "{start}{name}: {:?}", imported.findings);
             loads(&imported.toml).unwrap_or_else(|error| panic!("{name}: {error}\n{}", imported.toml));
             let misspelt = import(&format!("{HEAD}A->B.enabled = true\n{start}{name}s = {value}\n"));
-            let is_open = ["key", "value"].iter().any(|open| name.starts_with(open)) || name.contains('.');
+            let is_open = ["key", "value", "listeners"].iter().any(|open| name.starts_with(open)) || name.contains('.');
             assert!(misspelt.has_refusals() || is_open, "{start}{name}s");
         }
     }
