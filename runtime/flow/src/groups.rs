@@ -11,12 +11,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strait_core::control::turn::Permit;
 use strait_core::control::{Control, ControlRecord};
-use strait_core::groups::{Committed, GroupSync, State, Written};
+use strait_core::groups::{Committed, GroupSync, Place, State, Translated, Wish, Written};
 use strait_core::map::Exactness;
 use strait_core::{Event, GroupEvent, OwnerEpoch, Side};
 
 use crate::lock::lock;
-use crate::ports::{Clock, EventSink, GroupMap, GroupOffsets, LinkWork, Now, PortError};
+use crate::ports::{CheckpointSink, Clock, EventSink, GroupAnswer, GroupMap, GroupOffsets, LinkWork, Now, PortError};
 use crate::status::LinkStatus;
 
 /// How often the groups of the source are listed.
@@ -87,6 +87,8 @@ pub struct GroupWork {
     clock: Arc<dyn Clock>,
     events: Arc<dyn EventSink>,
     status: Arc<LinkStatus>,
+    /// Takes the answers, for MirrorMaker 2's clients; `None` where nobody writes checkpoints.
+    checkpoints: Option<Arc<dyn CheckpointSink>>,
     state: Mutex<Known>,
 }
 
@@ -100,7 +102,13 @@ impl GroupWork {
         events: Arc<dyn EventSink>,
         status: Arc<LinkStatus>,
     ) -> Self {
-        Self { link, offsets, map, clock, events, status, state: Mutex::default() }
+        Self { link, offsets, map, clock, events, status, checkpoints: None, state: Mutex::default() }
+    }
+
+    /// Offers the answers for groups to whoever writes checkpoints.
+    #[must_use]
+    pub fn with_checkpoints(self, checkpoints: Option<Arc<dyn CheckpointSink>>) -> Self {
+        Self { checkpoints, ..self }
     }
 
     fn emit(&self, events: Vec<GroupEvent>) {
@@ -210,13 +218,33 @@ impl GroupWork {
             let mut state = lock(&self.state);
             let Some(group) = state.groups.get_mut(&name) else { continue };
             // Copies that are still to come change it.
-            let is_settled = translated.lacks.is_empty()
+            let is_settled = self.is_offered(&name, &translated)
+                && translated.lacks.is_empty()
                 && translated.wishes.values().all(|wish| wish.answer.exactness == Exactness::Exact);
             group.is_translated = true;
             group.translate_at = now + if is_settled { TRANSLATE_AGAIN } else { READ_EVERY };
             state.sync.translated(&name, translated);
         }
         self.failed("translate", Side::Target, None);
+    }
+
+    /// Offers the answers for a group as checkpoints. Returns whether all of them were taken.
+    fn is_offered(&self, name: &Arc<str>, translated: &Translated) -> bool {
+        let Some(checkpoints) = &self.checkpoints else { return true };
+        // Of several source partitions that feed one target partition a checkpoint names the first.
+        let answer_of = |(place, wish): (&Place, &Wish)| {
+            let from = wish.source.first()?;
+            Some(GroupAnswer {
+                group: Arc::clone(name),
+                topic: Arc::clone(&place.0),
+                partition: place.1,
+                upstream: from.offset,
+                downstream: wish.answer.offset,
+                metadata: String::from_utf8_lossy(&wish.metadata).into(),
+            })
+        };
+        let answers: Vec<GroupAnswer> = translated.wishes.iter().filter_map(answer_of).collect();
+        checkpoints.answered(&answers) == answers.len()
     }
 
     /// Compares the groups whose time has come with the target.

@@ -55,8 +55,7 @@ pub use spec::{
 pub use status::{
     Activity, CoordinatorState, CoordinatorStatus, GroupsStatus, HeardOf, KnownBounds, LaneState, LaneStatus,
     LinkStatus, Mm2Figures, Mm2Status, OpenInQuarantine, PartitionStatus, QuarantineFigures, Reason, Standing, Timings,
-    TopicTotals, Totals,
-    Unreachable,
+    TopicTotals, Totals, Unreachable,
 };
 pub use upkeep::{Named, Upkeep, UpkeepDeps};
 pub use watch::WatchIntervals;

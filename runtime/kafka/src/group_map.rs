@@ -101,7 +101,7 @@ impl KafkaGroupMap {
         Ok(Self {
             link: link.name.clone(),
             source: link.source.clone(),
-            naming: link.naming,
+            naming: link.naming.clone(),
             selector,
             log: MapLog::new(source, target, &link.name, timeout),
             tail: Arc::new(Mutex::new(reading)),

@@ -9,16 +9,16 @@ use strait_core::mm2::{HeartbeatTopics, Mm2Topic};
 use strait_core::progress::LinkIdentity;
 use strait_core::{ChainEvent, Event, LaneId};
 use strait_flow::ports::{
-    BooksReader, ChainFactory, Class, Clock, ControlLog, Discovery, EventSink, LinkWork, PortError, ProgressStore,
-    SourceTopic, StartAt,
+    BooksReader, ChainFactory, CheckpointSink, Class, Clock, ControlLog, Discovery, EventSink, LinkWork, PortError,
+    ProgressStore, SourceTopic, StartAt,
 };
 use strait_flow::{GroupWork, LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Mm2, Policies, WatchIntervals};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
     KafkaBooksReader, KafkaConnector, KafkaControl, KafkaDiscovery, KafkaGroupMap, KafkaGroupOffsets, KafkaMapFeed,
-    KafkaMembership, KafkaMm2,
-    KafkaProgressStore, KafkaTargetTopics, LinkTopics, LinkTopicsError, LinkTopicsFound, TopicMaker,
+    KafkaMembership, KafkaMm2, KafkaProgressStore, KafkaTargetTopics, LinkTopics, LinkTopicsError, LinkTopicsFound,
+    TopicMaker,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -199,7 +199,6 @@ impl Planned {
             return Err(RunError::LaneRefused { link: link.name.clone(), reason });
         }
         let control = control_of(target, &link.name);
-        let works = self.works(source, target)?;
         let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?;
         let discovery = Arc::new(discovery.with_heartbeats(self.heartbeats.clone()));
         let (partitions, source_round_trip) = measure_source(&*discovery).await?;
@@ -246,7 +245,10 @@ impl Planned {
             requests: Arc::default(),
         };
         let ends = works::Ends { link, source, target, slot: &self.slot, lanes, only_records: self.only_records };
-        let works = ends.works(&deps, &(Arc::clone(&committed_progress) as Arc<dyn ProgressStore>), &deps.topics);
+        // Offsets of groups are to be fresh; what topics take over can wait for the next batch.
+        let mm2 = if self.only_records { None } else { mm2_of(link, source, target) };
+        let mut works: Vec<Arc<dyn LinkWork>> = self.groups((source, target), mm2.as_ref())?.into_iter().collect();
+        works.extend(ends.works(&deps, &(Arc::clone(&committed_progress) as Arc<dyn ProgressStore>), &deps.topics));
         let (status, slot, engine) = (Arc::clone(&self.status), self.slot.clone(), self.engine.clone());
         let requests = Arc::clone(&deps.requests);
         self.board.set_prepared(Work { status, slot, engine, lanes, requests });
@@ -259,7 +261,7 @@ impl Planned {
             control,
             works,
             settings: settings_hash(link).into(),
-            mm2: mm2_of(link, source, target),
+            mm2,
             discovery,
             target_topics,
             topics,
@@ -270,17 +272,15 @@ impl Planned {
 }
 
 impl Planned {
-    /// Returns the works that change clusters for the link as a whole.
-    fn works(&self, source: &ClusterConfig, target: &ClusterConfig) -> Result<Vec<Arc<dyn LinkWork>>, RunError> {
-        let mut works: Vec<Arc<dyn LinkWork>> = Vec::new();
-        works.extend(self.groups(source, target)?);
-        Ok(works)
-    }
-
     /// Returns what keeps the offsets of consumer groups on the target, where the link is to.
-    fn groups(&self, source: &ClusterConfig, target: &ClusterConfig) -> Result<Option<Arc<dyn LinkWork>>, RunError> {
+    /// Its answers are the checkpoints of `mm2`.
+    fn groups(
+        &self,
+        (source, target): (&ClusterConfig, &ClusterConfig),
+        mm2: Option<&Mm2>,
+    ) -> Result<Option<Arc<dyn LinkWork>>, RunError> {
         let link = &self.link;
-        if link.groups.is_empty() {
+        if link.groups.is_empty() || self.only_records {
             return Ok(None);
         }
         let selector = link
@@ -288,13 +288,16 @@ impl Planned {
             .map_err(|error| PortError::new(Class::Stop, format!("link {}: groups", link.name), error.to_string()))?;
         let offsets = Arc::new(KafkaGroupOffsets::new(source, target, &link.name, selector));
         let map = Arc::new(KafkaGroupMap::new(source, target, link, REQUEST)?);
-        Ok(Some(Arc::new(GroupWork::new(
+        let work = GroupWork::new(
             link.name.as_str().into(),
             (offsets, map),
             Arc::clone(&self.clock),
             Arc::clone(&self.board) as Arc<dyn EventSink>,
             Arc::clone(&self.status),
-        ))))
+        );
+        let written = mm2.filter(|mm2| mm2.topics.contains(&Mm2Topic::Checkpoints));
+        let checkpoints = written.map(|mm2| Arc::clone(&mm2.checkpoints) as Arc<dyn CheckpointSink>);
+        Ok(Some(Arc::new(work.with_checkpoints(checkpoints))))
     }
 }
 
@@ -345,7 +348,7 @@ fn lane_spec(link: &Link, measured: &Measured, process: u32, identity: LinkIdent
 /// Returns what the link writes for MirrorMaker 2's clients; `None` where that is nothing.
 fn mm2_of(link: &Link, source: &ClusterConfig, target: &ClusterConfig) -> Option<Mm2> {
     let topics: Vec<Mm2Topic> = Mm2Topic::ALL.into_iter().filter(|topic| link.mm2.writes(*topic)).collect();
-    let (naming, from) = (link.naming, link.source.clone());
+    let (naming, from) = (link.naming.clone(), link.source.clone());
     (!topics.is_empty()).then(|| Mm2 {
         source: link.source.as_str().into(),
         target: link.target.as_str().into(),

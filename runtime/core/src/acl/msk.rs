@@ -87,7 +87,7 @@ pub fn statements(link: &str, side: Side, cluster_arn: &str, grants: &[Grant]) -
 }
 
 /// The statements besides that for the cluster, and the ends of their ids.
-const STATEMENTS: [(On, &str); 8] = [
+const STATEMENTS: [(On, &str); 10] = [
     (On::SourceTopics, "Topics"),
     (On::Quarantine, "Quarantine"),
     (On::SourceHeartbeats, "Heartbeats"),

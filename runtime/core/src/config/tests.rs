@@ -40,7 +40,10 @@ fn a_minimal_configuration_is_right_and_has_the_documented_defaults() {
     let (config, _) = structure::read(minimal());
     let config = config.unwrap();
     let link = &config.links[0];
-    assert_eq!((&link.naming, link.delivery, link.start), (&Naming::Prefix, DeliveryMode::ExactlyOnce, Start::Earliest));
+    assert_eq!(
+        (&link.naming, link.delivery, link.start),
+        (&Naming::Prefix, DeliveryMode::ExactlyOnce, Start::Earliest)
+    );
     assert_eq!((link.lanes, link.lanes_to_create()), (None, 4));
     assert_eq!(config.plugin_dir.expose(), "plugins");
     // Whatever is in a plugin's configuration, at any depth, is the plugin's.

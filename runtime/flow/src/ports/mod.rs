@@ -8,9 +8,9 @@
 mod books;
 mod chain;
 mod control;
-mod planner;
 mod groups;
 mod mm2;
+mod planner;
 mod source;
 mod target;
 

@@ -2,9 +2,9 @@
 //! status and metrics.
 
 mod coordinator;
-mod outages;
 mod groups;
 mod mm2;
+mod outages;
 mod quarantine;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,6 +7,7 @@ use strait_core::acl::commands::PRINCIPAL;
 use strait_core::acl::grants::granting;
 use strait_core::acl::{Grant, Names, Need, On, Operation, Pattern, RIGHTS, grants};
 use strait_core::config::Link;
+use strait_core::mm2::Mm2Topic;
 use strait_flow::ports::SourceTopic;
 use strait_host::HostChains;
 use strait_kafka::probe::{missing_group_operations, missing_operations};
