@@ -133,8 +133,8 @@ impl LazyClient {
         }
     }
 
-    /// Counts an answer of the cluster. A question that ends well may have had none: it can fail for
-    /// each partition by itself.
+    /// Counts an answer of the cluster. A question that ends well may have had none: it can fail
+    /// for each partition by itself.
     pub(crate) fn heard(&self) {
         self.cluster.access.answered();
     }

@@ -283,8 +283,8 @@ impl<'a> Drill<'a> {
     }
 
     /// Changes all links to a higher step, and kills each process in the change: in turn, one
-    /// before it loads the plugins, one when the border is committed and not copied, and one at some
-    /// moment.
+    /// before it loads the plugins, one when the border is committed and not copied, and one at
+    /// some moment.
     fn kill_in_change(&mut self, higher: &[[usize; 2]]) {
         let [early, uncopied, any] = [0, 1, 2].map(|role| (self.rounds + role) % PROCESSES);
         self.rounds += 1;

@@ -2,8 +2,8 @@
 //!
 //! Scenarios have topics and links of their own on one pair of clusters, which the first of them
 //! starts; those that kill brokers or configure them start their own. Two run at a time, beside two
-//! that mostly wait, and at last those alone that measure times (`support/turn.rs`). The end of each
-//! is told with its time.
+//! that mostly wait, and at last those alone that measure times (`support/turn.rs`). The end of
+//! each is told with its time.
 //! `STRAIT_TEST_RECORDS` bounds the volumes, `STRAIT_TEST_SEED` changes the random numbers (it is
 //! printed), `STRAIT_BIN` names another binary.
 #![allow(

@@ -18,7 +18,7 @@ thread_local! {
     static FAILED_ON: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// What a scenario does most of its time.
+/// The kind of a scenario: what it does most of its time.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// It keeps a core busy.
