@@ -13,7 +13,7 @@ use crate::config::{ClusterConfig, Settings};
 use crate::error::{blocking, port_error};
 use crate::ffi::{CONFIGS_PER_REQUEST, Client, ClientKind, Code, FfiError, Observer, TopicConfigs, Trouble};
 use crate::lazy_client::{connect, fail};
-use crate::queries::{describe, is_gone, is_unsupported};
+use crate::queries::{ask_coordinator, describe, is_gone, is_unsupported};
 use crate::tls;
 
 /// A cluster that has answered.
@@ -316,7 +316,7 @@ pub async fn missing_group_operations(
     blocking(&context.clone(), move || {
         let client =
             connect(&cluster, &format!("{}/group", cluster.name)).map_err(|error| fail(&context, &error, None))?;
-        match client.group_operations(&group, timeout) {
+        match ask_coordinator(|| client.group_operations(&group, timeout)) {
             Err(error) if error.code == Code::GROUP_AUTHORIZATION_FAILED => Ok(wanted),
             Err(error) if is_unsupported(error.code) => Ok(Vec::new()),
             Err(error) => Err(fail(&context, &error, Some(&client))),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use strait_core::TopicId;
 
@@ -29,6 +29,29 @@ pub(crate) fn is_unsupported(code: Code) -> bool {
 /// cluster.
 pub(crate) fn is_denied(code: Code) -> bool {
     matches!(code, Code::TOPIC_AUTHORIZATION_FAILED | Code::CLUSTER_AUTHORIZATION_FAILED)
+}
+
+/// Returns whether an error passes by itself: a cluster that has just begun makes the topic of its
+/// coordinators with the first question, and each reads its part before it answers.
+fn is_coordinator_starting(code: Code) -> bool {
+    matches!(code, Code::COORDINATOR_LOAD_IN_PROGRESS | Code::COORDINATOR_NOT_AVAILABLE | Code::NOT_COORDINATOR)
+}
+
+/// Longest time to wait for a coordinator, and the pause between two questions.
+const COORDINATOR: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(250));
+
+/// Asks a coordinator, again while it starts. Blocks for the time of the questions and some seconds
+/// at most.
+pub(crate) fn ask_coordinator<T>(mut question: impl FnMut() -> Result<T, FfiError>) -> Result<T, FfiError> {
+    let began = Instant::now();
+    loop {
+        match question() {
+            Err(error) if is_coordinator_starting(error.code) && began.elapsed() < COORDINATOR.0 => {
+                std::thread::sleep(COORDINATOR.1);
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Offsets by topic and partition.
@@ -301,5 +324,24 @@ mod tests {
         let wanted = [("broken", TopicId::UNKNOWN), ("denied", TopicId::UNKNOWN), ("electing", TopicId::UNKNOWN)];
         let wanted = wanted.into_iter().chain([("well", known)]).map(|(topic, id)| (Arc::from(topic), id));
         assert_eq!(ids_of(all), wanted.collect());
+    }
+
+    #[test]
+    fn a_coordinator_that_starts_is_asked_again_and_no_other_error_is() {
+        let error = |code| FfiError::new(code, "why");
+        let mut answers = vec![
+            Err(error(Code::COORDINATOR_NOT_AVAILABLE)),
+            Err(error(Code::COORDINATOR_LOAD_IN_PROGRESS)),
+            Err(error(Code::NOT_COORDINATOR)),
+            Ok(7),
+        ]
+        .into_iter();
+        assert_eq!(ask_coordinator(|| answers.next().unwrap()).unwrap(), 7);
+        let mut asked = 0;
+        let refused = ask_coordinator(|| {
+            asked += 1;
+            Err::<(), _>(error(Code::GROUP_AUTHORIZATION_FAILED))
+        });
+        assert_eq!((asked, refused.unwrap_err().code), (1, Code::GROUP_AUTHORIZATION_FAILED));
     }
 }

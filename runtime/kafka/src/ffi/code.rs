@@ -67,6 +67,8 @@ impl Code {
     pub const NOT_LEADER: Self = Self(6);
     /// The record or batch is too large.
     pub const MSG_SIZE_TOO_LARGE: Self = Self(10);
+    /// The coordinator of the transactional id or group still reads what it must know.
+    pub const COORDINATOR_LOAD_IN_PROGRESS: Self = Self(14);
     /// There is no coordinator for the transactional id or group now.
     pub const COORDINATOR_NOT_AVAILABLE: Self = Self(15);
     /// The metadata that a group keeps beside its offset is too large.
@@ -77,6 +79,8 @@ impl Code {
     pub const GROUP_ID_NOT_FOUND: Self = Self(69);
     /// The broker is not the coordinator of the transactional id or group any more.
     pub const NOT_COORDINATOR: Self = Self(16);
+    /// The cluster does not take the name of a topic, or one of its topics has a name like it.
+    pub const INVALID_TOPIC: Self = Self(17);
     /// The batch is larger than a segment.
     pub const RECORD_LIST_TOO_LARGE: Self = Self(18);
     /// An ACL on the topic is missing.

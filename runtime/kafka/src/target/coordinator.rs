@@ -8,7 +8,7 @@ use super::deliveries::{Reports, producer_error};
 use crate::config::{ClusterConfig, TargetTuning, writer};
 use crate::error::{blocking, port_error_because};
 use crate::ffi::{Client, Code, FfiError, Producer};
-use crate::queries::{describe, is_gone};
+use crate::queries::{ask_coordinator, describe, is_gone};
 
 /// Kafka's own topic for the state of transactions.
 const STATE_TOPIC: &str = "__transaction_state";
@@ -74,7 +74,7 @@ pub async fn probe_transactions(cluster: &ClusterConfig, link: &str, timeout: Du
 fn initialise(producer: &Producer, timeout: Duration) -> Result<(), FfiError> {
     let began = Instant::now();
     loop {
-        match producer.init_transactions(Duration::from_secs(2)) {
+        match ask_coordinator(|| producer.init_transactions(Duration::from_secs(2))) {
             Err(error) if began.elapsed() < timeout && error.code == Code::TIMED_OUT => {}
             answer => return answer,
         }
