@@ -69,5 +69,9 @@ fn read_secret(path: &Path) -> Result<String, String> {
             text.pop();
         }
     }
+    // An empty password would be refused by a cluster, in words that do not name the file.
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
     Ok(text)
 }

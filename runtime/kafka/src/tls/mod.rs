@@ -70,6 +70,11 @@ pub(crate) enum Fault {
         "{address} is a TLS listener, and security.protocol = \"{protocol}\" is without TLS: set security.protocol = \"{tls}\""
     )]
     TlsListener { address: String, protocol: String, tls: &'static str },
+    /// The listener takes no login at all.
+    #[error(
+        "the listener takes no login, and security.protocol = \"{protocol}\" asks for one: use the port of a SASL listener, or set security.protocol = \"{plain}\" and take the sasl.* properties (or auth) out"
+    )]
+    NoSasl { protocol: String, plain: &'static str },
     /// The mechanism of the login is not offered.
     #[error("the broker does not offer sasl.mechanism = \"{wanted}\": set one that it offers ({offered})")]
     Mechanism { wanted: String, offered: String },
@@ -92,6 +97,11 @@ pub(crate) fn of_login(settings: &Settings, text: &str) -> Option<Fault> {
     let mechanism = settings.get("sasl.mechanism").or_else(|| settings.get("sasl.mechanisms"));
     // librdkafka's own default.
     let mechanism = mechanism.unwrap_or("GSSAPI").to_owned();
+    if is_without_sasl(text) {
+        let protocol = setting(settings, "security.protocol");
+        let plain = if protocol.eq_ignore_ascii_case("SASL_SSL") { "SSL" } else { "PLAINTEXT" };
+        return Some(Fault::NoSasl { protocol, plain });
+    }
     if let Some(offered) = offered_mechanisms(text) {
         return Some(Fault::Mechanism { wanted: mechanism, offered: offered.to_owned() });
     }
@@ -109,8 +119,17 @@ fn offered_mechanisms(text: &str) -> Option<&str> {
     (!offered.is_empty()).then_some(offered)
 }
 
+/// Returns whether a broker says that its listener has no logins: it then offers no mechanism, and
+/// its error is ILLEGAL_SASL_STATE.
+fn is_without_sasl(text: &str) -> bool {
+    text.contains("supported mechanisms:") && text.contains("not valid in current SASL state")
+}
+
 /// Returns what to do about a refused login, by the text of librdkafka alone.
 pub(crate) fn login_remedy(text: &str) -> &'static str {
+    if is_without_sasl(text) {
+        return "the listener takes no login: use the port of a SASL listener, or a security.protocol without SASL";
+    }
     if offered_mechanisms(text).is_some() {
         return "set sasl.mechanism to one that the broker offers";
     }
@@ -148,6 +167,14 @@ mod tests {
         ];
         let said: Vec<String> = texts.iter().map(|text| of_login(&scram, text).unwrap().to_string()).collect();
         insta::assert_snapshot!("logins", said.join("\n"));
+        let none = "SASL SCRAM-SHA-256 mechanism handshake failed: Broker: Request not valid in current SASL state: \
+                    broker's supported mechanisms:  (after 1ms in state AUTH_HANDSHAKE)";
+        for (protocol, instead) in [("SASL_PLAINTEXT", "\"PLAINTEXT\""), ("sasl_ssl", "\"SSL\"")] {
+            let settings = settings(&[("sasl.mechanism", "SCRAM-SHA-256"), ("security.protocol", protocol)]);
+            let said = of_login(&settings, none).unwrap().to_string();
+            assert!(said.contains("takes no login") && said.contains(instead), "{said}");
+        }
+        assert!(login_remedy(none).contains("takes no login"));
         let lost = "SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport failure: broker's supported \
                     mechanisms:  (after 3ms in state AUTH_HANDSHAKE)";
         assert_eq!(of_login(&scram, lost), None);
