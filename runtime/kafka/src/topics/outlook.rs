@@ -14,7 +14,7 @@ use super::count;
 use super::link::{LinkTopics, LinkTopicsError, LinkTopicsFound};
 use super::target::{KafkaTargetTopics, lacking};
 use crate::error::blocking;
-use crate::ffi::{Client, FfiError};
+use crate::ffi::{Client, Code, FfiError};
 use crate::queries::{is_denied, is_unsupported};
 
 /// The target's answer about a topic that is missing or too small.
@@ -147,11 +147,18 @@ pub(crate) fn refusal(error: &FfiError, operation: Operation, command: impl FnOn
         return None;
     }
     let reason = error.to_string();
+    // To make it by hand would be refused too.
+    if error.code == Code::INVALID_TOPIC {
+        return Some(Outlook::Refused { reason, command: OTHER_NAME.to_owned() });
+    }
     Some(match is_denied(error.code) {
         true => Outlook::Denied { operation, reason },
         false => Outlook::Refused { reason, command: command() },
     })
 }
+
+/// Said of a name that the cluster does not take.
+const OTHER_NAME: &str = "give it another name with a plugin, or leave its source topic out of the link";
 
 pub(crate) fn not_managed(lack: &str, command: String) -> Outlook {
     Outlook::Refused { reason: format!("{lack}, and manage_topics is off"), command }
@@ -192,5 +199,18 @@ mod tests {
         collide(&[&dot, &underscore, &other], &mut outlooks);
         let refused: Vec<&str> = outlooks.keys().map(|name| &**name).collect();
         assert_eq!(refused, ["a.orders", "a_orders"]);
+    }
+
+    #[test]
+    fn a_name_that_the_target_does_not_take_is_not_recommended_as_a_command() {
+        let error = FfiError::new(Code::INVALID_TOPIC, "Topic 'a.b' collides with existing topic: a_b");
+        let Some(Outlook::Refused { reason, command }) = refusal(&error, Operation::Create, || "make a.b".to_owned())
+        else {
+            panic!("refused")
+        };
+        assert!(reason.contains("collides") && command.starts_with("give it another name"), "{reason} {command}");
+        let full = FfiError::new(Code::POLICY_VIOLATION, "no");
+        let refused = refusal(&full, Operation::Create, || "make a.b".to_owned());
+        assert!(matches!(refused, Some(Outlook::Refused { command, .. }) if command == "make a.b"));
     }
 }
