@@ -109,6 +109,17 @@ impl Lane<'_> {
         self.hold_border(protection)
     }
 
+    /// Judges plugins that have come into force, also where no record comes: the border of an idle
+    /// lane says which plugins are in force, as that of a busy one does.
+    pub(super) fn keep_up_with_plugins(&mut self) -> Result<(), LaneError> {
+        self.chain.keep_up();
+        if self.border.judged == self.chain.generation() {
+            return Ok(());
+        }
+        let topics = Arc::clone(&self.deps.topics.borrow());
+        self.judge_chain(&topics)
+    }
+
     /// Judges the plugins before they judge records of this topic. Returns their error, if they
     /// refuse it.
     pub(super) fn judge_plugins(

@@ -105,6 +105,7 @@ impl Lane<'_> {
             self.target.ask_topic_ids();
         }
         self.find_late_progress(now);
+        self.keep_up_with_plugins()?;
         for key in self.caution.take_judged_anew(self.chain.version()) {
             let stopped = self.partitions.iter_mut().map(|(_, window)| window);
             if let Some(window) = stopped.filter(|window| window.is_paused()).find(|window| *window.key() == key) {

@@ -116,6 +116,10 @@ pub trait Chain: Send {
     /// [`ChainError`] if a plugin refuses the topic.
     fn protection(&mut self, topic: &str, partitions: u32) -> Result<Protection, ChainError>;
 
+    /// Lets plugins that have replaced these take over between two batches, also where no batch
+    /// comes.
+    fn keep_up(&mut self) {}
+
     /// Returns what the border of a lane needs to know of the chain, without what it protects.
     fn border(&self) -> ChainBorder;
 

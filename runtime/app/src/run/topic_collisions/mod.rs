@@ -222,6 +222,10 @@ impl Chain for GuardedChain {
         self.chain.protection(topic, partitions)
     }
 
+    fn keep_up(&mut self) {
+        self.chain.keep_up();
+    }
+
     fn border(&self) -> ChainBorder {
         self.chain.border()
     }

@@ -103,6 +103,8 @@ pub(super) struct LaneChain {
     is_current: bool,
     /// When the active plugins are started again that did not start here.
     retry_at: Option<Duration>,
+    /// When a lane without batches tries to start them again.
+    keeps_up_at: Option<Duration>,
     /// The last revision of which it was said that they did not.
     said: u64,
 }
@@ -128,8 +130,9 @@ impl LaneChain {
             }
         };
         let (standby, revision) = (None, 0);
-        let (is_current, retry_at, said) = (false, None, 0);
-        let mut chain = Self { shared, handle, revision, active, standby, topics, is_current, retry_at, said };
+        let (is_current, retry_at, keeps_up_at, said) = (false, None, None, 0);
+        let mut chain =
+            Self { shared, handle, revision, active, standby, topics, is_current, retry_at, keeps_up_at, said };
         chain.finish_swap(&state, Vec::new());
         chain.handle.revision.store(state.revision, Ordering::Relaxed);
         Ok(chain)
@@ -343,6 +346,14 @@ impl Chain for LaneChain {
         let protection = self.active.chain.protection(topic, partitions)?;
         self.add_topic(&topic.into(), partitions);
         Ok(protection)
+    }
+
+    fn keep_up(&mut self) {
+        if self.keeps_up_at.is_some_and(|at| self.shared.now() < at) {
+            return;
+        }
+        // Plugins that do not start here wait for the next batch, which says so.
+        self.keeps_up_at = self.adopt().is_err().then(|| self.shared.now() + START_RETRY);
     }
 
     fn border(&self) -> ChainBorder {

@@ -100,3 +100,30 @@ fn a_lane_that_cannot_start_the_active_plugins_says_so_and_waits_unless_its_own_
         assert!(!is_behind(&lane) && world.not_taken().is_empty());
     }
 }
+
+#[test]
+fn a_lane_without_batches_takes_other_plugins_too_and_does_not_start_broken_ones_over_and_over() {
+    let world = Arc::new(World::default());
+    let (clock, events) = (Arc::<World>::clone(&world), Arc::<World>::clone(&world));
+    let shared = Arc::new(Shared::new(ActiveChainDeps { link: "l".into(), clock, events }, renamed("a.", true)));
+    let mut lane = LaneChain::new(Arc::clone(&shared)).unwrap();
+    assert_eq!(judged(&mut lane).unwrap(), "a.orders");
+    let activate = |chains| {
+        let version = shared.versions.add(chains, None, false);
+        shared.change(|state| {
+            state.activate(version, Duration::ZERO, Duration::ZERO);
+            state.standby = None;
+        });
+    };
+    let before = lane.generation();
+    activate(renamed("b.", false));
+    lane.keep_up();
+    assert_eq!((lane.generation(), world.not_taken()), (before.clone(), vec![true]));
+    activate(renamed("c.", true));
+    lane.keep_up();
+    assert_eq!(lane.generation(), before, "not before the pause is over");
+    world.seconds.fetch_add(START_RETRY.as_secs(), Ordering::SeqCst);
+    lane.keep_up();
+    assert!(lane.generation() != before && lane.handle.revision() == shared.revision());
+    assert_eq!(judged(&mut lane).unwrap(), "c.orders");
+}
