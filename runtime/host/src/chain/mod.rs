@@ -12,6 +12,7 @@ pub(crate) mod fuzz;
 mod names;
 mod narrow;
 mod plan;
+mod revealed;
 mod slots;
 mod stage;
 mod stateful;
@@ -28,7 +29,7 @@ use strait_core::offset::SourceOffset;
 use strait_core::progress::ChainBorder;
 use strait_core::protects::Protection;
 use strait_core::topic::PartitionKey;
-use strait_flow::ports::{Chain, ChainError, WarmUp};
+use strait_flow::ports::{Chain, ChainError, Next, WarmUp};
 
 use crate::api::effects::CONTENT;
 use crate::fields::{Docs, Lens, share};
@@ -39,6 +40,7 @@ use error::{StageError, chain_error};
 use framing::Unframed;
 use names::Names;
 use plan::Plan;
+use revealed::Revealed;
 use slots::RecordSlots;
 use stage::Stage;
 use stateful::SourcePartition;
@@ -380,12 +382,20 @@ impl Chain for PluginChain {
 
     fn protection(&mut self, topic: &str, partitions: u32) -> Result<Protection, ChainError> {
         let (mut protection, mut order) = (Protection::default(), Vec::new());
+        let mut revealed = Revealed::default();
         self.plan_all(topic.into(), partitions, |stage, name, _| {
             let Some(own) = stage.protection(name) else { return };
+            revealed.look(&stage.plugin, own);
             order.push(own.stage(stage.plugin.manifest.effects & CONTENT != 0));
             protection.add(own.clone());
         })?;
         self.settle_output(true);
+        if self.set.link.residency
+            && let Some(fault) = revealed.fault
+        {
+            let (plugin, generation) = (fault.by, self.generation());
+            return Err(ChainError { plugin, generation, offset: None, reason: fault.reason, next: Next::Stop });
+        }
         if order.len() > 1 {
             protection.order = order;
         }

@@ -44,3 +44,21 @@ fn the_bundled_filter_rejects_what_is_missing_and_tombstones() {
     assert_eq!(judge(resident(vec![filter(true)]).unwrap()), (vec![0], vec![2, 3, 4], vec![]));
     assert_eq!(judge(load(vec![filter(false)], TopicNaming::Identity).unwrap()), (vec![0], vec![], vec![]));
 }
+
+#[test]
+fn a_plugin_that_chooses_topics_by_what_a_later_one_removes_is_refused() {
+    let route = |by: &str| PluginSpec {
+        required: true,
+        ..bundled("route", json!({ "by": by, "to": "topic", "pattern": "(.*)", "replacement": "orders-$1" }))
+    };
+    let allow = || bundled("redact", json!({ "keep_only": ["$.country"] }));
+    let protection = |chains: std::sync::Arc<HostChains>| chains.chain().unwrap().protection("orders", 1);
+    let error = protection(resident(vec![route("$.email"), redact()]).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("route") && error.contains("plugin redact behind it protects"), "{error}");
+    assert!(protection(resident(vec![route("$.email"), allow()]).unwrap()).is_err());
+    for passes in [vec![route("$.country"), redact()], vec![redact(), route("$.email")]] {
+        protection(resident(passes).unwrap()).unwrap();
+    }
+    protection(resident(vec![route("$.country"), allow()]).unwrap()).unwrap();
+    protection(load(vec![route("$.email"), redact()], TopicNaming::Identity).unwrap()).unwrap();
+}
