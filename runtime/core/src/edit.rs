@@ -11,6 +11,11 @@ use crate::batch::Batch;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Generation(pub Arc<str>);
 
+impl Generation {
+    /// Stands for plugins that did not load when the process started.
+    pub const NOT_LOADED: &str = "not-loaded";
+}
+
 impl Default for Generation {
     fn default() -> Self {
         Self("none".into())

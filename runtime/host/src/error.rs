@@ -53,6 +53,14 @@ pub enum LoadProblem {
     /// The file cannot be read.
     #[error("cannot be read: {0}; check the path and plugin_dir")]
     Unreadable(std::io::Error),
+    /// There is no such file, and no bundled plugin has the name.
+    #[error("cannot be read: there is no such file{}; check the path and plugin_dir; bundled are: {bundled}", meant.as_ref().map(|meant| format!(" (did you mean '{meant}'?)")).unwrap_or_default())]
+    NoSuchFile {
+        /// The bundled plugin that may be meant.
+        meant: Option<String>,
+        /// The bundled plugins.
+        bundled: String,
+    },
     /// The binary has no bundled plugin of that name.
     #[error("no bundled plugin has this name; bundled are: {available}")]
     NotBundled {

@@ -44,9 +44,6 @@ pub struct HostChains {
     fault: Option<String>,
 }
 
-/// The generation of plugins that did not load.
-const NOT_LOADED: &str = "not-loaded";
-
 impl HostChains {
     /// Reads, checks and compiles each plugin, and tries it: start, describe, configure. Blocks
     /// while it compiles.
@@ -64,8 +61,8 @@ impl HostChains {
     /// [`LoadError`]: the configuration beside the plugins is wrong.
     pub fn not_loaded(engine: &HostEngine, spec: ChainSpec, fault: &LoadError) -> Result<Arc<Self>, LoadError> {
         let mut set = PluginSet::load(engine, ChainSpec { plugins: Vec::new(), ..spec })?;
-        set.generation = Generation(NOT_LOADED.into());
-        set.digest = NOT_LOADED.into();
+        set.generation = Generation(Generation::NOT_LOADED.into());
+        set.digest = Generation::NOT_LOADED.into();
         Ok(Arc::new(Self { set: Arc::new(set), fault: Some(fault.to_string()) }))
     }
 

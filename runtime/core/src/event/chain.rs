@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Severity;
 use super::words::after;
+use crate::edit::Generation;
 
 /// The plugins of a link have changed, or a rule of them finds nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +29,7 @@ pub enum ChainEvent {
         reason: String,
     },
     /// A changed plugin or configuration was refused. The active plugins stay.
-    #[error("the plugins were not reloaded, {serving} stay active: {reason}")]
+    #[error("the plugins were not reloaded, {}: {reason}", kept(.serving))]
     Refused {
         /// The active generation.
         serving: Arc<str>,
@@ -44,6 +45,15 @@ pub enum ChainEvent {
         serving: Arc<str>,
         /// The reason.
         reason: String,
+    },
+    /// Plugins that were rolled back are in force again, because a process has started: their files
+    /// were still in place.
+    #[error(
+        "plugins that were rolled back before are in force again with this start, as their files and configuration are still in place: {plugins}"
+    )]
+    Returned {
+        /// The plugins, as a generation has them.
+        plugins: Arc<str>,
     },
     /// The plugins of a link did not load when the process started. The link copies nothing until a
     /// file of theirs changes and they load.
@@ -84,6 +94,13 @@ pub enum ChainEvent {
     },
 }
 
+fn kept(serving: &str) -> String {
+    match serving {
+        Generation::NOT_LOADED => "and the link still copies nothing".to_owned(),
+        serving => format!("{serving} stay active"),
+    }
+}
+
 fn of(rule: &str) -> String {
     if rule.is_empty() { String::new() } else { format!(" of rule {rule}") }
 }
@@ -92,7 +109,9 @@ impl ChainEvent {
     pub(super) fn severity(&self) -> Severity {
         match self {
             Self::Reloaded { .. } | Self::OnTrial { .. } => Severity::Info,
-            Self::Refused { .. } | Self::RolledBack { .. } | Self::RuleSilent { .. } => Severity::Warning,
+            Self::Refused { .. } | Self::RolledBack { .. } | Self::Returned { .. } | Self::RuleSilent { .. } => {
+                Severity::Warning
+            }
             Self::NotLoaded { .. } | Self::NotTaken { .. } => Severity::Error,
         }
     }
@@ -103,6 +122,7 @@ impl ChainEvent {
             Self::OnTrial { .. } => "plugins_on_trial",
             Self::Refused { .. } => "plugins_refused",
             Self::RolledBack { .. } => "plugins_rolled_back",
+            Self::Returned { .. } => "plugins_returned",
             Self::NotLoaded { .. } => "plugins_not_loaded",
             Self::NotTaken { .. } => "plugins_not_taken",
             Self::RuleSilent { .. } => "rule_silent",
@@ -111,6 +131,9 @@ impl ChainEvent {
 
     pub(super) fn remedy(&self) -> &'static str {
         match self {
+            Self::Returned { .. } => {
+                "put the file or the configuration from before in place; a running link reloads it, and the next start loads it"
+            }
             Self::NotLoaded { .. } => "put a file in its place that loads; the link then starts by itself",
             Self::NotTaken { .. } => {
                 "mend what keeps them from starting, or reload or roll back the plugins of the link"
@@ -118,5 +141,18 @@ impl ChainEvent {
             Self::RuleSilent { .. } => "compare the rule with the records, and correct it or take it out",
             _ => "",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_that_never_loaded_are_not_said_to_stay_active() {
+        let said = |serving: &str| ChainEvent::Refused { serving: serving.into(), reason: "why".into() }.to_string();
+        assert_eq!(said("a@1+2"), "the plugins were not reloaded, a@1+2 stay active: why");
+        let none = said(Generation::NOT_LOADED);
+        assert_eq!(none, "the plugins were not reloaded, and the link still copies nothing: why");
     }
 }

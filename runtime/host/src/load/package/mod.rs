@@ -5,9 +5,12 @@ mod count;
 pub(super) mod fuzz;
 
 use std::borrow::Cow;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use strait_core::config::nearest;
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::bundled::{bundled, bundled_names};
@@ -15,7 +18,7 @@ use super::spec::PluginSource;
 use super::trust::{Trust, Vouched};
 use crate::api::{Interface, TRANSFORM, version_in};
 use crate::error::LoadProblem;
-use crate::file::read_file;
+use crate::file::{FileError, read_file};
 use crate::guest::{GuestLimits, Import, judge};
 use crate::text::clean;
 
@@ -89,13 +92,22 @@ impl Package {
 
 fn read(source: &PluginSource, limits: &GuestLimits) -> Result<Cow<'static, [u8]>, LoadProblem> {
     match source {
-        PluginSource::File(path) => Ok(read_file(path, limits.file_bytes_max)?.into()),
+        PluginSource::File(path) => match read_file(path, limits.file_bytes_max) {
+            Err(FileError::Unreadable(error)) if error.kind() == ErrorKind::NotFound => Err(no_such_file(path)),
+            read => Ok(read?.into()),
+        },
         PluginSource::Bundled(name) => match bundled(name) {
             Some(bytes) => Ok(bytes.into()),
             None if bundled_names().next().is_none() => Err(LoadProblem::NothingBundled),
             None => Err(LoadProblem::NotBundled { available: bundled_names().collect::<Vec<_>>().join(", ") }),
         },
     }
+}
+
+fn no_such_file(path: &Path) -> LoadProblem {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let meant = nearest(&name, bundled_names()).filter(|meant| *meant != name);
+    LoadProblem::NoSuchFile { meant, bundled: bundled_names().collect::<Vec<_>>().join(", ") }
 }
 
 fn check_size(bytes: usize, limits: &GuestLimits) -> Result<(), LoadProblem> {
