@@ -117,6 +117,7 @@ fn commands_say_which_cluster_they_wait_for_and_why_one_cannot_be_reached() {
         (&["quarantine", "replay", "aws-to-gcp", "--yes"], "aws"),
         (&["quarantine", "discard", "aws-to-gcp", "--topic", "orders", "--reason", "r"], "gcp"),
         (&["quarantine", "trim", "aws-to-gcp"], "gcp"),
+        (&["plan", "aws-to-gcp"], "aws"),
         (&["lanes", "resize", "aws-to-gcp", "4"], "gcp"),
         (&["partitions", "skip", "aws-to-gcp", "orders", "0", "--to", "5"], "aws"),
     ] {

@@ -25,6 +25,7 @@ pub mod mirror;
 pub mod mm2;
 pub mod offset;
 pub mod open_records;
+pub mod opposite;
 pub mod partitioner;
 pub mod plan;
 pub mod progress;
@@ -36,7 +37,7 @@ pub mod topic;
 pub use batch::{Batch, BatchBuilder, HeaderRef, RecordMark, RecordRef, TimestampType};
 pub use edit::{Content, Disposition, Generation, OutRecord, Processed, Reject, Route};
 pub use event::{
-    AccessEvent, BorderEvent, ChainEvent, CoordinatorEvent, Event, GroupEvent, MetadataRight, Mm2Event,
+    AccessEvent, BorderEvent, ChainEvent, CoordinatorEvent, Event, GroupEvent, LoopEvent, MetadataRight, Mm2Event,
     NewTopicsRefused, Outage, Severity, Side, SyncEvent,
 };
 pub use lanes::LaneId;

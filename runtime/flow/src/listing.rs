@@ -155,8 +155,8 @@ impl Listing<'_> {
         let failure = found.as_ref().err().map(ToString::to_string);
         self.watchdog.source_answered(failure.clone());
         self.watchdog.topics_listed(failure);
-        let SourceTopics { listed, hidden } = found?;
-        self.watchdog.topics_hidden(&hidden);
+        let SourceTopics { listed, hidden, missing } = found?;
+        self.watchdog.topics_hidden(&hidden, &missing);
         Ok((listed, !hidden.is_empty()))
     }
 

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use strait_core::config::Selector;
+use strait_core::config::{Selector, nearest};
 use strait_core::mm2::HeartbeatTopics;
+use strait_core::topic::is_reserved;
 use strait_core::{PartitionKey, SourceOffset, TopicId};
 use strait_flow::lock;
 use strait_flow::ports::{BoundsAnswer, Class, Discovery, LogBounds, PortError, SourceTopic, SourceTopics};
@@ -70,7 +71,7 @@ impl Known {
             self.topics.remove(topic);
         }
         self.topics.extend(described.listed.into_iter().map(|topic| (topic.topic.to_string(), topic)));
-        SourceTopics { listed: self.topics.values().cloned().collect(), hidden: described.hidden }
+        SourceTopics { listed: self.topics.values().cloned().collect(), ..described }
     }
 }
 
@@ -111,6 +112,11 @@ impl Discovery for KafkaDiscovery {
         let all = self.client.ask(move |client| client.metadata(None, timeout)).await?;
         // Any broker gives this list, and only one the descriptions.
         self.client.heard();
+        // For the name that was meant where one that the configuration names does not exist.
+        let names: Vec<String> = match self.selector.named().next() {
+            Some(_) => all.iter().map(|(topic, ..)| topic.clone()).collect(),
+            None => Vec::new(),
+        };
         let is_selected = |topic: &str, partitions: i32| {
             self.selector.selects(topic) || self.selector.selects_heartbeats(topic, partitions)
         };
@@ -129,7 +135,10 @@ impl Discovery for KafkaDiscovery {
             describe(client, &names, false, timeout)
         });
         let described = sorted(described.await?, &self.client.context);
-        Ok(lock(&self.known).described(&due, described))
+        let mut topics = lock(&self.known).described(&due, described);
+        topics.missing.retain(|topic, _| !listed.contains_key(&**topic));
+        suggest(&mut topics.missing, &names);
+        Ok(topics)
     }
 
     async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {
@@ -150,7 +159,15 @@ impl Discovery for KafkaDiscovery {
     }
 }
 
-/// Sorts topics by whether they could be described. Those that do not exist are left out.
+/// Adds to each topic that does not exist the one among `names` that may be meant.
+fn suggest(missing: &mut BTreeMap<Arc<str>, Option<Arc<str>>>, names: &[String]) {
+    for (topic, meant) in missing {
+        let others = names.iter().map(String::as_str).filter(|name| !is_reserved(name));
+        *meant = nearest(topic, others).map(Arc::from);
+    }
+}
+
+/// Sorts topics by whether they could be described.
 fn sorted(described: Vec<TopicDescription>, context: &str) -> SourceTopics {
     let mut topics = SourceTopics::default();
     for topic in described {
@@ -163,6 +180,8 @@ fn sorted(described: Vec<TopicDescription>, context: &str) -> SourceTopics {
         } else if !is_gone(topic.code) {
             let error = port_error(context, &FfiError::new(topic.code, topic.text));
             topics.hidden.insert(topic.topic.into(), error);
+        } else {
+            topics.missing.insert(topic.topic.into(), None);
         }
     }
     topics.listed.sort_by(|one, other| one.topic.cmp(&other.topic));
@@ -210,8 +229,6 @@ impl Look {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
@@ -229,7 +246,7 @@ mod tests {
                 id: TopicId([1; 16]),
                 partitions: listed[topic].0,
             };
-            let described = SourceTopics { listed: due.iter().map(one).collect(), hidden: BTreeMap::new() };
+            let described = SourceTopics { listed: due.iter().map(one).collect(), ..SourceTopics::default() };
             let found = known.described(&due, described);
             assert_eq!(
                 found.listed.iter().map(|topic| topic.partitions).collect::<Vec<_>>(),
@@ -267,11 +284,17 @@ mod tests {
             described("electing", Code::LEADER_NOT_AVAILABLE),
             described("also-well", Code::OK),
         ];
-        let topics = sorted(all, "topics");
+        let mut topics = sorted(all, "topics");
         let listed: Vec<&str> = topics.listed.iter().map(|topic| &*topic.topic).collect();
         assert_eq!(listed, ["also-well", "well"]);
         let hidden: Vec<(&str, Class)> = topics.hidden.iter().map(|(topic, error)| (&**topic, error.class)).collect();
         assert_eq!(hidden, [("denied", Class::Stop), ("electing", Class::Retry)]);
         assert!(topics.hidden["denied"].reason.contains("the principal lacks an ACL"));
+        assert_eq!(topics.missing, [("gone".into(), None)].into());
+        let names = ["well", "strait.gonne.map", "gonne"].map(str::to_owned);
+        suggest(&mut topics.missing, &names[..2]);
+        assert_eq!(topics.missing["gone"], None, "no topic of our own is meant");
+        suggest(&mut topics.missing, &names);
+        assert_eq!(topics.missing["gone"].as_deref(), Some("gonne"));
     }
 }

@@ -66,7 +66,7 @@ impl Discovery for SimDiscovery {
             return Err(retry("listing topics of the source", "no answer in time"));
         }
         let listed = self.sim.call("listing topics of the source", World::tell_topics).await?;
-        Ok(SourceTopics { listed, hidden: BTreeMap::new() })
+        Ok(SourceTopics { listed, ..SourceTopics::default() })
     }
 
     async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {

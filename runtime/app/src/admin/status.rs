@@ -91,6 +91,9 @@ pub struct Link {
     pub new_topics: u64,
     /// The active plugins: name, digest and configuration of each, in order.
     pub generation: String,
+    /// The same generation as one digest. An operator agrees to it by that (`accept`), and the border
+    /// of a lane and `strait check` name it.
+    pub generation_digest: String,
     /// `steady`, `probation` (rolled back if it fails), or `shadow` or `canary` during a trial.
     pub standing: String,
     /// Why the last change of plugins was refused.
@@ -323,6 +326,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
     let Some(work) = link.work() else { return view };
     view.lanes_total = work.lanes;
     view.generation = work.slot.chains().generation().0.to_string();
+    view.generation_digest = work.slot.chains().digest().to_string();
     view.plugins = plugins::of(link, work);
     view.lanes = work
         .status

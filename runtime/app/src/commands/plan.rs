@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use strait_core::config::Link;
 use strait_core::mm2::HeartbeatTopics;
 use strait_core::plan::{Action, Answer, Facts, Plan, Settings, Sign, Unknown, plan as plan_of};
-use strait_flow::ports::{ChainFactory, Discovery as _, Planner as _, PortError};
+use strait_flow::ports::{ChainFactory, Discovery as _, Planner as _, PortError, SourceTopics};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::{ClusterConfig, KafkaControl, KafkaDiscovery, KafkaPlanner, MapLog, TargetTuning};
 
-use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print};
+use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print, reach};
 use crate::cli::{Output, plan as cli};
 use crate::compiler::own_process;
 use crate::compose;
@@ -53,6 +53,9 @@ fn run(args: &cli::Plan) -> Result<End, End> {
     let link = link_of(&loaded, &args.link)?;
     let chains = chains(&loaded, link).map_err(|error| failed(&error))?;
     let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
+    // A cluster that does not answer is said at once, and with its address.
+    reach(&source)?;
+    reach(&target)?;
     let tried = block_on(tried((link, loaded.config.heartbeats_of(link)), &chains, &source, &target))?;
     let end = match args.output {
         Output::Text => print(&text(link, &tried)),
@@ -99,6 +102,8 @@ async fn facts(
     let mut facts = planner.facts(named, link.sync.acls).await.map_err(|error| error.to_string())?;
     facts.unnamed = unnamed;
     facts.hidden.extend(found.hidden.into_iter().map(|(topic, error)| (topic, error.reason)));
+    let missing = |(topic, meant): (Arc<str>, Option<Arc<str>>)| (topic, SourceTopics::reason_missing(meant.as_ref()));
+    facts.hidden.extend(found.missing.into_iter().map(missing));
     let prefix = TargetTuning::default().transactional_id_prefix;
     let before = async {
         let (positions, _) = MapLog::new(source, target, &link.name, REQUEST).progress().await?;

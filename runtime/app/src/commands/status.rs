@@ -175,6 +175,9 @@ fn details(text: &mut String, link: &Link) {
     if link.standing_still_left_out > 0 {
         lines.push(format!("and {} more partitions do not move", link.standing_still_left_out));
     }
+    if !link.plugins.is_empty() {
+        lines.push(format!("plugins {} (generation {})", plain(&link.generation), plain(&link.generation_digest)));
+    }
     lines.extend(link.plugins.iter().map(plugin));
     if !matches!(&*link.standing, "" | "steady") {
         lines.push(format!("the plugins are on {}", plain(&link.standing)));

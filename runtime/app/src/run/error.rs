@@ -41,6 +41,16 @@ pub enum RunError {
         /// Its target cluster.
         target: String,
     },
+    /// The copies of the link would be copied for ever.
+    #[error("link {link}: {reason}; {remedy}")]
+    Loop {
+        /// Name of the link.
+        link: String,
+        /// How the copies come back.
+        reason: String,
+        /// The remedy.
+        remedy: &'static str,
+    },
     /// The lanes of the link refuse this process: they were resized, are being resized, or belong
     /// to another configuration.
     #[error("link {link}: {reason}")]
@@ -73,6 +83,14 @@ pub enum RunError {
         /// The source's error about the first of them.
         reason: String,
     },
+    /// With `--until-caught-up`: topics that the configuration names do not exist.
+    #[error("link {link}: nothing was copied of topics that `topics` names: {topics}")]
+    Missing {
+        /// Name of the link.
+        link: String,
+        /// The topics, each with the reason.
+        topics: String,
+    },
     /// The board was made of another configuration: a bug.
     #[error("link {0} is not on the board: please report this as a bug")]
     NotOnBoard(String),
@@ -103,6 +121,7 @@ impl RunError {
                 | Self::PluginMemory(_)
                 | Self::LinkTopics(LinkTopicsError::Lanes { .. })
                 | Self::NoTransactions { .. }
+                | Self::Loop { .. }
         )
     }
 }

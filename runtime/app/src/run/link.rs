@@ -25,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::border_copies::Copies;
 use super::clusters::Clusters;
+use super::rolled_back::RolledBack;
 use super::target_topics::TargetTopics;
 use super::topic_collisions::CollisionGuard;
 use super::tuning::{Measured, REQUEST};
-use super::{RunError, Until, works};
+use super::{RunError, Until, loops, works};
 use crate::board::{Board, LinkBoard, Work};
 use crate::compose;
 use crate::heartbeats::around;
@@ -138,6 +139,9 @@ pub async fn plan(
         });
         let chains = loading.await.map_err(|error| RunError::Engine(error.to_string()))??;
         let events = Arc::clone(board) as Arc<dyn EventSink>;
+        let rolled_back = Arc::new(RolledBack::new(events, loaded.state_dir(), &link.name));
+        rolled_back.begins_with(&chains.generation());
+        let events = rolled_back as Arc<dyn EventSink>;
         let slot_deps = ActiveChainDeps { link: link.name.clone(), clock: Arc::clone(clock), events };
         if let Some(fault) = chains.fault() {
             let event = ChainEvent::NotLoaded { reason: fault.to_owned() };
@@ -179,6 +183,7 @@ impl Planned {
         let source_reached = clusters.reach(&link.source).await?;
         let target_reached = clusters.reach(&link.target).await?;
         let (source, target) = (&source_reached.config, &target_reached.config);
+        loops::refuse(&self.board, link, source_reached, target_reached).await?;
         check_delivery(link, target)?;
         let target_round_trip = target_reached.round_trip;
         let own_topics = ensure_topics(link, target).await?;
@@ -199,7 +204,8 @@ impl Planned {
             return Err(RunError::LaneRefused { link: link.name.clone(), reason });
         }
         let control = control_of(target, &link.name);
-        let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST)?;
+        let excluded = loops::excluded(link, source_reached.id.as_deref(), target_reached.id.as_deref());
+        let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &excluded, REQUEST)?;
         let discovery = Arc::new(discovery.with_heartbeats(self.heartbeats.clone()));
         let (partitions, source_round_trip) = measure_source(&*discovery).await?;
         let measured = Measured { lanes, batch_bytes_max, partitions, source_round_trip, target_round_trip };

@@ -8,9 +8,11 @@ mod catch_up;
 mod clusters;
 mod error;
 pub mod link;
+pub mod loops;
 mod progress_bar;
 mod reading;
 mod roll;
+mod rolled_back;
 mod rotation;
 mod startup_retry;
 pub mod target_topics;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use strait_core::{Event, Outage};
-use strait_flow::ports::{Clock, EventSink as _};
+use strait_flow::ports::{Clock, Discovery, EventSink as _, SourceTopics};
 use strait_flow::{LOGIN_RETRY, LinkStatus, SystemClock};
 use strait_host::{HostEngine, HostOptions};
 use strait_kafka::access::Access;
@@ -265,6 +267,7 @@ async fn run_until_caught_up(mut link: Prepared, stop: Stop, bar: Bar) -> Result
     .await?;
     let (name, status) = (link.name.clone(), Arc::clone(&link.deps.status));
     let target_topics = link.target_topics.take();
+    let discovery = Arc::clone(&link.discovery);
     let service = link.service(stop.abort.clone())?;
     let done = stop.drain.child_token();
     let watch = async {
@@ -289,6 +292,7 @@ async fn run_until_caught_up(mut link: Prepared, stop: Stop, bar: Bar) -> Result
     bar.finish();
     let stopped = remaining.map(|r| r.stopped).unwrap_or_default();
     if stopped.is_empty() {
+        missing_topics(&name, &*discovery).await?;
         let hidden = status.hidden();
         let Some(reason) = hidden.values().next().cloned() else { return Ok(()) };
         let topics: Vec<&str> = hidden.keys().take(10).map(|topic| &**topic).collect();
@@ -296,6 +300,20 @@ async fn run_until_caught_up(mut link: Prepared, stop: Stop, bar: Bar) -> Result
     }
     let first: Vec<String> = stopped.iter().take(10).map(ToString::to_string).collect();
     Err(RunError::Stopped { link: name, count: stopped.len(), partitions: first.join(", ") })
+}
+
+/// Fails where the configuration names topics that do not exist. A source that does not answer now
+/// has answered before, and says nothing of them.
+async fn missing_topics(link: &str, discovery: &dyn Discovery) -> Result<(), RunError> {
+    let missing = discovery.topics().await.map(|found| found.missing).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let reason = |(topic, meant): (&Arc<str>, &Option<Arc<str>>)| {
+        format!("{topic} ({})", SourceTopics::reason_missing(meant.as_ref()))
+    };
+    let topics: Vec<String> = missing.iter().take(10).map(reason).collect();
+    Err(RunError::Missing { link: link.to_owned(), topics: topics.join(", ") })
 }
 
 #[cfg(test)]

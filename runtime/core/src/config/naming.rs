@@ -22,7 +22,7 @@ pub enum Naming {
     #[default]
     Prefix,
     /// The same name. Together with a link in the opposite direction this is a loop, which is
-    /// refused.
+    /// refused as far as it is seen: see Checks between links.
     Identity,
     /// A name with parts that stay.
     Template(Template),

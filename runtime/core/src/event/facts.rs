@@ -43,6 +43,7 @@ impl Event {
             Self::Sync(sync) => sync.severity(),
             Self::Group(group) => group.severity(),
             Self::Mm2(mm2) => mm2.severity(),
+            Self::Loop(event) => event.severity(),
             _ => Severity::Error,
         }
     }
@@ -90,6 +91,7 @@ impl Event {
             | Self::Sync(_)
             | Self::Group(_)
             | Self::Mm2(_)
+            | Self::Loop(_)
             | Self::SourceConfigUnknown { .. }
             | Self::SettingsLeftOut { .. }
             | Self::DeliveryChanged { .. }
@@ -168,6 +170,7 @@ impl Event {
             Self::Sync(sync) => sync.name(),
             Self::Group(group) => group.name(),
             Self::Mm2(mm2) => mm2.name(),
+            Self::Loop(event) => event.name(),
             Self::LinkTopicUnfit { .. } => "link_topic_unfit",
             Self::DeliveryChanged { .. } => "delivery_changed",
             Self::Fenced { .. } => "fenced",
@@ -230,6 +233,7 @@ impl Event {
             Self::Sync(sync) => sync.remedy(),
             Self::Group(group) => group.remedy(),
             Self::Mm2(mm2) => mm2.remedy(),
+            Self::Loop(event) => event.remedy(),
             _ => "",
         }
     }

@@ -8,6 +8,7 @@ mod coordinator;
 mod facts;
 mod groups;
 mod mm2;
+mod loops;
 mod new_topics;
 mod outage;
 mod side;
@@ -23,6 +24,7 @@ pub use self::coordinator::CoordinatorEvent;
 pub use self::facts::Severity;
 pub use self::groups::GroupEvent;
 pub use self::mm2::Mm2Event;
+pub use self::loops::LoopEvent;
 pub use self::new_topics::NewTopicsRefused;
 pub use self::outage::Outage;
 pub use self::side::Side;
@@ -446,6 +448,9 @@ pub enum Event {
     /// A topic for MirrorMaker 2's clients.
     #[error("{0}")]
     Mm2(Mm2Event),
+    /// Copies of the link would be copied for ever.
+    #[error("{0}")]
+    Loop(LoopEvent),
     /// A topic that the link keeps for itself is not as it should be. The link goes on.
     #[error("topic {topic}: {reason}")]
     LinkTopicUnfit {

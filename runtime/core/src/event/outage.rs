@@ -72,12 +72,21 @@ pub enum Outage {
         /// The source's error, and what to do.
         reason: String,
     },
+    /// A topic that the configuration names does not exist, so nothing of it is copied.
+    #[error("source topic {topic} does not exist, and nothing of it is copied{}", meant.as_ref().map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default())]
+    TopicMissing {
+        /// Name of the topic.
+        topic: Arc<str>,
+        /// The topic that may be meant.
+        meant: Option<Arc<str>>,
+    },
 }
 
 impl Outage {
     pub(super) fn severity(&self) -> Severity {
         match self {
             Self::Reachable { .. } | Self::InGroupAgain { .. } | Self::TopicsListedAgain { .. } => Severity::Info,
+            Self::TopicMissing { .. } => Severity::Warning,
             Self::Unreachable { .. }
             | Self::NotInGroup { .. }
             | Self::TopicsNotListed { .. }
@@ -98,6 +107,7 @@ impl Outage {
             Self::TopicsListedAgain { .. } => "topics_listed_again",
             Self::LinkEnded { .. } => "link_ended",
             Self::TopicHidden { .. } => "topic_hidden",
+            Self::TopicMissing { .. } => "topic_missing",
         }
     }
 
@@ -111,6 +121,9 @@ impl Outage {
             }
             Self::LinkEnded { .. } => "mend the reason and restart the process; other links run meanwhile",
             Self::TopicHidden { .. } => "grant Read and Describe on the source topic, or remove it from topics",
+            Self::TopicMissing { .. } => {
+                "correct the name in topics, or create the topic; it is looked for all the time"
+            }
             _ => "",
         }
     }

@@ -223,6 +223,18 @@ pub struct SourceTopics {
     pub listed: Vec<SourceTopic>,
     /// Topics that cannot be described, each with the reason. They may exist.
     pub hidden: BTreeMap<Arc<str>, PortError>,
+    /// Topics that the configuration names and that do not exist, each with the topic that may be
+    /// meant.
+    pub missing: BTreeMap<Arc<str>, Option<Arc<str>>>,
+}
+
+impl SourceTopics {
+    /// Returns why nothing of a missing topic is copied.
+    #[must_use]
+    pub fn reason_missing(meant: Option<&Arc<str>>) -> String {
+        let meant = meant.map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default();
+        format!("the source has no topic of this name{meant}")
+    }
 }
 
 /// The answer to a question about the log bounds of one partition.

@@ -25,7 +25,7 @@ use self::coordination::Coordination;
 use self::elsewhere::Elsewhere;
 use self::facts::{Facts, Watched, watched};
 use self::hanging::Hanging;
-use self::hidden::Hidden;
+use self::hidden::Unseen;
 use self::outages::Outages;
 use self::standing::{LastBounds, StandingRule, Verdict};
 use crate::lane::LaneDeps;
@@ -87,7 +87,7 @@ struct Seen {
     gone: BTreeSet<PartitionKey>,
     failed: BTreeMap<PartitionKey, String>,
     hanging: Hanging,
-    hidden: Hidden,
+    unseen: Unseen,
     elsewhere: Elsewhere,
     coordination: Coordination,
 }
@@ -108,7 +108,7 @@ impl Watchdog {
             gone: BTreeSet::new(),
             failed: BTreeMap::new(),
             hanging: Hanging::default(),
-            hidden: Hidden::default(),
+            unseen: Unseen::default(),
             elsewhere: Elsewhere::default(),
             coordination: Coordination::default(),
         };
@@ -173,16 +173,15 @@ impl Watchdog {
         }
     }
 
-    /// Records which topics of the source could not be described, each with the reason.
-    pub fn topics_hidden(&self, hidden: &BTreeMap<Arc<str>, PortError>) {
+    /// Records which topics of the source could not be described, each with the reason, and which
+    /// ones do not exist, each with the topic that may be meant.
+    pub fn topics_hidden(
+        &self,
+        hidden: &BTreeMap<Arc<str>, PortError>,
+        missing: &BTreeMap<Arc<str>, Option<Arc<str>>>,
+    ) {
         let now = self.deps.clock.now();
-        let (events, reported) = {
-            let mut seen = lock(&self.seen);
-            let events = seen.hidden.look(hidden, now);
-            let reported = hidden.iter().filter(|(topic, _)| seen.hidden.is_reported(topic));
-            let reported = reported.map(|(topic, error)| (Arc::clone(topic), error.reason.clone()));
-            (events, reported.collect())
-        };
+        let (events, reported) = lock(&self.seen).unseen.look(hidden, missing, now);
         self.deps.status.set_hidden(reported);
         for event in events {
             self.deps.events.emit(&self.spec.link, event);

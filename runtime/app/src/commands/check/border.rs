@@ -22,6 +22,23 @@ pub async fn border(sides: &Sides<'_>, chains: &HostChains, names: &[(SourceTopi
     }
 }
 
+/// Says what was compared and found to be no less than before, and what nobody can compare.
+fn protects(chains: &HostChains, digest: &str) -> String {
+    let chooses = |effects: &[&str]| effects.contains(&"drop") || effects.contains(&"reject");
+    let choosing = chains.manifests().filter(|(_, manifest)| chooses(&manifest.effect_names));
+    let choosing: Vec<&str> = choosing.map(|(name, _)| &**name).collect();
+    let not_compared = match choosing.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; not compared: which records {} lets pass (a changed rule, also its opposite, counts as no less)",
+            choosing.join(", ")
+        ),
+    };
+    format!(
+        "what the plugins say that they remove or change is at least as much as before (generation {digest}){not_compared}"
+    )
+}
+
 /// Returns the outcome; nothing where neither the link nor its lanes have plugins.
 async fn judged(
     sides: &Sides<'_>,
@@ -56,9 +73,7 @@ async fn judged(
     let digest = &chain.generation;
     Ok(match (losses.is_empty(), accepts) {
         (true, _) if !chain.has_plugins && !has_border => None,
-        (true, _) => {
-            Some((Outcome::Ok, format!("the plugins protect at least as much as before (generation {digest})")))
-        }
+        (true, _) => Some((Outcome::Ok, protects(chains, digest))),
         (false, true) => {
             Some((Outcome::Warning, format!("accepted, although they protect less than before: {}", shorten(losses))))
         }

@@ -2,6 +2,7 @@
 
 mod border;
 mod line;
+mod opposite;
 mod quarantine;
 mod rights;
 pub mod steps;

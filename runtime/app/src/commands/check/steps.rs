@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use strait_core::Side;
 use strait_core::acl::{On, Operation};
-use strait_core::config::{DeliveryMode, Link};
+use strait_core::config::{DeliveryMode, Link, name_of_entry};
 use strait_core::mm2::HeartbeatTopics;
+use strait_core::opposite::names_of_copies;
 use strait_flow::ports::{Chain, Discovery, SourceTopic, SourceTopics};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::error::lacks_right;
@@ -17,12 +18,13 @@ use strait_kafka::{ClusterConfig, KafkaDiscovery, SocketBuffers, probe_transacti
 use super::border::border;
 use super::line::{buffers_of, line};
 use super::rights::{self, Rights};
-use super::{Outcome, Step, target_topics};
+use super::{Outcome, Step, opposite, target_topics};
 use crate::compiler::own_process;
 use crate::compose;
 use crate::heartbeats;
 use crate::load::Loaded;
 use crate::plugin_memory::PluginMemory;
+use crate::run::loops;
 use crate::run::topic_collisions::collisions;
 use crate::run::{WITHOUT_IDEMPOTENCE, without_transactions};
 
@@ -63,6 +65,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         let heartbeats = loaded.config.heartbeats_of(link);
         let sides = Sides { link, heartbeats, source, target, rights };
         sides.same_cluster(&mut steps);
+        opposite::check(&sides, &mut steps).await;
         steps.extend(sides.delivery());
         sides.lines(&mut steps);
         let names = sides.topics(chain, &mut steps).await;
@@ -119,7 +122,7 @@ fn describe(chain: &HostChains) -> String {
 /// A cluster that has answered.
 pub(super) struct Reached {
     pub(super) config: ClusterConfig,
-    info: ClusterInfo,
+    pub(super) info: ClusterInfo,
     /// Socket buffers of its brokers, if it is far away.
     buffers: Option<Result<SocketBuffers, String>>,
 }
@@ -178,10 +181,26 @@ pub(super) struct Sides<'a> {
 impl Sides<'_> {
     fn same_cluster(&self, steps: &mut Vec<Step>) {
         let (source, target) = (&self.source.info.cluster_id, &self.target.info.cluster_id);
-        if source.is_some() && source == target {
-            let text = "source and target are one and the same Kafka cluster: their ids are equal";
-            steps.push(Step::new(format!("clusters of {}", self.link.name), Outcome::Warning, text));
+        if source.is_none() || source != target {
+            return;
         }
+        let link = self.link;
+        let (outcome, consequence) = match names_of_copies(link) {
+            Some(copies) => (
+                Outcome::Warning,
+                format!("topics whose names match '{copies}' are its own copies and not copied again"),
+            ),
+            None => (
+                Outcome::Failed,
+                format!(
+                    "each topic would be copied into itself (naming = \"identity\"), and strait run does not start the \
+                     link: correct bootstrap_servers of {} or {}",
+                    link.source, link.target
+                ),
+            ),
+        };
+        let text = format!("source and target are one and the same Kafka cluster: their ids are equal; {consequence}");
+        steps.push(Step::new(format!("clusters of {}", link.name), outcome, text));
     }
 
     /// Returns what the target's lack of transactions or idempotence means for the link.
@@ -207,7 +226,7 @@ impl Sides<'_> {
     async fn topics(&self, chains: &HostChains, steps: &mut Vec<Step>) -> Vec<(SourceTopic, Arc<str>)> {
         let link = self.link;
         let name = format!("topics of {}", link.name);
-        let SourceTopics { listed: topics, hidden } = match self.discover().await {
+        let SourceTopics { listed: topics, hidden, missing } = match self.discover().await {
             Ok(topics) => topics,
             Err(error) => {
                 steps.push(Step::new(name, Outcome::Failed, error));
@@ -222,6 +241,10 @@ impl Sides<'_> {
             format!("{topic} cannot be described: {}{remedy}", error.reason)
         });
         steps.extend(hidden.map(|text| Step::new(&name, Outcome::Failed, text)));
+        steps.extend(missing.iter().map(|(topic, meant)| {
+            let text = format!("{topic}: {}", SourceTopics::reason_missing(meant.as_ref()));
+            Step::new(&name, Outcome::Warning, text)
+        }));
         let mut chain = match chains.plugin_chain() {
             Ok(chain) => chain,
             Err(error) => {
@@ -243,12 +266,17 @@ impl Sides<'_> {
                 Ok(target) => {
                     let partitions = u32::try_from(topic.partitions).unwrap_or_default();
                     out_of_reach.extend(chain.refused_names(&topic.topic, partitions).unwrap_or_default());
+                    if let Err(error) = chain.protection(&topic.topic, partitions) {
+                        refused.push(format!("{}: {error}", topic.topic));
+                        continue;
+                    }
                     named.push((topic, target));
                 }
                 Err(error) => refused.push(format!("{}: {error}", topic.topic)),
             }
         }
-        let idle = self.idle_patterns(&named);
+        let mut idle = self.idle_patterns(&named);
+        idle.retain(|pattern| name_of_entry(pattern).is_none_or(|name| !missing.contains_key(&*name)));
         if !link.merge_topics {
             let collisions = collisions(named.iter().map(|(topic, target)| (&topic.topic, Arc::clone(target))));
             named.retain(|(topic, _)| !collisions.contains_key(&topic.topic));
@@ -340,8 +368,9 @@ impl Sides<'_> {
 
     async fn discover(&self) -> Result<SourceTopics, String> {
         let link = self.link;
-        let discovery =
-            KafkaDiscovery::new(&self.source.config, &link.name, &link.topics, &link.topics_exclude, TIMEOUT);
+        let id = |reached: &Reached| reached.info.cluster_id.clone();
+        let excluded = loops::excluded(link, id(self.source).as_deref(), id(self.target).as_deref());
+        let discovery = KafkaDiscovery::new(&self.source.config, &link.name, &link.topics, &excluded, TIMEOUT);
         let discovery = discovery.map_err(|error| error.to_string())?.with_heartbeats(self.heartbeats.clone());
         discovery.topics().await.map_err(|error| error.to_string())
     }

@@ -74,3 +74,41 @@ fn colliding_topics_are_reported_and_the_others_are_copied() {
     let copied = |topic: &str| demo_records::read(&config(&gcp), topic, 1, PATIENCE).unwrap().len();
     assert_eq!((copied("aws.payments"), copied("aws.orders")), (1, 0));
 }
+
+#[test]
+fn one_cluster_under_two_names_copies_no_copy_and_into_no_topic_itself() {
+    let cluster = MockCluster::start(1).unwrap();
+    let servers = cluster.bootstrap_servers();
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[clusters.aws]\nbootstrap_servers = \"{servers}\"\n[clusters.gcp]\nbootstrap_servers = \"{servers}\"\n\
+         [[links]]\nname = \"l\"\nsource = \"aws\"\ntarget = \"gcp\"\ntopics = [\".*\"]\n\
+         delivery = \"at-least-once\"\nlanes = 1\n"
+    );
+    let file = folder.path().join("strait.toml");
+    let load = |more: &str| {
+        std::fs::write(&file, format!("{text}{more}")).unwrap();
+        Arc::new(load::load(&file, &Environment::default()).unwrap_or_else(|r| panic!("{}", r.render(false, 100))))
+    };
+    let check = |loaded: &load::Loaded| steps::all(loaded).iter().map(|step| step.text()).collect::<String>();
+    // With a prefix copies are told from topics, and left alone.
+    for topic in ["orders", "aws.orders"] {
+        cluster.create_topic(topic, 1).unwrap();
+    }
+    let text = check(&load(""));
+    assert!(text.contains("! clusters of l: source and target are one and the same"), "{text}");
+    assert!(text.contains("✓ topics of l: 1 with 1 partitions: orders -> aws.orders"), "{text}");
+    let loaded = load("naming = \"identity\"\n");
+    let text = check(&loaded);
+    assert!(text.contains("✗ clusters of l: source and target are one and the same Kafka cluster"), "{text}");
+
+    let board = Board::new(&loaded.config, loaded.mask());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    // Not only a run that ends by itself: no retry would help.
+    let ended = runtime.block_on(run::run(&loaded, Until::Stopped, Stop::default(), &board));
+    let errors = ended.map(|_| ()).unwrap_err();
+    assert!(errors.len() == 1 && errors[0].is_configuration(), "{errors:?}");
+    assert!(errors[0].to_string().contains("one Kafka cluster under two names"), "{}", errors[0]);
+    let events = board.link("l").unwrap().events();
+    assert!(events.ended.is_some() && events.counts["one_cluster"] == 1, "{events:?}");
+}
