@@ -325,7 +325,7 @@ fn each_property_is_an_option_a_note_or_a_refusal_with_its_line() {
         ("replication.policy.separator=.", flow, "A->B.replication.policy.separator", Outcome::Note),
         ("groups=g.*", flow, "A->B.groups", Outcome::Note),
         ("groups.exclude=g", bare, "groups.exclude", Outcome::Note),
-        ("refresh.topics.interval.seconds=5", flow, "A->B.refresh.topics.interval.seconds", Outcome::Note),
+        ("refresh.topics.interval.seconds=5", flow, "A->B.refresh.topics.interval.seconds", Outcome::Option),
         ("sync.topic.configs.enabled=true", bare, "sync.topic.configs.enabled", Outcome::Option),
         ("sync.group.offsets.enabled=true", flow, "A->B.sync.group.offsets.enabled", Outcome::Note),
         ("emit.checkpoints.interval.seconds=1", bare, "emit.checkpoints.interval.seconds", Outcome::Note),
