@@ -130,7 +130,7 @@ impl Discovery for KafkaDiscovery {
         selected.extend(self.selector.named().map(str::to_owned));
         let due = lock(&self.known).due(&selected, &listed);
         let asked = due.clone();
-        let described = self.client.ask(move |client| {
+        let described = self.client.ask_patiently(move |client| {
             let names: Vec<&str> = asked.iter().map(String::as_str).collect();
             describe(client, &names, false, timeout)
         });
@@ -144,13 +144,7 @@ impl Discovery for KafkaDiscovery {
     async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {
         let timeout = self.timeout;
         let asked: Vec<Place> = partitions.iter().map(|key| Place::of(&*key.topic, key.partition)).collect();
-        let looked = match self.client.ask(move |client| Look::at(client, &asked, timeout)).await {
-            Ok(looked) => looked,
-            Err(error) => {
-                self.client.hear(timeout).await;
-                return Err(error);
-            }
-        };
+        let looked = self.client.ask_patiently(move |client| Look::at(client, &asked, timeout)).await?;
         Ok(partitions.iter().map(|key| (key.clone(), looked.answer(key))).collect())
     }
 

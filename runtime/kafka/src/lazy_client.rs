@@ -16,6 +16,8 @@ use crate::tls;
 
 /// How long a finding about TLS counts. A broker is not asked for it more often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How often any broker is asked while a question waits for its answer.
+const HEAR_EVERY: Duration = Duration::from_secs(5);
 
 /// Creates a client that neither reads nor writes records.
 pub(crate) fn connect(cluster: &ClusterConfig, label: &str) -> Result<Client, FfiError> {
@@ -139,8 +141,8 @@ impl LazyClient {
         self.cluster.access.answered();
     }
 
-    /// Asks any broker for anything, after a question that may need a certain one has failed.
-    pub(crate) async fn hear(&self, timeout: Duration) {
+    /// Asks any broker for anything.
+    async fn hear(&self, timeout: Duration) {
         if self.ask(move |client| client.connect(timeout)).await.is_ok() {
             self.heard();
         }
@@ -184,6 +186,26 @@ impl LazyClient {
     ) -> Result<T, PortError> {
         let client = self.clone();
         blocking(&self.context, move || client.ask_here(question)).await?
+    }
+
+    /// Asks the cluster as [`LazyClient::ask`] does. As the question may wait for one broker that is
+    /// away, any broker is asked for anything every few seconds meanwhile, so that the cluster does
+    /// not count as silent.
+    pub(crate) async fn ask_patiently<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client) -> Result<T, FfiError> + Send + 'static,
+    ) -> Result<T, PortError> {
+        let mut asked = std::pin::pin!(self.ask(question));
+        loop {
+            let others = async {
+                tokio::time::sleep(HEAR_EVERY).await;
+                self.hear(HEAR_EVERY).await;
+            };
+            tokio::select! { biased;
+                answer = &mut asked => return answer,
+                () = others => {}
+            }
+        }
     }
 
     /// Adds to a failure what a handshake finds, where TLS may be the cause.

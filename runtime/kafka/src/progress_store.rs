@@ -85,19 +85,16 @@ impl ProgressStore for KafkaProgressStore {
 
     async fn ends(&self, lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError> {
         let (topic, timeout) = (progress_topic(&self.link), self.timeout);
-        let listed = self.client.ask(move |client| {
+        let listed = self.client.ask_patiently(move |client| {
             let places: Vec<Place> = Place::all_of(&topic, lanes).collect();
             queries::list_each(client, &places, OffsetSpec::Latest, false, timeout)
         });
-        let listed = listed.await;
-        if listed.is_err() {
-            self.client.hear(timeout).await;
-        }
+        let listed = listed.await?;
         let end = |((_, partition), answer): ((String, i32), Result<i64, FfiError>)| {
             let answer = answer.map_err(|error| port_error("", &error).reason);
             Some((LaneId(u32::try_from(partition).ok()?), answer))
         };
-        Ok(listed?.into_iter().filter_map(end).collect())
+        Ok(listed.into_iter().filter_map(end).collect())
     }
 
     fn answers(&self) -> u64 {

@@ -51,15 +51,15 @@ pub const FLOW: &[Known] = &[
     note("replication.policy.internal.topic.separator.enabled", "Strait's own topics are named strait.LINK.…"),
     note("groups*", GROUPS),
     note("sync.group.offsets.*", GROUPS),
-    note("refresh.groups.*", "no groups are synced while a link runs"),
+    note("refresh.groups.*", "groups are listed every 5 s"),
     note("refresh.topics.*", "new topics and partitions are found within seconds"),
     note("sync.topic.configs.interval.seconds", "Strait decides when settings are compared"),
     note("sync.topic.acls.interval.seconds", "Strait decides when access lists are compared"),
     note("use.incremental.alter.configs", "settings are changed one by one, and only those that differ"),
-    note("emit.heartbeats.*", "there are no heartbeat records; strait status and /metrics show whether a link moves"),
-    note("heartbeats.replication.enabled", "heartbeats are copied like any topic"),
+    note("emit.heartbeats.*", "mm2.heartbeats writes them, one a second"),
+    note("heartbeats.replication.enabled", "mm2.heartbeats decides whether heartbeats are written and copied"),
     note("heartbeats.topic.replication.factor", SIZE),
-    note("emit.checkpoints.*", "there are no checkpoint records; strait offsets translate answers by the offset map"),
+    note("emit.checkpoints.*", "mm2.checkpoints writes one for each change"),
     note("checkpoints.topic.replication.factor", SIZE),
     note("emit.offset-syncs.*", "the offset map takes their place: it has every record"),
     note("offset-syncs.topic.*", "the offset map takes their place, on the target"),
@@ -101,7 +101,7 @@ pub const FLOW: &[Known] = &[
 
 /// Said of the groups.
 pub const GROUPS: &str =
-    "groups are not synced while a link runs; strait offsets translate LINK --group GROUP moves one exactly";
+    "the option groups names the groups whose offsets the link keeps on the target";
 
 /// Returns the entry of a property.
 pub fn of(name: &str) -> Option<&'static Known> {

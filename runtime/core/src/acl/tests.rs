@@ -137,7 +137,7 @@ fn what_a_link_writes_for_the_clients_of_mirror_maker_needs_rights_of_its_own() 
             "target Create topic literal a.heartbeats",
             "target Alter topic literal a.heartbeats",
             "target DescribeConfigs topic literal a.heartbeats",
-            "(target AlterConfigs topic literal a.heartbeats",
+            "target AlterConfigs topic literal a.heartbeats",
             "target Write topic literal heartbeats",
             "target Write topic literal a.checkpoints.internal",
             "target Create topic literal heartbeats",
@@ -383,11 +383,17 @@ fn principals_and_arns_are_told_from_misspelt_ones() {
 #[test]
 fn every_right_is_of_some_link_and_has_its_reason() {
     let exact = link(json!({}));
-    let loose = link(json!({ "delivery": "at-least-once", "sync": { "acls": true } }));
+    let loose = link(json!({
+        "delivery": "at-least-once",
+        "sync": { "acls": true },
+        "groups": ["g"],
+        "mm2": { "heartbeats": "both" },
+    }));
     for right in &RIGHTS {
         assert!(right.when.is(&exact) || right.when.is(&loose), "{right:?}");
         assert!(!right.why.is_empty() && !right.without.is_empty() && !right.why.ends_with('.'), "{right:?}");
-        let same = RIGHTS.iter().filter(|other| (other.on, other.operation) == (right.on, right.operation)).count();
+        let of = |right: &Right| (right.on, right.operation, right.when);
+        let same = RIGHTS.iter().filter(|other| of(other) == of(right)).count();
         assert!(same == 1 || right.on == On::TransactionalIds, "{right:?}");
     }
     for request in MetadataRight::ALL {

@@ -190,7 +190,7 @@ fn a_file_that_is_not_a_plugin_does_not_load() {
     assert!(matches!(error.problem, LoadProblem::TooLarge { bytes_max: 100, .. }));
     assert!(error.to_string().contains("plugin made (/"), "{error}");
     let error = load_bytes(&good, |spec| spec.source = strait_host::PluginSource::File("/nope/p.wasm".into()));
-    assert!(matches!(error.unwrap_err().problem, LoadProblem::Unreadable(_)));
+    assert!(matches!(error.unwrap_err().problem, LoadProblem::NoSuchFile { .. }));
 }
 
 #[test]
