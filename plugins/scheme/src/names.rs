@@ -17,9 +17,10 @@ pub fn is_allowed(name: &str) -> bool {
 }
 
 /// Returns whether the topic is reserved: no link may copy it and no plugin may write to it. These
-/// are Strait's own topics, those that MirrorMaker 2 never copies (`ReplicationPolicy.isInternalTopic`,
-/// `DefaultReplicationPolicy.isMM2InternalTopic`), and those that end as Kafka Connect's own do, which
-/// it left out before version 4 unless told otherwise (`DefaultTopicFilter`).
+/// are Strait's own topics, those that MirrorMaker 2 never copies
+/// (`ReplicationPolicy.isInternalTopic`, `DefaultReplicationPolicy.isMM2InternalTopic`), and those
+/// that end as Kafka Connect's own do, which it left out before version 4 unless told otherwise
+/// (`DefaultTopicFilter`).
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with("strait.")

@@ -188,9 +188,9 @@ impl LazyClient {
         blocking(&self.context, move || client.ask_here(question)).await?
     }
 
-    /// Asks the cluster as [`LazyClient::ask`] does. As the question may wait for one broker that is
-    /// away, any broker is asked for anything every few seconds meanwhile, so that the cluster does
-    /// not count as silent.
+    /// Asks the cluster as [`LazyClient::ask`] does. As the question may wait for one broker that
+    /// is away, any broker is asked for anything every few seconds meanwhile, so that the cluster
+    /// does not count as silent.
     pub(crate) async fn ask_patiently<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Client) -> Result<T, FfiError> + Send + 'static,

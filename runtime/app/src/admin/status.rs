@@ -91,8 +91,8 @@ pub struct Link {
     pub new_topics: u64,
     /// The active plugins: name, digest and configuration of each, in order.
     pub generation: String,
-    /// The same generation as one digest. An operator agrees to it by that (`accept`), and the border
-    /// of a lane and `strait check` name it.
+    /// The same generation as one digest. An operator agrees to it by that (`accept`), and the
+    /// border of a lane and `strait check` name it.
     pub generation_digest: String,
     /// `steady`, `probation` (rolled back if it fails), or `shadow` or `canary` during a trial.
     pub standing: String,

@@ -100,8 +100,7 @@ pub const FLOW: &[Known] = &[
 ];
 
 /// Said of the groups.
-pub const GROUPS: &str =
-    "the option groups names the groups whose offsets the link keeps on the target";
+pub const GROUPS: &str = "the option groups names the groups whose offsets the link keeps on the target";
 
 /// Returns the entry of a property.
 pub fn of(name: &str) -> Option<&'static Known> {

@@ -59,7 +59,7 @@ pub struct Prepared {
     works: Vec<Arc<dyn LinkWork>>,
     /// Hash of the settings for what concerns the link as a whole.
     settings: Arc<str>,
-    /// What is written for MirrorMaker 2's clients.
+    /// Topics for MirrorMaker 2's clients, and what writes them.
     mm2: Option<Mm2>,
     /// Finds the source topics.
     pub discovery: Arc<dyn Discovery>,

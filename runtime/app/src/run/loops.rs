@@ -50,8 +50,8 @@ fn named(topics: &[Arc<str>]) -> String {
     format!("{}{more}", some.join(", "))
 }
 
-/// Returns the topics that a link leaves out: beside those of its configuration its own copies, where
-/// source and target have one id.
+/// Returns the topics that a link leaves out: beside those of its configuration its own copies,
+/// where source and target have one id.
 #[must_use]
 pub fn excluded(link: &Link, source_id: Option<&str>, target_id: Option<&str>) -> Vec<String> {
     let is_one = source_id.is_some() && source_id == target_id;

@@ -200,9 +200,9 @@ pub struct Link {
     /// Properties that target topics take over from their source topics, besides the records.
     #[serde(default)]
     pub sync: Sync,
-    /// How often the link's coordinator lists the source's topics, in seconds: a new topic is copied
-    /// that much later. One list has some 55 bytes for each partition of the source; with more than
-    /// 4,000 partitions it is asked for less often, so that lists stay below 128 KiB/s.
+    /// How often the link's coordinator lists the source's topics, in seconds: a new topic is
+    /// copied that much later. One list has some 55 bytes for each partition of the source; with
+    /// more than 4,000 partitions it is asked for less often, so that lists stay below 128 KiB/s.
     #[serde(default = "default_discover_s")]
     #[schemars(range(min = 1, max = 3600))]
     pub discover_s: u64,

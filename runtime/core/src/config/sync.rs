@@ -17,7 +17,7 @@ pub struct Sync {
     #[serde(default)]
     pub replication: Replication,
     /// Settings that target topics take over while the link runs. A change of one of them on the
-    /// target is taken back. In the first two modes `cleanup.policy`, `retention.ms`,
+    /// target is undone. In the first two modes `cleanup.policy`, `retention.ms`,
     /// `retention.bytes`, `delete.retention.ms` and `max.message.bytes` are those in force at the
     /// source, so that the target does not delete by its own what was copied, and
     /// `max.message.bytes` is never lowered. A purge by a short `retention.ms` at the source purges

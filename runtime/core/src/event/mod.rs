@@ -1,5 +1,4 @@
-//! Events for the operator, as types with coordinates. Logs, status, metrics and tests read the
-//! same events.
+//! Events for the operator, as types with coordinates, for logs, status, metrics and tests.
 
 mod access;
 mod border;
@@ -306,8 +305,7 @@ pub enum Event {
         /// The reason, and what to do.
         reason: String,
     },
-    /// A refused record could not be written to quarantine, or entered in the books. Its partition
-    /// stops.
+    /// A refused record could not be written to quarantine, or be booked. Its partition stops.
     #[error("{partition}: stopped at offset {offset}: cannot keep the record in quarantine ({reason}); will retry")]
     QuarantineFailed {
         /// The source partition.

@@ -3,7 +3,7 @@
 //! One or more records per source partition, target topic and commit in `strait.<link>.map`,
 //! written in the same transaction as the data. A commit that kept no record writes none. `codec`
 //! has the bytes, `fold` puts the records of many commits together, `answer` and `inverse`
-//! translate offsets with it.
+//! translate offsets with it, and `offset_syncs` picks pairs for MirrorMaker 2's readers.
 
 mod answer;
 mod build;
@@ -12,6 +12,7 @@ mod fold;
 mod inverse;
 mod link_map;
 mod live;
+pub mod offset_syncs;
 
 use std::sync::Arc;
 

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::formats::Bytes;
 use super::names::HeartbeatTopics;
-use super::pairs::{EVERY, Pairs};
 use super::*;
 use crate::batch::{BatchBuilder, TimestampType};
+use crate::map::offset_syncs::{EVERY, Pairs};
 use crate::map::{MapKind, MapRecord, Run};
 use crate::offset::{LeaderEpoch, SourceOffset, TargetOffset};
 use crate::topic::{PartitionKey, TopicId};

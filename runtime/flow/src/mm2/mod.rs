@@ -2,8 +2,8 @@
 //!
 //! The process that coordinates the link writes them, beside the coordinator and never on its way:
 //! a task for each topic, which fails and retries alone. A process that is no coordinator any more
-//! does no harm by what it writes late: heartbeats are signs of life, and the last checkpoint and the
-//! last sync of a key win.
+//! does no harm by what it writes late: heartbeats are signs of life, and the last checkpoint and
+//! the last sync of a key win.
 
 mod checkpoints;
 #[cfg(test)]
@@ -12,8 +12,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_core::map::offset_syncs::Pairs;
 use strait_core::mm2::names::Mm2Topic;
-use strait_core::mm2::pairs::Pairs;
 use strait_core::mm2::{FormatError, Heartbeat};
 use strait_core::{Event, Mm2Event};
 use tokio::sync::watch;

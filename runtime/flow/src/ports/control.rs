@@ -93,7 +93,7 @@ pub trait LinkWork: Send + Sync {
     /// is for the next batch. Returns what the control topic is to say of it.
     ///
     /// # Errors
-    /// [`PortError`] if it failed as a whole: it is told, and retried after a while. The other works
-    /// of the batch are carried out all the same.
+    /// [`PortError`] if it failed as a whole: it is told, and retried after a while. The other
+    /// works of the batch are carried out all the same.
     async fn carry_out(&self, permit: Permit, now: Now<'_>) -> Result<Vec<ControlRecord>, PortError>;
 }

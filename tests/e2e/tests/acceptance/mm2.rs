@@ -193,6 +193,7 @@ fn running(pair: &Pair) -> Strait {
     // One leaves out what has no such key, the other refuses what is no JSON: a heartbeat is
     // neither.
     let more = "mm2 = { heartbeats = \"both\", offset_syncs = \"target\" }\nreveal_messages = true\n\
+                groups = [\"mm2c-kept\"]\n\
                 [[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = { key_prefix = \"even\" } }\n\
                 [[links.plugins]]\nplugin = \"redact\"\n\
                 config = { rules = [{ fields = [\"$.a\"], with = \"remove\" }] }\n";
@@ -213,6 +214,7 @@ fn the_clients_of_mirror_maker_find_what_a_link_writes() {
         (0..count).map(one).collect::<Vec<_>>()
     };
     source.write("mm2c.orders", &[numbered(0, 101), numbered(1, 50)].concat()).unwrap();
+    commit(&source, "mm2c-kept", "mm2c.orders", &[(0, 10)]);
     let mut strait = running(&pair);
 
     // Heartbeats, by this link on both of its ends, and the copy that clients look for.
@@ -258,6 +260,14 @@ fn the_clients_of_mirror_maker_find_what_a_link_writes() {
     }
     let upstream = found.lines().find_map(|line| line.strip_prefix("upstream ")).unwrap();
     assert!(upstream.trim_matches(['[', ']']).split(", ").any(|cluster| cluster == SOURCE), "{found}");
+
+    // The answer for a group that the link keeps.
+    let there = wait_until("the group is kept", SOON, || committed(&target, "mm2c-kept", &topic, 0));
+    let translated = format!("utils {{{topic}-0={there} }}");
+    wait_until("its checkpoint", SOON, || {
+        let found = mm2(&["clients", &servers, SOURCE, "mm2c-kept"]);
+        found.lines().any(|line| line == translated).then_some(())
+    });
 
     formatters_print(&servers, &copy, &checkpoints);
     checkpoint_connector_translates(&pair, &topic);

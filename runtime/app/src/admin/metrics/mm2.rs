@@ -1,4 +1,4 @@
-//! What this process writes for MirrorMaker 2's clients.
+//! Records for MirrorMaker 2's clients.
 
 use std::fmt;
 

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::formats::OffsetSync;
-use crate::map::{MapKind, MapRecord};
+use super::{MapKind, MapRecord};
+use crate::mm2::OffsetSync;
 use crate::topic::TopicId;
 
 /// Least time between two syncs of a partition.
