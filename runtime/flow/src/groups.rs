@@ -13,7 +13,7 @@ use strait_core::control::turn::Permit;
 use strait_core::control::{Control, ControlRecord};
 use strait_core::groups::{Committed, GroupSync, Place, State, Translated, Wish, Written};
 use strait_core::map::Exactness;
-use strait_core::{Event, GroupEvent, OwnerEpoch, Side};
+use strait_core::{Event, GroupEvent, Side};
 
 use crate::lock::lock;
 use crate::ports::{CheckpointSink, Clock, EventSink, GroupAnswer, GroupMap, GroupOffsets, LinkWork, Now, PortError};
@@ -66,8 +66,6 @@ impl SourceGroup {
 #[derive(Default)]
 struct Known {
     sync: GroupSync,
-    /// The turn that `sync` belongs to.
-    owner: Option<OwnerEpoch>,
     /// The control topic at the last call.
     known: Control,
     has_begun: bool,
@@ -350,12 +348,15 @@ impl LinkWork for GroupWork {
         "groups"
     }
 
+    fn begins(&self) {
+        lock(&self.state).has_begun = false;
+    }
+
     async fn wanted(&self, known: Control) {
         {
             let mut state = lock(&self.state);
-            let last = known.tick().map(|tick| tick.owner);
             state.known = known;
-            if !state.has_begun || state.owner != last {
+            if !state.has_begun {
                 self.begin(&mut state);
             }
         }
@@ -374,15 +375,6 @@ impl LinkWork for GroupWork {
     }
 
     async fn carry_out(&self, permit: Permit, now: Now<'_>) -> Result<Vec<ControlRecord>, PortError> {
-        {
-            let mut state = lock(&self.state);
-            if state.owner != Some(permit.owner) {
-                // What was found before may rest on records of a turn that has failed.
-                state.owner = Some(permit.owner);
-                self.begin(&mut state);
-                return Ok(Vec::new());
-            }
-        }
         self.write(permit, now).await;
         self.show();
         Ok(lock(&self.state).sync.records())

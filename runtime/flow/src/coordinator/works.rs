@@ -57,6 +57,7 @@ pub(super) struct Done {
 impl<'a> Works<'a> {
     /// Begins to wait for all of them.
     pub fn new(all: &'a [Arc<dyn LinkWork>], known: &Control) -> Self {
+        all.iter().for_each(|work| work.begins());
         let slot = |work: &'a Arc<dyn LinkWork>| Slot { work: &**work, waiting: None, retry: None };
         let mut slots: Vec<Slot<'a>> = all.iter().map(slot).collect();
         slots.iter_mut().for_each(|slot| slot.wait(known.clone()));

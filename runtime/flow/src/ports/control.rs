@@ -82,6 +82,10 @@ pub trait LinkWork: Send + Sync {
     /// Returns the name of the work in messages, such as `settings`.
     fn name(&self) -> &'static str;
 
+    /// A turn of the coordinator begins. What was found in an earlier one may rest on records that
+    /// were never written.
+    fn begins(&self) {}
+
     /// Waits until there is a batch to carry out. It may read, and changes nothing. `known` is the
     /// control topic as it is now, and stays true for the records that only this work writes. It is
     /// called again after each batch of this work, and when a turn begins; a call of before is

@@ -11,9 +11,19 @@ use strait_sim::run::{lenient, run_script};
 use strait_sim::world::source::Rules;
 use strait_sim::world::{Bug, Faults, Hook, Point, World};
 
-use crate::{SEEDS, begin, feed, fired, hook, play, until, wait_ms};
+use crate::{SEEDS, begin, feed, fired, hook, until, wait_ms};
 
 const NAMES: [&str; 3] = ["billing", "search", "mail"];
+
+/// Seeds of each script: its many steps make up for few latencies.
+const SOME: u64 = 8;
+
+/// Plays a script under some latencies, in exactly-once mode.
+fn play_some<F: Future<Output = Cluster>>(script: impl Fn(Cluster) -> F + Copy) {
+    for seed in 0..SOME {
+        run_script(seed, DeliveryMode::ExactlyOnce, lenient(), Rules::default(), None, script).assert_good();
+    }
+}
 
 /// Returns the groups that are the target's as the control topic says.
 fn taken(world: &World) -> BTreeSet<Arc<str>> {
@@ -44,7 +54,7 @@ async fn in_place(cluster: &Cluster) {
 fn a_coordinator_that_dies_at_any_step_leaves_no_group_behind() {
     for point in Point::OF_GROUPS {
         for skip in 0..3 {
-            play(lenient(), Rules::default(), move |mut cluster| async move {
+            play_some(move |mut cluster| async move {
                 begin_groups(&mut cluster).await;
                 in_place(&cluster).await;
                 if matches!(point, Point::CoordinatorTaken | Point::ControlRead) {
@@ -75,7 +85,7 @@ fn a_coordinator_that_dies_at_any_step_leaves_no_group_behind() {
 fn a_coordinator_that_sleeps_moves_no_group_that_was_read_meanwhile() {
     for (point, sleeps) in [(Point::GroupCompared, 60_000), (Point::GroupCompared, 9_000), (Point::Announced, 9_000)] {
         for skip in [0, 1, 4] {
-            play(lenient(), Rules::default(), move |mut cluster| async move {
+            play_some(move |mut cluster| async move {
                 begin_groups(&mut cluster).await;
                 in_place(&cluster).await;
                 let asleep = hook(&cluster, point, skip, move |world, proc| {
@@ -210,13 +220,13 @@ fn struggles(seed: u64, bug: Option<Bug>) -> (Option<String>, [u64; 3]) {
 #[test]
 fn groups_skip_nothing_and_stay_where_they_read_whatever_happens() {
     let mut sums = [0; 3];
-    for seed in 0..SEEDS * 3 {
+    for seed in 0..SEEDS {
         let counts = struggles(seed, None).1;
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
     let [written, joined, overtaken] = sums;
     println!("{written} offsets written, {joined} readers joined, {overtaken} writes overtaken by a reader");
-    assert!(written > SEEDS * 3 * 20 && joined > SEEDS * 3 * 2, "{sums:?}");
+    assert!(written > SEEDS * 20 && joined > SEEDS * 2, "{sums:?}");
 }
 
 /// The checks above can fail.
