@@ -47,7 +47,7 @@ fn a_setting_that_is_edited_on_the_target_is_taken_back_and_another_name_stays()
     set(&source, &["follow.a,segment.ms=".to_owned(), "follow.a,flush.ms=60000".to_owned()]);
     wait_until("given up", LOOKS, || (of(&target, copy, "flush.ms") == "60000").then_some(()));
     assert_eq!(of(&target, copy, "segment.ms"), "604800000");
-    let (_, plan, _) = planned(&config, &[]);
+    let (_, plan, _) = planned(&config, "follow", &[]);
     let left = ["= config source.follow.a index.interval.bytes targets_own".to_owned()];
     assert_eq!(short(&plan), left.into());
     stop(&mut strait);
@@ -125,7 +125,7 @@ fn a_coordinator_that_is_stopped_amid_its_changes_leaves_nothing_that_its_succes
         stop(process);
     }
     assert_eq!(values(&target), all("3000"));
-    let (code, plan, _) = planned(&config, &["--fail-on-change"]);
+    let (code, plan, _) = planned(&config, "halt", &["--fail-on-change"]);
     assert_eq!(code, Some(0), "{plan:#}");
 }
 

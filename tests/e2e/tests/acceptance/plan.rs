@@ -136,8 +136,8 @@ fn dump(cluster: &Cluster) -> Dump {
     (all, acls.lines().map(str::to_owned).collect())
 }
 
-pub fn planned(config: &ConfigFolder, more: &[&str]) -> (Option<i32>, Value, String) {
-    let all = [&["plan", "plan", "-o", "json"], more].concat();
+pub fn planned(config: &ConfigFolder, link: &str, more: &[&str]) -> (Option<i32>, Value, String) {
+    let all = [&["plan", link, "-o", "json"], more].concat();
     let mut strait = Strait::start("plan", config.path(), &all).unwrap();
     let code = strait.wait_end(COPIED).unwrap().code();
     let (out, err) = (strait.stdout(), strait.stderr());
@@ -208,7 +208,7 @@ fn a_plan_names_each_of_the_planted_differences_and_nothing_else() {
                 principals = { \"User:app\" = \"User:app-eu\" }";
     let config = pair.config(&link("plan", &["p-.*"], 1, sync));
     let before = [dump(&pair.source), dump(&pair.target)];
-    let (code, plan, err) = planned(&config, &[]);
+    let (code, plan, err) = planned(&config, "plan", &[]);
     assert_eq!(code, Some(0), "{err}");
     let found = short(&plan);
     let expected: BTreeSet<String> = EXPECTED.map(str::to_owned).into();
@@ -219,7 +219,7 @@ fn a_plan_names_each_of_the_planted_differences_and_nothing_else() {
         plan["changes"].as_array().unwrap().iter().filter(|change| !change["refused"].is_null()).collect();
     assert!(refused.is_empty(), "{refused:#?}");
 
-    let (code, again, _) = planned(&config, &["--fail-on-change"]);
+    let (code, again, _) = planned(&config, "plan", &["--fail-on-change"]);
     assert_eq!((code, short(&again)), (Some(1), found));
     let (code, text) = run_to_end("plan-text", &config, &["plan", "plan"], COPIED);
     assert_eq!(code, Some(0), "{text}");
@@ -235,13 +235,13 @@ fn a_plan_names_each_of_the_planted_differences_and_nothing_else() {
     assert_eq!([dump(&pair.source), dump(&pair.target)], before, "a plan has changed something");
 
     let none = pair.config(&link("plan", &["p-(same|plain|segments)"], 1, "[links.sync]\nconfigs = \"none\""));
-    let (code, found, _) = planned(&none, &["--fail-on-change"]);
+    let (code, found, _) = planned(&none, "plan", &["--fail-on-change"]);
     assert_eq!((code, short(&found)), (Some(0), ["= config source.p-segments segment.ms sync_off".to_owned()].into()));
 
     // A run does exactly that, and a second plan is empty.
     let mut strait = Strait::run("plan-run", &config, &[]).unwrap();
     let after = wait_until("all done", SOON, || {
-        let (_, after, _) = planned(&config, &[]);
+        let (_, after, _) = planned(&config, "plan", &[]);
         after["changes"].as_array().unwrap().is_empty().then_some(after)
     });
     stop(&mut strait);
@@ -305,7 +305,7 @@ fn without_rights_a_plan_says_which_part_is_not_known() {
     give(&RIGHTS);
     let users = [("reader", "reader-password"), ("writer", "writer-password")];
     let config = secured_config(&cluster, users, &link("plan", &["q.*"], 1, "[links.sync]\nacls = true"));
-    let (code, plan, _) = planned(&config, &["--fail-on-change"]);
+    let (code, plan, _) = planned(&config, "plan", &["--fail-on-change"]);
     let expected = [
         "+ topic source.q-new",
         "? unknown settings of source topic q",
@@ -319,13 +319,13 @@ fn without_rights_a_plan_says_which_part_is_not_known() {
 
     // With all but the right to change settings, the target refuses the change in advance.
     give(&MORE.iter().copied().filter(|acl| !acl.contains("ALTER")).collect::<Vec<_>>());
-    let (_, plan, _) = planned(&config, &[]);
+    let (_, plan, _) = planned(&config, "plan", &[]);
     let changes = plan["changes"].as_array().unwrap();
     let refused: Vec<&Value> = changes.iter().filter(|change| !change["refused"].is_null()).collect();
     assert!(refused.len() == 1 && refused[0]["name"] == "segment.ms", "{plan:#}");
     assert!(refused[0]["refused"].as_str().unwrap().contains("the target refuses it"), "{plan:#}");
     give(&MORE);
-    let (_, plan, _) = planned(&config, &[]);
+    let (_, plan, _) = planned(&config, "plan", &[]);
     let expected = ["+ topic source.q-new", "~ config source.q segment.ms 1000000"];
     let found: BTreeSet<String> = short(&plan).into_iter().filter(|line| !line.contains(" acl ")).collect();
     assert_eq!(found, expected.map(str::to_owned).into(), "{plan:#}");
