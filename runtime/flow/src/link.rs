@@ -53,7 +53,7 @@ pub struct LinkService {
     pub works: Vec<Arc<dyn LinkWork>>,
     /// Hash of the settings for what concerns the link as a whole.
     pub settings: Arc<str>,
-    /// What is written for MirrorMaker 2's clients; `None` where nothing is.
+    /// Topics for MirrorMaker 2's clients; `None` where none is written.
     pub mm2: Option<Mm2>,
     /// Assigns lanes.
     pub membership: Box<dyn Membership>,

@@ -206,7 +206,7 @@ pub struct Link {
     #[serde(default = "default_discover_s")]
     #[schemars(range(min = 1, max = 3600))]
     pub discover_s: u64,
-    /// What the link writes for clients and tools of MirrorMaker 2.
+    /// Topics that the link writes for clients and tools of MirrorMaker 2.
     #[serde(default)]
     pub mm2: Mm2,
     /// How long the offset map (`strait.<name>.map` on the target) is kept, in days. Counts when

@@ -100,7 +100,7 @@ pub enum SyncEvent {
         /// The value that the target has.
         theirs: String,
     },
-    /// The target refuses a setting. It is tried again once the source has another value.
+    /// The target refuses a setting. It is retried once the source has another value.
     #[error("target topic {topic}: the target refuses {name} = {value} of the source: {reason}")]
     ConfigRefused {
         /// The target topic.

@@ -20,7 +20,7 @@ pub const EVERY: Duration = Duration::from_secs(1);
 
 type Key = (Arc<str>, i32);
 
-/// What is known of one source partition.
+/// The newest pair of one source partition.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     topic_id: TopicId,

@@ -60,11 +60,11 @@ pub struct Checkpoint {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// What the group has committed on the source.
+    /// The offset that the group has committed on the source.
     pub upstream: i64,
     /// Where it goes on at the target.
     pub downstream: i64,
-    /// What the group stored beside its offset; empty if nothing.
+    /// The metadata beside the group's offset; empty if there is none.
     pub metadata: String,
 }
 
@@ -179,7 +179,7 @@ fn put_text(out: &mut Vec<u8>, part: &'static str, text: &str) -> Result<(), For
     Ok(())
 }
 
-/// What is left to decode.
+/// The bytes that are left to decode.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {

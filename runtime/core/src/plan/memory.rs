@@ -1,4 +1,4 @@
-//! What whoever carries plans out remembers from one to the next.
+//! The memory of whoever carries plans out, from one to the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::{Acl, Action, ConfigChange, Facts, Part, Plan, Rest, Why};
 
 /// A value of ours that is found changed so often within this time is left to whoever changes it.
 const FIGHT: (usize, Duration) = (3, Duration::from_secs(600));
-/// Settings that are remembered; those of more topics are tried again with each plan.
+/// Settings that are remembered; those of more topics are retried with each plan.
 const TOPICS_MAX: usize = 10_000;
 
 /// A setting that somebody else keeps on changing.
@@ -31,7 +31,7 @@ struct TopicMemory {
     set_again: BTreeMap<String, Vec<Duration>>,
 }
 
-/// What is remembered from one plan of a link to the next, while one process coordinates it.
+/// The memory from one plan of a link to the next, while one process coordinates it.
 #[derive(Debug, Default)]
 pub struct Memory {
     topics: BTreeMap<Arc<str>, TopicMemory>,

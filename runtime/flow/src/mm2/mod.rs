@@ -1,4 +1,4 @@
-//! What MirrorMaker 2's clients read: heartbeats, checkpoints and offset syncs.
+//! Topics for MirrorMaker 2's clients: heartbeats, checkpoints and offset syncs.
 //!
 //! The process that coordinates the link writes them, beside the coordinator and never on its way:
 //! a task for each topic, which fails and retries alone. A process that is no coordinator any more

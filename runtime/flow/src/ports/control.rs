@@ -88,7 +88,7 @@ pub trait LinkWork: Send + Sync {
 
     /// Waits until there is a batch to carry out. It may read, and changes nothing. `known` is the
     /// control topic as it is now, and stays true for the records that only this work writes. It is
-    /// called again after each batch of this work, and when a turn begins; a call of before is
+    /// called again after each batch of this work, and when a turn begins; the previous call is
     /// dropped then. So what it has found by now, and when it has read, is kept in the work itself.
     async fn wanted(&self, known: Control);
 

@@ -1,4 +1,4 @@
-//! What a link writes for MirrorMaker 2's clients, and what it reads for that.
+//! Writing for MirrorMaker 2's clients, and reading the offset map for that.
 
 use std::sync::Arc;
 
@@ -75,11 +75,11 @@ pub struct GroupAnswer {
     pub topic: Arc<str>,
     /// The partition on the target.
     pub partition: i32,
-    /// What the group has committed on the source.
+    /// The offset that the group has committed on the source.
     pub upstream: SourceOffset,
     /// Where it goes on at the target.
     pub downstream: TargetOffset,
-    /// What the group stored beside its offset, to the byte.
+    /// The metadata beside the group's offset, to the byte.
     pub metadata: Arc<str>,
 }
 

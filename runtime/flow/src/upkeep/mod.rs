@@ -323,7 +323,7 @@ impl LinkWork for Upkeep {
                 Ok(false) => {}
                 Ok(true) => return,
                 Err(error) => {
-                    // Carried out, it fails: so it is told, and tried again after a while.
+                    // Carried out, it fails: so it is told, and retried after a while.
                     lock(&self.state).failed = Some(error);
                     return;
                 }

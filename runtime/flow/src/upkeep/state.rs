@@ -1,4 +1,4 @@
-//! What the upkeep of a target has found, and what it is about to do.
+//! The state of the upkeep of a target: its findings, and its next actions.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl State {
         self.batch.is_some() || self.failed.is_some()
     }
 
-    /// An action is not tried again for a while.
+    /// An action is not retried for a while.
     pub fn rest(&mut self, action: &Action, now: Duration) {
         self.rests.insert(key(action), now + REST);
     }
@@ -143,7 +143,7 @@ impl State {
 pub(super) struct Batch {
     pub facts: Facts,
     actions: VecDeque<Action>,
-    /// What the control topic says of the topics, and is to say where it differs.
+    /// The records of the control topic on topics, as they are and as they are to be.
     known: BTreeMap<Arc<str>, TopicRecord>,
     changed: BTreeSet<Arc<str>>,
     at: Duration,

@@ -227,7 +227,7 @@ async fn settings_follow_the_source_and_what_others_set_stays() {
     assert!(bench.rest().await.unwrap().is_empty(), "not before half a minute is over");
     assert_eq!(bench.world.reads.load(Ordering::Relaxed), quiet);
     assert!(bench.look().await.unwrap().is_empty());
-    // An edit of a synced name is taken back, and a name that the source gives up is deleted.
+    // An edit of a synced name is undone, and a name that the source gives up is deleted.
     bench.set("s.t", "a", "9");
     lock(&bench.world.ends).source.get_mut("t").unwrap().remove("b");
     assert_eq!(bench.look().await.unwrap().len(), 2);

@@ -20,7 +20,7 @@ pub(super) struct Revealed {
 pub(super) struct Fault {
     /// Name of the plugin.
     pub by: Arc<str>,
-    /// What it reveals, of whom, and the remedy.
+    /// The fault: the field, whose it is, and the remedy.
     pub reason: String,
 }
 

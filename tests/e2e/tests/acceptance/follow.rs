@@ -41,7 +41,7 @@ fn a_setting_that_is_edited_on_the_target_is_taken_back_and_another_name_stays()
         (pair.has_target_topic(copy) && of(&target, copy, "segment.ms") == "1000000").then_some(())
     });
     set(&target, &[format!("{copy},segment.ms=2000000"), format!("{copy},index.interval.bytes=9000")]);
-    wait_until("taken back", LOOKS, || (of(&target, copy, "segment.ms") == "1000000").then_some(()));
+    wait_until("undone", LOOKS, || (of(&target, copy, "segment.ms") == "1000000").then_some(()));
     assert_eq!(of(&target, copy, "index.interval.bytes"), "9000");
     // One that the source gives up goes, with the value that was set for it.
     set(&source, &["follow.a,segment.ms=".to_owned(), "follow.a,flush.ms=60000".to_owned()]);
