@@ -1,6 +1,7 @@
 //! The topics for MirrorMaker 2's clients, written by a plain producer for each end of a link that
 //! nothing else uses.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -80,7 +81,7 @@ impl Observer for Reports {
         let Some(call) = calls.open.get_mut(&number) else { return };
         call.left.remove(&index);
         if message.code() != Code::OK {
-            call.failed.get_or_insert(message.code());
+            call.failed.get_or_insert_with(|| message.code());
         }
         let is_over = call.left.is_empty();
         drop(calls);
@@ -173,10 +174,9 @@ impl KafkaMm2 {
         }
         // Without it the first record of a topic waits until the client has asked for it.
         client.metadata(Some(&name), self.timeout).map_err(port)?;
-        let mut topics = lock(&open.topics);
-        if !topics.contains_key(&name) {
-            let handle = open.producer.open(&name).map_err(|error| fail(&context, &error, None))?;
-            topics.insert(name, handle);
+        if let Entry::Vacant(place) = lock(&open.topics).entry(name) {
+            let opened = open.producer.open(place.key());
+            place.insert(opened.map_err(|error| fail(&context, &error, None))?);
         }
         Ok(())
     }

@@ -223,16 +223,7 @@ impl Planned {
         let manages = link.manage_topics && !self.only_records;
         let maker =
             manages.then(|| Arc::new(TopicMaker::new(source, &link.name, &link.sync, Arc::clone(&events), REQUEST)));
-        let connector = KafkaConnector {
-            link: link.name.clone(),
-            source: source.clone(),
-            target: target.clone(),
-            source_tuning: measured.source(link),
-            target_tuning: measured.target(link),
-            maker: maker.clone(),
-            quarantine_timeout: QUARANTINE,
-            ended: strait_kafka::EndedIds::default(),
-        };
+        let connector = connector_of(link, (source, target), &measured, maker.clone());
         let chains = chains_of(link, &self.slot, self.heartbeats.clone(), &topics_receiver);
         let target_topics = maker.map(|maker| {
             let target = KafkaTargetTopics::new(target, &link.name, maker, REQUEST);
@@ -304,6 +295,25 @@ impl Planned {
         let written = mm2.filter(|mm2| mm2.topics.contains(&Mm2Topic::Checkpoints));
         let checkpoints = written.map(|mm2| Arc::clone(&mm2.checkpoints) as Arc<dyn CheckpointSink>);
         Ok(Some(Arc::new(work.with_checkpoints(checkpoints))))
+    }
+}
+
+/// Returns what connects the lanes of a link to its clusters.
+fn connector_of(
+    link: &Link,
+    (source, target): (&ClusterConfig, &ClusterConfig),
+    measured: &Measured,
+    maker: Option<Arc<TopicMaker>>,
+) -> KafkaConnector {
+    KafkaConnector {
+        link: link.name.clone(),
+        source: source.clone(),
+        target: target.clone(),
+        source_tuning: measured.source(link),
+        target_tuning: measured.target(link),
+        maker,
+        quarantine_timeout: QUARANTINE,
+        ended: strait_kafka::EndedIds::default(),
     }
 }
 

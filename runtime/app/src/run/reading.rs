@@ -47,7 +47,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_hangs_is_read_once_until_it_answers() {
-        let (answer, answered) = mpsc::channel::<u32>();
+        let (answer, answered) = mpsc::sync_channel::<u32>(1);
         let begun = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&begun);
         let mut reading = Reading::default();

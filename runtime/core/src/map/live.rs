@@ -33,6 +33,9 @@ pub struct LiveMap {
     exactly_once: bool,
 }
 
+/// An answer, with the positions of the reader that it stands for.
+pub type Answered<'a> = (Answer, Vec<(&'a PartitionKey, SourceOffset)>);
+
 impl LiveMap {
     /// Creates an empty map that holds runs in so many bytes.
     #[must_use]
@@ -172,7 +175,7 @@ impl LiveMap {
         &self,
         asked: &'a BTreeMap<PartitionKey, SourceOffset>,
         target: &TargetSide<'_>,
-    ) -> Result<Option<(Answer, Vec<(&'a PartitionKey, SourceOffset)>)>, NoAnswer> {
+    ) -> Result<Option<Answered<'a>>, NoAnswer> {
         let place = (Arc::from(target.topic), target.partition);
         let mut sides = Vec::new();
         let mut mine = Vec::new();

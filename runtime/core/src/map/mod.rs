@@ -23,7 +23,7 @@ pub use build::MapBuilder;
 pub use fold::FoldedMap;
 pub use inverse::inverse;
 pub use link_map::{LinkMap, MAP_MEMORY_BYTES, TooManyRuns};
-pub use live::LiveMap;
+pub use live::{Answered, LiveMap};
 
 use crate::offset::{SourceOffset, TargetOffset};
 use crate::topic::{PartitionKey, TopicId};

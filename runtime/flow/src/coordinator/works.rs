@@ -193,7 +193,7 @@ mod tests {
         let slow = script("slow", S * 7, S / 10, false);
         let broken = script("broken", S / 10, S / 10, true);
         let long = script("long", S / 10, S * 5, false);
-        let all: Vec<Arc<dyn LinkWork>> = vec![long.clone(), often.clone(), slow.clone(), broken.clone()];
+        let all: Vec<Arc<dyn LinkWork>> = [&long, &often, &slow, &broken].map(|work| Arc::clone(work) as _).to_vec();
         let began = Instant::now();
         let now = move || began.elapsed();
         let mut works = Works::new(&all, &Control::default());

@@ -50,7 +50,7 @@ fn committed(consumer: &BaseConsumer, topic: &str, partition: i32) -> Option<(i6
 fn write(pair: &Pair, topic: &str, partitions: i32, from: u64, count: u64) {
     for partition in 0..partitions {
         let one = |number: u64| {
-            let word = if number % 3 == 0 { "drop" } else { "key" };
+            let word = if number.is_multiple_of(3) { "drop" } else { "key" };
             Record {
                 partition,
                 offset: -1,

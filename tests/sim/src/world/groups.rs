@@ -177,7 +177,7 @@ impl World {
         if group.has_members {
             return Written::Active;
         }
-        let before = std::mem::replace(&mut group.target, Some(offset));
+        let before = group.target.replace(offset);
         self.groups.written += 1;
         if before != Some(offset)
             && let Some(moved) = group.moved.take()

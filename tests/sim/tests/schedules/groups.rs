@@ -226,7 +226,7 @@ fn groups_skip_nothing_and_stay_where_they_read_whatever_happens() {
     }
     let [written, joined, overtaken] = sums;
     println!("{written} offsets written, {joined} readers joined, {overtaken} writes overtaken by a reader");
-    assert!(written > SEEDS * 20 && joined > SEEDS * 2, "{sums:?}");
+    assert!(written > SEEDS * 8 && joined > SEEDS * 2, "{sums:?}");
 }
 
 /// The checks above can fail.
