@@ -2,7 +2,7 @@
 //!
 //! An offset is written only over one that the link has written itself, or where there is none.
 //! Kafka gives no way to compare and set at once, so the link says in the control topic what it is
-//! about to write ([`Intent`]), looks once more, and then writes. What it finds of its own later,
+//! about to write (`Intent`), looks once more, and then writes. What it finds of its own later,
 //! in whatever order a crash or a process that was stopped left it, it knows again; everything else
 //! is somebody's who reads there: the group is the target's from then on. [`judge`] is the rule
 //! for one partition, [`GroupSync`] what is known of all groups.

@@ -2,7 +2,7 @@
 //!
 //! It looks at both ends now and then, plans by [`strait_core::plan`] as `strait plan` does, and
 //! carries the plan out in the batches of the link's coordinator. An action is a function of the
-//! source, so one that arrives late is mended by the next look. [`state`] keeps what it has found.
+//! source, so one that arrives late is mended by the next look. `state` keeps what it has found.
 
 mod state;
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Marks {
         if end <= self.next {
             return Ok(());
         }
-        consumer.assign(&[place])?;
+        consumer.assign(std::slice::from_ref(&place))?;
         let mut since = Instant::now();
         while self.next < end {
             let (next, found) = (&mut self.next, &mut self.found);
@@ -107,7 +107,8 @@ impl Marks {
                 return Err(FfiError::new(Code::TIMED_OUT, text));
             }
         }
-        Ok(())
+        // The next look assigns it again, from where this one has come to.
+        consumer.unassign(&[place])
     }
 }
 
@@ -162,7 +163,10 @@ mod tests {
         assert!(marks.ends(&entry(50)) && !marks.ends(&entry(49)));
         marks.look().unwrap();
         assert!(marks.ends(&entry(60)), "until the books are read again");
-        marks.begin(2);
+        mark(40);
+        marks.look().unwrap();
+        assert!(marks.ends(&entry(49)) && !marks.ends(&entry(39)), "by a second look that finds something");
+        marks.begin(3);
         marks.look().unwrap();
         assert!(!marks.ends(&entry(60)));
     }

@@ -189,7 +189,7 @@ fn newest_sync(client: &TestClient, topic: &str, partition: i32) -> Option<(i64,
 /// The link's own name for its source, which begins the names of its copies.
 const SOURCE: &str = "mm2c";
 
-fn running(pair: &Pair) -> Strait {
+fn running(pair: &Pair) -> (ConfigFolder, Strait) {
     // One leaves out what has no such key, the other refuses what is no JSON: a heartbeat is
     // neither.
     let more = "mm2 = { heartbeats = \"both\", offset_syncs = \"target\" }\nreveal_messages = true\n\
@@ -198,7 +198,8 @@ fn running(pair: &Pair) -> Strait {
                 [[links.plugins]]\nplugin = \"redact\"\n\
                 config = { rules = [{ fields = [\"$.a\"], with = \"remove\" }] }\n";
     let config = pair.config(&(String::from(ADMIN) + &pair.link_from(SOURCE, &["mm2c\\..*"], more)));
-    Strait::run("mm2", &config, &[]).unwrap()
+    let strait = Strait::run("mm2", &config, &[]).unwrap();
+    (config, strait)
 }
 
 #[test]
@@ -215,7 +216,7 @@ fn the_clients_of_mirror_maker_find_what_a_link_writes() {
     };
     source.write("mm2c.orders", &[numbered(0, 101), numbered(1, 50)].concat()).unwrap();
     commit(&source, "mm2c-kept", "mm2c.orders", &[(0, 10)]);
-    let mut strait = running(&pair);
+    let (_config, mut strait) = running(&pair);
 
     // Heartbeats, by this link on both of its ends, and the copy that clients look for.
     let copy = format!("{SOURCE}.heartbeats");
