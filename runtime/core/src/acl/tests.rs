@@ -144,6 +144,7 @@ fn what_a_link_writes_for_the_clients_of_mirror_maker_needs_rights_of_its_own() 
             "target Create topic literal a.checkpoints.internal",
             "target DescribeConfigs topic literal heartbeats",
             "target DescribeConfigs topic literal a.checkpoints.internal",
+            "(target Read topic literal a.heartbeats",
         ]
     );
     let syncs = json!({ "heartbeats": "off", "checkpoints": false, "offset_syncs": "target" });
