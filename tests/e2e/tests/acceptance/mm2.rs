@@ -290,7 +290,7 @@ fn formatters_print(servers: &str, copy: &str, checkpoints: &str) {
     let parts = ["mm2c-answers", "upstreamOffset=10", "downstreamOffset=5", "metadata=a"];
     assert!(lines.lines().any(|line| parts.iter().all(|part| line.contains(part))), "{lines}");
     let syncs = format!("mm2-offset-syncs.{SOURCE}.internal");
-    let line = formatted(servers, &syncs, "OffsetSyncFormatter", 100);
+    let line = formatted(servers, &syncs, "OffsetSyncFormatter", 20);
     // Heartbeats are copied too, and have syncs of their own.
     assert!(line.lines().any(|line| line.contains("mm2c.orders") && line.contains("upstreamOffset=")), "{line}");
 }
