@@ -147,6 +147,10 @@ impl Chain for Around {
         }
     }
 
+    fn keep_up(&mut self) {
+        self.chain.keep_up();
+    }
+
     fn border(&self) -> ChainBorder {
         self.chain.border()
     }
@@ -172,6 +176,7 @@ mod tests {
     struct Strict {
         is_warm: bool,
         judged: usize,
+        exchanged: u64,
     }
 
     impl ChainFactory for Strict {
@@ -226,6 +231,10 @@ mod tests {
             })
         }
 
+        fn keep_up(&mut self) {
+            self.exchanged += 1;
+        }
+
         fn border(&self) -> ChainBorder {
             ChainBorder::default()
         }
@@ -235,7 +244,7 @@ mod tests {
         }
 
         fn version(&self) -> u64 {
-            7
+            7 + self.exchanged
         }
     }
 
@@ -277,6 +286,8 @@ mod tests {
             assert_eq!((&*processed.target_topic, processed.dispositions.len()), (&*renamed, 1), "{topic}");
         }
         assert_eq!(chain.version(), 7);
+        chain.keep_up();
+        assert_eq!(chain.version(), 8, "plugins that were exchanged take over");
     }
 
     #[test]

@@ -260,6 +260,8 @@ impl Chain for SimChain {
         Ok(Version { level, ..self.version }.protection())
     }
 
+    fn keep_up(&mut self) {}
+
     fn border(&self) -> ChainBorder {
         let mut world = self.sim.lock();
         world.take_border(self.number, self.version);

@@ -118,7 +118,7 @@ pub trait Chain: Send {
 
     /// Lets plugins that have replaced these take over between two batches, also where no batch
     /// comes.
-    fn keep_up(&mut self) {}
+    fn keep_up(&mut self);
 
     /// Returns what the border of a lane needs to know of the chain, without what it protects.
     fn border(&self) -> ChainBorder;

@@ -402,6 +402,9 @@ impl Chain for PluginChain {
         Ok(protection)
     }
 
+    // Its plugins are never exchanged.
+    fn keep_up(&mut self) {}
+
     fn border(&self) -> ChainBorder {
         ChainBorder {
             generation: Arc::clone(&self.set.digest),

@@ -77,6 +77,8 @@ impl Chain for Stripping {
         Ok(Protection::default())
     }
 
+    fn keep_up(&mut self) {}
+
     fn border(&self) -> ChainBorder {
         ChainBorder::default()
     }
