@@ -313,6 +313,10 @@ impl LinkWork for Upkeep {
         "target topics"
     }
 
+    fn begins(&self) {
+        lock(&self.state).begin();
+    }
+
     async fn wanted(&self, known: Control) {
         if lock(&self.state).is_waiting(self.deps.clock.now()) {
             return;

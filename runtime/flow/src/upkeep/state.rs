@@ -93,6 +93,15 @@ impl State {
         }
     }
 
+    /// Drops what an earlier turn was about to do, by a control topic that its records may never
+    /// have reached. All topics are looked at again.
+    pub fn begin(&mut self) {
+        self.failed = None;
+        if self.batch.take().is_some() {
+            self.next = Duration::ZERO;
+        }
+    }
+
     /// Returns whether a batch waits, or a failure. A batch that has waited for too long is dropped
     /// and made anew.
     pub fn is_waiting(&mut self, now: Duration) -> bool {

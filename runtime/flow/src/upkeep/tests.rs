@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use strait_core::config::{OnGap, OnTargetRecreated, Sync};
 use strait_core::plan::{Acl, AclFacts, AclPattern, ConfigEntry, Configs, Excluded, SourceFacts, TopicFacts};
 use strait_core::progress::LaneProgress;
-use strait_core::{OwnerEpoch, TopicId};
+use strait_core::{LaneId, OwnerEpoch, TopicId};
 
 use super::*;
 
@@ -245,6 +245,18 @@ async fn settings_follow_the_source_and_what_others_set_stays() {
     bench.look().await.unwrap();
     assert_eq!(bench.control.topic("s.new").unwrap().target_id, TopicId([7; 16]));
     assert_eq!(bench.events(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_turn_was_about_to_do_is_looked_at_anew() {
+    let mut bench = Bench::new(Sync::default());
+    bench.topic("t", &[("a", "1")], Some(&[]));
+    *lock(&bench.clock.0) += S * 31;
+    bench.upkeep.wanted(bench.control.clone()).await;
+    let reads = bench.world.reads.load(Ordering::Relaxed);
+    bench.upkeep.begins();
+    assert_eq!(bench.rest().await.unwrap().len(), 1);
+    assert!(bench.world.reads.load(Ordering::Relaxed) > reads, "carried out by what the turn before had read");
 }
 
 #[tokio::test(start_paused = true)]
