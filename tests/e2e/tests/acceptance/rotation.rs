@@ -195,7 +195,7 @@ pub fn passwords(bed: &Bed) {
     let flow = Flow::start(bed, "passwords", &sections, &[("source-password", FIRST), ("target-password", FIRST)]);
     let write = |name: &str, password: &str| flow.config.write(&format!("{name}-password"), password).unwrap();
     flow.pauses_little("what is no password", NOTHING_TAKEN, || {
-        flow.refuses("the file is empty", || write("source", ""));
+        flow.refuses("source-password is empty", || write("source", ""));
         flow.refuses("the brokers refuse it", || write("source", "canary-wrong-password"));
     });
     flow.pauses_little("passwords", NOTHING_TAKEN, || {
