@@ -127,6 +127,14 @@ pub(crate) async fn blocking<T: Send + 'static>(
         .map_err(|error| own(Class::Retry, context, format!("the blocking call was lost: {error}")))
 }
 
+/// Drops what holds clients: destroying one joins its threads, which no async thread waits for.
+pub(crate) fn drop_blocking<T: Send + 'static>(held: T) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(held))),
+        Err(_) => drop(held),
+    }
+}
+
 /// Asks a cluster from a blocking thread. An error comes with the trouble that the client reported
 /// before. The question must end by itself in bounded time.
 pub(crate) async fn ask<T: Send + 'static>(

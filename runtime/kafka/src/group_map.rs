@@ -15,8 +15,8 @@ use strait_flow::lock;
 use strait_flow::ports::{Class, GroupMap, PortError};
 
 use crate::config::{ClusterConfig, own_topic_reader};
-use crate::error::{blocking, own, port_error_because};
-use crate::ffi::{Code, ConsumedMessage, Consumer, FfiError, OffsetSpec, Place as At};
+use crate::error::{blocking, drop_blocking, own, port_error_because};
+use crate::ffi::{Code, ConsumedMessage, Consumer, FfiError, Place as At};
 use crate::map_log::{MapLog, TargetBounds};
 use crate::queries;
 use crate::topics::count;
@@ -230,12 +230,7 @@ impl GroupMap for KafkaGroupMap {
 
 impl Drop for KafkaGroupMap {
     fn drop(&mut self) {
-        let tail = lock(&self.tail).tail.take();
-        // Destroying a client joins its threads.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(tail))),
-            Err(_) => drop(tail),
-        }
+        drop_blocking(lock(&self.tail).tail.take());
     }
 }
 
@@ -309,11 +304,8 @@ impl Tail {
             let partitions = count(&client, topic, timeout)?;
             places.extend(At::all_of(topic, partitions));
         }
-        let starts = queries::list(&client, &places, OffsetSpec::Earliest, true, timeout)?;
-        let ends = queries::list(&client, &places, OffsetSpec::Latest, true, timeout)?;
         let mut assigned = Vec::new();
-        for ((topic, partition), start) in starts {
-            let end = ends.get(&(topic.clone(), partition)).copied().unwrap_or(start);
+        for ((topic, partition), (start, end)) in queries::spans(&client, &places, timeout)? {
             // Retention cuts the map, compaction the progress.
             self.is_whole &= topic != self.map_topic || start == 0;
             if start < end {

@@ -200,13 +200,11 @@ impl Log {
     fn read_with(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
         let partitions = count(consumer.client(), &self.topic, self.timeout)?;
         let places: Vec<Place> = Place::all_of(&self.topic, partitions).collect();
-        let starts = queries::list(consumer.client(), &places, OffsetSpec::Earliest, true, self.timeout)?;
-        let ends = queries::list(consumer.client(), &places, OffsetSpec::Latest, true, self.timeout)?;
-        let is_whole = starts.values().all(|start| *start == 0);
+        let spans = queries::spans(consumer.client(), &places, self.timeout)?;
+        let is_whole = spans.values().all(|(start, _)| *start == 0);
         let mut open: BTreeMap<i32, i64> = BTreeMap::new();
         let mut assigned = Vec::new();
-        for ((topic, partition), start) in starts {
-            let end = ends.get(&(topic.clone(), partition)).copied().unwrap_or(start);
+        for ((topic, partition), (start, end)) in spans {
             if start < end {
                 open.insert(partition, end);
                 assigned.push(Place { offset: start, ..Place::of(topic, partition) });

@@ -9,8 +9,8 @@ use strait_core::progress::map_topic;
 use strait_flow::ports::{Class, MapFeed, MapNews, MapTail, PortError};
 
 use crate::config::{ClusterConfig, own_topic_reader};
-use crate::error::{blocking, own, port_error_because};
-use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
+use crate::error::{blocking, drop_blocking, own, port_error_because};
+use crate::ffi::{Code, Consumer, FfiError, Place};
 use crate::queries;
 use crate::topics::count;
 
@@ -112,11 +112,8 @@ impl KafkaMapTail {
 fn begin(consumer: &mut Consumer, topic: &str, timeout: Duration) -> Result<BTreeMap<i32, i64>, FfiError> {
     let partitions = count(consumer.client(), topic, timeout)?;
     let places: Vec<Place> = Place::all_of(topic, partitions).collect();
-    let starts = queries::list(consumer.client(), &places, OffsetSpec::Earliest, true, timeout)?;
-    let ends = queries::list(consumer.client(), &places, OffsetSpec::Latest, true, timeout)?;
     let (mut assigned, mut ahead) = (Vec::new(), BTreeMap::new());
-    for ((topic, partition), start) in starts {
-        let end = ends.get(&(topic.clone(), partition)).copied().unwrap_or(start);
+    for ((topic, partition), (start, end)) in queries::spans(consumer.client(), &places, timeout)? {
         let from = start.max(end - BACK);
         if from < end {
             ahead.insert(partition, end);
@@ -149,11 +146,6 @@ impl MapTail for KafkaMapTail {
 
 impl Drop for KafkaMapTail {
     fn drop(&mut self) {
-        let consumer = self.consumer.take();
-        // Destroying a client joins its threads.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(consumer))),
-            Err(_) => drop(consumer),
-        }
+        drop_blocking(self.consumer.take());
     }
 }

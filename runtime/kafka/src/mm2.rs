@@ -14,7 +14,7 @@ use strait_flow::{lock, millis};
 use tokio::sync::Notify;
 
 use crate::config::{ClusterConfig, TargetTuning, writer};
-use crate::error::{blocking, own, port_error_because};
+use crate::error::{blocking, drop_blocking, own, port_error_because};
 use crate::ffi::{Client, Code, FfiError, Handle, Observer, OutMessage, Producer, ReportedMessage, Trouble};
 use crate::lazy_client::fail;
 use crate::queries::{is_denied, is_unsupported};
@@ -321,10 +321,6 @@ impl Mm2Writer for KafkaMm2 {
 
 impl Drop for End {
     fn drop(&mut self) {
-        let open = lock(&self.open).take();
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(open))),
-            Err(_) => drop(open),
-        }
+        drop_blocking(lock(&self.open).take());
     }
 }

@@ -10,7 +10,7 @@ use strait_core::progress::{LaneProgress, ProgressFold, progress_topic};
 use strait_flow::ports::{Class, PortError, ProgressStore};
 
 use crate::config::{ClusterConfig, Settings, own_topic_reader};
-use crate::error::{blocking, own, port_error, port_error_because};
+use crate::error::{blocking, drop_blocking, own, port_error, port_error_because};
 use crate::ffi::{Consumer, FfiError, OffsetSpec, Place};
 use crate::lazy_client::LazyClient;
 use crate::own_topic::OwnPartition;
@@ -69,8 +69,8 @@ impl KafkaProgressStore {
             fold.fold(message.offset(), message.key().unwrap_or_default(), message.value());
         });
         let read = read.map_err(|error| port_error_because(context.clone(), &error, consumer.client().trouble()));
-        // Destroying a client joins its threads, which the lane need not wait for.
-        tokio::task::spawn_blocking(move || drop(consumer));
+        // The lane need not wait for it.
+        drop_blocking(consumer);
         read?;
         fold.finish().map_err(|error| own(Class::Stop, context, error.to_string()))
     }

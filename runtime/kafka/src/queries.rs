@@ -57,6 +57,9 @@ pub(crate) fn ask_coordinator<T>(mut question: impl FnMut() -> Result<T, FfiErro
 /// Offsets by topic and partition.
 pub(crate) type Offsets = BTreeMap<(String, i32), i64>;
 
+/// The first offset and the end, by topic and partition.
+pub(crate) type Spans = BTreeMap<(String, i32), (i64, i64)>;
+
 /// The answer for each partition that exists. One that has no leader or may not be read has an
 /// error of its own and hides no other.
 pub(crate) type OffsetAnswers = BTreeMap<(String, i32), Result<i64, FfiError>>;
@@ -72,6 +75,18 @@ pub(crate) fn list(
 ) -> Result<Offsets, FfiError> {
     let answers = list_each(client, partitions, spec, committed, timeout)?;
     answers.into_iter().map(|(place, answer)| Ok((place, answer?))).collect()
+}
+
+/// Lists the start of each partition and the end of what is committed there. One whose end is not
+/// known any more has nothing to read.
+pub(crate) fn spans(client: &Client, partitions: &[Place], timeout: Duration) -> Result<Spans, FfiError> {
+    let starts = list(client, partitions, OffsetSpec::Earliest, true, timeout)?;
+    let ends = list(client, partitions, OffsetSpec::Latest, true, timeout)?;
+    let span = |(place, start): ((String, i32), i64)| {
+        let end = ends.get(&place).copied().unwrap_or(start);
+        (place, (start, end))
+    };
+    Ok(starts.into_iter().map(span).collect())
 }
 
 /// Lists one kind of offset, of each partition by itself. Partitions that do not exist are omitted;

@@ -10,10 +10,10 @@ use strait_core::groups::{Committed, Lack, Place, Translated, Verdict, Wish, jud
 use strait_core::map::Exactness;
 use strait_core::{SourceOffset, TargetOffset};
 use strait_flow::ports::{ControlLog as _, GroupMap as _, GroupOffsets as _};
-use strait_kafka::{ClusterConfig, KafkaControl, KafkaGroupMap, KafkaGroupOffsets, TargetTuning};
+use strait_kafka::{ClusterConfig, KafkaControl, KafkaGroupMap, KafkaGroupOffsets};
 
 use super::offsets::{explain, reason};
-use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print, reach};
+use super::{End, REQUEST, block_on, cluster_of, ends_of, failed, link_of, load, print, reach};
 use crate::cli::Output;
 use crate::cli::groups::{GroupsCommand, GroupsList, GroupsResync};
 
@@ -74,19 +74,13 @@ pub fn groups(command: &GroupsCommand) -> End {
     done.map_or_else(|end| end, |text| print(&text))
 }
 
-fn control_of(target: &ClusterConfig, link: &Link) -> KafkaControl {
-    KafkaControl::new(target, &link.name, &TargetTuning::default().transactional_id_prefix, REQUEST)
-}
-
 fn list(args: &GroupsList) -> Result<Vec<Group>, End> {
     let loaded = load(&args.config)?;
     let link = link_of(&loaded, &args.link)?;
     if link.groups.is_empty() {
         return Err(failed(&format!("link {} keeps no groups: list some in its option groups", link.name)));
     }
-    let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
-    reach(&source)?;
-    reach(&target)?;
+    let (source, target) = ends_of(&loaded, link)?;
     block_on(read(args, link, &source, &target))
 }
 
@@ -100,7 +94,7 @@ async fn read(
     let selector = link.group_selector().map_err(|error| error.to_string())?;
     let offsets = KafkaGroupOffsets::new(source, target, &link.name, selector.clone());
     let map = KafkaGroupMap::new(source, target, link, REQUEST).map_err(text)?;
-    let control = control_of(target, link).read().await.map_err(text)?;
+    let control = KafkaControl::new(target, &link.name, REQUEST).read().await.map_err(text)?;
     let listed: BTreeSet<Arc<str>> = offsets.list().await.map_err(text)?.into_iter().collect();
     let known = control.groups().keys().map(|(group, _)| Arc::clone(group)).filter(|group| selector.selects(group));
     let mut names: Vec<Arc<str>> = listed.iter().cloned().chain(known).collect();
@@ -262,7 +256,7 @@ fn resync(args: &GroupsResync) -> Result<String, End> {
     let target = cluster_of(&loaded, &link.target)?;
     reach(&target)?;
     block_on(async {
-        let log = control_of(&target, link);
+        let log = KafkaControl::new(&target, &link.name, REQUEST);
         let known = log.read().await.map_err(|error| error.to_string())?;
         // Before the coordinator's id is taken from it for nothing.
         given_back(&known, &args.group, link)?;

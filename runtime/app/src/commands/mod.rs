@@ -98,6 +98,18 @@ pub fn cluster_of(loaded: &Loaded, name: &str) -> Result<ClusterConfig, End> {
     cluster.ok_or_else(|| failed(&format!("unknown cluster '{name}'")))
 }
 
+/// Returns source and target of a link once both answer. One that does not is said at once, and with
+/// its address.
+///
+/// # Errors
+/// [`End::Failed`]; the error is printed by then.
+pub fn ends_of(loaded: &Loaded, link: &Link) -> Result<(ClusterConfig, ClusterConfig), End> {
+    let (source, target) = (cluster_of(loaded, &link.source)?, cluster_of(loaded, &link.target)?);
+    reach(&source)?;
+    reach(&target)?;
+    Ok((source, target))
+}
+
 /// Asks whether a cluster answers, and prints a line if that takes a while. Returns the cluster as
 /// its writers must take it.
 ///

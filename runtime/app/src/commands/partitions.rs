@@ -10,7 +10,7 @@ use strait_flow::ports::Clock;
 use strait_kafka::{SkipRequest, Skipped, plan_skip, skip_partition};
 
 use super::status::{client, plain};
-use super::{End, REQUEST, block_on_told, cluster_of, failed, link_of, load, print, reach};
+use super::{End, REQUEST, block_on_told, ends_of, failed, link_of, load, print};
 use crate::cli::{PartitionOf, PartitionsCommand, RetryPartition, SkipPartition};
 use crate::compose;
 
@@ -71,9 +71,7 @@ fn try_skip(args: &SkipPartition) -> Result<Skipped, End> {
     let loaded = load(&args.config)?;
     let PartitionOf { link, topic, number } = &args.partition;
     let link = link_of(&loaded, link)?;
-    let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
-    reach(&source)?;
-    reach(&target)?;
+    let (source, target) = ends_of(&loaded, link)?;
     let request = SkipRequest {
         link: link.name.clone(),
         topic: topic.clone(),

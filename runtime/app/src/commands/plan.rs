@@ -8,9 +8,9 @@ use strait_core::mm2::HeartbeatTopics;
 use strait_core::plan::{Action, Answer, Facts, Plan, Settings, Sign, Unknown, plan as plan_of};
 use strait_flow::ports::{ChainFactory, Discovery as _, Planner as _, PortError, SourceTopics};
 use strait_host::{HostChains, HostEngine, HostOptions};
-use strait_kafka::{ClusterConfig, KafkaControl, KafkaDiscovery, KafkaPlanner, MapLog, TargetTuning};
+use strait_kafka::{ClusterConfig, KafkaControl, KafkaDiscovery, KafkaPlanner, MapLog};
 
-use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print, reach};
+use super::{End, REQUEST, block_on, ends_of, failed, link_of, load, print};
 use crate::cli::{Output, plan as cli};
 use crate::compiler::own_process;
 use crate::compose;
@@ -52,10 +52,7 @@ fn run(args: &cli::Plan) -> Result<End, End> {
     let loaded = load(&args.config)?;
     let link = link_of(&loaded, &args.link)?;
     let chains = chains(&loaded, link).map_err(|error| failed(&error))?;
-    let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
-    // A cluster that does not answer is said at once, and with its address.
-    reach(&source)?;
-    reach(&target)?;
+    let (source, target) = ends_of(&loaded, link)?;
     let tried = block_on(tried((link, loaded.config.heartbeats_of(link)), &chains, &source, &target))?;
     let end = match args.output {
         Output::Text => print(&text(link, &tried)),
@@ -104,11 +101,10 @@ async fn facts(
     facts.hidden.extend(found.hidden.into_iter().map(|(topic, error)| (topic, error.reason)));
     let missing = |(topic, meant): (Arc<str>, Option<Arc<str>>)| (topic, SourceTopics::reason_missing(meant.as_ref()));
     facts.hidden.extend(found.missing.into_iter().map(missing));
-    let prefix = TargetTuning::default().transactional_id_prefix;
     let before = async {
         let (positions, _) = MapLog::new(source, target, &link.name, REQUEST).progress().await?;
         facts.learn(&positions);
-        facts.recall(&KafkaControl::new(target, &link.name, &prefix, REQUEST).said().await?);
+        facts.recall(&KafkaControl::new(target, &link.name, REQUEST).said().await?);
         Ok::<_, PortError>(())
     };
     let unread = before.await.err().map(|error| {

@@ -245,7 +245,7 @@ impl Planned {
         // Offsets of groups are to be fresh; what topics take over can wait for the next batch.
         let mm2 = if self.only_records { None } else { mm2_of(link, source, target) };
         let mut works: Vec<Arc<dyn LinkWork>> = self.groups((source, target), mm2.as_ref())?.into_iter().collect();
-        works.extend(ends.works(&deps, &(Arc::clone(&committed_progress) as Arc<dyn ProgressStore>), &deps.topics));
+        works.push(Arc::new(ends.upkeep(&deps, Arc::clone(&committed_progress) as Arc<dyn ProgressStore>)));
         let (status, slot, engine) = (Arc::clone(&self.status), self.slot.clone(), self.engine.clone());
         let requests = Arc::clone(&deps.requests);
         self.board.set_prepared(Work { status, slot, engine, lanes, requests });
@@ -319,8 +319,7 @@ fn connector_of(
 
 /// Returns the control topic of a link; `None` where nobody could be fenced from it.
 fn control_of(target: &ClusterConfig, link: &str) -> Option<Arc<dyn ControlLog>> {
-    let prefix = strait_kafka::TargetTuning::default().transactional_id_prefix;
-    target.has_idempotence().then(|| Arc::new(KafkaControl::new(target, link, &prefix, REQUEST)) as _)
+    target.has_idempotence().then(|| Arc::new(KafkaControl::new(target, link, REQUEST)) as _)
 }
 
 /// Refuses exactly-once delivery to a target without transactions, and says what at-least-once

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::{LaneId, TopicId};
-use strait_flow::ports::{ChainError, ChainFactory, PortError, ProgressStore, SourceTopic, WantedTopic};
+use strait_core::TopicId;
+use strait_flow::ports::{ChainFactory, PortError, ProgressStore, SourceTopic, WantedTopic};
 use strait_kafka::{KafkaTargetTopics, Lacking, RefusedTopic};
 use tokio::sync::watch;
+
+use super::topic_collisions::names_by;
 
 /// Minimum and maximum pause before topics that could not be created yet are retried. Doubles per
 /// retry.
@@ -32,7 +34,7 @@ struct Wanted {
     /// The topics that unchanged records go to.
     topics: Vec<WantedTopic>,
     /// Source topics that have no target topic, and why.
-    unnamed: Vec<(Arc<str>, ChainError)>,
+    unnamed: BTreeMap<Arc<str>, String>,
 }
 
 /// The ids of the topics that lanes have written to.
@@ -152,11 +154,9 @@ impl TargetTopics {
     async fn provide(&self, wanted: Vec<WantedTopic>) -> Result<Vec<RefusedTopic>, PortError> {
         let mut lacking = self.target.lacking(wanted).await?;
         if !lacking.missing.is_empty() || !lacking.small.is_empty() {
-            let ends = self.progress.ends(self.lanes).await?;
             let mut written = Written::default();
-            // A lane without a record, as every one of a new link, has written nothing.
-            for lane in (0..self.lanes).map(LaneId).filter(|lane| ends.get(lane) != Some(&Ok(0))) {
-                written.add(self.progress.read(lane).await?.target_ids());
+            for lane in self.progress.read_written(self.lanes).await? {
+                written.add(lane.target_ids());
             }
             let known = lacking.small.iter().filter(|topic| written.0.contains_key(&topic.name));
             let found = self.target.ids(known.map(|topic| Arc::clone(&topic.name)).collect()).await?;
@@ -168,15 +168,8 @@ impl TargetTopics {
     async fn wanted(&self, topics: Arc<Vec<SourceTopic>>) -> Option<Wanted> {
         let chains = Arc::clone(&self.chains);
         let named = tokio::task::spawn_blocking(move || {
-            let mut chain = chains.chain().ok()?;
-            let (mut named, mut unnamed) = (Vec::new(), Vec::new());
-            for topic in topics.iter() {
-                match chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()) {
-                    Ok(name) => named.push((topic, name)),
-                    Err(error) => unnamed.push((Arc::clone(&topic.topic), error)),
-                }
-            }
-            Some(Wanted { topics: wanted_topics(named), unnamed })
+            let (named, unnamed) = names_by(&mut *chains.chain().ok()?, &topics);
+            Some(Wanted { topics: wanted_topics(named.iter().map(|(topic, name)| (topic, Arc::clone(name)))), unnamed })
         });
         // The panic hook reports a panic in there. The lanes create their topics all the same.
         named.await.unwrap_or_default()

@@ -8,12 +8,12 @@ use strait_core::acl::{Names, grants, right_of};
 use strait_core::config::Link;
 use strait_core::plan::Settings;
 use strait_core::{MetadataRight, Side};
-use strait_flow::ports::{ChainFactory, LinkWork, ProgressStore, SourceTopic};
+use strait_flow::ports::{ChainFactory, ProgressStore, SourceTopic};
 use strait_flow::{LaneDeps, Named, Upkeep, UpkeepDeps};
 use strait_host::ActiveChain;
 use strait_kafka::{ClusterConfig, KafkaPlanner};
-use tokio::sync::watch;
 
+use super::topic_collisions::{self, names_by};
 use super::tuning::REQUEST;
 
 /// The ends of a link, and the facts that its works are made of.
@@ -33,32 +33,19 @@ pub struct Ends<'a> {
 }
 
 impl Ends<'_> {
-    /// Returns the works of the link.
+    /// Returns what keeps the target like the source, besides records. `progress` is what the lanes
+    /// have committed.
     #[must_use]
-    pub fn works(
-        &self,
-        deps: &LaneDeps,
-        progress: &Arc<dyn ProgressStore>,
-        topics: &watch::Receiver<Arc<Vec<SourceTopic>>>,
-    ) -> Vec<Arc<dyn LinkWork>> {
-        vec![Arc::new(self.upkeep(deps, progress, topics))]
-    }
-
-    fn upkeep(
-        &self,
-        deps: &LaneDeps,
-        progress: &Arc<dyn ProgressStore>,
-        topics: &watch::Receiver<Arc<Vec<SourceTopic>>>,
-    ) -> Upkeep {
+    pub fn upkeep(&self, deps: &LaneDeps, progress: Arc<dyn ProgressStore>) -> Upkeep {
         let Self { link, source, target, slot, lanes, only_records } = self;
         Upkeep::new(UpkeepDeps {
             link: link.name.as_str().into(),
             settings: Settings::of(link, principal(target)),
             only_looks: *only_records,
-            topics: topics.clone(),
+            topics: deps.topics.clone(),
             named: named(&deps.chains, slot),
             planner: Arc::new(KafkaPlanner::new(source, target, &link.name, REQUEST)),
-            progress: Arc::clone(progress),
+            progress,
             lanes: *lanes,
             grants: self.commands(),
             clock: Arc::clone(&deps.clock),
@@ -94,7 +81,7 @@ pub fn principal(cluster: &ClusterConfig) -> Option<String> {
 struct LastNames {
     generation: Arc<str>,
     topics: Vec<SourceTopic>,
-    named: Vec<(SourceTopic, Arc<str>)>,
+    named: topic_collisions::Named,
 }
 
 /// Names target topics by the plugins. Starting them costs, so names are kept while plugins and
@@ -107,12 +94,7 @@ fn named(chains: &Arc<dyn ChainFactory>, slot: &ActiveChain) -> Named {
         if last.generation == generation && last.topics == topics {
             return Some(last.named.clone());
         }
-        let mut chain = chains.chain().ok()?;
-        let named = topics.iter().filter_map(|topic| {
-            let target = chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()).ok()?;
-            Some((topic.clone(), target))
-        });
-        let named: Vec<(SourceTopic, Arc<str>)> = named.collect();
+        let (named, _) = names_by(&mut *chains.chain().ok()?, topics);
         *last = LastNames { generation, topics: topics.to_vec(), named: named.clone() };
         Some(named)
     })

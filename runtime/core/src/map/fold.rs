@@ -45,6 +45,16 @@ impl FoldedMap {
         self.next = record.next;
     }
 
+    /// Joins what the partitions of the map topic have of one source partition and target topic. A
+    /// link is closed while lanes are added, so the later lane goes on behind the earlier.
+    pub fn joined(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut parts: Vec<Self> = parts.into_iter().collect();
+        parts.sort_by_key(Self::next);
+        let mut whole = Self::default();
+        parts.into_iter().for_each(|part| whole.append(part));
+        whole
+    }
+
     /// Adds what another partition of the map topic has of the same source partition, which changed
     /// its lane: the records of `newer` come after all of this.
     pub fn append(&mut self, newer: Self) {

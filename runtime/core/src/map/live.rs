@@ -133,12 +133,7 @@ impl LiveMap {
     pub fn read(&mut self, is_whole: bool) {
         (self.is_whole, self.is_read) = (is_whole, true);
         for ((key, topic), parts) in std::mem::take(&mut self.parts) {
-            // A link is closed while lanes are added, so the later lane goes on behind the earlier.
-            let mut parts: Vec<FoldedMap> = parts.into_values().collect();
-            parts.sort_by_key(FoldedMap::next);
-            let mut whole = FoldedMap::default();
-            parts.into_iter().for_each(|part| whole.append(part));
-            self.maps.entry(key).or_default().insert(topic, whole);
+            self.maps.entry(key).or_default().insert(topic, FoldedMap::joined(parts.into_values()));
         }
     }
 

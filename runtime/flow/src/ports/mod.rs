@@ -97,6 +97,20 @@ pub trait ProgressStore: Send + Sync {
     /// [`PortError`] if the target as a whole does not answer.
     async fn ends(&self, lanes: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError>;
 
+    /// Returns what is committed in the lanes that have a record. The others, as all of a new link,
+    /// have written nothing.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    async fn read_written(&self, lanes: u32) -> Result<Vec<LaneProgress>, PortError> {
+        let ends = self.ends(lanes).await?;
+        let mut written = Vec::new();
+        for lane in (0..lanes).map(LaneId).filter(|lane| ends.get(lane) != Some(&Ok(0))) {
+            written.push(self.read(lane).await?);
+        }
+        Ok(written)
+    }
+
     /// Counts what shows that the target answers, to any client of this process; it stays 0 where
     /// that is not counted.
     fn answers(&self) -> u64 {

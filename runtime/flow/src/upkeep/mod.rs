@@ -17,7 +17,7 @@ use strait_core::config::SyncConfigs;
 use strait_core::control::turn::Permit;
 use strait_core::control::{Control, ControlRecord};
 use strait_core::plan::{Action, Answer, Facts, Reading, Settings, plan};
-use strait_core::{Event, LaneId, MetadataRight, SyncEvent};
+use strait_core::{Event, MetadataRight, SyncEvent};
 use tokio::sync::watch;
 
 use self::state::{Batch, State, right_of};
@@ -166,11 +166,8 @@ impl Upkeep {
 
     /// Adds which topics the link has read and written.
     async fn learn(&self, facts: &mut Facts) -> Result<(), PortError> {
-        let ends = self.deps.progress.ends(self.deps.lanes).await?;
-        // A lane without a record has written nothing.
-        for lane in (0..self.deps.lanes).map(LaneId).filter(|lane| ends.get(lane) != Some(&Ok(0))) {
-            facts.learn(&self.deps.progress.read(lane).await?.positions);
-        }
+        let written = self.deps.progress.read_written(self.deps.lanes).await?;
+        written.iter().for_each(|lane| facts.learn(&lane.positions));
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use strait_flow::ports::{ControlLog, ControlTail, ControlWriter, PortError};
 
 use self::tail::KafkaControlTail;
 use self::writer::KafkaControlWriter;
-use crate::config::{ClusterConfig, Settings, own_topic_reader};
+use crate::config::{ClusterConfig, Settings, TargetTuning, own_topic_reader};
 use crate::error::{blocking, is_gone_topic, port_error_because};
 use crate::ffi::{Consumer, FfiError};
 use crate::own_topic::OwnPartition;
@@ -40,11 +40,11 @@ impl Drop for GivenUp {
 }
 
 impl KafkaControl {
-    /// Creates the control topic of a link on its target cluster. `prefix` is that of the link's
-    /// transactional ids.
+    /// Creates the control topic of a link on its target cluster.
     #[must_use]
-    pub fn new(cluster: &ClusterConfig, link: &str, prefix: &str, timeout: Duration) -> Self {
-        Self { cluster: cluster.clone(), link: link.to_owned(), prefix: prefix.to_owned(), timeout }
+    pub fn new(cluster: &ClusterConfig, link: &str, timeout: Duration) -> Self {
+        let prefix = TargetTuning::default().transactional_id_prefix;
+        Self { cluster: cluster.clone(), link: link.to_owned(), prefix, timeout }
     }
 
     fn context(&self, doing: &str) -> String {
@@ -153,7 +153,7 @@ mod tests {
             properties: BTreeMap::new(),
             access: access.clone(),
         };
-        let control = KafkaControl::new(&cluster, "rolled", "strait", Duration::from_secs(30));
+        let control = KafkaControl::new(&cluster, "rolled", Duration::from_secs(30));
         let mut tail = control.follow().await.unwrap();
         assert_eq!(tail.next().await.unwrap(), []);
         access.set_files(BTreeMap::from([("ssl.ca.pem".to_owned(), "another".to_owned())]));

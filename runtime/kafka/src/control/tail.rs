@@ -8,7 +8,7 @@ use strait_flow::ports::{Class, ControlEntry, ControlTail, PortError};
 
 use crate::access::Access;
 use crate::config::Settings;
-use crate::error::{class_of, own, port_error_because};
+use crate::error::{class_of, drop_blocking, own, port_error_because};
 use crate::ffi::{Code, Consumer, FfiError, Place, Trouble};
 use crate::own_topic::OwnPartition;
 
@@ -107,14 +107,6 @@ impl KafkaControlTail {
     }
 }
 
-/// Destroys a consumer, which joins its threads.
-fn destroy(consumer: Option<Consumer>) {
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(consumer))),
-        Err(_) => drop(consumer),
-    }
-}
-
 #[async_trait]
 impl ControlTail for KafkaControlTail {
     async fn next(&mut self) -> Result<Vec<ControlEntry>, PortError> {
@@ -143,6 +135,6 @@ impl ControlTail for KafkaControlTail {
 
 impl Drop for KafkaControlTail {
     fn drop(&mut self) {
-        destroy(self.consumer.take());
+        drop_blocking(self.consumer.take());
     }
 }

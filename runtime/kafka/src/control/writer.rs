@@ -10,7 +10,7 @@ use strait_flow::ports::{Class, ControlWriter, PortError};
 
 use crate::access::Access;
 use crate::config::{ClusterConfig, TargetTuning, writer};
-use crate::error::{blocking, class_of, own};
+use crate::error::{blocking, class_of, drop_blocking, own};
 use crate::ffi::{Code, FfiError, Handle, Observer, OutMessage, Producer};
 use crate::target::{init_error, producer_error};
 
@@ -123,11 +123,6 @@ impl ControlWriter for KafkaControlWriter {
 
 impl Drop for KafkaControlWriter {
     fn drop(&mut self) {
-        let producer = self.producer.take();
-        // Destroying a client joins its threads.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(producer))),
-            Err(_) => drop(producer),
-        }
+        drop_blocking(self.producer.take());
     }
 }

@@ -23,7 +23,7 @@ async fn read(tail: &mut Box<dyn ControlTail>, count: usize) -> Vec<ControlEntry
 }
 
 pub async fn one_coordinator_writes_and_all_read_what_it_has_committed(rig: Rig) {
-    let control = KafkaControl::new(&rig.cluster, "led", "strait", WAIT);
+    let control = KafkaControl::new(&rig.cluster, "led", WAIT);
     assert!(control.read().await.unwrap_err().to_string().contains("does not exist"));
     assert!(control.follow().await.is_err());
     rig.topics("led", 2).await;

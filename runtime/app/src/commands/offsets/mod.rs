@@ -13,7 +13,7 @@ use strait_core::{PartitionKey, SourceOffset, TargetOffset};
 use strait_flow::ports::PortError;
 use strait_kafka::{Committed, MapLog, TargetBounds, positions_of};
 
-use super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print, print_message, reach};
+use super::{End, REQUEST, block_on, ends_of, failed, link_of, load, print, print_message};
 use crate::cli::offsets::{OffsetsCommand, OffsetsOutput, Translate};
 
 /// A partition and an offset in it.
@@ -62,9 +62,7 @@ pub fn offsets(command: &OffsetsCommand) -> End {
 fn translate(args: &Translate) -> Result<Vec<Translated>, End> {
     let loaded = load(&args.config)?;
     let link = link_of(&loaded, &args.link)?;
-    let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
-    reach(&source)?;
-    reach(&target)?;
+    let (source, target) = ends_of(&loaded, link)?;
     let log = MapLog::new(&source, &target, &link.name, REQUEST);
     block_on(async {
         let (committed, reader) = asked(args, &log).await?;

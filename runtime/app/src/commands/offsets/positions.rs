@@ -8,7 +8,7 @@ use strait_core::PartitionKey;
 use strait_core::progress::Position;
 use strait_kafka::MapLog;
 
-use super::super::{End, REQUEST, block_on, cluster_of, failed, link_of, load, print, reach};
+use super::super::{End, REQUEST, block_on, ends_of, failed, link_of, load, print};
 use crate::cli::offsets::{Positions, PositionsOutput};
 
 /// Runs the command.
@@ -23,9 +23,7 @@ pub fn positions(args: &Positions) -> End {
 fn read(args: &Positions) -> Result<(String, BTreeMap<PartitionKey, Position>), End> {
     let loaded = load(&args.config)?;
     let link = link_of(&loaded, &args.link)?;
-    let (source, target) = (cluster_of(&loaded, &link.source)?, cluster_of(&loaded, &link.target)?);
-    reach(&source)?;
-    reach(&target)?;
+    let (source, target) = ends_of(&loaded, link)?;
     let log = MapLog::new(&source, &target, &link.name, REQUEST);
     let positions = block_on(async {
         let (positions, _) = log.progress().await?;

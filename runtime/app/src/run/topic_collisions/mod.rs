@@ -54,8 +54,14 @@ pub fn target_names(
     let topics = Arc::new(topics);
     let (_topics, receiver) = watch::channel(Arc::clone(&topics));
     let mut chain = if merges { chains.chain() } else { CollisionGuard::new(chains, receiver).chain() }?;
+    Ok(names_by(&mut *chain, &topics))
+}
+
+/// Names the target topics of these source topics by a chain. Returns those without a name as well,
+/// each with the reason.
+pub fn names_by(chain: &mut dyn Chain, topics: &[SourceTopic]) -> (Named, BTreeMap<Arc<str>, String>) {
     let (mut named, mut unnamed) = (Named::new(), BTreeMap::new());
-    for topic in topics.iter() {
+    for topic in topics {
         match chain.target_topic(&topic.topic, topic.partitions.unsigned_abs()) {
             Ok(target) => named.push((topic.clone(), target)),
             Err(error) => {
@@ -63,7 +69,7 @@ pub fn target_names(
             }
         }
     }
-    Ok((named, unnamed))
+    (named, unnamed)
 }
 
 fn reason(name: &str, topics: &[&Arc<str>]) -> String {
