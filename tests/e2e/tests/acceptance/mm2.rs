@@ -34,9 +34,8 @@ fn mm2(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Returns the first line that a console formatter prints of a topic.
-#[track_caller]
 /// Returns the first records of a topic as a formatter prints them, `most` of them.
+#[track_caller]
 fn formatted(servers: &str, topic: &str, formatter: &str, most: u32) -> String {
     let class = format!("org.apache.kafka.connect.mirror.formatters.{formatter}");
     let consumer = "org.apache.kafka.tools.consumer.ConsoleConsumer";
@@ -176,12 +175,12 @@ fn committed(client: &TestClient, name: &str, topic: &str, partition: i32) -> Op
     }
 }
 
-/// Returns the newest sync of each partition that MirrorMaker 2's reader would find.
-fn newest_sync(client: &TestClient, topic: &str, partition: i32) -> Option<(i64, i64)> {
-    let all = read(client, topic).into_iter().filter_map(|record| {
+/// Returns the newest sync of a partition that MirrorMaker 2's reader would find.
+fn newest_sync(client: &TestClient, syncs: &str, (topic, partition): (&str, i32)) -> Option<(i64, i64)> {
+    let all = read(client, syncs).into_iter().filter_map(|record| {
         OffsetSync::decode(&record.key.unwrap_or_default(), &record.value.unwrap_or_default()).ok()
     });
-    let of_partition: Vec<OffsetSync> = all.filter(|sync| sync.partition == partition).collect();
+    let of_partition: Vec<OffsetSync> = all.filter(|sync| sync.topic == topic && sync.partition == partition).collect();
     assert!(of_partition.is_sorted_by(|one, two| one.upstream < two.upstream), "{of_partition:?}");
     of_partition.last().map(|sync| (sync.upstream, sync.downstream))
 }
@@ -302,7 +301,7 @@ fn checkpoint_connector_translates(pair: &Pair, topic: &str) {
     let syncs = format!("mm2-offset-syncs.{SOURCE}.internal");
     let synced = |partition, last| {
         wait_until("the last record with a copy has a sync", SOON, || {
-            newest_sync(&target, &syncs, partition).filter(|(upstream, _)| *upstream == last)
+            newest_sync(&target, &syncs, ("mm2c.orders", partition)).filter(|(upstream, _)| *upstream == last)
         })
     };
     let (last, behind) = (synced(0, 100).1, synced(1, 48).1);
@@ -337,7 +336,8 @@ fn a_topic_heartbeats_of_somebodys_own_is_left_alone_and_holds_up_nothing() {
         "[clusters.a]\nbootstrap_servers = \"{servers}\"\n[clusters.b]\nbootstrap_servers = \"{servers}\"\n\n{}",
         link_between("owned", "a", "b", &["orders"], 1, "mm2 = { offset_syncs = \"target\" }\n")
     ));
-    let mut strait = Strait::run("mm2-own", &config.unwrap(), &[]).unwrap();
+    let config = config.unwrap();
+    let mut strait = Strait::run("mm2-own", &config, &[]).unwrap();
     let told = strait.wait_line("the topic is told", SOON, |line| line.is_event("mm2_unwritable")).unwrap();
     let parts = ["topic heartbeats on cluster b", "it has 2 partitions", "mm2.heartbeats = \"off\"", "owned"];
     for part in parts {
@@ -348,7 +348,7 @@ fn a_topic_heartbeats_of_somebodys_own_is_left_alone_and_holds_up_nothing() {
         let topics: Vec<String> = client.topics().unwrap().into_iter().map(|(name, _)| name).collect();
         let is_there = |name: &str| topics.iter().any(|topic| topic == name);
         (is_there("a.orders") && is_there("a.checkpoints.internal") && is_there(syncs)).then_some(())?;
-        newest_sync(&client, syncs, 0)
+        newest_sync(&client, syncs, ("orders", 0))
     });
     stop(&mut strait);
     assert_eq!(read(&client, "heartbeats").len(), 1, "nothing was written to it");
