@@ -329,7 +329,7 @@ fn is_missed(case: &Case, tried: &Tried<'_>) {
 
 #[test]
 fn the_rights_that_are_printed_suffice_and_a_check_prints_the_one_that_is_missing() {
-    let _turn = Turn::beside_another();
+    let _turn = Turn::long();
     let cluster = secured("acl");
     let all = Tried::new(&cluster, "enough");
     grant(&cluster, &all.lines());

@@ -46,7 +46,7 @@ impl<'a> Progress<'a> {
 
 #[test]
 fn twenty_kills_three_broker_losses_five_cuts_and_a_zombie_neither_lose_nor_duplicate_nor_reorder_records() {
-    let _turn = Turn::beside_another();
+    let _turn = Turn::long();
     let mut rng = seeded("chaos");
     let pair = Pair::of(single("chaos-source").with_proxies(), single("chaos-target").with_proxies());
     pair.at_source().create_topic("orders", 4, &[]).unwrap();

@@ -87,7 +87,7 @@ fn change_all(client: &TestClient, value: &str) {
 
 #[test]
 fn a_coordinator_that_is_stopped_amid_its_changes_leaves_nothing_that_its_successor_does_not_mend() {
-    let _turn = Turn::alone();
+    let _turn = Turn::waiting();
     let pair = Pair::of(single("halt-source"), single("halt-target").with_proxies());
     let (source, target) = (pair.at_source(), pair.at_target());
     for number in 0..MANY {

@@ -255,7 +255,7 @@ fn a_group_that_lives_on_the_target_is_left_alone_until_it_is_given_back() {
 fn a_process_that_was_stopped_moves_no_group_that_has_moved_meanwhile() {
     const GROUPS: usize = 20;
     const ROUNDS: usize = 4;
-    let _turn = Turn::beside_another();
+    let _turn = Turn::long();
     let pair = Pair::shared();
     pair.at_source().create_topic("still", 1, &[]).unwrap();
     write(&pair, "still", 1, 0, 3000);

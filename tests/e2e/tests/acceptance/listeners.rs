@@ -88,7 +88,7 @@ fn says_what_limits_a_long_line(pair: &Pair) {
 
 #[test]
 fn links_copy_between_listeners_of_every_pair_of_kinds_and_say_why_tls_is_refused() {
-    let _turn = Turn::beside_another();
+    let _turn = Turn::long();
     let folder = tempfile::tempdir().unwrap();
     let tokens = TokenServer::start(folder.path(), CLIENT, SECRET).unwrap();
     let pair = Pair::of(spec("ways-source", &tokens), spec("ways-target", &tokens));

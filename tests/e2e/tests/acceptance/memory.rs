@@ -36,7 +36,7 @@ fn first_ones(records: &[Record]) -> Vec<String> {
 
 #[test]
 fn duplicates_are_dropped_exactly_through_kills_and_a_reload() {
-    let _turn = Turn::beside_another();
+    let _turn = Turn::long();
     let mut rng = seeded("memory");
     let pair = Pair::shared();
     pair.at_source().create_topic("repeated", 2, &[]).unwrap();

@@ -67,7 +67,7 @@ fn is_clean_below(folder: &Path) -> usize {
 
 #[test]
 fn what_records_plugins_and_secrets_say_shows_nowhere() {
-    let _turn = Turn::beside_another();
+    let _turn = Turn::long();
     let pair = Pair::shared();
     let source = pair.at_source();
     let secret = "config = { secret = \"${file:secret}\" }\n";

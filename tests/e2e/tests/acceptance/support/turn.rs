@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::clusters;
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { kinds: [Line::EMPTY; 3], lock: None });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { kinds: [Line::EMPTY; 4], lock: None });
 static MOVED: Condvar = Condvar::new();
 static HOOK: Once = Once::new();
 
@@ -23,6 +23,8 @@ thread_local! {
 enum Kind {
     /// It keeps a core busy.
     Busy,
+    /// It keeps a core busy for more than a minute.
+    Long,
     /// It waits for intervals and time limits.
     Waiting,
     /// It measures times, or needs the whole machine.
@@ -34,7 +36,8 @@ impl Kind {
     const fn places(self) -> u64 {
         match self {
             Self::Busy | Self::Waiting => 2,
-            Self::Alone => 1,
+            // From the start on and one after the other: one that begins last is waited for.
+            Self::Long | Self::Alone => 1,
         }
     }
 }
@@ -61,7 +64,7 @@ impl Line {
 /// Scenarios that want to be alone are served when no other one runs or waits: in between each of
 /// them would empty the machine first. So all should ask at once, which takes a thread for each.
 struct Queue {
-    kinds: [Line; 3],
+    kinds: [Line; 4],
     /// Held while a scenario of this process runs: other processes wait.
     lock: Option<File>,
 }
@@ -74,7 +77,7 @@ impl Queue {
     /// Reports whether the scenario of this kind that asked as the `ticket`-th may run.
     fn is_served(&mut self, kind: Kind, ticket: u64) -> bool {
         let is_alone = self.line(Kind::Alone).running() > 0;
-        let others = self.line(Kind::Busy).is_empty() && self.line(Kind::Waiting).is_empty();
+        let others = [Kind::Busy, Kind::Long, Kind::Waiting].into_iter().all(|kind| self.line(kind).is_empty());
         let line = self.line(kind);
         !is_alone && (kind != Kind::Alone || others) && line.served == ticket && line.running() < kind.places()
     }
@@ -98,9 +101,14 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Waits until at most one other scenario runs, beside those that mostly wait.
+    /// Waits until at most one other scenario runs, beside a long one and those that mostly wait.
     pub fn beside_another() -> Self {
         Self::take(Kind::Busy)
+    }
+
+    /// Waits until no other scenario of more than a minute runs.
+    pub fn long() -> Self {
+        Self::take(Kind::Long)
     }
 
     /// Does not count among those: this one waits for intervals and time limits most of its time.
