@@ -153,22 +153,25 @@ impl CatchUp {
         let is_lost = |key: &PartitionKey| {
             key.entry_of(&reasons).is_some_and(|reason| matches!(reason.event, Event::TargetRecreated { .. }))
         };
-        // Its lane copies nothing until an operator has changed something.
-        let lanes = self.status.lanes().into_iter().filter(|(_, lane)| lane.state == LaneState::Refused);
-        let refused: BTreeSet<LaneId> = lanes.map(|(lane, _)| lane).collect();
+        let lanes = self.status.lanes();
         for (key, goal) in &self.goals {
+            let lane = lanes.get(&lanes::lane_of(&key.topic, key.partition, self.lanes)).map(|lane| lane.state);
             let here = key.entry_of(&mine);
             let known = here.map(|p| p.committed).or_else(|| key.entry_of(&self.elsewhere).copied());
             let committed = known.unwrap_or_default();
             // The default position of a partition that nobody has reported proves nothing.
             let is_known = known.is_some();
-            let is_refused = || refused.contains(&lanes::lane_of(&key.topic, key.partition, self.lanes));
-            let is_stopped = here.is_some_and(|p| p.activity == Activity::Stopped) || is_refused();
+            // Its lane copies nothing until an operator has changed something.
+            let is_refused = lane == Some(LaneState::Refused);
+            let is_stopped = here.is_some_and(|p| p.activity == Activity::Stopped) || is_refused;
+            // A lane of this process that has not been taken yet has not put its plugins in force,
+            // wherever the one before ended.
+            let is_here = lane.is_none_or(|state| matches!(state, LaneState::Running | LaneState::Refused));
             if is_stopped && is_lost(key) {
                 remaining.stopped.push(key.clone());
                 continue;
             }
-            if is_known && committed >= *goal {
+            if is_known && is_here && committed >= *goal {
                 remaining.partitions_done += 1;
                 continue;
             }
@@ -200,5 +203,62 @@ impl CatchUp {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use async_trait::async_trait;
+    use strait_core::TopicId;
+    use strait_core::progress::LaneProgress;
+    use strait_flow::ports::{LogBounds, SourceTopic, SourceTopics};
+
+    use super::*;
+
+    /// A source with one partition that ends at 5, of a link whose progress nobody has read.
+    struct One;
+
+    #[async_trait]
+    impl Discovery for One {
+        async fn topics(&self) -> Result<SourceTopics, PortError> {
+            let topic = SourceTopic { topic: "t".into(), id: TopicId::default(), partitions: 1 };
+            Ok(SourceTopics { listed: vec![topic], ..SourceTopics::default() })
+        }
+
+        async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {
+            let bounds =
+                LogBounds { log_start: SourceOffset(0), last_stable: SourceOffset(5), high_watermark: SourceOffset(5) };
+            Ok(partitions.iter().map(|key| (key.clone(), BoundsAnswer::Known(bounds))).collect())
+        }
+    }
+
+    #[async_trait]
+    impl ProgressStore for One {
+        async fn read(&self, _: LaneId) -> Result<LaneProgress, PortError> {
+            Ok(LaneProgress::default())
+        }
+
+        async fn ends(&self, _: u32) -> Result<BTreeMap<LaneId, Result<i64, String>>, PortError> {
+            Ok(BTreeMap::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_partition_is_done_once_its_lane_runs_and_not_while_it_is_being_taken() {
+        let status = Arc::new(LinkStatus::default());
+        let mut catch_up = CatchUp::start("l", 1, Arc::new(One), Arc::new(One), Arc::clone(&status)).await.unwrap();
+        let key = PartitionKey { topic: "t".into(), topic_id: TopicId::default(), partition: 0 };
+        status.set_lane(LaneId(0), LaneState::Taking, Duration::ZERO);
+        status.joined();
+        status.set(&key, SourceOffset(5), Activity::Running);
+        assert!(!catch_up.poll().await.is_over(), "its plugins are not in force yet");
+        status.set_lane(LaneId(0), LaneState::Waiting, Duration::ZERO);
+        assert!(!catch_up.poll().await.is_over(), "nor where it could not be taken");
+        status.set_lane(LaneId(0), LaneState::Running, Duration::ZERO);
+        assert!(catch_up.poll().await.is_over());
+        status.set(&key, SourceOffset(4), Activity::Running);
+        assert_eq!(catch_up.poll().await.offsets, 1);
     }
 }
