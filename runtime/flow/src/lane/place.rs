@@ -42,6 +42,14 @@ pub(super) struct Unplaced {
 }
 
 impl Unplaced {
+    /// Returns where to begin, in a log that begins at `log_start`. Of a topic that was created
+    /// again nothing has been copied: it is read from 0, so that what retention has deleted by then
+    /// is found and told. Of other topics without progress nobody knows whether that was ever to be
+    /// copied.
+    fn start(&self, log_start: SourceOffset) -> SourceOffset {
+        if self.recreated && self.recopied_at.is_none() { SourceOffset(0) } else { log_start }
+    }
+
     fn is_of(&self, topic: &str, partition: i32) -> bool {
         (&*self.key.topic, self.key.partition) == (topic, partition)
     }
@@ -247,7 +255,8 @@ impl Lane<'_> {
     async fn place_at(&mut self, new: Vec<Unplaced>, mut starts: Starts) -> Result<(), LaneError> {
         for unplaced in new {
             match starts.remove(&unplaced.key) {
-                Some(Ok(start)) => {
+                Some(Ok(log_start)) => {
+                    let start = unplaced.start(log_start);
                     let mut read_again = None;
                     if let Some(was) = unplaced.recopied_at {
                         match self.mark_read_again(&unplaced.key, start, was).await? {

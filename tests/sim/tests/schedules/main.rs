@@ -407,6 +407,24 @@ fn gaps_stop_or_continue_as_policy_says_and_emit_an_event() {
 }
 
 #[test]
+fn what_a_recreated_topic_loses_before_it_is_read_is_told() {
+    let policies = Policies { on_gap: OnGap::Continue, ..lenient() };
+    let outcomes = play(policies, Rules::default(), move |mut cluster| async move {
+        begin(&mut cluster).await;
+        meanwhile(&mut cluster, |world| {
+            world.delete_source_topic("a");
+            world.create_source_topic("a", 2);
+            world.append("a", 0, 60, false);
+            world.retain("a", 0, 35);
+        })
+        .await;
+        cluster
+    });
+    all_met(&outcomes, "topic_recreated");
+    all_met(&outcomes, "retention_overrun");
+}
+
+#[test]
 fn a_topic_recreated_under_a_running_lane_is_reported_whatever_its_length() {
     for fill in [0, 5, 100] {
         let outcomes = play(lenient(), Rules::default(), move |mut cluster| async move {
