@@ -158,7 +158,7 @@ impl LaneSet {
     fn on_stopped(&mut self, stopped: Option<LaneId>) {
         let Some(stopped) = stopped else { return };
         self.stopping.remove(&stopped);
-        self.deps.status.forget_lane(stopped);
+        self.deps.status.forget_lane(stopped, self.deps.clock.now());
         for key in self.deps.status.partitions().into_keys() {
             if strait_core::lanes::lane_of(&key.topic, key.partition, self.spec.lanes) == stopped {
                 self.deps.status.forget(&key);

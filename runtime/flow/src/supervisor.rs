@@ -28,7 +28,7 @@ const HEALTHY: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// A [`PortError`] of class `Stop` if this process cannot use the lane: a cluster refused it before
-/// any record was written (permissions, credentials), or the link was resized.
+/// any lane of the link has worked in this process (permissions, credentials), or the link was resized.
 pub(crate) async fn supervise(
     spec: LaneSpec,
     deps: LaneDeps,
@@ -70,7 +70,9 @@ pub(crate) async fn supervise(
             }
             // Refused from the beginning, it is for the operator, and no retry helps. Refused
             // later, the permission may come back.
-            LaneError::Port(error) if error.class == Class::Stop && !caution.has_written() => return Err(error.clone()),
+            LaneError::Port(error) if error.class == Class::Stop && !deps.status.has_worked(failed_at) => {
+                return Err(error.clone());
+            }
             LaneError::Port(PortError { class: Class::Stop, .. }) => spec.limits.restart_backoff.1,
             _ => login
                 .map_or(backoff, |login| spread(login.after, &format!("{}-{}-{}", spec.link, spec.process, spec.lane))),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,10 +12,14 @@ use strait_flow::ports::{Class, PortError, ProgressStore};
 
 use crate::config::{ClusterConfig, Settings, own_topic_reader};
 use crate::error::{blocking, drop_blocking, own, port_error, port_error_because};
-use crate::ffi::{Consumer, FfiError, OffsetSpec, Place};
+use crate::ffi::{Code, Consumer, FfiError, OffsetSpec, Place};
 use crate::lazy_client::LazyClient;
 use crate::own_topic::OwnPartition;
 use crate::queries;
+
+/// Bytes that a request asks for over a line on which no whole answer of the usual size arrived in
+/// time: an answer is counted once all of it is there. A line of 5 KB/s takes this one.
+const SLOW_FETCH_BYTES: usize = 64 << 10;
 
 /// A [`ProgressStore`] on the link's progress topic, for the owner of a lane: it reads to the high
 /// watermark and waits for transactions that are open below it.
@@ -28,6 +33,8 @@ pub struct KafkaProgressStore {
     pub(crate) timeout: Duration,
     /// Whether to wait for open transactions.
     waits: bool,
+    /// A read has run out of time.
+    is_slow: Arc<AtomicBool>,
 }
 
 impl KafkaProgressStore {
@@ -36,7 +43,7 @@ impl KafkaProgressStore {
     pub fn new(cluster: &ClusterConfig, link: &str, timeout: Duration) -> Self {
         let context = format!("link {link}: progress on cluster {}", cluster.name);
         let client = Arc::new(LazyClient::new(cluster, format!("{link}/watch"), context));
-        Self { cluster: cluster.clone(), link: link.to_owned(), client, timeout, waits: true }
+        Self { cluster: cluster.clone(), link: link.to_owned(), client, timeout, waits: true, is_slow: Arc::default() }
     }
 
     /// Returns a store for readers that do not own the lane: it does not wait for open
@@ -51,6 +58,9 @@ impl KafkaProgressStore {
         let client_id = format!("strait-{}-{lane}-progress", self.link);
         let mut settings = own_topic_reader(&self.cluster, &self.link, &client_id);
         settings.set("statistics.interval.ms", 1_000);
+        if self.is_slow.load(Ordering::Relaxed) {
+            settings.set("fetch.message.max.bytes", SLOW_FETCH_BYTES);
+        }
         settings
     }
 
@@ -68,6 +78,9 @@ impl KafkaProgressStore {
         let read = whole.read(&mut consumer, &mut |message| {
             fold.fold(message.offset(), message.key().unwrap_or_default(), message.value());
         });
+        if read.as_ref().is_err_and(|error| error.code == Code::TIMED_OUT) {
+            self.is_slow.store(true, Ordering::Relaxed);
+        }
         let read = read.map_err(|error| port_error_because(context.clone(), &error, consumer.client().trouble()));
         // The lane need not wait for it.
         drop_blocking(consumer);

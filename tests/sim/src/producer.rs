@@ -10,8 +10,8 @@ use strait_core::TopicId;
 use strait_core::books::{BOOKS_PARTITION, OPERATE_PARTITIONS};
 use strait_flow::DeliveryMode;
 use strait_flow::ports::{
-    BooksAnswer, ControlRecord, ControlTopic, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint, Taken,
-    Target, TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
+    BooksAnswer, Class, ControlRecord, ControlTopic, Outgoing, PortError, ProduceError, ProducerSlot, ReleaseHint,
+    Taken, Target, TargetEvent, TargetTopic, Token, TopicAnswer, TopicHandle, WantedTopic,
 };
 
 use crate::world::client::{Client, Message, REQUEST_BYTES_MAX};
@@ -93,6 +93,10 @@ impl Target for SimTarget {
     async fn take(&mut self) -> Result<Taken, PortError> {
         self.destroy();
         let (lane, proc) = (self.lane, self.proc);
+        let denied = self.sim.lock().faults.denied;
+        if denied > 0 && self.sim.lock().rng.chance(denied) {
+            return Err(PortError::new(Class::Stop, "initialising producers", "transactional ids are not granted"));
+        }
         let transactional = self.sim.lock().delivery == DeliveryMode::ExactlyOnce;
         let (mut ids, mut pending) = (Vec::new(), Vec::new());
         for slot in (0..IDS).filter(|_| transactional) {

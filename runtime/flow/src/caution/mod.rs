@@ -114,8 +114,6 @@ pub(crate) struct Caution {
     /// Policy decides what happens to them when they come again.
     refused: BTreeMap<PartitionKey, BTreeMap<SourceOffset, (RecordMark, String)>>,
     suspects: BTreeMap<PartitionKey, Suspects>,
-    /// The target has acknowledged a record of this lane in this process.
-    has_written: bool,
     stuck: BTreeMap<PartitionKey, Stuck>,
     /// The lane is taken again to learn whether its transactions can end by now. If they can,
     /// stuck partitions are retried at once.
@@ -423,16 +421,6 @@ impl Caution {
     pub fn take_rewind(&mut self, partition: &PartitionKey, position: &Position) -> Option<SourceOffset> {
         let rewind = self.rewinds.remove(partition)?;
         rewind.applies(position).then_some(rewind.resume)
-    }
-
-    /// Records that the target has acknowledged a record of this lane in this process.
-    pub fn record_written(&mut self) {
-        self.has_written = true;
-    }
-
-    /// Returns whether the target has acknowledged a record of this lane in this process.
-    pub fn has_written(&self) -> bool {
-        self.has_written
     }
 
     /// Forgets what is below committed progress.

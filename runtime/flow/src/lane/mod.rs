@@ -209,7 +209,6 @@ impl Lane<'_> {
                 Ok(())
             }
             DeliveryReport::Acknowledged { first, count, offset } => {
-                self.caution.record_written();
                 let stream = self.partitions.by_number(first.stream)?;
                 let window = self.partitions.at_mut(stream);
                 let place = window.place_of(first.sequence);

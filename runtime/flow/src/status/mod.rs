@@ -25,6 +25,8 @@ use crate::ports::LogBounds;
 const TOPICS_MAX: usize = 1000;
 /// Partitions whose last event is kept, so that the status can show why they do not move.
 const REASONS_MAX: usize = 20_000;
+/// A lane that has run for this long has been granted what it asked for, also where no record came.
+const WORKED: Duration = Duration::from_secs(30);
 
 /// Name of the shared totals of further topics. No topic has it: topic names have no parentheses.
 pub const OTHER_TOPICS: &str = "(others)";
@@ -117,6 +119,10 @@ pub struct LaneStatus {
 }
 
 impl LaneStatus {
+    fn has_worked(&self, now: Duration) -> bool {
+        self.state == LaneState::Running && now.saturating_sub(self.since) >= WORKED
+    }
+
     /// Returns what is wrong with the lane now; empty if nothing is known. The last failure of a
     /// lane that runs again is over.
     #[must_use]
@@ -217,6 +223,7 @@ struct Inner {
     /// Topics that plugins named for single records and that did not exist.
     new_topics: BTreeSet<Arc<str>>,
     lanes: BTreeMap<LaneId, LaneStatus>,
+    has_worked: bool,
     has_joined: bool,
     totals: Totals,
     topics: BTreeMap<Arc<str>, TopicTotals>,
@@ -227,6 +234,12 @@ struct Inner {
 #[derive(Debug, Default)]
 pub struct LinkStatus {
     inner: Mutex<Inner>,
+}
+
+impl Inner {
+    fn note_work(&mut self, lane: LaneId, now: Duration) {
+        self.has_worked |= self.lanes.get(&lane).is_some_and(|lane| lane.has_worked(now));
+    }
 }
 
 impl LinkStatus {
@@ -285,6 +298,7 @@ impl LinkStatus {
     /// Sets the state of a lane of this process at a time of its clock.
     pub fn set_lane(&self, lane: LaneId, state: LaneState, now: Duration) {
         let mut inner = self.lock();
+        inner.note_work(lane, now);
         let new = LaneStatus { state, since: now, trouble: String::new(), trouble_at: now };
         let status = inner.lanes.entry(lane).or_insert(new);
         if status.state != state {
@@ -301,8 +315,19 @@ impl LinkStatus {
     }
 
     /// Removes a lane that this process does not have any more.
-    pub fn forget_lane(&self, lane: LaneId) {
-        self.lock().lanes.remove(&lane);
+    pub fn forget_lane(&self, lane: LaneId, now: Duration) {
+        let mut inner = self.lock();
+        inner.note_work(lane, now);
+        inner.lanes.remove(&lane);
+    }
+
+    /// Returns whether a lane of this link has worked in this process: one has written a record, or
+    /// has run for long enough to show that its clusters grant what it asks for.
+    #[must_use]
+    pub fn has_worked(&self, now: Duration) -> bool {
+        let inner = self.lock();
+        let runs = |lane: &LaneStatus| lane.has_worked(now);
+        inner.has_worked || inner.totals.records_written > 0 || inner.lanes.values().any(runs)
     }
 
     /// Returns the lanes of this process.

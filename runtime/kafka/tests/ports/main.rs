@@ -67,6 +67,14 @@ async fn the_ports_hold_their_contracts_on_a_real_broker() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_is_read_over_a_line_too_slow_for_an_answer_of_the_usual_size() {
+    let cluster = Cluster::start(ClusterSpec::new("slow-progress").with_proxies()).await.unwrap();
+    let rig = Rig::new(&cluster.internal_bootstrap());
+    let line = Rig::new(&cluster.bootstrap());
+    writing::progress_is_read_over_a_slow_line(rig, line, cluster.proxy(0).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mock_cluster_serves_a_demonstration() {
     side::a_mock_cluster_serves_a_demonstration().await;
 }

@@ -1,11 +1,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::RngExt as _;
+use strait_core::progress::ProgressRecord;
 use strait_core::{LaneId, SourceOffset};
 use strait_flow::ports::{
     Class, DeliveryReport, OutHeaders, Outgoing, ProducerSlot, ProgressStore, ReadEpoch, Target, TargetEvent, Token,
 };
 use strait_kafka::{KafkaProgressStore, KafkaTarget, TargetTuning};
+use strait_test_cluster::Proxy;
 
 use crate::common::{Rig, STAMP, WAIT, acknowledged, committed, event, from, key, open, progress, read_to, send};
 
@@ -241,4 +243,25 @@ pub async fn at_least_once_delivers_without_transactions(rig: Rig) {
     target.close(WAIT).await;
     let read = KafkaProgressStore::new(&rig.cluster, "alo", WAIT).read(LaneId(0)).await.unwrap();
     assert_eq!(read.positions.get(&key("orders", 0)).unwrap().next, SourceOffset(10));
+}
+
+/// An answer counts once all of it is there, and one of the usual size takes longer than a read may
+/// go without anything new.
+pub async fn progress_is_read_over_a_slow_line(rig: Rig, line: Rig, proxy: &Proxy) {
+    rig.topics("slow", 1).await;
+    let mut target = rig.taken("slow", 0, &TargetTuning { exactly_once: false, ..TargetTuning::default() }).await;
+    for partition in 0..1_000 {
+        let ProgressRecord::Partition(_, mut position) = progress(10) else { unreachable!() };
+        // Nothing that is compressed to little.
+        position.config = (0..20).map(|_| format!("{:016x}", rand::rng().random::<u64>())).collect::<String>().into();
+        let record = ProgressRecord::Partition(key("orders", partition), position);
+        target.produce_control(ProducerSlot::A, 9, 0, &[(&record).into()]).unwrap();
+    }
+    acknowledged(&mut target, 1_000).await;
+    target.close(WAIT).await;
+    let store = KafkaProgressStore::new(&line.cluster, "slow", Duration::from_secs(3));
+    proxy.throttle(60_000);
+    let first = store.read(LaneId(0)).await.unwrap_err();
+    assert!(first.reason.contains("was not reached"), "{first}");
+    assert_eq!(store.read(LaneId(0)).await.unwrap().positions.len(), 1_000);
 }

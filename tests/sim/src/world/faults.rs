@@ -21,6 +21,8 @@ pub struct Faults {
     pub quarantine: u64,
     /// The target says that the books cannot be written.
     pub books: u64,
+    /// The target refuses a lane's producers for lack of a right.
+    pub denied: u64,
     /// The producer's queue is full although it is not.
     pub queue_full: u64,
     /// A list of the source's topics comes from a broker that is behind.

@@ -3,7 +3,7 @@
 use strait_sim::run::lenient;
 use strait_sim::world::source::Rules;
 
-use crate::{all_met, begin, feed, play, until, wait_ms};
+use crate::{all_met, begin, feed, next, play, until, wait_ms};
 
 /// Process 0 is frozen while the group revokes a lane from it, assigns the lane again and revokes
 /// it again. It hears of all that at once. Its answer to the second revocation must wait for the
@@ -59,6 +59,27 @@ fn a_process_outside_of_its_group_copies_on_and_reports_it() {
     });
     all_met(&outcomes, "not_in_group");
     all_met(&outcomes, "in_group_again");
+}
+
+/// A right that is taken away for a minute ends no link that has worked, also where the lane that
+/// meets it has just moved and has not written yet.
+#[test]
+fn a_right_that_is_away_while_a_lane_moves_ends_no_link_that_has_worked() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        cluster.start_process();
+        cluster.give_up(1, 0).await;
+        cluster.assign(1, 1);
+        feed(&mut cluster.sim.lock());
+        until(&cluster, "it copies", |world| next(world, "a", 0).0 >= 40 && next(world, "a", 1).0 >= 40).await;
+        cluster.sim.lock().faults.denied = 1_000;
+        cluster.give_up(0, 0).await;
+        cluster.assign(0, 1);
+        wait_ms(60_000).await;
+        cluster.sim.lock().faults.denied = 0;
+        cluster
+    });
+    all_met(&outcomes, "lane_restarted");
 }
 
 #[test]
