@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::books::OPERATE_PARTITIONS;
 use crate::control::control_topic;
-use crate::progress::{map_topic, operate_topic, progress_topic};
+use crate::progress::{map_topic, operate_topic, progress_topic, quarantine_topic};
 
 /// Bytes that the marker of one transaction takes in a log.
 const MARKER_BYTES: u64 = 81;
@@ -155,25 +155,8 @@ impl LinkTopic {
         found: &BTreeMap<String, String>,
         map_retention_ms: i64,
     ) -> Option<TopicFaults> {
-        let wrong: Vec<(Wanted, &str)> = self
-            .wanted(map_retention_ms)
-            .into_iter()
-            .filter_map(|wanted| Some((wanted, found.get(wanted.name)?.as_str())))
-            .filter(|(wanted, found)| !wanted.value.is_met(found))
-            .collect();
-        let is_fatal = wrong.iter().any(|(wanted, _)| wanted.is_needed);
-        let harms = wrong.iter().map(|(wanted, found)| {
-            let name = wanted.name;
-            format!("{name} is {found} ({})", self.harm(name, found))
-        });
-        let harms = harms.collect::<Vec<_>>().join("; ");
-        let configs = wrong.iter().map(|(wanted, _)| format!("{}={}", wanted.name, wanted.value.text()));
-        let configs = configs.collect::<Vec<_>>().join(",");
-        let name = self.name(link);
-        let text = format!(
-            "{harms}: kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics --entity-name {name} --add-config {configs}"
-        );
-        (!wrong.is_empty()).then_some(TopicFaults { is_fatal, text })
+        let harm = |setting: &str, found: &str| self.harm(setting, found);
+        faults(self.wanted(map_retention_ms), (&self.name(link), servers), found, &harm)
     }
 
     fn harm(self, setting: &str, found: &str) -> String {
@@ -205,6 +188,54 @@ impl LinkTopic {
     }
 }
 
+fn faults(
+    wanted: Vec<Wanted>,
+    (name, servers): (&str, &str),
+    found: &BTreeMap<String, String>,
+    harm: &dyn Fn(&str, &str) -> String,
+) -> Option<TopicFaults> {
+    let wrong: Vec<(Wanted, &str)> = wanted
+        .into_iter()
+        .filter_map(|wanted| Some((wanted, found.get(wanted.name)?.as_str())))
+        .filter(|(wanted, found)| !wanted.value.is_met(found))
+        .collect();
+    let is_fatal = wrong.iter().any(|(wanted, _)| wanted.is_needed);
+    let harms = wrong.iter().map(|(wanted, found)| {
+        let setting = wanted.name;
+        format!("{setting} is {found} ({})", harm(setting, found))
+    });
+    let harms = harms.collect::<Vec<_>>().join("; ");
+    let configs = wrong.iter().map(|(wanted, _)| format!("{}={}", wanted.name, wanted.value.text()));
+    let configs = configs.collect::<Vec<_>>().join(",");
+    let text = format!(
+        "{harms}: kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics --entity-name {name} --add-config {configs}"
+    );
+    (!wrong.is_empty()).then_some(TopicFaults { is_fatal, text })
+}
+
+/// Refused records wait for a person, so they must not expire.
+const QUARANTINE: [Wanted; 3] = [
+    wanted("cleanup.policy", Value::Text("delete"), false),
+    wanted("retention.ms", Value::Least(-1), false),
+    wanted("retention.bytes", Value::Least(-1), false),
+];
+
+/// Returns the settings to create a quarantine topic with, those that decide how long records live.
+#[must_use]
+pub fn quarantine_settings() -> Vec<(&'static str, String)> {
+    QUARANTINE.into_iter().map(|wanted| (wanted.name, wanted.value.text())).collect()
+}
+
+/// Judges the settings of a quarantine topic that exists, on the cluster with these bootstrap
+/// servers. Returns the faults, their harm, and the command that mends them. Settings that the
+/// cluster does not report are taken for right.
+#[must_use]
+pub fn quarantine_faults(link: &str, servers: &str, found: &BTreeMap<String, String>) -> Option<String> {
+    let harm = |_: &str, _: &str| "refused records are deleted before anybody has looked at them".to_owned();
+    let faults = faults(QUARANTINE.to_vec(), (&quarantine_topic(link), servers), found, &harm);
+    faults.map(|faults| faults.text)
+}
+
 fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
@@ -233,6 +264,22 @@ mod tests {
         assert_eq!(faults(LinkTopic::Map, &[("retention.ms", "-1")]), None, "longer than asked for");
         assert_eq!(faults(LinkTopic::Map, &[("retention.ms", "86400001")]), None);
         assert_eq!(faults(LinkTopic::Progress, &[("segment.bytes", "1048576")]), None);
+    }
+
+    #[test]
+    fn a_quarantine_topic_that_forgets_is_told_with_the_command() {
+        let found = |changed: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let own = quarantine_settings().into_iter().map(|(name, value)| (name.to_owned(), value));
+            own.chain(changed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).collect()
+        };
+        assert_eq!(quarantine_faults("l", "b:9092", &found(&[])), None);
+        assert_eq!(quarantine_faults("l", "b:9092", &BTreeMap::new()), None);
+        for (setting, value) in [("retention.ms", "604800000"), ("retention.bytes", "0"), ("cleanup.policy", "compact")]
+        {
+            let text = quarantine_faults("l", "b:9092", &found(&[(setting, value)])).unwrap();
+            let command = format!("--entity-name strait.l.quarantine --add-config {setting}=");
+            assert!(text.contains(&format!("{setting} is {value} (")) && text.contains(&command), "{text}");
+        }
     }
 
     #[test]

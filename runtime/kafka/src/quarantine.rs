@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use strait_core::SourceOffset;
 use strait_core::acl::Operation;
 use strait_core::books::KeptAt;
+use strait_core::link_topics::{quarantine_faults, quarantine_settings};
 use strait_core::progress::quarantine_topic;
 use strait_flow::ports::{Class, PortError, Quarantine, QuarantineRecord};
 use strait_flow::{lock, millis};
@@ -156,6 +157,28 @@ impl KafkaQuarantine {
         .await?
     }
 
+    /// Judges the settings of the topic where it exists: anybody may have made it, with those of
+    /// the broker, by which refused records expire.
+    ///
+    /// # Errors
+    /// [`PortError`] when the source does not answer, or does not tell the settings.
+    pub async fn fault(&self) -> Result<Option<String>, PortError> {
+        let (cluster, timeout) = (self.cluster.clone(), self.timeout);
+        let (link, context) = (self.link.clone(), self.context.clone());
+        blocking(&self.context, move || {
+            let client = lazy_client::connect(&cluster, &format!("{link}/quarantine-check"))
+                .map_err(|error| fail(&context, &error, None))?;
+            let port = |error: FfiError| fail(&context, &error, Some(&client));
+            let topic = quarantine_topic(&link);
+            if count(&client, &topic, timeout).map_err(port)? == 0 {
+                return Ok(None);
+            }
+            let found = client.topic_configs(&topic, timeout).map_err(port)?;
+            Ok(quarantine_faults(&link, &cluster.bootstrap_servers, &found))
+        })
+        .await?
+    }
+
     async fn open(&mut self) -> Result<(), PortError> {
         if self.open.is_some() {
             return Ok(());
@@ -256,14 +279,9 @@ fn connect(
 }
 
 fn topic_settings() -> TopicSettings {
-    let all = [
-        ("cleanup.policy", "delete".to_owned()),
-        // Refused records wait for a person, so they must not expire.
-        ("retention.ms", "-1".to_owned()),
-        ("retention.bytes", "-1".to_owned()),
-        ("max.message.bytes", (32 << 20).to_string()),
-    ];
-    TopicSettings { all: all.into(), dispensable: &["max.message.bytes"] }
+    let mut all = quarantine_settings();
+    all.push(("max.message.bytes", (32 << 20).to_string()));
+    TopicSettings { all, dispensable: &["max.message.bytes"] }
 }
 
 fn creation<'a>(client: &Client, name: &'a str, settings: &'a TopicSettings, timeout: Duration) -> Creation<'a> {

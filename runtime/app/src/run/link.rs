@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use strait_core::acl::uses_quarantine;
 use strait_core::config::{DeliveryMode, Link, Start};
 use strait_core::mm2::{HeartbeatTopics, Mm2Topic};
-use strait_core::progress::LinkIdentity;
+use strait_core::progress::{LinkIdentity, quarantine_topic};
 use strait_core::{ChainEvent, Event, LaneId};
 use strait_flow::ports::{
     BooksReader, ChainFactory, CheckpointSink, Class, Clock, ControlLog, Discovery, EventSink, LinkWork, PortError,
@@ -17,8 +18,8 @@ use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
     KafkaBooksReader, KafkaConnector, KafkaControl, KafkaDiscovery, KafkaGroupMap, KafkaGroupOffsets, KafkaMapFeed,
-    KafkaMembership, KafkaMm2, KafkaProgressStore, KafkaTargetTopics, LinkTopics, LinkTopicsError, LinkTopicsFound,
-    TopicMaker,
+    KafkaMembership, KafkaMm2, KafkaProgressStore, KafkaQuarantine, KafkaTargetTopics, LinkTopics, LinkTopicsError,
+    LinkTopicsFound, TopicMaker,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -165,6 +166,25 @@ pub async fn plan(
 }
 
 impl Planned {
+    /// Tells where refused records would expire. Whoever may not read the settings is told by
+    /// `strait check`.
+    async fn judge_quarantine(&self, source: &ClusterConfig) {
+        let link = &self.link;
+        if !uses_quarantine(link) {
+            return;
+        }
+        match KafkaQuarantine::new(source, &link.name, link.manage_topics, REQUEST).fault().await {
+            Ok(None) => {}
+            Ok(Some(reason)) => {
+                let topic = quarantine_topic(&link.name).into();
+                self.board.emit(&link.name, Event::LinkTopicUnfit { topic, reason });
+            }
+            Err(error) => {
+                tracing::debug!(link = link.name, %error, "the settings of the quarantine topic are not known")
+            }
+        }
+    }
+
     /// Returns the name of the link.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -192,6 +212,7 @@ impl Planned {
         for (topic, reason) in own_topics.unfit {
             self.board.emit(&link.name, Event::LinkTopicUnfit { topic: topic.into(), reason });
         }
+        self.judge_quarantine(source).await;
         clusters.admit(link, lanes)?;
         let identity = clusters.identity(link, source_reached.id.clone());
         let progress = KafkaProgressStore::new(target, &link.name, REQUEST);

@@ -41,6 +41,7 @@ pub async fn quarantine_keeps_the_record_and_its_reason(rig: Rig) {
     quarantine.write(std::slice::from_ref(&record)).await.unwrap();
     quarantine.write(std::slice::from_ref(&record)).await.unwrap();
     quarantine.write(&[QuarantineRecord { digest: None, ..record }]).await.unwrap();
+    assert_eq!(quarantine.fault().await.unwrap(), None, "nothing expires there");
 
     let mut source = rig.source("kept");
     source.assign(ReadEpoch(1), &[from("strait.kept.quarantine", 0, 0, -1)]).await.unwrap();

@@ -126,10 +126,14 @@ fn topics_of_a_link_that_were_made_by_hand_are_checked() {
     wait_until("the topic gone", SOON, || (!pair.has_target_topic("strait.handmade.progress")).then_some(()));
     target.create_topic("strait.handmade.progress", 1, &[("cleanup.policy", "compact")]).unwrap();
     target.create_topic("strait.handmade.map", 1, &[("retention.bytes", "1000000")]).unwrap();
+    // With the retention of the broker, as one makes a topic.
+    pair.at_source().create_topic("strait.handmade.quarantine", 1, &[("retention.ms", "604800000")]).unwrap();
     let strait = copy(&config(""));
     let told: Vec<String> = strait.events("link_topic_unfit").iter().map(|event| event.message().to_owned()).collect();
-    for part in ["delete.retention.ms=60000", "retention.bytes=-1"] {
+    for part in
+        ["delete.retention.ms=60000", "retention.bytes=-1", "strait.handmade.quarantine --add-config retention.ms=-1"]
+    {
         assert!(told.iter().any(|message| message.contains(part)), "{part}: {told:?}");
     }
-    assert_eq!(told.len(), 2, "the topic that Strait made has no fault: {told:?}");
+    assert_eq!(told.len(), 3, "the topic that Strait made has no fault: {told:?}");
 }
