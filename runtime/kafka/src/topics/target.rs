@@ -216,7 +216,12 @@ impl OpenRequest {
             );
             return Ok(Err(TopicAnswer::Denied(text)));
         };
-        if let Some((_, error)) = maker.create(client, &[&self.wanted])?.pop() {
+        let refused = match maker.create(client, &[&self.wanted]) {
+            Ok(mut refused) => refused.pop(),
+            // The source does not tell its settings now. Other topics of the lane need none of them.
+            Err(error) => return Ok(Err(TopicAnswer::NotCreated(error.to_string()))),
+        };
+        if let Some((_, error)) = refused {
             let reason = port_error_because(&self.context, &error, client.trouble()).reason;
             let denied = is_denied(error.code);
             return Ok(Err(if denied { TopicAnswer::Denied(reason) } else { TopicAnswer::NotCreated(reason) }));
