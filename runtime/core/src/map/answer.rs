@@ -208,7 +208,8 @@ fn next_of(source: &SourceSide<'_>, target: &TargetSide<'_>) -> Option<Next> {
     let begins = origin.map_or(position, |origin| origin.max(position));
     // Without a record of the map only what the link has settled is known: nothing follows there.
     let floor = source.map.and_then(FoldedMap::first).or(settled);
-    let is_before_map = !source.map_is_whole && floor.is_some_and(|floor| begins < floor);
+    let is_whole = source.map_is_whole && !source.map.is_some_and(FoldedMap::is_cut);
+    let is_before_map = !is_whole && floor.is_some_and(|floor| begins < floor);
     let reached = match (first, settled) {
         (Some((source, _)), _) => source,
         (None, Some(settled)) => settled,

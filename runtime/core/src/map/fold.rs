@@ -20,6 +20,8 @@ pub struct FoldedMap {
     forgotten: BTreeMap<i32, TargetOffset>,
     /// The source offset after the last one that was forgotten.
     forgotten_to: Option<SourceOffset>,
+    /// What lies before the first offset is not known, whatever the link has copied there.
+    is_cut: bool,
 }
 
 impl FoldedMap {
@@ -46,33 +48,47 @@ impl FoldedMap {
     }
 
     /// Joins what the partitions of the map topic have of one source partition and target topic. A
-    /// link is closed while lanes are added, so the later lane goes on behind the earlier.
-    pub fn joined(parts: impl IntoIterator<Item = Self>) -> Self {
-        let mut parts: Vec<Self> = parts.into_iter().collect();
+    /// link is closed while lanes are added, and a partition may come back to a lane that it had
+    /// before, so what one lane has may lie on both sides of what another one has. `is_whole` says
+    /// that nothing of the map topic has expired: else the part that begins last may lack what lay
+    /// before it, and only what follows there is known without a hole.
+    pub fn joined(parts: impl IntoIterator<Item = Self>, is_whole: bool) -> Self {
+        let mut parts: Vec<Self> = parts.into_iter().filter(|part| part.first.is_some()).collect();
         parts.sort_by_key(Self::next);
-        let mut whole = Self::default();
-        parts.into_iter().for_each(|part| whole.append(part));
+        let Some(newest) = parts.pop() else { return Self::default() };
+        parts.retain(|part| !part.target_id.is_other_than(newest.target_id));
+        if parts.is_empty() {
+            return newest;
+        }
+        parts.push(newest);
+        let from = parts.iter().filter_map(Self::first).max().filter(|_| !is_whole);
+        let mut whole = Self { first: parts.iter().filter_map(Self::first).min(), ..Self::default() };
+        let mut runs: Vec<(usize, Run)> = Vec::new();
+        for (index, part) in parts.into_iter().enumerate() {
+            for (partition, end) in part.forgotten {
+                let known = whole.forgotten.entry(partition).or_default();
+                *known = end.max(*known);
+            }
+            whole.forgotten_to = whole.forgotten_to.max(part.forgotten_to);
+            whole.next = whole.next.max(part.next);
+            if part.target_id.is_known() {
+                whole.target_id = part.target_id;
+            }
+            runs.extend(part.runs.into_iter().map(|run| (index, run)));
+        }
+        // The sort is stable: the copies of one record stay in their order.
+        runs.sort_by_key(|(_, run)| run.source);
+        let (runs, unclear) = merged(runs);
+        whole.runs = runs;
+        if let Some(from) = from.max(unclear) {
+            (whole.first, whole.is_cut) = (Some(from), true);
+            let below = whole.runs.partition_point(|run| run.source < from);
+            for run in whole.runs.drain(..below) {
+                let end = whole.forgotten.entry(run.target_partition).or_default();
+                *end = run.target_end().max(*end);
+            }
+        }
         whole
-    }
-
-    /// Adds what another partition of the map topic has of the same source partition, which changed
-    /// its lane: the records of `newer` come after all of this.
-    pub fn append(&mut self, newer: Self) {
-        if self.first.is_none() || self.target_id.is_other_than(newer.target_id) {
-            *self = newer;
-            return;
-        }
-        let Some(first) = newer.first else { return };
-        if first < self.next {
-            self.cut(first);
-        }
-        self.runs.extend(newer.runs);
-        self.forgotten.extend(newer.forgotten);
-        self.forgotten_to = self.forgotten_to.max(newer.forgotten_to);
-        self.next = newer.next;
-        if newer.target_id.is_known() {
-            self.target_id = newer.target_id;
-        }
     }
 
     /// Returns the source offset after the last one that the map covers.
@@ -109,6 +125,13 @@ impl FoldedMap {
     #[must_use]
     pub fn has_forgotten_at(&self, position: SourceOffset) -> bool {
         self.forgotten_to.is_some_and(|to| position < to)
+    }
+
+    /// Returns whether nothing is known before the first offset, although the map topic may still
+    /// have all of its records.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Returns the runs, ascending by source offset.
@@ -182,4 +205,32 @@ impl FoldedMap {
         let inside = source.0.saturating_sub(run.source.0).max(0);
         Some((run.target_partition, TargetOffset(run.target.0.saturating_add(inside))))
     }
+}
+
+/// Puts the runs of several parts together, each with the number of its part, sorted by source
+/// offset. A log grows at its end: of what several parts have of the same source offsets, the one
+/// that is further behind on the target was copied later, and counts. In two target partitions
+/// nobody can tell, and nothing is said of what lies before: the second value is where that ends.
+fn merged(sorted: Vec<(usize, Run)>) -> (Vec<Run>, Option<SourceOffset>) {
+    let mut runs: Vec<(usize, Run)> = Vec::with_capacity(sorted.len());
+    let mut ends: BTreeMap<i32, TargetOffset> = BTreeMap::new();
+    let mut unclear = None;
+    for (part, run) in sorted {
+        let end = ends.entry(run.target_partition).or_default();
+        if run.target < *end {
+            continue;
+        }
+        *end = run.target_end();
+        if let Some((other, last)) = runs.last_mut()
+            && *other != part
+            && run.source < last.end()
+        {
+            if last.target_partition != run.target_partition {
+                unclear = Some(last.end().max(run.end()));
+            }
+            last.count = u32::try_from(run.source.0.saturating_sub(last.source.0)).unwrap_or(0);
+        }
+        runs.push((part, run));
+    }
+    (runs.into_iter().map(|(_, run)| run).filter(|run| run.count > 0).collect(), unclear)
 }

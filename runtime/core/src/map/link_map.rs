@@ -114,7 +114,7 @@ impl LinkMap {
     pub fn finish(&mut self, is_whole: bool) {
         self.is_whole = is_whole;
         for ((key, topic), parts) in std::mem::take(&mut self.parts) {
-            self.maps.entry(key).or_default().insert(topic, FoldedMap::joined(parts.into_values()));
+            self.maps.entry(key).or_default().insert(topic, FoldedMap::joined(parts.into_values(), is_whole));
         }
     }
 

@@ -133,7 +133,7 @@ impl LiveMap {
     pub fn read(&mut self, is_whole: bool) {
         (self.is_whole, self.is_read) = (is_whole, true);
         for ((key, topic), parts) in std::mem::take(&mut self.parts) {
-            self.maps.entry(key).or_default().insert(topic, FoldedMap::joined(parts.into_values()));
+            self.maps.entry(key).or_default().insert(topic, FoldedMap::joined(parts.into_values(), is_whole));
         }
     }
 

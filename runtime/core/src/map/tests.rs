@@ -178,3 +178,51 @@ fn the_ends_are_those_written_last() {
     assert_eq!(builder.ends(2), (vec![end(3, 12), end(1, 31)], true));
     assert_eq!(MapBuilder::default().ends(16), (vec![], false));
 }
+
+/// Returns what a lane has written: for each range of source offsets, where the copies begin.
+fn part(ranges: &[(i64, i64, i64)]) -> FoldedMap {
+    let mut part = FoldedMap::default();
+    for (first, next, target) in ranges {
+        let runs = vec![run(*first, 0, *target, u32::try_from(next - first).unwrap())];
+        part.fold(&MapRecord { runs, ..whole(*first, *next) });
+    }
+    part
+}
+
+#[test]
+fn a_partition_that_comes_back_to_a_lane_loses_nothing_between() {
+    let found = |map: &FoldedMap, source| map.translate(SourceOffset(source)).map(|(_, target)| target.0);
+    // With two lanes it was in lane 1, with three in lane 2, with four in lane 1 again.
+    let lane_1 = part(&[(0, 100, 0), (200, 300, 200)]);
+    let lane_2 = part(&[(100, 200, 100)]);
+    for parts in [[&lane_1, &lane_2], [&lane_2, &lane_1]] {
+        let joined = FoldedMap::joined(parts.map(Clone::clone), true);
+        for source in 0..300 {
+            assert_eq!(found(&joined, source), Some(source));
+        }
+        assert_eq!((found(&joined, 300), joined.next().0), (None, 300));
+    }
+    // The source was truncated while it was in lane 2: what lane 1 has above is of another past.
+    let joined = FoldedMap::joined([part(&[(0, 300, 0)]), part(&[(250, 270, 500)])], true);
+    assert_eq!([249, 250, 269, 270].map(|source| found(&joined, source)), [Some(249), Some(500), Some(519), None]);
+    // And while it was in lane 1 again.
+    let joined = FoldedMap::joined([part(&[(250, 270, 250)]), part(&[(0, 250, 0), (240, 280, 500)])], true);
+    assert_eq!([239, 240, 265, 280].map(|source| found(&joined, source)), [Some(239), Some(500), Some(525), None]);
+}
+
+#[test]
+fn what_a_younger_lane_has_lost_is_not_skipped_over() {
+    // Lane 2 has lost what it had written from 100 on, and lane 1 nothing.
+    let parts = [part(&[(0, 100, 0)]), part(&[(500, 600, 500)])];
+    let joined = FoldedMap::joined(parts.clone(), false);
+    assert_eq!((joined.first(), joined.runs().len()), (Some(SourceOffset(500)), 1));
+    assert_eq!(joined.target_partitions().len(), 1);
+    assert_eq!(inverse(&joined, 0, TargetOffset(200), false), None);
+    assert_eq!(FoldedMap::joined(parts, true).first(), Some(SourceOffset(0)));
+    // In two target partitions nobody can tell which copy is the later one.
+    let mut other = FoldedMap::default();
+    other.fold(&MapRecord { runs: vec![run(250, 1, 7, 20)], ..whole(250, 270) });
+    let joined = FoldedMap::joined([part(&[(0, 300, 0), (310, 320, 310)]), other], true);
+    assert_eq!(joined.first(), Some(SourceOffset(300)));
+    assert_eq!(joined.translate(SourceOffset(305)), Some((0, TargetOffset(310))));
+}
