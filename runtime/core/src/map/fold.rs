@@ -198,6 +198,15 @@ impl FoldedMap {
         behind.sum()
     }
 
+    /// Returns how many copies of the records from `from` to before `to` are in a target partition.
+    #[must_use]
+    pub fn copies_between(&self, target_partition: i32, from: SourceOffset, to: SourceOffset) -> u64 {
+        let first = self.runs.partition_point(|run| run.end() <= from);
+        let runs = self.runs.get(first..).unwrap_or_default().iter().take_while(|run| run.source < to);
+        let inside = runs.filter(|run| run.target_partition == target_partition);
+        inside.map(|run| u64::try_from(run.end().min(to).0.saturating_sub(run.source.max(from).0)).unwrap_or(0)).sum()
+    }
+
     /// Returns target partition and offset of the first copied record at or after `source`.
     #[must_use]
     pub fn translate(&self, source: SourceOffset) -> Option<(i32, TargetOffset)> {

@@ -199,12 +199,41 @@ impl LiveMap {
         translate(&sides, &target, self.exactly_once).map(|answer| Some((answer, mine)))
     }
 
+    /// Returns the source partitions with records in each target partition.
+    pub(super) fn sources(&self) -> &BTreeMap<Place, BTreeSet<PartitionKey>> {
+        &self.sources
+    }
+
+    /// Returns the map of a source partition and target topic.
+    pub(super) fn map_of(&self, key: &PartitionKey, topic: &str) -> Option<&FoldedMap> {
+        key.entry_of(&self.maps).and_then(|maps| maps.get(topic))
+    }
+
+    /// Returns whether the link delivers exactly once.
+    pub(super) fn is_exactly_once(&self) -> bool {
+        self.exactly_once
+    }
+
+    /// Returns whether a source partition has records in target partitions that neither map nor
+    /// progress name any more.
+    pub(super) fn has_unnamed_targets(&self, key: &PartitionKey) -> bool {
+        !self.is_whole_of(key) && self.progress_of(key).is_some_and(|position| position.tails.has_more())
+    }
+
+    /// Returns whether the map lacks the last copies that progress names in a target partition.
+    pub(super) fn lags_in(&self, key: &PartitionKey, (topic, partition): &Place) -> bool {
+        let tails = self.progress_of(key).map(|position| position.tails.list()).unwrap_or_default();
+        let tail = tails.iter().find(|tail| tail.topic == *topic && tail.partition == *partition);
+        let end = self.map_of(key, topic).and_then(|map| map.end_in(*partition));
+        tail.is_some_and(|tail| end < Some(tail.end))
+    }
+
     fn side<'a>(&'a self, key: &'a PartitionKey, position: Option<SourceOffset>, topic: &str) -> SourceSide<'a> {
         SourceSide {
             key,
             position,
             progress: self.progress_of(key),
-            map: key.entry_of(&self.maps).and_then(|maps| maps.get(topic)),
+            map: self.map_of(key, topic),
             map_is_whole: self.is_whole_of(key),
         }
     }
@@ -215,7 +244,7 @@ impl LiveMap {
 
     /// Returns whether the map had all that was ever copied of a source partition, by the counts in
     /// progress: a map topic that was created again has its first record too.
-    fn is_whole_of(&self, key: &PartitionKey) -> bool {
+    pub(super) fn is_whole_of(&self, key: &PartitionKey) -> bool {
         let Some(position) = self.progress_of(key).filter(|_| self.is_whole) else { return self.is_whole };
         let Some(totals) = position.totals else { return false };
         let same = PartitionKey::of_topic(&self.mapped, &key.topic).filter(|(other, _)| other.may_be(key));

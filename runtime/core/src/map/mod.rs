@@ -6,6 +6,7 @@
 //! translate offsets with it, and `offset_syncs` picks pairs for MirrorMaker 2's readers.
 
 mod answer;
+mod back;
 mod build;
 mod codec;
 mod fold;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use answer::{Answer, Exactness, NoAnswer, SourceSide, TargetSide, Why, translate};
+pub use back::Back;
 pub use build::MapBuilder;
 pub use fold::FoldedMap;
 pub use inverse::inverse;
