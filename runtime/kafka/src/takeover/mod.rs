@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::config::DeliveryMode;
-use strait_core::mirror::{ConnectorsError, MirrorPositions, Tail};
+use strait_core::config::{DeliveryMode, GroupSelector};
+use strait_core::mirror::{Checkpoints, ConnectorsError, MirrorPositions, Tail};
+use strait_core::mm2::Mm2Topic;
 use strait_core::progress::{LinkIdentity, Tail as TargetTail};
 use strait_core::{PartitionKey, SourceOffset};
 use strait_flow::ports::{Class, Discovery as _, PortError, SourceTopic};
@@ -45,6 +46,8 @@ pub struct TakeOverSpec {
     pub begins_at_end: bool,
     /// Delivery guarantee of the link.
     pub delivery: DeliveryMode,
+    /// The groups whose offsets the link keeps; `None` if it keeps none.
+    pub groups: Option<GroupSelector>,
     /// The ends of the link. The id of the source cluster is asked for.
     pub identity: LinkIdentity,
     /// A random number that stands for this process.
@@ -182,6 +185,23 @@ impl TakeOver {
         Ok(discovery.topics().await?.listed)
     }
 
+    /// Reads where MirrorMaker 2 has put the groups that the link keeps. Without its topic there
+    /// are none.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub async fn checkpoints(&self) -> Result<Checkpoints, PortError> {
+        let Some(selector) = self.spec.groups.clone() else { return Ok(Checkpoints::default()) };
+        let reading = positions::Reading {
+            cluster: self.target.clone(),
+            link: self.spec.link.clone(),
+            topic: Mm2Topic::Checkpoints.name(&self.spec.alias),
+            context: self.context(),
+            timeout: self.timeout,
+        };
+        blocking(&self.context(), move || reading.read_checkpoints(&selector)).await?
+    }
+
     /// Finds where each partition continues. `topics` are those that the link copies, each with its
     /// name on the target.
     ///
@@ -229,17 +249,22 @@ impl TakeOver {
         }
     }
 
-    /// Writes the first positions of the link. Its own topics must exist, with `lanes` lanes, and
-    /// `topics` are those that it copies.
+    /// Writes the first positions of the link, and where the groups are. Its own topics must exist,
+    /// with `lanes` lanes, and `topics` are those that it copies.
     ///
     /// # Errors
     /// [`TakeOverError`]. After [`TakeOverError::Port`] the link may stay closed until this is run
     /// again.
-    pub async fn write(&self, found: &Findings, topics: &[SourceTopic], lanes: u32) -> Result<usize, TakeOverError> {
+    pub async fn write(
+        &self,
+        (found, checkpoints): (&Findings, &Checkpoints),
+        topics: &[SourceTopic],
+        lanes: u32,
+    ) -> Result<usize, TakeOverError> {
         if !self.target.has_idempotence() {
             let reason = format!("cluster {} has no transactions, in which positions are written", self.target.name);
             return Err(own(Class::Stop, self.context(), reason).into());
         }
-        write::Writing { take_over: self, lanes }.write(found, topics).await
+        write::Writing { take_over: self, lanes }.write((found, checkpoints), topics).await
     }
 }

@@ -5,16 +5,21 @@ use std::sync::Arc;
 
 use strait_core::config::DeliveryMode;
 use strait_core::lanes::lane_of;
+use strait_core::mirror::Checkpoints;
 use strait_core::progress::{LaneProgress, LaneRecord, LinkIdentity, Position, ProgressRecord, TAKE_OVER, Tails};
 use strait_core::{Generation, LaneId, LeaderEpoch, OwnerEpoch};
-use strait_flow::ports::{Class, ProgressStore as _, SourceTopic};
+use strait_flow::ports::{Class, ControlLog as _, ProgressStore as _, SourceTopic};
 
 use super::{Findings, TakeOver, TakeOverError, TakenOver};
 use crate::config::{TargetTuning, group};
+use crate::control::KafkaControl;
 use crate::error::{blocking, own};
 use crate::lazy_client::{connect, fail};
 use crate::link_admin::{LaneEntry, ProgressWriter, fence};
 use crate::progress_store::KafkaProgressStore;
+
+/// Records of groups in one transaction.
+const AT_ONCE: usize = 1_000;
 
 /// One writing.
 pub(super) struct Writing<'a> {
@@ -24,7 +29,11 @@ pub(super) struct Writing<'a> {
 
 impl Writing<'_> {
     /// Returns the number of positions written.
-    pub async fn write(&self, found: &Findings, topics: &[SourceTopic]) -> Result<usize, TakeOverError> {
+    pub async fn write(
+        &self,
+        (found, checkpoints): (&Findings, &Checkpoints),
+        topics: &[SourceTopic],
+    ) -> Result<usize, TakeOverError> {
         let TakeOver { spec, target, timeout, .. } = self.take_over;
         let context = self.take_over.context();
         let exactly_once = spec.delivery == DeliveryMode::ExactlyOnce;
@@ -49,12 +58,33 @@ impl Writing<'_> {
             let reason = "a process has taken a lane meanwhile: stop it, delete the topics strait.LINK.* of the link on the target, and run this again";
             return Err(own(Class::Stop, context, reason).into());
         }
+        // While no process can begin: a run would take these groups for the target's.
+        self.write_groups(found, checkpoints).await?;
         let positions: Vec<LaneEntry> =
             found.partitions.iter().filter_map(|partition| self.position(partition, spec.process)).collect();
         let written = positions.len();
         let records = positions.into_iter().chain(self.of_lanes(&record)).collect();
         blocking(&context, move || writer.write(records, &[])).await??;
         Ok(written)
+    }
+
+    /// Makes the groups that MirrorMaker 2 has kept the link's.
+    async fn write_groups(&self, found: &Findings, checkpoints: &Checkpoints) -> Result<(), TakeOverError> {
+        let TakeOver { spec, target, timeout, .. } = self.take_over;
+        let place = |partition: &TakenOver| {
+            let target = partition.target.as_ref()?;
+            Some(((Arc::clone(&target.topic), target.partition), partition.key.clone()))
+        };
+        let keys = found.partitions.iter().filter_map(place).collect();
+        let records = checkpoints.records(&keys, unix_ms());
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut writer = KafkaControl::new(target, &spec.link, *timeout).take().await?;
+        for some in records.chunks(AT_ONCE) {
+            writer.commit(some).await?;
+        }
+        Ok(())
     }
 
     /// Refuses a link that a process runs.
@@ -118,6 +148,11 @@ impl Writing<'_> {
         let lane = lane_of(&partition.key.topic, partition.key.partition, self.lanes).0;
         Some((lane, ProgressRecord::Partition(partition.key.clone(), position).encode()))
     }
+}
+
+fn unix_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Returns whether nothing is known of a lane, but that a take-over was interrupted.

@@ -14,7 +14,7 @@ use strait_e2e::{ConfigFolder, Isolation, Strait, TestClient};
 use strait_test_cluster::{KafkaJars, signal};
 
 use crate::support::{
-    COPIED, Pair, Turn, caught_up, copy, key_range, keys, link, records, run_to_end, wait_until, write_numbered,
+    COPIED, Pair, Turn, caught_up, copy, key_range, keys, link, records, run_to_end, stop, wait_until, write_numbered,
 };
 
 const PARTITIONS: i32 = 3;
@@ -91,6 +91,20 @@ impl<'a> Flow<'a> {
         Self { pair, folder, alias, topic, written: 0 }
     }
 
+    /// Has MirrorMaker 2 keep the groups that begin with the alias, each second.
+    fn with_groups(self) -> Self {
+        let path = self.folder.path().join("mm2.properties");
+        let text = std::fs::read_to_string(path).unwrap();
+        let text = text
+            .replace(".groups = none", &format!(".groups = {}-.*", self.alias))
+            .replace("emit.checkpoints.enabled = false", "emit.checkpoints.interval.seconds = 1")
+            .replace("emit.offset-syncs.enabled = false", "offset.lag.max = 0")
+            + "sync.group.offsets.enabled = true\nsync.group.offsets.interval.seconds = 1\n\
+               refresh.groups.interval.seconds = 2\n";
+        self.folder.write("mm2.properties", text).unwrap();
+        self
+    }
+
     fn copied(&self) -> String {
         format!("{}.{}", self.alias, self.topic)
     }
@@ -149,6 +163,15 @@ fn commit(client: &TestClient, group: &str, topic: &str, offset: i64) {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
     consumer.commit(&list, CommitMode::Sync).unwrap();
+}
+
+/// Returns what a group has committed in partition 0 of a topic.
+fn committed(client: &TestClient, group: &str, topic: &str) -> Option<i64> {
+    let consumer: BaseConsumer = client.config().set("group.id", group).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic, 0);
+    let found = consumer.committed_offsets(list, STARTED).unwrap();
+    found.find_partition(topic, 0).unwrap().offset().to_raw().filter(|offset| *offset >= 0)
 }
 
 /// Returns the target offset for a group at this offset of partition 0, and whether it is exact.
@@ -213,6 +236,50 @@ fn a_mirror_maker_that_was_stopped_is_taken_over_without_a_gap_or_a_record_twice
     let end = pair.at_target().offsets(&flow.copied(), 0, Isolation::Committed).unwrap().1;
     let (offset, is_exact) = translated(&flow, i64::try_from(flow.written).unwrap());
     assert!(is_exact && offset <= end && offset >= end - 1, "{offset} of {end}");
+}
+
+#[test]
+fn groups_that_mirror_maker_has_kept_are_kept_by_the_link() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    let mut flow = Flow::new(&pair, "mm2-groups", 2_000).with_groups();
+    let (goes_on, stays, reads) = ("mm2-groups-on", "mm2-groups-stays", "mm2-groups-reads");
+    flow.write(2_000);
+    let mirror = MirrorMaker::start(flow.folder.path());
+    flow.wait_on_target(6_000);
+    flow.wait_positions();
+    for group in [goes_on, stays, reads] {
+        commit(&pair.at_source(), group, flow.topic, 1_500);
+    }
+    let there = |group: &str| committed(&pair.at_target(), group, &flow.copied());
+    for group in [goes_on, stays, reads] {
+        wait_until("MirrorMaker 2 keeps it", STARTED, || there(group));
+    }
+    mirror.stop();
+    let kept = there(stays);
+    // One is read on the target meanwhile.
+    commit(&pair.at_target(), reads, &flow.copied(), 1_777);
+    let (code, said) = flow.take_over();
+    assert!(code == Some(0) && said.contains("3 offsets of groups that MirrorMaker 2 has kept"), "{said}");
+    flow.write(100);
+    commit(&pair.at_source(), goes_on, flow.topic, 2_050);
+    commit(&pair.at_source(), reads, flow.topic, 2_050);
+    std::fs::copy(flow.folder.path().join("taken.toml"), flow.folder.path().join("strait.toml")).unwrap();
+    let mut strait = Strait::run("mm2-groups", &flow.folder, &[]).unwrap();
+    let copied = flow.copied();
+    let there = |group: &str| committed(&pair.at_target(), group, &copied);
+    let place = wait_until("its place is copied", COPIED, || {
+        let target = pair.at_target().read_records(&copied, Isolation::Committed).unwrap();
+        let source = pair.at_source().read_records(flow.topic, Isolation::Committed).unwrap();
+        let next = source.iter().find(|record| record.partition == 0 && record.offset >= 2_050)?;
+        target.iter().find(|record| record.partition == 0 && record.key == next.key).map(|record| record.offset)
+    });
+    wait_until("it goes on", COPIED, || (there(goes_on) == Some(place)).then_some(()));
+    strait.wait_line("one is the target's", COPIED, |line| line.is_event("group_taken_over")).unwrap();
+    assert_eq!((there(stays), there(reads)), (kept, Some(1_777)));
+    let taken = strait.events("group_taken_over");
+    assert!(taken.len() == 1, "{taken:?}");
+    stop(&mut strait);
 }
 
 #[test]

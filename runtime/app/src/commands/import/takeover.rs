@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use strait_core::config::{Link, Start};
-use strait_core::mirror::{MirrorPositions, Tail};
+use strait_core::mirror::{Checkpoints, MirrorPositions, Tail};
 use strait_flow::ports::{ChainFactory as _, SourceTopic};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::{Findings, TakeOver, TakeOverError, TakeOverSpec, TakenOver};
@@ -52,9 +52,10 @@ fn of_link(loaded: &Loaded, link: &Link, mirror: &Mirror, connector: Option<&str
         let named = named(loaded, link, &topics)?;
         let found = over.find(&positions, named).await.map_err(text)?;
         over.check_at_rest(&positions, &found).await.map_err(text)?;
+        let checkpoints = over.checkpoints().await.map_err(|error| error.to_string())?;
         let own = ensure_topics(link, &target).await.map_err(|error| error.to_string())?;
-        let written = over.write(&found, &topics, own.lanes).await.map_err(text)?;
-        report(link, &found, written);
+        let written = over.write((&found, &checkpoints), &topics, own.lanes).await.map_err(text)?;
+        report(link, (&found, &checkpoints), written);
         Ok::<_, String>(())
     })
 }
@@ -70,6 +71,8 @@ fn spec(loaded: &Loaded, link: &Link, mirror: &Mirror, connector: Option<&str>) 
         copies_as_they_are: !mirror.has_transforms,
         begins_at_end: link.start == Start::Latest,
         delivery: link.delivery,
+        // Validation has refused patterns that do not parse.
+        groups: link.group_selector().ok().filter(|_| !link.groups.is_empty()),
         identity: compose::identity(loaded, link, None),
         process: rand::random(),
     }
@@ -121,7 +124,7 @@ fn named(loaded: &Loaded, link: &Link, topics: &[SourceTopic]) -> Result<Vec<(So
     Ok(topics.iter().map(name).collect())
 }
 
-fn report(link: &Link, found: &Findings, written: usize) {
+fn report(link: &Link, (found, checkpoints): (&Findings, &Checkpoints), written: usize) {
     let copied = |tail: &TakenOver| match tail.tail {
         Some(Tail::Matched { copied, .. }) => copied,
         _ => 0,
@@ -144,6 +147,12 @@ fn report(link: &Link, found: &Findings, written: usize) {
         text.push_str(&format!(
             "  {} positions are of topics that the link does not copy, or that are gone\n",
             found.others
+        ));
+    }
+    if !checkpoints.is_empty() {
+        text.push_str(&format!(
+            "  {} offsets of groups that MirrorMaker 2 has kept on the target are kept by the link\n",
+            checkpoints.len()
         ));
     }
     let lines: Vec<String> = found.partitions.iter().filter_map(doubt).collect();
