@@ -75,6 +75,8 @@ struct Known {
     failing: BTreeMap<&'static str, String>,
     /// When the failure of each was told last.
     told: BTreeMap<&'static str, Duration>,
+    /// Target topics of which it was told that another link writes to them, and which one.
+    shared: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// Keeps the offsets of groups on the target.
@@ -213,6 +215,7 @@ impl GroupWork {
                     return;
                 }
             };
+            self.tell_shared(&translated);
             let mut state = lock(&self.state);
             let Some(group) = state.groups.get_mut(&name) else { continue };
             // Copies that are still to come change it.
@@ -224,6 +227,21 @@ impl GroupWork {
             state.sync.translated(&name, translated);
         }
         self.failed("translate", Side::Target, None);
+    }
+
+    /// Tells once of each target topic that another link writes to as well.
+    fn tell_shared(&self, translated: &Translated) {
+        let mut events = Vec::new();
+        {
+            let mut state = lock(&self.state);
+            translated.wishes.keys().for_each(|(topic, _)| drop(state.shared.remove(topic)));
+            for (topic, other) in translated.shared() {
+                if state.shared.insert(Arc::clone(topic), Arc::clone(other)).as_ref() != Some(other) {
+                    events.push(GroupEvent::SharedTarget { topic: Arc::clone(topic), other: Arc::clone(other) });
+                }
+            }
+        }
+        self.emit(events);
     }
 
     /// Offers the answers for a group as checkpoints. Returns whether all of them were taken.

@@ -34,6 +34,16 @@ pub struct TargetBounds {
 }
 
 impl TargetBounds {
+    /// Returns the id of the topic.
+    pub(crate) fn id(&self) -> TopicId {
+        self.id
+    }
+
+    /// Returns an offset as it can be written there: within the log.
+    pub(crate) fn within(&self, offset: TargetOffset) -> TargetOffset {
+        offset.max(self.start).min(self.end.max(self.start))
+    }
+
     /// Returns the partition with its bounds.
     #[must_use]
     pub fn side<'a>(&self, topic: &'a str, partition: i32) -> TargetSide<'a> {

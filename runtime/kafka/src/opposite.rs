@@ -16,7 +16,7 @@ use crate::progress_store::KafkaProgressStore;
 use crate::queries::ask_coordinator;
 
 /// Most links that are looked at, and most lanes of one.
-const LOOKED_AT_MAX: usize = 50;
+pub(crate) const LOOKED_AT_MAX: usize = 50;
 /// Links that are looked at at the same time: a cluster that many links write to would hold up the
 /// start of each.
 const AT_ONCE: usize = 10;
@@ -70,7 +70,7 @@ pub async fn opposite_links(
 }
 
 /// Returns the names of links that keep their progress on a cluster.
-async fn links_writing_to(cluster: &ClusterConfig, timeout: Duration) -> Result<Vec<String>, PortError> {
+pub(crate) async fn links_writing_to(cluster: &ClusterConfig, timeout: Duration) -> Result<Vec<String>, PortError> {
     let (cluster, context) = (cluster.clone(), format!("links that write to cluster {}", cluster.name));
     blocking(&context.clone(), move || {
         let client =
@@ -109,7 +109,7 @@ async fn opposite(
 }
 
 /// Returns whether the group of a link has members.
-async fn is_running(cluster: &ClusterConfig, link: &str, timeout: Duration) -> Result<bool, PortError> {
+pub(crate) async fn is_running(cluster: &ClusterConfig, link: &str, timeout: Duration) -> Result<bool, PortError> {
     let (cluster, group) = (cluster.clone(), group(link));
     let context = format!("group {group} on cluster {}", cluster.name);
     blocking(&context.clone(), move || {

@@ -111,6 +111,10 @@ impl GroupMap for SimGroups {
         let key = PartitionKey { topic: "g".into(), topic_id: TopicId([1; 16]), partition: 0 };
         let mut world = self.sim.lock();
         let place: Place = ("copy.g".into(), 0);
+        if world.groups.is_shared {
+            translated.lacks.insert(place, Lack::SharedTarget("other".into()));
+            return Ok(translated);
+        }
         if world.rng.chance(30) {
             translated.lacks.insert(place, Lack::NoAnswer(NoAnswer::Pending(key)));
             return Ok(translated);

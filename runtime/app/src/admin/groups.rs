@@ -9,13 +9,14 @@ use strait_flow::{CoordinatorState, LinkStatus};
 use crate::board::LinkBoard;
 
 /// The states of groups and their names, in the status and in metrics.
-pub const STATES: [(State, &str); 6] = [
+pub const STATES: [(State, &str); 7] = [
     (State::Pending, "pending"),
     (State::Exact, "exact"),
     (State::Inexact, "inexact"),
     (State::Active, "active"),
     (State::TakenOver, "taken_over"),
     (State::Refused, "refused"),
+    (State::Shared, "shared_target"),
 ];
 
 /// The groups of a link, in the process that coordinates it.

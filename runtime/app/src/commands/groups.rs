@@ -81,19 +81,19 @@ fn list(args: &GroupsList) -> Result<Vec<Group>, End> {
         return Err(failed(&format!("link {} keeps no groups: list some in its option groups", link.name)));
     }
     let (source, target) = ends_of(&loaded, link)?;
-    block_on(read(args, link, &source, &target))
+    block_on(read(args, link, &loaded.config.links, (&source, &target)))
 }
 
 async fn read(
     args: &GroupsList,
     link: &Link,
-    source: &ClusterConfig,
-    target: &ClusterConfig,
+    links: &[Link],
+    (source, target): (&ClusterConfig, &ClusterConfig),
 ) -> Result<Vec<Group>, String> {
     let text = |error: strait_flow::ports::PortError| error.to_string();
     let selector = link.group_selector().map_err(|error| error.to_string())?;
     let offsets = KafkaGroupOffsets::new(source, target, &link.name, selector.clone());
-    let map = KafkaGroupMap::new(source, target, link, REQUEST).map_err(text)?;
+    let map = KafkaGroupMap::new(source, target, link, links, REQUEST).map_err(text)?;
     let control = KafkaControl::new(target, &link.name, REQUEST).read().await.map_err(text)?;
     let listed: BTreeSet<Arc<str>> = offsets.list().await.map_err(text)?.into_iter().collect();
     let known = control.groups().keys().map(|(group, _)| Arc::clone(group)).filter(|group| selector.selects(group));
@@ -207,6 +207,9 @@ fn why(lack: &Lack) -> String {
     match lack {
         Lack::NoAnswer(why) => explain(why),
         Lack::NoTarget => "no_target_partition: the target does not have it".to_owned(),
+        Lack::SharedTarget(other) => {
+            format!("shared_target: link {other} writes to the topic too, so neither keeps offsets there")
+        }
         Lack::MapUnread => "pending: the offset map is not read to its end yet".to_owned(),
     }
 }

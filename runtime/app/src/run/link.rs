@@ -106,6 +106,8 @@ pub struct Planned {
     /// The slot that holds its plugins.
     pub slot: ActiveChain,
     link: Link,
+    /// All links of the configuration.
+    links: Arc<[Link]>,
     heartbeats: Option<HeartbeatTopics>,
     engine: HostEngine,
     clock: Arc<dyn Clock>,
@@ -128,6 +130,7 @@ pub async fn plan(
     until: Until,
 ) -> Result<Vec<Planned>, RunError> {
     let mut planned = Vec::new();
+    let links: Arc<[Link]> = loaded.config.links.clone().into();
     for link in &loaded.config.links {
         let board = board.link(&link.name).ok_or_else(|| RunError::NotOnBoard(link.name.clone()))?;
         let (for_loading, spec) = (engine.clone(), compose::chain(loaded, link));
@@ -155,6 +158,7 @@ pub async fn plan(
             status: Arc::default(),
             slot,
             link: link.clone(),
+            links: Arc::clone(&links),
             heartbeats: loaded.config.heartbeats_of(link),
             engine: engine.clone(),
             clock: Arc::clone(clock),
@@ -305,7 +309,7 @@ impl Planned {
             .group_selector()
             .map_err(|error| PortError::new(Class::Stop, format!("link {}: groups", link.name), error.to_string()))?;
         let offsets = Arc::new(KafkaGroupOffsets::new(source, target, &link.name, selector));
-        let map = Arc::new(KafkaGroupMap::new(source, target, link, REQUEST)?);
+        let map = Arc::new(KafkaGroupMap::new(source, target, link, &self.links, REQUEST)?);
         let work = GroupWork::new(
             link.name.as_str().into(),
             (offsets, map),

@@ -63,6 +63,16 @@ pub enum GroupEvent {
         /// The partition.
         partition: i32,
     },
+    /// Another link writes to a target topic too.
+    #[error(
+        "the offsets of groups in {topic} are not kept on the target: link {other} writes to it too (shared_target)"
+    )]
+    SharedTarget {
+        /// The target topic.
+        topic: Arc<str>,
+        /// The other link.
+        other: Arc<str>,
+    },
     /// Groups cannot be read, so their offsets on the target stay as they are.
     #[error("the offsets of groups on the {side} cannot be read: {reason}; will retry")]
     Unread {
@@ -81,7 +91,9 @@ impl GroupEvent {
     pub(super) fn severity(&self) -> Severity {
         match self {
             Self::TakenOver { .. } => Severity::Info,
-            Self::Refused { .. } | Self::MetadataLeftOut { .. } | Self::Unread { .. } => Severity::Warning,
+            Self::Refused { .. } | Self::MetadataLeftOut { .. } | Self::SharedTarget { .. } | Self::Unread { .. } => {
+                Severity::Warning
+            }
             Self::Fell { .. } => Severity::Error,
         }
     }
@@ -92,6 +104,7 @@ impl GroupEvent {
             Self::Fell { .. } => "translation_fell",
             Self::Refused { .. } => "group_refused",
             Self::MetadataLeftOut { .. } => "group_metadata_left_out",
+            Self::SharedTarget { .. } => "shared_target",
             Self::Unread { .. } => "groups_unread",
         }
     }
@@ -110,6 +123,10 @@ impl GroupEvent {
                 "grant Read on the group and on the target topic, or list the group in groups_exclude"
             }
             Self::MetadataLeftOut { .. } => "raise the target's offset.metadata.max.bytes if the group needs it",
+            Self::SharedTarget { .. } => {
+                "let one link write the topic, or give the copies of one link other names (naming); until then move such \
+                 groups by hand"
+            }
             Self::Unread { .. } => {
                 "grant Describe on the groups and on the topics that they read; strait acl print has the commands"
             }

@@ -8,6 +8,7 @@
 //! for one partition, [`GroupSync`] what is known of all groups.
 
 mod judge;
+mod neighbour;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use judge::{Verdict, judge};
+pub use neighbour::Neighbour;
 pub use sync::{GroupSync, State};
 
 use crate::control::SourcePlace;
@@ -57,6 +59,9 @@ pub enum Lack {
     NoTarget,
     /// The offset map is not read yet.
     MapUnread,
+    /// This other link writes to the topic too: a position in one of their sources says nothing of
+    /// the records of the other, and each would take the other's offset for somebody's.
+    SharedTarget(Arc<str>),
 }
 
 /// The places of a group on the target.
@@ -66,6 +71,20 @@ pub struct Translated {
     pub wishes: BTreeMap<Place, Wish>,
     /// Those without.
     pub lacks: BTreeMap<Place, Lack>,
+}
+
+impl Translated {
+    /// Returns the topics that another link writes to as well, each with the link.
+    pub fn shared(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.lacks.iter().filter_map(|((topic, _), lack)| match lack {
+            Lack::SharedTarget(other) => Some((topic, other)),
+            _ => None,
+        })
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared().next().is_some()
+    }
 }
 
 /// The target's answer for one partition of a request that writes offsets.

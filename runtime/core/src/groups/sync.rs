@@ -41,6 +41,8 @@ pub enum State {
     TakenOver,
     /// The target refuses its offsets.
     Refused,
+    /// It reads a topic that another link writes to as well: nothing is written there.
+    Shared,
 }
 
 /// One group.
@@ -101,6 +103,10 @@ impl GroupSync {
         let group = self.groups.entry(Arc::clone(name)).or_default();
         group.is_new |= group.translated != translated;
         group.translated = translated;
+        // Where that is all that it reads, it is never compared.
+        if !group.is_taken() && group.translated.is_shared() {
+            group.state = State::Shared;
+        }
     }
 
     /// The source has the group no more. What was written for it stays, and is kept from expiring.
@@ -248,7 +254,15 @@ impl Group {
             .topics
             .iter()
             .flat_map(|(topic, record)| record.partitions.keys().map(move |partition| (Arc::clone(topic), *partition)));
-        known.chain(self.translated.wishes.keys().cloned()).collect()
+        let all = known.chain(self.translated.wishes.keys().cloned());
+        all.filter(|place| !self.is_shared(place) || self.known(place).is_some_and(|known| known.intended.is_some()))
+            .collect()
+    }
+
+    /// Returns whether another link writes to the topic. What was announced before that was known
+    /// is still written.
+    fn is_shared(&self, place: &Place) -> bool {
+        matches!(self.translated.lacks.get(place), Some(Lack::SharedTarget(_)))
     }
 
     fn known(&self, (topic, partition): &Place) -> Option<&GroupPartition> {
@@ -355,6 +369,7 @@ impl Group {
         let is_exact = |wish: &Wish| wish.answer.exactness == Exactness::Exact;
         let Translated { wishes, lacks } = &self.translated;
         self.state = match (lacks.is_empty(), wishes.is_empty()) {
+            _ if self.translated.is_shared() => State::Shared,
             (false, _) | (true, true) => State::Pending,
             (true, false) if wishes.values().all(is_exact) => State::Exact,
             (true, false) => State::Inexact,

@@ -20,6 +20,8 @@ struct Group {
     target: Option<i64>,
     /// It has members on the target.
     has_members: bool,
+    /// A reader has committed on the target.
+    was_read: bool,
     /// When a reader last committed on the target, in virtual milliseconds.
     moved: Option<u64>,
     /// The source records that it has read, on either cluster.
@@ -35,6 +37,8 @@ pub struct Groups {
     pub copied: i64,
     /// Cases of 1000 in which a write arrives up to a minute late.
     pub late: u64,
+    /// Another link writes to the target topic.
+    pub is_shared: bool,
     /// Offsets that the target has taken of the link.
     pub written: u64,
     /// Readers that have joined on the target.
@@ -63,7 +67,10 @@ impl Groups {
     /// Adds a group that has read up to an offset on the source.
     pub fn add(&mut self, name: &str, source: i64) {
         let read = (0..source).collect();
-        self.all.insert(name.into(), Group { source, target: None, has_members: false, moved: None, read });
+        self.all.insert(
+            name.into(),
+            Group { source, target: None, has_members: false, was_read: false, moved: None, read },
+        );
     }
 
     /// More is copied. The copies never end with a marker: only readers on the target commit its
@@ -111,6 +118,12 @@ impl Groups {
         self.all.get(name).is_some_and(|group| group.moved.is_some() || group.has_members)
     }
 
+    /// Returns whether readers have committed a group's offset on the target.
+    #[must_use]
+    pub fn was_read(&self, name: &str) -> bool {
+        self.all.get(name).is_some_and(|group| group.was_read)
+    }
+
     /// The target forgets the offset of a group without members.
     pub fn expire(&mut self, name: &str) {
         if let Some(group) = self.all.get_mut(name).filter(|group| !group.has_members && group.moved.is_none()) {
@@ -154,7 +167,7 @@ impl World {
         let last = behind.iter().enumerate().position(is_last);
         let read: Vec<i64> = behind.iter().copied().take(last.map_or(0, |last| last + 1)).collect();
         if let Some(last) = read.last() {
-            (group.target, group.moved) = (Some(place(*last) + 1), Some(now));
+            (group.target, group.moved, group.was_read) = (Some(place(*last) + 1), Some(now), true);
         }
         group.read.extend(&read);
         self.note(format_args!("readers of group {name} join the target at {from} and read {read:?}"));

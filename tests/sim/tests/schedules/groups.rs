@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use strait_core::groups::State;
 use strait_flow::DeliveryMode;
 use strait_sim::cluster::Cluster;
 use strait_sim::rng::Rng;
@@ -119,6 +120,35 @@ fn a_coordinator_that_sleeps_moves_no_group_that_was_read_meanwhile() {
             });
         }
     }
+}
+
+/// Another link writes to the target topic as well, from some time on, and for a while.
+#[test]
+fn a_topic_that_another_link_writes_to_has_its_groups_left_as_they_are() {
+    play_some(|mut cluster| async move {
+        begin_groups(&mut cluster).await;
+        in_place(&cluster).await;
+        cluster.sim.lock().groups.is_shared = true;
+        wait_ms(3_000).await;
+        let written = cluster.sim.lock().groups.written;
+        NAMES.iter().for_each(|name| cluster.sim.lock().groups.commit(name, 45));
+        // Nor what has expired.
+        cluster.sim.lock().groups.expire("mail");
+        wait_ms(60_000).await;
+        let states = cluster.statuses().iter().map(|status| status.groups().states).find(|states| !states.is_empty());
+        assert_eq!(states, Some([(State::Shared, 3)].into()));
+        {
+            let mut world = cluster.sim.lock();
+            assert_eq!(world.groups.written, written);
+            let told = world.events.iter().filter(|(_, _, event)| event.name() == "shared_target").count();
+            assert_eq!(told, 1);
+            world.groups.is_shared = false;
+        }
+        in_place(&cluster).await;
+        assert!(taken(&cluster.sim.lock()).is_empty());
+        feed(&mut cluster.sim.lock());
+        cluster
+    });
 }
 
 /// S4, S5 and all of it at random: readers on both clusters, sources that go back, offsets that
