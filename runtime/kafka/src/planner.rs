@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use strait_core::TopicId;
+
 use strait_core::acl::Operation;
 use strait_core::control::turn::REQUEST_MAX;
-use strait_core::plan::{Acl, AclFacts, Action, Answer, Configs, Facts, Reading, SourceFacts, TopicFacts, Unread};
+use strait_core::plan::{
+    Acl, AclFacts, Action, Answer, Configs, Facts, Presence, Reading, SourceFacts, TopicFacts, Unread,
+};
+use strait_core::{Side, TopicId};
 use strait_flow::ports::{Planner, PortError, SourceTopic};
 
 use crate::config::ClusterConfig;
@@ -84,6 +87,24 @@ impl Planner for KafkaPlanner {
         Ok(facts)
     }
 
+    async fn presence(&self, side: Side, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, Presence>, PortError> {
+        let timeout = self.timeout;
+        let client = if side == Side::Source { &self.source } else { &self.target };
+        let described = client.ask(move |client| {
+            let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+            describe(client, &names, false, timeout)
+        });
+        let presence = |topic: TopicDescription| {
+            let presence = match topic.code {
+                Code::OK => Presence::Exists(TopicId(topic.id)),
+                Code::UNKNOWN_TOPIC_OR_PART => Presence::Unknown,
+                code => Presence::Hidden(said(&FfiError::new(code, topic.text)).reason),
+            };
+            (topic.topic.into(), presence)
+        };
+        Ok(described.await?.into_iter().map(presence).collect())
+    }
+
     async fn carry_out(&self, action: Action) -> Result<Answer, PortError> {
         self.target.ask(move |client| answered(act(client, &action, false, REQUEST_MAX), false)).await
     }
@@ -115,6 +136,7 @@ fn is_final(code: Code) -> bool {
             | Code::INVALID_REPLICATION_FACTOR
             | Code::INVALID_PARTITIONS
             | Code::SECURITY_DISABLED
+            | Code::TOPIC_DELETION_DISABLED
     )
 }
 
@@ -148,6 +170,11 @@ fn act(client: &Client, action: &Action, validate_only: bool, timeout: Duration)
                 other => other.map(|()| Answer::Taken),
             }
         }
+        Action::Delete { .. } if validate_only => Ok(Answer::NotAsked),
+        Action::Delete { topic, .. } => match client.delete_topic(topic, timeout) {
+            Err(error) if is_gone(error.code) => Ok(Answer::WasSo),
+            other => other.map(|()| Answer::Taken),
+        },
         Action::AddAcl(_) | Action::RemoveAcl(_) if validate_only => Ok(Answer::NotAsked),
         Action::AddAcl(acl) => client.add_acl(acl, timeout).map(|()| Answer::Taken),
         Action::RemoveAcl(acl) => client.remove_acl(acl, timeout).map(|()| Answer::Taken),

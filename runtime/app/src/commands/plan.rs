@@ -1,11 +1,16 @@
 //! `strait plan`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use strait_core::config::Link;
+use strait_core::config::{Link, OnDeleted};
+use strait_core::control::{Control, TopicRecord};
 use strait_core::mm2::HeartbeatTopics;
-use strait_core::plan::{Action, Answer, Facts, Plan, Settings, Sign, Unknown, plan as plan_of};
+use strait_core::plan::{Action, Answer, Facts, Feeds, GoneTopic, Plan, Settings, Sign, Unknown, plan as plan_of};
+use strait_core::progress::Position;
+use strait_core::{PartitionKey, Side};
+use strait_flow::fed_by;
 use strait_flow::ports::{ChainFactory, Discovery as _, Planner as _, PortError, SourceTopics};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::{ClusterConfig, KafkaControl, KafkaDiscovery, KafkaPlanner, MapLog};
@@ -53,7 +58,9 @@ fn run(args: &cli::Plan) -> Result<End, End> {
     let link = link_of(&loaded, &args.link)?;
     let chains = chains(&loaded, link).map_err(|error| failed(&error))?;
     let (source, target) = ends_of(&loaded, link)?;
-    let tried = block_on(tried((link, loaded.config.heartbeats_of(link)), &chains, &source, &target))?;
+    let settings = Settings::of(link, principal(&target)).beside(&loaded.config.links);
+    let tried = tried((link, loaded.config.heartbeats_of(link)), &settings, &chains, (&source, &target));
+    let tried = block_on(tried)?;
     let end = match args.output {
         Output::Text => print(&text(link, &tried)),
         Output::Json => print(&format!("{:#}", to_json(link, &tried))),
@@ -69,13 +76,13 @@ fn chains(loaded: &Loaded, link: &Link) -> Result<Arc<HostChains>, String> {
 
 async fn tried(
     (link, heartbeats): (&Link, Option<HeartbeatTopics>),
+    settings: &Settings,
     chains: &Arc<HostChains>,
-    source: &ClusterConfig,
-    target: &ClusterConfig,
+    (source, target): (&ClusterConfig, &ClusterConfig),
 ) -> Result<Tried, String> {
     let planner = KafkaPlanner::new(source, target, &link.name, REQUEST);
     let (facts, unread) = facts((link, heartbeats), chains, (source, target), &planner).await?;
-    let mut plan = plan_of(&facts, &Settings::of(link, principal(target)));
+    let mut plan = plan_of(&facts, settings);
     plan.unknown.extend(unread);
     let mut answers = Vec::with_capacity(plan.actions.len());
     for action in &plan.actions {
@@ -94,8 +101,10 @@ async fn facts(
     let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &link.topics_exclude, REQUEST);
     let discovery = discovery.map_err(|error| error.to_string())?.with_heartbeats(heartbeats.clone());
     let found = discovery.topics().await.map_err(|error| error.to_string())?;
+    let listed: BTreeSet<Arc<str>> = found.listed.iter().map(|topic| Arc::clone(&topic.topic)).collect();
     let chains = around(Arc::clone(chains) as Arc<dyn ChainFactory>, heartbeats);
     let (named, unnamed) = target_names(chains, link.merge_topics, found.listed).map_err(|error| error.to_string())?;
+    let feeds = fed_by(&named);
     let mut facts = planner.facts(named, link.sync.acls).await.map_err(|error| error.to_string())?;
     facts.unnamed = unnamed;
     facts.hidden.extend(found.hidden.into_iter().map(|(topic, error)| (topic, error.reason)));
@@ -104,7 +113,11 @@ async fn facts(
     let before = async {
         let (positions, _) = MapLog::new(source, target, &link.name, REQUEST).progress().await?;
         facts.learn(&positions);
-        facts.recall(&KafkaControl::new(target, &link.name, REQUEST).said().await?);
+        let control = KafkaControl::new(target, &link.name, REQUEST).said().await?;
+        facts.recall(&control);
+        if link.on_deleted == OnDeleted::Delete {
+            facts.gone = gone(&control, (&listed, &feeds), &positions, planner).await?;
+        }
         Ok::<_, PortError>(())
     };
     let unread = before.await.err().map(|error| {
@@ -112,6 +125,36 @@ async fn facts(
         Unknown { of, reason: error.reason }
     });
     Ok((facts, unread))
+}
+
+/// Returns what is known of target topics whose source topics are not listed. A topic that waits was
+/// believed to be gone by the process that has written so, which asks again before it deletes.
+async fn gone(
+    control: &Control,
+    (listed, feeds): (&BTreeSet<Arc<str>>, &BTreeMap<Arc<str>, BTreeSet<Arc<str>>>),
+    positions: &BTreeMap<PartitionKey, Position>,
+    planner: &KafkaPlanner,
+) -> Result<BTreeMap<Arc<str>, GoneTopic>, PortError> {
+    let is_gone = |record: &TopicRecord| !record.source.is_empty() && !listed.contains(&record.source);
+    let records = control.topics().iter().filter(|(_, record)| is_gone(record));
+    let mut all: BTreeMap<Arc<str>, GoneTopic> =
+        records.map(|(topic, record)| (Arc::clone(topic), GoneTopic::of(record))).collect();
+    if all.is_empty() {
+        return Ok(all);
+    }
+    let sources: BTreeSet<Arc<str>> = all.values().map(|gone| Arc::clone(&gone.source)).collect();
+    let at_source = planner.presence(Side::Source, sources.into_iter().collect()).await?;
+    let at_target = planner.presence(Side::Target, all.keys().cloned().collect()).await?;
+    for (topic, gone) in &mut all {
+        let mut by_positions = Feeds::default();
+        by_positions.add(positions, &gone.source, (topic, gone.made.unwrap_or_default()));
+        gone.feeds = Some(by_positions);
+        gone.named_for = feeds.get(topic).cloned().unwrap_or_default();
+        gone.at_source = at_source.get(&gone.source).cloned();
+        gone.at_target = at_target.get(topic).cloned();
+        (gone.is_believed, gone.is_quiet) = (gone.gone.is_some(), gone.gone.is_some());
+    }
+    Ok(all)
 }
 
 fn refusal(answer: &Answer) -> Option<String> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strait_core::acl::uses_quarantine;
-use strait_core::config::{DeliveryMode, Link, Start};
+use strait_core::config::{DeliveryMode, Link, OnDeleted, Start};
 use strait_core::mm2::{HeartbeatTopics, Mm2Topic};
 use strait_core::progress::{LinkIdentity, quarantine_topic};
 use strait_core::{ChainEvent, Event, LaneId};
@@ -13,7 +13,9 @@ use strait_flow::ports::{
     BooksReader, ChainFactory, CheckpointSink, Class, Clock, ControlLog, Discovery, EventSink, LinkWork, PortError,
     ProgressStore, SourceTopic, StartAt,
 };
-use strait_flow::{GroupWork, LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, Mm2, Policies, WatchIntervals};
+use strait_flow::{
+    GroupWork, LaneDeps, LaneSpec, LaneThreads, LinkService, LinkStatus, MadeTopics, Mm2, Policies, WatchIntervals,
+};
 use strait_host::{ActiveChain, ActiveChainDeps, HostChains, HostEngine};
 use strait_kafka::config::ClusterConfig;
 use strait_kafka::{
@@ -129,8 +131,8 @@ pub async fn plan(
     board: &Board,
     until: Until,
 ) -> Result<Vec<Planned>, RunError> {
+    let links: Arc<[Link]> = loaded.config.links.as_slice().into();
     let mut planned = Vec::new();
-    let links: Arc<[Link]> = loaded.config.links.clone().into();
     for link in &loaded.config.links {
         let board = board.link(&link.name).ok_or_else(|| RunError::NotOnBoard(link.name.clone()))?;
         let (for_loading, spec) = (engine.clone(), compose::chain(loaded, link));
@@ -246,8 +248,9 @@ impl Planned {
         let (topics, topics_receiver) = watch::channel(Arc::new(Vec::new()));
         let events = Arc::clone(&self.board) as Arc<dyn EventSink>;
         let manages = link.manage_topics && !self.only_records;
-        let maker =
-            manages.then(|| Arc::new(TopicMaker::new(source, &link.name, &link.sync, Arc::clone(&events), REQUEST)));
+        let made = Arc::<MadeTopics>::default();
+        let maker = || TopicMaker::new(source, &link.name, &link.sync, Arc::clone(&events), REQUEST);
+        let maker = manages.then(|| Arc::new(maker().noting(Arc::clone(&made))));
         let connector = connector_of(link, (source, target), &measured, maker.clone());
         let chains = chains_of(link, &self.slot, self.heartbeats.clone(), &topics_receiver);
         let target_topics = maker.map(|maker| {
@@ -266,7 +269,8 @@ impl Planned {
             topics: topics_receiver,
             requests: Arc::default(),
         };
-        let ends = works::Ends { link, source, target, slot: &self.slot, lanes, only_records: self.only_records };
+        let (slot, only_records, links) = (&self.slot, self.only_records, &*self.links);
+        let ends = works::Ends { link, source, target, slot, lanes, only_records, links, made: &made };
         // Offsets of groups are to be fresh; what topics take over can wait for the next batch.
         let mm2 = if self.only_records { None } else { mm2_of(link, source, target) };
         let mut works: Vec<Arc<dyn LinkWork>> = self.groups((source, target), mm2.as_ref())?.into_iter().collect();
@@ -475,7 +479,11 @@ fn settings_hash(link: &Link) -> String {
         link;
     let groups = (&link.groups, &link.groups_exclude);
     let all = (source, target, topics, topics_exclude, naming, manage_topics, sync, mm2, map_retention_days, groups);
-    let text = serde_json::to_string(&all).unwrap_or_default();
+    let mut text = serde_json::to_string(&all).unwrap_or_default();
+    // Without it the hash is that of earlier versions, which may still coordinate the link.
+    if link.on_deleted == OnDeleted::Delete {
+        text.push_str(&format!("on_deleted {}", link.delete_after_h));
+    }
     format!("{:016x}", strait_core::lanes::fingerprint(text.as_bytes()))
 }
 

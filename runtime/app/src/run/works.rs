@@ -9,7 +9,7 @@ use strait_core::config::Link;
 use strait_core::plan::Settings;
 use strait_core::{MetadataRight, Side};
 use strait_flow::ports::{ChainFactory, ProgressStore, SourceTopic};
-use strait_flow::{LaneDeps, Named, Upkeep, UpkeepDeps};
+use strait_flow::{LaneDeps, MadeTopics, Named, Upkeep, UpkeepDeps};
 use strait_host::ActiveChain;
 use strait_kafka::{ClusterConfig, KafkaPlanner};
 
@@ -30,6 +30,10 @@ pub struct Ends<'a> {
     pub lanes: u32,
     /// Whether nothing but records is written to the target.
     pub only_records: bool,
+    /// All links of the configuration.
+    pub links: &'a [Link],
+    /// The topics that this process creates.
+    pub made: &'a Arc<MadeTopics>,
 }
 
 impl Ends<'_> {
@@ -37,16 +41,17 @@ impl Ends<'_> {
     /// have committed.
     #[must_use]
     pub fn upkeep(&self, deps: &LaneDeps, progress: Arc<dyn ProgressStore>) -> Upkeep {
-        let Self { link, source, target, slot, lanes, only_records } = self;
+        let Self { link, source, target, slot, lanes, only_records, links, made } = self;
         Upkeep::new(UpkeepDeps {
             link: link.name.as_str().into(),
-            settings: Settings::of(link, principal(target)),
+            settings: Settings::of(link, principal(target)).beside(links),
             only_looks: *only_records,
             topics: deps.topics.clone(),
             named: named(&deps.chains, slot),
             planner: Arc::new(KafkaPlanner::new(source, target, &link.name, REQUEST)),
             progress,
             lanes: *lanes,
+            made: Arc::clone(made),
             grants: self.commands(),
             clock: Arc::clone(&deps.clock),
             events: Arc::clone(&deps.events),

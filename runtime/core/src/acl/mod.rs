@@ -17,7 +17,7 @@ pub use grants::{Grant, Names, Pattern, Resource, grants};
 pub use operation::Operation;
 pub use table::RIGHTS;
 
-use crate::config::{DeliveryMode, Link, OnRefused, OnTimestampZero, SyncConfigs};
+use crate::config::{DeliveryMode, Link, OnDeleted, OnRefused, OnTimestampZero, SyncConfigs};
 use crate::event::{MetadataRight, Side};
 use crate::mm2::Mm2Topic;
 
@@ -104,6 +104,8 @@ pub enum When {
     SyncsConfigs,
     /// Those whose target topics follow the access lists of their source topics.
     SyncsAcls,
+    /// Those that delete target topics whose source topics are deleted.
+    Deletes,
     /// Those that keep offsets of groups.
     KeepsGroups,
     /// Those that write for MirrorMaker 2's clients on the target.
@@ -130,6 +132,7 @@ impl When {
             Self::ReadsConfigs => link.manage_topics || link.sync.configs != SyncConfigs::None,
             Self::SyncsConfigs => link.sync.configs != SyncConfigs::None,
             Self::SyncsAcls => link.sync.acls,
+            Self::Deletes => link.on_deleted == OnDeleted::Delete,
             Self::KeepsGroups => !link.groups.is_empty(),
             Self::WritesMm2 => mm2_topics(link, Side::Target).next().is_some(),
             Self::ManagesMm2 => link.manage_topics && Self::WritesMm2.is(link),
@@ -188,6 +191,7 @@ pub fn right_of(request: MetadataRight) -> (On, Operation) {
         MetadataRight::AlterConfigs => (On::TargetTopics, Operation::AlterConfigs),
         MetadataRight::Create => (On::TargetTopics, Operation::Create),
         MetadataRight::Grow => (On::TargetTopics, Operation::Alter),
+        MetadataRight::Delete => (On::TargetTopics, Operation::Delete),
         MetadataRight::SourceAcls => (On::SourceCluster, Operation::Describe),
         MetadataRight::TargetAcls => (On::TargetCluster, Operation::Describe),
         MetadataRight::AlterAcls => (On::TargetCluster, Operation::Alter),

@@ -13,7 +13,7 @@ const fn right(
 }
 
 /// All rights, in the order in which they are shown.
-pub static RIGHTS: [Right; 38] = {
+pub static RIGHTS: [Right; 39] = {
     use Need::{Needed, Sometimes, Useful};
     use On::{
         Group, MirrorPositions, Mm2Topics, OwnTopics, Quarantine, SourceCluster, SourceGroups, SourceHeartbeats,
@@ -22,8 +22,8 @@ pub static RIGHTS: [Right; 38] = {
     };
     use Operation::{Alter, AlterConfigs, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
     use When::{
-        Always, AtLeastOnce, BeatsOnSource, ExactlyOnce, KeepsGroups, Manages, ManagesBeatsOnSource, ManagesMm2,
-        ManagesQuarantine, Quarantines, ReadsConfigs, SyncsAcls, SyncsConfigs, WritesMm2,
+        Always, AtLeastOnce, BeatsOnSource, Deletes, ExactlyOnce, KeepsGroups, Manages, ManagesBeatsOnSource,
+        ManagesMm2, ManagesQuarantine, Quarantines, ReadsConfigs, SyncsAcls, SyncsConfigs, WritesMm2,
     };
     [
         right(
@@ -146,6 +146,13 @@ pub static RIGHTS: [Right; 38] = {
             "changes the settings of target topics when those of their source topics change",
             "they keep the settings that they were created with (event metadata_denied); sync.configs = \"none\" needs \
              no such right",
+        ),
+        right(
+            TargetTopics,
+            Delete,
+            (Deletes, Useful),
+            "deletes target topics that the link has created and whose source topics are deleted (on_deleted)",
+            "they stay (event metadata_denied); on_deleted = \"keep\" needs no such right",
         ),
         right(
             OwnTopics,

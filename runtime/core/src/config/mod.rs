@@ -52,7 +52,7 @@ pub use reload::{Reload, ReloadMode};
 pub use selector::{Selector, name_of_entry};
 pub use setting::{HIDDEN, KafkaProperties, PluginConfig, Setting};
 pub use start::Start;
-pub use sync::{OnTargetRecreated, Replication, Sync, SyncConfigs};
+pub use sync::{OnDeleted, OnTargetRecreated, Replication, Sync, SyncConfigs};
 pub use validate::{resolve, validate};
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::plugin_use::PluginUse;
 use super::reload::Reload;
 use super::setting::{KafkaProperties, Setting};
 use super::start::Start;
-use super::sync::{OnTargetRecreated, Sync};
+use super::sync::{OnDeleted, OnTargetRecreated, Sync};
 
 /// Configuration of Strait: the clusters, and the links that copy records between them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -183,6 +183,16 @@ pub struct Link {
     /// concerned.
     #[serde(default)]
     pub on_target_recreated: OnTargetRecreated,
+    /// Action when a source topic is deleted. Needs Delete on the target topics if `delete`, and
+    /// `strait plan` and event `target_deletion_pending` tell what is to be deleted, and when.
+    #[serde(default)]
+    pub on_deleted: OnDeleted,
+    /// How long a source topic has to be gone before its target topic is deleted, in hours. Counted
+    /// while a process coordinates the link and the source answers. With 0, a deletion by mistake
+    /// has reached the target within two minutes.
+    #[serde(default = "super::sync::default_delete_after_h")]
+    #[schemars(range(min = 0, max = 8760))]
+    pub delete_after_h: u32,
     /// Action for a record that the target refuses (too large, invalid timestamp) or a plugin
     /// rejects. With `stop`, a record that a plugin's `on_error` would send to quarantine stops its
     /// partition too, and the link writes nothing to its source, so Read and Describe on the topics

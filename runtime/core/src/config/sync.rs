@@ -69,6 +69,22 @@ pub enum OnTargetRecreated {
     Recopy,
 }
 
+/// Action when a source topic is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDeleted {
+    /// Keep its target topic.
+    #[default]
+    Keep,
+    /// Delete its target topic after `delete_after_h`, if the link has created it and nothing else
+    /// feeds it.
+    Delete,
+}
+
+pub(super) fn default_delete_after_h() -> u32 {
+    24
+}
+
 /// Number of replicas of a new target topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Replication {

@@ -7,7 +7,7 @@ use super::path::Path;
 use super::plugin_use::{OnError, PluginUse};
 use super::problem::{Gravity, Part, Problem, What, nearest};
 use super::reference::Lookup;
-use super::sync::Sync;
+use super::sync::{OnDeleted, Sync};
 use super::{addresses, auth, java, pattern, pin, refused, routes, secrets, selector, transport};
 use crate::topic::is_reserved;
 
@@ -320,6 +320,11 @@ impl Check<'_> {
             }
         }
         self.sync(&at.key("sync"), &link.sync);
+        if link.on_deleted == OnDeleted::Delete && !link.manage_topics {
+            let text = "the link deletes only topics that it has created, and manage_topics = false says that it \
+                        creates none: take one of both out";
+            self.value(&at.key("on_deleted"), What::Conflict(text.to_owned()));
+        }
         if let Some(accept) = &link.accept
             && self.without_reference(&at.key("accept"), accept)
             && pin::digest(accept).is_err()

@@ -15,6 +15,7 @@ pub mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +142,33 @@ pub struct TopicRecord {
     /// The entries of its access list that the link has made.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub acls: BTreeSet<MadeAcl>,
+    /// Its source topic is gone, and it is to be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Gone>,
+}
+
+/// How long a source topic has been gone. The time is counted by those who have seen it: no clock
+/// of a machine decides, and the next coordinator counts on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// When it was first believed, in milliseconds since the Unix epoch. Decides nothing.
+    pub since: i64,
+    /// When `waited_s` was written, likewise.
+    #[serde(default)]
+    pub at: i64,
+    /// For how long coordinators have found the topic gone since, in seconds.
+    #[serde(default)]
+    pub waited_s: u64,
+}
+
+impl Gone {
+    /// Returns when a topic is due that waits for `after`, in milliseconds since the Unix epoch, if
+    /// a process coordinates the link all the time.
+    #[must_use]
+    pub fn due_ms(&self, after: Duration) -> i64 {
+        let left = after.saturating_sub(Duration::from_secs(self.waited_s));
+        self.at.saturating_add(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
+    }
 }
 
 /// An entry of the access list of a target topic that the link has made.

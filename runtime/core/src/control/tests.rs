@@ -40,6 +40,14 @@ fn records_are_written_as_they_always_were() {
         made: true,
         applied: BTreeMap::from([("retention.ms".into(), "5".into())]),
         acls: BTreeSet::from([acl]),
+        gone: None,
+    };
+    let going = TopicRecord {
+        source: "old".into(),
+        target_id: TopicId([2; 16]),
+        made: true,
+        gone: Some(Gone { since: 5, at: 7, waited_s: 600 }),
+        ..TopicRecord::default()
     };
     let at = |offset: i64| SourcePlace {
         partition: PartitionKey { topic: "orders".into(), topic_id: TopicId([1; 16]), partition: 2 },
@@ -87,6 +95,11 @@ fn records_are_written_as_they_always_were() {
             ControlRecord::Topic("eu.orders".into(), Some(topic)),
             r#"{"kind":"topic","topic":"eu.orders"}"#,
             r#"{"source":"orders","source_id":"01010101010101010101010101010101","target_id":"02020202020202020202020202020202","made":true,"applied":{"retention.ms":"5"},"acls":[{"principal":"User:a","host":"*","operation":3,"allows":true}]}"#,
+        ),
+        (
+            ControlRecord::Topic("eu.old".into(), Some(going)),
+            r#"{"kind":"topic","topic":"eu.old"}"#,
+            r#"{"source":"old","source_id":"00000000000000000000000000000000","target_id":"02020202020202020202020202020202","made":true,"gone":{"since":5,"at":7,"waited_s":600}}"#,
         ),
         (
             ControlRecord::Group("billing".into(), "eu.orders".into(), Some(Arc::new(group))),

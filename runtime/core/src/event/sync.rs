@@ -1,8 +1,10 @@
 //! Events about what the target takes over from the source besides records.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Severity;
+use crate::topic::TopicId;
 
 /// A kind of request that needs a right, for what the target takes over besides records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +19,8 @@ pub enum MetadataRight {
     Create,
     /// Adding partitions to target topics.
     Grow,
+    /// Deleting target topics.
+    Delete,
     /// Reading the access list of the source.
     SourceAcls,
     /// Reading the access list of the target.
@@ -27,12 +31,13 @@ pub enum MetadataRight {
 
 impl MetadataRight {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SourceConfigs,
         Self::TargetConfigs,
         Self::AlterConfigs,
         Self::Create,
         Self::Grow,
+        Self::Delete,
         Self::SourceAcls,
         Self::TargetAcls,
         Self::AlterAcls,
@@ -47,6 +52,7 @@ impl MetadataRight {
             Self::AlterConfigs => "alter_configs",
             Self::Create => "create_topics",
             Self::Grow => "grow_topics",
+            Self::Delete => "delete_topics",
             Self::SourceAcls => "source_acls",
             Self::TargetAcls => "target_acls",
             Self::AlterAcls => "alter_acls",
@@ -60,6 +66,7 @@ impl MetadataRight {
             Self::AlterConfigs => "the settings of target topics cannot be changed, so they do not follow the source",
             Self::Create => "target topics cannot be created",
             Self::Grow => "partitions cannot be added to target topics",
+            Self::Delete => "target topics whose source topics are deleted cannot be deleted",
             Self::SourceAcls => "the access list of the source cannot be read, so that of the target stays as it is",
             Self::TargetAcls => "the access list of the target cannot be read, so it stays as it is",
             Self::AlterAcls => "the access list of the target cannot be changed, so it does not follow the source",
@@ -112,6 +119,44 @@ pub enum SyncEvent {
         /// The target's reason.
         reason: String,
     },
+    /// A source topic is gone, and its target topic is going to be deleted.
+    #[error(
+        "target topic {target_topic}: source topic {source_topic} is gone; the target topic is deleted after {}",
+        hours(.after)
+    )]
+    DeletionPending {
+        /// The source topic.
+        source_topic: Arc<str>,
+        /// The target topic.
+        target_topic: Arc<str>,
+        /// How long the source topic still has to be gone.
+        after: Duration,
+    },
+    /// A target topic was deleted like its source topic.
+    #[error("target topic {target_topic} (id {id}) is deleted, like source topic {source_topic}")]
+    TopicDeleted {
+        /// The source topic.
+        source_topic: Arc<str>,
+        /// The target topic.
+        target_topic: Arc<str>,
+        /// Id of the target topic.
+        id: TopicId,
+    },
+    /// A target topic is not deleted although its source topic is gone, or was.
+    #[error("target topic {target_topic} of source topic {source_topic} is not deleted: {reason}")]
+    DeletionRefused {
+        /// The source topic.
+        source_topic: Arc<str>,
+        /// The target topic.
+        target_topic: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+}
+
+fn hours(after: &Duration) -> String {
+    let minutes = after.as_secs().div_ceil(60);
+    if minutes == 0 { "another look".to_owned() } else { format!("{} h {} min", minutes / 60, minutes % 60) }
 }
 
 fn grant(command: &str) -> String {
@@ -121,7 +166,7 @@ fn grant(command: &str) -> String {
 impl SyncEvent {
     pub(super) fn severity(&self) -> Severity {
         match self {
-            Self::Granted { .. } => Severity::Info,
+            Self::Granted { .. } | Self::TopicDeleted { .. } => Severity::Info,
             _ => Severity::Warning,
         }
     }
@@ -132,13 +177,16 @@ impl SyncEvent {
             Self::Granted { .. } => "metadata_granted",
             Self::ConfigFight { .. } => "config_fight",
             Self::ConfigRefused { .. } => "config_refused",
+            Self::DeletionPending { .. } => "target_deletion_pending",
+            Self::TopicDeleted { .. } => "target_topic_deleted",
+            Self::DeletionRefused { .. } => "target_deletion_refused",
         }
     }
 
     pub(super) fn remedy(&self) -> &'static str {
         match self {
             Self::Denied { .. } => {
-                "grant the right (strait acl print has the commands), or set sync.configs = \"none\" or sync.acls = false"
+                "grant the right (strait acl print has the commands), or set sync.configs = \"none\", sync.acls = false or on_deleted = \"keep\""
             }
             Self::ConfigFight { .. } => {
                 "let only one of both set it: name it in sync.configs_exclude, or stop whoever changes it on the target"
@@ -146,7 +194,13 @@ impl SyncEvent {
             Self::ConfigRefused { .. } => {
                 "set a value that the target takes, or name the setting in sync.configs_exclude"
             }
-            Self::Granted { .. } => "",
+            Self::DeletionPending { .. } => {
+                "none if the source topic was meant to go; to keep the target topic, set on_deleted = \"keep\" and restart, or create the source topic again"
+            }
+            Self::DeletionRefused { .. } => {
+                "none if the target topic is to stay; otherwise delete it by hand once nobody needs it"
+            }
+            Self::Granted { .. } | Self::TopicDeleted { .. } => "",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Acl, Known, Left, TopicSettings};
+use crate::topic::TopicId;
 
 /// The kind of a line of a plan, as one character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +85,15 @@ pub enum Action {
     AddAcl(Acl),
     /// Remove an entry from the access list.
     RemoveAcl(Acl),
+    /// Delete a topic whose source topic is gone.
+    Delete {
+        /// Its name.
+        topic: Arc<str>,
+        /// Its id. A topic with another one is not deleted.
+        id: TopicId,
+        /// The source topic.
+        source: Arc<str>,
+    },
 }
 
 /// How the target took an action, or would take it.
@@ -114,7 +124,10 @@ impl Action {
     #[must_use]
     pub fn topic(&self) -> &Arc<str> {
         match self {
-            Self::Create { topic, .. } | Self::Grow { topic, .. } | Self::Alter { topic, .. } => topic,
+            Self::Create { topic, .. }
+            | Self::Grow { topic, .. }
+            | Self::Alter { topic, .. }
+            | Self::Delete { topic, .. } => topic,
             Self::AddAcl(acl) | Self::RemoveAcl(acl) => &acl.topic,
         }
     }

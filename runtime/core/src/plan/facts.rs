@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::GoneTopic;
 use crate::acl::Operation;
 use crate::control::{Control, MadeAcl};
 use crate::progress::{Position, target_ids};
@@ -169,6 +170,8 @@ pub struct Facts {
     pub known: BTreeMap<Arc<str>, Known>,
     /// Access lists; none where they are not synced.
     pub acls: Option<AclFacts>,
+    /// Target topics that the link knows and whose source topics are not listed.
+    pub gone: BTreeMap<Arc<str>, GoneTopic>,
 }
 
 impl Facts {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Acl;
+use super::{Acl, Kept};
 
 /// The part of a topic that differs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +80,11 @@ pub enum Why {
     HitsOurselves,
     /// It is gone at the source since the last reading, and removed if it still is at the next.
     JustGone,
+    /// Its source topic is gone, and it is deleted at this time, in milliseconds since the Unix
+    /// epoch; `None` before that was believed.
+    DeletionPending(Option<i64>),
+    /// Its source topic is gone, and it is kept.
+    Kept(Kept),
 }
 
 impl Why {
@@ -108,6 +113,8 @@ impl Why {
             Self::Wide => "wide",
             Self::HitsOurselves => "hits_ourselves",
             Self::JustGone => "just_gone",
+            Self::DeletionPending(_) => "deletion_pending",
+            Self::Kept(kept) => kept.name(),
         }
     }
 }
@@ -143,6 +150,14 @@ impl fmt::Display for Why {
             Self::Wide => "not on one topic alone: grant it by hand",
             Self::HitsOurselves => "it would deny Strait what it needs there",
             Self::JustGone => "gone at the source; removed if it still is at the next reading",
+            Self::DeletionPending(None) => {
+                "its source topic is gone; it waits for delete_after_h once that is believed"
+            }
+            Self::DeletionPending(Some(at)) => {
+                let at = jiff::Timestamp::from_millisecond(at / 1_000 * 1_000).unwrap_or_default();
+                return write!(f, "its source topic is gone; due to be deleted at {at}, if the link runs until then");
+            }
+            Self::Kept(kept) => return write!(f, "its source topic is gone; kept, as {kept}"),
         })
     }
 }

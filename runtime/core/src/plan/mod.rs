@@ -9,6 +9,7 @@ mod acls;
 mod action;
 mod configs;
 mod creation;
+mod deletions;
 mod excluded;
 mod facts;
 mod left;
@@ -20,6 +21,7 @@ mod topics;
 
 pub use action::{Action, Answer, ConfigChange, Plan, Sign, Unknown};
 pub use creation::{CARRIED, Setting, TIMESTAMP_TYPE, TopicSettings, replicas};
+pub use deletions::{ASK_EVERY, Beside, Departures, Feeds, GoneTopic, Kept, Presence};
 pub use excluded::Excluded;
 pub use facts::{
     Acl, AclFacts, AclPattern, ConfigEntry, Configs, Facts, Known, Reading, Rest, SourceFacts, TopicFacts, Unread,
@@ -28,7 +30,9 @@ pub use left::{Left, Part, Why};
 pub use memory::{Fought, Memory};
 pub use show::Entry;
 
-use crate::config::{Link, OnGap, OnTargetRecreated, Sync};
+use std::time::Duration;
+
+use crate::config::{Link, OnDeleted, OnGap, OnTargetRecreated, Sync};
 
 /// The options of a link that decide about a plan.
 #[derive(Clone, Debug)]
@@ -45,6 +49,11 @@ pub struct Settings {
     pub on_target_recreated: OnTargetRecreated,
     /// Our principal on the target, as far as it is known.
     pub own_principal: Option<String>,
+    /// How long source topics have to be gone before their target topics are deleted; `None` if
+    /// those are kept.
+    pub delete_after: Option<Duration>,
+    /// The topics of this link, and the other links to its target.
+    pub beside: Beside,
 }
 
 impl Settings {
@@ -59,7 +68,16 @@ impl Settings {
             on_gap: link.on_gap,
             on_target_recreated: link.on_target_recreated,
             own_principal,
+            delete_after: (link.on_deleted == OnDeleted::Delete)
+                .then(|| Duration::from_secs(u64::from(link.delete_after_h) * 3_600)),
+            beside: Beside::alone(link),
         }
+    }
+
+    /// Returns these with the other links of a configuration.
+    #[must_use]
+    pub fn beside(self, links: &[Link]) -> Self {
+        Self { beside: self.beside.with(links), ..self }
     }
 }
 
@@ -69,6 +87,7 @@ pub fn plan(facts: &Facts, settings: &Settings) -> Plan {
     let mut plan = Plan::default();
     topics::plan(facts, settings, &mut plan);
     acls::plan(facts, settings, &mut plan);
+    deletions::plan(facts, settings, &mut plan);
     plan.left.sort();
     plan.left.dedup();
     plan.unknown.sort();

@@ -78,6 +78,11 @@ impl Action {
             Self::Alter { topic, changes } => changes.iter().map(|change| config(topic, change)).collect(),
             Self::AddAcl(acl) => vec![of_acl(Sign::Make, acl)],
             Self::RemoveAcl(acl) => vec![of_acl(Sign::Delete, acl)],
+            Self::Delete { topic, id, source } => {
+                let text = format!("topic {topic} (id {id}): its source topic {source} is gone");
+                let fields = json!({ "like": source, "id": id.to_string() });
+                vec![Entry::new(Sign::Delete, "topic", topic, text, fields)]
+            }
         }
     }
 }

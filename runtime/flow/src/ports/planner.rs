@@ -1,9 +1,11 @@
 //! Both ends of a link, as plans are made of them and carried out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use strait_core::plan::{Action, Answer, Facts};
+use strait_core::Side;
+use strait_core::plan::{Action, Answer, Facts, Presence};
 
 use super::{PortError, SourceTopic};
 
@@ -17,6 +19,12 @@ pub trait Planner: Send + Sync {
     /// # Errors
     /// [`PortError`] when a cluster does not answer.
     async fn facts(&self, named: Vec<(SourceTopic, Arc<str>)>, acls: bool) -> Result<Facts, PortError>;
+
+    /// Asks one cluster for topics by their names. A topic without an answer is not in it.
+    ///
+    /// # Errors
+    /// [`PortError`] when the cluster does not answer.
+    async fn presence(&self, side: Side, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, Presence>, PortError>;
 
     /// Carries an action out, in [`strait_core::control::turn::REQUEST_MAX`].
     ///

@@ -4,6 +4,7 @@
 //! carries the plan out in the batches of the link's coordinator. An action is a function of the
 //! source, so one that arrives late is mended by the next look. `state` keeps what it has found.
 
+mod deletions;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -16,10 +17,12 @@ use async_trait::async_trait;
 use strait_core::config::SyncConfigs;
 use strait_core::control::turn::Permit;
 use strait_core::control::{Control, ControlRecord};
-use strait_core::plan::{Action, Answer, Facts, Reading, Settings, plan};
+use strait_core::plan::{ASK_EVERY, Action, Answer, Facts, Reading, Settings, plan};
 use strait_core::{Event, MetadataRight, SyncEvent};
 use tokio::sync::watch;
 
+use self::deletions::News;
+pub use self::deletions::{MadeTopics, fed_by};
 use self::state::{Batch, State, right_of};
 use crate::lock::lock;
 use crate::ports::{Class, Clock, EventSink, LinkWork, Now, Planner, PortError, ProgressStore, SourceTopic};
@@ -57,6 +60,8 @@ pub struct UpkeepDeps {
     pub progress: Arc<dyn ProgressStore>,
     /// Number of the link's lanes.
     pub lanes: u32,
+    /// The topics that this process has created.
+    pub made: Arc<MadeTopics>,
     /// The commands that grant rights.
     pub grants: BTreeMap<MetadataRight, String>,
     /// The clock of the link.
@@ -84,21 +89,23 @@ impl Upkeep {
         self.deps.events.emit(&self.deps.link, Event::Sync(event));
     }
 
-    /// Waits until there are topics to look at: all of them, or new ones. Returns whether all.
-    async fn due(&self) -> bool {
+    /// Waits until there are topics to look at: all of them, new ones, or some that are gone.
+    /// Returns whether all.
+    async fn due(&self, known: &Control) -> bool {
         let mut topics = self.deps.topics.clone();
         loop {
             let listed = Arc::clone(&topics.borrow_and_update());
             let now = self.deps.clock.now();
-            let (next, has_new) = {
+            let (next, next_gone, has_new) = {
                 let state = lock(&self.state);
-                (state.next, state.has_new(&listed))
+                (state.next, state.gone.next, state.has_new(&listed))
             };
-            if next <= now || has_new {
+            if next <= now || has_new || next_gone <= now && self.has_gone(known, &listed) {
                 return next <= now;
             }
+            let until = if next_gone > now { next.min(next_gone) } else { next.min(now + ASK_EVERY) };
             tokio::select! {
-                () = tokio::time::sleep(next - now) => {}
+                () = tokio::time::sleep(until - now) => {}
                 changed = topics.changed() => if changed.is_err() {
                     std::future::pending().await
                 },
@@ -110,10 +117,12 @@ impl Upkeep {
     async fn look(&self, known: &Control, all: bool) -> Result<bool, PortError> {
         let now = self.deps.clock.now();
         let listed = Arc::clone(&self.deps.topics.borrow());
+        let asks = lock(&self.state).gone.asks(now);
         let Some(mut named) = self.named(&listed).await? else {
             lock(&self.state).looked(&listed, all, now);
             return Ok(false);
         };
+        let feeds = fed_by(&named);
         if !all {
             lock(&self.state).keep_new(&mut named);
         }
@@ -124,6 +133,10 @@ impl Upkeep {
         };
         facts.recall(known);
         lock(&self.state).memory.remind(&mut facts);
+        let mut news = News::default();
+        if asks {
+            news = self.look_for_gone(known, (&listed, &feeds), &mut facts).await?;
+        }
         let mut planned = plan(&facts, &self.deps.settings);
         if !planned.is_empty() {
             // Whether a topic was deleted or created again, which policy decides about.
@@ -139,17 +152,18 @@ impl Upkeep {
             let (topic, name, ours) = (fought.topic, fought.name, fought.ours);
             self.emit(SyncEvent::ConfigFight { topic, name, ours, theirs });
         }
+        self.tell_kept(&facts, &planned);
         let mut state = lock(&self.state);
         state.looked(&listed, all, now);
         if acls {
             state.next_acls = now + ACLS_EVERY;
         }
-        let granted = state.without_rests(&mut planned.actions, all, now);
+        let granted = state.without_rests(&mut planned.actions, (all, asks), now);
         if self.deps.only_looks {
             state.note_left_undone(&self.deps.link, planned.actions.len());
             planned.actions.clear();
         }
-        state.batch = Batch::new(facts, planned.actions, known, now);
+        state.batch = Batch::new((facts, news), planned.actions, known, now);
         let is_wanted = state.batch.is_some();
         drop(state);
         self.granted(&granted);
@@ -261,6 +275,10 @@ impl Upkeep {
                 self.denied(MetadataRight::AlterAcls, reason);
             }
             // A lane that has a record for the topic reports it.
+            Action::Delete { topic, source, .. } => {
+                lock(&self.state).rest(action, self.deps.clock.now());
+                self.not_deleted(source, topic, reason);
+            }
             Action::Create { topic, .. } | Action::Grow { topic, .. } => {
                 let (link, topic) = (&*self.deps.link, &**topic);
                 lock(&self.state).rest(action, self.deps.clock.now());
@@ -278,12 +296,21 @@ impl Upkeep {
             };
             self.deps.events.emit(&self.deps.link, event);
         }
+        if let Action::Create { topic, like, .. } = action
+            && *answer != Answer::WasSo
+        {
+            self.deps.made.note(topic, like);
+        }
         if let Action::Create { topic, like, unlike: Some(reason), .. } = action
             && *answer != Answer::WasSo
         {
             let (source_topic, target_topic, reason) = (Arc::clone(like), Arc::clone(topic), reason.clone());
             let event = Event::SourceConfigUnknown { source_topic, target_topic, reason };
             self.deps.events.emit(&self.deps.link, event);
+        }
+        if let Action::Delete { topic, id, source } = action {
+            let (source_topic, target_topic) = (Arc::clone(source), Arc::clone(topic));
+            self.emit(SyncEvent::TopicDeleted { source_topic, target_topic, id: *id });
         }
         let mut state = lock(&self.state);
         if let Action::Alter { topic, changes } = action {
@@ -319,7 +346,7 @@ impl LinkWork for Upkeep {
             return;
         }
         loop {
-            let all = self.due().await;
+            let all = self.due(&known).await;
             match self.look(&known, all).await {
                 Ok(false) => {}
                 Ok(true) => return,
@@ -343,6 +370,16 @@ impl LinkWork for Upkeep {
         let Some(mut batch) = batch else { return Ok(Vec::new()) };
         while permit.allows(now()) {
             let Some(action) = batch.next() else { break };
+            if let Action::Delete { topic, id, source } = &action {
+                if !self.is_still_due((topic, *id), source).await {
+                    continue;
+                }
+                // The questions take time, and a deletion that arrives late does harm.
+                if !permit.allows(now()) {
+                    batch.put_back(action);
+                    break;
+                }
+            }
             self.act(&mut batch, action).await;
         }
         self.show();

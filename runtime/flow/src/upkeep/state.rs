@@ -9,6 +9,7 @@ use strait_core::plan::{Action, Answer, Facts, Memory, Rest};
 use strait_core::{MetadataRight, TopicId};
 
 use super::LOOK_EVERY;
+use super::deletions::{Goings, News};
 use crate::ports::{PortError, SourceTopic};
 
 /// How old facts may be that are acted upon.
@@ -36,6 +37,8 @@ pub(super) struct State {
     rests: BTreeMap<(Arc<str>, MetadataRight), Duration>,
     /// The actions of the last plan that nothing is done about.
     left_undone: usize,
+    /// Topics that are gone at the source.
+    pub gone: Goings,
 }
 
 /// Returns the right that an action needs.
@@ -44,6 +47,7 @@ pub(super) fn right_of(action: &Action) -> MetadataRight {
         Action::Create { .. } => MetadataRight::Create,
         Action::Grow { .. } => MetadataRight::Grow,
         Action::Alter { .. } => MetadataRight::AlterConfigs,
+        Action::Delete { .. } => MetadataRight::Delete,
         Action::AddAcl(_) | Action::RemoveAcl(_) => MetadataRight::AlterAcls,
     }
 }
@@ -71,6 +75,9 @@ impl State {
     pub fn keep_new(&self, named: &mut Vec<(SourceTopic, Arc<str>)>) {
         let new = named.iter().filter(|(topic, _)| self.is_new(topic));
         let targets: BTreeSet<Arc<str>> = new.map(|(_, target)| Arc::clone(target)).collect();
+        if targets.is_empty() {
+            return named.clear();
+        }
         let mut others = 0;
         named.retain(|(_, target)| {
             let is_of_new = targets.contains(target);
@@ -97,6 +104,7 @@ impl State {
     /// have reached. All topics are looked at again.
     pub fn begin(&mut self) {
         self.failed = None;
+        self.gone.begin();
         if self.batch.take().is_some() {
             self.next = Duration::ZERO;
         }
@@ -117,14 +125,18 @@ impl State {
         self.rests.insert(key(action), now + REST);
     }
 
-    /// Takes out the actions that rest. With all topics in the plan, those that are not in it any
-    /// more rest no more. Returns the rights that no action lacks any more.
-    pub fn without_rests(&mut self, actions: &mut Vec<Action>, all: bool, now: Duration) -> Vec<MetadataRight> {
+    /// Takes out the actions that rest. With all topics in the plan, or with all that are gone, those
+    /// that are not in it any more rest no more. Returns the rights that no action lacks any more.
+    pub fn without_rests(
+        &mut self,
+        actions: &mut Vec<Action>,
+        (all, all_gone): (bool, bool),
+        now: Duration,
+    ) -> Vec<MetadataRight> {
         let before: BTreeSet<MetadataRight> = self.rests.keys().map(|(_, right)| *right).collect();
-        if all {
-            let wanted: BTreeSet<(Arc<str>, MetadataRight)> = actions.iter().map(key).collect();
-            self.rests.retain(|key, _| wanted.contains(key));
-        }
+        let wanted: BTreeSet<(Arc<str>, MetadataRight)> = actions.iter().map(key).collect();
+        let is_whole = |right: MetadataRight| if right == MetadataRight::Delete { all_gone } else { all };
+        self.rests.retain(|key, _| !is_whole(key.1) || wanted.contains(key));
         actions.retain(|action| self.rests.get(&key(action)).is_none_or(|until| *until <= now));
         before.into_iter().filter(|right| !self.rests.keys().any(|(_, rests)| rests == right)).collect()
     }
@@ -160,11 +172,12 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Makes a batch of a plan; `None` if there is nothing to do and nothing to write.
-    pub fn new(facts: Facts, actions: Vec<Action>, control: &Control, at: Duration) -> Option<Self> {
-        let targets = facts.targets.keys().chain(actions.iter().map(Action::topic));
+    pub fn new((facts, news): (Facts, News), actions: Vec<Action>, control: &Control, at: Duration) -> Option<Self> {
+        let targets = facts.targets.keys().chain(actions.iter().map(Action::topic)).chain(news.topics());
         let known = targets.filter_map(|topic| Some((Arc::clone(topic), control.topic(topic)?.clone()))).collect();
         let mut batch = Self { facts, actions: actions.into(), known, changed: BTreeSet::new(), at };
         batch.notice_ids();
+        news.enter(&mut batch.known, &mut batch.changed);
         (!batch.is_done() || !batch.changed.is_empty()).then_some(batch)
     }
 
@@ -183,6 +196,11 @@ impl Batch {
             record.target_id = found.id;
             self.changed.insert(Arc::clone(topic));
         }
+    }
+
+    /// Puts an action back that there was no time for.
+    pub fn put_back(&mut self, action: Action) {
+        self.actions.push_front(action);
     }
 
     /// Returns the next action.
@@ -209,6 +227,9 @@ impl Batch {
     /// Enters what the target has taken.
     pub fn taken(&mut self, action: &Action, answer: &Answer) {
         let topic = action.topic();
+        if matches!(action, Action::Delete { .. }) {
+            return self.deleted(topic);
+        }
         let found = self.facts.targets.get(topic).and_then(|found| found.as_ref().ok());
         let target_id = found.map_or(TopicId::UNKNOWN, |found| found.id);
         let source = self.facts.sources.iter().find(|(_, source)| source.target == *topic);
@@ -234,6 +255,16 @@ impl Batch {
             }
             Action::AddAcl(acl) => drop(record.acls.insert(acl.made())),
             Action::RemoveAcl(acl) => drop(record.acls.remove(&acl.made())),
+            Action::Delete { .. } => {}
+        }
+        self.changed.insert(Arc::clone(topic));
+    }
+
+    /// Enters that a topic is deleted. Its entries of the access list are still there, and ours.
+    fn deleted(&mut self, topic: &Arc<str>) {
+        let acls = self.known.remove(topic).map(|record| record.acls).unwrap_or_default();
+        if !acls.is_empty() {
+            self.known.insert(Arc::clone(topic), TopicRecord { acls, ..TopicRecord::default() });
         }
         self.changed.insert(Arc::clone(topic));
     }
@@ -242,10 +273,10 @@ impl Batch {
     pub fn records(&mut self) -> Vec<ControlRecord> {
         let changed = std::mem::take(&mut self.changed);
         let record = |topic: Arc<str>| {
-            let record = self.known.get(&topic)?.clone();
-            Some(ControlRecord::Topic(topic, Some(record)))
+            let record = self.known.get(&topic).cloned();
+            ControlRecord::Topic(topic, record)
         };
-        changed.into_iter().filter_map(record).collect()
+        changed.into_iter().map(record).collect()
     }
 }
 

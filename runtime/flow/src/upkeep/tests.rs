@@ -1,12 +1,14 @@
 //! Upkeep against two clusters that are maps.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use strait_core::config::{OnGap, OnTargetRecreated, Sync};
-use strait_core::plan::{Acl, AclFacts, AclPattern, ConfigEntry, Configs, Excluded, SourceFacts, TopicFacts};
+use strait_core::config::{OnGap, OnTargetRecreated, Selector, Sync};
+use strait_core::plan::{
+    Acl, AclFacts, AclPattern, Beside, ConfigEntry, Configs, Excluded, Presence, SourceFacts, TopicFacts,
+};
 use strait_core::progress::LaneProgress;
-use strait_core::{LaneId, OwnerEpoch, TopicId};
+use strait_core::{LaneId, OwnerEpoch, Side, TopicId};
 
 use super::*;
 
@@ -23,6 +25,12 @@ struct Ends {
     bad: BTreeSet<String>,
     forbidden: BTreeSet<Arc<str>>,
     silent: bool,
+    /// Source topics that the principal may not see, and ids of target topics that are not [7; 16].
+    hidden: BTreeSet<Arc<str>>,
+    ids: BTreeMap<Arc<str>, TopicId>,
+    /// Happens right before the last questions of a deletion: another topic under the same name.
+    swapped: Option<Arc<str>>,
+    questions: u32,
     requests: Vec<String>,
 }
 
@@ -31,6 +39,8 @@ struct World {
     ends: Arc<Mutex<Ends>>,
     events: Arc<Mutex<Vec<String>>>,
     reads: Arc<AtomicU32>,
+    /// The batch is carried out by now.
+    asks_again: Arc<AtomicBool>,
 }
 
 fn configs(own: &BTreeMap<String, String>) -> Configs {
@@ -73,6 +83,37 @@ impl Planner for World {
         Ok(facts)
     }
 
+    async fn presence(&self, side: Side, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, Presence>, PortError> {
+        let mut ends = lock(&self.ends);
+        if ends.silent {
+            return Err(PortError::new(Class::Retry, "source", "silent"));
+        }
+        ends.questions += 1;
+        let presence = |topic: Arc<str>| {
+            let (found, id) = match side {
+                Side::Source => (ends.source.contains_key(&topic), TopicId([1; 16])),
+                Side::Target => {
+                    (ends.target.contains_key(&topic), ends.ids.get(&topic).copied().unwrap_or(TopicId([7; 16])))
+                }
+            };
+            let presence = match found {
+                _ if side == Side::Source && ends.hidden.contains(&topic) => Presence::Hidden("no right".to_owned()),
+                true => Presence::Exists(id),
+                false => Presence::Unknown,
+            };
+            (topic, presence)
+        };
+        let told = topics.into_iter().map(presence).collect();
+        let asks_again = self.asks_again.load(Ordering::Relaxed);
+        if asks_again
+            && side == Side::Source
+            && let Some(topic) = ends.swapped.take()
+        {
+            ends.ids.insert(topic, TopicId([8; 16]));
+        }
+        Ok(told)
+    }
+
     async fn carry_out(&self, action: Action) -> Result<Answer, PortError> {
         let mut ends = lock(&self.ends);
         ends.requests.extend(action.entries().iter().map(ToString::to_string));
@@ -98,6 +139,7 @@ impl Planner for World {
             }
             Action::AddAcl(acl) => drop(ends.target_acls.insert(acl)),
             Action::RemoveAcl(acl) => drop(ends.target_acls.remove(&acl)),
+            Action::Delete { topic, .. } => drop(ends.target.remove(&topic)),
             Action::Grow { .. } => {}
         }
         Ok(Answer::Taken)
@@ -143,6 +185,14 @@ struct Bench {
 }
 
 impl Bench {
+    /// Returns one that deletes target topics an hour after their source topics.
+    fn deleting() -> Self {
+        let mut bench = Self::new(Sync::default());
+        bench.upkeep.deps.settings.beside = Beside::selecting(Selector::new(&[".*".to_owned()], &[]).unwrap());
+        bench.upkeep.deps.settings.delete_after = Some(S * 3_600);
+        bench
+    }
+
     fn new(sync: Sync) -> Self {
         let world = World::default();
         let clock = Arc::new(Hands(Mutex::new(S)));
@@ -154,6 +204,8 @@ impl Bench {
             on_gap: OnGap::Stop,
             on_target_recreated: OnTargetRecreated::Stop,
             own_principal: None,
+            delete_after: None,
+            beside: Beside::default(),
         };
         let named: Named = Arc::new(|topics: &[SourceTopic]| {
             let named = |topic: &SourceTopic| (topic.clone(), format!("s.{}", topic.topic).into());
@@ -168,6 +220,7 @@ impl Bench {
             planner: Arc::new(world.clone()),
             progress: Arc::new(world.clone()),
             lanes: 1,
+            made: Arc::default(),
             grants: [(MetadataRight::AlterConfigs, "the command".to_owned())].into(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             events: Arc::new(world.clone()),
@@ -183,6 +236,23 @@ impl Bench {
         ends.target.extend(target.map(|target| (format!("s.{name}").into(), own(target))));
         let listed = |topic: &Arc<str>| SourceTopic { topic: Arc::clone(topic), id: TopicId([1; 16]), partitions: 1 };
         self.topics.send_replace(Arc::new(ends.source.keys().map(listed).collect()));
+    }
+
+    fn drop_source(&self, name: &str) {
+        lock(&self.world.ends).source.remove(name);
+        self.topics.send_modify(|topics| {
+            *topics = Arc::new(topics.iter().filter(|topic| &*topic.topic != name).cloned().collect());
+        });
+    }
+
+    /// Lets time pass, 20 s at a time. Returns the requests.
+    async fn pass(&mut self, time: Duration) -> Vec<String> {
+        let (mut requests, end) = (Vec::new(), self.clock.now() + time);
+        while self.clock.now() < end {
+            *lock(&self.clock.0) += S * 20;
+            requests.extend(self.rest().await.unwrap());
+        }
+        requests
     }
 
     fn set(&self, topic: &str, name: &str, value: &str) {
@@ -206,7 +276,9 @@ impl Bench {
             let until = self.clock.now() + S * 5;
             let permit = Permit { owner: OwnerEpoch::default(), batch: 1, until };
             let clock = Arc::clone(&self.clock);
+            self.world.asks_again.store(true, Ordering::Relaxed);
             let records = self.upkeep.carry_out(permit, &move || clock.now()).await?;
+            self.world.asks_again.store(false, Ordering::Relaxed);
             self.control.wrote(&records);
         }
         Ok(lock(&self.world.ends).requests.clone())
@@ -324,4 +396,92 @@ async fn an_entry_of_the_access_list_is_removed_by_two_readings_and_only_if_it_i
     assert_eq!(removed.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [0, 0, 0, 1, 0], "{removed:?}");
     assert_eq!(lock(&bench.world.ends).target_acls, [acl("s.t", "theirs")].into());
     assert!(bench.control.topic("s.t").unwrap().acls.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_topic_is_deleted_like_its_source_topic_if_the_link_has_made_it() {
+    let mut bench = Bench::deleting();
+    bench.topic("made", &[], None);
+    bench.topic("before", &[("a", "1")], Some(&[]));
+    bench.topic("stays", &[], Some(&[]));
+    bench.look().await.unwrap();
+    // Lanes create topics too, and say so.
+    bench.topic("by-lane", &[], Some(&[]));
+    bench.upkeep.deps.made.note(&"s.by-lane".into(), &"by-lane".into());
+    bench.pass(S * 60).await;
+    for made in ["s.made", "s.by-lane"] {
+        let record = bench.control.topic(made).unwrap();
+        assert!(record.made && record.target_id == TopicId([7; 16]), "{made}: {record:?}");
+    }
+    assert!(bench.upkeep.unrecorded(&bench.control).is_empty());
+    assert_eq!(bench.events(), Vec::<String>::new());
+
+    for gone in ["made", "before", "by-lane"] {
+        bench.drop_source(gone);
+    }
+    assert!(bench.pass(S * 1_800).await.is_empty());
+    let mut events = bench.events();
+    events.sort();
+    assert_eq!(events.len(), 3, "{events:#?}");
+    assert!(events[0].starts_with("target_deletion_pending: target topic s.by-lane: source topic by-lane is gone"));
+    assert!(events[0].ends_with("deleted after 1 h 0 min"), "{events:#?}");
+    assert!(events[2].contains("s.before") && events[2].contains("nothing says that the link has created it"));
+    // Another coordinator goes on by what the control topic says.
+    bench.upkeep.begins();
+    let deleted = bench.pass(S * 2_400).await;
+    assert_eq!(deleted.len(), 2, "{deleted:?}");
+    assert!(deleted.iter().all(|line| line.starts_with("- topic s.")), "{deleted:?}");
+    let left: Vec<Arc<str>> = lock(&bench.world.ends).target.keys().cloned().collect();
+    assert_eq!(left, ["s.before".into(), "s.stays".into()]);
+    assert!(bench.control.topic("s.made").is_none(), "nothing is left of it");
+    let mut events = bench.events();
+    events.sort();
+    assert!(events.len() == 2 && events[0].starts_with("target_topic_deleted: target topic s.by-lane"), "{events:#?}");
+
+    // What is gone is not asked for again and again.
+    lock(&bench.world.ends).source.remove("before");
+    bench.control.wrote(&[ControlRecord::Topic("s.before".into(), None)]);
+    let before = lock(&bench.world.ends).questions;
+    bench.pass(S * 3_600).await;
+    assert_eq!(lock(&bench.world.ends).questions, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_hidden_comes_back_or_is_made_anew_is_not_deleted() {
+    let mut bench = Bench::deleting();
+    for topic in ["hidden", "back", "anew", "swapped", "denied"] {
+        bench.topic(topic, &[], None);
+    }
+    bench.look().await.unwrap();
+    bench.pass(S * 60).await;
+    let drop_all =
+        |bench: &Bench| ["hidden", "back", "anew", "swapped", "denied"].map(|topic| bench.drop_source(topic));
+    lock(&bench.world.ends).hidden.insert("hidden".into());
+    drop_all(&bench);
+    bench.pass(S * 1_800).await;
+    bench.events();
+    bench.topic("back", &[], None);
+    lock(&bench.world.ends).ids.insert("s.anew".into(), TopicId([8; 16]));
+    lock(&bench.world.ends).swapped = Some("s.swapped".into());
+    lock(&bench.world.ends).forbidden.insert("s.denied".into());
+    let requests = bench.pass(S * 7_200).await;
+    assert!(requests.iter().all(|line| line.starts_with("- topic s.denied")), "{requests:?}");
+    assert!((2..=30).contains(&requests.len()), "it rests between two tries: {}", requests.len());
+    assert_eq!(lock(&bench.world.ends).target.len(), 5);
+    let (events, refused) = (bench.events(), "target_deletion_refused");
+    let told =
+        |name: &str, text: &str| events.iter().filter(|event| event.starts_with(name) && event.contains(text)).count();
+    assert_eq!(told(refused, "s.back of source topic back is not deleted: the source has the topic again"), 1);
+    assert_eq!((told(refused, "s.anew"), told(refused, "s.swapped")), (1, 1), "{events:#?}");
+    assert_eq!(told("metadata_denied", "s.denied: no right"), 1, "{events:#?}");
+    assert_eq!(events.len(), 4, "{events:#?}");
+    assert!(bench.control.topic("s.back").unwrap().gone.is_none());
+
+    // The right is granted, and nothing is asked of a silent source.
+    lock(&bench.world.ends).forbidden.clear();
+    assert_eq!(bench.pass(S * 600).await.len(), 1);
+    assert_eq!(bench.events().len(), 2, "metadata_granted and target_topic_deleted");
+    lock(&bench.world.ends).silent = true;
+    *lock(&bench.clock.0) += S * 20;
+    assert!(bench.rest().await.is_err());
 }

@@ -117,6 +117,8 @@ impl Code {
     pub const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Self = Self(53);
     /// The cluster has no authorizer.
     pub const SECURITY_DISABLED: Self = Self(54);
+    /// The cluster deletes no topics.
+    pub const TOPIC_DELETION_DISABLED: Self = Self(73);
     /// SASL refused the login.
     pub const SASL_AUTHENTICATION_FAILED: Self = Self(58);
     /// An ACL on the delegation token is missing.

@@ -65,6 +65,33 @@ impl Client {
         }
     }
 
+    /// Deletes a topic by its name.
+    ///
+    /// # Errors
+    /// [`FfiError`].
+    pub fn delete_topic(&self, topic: &str, timeout: Duration) -> Result<(), FfiError> {
+        let name = c_string(topic)?;
+        let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETETOPICS, timeout)?;
+        // SAFETY: as in create_topic.
+        unsafe {
+            let mut old = b::rd_kafka_DeleteTopic_new(name.as_ptr());
+            if old.is_null() {
+                return Err(wrong_answer());
+            }
+            let answer = ask(self, timeout, |queue| {
+                b::rd_kafka_DeleteTopics(self.raw(), &raw mut old, 1, options.0, queue);
+            });
+            b::rd_kafka_DeleteTopic_destroy(old);
+            let answer = answer?;
+            let result = b::rd_kafka_event_DeleteTopics_result(answer.0);
+            if result.is_null() {
+                return Err(wrong_answer());
+            }
+            let mut count = 0;
+            first_error(b::rd_kafka_DeleteTopics_result_topics(result, &raw mut count), count)
+        }
+    }
+
     /// Grows a topic to `partitions` partitions. With `validate_only`, the cluster checks the
     /// request and grows nothing.
     ///

@@ -7,6 +7,7 @@ use std::time::Duration;
 use strait_core::Event;
 use strait_core::config::{Replication, Sync};
 use strait_core::plan::{Excluded, replicas};
+use strait_flow::MadeTopics;
 use strait_flow::ports::{EventSink, PortError, WantedTopic};
 
 use super::settings::{Created, Creation, TopicSettings};
@@ -23,6 +24,8 @@ pub struct TopicMaker {
     replication: Replication,
     excluded: Excluded,
     events: Arc<dyn EventSink>,
+    /// The topics that were created.
+    made: Arc<MadeTopics>,
     timeout: Duration,
 }
 
@@ -44,7 +47,13 @@ impl TopicMaker {
         let context = format!("link {link}: settings of topics on cluster {}", source.name);
         let source = LazyClient::new(source, format!("{link}/source-settings"), context);
         let (replication, excluded) = (sync.replication, Excluded::of(sync));
-        Self { link: link.to_owned(), source, replication, excluded, events, timeout }
+        Self { link: link.to_owned(), source, replication, excluded, events, made: Arc::default(), timeout }
+    }
+
+    /// Notes there what it creates.
+    #[must_use]
+    pub fn noting(self, made: Arc<MadeTopics>) -> Self {
+        Self { made, ..self }
     }
 
     /// Creates topics by a client of the target. Returns those that the target refused. Blocks for
@@ -100,6 +109,7 @@ impl TopicMaker {
             Ok(Some(created)) => {
                 let (link, settings) = (&self.link, &plan.settings.all);
                 tracing::info!(link, topic = &**name, source_topic = &**like, ?settings, "created a target topic");
+                self.made.note(name, like);
                 Ok(plan.events(created))
             }
         }

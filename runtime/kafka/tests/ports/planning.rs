@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use strait_core::TopicId;
 use strait_core::config::{OnGap, OnTargetRecreated, Sync};
-use strait_core::plan::{Action, Answer, Excluded, Plan, Settings, Sign, plan};
+use strait_core::plan::{Action, Answer, Beside, Excluded, Plan, Settings, Sign, plan};
 use strait_flow::ports::{Planner as _, SourceTopic};
 use strait_kafka::KafkaPlanner;
 
@@ -39,6 +39,8 @@ pub async fn a_plan_that_is_carried_out_leaves_nothing_to_do(rig: Rig) {
         on_gap: OnGap::Stop,
         on_target_recreated: OnTargetRecreated::Stop,
         own_principal: None,
+        delete_after: None,
+        beside: Beside::default(),
     };
     let first = planned(&planner, &settings).await;
     let lines: Vec<String> = first.entries().iter().map(ToString::to_string).collect();

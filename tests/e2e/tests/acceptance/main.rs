@@ -28,6 +28,7 @@ mod clouds;
 mod coordinator;
 mod copy;
 mod damaged;
+mod deletions;
 mod follow;
 mod framed;
 mod gaps;

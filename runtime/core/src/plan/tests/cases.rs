@@ -42,6 +42,8 @@ fn settings(sync: Sync) -> Settings {
         on_gap: OnGap::Stop,
         on_target_recreated: OnTargetRecreated::Stop,
         own_principal: Some("User:strait".to_owned()),
+        delete_after: None,
+        beside: Beside::default(),
     }
 }
 

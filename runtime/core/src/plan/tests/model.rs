@@ -132,6 +132,7 @@ impl World {
                 assert!(self.target.acls.insert(acl.clone()), "{acl} is there");
                 self.ours.insert(acl.clone());
             }
+            Action::Delete { .. } => unreachable!("no source topic is gone"),
             Action::RemoveAcl(acl) => {
                 assert!(self.ours.remove(acl) && self.target.acls.remove(acl), "{acl} is not ours");
             }
@@ -226,6 +227,8 @@ prop_compose! {
             on_gap: OnGap::Stop,
             on_target_recreated: OnTargetRecreated::Stop,
             own_principal: Some("User:strait".to_owned()),
+            delete_after: None,
+            beside: Beside::default(),
         }
     }
 }
