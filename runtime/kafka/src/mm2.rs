@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use strait_core::acl::Operation;
 use strait_core::mm2::Mm2Topic;
 use strait_core::mm2::names::PARTITION;
 use strait_flow::ports::{Class, Mm2Record, Mm2Writer, PortError};
@@ -16,8 +17,9 @@ use tokio::sync::Notify;
 use crate::config::{ClusterConfig, TargetTuning, writer};
 use crate::error::{blocking, drop_blocking, own, port_error_because};
 use crate::ffi::{Client, Code, FfiError, Handle, Observer, OutMessage, Producer, ReportedMessage, Trouble};
-use crate::lazy_client::fail;
+use crate::lazy_client::{self, fail};
 use crate::queries::{is_denied, is_unsupported};
+use crate::topics::outlook::{Outlook, not_managed, refusal};
 use crate::topics::{Creation, TopicSettings, create, find, own_replicas, wait_for};
 
 /// How long a record may wait to be written. A write takes somewhat longer.
@@ -181,10 +183,48 @@ impl KafkaMm2 {
         Ok(())
     }
 
+    /// Asks the clusters, without changing anything, about those of the topics that they do not have
+    /// yet.
+    ///
+    /// # Errors
+    /// [`PortError`] when a cluster does not answer.
+    pub async fn outlook(&self, topics: Vec<Mm2Topic>) -> Result<BTreeMap<Mm2Topic, (String, Outlook)>, PortError> {
+        let this = self.clone();
+        let context = format!("link {}: topics for MirrorMaker 2's clients", self.link);
+        blocking(&context, move || {
+            let mut outlooks = BTreeMap::new();
+            for topic in topics {
+                let outlook = this.outlook_blocking(topic)?;
+                outlooks.extend(outlook.map(|outlook| (topic, (this.name(topic), outlook))));
+            }
+            Ok(outlooks)
+        })
+        .await?
+    }
+
+    /// Returns nothing for a topic that exists, or where the cluster cannot be asked.
+    fn outlook_blocking(&self, topic: Mm2Topic) -> Result<Option<Outlook>, PortError> {
+        let (context, cluster) = (self.context(topic), &self.end(topic).cluster);
+        let client = lazy_client::connect(cluster, &format!("{}/mm2-check", self.link));
+        let client = client.map_err(|error| fail(&context, &error, None))?;
+        let (name, settings) = (self.name(topic), settings());
+        if find(&client, &name, self.timeout).map_err(|error| fail(&context, &error, Some(&client)))?.is_some() {
+            return Ok(None);
+        }
+        let creation = creation(&client, &name, &settings, self.timeout);
+        let command = || creation.command(&cluster.bootstrap_servers);
+        if !self.manage {
+            return Ok(Some(not_managed("it does not exist", command())));
+        }
+        Ok(match creation.send(&client, true, self.timeout) {
+            Ok(_) => Some(Outlook::Provided(Vec::new())),
+            Err(error) => refusal(&error, Operation::Create, command),
+        })
+    }
+
     fn create(&self, client: &Client, topic: Mm2Topic, context: &str) -> Result<(), PortError> {
         let (name, settings) = (self.name(topic), settings());
-        let replicas = own_replicas(client, self.timeout);
-        let creation = Creation { name: &name, partitions: 1, replicas, settings: &settings };
+        let creation = creation(client, &name, &settings, self.timeout);
         let port = |error: FfiError| fail(context, &error, Some(client));
         if !self.manage {
             let command = creation.command(&self.end(topic).cluster.bootstrap_servers);
@@ -245,6 +285,10 @@ impl KafkaMm2 {
         }
         Ok(())
     }
+}
+
+fn creation<'a>(client: &Client, name: &'a str, settings: &'a TopicSettings, timeout: Duration) -> Creation<'a> {
+    Creation { name, partitions: 1, replicas: own_replicas(client, timeout), settings }
 }
 
 /// Returns the settings that MirrorMaker 2 creates such topics with.

@@ -73,6 +73,7 @@ async fn run_all(loaded: &Loaded) -> Vec<Step> {
         if target_topics::check_own(&sides, &mut steps).await {
             border(&sides, chain, &names, &mut steps).await;
         }
+        target_topics::check_mm2(&sides, &mut steps).await;
         rights::check(&sides, &names, &mut steps).await;
         sides.transactions(&mut steps).await;
         sides.timestamps(&names, &mut steps).await;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use strait_core::Event;
 use strait_core::acl::On;
+use strait_core::mm2::Mm2Topic;
 use strait_core::progress::progress_topic;
 use strait_flow::ports::{EventSink, SourceTopic};
-use strait_kafka::{KafkaTargetTopics, Outlook, Outlooks, TopicMaker};
+use strait_kafka::{KafkaMm2, KafkaTargetTopics, Outlook, Outlooks, TopicMaker};
 
 use super::steps::{Sides, TIMEOUT, shorten};
 use super::{Outcome, Step};
@@ -60,6 +61,34 @@ pub async fn check_own(sides: &Sides<'_>, steps: &mut Vec<Step>) -> bool {
         Err(error) => steps.push(Step::new(name, Outcome::Failed, error.to_string())),
     }
     is_there
+}
+
+/// Asks both clusters about the topics that the link would write for MirrorMaker 2's clients.
+pub async fn check_mm2(sides: &Sides<'_>, steps: &mut Vec<Step>) {
+    let link = sides.link;
+    let topics: Vec<Mm2Topic> = Mm2Topic::ALL.into_iter().filter(|topic| link.mm2.writes(*topic)).collect();
+    if topics.is_empty() {
+        return;
+    }
+    let name = format!("topics of {} for MirrorMaker 2's clients", link.name);
+    let (source, target) = (&sides.source.config, &sides.target.config);
+    let outlooks = match KafkaMm2::new(source, target, &link.name, link.manage_topics, TIMEOUT).outlook(topics).await {
+        Ok(outlooks) => outlooks,
+        Err(error) => {
+            steps.push(Step::new(name, Outcome::Warning, error.to_string()));
+            return;
+        }
+    };
+    let (on_source, on_target): (Vec<_>, Vec<_>) = outlooks.into_iter().partition(|(topic, _)| topic.is_on_source());
+    let before = steps.len();
+    for (on, outlooks) in [(On::SourceHeartbeats, on_source), (On::Mm2Topics, on_target)] {
+        let outlooks = outlooks.into_iter().map(|(_, (topic, outlook))| (topic.into(), outlook)).collect();
+        report(&name, (sides, on), outlooks, steps);
+    }
+    // Records are copied without them.
+    for step in steps.iter_mut().skip(before).filter(|step| step.outcome == Outcome::Failed) {
+        step.outcome = Outcome::Warning;
+    }
 }
 
 fn report(name: &str, (sides, on): (&Sides<'_>, On), outlooks: Outlooks, steps: &mut Vec<Step>) {
