@@ -39,6 +39,8 @@ pub(crate) struct Neighbours {
 struct Found {
     shared: Shared,
     links: u32,
+    /// Links that could not be looked at.
+    unread: BTreeSet<String>,
 }
 
 impl Neighbours {
@@ -69,7 +71,11 @@ impl Neighbours {
         }
         let done = if is_first { self.looking.join_next().await } else { self.looking.try_join_next() };
         match done {
-            Some(Ok(Ok(found))) => {
+            Some(Ok(Ok(mut found))) => {
+                // What was known of a link that does not tell now stays.
+                for (topic, link) in self.shared.iter().filter(|(_, link)| found.unread.contains(&***link)) {
+                    found.shared.entry(Arc::clone(topic)).or_insert_with(|| Arc::clone(link));
+                }
                 self.shared = Arc::new(found.shared);
                 self.every = EVERY * (found.links / OF_ONE_ROUND).max(1);
             }
@@ -90,16 +96,27 @@ async fn find(
     configured: &BTreeSet<String>,
     timeout: Duration,
 ) -> Result<Found, PortError> {
+    let began = Instant::now();
     let names = links_writing_to(target, timeout).await?;
-    let mut found = Found { shared: Shared::new(), links: u32::try_from(names.len()).unwrap_or(u32::MAX) };
+    let mut found =
+        Found { shared: Shared::new(), links: u32::try_from(names.len()).unwrap_or(u32::MAX), unread: BTreeSet::new() };
     for name in names.iter().filter(|name| *name != link) {
+        if began.elapsed() > timeout {
+            tracing::debug!(link, other = name, "there was no time to look at another link to the target");
+            found.unread.insert(name.clone());
+            continue;
+        }
         match neighbour(target, name, configured.contains(name), timeout).await {
             Ok(Some(neighbour)) => {
                 let name: Arc<str> = name.as_str().into();
                 found.shared.extend(neighbour.feeds().into_iter().map(|topic| (topic, Arc::clone(&name))));
             }
             Ok(None) => {}
-            Err(error) => tracing::info!(link, other = name, %error, "the topics of another link are not known"),
+            // Each time anew, for as long as a right is missing.
+            Err(error) => {
+                tracing::debug!(link, other = name, %error, "the topics of another link are not known");
+                found.unread.insert(name.clone());
+            }
         }
     }
     Ok(found)
