@@ -1,5 +1,6 @@
 //! One seeded run: a link at work, faults for a while, then peace, in which everything must arrive.
 
+mod groups;
 mod peace;
 mod storm;
 mod watch;

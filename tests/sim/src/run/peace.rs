@@ -8,7 +8,7 @@ use strait_core::invariants::Fate;
 use strait_core::{Event, PartitionKey, SourceOffset, lanes};
 use strait_flow::{CoordinatorState, CoordinatorStatus, DeliveryMode, LinkStatus, OnGap};
 
-use super::Watch;
+use super::{Watch, groups};
 use crate::cluster::Cluster;
 use crate::world::plugins::LEVEL_MAX;
 use crate::world::{Faults, World};
@@ -51,6 +51,7 @@ pub(super) async fn finish(mut cluster: Cluster) {
     check_counts(&cluster).await;
     check_incarnations(&cluster);
     check_coordinator(&cluster).await;
+    groups::check(&cluster).await;
     let mut stopped = sim.lock().source.partitions();
     stopped.retain(|key| cluster.is_stopped(key).is_some());
     cluster.stop_all().await;
@@ -143,6 +144,7 @@ async fn calm(cluster: &mut Cluster) {
         world.note(format_args!("peace"));
         world.faults = Faults::default();
         world.hooks.clear();
+        groups::calm(&mut world);
         world.books_fault = None;
         // Some operators repair what stopped their partitions, and others do not.
         world.mended |= world.rng.chance(500);

@@ -6,6 +6,7 @@ use strait_core::PartitionKey;
 use strait_core::books::BOOKS_PARTITION;
 use strait_flow::DeliveryMode;
 
+use super::groups::Groups;
 use crate::cluster::Cluster;
 use crate::rng::Rng;
 use crate::world::entries::BooksFault;
@@ -65,6 +66,7 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
         *weight = if rng.chance(share) { rng.within(1, 10) } else { 0 };
     }
     let deploys = rng.chance(300);
+    let mut groups = Groups::begin(&sim, &rng);
     for _ in 0..rng.within(2, 3) {
         cluster.start_process();
     }
@@ -78,6 +80,7 @@ pub(super) async fn storm(mut cluster: Cluster, mut rng: Rng) -> Cluster {
     }
     while sim.lock().now() < until {
         traffic(&sim, &mut rng);
+        groups.step(&sim);
         if rng.chance(120) {
             trouble(&mut cluster, &mut rng, &troubles).await;
         }
