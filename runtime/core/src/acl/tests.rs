@@ -389,7 +389,11 @@ fn every_right_is_of_some_link_and_has_its_reason() {
         "sync": { "acls": true },
         "groups": ["g"],
         "mm2": { "heartbeats": "both" },
+        "on_deleted": "delete",
     }));
+    let deletes =
+        |link: &Link| short(link, &Names::of(link, &[], &[])).iter().any(|right| right.contains("target Delete topic"));
+    assert!(deletes(&loose) && !deletes(&exact), "the right to delete goes with the option");
     for right in &RIGHTS {
         assert!(right.when.is(&exact) || right.when.is(&loose), "{right:?}");
         assert!(!right.why.is_empty() && !right.without.is_empty() && !right.why.ends_with('.'), "{right:?}");

@@ -217,9 +217,14 @@ impl Beside {
     }
 }
 
+/// Returns whether a topic has the heartbeats of MirrorMaker 2, which makes it anew by itself.
+fn is_heartbeats(source: &str) -> bool {
+    source == "heartbeats" || source.ends_with(".heartbeats")
+}
+
 /// Returns why a topic is kept, whatever the time.
 fn kept(topic: &str, gone: &GoneTopic, beside: &Beside) -> Option<Kept> {
-    if is_reserved(topic) {
+    if is_reserved(topic) || is_heartbeats(&gone.source) {
         return Some(Kept::Reserved);
     }
     if gone.made.is_none() {
@@ -329,7 +334,8 @@ impl Departures {
 
     /// Returns whether the positions of the link have to be read to decide.
     #[must_use]
-    pub fn needs_feeds(&self, topics: &BTreeMap<Arc<str>, GoneTopic>, now: Duration, after: Duration) -> bool {
+    pub fn needs_feeds(&self, topics: &BTreeMap<Arc<str>, GoneTopic>, now: Duration, settings: &Settings) -> bool {
+        let Some(after) = settings.delete_after else { return false };
         topics.iter().any(|(topic, gone)| {
             let memory = self.topics.get(topic);
             let counted = memory.map_or(Duration::ZERO, |memory| memory.counted);
@@ -338,7 +344,7 @@ impl Departures {
                 let is_fed = !feeds.others.is_empty() || !feeds.vague.is_empty();
                 now.saturating_sub(*read) < if is_fed { FED } else { APART }
             });
-            gone.is_believed && gone.is_ours() && is_turn && !is_fresh
+            gone.is_believed && is_turn && !is_fresh && kept(topic, gone, &settings.beside).is_none()
         })
     }
 
@@ -367,6 +373,7 @@ impl Departures {
             }
             let Some(before) = gone.gone else {
                 if gone.is_believed && gone.feeds.is_some() && kept(topic, gone, &settings.beside).is_none() {
+                    memory.counted = Duration::ZERO;
                     gone.gone = Some(Gone { since: now_ms, at: now_ms, waited_s: 0 });
                     news.insert(Arc::clone(topic), gone.gone);
                 }

@@ -124,8 +124,12 @@ impl Upkeep {
     /// Returns whether there is a topic to ask for: one that is gone at the source, or one that was
     /// created here and that the control topic does not have.
     pub(super) fn has_gone(&self, known: &Control, listed: &[SourceTopic]) -> bool {
-        let is_asked = self.deps.settings.delete_after.is_some() && !self.deps.only_looks;
-        is_asked && gone_of(known, listed).next().is_some() || !self.unrecorded(known).is_empty()
+        let has_gone = match self.deps.settings.delete_after {
+            _ if self.deps.only_looks => false,
+            Some(_) => gone_of(known, listed).next().is_some(),
+            None => known.topics().values().any(|record| record.gone.is_some()),
+        };
+        has_gone || !self.unrecorded(known).is_empty()
     }
 
     /// Returns the topics that this process has created and that the control topic does not have.
@@ -179,14 +183,16 @@ impl Upkeep {
         gone: &mut BTreeMap<Arc<str>, GoneTopic>,
         known: &Control,
     ) -> Result<BTreeMap<Arc<str>, Option<Gone>>, PortError> {
-        let Some(after) = self.deps.settings.delete_after.filter(|_| !gone.is_empty()) else {
-            return Ok(BTreeMap::new());
+        let Some(after) = self.deps.settings.delete_after else {
+            // They are kept. Switched on again, the option lets them wait anew.
+            let waiting = known.topics().iter().filter(|(_, record)| record.gone.is_some() && !self.deps.only_looks);
+            return Ok(waiting.map(|(topic, _)| (Arc::clone(topic), None)).collect());
         };
         let now = self.deps.clock.now();
         let needs = {
             let departures = &mut lock(&self.state).gone.departures;
             departures.hear(gone, now);
-            departures.needs_feeds(gone, now, after)
+            departures.needs_feeds(gone, now, &self.deps.settings)
         };
         if needs {
             let written = self.deps.progress.read_written(self.deps.lanes).await?;

@@ -460,6 +460,13 @@ async fn a_topic_that_is_hidden_comes_back_or_is_made_anew_is_not_deleted() {
     drop_all(&bench);
     bench.pass(S * 1_800).await;
     bench.events();
+    // Kept for a while, they wait anew.
+    let after = bench.upkeep.deps.settings.delete_after.take();
+    bench.pass(S * 20).await;
+    assert!(bench.control.topics().values().all(|record| record.gone.is_none()));
+    bench.upkeep.deps.settings.delete_after = after;
+    bench.pass(S * 1_800).await;
+    assert_eq!(bench.events().len(), 4, "pending once more");
     bench.topic("back", &[], None);
     lock(&bench.world.ends).ids.insert("s.anew".into(), TopicId([8; 16]));
     lock(&bench.world.ends).swapped = Some("s.swapped".into());

@@ -76,9 +76,8 @@ impl World {
         };
         let topic: Arc<str> = "s.a".into();
         let mut facts = Facts { gone: [(Arc::clone(&topic), gone)].into(), ..Facts::default() };
-        let after = self.settings.delete_after.unwrap();
         self.departures.hear(&mut facts.gone, self.now);
-        if self.departures.needs_feeds(&facts.gone, self.now, after) {
+        if self.departures.needs_feeds(&facts.gone, self.now, &self.settings) {
             self.reads += 1;
             let mut feeds = Feeds::default();
             feeds.add(&self.positions, "a", (&topic, OURS));
@@ -267,6 +266,7 @@ fn topics_of_others_are_kept() {
     };
     assert_eq!(kept(&|world| world.record.made = false), "not_made");
     assert_eq!(kept(&|world| world.record.source = "z".into()), "not_selected");
+    assert_eq!(kept(&|world| world.record.source = "a.heartbeats".into()), "reserved");
     let writes = |more| [link("l", json!({})), link("m", more)];
     let beside = |more: serde_json::Value| {
         kept(&move |world: &mut World| world.settings = world.settings.clone().beside(&writes(more.clone())))
