@@ -33,6 +33,7 @@ mod follow;
 mod framed;
 mod gaps;
 mod groups;
+mod groups_of_links;
 mod identity;
 mod lanes;
 mod large;
