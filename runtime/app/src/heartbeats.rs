@@ -147,6 +147,14 @@ impl Chain for Around {
         }
     }
 
+    fn trial_protection(&mut self, topic: &str, partitions: u32) -> Option<Protection> {
+        self.chain.trial_protection(topic, partitions)
+    }
+
+    fn refuse_trial(&mut self, losses: &str) {
+        self.chain.refuse_trial(losses);
+    }
+
     fn keep_up(&mut self) {
         self.chain.keep_up();
     }
@@ -230,6 +238,12 @@ mod tests {
                 next: Next::Stop,
             })
         }
+
+        fn trial_protection(&mut self, _topic: &str, _partitions: u32) -> Option<Protection> {
+            None
+        }
+
+        fn refuse_trial(&mut self, _losses: &str) {}
 
         fn keep_up(&mut self) {
             self.exchanged += 1;

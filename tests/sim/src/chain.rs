@@ -260,6 +260,12 @@ impl Chain for SimChain {
         Ok(Version { level, ..self.version }.protection())
     }
 
+    fn trial_protection(&mut self, _topic: &str, _partitions: u32) -> Option<Protection> {
+        None
+    }
+
+    fn refuse_trial(&mut self, _losses: &str) {}
+
     fn keep_up(&mut self) {}
 
     fn border(&self) -> ChainBorder {

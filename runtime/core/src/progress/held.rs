@@ -20,6 +20,8 @@ pub struct ChainBorder {
     pub protection: ByTopic,
     /// An operator has agreed to it, whatever it loosens.
     pub agreement: Option<Agreement>,
+    /// A chain on trial beside it, which judges some of the partitions.
+    pub trial: Option<Box<ChainBorder>>,
 }
 
 /// The agreement of an operator to a chain that protects less.
@@ -49,6 +51,8 @@ pub enum Judged {
     Passes(BorderChange),
     /// It would protect less, in these ways by source topic, and nobody has agreed to it.
     Looser(Vec<(Arc<str>, Loosening)>),
+    /// It may; the chain on trial beside it would protect less, and nobody has agreed to that.
+    TrialLooser(Vec<(Arc<str>, Loosening)>),
 }
 
 /// A change of the border of a lane.
@@ -175,12 +179,47 @@ impl HeldBorder {
     /// epoch.
     #[must_use]
     pub fn judge(&self, chain: &ChainBorder, at: i64) -> Judged {
-        let held = chain.protection.keys().filter_map(|topic| Some((Arc::clone(topic), self.protection(topic)?)));
-        let loosened = looser(&held.collect(), &chain.protection);
-        let agreement = chain.agreement.as_ref().filter(|_| !loosened.is_empty());
-        if !loosened.is_empty() && agreement.is_none() {
+        let loosened = self.loosened_by(&chain.protection);
+        if !loosened.is_empty() && chain.agreement.is_none() {
             return Judged::Looser(loosened);
         }
+        let Some(trial) = &chain.trial else {
+            return Judged::Passes(self.change_to(chain, loosened, at));
+        };
+        let less = looser(&chain.protection, &trial.protection);
+        if !less.is_empty() && trial.agreement.is_none() {
+            return Judged::TrialLooser(less);
+        }
+        // Both are in force, each for some partitions. The border says what they have in common, and
+        // names the one that protects less.
+        let is_named = self.border.as_ref().is_some_and(|border| border.generation == trial.generation);
+        let mut both = ChainBorder { trial: None, ..chain.clone() };
+        if is_named || !less.is_empty() {
+            both.generation = Arc::clone(&trial.generation);
+            both.has_plugins |= trial.has_plugins;
+        }
+        if !less.is_empty() {
+            both.agreement.clone_from(&trial.agreement);
+        }
+        for (topic, protection) in &mut both.protection {
+            if let Some(theirs) = trial.protection.get(topic) {
+                *protection = protection.common(theirs);
+            }
+        }
+        let loosened = self.loosened_by(&both.protection);
+        Judged::Passes(self.change_to(&both, loosened, at))
+    }
+
+    /// Returns how such protection is less than what is held.
+    fn loosened_by(&self, protection: &ByTopic) -> Vec<(Arc<str>, Loosening)> {
+        let held = protection.keys().filter_map(|topic| Some((Arc::clone(topic), self.protection(topic)?)));
+        looser(&held.collect(), protection)
+    }
+
+    /// Returns the change of the border with which a chain comes into force that loosens it in these
+    /// ways, as an operator has agreed to.
+    fn change_to(&self, chain: &ChainBorder, loosened: Vec<(Arc<str>, Loosening)>, at: i64) -> BorderChange {
+        let agreement = chain.agreement.as_ref().filter(|_| !loosened.is_empty());
         let records = self.records(&chain.protection);
         // A link without plugins has nothing to hold.
         let needs_border = chain.has_plugins || self.border.is_some() || !records.is_empty();
@@ -199,7 +238,7 @@ impl HeldBorder {
             at,
             ..LaneBorder::default()
         });
-        Judged::Passes(BorderChange { border, records, loosened })
+        BorderChange { border, records, loosened }
     }
 
     /// Takes over a change that is to be written.

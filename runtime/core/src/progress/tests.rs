@@ -5,6 +5,8 @@ use crate::config::DeliveryMode;
 use crate::offset::{LeaderEpoch, OwnerEpoch, TargetOffset};
 use crate::topic::TopicId;
 
+mod trial;
+
 fn key(partition: i32) -> PartitionKey {
     PartitionKey { topic: "orders".into(), topic_id: TopicId([7; 16]), partition }
 }
@@ -227,11 +229,12 @@ fn the_protection_of_topics_is_stored_with_each_text_once() {
         has_plugins: true,
         protection: protection.clone(),
         agreement,
+        trial: None,
     };
     let judge = |log: &Log, chain: &ChainBorder| HeldBorder::of(&log.progress()).judge(chain, 7);
     let passes = |judged: Judged| match judged {
         Judged::Passes(change) => change,
-        Judged::Looser(lost) => panic!("{lost:?}"),
+        Judged::Looser(lost) | Judged::TrialLooser(lost) => panic!("{lost:?}"),
     };
     let first = passes(judge(&log, &chain("g1", &now, None)));
     let border = first.border.clone().unwrap();
@@ -300,10 +303,11 @@ fn what_progress_has_lost_is_restored_from_a_copy_that_is_not_older() {
         has_plugins: true,
         protection: protection.clone(),
         agreement: None,
+        trial: None,
     };
     let change = |held: &HeldBorder, chain: &ChainBorder| match held.judge(chain, 7) {
         Judged::Passes(change) => change,
-        Judged::Looser(lost) => panic!("{lost:?}"),
+        Judged::Looser(lost) | Judged::TrialLooser(lost) => panic!("{lost:?}"),
     };
     let both: ByTopic = [("a".into(), of("value$.ssn")), ("b".into(), of("key"))].into();
     let first = change(&HeldBorder::default(), &chain("g1", &both));

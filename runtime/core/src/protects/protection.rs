@@ -65,6 +65,33 @@ impl Protection {
         self.unread += other.unread;
     }
 
+    /// Returns what this one and another one protect, both by themselves.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        if loosened(self, other).is_empty() {
+            return self.clone();
+        }
+        if loosened(other, self).is_empty() {
+            return other.clone();
+        }
+        let mut common = Self::default();
+        for (one, other) in [(self, other), (other, self)] {
+            for claim in one.claims.iter().filter(|claim| !common.claims.contains(claim)).cloned().collect::<Vec<_>>() {
+                let alone = Self { claims: vec![claim.clone()], ..Self::default() };
+                if loosened(&alone, other).is_empty() {
+                    common.claims.push(claim);
+                }
+            }
+            for sight in &one.sights {
+                let alone = Self { sights: [sight.clone()].into(), ..Self::default() };
+                if loosened(&alone, other).is_empty() {
+                    common.sights.insert(sight.clone());
+                }
+            }
+        }
+        common
+    }
+
     /// Returns its part in an order: what the one plugin that it is of does, or looks at.
     #[must_use]
     pub fn stage(&self, edits: bool) -> Stage {

@@ -92,6 +92,11 @@ impl Lane<'_> {
             Ok(processed) => processed,
             Err(error) => return self.on_chain_error(stream, error, first, last, now).await,
         };
+        if !self.border.covers(&self.chain.border(), &key.topic) {
+            // Others have taken over meanwhile, which nobody has judged.
+            self.chain.forget(&key);
+            return self.judge_later(stream, first, now).await;
+        }
         self.partitions.at_mut(stream).judged_by(first, &processed.generation.0);
         let Some(topic) = self.open_topics(stream, &processed, now).await? else {
             return Ok(());

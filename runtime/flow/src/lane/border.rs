@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use strait_core::progress::{BorderChange, ChainBorder, HeldBorder, Judged};
-use strait_core::protects::{ByTopic, Loosening};
-use strait_core::{BorderEvent, Event, Generation};
+use strait_core::progress::{ChainBorder, HeldBorder, Judged};
+use strait_core::protects::{Loosening, Protection};
+use strait_core::{BorderEvent, Event};
 
 use super::Lane;
 use crate::error::LaneError;
@@ -19,14 +19,28 @@ const LOSSES_MAX: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Border {
     held: HeldBorder,
-    judged: Generation,
+    judged: Option<Plugins>,
     /// The source topics that they were judged for.
     topics: BTreeSet<Arc<str>>,
 }
 
+/// The digest of the plugins that judge, and that of those on trial that judge some partitions.
+#[derive(Debug, PartialEq, Eq)]
+struct Plugins {
+    active: Arc<str>,
+    trial: Option<Arc<str>>,
+}
+
+impl Plugins {
+    fn of(chain: &ChainBorder) -> Self {
+        let trial = chain.trial.as_ref().map(|trial| Arc::clone(&trial.generation));
+        Self { active: Arc::clone(&chain.generation), trial }
+    }
+}
+
 impl Border {
     pub fn new(held: HeldBorder) -> Self {
-        Self { held, judged: Generation::default(), topics: BTreeSet::new() }
+        Self { held, judged: None, topics: BTreeSet::new() }
     }
 
     /// Returns the border to copy, if there is one.
@@ -39,32 +53,28 @@ impl Border {
         self.held.number()
     }
 
-    /// Returns whether these plugins may judge records of the topic.
-    fn covers(&self, plugins: &Generation, topic: &str) -> bool {
-        self.judged == *plugins && self.topics.contains(topic)
+    /// Returns whether these plugins were judged in this attempt.
+    fn has_judged(&self, chain: &ChainBorder) -> bool {
+        self.judged.as_ref() == Some(&Plugins::of(chain))
     }
 
-    /// Judges plugins for some topics.
-    ///
-    /// # Errors
-    /// The ways in which they protect less.
-    fn judge(
-        &mut self,
-        plugins: Generation,
-        chain: &ChainBorder,
-        at: i64,
-    ) -> Result<BorderChange, Vec<(Arc<str>, Loosening)>> {
-        let change = match self.held.judge(chain, at) {
-            Judged::Passes(change) => change,
-            Judged::Looser(losses) => return Err(losses),
-        };
-        self.held.change(&change);
-        if self.judged != plugins {
-            self.topics.clear();
-            self.judged = plugins;
+    /// Returns whether these plugins may judge records of the topic.
+    pub fn covers(&self, chain: &ChainBorder, topic: &str) -> bool {
+        self.has_judged(chain) && self.topics.contains(topic)
+    }
+
+    /// Judges plugins for some topics. Those that pass count as the ones in force.
+    fn judge(&mut self, chain: &ChainBorder, at: i64) -> Judged {
+        let judged = self.held.judge(chain, at);
+        if let Judged::Passes(change) = &judged {
+            self.held.change(change);
+            if !self.has_judged(chain) {
+                self.topics.clear();
+                self.judged = Some(Plugins::of(chain));
+            }
+            self.topics.extend(chain.protection.keys().map(Arc::clone));
         }
-        self.topics.extend(chain.protection.keys().map(Arc::clone));
-        Ok(change)
+        judged
     }
 }
 
@@ -102,8 +112,9 @@ impl Lane<'_> {
     pub(super) fn judge_chain(&mut self, topics: &[SourceTopic]) -> Result<(), LaneError> {
         let mut protection = BTreeMap::new();
         for SourceTopic { topic, partitions, .. } in topics {
-            if let Ok(found) = self.chain.protection(topic, partitions.unsigned_abs()) {
-                protection.insert(Arc::clone(topic), found);
+            let partitions = partitions.unsigned_abs();
+            if let Ok(found) = self.chain.protection(topic, partitions) {
+                protection.insert(Arc::clone(topic), (partitions, found));
             }
         }
         self.hold_border(protection)
@@ -113,7 +124,7 @@ impl Lane<'_> {
     /// lane says which plugins are in force, as that of a busy one does.
     pub(super) fn keep_up_with_plugins(&mut self) -> Result<(), LaneError> {
         self.chain.keep_up();
-        if self.border.judged == self.chain.generation() {
+        if self.border.has_judged(&self.chain.border()) {
             return Ok(());
         }
         let topics = Arc::clone(&self.deps.topics.borrow());
@@ -127,32 +138,48 @@ impl Lane<'_> {
         topic: &Arc<str>,
         partitions: u32,
     ) -> Result<Result<(), ChainError>, LaneError> {
-        let plugins = self.chain.generation();
+        let plugins = self.chain.border();
         if self.border.covers(&plugins, topic) {
             return Ok(Ok(()));
         }
-        if self.border.judged != plugins {
+        if !self.border.has_judged(&plugins) {
             let topics = Arc::clone(&self.deps.topics.borrow());
             self.judge_chain(&topics)?;
         }
-        if !self.border.covers(&plugins, topic) {
+        if !self.border.covers(&self.chain.border(), topic) {
             match self.chain.protection(topic, partitions) {
-                Ok(found) => self.hold_border([(Arc::clone(topic), found)].into())?,
+                Ok(found) => self.hold_border([(Arc::clone(topic), (partitions, found))].into())?,
                 Err(error) => return Ok(Err(error)),
             }
         }
         Ok(Ok(()))
     }
 
-    /// Judges what the plugins protect of these topics. What changes in the border is written with
-    /// the next progress, which no record that they let pass comes before.
-    fn hold_border(&mut self, protection: ByTopic) -> Result<(), LaneError> {
-        let plugins = self.chain.generation();
-        let chain = ChainBorder { protection, ..self.chain.border() };
+    /// Judges what the plugins protect of these topics, with their numbers of partitions. What
+    /// changes in the border is written with the next progress, which no record that they let pass
+    /// comes before.
+    fn hold_border(&mut self, topics: BTreeMap<Arc<str>, (u32, Protection)>) -> Result<(), LaneError> {
+        let mut on_trial = BTreeMap::new();
+        for (topic, (partitions, _)) in &topics {
+            let Some(found) = self.chain.trial_protection(topic, *partitions) else { break };
+            on_trial.insert(Arc::clone(topic), found);
+        }
+        let protection = topics.into_iter().map(|(topic, (_, protection))| (topic, protection)).collect();
+        let mut chain = ChainBorder { protection, ..self.chain.border() };
+        if let Some(trial) = &mut chain.trial {
+            trial.protection = on_trial;
+        }
         let at = self.deps.clock.unix_ms();
-        let change = match self.border.judge(plugins.clone(), &chain, at) {
-            Ok(change) => change,
-            Err(losses) => {
+        let mut judged = self.border.judge(&chain, at);
+        if let Judged::TrialLooser(losses) = &judged {
+            self.chain.refuse_trial(&words(losses));
+            chain.trial = None;
+            judged = self.border.judge(&chain, at);
+        }
+        let plugins = self.chain.generation();
+        let change = match judged {
+            Judged::Passes(change) => change,
+            Judged::Looser(losses) | Judged::TrialLooser(losses) => {
                 let digest = chain.generation;
                 return Err(LaneError::Looser { generation: plugins.0, digest, losses: words(&losses) });
             }

@@ -116,11 +116,20 @@ pub trait Chain: Send {
     /// [`ChainError`] if a plugin refuses the topic.
     fn protection(&mut self, topic: &str, partitions: u32) -> Result<Protection, ChainError>;
 
+    /// Returns what a chain on trial protects of a source topic's records that judges some of its
+    /// partitions. Nothing where there is no such chain, or where it cannot tell, which ends its
+    /// trial.
+    fn trial_protection(&mut self, topic: &str, partitions: u32) -> Option<Protection>;
+
+    /// Ends the trial of that chain, as it would protect less in these ways.
+    fn refuse_trial(&mut self, losses: &str);
+
     /// Lets plugins that have replaced these take over between two batches, also where no batch
     /// comes.
     fn keep_up(&mut self);
 
-    /// Returns what the border of a lane needs to know of the chain, without what it protects.
+    /// Returns what the border of a lane needs to know of the chain, and of one on trial that judges
+    /// some partitions, without what they protect.
     fn border(&self) -> ChainBorder;
 
     /// Returns the plugins as they are now.

@@ -402,6 +402,12 @@ impl Chain for PluginChain {
         Ok(protection)
     }
 
+    fn trial_protection(&mut self, _topic: &str, _partitions: u32) -> Option<Protection> {
+        None
+    }
+
+    fn refuse_trial(&mut self, _losses: &str) {}
+
     // Its plugins are never exchanged.
     fn keep_up(&mut self) {}
 

@@ -143,6 +143,19 @@ impl Shared {
         self.record(HistoryOutcome::RolledBack, &broken, reason, Duration::ZERO);
     }
 
+    /// Ends the trial of a version that would protect less than the border of a lane holds, before it
+    /// judges anything there. The first lane that finds out does it.
+    pub(super) fn refuse_trial(&self, candidate: &ChainVersion, losses: &str) {
+        if self.replace_broken(candidate.number).is_none() {
+            return;
+        }
+        let (link, digest) = (&self.deps.link, candidate.chains.digest());
+        let reason = format!(
+            "the trial has ended, as they would protect less than the border of a lane holds: {losses}; if that is intended, confirm it with strait plugin reload --link {link} --confirm, or set accept = \"{digest}\" for the link"
+        );
+        self.record(HistoryOutcome::Refused, candidate, reason, Duration::ZERO);
+    }
+
     /// Returns the broken version and the one that goes on; `None` where another lane was first.
     fn replace_broken(&self, number: u64) -> Option<(Arc<ChainVersion>, Arc<ChainVersion>)> {
         let mut state = lock(&self.state);

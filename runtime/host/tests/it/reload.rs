@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use strait_core::progress::Agreement;
 use strait_core::{Content, Disposition, Processed};
 use strait_flow::ports::{Chain, ChainFactory};
 use strait_host::{
@@ -367,6 +368,62 @@ fn a_rule_that_is_taken_out_of_redact_is_missed() {
     }
     assert_eq!(lost(&both, &fields(&["$.ssn", "$.email", "$.card"])), Vec::<String>::new());
     assert_eq!(lost(&named, &named), Vec::<String>::new());
+}
+
+/// Where no lane has a topic yet, a reload compares nothing, and the lane has to judge.
+#[test]
+fn a_candidate_tells_what_it_protects_before_it_judges_and_a_refused_one_judges_nothing() {
+    let redact = |fields: &[&str]| {
+        let spec = bundled("redact", json!({"rules": [{"fields": fields, "with": "remove"}]}));
+        crate::support::load(vec![spec], strait_host::TopicNaming::Identity).unwrap()
+    };
+    let (strict, loose) = (redact(&["$.email", "$.ssn"]), redact(&["$.email"]));
+    let (_, slot) = holding(Arc::clone(&strict));
+    let time = Duration::from_secs(30);
+    assert!(slot.loosened(&loose).unwrap().is_empty(), "there is no topic to compare");
+    let offer = |agreement| {
+        let trial = Trial::Canary { time, partition: 3 };
+        slot.offer(Arc::clone(&loose), agreement, trial, PROBATION, Duration::ZERO).unwrap();
+    };
+    offer(None);
+    let mut chain = slot.chain().unwrap();
+    let border = chain.border();
+    assert_eq!((&border.generation, border.agreement), (strict.digest(), None));
+    let trial = border.trial.unwrap();
+    assert_eq!((&trial.generation, trial.agreement), (loose.digest(), None));
+    let (active, on_trial) = (chain.protection("orders", 6).unwrap(), chain.trial_protection("orders", 6).unwrap());
+    assert_eq!((active.claims.len(), on_trial.claims.len()), (2, 1));
+
+    chain.refuse_trial("value$['ssn'] is not protected any more");
+    assert!(chain.border().trial.is_none() && chain.trial_protection("orders", 6).is_none());
+    let last = slot.history().pop().unwrap();
+    assert_eq!((slot.state().standing, last.outcome), (TrialPhase::Steady, HistoryOutcome::Refused));
+    assert!(last.reason.contains("ssn") && last.reason.contains("--confirm"), "{}", last.reason);
+    let row: [Row<'_>; 1] = [(None, Some(br#"{"ssn":"123456789"}"#), &[])];
+    let judged = |chain: &mut Box<dyn Chain>| chain.apply(batch(&row), 6).unwrap().generation;
+    assert_eq!(judged(&mut chain), strict.generation());
+
+    // It may be offered again, with a confirmation: that of the candidate alone.
+    assert_eq!(slot.known_bad(&loose.generation()), None);
+    let confirmed = Agreement { why: "confirmed".into(), by: "ops".into() };
+    offer(Some(confirmed.clone()));
+    assert_eq!(judged(&mut chain), loose.generation());
+    let border = chain.border();
+    assert_eq!((border.agreement, border.trial.unwrap().agreement), (None, Some(confirmed)));
+}
+
+/// It was said to protect as much when there was no topic to compare.
+#[test]
+fn a_previous_chain_that_protects_less_takes_over_no_batch() {
+    let old = Guest { fails_closed: true, columns: vec![3, 4], ..version("old") };
+    let new = Guest { columns: vec![3, 4, 5, 6], in_process: "unreachable".into(), ..old.clone() };
+    let (_, slot) = slot(&old);
+    offer(&slot, &new, Trial::Direct).unwrap();
+    let mut chain = slot.chain().unwrap();
+    let processed = chain.apply(batch(&ROWS), 6).unwrap();
+    assert!(processed.dispositions.iter().all(|(_, fate)| matches!(fate, Disposition::Reject(_))), "{processed:?}");
+    assert_eq!((processed.dispositions.len(), processed.generation), (2, load(&new).generation()));
+    assert!(!outcomes(&slot).contains(&HistoryOutcome::RolledBack));
 }
 
 #[test]

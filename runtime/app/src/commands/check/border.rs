@@ -65,7 +65,7 @@ async fn judged(
         has_border |= record.is_some_and(|record| record.border.is_some());
         let found = match HeldBorder::of(&progress).judge(&chain, 0) {
             Judged::Passes(change) => change.loosened,
-            Judged::Looser(losses) => losses,
+            Judged::Looser(losses) | Judged::TrialLooser(losses) => losses,
         };
         losses.extend(found.into_iter().map(|(topic, loosening)| format!("{loosening} (topic {topic}, lane {lane})")));
         lane = LaneId(lane.0 + 1);

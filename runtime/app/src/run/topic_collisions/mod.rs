@@ -228,6 +228,14 @@ impl Chain for GuardedChain {
         self.chain.protection(topic, partitions)
     }
 
+    fn trial_protection(&mut self, topic: &str, partitions: u32) -> Option<Protection> {
+        self.chain.trial_protection(topic, partitions)
+    }
+
+    fn refuse_trial(&mut self, losses: &str) {
+        self.chain.refuse_trial(losses);
+    }
+
     fn keep_up(&mut self) {
         self.chain.keep_up();
     }

@@ -77,6 +77,12 @@ impl Chain for Stripping {
         Ok(Protection::default())
     }
 
+    fn trial_protection(&mut self, _topic: &str, _partitions: u32) -> Option<Protection> {
+        None
+    }
+
+    fn refuse_trial(&mut self, _losses: &str) {}
+
     fn keep_up(&mut self) {}
 
     fn border(&self) -> ChainBorder {

@@ -213,6 +213,15 @@ proptest! {
         }
     }
 
+    /// Neither of two is looser than what they have in common.
+    #[test]
+    fn what_two_have_in_common_each_of_them_protects((one, other) in pair(), more in any_claim()) {
+        let (one, mut other) = (protection(&one), protection(&other));
+        other.claims.push(more);
+        let common = one.common(&other);
+        prop_assert!(loosened(&common, &one).is_empty() && loosened(&common, &other).is_empty(), "{:?}", common);
+    }
+
     /// If nothing is loosened, nobody knows more about any content than before.
     #[test]
     fn what_is_not_loosened_shows_no_more((before, after) in pair(), places in prop::collection::vec(place(), 60)) {

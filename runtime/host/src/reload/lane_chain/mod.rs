@@ -10,7 +10,7 @@ use strait_core::batch::Batch;
 use strait_core::edit::{Generation, Processed};
 use strait_core::offset::SourceOffset;
 use strait_core::progress::ChainBorder;
-use strait_core::protects::Protection;
+use strait_core::protects::{Protection, loosened};
 use strait_core::topic::PartitionKey;
 use strait_core::{ChainEvent, Event};
 use strait_flow::lock;
@@ -76,6 +76,12 @@ impl LaneInstances {
 
     fn number(&self) -> u64 {
         self.version.number
+    }
+
+    /// Returns whether it protects a topic as much as others do.
+    fn protects_as_much(&mut self, other: &mut Self, topic: &str, partitions: u32) -> bool {
+        let (own, theirs) = (self.chain.protection(topic, partitions), other.chain.protection(topic, partitions));
+        matches!((own, theirs), (Ok(own), Ok(theirs)) if loosened(&theirs, &own).is_empty())
     }
 
     fn judge(&mut self, batch: &Batch, partitions: u32) -> Result<Attributed, ChainError> {
@@ -249,6 +255,10 @@ impl LaneChain {
         };
         new.chain.missed(batch);
         let on_probation = *role == Role::Previous;
+        // The topics of then said nothing of this one.
+        if on_probation && !old.protects_as_much(new, batch.topic(), partitions) {
+            return new.judge(batch, partitions);
+        }
         let judged = if on_probation { old.judge_strictly(batch, partitions) } else { old.judge(batch, partitions) };
         // A stateful old chain has not seen the batches since: it takes over and is warmed up.
         if judged.as_ref().err().is_none_or(ChainError::needs_warm_up) {
@@ -348,6 +358,26 @@ impl Chain for LaneChain {
         Ok(protection)
     }
 
+    fn trial_protection(&mut self, topic: &str, partitions: u32) -> Option<Protection> {
+        let (_, candidate) = self.standby.as_mut().filter(|(role, _)| matches!(role, Role::Canary(_)))?;
+        match candidate.chain.protection(topic, partitions) {
+            Ok(protection) => Some(protection),
+            // A topic that is passed around the plugins.
+            Err(_) if self.active.chain.protection(topic, partitions).is_err() => Some(Protection::default()),
+            Err(error) => {
+                self.shared.roll_back(candidate.number(), &error);
+                self.standby = None;
+                None
+            }
+        }
+    }
+
+    fn refuse_trial(&mut self, losses: &str) {
+        if let Some((_, candidate)) = self.standby.take_if(|(role, _)| matches!(role, Role::Canary(_))) {
+            self.shared.refuse_trial(&candidate.version, losses);
+        }
+    }
+
     fn keep_up(&mut self) {
         if self.keeps_up_at.is_some_and(|at| self.shared.now() < at) {
             return;
@@ -357,9 +387,13 @@ impl Chain for LaneChain {
     }
 
     fn border(&self) -> ChainBorder {
-        let border = self.active.chain.border();
-        let agreement = self.shared.agreement_to(&border.generation);
-        ChainBorder { agreement: agreement.or_else(|| self.active.version.agreement()), ..border }
+        let of = |instances: &LaneInstances| {
+            let border = instances.chain.border();
+            let agreement = self.shared.agreement_to(&border.generation);
+            ChainBorder { agreement: agreement.or_else(|| instances.version.agreement()), ..border }
+        };
+        let on_trial = self.standby.as_ref().filter(|(role, _)| matches!(role, Role::Canary(_)));
+        ChainBorder { trial: on_trial.map(|(_, candidate)| Box::new(of(candidate))), ..of(&self.active) }
     }
 
     fn generation(&self) -> Generation {
