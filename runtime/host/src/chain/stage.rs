@@ -14,7 +14,7 @@ use strait_flow::ports::Next;
 use super::TOPICS_MAX;
 use super::call::{Call, MODE_WARM_UP, quoted};
 use super::columns::{DATA_BYTES_MAX, cost, offset};
-use super::coverage::Coverage;
+use super::coverage::{Coverage, report};
 use super::error::{Failure, PlanError, PlanProblem, StageError};
 use super::framing::explained;
 use super::plan::{Needs, Plan};
@@ -116,7 +116,8 @@ impl Stage {
             self.coverage.clear();
         }
         if plugin.required {
-            let coverage = Coverage::of(&plan).map_err(invalid)?;
+            let (coverage, unmade) = Coverage::of(&plan).map_err(invalid)?;
+            report(&unmade, &plugin, set);
             self.coverage.insert(Arc::clone(topic), coverage);
         }
         let plan = Arc::new(Plan::check(topic, plan, plugin.manifest.effects, plugin.shapes()).map_err(invalid)?);

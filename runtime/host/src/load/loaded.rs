@@ -1,7 +1,7 @@
 //! A loaded plugin: read, checked, compiled and tried once.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use regex::RegexSet;
 use semver::Version;
@@ -68,6 +68,8 @@ pub(crate) struct LoadedPlugin {
     /// The records of accepted batches that it was called with.
     pub(crate) shown: AtomicU64,
     pub(crate) log_rate: LogRate,
+    /// It was said that some of its claims are not made.
+    pub(crate) told_unmade: AtomicBool,
     pre: GuestPre,
     config: String,
     /// Name, digest and configuration.
@@ -137,6 +139,7 @@ impl LoadedPlugin {
             name: spec.name.into(),
             reject_codes: manifest.reject_codes.iter().map(|code| code.as_str().into()).collect(),
             log_rate: LogRate::new(Arc::clone(engine.clock())),
+            told_unmade: AtomicBool::new(false),
             counters: Vec::new(),
             counts: Vec::new(),
             shown: AtomicU64::new(0),
