@@ -1,6 +1,7 @@
 //! Translates the configuration into the types of the other crates.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -174,12 +175,14 @@ pub fn plugin_file(dir: &Path, name: &str) -> PathBuf {
 /// Returns the source of a plugin: its file in the folder, else the bundled plugin of that name.
 ///
 /// The file takes precedence, so that an operator can replace a bundled plugin. Anything else of
-/// that name, such as a folder, is refused later and not passed over here.
+/// that name, such as a folder, is refused later and not passed over here, and so is a file of
+/// which nobody can say whether it is there: in its place the bundled plugin could protect less.
 #[must_use]
 pub fn plugin_source(dir: &Path, name: &str) -> PluginSource {
     let file = plugin_file(dir, name);
     // A dangling symbolic link counts as existing: its file is being replaced, or was lost.
-    if file.symlink_metadata().is_err() && strait_host::bundled_names().any(|bundled| bundled == name) {
+    let is_missing = file.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if is_missing && strait_host::bundled_names().any(|bundled| bundled == name) {
         return PluginSource::Bundled(name.to_owned());
     }
     PluginSource::File(file)
@@ -198,5 +201,10 @@ mod tests {
         assert!(is_bundled());
         std::os::unix::fs::symlink("gone.wasm", dir.path().join("redact.wasm")).unwrap();
         assert!(!is_bundled(), "a dangling symbolic link is refused and not passed over");
+        // Nobody can look into what is no folder, as into one without permission.
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(plugin_source(&file, "redact"), PluginSource::File(file.join("redact.wasm")));
+        assert!(matches!(plugin_source(&dir.path().join("missing"), "redact"), PluginSource::Bundled(_)));
     }
 }
