@@ -13,28 +13,33 @@ pub struct LoadError {
     pub plugin: String,
     /// Path of its file, or `bundled`.
     pub origin: String,
+    /// A file of the user's has a part in it: in the place of the plugin, or of the other one that
+    /// the problem names.
+    pub of_file: bool,
     /// The problem.
     pub problem: LoadProblem,
 }
 
 impl LoadError {
-    /// Returns whether the configuration is wrong, and not the plugin's file: the file can be
-    /// replaced while a process runs.
+    /// Returns whether the configuration is wrong whatever the files of plugins are, so that a
+    /// process does not start. Otherwise the link waits for another file, and the other links run.
+    ///
+    /// What a plugin says of itself decides most of these problems. The bundled plugins are part of
+    /// the binary, so that only the configuration can be at fault; a file can have been replaced by
+    /// one that no longer fits it.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(
-            self.problem,
-            LoadProblem::NotBundled { .. }
-                | LoadProblem::NothingBundled
-                | LoadProblem::WasiNotGranted { .. }
-                | LoadProblem::SchemaMismatch(_)
-                | LoadProblem::ConfigureRefused(_)
-                | LoadProblem::PassRefused
-                | LoadProblem::OutputTopics(_)
-                | LoadProblem::NotRequired
-                | LoadProblem::AfterRequired { .. }
-                | LoadProblem::BeforeRequired { .. }
-        )
+        match &self.problem {
+            LoadProblem::NotBundled { .. } | LoadProblem::NothingBundled | LoadProblem::OutputTopics(_) => true,
+            LoadProblem::WasiNotGranted { .. }
+            | LoadProblem::SchemaMismatch(_)
+            | LoadProblem::ConfigureRefused(_)
+            | LoadProblem::PassRefused
+            | LoadProblem::NotRequired
+            | LoadProblem::AfterRequired { .. }
+            | LoadProblem::BeforeRequired { .. } => !self.of_file,
+            _ => false,
+        }
     }
 }
 

@@ -75,6 +75,7 @@ pub fn generation_of(spec: &ChainSpec) -> Result<Generation, LoadError> {
         identities.push(found.map_err(|problem| LoadError {
             plugin: plugin.name.clone(),
             origin: plugin.source.to_string(),
+            of_file: plugin.source.is_file(),
             problem,
         })?);
     }

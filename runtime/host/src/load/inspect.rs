@@ -40,6 +40,7 @@ pub fn inspect(engine: &HostEngine, path: &Path) -> Result<PluginInfo, LoadError
     let fail = |problem| LoadError {
         plugin: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         origin: path.display().to_string(),
+        of_file: true,
         problem,
     };
     let limits = GuestLimits::default();

@@ -18,7 +18,7 @@ use super::spec::{LinkInfo, PluginSource, PluginSpec};
 use crate::api::Interface;
 use crate::api::effects::{CONTENT, EMIT, effect_names};
 use crate::api::v0_2::exports::strait::plugin::transform as wit;
-use crate::error::{ConfigMistake, LoadProblem, TrustError};
+use crate::error::{ConfigMistake, LoadError, LoadProblem, TrustError};
 use crate::fields::FIELDS_MAX;
 use crate::guest::{Fault, GuestLimits, GuestPre, HostEngine, Instance, LogRate};
 use crate::health::{Health, Key};
@@ -176,11 +176,17 @@ impl LoadedPlugin {
 
     /// Checks that it sees no record before a required plugin behind it has edited it, unless the
     /// operator says so: it could put what it sees anywhere.
-    pub(crate) fn check_sight(&self, later: &[Arc<Self>]) -> Result<(), LoadProblem> {
-        match later.iter().find(|plugin| plugin.edits_for_sure()) {
-            Some(later) if !self.is_raw => Err(LoadProblem::BeforeRequired { later: later.name.to_string() }),
-            _ => Ok(()),
-        }
+    pub(crate) fn check_sight(&self, later: &[Arc<Self>]) -> Result<(), LoadError> {
+        let Some(later) = later.iter().find(|plugin| plugin.edits_for_sure()).filter(|_| !self.is_raw) else {
+            return Ok(());
+        };
+        // The order is in the configuration, and often that the other one is required.
+        let of_file = !later.entry.required && later.source.is_file();
+        Err(self.error(LoadProblem::BeforeRequired { later: later.name.to_string() }, of_file))
+    }
+
+    fn error(&self, problem: LoadProblem, of_file: bool) -> LoadError {
+        LoadError { plugin: self.name.to_string(), origin: self.source.to_string(), of_file, problem }
     }
 
     /// Returns whether it is required and edits records.
@@ -189,16 +195,14 @@ impl LoadedPlugin {
     }
 
     /// Checks that it cannot silently undo the edits of a required plugin before it.
-    pub(crate) fn check_place(&self, earlier: &[Arc<Self>]) -> Result<(), LoadProblem> {
+    pub(crate) fn check_place(&self, earlier: &[Arc<Self>]) -> Result<(), LoadError> {
         let could_undo = self.manifest.effects & (CONTENT | EMIT);
         let guarded = earlier.iter().find(|plugin| plugin.edits_for_sure());
-        match guarded {
-            Some(earlier) if could_undo != 0 => Err(LoadProblem::AfterRequired {
-                earlier: earlier.name.to_string(),
-                effects: effect_names(could_undo).join(", "),
-            }),
-            _ => Ok(()),
-        }
+        let Some(earlier) = guarded.filter(|_| could_undo != 0) else { return Ok(()) };
+        // The effects are those that each of the two declares.
+        let of_file = self.source.is_file() || earlier.source.is_file();
+        let effects = effect_names(could_undo).join(", ");
+        Err(self.error(LoadProblem::AfterRequired { earlier: earlier.name.to_string(), effects }, of_file))
     }
 
     /// Starts a configured instance.

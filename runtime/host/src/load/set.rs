@@ -32,25 +32,25 @@ impl PluginSet {
         let frames = Frames::new(&spec.link.framing).map_err(|error| LoadError {
             plugin: spec.link.link.clone(),
             origin: "[[links.values]]".to_owned(),
+            of_file: false,
             problem: LoadProblem::BadManifest(error.to_string()),
         })?;
         let mut plugins: Vec<Arc<LoadedPlugin>> = Vec::new();
         for plugin in std::mem::take(&mut spec.plugins) {
-            let (name, origin, allow_after) = (plugin.name.clone(), plugin.source.to_string(), plugin.allow_after);
-            let loaded = LoadedPlugin::load(engine, plugin, &spec.link).and_then(|loaded| match allow_after {
-                true => Ok(loaded),
-                false => loaded.check_place(&plugins).map(|()| loaded),
-            });
-            let loaded = loaded.map_err(|problem| LoadError { plugin: name, origin, problem })?;
+            let (name, allow_after, source) = (plugin.name.clone(), plugin.allow_after, plugin.source.clone());
+            let loaded = LoadedPlugin::load(engine, plugin, &spec.link).map_err(|problem| LoadError {
+                plugin: name,
+                origin: source.to_string(),
+                of_file: source.is_file(),
+                problem,
+            })?;
+            if !allow_after {
+                loaded.check_place(&plugins)?;
+            }
             plugins.push(Arc::new(loaded));
         }
         for (at, plugin) in plugins.iter().enumerate() {
-            let later = plugins.get(at + 1..).unwrap_or_default();
-            plugin.check_sight(later).map_err(|problem| LoadError {
-                plugin: plugin.name.to_string(),
-                origin: plugin.source.to_string(),
-                problem,
-            })?;
+            plugin.check_sight(plugins.get(at + 1..).unwrap_or_default())?;
         }
         let identities: Vec<&str> = plugins.iter().map(|p| p.identity.as_str()).collect();
         let generation = generation(&identities);
@@ -59,6 +59,7 @@ impl PluginSet {
         let digest = digest(entries, &spec.naming, &spec.link).map_err(|problem| LoadError {
             plugin: spec.link.link.clone(),
             origin: "the plugins of the link".to_owned(),
+            of_file: false,
             problem,
         })?;
         let ChainSpec { link, naming, .. } = spec;

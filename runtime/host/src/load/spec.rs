@@ -18,6 +18,14 @@ pub enum PluginSource {
     Bundled(String),
 }
 
+impl PluginSource {
+    /// Returns whether it is a file of the user's.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+}
+
 impl std::fmt::Display for PluginSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -177,6 +177,41 @@ fn a_plugin_that_would_see_what_a_required_one_removes_is_not_loaded_unasked() {
     load(vec![bundled("sample", json!({ "fraction": 0.5 })), redactor()]).unwrap();
 }
 
+/// A process does not start with a wrong configuration. A file that does not fit it may have been
+/// put there meanwhile, and stops its link alone.
+#[test]
+fn a_file_that_refuses_what_it_is_given_is_no_mistake_in_the_configuration() {
+    let of = |plugins| load(plugins, TopicNaming::Identity).unwrap_err();
+    let redact = || bundled("redact", json!({ "rules": [{ "key": true, "with": "remove" }] }));
+    let closed = || Guest { effects: 1 << 2, fails_closed: true, ..Guest::default() };
+    let made = |guest: Guest| file(&guest.wasm(), |_| {});
+    let required = |guest: Guest| file(&guest.wasm(), |spec| spec.required = true);
+    let config = |guest: Guest| file(&guest.wasm(), |spec| spec.config = json!({ "a": 1 }));
+    let strict = r#"{"type":"object","additionalProperties":false}"#;
+    let refuses = Guest { config_errors: vec![("/a", "not with me")], ..Guest::default() };
+    let passes = file(&closed().wasm(), |spec| spec.on_error = strait_core::config::OnError::Pass);
+    for plugins in [
+        vec![config(Guest { schema: strict, ..Guest::default() })],
+        vec![made(refuses)],
+        vec![passes],
+        vec![redact(), made(Guest { effects: 1 << 2, ..Guest::default() })],
+        vec![made(closed()), bundled("redact", json!({ "rules": [{ "key": true, "with": "remove" }] }))],
+        vec![made(Guest::default()), made(closed())],
+    ] {
+        let error = of(plugins);
+        assert!(!error.is_configuration(), "{error}");
+    }
+    for plugins in [
+        vec![bundled("redact", json!({ "rule": 1 }))],
+        vec![redact(), redact()],
+        vec![made(Guest::default()), redact()],
+        vec![made(Guest::default()), required(closed())],
+    ] {
+        let error = of(plugins);
+        assert!(error.is_configuration(), "{error}");
+    }
+}
+
 #[test]
 fn a_file_that_is_not_a_plugin_does_not_load() {
     let load = |bytes: &[u8]| load_bytes(bytes, |_| {}).unwrap_err();
