@@ -196,9 +196,9 @@ pub enum LoadProblem {
         /// The effects with which it could.
         effects: String,
     },
-    /// It would see what a later, required plugin removes.
+    /// It would see what a later, required plugin removes or holds back.
     #[error(
-        "it comes before '{later}', which is required and edits records, and would see what '{later}' removes; put it behind '{later}', or set may_see_raw = true for it if you trust it with that"
+        "it comes before '{later}', which is required, and would see what '{later}' removes or holds back; put it behind '{later}', or set may_see_raw = true for it if you trust it with that"
     )]
     BeforeRequired {
         /// The required plugin behind it.

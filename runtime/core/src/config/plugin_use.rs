@@ -28,9 +28,9 @@ pub struct PluginUse {
     /// tightens: a plugin that declares `fails-closed` (as `redact` does) is always required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
-    /// Whether this plugin may see records before a required plugin that edits them does: in
-    /// fields, headers, names of topics and messages it could put data that the required plugin
-    /// removes. Without this option such a chain does not load; the bundled plugins need none.
+    /// Whether this plugin may see records before a required plugin does: in fields, headers, names
+    /// of topics, messages and later records it could put data that the required plugin removes or
+    /// holds back. Without this option such a chain does not load; the bundled plugins need none.
     #[serde(default)]
     pub may_see_raw: bool,
     /// Whether this plugin may follow a required plugin that edits records, although it can set

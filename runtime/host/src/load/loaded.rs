@@ -53,7 +53,7 @@ pub(crate) struct LoadedPlugin {
     pub(crate) limits: GuestLimits,
     pub(crate) required: bool,
     interface: Interface,
-    /// It may see records before a required plugin that edits them.
+    /// It may see records before a required plugin does.
     is_raw: bool,
     /// The operator's bound on the topics that it may name.
     pub(crate) topics_allowed: Option<RegexSet>,
@@ -174,10 +174,11 @@ impl LoadedPlugin {
         if self.required && self.interface == Interface::V0_1 { Shapes::Strict } else { Shapes::AsAsked }
     }
 
-    /// Checks that it sees no record before a required plugin behind it has edited it, unless the
-    /// operator says so: it could put what it sees anywhere.
+    /// Checks that it sees no record before a required plugin behind it has judged it, unless the
+    /// operator says so: it could put what it sees anywhere, also into a later record, where the
+    /// other one drops this one.
     pub(crate) fn check_sight(&self, later: &[Arc<Self>]) -> Result<(), LoadError> {
-        let Some(later) = later.iter().find(|plugin| plugin.edits_for_sure()).filter(|_| !self.is_raw) else {
+        let Some(later) = later.iter().find(|plugin| plugin.required).filter(|_| !self.is_raw) else {
             return Ok(());
         };
         // The order is in the configuration, and often that the other one is required.

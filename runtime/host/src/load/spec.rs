@@ -61,7 +61,7 @@ pub struct PluginSpec {
     /// Its own messages are shown, and so are names that it makes from records. They may hold data
     /// of records: for an author who tries it on their own, or an operator who reveals them.
     pub show_guest_messages: bool,
-    /// It may see records before a required plugin that edits them. A bundled plugin may anyhow.
+    /// It may see records before a required plugin does. A bundled plugin may anyhow.
     pub may_see_raw: bool,
     /// It may follow a required plugin although it could undo that plugin's edits.
     pub allow_after: bool,

@@ -175,6 +175,16 @@ fn a_plugin_that_would_see_what_a_required_one_removes_is_not_loaded_unasked() {
     assert!(matches!(&error.problem, LoadProblem::BeforeRequired { later } if later == "made"), "{error}");
     load(vec![other(true), redactor()]).unwrap();
     load(vec![bundled("sample", json!({ "fraction": 0.5 })), redactor()]).unwrap();
+    // A filter edits nothing. What it holds back could be put into a later record.
+    let filter = || {
+        let mut spec = bundled("filter", json!({ "keep": "value.region == 'us'" }));
+        spec.required = true;
+        spec
+    };
+    let error = load(vec![other(false), bundled("rename", json!({ "prefix": "a." })), filter()]).unwrap_err();
+    assert!(matches!(&error.problem, LoadProblem::BeforeRequired { later } if later == "filter"), "{error}");
+    load(vec![other(true), filter()]).unwrap();
+    load(vec![filter(), other(false)]).unwrap();
 }
 
 /// A process does not start with a wrong configuration. A file that does not fit it may have been
