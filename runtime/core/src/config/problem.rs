@@ -260,7 +260,9 @@ pub enum What {
         reason: &'static str,
     },
     /// A plugin name that can be neither a bundled plugin nor a file.
-    #[error("'{name}' is neither a bundled plugin nor a valid file name in the plugin folder")]
+    #[error(
+        "'{name}' is neither a bundled plugin nor a valid file name in the plugin folder: up to 255 bytes without spaces, commas, '@' and control characters, which begin with no dot and end with no '/'"
+    )]
     BadPlugin {
         /// The name.
         name: String,

@@ -152,6 +152,8 @@ fn every_kind_of_problem_is_found_at_its_place() {
         (changed("/clusters/a/bootstrap_servers", json!("a:x")), "clusters.a.bootstrap_servers", "bad-address"),
         (changed("/clusters/a/bootstrap_servers", json!("a:1;b:1")), "clusters.a.bootstrap_servers", "bad-address"),
         (used(json!({ "plugin": "../x y" })), "links[0].plugins[0].plugin", "bad-plugin"),
+        (used(json!({ "plugin": "a,b" })), "links[0].plugins[0].plugin", "bad-plugin"),
+        (used(json!({ "plugin": "a@b.wasm" })), "links[0].plugins[0].plugin", "bad-plugin"),
         (
             used(json!({ "plugin": "p", "limits": { "memory_mib_max": 0 } })),
             "links[0].plugins[0].limits.memory_mib_max",

@@ -434,7 +434,8 @@ impl Check<'_> {
             && !name.ends_with('/')
             && !name.contains(char::is_control)
             && !name.contains("://")
-            && !name.contains(' ');
+            // A generation has names between these.
+            && !name.contains([' ', ',', '@']);
         if !is_file {
             let what =
                 What::BadPlugin { name: name.to_owned(), nearest: nearest(name, self.bundled_plugins.iter().copied()) };
