@@ -120,7 +120,7 @@ pub enum LoadProblem {
     #[error("not valid WebAssembly: {0}; give the .wasm file that the build made")]
     NotWasm(String),
     /// The core module cannot be made a component.
-    #[error("the core module cannot be made a component: {0}; export the functions of wit/v0.1/plugin.wit")]
+    #[error("the core module cannot be made a component: {0}; export the functions of wit/v0.2/plugin.wit")]
     NotAComponent(String),
     /// It has an import that no plugin is granted.
     #[error(
@@ -146,7 +146,7 @@ pub enum LoadProblem {
     },
     /// It lacks an export of the interface, or has it with another type.
     #[error(
-        "it does not export '{export}' as wit/v0.1/plugin.wit has it{detail}; build it with an SDK of this release"
+        "it does not export '{export}' as wit/v0.2/plugin.wit has it{detail}; build it with an SDK of this release"
     )]
     MissingExport {
         /// Name of the export.

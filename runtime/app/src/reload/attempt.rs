@@ -106,9 +106,9 @@ impl Shared {
         if request.is_none() {
             refuse_deleted_files(link, &spec)?;
         }
-        let generation = generation_of(&spec).map_err(Reason::from)?;
+        let (generation, digest) = generation_of(&spec).map_err(Reason::from)?;
         let active = link.slot.chains();
-        if generation == active.generation() && before.plugins == config.plugins {
+        if digest == *active.digest() && before.plugins == config.plugins {
             self.end_trial(link);
             link.state().applied = Arc::clone(source);
             return Ok(ReloadOutcome::Unchanged);

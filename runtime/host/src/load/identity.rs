@@ -63,23 +63,34 @@ pub(super) fn config_digest(written: &Value) -> String {
     hex(&Sha256::digest(written.to_string().as_bytes()))
 }
 
-/// Computes the generation from the files as they are now, without checking or running them.
+/// Computes the generation, for people and as one digest, from the files as they are now, without
+/// checking or running them.
 ///
 /// # Errors
 /// [`LoadError`] of the first plugin whose file cannot be read.
-pub fn generation_of(spec: &ChainSpec) -> Result<Generation, LoadError> {
-    let mut identities = Vec::new();
+pub fn generation_of(spec: &ChainSpec) -> Result<(Generation, Arc<str>), LoadError> {
+    let (mut identities, mut entries) = (Vec::new(), Vec::new());
     for plugin in &spec.plugins {
-        let found = Package::identity(&plugin.source, &plugin.limits);
-        let found = found.and_then(|(digest, interface)| identity(&entry(plugin, &digest, interface)));
-        identities.push(found.map_err(|problem| LoadError {
+        let found = Package::identity(&plugin.source, &plugin.limits).and_then(|(digest, interface)| {
+            let entry = entry(plugin, &digest, interface);
+            Ok((identity(&entry)?, entry))
+        });
+        let (identity, entry) = found.map_err(|problem| LoadError {
             plugin: plugin.name.clone(),
             origin: plugin.source.to_string(),
             of_file: plugin.source.is_file(),
             problem,
-        })?);
+        })?;
+        identities.push(identity);
+        entries.push(entry);
     }
-    Ok(generation(&identities))
+    let digest = digest(entries, &spec.naming, &spec.link).map_err(|problem| LoadError {
+        plugin: spec.link.link.clone(),
+        origin: "the plugins of the link".to_owned(),
+        of_file: false,
+        problem,
+    })?;
+    Ok((generation(&identities), digest))
 }
 
 pub(super) fn generation(identities: &[impl AsRef<str>]) -> Generation {

@@ -9,8 +9,8 @@ use strait_core::progress::Agreement;
 use strait_core::{Content, Disposition, Processed};
 use strait_flow::ports::{Chain, ChainFactory};
 use strait_host::{
-    ActiveChain, ActiveChainDeps, HistoryOutcome, HostChains, OfferError, PluginSource, PluginSpec, PrivateKey, Trial,
-    TrialPhase, signature_path,
+    ActiveChain, ActiveChainDeps, ChainSpec, HistoryOutcome, HostChains, OfferError, PluginSource, PluginSpec,
+    PrivateKey, Trial, TrialPhase, generation_of, signature_path,
 };
 
 use crate::support::guest::{Guest, Process, SPIN};
@@ -280,7 +280,11 @@ fn another_secret_or_setting_is_another_generation() {
         let mut spec = bundled("redact", config(secret));
         spec.config_as_written = Some(config("${env:SECRET}"));
         change(&mut spec);
-        let chains = crate::support::load(vec![spec], strait_host::TopicNaming::Identity).unwrap();
+        let (link, naming) = (crate::support::link(), strait_host::TopicNaming::Identity);
+        let spec = ChainSpec { plugins: vec![spec], link, naming };
+        let chains = HostChains::load(crate::support::engine(), spec.clone()).unwrap();
+        // By these two a reload tells whether anything has changed.
+        assert_eq!(generation_of(&spec).unwrap(), (chains.generation(), Arc::clone(chains.digest())));
         chains.generation().0
     };
     let generations = [
