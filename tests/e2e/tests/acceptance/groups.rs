@@ -287,8 +287,13 @@ fn a_process_that_was_stopped_moves_no_group_that_has_moved_meanwhile() {
         }
         std::thread::sleep(Duration::from_millis(rng.random_range(0..1500)));
         strait.pause().unwrap();
-        // What it has sent arrives.
-        std::thread::sleep(Duration::from_millis(300));
+        // What it has sent arrives, on a busy machine some time later.
+        let there = || -> Vec<_> { target.iter().map(|reader| committed(reader, "source.still", 0)).collect() };
+        wait_until("nothing is on its way", SOON, || {
+            let before = there();
+            std::thread::sleep(Duration::from_millis(500));
+            (before == there()).then_some(())
+        });
         for reader in &target {
             commit(reader, "source.still", &[(0, 1999)]);
         }
