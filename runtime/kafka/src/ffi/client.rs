@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,6 +14,7 @@ use strait_core::TopicId;
 use strait_flow::lock;
 
 use super::conf::Conf;
+use super::controller::Controller;
 use super::producer::ReportedMessage;
 use super::statistics::Statistics;
 use super::{Code, FfiError, c_string, raw, string, timeout_ms};
@@ -85,8 +86,8 @@ pub struct Client {
     /// Its place among the clients of its cluster, which ends before the instance.
     listed: Option<Listed>,
     shared: Arc<Shared>,
-    /// Set once the cluster has shown a controller.
-    has_controller: OnceLock<()>,
+    /// Whether the cluster has one.
+    controller: Controller,
 }
 
 // SAFETY: librdkafka's instance functions are thread safe (INTRODUCTION.md, "Threads and
@@ -155,7 +156,7 @@ impl Client {
         std::mem::forget(conf);
         // SAFETY: `Client::drop` drops the place before it destroys the instance.
         let listed = Some(unsafe { super::registry::list(settings.access(), rk) });
-        Ok(Self { rk, listed, shared, has_controller: OnceLock::new() })
+        Ok(Self { rk, listed, shared, controller: Controller::default() })
     }
 
     pub(super) fn raw(&self) -> *mut b::rd_kafka_t {
@@ -222,28 +223,16 @@ impl Client {
         }
     }
 
-    /// Returns whether the cluster has a controller among its brokers.
-    ///
-    /// Without one an admin request would wait until it times out: the mock cluster names node 0,
-    /// which it does not have. A cluster that does not answer counts as having one, so that the
-    /// request itself reports what is wrong. So does one that is electing its controller. Only
-    /// `true` is remembered: one odd answer must not hide topic ids and last stable offsets for the
-    /// life of the client.
+    /// Returns whether the cluster has a controller among its brokers, as [`Controller::exists`]
+    /// does.
     #[must_use]
     pub fn has_controller(&self, timeout: Duration) -> bool {
-        if self.has_controller.get().is_some() {
-            return true;
-        }
-        let Ok(brokers) = self.broker_ids(timeout) else {
-            return true;
-        };
-        // SAFETY: live instance; the id came with the metadata, so this does not wait.
-        let controller = unsafe { b::rd_kafka_controllerid(self.raw(), 50) };
-        if brokers.contains(&controller) {
-            self.has_controller.get_or_init(|| ());
-            return true;
-        }
-        controller < 0
+        self.controller.exists(|| {
+            let brokers = self.broker_ids(timeout).ok()?;
+            // SAFETY: live instance; the id came with the metadata, so this does not wait.
+            let controller = unsafe { b::rd_kafka_controllerid(self.raw(), 50) };
+            Some((brokers, controller))
+        })
     }
 
     /// Waits for an answer of some broker, so that the client has a connection.

@@ -12,6 +12,7 @@ mod code;
 mod conf;
 mod config_admin;
 mod consumer;
+mod controller;
 mod group_admin;
 mod message;
 mod mock;
