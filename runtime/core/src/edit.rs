@@ -204,3 +204,37 @@ impl Content {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{BatchBuilder, TimestampType};
+    use crate::offset::{LeaderEpoch, SourceOffset};
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn what_plugins_put_in_place_of_a_record_counts_as_held() {
+        let processed = |dispositions| {
+            let mut batch = BatchBuilder::new("t".into(), 0, TimestampType::Create, LeaderEpoch(0));
+            batch.push(SourceOffset(0), 1, None, Some(b"short"));
+            let generation = Generation("1".into());
+            Processed { batch: batch.build(), target_topic: "t".into(), dispositions, generation }
+        };
+        let held = |copies| processed(vec![(0, Disposition::Replace(copies))]).held_bytes();
+        let of = |value: Content| OutRecord { value, ..OutRecord::default() };
+        let large = || of(Content::Bytes(vec![0; MIB]));
+        let plain = processed(Vec::new()).held_bytes();
+        assert!(plain < 1024, "{plain}");
+        assert!((2 * MIB..2 * MIB + 1024).contains(&held(vec![large(), large()])), "each copy counts");
+        assert!(held(vec![of(Content::Original); 1000]) >= plain + 1000 * size_of::<OutRecord>());
+        let headers = Some(vec![("name".into(), Some(vec![0; MIB]))]);
+        for copy in [
+            OutRecord { key: Content::Bytes(vec![0; MIB]), ..OutRecord::default() },
+            OutRecord { headers, ..OutRecord::default() },
+            OutRecord { route: Route::Hash(vec![0; MIB]), ..OutRecord::default() },
+        ] {
+            assert!(held(vec![copy.clone()]) >= plain + MIB, "{:?}", copy.route);
+        }
+    }
+}

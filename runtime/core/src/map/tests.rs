@@ -226,3 +226,18 @@ fn what_a_younger_lane_has_lost_is_not_skipped_over() {
     assert_eq!(joined.first(), Some(SourceOffset(300)));
     assert_eq!(joined.translate(SourceOffset(305)), Some((0, TargetOffset(310))));
 }
+
+#[test]
+fn each_run_counts_as_held_until_the_commit() {
+    let mut builder = MapBuilder::default();
+    assert_eq!(builder.held_bytes(), 0);
+    // Two partitions take turns, as keys route records: no two records make a run.
+    for record in 0..1000 {
+        builder.push(SourceOffset(record), (record % 2) as i32, TargetOffset(record));
+    }
+    assert!(builder.held_bytes() >= 1000 * size_of::<Run>(), "{}", builder.held_bytes());
+    builder.finish(&whole(0, 1000), 100);
+    assert_eq!(builder.held_bytes(), 0);
+    (0..1000).for_each(|record| builder.push(SourceOffset(record), 0, TargetOffset(record)));
+    assert_eq!(builder.held_bytes(), size_of::<Run>(), "one run");
+}
