@@ -463,6 +463,19 @@ mod tests {
     }
 
     #[test]
+    fn the_culprit_among_ten_thousand_is_alone_at_the_fourth_attempt() {
+        let key = PartitionKey { topic: "t".into(), topic_id: TopicId([1; 16]), partition: 0 };
+        let mut caution = Caution::default();
+        let mut groups = vec![10_000];
+        while groups.last().is_some_and(|group| *group > 1) {
+            // The group of the culprit is refused as a whole.
+            caution.suspect(&key, SourceOffset(50_000), *groups.last().unwrap());
+            groups.push(caution.suspects_of(&key).group);
+        }
+        assert_eq!(groups, [10_000, 625, 39, 2, 1]);
+    }
+
+    #[test]
     fn an_operators_retry_forgets_the_stop_but_not_that_topics_are_other_ones() {
         let (now, at) = (Duration::from_secs(1), SourceOffset(3));
         let key = PartitionKey { topic: "t".into(), topic_id: TopicId([1; 16]), partition: 0 };

@@ -237,3 +237,54 @@ fn target_partition(copy: &OutCopy<'_>, topic: &TargetTopic, source_partition: i
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use strait_core::edit::{Content, OutRecord};
+    use strait_core::{BatchBuilder, LeaderEpoch, SourceOffset, TimestampType, TopicId};
+
+    use super::*;
+    use crate::ports::TopicHandle;
+
+    fn topic(partitions: u32) -> TargetTopic {
+        TargetTopic {
+            handle: TopicHandle(0),
+            id: TopicId([1; 16]),
+            partitions,
+            max_message_bytes: 1 << 20,
+            log_append_time: false,
+            timestamp_after_max_ms: i64::MAX,
+            timestamp_before_max_ms: i64::MAX,
+        }
+    }
+
+    #[test]
+    fn a_record_whose_partition_the_topic_lacks_goes_by_its_key_or_by_number() {
+        let mut batch = BatchBuilder::new("t".into(), 5, TimestampType::Create, LeaderEpoch(0));
+        batch.push(SourceOffset(0), 1, Some(b"foobar"), None);
+        batch.push(SourceOffset(1), 1, None, None);
+        let batch = batch.build();
+        let of = |index: usize, edit: Option<&OutRecord>, partitions| {
+            let copy = OutCopy { record: batch.get(index).unwrap(), edit, batch_topic: topic(1) };
+            target_partition(&copy, &topic(partitions), 5)
+        };
+        let (keyed, keyless) = (0, 1);
+        let routed = |route| OutRecord { route, ..OutRecord::default() };
+        let hashed = |key: &[u8], partitions| partitioner::partition_of(key, partitions);
+        for partitions in [1, 2, 3, 4] {
+            let (keep, by_key) = (routed(Route::Keep), routed(Route::ByKey));
+            for edit in [None, Some(&keep), Some(&by_key)] {
+                assert_eq!(of(keyed, edit, partitions), hashed(b"foobar", partitions), "{edit:?} of {partitions}");
+                assert_eq!(of(keyless, edit, partitions), 5 % partitions as i32, "{edit:?} of {partitions}");
+            }
+            let other_key = OutRecord { key: Content::Bytes(b"21".to_vec()), ..OutRecord::default() };
+            assert_eq!(of(keyed, Some(&other_key), partitions), hashed(b"21", partitions));
+            let hash = routed(Route::Hash(b"abc".to_vec()));
+            assert_eq!(of(keyless, Some(&hash), partitions), hashed(b"abc", partitions));
+        }
+        // Where it exists, the number is kept.
+        assert_eq!((of(keyed, None, 6), of(keyless, None, 6)), (5, 5));
+        assert_eq!(of(keyed, Some(&routed(Route::ByKey)), 7), hashed(b"foobar", 7));
+        assert_eq!(of(keyed, Some(&routed(Route::Partition(2))), 7), 2);
+    }
+}
