@@ -245,11 +245,54 @@ mod tests {
         }
     }
 
+    /// A source with two partitions that end at 5. The first one has no leader for so long, from
+    /// the start of the test.
+    struct Leaderless(Instant);
+
+    #[async_trait]
+    impl Discovery for Leaderless {
+        async fn topics(&self) -> Result<SourceTopics, PortError> {
+            let topic = SourceTopic { topic: "t".into(), id: TopicId::default(), partitions: 2 };
+            Ok(SourceTopics { listed: vec![topic], ..SourceTopics::default() })
+        }
+
+        async fn bounds(&self, partitions: &[PartitionKey]) -> Result<BTreeMap<PartitionKey, BoundsAnswer>, PortError> {
+            let mut answers = One.bounds(partitions).await?;
+            if let Some(answer) = answers.get_mut(&key(0)).filter(|_| Instant::now() < self.0) {
+                *answer = BoundsAnswer::Failed("no leader".to_owned());
+            }
+            Ok(answers)
+        }
+    }
+
+    fn key(partition: i32) -> PartitionKey {
+        PartitionKey { topic: "t".into(), topic_id: TopicId::default(), partition }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_partition_without_a_leader_is_waited_for_a_minute_and_no_longer() {
+        let seconds = Duration::from_secs;
+        for (away_s, over_s, stopped) in [(10, 10..16, vec![]), (100, 60..61, vec![key(0)])] {
+            let began = Instant::now();
+            let status = Arc::new(LinkStatus::default());
+            status.set_lane(LaneId(0), LaneState::Running, Duration::ZERO);
+            status.joined();
+            (0..2).for_each(|partition| status.set(&key(partition), SourceOffset(5), Activity::Running));
+            let source = Arc::new(Leaderless(began + seconds(away_s)));
+            let mut catch_up = CatchUp::start("l", 1, source, Arc::new(One), status).await.unwrap();
+            let remaining = tokio::time::timeout(seconds(200), catch_up.wait(|_| {})).await.unwrap();
+            let waited_s = began.elapsed().as_secs();
+            assert!(over_s.contains(&waited_s), "over after {waited_s} s, expected within {over_s:?}");
+            assert_eq!((remaining.partitions, remaining.partitions_done), (2, 2 - stopped.len()));
+            assert_eq!(remaining.stopped, stopped);
+        }
+    }
+
     #[tokio::test]
     async fn a_partition_is_done_once_its_lane_runs_and_not_while_it_is_being_taken() {
         let status = Arc::new(LinkStatus::default());
         let mut catch_up = CatchUp::start("l", 1, Arc::new(One), Arc::new(One), Arc::clone(&status)).await.unwrap();
-        let key = PartitionKey { topic: "t".into(), topic_id: TopicId::default(), partition: 0 };
+        let key = key(0);
         status.set_lane(LaneId(0), LaneState::Taking, Duration::ZERO);
         status.joined();
         status.set(&key, SourceOffset(5), Activity::Running);
