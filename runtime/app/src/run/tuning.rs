@@ -187,6 +187,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_commit_writes_beside_its_records_stays_below_what_the_links_topics_take() {
+        let link = link_with(&json!({}));
+        let bytes =
+            |batch_bytes_max| Measured { batch_bytes_max, ..measured(1, 1, 0, 0) }.limits(&link).control_bytes_max;
+        assert_eq!(bytes(Some(160_000)), 150_000);
+        assert_eq!(bytes(None), Limits::default().control_bytes_max);
+    }
+
+    #[test]
     fn batches_linger_longer_over_a_long_line_to_the_target() {
         let link = link_with(&json!({}));
         let linger = |ms| measured(1, 1, 0, ms).target(&link).linger.as_millis();
