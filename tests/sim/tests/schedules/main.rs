@@ -16,6 +16,7 @@ mod groups;
 mod ids;
 mod membership;
 mod standstill;
+mod suspects;
 mod topics;
 mod truncation;
 mod unfenced;
