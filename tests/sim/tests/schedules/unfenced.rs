@@ -1,11 +1,14 @@
 //! Transactions that cannot end, because a partition that they touched takes no marker. Nobody can
 //! initialise their ids.
 
+use std::collections::BTreeSet;
+
+use strait_core::Event;
 use strait_flow::DeliveryMode;
 use strait_sim::cluster::Cluster;
 use strait_sim::run::{lenient, run_script};
 use strait_sim::world::source::Rules;
-use strait_sim::world::target::State;
+use strait_sim::world::target::{ROUTED, State};
 use strait_sim::world::{Bug, Point, World};
 
 use crate::{SEEDS, all_met, begin, feed, fired, hook, next, play, until, wait_ms};
@@ -27,6 +30,44 @@ fn a_stuck_target_partition_does_not_hold_up_the_others() {
         until(&cluster, "the other partition goes on", |w| next(w, "a", 1).0 >= 40).await;
         assert_eq!(next(&cluster.sim.lock(), "a", 0), before);
         wait_ms(20_000).await;
+        cluster
+    });
+    all_met(&outcomes, "target_stuck");
+}
+
+/// Records that plugins route wait for the partitions that they are routed to: neither for the one
+/// with the number of their source partition nor for those of another topic.
+#[test]
+fn stuck_partitions_of_a_routed_topic_hold_up_only_those_that_feed_them() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        let feed_routed = |world: &mut World| {
+            world.rules = Rules { route: 1000, ..Rules::default() };
+            world.append("a", 0, 20, false);
+            world.rules = Rules::default();
+            world.append("a", 1, 20, false);
+        };
+        cluster.set_lanes(1);
+        begin(&mut cluster).await;
+        feed_routed(&mut cluster.sim.lock());
+        until(&cluster, "all is copied", |w| next(w, "a", 0).0 >= 40 && next(w, "a", 1).0 >= 40).await;
+        {
+            let mut world = cluster.sim.lock();
+            let topic = world.target.topic(ROUTED).unwrap();
+            world.target.topics[topic].logs.iter_mut().for_each(|log| log.stuck_until = u64::MAX);
+            feed_routed(&mut world);
+        }
+        let before = next(&cluster.sim.lock(), "a", 0);
+        until(&cluster, "the other partition goes on", |w| next(w, "a", 1).0 >= 60).await;
+        assert_eq!(next(&cluster.sim.lock(), "a", 0), before);
+        wait_ms(20_000).await;
+        feed_routed(&mut cluster.sim.lock());
+        until(&cluster, "it still goes on", |w| next(w, "a", 1).0 >= 80).await;
+        let stuck = |event: &Event| match event {
+            Event::TargetStuck { partition, reason, .. } => Some((partition.partition, reason.contains(ROUTED))),
+            _ => None,
+        };
+        let stuck: BTreeSet<_> = cluster.sim.lock().events.iter().filter_map(|(_, _, event)| stuck(event)).collect();
+        assert_eq!(stuck, [(0, true)].into(), "{}", cluster.sim.lock().trace.tail());
         cluster
     });
     all_met(&outcomes, "target_stuck");
