@@ -167,3 +167,23 @@ fn a_topic_that_one_broker_does_not_know_is_not_gone() {
         cluster
     });
 }
+
+/// For so long that it is believed, every broker says that a topic does not exist, as after a
+/// restore of the controller. Once they know it, it is read without anybody asking for that.
+#[test]
+fn a_topic_that_was_told_gone_and_is_there_again_is_copied() {
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        let copied = |count: i64| move |world: &World| (0..2).all(|number| next(world, "a", number).0 >= count);
+        until(&cluster, "all is copied", copied(20)).await;
+        cluster.sim.lock().faults = Faults { unknown: 1000, ..Faults::default() };
+        feed(&mut cluster.sim.lock());
+        wait_ms(10_000).await;
+        let told = (0..2).all(|number| is_told_gone(&cluster.sim.lock(), number));
+        assert!(told, "{}", cluster.sim.lock().trace.tail());
+        cluster.sim.lock().faults = Faults::default();
+        until(&cluster, "they are read again", copied(40)).await;
+        cluster
+    });
+    all_met(&outcomes, "source_gone");
+}
