@@ -53,6 +53,13 @@ struct Tasks {
     passing_on: JoinHandle<()>,
 }
 
+/// Lanes that a process was told to give up.
+pub struct Revoked {
+    proc: usize,
+    lanes: Vec<LaneId>,
+    answered: oneshot::Receiver<()>,
+}
+
 /// The processes of the link.
 pub struct Cluster {
     /// The world.
@@ -265,19 +272,39 @@ impl Cluster {
 
     /// Revokes several lanes at once, as [`Self::give_up`] does with one.
     pub async fn give_all_up(&mut self, lanes: &[u32], proc: usize) {
+        let revoked = self.revoke(lanes, proc);
+        self.answered(revoked).await;
+    }
+
+    /// Tells a process that lanes are revoked, and does not wait for its answer.
+    pub fn revoke(&mut self, lanes: &[u32], proc: usize) -> Revoked {
         let told = &mut self.members[proc].told;
         let lanes: Vec<LaneId> = lanes.iter().filter(|lane| told.remove(lane)).map(|lane| LaneId(*lane)).collect();
+        let (answer, answered) = oneshot::channel();
+        if !lanes.is_empty() {
+            self.tell(proc, MembershipEvent::Revoked(lanes.clone(), answer));
+        }
+        Revoked { proc, lanes, answered }
+    }
+
+    /// Waits for the answer to a revocation, as long as the group does.
+    pub async fn answered(&mut self, revoked: Revoked) {
+        let Revoked { proc, lanes, answered } = revoked;
         if lanes.is_empty() {
             return;
         }
-        let (answer, answered) = oneshot::channel();
-        self.tell(proc, MembershipEvent::Revoked(lanes.clone(), answer));
         let is_answered = matches!(tokio::time::timeout(REVOKE, answered).await, Ok(Ok(())));
         if let Some(lane) = lanes.into_iter().find(|lane| is_answered && self.members[proc].lanes.runs(*lane)) {
             let what = format!("process {proc} says that it has given lane {lane} up, which still runs");
             self.sim.lock().wrong(what);
         }
         self.members[proc].lanes.reap(false).await;
+    }
+
+    /// Returns whether a lane runs in a process, or still ends there.
+    #[must_use]
+    pub fn runs(&self, lane: u32, proc: usize) -> bool {
+        self.members[proc].lanes.runs(LaneId(lane))
     }
 
     /// Kills a process.

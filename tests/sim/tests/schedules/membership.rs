@@ -1,5 +1,6 @@
 //! Lanes that the group moves, with processes that hear of it late.
 
+use strait_core::lanes;
 use strait_sim::run::lenient;
 use strait_sim::world::source::Rules;
 
@@ -80,6 +81,42 @@ fn a_right_that_is_away_while_a_lane_moves_ends_no_link_that_has_worked() {
         cluster
     });
     all_met(&outcomes, "lane_restarted");
+}
+
+/// A lane is given up while its target partition takes no records, so that its drain (4 s) ends
+/// with nothing. A lane that its process gets meanwhile does not wait for that.
+#[test]
+fn a_lane_begins_while_another_one_drains() {
+    play(lenient(), Rules::default(), |mut cluster| async move {
+        begin(&mut cluster).await;
+        let [drains, begins] = [0, 1].map(|partition| lanes::lane_of("a", partition, 2).0);
+        cluster.give_up(begins, 0).await;
+        cluster.assign(begins, 1);
+        let copied = |count: i64| move |world: &_| (0..2).all(|partition| next(world, "a", partition).0 >= count);
+        until(&cluster, "all is copied", copied(20)).await;
+        {
+            let mut world = cluster.sim.lock();
+            let until = world.now() + 10_000;
+            let topic = world.target.topic("copy.a").unwrap();
+            world.target.log_mut(topic, 0).unwrap().stuck_until = until;
+            world.append("a", 0, 20, false);
+        }
+        wait_ms(200).await;
+        let revoked = cluster.revoke(&[drains], 0);
+        cluster.give_up(begins, 1).await;
+        cluster.assign(begins, 0);
+        let (end, began) = {
+            let mut world = cluster.sim.lock();
+            world.append("a", 1, 20, false);
+            (world.source.log("a", 1).unwrap().end(), world.now())
+        };
+        until(&cluster, "the other lane copies", |world| next(world, "a", 1).0 >= end).await;
+        let took_ms = cluster.sim.lock().now() - began;
+        assert!(took_ms < 2_500 && cluster.runs(drains, 0), "the lane began after {took_ms} ms");
+        cluster.answered(revoked).await;
+        cluster.assign(drains, 1);
+        cluster
+    });
 }
 
 #[test]
