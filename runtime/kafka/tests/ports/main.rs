@@ -25,7 +25,7 @@ use strait_test_cluster::{Cluster, ClusterSpec};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ports_hold_their_contracts_on_a_real_broker() {
-    let cluster = Cluster::start(ClusterSpec::new("ports")).await.unwrap();
+    let cluster = Cluster::start(ClusterSpec::new("ports").with_proxies()).await.unwrap();
     let rig = Rig::new(&cluster.bootstrap());
     let mut scenarios = tokio::task::JoinSet::new();
     macro_rules! scenario {
@@ -64,6 +64,8 @@ async fn the_ports_hold_their_contracts_on_a_real_broker() {
         }
     }
     assert!(failed.is_empty(), "failed: {failed:?}");
+    // Alone, because it makes the line to the broker long.
+    writing::topics_that_exist_are_opened_in_few_round_trips(rig, cluster.proxy(0).unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

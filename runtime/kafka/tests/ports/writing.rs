@@ -1,15 +1,52 @@
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::RngExt as _;
 use strait_core::progress::ProgressRecord;
 use strait_core::{LaneId, SourceOffset};
 use strait_flow::ports::{
     Class, DeliveryReport, OutHeaders, Outgoing, ProducerSlot, ProgressStore, ReadEpoch, Target, TargetEvent, Token,
+    WantedTopic,
 };
 use strait_kafka::{KafkaProgressStore, KafkaTarget, TargetTuning};
 use strait_test_cluster::Proxy;
 
 use crate::common::{Rig, STAMP, WAIT, acknowledged, committed, event, from, key, open, progress, read_to, send};
+
+/// A lane that is taken opens the topics that it has written before. One by one, 40 of them would
+/// take half a minute over this line.
+pub async fn topics_that_exist_are_opened_in_few_round_trips(rig: Rig, line: &Proxy) {
+    const ONE_WAY: Duration = Duration::from_millis(50);
+    rig.topics("together", 1).await;
+    let names: Vec<String> = (0..40).map(|number| format!("together-{number}")).collect();
+    for name in &names {
+        rig.create(name, 1, &[]).await;
+    }
+    let wanted = |name: &str| {
+        let (name, like) = (name.into(), name.into());
+        WantedTopic { name, like, partitions: 1, grows: true, creates: true }
+    };
+    let mut target = rig.taken("together", 0, &TargetTuning::default()).await;
+    let all = names.iter().map(|name| wanted(name)).chain([wanted("together-missing")]).collect();
+    line.delay(ONE_WAY);
+    let began = Instant::now();
+    let opened = target.open_existing(all).await.unwrap();
+    let took = began.elapsed();
+    line.heal();
+    println!("{} topics opened in {took:.1?}", opened.len());
+    let found: BTreeSet<&str> = opened.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(found, names.iter().map(String::as_str).collect(), "the missing one is not created either");
+    assert!((ONE_WAY * 2..Duration::from_secs(3)).contains(&took), "{took:?}");
+
+    target.begin(ProducerSlot::A).unwrap();
+    for (sequence, (_, topic)) in (0..).zip(&opened) {
+        assert_eq!((topic.partitions, topic.max_message_bytes), (1, 1_048_588));
+        send(&mut target, ProducerSlot::A, topic.handle, sequence, Some(b"v"), &[]);
+    }
+    acknowledged(&mut target, 40).await;
+    committed(&mut target, ProducerSlot::A).await;
+    target.close(WAIT).await;
+}
 
 /// Also, no record of an aborted transaction is read, the committed progress stays, and the reader
 /// reports a position behind the aborted records.
