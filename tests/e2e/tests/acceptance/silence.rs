@@ -225,6 +225,21 @@ fn a_target_without_transactions_is_named_with_its_settings_and_the_link_continu
     wait_event(&strait, "moves_again", "waits-0");
     wait_until("ready", SOON, || (get(&address, "/readyz").0 == 200).then_some(()));
 
+    // A target that is away is no more silent than a source.
+    pair.target.broker(0).unwrap().pause().unwrap();
+    wait_event(&strait, "target_unreachable", "the target has not answered for");
+    let (code, missing) = get(&address, "/readyz");
+    assert!(code == 503 && missing.contains("its target cluster target has not answered for"), "{code} {missing}");
+    let reachable = |page: &str, side: &str| {
+        let labels = format!("link=\"waits\",source=\"source\",target=\"target\",side=\"{side}\"");
+        series(page, &format!("strait_cluster_reachable{{{labels}}}"))
+    };
+    let page = get(&address, "/metrics").1;
+    assert_eq!((reachable(&page, "source"), reachable(&page, "target")), (Some(1.0), Some(0.0)), "{page}");
+    pair.target.broker(0).unwrap().resume().unwrap();
+    wait_event(&strait, "target_reachable", "answers again");
+    wait_until("ready again", REPORTED, || (get(&address, "/readyz").0 == 200).then_some(()));
+
     // Nothing can be committed any more: the drain takes its time, and a second signal ends it.
     pair.target.broker(0).unwrap().pause().unwrap();
     write_records(&pair.at_source().config(), "waits", &numbered(0, 100, 1000)).unwrap();
