@@ -10,7 +10,7 @@ use strait_test_cluster::{Bad, Certificates, Cluster, ClusterSpec, Listener, Tok
 use crate::admin::{ADMIN, address_of, status};
 use crate::logins::{CLIENT, SECRET};
 use crate::matrix::{ALIKE, MIXED, WAYS, copies};
-use crate::support::{Pair, Turn, link, now, numbered, run_to_end, single, wait_until};
+use crate::support::{Pair, Turn, key_range, link, now, numbered, run_to_end, single, wait_until};
 
 const USER: &str = "copier";
 const PASSWORD: &str = "copier-password";
@@ -86,6 +86,23 @@ fn says_what_limits_a_long_line(pair: &Pair) {
     assert_eq!(status.code(), Some(0), "{text}");
 }
 
+/// A cluster with a certificate of a public authority needs no file of authorities: those of the
+/// system count, and the environment says here where they are.
+fn copies_by_the_authorities_of_the_system(pair: &Pair) {
+    let certificates = pair.source.certificates().unwrap();
+    let source = section("source", &pair.source, (Listener::Tls, None), certificates);
+    let unconfigured = source.lines().filter(|line| !line.contains("ssl.ca.location"));
+    let source = unconfigured.fold(String::new(), |text, line| text + line + "\n");
+    let target = section("target", &pair.target, (Listener::Plaintext, None), certificates);
+    let link = link("by-system", &["orders"], 1, "");
+    let config = ConfigFolder::new(&format!("{source}{target}{link}")).unwrap();
+    let file = certificates.ca().display().to_string();
+    let arguments = ["--until-caught-up"];
+    let mut strait = Strait::run_in("by-system", &config, &arguments, &[("SSL_CERT_FILE", &file)]).unwrap();
+    assert_eq!(strait.wait_end(REFUSED).unwrap().code(), Some(0), "{}", strait.stderr());
+    assert_eq!(pair.keys("source.orders", 0), key_range(0, 10));
+}
+
 #[test]
 fn links_copy_between_listeners_of_every_pair_of_kinds_and_say_why_tls_is_refused() {
     let _turn = Turn::long();
@@ -102,6 +119,7 @@ fn links_copy_between_listeners_of_every_pair_of_kinds_and_say_why_tls_is_refuse
     pair.at_source().create_topic("orders", 1, &[]).unwrap();
     write_records(&pair.at_source().config(), "orders", &numbered(0, 0, 10)).unwrap();
     says_what_limits_a_long_line(&pair);
+    copies_by_the_authorities_of_the_system(&pair);
 
     says_why_tls_or_a_login_fails(&pair);
 }
