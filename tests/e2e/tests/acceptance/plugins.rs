@@ -3,13 +3,17 @@
 use strait_e2e::{Isolation, Record, Strait, write_records};
 
 use crate::admin::{ADMIN, address_of, get, status};
-use crate::support::{Pair, SOON, Turn, copy, key_range, keys, link, record, stop, wait_until, write_numbered};
+use crate::support::{
+    Pair, SOON, Turn, copy, key_range, keys, link, record, settings, stop, wait_until, write_numbered,
+};
 
 /// Returns 300 records of three regions, in turn over three partitions.
 fn orders() -> Vec<Record> {
     let key = |number: i32| format!("{}-{number}", ["eu", "us", "europa"][number as usize % 3]);
     (0..300).map(|number| Record { partition: number % 4 % 3, ..record(Some(key(number).as_bytes()), None) }).collect()
 }
+
+const TEN_DAYS_MS: &str = "864000000";
 
 const KEPT: &str = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = { key_prefix = \"eu-\" } }\n\
                     [[links.plugins]]\nplugin = \"rename\"\nconfig = { prefix = \"only-eu.\" }\n";
@@ -18,7 +22,7 @@ const KEPT: &str = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = { 
 fn filter_and_rename_pass_exactly_the_kept_records_in_order_under_the_new_name() {
     let _turn = Turn::beside_another();
     let pair = Pair::shared();
-    pair.at_source().create_topic("bundled", 3, &[]).unwrap();
+    pair.at_source().create_topic("bundled", 3, &[("retention.ms", TEN_DAYS_MS)]).unwrap();
     write_records(&pair.at_source().config(), "bundled", &orders()).unwrap();
     let config = pair.config(&link("bundled", &["bundled"], 2, KEPT));
     copy(&config);
@@ -46,6 +50,34 @@ fn filter_and_rename_pass_exactly_the_kept_records_in_order_under_the_new_name()
     let passed = |text: &str, what: &str| text.lines().filter(|line| line.contains(what)).count();
     assert_eq!(passed(&judged, "\"pass\""), passed(&captured, "\"eu-"), "{captured}{judged}");
     assert_eq!(judged.lines().count(), 60);
+    topics_that_a_plugin_names_are_like_the_source_topic_or_left_as_they_are(&pair);
+}
+
+/// The topic `bundled` has 3 partitions, and records of each go to a topic for their region. One of
+/// these exists with another number of partitions: it is not grown, and keys choose among those
+/// that it has.
+fn topics_that_a_plugin_names_are_like_the_source_topic_or_left_as_they_are(pair: &Pair) {
+    let route = "[[links.plugins]]\nplugin = \"route\"\nconfig = { by = \"key\", to = \"topic\", \
+                 pattern = \"(.+)-.*\", replacement = \"region.$1\" }\n";
+    let target = pair.at_target();
+    target.create_topic("source.region.eu", 1, &[]).unwrap();
+    let strait = copy(&pair.config(&link("regions", &["bundled"], 2, route)));
+    assert!(strait.events("target_partitions_missing").is_empty());
+    let topics = target.topics().unwrap();
+    for (region, partitions) in [("eu", 1), ("us", 3), ("europa", 3)] {
+        let topic = format!("source.region.{region}");
+        assert!(topics.contains(&(topic.clone(), partitions)), "{topic}: {topics:?}");
+        let of = |all: &[Record]| {
+            let mut keys: Vec<String> = (0..3).flat_map(|partition| keys(all, partition)).collect();
+            keys.retain(|key| key.starts_with(&format!("{region}-")));
+            keys.sort();
+            keys
+        };
+        let copies = target.read_records(&topic, Isolation::Committed).unwrap();
+        assert_eq!(of(&copies), of(&orders()), "{topic}");
+        assert_eq!(copies.len(), 100, "{topic}");
+    }
+    assert_eq!(settings(&target, "source.region.us").get("retention.ms").map(String::as_str), Some(TEN_DAYS_MS));
 }
 
 #[test]
