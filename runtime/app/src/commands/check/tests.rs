@@ -112,3 +112,25 @@ fn one_cluster_under_two_names_copies_no_copy_and_into_no_topic_itself() {
     let events = board.link("l").unwrap().events();
     assert!(events.ended.is_some() && events.counts["one_cluster"] == 1, "{events:?}");
 }
+
+#[test]
+fn more_partitions_than_a_lane_reads_well_are_said() {
+    let cluster = MockCluster::start(1).unwrap();
+    let servers = cluster.bootstrap_servers();
+    cluster.create_topic("wide", 501).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("strait.toml");
+    for (lanes, is_said) in [(1, true), (2, false)] {
+        let text = format!(
+            "[clusters.aws]\nbootstrap_servers = \"{servers}\"\n[clusters.gcp]\nbootstrap_servers = \"{servers}\"\n\
+             [[links]]\nname = \"l\"\nsource = \"aws\"\ntarget = \"gcp\"\ntopics = [\"wide\"]\n\
+             delivery = \"at-least-once\"\nlanes = {lanes}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let loaded = load::load(&file, &Environment::default()).unwrap_or_else(|r| panic!("{}", r.render(false, 100)));
+        let text = steps::all(&loaded).iter().map(|step| step.text()).collect::<String>();
+        assert!(text.contains("✓ topics of l: 1 with 501 partitions: wide -> aws.wide"), "{text}");
+        let said = text.contains("! topics of l: 501 partitions for 1 lanes: above 500 a lane");
+        assert_eq!((said, text.contains("a lane, each fetch")), (is_said, is_said), "{text}");
+    }
+}
