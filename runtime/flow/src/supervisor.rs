@@ -28,7 +28,8 @@ const HEALTHY: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// A [`PortError`] of class `Stop` if this process cannot use the lane: a cluster refused it before
-/// any lane of the link has worked in this process (permissions, credentials), or the link was resized.
+/// any lane of the link has worked in this process (permissions, credentials), or the link was
+/// resized.
 pub(crate) async fn supervise(
     spec: LaneSpec,
     deps: LaneDeps,

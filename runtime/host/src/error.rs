@@ -24,9 +24,9 @@ impl LoadError {
     /// Returns whether the configuration is wrong whatever the files of plugins are, so that a
     /// process does not start. Otherwise the link waits for another file, and the other links run.
     ///
-    /// What a plugin says of itself decides most of these problems. The bundled plugins are part of
-    /// the binary, so that only the configuration can be at fault; a file can have been replaced by
-    /// one that no longer fits it.
+    /// The words of a plugin about itself decide most of these problems. The bundled plugins are
+    /// part of the binary, so that only the configuration can be at fault; a file can have been
+    /// replaced by one that no longer fits it.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match &self.problem {

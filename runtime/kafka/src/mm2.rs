@@ -183,8 +183,8 @@ impl KafkaMm2 {
         Ok(())
     }
 
-    /// Asks the clusters, without changing anything, about those of the topics that they do not have
-    /// yet.
+    /// Asks the clusters, without changing anything, about those of the topics that they do not
+    /// have yet.
     ///
     /// # Errors
     /// [`PortError`] when a cluster does not answer.

@@ -98,8 +98,8 @@ pub fn cluster_of(loaded: &Loaded, name: &str) -> Result<ClusterConfig, End> {
     cluster.ok_or_else(|| failed(&format!("unknown cluster '{name}'")))
 }
 
-/// Returns source and target of a link once both answer. One that does not is said at once, and with
-/// its address.
+/// Returns source and target of a link once both answer. One that does not is said at once, and
+/// with its address.
 ///
 /// # Errors
 /// [`End::Failed`]; the error is printed by then.

@@ -127,8 +127,8 @@ async fn facts(
     Ok((facts, unread))
 }
 
-/// Returns what is known of target topics whose source topics are not listed. A topic that waits was
-/// believed to be gone by the process that has written so, which asks again before it deletes.
+/// Returns what is known of target topics whose source topics are not listed. A topic that waits
+/// was believed to be gone by the process that has written so, which asks again before it deletes.
 async fn gone(
     control: &Control,
     (listed, feeds): (&BTreeSet<Arc<str>>, &BTreeMap<Arc<str>, BTreeSet<Arc<str>>>),

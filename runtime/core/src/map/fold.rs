@@ -20,7 +20,7 @@ pub struct FoldedMap {
     forgotten: BTreeMap<i32, TargetOffset>,
     /// The source offset after the last one that was forgotten.
     forgotten_to: Option<SourceOffset>,
-    /// What lies before the first offset is not known, whatever the link has copied there.
+    /// The part before the first offset is not known, whatever the link has copied there.
     is_cut: bool,
 }
 

@@ -1,9 +1,10 @@
 //! Target topics to delete, as their source topics are gone.
 //!
 //! A list of topics proves nothing: a cluster leaves out what the principal may not see. So the
-//! source is asked by name, and believed after several answers. Then a topic waits. The time that it
-//! has waited is in the control topic and is counted by those who see that the source topic is
-//! gone, so that neither a clock that jumps nor another coordinator shortens it, nor begins it anew.
+//! source is asked by name, and believed after several answers. Then a topic waits. The time that
+//! it has waited is in the control topic and is counted by those who see that the source topic is
+//! gone, so that neither a clock that jumps nor another coordinator shortens it, nor begins it
+//! anew.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;

@@ -190,8 +190,8 @@ impl HeldBorder {
         if !less.is_empty() && trial.agreement.is_none() {
             return Judged::TrialLooser(less);
         }
-        // Both are in force, each for some partitions. The border says what they have in common, and
-        // names the one that protects less.
+        // Both are in force, each for some partitions. The border says what they have in common,
+        // and names the one that protects less.
         let is_named = self.border.as_ref().is_some_and(|border| border.generation == trial.generation);
         let mut both = ChainBorder { trial: None, ..chain.clone() };
         if is_named || !less.is_empty() {
@@ -216,8 +216,8 @@ impl HeldBorder {
         looser(&held.collect(), protection)
     }
 
-    /// Returns the change of the border with which a chain comes into force that loosens it in these
-    /// ways, as an operator has agreed to.
+    /// Returns the change of the border with which a chain comes into force that loosens it in
+    /// these ways, as an operator has agreed to.
     fn change_to(&self, chain: &ChainBorder, loosened: Vec<(Arc<str>, Loosening)>, at: i64) -> BorderChange {
         let agreement = chain.agreement.as_ref().filter(|_| !loosened.is_empty());
         let records = self.records(&chain.protection);

@@ -128,8 +128,8 @@ pub trait Chain: Send {
     /// comes.
     fn keep_up(&mut self);
 
-    /// Returns what the border of a lane needs to know of the chain, and of one on trial that judges
-    /// some partitions, without what they protect.
+    /// Returns what the border of a lane needs to know of the chain, and of one on trial that
+    /// judges some partitions, without what they protect.
     fn border(&self) -> ChainBorder;
 
     /// Returns the plugins as they are now.

@@ -40,7 +40,7 @@ impl MadeTopics {
     }
 }
 
-/// What a process remembers of topics that are gone.
+/// The memory of a process of topics that are gone.
 #[derive(Default)]
 pub(super) struct Goings {
     departures: Departures,

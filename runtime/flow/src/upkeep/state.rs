@@ -125,8 +125,9 @@ impl State {
         self.rests.insert(key(action), now + REST);
     }
 
-    /// Takes out the actions that rest. With all topics in the plan, or with all that are gone, those
-    /// that are not in it any more rest no more. Returns the rights that no action lacks any more.
+    /// Takes out the actions that rest. With all topics in the plan, or with all that are gone,
+    /// those that are not in it any more rest no more. Returns the rights that no action lacks any
+    /// more.
     pub fn without_rests(
         &mut self,
         actions: &mut Vec<Action>,

@@ -60,7 +60,7 @@ pub(crate) struct Coverage {
 
 impl Coverage {
     /// Reads the coverage from the plugin's plan for the topic, with the claims that are not made.
-    /// What it claims stands for what it looks at.
+    /// Its claims stand for all that it looks at.
     ///
     /// # Errors
     /// Its claims, or the options of the plan, cannot be read.

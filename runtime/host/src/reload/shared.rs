@@ -143,8 +143,8 @@ impl Shared {
         self.record(HistoryOutcome::RolledBack, &broken, reason, Duration::ZERO);
     }
 
-    /// Ends the trial of a version that would protect less than the border of a lane holds, before it
-    /// judges anything there. The first lane that finds out does it.
+    /// Ends the trial of a version that would protect less than the border of a lane holds, before
+    /// it judges anything there. The first lane that finds out does it.
     pub(super) fn refuse_trial(&self, candidate: &ChainVersion, losses: &str) {
         if self.replace_broken(candidate.number).is_none() {
             return;

@@ -192,7 +192,7 @@ fn a_plugin_that_would_see_what_a_required_one_removes_is_not_loaded_unasked() {
 #[test]
 fn a_file_that_refuses_what_it_is_given_is_no_mistake_in_the_configuration() {
     let of = |plugins| load(plugins, TopicNaming::Identity).unwrap_err();
-    let redact = || bundled("redact", json!({ "rules": [{ "key": true, "with": "remove" }] }));
+    let redact = || bundled("redact", json!({ "rules": [{ "fields": ["$.a"], "with": "remove" }] }));
     let closed = || Guest { effects: 1 << 2, fails_closed: true, ..Guest::default() };
     let made = |guest: Guest| file(&guest.wasm(), |_| {});
     let required = |guest: Guest| file(&guest.wasm(), |spec| spec.required = true);
@@ -205,7 +205,7 @@ fn a_file_that_refuses_what_it_is_given_is_no_mistake_in_the_configuration() {
         vec![made(refuses)],
         vec![passes],
         vec![redact(), made(Guest { effects: 1 << 2, ..Guest::default() })],
-        vec![made(closed()), bundled("redact", json!({ "rules": [{ "key": true, "with": "remove" }] }))],
+        vec![made(closed()), bundled("redact", json!({ "rules": [{ "fields": ["$.a"], "with": "remove" }] }))],
         vec![made(Guest::default()), made(closed())],
     ] {
         let error = of(plugins);

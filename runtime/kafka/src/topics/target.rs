@@ -218,7 +218,8 @@ impl OpenRequest {
         };
         let refused = match maker.create(client, &[&self.wanted]) {
             Ok(mut refused) => refused.pop(),
-            // The source does not tell its settings now. Other topics of the lane need none of them.
+            // The source does not tell its settings now. Other topics of the lane need none of
+            // them.
             Err(error) => return Ok(Err(TopicAnswer::NotCreated(error.to_string()))),
         };
         if let Some((_, error)) = refused {

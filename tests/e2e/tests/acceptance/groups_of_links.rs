@@ -52,8 +52,8 @@ fn a_topic_that_two_links_write_to_has_no_offsets_of_groups_from_either() {
     stop(&mut strait);
 }
 
-/// Two links in opposite directions: a group of a topic and of the other side's copies moves exactly
-/// with both.
+/// Two links in opposite directions: a group of a topic and of the other side's copies moves
+/// exactly with both.
 #[test]
 fn a_group_of_the_targets_own_topic_moves_by_the_map_of_the_opposite_link() {
     let _turn = Turn::beside_another();

@@ -17,15 +17,15 @@ const NAMES: [&str; 2] = ["billing", "search"];
 /// another coordinator, its first batch, and the pause after a refusal.
 const PLACED_SECS_MAX: u64 = 120;
 
-/// What happens to the groups of a run.
+/// The events of the groups of a run.
 pub(super) struct Groups {
     rng: Rng,
     names: &'static [&'static str],
 }
 
 impl Groups {
-    /// Decides whether the link keeps groups. Call it before any process is started. The numbers are
-    /// those of a generator of its own, so that all else in the run stays what it is.
+    /// Decides whether the link keeps groups. Call it before any process is started. The numbers
+    /// are those of a generator of its own, so that all else in the run stays what it is.
     pub fn begin(sim: &Sim, rng: &Rng) -> Self {
         let mut rng = Rng::new(rng.clone().number() ^ 0x6709);
         let count = if rng.chance(SHARE) { rng.within(1, NAMES.len() as u64) as usize } else { 0 };
@@ -95,8 +95,8 @@ fn taken(world: &World) -> BTreeSet<Arc<str>> {
     taken.map(|((group, _), _)| Arc::clone(group)).collect()
 }
 
-/// Checks that every group gets to its place, that none counts as the target's which nobody has read
-/// there, and that readers who join now skip nothing.
+/// Checks that every group gets to its place, that none counts as the target's which nobody has
+/// read there, and that readers who join now skip nothing.
 pub(super) async fn check(cluster: &Cluster) {
     let sim = &cluster.sim;
     if !sim.lock().groups.are_kept || sim.lock().violation.is_some() {
