@@ -57,5 +57,5 @@ pub use status::{
     LinkStatus, Mm2Figures, Mm2Status, OpenInQuarantine, PartitionStatus, QuarantineFigures, Reason, Standing, Timings,
     TopicTotals, Totals, Unreachable,
 };
-pub use upkeep::{MadeTopics, Named, Upkeep, UpkeepDeps, fed_by};
+pub use upkeep::{Fed, MadeTopics, Named, Upkeep, UpkeepDeps, fed_by};
 pub use watch::WatchIntervals;

@@ -10,8 +10,8 @@ use strait_core::mm2::HeartbeatTopics;
 use strait_core::plan::{Action, Answer, Facts, Feeds, GoneTopic, Plan, Settings, Sign, Unknown, plan as plan_of};
 use strait_core::progress::Position;
 use strait_core::{PartitionKey, Side};
-use strait_flow::fed_by;
 use strait_flow::ports::{ChainFactory, Discovery as _, Planner as _, PortError, SourceTopics};
+use strait_flow::{Fed, fed_by};
 use strait_host::{HostChains, HostEngine, HostOptions};
 use strait_kafka::{ClusterConfig, KafkaControl, KafkaDiscovery, KafkaPlanner, MapLog};
 
@@ -131,7 +131,7 @@ async fn facts(
 /// was believed to be gone by the process that has written so, which asks again before it deletes.
 async fn gone(
     control: &Control,
-    (listed, feeds): (&BTreeSet<Arc<str>>, &BTreeMap<Arc<str>, BTreeSet<Arc<str>>>),
+    (listed, feeds): (&BTreeSet<Arc<str>>, &Fed),
     positions: &BTreeMap<PartitionKey, Position>,
     planner: &KafkaPlanner,
 ) -> Result<BTreeMap<Arc<str>, GoneTopic>, PortError> {

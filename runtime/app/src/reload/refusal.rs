@@ -48,7 +48,7 @@ pub(super) enum Reason {
     },
     /// The chain does not load.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(Box<LoadError>),
     /// The chain would protect less than the active one, and nobody confirmed that.
     #[error(
         "it would protect less than the active plugins: {}; if that is intended, confirm it with `strait plugin reload --link {link} --confirm`, or for every process with accept = \"{accept}\" in the link",
@@ -74,6 +74,12 @@ pub(super) struct Refusal {
     pub generation: Option<Generation>,
     /// The reason.
     pub reason: Reason,
+}
+
+impl From<LoadError> for Reason {
+    fn from(error: LoadError) -> Self {
+        Self::Load(Box::new(error))
+    }
 }
 
 impl From<Reason> for Refusal {

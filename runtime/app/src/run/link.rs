@@ -213,8 +213,7 @@ impl Planned {
         check_delivery(link, target)?;
         let target_round_trip = target_reached.round_trip;
         let own_topics = ensure_topics(link, target).await?;
-        let lanes = own_topics.lanes;
-        let batch_bytes_max = own_topics.batch_bytes_max;
+        let (lanes, batch_bytes_max) = (own_topics.lanes, own_topics.batch_bytes_max);
         for (topic, reason) in own_topics.unfit {
             self.board.emit(&link.name, Event::LinkTopicUnfit { topic: topic.into(), reason });
         }

@@ -18,10 +18,13 @@ const PLACES_MAX: usize = 100_000;
 /// A target topic and partition.
 type Place = (Arc<str>, i32);
 
+/// The place of a group at the source, and on the target.
+type Pair = (SourceOffset, TargetOffset);
+
 /// The last checkpoints of each group and target partition, in the order of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoints {
-    of: BTreeMap<(Arc<str>, Place), Vec<(SourceOffset, TargetOffset)>>,
+    of: BTreeMap<(Arc<str>, Place), Vec<Pair>>,
     left_out: u64,
 }
 

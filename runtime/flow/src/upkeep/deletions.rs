@@ -40,6 +40,9 @@ impl MadeTopics {
     }
 }
 
+/// Source topics that go to a target topic, by its name.
+pub type Fed = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
+
 /// The memory of a process of topics that are gone.
 #[derive(Default)]
 pub(super) struct Goings {
@@ -101,8 +104,8 @@ impl News {
 
 /// Returns the source topics of each target topic.
 #[must_use]
-pub fn fed_by(named: &[(SourceTopic, Arc<str>)]) -> BTreeMap<Arc<str>, BTreeSet<Arc<str>>> {
-    let mut fed: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
+pub fn fed_by(named: &[(SourceTopic, Arc<str>)]) -> Fed {
+    let mut fed = Fed::new();
     for (source, target) in named {
         fed.entry(Arc::clone(target)).or_default().insert(Arc::clone(&source.topic));
     }
@@ -150,7 +153,7 @@ impl Upkeep {
     pub(super) async fn look_for_gone(
         &self,
         known: &Control,
-        (listed, feeds): (&[SourceTopic], &BTreeMap<Arc<str>, BTreeSet<Arc<str>>>),
+        (listed, feeds): (&[SourceTopic], &Fed),
         facts: &mut Facts,
     ) -> Result<News, PortError> {
         let unrecorded = self.unrecorded(known);

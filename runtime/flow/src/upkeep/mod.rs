@@ -22,7 +22,7 @@ use strait_core::{Event, MetadataRight, SyncEvent};
 use tokio::sync::watch;
 
 use self::deletions::News;
-pub use self::deletions::{MadeTopics, fed_by};
+pub use self::deletions::{Fed, MadeTopics, fed_by};
 use self::state::{Batch, State, right_of};
 use crate::lock::lock;
 use crate::ports::{Class, Clock, EventSink, LinkWork, Now, Planner, PortError, ProgressStore, SourceTopic};

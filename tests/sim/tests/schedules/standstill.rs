@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use strait_core::Event;
+use strait_flow::OnGap;
 use strait_sim::run::Watch;
 
 use super::*;
