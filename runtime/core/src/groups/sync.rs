@@ -20,8 +20,9 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 const ACTIVE_AGAIN: Duration = Duration::from_secs(5);
 /// When a group is retried whose offsets the target refuses.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
-/// Most offsets of a partition that may still be written.
-const ORPHANS_MAX: usize = 4;
+/// Most offsets of a partition that may still be written. A request can arrive a minute late, and
+/// each turn leaves one: were the oldest forgotten, its arrival would look like a reader's commit.
+const ORPHANS_MAX: usize = 16;
 /// How long they count, in milliseconds.
 const ORPHANS_MS: i64 = 24 * 3600 * 1000;
 

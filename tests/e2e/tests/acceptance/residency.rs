@@ -89,7 +89,7 @@ fn judge(trials: &[Trial], sent: &[Record], arrived: &[Record], quarantined: &[R
 fn read(pair: &Pair, target: &[&str], link: &str) -> (Vec<Record>, Vec<Record>) {
     let arrived = target.iter().flat_map(|topic| pair.at_target().read_records(topic, Isolation::Committed).unwrap());
     let quarantine = format!("strait.{link}.quarantine");
-    assert!(pair.at_target().topics().unwrap().iter().all(|(name, _)| !name.contains("quarantine")));
+    assert!(pair.at_target().topics().unwrap().iter().all(|(name, _)| *name != quarantine));
     (arrived.collect(), pair.at_source().read_records(&quarantine, Isolation::Committed).unwrap())
 }
 

@@ -228,8 +228,11 @@ fn a_target_without_transactions_is_named_with_its_settings_and_the_link_continu
     // A target that is away is no more silent than a source.
     pair.target.broker(0).unwrap().pause().unwrap();
     wait_event(&strait, "target_unreachable", "the target has not answered for");
-    let (code, missing) = get(&address, "/readyz");
-    assert!(code == 503 && missing.contains("its target cluster target has not answered for"), "{code} {missing}");
+    // The event may be that of the outage before.
+    wait_until("not ready", SOON, || {
+        let (code, missing) = get(&address, "/readyz");
+        (code == 503 && missing.contains("its target cluster target has not answered for")).then_some(())
+    });
     let reachable = |page: &str, side: &str| {
         let labels = format!("link=\"waits\",source=\"source\",target=\"target\",side=\"{side}\"");
         series(page, &format!("strait_cluster_reachable{{{labels}}}"))
