@@ -100,7 +100,8 @@ impl<'a> Flow<'a> {
             .replace("emit.checkpoints.enabled = false", "emit.checkpoints.interval.seconds = 1")
             .replace("emit.offset-syncs.enabled = false", "offset.lag.max = 0")
             + "sync.group.offsets.enabled = true\nsync.group.offsets.interval.seconds = 1\n\
-               refresh.groups.interval.seconds = 2\n";
+               refresh.groups.interval.seconds = 2\n\
+               offset-syncs.topic.replication.factor = 1\ncheckpoints.topic.replication.factor = 1\n";
         self.folder.write("mm2.properties", text).unwrap();
         self
     }
