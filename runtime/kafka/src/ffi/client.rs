@@ -223,7 +223,7 @@ impl Client {
         }
     }
 
-    /// Returns whether the cluster has a controller among its brokers, as [`Controller::exists`]
+    /// Returns whether the cluster has a controller among its brokers, as `Controller::exists`
     /// does.
     #[must_use]
     pub fn has_controller(&self, timeout: Duration) -> bool {

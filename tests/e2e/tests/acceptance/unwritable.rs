@@ -120,7 +120,7 @@ fn a_partition_below_min_isr_is_taken_out_and_loses_nothing() {
     // What was copied without progress is copied again, and then no more.
     wait_until("the progress written", SOON, || {
         let keys = pair.keys("source.plain", 0);
-        key_range(0, 150).iter().all(|key| keys.contains(key)).then_some(())
+        key_range(0, 100).iter().all(|key| keys.contains(key)).then_some(())
     });
     let address = address_of(&again);
     wait_until("no trouble", SOON, || trouble_of_plain(&address).is_empty().then_some(()));
