@@ -45,14 +45,20 @@ pub(super) fn identity(entry: &PluginManifest) -> Result<String, LoadProblem> {
 /// Returns the digest of a generation.
 ///
 /// # Errors
-/// [`LoadProblem::ConfigureRefused`]: the configuration of a plugin has no digest.
+/// [`LoadError`]: the configuration of a plugin has no digest.
 pub(super) fn digest(
     plugins: Vec<PluginManifest>,
     naming: &TopicNaming,
     link: &LinkInfo,
-) -> Result<Arc<str>, LoadProblem> {
+) -> Result<Arc<str>, LoadError> {
     let naming = naming.apply("{topic}").into();
-    Manifest { plugins, naming, framing: link.framing.clone(), residency: link.residency }.digest().map_err(no_digest)
+    let manifest = Manifest { plugins, naming, framing: link.framing.clone(), residency: link.residency };
+    manifest.digest().map_err(|error| LoadError {
+        plugin: link.link.clone(),
+        origin: "the plugins of the link".to_owned(),
+        of_file: false,
+        problem: no_digest(error),
+    })
 }
 
 fn no_digest(error: NoDigest) -> LoadProblem {
@@ -75,22 +81,11 @@ pub fn generation_of(spec: &ChainSpec) -> Result<(Generation, Arc<str>), LoadErr
             let entry = entry(plugin, &digest, interface);
             Ok((identity(&entry)?, entry))
         });
-        let (identity, entry) = found.map_err(|problem| LoadError {
-            plugin: plugin.name.clone(),
-            origin: plugin.source.to_string(),
-            of_file: plugin.source.is_file(),
-            problem,
-        })?;
+        let (identity, entry) = found.map_err(|problem| LoadError::of(&plugin.name, &plugin.source, problem))?;
         identities.push(identity);
         entries.push(entry);
     }
-    let digest = digest(entries, &spec.naming, &spec.link).map_err(|problem| LoadError {
-        plugin: spec.link.link.clone(),
-        origin: "the plugins of the link".to_owned(),
-        of_file: false,
-        problem,
-    })?;
-    Ok((generation(&identities), digest))
+    Ok((generation(&identities), digest(entries, &spec.naming, &spec.link)?))
 }
 
 pub(super) fn generation(identities: &[impl AsRef<str>]) -> Generation {

@@ -187,7 +187,7 @@ impl LoadedPlugin {
     }
 
     fn error(&self, problem: LoadProblem, of_file: bool) -> LoadError {
-        LoadError { plugin: self.name.to_string(), origin: self.source.to_string(), of_file, problem }
+        LoadError { of_file, ..LoadError::of(&self.name, &self.source, problem) }
     }
 
     /// Returns whether it is required and edits records.

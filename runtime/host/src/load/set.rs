@@ -38,12 +38,8 @@ impl PluginSet {
         let mut plugins: Vec<Arc<LoadedPlugin>> = Vec::new();
         for plugin in std::mem::take(&mut spec.plugins) {
             let (name, allow_after, source) = (plugin.name.clone(), plugin.allow_after, plugin.source.clone());
-            let loaded = LoadedPlugin::load(engine, plugin, &spec.link).map_err(|problem| LoadError {
-                plugin: name,
-                origin: source.to_string(),
-                of_file: source.is_file(),
-                problem,
-            })?;
+            let loaded = LoadedPlugin::load(engine, plugin, &spec.link);
+            let loaded = loaded.map_err(|problem| LoadError::of(&name, &source, problem))?;
             if !allow_after {
                 loaded.check_place(&plugins)?;
             }
@@ -56,12 +52,7 @@ impl PluginSet {
         let generation = generation(&identities);
         let entries = plugins.iter().map(|plugin| plugin.entry.clone()).collect();
         // Each plugin has a digest of its own by now.
-        let digest = digest(entries, &spec.naming, &spec.link).map_err(|problem| LoadError {
-            plugin: spec.link.link.clone(),
-            origin: "the plugins of the link".to_owned(),
-            of_file: false,
-            problem,
-        })?;
+        let digest = digest(entries, &spec.naming, &spec.link)?;
         let ChainSpec { link, naming, .. } = spec;
         Ok(Self { engine: engine.clone(), plugins, link, naming, frames, generation, digest })
     }
