@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use strait_core::acl::Operation;
 use strait_core::mm2::Mm2Topic;
 use strait_core::mm2::names::PARTITION;
 use strait_flow::ports::{Class, Mm2Record, Mm2Writer, PortError};
@@ -19,7 +18,7 @@ use crate::error::{blocking, drop_blocking, own, port_error_because};
 use crate::ffi::{Client, Code, FfiError, Handle, Observer, OutMessage, Producer, ReportedMessage, Trouble};
 use crate::lazy_client::{self, fail};
 use crate::queries::{is_denied, is_unsupported};
-use crate::topics::outlook::{Outlook, not_managed, refusal};
+use crate::topics::outlook::Outlook;
 use crate::topics::{Creation, TopicSettings, create, find, own_replicas, wait_for};
 
 /// How long a record may wait to be written. A write takes somewhat longer.
@@ -193,33 +192,38 @@ impl KafkaMm2 {
         let context = format!("link {}: topics for MirrorMaker 2's clients", self.link);
         blocking(&context, move || {
             let mut outlooks = BTreeMap::new();
-            for topic in topics {
-                let outlook = this.outlook_blocking(topic)?;
-                outlooks.extend(outlook.map(|outlook| (topic, (this.name(topic), outlook))));
+            let (on_source, on_target): (Vec<_>, Vec<_>) = topics.into_iter().partition(|topic| topic.is_on_source());
+            for (end, topics) in [(&this.source, on_source), (&this.target, on_target)] {
+                if !topics.is_empty() {
+                    this.outlook_at(&end.cluster, topics, &mut outlooks)?;
+                }
             }
             Ok(outlooks)
         })
         .await?
     }
 
-    /// Returns nothing for a topic that exists, or where the cluster cannot be asked.
-    fn outlook_blocking(&self, topic: Mm2Topic) -> Result<Option<Outlook>, PortError> {
-        let (context, cluster) = (self.context(topic), &self.end(topic).cluster);
+    fn outlook_at(
+        &self,
+        cluster: &ClusterConfig,
+        topics: Vec<Mm2Topic>,
+        outlooks: &mut BTreeMap<Mm2Topic, (String, Outlook)>,
+    ) -> Result<(), PortError> {
+        let context = format!("link {}: topics for MirrorMaker 2's clients on cluster {}", self.link, cluster.name);
         let client = lazy_client::connect(cluster, &format!("{}/mm2-check", self.link));
         let client = client.map_err(|error| fail(&context, &error, None))?;
-        let (name, settings) = (self.name(topic), settings());
-        if find(&client, &name, self.timeout).map_err(|error| fail(&context, &error, Some(&client)))?.is_some() {
-            return Ok(None);
+        for topic in topics {
+            let (name, settings) = (self.name(topic), settings());
+            let found = find(&client, &name, self.timeout);
+            if found.map_err(|error| fail(&self.context(topic), &error, Some(&client)))?.is_some() {
+                continue;
+            }
+            let creation = creation(&client, &name, &settings, self.timeout);
+            let at = (self.manage, &*cluster.bootstrap_servers);
+            let outlook = creation.outlook(&client, at, self.timeout, |_| Vec::new());
+            outlooks.extend(outlook.map(|outlook| (topic, (name, outlook))));
         }
-        let creation = creation(&client, &name, &settings, self.timeout);
-        let command = || creation.command(&cluster.bootstrap_servers);
-        if !self.manage {
-            return Ok(Some(not_managed("it does not exist", command())));
-        }
-        Ok(match creation.send(&client, true, self.timeout) {
-            Ok(_) => Some(Outlook::Provided(Vec::new())),
-            Err(error) => refusal(&error, Operation::Create, command),
-        })
+        Ok(())
     }
 
     fn create(&self, client: &Client, topic: Mm2Topic, context: &str) -> Result<(), PortError> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strait_core::SourceOffset;
-use strait_core::acl::Operation;
 use strait_core::books::KeptAt;
 use strait_core::link_topics::{quarantine_faults, quarantine_settings};
 use strait_core::progress::quarantine_topic;
@@ -19,7 +18,7 @@ use crate::ffi::{
     Client, Code, FfiError, Handle, Observer, OutHeaderList, OutMessage, Producer, ReportedMessage, Trouble,
 };
 use crate::lazy_client::{self, fail};
-use crate::topics::outlook::{Outlook, not_managed, refusal};
+use crate::topics::outlook::Outlook;
 use crate::topics::{Creation, TopicSettings, count, create, own_replicas, wait_for};
 
 /// Bits of a token that number the records of a call.
@@ -145,14 +144,7 @@ impl KafkaQuarantine {
             }
             let settings = topic_settings();
             let creation = creation(&client, &topic, &settings, timeout);
-            let command = || creation.command(&cluster.bootstrap_servers);
-            if !manage {
-                return Ok(Some(not_managed("it does not exist", command())));
-            }
-            Ok(match creation.send(&client, true, timeout) {
-                Ok(_) => Some(Outlook::Provided(Vec::new())),
-                Err(error) => refusal(&error, Operation::Create, command),
-            })
+            Ok(creation.outlook(&client, (manage, &cluster.bootstrap_servers), timeout, |_| Vec::new()))
         })
         .await?
     }

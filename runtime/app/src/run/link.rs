@@ -212,12 +212,12 @@ impl Planned {
         loops::refuse(&self.board, link, source_reached, target_reached).await?;
         check_delivery(link, target)?;
         let target_round_trip = target_reached.round_trip;
-        let own_topics = ensure_topics(link, target).await?;
+        // Beside each other, as the start waits for both.
+        let own_topics = tokio::join!(ensure_topics(link, target), self.judge_quarantine(source)).0?;
         let (lanes, batch_bytes_max) = (own_topics.lanes, own_topics.batch_bytes_max);
         for (topic, reason) in own_topics.unfit {
             self.board.emit(&link.name, Event::LinkTopicUnfit { topic: topic.into(), reason });
         }
-        self.judge_quarantine(source).await;
         clusters.admit(link, lanes)?;
         let identity = clusters.identity(link, source_reached.id.clone());
         let progress = KafkaProgressStore::new(target, &link.name, REQUEST);

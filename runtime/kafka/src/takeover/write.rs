@@ -8,7 +8,8 @@ use strait_core::lanes::lane_of;
 use strait_core::mirror::Checkpoints;
 use strait_core::progress::{LaneProgress, LaneRecord, LinkIdentity, Position, ProgressRecord, TAKE_OVER, Tails};
 use strait_core::{Generation, LaneId, LeaderEpoch, OwnerEpoch};
-use strait_flow::ports::{Class, ControlLog as _, ProgressStore as _, SourceTopic};
+use strait_flow::SystemClock;
+use strait_flow::ports::{Class, Clock as _, ControlLog as _, ProgressStore as _, SourceTopic};
 
 use super::{Findings, TakeOver, TakeOverError, TakenOver};
 use crate::config::{TargetTuning, group};
@@ -76,7 +77,7 @@ impl Writing<'_> {
             Some(((Arc::clone(&target.topic), target.partition), partition.key.clone()))
         };
         let keys = found.partitions.iter().filter_map(place).collect();
-        let records = checkpoints.records(&keys, unix_ms());
+        let records = checkpoints.records(&keys, SystemClock::start().unix_ms());
         if records.is_empty() {
             return Ok(());
         }
@@ -148,11 +149,6 @@ impl Writing<'_> {
         let lane = lane_of(&partition.key.topic, partition.key.partition, self.lanes).0;
         Some((lane, ProgressRecord::Partition(partition.key.clone(), position).encode()))
     }
-}
-
-fn unix_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Returns whether nothing is known of a lane, but that a take-over was interrupted.

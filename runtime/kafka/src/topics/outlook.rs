@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use strait_core::Event;
 use strait_core::acl::Operation;
@@ -12,6 +13,7 @@ use strait_flow::ports::{PortError, WantedTopic};
 
 use super::count;
 use super::link::{LinkTopics, LinkTopicsError, LinkTopicsFound};
+use super::settings::{Created, Creation};
 use super::target::{KafkaTargetTopics, lacking};
 use crate::error::blocking;
 use crate::ffi::{Client, Code, FfiError};
@@ -65,14 +67,8 @@ impl KafkaTargetTopics {
             let missing: Vec<&WantedTopic> = found.missing.iter().collect();
             let mut outlooks = Outlooks::new();
             for plan in maker.plan(&client, &missing)? {
-                let command = || plan.creation().command(&servers);
-                let outlook = match manages {
-                    true => match plan.creation().send(&client, true, timeout) {
-                        Ok(created) => Some(Outlook::Provided(plan.events(created.unwrap_or_default()))),
-                        Err(error) => refusal(&error, Operation::Create, command),
-                    },
-                    false => Some(not_managed("it does not exist", command())),
-                };
+                let outlook =
+                    plan.creation().outlook(&client, (manages, &servers), timeout, |created| plan.events(created));
                 outlooks.extend(outlook.map(|outlook| (Arc::clone(&plan.wanted.name), outlook)));
             }
             collide(&missing, &mut outlooks);
@@ -126,23 +122,36 @@ impl LinkTopics {
     fn ask(&self, client: &Client, topic: LinkTopic, name: &Arc<str>) -> Option<Outlook> {
         let settings = self.settings(topic);
         let creation = self.creation(client, topic, name, &settings);
-        let command = || creation.command(&self.target.bootstrap_servers);
-        if !self.manage {
-            return Some(not_managed("it does not exist", command()));
+        let servers = &self.target.bootstrap_servers;
+        creation
+            .outlook(client, (self.manage, servers), self.timeout, |created| created.event(name).into_iter().collect())
+    }
+}
+
+impl Creation<'_> {
+    /// Asks the cluster with these servers about a topic that it does not have, without changing
+    /// anything. With `manages` false, Strait may not create it. `events` tells what would be
+    /// reported of it. `None` if the cluster cannot be asked.
+    pub(crate) fn outlook(
+        &self,
+        client: &Client,
+        (manages, servers): (bool, &str),
+        timeout: Duration,
+        events: impl FnOnce(Created) -> Vec<Event>,
+    ) -> Option<Outlook> {
+        if !manages {
+            return Some(not_managed("it does not exist", self.command(servers)));
         }
-        match creation.send(client, true, self.timeout) {
-            Ok(created) => {
-                let left_out = created.and_then(|created| created.event(name));
-                Some(Outlook::Provided(left_out.into_iter().collect()))
-            }
-            Err(error) => refusal(&error, Operation::Create, command),
+        match self.send(client, true, timeout) {
+            Ok(created) => Some(Outlook::Provided(events(created.unwrap_or_default()))),
+            Err(error) => refusal(&error, Operation::Create, || self.command(servers)),
         }
     }
 }
 
 /// Returns the answer of a cluster that refuses an operation; `None` if it cannot be asked, as the
 /// mock cluster. `command` mends by hand what no right mends.
-pub(crate) fn refusal(error: &FfiError, operation: Operation, command: impl FnOnce() -> String) -> Option<Outlook> {
+fn refusal(error: &FfiError, operation: Operation, command: impl FnOnce() -> String) -> Option<Outlook> {
     if is_unsupported(error.code) {
         return None;
     }
@@ -160,7 +169,7 @@ pub(crate) fn refusal(error: &FfiError, operation: Operation, command: impl FnOn
 /// Said of a name that the cluster does not take.
 const OTHER_NAME: &str = "give it another name with a plugin, or leave its source topic out of the link";
 
-pub(crate) fn not_managed(lack: &str, command: String) -> Outlook {
+fn not_managed(lack: &str, command: String) -> Outlook {
     Outlook::Refused { reason: format!("{lack}, and manage_topics is off"), command }
 }
 
