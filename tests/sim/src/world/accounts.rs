@@ -57,7 +57,10 @@ impl World {
     }
 
     fn count(&self, key: &PartitionKey, offset: SourceOffset, account: &mut Account) {
-        let Some(ids) = self.source.history.get(key).and_then(|history| history.get(&offset.0)) else { return };
+        let ids = self.source.ids_at(key, offset);
+        if ids.is_empty() {
+            return;
+        }
         let [id] = ids[..] else {
             account.is_vague = true;
             return;
@@ -85,11 +88,11 @@ impl World {
     /// records of a partition were read.
     pub(super) fn was_tampered_with(&self, key: &PartitionKey) -> bool {
         let reported = self.events.iter().any(|(_, _, event)| match event {
-            Event::Truncated { partition, .. } | Event::RetentionOverrun { partition, .. } => partition == key,
+            Event::Truncated { partition, .. } | Event::RetentionOverrun { partition, .. } => partition.may_be(key),
             _ => false,
         });
         reported
             || self.source.recreated.contains(&key.topic)
-            || self.source.emptied.iter().any(|(emptied, _)| emptied == key)
+            || self.source.emptied.iter().any(|(emptied, _)| emptied.may_be(key))
     }
 }

@@ -235,7 +235,8 @@ impl World {
             self.check_mark(key, position.next);
         }
         let world = &*self;
-        let recreated = world.source.topics.get(&key.topic).is_none_or(|t| t.id != key.topic_id);
+        let is_untold = !key.topic_id.is_known() && world.source.recreated.contains(&key.topic);
+        let recreated = is_untold || !world.source.is_current(key);
         let mut owed = false;
         let result = invariants::accounted(key, from, position.next, |offset| match world.fate(key, offset) {
             // Records of a deleted topic are gone for good. The event is due once the deletion is
@@ -261,7 +262,7 @@ impl World {
             | Violation::PassedStop { offset, .. },
         ) = &result
         {
-            for id in self.source.history.get(key).and_then(|h| h.get(&offset.0)).cloned().unwrap_or_default() {
+            for id in self.source.ids_at(key, *offset).into_owned() {
                 let record = self.record(id);
                 self.note(format_args!("of this record: {id} {:?} epoch {}", record.kind, record.leader_epoch));
             }

@@ -92,8 +92,7 @@ impl World {
             self.wrong(format!("{partition}: the entry of {offset} is {}", state.word()));
         }
         let id = usize::try_from(place.0).ok().and_then(|place| self.kept.get(place)).copied();
-        let here = self.source.history.get(partition).and_then(|history| history.get(&offset.0));
-        let is_here = id.is_some_and(|id| here.is_some_and(|ids| ids.contains(&id)));
+        let is_here = id.is_some_and(|id| self.source.ids_at(partition, offset).contains(&id));
         // Who reads by name while a topic is created again may take a record of the new one.
         if !is_here && !self.source.recreated.contains(&partition.topic) {
             self.wrong(format!("{partition}: the entry of {offset} names the place of record {id:?}"));
@@ -108,8 +107,8 @@ impl World {
         let plain = self.delivery == DeliveryMode::AtLeastOnce;
         let was_read = !self.was_tampered_with(key);
         for offset in (from.0..next.0).filter(|_| was_read) {
-            let ids = self.source.history.get(key).and_then(|history| history.get(&offset));
-            let [id] = ids.map_or(&[][..], |ids| ids) else { continue };
+            let ids = self.source.ids_at(key, SourceOffset(offset));
+            let [id] = &ids[..] else { continue };
             if !self.still_stands(key, SourceOffset(offset), *id)
                 || self.fate(key, SourceOffset(offset)) != Fate::Quarantined
             {

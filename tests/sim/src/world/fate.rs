@@ -52,13 +52,16 @@ impl World {
     /// it at the end.
     #[must_use]
     pub fn fate(&self, key: &PartitionKey, offset: SourceOffset) -> Fate {
-        let Some(ids) = self.source.history.get(key).and_then(|h| h.get(&offset.0)) else { return Fate::Nothing };
+        let ids = self.source.ids_at(key, offset);
+        if ids.is_empty() {
+            return Fate::Nothing;
+        }
         // After an unclean election an offset has had several records; one of them was read.
         let good = |f: &Fate| matches!(f, Fate::Nothing | Fate::Copied | Fate::Quarantined);
         if let Some(fate) = ids.iter().map(|id| self.fate_of(*id)).find(good) {
             return fate;
         }
-        if self.is_overrun(key, offset) || self.source.emptied.contains(&(key.clone(), offset.0)) {
+        if self.is_overrun(key, offset) || self.source.was_emptied(key, offset) {
             return Fate::Nothing;
         }
         // Records that the election took before anyone read them need not be copied.
@@ -71,10 +74,9 @@ impl World {
     /// old one at its offset, until the new id is seen.
     #[must_use]
     pub fn may_be_quarantined(&self, id: u64, key: &PartitionKey, offset: SourceOffset) -> bool {
-        let of_old = self.source.history.get(key).and_then(|history| history.get(&offset.0));
         let is_other = self.source.records.get(id as usize).is_some_and(|record| record.partition != *key);
-        let taken_for = of_old.filter(|_| is_other).into_iter().flatten();
-        self.is_refused_record(id) || taken_for.into_iter().any(|old| self.is_refused_record(*old))
+        self.is_refused_record(id)
+            || is_other && self.source.ids_at(key, offset).iter().any(|old| self.is_refused_record(*old))
     }
 
     fn is_refused_record(&self, id: u64) -> bool {
@@ -89,23 +91,20 @@ impl World {
     /// Returns whether a record that was ever at this offset is one that cannot pass.
     #[must_use]
     pub fn is_refused(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
-        let ids = self.source.history.get(key).and_then(|h| h.get(&offset.0));
-        ids.is_some_and(|ids| {
-            ids.iter().any(|id| !matches!(self.fate_of(*id), Fate::Copied | Fate::Missing | Fate::Nothing))
-        })
+        let ids = self.source.ids_at(key, offset);
+        ids.iter().any(|id| !matches!(self.fate_of(*id), Fate::Copied | Fate::Missing | Fate::Nothing))
     }
 
     /// Returns whether a record is where it was written, or its topic is gone with all it held.
     pub(super) fn still_stands(&self, key: &PartitionKey, offset: SourceOffset, id: u64) -> bool {
-        let current = self.source.topics.get(&key.topic).is_some_and(|t| t.id == key.topic_id);
-        let Some(log) = self.source.log(&key.topic, key.partition).filter(|_| current) else { return true };
+        let is_current = self.source.is_current(key);
+        let Some(log) = self.source.log(&key.topic, key.partition).filter(|_| is_current) else { return true };
         log.entries.get(offset.0 as usize).is_some_and(|e| e.record == Some(id))
     }
 
     /// Returns whether retention has deleted the record at this offset and an event has said so.
     fn is_overrun(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
-        let current = self.source.topics.get(&key.topic).is_some_and(|topic| topic.id == key.topic_id);
-        let log = self.source.log(&key.topic, key.partition).filter(|_| current);
+        let log = self.source.log(&key.topic, key.partition).filter(|_| self.source.is_current(key));
         let told = |event: &Event| match event {
             Event::RetentionOverrun { partition, expected, log_start } => {
                 partition == key && *expected <= offset && offset < *log_start

@@ -1,6 +1,7 @@
 //! The source cluster: topics with ids, logs with gaps, open transactions, retention, unclean
 //! elections.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -189,10 +190,36 @@ impl SourceCluster {
     /// deleted: somebody may learn of it later.
     #[must_use]
     pub fn log_start(&self, partition: &PartitionKey) -> Option<i64> {
-        let is_now = self.topics.get(&partition.topic).is_some_and(|topic| !topic.id.is_other_than(partition.topic_id));
+        let is_now = self.is_current(partition);
         let now = self.log(&partition.topic, partition.partition).filter(|_| is_now).map(|log| log.log_start);
         let ended = self.ended.iter().filter(|(key, _)| key.may_be(partition)).map(|(_, start)| *start);
         ended.chain(now).max()
+    }
+
+    /// Returns the records that were ever at an offset. Without a topic id these are the records of
+    /// every topic that had the name.
+    #[must_use]
+    pub fn ids_at(&self, partition: &PartitionKey, offset: SourceOffset) -> Cow<'_, [u64]> {
+        if partition.topic_id.is_known() {
+            let ids = self.history.get(partition).and_then(|history| history.get(&offset.0));
+            return Cow::Borrowed(ids.map_or(&[], Vec::as_slice));
+        }
+        let of_name = self.history.iter().filter(|(key, _)| key.may_be(partition));
+        Cow::Owned(of_name.filter_map(|(_, history)| history.get(&offset.0)).flatten().copied().collect())
+    }
+
+    /// Returns whether the topic that is there now is the one of the partition, as far as ids say.
+    #[must_use]
+    pub fn is_current(&self, partition: &PartitionKey) -> bool {
+        self.topics.get(&partition.topic).is_some_and(|topic| !topic.id.is_other_than(partition.topic_id))
+    }
+
+    /// Returns whether an election took an offset without a record.
+    #[must_use]
+    pub fn was_emptied(&self, partition: &PartitionKey, offset: SourceOffset) -> bool {
+        self.emptied.contains(&(partition.clone(), offset.0))
+            || !partition.topic_id.is_known()
+                && self.emptied.iter().any(|(key, at)| *at == offset.0 && key.may_be(partition))
     }
 
     fn log_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Log> {
@@ -241,7 +268,11 @@ impl SourceCluster {
     /// Returns whether an election ever took the entry before this offset.
     #[must_use]
     pub fn was_truncated_below(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
-        self.truncations.get(key).is_some_and(|ends| ends.iter().any(|end| *end < offset.0))
+        let is_below = |ends: &Vec<i64>| ends.iter().any(|end| *end < offset.0);
+        if key.topic_id.is_known() {
+            return self.truncations.get(key).is_some_and(is_below);
+        }
+        self.truncations.iter().any(|(of, ends)| of.may_be(key) && is_below(ends))
     }
 
     /// Resolves a start to an offset.
